@@ -1,0 +1,17 @@
+//! What the tick asks of a cloud: the whole of it, so that the real one and the simulated one are alike.
+
+use crate::deadline::Deadline;
+use crate::scaling::action::{CloudAction, Done, Failure};
+use crate::scaling::observation::CloudView;
+
+/// One OpenStack project in one region, or something that behaves like one.
+pub trait Cloud: Sync {
+    /// Its name in the configuration.
+    fn name(&self) -> &str;
+
+    /// The servers that are ours, the quota and the flavors: whole, or an error.
+    fn observe(&self, deadline: Deadline) -> Result<CloudView, Failure>;
+
+    /// Does one thing. A create is sent once; whether it took effect is told by the failure's kind.
+    fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure>;
+}

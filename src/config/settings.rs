@@ -1,0 +1,160 @@
+//! The checked configuration: what every part of ehos gets to see of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::scaling::policy::Policy;
+
+/// The whole configuration, merged and checked.
+#[derive(Debug)]
+pub struct Config {
+    /// The files it was read from, in the order they were merged.
+    pub files: Vec<PathBuf>,
+    /// What decides.
+    pub policy: Policy,
+    /// How HTCondor is asked.
+    pub condor: CondorSettings,
+    /// How each cloud is asked, in the order of the configuration.
+    pub clouds: Vec<CloudSettings>,
+    /// A simulated world instead of HTCondor and clouds.
+    pub simulation: Option<crate::simulation::Scenario>,
+    /// Time limits.
+    pub timeouts: Timeouts,
+    /// `state_dir`, where it is given.
+    pub state_dir: Option<PathBuf>,
+    /// What is worth knowing about the configuration: keys without a meaning any more, and the like.
+    pub notes: Vec<String>,
+}
+
+/// Time limits of one tick.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// The whole tick.
+    pub tick: Duration,
+    /// One HTTP request.
+    pub request: Duration,
+    /// One child process.
+    pub command: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            tick: Duration::from_secs(100),
+            request: Duration::from_secs(30),
+            command: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How HTCondor is asked.
+#[derive(Debug, Default)]
+pub struct CondorSettings {
+    /// The central manager's address as nodes reach it (`host_ip`): the `{host_ip}` of user data.
+    pub host_ip: Option<String>,
+    /// Another pool's collector (`-pool`); else what this machine's HTCondor is configured for.
+    pub pool: Option<String>,
+    /// Schedds to ask, by name; empty: the one of this machine.
+    pub schedds: Vec<String>,
+    /// A site's own limit on which jobs count, ANDed to the demand query.
+    pub job_constraint: Option<String>,
+    /// Folder of the condor_* tools; else `$PATH`.
+    pub bin: Option<PathBuf>,
+    /// Universes whose idle jobs need nodes (5 vanilla).
+    pub universes: Vec<u32>,
+    /// `UID_DOMAIN`/`TRUST_DOMAIN` for tokens and user data, when not asked of `condor_config_val`.
+    pub trust_domain: Option<String>,
+    /// The shared pool password of the original ehos: the `{password}` of user data.
+    pub password: Option<SecretString>,
+    /// The token with which nodes join; else one is made by `condor_token_create` for each tick that creates.
+    pub token: Option<SecretString>,
+    /// The identity of tokens that ehos makes (`execute@TRUST_DOMAIN` by default).
+    pub token_identity: Option<String>,
+    /// How long such a token is good for.
+    pub token_lifetime: Option<Duration>,
+}
+
+/// How one cloud is asked and what its servers are made of.
+#[derive(Debug)]
+pub struct CloudSettings {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Who ehos is there.
+    pub auth: Auth,
+    /// Region of the catalog; `None`: the only one there.
+    pub region: Option<String>,
+    /// `public`, `internal` or `admin`.
+    pub interface: String,
+    /// Certificates to trust instead of the system's.
+    pub cacert: Option<PathBuf>,
+    /// Do not check certificates.
+    pub insecure: bool,
+    /// Image of nodes: name or id.
+    pub image: String,
+    /// Flavors of nodes: names or ids, in order of preference.
+    pub flavors: Vec<String>,
+    /// Networks: names or ids.
+    pub networks: Vec<String>,
+    /// Keypair.
+    pub key: Option<String>,
+    /// Security groups: names or ids.
+    pub security_groups: Vec<String>,
+    /// Availability zone.
+    pub availability_zone: Option<String>,
+    /// User data template of nodes (`userdata_file`).
+    pub user_data_file: PathBuf,
+    /// More metadata for each server.
+    pub metadata: BTreeMap<String, String>,
+    /// Size in GiB of a blank scratch volume that lives and dies with the server.
+    pub scratch_size_gb: Option<u64>,
+}
+
+/// Who ehos is on a cloud (Keystone v3).
+#[derive(Debug)]
+pub struct Auth {
+    /// Keystone's address, with or without `/v3`.
+    pub url: String,
+    /// How it proves itself.
+    pub method: AuthMethod,
+}
+
+/// How ehos proves who it is.
+#[derive(Debug)]
+pub enum AuthMethod {
+    /// User name and password, scoped to a project.
+    Password {
+        /// User name or id.
+        user: NameOrId,
+        /// The user's domain, for a name.
+        user_domain: Option<NameOrId>,
+        /// Its password.
+        password: SecretString,
+        /// Project name or id.
+        project: NameOrId,
+        /// The project's domain, for a name.
+        project_domain: Option<NameOrId>,
+    },
+    /// An application credential, which carries its project.
+    ApplicationCredential {
+        /// Its id, or its name with the user it belongs to.
+        credential: NameOrId,
+        /// For a name: the user …
+        user: Option<NameOrId>,
+        /// … and the user's domain.
+        user_domain: Option<NameOrId>,
+        /// Its secret.
+        secret: SecretString,
+    },
+}
+
+/// How Keystone's objects are named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NameOrId {
+    /// By name.
+    Name(String),
+    /// By id.
+    Id(String),
+}

@@ -1,0 +1,3 @@
+//! The `ehos` command.
+
+fn main() {}

@@ -1,0 +1,21 @@
+//! What the tick asks of an HTCondor pool: the whole of it, so that the real one and the simulated one are alike.
+
+use std::collections::BTreeSet;
+
+use crate::deadline::Deadline;
+use crate::scaling::action::{Done, Failure, PoolAction};
+use crate::scaling::observation::PoolView;
+
+/// The machines (`Machine`) of which the last known state says that a startd of ours runs on them. For those that
+/// the collector has not heard of lately, each schedd is asked whether it lists a running job there.
+pub type Watch = BTreeSet<String>;
+
+/// An HTCondor pool, or something that behaves like one.
+pub trait Pool: Sync {
+    /// Startds first, then queues, so that a job which starts in between delays a node and never buys one.
+    /// Each source that does not answer is [`crate::scaling::observation::Seen::Unknown`] in the view.
+    fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView;
+
+    /// Does one thing.
+    fn perform(&self, action: &PoolAction, deadline: Deadline) -> Result<Done, Failure>;
+}

@@ -1,0 +1,145 @@
+//! What a plan asks for and what came of it: the words between the planner and those who act.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::observation::{CloudName, NodeId, OwnedServer, Resources};
+
+/// A node that is to be made; on disk before it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The id that its server will carry in its metadata.
+    pub node: NodeId,
+    /// The server's name.
+    pub name: String,
+    /// In which cloud.
+    pub cloud: CloudName,
+    /// The flavor, as configured.
+    pub flavor: String,
+    /// The image, as configured.
+    pub image: String,
+    /// The request of the jobs it is made for; `None` for a spare or minimum node.
+    pub made_for: Option<Resources>,
+    /// When it was decided.
+    pub at: Timestamp,
+}
+
+/// One thing that a cloud is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CloudAction {
+    /// Make the node's server. Sent once.
+    Create(Intent),
+    /// Delete a server of ours.
+    Delete {
+        /// The node it is.
+        node: NodeId,
+        /// The server, recognised by its metadata.
+        server: OwnedServer,
+        /// Keep the end of its console in the log first: it failed to join.
+        keep_console: bool,
+    },
+}
+
+impl CloudAction {
+    /// The node that it is about.
+    pub fn node(&self) -> &NodeId {
+        match self {
+            CloudAction::Create(intent) => &intent.node,
+            CloudAction::Delete { node, .. } => node,
+        }
+    }
+}
+
+/// One thing that HTCondor is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PoolAction {
+    /// Drain a node if the startd itself finds every slot unclaimed
+    /// (`condor_drain -graceful -check 'State == "Unclaimed"' -reason REASON SLOT`).
+    Drain {
+        /// The node.
+        node: NodeId,
+        /// The name of one of its slots, as the ad has it.
+        slot: String,
+        /// The reason, which marks the drain as this pool's.
+        reason: String,
+    },
+    /// Take back a drain of ours (`condor_drain -cancel -request-id ID SLOT`).
+    CancelDrain {
+        /// The node.
+        node: NodeId,
+        /// The name of one of its slots.
+        slot: String,
+        /// `DrainingRequestId` of the drain whose reason is ours.
+        request_id: String,
+    },
+    /// Take the ads of a machine whose server is gone out of the collector
+    /// (`condor_advertise INVALIDATE_STARTD_ADS`, `INVALIDATE_MASTER_ADS`).
+    Invalidate {
+        /// The node that it was.
+        node: NodeId,
+        /// `Machine` of its ads.
+        machine: String,
+    },
+}
+
+impl PoolAction {
+    /// The node that it is about.
+    pub fn node(&self) -> &NodeId {
+        match self {
+            PoolAction::Drain { node, .. }
+            | PoolAction::CancelDrain { node, .. }
+            | PoolAction::Invalidate { node, .. } => node,
+        }
+    }
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// A server is being made, with this UUID.
+    Created {
+        /// Its UUID.
+        server_id: String,
+    },
+    /// The request was accepted.
+    Accepted,
+    /// There was nothing left to do: the server or the ad is gone already.
+    AlreadyGone,
+}
+
+/// Why something was not done, in the terms that decide what happens next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind of failure.
+    pub kind: FailureKind,
+    /// What failed, on which cloud, host or slot, and what to do next. Holds no secret.
+    pub message: String,
+}
+
+/// The failures that make a difference to the planner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// It may or may not have happened: no answer, a broken connection, an answer that does not parse.
+    Unknown,
+    /// Not now: 429, or 413 with Retry-After; with the time the service asked for, when it did.
+    Later(Option<Duration>),
+    /// A quota does not allow it.
+    Quota,
+    /// Refused by the service: wrong image, flavor, network, key, policy … It will be refused again.
+    Rejected,
+    /// The startd found itself claimed, draining already, or the drain was another one's.
+    NotIdle,
+    /// No right to do this.
+    NotAuthorized,
+    /// It certainly did not happen, for another reason (connection refused, tool not found …).
+    NotDone,
+}
+
+impl FailureKind {
+    /// Whether it is certain that nothing happened.
+    pub fn had_no_effect(self) -> bool {
+        self != FailureKind::Unknown
+    }
+}

@@ -1,0 +1,475 @@
+//! What was seen: the words in which HTCondor and the clouds are described to the planner.
+//!
+//! An observation carries one time stamp, `at`, and otherwise ages: how long ago something happened,
+//! worked out in the adapter on the clock of the daemon that stamped it. The planner never compares clocks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Something that was asked for: its answer, or why there is none.
+///
+/// There is no default and no way to take an unknown for an empty answer: what was not seen is unknown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen<T> {
+    /// The whole answer.
+    Known(T),
+    /// No answer, or a partial one; the text says what failed, where, and what to do.
+    Unknown(String),
+}
+
+impl<T> Seen<T> {
+    /// The answer, where there is one.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Seen::Known(value) => Some(value),
+            Seen::Unknown(_) => None,
+        }
+    }
+
+    /// Whether there is an answer.
+    pub fn is_known(&self) -> bool {
+        self.known().is_some()
+    }
+}
+
+/// An amount of what a machine offers or a job asks for.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Resources {
+    /// Cores (`Cpus`, `RequestCpus`).
+    pub cpus: u64,
+    /// Memory in MiB (`Memory`, `RequestMemory`).
+    pub memory_mb: u64,
+    /// Scratch disk in KiB (`Disk`, `RequestDisk`).
+    pub disk_kb: u64,
+    /// GPUs (`GPUs`, `RequestGPUs`).
+    pub gpus: u64,
+}
+
+impl Resources {
+    /// Whether a request of this size fits into `space`.
+    pub fn fits(&self, space: &Resources) -> bool {
+        self.cpus <= space.cpus
+            && self.memory_mb <= space.memory_mb
+            && self.disk_kb <= space.disk_kb
+            && self.gpus <= space.gpus
+    }
+
+    /// How many requests of this size fit side by side into `space`.
+    pub fn times_in(&self, space: &Resources) -> u64 {
+        let share = |need: u64, have: u64| have.checked_div(need).unwrap_or(u64::MAX);
+        share(self.cpus, space.cpus)
+            .min(share(self.memory_mb, space.memory_mb))
+            .min(share(self.disk_kb, space.disk_kb))
+            .min(share(self.gpus, space.gpus))
+    }
+
+    /// What is left when `count` requests of `each` are taken away; never below zero.
+    pub fn minus(&self, each: &Resources, count: u64) -> Resources {
+        let left = |have: u64, need: u64| have.saturating_sub(need.saturating_mul(count));
+        Resources {
+            cpus: left(self.cpus, each.cpus),
+            memory_mb: left(self.memory_mb, each.memory_mb),
+            disk_kb: left(self.disk_kb, each.disk_kb),
+            gpus: left(self.gpus, each.gpus),
+        }
+    }
+
+    /// The sum of both.
+    pub fn plus(&self, other: &Resources) -> Resources {
+        Resources {
+            cpus: self.cpus + other.cpus,
+            memory_mb: self.memory_mb + other.memory_mb,
+            disk_kb: self.disk_kb + other.disk_kb,
+            gpus: self.gpus + other.gpus,
+        }
+    }
+
+    /// The request as a startd grants it: memory in steps of 128 MiB, disk in steps of 1024 KiB, at least one
+    /// core (`MODIFY_REQUEST_EXPR_REQUESTMEMORY`, `…DISK` and `…CPUS` of the HTCondor manual).
+    pub fn rounded(&self) -> Resources {
+        Resources {
+            cpus: self.cpus.max(1),
+            memory_mb: self.memory_mb.max(1).next_multiple_of(128),
+            disk_kb: self.disk_kb.max(1).next_multiple_of(1024),
+            gpus: self.gpus,
+        }
+    }
+}
+
+impl fmt::Display for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.cpus == 1 { "" } else { "s" };
+        write!(f, "{} cpu{plural}, {} MB", self.cpus, self.memory_mb)?;
+        if self.gpus > 0 {
+            write!(
+                f,
+                ", {} gpu{}",
+                self.gpus,
+                if self.gpus == 1 { "" } else { "s" }
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The id of a node: the id of the intent that made it, kept in its server's metadata (`ehos_node`) and
+/// published by its startd (`EhosNode`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeId(pub String);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of a cloud: its key under `clouds:` in the configuration.
+pub type CloudName = String;
+
+/// Everything that one tick has seen.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// When, on this machine's clock.
+    pub at: Timestamp,
+    /// What HTCondor said.
+    pub pool: PoolView,
+    /// What each configured cloud said.
+    pub clouds: BTreeMap<CloudName, Seen<CloudView>>,
+}
+
+/// What HTCondor said.
+#[derive(Debug, Clone)]
+pub struct PoolView {
+    /// The collector: which startds there are.
+    pub collector: Seen<CollectorView>,
+    /// Each schedd that was asked, by its name (`local` for the one of this machine when none is configured).
+    pub schedds: BTreeMap<String, Seen<ScheddView>>,
+}
+
+/// What the collector said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectorView {
+    /// How long it has been running (`COLLECTOR_StartTime` in its master's ad).
+    pub up_for: Duration,
+    /// The startds it knows, one for each machine.
+    pub startds: Vec<StartdView>,
+}
+
+/// One machine's startd, all of its slots folded together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartdView {
+    /// `Machine`: the host name. It proves nothing about which server this is.
+    pub machine: String,
+    /// `CloudInstanceID`: the UUID of the server it says it runs on.
+    pub instance_id: Option<String>,
+    /// `EhosNode`: the node it says it is.
+    pub node: Option<NodeId>,
+    /// Partitionable and static slots; dynamic slots are counted in their parents.
+    pub slots: Vec<SlotView>,
+    /// How long ago the collector last heard from it (`LastHeardFrom`, on the collector's clock).
+    pub heard_ago: Duration,
+    /// How often it promises to be heard (`EhosUpdateInterval`, published by ehos's own nodes).
+    pub update_interval: Option<Duration>,
+    /// How long the startd has been running (`DaemonStartTime`, on its own clock).
+    pub up_for: Duration,
+    /// A drain under way, whoever started it.
+    pub draining: Option<DrainView>,
+}
+
+/// One partitionable or static slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotView {
+    /// `Name` exactly as the ad has it: what `condor_drain` takes.
+    pub name: String,
+    /// All of it (`TotalSlotCpus` …).
+    pub total: Resources,
+    /// What is not claimed (`Cpus`, `Memory` …); nothing for a claimed static slot.
+    pub free: Resources,
+    /// Dynamic slots claimed from it, or 1 for a claimed static slot.
+    pub claims: u64,
+    /// False when `Start` is false or the slot is in the owner's hands: it takes no jobs.
+    pub accepts_jobs: bool,
+    /// How long its claims have been as they are: since the latest of `NumDynamicSlotsTime` (or
+    /// `EnteredCurrentState` of a static slot), `LastDrainStopTime` and `DaemonStartTime`, on the startd's clock.
+    pub unchanged_for: Duration,
+}
+
+/// A drain as the startd publishes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainView {
+    /// `DrainReason`.
+    pub reason: String,
+    /// `DrainingRequestId`: the only handle by which it may be cancelled.
+    pub request_id: String,
+    /// Every slot is `Drained` and `Idle`: it is over, no claim is left.
+    pub complete: bool,
+}
+
+impl StartdView {
+    /// Claimed slots of all kinds: above zero, a job may be running here.
+    pub fn claims(&self) -> u64 {
+        self.slots.iter().map(|slot| slot.claims).sum()
+    }
+
+    /// All of its slots' totals together.
+    pub fn total(&self) -> Resources {
+        self.slots
+            .iter()
+            .fold(Resources::default(), |sum, slot| sum.plus(&slot.total))
+    }
+
+    /// All of its slots' free resources together.
+    pub fn free(&self) -> Resources {
+        self.slots
+            .iter()
+            .fold(Resources::default(), |sum, slot| sum.plus(&slot.free))
+    }
+
+    /// How long nothing has been claimed on it; `None` while something is.
+    pub fn idle_for(&self) -> Option<Duration> {
+        if self.claims() > 0 {
+            return None;
+        }
+        self.slots.iter().map(|slot| slot.unchanged_for).min()
+    }
+}
+
+/// What one schedd said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ScheddView {
+    /// Its idle jobs that count as demand, grouped by equal requests.
+    pub demand: Vec<Demand>,
+    /// Jobs by state, all users and universes that ehos looks at.
+    pub jobs: JobCounts,
+    /// Of the machines that were asked about ([`crate::pool::Watch`]): those on which it lists a running job.
+    pub running_on: BTreeSet<String>,
+}
+
+/// How many jobs are in which state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobCounts {
+    /// Waiting to run.
+    pub idle: u64,
+    /// Running, transferring output or suspended.
+    pub running: u64,
+    /// Held.
+    pub held: u64,
+}
+
+/// Idle jobs with equal requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Demand {
+    /// What each of them asks for, as evaluated by HTCondor.
+    pub request: Resources,
+    /// How many there are.
+    pub jobs: u64,
+    /// How long the longest waiting one has been idle, on the schedd's clock.
+    pub waiting: Duration,
+}
+
+/// What one cloud said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloudView {
+    /// The servers that ehos made, of every role. The list is whole.
+    pub servers: Vec<OwnedServer>,
+    /// The project's limits and what is used of them, by others too.
+    pub quota: Quota,
+    /// The configured flavors that the cloud has, by name as configured.
+    pub flavors: BTreeMap<String, Flavor>,
+}
+
+/// The project's limits (Nova `GET /limits`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Quota {
+    /// Servers.
+    pub instances: Usage,
+    /// Cores.
+    pub cores: Usage,
+    /// Memory in MiB.
+    pub ram_mb: Usage,
+}
+
+/// A limit and what is used of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// `None` is unlimited (-1 in Nova).
+    pub limit: Option<u64>,
+    /// Used by the whole project.
+    pub used: u64,
+}
+
+impl Usage {
+    /// What is left; `None` is unlimited.
+    pub fn left(&self) -> Option<u64> {
+        self.limit.map(|limit| limit.saturating_sub(self.used))
+    }
+}
+
+/// A flavor of a cloud.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flavor {
+    /// Nova's id.
+    pub id: String,
+    /// Cores.
+    pub vcpus: u64,
+    /// Memory in MiB.
+    pub ram_mb: u64,
+    /// Root and ephemeral disk in GiB.
+    pub disk_gb: u64,
+}
+
+impl Flavor {
+    /// What a node of this flavor will probably offer, before the first one has joined: memory less what kernel
+    /// and system take, max(512 MiB, 8 %), and nine tenths of the disk.
+    pub fn expected_capacity(&self) -> Resources {
+        let system_mb = (self.ram_mb * 8 / 100).max(512);
+        Resources {
+            cpus: self.vcpus,
+            memory_mb: self.ram_mb.saturating_sub(system_mb),
+            // A flavor without a disk takes the image's or a volume's size: not known here, so it limits nothing.
+            disk_kb: if self.disk_gb == 0 {
+                u64::MAX / 4
+            } else {
+                self.disk_gb * 1024 * 1024 * 9 / 10
+            },
+            gpus: 0,
+        }
+    }
+}
+
+/// Metadata key of the pool that a server belongs to.
+pub const METADATA_CLUSTER: &str = "ehos_cluster";
+/// Metadata key of what a server is for (`execute`, `master`, `builder`).
+pub const METADATA_ROLE: &str = "ehos_role";
+/// Metadata key of the node id.
+pub const METADATA_NODE: &str = "ehos_node";
+/// Metadata key of the flavor's name, as configured.
+pub const METADATA_FLAVOR: &str = "ehos_flavor";
+/// Metadata key of the image, as configured.
+pub const METADATA_IMAGE: &str = "ehos_image";
+
+/// A server as a cloud lists it, whoever made it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerRecord {
+    /// Its UUID.
+    pub id: String,
+    /// Its name, which proves nothing.
+    pub name: String,
+    /// What Nova says it does.
+    pub status: ServerStatus,
+    /// Nova is deleting it (`OS-EXT-STS:task_state` is `deleting`, or it is gone but still listed).
+    pub deleting: bool,
+    /// Its metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// How long ago it was made (`created`, against the `Date` of the answer).
+    pub age: Duration,
+    /// Nova's fault message when the status is ERROR.
+    pub fault: Option<String>,
+}
+
+/// The states of a server that make a difference (Nova's `status`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ServerStatus {
+    /// Being made.
+    Build,
+    /// Running, also while it reboots.
+    Active,
+    /// Switched off, or put aside with its disk (SHUTOFF, SHELVED, SHELVED_OFFLOADED).
+    Shutoff,
+    /// Held still (PAUSED, SUSPENDED) or in an operator's hands (RESCUE, RESIZE, VERIFY_RESIZE, PASSWORD, UNKNOWN …).
+    Other,
+    /// Failed.
+    Error,
+}
+
+/// What a server of ours is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Runs a startd: what the tick makes and unmakes.
+    Execute,
+    /// The central manager.
+    Master,
+    /// Becomes an image.
+    Builder,
+}
+
+/// A server that ehos made for this pool, as its metadata says. There is no other way to get one than
+/// [`OwnedServer::recognise`], and a delete takes nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedServer {
+    record: ServerRecord,
+    role: Role,
+    node: Option<NodeId>,
+}
+
+impl OwnedServer {
+    /// `record` as one of ours, when its metadata names this `cluster` and a role; else `None`.
+    pub fn recognise(record: ServerRecord, cluster: &str) -> Option<OwnedServer> {
+        if cluster.is_empty()
+            || record.metadata.get(METADATA_CLUSTER).map(String::as_str) != Some(cluster)
+        {
+            return None;
+        }
+        let role = match record.metadata.get(METADATA_ROLE)?.as_str() {
+            "execute" => Role::Execute,
+            "master" => Role::Master,
+            "builder" => Role::Builder,
+            _ => return None,
+        };
+        let node = record
+            .metadata
+            .get(METADATA_NODE)
+            .filter(|node| !node.is_empty())
+            .cloned()
+            .map(NodeId);
+        Some(OwnedServer { record, role, node })
+    }
+
+    /// Its UUID.
+    pub fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    /// All that the cloud said of it.
+    pub fn record(&self) -> &ServerRecord {
+        &self.record
+    }
+
+    /// What it is for.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The intent that made it.
+    pub fn node(&self) -> Option<&NodeId> {
+        self.node.as_ref()
+    }
+}
+
+/// The metadata of an execute server for `node`; [`OwnedServer::recognise`] is its reverse.
+pub fn execute_metadata(
+    cluster: &str,
+    node: &NodeId,
+    flavor: &str,
+    image: &str,
+) -> BTreeMap<String, String> {
+    [
+        (METADATA_CLUSTER, cluster),
+        (METADATA_ROLE, "execute"),
+        (METADATA_NODE, &node.0),
+        (METADATA_FLAVOR, flavor),
+        (METADATA_IMAGE, image),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .collect()
+}

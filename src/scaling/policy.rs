@@ -1,0 +1,131 @@
+//! The part of the configuration that decides. It holds no credentials.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::observation::CloudName;
+
+/// How the next cloud and flavor is chosen among those that may grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Allocation {
+    /// One cloud after the other.
+    #[default]
+    RoundRobin,
+    /// Any of them, from a seed in the state.
+    Random,
+    /// The first until it is full, then the next.
+    FillFirst,
+}
+
+/// All that decides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// The pool's id (`ehos_cluster` of every server).
+    pub cluster: String,
+    /// What server names begin with (`project_prefix`).
+    pub prefix: String,
+    /// Never fewer nodes than this.
+    pub nodes_min: u64,
+    /// Never more servers than this.
+    pub nodes_max: u64,
+    /// Idle nodes kept beyond what the queue needs.
+    pub nodes_spare: u64,
+    /// Creates and deletes in one tick, at most.
+    pub max_actions: u64,
+    /// How the next cloud is chosen.
+    pub allocation: Allocation,
+    /// The clouds, in the order of the configuration.
+    pub clouds: Vec<CloudPolicy>,
+    /// A surplus node drains when it has been idle for this long.
+    pub idle_timeout: Duration,
+    /// A server that has not joined by then has failed.
+    pub boot_timeout: Duration,
+    /// A node that has been silent for this long, with no job on it, is lost.
+    pub lost_timeout: Duration,
+    /// A silent node that a schedd still lists a job on is lost after this: longer than the job's lease.
+    pub lost_job_timeout: Duration,
+    /// How long a create without an answer counts as coming capacity.
+    pub intent_grace: Duration,
+    /// A collector younger than this has not heard from all startds yet.
+    pub collector_grace: Duration,
+    /// A schedd that is unknown for longer than this no longer keeps idle nodes up.
+    pub unknown_grace: Duration,
+    /// A delete that is not done after this is asked again.
+    pub delete_timeout: Duration,
+    /// What can be matched is matched within this: one negotiation interval and the delay between cycles.
+    pub negotiation_cycle: Duration,
+    /// How often a startd is heard that does not say (`UPDATE_INTERVAL` of HTCondor).
+    pub update_interval: Duration,
+    /// Servers of one (cloud, flavor, image) that have not joined, until one of them has.
+    pub max_unproven: u64,
+    /// Back-off after a failure: the first …
+    pub backoff_first: Duration,
+    /// … and, doubling, the longest.
+    pub backoff_longest: Duration,
+    /// When more than this share of the nodes, and more than `vanish_count`, fall silent, deletes stop.
+    pub vanish_share: f64,
+    /// See `vanish_share`.
+    pub vanish_count: u64,
+    /// How long a group buys no more nodes after one that was made for it took none of its jobs.
+    pub refusal_memory: Duration,
+}
+
+/// What decides about one cloud.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CloudPolicy {
+    /// Its name.
+    pub name: CloudName,
+    /// Flavors for nodes, as configured, in order of preference.
+    pub flavors: Vec<String>,
+    /// The image of nodes, as configured.
+    pub image: String,
+    /// Never more servers of ours than this in it.
+    pub nodes_max: Option<u64>,
+    /// Cores of the quota that are left to others (`min_cores`).
+    pub min_cores: u64,
+    /// Memory of the quota in MiB that is left to others (`min_ram`, which the original gives in GB).
+    pub min_ram_mb: u64,
+    /// Servers of the quota that are left to others (`min_instances`).
+    pub min_instances: u64,
+}
+
+impl Policy {
+    /// A policy for `cluster` with every default and no cloud.
+    pub fn new(cluster: &str) -> Policy {
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        Policy {
+            cluster: cluster.to_owned(),
+            prefix: "ehos-v1".to_owned(),
+            nodes_min: 0,
+            nodes_max: 10,
+            nodes_spare: 0,
+            max_actions: 20,
+            allocation: Allocation::RoundRobin,
+            clouds: Vec::new(),
+            idle_timeout: minutes(5),
+            boot_timeout: minutes(15),
+            lost_timeout: minutes(15),
+            lost_job_timeout: minutes(60),
+            intent_grace: minutes(5),
+            collector_grace: minutes(6),
+            unknown_grace: minutes(60),
+            delete_timeout: minutes(5),
+            // NEGOTIATOR_INTERVAL (60 s) and NEGOTIATOR_CYCLE_DELAY (20 s) of HTCondor.
+            negotiation_cycle: Duration::from_secs(80),
+            update_interval: minutes(5),
+            max_unproven: 3,
+            backoff_first: minutes(5),
+            backoff_longest: minutes(60),
+            vanish_share: 0.45,
+            vanish_count: 3,
+            refusal_memory: minutes(60),
+        }
+    }
+
+    /// The policy of one cloud.
+    pub fn cloud(&self, name: &str) -> Option<&CloudPolicy> {
+        self.clouds.iter().find(|cloud| cloud.name == name)
+    }
+}
