@@ -70,7 +70,7 @@ impl fmt::Display for Brake {
             Brake::NodesVanished { silent, joined } => write!(
                 f,
                 "{silent} of {joined} nodes fell silent: the network's or the collector's fault until proven \
-                 otherwise; nothing is deleted until they return or their jobs' leases are over"
+                 otherwise; until they return, or `ehos tick --trust-silence` says that they are gone"
             ),
         }
     }

@@ -59,6 +59,9 @@ pub enum Limit {
     CloudUnknown {
         cloud: String,
     },
+    NeverSeen {
+        cloud: String,
+    },
     FlavorUnknown {
         cloud: String,
         flavor: String,
@@ -129,6 +132,12 @@ impl fmt::Display for Limit {
             }
             Limit::MaxActions { max_actions } => write!(f, "max_actions {max_actions} a tick"),
             Limit::CloudUnknown { cloud } => write!(f, "cloud {cloud}, which does not answer"),
+            Limit::NeverSeen { cloud } => {
+                write!(
+                    f,
+                    "cloud {cloud}: it does not answer, and how many nodes it has has never been seen"
+                )
+            }
             Limit::FlavorUnknown { cloud, flavor } => {
                 write!(f, "cloud {cloud}, which has no flavor {flavor}")
             }
@@ -148,6 +157,8 @@ pub struct Case<'a> {
     pub flavor: &'a str,
     /// What is remembered.
     pub state: &'a State,
+    /// A cloud that does not answer and whose nodes this state has never seen.
+    pub never_seen: Option<&'a str>,
     /// Servers of ours in all clouds, with those that this plan makes.
     pub nodes: u64,
     /// Servers of ours in this cloud, with those that this plan makes.
@@ -180,6 +191,7 @@ pub fn allowance(case: &Case<'_>) -> (u64, Limit) {
         return (0, unknown(case));
     };
     let all = [
+        never_seen(case),
         nodes_max(case),
         cloud_nodes_max(case),
         backoff(case),
@@ -218,6 +230,17 @@ fn nodes_max(case: &Case<'_>) -> Option<(u64, Limit)> {
     Some((
         nodes_max.saturating_sub(case.nodes),
         Limit::NodesMax { nodes_max },
+    ))
+}
+
+/// Without a count of the nodes everywhere, nodes_max cannot be kept.
+fn never_seen(case: &Case<'_>) -> Option<(u64, Limit)> {
+    let cloud = case.never_seen?;
+    Some((
+        0,
+        Limit::NeverSeen {
+            cloud: cloud.to_owned(),
+        },
     ))
 }
 

@@ -1,6 +1,6 @@
 //! What is remembered from one tick to the next. Losing it costs timers, never servers and never jobs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -146,6 +146,8 @@ pub struct State {
     pub departed: BTreeMap<NodeId, Departed>,
     /// Kinds of node.
     pub kinds: Vec<KindMemory>,
+    /// Clouds whose servers this state has seen.
+    pub clouds: BTreeSet<CloudName>,
     /// Clouds that asked for a pause.
     pub pauses: BTreeMap<CloudName, Pause>,
     /// Since when each schedd that does not answer has not.

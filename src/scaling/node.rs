@@ -467,6 +467,11 @@ fn learn(
         memory.backoff_until = None;
         memory.last_failure = None;
     }
+    let answered = observation
+        .clouds
+        .iter()
+        .filter(|(_, cloud)| cloud.is_known());
+    state.clouds.extend(answered.map(|(name, _)| name.clone()));
     for (name, schedd) in &observation.pool.schedds {
         if schedd.is_known() {
             state.unknown_schedds.remove(name);

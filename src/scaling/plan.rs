@@ -119,6 +119,15 @@ pub struct Unseen {
     pub why: String,
 }
 
+/// How many sources answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourcesSeen {
+    /// Schedds.
+    pub schedds: usize,
+    /// Clouds.
+    pub clouds: usize,
+}
+
 /// What one tick is to do, with all its reasons.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
@@ -134,6 +143,9 @@ pub struct Plan {
     pub brakes: Vec<Brake>,
     /// What did not answer.
     pub unseen: Vec<Unseen>,
+    /// How many sources did.
+    #[serde(skip)]
+    pub sources_seen: SourcesSeen,
     /// What an operator should know.
     pub notices: Vec<String>,
     /// What is to be done, in order.
@@ -360,6 +372,21 @@ impl<'a> Planner<'a> {
                 .collect(),
             brakes: self.brakes,
             unseen: unseen(self.observation),
+            sources_seen: SourcesSeen {
+                schedds: self
+                    .observation
+                    .pool
+                    .schedds
+                    .values()
+                    .filter(|schedd| schedd.is_known())
+                    .count(),
+                clouds: self
+                    .observation
+                    .clouds
+                    .values()
+                    .filter(|cloud| cloud.is_known())
+                    .count(),
+            },
             notices,
             actions: self.actions,
             next: self.next,

@@ -260,6 +260,14 @@ impl<'a> Planner<'a> {
                 .is_some_and(|memory| memory.joined.is_some());
             node.kind == *kind && !joined
         };
+        let mut unknown = self
+            .observation
+            .clouds
+            .iter()
+            .filter(|(_, view)| !view.is_known());
+        let never_seen = unknown
+            .find(|(name, _)| !self.next.clouds.contains(*name))
+            .map(|(name, _)| name.as_str());
         let deletes = self.removals.len() as u64;
         let reserved = deletes.min(self.policy.max_actions / 2);
         Case {
@@ -272,6 +280,7 @@ impl<'a> Planner<'a> {
                 .and_then(Seen::known),
             flavor: &kind.flavor,
             state: &self.next,
+            never_seen,
             nodes: (there(&|_| true) + self.new_nodes.len()) as u64,
             nodes_in_cloud: (there(&|node| same_cloud(&node.kind)) + new_in(&same_cloud)) as u64,
             unjoined_of_kind: (there(&unjoined) + new_in(&same_kind)) as u64,
