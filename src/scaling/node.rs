@@ -645,11 +645,25 @@ impl Facts<'_> {
             _ if overdue => Some(None),
             _ => None,
         };
-        match failed {
-            Some(_) if self.memory.adopted && !self.state.adopted_trusted => Phase::Untrusted,
-            Some(fault) => Phase::Failed { fault },
-            None if server.record().status == ServerStatus::Build => Phase::Building,
-            None => Phase::Booting,
+        let Some(fault) = failed else {
+            return match server.record().status {
+                ServerStatus::Build => Phase::Building,
+                _ => Phase::Booting,
+            };
+        };
+        if !self.memory.adopted {
+            return Phase::Failed { fault };
+        }
+        if !self.state.adopted_trusted {
+            return Phase::Untrusted;
+        }
+        // It may have joined and taken jobs before it was adopted: no less patience than with a silent node.
+        if self.age() >= self.policy.lost_job_timeout {
+            return Phase::Failed { fault };
+        }
+        Phase::Silent {
+            silent_for: self.age(),
+            job: JobListed::Unknown,
         }
     }
 
