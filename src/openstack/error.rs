@@ -61,20 +61,20 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A quota does not allow it: 413 without Retry-After (Cinder, old Nova), 403 with a quota's words (Nova:
-    /// `Quota exceeded for …`, `Maximum number of ports exceeded`).
+    /// A quota does not allow it: 403 with a quota's words (Nova: `Quota exceeded for …`, `Maximum number of
+    /// ports exceeded`), or 413 without a time to wait (Cinder says `Retry-After: 0` with it).
     pub fn is_quota(&self) -> bool {
         let message = self.message.to_lowercase();
         match self.status {
             403 => message.contains("quota") || message.contains("maximum number of"),
-            413 => self.retry_after.is_none(),
+            413 => self.retry_after.unwrap_or_default().is_zero(),
             _ => false,
         }
     }
 
     /// Not now: 429, or 413 with Retry-After.
     pub fn is_rate_limit(&self) -> bool {
-        self.status == 429 || (self.status == 413 && self.retry_after.is_some())
+        self.status == 429 || (self.status == 413 && !self.is_quota())
     }
 
     /// The service, or a proxy before it, is in trouble.
