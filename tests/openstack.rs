@@ -837,7 +837,9 @@ fn what_the_cloud_does_not_have_is_named() {
         .unwrap_err();
     assert_eq!(failure.kind, FailureKind::Rejected);
     assert!(
-        failure.message.contains("there is no flavor 'm1.gone'"),
+        failure.message.contains(
+            "there is no flavor 'm1.gone' (there are: m1.small, m1.medium, m1.large, m1.xlarge, "
+        ),
         "{}",
         failure.message
     );

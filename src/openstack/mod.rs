@@ -44,7 +44,7 @@ pub struct OpenStackCloud<'c> {
     cluster: String,
     user_data: UserData<'c>,
     /// What names in the configuration stand for, looked up when first needed.
-    flavors: Mutex<Option<BTreeMap<String, Flavor>>>,
+    flavors: Mutex<Option<Vec<compute::NamedFlavor>>>,
     images: Mutex<BTreeMap<String, String>>,
     surroundings: Mutex<Option<Surroundings>>,
 }
@@ -86,7 +86,7 @@ impl<'c> OpenStackCloud<'c> {
         let session = &self.session;
         let (servers, quota, flavors) = thread::scope(|scope| {
             let quota = scope.spawn(move || compute::quota(session, deadline));
-            let flavors = scope.spawn(move || self.look_up_flavors(deadline));
+            let flavors = scope.spawn(move || self.configured_flavors(deadline));
             let servers = compute::servers(session, deadline);
             (servers, joined(quota), joined(flavors))
         });
@@ -101,50 +101,47 @@ impl<'c> OpenStackCloud<'c> {
         })
     }
 
-    /// The configured flavors that the cloud has, by name as configured. An id goes before a name, as in
-    /// OpenStack's own client.
-    fn look_up_flavors(&self, deadline: Deadline) -> Result<BTreeMap<String, Flavor>, Error> {
+    /// The configured flavors that the cloud has, by name as configured.
+    fn configured_flavors(&self, deadline: Deadline) -> Result<BTreeMap<String, Flavor>, Error> {
         let there = compute::flavors(&self.session, deadline)?;
         let mut found = BTreeMap::new();
         for wanted in &self.session.settings().flavors {
-            let flavor = there
-                .iter()
-                .find(|flavor| flavor.flavor.id == *wanted)
-                .or_else(|| there.iter().find(|flavor| flavor.name == *wanted));
-            match flavor {
-                Some(flavor) => {
-                    found.insert(wanted.clone(), flavor.flavor.clone());
+            match self.find_flavor(wanted, &there) {
+                Ok(flavor) => {
+                    found.insert(wanted.clone(), flavor.clone());
                 }
-                None => warn!(
-                    "{}",
-                    self.no_flavor(wanted, there.iter().map(|f| f.name.as_str()))
-                ),
+                Err(error) => warn!("{error}"),
             }
         }
-        *locked(&self.flavors) = Some(found.clone());
+        *locked(&self.flavors) = Some(there);
         Ok(found)
     }
 
-    fn no_flavor<'n>(&self, wanted: &str, there: impl IntoIterator<Item = &'n str>) -> Error {
-        let names = there.into_iter().take(20).collect::<Vec<_>>().join(", ");
-        not_found(
-            &self.session,
-            "flavor",
-            wanted,
-            format!(" (there are: {names})"),
-        )
+    /// The flavor of this id or name. An id goes before a name, as in OpenStack's own client.
+    fn find_flavor<'f>(
+        &self,
+        wanted: &str,
+        there: &'f [compute::NamedFlavor],
+    ) -> Result<&'f Flavor, Error> {
+        there
+            .iter()
+            .find(|flavor| flavor.flavor.id == wanted)
+            .or_else(|| there.iter().find(|flavor| flavor.name == wanted))
+            .map(|flavor| &flavor.flavor)
+            .ok_or_else(|| {
+                let names: Vec<&str> = there.iter().map(|flavor| flavor.name.as_str()).collect();
+                not_found(&self.session, "flavor", wanted, among(&names))
+            })
     }
 
     fn flavor_id(&self, wanted: &str, deadline: Deadline) -> Result<String, Error> {
-        let known = locked(&self.flavors).clone();
-        let known = match known {
-            Some(known) => known,
-            None => self.look_up_flavors(deadline)?,
+        let mut known = locked(&self.flavors);
+        let there = match known.take() {
+            Some(there) => there,
+            None => compute::flavors(&self.session, deadline)?,
         };
-        known
-            .get(wanted)
-            .map(|flavor| flavor.id.clone())
-            .ok_or_else(|| self.no_flavor(wanted, known.keys().map(String::as_str)))
+        let there = known.insert(there);
+        Ok(self.find_flavor(wanted, there)?.id.clone())
     }
 
     fn image_id(&self, wanted: &str, deadline: Deadline) -> Result<String, Error> {
@@ -167,7 +164,8 @@ impl<'c> OpenStackCloud<'c> {
             // Nova's own refusal does not name it.
             let keys = compute::keypairs(&self.session, deadline)?;
             if !keys.contains(key) {
-                let hint = format!(" of this user (there are: {})", keys.join(", "));
+                let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+                let hint = format!(" of this user{}", among(&keys));
                 return Err(not_found(&self.session, "keypair", key, hint));
             }
         }
@@ -300,6 +298,17 @@ fn looks_like_id(text: &str) -> bool {
     let digits = text.chars().filter(char::is_ascii_hexdigit).count();
     let hyphens = text.chars().filter(|c| *c == '-').count();
     digits == 32 && digits + hyphens == text.chars().count() && matches!(hyphens, 0 | 4)
+}
+
+/// What there is instead, for an error: not more than fits a line or two.
+fn among(names: &[&str]) -> String {
+    const MOST: usize = 20;
+    let some = names.get(..MOST).unwrap_or(names).join(", ");
+    match names.len() {
+        0 => " (there is none)".to_owned(),
+        count if count > MOST => format!(" (there are: {some} and {} more)", count - MOST),
+        _ => format!(" (there are: {some})"),
+    }
 }
 
 fn not_found(session: &auth::Session, what: &'static str, name: &str, hint: String) -> Error {
