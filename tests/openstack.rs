@@ -484,6 +484,59 @@ fn a_failed_server_carries_its_fault() {
 }
 
 #[test]
+fn a_fault_that_the_list_leaves_out_is_asked_for_and_never_spoils_the_view() {
+    let id = "a7c50bbf-2b7f-493c-a2a2-d6ba7b7678d9";
+    let listed = |metadata: &str, fault: &str| {
+        let text = format!(
+            r#"{{"servers": [{{"id": "{id}", "name": "fails", "status": "ERROR",
+            "created": "2026-11-22T10:31:13Z", "metadata": {metadata}{fault}}}]}}"#
+        );
+        Reply::status(200, &text)
+    };
+    let mine = r#"{"ehos_cluster": "pool-1", "ehos_role": "execute", "ehos_node": "n-7"}"#;
+    let shown = Reply::fixture("server-show-no-valid-host");
+    let no_host = Some("No valid host was found.");
+    for (list, show, fault, looks) in [
+        (listed(mine, ""), shown.clone(), no_host, 1),
+        (
+            listed(mine, ""),
+            Reply::fixture("server-delete-404"),
+            None,
+            1,
+        ),
+        (listed(mine, ""), Reply::status(200, "{"), None, 1),
+        (listed(mine, ""), Reply::status(500, ""), None, 3),
+        (
+            listed(mine, r#", "fault": {"message": "known"}"#),
+            shown.clone(),
+            Some("known"),
+            0,
+        ),
+        // Another's server is none of our business.
+        (listed("{}", ""), shown, None, 0),
+    ] {
+        let double = Double::start(vec![
+            login(),
+            always("GET", "/v2.1/servers/detail", list.clone()),
+            always("GET", &format!("/v2.1/servers/{id}"), show),
+            always("GET", "/v2.1/limits", Reply::fixture("nova-limits")),
+            always(
+                "GET",
+                "/v2.1/flavors/detail",
+                Reply::fixture("nova-flavors"),
+            ),
+        ]);
+        let view = cloud(&settings(double.url())).observe(soon()).unwrap();
+        let seen = view
+            .servers
+            .first()
+            .and_then(|s| s.record().fault.as_deref());
+        assert_eq!(seen, fault);
+        assert_eq!(double.count("GET", &format!("/v2.1/servers/{id}")), looks);
+    }
+}
+
+#[test]
 fn an_unlimited_quota_has_no_limit() {
     let unlimited =
         Reply::fixture("nova-limits").replace(r#""maxTotalCores":8000"#, r#""maxTotalCores":-1"#);

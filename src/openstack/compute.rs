@@ -86,6 +86,16 @@ pub fn servers(session: &Session, deadline: Deadline) -> Result<Vec<ServerRecord
     Ok(records.into_values().collect())
 }
 
+/// Why a server is in ERROR, by its id. The list does not say so of a server that never got a host ("No valid host
+/// was found"): Nova looks for the faults of a list in one cell's database, and such a server is in another (cell0).
+pub fn fault(session: &Session, id: &str, deadline: Deadline) -> Result<Option<String>, Error> {
+    let request = Request::get().at(FIRST);
+    let path = format!("/servers/{id}");
+    let answer = session.send(Service::Compute, &path, &request, deadline)?;
+    let ShownBody { server } = answer.json()?;
+    Ok(server.fault.map(|fault| message::shorten(&fault.message)))
+}
+
 /// Asks for a server and returns its id. Sent once: after an error of unknown effect it may come yet.
 pub fn create(session: &Session, server: &NewServer, deadline: Deadline) -> Result<String, Error> {
     let encoded = SecretString::from(BASE64.encode(server.user_data.expose_secret()));
@@ -310,6 +320,16 @@ struct Server {
     metadata: BTreeMap<String, String>,
     #[serde(rename = "OS-EXT-STS:task_state")]
     task_state: Option<String>,
+    fault: Option<Fault>,
+}
+
+#[derive(Deserialize)]
+struct ShownBody {
+    server: Shown,
+}
+
+#[derive(Deserialize)]
+struct Shown {
     fault: Option<Fault>,
 }
 

@@ -15,7 +15,9 @@ use crate::cloud::Cloud;
 use crate::config::CloudSettings;
 use crate::deadline::Deadline;
 use crate::scaling::action::{CloudAction, Done, Failure, Intent};
-use crate::scaling::observation::{CloudView, Flavor, OwnedServer, ServerRecord, execute_metadata};
+use crate::scaling::observation::{
+    CloudView, Flavor, OwnedServer, ServerRecord, ServerStatus, execute_metadata,
+};
 
 pub mod auth;
 mod catalog;
@@ -33,6 +35,11 @@ pub use error::{Call, Effect, Error, Kind, Refusal};
 const CONSOLE_LINES: usize = 40;
 /// A console is worth waiting for no longer than this.
 const CONSOLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Failed servers that are asked in one look why, one by one.
+const FAULT_LOOKS: usize = 10;
+/// The reason of a failure is worth waiting for no longer than this.
+const FAULT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Renders the user data of a node. It is a secret: a node's token is in it.
 pub type UserData<'c> =
@@ -91,14 +98,44 @@ impl<'c> OpenStackCloud<'c> {
             (servers, joined(quota), joined(flavors))
         });
         let servers: Vec<ServerRecord> = servers?;
+        let mut looks = FAULT_LOOKS;
         Ok(CloudView {
             servers: servers
                 .into_iter()
                 .filter_map(|record| OwnedServer::recognise(record, &self.cluster))
+                .map(|server| self.with_fault(server, &mut looks, deadline))
                 .collect(),
             quota: quota?,
             flavors: flavors?,
         })
+    }
+
+    /// The same server, with the reason of its failure where the list left it out. It is for the log: that it
+    /// cannot be had changes nothing.
+    fn with_fault(
+        &self,
+        server: OwnedServer,
+        looks: &mut usize,
+        deadline: Deadline,
+    ) -> OwnedServer {
+        let record = server.record();
+        if record.status != ServerStatus::Error || record.fault.is_some() || *looks == 0 {
+            return server;
+        }
+        *looks -= 1;
+        match compute::fault(&self.session, server.id(), deadline.at_most(FAULT_TIMEOUT)) {
+            Ok(fault) => {
+                let record = ServerRecord {
+                    fault,
+                    ..record.clone()
+                };
+                OwnedServer::recognise(record, &self.cluster).unwrap_or(server)
+            }
+            Err(error) => {
+                info!("{error}; why server {} failed is not known", record.name);
+                server
+            }
+        }
     }
 
     /// The configured flavors that the cloud has, by name as configured.
