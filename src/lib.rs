@@ -5,6 +5,7 @@ pub mod cloud;
 pub mod config;
 pub mod deadline;
 pub mod observe;
+pub mod openstack;
 pub mod pool;
 pub mod scaling;
 pub mod simulation;
