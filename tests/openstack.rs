@@ -141,7 +141,6 @@ fn intent() -> Intent {
         cloud: "lab".to_owned(),
         flavor: "m1.small".to_owned(),
         image: "GOLD CentOS 7".to_owned(),
-        made_for: None,
         at: jiff::Timestamp::UNIX_EPOCH,
     }
 }

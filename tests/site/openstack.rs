@@ -93,7 +93,6 @@ fn intent(cluster: &str, number: usize) -> Intent {
         cloud: "ehos".to_owned(),
         flavor: "m1.small".to_owned(),
         image: "GOLD CentOS 7".to_owned(),
-        made_for: None,
         at: jiff::Timestamp::now(),
     }
 }
