@@ -3,6 +3,7 @@
 pub mod action;
 pub mod brakes;
 pub mod limits;
+mod matching;
 pub mod memory;
 pub mod node;
 pub mod observation;
@@ -10,3 +11,4 @@ pub mod packing;
 pub mod plan;
 pub mod policy;
 pub mod reason;
+pub mod survey;

@@ -13,10 +13,11 @@ use super::action::{CloudAction, PoolAction};
 use super::brakes::{Brake, brakes};
 use super::limits::Planned;
 use super::memory::{Kind, State};
-use super::node::{Node, Phase, Survey, survey};
+use super::node::{JobListed, Node, Phase};
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
 use super::policy::Policy;
 use super::reason::{Reason, seconds};
+use super::survey::{Survey, survey};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -445,12 +446,12 @@ impl<'a> Planner<'a> {
             Phase::Silent { silent_for, job } => {
                 let silent_seconds = seconds(*silent_for);
                 match job {
-                    super::node::JobListed::Unknown => Reason::SilentOnUnknownSchedd {
+                    JobListed::Unknown => Reason::SilentOnUnknownSchedd {
                         silent_seconds,
                         lost_job_timeout_seconds: seconds(policy.lost_job_timeout),
                     },
                     job => {
-                        let job_listed = *job == super::node::JobListed::Yes;
+                        let job_listed = *job == JobListed::Yes;
                         let timeout = if job_listed {
                             policy.lost_job_timeout
                         } else {
