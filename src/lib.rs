@@ -2,6 +2,7 @@
 
 pub mod act;
 pub mod cloud;
+pub mod cloudinit;
 pub mod config;
 pub mod deadline;
 pub mod observe;
