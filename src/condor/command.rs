@@ -75,8 +75,8 @@ impl Tools {
                 about: call.about.to_owned(),
             });
         }
-        let deadline = deadline.at_most(self.limit);
-        let limit = deadline.left();
+        let limit = self.limit.min(deadline.left());
+        let deadline = deadline.at_most(limit);
         let mut running = self.start(call)?;
         let mut lines = Lines::default();
         let mut stderr = None;

@@ -48,9 +48,9 @@ pub enum Error {
     },
     /// It did not end in time and was killed with all of its process group.
     #[error(
-        "{tool} got no answer from {about} within {} s and was killed: the daemon hangs, or the limit \
+        "{tool} got no answer from {about} within {:.0} s and was killed: the daemon hangs, or the limit \
          (timeouts.command) is too low",
-        limit.as_secs()
+        limit.as_secs_f64()
     )]
     TimedOut {
         /// The tool.

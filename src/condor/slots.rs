@@ -3,10 +3,10 @@
 //! Three calls at the same time: the partitionable and static slots (dynamic ones are counted in their parents), the
 //! collector's own ad and its master's ad.
 //!
-//! Clocks: the collector brings its own ad up to date when it is asked for it (`condor_status -collector`, not with
-//! `-any`), so `StatsLastUpdateTime` there is the collector's clock at that moment. `LastHeardFrom` is of the same
-//! clock. A startd's own times are compared with the `MyCurrentTime` of the same ad, and the time since that ad came
-//! is added.
+//! Clocks: the collector keeps the statistics in its own ad up to date in steps of 5 s (only as seen with
+//! `condor_status -collector`, not with `-any`), so `StatsLastUpdateTime` there is the collector's clock, up to 5 s
+//! old; a `LastHeardFrom` that is later, which it stamps too, corrects that. A startd's own times are compared with
+//! the `MyCurrentTime` of the same ad, and the time since that ad came is added.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -33,7 +33,10 @@ pub(super) fn observe(
         (join(clock), join(masters), machines)
     });
     let (collector, masters, machines) = (clock?, masters?, machines?);
-    let now = collector.now();
+    let latest = machines.values().flat_map(|machine| &machine.slots);
+    let now = collector
+        .now()
+        .max(latest.map(|slot| slot.heard).max().unwrap_or(i64::MIN));
     let up_for = collector.up_for(&masters, now);
     Ok(CollectorView {
         up_for,
