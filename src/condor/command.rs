@@ -1,5 +1,6 @@
 //! Runs one tool of HTCondor as a child process that cannot outlive its deadline.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -324,12 +325,15 @@ impl Lines {
 /// does not resolve, and long general advice.
 fn told(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
+    let mut seen = BTreeSet::new();
     let mut told = String::new();
     for line in text
         .lines()
         .map(str::trim)
         .take_while(|line| !line.starts_with("Extra Info:") && !line.starts_with("Usage:"))
+        .map(without_time)
         .filter(|line| !line.is_empty() && !line.contains("init_local_hostname"))
+        .filter(|line| seen.insert(*line))
         .take(8)
     {
         if !told.is_empty() {
@@ -342,6 +346,21 @@ fn told(stderr: &[u8]) -> String {
         told.push('…');
     }
     told
+}
+
+/// A line of `-debug` without the date and time in front of it (`11/22/26 13:02:30 `).
+fn without_time(line: &str) -> &str {
+    let is_stamp = |word: &str| {
+        word.len() == 8
+            && word
+                .chars()
+                .all(|c| c.is_ascii_digit() || matches!(c, '/' | ':'))
+    };
+    let mut words = line.splitn(3, ' ');
+    match (words.next(), words.next(), words.next()) {
+        (Some(date), Some(time), Some(rest)) if is_stamp(date) && is_stamp(time) => rest,
+        _ => line,
+    }
 }
 
 /// Some tools end with 0 although they failed, and say so in words only.
@@ -367,5 +386,186 @@ fn unparsable(call: &Call, what: String) -> Error {
         tool: call.tool.to_owned(),
         about: call.about.to_owned(),
         what,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Instant;
+
+    use super::super::fake::FakeTools;
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn call<'a>(stdin: &'a str) -> Call<'a> {
+        Call {
+            tool: "condor_q",
+            args: &[],
+            stdin,
+            about: "schedd local",
+        }
+    }
+
+    fn run(script: &str, limit: Duration) -> Result<String, Error> {
+        let fake = FakeTools::new();
+        fake.script("condor_q", "any", script);
+        fake.tools(limit).text(&call(""), Deadline::within(LONG))
+    }
+
+    /// Whether the process is there and no zombie.
+    fn lives(pid: &str) -> bool {
+        fs::read_to_string(format!("/proc/{pid}/stat"))
+            .is_ok_and(|stat| !stat.rsplit_once(") ").unwrap().1.starts_with('Z'))
+    }
+
+    #[test]
+    fn an_answer_is_given_line_by_line() {
+        let fake = FakeTools::new();
+        fake.script("condor_q", "any", "printf 'one\\n\\ntwo'");
+        let lines = fake
+            .tools(LONG)
+            .run(
+                &call(""),
+                Deadline::within(LONG),
+                Vec::new(),
+                |lines, line| {
+                    lines.push(line.to_owned());
+                    Ok(())
+                },
+            )
+            .unwrap();
+        assert_eq!(lines, ["one", "", "two"]);
+    }
+
+    #[test]
+    fn a_long_answer_is_streamed() {
+        let fake = FakeTools::new();
+        fake.script("condor_q", "any", "seq 1 200000");
+        let sum = fake
+            .tools(LONG)
+            .run(&call(""), Deadline::within(LONG), 0u64, |sum, line| {
+                *sum += line.parse::<u64>().unwrap();
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(sum, 200_000 * 200_001 / 2);
+    }
+
+    #[test]
+    fn an_answer_counts_only_when_the_tool_says_it_went_well() {
+        let error = run("echo 5; echo 'Extra' >&2; exit 3", LONG).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "condor_q failed for schedd local (exit code 3): Extra"
+        );
+        let error = run("echo 5; kill -9 $$", LONG).unwrap_err();
+        assert!(error.to_string().contains("killed by signal 9"), "{error}");
+        // condor_off and the like: 0, and only words tell.
+        let error = run("echo 5; echo 'Error: cannot' >&2", LONG).unwrap_err();
+        assert!(matches!(error, Error::Failed { .. }), "{error}");
+        assert_eq!(run("echo 5; echo 'a note' >&2", LONG).unwrap(), "5\n");
+    }
+
+    #[test]
+    fn a_tool_that_is_not_there_is_named_with_what_to_do() {
+        let tools = Tools::new(Some(PathBuf::from("/nonexistent/bin")), LONG);
+        let error = tools.text(&call(""), Deadline::within(LONG)).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("/nonexistent/bin") && text.contains("condor.bin"),
+            "{text}"
+        );
+        let error = tools
+            .text(&call(""), Deadline::within(Duration::ZERO))
+            .unwrap_err();
+        assert!(matches!(error, Error::NoTime { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_tool_that_hangs_is_killed_with_its_children() {
+        let fake = FakeTools::new();
+        // A wrapper whose grandchild keeps the pipe open.
+        fake.script(
+            "condor_q",
+            "any",
+            "echo $$ >\"$(dirname \"$0\")/pids\"; sleep 600 & echo $! >>\"$(dirname \"$0\")/pids\"; echo half; wait",
+        );
+        let start = Instant::now();
+        let limit = Duration::from_millis(500);
+        let error = fake
+            .tools(limit)
+            .text(&call(""), Deadline::within(LONG))
+            .unwrap_err();
+        assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+        assert!(start.elapsed() < LONG);
+        let pids = fs::read_to_string(fake.path().join("pids")).unwrap();
+        assert_eq!(pids.lines().count(), 2);
+        for pid in pids.lines() {
+            // Killed at once; its new parent reaps the grandchild when it gets to it.
+            while lives(pid) {
+                assert!(start.elapsed() < LONG, "{pid} lives on");
+                thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn a_pipe_that_stays_open_does_not_hold_the_tick() {
+        // In a session of its own the grandchild survives the kill, with the pipe open.
+        let fake = FakeTools::new();
+        fake.script(
+            "condor_q",
+            "any",
+            "setsid sleep 600 & echo $! >\"$(dirname \"$0\")/pid\"; echo half",
+        );
+        let start = Instant::now();
+        let error = fake
+            .tools(Duration::from_millis(500))
+            .text(&call(""), Deadline::within(LONG))
+            .unwrap_err();
+        assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+        assert!(start.elapsed() < LONG);
+        let pid = fs::read_to_string(fake.path().join("pid")).unwrap();
+        let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(pid, Signal::KILL).unwrap();
+    }
+
+    #[test]
+    fn input_is_read_and_may_be_ignored() {
+        let fake = FakeTools::new();
+        fake.script("condor_q", "any", "cat");
+        let tools = fake.tools(LONG);
+        let said = tools
+            .text(&call("an ad\n"), Deadline::within(LONG))
+            .unwrap();
+        assert_eq!(said, "an ad\n");
+        assert_eq!(run("exec <&-; echo fine", LONG).unwrap(), "fine\n");
+    }
+
+    #[test]
+    fn an_answer_that_makes_no_sense_is_refused() {
+        let fake = FakeTools::new();
+        fake.script("condor_q", "any", "echo x; sleep 600");
+        let error = fake
+            .tools(LONG)
+            .run(&call(""), Deadline::within(LONG), (), |(), line| {
+                Err(format!("no number: {line}"))
+            })
+            .unwrap_err();
+        assert!(error.to_string().contains("no number: x"), "{error}");
+        let error = run("head -c 3000000 /dev/zero", LONG).unwrap_err();
+        assert!(matches!(error, Error::Unparsable { .. }), "{error}");
+    }
+
+    #[test]
+    fn standard_error_is_told_short_and_clean() {
+        let text = "11/22/26 12:40:55 init_local_hostname_impl: could not look up 'vm'\n\n\
+                    11/22/26 12:40:55 ERROR: DENIED\n11/22/26 12:40:56 ERROR: DENIED\nsecond\x1b[0m\n\
+                    Extra Info: you probably\nmore\n";
+        assert_eq!(told(text.as_bytes()), "ERROR: DENIED | second[0m");
+        assert!(told("é".repeat(9000).as_bytes()).len() < 2000);
+        assert_eq!(told(b""), "");
     }
 }

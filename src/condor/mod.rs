@@ -4,6 +4,8 @@ mod answer;
 mod command;
 mod control;
 mod error;
+#[cfg(test)]
+mod fake;
 mod queue;
 mod slots;
 pub mod token;

@@ -133,22 +133,23 @@ impl Testbed {
         bin
     }
 
-    /// The daemon of the central manager with this name.
-    fn daemon(&self, name: &str) -> Daemon {
+    /// The daemons of the central manager with this name.
+    fn daemons(&self, name: &str) -> Vec<Daemon> {
         let master = fs::read_to_string(self.dir.join("pids/cm")).unwrap();
         let master = master.split(' ').next().unwrap();
-        for entry in fs::read_dir("/proc").unwrap() {
-            let pid = entry.unwrap().file_name().into_string().unwrap();
-            let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
-                continue;
-            };
-            let (head, tail) = stat.rsplit_once(") ").unwrap();
-            let command = head.split_once('(').unwrap().1;
-            if tail.split(' ').nth(1) == Some(master) && command == name {
-                return Daemon(pid);
-            }
-        }
-        panic!("the central manager has no {name}");
+        let daemons: Vec<Daemon> = fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| {
+                let pid = entry.unwrap().file_name().into_string().unwrap();
+                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+                let (head, tail) = stat.rsplit_once(") ")?;
+                let command = head.split_once('(')?.1;
+                let parent = tail.split(' ').nth(1)?;
+                (parent == master && command == name).then(|| Daemon(pid))
+            })
+            .collect();
+        assert!(!daemons.is_empty(), "the central manager has no {name}");
+        daemons
     }
 }
 
@@ -167,22 +168,20 @@ const SECOND_SCHEDD: &str = "\
 SECOND = $(SCHEDD)
 SECOND_ARGS = -local-name SECOND
 SECOND.SCHEDD_NAME = second@
-SECOND.SPOOL = $(SPOOL)/second
+SECOND.SPOOL = $(LOCAL_DIR)/spool/condor/second
 SECOND.SCHEDD_LOG = $(LOG)/SecondLog
-SECOND.SCHEDD_ADDRESS_FILE = $(SPOOL)/second/address
-SECOND.SCHEDD_DAEMON_AD_FILE = $(SPOOL)/second/ad
-SECOND.JOB_QUEUE_LOG = $(SPOOL)/second/job_queue.log
+SECOND.SCHEDD_ADDRESS_FILE = $(LOG)/second_address
+SECOND.SCHEDD_DAEMON_AD_FILE = $(LOG)/second_ad
 DAEMON_LIST = $(DAEMON_LIST), SECOND
 DC_DAEMON_LIST = +SECOND
 ";
 
-/// A process that hangs until it is dropped.
+/// A process that, once frozen, hangs until this is dropped.
 struct Daemon(String);
 
 impl Daemon {
-    fn freeze(self) -> Daemon {
+    fn freeze(&self) {
         self.signal("-STOP");
-        self
     }
 
     fn signal(&self, signal: &str) {
@@ -604,7 +603,8 @@ fn what_does_not_answer_is_unknown(testbed: &Testbed, pool: &CondorPool) {
         Seen::Unknown(why) => why.clone(),
     };
     {
-        let _frozen = testbed.daemon("condor_schedd").freeze();
+        let frozen = testbed.daemons("condor_schedd");
+        frozen.iter().for_each(Daemon::freeze);
         let view = see(pool);
         assert!(view.collector.is_known());
         let why = unknown(&view);
@@ -614,7 +614,8 @@ fn what_does_not_answer_is_unknown(testbed: &Testbed, pool: &CondorPool) {
         view.schedds["local"].known().map(|_| ())
     });
     {
-        let _frozen = testbed.daemon("condor_collector").freeze();
+        let frozen = testbed.daemons("condor_collector");
+        frozen.iter().for_each(Daemon::freeze);
         let view = see(pool);
         let Seen::Unknown(why) = &view.collector else {
             panic!("{view:?}");
