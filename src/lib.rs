@@ -3,6 +3,7 @@
 pub mod act;
 pub mod cloud;
 pub mod cloudinit;
+pub mod condor;
 pub mod config;
 pub mod deadline;
 pub mod observe;

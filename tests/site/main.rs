@@ -1,4 +1,5 @@
-//! Tests against real services. Each runs only where an environment variable says where they are.
+//! Tests against real services. Each runs only where an environment variable names a testbed (see
+//! tests/testbed/README.md), and says otherwise that it was skipped.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,4 +7,5 @@
     clippy::indexing_slicing
 )]
 
+mod condor;
 mod openstack;
