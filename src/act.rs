@@ -4,10 +4,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::deadline::Deadline;
-use crate::observe::Site;
 use crate::scaling::action::{Done, Failure, FailureKind};
 use crate::scaling::memory::Outcome;
 use crate::scaling::plan::Action;
+use crate::site::Site;
 
 /// Performs the actions, `at_once` of them at a time, in their order as far as that goes. What the deadline leaves
 /// undone has certainly not been done.

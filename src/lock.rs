@@ -15,11 +15,17 @@ pub struct Lock(#[allow(dead_code)] File);
 /// # Errors
 /// When the lock file cannot be made or locked.
 pub fn try_lock(state_dir: &Path) -> io::Result<Option<Lock>> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(state_dir.join("tick.lock"))?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(state_dir.join("tick.lock"))?;
     // std has had `File::try_lock` since 1.89; fs2 also serves the stated minimum version.
     match FileExt::try_lock_exclusive(&file) {
         Ok(()) => Ok(Some(Lock(file))),
-        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(None),
+        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

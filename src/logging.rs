@@ -15,7 +15,10 @@ pub fn start(verbose: u8, journal: bool) {
         _ => LevelFilter::Trace,
     };
     let mut builder = Builder::new();
-    builder.target(Target::Stderr).filter_level(level.min(LevelFilter::Info)).filter_module("ehos", level);
+    builder
+        .target(Target::Stderr)
+        .filter_level(level.min(LevelFilter::Info))
+        .filter_module("ehos", level);
     if journal {
         builder.format(|out, record| {
             // sd-daemon(3): the level as a prefix, the time is journald's.

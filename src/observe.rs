@@ -5,19 +5,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::cloud::Cloud;
 use crate::deadline::Deadline;
-use crate::pool::{Pool, Watch};
+use crate::pool::Watch;
 use crate::scaling::memory::State;
 use crate::scaling::observation::{Observation, Seen};
-
-/// What a tick asks.
-pub struct Site<'a> {
-    /// The pool.
-    pub pool: &'a dyn Pool,
-    /// The clouds.
-    pub clouds: Vec<&'a dyn Cloud>,
-}
+use crate::site::Site;
 
 /// How long each source took.
 pub type Durations = BTreeMap<String, Duration>;

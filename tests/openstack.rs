@@ -76,7 +76,7 @@ fn cloud(settings: &CloudSettings) -> OpenStackCloud<'_> {
         "pool-1",
         Duration::from_secs(10),
         None,
-        Box::new(|_, _| Ok(USER_DATA.into())),
+        Box::new(|_, _, _| Ok(USER_DATA.into())),
     )
     .unwrap()
 }
@@ -1142,7 +1142,7 @@ fn user_data_that_nova_will_not_take_is_not_sent() {
             "pool-1",
             Duration::from_secs(10),
             None,
-            Box::new(move |_, _| Ok("x".repeat(length).into())),
+            Box::new(move |_, _, _| Ok("x".repeat(length).into())),
         )
         .unwrap()
     };
@@ -1173,7 +1173,7 @@ fn user_data_that_cannot_be_made_stops_the_create() {
         "pool-1",
         Duration::from_secs(10),
         None,
-        Box::new(move |_, _| Err(told.clone())),
+        Box::new(move |_, _, _| Err(told.clone())),
     )
     .unwrap();
     let failure = cloud.perform(&CloudAction::Create(intent()), soon());

@@ -73,6 +73,25 @@ impl Catalog {
     /// The address of `service`, without a slash at its end, for the region and interface of `settings`.
     /// Without a configured region there must be only one.
     pub fn url(&self, service: Service, settings: &CloudSettings) -> Result<String, Error> {
+        let endpoint = self.endpoint(service, settings)?;
+        let url = endpoint.url.trim_end_matches('/');
+        let version = service.version();
+        if url.ends_with(version) {
+            Ok(url.to_owned())
+        } else {
+            Ok(format!("{url}{version}"))
+        }
+    }
+
+    /// The region that servers are in: the configured one, or the only one there is.
+    pub fn region(&self, settings: &CloudSettings) -> Result<String, Error> {
+        Ok(self
+            .endpoint(Service::Compute, settings)?
+            .region()
+            .to_owned())
+    }
+
+    fn endpoint(&self, service: Service, settings: &CloudSettings) -> Result<&Endpoint, Error> {
         let kind = service.catalog_type();
         // `publicURL` is what the v2 tools wrote.
         let interface = settings.interface.trim_end_matches("URL");
@@ -101,12 +120,12 @@ impl Catalog {
                 regions: list(regions),
             });
         }
-        let Some(endpoint) = fitting.first() else {
+        fitting.first().copied().ok_or_else(|| {
             let there = endpoints
                 .iter()
                 .map(|endpoint| format!("{} in {}", endpoint.interface, endpoint.region()))
                 .collect::<BTreeSet<_>>();
-            return Err(Error::NotInCatalog {
+            Error::NotInCatalog {
                 cloud: settings.name.clone(),
                 service: kind,
                 interface: interface.to_owned(),
@@ -120,15 +139,8 @@ impl Catalog {
                 } else {
                     list(there.iter().map(String::as_str))
                 },
-            });
-        };
-        let url = endpoint.url.trim_end_matches('/');
-        let version = service.version();
-        if url.ends_with(version) {
-            Ok(url.to_owned())
-        } else {
-            Ok(format!("{url}{version}"))
-        }
+            }
+        })
     }
 }
 

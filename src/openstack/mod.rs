@@ -41,9 +41,9 @@ const FAULT_LOOKS: usize = 10;
 /// The reason of a failure is worth waiting for no longer than this.
 const FAULT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Renders the user data of a node. It is a secret: a node's token is in it.
+/// Renders the user data of a node for the region it is in. It is a secret: a node's token is in it.
 pub type UserData<'c> =
-    Box<dyn Fn(&Intent, Deadline) -> Result<SecretString, Failure> + Send + Sync + 'c>;
+    Box<dyn Fn(&Intent, &str, Deadline) -> Result<SecretString, Failure> + Send + Sync + 'c>;
 
 /// One project of an OpenStack cloud, as the tick sees it.
 pub struct OpenStackCloud<'c> {
@@ -237,6 +237,7 @@ impl<'c> OpenStackCloud<'c> {
             &intent.flavor,
             &intent.image,
         ));
+        let region = self.session.token(deadline)?.catalog.region(settings)?;
         let server = compute::NewServer {
             name: &intent.name,
             description: format!(
@@ -249,7 +250,7 @@ impl<'c> OpenStackCloud<'c> {
             key: settings.key.as_deref(),
             security_groups: &security_groups,
             availability_zone: settings.availability_zone.as_deref(),
-            user_data: (self.user_data)(intent, deadline)?,
+            user_data: (self.user_data)(intent, &region, deadline)?,
             metadata,
             scratch_size_gb: settings.scratch_size_gb,
         };

@@ -34,12 +34,22 @@ struct ActionOut<'a> {
     message: Option<&'a str>,
 }
 
-fn action_out<'a>(action: &'a Action, result: &'static str, message: Option<&'a str>) -> ActionOut<'a> {
+fn action_out<'a>(
+    action: &'a Action,
+    result: &'static str,
+    message: Option<&'a str>,
+) -> ActionOut<'a> {
     let cloud = match action {
         Action::Cloud { cloud, .. } => Some(cloud.as_str()),
         Action::Pool(_) => None,
     };
-    ActionOut { action: action.verb(), node: &action.node().0, cloud, result, message }
+    ActionOut {
+        action: action.verb(),
+        node: &action.node().0,
+        cloud,
+        result,
+        message,
+    }
 }
 
 /// The report as one JSON object.
@@ -48,7 +58,12 @@ fn action_out<'a>(action: &'a Action, result: &'static str, message: Option<&'a 
 /// None that a report can cause.
 pub fn json(report: &Report<'_>) -> serde_json::Result<String> {
     let actions = match report.outcomes {
-        None => report.plan.actions.iter().map(|action| action_out(action, "planned", None)).collect(),
+        None => report
+            .plan
+            .actions
+            .iter()
+            .map(|action| action_out(action, "planned", None))
+            .collect(),
         Some(outcomes) => outcomes
             .iter()
             .map(|outcome| match &outcome.result {
@@ -57,7 +72,8 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<String> {
             })
             .collect(),
     };
-    let milliseconds = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let milliseconds =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut plan = report.plan.clone();
     plan.notices.splice(0..0, report.notices.iter().cloned());
     serde_json::to_string_pretty(&Out {
@@ -65,7 +81,11 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<String> {
         dry_run: report.outcomes.is_none(),
         plan: &plan,
         actions,
-        source_milliseconds: report.durations.iter().map(|(name, took)| (name.as_str(), milliseconds(*took))).collect(),
+        source_milliseconds: report
+            .durations
+            .iter()
+            .map(|(name, took)| (name.as_str(), milliseconds(*took)))
+            .collect(),
         milliseconds: milliseconds(report.took),
         exit: report.exit() as u8,
     })

@@ -44,15 +44,25 @@ impl Report<'_> {
     /// Things that turned out otherwise, and need nobody.
     pub fn asides(&self) -> impl Iterator<Item = (&Action, &str)> {
         let failed: Vec<_> = self.failures().map(|(action, _)| action).collect();
-        self.outcomes.into_iter().flatten().filter_map(move |outcome| {
-            let failure = outcome.result.as_ref().err()?;
-            (!failed.contains(&&outcome.action)).then_some((&outcome.action, failure.message.as_str()))
-        })
+        self.outcomes
+            .into_iter()
+            .flatten()
+            .filter_map(move |outcome| {
+                let failure = outcome.result.as_ref().err()?;
+                (!failed.contains(&&outcome.action))
+                    .then_some((&outcome.action, failure.message.as_str()))
+            })
     }
 
     /// How the tick ended.
     pub fn exit(&self) -> Exit {
-        let unseen = |kind: &str| self.plan.unseen.iter().filter(|unseen| unseen.source.starts_with(kind)).count();
+        let unseen = |kind: &str| {
+            self.plan
+                .unseen
+                .iter()
+                .filter(|unseen| unseen.source.starts_with(kind))
+                .count()
+        };
         let schedds = unseen("schedd ");
         let clouds = unseen("cloud ");
         let all = |missing: usize, seen: usize| missing > 0 && seen == 0;

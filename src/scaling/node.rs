@@ -106,6 +106,8 @@ pub enum JobListed {
 pub struct Node<'a> {
     /// Its id.
     pub id: NodeId,
+    /// Its server's name.
+    pub name: String,
     /// What it is made of.
     pub kind: Kind,
     /// Its server, when its cloud lists it.

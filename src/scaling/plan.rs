@@ -311,19 +311,9 @@ impl<'a> Planner<'a> {
             let Some(node) = self.survey.nodes.get(index) else {
                 continue;
             };
-            let name = node.server.map_or_else(
-                || {
-                    self.next
-                        .nodes
-                        .get(&node.id)
-                        .map(|memory| memory.name.clone())
-                        .unwrap_or_default()
-                },
-                |server| server.record().name.clone(),
-            );
             nodes.push(NodeLine {
                 node: node.id.clone(),
-                name,
+                name: node.name.clone(),
                 cloud: node.kind.cloud.clone(),
                 flavor: node.kind.flavor.clone(),
                 phase: phase_name(&node.phase),

@@ -76,6 +76,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         let phase = facts.phase();
         nodes.push(Node {
             id: id.clone(),
+            name: memory.name.clone(),
             kind: memory.kind.clone(),
             server,
             startd: found.startd(),

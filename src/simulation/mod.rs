@@ -1,6 +1,7 @@
 //! A deterministic world that is both clouds and a pool: the demo, the tests' histories, and what-if questions.
 
 pub mod engine;
+pub mod file;
 mod scenario;
 mod sides;
 mod world;

@@ -581,6 +581,16 @@ impl World {
         mixed ^ (mixed >> 31)
     }
 
+    /// What time it is in the world, in a sentence.
+    pub fn describe(&self) -> String {
+        let done = self.jobs.len() - self.unfinished();
+        let minutes = self.elapsed() / 60;
+        format!(
+            "simulated: {minutes} min have passed, {done} of {} jobs are done",
+            self.jobs.len()
+        )
+    }
+
     /// Jobs that are not done.
     pub fn unfinished(&self) -> usize {
         self.jobs

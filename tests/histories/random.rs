@@ -4,17 +4,16 @@
 //! `EHOS_HISTORIES` says how many; a failing one is printed, shrunk to the events that matter.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use ehos::cloud::Cloud;
 use ehos::deadline::Deadline;
-use ehos::pool::Pool;
 use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind};
 use ehos::scaling::memory::State;
 use ehos::scaling::observation::{CloudView, ServerStatus};
 use ehos::scaling::policy::Allocation;
-use ehos::simulation::engine::{Between, Nothing, tick};
-use ehos::simulation::{Broken, SimulatedCloud, SimulatedPool, World, locked};
+use ehos::simulation::engine::tick;
+use ehos::simulation::{Broken, World, locked};
+use ehos::site::Site;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
@@ -82,11 +81,9 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// How creates and deletes are answered: 0 well, 1 done and not answered, 2 not done and not answered, 3 refused.
-struct Answers(AtomicU8);
-
 struct AnsweringCloud<'a> {
-    cloud: SimulatedCloud<'a>,
+    cloud: Box<dyn Cloud + 'a>,
+    /// 0 well, 1 done and not answered, 2 neither done nor answered, 3 refused.
     how: u8,
 }
 
@@ -116,27 +113,17 @@ impl Cloud for AnsweringCloud<'_> {
     }
 }
 
-impl Between for Answers {
-    fn pool<'a>(&'a self, pool: &'a SimulatedPool<'a>) -> Box<dyn Pool + 'a> {
-        Nothing.pool(pool)
-    }
-
-    fn cloud<'a>(&'a self, cloud: &'a SimulatedCloud<'a>) -> Box<dyn Cloud + 'a> {
-        let how = self.0.load(Ordering::Relaxed);
-        let cloud = SimulatedCloud {
-            world: cloud.world,
-            name: cloud.name.clone(),
-            cluster: cloud.cluster.clone(),
-        };
-        Box::new(AnsweringCloud { cloud, how })
-    }
+fn answering(mut site: Site<'_>, how: u8) -> Site<'_> {
+    let answers = |cloud| -> Box<dyn Cloud + '_> { Box::new(AnsweringCloud { cloud, how }) };
+    site.clouds = site.clouds.into_iter().map(answers).collect();
+    site
 }
 
 struct History {
     world: Mutex<World>,
     policy: ehos::scaling::policy::Policy,
     state: State,
-    answers: Answers,
+    answers: u8,
     foreign: String,
     log: Vec<String>,
 }
@@ -163,7 +150,7 @@ impl History {
             world,
             policy,
             state: State::default(),
-            answers: Answers(AtomicU8::new(0)),
+            answers: 0,
             foreign,
             log: Vec::new(),
         }
@@ -213,7 +200,7 @@ impl History {
                 world.broken.spawn = broken.then(|| "No valid host was found. ".to_owned())
             }
             Event::Deletes(broken) => world.broken.deletes = broken,
-            Event::Answers(how) => self.answers.0.store(how, Ordering::Relaxed),
+            Event::Answers(how) => self.answers = how,
             Event::Crash(index) => {
                 if let Some(id) = History::ours(&world, index) {
                     world.crash(&id);
@@ -263,13 +250,14 @@ impl History {
             meanwhile = submit.or(meanwhile);
             killed = kill.or(killed);
         }
+        let how = self.answers;
         let before = locked(&self.world).clone();
         let (mut plan, mut outcomes, mut next) = tick(
             &self.world,
             &self.policy,
             &self.state,
             60,
-            &self.answers,
+            &|site| answering(site, how),
             &mut |world| {
                 if let Some((count, runs)) = meanwhile {
                     let mut world = locked(world);
@@ -281,16 +269,9 @@ impl History {
         if let Some(after) = killed {
             // The same again, but killed: the intents are saved, the first actions done, the outcomes lost.
             self.world = Mutex::new(before);
-            let answers = &self.answers;
             locked(&self.world).advance(60);
             let at = locked(&self.world).at();
-            let (pool, clouds) = ehos::simulation::engine::sides(&self.world, &self.policy);
-            let pool = answers.pool(&pool);
-            let clouds: Vec<_> = clouds.iter().map(|cloud| answers.cloud(cloud)).collect();
-            let site = ehos::observe::Site {
-                pool: &*pool,
-                clouds: clouds.iter().map(|cloud| &**cloud).collect(),
-            };
+            let site = answering(Site::simulated(&self.world, &self.policy), how);
             let deadline = Deadline::within(std::time::Duration::from_secs(3600));
             let (observation, _) = ehos::observe::observe(&site, &self.state, at, deadline);
             plan = ehos::scaling::plan::plan(&observation, &self.policy, &self.state);
@@ -382,7 +363,7 @@ impl History {
             world
                 .jobs
                 .retain(|job| !job.unmatchable && job.request.memory_mb <= 15_000);
-            self.answers.0.store(0, Ordering::Relaxed);
+            self.answers = 0;
             // An operator says that adopted nodes are ours, and that those which are silent are gone.
             self.state.adopted_trusted = true;
             self.policy.vanish_share = 1.0;

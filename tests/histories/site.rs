@@ -7,14 +7,14 @@ use std::time::Duration;
 use ehos::scaling::memory::{Outcome, State};
 use ehos::scaling::plan::{Fate, Plan};
 use ehos::scaling::policy::Policy;
-use ehos::simulation::engine::{Between, Nothing, tick};
+use ehos::simulation::engine::tick;
 use ehos::simulation::{Scenario, ScenarioCloud, ScenarioFlavor, World, locked};
 
 pub struct Site {
     pub world: Mutex<World>,
     pub policy: Policy,
     pub state: State,
-    pub between: Box<dyn Between>,
+    pub between: Box<dyn for<'a> Fn(ehos::site::Site<'a>) -> ehos::site::Site<'a>>,
     pub last: Option<(Plan, Vec<Outcome>)>,
     pub most_servers: usize,
 }
@@ -64,7 +64,7 @@ impl Site {
             world: Mutex::new(World::new(scenario)),
             policy,
             state: State::default(),
-            between: Box::new(Nothing),
+            between: Box::new(|site| site),
             last: None,
             most_servers: 0,
         }

@@ -2,15 +2,14 @@
 
 use ehos::cloud::Cloud;
 use ehos::deadline::Deadline;
-use ehos::pool::Pool;
 use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind};
 use ehos::scaling::memory::State;
 use ehos::scaling::node::drain_mark;
 use ehos::scaling::observation::CloudView;
 use ehos::scaling::plan::Fate;
 use ehos::scaling::reason::Reason;
-use ehos::simulation::engine::{Between, Nothing};
-use ehos::simulation::{JobState, SimulatedCloud, SimulatedPool, locked};
+use ehos::simulation::{JobState, locked};
+use ehos::site::Site as Asked;
 
 use crate::site::{Site, minutes};
 
@@ -402,21 +401,22 @@ fn a_server_deleted_behind_our_back_is_forgotten_when_seen_twice() {
     );
 }
 
-/// A cloud whose creates take effect and are answered with silence.
-struct NoAnswer;
+/// A cloud whose creates are answered with silence, whether they took effect or not.
+struct NoAnswer<'a> {
+    cloud: Box<dyn Cloud + 'a>,
+    effect: bool,
+}
 
-struct NoAnswerCloud<'a>(SimulatedCloud<'a>, bool);
-
-impl Cloud for NoAnswerCloud<'_> {
+impl Cloud for NoAnswer<'_> {
     fn name(&self) -> &str {
-        self.0.name()
+        self.cloud.name()
     }
     fn observe(&self, deadline: Deadline) -> Result<CloudView, Failure> {
-        self.0.observe(deadline)
+        self.cloud.observe(deadline)
     }
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
-        if self.1 {
-            self.0.perform(action, deadline)?;
+        if self.effect {
+            self.cloud.perform(action, deadline)?;
         }
         Err(Failure {
             kind: FailureKind::Unknown,
@@ -425,28 +425,20 @@ impl Cloud for NoAnswerCloud<'_> {
     }
 }
 
-impl Between for NoAnswer {
-    fn pool<'a>(&'a self, pool: &'a SimulatedPool<'a>) -> Box<dyn Pool + 'a> {
-        Nothing.pool(pool)
-    }
-    fn cloud<'a>(&'a self, cloud: &'a SimulatedCloud<'a>) -> Box<dyn Cloud + 'a> {
-        let cloud = SimulatedCloud {
-            world: cloud.world,
-            name: cloud.name.clone(),
-            cluster: cloud.cluster.clone(),
-        };
-        Box::new(NoAnswerCloud(cloud, true))
-    }
+fn no_answer(mut site: Asked<'_>, effect: bool) -> Asked<'_> {
+    let silent = |cloud| -> Box<dyn Cloud + '_> { Box::new(NoAnswer { cloud, effect }) };
+    site.clouds = site.clouds.into_iter().map(silent).collect();
+    site
 }
 
 #[test]
 fn a_create_without_an_answer_is_found_by_its_intent_and_never_sent_again() {
     let mut site = Site::simple();
-    site.between = Box::new(NoAnswer);
+    site.between = Box::new(|site| no_answer(site, true));
     site.submit(12, 1, 1024, 300);
     site.tick();
     assert_eq!(site.servers(), 3);
-    site.between = Box::new(Nothing);
+    site.between = Box::new(|site| site);
     site.ticks(3);
     assert_eq!(site.servers(), 3, "{}", site.describe());
     assert!(
@@ -457,30 +449,13 @@ fn a_create_without_an_answer_is_found_by_its_intent_and_never_sent_again() {
     );
 }
 
-/// A cloud whose creates are lost.
-struct Lost;
-
-impl Between for Lost {
-    fn pool<'a>(&'a self, pool: &'a SimulatedPool<'a>) -> Box<dyn Pool + 'a> {
-        Nothing.pool(pool)
-    }
-    fn cloud<'a>(&'a self, cloud: &'a SimulatedCloud<'a>) -> Box<dyn Cloud + 'a> {
-        let cloud = SimulatedCloud {
-            world: cloud.world,
-            name: cloud.name.clone(),
-            cluster: cloud.cluster.clone(),
-        };
-        Box::new(NoAnswerCloud(cloud, false))
-    }
-}
-
 #[test]
 fn an_intent_without_a_server_counts_for_a_while_and_then_lapses() {
     let mut site = Site::simple();
-    site.between = Box::new(Lost);
+    site.between = Box::new(|site| no_answer(site, false));
     site.submit(4, 1, 1024, 300);
     site.tick();
-    site.between = Box::new(Nothing);
+    site.between = Box::new(|site| site);
     for _ in 0..4 {
         site.tick();
         assert_eq!(site.created(), 0, "it may still come\n{}", site.describe());

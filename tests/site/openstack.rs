@@ -75,7 +75,7 @@ fn cloud<'c>(settings: &'c CloudSettings, cluster: &str) -> OpenStackCloud<'c> {
         cluster,
         Duration::from_secs(30),
         None,
-        Box::new(|intent, _| {
+        Box::new(|intent, _, _| {
             Ok(format!("#cloud-config\nfinal_message: \"{} is up\"\n", intent.node).into())
         }),
     )
@@ -334,7 +334,7 @@ fn a_look_costs_little() {
                 "site-other",
                 Duration::from_secs(30),
                 Some(file.clone()),
-                Box::new(|_, _| unreachable!("nothing is made")),
+                Box::new(|_, _, _| unreachable!("nothing is made")),
             )
             .unwrap();
             cloud.observe(soon()).unwrap();
