@@ -149,7 +149,22 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(60);
 
-    /// A pool with two busy, one draining and one static node, and idle jobs (recorded from HTCondor 23.9.6).
+    /// Machine, slots, claims, whether a drain is complete.
+    const RECORDED_MACHINES: [(&str, usize, u64, Option<bool>); 3] = [
+        ("n1", 1, 2, None),
+        ("n2", 1, 0, Some(true)),
+        ("static", 2, 1, None),
+    ];
+    const RECORDED_JOBS: JobCounts = JobCounts {
+        idle: 49,
+        running: 3,
+        held: 1,
+    };
+    /// Jobs, cores, memory, GPUs. Four more ask for memory that is no number.
+    const RECORDED_DEMAND: [(u64, u64, u64, u64); 3] =
+        [(3, 1, 512, 0), (2, 1, 701, 1), (40, 8, 16384, 0)];
+
+    /// A pool with a busy, a drained and a static node, and idle jobs (recorded from HTCondor 23.9.6).
     fn recorded() -> FakeTools {
         let fake = FakeTools::new();
         fake.replay("condor_status", "-collector", "status-collector.txt");
@@ -202,15 +217,38 @@ mod tests {
             .iter()
             .map(|startd| {
                 let drained = startd.draining.as_ref().map(|drain| drain.complete);
-                (startd.machine.as_str(), startd.slots.len(), startd.claims(), drained)
+                (
+                    startd.machine.as_str(),
+                    startd.slots.len(),
+                    startd.claims(),
+                    drained,
+                )
             })
             .collect();
         assert_eq!(machines, RECORDED_MACHINES);
         let n1 = &collector.startds[0];
-        assert_eq!(n1.instance_id.as_deref(), Some("0f3c6c1e-0000-4000-8000-000000000001"));
+        assert_eq!(
+            n1.instance_id.as_deref(),
+            Some("0f3c6c1e-0000-4000-8000-000000000001")
+        );
         assert_eq!(n1.node, Some(NodeId("20261122t1".to_owned())));
         assert_eq!(n1.update_interval, Some(Duration::from_secs(5)));
         assert_eq!(n1.idle_for(), None);
+        let n2 = &collector.startds[1];
+        assert_eq!(n2.draining.as_ref().unwrap().reason, "somebody: \"else\"");
+        assert_eq!(n2.draining.as_ref().unwrap().request_id, "1");
+        // Its clock was at …047 when it sent the ad, and the collector's at …048.
+        assert!(n2.idle_for().unwrap() >= Duration::from_secs(26), "{n2:?}");
+        assert!(n2.up_for >= Duration::from_secs(26), "{n2:?}");
+        assert_eq!(
+            collector.startds[2].free(),
+            Resources {
+                cpus: 1,
+                memory_mb: 1024,
+                disk_kb: 35_453_880,
+                gpus: 0,
+            }
+        );
 
         let schedd = local(&view).unwrap();
         assert_eq!(schedd.jobs, RECORDED_JOBS);
@@ -234,13 +272,22 @@ mod tests {
     fn a_schedd_that_does_not_group_is_asked_job_by_job() {
         let fake = recorded();
         fake.replay("condor_q", "-group-by", "q-no-group-by.txt");
-        assert_eq!(jobs(&local(&observe(&fake)).unwrap().demand), RECORDED_DEMAND);
+        assert_eq!(
+            jobs(&local(&observe(&fake)).unwrap().demand),
+            RECORDED_DEMAND
+        );
         // Or it says nothing although there are idle jobs.
         fake.answer("condor_q", "-group-by", "exit=0\n");
-        assert_eq!(jobs(&local(&observe(&fake)).unwrap().demand), RECORDED_DEMAND);
+        assert_eq!(
+            jobs(&local(&observe(&fake)).unwrap().demand),
+            RECORDED_DEMAND
+        );
         // Or it sends single jobs instead of groups.
         fake.replay("condor_q", "-group-by", "q-jobs.txt");
-        assert_eq!(jobs(&local(&observe(&fake)).unwrap().demand), RECORDED_DEMAND);
+        assert_eq!(
+            jobs(&local(&observe(&fake)).unwrap().demand),
+            RECORDED_DEMAND
+        );
     }
 
     #[test]
@@ -256,7 +303,11 @@ mod tests {
         assert_eq!(local(&view).unwrap().demand, []);
         assert_eq!(local(&view).unwrap().jobs.running, 1);
         // condor_q -global with no schedd at all says something like this.
-        for answer in ["exit=0\n", "out|All queues are empty\nexit=0\n", "out|\nexit=0\n"] {
+        for answer in [
+            "exit=0\n",
+            "out|All queues are empty\nexit=0\n",
+            "out|\nexit=0\n",
+        ] {
             fake.answer("condor_q", "-totals", answer);
             let view = observe(&fake);
             assert!(local(&view).is_err(), "{answer}");
@@ -288,7 +339,11 @@ mod tests {
         }
         // Half an answer, then a crash.
         let fake = recorded();
-        fake.script("condor_q", "-group-by", "printf '3\\t1\\t512\\t45\\t0\\t5\\t5\\n'; exit 1");
+        fake.script(
+            "condor_q",
+            "-group-by",
+            "printf '3\\t1\\t512\\t45\\t0\\t5\\t5\\n'; exit 1",
+        );
         assert!(local(&observe(&fake)).is_err());
     }
 
@@ -296,10 +351,18 @@ mod tests {
     fn a_collector_without_a_master_is_as_old_as_it_says() {
         let fake = recorded();
         fake.answer("condor_status", "-master", "exit=0\n");
-        fake.answer("condor_status", "-collector", "out|1795351457\t632\t\"ehos-cm\"\nexit=0\n");
+        fake.answer(
+            "condor_status",
+            "-collector",
+            "out|1795351457\t632\t\"ehos-cm\"\nexit=0\n",
+        );
         let up_for = observe(&fake).collector.known().unwrap().up_for;
         assert_eq!(up_for, Duration::from_secs(632));
-        fake.answer("condor_status", "-master", "out|\"other\"\t1795351456\nexit=0\n");
+        fake.answer(
+            "condor_status",
+            "-master",
+            "out|\"other\"\t1795351456\nexit=0\n",
+        );
         assert_eq!(observe(&fake).collector.known().unwrap().up_for, up_for);
     }
 
@@ -310,7 +373,11 @@ mod tests {
         let heard = Watch::from(["n1".to_owned()]);
         pool(&fake).observe(&heard, Deadline::within(LIMIT));
         assert!(!fake.calls().contains("RemoteHost"));
-        let watch = Watch::from(["n1".to_owned(), "Gone.Example".to_owned(), "never".to_owned()]);
+        let watch = Watch::from([
+            "n1".to_owned(),
+            "Gone.Example".to_owned(),
+            "never".to_owned(),
+        ]);
         fake.answer(
             "condor_q",
             "unparse(RemoteHost)",
@@ -321,7 +388,11 @@ mod tests {
             local(&view).unwrap().running_on,
             BTreeSet::from(["Gone.Example".to_owned()])
         );
-        assert!(fake.calls().contains("{\"Gone.Example\", \"never\"}"), "{}", fake.calls());
+        assert!(
+            fake.calls().contains("{\"Gone.Example\", \"never\"}"),
+            "{}",
+            fake.calls()
+        );
         fake.answer("condor_q", "unparse(RemoteHost)", "err|Failed\nexit=1\n");
         let view = pool(&fake).observe(&watch, Deadline::within(LIMIT));
         assert!(local(&view).is_err(), "the schedd is unknown as a whole");
@@ -337,8 +408,14 @@ mod tests {
         let view = pool.observe(&Watch::new(), Deadline::within(LIMIT));
         assert_eq!(view.schedds.keys().collect::<Vec<_>>(), ["a@", "b@"]);
         let calls = fake.calls();
-        assert!(calls.contains("condor_q -name b@ -pool cm.example -allusers -totals"), "{calls}");
-        assert!(calls.contains("condor_status -pool cm.example -collector"), "{calls}");
+        assert!(
+            calls.contains("condor_q -name b@ -pool cm.example -allusers -totals"),
+            "{calls}"
+        );
+        assert!(
+            calls.contains("condor_status -pool cm.example -collector"),
+            "{calls}"
+        );
     }
 
     #[test]
@@ -374,7 +451,10 @@ mod tests {
         fake.replay("condor_drain", "-cancel", "drain-cancel.txt");
         assert_eq!(perform(&cancel("1")), Ok(Done::Accepted));
         assert!(fake.calls().contains("-cancel -request-id 1 slot1@n1"));
-        assert_eq!(perform(&cancel("")).unwrap_err().kind, FailureKind::Rejected);
+        assert_eq!(
+            perform(&cancel("")).unwrap_err().kind,
+            FailureKind::Rejected
+        );
 
         fake.script(
             "condor_advertise",
@@ -387,8 +467,16 @@ mod tests {
         };
         assert_eq!(perform(&invalidate), Ok(Done::Accepted));
         let ads = std::fs::read_to_string(fake.path().join("ads")).unwrap();
-        assert_eq!(ads.matches("Requirements = Machine == \"a\\\"b.example\"\n").count(), 3);
-        fake.replay("condor_advertise", "INVALIDATE_MASTER_ADS", "advertise-denied.txt");
+        assert_eq!(
+            ads.matches("Requirements = Machine == \"a\\\"b.example\"\n")
+                .count(),
+            3
+        );
+        fake.replay(
+            "condor_advertise",
+            "INVALIDATE_MASTER_ADS",
+            "advertise-denied.txt",
+        );
         let failure = perform(&invalidate).unwrap_err();
         assert_eq!(failure.kind, FailureKind::NotAuthorized);
     }
@@ -407,15 +495,29 @@ mod tests {
             )
         };
         let token = create().unwrap();
-        assert_eq!(secrecy::ExposeSecret::expose_secret(&token), "eyJh.eyJi.c-_d");
+        assert_eq!(
+            secrecy::ExposeSecret::expose_secret(&token),
+            "eyJh.eyJi.c-_d"
+        );
         assert!(!format!("{token:?}").contains("eyJ"));
-        assert!(fake.calls().contains("-identity execute@testbed -lifetime 3600 -authz ADVERTISE_STARTD"));
-        for answer in ["out|eyJh.secret\nexit=0\n", "exit=0\n", "out|eyJh.eyJi.c\nexit=2\n"] {
+        assert!(
+            fake.calls()
+                .contains("-identity execute@testbed -lifetime 3600 -authz ADVERTISE_STARTD")
+        );
+        for answer in [
+            "out|eyJh.secret\nexit=0\n",
+            "exit=0\n",
+            "out|eyJh.eyJi.c\nexit=2\n",
+        ] {
             fake.answer("condor_token_create", "any", answer);
             let error = create().unwrap_err().to_string();
             assert!(!error.contains("eyJ"), "{error}");
         }
-        fake.answer("condor_config_val", "any", "err|Not defined: TRUST_DOMAIN\nexit=1\n");
+        fake.answer(
+            "condor_config_val",
+            "any",
+            "err|Not defined: TRUST_DOMAIN\nexit=1\n",
+        );
         assert!(token::trust_domain(&fake.tools(LIMIT), Deadline::within(LIMIT)).is_err());
     }
 }
