@@ -553,6 +553,16 @@ mod tests {
                 .unwrap()
                 .complete
         );
+        // Not yet drained, or drained above jobs that go on.
+        let idle = [(2, "\"Static\""), (9, "true")];
+        assert!(
+            !view(&[line(&drained), line(&idle)], 200)
+                .draining
+                .unwrap()
+                .complete
+        );
+        let above = [(6, "\"Drained\""), (9, "true"), (20, "1")];
+        assert!(!view(&[line(&above)], 200).draining.unwrap().complete);
     }
 
     proptest! {
