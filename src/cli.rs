@@ -32,7 +32,7 @@ pub enum Output {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// Configuration file; later ones are merged over earlier ones [default: ehos.yaml and ehos.d/*.yaml of the
+    /// Configuration file; later ones are merged over earlier ones [default: $EHOS_CONFIG, else ehos.yaml of the
     /// first of /etc/ehos, /usr/local/etc/ehos, /usr/share/ehos, /usr/local/share/ehos, configs that has one]
     #[arg(
         long = "config",
