@@ -9,6 +9,7 @@
 )]
 
 mod random;
+mod review;
 mod site;
 mod story;
 mod traps;

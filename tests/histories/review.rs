@@ -1,0 +1,556 @@
+//! Suspicions of a sceptical operator, each a history. A failing one is a finding.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ehos::cloud::Cloud;
+use ehos::deadline::Deadline;
+use ehos::pool::{Pool, Watch};
+use ehos::scaling::action::{CloudAction, Done, Failure, PoolAction};
+use ehos::scaling::memory::State;
+use ehos::scaling::observation::{
+    CloudView, NodeId, OwnedServer, PoolView, Resources, Seen, ServerRecord, StartdView,
+    execute_metadata,
+};
+use ehos::scaling::plan::Fate;
+use ehos::scaling::policy::Allocation;
+use ehos::scaling::reason::Reason;
+use ehos::simulation::{JobState, World, locked};
+use ehos::site::Site as Asked;
+
+use crate::site::{Site, cloud, scenario};
+
+type ChangePool = Arc<dyn Fn(&mut PoolView) + Send + Sync>;
+type ChangeCloud = Arc<dyn Fn(&mut CloudView) + Send + Sync>;
+
+struct SeenPool<'a> {
+    pool: Box<dyn Pool + 'a>,
+    change: ChangePool,
+}
+
+impl Pool for SeenPool<'_> {
+    fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
+        let mut view = self.pool.observe(watch, deadline);
+        (self.change)(&mut view);
+        view
+    }
+    fn perform(&self, action: &PoolAction, deadline: Deadline) -> Result<Done, Failure> {
+        self.pool.perform(action, deadline)
+    }
+}
+
+struct SeenCloud<'a> {
+    cloud: Box<dyn Cloud + 'a>,
+    change: ChangeCloud,
+}
+
+impl Cloud for SeenCloud<'_> {
+    fn name(&self) -> &str {
+        self.cloud.name()
+    }
+    fn observe(&self, deadline: Deadline) -> Result<CloudView, Failure> {
+        let mut view = self.cloud.observe(deadline)?;
+        (self.change)(&mut view);
+        Ok(view)
+    }
+    fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
+        self.cloud.perform(action, deadline)
+    }
+}
+
+fn with_pool(mut site: Asked<'_>, change: ChangePool) -> Asked<'_> {
+    site.pool = Box::new(SeenPool {
+        pool: site.pool,
+        change,
+    });
+    site
+}
+
+fn with_clouds(mut site: Asked<'_>, change: ChangeCloud) -> Asked<'_> {
+    let seen = |cloud| -> Box<dyn Cloud + '_> {
+        Box::new(SeenCloud {
+            cloud,
+            change: Arc::clone(&change),
+        })
+    };
+    site.clouds = site.clouds.into_iter().map(seen).collect();
+    site
+}
+
+fn see_pool(site: &mut Site, change: impl Fn(&mut PoolView) + Send + Sync + 'static) {
+    let change: ChangePool = Arc::new(change);
+    site.between = Box::new(move |asked| with_pool(asked, Arc::clone(&change)));
+}
+
+fn each_startd(view: &mut PoolView, change: impl Fn(&mut StartdView)) {
+    if let Seen::Known(collector) = &mut view.collector {
+        collector.startds.iter_mut().for_each(change);
+    }
+}
+
+/// Hides every server from the lists while the switch is on: Nova with a cell down, at a microversion below 2.69.
+fn hide_servers(site: &mut Site) -> Arc<AtomicBool> {
+    let hidden = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&hidden);
+    let change: ChangeCloud = Arc::new(move |view| {
+        if switch.load(Ordering::Relaxed) {
+            view.servers.clear();
+        }
+    });
+    site.between = Box::new(move |asked| with_clouds(asked, Arc::clone(&change)));
+    hidden
+}
+
+fn running(site: &mut Site, jobs: u64, runs: u64) {
+    site.submit(jobs, 1, 1024, runs);
+    site.until(12, "all run", |world| {
+        world
+            .jobs
+            .iter()
+            .all(|job| matches!(job.state, JobState::Running { .. }))
+    });
+}
+
+fn run_now(world: &World) -> usize {
+    world
+        .jobs
+        .iter()
+        .filter(|job| matches!(job.state, JobState::Running { .. }))
+        .count()
+}
+
+const HOUR: u64 = 3600;
+
+// ---- demand that is never served -------------------------------------------------------------------------------
+
+#[test]
+fn one_job_that_nobody_takes_does_not_starve_its_equals() {
+    let mut site = Site::simple();
+    site.policy.nodes_max = 60;
+    locked(&site.world).submit(1, 1, 1024, 600, true);
+    site.ticks(15);
+    site.submit(200, 1, 1024, 4 * HOUR);
+    site.ticks(45);
+    let run = run_now(&site.world());
+    assert!(run >= 150, "{run} of 200 run\n{}", site.describe());
+}
+
+#[test]
+fn one_slot_that_a_group_does_not_take_does_not_stop_all_buying() {
+    let mut site = Site::simple();
+    site.policy.nodes_max = 120;
+    site.policy.nodes_min = 1;
+    site.ticks(6);
+    // START = (Owner == "somebody"): undefined without a job, so the ad does not say no; nobody else's jobs match.
+    for server in locked(&site.world).servers.values_mut() {
+        server.startd.as_mut().unwrap().closed = true;
+    }
+    see_pool(&mut site, |view| {
+        each_startd(view, |startd| {
+            if startd.draining.is_none() {
+                startd
+                    .slots
+                    .iter_mut()
+                    .for_each(|slot| slot.accepts_jobs = true);
+            }
+        });
+    });
+    site.submit(400, 1, 1024, 5 * HOUR);
+    site.ticks(45);
+    let run = run_now(&site.world());
+    assert!(run >= 300, "{run} of 400 run\n{}", site.describe());
+}
+
+#[test]
+fn a_restart_of_the_central_manager_is_no_refusal() {
+    let mut site = Site::simple();
+    site.policy.nodes_max = 60;
+    running(&mut site, 3, 10 * HOUR);
+    site.ticks(6);
+    locked(&site.world).broken.collector = true;
+    site.submit(100, 1, 1024, 4 * HOUR);
+    site.ticks(15);
+    locked(&site.world).restart_collector();
+    for _ in 0..40 {
+        // Users go on.
+        site.submit(2, 1, 1024, 4 * HOUR);
+        site.tick();
+    }
+    let run = run_now(&site.world());
+    assert!(run >= 100, "{run} run\n{}", site.describe());
+}
+
+#[test]
+fn servers_that_boot_in_a_cloud_that_is_down_do_not_hold_demand_for_ever() {
+    let blue = cloud(&[("medium", 4, 8192)]);
+    let green = cloud(&[("medium", 4, 8192)]);
+    let mut site = Site::new(scenario(&[("blue", blue), ("green", green)]));
+    site.policy.allocation = Allocation::FillFirst;
+    site.submit(8, 1, 1024, 600);
+    site.tick();
+    assert_eq!(site.servers(), 2);
+    for id in site.names() {
+        locked(&site.world).crash(&id);
+    }
+    locked(&site.world).broken.clouds.push("blue".to_owned());
+    site.ticks(120);
+    assert_eq!(
+        site.world().unfinished(),
+        0,
+        "green could have run them for two hours\n{}",
+        site.describe()
+    );
+}
+
+#[test]
+fn a_first_ad_that_is_incomplete_is_not_learnt_for_ever() {
+    let mut site = Site::simple();
+    see_pool(&mut site, |view| {
+        each_startd(view, |startd| {
+            // What condor::slots makes of an ad without TotalSlotCpus.
+            if startd.up_for.as_secs() < 60 {
+                for slot in &mut startd.slots {
+                    slot.total = Resources::default();
+                    slot.free = Resources::default();
+                    slot.claims = 1;
+                }
+            }
+        });
+    });
+    site.submit(4, 1, 1024, 300);
+    site.until(30, "the first are done", |world| world.unfinished() == 0);
+    site.until(30, "gone", |world| world.servers.is_empty());
+    site.submit(4, 1, 1024, 300);
+    site.until(60, "the second are done", |world| world.unfinished() == 0);
+}
+
+#[test]
+fn three_servers_that_nova_cannot_delete_do_not_close_a_cloud() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.spawn = Some("No valid host was found. ".to_owned());
+    locked(&site.world).broken.deletes = true;
+    site.submit(8, 1, 1024, 600);
+    site.ticks(5);
+    assert_eq!(site.servers(), 3);
+    locked(&site.world).broken.spawn = None;
+    site.ticks(180);
+    assert_eq!(site.world().unfinished(), 0, "{}", site.describe());
+}
+
+#[test]
+fn a_drained_node_is_taken_back_while_its_cloud_does_not_answer() {
+    let mut site = Site::simple();
+    site.submit(4, 1, 1024, 300);
+    site.until(20, "done", |world| world.unfinished() == 0);
+    site.until(12, "a drain", |world| {
+        world.servers.values().any(|server| {
+            server
+                .startd
+                .as_ref()
+                .is_some_and(|startd| startd.drain.is_some())
+        })
+    });
+    locked(&site.world).broken.clouds.push("blue".to_owned());
+    site.submit(2, 1, 1024, 300);
+    site.ticks(15);
+    assert_eq!(site.world().unfinished(), 0, "{}", site.describe());
+}
+
+#[test]
+fn a_cloud_that_gets_another_name_is_not_counted_twice() {
+    let mut site = Site::simple();
+    site.policy.nodes_max = 4;
+    running(&mut site, 8, 10 * HOUR);
+    {
+        let mut world = locked(&site.world);
+        let blue = world.scenario.clouds.remove("blue").unwrap();
+        world.scenario.clouds.insert("azure".to_owned(), blue);
+        for server in world.servers.values_mut() {
+            server.cloud = "azure".to_owned();
+        }
+    }
+    site.policy.clouds[0].name = "azure".to_owned();
+    site.submit(20, 1, 1024, HOUR);
+    site.ticks(30);
+    assert_eq!(site.servers(), 4, "{}", site.describe());
+}
+
+// ---- servers that nobody needs -----------------------------------------------------------------------------------
+
+#[test]
+fn a_group_that_takes_nothing_does_not_make_others_buy_more() {
+    let mut site = Site::simple();
+    site.policy.nodes_max = 40;
+    site.policy.max_unproven = 40;
+    site.policy.max_actions = 40;
+    locked(&site.world).submit(100, 2, 2048, 600, true);
+    site.ticks(30);
+    assert_eq!(site.servers(), 0, "refused and gone\n{}", site.describe());
+    // Four nodes of four cores.
+    site.submit(16, 1, 1024, 3 * HOUR);
+    site.most_servers = 0;
+    site.ticks(20);
+    assert!(
+        site.most_servers <= 6,
+        "{} servers for 16 jobs\n{}",
+        site.most_servers,
+        site.describe()
+    );
+}
+
+#[test]
+fn nodes_that_join_and_take_no_jobs_are_not_made_without_end_and_go() {
+    let mut site = Site::simple();
+    see_pool(&mut site, |view| {
+        each_startd(view, |startd| {
+            startd
+                .slots
+                .iter_mut()
+                .for_each(|slot| slot.accepts_jobs = false);
+        });
+    });
+    // START = false on every node of a broken image.
+    locked(&site.world).submit(100, 1, 1024, 600, true);
+    site.ticks(60);
+    let made = site.servers();
+    locked(&site.world).jobs.clear();
+    site.ticks(180);
+    let left = site.servers();
+    assert!(
+        made <= 5 && left == 0,
+        "{made} were made, {left} are left three hours after the last job\n{}",
+        site.describe()
+    );
+}
+
+#[test]
+fn static_slots_are_no_sum() {
+    let mut site = Site::simple();
+    see_pool(&mut site, |view| {
+        each_startd(view, |startd| {
+            let whole = startd.slots[0].clone();
+            startd.slots = (1..=4)
+                .map(|number| {
+                    let mut slot = whole.clone();
+                    slot.name = slot.name.replace("slot1@", &format!("slot{number}@"));
+                    for part in [&mut slot.total, &mut slot.free] {
+                        part.cpus /= 4;
+                        part.memory_mb /= 4;
+                        part.disk_kb /= 4;
+                    }
+                    slot
+                })
+                .collect();
+        });
+    });
+    // Two cores fit into no slot of one.
+    locked(&site.world).submit(8, 2, 1024, 600, true);
+    let mut made = 0;
+    for _ in 0..180 {
+        site.tick();
+        made += site.created();
+    }
+    assert!(made <= 8, "made {made} in three hours\n{}", site.describe());
+}
+
+#[test]
+fn nodes_that_are_silent_for_a_moment_are_not_made_again_for_nodes_min() {
+    let mut site = Site::simple();
+    site.policy.nodes_min = 6;
+    site.policy.nodes_max = 20;
+    site.ticks(12);
+    assert_eq!(site.servers(), 6);
+    for id in site.names() {
+        locked(&site.world).cut_off(&id, true);
+    }
+    site.ticks(6);
+    assert!(!site.plan().brakes.is_empty(), "{}", site.describe());
+    assert_eq!(site.servers(), 6, "{}", site.describe());
+}
+
+/// The servers of the world as a list of its one project, whichever entry of `clouds:` asks for it.
+fn listed(world: &World) -> Vec<OwnedServer> {
+    let record = |server: &ehos::simulation::SimulatedServer| ServerRecord {
+        id: server.id.clone(),
+        name: server.name.clone(),
+        status: server.status,
+        deleting: server.gone_at.is_some(),
+        metadata: server.metadata.clone(),
+        age: Duration::from_secs(world.now - server.created),
+        fault: None,
+    };
+    world
+        .servers
+        .values()
+        .filter_map(|server| OwnedServer::recognise(record(server), "pool-1"))
+        .collect()
+}
+
+#[test]
+fn two_clouds_that_are_one_project_count_each_server_once() {
+    let blue = cloud(&[("medium", 4, 8192)]);
+    let green = cloud(&[("large", 8, 16384)]);
+    let mut site = Site::new(scenario(&[("blue", blue), ("green", green)]));
+    let project = Arc::new(Mutex::new(Vec::new()));
+    let list = Arc::clone(&project);
+    let change: ChangeCloud = Arc::new(move |view| view.servers = list.lock().unwrap().clone());
+    site.between = Box::new(move |asked| with_clouds(asked, Arc::clone(&change)));
+    site.submit(8, 1, 1024, HOUR);
+    let mut flaps = 0;
+    let mut nodes = 0;
+    for _ in 0..90 {
+        *project.lock().unwrap() = listed(&site.world());
+        site.tick();
+        nodes = nodes.max(site.plan().nodes.len());
+        flaps += site.plan().count(Fate::Returns);
+    }
+    assert_eq!(
+        (nodes, flaps),
+        (site.most_servers, 0),
+        "{}",
+        site.describe()
+    );
+}
+
+// ---- jobs that are ended -----------------------------------------------------------------------------------------
+
+#[test]
+fn a_list_that_is_wrong_once_does_not_break_nodes_max() {
+    let mut site = Site::simple();
+    site.policy.nodes_max = 2;
+    let hidden = hide_servers(&mut site);
+    running(&mut site, 8, 10 * HOUR);
+    site.submit(20, 1, 1024, HOUR);
+    site.ticks(5);
+    assert_eq!(site.servers(), 2);
+    hidden.store(true, Ordering::Relaxed);
+    site.tick();
+    assert_eq!(site.servers(), 2, "{}", site.describe());
+}
+
+#[test]
+fn a_node_that_comes_back_into_the_list_keeps_its_job() {
+    let mut site = Site::simple();
+    let hidden = hide_servers(&mut site);
+    running(&mut site, 4, 10 * HOUR);
+    let id = site.names()[0].clone();
+    // A cell is down: its servers are not listed, and its network does not reach the collector.
+    hidden.store(true, Ordering::Relaxed);
+    locked(&site.world).cut_off(&id, true);
+    site.ticks(4);
+    hidden.store(false, Ordering::Relaxed);
+    site.ticks(30);
+    assert!(site.names().contains(&id), "{}", site.describe());
+}
+
+#[test]
+fn a_node_that_is_still_heard_is_not_forgotten_because_of_a_list() {
+    let mut site = Site::simple();
+    let hidden = hide_servers(&mut site);
+    running(&mut site, 4, 10 * HOUR);
+    hidden.store(true, Ordering::Relaxed);
+    let mut invalidated = 0;
+    for _ in 0..5 {
+        site.tick();
+        let actions = &site.plan().actions;
+        invalidated += actions
+            .iter()
+            .filter(|action| action.verb() == "invalidate")
+            .count();
+    }
+    assert_eq!(
+        invalidated,
+        0,
+        "the ad of a machine that runs jobs was taken out\n{}",
+        site.describe()
+    );
+}
+
+#[test]
+fn silence_is_not_counted_while_ehos_does_not_hear() {
+    let mut site = Site::simple();
+    running(&mut site, 4, 10 * HOUR);
+    let id = site.names()[0].clone();
+    locked(&site.world).cut_off(&id, true);
+    site.ticks(5);
+    locked(&site.world).broken.collector = true;
+    locked(&site.world).cut_off(&id, false);
+    site.ticks(70);
+    // The collector is back; the node is a few minutes late.
+    locked(&site.world).cut_off(&id, true);
+    locked(&site.world).restart_collector();
+    site.ticks(8);
+    assert!(site.names().contains(&id), "{}", site.describe());
+}
+
+#[test]
+fn a_node_that_joined_while_ehos_did_not_hear_is_no_failed_boot() {
+    let mut site = Site::simple();
+    let deaf = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&deaf);
+    see_pool(&mut site, move |view| {
+        if switch.load(Ordering::Relaxed) {
+            view.collector = Seen::Unknown("condor_status took too long".to_owned());
+        }
+    });
+    site.submit(4, 1, 1024, 10 * HOUR);
+    site.tick();
+    deaf.store(true, Ordering::Relaxed);
+    site.ticks(16);
+    assert_eq!(run_now(&site.world()), 4);
+    let id = site.names()[0].clone();
+    locked(&site.world).cut_off(&id, true);
+    site.ticks(4);
+    // Its ad is there, four minutes old and with four claims.
+    deaf.store(false, Ordering::Relaxed);
+    site.ticks(2);
+    assert!(site.names().contains(&id), "{}", site.describe());
+}
+
+#[test]
+fn a_job_of_a_schedd_that_ehos_does_not_ask_is_not_ended_after_a_quarter_of_an_hour() {
+    let mut site = Site::simple();
+    running(&mut site, 4, 10 * HOUR);
+    see_pool(&mut site, |view| {
+        for schedd in view.schedds.values_mut() {
+            if let Seen::Known(schedd) = schedd {
+                schedd.running_on.clear();
+            }
+        }
+    });
+    let id = site.names()[0].clone();
+    locked(&site.world).cut_off(&id, true);
+    site.ticks(25);
+    assert!(site.names().contains(&id), "{}", site.describe());
+}
+
+#[test]
+fn trust_in_nodes_adopted_once_is_no_trust_in_those_of_a_second_master() {
+    let mut site = Site::simple();
+    running(&mut site, 4, 10 * HOUR);
+    // The state was lost once; the nodes were seen at once.
+    site.state = State::default();
+    site.ticks(2);
+    assert!(site.state.adopted_trusted);
+    // Much later somebody copies the configuration to another master, whose pool this one does not see.
+    let theirs = {
+        let mut world = locked(&site.world);
+        let metadata = execute_metadata("pool-1", &NodeId("theirs".into()), "medium", "simulated");
+        let id = world.create("blue", "theirs", "medium", metadata);
+        world.cut_off(&id, true);
+        id
+    };
+    site.ticks(90);
+    assert!(site.names().contains(&theirs), "{}", site.describe());
+}
+
+#[test]
+fn what_is_said_of_a_group_is_said() {
+    // Not a suspicion: keeps the imports honest.
+    let mut site = Site::simple();
+    site.submit(1, 16, 1024, 600);
+    site.tick();
+    let too_large = |why: &Reason| matches!(why, Reason::TooLarge { .. });
+    assert!(site.plan().groups[0].why.iter().any(too_large));
+}
