@@ -259,6 +259,29 @@ mod tests {
         assert!(!calls.contains("RemoteHost"), "{calls}");
     }
 
+    /// The collector keeps startds apart by name and address: two nodes of two clouds with overlapping networks, or of
+    /// an image that sets a fixed host name, can share `Machine` and `Name`.
+    #[test]
+    fn two_machines_of_one_name_are_two_startds() {
+        let fake = recorded();
+        let slot = |uuid: &str, node: &str, claims: u64| {
+            format!(
+                "out|\"n1\"\t\"slot1@n1\"\t\"Partitionable\"\t\"{uuid}\"\t\"{node}\"\t60\t\"Unclaimed\"\t\"Idle\"\t\
+                 false\tfalse\t\t\t2\t2048\t70908088\t0\t0\t1024\t70903992\t0\t{claims}\t1795353035\tundefined\t\
+                 1795353015\t1795353046\t1795353047\n"
+            )
+        };
+        let answer = slot("uuid-a", "node-a", 0) + &slot("uuid-b", "node-b", 2) + "exit=0\n";
+        fake.answer("condor_status", "any", &answer);
+        let view = observe(&fake);
+        let startds = &view.collector.known().unwrap().startds;
+        let seen: Vec<_> = startds
+            .iter()
+            .map(|startd| (startd.instance_id.as_deref(), startd.claims()))
+            .collect();
+        assert_eq!(seen, [(Some("uuid-a"), 0), (Some("uuid-b"), 2)]);
+    }
+
     #[test]
     fn without_slots_waiting_is_enough() {
         let fake = recorded();

@@ -187,6 +187,10 @@ fn servers_that_boot_in_a_cloud_that_is_down_do_not_hold_demand_for_ever() {
     let green = cloud(&[("medium", 4, 8192)]);
     let mut site = Site::new(scenario(&[("blue", blue), ("green", green)]));
     site.policy.allocation = Allocation::FillFirst;
+    // What a node of blue offers is known from an earlier one.
+    site.submit(4, 1, 1024, 120);
+    site.until(30, "the first are done", |world| world.unfinished() == 0);
+    site.until(30, "gone", |world| world.servers.is_empty());
     site.submit(8, 1, 1024, 600);
     site.tick();
     assert_eq!(site.servers(), 2);
@@ -231,10 +235,17 @@ fn three_servers_that_nova_cannot_delete_do_not_close_a_cloud() {
     locked(&site.world).broken.spawn = Some("No valid host was found. ".to_owned());
     locked(&site.world).broken.deletes = true;
     site.submit(8, 1, 1024, 600);
-    site.ticks(5);
-    assert_eq!(site.servers(), 3);
+    site.ticks(30);
+    let stuck = site.servers();
     locked(&site.world).broken.spawn = None;
-    site.ticks(180);
+    for id in site.names() {
+        assert_eq!(
+            site.world().servers[&id].status,
+            ehos::scaling::observation::ServerStatus::Error
+        );
+    }
+    assert!(stuck <= 3, "{stuck}");
+    site.ticks(240);
     assert_eq!(site.world().unfinished(), 0, "{}", site.describe());
 }
 
@@ -553,4 +564,133 @@ fn what_is_said_of_a_group_is_said() {
     site.tick();
     let too_large = |why: &Reason| matches!(why, Reason::TooLarge { .. });
     assert!(site.plan().groups[0].why.iter().any(too_large));
+}
+
+#[test]
+fn control_without_the_poison_two_hundred_jobs_run() {
+    let mut site = Site::simple();
+    site.policy.nodes_max = 60;
+    site.ticks(15);
+    site.submit(200, 1, 1024, 4 * HOUR);
+    site.ticks(45);
+    let run = run_now(&site.world());
+    assert!(run >= 150, "{run} of 200 run\n{}", site.describe());
+}
+
+#[test]
+fn control_with_a_slot_that_says_no_four_hundred_jobs_run() {
+    let mut site = Site::simple();
+    site.policy.nodes_max = 120;
+    site.policy.nodes_min = 1;
+    site.ticks(6);
+    for server in locked(&site.world).servers.values_mut() {
+        server.startd.as_mut().unwrap().closed = true;
+    }
+    site.submit(400, 1, 1024, 5 * HOUR);
+    site.ticks(45);
+    let run = run_now(&site.world());
+    assert!(run >= 300, "{run} of 400 run\n{}", site.describe());
+}
+
+#[test]
+fn a_negotiator_that_takes_ten_minutes_is_no_reason_to_make_and_unmake_nodes() {
+    let mut slow = scenario(&[("blue", cloud(&[("medium", 4, 8192)]))]);
+    slow.negotiation_seconds = 600;
+    let mut site = Site::new(slow);
+    site.policy.nodes_max = 60;
+    site.submit(200, 1, 1024, HOUR);
+    let mut made = 0;
+    let mut most = 0;
+    for _ in 0..90 {
+        site.tick();
+        made += site.created();
+        most = most.max(run_now(&site.world()));
+    }
+    assert!(
+        made <= 60 && most >= 150,
+        "made {made} nodes, at most {most} of 200 ran at once\n{}",
+        site.describe()
+    );
+}
+
+#[test]
+fn a_drain_that_was_taken_back_is_no_leave_to_delete_even_when_the_old_ad_is_seen_again() {
+    let mut site = Site::simple();
+    site.submit(4, 1, 1024, 300);
+    site.until(20, "done", |world| world.unfinished() == 0);
+    site.until(12, "a drain", |world| {
+        world.servers.values().any(|server| {
+            server
+                .startd
+                .as_ref()
+                .is_some_and(|startd| startd.drain.is_some())
+        })
+    });
+    // 0: as it is; 1: remember what is seen; 2: show that again, a minute older.
+    let mode = Arc::new(std::sync::atomic::AtomicU8::new(1));
+    let seen = Arc::new(Mutex::new(None));
+    let (how, kept) = (Arc::clone(&mode), Arc::clone(&seen));
+    see_pool(&mut site, move |view| {
+        let mut kept = kept.lock().unwrap();
+        match how.load(Ordering::Relaxed) {
+            1 => *kept = Some(view.collector.clone()),
+            2 => {
+                view.collector = kept.clone().unwrap();
+                each_startd(view, |startd| startd.heard_ago += Duration::from_secs(60));
+            }
+            _ => {}
+        }
+    });
+    {
+        let mut world = locked(&site.world);
+        world.broken.negotiator = true;
+        world.submit(2, 1, 1024, 300, false);
+        for job in world.jobs.iter_mut().filter(|job| job.starts == 0) {
+            job.state = JobState::Idle(job.submitted - 100);
+        }
+    }
+    site.tick();
+    assert_eq!(site.plan().count(Fate::Returns), 1, "{}", site.describe());
+    // The user removes the jobs. The update of the startd was lost: the collector still has the drained ad when it is
+    // asked; the next update comes, and a new job is matched, before ehos acts.
+    {
+        let mut world = locked(&site.world);
+        world.jobs.retain(|job| job.starts > 0);
+        world.broken.negotiator = false;
+    }
+    mode.store(2, Ordering::Relaxed);
+    site.tick_while(&mut |world| {
+        let mut world = locked(world);
+        world.submit(1, 1, 1024, HOUR, false);
+        world.advance(60);
+    });
+}
+
+#[test]
+fn three_dead_servers_and_a_lost_state_file_do_not_stop_the_pool() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.image = true;
+    site.submit(12, 1, 1024, 600);
+    site.ticks(3);
+    assert_eq!(site.servers(), 3);
+    site.state = State::default();
+    locked(&site.world).broken.image = false;
+    site.ticks(240);
+    assert_eq!(site.world().unfinished(), 0, "{}", site.describe());
+}
+
+/// The ads of a node whose server a list has missed once are fresh: its free cores still serve demand.
+#[test]
+fn a_list_that_is_wrong_once_does_not_buy_what_is_there() {
+    let mut site = Site::simple();
+    site.policy.nodes_max = 20;
+    site.policy.nodes_min = 4;
+    let hidden = hide_servers(&mut site);
+    site.ticks(10);
+    assert_eq!(site.servers(), 4);
+    hidden.store(true, Ordering::Relaxed);
+    site.tick();
+    hidden.store(false, Ordering::Relaxed);
+    site.ticks(2);
+    assert_eq!(site.most_servers, 4, "{}", site.describe());
 }
