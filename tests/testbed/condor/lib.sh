@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154
 # Shared by every script here (sourced, not run).
 # TESTBED_DIR  where the testbed lives (required)
 # CONDOR_PORT  collector port on 127.0.0.1 (default 9618)

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154
 # Shared by every script here (sourced, not run).
 # TESTBED_DIR        where images and machines live (required)
 # MACHINES_BRIDGE    name of the bridge on the host (default ehos0)

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2154
 # Shared by the scripts here. Sourced, not run.
 # TESTBED_DIR  where everything lives (required)
 # TESTBED_IP   the loopback address every service binds (default 127.0.0.1)
