@@ -1,0 +1,496 @@
+//! User data for servers: cloud-init templates with `{markup}` filled in.
+//!
+//! A tag is exactly `{name}` with a name of `[a-z_]+`, not next to another brace and not after a `$`. All other
+//! braces pass through untouched: Jinja's `{{ }}` and `{% %}`, the shell's `${X}`, nftables' `{ a, b }`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::IgnoredAny;
+
+/// The tags that ehos knows, and what stands in their place.
+pub const TAGS: [(&str, &str); 11] = [
+    ("host_ip", "the central manager's address (condor.host_ip)"),
+    ("master_ip", "the same as {host_ip}"),
+    ("password", "the shared pool password (condor.password)"),
+    ("token", "the token with which a node joins the pool"),
+    (
+        "trust_domain",
+        "the TRUST_DOMAIN and UID_DOMAIN of the pool",
+    ),
+    ("ehos_node", "the id of the node"),
+    ("ehos_cluster", "the id of the pool (ehos.cluster)"),
+    ("cloud", "the cloud's name in the configuration"),
+    ("region", "the cloud's region"),
+    ("flavor", "the server's flavor, as configured"),
+    ("image", "the server's image, as configured"),
+];
+
+/// Nova takes at most this many characters of base64 (`user_data` in its API reference).
+pub const MAX_BASE64: usize = 65_535;
+
+const CLOUD_CONFIG: &str = "#cloud-config";
+const JINJA: &str = "## template: jinja";
+
+/// A template that does not do. Never holds a value that was filled in.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("{}: cannot read the user data template: {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// cloud-init would ignore it.
+    #[error(
+        "{name}:1: user data must begin with a line `{CLOUD_CONFIG}` (or `{JINJA}` and then `{CLOUD_CONFIG}`): \
+         cloud-init ignores it otherwise"
+    )]
+    Header {
+        /// The template's name.
+        name: String,
+    },
+    /// A tag that is none.
+    #[error(
+        "{name}:{line}: there is no tag `{{{tag}}}`; the tags are {}; write braces that are no tag as `{{ {tag} }}`",
+        known_tags()
+    )]
+    UnknownTag {
+        /// The template's name.
+        name: String,
+        /// Where, from 1.
+        line: usize,
+        /// The tag.
+        tag: String,
+    },
+    /// A tag for which there is no value.
+    #[error(
+        "{name}:{line}: nothing to put in the place of `{{{tag}}}` ({}); filled in here are {known}",
+        meaning(tag)
+    )]
+    UnfilledTag {
+        /// The template's name.
+        name: String,
+        /// Where, from 1.
+        line: usize,
+        /// The tag.
+        tag: String,
+        /// The tags that have a value.
+        known: String,
+    },
+    /// A value that would change the meaning of the template around it.
+    #[error(
+        "{name}:{line}: the value for `{{{tag}}}` cannot be written into the template: it {why}"
+    )]
+    Value {
+        /// The template's name.
+        name: String,
+        /// Where, from 1.
+        line: usize,
+        /// The tag.
+        tag: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// What came out is not YAML.
+    #[error(
+        "{name}: the user data is not YAML once its tags are filled in: {problem}; put a tag whose value may hold \
+         special characters into quotes or a block (`|`)"
+    )]
+    Yaml {
+        /// The template's name.
+        name: String,
+        /// What the parser says, with line and column of the filled-in text.
+        problem: String,
+    },
+    /// What came out is too long for Nova.
+    #[error(
+        "{name}: the user data is too long: {length} characters of base64, and Nova takes {MAX_BASE64}; move \
+         software into the image (base.yaml)"
+    )]
+    TooLong {
+        /// The template's name.
+        name: String,
+        /// Its length in base64.
+        length: usize,
+    },
+}
+
+fn known_tags() -> String {
+    list(TAGS.iter().map(|(tag, _)| *tag))
+}
+
+fn list<'a>(tags: impl Iterator<Item = &'a str>) -> String {
+    tags.map(|tag| format!("{{{tag}}}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn meaning(tag: &str) -> &'static str {
+    TAGS.iter()
+        .find(|(name, _)| *name == tag)
+        .map_or("no tag of ehos", |(_, meaning)| meaning)
+}
+
+/// A piece of a template.
+enum Piece {
+    Text(String),
+    Tag {
+        name: String,
+        line: usize,
+        column: usize,
+    },
+}
+
+/// A cloud-init template.
+pub struct Template {
+    name: String,
+    jinja: bool,
+    pieces: Vec<Piece>,
+}
+
+impl fmt::Debug for Template {
+    // The text may hold what its author should rather have put into a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Template")
+            .field("name", &self.name)
+            .field("tags", &self.tags())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Template {
+    /// The template in the file `path`.
+    ///
+    /// # Errors
+    /// As [`Template::parse`], and when the file cannot be read.
+    pub fn load(path: &Path) -> Result<Template, Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Template::parse(&path.display().to_string(), &text)
+    }
+
+    /// `text` as a template; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// When it does not begin as cloud-init wants it, or has a tag that ehos does not know.
+    pub fn parse(name: &str, text: &str) -> Result<Template, Error> {
+        let mut lines = text.lines().map(str::trim_end);
+        let first = lines.next();
+        let jinja = first == Some(JINJA);
+        let header = if jinja { lines.next() } else { first };
+        if header != Some(CLOUD_CONFIG) {
+            return Err(Error::Header {
+                name: name.to_owned(),
+            });
+        }
+        let pieces = split(text);
+        for piece in &pieces {
+            if let Piece::Tag {
+                name: tag, line, ..
+            } = piece
+                && !TAGS.iter().any(|(known, _)| known == tag)
+            {
+                return Err(Error::UnknownTag {
+                    name: name.to_owned(),
+                    line: *line,
+                    tag: tag.clone(),
+                });
+            }
+        }
+        Ok(Template {
+            name: name.to_owned(),
+            jinja,
+            pieces,
+        })
+    }
+
+    /// The tags in it.
+    pub fn tags(&self) -> BTreeSet<&str> {
+        self.pieces
+            .iter()
+            .filter_map(|piece| match piece {
+                Piece::Tag { name, .. } => Some(name.as_str()),
+                Piece::Text(_) => None,
+            })
+            .collect()
+    }
+
+    /// The user data, with `values` in the place of the tags. The result is a secret, as the values are.
+    ///
+    /// The further lines of a value that has several are indented to the tag's column, so that they stay in the
+    /// YAML block that the tag stands in.
+    ///
+    /// # Errors
+    /// When a tag has no value, a value cannot stand in a template, or the result is not YAML (where it is not
+    /// to be rendered by Jinja first) or too long for Nova.
+    pub fn render(&self, values: &BTreeMap<&str, SecretString>) -> Result<SecretString, Error> {
+        let mut out = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Tag { name, line, column } => {
+                    let value = values
+                        .get(name.as_str())
+                        .ok_or_else(|| Error::UnfilledTag {
+                            name: self.name.clone(),
+                            line: *line,
+                            tag: name.clone(),
+                            known: list(values.keys().copied()),
+                        })?
+                        .expose_secret();
+                    // The newline at the end of a file that the value was read from.
+                    let value = value.strip_suffix('\n').unwrap_or(value);
+                    self.check(value, name, *line, *column)?;
+                    for (index, part) in value.split('\n').enumerate() {
+                        if index > 0 {
+                            out.push('\n');
+                            out.extend(std::iter::repeat_n(' ', *column));
+                        }
+                        out.push_str(part);
+                    }
+                }
+            }
+        }
+        let length = out.len().div_ceil(3) * 4;
+        if length > MAX_BASE64 {
+            return Err(Error::TooLong {
+                name: self.name.clone(),
+                length,
+            });
+        }
+        // Jinja's statements are no YAML before cloud-init has rendered them.
+        if !self.jinja
+            && let Err(error) = serde_yaml::from_str::<IgnoredAny>(&out)
+        {
+            return Err(Error::Yaml {
+                name: self.name.clone(),
+                problem: error.to_string(),
+            });
+        }
+        Ok(SecretString::from(out))
+    }
+
+    fn check(&self, value: &str, tag: &str, line: usize, column: usize) -> Result<(), Error> {
+        let why = if value.chars().any(|c| c.is_control() && c != '\n') {
+            "has control characters"
+        } else if column == 0 && value.contains('\n') {
+            "has several lines, and the tag stands at the beginning of a line; indent the tag"
+        } else if self.jinja && ["{{", "{%", "{#"].iter().any(|open| value.contains(open)) {
+            "has `{{`, `{%` or `{#`, which Jinja would take for its own"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Value {
+            name: self.name.clone(),
+            line,
+            tag: tag.to_owned(),
+            why,
+        })
+    }
+}
+
+/// `text` cut at its tags.
+fn split(text: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut plain = String::new();
+    let (mut line, mut column) = (1, 0);
+    let mut before = None;
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if let Some(name) = tag_at(rest, before) {
+            pieces.push(Piece::Text(std::mem::take(&mut plain)));
+            pieces.push(Piece::Tag {
+                name: name.to_owned(),
+                line,
+                column,
+            });
+            let length = name.len() + 2;
+            rest = rest.get(length..).unwrap_or_default();
+            column += length;
+            before = Some('}');
+            continue;
+        }
+        plain.push(c);
+        if c == '\n' {
+            line += 1;
+            column = 0;
+        } else {
+            column += 1;
+        }
+        before = Some(c);
+        rest = rest.get(c.len_utf8()..).unwrap_or_default();
+    }
+    pieces.push(Piece::Text(plain));
+    pieces
+}
+
+/// The name of the tag that `rest` begins with, after the character `before`.
+fn tag_at(rest: &str, before: Option<char>) -> Option<&str> {
+    if matches!(before, Some('{' | '}' | '$')) {
+        return None;
+    }
+    let (name, after) = rest.strip_prefix('{')?.split_once('}')?;
+    let named = !name.is_empty() && name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase());
+    (named && !after.starts_with(['{', '}'])).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn values(pairs: &[(&'static str, &str)]) -> BTreeMap<&'static str, SecretString> {
+        pairs
+            .iter()
+            .map(|(tag, value)| (*tag, SecretString::from(*value)))
+            .collect()
+    }
+
+    fn render(text: &str, pairs: &[(&'static str, &str)]) -> Result<String, Error> {
+        Template::parse("t.yaml", text)?
+            .render(&values(pairs))
+            .map(|out| out.expose_secret().to_owned())
+    }
+
+    #[test]
+    fn tags_are_filled_in_and_other_braces_pass_through() {
+        let text = "## template: jinja\n#cloud-config\nruncmd:\n- echo {host_ip} {{ v1.region }} {{region}} ${token} \
+                    $(({x}})) {Token} {a1} {} { token } {%if x%}{token}\n";
+        let template = Template::parse("t", text).unwrap();
+        assert_eq!(template.tags().into_iter().collect::<Vec<_>>(), ["host_ip"]);
+        let out = render(text, &[("host_ip", "10.0.0.1")]).unwrap();
+        assert_eq!(out, text.replace("{host_ip}", "10.0.0.1"));
+    }
+
+    #[test]
+    fn an_unknown_tag_names_itself_its_line_and_the_known_ones() {
+        let error = render("#cloud-config\na: 1\nb: x{hostip}\n", &[]).unwrap_err();
+        insta::assert_snapshot!(error, @"t.yaml:3: there is no tag `{hostip}`; the tags are {host_ip}, {master_ip}, {password}, {token}, {trust_domain}, {ehos_node}, {ehos_cluster}, {cloud}, {region}, {flavor}, {image}; write braces that are no tag as `{ hostip }`");
+    }
+
+    #[test]
+    fn an_unfilled_tag_names_itself_its_line_and_the_filled_ones() {
+        let error = render(
+            "#cloud-config\na: {token}\n",
+            &[("flavor", "f"), ("host_ip", "secret")],
+        )
+        .unwrap_err();
+        insta::assert_snapshot!(error, @"t.yaml:2: nothing to put in the place of `{token}` (the token with which a node joins the pool); filled in here are {flavor}, {host_ip}");
+    }
+
+    #[test]
+    fn the_first_line_is_what_cloud_init_wants() {
+        for good in [
+            "#cloud-config\n",
+            "#cloud-config",
+            "#cloud-config \r\na: 1\n",
+            "## template: jinja\n#cloud-config\n",
+        ] {
+            assert!(Template::parse("t", good).is_ok(), "{good:?}");
+        }
+        // The last is the first line of the original's ehos.yaml: cloud-init ignores such user data.
+        for bad in [
+            "",
+            "a: 1\n",
+            "\n#cloud-config\n",
+            "## template: jinja\n",
+            "#cloud-init\n",
+        ] {
+            assert!(
+                matches!(Template::parse("t", bad), Err(Error::Header { .. })),
+                "{bad:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_value_with_several_lines_stays_in_its_block() {
+        let text = "#cloud-config\nwrite_files:\n- content: |\n    {token}\n  path: /t\n";
+        let out = render(text, &[("token", "one\ntwo\n")]).unwrap();
+        assert_eq!(
+            out,
+            "#cloud-config\nwrite_files:\n- content: |\n    one\n    two\n  path: /t\n"
+        );
+    }
+
+    #[test]
+    fn a_value_that_changes_the_template_is_refused_and_not_shown() {
+        let cases = [
+            ("#cloud-config\na: {token}\n", "hush\rhush"),
+            ("#cloud-config\n{token}\n", "hush: 1\nruncmd: [x]"),
+            ("#cloud-config\na: {token}\n", "hush: [hush"),
+            (
+                "## template: jinja\n#cloud-config\na: {token}\n",
+                "hush{{ds}}",
+            ),
+        ];
+        for (text, value) in cases {
+            let error = render(text, &[("token", value)]).unwrap_err();
+            assert!(
+                matches!(error, Error::Value { .. } | Error::Yaml { .. }),
+                "{error}"
+            );
+            assert!(!format!("{error} {error:?}").contains("hush"), "{error}");
+        }
+    }
+
+    #[test]
+    fn longer_than_nova_takes_is_refused() {
+        let long = |length: usize| {
+            let head = "#cloud-config\na: ";
+            render(&format!("{head}{}", "x".repeat(length - head.len())), &[])
+        };
+        // 49149 bytes are 65532 characters of base64, one more is 65536.
+        assert!(long(49_149).is_ok());
+        assert!(matches!(
+            long(49_150),
+            Err(Error::TooLong { length: 65_536, .. })
+        ));
+    }
+
+    #[test]
+    fn the_debug_form_shows_no_text() {
+        let template = Template::parse("t", "#cloud-config\na: hush\n").unwrap();
+        assert!(!format!("{template:?}").contains("hush"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_or_refused(text in any::<String>(), jinja in any::<bool>()) {
+            let head = if jinja { "## template: jinja\n#cloud-config\n" } else { "#cloud-config\n" };
+            if let Ok(template) = Template::parse("t", &format!("{head}{text}")) {
+                let _ = template.render(&values(&[("host_ip", &text), ("token", "t")]));
+            }
+        }
+
+        #[test]
+        fn text_without_tags_is_unchanged(text in "[ -z|~\n{}$]*") {
+            let text = format!("## template: jinja\n#cloud-config\n{text}");
+            if let Ok(template) = Template::parse("t", &text)
+                && template.tags().is_empty()
+            {
+                let out = template.render(&BTreeMap::new()).unwrap();
+                prop_assert_eq!(out.expose_secret(), &text);
+            }
+        }
+
+        #[test]
+        fn pieces_are_the_text(text in "(\\{[a-z_]*\\}|[{}$a\n])*") {
+            let again: String = split(&text)
+                .iter()
+                .map(|piece| match piece {
+                    Piece::Text(text) => text.clone(),
+                    Piece::Tag { name, .. } => format!("{{{name}}}"),
+                })
+                .collect();
+            prop_assert_eq!(again, text);
+        }
+    }
+}
