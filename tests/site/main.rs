@@ -1,0 +1,11 @@
+//! Tests against real services. Each runs only where an environment variable names a testbed (see
+//! tests/testbed/README.md), and says otherwise that it was skipped.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod machines;
+mod story;
