@@ -1,3 +1,7 @@
 //! The `ehos` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ehos::run(std::env::args_os(), &mut std::io::stdout()).into()
+}

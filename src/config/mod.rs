@@ -1,5 +1,233 @@
 //! The configuration: found, read, merged and checked.
+//!
+//! The site's file is the first `ehos.yaml` of [`folders`]; named files ([`load`]'s argument, `--config`) or those
+//! of `$EHOS_CONFIG` take its place. Over each file those of its folder (`ehos.d/*.yaml` for `ehos.yaml`) are
+//! merged, in the order of their names.
 
+mod access;
+mod check;
+mod clouds;
+mod clouds_yaml;
+mod cluster;
+mod context;
+mod environment;
+mod error;
+mod explain;
+mod file;
+mod given;
+mod position;
+mod search;
+mod secrets;
 mod settings;
 
+use std::path::PathBuf;
+
+use context::{Context, Source};
+use file::{Field, File, Finding};
+
+pub use environment::Environment;
+pub use error::{Error, Place, Problem};
+pub use search::{folders, template};
 pub use settings::{Auth, AuthMethod, CloudSettings, CondorSettings, Config, NameOrId, Timeouts};
+
+/// The configuration of `files`, of `$EHOS_CONFIG`, or of the site.
+///
+/// # Errors
+/// Everything that is wrong with it; also when it has no pool id (`ehos.cluster`): the error proposes one.
+pub fn load(files: &[PathBuf], env: &Environment) -> Result<Config, Error> {
+    read(files, env)?.checked(env, None)
+}
+
+/// As [`load`], but a configuration without a pool id gets one, as those of the original program have none. It is
+/// kept in `10-cluster.yaml` in the folder of the first file (`ehos.d` for `ehos.yaml`), made once: of several
+/// processes all get the same id. With `dry_run` nothing is written, and the id is good for this one run: no
+/// server can carry it.
+///
+/// # Errors
+/// As [`load`]; also when the file cannot be written, with the line to put into the configuration by hand.
+pub fn ensure_cluster(
+    files: &[PathBuf],
+    env: &Environment,
+    dry_run: bool,
+) -> Result<Config, Error> {
+    let read_once = read(files, env)?;
+    if read_once.has_cluster() {
+        return read_once.checked(env, None);
+    }
+    let main = read_once.main_file()?;
+    let id = cluster::make().map_err(|error| {
+        Problem::general(format!("no random number from /dev/urandom: {error}"))
+    })?;
+    // Nothing is written for a configuration that will not do.
+    let mut config = read_once.checked(env, Some(&id))?;
+    let path = cluster::path(&main);
+    if dry_run {
+        config.notes.push(format!(
+            "this pool has no id yet: the first run that is not dry makes one and keeps it in {}",
+            path.display()
+        ));
+        return Ok(config);
+    }
+    cluster::keep(&main, &id).map_err(|error| {
+        Problem::of_file(
+            &path,
+            format!(
+                "this pool has no id yet, and a new one cannot be kept here: {error}; put this line under `ehos:` \
+                 in {} and keep it: `cluster: {id}`",
+                main.display()
+            ),
+        )
+    })?;
+    let mut config = load(files, env)?;
+    config.notes.push(format!(
+        "this pool had no id: it is {} from now on, kept in {}",
+        config.policy.cluster,
+        path.display()
+    ));
+    Ok(config)
+}
+
+/// The files, read and merged.
+struct Read {
+    file: File,
+    sources: Vec<Source>,
+    problems: Vec<Problem>,
+    notes: Vec<String>,
+}
+
+fn read(named: &[PathBuf], env: &Environment) -> Result<Read, Error> {
+    let mut all = Read {
+        file: File::default(),
+        sources: Vec::new(),
+        problems: Vec::new(),
+        notes: Vec::new(),
+    };
+    let mut unreadable = Vec::new();
+    for path in search::files(named, env)? {
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                unreadable.push(Problem::of_file(&path, format!("cannot be read: {error}")));
+                continue;
+            }
+        };
+        match file::parse(&path, &text) {
+            Ok(file) => all.add(path, text, file),
+            Err(problem) => unreadable.push(problem),
+        }
+    }
+    if unreadable.is_empty() {
+        Ok(all)
+    } else {
+        // What could not be read may hold what would else be missing: only what is certainly wrong is said.
+        unreadable.append(&mut all.problems);
+        Err(Error {
+            problems: unreadable,
+        })
+    }
+}
+
+impl Read {
+    fn add(&mut self, path: PathBuf, text: String, mut file: File) {
+        let mut secret = false;
+        file.visit(&mut Vec::new(), &mut |key, finding| {
+            let keys: Vec<&str> = key.iter().map(String::as_str).collect();
+            let at = |what: String| Problem {
+                file: Some(path.clone()),
+                place: position::find(&text, &keys),
+                key: Some(key.join(".")),
+                what,
+            };
+            match finding {
+                Finding::Wrong(why) => self.problems.push(at(why.to_owned())),
+                Finding::Obsolete => {
+                    let why = obsolete(keys.last().copied().unwrap_or_default());
+                    self.notes.push(at(format!("not used: {why}")).to_string());
+                }
+                Finding::Secret => secret = true,
+            }
+        });
+        file.unify(&mut |keys, why| {
+            self.problems.push(Problem {
+                file: Some(path.clone()),
+                place: position::find(&text, keys),
+                key: Some(keys.join(".")),
+                what: why.to_owned(),
+            });
+        });
+        if secret && secrets::others_can_read(&path) {
+            self.notes.push(secrets::warning(&path));
+        }
+        self.file.merge(file);
+        self.sources.push(Source { path, text });
+    }
+
+    /// Whether there is an id, be it a wrong one; a simulated world needs none.
+    fn has_cluster(&self) -> bool {
+        self.file.simulation.is_some()
+            || self
+                .file
+                .ehos
+                .as_ref()
+                .is_some_and(|ehos| !ehos.cluster.is_absent())
+    }
+
+    fn main_file(&self) -> Result<PathBuf, Error> {
+        match self.sources.first() {
+            Some(source) => Ok(source.path.clone()),
+            None => Err(Problem::general("no configuration file").into()),
+        }
+    }
+
+    fn checked(self, env: &Environment, cluster: Option<&str>) -> Result<Config, Error> {
+        let files = self.sources.iter().map(|source| source.path.clone());
+        let mut files: Vec<PathBuf> = files.collect();
+        let mut context = Context {
+            env,
+            sources: self.sources,
+            more_files: Vec::new(),
+            problems: self.problems,
+            notes: self.notes,
+        };
+        let mut config = check::check(&mut context, self.file, cluster);
+        if !context.problems.is_empty() {
+            // From top to bottom, as one corrects them.
+            context.problems.sort_by_key(|problem| {
+                (
+                    problem.file.clone(),
+                    problem.place.map(|p| (p.line, p.column)),
+                )
+            });
+            return Err(Error {
+                problems: context.problems,
+            });
+        }
+        files.append(&mut context.more_files);
+        config.files = files;
+        config.notes = context.notes;
+        Ok(config)
+    }
+}
+
+/// Why a key of the original program, or of openstacksdk, says nothing here.
+fn obsolete(key: &str) -> &'static str {
+    match key {
+        "sleep" | "sleep_min" | "sleep_max" => "a timer runs `ehos tick`, and nothing sleeps",
+        "database" | "use_db_settings" => {
+            "there is no database: settings stand in this file, state in the state folder"
+        }
+        "submission_nodes" => "only nodes that ehos made are counted",
+        "base_image_id" => "the image is named by `image`",
+        "backend" => "every cloud is an OpenStack cloud",
+        "no_cache" => "nothing is cached but tokens",
+        "identity_api_version" => "Keystone v3 is what is spoken",
+        "hostname" | "influxdb" => "this version sends nothing to InfluxDB",
+        "node_log" => "the log says which nodes are made",
+        "purge_floating_ips" => "ehos gives its nodes no floating IPs",
+        "master_cloud" => "`ehos tick` makes no central manager",
+        _ => "it has no meaning any more",
+    }
+}
+
+#[cfg(test)]
+mod tests;

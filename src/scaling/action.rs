@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::observation::{CloudName, NodeId, OwnedServer, Resources};
+use super::observation::{CloudName, NodeId, OwnedServer};
 
 /// A node that is to be made; on disk before it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,8 +20,6 @@ pub struct Intent {
     pub flavor: String,
     /// The image, as configured.
     pub image: String,
-    /// The request of the jobs it is made for; `None` for a spare or minimum node.
-    pub made_for: Option<Resources>,
     /// When it was decided.
     pub at: Timestamp,
 }

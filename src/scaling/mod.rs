@@ -1,5 +1,14 @@
 //! How ehos decides. Pure: no I/O, no clock, no random source.
 
 pub mod action;
+pub mod brakes;
+pub mod limits;
+mod matching;
+pub mod memory;
+pub mod node;
 pub mod observation;
+pub mod packing;
+pub mod plan;
 pub mod policy;
+pub mod reason;
+pub mod survey;

@@ -1,6 +1,11 @@
-//! A deterministic world that is both clouds and a pool.
+//! A deterministic world that is both clouds and a pool: the demo, the tests' histories, and what-if questions.
 
-/// What happens in a simulated world.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Scenario {}
+pub mod engine;
+pub mod file;
+mod scenario;
+mod sides;
+mod world;
+
+pub use scenario::{IMAGE, Scenario, ScenarioCloud, ScenarioFlavor, ScenarioJobs};
+pub use sides::{SimulatedCloud, SimulatedPool, locked};
+pub use world::{Broken, JobState, Seconds, SimulatedServer, World, machine};

@@ -7,5 +7,7 @@
     clippy::indexing_slicing
 )]
 
+mod condor;
 mod machines;
+mod openstack;
 mod story;

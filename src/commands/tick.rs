@@ -1,0 +1,157 @@
+//! `ehos tick`: lock → load state → observe → plan → save intents → act → save outcomes → unlock → report.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use log::info;
+
+use crate::act::act;
+use crate::cli::{Output, Tick};
+use crate::config::{self, Config, Environment};
+use crate::deadline::Deadline;
+use crate::exit::Exit;
+use crate::lock::try_lock;
+use crate::observe::observe;
+use crate::report::{Report, json, text};
+use crate::scaling::plan::plan;
+use crate::simulation::{self, World, locked};
+use crate::site::Site;
+use crate::state;
+use crate::user_data::NodeUserData;
+
+/// Things that are done at once.
+const AT_ONCE: usize = 8;
+
+/// The share of the tick's time that looking may take: the rest is for acting.
+const LOOKING: f64 = 0.6;
+
+/// Runs one tick and writes its report to `out`.
+///
+/// # Errors
+/// The configuration ([`config::Error`]) and the state directory ([`state::Error`]). What a source or an action says
+/// is no error: it is in the report.
+pub fn run(args: &Tick, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let start = Instant::now();
+    let acting = !args.dry_run;
+    let config = configuration(args, environment)?;
+    let directory = state_directory(args, &config, environment)?;
+
+    let _lock = if acting {
+        state::prepare(&directory)?;
+        match try_lock(&directory).map_err(|error| state::unlockable(&directory, error))? {
+            Some(lock) => Some(lock),
+            None => {
+                info!("another tick has the lock of {}", directory.display());
+                return Ok(Exit::Done);
+            }
+        }
+    } else {
+        None
+    };
+    let loaded = state::load(&directory, acting)?;
+    let mut remembered = loaded.state;
+    remembered.adopted_trusted |= args.trust_adopted;
+
+    let deadline = Deadline::within(config.timeouts.tick);
+    let world = open_world(&config, &directory)?;
+    let user_data = NodeUserData::new(
+        &config.condor,
+        &config.policy.cluster,
+        config.timeouts.command,
+    );
+    let site = match &world {
+        Some(world) => Site::simulated(world, &config.policy),
+        None => Site::real(&config, &user_data, &directory)?,
+    };
+    let at = world
+        .as_ref()
+        .map_or_else(Timestamp::now, |world| locked(world).at());
+
+    let looking = deadline.at_most(config.timeouts.tick.mul_f64(LOOKING));
+    let (observation, durations) = observe(&site, &remembered, at, looking);
+    let plan = plan(&observation, &config.policy, &remembered);
+
+    let outcomes = if acting {
+        if !plan.actions.is_empty() {
+            state::save(&directory, &plan.next)
+                .context("nothing was done: intents must be on disk first")?;
+        }
+        // A simulated world is to be the same again each time.
+        let at_once = if world.is_some() { 1 } else { AT_ONCE };
+        let outcomes = act(&site, &plan.actions, at_once, deadline);
+        if let Some(world) = &world {
+            simulation::file::save(&directory, &locked(world))
+                .map_err(|error| state::unwritable(&directory, error))?;
+        }
+        state::save(
+            &directory,
+            &plan.next.clone().after(&outcomes, &config.policy),
+        )
+        .context("what was done could not be written down; the next tick finds it out")?;
+        Some(outcomes)
+    } else {
+        None
+    };
+
+    let notices = config
+        .notes
+        .iter()
+        .cloned()
+        .chain(loaded.notice)
+        .chain(world.as_ref().map(|world| locked(world).describe()));
+    let report = Report {
+        plan: &plan,
+        outcomes: outcomes.as_deref(),
+        notices: notices.collect(),
+        durations: &durations,
+        took: start.elapsed(),
+    };
+    let printed = match args.output {
+        Output::Text => text(&report),
+        Output::Json => json(&report).map(|json| json + "\n")?,
+    };
+    out.write_all(printed.as_bytes())
+        .context("the report could not be printed")?;
+    Ok(report.exit())
+}
+
+fn configuration(args: &Tick, environment: &Environment) -> Result<Config, config::Error> {
+    let mut config = config::ensure_cluster(&args.common.config, environment, args.dry_run)?;
+    if let Some(scenario) = &config.simulation {
+        config.policy.clouds = scenario.cloud_policies();
+    }
+    if args.trust_silence {
+        // All of them may fall silent.
+        config.policy.vanish_share = 1.0;
+    }
+    Ok(config)
+}
+
+fn state_directory(
+    args: &Tick,
+    config: &Config,
+    environment: &Environment,
+) -> Result<std::path::PathBuf, state::Error> {
+    match args.common.state_dir.as_ref().or(config.state_dir.as_ref()) {
+        Some(directory) => Ok(environment.working_directory.join(directory)),
+        None => state::default_directory(
+            |name| environment.variables.get(name).cloned(),
+            rustix::process::geteuid().is_root(),
+        ),
+    }
+}
+
+/// The simulated world, moved on by one step, where the configuration has one.
+fn open_world(config: &Config, directory: &Path) -> Result<Option<Mutex<World>>, state::Error> {
+    let Some(scenario) = &config.simulation else {
+        return Ok(None);
+    };
+    let mut world = simulation::file::load(directory, scenario)
+        .map_err(|error| state::unwritable(directory, error))?;
+    world.advance(scenario.step_seconds);
+    Ok(Some(Mutex::new(world)))
+}

@@ -1,0 +1,571 @@
+//! Runs one tool of HTCondor as a child process that cannot outlive its deadline.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io::{self, Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use super::error::Error;
+use crate::deadline::Deadline;
+
+/// Standard output is read in pieces of this size; at most [`PIECES`] of them wait to be parsed.
+const PIECE: usize = 64 * 1024;
+const PIECES: usize = 4;
+/// A longer line is no answer of a tool of HTCondor.
+const LINE_MAX: usize = 1024 * 1024;
+/// What is kept of standard error; the rest is read and dropped.
+const STDERR_MAX: usize = 16 * 1024;
+/// What an error tells of it.
+const STDERR_TOLD: usize = 600;
+/// How long a killed process may take to go (it can hang in the kernel, on a dead network file system).
+const DEATH: Duration = Duration::from_secs(2);
+
+/// HTCondor's command line tools: where they are, and how long each call may take.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    bin: Option<PathBuf>,
+    limit: Duration,
+}
+
+/// One call of a tool.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    /// Its name, as `condor_q`.
+    pub tool: &'a str,
+    /// Its arguments: shown to everybody on the machine, so never a secret.
+    pub args: &'a [&'a str],
+    /// What it reads on standard input, a few hundred bytes; nothing when empty.
+    pub stdin: &'a str,
+    /// Whom or what it is asked about, for errors.
+    pub about: &'a str,
+}
+
+/// What the threads that watch a child report.
+enum Event {
+    Output(Vec<u8>),
+    OutputEnd(io::Result<()>),
+    Errors(Vec<u8>),
+    Exited,
+}
+
+impl Tools {
+    /// The tools in the folder `bin`, or those of `$PATH`; each call ends within `limit`.
+    pub fn new(bin: Option<PathBuf>, limit: Duration) -> Tools {
+        Tools { bin, limit }
+    }
+
+    /// Runs one tool; `line` gets each line of its standard output and puts it into `answer`. The answer is given
+    /// out only when the tool has ended by then and said that all went well.
+    pub(super) fn run<A>(
+        &self,
+        call: &Call,
+        deadline: Deadline,
+        mut answer: A,
+        mut line: impl FnMut(&mut A, &str) -> Result<(), String>,
+    ) -> Result<A, Error> {
+        if deadline.passed() {
+            return Err(Error::NoTime {
+                tool: call.tool.to_owned(),
+                about: call.about.to_owned(),
+            });
+        }
+        let limit = self.limit.min(deadline.left());
+        let deadline = deadline.at_most(limit);
+        let mut running = self.start(call)?;
+        let mut lines = Lines::default();
+        let mut stderr = None;
+        let mut ended = false;
+        while !(ended && running.exited && stderr.is_some()) {
+            match running.events.recv_timeout(deadline.left()) {
+                Ok(Event::Output(piece)) => lines
+                    .push(&piece, &mut |text| line(&mut answer, text))
+                    .map_err(|what| unparsable(call, what))?,
+                Ok(Event::OutputEnd(Ok(()))) => ended = true,
+                Ok(Event::OutputEnd(Err(error))) => {
+                    return Err(unparsable(call, format!("it could not be read: {error}")));
+                }
+                Ok(Event::Errors(bytes)) => stderr = Some(bytes),
+                Ok(Event::Exited) => running.exited = true,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    return Err(Error::TimedOut {
+                        tool: call.tool.to_owned(),
+                        about: call.about.to_owned(),
+                        limit,
+                    });
+                }
+            }
+        }
+        let stderr = told(&stderr.unwrap_or_default());
+        let status = running
+            .end()
+            .map_err(|error| unparsable(call, format!("its exit status is lost: {error}")))?;
+        if !status.success() || says_error(&stderr) {
+            return Err(Error::Failed {
+                tool: call.tool.to_owned(),
+                about: call.about.to_owned(),
+                status: described(status),
+                stderr,
+            });
+        }
+        if !stderr.is_empty() {
+            log::debug!("{} for {}: {stderr}", call.tool, call.about);
+        }
+        lines
+            .end(&mut |text| line(&mut answer, text))
+            .map_err(|what| unparsable(call, what))?;
+        Ok(answer)
+    }
+
+    /// Runs one tool and returns its short answer as it is.
+    pub(super) fn text(&self, call: &Call, deadline: Deadline) -> Result<String, Error> {
+        self.run(call, deadline, String::new(), |text, line| {
+            if text.len() + line.len() > LINE_MAX {
+                return Err("it is too long".to_owned());
+            }
+            text.push_str(line);
+            text.push('\n');
+            Ok(())
+        })
+    }
+
+    fn start(&self, call: &Call) -> Result<Running, Error> {
+        let program = match &self.bin {
+            Some(bin) => bin.join(call.tool),
+            None => PathBuf::from(call.tool),
+        };
+        let stdin = if call.stdin.is_empty() {
+            Stdio::null()
+        } else {
+            Stdio::piped()
+        };
+        let mut child = Command::new(&program)
+            .args(call.args.iter().map(OsStr::new))
+            // Its messages are judged by their English text.
+            .env("LC_ALL", "C")
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(|source| self.not_started(call, source))?;
+        let pid = Pid::from_child(&child);
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (sender, events) = sync_channel(PIECES);
+        let running = Running {
+            child,
+            events,
+            exited: false,
+            reaped: false,
+        };
+        if let Some(mut pipe) = pipes.0 {
+            // A tool that does not read says so by its exit status.
+            if let Err(error) = pipe.write_all(call.stdin.as_bytes()) {
+                log::debug!("{} did not read its input: {error}", call.tool);
+            }
+        }
+        if let Some(stdout) = pipes.1 {
+            let sender = sender.clone();
+            thread::spawn(move || read_output(stdout, &sender));
+        }
+        if let Some(stderr) = pipes.2 {
+            let sender = sender.clone();
+            // Nobody listens any more when the deadline has passed.
+            thread::spawn(move || drop(sender.send(Event::Errors(read_errors(stderr)))));
+        }
+        thread::spawn(move || {
+            // The process stays a zombie, so that its number is its own until it is reaped after the kill.
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            while let Err(error) = waitid(WaitId::Pid(pid), options) {
+                if error != rustix::io::Errno::INTR {
+                    break;
+                }
+            }
+            drop(sender.send(Event::Exited));
+        });
+        Ok(running)
+    }
+
+    fn not_started(&self, call: &Call, source: io::Error) -> Error {
+        let tool = call.tool.to_owned();
+        if source.kind() == io::ErrorKind::NotFound {
+            let place = match &self.bin {
+                Some(bin) => bin.display().to_string(),
+                None => "$PATH".to_owned(),
+            };
+            Error::NotFound { tool, place }
+        } else {
+            Error::NotStarted { tool, source }
+        }
+    }
+}
+
+/// A child and its process group, which do not outlive this value.
+struct Running {
+    child: Child,
+    events: Receiver<Event>,
+    /// It has ended and is a zombie.
+    exited: bool,
+    reaped: bool,
+}
+
+impl Running {
+    /// Kills what there still is of the process group and reaps the child.
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        // Before the child is reaped, the group's number cannot belong to anybody else.
+        if let Err(error) = kill_process_group(Pid::from_child(&self.child), Signal::KILL)
+            && error != rustix::io::Errno::SRCH
+        {
+            log::warn!("process group {} lives on: {error}", self.child.id());
+        }
+        let deadline = Deadline::within(DEATH);
+        while !self.exited {
+            match self.events.recv_timeout(deadline.left()) {
+                Ok(Event::Exited) => self.exited = true,
+                Ok(_) => {}
+                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            }
+        }
+        self.reaped = true;
+        self.child.wait()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.reaped
+            && let Err(error) = self.end()
+        {
+            log::warn!(
+                "process {} was killed and is still there: {error}",
+                self.child.id()
+            );
+        }
+    }
+}
+
+/// Sends what comes, until the pipe is closed by all who hold it or nobody listens any more.
+fn read_output(mut stdout: impl Read, sender: &SyncSender<Event>) {
+    loop {
+        let mut piece = vec![0; PIECE];
+        let event = match stdout.read(&mut piece) {
+            Ok(0) => Event::OutputEnd(Ok(())),
+            Ok(length) => {
+                piece.truncate(length);
+                Event::Output(piece)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => Event::OutputEnd(Err(error)),
+        };
+        let last = matches!(event, Event::OutputEnd(_));
+        if sender.send(event).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// The beginning of standard error; the rest is read, so that the child does not block, and dropped.
+fn read_errors(mut stderr: impl Read) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let limit = u64::try_from(STDERR_MAX).unwrap_or(u64::MAX);
+    if let Err(error) = stderr.by_ref().take(limit).read_to_end(&mut kept) {
+        log::debug!("standard error could not be read: {error}");
+    }
+    if let Err(error) = io::copy(&mut stderr, &mut io::sink()) {
+        log::debug!("standard error could not be read: {error}");
+    }
+    kept
+}
+
+/// Cuts pieces into lines.
+#[derive(Default)]
+struct Lines {
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    fn push(
+        &mut self,
+        mut piece: &[u8],
+        line: &mut impl FnMut(&str) -> Result<(), String>,
+    ) -> Result<(), String> {
+        while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
+            let (head, tail) = piece.split_at(end);
+            piece = tail.get(1..).unwrap_or_default();
+            if self.rest.is_empty() {
+                line(&String::from_utf8_lossy(head))?;
+            } else {
+                self.rest.extend_from_slice(head);
+                line(&String::from_utf8_lossy(&self.rest))?;
+                self.rest.clear();
+            }
+        }
+        self.rest.extend_from_slice(piece);
+        if self.rest.len() > LINE_MAX {
+            return Err(format!("it has a line of more than {LINE_MAX} bytes"));
+        }
+        Ok(())
+    }
+
+    fn end(self, line: &mut impl FnMut(&str) -> Result<(), String>) -> Result<(), String> {
+        if self.rest.is_empty() {
+            return Ok(());
+        }
+        line(&String::from_utf8_lossy(&self.rest))
+    }
+}
+
+/// The first lines of standard error as one, without what says nothing: HTCondor's word that this host's own name
+/// does not resolve, and long general advice.
+fn told(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let mut seen = BTreeSet::new();
+    let mut told = String::new();
+    for line in text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Extra Info:") && !line.starts_with("Usage:"))
+        .map(without_time)
+        .filter(|line| !line.is_empty() && !line.contains("init_local_hostname"))
+        .filter(|line| seen.insert(*line))
+        .take(8)
+    {
+        if !told.is_empty() {
+            told.push_str(" | ");
+        }
+        told.extend(line.chars().filter(|c| !c.is_control()));
+    }
+    if let Some((end, _)) = told.char_indices().nth(STDERR_TOLD) {
+        told.truncate(end);
+        told.push('…');
+    }
+    told
+}
+
+/// A line of `-debug` without the date and time in front of it (`11/22/26 13:02:30 `).
+fn without_time(line: &str) -> &str {
+    let is_stamp = |word: &str| {
+        word.len() == 8
+            && word
+                .chars()
+                .all(|c| c.is_ascii_digit() || matches!(c, '/' | ':'))
+    };
+    let mut words = line.splitn(3, ' ');
+    match (words.next(), words.next(), words.next()) {
+        (Some(date), Some(time), Some(rest)) if is_stamp(date) && is_stamp(time) => rest,
+        _ => line,
+    }
+}
+
+/// Some tools end with 0 although they failed, and say so in words only.
+fn says_error(stderr: &str) -> bool {
+    stderr.split(" | ").any(|line| {
+        line.starts_with("Error")
+            || line.starts_with("ERROR")
+            || line.starts_with("-- Failed")
+            || line.starts_with("-- Parse error")
+    })
+}
+
+fn described(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+fn unparsable(call: &Call, what: String) -> Error {
+    Error::Unparsable {
+        tool: call.tool.to_owned(),
+        about: call.about.to_owned(),
+        what,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Instant;
+
+    use super::super::fake::FakeTools;
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn call<'a>(stdin: &'a str) -> Call<'a> {
+        Call {
+            tool: "condor_q",
+            args: &[],
+            stdin,
+            about: "schedd local",
+        }
+    }
+
+    fn run(script: &str, limit: Duration) -> Result<String, Error> {
+        let fake = FakeTools::new();
+        fake.script("condor_q", "any", script);
+        fake.tools(limit).text(&call(""), Deadline::within(LONG))
+    }
+
+    /// Whether the process is there and no zombie.
+    fn lives(pid: &str) -> bool {
+        fs::read_to_string(format!("/proc/{pid}/stat"))
+            .is_ok_and(|stat| !stat.rsplit_once(") ").unwrap().1.starts_with('Z'))
+    }
+
+    #[test]
+    fn an_answer_is_given_line_by_line() {
+        let fake = FakeTools::new();
+        fake.script("condor_q", "any", "printf 'one\\n\\ntwo'");
+        let lines = fake
+            .tools(LONG)
+            .run(
+                &call(""),
+                Deadline::within(LONG),
+                Vec::new(),
+                |lines, line| {
+                    lines.push(line.to_owned());
+                    Ok(())
+                },
+            )
+            .unwrap();
+        assert_eq!(lines, ["one", "", "two"]);
+    }
+
+    #[test]
+    fn a_long_answer_is_streamed() {
+        let fake = FakeTools::new();
+        fake.script("condor_q", "any", "seq 1 200000");
+        let sum = fake
+            .tools(LONG)
+            .run(&call(""), Deadline::within(LONG), 0u64, |sum, line| {
+                *sum += line.parse::<u64>().unwrap();
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(sum, 200_000 * 200_001 / 2);
+    }
+
+    #[test]
+    fn an_answer_counts_only_when_the_tool_says_it_went_well() {
+        let error = run("echo 5; echo 'Extra' >&2; exit 3", LONG).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "condor_q failed for schedd local (exit code 3): Extra"
+        );
+        let error = run("echo 5; kill -9 $$", LONG).unwrap_err();
+        assert!(error.to_string().contains("killed by signal 9"), "{error}");
+        // condor_off and the like: 0, and only words tell.
+        let error = run("echo 5; echo 'Error: cannot' >&2", LONG).unwrap_err();
+        assert!(matches!(error, Error::Failed { .. }), "{error}");
+        assert_eq!(run("echo 5; echo 'a note' >&2", LONG).unwrap(), "5\n");
+    }
+
+    #[test]
+    fn a_tool_that_is_not_there_is_named_with_what_to_do() {
+        let tools = Tools::new(Some(PathBuf::from("/nonexistent/bin")), LONG);
+        let error = tools.text(&call(""), Deadline::within(LONG)).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("/nonexistent/bin") && text.contains("condor.bin"),
+            "{text}"
+        );
+        let error = tools
+            .text(&call(""), Deadline::within(Duration::ZERO))
+            .unwrap_err();
+        assert!(matches!(error, Error::NoTime { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_tool_that_hangs_is_killed_with_its_children() {
+        let fake = FakeTools::new();
+        // A wrapper whose grandchild keeps the pipe open.
+        fake.script(
+            "condor_q",
+            "any",
+            "echo $$ >\"$(dirname \"$0\")/pids\"; sleep 600 & echo $! >>\"$(dirname \"$0\")/pids\"; echo half; wait",
+        );
+        let start = Instant::now();
+        let limit = Duration::from_millis(500);
+        let error = fake
+            .tools(limit)
+            .text(&call(""), Deadline::within(LONG))
+            .unwrap_err();
+        assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+        assert!(start.elapsed() < LONG);
+        let pids = fs::read_to_string(fake.path().join("pids")).unwrap();
+        assert_eq!(pids.lines().count(), 2);
+        for pid in pids.lines() {
+            // Killed at once; its new parent reaps the grandchild when it gets to it.
+            while lives(pid) {
+                assert!(start.elapsed() < LONG, "{pid} lives on");
+                thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn a_pipe_that_stays_open_does_not_hold_the_tick() {
+        // In a session of its own the grandchild survives the kill, with the pipe open.
+        let fake = FakeTools::new();
+        fake.script(
+            "condor_q",
+            "any",
+            "setsid sleep 600 & echo $! >\"$(dirname \"$0\")/pid\"; echo half",
+        );
+        let start = Instant::now();
+        let error = fake
+            .tools(Duration::from_millis(500))
+            .text(&call(""), Deadline::within(LONG))
+            .unwrap_err();
+        assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+        assert!(start.elapsed() < LONG);
+        let pid = fs::read_to_string(fake.path().join("pid")).unwrap();
+        let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(pid, Signal::KILL).unwrap();
+    }
+
+    #[test]
+    fn input_is_read_and_may_be_ignored() {
+        let fake = FakeTools::new();
+        fake.script("condor_q", "any", "cat");
+        let tools = fake.tools(LONG);
+        let said = tools
+            .text(&call("an ad\n"), Deadline::within(LONG))
+            .unwrap();
+        assert_eq!(said, "an ad\n");
+        assert_eq!(run("exec <&-; echo fine", LONG).unwrap(), "fine\n");
+    }
+
+    #[test]
+    fn an_answer_that_makes_no_sense_is_refused() {
+        let fake = FakeTools::new();
+        fake.script("condor_q", "any", "echo x; sleep 600");
+        let error = fake
+            .tools(LONG)
+            .run(&call(""), Deadline::within(LONG), (), |(), line| {
+                Err(format!("no number: {line}"))
+            })
+            .unwrap_err();
+        assert!(error.to_string().contains("no number: x"), "{error}");
+        let error = run("head -c 3000000 /dev/zero", LONG).unwrap_err();
+        assert!(matches!(error, Error::Unparsable { .. }), "{error}");
+    }
+
+    #[test]
+    fn standard_error_is_told_short_and_clean() {
+        let text = "11/22/26 12:40:55 init_local_hostname_impl: could not look up 'vm'\n\n\
+                    11/22/26 12:40:55 ERROR: DENIED\n11/22/26 12:40:56 ERROR: DENIED\nsecond\x1b[0m\n\
+                    Extra Info: you probably\nmore\n";
+        assert_eq!(told(text.as_bytes()), "ERROR: DENIED | second[0m");
+        assert!(told("é".repeat(9000).as_bytes()).len() < 2000);
+        assert_eq!(told(b""), "");
+    }
+}

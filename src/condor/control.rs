@@ -1,0 +1,244 @@
+//! What HTCondor is asked to do: drain a startd, take a drain back, forget the ads of a machine.
+//!
+//! The tools' exit codes alone do not tell what happened, their words do. `-debug` makes them say why a connection
+//! failed: without it "not allowed" and "not there" read the same.
+
+use super::answer::quoted;
+use super::command::{Call, Tools};
+use super::error::Error;
+use crate::deadline::Deadline;
+use crate::scaling::action::{Done, Failure, FailureKind};
+
+/// What the startd itself checks on every slot, dynamic ones too, before it drains.
+const CHECK: &str = "State == \"Unclaimed\"";
+
+/// Drains the startd of `slot` unless any of its slots is claimed.
+pub(super) fn drain(
+    tools: &Tools,
+    pool: Option<&str>,
+    slot: &str,
+    reason: &str,
+    deadline: Deadline,
+) -> Result<Done, Failure> {
+    let args = ["-graceful", "-check", CHECK, "-reason", reason, slot];
+    condor_drain(tools, pool, &args, slot, deadline)
+}
+
+/// Takes back the drain with this id, and no other.
+pub(super) fn cancel(
+    tools: &Tools,
+    pool: Option<&str>,
+    slot: &str,
+    request_id: &str,
+    deadline: Deadline,
+) -> Result<Done, Failure> {
+    if request_id.is_empty() {
+        // Without an id, condor_drain takes back anybody's drain.
+        return Err(Failure {
+            kind: FailureKind::Rejected,
+            message: format!("the drain of {slot} has no DrainingRequestId and is not taken back"),
+        });
+    }
+    let args = ["-cancel", "-request-id", request_id, slot];
+    condor_drain(tools, pool, &args, slot, deadline)
+}
+
+fn condor_drain(
+    tools: &Tools,
+    pool: Option<&str>,
+    request: &[&str],
+    slot: &str,
+    deadline: Deadline,
+) -> Result<Done, Failure> {
+    let mut args = vec!["-debug"];
+    if let Some(pool) = pool {
+        args.extend(["-pool", pool]);
+    }
+    args.extend(request);
+    let call = Call {
+        tool: "condor_drain",
+        args: &args,
+        stdin: "",
+        about: slot,
+    };
+    let said = tools.text(&call, deadline).map_err(judged)?;
+    if said.contains("Sent request to") {
+        Ok(Done::Accepted)
+    } else {
+        Err(Failure {
+            kind: FailureKind::Unknown,
+            message: format!(
+                "condor_drain ended well for {slot} but did not say that it sent the request"
+            ),
+        })
+    }
+}
+
+/// Takes the ads of `machine` out of the collector: its slots, its startd and its master. The collector does not say
+/// whether there were any.
+pub(super) fn invalidate(
+    tools: &Tools,
+    pool: Option<&str>,
+    machine: &str,
+    deadline: Deadline,
+) -> Result<Done, Failure> {
+    // A startd has an ad of its own beside those of its slots (since 23.2), which wants a query of its own.
+    advertise(
+        tools,
+        pool,
+        "INVALIDATE_STARTD_ADS",
+        &["Machine", "StartD"],
+        machine,
+        deadline,
+    )?;
+    advertise(
+        tools,
+        pool,
+        "INVALIDATE_MASTER_ADS",
+        &["DaemonMaster"],
+        machine,
+        deadline,
+    )
+}
+
+fn advertise(
+    tools: &Tools,
+    pool: Option<&str>,
+    command: &str,
+    kinds: &[&str],
+    machine: &str,
+    deadline: Deadline,
+) -> Result<Done, Failure> {
+    let ads = kinds
+        .iter()
+        .map(|kind| {
+            format!(
+                "MyType = \"Query\"\nTargetType = \"{kind}\"\nRequirements = Machine == {}\n",
+                quoted(machine)
+            )
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    let mut args = vec!["-debug"];
+    if let Some(pool) = pool {
+        args.extend(["-pool", pool]);
+    }
+    args.extend(["-tcp", "-multiple", command, "-"]);
+    let call = Call {
+        tool: "condor_advertise",
+        args: &args,
+        stdin: &ads,
+        about: machine,
+    };
+    let said = tools.text(&call, deadline).map_err(judged)?;
+    let all = format!("Sent {0} of {0} ad", kinds.len());
+    if said.contains(&all) {
+        Ok(Done::Accepted)
+    } else {
+        Err(Failure {
+            kind: FailureKind::Unknown,
+            message: format!(
+                "condor_advertise {command} ended well for {machine} but did not say \"{all}\""
+            ),
+        })
+    }
+}
+
+/// What a failed call means. The numbers are those of the DRAIN_JOBS protocol.
+fn judged(error: Error) -> Failure {
+    let Error::Failed { stderr, .. } = &error else {
+        return error.into();
+    };
+    let says = |words: &[&str]| words.iter().any(|word| stderr.contains(word));
+    let (kind, advice) = if says(&["error code 10001", "error code 10002", "error code 10003"]) {
+        // Draining already; no such drain; claimed.
+        (FailureKind::NotIdle, "")
+    } else if says(&["DENIED", "authenticat", "AUTHENTICATE", "authoriz"]) {
+        (
+            FailureKind::NotAuthorized,
+            "; ehos needs a token with ADMINISTRATOR (drains) and ADVERTISE_STARTD, ADVERTISE_MASTER (ads) rights on \
+             the central manager",
+        )
+    } else if says(&["Received failure from"]) {
+        (FailureKind::Rejected, "")
+    } else if says(&[
+        "Can't find address",
+        "Failed to start",
+        "Failed to compose",
+        "failed to connect",
+        "Connection refused",
+        "unknown host",
+        "ERROR: (null)",
+        "couldn't parse ClassAd",
+    ]) {
+        (FailureKind::NotDone, "")
+    } else {
+        (FailureKind::Unknown, "")
+    };
+    Failure {
+        kind,
+        message: format!("{error}{advice}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(stderr: &str) -> FailureKind {
+        judged(Error::Failed {
+            tool: "condor_drain".to_owned(),
+            about: "slot1@n1".to_owned(),
+            status: "exit code 1".to_owned(),
+            stderr: stderr.to_owned(),
+        })
+        .kind
+    }
+
+    #[test]
+    fn the_tools_words_decide() {
+        // All as 23.9.6 says them.
+        let drain = "Attempt to send DRAIN_JOBS to startd <127.0.0.1:12197> failed | ";
+        assert_eq!(
+            kind(&format!(
+                "{drain}Received failure from slot1@n1 in response to DRAIN_JOBS request: error code 10001: Draining already in progress."
+            )),
+            FailureKind::NotIdle
+        );
+        assert_eq!(
+            kind(
+                "Received failure from slot1@n1 in response to DRAIN_JOBS request: error code 10003: Draining check expression is false on slot1_1@n1."
+            ),
+            FailureKind::NotIdle
+        );
+        assert_eq!(
+            kind(
+                "Received failure from slot1@n1 in response to CANCEL_DRAIN_JOBS request: error code 10002: No matching draining request id 77."
+            ),
+            FailureKind::NotIdle
+        );
+        assert_eq!(
+            kind(&format!(
+                "SECMAN: required authentication with startd slot1@st failed, so aborting command DRAIN_JOBS. | {drain}Failed to start DRAIN_JOBS command to slot1@st"
+            )),
+            FailureKind::NotAuthorized
+        );
+        assert_eq!(
+            kind(
+                "SECMAN: FAILED: Received \"DENIED\" from server for user ehos@testbed using method IDTOKENS. | failed to send classad to <127.0.0.1:9618>"
+            ),
+            FailureKind::NotAuthorized
+        );
+        assert_eq!(
+            kind(&format!(
+                "attempt to connect to <127.0.0.1:14349> failed: Connection refused (connect errno = 111). | {drain}Failed to start DRAIN_JOBS command to slot1@gone"
+            )),
+            FailureKind::NotDone
+        );
+        assert_eq!(
+            kind("ERROR: Can't find address for startd slot1@nosuch"),
+            FailureKind::NotDone
+        );
+        assert_eq!(kind("something else"), FailureKind::Unknown);
+    }
+}

@@ -1,0 +1,420 @@
+//! What the collector knows: the startds of the pool, and how long it has been listening to them.
+//!
+//! Three calls at the same time: the partitionable and static slots (dynamic ones are counted in their parents), the
+//! collector's own ad and its master's ad.
+//!
+//! Clocks: the collector keeps the statistics in its own ad up to date in steps of 5 s (only as seen with
+//! `condor_status -collector`, not with `-any`), so `StatsLastUpdateTime` there is the collector's clock, up to 5 s
+//! old; a `LastHeardFrom` that is later, which it stamps too, corrects that. A startd's own times are compared with
+//! the `MyCurrentTime` of the same ad, and the time since that ad came is added.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::answer::{amount, excerpt, integer, string, values};
+use super::command::{Call, Tools};
+use super::error::Error;
+use crate::deadline::Deadline;
+use crate::scaling::observation::{
+    CollectorView, DrainView, NodeId, Resources, SlotView, StartdView,
+};
+
+/// Asks the collector of `pool`, or of this machine's configuration: all of it, or an error.
+pub(super) fn observe(
+    tools: &Tools,
+    pool: Option<&str>,
+    deadline: Deadline,
+) -> Result<CollectorView, Error> {
+    let (clock, masters, machines) = thread::scope(|scope| {
+        let clock = scope.spawn(|| own_ad(tools, pool, deadline));
+        let masters = scope.spawn(|| masters(tools, pool, deadline));
+        let machines = machines(tools, pool, deadline);
+        (join(clock), join(masters), machines)
+    });
+    let (collector, masters, machines) = (clock?, masters?, machines?);
+    let latest = machines.values().flat_map(|machine| &machine.slots);
+    let now = collector
+        .now()
+        .max(latest.map(|slot| slot.heard).max().unwrap_or(i64::MIN));
+    let up_for = collector.up_for(&masters, now);
+    Ok(CollectorView {
+        up_for,
+        startds: machines
+            .into_iter()
+            .map(|(name, machine)| machine.view(name, now))
+            .collect(),
+    })
+}
+
+fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    match thread.join() {
+        Ok(value) => value,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+fn ask<A>(
+    tools: &Tools,
+    pool: Option<&str>,
+    args: &[&str],
+    expressions: &[&str],
+    deadline: Deadline,
+    answer: A,
+    line: impl FnMut(&mut A, &str) -> Result<(), String>,
+) -> Result<A, Error> {
+    let mut all = Vec::with_capacity(args.len() + expressions.len() + 3);
+    if let Some(pool) = pool {
+        all.extend(["-pool", pool]);
+    }
+    all.extend(args);
+    all.push("-af:t");
+    all.extend(expressions);
+    let about = match pool {
+        Some(pool) => format!("collector {pool}"),
+        None => "the collector".to_owned(),
+    };
+    let call = Call {
+        tool: "condor_status",
+        args: &all,
+        stdin: "",
+        about: &about,
+    };
+    tools.run(&call, deadline, answer, line)
+}
+
+/// The collector's own ad.
+#[derive(Debug)]
+struct Collector {
+    machine: Option<String>,
+    /// Its clock, in seconds since 1970 …
+    clock: i64,
+    /// … when it answered.
+    at: Instant,
+    /// How long it has been counting what it does: since its start.
+    lifetime: Option<u64>,
+}
+
+impl Collector {
+    fn now(&self) -> i64 {
+        let elapsed = i64::try_from(self.at.elapsed().as_secs()).unwrap_or(i64::MAX);
+        self.clock.saturating_add(elapsed)
+    }
+
+    /// `COLLECTOR_StartTime` of the master beside it says since when, and so does its own count; the younger wins.
+    /// With neither it has just started.
+    fn up_for(&self, masters: &[(Option<String>, i64)], now: i64) -> Duration {
+        let by_master = masters
+            .iter()
+            .filter(|(machine, _)| *machine == self.machine)
+            .map(|(_, start)| since(now, *start))
+            .min();
+        match (by_master, self.lifetime.map(Duration::from_secs)) {
+            (Some(one), Some(other)) => one.min(other),
+            (one, other) => one.or(other).unwrap_or_default(),
+        }
+    }
+}
+
+fn own_ad(tools: &Tools, pool: Option<&str>, deadline: Deadline) -> Result<Collector, Error> {
+    let expressions = [
+        "int(StatsLastUpdateTime)",
+        "int(StatsLifetime)",
+        "unparse(Machine)",
+    ];
+    // A collector can hold ads of others (a view collector, high availability); its own is the freshest.
+    let found: Option<Collector> = ask(
+        tools,
+        pool,
+        &["-collector"],
+        &expressions,
+        deadline,
+        None,
+        |own: &mut Option<Collector>, line| {
+            let [clock, lifetime, machine] = values(line)?;
+            if let Some(clock) = integer(clock)
+                && own.as_ref().is_none_or(|own| own.clock < clock)
+            {
+                *own = Some(Collector {
+                    machine: string(machine),
+                    clock,
+                    at: Instant::now(),
+                    lifetime: amount(lifetime),
+                });
+            }
+            Ok(())
+        },
+    )?;
+    found.ok_or_else(|| Error::Unparsable {
+        tool: "condor_status".to_owned(),
+        about: "the collector".to_owned(),
+        what: "it has no ad of the collector itself with its clock (StatsLastUpdateTime); see \
+               condor_status -collector -long"
+            .to_owned(),
+    })
+}
+
+/// The masters that run a collector, with when they started it.
+fn masters(
+    tools: &Tools,
+    pool: Option<&str>,
+    deadline: Deadline,
+) -> Result<Vec<(Option<String>, i64)>, Error> {
+    ask(
+        tools,
+        pool,
+        &[
+            "-master",
+            "-constraint",
+            "COLLECTOR_StartTime =!= undefined",
+        ],
+        &["unparse(Machine)", "int(COLLECTOR_StartTime)"],
+        deadline,
+        Vec::new(),
+        |masters, line| {
+            let [machine, start] = values(line)?;
+            if let Some(start) = integer(start) {
+                masters.push((string(machine), start));
+            }
+            Ok(())
+        },
+    )
+}
+
+fn machines(
+    tools: &Tools,
+    pool: Option<&str>,
+    deadline: Deadline,
+) -> Result<BTreeMap<String, Machine>, Error> {
+    ask(
+        tools,
+        pool,
+        &["-constraint", "SlotType =!= \"Dynamic\""],
+        &Slot::EXPRESSIONS,
+        deadline,
+        BTreeMap::new(),
+        |machines: &mut BTreeMap<String, Machine>, line| {
+            let slot = Slot::read(line)?;
+            machines.entry(slot.machine.clone()).or_default().add(slot);
+            Ok(())
+        },
+    )
+}
+
+/// How long before `now` something was; nothing for the future, and for the never.
+fn since(now: i64, then: i64) -> Duration {
+    Duration::from_secs(u64::try_from(now.saturating_sub(then)).unwrap_or(0))
+}
+
+/// One partitionable or static slot as the collector has it.
+#[derive(Debug)]
+struct Slot {
+    machine: String,
+    name: String,
+    instance_id: Option<String>,
+    node: Option<String>,
+    update_interval: Option<u64>,
+    total: Resources,
+    free: Resources,
+    claims: u64,
+    accepts_jobs: bool,
+    /// `Drained` and `Idle`.
+    drained: bool,
+    /// Reason and request id.
+    draining: Option<(String, String)>,
+    /// On the collector's clock.
+    heard: i64,
+    /// The following on the startd's clock.
+    sent: i64,
+    started: Option<i64>,
+    unchanged_since: Option<i64>,
+}
+
+impl Slot {
+    const EXPRESSIONS: [&'static str; 26] = [
+        "unparse(Machine)",
+        "unparse(Name)",
+        "unparse(SlotType)",
+        "unparse(CloudInstanceID)",
+        "unparse(EhosNode)",
+        "int(EhosUpdateInterval)",
+        "unparse(State)",
+        "unparse(Activity)",
+        // Undefined where it depends on the job.
+        "Start =?= false",
+        "Draining =?= true",
+        "unparse(DrainReason)",
+        "unparse(DrainingRequestId)",
+        "int(TotalSlotCpus)",
+        "int(TotalSlotMemory)",
+        "int(TotalSlotDisk)",
+        "int(TotalSlotGPUs)",
+        "int(Cpus)",
+        "int(Memory)",
+        "int(Disk)",
+        "int(GPUs)",
+        "int(NumDynamicSlots)",
+        // Of a partitionable slot; a static one changes with its state.
+        "int(ifThenElse(SlotType =?= \"Partitionable\", NumDynamicSlotsTime, EnteredCurrentState))",
+        "int(LastDrainStopTime)",
+        "int(DaemonStartTime)",
+        "int(MyCurrentTime)",
+        "int(LastHeardFrom)",
+    ];
+
+    fn read(line: &str) -> Result<Slot, String> {
+        let [
+            machine,
+            name,
+            kind,
+            instance_id,
+            node,
+            update_interval,
+            state,
+            activity,
+            start_is_false,
+            draining,
+            reason,
+            request_id,
+            total_cpus,
+            total_memory,
+            total_disk,
+            total_gpus,
+            cpus,
+            memory,
+            disk,
+            gpus,
+            dynamic_slots,
+            changed,
+            drain_stopped,
+            started,
+            sent,
+            heard,
+        ] = values(line)?;
+        let wrong = |what: &str| format!("a slot without {what}: {}", excerpt(line));
+        let name = string(name).ok_or_else(|| wrong("Name"))?;
+        let heard = integer(heard).ok_or_else(|| wrong("LastHeardFrom"))?;
+        let machine = match string(machine) {
+            Some(machine) => machine,
+            None => name.rsplit('@').next().unwrap_or(&name).to_owned(),
+        };
+        let resources = |cpus, memory, disk, gpus| {
+            Some(Resources {
+                cpus: amount(cpus)?,
+                memory_mb: amount(memory)?,
+                disk_kb: amount(disk)?,
+                // Absent where none were discovered.
+                gpus: amount(gpus).unwrap_or(0),
+            })
+        };
+        let state = string(state).unwrap_or_default();
+        let partitionable = string(kind).as_deref() == Some("Partitionable");
+        let claimed = !matches!(state.as_str(), "Unclaimed" | "Owner" | "Drained");
+        let total = resources(total_cpus, total_memory, total_disk, total_gpus);
+        let left = resources(cpus, memory, disk, gpus);
+        let claims = if partitionable {
+            amount(dynamic_slots).map(|slots| slots.saturating_add(u64::from(claimed)))
+        } else {
+            Some(u64::from(claimed))
+        };
+        // An ad that does not say what there is, or whether it is in use, offers nothing and counts as in use.
+        let (total, free, claims) = match (total, left, claims) {
+            (Some(total), Some(_), Some(claims)) if claimed => {
+                (total, Resources::default(), claims)
+            }
+            (Some(total), Some(left), Some(claims)) => (total, left, claims),
+            (total, _, claims) => {
+                log::warn!(
+                    "the ad of {name} is incomplete: it counts as claimed and offers nothing"
+                );
+                (
+                    total.unwrap_or_default(),
+                    Resources::default(),
+                    claims.unwrap_or(0).max(1),
+                )
+            }
+        };
+        Ok(Slot {
+            instance_id: string(instance_id),
+            node: string(node),
+            update_interval: amount(update_interval),
+            total,
+            free,
+            claims,
+            accepts_jobs: start_is_false != "true" && state != "Owner",
+            drained: state == "Drained" && string(activity).as_deref() == Some("Idle"),
+            draining: (draining == "true").then(|| {
+                (
+                    string(reason).unwrap_or_default(),
+                    string(request_id).unwrap_or_default(),
+                )
+            }),
+            heard,
+            sent: integer(sent).unwrap_or(heard),
+            started: integer(started),
+            unchanged_since: integer(changed)
+                .max(integer(drain_stopped))
+                .max(integer(started)),
+            machine,
+            name,
+        })
+    }
+}
+
+/// The slots of one machine.
+#[derive(Debug, Default)]
+struct Machine {
+    slots: Vec<Slot>,
+}
+
+impl Machine {
+    fn add(&mut self, slot: Slot) {
+        self.slots.push(slot);
+    }
+
+    fn view(self, machine: String, now: i64) -> StartdView {
+        let ago = |slot: &Slot| since(now, slot.heard);
+        let first = |take: fn(&Slot) -> Option<&String>| self.slots.iter().find_map(take).cloned();
+        let drain = self.slots.iter().find_map(|slot| slot.draining.clone());
+        let complete = self
+            .slots
+            .iter()
+            .all(|slot| slot.drained && slot.claims == 0);
+        StartdView {
+            instance_id: first(|slot| slot.instance_id.as_ref()),
+            node: first(|slot| slot.node.as_ref()).map(NodeId),
+            heard_ago: self.slots.iter().map(ago).min().unwrap_or_default(),
+            update_interval: self
+                .slots
+                .iter()
+                .find_map(|slot| slot.update_interval)
+                .map(Duration::from_secs),
+            up_for: self
+                .slots
+                .iter()
+                .filter_map(|slot| Some(since(slot.sent, slot.started?) + ago(slot)))
+                .min()
+                .unwrap_or_default(),
+            draining: drain.map(|(reason, request_id)| DrainView {
+                reason,
+                request_id,
+                complete,
+            }),
+            slots: self
+                .slots
+                .iter()
+                .map(|slot| SlotView {
+                    name: slot.name.clone(),
+                    total: slot.total,
+                    free: slot.free,
+                    claims: slot.claims,
+                    accepts_jobs: slot.accepts_jobs,
+                    unchanged_for: slot
+                        .unchanged_since
+                        .map_or(Duration::ZERO, |then| since(slot.sent, then) + ago(slot)),
+                })
+                .collect(),
+            machine,
+        }
+    }
+}

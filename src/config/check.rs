@@ -1,0 +1,268 @@
+//! From what is written to what is meant: defaults put in, and everything checked that can be without asking
+//! HTCondor or a cloud.
+
+use std::time::Duration;
+
+use super::clouds;
+use super::cluster;
+use super::context::Context;
+use super::file::{Condor, Daemon, Ehos, File};
+use super::given::Given;
+use super::settings::{CondorSettings, Config, Timeouts};
+use crate::scaling::policy::{Allocation, Policy};
+
+/// Universes whose jobs run on the machine of their schedd, or on another service.
+const WITHOUT_NODES: [(u32, &str); 3] = [(7, "scheduler"), (9, "grid"), (12, "local")];
+
+/// `file` as a configuration. It is one only if `context` has no problem afterwards. `cluster` is the pool's id
+/// when the file gives none.
+pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&str>) -> Config {
+    let ehos = file.ehos.take().unwrap_or_default();
+    let daemon = file.daemon.take().unwrap_or_default();
+    let condor = file.condor.take().unwrap_or_default();
+    let simulation = file.simulation.take();
+
+    let mut policy = policy(context, &ehos, &daemon);
+    policy.cluster = match (&ehos.cluster, cluster) {
+        (Given::Value(id), _) => {
+            if let Err(why) = cluster::check(id) {
+                context.problem(&["ehos", "cluster"], why);
+            }
+            id.clone()
+        }
+        (Given::Wrong(_), _) => String::new(),
+        (Given::Absent, Some(id)) => id.to_owned(),
+        // A simulated world has no servers that could be another pool's.
+        (Given::Absent, None) if simulation.is_some() => "simulation".to_owned(),
+        (Given::Absent, None) => {
+            let id = cluster::make().unwrap_or_else(|_| "pool-SOMETHING-RANDOM".to_owned());
+            context.problem(
+                &["ehos", "cluster"],
+                format!(
+                    "this pool has no id yet, by which ehos knows its own servers; put this line under `ehos:` \
+                     and keep it: `cluster: {id}`"
+                ),
+            );
+            String::new()
+        }
+    };
+
+    let mut settings = Vec::new();
+    if simulation.is_none() {
+        let (clouds, policies) = clouds::check(context, &mut file, &ehos, &daemon);
+        settings = clouds;
+        policy.clouds = policies;
+    }
+    let timeouts = timeouts(context, &daemon);
+    Config {
+        files: Vec::new(),
+        policy,
+        condor: condor_settings(context, &condor),
+        clouds: settings,
+        simulation,
+        timeouts,
+        state_dir: daemon
+            .state_dir
+            .get()
+            .map(|folder| context.env.path(folder)),
+        notes: Vec::new(),
+    }
+}
+
+/// Puts each given value of the section into the field of the same name.
+macro_rules! set {
+    ($target:ident, $section:ident: $($field:ident),* $(,)?) => {
+        $(if let Some(value) = $section.$field.value() { $target.$field = value; })*
+    };
+}
+
+fn policy(context: &mut Context<'_>, ehos: &Ehos, daemon: &Daemon) -> Policy {
+    let mut policy = Policy::new("");
+    // The original's older files have these under `ehos:`.
+    set!(policy, ehos: nodes_min, nodes_max, nodes_spare);
+    set!(policy, daemon:
+        nodes_min, nodes_max, nodes_spare, max_actions, max_unproven, idle_timeout, boot_timeout,
+        lost_timeout, lost_job_timeout, intent_grace, collector_grace, unknown_grace, delete_timeout,
+        negotiation_cycle, update_interval, backoff_first, backoff_longest, refusal_memory,
+        vanish_share, vanish_count,
+    );
+    if let Some(prefix) = ehos.project_prefix.value() {
+        let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if prefix.len() > 40 || !prefix.chars().all(fine) {
+            context.problem(
+                &["ehos", "project_prefix"],
+                "names of servers begin with it: at most 40 letters, digits, `-`, `_` or `.`",
+            );
+        }
+        policy.prefix = prefix;
+    }
+    if let Some(name) = daemon.node_allocation.get() {
+        match name.to_ascii_lowercase().replace([' ', '_'], "-").as_str() {
+            "round-robin" => policy.allocation = Allocation::RoundRobin,
+            "random" => policy.allocation = Allocation::Random,
+            "fill-first" => policy.allocation = Allocation::FillFirst,
+            _ => context.problem(
+                &["daemon", "node_allocation"],
+                format!("`{name}` is none of round-robin, random, fill-first"),
+            ),
+        }
+    }
+
+    let section = |daemon: &Given<u64>| {
+        if daemon.is_absent() { "ehos" } else { "daemon" }
+    };
+    if policy.nodes_min > policy.nodes_max {
+        context.problem(
+            &[section(&daemon.nodes_min), "nodes_min"],
+            format!(
+                "{} is more than nodes_max, {}",
+                policy.nodes_min, policy.nodes_max
+            ),
+        );
+    }
+    if policy.nodes_spare > policy.nodes_max {
+        context.problem(
+            &[section(&daemon.nodes_spare), "nodes_spare"],
+            format!(
+                "{} is more than nodes_max, {}",
+                policy.nodes_spare, policy.nodes_max
+            ),
+        );
+    }
+    for (key, value) in [
+        ("max_actions", policy.max_actions),
+        ("max_unproven", policy.max_unproven),
+    ] {
+        if value == 0 {
+            context.problem(
+                &["daemon", key],
+                "must be at least 1, or nothing is ever done",
+            );
+        }
+    }
+    if !(policy.vanish_share > 0.0 && policy.vanish_share <= 1.0) {
+        context.problem(
+            &["daemon", "vanish_share"],
+            "is a share of the nodes: more than 0 and at most 1",
+        );
+    }
+    for (key, value) in [
+        ("boot_timeout", policy.boot_timeout),
+        ("lost_timeout", policy.lost_timeout),
+        ("delete_timeout", policy.delete_timeout),
+        ("update_interval", policy.update_interval),
+        ("backoff_first", policy.backoff_first),
+    ] {
+        not_zero(context, key, value);
+    }
+    if policy.lost_job_timeout < policy.lost_timeout {
+        context.problem(
+            &["daemon", "lost_job_timeout"],
+            "is shorter than lost_timeout: a node with a job is given up later than one without",
+        );
+    }
+    if policy.backoff_longest < policy.backoff_first {
+        context.problem(
+            &["daemon", "backoff_longest"],
+            "is shorter than backoff_first",
+        );
+    }
+    policy
+}
+
+fn timeouts(context: &mut Context<'_>, daemon: &Daemon) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    for (key, given, target) in [
+        ("tick_timeout", &daemon.tick_timeout, &mut timeouts.tick),
+        (
+            "request_timeout",
+            &daemon.request_timeout,
+            &mut timeouts.request,
+        ),
+        (
+            "command_timeout",
+            &daemon.command_timeout,
+            &mut timeouts.command,
+        ),
+    ] {
+        if let Some(value) = given.value() {
+            not_zero(context, key, value);
+            *target = value;
+        }
+    }
+    for (key, value) in [
+        ("request_timeout", timeouts.request),
+        ("command_timeout", timeouts.command),
+    ] {
+        if value > timeouts.tick {
+            context.problem(
+                &["daemon", key],
+                "is longer than tick_timeout, the time for all of them",
+            );
+        }
+    }
+    timeouts
+}
+
+fn not_zero(context: &mut Context<'_>, key: &str, value: Duration) {
+    if value.is_zero() {
+        context.problem(&["daemon", key], "must be longer than 0");
+    }
+}
+
+fn condor_settings(context: &mut Context<'_>, condor: &Condor) -> CondorSettings {
+    for (key, value) in [
+        ("host_ip", &condor.host_ip),
+        ("trust_domain", &condor.trust_domain),
+        ("token_identity", &condor.token_identity),
+    ] {
+        if value.get().is_some_and(|v| v.contains(char::is_whitespace)) {
+            context.problem(&["condor", key], "has a space in it");
+        }
+        if let Some(value) = value.get() {
+            context.quotable(&["condor", key], value);
+        }
+    }
+    if condor.token_lifetime.get().is_some_and(Duration::is_zero) {
+        context.problem(&["condor", "token_lifetime"], "must be longer than 0");
+    }
+    let mut universes = Vec::new();
+    for text in condor.universes.get().map_or(&[][..], Vec::as_slice) {
+        let universe = text.parse().ok().filter(|number| (1..=13).contains(number));
+        let Some(universe) = universe else {
+            context.problem(
+                &["condor", "universes"],
+                format!("`{text}` is not the number of a universe; 5 is vanilla"),
+            );
+            continue;
+        };
+        if let Some((_, name)) = WITHOUT_NODES.iter().find(|(number, _)| *number == universe) {
+            context.problem(
+                &["condor", "universes"],
+                format!("jobs of universe {universe} ({name}) run without nodes"),
+            );
+        }
+        universes.push(universe);
+    }
+    if universes.is_empty() {
+        universes.push(5);
+    }
+    CondorSettings {
+        host_ip: condor.host_ip.value(),
+        pool: condor.pool.value(),
+        schedds: condor.schedds.value().unwrap_or_default(),
+        job_constraint: condor.job_constraint.value(),
+        bin: condor.bin.get().map(|folder| context.env.path(folder)),
+        universes,
+        trust_domain: condor.trust_domain.value(),
+        password: context.secret(
+            &["condor"],
+            "password",
+            &condor.password,
+            &condor.password_file,
+        ),
+        token: context.secret(&["condor"], "token", &condor.token, &condor.token_file),
+        token_identity: condor.token_identity.value(),
+        token_lifetime: condor.token_lifetime.value(),
+    }
+}

@@ -1,0 +1,329 @@
+//! The clouds: where their access comes from, and what their servers are made of.
+
+use std::path::{Path, PathBuf};
+
+use super::clouds_yaml;
+use super::context::Context;
+use super::file::{Cloud, Daemon, Ehos, Field, File};
+use super::given::Given;
+use super::search;
+use super::settings::CloudSettings;
+use crate::cloudinit::Template;
+use crate::scaling::policy::CloudPolicy;
+
+/// The name of the cloud that the `OS_*` variables make.
+const ENVVARS: &str = "envvars";
+
+/// Every cloud of the configuration; without any, the one of `$OS_CLOUD` or of the `OS_*` variables.
+pub(super) fn check(
+    context: &mut Context<'_>,
+    file: &mut File,
+    ehos: &Ehos,
+    daemon: &Daemon,
+) -> (Vec<CloudSettings>, Vec<CloudPolicy>) {
+    let mut clouds = file.clouds.take().unwrap_or_default().0;
+    let mut of_variables = false;
+    if clouds.is_empty() {
+        if let Some(name) = context.env.variable("OS_CLOUD") {
+            let cloud = Cloud {
+                cloud: Given::Value(name.to_owned()),
+                ..Cloud::default()
+            };
+            clouds.push((name.to_owned(), Some(cloud)));
+        } else if let Some(cloud) = clouds_yaml::from_variables(context.env) {
+            of_variables = true;
+            clouds.push((ENVVARS.to_owned(), Some(cloud)));
+        } else {
+            context.problem(
+                &["clouds"],
+                "there is no cloud: describe one under `clouds:`, or source an openrc file (OS_AUTH_URL …)",
+            );
+        }
+    }
+    let mut settings = Vec::new();
+    let mut policies = Vec::new();
+    for (name, cloud) in clouds {
+        let mut one = One {
+            name: &name,
+            cloud: cloud.unwrap_or_default(),
+            ehos,
+            daemon,
+            of_variables,
+        };
+        if let (Some(cloud), policy) = one.check(context) {
+            settings.push(cloud);
+            policies.push(policy);
+        }
+    }
+    (settings, policies)
+}
+
+/// One cloud, and what it falls back to.
+pub(super) struct One<'a> {
+    pub(super) name: &'a str,
+    pub(super) cloud: Cloud,
+    ehos: &'a Ehos,
+    daemon: &'a Daemon,
+    /// The `OS_*` variables describe it.
+    pub(super) of_variables: bool,
+}
+
+/// The first that is given.
+fn first<'g, T>(candidates: &[&'g Given<T>]) -> Option<&'g Given<T>> {
+    candidates
+        .iter()
+        .copied()
+        .find(|candidate| !candidate.is_absent())
+}
+
+fn value<T: Clone>(candidates: &[&Given<T>]) -> Option<T> {
+    first(candidates).and_then(Given::value)
+}
+
+impl One<'_> {
+    fn check(&mut self, context: &mut Context<'_>) -> (Option<CloudSettings>, CloudPolicy) {
+        let key = ["clouds", self.name];
+        context.quotable(&key, self.name);
+        let auth = if self.add_entry(context) {
+            self.auth(context)
+        } else {
+            None
+        };
+
+        let cloud = &self.cloud;
+        let (ehos, daemon) = (self.ehos, self.daemon);
+        if cloud.image.is_absent() && ehos.image.is_absent() && !ehos.base_image.is_absent() {
+            context.note(
+                &["ehos", "base_image"],
+                format!(
+                    "nodes of cloud `{}` boot from the base image: it has no image of its own",
+                    self.name
+                ),
+            );
+        }
+        let image = self.required(
+            context,
+            "image",
+            &[&cloud.image, &ehos.image, &ehos.base_image],
+        );
+        let flavors = self.required(context, "flavor", &[&cloud.flavors, &ehos.flavors]);
+        let networks = self.required(context, "network", &[&cloud.networks, &ehos.networks]);
+        let region = cloud.region_name.value();
+        for (field, text) in image
+            .iter()
+            .map(|image| ("image", image))
+            .chain(flavors.iter().flatten().map(|flavor| ("flavor", flavor)))
+            .chain(region.iter().map(|region| ("region_name", region)))
+        {
+            context.quotable(&["clouds", self.name, field], text);
+        }
+        let policy = CloudPolicy {
+            name: self.name.to_owned(),
+            flavors: unique(flavors.clone().unwrap_or_default()),
+            image: image.clone().unwrap_or_default(),
+            nodes_max: cloud.nodes_max.value(),
+            min_cores: value(&[&cloud.min_cores, &daemon.min_cores]).unwrap_or(0),
+            min_ram_mb: mebibytes(value(&[&cloud.min_ram, &daemon.min_ram]).unwrap_or(0.0)),
+            min_instances: value(&[&cloud.min_instances, &daemon.min_instances]).unwrap_or(0),
+        };
+        let insecure = cloud
+            .insecure
+            .value()
+            .unwrap_or(cloud.verify.value() == Some(false));
+        if insecure {
+            context.note(&key, "certificates of this cloud are not checked");
+        }
+        let settings = CloudSettings {
+            name: self.name.to_owned(),
+            region,
+            interface: self.interface(context),
+            cacert: self.cacert(context),
+            insecure,
+            image: policy.image.clone(),
+            flavors: policy.flavors.clone(),
+            networks: unique(networks.unwrap_or_default()),
+            key: value(&[&cloud.key, &ehos.key]),
+            security_groups: unique(
+                value(&[&cloud.security_groups, &ehos.security_groups]).unwrap_or_default(),
+            ),
+            availability_zone: value(&[&cloud.availability_zone, &ehos.availability_zone]),
+            user_data_file: self.user_data_file(context),
+            metadata: self.metadata(context),
+            scratch_size_gb: value(&[&cloud.scratch_size, &ehos.scratch_size])
+                .filter(|size| *size > 0),
+            auth: match auth {
+                Some(auth) => auth,
+                None => return (None, policy),
+            },
+        };
+        (Some(settings), policy)
+    }
+
+    /// Puts the entry of clouds.yaml, when the cloud names one, under what it says itself; false when there is none.
+    fn add_entry(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(entry) = self.cloud.cloud.value() else {
+            return true;
+        };
+        match clouds_yaml::entry(&entry, context.env) {
+            Ok(found) => {
+                let own = std::mem::replace(&mut self.cloud, found.cloud);
+                self.cloud.merge(own);
+                context.notes.extend(found.notes);
+                context.more_files.extend(found.files);
+                return true;
+            }
+            Err(problem) if problem.file.is_some() => context.problems.push(problem),
+            Err(problem) => context.problem(&["clouds", self.name, "cloud"], problem.what),
+        }
+        false
+    }
+
+    /// What must be given somewhere.
+    fn required<T: Clone + Emptiness>(
+        &self,
+        context: &mut Context<'_>,
+        field: &str,
+        candidates: &[&Given<T>],
+    ) -> Option<T> {
+        match first(candidates) {
+            Some(Given::Value(value)) if !value.is_empty() => Some(value.clone()),
+            // Said already.
+            Some(Given::Wrong(_)) => None,
+            Some(_) | None => {
+                context.problem(
+                    &["clouds", self.name],
+                    format!(
+                        "no {field} for its nodes: write `{field}:` here or, for all clouds, under `ehos:`"
+                    ),
+                );
+                None
+            }
+        }
+    }
+
+    fn interface(&self, context: &mut Context<'_>) -> String {
+        let Some(given) = self.cloud.interface.get() else {
+            return "public".to_owned();
+        };
+        let interface = given.trim_end_matches("URL");
+        if !["public", "internal", "admin"].contains(&interface) {
+            context.problem(
+                &["clouds", self.name, "interface"],
+                format!("`{given}` is none of public, internal, admin"),
+            );
+        }
+        interface.to_owned()
+    }
+
+    fn cacert(&self, context: &mut Context<'_>) -> Option<PathBuf> {
+        let path = context.env.path(self.cloud.cacert.get()?);
+        if !path.is_file() {
+            context.problem(
+                &["clouds", self.name, "cacert"],
+                format!("there is no file {}", path.display()),
+            );
+        }
+        Some(path)
+    }
+
+    /// The template of its nodes' user data, which must be one.
+    fn user_data_file(&self, context: &mut Context<'_>) -> PathBuf {
+        let own = ["clouds", self.name, "userdata_file"];
+        let candidates = [
+            (&self.cloud.userdata_file, &own[..]),
+            (&self.ehos.userdata_file, &["ehos", "userdata_file"][..]),
+            (
+                &self.daemon.execute_config,
+                &["daemon", "execute_config"][..],
+            ),
+        ];
+        let given = candidates
+            .into_iter()
+            .find_map(|(given, key)| given.get().map(|path| (path.as_path(), key)));
+        let (name, key) =
+            given.unwrap_or((Path::new("execute.yaml"), &["ehos", "userdata_file"][..]));
+        let beside = context.env.path(&context.folder(key).join(name));
+        let searched = name
+            .to_str()
+            .and_then(|name| search::template(name, context.env));
+        let path = match searched {
+            _ if name.is_absolute() => name.to_owned(),
+            _ if name.starts_with("~") => context.env.path(name),
+            _ if given.is_some() && beside.exists() => beside,
+            Some(path) => path,
+            None => {
+                let folders: Vec<String> = search::folders(context.env)
+                    .iter()
+                    .map(|folder| folder.display().to_string())
+                    .collect();
+                context.problem(
+                    key,
+                    format!(
+                        "there is no user data template {} in {}",
+                        name.display(),
+                        folders.join(", ")
+                    ),
+                );
+                return PathBuf::new();
+            }
+        };
+        if let Err(error) = Template::load(&path) {
+            context.problem(key, error.to_string());
+        }
+        path
+    }
+
+    fn metadata(&self, context: &mut Context<'_>) -> std::collections::BTreeMap<String, String> {
+        let mut metadata = self.ehos.metadata.value().unwrap_or_default();
+        metadata.extend(self.cloud.metadata.value().unwrap_or_default());
+        for (name, value) in &metadata {
+            let what = if name.starts_with("ehos_") {
+                "keys that begin with ehos_ are ehos's own"
+            } else if name.len() > 255 || value.len() > 255 {
+                "Nova takes at most 255 characters"
+            } else {
+                continue;
+            };
+            let key = ["clouds", self.name, "metadata", name];
+            if context.has(&key) {
+                context.problem(&key, what);
+            } else {
+                context.problem(&["ehos", "metadata", name], what);
+            }
+        }
+        metadata
+    }
+}
+
+trait Emptiness {
+    fn is_empty(&self) -> bool;
+}
+
+impl Emptiness for String {
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl Emptiness for Vec<String> {
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+/// Without the second of two equal ones.
+fn unique(list: Vec<String>) -> Vec<String> {
+    let mut unique: Vec<String> = Vec::new();
+    for item in list {
+        if !unique.contains(&item) {
+            unique.push(item);
+        }
+    }
+    unique
+}
+
+/// GB of the original (it multiplies by 1024) in MiB.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // `as` saturates, and it is not negative.
+fn mebibytes(gigabytes: f64) -> u64 {
+    (gigabytes * 1024.0).ceil() as u64
+}

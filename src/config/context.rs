@@ -1,0 +1,123 @@
+//! What a check has at hand: the texts, to say where something stands, and what was found so far.
+
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+use super::environment::Environment;
+use super::error::{Place, Problem};
+use super::given::Given;
+use super::{position, secrets};
+
+/// A file and its text.
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    pub(super) text: String,
+}
+
+/// Collects problems and notes.
+pub(super) struct Context<'e> {
+    pub(super) env: &'e Environment,
+    /// In the order in which they were merged; never empty.
+    pub(super) sources: Vec<Source>,
+    /// Files of other programs that were read too.
+    pub(super) more_files: Vec<PathBuf>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) notes: Vec<String>,
+}
+
+impl Context<'_> {
+    /// The file and place of `key`, or of the nearest key above it. The last file that has it is what counts.
+    fn locate(&self, key: &[&str]) -> (Option<PathBuf>, Option<Place>) {
+        let mut key = key;
+        while !key.is_empty() {
+            for source in self.sources.iter().rev() {
+                if let Some(place) = position::find(&source.text, key) {
+                    return (Some(source.path.clone()), Some(place));
+                }
+            }
+            key = key.split_last().map_or(&[], |(_, above)| above);
+        }
+        (self.sources.first().map(|source| source.path.clone()), None)
+    }
+
+    fn at(&self, key: &[&str], what: impl Into<String>) -> Problem {
+        let (file, place) = self.locate(key);
+        Problem {
+            file,
+            place,
+            key: Some(key.join(".")),
+            what: what.into(),
+        }
+    }
+
+    /// `key` is wrong.
+    pub(super) fn problem(&mut self, key: &[&str], what: impl Into<String>) {
+        let problem = self.at(key, what);
+        self.problems.push(problem);
+    }
+
+    /// Something about `key` is worth knowing.
+    pub(super) fn note(&mut self, key: &[&str], what: impl Into<String>) {
+        let note = self.at(key, what).to_string();
+        self.notes.push(note);
+    }
+
+    /// Whether `key` stands in a file.
+    pub(super) fn has(&self, key: &[&str]) -> bool {
+        self.sources
+            .iter()
+            .any(|source| position::find(&source.text, key).is_some())
+    }
+
+    /// The folder of the file in which `key` stands.
+    pub(super) fn folder(&self, key: &[&str]) -> PathBuf {
+        let (file, _) = self.locate(key);
+        file.as_deref()
+            .and_then(Path::parent)
+            .map(Path::to_owned)
+            .unwrap_or_default()
+    }
+
+    /// The secret `name` of the section `section`, from its own key or from the file that `NAME_file` names.
+    pub(super) fn secret(
+        &mut self,
+        section: &[&str],
+        name: &str,
+        inline: &Given<SecretString>,
+        file: &Given<PathBuf>,
+    ) -> Option<SecretString> {
+        let file_key = format!("{name}_file");
+        let key: Vec<&str> = section.iter().copied().chain([file_key.as_str()]).collect();
+        let Given::Value(path) = file else {
+            return inline.value();
+        };
+        if !inline.is_absent() {
+            self.problem(&key, format!("`{name}` is given too: keep one of them"));
+            return None;
+        }
+        match secrets::read(path, &self.folder(&key), self.env) {
+            Ok((secret, path)) => {
+                if secrets::others_can_read(&path) {
+                    self.notes.push(secrets::warning(&path));
+                }
+                Some(secret)
+            }
+            Err(why) => {
+                self.problem(&key, why);
+                None
+            }
+        }
+    }
+
+    /// Refuses what would end the ClassAd string that the execute template puts `value` into.
+    pub(super) fn quotable(&mut self, key: &[&str], value: &str) {
+        if value.contains(|c: char| c.is_control() || c == '"' || c == '\\') {
+            self.problem(
+                key,
+                "has a quote, a backslash or a control character, and is to be written into the configuration of \
+                 HTCondor; name it by its id",
+            );
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! One configuration file as it is written: every key that there is, each of them optional.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+
+use super::error::Problem;
+use super::explain::explain;
+use super::given::{Given, Obsolete, Value, is_placeholder};
+use crate::simulation::Scenario;
+
+/// Something in a file that its reader has to know of.
+pub(super) enum Finding<'a> {
+    /// A value of the wrong kind, and why it is that.
+    Wrong(&'a str),
+    /// A key without a meaning any more.
+    Obsolete,
+    /// A secret stands here in plain text.
+    Secret,
+}
+
+/// A place where a key can stand.
+pub(super) trait Field {
+    /// Puts what `over` says over this.
+    fn merge(&mut self, over: Self);
+
+    /// Calls `f` for each finding, with its key path.
+    fn visit(&self, path: &mut Vec<String>, f: &mut dyn FnMut(&[String], Finding<'_>));
+}
+
+impl<T: Value> Field for Given<T> {
+    fn merge(&mut self, over: Given<T>) {
+        if !over.is_absent() {
+            *self = over;
+        }
+    }
+
+    fn visit(&self, path: &mut Vec<String>, f: &mut dyn FnMut(&[String], Finding<'_>)) {
+        match self {
+            Given::Wrong(why) => f(path, Finding::Wrong(why)),
+            Given::Value(_) if T::SECRET => f(path, Finding::Secret),
+            Given::Value(_) | Given::Absent => {}
+        }
+    }
+}
+
+impl Field for Obsolete {
+    fn merge(&mut self, over: Obsolete) {
+        self.0 |= over.0;
+    }
+
+    fn visit(&self, path: &mut Vec<String>, f: &mut dyn FnMut(&[String], Finding<'_>)) {
+        if self.0 {
+            f(path, Finding::Obsolete);
+        }
+    }
+}
+
+impl<T: Field> Field for Option<T> {
+    fn merge(&mut self, over: Option<T>) {
+        match (self.as_mut(), over) {
+            (Some(base), Some(over)) => base.merge(over),
+            (None, over) => *self = over,
+            (Some(_), None) => {}
+        }
+    }
+
+    fn visit(&self, path: &mut Vec<String>, f: &mut dyn FnMut(&[String], Finding<'_>)) {
+        if let Some(inner) = self {
+            inner.visit(path, f);
+        }
+    }
+}
+
+impl Field for Scenario {
+    fn merge(&mut self, over: Scenario) {
+        *self = over;
+    }
+
+    fn visit(&self, _: &mut Vec<String>, _: &mut dyn FnMut(&[String], Finding<'_>)) {}
+}
+
+/// A mapping of known keys.
+pub(super) trait Section {
+    /// Every key.
+    const KEYS: &'static [&'static str];
+}
+
+/// A mapping of known keys: the struct, the list of its keys, and how two of them merge.
+macro_rules! section {
+    ($(#[$attribute:meta])* $name:ident { $($field:ident: $type:ty,)* }) => {
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default, expecting = "a mapping of keys to values")]
+        $(#[$attribute])*
+        pub(super) struct $name {
+            $(pub(super) $field: $type,)*
+        }
+
+        impl Section for $name {
+            const KEYS: &'static [&'static str] = &[$(stringify!($field)),*];
+        }
+
+        impl Field for $name {
+            fn merge(&mut self, over: $name) {
+                $(self.$field.merge(over.$field);)*
+            }
+
+            fn visit(&self, path: &mut Vec<String>, f: &mut dyn FnMut(&[String], Finding<'_>)) {
+                $(
+                    path.push(stringify!($field).to_owned());
+                    self.$field.visit(path, f);
+                    path.pop();
+                )*
+            }
+        }
+    };
+}
+
+section! {
+    /// The whole file.
+    #[serde(deny_unknown_fields)]
+    File {
+        clouds: Option<Clouds>,
+        ehos: Option<Ehos>,
+        daemon: Option<Daemon>,
+        condor: Option<Condor>,
+        simulation: Option<Scenario>,
+        influxdb: Obsolete,
+    }
+}
+
+section! {
+    /// `ehos:`, the pool and what its servers are made of.
+    #[serde(deny_unknown_fields)]
+    Ehos {
+        cluster: Given<String>,
+        project_prefix: Given<String>,
+        image: Given<String>,
+        base_image: Given<String>,
+        flavor: Given<Vec<String>>,
+        flavors: Given<Vec<String>>,
+        network: Given<Vec<String>>,
+        networks: Given<Vec<String>>,
+        key: Given<String>,
+        security_groups: Given<Vec<String>>,
+        availability_zone: Given<String>,
+        userdata_file: Given<PathBuf>,
+        scratch_size: Given<u64>,
+        metadata: Given<BTreeMap<String, String>>,
+        nodes_min: Given<u64>,
+        nodes_max: Given<u64>,
+        nodes_spare: Given<u64>,
+        base_image_id: Obsolete,
+        submission_nodes: Obsolete,
+        sleep: Obsolete,
+        sleep_min: Obsolete,
+        sleep_max: Obsolete,
+    }
+}
+
+section! {
+    /// `daemon:`, how ehos decides.
+    #[serde(deny_unknown_fields)]
+    Daemon {
+        nodes_min: Given<u64>,
+        nodes_max: Given<u64>,
+        nodes_spare: Given<u64>,
+        min_cores: Given<u64>,
+        min_ram: Given<f64>,
+        min_instances: Given<u64>,
+        node_allocation: Given<String>,
+        max_actions: Given<u64>,
+        max_unproven: Given<u64>,
+        idle_timeout: Given<Duration>,
+        boot_timeout: Given<Duration>,
+        lost_timeout: Given<Duration>,
+        lost_job_timeout: Given<Duration>,
+        intent_grace: Given<Duration>,
+        collector_grace: Given<Duration>,
+        unknown_grace: Given<Duration>,
+        delete_timeout: Given<Duration>,
+        negotiation_cycle: Given<Duration>,
+        update_interval: Given<Duration>,
+        backoff_first: Given<Duration>,
+        backoff_longest: Given<Duration>,
+        refusal_memory: Given<Duration>,
+        vanish_share: Given<f64>,
+        vanish_count: Given<u64>,
+        tick_timeout: Given<Duration>,
+        request_timeout: Given<Duration>,
+        command_timeout: Given<Duration>,
+        state_dir: Given<PathBuf>,
+        execute_config: Given<PathBuf>,
+        master_cloud: Obsolete,
+        purge_floating_ips: Obsolete,
+        influxdb: Obsolete,
+        hostname: Obsolete,
+        node_log: Obsolete,
+        sleep: Obsolete,
+        sleep_min: Obsolete,
+        sleep_max: Obsolete,
+        submission_nodes: Obsolete,
+        database: Obsolete,
+        use_db_settings: Obsolete,
+    }
+}
+
+section! {
+    /// `condor:`, how HTCondor is asked, and how nodes join.
+    #[serde(deny_unknown_fields)]
+    Condor {
+        host_ip: Given<String>,
+        pool: Given<String>,
+        schedds: Given<Vec<String>>,
+        job_constraint: Given<String>,
+        universes: Given<Vec<String>>,
+        bin: Given<PathBuf>,
+        trust_domain: Given<String>,
+        password: Given<SecretString>,
+        password_file: Given<PathBuf>,
+        token: Given<SecretString>,
+        token_file: Given<PathBuf>,
+        token_identity: Given<String>,
+        token_lifetime: Given<Duration>,
+    }
+}
+
+/// Who ehos is on a cloud: the same keys stand in a cloud of ours, under its `auth:`, and in a clouds.yaml. There
+/// unknown ones are other programs'.
+macro_rules! with_auth_keys {
+    ($($field:ident: $type:ty,)*) => {
+        section! {
+            /// `auth:` of a cloud.
+            #[serde(deny_unknown_fields)]
+            Auth { $($field: $type,)* }
+        }
+
+        section! {
+            /// `auth:` of an entry of clouds.yaml.
+            LooseAuth { $($field: $type,)* }
+        }
+
+        impl From<LooseAuth> for Auth {
+            fn from(loose: LooseAuth) -> Auth {
+                Auth { $($field: loose.$field,)* }
+            }
+        }
+
+        section! {
+            /// One entry of `clouds:`.
+            #[serde(deny_unknown_fields)]
+            Cloud {
+                cloud: Given<String>,
+                os_cloud: Given<String>,
+                auth: Option<Auth>,
+                $($field: $type,)*
+                auth_type: Given<String>,
+                region_name: Given<String>,
+                interface: Given<String>,
+                cacert: Given<PathBuf>,
+                insecure: Given<bool>,
+                verify: Given<bool>,
+                image: Given<String>,
+                flavor: Given<Vec<String>>,
+                flavors: Given<Vec<String>>,
+                network: Given<Vec<String>>,
+                networks: Given<Vec<String>>,
+                key: Given<String>,
+                security_groups: Given<Vec<String>>,
+                availability_zone: Given<String>,
+                userdata_file: Given<PathBuf>,
+                scratch_size: Given<u64>,
+                metadata: Given<BTreeMap<String, String>>,
+                nodes_max: Given<u64>,
+                min_cores: Given<u64>,
+                min_ram: Given<f64>,
+                min_instances: Given<u64>,
+                backend: Obsolete,
+                no_cache: Obsolete,
+                identity_api_version: Obsolete,
+            }
+        }
+
+        impl Cloud {
+            /// Its `auth:`, and over it the same keys beside it.
+            pub(super) fn take_auth(&mut self) -> Auth {
+                let mut auth = self.auth.take().unwrap_or_default();
+                auth.merge(Auth { $($field: self.$field.take(),)* });
+                auth
+            }
+        }
+    };
+}
+
+with_auth_keys! {
+    auth_url: Given<String>,
+    username: Given<String>,
+    user_id: Given<String>,
+    password: Given<SecretString>,
+    password_file: Given<PathBuf>,
+    project_name: Given<String>,
+    project_id: Given<String>,
+    user_domain_name: Given<String>,
+    user_domain_id: Given<String>,
+    project_domain_name: Given<String>,
+    project_domain_id: Given<String>,
+    application_credential_id: Given<String>,
+    application_credential_name: Given<String>,
+    application_credential_secret: Given<SecretString>,
+    application_credential_secret_file: Given<PathBuf>,
+}
+
+/// `clouds:`, in the order of the file.
+#[derive(Debug, Default)]
+pub(super) struct Clouds(pub(super) Vec<(String, Option<Cloud>)>);
+
+impl<'de> Deserialize<'de> for Clouds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Clouds, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Clouds;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a mapping of names to clouds")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Clouds, A::Error> {
+                let mut clouds: Vec<(String, Option<Cloud>)> = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if clouds.iter().any(|(there, _)| *there == name) {
+                        return Err(A::Error::custom(format!(
+                            "the cloud `{name}` stands here twice"
+                        )));
+                    }
+                    clouds.push((name, map.next_value()?));
+                }
+                Ok(Clouds(clouds))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+impl Field for Clouds {
+    fn merge(&mut self, over: Clouds) {
+        for (name, cloud) in over.0 {
+            match self.0.iter_mut().find(|(there, _)| *there == name) {
+                Some((_, base)) => base.merge(cloud),
+                None => self.0.push((name, cloud)),
+            }
+        }
+    }
+
+    fn visit(&self, path: &mut Vec<String>, f: &mut dyn FnMut(&[String], Finding<'_>)) {
+        for (name, cloud) in &self.0 {
+            path.push(name.clone());
+            if is_placeholder(name) {
+                f(
+                    path,
+                    Finding::Wrong("is still a placeholder: give the cloud a name"),
+                );
+            }
+            cloud.visit(path, f);
+            path.pop();
+        }
+    }
+}
+
+/// Keys that have two spellings, and how a section with both is told.
+macro_rules! one_spelling {
+    ($section:expr, $wrong:expr, $path:expr, $($one:ident -> $kept:ident),*) => {$(
+        if !$section.$one.is_absent() && !$section.$kept.is_absent() {
+            $wrong(
+                &[&$path[..], &[stringify!($one)]].concat(),
+                concat!("`", stringify!($kept), "` is given too, and is the same: keep one of them"),
+            );
+        }
+        let given = $section.$one.take();
+        $section.$kept.merge(given);
+    )*};
+}
+
+impl File {
+    /// Keeps each value under one key where there are two for it, so that a later file's value replaces an
+    /// earlier one's whichever key it stands at. `wrong` is told of keys that stand beside their other spelling.
+    pub(super) fn unify(&mut self, wrong: &mut dyn FnMut(&[&str], &str)) {
+        if let Some(ehos) = &mut self.ehos {
+            one_spelling!(ehos, wrong, ["ehos"], flavor -> flavors, network -> networks);
+        }
+        for (name, cloud) in self.clouds.iter_mut().flat_map(|clouds| &mut clouds.0) {
+            if let Some(cloud) = cloud {
+                one_spelling!(
+                    cloud, wrong, ["clouds", name],
+                    flavor -> flavors, network -> networks, os_cloud -> cloud
+                );
+            }
+        }
+    }
+}
+
+/// The file with this text.
+pub(super) fn parse(path: &Path, text: &str) -> Result<File, Problem> {
+    serde_yaml::from_str::<Option<File>>(text)
+        .map(Option::unwrap_or_default)
+        .map_err(|error| explain(path, text, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_says_nothing() {
+        for text in ["", "# only a comment\n", "ehos:\ndaemon:\nclouds:\n  a:\n"] {
+            assert!(parse(Path::new("e.yaml"), text).is_ok(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn later_files_are_merged_over_key_by_key() {
+        let read = |text| parse(Path::new("e.yaml"), text).unwrap();
+        let mut file = read("clouds:\n  b: {image: one, key: k}\n  a:\nehos: {flavor: f}\n");
+        file.merge(read(
+            "clouds:\n  a: {image: x}\n  c: {image: z}\n  b: {image: two, key: None}\ndaemon: {nodes_max: 1}\n",
+        ));
+        let clouds = file.clouds.unwrap().0;
+        let images: Vec<_> = clouds
+            .iter()
+            .map(|(name, cloud)| {
+                (
+                    name.as_str(),
+                    cloud.as_ref().unwrap().image.value().unwrap(),
+                )
+            })
+            .collect();
+        let expected = [("b", "two"), ("a", "x"), ("c", "z")];
+        assert_eq!(
+            images,
+            expected.map(|(name, image)| (name, image.to_owned()))
+        );
+        assert_eq!(clouds[0].1.as_ref().unwrap().key.value().unwrap(), "k");
+        assert_eq!(file.daemon.unwrap().nodes_max.value(), Some(1));
+        assert_eq!(file.ehos.unwrap().flavor.value().unwrap(), ["f"]);
+    }
+}

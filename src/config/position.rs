@@ -1,0 +1,122 @@
+//! Where in a YAML text a key stands: the parser itself is asked, so that every way to write YAML is understood.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use super::error::Place;
+
+/// The place of the key at the end of `path` in `text`; `None` when it is not there.
+pub(super) fn find(text: &str, path: &[&str]) -> Option<Place> {
+    let error = Find(path)
+        .deserialize(serde_yaml::Deserializer::from_str(text))
+        .err()?;
+    // Any other error is one of the text.
+    if !error.to_string().contains(FOUND) {
+        return None;
+    }
+    error.location().map(|at| Place {
+        line: at.line(),
+        column: at.column(),
+    })
+}
+
+/// The parser tells the place of an error alone, so finding is one.
+const FOUND: &str = "\u{1}found";
+
+/// Walks down a path.
+struct Find<'p>(&'p [&'p str]);
+
+impl<'de> DeserializeSeed<'de> for Find<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        if self.0.is_empty() {
+            return deserializer.deserialize_ignored_any(IgnoredAny).map(drop);
+        }
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Find<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Some((wanted, rest)) = self.0.split_first() else {
+            return Ok(());
+        };
+        let last = rest.is_empty();
+        while let Some(here) = map.next_key_seed(Key { wanted, last })? {
+            if here {
+                map.next_value_seed(Find(rest))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the next key is the wanted one.
+struct Key<'p> {
+    wanted: &'p str,
+    last: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<bool, E> {
+        if key != self.wanted {
+            Ok(false)
+        } else if self.last {
+            Err(E::custom(FOUND))
+        } else {
+            Ok(true)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str, path: &[&str]) -> Option<(usize, usize)> {
+        find(text, path).map(|place| (place.line, place.column))
+    }
+
+    #[test]
+    fn keys_are_found_however_they_are_written() {
+        let text = "# comment\nclouds:\n  a.b: {image: x, auth: {\n     'password': y}}\n  c:\n    image: z\n\
+                    ehos:\n    list: [1, {image: 2}]\n    \"odd\\u0020key\": |\n      image: no\n    image: 3\n";
+        assert_eq!(at(text, &["clouds"]), Some((2, 1)));
+        assert_eq!(at(text, &["clouds", "a.b", "image"]), Some((3, 9)));
+        assert_eq!(
+            at(text, &["clouds", "a.b", "auth", "password"]),
+            Some((4, 6))
+        );
+        assert_eq!(at(text, &["clouds", "c", "image"]), Some((6, 5)));
+        assert_eq!(at(text, &["ehos", "odd key"]), Some((9, 5)));
+        assert_eq!(at(text, &["ehos", "image"]), Some((11, 5)));
+        assert_eq!(at(text, &["ehos", "list", "image"]), None);
+        assert_eq!(at(text, &["daemon"]), None);
+        assert_eq!(at("", &["daemon"]), None);
+        assert_eq!(at("a: [", &["daemon"]), None);
+    }
+}

@@ -1,0 +1,105 @@
+//! Which files make the configuration.
+
+use std::path::{Path, PathBuf};
+
+use super::environment::Environment;
+use super::error::{Error, Problem};
+
+/// The name of the site's file.
+pub(super) const FILE: &str = "ehos.yaml";
+
+/// The folders in which ehos.yaml and the templates are searched, in this order.
+pub fn folders(env: &Environment) -> Vec<PathBuf> {
+    [
+        "etc/ehos",
+        "usr/local/etc/ehos",
+        "usr/share/ehos",
+        "usr/local/share/ehos",
+    ]
+    .iter()
+    .map(|folder| env.root.join(folder))
+    .chain([env.working_directory.join("configs")])
+    .collect()
+}
+
+/// The template `name` (`base.yaml`, `master.yaml`, `execute.yaml`) of the first folder that has one.
+pub fn template(name: &str, env: &Environment) -> Option<PathBuf> {
+    folders(env)
+        .into_iter()
+        .map(|folder| folder.join(name))
+        .find(|path| path.exists())
+}
+
+/// The files of the configuration, in the order in which they are merged: `named` ones, else those of
+/// `$EHOS_CONFIG`, else the site's; each followed by the files of its folder ([`drop_in_folder`]). The first is
+/// a main file.
+pub(super) fn files(named: &[PathBuf], env: &Environment) -> Result<Vec<PathBuf>, Error> {
+    let main: Vec<PathBuf> = if !named.is_empty() {
+        named.iter().map(|file| env.path(file)).collect()
+    } else if let Some(list) = env.variable("EHOS_CONFIG") {
+        std::env::split_paths(list)
+            .filter(|file| !file.as_os_str().is_empty())
+            .map(|file| env.path(&file))
+            .collect()
+    } else {
+        template(FILE, env).into_iter().collect()
+    };
+    if main.is_empty() {
+        let folders: Vec<String> = folders(env)
+            .iter()
+            .map(|folder| folder.display().to_string())
+            .collect();
+        return Err(Problem::general(format!(
+            "no configuration: there is no {FILE} in {}; write one (ehos.yaml.example is a start), or name one with \
+             --config or $EHOS_CONFIG",
+            folders.join(", ")
+        ))
+        .into());
+    }
+    let mut files = Vec::new();
+    for file in main {
+        let folder = drop_in_folder(&file);
+        files.push(file);
+        files.extend(drop_ins(&folder)?);
+    }
+    Ok(files)
+}
+
+/// Where the files lie that are merged over `file`: `ehos.d` for `ehos.yaml`.
+pub(super) fn drop_in_folder(file: &Path) -> PathBuf {
+    file.with_extension("d")
+}
+
+fn drop_ins(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let failed =
+        |error: std::io::Error| Problem::of_file(folder, format!("cannot be read: {error}"));
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(failed(error).into()),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed)?.path();
+        // Editors and temporary files begin with a dot.
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden
+            && path
+                .extension()
+                .is_some_and(|extension| extension == "yaml")
+        {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

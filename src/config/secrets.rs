@@ -1,0 +1,57 @@
+//! Secrets that stand in files of their own.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+use super::environment::Environment;
+
+/// The secret in the file `name`. A relative name is looked for in systemd's `$CREDENTIALS_DIRECTORY`
+/// (`LoadCredential=`) first, then in the folder `beside`. With the path where it was found; the error says what
+/// to do, and never the secret.
+pub(super) fn read(
+    name: &Path,
+    beside: &Path,
+    env: &Environment,
+) -> Result<(SecretString, PathBuf), String> {
+    let credential = env
+        .variable("CREDENTIALS_DIRECTORY")
+        .filter(|_| name.is_relative())
+        .map(|folder| Path::new(folder).join(name))
+        .filter(|path| path.exists());
+    let path = match credential {
+        Some(path) => path,
+        None if name.starts_with("~") => env.path(name),
+        None => env.path(&beside.join(name)),
+    };
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| format!("cannot read the secret in {}: {error}", path.display()))?;
+    let secret = text.trim_end_matches(['\n', '\r']);
+    if secret.is_empty() {
+        return Err(format!(
+            "{} is empty: put the secret into it",
+            path.display()
+        ));
+    }
+    if secret.contains(char::is_control) {
+        return Err(format!(
+            "{} holds more than one line: put the secret alone into it",
+            path.display()
+        ));
+    }
+    Ok((SecretString::from(secret), path))
+}
+
+/// Whether users who do not own `path` and are not in its group can read it.
+pub(super) fn others_can_read(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+}
+
+/// What to say of a secret in a file that others can read.
+pub(super) fn warning(path: &Path) -> String {
+    format!(
+        "{} holds a secret, and every user of this machine can read it: chmod o-r {0}",
+        path.display()
+    )
+}

@@ -1,0 +1,515 @@
+//! Whole configurations, as files.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+
+use super::file::{Auth as AuthKeys, Cloud, Condor, Daemon, Ehos, Section};
+use super::*;
+use crate::scaling::policy::Policy;
+
+const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A world in which `folder` is `/`, the working and the home folder.
+fn environment(folder: &Path, variables: &[(&str, &str)]) -> Environment {
+    let home = folder.display().to_string();
+    Environment {
+        variables: variables
+            .iter()
+            .copied()
+            .chain([("HOME", home.as_str())])
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        root: folder.to_owned(),
+        working_directory: folder.to_owned(),
+    }
+}
+
+/// A folder with these files, which only their owner can read.
+fn world(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    folder
+}
+
+const TEMPLATE: (&str, &str) = ("etc/ehos/execute.yaml", "#cloud-config\nx: {token}\n");
+
+/// Under which a cloud needs no more than its access.
+const REST: &str = "ehos: {cluster: p, image: i, flavor: f, network: n}\n";
+
+fn cloud(access: &str) -> String {
+    format!("{REST}clouds:\n  one: {{auth_url: 'https://a', {access}}}\n")
+}
+
+const PASSWORD: &str =
+    "username: u, user_domain_name: Default, project_name: p, password: hush-inline";
+
+/// `shown` without what differs from one machine or run to the next.
+fn stable(shown: &str) -> String {
+    let mut out = String::new();
+    for line in shown.replace(PROJECT, "PROJECT").lines() {
+        // Of a checkout others may or may not read the files.
+        if line.contains("every user of this machine can read it") {
+            continue;
+        }
+        let mut line = line.to_owned();
+        if let Some(at) = line.find("pool-").filter(|at| line.len() >= at + 21) {
+            let id = &line[at + 5..at + 21];
+            if id.chars().all(|c| c.is_ascii_hexdigit()) {
+                line.replace_range(at + 5..at + 21, "RANDOM");
+            }
+        }
+        writeln!(out, "{line}").unwrap();
+    }
+    out
+}
+
+/// Compares what each `NAME.yaml` of `folder` becomes with `NAME.txt`; `EHOS_BLESS=1` writes the latter.
+fn fixtures(folder: &str, show: impl Fn(&Path) -> String) {
+    let folder = Path::new(PROJECT)
+        .join("tests/fixtures/config")
+        .join(folder);
+    let mut seen = 0;
+    let mut different = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        seen += 1;
+        let shown = stable(&show(&path));
+        assert!(
+            !shown.contains("hush"),
+            "{} shows a secret: {shown}",
+            path.display()
+        );
+        let expected = path.with_extension("txt");
+        if std::env::var_os("EHOS_BLESS").is_some() {
+            std::fs::write(&expected, &shown).unwrap();
+        } else if std::fs::read_to_string(&expected).unwrap_or_default() != shown {
+            different.push(format!("{} is now:\n{shown}", expected.display()));
+        }
+    }
+    assert!(seen > 0);
+    assert!(different.is_empty(), "{}", different.join("\n"));
+}
+
+fn fixture_environment() -> Environment {
+    let home = format!("{PROJECT}/tests/fixtures/config/home");
+    Environment {
+        variables: BTreeMap::from([("HOME".to_owned(), home)]),
+        root: PathBuf::from("/nonexistent"),
+        working_directory: PathBuf::from(PROJECT),
+    }
+}
+
+#[test]
+fn valid_files_become_what_they_mean() {
+    let env = fixture_environment();
+    fixtures("valid", |path| {
+        match ensure_cluster(&[path.to_owned()], &env, true) {
+            Ok(config) => format!("{config:#?}"),
+            Err(error) => panic!("{error}"),
+        }
+    });
+}
+
+#[test]
+fn invalid_files_are_refused_with_place_and_advice() {
+    let env = fixture_environment();
+    fixtures("invalid", |path| match load(&[path.to_owned()], &env) {
+        Ok(config) => panic!("{} is taken: {config:#?}", path.display()),
+        Err(error) => error.to_string(),
+    });
+}
+
+#[test]
+fn the_example_lacks_nothing_but_what_is_to_be_filled_in() {
+    let example = Path::new(PROJECT).join("configs/ehos.yaml.example");
+    let text = std::fs::read_to_string(&example).unwrap();
+    let env = fixture_environment();
+    let error = load(&[example], &env).unwrap_err();
+    for problem in &error.problems {
+        assert!(
+            problem.what.contains("placeholder") || problem.what.contains("has no id"),
+            "{problem}"
+        );
+    }
+    let filled: String = text
+        .lines()
+        .map(|line| match (line.find('<'), line.rfind('>')) {
+            (Some(start), Some(end)) if line.starts_with(' ') && !line.contains("URL") => {
+                format!("{}filled-in{}\n", &line[..start], &line[end + 1..])
+            }
+            (Some(start), Some(end)) if line.starts_with(' ') => {
+                format!("{}https://x{}\n", &line[..start], &line[end + 1..])
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let folder = world(&[("etc/ehos/ehos.yaml", &filled), TEMPLATE]);
+    let config = ensure_cluster(&[], &environment(folder.path(), &[]), true).unwrap();
+    assert_eq!(config.clouds.len(), 1);
+    // What is written as the default in the example is the default.
+    let default = Policy {
+        clouds: config.policy.clouds.clone(),
+        cluster: config.policy.cluster.clone(),
+        ..Policy::new("")
+    };
+    assert_eq!(config.policy, default);
+}
+
+#[test]
+fn the_configuration_page_has_every_key() {
+    let page = std::fs::read_to_string(Path::new(PROJECT).join("docs/configuration.md")).unwrap();
+    for keys in [
+        Cloud::KEYS,
+        AuthKeys::KEYS,
+        Ehos::KEYS,
+        Daemon::KEYS,
+        Condor::KEYS,
+    ] {
+        for key in keys {
+            assert!(
+                page.contains(&format!("`{key}`")),
+                "{key} is not in docs/configuration.md"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_first_folder_with_a_file_is_the_sites_and_templates_are_searched_one_by_one() {
+    let text = cloud(PASSWORD);
+    let folder = world(&[
+        ("usr/local/etc/ehos/ehos.yaml", text.as_str()),
+        ("usr/share/ehos/ehos.yaml", "nonsense: true"),
+        ("usr/share/ehos/execute.yaml", "#cloud-config\nfar: 1\n"),
+        TEMPLATE,
+    ]);
+    let env = environment(folder.path(), &[]);
+    let config = load(&[], &env).unwrap();
+    assert_eq!(
+        config.files,
+        [folder.path().join("usr/local/etc/ehos/ehos.yaml")]
+    );
+    assert_eq!(
+        config.clouds[0].user_data_file,
+        folder.path().join(TEMPLATE.0)
+    );
+    assert_eq!(template("base.yaml", &env), None);
+    assert!(config.notes.is_empty(), "{:?}", config.notes);
+}
+
+#[test]
+fn without_a_file_all_folders_are_named() {
+    let folder = world(&[]);
+    let error = load(&[], &environment(folder.path(), &[]))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("usr/local/share/ehos") && error.contains("EHOS_CONFIG"),
+        "{error}"
+    );
+}
+
+#[test]
+fn named_files_take_the_sites_place_and_each_has_its_folder() {
+    let first = cloud(PASSWORD);
+    let folder = world(&[
+        ("etc/ehos/ehos.yaml", "nonsense: true"),
+        TEMPLATE,
+        ("a.yaml", &first),
+        ("a.d/10-x.yaml", "daemon: {nodes_max: 7, nodes_min: 1}"),
+        ("a.d/.20-hidden.yaml", "nonsense: true"),
+        ("a.d/30-other.txt", "nonsense: true"),
+        ("b.yaml", "daemon: {nodes_max: 8}"),
+    ]);
+    let by_argument = load(
+        &["a.yaml".into(), "b.yaml".into()],
+        &environment(folder.path(), &[("EHOS_CONFIG", "nowhere")]),
+    )
+    .unwrap();
+    let by_variable = load(
+        &[],
+        &environment(folder.path(), &[("EHOS_CONFIG", "a.yaml:b.yaml")]),
+    )
+    .unwrap();
+    for config in [by_argument, by_variable] {
+        let names: Vec<_> = config
+            .files
+            .iter()
+            .map(|f| f.file_name().unwrap())
+            .collect();
+        assert_eq!(names, ["a.yaml", "10-x.yaml", "b.yaml"]);
+        assert_eq!((config.policy.nodes_min, config.policy.nodes_max), (1, 8));
+    }
+}
+
+#[test]
+fn a_problem_names_the_file_whose_value_counts() {
+    let folder = world(&[
+        ("etc/ehos/ehos.yaml", &cloud(PASSWORD)),
+        TEMPLATE,
+        ("etc/ehos/ehos.d/1.yaml", "daemon:\n  nodes_max: 2\n"),
+        (
+            "etc/ehos/ehos.d/2.yaml",
+            "# over it\ndaemon:\n    nodes_min: 3\n",
+        ),
+    ]);
+    let error = load(&[], &environment(folder.path(), &[])).unwrap_err();
+    let problem = &error.problems[0];
+    assert!(problem.file.as_ref().unwrap().ends_with("ehos.d/2.yaml"));
+    assert_eq!(problem.place, Some(Place { line: 3, column: 5 }));
+    assert_eq!(problem.key.as_deref(), Some("daemon.nodes_min"));
+}
+
+#[test]
+fn a_pool_id_is_made_once_and_kept() {
+    let text = cloud(PASSWORD).replace("cluster: p, ", "");
+    let folder = world(&[("etc/ehos/ehos.yaml", &text), TEMPLATE]);
+    let env = environment(folder.path(), &[]);
+    let error = load(&[], &env).unwrap_err().to_string();
+    assert!(error.contains("ehos.yaml:1:1: ehos.cluster:"), "{error}");
+    assert!(error.contains("`cluster: pool-"), "{error}");
+
+    let kept = folder.path().join("etc/ehos/ehos.d/10-cluster.yaml");
+    let dry = ensure_cluster(&[], &env, true).unwrap();
+    assert!(dry.policy.cluster.starts_with("pool-") && !kept.exists());
+    assert!(dry.notes.iter().any(|note| note.contains("not dry")));
+
+    let ids: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| ensure_cluster(&[], &env, false).unwrap().policy.cluster))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    let config = load(&[], &env).unwrap();
+    assert_eq!(config.policy.cluster, ids[0]);
+    assert!(config.files.contains(&kept));
+}
+
+#[test]
+fn no_id_is_kept_for_a_configuration_that_is_wrong_or_cannot_hold_it() {
+    let text = cloud(PASSWORD).replace("cluster: p, ", "");
+    let wrong = format!("{text}daemon: {{nodes_max: x}}\n");
+    let folder = world(&[("etc/ehos/ehos.yaml", &wrong), TEMPLATE]);
+    let env = environment(folder.path(), &[]);
+    let error = ensure_cluster(&[], &env, false).unwrap_err();
+    assert_eq!(error.problems.len(), 1, "{error}");
+    assert!(!folder.path().join("etc/ehos/ehos.d").exists());
+
+    // A file where the folder should be: root, too, cannot write there.
+    let folder = world(&[
+        ("etc/ehos/ehos.yaml", &text),
+        ("etc/ehos/ehos.d", ""),
+        TEMPLATE,
+    ]);
+    let env = environment(folder.path(), &[]);
+    let error = ensure_cluster(&[], &env, false).unwrap_err().to_string();
+    assert!(
+        error.contains("ehos.d/10-cluster.yaml: ") && error.contains("`cluster: pool-"),
+        "{error}"
+    );
+}
+
+#[test]
+fn variables_make_a_cloud_when_none_is_configured() {
+    let folder = world(&[("etc/ehos/ehos.yaml", REST), TEMPLATE]);
+    let variables = [
+        ("OS_AUTH_URL", "https://a"),
+        ("OS_USERNAME", "u"),
+        ("OS_PASSWORD", "hush"),
+        ("OS_PROJECT_NAME", "p"),
+        ("OS_USER_DOMAIN_NAME", "Default"),
+        ("OS_REGION_NAME", "r"),
+        ("OS_INSECURE", "true"),
+    ];
+    let config = load(&[], &environment(folder.path(), &variables)).unwrap();
+    let cloud = &config.clouds[0];
+    assert_eq!((cloud.name.as_str(), cloud.insecure), ("envvars", true));
+    let AuthMethod::Password {
+        password,
+        project_domain,
+        ..
+    } = &cloud.auth.method
+    else {
+        panic!("{cloud:?}");
+    };
+    assert_eq!(password.expose_secret(), "hush");
+    // Where only the user's domain is given it is the project's too.
+    assert_eq!(*project_domain, Some(NameOrId::Name("Default".to_owned())));
+
+    let error = load(&[], &environment(folder.path(), &variables[..2]))
+        .unwrap_err()
+        .to_string();
+    for name in ["OS_PASSWORD", "OS_PROJECT_NAME", "OS_USER_DOMAIN_NAME"] {
+        assert!(error.contains(name), "{error}");
+    }
+
+    // A configured cloud is not mixed with them.
+    let folder = world(&[("etc/ehos/ehos.yaml", &cloud_text()), TEMPLATE]);
+    let config = load(&[], &environment(folder.path(), &variables)).unwrap();
+    assert_eq!(
+        (config.clouds.len(), config.clouds[0].region.is_none()),
+        (1, true)
+    );
+}
+
+fn cloud_text() -> String {
+    cloud(PASSWORD)
+}
+
+#[test]
+fn clouds_yaml_is_found_by_variable_working_folder_home_and_etc() {
+    let entry =
+        |url: &str| format!("clouds: {{one: {{auth: {{auth_url: 'https://{url}', {PASSWORD}}}}}}}");
+    let (here, home, etc, named) = (entry("here"), entry("home"), entry("etc"), entry("named"));
+    let folder = world(&[
+        ("etc/ehos/ehos.yaml", REST),
+        TEMPLATE,
+        ("clouds.yaml", &here),
+        (".config/openstack/clouds.yml", &home),
+        ("etc/openstack/clouds.yaml", &etc),
+        ("named.yaml", &named),
+    ]);
+    let url = |folder: &tempfile::TempDir, variables: &[(&str, &str)]| {
+        let mut all = vec![("OS_CLOUD", "one")];
+        all.extend(variables);
+        load(&[], &environment(folder.path(), &all)).map(|config| config.clouds[0].auth.url.clone())
+    };
+    assert_eq!(
+        url(&folder, &[("OS_CLIENT_CONFIG_FILE", "named.yaml")]).unwrap(),
+        "https://named"
+    );
+    for (expected, file) in [
+        ("https://here", "clouds.yaml"),
+        ("https://home", ".config/openstack/clouds.yml"),
+        ("https://etc", "etc/openstack/clouds.yaml"),
+    ] {
+        assert_eq!(url(&folder, &[]).unwrap(), expected);
+        std::fs::remove_file(folder.path().join(file)).unwrap();
+    }
+    let error = url(&folder, &[]).unwrap_err().to_string();
+    assert!(error.contains("there is none: looked for"), "{error}");
+}
+
+#[test]
+fn secrets_come_from_files_and_credentials_first() {
+    let text = cloud("user_id: u, project_id: p, password_file: key");
+    let folder = world(&[
+        ("etc/ehos/ehos.yaml", &text),
+        ("etc/ehos/key", "hush-beside\n"),
+        ("run/credentials/key", "hush-credential"),
+        TEMPLATE,
+    ]);
+    let password = |variables: &[(&str, &str)]| {
+        let config = load(&[], &environment(folder.path(), variables)).unwrap();
+        let AuthMethod::Password { password, .. } = &config.clouds[0].auth.method else {
+            panic!("{config:?}");
+        };
+        (password.expose_secret().to_owned(), config.notes)
+    };
+    assert_eq!(password(&[]), ("hush-beside".to_owned(), vec![]));
+    let credentials = folder.path().join("run/credentials").display().to_string();
+    let variables = [("CREDENTIALS_DIRECTORY", credentials.as_str())];
+    assert_eq!(password(&variables).0, "hush-credential");
+
+    let beside = folder.path().join("etc/ehos/key");
+    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let notes = password(&[]).1;
+    assert!(
+        notes[0].contains("key holds a secret") && notes[0].contains("chmod"),
+        "{notes:?}"
+    );
+
+    for (content, expected) in [
+        ("", "is empty"),
+        ("\n", "is empty"),
+        ("a\nb\n", "more than one line"),
+    ] {
+        std::fs::write(&beside, content).unwrap();
+        let error = load(&[], &environment(folder.path(), &[]))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_secret_in_a_configuration_that_others_can_read_is_noted() {
+    let folder = world(&[("etc/ehos/ehos.yaml", &cloud_text()), TEMPLATE]);
+    let file = folder.path().join("etc/ehos/ehos.yaml");
+    let notes = || load(&[], &environment(folder.path(), &[])).unwrap().notes;
+    assert_eq!(notes(), Vec::<String>::new());
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(notes()[0].contains("ehos.yaml holds a secret"));
+}
+
+#[test]
+fn a_simulated_world_needs_neither_clouds_nor_an_id() {
+    let folder = world(&[("etc/ehos/ehos.yaml", "simulation: {}\n")]);
+    let config = ensure_cluster(&[], &environment(folder.path(), &[]), false).unwrap();
+    assert!(config.simulation.is_some() && config.clouds.is_empty());
+    assert_eq!(config.policy.cluster, "simulation");
+}
+
+#[test]
+fn the_templates_of_the_project_are_templates() {
+    let tags = |name: &str| {
+        let path = Path::new(PROJECT).join("configs").join(name);
+        let template = crate::cloudinit::Template::load(&path).unwrap();
+        let values = crate::cloudinit::TAGS.map(|(tag, _)| (tag, "value".into()));
+        template.render(&BTreeMap::from(values)).unwrap();
+        template
+            .tags()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(tags("base.yaml"), Vec::<String>::new());
+    assert_eq!(tags("master.yaml"), ["trust_domain"]);
+    assert_eq!(
+        tags("execute.yaml"),
+        [
+            "cloud",
+            "ehos_cluster",
+            "ehos_node",
+            "flavor",
+            "host_ip",
+            "image",
+            "region",
+            "token",
+            "trust_domain"
+        ]
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_file_makes_the_reader_panic_or_tell_a_secret(
+        lines in proptest::collection::vec(
+            "( {0,6})(clouds|ehos|daemon|condor|one|auth|password|cluster|nodes_max|flavor|- |hush|\\{x\\}|<X>)(:| |: hush|: \\[|: \\{|\n)",
+            0..12,
+        )
+    ) {
+        let folder = world(&[("etc/ehos/ehos.yaml", &lines.join("\n")), TEMPLATE]);
+        if let Ok(config) = load(&[], &environment(folder.path(), &[])) {
+            let shown = format!("{config:?}");
+            prop_assert!(!shown.contains("password: \"hush"), "{}", shown);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The one table of exit codes.
+
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, nothing to do, or another tick has the lock.
+    Done = 0,
+    /// An action or a check failed, or the view was partial and that was said.
+    Failed = 1,
+    /// The command line was not understood.
+    Usage = 2,
+    /// The state directory is not usable; nothing was done (sysexits' EX_IOERR).
+    State = 74,
+    /// HTCondor or all clouds did not answer: try later (EX_TEMPFAIL).
+    Unavailable = 75,
+    /// The configuration, or a state file of a newer version (EX_CONFIG).
+    Configuration = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}

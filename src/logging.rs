@@ -1,0 +1,46 @@
+//! Logs on standard error: for people, or with journald's levels when systemd runs it.
+
+use std::io::Write;
+
+use env_logger::{Builder, Target};
+use log::{Level, LevelFilter};
+
+/// Starts logging: `verbose` 0 shows warnings, 1 what is done, 2 each request, 3 everything of ehos. Other crates
+/// never log below info: at trace, HTTP crates print headers, tokens included.
+pub fn start(verbose: u8, journal: bool) {
+    let level = match verbose {
+        0 => LevelFilter::Warn,
+        1 => LevelFilter::Info,
+        2 => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    };
+    let mut builder = Builder::new();
+    builder
+        .target(Target::Stderr)
+        .filter_level(level.min(LevelFilter::Info))
+        .filter_module("ehos", level);
+    if journal {
+        builder.format(|out, record| {
+            // sd-daemon(3): the level as a prefix, the time is journald's.
+            let priority = match record.level() {
+                Level::Error => 3,
+                Level::Warn => 4,
+                Level::Info => 6,
+                Level::Debug | Level::Trace => 7,
+            };
+            for line in record.args().to_string().lines() {
+                writeln!(out, "<{priority}>{line}")?;
+            }
+            Ok(())
+        });
+    } else {
+        builder.format(|out, record| {
+            let level = record.level();
+            let style = out.default_level_style(level);
+            let name = level.as_str().to_lowercase();
+            writeln!(out, "{style}{name}{style:#}: {}", record.args())
+        });
+    }
+    // A second start in one process (tests) keeps the first.
+    drop(builder.try_init());
+}

@@ -1,0 +1,362 @@
+//! Keystone v3: who ehos is on a cloud, and every request that needs a token.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use jiff::{SignedDuration, Timestamp};
+use log::debug;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::catalog::{Catalog, Service};
+use super::error::Error;
+use super::http::{Answer, Client, Request};
+use super::token_cache::TokenCache;
+use crate::config::{AuthMethod, CloudSettings, NameOrId};
+use crate::deadline::Deadline;
+
+/// A token is renewed when it has less than this to live: what is asked with it may take a while.
+const MARGIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// A token of Keystone. Its Debug does not show it.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// The token itself.
+    pub secret: SecretString,
+    /// When it ends, on this machine's clock.
+    pub good_until: Timestamp,
+    /// The project it is for.
+    pub project_id: Option<String>,
+    /// Where the services are.
+    pub catalog: Catalog,
+}
+
+/// A cloud with a token: all services are asked through this.
+pub struct Session<'s> {
+    settings: &'s CloudSettings,
+    client: Client,
+    cache: Option<TokenCache>,
+    token: Mutex<Option<Arc<Token>>>,
+}
+
+impl<'s> Session<'s> {
+    /// A session on the cloud of `settings`. Nothing is asked yet. Each request takes `request_timeout` at most;
+    /// the token is kept in the file `token_cache` from one run to the next. Fails when `cacert` cannot be used.
+    pub fn new(
+        settings: &'s CloudSettings,
+        request_timeout: Duration,
+        token_cache: Option<PathBuf>,
+    ) -> Result<Session<'s>, Error> {
+        let client = Client::new(settings, request_timeout)?;
+        let cache = token_cache.map(|path| TokenCache::new(path, owner(settings)));
+        let token = cache.as_ref().and_then(TokenCache::load).map(Arc::new);
+        Ok(Session {
+            settings,
+            client,
+            cache,
+            token: Mutex::new(token),
+        })
+    }
+
+    /// The settings of the cloud.
+    pub fn settings(&self) -> &'s CloudSettings {
+        self.settings
+    }
+
+    /// A token that is good for a while yet; a new one if need be. Threads that ask at once share one.
+    pub fn token(&self, deadline: Deadline) -> Result<Arc<Token>, Error> {
+        self.token_other_than(None, deadline)
+    }
+
+    fn token_other_than(
+        &self,
+        refused: Option<&Token>,
+        deadline: Deadline,
+    ) -> Result<Arc<Token>, Error> {
+        let mut kept = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(token) = kept.as_ref() {
+            let refused = refused
+                .is_some_and(|old| old.secret.expose_secret() == token.secret.expose_secret());
+            if !refused && token.good_until.duration_since(now()) > MARGIN {
+                return Ok(Arc::clone(token));
+            }
+        }
+        let token = Arc::new(self.authenticate(deadline)?);
+        if let Some(cache) = &self.cache {
+            cache.save(&token);
+        }
+        *kept = Some(Arc::clone(&token));
+        Ok(token)
+    }
+
+    /// Asks `service` at `path` (and query) below its endpoint. A token that is refused is renewed once: a
+    /// service refuses it before it looks at the request, so this is safe for a create too.
+    pub fn send(
+        &self,
+        service: Service,
+        path: &str,
+        request: &Request,
+        deadline: Deadline,
+    ) -> Result<Answer, Error> {
+        let token = self.token(deadline)?;
+        let send = |token: &Token| {
+            let url = token.catalog.url(service, self.settings)?;
+            self.client.send(
+                &format!("{url}{path}"),
+                Some(&token.secret),
+                request,
+                deadline,
+            )
+        };
+        match send(&token) {
+            Err(error) if error.status() == Some(401) => {
+                debug!("{error}; with a new token once more");
+                send(&*self.token_other_than(Some(&token), deadline)?)
+            }
+            other => other,
+        }
+    }
+
+    fn authenticate(&self, deadline: Deadline) -> Result<Token, Error> {
+        let began = now();
+        let url = format!("{}/auth/tokens", identity_url(&self.settings.auth.url));
+        let body = request_body(&self.settings.auth.method).to_string();
+        let answer = self
+            .client
+            .send(&url, None, &Request::read_by_post(body), deadline)
+            .map_err(|error| self.refused(error))?;
+        let TokenBody { token } = answer.json()?;
+        let unusable = |why: &str| Error::Unparsable {
+            call: answer.call.clone(),
+            why: why.to_owned(),
+        };
+        let secret = answer
+            .subject_token
+            .clone()
+            .ok_or_else(|| unusable("it has no X-Subject-Token"))?;
+        let catalog = token.catalog.ok_or_else(|| {
+            unusable("the token has no catalog: name the project, or give the user a role on it")
+        })?;
+        // How long it lives is worked out on Keystone's clock, when that starts on ours.
+        let life = token.expires_at.duration_since(token.issued_at);
+        let good_until = began
+            .checked_add(life)
+            .map_err(|_| unusable("the token's end is out of range"))?;
+        debug!(
+            "cloud {}: new token, good for {} s",
+            self.settings.name,
+            life.as_secs()
+        );
+        Ok(Token {
+            secret,
+            good_until,
+            project_id: token.project.map(|project| project.id),
+            catalog,
+        })
+    }
+
+    /// A refusal by Keystone. The message of a 400 repeats what was sent, the password too, so it is left out.
+    fn refused(&self, error: Error) -> Error {
+        match error {
+            Error::Refused(refusal) if refusal.status == 401 => Error::AuthFailed {
+                call: refusal.call,
+                who: who(&self.settings.auth.method),
+                message: refusal.message,
+            },
+            Error::Refused(mut refusal) => {
+                if refusal.status == 400 {
+                    refusal.message =
+                        "Keystone does not understand user, project or domain".to_owned();
+                }
+                Error::Refused(refusal)
+            }
+            other => other,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct TokenBody {
+    token: TokenFields,
+}
+
+#[derive(Deserialize)]
+struct TokenFields {
+    issued_at: Timestamp,
+    expires_at: Timestamp,
+    project: Option<Project>,
+    catalog: Option<Catalog>,
+}
+
+#[derive(Deserialize)]
+struct Project {
+    id: String,
+}
+
+fn now() -> Timestamp {
+    // Out of range only beyond the year 9999.
+    Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::MAX)
+}
+
+/// Keystone's address with the version: configured with or without it.
+fn identity_url(configured: &str) -> String {
+    let url = configured.trim_end_matches('/');
+    let url = url.strip_suffix("/auth/tokens").unwrap_or(url);
+    // The original's configurations may still name the version that Keystone has dropped.
+    let url = url.strip_suffix("/v2.0").unwrap_or(url);
+    if url.ends_with("/v3") {
+        url.to_owned()
+    } else {
+        format!("{url}/v3")
+    }
+}
+
+/// `{"name": …}` or `{"id": …}`.
+fn named(name: &NameOrId) -> Value {
+    match name {
+        NameOrId::Name(name) => json!({ "name": name }),
+        NameOrId::Id(id) => json!({ "id": id }),
+    }
+}
+
+/// A user or project; a name is only known within its domain, `Default` when none is given (as in the original).
+fn in_domain(name: &NameOrId, domain: Option<&NameOrId>) -> Value {
+    match name {
+        NameOrId::Id(id) => json!({ "id": id }),
+        NameOrId::Name(name) => json!({
+            "name": name,
+            "domain": domain.map_or_else(|| json!({ "id": "default" }), named),
+        }),
+    }
+}
+
+/// The body of POST /v3/auth/tokens.
+fn request_body(method: &AuthMethod) -> Value {
+    match method {
+        AuthMethod::Password {
+            user,
+            user_domain,
+            password,
+            project,
+            project_domain,
+        } => {
+            let mut user = in_domain(user, user_domain.as_ref());
+            if let Some(fields) = user.as_object_mut() {
+                fields.insert("password".to_owned(), json!(password.expose_secret()));
+            }
+            json!({ "auth": {
+                "identity": { "methods": ["password"], "password": { "user": user } },
+                "scope": { "project": in_domain(project, project_domain.as_ref()) },
+            } })
+        }
+        AuthMethod::ApplicationCredential {
+            credential,
+            user,
+            user_domain,
+            secret,
+        } => {
+            let mut fields = named(credential);
+            if let Some(fields) = fields.as_object_mut() {
+                fields.insert("secret".to_owned(), json!(secret.expose_secret()));
+                if let (NameOrId::Name(_), Some(user)) = (credential, user) {
+                    fields.insert("user".to_owned(), in_domain(user, user_domain.as_ref()));
+                }
+            }
+            // It carries its own scope: another would be refused.
+            json!({ "auth": { "identity": {
+                "methods": ["application_credential"],
+                "application_credential": fields,
+            } } })
+        }
+    }
+}
+
+/// Who asks, for an error message.
+fn who(method: &AuthMethod) -> String {
+    let plain = |name: &NameOrId| match name {
+        NameOrId::Name(text) | NameOrId::Id(text) => text.clone(),
+    };
+    match method {
+        AuthMethod::Password { user, project, .. } => {
+            format!("user {} for project {}", plain(user), plain(project))
+        }
+        AuthMethod::ApplicationCredential { credential, .. } => {
+            format!("application credential {}", plain(credential))
+        }
+    }
+}
+
+/// All that makes a token this configuration's: without the secret, which may change while the token lives.
+fn owner(settings: &CloudSettings) -> String {
+    let url = identity_url(&settings.auth.url);
+    match &settings.auth.method {
+        AuthMethod::Password {
+            user,
+            user_domain,
+            project,
+            project_domain,
+            ..
+        } => format!("{url} password {user:?} {user_domain:?} {project:?} {project_domain:?}"),
+        AuthMethod::ApplicationCredential {
+            credential,
+            user,
+            user_domain,
+            ..
+        } => format!("{url} application credential {credential:?} {user:?} {user_domain:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keystones_address_may_have_the_version_or_not() {
+        for configured in [
+            "https://cloud.example:5000",
+            "https://cloud.example:5000/",
+            "https://cloud.example:5000/v3",
+            "https://cloud.example:5000/v3/",
+            "https://cloud.example:5000/v2.0",
+            "https://cloud.example:5000/v3/auth/tokens",
+        ] {
+            assert_eq!(identity_url(configured), "https://cloud.example:5000/v3");
+        }
+        assert_eq!(
+            identity_url("https://cloud.example/identity"),
+            "https://cloud.example/identity/v3"
+        );
+    }
+
+    #[test]
+    fn bodies_for_names_and_ids() {
+        let name = |text: &str| NameOrId::Name(text.to_owned());
+        let id = |text: &str| NameOrId::Id(text.to_owned());
+        assert_eq!(
+            request_body(&AuthMethod::Password {
+                user: id("u1"),
+                user_domain: None,
+                password: "secret".into(),
+                project: name("p"),
+                project_domain: Some(id("d1")),
+            }),
+            json!({"auth": {
+                "identity": {"methods": ["password"], "password": {"user": {"id": "u1", "password": "secret"}}},
+                "scope": {"project": {"name": "p", "domain": {"id": "d1"}}},
+            }})
+        );
+        assert_eq!(
+            request_body(&AuthMethod::ApplicationCredential {
+                credential: name("ehos"),
+                user: Some(name("me")),
+                user_domain: Some(name("Default")),
+                secret: "secret".into(),
+            }),
+            json!({"auth": {"identity": {"methods": ["application_credential"], "application_credential": {
+                "name": "ehos", "secret": "secret", "user": {"name": "me", "domain": {"name": "Default"}},
+            }}}})
+        );
+    }
+}

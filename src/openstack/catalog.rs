@@ -1,0 +1,149 @@
+//! Where the services of a cloud are: the catalog that comes with a token.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Error;
+use crate::config::CloudSettings;
+
+/// A service that ehos asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Nova. Its endpoint names the version, and in older clouds the project.
+    Compute,
+    /// Glance, v2.
+    Image,
+    /// Neutron, v2.0.
+    Network,
+}
+
+impl Service {
+    /// Its type in the catalog.
+    pub fn catalog_type(self) -> &'static str {
+        match self {
+            Service::Compute => "compute",
+            Service::Image => "image",
+            Service::Network => "network",
+        }
+    }
+
+    /// What is added to an endpoint that does not name the version itself.
+    fn version(self) -> &'static str {
+        match self {
+            Service::Compute => "",
+            Service::Image => "/v2",
+            Service::Network => "/v2.0",
+        }
+    }
+}
+
+/// All services, as Keystone lists them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Catalog(Vec<CatalogService>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct CatalogService {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    endpoints: Vec<Endpoint>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Endpoint {
+    interface: String,
+    region_id: Option<String>,
+    /// The older word for the same.
+    region: Option<String>,
+    url: String,
+}
+
+impl Endpoint {
+    fn region(&self) -> &str {
+        self.region_id
+            .as_deref()
+            .or(self.region.as_deref())
+            .unwrap_or_default()
+    }
+}
+
+impl Catalog {
+    /// The address of `service`, without a slash at its end, for the region and interface of `settings`.
+    /// Without a configured region there must be only one.
+    pub fn url(&self, service: Service, settings: &CloudSettings) -> Result<String, Error> {
+        let endpoint = self.endpoint(service, settings)?;
+        let url = endpoint.url.trim_end_matches('/');
+        let version = service.version();
+        if url.ends_with(version) {
+            Ok(url.to_owned())
+        } else {
+            Ok(format!("{url}{version}"))
+        }
+    }
+
+    /// The region that servers are in: the configured one, or the only one there is.
+    pub fn region(&self, settings: &CloudSettings) -> Result<String, Error> {
+        Ok(self
+            .endpoint(Service::Compute, settings)?
+            .region()
+            .to_owned())
+    }
+
+    fn endpoint(&self, service: Service, settings: &CloudSettings) -> Result<&Endpoint, Error> {
+        let kind = service.catalog_type();
+        // `publicURL` is what the v2 tools wrote.
+        let interface = settings.interface.trim_end_matches("URL");
+        let endpoints: Vec<&Endpoint> = self
+            .0
+            .iter()
+            .filter(|entry| entry.kind == kind)
+            .flat_map(|entry| &entry.endpoints)
+            .collect();
+        let fitting: Vec<&Endpoint> = endpoints
+            .iter()
+            .filter(|endpoint| endpoint.interface == interface)
+            .filter(|endpoint| {
+                settings
+                    .region
+                    .as_ref()
+                    .is_none_or(|region| endpoint.region() == region)
+            })
+            .copied()
+            .collect();
+        let regions: BTreeSet<&str> = fitting.iter().map(|endpoint| endpoint.region()).collect();
+        if regions.len() > 1 {
+            return Err(Error::RegionNeeded {
+                cloud: settings.name.clone(),
+                service: kind,
+                regions: list(regions),
+            });
+        }
+        fitting.first().copied().ok_or_else(|| {
+            let there = endpoints
+                .iter()
+                .map(|endpoint| format!("{} in {}", endpoint.interface, endpoint.region()))
+                .collect::<BTreeSet<_>>();
+            Error::NotInCatalog {
+                cloud: settings.name.clone(),
+                service: kind,
+                interface: interface.to_owned(),
+                in_region: settings
+                    .region
+                    .as_ref()
+                    .map_or(String::new(), |region| format!(" in region {region}")),
+                there: if there.is_empty() {
+                    let types: BTreeSet<&str> = self.0.iter().map(|s| s.kind.as_str()).collect();
+                    format!("no {kind}, only: {}", list(types))
+                } else {
+                    list(there.iter().map(String::as_str))
+                },
+            }
+        })
+    }
+}
+
+fn list<'s>(words: impl IntoIterator<Item = &'s str>) -> String {
+    words.into_iter().collect::<Vec<_>>().join(", ")
+}

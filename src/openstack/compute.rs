@@ -1,0 +1,452 @@
+//! Nova: servers, quota, flavors, keypairs.
+//!
+//! Each request names the lowest microversion that has what it needs. Lists stay far below 2.96, from which on
+//! Nova 31 answers 500 while a server of the project is over quota.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use ureq::http::Method;
+
+use super::auth::Session;
+use super::catalog::Service;
+use super::error::{Error, Kind};
+use super::http::{Answer, Request};
+use super::message;
+use crate::deadline::Deadline;
+use crate::scaling::action::Done;
+use crate::scaling::observation::{Flavor, Quota, ServerRecord, ServerStatus, Usage};
+
+/// The first version: lists, limits, flavors, keypairs, console.
+const FIRST: &str = "2.1";
+/// `description` of a server.
+const DESCRIPTION: &str = "2.19";
+/// The longest user data that Nova takes, in characters of base64 (`maxLength` of its schema).
+const LONGEST_USER_DATA: usize = 65535;
+
+/// A server that is to be made. All references are ids.
+pub struct NewServer<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What the operators of the cloud see beside it.
+    pub description: String,
+    /// Flavor id.
+    pub flavor: &'a str,
+    /// Image id.
+    pub image: &'a str,
+    /// Network ids; none: the only network of the project.
+    pub networks: &'a [String],
+    /// Keypair.
+    pub key: Option<&'a str>,
+    /// Security group ids; none: the project's default.
+    pub security_groups: &'a [String],
+    /// Availability zone.
+    pub availability_zone: Option<&'a str>,
+    /// User data, as cloud-init is to see it.
+    pub user_data: SecretString,
+    /// Metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// A blank volume that goes with the server, in GiB.
+    pub scratch_size_gb: Option<u64>,
+}
+
+/// A flavor and its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedFlavor {
+    /// Its name.
+    pub name: String,
+    /// The rest.
+    pub flavor: Flavor,
+}
+
+/// All servers of the project, whoever made them: every page, or an error.
+pub fn servers(session: &Session, deadline: Deadline) -> Result<Vec<ServerRecord>, Error> {
+    let mut records: BTreeMap<String, ServerRecord> = BTreeMap::new();
+    each_page(
+        session,
+        "/servers/detail",
+        deadline,
+        |page: ServersPage, answer| {
+            // A server's age is a matter of the clock that stamped it.
+            let now = answer.date.unwrap_or_else(local_now);
+            for server in page.servers {
+                let record = server.record(now);
+                records.insert(record.id.clone(), record);
+            }
+            page.servers_links
+        },
+    )?;
+    Ok(records.into_values().collect())
+}
+
+/// Why a server is in ERROR, by its id. The list does not say so of a server that never got a host ("No valid host
+/// was found"): Nova looks for the faults of a list in one cell's database, and such a server is in another (cell0).
+pub fn fault(session: &Session, id: &str, deadline: Deadline) -> Result<Option<String>, Error> {
+    let request = Request::get().at(FIRST);
+    let path = format!("/servers/{id}");
+    let answer = session.send(Service::Compute, &path, &request, deadline)?;
+    let ShownBody { server } = answer.json()?;
+    Ok(server.fault.map(|fault| message::shorten(&fault.message)))
+}
+
+/// Asks for a server and returns its id. Sent once: after an error of unknown effect it may come yet.
+pub fn create(session: &Session, server: &NewServer, deadline: Deadline) -> Result<String, Error> {
+    let encoded = SecretString::from(BASE64.encode(server.user_data.expose_secret()));
+    let characters = encoded.expose_secret().len();
+    if characters > LONGEST_USER_DATA {
+        return Err(Error::UserDataTooLong {
+            cloud: session.settings().name.clone(),
+            server: server.name.to_owned(),
+            characters,
+        });
+    }
+    let request = Request {
+        method: Method::POST,
+        kind: Kind::Once,
+        microversion: Some(DESCRIPTION),
+        body: Some(create_body(server, &encoded).to_string()),
+        hidden: Some(&encoded),
+    };
+    let answer = session.send(Service::Compute, "/servers", &request, deadline)?;
+    let CreatedBody { server } = answer.json()?;
+    Ok(server.id)
+}
+
+fn create_body(server: &NewServer, user_data: &SecretString) -> Value {
+    let mut body = json!({
+        "name": server.name,
+        "description": server.description,
+        "flavorRef": server.flavor,
+        "imageRef": server.image,
+        "user_data": user_data.expose_secret(),
+        "metadata": server.metadata,
+    });
+    let mut add = |key: &str, value: Value| {
+        if let Some(fields) = body.as_object_mut() {
+            fields.insert(key.to_owned(), value);
+        }
+    };
+    if !server.networks.is_empty() {
+        let networks = server.networks.iter().map(|id| json!({ "uuid": id }));
+        add("networks", networks.collect());
+    }
+    if !server.security_groups.is_empty() {
+        // Nova's "name" takes an id as well.
+        let groups = server
+            .security_groups
+            .iter()
+            .map(|id| json!({ "name": id }));
+        add("security_groups", groups.collect());
+    }
+    if let Some(key) = server.key {
+        add("key_name", json!(key));
+    }
+    if let Some(zone) = server.availability_zone {
+        add("availability_zone", json!(zone));
+    }
+    if let Some(size_gb) = server.scratch_size_gb {
+        add(
+            "block_device_mapping_v2",
+            json!([
+                {
+                    "boot_index": 0,
+                    "uuid": server.image,
+                    "source_type": "image",
+                    "destination_type": "local",
+                    "delete_on_termination": true,
+                },
+                {
+                    "boot_index": -1,
+                    "source_type": "blank",
+                    "destination_type": "volume",
+                    "volume_size": size_gb,
+                    "delete_on_termination": true,
+                },
+            ]),
+        );
+    }
+    json!({ "server": body })
+}
+
+/// Deletes a server. One that is gone already is no error.
+pub fn delete(session: &Session, id: &str, deadline: Deadline) -> Result<Done, Error> {
+    let path = format!("/servers/{id}");
+    let request = Request::delete().at(FIRST);
+    match session.send(Service::Compute, &path, &request, deadline) {
+        Ok(_) => Ok(Done::Accepted),
+        Err(error) if error.status() == Some(404) => Ok(Done::AlreadyGone),
+        Err(error) => Err(error),
+    }
+}
+
+/// The last `lines` lines of a server's console, without control characters.
+pub fn console(
+    session: &Session,
+    id: &str,
+    lines: usize,
+    deadline: Deadline,
+) -> Result<String, Error> {
+    let body = json!({ "os-getConsoleOutput": { "length": lines } }).to_string();
+    let answer = session.send(
+        Service::Compute,
+        &format!("/servers/{id}/action"),
+        &Request::read_by_post(body).at(FIRST),
+        deadline,
+    )?;
+    let ConsoleBody { output } = answer.json()?;
+    let kept: Vec<String> = output
+        .lines()
+        .map(|line| line.chars().filter(|c| !c.is_control()).collect())
+        .collect();
+    // Not every driver heeds the length.
+    let first = kept.len().saturating_sub(lines);
+    Ok(kept.get(first..).unwrap_or_default().join("\n"))
+}
+
+/// The project's limits and what is used of them.
+pub fn quota(session: &Session, deadline: Deadline) -> Result<Quota, Error> {
+    let request = Request::get().at(FIRST);
+    let answer = session.send(Service::Compute, "/limits", &request, deadline)?;
+    let LimitsBody { limits } = answer.json()?;
+    let absolute = limits.absolute;
+    let usage = |limit: i64, used: i64| Usage {
+        // -1 is unlimited.
+        limit: u64::try_from(limit).ok(),
+        used: u64::try_from(used).unwrap_or(0),
+    };
+    Ok(Quota {
+        instances: usage(absolute.max_total_instances, absolute.total_instances_used),
+        cores: usage(absolute.max_total_cores, absolute.total_cores_used),
+        ram_mb: usage(absolute.max_total_ram_size, absolute.total_ram_used),
+    })
+}
+
+/// All flavors that the project may use.
+pub fn flavors(session: &Session, deadline: Deadline) -> Result<Vec<NamedFlavor>, Error> {
+    let mut flavors = Vec::new();
+    each_page(
+        session,
+        "/flavors/detail",
+        deadline,
+        |page: FlavorsPage, _| {
+            flavors.extend(page.flavors.into_iter().map(|wire| NamedFlavor {
+                name: wire.name,
+                flavor: Flavor {
+                    id: wire.id,
+                    vcpus: wire.vcpus,
+                    ram_mb: wire.ram,
+                    disk_gb: wire.disk + wire.ephemeral,
+                },
+            }));
+            page.flavors_links
+        },
+    )?;
+    Ok(flavors)
+}
+
+/// The names of the user's keypairs.
+pub fn keypairs(session: &Session, deadline: Deadline) -> Result<Vec<String>, Error> {
+    let request = Request::get().at(FIRST);
+    let answer = session.send(Service::Compute, "/os-keypairs", &request, deadline)?;
+    let KeypairsBody { keypairs } = answer.json()?;
+    Ok(keypairs
+        .into_iter()
+        .map(|entry| entry.keypair.name)
+        .collect())
+}
+
+/// Asks for a list page by page, until no page names a next one. Of a next link only the query is taken: the
+/// token goes nowhere but to the endpoint, whatever host the link names (behind a proxy often the wrong one).
+fn each_page<Page: DeserializeOwned>(
+    session: &Session,
+    path: &str,
+    deadline: Deadline,
+    mut take: impl FnMut(Page, &Answer) -> Vec<Link>,
+) -> Result<(), Error> {
+    let request = Request::get().at(FIRST);
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    let mut page = path.to_owned();
+    loop {
+        let answer = session.send(Service::Compute, &page, &request, deadline)?;
+        let links = take(answer.json()?, &answer);
+        let Some(next) = links.into_iter().find(|link| link.rel == "next") else {
+            return Ok(());
+        };
+        let Some((_, query)) = next.href.split_once('?') else {
+            return Err(Error::Unparsable {
+                call: answer.call,
+                why: "the link to the next page has no marker".to_owned(),
+            });
+        };
+        if !seen.insert(query.to_owned()) {
+            return Err(Error::EndlessList { call: answer.call });
+        }
+        page = format!("{path}?{query}");
+    }
+}
+
+fn local_now() -> Timestamp {
+    // Out of range only beyond the year 9999.
+    Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::MAX)
+}
+
+#[derive(Deserialize)]
+struct Link {
+    rel: String,
+    href: String,
+}
+
+#[derive(Deserialize)]
+struct ServersPage {
+    servers: Vec<Server>,
+    #[serde(default)]
+    servers_links: Vec<Link>,
+}
+
+#[derive(Deserialize)]
+struct Server {
+    id: String,
+    name: String,
+    status: String,
+    created: Timestamp,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
+    #[serde(rename = "OS-EXT-STS:task_state")]
+    task_state: Option<String>,
+    fault: Option<Fault>,
+}
+
+#[derive(Deserialize)]
+struct ShownBody {
+    server: Shown,
+}
+
+#[derive(Deserialize)]
+struct Shown {
+    fault: Option<Fault>,
+}
+
+#[derive(Deserialize)]
+struct Fault {
+    message: String,
+}
+
+impl Server {
+    fn record(self, now: Timestamp) -> ServerRecord {
+        let gone = matches!(self.status.as_str(), "DELETED" | "SOFT_DELETED");
+        let task = self.task_state.as_deref();
+        ServerRecord {
+            status: status(&self.status),
+            deleting: gone || matches!(task, Some("deleting" | "soft-deleting")),
+            age: Duration::try_from(now.duration_since(self.created)).unwrap_or_default(),
+            fault: self.fault.map(|fault| message::shorten(&fault.message)),
+            id: self.id,
+            name: self.name,
+            metadata: self.metadata,
+        }
+    }
+}
+
+/// Nova's `status` (Compute API reference, "Servers").
+fn status(word: &str) -> ServerStatus {
+    match word {
+        "BUILD" => ServerStatus::Build,
+        "ACTIVE" | "REBOOT" | "HARD_REBOOT" | "MIGRATING" => ServerStatus::Active,
+        "SHUTOFF" | "SHELVED" | "SHELVED_OFFLOADED" => ServerStatus::Shutoff,
+        "ERROR" => ServerStatus::Error,
+        _ => ServerStatus::Other,
+    }
+}
+
+#[derive(Deserialize)]
+struct CreatedBody {
+    server: Created,
+}
+
+#[derive(Deserialize)]
+struct Created {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct ConsoleBody {
+    output: String,
+}
+
+#[derive(Deserialize)]
+struct LimitsBody {
+    limits: Limits,
+}
+
+#[derive(Deserialize)]
+struct Limits {
+    absolute: Absolute,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Absolute {
+    max_total_instances: i64,
+    max_total_cores: i64,
+    #[serde(rename = "maxTotalRAMSize")]
+    max_total_ram_size: i64,
+    total_instances_used: i64,
+    total_cores_used: i64,
+    #[serde(rename = "totalRAMUsed")]
+    total_ram_used: i64,
+}
+
+#[derive(Deserialize)]
+struct FlavorsPage {
+    flavors: Vec<WireFlavor>,
+    #[serde(default)]
+    flavors_links: Vec<Link>,
+}
+
+#[derive(Deserialize)]
+struct WireFlavor {
+    id: String,
+    name: String,
+    vcpus: u64,
+    ram: u64,
+    disk: u64,
+    #[serde(rename = "OS-FLV-EXT-DATA:ephemeral", default)]
+    ephemeral: u64,
+}
+
+#[derive(Deserialize)]
+struct KeypairsBody {
+    keypairs: Vec<KeypairEntry>,
+}
+
+#[derive(Deserialize)]
+struct KeypairEntry {
+    keypair: Keypair,
+}
+
+#[derive(Deserialize)]
+struct Keypair {
+    name: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn novas_words_for_a_server() {
+        assert_eq!(status("BUILD"), ServerStatus::Build);
+        assert_eq!(status("HARD_REBOOT"), ServerStatus::Active);
+        assert_eq!(status("SHELVED_OFFLOADED"), ServerStatus::Shutoff);
+        assert_eq!(status("ERROR"), ServerStatus::Error);
+        assert_eq!(status("RESCUE"), ServerStatus::Other);
+        assert_eq!(status("something new"), ServerStatus::Other);
+    }
+}

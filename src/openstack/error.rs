@@ -1,0 +1,357 @@
+//! What can go wrong between ehos and an OpenStack cloud.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::scaling::action::{Failure, FailureKind};
+
+/// What a request does to the cloud: whether it may be sent again, and what its silence means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Changes nothing (GET, a token, a look at a console): sent again after a fault.
+    Reads,
+    /// Changes something, and twice is as good as once (DELETE): sent again after a fault.
+    Repeatable,
+    /// Makes something: sent once.
+    Once,
+}
+
+/// Whether the cloud may have been changed by what failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It certainly was not.
+    None,
+    /// It may have been.
+    Unknown,
+}
+
+/// One request: which cloud, what was asked for. It holds no secret, no query and no body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The cloud's name in the configuration.
+    pub cloud: String,
+    /// The HTTP method.
+    pub method: String,
+    /// The path of the URL.
+    pub path: String,
+    /// What it does.
+    pub kind: Kind,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cloud {}: {} {}", self.cloud, self.method, self.path)
+    }
+}
+
+/// An answer that says no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What was asked.
+    pub call: Arc<Call>,
+    /// The HTTP status.
+    pub status: u16,
+    /// The service's own words, at most 200 characters, user data cut out.
+    pub message: String,
+    /// The service's id of the request, by which its log can be searched.
+    pub request_id: Option<String>,
+    /// When it may be asked again, if the service said so.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// A quota does not allow it: 403 with a quota's words (Nova: `Quota exceeded for …`, `Maximum number of
+    /// ports exceeded`), or 413 without a time to wait (Cinder says `Retry-After: 0` with it).
+    pub fn is_quota(&self) -> bool {
+        let message = self.message.to_lowercase();
+        match self.status {
+            403 => message.contains("quota") || message.contains("maximum number of"),
+            413 => self.retry_after.unwrap_or_default().is_zero(),
+            _ => false,
+        }
+    }
+
+    /// Not now: 429, or 413 with Retry-After.
+    pub fn is_rate_limit(&self) -> bool {
+        self.status == 429 || (self.status == 413 && !self.is_quota())
+    }
+
+    /// The service, or a proxy before it, is in trouble.
+    pub fn is_fault(&self) -> bool {
+        self.status >= 500 || self.status == 408
+    }
+
+    fn advice(&self) -> &'static str {
+        if self.is_quota() {
+            return "ask for a larger quota or lower nodes_max";
+        }
+        if self.is_rate_limit() {
+            return "the cloud asks for patience; a later tick asks again";
+        }
+        match self.status {
+            300..=399 => "redirects are not followed: correct auth_url or the cloud's catalog",
+            401 => "the token is not accepted: check that the clocks of the cloud's services agree",
+            403 => "check the roles of the user or application credential",
+            400 | 404 | 409 => "correct what the message names in this cloud's configuration",
+            408 | 500..=599 => "a fault inside the cloud: try later, or ask its operators",
+            _ => "look the status up in the API reference of the service",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: status {}", self.call, self.status)?;
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        if let Some(id) = &self.request_id {
+            write!(f, " ({id})")?;
+        }
+        write!(f, "; {}", self.advice())
+    }
+}
+
+/// A failure between ehos and an OpenStack cloud.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No connection: refused, no such host, no answer to the attempt.
+    #[error(
+        "{call}: cannot connect to {host}: {why}; check the address, the network and that the service is up"
+    )]
+    NotReached {
+        /// What was asked.
+        call: Arc<Call>,
+        /// Host and port.
+        host: String,
+        /// What the system said.
+        why: String,
+        /// It was waited for in vain.
+        timed_out: bool,
+    },
+    /// The server's certificate is not trusted.
+    #[error(
+        "{call}: {host} is not trusted: {why}; set `cacert` to the certificate of its authority"
+    )]
+    NotTrusted {
+        /// What was asked.
+        call: Arc<Call>,
+        /// Host and port.
+        host: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The request went out and no whole answer came back.
+    #[error("{call}: no whole answer: {why}; {}", after_silence(.call))]
+    NoAnswer {
+        /// What was asked.
+        call: Arc<Call>,
+        /// What happened.
+        why: String,
+        /// It was waited for in vain.
+        timed_out: bool,
+    },
+    /// There was no time left to ask.
+    #[error("{call}: not asked, the time is up; try again, or give the tick more time")]
+    DeadlinePassed {
+        /// What would have been asked.
+        call: Arc<Call>,
+    },
+    /// The service said no.
+    #[error("{0}")]
+    Refused(Box<Refusal>),
+    /// The answer makes no sense.
+    #[error("{call}: cannot understand the answer: {why}; {}", after_silence(.call))]
+    Unparsable {
+        /// What was asked.
+        call: Arc<Call>,
+        /// Where it stops making sense.
+        why: String,
+    },
+    /// The pages of a list do not come to an end.
+    #[error("{call}: the list's next page is one that was seen already; ask the cloud's operators")]
+    EndlessList {
+        /// What was asked.
+        call: Arc<Call>,
+    },
+    /// Keystone does not believe who we are.
+    #[error(
+        "{call}: Keystone does not accept {who}: {message}; check names, domains, project and secret"
+    )]
+    AuthFailed {
+        /// What was asked.
+        call: Arc<Call>,
+        /// User and project, or the application credential.
+        who: String,
+        /// Keystone's own words.
+        message: String,
+    },
+    /// The catalog has no such service for us.
+    #[error(
+        "cloud {cloud}: no {interface} endpoint of the {service} service{in_region}; the catalog has: {there}; \
+         correct `region_name` or `interface`, or the roles on the project"
+    )]
+    NotInCatalog {
+        /// The cloud.
+        cloud: String,
+        /// The type of the service.
+        service: &'static str,
+        /// The interface that was looked for.
+        interface: String,
+        /// ` in region X`, when one was looked for.
+        in_region: String,
+        /// What the catalog has instead.
+        there: String,
+    },
+    /// The catalog has several regions and the configuration names none.
+    #[error(
+        "cloud {cloud}: several regions have the {service} service; set `region_name` to one of: {regions}"
+    )]
+    RegionNeeded {
+        /// The cloud.
+        cloud: String,
+        /// The type of the service.
+        service: &'static str,
+        /// The regions.
+        regions: String,
+    },
+    /// The cloud has nothing of this name or id.
+    #[error(
+        "cloud {cloud}: there is no {what} '{name}'{hint}; correct the configuration of this cloud"
+    )]
+    NotFound {
+        /// The cloud.
+        cloud: String,
+        /// What kind of thing.
+        what: &'static str,
+        /// Its name or id, as configured.
+        name: String,
+        /// What there is instead.
+        hint: String,
+    },
+    /// Several things share this name.
+    #[error("cloud {cloud}: several {what}s are called '{name}'; configure one of the ids: {ids}")]
+    Ambiguous {
+        /// The cloud.
+        cloud: String,
+        /// What kind of thing.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The ids of all of them.
+        ids: String,
+    },
+    /// Nova takes no more than 65535 characters of base64.
+    #[error(
+        "cloud {cloud}: user data of {server} has {characters} characters of base64, Nova takes 65535; \
+         shorten the template or put parts of it into the image"
+    )]
+    UserDataTooLong {
+        /// The cloud.
+        cloud: String,
+        /// The server's name.
+        server: String,
+        /// How long it is.
+        characters: usize,
+    },
+    /// `cacert` cannot be used.
+    #[error(
+        "cloud {cloud}: cacert {file}: {why}; give a readable file with certificates in PEM form"
+    )]
+    Cacert {
+        /// The cloud.
+        cloud: String,
+        /// The file.
+        file: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// An address that is none.
+    #[error("{call}: cannot be sent: {why}; correct auth_url or the cloud's catalog")]
+    BadAddress {
+        /// What was asked.
+        call: Arc<Call>,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+fn after_silence(call: &Call) -> &'static str {
+    match call.kind {
+        Kind::Reads => "try later; if it stays so, ask the cloud's operators",
+        Kind::Repeatable | Kind::Once => {
+            "it may or may not have been done; the next look at the cloud tells"
+        }
+    }
+}
+
+impl Error {
+    /// Whether the cloud may have been changed.
+    pub fn effect(&self) -> Effect {
+        let unknown = match self {
+            Error::NoAnswer { call, .. } | Error::Unparsable { call, .. } => {
+                call.kind != Kind::Reads
+            }
+            Error::Refused(refusal) => refusal.is_fault() && refusal.call.kind != Kind::Reads,
+            _ => false,
+        };
+        if unknown {
+            Effect::Unknown
+        } else {
+            Effect::None
+        }
+    }
+
+    /// How long the service asked us to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Error::Refused(refusal) => refusal.retry_after,
+            _ => None,
+        }
+    }
+
+    /// Whether the same request may well be answered in a moment. One that was waited for in vain is not: it
+    /// has used up its time.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Error::NotReached { timed_out, .. } | Error::NoAnswer { timed_out, .. } => !timed_out,
+            Error::Refused(refusal) => refusal.is_fault() || refusal.is_rate_limit(),
+            _ => false,
+        }
+    }
+
+    /// The HTTP status, if that is what failed.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Error::Refused(refusal) => Some(refusal.status),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let kind = match &error {
+            _ if error.effect() == Effect::Unknown => FailureKind::Unknown,
+            Error::AuthFailed { .. } => FailureKind::NotAuthorized,
+            Error::Refused(refusal) => match refusal.status {
+                _ if refusal.is_quota() => FailureKind::Quota,
+                _ if refusal.is_rate_limit() => FailureKind::Later(refusal.retry_after),
+                _ if refusal.is_fault() => FailureKind::NotDone,
+                401 => FailureKind::NotAuthorized,
+                _ => FailureKind::Rejected,
+            },
+            Error::NotInCatalog { .. }
+            | Error::RegionNeeded { .. }
+            | Error::NotFound { .. }
+            | Error::Ambiguous { .. }
+            | Error::UserDataTooLong { .. } => FailureKind::Rejected,
+            _ => FailureKind::NotDone,
+        };
+        Failure {
+            kind,
+            message: error.to_string(),
+        }
+    }
+}

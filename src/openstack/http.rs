@@ -1,0 +1,453 @@
+//! One HTTP client for each cloud. The only place that sends a request again.
+
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+use log::debug;
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use ureq::http::header::HeaderValue;
+use ureq::http::{HeaderMap, Method, Uri};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, AsSendBody, Body, SendBody, Timeout};
+
+use super::error::{Call, Error, Kind, Refusal};
+use super::message;
+use crate::config::CloudSettings;
+use crate::deadline::Deadline;
+
+/// No answer that ehos asks for is larger: a page of 1000 servers is about 2 MB.
+const LARGEST_BODY: u64 = 16 * 1024 * 1024;
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long is waited before a request is sent for the second and the third time.
+const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
+
+/// What is asked, apart from where.
+pub struct Request<'a> {
+    /// Its method.
+    pub method: Method,
+    /// What it does to the cloud.
+    pub kind: Kind,
+    /// Nova's microversion (`OpenStack-API-Version: compute X`).
+    pub microversion: Option<&'static str>,
+    /// JSON. It may hold secrets.
+    pub body: Option<String>,
+    /// A part of the body that an answer may repeat and nobody may see.
+    pub hidden: Option<&'a SecretString>,
+}
+
+impl Request<'_> {
+    /// A GET.
+    pub fn get() -> Request<'static> {
+        Request {
+            method: Method::GET,
+            kind: Kind::Reads,
+            microversion: None,
+            body: None,
+            hidden: None,
+        }
+    }
+
+    /// A POST that reads only.
+    pub fn read_by_post(body: String) -> Request<'static> {
+        Request {
+            method: Method::POST,
+            body: Some(body),
+            ..Request::get()
+        }
+    }
+
+    /// A DELETE.
+    pub fn delete() -> Request<'static> {
+        Request {
+            method: Method::DELETE,
+            kind: Kind::Repeatable,
+            ..Request::get()
+        }
+    }
+
+    /// The same request for this microversion of Nova.
+    pub fn at(self, microversion: &'static str) -> Self {
+        Self {
+            microversion: Some(microversion),
+            ..self
+        }
+    }
+}
+
+/// An answer with a status of 2xx.
+pub struct Answer {
+    /// What was asked.
+    pub call: Arc<Call>,
+    /// The service's clock (`Date`), where it says so.
+    pub date: Option<Timestamp>,
+    /// `X-Subject-Token`: a new token of Keystone.
+    pub subject_token: Option<SecretString>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as what it should be.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        // serde_json names the place and what it expected there, and may quote a value: not from a create's
+        // answer, which holds the server's administrator password.
+        serde_json::from_slice(&self.body).map_err(|error| Error::Unparsable {
+            call: self.call.clone(),
+            why: match error.classify() {
+                _ if self.body.is_empty() => "it is empty".to_owned(),
+                serde_json::error::Category::Data if self.call.kind == Kind::Reads => {
+                    message::shorten(&error.to_string())
+                }
+                category => format!(
+                    "{category:?} error at line {} column {}",
+                    error.line(),
+                    error.column()
+                ),
+            },
+        })
+    }
+}
+
+/// A client for one cloud.
+pub struct Client {
+    agent: Agent,
+    cloud: String,
+    request_timeout: Duration,
+}
+
+impl Client {
+    /// A client for the cloud of `settings`; each request takes `request_timeout` at most.
+    /// Fails when `cacert` cannot be used.
+    pub fn new(settings: &CloudSettings, request_timeout: Duration) -> Result<Client, Error> {
+        let tls = TlsConfig::builder()
+            .root_certs(root_certificates(settings)?)
+            .disable_verification(settings.insecure)
+            .build();
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            // A redirect could carry the token to another host.
+            .max_redirects(0)
+            .tls_config(tls)
+            .user_agent(concat!("ehos/", env!("CARGO_PKG_VERSION")))
+            .accept("application/json")
+            .timeout_global(Some(request_timeout))
+            .timeout_resolve(Some(connect_timeout(request_timeout)))
+            .timeout_connect(Some(connect_timeout(request_timeout)))
+            .build()
+            .new_agent();
+        Ok(Client {
+            agent,
+            cloud: settings.name.clone(),
+            request_timeout,
+        })
+    }
+
+    /// Sends `request` to `url`, and again (three times in all) after a passing fault if that is safe.
+    /// Every status but 2xx is an error.
+    pub fn send(
+        &self,
+        url: &str,
+        token: Option<&SecretString>,
+        request: &Request,
+        deadline: Deadline,
+    ) -> Result<Answer, Error> {
+        let mut pauses = PAUSES.iter();
+        loop {
+            let error = match self.send_once(url, token, request, deadline) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if request.kind == Kind::Once || !error.is_passing() {
+                return Err(error);
+            }
+            let Some(pause) = pauses.next() else {
+                return Err(error);
+            };
+            let pause = error
+                .retry_after()
+                .map_or(*pause, |asked| asked.max(*pause));
+            if pause >= deadline.left().min(self.request_timeout) {
+                return Err(error);
+            }
+            debug!("{error}; once more in {} ms", pause.as_millis());
+            thread::sleep(pause);
+        }
+    }
+
+    fn send_once(
+        &self,
+        url: &str,
+        token: Option<&SecretString>,
+        request: &Request,
+        deadline: Deadline,
+    ) -> Result<Answer, Error> {
+        let uri: Result<Uri, _> = url.parse();
+        let call = Arc::new(Call {
+            cloud: self.cloud.clone(),
+            method: request.method.to_string(),
+            path: uri.as_ref().map_or("", Uri::path).to_owned(),
+            kind: request.kind,
+        });
+        let bad_address = |why: String| Error::BadAddress {
+            call: call.clone(),
+            why,
+        };
+        let uri = uri.map_err(|error| bad_address(format!("{url}: {error}")))?;
+        let host = match (uri.host(), uri.port_u16()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (Some(host), None) => host.to_owned(),
+            (None, _) => return Err(bad_address(format!("{url} names no host"))),
+        };
+        if deadline.passed() {
+            return Err(Error::DeadlinePassed { call });
+        }
+
+        let mut builder = ureq::http::Request::builder()
+            .method(request.method.clone())
+            .uri(uri);
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_str(token.expose_secret())
+                .map_err(|_| bad_address("the token is not one".to_owned()))?;
+            value.set_sensitive(true);
+            builder = builder.header("X-Auth-Token", value);
+        }
+        if let Some(microversion) = request.microversion {
+            builder = builder.header("OpenStack-API-Version", format!("compute {microversion}"));
+        }
+        if request.body.is_some() {
+            builder = builder.header("Content-Type", "application/json");
+        }
+
+        let began = Instant::now();
+        let result = match &request.body {
+            Some(body) => builder
+                .body(body.as_str())
+                .map_err(ureq::Error::from)
+                .and_then(|http| self.run(http, request.kind, deadline)),
+            None => builder
+                .body(SendBody::none())
+                .map_err(ureq::Error::from)
+                .and_then(|http| self.run(http, request.kind, deadline)),
+        };
+        let response = result.map_err(|error| {
+            debug!("{call}: {error} after {} ms", began.elapsed().as_millis());
+            failed(error, &call, &host)
+        })?;
+
+        let (parts, body) = response.into_parts();
+        let status = parts.status.as_u16();
+        let body = body.into_with_config().limit(LARGEST_BODY).read_to_vec();
+        debug!("{call}: {status} in {} ms", began.elapsed().as_millis());
+        if !parts.status.is_success() {
+            return Err(Error::Refused(Box::new(Refusal {
+                message: message::of_service(&body.unwrap_or_default(), request.hidden),
+                request_id: text(&parts.headers, "x-openstack-request-id").map(message::shorten),
+                retry_after: retry_after(&parts.headers),
+                call,
+                status,
+            })));
+        }
+        Ok(Answer {
+            body: body.map_err(|error| failed(error, &call, &host))?,
+            call,
+            date: text(&parts.headers, "date").and_then(http_date),
+            subject_token: text(&parts.headers, "x-subject-token").map(SecretString::from),
+        })
+    }
+
+    fn run<S: AsSendBody>(
+        &self,
+        request: ureq::http::Request<S>,
+        kind: Kind,
+        deadline: Deadline,
+    ) -> Result<ureq::http::Response<Body>, ureq::Error> {
+        let left = deadline.left();
+        // The plain way first: ureq keeps the TLS set-up (all root certificates) for the agent's own
+        // configuration only.
+        if left >= self.request_timeout && kind != Kind::Once {
+            return self.agent.run(request);
+        }
+        let timeout = left.min(self.request_timeout);
+        let request = self
+            .agent
+            .configure_request(request)
+            .timeout_global(Some(timeout))
+            .timeout_resolve(Some(connect_timeout(timeout)))
+            .timeout_connect(Some(connect_timeout(timeout)));
+        // A kept connection that the server closes at this moment would leave it open whether a create arrived.
+        let request = match kind {
+            Kind::Once => request.max_idle_age(Duration::ZERO),
+            Kind::Reads | Kind::Repeatable => request,
+        };
+        self.agent.run(request.build())
+    }
+}
+
+/// Shorter than the whole: a connection that does not come about must be told from an answer that does not.
+fn connect_timeout(whole: Duration) -> Duration {
+    CONNECT_TIMEOUT.min(whole / 2)
+}
+
+fn root_certificates(settings: &CloudSettings) -> Result<RootCerts, Error> {
+    let Some(file) = &settings.cacert else {
+        return Ok(RootCerts::PlatformVerifier);
+    };
+    let failed = |why: String| Error::Cacert {
+        cloud: settings.name.clone(),
+        file: file.display().to_string(),
+        why,
+    };
+    let pem = fs::read(file).map_err(|error| failed(error.to_string()))?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(failed(error.to_string())),
+        }
+    }
+    if certificates.is_empty() {
+        return Err(failed("there is no certificate in it".to_owned()));
+    }
+    Ok(RootCerts::from(certificates))
+}
+
+/// ureq's error in our words: above all, whether the request can have reached the service.
+fn failed(error: ureq::Error, call: &Arc<Call>, host: &str) -> Error {
+    let call = call.clone();
+    let host = host.to_owned();
+    let not_reached = |why: String, timed_out| Error::NotReached {
+        call: call.clone(),
+        host: host.clone(),
+        why,
+        timed_out,
+    };
+    match error {
+        ureq::Error::HostNotFound => not_reached("no such host".to_owned(), false),
+        ureq::Error::Timeout(Timeout::Resolve) => {
+            not_reached("no answer of the name service".to_owned(), true)
+        }
+        ureq::Error::Timeout(Timeout::Connect) => {
+            not_reached("it does not answer".to_owned(), true)
+        }
+        ureq::Error::Timeout(_) => Error::NoAnswer {
+            call,
+            why: "not within the time given".to_owned(),
+            timed_out: true,
+        },
+        ureq::Error::Io(error) => {
+            let why = error.to_string();
+            // The standard library has no kind of error for a failed name look-up.
+            if error.kind() == io::ErrorKind::ConnectionRefused
+                || why.starts_with("failed to lookup address")
+            {
+                not_reached(why, false)
+            } else if error.kind() == io::ErrorKind::InvalidData && why.contains("certificate") {
+                Error::NotTrusted { call, host, why }
+            } else {
+                Error::NoAnswer {
+                    call,
+                    why,
+                    timed_out: false,
+                }
+            }
+        }
+        ureq::Error::BodyExceedsLimit(limit) => Error::Unparsable {
+            call,
+            why: format!("it is larger than {limit} bytes"),
+        },
+        ureq::Error::BadUri(why) => Error::BadAddress { call, why },
+        ureq::Error::Http(error) => Error::BadAddress {
+            call,
+            why: error.to_string(),
+        },
+        other => Error::NoAnswer {
+            call,
+            why: other.to_string(),
+            timed_out: false,
+        },
+    }
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// `Retry-After`: seconds, or a date (RFC 9110, 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = text(headers, "retry-after")?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = http_date(value)?;
+    let now = text(headers, "date")
+        .and_then(http_date)
+        .or_else(|| Timestamp::try_from(SystemTime::now()).ok())?;
+    Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+}
+
+/// A date of HTTP (RFC 9110, 5.6.7), which is one of RFC 2822 in GMT.
+fn http_date(value: &str) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(value).ok()
+}
+
+/// `value` for a query or a segment of a path (RFC 3986, 2.3).
+pub fn percent_encoded(value: &str) -> String {
+    let mut encoded = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let of = |pairs: &[(&'static str, &'static str)]| retry_after(&headers(pairs));
+        assert_eq!(of(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
+        assert_eq!(
+            of(&[
+                ("date", "Sun, 22 Nov 2026 10:30:16 GMT"),
+                ("retry-after", "Sun, 22 Nov 2026 10:31:16 GMT")
+            ]),
+            Some(Duration::from_secs(60))
+        );
+        assert_eq!(
+            of(&[
+                ("date", "Sun, 22 Nov 2026 10:30:16 GMT"),
+                ("retry-after", "Sun, 22 Nov 2026 10:00:00 GMT")
+            ]),
+            Some(Duration::ZERO)
+        );
+        assert_eq!(of(&[("retry-after", "soon")]), None);
+        assert_eq!(of(&[]), None);
+    }
+
+    #[test]
+    fn names_are_encoded() {
+        assert_eq!(
+            percent_encoded("GOLD CentOS 7&x=ä"),
+            "GOLD%20CentOS%207%26x%3D%C3%A4"
+        );
+    }
+}

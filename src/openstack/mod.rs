@@ -1,0 +1,373 @@
+//! OpenStack clouds: the client, bottom up (`http`, `auth`, then one file for each service), and the adapter through
+//! which the tick sees a cloud.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use log::{info, warn};
+use secrecy::SecretString;
+
+use crate::cloud::Cloud;
+use crate::config::CloudSettings;
+use crate::deadline::Deadline;
+use crate::scaling::action::{CloudAction, Done, Failure, Intent};
+use crate::scaling::observation::{
+    CloudView, Flavor, OwnedServer, ServerRecord, ServerStatus, execute_metadata,
+};
+
+pub mod auth;
+mod catalog;
+pub mod compute;
+mod error;
+mod http;
+pub mod image;
+mod message;
+pub mod network;
+mod token_cache;
+
+pub use error::{Call, Effect, Error, Kind, Refusal};
+
+/// Lines of a failed server's console that are kept in the log.
+const CONSOLE_LINES: usize = 40;
+/// A console is worth waiting for no longer than this.
+const CONSOLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Failed servers that are asked in one look why, one by one.
+const FAULT_LOOKS: usize = 10;
+/// The reason of a failure is worth waiting for no longer than this.
+const FAULT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Renders the user data of a node for the region it is in. It is a secret: a node's token is in it.
+pub type UserData<'c> =
+    Box<dyn Fn(&Intent, &str, Deadline) -> Result<SecretString, Failure> + Send + Sync + 'c>;
+
+/// One project of an OpenStack cloud, as the tick sees it.
+pub struct OpenStackCloud<'c> {
+    session: auth::Session<'c>,
+    cluster: String,
+    user_data: UserData<'c>,
+    /// What names in the configuration stand for, looked up when first needed.
+    flavors: Mutex<Option<Vec<compute::NamedFlavor>>>,
+    images: Mutex<BTreeMap<String, String>>,
+    surroundings: Mutex<Option<Surroundings>>,
+}
+
+/// The ids of what every server of a cloud is put into.
+#[derive(Clone)]
+struct Surroundings {
+    networks: Vec<String>,
+    security_groups: Vec<String>,
+}
+
+impl<'c> OpenStackCloud<'c> {
+    /// The cloud of `settings`, seen by the pool `cluster` (its id: `ehos_cluster` in metadata). Nothing is asked
+    /// yet. Each request takes `request_timeout` at most. The token is kept in the file `token_cache` from one
+    /// tick to the next. `user_data` is called for each server that is made. Fails when `cacert` cannot be used.
+    pub fn new(
+        settings: &'c CloudSettings,
+        cluster: &str,
+        request_timeout: Duration,
+        token_cache: Option<PathBuf>,
+        user_data: UserData<'c>,
+    ) -> Result<OpenStackCloud<'c>, Error> {
+        Ok(OpenStackCloud {
+            session: auth::Session::new(settings, request_timeout, token_cache)?,
+            cluster: cluster.to_owned(),
+            user_data,
+            flavors: Mutex::new(None),
+            images: Mutex::new(BTreeMap::new()),
+            surroundings: Mutex::new(None),
+        })
+    }
+
+    /// The client itself, for what the tick does not do.
+    pub fn session(&self) -> &auth::Session<'c> {
+        &self.session
+    }
+
+    fn view(&self, deadline: Deadline) -> Result<CloudView, Error> {
+        let session = &self.session;
+        let (servers, quota, flavors) = thread::scope(|scope| {
+            let quota = scope.spawn(move || compute::quota(session, deadline));
+            let flavors = scope.spawn(move || self.configured_flavors(deadline));
+            let servers = compute::servers(session, deadline);
+            (servers, joined(quota), joined(flavors))
+        });
+        let servers: Vec<ServerRecord> = servers?;
+        let mut looks = FAULT_LOOKS;
+        Ok(CloudView {
+            servers: servers
+                .into_iter()
+                .filter_map(|record| OwnedServer::recognise(record, &self.cluster))
+                .map(|server| self.with_fault(server, &mut looks, deadline))
+                .collect(),
+            quota: quota?,
+            flavors: flavors?,
+        })
+    }
+
+    /// The same server, with the reason of its failure where the list left it out. It is for the log: that it
+    /// cannot be had changes nothing.
+    fn with_fault(
+        &self,
+        server: OwnedServer,
+        looks: &mut usize,
+        deadline: Deadline,
+    ) -> OwnedServer {
+        let record = server.record();
+        if record.status != ServerStatus::Error || record.fault.is_some() || *looks == 0 {
+            return server;
+        }
+        *looks -= 1;
+        match compute::fault(&self.session, server.id(), deadline.at_most(FAULT_TIMEOUT)) {
+            Ok(fault) => {
+                let record = ServerRecord {
+                    fault,
+                    ..record.clone()
+                };
+                OwnedServer::recognise(record, &self.cluster).unwrap_or(server)
+            }
+            Err(error) => {
+                info!("{error}; why server {} failed is not known", record.name);
+                server
+            }
+        }
+    }
+
+    /// The configured flavors that the cloud has, by name as configured.
+    fn configured_flavors(&self, deadline: Deadline) -> Result<BTreeMap<String, Flavor>, Error> {
+        let there = compute::flavors(&self.session, deadline)?;
+        let mut found = BTreeMap::new();
+        for wanted in &self.session.settings().flavors {
+            match self.find_flavor(wanted, &there) {
+                Ok(flavor) => {
+                    found.insert(wanted.clone(), flavor.clone());
+                }
+                Err(error) => warn!("{error}"),
+            }
+        }
+        *locked(&self.flavors) = Some(there);
+        Ok(found)
+    }
+
+    /// The flavor of this id or name. An id goes before a name, as in OpenStack's own client.
+    fn find_flavor<'f>(
+        &self,
+        wanted: &str,
+        there: &'f [compute::NamedFlavor],
+    ) -> Result<&'f Flavor, Error> {
+        there
+            .iter()
+            .find(|flavor| flavor.flavor.id == wanted)
+            .or_else(|| there.iter().find(|flavor| flavor.name == wanted))
+            .map(|flavor| &flavor.flavor)
+            .ok_or_else(|| {
+                let names: Vec<&str> = there.iter().map(|flavor| flavor.name.as_str()).collect();
+                not_found(&self.session, "flavor", wanted, among(&names))
+            })
+    }
+
+    fn flavor_id(&self, wanted: &str, deadline: Deadline) -> Result<String, Error> {
+        let mut known = locked(&self.flavors);
+        let there = match known.take() {
+            Some(there) => there,
+            None => compute::flavors(&self.session, deadline)?,
+        };
+        let there = known.insert(there);
+        Ok(self.find_flavor(wanted, there)?.id.clone())
+    }
+
+    fn image_id(&self, wanted: &str, deadline: Deadline) -> Result<String, Error> {
+        let mut known = locked(&self.images);
+        if let Some(id) = known.get(wanted) {
+            return Ok(id.clone());
+        }
+        let id = image::image_id(&self.session, wanted, deadline)?;
+        known.insert(wanted.to_owned(), id.clone());
+        Ok(id)
+    }
+
+    fn surroundings(&self, deadline: Deadline) -> Result<Surroundings, Error> {
+        let mut known = locked(&self.surroundings);
+        if let Some(surroundings) = known.as_ref() {
+            return Ok(surroundings.clone());
+        }
+        let settings = self.session.settings();
+        if let Some(key) = &settings.key {
+            // Nova's own refusal does not name it.
+            let keys = compute::keypairs(&self.session, deadline)?;
+            if !keys.contains(key) {
+                let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+                let hint = format!(" of this user{}", among(&keys));
+                return Err(not_found(&self.session, "keypair", key, hint));
+            }
+        }
+        let surroundings = Surroundings {
+            networks: settings
+                .networks
+                .iter()
+                .map(|name| network::network_id(&self.session, name, deadline))
+                .collect::<Result<_, _>>()?,
+            security_groups: settings
+                .security_groups
+                .iter()
+                .map(|name| network::security_group_id(&self.session, name, deadline))
+                .collect::<Result<_, _>>()?,
+        };
+        *known = Some(surroundings.clone());
+        Ok(surroundings)
+    }
+
+    fn create(&self, intent: &Intent, deadline: Deadline) -> Result<Done, Failure> {
+        let settings = self.session.settings();
+        let flavor = self.flavor_id(&intent.flavor, deadline)?;
+        let image = self.image_id(&intent.image, deadline)?;
+        let Surroundings {
+            networks,
+            security_groups,
+        } = self.surroundings(deadline)?;
+        let mut metadata = settings.metadata.clone();
+        metadata.extend(execute_metadata(
+            &self.cluster,
+            &intent.node,
+            &intent.flavor,
+            &intent.image,
+        ));
+        let region = self.session.token(deadline)?.catalog.region(settings)?;
+        let server = compute::NewServer {
+            name: &intent.name,
+            description: format!(
+                "execute node {} of the ehos pool {}",
+                intent.node, self.cluster
+            ),
+            flavor: &flavor,
+            image: &image,
+            networks: &networks,
+            key: settings.key.as_deref(),
+            security_groups: &security_groups,
+            availability_zone: settings.availability_zone.as_deref(),
+            user_data: (self.user_data)(intent, &region, deadline)?,
+            metadata,
+            scratch_size_gb: settings.scratch_size_gb,
+        };
+        let server_id = compute::create(&self.session, &server, deadline)?;
+        Ok(Done::Created { server_id })
+    }
+
+    fn delete(
+        &self,
+        server: &OwnedServer,
+        keep_console: bool,
+        deadline: Deadline,
+    ) -> Result<Done, Failure> {
+        if keep_console {
+            self.keep_console(server.record(), deadline);
+        }
+        Ok(compute::delete(&self.session, server.id(), deadline)?)
+    }
+
+    /// Puts what is left of a failed server into the log. A console that cannot be had does not keep it alive.
+    fn keep_console(&self, server: &ServerRecord, deadline: Deadline) {
+        let ServerRecord { id, name, .. } = server;
+        let cloud = self.name();
+        if let Some(fault) = &server.fault {
+            warn!("cloud {cloud}: server {name} ({id}) failed: {fault}");
+        }
+        let deadline = deadline.at_most(CONSOLE_TIMEOUT);
+        match compute::console(&self.session, id, CONSOLE_LINES, deadline) {
+            Ok(text) if text.trim().is_empty() => {
+                info!("cloud {cloud}: server {name} ({id}) has said nothing on its console");
+            }
+            Ok(text) => warn!(
+                "cloud {cloud}: server {name} ({id}) before it is deleted, the end of its console:\n{text}"
+            ),
+            Err(error) => info!("cloud {cloud}: no console of server {name} ({id}): {error}"),
+        }
+    }
+}
+
+impl Cloud for OpenStackCloud<'_> {
+    fn name(&self) -> &str {
+        &self.session.settings().name
+    }
+
+    fn observe(&self, deadline: Deadline) -> Result<CloudView, Failure> {
+        Ok(self.view(deadline)?)
+    }
+
+    fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
+        match action {
+            CloudAction::Create(intent) => self.create(intent, deadline),
+            CloudAction::Delete {
+                server,
+                keep_console,
+                ..
+            } => self.delete(server, *keep_console, deadline),
+        }
+    }
+}
+
+impl fmt::Debug for OpenStackCloud<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenStackCloud")
+            .field("name", &self.name())
+            .field("cluster", &self.cluster)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a thread has found; its panic is ours.
+fn joined<T>(handle: thread::ScopedJoinHandle<'_, T>) -> T {
+    handle
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether this is written like an id of OpenStack: a UUID, with or without hyphens.
+fn looks_like_id(text: &str) -> bool {
+    let digits = text.chars().filter(char::is_ascii_hexdigit).count();
+    let hyphens = text.chars().filter(|c| *c == '-').count();
+    digits == 32 && digits + hyphens == text.chars().count() && matches!(hyphens, 0 | 4)
+}
+
+/// What there is instead, for an error: not more than fits a line or two.
+fn among(names: &[&str]) -> String {
+    const MOST: usize = 20;
+    let some = names.get(..MOST).unwrap_or(names).join(", ");
+    match names.len() {
+        0 => " (there is none)".to_owned(),
+        count if count > MOST => format!(" (there are: {some} and {} more)", count - MOST),
+        _ => format!(" (there are: {some})"),
+    }
+}
+
+fn not_found(session: &auth::Session, what: &'static str, name: &str, hint: String) -> Error {
+    Error::NotFound {
+        cloud: session.settings().name.clone(),
+        what,
+        name: name.to_owned(),
+        hint,
+    }
+}
+
+fn ambiguous<'i>(
+    session: &auth::Session,
+    what: &'static str,
+    name: &str,
+    ids: impl IntoIterator<Item = &'i str>,
+) -> Error {
+    Error::Ambiguous {
+        cloud: session.settings().name.clone(),
+        what,
+        name: name.to_owned(),
+        ids: ids.into_iter().collect::<Vec<_>>().join(", "),
+    }
+}

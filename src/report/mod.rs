@@ -1,0 +1,80 @@
+//! What a tick has to say: for people and for programs, from the same plan.
+
+mod json;
+mod text;
+
+use std::time::Duration;
+
+use crate::exit::Exit;
+use crate::observe::Durations;
+use crate::scaling::action::{FailureKind, PoolAction};
+use crate::scaling::memory::Outcome;
+use crate::scaling::plan::{Action, Plan};
+
+pub use json::json;
+pub use text::text;
+
+/// One tick, over.
+#[derive(Debug)]
+pub struct Report<'a> {
+    /// What was planned.
+    pub plan: &'a Plan,
+    /// What came of it; `None` for a dry run.
+    pub outcomes: Option<&'a [Outcome]>,
+    /// What an operator should know that is not in the plan.
+    pub notices: Vec<String>,
+    /// How long each source took.
+    pub durations: &'a Durations,
+    /// How long the whole tick took.
+    pub took: Duration,
+}
+
+impl Report<'_> {
+    /// Actions that failed, with what was said. A startd that was not idle any more is no failure, and ads that may
+    /// not be taken out of the collector are only ignored.
+    pub fn failures(&self) -> impl Iterator<Item = (&Action, &str)> {
+        self.outcomes.into_iter().flatten().filter_map(|outcome| {
+            let failure = outcome.result.as_ref().err()?;
+            let harmless = failure.kind == FailureKind::NotIdle
+                || matches!(outcome.action, Action::Pool(PoolAction::Invalidate { .. }));
+            (!harmless).then_some((&outcome.action, failure.message.as_str()))
+        })
+    }
+
+    /// Things that turned out otherwise, and need nobody.
+    pub fn asides(&self) -> impl Iterator<Item = (&Action, &str)> {
+        let failed: Vec<_> = self.failures().map(|(action, _)| action).collect();
+        self.outcomes
+            .into_iter()
+            .flatten()
+            .filter_map(move |outcome| {
+                let failure = outcome.result.as_ref().err()?;
+                (!failed.contains(&&outcome.action))
+                    .then_some((&outcome.action, failure.message.as_str()))
+            })
+    }
+
+    /// How the tick ended.
+    pub fn exit(&self) -> Exit {
+        let unseen = |kind: &str| {
+            self.plan
+                .unseen
+                .iter()
+                .filter(|unseen| unseen.source.starts_with(kind))
+                .count()
+        };
+        let schedds = unseen("schedd ");
+        let clouds = unseen("cloud ");
+        let all = |missing: usize, seen: usize| missing > 0 && seen == 0;
+        if unseen("collector") > 0
+            || all(schedds, self.plan.sources_seen.schedds)
+            || all(clouds, self.plan.sources_seen.clouds)
+        {
+            Exit::Unavailable
+        } else if schedds + clouds > 0 || self.failures().next().is_some() {
+            Exit::Failed
+        } else {
+            Exit::Done
+        }
+    }
+}

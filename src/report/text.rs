@@ -1,0 +1,171 @@
+//! A tick on one screen.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::Report;
+use crate::scaling::plan::{Fate, NodeLine};
+use crate::scaling::reason::spoken;
+
+/// More nodes than this that nothing happens to are only counted, unless it is a dry run.
+const NODES_ON_A_SCREEN: usize = 12;
+
+/// The report for people.
+pub fn text(report: &Report<'_>) -> String {
+    let mut out = String::new();
+    // Writing to a String does not fail.
+    let _ = write_all(&mut out, report);
+    out
+}
+
+fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
+    let plan = report.plan;
+    let dry_run = report.outcomes.is_none();
+    for unseen in &plan.unseen {
+        writeln!(out, "unknown  {}: {}", unseen.source, unseen.why)?;
+    }
+    for brake in &plan.brakes {
+        // An unknown source has just been named.
+        let what = if brake.stops_creates() {
+            "nothing is made or deleted"
+        } else {
+            "nothing is deleted"
+        };
+        writeln!(out, "brake    {what}: {brake}")?;
+    }
+    for notice in report.notices.iter().chain(&plan.notices) {
+        writeln!(out, "note     {notice}")?;
+    }
+    let queue = plan.queue;
+    writeln!(
+        out,
+        "queue    {} idle, {} running, {} held",
+        queue.idle, queue.running, queue.held
+    )?;
+    writeln!(out, "nodes    {}", phases(&plan.nodes))?;
+    writeln!(
+        out,
+        "{}  {}",
+        if dry_run { "would  " } else { "plan   " },
+        fates(report)
+    )?;
+
+    if !plan.groups.is_empty() {
+        writeln!(out, "\nwaiting jobs")?;
+        for group in &plan.groups {
+            let why: Vec<String> = group.why.iter().map(ToString::to_string).collect();
+            let waiting = spoken(group.waiting_seconds);
+            let why = if why.is_empty() {
+                "nothing can be said yet".to_owned()
+            } else {
+                why.join("; ")
+            };
+            writeln!(
+                out,
+                "  {} of {}, longest {waiting}: {why}",
+                group.jobs, group.request
+            )?;
+        }
+    }
+    write_nodes(out, report, dry_run)?;
+    let mut heading = Some("\nnot done");
+    for (action, message) in report.failures() {
+        if let Some(heading) = heading.take() {
+            writeln!(out, "{heading}")?;
+        }
+        writeln!(out, "  {} {}: {message}", action.verb(), action.node())?;
+    }
+    let mut heading = Some("\notherwise than planned");
+    for (action, message) in report.asides() {
+        if let Some(heading) = heading.take() {
+            writeln!(out, "{heading}")?;
+        }
+        writeln!(out, "  {} {}: {message}", action.verb(), action.node())?;
+    }
+    Ok(())
+}
+
+fn write_nodes(out: &mut String, report: &Report<'_>, dry_run: bool) -> std::fmt::Result {
+    let kept = |node: &&NodeLine| node.fate == Fate::Keeps;
+    let nodes = &report.plan.nodes;
+    let all = dry_run || nodes.iter().filter(kept).count() <= NODES_ON_A_SCREEN;
+    let shown: Vec<&NodeLine> = nodes
+        .iter()
+        .filter(|node| all || node.fate != Fate::Keeps)
+        .collect();
+    if shown.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nnodes")?;
+    let name_width = shown.iter().map(|node| node.name.len()).max().unwrap_or(0);
+    let place = |node: &NodeLine| format!("{} {}", node.cloud, node.flavor);
+    let place_width = shown
+        .iter()
+        .map(|node| place(node).len())
+        .max()
+        .unwrap_or(0);
+    for node in shown {
+        let fate = fate_name(node.fate);
+        let (name, place, phase) = (&node.name, place(node), node.phase);
+        writeln!(
+            out,
+            "  {fate:8} {name:name_width$}  {place:place_width$}  {phase:9} {}",
+            node.why
+        )?;
+    }
+    Ok(())
+}
+
+fn fate_name(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Keeps => "keeps",
+        Fate::Creates => "creates",
+        Fate::Drains => "drains",
+        Fate::Returns => "returns",
+        Fate::Deletes => "deletes",
+        Fate::Forgets => "forgets",
+    }
+}
+
+fn phases(nodes: &[NodeLine]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for node in nodes.iter().filter(|node| node.fate != Fate::Creates) {
+        *counts.entry(node.phase).or_default() += 1;
+    }
+    let total: usize = counts.values().sum();
+    if total == 0 {
+        return "none".to_owned();
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(phase, count)| (std::cmp::Reverse(*count), *phase));
+    let parts: Vec<String> = counts
+        .iter()
+        .map(|(phase, count)| format!("{count} {phase}"))
+        .collect();
+    format!("{total}: {}", parts.join(", "))
+}
+
+fn fates(report: &Report<'_>) -> String {
+    let all = [
+        Fate::Creates,
+        Fate::Returns,
+        Fate::Drains,
+        Fate::Deletes,
+        Fate::Forgets,
+    ];
+    let named = all.into_iter().map(|fate| {
+        (
+            report.plan.count(fate),
+            fate_name(fate).trim_end_matches('s'),
+        )
+    });
+    let parts: Vec<String> = named
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, name)| format!("{name} {count}"))
+        .collect();
+    if parts.is_empty() {
+        "nothing to do".to_owned()
+    } else {
+        parts.join(", ")
+    }
+}

@@ -1,0 +1,145 @@
+//! What stops deletes: each brake is one function from what was seen to "nothing goes, because".
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::memory::State;
+use super::node::{Node, Phase};
+use super::observation::{Observation, Seen};
+use super::policy::Policy;
+use super::reason::spoken;
+
+/// Why nothing is made, or nothing is drained and deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "brake", rename_all = "snake_case")]
+#[allow(missing_docs)] // The sentence of each is below.
+pub enum Brake {
+    CollectorUnknown {
+        why: String,
+    },
+    CollectorYoung {
+        up_seconds: u64,
+        collector_grace_seconds: u64,
+    },
+    ScheddUnknown {
+        schedd: String,
+        why: String,
+        unknown_seconds: u64,
+    },
+    NodesVanished {
+        silent: u64,
+        joined: u64,
+    },
+}
+
+impl Brake {
+    /// Whether it stops new nodes as well.
+    pub fn stops_creates(&self) -> bool {
+        matches!(
+            self,
+            Brake::CollectorUnknown { .. } | Brake::CollectorYoung { .. }
+        )
+    }
+}
+
+impl fmt::Display for Brake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Brake::CollectorUnknown { why } => write!(f, "the collector is unknown: {why}"),
+            Brake::CollectorYoung {
+                up_seconds,
+                collector_grace_seconds,
+            } => write!(
+                f,
+                "the collector has been up for {} only, and has heard from all after {}",
+                spoken(*up_seconds),
+                spoken(*collector_grace_seconds)
+            ),
+            Brake::ScheddUnknown {
+                schedd,
+                why,
+                unknown_seconds,
+            } => {
+                write!(
+                    f,
+                    "schedd {schedd} is unknown for {}: {why}",
+                    spoken(*unknown_seconds)
+                )
+            }
+            Brake::NodesVanished { silent, joined } => write!(
+                f,
+                "{silent} of {joined} nodes fell silent: the network's or the collector's fault until proven \
+                 otherwise; until they return, or `ehos tick --trust-silence` says that they are gone"
+            ),
+        }
+    }
+}
+
+/// All brakes that are on.
+pub fn brakes(
+    observation: &Observation,
+    policy: &Policy,
+    state: &State,
+    nodes: &[Node<'_>],
+) -> Vec<Brake> {
+    let mut all = Vec::new();
+    all.extend(collector(observation, policy));
+    all.extend(schedds(observation, policy, state));
+    all.extend(vanished(policy, nodes));
+    all
+}
+
+fn collector(observation: &Observation, policy: &Policy) -> Option<Brake> {
+    match &observation.pool.collector {
+        Seen::Unknown(why) => Some(Brake::CollectorUnknown { why: why.clone() }),
+        Seen::Known(collector) if collector.up_for < policy.collector_grace => {
+            Some(Brake::CollectorYoung {
+                up_seconds: collector.up_for.as_secs(),
+                collector_grace_seconds: policy.collector_grace.as_secs(),
+            })
+        }
+        Seen::Known(_) => None,
+    }
+}
+
+/// A schedd that does not answer may have jobs for the idle nodes, until `unknown_grace` is over.
+fn schedds(observation: &Observation, policy: &Policy, state: &State) -> Option<Brake> {
+    observation.pool.schedds.iter().find_map(|(name, schedd)| {
+        let Seen::Unknown(why) = schedd else {
+            return None;
+        };
+        let unknown_for = state
+            .unknown_schedds
+            .get(name)
+            .map(|since| state.now.since(*since))
+            .unwrap_or_default();
+        (unknown_for < policy.unknown_grace).then(|| Brake::ScheddUnknown {
+            schedd: name.clone(),
+            why: why.clone(),
+            unknown_seconds: unknown_for.as_secs(),
+        })
+    })
+}
+
+/// When many nodes fall silent together, it is not they who failed.
+fn vanished(policy: &Policy, nodes: &[Node<'_>]) -> Option<Brake> {
+    let silent = |node: &&Node<'_>| {
+        matches!(
+            node.phase,
+            Phase::Silent { .. } | Phase::Lost { .. } | Phase::Vanished | Phase::Unheard
+        )
+    };
+    let heard = |node: &&Node<'_>| {
+        matches!(
+            node.phase,
+            Phase::Idle { .. } | Phase::Busy | Phase::Closed | Phase::Draining { .. }
+        )
+    };
+    let silent = nodes.iter().filter(silent).count() as u64;
+    let joined = silent + nodes.iter().filter(heard).count() as u64;
+    #[allow(clippy::cast_precision_loss)] // Counts of nodes.
+    let too_many =
+        silent > policy.vanish_count && silent as f64 > policy.vanish_share * joined as f64;
+    too_many.then_some(Brake::NodesVanished { silent, joined })
+}

@@ -1,0 +1,420 @@
+//! How many more nodes: each limit is one function from a (cloud, flavor) to how many more it allows. The smallest
+//! wins, and its name is the reason.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::memory::{Kind, Moment, State};
+use super::observation::{CloudView, Flavor, Usage};
+use super::policy::{CloudPolicy, Policy};
+use super::reason::spoken;
+
+/// The limit that holds, with its numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "limit", rename_all = "snake_case")]
+#[allow(missing_docs)] // The sentence of each is below.
+pub enum Limit {
+    NodesMax {
+        nodes_max: u64,
+    },
+    CloudNodesMax {
+        cloud: String,
+        nodes_max: u64,
+    },
+    Instances {
+        cloud: String,
+        left: u64,
+        kept: u64,
+    },
+    Cores {
+        cloud: String,
+        left: u64,
+        kept: u64,
+    },
+    Ram {
+        cloud: String,
+        left_mb: u64,
+        kept_mb: u64,
+    },
+    Backoff {
+        cloud: String,
+        flavor: String,
+        seconds: u64,
+        failure: String,
+    },
+    Pause {
+        cloud: String,
+        seconds: u64,
+        why: String,
+    },
+    Unproven {
+        cloud: String,
+        flavor: String,
+        unjoined: u64,
+    },
+    MaxActions {
+        max_actions: u64,
+    },
+    CloudUnknown {
+        cloud: String,
+    },
+    NeverSeen {
+        cloud: String,
+    },
+    FlavorUnknown {
+        cloud: String,
+        flavor: String,
+    },
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Limit::NodesMax { nodes_max } => write!(f, "nodes_max {nodes_max}"),
+            Limit::CloudNodesMax { cloud, nodes_max } => {
+                write!(f, "nodes_max {nodes_max} of cloud {cloud}")
+            }
+            Limit::Instances { cloud, left, kept } => {
+                write!(
+                    f,
+                    "the quota of {cloud}: {left} instances left, min_instances {kept}"
+                )
+            }
+            Limit::Cores { cloud, left, kept } => {
+                write!(
+                    f,
+                    "the quota of {cloud}: {left} cores left, min_cores {kept}"
+                )
+            }
+            Limit::Ram {
+                cloud,
+                left_mb,
+                kept_mb,
+            } => {
+                write!(
+                    f,
+                    "the quota of {cloud}: {left_mb} MB of memory left, min_ram {kept_mb} MB"
+                )
+            }
+            Limit::Backoff {
+                cloud,
+                flavor,
+                seconds,
+                failure,
+            } => {
+                write!(
+                    f,
+                    "back-off of {flavor} in {cloud} for {} after: {failure}",
+                    spoken(*seconds)
+                )
+            }
+            Limit::Pause {
+                cloud,
+                seconds,
+                why,
+            } => {
+                write!(
+                    f,
+                    "a pause of {} that {cloud} asked for: {why}",
+                    spoken(*seconds)
+                )
+            }
+            Limit::Unproven {
+                cloud,
+                flavor,
+                unjoined,
+            } => {
+                write!(
+                    f,
+                    "max_unproven: {unjoined} of {flavor} in {cloud} have not joined yet"
+                )
+            }
+            Limit::MaxActions { max_actions } => write!(f, "max_actions {max_actions} a tick"),
+            Limit::CloudUnknown { cloud } => write!(f, "cloud {cloud}, which does not answer"),
+            Limit::NeverSeen { cloud } => {
+                write!(
+                    f,
+                    "cloud {cloud}: it does not answer, and how many nodes it has has never been seen"
+                )
+            }
+            Limit::FlavorUnknown { cloud, flavor } => {
+                write!(f, "cloud {cloud}, which has no flavor {flavor}")
+            }
+        }
+    }
+}
+
+/// What one (cloud, flavor) is judged by.
+pub struct Case<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// The cloud's part of it.
+    pub cloud: &'a CloudPolicy,
+    /// What the cloud said; `None` when it did not answer.
+    pub view: Option<&'a CloudView>,
+    /// The flavor, as configured.
+    pub flavor: &'a str,
+    /// What is remembered.
+    pub state: &'a State,
+    /// A cloud that does not answer and whose nodes this state has never seen.
+    pub never_seen: Option<&'a str>,
+    /// Servers of ours in all clouds, with those that this plan makes.
+    pub nodes: u64,
+    /// Servers of ours in this cloud, with those that this plan makes.
+    pub nodes_in_cloud: u64,
+    /// Nodes of this kind that have not joined, with those that this plan makes.
+    pub unjoined_of_kind: u64,
+    /// What this plan makes in this cloud.
+    pub planned: Planned,
+    /// Creates and deletes that may still be planned.
+    pub actions_left: u64,
+}
+
+/// What a plan makes in one cloud, and what intents that the cloud does not count yet will take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Planned {
+    /// Servers.
+    pub instances: u64,
+    /// Their cores.
+    pub cores: u64,
+    /// Their memory in MiB.
+    pub ram_mb: u64,
+}
+
+/// How many more, and what limits it: the smallest of all.
+pub fn allowance(case: &Case<'_>) -> (u64, Limit) {
+    let (Some(view), Some(flavor)) = (
+        case.view,
+        case.view.and_then(|view| view.flavors.get(case.flavor)),
+    ) else {
+        return (0, unknown(case));
+    };
+    let all = [
+        never_seen(case),
+        nodes_max(case),
+        cloud_nodes_max(case),
+        backoff(case),
+        pause(case),
+        instances(case, view),
+        cores(case, view, flavor),
+        ram(case, view, flavor),
+        unproven(case),
+        max_actions(case),
+    ];
+    let first = (
+        u64::MAX,
+        Limit::MaxActions {
+            max_actions: case.policy.max_actions,
+        },
+    );
+    all.into_iter().flatten().fold(
+        first,
+        |least, next| if next.0 < least.0 { next } else { least },
+    )
+}
+
+fn unknown(case: &Case<'_>) -> Limit {
+    let cloud = case.cloud.name.clone();
+    match case.view {
+        None => Limit::CloudUnknown { cloud },
+        Some(_) => Limit::FlavorUnknown {
+            cloud,
+            flavor: case.flavor.to_owned(),
+        },
+    }
+}
+
+fn nodes_max(case: &Case<'_>) -> Option<(u64, Limit)> {
+    let nodes_max = case.policy.nodes_max;
+    Some((
+        nodes_max.saturating_sub(case.nodes),
+        Limit::NodesMax { nodes_max },
+    ))
+}
+
+/// Without a count of the nodes everywhere, nodes_max cannot be kept.
+fn never_seen(case: &Case<'_>) -> Option<(u64, Limit)> {
+    let cloud = case.never_seen?;
+    Some((
+        0,
+        Limit::NeverSeen {
+            cloud: cloud.to_owned(),
+        },
+    ))
+}
+
+fn cloud_nodes_max(case: &Case<'_>) -> Option<(u64, Limit)> {
+    let nodes_max = case.cloud.nodes_max?;
+    let cloud = case.cloud.name.clone();
+    Some((
+        nodes_max.saturating_sub(case.nodes_in_cloud),
+        Limit::CloudNodesMax { cloud, nodes_max },
+    ))
+}
+
+/// What is left of a quota after what is planned, and how many of size `each` fit above the headroom.
+fn quota(usage: Usage, planned: u64, kept: u64, each: u64) -> Option<(u64, u64)> {
+    let left = usage.left()?.saturating_sub(planned);
+    Some((
+        left,
+        left.saturating_sub(kept)
+            .checked_div(each)
+            .unwrap_or(u64::MAX),
+    ))
+}
+
+fn instances(case: &Case<'_>, view: &CloudView) -> Option<(u64, Limit)> {
+    let kept = case.cloud.min_instances;
+    let (left, more) = quota(view.quota.instances, case.planned.instances, kept, 1)?;
+    Some((
+        more,
+        Limit::Instances {
+            cloud: case.cloud.name.clone(),
+            left,
+            kept,
+        },
+    ))
+}
+
+fn cores(case: &Case<'_>, view: &CloudView, flavor: &Flavor) -> Option<(u64, Limit)> {
+    let kept = case.cloud.min_cores;
+    let (left, more) = quota(view.quota.cores, case.planned.cores, kept, flavor.vcpus)?;
+    Some((
+        more,
+        Limit::Cores {
+            cloud: case.cloud.name.clone(),
+            left,
+            kept,
+        },
+    ))
+}
+
+fn ram(case: &Case<'_>, view: &CloudView, flavor: &Flavor) -> Option<(u64, Limit)> {
+    let kept_mb = case.cloud.min_ram_mb;
+    let (left_mb, more) = quota(
+        view.quota.ram_mb,
+        case.planned.ram_mb,
+        kept_mb,
+        flavor.ram_mb,
+    )?;
+    Some((
+        more,
+        Limit::Ram {
+            cloud: case.cloud.name.clone(),
+            left_mb,
+            kept_mb,
+        },
+    ))
+}
+
+fn kind(case: &Case<'_>) -> Kind {
+    Kind {
+        cloud: case.cloud.name.clone(),
+        flavor: case.flavor.to_owned(),
+        image: case.cloud.image.clone(),
+    }
+}
+
+fn seconds_until(until: Moment, now: Moment) -> Option<u64> {
+    let left = until.since(now).as_secs();
+    (until > now).then_some(left)
+}
+
+fn backoff(case: &Case<'_>) -> Option<(u64, Limit)> {
+    let memory = case.state.kind(&kind(case))?;
+    let seconds = seconds_until(memory.backoff_until?, case.state.now)?;
+    let failure = memory.last_failure.clone().unwrap_or_default();
+    Some((
+        0,
+        Limit::Backoff {
+            cloud: case.cloud.name.clone(),
+            flavor: case.flavor.to_owned(),
+            seconds,
+            failure,
+        },
+    ))
+}
+
+fn pause(case: &Case<'_>) -> Option<(u64, Limit)> {
+    let pause = case.state.pauses.get(&case.cloud.name)?;
+    let seconds = seconds_until(pause.until, case.state.now)?;
+    Some((
+        0,
+        Limit::Pause {
+            cloud: case.cloud.name.clone(),
+            seconds,
+            why: pause.why.clone(),
+        },
+    ))
+}
+
+/// An image that has not proven itself can do little harm: `max_unproven` servers until one has joined, then at most
+/// as many on their way as have joined, and never fewer than ten.
+fn unproven(case: &Case<'_>) -> Option<(u64, Limit)> {
+    let joined = case
+        .state
+        .kind(&kind(case))
+        .map_or(0, |memory| memory.joined);
+    let most = if joined == 0 {
+        case.policy.max_unproven
+    } else {
+        joined.max(10)
+    };
+    let unjoined = case.unjoined_of_kind;
+    let limit = Limit::Unproven {
+        cloud: case.cloud.name.clone(),
+        flavor: case.flavor.to_owned(),
+        unjoined,
+    };
+    Some((most.saturating_sub(unjoined), limit))
+}
+
+fn max_actions(case: &Case<'_>) -> Option<(u64, Limit)> {
+    Some((
+        case.actions_left,
+        Limit::MaxActions {
+            max_actions: case.policy.max_actions,
+        },
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_counts_what_is_planned_and_leaves_the_headroom() {
+        let usage = Usage {
+            limit: Some(20),
+            used: 4,
+        };
+        assert_eq!(quota(usage, 4, 2, 4), Some((12, 2)));
+        assert_eq!(
+            quota(
+                Usage {
+                    limit: Some(4),
+                    used: 9
+                },
+                0,
+                0,
+                1
+            ),
+            Some((0, 0)),
+            "over the quota is none left"
+        );
+        assert_eq!(
+            quota(
+                Usage {
+                    limit: None,
+                    used: 9
+                },
+                0,
+                0,
+                1
+            ),
+            None,
+            "unlimited limits nothing"
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! Which startd runs on which node's server: by UUID or by node id, never by host name.
+
+use std::collections::BTreeMap;
+
+use super::memory::{Departed, NodeMemory};
+use super::observation::{NodeId, OwnedServer, StartdView};
+
+/// Which startd runs on a node's server.
+#[derive(Clone, Copy)]
+pub(super) enum Match<'a> {
+    /// None does.
+    None,
+    /// This one.
+    Startd(&'a StartdView),
+    /// This one says so, and says something else too.
+    Contradiction(&'a StartdView),
+}
+
+impl<'a> Match<'a> {
+    pub(super) fn startd(self) -> Option<&'a StartdView> {
+        match self {
+            Match::None => None,
+            Match::Startd(startd) | Match::Contradiction(startd) => Some(startd),
+        }
+    }
+}
+
+/// Startds by what they say of themselves.
+pub(super) struct StartdFinder<'a> {
+    by_instance: BTreeMap<&'a str, &'a StartdView>,
+    by_node: BTreeMap<&'a NodeId, &'a StartdView>,
+}
+
+impl<'a> StartdFinder<'a> {
+    pub(super) fn new(startds: &'a [StartdView]) -> StartdFinder<'a> {
+        let mut finder = StartdFinder {
+            by_instance: BTreeMap::new(),
+            by_node: BTreeMap::new(),
+        };
+        for startd in startds {
+            // Of two with one id, the one heard of last: a host name may have changed.
+            if let Some(id) = startd.instance_id.as_deref() {
+                let kept = finder.by_instance.entry(id).or_insert(startd);
+                if startd.heard_ago < kept.heard_ago {
+                    *kept = startd;
+                }
+            }
+            if let Some(node) = &startd.node {
+                let kept = finder.by_node.entry(node).or_insert(startd);
+                if startd.heard_ago < kept.heard_ago {
+                    *kept = startd;
+                }
+            }
+        }
+        finder
+    }
+
+    /// UUID or node id suffices; when both are there and disagree, the node is not to be touched.
+    pub(super) fn find(
+        &self,
+        id: &NodeId,
+        memory: &NodeMemory,
+        server: Option<&OwnedServer>,
+    ) -> Match<'a> {
+        let uuid = memory.server_id.as_deref();
+        let named = server.and_then(OwnedServer::node).unwrap_or(id);
+        if let Some(startd) = uuid.and_then(|uuid| self.by_instance.get(uuid)).copied() {
+            return match &startd.node {
+                Some(node) if node != named => Match::Contradiction(startd),
+                _ => Match::Startd(startd),
+            };
+        }
+        // One that goes by its UUID shares its node id with another: that alone does not tell them apart.
+        if named != id {
+            return Match::None;
+        }
+        match self.by_node.get(named).copied() {
+            None => Match::None,
+            Some(startd) => match (startd.instance_id.as_deref(), uuid) {
+                (Some(says), Some(is)) if says != is => Match::Contradiction(startd),
+                _ => Match::Startd(startd),
+            },
+        }
+    }
+}
+
+pub(super) fn ghost_of(
+    startd: &StartdView,
+    departed: &BTreeMap<NodeId, Departed>,
+) -> Option<NodeId> {
+    departed
+        .iter()
+        .find(|(id, gone)| {
+            let by_uuid = startd.instance_id.is_some() && startd.instance_id == gone.server_id;
+            by_uuid || startd.node.as_ref() == Some(id)
+        })
+        .map(|(id, _)| id.clone())
+}

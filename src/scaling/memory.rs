@@ -1,0 +1,410 @@
+//! What is remembered from one tick to the next. Losing it costs timers, never servers and never jobs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::action::{CloudAction, Done, Failure, FailureKind, Intent, PoolAction};
+use super::observation::{CloudName, NodeId, Resources};
+use super::plan::Action;
+use super::policy::Policy;
+
+/// The longest time that one tick adds to the watched time: after a longer pause (or a jump of the clock) nothing
+/// is known of what lay between.
+const LONGEST_STEP: Duration = Duration::from_secs(300);
+
+/// A moment on ehos's own clock: the time it has watched the site, in milliseconds. Each tick moves it on by the
+/// time since the last one, but never by more than five minutes and never back, so that neither a jump of the
+/// machine's clock nor a night without ticks makes a timer expire.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// How long ago `earlier` was.
+    pub fn since(self, earlier: Moment) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// `duration` later.
+    pub fn plus(self, duration: Duration) -> Moment {
+        Moment(
+            self.0
+                .saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        )
+    }
+}
+
+/// What a server is made of, as configured: what fails or proves itself together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Kind {
+    /// The cloud.
+    pub cloud: CloudName,
+    /// The flavor.
+    pub flavor: String,
+    /// The image.
+    pub image: String,
+}
+
+/// What is remembered of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeMemory {
+    /// What it is made of.
+    pub kind: Kind,
+    /// The server's name.
+    pub name: String,
+    /// The server's UUID, once it is known.
+    pub server_id: Option<String>,
+    /// When it was decided, or adopted, by the machine's clock: for people.
+    pub since: Timestamp,
+    /// The same on the watched clock: its boot timer and the intent's grace start here.
+    pub started: Moment,
+    /// It was found on the cloud without a memory of it.
+    pub adopted: bool,
+    /// A server list has had it.
+    pub listed: bool,
+    /// Since when a whole server list has not had it, after it was listed.
+    pub missing: Option<Moment>,
+    /// `Machine` of its startd.
+    pub machine: Option<String>,
+    /// When its startd was first seen.
+    pub joined: Option<Moment>,
+    /// Since when its startd has not been heard of, by a collector that hears.
+    pub silent: Option<Moment>,
+    /// It was found to have failed, and that was counted.
+    pub failed: bool,
+    /// A delete was decided: from here on no drain is cancelled.
+    pub delete_intended: Option<Moment>,
+    /// The cloud has accepted a delete.
+    pub delete_accepted: Option<Moment>,
+}
+
+/// What is remembered of a node whose server is gone: its ads may be heard of for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Departed {
+    /// The server it was.
+    pub server_id: Option<String>,
+    /// `Machine` of its ads.
+    pub machine: Option<String>,
+    /// When it went.
+    pub at: Moment,
+    /// Its ads were taken out of the collector.
+    pub invalidated: bool,
+}
+
+/// What is remembered of a kind of node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindMemory {
+    /// Which.
+    pub kind: Kind,
+    /// How many of it have joined.
+    pub joined: u64,
+    /// What the last one to join really offered.
+    pub capacity: Option<Resources>,
+    /// Failures since the last one that joined.
+    pub failures: u32,
+    /// No new ones until then.
+    pub backoff_until: Option<Moment>,
+    /// What failed last.
+    pub last_failure: Option<String>,
+}
+
+/// A cloud that asked for a pause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Until when nothing is made in it.
+    pub until: Moment,
+    /// What it said.
+    pub why: String,
+}
+
+/// A group of jobs that did not take a free slot that it fits: more nodes would not help it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What its jobs ask for.
+    pub request: Resources,
+    /// How many there were.
+    pub jobs: u64,
+    /// Since when the longest waiting one has been idle.
+    pub oldest: Timestamp,
+    /// How long this is believed; then one node is tried, and it is believed again.
+    pub until: Moment,
+}
+
+/// Everything that is remembered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The watched clock.
+    pub now: Moment,
+    /// When the last tick observed, by the machine's clock.
+    pub last_tick: Option<Timestamp>,
+    /// The nodes.
+    pub nodes: BTreeMap<NodeId, NodeMemory>,
+    /// Nodes that are gone.
+    pub departed: BTreeMap<NodeId, Departed>,
+    /// Kinds of node.
+    pub kinds: Vec<KindMemory>,
+    /// Clouds whose servers this state has seen.
+    pub clouds: BTreeSet<CloudName>,
+    /// Clouds that asked for a pause.
+    pub pauses: BTreeMap<CloudName, Pause>,
+    /// Since when each schedd that does not answer has not.
+    pub unknown_schedds: BTreeMap<String, Moment>,
+    /// Groups that more nodes would not help.
+    pub refusals: Vec<Refusal>,
+    /// An adopted node has been seen in this pool's collector, or an operator has said that they are ours.
+    pub adopted_trusted: bool,
+    /// Whose turn it is with `round-robin`, and the seed of `random`.
+    pub turn: u64,
+}
+
+/// What came of one action.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// What was asked.
+    pub action: Action,
+    /// What came of it.
+    pub result: Result<Done, Failure>,
+}
+
+impl State {
+    /// The state at the time `at` of a new observation: the watched clock moved on.
+    pub fn at(&self, at: Timestamp) -> State {
+        let mut next = self.clone();
+        let step = match self.last_tick {
+            Some(last) => Duration::try_from(at.duration_since(last)).unwrap_or(Duration::ZERO),
+            None => Duration::ZERO,
+        };
+        next.now = self.now.plus(step.min(LONGEST_STEP));
+        next.last_tick = Some(at);
+        next
+    }
+
+    /// The memory of a kind, made when there is none.
+    pub fn kind_mut(&mut self, kind: &Kind) -> &mut KindMemory {
+        let position = match self.kinds.iter().position(|memory| memory.kind == *kind) {
+            Some(position) => position,
+            None => {
+                self.kinds.push(KindMemory {
+                    kind: kind.clone(),
+                    joined: 0,
+                    capacity: None,
+                    failures: 0,
+                    backoff_until: None,
+                    last_failure: None,
+                });
+                self.kinds.len() - 1
+            }
+        };
+        #[allow(clippy::indexing_slicing)]
+        // The position was found, or is that of the one just pushed.
+        &mut self.kinds[position]
+    }
+
+    /// The memory of a kind.
+    pub fn kind(&self, kind: &Kind) -> Option<&KindMemory> {
+        self.kinds.iter().find(|memory| memory.kind == *kind)
+    }
+
+    /// Counts a failure of a kind: the next node of it waits for `backoff_first`, doubling to `backoff_longest`.
+    pub fn count_failure(&mut self, kind: &Kind, why: &str, policy: &Policy) {
+        let now = self.now;
+        let memory = self.kind_mut(kind);
+        let doublings = memory.failures.min(16);
+        let wait = policy
+            .backoff_first
+            .saturating_mul(1 << doublings)
+            .min(policy.backoff_longest);
+        memory.failures = memory.failures.saturating_add(1);
+        memory.backoff_until = Some(now.plus(wait));
+        memory.last_failure = Some(why.to_owned());
+    }
+
+    /// Remembers a new intent as a node.
+    pub fn intend(&mut self, intent: &Intent) {
+        let now = self.now;
+        self.nodes.insert(
+            intent.node.clone(),
+            NodeMemory {
+                kind: Kind {
+                    cloud: intent.cloud.clone(),
+                    flavor: intent.flavor.clone(),
+                    image: intent.image.clone(),
+                },
+                name: intent.name.clone(),
+                server_id: None,
+                since: intent.at,
+                started: now,
+                adopted: false,
+                listed: false,
+                missing: None,
+                machine: None,
+                joined: None,
+                silent: None,
+                failed: false,
+                delete_intended: None,
+                delete_accepted: None,
+            },
+        );
+    }
+
+    /// Forgets a node whose server is gone, and remembers that its ads mean nothing any more.
+    pub fn depart(&mut self, node: &NodeId) {
+        let now = self.now;
+        if let Some(memory) = self.nodes.remove(node) {
+            let departed = Departed {
+                server_id: memory.server_id,
+                machine: memory.machine,
+                at: now,
+                invalidated: false,
+            };
+            self.departed.insert(node.clone(), departed);
+        }
+    }
+
+    /// The state after the plan's actions came out as they did: the second pure function.
+    pub fn after(mut self, outcomes: &[Outcome], policy: &Policy) -> State {
+        for outcome in outcomes {
+            match (&outcome.action, &outcome.result) {
+                (
+                    Action::Cloud {
+                        action: CloudAction::Create(intent),
+                        ..
+                    },
+                    result,
+                ) => {
+                    self.after_create(intent, result, policy);
+                }
+                (
+                    Action::Cloud {
+                        action: CloudAction::Delete { node, .. },
+                        ..
+                    },
+                    Ok(Done::AlreadyGone),
+                ) => {
+                    self.depart(node);
+                }
+                (
+                    Action::Cloud {
+                        action: CloudAction::Delete { node, .. },
+                        ..
+                    },
+                    Ok(_),
+                ) => {
+                    let now = self.now;
+                    if let Some(memory) = self.nodes.get_mut(node) {
+                        memory.delete_accepted = Some(now);
+                    }
+                }
+                (Action::Pool(PoolAction::Invalidate { node, .. }), Ok(_)) => {
+                    if let Some(departed) = self.departed.get_mut(node) {
+                        departed.invalidated = true;
+                    }
+                }
+                // A drain is seen, or not, in the next observation; what failed is planned again from there.
+                (Action::Cloud { .. } | Action::Pool(_), _) => {}
+            }
+        }
+        self
+    }
+
+    fn after_create(&mut self, intent: &Intent, result: &Result<Done, Failure>, policy: &Policy) {
+        let failure = match result {
+            Ok(Done::Created { server_id }) => {
+                if let Some(memory) = self.nodes.get_mut(&intent.node) {
+                    memory.server_id = Some(server_id.clone());
+                }
+                return;
+            }
+            // Not what a create answers: as good as no answer.
+            Ok(Done::Accepted | Done::AlreadyGone) => return,
+            Err(failure) => failure,
+        };
+        if !failure.kind.had_no_effect() {
+            return;
+        }
+        self.nodes.remove(&intent.node);
+        let pause = match failure.kind {
+            FailureKind::Later(wait) => Some(wait.unwrap_or(Duration::from_secs(60))),
+            FailureKind::Quota => Some(policy.backoff_first),
+            _ => None,
+        };
+        if let Some(wait) = pause {
+            let until = self.now.plus(wait.min(policy.backoff_longest));
+            self.pauses.insert(
+                intent.cloud.clone(),
+                Pause {
+                    until,
+                    why: failure.message.clone(),
+                },
+            );
+        } else if failure.kind != FailureKind::NotDone {
+            let kind = Kind {
+                cloud: intent.cloud.clone(),
+                flavor: intent.flavor.clone(),
+                image: intent.image.clone(),
+            };
+            // Several failures of one tick count once.
+            let counted = self
+                .kind(&kind)
+                .and_then(|memory| memory.backoff_until)
+                .is_some_and(|until| until > self.now);
+            if !counted {
+                self.count_failure(&kind, &failure.message, policy);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn the_watched_clock_neither_jumps_nor_goes_back() {
+        let state = State::default().at(at(0));
+        let minute = state.at(at(60));
+        assert_eq!(minute.now.since(state.now), Duration::from_secs(60));
+        assert_eq!(
+            minute.at(at(-7200)).now,
+            minute.now,
+            "a clock set back adds nothing"
+        );
+        assert_eq!(
+            minute.at(at(86_400)).now.since(minute.now),
+            LONGEST_STEP,
+            "a night adds five minutes"
+        );
+    }
+
+    #[test]
+    fn failures_double_the_wait_up_to_the_longest() {
+        let policy = Policy::new("c");
+        let kind = Kind {
+            cloud: "a".into(),
+            flavor: "f".into(),
+            image: "i".into(),
+        };
+        let mut state = State::default().at(at(0));
+        let waits: Vec<u64> = (0..6)
+            .map(|_| {
+                state.count_failure(&kind, "broken", &policy);
+                state
+                    .kind(&kind)
+                    .unwrap()
+                    .backoff_until
+                    .unwrap()
+                    .since(state.now)
+                    .as_secs()
+                    / 60
+            })
+            .collect();
+        assert_eq!(waits, [5, 10, 20, 40, 60, 60]);
+    }
+}

@@ -1,0 +1,360 @@
+//! The life of a node: where it is, from its server, its startd and what is remembered of it.
+
+use std::time::Duration;
+
+use super::matching::Match;
+use super::memory::{Kind, NodeMemory, State};
+use super::observation::{
+    CollectorView, NodeId, Observation, OwnedServer, PoolView, ScheddView, Seen, ServerStatus,
+    StartdView,
+};
+use super::policy::Policy;
+
+/// What `DrainReason` begins with when the drain is this pool's ehos's.
+pub fn drain_mark(cluster: &str) -> String {
+    format!("ehos {cluster}:")
+}
+
+/// Where a node is in its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// The intent is on disk; no list has had its server yet.
+    Requested,
+    /// Nova BUILD.
+    Building,
+    /// Nova ACTIVE, no startd yet.
+    Booting,
+    /// No claim on it.
+    Idle {
+        /// Since when, by the startd's own record.
+        idle_for: Duration,
+    },
+    /// At least one claim on it.
+    Busy,
+    /// No claim, and it takes no jobs.
+    Closed,
+    /// Draining or drained.
+    Draining {
+        /// The drain's reason is this pool's.
+        ours: bool,
+        /// Every slot drained and idle.
+        complete: bool,
+    },
+    /// It has joined, and the collector has not heard of it lately: offers nothing from the first stale minute on.
+    Silent {
+        /// For how long.
+        silent_for: Duration,
+        /// Whether a schedd lists a running job on it.
+        job: JobListed,
+    },
+    /// It has joined, and the collector cannot say.
+    Unheard,
+    /// Nova SHUTOFF.
+    Stopped {
+        /// Certainly without a job.
+        without_job: bool,
+        /// Its startd is not heard of any more.
+        silent: bool,
+    },
+    /// It did not join: Nova's fault, or `None` when its boot took too long.
+    Failed {
+        /// What Nova or ehos says.
+        fault: Option<String>,
+    },
+    /// It has joined, is silent for too long, and no job is listed on it, or for longer than any lease.
+    Lost {
+        /// For how long.
+        silent_for: Duration,
+    },
+    /// A delete is under way.
+    Deleting {
+        /// Ehos asked for it.
+        ours: bool,
+        /// It was accepted a while ago, and the server is still there: time to ask again.
+        again: bool,
+    },
+    /// A whole list of its cloud's servers has it no more, as ehos asked.
+    Gone,
+    /// A whole list of its cloud's servers has it no more, and ehos did not delete it.
+    Vanished,
+    /// An intent without a server, for too long.
+    Lapsed,
+    /// Startd and server disagree about who they are.
+    Contradiction {
+        /// What the startd says.
+        instance_id: String,
+        /// What the startd says.
+        node: String,
+    },
+    /// Adopted, overdue, and no adopted node has ever been seen in this pool.
+    Untrusted,
+}
+
+/// Whether a schedd lists a running job on a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobListed {
+    /// One does.
+    Yes,
+    /// All answered, none does.
+    No,
+    /// None that answered does, and one did not answer.
+    Unknown,
+}
+
+/// A node with all that is known of it.
+#[derive(Debug)]
+pub struct Node<'a> {
+    /// Its id.
+    pub id: NodeId,
+    /// Its server's name.
+    pub name: String,
+    /// What it is made of.
+    pub kind: Kind,
+    /// Its server, when its cloud lists it.
+    pub server: Option<&'a OwnedServer>,
+    /// Its startd, when the collector has an ad of it, fresh or stale.
+    pub startd: Option<&'a StartdView>,
+    /// Its cloud answered.
+    pub cloud_known: bool,
+    /// Where it is in its life.
+    pub phase: Phase,
+}
+
+impl Node<'_> {
+    /// Whether a server of it exists, or may exist: what nodes_max counts.
+    pub fn exists(&self) -> bool {
+        !matches!(self.phase, Phase::Gone | Phase::Vanished | Phase::Lapsed)
+    }
+
+    /// Whether it is on its way to take jobs.
+    pub fn coming(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Requested | Phase::Building | Phase::Booting
+        )
+    }
+
+    /// Whether it is there to take jobs, or will be.
+    pub fn alive(&self) -> bool {
+        self.coming() || matches!(self.phase, Phase::Idle { .. } | Phase::Busy)
+    }
+}
+
+/// A startd is fresh for three of its update intervals.
+pub fn is_fresh(startd: &StartdView, policy: &Policy) -> bool {
+    startd.heard_ago
+        <= startd
+            .update_interval
+            .unwrap_or(policy.update_interval)
+            .saturating_mul(3)
+}
+
+/// The collector, when it answers and is old enough to have heard from all its startds.
+pub fn hearing<'a>(pool: &'a PoolView, policy: &Policy) -> Option<&'a CollectorView> {
+    pool.collector
+        .known()
+        .filter(|collector| collector.up_for >= policy.collector_grace)
+}
+
+/// All that a node's phase is decided by.
+pub(super) struct Facts<'a> {
+    pub(super) observation: &'a Observation,
+    pub(super) policy: &'a Policy,
+    pub(super) state: &'a State,
+    pub(super) memory: &'a NodeMemory,
+    pub(super) server: Option<&'a OwnedServer>,
+    pub(super) found: Match<'a>,
+    pub(super) cloud_known: bool,
+}
+
+impl Facts<'_> {
+    pub(super) fn phase(&self) -> Phase {
+        if let Match::Contradiction(startd) = self.found {
+            return Phase::Contradiction {
+                instance_id: startd.instance_id.clone().unwrap_or_default(),
+                node: startd
+                    .node
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+            };
+        }
+        match self.server {
+            Some(server) => self.of_server(server),
+            None if !self.cloud_known => self.of_unknown_cloud(),
+            None if self.memory.delete_intended.is_some() => Phase::Gone,
+            None if self.memory.listed => Phase::Vanished,
+            None if self.age() < self.policy.intent_grace => Phase::Requested,
+            None => Phase::Lapsed,
+        }
+    }
+
+    fn age(&self) -> Duration {
+        self.state.now.since(self.memory.started)
+    }
+
+    fn hears(&self) -> bool {
+        hearing(&self.observation.pool, self.policy).is_some()
+    }
+
+    fn fresh_startd(&self) -> Option<&StartdView> {
+        self.found
+            .startd()
+            .filter(|startd| is_fresh(startd, self.policy))
+    }
+
+    fn of_unknown_cloud(&self) -> Phase {
+        if self.memory.delete_intended.is_some() {
+            return Phase::Deleting {
+                ours: true,
+                again: false,
+            };
+        }
+        match self.fresh_startd() {
+            Some(startd) => self.of_startd(startd),
+            None if self.memory.joined.is_some() => self.silence(self.policy.lost_timeout),
+            None if self.memory.server_id.is_none() => Phase::Requested,
+            None => Phase::Booting,
+        }
+    }
+
+    fn of_server(&self, server: &OwnedServer) -> Phase {
+        let status = server.record().status;
+        if server.record().deleting || self.memory.delete_accepted.is_some() {
+            let overdue = self
+                .memory
+                .delete_accepted
+                .is_some_and(|at| self.state.now.since(at) >= self.policy.delete_timeout);
+            // A host that could not destroy the server leaves it in ERROR, and a new delete works.
+            let failed = status == ServerStatus::Error && !server.record().deleting;
+            let ours = self.memory.delete_intended.is_some();
+            return Phase::Deleting {
+                ours,
+                again: ours && (overdue || failed),
+            };
+        }
+        match self.fresh_startd() {
+            Some(_) if status == ServerStatus::Shutoff => Phase::Stopped {
+                without_job: false,
+                silent: false,
+            },
+            Some(startd) => self.of_startd(startd),
+            None if self.memory.joined.is_some() => self.of_silent(status),
+            None => self.of_unjoined(server),
+        }
+    }
+
+    fn of_startd(&self, startd: &StartdView) -> Phase {
+        if let Some(drain) = &startd.draining {
+            let ours = drain.reason.starts_with(&drain_mark(&self.policy.cluster));
+            return Phase::Draining {
+                ours,
+                complete: drain.complete && startd.claims() == 0,
+            };
+        }
+        match startd.idle_for() {
+            None => Phase::Busy,
+            Some(_) if !startd.slots.iter().any(|slot| slot.accepts_jobs) => Phase::Closed,
+            Some(idle_for) => Phase::Idle { idle_for },
+        }
+    }
+
+    fn of_silent(&self, status: ServerStatus) -> Phase {
+        match status {
+            // Nova itself says that it does not run: no need to wait, unless a job may be on it.
+            ServerStatus::Shutoff => match self.silence(Duration::ZERO) {
+                Phase::Lost { .. } => Phase::Stopped {
+                    without_job: true,
+                    silent: true,
+                },
+                Phase::Silent { .. } => Phase::Stopped {
+                    without_job: false,
+                    silent: true,
+                },
+                other => other,
+            },
+            ServerStatus::Error => self.silence(Duration::ZERO),
+            ServerStatus::Build | ServerStatus::Active | ServerStatus::Other => {
+                self.silence(self.policy.lost_timeout)
+            }
+        }
+    }
+
+    /// Silent, or lost when it has been so for `patience` and no schedd lists a job, or for longer than any lease.
+    fn silence(&self, patience: Duration) -> Phase {
+        if !self.hears() {
+            return Phase::Unheard;
+        }
+        let silent_for = self
+            .memory
+            .silent
+            .map_or(Duration::ZERO, |since| self.state.now.since(since));
+        let job = self.job_listed();
+        let patience = if job == JobListed::No {
+            patience
+        } else {
+            self.policy.lost_job_timeout
+        };
+        if silent_for >= patience {
+            Phase::Lost { silent_for }
+        } else {
+            Phase::Silent { silent_for, job }
+        }
+    }
+
+    fn of_unjoined(&self, server: &OwnedServer) -> Phase {
+        let overdue = self.hears() && self.age() >= self.policy.boot_timeout;
+        let failed = match server.record().status {
+            ServerStatus::Error => {
+                let fault = server.record().fault.clone();
+                Some(Some(fault.unwrap_or_else(|| {
+                    "Nova says ERROR without a fault message".to_owned()
+                })))
+            }
+            ServerStatus::Shutoff if self.hears() => {
+                Some(Some("switched off before it joined".to_owned()))
+            }
+            _ if overdue => Some(None),
+            _ => None,
+        };
+        let Some(fault) = failed else {
+            return match server.record().status {
+                ServerStatus::Build => Phase::Building,
+                _ => Phase::Booting,
+            };
+        };
+        if !self.memory.adopted {
+            return Phase::Failed { fault };
+        }
+        if !self.state.adopted_trusted {
+            return Phase::Untrusted;
+        }
+        // It may have joined and taken jobs before it was adopted: no less patience than with a silent node.
+        if self.age() >= self.policy.lost_job_timeout {
+            return Phase::Failed { fault };
+        }
+        Phase::Silent {
+            silent_for: self.age(),
+            job: JobListed::Unknown,
+        }
+    }
+
+    fn job_listed(&self) -> JobListed {
+        let Some(machine) = &self.memory.machine else {
+            return JobListed::Unknown;
+        };
+        let schedds = &self.observation.pool.schedds;
+        let lists = |schedd: &Seen<ScheddView>| {
+            schedd
+                .known()
+                .is_some_and(|schedd| schedd.running_on.contains(machine))
+        };
+        if schedds.values().any(lists) {
+            JobListed::Yes
+        } else if schedds.is_empty() || schedds.values().any(|schedd| !schedd.is_known()) {
+            JobListed::Unknown
+        } else {
+            JobListed::No
+        }
+    }
+}

@@ -1,0 +1,547 @@
+//! The plan: from what was seen, the policy and what is remembered to what is to be done, and why. Pure.
+
+mod creating;
+mod demand;
+mod removing;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::action::{CloudAction, PoolAction};
+use super::brakes::{Brake, brakes};
+use super::limits::Planned;
+use super::memory::{Kind, State};
+use super::node::{JobListed, Node, Phase};
+use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
+use super::policy::Policy;
+use super::reason::{Reason, seconds};
+use super::survey::{Survey, survey};
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// By a cloud.
+    Cloud {
+        /// Which.
+        cloud: CloudName,
+        /// What.
+        action: CloudAction,
+    },
+    /// By HTCondor.
+    Pool(PoolAction),
+}
+
+impl Action {
+    /// Its name in reports.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Action::Cloud {
+                action: CloudAction::Create(_),
+                ..
+            } => "create",
+            Action::Cloud {
+                action: CloudAction::Delete { .. },
+                ..
+            } => "delete",
+            Action::Pool(PoolAction::Drain { .. }) => "drain",
+            Action::Pool(PoolAction::CancelDrain { .. }) => "cancel drain",
+            Action::Pool(PoolAction::Invalidate { .. }) => "invalidate",
+        }
+    }
+
+    /// The node that it is about.
+    pub fn node(&self) -> &NodeId {
+        match self {
+            Action::Cloud { action, .. } => action.node(),
+            Action::Pool(action) => action.node(),
+        }
+    }
+}
+
+/// What happens to a node in this tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// Nothing.
+    Keeps,
+    /// It is made.
+    Creates,
+    /// It is drained.
+    Drains,
+    /// Its drain is taken back.
+    Returns,
+    /// Its server is deleted.
+    Deletes,
+    /// Its server is gone; it is forgotten.
+    Forgets,
+}
+
+/// One node in the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeLine {
+    /// Its id.
+    pub node: NodeId,
+    /// Its server's name.
+    pub name: String,
+    /// Its cloud.
+    pub cloud: CloudName,
+    /// Its flavor.
+    pub flavor: String,
+    /// Where it is in its life, in a word.
+    pub phase: &'static str,
+    /// What happens to it.
+    pub fate: Fate,
+    /// Why.
+    #[serde(flatten)]
+    pub why: Reason,
+}
+
+/// One group of jobs in the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GroupLine {
+    /// What each job asks for.
+    pub request: Resources,
+    /// How many wait.
+    pub jobs: u64,
+    /// For how long the longest waiting one has.
+    pub waiting_seconds: u64,
+    /// Where they go, or why they do not.
+    pub why: Vec<Reason>,
+}
+
+/// A source that did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unseen {
+    /// `collector`, `schedd NAME` or `cloud NAME`.
+    pub source: String,
+    /// Why.
+    pub why: String,
+}
+
+/// How many sources answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourcesSeen {
+    /// Schedds.
+    pub schedds: usize,
+    /// Clouds.
+    pub clouds: usize,
+}
+
+/// What one tick is to do, with all its reasons.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    /// The observation's time.
+    pub at: Timestamp,
+    /// Jobs on all schedds that answered.
+    pub queue: JobCounts,
+    /// Every node, in the order of their making; new ones last.
+    pub nodes: Vec<NodeLine>,
+    /// Every group of waiting jobs, the largest request first.
+    pub groups: Vec<GroupLine>,
+    /// What stops deletes.
+    pub brakes: Vec<Brake>,
+    /// What did not answer.
+    pub unseen: Vec<Unseen>,
+    /// How many sources did.
+    #[serde(skip)]
+    pub sources_seen: SourcesSeen,
+    /// What an operator should know.
+    pub notices: Vec<String>,
+    /// What is to be done, in order.
+    #[serde(skip)]
+    pub actions: Vec<Action>,
+    /// The state with the plan's intents, to be on disk before anything is done.
+    #[serde(skip)]
+    pub next: State,
+}
+
+impl Plan {
+    /// Nodes with this fate.
+    pub fn count(&self, fate: Fate) -> usize {
+        self.nodes.iter().filter(|node| node.fate == fate).count()
+    }
+}
+
+/// Plans one tick. The same observation, policy and state give the same plan.
+pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
+    let mut next = state.at(observation.at);
+    let survey = survey(observation, policy, &mut next);
+    let brakes = brakes(observation, policy, &next, &survey.nodes);
+    let mut planner = Planner::new(observation, policy, next, survey, brakes);
+    let groups = planner.place_demand();
+    planner.take_back_drains();
+    planner.choose_removals();
+    let groups = planner.create(groups);
+    planner.remove();
+    planner.drain_surplus();
+    planner.forget();
+    planner.into_plan(groups)
+}
+
+/// A group of jobs on its way through the plan.
+struct Group {
+    request: Resources,
+    jobs: u64,
+    waiting: std::time::Duration,
+    left: u64,
+    why: Vec<Reason>,
+    /// New nodes that may be made for it; none while it takes none of our slots.
+    may_buy: u64,
+}
+
+/// A new node of the plan.
+struct NewNode {
+    id: NodeId,
+    name: String,
+    kind: Kind,
+    why: Reason,
+}
+
+struct Planner<'a> {
+    observation: &'a Observation,
+    policy: &'a Policy,
+    next: State,
+    survey: Survey<'a>,
+    brakes: Vec<Brake>,
+    /// Jobs that were placed on each node, by its index in the survey.
+    placed: Vec<u64>,
+    /// What happens to each node, by its index in the survey.
+    fates: Vec<Option<(Fate, Reason)>>,
+    /// Indexes of nodes whose servers are to be deleted, in order.
+    removals: Vec<(usize, Reason)>,
+    new_nodes: Vec<NewNode>,
+    planned: BTreeMap<CloudName, Planned>,
+    actions: Vec<Action>,
+    notices: Vec<String>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(
+        observation: &'a Observation,
+        policy: &'a Policy,
+        next: State,
+        survey: Survey<'a>,
+        brakes: Vec<Brake>,
+    ) -> Planner<'a> {
+        let count = survey.nodes.len();
+        Planner {
+            observation,
+            policy,
+            next,
+            survey,
+            brakes,
+            placed: vec![0; count],
+            fates: vec![None; count],
+            removals: Vec::new(),
+            new_nodes: Vec::new(),
+            planned: BTreeMap::new(),
+            actions: Vec::new(),
+            notices: Vec::new(),
+        }
+    }
+
+    fn needed(&self, index: usize) -> bool {
+        self.placed.get(index).is_some_and(|jobs| *jobs > 0)
+    }
+
+    fn settle(&mut self, index: usize, fate: Fate, why: Reason) {
+        if let Some(entry) = self.fates.get_mut(index) {
+            *entry = Some((fate, why));
+        }
+    }
+
+    fn settled(&self, index: usize) -> bool {
+        self.fates.get(index).is_some_and(Option::is_some)
+    }
+
+    /// The brake that stops new nodes.
+    fn create_brake(&self) -> Option<String> {
+        self.brakes
+            .iter()
+            .find(|brake| brake.stops_creates())
+            .map(ToString::to_string)
+    }
+
+    /// Indexes of nodes for which `which` holds.
+    fn nodes_where(&self, which: impl Fn(&Node<'a>) -> bool) -> Vec<usize> {
+        self.survey
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(_, node)| which(node))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    /// Nodes that take jobs or will, of those there are and of the new ones, with drains that are taken back.
+    fn alive(&self) -> u64 {
+        let returning =
+            |index: usize| matches!(self.fates.get(index), Some(Some((Fate::Returns, _))));
+        let nodes = self.survey.nodes.iter().enumerate();
+        let there = nodes
+            .filter(|(index, node)| node.alive() || returning(*index))
+            .count();
+        (there + self.new_nodes.len()) as u64
+    }
+
+    /// Nodes that take jobs or will and that no job needs: what nodes_spare counts.
+    fn unneeded(&self) -> u64 {
+        let idle = |node: &Node<'_>| node.coming() || matches!(node.phase, Phase::Idle { .. });
+        let nodes = self.survey.nodes.iter().enumerate();
+        let there = nodes.filter(|(index, node)| {
+            let returns = matches!(self.fates.get(*index), Some(Some((Fate::Returns, _))));
+            (idle(node) || returns) && !self.needed(*index)
+        });
+        let new = self
+            .new_nodes
+            .iter()
+            .filter(|node| !matches!(node.why, Reason::CreateForDemand { .. }));
+        (there.count() + new.count()) as u64
+    }
+
+    fn into_plan(mut self, groups: Vec<Group>) -> Plan {
+        let mut nodes = Vec::with_capacity(self.survey.nodes.len() + self.new_nodes.len());
+        for index in 0..self.survey.nodes.len() {
+            let (fate, why) = match self.fates.get_mut(index).and_then(Option::take) {
+                Some(settled) => settled,
+                None => (Fate::Keeps, self.kept_because(index)),
+            };
+            let Some(node) = self.survey.nodes.get(index) else {
+                continue;
+            };
+            nodes.push(NodeLine {
+                node: node.id.clone(),
+                name: node.name.clone(),
+                cloud: node.kind.cloud.clone(),
+                flavor: node.kind.flavor.clone(),
+                phase: phase_name(&node.phase),
+                fate,
+                why,
+            });
+        }
+        nodes.extend(self.new_nodes.into_iter().map(|new| NodeLine {
+            node: new.id,
+            name: new.name,
+            cloud: new.kind.cloud,
+            flavor: new.kind.flavor,
+            phase: "new",
+            fate: Fate::Creates,
+            why: new.why,
+        }));
+        let mut notices = self.notices;
+        if !self.survey.adopted.is_empty() {
+            let names: Vec<&str> = self
+                .survey
+                .adopted
+                .iter()
+                .map(|node| node.0.as_str())
+                .collect();
+            notices.push(format!(
+                "adopted {} that this state did not know: {}",
+                if names.len() == 1 {
+                    "a server"
+                } else {
+                    "servers"
+                },
+                names.join(", ")
+            ));
+        }
+        Plan {
+            at: self.observation.at,
+            queue: queue(self.observation),
+            nodes,
+            groups: groups
+                .into_iter()
+                .map(|group| GroupLine {
+                    request: group.request,
+                    jobs: group.jobs,
+                    waiting_seconds: seconds(group.waiting),
+                    why: group.why,
+                })
+                .collect(),
+            brakes: self.brakes,
+            unseen: unseen(self.observation),
+            sources_seen: SourcesSeen {
+                schedds: self
+                    .observation
+                    .pool
+                    .schedds
+                    .values()
+                    .filter(|schedd| schedd.is_known())
+                    .count(),
+                clouds: self
+                    .observation
+                    .clouds
+                    .values()
+                    .filter(|cloud| cloud.is_known())
+                    .count(),
+            },
+            notices,
+            actions: self.actions,
+            next: self.next,
+        }
+    }
+
+    /// Why a node that nothing happens to is as it is.
+    fn kept_because(&self, index: usize) -> Reason {
+        let Some(node) = self.survey.nodes.get(index) else {
+            return Reason::CloudUnknown;
+        };
+        let age = self
+            .next
+            .nodes
+            .get(&node.id)
+            .map(|memory| seconds(self.next.now.since(memory.started)))
+            .unwrap_or_default();
+        let jobs = self.placed.get(index).copied().unwrap_or_default();
+        let policy = self.policy;
+        match &node.phase {
+            Phase::Requested => Reason::Requested { seconds: age },
+            Phase::Building => Reason::Building { seconds: age },
+            Phase::Booting if !node.cloud_known => Reason::CloudUnknown,
+            Phase::Booting => Reason::Booting {
+                seconds: age,
+                boot_timeout_seconds: seconds(policy.boot_timeout),
+            },
+            Phase::Busy => {
+                let total = node
+                    .startd
+                    .map(|startd| startd.total().cpus)
+                    .unwrap_or_default();
+                let free = node
+                    .startd
+                    .map(|startd| startd.free().cpus)
+                    .unwrap_or_default();
+                Reason::Busy {
+                    claimed_cpus: total.saturating_sub(free),
+                    total_cpus: total,
+                }
+            }
+            Phase::Idle { .. } if jobs > 0 => Reason::NeededByDemand { jobs },
+            Phase::Idle { .. } if !node.cloud_known => Reason::CloudUnknown,
+            Phase::Idle { .. } => Reason::Spare {
+                nodes_spare: policy.nodes_spare,
+            },
+            Phase::Closed => Reason::TakesNoJobs,
+            Phase::Draining { ours: false, .. } => Reason::DrainedByOther {
+                drain_reason: node
+                    .startd
+                    .and_then(|startd| startd.draining.as_ref())
+                    .map(|drain| drain.reason.clone())
+                    .unwrap_or_default(),
+            },
+            Phase::Draining { .. } => Reason::DrainNotComplete,
+            Phase::Silent { silent_for, job } => {
+                let silent_seconds = seconds(*silent_for);
+                match job {
+                    JobListed::Unknown => Reason::SilentOnUnknownSchedd {
+                        silent_seconds,
+                        lost_job_timeout_seconds: seconds(policy.lost_job_timeout),
+                    },
+                    job => {
+                        let job_listed = *job == JobListed::Yes;
+                        let timeout = if job_listed {
+                            policy.lost_job_timeout
+                        } else {
+                            policy.lost_timeout
+                        };
+                        Reason::Silent {
+                            silent_seconds,
+                            lost_timeout_seconds: seconds(timeout),
+                            job_listed,
+                        }
+                    }
+                }
+            }
+            Phase::Unheard => Reason::Unheard,
+            Phase::Stopped { silent, .. } => Reason::Stopped { silent: *silent },
+            Phase::Deleting { ours: true, .. } => {
+                let memory = self.next.nodes.get(&node.id);
+                let since =
+                    memory.and_then(|memory| memory.delete_accepted.or(memory.delete_intended));
+                let seconds = since
+                    .map(|since| seconds(self.next.now.since(since)))
+                    .unwrap_or_default();
+                Reason::DeleteUnderWay { seconds }
+            }
+            Phase::Deleting { .. } => Reason::DeletedByOther,
+            Phase::Vanished | Phase::Gone => Reason::GoneFromCloud,
+            Phase::Lapsed => Reason::IntentLapsed { seconds: age },
+            Phase::Contradiction { instance_id, node } => Reason::Contradiction {
+                instance_id: instance_id.clone(),
+                node: node.clone(),
+            },
+            Phase::Untrusted => Reason::AdoptedUntrusted { seconds: age },
+            Phase::Failed { .. } | Phase::Lost { .. } if !node.cloud_known => Reason::CloudUnknown,
+            Phase::Failed { .. } | Phase::Lost { .. } => Reason::MaxActions {
+                max_actions: policy.max_actions,
+            },
+        }
+    }
+}
+
+/// A phase in a word.
+pub fn phase_name(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Requested => "requested",
+        Phase::Building => "building",
+        Phase::Booting => "booting",
+        Phase::Idle { .. } => "idle",
+        Phase::Busy => "busy",
+        Phase::Closed => "closed",
+        Phase::Draining { complete: true, .. } => "drained",
+        Phase::Draining { .. } => "draining",
+        Phase::Silent { .. } => "silent",
+        Phase::Unheard => "unheard",
+        Phase::Stopped { .. } => "stopped",
+        Phase::Failed { .. } => "failed",
+        Phase::Lost { .. } => "lost",
+        Phase::Deleting { .. } => "deleting",
+        Phase::Gone | Phase::Vanished => "gone",
+        Phase::Lapsed => "lapsed",
+        Phase::Contradiction { .. } => "unclear",
+        Phase::Untrusted => "untrusted",
+    }
+}
+
+fn queue(observation: &Observation) -> JobCounts {
+    observation
+        .pool
+        .schedds
+        .values()
+        .filter_map(Seen::known)
+        .fold(JobCounts::default(), |sum, schedd| JobCounts {
+            idle: sum.idle + schedd.jobs.idle,
+            running: sum.running + schedd.jobs.running,
+            held: sum.held + schedd.jobs.held,
+        })
+}
+
+fn unseen(observation: &Observation) -> Vec<Unseen> {
+    let mut all = Vec::new();
+    if let Seen::Unknown(why) = &observation.pool.collector {
+        all.push(Unseen {
+            source: "collector".to_owned(),
+            why: why.clone(),
+        });
+    }
+    for (name, schedd) in &observation.pool.schedds {
+        if let Seen::Unknown(why) = schedd {
+            all.push(Unseen {
+                source: format!("schedd {name}"),
+                why: why.clone(),
+            });
+        }
+    }
+    for (name, cloud) in &observation.clouds {
+        if let Seen::Unknown(why) = cloud {
+            all.push(Unseen {
+                source: format!("cloud {name}"),
+                why: why.clone(),
+            });
+        }
+    }
+    all
+}

@@ -1,0 +1,292 @@
+//! Demand into what is there: free slots, then nodes on their way, then drains that can be taken back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Fate, Group, Planner};
+use crate::scaling::action::PoolAction;
+use crate::scaling::memory::Refusal;
+use crate::scaling::node::Phase;
+use crate::scaling::observation::{Demand, Resources, Seen, StartdView};
+use crate::scaling::packing::{Stock, dominant_share};
+use crate::scaling::plan::Action;
+use crate::scaling::reason::Reason;
+
+/// Negotiation cycles after which a job that still waits beside a free slot is not going to take it.
+const CYCLES: u32 = 3;
+
+/// Two observations of the longest waiting job are of the same one when they differ by less.
+const SAME_JOB: Duration = Duration::from_secs(60);
+
+impl Planner<'_> {
+    fn settling_time(&self) -> Duration {
+        self.policy.negotiation_cycle.saturating_mul(CYCLES)
+    }
+
+    /// What a node of this kind offers: what one really did, else what its flavor promises.
+    pub(super) fn capacity(&self, kind: &crate::scaling::memory::Kind) -> Option<Resources> {
+        let learnt = self.next.kind(kind).and_then(|memory| memory.capacity);
+        learnt.or_else(|| {
+            let view = self.observation.clouds.get(&kind.cloud)?.known()?;
+            view.flavors
+                .get(&kind.flavor)
+                .map(|flavor| flavor.expected_capacity())
+        })
+    }
+
+    /// The largest of everything that jobs could be placed on: what dominant shares are measured against.
+    fn largest(&self) -> Resources {
+        let mut largest = Resources::default();
+        let mut take = |size: &Resources| {
+            largest = Resources {
+                cpus: largest.cpus.max(size.cpus),
+                memory_mb: largest.memory_mb.max(size.memory_mb),
+                disk_kb: largest.disk_kb.max(size.disk_kb),
+                gpus: largest.gpus.max(size.gpus),
+            };
+        };
+        for startd in self
+            .observation
+            .pool
+            .collector
+            .known()
+            .iter()
+            .flat_map(|collector| &collector.startds)
+        {
+            startd.slots.iter().for_each(|slot| take(&slot.total));
+        }
+        for (_, kind) in self.options() {
+            if let Some(capacity) = self.capacity(&kind) {
+                take(&capacity);
+            }
+        }
+        largest
+    }
+
+    /// The groups of all schedds that answered, equal requests together, the largest request first.
+    fn groups(&self) -> Vec<Group> {
+        let mut by_request: BTreeMap<Resources, (u64, Duration)> = BTreeMap::new();
+        let schedds = self
+            .observation
+            .pool
+            .schedds
+            .values()
+            .filter_map(Seen::known);
+        for Demand {
+            request,
+            jobs,
+            waiting,
+        } in schedds.flat_map(|schedd| &schedd.demand)
+        {
+            let (sum, longest) = by_request.entry(request.rounded()).or_default();
+            *sum += jobs;
+            *longest = (*longest).max(*waiting);
+        }
+        let largest = self.largest();
+        let mut groups: Vec<Group> = by_request
+            .into_iter()
+            .filter(|(_, (jobs, _))| *jobs > 0)
+            .map(|(request, (jobs, waiting))| Group {
+                request,
+                jobs,
+                waiting,
+                left: jobs,
+                why: Vec::new(),
+                may_buy: u64::MAX,
+            })
+            .collect();
+        groups.sort_by_key(|group| {
+            (
+                std::cmp::Reverse(dominant_share(&group.request, &largest)),
+                group.request,
+            )
+        });
+        groups
+    }
+
+    /// Places the demand into what is there, and marks each node that some of it needs.
+    pub(super) fn place_demand(&mut self) -> Vec<Group> {
+        let mut groups = self.groups();
+        let settling_time = self.settling_time();
+        let mut free = Stock::default();
+        let mut idle = Stock::default();
+        let mut coming = Stock::default();
+        let mut returning = Stock::default();
+
+        let nobody = self.survey.nodes.len();
+        let offer = |stock: &mut Stock, startd: &StartdView, owner: usize| {
+            for slot in startd.slots.iter().filter(|slot| slot.accepts_jobs) {
+                stock.add(slot.free, slot.unchanged_for >= settling_time, owner);
+            }
+        };
+        let mut order: Vec<(Duration, usize)> = Vec::new();
+        for (index, node) in self.survey.nodes.iter().enumerate() {
+            match (&node.phase, node.startd) {
+                (Phase::Busy, Some(startd)) => offer(&mut free, startd, index),
+                (Phase::Idle { idle_for }, Some(_)) => order.push((*idle_for, index)),
+                (Phase::Draining { ours: true, .. }, Some(startd)) if self.may_return(index) => {
+                    // It is whole again when its drain is taken back.
+                    startd
+                        .slots
+                        .iter()
+                        .for_each(|slot| returning.add(slot.total, false, index));
+                }
+                _ if node.coming() => {
+                    if let Some(capacity) = self.capacity(&node.kind) {
+                        coming.add(capacity, false, index);
+                    }
+                }
+                _ => {}
+            }
+        }
+        // The node that has been idle for the shortest time is filled first, so that the longest idle one may go.
+        order.sort_unstable();
+        for (_, index) in order {
+            if let Some(startd) = self.survey.nodes.get(index).and_then(|node| node.startd) {
+                offer(&mut idle, startd, index);
+            }
+        }
+        self.remember_refusals(&mut groups, &[&free, &idle], settling_time);
+        // Other machines of the pool serve demand too, but say nothing about nodes of ours.
+        for startd in self
+            .survey
+            .others
+            .iter()
+            .filter(|startd| startd.draining.is_none())
+        {
+            offer(&mut free, startd, nobody);
+        }
+
+        for group in &mut groups {
+            let fresh = group.waiting < settling_time;
+            let placed = &mut self.placed;
+            let mut used = |owner: usize, jobs: u64| {
+                if let Some(count) = placed.get_mut(owner) {
+                    *count += jobs;
+                }
+            };
+            let mut put = |stock: &mut Stock, why: fn(u64) -> Reason| {
+                let jobs = stock.place(&group.request, group.left, fresh, &mut used);
+                group.left -= jobs;
+                jobs.gt(&0).then(|| why(jobs))
+            };
+            let now = put(&mut free, |jobs| Reason::FitsFree { jobs });
+            let on_idle = put(&mut idle, |jobs| Reason::FitsFree { jobs });
+            let later = put(&mut coming, |jobs| Reason::FitsComing { jobs });
+            // A group that takes none of our slots does not call drained ones back.
+            let back = if group.may_buy == 0 {
+                None
+            } else {
+                put(&mut returning, |jobs| Reason::FitsTakenBack { jobs })
+            };
+            group.why.extend(match (now, on_idle) {
+                (Some(Reason::FitsFree { jobs }), Some(Reason::FitsFree { jobs: more })) => {
+                    Some(Reason::FitsFree { jobs: jobs + more })
+                }
+                (now, on_idle) => now.or(on_idle),
+            });
+            group.why.extend(later);
+            group.why.extend(back);
+        }
+        groups
+    }
+
+    /// A group that has waited for several negotiation cycles beside a free slot of ours that it fits would not take
+    /// a new node either. Believed until one of its jobs has gone; each `refusal_memory` one node is tried.
+    fn remember_refusals(
+        &mut self,
+        groups: &mut [Group],
+        ours: &[&Stock],
+        settling_time: Duration,
+    ) {
+        let now = self.next.now;
+        let until = now.plus(self.policy.refusal_memory);
+        let at = self.observation.at;
+        let mut kept = Vec::new();
+        for group in groups {
+            let oldest = at.checked_sub(group.waiting).unwrap_or(at);
+            let unchanged = |refusal: &&Refusal| {
+                let moved = oldest.duration_since(refusal.oldest).unsigned_abs();
+                refusal.request == group.request && group.jobs >= refusal.jobs && moved < SAME_JOB
+            };
+            let beside = group.waiting >= settling_time
+                && ours
+                    .iter()
+                    .any(|stock| stock.has_settled_space_for(&group.request));
+            let mut refusal = match self.next.refusals.iter().find(unchanged) {
+                Some(refusal) => refusal.clone(),
+                None if beside => Refusal {
+                    request: group.request,
+                    jobs: group.jobs,
+                    oldest,
+                    until,
+                },
+                None => continue,
+            };
+            if refusal.until > now {
+                group.may_buy = 0;
+            } else {
+                group.may_buy = 1;
+                refusal.until = until;
+            }
+            kept.push(refusal);
+        }
+        self.next.refusals = kept;
+    }
+
+    fn may_return(&self, index: usize) -> bool {
+        let Some(node) = self.survey.nodes.get(index) else {
+            return false;
+        };
+        let deleted = self
+            .next
+            .nodes
+            .get(&node.id)
+            .is_some_and(|memory| memory.delete_intended.is_some());
+        !deleted && node.cloud_known
+    }
+
+    /// Takes back the drains that demand, nodes_min or nodes_spare can use: quicker and cheaper than a new server.
+    pub(super) fn take_back_drains(&mut self) {
+        if self.create_brake().is_some() {
+            return;
+        }
+        let ours =
+            self.nodes_where(|node| matches!(node.phase, Phase::Draining { ours: true, .. }));
+        for index in ours {
+            if !self.may_return(index) {
+                continue;
+            }
+            let jobs = self.placed.get(index).copied().unwrap_or_default();
+            let why = if jobs > 0 {
+                Reason::DrainTakenBack { jobs }
+            } else if self.alive() < self.policy.nodes_min {
+                Reason::Minimum {
+                    nodes_min: self.policy.nodes_min,
+                }
+            } else if self.unneeded() < self.policy.nodes_spare {
+                Reason::Spare {
+                    nodes_spare: self.policy.nodes_spare,
+                }
+            } else {
+                continue;
+            };
+            let Some(node) = self.survey.nodes.get(index) else {
+                continue;
+            };
+            let drain = node.startd.and_then(|startd| {
+                let slot = startd.slots.first()?.name.clone();
+                Some((slot, startd.draining.as_ref()?.request_id.clone()))
+            });
+            let Some((slot, request_id)) = drain else {
+                continue;
+            };
+            self.actions.push(Action::Pool(PoolAction::CancelDrain {
+                node: node.id.clone(),
+                slot,
+                request_id,
+            }));
+            self.settle(index, Fate::Returns, why);
+        }
+    }
+}

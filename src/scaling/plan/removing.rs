@@ -1,0 +1,294 @@
+//! What goes: failed, lost and drained nodes are deleted, surplus ones drained, gone ones forgotten.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{Action, Fate, Planner};
+use crate::scaling::action::{CloudAction, PoolAction};
+use crate::scaling::brakes::Brake;
+use crate::scaling::memory::Kind;
+use crate::scaling::node::{Node, Phase, drain_mark, is_fresh};
+use crate::scaling::observation::ServerStatus;
+use crate::scaling::reason::{Reason, seconds};
+
+impl Planner<'_> {
+    /// The brake that stops this node's end.
+    fn removal_brake(&self, never_joined: bool) -> Option<String> {
+        // No schedd can have a job on a node that never joined.
+        let stops =
+            |brake: &&Brake| !(never_joined && matches!(brake, Brake::ScheddUnknown { .. }));
+        self.brakes.iter().find(stops).map(ToString::to_string)
+    }
+
+    /// Which servers are to be deleted, and why: the failed first.
+    pub(super) fn choose_removals(&mut self) {
+        let mut chosen: Vec<(u8, usize, Reason)> = Vec::new();
+        for (index, node) in self.survey.nodes.iter().enumerate() {
+            if self.settled(index) || !node.cloud_known || node.server.is_none() {
+                continue;
+            }
+            let memory = self.next.nodes.get(&node.id);
+            let since = |moment: Option<_>| {
+                moment
+                    .map(|moment| seconds(self.next.now.since(moment)))
+                    .unwrap_or_default()
+            };
+            let age = since(memory.map(|memory| memory.started));
+            let (rank, why) = match &node.phase {
+                Phase::Failed { fault: Some(fault) } => (
+                    0,
+                    Reason::FailedInCloud {
+                        fault: fault.clone(),
+                    },
+                ),
+                Phase::Failed { fault: None } => (0, Reason::NeverJoined { seconds: age }),
+                Phase::Deleting { again: true, .. } => (
+                    1,
+                    Reason::DeleteAgain {
+                        seconds: since(memory.and_then(|memory| memory.delete_accepted)),
+                    },
+                ),
+                Phase::Lost { silent_for } => (
+                    2,
+                    Reason::Lost {
+                        silent_seconds: seconds(*silent_for),
+                    },
+                ),
+                Phase::Stopped {
+                    without_job: true, ..
+                } => (2, Reason::StoppedInCloud),
+                Phase::Draining {
+                    ours: true,
+                    complete: true,
+                } => {
+                    let idle = node
+                        .startd
+                        .and_then(|startd| startd.idle_for())
+                        .unwrap_or_default();
+                    (
+                        3,
+                        Reason::Drained {
+                            idle_seconds: seconds(idle),
+                        },
+                    )
+                }
+                _ => continue,
+            };
+            // Whatever else is known: a fresh ad with a claim means that a job may be running.
+            let claimed = node
+                .startd
+                .is_some_and(|startd| is_fresh(startd, self.policy) && startd.claims() > 0);
+            if !claimed {
+                chosen.push((rank, index, why));
+            }
+        }
+        self.count_failures(&chosen);
+        chosen.sort_by_key(|(rank, index, _)| (*rank, *index));
+        for (rank, index, why) in chosen {
+            match self.removal_brake(rank <= 1) {
+                Some(brake) => self.settle(index, Fate::Keeps, Reason::Braked { brake }),
+                None => self.removals.push((index, why)),
+            }
+        }
+    }
+
+    /// Each failed node counts once, and several of one kind in one tick count as one.
+    fn count_failures(&mut self, chosen: &[(u8, usize, Reason)]) {
+        let mut counted: BTreeSet<Kind> = BTreeSet::new();
+        for (_, index, why) in chosen {
+            let Some(node) = self.survey.nodes.get(*index) else {
+                continue;
+            };
+            let Some(memory) = self.next.nodes.get_mut(&node.id) else {
+                continue;
+            };
+            let new = matches!(node.phase, Phase::Failed { .. })
+                && !std::mem::replace(&mut memory.failed, true);
+            if new && counted.insert(node.kind.clone()) {
+                self.next
+                    .count_failure(&node.kind, &why.to_string(), self.policy);
+            }
+        }
+    }
+
+    /// Deletes them, as many as `max_actions` leaves after the creates.
+    pub(super) fn remove(&mut self) {
+        let most = self
+            .policy
+            .max_actions
+            .saturating_sub(self.new_nodes.len() as u64);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let now = self.next.now;
+        for (number, (index, why)) in std::mem::take(&mut self.removals).into_iter().enumerate() {
+            if number >= most {
+                let max_actions = self.policy.max_actions;
+                self.settle(index, Fate::Keeps, Reason::MaxActions { max_actions });
+                continue;
+            }
+            let Some(node) = self.survey.nodes.get(index) else {
+                continue;
+            };
+            let (Some(server), Some(memory)) = (node.server, self.next.nodes.get_mut(&node.id))
+            else {
+                continue;
+            };
+            let first = memory.delete_intended.replace(now).is_none();
+            memory.delete_accepted = None;
+            let keep_console = first && matches!(node.phase, Phase::Failed { .. });
+            let action = CloudAction::Delete {
+                node: node.id.clone(),
+                server: server.clone(),
+                keep_console,
+            };
+            self.actions.push(Action::Cloud {
+                cloud: node.kind.cloud.clone(),
+                action,
+            });
+            self.settle(index, Fate::Deletes, why);
+        }
+    }
+
+    /// Drains the surplus: idle for `idle_timeout`, not needed by demand, above nodes_spare and nodes_min; the
+    /// longest idle first, then the oldest.
+    pub(super) fn drain_surplus(&mut self) {
+        let idle_for = |node: &Node<'_>| match node.phase {
+            Phase::Idle { idle_for } => Some(idle_for),
+            _ => None,
+        };
+        let mut idle: Vec<(Reverse<Duration>, usize)> = self
+            .survey
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| !self.needed(*index) && !self.settled(*index))
+            .filter_map(|(index, node)| Some((Reverse(idle_for(node)?), index)))
+            .collect();
+        idle.sort_unstable();
+        let surplus = self.unneeded().saturating_sub(self.policy.nodes_spare);
+        let mut may_go = self.alive().saturating_sub(self.policy.nodes_min);
+        let mut drains = 0;
+        for (number, (Reverse(idle_for), index)) in idle.into_iter().enumerate() {
+            let Some(node) = self.survey.nodes.get(index) else {
+                continue;
+            };
+            if number as u64 >= surplus {
+                self.settle(
+                    index,
+                    Fate::Keeps,
+                    Reason::Spare {
+                        nodes_spare: self.policy.nodes_spare,
+                    },
+                );
+                continue;
+            }
+            let active = node
+                .server
+                .is_some_and(|server| server.record().status == ServerStatus::Active);
+            let slot = node
+                .startd
+                .and_then(|startd| startd.slots.first())
+                .map(|slot| slot.name.clone());
+            let why = if may_go == 0 {
+                Reason::Minimum {
+                    nodes_min: self.policy.nodes_min,
+                }
+            } else if idle_for < self.policy.idle_timeout {
+                may_go -= 1;
+                Reason::IdleNotLongEnough {
+                    idle_seconds: seconds(idle_for),
+                    idle_timeout_seconds: seconds(self.policy.idle_timeout),
+                }
+            } else if !node.cloud_known || !active {
+                Reason::CloudUnknown
+            } else if let Some(brake) = self.removal_brake(false) {
+                Reason::Braked { brake }
+            } else if drains >= self.policy.max_actions {
+                Reason::MaxActions {
+                    max_actions: self.policy.max_actions,
+                }
+            } else if let Some(slot) = slot {
+                may_go -= 1;
+                drains += 1;
+                let reason = format!(
+                    "{} idle {} s, not needed",
+                    drain_mark(&self.policy.cluster),
+                    seconds(idle_for)
+                );
+                self.actions.push(Action::Pool(PoolAction::Drain {
+                    node: node.id.clone(),
+                    slot,
+                    reason,
+                }));
+                let nodes_spare = self.policy.nodes_spare;
+                let why = Reason::DrainSurplus {
+                    idle_seconds: seconds(idle_for),
+                    surplus,
+                    nodes_spare,
+                };
+                self.settle(index, Fate::Drains, why);
+                continue;
+            } else {
+                Reason::Unheard
+            };
+            self.settle(index, Fate::Keeps, why);
+        }
+    }
+
+    /// Forgets nodes whose servers are gone, and takes their ads out of the collector.
+    pub(super) fn forget(&mut self) {
+        let vanished = self
+            .brakes
+            .iter()
+            .any(|brake| matches!(brake, Brake::NodesVanished { .. }));
+        let mut ghosts: Vec<_> = self
+            .survey
+            .ghosts
+            .iter()
+            .map(|(id, startd)| (id.clone(), startd.machine.clone()))
+            .collect();
+        for index in 0..self.survey.nodes.len() {
+            let Some(node) = self.survey.nodes.get(index) else {
+                continue;
+            };
+            let id = node.id.clone();
+            let missing = self.next.nodes.get(&id).and_then(|memory| memory.missing);
+            let twice = missing.is_some_and(|since| since < self.next.now);
+            let overdue =
+                missing.is_some_and(|since| self.next.now.since(since) >= self.policy.lost_timeout);
+            let why = match node.phase {
+                Phase::Gone => Reason::ServerGone,
+                // A leak is not made by a list that was wrong once: seen missing twice, and not with many others.
+                Phase::Vanished if (twice && !vanished) || overdue => Reason::GoneFromCloud,
+                Phase::Lapsed => {
+                    let started = self.next.nodes.get(&id).map(|memory| memory.started);
+                    let age = started
+                        .map(|started| self.next.now.since(started))
+                        .unwrap_or_default();
+                    Reason::IntentLapsed {
+                        seconds: seconds(age),
+                    }
+                }
+                _ => continue,
+            };
+            ghosts.extend(
+                node.startd
+                    .map(|startd| (id.clone(), startd.machine.clone())),
+            );
+            self.next.depart(&id);
+            self.settle(index, Fate::Forgets, why);
+        }
+        let most = usize::try_from(self.policy.max_actions).unwrap_or(usize::MAX);
+        let open = ghosts.into_iter().filter(|(id, _)| {
+            self.next
+                .departed
+                .get(id)
+                .is_some_and(|departed| !departed.invalidated)
+        });
+        let open: Vec<_> = open.take(most).collect();
+        for (node, machine) in open {
+            self.actions
+                .push(Action::Pool(PoolAction::Invalidate { node, machine }));
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! Why: one value for each thing that can be said about a node, a group of jobs or an action, with its numbers.
+//! `Display` makes the sentence, serde the JSON; tests and programs look at the value, never at the sentence.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::limits::Limit;
+use super::observation::Resources;
+
+/// Why something is, or is not, done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+#[allow(missing_docs)] // The sentence of each is below.
+pub enum Reason {
+    // Nodes that are left as they are.
+    Requested {
+        seconds: u64,
+    },
+    Building {
+        seconds: u64,
+    },
+    Booting {
+        seconds: u64,
+        boot_timeout_seconds: u64,
+    },
+    Busy {
+        claimed_cpus: u64,
+        total_cpus: u64,
+    },
+    NeededByDemand {
+        jobs: u64,
+    },
+    IdleNotLongEnough {
+        idle_seconds: u64,
+        idle_timeout_seconds: u64,
+    },
+    Spare {
+        nodes_spare: u64,
+    },
+    Minimum {
+        nodes_min: u64,
+    },
+    Silent {
+        silent_seconds: u64,
+        lost_timeout_seconds: u64,
+        job_listed: bool,
+    },
+    SilentOnUnknownSchedd {
+        silent_seconds: u64,
+        lost_job_timeout_seconds: u64,
+    },
+    Unheard,
+    TakesNoJobs,
+    DrainedByOther {
+        drain_reason: String,
+    },
+    DrainNotComplete,
+    Stopped {
+        silent: bool,
+    },
+    Contradiction {
+        instance_id: String,
+        node: String,
+    },
+    AdoptedUntrusted {
+        seconds: u64,
+    },
+    CloudUnknown,
+    DeleteUnderWay {
+        seconds: u64,
+    },
+    DeletedByOther,
+    GoneFromCloud,
+    IntentLapsed {
+        seconds: u64,
+    },
+    Braked {
+        brake: String,
+    },
+    MaxActions {
+        max_actions: u64,
+    },
+    // Nodes that something is done with.
+    DrainSurplus {
+        idle_seconds: u64,
+        surplus: u64,
+        nodes_spare: u64,
+    },
+    DrainTakenBack {
+        jobs: u64,
+    },
+    Drained {
+        idle_seconds: u64,
+    },
+    FailedInCloud {
+        fault: String,
+    },
+    NeverJoined {
+        seconds: u64,
+    },
+    StoppedInCloud,
+    Lost {
+        silent_seconds: u64,
+    },
+    DeleteAgain {
+        seconds: u64,
+    },
+    ServerGone,
+    // Nodes that are made.
+    CreateForDemand {
+        jobs: u64,
+        request: Resources,
+    },
+    CreateForMinimum {
+        nodes_min: u64,
+    },
+    CreateForSpare {
+        nodes_spare: u64,
+    },
+    // Groups of jobs.
+    FitsFree {
+        jobs: u64,
+    },
+    FitsComing {
+        jobs: u64,
+    },
+    FitsTakenBack {
+        jobs: u64,
+    },
+    NewNodes {
+        jobs: u64,
+        nodes: u64,
+    },
+    TooLarge {
+        asks: Resources,
+        largest: Option<Resources>,
+    },
+    Limited {
+        jobs: u64,
+        nodes: u64,
+        limit: Limit,
+    },
+    Refused {
+        jobs: u64,
+    },
+    NothingMade {
+        jobs: u64,
+        brake: String,
+    },
+}
+
+impl Reason {
+    /// Its name, as in JSON and in metric labels.
+    pub fn name(&self) -> String {
+        match serde_json::to_value(self) {
+            Ok(value) => value
+                .get("reason")
+                .and_then(|name| name.as_str())
+                .unwrap_or("unknown")
+                .to_owned(),
+            Err(_) => "unknown".to_owned(),
+        }
+    }
+}
+
+/// A duration as people say it: `45 s`, `7 min`, `2 h 5 min`.
+pub fn spoken(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        _ if seconds % 3600 < 60 => format!("{} h", seconds / 3600),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// Whole seconds of a duration.
+pub fn seconds(duration: Duration) -> u64 {
+    duration.as_secs()
+}
+
+fn count(number: u64, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Requested { seconds } => {
+                write!(f, "asked for {} ago, not seen yet", spoken(*seconds))
+            }
+            Reason::Building { seconds } => write!(f, "being built for {}", spoken(*seconds)),
+            Reason::Booting {
+                seconds,
+                boot_timeout_seconds,
+            } => {
+                write!(
+                    f,
+                    "booting for {}, may take {}",
+                    spoken(*seconds),
+                    spoken(*boot_timeout_seconds)
+                )
+            }
+            Reason::Busy {
+                claimed_cpus,
+                total_cpus,
+            } => {
+                write!(f, "busy {claimed_cpus} of {}", count(*total_cpus, "cpu"))
+            }
+            Reason::NeededByDemand { jobs } => {
+                write!(f, "needed by {}", count(*jobs, "waiting job"))
+            }
+            Reason::IdleNotLongEnough {
+                idle_seconds,
+                idle_timeout_seconds,
+            } => {
+                write!(
+                    f,
+                    "idle {}, kept until {}",
+                    spoken(*idle_seconds),
+                    spoken(*idle_timeout_seconds)
+                )
+            }
+            Reason::Spare { nodes_spare } => {
+                write!(f, "one of {}", count(*nodes_spare, "spare node"))
+            }
+            Reason::Minimum { nodes_min } => {
+                write!(f, "one of the least {}", count(*nodes_min, "node"))
+            }
+            Reason::Silent {
+                silent_seconds,
+                lost_timeout_seconds,
+                job_listed,
+            } => {
+                write!(f, "not heard of for {}, ", spoken(*silent_seconds))?;
+                let until = spoken(*lost_timeout_seconds);
+                if *job_listed {
+                    write!(f, "a schedd lists a running job on it: lost after {until}")
+                } else {
+                    write!(f, "lost after {until}")
+                }
+            }
+            Reason::SilentOnUnknownSchedd {
+                silent_seconds,
+                lost_job_timeout_seconds,
+            } => write!(
+                f,
+                "not heard of for {}, and a schedd that may have a job on it does not answer: lost after {}",
+                spoken(*silent_seconds),
+                spoken(*lost_job_timeout_seconds)
+            ),
+            Reason::Unheard => write!(f, "the collector cannot say"),
+            Reason::TakesNoJobs => write!(f, "idle, but its startd takes no jobs (Start is false)"),
+            Reason::DrainedByOther { drain_reason } => {
+                write!(
+                    f,
+                    "drained by somebody else ({drain_reason:?}): theirs to end"
+                )
+            }
+            Reason::DrainNotComplete => write!(f, "draining"),
+            Reason::Stopped { silent: true } => {
+                write!(
+                    f,
+                    "switched off, and a schedd lists a job on it or does not answer"
+                )
+            }
+            Reason::Stopped { silent: false } => {
+                write!(f, "switched off, its startd was heard of a moment ago")
+            }
+            Reason::Contradiction { instance_id, node } => write!(
+                f,
+                "its startd says it is server {instance_id} and node {node}, which is another one: not touched; \
+                 look at EhosNode and CloudInstanceID there"
+            ),
+            Reason::AdoptedUntrusted { seconds } => write!(
+                f,
+                "found on the cloud {} ago, never seen in this pool's collector: another ehos's with the same \
+                 ehos.cluster? `ehos tick --trust-adopted` when it is ours",
+                spoken(*seconds)
+            ),
+            Reason::CloudUnknown => {
+                write!(f, "its cloud does not answer: taken as it was last seen")
+            }
+            Reason::DeleteUnderWay { seconds } => {
+                write!(f, "being deleted for {}", spoken(*seconds))
+            }
+            Reason::DeletedByOther => write!(f, "being deleted, not by ehos"),
+            Reason::GoneFromCloud => write!(f, "gone from its cloud, not by ehos"),
+            Reason::IntentLapsed { seconds } => {
+                write!(
+                    f,
+                    "asked for {} ago and never seen: given up",
+                    spoken(*seconds)
+                )
+            }
+            Reason::Braked { brake } => write!(f, "would go, but {brake}"),
+            Reason::MaxActions { max_actions } => {
+                write!(f, "would go, but max_actions is {max_actions}")
+            }
+            Reason::DrainSurplus {
+                idle_seconds,
+                surplus,
+                nodes_spare,
+            } => {
+                write!(
+                    f,
+                    "idle {}, surplus {surplus} over spare {nodes_spare}",
+                    spoken(*idle_seconds)
+                )
+            }
+            Reason::DrainTakenBack { jobs } => {
+                write!(
+                    f,
+                    "its drain is taken back: {} can use it",
+                    count(*jobs, "waiting job")
+                )
+            }
+            Reason::Drained { idle_seconds } => {
+                write!(f, "drained, no claim left, idle {}", spoken(*idle_seconds))
+            }
+            Reason::FailedInCloud { fault } => write!(f, "failed: {fault}"),
+            Reason::NeverJoined { seconds } => {
+                write!(
+                    f,
+                    "failed: made {} ago and never joined the pool",
+                    spoken(*seconds)
+                )
+            }
+            Reason::StoppedInCloud => write!(f, "switched off, no job on it"),
+            Reason::Lost { silent_seconds } => {
+                write!(f, "lost: not heard of for {}", spoken(*silent_seconds))
+            }
+            Reason::DeleteAgain { seconds } => {
+                write!(
+                    f,
+                    "its delete was accepted {} ago and is not done: asked again",
+                    spoken(*seconds)
+                )
+            }
+            Reason::ServerGone => write!(
+                f,
+                "its server is gone: its ads are taken out of the collector"
+            ),
+            Reason::CreateForDemand { jobs, request } => {
+                write!(f, "for {} of {request}", count(*jobs, "waiting job"))
+            }
+            Reason::CreateForMinimum { nodes_min } => write!(f, "to have nodes_min {nodes_min}"),
+            Reason::CreateForSpare { nodes_spare } => {
+                write!(f, "to have nodes_spare {nodes_spare}")
+            }
+            Reason::FitsFree { jobs } => write!(f, "{jobs} in free slots"),
+            Reason::FitsComing { jobs } => write!(f, "{jobs} on nodes that are coming"),
+            Reason::FitsTakenBack { jobs } => write!(f, "{jobs} on drains taken back"),
+            Reason::NewNodes { jobs, nodes } => {
+                write!(f, "{jobs} on {}", count(*nodes, "new node"))
+            }
+            Reason::TooLarge {
+                asks,
+                largest: Some(largest),
+            } => {
+                write!(f, "no node: asks {asks}, the largest node has {largest}")
+            }
+            Reason::TooLarge {
+                asks,
+                largest: None,
+            } => {
+                write!(
+                    f,
+                    "no node: asks {asks}, and no flavor is known to be there"
+                )
+            }
+            Reason::Limited { jobs, nodes, limit } => {
+                write!(
+                    f,
+                    "{jobs} wait for {} more, limited by {limit}",
+                    count(*nodes, "node")
+                )
+            }
+            Reason::Refused { jobs } => write!(
+                f,
+                "{jobs} wait beside a free slot that they fit: no nodes for them until one starts \
+                 (condor_q -better-analyze says why)"
+            ),
+            Reason::NothingMade { jobs, brake } => write!(f, "{jobs} wait, but {brake}"),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Runs ehos on a world: the same observing, planning and acting as on a real site, on the world's clock.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::sides::locked;
+use super::world::{Seconds, World};
+use crate::act::act;
+use crate::deadline::Deadline;
+use crate::observe::observe;
+use crate::scaling::memory::{Outcome, State};
+use crate::scaling::plan::{Plan, plan};
+use crate::scaling::policy::Policy;
+use crate::site::Site;
+
+/// What stands between ehos and the world: nothing, or faults.
+pub type Between<'b> = &'b dyn for<'a> Fn(Site<'a>) -> Site<'a>;
+
+/// Moves the world on and lets ehos look, plan and act once. `meanwhile` happens between the look and the act. The
+/// returned state is what would be on disk.
+pub fn tick(
+    world: &Mutex<World>,
+    policy: &Policy,
+    state: &State,
+    seconds: Seconds,
+    between: Between<'_>,
+    meanwhile: &mut dyn FnMut(&Mutex<World>),
+) -> (Plan, Vec<Outcome>, State) {
+    locked(world).advance(seconds);
+    let at = locked(world).at();
+    let site = between(Site::simulated(world, policy));
+    // The world answers at once: this deadline is never met.
+    let deadline = Deadline::within(Duration::from_secs(3600));
+    let (observation, _) = observe(&site, state, at, deadline);
+    let plan = plan(&observation, policy, state);
+    meanwhile(world);
+    let outcomes = act(&site, &plan.actions, 1, deadline);
+    let next = plan.next.clone().after(&outcomes, policy);
+    (plan, outcomes, next)
+}

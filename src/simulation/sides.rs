@@ -1,0 +1,298 @@
+//! The world as ehos meets it: a cloud on one side, a pool on the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::world::{JobState, World, machine};
+use crate::cloud::Cloud;
+use crate::deadline::Deadline;
+use crate::pool::{Pool, Watch};
+use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
+use crate::scaling::observation::{
+    CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, NodeId, OwnedServer, PoolView,
+    Quota, Resources, ScheddView, Seen, ServerRecord, ServerStatus, SlotView, StartdView, Usage,
+    execute_metadata,
+};
+
+/// One cloud of a world.
+pub struct SimulatedCloud<'a> {
+    /// The world.
+    pub world: &'a Mutex<World>,
+    /// Which of its clouds.
+    pub name: String,
+    /// The pool's id.
+    pub cluster: String,
+}
+
+/// The pool of a world.
+pub struct SimulatedPool<'a> {
+    /// The world.
+    pub world: &'a Mutex<World>,
+    /// Only jobs that have been idle for longer than this are demand.
+    pub min_wait: Duration,
+}
+
+/// The world behind its lock. A panic elsewhere does not make it less true.
+pub fn locked(world: &Mutex<World>) -> MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn failure(kind: FailureKind, message: String) -> Failure {
+    Failure { kind, message }
+}
+
+impl Cloud for SimulatedCloud<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn observe(&self, _deadline: Deadline) -> Result<CloudView, Failure> {
+        let world = locked(self.world);
+        self.answers(&world)?;
+        let Some(cloud) = world.scenario.clouds.get(&self.name) else {
+            return Err(failure(
+                FailureKind::NotDone,
+                format!("the world has no cloud {}", self.name),
+            ));
+        };
+        let mine = world
+            .servers
+            .values()
+            .filter(|server| server.cloud == self.name);
+        let records = mine.clone().map(|server| ServerRecord {
+            id: server.id.clone(),
+            name: server.name.clone(),
+            status: server.status,
+            deleting: server.gone_at.is_some(),
+            metadata: server.metadata.clone(),
+            age: Duration::from_secs(world.now - server.created),
+            fault: match server.status {
+                ServerStatus::Error => world
+                    .broken
+                    .spawn
+                    .clone()
+                    .or(Some("No valid host was found.".to_owned())),
+                _ => None,
+            },
+        });
+        let sizes = mine.filter_map(|server| cloud.flavors.get(&server.flavor));
+        let used = sizes.fold((0, 0, 0), |sum, flavor| {
+            (sum.0 + 1, sum.1 + flavor.vcpus, sum.2 + flavor.ram_mb)
+        });
+        let flavors = cloud.flavors.iter().map(|(name, flavor)| {
+            let flavor = Flavor {
+                id: name.clone(),
+                vcpus: flavor.vcpus,
+                ram_mb: flavor.ram_mb,
+                disk_gb: flavor.disk_gb,
+            };
+            (name.clone(), flavor)
+        });
+        Ok(CloudView {
+            servers: records
+                .filter_map(|record| OwnedServer::recognise(record, &self.cluster))
+                .collect(),
+            quota: Quota {
+                instances: Usage {
+                    limit: cloud.instances,
+                    used: used.0,
+                },
+                cores: Usage {
+                    limit: cloud.cores,
+                    used: used.1,
+                },
+                ram_mb: Usage {
+                    limit: cloud.ram_mb,
+                    used: used.2,
+                },
+            },
+            flavors: flavors.collect(),
+        })
+    }
+
+    fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
+        match action {
+            CloudAction::Create(intent) => {
+                let quota = self.observe(deadline)?.quota;
+                let mut world = locked(self.world);
+                let flavor = world
+                    .scenario
+                    .clouds
+                    .get(&self.name)
+                    .and_then(|cloud| cloud.flavors.get(&intent.flavor));
+                let (vcpus, ram_mb) = flavor.map_or((0, 0), |flavor| (flavor.vcpus, flavor.ram_mb));
+                let over = |usage: Usage, more: u64| usage.left().is_some_and(|left| left < more);
+                if over(quota.instances, 1)
+                    || over(quota.cores, vcpus)
+                    || over(quota.ram_mb, ram_mb)
+                {
+                    return Err(failure(
+                        FailureKind::Quota,
+                        format!("cloud {}: quota exceeded", self.name),
+                    ));
+                }
+                let metadata =
+                    execute_metadata(&self.cluster, &intent.node, &intent.flavor, &intent.image);
+                let server_id = world.create(&self.name, &intent.name, &intent.flavor, metadata);
+                Ok(Done::Created { server_id })
+            }
+            CloudAction::Delete { server, .. } => {
+                let mut world = locked(self.world);
+                self.answers(&world)?;
+                Ok(if world.delete(server.id()) {
+                    Done::Accepted
+                } else {
+                    Done::AlreadyGone
+                })
+            }
+        }
+    }
+}
+
+impl SimulatedCloud<'_> {
+    fn answers(&self, world: &World) -> Result<(), Failure> {
+        if world.broken.clouds.contains(&self.name) {
+            return Err(failure(
+                FailureKind::NotDone,
+                format!("cloud {} does not answer", self.name),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Pool for SimulatedPool<'_> {
+    fn observe(&self, watch: &Watch, _deadline: Deadline) -> PoolView {
+        let world = locked(self.world);
+        let collector = if world.broken.collector {
+            Seen::Unknown("the collector does not answer".to_owned())
+        } else {
+            Seen::Known(CollectorView {
+                up_for: Duration::from_secs(world.now - world.collector_started),
+                startds: startds(&world),
+            })
+        };
+        let schedd = if world.broken.schedd {
+            Seen::Unknown("the schedd does not answer".to_owned())
+        } else {
+            let no_slots = collector
+                .known()
+                .is_some_and(|collector| collector.startds.is_empty());
+            let min_wait = if no_slots {
+                Duration::ZERO
+            } else {
+                self.min_wait
+            };
+            Seen::Known(schedd(&world, watch, min_wait))
+        };
+        PoolView {
+            collector,
+            schedds: BTreeMap::from([("simulated".to_owned(), schedd)]),
+        }
+    }
+
+    fn perform(&self, action: &PoolAction, _deadline: Deadline) -> Result<Done, Failure> {
+        let mut world = locked(self.world);
+        if world.broken.collector {
+            return Err(failure(
+                FailureKind::NotDone,
+                "the collector does not answer".to_owned(),
+            ));
+        }
+        let machine_of = |slot: &str| {
+            slot.split_once('@')
+                .map_or(slot, |(_, machine)| machine)
+                .to_owned()
+        };
+        let done = match action {
+            PoolAction::Drain { slot, reason, .. } => world.drain(&machine_of(slot), reason),
+            PoolAction::CancelDrain {
+                slot, request_id, ..
+            } => world.cancel_drain(&machine_of(slot), request_id),
+            PoolAction::Invalidate { machine, .. } => {
+                world.ads.remove(machine);
+                Ok(())
+            }
+        };
+        done.map(|()| Done::Accepted)
+            .map_err(|message| failure(FailureKind::NotIdle, message))
+    }
+}
+
+fn startds(world: &World) -> Vec<StartdView> {
+    let view = |(name, ad): (&String, &super::world::SimulatedAd)| {
+        let heard_ago = world.now - ad.heard;
+        let drain = ad
+            .startd
+            .drain
+            .as_ref()
+            .map(|(reason, request_id)| DrainView {
+                reason: reason.clone(),
+                request_id: request_id.clone(),
+                complete: ad.claims == 0,
+            });
+        StartdView {
+            machine: name.clone(),
+            instance_id: Some(ad.server.clone()),
+            node: ad.node.clone().map(NodeId),
+            slots: vec![SlotView {
+                name: format!("slot1@{name}"),
+                total: ad.startd.total,
+                free: ad.free,
+                claims: ad.claims,
+                accepts_jobs: !ad.startd.closed && drain.is_none(),
+                unchanged_for: Duration::from_secs(world.now - ad.startd.unchanged_since),
+            }],
+            heard_ago: Duration::from_secs(heard_ago),
+            update_interval: Some(Duration::from_secs(world.scenario.update_seconds)),
+            up_for: Duration::from_secs(world.now - ad.startd.started),
+            draining: drain,
+        }
+    };
+    world.ads.iter().map(view).collect()
+}
+
+fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {
+    let mut groups: BTreeMap<Resources, (u64, u64)> = BTreeMap::new();
+    let mut jobs = JobCounts::default();
+    let mut running_on = BTreeSet::new();
+    let names: BTreeMap<&String, String> = world
+        .servers
+        .values()
+        .map(|server| (&server.id, machine(&server.name)))
+        .collect();
+    for job in &world.jobs {
+        match &job.state {
+            JobState::Idle(since) => {
+                jobs.idle += 1;
+                let waiting = world.now - since;
+                if waiting >= min_wait.as_secs() {
+                    let group = groups.entry(job.request).or_default();
+                    *group = (group.0 + 1, group.1.max(waiting));
+                }
+            }
+            JobState::Running { server, .. } => {
+                jobs.running += 1;
+                // A schedd is only asked about machines that have fallen silent; it knows of all of its jobs.
+                running_on.extend(
+                    names
+                        .get(server)
+                        .filter(|name| watch.contains(*name))
+                        .cloned(),
+                );
+            }
+            JobState::Done(_) => {}
+        }
+    }
+    let demand = groups.into_iter().map(|(request, (jobs, waiting))| Demand {
+        request,
+        jobs,
+        waiting: Duration::from_secs(waiting),
+    });
+    ScheddView {
+        demand: demand.collect(),
+        jobs,
+        running_on,
+    }
+}

@@ -1,0 +1,606 @@
+//! One deterministic world that is both clouds and a pool: servers that boot, startds that join, jobs that run.
+//! It follows what the real services were measured to do, and keeps a record of what must never happen.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::scenario::Scenario;
+use crate::scaling::observation::{METADATA_NODE, Resources, ServerStatus};
+
+/// Seconds from the start of the world.
+pub type Seconds = u64;
+
+/// How finely the world moves: nothing in it is quicker.
+const STEP: Seconds = 5;
+
+/// After this long without its startd a schedd gives a job up (`JobLeaseDuration`, 40 minutes, and what it takes to
+/// notice).
+const LEASE: Seconds = 51 * 60;
+
+/// A server and the machine in it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SimulatedServer {
+    /// Its UUID.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its cloud.
+    pub cloud: String,
+    /// Its flavor.
+    pub flavor: String,
+    /// Its metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// When it was asked for.
+    pub created: Seconds,
+    /// When it is ACTIVE.
+    pub active_at: Seconds,
+    /// When its startd joins; `None`: never.
+    pub joins_at: Option<Seconds>,
+    /// What Nova says.
+    pub status: ServerStatus,
+    /// When a delete is done.
+    pub gone_at: Option<Seconds>,
+    /// The startd, while it runs.
+    pub startd: Option<SimulatedStartd>,
+    /// Its updates do not reach the collector, since then; its jobs go on.
+    pub cut_off_since: Option<Seconds>,
+}
+
+/// A startd with one partitionable slot.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SimulatedStartd {
+    /// When it started.
+    pub started: Seconds,
+    /// All of its slot.
+    pub total: Resources,
+    /// `NumDynamicSlotsTime`, `LastDrainStopTime` and the start, whichever is the latest.
+    pub unchanged_since: Seconds,
+    /// `DrainReason` and `DrainingRequestId`.
+    pub drain: Option<(String, String)>,
+    /// How many drains it has had.
+    pub drains: u64,
+    /// `Start` is false.
+    pub closed: bool,
+}
+
+/// What the collector knows of a machine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SimulatedAd {
+    /// `CloudInstanceID`.
+    pub server: String,
+    /// `EhosNode`.
+    pub node: Option<String>,
+    /// The startd as it last said.
+    pub startd: SimulatedStartd,
+    /// What was free.
+    pub free: Resources,
+    /// Dynamic slots.
+    pub claims: u64,
+    /// When.
+    pub heard: Seconds,
+}
+
+/// Where a job is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Waiting since then.
+    Idle(Seconds),
+    /// Running on that server since then.
+    Running {
+        /// The server.
+        server: String,
+        /// Since when.
+        since: Seconds,
+    },
+    /// Finished then.
+    Done(Seconds),
+}
+
+/// A job.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SimulatedJob {
+    /// What it asks for.
+    pub request: Resources,
+    /// How long it runs.
+    pub runs: Seconds,
+    /// No machine satisfies its Requirements.
+    pub unmatchable: bool,
+    /// `NumJobStarts`.
+    pub starts: u32,
+    /// Where it is.
+    pub state: JobState,
+    /// When it was submitted.
+    pub submitted: Seconds,
+}
+
+/// What is broken at the moment.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Broken {
+    /// The collector does not answer.
+    pub collector: bool,
+    /// The schedd does not answer.
+    pub schedd: bool,
+    /// The negotiator does not match.
+    pub negotiator: bool,
+    /// These clouds do not answer.
+    pub clouds: Vec<String>,
+    /// Servers made now never join: the image is broken.
+    pub image: bool,
+    /// Servers made now end in ERROR with this fault.
+    pub spawn: Option<String>,
+    /// Deletes are accepted and never done.
+    pub deletes: bool,
+}
+
+/// The whole world.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct World {
+    /// What it is made of.
+    pub scenario: Scenario,
+    /// The time.
+    pub now: Seconds,
+    /// Servers of all clouds, everybody's, by UUID.
+    pub servers: BTreeMap<String, SimulatedServer>,
+    /// The collector's ads, by `Machine`.
+    pub ads: BTreeMap<String, SimulatedAd>,
+    /// Since when the collector runs.
+    pub collector_started: Seconds,
+    /// Jobs that were submitted.
+    pub jobs: Vec<SimulatedJob>,
+    /// How many of the scenario's submissions have been made.
+    pub submitted: usize,
+    /// What is broken.
+    pub broken: Broken,
+    /// Things that must never happen, as they happened.
+    pub violations: Vec<String>,
+    /// Seconds of servers, summed: what was paid for.
+    pub server_seconds: u64,
+    random: u64,
+    made: u64,
+}
+
+impl World {
+    /// A world at its beginning. Its collector has been running for an hour.
+    pub fn new(scenario: Scenario) -> World {
+        let random = scenario.seed ^ 0x9E37_79B9_7F4A_7C15;
+        let mut world = World {
+            scenario,
+            now: 3600,
+            servers: BTreeMap::new(),
+            ads: BTreeMap::new(),
+            collector_started: 0,
+            jobs: Vec::new(),
+            submitted: 0,
+            broken: Broken::default(),
+            violations: Vec::new(),
+            server_seconds: 0,
+            random,
+            made: 0,
+        };
+        world.submit_due();
+        world
+    }
+
+    /// The world's time as a time stamp.
+    pub fn at(&self) -> Timestamp {
+        // The first hour of the world is before its scenario's start.
+        let start = Timestamp::new(1_800_000_000, 0).unwrap_or(Timestamp::UNIX_EPOCH);
+        let since = SignedDuration::from_secs(i64::try_from(self.now).unwrap_or(i64::MAX));
+        start.checked_add(since).unwrap_or(start)
+    }
+
+    /// Seconds since the scenario's start.
+    pub fn elapsed(&self) -> Seconds {
+        self.now.saturating_sub(3600)
+    }
+
+    /// Moves the world on.
+    pub fn advance(&mut self, seconds: Seconds) {
+        let end = self.now + seconds;
+        while self.now < end {
+            let before = self.now;
+            self.now = (self.now + STEP).min(end);
+            self.server_seconds += (self.now - before) * self.servers.len() as u64;
+            self.step(before);
+        }
+    }
+
+    fn step(&mut self, before: Seconds) {
+        let now = self.now;
+        self.submit_due();
+        self.servers
+            .retain(|_, server| server.gone_at.is_none_or(|gone| gone > now));
+        self.boot();
+        self.end_jobs();
+        let cycle = self.scenario.negotiation_seconds.max(1);
+        if !self.broken.negotiator && !self.broken.collector && before / cycle != now / cycle {
+            self.negotiate();
+        }
+        let update = self.scenario.update_seconds.max(1);
+        if before / update != now / update {
+            self.update_all();
+        }
+        let lifetime = self.scenario.classad_lifetime_seconds;
+        self.ads
+            .retain(|_, ad| now.saturating_sub(ad.heard) <= lifetime);
+    }
+
+    fn submit_due(&mut self) {
+        let elapsed = self.elapsed();
+        while let Some(due) = self.scenario.jobs.get(self.submitted) {
+            if due.at_seconds > elapsed {
+                break;
+            }
+            let due = due.clone();
+            self.submitted += 1;
+            self.submit(
+                due.count,
+                due.cpus,
+                due.memory_mb,
+                due.runs_seconds,
+                due.unmatchable,
+            );
+        }
+    }
+
+    /// Submits jobs now.
+    pub fn submit(
+        &mut self,
+        count: u64,
+        cpus: u64,
+        memory_mb: u64,
+        runs: Seconds,
+        unmatchable: bool,
+    ) {
+        let request = Resources {
+            cpus,
+            memory_mb,
+            disk_kb: 1024,
+            gpus: 0,
+        };
+        let state = JobState::Idle(self.now);
+        let job = SimulatedJob {
+            request,
+            runs,
+            unmatchable,
+            starts: 0,
+            state,
+            submitted: self.now,
+        };
+        self.jobs.extend((0..count).map(|_| job.clone()));
+    }
+
+    fn boot(&mut self) {
+        let now = self.now;
+        let mut joined = Vec::new();
+        for server in self.servers.values_mut() {
+            if server.status == ServerStatus::Build && now >= server.active_at {
+                server.status = ServerStatus::Active;
+            }
+            let due = server.joins_at.is_some_and(|joins| now >= joins);
+            if due && server.startd.is_none() && server.status == ServerStatus::Active {
+                let flavor = self
+                    .scenario
+                    .clouds
+                    .get(&server.cloud)
+                    .and_then(|cloud| cloud.flavors.get(&server.flavor));
+                let total = flavor.map_or_else(Resources::default, |flavor| Resources {
+                    cpus: flavor.vcpus,
+                    // What a real machine's system takes.
+                    memory_mb: flavor.ram_mb - flavor.ram_mb / 20,
+                    disk_kb: flavor.disk_gb * 1_000_000,
+                    gpus: 0,
+                });
+                server.startd = Some(SimulatedStartd {
+                    started: now,
+                    total,
+                    unchanged_since: now,
+                    drain: None,
+                    drains: 0,
+                    closed: false,
+                });
+                joined.push(server.id.clone());
+            }
+        }
+        for id in joined {
+            self.update(&id);
+        }
+    }
+
+    fn end_jobs(&mut self) {
+        let now = self.now;
+        let mut freed = Vec::new();
+        for job in &mut self.jobs {
+            let JobState::Running { server, since } = &job.state else {
+                continue;
+            };
+            let alive = self
+                .servers
+                .get(server)
+                .is_some_and(|server| server.startd.is_some());
+            if alive && now >= since + job.runs {
+                freed.push(server.clone());
+                job.state = JobState::Done(now);
+            } else if !alive && now >= since + LEASE {
+                job.state = JobState::Idle(now);
+            }
+        }
+        for id in freed {
+            self.changed(&id);
+        }
+    }
+
+    /// Jobs that run on a server.
+    pub fn jobs_on(&self, id: &str) -> u64 {
+        let on = |job: &&SimulatedJob| matches!(&job.state, JobState::Running { server, .. } if server == id);
+        self.jobs.iter().filter(on).count() as u64
+    }
+
+    fn used_on(&self, id: &str) -> (Resources, u64) {
+        let mut used = (Resources::default(), 0);
+        for job in &self.jobs {
+            if matches!(&job.state, JobState::Running { server, .. } if server == id) {
+                used = (used.0.plus(&job.request.rounded()), used.1 + 1);
+            }
+        }
+        used
+    }
+
+    fn changed(&mut self, id: &str) {
+        let now = self.now;
+        if let Some(startd) = self
+            .servers
+            .get_mut(id)
+            .and_then(|server| server.startd.as_mut())
+        {
+            startd.unchanged_since = now;
+        }
+        self.update(id);
+    }
+
+    /// One negotiation cycle: the oldest jobs first, each to the first slot that it fits.
+    fn negotiate(&mut self) {
+        let now = self.now;
+        let mut free: Vec<(String, Resources)> = Vec::new();
+        for server in self.servers.values() {
+            let Some(startd) = &server.startd else {
+                continue;
+            };
+            // The negotiator works with the ads: a machine that is cut off is not matched.
+            let listed =
+                self.ads.contains_key(&machine(&server.name)) && server.cut_off_since.is_none();
+            if listed && startd.drain.is_none() && !startd.closed {
+                let (used, _) = self.used_on(&server.id);
+                free.push((server.id.clone(), startd.total.minus(&used, 1)));
+            }
+        }
+        let mut changed = Vec::new();
+        for job in &mut self.jobs {
+            if job.unmatchable || !matches!(job.state, JobState::Idle(_)) {
+                continue;
+            }
+            let request = job.request.rounded();
+            let Some((id, space)) = free.iter_mut().find(|(_, space)| request.fits(space)) else {
+                continue;
+            };
+            *space = space.minus(&request, 1);
+            job.starts += 1;
+            job.state = JobState::Running {
+                server: id.clone(),
+                since: now,
+            };
+            changed.push(id.clone());
+        }
+        changed.dedup();
+        for id in changed {
+            self.changed(&id);
+        }
+    }
+
+    fn update_all(&mut self) {
+        let ids: Vec<String> = self.servers.keys().cloned().collect();
+        for id in ids {
+            self.update(&id);
+        }
+    }
+
+    /// The startd tells the collector how it is, if it can.
+    fn update(&mut self, id: &str) {
+        let (used, claims) = self.used_on(id);
+        let Some(server) = self.servers.get(id) else {
+            return;
+        };
+        let (Some(startd), None, false) =
+            (&server.startd, server.cut_off_since, self.broken.collector)
+        else {
+            return;
+        };
+        let ad = SimulatedAd {
+            server: server.id.clone(),
+            node: server.metadata.get(METADATA_NODE).cloned(),
+            startd: startd.clone(),
+            free: startd.total.minus(&used, 1),
+            claims,
+            heard: self.now,
+        };
+        self.ads.insert(machine(&server.name), ad);
+    }
+
+    /// Asks a cloud for a server. It may never join, or fail, as `broken` says.
+    pub fn create(
+        &mut self,
+        cloud: &str,
+        name: &str,
+        flavor: &str,
+        metadata: BTreeMap<String, String>,
+    ) -> String {
+        self.made += 1;
+        // The form of a UUID, from the seed and a number: no two alike.
+        let high = self.draw();
+        let id = format!("{:08x}-0000-4000-8000-{:012x}", high >> 32, self.made);
+        let (build, boot) = self
+            .scenario
+            .clouds
+            .get(cloud)
+            .map_or((20, (40, 90)), |cloud| {
+                (cloud.build_seconds, cloud.boot_seconds)
+            });
+        let boots = boot.0 + self.draw() % (boot.1.saturating_sub(boot.0) + 1);
+        let active_at = self.now + build;
+        let failed = self.broken.spawn.is_some();
+        let server = SimulatedServer {
+            id: id.clone(),
+            name: name.to_owned(),
+            cloud: cloud.to_owned(),
+            flavor: flavor.to_owned(),
+            metadata,
+            created: self.now,
+            active_at,
+            joins_at: (!failed && !self.broken.image).then_some(active_at + boots),
+            status: if failed {
+                ServerStatus::Error
+            } else {
+                ServerStatus::Build
+            },
+            gone_at: None,
+            startd: None,
+            cut_off_since: None,
+        };
+        self.servers.insert(id.clone(), server);
+        id
+    }
+
+    /// Deletes a server; false when there is none. A delete that ends a live job is a violation, unless the node has
+    /// been cut off for longer than any lease.
+    pub fn delete(&mut self, id: &str) -> bool {
+        let now = self.now;
+        let jobs = self.jobs_on(id);
+        let Some(server) = self.servers.get_mut(id) else {
+            return false;
+        };
+        let lease_over = server
+            .cut_off_since
+            .is_some_and(|since| now >= since + 60 * 60);
+        if jobs > 0 && server.startd.is_some() && !lease_over {
+            self.violations.push(format!(
+                "{now}: {} deleted with {jobs} jobs on it",
+                server.name
+            ));
+        }
+        if !self.broken.deletes {
+            server.gone_at.get_or_insert(now + 2);
+            server.startd = None;
+        }
+        true
+    }
+
+    /// The machine dies: no goodbye, its server stays as Nova last saw it.
+    pub fn crash(&mut self, id: &str) {
+        if let Some(server) = self.servers.get_mut(id) {
+            server.startd = None;
+            server.joins_at = None;
+        }
+    }
+
+    /// Cuts a machine off from the collector, or joins it again.
+    pub fn cut_off(&mut self, id: &str, off: bool) {
+        let now = self.now;
+        if let Some(server) = self.servers.get_mut(id) {
+            server.cut_off_since = off.then_some(server.cut_off_since.unwrap_or(now));
+        }
+        self.update(id);
+    }
+
+    /// The collector starts anew: it knows nobody until they say something.
+    pub fn restart_collector(&mut self) {
+        self.ads.clear();
+        self.collector_started = self.now;
+        self.broken.collector = false;
+    }
+
+    /// Drains a machine if it is idle; `Err` says what the startd or the network says.
+    pub fn drain(&mut self, machine_name: &str, reason: &str) -> Result<(), String> {
+        let id = self.reachable(machine_name)?;
+        if self.jobs_on(&id) > 0 {
+            return Err("Draining check expression is false".to_owned());
+        }
+        if let Some(startd) = self
+            .servers
+            .get_mut(&id)
+            .and_then(|server| server.startd.as_mut())
+        {
+            if startd.drain.is_some() {
+                return Err("Draining already in progress".to_owned());
+            }
+            startd.drains += 1;
+            startd.drain = Some((reason.to_owned(), startd.drains.to_string()));
+        }
+        self.update(&id);
+        Ok(())
+    }
+
+    /// Takes back the drain with this request id.
+    pub fn cancel_drain(&mut self, machine_name: &str, request_id: &str) -> Result<(), String> {
+        let id = self.reachable(machine_name)?;
+        let now = self.now;
+        if let Some(startd) = self
+            .servers
+            .get_mut(&id)
+            .and_then(|server| server.startd.as_mut())
+        {
+            if startd.drain.as_ref().is_none_or(|(_, id)| id != request_id) {
+                return Err("No matching draining request id".to_owned());
+            }
+            startd.drain = None;
+            startd.unchanged_since = now;
+        }
+        self.update(&id);
+        Ok(())
+    }
+
+    fn reachable(&self, machine_name: &str) -> Result<String, String> {
+        let ad = self
+            .ads
+            .get(machine_name)
+            .ok_or("Can't find address for startd")?;
+        let server = self.servers.get(&ad.server);
+        let up = server.filter(|server| server.startd.is_some() && server.cut_off_since.is_none());
+        up.map(|server| server.id.clone())
+            .ok_or_else(|| "failed to send the request to the startd".to_owned())
+    }
+
+    /// The next number of the world's generator (splitmix64).
+    pub fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// What time it is in the world, in a sentence.
+    pub fn describe(&self) -> String {
+        let done = self.jobs.len() - self.unfinished();
+        let minutes = self.elapsed() / 60;
+        format!(
+            "simulated: {minutes} min have passed, {done} of {} jobs are done",
+            self.jobs.len()
+        )
+    }
+
+    /// Jobs that are not done.
+    pub fn unfinished(&self) -> usize {
+        self.jobs
+            .iter()
+            .filter(|job| !matches!(job.state, JobState::Done(_)))
+            .count()
+    }
+}
+
+/// The `Machine` of a server's startd: its name in Nova's default domain.
+pub fn machine(name: &str) -> String {
+    format!("{name}.novalocal")
+}

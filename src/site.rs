@@ -1,0 +1,88 @@
+//! What a tick asks and tells: HTCondor and clouds, or a world that stands for them.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use crate::cloud::Cloud;
+use crate::condor::CondorPool;
+use crate::config::Config;
+use crate::openstack::{self, OpenStackCloud};
+use crate::pool::Pool;
+use crate::scaling::policy::Policy;
+use crate::simulation::{SimulatedCloud, SimulatedPool, World, locked};
+use crate::user_data::NodeUserData;
+
+/// A pool and its clouds.
+pub struct Site<'a> {
+    /// The pool.
+    pub pool: Box<dyn Pool + 'a>,
+    /// The clouds.
+    pub clouds: Vec<Box<dyn Cloud + 'a>>,
+}
+
+impl<'a> Site<'a> {
+    /// The real one. Tokens of the clouds are kept in `directory`. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// When a cloud's `cacert` cannot be used.
+    pub fn real(
+        config: &'a Config,
+        user_data: &'a NodeUserData<'a>,
+        directory: &Path,
+    ) -> Result<Site<'a>, openstack::Error> {
+        let Config {
+            policy, timeouts, ..
+        } = config;
+        let pool = CondorPool::new(
+            &config.condor,
+            policy.negotiation_cycle,
+            policy.update_interval,
+            timeouts.command,
+        );
+        let mut clouds: Vec<Box<dyn Cloud + 'a>> = Vec::new();
+        for settings in &config.clouds {
+            // A name may hold anything: only what is harmless in a file name is taken from it.
+            let harmless = |c: char| {
+                if c.is_ascii_alphanumeric() || c == '-' {
+                    c
+                } else {
+                    '_'
+                }
+            };
+            let name: String = settings.name.chars().map(harmless).collect();
+            let cache = directory.join(format!("token-{name}.json"));
+            clouds.push(Box::new(OpenStackCloud::new(
+                settings,
+                &policy.cluster,
+                timeouts.request,
+                Some(cache),
+                Box::new(move |intent, region, deadline| {
+                    user_data.render(settings, intent, region, deadline)
+                }),
+            )?));
+        }
+        Ok(Site {
+            pool: Box::new(pool),
+            clouds,
+        })
+    }
+
+    /// A simulated one.
+    pub fn simulated(world: &'a Mutex<World>, policy: &Policy) -> Site<'a> {
+        let names: Vec<String> = locked(world).scenario.clouds.keys().cloned().collect();
+        let cloud = |name| -> Box<dyn Cloud + 'a> {
+            Box::new(SimulatedCloud {
+                world,
+                name,
+                cluster: policy.cluster.clone(),
+            })
+        };
+        Site {
+            pool: Box::new(SimulatedPool {
+                world,
+                min_wait: policy.negotiation_cycle,
+            }),
+            clouds: names.into_iter().map(cloud).collect(),
+        }
+    }
+}

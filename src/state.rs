@@ -1,0 +1,309 @@
+//! The state directory: where it is, and how the state gets there and back.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::scaling::memory::State;
+
+/// The version of the state file that this program writes, and the newest that it reads.
+const VERSION: u32 = 1;
+
+/// Name of the state file.
+const FILE: &str = "state.json";
+
+/// What can be wrong with the state directory.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// It cannot be made, read or written.
+    #[error("state directory {path}: {what}: {source}. Is the directory there, writable by this user, on a disk with room?", path = path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A newer ehos wrote it.
+    #[error("{path} was written by a newer ehos (version {version}, this one reads {VERSION}); it is left as it is. Install that version again, or move the file away: that costs timers, never servers", path = path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u64,
+    },
+    /// There is no place for it.
+    #[error(
+        "no state directory: set --state-dir, EHOS_STATE_DIR, state_dir in the configuration, or HOME"
+    )]
+    Nowhere,
+}
+
+/// The state as it was found.
+#[derive(Debug)]
+pub struct Loaded {
+    /// It.
+    pub state: State,
+    /// What an operator should know: that it could not be read and was set aside.
+    pub notice: Option<String>,
+}
+
+#[derive(Serialize)]
+struct FileOut<'a> {
+    version: u32,
+    state: &'a State,
+}
+
+#[derive(Deserialize)]
+struct FileIn {
+    state: State,
+}
+
+/// Where the state directory is: `$STATE_DIRECTORY` (systemd), /var/lib/ehos for root, else the XDG state home.
+///
+/// # Errors
+/// When there is no place for it.
+pub fn default_directory(
+    variable: impl Fn(&str) -> Option<String>,
+    root: bool,
+) -> Result<PathBuf, Error> {
+    if let Some(directory) = variable("STATE_DIRECTORY").filter(|directory| !directory.is_empty()) {
+        // systemd separates several by colons; ours is the first.
+        return Ok(PathBuf::from(
+            directory.split(':').next().unwrap_or_default(),
+        ));
+    }
+    if root {
+        return Ok(PathBuf::from("/var/lib/ehos"));
+    }
+    let home = || {
+        variable("HOME")
+            .filter(|home| !home.is_empty())
+            .map(|home| PathBuf::from(home).join(".local/state"))
+    };
+    let base = variable("XDG_STATE_HOME")
+        .filter(|home| !home.is_empty())
+        .map(PathBuf::from)
+        .or_else(home);
+    base.map(|base| base.join("ehos")).ok_or(Error::Nowhere)
+}
+
+/// Makes the directory when it is not there.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn prepare(directory: &Path) -> Result<(), Error> {
+    fs::create_dir_all(directory).map_err(|source| io_error(directory, "cannot be made", source))
+}
+
+fn io_error(path: &Path, what: &'static str, source: io::Error) -> Error {
+    Error::Io {
+        path: path.to_owned(),
+        what,
+        source,
+    }
+}
+
+/// A lock that cannot be taken, as an error of this directory.
+pub fn unlockable(directory: &Path, source: io::Error) -> Error {
+    io_error(directory, "tick.lock cannot be made or locked", source)
+}
+
+/// Something else in the directory that cannot be read or written.
+pub fn unwritable(directory: &Path, source: io::Error) -> Error {
+    io_error(directory, "cannot be read or written", source)
+}
+
+/// Reads the state. None there is an empty one; one that does not parse is set aside when `set_aside` is true (a dry
+/// run changes nothing), and the tick goes on without it.
+///
+/// # Errors
+/// When it cannot be read, or a newer ehos wrote it.
+pub fn load(directory: &Path, set_aside: bool) -> Result<Loaded, Error> {
+    let path = directory.join(FILE);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Loaded {
+                state: State::default(),
+                notice: None,
+            });
+        }
+        Err(source) => return Err(io_error(&path, "cannot be read", source)),
+    };
+    // The version is looked at first: what a newer program wrote is not garbage.
+    let value: Result<serde_json::Value, _> = serde_json::from_slice(&text);
+    let version = value
+        .as_ref()
+        .ok()
+        .and_then(|value| value.get("version"))
+        .and_then(serde_json::Value::as_u64);
+    if let Some(version) = version.filter(|version| *version > u64::from(VERSION)) {
+        return Err(Error::Newer { path, version });
+    }
+    let parsed = value.and_then(serde_json::from_value::<FileIn>);
+    match parsed {
+        Ok(file) if version.is_some() => Ok(Loaded {
+            state: file.state,
+            notice: None,
+        }),
+        other => {
+            let why = other
+                .err()
+                .map_or_else(|| "it has no version".to_owned(), |error| error.to_string());
+            let notice = if set_aside {
+                let aside = directory.join(format!(
+                    "state.json.damaged-{}",
+                    Timestamp::now().as_second()
+                ));
+                fs::rename(&path, &aside)
+                    .map_err(|source| io_error(&path, "cannot be set aside", source))?;
+                format!(
+                    "{} could not be read ({why}); it was set aside as {}",
+                    path.display(),
+                    aside.display()
+                )
+            } else {
+                format!(
+                    "{} could not be read ({why}); a tick would set it aside",
+                    path.display()
+                )
+            };
+            let notice = format!(
+                "{notice}. Nodes are found again by their metadata; only timers start anew"
+            );
+            Ok(Loaded {
+                state: State::default(),
+                notice: Some(notice),
+            })
+        }
+    }
+}
+
+/// Writes the state: to a temporary file beside it, synced, renamed; the directory synced too.
+///
+/// # Errors
+/// When any of it fails; the old state is then still whole.
+pub fn save(directory: &Path, state: &State) -> Result<(), Error> {
+    let path = directory.join(FILE);
+    let failed = |what| move |source| io_error(directory, what, source);
+    let mut file = tempfile::Builder::new()
+        .prefix("state.json.new-")
+        .tempfile_in(directory)
+        .map_err(failed("cannot be written to"))?;
+    let text = serde_json::to_vec(&FileOut {
+        version: VERSION,
+        state,
+    })
+    .map_err(io::Error::from);
+    let text = text.map_err(failed("the state cannot be put into JSON"))?;
+    file.write_all(&text)
+        .map_err(failed("cannot be written to"))?;
+    file.as_file()
+        .sync_all()
+        .map_err(failed("cannot be synced"))?;
+    file.persist(&path)
+        .map_err(|error| io_error(&path, "cannot be replaced", error.error))?;
+    fs::File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(failed("cannot be synced"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(text: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), text).unwrap();
+        dir
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded_again() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(load(dir.path(), true).unwrap().state, State::default());
+        let state = State {
+            turn: 7,
+            adopted_trusted: true,
+            ..State::default()
+        };
+        save(dir.path(), &state).unwrap();
+        assert_eq!(load(dir.path(), true).unwrap().state, state);
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            1,
+            "nothing else is left"
+        );
+    }
+
+    #[test]
+    fn garbage_is_set_aside_and_said() {
+        for garbage in [
+            "",
+            "{",
+            "[]",
+            "{\"version\":1}",
+            "{\"state\":{}}",
+            "\0\0\0\0",
+        ] {
+            let dir = written(garbage);
+            let looked = load(dir.path(), false).unwrap();
+            assert!(
+                looked.notice.unwrap().contains("would"),
+                "a dry run only says so"
+            );
+            assert!(dir.path().join(FILE).exists());
+            let loaded = load(dir.path(), true).unwrap();
+            assert_eq!(loaded.state, State::default());
+            assert!(loaded.notice.unwrap().contains("set aside"), "{garbage:?}");
+            assert!(!dir.path().join(FILE).exists());
+            assert_eq!(
+                fs::read_dir(dir.path()).unwrap().count(),
+                1,
+                "the garbage is kept"
+            );
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_neither_read_nor_touched() {
+        let dir = written("{\"version\": 2, \"state\": {\"strange\": true}}");
+        let error = load(dir.path(), true).unwrap_err();
+        assert!(matches!(error, Error::Newer { version: 2, .. }));
+        assert!(dir.path().join(FILE).exists());
+    }
+
+    #[test]
+    fn the_directory_is_where_systemd_root_or_xdg_say() {
+        let none = |_: &str| None;
+        let of = |name: &'static str, value: &'static str| {
+            move |asked: &str| (asked == name).then(|| value.to_owned())
+        };
+        assert_eq!(
+            default_directory(of("STATE_DIRECTORY", "/a:/b"), true).unwrap(),
+            PathBuf::from("/a")
+        );
+        assert_eq!(
+            default_directory(none, true).unwrap(),
+            PathBuf::from("/var/lib/ehos")
+        );
+        assert_eq!(
+            default_directory(of("XDG_STATE_HOME", "/x"), false).unwrap(),
+            PathBuf::from("/x/ehos")
+        );
+        assert_eq!(
+            default_directory(of("HOME", "/h"), false).unwrap(),
+            PathBuf::from("/h/.local/state/ehos")
+        );
+        assert!(matches!(
+            default_directory(none, false),
+            Err(Error::Nowhere)
+        ));
+    }
+}

@@ -1,0 +1,14 @@
+//! Histories of a simulated site: ehos looks, plans and acts on it, tick by tick, while things happen.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod random;
+mod site;
+mod story;
+mod traps;

@@ -1,0 +1,1376 @@
+//! The OpenStack client against a scripted server with captured answers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod double;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use double::{Double, Line, Reply, always, once};
+use ehos::cloud::Cloud;
+use ehos::config::{Auth, AuthMethod, CloudSettings, NameOrId};
+use ehos::deadline::Deadline;
+use ehos::openstack::{Effect, OpenStackCloud, auth::Session, compute, image, network};
+use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind, Intent};
+use ehos::scaling::observation::{NodeId, OwnedServer, ServerRecord, ServerStatus};
+use serde_json::json;
+
+const PASSWORD: &str = "pa55-w0rd-of-the-test";
+const TOKEN: &str = "gAAAAAB-token-of-the-test";
+const USER_DATA: &str = "#cloud-config\n# secret of the node: join-me-4711\n";
+const IMAGE_ID: &str = "0e4c6d5f-fded-4bc5-be67-209bf2879d6b";
+const NETWORK_ID: &str = "a9dd2f7e-0a35-486a-bf43-e76b66cf61fc";
+const GROUP_ID: &str = "dc7e4c7e-bf86-482d-8e5d-1a2f4393e733";
+const SERVER_ID: &str = "1fdb8980-b119-4068-9441-dc9d9e014e00";
+const PROJECT_ID: &str = "b9b88f6ba68141e7823bee98ea1986a7";
+
+fn soon() -> Deadline {
+    Deadline::within(Duration::from_secs(20))
+}
+
+fn settings(url: &str) -> CloudSettings {
+    let default = || Some(NameOrId::Name("Default".to_owned()));
+    CloudSettings {
+        name: "lab".to_owned(),
+        auth: Auth {
+            url: url.to_owned(),
+            method: AuthMethod::Password {
+                user: NameOrId::Name("ehos".to_owned()),
+                user_domain: default(),
+                password: PASSWORD.into(),
+                project: NameOrId::Name("ehos".to_owned()),
+                project_domain: default(),
+            },
+        },
+        region: None,
+        interface: "public".to_owned(),
+        cacert: None,
+        insecure: false,
+        image: "GOLD CentOS 7".to_owned(),
+        flavors: vec!["m1.small".to_owned(), "m1.gone".to_owned()],
+        networks: vec!["dualStack".to_owned()],
+        key: Some("ehos".to_owned()),
+        security_groups: vec!["ehos".to_owned()],
+        availability_zone: None,
+        user_data_file: PathBuf::from("execute.yaml"),
+        metadata: BTreeMap::from([("owner".to_owned(), "grid".to_owned())]),
+        scratch_size_gb: None,
+    }
+}
+
+fn cloud(settings: &CloudSettings) -> OpenStackCloud<'_> {
+    OpenStackCloud::new(
+        settings,
+        "pool-1",
+        Duration::from_secs(10),
+        None,
+        Box::new(|_, _, _| Ok(USER_DATA.into())),
+    )
+    .unwrap()
+}
+
+fn session(settings: &CloudSettings) -> Session<'_> {
+    Session::new(settings, Duration::from_secs(10), None).unwrap()
+}
+
+fn login() -> Line {
+    always("POST", "/v3/auth/tokens", token(TOKEN))
+}
+
+fn token(token: &str) -> Reply {
+    Reply::fixture("token-password").with("X-Subject-Token", token)
+}
+
+/// All that a create asks for before it.
+fn lookups() -> Vec<Line> {
+    vec![
+        login(),
+        always(
+            "GET",
+            "/v2.1/flavors/detail",
+            Reply::fixture("nova-flavors"),
+        ),
+        always(
+            "GET",
+            "/v2/images?name=",
+            Reply::fixture("glance-images-by-name"),
+        ),
+        always(
+            "GET",
+            "/v2.0/networks?name=",
+            Reply::fixture("neutron-networks-by-name"),
+        ),
+        always(
+            "GET",
+            "/v2.0/security-groups?name=",
+            Reply::fixture("neutron-security-groups-by-name"),
+        ),
+        always(
+            "GET",
+            "/v2.1/os-keypairs",
+            Reply::status(
+                200,
+                r#"{"keypairs": [{"keypair": {"name": "ehos", "fingerprint": "x"}}]}"#,
+            ),
+        ),
+    ]
+}
+
+fn with_create(reply: Reply) -> Double {
+    let mut script = lookups();
+    script.push(always("POST", "/v2.1/servers", reply));
+    Double::start(script)
+}
+
+fn intent() -> Intent {
+    Intent {
+        node: NodeId("n-1".to_owned()),
+        name: "ehos-v1-20261122-1".to_owned(),
+        cloud: "lab".to_owned(),
+        flavor: "m1.small".to_owned(),
+        image: "GOLD CentOS 7".to_owned(),
+        at: jiff::Timestamp::UNIX_EPOCH,
+    }
+}
+
+/// Asks for a server once and returns what came of it.
+fn create(double: &Double) -> Result<Done, Failure> {
+    let settings = settings(double.url());
+    let result = cloud(&settings).perform(&CloudAction::Create(intent()), soon());
+    if let Err(failure) = &result {
+        no_secret_in(&failure.message);
+        no_secret_in(&format!("{failure:?}"));
+    }
+    result
+}
+
+fn no_secret_in(text: &str) {
+    let encoded = BASE64.encode(USER_DATA);
+    for secret in [PASSWORD, TOKEN, "join-me-4711", &encoded, "b3RegyvnbXFZ"] {
+        assert!(!text.contains(secret), "{secret} in: {text}");
+    }
+}
+
+fn server(id: &str) -> OwnedServer {
+    OwnedServer::recognise(
+        ServerRecord {
+            id: id.to_owned(),
+            name: "ehos-v1-20261122-1".to_owned(),
+            status: ServerStatus::Error,
+            deleting: false,
+            metadata: ehos::scaling::observation::execute_metadata(
+                "pool-1",
+                &NodeId("n-1".to_owned()),
+                "m1.small",
+                "GOLD CentOS 7",
+            ),
+            age: Duration::ZERO,
+            fault: Some("No valid host was found.".to_owned()),
+        },
+        "pool-1",
+    )
+    .unwrap()
+}
+
+fn delete(double: &Double, keep_console: bool) -> Result<Done, Failure> {
+    let settings = settings(double.url());
+    cloud(&settings).perform(
+        &CloudAction::Delete {
+            node: NodeId("n-1".to_owned()),
+            server: server(SERVER_ID),
+            keep_console,
+        },
+        soon(),
+    )
+}
+
+// Keystone
+
+#[test]
+fn password_and_application_credential_say_what_keystone_expects() {
+    let double = Double::start(vec![login()]);
+    session(&settings(double.url())).token(soon()).unwrap();
+
+    let mut with_credential = settings(&format!("{}/v3", double.url()));
+    with_credential.auth.method = AuthMethod::ApplicationCredential {
+        credential: NameOrId::Id("0fb637e0".to_owned()),
+        user: None,
+        user_domain: None,
+        secret: PASSWORD.into(),
+    };
+    session(&with_credential).token(soon()).unwrap();
+
+    let received = double.received();
+    assert_eq!(
+        received[0].json(),
+        json!({"auth": {
+            "identity": {"methods": ["password"], "password": {"user": {
+                "name": "ehos", "domain": {"name": "Default"}, "password": PASSWORD}}},
+            "scope": {"project": {"name": "ehos", "domain": {"name": "Default"}}},
+        }})
+    );
+    assert_eq!(
+        received[1].json(),
+        json!({"auth": {"identity": {
+            "methods": ["application_credential"],
+            "application_credential": {"id": "0fb637e0", "secret": PASSWORD},
+        }}})
+    );
+    assert_eq!(received[1].target, "/v3/auth/tokens");
+}
+
+#[test]
+fn a_wrong_password_is_told_with_the_user_and_without_the_password() {
+    let double = Double::start(vec![always(
+        "POST",
+        "/v3/auth/tokens",
+        Reply::fixture("token-password-wrong"),
+    )]);
+    let failure = cloud(&settings(double.url())).observe(soon()).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::NotAuthorized);
+    assert_eq!(
+        failure.message,
+        "cloud lab: POST /v3/auth/tokens: Keystone does not accept user ehos for project ehos: The request you \
+         have made requires authentication.; check names, domains, project and secret"
+    );
+    no_secret_in(&failure.message);
+}
+
+#[test]
+fn a_keystone_that_repeats_the_request_does_not_give_the_password_away() {
+    let echo =
+        json!({"error": {"message": format!("'{PASSWORD}' is not of type 'x'"), "code": 400}});
+    let double = Double::start(vec![always(
+        "POST",
+        "/v3/auth/tokens",
+        Reply::status(400, &echo.to_string()),
+    )]);
+    let settings = settings(double.url());
+    let error = session(&settings).token(soon()).unwrap_err();
+    no_secret_in(&error.to_string());
+    no_secret_in(&format!("{error:?}"));
+    assert!(
+        error.to_string().contains("does not understand user"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_token_without_a_project_is_told() {
+    let double = Double::start(vec![always(
+        "POST",
+        "/v3/auth/tokens",
+        Reply::fixture("token-unscoped"),
+    )]);
+    let settings = settings(double.url());
+    let error = session(&settings).token(soon()).unwrap_err();
+    assert!(
+        error.to_string().contains("no catalog: name the project"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_refused_token_is_renewed_once() {
+    let refused = Reply::fixture("nova-401-invalid");
+    let double = Double::start(vec![
+        once("POST", "/v3/auth/tokens", token("first")),
+        always("POST", "/v3/auth/tokens", token("second")),
+        once("GET", "/v2.1/limits", refused.clone()),
+        once("GET", "/v2.1/limits", Reply::fixture("nova-limits")),
+        always("GET", "/v2.1/limits", refused),
+    ]);
+    let settings = settings(double.url());
+    let session = session(&settings);
+    compute::quota(&session, soon()).unwrap();
+    let tokens: Vec<String> = double
+        .received()
+        .iter()
+        .filter_map(|r| r.header("X-Auth-Token").map(str::to_owned))
+        .collect();
+    assert_eq!(tokens, ["first", "second"]);
+
+    let failure: Failure = compute::quota(&session, soon()).unwrap_err().into();
+    assert_eq!(failure.kind, FailureKind::NotAuthorized);
+    assert_eq!(double.count("POST", "/v3/auth/tokens"), 3);
+    assert_eq!(double.count("GET", "/v2.1/limits"), 4);
+}
+
+#[test]
+fn a_token_is_kept_for_this_user_alone() {
+    let double = Double::start(vec![
+        login(),
+        always("GET", "/v2.1/limits", Reply::fixture("nova-limits")),
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token.json");
+    let ask = |settings: &CloudSettings| {
+        let session = Session::new(settings, Duration::from_secs(10), Some(file.clone())).unwrap();
+        compute::quota(&session, soon()).unwrap();
+        double.count("POST", "/v3/auth/tokens")
+    };
+    let mine = settings(double.url());
+    assert_eq!(ask(&mine), 1);
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(ask(&mine), 1, "the kept token serves");
+
+    let mut other = settings(double.url());
+    if let AuthMethod::Password { project, .. } = &mut other.auth.method {
+        *project = NameOrId::Name("another".to_owned());
+    }
+    assert_eq!(ask(&other), 2, "another project's token does not");
+
+    fs::write(&file, "{\"owner\": \"x").unwrap();
+    assert_eq!(ask(&other), 3, "nor does a damaged file");
+    assert_eq!(ask(&other), 3, "which was replaced");
+
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(ask(&other), 4, "nor one that others can read");
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_token_about_to_end_is_renewed() {
+    let ending = token("ending").replace("2026-11-22T11:30:16", "2026-11-22T10:31:00");
+    let double = Double::start(vec![
+        once("POST", "/v3/auth/tokens", ending),
+        login(),
+        always("GET", "/v2.1/limits", Reply::fixture("nova-limits")),
+    ]);
+    let settings = settings(double.url());
+    let session = session(&settings);
+    for _ in 0..3 {
+        compute::quota(&session, soon()).unwrap();
+    }
+    assert_eq!(double.count("POST", "/v3/auth/tokens"), 2);
+}
+
+#[test]
+fn region_and_interface_are_chosen_from_the_catalog() {
+    let two = token(TOKEN).replace(
+        r#""interface":"internal","region":"RegionOne","region_id":"RegionOne""#,
+        r#""interface":"public","region":"RegionTwo","region_id":"RegionTwo""#,
+    );
+    let double = Double::start(vec![
+        once("POST", "/v3/auth/tokens", two.clone()),
+        always("POST", "/v3/auth/tokens", two),
+        always("GET", "/v2.1/limits", Reply::fixture("nova-limits")),
+    ]);
+    let quota = |region: Option<&str>, interface: &str| {
+        let mut settings = settings(double.url());
+        settings.region = region.map(str::to_owned);
+        settings.interface = interface.to_owned();
+        compute::quota(&session(&settings), soon()).map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        quota(None, "public").unwrap_err(),
+        "cloud lab: several regions have the compute service; set `region_name` to one of: RegionOne, RegionTwo"
+    );
+    quota(Some("RegionTwo"), "public").unwrap();
+    quota(Some("RegionOne"), "publicURL").unwrap();
+    quota(None, "admin").unwrap();
+    assert_eq!(
+        quota(Some("RegionThree"), "public").unwrap_err(),
+        "cloud lab: no public endpoint of the compute service in region RegionThree; the catalog has: admin in \
+         RegionOne, public in RegionOne, public in RegionTwo; correct `region_name` or `interface`, or the roles \
+         on the project"
+    );
+    assert!(
+        quota(None, "internal")
+            .unwrap_err()
+            .contains("no internal endpoint")
+    );
+}
+
+// Looking at a cloud
+
+#[test]
+fn a_cloud_is_seen_whole_and_foreign_servers_are_not() {
+    let mine = r#"{"ehos_cluster": "pool-1", "ehos_role": "execute", "ehos_node": "n-7"}"#;
+    let page = Reply::fixture("servers-page-3")
+        .replace(r#"{"ehos":"capture"}"#, mine)
+        .with("Date", "Sun, 22 Nov 2026 10:41:10 GMT");
+    let double = Double::start(vec![
+        login(),
+        once(
+            "GET",
+            "/v2.1/servers/detail",
+            Reply::fixture("servers-page-1"),
+        ),
+        once(
+            "GET",
+            "/v2.1/servers/detail?limit=2&marker=",
+            Reply::fixture("servers-page-2"),
+        ),
+        once("GET", "/v2.1/servers/detail?limit=2&marker=", page),
+        always("GET", "/v2.1/limits", Reply::fixture("nova-limits")),
+        always(
+            "GET",
+            "/v2.1/flavors/detail",
+            Reply::fixture("nova-flavors"),
+        ),
+    ]);
+    let view = cloud(&settings(double.url())).observe(soon()).unwrap();
+    assert_eq!(double.count("GET", "/v2.1/servers/detail"), 3);
+    assert_eq!(
+        double.count("POST", "/v3/auth/tokens"),
+        1,
+        "one token for all"
+    );
+
+    assert_eq!(view.servers.len(), 1);
+    let server = &view.servers[0];
+    assert_eq!(server.node(), Some(&NodeId("n-7".to_owned())));
+    assert_eq!(server.record().name, "page1");
+    assert_eq!(server.record().status, ServerStatus::Active);
+    assert_eq!(server.record().age, Duration::from_secs(600));
+    assert!(!server.record().deleting);
+
+    assert_eq!(view.quota.instances.limit, Some(2000));
+    assert_eq!(view.quota.cores.left(), Some(8000));
+    assert_eq!(view.flavors.keys().collect::<Vec<_>>(), ["m1.small"]);
+    let flavor = &view.flavors["m1.small"];
+    assert_eq!(
+        (
+            flavor.id.as_str(),
+            flavor.vcpus,
+            flavor.ram_mb,
+            flavor.disk_gb
+        ),
+        ("1", 1, 2048, 20)
+    );
+    for request in double.received() {
+        if request.target.starts_with("/v2.1") {
+            assert_eq!(request.header("OpenStack-API-Version"), Some("compute 2.1"));
+        }
+    }
+}
+
+#[test]
+fn a_failed_server_carries_its_fault() {
+    let double = Double::start(vec![
+        login(),
+        always(
+            "GET",
+            "/v2.1/servers/detail",
+            Reply::fixture("servers-error-abort"),
+        ),
+    ]);
+    let settings = settings(double.url());
+    let servers = compute::servers(&session(&settings), soon()).unwrap();
+    assert_eq!(servers[0].status, ServerStatus::Error);
+    assert!(
+        servers[0]
+            .fault
+            .as_ref()
+            .unwrap()
+            .starts_with("Build of instance")
+    );
+}
+
+#[test]
+fn a_fault_that_the_list_leaves_out_is_asked_for_and_never_spoils_the_view() {
+    let id = "a7c50bbf-2b7f-493c-a2a2-d6ba7b7678d9";
+    let listed = |metadata: &str, fault: &str| {
+        let text = format!(
+            r#"{{"servers": [{{"id": "{id}", "name": "fails", "status": "ERROR",
+            "created": "2026-11-22T10:31:13Z", "metadata": {metadata}{fault}}}]}}"#
+        );
+        Reply::status(200, &text)
+    };
+    let mine = r#"{"ehos_cluster": "pool-1", "ehos_role": "execute", "ehos_node": "n-7"}"#;
+    let shown = Reply::fixture("server-show-no-valid-host");
+    let no_host = Some("No valid host was found.");
+    for (list, show, fault, looks) in [
+        (listed(mine, ""), shown.clone(), no_host, 1),
+        (
+            listed(mine, ""),
+            Reply::fixture("server-delete-404"),
+            None,
+            1,
+        ),
+        (listed(mine, ""), Reply::status(200, "{"), None, 1),
+        (listed(mine, ""), Reply::status(500, ""), None, 3),
+        (
+            listed(mine, r#", "fault": {"message": "known"}"#),
+            shown.clone(),
+            Some("known"),
+            0,
+        ),
+        // Another's server is none of our business.
+        (listed("{}", ""), shown, None, 0),
+    ] {
+        let double = Double::start(vec![
+            login(),
+            always("GET", "/v2.1/servers/detail", list.clone()),
+            always("GET", &format!("/v2.1/servers/{id}"), show),
+            always("GET", "/v2.1/limits", Reply::fixture("nova-limits")),
+            always(
+                "GET",
+                "/v2.1/flavors/detail",
+                Reply::fixture("nova-flavors"),
+            ),
+        ]);
+        let view = cloud(&settings(double.url())).observe(soon()).unwrap();
+        let seen = view
+            .servers
+            .first()
+            .and_then(|s| s.record().fault.as_deref());
+        assert_eq!(seen, fault);
+        assert_eq!(double.count("GET", &format!("/v2.1/servers/{id}")), looks);
+    }
+}
+
+#[test]
+fn an_unlimited_quota_has_no_limit() {
+    let unlimited =
+        Reply::fixture("nova-limits").replace(r#""maxTotalCores":8000"#, r#""maxTotalCores":-1"#);
+    let double = Double::start(vec![login(), always("GET", "/v2.1/limits", unlimited)]);
+    let settings = settings(double.url());
+    let quota = compute::quota(&session(&settings), soon()).unwrap();
+    assert_eq!(quota.cores.limit, None);
+    assert_eq!(quota.instances.limit, Some(2000));
+}
+
+fn list(script: Vec<Line>) -> (Double, Result<Vec<ServerRecord>, ehos::openstack::Error>) {
+    let double = Double::start([vec![login()], script].into_iter().flatten().collect());
+    let settings = settings(double.url());
+    let servers = compute::servers(&session(&settings), soon());
+    (double, servers)
+}
+
+#[test]
+fn a_page_that_is_exactly_full_is_followed_by_an_empty_one() {
+    let (double, servers) = list(vec![
+        once(
+            "GET",
+            "/v2.1/servers/detail",
+            Reply::fixture("servers-page-exactly-full"),
+        ),
+        once(
+            "GET",
+            "/v2.1/servers/detail?limit=5&marker=",
+            Reply::fixture("servers-empty"),
+        ),
+    ]);
+    assert_eq!(servers.unwrap().len(), 5);
+    assert_eq!(double.count("GET", "/v2.1/servers/detail"), 2);
+}
+
+#[test]
+fn a_list_without_an_end_is_an_error() {
+    let (double, servers) = list(vec![always(
+        "GET",
+        "/v2.1/servers/detail",
+        Reply::fixture("servers-page-1"),
+    )]);
+    let error = servers.unwrap_err();
+    assert!(error.to_string().contains("seen already"), "{error}");
+    assert_eq!(double.count("GET", "/v2.1/servers/detail"), 2);
+}
+
+#[test]
+fn a_list_with_a_page_missing_is_no_list() {
+    for reply in [
+        Reply::fixture("servers-page-bad-marker"),
+        Reply::status(500, ""),
+        Reply::status(200, r#"{"servers": [{"id": "x", "na"#),
+        Reply::status(200, r#"{"servers": [{"id": "x"}]}"#),
+        Reply::status(200, "{}"),
+        Reply::status(200, ""),
+        Reply::Cut {
+            status: 200,
+            body: r#"{"servers": []}"#.to_owned(),
+            bytes: 7,
+        },
+    ] {
+        let (_double, servers) = list(vec![
+            once(
+                "GET",
+                "/v2.1/servers/detail",
+                Reply::fixture("servers-page-1"),
+            ),
+            always("GET", "/v2.1/servers/detail?limit=2", reply),
+        ]);
+        assert_eq!(servers.unwrap_err().effect(), Effect::None);
+    }
+}
+
+#[test]
+fn the_token_does_not_follow_a_next_link_to_another_host() {
+    let other = Double::start(vec![]);
+    let lured = Reply::fixture("servers-page-1").replace(
+        "http://127.0.0.1:8774/v2.1/servers/detail?",
+        &format!("{}/steal?", other.url()),
+    );
+    let (double, servers) = list(vec![
+        once("GET", "/v2.1/servers/detail", lured),
+        once(
+            "GET",
+            "/v2.1/servers/detail?limit=2&marker=",
+            Reply::fixture("servers-page-3"),
+        ),
+    ]);
+    assert_eq!(servers.unwrap().len(), 3);
+    assert_eq!(double.count("GET", "/v2.1/servers/detail"), 2);
+    assert!(other.received().is_empty());
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    let other = Double::start(vec![]);
+    let double = Double::start(vec![
+        login(),
+        always(
+            "GET",
+            "/v2.1/limits",
+            Reply::status(302, "").with("Location", &format!("{}/v2.1/limits", other.url())),
+        ),
+    ]);
+    let settings = settings(double.url());
+    let error = compute::quota(&session(&settings), soon()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("status 302; redirects are not followed"),
+        "{error}"
+    );
+    assert!(other.received().is_empty());
+}
+
+// Faults
+
+fn quota_after(reply: Reply) -> (Double, Result<(), ehos::openstack::Error>) {
+    let double = Double::start(vec![
+        login(),
+        once("GET", "/v2.1/limits", reply),
+        always("GET", "/v2.1/limits", Reply::fixture("nova-limits")),
+    ]);
+    let settings = settings(double.url());
+    let result = compute::quota(&session(&settings), soon()).map(|_| ());
+    (double, result)
+}
+
+#[test]
+fn a_passing_fault_of_a_reading_request_is_tried_again() {
+    for reply in [
+        Reply::Reset,
+        Reply::status(503, ""),
+        Reply::status(500, "<html>"),
+        Reply::status(429, "").with("Retry-After", "0"),
+        Reply::status(413, "").with("Retry-After", "1"),
+        Reply::Cut {
+            status: 200,
+            body: "{\"limits\": 1}".to_owned(),
+            bytes: 4,
+        },
+    ] {
+        let (double, result) = quota_after(reply);
+        result.unwrap();
+        assert_eq!(double.count("GET", "/v2.1/limits"), 2);
+    }
+}
+
+#[test]
+fn what_will_be_refused_again_is_not_tried_again() {
+    for reply in [
+        Reply::status(404, ""),
+        Reply::status(403, ""),
+        Reply::status(400, ""),
+        Reply::status(413, "").with("Retry-After", "0"),
+        Reply::status(200, "{"),
+        Reply::status(429, "").with("Retry-After", "3600"),
+    ] {
+        let (double, result) = quota_after(reply);
+        result.unwrap_err();
+        assert_eq!(double.count("GET", "/v2.1/limits"), 1);
+    }
+}
+
+#[test]
+fn three_times_is_enough() {
+    let double = Double::start(vec![
+        login(),
+        always("GET", "/v2.1/limits", Reply::status(503, "")),
+    ]);
+    let settings = settings(double.url());
+    let error = compute::quota(&session(&settings), soon()).unwrap_err();
+    assert_eq!(double.count("GET", "/v2.1/limits"), 3);
+    assert_eq!(Failure::from(error).kind, FailureKind::NotDone);
+}
+
+#[test]
+fn nobody_waits_beyond_the_deadline() {
+    let double = Double::start(vec![login(), always("GET", "/v2.1/limits", Reply::Stall)]);
+    let settings = settings(double.url());
+    let session = session(&settings);
+    session.token(soon()).unwrap();
+    let began = Instant::now();
+    let deadline = Deadline::within(Duration::from_millis(300));
+    let error = compute::quota(&session, deadline).unwrap_err();
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "the request timeout is 10 s"
+    );
+    assert!(
+        error.to_string().contains("not within the time given"),
+        "{error}"
+    );
+    let error = compute::quota(&session, deadline).unwrap_err();
+    assert!(
+        error.to_string().contains("not asked, the time is up"),
+        "{error}"
+    );
+    assert_eq!(double.count("GET", "/v2.1/limits"), 1);
+}
+
+#[test]
+fn an_html_answer_is_told_by_its_title() {
+    let double = Double::start(vec![
+        login(),
+        always("GET", "/v2/images/", Reply::fixture("glance-image-404")),
+        always(
+            "GET",
+            "/v2/images?name=",
+            Reply::fixture("glance-401-invalid"),
+        ),
+    ]);
+    let settings = settings(double.url());
+    let error = image::image_id(&session(&settings), IMAGE_ID, soon()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("cloud lab: GET /v2/images: status 401: 401 Unauthorized (req-")
+            || error
+                .to_string()
+                .starts_with("cloud lab: GET /v2/images: status 401: 401 Unauthorized; "),
+        "{error}"
+    );
+}
+
+// Looking up names
+
+#[test]
+fn images_of_one_name_are_not_guessed_among() {
+    let ask = |reply: Reply| {
+        let double = Double::start(vec![login(), always("GET", "/v2/images?name=", reply)]);
+        let settings = settings(double.url());
+        image::image_id(&session(&settings), "GOLD CentOS 7", soon()).map_err(|e| e.to_string())
+    };
+    let image = |id: &str, status: &str| json!({"id": id, "status": status, "name": "x"});
+    let images =
+        |list: serde_json::Value| Reply::status(200, &json!({ "images": list }).to_string());
+    assert_eq!(
+        ask(Reply::fixture("glance-images-by-name")).unwrap(),
+        IMAGE_ID
+    );
+    assert_eq!(
+        ask(images(json!([image("a", "active"), image("b", "queued")]))).unwrap(),
+        "a"
+    );
+    assert_eq!(
+        ask(images(json!([image("a", "active"), image("b", "active")]))).unwrap_err(),
+        "cloud lab: several images are called 'GOLD CentOS 7'; configure one of the ids: a, b"
+    );
+    assert_eq!(
+        ask(images(json!([image("a", "saving")]))).unwrap_err(),
+        "cloud lab: there is no image 'GOLD CentOS 7' that is active (its status is saving); correct the \
+         configuration of this cloud"
+    );
+    assert_eq!(
+        ask(Reply::fixture("glance-images-none")).unwrap_err(),
+        "cloud lab: there is no image 'GOLD CentOS 7'; correct the configuration of this cloud"
+    );
+}
+
+#[test]
+fn ids_are_asked_for_as_ids() {
+    let double = Double::start(vec![
+        login(),
+        always(
+            "GET",
+            &format!("/v2/images/{IMAGE_ID}"),
+            Reply::status(
+                200,
+                &json!({"id": IMAGE_ID, "status": "active"}).to_string(),
+            ),
+        ),
+        always(
+            "GET",
+            "/v2.0/networks?id=",
+            Reply::fixture("neutron-networks-by-name"),
+        ),
+        always(
+            "GET",
+            "/v2.0/security-groups?id=",
+            Reply::status(200, r#"{"security_groups": []}"#),
+        ),
+        always(
+            "GET",
+            "/v2.0/security-groups?name=",
+            Reply::fixture("neutron-security-groups-by-name"),
+        ),
+    ]);
+    let settings = settings(double.url());
+    let session = session(&settings);
+    assert_eq!(
+        image::image_id(&session, IMAGE_ID, soon()).unwrap(),
+        IMAGE_ID
+    );
+    assert_eq!(
+        network::network_id(&session, NETWORK_ID, soon()).unwrap(),
+        NETWORK_ID
+    );
+    assert_eq!(
+        network::security_group_id(&session, NETWORK_ID, soon()).unwrap(),
+        GROUP_ID
+    );
+    assert!(
+        double
+            .received()
+            .iter()
+            .any(|r| r.target.contains(&format!("project_id={PROJECT_ID}")))
+    );
+}
+
+#[test]
+fn what_the_cloud_does_not_have_is_named() {
+    let cases: [(&'static str, Reply, &str); 4] = [
+        (
+            "/v2/images",
+            Reply::fixture("glance-images-none"),
+            "there is no image 'GOLD CentOS 7'",
+        ),
+        (
+            "/v2.0/networks",
+            Reply::fixture("neutron-networks-none"),
+            "there is no network 'dualStack'",
+        ),
+        (
+            "/v2.0/security-groups",
+            Reply::status(200, r#"{"security_groups": []}"#),
+            "there is no security group 'ehos'",
+        ),
+        (
+            "/v2.1/os-keypairs",
+            Reply::status(200, r#"{"keypairs": [{"keypair": {"name": "other"}}]}"#),
+            "there is no keypair 'ehos' of this user (there are: other)",
+        ),
+    ];
+    for (target, reply, message) in cases {
+        let mut script = vec![always("GET", target, reply)];
+        script.extend(lookups());
+        let double = Double::start(script);
+        let failure = create(&double).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Rejected);
+        assert!(failure.message.contains(message), "{}", failure.message);
+        assert_eq!(double.count("POST", "/v2.1/servers"), 0);
+    }
+    let double = Double::start(lookups());
+    let settings = settings(double.url());
+    let mut intent = intent();
+    intent.flavor = "m1.gone".to_owned();
+    let failure = cloud(&settings)
+        .perform(&CloudAction::Create(intent), soon())
+        .unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Rejected);
+    assert!(
+        failure.message.contains(
+            "there is no flavor 'm1.gone' (there are: m1.small, m1.medium, m1.large, m1.xlarge, "
+        ),
+        "{}",
+        failure.message
+    );
+}
+
+// Making a server
+
+#[test]
+fn a_server_is_asked_for_with_all_that_it_needs() {
+    let double = with_create(Reply::fixture("server-create"));
+    let mut settings = settings(double.url());
+    settings.availability_zone = Some("nova".to_owned());
+    settings.scratch_size_gb = Some(10);
+    let cloud = cloud(&settings);
+    for _ in 0..2 {
+        let done = cloud
+            .perform(&CloudAction::Create(intent()), soon())
+            .unwrap();
+        assert_eq!(
+            done,
+            Done::Created {
+                server_id: SERVER_ID.to_owned()
+            }
+        );
+    }
+    let received = double.received();
+    let posts: Vec<_> = received
+        .iter()
+        .filter(|r| r.target == "/v2.1/servers")
+        .collect();
+    assert_eq!(posts.len(), 2);
+    assert_eq!(double.count("GET", "/v2"), 5, "names are looked up once");
+    assert_eq!(
+        posts[0].header("OpenStack-API-Version"),
+        Some("compute 2.19")
+    );
+    assert_eq!(posts[0].header("X-Auth-Token"), Some(TOKEN));
+    assert_eq!(
+        posts[0].json(),
+        json!({"server": {
+            "name": "ehos-v1-20261122-1",
+            "description": "execute node n-1 of the ehos pool pool-1",
+            "flavorRef": "1",
+            "imageRef": IMAGE_ID,
+            "networks": [{"uuid": NETWORK_ID}],
+            "security_groups": [{"name": GROUP_ID}],
+            "key_name": "ehos",
+            "availability_zone": "nova",
+            "user_data": BASE64.encode(USER_DATA),
+            "metadata": {
+                "ehos_cluster": "pool-1", "ehos_role": "execute", "ehos_node": "n-1",
+                "ehos_flavor": "m1.small", "ehos_image": "GOLD CentOS 7", "owner": "grid",
+            },
+            "block_device_mapping_v2": [
+                {"boot_index": 0, "uuid": IMAGE_ID, "source_type": "image", "destination_type": "local",
+                 "delete_on_termination": true},
+                {"boot_index": -1, "source_type": "blank", "destination_type": "volume", "volume_size": 10,
+                 "delete_on_termination": true},
+            ],
+        }})
+    );
+}
+
+#[test]
+fn a_create_is_sent_once_whatever_becomes_of_it() {
+    for reply in [
+        Reply::Reset,
+        Reply::Stall,
+        Reply::status(500, ""),
+        Reply::status(504, "<html><title>Gateway Time-out</title>"),
+        Reply::status(202, r#"{"server": {"id": "#),
+        Reply::status(202, ""),
+        Reply::Cut {
+            status: 202,
+            body: r#"{"server": {"id": "x"}}"#.to_owned(),
+            bytes: 9,
+        },
+    ] {
+        let double = with_create(reply);
+        let settings = settings(double.url());
+        let cloud = cloud(&settings);
+        // The lookups have all the time they want.
+        let _ = cloud.observe(soon());
+        let failure = cloud
+            .perform(
+                &CloudAction::Create(intent()),
+                Deadline::within(Duration::from_secs(2)),
+            )
+            .unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Unknown, "{}", failure.message);
+        assert!(
+            failure.message.contains("cloud lab: POST /v2.1/servers: "),
+            "{}",
+            failure.message
+        );
+        no_secret_in(&failure.message);
+        assert_eq!(double.count("POST", "/v2.1/servers"), 1);
+    }
+}
+
+#[test]
+fn a_create_that_cannot_be_sent_had_no_effect() {
+    let closed = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let elsewhere = token(TOKEN).replace("http://127.0.0.1:8774", &format!("http://{closed}"));
+    let double = Double::start(vec![always("POST", "/v3/auth/tokens", elsewhere)]);
+    let settings = settings(double.url());
+    let session = session(&settings);
+    let server = compute::NewServer {
+        name: "x",
+        description: String::new(),
+        flavor: "1",
+        image: IMAGE_ID,
+        networks: &[],
+        key: None,
+        security_groups: &[],
+        availability_zone: None,
+        user_data: USER_DATA.into(),
+        metadata: BTreeMap::new(),
+        scratch_size_gb: None,
+    };
+    let error = compute::create(&session, &server, soon()).unwrap_err();
+    assert_eq!(error.effect(), Effect::None);
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("cannot connect to {closed}")),
+        "{error}"
+    );
+    assert_eq!(Failure::from(error).kind, FailureKind::NotDone);
+
+    let mut nowhere = settings_for_nowhere();
+    nowhere.auth.url = format!("http://{closed}/v3");
+    let failure = cloud(&nowhere).observe(soon()).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::NotDone);
+    nowhere.auth.url = "http://no-such-host.invalid/v3".to_owned();
+    let failure = cloud(&nowhere).observe(soon()).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::NotDone, "{}", failure.message);
+    nowhere.auth.url = "not an address".to_owned();
+    let failure = cloud(&nowhere).observe(soon()).unwrap_err();
+    assert!(
+        failure.message.contains("correct auth_url"),
+        "{}",
+        failure.message
+    );
+}
+
+fn settings_for_nowhere() -> CloudSettings {
+    settings("http://127.0.0.1:1")
+}
+
+#[test]
+fn a_refusal_is_told_from_a_quota_and_from_not_now() {
+    let quota = FailureKind::Quota;
+    let later = |seconds| FailureKind::Later(Some(Duration::from_secs(seconds)));
+    for (reply, kind, words) in [
+        (
+            Reply::fixture("server-create-quota-instances"),
+            quota,
+            "Quota exceeded for instances: Requested 1, but already used 2 of 2 instances",
+        ),
+        (
+            Reply::fixture("cinder-volume-quota-413"),
+            quota,
+            "VolumeSizeExceedsAvailableQuota",
+        ),
+        (Reply::status(413, "{}"), quota, "status 413"),
+        (
+            Reply::status(413, "{}").with("Retry-After", "60"),
+            later(60),
+            "patience",
+        ),
+        (
+            Reply::status(429, "{}").with("Retry-After", "5"),
+            later(5),
+            "status 429",
+        ),
+        (
+            Reply::status(429, "{}"),
+            FailureKind::Later(None),
+            "status 429",
+        ),
+        (
+            Reply::fixture("server-create-flavor-unknown"),
+            FailureKind::Rejected,
+            "Flavor 999 could not be found.",
+        ),
+        (
+            Reply::status(
+                403,
+                r#"{"forbidden": {"message": "Policy doesn't allow x"}}"#,
+            ),
+            FailureKind::Rejected,
+            "Policy doesn't allow x",
+        ),
+        (
+            Reply::status(409, "{}"),
+            FailureKind::Rejected,
+            "status 409",
+        ),
+    ] {
+        let double = with_create(reply);
+        let failure = create(&double).unwrap_err();
+        assert_eq!(failure.kind, kind, "{}", failure.message);
+        assert!(failure.message.contains(words), "{}", failure.message);
+        assert_eq!(double.count("POST", "/v2.1/servers"), 1);
+    }
+}
+
+#[test]
+fn user_data_that_nova_repeats_is_cut_out() {
+    let encoded = BASE64.encode(USER_DATA);
+    let too_long = format!(
+        "Invalid input for field/attribute user_data. Value: {encoded}. '{encoded}' is too long"
+    );
+    let double = with_create(Reply::status(
+        400,
+        &json!({"badRequest": {"code": 400, "message": too_long}}).to_string(),
+    ));
+    let failure = create(&double).unwrap_err();
+    assert!(
+        failure
+            .message
+            .contains("user_data. Value: (cut). '(cut)' is too long"),
+        "{}",
+        failure.message
+    );
+
+    let double = with_create(Reply::fixture("server-create-unknown-field"));
+    let failure = create(&double).unwrap_err();
+    assert!(
+        !failure.message.contains("I2Nsb3VkLWNvbmZpZwpma"),
+        "{}",
+        failure.message
+    );
+    assert!(failure.message.len() < 450, "{}", failure.message);
+}
+
+#[test]
+fn user_data_that_nova_will_not_take_is_not_sent() {
+    let double = with_create(Reply::fixture("server-create"));
+    let settings = settings(double.url());
+    let cloud_with = |length: usize| {
+        OpenStackCloud::new(
+            &settings,
+            "pool-1",
+            Duration::from_secs(10),
+            None,
+            Box::new(move |_, _, _| Ok("x".repeat(length).into())),
+        )
+        .unwrap()
+    };
+    // 49149 bytes are 65532 characters of base64, one more are 65536.
+    let action = CloudAction::Create(intent());
+    cloud_with(49149).perform(&action, soon()).unwrap();
+    let failure = cloud_with(49150).perform(&action, soon()).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Rejected);
+    assert!(
+        failure.message.contains("65536 characters"),
+        "{}",
+        failure.message
+    );
+    assert_eq!(double.count("POST", "/v2.1/servers"), 1);
+}
+
+#[test]
+fn user_data_that_cannot_be_made_stops_the_create() {
+    let double = with_create(Reply::fixture("server-create"));
+    let settings = settings(double.url());
+    let broken = Failure {
+        kind: FailureKind::NotDone,
+        message: "no token for the node".to_owned(),
+    };
+    let told = broken.clone();
+    let cloud = OpenStackCloud::new(
+        &settings,
+        "pool-1",
+        Duration::from_secs(10),
+        None,
+        Box::new(move |_, _, _| Err(told.clone())),
+    )
+    .unwrap();
+    let failure = cloud.perform(&CloudAction::Create(intent()), soon());
+    assert_eq!(failure, Err(broken));
+    assert_eq!(double.count("POST", "/v2.1/servers"), 0);
+}
+
+// Deleting a server
+
+#[test]
+fn a_delete_is_accepted_or_there_is_nothing_left() {
+    for (reply, expected) in [
+        (Reply::fixture("server-delete"), Done::Accepted),
+        (Reply::fixture("server-delete-again"), Done::Accepted),
+        (Reply::fixture("server-delete-404"), Done::AlreadyGone),
+    ] {
+        let double = Double::start(vec![login(), always("DELETE", "/v2.1/servers/", reply)]);
+        assert_eq!(delete(&double, false), Ok(expected));
+        assert_eq!(
+            double.count("DELETE", &format!("/v2.1/servers/{SERVER_ID}")),
+            1
+        );
+        assert_eq!(double.count("POST", "/v2.1"), 0);
+    }
+    let double = Double::start(vec![
+        login(),
+        once("DELETE", "/v2.1/servers/", Reply::Reset),
+        once(
+            "DELETE",
+            "/v2.1/servers/",
+            Reply::fixture("server-delete-404"),
+        ),
+    ]);
+    assert_eq!(delete(&double, false), Ok(Done::AlreadyGone));
+    let double = Double::start(vec![
+        login(),
+        always("DELETE", "/v2.1/servers/", Reply::status(500, "")),
+    ]);
+    assert_eq!(
+        delete(&double, false).unwrap_err().kind,
+        FailureKind::Unknown
+    );
+}
+
+#[test]
+fn the_console_of_a_failed_server_is_looked_at_before_it_goes() {
+    for reply in [
+        Reply::fixture("console-done"),
+        Reply::fixture("console-while-building"),
+        Reply::status(500, ""),
+    ] {
+        let double = Double::start(vec![
+            login(),
+            always("POST", "/v2.1/servers/", reply),
+            always("DELETE", "/v2.1/servers/", Reply::fixture("server-delete")),
+        ]);
+        assert_eq!(delete(&double, true), Ok(Done::Accepted));
+        let methods: Vec<String> = double.received().into_iter().map(|r| r.method).collect();
+        assert_eq!(methods.last().unwrap(), "DELETE");
+        let action = format!("/v2.1/servers/{SERVER_ID}/action");
+        assert!(double.count("POST", &action) >= 1);
+    }
+}
+
+#[test]
+fn a_console_has_no_control_characters_and_an_end() {
+    let double = Double::start(vec![
+        login(),
+        always(
+            "POST",
+            "/v2.1/servers/",
+            Reply::status(
+                200,
+                &json!({"output": "one\r\n\u{1b}[31mtwo\u{7}\nthree"}).to_string(),
+            ),
+        ),
+    ]);
+    let settings = settings(double.url());
+    let text = compute::console(&session(&settings), SERVER_ID, 2, soon()).unwrap();
+    assert_eq!(text, "[31mtwo\nthree");
+    let request = double.received().pop().unwrap();
+    assert_eq!(
+        request.json(),
+        json!({"os-getConsoleOutput": {"length": 2}})
+    );
+}
+
+// Secrets and TLS
+
+/// Keeps every line that is logged.
+struct Lines(Mutex<Vec<String>>);
+
+impl log::Log for Lines {
+    fn enabled(&self, _: &log::Metadata) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record) {
+        // ureq's own crates print headers at TRACE: the program's logging keeps them at info.
+        if record.target().starts_with("ehos") {
+            self.0.lock().unwrap().push(record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn nothing_secret_is_logged_or_shown() {
+    static LINES: Lines = Lines(Mutex::new(Vec::new()));
+    log::set_logger(&LINES).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+
+    let mut script = lookups();
+    script.push(once(
+        "POST",
+        "/v2.1/servers",
+        Reply::fixture("nova-401-invalid"),
+    ));
+    script.push(once(
+        "POST",
+        "/v2.1/servers",
+        Reply::fixture("server-create"),
+    ));
+    script.push(always("POST", "/v2.1/servers", Reply::Reset));
+    let double = Double::start(script);
+    let settings = settings(double.url());
+    let cloud = cloud(&settings);
+    for _ in 0..2 {
+        let _ = cloud.perform(&CloudAction::Create(intent()), soon());
+    }
+    let token = cloud.session().token(soon()).unwrap();
+    no_secret_in(&format!("{cloud:?} {settings:?} {token:?}"));
+
+    let lines = LINES.0.lock().unwrap().join("\n");
+    no_secret_in(&lines);
+    assert!(
+        lines.contains("cloud lab: GET /v2/images: 200 in "),
+        "{lines}"
+    );
+    assert!(
+        lines.contains("cloud lab: POST /v2.1/servers: 202 in "),
+        "{lines}"
+    );
+}
+
+#[test]
+fn tls_is_trusted_by_cacert_alone() {
+    let key = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    fs::write(&file, key.cert.pem()).unwrap();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![key.cert.der().clone()],
+            rustls::pki_types::PrivateKeyDer::Pkcs8(key.signing_key.serialize_der().into()),
+        )
+        .unwrap();
+    let double = Double::start_tls(
+        vec![
+            login(),
+            always("GET", "/v2.1/limits", Reply::fixture("nova-limits")),
+        ],
+        config,
+    );
+    let ask = |settings: &CloudSettings| compute::quota(&session(settings), soon()).map(|_| ());
+
+    let mut with = settings(double.url());
+    with.cacert = Some(file.clone());
+    ask(&with).unwrap();
+    with.cacert = None;
+    let error = ask(&with).unwrap_err();
+    assert!(
+        error.to_string().contains("is not trusted") && error.to_string().contains("set `cacert`"),
+        "{error}"
+    );
+    assert_eq!(error.effect(), Effect::None);
+    with.insecure = true;
+    ask(&with).unwrap();
+
+    for (text, words) in [
+        ("", "no certificate in it"),
+        ("-----BEGIN CERTIFICATE-----\n!", "cacert "),
+    ] {
+        fs::write(&file, text).unwrap();
+        with.cacert = Some(file.clone());
+        let error = ask_new(&with);
+        assert!(error.contains(words), "{error}");
+    }
+    with.cacert = Some(folder.path().join("none.pem"));
+    assert!(ask_new(&with).contains("No such file"));
+}
+
+fn ask_new(settings: &CloudSettings) -> String {
+    match Session::new(settings, Duration::from_secs(1), None) {
+        Ok(_) => panic!("taken"),
+        Err(error) => error.to_string(),
+    }
+}

@@ -1,0 +1,643 @@
+//! The HTCondor adapter against a real pool.
+//!
+//! `EHOS_TEST_CONDOR_DIR` names a built testbed whose pool is down; it is started, used and stopped.
+//! `EHOS_TEST_CONDOR_SCRIPTS` names the folder of its scripts when that is not `tests/testbed/condor`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ehos::condor::{CondorPool, Tools, token};
+use ehos::config::CondorSettings;
+use ehos::deadline::Deadline;
+use ehos::pool::{Pool, Watch};
+use ehos::scaling::action::{Done, FailureKind, PoolAction};
+use ehos::scaling::observation::{NodeId, PoolView, ScheddView, Seen, StartdView};
+use secrecy::ExposeSecret;
+
+/// A running testbed; dropped, it is stopped.
+struct Testbed {
+    dir: PathBuf,
+    scripts: PathBuf,
+    wrappers: tempfile::TempDir,
+}
+
+impl Testbed {
+    fn start() -> Option<Testbed> {
+        let Some(dir) = std::env::var_os("EHOS_TEST_CONDOR_DIR") else {
+            println!("skipped: EHOS_TEST_CONDOR_DIR names no HTCondor testbed");
+            return None;
+        };
+        let scripts = std::env::var_os("EHOS_TEST_CONDOR_SCRIPTS").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/testbed/condor"),
+            PathBuf::from,
+        );
+        let testbed = Testbed {
+            dir: PathBuf::from(dir),
+            scripts,
+            wrappers: tempfile::tempdir().unwrap(),
+        };
+        assert!(
+            fs::read_dir(testbed.dir.join("pids")).map_or(0, Iterator::count) == 0,
+            "the pool in {} is up already",
+            testbed.dir.display()
+        );
+        fs::write(testbed.second_schedd(), SECOND_SCHEDD).unwrap();
+        testbed.script("up", &[], "");
+        Some(testbed)
+    }
+
+    fn second_schedd(&self) -> PathBuf {
+        self.dir
+            .join("root/etc/condor/config.d/70-second-schedd.config")
+    }
+
+    fn script(&self, name: &str, args: &[&str], stdin: &str) {
+        let (status, _, stderr) = self.run(&self.scripts.join(name), args, stdin, None);
+        assert_eq!(status, Some(0), "{name} {args:?}: {stderr}");
+    }
+
+    fn tool(&self, name: &str, args: &[&str]) -> String {
+        let (status, stdout, stderr) = self.run(&self.bin().join(name), args, "", None);
+        assert_eq!(status, Some(0), "{name} {args:?}: {stderr}");
+        stdout
+    }
+
+    /// Submits as an ordinary user; the cluster id.
+    fn submit(&self, schedd: Option<&str>, description: &str) -> String {
+        let args = match schedd {
+            Some(name) => vec!["-terse", "-name", name],
+            None => vec!["-terse"],
+        };
+        let job = format!(
+            "executable = /bin/sleep\ntransfer_executable = false\narguments = 900\n{description}\n"
+        );
+        let (status, stdout, stderr) = self.run(
+            &self.bin().join("condor_submit"),
+            &args,
+            &job,
+            Some("alice"),
+        );
+        assert_eq!(status, Some(0), "{job}: {stdout}{stderr}");
+        stdout.split('.').next().unwrap().trim().to_owned()
+    }
+
+    fn run(
+        &self,
+        program: &Path,
+        args: &[&str],
+        stdin: &str,
+        user: Option<&str>,
+    ) -> (Option<i32>, String, String) {
+        // Into files: the daemons that a script leaves behind would keep a pipe open.
+        let out = self.wrappers.path().join("stdout");
+        let err = self.wrappers.path().join("stderr");
+        let mut command = Command::new(program);
+        command
+            .args(args)
+            .env("TESTBED_DIR", &self.dir)
+            .stdin(Stdio::piped())
+            .stdout(fs::File::create(&out).unwrap())
+            .stderr(fs::File::create(&err).unwrap());
+        if let Some(user) = user {
+            command.env("TESTBED_USER", user);
+        }
+        let mut child = command.spawn().unwrap();
+        // A script that reads nothing may have ended.
+        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+        let status = child.wait().unwrap().code();
+        let text = |path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+        (status, text(out), text(err))
+    }
+
+    fn bin(&self) -> PathBuf {
+        self.dir.join("bin")
+    }
+
+    /// The tools with the rights of one token alone.
+    fn bin_of(&self, token: &str) -> PathBuf {
+        let bin = self.wrappers.path().join(token);
+        fs::create_dir_all(&bin).unwrap();
+        for tool in ["condor_drain", "condor_advertise", "condor_status"] {
+            let script = format!(
+                "#!/bin/sh\nTESTBED_TOKEN={token} exec '{}' \"$@\"\n",
+                self.bin().join(tool).display()
+            );
+            fs::write(bin.join(tool), script).unwrap();
+            fs::set_permissions(bin.join(tool), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        bin
+    }
+
+    /// The daemons of the central manager with this name.
+    fn daemons(&self, name: &str) -> Vec<Daemon> {
+        let master = fs::read_to_string(self.dir.join("pids/cm")).unwrap();
+        let master = master.split(' ').next().unwrap();
+        let daemons: Vec<Daemon> = fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| {
+                let pid = entry.unwrap().file_name().into_string().unwrap();
+                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+                let (head, tail) = stat.rsplit_once(") ")?;
+                let command = head.split_once('(')?.1;
+                let parent = tail.split(' ').nth(1)?;
+                (parent == master && command == name).then(|| Daemon(pid))
+            })
+            .collect();
+        assert!(!daemons.is_empty(), "the central manager has no {name}");
+        daemons
+    }
+}
+
+impl Drop for Testbed {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.second_schedd());
+        let (status, _, stderr) = self.run(&self.scripts.join("down"), &[], "", None);
+        if status != Some(0) {
+            eprintln!("down: {stderr}");
+        }
+    }
+}
+
+/// A second schedd on the central manager, which is reached by its name alone.
+const SECOND_SCHEDD: &str = "\
+SECOND = $(SCHEDD)
+SECOND_ARGS = -local-name SECOND
+SECOND.SCHEDD_NAME = second@
+SECOND.SPOOL = $(LOCAL_DIR)/spool/condor/second
+SECOND.SCHEDD_LOG = $(LOG)/SecondLog
+SECOND.SCHEDD_ADDRESS_FILE = $(LOG)/second_address
+SECOND.SCHEDD_DAEMON_AD_FILE = $(LOG)/second_ad
+DAEMON_LIST = $(DAEMON_LIST), SECOND
+DC_DAEMON_LIST = +SECOND
+";
+
+/// A process that, once frozen, hangs until this is dropped.
+struct Daemon(String);
+
+impl Daemon {
+    fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.0]).status();
+        assert!(status.unwrap().success(), "kill {signal} {}", self.0);
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.signal("-CONT");
+    }
+}
+
+fn settings(bin: PathBuf) -> CondorSettings {
+    CondorSettings {
+        bin: Some(bin),
+        ..CondorSettings::default()
+    }
+}
+
+fn pool_with(settings: &CondorSettings, min_wait: u64) -> CondorPool {
+    CondorPool::new(
+        settings,
+        Duration::from_secs(min_wait),
+        Duration::from_secs(5),
+        // Each tool looks up this host's own name; where nobody answers that, it takes 5 s.
+        LIMIT,
+    )
+}
+
+/// For one call of a tool.
+const LIMIT: Duration = Duration::from_secs(12);
+
+fn soon() -> Deadline {
+    Deadline::within(Duration::from_secs(30))
+}
+
+fn see(pool: &CondorPool) -> PoolView {
+    let start = Instant::now();
+    let view = pool.observe(&Watch::new(), soon());
+    if start.elapsed() > Duration::from_secs(1) || !view.collector.is_known() {
+        println!("looked for {:?}: {view:?}", start.elapsed());
+    }
+    view
+}
+
+fn schedd<'a>(view: &'a PoolView, name: &str) -> &'a ScheddView {
+    match &view.schedds[name] {
+        Seen::Known(view) => view,
+        Seen::Unknown(why) => panic!("{name}: {why}"),
+    }
+}
+
+fn startd<'a>(view: &'a PoolView, machine: &str) -> Option<&'a StartdView> {
+    match &view.collector {
+        Seen::Known(view) => view.startds.iter().find(|startd| startd.machine == machine),
+        Seen::Unknown(why) => panic!("collector: {why}"),
+    }
+}
+
+/// Looks until `found` finds what it is after.
+fn wait_for<T>(what: &str, pool: &CondorPool, mut found: impl FnMut(&PoolView) -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        let view = see(pool);
+        if let Some(value) = found(&view) {
+            println!("{what}: after {:?}", start.elapsed());
+            return value;
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "{what}: not within a minute: {view:#?}"
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn drain(slot: &str) -> PoolAction {
+    PoolAction::Drain {
+        node: NodeId("test".to_owned()),
+        slot: slot.to_owned(),
+        reason: "ehos test: \"idle\"\tfor\nlong".to_owned(),
+    }
+}
+
+fn cancel(slot: &str, request_id: &str) -> PoolAction {
+    PoolAction::CancelDrain {
+        node: NodeId("test".to_owned()),
+        slot: slot.to_owned(),
+        request_id: request_id.to_owned(),
+    }
+}
+
+fn invalidate(machine: &str) -> PoolAction {
+    PoolAction::Invalidate {
+        node: NodeId("test".to_owned()),
+        machine: machine.to_owned(),
+    }
+}
+
+fn refused(pool: &CondorPool, action: &PoolAction) -> FailureKind {
+    let failure = pool.perform(action, soon()).unwrap_err();
+    println!("{action:?}: {failure:?}");
+    failure.kind
+}
+
+#[test]
+fn a_real_pool() {
+    let Some(testbed) = Testbed::start() else {
+        return;
+    };
+    let settings = settings(testbed.bin());
+    let patient = pool_with(&settings, 80);
+    let hasty = pool_with(&settings, 1);
+
+    an_empty_pool_is_known_to_be_empty(&patient);
+    without_slots_waiting_is_enough(&testbed, &patient);
+    a_busy_node_is_seen_and_keeps_its_jobs(&testbed, &patient, &hasty);
+    an_idle_node_drains_and_comes_back(&testbed, &patient);
+    rights_are_told_from_faults(&testbed);
+    static_slots_count_once(&testbed, &patient);
+    every_schedd_is_asked_by_itself(&testbed);
+    a_token_lets_a_node_join(&testbed, &patient);
+    a_crashed_node_is_silent_and_forgotten(&testbed, &patient);
+    what_does_not_answer_is_unknown(&testbed, &patient);
+}
+
+fn an_empty_pool_is_known_to_be_empty(pool: &CondorPool) {
+    // In its first second a collector does not even have an ad of itself.
+    let collector = wait_for("the collector", pool, |view| {
+        assert_eq!(schedd(view, "local"), &ScheddView::default());
+        view.collector.known().cloned()
+    });
+    assert!(collector.startds.is_empty());
+    assert!(collector.up_for < Duration::from_secs(60), "{collector:?}");
+}
+
+fn without_slots_waiting_is_enough(testbed: &Testbed, pool: &CondorPool) {
+    testbed.submit(None, "request_cpus = 1\nrequest_memory = 512\nqueue 3");
+    testbed.submit(None, "request_cpus = 1\nrequest_memory = 512\nqueue 2");
+    testbed.submit(
+        None,
+        "request_memory = ifThenElse(MemoryUsage isnt undefined, MemoryUsage, 700.5)\nrequest_gpus = 1\nqueue 2",
+    );
+    testbed.submit(None, "+RequestMemory = \"1\\t2\"\nqueue 4");
+    testbed.submit(None, "hold = true\nqueue 1");
+    testbed.submit(None, "universe = local\nhold = true\nqueue 1");
+    testbed.submit(None, "+Managed = \"External\"\nqueue 1");
+    let view = see(pool);
+    let schedd = schedd(&view, "local");
+    assert_eq!(schedd.jobs.idle, 11);
+    assert_eq!(schedd.jobs.held, 1);
+    let demand: Vec<_> = schedd
+        .demand
+        .iter()
+        .map(|demand| {
+            assert!(demand.waiting < Duration::from_secs(30), "{demand:?}");
+            let request = demand.request;
+            (demand.jobs, request.cpus, request.memory_mb, request.gpus)
+        })
+        .collect();
+    assert_eq!(demand, [(5, 1, 512, 0), (2, 1, 701, 1)]);
+
+    // A site's own constraint: what it refers to has to be part of the groups.
+    let only = |constraint: &str| {
+        let mut settings = settings(testbed.bin());
+        settings.job_constraint = Some(constraint.to_owned());
+        let view = see(&pool_with(&settings, 80));
+        match &view.schedds["local"] {
+            Seen::Known(view) => Ok(view.demand.iter().map(|demand| demand.jobs).sum::<u64>()),
+            Seen::Unknown(why) => Err(why.clone()),
+        }
+    };
+    assert_eq!(only("Owner == \"alice\" && regexp(\"sleep\", Cmd)"), Ok(7));
+    assert_eq!(only("Owner =!= \"alice\""), Ok(0));
+    assert_eq!(only("ProcId == 0"), Ok(3));
+    let why = only("Owner == (").unwrap_err();
+    assert!(why.contains("Parse error"), "{why}");
+}
+
+fn a_busy_node_is_seen_and_keeps_its_jobs(
+    testbed: &Testbed,
+    patient: &CondorPool,
+    hasty: &CondorPool,
+) {
+    testbed.script(
+        "node-start",
+        &["n1", "2", "2048", "-"],
+        "CloudInstanceID = \"0f3c6c1e-0000-4000-8000-000000000001\"\n\
+         EhosNode = \"20261122t1\"\n\
+         EhosUpdateInterval = 5\n\
+         STARTD_ATTRS = $(STARTD_ATTRS) CloudInstanceID EhosNode EhosUpdateInterval\n",
+    );
+    let node = wait_for("two jobs on n1", patient, |view| {
+        startd(view, "n1")
+            .filter(|startd| startd.claims() == 2)
+            .cloned()
+    });
+    assert_eq!(
+        node.instance_id.as_deref(),
+        Some("0f3c6c1e-0000-4000-8000-000000000001")
+    );
+    assert_eq!(node.node, Some(NodeId("20261122t1".to_owned())));
+    assert_eq!(node.update_interval, Some(Duration::from_secs(5)));
+    assert_eq!(node.slots.len(), 1);
+    assert_eq!(node.slots[0].name, "slot1@n1");
+    assert_eq!((node.total().cpus, node.total().memory_mb), (2, 2048));
+    assert_eq!((node.free().cpus, node.free().memory_mb), (0, 1024));
+    assert!(node.slots[0].accepts_jobs);
+    assert_eq!(node.idle_for(), None);
+    assert!(node.heard_ago <= Duration::from_secs(15), "{node:?}");
+    assert!(node.up_for < Duration::from_secs(60), "{node:?}");
+    assert_eq!(node.draining, None);
+
+    let view = see(patient);
+    assert_eq!(schedd(&view, "local").demand, [], "nothing has waited 80 s");
+    assert_eq!(schedd(&view, "local").jobs.idle, 9);
+    let waiting = wait_for("waited for a second", hasty, |view| {
+        let demand = &schedd(view, "local").demand;
+        (demand.len() == 2).then(|| demand.clone())
+    });
+    assert_eq!(waiting[0].jobs, 3);
+    assert!(waiting[0].waiting >= Duration::from_secs(1));
+
+    assert_eq!(refused(patient, &drain("slot1@n1")), FailureKind::NotIdle);
+    let view = see(patient);
+    assert_eq!(startd(&view, "n1").unwrap().draining, None);
+    assert_eq!(startd(&view, "n1").unwrap().claims(), 2);
+    assert_eq!(schedd(&view, "local").jobs.running, 2);
+}
+
+fn an_idle_node_drains_and_comes_back(testbed: &Testbed, pool: &CondorPool) {
+    testbed.tool("condor_rm", &["-all"]);
+    let idle = wait_for("n1 idle", pool, |view| {
+        startd(view, "n1").and_then(StartdView::idle_for)
+    });
+    assert!(idle < Duration::from_secs(30), "{idle:?}");
+    assert_eq!(pool.perform(&drain("slot1@n1"), soon()), Ok(Done::Accepted));
+    let drain_seen = wait_for("n1 drained", pool, |view| {
+        startd(view, "n1")
+            .and_then(|startd| startd.draining.clone())
+            .filter(|drain| drain.complete)
+    });
+    assert_eq!(drain_seen.reason, "ehos test: \"idle\"\tfor\nlong");
+    assert_eq!(refused(pool, &drain("slot1@n1")), FailureKind::NotIdle);
+    assert_eq!(
+        refused(pool, &cancel("slot1@n1", "77")),
+        FailureKind::NotIdle
+    );
+    assert_eq!(
+        refused(pool, &cancel("slot1@n1", "")),
+        FailureKind::Rejected
+    );
+    assert_eq!(
+        pool.perform(&cancel("slot1@n1", &drain_seen.request_id), soon()),
+        Ok(Done::Accepted)
+    );
+    let back = wait_for("n1 back", pool, |view| {
+        startd(view, "n1")
+            .filter(|startd| startd.draining.is_none())
+            .cloned()
+    });
+    assert!(
+        back.idle_for().unwrap() < Duration::from_secs(15),
+        "{back:?}"
+    );
+    assert_eq!(refused(pool, &drain("slot1@nosuch")), FailureKind::NotDone);
+}
+
+fn rights_are_told_from_faults(testbed: &Testbed) {
+    let node = pool_with(&settings(testbed.bin_of("execute")), 80);
+    assert_eq!(
+        refused(&node, &drain("slot1@n1")),
+        FailureKind::NotAuthorized
+    );
+    // The scaler's token may drain, and not advertise.
+    let scaler = pool_with(&settings(testbed.bin_of("ehos")), 80);
+    assert_eq!(
+        refused(&scaler, &invalidate("nosuch")),
+        FailureKind::NotAuthorized
+    );
+    let mut elsewhere = settings(testbed.bin());
+    elsewhere.pool = Some("127.0.0.1:1".to_owned());
+    let elsewhere = pool_with(&elsewhere, 80);
+    assert_eq!(
+        refused(&elsewhere, &invalidate("nosuch")),
+        FailureKind::NotDone
+    );
+    assert_eq!(
+        refused(&elsewhere, &drain("slot1@n1")),
+        FailureKind::NotDone
+    );
+    let Seen::Unknown(why) = see(&elsewhere).collector else {
+        panic!("there is no collector");
+    };
+    assert!(why.contains("127.0.0.1:1"), "{why}");
+}
+
+fn static_slots_count_once(testbed: &Testbed, pool: &CondorPool) {
+    testbed.script(
+        "node-start",
+        &["static", "2", "2048", "-"],
+        "NUM_SLOTS_TYPE_1 = 0\nSLOT_TYPE_2 = cpus=1\nNUM_SLOTS_TYPE_2 = 2\nSTART = TARGET.RequestMemory == 333\n",
+    );
+    let view = see(pool);
+    let node = startd(&view, "static").unwrap();
+    assert_eq!(node.slots.len(), 2);
+    assert!(node.slots.iter().all(|slot| slot.accepts_jobs), "{node:?}");
+    assert_eq!((node.claims(), node.free().cpus), (0, 2));
+    assert!(node.idle_for().is_some());
+    testbed.submit(
+        None,
+        "request_memory = 333\nrequirements = Machine == \"static\"\nqueue 1",
+    );
+    let node = wait_for("a static slot claimed", pool, |view| {
+        startd(view, "static")
+            .filter(|startd| startd.claims() == 1)
+            .cloned()
+    });
+    assert_eq!(node.free().cpus, 1);
+    assert_eq!(node.total().cpus, 2);
+    assert_eq!(node.idle_for(), None);
+    assert_eq!(refused(pool, &drain("slot2@static")), FailureKind::NotIdle);
+    testbed.tool("condor_rm", &["-all"]);
+    testbed.script("node-stop", &["static"], "");
+
+    testbed.script(
+        "node-start",
+        &["refuses", "1", "512", "-"],
+        "START = MY.TotalSlotCpus > 10000\n",
+    );
+    let view = see(pool);
+    assert!(!startd(&view, "refuses").unwrap().slots[0].accepts_jobs);
+    testbed.script("node-stop", &["refuses"], "");
+}
+
+fn every_schedd_is_asked_by_itself(testbed: &Testbed) {
+    let cluster = testbed.submit(Some("second@"), "request_cpus = 7\nqueue 2");
+    let mut both = settings(testbed.bin());
+    both.schedds = vec!["second@".to_owned(), "nosuch@".to_owned()];
+    let pool = pool_with(&both, 0);
+    let view = see(&pool);
+    assert_eq!(schedd(&view, "second@").jobs.idle, 2);
+    assert_eq!(schedd(&view, "second@").demand[0].request.cpus, 7);
+    let Seen::Unknown(why) = &view.schedds["nosuch@"] else {
+        panic!("there is no such schedd");
+    };
+    assert!(why.contains("Collector has no record"), "{why}");
+    testbed.tool("condor_rm", &["-name", "second@", &cluster]);
+}
+
+fn a_token_lets_a_node_join(testbed: &Testbed, pool: &CondorPool) {
+    let tools = Tools::new(Some(testbed.bin()), LIMIT);
+    let domain = token::trust_domain(&tools, soon()).unwrap();
+    assert_eq!(domain, "testbed");
+    let token = token::create(
+        &tools,
+        &format!("execute@{domain}"),
+        &token::NODE_AUTHORIZATIONS,
+        Duration::from_secs(600),
+        soon(),
+    )
+    .unwrap();
+    let file = testbed.dir.join("root/srv/testbed/tokens/execute/token");
+    let before = fs::read(&file).unwrap();
+    fs::write(&file, format!("{}\n", token.expose_secret())).unwrap();
+    testbed.script("node-start", &["joins", "1", "512"], "");
+    fs::write(&file, before).unwrap();
+    let view = see(pool);
+    assert_eq!(startd(&view, "joins").unwrap().total().cpus, 1);
+    testbed.script("node-stop", &["joins"], "");
+
+    let error = token::create(
+        &tools,
+        "execute@testbed",
+        &["NO SUCH RIGHT"],
+        Duration::from_secs(600),
+        Deadline::within(Duration::ZERO),
+    )
+    .unwrap_err();
+    assert!(error.to_string().contains("time"), "{error}");
+}
+
+fn a_crashed_node_is_silent_and_forgotten(testbed: &Testbed, pool: &CondorPool) {
+    testbed.submit(None, "request_memory = 512\nqueue 1");
+    wait_for("a job on n1", pool, |view| {
+        let running = schedd(view, "local").jobs.running == 1;
+        startd(view, "n1").filter(|startd| startd.claims() == 1 && running)?;
+        Some(())
+    });
+    let watch = Watch::from(["n1".to_owned(), "elsewhere".to_owned()]);
+    let view = pool.observe(&watch, soon());
+    assert_eq!(schedd(&view, "local").running_on, BTreeSet::new());
+    testbed.script("node-stop", &["n1", "--crash"], "");
+    let heard_ago = wait_for("n1 silent", pool, |view| {
+        Some(startd(view, "n1")?.heard_ago).filter(|ago| *ago > Duration::from_secs(15))
+    });
+    assert!(heard_ago < Duration::from_secs(30), "{heard_ago:?}");
+    let running_on = |view: &PoolView| schedd(view, "local").running_on.clone();
+    let expected = BTreeSet::from(["n1".to_owned()]);
+    assert_eq!(running_on(&pool.observe(&watch, soon())), expected);
+
+    assert_eq!(pool.perform(&invalidate("n1"), soon()), Ok(Done::Accepted));
+    let view = pool.observe(&watch, soon());
+    assert_eq!(startd(&view, "n1"), None);
+    assert_eq!(running_on(&view), expected);
+    let left = testbed.tool(
+        "condor_status",
+        &["-any", "-constraint", "Machine == \"n1\"", "-af", "MyType"],
+    );
+    assert_eq!(left, "", "all of its ads are gone");
+    assert_eq!(pool.perform(&invalidate("n1"), soon()), Ok(Done::Accepted));
+}
+
+fn what_does_not_answer_is_unknown(testbed: &Testbed, pool: &CondorPool) {
+    let unknown = |view: &PoolView| match &view.schedds["local"] {
+        Seen::Known(view) => panic!("{view:?}"),
+        Seen::Unknown(why) => why.clone(),
+    };
+    {
+        let frozen = testbed.daemons("condor_schedd");
+        frozen.iter().for_each(Daemon::freeze);
+        let view = see(pool);
+        assert!(view.collector.is_known());
+        let why = unknown(&view);
+        assert!(why.contains("within 12 s"), "{why}");
+    }
+    wait_for("the schedd thawed", pool, |view| {
+        view.schedds["local"].known().map(|_| ())
+    });
+    {
+        let frozen = testbed.daemons("condor_collector");
+        frozen.iter().for_each(Daemon::freeze);
+        let view = see(pool);
+        let Seen::Unknown(why) = &view.collector else {
+            panic!("{view:?}");
+        };
+        assert!(why.contains("within 12 s"), "{why}");
+        assert!(view.schedds["local"].is_known(), "{view:?}");
+    }
+    wait_for("the collector thawed", pool, |view| {
+        view.collector.known().map(|_| ())
+    });
+    testbed.tool("condor_off", &["-fast", "-schedd"]);
+    let why = wait_for(
+        "the schedd off",
+        pool,
+        |view| match &view.schedds["local"] {
+            Seen::Known(_) => None,
+            Seen::Unknown(why) => Some(why.clone()),
+        },
+    );
+    println!("{why}");
+    testbed.tool("condor_on", &["-schedd"]);
+    wait_for("the schedd on", pool, |view| {
+        view.schedds["local"].known().map(|_| ())
+    });
+}

@@ -1,0 +1,364 @@
+//! The OpenStack client against a real control plane: `EHOS_TEST_CLOUDS_YAML` names its clouds.yaml. It needs what
+//! the project's testbed has: clouds ehos, ehos-appcred and ehos-small (with a quota of 2 servers), image
+//! 'GOLD CentOS 7', network dualStack, flavors m1.small and impossible, keypair and security group ehos.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ehos::cloud::Cloud;
+use ehos::config::{Auth, AuthMethod, CloudSettings, NameOrId};
+use ehos::deadline::Deadline;
+use ehos::openstack::OpenStackCloud;
+use ehos::scaling::action::{CloudAction, Done, FailureKind, Intent};
+use ehos::scaling::observation::{CloudView, NodeId, OwnedServer, ServerStatus};
+
+/// One entry of the clouds.yaml, or `None` with a word why not.
+fn settings(cloud: &str) -> Option<CloudSettings> {
+    let Ok(file) = std::env::var("EHOS_TEST_CLOUDS_YAML") else {
+        println!("skipped: EHOS_TEST_CLOUDS_YAML does not name a clouds.yaml");
+        return None;
+    };
+    let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let clouds: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+    let entry = &clouds["clouds"][cloud];
+    let text = |key: &str| entry["auth"][key].as_str().map(str::to_owned);
+    let name = |key: &str| text(key).map(NameOrId::Name);
+    let method = match text("application_credential_id") {
+        Some(id) => AuthMethod::ApplicationCredential {
+            credential: NameOrId::Id(id),
+            user: None,
+            user_domain: None,
+            secret: text("application_credential_secret").unwrap().into(),
+        },
+        None => AuthMethod::Password {
+            user: name("username").unwrap(),
+            user_domain: name("user_domain_name"),
+            password: text("password").unwrap().into(),
+            project: name("project_name").unwrap(),
+            project_domain: name("project_domain_name"),
+        },
+    };
+    Some(CloudSettings {
+        name: cloud.to_owned(),
+        auth: Auth {
+            url: text("auth_url").unwrap(),
+            method,
+        },
+        region: entry["region_name"].as_str().map(str::to_owned),
+        interface: "public".to_owned(),
+        cacert: None,
+        insecure: false,
+        image: "GOLD CentOS 7".to_owned(),
+        flavors: vec!["m1.small".to_owned()],
+        networks: vec!["dualStack".to_owned()],
+        key: Some("ehos".to_owned()),
+        security_groups: vec!["ehos".to_owned()],
+        availability_zone: None,
+        user_data_file: PathBuf::new(),
+        metadata: BTreeMap::from([("purpose".to_owned(), "test".to_owned())]),
+        scratch_size_gb: None,
+    })
+}
+
+/// A pool id of this test alone.
+fn cluster(test: &str) -> String {
+    format!("site-{test}-{}", process::id())
+}
+
+fn cloud<'c>(settings: &'c CloudSettings, cluster: &str) -> OpenStackCloud<'c> {
+    OpenStackCloud::new(
+        settings,
+        cluster,
+        Duration::from_secs(30),
+        None,
+        Box::new(|intent, _, _| {
+            Ok(format!("#cloud-config\nfinal_message: \"{} is up\"\n", intent.node).into())
+        }),
+    )
+    .unwrap()
+}
+
+fn soon() -> Deadline {
+    Deadline::within(Duration::from_secs(60))
+}
+
+fn intent(cluster: &str, number: usize) -> Intent {
+    Intent {
+        node: NodeId(format!("{cluster}-{number}")),
+        name: format!("osclient-{cluster}-{number}"),
+        cloud: "ehos".to_owned(),
+        flavor: "m1.small".to_owned(),
+        image: "GOLD CentOS 7".to_owned(),
+        at: jiff::Timestamp::now(),
+    }
+}
+
+fn delete(server: &OwnedServer, keep_console: bool) -> CloudAction {
+    CloudAction::Delete {
+        node: server.node().unwrap().clone(),
+        server: server.clone(),
+        keep_console,
+    }
+}
+
+/// Looks until what is seen is as it should be.
+fn watch(cloud: &OpenStackCloud, what: &str, good: impl Fn(&CloudView) -> bool) -> CloudView {
+    let deadline = Deadline::within(Duration::from_secs(120));
+    loop {
+        let view = cloud.observe(soon()).unwrap();
+        if good(&view) {
+            return view;
+        }
+        assert!(!deadline.passed(), "{what} does not come to pass: {view:?}");
+        thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// Deletes what a test has made, whatever became of it.
+struct CleanUp<'a, 'c>(&'a OpenStackCloud<'c>);
+
+impl Drop for CleanUp<'_, '_> {
+    fn drop(&mut self) {
+        match self.0.observe(soon()) {
+            Ok(view) => {
+                for server in &view.servers {
+                    if let Err(failure) = self.0.perform(&delete(server, false), soon()) {
+                        eprintln!("left behind: {}: {}", server.record().name, failure.message);
+                    }
+                }
+            }
+            Err(failure) => eprintln!("servers may be left behind: {}", failure.message),
+        }
+    }
+}
+
+#[test]
+fn a_server_lives_and_dies() {
+    let Some(mut settings) = settings("ehos") else {
+        return;
+    };
+    settings.scratch_size_gb = Some(1);
+    let cluster = cluster("life");
+    let cloud = cloud(&settings, &cluster);
+    let _clean_up = CleanUp(&cloud);
+
+    let view = cloud.observe(soon()).unwrap();
+    assert!(view.servers.is_empty(), "a pool of this id is new");
+    assert!(view.quota.instances.left().unwrap() > 0);
+    assert_eq!(view.flavors["m1.small"].vcpus, 1);
+    assert_eq!(view.flavors["m1.small"].ram_mb, 2048);
+
+    let intent = intent(&cluster, 1);
+    let Done::Created { server_id } = cloud
+        .perform(&CloudAction::Create(intent.clone()), soon())
+        .unwrap()
+    else {
+        panic!("not created");
+    };
+    let view = watch(&cloud, "an active server", |view| {
+        view.servers
+            .iter()
+            .any(|server| server.record().status == ServerStatus::Active)
+    });
+    let [server] = view.servers.as_slice() else {
+        panic!("more than one server: {:?}", view.servers);
+    };
+    assert_eq!(server.id(), server_id);
+    assert_eq!(server.node(), Some(&intent.node));
+    assert_eq!(server.record().name, intent.name);
+    assert_eq!(server.record().metadata["purpose"], "test");
+    assert!(server.record().age < Duration::from_secs(120));
+
+    // Another pool does not see it.
+    let other = self::cloud(&settings, "site-other");
+    assert!(other.observe(soon()).unwrap().servers.is_empty());
+
+    assert_eq!(
+        cloud.perform(&delete(server, true), soon()),
+        Ok(Done::Accepted)
+    );
+    watch(&cloud, "its end", |view| view.servers.is_empty());
+    let deadline = Deadline::within(Duration::from_secs(60));
+    while cloud.perform(&delete(server, true), soon()) != Ok(Done::AlreadyGone) {
+        assert!(!deadline.passed(), "the server is still there");
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_server_that_fails_says_why() {
+    let Some(settings) = settings("ehos") else {
+        return;
+    };
+    let cluster = cluster("failed");
+    let cloud = cloud(&settings, &cluster);
+    let _clean_up = CleanUp(&cloud);
+    let mut intent = intent(&cluster, 1);
+    // No host has its disk.
+    intent.flavor = "impossible".to_owned();
+    cloud.perform(&CloudAction::Create(intent), soon()).unwrap();
+    let view = watch(&cloud, "a failed server", |view| {
+        view.servers
+            .iter()
+            .any(|server| server.record().status == ServerStatus::Error)
+    });
+    let server = &view.servers[0];
+    assert_eq!(
+        server.record().fault.as_deref(),
+        Some("No valid host was found.")
+    );
+    assert_eq!(
+        cloud.perform(&delete(server, true), soon()),
+        Ok(Done::Accepted)
+    );
+    watch(&cloud, "its end", |view| view.servers.is_empty());
+}
+
+#[test]
+fn an_application_credential_is_as_good_as_a_password() {
+    let Some(settings) = settings("ehos-appcred") else {
+        return;
+    };
+    let view = cloud(&settings, "site-other").observe(soon()).unwrap();
+    assert!(view.quota.instances.limit.is_some());
+}
+
+#[test]
+fn a_full_project_says_so() {
+    let Some(settings) = settings("ehos-small") else {
+        return;
+    };
+    let cluster = cluster("quota");
+    let cloud = cloud(&settings, &cluster);
+    let _clean_up = CleanUp(&cloud);
+    // Others may use the project too, so it may be full at once.
+    let failure = (0..3)
+        .find_map(|number| {
+            cloud
+                .perform(&CloudAction::Create(intent(&cluster, number)), soon())
+                .err()
+        })
+        .expect("three servers in a project for two");
+    println!("{}", failure.message);
+    assert_eq!(failure.kind, FailureKind::Quota);
+    assert!(failure.message.contains("Quota exceeded for instances"));
+}
+
+#[test]
+fn what_the_cloud_does_not_have_is_said() {
+    type Spoil = fn(&mut CloudSettings, &mut Intent);
+    let cases: [(Spoil, &str); 7] = [
+        (
+            |_, intent| intent.image = "no such image".to_owned(),
+            "there is no image 'no such image'",
+        ),
+        (
+            |_, intent| intent.flavor = "m9.none".to_owned(),
+            "there is no flavor 'm9.none'",
+        ),
+        (
+            |settings, _| settings.networks = vec!["nowhere".to_owned()],
+            "there is no network 'nowhere'",
+        ),
+        (
+            |settings, _| {
+                settings.networks = vec!["00000000-0000-0000-0000-000000000000".to_owned()]
+            },
+            "there is no network '00000000-0000-0000-0000-000000000000'",
+        ),
+        (
+            |settings, _| settings.key = Some("lost".to_owned()),
+            "there is no keypair 'lost' of this user (there are: ehos",
+        ),
+        (
+            |settings, _| settings.security_groups = vec!["none".to_owned()],
+            "there is no security group 'none'",
+        ),
+        (
+            |settings, _| settings.availability_zone = Some("mars".to_owned()),
+            "status 400: The requested availability zone is not available",
+        ),
+    ];
+    for (spoil, words) in cases {
+        let Some(mut settings) = settings("ehos") else {
+            return;
+        };
+        let cluster = cluster("wrong");
+        let mut intent = intent(&cluster, 1);
+        spoil(&mut settings, &mut intent);
+        let failure = cloud(&settings, &cluster)
+            .perform(&CloudAction::Create(intent), soon())
+            .unwrap_err();
+        println!("{}", failure.message);
+        assert_eq!(failure.kind, FailureKind::Rejected, "{}", failure.message);
+        assert!(failure.message.contains(words), "{}", failure.message);
+    }
+}
+
+#[test]
+fn a_wrong_password_is_said() {
+    let Some(mut settings) = settings("ehos") else {
+        return;
+    };
+    if let AuthMethod::Password { password, .. } = &mut settings.auth.method {
+        *password = "not-this-one".into();
+    }
+    let failure = cloud(&settings, "site-other").observe(soon()).unwrap_err();
+    println!("{}", failure.message);
+    assert_eq!(failure.kind, FailureKind::NotAuthorized);
+    assert!(
+        failure
+            .message
+            .contains("does not accept user ehos for project ehos")
+    );
+    assert!(!failure.message.contains("not-this-one"));
+}
+
+#[test]
+fn a_look_costs_little() {
+    let Some(settings) = settings("ehos") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token.json");
+    // What it cost is for the reader of the output: a shared machine proves no speed.
+    for (what, times) in [("with a new token", 1), ("with the kept token", 20)] {
+        let began = (Instant::now(), cpu_ms());
+        for _ in 0..times {
+            let cloud = OpenStackCloud::new(
+                &settings,
+                "site-other",
+                Duration::from_secs(30),
+                Some(file.clone()),
+                Box::new(|_, _, _| unreachable!("nothing is made")),
+            )
+            .unwrap();
+            cloud.observe(soon()).unwrap();
+        }
+        println!(
+            "observed {what} {times} times: {} ms, {} ms of CPU in all; {}",
+            began.0.elapsed().as_millis(),
+            cpu_ms() - began.1,
+            resident()
+        );
+        assert!(file.exists());
+    }
+}
+
+/// CPU time of this process so far: utime and stime, in ticks of 10 ms (proc_pid_stat(5)).
+fn cpu_ms() -> u64 {
+    let text = fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, rest) = text.rsplit_once(") ").unwrap();
+    let fields: Vec<&str> = rest.split(' ').collect();
+    (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()) * 10
+}
+
+fn resident() -> String {
+    let text = fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
