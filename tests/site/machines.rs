@@ -492,7 +492,7 @@ queue {count}
             "LastRemoteHost",
         ];
         let number = |text: &str| text.parse().unwrap_or(-1);
-        let rows = self.condor("condor_history", &["-allusers"], &columns);
+        let rows = self.condor("condor_history", &[], &columns);
         rows.iter()
             .map(|row| FinishedJob {
                 id: format!("{}.{}", row[0], row[1]),
@@ -561,19 +561,18 @@ queue {count}
 
     /// Runs one tick.
     pub fn tick(&mut self, by: By) -> &Tick {
-        const AS_EHOS: [&str; 8] = [
+        const AS_EHOS: [&str; 7] = [
             "setpriv",
             "--reuid=ehos",
             "--regid=ehos",
             "--init-groups",
             "env",
             "HOME=/var/lib/ehos",
-            "LANG=C.UTF-8",
-            "ehos",
+            "STATE_DIRECTORY=/var/lib/ehos",
         ];
         let tick = match by {
             By::Hand => {
-                let answer = self.run(&[&AS_EHOS[..], &["tick"]].concat(), b"");
+                let answer = self.run(&[&AS_EHOS[..], &["ehos", "tick"]].concat(), b"");
                 Tick {
                     code: answer.code,
                     text: answer.stdout + &answer.stderr,
@@ -585,7 +584,7 @@ queue {count}
                     &[
                         &["timeout", "--signal=KILL", &after],
                         &AS_EHOS[..],
-                        &["tick"],
+                        &["ehos", "tick"],
                     ]
                     .concat(),
                     b"",
@@ -596,9 +595,10 @@ queue {count}
                 }
             }
             By::Unit => {
-                // The journal's lines of this run alone.
-                let script = "systemctl start ehos; systemctl show -p ExecMainStatus --value ehos; \
-                              journalctl _SYSTEMD_INVOCATION_ID=$(systemctl show -p InvocationID --value ehos) -o cat --no-pager";
+                // As often as one likes; then what the journal has of this run alone.
+                let script = "systemctl reset-failed ehos; systemctl start ehos
+                    systemctl show -p ExecMainStatus --value ehos; journalctl --sync
+                    journalctl -u ehos -o cat --no-pager --cursor-file=/run/story.cursor";
                 let answer = self.run(&["sh", "-c", script], b"");
                 let (code, text) = answer.stdout.split_once('\n').unwrap_or_default();
                 Tick {
@@ -607,10 +607,12 @@ queue {count}
                 }
             }
         };
+        let plan = tick.text.lines().find(|line| line.starts_with("plan"));
         println!(
-            "    tick {:>3}: exit code {}",
+            "    tick {:>3}: exit code {}, {}",
             self.log.len() + 1,
-            tick.code
+            tick.code,
+            plan.unwrap_or("no report")
         );
         self.log.push(tick);
         &self.log[self.log.len() - 1]
