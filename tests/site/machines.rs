@@ -645,12 +645,12 @@ queue {count}
     /// The next ehos that calls `tool` (such as condor_drain) is killed by SIGKILL at that moment, once.
     pub fn kill_ehos_at(&self, tool: &str, moment: Moment) {
         let work = match moment {
-            Moment::Before => format!("kill -KILL $PPID; exec /usr/bin/{tool} \"$@\""),
-            Moment::After => format!("/usr/bin/{tool} \"$@\"; kill -KILL $PPID"),
+            Moment::Before => format!("kill -KILL $PPID; exec {tool} \"$@\""),
+            Moment::After => format!("{tool} \"$@\"; kill -KILL $PPID"),
         };
-        // First in $PATH, until it is called. The user ehos may not remove it, but empty it.
+        // First in $PATH. The user ehos may not remove it, but disarm it.
         let script = format!(
-            "#!/bin/sh\n[ -s /srv/{tool} ] || exec /usr/bin/{tool} \"$@\"\n: >/srv/{tool}\n{work}\n"
+            "#!/bin/sh\nPATH=/usr/sbin:/usr/bin\n[ -s /srv/{tool} ] || exec {tool} \"$@\"\n: >/srv/{tool}\n{work}\n"
         );
         self.write(&format!("/srv/{tool}"), "666", "armed");
         self.write(&format!("/usr/local/bin/{tool}"), "755", &script);
