@@ -10,6 +10,9 @@ use crate::scaling::reason::spoken;
 /// More nodes than this that nothing happens to are only counted, unless it is a dry run.
 const NODES_ON_A_SCREEN: usize = 12;
 
+/// More groups than this are only counted, unless it is a dry run.
+const GROUPS_ON_A_SCREEN: usize = 20;
+
 /// Heads the actions that failed.
 const NOT_DONE: &str = "not done";
 
@@ -76,7 +79,12 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
 
     if !plan.groups.is_empty() {
         writeln!(out, "\nwaiting jobs")?;
-        for group in &plan.groups {
+        let shown = if dry_run {
+            plan.groups.len()
+        } else {
+            GROUPS_ON_A_SCREEN
+        };
+        for group in plan.groups.iter().take(shown) {
             let why: Vec<String> = group.why.iter().map(ToString::to_string).collect();
             let waiting = spoken(group.waiting_seconds);
             let why = if why.is_empty() {
@@ -88,6 +96,14 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
                 out,
                 "  {} of {}, longest {waiting}: {why}",
                 group.jobs, group.request
+            )?;
+        }
+        let jobs: u64 = plan.groups.iter().skip(shown).map(|group| group.jobs).sum();
+        if jobs > 0 {
+            let groups = plan.groups.len() - shown;
+            writeln!(
+                out,
+                "  {jobs} in {groups} more groups: see ehos tick --dry-run"
             )?;
         }
     }
