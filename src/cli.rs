@@ -32,14 +32,9 @@ pub enum Output {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// Configuration file; later ones are merged over earlier ones [default: ehos.yaml and ehos.d/*.yaml of the
+    /// Configuration file; later ones are merged over earlier ones [default: $EHOS_CONFIG, else ehos.yaml of the
     /// first of /etc/ehos, /usr/local/etc/ehos, /usr/share/ehos, /usr/local/share/ehos, configs that has one]
-    #[arg(
-        long = "config",
-        value_name = "FILE",
-        env = "EHOS_CONFIG",
-        value_delimiter = ':'
-    )]
+    #[arg(long = "config", value_name = "FILE")]
     pub config: Vec<PathBuf>,
     /// Where the state is kept [default: $STATE_DIRECTORY, state_dir of the configuration, /var/lib/ehos for root]
     #[arg(long, value_name = "DIR", env = "EHOS_STATE_DIR")]

@@ -21,9 +21,10 @@ pub(super) fn integer(value: &str) -> Option<i64> {
     value.parse().ok()
 }
 
-/// A number that is not below zero; `None` for `undefined`, `error` and all else.
+/// A number that is not below zero; `None` for `undefined`, `error` and all else, and for more than any machine has
+/// (an ad may claim anything, and amounts are added up).
 pub(super) fn amount(value: &str) -> Option<u64> {
-    value.parse().ok()
+    value.parse().ok().filter(|amount| *amount <= 1 << 50)
 }
 
 /// The string that `unparse` has written; `None` for an attribute that is absent, an expression or no string.
@@ -105,6 +106,7 @@ mod tests {
         assert_eq!(integer("-5"), Some(-5));
         assert_eq!(amount("-5"), None);
         assert_eq!(amount("3001"), Some(3001));
+        assert_eq!(amount("9223372036854775807"), None);
         for other in ["undefined", "error", "", "1.5", "1e300", "true"] {
             assert_eq!(integer(other), None, "{other}");
         }

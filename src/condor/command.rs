@@ -82,14 +82,21 @@ impl Tools {
         let mut lines = Lines::default();
         let mut stderr = None;
         let mut ended = false;
+        let mut wrong = None;
         while !(ended && running.exited && stderr.is_some()) {
             match running.events.recv_timeout(deadline.left()) {
-                Ok(Event::Output(piece)) => lines
-                    .push(&piece, &mut |text| line(&mut answer, text))
-                    .map_err(|what| unparsable(call, what))?,
-                Ok(Event::OutputEnd(Ok(()))) => ended = true,
-                Ok(Event::OutputEnd(Err(error))) => {
-                    return Err(unparsable(call, format!("it could not be read: {error}")));
+                // A tool that fails may print its usage: why it failed tells more than that this is no answer.
+                Ok(Event::Output(piece)) if wrong.is_none() => {
+                    wrong = lines
+                        .push(&piece, &mut |text| line(&mut answer, text))
+                        .err();
+                }
+                Ok(Event::Output(_)) => {}
+                Ok(Event::OutputEnd(result)) => {
+                    ended = true;
+                    if let Err(error) = result {
+                        wrong = Some(format!("it could not be read: {error}"));
+                    }
                 }
                 Ok(Event::Errors(bytes)) => stderr = Some(bytes),
                 Ok(Event::Exited) => running.exited = true,
@@ -117,9 +124,11 @@ impl Tools {
         if !stderr.is_empty() {
             log::debug!("{} for {}: {stderr}", call.tool, call.about);
         }
-        lines
-            .end(&mut |text| line(&mut answer, text))
-            .map_err(|what| unparsable(call, what))?;
+        match wrong {
+            None => lines.end(&mut |text| line(&mut answer, text)),
+            Some(what) => Err(what),
+        }
+        .map_err(|what| unparsable(call, what))?;
         Ok(answer)
     }
 
@@ -547,7 +556,7 @@ mod tests {
     #[test]
     fn an_answer_that_makes_no_sense_is_refused() {
         let fake = FakeTools::new();
-        fake.script("condor_q", "any", "echo x; sleep 600");
+        fake.script("condor_q", "any", "echo x; seq 1 100000");
         let error = fake
             .tools(LONG)
             .run(&call(""), Deadline::within(LONG), (), |(), line| {
@@ -555,6 +564,14 @@ mod tests {
             })
             .unwrap_err();
         assert!(error.to_string().contains("no number: x"), "{error}");
+        fake.script("condor_q", "any", "echo x; echo no rights >&2; exit 1");
+        let error = fake
+            .tools(LONG)
+            .run(&call(""), Deadline::within(LONG), (), |(), line| {
+                Err(format!("no number: {line}"))
+            })
+            .unwrap_err();
+        assert!(error.to_string().contains("no rights"), "{error}");
         let error = run("head -c 3000000 /dev/zero", LONG).unwrap_err();
         assert!(matches!(error, Error::Unparsable { .. }), "{error}");
     }

@@ -139,3 +139,385 @@ fn seen<T>(answer: Result<T, Error>) -> Seen<T> {
         Err(error) => Seen::Unknown(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::fake::FakeTools;
+    use super::*;
+    use crate::scaling::action::FailureKind;
+    use crate::scaling::observation::{Demand, JobCounts, NodeId, Resources, ScheddView};
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    /// Machine, slots, claims, whether a drain is complete.
+    const RECORDED_MACHINES: [(&str, usize, u64, Option<bool>); 3] = [
+        ("n1", 1, 2, None),
+        ("n2", 1, 0, Some(true)),
+        ("static", 2, 1, None),
+    ];
+    const RECORDED_JOBS: JobCounts = JobCounts {
+        idle: 49,
+        running: 3,
+        held: 1,
+    };
+    /// Jobs, cores, memory, GPUs. Four more ask for memory that is no number.
+    const RECORDED_DEMAND: [(u64, u64, u64, u64); 3] =
+        [(3, 1, 512, 0), (2, 1, 701, 1), (40, 8, 16384, 0)];
+
+    /// A pool with a busy, a drained and a static node, and idle jobs (recorded from HTCondor 23.9.6).
+    fn recorded() -> FakeTools {
+        let fake = FakeTools::new();
+        fake.replay("condor_status", "-collector", "status-collector.txt");
+        fake.replay("condor_status", "-master", "status-master.txt");
+        fake.replay("condor_status", "any", "status-slots.txt");
+        fake.replay("condor_q", "-totals", "q-totals.txt");
+        fake.replay("condor_q", "-group-by", "q-group-by.txt");
+        fake.replay("condor_q", "unparse(RemoteHost)", "q-running.txt");
+        fake.replay("condor_q", "any", "q-jobs.txt");
+        fake
+    }
+
+    fn pool(fake: &FakeTools) -> CondorPool {
+        CondorPool::new(
+            &fake.settings(),
+            Duration::from_secs(80),
+            Duration::from_secs(300),
+            LIMIT,
+        )
+    }
+
+    fn observe(fake: &FakeTools) -> PoolView {
+        pool(fake).observe(&Watch::new(), Deadline::within(LIMIT))
+    }
+
+    fn local(view: &PoolView) -> Result<&ScheddView, &str> {
+        match &view.schedds["local"] {
+            Seen::Known(view) => Ok(view),
+            Seen::Unknown(why) => Err(why),
+        }
+    }
+
+    fn jobs(demand: &[Demand]) -> Vec<(u64, u64, u64, u64)> {
+        demand
+            .iter()
+            .map(|demand| {
+                let request = demand.request;
+                (demand.jobs, request.cpus, request.memory_mb, request.gpus)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_recorded_pool_is_seen_as_it_was() {
+        let fake = recorded();
+        let view = observe(&fake);
+        let collector = view.collector.known().unwrap();
+        let machines: Vec<_> = collector
+            .startds
+            .iter()
+            .map(|startd| {
+                let drained = startd.draining.as_ref().map(|drain| drain.complete);
+                (
+                    startd.machine.as_str(),
+                    startd.slots.len(),
+                    startd.claims(),
+                    drained,
+                )
+            })
+            .collect();
+        assert_eq!(machines, RECORDED_MACHINES);
+        let n1 = &collector.startds[0];
+        assert_eq!(
+            n1.instance_id.as_deref(),
+            Some("0f3c6c1e-0000-4000-8000-000000000001")
+        );
+        assert_eq!(n1.node, Some(NodeId("20261122t1".to_owned())));
+        assert_eq!(n1.update_interval, Some(Duration::from_secs(5)));
+        assert_eq!(n1.idle_for(), None);
+        let n2 = &collector.startds[1];
+        assert_eq!(n2.draining.as_ref().unwrap().reason, "somebody: \"else\"");
+        assert_eq!(n2.draining.as_ref().unwrap().request_id, "1");
+        // Its clock was at …047 when it sent the ad, and the collector's at …048.
+        assert!(n2.idle_for().unwrap() >= Duration::from_secs(26), "{n2:?}");
+        assert!(n2.up_for >= Duration::from_secs(26), "{n2:?}");
+        assert_eq!(
+            collector.startds[2].free(),
+            Resources {
+                cpus: 1,
+                memory_mb: 1024,
+                disk_kb: 35_453_880,
+                gpus: 0,
+            }
+        );
+
+        let schedd = local(&view).unwrap();
+        assert_eq!(schedd.jobs, RECORDED_JOBS);
+        assert_eq!(jobs(&schedd.demand), RECORDED_DEMAND);
+        let calls = fake.calls();
+        assert_eq!(calls.lines().count(), 5, "{calls}");
+        assert!(calls.contains("< 80) =!= true"), "{calls}");
+        assert!(!calls.contains("RemoteHost"), "{calls}");
+    }
+
+    #[test]
+    fn without_slots_waiting_is_enough() {
+        let fake = recorded();
+        fake.answer("condor_status", "any", "exit=0\n");
+        let view = observe(&fake);
+        assert_eq!(view.collector.known().unwrap().startds, []);
+        assert!(!fake.calls().contains("time()"), "{}", fake.calls());
+    }
+
+    #[test]
+    fn a_schedd_that_does_not_group_is_asked_job_by_job() {
+        let fake = recorded();
+        fake.replay("condor_q", "-group-by", "q-no-group-by.txt");
+        assert_eq!(
+            jobs(&local(&observe(&fake)).unwrap().demand),
+            RECORDED_DEMAND
+        );
+        // Or it says nothing although there are idle jobs.
+        fake.answer("condor_q", "-group-by", "exit=0\n");
+        assert_eq!(
+            jobs(&local(&observe(&fake)).unwrap().demand),
+            RECORDED_DEMAND
+        );
+        // Or it sends single jobs instead of groups.
+        fake.replay("condor_q", "-group-by", "q-jobs.txt");
+        assert_eq!(
+            jobs(&local(&observe(&fake)).unwrap().demand),
+            RECORDED_DEMAND
+        );
+    }
+
+    #[test]
+    fn an_empty_answer_is_none_only_when_the_totals_say_so() {
+        let fake = recorded();
+        fake.answer("condor_q", "-group-by", "exit=0\n");
+        fake.answer(
+            "condor_q",
+            "-totals",
+            "out|Summary\t1\t0\t1\t0\t0\t1795350962\nout|\nexit=0\n",
+        );
+        let view = observe(&fake);
+        assert_eq!(local(&view).unwrap().demand, []);
+        assert_eq!(local(&view).unwrap().jobs.running, 1);
+        // condor_q -global with no schedd at all says something like this.
+        for answer in [
+            "exit=0\n",
+            "out|All queues are empty\nexit=0\n",
+            "out|\nexit=0\n",
+        ] {
+            fake.answer("condor_q", "-totals", answer);
+            let view = observe(&fake);
+            assert!(local(&view).is_err(), "{answer}");
+            assert!(view.collector.is_known());
+        }
+    }
+
+    #[test]
+    fn what_fails_is_unknown_with_the_reason() {
+        let fake = recorded();
+        fake.replay("condor_q", "-totals", "q-schedd-off.txt");
+        let view = observe(&fake);
+        let why = local(&view).unwrap_err();
+        assert!(why.contains("Can't find address for schedd"), "{why}");
+        assert!(!why.contains("Extra Info"), "{why}");
+
+        for (word, answer) in [
+            ("any", "out|\"n1\"\t\"slot1@n1\"\nexit=0\n"),
+            ("any", "err|Error: communication error\nexit=1\n"),
+            ("-master", "err|Error: communication error\nexit=1\n"),
+            ("-collector", "exit=0\n"),
+            ("-collector", "out|undefined\tundefined\t\nexit=0\n"),
+        ] {
+            let fake = recorded();
+            fake.answer("condor_status", word, answer);
+            let view = observe(&fake);
+            assert!(!view.collector.is_known(), "{word} {answer}");
+            assert!(local(&view).is_ok());
+        }
+        // Half an answer, then a crash.
+        let fake = recorded();
+        fake.script(
+            "condor_q",
+            "-group-by",
+            "printf '3\\t1\\t512\\t45\\t0\\t5\\t5\\n'; exit 1",
+        );
+        assert!(local(&observe(&fake)).is_err());
+    }
+
+    #[test]
+    fn a_collector_without_a_master_is_as_old_as_it_says() {
+        let fake = recorded();
+        fake.answer("condor_status", "-master", "exit=0\n");
+        fake.answer(
+            "condor_status",
+            "-collector",
+            "out|1795351457\t632\t\"ehos-cm\"\nexit=0\n",
+        );
+        let up_for = observe(&fake).collector.known().unwrap().up_for;
+        assert_eq!(up_for, Duration::from_secs(632));
+        fake.answer(
+            "condor_status",
+            "-master",
+            "out|\"other\"\t1795351456\nexit=0\n",
+        );
+        assert_eq!(observe(&fake).collector.known().unwrap().up_for, up_for);
+    }
+
+    #[test]
+    fn jobs_on_silent_machines_are_looked_for() {
+        let fake = recorded();
+        // Heard of lately: not asked about.
+        let heard = Watch::from(["n1".to_owned()]);
+        pool(&fake).observe(&heard, Deadline::within(LIMIT));
+        assert!(!fake.calls().contains("RemoteHost"));
+        let watch = Watch::from([
+            "n1".to_owned(),
+            "Gone.Example".to_owned(),
+            "never".to_owned(),
+        ]);
+        fake.answer(
+            "condor_q",
+            "unparse(RemoteHost)",
+            "out|\"slot1_1@gone.example\"\nout|\"slot1@x@elsewhere\"\nout|\nexit=0\n",
+        );
+        let view = pool(&fake).observe(&watch, Deadline::within(LIMIT));
+        assert_eq!(
+            local(&view).unwrap().running_on,
+            BTreeSet::from(["Gone.Example".to_owned()])
+        );
+        assert!(
+            fake.calls().contains("{\"Gone.Example\", \"never\"}"),
+            "{}",
+            fake.calls()
+        );
+        fake.answer("condor_q", "unparse(RemoteHost)", "err|Failed\nexit=1\n");
+        let view = pool(&fake).observe(&watch, Deadline::within(LIMIT));
+        assert!(local(&view).is_err(), "the schedd is unknown as a whole");
+    }
+
+    #[test]
+    fn each_schedd_is_asked_by_name_and_pool() {
+        let fake = recorded();
+        let mut settings = fake.settings();
+        settings.pool = Some("cm.example".to_owned());
+        settings.schedds = vec!["a@".to_owned(), "b@".to_owned()];
+        let pool = CondorPool::new(&settings, LIMIT, LIMIT, LIMIT);
+        let view = pool.observe(&Watch::new(), Deadline::within(LIMIT));
+        assert_eq!(view.schedds.keys().collect::<Vec<_>>(), ["a@", "b@"]);
+        let calls = fake.calls();
+        assert!(
+            calls.contains("condor_q -name b@ -pool cm.example -allusers -totals"),
+            "{calls}"
+        );
+        assert!(
+            calls.contains("condor_status -pool cm.example -collector"),
+            "{calls}"
+        );
+    }
+
+    #[test]
+    fn actions_are_what_the_tools_are_told() {
+        let fake = recorded();
+        let pool = pool(&fake);
+        let node = NodeId("n".to_owned());
+        let perform = |action: &PoolAction| pool.perform(action, Deadline::within(LIMIT));
+        let drain = PoolAction::Drain {
+            node: node.clone(),
+            slot: "slot1@n1".to_owned(),
+            reason: "ehos c: idle".to_owned(),
+        };
+        fake.replay("condor_drain", "any", "drain.txt");
+        assert_eq!(perform(&drain), Ok(Done::Accepted));
+        assert!(
+            fake.calls().contains(
+                "condor_drain -debug -graceful -check State == \"Unclaimed\" -reason ehos c: idle slot1@n1"
+            ),
+            "{}",
+            fake.calls()
+        );
+        fake.answer("condor_drain", "any", "exit=0\n");
+        assert_eq!(perform(&drain).unwrap_err().kind, FailureKind::Unknown);
+        fake.replay("condor_drain", "any", "drain-claimed.txt");
+        assert_eq!(perform(&drain).unwrap_err().kind, FailureKind::NotIdle);
+
+        let cancel = |request_id: &str| PoolAction::CancelDrain {
+            node: node.clone(),
+            slot: "slot1@n1".to_owned(),
+            request_id: request_id.to_owned(),
+        };
+        fake.replay("condor_drain", "-cancel", "drain-cancel.txt");
+        assert_eq!(perform(&cancel("1")), Ok(Done::Accepted));
+        assert!(fake.calls().contains("-cancel -request-id 1 slot1@n1"));
+        assert_eq!(
+            perform(&cancel("")).unwrap_err().kind,
+            FailureKind::Rejected
+        );
+
+        fake.script(
+            "condor_advertise",
+            "any",
+            "cat >>\"$(dirname \"$0\")/ads\"\ncase \"$*\" in *STARTD*) echo 'Sent 2 of 2 ads to x.';; *) echo 'Sent 1 of 1 ad to x.';; esac",
+        );
+        let invalidate = PoolAction::Invalidate {
+            node,
+            machine: "a\"b.example".to_owned(),
+        };
+        assert_eq!(perform(&invalidate), Ok(Done::Accepted));
+        let ads = std::fs::read_to_string(fake.path().join("ads")).unwrap();
+        assert_eq!(
+            ads.matches("Requirements = Machine == \"a\\\"b.example\"\n")
+                .count(),
+            3
+        );
+        fake.replay(
+            "condor_advertise",
+            "INVALIDATE_MASTER_ADS",
+            "advertise-denied.txt",
+        );
+        let failure = perform(&invalidate).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::NotAuthorized);
+    }
+
+    #[test]
+    fn a_token_is_a_secret() {
+        let fake = FakeTools::new();
+        fake.answer("condor_token_create", "any", "out|eyJh.eyJi.c-_d\nexit=0\n");
+        let create = || {
+            token::create(
+                &fake.tools(LIMIT),
+                "execute@testbed",
+                &token::NODE_AUTHORIZATIONS,
+                Duration::from_secs(3600),
+                Deadline::within(LIMIT),
+            )
+        };
+        let token = create().unwrap();
+        assert_eq!(
+            secrecy::ExposeSecret::expose_secret(&token),
+            "eyJh.eyJi.c-_d"
+        );
+        assert!(!format!("{token:?}").contains("eyJ"));
+        assert!(
+            fake.calls()
+                .contains("-identity execute@testbed -lifetime 3600 -authz ADVERTISE_STARTD")
+        );
+        for answer in [
+            "out|eyJh.secret\nexit=0\n",
+            "exit=0\n",
+            "out|eyJh.eyJi.c\nexit=2\n",
+        ] {
+            fake.answer("condor_token_create", "any", answer);
+            let error = create().unwrap_err().to_string();
+            assert!(!error.contains("eyJ"), "{error}");
+        }
+        fake.answer(
+            "condor_config_val",
+            "any",
+            "err|Not defined: TRUST_DOMAIN\nexit=1\n",
+        );
+        assert!(token::trust_domain(&fake.tools(LIMIT), Deadline::within(LIMIT)).is_err());
+    }
+}

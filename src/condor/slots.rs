@@ -418,3 +418,167 @@ impl Machine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A slot line with some values other than those of an idle partitionable slot.
+    fn line(changes: &[(usize, &str)]) -> String {
+        let mut values = [
+            "\"n1\"",
+            "\"slot1@n1\"",
+            "\"Partitionable\"",
+            "",
+            "",
+            "undefined",
+            "\"Unclaimed\"",
+            "\"Idle\"",
+            "false",
+            "false",
+            "",
+            "",
+            "4",
+            "4096",
+            "1000",
+            "0",
+            "4",
+            "4096",
+            "1000",
+            "0",
+            "0",
+            "100",
+            "undefined",
+            "90",
+            "150",
+            "200",
+        ];
+        for (index, value) in changes {
+            values[*index] = value;
+        }
+        values.join("\t")
+    }
+
+    fn view(lines: &[String], now: i64) -> StartdView {
+        let mut machine = Machine::default();
+        for line in lines {
+            machine.add(Slot::read(line).unwrap());
+        }
+        machine.view("n1".to_owned(), now)
+    }
+
+    #[test]
+    fn ages_are_of_the_clock_that_stamped_them() {
+        // The startd's clock is 50 s behind the collector's.
+        let view = view(&[line(&[])], 230);
+        assert_eq!(view.heard_ago, Duration::from_secs(30));
+        assert_eq!(view.up_for, Duration::from_secs(60 + 30));
+        assert_eq!(view.idle_for(), Some(Duration::from_secs(50 + 30)));
+    }
+
+    #[test]
+    fn a_drain_that_was_taken_back_starts_idleness_anew() {
+        let view = view(&[line(&[(22, "140")])], 200);
+        assert_eq!(view.idle_for(), Some(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn a_claimed_slot_offers_nothing() {
+        let slot = |state: &str| Slot::read(&line(&[(2, "\"Static\""), (6, state)])).unwrap();
+        for state in [
+            "\"Claimed\"",
+            "\"Preempting\"",
+            "\"Matched\"",
+            "\"new\"",
+            "",
+        ] {
+            let slot = slot(state);
+            assert_eq!(
+                (slot.claims, slot.free),
+                (1, Resources::default()),
+                "{state}"
+            );
+        }
+        assert_eq!(slot("\"Unclaimed\"").claims, 0);
+        assert!(!slot("\"Owner\"").accepts_jobs);
+        assert_eq!(slot("\"Owner\"").claims, 0);
+    }
+
+    #[test]
+    fn a_slot_that_does_not_say_counts_as_claimed() {
+        for index in [13, 17, 20] {
+            let slot = Slot::read(&line(&[(index, "undefined")])).unwrap();
+            assert_eq!(
+                (slot.claims, slot.free),
+                (1, Resources::default()),
+                "{index}"
+            );
+        }
+        assert!(Slot::read(&line(&[(1, "")])).is_err(), "no name");
+        assert!(
+            Slot::read(&line(&[(25, "undefined")])).is_err(),
+            "not stamped"
+        );
+        assert_eq!(Slot::read(&line(&[(0, "")])).unwrap().machine, "n1");
+    }
+
+    #[test]
+    fn a_drain_is_over_when_every_slot_is_drained() {
+        let drained = [
+            (2, "\"Static\""),
+            (6, "\"Drained\""),
+            (9, "true"),
+            (10, "\"ours\""),
+            (11, "\"7\""),
+        ];
+        let retiring = [
+            (2, "\"Static\""),
+            (6, "\"Claimed\""),
+            (7, "\"Retiring\""),
+            (9, "true"),
+        ];
+        let both = view(&[line(&drained), line(&drained)], 200)
+            .draining
+            .unwrap();
+        assert!(both.complete);
+        assert_eq!(
+            (both.reason.as_str(), both.request_id.as_str()),
+            ("ours", "7")
+        );
+        assert!(
+            !view(&[line(&drained), line(&retiring)], 200)
+                .draining
+                .unwrap()
+                .complete
+        );
+        // Not yet drained, or drained above jobs that go on.
+        let idle = [(2, "\"Static\""), (9, "true")];
+        assert!(
+            !view(&[line(&drained), line(&idle)], 200)
+                .draining
+                .unwrap()
+                .complete
+        );
+        let above = [(6, "\"Drained\""), (9, "true"), (20, "1")];
+        assert!(!view(&[line(&above)], 200).draining.unwrap().complete);
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_does_not_panic(text in ".*", index in 0usize..26, value in "[^\t]*", now: i64) {
+            let _ = Slot::read(&text);
+            if let Ok(slot) = Slot::read(&line(&[(index, &value)])) {
+                let mut machine = Machine::default();
+                machine.add(slot);
+                let _ = machine.view("n1".to_owned(), now);
+            }
+        }
+
+        #[test]
+        fn no_number_is_too_large(index in 12usize..26, value: i64, now: i64) {
+            let _ = view(&[line(&[]), line(&[(index, &value.to_string()), (5, "1")])], now);
+        }
+    }
+}

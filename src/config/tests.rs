@@ -461,7 +461,7 @@ fn a_secret_in_a_configuration_that_others_can_read_is_noted() {
 
 #[test]
 fn a_simulated_world_needs_neither_clouds_nor_an_id() {
-    let folder = world(&[("etc/ehos/ehos.yaml", "simulation: {}\n")]);
+    let folder = world(&[("etc/ehos/ehos.yaml", "simulation: {clouds: {}}\n")]);
     let config = ensure_cluster(&[], &environment(folder.path(), &[]), false).unwrap();
     assert!(config.simulation.is_some() && config.clouds.is_empty());
     assert_eq!(config.policy.cluster, "simulation");

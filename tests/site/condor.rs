@@ -137,6 +137,8 @@ impl Testbed {
     fn daemons(&self, name: &str) -> Vec<Daemon> {
         let master = fs::read_to_string(self.dir.join("pids/cm")).unwrap();
         let master = master.split(' ').next().unwrap();
+        // The kernel keeps 15 characters of it.
+        let name = name.get(..15).unwrap_or(name);
         let daemons: Vec<Daemon> = fs::read_dir("/proc")
             .unwrap()
             .filter_map(|entry| {
