@@ -12,7 +12,7 @@ use super::reason::spoken;
 
 /// The limit that holds, with its numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "limit", rename_all = "snake_case")]
+#[serde(tag = "name", rename_all = "snake_case")]
 #[allow(missing_docs)] // The sentence of each is below.
 pub enum Limit {
     NodesMax {

@@ -83,10 +83,10 @@ impl Resources {
     /// The sum of both.
     pub fn plus(&self, other: &Resources) -> Resources {
         Resources {
-            cpus: self.cpus + other.cpus,
-            memory_mb: self.memory_mb + other.memory_mb,
-            disk_kb: self.disk_kb + other.disk_kb,
-            gpus: self.gpus + other.gpus,
+            cpus: self.cpus.saturating_add(other.cpus),
+            memory_mb: self.memory_mb.saturating_add(other.memory_mb),
+            disk_kb: self.disk_kb.saturating_add(other.disk_kb),
+            gpus: self.gpus.saturating_add(other.gpus),
         }
     }
 
@@ -95,11 +95,19 @@ impl Resources {
     pub fn rounded(&self) -> Resources {
         Resources {
             cpus: self.cpus.max(1),
-            memory_mb: self.memory_mb.max(1).next_multiple_of(128),
-            disk_kb: self.disk_kb.max(1).next_multiple_of(1024),
+            memory_mb: multiple_of(self.memory_mb, 128),
+            disk_kb: multiple_of(self.disk_kb, 1024),
             gpus: self.gpus,
         }
     }
+}
+
+/// The next multiple of `step`, at least one step.
+fn multiple_of(amount: u64, step: u64) -> u64 {
+    amount
+        .max(1)
+        .checked_next_multiple_of(step)
+        .unwrap_or(u64::MAX)
 }
 
 impl fmt::Display for Resources {

@@ -470,8 +470,8 @@ impl<'a> Planner<'a> {
             Phase::Vanished | Phase::Gone => Reason::GoneFromCloud,
             Phase::Lapsed => Reason::IntentLapsed { seconds: age },
             Phase::Contradiction { instance_id, node } => Reason::Contradiction {
-                instance_id: instance_id.clone(),
-                node: node.clone(),
+                says_instance_id: instance_id.clone(),
+                says_node: node.clone(),
             },
             Phase::Untrusted => Reason::AdoptedUntrusted { seconds: age },
             Phase::Failed { .. } | Phase::Lost { .. } if !node.cloud_known => Reason::CloudUnknown,

@@ -61,8 +61,8 @@ pub enum Reason {
         silent: bool,
     },
     Contradiction {
-        instance_id: String,
-        node: String,
+        says_instance_id: String,
+        says_node: String,
     },
     AdoptedUntrusted {
         seconds: u64,
@@ -268,9 +268,12 @@ impl fmt::Display for Reason {
             Reason::Stopped { silent: false } => {
                 write!(f, "switched off, its startd was heard of a moment ago")
             }
-            Reason::Contradiction { instance_id, node } => write!(
+            Reason::Contradiction {
+                says_instance_id,
+                says_node,
+            } => write!(
                 f,
-                "its startd says it is server {instance_id} and node {node}, which is another one: not touched; \
+                "its startd says it is server {says_instance_id} and node {says_node}, which is another one: not touched; \
                  look at EhosNode and CloudInstanceID there"
             ),
             Reason::AdoptedUntrusted { seconds } => write!(

@@ -8,4 +8,6 @@
 )]
 
 mod condor;
+mod machines;
 mod openstack;
+mod story;

@@ -1,0 +1,159 @@
+//! The end-to-end story on machines: jobs of an ordinary user make servers, servers become nodes by their own user
+//! data and token, jobs run to the end, nodes drain and vanish. And the same with ehos killed at any moment, and with
+//! the collector away.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::machines::{By, Moment, Site, step};
+
+/// All jobs have left the queue.
+fn done(site: &Site) -> bool {
+    site.queue().is_empty()
+}
+
+fn nothing_left(site: &Site) -> bool {
+    site.nodes().is_empty()
+}
+
+/// Every job of `count` ran once, to the end, on a node.
+#[track_caller]
+fn assert_each_ran_once(site: &Site, count: usize) {
+    let history = site.history();
+    let jobs: BTreeSet<&str> = history.iter().map(|job| job.id.as_str()).collect();
+    assert_eq!((jobs.len(), history.len()), (count, count), "{history:#?}");
+    for job in &history {
+        assert_eq!(
+            (job.status, job.starts, job.exit_code),
+            (4, 1, 0),
+            "{job:?}"
+        );
+    }
+}
+
+/// The slots in the pool are those of the servers in Nova, by UUID.
+#[track_caller]
+fn assert_slots_are_servers(site: &Site) {
+    let servers: BTreeSet<String> = site.nodes().into_iter().map(|server| server.id).collect();
+    let slots: BTreeSet<String> = site.slots().into_values().collect();
+    assert_eq!(slots, servers);
+}
+
+#[test]
+fn jobs_bring_nodes_and_idle_nodes_go() {
+    let Some(mut site) = Site::up("grow", "nodes_max: 3") else {
+        return;
+    };
+    step("an empty pool is left alone");
+    let code = site.tick(By::Unit).code;
+    assert_eq!(code, 0, "{}", site.story());
+    assert!(nothing_left(&site));
+
+    // Two cores a node: two nodes.
+    site.submit(4, 15, "");
+    site.tick_until("two servers are there", 60, By::Unit, &[0], |site| {
+        site.nodes().len() == 2
+    });
+    site.tick_until("both have joined", 90, By::Unit, &[0], |site| {
+        site.slots().len() == 2
+    });
+    assert_slots_are_servers(&site);
+    site.tick_until("the jobs are done", 120, By::Unit, &[0], done);
+    assert_each_ran_once(&site, 4);
+    assert_eq!(
+        site.history()
+            .iter()
+            .map(|job| &job.machine)
+            .collect::<BTreeSet<_>>()
+            .len(),
+        2
+    );
+    site.tick_until("the nodes are gone", 120, By::Unit, &[0], nothing_left);
+    // Their ads went with them, not after a quarter of an hour.
+    site.tick_until("their ads are gone", 15, By::Unit, &[0], |site| {
+        site.slots().is_empty()
+    });
+    step("done");
+}
+
+#[test]
+fn ehos_killed_between_any_two_steps_leaks_nothing() {
+    let Some(mut site) = Site::up("kill", "nodes_max: 3") else {
+        return;
+    };
+    let whole = {
+        let began = std::time::Instant::now();
+        site.tick(By::Hand);
+        began.elapsed()
+    };
+    step(&format!("a tick takes {whole:.2?}"));
+    site.submit(4, 15, "");
+    // Twice at a certain moment: a node drains and ehos does not know; a server is deleted and its ads are still there.
+    site.kill_ehos_at("condor_drain", Moment::After);
+    site.kill_ehos_at("condor_advertise", Moment::Before);
+    // Every tick is killed, each a little later than the one before; the last of a round ends by itself.
+    const STEPS: u32 = 8;
+    let mut moment = 0;
+    let mut most = 0;
+    while !(site.history().len() == 4 && nothing_left(&site) && site.slots().is_empty()) {
+        moment += 1;
+        assert!(
+            moment < 16 * STEPS,
+            "it does not come to an end\n{}",
+            site.story()
+        );
+        let by = match moment % (STEPS + 1) {
+            0 => By::Hand,
+            n => By::KilledAfter(whole * 2 * n / STEPS),
+        };
+        let code = site.tick(by).code;
+        assert!(
+            [0, 1, 137].contains(&code),
+            "exit code {code}\n{}",
+            site.story()
+        );
+        most = most.max(site.nodes().len());
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    assert_each_ran_once(&site, 4);
+    assert!(most <= 3, "{most} servers");
+    for tool in ["condor_drain", "condor_advertise"] {
+        assert!(site.was_killed_at(tool), "{tool} was never called");
+    }
+    site.tick_until("all is quiet", 30, By::Hand, &[0], |site| {
+        site.slots().is_empty() && nothing_left(site)
+    });
+    step("done");
+}
+
+#[test]
+fn without_a_collector_nothing_is_made_or_unmade() {
+    let Some(mut site) = Site::up("blind", "nodes_max: 2") else {
+        return;
+    };
+    site.submit(2, 40, "");
+    site.tick_until("a node runs the jobs", 120, By::Hand, &[0], |site| {
+        site.queue().get(&2) == Some(&2)
+    });
+    let before: BTreeSet<String> = site.nodes().into_iter().map(|server| server.id).collect();
+
+    step("the collector is stopped");
+    site.submit(4, 1, "");
+    site.stop_collector();
+    for _ in 0..4 {
+        let tick = site.tick(By::Hand);
+        assert!([1, 75].contains(&tick.code), "{tick:#?}");
+        std::thread::sleep(Duration::from_secs(3));
+    }
+    let after: BTreeSet<String> = site.nodes().into_iter().map(|server| server.id).collect();
+    assert_eq!(after, before, "{}", site.story());
+
+    step("the collector is back");
+    site.start_collector();
+    // At first it knows nothing, and then not yet all.
+    let codes = [0, 1, 75];
+    site.tick_until("the jobs are done", 240, By::Hand, &codes, done);
+    assert_each_ran_once(&site, 6);
+    site.tick_until("the nodes are gone", 120, By::Hand, &codes, nothing_left);
+    step("done");
+}
