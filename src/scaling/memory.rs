@@ -71,8 +71,14 @@ pub struct NodeMemory {
     pub machine: Option<String>,
     /// When its startd was first seen.
     pub joined: Option<Moment>,
-    /// Since when its startd has not been heard of, by a collector that hears.
+    /// Since when its startd has not been heard of, by a collector that hears: before or after it joined.
     pub silent: Option<Moment>,
+    /// The request that it was made for.
+    #[serde(default)]
+    pub made_for: Option<Resources>,
+    /// A claim on it has been seen, or a trace of one.
+    #[serde(default)]
+    pub taken: bool,
     /// It was found to have failed, and that was counted.
     pub failed: bool,
     /// A delete was decided: from here on no drain is cancelled.
@@ -243,6 +249,8 @@ impl State {
                 machine: None,
                 joined: None,
                 silent: None,
+                made_for: None,
+                taken: false,
                 failed: false,
                 delete_intended: None,
                 delete_accepted: None,

@@ -123,7 +123,7 @@ pub struct Node<'a> {
 impl Node<'_> {
     /// Whether a server of it exists, or may exist: what nodes_max counts.
     pub fn exists(&self) -> bool {
-        !matches!(self.phase, Phase::Gone | Phase::Vanished | Phase::Lapsed)
+        !matches!(self.phase, Phase::Gone | Phase::Lapsed)
     }
 
     /// Whether it is on its way to take jobs.
@@ -213,6 +213,8 @@ impl Facts<'_> {
         match self.fresh_startd() {
             Some(startd) => self.of_startd(startd),
             None if self.memory.joined.is_some() => self.silence(self.policy.lost_timeout),
+            // What should have come by now is no capacity; it exists, as far as anybody knows.
+            None if self.age() >= self.policy.boot_timeout => Phase::Unheard,
             None if self.memory.server_id.is_none() => Phase::Requested,
             None => Phase::Booting,
         }
@@ -303,7 +305,13 @@ impl Facts<'_> {
     }
 
     fn of_unjoined(&self, server: &OwnedServer) -> Phase {
-        let overdue = self.hears() && self.age() >= self.policy.boot_timeout;
+        let unheard = self
+            .memory
+            .silent
+            .map_or(Duration::ZERO, |since| self.state.now.since(since));
+        let overdue = self.hears()
+            && self.age() >= self.policy.boot_timeout
+            && unheard.saturating_add(Duration::from_secs(120)) >= self.policy.boot_timeout;
         let failed = match server.record().status {
             ServerStatus::Error => {
                 let fault = server.record().fault.clone();

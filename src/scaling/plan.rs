@@ -189,6 +189,8 @@ struct Group {
     why: Vec<Reason>,
     /// New nodes that may be made for it; none while it takes none of our slots.
     may_buy: u64,
+    /// Of its jobs, those that took none of the nodes made for them: neither placed nor bought for.
+    refused: u64,
 }
 
 /// A new node of the plan.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::matching::{Match, StartdFinder, ghost_of};
-use super::memory::{Kind, NodeMemory, State};
+use super::memory::{Departed, Kind, NodeMemory, State};
 use super::node::{Facts, Node, hearing, is_fresh};
 use super::observation::{
     METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, OwnedServer, Resources, Role, Seen,
@@ -35,6 +35,10 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
     state
         .departed
         .retain(|_, departed| now.since(departed.at) < GHOST_MEMORY);
+    // A cloud that is not in the configuration any more: its nodes are nobody's capacity.
+    state
+        .nodes
+        .retain(|_, memory| observation.clouds.contains_key(&memory.kind.cloud));
     let (servers, adopted) = servers_by_node(observation, state);
 
     let startds: &'a [StartdView] = observation
@@ -131,6 +135,18 @@ fn servers_by_node<'a>(
                 .node()
                 .cloned()
                 .unwrap_or_else(|| NodeId(server.id().to_owned()));
+            // Two entries of the configuration may be one project: a server is of the one that made it, or the first.
+            let of_another = state.nodes.values().any(|memory| {
+                memory.server_id.as_deref() == Some(server.id())
+                    && memory.kind.cloud != *cloud
+                    && observation
+                        .clouds
+                        .get(&memory.kind.cloud)
+                        .is_some_and(Seen::is_known)
+            });
+            if of_another {
+                continue;
+            }
             // A second server with the same node id (a copied configuration, say) goes by its UUID.
             let taken = |id: &NodeId| {
                 by_node.contains_key(id)
@@ -151,8 +167,8 @@ fn servers_by_node<'a>(
                 memory.server_id = Some(server.id().to_owned());
             } else {
                 // An intent that had lapsed and came late after all is no stranger.
-                let known = state.departed.remove(&id).is_some();
-                adopt(state, cloud, &id, server, !known, observation);
+                let departed = state.departed.remove(&id);
+                adopt(state, cloud, &id, server, departed, observation);
                 adopted.push(id.clone());
             }
             by_node.insert(id, server);
@@ -167,7 +183,7 @@ fn adopt(
     cloud: &str,
     id: &NodeId,
     server: &OwnedServer,
-    stranger: bool,
+    departed: Option<Departed>,
     observation: &Observation,
 ) {
     let metadata = |key: &str| {
@@ -188,12 +204,18 @@ fn adopt(
         server_id: Some(server.id().to_owned()),
         since: observation.at,
         started: state.now,
-        adopted: stranger,
+        adopted: departed.is_none(),
         listed: true,
         missing: None,
-        machine: None,
-        joined: None,
+        // One that had joined may have jobs.
+        joined: departed
+            .as_ref()
+            .and_then(|departed| departed.machine.as_ref())
+            .map(|_| state.now),
+        machine: departed.and_then(|departed| departed.machine),
         silent: None,
+        made_for: None,
+        taken: true,
         failed: false,
         delete_intended: None,
         delete_accepted: None,
@@ -211,7 +233,8 @@ fn learn(
 ) {
     let now = state.now;
     let hears = hearing(&observation.pool, policy).is_some();
-    let mut proven: Vec<(Kind, Option<Resources>)> = Vec::new();
+    let mut proven: Vec<Kind> = Vec::new();
+    let mut sizes: Vec<(Kind, Resources)> = Vec::new();
     let mut trusted = state.adopted_trusted;
     for (id, memory) in &mut state.nodes {
         let cloud_known = observation
@@ -232,20 +255,40 @@ fn learn(
             trusted |= memory.adopted;
             memory.machine = Some(startd.machine.clone());
             memory.silent = None;
-            let whole = startd.draining.is_none().then(|| startd.total());
+            let joined_for = memory
+                .joined
+                .map_or(Duration::ZERO, |joined| now.since(joined));
+            memory.taken |= startd
+                .idle_for()
+                .is_none_or(|idle_for| idle_for + Duration::from_secs(60) < joined_for);
+            let total = startd.total();
+            let whole = startd.draining.is_none() && total.cpus > 0;
+            if whole {
+                sizes.push((memory.kind.clone(), total));
+            }
             if memory.joined.is_none() {
                 memory.joined = Some(now);
-                proven.push((memory.kind.clone(), whole));
+                proven.push(memory.kind.clone());
             }
-        } else if memory.joined.is_some() && hears {
+        } else if hears {
             memory.silent.get_or_insert(now);
+            // An old ad: it has joined all the same, and jobs may run on it.
+            if let Some(Match::Startd(startd)) = matches.get(id) {
+                memory.machine.get_or_insert_with(|| startd.machine.clone());
+                memory.joined.get_or_insert(now);
+            }
+        } else {
+            // What was not heard while nobody listened is not silence.
+            memory.silent = None;
         }
     }
     state.adopted_trusted = trusted;
-    for (kind, capacity) in proven {
+    for (kind, total) in sizes {
+        state.kind_mut(&kind).capacity = Some(total);
+    }
+    for kind in proven {
         let memory = state.kind_mut(&kind);
         memory.joined = memory.joined.saturating_add(1);
-        memory.capacity = capacity.or(memory.capacity);
         memory.failures = 0;
         memory.backoff_until = None;
         memory.last_failure = None;

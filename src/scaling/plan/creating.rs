@@ -4,7 +4,7 @@ use super::{Action, Group, NewNode, Planner};
 use crate::scaling::action::{CloudAction, Intent};
 use crate::scaling::limits::{self, Case, Limit};
 use crate::scaling::memory::Kind;
-use crate::scaling::node::Node;
+use crate::scaling::node::{Node, Phase};
 use crate::scaling::observation::{NodeId, Resources, Seen};
 use crate::scaling::packing::Stock;
 use crate::scaling::policy::{Allocation, CloudPolicy};
@@ -78,8 +78,14 @@ impl<'a> Planner<'a> {
                     nodes,
                 });
             }
-            if group.left > 0 && group.may_buy < u64::MAX && limit.is_none() {
-                group.why.push(Reason::Refused { jobs: group.left });
+            let refused = group.refused
+                + if group.may_buy < u64::MAX && limit.is_none() {
+                    group.left
+                } else {
+                    0
+                };
+            if refused > 0 {
+                group.why.push(Reason::Refused { jobs: refused });
             }
             if let (true, Some(limit)) = (group.left > 0, limit) {
                 let nodes = self.nodes_for(&group.request, group.left);
@@ -97,7 +103,15 @@ impl<'a> Planner<'a> {
     }
 
     fn create_minimum_and_spare(&mut self) {
-        while self.alive() < self.policy.nodes_min {
+        // A node that is silent for a while is there as long as nobody knows better.
+        let away = |node: &Node<'_>| {
+            matches!(
+                node.phase,
+                Phase::Silent { .. } | Phase::Unheard | Phase::Vanished
+            )
+        };
+        let away = self.nodes_where(away).len() as u64;
+        while self.alive() + away < self.policy.nodes_min {
             let Ok((cloud, kind, _)) = self.choose(None) else {
                 break;
             };
@@ -258,7 +272,7 @@ impl<'a> Planner<'a> {
                 .nodes
                 .get(&node.id)
                 .is_some_and(|memory| memory.joined.is_some());
-            node.kind == *kind && !joined
+            node.kind == *kind && !joined && node.coming()
         };
         let mut unknown = self
             .observation
@@ -305,6 +319,11 @@ impl<'a> Planner<'a> {
         };
         self.count_planned(&kind);
         self.next.intend(&intent);
+        if let (Reason::CreateForDemand { request, .. }, Some(memory)) =
+            (&why, self.next.nodes.get_mut(&intent.node))
+        {
+            memory.made_for = Some(*request);
+        }
         self.actions.push(Action::Cloud {
             cloud: cloud.name.clone(),
             action: CloudAction::Create(intent),

@@ -93,6 +93,7 @@ impl Planner<'_> {
                 left: jobs,
                 why: Vec::new(),
                 may_buy: u64::MAX,
+                refused: 0,
             })
             .collect();
         groups.sort_by_key(|group| {
@@ -146,7 +147,7 @@ impl Planner<'_> {
                 offer(&mut idle, startd, index);
             }
         }
-        self.remember_refusals(&mut groups, &[&free, &idle], settling_time);
+        self.remember_refusals(&mut groups, settling_time);
         // Other machines of the pool serve demand too, but say nothing about nodes of ours.
         for startd in self
             .survey
@@ -193,12 +194,8 @@ impl Planner<'_> {
 
     /// A group that has waited for several negotiation cycles beside a free slot of ours that it fits would not take
     /// a new node either. Believed until one of its jobs has gone; each `refusal_memory` one node is tried.
-    fn remember_refusals(
-        &mut self,
-        groups: &mut [Group],
-        ours: &[&Stock],
-        settling_time: Duration,
-    ) {
+    fn remember_refusals(&mut self, groups: &mut [Group], settling_time: Duration) {
+        let hears = self.create_brake().is_none();
         let now = self.next.now;
         let until = now.plus(self.policy.refusal_memory);
         let at = self.observation.at;
@@ -209,22 +206,42 @@ impl Planner<'_> {
                 let moved = oldest.duration_since(refusal.oldest).unsigned_abs();
                 refusal.request == group.request && group.jobs >= refusal.jobs && moved < SAME_JOB
             };
-            let beside = group.waiting >= settling_time
-                && ours
-                    .iter()
-                    .any(|stock| stock.has_settled_space_for(&group.request));
-            let mut refusal = match self.next.refusals.iter().find(unchanged) {
-                Some(refusal) => refusal.clone(),
-                None if beside => Refusal {
+            // A node that was made for it has been free since it joined.
+            let of_group = |node: &&crate::scaling::node::Node<'_>| {
+                let memory = self.next.nodes.get(&node.id);
+                memory.is_some_and(|memory| memory.made_for == Some(group.request))
+            };
+            let untaken = |node: &crate::scaling::node::Node<'_>| {
+                matches!(node.phase, Phase::Idle { idle_for } if idle_for >= settling_time)
+                    && self
+                        .next
+                        .nodes
+                        .get(&node.id)
+                        .is_some_and(|memory| !memory.taken)
+            };
+            let beside = hears
+                && group.waiting >= settling_time
+                && self.survey.nodes.iter().filter(of_group).any(untaken);
+            let refusal = match self.next.refusals.iter().find(unchanged) {
+                Some(refusal) if beside => Some(Refusal {
+                    jobs: group.jobs,
+                    ..refusal.clone()
+                }),
+                Some(refusal) => Some(refusal.clone()),
+                None => beside.then(|| Refusal {
                     request: group.request,
                     jobs: group.jobs,
                     oldest,
                     until,
-                },
-                None => continue,
+                }),
             };
+            let Some(mut refusal) = refusal else { continue };
             if refusal.until > now {
-                group.may_buy = 0;
+                group.refused = refusal.jobs.min(group.jobs);
+                group.left = group.jobs - group.refused;
+                if group.left == 0 {
+                    group.may_buy = 0;
+                }
             } else {
                 group.may_buy = 1;
                 refusal.until = until;
@@ -243,7 +260,7 @@ impl Planner<'_> {
             .nodes
             .get(&node.id)
             .is_some_and(|memory| memory.delete_intended.is_some());
-        !deleted && node.cloud_known
+        !deleted
     }
 
     /// Takes back the drains that demand, nodes_min or nodes_spare can use: quicker and cheaper than a new server.
