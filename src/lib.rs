@@ -47,11 +47,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
         }
     };
     let environment = Environment::of_process();
-    let by_systemd = environment.variables.contains_key("JOURNAL_STREAM");
+    let journal = environment.variables.get("JOURNAL_STREAM");
+    let journal = journal.map(String::as_str);
     let result = match &cli.command {
         Command::Tick(tick) => {
-            logging::start(tick.common.verbose, by_systemd);
-            commands::tick::run(tick, &environment, out)
+            let levels = logging::is_journal(std::io::stderr(), journal);
+            logging::start(tick.common.verbose, levels);
+            let levels = logging::is_journal(std::io::stdout(), journal);
+            commands::tick::run(tick, &environment, levels, out)
         }
     };
     result.unwrap_or_else(|failure| {

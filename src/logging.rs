@@ -1,9 +1,20 @@
 //! Logs on standard error: for people, or with journald's levels when systemd runs it.
 
 use std::io::Write;
+use std::os::fd::AsFd;
 
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter};
+
+/// Whether `stream` goes to journald, as `journal_stream` (`$JOURNAL_STREAM`: device and inode of its socket, see
+/// systemd.exec(5)) says: then each line may begin with its level.
+pub fn is_journal(stream: impl AsFd, journal_stream: Option<&str>) -> bool {
+    let Some(expected) = journal_stream else {
+        return false;
+    };
+    rustix::fs::fstat(stream)
+        .is_ok_and(|stat| format!("{}:{}", stat.st_dev, stat.st_ino) == expected)
+}
 
 /// Starts logging: `verbose` 0 shows warnings, 1 what is done, 2 each request, 3 everything of ehos. Other crates
 /// never log below info: at trace, HTTP crates print headers, tokens included.

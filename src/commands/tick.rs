@@ -29,12 +29,17 @@ const AT_ONCE: usize = 8;
 /// The share of the tick's time that looking may take: the rest is for acting.
 const LOOKING: f64 = 0.6;
 
-/// Runs one tick and writes its report to `out`.
+/// Runs one tick and writes its report to `out`; with `levels`, each line for people begins with journald's level.
 ///
 /// # Errors
 /// The configuration ([`config::Error`]) and the state directory ([`state::Error`]). What a source or an action says
 /// is no error: it is in the report.
-pub fn run(args: &Tick, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn run(
+    args: &Tick,
+    environment: &Environment,
+    levels: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
     let start = Instant::now();
     let acting = !args.dry_run;
     let config = configuration(args, environment)?;
@@ -111,7 +116,7 @@ pub fn run(args: &Tick, environment: &Environment, out: &mut dyn Write) -> anyho
         took: start.elapsed(),
     };
     let printed = match args.output {
-        Output::Text => text(&report),
+        Output::Text => text(&report, levels),
         Output::Json => json(&report).map(|json| json + "\n")?,
     };
     out.write_all(printed.as_bytes())

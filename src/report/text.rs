@@ -10,12 +10,36 @@ use crate::scaling::reason::spoken;
 /// More nodes than this that nothing happens to are only counted, unless it is a dry run.
 const NODES_ON_A_SCREEN: usize = 12;
 
-/// The report for people.
-pub fn text(report: &Report<'_>) -> String {
+/// Heads the actions that failed.
+const NOT_DONE: &str = "not done";
+
+/// The report for people; with `levels`, each line begins with its level as journald reads it (sd-daemon(3)).
+pub fn text(report: &Report<'_>, levels: bool) -> String {
     let mut out = String::new();
     // Writing to a String does not fail.
     let _ = write_all(&mut out, report);
-    out
+    if levels { with_levels(&out) } else { out }
+}
+
+/// What went wrong is an error, what was not seen a warning, everything else information.
+fn with_levels(text: &str) -> String {
+    let mut failing = false;
+    let mut level = |line: &str| {
+        if !line.starts_with(' ') {
+            failing = line == NOT_DONE;
+        }
+        if failing {
+            3
+        } else if line.starts_with("unknown") || line.starts_with("brake") {
+            4
+        } else {
+            6
+        }
+    };
+    let lines = text.lines().filter(|line| !line.is_empty());
+    lines
+        .map(|line| format!("<{}>{line}\n", level(line)))
+        .collect()
 }
 
 fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
@@ -68,10 +92,10 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
         }
     }
     write_nodes(out, report, dry_run)?;
-    let mut heading = Some("\nnot done");
+    let mut heading = Some(NOT_DONE);
     for (action, message) in report.failures() {
         if let Some(heading) = heading.take() {
-            writeln!(out, "{heading}")?;
+            writeln!(out, "\n{heading}")?;
         }
         writeln!(out, "  {} {}: {message}", action.verb(), action.node())?;
     }
@@ -167,5 +191,19 @@ fn fates(report: &Report<'_>) -> String {
         "nothing to do".to_owned()
     } else {
         parts.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn journald_gets_a_level_for_each_line() {
+        let text = "unknown  collector: x\nqueue    1\n\nnot done\n  create a: b\n";
+        assert_eq!(
+            with_levels(text),
+            "<4>unknown  collector: x\n<6>queue    1\n<3>not done\n<3>  create a: b\n"
+        );
     }
 }

@@ -37,17 +37,18 @@ impl<'a> StartdFinder<'a> {
             by_instance: BTreeMap::new(),
             by_node: BTreeMap::new(),
         };
+        let order = |startd: &'a StartdView| (startd.heard_ago, &startd.machine);
         for startd in startds {
             // Of two with one id, the one heard of last: a host name may have changed.
             if let Some(id) = startd.instance_id.as_deref() {
                 let kept = finder.by_instance.entry(id).or_insert(startd);
-                if startd.heard_ago < kept.heard_ago {
+                if order(startd) < order(kept) {
                     *kept = startd;
                 }
             }
             if let Some(node) = &startd.node {
                 let kept = finder.by_node.entry(node).or_insert(startd);
-                if startd.heard_ago < kept.heard_ago {
+                if order(startd) < order(kept) {
                     *kept = startd;
                 }
             }

@@ -102,6 +102,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
             None => {}
         }
     }
+    ghosts.sort_unstable_by(|a, b| (&a.0, &a.1.machine).cmp(&(&b.0, &b.1.machine)));
     Survey {
         nodes,
         others,
@@ -119,9 +120,11 @@ fn servers_by_node<'a>(
     let mut adopted = Vec::new();
     for (cloud, view) in &observation.clouds {
         let Some(view) = view.known() else { continue };
-        for server in view
-            .servers
-            .iter()
+        let mut servers: Vec<&OwnedServer> = view.servers.iter().collect();
+        // Not the order of the list: which of two with one node id keeps it must not depend on that.
+        servers.sort_unstable_by_key(|server| server.id());
+        for server in servers
+            .into_iter()
             .filter(|server| server.role() == Role::Execute)
         {
             let own = server
@@ -155,6 +158,7 @@ fn servers_by_node<'a>(
             by_node.insert(id, server);
         }
     }
+    adopted.sort_unstable();
     (by_node, adopted)
 }
 

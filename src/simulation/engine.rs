@@ -9,6 +9,7 @@ use crate::act::act;
 use crate::deadline::Deadline;
 use crate::observe::observe;
 use crate::scaling::memory::{Outcome, State};
+use crate::scaling::observation::Observation;
 use crate::scaling::plan::{Plan, plan};
 use crate::scaling::policy::Policy;
 use crate::site::Site;
@@ -16,8 +17,19 @@ use crate::site::Site;
 /// What stands between ehos and the world: nothing, or faults.
 pub type Between<'b> = &'b dyn for<'a> Fn(Site<'a>) -> Site<'a>;
 
-/// Moves the world on and lets ehos look, plan and act once. `meanwhile` happens between the look and the act. The
-/// returned state is what would be on disk.
+/// What one tick saw, planned, did and remembers.
+pub struct Ticked {
+    /// What it saw.
+    pub observation: Observation,
+    /// What it planned.
+    pub plan: Plan,
+    /// What came of it.
+    pub outcomes: Vec<Outcome>,
+    /// What would be on disk now.
+    pub next: State,
+}
+
+/// Moves the world on and lets ehos look, plan and act once. `meanwhile` happens between the look and the act.
 pub fn tick(
     world: &Mutex<World>,
     policy: &Policy,
@@ -25,7 +37,7 @@ pub fn tick(
     seconds: Seconds,
     between: Between<'_>,
     meanwhile: &mut dyn FnMut(&Mutex<World>),
-) -> (Plan, Vec<Outcome>, State) {
+) -> Ticked {
     locked(world).advance(seconds);
     let at = locked(world).at();
     let site = between(Site::simulated(world, policy));
@@ -36,5 +48,10 @@ pub fn tick(
     meanwhile(world);
     let outcomes = act(&site, &plan.actions, 1, deadline);
     let next = plan.next.clone().after(&outcomes, policy);
-    (plan, outcomes, next)
+    Ticked {
+        observation,
+        plan,
+        outcomes,
+        next,
+    }
 }

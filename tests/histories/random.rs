@@ -9,9 +9,9 @@ use ehos::cloud::Cloud;
 use ehos::deadline::Deadline;
 use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind};
 use ehos::scaling::memory::State;
-use ehos::scaling::observation::{CloudView, ServerStatus};
+use ehos::scaling::observation::{CloudView, Demand, Observation, Seen, ServerStatus};
 use ehos::scaling::policy::Allocation;
-use ehos::simulation::engine::tick;
+use ehos::simulation::engine::{Ticked, tick};
 use ehos::simulation::{Broken, World, locked};
 use ehos::site::Site;
 use proptest::prelude::*;
@@ -117,6 +117,37 @@ fn answering(mut site: Site<'_>, how: u8) -> Site<'_> {
     let answers = |cloud| -> Box<dyn Cloud + '_> { Box::new(AnsweringCloud { cloud, how }) };
     site.clouds = site.clouds.into_iter().map(answers).collect();
     site
+}
+
+/// The same observation, everything in it listed the other way round, and groups of jobs told in two halves.
+fn turned_around(mut observation: Observation) -> Observation {
+    if let Seen::Known(collector) = &mut observation.pool.collector {
+        collector.startds.reverse();
+    }
+    for cloud in observation.clouds.values_mut() {
+        if let Seen::Known(cloud) = cloud {
+            cloud.servers.reverse();
+        }
+    }
+    for schedd in observation.pool.schedds.values_mut() {
+        if let Seen::Known(schedd) = schedd {
+            let halves = |demand: Demand| {
+                let half = demand.jobs / 2;
+                [
+                    Demand {
+                        jobs: half,
+                        ..demand.clone()
+                    },
+                    Demand {
+                        jobs: demand.jobs - half,
+                        ..demand
+                    },
+                ]
+            };
+            schedd.demand = schedd.demand.drain(..).rev().flat_map(halves).collect();
+        }
+    }
+    observation
 }
 
 struct History {
@@ -252,7 +283,12 @@ impl History {
         }
         let how = self.answers;
         let before = locked(&self.world).clone();
-        let (mut plan, mut outcomes, mut next) = tick(
+        let Ticked {
+            observation,
+            mut plan,
+            mut outcomes,
+            mut next,
+        } = tick(
             &self.world,
             &self.policy,
             &self.state,
@@ -266,6 +302,15 @@ impl History {
                 }
             },
         );
+        let shuffled = turned_around(observation);
+        let again = ehos::scaling::plan::plan(&shuffled, &self.policy, &self.state);
+        prop_assert_eq!(
+            &plan,
+            &again,
+            "the order in which things are listed makes a difference"
+        );
+        prop_assert_eq!(&plan.actions, &again.actions);
+        prop_assert_eq!(&plan.next, &again.next);
         if let Some(after) = killed {
             // The same again, but killed: the intents are saved, the first actions done, the outcomes lost.
             self.world = Mutex::new(before);
@@ -275,8 +320,6 @@ impl History {
             let deadline = Deadline::within(std::time::Duration::from_secs(3600));
             let (observation, _) = ehos::observe::observe(&site, &self.state, at, deadline);
             plan = ehos::scaling::plan::plan(&observation, &self.policy, &self.state);
-            let again = ehos::scaling::plan::plan(&observation, &self.policy, &self.state);
-            prop_assert_eq!(&plan, &again, "the same observation gives the same plan");
             let done = after.min(plan.actions.len());
             outcomes = ehos::act::act(&site, &plan.actions[..done], 1, deadline);
             next = plan.next.clone();

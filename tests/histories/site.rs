@@ -7,7 +7,7 @@ use std::time::Duration;
 use ehos::scaling::memory::{Outcome, State};
 use ehos::scaling::plan::{Fate, Plan};
 use ehos::scaling::policy::Policy;
-use ehos::simulation::engine::tick;
+use ehos::simulation::engine::{Ticked, tick};
 use ehos::simulation::{Scenario, ScenarioCloud, ScenarioFlavor, World, locked};
 
 pub struct Site {
@@ -84,7 +84,12 @@ impl Site {
     }
 
     pub fn tick_while(&mut self, meanwhile: &mut dyn FnMut(&Mutex<World>)) -> &Plan {
-        let (plan, outcomes, next) = tick(
+        let Ticked {
+            plan,
+            outcomes,
+            next,
+            ..
+        } = tick(
             &self.world,
             &self.policy,
             &self.state,
