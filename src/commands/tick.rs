@@ -70,7 +70,7 @@ pub fn run(
     );
     let site = match &world {
         Some(world) => Site::simulated(world, &config.policy),
-        None => Site::real(&config, &user_data, &directory)?,
+        None => Site::real(&config, &user_data, acting.then_some(&*directory))?,
     };
     let at = world
         .as_ref()
