@@ -537,9 +537,12 @@ fn unseen(observation: &Observation) -> Vec<Unseen> {
     }
     for (name, cloud) in &observation.clouds {
         if let Seen::Unknown(why) = cloud {
+            let source = format!("cloud {name}");
+            // The client's own messages begin with it.
+            let why = why.strip_prefix(&format!("{source}: ")).unwrap_or(why);
             all.push(Unseen {
-                source: format!("cloud {name}"),
-                why: why.clone(),
+                why: why.to_owned(),
+                source,
             });
         }
     }
