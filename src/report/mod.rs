@@ -71,7 +71,7 @@ impl Report<'_> {
             || all(clouds, self.plan.sources_seen.clouds)
         {
             Exit::Unavailable
-        } else if schedds + clouds > 0 || self.failures().next().is_some() {
+        } else if !self.plan.unseen.is_empty() || self.failures().next().is_some() {
             Exit::Failed
         } else {
             Exit::Done
