@@ -116,6 +116,7 @@ pub fn run(
     let report = Report {
         plan: &plan,
         outcomes: outcomes.as_deref(),
+        unsaved,
         notices: notices.collect(),
         durations: &durations,
         took: start.elapsed(),
@@ -126,10 +127,7 @@ pub fn run(
     };
     out.write_all(printed.as_bytes())
         .context("the report could not be printed")?;
-    Ok(match report.exit() {
-        Exit::Done if unsaved => Exit::Failed,
-        exit => exit,
-    })
+    Ok(report.exit())
 }
 
 fn configuration(args: &Tick, environment: &Environment) -> Result<Config, config::Error> {
