@@ -62,6 +62,8 @@ pub enum Reason {
     },
     Contradiction {
         instance_id: String,
+        /// A node in the plan has a `node` of its own beside this.
+        #[serde(rename = "startd_node")]
         node: String,
     },
     AdoptedUntrusted {
