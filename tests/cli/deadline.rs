@@ -56,7 +56,7 @@ fn a_tool_that_hangs_is_killed_with_all_of_its_children() {
         "condor_status",
         "any",
         &format!(
-            "trap '' TERM\nsleep 1000 &\necho $$ >>'{0}'\necho $! >>'{0}'\nwait",
+            "trap '' TERM\nsleep 60 &\necho $$ >>'{0}'\necho $! >>'{0}'\nwait",
             pids.display()
         ),
     );
@@ -81,7 +81,7 @@ fn what_there_is_no_time_for_is_not_begun() {
     let site = site
         .over("daemon: {nodes_max: 30, max_unproven: 30, max_actions: 30}\n")
         .waiting(20)
-        .script("condor_token_create", "any", "sleep 1000");
+        .script("condor_token_create", "any", "sleep 60");
     soon(&site.tick(&[]))
         .exits(1)
         .says("plan     create 20")

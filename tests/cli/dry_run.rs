@@ -82,6 +82,7 @@ fn a_dry_run_touches_nothing() {
 
     // Nor is there a trace where there is a state already.
     site.tick(&[]).exits(0);
+    std::fs::remove_file(site.state().join("token-lab.json")).unwrap();
     let (before, requests) = (site.state_files(), double.received().len());
     site.tick(&["-n"]).exits(0).warns_nothing();
     assert_eq!(site.state_files(), before);
