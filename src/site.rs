@@ -21,14 +21,15 @@ pub struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    /// The real one. Tokens of the clouds are kept in `directory`. Nothing is asked yet.
+    /// The real one. Tokens of the clouds are kept in the folder `token_folder`, or not at all (a dry run writes
+    /// nothing). Nothing is asked yet.
     ///
     /// # Errors
     /// When a cloud's `cacert` cannot be used.
     pub fn real(
         config: &'a Config,
         user_data: &'a NodeUserData<'a>,
-        directory: &Path,
+        token_folder: Option<&Path>,
     ) -> Result<Site<'a>, openstack::Error> {
         let Config {
             policy, timeouts, ..
@@ -50,12 +51,12 @@ impl<'a> Site<'a> {
                 }
             };
             let name: String = settings.name.chars().map(harmless).collect();
-            let cache = directory.join(format!("token-{name}.json"));
+            let cache = token_folder.map(|folder| folder.join(format!("token-{name}.json")));
             clouds.push(Box::new(OpenStackCloud::new(
                 settings,
                 &policy.cluster,
                 timeouts.request,
-                Some(cache),
+                cache,
                 Box::new(move |intent, region, deadline| {
                     user_data.render(settings, intent, region, deadline)
                 }),

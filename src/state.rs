@@ -20,14 +20,14 @@ const FILE: &str = "state.json";
 #[derive(Debug, Error)]
 pub enum Error {
     /// It cannot be made, read or written.
-    #[error("state directory {path}: {what}: {source}. Is the directory there, writable by this user, on a disk with room?", path = path.display())]
+    #[error("state directory {path}: {what}: {error}. It must be a directory, writable by this user, on a disk with room", path = path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
         /// What was tried.
         what: &'static str,
-        /// What the system says.
-        source: io::Error,
+        /// What the system says. Not a `source`, which would be printed once more.
+        error: io::Error,
     },
     /// A newer ehos wrote it.
     #[error("{path} was written by a newer ehos (version {version}, this one reads {VERSION}); it is left as it is. Install that version again, or move the file away: that costs timers, never servers", path = path.display())]
@@ -101,11 +101,11 @@ pub fn prepare(directory: &Path) -> Result<(), Error> {
     fs::create_dir_all(directory).map_err(|source| io_error(directory, "cannot be made", source))
 }
 
-fn io_error(path: &Path, what: &'static str, source: io::Error) -> Error {
+fn io_error(path: &Path, what: &'static str, error: io::Error) -> Error {
     Error::Io {
         path: path.to_owned(),
         what,
-        source,
+        error,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use log::info;
+use log::{error, info};
 
 use crate::act::act;
 use crate::cli::{Output, Tick};
@@ -70,7 +70,7 @@ pub fn run(
     );
     let site = match &world {
         Some(world) => Site::simulated(world, &config.policy),
-        None => Site::real(&config, &user_data, &directory)?,
+        None => Site::real(&config, &user_data, acting.then_some(&*directory))?,
     };
     let at = world
         .as_ref()
@@ -80,6 +80,7 @@ pub fn run(
     let (observation, durations) = observe(&site, &remembered, at, looking);
     let plan = plan(&observation, &config.policy, &remembered);
 
+    let mut unsaved = false;
     let outcomes = if acting {
         if !plan.actions.is_empty() {
             state::save(&directory, &plan.next)
@@ -92,11 +93,15 @@ pub fn run(
             simulation::file::save(&directory, &locked(world))
                 .map_err(|error| state::unwritable(&directory, error))?;
         }
-        state::save(
-            &directory,
-            &plan.next.clone().after(&outcomes, &config.policy),
-        )
-        .context("what was done could not be written down; the next tick finds it out")?;
+        let next = plan.next.clone().after(&outcomes, &config.policy);
+        let saved = state::save(&directory, &next);
+        if plan.actions.is_empty() {
+            saved?;
+        } else if let Err(error) = saved {
+            // What was done is reported all the same.
+            error!("what was done could not be written down, the next tick finds it out: {error}");
+            unsaved = true;
+        }
         Some(outcomes)
     } else {
         None
@@ -111,6 +116,7 @@ pub fn run(
     let report = Report {
         plan: &plan,
         outcomes: outcomes.as_deref(),
+        unsaved,
         notices: notices.collect(),
         durations: &durations,
         took: start.elapsed(),

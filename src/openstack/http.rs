@@ -105,7 +105,12 @@ impl Answer {
                     message::shorten(&error.to_string())
                 }
                 category => format!(
-                    "{category:?} error at line {} column {}",
+                    "{} at line {} column {}",
+                    match category {
+                        serde_json::error::Category::Eof => "it is cut off",
+                        serde_json::error::Category::Data => "it is not what it should be",
+                        _ => "it is no JSON",
+                    },
                     error.line(),
                     error.column()
                 ),

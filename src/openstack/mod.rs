@@ -91,6 +91,8 @@ impl<'c> OpenStackCloud<'c> {
 
     fn view(&self, deadline: Deadline) -> Result<CloudView, Error> {
         let session = &self.session;
+        // Before all else: when Keystone hangs or refuses, it is asked once, not by each of the threads.
+        session.token(deadline)?;
         let (servers, quota, flavors) = thread::scope(|scope| {
             let quota = scope.spawn(move || compute::quota(session, deadline));
             let flavors = scope.spawn(move || self.configured_flavors(deadline));

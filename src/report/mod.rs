@@ -21,6 +21,8 @@ pub struct Report<'a> {
     pub plan: &'a Plan,
     /// What came of it; `None` for a dry run.
     pub outcomes: Option<&'a [Outcome]>,
+    /// What came of it is not on disk.
+    pub unsaved: bool,
     /// What an operator should know that is not in the plan.
     pub notices: Vec<String>,
     /// How long each source took.
@@ -71,7 +73,7 @@ impl Report<'_> {
             || all(clouds, self.plan.sources_seen.clouds)
         {
             Exit::Unavailable
-        } else if schedds + clouds > 0 || self.failures().next().is_some() {
+        } else if !self.plan.unseen.is_empty() || self.unsaved || self.failures().next().is_some() {
             Exit::Failed
         } else {
             Exit::Done

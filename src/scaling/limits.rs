@@ -116,7 +116,7 @@ impl fmt::Display for Limit {
             } => {
                 write!(
                     f,
-                    "a pause of {} that {cloud} asked for: {why}",
+                    "a pause in {cloud} for {} after: {why}",
                     spoken(*seconds)
                 )
             }

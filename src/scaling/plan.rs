@@ -111,10 +111,10 @@ pub struct GroupLine {
     pub why: Vec<Reason>,
 }
 
-/// A source that did not answer.
+/// A source that did not answer, or something configured that is not there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unseen {
-    /// `collector`, `schedd NAME` or `cloud NAME`.
+    /// `collector`, `schedd NAME`, `cloud NAME`, or `flavor NAME of cloud NAME`.
     pub source: String,
     /// Why.
     pub why: String,
@@ -142,7 +142,7 @@ pub struct Plan {
     pub groups: Vec<GroupLine>,
     /// What stops deletes.
     pub brakes: Vec<Brake>,
-    /// What did not answer.
+    /// What did not answer or is not there.
     pub unseen: Vec<Unseen>,
     /// How many sources did.
     #[serde(skip)]
@@ -364,7 +364,7 @@ impl<'a> Planner<'a> {
                 })
                 .collect(),
             brakes: self.brakes,
-            unseen: unseen(self.observation),
+            unseen: unseen(self.observation, self.policy),
             sources_seen: SourcesSeen {
                 schedds: self
                     .observation
@@ -521,7 +521,7 @@ fn queue(observation: &Observation) -> JobCounts {
         })
 }
 
-fn unseen(observation: &Observation) -> Vec<Unseen> {
+fn unseen(observation: &Observation, policy: &Policy) -> Vec<Unseen> {
     let mut all = Vec::new();
     if let Seen::Unknown(why) = &observation.pool.collector {
         all.push(Unseen {
@@ -539,10 +539,26 @@ fn unseen(observation: &Observation) -> Vec<Unseen> {
     }
     for (name, cloud) in &observation.clouds {
         if let Seen::Unknown(why) = cloud {
+            let source = format!("cloud {name}");
+            // The client's own messages begin with it.
+            let why = why.strip_prefix(&format!("{source}: ")).unwrap_or(why);
             all.push(Unseen {
-                source: format!("cloud {name}"),
-                why: why.clone(),
+                why: why.to_owned(),
+                source,
             });
+        }
+    }
+    for cloud in &policy.clouds {
+        let view = observation.clouds.get(&cloud.name).and_then(Seen::known);
+        for flavor in &cloud.flavors {
+            if view.is_some_and(|view| !view.flavors.contains_key(flavor)) {
+                all.push(Unseen {
+                    source: format!("flavor {flavor} of cloud {}", cloud.name),
+                    why: "this cloud has no such flavor for this project: no node of it is made; \
+                          correct `flavor` in the configuration of this cloud"
+                        .to_owned(),
+                });
+            }
         }
     }
     all

@@ -376,8 +376,8 @@ impl fmt::Display for Reason {
             Reason::Limited { jobs, nodes, limit } => {
                 write!(
                     f,
-                    "{jobs} wait for {} more, limited by {limit}",
-                    count(*nodes, "node")
+                    "{jobs} wait for {}, limited by {limit}",
+                    count(*nodes, "more node")
                 )
             }
             Reason::Refused { jobs } => write!(

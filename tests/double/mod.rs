@@ -1,12 +1,15 @@
 //! A dumb HTTP server that plays a script: which request gets which answer. It imitates no service: what it says
 //! was captured from real ones (`tests/fixtures/openstack`), or is written in the test.
 
+// Several test binaries share it, and none uses all of it.
+#![allow(dead_code)]
+
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -146,6 +149,7 @@ struct Shared {
     base: String,
     script: Mutex<Vec<Line>>,
     received: Mutex<Vec<Received>>,
+    arrival: Condvar,
     stalled: Mutex<Vec<TcpStream>>,
     over: AtomicBool,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -176,6 +180,7 @@ impl Double {
             base: format!("{scheme}://{address}"),
             script: Mutex::new(script),
             received: Mutex::default(),
+            arrival: Condvar::new(),
             stalled: Mutex::default(),
             over: AtomicBool::new(false),
             tls,
@@ -203,6 +208,26 @@ impl Double {
     /// Every request so far.
     pub fn received(&self) -> Vec<Received> {
         self.shared.received.lock().unwrap().clone()
+    }
+
+    /// Plays another script from now on. What has come so far stays.
+    pub fn play(&self, script: Vec<Line>) {
+        *self.shared.script.lock().unwrap() = script;
+    }
+
+    /// Waits for a request with this method and this beginning of path and query, and returns it.
+    pub fn wait_for(&self, method: &str, target: &str) -> Received {
+        let fits = |r: &&Received| r.method == method && r.target.starts_with(target);
+        let received = self.shared.received.lock().unwrap();
+        let (received, _) = self
+            .shared
+            .arrival
+            .wait_timeout_while(received, Duration::from_secs(30), |received| {
+                !received.iter().any(|r| fits(&r))
+            })
+            .unwrap();
+        let found = received.iter().find(fits).cloned();
+        found.unwrap_or_else(|| panic!("no {method} {target} has come: {received:?}"))
     }
 
     /// The requests so far with this method and this beginning of path and query.
@@ -256,6 +281,7 @@ impl Shared {
 
     fn reply(&self, request: &Received) -> Reply {
         self.received.lock().unwrap().push(request.clone());
+        self.arrival.notify_all();
         let mut script = self.script.lock().unwrap();
         let line = script.iter_mut().find(|line| {
             line.left > 0

@@ -1,0 +1,281 @@
+//! Clouds that say no, say nonsense, or say nothing.
+
+use serde_json::json;
+
+use crate::double::{Double, Line, Reply, always, once};
+use crate::harness::Site;
+use crate::harness::cloud::{self, CREATE, LOGIN, SERVERS};
+
+/// A site with a waiting job and a cloud that first says this.
+fn site(first: Vec<Line>) -> (Double, Site) {
+    let double = Double::start(cloud::script(first));
+    let site = Site::with_cloud(double.url()).waiting(1);
+    (double, site)
+}
+
+/// The configuration of what servers are made of is wrong: the create is not even sent.
+fn rejected(double: &Double, site: &Site, why: &str) {
+    site.tick(&[])
+        .exits(1)
+        .says("not done\n  create ")
+        .says(why)
+        .says("; correct the configuration of this cloud");
+    assert_eq!(double.count("POST", CREATE), 0);
+    assert_eq!(site.remembered().len(), 0, "nothing is on its way");
+    // It would be refused again: asked after a while, and said meanwhile.
+    site.tick(&[])
+        .exits(0)
+        .says("plan     nothing to do")
+        .says("1 wait for 1 more node, limited by back-off of m1.small in lab for ")
+        .says(why);
+}
+
+#[test]
+fn a_node_is_made_for_a_waiting_job_and_not_twice() {
+    let (double, site) = site(vec![]);
+    site.tick(&[])
+        .exits(0)
+        .warns_nothing()
+        .says("plan     create 1");
+    assert_eq!(double.count("POST", CREATE), 1);
+    // The list does not have it yet.
+    site.tick(&[]).exits(0).says("1 on nodes that are coming");
+    let server = cloud::asked_for(&double.wait_for("POST", CREATE));
+    double.play(cloud::script(vec![cloud::list(&[server])]));
+    site.tick(&[]).exits(0).says("nodes    1: 1 building");
+    assert_eq!(double.count("POST", CREATE), 1);
+    assert_eq!(double.count("POST", LOGIN), 1, "the token is kept");
+}
+
+#[test]
+fn a_wrong_password() {
+    let wrong = always("POST", LOGIN, Reply::fixture("token-password-wrong"));
+    let (double, site) = site(vec![wrong]);
+    for args in [&[][..], &["--dry-run"]] {
+        site.tick(args)
+            .exits(75)
+            .says("unknown  cloud lab: POST /v3/auth/tokens: Keystone does not accept user ehos for project ehos: ")
+            .says("check names, domains, project and secret")
+            .says("nothing to do");
+    }
+    // Several in a row could lock the user out.
+    assert_eq!(double.received().len(), 2, "once a tick");
+}
+
+#[test]
+fn an_unknown_flavor() {
+    let (double, site) = site(vec![]);
+    let site = site.over("ehos: {flavors: [m1.huge]}\n");
+    for args in [&[][..], &["--dry-run"]] {
+        site.tick(args)
+            .exits(1)
+            .says("unknown  flavor m1.huge of cloud lab: ")
+            .says("limited by cloud lab, which has no flavor m1.huge")
+            .warns("(there are: m1.small, m1.medium, m1.large, m1.xlarge, impossible)");
+    }
+    assert_eq!(double.count("POST", CREATE), 0);
+    // Another one that is there serves meanwhile.
+    let site = site.over("ehos: {flavors: [m1.huge, m1.medium]}\n");
+    site.tick(&[])
+        .exits(1)
+        .says("unknown  flavor m1.huge of cloud lab: ")
+        .says("plan     create 1");
+    assert_eq!(double.count("POST", CREATE), 1);
+}
+
+#[test]
+fn an_unknown_image() {
+    let none = always(
+        "GET",
+        "/v2/images?name=",
+        Reply::fixture("glance-images-none"),
+    );
+    let (double, site) = site(vec![none]);
+    rejected(
+        &double,
+        &site,
+        "cloud lab: there is no image 'GOLD CentOS 7'",
+    );
+}
+
+#[test]
+fn an_unknown_network() {
+    let none = always(
+        "GET",
+        "/v2.0/networks?name=",
+        Reply::fixture("neutron-networks-none"),
+    );
+    let (double, site) = site(vec![none]);
+    rejected(&double, &site, "cloud lab: there is no network 'dualStack'");
+}
+
+#[test]
+fn an_unknown_key() {
+    let (double, site) = site(vec![]);
+    let site = site.over("ehos: {key: other}\n");
+    rejected(
+        &double,
+        &site,
+        "cloud lab: there is no keypair 'other' of this user (there are: ehos)",
+    );
+}
+
+#[test]
+fn a_quota_that_the_limits_did_not_show() {
+    let full = always(
+        "POST",
+        CREATE,
+        Reply::fixture("server-create-quota-instances"),
+    );
+    let (double, site) = site(vec![full]);
+    let why = "cloud lab: POST /v2.1/servers: status 403: Quota exceeded for instances: Requested 1, but already \
+               used 2 of 2 instances (req-";
+    site.tick(&[])
+        .exits(1)
+        .says(why)
+        .says("; ask for a larger quota or lower nodes_max");
+    assert_eq!(site.remembered().len(), 0, "nothing is on its way");
+    site.tick(&[])
+        .exits(0)
+        .says("limited by a pause in lab for ")
+        .says(why);
+    assert_eq!(double.count("POST", CREATE), 1);
+}
+
+#[test]
+fn a_quota_that_the_limits_show() {
+    let limits = Reply::fixture("nova-limits")
+        .replace(r#""totalInstancesUsed":0"#, r#""totalInstancesUsed":2000"#);
+    let (double, site) = site(vec![always("GET", "/v2.1/limits", limits)]);
+    site.tick(&[])
+        .exits(0)
+        .says("1 wait for 1 more node, limited by the quota of lab: 0 instances left");
+    assert_eq!(double.count("POST", CREATE), 0);
+}
+
+#[test]
+fn an_answer_that_is_not_whole_is_no_answer() {
+    let servers = json!({"servers": [cloud::server("id-1", "n-1", "ACTIVE")]}).to_string();
+    let half = servers[..servers.len() / 2].to_owned();
+    let cut = Reply::Cut {
+        status: 200,
+        body: servers.clone(),
+        bytes: servers.len() / 2,
+    };
+    for (reply, why) in [
+        (
+            Reply::status(200, &half),
+            "cannot understand the answer: it is cut off at line 1",
+        ),
+        (
+            Reply::status(200, "<html>"),
+            "cannot understand the answer: it is no JSON at line 1",
+        ),
+        (
+            Reply::status(200, r#"{"server": []}"#),
+            "missing field `servers`",
+        ),
+        (cut, "no whole answer: "),
+        (
+            Reply::status(502, "<html><title>Bad gateway</title>"),
+            "status 502: Bad gateway; a fault inside the cloud",
+        ),
+    ] {
+        let (double, site) = site(vec![cloud::list(&[cloud::server("id-1", "n-1", "ACTIVE")])]);
+        site.tick(&[]).exits(0).says("1 booting");
+        double.play(cloud::script(vec![always("GET", SERVERS, reply)]));
+        let unknown = site.tick(&[]);
+        unknown
+            .exits(75)
+            .says("unknown  cloud lab: GET /v2.1/servers/detail: ")
+            .says(why)
+            .says("nodes    1: 1 booting")
+            .says("plan     nothing to do");
+        assert_eq!(site.remembered(), ["n-1"], "its nodes are not forgotten");
+        assert_eq!(double.count("DELETE", ""), 0);
+        assert_eq!(double.count("POST", CREATE), 0);
+    }
+}
+
+#[test]
+fn a_truncated_answer_of_keystone_tells_no_token() {
+    let cut = Reply::status(201, r#"{"token": {"issued_at": "2026"#)
+        .with("X-Subject-Token", crate::harness::TOKEN);
+    let (_double, site) = site(vec![always("POST", LOGIN, cut)]);
+    site.tick(&["-vvv"]).exits(75).says(
+        "unknown  cloud lab: POST /v3/auth/tokens: cannot understand the answer: it is cut off",
+    );
+}
+
+#[test]
+fn one_cloud_of_two_that_does_not_answer_holds_up_nothing_in_the_other() {
+    let (lab, field) = (
+        Double::start(cloud::script(vec![])),
+        Double::start(cloud::script(vec![])),
+    );
+    let site = Site::with_cloud(lab.url())
+        .over(&format!("clouds:\n{}", cloud::access("field", field.url())));
+    site.tick(&[]).exits(0);
+    lab.play(vec![always("GET", "", Reply::status(404, "gone"))]);
+    let site = site.waiting(2);
+    site.tick(&[])
+        .exits(1)
+        .says("unknown  cloud lab: ")
+        .says("plan     create 2")
+        .never_says("unknown  cloud field");
+    assert_eq!(field.count("POST", CREATE), 2);
+    assert_eq!(lab.count("POST", CREATE), 0);
+}
+
+#[test]
+fn when_no_cloud_answers_the_tick_is_to_be_tried_later() {
+    let (lab, field) = (Double::start(vec![]), "http://127.0.0.1:1");
+    let site = Site::with_cloud(lab.url())
+        .over(&format!("clouds:\n{}", cloud::access("field", field)))
+        .waiting(1);
+    site.tick(&[])
+        .exits(75)
+        .says("unknown  cloud lab: POST /v3/auth/tokens: status 418: ")
+        .says("unknown  cloud field: POST /v3/auth/tokens: cannot connect to 127.0.0.1:1: ")
+        .says("check the address, the network and that the service is up")
+        .says("plan     nothing to do");
+}
+
+#[test]
+fn a_create_of_unknown_effect_is_waited_for() {
+    // The answer to a create holds the administrator's password of the server.
+    let Reply::Answer { body, .. } = Reply::fixture("server-create") else {
+        panic!("a recorded answer");
+    };
+    let half = body[..body.len() - 2].to_owned();
+    let cut = Reply::Cut {
+        status: 202,
+        bytes: half.len(),
+        body,
+    };
+    for (reply, why) in [
+        (Reply::status(504, "<html>"), "status 504"),
+        (Reply::status(202, &half), "it is cut off"),
+        (cut, "no whole answer"),
+        (Reply::Reset, "no whole answer"),
+    ] {
+        let (double, site) = site(vec![always("POST", CREATE, reply)]);
+        site.tick(&["-vvv"]).exits(1).says(why);
+        assert_eq!(site.remembered().len(), 1, "it may come yet");
+        site.tick(&[]).exits(0).says("1: 1 requested");
+        assert_eq!(double.count("POST", CREATE), 1);
+    }
+}
+
+#[test]
+fn a_look_up_that_fails_in_passing_is_tried_again_by_the_next_tick() {
+    let half = Reply::status(200, r#"{"images": [{"id": "x"#);
+    let (double, site) = site(vec![once("GET", "/v2/images?name=", half)]);
+    site.tick(&[])
+        .exits(1)
+        .says("cloud lab: GET /v2/images: cannot understand the answer: it is cut off");
+    assert_eq!(double.count("POST", CREATE), 0);
+    assert_eq!(site.remembered().len(), 0);
+    site.tick(&[]).exits(0).says("plan     create 1");
+    assert_eq!(double.count("POST", CREATE), 1);
+}

@@ -1,0 +1,191 @@
+//! `--dry-run` changes nothing anywhere, and the acting run does what it said.
+
+use serde_json::{Value, json};
+
+use crate::double::Double;
+use crate::harness::cloud::{self, CREATE, LOGIN};
+use crate::harness::{Site, condor};
+
+const IDLE: &str = "aaaaaaaa-0000-4000-8000-000000000001";
+const DRAINED: &str = "aaaaaaaa-0000-4000-8000-000000000002";
+
+/// What decides, of both kinds of run: all of the report but what came of it and how long it took.
+fn decisions(report: &Value) -> Value {
+    let actions = report["actions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|action| json!([action["action"], action["node"], action["cloud"]]));
+    let mut decisions = json!({ "actions": actions.collect::<Vec<_>>() });
+    for key in ["queue", "nodes", "groups", "brakes", "unseen"] {
+        assert!(!report[key].is_null(), "{key}");
+        decisions[key] = report[key].clone();
+    }
+    decisions
+}
+
+/// New nodes are called by the time of their making.
+fn without_times(mut decisions: Value) -> Value {
+    let mut new: Vec<String> = Vec::new();
+    for node in decisions["nodes"].as_array().unwrap() {
+        if node["fate"] == "creates" {
+            new.push(node["node"].as_str().unwrap().to_owned());
+        }
+    }
+    let mut text = decisions.take().to_string();
+    for (index, id) in new.iter().enumerate() {
+        text = text.replace(id.as_str(), &format!("new-{index}"));
+    }
+    serde_json::from_str(&text).unwrap()
+}
+
+/// A surplus node that has been idle for long, one that is drained, and a job that fits neither.
+fn busy_site() -> (Double, Site) {
+    let servers = [
+        cloud::server(IDLE, "n-1", "ACTIVE"),
+        cloud::server(DRAINED, "n-2", "ACTIVE"),
+    ];
+    let double = Double::start(cloud::script(vec![cloud::list(&servers)]));
+    let slots = [
+        condor::slot("n1", IDLE, "n-1", 900),
+        condor::drained_slot("n2", DRAINED, "n-2", "ehos pool-1: idle"),
+        "exit=0\n".to_owned(),
+    ];
+    let site = Site::with_cloud(double.url())
+        .over("ehos: {flavors: [m1.small, m1.medium]}\n")
+        .answers("condor_status", "any", &slots.concat())
+        .answers("condor_q", "-totals", &condor::totals(1, 0))
+        .answers("condor_q", "-group-by", &condor::group(1, 2, 512));
+    (double, site)
+}
+
+#[test]
+fn a_dry_run_touches_nothing() {
+    let (double, site) = busy_site();
+    for args in [&["--dry-run"][..], &["-n", "-o", "json"], &["-n", "-vvv"]] {
+        site.tick(args).exits(0);
+    }
+    site.tick(&["-n"])
+        .exits(0)
+        .warns_nothing()
+        .says("would    create 1, drain 1, delete 1");
+    assert_eq!(site.state_files(), None, "not even made");
+    for request in double.received() {
+        let reads =
+            request.method == "GET" || (request.method == "POST" && request.target == LOGIN);
+        assert!(reads, "{} {}", request.method, request.target);
+    }
+    for call in site.calls().lines() {
+        let reads = call.starts_with("condor_q ") || call.starts_with("condor_status ");
+        assert!(reads, "{call}");
+    }
+
+    // Nor is there a trace where there is a state already.
+    site.tick(&[]).exits(0);
+    std::fs::remove_file(site.state().join("token-lab.json")).unwrap();
+    let (before, requests) = (site.state_files(), double.received().len());
+    site.tick(&["-n"]).exits(0).warns_nothing();
+    assert_eq!(site.state_files(), before);
+    let more = &double.received()[requests..];
+    assert!(
+        more.iter()
+            .all(|request| request.method == "GET" || request.target == LOGIN)
+    );
+}
+
+#[test]
+fn a_dry_run_beside_a_running_tick_does_not_wait() {
+    let (_double, site) = busy_site();
+    std::fs::create_dir(site.state()).unwrap();
+    let lock = std::fs::File::create(site.state().join("tick.lock")).unwrap();
+    fs2::FileExt::lock_exclusive(&lock).unwrap();
+    site.tick(&["-n"])
+        .exits(0)
+        .says("would    create 1, drain 1, delete 1");
+}
+
+#[test]
+fn the_acting_run_does_what_the_dry_run_said() {
+    let (double, site) = busy_site();
+    let planned = site.tick(&["-n", "-o", "json"]).exits(0).json();
+    let done = site.tick(&["-o", "json"]).exits(0).json();
+    assert_eq!(
+        without_times(decisions(&planned)),
+        without_times(decisions(&done))
+    );
+    for (report, result) in [(&planned, "planned"), (&done, "done")] {
+        let actions = report["actions"].as_array().unwrap();
+        let verbs: Vec<_> = actions
+            .iter()
+            .map(|action| action["action"].as_str().unwrap())
+            .collect();
+        assert_eq!(verbs.len(), 3, "{verbs:?}");
+        for verb in ["create", "drain", "delete"] {
+            assert!(verbs.contains(&verb), "{verbs:?}");
+        }
+        assert!(
+            actions.iter().all(|action| action["result"] == result),
+            "{actions:?}"
+        );
+    }
+    assert_eq!(double.count("POST", CREATE), 1);
+    assert_eq!(
+        double.count("DELETE", &format!("/v2.1/servers/{DRAINED}")),
+        1
+    );
+    assert_eq!(double.count("DELETE", ""), 1);
+    let calls = site.calls();
+    let drains: Vec<_> = calls
+        .lines()
+        .filter(|call| call.starts_with("condor_drain"))
+        .collect();
+    assert_eq!(drains.len(), 1, "{calls}");
+    assert!(drains[0].contains("-graceful -check State == \"Unclaimed\" -reason ehos pool-1: "));
+    assert!(drains[0].ends_with(" slot1@n1"), "{}", drains[0]);
+}
+
+#[test]
+fn what_the_startd_refuses_is_no_failure() {
+    let (_double, site) = busy_site();
+    let site = site.answers(
+        "condor_drain",
+        "any",
+        &condor::recorded("drain-claimed.txt"),
+    );
+    site.tick(&[])
+        .exits(0)
+        .says("otherwise than planned\n  drain n-1: ")
+        .says("Draining check expression is false");
+}
+
+#[test]
+fn a_refused_right_is_a_failure_that_says_which_right() {
+    let (_double, site) = busy_site();
+    let site = site.answers(
+        "condor_drain",
+        "any",
+        "err|SECMAN: FAILED: Received \"DENIED\" from server for user ehos@testbed using method IDTOKENS.\nexit=1\n",
+    );
+    site.tick(&[])
+        .exits(1)
+        .says("not done\n  drain n-1: condor_drain failed for slot1@n1 (exit code 1): ")
+        .says("ehos needs a token with ADMINISTRATOR (drains)");
+}
+
+#[test]
+fn the_demo_from_the_first_node_to_the_last() {
+    let site = Site::simulated();
+    let (mut most, mut last) = (0, 0);
+    for _ in 0..30 {
+        let before = site.state_files();
+        let planned = site.tick(&["--dry-run", "-o", "json"]).exits(0).json();
+        assert_eq!(site.state_files(), before);
+        let done = site.tick(&["-o", "json"]).exits(0).json();
+        assert_eq!(decisions(&planned), decisions(&done));
+        assert_eq!(planned["at"], done["at"]);
+        last = done["nodes"].as_array().unwrap().len();
+        most = most.max(last);
+    }
+    assert!((3..=6).contains(&most), "{most} nodes");
+    assert_eq!(last, 0, "the queue is empty and so is the pool");
+}

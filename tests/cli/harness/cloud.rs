@@ -1,0 +1,89 @@
+//! What a cloud answers: recorded, or with the servers that a test puts there.
+
+use serde_json::{Value, json};
+
+use super::{PASSWORD, TOKEN};
+use crate::double::{Line, Received, Reply, always};
+
+pub const SERVERS: &str = "/v2.1/servers/detail";
+pub const CREATE: &str = "/v2.1/servers";
+pub const LOGIN: &str = "/v3/auth/tokens";
+/// The id in the recorded answer to a create.
+pub const SERVER_ID: &str = "1fdb8980-b119-4068-9441-dc9d9e014e00";
+
+/// An entry of `clouds:`.
+pub fn access(name: &str, url: &str) -> String {
+    format!(
+        "  {name}:\n    auth_url: {url}\n    username: ehos\n    password: {PASSWORD}\n    project_name: ehos\n    \
+         user_domain_name: Default\n    project_domain_name: Default\n"
+    )
+}
+
+/// A cloud without a server, where everything goes well. `first` goes before: a line of it wins.
+pub fn script(first: Vec<Line>) -> Vec<Line> {
+    let keypair = r#"{"keypairs": [{"keypair": {"name": "ehos", "fingerprint": "x"}}]}"#;
+    let well = [
+        ("POST", LOGIN, login()),
+        ("GET", SERVERS, Reply::fixture("servers-empty")),
+        ("GET", "/v2.1/limits", Reply::fixture("nova-limits")),
+        (
+            "GET",
+            "/v2.1/flavors/detail",
+            Reply::fixture("nova-flavors"),
+        ),
+        (
+            "GET",
+            "/v2/images?name=",
+            Reply::fixture("glance-images-by-name"),
+        ),
+        (
+            "GET",
+            "/v2.0/networks?name=",
+            Reply::fixture("neutron-networks-by-name"),
+        ),
+        (
+            "GET",
+            "/v2.0/security-groups?name=",
+            Reply::fixture("neutron-security-groups-by-name"),
+        ),
+        ("GET", "/v2.1/os-keypairs", Reply::status(200, keypair)),
+        ("POST", CREATE, Reply::fixture("server-create")),
+        ("DELETE", "/v2.1/servers/", Reply::fixture("server-delete")),
+    ];
+    let well = well
+        .into_iter()
+        .map(|(method, target, reply)| always(method, target, reply));
+    first.into_iter().chain(well).collect()
+}
+
+/// Keystone's answer.
+pub fn login() -> Reply {
+    Reply::fixture("token-password").with("X-Subject-Token", TOKEN)
+}
+
+/// A server of the pool `pool-1`.
+pub fn server(id: &str, node: &str, status: &str) -> Value {
+    json!({
+        "id": id, "name": format!("ehos-v1-execute-{node}"), "status": status, "created": "2026-11-22T10:31:13Z",
+        "metadata": {"ehos_cluster": "pool-1", "ehos_role": "execute", "ehos_node": node,
+                     "ehos_flavor": "m1.small", "ehos_image": "GOLD CentOS 7"},
+    })
+}
+
+/// The server that was asked for by this request.
+pub fn asked_for(create: &Received) -> Value {
+    let asked = &create.json()["server"];
+    json!({
+        "id": SERVER_ID, "name": asked["name"], "status": "BUILD", "created": "2026-11-22T10:31:13Z",
+        "metadata": asked["metadata"],
+    })
+}
+
+/// The list of these servers.
+pub fn list(servers: &[Value]) -> Line {
+    always(
+        "GET",
+        SERVERS,
+        Reply::status(200, &json!({"servers": servers}).to_string()),
+    )
+}

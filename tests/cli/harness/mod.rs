@@ -1,0 +1,241 @@
+//! Runs `ehos` in a folder of its own, with a clean environment, beside fake tools of HTCondor and scripted clouds.
+
+pub mod cloud;
+pub mod condor;
+mod run;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub use run::Run;
+
+/// Longer than any tick here may take: whoever is stopped by it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The secrets of every site here. None may ever be seen.
+pub const PASSWORD: &str = "pa55-w0rd-of-the-cloud";
+pub const TOKEN: &str = "gAAAAAB-token-of-keystone";
+pub const JOIN_TOKEN: &str = "eyJhbGciOi.eyJqb2luLW1l.token_of-a-node";
+pub const POOL_PASSWORD: &str = "pa55-w0rd-of-the-pool";
+/// The administrator's password in the recorded answer to a create.
+pub const ADMIN_PASSWORD: &str = "b3RegyvnbXFZ";
+
+/// A folder with a configuration, a state directory that is not there yet, and fake tools.
+pub struct Site {
+    dir: tempfile::TempDir,
+    variables: BTreeMap<String, String>,
+    overs: u32,
+}
+
+impl Site {
+    /// A simulated site.
+    pub fn simulated() -> Site {
+        let demo = repository().join("configs/demo.yaml");
+        Site::new(&fs::read_to_string(demo).unwrap())
+    }
+
+    /// A site with the cloud `lab` at `url`, and a pool with no node and no job.
+    pub fn with_cloud(url: &str) -> Site {
+        Site::new(&format!(
+            "ehos:\n  cluster: pool-1\n  flavors: [m1.small]\n  image: GOLD CentOS 7\n  network: dualStack\n  \
+             key: ehos\n  security_groups: [ehos]\n  userdata_file: {}\n\
+             condor:\n  host_ip: 10.0.0.1\n  trust_domain: testbed\n  password: {POOL_PASSWORD}\n\
+             clouds:\n{}",
+            repository().join("configs/execute.yaml").display(),
+            cloud::access("lab", url)
+        ))
+    }
+
+    fn new(config: &str) -> Site {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Site {
+            dir,
+            variables: BTreeMap::new(),
+            overs: 0,
+        };
+        site.write("ehos.yaml", config);
+        condor::install(&site.tools());
+        let path = format!("{}:/usr/bin:/bin", site.tools().display());
+        site.set("PATH", &path)
+    }
+
+    /// The folder of it all.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.path().join("ehos.yaml")
+    }
+
+    /// The state directory.
+    pub fn state(&self) -> PathBuf {
+        self.path().join("state")
+    }
+
+    /// The folder of the fake tools.
+    pub fn tools(&self) -> PathBuf {
+        self.path().join("tools")
+    }
+
+    /// Writes a file of this user alone.
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Merges this over the configuration.
+    pub fn over(mut self, yaml: &str) -> Site {
+        self.overs += 1;
+        self.write(&format!("ehos.d/{:02}.yaml", self.overs), yaml);
+        self
+    }
+
+    /// Sets a variable of the environment.
+    pub fn set(mut self, name: &str, value: &str) -> Site {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Jobs that wait, each for one core and 512 MB.
+    pub fn waiting(self, jobs: u64) -> Site {
+        condor::answer(
+            &self.tools(),
+            "condor_q",
+            "-totals",
+            &condor::totals(jobs, 0),
+        );
+        condor::answer(
+            &self.tools(),
+            "condor_q",
+            "-group-by",
+            &condor::group(jobs, 1, 512),
+        );
+        self
+    }
+
+    /// What a tool of HTCondor answers from now on; see tests/fixtures/condor/replay.
+    pub fn answers(self, tool: &str, word: &str, text: &str) -> Site {
+        condor::answer(&self.tools(), tool, word, text);
+        self
+    }
+
+    /// A shell script that is run instead of the tool from now on.
+    pub fn script(self, tool: &str, word: &str, script: &str) -> Site {
+        self.answers(tool, word, &format!("#!/bin/sh\n{script}\n"))
+    }
+
+    /// Every call of a tool so far, one a line.
+    pub fn calls(&self) -> String {
+        fs::read_to_string(self.tools().join("calls")).unwrap_or_default()
+    }
+
+    /// `ehos tick` with the site's configuration and state directory, and these arguments.
+    pub fn tick(&self, more: &[&str]) -> Run {
+        self.run(&self.tick_args(more))
+    }
+
+    /// `ehos` with these arguments.
+    pub fn run<A: AsRef<std::ffi::OsStr>>(&self, args: &[A]) -> Run {
+        let began = Instant::now();
+        let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_ehos"))
+            .args(args)
+            .env_clear()
+            .envs(&self.variables)
+            .current_dir(self.path())
+            .timeout(PATIENCE)
+            .output()
+            .unwrap();
+        let run = Run::new(output, began.elapsed());
+        self.no_secret_is_seen(&run);
+        run
+    }
+
+    /// A tick that is left running.
+    pub fn start_tick(&self, more: &[&str]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_ehos"))
+            .args(self.tick_args(more))
+            .env_clear()
+            .envs(&self.variables)
+            .current_dir(self.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// The end of a tick that was left running.
+    pub fn end(&self, tick: Child) -> Run {
+        let run = Run::new(tick.wait_with_output().unwrap(), Duration::ZERO);
+        self.no_secret_is_seen(&run);
+        run
+    }
+
+    fn tick_args(&self, more: &[&str]) -> Vec<String> {
+        let (config, state) = (self.config(), self.state());
+        let named = [
+            "tick",
+            "--config",
+            config.to_str().unwrap(),
+            "--state-dir",
+            state.to_str().unwrap(),
+        ];
+        named
+            .iter()
+            .chain(more)
+            .map(|&arg| arg.to_owned())
+            .collect()
+    }
+
+    /// The state as it is on disk.
+    pub fn saved(&self) -> serde_json::Value {
+        let text = fs::read(self.state().join("state.json")).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&text).unwrap()["state"].clone()
+    }
+
+    /// The nodes in the state on disk.
+    pub fn remembered(&self) -> Vec<String> {
+        let nodes = self.saved()["nodes"].clone();
+        nodes.as_object().unwrap().keys().cloned().collect()
+    }
+
+    /// Every file of the state directory with its content, and when it was written; `None` without the directory.
+    pub fn state_files(&self) -> Option<BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)>> {
+        let entries = fs::read_dir(self.state()).ok()?;
+        let file = |entry: std::io::Result<fs::DirEntry>| {
+            let path = entry.unwrap().path();
+            let written = fs::metadata(&path).unwrap().modified().unwrap();
+            (path.clone(), (fs::read(&path).unwrap(), written))
+        };
+        Some(entries.map(file).collect())
+    }
+
+    /// Rule 8, after each run: what a command says, what others can see of its children, and its state.
+    fn no_secret_is_seen(&self, run: &Run) {
+        let state = fs::read_to_string(self.state().join("state.json")).unwrap_or_default();
+        let places = [
+            ("standard output", &run.stdout),
+            ("standard error", &run.stderr),
+            ("an argument of a tool", &self.calls()),
+            ("state.json", &state),
+        ];
+        for secret in [PASSWORD, TOKEN, JOIN_TOKEN, POOL_PASSWORD, ADMIN_PASSWORD] {
+            for (place, text) in places {
+                assert!(!text.contains(secret), "{secret} in {place}: {text}");
+            }
+        }
+    }
+}
+
+/// The source tree.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

@@ -1,0 +1,114 @@
+//! Two ticks at once, and ticks that are killed.
+
+use std::fs;
+use std::process::Command;
+
+use crate::double::{Double, Reply, always};
+use crate::harness::Site;
+use crate::harness::cloud::{self, CREATE, SERVERS};
+
+#[test]
+fn the_second_of_two_ticks_leaves_quietly() {
+    let double = Double::start(cloud::script(vec![]));
+    let site = Site::with_cloud(double.url()).waiting(1);
+    let fifo = site.path().join("fifo");
+    let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    // The first one waits for the end of the fifo.
+    let site = site.script(
+        "condor_status",
+        "-collector",
+        &format!(
+            "cat '{}' >/dev/null\nprintf '1795353048\\t3600\\t\"ehos-cm\"\\n'",
+            fifo.display()
+        ),
+    );
+    let first = site.start_tick(&[]);
+    double.wait_for("GET", SERVERS);
+    let before = site.state_files();
+    site.tick(&[]).exits(0).is_silent();
+    site.tick(&["-o", "json"]).exits(0).is_silent();
+    site.tick(&["-v"])
+        .exits(0)
+        .warns("info: another tick has the lock of ");
+    assert_eq!(site.state_files(), before);
+    assert_eq!(double.count("GET", SERVERS), 1, "only the first one asks");
+
+    drop(fs::OpenOptions::new().write(true).open(&fifo).unwrap());
+    site.end(first).exits(0).says("plan     create 1");
+    assert_eq!(double.count("POST", CREATE), 1);
+}
+
+#[test]
+fn a_tick_killed_while_it_looks_has_changed_nothing() {
+    let double = Double::start(cloud::script(vec![always("GET", SERVERS, Reply::Stall)]));
+    let site = Site::with_cloud(double.url()).waiting(1);
+    let mut tick = site.start_tick(&[]);
+    double.wait_for("GET", SERVERS);
+    tick.kill().unwrap();
+    tick.wait().unwrap();
+    assert!(!site.state().join("state.json").exists());
+    // The lock went with it.
+    double.play(cloud::script(vec![]));
+    site.tick(&[]).exits(0).says("plan     create 1");
+}
+
+#[test]
+fn a_tick_killed_during_a_create_makes_no_second_server() {
+    let double = Double::start(cloud::script(vec![always("POST", CREATE, Reply::Stall)]));
+    let site = Site::with_cloud(double.url()).waiting(1);
+    let mut tick = site.start_tick(&[]);
+    let create = double.wait_for("POST", CREATE);
+    // SIGKILL: nothing of it runs any more.
+    tick.kill().unwrap();
+    tick.wait().unwrap();
+
+    let asked = create.json()["server"]["metadata"]["ehos_node"].clone();
+    assert_eq!(
+        site.remembered(),
+        [asked.as_str().unwrap()],
+        "the intent was on disk first"
+    );
+    let names: Vec<_> = site.state_files().unwrap().into_keys().collect();
+    assert_eq!(names.len(), 3, "nothing half written: {names:?}");
+
+    // The server is not listed yet: still, there is one on its way.
+    double.play(cloud::script(vec![]));
+    site.tick(&[])
+        .exits(0)
+        .says("1 requested")
+        .says("nothing to do");
+    // Now it is, and known by its metadata.
+    let server = cloud::asked_for(&create);
+    double.play(cloud::script(vec![cloud::list(&[server])]));
+    site.tick(&[])
+        .exits(0)
+        .says("1 building")
+        .says("nothing to do")
+        .never_says("adopted");
+    let nodes = site.saved()["nodes"].clone();
+    assert_eq!(
+        nodes[asked.as_str().unwrap()]["server_id"],
+        cloud::SERVER_ID
+    );
+    assert_eq!(double.count("POST", CREATE), 1, "in three ticks");
+}
+
+#[test]
+fn a_server_that_a_killed_tick_asked_for_is_found_without_the_state_too() {
+    let double = Double::start(cloud::script(vec![always("POST", CREATE, Reply::Stall)]));
+    let site = Site::with_cloud(double.url()).waiting(1);
+    let mut tick = site.start_tick(&[]);
+    let create = double.wait_for("POST", CREATE);
+    tick.kill().unwrap();
+    tick.wait().unwrap();
+    fs::remove_dir_all(site.state()).unwrap();
+    double.play(cloud::script(vec![cloud::list(&[cloud::asked_for(
+        &create,
+    )])]));
+    site.tick(&[])
+        .exits(0)
+        .says("1 building")
+        .says("adopted a server");
+    assert_eq!(double.count("POST", CREATE), 1);
+}

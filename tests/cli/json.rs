@@ -1,0 +1,145 @@
+//! `-o json`: for programs, so its fields are documented and stay.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::double::{Double, Reply, always};
+use crate::harness::cloud::{self, CREATE, LOGIN};
+use crate::harness::{Site, condor, repository};
+
+/// The paths of all fields, without positions in lists and without keys that are names.
+fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, inner) in map {
+                let path = match path {
+                    "" => key.clone(),
+                    "source_milliseconds" => continue,
+                    path => format!("{path}.{key}"),
+                };
+                found.insert(path.clone());
+                fields(inner, &path, found);
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|inner| fields(inner, path, found)),
+        _ => {}
+    }
+}
+
+/// Reports with as much in them as there can be.
+fn reports() -> Vec<Value> {
+    let double = Double::start(cloud::script(vec![always(
+        "POST",
+        CREATE,
+        Reply::fixture("server-create-quota-instances"),
+    )]));
+    let site = Site::with_cloud(double.url()).waiting(2);
+    let mut reports = vec![
+        site.tick(&["-n", "-o", "json"]).exits(0).json(),
+        site.tick(&["-o", "json"]).exits(1).json(),
+        site.tick(&["-o", "json"]).exits(0).json(),
+    ];
+    double.play(vec![]);
+    let site = site.answers(
+        "condor_status",
+        "any",
+        "err|Error: communication error\nexit=1\n",
+    );
+    reports.push(site.tick(&["-o", "json"]).exits(75).json());
+    let site = Site::simulated();
+    reports.extend((0..12).map(|_| site.tick(&["-o", "json"]).exits(0).json()));
+    reports
+}
+
+#[test]
+fn every_field_is_documented() {
+    let mut found = BTreeSet::new();
+    for report in reports() {
+        fields(&report, "", &mut found);
+    }
+    let page = std::fs::read_to_string(repository().join("docs/json.md")).unwrap();
+    let documented: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| "))
+        .flat_map(|row| row.split(" | ").next().unwrap_or_default().split(", "))
+        .filter_map(|name| name.trim().strip_prefix('`')?.strip_suffix('`'))
+        .collect();
+    // The numbers of a reason, a limit or a brake have one meaning each, wherever they are.
+    let number = |field: &str| {
+        let (place, name) = field.rsplit_once('.').unwrap_or(("", field));
+        let place = ["nodes", "groups.why", "brakes"]
+            .iter()
+            .any(|of| place.starts_with(of));
+        place && documented.contains(name)
+    };
+    let missing: Vec<_> = found
+        .iter()
+        .filter(|field| !documented.contains(field.as_str()) && !number(field))
+        .collect();
+    assert!(missing.is_empty(), "not in docs/json.md: {missing:?}");
+    for needed in [
+        "actions.message",
+        "brakes.brake",
+        "groups.why.limit",
+        "unseen.why",
+    ] {
+        assert!(found.contains(needed), "{needed} in {found:?}");
+    }
+}
+
+#[test]
+fn a_node_is_itself_whatever_its_startd_says() {
+    let id = "aaaaaaaa-0000-4000-8000-000000000001";
+    let server = cloud::server(id, "n-1", "ACTIVE");
+    let double = Double::start(cloud::script(vec![cloud::list(&[server])]));
+    let slot = condor::slot("n1", id, "n-other", 900) + "exit=0\n";
+    let site = Site::with_cloud(double.url()).answers("condor_status", "any", &slot);
+    let report = site.tick(&["-o", "json"]).exits(0).json();
+    let node = &report["nodes"][0];
+    assert_eq!(node["reason"], "contradiction");
+    assert_eq!(node["fate"], "keeps");
+    assert_eq!(node["node"], "n-1");
+    assert_eq!(node["says_node"], "n-other");
+    assert_eq!(node["instance_id"], id);
+    site.tick(&[])
+        .exits(0)
+        .says("its startd says it is server ");
+}
+
+#[test]
+fn text_and_json_tell_of_the_same_plan() {
+    let text = Site::simulated();
+    let json = Site::simulated();
+    for _ in 0..12 {
+        let said = text.tick(&[]);
+        let report = json.tick(&["-o", "json"]).json();
+        for node in report["nodes"].as_array().unwrap() {
+            let name = node["name"].as_str().unwrap();
+            let fate = node["fate"].as_str().unwrap();
+            let line = said.stdout.lines().find(|line| line.contains(name));
+            let line = line.unwrap_or_else(|| panic!("no {name} in {said}"));
+            assert!(line.trim_start().starts_with(fate), "{line} is not {fate}");
+        }
+        for group in report["groups"].as_array().unwrap() {
+            let cpus = &group["request"]["cpus"];
+            let line = format!("{} of {cpus} cpu", group["jobs"]);
+            said.says(&line);
+        }
+    }
+}
+
+#[test]
+fn the_exit_code_is_in_it() {
+    let double = Double::start(vec![always(
+        "POST",
+        LOGIN,
+        Reply::fixture("token-password-wrong"),
+    )]);
+    let site = Site::with_cloud(double.url());
+    let report = site.tick(&["-o", "json"]).exits(75).json();
+    assert_eq!(report["exit"], 75);
+    assert_eq!(report["unseen"][0]["source"], "cloud lab");
+    assert_eq!(report["dry_run"], false);
+    assert_eq!(report["version"], 1);
+}

@@ -1,0 +1,23 @@
+//! The `ehos` command as an operator meets it: the real program as a child, against a simulated world, and against
+//! tools of HTCondor and a cloud that play recorded answers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "../double/mod.rs"]
+mod double;
+mod harness;
+
+mod clouds;
+mod configuration;
+mod deadline;
+mod dry_run;
+mod interruption;
+mod json;
+mod pool;
+mod secrets;
+mod state_directory;
+mod usage;

@@ -1,0 +1,207 @@
+//! HTCondor: not installed, down in part, and as it was recorded.
+
+use std::fs;
+
+use crate::double::Double;
+use crate::harness::cloud::{self, CREATE};
+use crate::harness::{Site, condor};
+
+fn site() -> (Double, Site) {
+    let double = Double::start(cloud::script(vec![]));
+    let site = Site::with_cloud(double.url()).waiting(1);
+    (double, site)
+}
+
+/// All was read and nothing was done.
+fn nothing_was_done(double: &Double, site: &Site) {
+    assert_eq!(double.count("POST", CREATE), 0);
+    assert_eq!(double.count("DELETE", ""), 0);
+    for tool in ["condor_drain", "condor_advertise", "condor_token_create"] {
+        assert!(!site.calls().contains(tool), "{}", site.calls());
+    }
+}
+
+#[test]
+fn tools_that_are_not_installed() {
+    let (double, site) = site();
+    fs::create_dir(site.path().join("empty")).unwrap();
+    let empty = site.path().join("empty").display().to_string();
+    let site = site.set("PATH", &empty);
+    for (over, place) in [
+        (String::new(), "$PATH".to_owned()),
+        (format!("condor: {{bin: {empty}}}\n"), empty.clone()),
+    ] {
+        let site = Site::with_cloud(double.url())
+            .set("PATH", &empty)
+            .over(&over);
+        site.tick(&[])
+            .exits(75)
+            .says(&format!(
+                "unknown  collector: condor_status was not found in {place}: install HTCondor's command line tools"
+            ))
+            .says("unknown  schedd local: condor_q was not found in ")
+            .says("or set condor.bin to the folder they are in");
+    }
+    nothing_was_done(&double, &site);
+}
+
+#[test]
+fn a_tool_that_may_not_be_run() {
+    let (double, site) = site();
+    fs::remove_file(site.tools().join("condor_q")).unwrap();
+    site.write("tools/condor_q", "#!/bin/sh\n");
+    site.tick(&[])
+        .exits(75)
+        .says("unknown  schedd local: condor_q could not be started: Permission denied")
+        .says("check its permissions");
+    nothing_was_done(&double, &site);
+}
+
+#[test]
+fn a_collector_that_does_not_answer() {
+    let (double, site) = site();
+    let site = site.answers(
+        "condor_status",
+        "any",
+        "err|Error: communication error\nerr|CEDAR:6001:Failed to connect to <10.0.0.1:9618>\nexit=1\n",
+    );
+    site.tick(&[])
+        .exits(75)
+        .says("unknown  collector: condor_status failed for the collector (exit code 1): Error: communication error")
+        .says("CEDAR:6001:Failed to connect to <10.0.0.1:9618>")
+        .says("brake    nothing is made or deleted: ")
+        .says("queue    1 idle")
+        .says("plan     nothing to do");
+    nothing_was_done(&double, &site);
+}
+
+#[test]
+fn a_young_collector_has_not_heard_from_all() {
+    let (double, site) = site();
+    let site = site
+        .answers(
+            "condor_status",
+            "-master",
+            &condor::recorded("status-master.txt"),
+        )
+        .answers(
+            "condor_status",
+            "-collector",
+            &condor::recorded("status-collector.txt"),
+        );
+    site.tick(&[])
+        .exits(0)
+        .says("the collector has been up for 34 s only")
+        .says("plan     nothing to do");
+    nothing_was_done(&double, &site);
+}
+
+#[test]
+fn a_schedd_that_does_not_answer() {
+    let (double, site) = site();
+    let site = site.answers("condor_q", "-totals", &condor::recorded("q-schedd-off.txt"));
+    site.tick(&[])
+        .exits(75)
+        .says("unknown  schedd local: condor_q failed for schedd local (exit code 1): Error: Can't find address for schedd host")
+        .never_says("Extra Info")
+        .says("brake    nothing is deleted: ")
+        .says("plan     nothing to do");
+    nothing_was_done(&double, &site);
+}
+
+#[test]
+fn one_schedd_of_two_that_does_not_answer() {
+    let (double, site) = site();
+    let site = site.over("condor: {schedds: [one@cm, two@cm]}\n").answers(
+        "condor_q",
+        "two@cm",
+        &condor::recorded("q-schedd-off.txt"),
+    );
+    site.tick(&[])
+        .exits(1)
+        .says("unknown  schedd two@cm: ")
+        .never_says("unknown  schedd one@cm")
+        .says("plan     create 1");
+    assert_eq!(double.count("POST", CREATE), 1);
+}
+
+#[test]
+fn answers_that_are_none() {
+    for (tool, word, answer, why) in [
+        (
+            "condor_q",
+            "-totals",
+            "exit=0\n",
+            "it is empty, and never should be",
+        ),
+        (
+            "condor_q",
+            "-totals",
+            "out|All queues are empty\nexit=0\n",
+            "All queues are empty",
+        ),
+        (
+            "condor_status",
+            "any",
+            "out|\"n1\"\t\"slot1\nexit=0\n",
+            "a line with 2 values instead of 26",
+        ),
+        (
+            "condor_status",
+            "-collector",
+            "exit=0\n",
+            "condor_status gave an answer",
+        ),
+    ] {
+        let (double, site) = site();
+        let site = site.answers(tool, word, answer);
+        site.tick(&[])
+            .exits(75)
+            .says("that ehos cannot read: ")
+            .says(why);
+        nothing_was_done(&double, &site);
+    }
+}
+
+#[test]
+fn a_recorded_pool_gets_the_nodes_that_it_needs() {
+    let (double, site) = site();
+    let site = site
+        .answers(
+            "condor_status",
+            "any",
+            &condor::recorded("status-slots.txt"),
+        )
+        .answers("condor_q", "-totals", &condor::recorded("q-totals.txt"))
+        .answers("condor_q", "-group-by", &condor::recorded("q-group-by.txt"));
+    // One of the three jobs of one core fits into the free static slot; no flavor holds the others.
+    site.tick(&[])
+        .exits(0)
+        .says("queue    49 idle, 3 running, 1 held")
+        .says("3 of 1 cpu, 512 MB, longest 14 s: 1 in free slots; 2 on 2 new nodes")
+        .says("40 of 8 cpus, 16384 MB, longest 14 s: no node: asks 8 cpus, 16384 MB")
+        .says("plan     create 2");
+    assert_eq!(double.count("POST", CREATE), 2);
+    assert_eq!(
+        double.count("DELETE", ""),
+        0,
+        "none of the pool's own nodes is ours"
+    );
+    assert!(!site.calls().contains("condor_drain"), "{}", site.calls());
+}
+
+#[test]
+fn a_token_that_cannot_be_made_stops_the_create_and_says_what_to_do() {
+    let (double, site) = site();
+    let site = site.answers(
+        "condor_token_create",
+        "any",
+        "err|Failed to generate a token: no pool signing key\nexit=2\n",
+    );
+    site.tick(&[])
+        .exits(1)
+        .says("no token for a node: condor_token_create failed for execute@testbed (exit code 2): ")
+        .says("or give one by condor.token_file");
+    assert_eq!(double.count("POST", CREATE), 0);
+    assert_eq!(site.remembered().len(), 0, "it will be tried again");
+}
