@@ -191,6 +191,43 @@ struct Group {
     may_buy: u64,
 }
 
+/// Servers of ours that exist or may, with those that the plan makes: what limits are judged by, counted once.
+struct Counts {
+    nodes: u64,
+    in_cloud: BTreeMap<CloudName, u64>,
+    /// Those that have not joined.
+    unjoined_of_kind: BTreeMap<Kind, u64>,
+}
+
+impl Counts {
+    fn of(nodes: &[Node<'_>], state: &State) -> Counts {
+        let mut counts = Counts {
+            nodes: 0,
+            in_cloud: BTreeMap::new(),
+            unjoined_of_kind: BTreeMap::new(),
+        };
+        for node in nodes.iter().filter(|node| node.exists()) {
+            let memory = state.nodes.get(&node.id);
+            counts.add(
+                &node.kind,
+                memory.is_some_and(|memory| memory.joined.is_some()),
+            );
+        }
+        counts
+    }
+
+    fn add(&mut self, kind: &Kind, joined: bool) {
+        self.nodes += 1;
+        match self.in_cloud.get_mut(&kind.cloud) {
+            Some(count) => *count += 1,
+            None => drop(self.in_cloud.insert(kind.cloud.clone(), 1)),
+        }
+        if !joined {
+            *self.unjoined_of_kind.entry(kind.clone()).or_default() += 1;
+        }
+    }
+}
+
 /// A new node of the plan.
 struct NewNode {
     id: NodeId,
@@ -212,6 +249,7 @@ struct Planner<'a> {
     /// Indexes of nodes whose servers are to be deleted, in order.
     removals: Vec<(usize, Reason)>,
     new_nodes: Vec<NewNode>,
+    counts: Counts,
     planned: BTreeMap<CloudName, Planned>,
     actions: Vec<Action>,
     notices: Vec<String>,
@@ -226,6 +264,7 @@ impl<'a> Planner<'a> {
         brakes: Vec<Brake>,
     ) -> Planner<'a> {
         let count = survey.nodes.len();
+        let counts = Counts::of(&survey.nodes, &next);
         Planner {
             observation,
             policy,
@@ -236,6 +275,7 @@ impl<'a> Planner<'a> {
             fates: vec![None; count],
             removals: Vec::new(),
             new_nodes: Vec::new(),
+            counts,
             planned: BTreeMap::new(),
             actions: Vec::new(),
             notices: Vec::new(),

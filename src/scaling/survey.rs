@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::matching::{Match, StartdFinder, ghost_of};
+use super::matching::{GhostFinder, Match, StartdFinder};
 use super::memory::{Kind, NodeMemory, State};
 use super::node::{Facts, Node, hearing, is_fresh};
 use super::observation::{
@@ -90,14 +90,15 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         .filter_map(|found| found.startd())
         .map(|startd| startd.machine.as_str())
         .collect();
+    let departed = GhostFinder::new(&state.departed);
     let mut others = Vec::new();
     let mut ghosts = Vec::new();
     for startd in startds
         .iter()
         .filter(|startd| !ours.contains(startd.machine.as_str()))
     {
-        match ghost_of(startd, &state.departed) {
-            Some(node) => ghosts.push((node, startd)),
+        match departed.find(startd) {
+            Some(node) => ghosts.push((node.clone(), startd)),
             None if is_fresh(startd, policy) => others.push(startd),
             None => {}
         }

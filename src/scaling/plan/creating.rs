@@ -4,7 +4,6 @@ use super::{Action, Group, NewNode, Planner};
 use crate::scaling::action::{CloudAction, Intent};
 use crate::scaling::limits::{self, Case, Limit};
 use crate::scaling::memory::Kind;
-use crate::scaling::node::Node;
 use crate::scaling::observation::{NodeId, Resources, Seen};
 use crate::scaling::packing::Stock;
 use crate::scaling::policy::{Allocation, CloudPolicy};
@@ -97,7 +96,8 @@ impl<'a> Planner<'a> {
     }
 
     fn create_minimum_and_spare(&mut self) {
-        while self.alive() < self.policy.nodes_min {
+        let mut alive = self.alive();
+        while alive < self.policy.nodes_min {
             let Ok((cloud, kind, _)) = self.choose(None) else {
                 break;
             };
@@ -108,8 +108,10 @@ impl<'a> Planner<'a> {
                     nodes_min: self.policy.nodes_min,
                 },
             );
+            alive += 1;
         }
-        while self.unneeded() < self.policy.nodes_spare {
+        let mut unneeded = self.unneeded();
+        while unneeded < self.policy.nodes_spare {
             let Ok((cloud, kind, _)) = self.choose(None) else {
                 break;
             };
@@ -120,6 +122,7 @@ impl<'a> Planner<'a> {
                     nodes_spare: self.policy.nodes_spare,
                 },
             );
+            unneeded += 1;
         }
     }
 
@@ -240,26 +243,6 @@ impl<'a> Planner<'a> {
     }
 
     fn case<'b>(&'b self, cloud: &'b CloudPolicy, kind: &'b Kind) -> Case<'b> {
-        let new_in = |which: &dyn Fn(&Kind) -> bool| {
-            self.new_nodes.iter().filter(|new| which(&new.kind)).count()
-        };
-        let there = |which: &dyn Fn(&Node<'_>) -> bool| {
-            self.survey
-                .nodes
-                .iter()
-                .filter(|node| node.exists() && which(node))
-                .count()
-        };
-        let same_cloud = |other: &Kind| other.cloud == cloud.name;
-        let same_kind = |other: &Kind| other == kind;
-        let unjoined = |node: &Node<'_>| {
-            let joined = self
-                .next
-                .nodes
-                .get(&node.id)
-                .is_some_and(|memory| memory.joined.is_some());
-            node.kind == *kind && !joined
-        };
         let mut unknown = self
             .observation
             .clouds
@@ -281,9 +264,19 @@ impl<'a> Planner<'a> {
             flavor: &kind.flavor,
             state: &self.next,
             never_seen,
-            nodes: (there(&|_| true) + self.new_nodes.len()) as u64,
-            nodes_in_cloud: (there(&|node| same_cloud(&node.kind)) + new_in(&same_cloud)) as u64,
-            unjoined_of_kind: (there(&unjoined) + new_in(&same_kind)) as u64,
+            nodes: self.counts.nodes,
+            nodes_in_cloud: self
+                .counts
+                .in_cloud
+                .get(&cloud.name)
+                .copied()
+                .unwrap_or_default(),
+            unjoined_of_kind: self
+                .counts
+                .unjoined_of_kind
+                .get(kind)
+                .copied()
+                .unwrap_or_default(),
             planned: self.planned.get(&cloud.name).copied().unwrap_or_default(),
             actions_left: self
                 .policy
@@ -304,6 +297,7 @@ impl<'a> Planner<'a> {
             at: self.observation.at,
         };
         self.count_planned(&kind);
+        self.counts.add(&kind, false);
         self.next.intend(&intent);
         self.actions.push(Action::Cloud {
             cloud: cloud.name.clone(),

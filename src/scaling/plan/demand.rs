@@ -253,6 +253,8 @@ impl Planner<'_> {
         }
         let ours =
             self.nodes_where(|node| matches!(node.phase, Phase::Draining { ours: true, .. }));
+        let mut alive = self.alive();
+        let mut unneeded = self.unneeded();
         for index in ours {
             if !self.may_return(index) {
                 continue;
@@ -260,11 +262,11 @@ impl Planner<'_> {
             let jobs = self.placed.get(index).copied().unwrap_or_default();
             let why = if jobs > 0 {
                 Reason::DrainTakenBack { jobs }
-            } else if self.alive() < self.policy.nodes_min {
+            } else if alive < self.policy.nodes_min {
                 Reason::Minimum {
                     nodes_min: self.policy.nodes_min,
                 }
-            } else if self.unneeded() < self.policy.nodes_spare {
+            } else if unneeded < self.policy.nodes_spare {
                 Reason::Spare {
                     nodes_spare: self.policy.nodes_spare,
                 }
@@ -287,6 +289,8 @@ impl Planner<'_> {
                 request_id,
             }));
             self.settle(index, Fate::Returns, why);
+            alive += 1;
+            unneeded += u64::from(jobs == 0);
         }
     }
 }
