@@ -230,7 +230,6 @@ mod tests {
         assert_eq!(load(dir.path(), true).unwrap().state, State::default());
         let state = State {
             turn: 7,
-            adopted_trusted: true,
             ..State::default()
         };
         save(dir.path(), &state).unwrap();

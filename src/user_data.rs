@@ -14,7 +14,7 @@ use crate::scaling::action::{Failure, FailureKind, Intent};
 
 /// How long a token that ehos makes is good for: a startd that restarts needs a valid one, so as long as a node may
 /// live.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
+const TOKEN_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
 
 /// Fills in the user data of nodes. The token and the trust domain are asked for once, when the first node is made.
 #[derive(Debug)]

@@ -59,7 +59,9 @@ pub fn run(
     };
     let loaded = state::load(&directory, acting)?;
     let mut remembered = loaded.state;
-    remembered.adopted_trusted |= args.trust_adopted;
+    if args.trust_adopted {
+        remembered.trust_adopted();
+    }
 
     let deadline = Deadline::within(config.timeouts.tick);
     let world = open_world(&config, &directory)?;

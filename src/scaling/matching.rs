@@ -85,15 +85,37 @@ impl<'a> StartdFinder<'a> {
     }
 }
 
-pub(super) fn ghost_of(
-    startd: &StartdView,
-    departed: &BTreeMap<NodeId, Departed>,
-) -> Option<NodeId> {
-    departed
-        .iter()
-        .find(|(id, gone)| {
-            let by_uuid = startd.instance_id.is_some() && startd.instance_id == gone.server_id;
-            by_uuid || startd.node.as_ref() == Some(id)
-        })
-        .map(|(id, _)| id.clone())
+/// Nodes whose servers are gone, by what their ads still say.
+pub(super) struct GhostFinder<'a> {
+    by_instance: BTreeMap<&'a str, &'a NodeId>,
+    departed: &'a BTreeMap<NodeId, Departed>,
+}
+
+impl<'a> GhostFinder<'a> {
+    pub(super) fn new(departed: &'a BTreeMap<NodeId, Departed>) -> GhostFinder<'a> {
+        let mut by_instance = BTreeMap::new();
+        for (id, gone) in departed {
+            if let Some(server_id) = gone.server_id.as_deref() {
+                by_instance.entry(server_id).or_insert(id);
+            }
+        }
+        GhostFinder {
+            by_instance,
+            departed,
+        }
+    }
+
+    /// The node that the ads of `startd` are left of, by UUID or node id; of two the older.
+    pub(super) fn find(&self, startd: &StartdView) -> Option<&'a NodeId> {
+        let by_instance = startd
+            .instance_id
+            .as_deref()
+            .and_then(|id| self.by_instance.get(id).copied());
+        let by_node = startd
+            .node
+            .as_ref()
+            .and_then(|id| self.departed.get_key_value(id))
+            .map(|(id, _)| id);
+        by_instance.into_iter().chain(by_node).min()
+    }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::action::{CloudAction, Done, Failure, FailureKind, Intent, PoolAction};
+use super::capacity::Capacity;
 use super::observation::{CloudName, NodeId, Resources};
 use super::plan::Action;
 use super::policy::Policy;
@@ -73,11 +74,17 @@ pub struct NodeMemory {
     pub joined: Option<Moment>,
     /// Since when its startd has not been heard of, by a collector that hears: before or after it joined.
     pub silent: Option<Moment>,
+    /// Its startd has been seen to take jobs: what proves its kind.
+    pub proven: bool,
+    /// The last time it was heard of, it had claims on it.
+    pub claimed: bool,
+    /// In its present silence a schedd has listed a running job on it.
+    pub job_listed: bool,
+    /// When a drain of it was taken back: an ad that is older says nothing of drains.
+    pub returned: Option<Moment>,
     /// The request that it was made for.
-    #[serde(default)]
     pub made_for: Option<Resources>,
     /// A claim on it has been seen, or a trace of one.
-    #[serde(default)]
     pub taken: bool,
     /// It was found to have failed, and that was counted.
     pub failed: bool,
@@ -85,6 +92,34 @@ pub struct NodeMemory {
     pub delete_intended: Option<Moment>,
     /// The cloud has accepted a delete.
     pub delete_accepted: Option<Moment>,
+}
+
+impl NodeMemory {
+    /// A node of which nothing is known yet but what it is made of.
+    pub fn new(kind: Kind, name: &str, since: Timestamp, started: Moment) -> NodeMemory {
+        NodeMemory {
+            kind,
+            name: name.to_owned(),
+            server_id: None,
+            since,
+            started,
+            adopted: false,
+            listed: false,
+            missing: None,
+            machine: None,
+            joined: None,
+            silent: None,
+            proven: false,
+            claimed: false,
+            job_listed: false,
+            returned: None,
+            made_for: None,
+            taken: false,
+            failed: false,
+            delete_intended: None,
+            delete_accepted: None,
+        }
+    }
 }
 
 /// What is remembered of a node whose server is gone: its ads may be heard of for a while.
@@ -108,7 +143,7 @@ pub struct KindMemory {
     /// How many of it have joined.
     pub joined: u64,
     /// What the last one to join really offered.
-    pub capacity: Option<Resources>,
+    pub capacity: Option<Capacity>,
     /// Failures since the last one that joined.
     pub failures: u32,
     /// No new ones until then.
@@ -160,8 +195,9 @@ pub struct State {
     pub unknown_schedds: BTreeMap<String, Moment>,
     /// Groups that more nodes would not help.
     pub refusals: Vec<Refusal>,
-    /// An adopted node has been seen in this pool's collector, or an operator has said that they are ours.
-    pub adopted_trusted: bool,
+    /// Nodes that were adopted until then are this pool's: one of them was seen in its collector, or an operator
+    /// said so.
+    pub adopted_trusted: Option<Moment>,
     /// Whose turn it is with `round-robin`, and the seed of `random`.
     pub turn: u64,
 }
@@ -186,6 +222,11 @@ impl State {
         next.now = self.now.plus(step.min(LONGEST_STEP));
         next.last_tick = Some(at);
         next
+    }
+
+    /// All that have been adopted so far, and by the next tick, are this pool's: an operator says so.
+    pub fn trust_adopted(&mut self) {
+        self.adopted_trusted = Some(self.now.plus(LONGEST_STEP));
     }
 
     /// The memory of a kind, made when there is none.
@@ -231,31 +272,13 @@ impl State {
     /// Remembers a new intent as a node.
     pub fn intend(&mut self, intent: &Intent) {
         let now = self.now;
-        self.nodes.insert(
-            intent.node.clone(),
-            NodeMemory {
-                kind: Kind {
-                    cloud: intent.cloud.clone(),
-                    flavor: intent.flavor.clone(),
-                    image: intent.image.clone(),
-                },
-                name: intent.name.clone(),
-                server_id: None,
-                since: intent.at,
-                started: now,
-                adopted: false,
-                listed: false,
-                missing: None,
-                machine: None,
-                joined: None,
-                silent: None,
-                made_for: None,
-                taken: false,
-                failed: false,
-                delete_intended: None,
-                delete_accepted: None,
-            },
-        );
+        let kind = Kind {
+            cloud: intent.cloud.clone(),
+            flavor: intent.flavor.clone(),
+            image: intent.image.clone(),
+        };
+        let memory = NodeMemory::new(kind, &intent.name, intent.at, now);
+        self.nodes.insert(intent.node.clone(), memory);
     }
 
     /// Forgets a node whose server is gone, and remembers that its ads mean nothing any more.

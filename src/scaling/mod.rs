@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod brakes;
+pub mod capacity;
 pub mod limits;
 mod matching;
 pub mod memory;

@@ -249,9 +249,14 @@ impl Facts<'_> {
     fn of_startd(&self, startd: &StartdView) -> Phase {
         if let Some(drain) = &startd.draining {
             let ours = drain.reason.starts_with(&drain_mark(&self.policy.cluster));
+            // An ad from before the drain was taken back does not say that it is drained.
+            let believed = self
+                .memory
+                .returned
+                .is_none_or(|returned| self.state.now.since(returned) > startd.heard_ago);
             return Phase::Draining {
                 ours,
-                complete: drain.complete && startd.claims() == 0,
+                complete: drain.complete && startd.claims() == 0 && believed,
             };
         }
         match startd.idle_for() {
@@ -264,16 +269,11 @@ impl Facts<'_> {
     fn of_silent(&self, status: ServerStatus) -> Phase {
         match status {
             // Nova itself says that it does not run: no need to wait, unless a job may be on it.
-            ServerStatus::Shutoff => match self.silence(Duration::ZERO) {
-                Phase::Lost { .. } => Phase::Stopped {
-                    without_job: true,
-                    silent: true,
-                },
-                Phase::Silent { .. } => Phase::Stopped {
-                    without_job: false,
-                    silent: true,
-                },
-                other => other,
+            ServerStatus::Shutoff if !self.hears() => Phase::Unheard,
+            ServerStatus::Shutoff => Phase::Stopped {
+                without_job: self.listed() == JobListed::No
+                    || self.silent_for() >= self.policy.lost_job_timeout,
+                silent: true,
             },
             ServerStatus::Error => self.silence(Duration::ZERO),
             ServerStatus::Build | ServerStatus::Active | ServerStatus::Other => {
@@ -287,11 +287,8 @@ impl Facts<'_> {
         if !self.hears() {
             return Phase::Unheard;
         }
-        let silent_for = self
-            .memory
-            .silent
-            .map_or(Duration::ZERO, |since| self.state.now.since(since));
-        let job = self.job_listed();
+        let silent_for = self.silent_for();
+        let job = self.job();
         let patience = if job == JobListed::No {
             patience
         } else {
@@ -305,13 +302,8 @@ impl Facts<'_> {
     }
 
     fn of_unjoined(&self, server: &OwnedServer) -> Phase {
-        let unheard = self
-            .memory
-            .silent
-            .map_or(Duration::ZERO, |since| self.state.now.since(since));
-        let overdue = self.hears()
-            && self.age() >= self.policy.boot_timeout
-            && unheard.saturating_add(Duration::from_secs(120)) >= self.policy.boot_timeout;
+        // Only the time counts in which it would have been heard.
+        let overdue = self.hears() && self.silent_for() >= self.policy.boot_timeout;
         let failed = match server.record().status {
             ServerStatus::Error => {
                 let fault = server.record().fault.clone();
@@ -334,7 +326,7 @@ impl Facts<'_> {
         if !self.memory.adopted {
             return Phase::Failed { fault };
         }
-        if !self.state.adopted_trusted {
+        if self.state.adopted_trusted < Some(self.memory.started) {
             return Phase::Untrusted;
         }
         // It may have joined and taken jobs before it was adopted: no less patience than with a silent node.
@@ -347,7 +339,15 @@ impl Facts<'_> {
         }
     }
 
-    fn job_listed(&self) -> JobListed {
+    /// For how long a collector that hears has not heard of it.
+    fn silent_for(&self) -> Duration {
+        self.memory
+            .silent
+            .map_or(Duration::ZERO, |since| self.state.now.since(since))
+    }
+
+    /// What the schedds that are asked say.
+    fn listed(&self) -> JobListed {
         let Some(machine) = &self.memory.machine else {
             return JobListed::Unknown;
         };
@@ -363,6 +363,15 @@ impl Facts<'_> {
             JobListed::Unknown
         } else {
             JobListed::No
+        }
+    }
+
+    /// The same, but for a node that had a claim when it was last heard of, and whose job none of these schedds has
+    /// listed since: it may be another schedd's.
+    fn job(&self) -> JobListed {
+        match self.listed() {
+            JobListed::No if self.memory.claimed && !self.memory.job_listed => JobListed::Unknown,
+            said => said,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Puts grouped jobs into grouped space: first fit, the smallest space that fits first. The work grows with groups
 //! and kinds of space, not with jobs and nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 
 use super::observation::Resources;
 
 /// Space of equal size, and whose it is.
-type Spaces = BTreeMap<(Resources, bool), Vec<usize>>;
+type Spaces = BTreeMap<(Resources, bool), VecDeque<usize>>;
 
 /// Free space: slots, or whole nodes that are coming.
 #[derive(Debug, Default)]
@@ -18,7 +19,22 @@ impl Stock {
     /// Adds the space of `owner`. `settled` space has been as it is for several negotiation cycles: a job that has
     /// waited beside it will not take it.
     pub fn add(&mut self, free: Resources, settled: bool, owner: usize) {
-        self.spaces.entry((free, settled)).or_default().push(owner);
+        let owners = self.spaces.entry((free, settled)).or_default();
+        owners.push_back(owner);
+    }
+
+    /// The smallest space after `after` that fits `request`. What fits is not smaller in anything, so it is not
+    /// before the request in the order of the map.
+    fn next_fitting(
+        &self,
+        request: &Resources,
+        settled_too: bool,
+        after: Bound<(Resources, bool)>,
+    ) -> Option<(Resources, bool)> {
+        self.spaces
+            .range((after, Bound::Unbounded))
+            .map(|(key, _)| *key)
+            .find(|(free, settled)| (settled_too || !settled) && request.fits(free))
     }
 
     /// Places up to `jobs` of `request`, into settled space only when `settled_too`; whose space it was is told by
@@ -31,16 +47,12 @@ impl Stock {
         mut used: impl FnMut(usize, u64),
     ) -> u64 {
         let mut left = jobs;
-        let fitting: Vec<(Resources, bool)> = self
-            .spaces
-            .keys()
-            .filter(|(free, settled)| (settled_too || !settled) && request.fits(free))
-            .copied()
-            .collect();
-        for key in fitting {
-            if left == 0 {
-                break;
-            }
+        let mut after = Bound::Included((*request, false));
+        // What is left of a space is smaller than it, so it is behind the cursor and not looked at again.
+        while left > 0
+            && let Some(key) = self.next_fitting(request, settled_too, after)
+        {
+            after = Bound::Excluded(key);
             let (free, settled) = key;
             // A request of nothing fits without end; it takes a space all the same, so that it is seen to be used.
             let each = request.times_in(&free).min(left).max(1);
@@ -52,11 +64,7 @@ impl Stock {
                 .min(owners.len());
             let taken: Vec<usize> = owners.drain(..full).collect();
             left -= each * taken.len() as u64;
-            let last = if left > 0 && !owners.is_empty() {
-                Some((owners.remove(0), left))
-            } else {
-                None
-            };
+            let last = if left > 0 { owners.pop_front() } else { None };
             if owners.is_empty() {
                 self.spaces.remove(&key);
             }
@@ -64,9 +72,9 @@ impl Stock {
                 used(owner, each);
                 self.add(free.minus(request, each), settled, owner);
             }
-            if let Some((owner, rest)) = last {
-                used(owner, rest);
-                self.add(free.minus(request, rest), settled, owner);
+            if let Some(owner) = last {
+                used(owner, left);
+                self.add(free.minus(request, left), settled, owner);
                 left = 0;
             }
         }
@@ -76,8 +84,8 @@ impl Stock {
     /// Whether there is settled space that fits `request`.
     pub fn has_settled_space_for(&self, request: &Resources) -> bool {
         self.spaces
-            .keys()
-            .any(|(free, settled)| *settled && request.fits(free))
+            .range((*request, false)..)
+            .any(|((free, settled), _)| *settled && request.fits(free))
     }
 }
 

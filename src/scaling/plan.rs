@@ -176,6 +176,7 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let groups = planner.create(groups);
     planner.remove();
     planner.drain_surplus();
+    planner.drain_closed();
     planner.forget();
     planner.into_plan(groups)
 }
@@ -191,6 +192,45 @@ struct Group {
     may_buy: u64,
     /// Of its jobs, those that took none of the nodes made for them: neither placed nor bought for.
     refused: u64,
+}
+
+/// Servers of ours that exist or may, with those that the plan makes: what limits are judged by, counted once.
+struct Counts {
+    nodes: u64,
+    in_cloud: BTreeMap<CloudName, u64>,
+    /// Those that are on their way, or have joined and take no jobs.
+    unjoined_of_kind: BTreeMap<Kind, u64>,
+}
+
+impl Counts {
+    fn of(nodes: &[Node<'_>], state: &State) -> Counts {
+        let mut counts = Counts {
+            nodes: 0,
+            in_cloud: BTreeMap::new(),
+            unjoined_of_kind: BTreeMap::new(),
+        };
+        for node in nodes.iter().filter(|node| node.exists()) {
+            let proven = state
+                .nodes
+                .get(&node.id)
+                .is_some_and(|memory| memory.proven);
+            // One that takes no jobs proves nothing; one that is going or lost is not on its way.
+            let unproven = node.coming() || (node.phase == Phase::Closed && !proven);
+            counts.add(&node.kind, unproven);
+        }
+        counts
+    }
+
+    fn add(&mut self, kind: &Kind, unproven: bool) {
+        self.nodes += 1;
+        match self.in_cloud.get_mut(&kind.cloud) {
+            Some(count) => *count += 1,
+            None => drop(self.in_cloud.insert(kind.cloud.clone(), 1)),
+        }
+        if unproven {
+            *self.unjoined_of_kind.entry(kind.clone()).or_default() += 1;
+        }
+    }
 }
 
 /// A new node of the plan.
@@ -214,6 +254,7 @@ struct Planner<'a> {
     /// Indexes of nodes whose servers are to be deleted, in order.
     removals: Vec<(usize, Reason)>,
     new_nodes: Vec<NewNode>,
+    counts: Counts,
     planned: BTreeMap<CloudName, Planned>,
     actions: Vec<Action>,
     notices: Vec<String>,
@@ -228,6 +269,7 @@ impl<'a> Planner<'a> {
         brakes: Vec<Brake>,
     ) -> Planner<'a> {
         let count = survey.nodes.len();
+        let counts = Counts::of(&survey.nodes, &next);
         Planner {
             observation,
             policy,
@@ -238,6 +280,7 @@ impl<'a> Planner<'a> {
             fates: vec![None; count],
             removals: Vec::new(),
             new_nodes: Vec::new(),
+            counts,
             planned: BTreeMap::new(),
             actions: Vec::new(),
             notices: Vec::new(),
@@ -333,6 +376,12 @@ impl<'a> Planner<'a> {
             why: new.why,
         }));
         let mut notices = self.notices;
+        for (cloud, nodes) in &self.survey.dropped {
+            notices.push(format!(
+                "cloud {cloud} is not in the configuration any more: {nodes} of its nodes are forgotten; delete their \
+                 servers by hand, or put it back"
+            ));
+        }
         if !self.survey.adopted.is_empty() {
             let names: Vec<&str> = self
                 .survey

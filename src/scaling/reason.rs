@@ -88,6 +88,9 @@ pub enum Reason {
         surplus: u64,
         nodes_spare: u64,
     },
+    DrainTakesNoJobs {
+        idle_seconds: u64,
+    },
     DrainTakenBack {
         jobs: u64,
     },
@@ -246,7 +249,7 @@ impl fmt::Display for Reason {
                 lost_job_timeout_seconds,
             } => write!(
                 f,
-                "not heard of for {}, and a schedd that may have a job on it does not answer: lost after {}",
+                "not heard of for {}, and a schedd that does not answer, or is not asked, may have a job on it: lost after {}",
                 spoken(*silent_seconds),
                 spoken(*lost_job_timeout_seconds)
             ),
@@ -312,6 +315,11 @@ impl fmt::Display for Reason {
                     spoken(*idle_seconds)
                 )
             }
+            Reason::DrainTakesNoJobs { idle_seconds } => write!(
+                f,
+                "idle {}, and its startd takes no jobs (Start is false)",
+                spoken(*idle_seconds)
+            ),
             Reason::DrainTakenBack { jobs } => {
                 write!(
                     f,

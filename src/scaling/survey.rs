@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::matching::{Match, StartdFinder, ghost_of};
+use super::capacity::Capacity;
+use super::matching::{GhostFinder, Match, StartdFinder};
 use super::memory::{Departed, Kind, NodeMemory, State};
 use super::node::{Facts, Node, hearing, is_fresh};
 use super::observation::{
-    METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, OwnedServer, Resources, Role, Seen,
+    CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, OwnedServer, Role, Seen,
     StartdView,
 };
 use super::policy::Policy;
@@ -21,6 +22,8 @@ pub struct Survey<'a> {
     pub others: Vec<&'a StartdView>,
     /// Ads of nodes whose servers are gone.
     pub ghosts: Vec<(NodeId, &'a StartdView)>,
+    /// Nodes that are forgotten because their clouds are not in the configuration any more.
+    pub dropped: BTreeMap<CloudName, usize>,
     /// Nodes that were found on a cloud without a memory of them, this tick.
     pub adopted: Vec<NodeId>,
 }
@@ -36,9 +39,14 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         .departed
         .retain(|_, departed| now.since(departed.at) < GHOST_MEMORY);
     // A cloud that is not in the configuration any more: its nodes are nobody's capacity.
-    state
-        .nodes
-        .retain(|_, memory| observation.clouds.contains_key(&memory.kind.cloud));
+    let mut dropped: BTreeMap<CloudName, usize> = BTreeMap::new();
+    state.nodes.retain(|_, memory| {
+        let configured = observation.clouds.contains_key(&memory.kind.cloud);
+        if !configured {
+            *dropped.entry(memory.kind.cloud.clone()).or_default() += 1;
+        }
+        configured
+    });
     let (servers, adopted) = servers_by_node(observation, state);
 
     let startds: &'a [StartdView] = observation
@@ -94,14 +102,15 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         .filter_map(|found| found.startd())
         .map(|startd| startd.machine.as_str())
         .collect();
+    let departed = GhostFinder::new(&state.departed);
     let mut others = Vec::new();
     let mut ghosts = Vec::new();
     for startd in startds
         .iter()
         .filter(|startd| !ours.contains(startd.machine.as_str()))
     {
-        match ghost_of(startd, &state.departed) {
-            Some(node) => ghosts.push((node, startd)),
+        match departed.find(startd) {
+            Some(node) => ghosts.push((node.clone(), startd)),
             None if is_fresh(startd, policy) => others.push(startd),
             None => {}
         }
@@ -109,6 +118,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
     ghosts.sort_unstable_by(|a, b| (&a.0, &a.1.machine).cmp(&(&b.0, &b.1.machine)));
     Survey {
         nodes,
+        dropped,
         others,
         ghosts,
         adopted,
@@ -194,33 +204,34 @@ fn adopt(
             .cloned()
             .unwrap_or_default()
     };
+    let kind = Kind {
+        cloud: cloud.to_owned(),
+        flavor: metadata(METADATA_FLAVOR),
+        image: metadata(METADATA_IMAGE),
+    };
+    let adopted = departed.is_none();
+    // One that had joined may have jobs.
+    let machine = departed.and_then(|departed| departed.machine);
     let memory = NodeMemory {
-        kind: Kind {
-            cloud: cloud.to_owned(),
-            flavor: metadata(METADATA_FLAVOR),
-            image: metadata(METADATA_IMAGE),
-        },
-        name: server.record().name.clone(),
         server_id: Some(server.id().to_owned()),
-        since: observation.at,
-        started: state.now,
-        adopted: departed.is_none(),
+        adopted,
         listed: true,
-        missing: None,
-        // One that had joined may have jobs.
-        joined: departed
-            .as_ref()
-            .and_then(|departed| departed.machine.as_ref())
-            .map(|_| state.now),
-        machine: departed.and_then(|departed| departed.machine),
-        silent: None,
-        made_for: None,
+        joined: machine.as_ref().map(|_| state.now),
+        machine,
+        claimed: true,
         taken: true,
-        failed: false,
-        delete_intended: None,
-        delete_accepted: None,
+        ..NodeMemory::new(kind, &server.record().name, observation.at, state.now)
     };
     state.nodes.insert(id.clone(), memory);
+}
+
+/// Whether a schedd lists a running job on the node's machine.
+fn lists_job(observation: &Observation, memory: &NodeMemory) -> bool {
+    let Some(machine) = &memory.machine else {
+        return false;
+    };
+    let mut schedds = observation.pool.schedds.values().filter_map(Seen::known);
+    schedds.any(|schedd| schedd.running_on.contains(machine))
 }
 
 /// Writes into the memory what this observation shows of each node.
@@ -234,7 +245,7 @@ fn learn(
     let now = state.now;
     let hears = hearing(&observation.pool, policy).is_some();
     let mut proven: Vec<Kind> = Vec::new();
-    let mut sizes: Vec<(Kind, Resources)> = Vec::new();
+    let mut sizes: Vec<(Kind, Capacity)> = Vec::new();
     let mut trusted = state.adopted_trusted;
     for (id, memory) in &mut state.nodes {
         let cloud_known = observation
@@ -252,30 +263,38 @@ fn learn(
             _ => None,
         };
         if let Some(startd) = fresh {
-            trusted |= memory.adopted;
+            if memory.adopted {
+                // Those that were found together belong together; those that are found later may be another's.
+                trusted = trusted.max(Some(memory.started));
+            }
             memory.machine = Some(startd.machine.clone());
             memory.silent = None;
+            memory.job_listed = false;
+            memory.claimed = startd.claims() > 0;
             let joined_for = memory
                 .joined
                 .map_or(Duration::ZERO, |joined| now.since(joined));
             memory.taken |= startd
                 .idle_for()
                 .is_none_or(|idle_for| idle_for + Duration::from_secs(60) < joined_for);
-            let total = startd.total();
-            let whole = startd.draining.is_none() && total.cpus > 0;
-            if whole {
-                sizes.push((memory.kind.clone(), total));
+            if startd.draining.is_none() {
+                sizes.extend(Capacity::of(startd).map(|size| (memory.kind.clone(), size)));
             }
-            if memory.joined.is_none() {
-                memory.joined = Some(now);
+            memory.joined.get_or_insert(now);
+            if !memory.proven && startd.slots.iter().any(|slot| slot.accepts_jobs) {
+                memory.proven = true;
                 proven.push(memory.kind.clone());
             }
         } else if hears {
             memory.silent.get_or_insert(now);
+            memory.job_listed |= lists_job(observation, memory);
             // An old ad: it has joined all the same, and jobs may run on it.
             if let Some(Match::Startd(startd)) = matches.get(id) {
                 memory.machine.get_or_insert_with(|| startd.machine.clone());
-                memory.joined.get_or_insert(now);
+                if memory.joined.is_none() {
+                    memory.joined = Some(now);
+                    memory.claimed = startd.claims() > 0;
+                }
             }
         } else {
             // What was not heard while nobody listened is not silence.

@@ -101,7 +101,7 @@ fn a_node_is_itself_whatever_its_startd_says() {
     assert_eq!(node["fate"], "keeps");
     assert_eq!(node["node"], "n-1");
     assert_eq!(node["says_node"], "n-other");
-    assert_eq!(node["instance_id"], id);
+    assert_eq!(node["says_instance_id"], id);
     site.tick(&[])
         .exits(0)
         .says("its startd says it is server ");

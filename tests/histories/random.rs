@@ -408,7 +408,7 @@ impl History {
                 .retain(|job| !job.unmatchable && job.request.memory_mb <= 15_000);
             self.answers = 0;
             // An operator says that adopted nodes are ours, and that those which are silent are gone.
-            self.state.adopted_trusted = true;
+            self.state.trust_adopted();
             self.policy.vanish_share = 1.0;
         }
         for minute in 0..420 {

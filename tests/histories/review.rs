@@ -244,7 +244,7 @@ fn three_servers_that_nova_cannot_delete_do_not_close_a_cloud() {
             ehos::scaling::observation::ServerStatus::Error
         );
     }
-    assert!(stuck <= 3, "{stuck}");
+    assert!(stuck <= 8, "back-off bounds them: {stuck}");
     site.ticks(240);
     assert_eq!(site.world().unfinished(), 0, "{}", site.describe());
 }
@@ -543,7 +543,7 @@ fn trust_in_nodes_adopted_once_is_no_trust_in_those_of_a_second_master() {
     // The state was lost once; the nodes were seen at once.
     site.state = State::default();
     site.ticks(2);
-    assert!(site.state.adopted_trusted);
+    assert!(site.state.adopted_trusted.is_some());
     // Much later somebody copies the configuration to another master, whose pool this one does not see.
     let theirs = {
         let mut world = locked(&site.world);

@@ -2,6 +2,7 @@
 
 use super::{Action, Group, NewNode, Planner};
 use crate::scaling::action::{CloudAction, Intent};
+use crate::scaling::capacity::Capacity;
 use crate::scaling::limits::{self, Case, Limit};
 use crate::scaling::memory::Kind;
 use crate::scaling::node::{Node, Phase};
@@ -55,14 +56,16 @@ impl<'a> Planner<'a> {
                 may_buy -= 1;
                 match self.choose(Some(&group.request)) {
                     Ok((cloud, kind, capacity)) => {
-                        let jobs = group.request.times_in(&capacity).min(group.left);
+                        let jobs = capacity.holds(&group.request).min(group.left);
                         let why = Reason::CreateForDemand {
                             jobs,
                             request: group.request,
                         };
                         let index = self.new_nodes.len();
                         self.make(cloud, kind, why);
-                        new_space.add(capacity.minus(&group.request, jobs), false, index);
+                        for space in capacity.after(&group.request, jobs) {
+                            new_space.add(space, false, index);
+                        }
                         group.left -= jobs;
                     }
                     Err(held_by) => {
@@ -111,7 +114,8 @@ impl<'a> Planner<'a> {
             )
         };
         let away = self.nodes_where(away).len() as u64;
-        while self.alive() + away < self.policy.nodes_min {
+        let mut alive = self.alive() + away;
+        while alive < self.policy.nodes_min {
             let Ok((cloud, kind, _)) = self.choose(None) else {
                 break;
             };
@@ -122,8 +126,10 @@ impl<'a> Planner<'a> {
                     nodes_min: self.policy.nodes_min,
                 },
             );
+            alive += 1;
         }
-        while self.unneeded() < self.policy.nodes_spare {
+        let mut unneeded = self.unneeded();
+        while unneeded < self.policy.nodes_spare {
             let Ok((cloud, kind, _)) = self.choose(None) else {
                 break;
             };
@@ -134,6 +140,7 @@ impl<'a> Planner<'a> {
                     nodes_spare: self.policy.nodes_spare,
                 },
             );
+            unneeded += 1;
         }
     }
 
@@ -161,23 +168,24 @@ impl<'a> Planner<'a> {
 
     /// When no node of any kind could ever hold it; while a cloud or flavor is unknown, that is not certain.
     fn too_large(&self, request: &Resources) -> Option<Reason> {
-        let capacities: Vec<Option<Resources>> = self
+        let capacities: Vec<Option<Capacity>> = self
             .options()
             .iter()
             .map(|(_, kind)| self.capacity(kind))
             .collect();
-        let fits =
-            |capacity: &Option<Resources>| capacity.is_none_or(|capacity| request.fits(&capacity));
+        let fits = |capacity: &Option<Capacity>| {
+            capacity
+                .as_ref()
+                .is_none_or(|capacity| capacity.holds(request) > 0)
+        };
         if capacities.iter().any(fits) {
             return None;
         }
-        let largest = capacities
-            .into_iter()
-            .flatten()
-            .max_by_key(|capacity| (capacity.memory_mb, *capacity));
+        let spaces = capacities.iter().flatten().flat_map(Capacity::spaces);
+        let largest = spaces.max_by_key(|space| (space.memory_mb, **space));
         Some(Reason::TooLarge {
             asks: *request,
-            largest,
+            largest: largest.copied(),
         })
     }
 
@@ -188,7 +196,7 @@ impl<'a> Planner<'a> {
             .into_iter()
             .filter_map(|(_, kind)| self.capacity(&kind));
         let each = capacities
-            .map(|capacity| request.times_in(&capacity))
+            .map(|capacity| capacity.holds(request))
             .find(|each| *each > 0);
         jobs.div_ceil(each.unwrap_or(1))
     }
@@ -197,8 +205,8 @@ impl<'a> Planner<'a> {
     fn choose(
         &mut self,
         request: Option<&Resources>,
-    ) -> Result<(&'a CloudPolicy, Kind, Resources), Option<Limit>> {
-        let mut open: Vec<(&'a CloudPolicy, Kind, Resources)> = Vec::new();
+    ) -> Result<(&'a CloudPolicy, Kind, Capacity), Option<Limit>> {
+        let mut open: Vec<(&'a CloudPolicy, Kind, Capacity)> = Vec::new();
         let mut held_by = None;
         for (cloud, kind) in self.options() {
             // The flavors of a cloud are in order of preference: the first that can is its choice.
@@ -210,7 +218,7 @@ impl<'a> Planner<'a> {
             }
             let (more, limit) = limits::allowance(&self.case(cloud, &kind));
             match self.capacity(&kind) {
-                Some(capacity) if request.is_some_and(|request| !request.fits(&capacity)) => {}
+                Some(capacity) if request.is_some_and(|request| capacity.holds(request) == 0) => {}
                 Some(capacity) if more > 0 => open.push((cloud, kind, capacity)),
                 Some(_) | None => {
                     held_by.get_or_insert(limit);
@@ -235,7 +243,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Round-robin: the first open cloud at or after the one whose turn it is.
-    fn turn_of(&mut self, open: &[(&CloudPolicy, Kind, Resources)]) -> u64 {
+    fn turn_of(&mut self, open: &[(&CloudPolicy, Kind, Capacity)]) -> u64 {
         let clouds = &self.policy.clouds;
         let count = clouds.len().max(1);
         let first = usize::try_from(self.next.turn % count as u64).unwrap_or(0);
@@ -254,26 +262,6 @@ impl<'a> Planner<'a> {
     }
 
     fn case<'b>(&'b self, cloud: &'b CloudPolicy, kind: &'b Kind) -> Case<'b> {
-        let new_in = |which: &dyn Fn(&Kind) -> bool| {
-            self.new_nodes.iter().filter(|new| which(&new.kind)).count()
-        };
-        let there = |which: &dyn Fn(&Node<'_>) -> bool| {
-            self.survey
-                .nodes
-                .iter()
-                .filter(|node| node.exists() && which(node))
-                .count()
-        };
-        let same_cloud = |other: &Kind| other.cloud == cloud.name;
-        let same_kind = |other: &Kind| other == kind;
-        let unjoined = |node: &Node<'_>| {
-            let joined = self
-                .next
-                .nodes
-                .get(&node.id)
-                .is_some_and(|memory| memory.joined.is_some());
-            node.kind == *kind && !joined && node.coming()
-        };
         let mut unknown = self
             .observation
             .clouds
@@ -295,9 +283,19 @@ impl<'a> Planner<'a> {
             flavor: &kind.flavor,
             state: &self.next,
             never_seen,
-            nodes: (there(&|_| true) + self.new_nodes.len()) as u64,
-            nodes_in_cloud: (there(&|node| same_cloud(&node.kind)) + new_in(&same_cloud)) as u64,
-            unjoined_of_kind: (there(&unjoined) + new_in(&same_kind)) as u64,
+            nodes: self.counts.nodes,
+            nodes_in_cloud: self
+                .counts
+                .in_cloud
+                .get(&cloud.name)
+                .copied()
+                .unwrap_or_default(),
+            unjoined_of_kind: self
+                .counts
+                .unjoined_of_kind
+                .get(kind)
+                .copied()
+                .unwrap_or_default(),
             planned: self.planned.get(&cloud.name).copied().unwrap_or_default(),
             actions_left: self
                 .policy
@@ -318,6 +316,7 @@ impl<'a> Planner<'a> {
             at: self.observation.at,
         };
         self.count_planned(&kind);
+        self.counts.add(&kind, true);
         self.next.intend(&intent);
         if let (Reason::CreateForDemand { request, .. }, Some(memory)) =
             (&why, self.next.nodes.get_mut(&intent.node))

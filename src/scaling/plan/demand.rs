@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{Fate, Group, Planner};
 use crate::scaling::action::PoolAction;
-use crate::scaling::memory::Refusal;
+use crate::scaling::capacity::Capacity;
+use crate::scaling::memory::{Kind, Refusal};
 use crate::scaling::node::Phase;
 use crate::scaling::observation::{Demand, Resources, Seen, StartdView};
 use crate::scaling::packing::{Stock, dominant_share};
@@ -24,13 +25,16 @@ impl Planner<'_> {
     }
 
     /// What a node of this kind offers: what one really did, else what its flavor promises.
-    pub(super) fn capacity(&self, kind: &crate::scaling::memory::Kind) -> Option<Resources> {
-        let learnt = self.next.kind(kind).and_then(|memory| memory.capacity);
+    pub(super) fn capacity(&self, kind: &Kind) -> Option<Capacity> {
+        let learnt = self
+            .next
+            .kind(kind)
+            .and_then(|memory| memory.capacity.clone());
         learnt.or_else(|| {
             let view = self.observation.clouds.get(&kind.cloud)?.known()?;
             view.flavors
                 .get(&kind.flavor)
-                .map(|flavor| flavor.expected_capacity())
+                .map(|flavor| Capacity::whole(flavor.expected_capacity()))
         })
     }
 
@@ -57,7 +61,7 @@ impl Planner<'_> {
         }
         for (_, kind) in self.options() {
             if let Some(capacity) = self.capacity(&kind) {
-                take(&capacity);
+                capacity.spaces().for_each(&mut take);
             }
         }
         largest
@@ -134,7 +138,9 @@ impl Planner<'_> {
                 }
                 _ if node.coming() => {
                     if let Some(capacity) = self.capacity(&node.kind) {
-                        coming.add(capacity, false, index);
+                        for space in capacity.spaces() {
+                            coming.add(*space, false, index);
+                        }
                     }
                 }
                 _ => {}
@@ -228,7 +234,7 @@ impl Planner<'_> {
                     ..refusal.clone()
                 }),
                 Some(refusal) => Some(refusal.clone()),
-                None => beside.then(|| Refusal {
+                None => beside.then_some(Refusal {
                     request: group.request,
                     jobs: group.jobs,
                     oldest,
@@ -270,6 +276,8 @@ impl Planner<'_> {
         }
         let ours =
             self.nodes_where(|node| matches!(node.phase, Phase::Draining { ours: true, .. }));
+        let mut alive = self.alive();
+        let mut unneeded = self.unneeded();
         for index in ours {
             if !self.may_return(index) {
                 continue;
@@ -277,11 +285,11 @@ impl Planner<'_> {
             let jobs = self.placed.get(index).copied().unwrap_or_default();
             let why = if jobs > 0 {
                 Reason::DrainTakenBack { jobs }
-            } else if self.alive() < self.policy.nodes_min {
+            } else if alive < self.policy.nodes_min {
                 Reason::Minimum {
                     nodes_min: self.policy.nodes_min,
                 }
-            } else if self.unneeded() < self.policy.nodes_spare {
+            } else if unneeded < self.policy.nodes_spare {
                 Reason::Spare {
                     nodes_spare: self.policy.nodes_spare,
                 }
@@ -303,7 +311,14 @@ impl Planner<'_> {
                 slot,
                 request_id,
             }));
+            let id = node.id.clone();
+            let now = self.next.now;
+            if let Some(memory) = self.next.nodes.get_mut(&id) {
+                memory.returned = Some(now);
+            }
             self.settle(index, Fate::Returns, why);
+            alive += 1;
+            unneeded += u64::from(jobs == 0);
         }
     }
 }

@@ -235,6 +235,52 @@ impl Planner<'_> {
         }
     }
 
+    /// Drains nodes whose startds take no jobs: idle for `idle_timeout` when they once did, for `boot_timeout` when
+    /// they never have.
+    pub(super) fn drain_closed(&mut self) {
+        for index in self.nodes_where(|node| node.phase == Phase::Closed && node.cloud_known) {
+            let Some(node) = self.survey.nodes.get(index) else {
+                continue;
+            };
+            let proven = self
+                .next
+                .nodes
+                .get(&node.id)
+                .is_some_and(|memory| memory.proven);
+            let patience = if proven {
+                self.policy.idle_timeout
+            } else {
+                self.policy.boot_timeout
+            };
+            let idle_for = node.startd.and_then(|startd| startd.idle_for());
+            let Some(idle_for) = idle_for.filter(|idle_for| *idle_for >= patience) else {
+                continue;
+            };
+            let slot = node.startd.and_then(|startd| startd.slots.first());
+            let Some(slot) = slot.map(|slot| slot.name.clone()) else {
+                continue;
+            };
+            if let Some(brake) = self.removal_brake(false) {
+                self.settle(index, Fate::Keeps, Reason::Braked { brake });
+                continue;
+            }
+            let reason = format!(
+                "{} takes no jobs, idle {} s",
+                drain_mark(&self.policy.cluster),
+                seconds(idle_for)
+            );
+            let node = node.id.clone();
+            self.actions
+                .push(Action::Pool(PoolAction::Drain { node, slot, reason }));
+            let idle_seconds = seconds(idle_for);
+            self.settle(
+                index,
+                Fate::Drains,
+                Reason::DrainTakesNoJobs { idle_seconds },
+            );
+        }
+    }
+
     /// Forgets nodes whose servers are gone, and takes their ads out of the collector.
     pub(super) fn forget(&mut self) {
         let vanished = self
@@ -253,13 +299,19 @@ impl Planner<'_> {
             };
             let id = node.id.clone();
             let missing = self.next.nodes.get(&id).and_then(|memory| memory.missing);
+            let heard = node
+                .startd
+                .is_some_and(|startd| is_fresh(startd, self.policy));
             let twice = missing.is_some_and(|since| since < self.next.now);
             let overdue =
                 missing.is_some_and(|since| self.next.now.since(since) >= self.policy.lost_timeout);
             let why = match node.phase {
                 Phase::Gone => Reason::ServerGone,
-                // A leak is not made by a list that was wrong once: seen missing twice, and not with many others.
-                Phase::Vanished if (twice && !vanished) || overdue => Reason::GoneFromCloud,
+                // A list can be wrong, of a cloud one of whose cells is down: seen missing twice, not with many others,
+                // and not heard of either.
+                Phase::Vanished if (twice && !vanished && !heard) || overdue => {
+                    Reason::GoneFromCloud
+                }
                 Phase::Lapsed => {
                     let started = self.next.nodes.get(&id).map(|memory| memory.started);
                     let age = started

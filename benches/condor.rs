@@ -1,0 +1,123 @@
+//! What HTCondor answers, read through the adapter from a tool that prints a file. The rows without jobs and nodes
+//! are what the processes alone cost.
+
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use divan::Bencher;
+use ehos::condor::CondorPool;
+use ehos::config::CondorSettings;
+use ehos::deadline::Deadline;
+use ehos::pool::{Pool, Watch};
+use ehos::scaling::observation::Seen;
+use tempfile::TempDir;
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// Tools that answer as those of HTCondor 23.9.6 do (tests/fixtures/condor).
+fn tools(slots: &str, groups: &str, jobs: u64) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let answers = [
+        ("slots", slots.to_owned()),
+        ("groups", groups.to_owned()),
+        ("collector", "1795353048\t86400\t\"cm\"\n".to_owned()),
+        ("master", "\"cm\"\t1795266648\n".to_owned()),
+        (
+            "totals",
+            format!("Summary\t{jobs}\t{jobs}\t0\t0\t0\t1795353048\n\n"),
+        ),
+    ];
+    for (name, text) in answers {
+        fs::write(dir.path().join(name), text).unwrap();
+    }
+    for (tool, cases) in [
+        (
+            "condor_status",
+            "*' -collector '*) f=collector;; *' -master '*) f=master;; *) f=slots;;",
+        ),
+        (
+            "condor_q",
+            "*' -totals '*) f=totals;; *' -group-by '*) f=groups;;",
+        ),
+    ] {
+        let folder = dir.path().display();
+        let script = format!("#!/bin/sh\ncase \" $* \" in {cases} esac\nexec cat '{folder}'/$f\n");
+        let path = dir.path().join(tool);
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    dir
+}
+
+fn slots(nodes: u64) -> String {
+    let mut text = String::new();
+    for node in 0..nodes {
+        let machine = format!("ehos-v1-execute-20261122t{node:06}.example.org");
+        writeln!(
+            text,
+            "\"{machine}\"\t\"slot1@{machine}\"\t\"Partitionable\"\t\"0f3c6c1e-0000-4000-8000-{node:012}\"\t\
+             \"20261122t{node:06}-01\"\t60\t\"Unclaimed\"\t\"Idle\"\tfalse\tfalse\t\t\t8\t15000\t70908088\t0\t3\t\
+             9000\t70903992\t0\t2\t1795353035\tundefined\t1795353015\t1795353046\t1795353047"
+        )
+        .unwrap();
+    }
+    text
+}
+
+/// `lines` groups, of `requests` different requests.
+fn groups(lines: u64, requests: u64, jobs: u64) -> String {
+    let mut text = String::new();
+    for line in 0..lines {
+        let number = line % requests;
+        writeln!(
+            text,
+            "{}\t{}\t{}\t1048576\t0\t{}\t1795353034",
+            jobs / lines,
+            number % 8 + 1,
+            1024 + number / 8 * 128,
+            1_795_300_000 + line / 3
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn observed(bencher: Bencher, tools: &TempDir, nodes: u64, requests: u64) {
+    let settings = CondorSettings {
+        bin: Some(tools.path().to_owned()),
+        ..CondorSettings::default()
+    };
+    let pool = CondorPool::new(&settings, Duration::from_secs(80), LONG, LONG);
+    let observe = || pool.observe(&Watch::new(), Deadline::within(LONG));
+    let view = observe();
+    match (&view.collector, &view.schedds["local"]) {
+        (Seen::Known(collector), Seen::Known(schedd)) => {
+            assert_eq!(collector.startds.len() as u64, nodes);
+            assert_eq!(schedd.demand.len() as u64, requests);
+        }
+        unknown => panic!("{unknown:?}"),
+    }
+    bencher.bench(observe);
+}
+
+/// The usual queue: 8 requests in as many submits. The schedd groups, so the answer does not grow with the jobs.
+#[divan::bench(args = [0, 1000, 100_000], max_time = 2)]
+fn jobs_in_8_groups(bencher: Bencher, jobs: u64) {
+    let requests = if jobs == 0 { 0 } else { 8 };
+    let groups = groups(requests, 8, jobs);
+    observed(bencher, &tools("", &groups, jobs), 0, requests);
+}
+
+/// The worst one: each job is a submit of its own, and a thousand requests differ.
+#[divan::bench(args = [1000, 10_000, 100_000], max_time = 2)]
+fn jobs_one_by_one(bencher: Bencher, jobs: u64) {
+    let groups = groups(jobs, 1000, jobs);
+    observed(bencher, &tools("", &groups, jobs), 0, 1000);
+}
+
+#[divan::bench(args = [100, 1000, 10_000], max_time = 2)]
+fn nodes(bencher: Bencher, nodes: u64) {
+    observed(bencher, &tools(&slots(nodes), "", 0), nodes, 0);
+}

@@ -1,0 +1,17 @@
+//! How long it takes to plan, and to read what HTCondor and Nova answer. `cargo bench`; docs/performance.md says more.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod condor;
+mod nova;
+mod plan;
+mod scene;
+
+fn main() {
+    divan::main();
+}

@@ -1,0 +1,256 @@
+//! A site of any size, as one tick sees and remembers it: nodes in all phases of their lives, and a queue.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use ehos::scaling::capacity::Capacity;
+use ehos::scaling::memory::{Departed, Kind, NodeMemory, State};
+use ehos::scaling::node::drain_mark;
+use ehos::scaling::observation::{
+    CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, NodeId, Observation,
+    OwnedServer, PoolView, Quota, Resources, ScheddView, Seen, ServerRecord, ServerStatus,
+    SlotView, StartdView, Usage, execute_metadata,
+};
+use ehos::scaling::policy::{CloudPolicy, Policy};
+use jiff::Timestamp;
+
+const CLUSTER: &str = "pool-bench";
+const CLOUDS: [&str; 2] = ["one", "two"];
+const FLAVOR: &str = "m1.xlarge";
+const IMAGE: &str = "execute";
+const NODE: Resources = Resources {
+    cpus: 8,
+    memory_mb: 15_000,
+    disk_kb: 160 << 20,
+    gpus: 0,
+};
+
+/// How much there is of everything.
+#[derive(Clone, Copy)]
+pub struct Size {
+    pub jobs: u64,
+    /// Different requests among them.
+    pub requests: u64,
+    pub nodes: usize,
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Size {
+            jobs,
+            requests,
+            nodes,
+        } = self;
+        write!(f, "{nodes} nodes, {jobs} jobs, {requests} requests")
+    }
+}
+
+/// What the planner is given.
+pub struct Scene {
+    pub observation: Observation,
+    pub policy: Policy,
+    pub state: State,
+}
+
+/// Of 20 nodes 13 are busy, 3 idle, 1 drained, 1 draining, 1 booting and 1 building. Beside them the pool has other
+/// machines, one for 20 nodes, and as many nodes have gone within the last hours.
+pub fn scene(size: Size) -> Scene {
+    let at: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+    let policy = policy(size.nodes);
+    let earlier = State::default().at(at - Duration::from_secs(60));
+    let mut state = earlier.at(at);
+    state.clouds = CLOUDS.iter().map(|name| (*name).to_owned()).collect();
+    let mut startds = Vec::new();
+    let mut servers: BTreeMap<&str, Vec<OwnedServer>> = BTreeMap::new();
+    for number in 0..size.nodes {
+        let cloud = CLOUDS[number % 2];
+        let id = NodeId(format!("20261121t{:06}-01", number));
+        let status = if number % 20 == 19 {
+            ServerStatus::Build
+        } else {
+            ServerStatus::Active
+        };
+        let record = server(number, &id, status);
+        let startd = (number % 20 < 18).then(|| startd(number, &id, &record.id));
+        let kind = Kind {
+            cloud: cloud.to_owned(),
+            flavor: FLAVOR.to_owned(),
+            image: IMAGE.to_owned(),
+        };
+        if startd.is_some() {
+            let memory = state.kind_mut(&kind);
+            memory.joined += 1;
+            memory.capacity = Some(Capacity::whole(NODE));
+        }
+        let memory = NodeMemory {
+            server_id: Some(record.id.clone()),
+            listed: true,
+            machine: startd.as_ref().map(|startd| startd.machine.clone()),
+            joined: startd.as_ref().map(|_| earlier.now),
+            proven: startd.is_some(),
+            ..NodeMemory::new(kind, &record.name, at, earlier.now)
+        };
+        state.nodes.insert(id, memory);
+        startds.extend(startd);
+        let server = OwnedServer::recognise(record, CLUSTER).unwrap();
+        servers.entry(cloud).or_default().push(server);
+    }
+    for number in 0..size.nodes / 20 {
+        let other = NodeId(format!("other{number:06}"));
+        let mut machine = startd(number, &other, "");
+        machine.instance_id = None;
+        machine.node = None;
+        startds.push(machine);
+        let gone = Departed {
+            server_id: Some(uuid(size.nodes + number)),
+            machine: Some(format!("gone{number}")),
+            at: earlier.now,
+            invalidated: true,
+        };
+        let id = NodeId(format!("20261120t{number:06}-01"));
+        state.departed.insert(id, gone);
+    }
+    let clouds = CLOUDS.iter().map(|name| {
+        let view = CloudView {
+            servers: servers.remove(name).unwrap_or_default(),
+            quota: quota(),
+            flavors: BTreeMap::from([(FLAVOR.to_owned(), flavor())]),
+        };
+        ((*name).to_owned(), Seen::Known(view))
+    });
+    let clouds = clouds.collect();
+    let schedd = ScheddView {
+        demand: demand(size),
+        jobs: JobCounts {
+            idle: size.jobs,
+            running: size.nodes as u64 * 5,
+            held: 3,
+        },
+        ..ScheddView::default()
+    };
+    let pool = PoolView {
+        collector: Seen::Known(CollectorView {
+            up_for: Duration::from_secs(86_400),
+            startds,
+        }),
+        schedds: BTreeMap::from([("local".to_owned(), Seen::Known(schedd))]),
+    };
+    Scene {
+        observation: Observation { at, pool, clouds },
+        policy,
+        state,
+    }
+}
+
+fn policy(nodes: usize) -> Policy {
+    let cloud = |name: &&str| CloudPolicy {
+        name: (*name).to_owned(),
+        flavors: vec![FLAVOR.to_owned()],
+        image: IMAGE.to_owned(),
+        nodes_max: None,
+        min_cores: 0,
+        min_ram_mb: 0,
+        min_instances: 0,
+    };
+    Policy {
+        nodes_max: nodes as u64 * 2,
+        nodes_spare: 2,
+        clouds: CLOUDS.iter().map(cloud).collect(),
+        ..Policy::new(CLUSTER)
+    }
+}
+
+fn quota() -> Quota {
+    let usage = Usage {
+        limit: Some(1 << 40),
+        used: 1000,
+    };
+    Quota {
+        instances: usage,
+        cores: usage,
+        ram_mb: usage,
+    }
+}
+
+fn flavor() -> Flavor {
+    Flavor {
+        id: "4".to_owned(),
+        vcpus: 8,
+        ram_mb: 16_384,
+        disk_gb: 160,
+    }
+}
+
+fn uuid(number: usize) -> String {
+    // Not in the order of the node ids.
+    let first = (number as u32).wrapping_mul(2_654_435_761);
+    format!("{first:08x}-0000-4000-8000-{number:012}")
+}
+
+fn server(number: usize, id: &NodeId, status: ServerStatus) -> ServerRecord {
+    ServerRecord {
+        id: uuid(number),
+        name: format!("ehos-v1-execute-{id}"),
+        status,
+        deleting: false,
+        metadata: execute_metadata(CLUSTER, id, FLAVOR, IMAGE),
+        age: Duration::from_secs(3600),
+        fault: None,
+    }
+}
+
+fn startd(number: usize, id: &NodeId, uuid: &str) -> StartdView {
+    let machine = format!("ehos-v1-execute-{id}.example.org");
+    let draining = matches!(number % 20, 16 | 17);
+    let idle = matches!(number % 20, 13..=16);
+    // Busy nodes have one to eight cores in use, so of each size some are free.
+    let used = if idle { 0 } else { number as u64 / 20 % 8 + 1 };
+    let job = Resources {
+        cpus: 1,
+        memory_mb: 1024,
+        disk_kb: 1 << 20,
+        gpus: 0,
+    };
+    // No two disks have the same room, so no two free spaces are the same.
+    let total = Resources {
+        disk_kb: NODE.disk_kb - number as u64 * 4,
+        ..NODE
+    };
+    StartdView {
+        slots: vec![SlotView {
+            name: format!("slot1@{machine}"),
+            total,
+            free: total.minus(&job, used),
+            claims: used,
+            accepts_jobs: !draining,
+            unchanged_for: Duration::from_secs(number as u64 * 37 % 1200),
+        }],
+        machine,
+        instance_id: Some(uuid.to_owned()),
+        node: Some(id.clone()),
+        heard_ago: Duration::from_secs(number as u64 % 60),
+        update_interval: Some(Duration::from_secs(60)),
+        up_for: Duration::from_secs(3600),
+        draining: draining.then(|| DrainView {
+            reason: format!("{} idle 300 s, not needed", drain_mark(CLUSTER)),
+            request_id: number.to_string(),
+            complete: idle,
+        }),
+    }
+}
+
+/// One to eight cores; memory makes them as many as there should be. The largest fit no node.
+fn demand(size: Size) -> Vec<Demand> {
+    let group = |number: u64| Demand {
+        request: Resources {
+            cpus: number % 8 + 1,
+            memory_mb: 1024 + number / 8 * 128,
+            disk_kb: 1 << 20,
+            gpus: 0,
+        },
+        jobs: size.jobs / size.requests,
+        waiting: Duration::from_secs(90 + number * 31 % 600),
+    };
+    (0..size.requests).map(group).collect()
+}

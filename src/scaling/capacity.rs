@@ -1,0 +1,69 @@
+//! What a node offers: one space for each of its slots.
+
+use serde::{Deserialize, Serialize};
+
+use super::observation::{Resources, StartdView};
+
+/// The spaces of a node: one of a partitionable slot, one of each static slot. A job takes one space, never two.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Capacity(Vec<Resources>);
+
+impl Capacity {
+    /// A node with a single partitionable slot.
+    pub fn whole(space: Resources) -> Capacity {
+        Capacity(vec![space])
+    }
+
+    /// What a startd advertises as its own; `None` when an ad is incomplete.
+    pub fn of(startd: &StartdView) -> Option<Capacity> {
+        let spaces: Vec<Resources> = startd.slots.iter().map(|slot| slot.total).collect();
+        let complete = !spaces.is_empty() && spaces.iter().all(|space| space.cpus > 0);
+        complete.then_some(Capacity(spaces))
+    }
+
+    /// Its spaces.
+    pub fn spaces(&self) -> impl Iterator<Item = &Resources> {
+        self.0.iter()
+    }
+
+    /// How many jobs of `request` it holds.
+    pub fn holds(&self, request: &Resources) -> u64 {
+        let each = self.0.iter().map(|space| request.times_in(space));
+        each.fold(0, u64::saturating_add)
+    }
+
+    /// What is left of its spaces under `jobs` of `request`.
+    pub fn after(&self, request: &Resources, jobs: u64) -> Vec<Resources> {
+        let mut left = jobs;
+        let place = |space: &Resources| {
+            let here = request.times_in(space).min(left);
+            left -= here;
+            space.minus(request, here)
+        };
+        self.0.iter().map(place).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn static_slots_are_no_sum() {
+        let one = Resources {
+            cpus: 1,
+            memory_mb: 2048,
+            ..Resources::default()
+        };
+        let two = Resources { cpus: 2, ..one };
+        let node = Capacity(vec![one, one, one]);
+        assert_eq!(node.holds(&one), 3);
+        assert_eq!(node.holds(&two), 0);
+        assert_eq!(
+            node.after(&one, 2),
+            [one.minus(&one, 1), one.minus(&one, 1), one]
+        );
+        assert_eq!(Capacity::whole(two).holds(&one), 1, "memory is for one");
+    }
+}
