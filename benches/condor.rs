@@ -35,7 +35,7 @@ fn tools(slots: &str, groups: &str, jobs: u64) -> TempDir {
     for (tool, cases) in [
         (
             "condor_status",
-            "*' -collector '*) f=collector;; *' -master '*) f=master;; *) f=slots;;",
+            "*' -collector '*) f=collector;; *' -any '*) f=master;; *) f=slots;;",
         ),
         (
             "condor_q",

@@ -132,6 +132,7 @@ pub fn scene(size: Size) -> Scene {
     let pool = PoolView {
         collector: Seen::Known(CollectorView {
             up_for: Duration::from_secs(86_400),
+            negotiation_period: None,
             startds,
         }),
         schedds: BTreeMap::from([("local".to_owned(), Seen::Known(schedd))]),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::deadline::Deadline;
 use crate::pool::Watch;
-use crate::scaling::memory::State;
+use crate::scaling::memory::{NodeMemory, State};
 use crate::scaling::observation::{Observation, Seen};
 use crate::site::Site;
 
@@ -21,11 +21,8 @@ pub fn observe(
     at: Timestamp,
     deadline: Deadline,
 ) -> (Observation, Durations) {
-    let watch: Watch = state
-        .nodes
-        .values()
-        .filter_map(|node| node.machine.clone())
-        .collect();
+    let watched = |node: &NodeMemory| Some((node.machine.clone()?, node.server_id.clone()?));
+    let watch: Watch = state.nodes.values().filter_map(watched).collect();
     let (pool, clouds) = std::thread::scope(|scope| {
         let clouds: Vec<_> = site
             .clouds

@@ -6,9 +6,9 @@ use crate::deadline::Deadline;
 use crate::scaling::action::{Done, Failure, PoolAction};
 use crate::scaling::observation::PoolView;
 
-/// The machines (`Machine`) of which the last known state says that a startd of ours runs on them. For those that
-/// the collector has not heard of lately, each schedd is asked whether it lists a running job there.
-pub type Watch = BTreeSet<String>;
+/// The nodes whose startds have been seen: their machines (`Machine`) and the UUIDs of their servers. For those that the
+/// collector has not heard of lately, each schedd is asked whether it lists a running job there.
+pub type Watch = BTreeSet<(String, String)>;
 
 /// An HTCondor pool, or something that behaves like one.
 pub trait Pool: Sync {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -12,6 +13,9 @@ use crate::scaling::memory::State;
 
 /// The version of the state file that this program writes, and the newest that it reads.
 const VERSION: u32 = 1;
+
+/// Where the state of a system is kept.
+const SYSTEM_DIRECTORY: &str = "/var/lib/ehos";
 
 /// Name of the state file.
 const FILE: &str = "state.json";
@@ -64,13 +68,14 @@ struct FileIn {
     state: State,
 }
 
-/// Where the state directory is: `$STATE_DIRECTORY` (systemd), /var/lib/ehos for root, else the XDG state home.
+/// Where the state directory is: `$STATE_DIRECTORY` (systemd), /var/lib/ehos for root and for the user it belongs to,
+/// else the XDG state home.
 ///
 /// # Errors
 /// When there is no place for it.
 pub fn default_directory(
     variable: impl Fn(&str) -> Option<String>,
-    root: bool,
+    owns_system_directory: bool,
 ) -> Result<PathBuf, Error> {
     if let Some(directory) = variable("STATE_DIRECTORY").filter(|directory| !directory.is_empty()) {
         // systemd separates several by colons; ours is the first.
@@ -78,8 +83,8 @@ pub fn default_directory(
             directory.split(':').next().unwrap_or_default(),
         ));
     }
-    if root {
-        return Ok(PathBuf::from("/var/lib/ehos"));
+    if owns_system_directory {
+        return Ok(PathBuf::from(SYSTEM_DIRECTORY));
     }
     let home = || {
         variable("HOME")
@@ -91,6 +96,13 @@ pub fn default_directory(
         .map(PathBuf::from)
         .or_else(home);
     base.map(|base| base.join("ehos")).ok_or(Error::Nowhere)
+}
+
+/// Whether this user is root, or the one whom /var/lib/ehos belongs to.
+pub fn owns_system_directory() -> bool {
+    let user = rustix::process::geteuid();
+    user.is_root()
+        || fs::metadata(SYSTEM_DIRECTORY).is_ok_and(|directory| directory.uid() == user.as_raw())
 }
 
 /// Makes the directory when it is not there.

@@ -454,10 +454,42 @@ fn a_cloud_is_seen_whole_and_foreign_servers_are_not() {
         ("1", 1, 2048, 20)
     );
     for request in double.received() {
-        if request.target.starts_with("/v2.1") {
-            assert_eq!(request.header("OpenStack-API-Version"), Some("compute 2.1"));
+        let microversion = request.header("OpenStack-API-Version");
+        if request.target.starts_with("/v2.1/servers") {
+            // What says which servers are in a cell that is down.
+            assert_eq!(microversion, Some("compute 2.69"));
+        } else if request.target.starts_with("/v2.1") {
+            assert_eq!(microversion, Some("compute 2.1"));
         }
     }
+}
+
+#[test]
+fn a_cloud_with_a_cell_down_is_unknown() {
+    // As Nova's API guide shows it: id, status, project and creation time are all that is left of a server.
+    let cut = r#"{"servers": [{"id": "1fdb8980-b119-4068-9441-dc9d9e014e00", "status": "UNKNOWN",
+        "tenant_id": "p", "created": "2026-11-22T10:31:10Z", "links": []}]}"#;
+    let double = Double::start(vec![
+        login(),
+        once("GET", "/v2.1/servers/detail", Reply::json(200, cut)),
+        always("GET", "/v2.1/limits", Reply::fixture("nova-limits")),
+        always("GET", "/v2.1/flavors/detail", Reply::fixture("nova-flavors")),
+    ]);
+    let failure = cloud(&settings(double.url())).observe(soon()).unwrap_err();
+    assert!(failure.message.contains("a cell of the cloud is down"), "{}", failure.message);
+}
+
+#[test]
+fn a_nova_that_is_too_old_for_that_is_asked_in_its_own_version() {
+    let double = Double::start(vec![
+        login(),
+        once("GET", "/v2.1/servers/detail", Reply::fixture("nova-406-microversion")),
+        once("GET", "/v2.1/servers/detail", Reply::fixture("servers-page-3")),
+        always("GET", "/v2.1/limits", Reply::fixture("nova-limits")),
+        always("GET", "/v2.1/flavors/detail", Reply::fixture("nova-flavors")),
+    ]);
+    assert!(cloud(&settings(double.url())).observe(soon()).is_ok());
+    assert_eq!(double.count("GET", "/v2.1/servers/detail"), 2);
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn state_directory(
         Some(directory) => Ok(environment.working_directory.join(directory)),
         None => state::default_directory(
             |name| environment.variables.get(name).cloned(),
-            rustix::process::geteuid().is_root(),
+            state::owns_system_directory(),
         ),
     }
 }

@@ -18,7 +18,7 @@ use crate::config::CondorSettings;
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
 use crate::scaling::action::{Done, Failure, PoolAction};
-use crate::scaling::observation::{CollectorView, PoolView, Seen};
+use crate::scaling::observation::{CollectorView, PoolView, Seen, StartdView};
 
 pub use command::Tools;
 pub use error::{Effect, Error};
@@ -71,14 +71,24 @@ impl CondorPool {
         let Seen::Known(collector) = collector else {
             return BTreeSet::new();
         };
-        let mut silent = watch.clone();
-        for startd in &collector.startds {
+        let fresh = |startd: &&StartdView| {
             let interval = startd.update_interval.unwrap_or(self.update_interval);
-            if startd.heard_ago <= interval.saturating_mul(3) {
-                silent.remove(&startd.machine);
-            }
-        }
-        silent
+            startd.heard_ago <= interval.saturating_mul(3)
+        };
+        let heard: BTreeSet<(&str, Option<&str>)> = collector
+            .startds
+            .iter()
+            .filter(fresh)
+            .map(|startd| (startd.machine.as_str(), startd.instance_id.as_deref()))
+            .collect();
+        watch
+            .iter()
+            .filter(|(machine, server)| {
+                // A startd that does not say which server it is on is taken at its name.
+                !heard.contains(&(machine, Some(server))) && !heard.contains(&(machine, None))
+            })
+            .map(|(machine, _)| machine.clone())
+            .collect()
     }
 }
 
@@ -168,7 +178,7 @@ mod tests {
     fn recorded() -> FakeTools {
         let fake = FakeTools::new();
         fake.replay("condor_status", "-collector", "status-collector.txt");
-        fake.replay("condor_status", "-master", "status-master.txt");
+        fake.replay("condor_status", "-any", "status-daemons.txt");
         fake.replay("condor_status", "any", "status-slots.txt");
         fake.replay("condor_q", "-totals", "q-totals.txt");
         fake.replay("condor_q", "-group-by", "q-group-by.txt");
@@ -350,7 +360,7 @@ mod tests {
         for (word, answer) in [
             ("any", "out|\"n1\"\t\"slot1@n1\"\nexit=0\n"),
             ("any", "err|Error: communication error\nexit=1\n"),
-            ("-master", "err|Error: communication error\nexit=1\n"),
+            ("-any", "err|Error: communication error\nexit=1\n"),
             ("-collector", "exit=0\n"),
             ("-collector", "out|undefined\tundefined\t\nexit=0\n"),
         ] {
@@ -373,7 +383,7 @@ mod tests {
     #[test]
     fn a_collector_without_a_master_is_as_old_as_it_says() {
         let fake = recorded();
-        fake.answer("condor_status", "-master", "exit=0\n");
+        fake.answer("condor_status", "-any", "exit=0\n");
         fake.answer(
             "condor_status",
             "-collector",
@@ -383,30 +393,38 @@ mod tests {
         assert_eq!(up_for, Duration::from_secs(632));
         fake.answer(
             "condor_status",
-            "-master",
-            "out|\"other\"\t1795351456\nexit=0\n",
+            "-any",
+            "out|\"DaemonMaster\"\t\"other\"\t1795351456\tundefined\nexit=0\n",
         );
         assert_eq!(observe(&fake).collector.known().unwrap().up_for, up_for);
+    }
+
+    fn watch(machines: &[&str]) -> Watch {
+        let pair = |machine: &&str| {
+            let server = "0f3c6c1e-0000-4000-8000-000000000001";
+            ((*machine).to_owned(), server.to_owned())
+        };
+        machines.iter().map(pair).collect()
     }
 
     #[test]
     fn jobs_on_silent_machines_are_looked_for() {
         let fake = recorded();
         // Heard of lately: not asked about.
-        let heard = Watch::from(["n1".to_owned()]);
+        let heard = watch(&["n1"]);
         pool(&fake).observe(&heard, Deadline::within(LIMIT));
         assert!(!fake.calls().contains("RemoteHost"));
-        let watch = Watch::from([
-            "n1".to_owned(),
-            "Gone.Example".to_owned(),
-            "never".to_owned(),
-        ]);
+        // Another server of the same host name is silent all the same.
+        let namesake = Watch::from([("n1".to_owned(), "another".to_owned())]);
+        pool(&fake).observe(&namesake, Deadline::within(LIMIT));
+        assert!(fake.calls().contains("RemoteHost"));
+        let silent = watch(&["n1", "Gone.Example", "never"]);
         fake.answer(
             "condor_q",
             "unparse(RemoteHost)",
             "out|\"slot1_1@gone.example\"\nout|\"slot1@x@elsewhere\"\nout|\nexit=0\n",
         );
-        let view = pool(&fake).observe(&watch, Deadline::within(LIMIT));
+        let view = pool(&fake).observe(&silent, Deadline::within(LIMIT));
         assert_eq!(
             local(&view).unwrap().running_on,
             BTreeSet::from(["Gone.Example".to_owned()])
@@ -417,7 +435,7 @@ mod tests {
             fake.calls()
         );
         fake.answer("condor_q", "unparse(RemoteHost)", "err|Failed\nexit=1\n");
-        let view = pool(&fake).observe(&watch, Deadline::within(LIMIT));
+        let view = pool(&fake).observe(&silent, Deadline::within(LIMIT));
         assert!(local(&view).is_err(), "the schedd is unknown as a whole");
     }
 

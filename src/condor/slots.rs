@@ -1,7 +1,7 @@
 //! What the collector knows: the startds of the pool, and how long it has been listening to them.
 //!
 //! Three calls at the same time: the partitionable and static slots (dynamic ones are counted in their parents), the
-//! collector's own ad and its master's ad.
+//! collector's own ad, and the ads of its master and of the negotiator.
 //!
 //! Clocks: the collector keeps the statistics in its own ad up to date in steps of 5 s (only as seen with
 //! `condor_status -collector`, not with `-any`), so `StatsLastUpdateTime` there is the collector's clock, up to 5 s
@@ -26,23 +26,24 @@ pub(super) fn observe(
     pool: Option<&str>,
     deadline: Deadline,
 ) -> Result<CollectorView, Error> {
-    let (clock, masters, machines) = thread::scope(|scope| {
+    let (clock, daemons, machines) = thread::scope(|scope| {
         let clock = scope.spawn(|| own_ad(tools, pool, deadline));
-        let masters = scope.spawn(|| masters(tools, pool, deadline));
+        let daemons = scope.spawn(|| daemons(tools, pool, deadline));
         let machines = machines(tools, pool, deadline);
-        (join(clock), join(masters), machines)
+        (join(clock), join(daemons), machines)
     });
-    let (collector, masters, machines) = (clock?, masters?, machines?);
+    let (collector, daemons, machines) = (clock?, daemons?, machines?);
     let latest = machines.values().flat_map(|machine| &machine.slots);
     let now = collector
         .now()
         .max(latest.map(|slot| slot.heard).max().unwrap_or(i64::MIN));
-    let up_for = collector.up_for(&masters, now);
+    let up_for = collector.up_for(&daemons.masters, now);
     Ok(CollectorView {
         up_for,
+        negotiation_period: daemons.negotiation_period,
         startds: machines
             .into_iter()
-            .map(|(name, machine)| machine.view(name, now))
+            .map(|(key, machine)| machine.view(key.machine, now))
             .collect(),
     })
 }
@@ -154,27 +155,39 @@ fn own_ad(tools: &Tools, pool: Option<&str>, deadline: Deadline) -> Result<Colle
     })
 }
 
-/// The masters that run a collector, with when they started it.
-fn masters(
-    tools: &Tools,
-    pool: Option<&str>,
-    deadline: Deadline,
-) -> Result<Vec<(Option<String>, i64)>, Error> {
+/// What the daemons of the central manager say.
+#[derive(Debug, Default)]
+struct Daemons {
+    /// The masters that run a collector, with when they started it.
+    masters: Vec<(Option<String>, i64)>,
+    /// The longest time between the starts of the last two cycles of a negotiator.
+    negotiation_period: Option<Duration>,
+}
+
+fn daemons(tools: &Tools, pool: Option<&str>, deadline: Deadline) -> Result<Daemons, Error> {
     ask(
         tools,
         pool,
         &[
-            "-master",
+            "-any",
             "-constraint",
-            "COLLECTOR_StartTime =!= undefined",
+            "(MyType == \"DaemonMaster\" && COLLECTOR_StartTime =!= undefined) || MyType == \"Negotiator\"",
         ],
-        &["unparse(Machine)", "int(COLLECTOR_StartTime)"],
+        &[
+            "unparse(MyType)",
+            "unparse(Machine)",
+            "int(COLLECTOR_StartTime)",
+            "int(LastNegotiationCyclePeriod0)",
+        ],
         deadline,
-        Vec::new(),
-        |masters, line| {
-            let [machine, start] = values(line)?;
-            if let Some(start) = integer(start) {
-                masters.push((string(machine), start));
+        Daemons::default(),
+        |daemons, line| {
+            let [kind, machine, start, period] = values(line)?;
+            if string(kind).as_deref() == Some("Negotiator") {
+                let period = amount(period).map(Duration::from_secs);
+                daemons.negotiation_period = daemons.negotiation_period.max(period);
+            } else if let Some(start) = integer(start) {
+                daemons.masters.push((string(machine), start));
             }
             Ok(())
         },
@@ -185,7 +198,7 @@ fn machines(
     tools: &Tools,
     pool: Option<&str>,
     deadline: Deadline,
-) -> Result<BTreeMap<String, Machine>, Error> {
+) -> Result<BTreeMap<StartdKey, Machine>, Error> {
     ask(
         tools,
         pool,
@@ -193,9 +206,9 @@ fn machines(
         &Slot::EXPRESSIONS,
         deadline,
         BTreeMap::new(),
-        |machines: &mut BTreeMap<String, Machine>, line| {
+        |machines: &mut BTreeMap<StartdKey, Machine>, line| {
             let slot = Slot::read(line)?;
-            machines.entry(slot.machine.clone()).or_default().add(slot);
+            machines.entry(slot.startd()).or_default().add(slot);
             Ok(())
         },
     )
@@ -261,6 +274,14 @@ impl Slot {
         "int(MyCurrentTime)",
         "int(LastHeardFrom)",
     ];
+
+    fn startd(&self) -> StartdKey {
+        StartdKey {
+            machine: self.machine.clone(),
+            instance_id: self.instance_id.clone(),
+            node: self.node.clone(),
+        }
+    }
 
     fn read(line: &str) -> Result<Slot, String> {
         let [
@@ -361,7 +382,15 @@ impl Slot {
     }
 }
 
-/// The slots of one machine.
+/// What tells startds apart: two machines can have one host name.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct StartdKey {
+    machine: String,
+    instance_id: Option<String>,
+    node: Option<String>,
+}
+
+/// The slots of one startd.
 #[derive(Debug, Default)]
 struct Machine {
     slots: Vec<Slot>,

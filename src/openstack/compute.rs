@@ -4,6 +4,7 @@
 //! Nova 31 answers 500 while a server of the project is over quota.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
@@ -17,7 +18,7 @@ use ureq::http::Method;
 
 use super::auth::Session;
 use super::catalog::Service;
-use super::error::{Error, Kind};
+use super::error::{Call, Error, Kind};
 use super::http::{Answer, Request};
 use super::message;
 use crate::deadline::Deadline;
@@ -26,6 +27,10 @@ use crate::scaling::observation::{Flavor, Quota, ServerRecord, ServerStatus, Usa
 
 /// The first version: lists, limits, flavors, keypairs, console.
 const FIRST: &str = "2.1";
+/// Lists that say which servers are in a cell that is down ("Handling Down Cells" in Nova's API guide).
+const DOWN_CELLS: &str = "2.69";
+/// What Nova answers when it does not have a microversion.
+const NOT_ACCEPTABLE: u16 = 406;
 /// `description` of a server.
 const DESCRIPTION: &str = "2.19";
 /// The longest user data that Nova takes, in characters of base64 (`maxLength` of its schema).
@@ -66,23 +71,49 @@ pub struct NamedFlavor {
     pub flavor: Flavor,
 }
 
-/// All servers of the project, whoever made them: every page, or an error.
+/// All servers of the project, whoever made them: every page, or an error. An error too when a cell of the cloud is
+/// down: Nova then lists what it has of its servers (from 2.69 on), or keeps silent about them (an older Nova, where
+/// nothing can be done about it).
 pub fn servers(session: &Session, deadline: Deadline) -> Result<Vec<ServerRecord>, Error> {
+    match servers_at(session, DOWN_CELLS, deadline) {
+        Err(error) if error.status() == Some(NOT_ACCEPTABLE) => {
+            servers_at(session, FIRST, deadline)
+        }
+        answer => answer,
+    }
+}
+
+fn servers_at(
+    session: &Session,
+    microversion: &'static str,
+    deadline: Deadline,
+) -> Result<Vec<ServerRecord>, Error> {
     let mut records: BTreeMap<String, ServerRecord> = BTreeMap::new();
-    each_page(
+    let mut without_details = 0;
+    let call = each_page(
         session,
         "/servers/detail",
+        microversion,
         deadline,
         |page: ServersPage, answer| {
             // A server's age is a matter of the clock that stamped it.
             let now = answer.date.unwrap_or_else(local_now);
             for server in page.servers {
+                if server.metadata.is_none() {
+                    without_details += 1;
+                }
                 let record = server.record(now);
                 records.insert(record.id.clone(), record);
             }
             page.servers_links
         },
     )?;
+    if without_details > 0 {
+        return Err(Error::CellDown {
+            call,
+            servers: without_details,
+        });
+    }
     Ok(records.into_values().collect())
 }
 
@@ -234,6 +265,7 @@ pub fn flavors(session: &Session, deadline: Deadline) -> Result<Vec<NamedFlavor>
     each_page(
         session,
         "/flavors/detail",
+        FIRST,
         deadline,
         |page: FlavorsPage, _| {
             flavors.extend(page.flavors.into_iter().map(|wire| NamedFlavor {
@@ -262,22 +294,23 @@ pub fn keypairs(session: &Session, deadline: Deadline) -> Result<Vec<String>, Er
         .collect())
 }
 
-/// Asks for a list page by page, until no page names a next one. Of a next link only the query is taken: the
+/// Asks for a list page by page, until no page names a next one; returns the last call. Of a next link only the query is taken: the
 /// token goes nowhere but to the endpoint, whatever host the link names (behind a proxy often the wrong one).
 fn each_page<Page: DeserializeOwned>(
     session: &Session,
     path: &str,
+    microversion: &'static str,
     deadline: Deadline,
     mut take: impl FnMut(Page, &Answer) -> Vec<Link>,
-) -> Result<(), Error> {
-    let request = Request::get().at(FIRST);
+) -> Result<Arc<Call>, Error> {
+    let request = Request::get().at(microversion);
     let mut seen: BTreeSet<String> = BTreeSet::new();
     let mut page = path.to_owned();
     loop {
         let answer = session.send(Service::Compute, &page, &request, deadline)?;
         let links = take(answer.json()?, &answer);
         let Some(next) = links.into_iter().find(|link| link.rel == "next") else {
-            return Ok(());
+            return Ok(answer.call);
         };
         let Some((_, query)) = next.href.split_once('?') else {
             return Err(Error::Unparsable {
@@ -313,11 +346,12 @@ struct ServersPage {
 #[derive(Deserialize)]
 struct Server {
     id: String,
+    #[serde(default)]
     name: String,
     status: String,
     created: Timestamp,
-    #[serde(default)]
-    metadata: BTreeMap<String, String>,
+    /// Absent where the server's cell is down.
+    metadata: Option<BTreeMap<String, String>>,
     #[serde(rename = "OS-EXT-STS:task_state")]
     task_state: Option<String>,
     fault: Option<Fault>,
@@ -349,7 +383,7 @@ impl Server {
             fault: self.fault.map(|fault| message::shorten(&fault.message)),
             id: self.id,
             name: self.name,
-            metadata: self.metadata,
+            metadata: self.metadata.unwrap_or_default(),
         }
     }
 }

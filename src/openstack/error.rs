@@ -169,6 +169,16 @@ pub enum Error {
         /// Where it stops making sense.
         why: String,
     },
+    /// A part of the cloud is down: its servers are listed without details.
+    #[error(
+        "{call}: Nova lists {servers} servers without details: a cell of the cloud is down; ask the cloud's operators"
+    )]
+    CellDown {
+        /// What was asked.
+        call: Arc<Call>,
+        /// How many servers.
+        servers: usize,
+    },
     /// The pages of a list do not come to an end.
     #[error("{call}: the list's next page is one that was seen already; ask the cloud's operators")]
     EndlessList {

@@ -166,6 +166,8 @@ pub struct PoolView {
 pub struct CollectorView {
     /// How long it has been running (`COLLECTOR_StartTime` in its master's ad).
     pub up_for: Duration,
+    /// How long ago the negotiator's last cycle but one began before the last one; `None` when it does not say.
+    pub negotiation_period: Option<Duration>,
     /// The startds it knows, one for each machine.
     pub startds: Vec<StartdView>,
 }

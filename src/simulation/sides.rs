@@ -170,6 +170,7 @@ impl Pool for SimulatedPool<'_> {
         } else {
             Seen::Known(CollectorView {
                 up_for: Duration::from_secs(world.now - world.collector_started),
+                negotiation_period: Some(Duration::from_secs(world.scenario.negotiation_seconds)),
                 startds: startds(&world),
             })
         };
@@ -278,7 +279,7 @@ fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {
                 running_on.extend(
                     names
                         .get(server)
-                        .filter(|name| watch.contains(*name))
+                        .filter(|name| watch.iter().any(|(machine, _)| machine == *name))
                         .cloned(),
                 );
             }

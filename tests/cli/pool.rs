@@ -81,8 +81,8 @@ fn a_young_collector_has_not_heard_from_all() {
     let site = site
         .answers(
             "condor_status",
-            "-master",
-            &condor::recorded("status-master.txt"),
+            "-any",
+            &condor::recorded("status-daemons.txt"),
         )
         .answers(
             "condor_status",

@@ -575,7 +575,9 @@ fn a_crashed_node_is_silent_and_forgotten(testbed: &Testbed, pool: &CondorPool) 
         startd(view, "n1").filter(|startd| startd.claims() == 1 && running)?;
         Some(())
     });
-    let watch = Watch::from(["n1".to_owned(), "elsewhere".to_owned()]);
+    let watch: Watch = ["n1", "elsewhere"]
+        .map(|machine| (machine.to_owned(), "server".to_owned()))
+        .into();
     let view = pool.observe(&watch, soon());
     assert_eq!(schedd(&view, "local").running_on, BTreeSet::new());
     testbed.script("node-stop", &["n1", "--crash"], "");

@@ -20,8 +20,15 @@ const CYCLES: u32 = 3;
 const SAME_JOB: Duration = Duration::from_secs(60);
 
 impl Planner<'_> {
+    /// What can be matched is matched within this: the cycles that are configured, or those that the negotiator
+    /// really takes.
     fn settling_time(&self) -> Duration {
-        self.policy.negotiation_cycle.saturating_mul(CYCLES)
+        let collector = self.observation.pool.collector.known();
+        let period = collector.and_then(|collector| collector.negotiation_period);
+        self.policy
+            .negotiation_cycle
+            .max(period.unwrap_or_default())
+            .saturating_mul(CYCLES)
     }
 
     /// What a node of this kind offers: what one really did, else what its flavor promises.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Action, Fate, Planner};
 use crate::scaling::action::{CloudAction, PoolAction};
 use crate::scaling::brakes::Brake;
-use crate::scaling::memory::Kind;
+use crate::scaling::memory::{Kind, NodeMemory};
 use crate::scaling::node::{Node, Phase, drain_mark, is_fresh};
 use crate::scaling::observation::ServerStatus;
 use crate::scaling::reason::{Reason, seconds};
@@ -256,6 +256,14 @@ impl Planner<'_> {
             let Some(idle_for) = idle_for.filter(|idle_for| *idle_for >= patience) else {
                 continue;
             };
+            let idle_seconds = seconds(idle_for);
+            let why = Reason::DrainTakesNoJobs { idle_seconds };
+            let (id, kind) = (node.id.clone(), node.kind.clone());
+            let new = |memory: &mut NodeMemory| !std::mem::replace(&mut memory.failed, true);
+            if !proven && self.next.nodes.get_mut(&id).is_some_and(new) {
+                self.next
+                    .count_failure(&kind, &why.to_string(), self.policy);
+            }
             let slot = node.startd.and_then(|startd| startd.slots.first());
             let Some(slot) = slot.map(|slot| slot.name.clone()) else {
                 continue;

@@ -45,8 +45,8 @@ pub fn install(tools: &Path) {
         &replaced("status-collector.txt", "\t34\t", "\t3600\t"),
     );
     status(
-        "-master",
-        &replaced("status-master.txt", "1795353014", "1795349448"),
+        "-any",
+        &replaced("status-daemons.txt", "1795353014", "1795349448"),
     );
     status("any", "exit=0\n");
     let queue = |word, text: &str| answer(tools, "condor_q", word, text);
