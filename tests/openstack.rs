@@ -471,22 +471,42 @@ fn a_cloud_with_a_cell_down_is_unknown() {
         "tenant_id": "p", "created": "2026-11-22T10:31:10Z", "links": []}]}"#;
     let double = Double::start(vec![
         login(),
-        once("GET", "/v2.1/servers/detail", Reply::json(200, cut)),
+        once("GET", "/v2.1/servers/detail", Reply::status(200, cut)),
         always("GET", "/v2.1/limits", Reply::fixture("nova-limits")),
-        always("GET", "/v2.1/flavors/detail", Reply::fixture("nova-flavors")),
+        always(
+            "GET",
+            "/v2.1/flavors/detail",
+            Reply::fixture("nova-flavors"),
+        ),
     ]);
     let failure = cloud(&settings(double.url())).observe(soon()).unwrap_err();
-    assert!(failure.message.contains("a cell of the cloud is down"), "{}", failure.message);
+    assert!(
+        failure.message.contains("a cell of the cloud is down"),
+        "{}",
+        failure.message
+    );
 }
 
 #[test]
 fn a_nova_that_is_too_old_for_that_is_asked_in_its_own_version() {
     let double = Double::start(vec![
         login(),
-        once("GET", "/v2.1/servers/detail", Reply::fixture("nova-406-microversion")),
-        once("GET", "/v2.1/servers/detail", Reply::fixture("servers-page-3")),
+        once(
+            "GET",
+            "/v2.1/servers/detail",
+            Reply::fixture("nova-406-microversion"),
+        ),
+        once(
+            "GET",
+            "/v2.1/servers/detail",
+            Reply::fixture("servers-page-3"),
+        ),
         always("GET", "/v2.1/limits", Reply::fixture("nova-limits")),
-        always("GET", "/v2.1/flavors/detail", Reply::fixture("nova-flavors")),
+        always(
+            "GET",
+            "/v2.1/flavors/detail",
+            Reply::fixture("nova-flavors"),
+        ),
     ]);
     assert!(cloud(&settings(double.url())).observe(soon()).is_ok());
     assert_eq!(double.count("GET", "/v2.1/servers/detail"), 2);

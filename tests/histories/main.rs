@@ -9,7 +9,7 @@
 )]
 
 mod random;
-mod review;
 mod site;
 mod story;
+mod suspicions;
 mod traps;

@@ -1,4 +1,4 @@
-//! Suspicions of a sceptical operator, each a history. A failing one is a finding.
+//! Suspicions of a sceptical operator, each a history: how demand could starve, servers pile up, or a job be ended.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,6 @@ use ehos::scaling::observation::{
 };
 use ehos::scaling::plan::Fate;
 use ehos::scaling::policy::Allocation;
-use ehos::scaling::reason::Reason;
 use ehos::simulation::{JobState, World, locked};
 use ehos::site::Site as Asked;
 
@@ -554,16 +553,6 @@ fn trust_in_nodes_adopted_once_is_no_trust_in_those_of_a_second_master() {
     };
     site.ticks(90);
     assert!(site.names().contains(&theirs), "{}", site.describe());
-}
-
-#[test]
-fn what_is_said_of_a_group_is_said() {
-    // Not a suspicion: keeps the imports honest.
-    let mut site = Site::simple();
-    site.submit(1, 16, 1024, 600);
-    site.tick();
-    let too_large = |why: &Reason| matches!(why, Reason::TooLarge { .. });
-    assert!(site.plan().groups[0].why.iter().any(too_large));
 }
 
 #[test]
