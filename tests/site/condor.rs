@@ -570,13 +570,14 @@ fn a_token_lets_a_node_join(testbed: &Testbed, pool: &CondorPool) {
 
 fn a_crashed_node_is_silent_and_forgotten(testbed: &Testbed, pool: &CondorPool) {
     testbed.submit(None, "request_memory = 512\nqueue 1");
-    wait_for("a job on n1", pool, |view| {
+    let server = wait_for("a job on n1", pool, |view| {
         let running = schedd(view, "local").jobs.running == 1;
-        startd(view, "n1").filter(|startd| startd.claims() == 1 && running)?;
-        Some(())
+        let startd = startd(view, "n1").filter(|startd| startd.claims() == 1 && running)?;
+        Some(startd.instance_id.clone())
     });
+    let server = server.unwrap_or_else(|| "server".to_owned());
     let watch: Watch = ["n1", "elsewhere"]
-        .map(|machine| (machine.to_owned(), "server".to_owned()))
+        .map(|machine| (machine.to_owned(), server.clone()))
         .into();
     let view = pool.observe(&watch, soon());
     assert_eq!(schedd(&view, "local").running_on, BTreeSet::new());
