@@ -156,6 +156,19 @@ pub fn hearing<'a>(pool: &'a PoolView, policy: &Policy) -> Option<&'a CollectorV
         .filter(|collector| collector.up_for >= policy.collector_grace)
 }
 
+/// Whether one of the schedds that are asked lists a running job on a machine.
+pub fn job_listed(pool: &PoolView, machine: &str) -> JobListed {
+    let lists = |schedd: &ScheddView| schedd.running_on.contains(machine);
+    let mut schedds = pool.schedds.values();
+    if pool.schedds.values().filter_map(Seen::known).any(lists) {
+        JobListed::Yes
+    } else if pool.schedds.is_empty() || schedds.any(|schedd| !schedd.is_known()) {
+        JobListed::Unknown
+    } else {
+        JobListed::No
+    }
+}
+
 /// All that a node's phase is decided by.
 pub(super) struct Facts<'a> {
     pub(super) observation: &'a Observation,
@@ -348,22 +361,10 @@ impl Facts<'_> {
 
     /// What the schedds that are asked say.
     fn listed(&self) -> JobListed {
-        let Some(machine) = &self.memory.machine else {
-            return JobListed::Unknown;
-        };
-        let schedds = &self.observation.pool.schedds;
-        let lists = |schedd: &Seen<ScheddView>| {
-            schedd
-                .known()
-                .is_some_and(|schedd| schedd.running_on.contains(machine))
-        };
-        if schedds.values().any(lists) {
-            JobListed::Yes
-        } else if schedds.is_empty() || schedds.values().any(|schedd| !schedd.is_known()) {
-            JobListed::Unknown
-        } else {
-            JobListed::No
-        }
+        let machine = self.memory.machine.as_deref();
+        machine.map_or(JobListed::Unknown, |machine| {
+            job_listed(&self.observation.pool, machine)
+        })
     }
 
     /// The same, but for a node that had a claim when it was last heard of, and whose job none of these schedds has

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::capacity::Capacity;
 use super::matching::{GhostFinder, Match, StartdFinder};
 use super::memory::{Departed, Kind, NodeMemory, State};
-use super::node::{Facts, Node, hearing, is_fresh};
+use super::node::{Facts, JobListed, Node, hearing, is_fresh, job_listed};
 use super::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, OwnedServer, Role, Seen,
     StartdView,
@@ -225,15 +225,6 @@ fn adopt(
     state.nodes.insert(id.clone(), memory);
 }
 
-/// Whether a schedd lists a running job on the node's machine.
-fn lists_job(observation: &Observation, memory: &NodeMemory) -> bool {
-    let Some(machine) = &memory.machine else {
-        return false;
-    };
-    let mut schedds = observation.pool.schedds.values().filter_map(Seen::known);
-    schedds.any(|schedd| schedd.running_on.contains(machine))
-}
-
 /// Writes into the memory what this observation shows of each node.
 fn learn(
     observation: &Observation,
@@ -287,7 +278,10 @@ fn learn(
             }
         } else if hears {
             memory.silent.get_or_insert(now);
-            memory.job_listed |= lists_job(observation, memory);
+            memory.job_listed |= memory
+                .machine
+                .as_deref()
+                .is_some_and(|machine| job_listed(&observation.pool, machine) == JobListed::Yes);
             // An old ad: it has joined all the same, and jobs may run on it.
             if let Some(Match::Startd(startd)) = matches.get(id) {
                 memory.machine.get_or_insert_with(|| startd.machine.clone());

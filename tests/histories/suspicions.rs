@@ -423,6 +423,33 @@ fn two_clouds_that_are_one_project_count_each_server_once() {
     );
 }
 
+#[test]
+fn jobs_that_nobody_takes_do_not_call_drained_nodes_back() {
+    let mut site = Site::simple();
+    site.policy.nodes_max = 1;
+    running(&mut site, 4, 600);
+    locked(&site.world).submit(10, 2, 2048, 600, true);
+    site.until(15, "done", |world| {
+        world
+            .jobs
+            .iter()
+            .filter(|job| !job.unmatchable)
+            .all(|job| matches!(job.state, JobState::Done(_)))
+    });
+    let mut returns = 0;
+    let mut busy_for_nothing = 0;
+    for _ in 0..120 {
+        site.tick();
+        returns += site.plan().count(Fate::Returns);
+        busy_for_nothing += site.servers();
+    }
+    assert_eq!(returns, 0, "{}", site.describe());
+    assert!(
+        busy_for_nothing <= 50,
+        "{busy_for_nothing} server minutes in two hours"
+    );
+}
+
 // ---- jobs that are ended -----------------------------------------------------------------------------------------
 
 #[test]

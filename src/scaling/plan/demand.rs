@@ -7,7 +7,7 @@ use super::{Fate, Group, Planner};
 use crate::scaling::action::PoolAction;
 use crate::scaling::capacity::Capacity;
 use crate::scaling::memory::{Kind, Refusal};
-use crate::scaling::node::Phase;
+use crate::scaling::node::{Node, Phase};
 use crate::scaling::observation::{Demand, Resources, Seen, StartdView};
 use crate::scaling::packing::{Stock, dominant_share};
 use crate::scaling::plan::Action;
@@ -18,6 +18,30 @@ const CYCLES: u32 = 3;
 
 /// Two observations of the longest waiting job are of the same one when they differ by less.
 const SAME_JOB: Duration = Duration::from_secs(60);
+
+/// A drained node that can be taken back.
+struct Returning {
+    index: usize,
+    /// Since before its drain.
+    idle_for: Duration,
+    spaces: Vec<Resources>,
+}
+
+impl Returning {
+    /// Places up to `jobs` of `request`; how many.
+    fn place(&mut self, request: &Resources, jobs: u64, used: &mut impl FnMut(usize, u64)) -> u64 {
+        let mut placed = 0;
+        for space in &mut self.spaces {
+            let here = request.times_in(space).min(jobs - placed);
+            *space = space.minus(request, here);
+            placed += here;
+        }
+        if placed > 0 {
+            used(self.index, placed);
+        }
+        placed
+    }
+}
 
 impl Planner<'_> {
     /// What can be matched is matched within this: the cycles that are configured, or those that the negotiator
@@ -123,7 +147,7 @@ impl Planner<'_> {
         let mut free = Stock::default();
         let mut idle = Stock::default();
         let mut coming = Stock::default();
-        let mut returning = Stock::default();
+        let mut returning: Vec<Returning> = Vec::new();
 
         let nobody = self.survey.nodes.len();
         let offer = |stock: &mut Stock, startd: &StartdView, owner: usize| {
@@ -137,11 +161,13 @@ impl Planner<'_> {
                 (Phase::Busy, Some(startd)) => offer(&mut free, startd, index),
                 (Phase::Idle { idle_for }, Some(_)) => order.push((*idle_for, index)),
                 (Phase::Draining { ours: true, .. }, Some(startd)) if self.may_return(index) => {
-                    // It is whole again when its drain is taken back.
-                    startd
-                        .slots
-                        .iter()
-                        .for_each(|slot| returning.add(slot.total, false, index));
+                    let unchanged = startd.slots.iter().map(|slot| slot.unchanged_for);
+                    returning.push(Returning {
+                        index,
+                        idle_for: unchanged.min().unwrap_or_default(),
+                        // It is whole again when its drain is taken back.
+                        spaces: startd.slots.iter().map(|slot| slot.total).collect(),
+                    });
                 }
                 _ if node.coming() => {
                     if let Some(capacity) = self.capacity(&node.kind) {
@@ -187,12 +213,14 @@ impl Planner<'_> {
             let now = put(&mut free, |jobs| Reason::FitsFree { jobs });
             let on_idle = put(&mut idle, |jobs| Reason::FitsFree { jobs });
             let later = put(&mut coming, |jobs| Reason::FitsComing { jobs });
-            // A group that takes none of our slots does not call drained ones back.
-            let back = if group.may_buy == 0 {
-                None
-            } else {
-                put(&mut returning, |jobs| Reason::FitsTakenBack { jobs })
-            };
+            let mut back = 0;
+            for node in &mut returning {
+                // A group that has waited for as long as the node has been idle had its chance.
+                if group.waiting < node.idle_for {
+                    back += node.place(&group.request, group.left - back, &mut used);
+                }
+            }
+            group.left -= back;
             group.why.extend(match (now, on_idle) {
                 (Some(Reason::FitsFree { jobs }), Some(Reason::FitsFree { jobs: more })) => {
                     Some(Reason::FitsFree { jobs: jobs + more })
@@ -200,13 +228,16 @@ impl Planner<'_> {
                 (now, on_idle) => now.or(on_idle),
             });
             group.why.extend(later);
-            group.why.extend(back);
+            if back > 0 {
+                group.why.push(Reason::FitsTakenBack { jobs: back });
+            }
         }
         groups
     }
 
-    /// A group that has waited for several negotiation cycles beside a free slot of ours that it fits would not take
-    /// a new node either. Believed until one of its jobs has gone; each `refusal_memory` one node is tried.
+    /// When a node that was made for a group has been free for several negotiation cycles and none of the group's jobs
+    /// took it, more nodes would not help them: those that wait now are neither placed nor bought for. Believed until
+    /// one of them has gone; each `refusal_memory` one node is tried.
     fn remember_refusals(&mut self, groups: &mut [Group], settling_time: Duration) {
         let hears = self.create_brake().is_none();
         let now = self.next.now;
@@ -220,21 +251,15 @@ impl Planner<'_> {
                 refusal.request == group.request && group.jobs >= refusal.jobs && moved < SAME_JOB
             };
             // A node that was made for it has been free since it joined.
-            let of_group = |node: &&crate::scaling::node::Node<'_>| {
+            let untaken = |node: &Node<'_>| {
                 let memory = self.next.nodes.get(&node.id);
-                memory.is_some_and(|memory| memory.made_for == Some(group.request))
-            };
-            let untaken = |node: &crate::scaling::node::Node<'_>| {
                 matches!(node.phase, Phase::Idle { idle_for } if idle_for >= settling_time)
-                    && self
-                        .next
-                        .nodes
-                        .get(&node.id)
-                        .is_some_and(|memory| !memory.taken)
+                    && memory.is_some_and(|memory| {
+                        memory.made_for == Some(group.request) && !memory.taken
+                    })
             };
-            let beside = hears
-                && group.waiting >= settling_time
-                && self.survey.nodes.iter().filter(of_group).any(untaken);
+            let beside =
+                hears && group.waiting >= settling_time && self.survey.nodes.iter().any(untaken);
             let refusal = match self.next.refusals.iter().find(unchanged) {
                 Some(refusal) if beside => Some(Refusal {
                     jobs: group.jobs,
