@@ -2,22 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io::{self, Read, Write};
+use std::io::{self, PipeReader, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::error::Error;
 use crate::deadline::Deadline;
 
-/// Standard output is read in pieces of this size; at most [`PIECES`] of them wait to be parsed.
+/// Output is read in pieces of this size: what a pipe holds.
 const PIECE: usize = 64 * 1024;
-const PIECES: usize = 4;
 /// A longer line is no answer of a tool of HTCondor.
 const LINE_MAX: usize = 1024 * 1024;
 /// What is kept of standard error; the rest is read and dropped.
@@ -47,14 +47,6 @@ pub(super) struct Call<'a> {
     pub about: &'a str,
 }
 
-/// What the threads that watch a child report.
-enum Event {
-    Output(Vec<u8>),
-    OutputEnd(io::Result<()>),
-    Errors(Vec<u8>),
-    Exited,
-}
-
 impl Tools {
     /// The tools in the folder `bin`, or those of `$PATH`; each call ends within `limit`.
     pub fn new(bin: Option<PathBuf>, limit: Duration) -> Tools {
@@ -80,36 +72,33 @@ impl Tools {
         let deadline = deadline.at_most(limit);
         let mut running = self.start(call)?;
         let mut lines = Lines::default();
-        let mut stderr = None;
-        let mut ended = false;
+        let mut stderr = Vec::new();
         let mut wrong = None;
-        while !(ended && running.exited && stderr.is_some()) {
-            match running.events.recv_timeout(deadline.left()) {
+        let mut piece = vec![0; PIECE];
+        while !running.over() {
+            match running.read(&mut piece, deadline) {
                 // A tool that fails may print its usage: why it failed tells more than that this is no answer.
-                Ok(Event::Output(piece)) if wrong.is_none() => {
-                    wrong = lines
-                        .push(&piece, &mut |text| line(&mut answer, text))
-                        .err();
+                Ok(Event::Output(text)) if wrong.is_none() => {
+                    wrong = lines.push(text, &mut |text| line(&mut answer, text)).err();
                 }
-                Ok(Event::Output(_)) => {}
-                Ok(Event::OutputEnd(result)) => {
-                    ended = true;
-                    if let Err(error) = result {
-                        wrong = Some(format!("it could not be read: {error}"));
-                    }
+                Ok(Event::Output(_) | Event::Nothing) => {}
+                Ok(Event::Errors(text)) => {
+                    let room = STDERR_MAX.saturating_sub(stderr.len());
+                    stderr.extend(text.iter().take(room));
                 }
-                Ok(Event::Errors(bytes)) => stderr = Some(bytes),
-                Ok(Event::Exited) => running.exited = true,
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                Ok(Event::TimedOut) => {
                     return Err(Error::TimedOut {
                         tool: call.tool.to_owned(),
                         about: call.about.to_owned(),
                         limit,
                     });
                 }
+                Err(error) => {
+                    return Err(unparsable(call, format!("it could not be read: {error}")));
+                }
             }
         }
-        let stderr = told(&stderr.unwrap_or_default());
+        let stderr = told(&stderr);
         let status = running
             .end()
             .map_err(|error| unparsable(call, format!("its exit status is lost: {error}")))?;
@@ -154,6 +143,11 @@ impl Tools {
         } else {
             Stdio::piped()
         };
+        // The other end is closed when the child has ended. (Linux has had a better way, pidfd, since 5.3.)
+        let (exit, open) = io::pipe().map_err(|source| Error::NotStarted {
+            tool: call.tool.to_owned(),
+            source,
+        })?;
         let mut child = Command::new(&program)
             .args(call.args.iter().map(OsStr::new))
             // Its messages are judged by their English text.
@@ -165,29 +159,14 @@ impl Tools {
             .spawn()
             .map_err(|source| self.not_started(call, source))?;
         let pid = Pid::from_child(&child);
-        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (sender, events) = sync_channel(PIECES);
+        let stdin = child.stdin.take();
         let running = Running {
+            stdout: child.stdout.take(),
+            stderr: child.stderr.take(),
+            exit: Some(exit),
             child,
-            events,
-            exited: false,
             reaped: false,
         };
-        if let Some(mut pipe) = pipes.0 {
-            // A tool that does not read says so by its exit status.
-            if let Err(error) = pipe.write_all(call.stdin.as_bytes()) {
-                log::debug!("{} did not read its input: {error}", call.tool);
-            }
-        }
-        if let Some(stdout) = pipes.1 {
-            let sender = sender.clone();
-            thread::spawn(move || read_output(stdout, &sender));
-        }
-        if let Some(stderr) = pipes.2 {
-            let sender = sender.clone();
-            // Nobody listens any more when the deadline has passed.
-            thread::spawn(move || drop(sender.send(Event::Errors(read_errors(stderr)))));
-        }
         thread::spawn(move || {
             // The process stays a zombie, so that its number is its own until it is reaped after the kill.
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
@@ -196,8 +175,14 @@ impl Tools {
                     break;
                 }
             }
-            drop(sender.send(Event::Exited));
+            drop(open);
         });
+        if let Some(mut pipe) = stdin {
+            // A tool that does not read says so by its exit status.
+            if let Err(error) = pipe.write_all(call.stdin.as_bytes()) {
+                log::debug!("{} did not read its input: {error}", call.tool);
+            }
+        }
         Ok(running)
     }
 
@@ -215,16 +200,65 @@ impl Tools {
     }
 }
 
+/// What comes from a child next.
+enum Event<'p> {
+    Output(&'p [u8]),
+    Errors(&'p [u8]),
+    /// The child has ended, or a signal came between.
+    Nothing,
+    TimedOut,
+}
+
 /// A child and its process group, which do not outlive this value.
 struct Running {
     child: Child,
-    events: Receiver<Event>,
-    /// It has ended and is a zombie.
-    exited: bool,
+    /// Until it is closed by all who hold it.
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+    /// Closed when the child has ended and is a zombie.
+    exit: Option<PipeReader>,
     reaped: bool,
 }
 
 impl Running {
+    /// It has ended, and nothing more can come from it.
+    fn over(&self) -> bool {
+        self.stdout.is_none() && self.stderr.is_none() && self.exit.is_none()
+    }
+
+    /// Waits for what comes next, and reads it into `piece`.
+    fn read<'p>(&mut self, piece: &'p mut [u8], deadline: Deadline) -> io::Result<Event<'p>> {
+        if deadline.passed() {
+            return Ok(Event::TimedOut);
+        }
+        let pipes = [
+            self.stdout.as_ref().map(AsFd::as_fd),
+            self.stderr.as_ref().map(AsFd::as_fd),
+            self.exit.as_ref().map(AsFd::as_fd),
+        ];
+        let [stdout, stderr, exit] = ready(pipes, deadline)?;
+        if stdout && let Some(pipe) = &mut self.stdout {
+            let length = read(pipe, piece)?;
+            if length == Some(0) {
+                self.stdout = None;
+            }
+            let text = piece.get(..length.unwrap_or(0)).unwrap_or_default();
+            return Ok(Event::Output(text));
+        }
+        if stderr && let Some(pipe) = &mut self.stderr {
+            let length = read(pipe, piece)?;
+            if length == Some(0) {
+                self.stderr = None;
+            }
+            let text = piece.get(..length.unwrap_or(0)).unwrap_or_default();
+            return Ok(Event::Errors(text));
+        }
+        if exit {
+            self.exit = None;
+        }
+        Ok(Event::Nothing)
+    }
+
     /// Kills what there still is of the process group and reaps the child.
     fn end(&mut self) -> io::Result<ExitStatus> {
         // Before the child is reaped, the group's number cannot belong to anybody else.
@@ -234,11 +268,13 @@ impl Running {
             log::warn!("process group {} lives on: {error}", self.child.id());
         }
         let deadline = Deadline::within(DEATH);
-        while !self.exited {
-            match self.events.recv_timeout(deadline.left()) {
-                Ok(Event::Exited) => self.exited = true,
-                Ok(_) => {}
-                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        while let Some(exit) = &self.exit {
+            if deadline.passed() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let [ended] = ready([Some(exit.as_fd())], deadline)?;
+            if ended {
+                self.exit = None;
             }
         }
         self.reaped = true;
@@ -259,37 +295,33 @@ impl Drop for Running {
     }
 }
 
-/// Sends what comes, until the pipe is closed by all who hold it or nobody listens any more.
-fn read_output(mut stdout: impl Read, sender: &SyncSender<Event>) {
-    loop {
-        let mut piece = vec![0; PIECE];
-        let event = match stdout.read(&mut piece) {
-            Ok(0) => Event::OutputEnd(Ok(())),
-            Ok(length) => {
-                piece.truncate(length);
-                Event::Output(piece)
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => Event::OutputEnd(Err(error)),
-        };
-        let last = matches!(event, Event::OutputEnd(_));
-        if sender.send(event).is_err() || last {
-            return;
-        }
+/// Waits until something can be read from one of the pipes, or one is closed, and says which; none when the deadline
+/// has passed.
+fn ready<const N: usize>(
+    pipes: [Option<BorrowedFd<'_>>; N],
+    deadline: Deadline,
+) -> io::Result<[bool; N]> {
+    let open = pipes.iter().flatten();
+    let mut fds: Vec<PollFd<'_>> = open
+        .map(|pipe| PollFd::from_borrowed_fd(*pipe, PollFlags::IN))
+        .collect();
+    let timeout = Timespec::try_from(deadline.left()).ok();
+    match poll(&mut fds, timeout.as_ref()) {
+        Ok(_) => {}
+        Err(rustix::io::Errno::INTR) => return Ok([false; N]),
+        Err(error) => return Err(error.into()),
     }
+    let mut found = fds.iter().map(|fd| !fd.revents().is_empty());
+    Ok(pipes.map(|pipe| pipe.is_some() && found.next().unwrap_or(false)))
 }
 
-/// The beginning of standard error; the rest is read, so that the child does not block, and dropped.
-fn read_errors(mut stderr: impl Read) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let limit = u64::try_from(STDERR_MAX).unwrap_or(u64::MAX);
-    if let Err(error) = stderr.by_ref().take(limit).read_to_end(&mut kept) {
-        log::debug!("standard error could not be read: {error}");
+/// What a pipe has: 0 at its end, `None` when a signal came between.
+fn read(pipe: &mut impl Read, piece: &mut [u8]) -> io::Result<Option<usize>> {
+    match pipe.read(piece) {
+        Ok(length) => Ok(Some(length)),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+        Err(error) => Err(error),
     }
-    if let Err(error) = io::copy(&mut stderr, &mut io::sink()) {
-        log::debug!("standard error could not be read: {error}");
-    }
-    kept
 }
 
 /// Cuts pieces into lines.
@@ -518,6 +550,14 @@ mod tests {
                 thread::yield_now();
             }
         }
+    }
+
+    #[test]
+    fn a_tool_that_never_stops_talking_is_stopped() {
+        let start = Instant::now();
+        let error = run("yes >&2 & yes | cut -c 2-", Duration::from_millis(300)).unwrap_err();
+        assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+        assert!(start.elapsed() < LONG);
     }
 
     #[test]
