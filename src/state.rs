@@ -114,6 +114,13 @@ pub fn prepare(directory: &Path) -> Result<(), Error> {
 }
 
 fn io_error(path: &Path, what: &'static str, error: io::Error) -> Error {
+    let error = match error.kind() {
+        io::ErrorKind::PermissionDenied => io::Error::new(
+            error.kind(),
+            format!("{error}, as after a tick that was run as another user, root perhaps"),
+        ),
+        _ => error,
+    };
     Error::Io {
         path: path.to_owned(),
         what,

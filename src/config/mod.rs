@@ -23,6 +23,8 @@ mod settings;
 use std::path::PathBuf;
 
 use context::{Context, Source};
+
+use crate::cloudinit::Template;
 use file::{Field, File, Finding};
 
 pub use environment::Environment;
@@ -205,8 +207,29 @@ impl Read {
         files.append(&mut context.more_files);
         config.files = files;
         config.notes = context.notes;
+        config.notes.extend(unfilled(&config));
         Ok(config)
     }
+}
+
+/// What a template needs and this configuration does not give: found before the first node is to be made.
+fn unfilled(config: &Config) -> Option<String> {
+    if config.condor.host_ip.is_some() {
+        return None;
+    }
+    let needs = |cloud: &&CloudSettings| {
+        // It was read a moment ago, and found to be a template.
+        Template::load(&cloud.user_data_file).is_ok_and(|template| {
+            let tags = template.tags();
+            tags.contains("host_ip") || tags.contains("master_ip")
+        })
+    };
+    let cloud = config.clouds.iter().find(needs)?;
+    Some(format!(
+        "condor.host_ip is not set, and {} needs it: no node can be made until it is (the central manager's address, \
+         as nodes reach it)",
+        cloud.user_data_file.display()
+    ))
 }
 
 /// Why a key of the original program, or of openstacksdk, says nothing here.

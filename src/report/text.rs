@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::Report;
-use crate::scaling::plan::{Fate, NodeLine};
+use crate::scaling::plan::{Fate, NodeLine, Plan};
 use crate::scaling::reason::spoken;
 
 /// More nodes than this that nothing happens to are only counted, unless it is a dry run.
@@ -63,12 +63,7 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
     for notice in report.notices.iter().chain(&plan.notices) {
         writeln!(out, "note     {notice}")?;
     }
-    let queue = plan.queue;
-    writeln!(
-        out,
-        "queue    {} idle, {} running, {} held",
-        queue.idle, queue.running, queue.held
-    )?;
+    writeln!(out, "queue    {}", queue(plan))?;
     writeln!(out, "nodes    {}", phases(&plan.nodes))?;
     writeln!(
         out,
@@ -123,6 +118,23 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
         writeln!(out, "  {} {}: {message}", action.verb(), action.node())?;
     }
     Ok(())
+}
+
+fn queue(plan: &Plan) -> String {
+    if plan.sources_seen.schedds == 0 {
+        return "unknown".to_owned();
+    }
+    let counts = plan.queue;
+    let mut text = format!(
+        "{} idle, {} running, {} held",
+        counts.idle, counts.running, counts.held
+    );
+    let waiting: u64 = plan.groups.iter().map(|group| group.jobs).sum();
+    let fresh = counts.idle.saturating_sub(waiting);
+    if fresh > 0 {
+        text += &format!("; {fresh} idle for less than a negotiation cycle, not counted yet");
+    }
+    text
 }
 
 fn write_nodes(out: &mut String, report: &Report<'_>, dry_run: bool) -> std::fmt::Result {

@@ -131,7 +131,7 @@ impl fmt::Display for Limit {
                 )
             }
             Limit::MaxActions { max_actions } => write!(f, "max_actions {max_actions} a tick"),
-            Limit::CloudUnknown { cloud } => write!(f, "cloud {cloud}, which does not answer"),
+            Limit::CloudUnknown { cloud } => write!(f, "cloud {cloud}, which could not be seen"),
             Limit::NeverSeen { cloud } => {
                 write!(
                     f,

@@ -29,6 +29,14 @@ impl Moment {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// `duration` earlier; never before the beginning.
+    pub fn minus(self, duration: Duration) -> Moment {
+        Moment(
+            self.0
+                .saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        )
+    }
+
     /// `duration` later.
     pub fn plus(self, duration: Duration) -> Moment {
         Moment(
@@ -82,6 +90,8 @@ pub struct NodeMemory {
     pub job_listed: bool,
     /// When a drain of it was taken back: an ad that is older says nothing of drains.
     pub returned: Option<Moment>,
+    /// Since when it had been idle when it was drained: the startd begins its own record anew with a drain.
+    pub idle_since: Option<Moment>,
     /// The request that it was made for.
     pub made_for: Option<Resources>,
     /// A claim on it has been seen, or a trace of one.
@@ -113,6 +123,7 @@ impl NodeMemory {
             claimed: false,
             job_listed: false,
             returned: None,
+            idle_since: None,
             made_for: None,
             taken: false,
             failed: false,

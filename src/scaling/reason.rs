@@ -334,7 +334,8 @@ impl fmt::Display for Reason {
             Reason::NeverJoined { seconds } => {
                 write!(
                     f,
-                    "failed: made {} ago and never joined the pool",
+                    "failed: made {} ago and never joined the pool; its console is in the log (look at condor.host_ip, \
+                     port 9618 and the token)",
                     spoken(*seconds)
                 )
             }

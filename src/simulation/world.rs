@@ -527,6 +527,7 @@ impl World {
         if self.jobs_on(&id) > 0 {
             return Err("Draining check expression is false".to_owned());
         }
+        let now = self.now;
         if let Some(startd) = self
             .servers
             .get_mut(&id)
@@ -537,6 +538,8 @@ impl World {
             }
             startd.drains += 1;
             startd.drain = Some((reason.to_owned(), startd.drains.to_string()));
+            // A real startd begins its record anew with a drain.
+            startd.unchanged_since = now;
         }
         self.update(&id);
         Ok(())

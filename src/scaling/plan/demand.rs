@@ -22,8 +22,8 @@ const SAME_JOB: Duration = Duration::from_secs(60);
 /// A drained node that can be taken back.
 struct Returning {
     index: usize,
-    /// Since before its drain.
-    idle_for: Duration,
+    /// Since before its drain; `None` when that is not known.
+    idle_for: Option<Duration>,
     spaces: Vec<Resources>,
 }
 
@@ -161,10 +161,9 @@ impl Planner<'_> {
                 (Phase::Busy, Some(startd)) => offer(&mut free, startd, index),
                 (Phase::Idle { idle_for }, Some(_)) => order.push((*idle_for, index)),
                 (Phase::Draining { ours: true, .. }, Some(startd)) if self.may_return(index) => {
-                    let unchanged = startd.slots.iter().map(|slot| slot.unchanged_for);
                     returning.push(Returning {
                         index,
-                        idle_for: unchanged.min().unwrap_or_default(),
+                        idle_for: self.idle_before_drain(node),
                         // It is whole again when its drain is taken back.
                         spaces: startd.slots.iter().map(|slot| slot.total).collect(),
                     });
@@ -216,7 +215,10 @@ impl Planner<'_> {
             let mut back = 0;
             for node in &mut returning {
                 // A group that has waited for as long as the node has been idle had its chance.
-                if group.waiting < node.idle_for {
+                if node
+                    .idle_for
+                    .is_none_or(|idle_for| group.waiting < idle_for)
+                {
                     back += node.place(&group.request, group.left - back, &mut used);
                 }
             }
@@ -287,6 +289,12 @@ impl Planner<'_> {
             kept.push(refusal);
         }
         self.next.refusals = kept;
+    }
+
+    /// How long a drained node has been idle, the time before its drain included.
+    pub(super) fn idle_before_drain(&self, node: &Node<'_>) -> Option<Duration> {
+        let since = self.next.nodes.get(&node.id)?.idle_since?;
+        Some(self.next.now.since(since))
     }
 
     fn may_return(&self, index: usize) -> bool {

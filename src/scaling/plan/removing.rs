@@ -62,10 +62,7 @@ impl Planner<'_> {
                     ours: true,
                     complete: true,
                 } => {
-                    let idle = node
-                        .startd
-                        .and_then(|startd| startd.idle_for())
-                        .unwrap_or_default();
+                    let idle = self.idle_before_drain(node).unwrap_or_default();
                     (
                         3,
                         Reason::Drained {
@@ -221,6 +218,11 @@ impl Planner<'_> {
                     reason,
                 }));
                 let nodes_spare = self.policy.nodes_spare;
+                let id = node.id.clone();
+                let now = self.next.now;
+                if let Some(memory) = self.next.nodes.get_mut(&id) {
+                    memory.idle_since = Some(now.minus(idle_for));
+                }
                 let why = Reason::DrainSurplus {
                     idle_seconds: seconds(idle_for),
                     surplus,
