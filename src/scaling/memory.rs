@@ -90,7 +90,7 @@ pub struct NodeMemory {
     pub job_listed: bool,
     /// When a drain of it was taken back: an ad that is older says nothing of drains.
     pub returned: Option<Moment>,
-    /// Since when it had been idle when it was drained: the startd begins its own record anew with a drain.
+    /// Since when it had been idle when it was drained: what its startd says of that under a drain is not relied on.
     pub idle_since: Option<Moment>,
     /// The request that it was made for.
     pub made_for: Option<Resources>,

@@ -538,7 +538,8 @@ impl World {
             }
             startd.drains += 1;
             startd.drain = Some((reason.to_owned(), startd.drains.to_string()));
-            // A real startd begins its record anew with a drain.
+            // NumDynamicSlotsTime stays as it is under a drain; a drained node was also seen to say "idle 0 s". ehos must do
+            // with the worse of the two.
             startd.unchanged_since = now;
         }
         self.update(&id);
