@@ -243,9 +243,11 @@ impl Facts<'_> {
             // A host that could not destroy the server leaves it in ERROR, and a new delete works.
             let failed = status == ServerStatus::Error && !server.record().deleting;
             let ours = self.memory.delete_intended.is_some();
-            return Phase::Deleting {
-                ours,
-                again: ours && (overdue || failed),
+            let again = ours && (overdue || failed);
+            return if again && self.memory.joined.is_some() {
+                self.of_undeleted(status)
+            } else {
+                Phase::Deleting { ours, again }
             };
         }
         match self.fresh_startd() {
@@ -256,6 +258,25 @@ impl Facts<'_> {
             Some(startd) => self.of_startd(startd),
             None if self.memory.joined.is_some() => self.of_silent(status),
             None => self.of_unjoined(server),
+        }
+    }
+
+    /// A node of the pool whose delete was accepted and is not done: it may have taken a job since, so it is asked for
+    /// again only when it is drained, or lost. No jobs are counted on it.
+    fn of_undeleted(&self, status: ServerStatus) -> Phase {
+        let Some(startd) = self.fresh_startd() else {
+            return self.of_silent(status);
+        };
+        match self.of_startd(startd) {
+            Phase::Draining { ours, complete } => Phase::Deleting {
+                ours: true,
+                again: ours && complete,
+            },
+            Phase::Busy => Phase::Deleting {
+                ours: true,
+                again: false,
+            },
+            _ => Phase::Closed,
         }
     }
 

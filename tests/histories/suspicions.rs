@@ -563,6 +563,38 @@ fn a_job_of_a_schedd_that_ehos_does_not_ask_is_not_ended_after_a_quarter_of_an_h
 }
 
 #[test]
+fn a_delete_that_was_not_done_is_not_asked_again_under_a_job() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.deletes = true;
+    site.submit(4, 1, 1024, 10 * HOUR);
+    site.tick();
+    let id = site.names()[0].clone();
+    // It cannot reach the collector while it boots: failed, and its delete is accepted and not done.
+    locked(&site.world).cut_off(&id, true);
+    let deleting = |site: &Site| {
+        site.plan()
+            .nodes
+            .iter()
+            .any(|node| node.phase == "deleting")
+    };
+    for _ in 0..20 {
+        site.tick();
+        if deleting(&site) {
+            break;
+        }
+    }
+    assert!(deleting(&site), "{}", site.describe());
+    // It joins after all and takes jobs; then it falls silent again.
+    locked(&site.world).cut_off(&id, false);
+    site.ticks(2);
+    assert!(locked(&site.world).jobs_on(&id) > 0, "{}", site.describe());
+    locked(&site.world).cut_off(&id, true);
+    // A violation of the world fails the tick.
+    site.ticks(50);
+    assert!(site.names().contains(&id));
+}
+
+#[test]
 fn trust_in_nodes_adopted_once_is_no_trust_in_those_of_a_second_master() {
     let mut site = Site::simple();
     running(&mut site, 4, 10 * HOUR);
