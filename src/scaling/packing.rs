@@ -80,13 +80,6 @@ impl Stock {
         }
         jobs - left
     }
-
-    /// Whether there is settled space that fits `request`.
-    pub fn has_settled_space_for(&self, request: &Resources) -> bool {
-        self.spaces
-            .range((*request, false)..)
-            .any(|((free, settled), _)| *settled && request.fits(free))
-    }
 }
 
 /// How large a request is against `whole`: its largest share of any resource, in parts of 2^20. Requests are placed

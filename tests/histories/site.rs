@@ -8,7 +8,7 @@ use ehos::scaling::memory::{Outcome, State};
 use ehos::scaling::plan::{Fate, Plan};
 use ehos::scaling::policy::Policy;
 use ehos::simulation::engine::{Ticked, tick};
-use ehos::simulation::{Scenario, ScenarioCloud, ScenarioFlavor, World, locked};
+use ehos::simulation::{JobState, Scenario, ScenarioCloud, ScenarioFlavor, World, locked};
 
 pub struct Site {
     pub world: Mutex<World>,
@@ -187,4 +187,15 @@ impl Site {
 
 pub fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(minutes * 60)
+}
+
+/// Submits jobs and waits until all run.
+pub fn running(site: &mut Site, jobs: u64, runs: u64) {
+    site.submit(jobs, 1, 1024, runs);
+    site.until(12, "all run", |world| {
+        world
+            .jobs
+            .iter()
+            .all(|job| matches!(job.state, JobState::Running { .. }))
+    });
 }

@@ -18,7 +18,7 @@ use ehos::scaling::policy::Allocation;
 use ehos::simulation::{JobState, World, locked};
 use ehos::site::Site as Asked;
 
-use crate::site::{Site, cloud, scenario};
+use crate::site::{Site, cloud, running, scenario};
 
 type ChangePool = Arc<dyn Fn(&mut PoolView) + Send + Sync>;
 type ChangeCloud = Arc<dyn Fn(&mut CloudView) + Send + Sync>;
@@ -99,16 +99,6 @@ fn hide_servers(site: &mut Site) -> Arc<AtomicBool> {
     });
     site.between = Box::new(move |asked| with_clouds(asked, Arc::clone(&change)));
     hidden
-}
-
-fn running(site: &mut Site, jobs: u64, runs: u64) {
-    site.submit(jobs, 1, 1024, runs);
-    site.until(12, "all run", |world| {
-        world
-            .jobs
-            .iter()
-            .all(|job| matches!(job.state, JobState::Running { .. }))
-    });
 }
 
 fn run_now(world: &World) -> usize {

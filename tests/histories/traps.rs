@@ -11,17 +11,7 @@ use ehos::scaling::reason::Reason;
 use ehos::simulation::{JobState, locked};
 use ehos::site::Site as Asked;
 
-use crate::site::{Site, minutes};
-
-fn running(site: &mut Site, jobs: u64, runs: u64) {
-    site.submit(jobs, 1, 1024, runs);
-    site.until(12, "all run", |world| {
-        world
-            .jobs
-            .iter()
-            .all(|job| matches!(job.state, JobState::Running { .. }))
-    });
-}
+use crate::site::{Site, minutes, running};
 
 #[test]
 fn losing_the_state_file_costs_timers_never_servers() {
