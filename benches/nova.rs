@@ -37,6 +37,7 @@ fn settings(url: &str) -> CloudSettings {
         cacert: None,
         insecure: false,
         image: "execute".to_owned(),
+        base_image: None,
         flavors: vec!["m1.small".to_owned()],
         networks: Vec::new(),
         key: None,

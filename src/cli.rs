@@ -1,6 +1,7 @@
 //! The command line, nothing else.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -18,6 +19,58 @@ pub struct Cli {
 pub enum Command {
     /// Look, plan and act once: run every minute by a timer
     Tick(Tick),
+    /// Find everything that can be wrong before a server is made
+    Check(Check),
+    /// Write, show and check the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Prepare the clouds: keypair and security group
+    #[command(subcommand)]
+    Cloud(CloudCommand),
+    /// The golden images that nodes boot from
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// The central manager
+    #[command(subcommand)]
+    Master(MasterCommand),
+}
+
+/// `ehos config …`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Write a first ehos.yaml, with what is found on the cloud
+    Init(ConfigInit),
+    /// Print the merged configuration and where each value comes from; secrets are masked
+    Show(ConfigShow),
+    /// Say what is wrong with the configuration; asks nobody
+    Check(ConfigCheck),
+    /// Print a template's user data with its tags filled in, to make a server by hand. The output is a secret
+    Render(ConfigRender),
+}
+
+/// `ehos cloud …`.
+#[derive(Debug, Subcommand)]
+pub enum CloudCommand {
+    /// Add keypair and security group to the clouds, where they are missing
+    Setup(CloudSetup),
+}
+
+/// `ehos image …`.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Make a golden image in every cloud: boot base.yaml, wait, stop, snapshot, clean up
+    Build(ImageBuild),
+    /// List the golden images of this pool
+    List(ImageList),
+    /// Delete old golden images of this pool that nothing uses
+    Prune(ImagePrune),
+}
+
+/// `ehos master …`.
+#[derive(Debug, Subcommand)]
+pub enum MasterCommand {
+    /// Make the central manager, with ehos itself under its timer
+    Deploy(Box<MasterDeploy>),
 }
 
 /// How results are printed.
@@ -42,6 +95,271 @@ pub struct Common {
     /// Say more on standard error: -v what is done, -vv each request
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+/// The clouds that a command is for.
+#[derive(Debug, Args)]
+pub struct Clouds {
+    /// Only this cloud of the configuration; can be given several times [default: all]
+    #[arg(long = "cloud", value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+/// `ehos check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// Which clouds.
+    #[command(flatten)]
+    pub clouds: Clouds,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: Output,
+}
+
+/// `ehos config init`.
+#[derive(Debug, Args)]
+pub struct ConfigInit {
+    /// Take the access from this openrc (keystone) file
+    #[arg(long, value_name = "FILE", conflicts_with = "os_cloud")]
+    pub openrc: Option<PathBuf>,
+    /// Take the access from this entry of clouds.yaml [default: $OS_CLOUD, the OS_* variables, the only entry]
+    #[arg(long, value_name = "NAME")]
+    pub os_cloud: Option<String>,
+    /// What the cloud is called in the configuration [default: its name in clouds.yaml, or its project's]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The file to write; never over one that is there; `-` prints it, without secrets
+    #[arg(short, long, value_name = "FILE", default_value = "ehos.yaml")]
+    pub output: PathBuf,
+    /// Cores that a node should have at least
+    #[arg(long, value_name = "CORES", default_value_t = 2)]
+    pub min_cores: u64,
+    /// Memory that a node should have at least, in GB
+    #[arg(long, value_name = "GB", default_value_t = 4.0)]
+    pub min_ram: f64,
+    /// Say more on standard error: -v what is done, -vv each request
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// `ehos config show`.
+#[derive(Debug, Args)]
+pub struct ConfigShow {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: Output,
+}
+
+/// `ehos config check`.
+#[derive(Debug, Args)]
+pub struct ConfigCheck {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `ehos config render`.
+#[derive(Debug, Args)]
+pub struct ConfigRender {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// base.yaml, master.yaml, execute.yaml, or the path of a file
+    pub template: PathBuf,
+    /// The cloud that the server is for [default: the first]
+    #[arg(long, value_name = "NAME")]
+    pub cloud: Option<String>,
+    /// Write it to this file, which only its owner can read [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `ehos cloud setup`.
+#[derive(Debug, Args)]
+pub struct CloudSetup {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// Which clouds.
+    #[command(flatten)]
+    pub clouds: Clouds,
+    /// The public key to add, if the cloud does not have it [default: the first of ~/.ssh/id_{ed25519,ecdsa,rsa}.pub]
+    #[arg(long, value_name = "FILE")]
+    pub public_key: Option<PathBuf>,
+    /// Let servers outside the security group reach port 9618 too (nodes in several clouds)
+    #[arg(long)]
+    pub external: bool,
+    /// Where SSH may come from; can be given several times
+    #[arg(long, value_name = "CIDR", default_values = ["0.0.0.0/0", "::/0"])]
+    pub ssh_from: Vec<String>,
+    /// Print what would be done; do nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: Output,
+}
+
+/// `ehos image build`.
+#[derive(Debug, Args)]
+pub struct ImageBuild {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// Which clouds.
+    #[command(flatten)]
+    pub clouds: Clouds,
+    /// What it is built of.
+    #[command(flatten)]
+    pub recipe: ImageRecipe,
+    /// Leave the server (switched off) when the image is made
+    #[arg(long)]
+    pub keep_server: bool,
+    /// Print what would be done; do nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: Output,
+}
+
+/// What a golden image is built of, and how.
+#[derive(Debug, Args)]
+pub struct ImageRecipe {
+    /// The cloud-init file that installs the image [default: base.yaml of the folders where templates are looked for]
+    #[arg(long, value_name = "FILE")]
+    pub base: Option<PathBuf>,
+    /// The image to begin with, name or id [default: base_image of the configuration]
+    #[arg(long, value_name = "IMAGE")]
+    pub from: Option<String>,
+    /// The flavor of the server that becomes the image [default: the first flavor of the cloud]
+    #[arg(long, value_name = "FLAVOR")]
+    pub flavor: Option<String>,
+    /// What the image is called [default: PROJECT_PREFIX-DATE-TIME]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// What failed is left as it is, to look at it; the next build cleans it up
+    #[arg(long)]
+    pub keep: bool,
+    /// How long it may take in all
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+/// `ehos image list`.
+#[derive(Debug, Args)]
+pub struct ImageList {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// Which clouds.
+    #[command(flatten)]
+    pub clouds: Clouds,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: Output,
+}
+
+/// `ehos image prune`.
+#[derive(Debug, Args)]
+pub struct ImagePrune {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// Which clouds.
+    #[command(flatten)]
+    pub clouds: Clouds,
+    /// How many of the newest to keep in each cloud; what nodes use or the configuration names is kept always
+    #[arg(long, value_name = "N")]
+    pub keep: usize,
+    /// Print what would be done; do nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: Output,
+}
+
+/// `ehos master deploy`.
+#[derive(Debug, Args)]
+pub struct MasterDeploy {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// The cloud that it is made in [default: the first of the configuration]
+    #[arg(long, value_name = "NAME")]
+    pub cloud: Option<String>,
+    /// The golden image, name or id [default: image of the configuration]
+    #[arg(long, value_name = "IMAGE", conflicts_with = "build_image")]
+    pub image: Option<String>,
+    /// Make a golden image first, in every cloud
+    #[arg(long)]
+    pub build_image: bool,
+    /// With --build-image: the cloud-init file of the image [default: base.yaml]
+    #[arg(long, value_name = "FILE", requires = "build_image")]
+    pub base: Option<PathBuf>,
+    /// With --build-image: the image to begin with [default: base_image]
+    #[arg(long, value_name = "IMAGE", requires = "build_image")]
+    pub from: Option<String>,
+    /// The master's flavor [default: the first flavor of the cloud]
+    #[arg(long, value_name = "FLAVOR")]
+    pub flavor: Option<String>,
+    /// Its name [default: PROJECT_PREFIX-master]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The master's cloud-init template [default: master.yaml of the folders where templates are looked for]
+    #[arg(long, value_name = "FILE")]
+    pub master: Option<PathBuf>,
+    /// The nodes' cloud-init template, which the master gets [default: userdata_file of the configuration]
+    #[arg(long, value_name = "FILE")]
+    pub execute: Option<PathBuf>,
+    /// TRUST_DOMAIN and UID_DOMAIN of the pool [default: condor.trust_domain, else ehos.CLUSTER]
+    #[arg(long, value_name = "DOMAIN")]
+    pub trust_domain: Option<String>,
+    /// Give it a floating IP of this external network
+    #[arg(long, value_name = "NETWORK")]
+    pub floating_ip: Option<String>,
+    /// The user to log in as [default: what cloud-init says on the console]
+    #[arg(long, value_name = "USER")]
+    pub ssh_user: Option<String>,
+    /// The private key to log in with [default: those of ssh itself]
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Trust the host key that the server shows, when its console does not tell it
+    #[arg(long)]
+    pub accept_host_key: bool,
+    /// The ehos binary to install there [default: this one]
+    #[arg(long, value_name = "FILE", conflicts_with = "package")]
+    pub binary: Option<PathBuf>,
+    /// A .deb, .rpm or binary that the master downloads instead; needs --sha256
+    #[arg(long, value_name = "URL", requires = "sha256")]
+    pub package: Option<String>,
+    /// The checksum of --package
+    #[arg(long, value_name = "HEX", requires = "package")]
+    pub sha256: Option<String>,
+    /// What failed is left as it is, to look at it; the next run goes on from there
+    #[arg(long)]
+    pub keep: bool,
+    /// How long it may take in all, without the image
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration)]
+    pub timeout: Duration,
+    /// Print what would be done; do nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: Output,
+}
+
+/// `10m`, `90s`, or a number of seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    crate::config::duration(text)
 }
 
 /// `ehos tick`.

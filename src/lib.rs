@@ -7,6 +7,7 @@ pub mod cloudinit;
 pub mod commands;
 pub mod condor;
 pub mod config;
+pub mod console;
 pub mod deadline;
 pub mod exit;
 mod lock;
@@ -14,6 +15,7 @@ mod logging;
 pub mod observe;
 pub mod openstack;
 pub mod pool;
+pub mod progress;
 pub mod report;
 pub mod scaling;
 pub mod simulation;
@@ -27,7 +29,7 @@ use std::io::Write;
 use clap::Parser;
 use log::error;
 
-use cli::{Cli, Command};
+use cli::{Cli, CloudCommand, Command, ConfigCommand, ImageCommand, MasterCommand};
 use config::Environment;
 use exit::Exit;
 
@@ -49,18 +51,63 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
     let environment = Environment::of_process();
     let journal = environment.variables.get("JOURNAL_STREAM");
     let journal = journal.map(String::as_str);
+    let levels = logging::is_journal(std::io::stderr(), journal);
+    logging::start(verbosity(&cli.command), levels);
     let result = match &cli.command {
-        Command::Tick(tick) => {
-            let levels = logging::is_journal(std::io::stderr(), journal);
-            logging::start(tick.common.verbose, levels);
+        Command::Tick(args) => {
             let levels = logging::is_journal(std::io::stdout(), journal);
-            commands::tick::run(tick, &environment, levels, out)
+            commands::tick::run(args, &environment, levels, out)
+        }
+        Command::Check(args) => commands::check::run(args, &environment, out),
+        Command::Config(ConfigCommand::Init(args)) => {
+            commands::config_init::run(args, &environment, out)
+        }
+        Command::Config(ConfigCommand::Show(args)) => {
+            commands::config_show::run(args, &environment, out)
+        }
+        Command::Config(ConfigCommand::Check(args)) => {
+            commands::config_check::run(args, &environment, out)
+        }
+        Command::Config(ConfigCommand::Render(args)) => {
+            commands::config_render::run(args, &environment, out)
+        }
+        Command::Cloud(CloudCommand::Setup(args)) => {
+            commands::cloud_setup::run(args, &environment, out)
+        }
+        Command::Image(ImageCommand::Build(args)) => {
+            commands::image_build::run(args, &environment, out)
+        }
+        Command::Image(ImageCommand::List(args)) => {
+            commands::image_list::run(args, &environment, out)
+        }
+        Command::Image(ImageCommand::Prune(args)) => {
+            commands::image_prune::run(args, &environment, out)
+        }
+        Command::Master(MasterCommand::Deploy(args)) => {
+            commands::master_deploy::run(args, &environment, out)
         }
     };
     result.unwrap_or_else(|failure| {
         error!("{failure:#}");
         exit_of(&failure)
     })
+}
+
+/// How often `-v` was given.
+fn verbosity(command: &Command) -> u8 {
+    match command {
+        Command::Tick(args) => args.common.verbose,
+        Command::Check(args) => args.common.verbose,
+        Command::Config(ConfigCommand::Init(args)) => args.verbose,
+        Command::Config(ConfigCommand::Show(args)) => args.common.verbose,
+        Command::Config(ConfigCommand::Check(args)) => args.common.verbose,
+        Command::Config(ConfigCommand::Render(args)) => args.common.verbose,
+        Command::Cloud(CloudCommand::Setup(args)) => args.common.verbose,
+        Command::Image(ImageCommand::Build(args)) => args.common.verbose,
+        Command::Image(ImageCommand::List(args)) => args.common.verbose,
+        Command::Image(ImageCommand::Prune(args)) => args.common.verbose,
+        Command::Master(MasterCommand::Deploy(args)) => args.common.verbose,
+    }
 }
 
 /// The exit code that an error of a command stands for.

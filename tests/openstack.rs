@@ -59,6 +59,7 @@ fn settings(url: &str) -> CloudSettings {
         cacert: None,
         insecure: false,
         image: "GOLD CentOS 7".to_owned(),
+        base_image: None,
         flavors: vec!["m1.small".to_owned(), "m1.gone".to_owned()],
         networks: vec!["dualStack".to_owned()],
         key: Some("ehos".to_owned()),
@@ -823,7 +824,7 @@ fn images_of_one_name_are_not_guessed_among() {
         let settings = settings(double.url());
         image::image_id(&session(&settings), "GOLD CentOS 7", soon()).map_err(|e| e.to_string())
     };
-    let image = |id: &str, status: &str| json!({"id": id, "status": status, "name": "x"});
+    let image = |id: &str, status: &str| json!({"id": id, "status": status, "name": "x", "created_at": "2026-11-22T10:31:13Z"});
     let images =
         |list: serde_json::Value| Reply::status(200, &json!({ "images": list }).to_string());
     assert_eq!(
@@ -858,7 +859,8 @@ fn ids_are_asked_for_as_ids() {
             &format!("/v2/images/{IMAGE_ID}"),
             Reply::status(
                 200,
-                &json!({"id": IMAGE_ID, "status": "active"}).to_string(),
+                &json!({"id": IMAGE_ID, "status": "active", "created_at": "2026-11-22T10:31:13Z"})
+                    .to_string(),
             ),
         ),
         always(

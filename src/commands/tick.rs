@@ -11,6 +11,7 @@ use log::{error, info};
 
 use crate::act::act;
 use crate::cli::{Output, Tick};
+use crate::commands::state_directory;
 use crate::config::{self, Config, Environment};
 use crate::deadline::Deadline;
 use crate::exit::Exit;
@@ -43,7 +44,7 @@ pub fn run(
     let start = Instant::now();
     let acting = !args.dry_run;
     let config = configuration(args, environment)?;
-    let directory = state_directory(args, &config, environment)?;
+    let directory = state_directory(&args.common, &config, environment)?;
 
     let _lock = if acting {
         state::prepare(&directory)?;
@@ -142,20 +143,6 @@ fn configuration(args: &Tick, environment: &Environment) -> Result<Config, confi
         config.policy.vanish_share = 1.0;
     }
     Ok(config)
-}
-
-fn state_directory(
-    args: &Tick,
-    config: &Config,
-    environment: &Environment,
-) -> Result<std::path::PathBuf, state::Error> {
-    match args.common.state_dir.as_ref().or(config.state_dir.as_ref()) {
-        Some(directory) => Ok(environment.working_directory.join(directory)),
-        None => state::default_directory(
-            |name| environment.variables.get(name).cloned(),
-            state::owns_system_directory(),
-        ),
-    }
 }
 
 /// The simulated world, moved on by one step, where the configuration has one.

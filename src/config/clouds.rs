@@ -92,11 +92,12 @@ impl One<'_> {
 
         let cloud = &self.cloud;
         let (ehos, daemon) = (self.ehos, self.daemon);
-        if cloud.image.is_absent() && ehos.image.is_absent() && !ehos.base_image.is_absent() {
+        let base_image = [&cloud.base_image, &ehos.base_image];
+        if cloud.image.is_absent() && ehos.image.is_absent() && first(&base_image).is_some() {
             context.note(
-                &["ehos", "base_image"],
+                &["clouds", self.name],
                 format!(
-                    "nodes of cloud `{}` boot from the base image: it has no image of its own",
+                    "nodes of cloud `{}` boot from the base image: it has no image of its own yet, see ehos image build",
                     self.name
                 ),
             );
@@ -104,7 +105,12 @@ impl One<'_> {
         let image = self.required(
             context,
             "image",
-            &[&cloud.image, &ehos.image, &ehos.base_image],
+            &[
+                &cloud.image,
+                &ehos.image,
+                &cloud.base_image,
+                &ehos.base_image,
+            ],
         );
         let flavors = self.required(context, "flavor", &[&cloud.flavors, &ehos.flavors]);
         let networks = self.required(context, "network", &[&cloud.networks, &ehos.networks]);
@@ -140,6 +146,7 @@ impl One<'_> {
             cacert: self.cacert(context),
             insecure,
             image: policy.image.clone(),
+            base_image: value(&base_image),
             flavors: policy.flavors.clone(),
             networks: unique(networks.unwrap_or_default()),
             key: value(&[&cloud.key, &ehos.key]),

@@ -266,6 +266,7 @@ macro_rules! with_auth_keys {
                 insecure: Given<bool>,
                 verify: Given<bool>,
                 image: Given<String>,
+                base_image: Given<String>,
                 flavor: Given<Vec<String>>,
                 flavors: Given<Vec<String>>,
                 network: Given<Vec<String>>,

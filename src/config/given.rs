@@ -164,7 +164,8 @@ pub(super) fn flag(text: &str) -> Result<bool, String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// `10m`, `90s`, `1h30m`, or a number of seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));
     }

@@ -29,6 +29,7 @@ use file::{Field, File, Finding};
 
 pub use environment::Environment;
 pub use error::{Error, Place, Problem};
+pub(crate) use given::duration;
 pub use search::{folders, template};
 pub use settings::{Auth, AuthMethod, CloudSettings, CondorSettings, Config, NameOrId, Timeouts};
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::error::{Error, Problem};
 use crate::scaling::policy::Policy;
 
 /// The whole configuration, merged and checked.
@@ -27,6 +28,27 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// What is worth knowing about the configuration: keys without a meaning any more, and the like.
     pub notes: Vec<String>,
+}
+
+impl Config {
+    /// The clouds of these names, in the order of the configuration; without any name, all of them.
+    ///
+    /// # Errors
+    /// A name that no cloud has.
+    pub fn chosen(&self, names: &[String]) -> Result<Vec<&CloudSettings>, Error> {
+        for name in names {
+            if !self.clouds.iter().any(|cloud| cloud.name == *name) {
+                let there: Vec<&str> = self.clouds.iter().map(|cloud| &*cloud.name).collect();
+                return Err(Problem::general(format!(
+                    "there is no cloud `{name}` in the configuration; the clouds are: {}",
+                    there.join(", ")
+                ))
+                .into());
+            }
+        }
+        let chosen = |cloud: &&CloudSettings| names.is_empty() || names.contains(&cloud.name);
+        Ok(self.clouds.iter().filter(chosen).collect())
+    }
 }
 
 /// Time limits of one tick.
@@ -94,6 +116,8 @@ pub struct CloudSettings {
     pub insecure: bool,
     /// Image of nodes: name or id.
     pub image: String,
+    /// Image that golden images are built from: name or id.
+    pub base_image: Option<String>,
     /// Flavors of nodes: names or ids, in order of preference.
     pub flavors: Vec<String>,
     /// Networks: names or ids.

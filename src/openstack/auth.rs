@@ -29,6 +29,8 @@ pub struct Token {
     pub good_until: Timestamp,
     /// The project it is for.
     pub project_id: Option<String>,
+    /// The user who has it.
+    pub user_id: Option<String>,
     /// Where the services are.
     pub catalog: Catalog,
 }
@@ -119,6 +121,19 @@ impl<'s> Session<'s> {
         }
     }
 
+    /// Asks Keystone at `path` below its address (`/v3`), which stands in the configuration and not in the catalog.
+    pub fn ask_keystone(
+        &self,
+        path: &str,
+        request: &Request,
+        deadline: Deadline,
+    ) -> Result<Answer, Error> {
+        let url = format!("{}{path}", identity_url(&self.settings.auth.url));
+        let token = self.token(deadline)?;
+        self.client
+            .send(&url, Some(&token.secret), request, deadline)
+    }
+
     fn authenticate(&self, deadline: Deadline) -> Result<Token, Error> {
         let began = now();
         let url = format!("{}/auth/tokens", identity_url(&self.settings.auth.url));
@@ -153,6 +168,7 @@ impl<'s> Session<'s> {
             secret,
             good_until,
             project_id: token.project.map(|project| project.id),
+            user_id: token.user.map(|user| user.id),
             catalog,
         })
     }
@@ -187,7 +203,13 @@ struct TokenFields {
     issued_at: Timestamp,
     expires_at: Timestamp,
     project: Option<Project>,
+    user: Option<User>,
     catalog: Option<Catalog>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    id: String,
 }
 
 #[derive(Deserialize)]

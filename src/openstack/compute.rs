@@ -33,6 +33,8 @@ const DOWN_CELLS: &str = "2.69";
 const NOT_ACCEPTABLE: u16 = 406;
 /// `description` of a server.
 const DESCRIPTION: &str = "2.19";
+/// From here on the answer to createImage has the image's id in its body; before, in a header of a form of its own.
+const IMAGE_ID_IN_BODY: &str = "2.45";
 /// The longest user data that Nova takes, in characters of base64 (`maxLength` of its schema).
 const LONGEST_USER_DATA: usize = 65535;
 
@@ -283,15 +285,170 @@ pub fn flavors(session: &Session, deadline: Deadline) -> Result<Vec<NamedFlavor>
     Ok(flavors)
 }
 
-/// The names of the user's keypairs.
-pub fn keypairs(session: &Session, deadline: Deadline) -> Result<Vec<String>, Error> {
+/// A keypair of the user; keypairs belong to users, not to projects.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Keypair {
+    /// Its name.
+    pub name: String,
+    /// MD5 of the public key, as Nova writes it.
+    #[serde(default)]
+    pub fingerprint: String,
+    /// The public key, as `authorized_keys` has it.
+    #[serde(default)]
+    pub public_key: String,
+}
+
+/// The user's keypairs: those that the API shows. Keys that were added in a dashboard may be missing.
+pub fn keypairs(session: &Session, deadline: Deadline) -> Result<Vec<Keypair>, Error> {
     let request = Request::get().at(FIRST);
     let answer = session.send(Service::Compute, "/os-keypairs", &request, deadline)?;
     let KeypairsBody { keypairs } = answer.json()?;
-    Ok(keypairs
-        .into_iter()
-        .map(|entry| entry.keypair.name)
-        .collect())
+    Ok(keypairs.into_iter().map(|entry| entry.keypair).collect())
+}
+
+/// Adds a public key (`authorized_keys` form) under `name`. A name that is taken is refused with 409.
+pub fn import_keypair(
+    session: &Session,
+    name: &str,
+    public_key: &str,
+    deadline: Deadline,
+) -> Result<Keypair, Error> {
+    let body = json!({ "keypair": { "name": name, "public_key": public_key } });
+    let request = Request {
+        method: Method::POST,
+        kind: Kind::Once,
+        body: Some(body.to_string()),
+        ..Request::get()
+    }
+    .at(FIRST);
+    let answer = session.send(Service::Compute, "/os-keypairs", &request, deadline)?;
+    let KeypairEntry { keypair } = answer.json()?;
+    Ok(keypair)
+}
+
+/// A server by its id, in more detail than lists of them are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerDetails {
+    /// What lists say too.
+    pub record: ServerRecord,
+    /// What Nova is doing with it (`OS-EXT-STS:task_state`): while it is something, another action is refused (409).
+    pub task_state: Option<String>,
+    /// The id of its image; `None` when it boots from a volume.
+    pub image_id: Option<String>,
+    /// Its keypair.
+    pub key: Option<String>,
+    /// Its addresses, in no order.
+    pub addresses: Vec<Address>,
+}
+
+/// An address of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The network's name.
+    pub network: String,
+    /// The address.
+    pub address: String,
+    /// 4 or 6.
+    pub version: u8,
+    /// It is a floating IP: it leads here from outside.
+    pub floating: bool,
+}
+
+/// The server of this id; `None` when it is gone.
+pub fn server(
+    session: &Session,
+    id: &str,
+    deadline: Deadline,
+) -> Result<Option<ServerDetails>, Error> {
+    let request = Request::get().at(FIRST);
+    let path = format!("/servers/{id}");
+    let answer = match session.send(Service::Compute, &path, &request, deadline) {
+        Ok(answer) => answer,
+        Err(error) if error.status() == Some(404) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let WholeBody { server } = answer.json()?;
+    let now = answer.date.unwrap_or_else(local_now);
+    let Whole {
+        common,
+        image,
+        key_name,
+        addresses,
+    } = server;
+    let addresses = addresses.into_iter().flat_map(|(network, list)| {
+        list.into_iter().map(move |entry| Address {
+            network: network.clone(),
+            address: entry.addr,
+            version: entry.version,
+            floating: entry.kind.as_deref() == Some("floating"),
+        })
+    });
+    Ok(Some(ServerDetails {
+        task_state: common.task_state.clone(),
+        // A server that boots from a volume has an empty string there.
+        image_id: image.get("id").and_then(Value::as_str).map(str::to_owned),
+        key: key_name,
+        addresses: addresses.collect(),
+        record: common.record(now),
+    }))
+}
+
+/// Shuts a server down. One that is off already is refused with 409.
+pub fn stop(session: &Session, id: &str, deadline: Deadline) -> Result<(), Error> {
+    let request = Request {
+        method: Method::POST,
+        kind: Kind::Repeatable,
+        body: Some(json!({ "os-stop": null }).to_string()),
+        ..Request::get()
+    }
+    .at(FIRST);
+    let path = format!("/servers/{id}/action");
+    session
+        .send(Service::Compute, &path, &request, deadline)
+        .map(|_| ())
+}
+
+/// Has an image made of a server and returns the image's id; `metadata` become properties of the image. It is whole when
+/// Glance says `active`; when the host cannot make it, the image vanishes. Sent once.
+pub fn create_image(
+    session: &Session,
+    server_id: &str,
+    name: &str,
+    metadata: &BTreeMap<String, String>,
+    deadline: Deadline,
+) -> Result<String, Error> {
+    let body = json!({ "createImage": { "name": name, "metadata": metadata } });
+    let request = Request {
+        method: Method::POST,
+        kind: Kind::Once,
+        body: Some(body.to_string()),
+        ..Request::get()
+    }
+    .at(IMAGE_ID_IN_BODY);
+    let path = format!("/servers/{server_id}/action");
+    let answer = session.send(Service::Compute, &path, &request, deadline)?;
+    let ImageBody { image_id } = answer.json()?;
+    Ok(image_id)
+}
+
+/// Adds these to a server's metadata, or replaces them there.
+pub fn add_metadata(
+    session: &Session,
+    server_id: &str,
+    metadata: &BTreeMap<String, String>,
+    deadline: Deadline,
+) -> Result<(), Error> {
+    let request = Request {
+        method: Method::POST,
+        kind: Kind::Repeatable,
+        body: Some(json!({ "metadata": metadata }).to_string()),
+        ..Request::get()
+    }
+    .at(FIRST);
+    let path = format!("/servers/{server_id}/metadata");
+    session
+        .send(Service::Compute, &path, &request, deadline)
+        .map(|_| ())
 }
 
 /// Asks for a list page by page, until no page names a next one; returns the last call. Of a next link only the query is taken: the
@@ -365,6 +522,35 @@ struct ShownBody {
 #[derive(Deserialize)]
 struct Shown {
     fault: Option<Fault>,
+}
+
+#[derive(Deserialize)]
+struct WholeBody {
+    server: Whole,
+}
+
+#[derive(Deserialize)]
+struct Whole {
+    #[serde(flatten)]
+    common: Server,
+    #[serde(default)]
+    image: Value,
+    key_name: Option<String>,
+    #[serde(default)]
+    addresses: BTreeMap<String, Vec<WireAddress>>,
+}
+
+#[derive(Deserialize)]
+struct WireAddress {
+    addr: String,
+    version: u8,
+    #[serde(rename = "OS-EXT-IPS:type")]
+    kind: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ImageBody {
+    image_id: String,
 }
 
 #[derive(Deserialize)]
@@ -463,11 +649,6 @@ struct KeypairsBody {
 #[derive(Deserialize)]
 struct KeypairEntry {
     keypair: Keypair,
-}
-
-#[derive(Deserialize)]
-struct Keypair {
-    name: String,
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
-//! Glance: the image of a name.
+//! Glance: images.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::auth::Session;
 use super::catalog::Service;
@@ -9,58 +13,125 @@ use super::http::{Request, percent_encoded};
 use super::{ambiguous, looks_like_id, not_found};
 use crate::deadline::Deadline;
 
-/// The id of the image that is called `image` or has this id, and is active. Names of images need not be unique:
-/// several active ones are an error, for the newest may be anybody's who shares an image with the project.
-pub fn image_id(session: &Session, image: &str, deadline: Deadline) -> Result<String, Error> {
-    let request = Request::get();
-    if looks_like_id(image) {
-        match session.send(
-            Service::Image,
-            &format!("/images/{image}"),
-            &request,
-            deadline,
-        ) {
-            Ok(answer) => {
-                let found: Image = answer.json()?;
-                return the_active(session, image, vec![found]);
-            }
-            Err(error) if error.status() == Some(404) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let path = format!("/images?name={}", percent_encoded(image));
-    let answer = session.send(Service::Image, &path, &request, deadline)?;
-    let ImagesBody { images } = answer.json()?;
-    the_active(session, image, images)
+/// An image.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Image {
+    /// Its id.
+    pub id: String,
+    /// Its name, which need not be its own.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// `queued`, `saving`, `active` …: servers boot from an active one.
+    pub status: String,
+    /// `private`, `shared`, `community`, `public`.
+    #[serde(default)]
+    pub visibility: String,
+    /// The id of the project that it belongs to.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// When it was made, on Glance's clock.
+    pub created_at: Timestamp,
+    /// Its size in bytes, once it is whole.
+    #[serde(default)]
+    pub size: Option<u64>,
+    /// A flavor's disk must have this many GiB.
+    #[serde(default)]
+    pub min_disk: u64,
+    /// A flavor must have this many MiB of memory.
+    #[serde(default)]
+    pub min_ram: u64,
+    /// It cannot be deleted.
+    #[serde(default)]
+    pub protected: bool,
+    #[serde(flatten)]
+    more: BTreeMap<String, Value>,
 }
 
-fn the_active(session: &Session, name: &str, images: Vec<Image>) -> Result<String, Error> {
-    let (active, other): (Vec<Image>, Vec<Image>) = images
+impl Image {
+    /// A property of it (`os_distro`, or what a maker of ours wrote to it).
+    pub fn property(&self, name: &str) -> Option<&str> {
+        self.more.get(name).and_then(Value::as_str)
+    }
+}
+
+/// All images that the project sees, newest first: every page.
+pub fn images(session: &Session, deadline: Deadline) -> Result<Vec<Image>, Error> {
+    let mut images = Vec::new();
+    let mut path = "/images?limit=500&sort=created_at:desc".to_owned();
+    loop {
+        let answer = session.send(Service::Image, &path, &Request::get(), deadline)?;
+        let page: Page = answer.json()?;
+        let last = page.images.last().map(|image| image.id.clone());
+        images.extend(page.images);
+        // Of the link to the next page (a path without a host) only its being there is taken: below a proxy it may
+        // lead astray.
+        match (page.next, last) {
+            (Some(_), Some(last)) => {
+                path = format!("/images?limit=500&sort=created_at:desc&marker={last}");
+            }
+            _ => return Ok(images),
+        }
+    }
+}
+
+/// The image of this id; `None` when there is none.
+pub fn image(session: &Session, id: &str, deadline: Deadline) -> Result<Option<Image>, Error> {
+    let path = format!("/images/{id}");
+    match session.send(Service::Image, &path, &Request::get(), deadline) {
+        Ok(answer) => answer.json().map(Some),
+        Err(error) if error.status() == Some(404) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes an image. One that is gone already is no error.
+pub fn delete(session: &Session, id: &str, deadline: Deadline) -> Result<(), Error> {
+    let path = format!("/images/{id}");
+    match session.send(Service::Image, &path, &Request::delete(), deadline) {
+        Ok(_) => Ok(()),
+        Err(error) if error.status() == Some(404) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The image that is called `wanted` or has this id, and is active. Names of images need not be unique: several active
+/// ones are an error, for the newest may be anybody's who shares an image with the project.
+pub fn find(session: &Session, wanted: &str, deadline: Deadline) -> Result<Image, Error> {
+    if looks_like_id(wanted)
+        && let Some(found) = image(session, wanted, deadline)?
+    {
+        return the_active(session, wanted, vec![found]);
+    }
+    let path = format!("/images?name={}", percent_encoded(wanted));
+    let answer = session.send(Service::Image, &path, &Request::get(), deadline)?;
+    let Page { images, .. } = answer.json()?;
+    the_active(session, wanted, images)
+}
+
+/// The id of the image that is called `wanted` or has this id, as [`find`] finds it.
+pub fn image_id(session: &Session, wanted: &str, deadline: Deadline) -> Result<String, Error> {
+    find(session, wanted, deadline).map(|image| image.id)
+}
+
+fn the_active(session: &Session, name: &str, images: Vec<Image>) -> Result<Image, Error> {
+    let (mut active, other): (Vec<Image>, Vec<Image>) = images
         .into_iter()
         .partition(|image| image.status == "active");
-    match active.as_slice() {
-        [only] => Ok(only.id.clone()),
-        [] => {
-            let hint = match other.first() {
-                Some(image) => format!(" that is active (its status is {})", image.status),
-                None => String::new(),
-            };
-            Err(not_found(session, "image", name, hint))
-        }
-        several => {
-            let ids = several.iter().map(|image| image.id.as_str());
-            Err(ambiguous(session, "image", name, ids))
-        }
+    if active.len() > 1 {
+        let ids = active.iter().map(|image| image.id.as_str());
+        return Err(ambiguous(session, "image", name, ids));
     }
+    active.pop().ok_or_else(|| {
+        let hint = match other.first() {
+            Some(image) => format!(" that is active (its status is {})", image.status),
+            None => String::new(),
+        };
+        not_found(session, "image", name, hint)
+    })
 }
 
 #[derive(Deserialize)]
-struct ImagesBody {
+struct Page {
     images: Vec<Image>,
-}
-
-#[derive(Deserialize)]
-struct Image {
-    id: String,
-    status: String,
+    next: Option<String>,
 }

@@ -202,8 +202,8 @@ impl<'c> OpenStackCloud<'c> {
         if let Some(key) = &settings.key {
             // Nova's own refusal does not name it.
             let keys = compute::keypairs(&self.session, deadline)?;
-            if !keys.contains(key) {
-                let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            if !keys.iter().any(|known| known.name == *key) {
+                let keys: Vec<&str> = keys.iter().map(|known| known.name.as_str()).collect();
                 let hint = format!(" of this user{}", among(&keys));
                 return Err(not_found(&self.session, "keypair", key, hint));
             }

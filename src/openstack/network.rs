@@ -1,15 +1,209 @@
-//! Neutron: networks and security groups of a name.
+//! Neutron: networks, security groups and their rules, ports, floating IPs.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::json;
+use ureq::http::Method;
 
 use super::auth::Session;
 use super::catalog::Service;
-use super::error::Error;
+use super::error::{Error, Kind};
 use super::http::{Request, percent_encoded};
 use super::{ambiguous, looks_like_id, not_found};
 use crate::deadline::Deadline;
+
+/// A network.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Network {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `ACTIVE`, where it works.
+    pub status: String,
+    /// It leads out of the cloud: floating IPs come from it.
+    #[serde(rename = "router:external", default)]
+    pub external: bool,
+    /// Several projects have it.
+    #[serde(default)]
+    pub shared: bool,
+    /// The ids of its subnets; a network without one gives no addresses.
+    #[serde(default)]
+    pub subnets: Vec<String>,
+}
+
+/// A security group and its rules.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct SecurityGroup {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What it lets through.
+    #[serde(rename = "security_group_rules", default)]
+    pub rules: Vec<Rule>,
+}
+
+/// A rule of a security group (`security_group_rules` of the Networking API).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Rule {
+    /// `ingress` or `egress`.
+    pub direction: String,
+    /// `IPv4` or `IPv6`.
+    pub ethertype: String,
+    /// `tcp`, `udp`, a number …; `None` is any.
+    pub protocol: Option<String>,
+    /// First port; `None` is any.
+    pub port_range_min: Option<u16>,
+    /// Last port; `None` is any.
+    pub port_range_max: Option<u16>,
+    /// From servers of this group only.
+    pub remote_group_id: Option<String>,
+    /// From these addresses only.
+    pub remote_ip_prefix: Option<String>,
+}
+
+/// A port: where a server is in a network.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Port {
+    /// Its id.
+    pub id: String,
+    /// Its network.
+    pub network_id: String,
+    /// Its addresses.
+    #[serde(default)]
+    pub fixed_ips: Vec<FixedIp>,
+}
+
+/// An address of a port.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct FixedIp {
+    /// The address.
+    pub ip_address: String,
+}
+
+/// A floating IP.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct FloatingIp {
+    /// Its id.
+    pub id: String,
+    /// The address.
+    pub floating_ip_address: String,
+    /// The network it is of.
+    pub floating_network_id: String,
+    /// The port it leads to; `None`: it is free.
+    pub port_id: Option<String>,
+    /// What its maker wrote to it: the only mark there is.
+    #[serde(default)]
+    pub description: Option<String>,
+}
+
+/// All networks that the project sees.
+pub fn networks(session: &Session, deadline: Deadline) -> Result<Vec<Network>, Error> {
+    list(session, "networks", "", deadline)
+}
+
+/// The project's security groups with their rules.
+pub fn security_groups(session: &Session, deadline: Deadline) -> Result<Vec<SecurityGroup>, Error> {
+    // An administrator sees the groups of all projects, each with its `default`.
+    let filter = match &session.token(deadline)?.project_id {
+        Some(id) => format!("?project_id={}", percent_encoded(id)),
+        None => String::new(),
+    };
+    list(session, "security-groups", &filter, deadline)
+}
+
+/// Makes a security group. Neutron gives it rules that let everything out.
+pub fn create_security_group(
+    session: &Session,
+    name: &str,
+    description: &str,
+    deadline: Deadline,
+) -> Result<SecurityGroup, Error> {
+    let fields = json!({ "name": name, "description": description });
+    create(session, "security_group", &fields, deadline)
+}
+
+/// Adds a rule to the security group `group`. One that is there already is no error.
+pub fn create_rule(
+    session: &Session,
+    group: &str,
+    rule: &Rule,
+    deadline: Deadline,
+) -> Result<(), Error> {
+    let fields = json!({
+        "security_group_id": group,
+        "direction": rule.direction,
+        "ethertype": rule.ethertype,
+        "protocol": rule.protocol,
+        "port_range_min": rule.port_range_min,
+        "port_range_max": rule.port_range_max,
+        "remote_group_id": rule.remote_group_id,
+        "remote_ip_prefix": rule.remote_ip_prefix,
+    });
+    match create::<Rule>(session, "security_group_rule", &fields, deadline) {
+        Ok(_) => Ok(()),
+        Err(error) if error.status() == Some(409) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The ports of a server.
+pub fn ports(session: &Session, server_id: &str, deadline: Deadline) -> Result<Vec<Port>, Error> {
+    let filter = format!("?device_id={}", percent_encoded(server_id));
+    list(session, "ports", &filter, deadline)
+}
+
+/// The project's floating IPs.
+pub fn floating_ips(session: &Session, deadline: Deadline) -> Result<Vec<FloatingIp>, Error> {
+    list(session, "floatingips", "", deadline)
+}
+
+/// Takes a floating IP of the external network `network_id` and lets it lead to `port_id`.
+pub fn create_floating_ip(
+    session: &Session,
+    network_id: &str,
+    port_id: &str,
+    description: &str,
+    deadline: Deadline,
+) -> Result<FloatingIp, Error> {
+    let fields = json!({
+        "floating_network_id": network_id,
+        "port_id": port_id,
+        "description": description,
+    });
+    create(session, "floatingip", &fields, deadline)
+}
+
+/// Lets the floating IP `id` lead to `port_id`.
+pub fn associate_floating_ip(
+    session: &Session,
+    id: &str,
+    port_id: &str,
+    deadline: Deadline,
+) -> Result<(), Error> {
+    let request = Request {
+        method: Method::PUT,
+        kind: Kind::Repeatable,
+        body: Some(json!({ "floatingip": { "port_id": port_id } }).to_string()),
+        ..Request::get()
+    };
+    let path = format!("/floatingips/{id}");
+    session
+        .send(Service::Network, &path, &request, deadline)
+        .map(|_| ())
+}
+
+/// Gives a floating IP back. One that is gone already is no error.
+pub fn delete_floating_ip(session: &Session, id: &str, deadline: Deadline) -> Result<(), Error> {
+    let path = format!("/floatingips/{id}");
+    match session.send(Service::Network, &path, &Request::delete(), deadline) {
+        Ok(_) => Ok(()),
+        Err(error) if error.status() == Some(404) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
 
 /// The id of the network that is called `network` or has this id. Several of one name are an error.
 pub fn network_id(session: &Session, network: &str, deadline: Deadline) -> Result<String, Error> {
@@ -47,17 +241,8 @@ fn the_only(
 ) -> Result<String, Error> {
     let value = percent_encoded(name);
     let look = |by: &str| -> Result<Vec<Thing>, Error> {
-        let path = format!("/{collection}?{by}={value}&fields=id{filter}");
-        let answer = session.send(Service::Network, &path, &Request::get(), deadline)?;
-        let lists: BTreeMap<String, Vec<Thing>> = answer.json()?;
-        let key = collection.replace('-', "_");
-        lists
-            .into_iter()
-            .find_map(|(found, things)| (found == key).then_some(things))
-            .ok_or_else(|| Error::Unparsable {
-                call: answer.call,
-                why: format!("it has no {key}"),
-            })
+        let query = format!("?{by}={value}&fields=id{filter}");
+        list(session, collection, &query, deadline)
     };
     let mut found = if looks_like_id(name) {
         look("id")?
@@ -75,6 +260,55 @@ fn the_only(
             Err(ambiguous(session, what, name, ids))
         }
     }
+}
+
+/// A collection. Neutron gives all of it at once unless it is asked for pages (or its operators limit them, which
+/// then is beyond what one project has).
+fn list<T: serde::de::DeserializeOwned>(
+    session: &Session,
+    collection: &str,
+    query: &str,
+    deadline: Deadline,
+) -> Result<Vec<T>, Error> {
+    let path = format!("/{collection}{query}");
+    let answer = session.send(Service::Network, &path, &Request::get(), deadline)?;
+    let lists: BTreeMap<String, serde_json::Value> = answer.json()?;
+    let key = collection.replace('-', "_");
+    let unparsable = |why: String| Error::Unparsable {
+        call: answer.call.clone(),
+        why,
+    };
+    let things = lists
+        .into_iter()
+        .find_map(|(found, things)| (found == key).then_some(things))
+        .ok_or_else(|| unparsable(format!("it has no {key}")))?;
+    serde_json::from_value(things).map_err(|error| unparsable(error.to_string()))
+}
+
+/// Makes one thing: sent once.
+fn create<T: serde::de::DeserializeOwned>(
+    session: &Session,
+    what: &str,
+    fields: &serde_json::Value,
+    deadline: Deadline,
+) -> Result<T, Error> {
+    let request = Request {
+        method: Method::POST,
+        kind: Kind::Once,
+        body: Some(json!({ what: fields }).to_string()),
+        ..Request::get()
+    };
+    let path = format!("/{}s", what.replace('_', "-"));
+    let answer = session.send(Service::Network, &path, &request, deadline)?;
+    let mut body: BTreeMap<String, serde_json::Value> = answer.json()?;
+    let unparsable = |why: String| Error::Unparsable {
+        call: answer.call.clone(),
+        why,
+    };
+    let made = body
+        .remove(what)
+        .ok_or_else(|| unparsable(format!("it has no {what}")))?;
+    serde_json::from_value(made).map_err(|error| unparsable(error.to_string()))
 }
 
 #[derive(Deserialize)]

@@ -26,6 +26,7 @@ struct Stored {
     token: String,
     good_until: Timestamp,
     project_id: Option<String>,
+    user_id: Option<String>,
     catalog: Catalog,
 }
 
@@ -55,6 +56,7 @@ impl TokenCache {
             secret: SecretString::from(stored.token),
             good_until: stored.good_until,
             project_id: stored.project_id,
+            user_id: stored.user_id,
             catalog: stored.catalog,
         })
     }
@@ -91,6 +93,7 @@ impl TokenCache {
             token: token.secret.expose_secret().to_owned(),
             good_until: token.good_until,
             project_id: token.project_id.clone(),
+            user_id: token.user_id.clone(),
             catalog: token.catalog.clone(),
         };
         let folder = match self.path.parent() {

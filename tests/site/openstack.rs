@@ -53,6 +53,7 @@ fn settings(cloud: &str) -> Option<CloudSettings> {
         cacert: None,
         insecure: false,
         image: "GOLD CentOS 7".to_owned(),
+        base_image: None,
         flavors: vec!["m1.small".to_owned()],
         networks: vec!["dualStack".to_owned()],
         key: Some("ehos".to_owned()),

@@ -1,0 +1,19 @@
+//! `ehos config show`.
+
+use std::io::Write;
+
+use crate::cli::ConfigShow;
+use crate::config::Environment;
+use crate::exit::Exit;
+
+/// Runs it and writes what it has to say to `out`.
+///
+/// # Errors
+/// None yet.
+pub fn run(
+    _args: &ConfigShow,
+    _environment: &Environment,
+    _out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    anyhow::bail!("ehos config show does not work yet")
+}

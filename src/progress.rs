@@ -1,0 +1,106 @@
+//! What a long command is doing, for the people who wait for it: live lines with the elapsed time on a terminal, plain
+//! lines elsewhere. All of it goes to standard error.
+
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// How often the elapsed time is drawn anew.
+const REDRAW: Duration = Duration::from_millis(250);
+
+/// All that is going on at once.
+#[derive(Debug)]
+pub struct Progress {
+    live: Option<MultiProgress>,
+}
+
+impl Progress {
+    /// Live lines where standard error is a terminal.
+    pub fn new() -> Progress {
+        let terminal = std::io::stderr().is_terminal();
+        Progress {
+            live: terminal.then(MultiProgress::new),
+        }
+    }
+
+    /// A line of its own for what is done about `subject` (a cloud, a server).
+    pub fn line(&self, subject: &str) -> Line {
+        let bar = self.live.as_ref().map(|all| {
+            let bar = all.add(ProgressBar::new_spinner());
+            // The template is fixed: that it parses is shown by every run on a terminal, and the default will do.
+            if let Ok(style) =
+                ProgressStyle::with_template("{spinner} {prefix:.bold} {elapsed:>4}  {wide_msg}")
+            {
+                bar.set_style(style);
+            }
+            bar.set_prefix(subject.to_owned());
+            bar.enable_steady_tick(REDRAW);
+            bar
+        });
+        Line {
+            subject: subject.to_owned(),
+            began: Instant::now(),
+            doing: Mutex::default(),
+            bar,
+        }
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress::new()
+    }
+}
+
+/// What is going on about one subject.
+#[derive(Debug)]
+pub struct Line {
+    subject: String,
+    began: Instant,
+    doing: Mutex<String>,
+    bar: Option<ProgressBar>,
+}
+
+impl Line {
+    /// What is being done now. Said once, however often it is told.
+    pub fn doing(&self, what: &str) {
+        let mut doing = self
+            .doing
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if *doing == what {
+            return;
+        }
+        what.clone_into(&mut doing);
+        match &self.bar {
+            Some(bar) => bar.set_message(what.to_owned()),
+            None => self.print(what),
+        }
+    }
+
+    /// The newest of what is seen meanwhile (the last line of a console): for the live line only.
+    pub fn detail(&self, detail: &str) {
+        if let Some(bar) = &self.bar {
+            let doing = self
+                .doing
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            bar.set_message(format!("{doing}: {detail}"));
+        }
+    }
+
+    /// How it ended. The line stays.
+    pub fn done(&self, what: &str) {
+        match &self.bar {
+            Some(bar) => bar.finish_with_message(what.to_owned()),
+            None => self.print(what),
+        }
+    }
+
+    fn print(&self, what: &str) {
+        let seconds = self.began.elapsed().as_secs();
+        eprintln!("{} {seconds:>4} s  {what}", self.subject);
+    }
+}
