@@ -2,30 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io::{self, PipeReader, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::io;
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
-use std::thread;
+use std::process::Command;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
-
 use super::error::Error;
+use crate::child::{self, described};
 use crate::deadline::Deadline;
 
-/// Output is read in pieces of this size: what a pipe holds.
-const PIECE: usize = 64 * 1024;
 /// A longer line is no answer of a tool of HTCondor.
 const LINE_MAX: usize = 1024 * 1024;
-/// What is kept of standard error; the rest is read and dropped.
-const STDERR_MAX: usize = 16 * 1024;
 /// What an error tells of it.
 const STDERR_TOLD: usize = 600;
-/// How long a killed process may take to go (it can hang in the kernel, on a dead network file system).
-const DEATH: Duration = Duration::from_secs(2);
 
 /// HTCondor's command line tools: where they are, and how long each call may take.
 #[derive(Debug, Clone)]
@@ -70,38 +59,33 @@ impl Tools {
         }
         let limit = self.limit.min(deadline.left());
         let deadline = deadline.at_most(limit);
-        let mut running = self.start(call)?;
         let mut lines = Lines::default();
-        let mut stderr = Vec::new();
         let mut wrong = None;
-        let mut piece = vec![0; PIECE];
-        while !running.over() {
-            match running.read(&mut piece, deadline) {
+        let ended = child::run(
+            Command::new(self.program(call))
+                .args(call.args.iter().map(OsStr::new))
+                // Its messages are judged by their English text.
+                .env("LC_ALL", "C"),
+            call.stdin.as_bytes().to_vec(),
+            deadline,
+            |text| {
                 // A tool that fails may print its usage: why it failed tells more than that this is no answer.
-                Ok(Event::Output(text)) if wrong.is_none() => {
+                if wrong.is_none() {
                     wrong = lines.push(text, &mut |text| line(&mut answer, text)).err();
                 }
-                Ok(Event::Output(_) | Event::Nothing) => {}
-                Ok(Event::Errors(text)) => {
-                    let room = STDERR_MAX.saturating_sub(stderr.len());
-                    stderr.extend(text.iter().take(room));
-                }
-                Ok(Event::TimedOut) => {
-                    return Err(Error::TimedOut {
-                        tool: call.tool.to_owned(),
-                        about: call.about.to_owned(),
-                        limit,
-                    });
-                }
-                Err(error) => {
-                    return Err(unparsable(call, format!("it could not be read: {error}")));
-                }
-            }
-        }
-        let stderr = told(&stderr);
-        let status = running
-            .end()
-            .map_err(|error| unparsable(call, format!("its exit status is lost: {error}")))?;
+            },
+        )
+        .map_err(|error| match error {
+            child::Error::NotStarted(source) => self.not_started(call, source),
+            child::Error::TimedOut => Error::TimedOut {
+                tool: call.tool.to_owned(),
+                about: call.about.to_owned(),
+                limit,
+            },
+            child::Error::Lost { .. } => unparsable(call, error.to_string()),
+        })?;
+        let status = ended.status;
+        let stderr = told(&ended.stderr);
         if !status.success() || says_error(&stderr) {
             return Err(Error::Failed {
                 tool: call.tool.to_owned(),
@@ -133,57 +117,11 @@ impl Tools {
         })
     }
 
-    fn start(&self, call: &Call) -> Result<Running, Error> {
-        let program = match &self.bin {
+    fn program(&self, call: &Call) -> PathBuf {
+        match &self.bin {
             Some(bin) => bin.join(call.tool),
             None => PathBuf::from(call.tool),
-        };
-        let stdin = if call.stdin.is_empty() {
-            Stdio::null()
-        } else {
-            Stdio::piped()
-        };
-        // The other end is closed when the child has ended. (Linux has had a better way, pidfd, since 5.3.)
-        let (exit, open) = io::pipe().map_err(|source| Error::NotStarted {
-            tool: call.tool.to_owned(),
-            source,
-        })?;
-        let mut child = Command::new(&program)
-            .args(call.args.iter().map(OsStr::new))
-            // Its messages are judged by their English text.
-            .env("LC_ALL", "C")
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(|source| self.not_started(call, source))?;
-        let pid = Pid::from_child(&child);
-        let stdin = child.stdin.take();
-        let running = Running {
-            stdout: child.stdout.take(),
-            stderr: child.stderr.take(),
-            exit: Some(exit),
-            child,
-            reaped: false,
-        };
-        thread::spawn(move || {
-            // The process stays a zombie, so that its number is its own until it is reaped after the kill.
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            while let Err(error) = waitid(WaitId::Pid(pid), options) {
-                if error != rustix::io::Errno::INTR {
-                    break;
-                }
-            }
-            drop(open);
-        });
-        if let Some(mut pipe) = stdin {
-            // A tool that does not read says so by its exit status.
-            if let Err(error) = pipe.write_all(call.stdin.as_bytes()) {
-                log::debug!("{} did not read its input: {error}", call.tool);
-            }
         }
-        Ok(running)
     }
 
     fn not_started(&self, call: &Call, source: io::Error) -> Error {
@@ -197,130 +135,6 @@ impl Tools {
         } else {
             Error::NotStarted { tool, source }
         }
-    }
-}
-
-/// What comes from a child next.
-enum Event<'p> {
-    Output(&'p [u8]),
-    Errors(&'p [u8]),
-    /// The child has ended, or a signal came between.
-    Nothing,
-    TimedOut,
-}
-
-/// A child and its process group, which do not outlive this value.
-struct Running {
-    child: Child,
-    /// Until it is closed by all who hold it.
-    stdout: Option<ChildStdout>,
-    stderr: Option<ChildStderr>,
-    /// Closed when the child has ended and is a zombie.
-    exit: Option<PipeReader>,
-    reaped: bool,
-}
-
-impl Running {
-    /// It has ended, and nothing more can come from it.
-    fn over(&self) -> bool {
-        self.stdout.is_none() && self.stderr.is_none() && self.exit.is_none()
-    }
-
-    /// Waits for what comes next, and reads it into `piece`.
-    fn read<'p>(&mut self, piece: &'p mut [u8], deadline: Deadline) -> io::Result<Event<'p>> {
-        if deadline.passed() {
-            return Ok(Event::TimedOut);
-        }
-        let pipes = [
-            self.stdout.as_ref().map(AsFd::as_fd),
-            self.stderr.as_ref().map(AsFd::as_fd),
-            self.exit.as_ref().map(AsFd::as_fd),
-        ];
-        let [stdout, stderr, exit] = ready(pipes, deadline)?;
-        if stdout && let Some(pipe) = &mut self.stdout {
-            let length = read(pipe, piece)?;
-            if length == Some(0) {
-                self.stdout = None;
-            }
-            let text = piece.get(..length.unwrap_or(0)).unwrap_or_default();
-            return Ok(Event::Output(text));
-        }
-        if stderr && let Some(pipe) = &mut self.stderr {
-            let length = read(pipe, piece)?;
-            if length == Some(0) {
-                self.stderr = None;
-            }
-            let text = piece.get(..length.unwrap_or(0)).unwrap_or_default();
-            return Ok(Event::Errors(text));
-        }
-        if exit {
-            self.exit = None;
-        }
-        Ok(Event::Nothing)
-    }
-
-    /// Kills what there still is of the process group and reaps the child.
-    fn end(&mut self) -> io::Result<ExitStatus> {
-        // Before the child is reaped, the group's number cannot belong to anybody else.
-        if let Err(error) = kill_process_group(Pid::from_child(&self.child), Signal::KILL)
-            && error != rustix::io::Errno::SRCH
-        {
-            log::warn!("process group {} lives on: {error}", self.child.id());
-        }
-        let deadline = Deadline::within(DEATH);
-        while let Some(exit) = &self.exit {
-            if deadline.passed() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            let [ended] = ready([Some(exit.as_fd())], deadline)?;
-            if ended {
-                self.exit = None;
-            }
-        }
-        self.reaped = true;
-        self.child.wait()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if !self.reaped
-            && let Err(error) = self.end()
-        {
-            log::warn!(
-                "process {} was killed and is still there: {error}",
-                self.child.id()
-            );
-        }
-    }
-}
-
-/// Waits until something can be read from one of the pipes, or one is closed, and says which; none when the deadline
-/// has passed.
-fn ready<const N: usize>(
-    pipes: [Option<BorrowedFd<'_>>; N],
-    deadline: Deadline,
-) -> io::Result<[bool; N]> {
-    let open = pipes.iter().flatten();
-    let mut fds: Vec<PollFd<'_>> = open
-        .map(|pipe| PollFd::from_borrowed_fd(*pipe, PollFlags::IN))
-        .collect();
-    let timeout = Timespec::try_from(deadline.left()).ok();
-    match poll(&mut fds, timeout.as_ref()) {
-        Ok(_) => {}
-        Err(rustix::io::Errno::INTR) => return Ok([false; N]),
-        Err(error) => return Err(error.into()),
-    }
-    let mut found = fds.iter().map(|fd| !fd.revents().is_empty());
-    Ok(pipes.map(|pipe| pipe.is_some() && found.next().unwrap_or(false)))
-}
-
-/// What a pipe has: 0 at its end, `None` when a signal came between.
-fn read(pipe: &mut impl Read, piece: &mut [u8]) -> io::Result<Option<usize>> {
-    match pipe.read(piece) {
-        Ok(length) => Ok(Some(length)),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
@@ -414,14 +228,6 @@ fn says_error(stderr: &str) -> bool {
     })
 }
 
-fn described(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => format!("killed by signal {signal}"),
-        (None, None) => status.to_string(),
-    }
-}
-
 fn unparsable(call: &Call, what: String) -> Error {
     Error::Unparsable {
         tool: call.tool.to_owned(),
@@ -433,7 +239,10 @@ fn unparsable(call: &Call, what: String) -> Error {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::thread;
     use std::time::Instant;
+
+    use rustix::process::{Pid, Signal};
 
     use super::super::fake::FakeTools;
     use super::*;
