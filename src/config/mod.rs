@@ -16,9 +16,11 @@ mod explain;
 mod file;
 mod given;
 mod position;
+pub mod public;
 mod search;
 mod secrets;
 mod settings;
+mod yaml;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,416 @@
+//! The configuration as the central manager gets it: without anything secret, which goes there by another way, and
+//! without what is true of this machine alone.
+//!
+//! Every field of the configuration is named here, so that a new one is not forgotten.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::settings::{
+    Auth, AuthMethod, CloudSettings, CondorSettings, Config, NameOrId, Timeouts,
+};
+use super::yaml::{list, scalar};
+use crate::scaling::policy::{Allocation, CloudPolicy, Policy};
+
+/// Where the central manager keeps its configuration.
+const FOLDER: &str = "/etc/ehos";
+/// The template of nodes' user data there.
+const EXECUTE: &str = "/etc/ehos/execute.yaml";
+/// The pool password of the original program there; no cloud's file is called so.
+const POOL_PASSWORD: &str = "/etc/ehos/pool-password";
+
+/// The merged configuration as the text of the central manager's `ehos.yaml`. It is valid there once
+/// [`secret_files`] and [`plain_files`] are in place; where the clouds' access came from clouds.yaml or variables it
+/// stands in it by itself. It has no secret in it. Left out is what is about this machine (`state_dir`,
+/// `condor.bin`, `condor.pool`), the nodes' token, which the central manager makes anew, and a simulation.
+pub fn public(config: &Config) -> String {
+    let Config {
+        files: _,
+        policy,
+        condor,
+        clouds,
+        simulation: _,
+        timeouts,
+        state_dir: _,
+        notes: _,
+    } = config;
+    let mut text = String::from(
+        "# Written by `ehos master deploy`; what stands in ehos.d/ goes over it. Secrets stand in their own files.\n",
+    );
+    entries(
+        &mut text,
+        0,
+        "ehos",
+        &[
+            ("cluster", scalar(&policy.cluster)),
+            ("project_prefix", scalar(&policy.prefix)),
+        ],
+    );
+    entries(&mut text, 0, "daemon", &daemon(policy, timeouts));
+    let condor = condor_keys(condor);
+    if !condor.is_empty() {
+        entries(&mut text, 0, "condor", &condor);
+    }
+    if !clouds.is_empty() {
+        text.push_str("clouds:\n");
+    }
+    for settings in clouds {
+        let name = scalar(&settings.name);
+        entries(&mut text, 2, &name, &cloud(config, settings));
+        metadata(&mut text, settings);
+    }
+    text
+}
+
+/// The secrets that [`public`] refers to, and where on the central manager each of them is to stand.
+pub fn secret_files(config: &Config) -> Vec<(PathBuf, SecretString)> {
+    let mut files = Vec::new();
+    for settings in &config.clouds {
+        let (secret, ending) = match &settings.auth.method {
+            AuthMethod::Password { password, .. } => (password, "password"),
+            AuthMethod::ApplicationCredential { secret, .. } => (secret, "secret"),
+        };
+        files.push((file_of(settings, ending), secret.clone()));
+    }
+    if let Some(password) = &config.condor.password {
+        files.push((PathBuf::from(POOL_PASSWORD), password.clone()));
+    }
+    files
+}
+
+/// The other files that [`public`] refers to: where on the central manager each is to stand, and where it is here.
+pub fn plain_files(config: &Config) -> Vec<(PathBuf, PathBuf)> {
+    let mut files: Vec<(PathBuf, PathBuf)> = Vec::new();
+    for settings in &config.clouds {
+        if let Some(cacert) = &settings.cacert {
+            files.push((file_of(settings, "pem"), cacert.clone()));
+        }
+        let template = (template(config, settings), settings.user_data_file.clone());
+        if !files.contains(&template) {
+            files.push(template);
+        }
+    }
+    files
+}
+
+type Keys = Vec<(&'static str, String)>;
+
+fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
+    let default = Policy::new("");
+    let Policy {
+        cluster: _,
+        prefix: _,
+        nodes_min,
+        nodes_max,
+        nodes_spare,
+        max_actions,
+        allocation,
+        clouds: _,
+        idle_timeout,
+        boot_timeout,
+        lost_timeout,
+        lost_job_timeout,
+        intent_grace,
+        collector_grace,
+        unknown_grace,
+        delete_timeout,
+        negotiation_cycle,
+        update_interval,
+        max_unproven,
+        backoff_first,
+        backoff_longest,
+        vanish_share,
+        vanish_count,
+        refusal_memory,
+    } = policy;
+    let allocation = match allocation {
+        Allocation::RoundRobin => "round-robin",
+        Allocation::Random => "random",
+        Allocation::FillFirst => "fill-first",
+    };
+    let mut keys = vec![
+        ("nodes_min", nodes_min.to_string()),
+        ("nodes_max", nodes_max.to_string()),
+        ("nodes_spare", nodes_spare.to_string()),
+        ("node_allocation", allocation.to_owned()),
+    ];
+    for (key, value, default) in [
+        ("max_actions", max_actions, default.max_actions),
+        ("max_unproven", max_unproven, default.max_unproven),
+        ("vanish_count", vanish_count, default.vanish_count),
+    ] {
+        if *value != default {
+            keys.push((key, value.to_string()));
+        }
+    }
+    if vanish_share.to_bits() != default.vanish_share.to_bits() {
+        keys.push(("vanish_share", vanish_share.to_string()));
+    }
+    let Timeouts {
+        tick,
+        request,
+        command,
+    } = timeouts;
+    let usual = Timeouts::default();
+    for (key, value, default) in [
+        ("idle_timeout", idle_timeout, default.idle_timeout),
+        ("boot_timeout", boot_timeout, default.boot_timeout),
+        ("lost_timeout", lost_timeout, default.lost_timeout),
+        (
+            "lost_job_timeout",
+            lost_job_timeout,
+            default.lost_job_timeout,
+        ),
+        ("intent_grace", intent_grace, default.intent_grace),
+        ("collector_grace", collector_grace, default.collector_grace),
+        ("unknown_grace", unknown_grace, default.unknown_grace),
+        ("delete_timeout", delete_timeout, default.delete_timeout),
+        (
+            "negotiation_cycle",
+            negotiation_cycle,
+            default.negotiation_cycle,
+        ),
+        ("update_interval", update_interval, default.update_interval),
+        ("backoff_first", backoff_first, default.backoff_first),
+        ("backoff_longest", backoff_longest, default.backoff_longest),
+        ("refusal_memory", refusal_memory, default.refusal_memory),
+        ("tick_timeout", tick, usual.tick),
+        ("request_timeout", request, usual.request),
+        ("command_timeout", command, usual.command),
+    ] {
+        if *value != default {
+            keys.push((key, duration(*value)));
+        }
+    }
+    keys
+}
+
+fn condor_keys(condor: &CondorSettings) -> Keys {
+    let CondorSettings {
+        host_ip,
+        pool: _,
+        schedds,
+        job_constraint,
+        bin: _,
+        universes,
+        trust_domain,
+        password,
+        token: _,
+        token_identity,
+        token_lifetime,
+    } = condor;
+    let mut keys = Keys::new();
+    let mut put = |key, value: &Option<String>| {
+        keys.extend(value.iter().map(|value| (key, scalar(value))));
+    };
+    put("host_ip", host_ip);
+    put("trust_domain", trust_domain);
+    put("job_constraint", job_constraint);
+    put("token_identity", token_identity);
+    if !schedds.is_empty() {
+        keys.push(("schedds", list(schedds)));
+    }
+    if *universes != [5] {
+        keys.push(("universes", list(universes.iter().map(u32::to_string))));
+    }
+    if let Some(lifetime) = token_lifetime {
+        keys.push(("token_lifetime", duration(*lifetime)));
+    }
+    if password.is_some() {
+        keys.push(("password_file", POOL_PASSWORD.to_owned()));
+    }
+    keys
+}
+
+fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
+    let CloudSettings {
+        name,
+        auth,
+        region,
+        interface,
+        cacert,
+        insecure,
+        image,
+        base_image,
+        flavors,
+        networks,
+        key,
+        security_groups,
+        availability_zone,
+        user_data_file: _,
+        metadata: _,
+        scratch_size_gb,
+    } = settings;
+    let mut keys = access(settings, auth);
+    let mut put = |key, value: &Option<String>| {
+        keys.extend(value.iter().map(|value| (key, scalar(value))));
+    };
+    put("region_name", region);
+    // A cloud without a golden image yet has its nodes boot from the base image.
+    let own = (base_image.as_ref() != Some(image)).then(|| image.clone());
+    put("image", &own);
+    put("base_image", base_image);
+    put("key", key);
+    put("availability_zone", availability_zone);
+    keys.push(("flavors", list(flavors)));
+    keys.push(("networks", list(networks)));
+    if !security_groups.is_empty() {
+        keys.push(("security_groups", list(security_groups)));
+    }
+    let template = template(config, settings).display().to_string();
+    keys.push(("userdata_file", scalar(&template)));
+    if interface != "public" {
+        keys.push(("interface", scalar(interface)));
+    }
+    if cacert.is_some() {
+        let there = file_of(settings, "pem").display().to_string();
+        keys.push(("cacert", scalar(&there)));
+    }
+    if *insecure {
+        keys.push(("insecure", "true".to_owned()));
+    }
+    keys.extend(scratch_size_gb.map(|size| ("scratch_size", size.to_string())));
+    if let Some(policy) = config.policy.cloud(name) {
+        keys.extend(limits(policy));
+    }
+    keys
+}
+
+fn limits(policy: &CloudPolicy) -> Keys {
+    let CloudPolicy {
+        name: _,
+        flavors: _,
+        image: _,
+        nodes_max,
+        min_cores,
+        min_ram_mb,
+        min_instances,
+    } = policy;
+    let mut keys = Keys::new();
+    keys.extend(nodes_max.map(|nodes| ("nodes_max", nodes.to_string())));
+    if *min_cores > 0 {
+        keys.push(("min_cores", min_cores.to_string()));
+    }
+    if *min_ram_mb > 0 {
+        keys.push(("min_ram", gigabytes(*min_ram_mb)));
+    }
+    if *min_instances > 0 {
+        keys.push(("min_instances", min_instances.to_string()));
+    }
+    keys
+}
+
+/// Who ehos is on the cloud, with the secret in its file.
+fn access(settings: &CloudSettings, auth: &Auth) -> Keys {
+    let Auth { url, method } = auth;
+    let mut keys = vec![("auth_url", scalar(url))];
+    let mut put = |name, id, value: Option<&NameOrId>| match value {
+        Some(NameOrId::Name(value)) => keys.push((name, scalar(value))),
+        Some(NameOrId::Id(value)) => keys.push((id, scalar(value))),
+        None => {}
+    };
+    let (secret, ending) = match method {
+        AuthMethod::Password {
+            user,
+            user_domain,
+            password: _,
+            project,
+            project_domain,
+        } => {
+            put("username", "user_id", Some(user));
+            put("user_domain_name", "user_domain_id", user_domain.as_ref());
+            put("project_name", "project_id", Some(project));
+            put(
+                "project_domain_name",
+                "project_domain_id",
+                project_domain.as_ref(),
+            );
+            ("password_file", "password")
+        }
+        AuthMethod::ApplicationCredential {
+            credential,
+            user,
+            user_domain,
+            secret: _,
+        } => {
+            put(
+                "application_credential_name",
+                "application_credential_id",
+                Some(credential),
+            );
+            put("username", "user_id", user.as_ref());
+            put("user_domain_name", "user_domain_id", user_domain.as_ref());
+            ("application_credential_secret_file", "secret")
+        }
+    };
+    let there = file_of(settings, ending).display().to_string();
+    keys.push((secret, scalar(&there)));
+    keys
+}
+
+fn metadata(text: &mut String, settings: &CloudSettings) {
+    if settings.metadata.is_empty() {
+        return;
+    }
+    text.push_str("    metadata:\n");
+    for (key, value) in &settings.metadata {
+        line(text, 6, &scalar(key), &scalar(value));
+    }
+}
+
+/// The template of the cloud's nodes on the central manager: the first cloud's is `execute.yaml`, and so are those
+/// of others that have the same one.
+fn template(config: &Config, settings: &CloudSettings) -> PathBuf {
+    let first = config.clouds.first().map(|cloud| &cloud.user_data_file);
+    if first == Some(&settings.user_data_file) {
+        return PathBuf::from(EXECUTE);
+    }
+    Path::new(FOLDER).join(format!("execute-{}.yaml", file_name(&settings.name)))
+}
+
+/// The file of the central manager that belongs to this cloud alone.
+fn file_of(settings: &CloudSettings, ending: &str) -> PathBuf {
+    Path::new(FOLDER).join(format!("{}.{ending}", file_name(&settings.name)))
+}
+
+/// `name` in the name of a file; different names stay different.
+pub(super) fn file_name(name: &str) -> String {
+    let mut out = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => out.push(byte.into()),
+            // Writing to a string cannot fail.
+            _ => _ = write!(out, "%{byte:02X}"),
+        }
+    }
+    out
+}
+
+fn entries(text: &mut String, indent: usize, name: &str, keys: &[(&str, String)]) {
+    _ = writeln!(text, "{:indent$}{name}:", "");
+    for (key, value) in keys {
+        line(text, indent + 2, key, value);
+    }
+}
+
+fn line(text: &mut String, indent: usize, key: &str, value: &str) {
+    _ = writeln!(text, "{:indent$}{key}: {value}", "");
+}
+
+/// A duration as the configuration takes it.
+pub(super) fn duration(duration: Duration) -> String {
+    match jiff::SignedDuration::try_from(duration) {
+        // Two words are one here: `1h30m`.
+        Ok(signed) => format!("{signed:#}").replace(' ', ""),
+        Err(_) => duration.as_secs().to_string(),
+    }
+}
+
+/// MiB as the configuration takes memory.
+#[allow(clippy::cast_precision_loss)] // Nobody has 8 EiB.
+pub(super) fn gigabytes(mebibytes: u64) -> String {
+    (mebibytes as f64 / 1024.0).to_string()
+}
