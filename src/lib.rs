@@ -13,6 +13,7 @@ pub mod deadline;
 pub mod exit;
 mod lock;
 mod logging;
+pub mod master;
 pub mod observe;
 pub mod openstack;
 pub mod pool;
