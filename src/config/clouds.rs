@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::clouds_yaml;
 use super::context::Context;
+use super::environment::Environment;
 use super::file::{Cloud, Daemon, Ehos, Field, File};
 use super::given::Given;
 use super::search;
@@ -24,15 +25,9 @@ pub(super) fn check(
     let mut clouds = file.clouds.take().unwrap_or_default().0;
     let mut of_variables = false;
     if clouds.is_empty() {
-        if let Some(name) = context.env.variable("OS_CLOUD") {
-            let cloud = Cloud {
-                cloud: Given::Value(name.to_owned()),
-                ..Cloud::default()
-            };
-            clouds.push((name.to_owned(), Some(cloud)));
-        } else if let Some(cloud) = clouds_yaml::from_variables(context.env) {
-            of_variables = true;
-            clouds.push((ENVVARS.to_owned(), Some(cloud)));
+        if let Some((name, cloud)) = of_environment(context.env) {
+            of_variables = cloud.cloud.is_absent();
+            clouds.push((name, Some(cloud)));
         } else {
             context.problem(
                 &["clouds"],
@@ -56,6 +51,18 @@ pub(super) fn check(
         }
     }
     (settings, policies)
+}
+
+/// The cloud that counts when no file describes one: `$OS_CLOUD`, an entry of clouds.yaml, or the `OS_*` variables.
+pub(super) fn of_environment(env: &Environment) -> Option<(String, Cloud)> {
+    let Some(name) = env.variable("OS_CLOUD") else {
+        return clouds_yaml::from_variables(env).map(|cloud| (ENVVARS.to_owned(), cloud));
+    };
+    let cloud = Cloud {
+        cloud: Given::Value(name.to_owned()),
+        ..Cloud::default()
+    };
+    Some((name.to_owned(), cloud))
 }
 
 /// One cloud, and what it falls back to.

@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use super::environment::Environment;
 use super::error::Problem;
 use super::explain::explain;
-use super::file::{Auth, Cloud, Field, Finding, LooseAuth};
+use super::file::{Auth, Cloud, Field, Finding};
 use super::given::Given;
 use super::{position, secrets};
 
@@ -17,7 +17,7 @@ use super::{position, secrets};
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, expecting = "a mapping of keys to values")]
 struct Entry {
-    auth: Option<LooseAuth>,
+    auth: Option<Auth>,
     auth_type: Given<String>,
     region_name: Given<String>,
     interface: Given<String>,
@@ -124,7 +124,7 @@ fn read(
     cloud.visit(&mut path, &mut |path, finding| match finding {
         Finding::Wrong(why) => wrong = wrong.take().or(Some((path.to_vec(), why.to_owned()))),
         Finding::Secret => secret = true,
-        Finding::Obsolete => {}
+        Finding::Obsolete | Finding::Value(_) => {}
     });
     if let Some((path, why)) = wrong {
         let keys: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -144,7 +144,7 @@ fn read(
 impl Entry {
     fn into_cloud(self) -> Cloud {
         Cloud {
-            auth: self.auth.map(Auth::from),
+            auth: self.auth,
             auth_type: self.auth_type,
             region_name: self.region_name,
             interface: if self.interface.is_absent() {

@@ -15,11 +15,14 @@ mod error;
 mod explain;
 mod file;
 mod given;
+mod new_file;
 mod position;
 pub mod public;
 mod search;
 mod secrets;
 mod settings;
+mod shown;
+mod unknown;
 mod yaml;
 
 use std::path::PathBuf;
@@ -32,8 +35,11 @@ use file::{Field, File, Finding};
 pub use environment::Environment;
 pub use error::{Error, Place, Problem};
 pub(crate) use given::duration;
+pub(crate) use new_file::new_file;
 pub use search::{folders, template};
+pub(crate) use secrets::is_json_web_token;
 pub use settings::{Auth, AuthMethod, CloudSettings, CondorSettings, Config, NameOrId, Timeouts};
+pub use shown::{Origin, Setting, settings};
 
 /// The configuration of `files`, of `$EHOS_CONFIG`, or of the site.
 ///
@@ -92,6 +98,15 @@ pub fn ensure_cluster(
     Ok(config)
 }
 
+/// The files that make the configuration, in the order in which they are merged: `files`, those of `$EHOS_CONFIG`, or
+/// the site's, each with those of its folder.
+///
+/// # Errors
+/// When there is none, or a folder cannot be read.
+pub fn files(files: &[PathBuf], env: &Environment) -> Result<Vec<PathBuf>, Error> {
+    search::files(files, env)
+}
+
 /// The files, read and merged.
 struct Read {
     file: File,
@@ -117,7 +132,10 @@ fn read(named: &[PathBuf], env: &Environment) -> Result<Read, Error> {
             }
         };
         match file::parse(&path, &text) {
-            Ok(file) => all.add(path, text, file),
+            Ok(file) => {
+                unreadable.extend(unknown::keys(&path, &text));
+                all.add(path, text, file);
+            }
             Err(problem) => unreadable.push(problem),
         }
     }
@@ -150,6 +168,7 @@ impl Read {
                     self.notes.push(at(format!("not used: {why}")).to_string());
                 }
                 Finding::Secret => secret = true,
+                Finding::Value(_) => {}
             }
         });
         file.unify(&mut |keys, why| {

@@ -5,10 +5,10 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::given::duration_text;
 use super::settings::{
     Auth, AuthMethod, CloudSettings, CondorSettings, Config, NameOrId, Timeouts,
 };
@@ -49,7 +49,11 @@ pub fn public(config: &Config) -> String {
             ("project_prefix", scalar(&policy.prefix)),
         ],
     );
-    entries(&mut text, 0, "daemon", &daemon(policy, timeouts));
+    let defaults = daemon(&Policy::new(""), &Timeouts::default());
+    let mut given = daemon(policy, timeouts);
+    // How many there are is what people look for first.
+    given.retain(|key| key.0 == "nodes_max" || !defaults.contains(key));
+    entries(&mut text, 0, "daemon", &given);
     let condor = condor_keys(condor);
     if !condor.is_empty() {
         entries(&mut text, 0, "condor", &condor);
@@ -96,10 +100,11 @@ pub fn plain_files(config: &Config) -> Vec<(PathBuf, PathBuf)> {
     files
 }
 
-type Keys = Vec<(&'static str, String)>;
+/// Keys and their values as YAML.
+pub(super) type Keys = Vec<(&'static str, String)>;
 
-fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
-    let default = Policy::new("");
+/// What stands under `daemon:` for these.
+pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
     let Policy {
         cluster: _,
         prefix: _,
@@ -126,66 +131,42 @@ fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         vanish_count,
         refusal_memory,
     } = policy;
-    let allocation = match allocation {
-        Allocation::RoundRobin => "round-robin",
-        Allocation::Random => "random",
-        Allocation::FillFirst => "fill-first",
-    };
-    let mut keys = vec![
-        ("nodes_min", nodes_min.to_string()),
-        ("nodes_max", nodes_max.to_string()),
-        ("nodes_spare", nodes_spare.to_string()),
-        ("node_allocation", allocation.to_owned()),
-    ];
-    for (key, value, default) in [
-        ("max_actions", max_actions, default.max_actions),
-        ("max_unproven", max_unproven, default.max_unproven),
-        ("vanish_count", vanish_count, default.vanish_count),
-    ] {
-        if *value != default {
-            keys.push((key, value.to_string()));
-        }
-    }
-    if vanish_share.to_bits() != default.vanish_share.to_bits() {
-        keys.push(("vanish_share", vanish_share.to_string()));
-    }
     let Timeouts {
         tick,
         request,
         command,
     } = timeouts;
-    let usual = Timeouts::default();
-    for (key, value, default) in [
-        ("idle_timeout", idle_timeout, default.idle_timeout),
-        ("boot_timeout", boot_timeout, default.boot_timeout),
-        ("lost_timeout", lost_timeout, default.lost_timeout),
-        (
-            "lost_job_timeout",
-            lost_job_timeout,
-            default.lost_job_timeout,
-        ),
-        ("intent_grace", intent_grace, default.intent_grace),
-        ("collector_grace", collector_grace, default.collector_grace),
-        ("unknown_grace", unknown_grace, default.unknown_grace),
-        ("delete_timeout", delete_timeout, default.delete_timeout),
-        (
-            "negotiation_cycle",
-            negotiation_cycle,
-            default.negotiation_cycle,
-        ),
-        ("update_interval", update_interval, default.update_interval),
-        ("backoff_first", backoff_first, default.backoff_first),
-        ("backoff_longest", backoff_longest, default.backoff_longest),
-        ("refusal_memory", refusal_memory, default.refusal_memory),
-        ("tick_timeout", tick, usual.tick),
-        ("request_timeout", request, usual.request),
-        ("command_timeout", command, usual.command),
-    ] {
-        if *value != default {
-            keys.push((key, duration(*value)));
-        }
-    }
-    keys
+    let allocation = match allocation {
+        Allocation::RoundRobin => "round-robin",
+        Allocation::Random => "random",
+        Allocation::FillFirst => "fill-first",
+    };
+    vec![
+        ("nodes_min", nodes_min.to_string()),
+        ("nodes_max", nodes_max.to_string()),
+        ("nodes_spare", nodes_spare.to_string()),
+        ("node_allocation", allocation.to_owned()),
+        ("max_actions", max_actions.to_string()),
+        ("max_unproven", max_unproven.to_string()),
+        ("idle_timeout", duration_text(*idle_timeout)),
+        ("boot_timeout", duration_text(*boot_timeout)),
+        ("lost_timeout", duration_text(*lost_timeout)),
+        ("lost_job_timeout", duration_text(*lost_job_timeout)),
+        ("intent_grace", duration_text(*intent_grace)),
+        ("collector_grace", duration_text(*collector_grace)),
+        ("unknown_grace", duration_text(*unknown_grace)),
+        ("delete_timeout", duration_text(*delete_timeout)),
+        ("negotiation_cycle", duration_text(*negotiation_cycle)),
+        ("update_interval", duration_text(*update_interval)),
+        ("backoff_first", duration_text(*backoff_first)),
+        ("backoff_longest", duration_text(*backoff_longest)),
+        ("refusal_memory", duration_text(*refusal_memory)),
+        ("vanish_share", vanish_share.to_string()),
+        ("vanish_count", vanish_count.to_string()),
+        ("tick_timeout", duration_text(*tick)),
+        ("request_timeout", duration_text(*request)),
+        ("command_timeout", duration_text(*command)),
+    ]
 }
 
 fn condor_keys(condor: &CondorSettings) -> Keys {
@@ -217,7 +198,7 @@ fn condor_keys(condor: &CondorSettings) -> Keys {
         keys.push(("universes", list(universes.iter().map(u32::to_string))));
     }
     if let Some(lifetime) = token_lifetime {
-        keys.push(("token_lifetime", duration(*lifetime)));
+        keys.push(("token_lifetime", duration_text(*lifetime)));
     }
     if password.is_some() {
         keys.push(("password_file", POOL_PASSWORD.to_owned()));
@@ -377,7 +358,7 @@ fn file_of(settings: &CloudSettings, ending: &str) -> PathBuf {
 }
 
 /// `name` in the name of a file; different names stay different.
-pub(super) fn file_name(name: &str) -> String {
+fn file_name(name: &str) -> String {
     let mut out = String::new();
     for byte in name.bytes() {
         match byte {
@@ -400,17 +381,8 @@ fn line(text: &mut String, indent: usize, key: &str, value: &str) {
     _ = writeln!(text, "{:indent$}{key}: {value}", "");
 }
 
-/// A duration as the configuration takes it.
-pub(super) fn duration(duration: Duration) -> String {
-    match jiff::SignedDuration::try_from(duration) {
-        // Two words are one here: `1h30m`.
-        Ok(signed) => format!("{signed:#}").replace(' ', ""),
-        Err(_) => duration.as_secs().to_string(),
-    }
-}
-
 /// MiB as the configuration takes memory.
 #[allow(clippy::cast_precision_loss)] // Nobody has 8 EiB.
-pub(super) fn gigabytes(mebibytes: u64) -> String {
+fn gigabytes(mebibytes: u64) -> String {
     (mebibytes as f64 / 1024.0).to_string()
 }

@@ -576,7 +576,7 @@ fn the_public_configuration_says_all_but_the_secrets() {
         ("etc/ehos/ehos.yaml", FULL),
         ("etc/ehos/other.yaml", "#cloud-config\nx: {token}\n"),
         ("etc/ehos/two.secret", "hush-two"),
-        ("etc/ehos/join", "hush-join"),
+        ("etc/ehos/join", "eyJ.hush-join.x"),
         ("ca.pem", "x"),
         TEMPLATE,
     ]);
