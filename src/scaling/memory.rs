@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{CloudAction, Done, Failure, FailureKind, Intent, PoolAction};
 use super::capacity::Capacity;
-use super::observation::{CloudName, NodeId, Resources};
+use super::observation::{CloudName, NodeId, OwnedServer, Resources, Role};
 use super::plan::Action;
 use super::policy::Policy;
 
@@ -146,6 +146,19 @@ pub struct Departed {
     pub invalidated: bool,
 }
 
+/// What is remembered of a builder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuilderMemory {
+    /// Its cloud.
+    pub cloud: CloudName,
+    /// Since when it has been seen to be older than its lifetime.
+    pub expired: Option<Moment>,
+    /// A delete was decided.
+    pub delete_intended: Option<Moment>,
+    /// The cloud has accepted a delete.
+    pub delete_accepted: Option<Moment>,
+}
+
 /// What is remembered of a kind of node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KindMemory {
@@ -194,6 +207,9 @@ pub struct State {
     pub last_tick: Option<Timestamp>,
     /// The nodes.
     pub nodes: BTreeMap<NodeId, NodeMemory>,
+    /// Builders, by the UUIDs of their servers.
+    #[serde(default)]
+    pub builders: BTreeMap<String, BuilderMemory>,
     /// Nodes that are gone.
     pub departed: BTreeMap<NodeId, Departed>,
     /// Kinds of node.
@@ -321,25 +337,11 @@ impl State {
                 }
                 (
                     Action::Cloud {
-                        action: CloudAction::Delete { node, .. },
+                        action: CloudAction::Delete { node, server, .. },
                         ..
                     },
-                    Ok(Done::AlreadyGone),
-                ) => {
-                    self.depart(node);
-                }
-                (
-                    Action::Cloud {
-                        action: CloudAction::Delete { node, .. },
-                        ..
-                    },
-                    Ok(_),
-                ) => {
-                    let now = self.now;
-                    if let Some(memory) = self.nodes.get_mut(node) {
-                        memory.delete_accepted = Some(now);
-                    }
-                }
+                    Ok(done),
+                ) => self.after_delete(node, server, done),
                 (Action::Pool(PoolAction::Invalidate { node, .. }), Ok(_)) => {
                     if let Some(departed) = self.departed.get_mut(node) {
                         departed.invalidated = true;
@@ -350,6 +352,22 @@ impl State {
             }
         }
         self
+    }
+
+    fn after_delete(&mut self, node: &NodeId, server: &OwnedServer, done: &Done) {
+        let now = self.now;
+        let gone = *done == Done::AlreadyGone;
+        if server.role() == Role::Builder {
+            if gone {
+                self.builders.remove(server.id());
+            } else if let Some(memory) = self.builders.get_mut(server.id()) {
+                memory.delete_accepted = Some(now);
+            }
+        } else if gone {
+            self.depart(node);
+        } else if let Some(memory) = self.nodes.get_mut(node) {
+            memory.delete_accepted = Some(now);
+        }
     }
 
     fn after_create(&mut self, intent: &Intent, result: &Result<Done, Failure>, policy: &Policy) {

@@ -1,5 +1,6 @@
 //! The plan: from what was seen, the policy and what is remembered to what is to be done, and why. Pure.
 
+mod builders;
 mod creating;
 mod demand;
 mod removing;
@@ -98,6 +99,24 @@ pub struct NodeLine {
     pub why: Reason,
 }
 
+/// One builder in the plan: a server that becomes an image, and no node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BuilderLine {
+    /// Its id (`ehos_node`), or its server's UUID.
+    pub node: NodeId,
+    /// Its server's UUID.
+    pub server: String,
+    /// Its server's name.
+    pub name: String,
+    /// Its cloud.
+    pub cloud: CloudName,
+    /// What happens to it.
+    pub fate: Fate,
+    /// Why.
+    #[serde(flatten)]
+    pub why: Reason,
+}
+
 /// One group of jobs in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GroupLine {
@@ -138,6 +157,8 @@ pub struct Plan {
     pub queue: JobCounts,
     /// Every node, in the order of their making; new ones last.
     pub nodes: Vec<NodeLine>,
+    /// Every builder.
+    pub builders: Vec<BuilderLine>,
     /// Every group of waiting jobs, the largest request first.
     pub groups: Vec<GroupLine>,
     /// What stops deletes.
@@ -173,7 +194,9 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let groups = planner.place_demand();
     planner.take_back_drains();
     planner.choose_removals();
+    planner.choose_builders();
     let groups = planner.create(groups);
+    planner.remove_builders();
     planner.remove();
     planner.drain_surplus();
     planner.drain_closed();
@@ -253,6 +276,7 @@ struct Planner<'a> {
     fates: Vec<Option<(Fate, Reason)>>,
     /// Indexes of nodes whose servers are to be deleted, in order.
     removals: Vec<(usize, Reason)>,
+    builders: Vec<BuilderLine>,
     new_nodes: Vec<NewNode>,
     counts: Counts,
     planned: BTreeMap<CloudName, Planned>,
@@ -279,6 +303,7 @@ impl<'a> Planner<'a> {
             placed: vec![0; count],
             fates: vec![None; count],
             removals: Vec::new(),
+            builders: Vec::new(),
             new_nodes: Vec::new(),
             counts,
             planned: BTreeMap::new(),
@@ -376,10 +401,10 @@ impl<'a> Planner<'a> {
             why: new.why,
         }));
         let mut notices = self.notices;
-        for (cloud, nodes) in &self.survey.dropped {
+        for (cloud, servers) in &self.survey.dropped {
             notices.push(format!(
-                "cloud {cloud} is not in the configuration any more: {nodes} of its nodes are forgotten; delete their \
-                 servers by hand, or put it back"
+                "cloud {cloud} is not in the configuration any more: {servers} of its servers are forgotten; delete \
+                 them by hand, or put it back"
             ));
         }
         if !self.survey.adopted.is_empty() {
@@ -403,6 +428,7 @@ impl<'a> Planner<'a> {
             at: self.observation.at,
             queue: queue(self.observation),
             nodes,
+            builders: self.builders,
             groups: groups
                 .into_iter()
                 .map(|group| GroupLine {

@@ -111,6 +111,22 @@ pub enum Reason {
         seconds: u64,
     },
     ServerGone,
+    // Builders.
+    BuilderWithinLifetime {
+        age_seconds: u64,
+        lifetime_seconds: u64,
+    },
+    BuilderExpiredOnce {
+        age_seconds: u64,
+        lifetime_seconds: u64,
+    },
+    BuilderExpired {
+        age_seconds: u64,
+        lifetime_seconds: u64,
+    },
+    BuilderRunsJobs {
+        claims: u64,
+    },
     // Nodes that are made.
     CreateForDemand {
         jobs: u64,
@@ -354,6 +370,46 @@ impl fmt::Display for Reason {
                 f,
                 "its server is gone: its ads are taken out of the collector"
             ),
+            Reason::BuilderWithinLifetime {
+                age_seconds,
+                lifetime_seconds,
+            } => {
+                write!(
+                    f,
+                    "made {} ago, its lifetime is {}",
+                    spoken(*age_seconds),
+                    spoken(*lifetime_seconds)
+                )
+            }
+            Reason::BuilderExpiredOnce {
+                age_seconds,
+                lifetime_seconds,
+            } => {
+                write!(
+                    f,
+                    "made {} ago, its lifetime of {} is over: it goes when the next tick sees that too",
+                    spoken(*age_seconds),
+                    spoken(*lifetime_seconds)
+                )
+            }
+            Reason::BuilderExpired {
+                age_seconds,
+                lifetime_seconds,
+            } => {
+                write!(
+                    f,
+                    "made {} ago, its lifetime of {} is over: forgotten by its build; its console is in the log",
+                    spoken(*age_seconds),
+                    spoken(*lifetime_seconds)
+                )
+            }
+            Reason::BuilderRunsJobs { claims } => {
+                write!(
+                    f,
+                    "its lifetime is over, but it is in the pool, with {}: condor should not join from the image",
+                    count(*claims, "claim")
+                )
+            }
             Reason::CreateForDemand { jobs, request } => {
                 write!(f, "for {} of {request}", count(*jobs, "waiting job"))
             }

@@ -8,6 +8,7 @@
     clippy::indexing_slicing
 )]
 
+mod builders;
 mod random;
 mod site;
 mod story;

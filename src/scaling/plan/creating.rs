@@ -270,7 +270,7 @@ impl<'a> Planner<'a> {
         let never_seen = unknown
             .find(|(name, _)| !self.next.clouds.contains(*name))
             .map(|(name, _)| name.as_str());
-        let deletes = self.removals.len() as u64;
+        let deletes = self.removals.len() as u64 + self.builder_deletes();
         let reserved = deletes.min(self.policy.max_actions / 2);
         Case {
             policy: self.policy,

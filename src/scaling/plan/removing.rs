@@ -114,7 +114,7 @@ impl Planner<'_> {
         let most = self
             .policy
             .max_actions
-            .saturating_sub(self.new_nodes.len() as u64);
+            .saturating_sub(self.new_nodes.len() as u64 + self.builder_deletes());
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let now = self.next.now;
         for (number, (index, why)) in std::mem::take(&mut self.removals).into_iter().enumerate() {
