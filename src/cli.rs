@@ -313,7 +313,7 @@ pub struct MasterDeploy {
     /// The master's flavor [default: the first flavor of the cloud]
     #[arg(long, value_name = "FLAVOR")]
     pub flavor: Option<String>,
-    /// Its name [default: PROJECT_PREFIX-master]
+    /// Its server's name, which becomes its host name [default: PROJECT_PREFIX-master]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// The master's cloud-init template [default: master.yaml of the folders where templates are looked for]
@@ -331,7 +331,7 @@ pub struct MasterDeploy {
     /// The user to log in as [default: what cloud-init says on the console]
     #[arg(long, value_name = "USER")]
     pub ssh_user: Option<String>,
-    /// The private key to log in with [default: those of ssh itself]
+    /// The private key to log in with [default: that of ~/.ssh whose .pub is the keypair, else those of ssh itself]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
     /// Trust the host key that the server shows, when its console does not tell it
@@ -343,8 +343,8 @@ pub struct MasterDeploy {
     /// A .deb, .rpm or binary that the master downloads instead; needs --sha256
     #[arg(long, value_name = "URL", requires = "sha256")]
     pub package: Option<String>,
-    /// The checksum of --package
-    #[arg(long, value_name = "HEX", requires = "package")]
+    /// The checksum of --package, in hexadecimal
+    #[arg(long, value_name = "HEX", requires = "package", value_parser = sha256)]
     pub sha256: Option<String>,
     /// What failed is left as it is, to look at it; the next run goes on from there
     #[arg(long)]
@@ -363,6 +363,15 @@ pub struct MasterDeploy {
 /// `10m`, `90s`, or a number of seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     crate::config::duration(text)
+}
+
+/// 64 hexadecimal digits.
+fn sha256(text: &str) -> Result<String, String> {
+    if text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit()) {
+        Ok(text.to_owned())
+    } else {
+        Err("a SHA-256 has 64 hexadecimal digits, as sha256sum prints them".to_owned())
+    }
 }
 
 /// `ehos tick`.

@@ -1,4 +1,4 @@
-//! One process at a time: one tick, or one build of images, on a state directory.
+//! One process at a time: one tick, one build of images, one deploy of a central manager, on a state directory.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -14,6 +14,8 @@ pub struct Lock(#[allow(dead_code)] File);
 pub const TICK: &str = "tick.lock";
 /// The lock of `ehos image build`.
 pub const IMAGE: &str = "image.lock";
+/// The lock of `ehos master deploy`.
+pub const MASTER: &str = "master.lock";
 
 /// Takes the lock called `name` of `state_dir`, or `None` when another process has it. Never waits.
 ///

@@ -1,19 +1,376 @@
-//! `ehos master deploy`.
+//! `ehos master deploy`: the central manager, with ehos under its timer.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::cli::MasterDeploy;
-use crate::config::Environment;
+use anyhow::{Context, bail};
+use log::warn;
+use serde_json::{Value, json};
+
+use crate::cli::{MasterDeploy, Output};
+use crate::commands::state_directory;
+use crate::config::{self, CloudSettings, Config, Environment, public};
+use crate::deadline::Deadline;
 use crate::exit::Exit;
+use crate::lock::{self, try_lock};
+use crate::master::deploy::{self, Deployed, Manner};
+use crate::master::install::{self, Program};
+use crate::master::order::{Order, Wishes};
+use crate::openstack::auth::Session;
+use crate::progress::Progress;
+use crate::scaling::observation::ServerRecord;
+use crate::state;
 
-/// Runs it and writes what it has to say to `out`.
+/// How long looking everything up may take.
+const LOOKING: Duration = Duration::from_secs(120);
+/// Between two looks, unless `$EHOS_POLL_SECONDS` says otherwise.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Makes the central manager, or brings the one that is there up to date, and writes what came of it to `out`.
 ///
 /// # Errors
-/// None yet.
+/// The configuration ([`config::Error`]), the state directory ([`state::Error`]), and why there is no central manager.
 pub fn run(
-    _args: &MasterDeploy,
-    _environment: &Environment,
-    _out: &mut dyn Write,
+    args: &MasterDeploy,
+    environment: &Environment,
+    out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
-    anyhow::bail!("ehos master deploy does not work yet")
+    let mut config = config::ensure_cluster(&args.common.config, environment, args.dry_run)?;
+    let name = chosen_cloud(args, &config)?.name.clone();
+    let directory = state_directory(&args.common, &config, environment)?;
+    carry_over(args, environment, &name, &mut config)?;
+    let template = master_template(args, environment)?;
+    let program = program(args, environment)?;
+    let settings = chosen_cloud(args, &config)?;
+
+    let _lock = if args.dry_run {
+        None
+    } else {
+        state::prepare(&directory)?;
+        match try_lock(&directory, lock::MASTER)
+            .map_err(|error| state::unlockable(&directory, error))?
+        {
+            Some(lock) => Some(lock),
+            None => bail!(
+                "another `ehos master deploy` is at work (it has the lock of {})",
+                directory.display()
+            ),
+        }
+    };
+    let mut notices = notices(&directory)?;
+
+    let looking = Deadline::within(LOOKING);
+    let session = Session::new(settings, config.timeouts.request, None)?;
+    let wishes = Wishes {
+        flavor: args.flavor.as_deref(),
+        name: args.name.as_deref(),
+        template: &template,
+        trust_domain: args.trust_domain.as_deref(),
+        floating_ip: args.floating_ip.as_deref(),
+    };
+    let order = Order::new(&config, &session, &wishes, looking)?;
+    let home = environment.variables.get("HOME").map(PathBuf::from);
+    let given = args.identity.as_deref().map(|file| at(environment, file));
+    let identity = deploy::identity(
+        given.as_deref(),
+        &order.key.public_key,
+        home.as_deref(),
+        settings,
+    )?;
+
+    if args.dry_run {
+        let found = deploy::look(&session, &order, looking)?;
+        let plan = planned(args, &order, found.as_ref());
+        let printed = match args.output {
+            Output::Text => plan.join("\n") + "\n",
+            Output::Json => in_json(&json!({
+                "version": 1, "dry_run": true, "exit": Exit::Done as u8, "cloud": settings.name,
+                "image": order.image.1, "trust_domain": order.trust_domain, "plan": plan,
+                "notices": notices,
+            }))?,
+        };
+        out.write_all(printed.as_bytes())?;
+        return Ok(Exit::Done);
+    }
+
+    let manner = Manner {
+        user: args.ssh_user.as_deref(),
+        identity,
+        known_hosts: directory.join("known_hosts"),
+        accept_host_key: args.accept_host_key,
+        keep: args.keep,
+        poll: poll(environment)?,
+    };
+    let work = install::work(
+        &program,
+        public::secret_files(&config),
+        public::plain_files(&config),
+    );
+    let progress = Progress::new();
+    let line = progress.line(&order.name);
+    let deadline = Deadline::within(args.timeout);
+    let deployed = match deploy::deploy(&session, &order, &manner, &work, &line, deadline) {
+        Ok(deployed) => deployed,
+        Err(error) => {
+            line.done("failed");
+            return Err(error.into());
+        }
+    };
+    line.done("ready");
+    if !deployed.made {
+        notices.push(format!(
+            "{} was there and ready: the program, its units, templates and secrets were installed again; its ehos.yaml \
+             and its server were left as they are",
+            deployed.server.record.name
+        ));
+    }
+    let exit = match deployed.tick_exit {
+        Some(0) => Exit::Done,
+        _ => Exit::Failed,
+    };
+    let report = Report {
+        cloud: &settings.name,
+        order: &order,
+        manner: &manner,
+        deployed: &deployed,
+        notices: &notices,
+        exit,
+    };
+    let printed = match args.output {
+        Output::Text => report.text(),
+        Output::Json => in_json(&report.json())?,
+    };
+    out.write_all(printed.as_bytes())
+        .context("the report could not be printed")?;
+    Ok(exit)
+}
+
+/// The cloud that the central manager is made in.
+fn chosen_cloud<'c>(args: &MasterDeploy, config: &'c Config) -> anyhow::Result<&'c CloudSettings> {
+    let names: Vec<String> = args.cloud.iter().cloned().collect();
+    match config.chosen(&names)?.into_iter().next() {
+        Some(settings) => Ok(settings),
+        None => bail!("a simulated site has no cloud that a central manager could be made in"),
+    }
+}
+
+/// What the command line says goes into the configuration that the master gets.
+fn carry_over(
+    args: &MasterDeploy,
+    environment: &Environment,
+    cloud: &str,
+    config: &mut Config,
+) -> anyhow::Result<()> {
+    if args.build_image {
+        bail!("--build-image: run `ehos image build` first, then this without it");
+    }
+    for settings in &mut config.clouds {
+        if let Some(execute) = &args.execute {
+            settings.user_data_file = at(environment, execute);
+        }
+        if settings.name != cloud {
+            continue;
+        }
+        match &args.image {
+            Some(image) => settings.image.clone_from(image),
+            None if settings.base_image.as_ref() == Some(&settings.image) => bail!(
+                "cloud {cloud}: there is no golden image yet: make one with `ehos image build`, or give --image"
+            ),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn at(environment: &Environment, file: &Path) -> PathBuf {
+    environment.working_directory.join(file)
+}
+
+fn master_template(args: &MasterDeploy, environment: &Environment) -> anyhow::Result<PathBuf> {
+    if let Some(file) = &args.master {
+        return Ok(at(environment, file));
+    }
+    config::template("master.yaml", environment)
+        .context("there is no master.yaml in the folders where templates are looked for; give one with --master")
+}
+
+fn program(args: &MasterDeploy, environment: &Environment) -> anyhow::Result<Program> {
+    if let (Some(url), Some(sha256)) = (&args.package, &args.sha256) {
+        return Ok(Program::Package {
+            url: url.clone(),
+            sha256: sha256.clone(),
+        });
+    }
+    let Some(file) = &args.binary else {
+        return Ok(Program::File(PathBuf::from("/proc/self/exe")));
+    };
+    let file = at(environment, file);
+    if !file.is_file() {
+        bail!("--binary {}: there is no such file", file.display());
+    }
+    Ok(Program::File(file))
+}
+
+fn poll(environment: &Environment) -> anyhow::Result<Duration> {
+    match environment.variables.get("EHOS_POLL_SECONDS") {
+        Some(seconds) => seconds
+            .parse()
+            .ok()
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .with_context(|| format!("EHOS_POLL_SECONDS: {seconds} is no number of seconds")),
+        None => Ok(POLL),
+    }
+}
+
+/// What an operator should know beforehand.
+fn notices(directory: &Path) -> anyhow::Result<Vec<String>> {
+    let nodes = state::load(directory, false)?.state.nodes.len();
+    if nodes == 0 {
+        return Ok(Vec::new());
+    }
+    let notice = format!(
+        "the state directory {} of this machine knows {nodes} nodes: two that tick for one pool work against each other, \
+         so stop the timer here (systemctl disable --now ehos.timer)",
+        directory.display()
+    );
+    warn!("{notice}");
+    Ok(vec![notice])
+}
+
+/// What would be done, in sentences.
+fn planned(
+    args: &MasterDeploy,
+    order: &Order,
+    found: Option<&(ServerRecord, bool)>,
+) -> Vec<String> {
+    let mut plan = Vec::new();
+    match found {
+        Some((record, true)) => plan.push(format!(
+            "install ehos again on {} ({}), which is ready",
+            record.name, record.id
+        )),
+        Some((record, false)) => plan.push(format!(
+            "go on with {} ({}), which an earlier run left, or delete it if it failed and make {} anew",
+            record.name, record.id, order.name
+        )),
+        None => plan.push(format!(
+            "make the server {} of image {}, with keypair {} and the domain {}",
+            order.name, order.image.1, order.key.name, order.trust_domain
+        )),
+    }
+    if let Some(network) = &args.floating_ip {
+        plan.push(format!("give it a floating IP of {network}"));
+    }
+    plan.push(
+        "install ehos there over SSH, with the secrets of the configuration, and start its timer"
+            .to_owned(),
+    );
+    plan
+}
+
+fn in_json(value: &Value) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+/// What came of it.
+struct Report<'r> {
+    cloud: &'r str,
+    order: &'r Order,
+    manner: &'r Manner<'r>,
+    deployed: &'r Deployed,
+    notices: &'r [String],
+    exit: Exit,
+}
+
+impl Report<'_> {
+    fn addresses(&self) -> Vec<&str> {
+        let known = self.deployed.server.addresses.iter();
+        let mut addresses: Vec<&str> = known.map(|address| address.address.as_str()).collect();
+        if let Some(floating) = &self.deployed.floating_ip
+            && !addresses.contains(&floating.as_str())
+        {
+            addresses.insert(0, floating);
+        }
+        addresses
+    }
+
+    /// How to log in by hand, with the host key that was learnt.
+    fn login(&self) -> String {
+        let Deployed {
+            server,
+            address,
+            user,
+            ..
+        } = self.deployed;
+        let identity = match &self.manner.identity {
+            Some(file) => format!(" -i {}", file.display()),
+            None => String::new(),
+        };
+        format!(
+            "ssh{identity} -o UserKnownHostsFile={} -o HostKeyAlias={} {user}@{address}",
+            self.manner.known_hosts.display(),
+            server.record.id
+        )
+    }
+
+    fn text(&self) -> String {
+        let Deployed {
+            server,
+            version,
+            tick_exit,
+            tick,
+            ..
+        } = self.deployed;
+        let mut text = format!(
+            "the central manager {} ({}) is ready: {}\n{version}, image {}, domain {}\n",
+            server.record.name,
+            server.record.id,
+            self.addresses().join(", "),
+            self.order.image.1,
+            self.order.trust_domain
+        );
+        for notice in self.notices {
+            text.push_str(&format!("note: {notice}\n"));
+        }
+        let ended = match tick_exit {
+            Some(0) => "went well".to_owned(),
+            Some(code) => format!("FAILED with exit code {code}"),
+            None => "has no exit code".to_owned(),
+        };
+        text.push_str(&format!("\nits first tick {ended}:\n"));
+        for line in tick.lines() {
+            text.push_str(&format!("    {line}\n"));
+        }
+        text.push_str(&format!(
+            "\nlog in:          {}\n\
+             a first job:     as an ordinary user there: printf '%s\\n' executable=/bin/sleep arguments=60 queue | \
+             condor_submit\n\
+             what ehos does:  journalctl -fu ehos\n",
+            self.login()
+        ));
+        text
+    }
+
+    fn json(&self) -> Value {
+        let Deployed {
+            server,
+            made,
+            address,
+            floating_ip,
+            user,
+            version,
+            tick_exit,
+            tick,
+        } = self.deployed;
+        json!({
+            "version": 1, "dry_run": false, "exit": self.exit as u8, "cloud": self.cloud,
+            "server": {"id": server.record.id, "name": server.record.name},
+            "made": made, "image": self.order.image.1, "trust_domain": self.order.trust_domain,
+            "addresses": self.addresses(), "floating_ip": floating_ip, "address": address, "user": user,
+            "login": self.login(), "ehos": version,
+            "tick": {"exit": tick_exit, "text": tick},
+            "notices": self.notices,
+        })
+    }
 }

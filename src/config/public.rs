@@ -224,6 +224,7 @@ fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
         user_data_file: _,
         metadata: _,
         scratch_size_gb,
+        ccb,
     } = settings;
     let mut keys = access(settings, auth);
     let mut put = |key, value: &Option<String>| {
@@ -254,6 +255,9 @@ fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
         keys.push(("insecure", "true".to_owned()));
     }
     keys.extend(scratch_size_gb.map(|size| ("scratch_size", size.to_string())));
+    if *ccb {
+        keys.push(("ccb", "true".to_owned()));
+    }
     if let Some(policy) = config.policy.cloud(name) {
         keys.extend(limits(policy));
     }

@@ -2,7 +2,9 @@
 //!
 //! `step.rs` decides, without I/O; `deploy.rs` looks, asks it, and does what it says, until all is done.
 
+pub mod deploy;
 pub mod host_key;
 pub mod install;
+pub mod order;
 pub mod ssh;
 pub mod step;

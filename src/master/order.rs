@@ -144,7 +144,7 @@ impl Order {
             security_groups,
             key,
             availability_zone: settings.availability_zone.clone(),
-            final_message: final_message(wishes.template)?,
+            final_message: template.final_message(),
             user_data,
             metadata,
             digest,
@@ -206,11 +206,7 @@ fn flavor(
         })
 }
 
-fn external_network(
-    session: &Session,
-    wanted: &str,
-    deadline: Deadline,
-) -> anyhow::Result<String> {
+fn external_network(session: &Session, wanted: &str, deadline: Deadline) -> anyhow::Result<String> {
     let id = network::network_id(session, wanted, deadline)?;
     let networks = network::networks(session, deadline)?;
     let external: Vec<&str> = networks
@@ -268,24 +264,6 @@ fn trust_domain(config: &Config, wish: Option<&str>) -> anyhow::Result<String> {
     Ok(format!("ehos.{}", id.trim_matches('-')))
 }
 
-/// The text of the template's `final_message` before its first variable.
-fn final_message(template: &Path) -> anyhow::Result<Option<String>> {
-    let text = std::fs::read_to_string(template)
-        .with_context(|| format!("{}: cannot be read", template.display()))?;
-    Ok(text
-        .lines()
-        .find_map(|line| line.strip_prefix("final_message:"))
-        .and_then(|message| {
-            message
-                .trim()
-                .trim_matches(['"', '\''])
-                .split(['$', '{'])
-                .next()
-                .map(|text| text.trim().to_owned())
-        })
-        .filter(|message| !message.is_empty()))
-}
-
 /// FNV-1a of the parts: not against anybody's will, only to know the same from another.
 fn digest(parts: &[&str]) -> String {
     let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
@@ -304,12 +282,5 @@ mod tests {
         assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
         assert_eq!(digest(&["ab", "c"]), digest(&["ab", "c"]));
         assert_eq!(digest(&[]), "cbf29ce484222325");
-    }
-
-    #[test]
-    fn the_final_message_of_our_own_template_is_found() {
-        let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/master.yaml");
-        let message = final_message(&template).unwrap();
-        assert_eq!(message.as_deref(), Some("The EHOS vm is up after"));
     }
 }
