@@ -137,7 +137,7 @@ pub fn next(seen: &Seen) -> Step {
             server,
             "its server has switched itself off before it was ready".to_owned(),
         ),
-        _ if !server.as_ordered => Step::Remove {
+        _ if !server.made_here && !server.as_ordered => Step::Remove {
             why: "an earlier run began it from other files or another image".to_owned(),
         },
         ServerStatus::Build => wait("the server to be built"),
@@ -448,47 +448,47 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn a_server_that_is_ready_or_going_is_never_removed(seen in any_seen()) {
-            if let Step::Remove { .. } = next(&seen) {
-                let server = seen.server.unwrap();
-                prop_assert!(!server.ready && !server.deleting && !(server.made_here && server.as_ordered));
+            #[test]
+            fn a_server_that_is_ready_or_going_is_never_removed(seen in any_seen()) {
+                if let Step::Remove { .. } = next(&seen) {
+                    let server = seen.server.unwrap();
+    prop_assert!(!(server.ready || server.deleting || server.made_here));
+                }
+            }
+
+            #[test]
+            fn nothing_is_made_beside_a_server_that_is_there(seen in any_seen()) {
+                prop_assert!(next(&seen) != Step::Create || seen.server.is_none());
+            }
+
+            #[test]
+            fn it_is_ready_only_when_all_is_installed(seen in any_seen()) {
+                let installed = matches!(seen.installation, Installation::Done | Installation::Marked);
+                if matches!(next(&seen), Step::MarkReady | Step::Done) {
+                    prop_assert!(installed && seen.floating_ip != FloatingIp::Missing);
+                }
+            }
+
+            #[test]
+            fn interrupted_anywhere_and_run_again_there_is_one_master_and_it_is_ready(
+                interruptions in proptest::collection::vec(0usize..16, 0..6),
+                wants_floating_ip in any::<bool>(),
+                leftover in proptest::option::of((any::<bool>(), any::<bool>())),
+            ) {
+                let leftover = leftover.map(|(failed, as_ordered)| {
+                    let status = if failed { ServerStatus::Error } else { ServerStatus::Active };
+                    let server = Server { as_ordered, ..server(status) };
+                    Left { server, looks: 0, floating_ip: false }
+                });
+                let mut world = World { servers: leftover.into_iter().collect(), floating_ips: 0 };
+                for steps in interruptions {
+                    run(&mut world, steps, wants_floating_ip);
+                    prop_assert!(world.servers.len() <= 1);
+                }
+                prop_assert_eq!(run(&mut world, 100, wants_floating_ip), Some(Step::Done));
+                prop_assert_eq!(world.servers.len(), 1);
+                prop_assert!(world.servers[0].server.ready);
+                prop_assert_eq!(world.servers[0].floating_ip, wants_floating_ip);
             }
         }
-
-        #[test]
-        fn nothing_is_made_beside_a_server_that_is_there(seen in any_seen()) {
-            prop_assert!(next(&seen) != Step::Create || seen.server.is_none());
-        }
-
-        #[test]
-        fn it_is_ready_only_when_all_is_installed(seen in any_seen()) {
-            let installed = matches!(seen.installation, Installation::Done | Installation::Marked);
-            if matches!(next(&seen), Step::MarkReady | Step::Done) {
-                prop_assert!(installed && seen.floating_ip != FloatingIp::Missing);
-            }
-        }
-
-        #[test]
-        fn interrupted_anywhere_and_run_again_there_is_one_master_and_it_is_ready(
-            interruptions in proptest::collection::vec(0usize..16, 0..6),
-            wants_floating_ip in any::<bool>(),
-            leftover in proptest::option::of((any::<bool>(), any::<bool>())),
-        ) {
-            let leftover = leftover.map(|(failed, as_ordered)| {
-                let status = if failed { ServerStatus::Error } else { ServerStatus::Active };
-                let server = Server { as_ordered, ..server(status) };
-                Left { server, looks: 0, floating_ip: false }
-            });
-            let mut world = World { servers: leftover.into_iter().collect(), floating_ips: 0 };
-            for steps in interruptions {
-                run(&mut world, steps, wants_floating_ip);
-                prop_assert!(world.servers.len() <= 1);
-            }
-            prop_assert_eq!(run(&mut world, 100, wants_floating_ip), Some(Step::Done));
-            prop_assert_eq!(world.servers.len(), 1);
-            prop_assert!(world.servers[0].server.ready);
-            prop_assert_eq!(world.servers[0].floating_ip, wants_floating_ip);
-        }
-    }
 }

@@ -18,6 +18,7 @@ mod deadline;
 mod dry_run;
 mod interruption;
 mod json;
+mod master;
 mod pool;
 mod secrets;
 mod state_directory;
