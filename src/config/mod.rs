@@ -30,7 +30,7 @@ use file::{Field, File, Finding};
 pub use environment::Environment;
 pub use error::{Error, Place, Problem};
 pub(crate) use given::duration;
-pub use search::{folders, template};
+pub use search::{drop_in_folder, folders, template};
 pub use settings::{Auth, AuthMethod, CloudSettings, CondorSettings, Config, NameOrId, Timeouts};
 
 /// The configuration of `files`, of `$EHOS_CONFIG`, or of the site.
