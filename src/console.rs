@@ -75,14 +75,17 @@ pub fn warnings(console: &str) -> Vec<String> {
     warnings
 }
 
-/// The last `count` lines that say something.
-pub fn tail(console: &str, count: usize) -> String {
+/// The `count` lines that say something up to the one that says what failed; where none does, the last ones.
+pub fn before_failure(console: &str, count: usize) -> String {
     let said: Vec<&str> = console
         .lines()
         .filter(|line| !line.trim().is_empty())
         .collect();
-    let first = said.len().saturating_sub(count);
-    said.get(first..).unwrap_or_default().join("\n")
+    let ours = said.iter().position(|line| line.contains(FAILED));
+    let failed = ours.or_else(|| said.iter().position(|line| is_failure(line)));
+    let end = failed.map_or(said.len(), |at| at + 1);
+    let first = end.saturating_sub(count);
+    said.get(first..end).unwrap_or_default().join("\n")
 }
 
 fn is_failure(line: &str) -> bool {
@@ -245,8 +248,17 @@ mod tests {
     }
 
     #[test]
-    fn the_tail_has_no_empty_lines() {
-        assert_eq!(tail("a\n\nb\n \nc\n", 2), "b\nc");
-        assert_eq!(tail("", 2), "");
+    fn what_led_to_a_failure() {
+        assert_eq!(before_failure("a\n\nb\n \nc\n", 2), "b\nc");
+        assert_eq!(before_failure("", 2), "");
+        let console = recorded("runcmd-fails");
+        let told = before_failure(&console, 2);
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(lines[0].ends_with("something is missing"), "{told}");
+        assert!(
+            lines[1].contains("Failed to run module scripts-user"),
+            "{told}"
+        );
+        assert!(before_failure(&recorded("powered-off"), 3).ends_with("see the lines above"));
     }
 }

@@ -8,16 +8,18 @@ use anyhow::{Context, bail};
 use log::warn;
 use serde_json::{Value, json};
 
-use crate::cli::{MasterDeploy, Output};
+use crate::cli::{ImageRecipe, MasterDeploy, Output};
 use crate::commands::state_directory;
 use crate::config::{self, CloudSettings, Config, Environment, public};
 use crate::deadline::Deadline;
 use crate::exit::Exit;
+use crate::image;
 use crate::lock::{self, try_lock};
 use crate::master::deploy::{self, Deployed, Manner};
 use crate::master::install::{self, Program};
 use crate::master::order::{Order, Wishes};
 use crate::openstack::auth::Session;
+use crate::openstack::token_cache;
 use crate::progress::Progress;
 use crate::scaling::observation::ServerRecord;
 use crate::state;
@@ -39,10 +41,8 @@ pub fn run(
     let mut config = config::ensure_cluster(&args.common.config, environment, args.dry_run)?;
     let name = chosen_cloud(args, &config)?.name.clone();
     let directory = state_directory(&args.common, &config, environment)?;
-    carry_over(args, environment, &name, &mut config)?;
     let template = master_template(args, environment)?;
     let program = program(args, environment)?;
-    let settings = chosen_cloud(args, &config)?;
 
     let _lock = if args.dry_run {
         None
@@ -59,9 +59,23 @@ pub fn run(
         }
     };
     let mut notices = notices(&directory)?;
+    carry_over(args, environment, &name, &mut config)?;
+    let progress = Progress::new();
+    if args.build_image && !args.dry_run {
+        build_images(
+            args,
+            environment,
+            &directory,
+            &mut config,
+            &progress,
+            &mut notices,
+        )?;
+    }
+    let settings = chosen_cloud(args, &config)?;
 
     let looking = Deadline::within(LOOKING);
-    let session = Session::new(settings, config.timeouts.request, None)?;
+    let tokens = (!args.dry_run).then(|| token_cache(&directory, &settings.name));
+    let session = Session::new(settings, config.timeouts.request, tokens)?;
     let wishes = Wishes {
         flavor: args.flavor.as_deref(),
         name: args.name.as_deref(),
@@ -107,7 +121,6 @@ pub fn run(
         public::secret_files(&config),
         public::plain_files(&config),
     );
-    let progress = Progress::new();
     let line = progress.line(&order.name);
     let deadline = Deadline::within(args.timeout);
     let deployed = match deploy::deploy(&session, &order, &manner, &work, &line, deadline) {
@@ -120,8 +133,9 @@ pub fn run(
     line.done("ready");
     if !deployed.made {
         notices.push(format!(
-            "{} was there and ready: the program, its units, templates and secrets were installed again; its ehos.yaml \
-             and its server were left as they are",
+            "{} was there and ready: the program, its units, templates and secrets were installed again; its \
+             server and its ehos.yaml were left as they are (what is new here, an image perhaps, goes into \
+             /etc/ehos/ehos.d there)",
             deployed.server.record.name
         ));
     }
@@ -162,9 +176,6 @@ fn carry_over(
     cloud: &str,
     config: &mut Config,
 ) -> anyhow::Result<()> {
-    if args.build_image {
-        bail!("--build-image: run `ehos image build` first, then this without it");
-    }
     for settings in &mut config.clouds {
         if let Some(execute) = &args.execute {
             settings.user_data_file = at(environment, execute);
@@ -174,11 +185,72 @@ fn carry_over(
         }
         match &args.image {
             Some(image) => settings.image.clone_from(image),
-            None if settings.base_image.as_ref() == Some(&settings.image) => bail!(
-                "cloud {cloud}: there is no golden image yet: make one with `ehos image build`, or give --image"
-            ),
+            None if !args.build_image && settings.base_image.as_ref() == Some(&settings.image) => {
+                bail!(
+                    "cloud {cloud}: there is no golden image yet: make one with `ehos image build`, or here with \
+                 --build-image, or give --image"
+                )
+            }
             None => {}
         }
+    }
+    Ok(())
+}
+
+/// Makes golden images, which nodes of the clouds and the master boot from then. One that fails stops all only where the
+/// master is to be.
+fn build_images(
+    args: &MasterDeploy,
+    environment: &Environment,
+    directory: &Path,
+    config: &mut Config,
+    progress: &Progress,
+    notices: &mut Vec<String>,
+) -> anyhow::Result<()> {
+    let here = chosen_cloud(args, config)?.name.clone();
+    let recipe = ImageRecipe {
+        base: args.base.clone(),
+        from: args.from.clone(),
+        flavor: None,
+        name: None,
+        keep: args.keep,
+        timeout: args.timeout,
+    };
+    let order = image::Order {
+        recipe: &recipe,
+        keep_server: false,
+        environment,
+        state_directory: directory,
+        files: &args.common.config,
+    };
+    let clouds: Vec<&CloudSettings> = config.clouds.iter().collect();
+    let builds = image::build_everywhere(config, &clouds, &order, progress)?;
+    for (cloud, built) in builds.clouds {
+        match built {
+            Ok(built) => {
+                notices.push(format!(
+                    "cloud {cloud}: image {} ({}) was made of {}",
+                    built.image_name, built.image_id, built.source
+                ));
+                let settings = config.clouds.iter_mut();
+                for settings in settings.filter(|settings| settings.name == cloud) {
+                    settings.image.clone_from(&built.image_id);
+                }
+            }
+            Err(error) if cloud == here => {
+                return Err(anyhow::Error::from(error).context("there is no image for the master"));
+            }
+            Err(error) => {
+                warn!("{error}");
+                notices.push(format!("no nodes there: {error}"));
+            }
+        }
+    }
+    for by_hand in builds.recorded.by_hand {
+        notices.push(format!(
+            "not written: {}; put this into the configuration here: {}",
+            by_hand.why, by_hand.lines
+        ));
     }
     Ok(())
 }
@@ -218,7 +290,10 @@ fn poll(environment: &Environment) -> anyhow::Result<Duration> {
             .parse()
             .ok()
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-            .with_context(|| format!("EHOS_POLL_SECONDS: {seconds} is no number of seconds")),
+            .filter(|poll| !poll.is_zero())
+            .with_context(|| {
+                format!("EHOS_POLL_SECONDS: {seconds} is no number of seconds above 0")
+            }),
         None => Ok(POLL),
     }
 }
@@ -245,6 +320,11 @@ fn planned(
     found: Option<&(ServerRecord, bool)>,
 ) -> Vec<String> {
     let mut plan = Vec::new();
+    if args.build_image {
+        plan.push(
+            "make a golden image in every cloud (see `ehos image build --dry-run`)".to_owned(),
+        );
+    }
     match found {
         Some((record, true)) => plan.push(format!(
             "install ehos again on {} ({}), which is ready",

@@ -699,9 +699,9 @@ impl Run<'_> {
             Some(record) if record.metadata.contains_key(METADATA_READY) => CleanUp::Ready,
             Some(_) if self.manner.keep => CleanUp::Kept,
             Some(record) => {
-                let tail = console::tail(&self.console, TOLD_LINES);
+                let tail = console::before_failure(&self.console, TOLD_LINES);
                 if !tail.is_empty() {
-                    warn!("the end of the console of {}:\n{tail}", record.name);
+                    warn!("from the console of {}:\n{tail}", record.name);
                 }
                 self.line
                     .doing(&format!("deletes {}, which failed", record.name));

@@ -13,7 +13,7 @@ use crate::config::{CloudSettings, Config, public};
 use crate::deadline::Deadline;
 use crate::openstack::auth::Session;
 use crate::openstack::compute::{self, Keypair};
-use crate::openstack::{image, network};
+use crate::openstack::{Surroundings, find_flavor, image, network, surroundings};
 use crate::scaling::observation::master_metadata;
 
 /// Of what a server was made; one that is the same needs not to be made again.
@@ -108,16 +108,10 @@ impl Order {
         put("execute_yaml", &BASE64.encode(execute_template(config)?));
         let user_data = template.render(&values)?;
 
-        let networks: Vec<String> = settings
-            .networks
-            .iter()
-            .map(|name| network::network_id(session, name, deadline))
-            .collect::<Result<_, _>>()?;
-        let security_groups: Vec<String> = settings
-            .security_groups
-            .iter()
-            .map(|name| network::security_group_id(session, name, deadline))
-            .collect::<Result<_, _>>()?;
+        let Surroundings {
+            networks,
+            security_groups,
+        } = surroundings(session, deadline)?;
         let external_network = wishes
             .floating_ip
             .map(|network| external_network(session, network, deadline))
@@ -191,19 +185,8 @@ fn flavor(
         );
     };
     let there = compute::flavors(session, deadline)?;
-    there
-        .iter()
-        .find(|flavor| flavor.flavor.id == wanted)
-        .or_else(|| there.iter().find(|flavor| flavor.name == wanted))
-        .map(|flavor| (flavor.name.clone(), flavor.flavor.id.clone()))
-        .ok_or_else(|| {
-            let names: Vec<&str> = there.iter().map(|flavor| flavor.name.as_str()).collect();
-            anyhow!(
-                "cloud {}: there is no flavor '{wanted}' (there are: {})",
-                settings.name,
-                names.join(", ")
-            )
-        })
+    let found = find_flavor(session, wanted, &there)?;
+    Ok((found.name.clone(), found.flavor.id.clone()))
 }
 
 fn external_network(session: &Session, wanted: &str, deadline: Deadline) -> anyhow::Result<String> {

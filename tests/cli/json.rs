@@ -9,7 +9,7 @@ use crate::harness::cloud::{self, CREATE, LOGIN};
 use crate::harness::{Site, condor, repository};
 
 /// The paths of all fields, without positions in lists and without keys that are names.
-fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+pub fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(map) => {
             for (key, inner) in map {
@@ -54,19 +54,35 @@ fn reports() -> Vec<Value> {
     reports
 }
 
+fn page() -> String {
+    std::fs::read_to_string(repository().join("docs/json.md")).unwrap()
+}
+
+/// The names in the tables of a page.
+fn names(page: &str) -> BTreeSet<&str> {
+    page.lines()
+        .filter_map(|line| line.strip_prefix("| "))
+        .flat_map(|row| row.split(" | ").next().unwrap_or_default().split(", "))
+        .filter_map(|name| name.trim().strip_prefix('`')?.strip_suffix('`'))
+        .collect()
+}
+
+/// The fields that docs/json.md names in the section of this command.
+pub fn documented(command: &str) -> BTreeSet<String> {
+    let page = page();
+    let (_, section) = page.split_once(&format!("# {command} in JSON\n")).unwrap();
+    let section = section.split("\n# ").next().unwrap_or_default();
+    names(section).into_iter().map(str::to_owned).collect()
+}
+
 #[test]
 fn every_field_is_documented() {
     let mut found = BTreeSet::new();
     for report in reports() {
         fields(&report, "", &mut found);
     }
-    let page = std::fs::read_to_string(repository().join("docs/json.md")).unwrap();
-    let documented: BTreeSet<&str> = page
-        .lines()
-        .filter_map(|line| line.strip_prefix("| "))
-        .flat_map(|row| row.split(" | ").next().unwrap_or_default().split(", "))
-        .filter_map(|name| name.trim().strip_prefix('`')?.strip_suffix('`'))
-        .collect();
+    let page = page();
+    let documented = names(&page);
     // The numbers of a reason, a limit or a brake have one meaning each, wherever they are.
     let number = |field: &str| {
         let (place, name) = field.rsplit_once('.').unwrap_or(("", field));

@@ -303,7 +303,7 @@ fn what_failed_is_deleted_and_says_why_unless_it_is_to_be_kept() {
     deploy(&site, &[])
         .exits(1)
         .warns("its boot failed: EHOS: FAILED: no signing key of the pool")
-        .warns("the end of the console")
+        .warns("from the console of")
         .warns("Its server was deleted");
     assert_eq!(deletes(&double), 1);
 
