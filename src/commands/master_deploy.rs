@@ -208,6 +208,26 @@ fn build_images(
     notices: &mut Vec<String>,
 ) -> anyhow::Result<()> {
     let here = chosen_cloud(args, config)?.name.clone();
+    let has_image = |cloud: &&CloudSettings| cloud.base_image.as_ref() != Some(&cloud.image);
+    let begun = {
+        let settings = chosen_cloud(args, config)?;
+        let session = Session::new(settings, config.timeouts.request, None)?;
+        let looking = Deadline::within(LOOKING);
+        let image = deploy::unfinished(&session, &config.policy.cluster, looking)?;
+        has_image(&settings) && image.as_ref() == Some(&settings.image)
+    };
+    // An interrupted run has made images already; where it could not, they are made now.
+    let clouds: Vec<&CloudSettings> = config
+        .clouds
+        .iter()
+        .filter(|cloud| !(begun && has_image(cloud)))
+        .collect();
+    if begun {
+        notices.push("goes on with the images that an interrupted run has made".to_owned());
+    }
+    if clouds.is_empty() {
+        return Ok(());
+    }
     let recipe = ImageRecipe {
         base: args.base.clone(),
         from: args.from.clone(),
@@ -223,7 +243,6 @@ fn build_images(
         state_directory: directory,
         files: &args.common.config,
     };
-    let clouds: Vec<&CloudSettings> = config.clouds.iter().collect();
     let builds = image::build_everywhere(config, &clouds, &order, progress)?;
     for (cloud, built) in builds.clouds {
         match built {

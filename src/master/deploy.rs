@@ -22,7 +22,7 @@ use crate::openstack::auth::Session;
 use crate::openstack::compute::{self, NewServer, ServerDetails};
 use crate::openstack::{self, Effect, network};
 use crate::progress::Line;
-use crate::scaling::observation::{OwnedServer, Role, ServerRecord, ServerStatus};
+use crate::scaling::observation::{METADATA_IMAGE, OwnedServer, Role, ServerRecord, ServerStatus};
 
 /// When its installation was whole.
 const METADATA_READY: &str = "ehos_ready";
@@ -195,6 +195,25 @@ pub fn look(
         let ready = record.metadata.contains_key(METADATA_READY);
         (record, ready)
     }))
+}
+
+/// The image, as configured, of a central manager that an interrupted run has begun with and that is not ready: what is
+/// made of that image goes on, and of another one it would be made anew.
+///
+/// # Errors
+/// What the cloud says, and several central managers.
+pub fn unfinished(
+    session: &Session,
+    cluster: &str,
+    deadline: Deadline,
+) -> Result<Option<String>, Error> {
+    let found = the_master(session, cluster, deadline)?;
+    let alive = |record: &ServerRecord| {
+        !record.deleting && matches!(record.status, ServerStatus::Build | ServerStatus::Active)
+    };
+    Ok(found
+        .filter(|record| alive(record) && !record.metadata.contains_key(METADATA_READY))
+        .and_then(|record| record.metadata.get(METADATA_IMAGE).cloned()))
 }
 
 /// The one server of this pool that is its central manager.

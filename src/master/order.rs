@@ -14,7 +14,7 @@ use crate::deadline::Deadline;
 use crate::openstack::auth::Session;
 use crate::openstack::compute::{self, Keypair};
 use crate::openstack::{Surroundings, find_flavor, image, network, surroundings};
-use crate::scaling::observation::master_metadata;
+use crate::scaling::observation::{METADATA_IMAGE, master_metadata};
 
 /// Of what a server was made; one that is the same needs not to be made again.
 pub const METADATA_DIGEST: &str = "ehos_digest";
@@ -123,6 +123,7 @@ impl Order {
         let mut metadata = settings.metadata.clone();
         metadata.extend(master_metadata(&config.policy.cluster));
         metadata.insert(METADATA_DIGEST.to_owned(), digest.clone());
+        metadata.insert(METADATA_IMAGE.to_owned(), settings.image.clone());
         Ok(Order {
             cluster: config.policy.cluster.clone(),
             name: match wishes.name {

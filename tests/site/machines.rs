@@ -40,7 +40,8 @@ impl Answer {
     }
 }
 
-fn run(command: &mut Command, stdin: &[u8]) -> Answer {
+/// Runs a command to its end.
+pub fn run(command: &mut Command, stdin: &[u8]) -> Answer {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -73,13 +74,15 @@ pub struct Server {
 }
 
 /// The running testbed, for one test at a time.
-struct Testbed {
-    dir: PathBuf,
+pub struct Testbed {
+    /// Its folder.
+    pub dir: PathBuf,
     _alone: File,
 }
 
 impl Testbed {
-    fn find() -> Option<Testbed> {
+    /// It, when there is one and no other test has it.
+    pub fn find() -> Option<Testbed> {
         let Some(dir) = std::env::var_os("EHOS_TEST_MACHINES_DIR").map(PathBuf::from) else {
             println!("skipped: EHOS_TEST_MACHINES_DIR names no testbed with machines");
             return None;
@@ -100,7 +103,7 @@ impl Testbed {
 
     /// The `openstack` command.
     #[track_caller]
-    fn openstack(&self, args: &[&str]) -> String {
+    pub fn openstack(&self, args: &[&str]) -> String {
         run(self.script("cli").args(args), b"").ok()
     }
 
@@ -175,16 +178,17 @@ impl Testbed {
 }
 
 /// A few words of Nova's API, apart from ehos's own client: the `openstack` command takes seconds.
-struct Nova {
+pub struct Nova {
     agent: ureq::Agent,
     token: String,
     url: String,
     /// `auth:` of the cloud `ehos` in clouds.yaml.
-    auth: BTreeMap<String, String>,
+    pub auth: BTreeMap<String, String>,
 }
 
 impl Nova {
-    fn new(dir: &Path) -> Nova {
+    /// With a token of the cloud `ehos`.
+    pub fn new(dir: &Path) -> Nova {
         let text = fs::read_to_string(dir.join("openstack/clouds.yaml")).unwrap();
         let clouds: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
         let auth: BTreeMap<String, String> =
@@ -219,7 +223,7 @@ impl Nova {
     }
 
     /// All servers of the project.
-    fn servers(&self) -> Vec<Server> {
+    pub fn servers(&self) -> Vec<Server> {
         let mut answer = self
             .agent
             .get(format!("{}/servers/detail", self.url))
@@ -239,7 +243,8 @@ impl Nova {
             .collect()
     }
 
-    fn delete(&self, id: &str) {
+    /// Deletes a server.
+    pub fn delete(&self, id: &str) {
         // 404: it has gone by itself.
         let _ = self
             .agent
@@ -715,12 +720,13 @@ pub fn wait(what: &str, seconds: u64, reached: impl Fn() -> bool) {
     }
 }
 
-fn config(name: &str) -> String {
+/// A file of configs/.
+pub fn config(name: &str) -> String {
     fs::read_to_string(Path::new(PROJECT).join("configs").join(name)).unwrap()
 }
 
 #[track_caller]
-fn edited(text: String, from: &str, to: &str) -> String {
+pub fn edited(text: String, from: &str, to: &str) -> String {
     assert!(text.contains(from), "there is no `{from}` any more");
     text.replace(from, to)
 }

@@ -8,6 +8,7 @@
 )]
 
 mod condor;
+mod first_site;
 mod machines;
 mod openstack;
 mod story;
