@@ -607,7 +607,7 @@ fn a_state_that_knows_nodes_is_told() {
 
 #[test]
 fn every_field_of_its_json_is_documented() {
-    let double = empty_cloud(vec![]);
+    let double = empty_cloud(vec![then(&[])]);
     let site = site(&double, WELL);
     let dry = deploy(&site, &["-n", "-o", "json"]).exits(0).json();
     let done = deploy(&site, &["-o", "json"]).exits(0).json();

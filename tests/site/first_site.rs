@@ -83,13 +83,15 @@ daemon:
             "NEGOTIATOR_CYCLE_DELAY = 20",
             "NEGOTIATOR_CYCLE_DELAY = 1",
         );
-        fs::write(self.path("master.yaml"), master).unwrap();
+        fs::create_dir(self.path("configs")).unwrap();
+        fs::write(self.path("configs/base.yaml"), config("base.yaml")).unwrap();
+        fs::write(self.path("configs/master.yaml"), master).unwrap();
         let execute = edited(
             config("execute.yaml"),
             "UPDATE_INTERVAL = 30",
             "UPDATE_INTERVAL = 5",
         );
-        fs::write(self.path("execute.yaml"), execute).unwrap();
+        fs::write(self.path("configs/execute.yaml"), execute).unwrap();
         let key = self.path("key");
         run(
             Command::new("ssh-keygen")
@@ -114,10 +116,6 @@ daemon:
         command
             .args(["master", "deploy", "--build-image", "--config", "ehos.yaml"])
             .args(["--state-dir", "state", "--identity", "key"])
-            .args(["--base"])
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/configs/base.yaml"))
-            .args(["--from", "Debian 13"])
-            .args(["--master", "master.yaml", "--execute", "execute.yaml"])
             .args(["--timeout", "10m"])
             .args(more)
             .current_dir(self.folder.path())
