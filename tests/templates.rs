@@ -75,16 +75,6 @@ fn each_is_yaml_with_the_final_message() {
 }
 
 #[test]
-fn the_user_data_of_the_master_holds_no_secret() {
-    let tags: Vec<String> = template("master.yaml")
-        .tags()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(tags, ["ehos_yaml", "execute_yaml", "trust_domain"]);
-}
-
-#[test]
 fn nothing_in_the_filled_in_master_looks_like_a_tag() {
     // Its own search at boot would take it for one that was not filled in.
     let text = rendered("master.yaml");
