@@ -238,6 +238,17 @@ impl<'a> CloudSite<'a> {
 impl Site for CloudSite<'_> {
     fn look(&mut self, attempt: &mut Attempt, deadline: Deadline) -> Result<Seen, Error> {
         let (details, leftovers) = match &attempt.builder {
+            Some(id) if attempt.published.is_some() => {
+                // A create that an earlier run did not live to hear of may have come late.
+                let (other, mut leftovers) = self.first_look(deadline)?;
+                leftovers.extend(other.map(|other| Leftover::Server {
+                    id: other.record.id,
+                    name: other.record.name,
+                    why: "another one has become the image",
+                }));
+                leftovers.retain(|leftover| leftover.id() != id);
+                (self.owned(id, deadline)?, leftovers)
+            }
             Some(id) => (self.owned(id, deadline)?, Vec::new()),
             None => self.first_look(deadline)?,
         };
