@@ -157,7 +157,8 @@ impl<'a> CloudSite<'a> {
                         .map(|warning| format!("cloud-init warned: {warning}"))
                         .collect();
                 }
-                self.console = Some(text);
+                // What it says is of use as long as something may be wrong with it.
+                self.console = (boot != Boot::Finished).then_some(text);
                 Some(boot)
             }
             Err(error) => {
