@@ -102,7 +102,7 @@ fn well() -> Vec<Line> {
         always(
             "GET",
             "/v2/images?limit=500&sort=created_at:desc",
-            images(&[made.clone()]),
+            images(std::slice::from_ref(&made)),
         ),
         always(
             "GET",
