@@ -45,6 +45,12 @@ impl Progress {
         Progress { live }
     }
 
+    /// For tests: plain lines, whatever standard error is.
+    #[cfg(test)]
+    pub fn silent() -> Progress {
+        Progress { live: None }
+    }
+
     /// A line of its own for what is done about `subject` (a cloud, a server).
     pub fn line(&self, subject: &str) -> Line {
         let bar = self.live.as_ref().map(|all| {

@@ -12,7 +12,7 @@ use crate::openstack::{self, Effect};
 use crate::progress::Line;
 
 /// A server whose create was not answered comes within this, or not at all.
-const APPEARANCE: Duration = Duration::from_secs(120);
+pub const APPEARANCE: Duration = Duration::from_secs(120);
 /// How long the clean-up after a failure may take; it has time of its own when all is up.
 const CLEANING: Duration = Duration::from_secs(180);
 
@@ -96,6 +96,8 @@ pub struct Limits {
     pub timeout: Duration,
     /// What failed is left as it is.
     pub keep: bool,
+    /// For how long a create without an answer is waited for: [`APPEARANCE`].
+    pub appearance: Duration,
 }
 
 /// Makes the image.
@@ -161,7 +163,7 @@ fn forward(
                 }),
             };
         }
-        attempt.may_appear = unanswered.is_some_and(|since| since.elapsed() < APPEARANCE);
+        attempt.may_appear = unanswered.is_some_and(|since| since.elapsed() < limits.appearance);
         let seen = match site.look(attempt, deadline) {
             Ok(seen) => seen,
             Err(error) if is_borne(&error) => {
@@ -341,3 +343,6 @@ fn kept(seen: &Seen, id: String) -> Left {
         id,
     }
 }
+
+#[cfg(test)]
+mod tests;

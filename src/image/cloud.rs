@@ -157,7 +157,8 @@ impl<'a> CloudSite<'a> {
                         .map(|warning| format!("cloud-init warned: {warning}"))
                         .collect();
                 }
-                self.console = Some(text);
+                // What it says is of use as long as something may be wrong with it.
+                self.console = (boot != Boot::Finished).then_some(text);
                 Some(boot)
             }
             Err(error) => {
@@ -238,6 +239,17 @@ impl<'a> CloudSite<'a> {
 impl Site for CloudSite<'_> {
     fn look(&mut self, attempt: &mut Attempt, deadline: Deadline) -> Result<Seen, Error> {
         let (details, leftovers) = match &attempt.builder {
+            Some(id) if attempt.published.is_some() => {
+                // A create that an earlier run did not live to hear of may have come late.
+                let (other, mut leftovers) = self.first_look(deadline)?;
+                leftovers.extend(other.map(|other| Leftover::Server {
+                    id: other.record.id,
+                    name: other.record.name,
+                    why: "another one has become the image",
+                }));
+                leftovers.retain(|leftover| leftover.id() != id);
+                (self.owned(id, deadline)?, leftovers)
+            }
             Some(id) => (self.owned(id, deadline)?, Vec::new()),
             None => self.first_look(deadline)?,
         };

@@ -47,7 +47,7 @@ pub enum Cause {
     #[error("{0}")]
     Build(step::Why),
     /// The time is up.
-    #[error("not done after {} s: {during}; give it more time with --timeout, or see what it waits for", limit.as_secs())]
+    #[error("not done after {} s: {during}; give it more time with --timeout, or see what it waits for", limit.as_secs_f64().round())]
     TimedOut {
         /// What was going on.
         during: String,

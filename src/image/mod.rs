@@ -257,6 +257,7 @@ fn one(
     let limits = Limits {
         timeout: deadline.left(),
         keep: order.recipe.keep,
+        appearance: build::APPEARANCE,
     };
     let mut site = CloudSite::new(&session, wish, &recipe, publish, poll);
     let outcome = build::run(&mut site, &settings.name, goal, limits, line)?;

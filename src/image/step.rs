@@ -429,3 +429,6 @@ fn rank(server: &OwnedServer) -> (bool, bool, bool, std::time::Duration) {
         record.age,
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ mod clouds;
 mod configuration;
 mod deadline;
 mod dry_run;
+mod image;
 mod interruption;
 mod json;
 mod master;

@@ -9,6 +9,7 @@
 
 mod condor;
 mod first_site;
+mod image;
 mod machines;
 mod openstack;
 mod story;
