@@ -113,8 +113,11 @@ fn verbosity(command: &Command) -> u8 {
 /// The exit code that an error of a command stands for.
 fn exit_of(failure: &anyhow::Error) -> Exit {
     for cause in failure.chain() {
-        if cause.is::<config::Error>() || cause.is::<openstack::Error>() {
+        if cause.is::<config::Error>() {
             return Exit::Configuration;
+        }
+        if let Some(error) = cause.downcast_ref::<openstack::Error>() {
+            return exit_of_cloud(error);
         }
         match cause.downcast_ref::<state::Error>() {
             Some(state::Error::Newer { .. }) => return Exit::Configuration,
@@ -123,4 +126,30 @@ fn exit_of(failure: &anyhow::Error) -> Exit {
         }
     }
     Exit::Failed
+}
+
+/// The exit code that an error of a cloud stands for: what the configuration can mend, what time may, and the rest.
+fn exit_of_cloud(error: &openstack::Error) -> Exit {
+    use openstack::Error;
+    match error {
+        Error::NotTrusted { .. }
+        | Error::AuthFailed { .. }
+        | Error::NotInCatalog { .. }
+        | Error::RegionNeeded { .. }
+        | Error::NotFound { .. }
+        | Error::Ambiguous { .. }
+        | Error::Cacert { .. }
+        | Error::BadAddress { .. } => Exit::Configuration,
+        Error::NotReached { .. } | Error::NoAnswer { .. } | Error::DeadlinePassed { .. } => {
+            Exit::Unavailable
+        }
+        Error::Refused(refusal) if refusal.is_fault() || refusal.is_rate_limit() => {
+            Exit::Unavailable
+        }
+        Error::Refused(_)
+        | Error::Unparsable { .. }
+        | Error::CellDown { .. }
+        | Error::EndlessList { .. }
+        | Error::UserDataTooLong { .. } => Exit::Failed,
+    }
 }
