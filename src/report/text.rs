@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::Report;
-use crate::scaling::plan::{Fate, NodeLine, Plan};
+use crate::scaling::plan::{BuilderLine, Fate, NodeLine, Plan};
 use crate::scaling::reason::spoken;
 
 /// More nodes than this that nothing happens to are only counted, unless it is a dry run.
@@ -54,9 +54,9 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
     for brake in &plan.brakes {
         // An unknown source has just been named.
         let what = if brake.stops_creates() {
-            "nothing is made or deleted"
+            "no node is made or deleted"
         } else {
-            "nothing is deleted"
+            "no node is deleted"
         };
         writeln!(out, "brake    {what}: {brake}")?;
     }
@@ -103,6 +103,7 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
         }
     }
     write_nodes(out, report, dry_run)?;
+    write_builders(out, plan)?;
     let mut heading = Some(NOT_DONE);
     for (action, message) in report.failures() {
         if let Some(heading) = heading.take() {
@@ -168,6 +169,18 @@ fn write_nodes(out: &mut String, report: &Report<'_>, dry_run: bool) -> std::fmt
     Ok(())
 }
 
+fn write_builders(out: &mut String, plan: &Plan) -> std::fmt::Result {
+    if !plan.builders.is_empty() {
+        writeln!(out, "\nbuilders of images")?;
+    }
+    for builder in &plan.builders {
+        let fate = fate_name(builder.fate);
+        let (name, cloud, why) = (&builder.name, &builder.cloud, &builder.why);
+        writeln!(out, "  {fate:8} {name}  {cloud}  {why}")?;
+    }
+    Ok(())
+}
+
 fn fate_name(fate: Fate) -> &'static str {
     match fate {
         Fate::Keeps => "keeps",
@@ -211,10 +224,16 @@ fn fates(report: &Report<'_>) -> String {
             fate_name(fate).trim_end_matches('s'),
         )
     });
-    let parts: Vec<String> = named
+    let mut parts: Vec<String> = named
         .filter(|(count, _)| *count > 0)
         .map(|(count, name)| format!("{name} {count}"))
         .collect();
+    let deleted = |builder: &&BuilderLine| builder.fate == Fate::Deletes;
+    match report.plan.builders.iter().filter(deleted).count() {
+        0 => {}
+        1 => parts.push("delete 1 builder".to_owned()),
+        count => parts.push(format!("delete {count} builders")),
+    }
     if parts.is_empty() {
         "nothing to do".to_owned()
     } else {

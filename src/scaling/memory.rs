@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{CloudAction, Done, Failure, FailureKind, Intent, PoolAction};
 use super::capacity::Capacity;
-use super::observation::{CloudName, NodeId, Resources};
+use super::observation::{CloudName, NodeId, OwnedServer, Resources, Role};
 use super::plan::Action;
 use super::policy::Policy;
 
@@ -146,6 +146,19 @@ pub struct Departed {
     pub invalidated: bool,
 }
 
+/// What is remembered of a builder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuilderMemory {
+    /// Its cloud.
+    pub cloud: CloudName,
+    /// Since when it has been seen to be older than its lifetime.
+    pub expired: Option<Moment>,
+    /// A delete was decided.
+    pub delete_intended: Option<Moment>,
+    /// The cloud has accepted a delete.
+    pub delete_accepted: Option<Moment>,
+}
+
 /// What is remembered of a kind of node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KindMemory {
@@ -185,6 +198,17 @@ pub struct Refusal {
     pub until: Moment,
 }
 
+/// A node of an older image that was drained so that the configured one can show what it is good for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replacement {
+    /// The node.
+    pub node: NodeId,
+    /// What is to take its place.
+    pub kind: Kind,
+    /// When its drain was decided.
+    pub at: Moment,
+}
+
 /// Everything that is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
@@ -194,10 +218,16 @@ pub struct State {
     pub last_tick: Option<Timestamp>,
     /// The nodes.
     pub nodes: BTreeMap<NodeId, NodeMemory>,
+    /// Builders, by the UUIDs of their servers.
+    #[serde(default)]
+    pub builders: BTreeMap<String, BuilderMemory>,
     /// Nodes that are gone.
     pub departed: BTreeMap<NodeId, Departed>,
     /// Kinds of node.
     pub kinds: Vec<KindMemory>,
+    /// In each cloud whose image has not proven itself, the one node that was given up for it.
+    #[serde(default)]
+    pub replacements: BTreeMap<CloudName, Replacement>,
     /// Clouds whose servers this state has seen.
     pub clouds: BTreeSet<CloudName>,
     /// Clouds that asked for a pause.
@@ -266,6 +296,17 @@ impl State {
         self.kinds.iter().find(|memory| memory.kind == *kind)
     }
 
+    /// Whether a node of this kind has joined and taken jobs, and none has failed since.
+    pub fn proven(&self, kind: &Kind) -> bool {
+        self.kind(kind)
+            .is_some_and(|memory| memory.joined > 0 && memory.failures == 0)
+    }
+
+    /// Whether a node of this kind has failed, and none has joined since.
+    pub fn has_failed(&self, kind: &Kind) -> bool {
+        self.kind(kind).is_some_and(|memory| memory.failures > 0)
+    }
+
     /// Counts a failure of a kind: the next node of it waits for `backoff_first`, doubling to `backoff_longest`.
     pub fn count_failure(&mut self, kind: &Kind, why: &str, policy: &Policy) {
         let now = self.now;
@@ -321,25 +362,11 @@ impl State {
                 }
                 (
                     Action::Cloud {
-                        action: CloudAction::Delete { node, .. },
+                        action: CloudAction::Delete { node, server, .. },
                         ..
                     },
-                    Ok(Done::AlreadyGone),
-                ) => {
-                    self.depart(node);
-                }
-                (
-                    Action::Cloud {
-                        action: CloudAction::Delete { node, .. },
-                        ..
-                    },
-                    Ok(_),
-                ) => {
-                    let now = self.now;
-                    if let Some(memory) = self.nodes.get_mut(node) {
-                        memory.delete_accepted = Some(now);
-                    }
-                }
+                    Ok(done),
+                ) => self.after_delete(node, server, done),
                 (Action::Pool(PoolAction::Invalidate { node, .. }), Ok(_)) => {
                     if let Some(departed) = self.departed.get_mut(node) {
                         departed.invalidated = true;
@@ -350,6 +377,22 @@ impl State {
             }
         }
         self
+    }
+
+    fn after_delete(&mut self, node: &NodeId, server: &OwnedServer, done: &Done) {
+        let now = self.now;
+        let gone = *done == Done::AlreadyGone;
+        if server.role() == Role::Builder {
+            if gone {
+                self.builders.remove(server.id());
+            } else if let Some(memory) = self.builders.get_mut(server.id()) {
+                memory.delete_accepted = Some(now);
+            }
+        } else if gone {
+            self.depart(node);
+        } else if let Some(memory) = self.nodes.get_mut(node) {
+            memory.delete_accepted = Some(now);
+        }
     }
 
     fn after_create(&mut self, intent: &Intent, result: &Result<Done, Failure>, policy: &Policy) {

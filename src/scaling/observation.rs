@@ -364,6 +364,11 @@ pub const METADATA_NODE: &str = "ehos_node";
 pub const METADATA_FLAVOR: &str = "ehos_flavor";
 /// Metadata key of the image, as configured.
 pub const METADATA_IMAGE: &str = "ehos_image";
+/// Metadata key of a builder's lifetime in seconds, from its creation on Nova's clock.
+pub const METADATA_LIFETIME: &str = "ehos_lifetime";
+
+/// The lifetime of a builder whose metadata says none, or none that can be read.
+pub const BUILDER_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// A server as a cloud lists it, whoever made it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -408,7 +413,7 @@ pub enum Role {
     Execute,
     /// The central manager.
     Master,
-    /// Becomes an image.
+    /// Becomes an image. It is no node: the tick only deletes it when it has outlived its lifetime.
     Builder,
 }
 
@@ -463,6 +468,15 @@ impl OwnedServer {
     pub fn node(&self) -> Option<&NodeId> {
         self.node.as_ref()
     }
+
+    /// How long it may exist, from its creation: `ehos_lifetime` of its metadata, else [`BUILDER_LIFETIME`]. It means
+    /// something for a builder only.
+    pub fn lifetime(&self) -> Duration {
+        let seconds = self.record.metadata.get(METADATA_LIFETIME);
+        seconds
+            .and_then(|seconds| seconds.trim().parse().ok())
+            .map_or(BUILDER_LIFETIME, Duration::from_secs)
+    }
 }
 
 /// The metadata of an execute server for `node`; [`OwnedServer::recognise`] is its reverse.
@@ -482,4 +496,77 @@ pub fn execute_metadata(
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .collect()
+}
+
+/// The metadata of a builder: a server that becomes an image. A tick deletes it when it is older than `lifetime` (whole
+/// seconds), whatever has become of the build.
+pub fn builder_metadata(
+    cluster: &str,
+    node: &NodeId,
+    lifetime: Duration,
+) -> BTreeMap<String, String> {
+    let lifetime = lifetime.as_secs().to_string();
+    [
+        (METADATA_CLUSTER, cluster),
+        (METADATA_ROLE, "builder"),
+        (METADATA_NODE, &node.0),
+        (METADATA_LIFETIME, &lifetime),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .collect()
+}
+
+/// The metadata of a central manager. No tick ever touches such a server.
+pub fn master_metadata(cluster: &str) -> BTreeMap<String, String> {
+    [(METADATA_CLUSTER, cluster), (METADATA_ROLE, "master")]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recognised(metadata: BTreeMap<String, String>) -> OwnedServer {
+        let record = ServerRecord {
+            id: "u".to_owned(),
+            name: "n".to_owned(),
+            status: ServerStatus::Active,
+            deleting: false,
+            metadata,
+            age: Duration::ZERO,
+            fault: None,
+        };
+        OwnedServer::recognise(record, "pool-1").unwrap()
+    }
+
+    #[test]
+    fn what_is_made_is_recognised_as_what_it_is_for() {
+        let node = NodeId("n-1".to_owned());
+        let builder = recognised(builder_metadata("pool-1", &node, Duration::from_secs(7200)));
+        assert_eq!(builder.role(), Role::Builder);
+        assert_eq!(builder.node(), Some(&node));
+        assert_eq!(builder.lifetime(), Duration::from_secs(7200));
+        assert_eq!(recognised(master_metadata("pool-1")).role(), Role::Master);
+        let execute = recognised(execute_metadata("pool-1", &node, "f", "i"));
+        assert_eq!(execute.role(), Role::Execute);
+    }
+
+    #[test]
+    fn a_builder_without_a_readable_lifetime_has_a_day() {
+        let mut metadata = builder_metadata("pool-1", &NodeId("n".to_owned()), Duration::ZERO);
+        for unreadable in ["", "-1", "1h", "99999999999999999999999"] {
+            metadata.insert(METADATA_LIFETIME.to_owned(), unreadable.to_owned());
+            let day = Duration::from_secs(86_400);
+            assert_eq!(
+                recognised(metadata.clone()).lifetime(),
+                day,
+                "{unreadable:?}"
+            );
+        }
+        metadata.remove(METADATA_LIFETIME);
+        assert_eq!(recognised(metadata).lifetime(), BUILDER_LIFETIME);
+    }
 }

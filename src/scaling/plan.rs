@@ -1,8 +1,10 @@
 //! The plan: from what was seen, the policy and what is remembered to what is to be done, and why. Pure.
 
+mod builders;
 mod creating;
 mod demand;
 mod removing;
+mod rotating;
 
 use std::collections::BTreeMap;
 
@@ -98,6 +100,24 @@ pub struct NodeLine {
     pub why: Reason,
 }
 
+/// One builder in the plan: a server that becomes an image, and no node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BuilderLine {
+    /// Its id (`ehos_node`), or its server's UUID.
+    pub node: NodeId,
+    /// Its server's UUID.
+    pub server: String,
+    /// Its server's name.
+    pub name: String,
+    /// Its cloud.
+    pub cloud: CloudName,
+    /// What happens to it.
+    pub fate: Fate,
+    /// Why.
+    #[serde(flatten)]
+    pub why: Reason,
+}
+
 /// One group of jobs in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GroupLine {
@@ -138,6 +158,8 @@ pub struct Plan {
     pub queue: JobCounts,
     /// Every node, in the order of their making; new ones last.
     pub nodes: Vec<NodeLine>,
+    /// Every builder.
+    pub builders: Vec<BuilderLine>,
     /// Every group of waiting jobs, the largest request first.
     pub groups: Vec<GroupLine>,
     /// What stops deletes.
@@ -170,11 +192,15 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let survey = survey(observation, policy, &mut next);
     let brakes = brakes(observation, policy, &next, &survey.nodes);
     let mut planner = Planner::new(observation, policy, next, survey, brakes);
+    planner.drain_older_images();
     let groups = planner.place_demand();
     planner.take_back_drains();
     planner.choose_removals();
+    planner.choose_builders();
     let groups = planner.create(groups);
+    planner.remove_builders();
     planner.remove();
+    planner.try_newer_images();
     planner.drain_surplus();
     planner.drain_closed();
     planner.forget();
@@ -253,6 +279,9 @@ struct Planner<'a> {
     fates: Vec<Option<(Fate, Reason)>>,
     /// Indexes of nodes whose servers are to be deleted, in order.
     removals: Vec<(usize, Reason)>,
+    builders: Vec<BuilderLine>,
+    /// How many nodes are drained.
+    drains: u64,
     new_nodes: Vec<NewNode>,
     counts: Counts,
     planned: BTreeMap<CloudName, Planned>,
@@ -279,6 +308,8 @@ impl<'a> Planner<'a> {
             placed: vec![0; count],
             fates: vec![None; count],
             removals: Vec::new(),
+            builders: Vec::new(),
+            drains: 0,
             new_nodes: Vec::new(),
             counts,
             planned: BTreeMap::new(),
@@ -320,13 +351,19 @@ impl<'a> Planner<'a> {
             .collect()
     }
 
-    /// Nodes that take jobs or will, of those there are and of the new ones, with drains that are taken back.
+    fn has_fate(&self, index: usize, fate: Fate) -> bool {
+        matches!(self.fates.get(index), Some(Some((settled, _))) if *settled == fate)
+    }
+
+    /// Nodes that take jobs or will, of those there are and of the new ones: with drains that are taken back, without
+    /// those that are drained.
     fn alive(&self) -> u64 {
-        let returning =
-            |index: usize| matches!(self.fates.get(index), Some(Some((Fate::Returns, _))));
         let nodes = self.survey.nodes.iter().enumerate();
         let there = nodes
-            .filter(|(index, node)| node.alive() || returning(*index))
+            .filter(|(index, node)| {
+                node.alive() && !self.has_fate(*index, Fate::Drains)
+                    || self.has_fate(*index, Fate::Returns)
+            })
             .count();
         (there + self.new_nodes.len()) as u64
     }
@@ -336,8 +373,9 @@ impl<'a> Planner<'a> {
         let idle = |node: &Node<'_>| node.coming() || matches!(node.phase, Phase::Idle { .. });
         let nodes = self.survey.nodes.iter().enumerate();
         let there = nodes.filter(|(index, node)| {
-            let returns = matches!(self.fates.get(*index), Some(Some((Fate::Returns, _))));
-            (idle(node) || returns) && !self.needed(*index)
+            let there = idle(node) && !self.has_fate(*index, Fate::Drains)
+                || self.has_fate(*index, Fate::Returns);
+            there && !self.needed(*index)
         });
         let new = self
             .new_nodes
@@ -347,6 +385,7 @@ impl<'a> Planner<'a> {
     }
 
     fn into_plan(mut self, groups: Vec<Group>) -> Plan {
+        let older_images = self.older_images();
         let mut nodes = Vec::with_capacity(self.survey.nodes.len() + self.new_nodes.len());
         for index in 0..self.survey.nodes.len() {
             let (fate, why) = match self.fates.get_mut(index).and_then(Option::take) {
@@ -376,10 +415,11 @@ impl<'a> Planner<'a> {
             why: new.why,
         }));
         let mut notices = self.notices;
-        for (cloud, nodes) in &self.survey.dropped {
+        notices.extend(older_images);
+        for (cloud, servers) in &self.survey.dropped {
             notices.push(format!(
-                "cloud {cloud} is not in the configuration any more: {nodes} of its nodes are forgotten; delete their \
-                 servers by hand, or put it back"
+                "cloud {cloud} is not in the configuration any more: {servers} of its servers are forgotten; delete \
+                 them by hand, or put it back"
             ));
         }
         if !self.survey.adopted.is_empty() {
@@ -403,6 +443,7 @@ impl<'a> Planner<'a> {
             at: self.observation.at,
             queue: queue(self.observation),
             nodes,
+            builders: self.builders,
             groups: groups
                 .into_iter()
                 .map(|group| GroupLine {

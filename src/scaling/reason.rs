@@ -91,6 +91,16 @@ pub enum Reason {
     DrainTakesNoJobs {
         idle_seconds: u64,
     },
+    DrainOlderImage {
+        idle_seconds: u64,
+        image: String,
+        configured_image: String,
+    },
+    DrainToTryImage {
+        idle_seconds: u64,
+        image: String,
+        configured_image: String,
+    },
     DrainTakenBack {
         jobs: u64,
     },
@@ -111,6 +121,22 @@ pub enum Reason {
         seconds: u64,
     },
     ServerGone,
+    // Builders.
+    BuilderWithinLifetime {
+        age_seconds: u64,
+        lifetime_seconds: u64,
+    },
+    BuilderExpiredOnce {
+        age_seconds: u64,
+        lifetime_seconds: u64,
+    },
+    BuilderExpired {
+        age_seconds: u64,
+        lifetime_seconds: u64,
+    },
+    BuilderRunsJobs {
+        claims: u64,
+    },
     // Nodes that are made.
     CreateForDemand {
         jobs: u64,
@@ -320,6 +346,25 @@ impl fmt::Display for Reason {
                 "idle {}, and its startd takes no jobs (Start is false)",
                 spoken(*idle_seconds)
             ),
+            Reason::DrainOlderImage {
+                idle_seconds,
+                image,
+                configured_image,
+            } => write!(
+                f,
+                "idle {}, made from image {image}, and {configured_image} is configured",
+                spoken(*idle_seconds)
+            ),
+            Reason::DrainToTryImage {
+                idle_seconds,
+                image,
+                configured_image,
+            } => write!(
+                f,
+                "idle {}, made from image {image}, and {configured_image} is configured: the first to be replaced, to \
+                 see whether nodes of that join",
+                spoken(*idle_seconds)
+            ),
             Reason::DrainTakenBack { jobs } => {
                 write!(
                     f,
@@ -354,6 +399,46 @@ impl fmt::Display for Reason {
                 f,
                 "its server is gone: its ads are taken out of the collector"
             ),
+            Reason::BuilderWithinLifetime {
+                age_seconds,
+                lifetime_seconds,
+            } => {
+                write!(
+                    f,
+                    "made {} ago, its lifetime is {}",
+                    spoken(*age_seconds),
+                    spoken(*lifetime_seconds)
+                )
+            }
+            Reason::BuilderExpiredOnce {
+                age_seconds,
+                lifetime_seconds,
+            } => {
+                write!(
+                    f,
+                    "made {} ago, its lifetime of {} is over: it goes when the next tick sees that too",
+                    spoken(*age_seconds),
+                    spoken(*lifetime_seconds)
+                )
+            }
+            Reason::BuilderExpired {
+                age_seconds,
+                lifetime_seconds,
+            } => {
+                write!(
+                    f,
+                    "made {} ago, its lifetime of {} is over: forgotten by its build; its console is in the log",
+                    spoken(*age_seconds),
+                    spoken(*lifetime_seconds)
+                )
+            }
+            Reason::BuilderRunsJobs { claims } => {
+                write!(
+                    f,
+                    "its lifetime is over, but it is in the pool, with {}: condor should not join from the image",
+                    count(*claims, "claim")
+                )
+            }
             Reason::CreateForDemand { jobs, request } => {
                 write!(f, "for {} of {request}", count(*jobs, "waiting job"))
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::capacity::Capacity;
 use super::matching::{GhostFinder, Match, StartdFinder};
-use super::memory::{Departed, Kind, NodeMemory, State};
+use super::memory::{BuilderMemory, Departed, Kind, NodeMemory, State};
 use super::node::{Facts, JobListed, Node, hearing, is_fresh, job_listed};
 use super::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, OwnedServer, Role, Seen,
@@ -22,10 +22,23 @@ pub struct Survey<'a> {
     pub others: Vec<&'a StartdView>,
     /// Ads of nodes whose servers are gone.
     pub ghosts: Vec<(NodeId, &'a StartdView)>,
-    /// Nodes that are forgotten because their clouds are not in the configuration any more.
+    /// Servers that are forgotten because their clouds are not in the configuration any more.
     pub dropped: BTreeMap<CloudName, usize>,
     /// Nodes that were found on a cloud without a memory of them, this tick.
     pub adopted: Vec<NodeId>,
+    /// Builders, in the order of their servers' UUIDs.
+    pub builders: Vec<Builder<'a>>,
+}
+
+/// A server that becomes an image: neither a node nor capacity.
+#[derive(Debug)]
+pub struct Builder<'a> {
+    /// Its cloud.
+    pub cloud: CloudName,
+    /// Its server.
+    pub server: &'a OwnedServer,
+    /// A startd that runs on it all the same, heard of or not.
+    pub startd: Option<&'a StartdView>,
 }
 
 /// How long the ads of a departed node are remembered to mean nothing: they live for up to 30 minutes
@@ -48,6 +61,12 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         configured
     });
     let (servers, adopted) = servers_by_node(observation, state);
+    for memory in state.builders.values() {
+        if !observation.clouds.contains_key(&memory.cloud) {
+            *dropped.entry(memory.cloud.clone()).or_default() += 1;
+        }
+    }
+    let mut builders = builders(observation, state);
 
     let startds: &'a [StartdView] = observation
         .pool
@@ -102,12 +121,26 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         .filter_map(|found| found.startd())
         .map(|startd| startd.machine.as_str())
         .collect();
+    // What runs on a builder is not there to stay.
+    for builder in &mut builders {
+        let on_it =
+            |startd: &&StartdView| startd.instance_id.as_deref() == Some(builder.server.id());
+        builder.startd = startds.iter().find(on_it);
+    }
+    let on_builders: BTreeSet<&str> = builders
+        .iter()
+        .filter_map(|builder| builder.startd?.instance_id.as_deref())
+        .collect();
     let departed = GhostFinder::new(&state.departed);
     let mut others = Vec::new();
     let mut ghosts = Vec::new();
     for startd in startds
         .iter()
         .filter(|startd| !ours.contains(startd.machine.as_str()))
+        .filter(|startd| {
+            let instance_id = startd.instance_id.as_deref();
+            instance_id.is_none_or(|id| !on_builders.contains(id))
+        })
     {
         match departed.find(startd) {
             Some(node) => ghosts.push((node.clone(), startd)),
@@ -122,7 +155,45 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         others,
         ghosts,
         adopted,
+        builders,
     }
+}
+
+/// The listed builders, each once; what is seen of them is remembered.
+fn builders<'a>(observation: &'a Observation, state: &mut State) -> Vec<Builder<'a>> {
+    let now = state.now;
+    // Two entries of the configuration may be one project: a server is the first's that lists it.
+    let mut listed: BTreeMap<&str, Builder<'a>> = BTreeMap::new();
+    for (cloud, view) in &observation.clouds {
+        let Some(view) = view.known() else { continue };
+        let builders = view.servers.iter();
+        for server in builders.filter(|server| server.role() == Role::Builder) {
+            listed.entry(server.id()).or_insert_with(|| Builder {
+                cloud: cloud.clone(),
+                server,
+                startd: None,
+            });
+        }
+    }
+    state.builders.retain(|id, memory| {
+        let cloud = observation.clouds.get(&memory.cloud);
+        listed.contains_key(id.as_str()) || cloud.is_some_and(|cloud| !cloud.is_known())
+    });
+    for (id, builder) in &listed {
+        let memory = state
+            .builders
+            .entry((*id).to_owned())
+            .or_insert_with(|| BuilderMemory {
+                cloud: builder.cloud.clone(),
+                expired: None,
+                delete_intended: None,
+                delete_accepted: None,
+            });
+        memory.cloud.clone_from(&builder.cloud);
+        let expired = builder.server.record().age > builder.server.lifetime();
+        memory.expired = expired.then(|| memory.expired.unwrap_or(now));
+    }
+    listed.into_values().collect()
 }
 
 /// The listed execute servers by node; those without a memory are adopted.

@@ -7,7 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::scenario::Scenario;
-use crate::scaling::observation::{METADATA_NODE, Resources, ServerStatus};
+use crate::scaling::observation::{
+    METADATA_IMAGE, METADATA_LIFETIME, METADATA_NODE, METADATA_ROLE, Resources, ServerStatus,
+};
 
 /// Seconds from the start of the world.
 pub type Seconds = u64;
@@ -129,6 +131,9 @@ pub struct Broken {
     pub clouds: Vec<String>,
     /// Servers made now never join: the image is broken.
     pub image: bool,
+    /// Servers made now of one of these images never join.
+    #[serde(default)]
+    pub images: Vec<String>,
     /// Servers made now end in ERROR with this fault.
     pub spawn: Option<String>,
     /// Deletes are accepted and never done.
@@ -451,6 +456,12 @@ impl World {
         let boots = boot.0 + self.draw() % (boot.1.saturating_sub(boot.0) + 1);
         let active_at = self.now + build;
         let failed = self.broken.spawn.is_some();
+        let image = metadata.get(METADATA_IMAGE);
+        let broken =
+            self.broken.image || image.is_some_and(|image| self.broken.images.contains(image));
+        // Builders and central managers have no startd.
+        let role = metadata.get(METADATA_ROLE);
+        let execute = role.is_none_or(|role| role == "execute");
         let server = SimulatedServer {
             id: id.clone(),
             name: name.to_owned(),
@@ -459,7 +470,7 @@ impl World {
             metadata,
             created: self.now,
             active_at,
-            joins_at: (!failed && !self.broken.image).then_some(active_at + boots),
+            joins_at: (execute && !failed && !broken).then_some(active_at + boots),
             status: if failed {
                 ServerStatus::Error
             } else {
@@ -474,13 +485,23 @@ impl World {
     }
 
     /// Deletes a server; false when there is none. A delete that ends a live job is a violation, unless the node has
-    /// been cut off for longer than any lease.
+    /// been cut off for longer than any lease; so is that of a builder within its lifetime, and of a central manager.
     pub fn delete(&mut self, id: &str) -> bool {
         let now = self.now;
         let jobs = self.jobs_on(id);
         let Some(server) = self.servers.get_mut(id) else {
             return false;
         };
+        let age = now - server.created;
+        let lifetime = server.metadata.get(METADATA_LIFETIME);
+        let lifetime = lifetime.and_then(|seconds| seconds.parse().ok());
+        let role = server.metadata.get(METADATA_ROLE);
+        if lifetime.is_some_and(|lifetime: u64| age <= lifetime)
+            || role.is_some_and(|role| role == "master")
+        {
+            self.violations
+                .push(format!("{now}: {} deleted {age} s old", server.name));
+        }
         let lease_over = server
             .cut_off_since
             .is_some_and(|since| now >= since + 60 * 60);

@@ -40,6 +40,8 @@ fn reports() -> Vec<Value> {
         site.tick(&["-o", "json"]).exits(1).json(),
         site.tick(&["-o", "json"]).exits(0).json(),
     ];
+    double.play(cloud::script(vec![crate::builders::listed_at("18:00:00")]));
+    reports.push(site.tick(&["-o", "json"]).exits(0).json());
     double.play(vec![]);
     let site = site.answers(
         "condor_status",
@@ -68,7 +70,7 @@ fn every_field_is_documented() {
     // The numbers of a reason, a limit or a brake have one meaning each, wherever they are.
     let number = |field: &str| {
         let (place, name) = field.rsplit_once('.').unwrap_or(("", field));
-        let place = ["nodes", "groups.why", "brakes"]
+        let place = ["nodes", "builders", "groups.why", "brakes"]
             .iter()
             .any(|of| place.starts_with(of));
         place && documented.contains(name)
@@ -81,6 +83,7 @@ fn every_field_is_documented() {
     for needed in [
         "actions.message",
         "brakes.brake",
+        "builders.lifetime_seconds",
         "groups.why.limit",
         "unseen.why",
     ] {

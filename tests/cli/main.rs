@@ -11,6 +11,7 @@
 mod double;
 mod harness;
 
+mod builders;
 mod clouds;
 mod configuration;
 mod deadline;

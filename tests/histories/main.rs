@@ -8,7 +8,9 @@
     clippy::indexing_slicing
 )]
 
+mod builders;
 mod random;
+mod rotation;
 mod site;
 mod story;
 mod suspicions;

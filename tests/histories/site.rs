@@ -8,7 +8,9 @@ use ehos::scaling::memory::{Outcome, State};
 use ehos::scaling::plan::{Fate, Plan};
 use ehos::scaling::policy::Policy;
 use ehos::simulation::engine::{Ticked, tick};
-use ehos::simulation::{JobState, Scenario, ScenarioCloud, ScenarioFlavor, World, locked};
+use ehos::simulation::{
+    JobState, Scenario, ScenarioCloud, ScenarioFlavor, SimulatedServer, World, locked,
+};
 
 pub struct Site {
     pub world: Mutex<World>,
@@ -103,13 +105,22 @@ impl Site {
         self.state = next;
         self.most_servers = self.most_servers.max(self.servers());
         assert!(
-            self.world().servers.len() as u64 <= self.policy.nodes_max || !self.only_ours(),
+            self.execute_servers() <= self.policy.nodes_max || !self.only_ours(),
             "never more servers than nodes_max"
         );
         let violations = self.world().violations.clone();
         assert!(violations.is_empty(), "{violations:?}");
         self.last = Some((plan, outcomes));
         &self.last.as_ref().unwrap().0
+    }
+
+    /// Servers that are neither builders nor central managers.
+    fn execute_servers(&self) -> u64 {
+        let role = |server: &&SimulatedServer| {
+            let role = server.metadata.get("ehos_role");
+            role.is_none_or(|role| role == "execute")
+        };
+        self.world().servers.values().filter(role).count() as u64
     }
 
     fn only_ours(&self) -> bool {
@@ -164,6 +175,9 @@ impl Site {
                     "  {} {} {:?}: {}\n",
                     node.node, node.phase, node.fate, node.why
                 );
+            }
+            for line in &plan.builders {
+                text += &format!("  {} builder {:?}: {}\n", line.node, line.fate, line.why);
             }
             for group in &plan.groups {
                 let why: Vec<String> = group.why.iter().map(ToString::to_string).collect();

@@ -1,0 +1,122 @@
+//! Builders that their builds have forgotten: deleted when two looks have found them older than their lifetime.
+
+use super::{Action, BuilderLine, Fate, Planner};
+use crate::scaling::action::CloudAction;
+use crate::scaling::memory::BuilderMemory;
+use crate::scaling::observation::{NodeId, ServerStatus};
+use crate::scaling::reason::{Reason, seconds};
+use crate::scaling::survey::Builder;
+
+/// What happens to a builder, and why.
+fn fate(builder: &Builder<'_>, memory: &BuilderMemory, planner: &Planner<'_>) -> (Fate, Reason) {
+    let now = planner.next.now;
+    let record = builder.server.record();
+    if record.deleting || memory.delete_accepted.is_some() {
+        let Some(intended) = memory.delete_intended else {
+            return (Fate::Keeps, Reason::DeletedByOther);
+        };
+        let asked_for = now.since(memory.delete_accepted.unwrap_or(intended));
+        // A host that could not destroy the server leaves it in ERROR, and a new delete works.
+        let failed = record.status == ServerStatus::Error && !record.deleting;
+        let seconds = seconds(asked_for);
+        return if failed || asked_for >= planner.policy.delete_timeout {
+            (Fate::Deletes, Reason::DeleteAgain { seconds })
+        } else {
+            (Fate::Keeps, Reason::DeleteUnderWay { seconds })
+        };
+    }
+    let age_seconds = seconds(record.age);
+    let lifetime_seconds = seconds(builder.server.lifetime());
+    match memory.expired {
+        None => (
+            Fate::Keeps,
+            Reason::BuilderWithinLifetime {
+                age_seconds,
+                lifetime_seconds,
+            },
+        ),
+        Some(since) if since >= now => (
+            Fate::Keeps,
+            Reason::BuilderExpiredOnce {
+                age_seconds,
+                lifetime_seconds,
+            },
+        ),
+        Some(_) => (
+            Fate::Deletes,
+            Reason::BuilderExpired {
+                age_seconds,
+                lifetime_seconds,
+            },
+        ),
+    }
+}
+
+impl Planner<'_> {
+    /// Which builders are to be deleted. They are no nodes of the pool: that their cloud lists them is enough, and no
+    /// brake holds, but what runs a job does not go.
+    pub(super) fn choose_builders(&mut self) {
+        let mut lines = Vec::with_capacity(self.survey.builders.len());
+        for builder in &self.survey.builders {
+            let Some(memory) = self.next.builders.get(builder.server.id()) else {
+                continue;
+            };
+            let (mut fate, mut why) = fate(builder, memory, self);
+            let claims = builder.startd.map_or(0, |startd| startd.claims());
+            if fate == Fate::Deletes && claims > 0 {
+                (fate, why) = (Fate::Keeps, Reason::BuilderRunsJobs { claims });
+            }
+            let record = builder.server.record();
+            let own = || NodeId(record.id.clone());
+            lines.push(BuilderLine {
+                node: builder.server.node().cloned().unwrap_or_else(own),
+                server: record.id.clone(),
+                name: record.name.clone(),
+                cloud: builder.cloud.clone(),
+                fate,
+                why,
+            });
+        }
+        self.builders = lines;
+    }
+
+    /// How many builders are to be deleted.
+    pub(super) fn builder_deletes(&self) -> u64 {
+        let deletes = |line: &&BuilderLine| line.fate == Fate::Deletes;
+        self.builders.iter().filter(deletes).count() as u64
+    }
+
+    /// Deletes them, as many as `max_actions` leaves after the creates.
+    pub(super) fn remove_builders(&mut self) {
+        let max_actions = self.policy.max_actions;
+        let mut left = max_actions.saturating_sub(self.new_nodes.len() as u64);
+        for line in &mut self.builders {
+            if line.fate != Fate::Deletes {
+                continue;
+            }
+            if left == 0 {
+                line.fate = Fate::Keeps;
+                line.why = Reason::MaxActions { max_actions };
+                continue;
+            }
+            let of_line = |builder: &&Builder<'_>| builder.server.id() == line.server;
+            let (Some(builder), Some(memory)) = (
+                self.survey.builders.iter().find(of_line),
+                self.next.builders.get_mut(&line.server),
+            ) else {
+                continue;
+            };
+            left -= 1;
+            let first = memory.delete_intended.replace(self.next.now).is_none();
+            memory.delete_accepted = None;
+            self.actions.push(Action::Cloud {
+                cloud: line.cloud.clone(),
+                action: CloudAction::Delete {
+                    node: line.node.clone(),
+                    server: builder.server.clone(),
+                    keep_console: first,
+                },
+            });
+        }
+    }
+}
