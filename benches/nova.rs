@@ -46,6 +46,7 @@ fn settings(url: &str) -> CloudSettings {
         user_data_file: PathBuf::from("execute.yaml"),
         metadata: BTreeMap::new(),
         scratch_size_gb: None,
+        ccb: false,
     }
 }
 

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::IgnoredAny;
 
 /// The tags that ehos knows, and what stands in their place.
-pub const TAGS: [(&str, &str); 11] = [
+pub const TAGS: [(&str, &str); 14] = [
     ("host_ip", "the central manager's address (condor.host_ip)"),
     ("master_ip", "the same as {host_ip}"),
     ("password", "the shared pool password (condor.password)"),
@@ -26,6 +26,18 @@ pub const TAGS: [(&str, &str); 11] = [
     ("region", "the cloud's region"),
     ("flavor", "the server's flavor, as configured"),
     ("image", "the server's image, as configured"),
+    (
+        "ccb_address",
+        "the central manager's address and port for nodes that it cannot reach (ccb), else nothing",
+    ),
+    (
+        "execute_yaml",
+        "in master.yaml: the nodes' execute.yaml, in base64",
+    ),
+    (
+        "ehos_yaml",
+        "in master.yaml: the pool's ehos.yaml without secrets, in base64",
+    ),
 ];
 
 /// Nova takes at most this many characters of base64 (`user_data` in its API reference).
@@ -372,7 +384,7 @@ mod tests {
     #[test]
     fn an_unknown_tag_names_itself_its_line_and_the_known_ones() {
         let error = render("#cloud-config\na: 1\nb: x{hostip}\n", &[]).unwrap_err();
-        insta::assert_snapshot!(error, @"t.yaml:3: there is no tag `{hostip}`; the tags are {host_ip}, {master_ip}, {password}, {token}, {trust_domain}, {ehos_node}, {ehos_cluster}, {cloud}, {region}, {flavor}, {image}; write braces that are no tag as `{ hostip }`");
+        insta::assert_snapshot!(error, @"t.yaml:3: there is no tag `{hostip}`; the tags are {host_ip}, {master_ip}, {password}, {token}, {trust_domain}, {ehos_node}, {ehos_cluster}, {cloud}, {region}, {flavor}, {image}, {ccb_address}, {execute_yaml}, {ehos_yaml}; write braces that are no tag as `{ hostip }`");
     }
 
     #[test]

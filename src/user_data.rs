@@ -1,6 +1,7 @@
 //! The user data of a node: its template, filled in.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,15 @@ pub struct NodeUserData<'a> {
 struct Asked {
     trust_domain: Option<String>,
     token: Option<SecretString>,
+}
+
+/// HTCondor's connection broker on the central manager: its collector, on the port of all its daemons.
+fn broker(host_ip: &str) -> String {
+    const PORT: u16 = 9618;
+    match host_ip.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]:{PORT}"),
+        Err(_) => format!("{host_ip}:{PORT}"),
+    }
 }
 
 fn failure(message: String) -> Failure {
@@ -78,6 +88,11 @@ impl<'a> NodeUserData<'a> {
             put("host_ip", host_ip);
             put("master_ip", host_ip);
         }
+        match &self.condor.host_ip {
+            _ if !settings.ccb => put("ccb_address", ""),
+            Some(host_ip) => put("ccb_address", &broker(host_ip)),
+            None => None,
+        };
         if let Some(password) = &self.condor.password {
             values.insert("password", password.clone());
         }
@@ -132,5 +147,17 @@ impl<'a> NodeUserData<'a> {
             })?;
         asked.token = Some(token.clone());
         Ok(token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_broker_is_an_address_with_the_port_of_htcondor() {
+        assert_eq!(broker("10.0.0.1"), "10.0.0.1:9618");
+        assert_eq!(broker("cm.example.org"), "cm.example.org:9618");
+        assert_eq!(broker("2001:db8::1"), "[2001:db8::1]:9618");
     }
 }

@@ -68,6 +68,7 @@ fn settings(url: &str) -> CloudSettings {
         user_data_file: PathBuf::from("execute.yaml"),
         metadata: BTreeMap::from([("owner".to_owned(), "grid".to_owned())]),
         scratch_size_gb: None,
+        ccb: false,
     }
 }
 

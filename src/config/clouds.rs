@@ -158,6 +158,7 @@ impl One<'_> {
             metadata: self.metadata(context),
             scratch_size_gb: value(&[&cloud.scratch_size, &ehos.scratch_size])
                 .filter(|size| *size > 0),
+            ccb: value(&[&cloud.ccb, &ehos.ccb]).unwrap_or(false),
             auth: match auth {
                 Some(auth) => auth,
                 None => return (None, policy),

@@ -134,6 +134,9 @@ pub struct CloudSettings {
     pub metadata: BTreeMap<String, String>,
     /// Size in GiB of a blank scratch volume that lives and dies with the server.
     pub scratch_size_gb: Option<u64>,
+    /// The central manager cannot reach the nodes: they keep a connection to it and are told over it to call back
+    /// (HTCondor's connection broker, `CCB_ADDRESS`).
+    pub ccb: bool,
 }
 
 /// Who ehos is on a cloud (Keystone v3).

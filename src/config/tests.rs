@@ -481,10 +481,15 @@ fn the_templates_of_the_project_are_templates() {
             .collect::<Vec<_>>()
     };
     assert_eq!(tags("base.yaml"), Vec::<String>::new());
-    assert_eq!(tags("master.yaml"), ["trust_domain"]);
+    // No secret: no credential of a cloud, and no key or token of the pool.
+    assert_eq!(
+        tags("master.yaml"),
+        ["ehos_yaml", "execute_yaml", "trust_domain"]
+    );
     assert_eq!(
         tags("execute.yaml"),
         [
+            "ccb_address",
             "cloud",
             "ehos_cluster",
             "ehos_node",

@@ -31,6 +31,31 @@ fn rejected(double: &Double, site: &Site, why: &str) {
 }
 
 #[test]
+fn nodes_that_cannot_be_reached_are_told_the_broker() {
+    use base64::Engine;
+    for (more, expected) in [
+        ("", "    CCB_ADDRESS = \n"),
+        (
+            "clouds: {lab: {ccb: true}}\n",
+            "    CCB_ADDRESS = 10.0.0.1:9618\n",
+        ),
+        (
+            "ehos: {ccb: true}\nclouds: {lab: {ccb: false}}\n",
+            "    CCB_ADDRESS = \n",
+        ),
+    ] {
+        let (double, site) = site(vec![]);
+        site.over(more).tick(&[]).exits(0);
+        let create = double.wait_for("POST", CREATE).json();
+        let user_data = base64::engine::general_purpose::STANDARD
+            .decode(create["server"]["user_data"].as_str().unwrap())
+            .unwrap();
+        let user_data = String::from_utf8(user_data).unwrap();
+        assert!(user_data.contains(expected), "{more}: {user_data}");
+    }
+}
+
+#[test]
 fn a_node_is_made_for_a_waiting_job_and_not_twice() {
     let (double, site) = site(vec![]);
     site.tick(&[])

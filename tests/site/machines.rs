@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
 use fs2::FileExt;
 use serde_json::{Value, json};
 
@@ -357,23 +358,15 @@ impl Site {
             &binary,
         )
         .ok();
-        // The node's user data, with a startd that says soon what it does.
-        let execute = edited(
-            config("execute.yaml"),
-            "UPDATE_INTERVAL = 60",
-            "UPDATE_INTERVAL = 5",
-        );
-        self.write("/etc/ehos/execute.yaml", "644", &execute);
         self.write("/etc/ehos/ehos.yaml", "640", &self.ehos_yaml(image, daemon));
         self.run(&["/root/scripts/install", "--binary", "/root/ehos"], b"")
             .ok();
         self.run(&["useradd", "--create-home", "alice"], b"").ok();
     }
 
+    /// Without `condor:`, which master.yaml writes.
     fn ehos_yaml(&self, image: &str, daemon: &str) -> String {
         let auth = &self.nova.auth;
-        let address = self.run(&["hostname", "-I"], b"").ok();
-        let address = address.split_whitespace().next().unwrap();
         let daemon: String = daemon
             .lines()
             .map(|line| format!("  {}\n", line.trim()))
@@ -396,10 +389,6 @@ ehos:
   network: machines
   key: ehos
   security_groups: [ehos]
-condor:
-  host_ip: {address}
-  trust_domain: {DOMAIN}
-  token_file: /etc/ehos/execute.token
 daemon:
   idle_timeout: 5 s
   boot_timeout: 2 min
@@ -418,6 +407,11 @@ daemon:
             domain = auth["user_domain_name"],
             cluster = self.cluster,
         )
+    }
+
+    /// A command on a machine of any name, as root.
+    pub fn run_on(&self, machine: &str, args: &[&str], stdin: &[u8]) -> Answer {
+        self.testbed.exec(machine, args, stdin)
     }
 
     /// A command on the master, as root.
@@ -731,19 +725,30 @@ fn edited(text: String, from: &str, to: &str) -> String {
     text.replace(from, to)
 }
 
-/// configs/master.yaml, quick to negotiate, to hear and to forget.
+/// configs/execute.yaml, with a startd that says soon what it does.
+fn execute_template() -> String {
+    edited(
+        config("execute.yaml"),
+        "    UPDATE_INTERVAL = 30",
+        "    UPDATE_INTERVAL = 5",
+    )
+}
+
+/// configs/master.yaml, filled in as by hand: quick to negotiate, to hear and to forget. ehos.yaml comes later.
 fn master_user_data() -> String {
+    let execute = base64::engine::general_purpose::STANDARD.encode(execute_template());
     let text = edited(config("master.yaml"), "{trust_domain}", DOMAIN);
+    let text = edited(text, "{execute_yaml}", &execute);
+    let text = edited(text, "{ehos_yaml}", "");
     let text = edited(text, "NEGOTIATOR_INTERVAL = 60", "NEGOTIATOR_INTERVAL = 5");
+    let text = edited(text, "SCHEDD_INTERVAL = 60", "SCHEDD_INTERVAL = 5");
+    let text = edited(text, "_UPDATE_INTERVAL = 60", "_UPDATE_INTERVAL = 5");
     edited(
         text,
         "NEGOTIATOR_CYCLE_DELAY = 20\n",
         "NEGOTIATOR_CYCLE_DELAY = 1
     NEGOTIATOR_MIN_INTERVAL = 1
-    SCHEDD_INTERVAL = 5
-    SCHEDD_MIN_INTERVAL = 1
-    COLLECTOR_UPDATE_INTERVAL = 5
-    MASTER_UPDATE_INTERVAL = 5\n",
+    SCHEDD_MIN_INTERVAL = 1\n",
     )
 }
 

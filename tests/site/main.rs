@@ -11,3 +11,4 @@ mod condor;
 mod machines;
 mod openstack;
 mod story;
+mod templates;

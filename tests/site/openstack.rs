@@ -62,6 +62,7 @@ fn settings(cloud: &str) -> Option<CloudSettings> {
         user_data_file: PathBuf::new(),
         metadata: BTreeMap::from([("purpose".to_owned(), "test".to_owned())]),
         scratch_size_gb: None,
+        ccb: false,
     })
 }
 
