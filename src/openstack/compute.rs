@@ -69,6 +69,8 @@ pub struct NewServer<'a> {
 pub struct NamedFlavor {
     /// Its name.
     pub name: String,
+    /// Its root disk alone in GiB, which an image's `min_disk` is about; 0: as large as the image.
+    pub root_disk_gb: u64,
     /// The rest.
     pub flavor: Flavor,
 }
@@ -272,6 +274,7 @@ pub fn flavors(session: &Session, deadline: Deadline) -> Result<Vec<NamedFlavor>
         |page: FlavorsPage, _| {
             flavors.extend(page.flavors.into_iter().map(|wire| NamedFlavor {
                 name: wire.name,
+                root_disk_gb: wire.disk,
                 flavor: Flavor {
                     id: wire.id,
                     vcpus: wire.vcpus,

@@ -24,11 +24,14 @@ mod catalog;
 pub mod compute;
 mod error;
 mod http;
+pub mod identity;
 pub mod image;
 mod message;
 pub mod network;
+pub mod rule;
 mod token_cache;
 
+pub use catalog::Service;
 pub use error::{Call, Effect, Error, Kind, Refusal};
 
 /// Lines of a failed server's console that are kept in the log.

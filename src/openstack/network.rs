@@ -10,6 +10,7 @@ use super::auth::Session;
 use super::catalog::Service;
 use super::error::{Error, Kind};
 use super::http::{Request, percent_encoded};
+use super::rule::Rule;
 use super::{ambiguous, looks_like_id, not_found};
 use crate::deadline::Deadline;
 
@@ -45,23 +46,15 @@ pub struct SecurityGroup {
     pub rules: Vec<Rule>,
 }
 
-/// A rule of a security group (`security_group_rules` of the Networking API).
+/// A subnet: the addresses of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Rule {
-    /// `ingress` or `egress`.
-    pub direction: String,
-    /// `IPv4` or `IPv6`.
-    pub ethertype: String,
-    /// `tcp`, `udp`, a number …; `None` is any.
-    pub protocol: Option<String>,
-    /// First port; `None` is any.
-    pub port_range_min: Option<u16>,
-    /// Last port; `None` is any.
-    pub port_range_max: Option<u16>,
-    /// From servers of this group only.
-    pub remote_group_id: Option<String>,
-    /// From these addresses only.
-    pub remote_ip_prefix: Option<String>,
+pub struct Subnet {
+    /// Its id.
+    pub id: String,
+    /// Its network.
+    pub network_id: String,
+    /// Its block of addresses.
+    pub cidr: String,
 }
 
 /// A port: where a server is in a network.
@@ -102,6 +95,11 @@ pub struct FloatingIp {
 /// All networks that the project sees.
 pub fn networks(session: &Session, deadline: Deadline) -> Result<Vec<Network>, Error> {
     list(session, "networks", "", deadline)
+}
+
+/// All subnets that the project sees.
+pub fn subnets(session: &Session, deadline: Deadline) -> Result<Vec<Subnet>, Error> {
+    list(session, "subnets", "", deadline)
 }
 
 /// The project's security groups with their rules.
