@@ -236,7 +236,8 @@ impl FromStr for Prefix {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Prefix, String> {
-        let wrong = || format!("`{text}` is no block of addresses like 10.0.0.0/8 or 2001:db8::/32");
+        let wrong =
+            || format!("`{text}` is no block of addresses like 10.0.0.0/8 or 2001:db8::/32");
         let (address, length) = match text.split_once('/') {
             Some((address, length)) => (address, Some(length)),
             None => (text, None),
@@ -296,7 +297,14 @@ mod tests {
 
     #[test]
     fn what_is_no_prefix_is_said() {
-        for wrong in ["", "10.0.0.0/33", "10.0.0.0/", "anywhere", "::/129", "1.2.3/8"] {
+        for wrong in [
+            "",
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "anywhere",
+            "::/129",
+            "1.2.3/8",
+        ] {
             assert!(wrong.parse::<Prefix>().is_err(), "{wrong}");
         }
         assert_eq!(prefix("10.0.0.1").to_string(), "10.0.0.1/32");

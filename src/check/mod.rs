@@ -1,0 +1,1 @@
+//! Everything that can be wrong, found before a server is made.
