@@ -77,10 +77,12 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
             }
         };
         answered = collector.is_some() || view.schedds.values().any(Seen::is_known);
-        findings.extend(
-            collector
-                .map(|view| Finding::ok("collector", format!("{} startds", view.startds.len()))),
-        );
+        findings.extend(collector.map(|view| {
+            Finding::ok(
+                "collector",
+                format!("it knows {} startd(s)", view.startds.len()),
+            )
+        }));
         for (name, schedd) in &view.schedds {
             findings.push(match schedd {
                 Seen::Known(schedd) => Finding::ok(

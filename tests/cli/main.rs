@@ -11,6 +11,8 @@
 mod double;
 mod harness;
 
+mod check;
+mod cloud_setup;
 mod clouds;
 mod configuration;
 mod deadline;
