@@ -163,10 +163,8 @@ fn right_to_drain(permission: &Result<Permission, Error>) -> Finding {
         Ok(Permission::Refused) => Finding::failed(
             CHECK,
             "the collector does not let this user drain nodes: idle ones could not be removed",
-            format!(
-                "run this as the user that runs ehos; if it still fails, add its identity to ALLOW_ADMINISTRATOR on the central \
-                 manager, and give it a token (master.yaml)"
-            ),
+            "run this as the user that runs ehos; if it still fails, add its identity to ALLOW_ADMINISTRATOR on the \
+             central manager, and give it a token (master.yaml)",
         ),
         Err(error) => unknown_right(CHECK, error),
     }

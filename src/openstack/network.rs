@@ -123,6 +123,16 @@ pub fn create_security_group(
     create(session, "security_group", &fields, deadline)
 }
 
+/// Deletes a security group. One that is gone already is no error; one that a port has is refused (409).
+pub fn delete_security_group(session: &Session, id: &str, deadline: Deadline) -> Result<(), Error> {
+    let path = format!("/security-groups/{id}");
+    match session.send(Service::Network, &path, &Request::delete(), deadline) {
+        Ok(_) => Ok(()),
+        Err(error) if error.status() == Some(404) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Adds a rule to the security group `group`. One that is there already is no error.
 pub fn create_rule(
     session: &Session,

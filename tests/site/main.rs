@@ -10,4 +10,5 @@
 mod condor;
 mod machines;
 mod openstack;
+mod setup;
 mod story;
