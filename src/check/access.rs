@@ -34,17 +34,14 @@ fn scheme(url: &str, error: &Error) -> Option<String> {
             (300..400).contains(&refusal.status)
                 || (refusal.status == 400 && refusal.message.to_lowercase().contains("https"))
         }
-        ("http", Error::NoAnswer { timed_out, .. }) => !timed_out,
-        ("https", Error::NoAnswer { why, .. } | Error::NotReached { why, .. }) => {
-            let why = why.to_lowercase();
-            ["corrupt message", "invalid message", "invalidcontenttype"]
-                .iter()
-                .any(|word| why.contains(word))
-        }
+        // Each hangs up on the other's first words.
+        (_, Error::NoAnswer { timed_out, .. }) => !timed_out,
         _ => false,
     };
     looks_so.then(|| {
-        format!("auth_url begins with {said}://, and it looks as if it were {other}://: correct auth_url")
+        format!(
+            "auth_url begins with {said}://: if the service speaks {other}, correct it; else try later"
+        )
     })
 }
 

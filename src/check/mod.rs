@@ -81,7 +81,11 @@ impl Finding {
 
     /// What an error says: what failed, and after the last semicolon what to do.
     fn by_error(check: &'static str, error: &str) -> Finding {
-        let (what, remedy) = match error.rsplit_once("; ") {
+        let advice = error
+            .rfind("; try later; ")
+            .or_else(|| error.rfind("; "))
+            .and_then(|at| Some((error.get(..at)?, error.get(at + 2..)?)));
+        let (what, remedy) = match advice {
             Some((what, remedy)) => (what, Some(remedy.to_owned())),
             None => (error, None),
         };
@@ -135,5 +139,25 @@ fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     match thread.join() {
         Ok(value) => value,
         Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_apart_from_its_advice() {
+        let of = |error: &str| {
+            let finding = Finding::by_error("login", error);
+            (finding.what, finding.remedy)
+        };
+        let both = |what: &str, remedy: &str| (what.to_owned(), Some(remedy.to_owned()));
+        assert_eq!(of("a: no; b; do this"), both("a: no; b", "do this"));
+        assert_eq!(
+            of("no answer; try later; if it stays so, ask"),
+            both("no answer", "try later; if it stays so, ask")
+        );
+        assert_eq!(of("no advice"), ("no advice".to_owned(), None));
     }
 }

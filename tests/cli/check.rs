@@ -570,7 +570,12 @@ fn who_does_not_answer_and_who_says_no() {
     let double = Double::start(script(vec![always("POST", LOGIN, moved)]));
     check(&site(&double), &[])
         .exits(1)
-        .says("it looks as if it were https://: correct auth_url");
+        .says("→ auth_url begins with http://: if the service speaks https, correct it");
+    let tls = double.url().replace("http://", "https://");
+    let site = site(&double).over(&format!("clouds: {{lab: {{auth_url: '{tls}'}}}}\n"));
+    check(&site, &[])
+        .says("FAILED   login")
+        .says("→ auth_url begins with https://: if the service speaks http, correct it");
 }
 
 #[test]
