@@ -1,6 +1,7 @@
 //! ehos, Elastic HTCondor OpenStack Scaling: makes an HTCondor pool exactly as large as its queue needs.
 
 pub mod act;
+pub mod check;
 pub mod cli;
 pub mod cloud;
 pub mod cloudinit;
@@ -18,6 +19,7 @@ pub mod pool;
 pub mod progress;
 pub mod report;
 pub mod scaling;
+pub mod setup;
 pub mod simulation;
 pub mod site;
 pub mod state;

@@ -6,6 +6,7 @@
 
 mod access;
 mod check;
+mod cloud_names;
 mod clouds;
 mod clouds_yaml;
 mod cluster;
@@ -27,6 +28,7 @@ use context::{Context, Source};
 use crate::cloudinit::Template;
 use file::{Field, File, Finding};
 
+pub use cloud_names::Names;
 pub use environment::Environment;
 pub use error::{Error, Place, Problem};
 pub(crate) use given::duration;

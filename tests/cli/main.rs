@@ -12,6 +12,8 @@ mod double;
 mod harness;
 
 mod builders;
+mod check;
+mod cloud_setup;
 mod clouds;
 mod configuration;
 mod deadline;

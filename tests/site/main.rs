@@ -10,5 +10,6 @@
 mod condor;
 mod machines;
 mod openstack;
+mod setup;
 mod story;
 mod templates;
