@@ -10,6 +10,7 @@ pub mod config;
 pub mod console;
 pub mod deadline;
 pub mod exit;
+pub mod init;
 mod lock;
 mod logging;
 pub mod observe;
