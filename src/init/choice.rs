@@ -318,3 +318,206 @@ fn some<T: AsRef<str>>(names: impl Iterator<Item = T>) -> Option<String> {
         _ => Some(first),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::scaling::observation::Flavor;
+
+    fn image(name: &str, day: u8, more: serde_json::Value) -> Image {
+        let mut fields = json!({
+            "id": format!("id of {name} {day}"), "name": name, "status": "active",
+            "created_at": format!("2026-01-{day:02}T00:00:00Z"),
+        });
+        let object = fields.as_object_mut().unwrap();
+        object.extend(more.as_object().unwrap().clone());
+        serde_json::from_value(fields).unwrap()
+    }
+
+    fn base(images: &[Image]) -> Option<String> {
+        base_image(images).0.value
+    }
+
+    #[test]
+    fn systems_are_known_by_name_and_property() {
+        let none = || json!({});
+        for (name, more, expected) in [
+            ("Debian 13", none(), Some(0)),
+            ("debian-13-genericcloud-amd64-20260101", none(), Some(0)),
+            ("debian-trixie", none(), Some(0)),
+            ("GOLD Debian 12", none(), Some(1)),
+            ("Ubuntu 24.04 LTS", none(), Some(2)),
+            ("ubuntu-noble-server-cloudimg", none(), Some(2)),
+            ("AlmaLinux-10.1-x86_64", none(), Some(3)),
+            ("Rocky-9-GenericCloud-9.4", none(), Some(6)),
+            ("rocky9", none(), Some(6)),
+            ("GOLD CentOS 7", none(), None),
+            ("Debian 11", none(), None),
+            ("Ubuntu 22.04", none(), None),
+            (
+                "standard",
+                json!({"os_distro": "debian", "os_version": "13"}),
+                Some(0),
+            ),
+            (
+                "Debian 12 build 13",
+                json!({"os_distro": "debian", "os_version": "12"}),
+                Some(1),
+            ),
+            (
+                "standard",
+                json!({"os_distro": "almalinux", "os_version": "9.5"}),
+                Some(5),
+            ),
+        ] {
+            assert_eq!(rank(&image(name, 1, more)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_base_image_is_the_newest_of_the_best_system() {
+        let none = || json!({});
+        let images = [
+            image("Ubuntu 24.04", 9, none()),
+            image("Debian 13 a", 1, none()),
+            image("Debian 13 b", 2, none()),
+            image("Debian 13 queued", 3, json!({"status": "queued"})),
+            image("Debian 13 golden", 4, json!({"ehos_cluster": "pool-1"})),
+            image("Debian 13 snapshot", 5, json!({"image_type": "snapshot"})),
+            image("Debian 13 arm", 6, json!({"architecture": "aarch64"})),
+            image("debian-13-nocloud-amd64", 7, none()),
+        ];
+        let (choice, chosen) = base_image(&images);
+        assert_eq!(choice.value.as_deref(), Some("Debian 13 b"));
+        assert_eq!(chosen.unwrap().id, images[2].id);
+        assert_eq!(
+            choice.why,
+            "made 2026-01-02; there are also Debian 13 a, Ubuntu 24.04"
+        );
+        // A name that is not its own says nothing.
+        let twins = [image("Debian 13", 1, none()), image("Debian 13", 2, none())];
+        assert_eq!(base(&twins), Some(twins[1].id.clone()));
+        let (choice, _) = base_image(&[image("GOLD CentOS 7", 1, none())]);
+        assert!(choice.value.is_none() && choice.needed);
+        assert!(
+            choice.why.ends_with("there are GOLD CentOS 7"),
+            "{}",
+            choice.why
+        );
+    }
+
+    #[test]
+    fn the_flavor_is_the_smallest_that_fits() {
+        let make = |(name, vcpus, ram_mb, disk_gb): &(&str, u64, u64, u64)| NamedFlavor {
+            name: (*name).to_owned(),
+            flavor: Flavor {
+                id: (*name).to_owned(),
+                vcpus: *vcpus,
+                ram_mb: *ram_mb,
+                disk_gb: *disk_gb,
+            },
+        };
+        let flavors: Vec<NamedFlavor> = [
+            ("large", 8, 16384, 80),
+            ("diskless", 2, 4096, 0),
+            ("fat", 2, 8192, 20),
+            ("medium", 2, 4096, 20),
+            ("roomy", 2, 4096, 40),
+            ("small", 1, 2048, 10),
+        ]
+        .iter()
+        .map(make)
+        .collect();
+        let chosen = |cores, ram, image: Option<&Image>| flavor(&flavors, cores, ram, image).value;
+        assert_eq!(chosen(2, 4096, None).as_deref(), Some("medium"));
+        assert_eq!(chosen(1, 1, None).as_deref(), Some("small"));
+        assert_eq!(chosen(3, 1, None).as_deref(), Some("large"));
+        let with = |fields| image("x", 1, fields);
+        assert_eq!(
+            chosen(2, 1, Some(&with(json!({"min_disk": 30})))).as_deref(),
+            Some("roomy")
+        );
+        assert_eq!(
+            chosen(2, 1, Some(&with(json!({"min_ram": 5000})))).as_deref(),
+            Some("fat")
+        );
+        let size = 21_u64 << 30;
+        assert_eq!(
+            chosen(2, 1, Some(&with(json!({"size": size})))).as_deref(),
+            Some("roomy")
+        );
+        let none = flavor(&flavors, 64, 1, None);
+        assert!(
+            none.value.is_none() && none.why.contains("64 cores"),
+            "{}",
+            none.why
+        );
+    }
+
+    fn net(name: &str, external: bool, shared: bool, subnets: usize) -> Network {
+        Network {
+            id: format!("id of {name} {external} {shared}"),
+            name: name.to_owned(),
+            status: "ACTIVE".to_owned(),
+            external,
+            shared,
+            subnets: vec!["s".to_owned(); subnets],
+        }
+    }
+
+    #[test]
+    fn the_network_is_the_projects_own_if_it_has_one() {
+        let value = |networks: &[Network]| network(networks).value;
+        let all = [
+            net("public", true, false, 1),
+            net("shared", false, true, 1),
+            net("empty", false, false, 0),
+            net("own", false, false, 1),
+            net("other", false, false, 1),
+        ];
+        let choice = network(&all);
+        assert_eq!(choice.value.as_deref(), Some("own"));
+        assert_eq!(
+            choice.why,
+            "the project's own; there are also other, shared"
+        );
+        assert_eq!(value(&all[..2]).as_deref(), Some("shared"));
+        assert_eq!(value(&[net("p", true, true, 1)]).as_deref(), Some("p"));
+        let none = network(&all[..1]);
+        assert!(none.value.is_none() && none.why.ends_with("there are public"));
+        let down = Network {
+            status: "DOWN".to_owned(),
+            ..net("own", false, false, 1)
+        };
+        assert_eq!(value(&[down]), None);
+        let twins = [net("n", false, false, 1), net("n", false, true, 1)];
+        assert_eq!(value(&twins), Some(twins[0].id.clone()));
+    }
+
+    #[test]
+    fn the_key_is_one_that_this_user_has() {
+        let keypair = |name: &str, public_key: &str| Keypair {
+            name: name.to_owned(),
+            fingerprint: String::new(),
+            public_key: public_key.to_owned(),
+        };
+        let pairs = [
+            keypair("a", "ssh-ed25519 AAA x"),
+            keypair("b", "ssh-rsa BBB"),
+        ];
+        let local = ["ssh-rsa BBB me@laptop\n".to_owned()];
+        assert_eq!(key(&pairs, &local).value.as_deref(), Some("b"));
+        assert_eq!(key(&pairs[..1], &local).value.as_deref(), Some("a"));
+        assert_eq!(key(&pairs[..1], &[]).value.as_deref(), Some("a"));
+        assert_eq!(key(&pairs, &[]).value, None);
+        assert_eq!(key(&[], &local).value, None);
+        assert!(!key(&[], &local).needed);
+        // Nova may leave the public key out; that is no match with an empty line here.
+        assert_eq!(
+            key(&[keypair("a", ""), keypair("b", "")], &[String::new()]).value,
+            None
+        );
+    }
+}

@@ -77,11 +77,14 @@ fn of_variables(
     origin: String,
     env: &Environment,
 ) -> anyhow::Result<Access> {
-    let project = variables.get("OS_PROJECT_NAME").cloned();
-    let name = name.map_or_else(
-        || project.unwrap_or_else(|| NAMELESS.to_owned()),
-        str::to_owned,
-    );
+    let name = match (name, variables.get("OS_PROJECT_NAME")) {
+        (Some(name), _) => name.to_owned(),
+        // It becomes the name of a file, too.
+        (None, Some(project)) => {
+            project.replace(|c: char| !(c.is_alphanumeric() || "-_.".contains(c)), "-")
+        }
+        (None, None) => NAMELESS.to_owned(),
+    };
     let settings = connection::of_variables(&name, variables, env)?;
     Ok(Access { settings, origin })
 }

@@ -15,12 +15,18 @@ const WIDTH: usize = 100;
 /// secret stands in `secret_file`.
 pub fn ehos_yaml(access: &Access, cluster: &str, secret_file: &Path, choices: &[Choice]) -> String {
     let Access { settings, origin } = access;
-    let mut text = format!(
-        "# The configuration of ehos, made by `ehos config init` from {origin}.\n\
-         # Every key is described in docs/configuration.md. What is commented out is the default, or a choice.\n\
-         \nclouds:\n  {}:\n",
-        scalar(&settings.name)
+    let mut text = String::new();
+    comment(
+        &mut text,
+        0,
+        &format!("The configuration of ehos, made by `ehos config init` from {origin}."),
     );
+    comment(
+        &mut text,
+        0,
+        "Every key is described in docs/configuration.md. What is commented out is the default, or one of the choices.",
+    );
+    _ = write!(text, "\nclouds:\n  {}:\n", scalar(&settings.name));
     comment(
         &mut text,
         4,
@@ -72,7 +78,8 @@ fn application_credential(text: &mut String, settings: &CloudSettings) {
     _ = writeln!(text, "    # application_credential_id: ID");
     _ = writeln!(
         text,
-        "    # application_credential_secret_file: {stem}.secret"
+        "    # application_credential_secret_file: {}",
+        scalar(&format!("{stem}.secret"))
     );
 }
 

@@ -12,6 +12,10 @@ mod double;
 mod harness;
 
 mod clouds;
+mod config_check;
+mod config_init;
+mod config_render;
+mod config_show;
 mod configuration;
 mod deadline;
 mod dry_run;
