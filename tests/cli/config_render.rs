@@ -77,6 +77,12 @@ fn what_does_not_do_is_told() {
     render(&site, &["own.yaml"])
         .exits(1)
         .warns("own.yaml:2: there is no tag `{clowd}`");
+    let nobody = site.over("condor: {bin: nowhere}\n");
+    let text = fs::read_to_string(nobody.config()).unwrap();
+    nobody.write("ehos.yaml", &text.replace("  trust_domain: testbed\n", ""));
+    render(&nobody, &["master.yaml"])
+        .exits(1)
+        .warns("; or set condor.trust_domain");
     let simulated = Site::simulated();
     render(&simulated, &["base.yaml"])
         .exits(1)
