@@ -45,6 +45,9 @@ pub enum ConfigCommand {
     /// Say what is wrong with the configuration; asks nobody
     Check(ConfigCheck),
     /// Print a template's user data with its tags filled in, to make a server by hand. The output is a secret
+    ///
+    /// For `openstack server create --user-data FILE`. Such a server has no metadata of ehos, so it is not ehos's: it
+    /// is never counted and never deleted, though it joins the pool when it was made of execute.yaml.
     Render(ConfigRender),
 }
 
@@ -170,12 +173,12 @@ pub struct ConfigRender {
     /// What every command takes.
     #[command(flatten)]
     pub common: Common,
-    /// base.yaml, master.yaml, execute.yaml, or the path of a file
+    /// base.yaml, master.yaml, execute.yaml (userdata_file of the cloud), or the path of a file
     pub template: PathBuf,
     /// The cloud that the server is for [default: the first]
     #[arg(long, value_name = "NAME")]
     pub cloud: Option<String>,
-    /// Write it to this file, which only its owner can read [default: standard output]
+    /// Write it to this new file, which only its owner can read [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }

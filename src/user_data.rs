@@ -76,7 +76,25 @@ impl<'a> NodeUserData<'a> {
     ) -> Result<SecretString, Failure> {
         let template =
             Template::load(&settings.user_data_file).map_err(|error| failure(error.to_string()))?;
-        let mut values: BTreeMap<&str, SecretString> = BTreeMap::new();
+        let more = BTreeMap::new();
+        self.fill(&template, settings, intent, region, more, deadline)
+    }
+
+    /// `template` filled in as [`NodeUserData::render`] fills that of the cloud's nodes; `more` are values for tags
+    /// that nodes have no use for.
+    ///
+    /// # Errors
+    /// When the template cannot be filled in, or HTCondor makes no token.
+    pub fn fill<'v>(
+        &'v self,
+        template: &Template,
+        settings: &'v CloudSettings,
+        intent: &'v Intent,
+        region: &str,
+        more: BTreeMap<&'v str, SecretString>,
+        deadline: Deadline,
+    ) -> Result<SecretString, Failure> {
+        let mut values = more;
         let mut put = |tag, value: &str| values.insert(tag, SecretString::from(value));
         put("ehos_node", &intent.node.0);
         put("ehos_cluster", self.cluster);
@@ -119,7 +137,11 @@ impl<'a> NodeUserData<'a> {
         if let Some(domain) = &asked.trust_domain {
             return Ok(domain.clone());
         }
-        let domain = token::trust_domain(&self.tools, deadline)?;
+        let domain = token::trust_domain(&self.tools, deadline).map_err(|error| {
+            let mut failure = Failure::from(error);
+            failure.message.push_str("; or set condor.trust_domain");
+            failure
+        })?;
         asked.trust_domain = Some(domain.clone());
         Ok(domain)
     }

@@ -1,19 +1,119 @@
-//! `ehos config render`.
+//! `ehos config render`: user data for a server that is made by hand.
 
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::ConfigRender;
-use crate::config::Environment;
+use crate::cloudinit::Template;
+use crate::config::{self, CloudSettings, Environment, new_file, public};
+use crate::deadline::Deadline;
 use crate::exit::Exit;
+use crate::scaling::action::Intent;
+use crate::scaling::observation::NodeId;
+use crate::user_data::NodeUserData;
 
-/// Runs it and writes what it has to say to `out`.
+/// The template of nodes.
+const EXECUTE: &str = "execute.yaml";
+/// HTCondor may be asked for the trust domain and a token.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Prints the template with its tags filled in, or writes it to a file.
 ///
 /// # Errors
-/// None yet.
+/// The configuration ([`config::Error`]), a template that does not do, a value that is not to be had, and a file
+/// that is there already.
 pub fn run(
-    _args: &ConfigRender,
-    _environment: &Environment,
-    _out: &mut dyn Write,
+    args: &ConfigRender,
+    environment: &Environment,
+    out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
-    anyhow::bail!("ehos config render does not work yet")
+    let config = config::ensure_cluster(&args.common.config, environment, true)?;
+    let names: Vec<String> = args.cloud.iter().cloned().collect();
+    let Some(settings) = config.chosen(&names)?.into_iter().next() else {
+        bail!("a simulated site has no cloud that a server could be made in by hand");
+    };
+    let path = template(&args.template, settings, environment)?;
+    let template = Template::load(&path)?;
+
+    let encoded = |text: &str| SecretString::from(BASE64.encode(text));
+    let execute = std::fs::read_to_string(&settings.user_data_file)
+        .with_context(|| format!("cannot read {}", settings.user_data_file.display()))?;
+    let more = BTreeMap::from([
+        ("execute_yaml", encoded(&execute)),
+        ("ehos_yaml", encoded(&public::public(&config))),
+    ]);
+    let intent = Intent {
+        // It is nobody's: the tick knows its nodes by the metadata of their servers, which this one will not have.
+        node: NodeId(format!("by-hand-{}", Timestamp::now().as_second())),
+        name: String::new(),
+        cloud: settings.name.clone(),
+        flavor: settings.flavors.first().cloned().unwrap_or_default(),
+        image: settings.image.clone(),
+        at: Timestamp::now(),
+    };
+    let user_data = NodeUserData::new(
+        &config.condor,
+        &config.policy.cluster,
+        config.timeouts.command,
+    )
+    .fill(
+        &template,
+        settings,
+        &intent,
+        settings.region.as_deref().unwrap_or_default(),
+        more,
+        Deadline::within(TIMEOUT),
+    )
+    .map_err(|failure| anyhow::anyhow!("{}", failure.message))?;
+    for note in &config.notes {
+        log::info!("{note}");
+    }
+    match &args.output {
+        Some(file) => {
+            let file = environment.working_directory.join(file);
+            new_file(&file, user_data.expose_secret(), 0o600)?;
+            log::info!(
+                "{} is for its owner alone: it may hold a token",
+                file.display()
+            );
+        }
+        None => out.write_all(user_data.expose_secret().as_bytes())?,
+    }
+    Ok(Exit::Done)
+}
+
+/// The file of the template: that of the cloud's nodes, one of a folder where templates are looked for, or any file.
+fn template(
+    wanted: &Path,
+    settings: &CloudSettings,
+    environment: &Environment,
+) -> anyhow::Result<PathBuf> {
+    if wanted == Path::new(EXECUTE) {
+        return Ok(settings.user_data_file.clone());
+    }
+    let name = wanted.to_str().filter(|name| !name.contains('/'));
+    let file = environment.working_directory.join(wanted);
+    match name.and_then(|name| config::template(name, environment)) {
+        _ if file.is_file() => Ok(file),
+        Some(found) => Ok(found),
+        None => {
+            let folders: Vec<String> = config::folders(environment)
+                .iter()
+                .map(|folder| folder.display().to_string())
+                .collect();
+            bail!(
+                "there is no template {}; nor is one of that name in {}",
+                file.display(),
+                folders.join(", ")
+            )
+        }
+    }
 }

@@ -1,19 +1,75 @@
-//! `ehos config show`.
+//! `ehos config show`: the merged configuration, key by key.
 
 use std::io::Write;
+use std::path::Path;
 
-use crate::cli::ConfigShow;
-use crate::config::Environment;
+use comfy_table::{ContentArrangement, Table};
+use serde_json::{Value, json};
+
+use crate::cli::{ConfigShow, Output};
+use crate::config::{self, Environment, Origin, Setting};
 use crate::exit::Exit;
 
-/// Runs it and writes what it has to say to `out`.
+/// Characters in a line.
+const WIDTH: u16 = 80;
+
+/// Prints what can be read of the configuration.
 ///
 /// # Errors
-/// None yet.
+/// What is wrong with it ([`config::Error`]), after all the rest was printed.
 pub fn run(
-    _args: &ConfigShow,
-    _environment: &Environment,
-    _out: &mut dyn Write,
+    args: &ConfigShow,
+    environment: &Environment,
+    out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
-    anyhow::bail!("ehos config show does not work yet")
+    let files = &args.common.config;
+    let settings = config::settings(files, environment);
+    match args.output {
+        Output::Text => {
+            let here = &environment.working_directory;
+            write!(out, "{}", table(&settings, here))?;
+        }
+        Output::Json => {
+            let all: Vec<Value> = settings.iter().map(json).collect();
+            writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
+        }
+    }
+    config::ensure_cluster(files, environment, true)?;
+    Ok(Exit::Done)
+}
+
+fn table(settings: &[Setting], here: &Path) -> String {
+    if settings.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new();
+    table
+        .load_style(comfy_table::presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH);
+    for setting in settings {
+        let origin = match &setting.origin {
+            Origin::File { file, line } => Origin::File {
+                file: file.strip_prefix(here).unwrap_or(file).to_owned(),
+                line: *line,
+            },
+            other => other.clone(),
+        };
+        table.add_row([&setting.key, &setting.value, &origin.to_string()]);
+    }
+    // The table puts a space before each line, and fills it up with spaces.
+    table
+        .to_string()
+        .lines()
+        .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line).trim_end()))
+        .collect()
+}
+
+fn json(setting: &Setting) -> Value {
+    let source = match &setting.origin {
+        Origin::File { file, line } => json!({"file": file.display().to_string(), "line": line}),
+        Origin::Variable(name) => json!({"variable": name}),
+        Origin::Default => json!({"default": true}),
+    };
+    json!({"key": setting.key, "value": setting.value, "source": source})
 }

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 
 use super::command::{Call, Tools};
 use super::error::Error;
+use crate::config::is_json_web_token;
 use crate::deadline::Deadline;
 
 /// What a node's token allows: to join, and to read.
@@ -33,12 +34,7 @@ pub fn create(
     };
     let printed = SecretString::from(tools.text(&call, deadline)?);
     let token = secrecy::ExposeSecret::expose_secret(&printed).trim();
-    // A JSON Web Token: three parts in base64url.
-    let is_token = token.split('.').count() == 3
-        && token
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
-    if is_token {
+    if is_json_web_token(token) {
         Ok(SecretString::from(token))
     } else {
         Err(Error::Unparsable {

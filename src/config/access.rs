@@ -204,7 +204,13 @@ impl One<'_> {
         } else {
             &nested[..2]
         };
-        context.secret(section, field, inline, file)
+        context.secret(
+            section,
+            field,
+            inline,
+            file,
+            "put the secret alone into it, for its owner to read (chmod 600)",
+        )
     }
 }
 

@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+use secrecy::{ExposeSecret, SecretString};
+
 use super::clouds;
 use super::cluster;
 use super::context::Context;
 use super::file::{Condor, Daemon, Ehos, File};
 use super::given::Given;
+use super::secrets;
 use super::settings::{CondorSettings, Config, Timeouts};
 use crate::scaling::policy::{Allocation, Policy};
 
@@ -265,9 +268,34 @@ fn condor_settings(context: &mut Context<'_>, condor: &Condor) -> CondorSettings
             "password",
             &condor.password,
             &condor.password_file,
+            "put the pool password alone into it, for its owner to read (chmod 600)",
         ),
-        token: context.secret(&["condor"], "token", &condor.token, &condor.token_file),
+        token: token(context, condor),
         token_identity: condor.token_identity.value(),
         token_lifetime: condor.token_lifetime.value(),
     }
+}
+
+/// The token with which nodes join.
+fn token(context: &mut Context<'_>, condor: &Condor) -> Option<SecretString> {
+    let token = context.secret(
+        &["condor"],
+        "token",
+        &condor.token,
+        &condor.token_file,
+        "make it as root on the central manager: \
+         `(umask 077; condor_token_create -identity execute@TRUST_DOMAIN > FILE)`",
+    )?;
+    if !secrets::is_json_web_token(token.expose_secret()) {
+        let key = if condor.token.is_absent() {
+            "token_file"
+        } else {
+            "token"
+        };
+        context.problem(
+            &["condor", key],
+            "is no token of HTCondor (three parts with dots between them, as condor_token_create prints them)",
+        );
+    }
+    Some(token)
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::clouds_yaml;
 use super::context::Context;
+use super::environment::Environment;
 use super::file::{Cloud, Daemon, Ehos, Field, File};
 use super::given::Given;
 use super::search;
@@ -24,15 +25,9 @@ pub(super) fn check(
     let mut clouds = file.clouds.take().unwrap_or_default().0;
     let mut of_variables = false;
     if clouds.is_empty() {
-        if let Some(name) = context.env.variable("OS_CLOUD") {
-            let cloud = Cloud {
-                cloud: Given::Value(name.to_owned()),
-                ..Cloud::default()
-            };
-            clouds.push((name.to_owned(), Some(cloud)));
-        } else if let Some(cloud) = clouds_yaml::from_variables(context.env) {
-            of_variables = true;
-            clouds.push((ENVVARS.to_owned(), Some(cloud)));
+        if let Some((name, cloud)) = of_environment(context.env) {
+            of_variables = cloud.cloud.is_absent();
+            clouds.push((name, Some(cloud)));
         } else {
             context.problem(
                 &["clouds"],
@@ -43,19 +38,26 @@ pub(super) fn check(
     let mut settings = Vec::new();
     let mut policies = Vec::new();
     for (name, cloud) in clouds {
-        let mut one = One {
-            name: &name,
-            cloud: cloud.unwrap_or_default(),
-            ehos,
-            daemon,
-            of_variables,
-        };
+        let cloud = cloud.unwrap_or_default();
+        let mut one = One::new(&name, cloud, ehos, daemon, of_variables);
         if let (Some(cloud), policy) = one.check(context) {
             settings.push(cloud);
             policies.push(policy);
         }
     }
     (settings, policies)
+}
+
+/// The cloud that counts when no file describes one: `$OS_CLOUD`, an entry of clouds.yaml, or the `OS_*` variables.
+pub(super) fn of_environment(env: &Environment) -> Option<(String, Cloud)> {
+    let Some(name) = env.variable("OS_CLOUD") else {
+        return clouds_yaml::from_variables(env).map(|cloud| (ENVVARS.to_owned(), cloud));
+    };
+    let cloud = Cloud {
+        cloud: Given::Value(name.to_owned()),
+        ..Cloud::default()
+    };
+    Some((name.to_owned(), cloud))
 }
 
 /// One cloud, and what it falls back to.
@@ -80,7 +82,54 @@ fn value<T: Clone>(candidates: &[&Given<T>]) -> Option<T> {
     first(candidates).and_then(Given::value)
 }
 
-impl One<'_> {
+impl<'a> One<'a> {
+    pub(super) fn new(
+        name: &'a str,
+        cloud: Cloud,
+        ehos: &'a Ehos,
+        daemon: &'a Daemon,
+        of_variables: bool,
+    ) -> One<'a> {
+        One {
+            name,
+            cloud,
+            ehos,
+            daemon,
+            of_variables,
+        }
+    }
+
+    /// How it is reached and who ehos is there, without what its servers are made of.
+    pub(super) fn connection(&mut self, context: &mut Context<'_>) -> Option<CloudSettings> {
+        context.quotable(&["clouds", self.name], self.name);
+        let auth = self.add_entry(context).then(|| self.auth(context))??;
+        Some(CloudSettings {
+            name: self.name.to_owned(),
+            auth,
+            region: self.cloud.region_name.value(),
+            interface: self.interface(context),
+            cacert: self.cacert(context),
+            insecure: self.insecure(),
+            image: String::new(),
+            base_image: None,
+            flavors: Vec::new(),
+            networks: Vec::new(),
+            key: None,
+            security_groups: Vec::new(),
+            availability_zone: None,
+            user_data_file: PathBuf::new(),
+            metadata: std::collections::BTreeMap::new(),
+            scratch_size_gb: None,
+        })
+    }
+
+    fn insecure(&self) -> bool {
+        self.cloud
+            .insecure
+            .value()
+            .unwrap_or(self.cloud.verify.value() == Some(false))
+    }
+
     fn check(&mut self, context: &mut Context<'_>) -> (Option<CloudSettings>, CloudPolicy) {
         let key = ["clouds", self.name];
         context.quotable(&key, self.name);
@@ -132,10 +181,7 @@ impl One<'_> {
             min_ram_mb: mebibytes(value(&[&cloud.min_ram, &daemon.min_ram]).unwrap_or(0.0)),
             min_instances: value(&[&cloud.min_instances, &daemon.min_instances]).unwrap_or(0),
         };
-        let insecure = cloud
-            .insecure
-            .value()
-            .unwrap_or(cloud.verify.value() == Some(false));
+        let insecure = self.insecure();
         if insecure {
             context.note(&key, "certificates of this cloud are not checked");
         }

@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use super::environment::Environment;
 use super::error::Problem;
 use super::explain::explain;
-use super::file::{Auth, Cloud, Field, Finding, LooseAuth};
+use super::file::{Auth, Cloud, Field, Finding};
 use super::given::Given;
 use super::{position, secrets};
 
@@ -17,7 +17,7 @@ use super::{position, secrets};
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, expecting = "a mapping of keys to values")]
 struct Entry {
-    auth: Option<LooseAuth>,
+    auth: Option<Auth>,
     auth_type: Given<String>,
     region_name: Given<String>,
     interface: Given<String>,
@@ -78,6 +78,21 @@ pub(super) fn entry(name: &str, env: &Environment) -> Result<Found, Problem> {
     Ok(found)
 }
 
+/// The names of the entries of the first clouds.yaml there is.
+pub(super) fn names(env: &Environment) -> Result<Vec<String>, Problem> {
+    let files = candidates("OS_CLIENT_CONFIG_FILE", "clouds", env);
+    let Some(file) = files.iter().find(|file| file.exists()) else {
+        return Ok(Vec::new());
+    };
+    let mut found = Found {
+        cloud: Cloud::default(),
+        files: Vec::new(),
+        notes: Vec::new(),
+    };
+    // No entry is called so: only the names are read.
+    read(file, "", &mut found).map(|(_, names)| names)
+}
+
 /// Where a file of openstacksdk can be, in its order.
 fn candidates(variable: &str, stem: &str, env: &Environment) -> Vec<PathBuf> {
     if let Some(file) = env.variable(variable) {
@@ -124,7 +139,7 @@ fn read(
     cloud.visit(&mut path, &mut |path, finding| match finding {
         Finding::Wrong(why) => wrong = wrong.take().or(Some((path.to_vec(), why.to_owned()))),
         Finding::Secret => secret = true,
-        Finding::Obsolete => {}
+        Finding::Obsolete | Finding::Value(_) => {}
     });
     if let Some((path, why)) = wrong {
         let keys: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -144,7 +159,7 @@ fn read(
 impl Entry {
     fn into_cloud(self) -> Cloud {
         Cloud {
-            auth: self.auth.map(Auth::from),
+            auth: self.auth,
             auth_type: self.auth_type,
             region_name: self.region_name,
             interface: if self.interface.is_absent() {

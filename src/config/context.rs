@@ -79,13 +79,15 @@ impl Context<'_> {
             .unwrap_or_default()
     }
 
-    /// The secret `name` of the section `section`, from its own key or from the file that `NAME_file` names.
+    /// The secret `name` of the section `section`, from its own key or from the file that `NAME_file` names;
+    /// `missing` is what to do when there is no such file.
     pub(super) fn secret(
         &mut self,
         section: &[&str],
         name: &str,
         inline: &Given<SecretString>,
         file: &Given<PathBuf>,
+        missing: &str,
     ) -> Option<SecretString> {
         let file_key = format!("{name}_file");
         let key: Vec<&str> = section.iter().copied().chain([file_key.as_str()]).collect();
@@ -96,7 +98,7 @@ impl Context<'_> {
             self.problem(&key, format!("`{name}` is given too: keep one of them"));
             return None;
         }
-        match secrets::read(path, &self.folder(&key), self.env) {
+        match secrets::read(path, &self.folder(&key), self.env, missing) {
             Ok((secret, path)) => {
                 if secrets::others_can_read(&path) {
                     self.notes.push(secrets::warning(&path));

@@ -3,15 +3,7 @@
 use std::path::Path;
 
 use super::error::{Place, Problem};
-use super::file::{Cloud, Condor, Daemon, Ehos, Section};
-
-/// Each section's keys, for hints.
-const SECTIONS: [(&str, &[&str]); 4] = [
-    ("clouds.NAME:", Cloud::KEYS),
-    ("ehos:", Ehos::KEYS),
-    ("daemon:", Daemon::KEYS),
-    ("condor:", Condor::KEYS),
-];
+use super::unknown;
 
 /// What the parser says, in words of the configuration.
 pub(super) fn explain(path: &Path, text: &str, error: &serde_yaml::Error) -> Problem {
@@ -71,21 +63,8 @@ fn unknown_key(message: &str) -> (String, String) {
     let mut quoted = message.split('`').skip(1).step_by(2);
     let unknown = quoted.next().unwrap_or_default().to_owned();
     let known: Vec<&str> = quoted.collect();
-    let likeness = |key: &str| strsim::jaro_winkler(&unknown, key);
-    let nearest = known
-        .iter()
-        .copied()
-        .filter(|key| likeness(key) > 0.8)
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    let elsewhere = SECTIONS
-        .iter()
-        .find(|(_, keys)| keys.contains(&unknown.as_str()));
-    let hint = match (elsewhere, nearest) {
-        (Some((section, _)), _) => format!("it belongs under `{section}`"),
-        (None, Some(key)) => format!("the nearest known key is `{key}`"),
-        (None, None) => format!("the known keys here are {}", known.join(", ")),
-    };
-    (unknown, format!("there is no such key; {hint}"))
+    let hint = unknown::hint(&unknown, &known);
+    (unknown, hint)
 }
 
 /// serde's message about a value of the wrong type without the value in it.
@@ -112,7 +91,11 @@ mod tests {
     use crate::config::file::parse;
 
     fn problem(text: &str) -> String {
-        parse(Path::new("e.yaml"), text).unwrap_err().to_string()
+        let path = Path::new("e.yaml");
+        match parse(path, text) {
+            Ok(_) => unknown::keys(path, text)[0].to_string(),
+            Err(problem) => problem.to_string(),
+        }
     }
 
     #[test]

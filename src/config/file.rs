@@ -22,6 +22,8 @@ pub(super) enum Finding<'a> {
     Obsolete,
     /// A secret stands here in plain text.
     Secret,
+    /// A value that may be shown.
+    Value(String),
 }
 
 /// A place where a key can stand.
@@ -44,7 +46,8 @@ impl<T: Value> Field for Given<T> {
         match self {
             Given::Wrong(why) => f(path, Finding::Wrong(why)),
             Given::Value(_) if T::SECRET => f(path, Finding::Secret),
-            Given::Value(_) | Given::Absent => {}
+            Given::Value(value) => f(path, Finding::Value(value.show())),
+            Given::Absent => {}
         }
     }
 }
@@ -82,7 +85,9 @@ impl Field for Scenario {
         *self = over;
     }
 
-    fn visit(&self, _: &mut Vec<String>, _: &mut dyn FnMut(&[String], Finding<'_>)) {}
+    fn visit(&self, path: &mut Vec<String>, f: &mut dyn FnMut(&[String], Finding<'_>)) {
+        f(path, Finding::Value("a simulated world".to_owned()));
+    }
 }
 
 /// A mapping of known keys.
@@ -123,7 +128,6 @@ macro_rules! section {
 
 section! {
     /// The whole file.
-    #[serde(deny_unknown_fields)]
     File {
         clouds: Option<Clouds>,
         ehos: Option<Ehos>,
@@ -136,7 +140,6 @@ section! {
 
 section! {
     /// `ehos:`, the pool and what its servers are made of.
-    #[serde(deny_unknown_fields)]
     Ehos {
         cluster: Given<String>,
         project_prefix: Given<String>,
@@ -166,7 +169,6 @@ section! {
 
 section! {
     /// `daemon:`, how ehos decides.
-    #[serde(deny_unknown_fields)]
     Daemon {
         nodes_min: Given<u64>,
         nodes_max: Given<u64>,
@@ -213,7 +215,6 @@ section! {
 
 section! {
     /// `condor:`, how HTCondor is asked, and how nodes join.
-    #[serde(deny_unknown_fields)]
     Condor {
         host_ip: Given<String>,
         pool: Given<String>,
@@ -231,31 +232,17 @@ section! {
     }
 }
 
-/// Who ehos is on a cloud: the same keys stand in a cloud of ours, under its `auth:`, and in a clouds.yaml. There
-/// unknown ones are other programs'.
+/// Who ehos is on a cloud: the same keys stand in a cloud of ours, under its `auth:`, and in a clouds.yaml.
 macro_rules! with_auth_keys {
     ($($field:ident: $type:ty,)*) => {
         section! {
             /// `auth:` of a cloud.
-            #[serde(deny_unknown_fields)]
-            Auth { $($field: $type,)* }
-        }
-
-        section! {
-            /// `auth:` of an entry of clouds.yaml.
-            LooseAuth { $($field: $type,)* }
-        }
-
-        impl From<LooseAuth> for Auth {
-            fn from(loose: LooseAuth) -> Auth {
-                Auth { $($field: loose.$field,)* }
-            }
+                    Auth { $($field: $type,)* }
         }
 
         section! {
             /// One entry of `clouds:`.
-            #[serde(deny_unknown_fields)]
-            Cloud {
+                    Cloud {
                 cloud: Given<String>,
                 os_cloud: Given<String>,
                 auth: Option<Auth>,
@@ -404,7 +391,7 @@ impl File {
     }
 }
 
-/// The file with this text.
+/// The file with this text, as far as its keys are known.
 pub(super) fn parse(path: &Path, text: &str) -> Result<File, Problem> {
     serde_yaml::from_str::<Option<File>>(text)
         .map(Option::unwrap_or_default)

@@ -11,6 +11,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::yaml;
+
 /// What stands at a key: nothing (also `None`, as the original program writes it), a value, or something else.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) enum Given<T> {
@@ -57,6 +59,9 @@ impl<'de> Deserialize<'de> for Obsolete {
 pub(super) trait Value: Sized {
     /// Whether it must not be shown.
     const SECRET: bool = false;
+
+    /// What people are shown of it.
+    fn show(&self) -> String;
 
     /// Reads one that is not null.
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Given<Self>, D::Error>;
@@ -121,8 +126,11 @@ fn scalar<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Given
 }
 
 macro_rules! scalars {
-    ($($type:ty: $parse:expr;)*) => {$(
+    ($($type:ty: $parse:expr, $show:expr;)*) => {$(
         impl Value for $type {
+            fn show(&self) -> String {
+                $show(self)
+            }
             fn read<'de, D: Deserializer<'de>>(d: D) -> Result<Given<Self>, D::Error> {
                 Ok(scalar(&d.deserialize_str(Text)?, $parse))
             }
@@ -131,22 +139,28 @@ macro_rules! scalars {
 }
 
 scalars! {
-    String: |text| Ok(text.to_owned());
-    PathBuf: |text| Ok(PathBuf::from(text));
-    u64: |text| text.parse().map_err(|_| format!("`{text}` is not a whole number of 0 or more"));
-    f64: number;
-    bool: flag;
-    Duration: duration;
+    String: |text| Ok(text.to_owned()), String::clone;
+    PathBuf: |text| Ok(PathBuf::from(text)), |path: &PathBuf| path.display().to_string();
+    u64: |text| text.parse().map_err(|_| format!("`{text}` is not a whole number of 0 or more")), u64::to_string;
+    f64: number, f64::to_string;
+    bool: flag, bool::to_string;
+    Duration: duration, |value: &Duration| duration_text(*value);
 }
 
 impl Value for SecretString {
     const SECRET: bool = true;
+    fn show(&self) -> String {
+        MASK.to_owned()
+    }
     fn read<'de, D: Deserializer<'de>>(d: D) -> Result<Given<Self>, D::Error> {
         Ok(scalar(&d.deserialize_str(Text)?, |text| {
             Ok(SecretString::from(text))
         }))
     }
 }
+
+/// What stands in the place of a secret.
+pub(super) const MASK: &str = "***";
 
 fn number(text: &str) -> Result<f64, String> {
     text.parse()
@@ -179,8 +193,23 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         })
 }
 
+/// A duration as [`duration`] reads it.
+pub(super) fn duration_text(duration: Duration) -> String {
+    match jiff::SignedDuration::try_from(duration) {
+        // Two words are one here: `1h30m`.
+        Ok(signed) => format!("{signed:#}").replace(' ', ""),
+        Err(_) => duration.as_secs().to_string(),
+    }
+}
+
 /// A list, or one value for a list of one.
 impl Value for Vec<String> {
+    fn show(&self) -> String {
+        match self.as_slice() {
+            [only] => only.clone(),
+            several => yaml::list(several),
+        }
+    }
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Given<Self>, D::Error> {
         struct List;
         impl<'de> Visitor<'de> for List {
@@ -224,6 +253,11 @@ impl Value for Vec<String> {
 
 /// Names and values.
 impl Value for BTreeMap<String, String> {
+    fn show(&self) -> String {
+        let pair = |(key, value): (&String, &String)| format!("{key}: {value}");
+        let pairs: Vec<String> = self.iter().map(pair).collect();
+        format!("{{{}}}", pairs.join(", "))
+    }
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Given<Self>, D::Error> {
         struct Map;
         impl<'de> Visitor<'de> for Map {

@@ -10,16 +10,23 @@ mod cloud_names;
 mod clouds;
 mod clouds_yaml;
 mod cluster;
+pub mod connection;
 mod context;
 mod environment;
 mod error;
 mod explain;
 mod file;
 mod given;
+mod new_file;
+pub mod openrc;
 mod position;
+pub mod public;
 mod search;
 mod secrets;
 mod settings;
+mod shown;
+mod unknown;
+pub(crate) mod yaml;
 
 use std::path::PathBuf;
 
@@ -32,8 +39,11 @@ pub use cloud_names::Names;
 pub use environment::Environment;
 pub use error::{Error, Place, Problem};
 pub(crate) use given::duration;
+pub(crate) use new_file::new_file;
 pub use search::{folders, template};
+pub(crate) use secrets::is_json_web_token;
 pub use settings::{Auth, AuthMethod, CloudSettings, CondorSettings, Config, NameOrId, Timeouts};
+pub use shown::{Origin, Setting, settings};
 
 /// The configuration of `files`, of `$EHOS_CONFIG`, or of the site.
 ///
@@ -60,9 +70,7 @@ pub fn ensure_cluster(
         return read_once.checked(env, None);
     }
     let main = read_once.main_file()?;
-    let id = cluster::make().map_err(|error| {
-        Problem::general(format!("no random number from /dev/urandom: {error}"))
-    })?;
+    let id = new_cluster()?;
     // Nothing is written for a configuration that will not do.
     let mut config = read_once.checked(env, Some(&id))?;
     let path = cluster::path(&main);
@@ -92,6 +100,25 @@ pub fn ensure_cluster(
     Ok(config)
 }
 
+/// The files that make the configuration, in the order in which they are merged: `files`, those of `$EHOS_CONFIG`, or
+/// the site's, each with those of its folder.
+///
+/// # Errors
+/// When there is none, or a folder cannot be read.
+pub fn files(files: &[PathBuf], env: &Environment) -> Result<Vec<PathBuf>, Error> {
+    search::files(files, env)
+}
+
+/// A new id for a pool (`ehos.cluster`): random, to be kept in its configuration.
+///
+/// # Errors
+/// When the system gives no random number.
+pub fn new_cluster() -> Result<String, Error> {
+    cluster::make().map_err(|error| {
+        Problem::general(format!("no random number from /dev/urandom: {error}")).into()
+    })
+}
+
 /// The files, read and merged.
 struct Read {
     file: File,
@@ -117,7 +144,10 @@ fn read(named: &[PathBuf], env: &Environment) -> Result<Read, Error> {
             }
         };
         match file::parse(&path, &text) {
-            Ok(file) => all.add(path, text, file),
+            Ok(file) => {
+                unreadable.extend(unknown::keys(&path, &text));
+                all.add(path, text, file);
+            }
             Err(problem) => unreadable.push(problem),
         }
     }
@@ -150,6 +180,7 @@ impl Read {
                     self.notes.push(at(format!("not used: {why}")).to_string());
                 }
                 Finding::Secret => secret = true,
+                Finding::Value(_) => {}
             }
         });
         file.unify(&mut |keys, why| {

@@ -9,11 +9,12 @@ use super::environment::Environment;
 
 /// The secret in the file `name`. A relative name is looked for in systemd's `$CREDENTIALS_DIRECTORY`
 /// (`LoadCredential=`) first, then in the folder `beside`. With the path where it was found; the error says what
-/// to do, and never the secret.
+/// to do (`missing`, when there is no such file), and never the secret.
 pub(super) fn read(
     name: &Path,
     beside: &Path,
     env: &Environment,
+    missing: &str,
 ) -> Result<(SecretString, PathBuf), String> {
     let credential = env
         .variable("CREDENTIALS_DIRECTORY")
@@ -25,8 +26,16 @@ pub(super) fn read(
         None if name.starts_with("~") => env.path(name),
         None => env.path(&beside.join(name)),
     };
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| format!("cannot read the secret in {}: {error}", path.display()))?;
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        let what_to_do = match error.kind() {
+            std::io::ErrorKind::NotFound => format!("; {missing}"),
+            _ => String::new(),
+        };
+        format!(
+            "cannot read the secret in {}: {error}{what_to_do}",
+            path.display()
+        )
+    })?;
     let secret = text.trim_end_matches(['\n', '\r']);
     if secret.is_empty() {
         return Err(format!(
@@ -54,4 +63,15 @@ pub(super) fn warning(path: &Path) -> String {
         "{} holds a secret, and every user of this machine can read it: chmod o-r {0}",
         path.display()
     )
+}
+
+/// Whether this can be a token of HTCondor: a JSON Web Token, three parts in base64url.
+pub(crate) fn is_json_web_token(text: &str) -> bool {
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+    };
+    text.split('.').count() == 3 && text.split('.').all(is_part)
 }

@@ -503,6 +503,150 @@ fn the_templates_of_the_project_are_templates() {
     );
 }
 
+/// Everything that a configuration can say, on two clouds.
+const FULL: &str = "
+ehos: {cluster: pool-1, project_prefix: farm, base_image: Debian 13, metadata: {owner: 'me: and you', '1e5': '007'}}
+daemon:
+  nodes_min: 1
+  nodes_max: 33
+  nodes_spare: 2
+  node_allocation: random
+  min_cores: 3
+  min_ram: 1.5
+  min_instances: 1
+  max_actions: 7
+  max_unproven: 2
+  idle_timeout: 1h30m
+  boot_timeout: 16m
+  lost_timeout: 90s
+  lost_job_timeout: 61m
+  intent_grace: 1s
+  collector_grace: 2s
+  unknown_grace: 3s
+  delete_timeout: 4s
+  negotiation_cycle: 0.5s
+  update_interval: 6s
+  backoff_first: 7s
+  backoff_longest: 8s
+  refusal_memory: 9s
+  vanish_share: 0.7
+  vanish_count: 5
+  tick_timeout: 101s
+  request_timeout: 31s
+  command_timeout: 32s
+  state_dir: ~/state
+condor:
+  host_ip: fd00::1
+  pool: elsewhere.example.org
+  schedds: [one, 'two words']
+  job_constraint: 'Owner == \"me\" && x =!= 1'
+  universes: [5, 10]
+  bin: ~/condor
+  trust_domain: example.org
+  password: hush-pool
+  token_file: join
+  token_identity: execute@example.org
+  token_lifetime: 720h
+clouds:
+  one:
+    auth: {auth_url: 'https://a:5000', user_id: u, password: hush-one, project_name: p, project_domain_id: default}
+    region_name: r
+    interface: internal
+    cacert: ca.pem
+    insecure: true
+    image: golden
+    flavors: [m1.small, '2']
+    networks: [n, 'n:2']
+    key: my key
+    security_groups: [default, ehos]
+    availability_zone: zone-1
+    scratch_size: 100
+    nodes_max: 5
+    min_cores: 8
+    userdata_file: other.yaml
+  two/three:
+    auth_url: http://b
+    application_credential_name: c
+    username: n
+    user_domain_name: Default
+    application_credential_secret_file: two.secret
+    flavor: m
+    network: 'null'
+";
+
+/// What `public` writes, on a machine where the files are that it asks for.
+#[test]
+fn the_public_configuration_says_all_but_the_secrets() {
+    let here = world(&[
+        ("etc/ehos/ehos.yaml", FULL),
+        ("etc/ehos/other.yaml", "#cloud-config\nx: {token}\n"),
+        ("etc/ehos/two.secret", "hush-two"),
+        ("etc/ehos/join", "eyJ.hush-join.x"),
+        ("ca.pem", "x"),
+        TEMPLATE,
+    ]);
+    let config = load(&[], &environment(here.path(), &[])).unwrap();
+    let text = public::public(&config);
+    assert!(!text.contains("hush"), "{text}");
+
+    let there = world(&[("etc/ehos/ehos.yaml", &text)]);
+    let place = |path: &Path| there.path().join(path.strip_prefix("/").unwrap());
+    // The text names files of /etc/ehos: here they are somewhere else.
+    let moved = text.replace(
+        "/etc/ehos/",
+        &format!("{}/etc/ehos/", there.path().display()),
+    );
+    std::fs::write(there.path().join("etc/ehos/ehos.yaml"), &moved).unwrap();
+    let before = load(&[], &environment(there.path(), &[])).unwrap_err();
+    assert_eq!(before.problems.len(), 6, "{before}");
+    for (path, secret) in public::secret_files(&config) {
+        std::fs::write(place(&path), secret.expose_secret()).unwrap();
+    }
+    for (path, source) in public::plain_files(&config) {
+        std::fs::copy(source, place(&path)).unwrap();
+    }
+    let read = load(&[], &environment(there.path(), &[])).unwrap();
+    let shown = |config: &Config| {
+        let secrets: Vec<String> = public::secret_files(config)
+            .iter()
+            .map(|(path, secret)| format!("{} {}", path.display(), secret.expose_secret()))
+            .collect();
+        format!(
+            "{:#?} {:#?} {:#?} {secrets:?}",
+            config.policy, config.clouds, config.timeouts
+        )
+    };
+    let mut expected = shown(&config)
+        .replace(
+            &here.path().join("ca.pem").display().to_string(),
+            "PLACE/one.pem",
+        )
+        .replace("etc/ehos/other.yaml", "etc/ehos/first.yaml")
+        .replace("etc/ehos/execute.yaml", "PLACE/execute-two%2Fthree.yaml")
+        .replace("etc/ehos/first.yaml", "PLACE/execute.yaml");
+    let mut found = shown(&read);
+    for (text, folder) in [(&mut expected, &here), (&mut found, &there)] {
+        *text = text.replace(&format!("{}/", folder.path().display()), "");
+        *text = text.replace("PLACE", "etc/ehos");
+    }
+    assert_eq!(found, expected);
+    let condor = &read.condor;
+    assert_eq!(condor.host_ip, config.condor.host_ip);
+    assert_eq!(condor.trust_domain, config.condor.trust_domain);
+    assert_eq!(condor.job_constraint, config.condor.job_constraint);
+    assert_eq!(condor.schedds, config.condor.schedds);
+    assert_eq!(condor.universes, config.condor.universes);
+    assert_eq!(condor.token_identity, config.condor.token_identity);
+    assert_eq!(condor.token_lifetime, config.condor.token_lifetime);
+    assert!(condor.pool.is_none() && condor.bin.is_none() && condor.token.is_none());
+    assert!(read.state_dir.is_none());
+    // What is written of what was written is the same.
+    assert_eq!(
+        public::public(&read),
+        moved.replace(&there.path().display().to_string(), "")
+    );
+}
+
 proptest! {
     #[test]
     fn no_file_makes_the_reader_panic_or_tell_a_secret(

@@ -1,0 +1,395 @@
+//! The configuration as the central manager gets it: without anything secret, which goes there by another way, and
+//! without what is true of this machine alone.
+//!
+//! Every field of the configuration is named here, so that a new one is not forgotten.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+use super::given::duration_text;
+use super::settings::{
+    Auth, AuthMethod, CloudSettings, CondorSettings, Config, NameOrId, Timeouts,
+};
+use super::yaml::{list, scalar};
+use crate::scaling::policy::{Allocation, CloudPolicy, Policy};
+
+/// Where the central manager keeps its configuration.
+const FOLDER: &str = "/etc/ehos";
+/// The template of nodes' user data there.
+const EXECUTE: &str = "/etc/ehos/execute.yaml";
+/// The pool password of the original program there; no cloud's file is called so.
+const POOL_PASSWORD: &str = "/etc/ehos/pool-password";
+
+/// The merged configuration as the text of the central manager's `ehos.yaml`. It is valid there once
+/// [`secret_files`] and [`plain_files`] are in place; where the clouds' access came from clouds.yaml or variables it
+/// stands in it by itself. It has no secret in it. Left out is what is about this machine (`state_dir`,
+/// `condor.bin`, `condor.pool`), the nodes' token, which the central manager makes anew, and a simulation.
+pub fn public(config: &Config) -> String {
+    let Config {
+        files: _,
+        policy,
+        condor,
+        clouds,
+        simulation: _,
+        timeouts,
+        state_dir: _,
+        notes: _,
+    } = config;
+    let mut text = String::from(
+        "# Written by `ehos master deploy`; what stands in ehos.d/ goes over it. Secrets stand in their own files.\n",
+    );
+    entries(
+        &mut text,
+        0,
+        "ehos",
+        &[
+            ("cluster", scalar(&policy.cluster)),
+            ("project_prefix", scalar(&policy.prefix)),
+        ],
+    );
+    let defaults = daemon(&Policy::new(""), &Timeouts::default());
+    let mut given = daemon(policy, timeouts);
+    // How many there are is what people look for first.
+    given.retain(|key| key.0 == "nodes_max" || !defaults.contains(key));
+    entries(&mut text, 0, "daemon", &given);
+    let condor = condor_keys(condor);
+    if !condor.is_empty() {
+        entries(&mut text, 0, "condor", &condor);
+    }
+    if !clouds.is_empty() {
+        text.push_str("clouds:\n");
+    }
+    for settings in clouds {
+        let name = scalar(&settings.name);
+        entries(&mut text, 2, &name, &cloud(config, settings));
+        metadata(&mut text, settings);
+    }
+    text
+}
+
+/// The secrets that [`public`] refers to, and where on the central manager each of them is to stand.
+pub fn secret_files(config: &Config) -> Vec<(PathBuf, SecretString)> {
+    let mut files = Vec::new();
+    for settings in &config.clouds {
+        let (secret, name) = secret(settings);
+        files.push((Path::new(FOLDER).join(name), secret.clone()));
+    }
+    if let Some(password) = &config.condor.password {
+        files.push((PathBuf::from(POOL_PASSWORD), password.clone()));
+    }
+    files
+}
+
+/// The secret with which ehos proves who it is on the cloud, and what the file with it is called.
+pub(crate) fn secret(settings: &CloudSettings) -> (&SecretString, String) {
+    let name = file_name(&settings.name);
+    match &settings.auth.method {
+        AuthMethod::Password { password, .. } => (password, format!("{name}.password")),
+        AuthMethod::ApplicationCredential { secret, .. } => (secret, format!("{name}.secret")),
+    }
+}
+
+/// The other files that [`public`] refers to: where on the central manager each is to stand, and where it is here.
+pub fn plain_files(config: &Config) -> Vec<(PathBuf, PathBuf)> {
+    let mut files: Vec<(PathBuf, PathBuf)> = Vec::new();
+    for settings in &config.clouds {
+        if let Some(cacert) = &settings.cacert {
+            files.push((file_of(settings, "pem"), cacert.clone()));
+        }
+        let template = (template(config, settings), settings.user_data_file.clone());
+        if !files.contains(&template) {
+            files.push(template);
+        }
+    }
+    files
+}
+
+/// Keys and their values as YAML.
+pub(crate) type Keys = Vec<(&'static str, String)>;
+
+/// What stands under `daemon:` for these.
+pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
+    let Policy {
+        cluster: _,
+        prefix: _,
+        nodes_min,
+        nodes_max,
+        nodes_spare,
+        max_actions,
+        allocation,
+        clouds: _,
+        idle_timeout,
+        boot_timeout,
+        lost_timeout,
+        lost_job_timeout,
+        intent_grace,
+        collector_grace,
+        unknown_grace,
+        delete_timeout,
+        negotiation_cycle,
+        update_interval,
+        max_unproven,
+        backoff_first,
+        backoff_longest,
+        vanish_share,
+        vanish_count,
+        refusal_memory,
+    } = policy;
+    let Timeouts {
+        tick,
+        request,
+        command,
+    } = timeouts;
+    let allocation = match allocation {
+        Allocation::RoundRobin => "round-robin",
+        Allocation::Random => "random",
+        Allocation::FillFirst => "fill-first",
+    };
+    vec![
+        ("nodes_min", nodes_min.to_string()),
+        ("nodes_max", nodes_max.to_string()),
+        ("nodes_spare", nodes_spare.to_string()),
+        ("node_allocation", allocation.to_owned()),
+        ("max_actions", max_actions.to_string()),
+        ("max_unproven", max_unproven.to_string()),
+        ("idle_timeout", duration_text(*idle_timeout)),
+        ("boot_timeout", duration_text(*boot_timeout)),
+        ("lost_timeout", duration_text(*lost_timeout)),
+        ("lost_job_timeout", duration_text(*lost_job_timeout)),
+        ("intent_grace", duration_text(*intent_grace)),
+        ("collector_grace", duration_text(*collector_grace)),
+        ("unknown_grace", duration_text(*unknown_grace)),
+        ("delete_timeout", duration_text(*delete_timeout)),
+        ("negotiation_cycle", duration_text(*negotiation_cycle)),
+        ("update_interval", duration_text(*update_interval)),
+        ("backoff_first", duration_text(*backoff_first)),
+        ("backoff_longest", duration_text(*backoff_longest)),
+        ("refusal_memory", duration_text(*refusal_memory)),
+        ("vanish_share", vanish_share.to_string()),
+        ("vanish_count", vanish_count.to_string()),
+        ("tick_timeout", duration_text(*tick)),
+        ("request_timeout", duration_text(*request)),
+        ("command_timeout", duration_text(*command)),
+    ]
+}
+
+fn condor_keys(condor: &CondorSettings) -> Keys {
+    let CondorSettings {
+        host_ip,
+        pool: _,
+        schedds,
+        job_constraint,
+        bin: _,
+        universes,
+        trust_domain,
+        password,
+        token: _,
+        token_identity,
+        token_lifetime,
+    } = condor;
+    let mut keys = Keys::new();
+    let mut put = |key, value: &Option<String>| {
+        keys.extend(value.iter().map(|value| (key, scalar(value))));
+    };
+    put("host_ip", host_ip);
+    put("trust_domain", trust_domain);
+    put("job_constraint", job_constraint);
+    put("token_identity", token_identity);
+    if !schedds.is_empty() {
+        keys.push(("schedds", list(schedds)));
+    }
+    if *universes != [5] {
+        keys.push(("universes", list(universes.iter().map(u32::to_string))));
+    }
+    if let Some(lifetime) = token_lifetime {
+        keys.push(("token_lifetime", duration_text(*lifetime)));
+    }
+    if password.is_some() {
+        keys.push(("password_file", POOL_PASSWORD.to_owned()));
+    }
+    keys
+}
+
+fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
+    let CloudSettings {
+        name,
+        auth,
+        region,
+        interface,
+        cacert,
+        insecure,
+        image,
+        base_image,
+        flavors,
+        networks,
+        key,
+        security_groups,
+        availability_zone,
+        user_data_file: _,
+        metadata: _,
+        scratch_size_gb,
+    } = settings;
+    let (_, secret_name) = secret(settings);
+    let mut keys = access(auth, &Path::new(FOLDER).join(secret_name));
+    let mut put = |key, value: &Option<String>| {
+        keys.extend(value.iter().map(|value| (key, scalar(value))));
+    };
+    put("region_name", region);
+    // A cloud without a golden image yet has its nodes boot from the base image.
+    let own = (base_image.as_ref() != Some(image)).then(|| image.clone());
+    put("image", &own);
+    put("base_image", base_image);
+    put("key", key);
+    put("availability_zone", availability_zone);
+    keys.push(("flavors", list(flavors)));
+    keys.push(("networks", list(networks)));
+    if !security_groups.is_empty() {
+        keys.push(("security_groups", list(security_groups)));
+    }
+    let template = template(config, settings).display().to_string();
+    keys.push(("userdata_file", scalar(&template)));
+    if interface != "public" {
+        keys.push(("interface", scalar(interface)));
+    }
+    if cacert.is_some() {
+        let there = file_of(settings, "pem").display().to_string();
+        keys.push(("cacert", scalar(&there)));
+    }
+    if *insecure {
+        keys.push(("insecure", "true".to_owned()));
+    }
+    keys.extend(scratch_size_gb.map(|size| ("scratch_size", size.to_string())));
+    if let Some(policy) = config.policy.cloud(name) {
+        keys.extend(limits(policy));
+    }
+    keys
+}
+
+fn limits(policy: &CloudPolicy) -> Keys {
+    let CloudPolicy {
+        name: _,
+        flavors: _,
+        image: _,
+        nodes_max,
+        min_cores,
+        min_ram_mb,
+        min_instances,
+    } = policy;
+    let mut keys = Keys::new();
+    keys.extend(nodes_max.map(|nodes| ("nodes_max", nodes.to_string())));
+    if *min_cores > 0 {
+        keys.push(("min_cores", min_cores.to_string()));
+    }
+    if *min_ram_mb > 0 {
+        keys.push(("min_ram", gigabytes(*min_ram_mb)));
+    }
+    if *min_instances > 0 {
+        keys.push(("min_instances", min_instances.to_string()));
+    }
+    keys
+}
+
+/// Who ehos is on a cloud, with the secret in a file of its own.
+pub(crate) fn access(auth: &Auth, secret_file: &Path) -> Keys {
+    let Auth { url, method } = auth;
+    let mut keys = vec![("auth_url", scalar(url))];
+    let mut put = |name, id, value: Option<&NameOrId>| match value {
+        Some(NameOrId::Name(value)) => keys.push((name, scalar(value))),
+        Some(NameOrId::Id(value)) => keys.push((id, scalar(value))),
+        None => {}
+    };
+    let secret = match method {
+        AuthMethod::Password {
+            user,
+            user_domain,
+            password: _,
+            project,
+            project_domain,
+        } => {
+            put("username", "user_id", Some(user));
+            put("user_domain_name", "user_domain_id", user_domain.as_ref());
+            put("project_name", "project_id", Some(project));
+            put(
+                "project_domain_name",
+                "project_domain_id",
+                project_domain.as_ref(),
+            );
+            "password_file"
+        }
+        AuthMethod::ApplicationCredential {
+            credential,
+            user,
+            user_domain,
+            secret: _,
+        } => {
+            put(
+                "application_credential_name",
+                "application_credential_id",
+                Some(credential),
+            );
+            put("username", "user_id", user.as_ref());
+            put("user_domain_name", "user_domain_id", user_domain.as_ref());
+            "application_credential_secret_file"
+        }
+    };
+    let file = secret_file.display().to_string();
+    keys.push((secret, scalar(&file)));
+    keys
+}
+
+fn metadata(text: &mut String, settings: &CloudSettings) {
+    if settings.metadata.is_empty() {
+        return;
+    }
+    text.push_str("    metadata:\n");
+    for (key, value) in &settings.metadata {
+        line(text, 6, &scalar(key), &scalar(value));
+    }
+}
+
+/// The template of the cloud's nodes on the central manager: the first cloud's is `execute.yaml`, and so are those
+/// of others that have the same one.
+fn template(config: &Config, settings: &CloudSettings) -> PathBuf {
+    let first = config.clouds.first().map(|cloud| &cloud.user_data_file);
+    if first == Some(&settings.user_data_file) {
+        return PathBuf::from(EXECUTE);
+    }
+    Path::new(FOLDER).join(format!("execute-{}.yaml", file_name(&settings.name)))
+}
+
+/// The file of the central manager that belongs to this cloud alone.
+fn file_of(settings: &CloudSettings, ending: &str) -> PathBuf {
+    Path::new(FOLDER).join(format!("{}.{ending}", file_name(&settings.name)))
+}
+
+/// `name` in the name of a file; different names stay different.
+fn file_name(name: &str) -> String {
+    let mut out = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => out.push(byte.into()),
+            // Writing to a string cannot fail.
+            _ => _ = write!(out, "%{byte:02X}"),
+        }
+    }
+    out
+}
+
+fn entries(text: &mut String, indent: usize, name: &str, keys: &[(&str, String)]) {
+    _ = writeln!(text, "{:indent$}{name}:", "");
+    for (key, value) in keys {
+        line(text, indent + 2, key, value);
+    }
+}
+
+fn line(text: &mut String, indent: usize, key: &str, value: &str) {
+    _ = writeln!(text, "{:indent$}{key}: {value}", "");
+}
+
+/// MiB as the configuration takes memory.
+#[allow(clippy::cast_precision_loss)] // Nobody has 8 EiB.
+fn gigabytes(mebibytes: u64) -> String {
+    (mebibytes as f64 / 1024.0).to_string()
+}
