@@ -120,6 +120,7 @@ impl<'a> One<'a> {
             user_data_file: PathBuf::new(),
             metadata: std::collections::BTreeMap::new(),
             scratch_size_gb: None,
+            ccb: false,
         })
     }
 

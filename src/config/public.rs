@@ -32,6 +32,7 @@ pub fn public(config: &Config) -> String {
         policy,
         condor,
         clouds,
+        cloud_of_environment: _,
         simulation: _,
         timeouts,
         state_dir: _,
@@ -230,6 +231,7 @@ fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
         user_data_file: _,
         metadata: _,
         scratch_size_gb,
+        ccb,
     } = settings;
     let (_, secret_name) = secret(settings);
     let mut keys = access(auth, &Path::new(FOLDER).join(secret_name));
@@ -259,6 +261,9 @@ fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
     }
     if *insecure {
         keys.push(("insecure", "true".to_owned()));
+    }
+    if *ccb {
+        keys.push(("ccb", "true".to_owned()));
     }
     keys.extend(scratch_size_gb.map(|size| ("scratch_size", size.to_string())));
     if let Some(policy) = config.policy.cloud(name) {

@@ -163,9 +163,15 @@ pub fn flavor(
     let disk_gb = min_disk_gb.max(1);
     let mut fit: Vec<&NamedFlavor> = flavors
         .iter()
-        .filter(|NamedFlavor { flavor, .. }| {
-            flavor.vcpus >= min_cores && flavor.ram_mb >= ram_mb && flavor.disk_gb >= disk_gb
-        })
+        .filter(
+            |NamedFlavor {
+                 flavor,
+                 root_disk_gb,
+                 ..
+             }| {
+                flavor.vcpus >= min_cores && flavor.ram_mb >= ram_mb && *root_disk_gb >= disk_gb
+            },
+        )
         .collect();
     fit.sort_by_key(|named| {
         let flavor = &named.flavor;
@@ -178,7 +184,7 @@ pub fn flavor(
         );
         return Choice::none(KEY, true, why);
     };
-    let NamedFlavor { name, flavor } = chosen;
+    let NamedFlavor { name, flavor, .. } = chosen;
     Choice {
         key: KEY,
         value: Some(name.clone()),
@@ -418,6 +424,7 @@ mod tests {
                 ram_mb: *ram_mb,
                 disk_gb: *disk_gb,
             },
+            root_disk_gb: *disk_gb,
         };
         let flavors: Vec<NamedFlavor> = [
             ("large", 8, 16384, 80),
