@@ -480,13 +480,6 @@ fn what_the_configuration_says_wrong_is_found() {
             "warning",
             "(IPv6)",
         ),
-        (
-            "condor: {token: not.a-token}",
-            "pool",
-            "token",
-            "failed",
-            "is no token",
-        ),
     ] {
         let double = Double::start(script(vec![]));
         let site = site(&double).over(&format!("{yaml}\n"));
@@ -496,6 +489,10 @@ fn what_the_configuration_says_wrong_is_found() {
             only(&double, &site, area, id, outcome, words);
         }
     }
+    // What is wrong in a file is told before anything is asked.
+    let double = Double::start(script(vec![]));
+    let broken = site(&double).over("condor: {token: not.a-token}\n");
+    check(&broken, &[]).exits(78).says("is no token");
     // An image that is the base image, and was not made for nodes.
     let plain = always("GET", IMAGES, Reply::fixture("glance-images-by-name"));
     let double = Double::start(script(vec![plain]));
