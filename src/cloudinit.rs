@@ -45,6 +45,8 @@ pub const MAX_BASE64: usize = 65_535;
 
 const CLOUD_CONFIG: &str = "#cloud-config";
 const JINJA: &str = "## template: jinja";
+/// The key of the message that cloud-init prints when it is through.
+const FINAL_MESSAGE: &str = "final_message:";
 
 /// A template that does not do. Never holds a value that was filled in.
 #[derive(Debug, thiserror::Error)]
@@ -234,6 +236,37 @@ impl Template {
             .collect()
     }
 
+    /// The part of the template's `final_message` by which it is known on a console: the longest one without a variable
+    /// of cloud-init in it (`$uptime`, `{{ … }}`), a tag of ehos, or a line break. `None`: cloud-init prints its own
+    /// message.
+    pub fn final_message(&self) -> Option<String> {
+        let text: String = self
+            .pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text) => text.as_str(),
+                // Not known here: it parts the message as a variable does.
+                Piece::Tag { .. } => "${tag}",
+            })
+            .collect();
+        // Jinja's statements are no YAML, but only this key and the indented lines after it are looked at.
+        let mut lines = text
+            .lines()
+            .skip_while(|line| !line.starts_with(FINAL_MESSAGE));
+        let mut block = lines.next()?.to_owned();
+        for line in lines.take_while(|line| line.is_empty() || line.starts_with([' ', '\t'])) {
+            block.push('\n');
+            block.push_str(line);
+        }
+        let parsed: BTreeMap<String, String> = serde_yaml::from_str(&block).ok()?;
+        let message = parsed.into_values().next()?;
+        fixed_parts(&message)
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .max_by_key(|part| part.len())
+            .map(str::to_owned)
+    }
+
     /// The user data, with `values` in the place of the tags. The result is a secret, as the values are.
     ///
     /// The further lines of a value that has several are indented to the tag's column, so that they stay in the
@@ -306,6 +339,24 @@ impl Template {
             why,
         })
     }
+}
+
+/// What stands between the variables and the line breaks of a message.
+fn fixed_parts(message: &str) -> impl Iterator<Item = &str> {
+    let variable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '{' | '}');
+    message
+        .lines()
+        .flat_map(|line| line.split("{{"))
+        .flat_map(|part| {
+            part.split_once("}}")
+                .map_or(part, |(_, after)| after)
+                .split('$')
+                .enumerate()
+        })
+        .map(move |(index, part)| match index {
+            0 => part,
+            _ => part.trim_start_matches(variable),
+        })
 }
 
 /// `text` cut at its tags.
@@ -504,5 +555,34 @@ mod tests {
                 .collect();
             prop_assert_eq!(again, text);
         }
+    }
+
+    #[test]
+    fn the_final_message_is_known_by_its_longest_fixed_part() {
+        let of = |text: &str| Template::parse("t", text).unwrap().final_message();
+        let found = |text: &str| Some(text.to_owned());
+        let base = include_str!("../configs/base.yaml");
+        assert_eq!(of(base), found("The EHOS vm is up after"));
+        for (message, part) in [
+            ("Up after $UPTIME seconds\n", found("Up after")),
+            (
+                "\"$uptime seconds: all is done\"\n",
+                found("seconds: all is done"),
+            ),
+            (
+                "|\n  one $version\n  the second line\n",
+                found("the second line"),
+            ),
+            ("ready ${uptime}\nruncmd: [a b c d e f]\n", found("ready")),
+            ("up at {{ v1.region }} now it is\n", found("now it is")),
+            ("{cloud} is well\n", found("is well")),
+            ("$UPTIME\n", None),
+        ] {
+            let text = format!(
+                "## template: jinja\n#cloud-config\n{{% if x %}}\na: 1\nfinal_message: {message}"
+            );
+            assert_eq!(of(&text), part, "{text}");
+        }
+        assert_eq!(of("#cloud-config\nruncmd: [a]\n"), None);
     }
 }

@@ -1,50 +1,264 @@
 //! What a server's console tells of its first boot: whether cloud-init is done, and whether it went well.
 
+/// As many lines as there may be: a hypervisor keeps some 100 KiB (`MAX_CONSOLE_BYTES` of Nova's libvirt driver).
+pub const LINES: usize = 20_000;
+
 /// The line that ehos's own templates print when something cannot be done; what follows says what.
 const FAILED: &str = "EHOS: FAILED";
 
-/// What cloud-init itself prints when it ends and nobody gave it another message (`final_message` in its reference).
-const DEFAULT_FINAL_MESSAGE: &str = " finished at ";
-
-/// What cloud-init says on the console when a part of the user data fails.
-const CLOUD_INIT_FAILURES: [&str; 3] = [
-    "Failed running /var/lib/cloud/instance/scripts/",
-    "Failed to run module ",
-    "Failed loading yaml blob",
+/// What cloud-init says on the console when a part of the user data fails; all of its modules and scripts end in one
+/// of these. Of a `runcmd` it judges the last command only.
+const FAILURES: [&[&str]; 6] = [
+    &["Failure when attempting to install packages"],
+    &["Running module ", " failed"],
+    &["Failed to run module "],
+    &["Failed running /var/lib/cloud/"],
+    &["Failed loading yaml blob"],
+    &["Failed at merging in cloud config part"],
 ];
+
+/// The levels of cloud-init's log lines that reach the console.
+const LEVELS: [&str; 3] = ["[WARNING]: ", "[ERROR]: ", "[CRITICAL]: "];
 
 /// How far a server has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Boot {
     /// It is still at it; the last line that it printed, if any.
     Running(Option<String>),
-    /// The final message is there, and nothing failed before it.
+    /// The final message is there, and nothing failed.
     Finished,
     /// Something failed: the line that says so.
     Failed(String),
 }
 
-/// Reads a whole console log. The final message begins with `final_message` (the part of the template's before its first
-/// variable), or is cloud-init's own. Other lines may follow it: buffered output of children, the login prompt.
+/// Reads a whole console log. The final message has `final_message` in it (the fixed part of the template's), or is
+/// cloud-init's own. Other lines may follow it: buffered output of children, the login prompt. cloud-init's own final
+/// message where another one is waited for is a failure: it has not used the user data.
 pub fn boot(console: &str, final_message: Option<&str>) -> Boot {
-    let mut finished = false;
-    for line in console.lines() {
-        let ours = line.find(FAILED).and_then(|at| line.get(at..));
-        let of_cloud_init = CLOUD_INIT_FAILURES.iter().any(|words| line.contains(words));
-        if let Some(why) = ours {
-            return Boot::Failed(why.trim().to_owned());
-        }
-        if of_cloud_init && !finished {
-            return Boot::Failed(line.trim().to_owned());
-        }
-        finished |= match final_message {
-            Some(message) => line.contains(message),
-            None => line.contains("Cloud-init v.") && line.contains(DEFAULT_FINAL_MESSAGE),
-        };
+    if let Some(at) = console.find(FAILED) {
+        let line = console.get(at..).and_then(|rest| rest.lines().next());
+        return Boot::Failed(line.unwrap_or(FAILED).trim().to_owned());
     }
+    if let Some(line) = console.lines().find(|line| is_failure(line)) {
+        return Boot::Failed(told(line));
+    }
+    let own = console.lines().find(|line| is_own_final_message(line));
+    let finished = match (final_message, own) {
+        (Some(message), _) if console.lines().any(|line| line.contains(message)) => true,
+        (Some(_), Some(line)) => {
+            return Boot::Failed(format!(
+                "cloud-init did not use the user data: {}",
+                told(line)
+            ));
+        }
+        (Some(_), None) => false,
+        (None, own) => own.is_some(),
+    };
     if finished {
         return Boot::Finished;
     }
     let last = console.lines().rfind(|line| !line.trim().is_empty());
-    Boot::Running(last.map(|line| line.trim().to_owned()))
+    Boot::Running(last.map(told))
+}
+
+/// What cloud-init warned of that is no failure, each once: a key that it does not know, a network that came late.
+pub fn warnings(console: &str) -> Vec<String> {
+    let mut warnings: Vec<String> = Vec::new();
+    for line in console.lines() {
+        if let Some((_, warning)) = line.split_once("[WARNING]: ")
+            && !is_failure(line)
+            && !warnings.iter().any(|known| known == warning.trim())
+        {
+            warnings.push(warning.trim().to_owned());
+        }
+    }
+    warnings
+}
+
+/// The `count` lines that say something up to the one that says what failed; where none does, the last ones.
+pub fn before_failure(console: &str, count: usize) -> String {
+    let said: Vec<&str> = console
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let ours = said.iter().position(|line| line.contains(FAILED));
+    let failed = ours.or_else(|| said.iter().position(|line| is_failure(line)));
+    let end = failed.map_or(said.len(), |at| at + 1);
+    let first = end.saturating_sub(count);
+    said.get(first..end).unwrap_or_default().join("\n")
+}
+
+fn is_failure(line: &str) -> bool {
+    let of_cloud_init = FAILURES.iter().any(|words| {
+        let mut rest = line;
+        words.iter().all(|word| match rest.split_once(word) {
+            Some((_, after)) => {
+                rest = after;
+                true
+            }
+            None => false,
+        })
+    });
+    // Some of these words are anybody's; as a log line of cloud-init they have its level before them.
+    (of_cloud_init && LEVELS.iter().any(|level| line.contains(level))) || is_failed_unit(line)
+}
+
+/// systemd's line of a stage of cloud-init that ended badly: it crashed, or a module of it failed.
+fn is_failed_unit(line: &str) -> bool {
+    let Some((_, unit)) = line.split_once("Failed to start ") else {
+        return false;
+    };
+    let unit = unit.to_lowercase();
+    // Older ones have descriptions of their own: "Execute cloud user/final scripts", "Apply the settings specified in
+    // cloud-config", "Initial cloud-init job".
+    line.contains("FAILED")
+        && [
+            "cloud-init",
+            "cloud-final",
+            "cloud-config",
+            "cloud user/final",
+        ]
+        .iter()
+        .any(|name| unit.contains(name))
+}
+
+/// cloud-init's default (`final_message` in its reference).
+fn is_own_final_message(line: &str) -> bool {
+    line.contains("Cloud-init v.") && line.contains(" finished at ")
+}
+
+/// A line without what the kernel's clock, the journal, a login prompt and cloud-init's log put before it.
+fn told(line: &str) -> String {
+    let said = match line.split_once("] cloud-init[") {
+        Some((_, rest)) => rest.split_once("]: ").map_or(line, |(_, text)| text),
+        None => line,
+    };
+    let said = LEVELS
+        .iter()
+        .find_map(|level| said.split_once(level))
+        .map_or(said, |(_, text)| text);
+    // Where a module of cloud-init lies helps nobody.
+    let said = match said.split_once(" (<module ") {
+        Some((before, rest)) => rest
+            .split_once(">)")
+            .map_or_else(|| said.to_owned(), |(_, after)| format!("{before}{after}")),
+        None => said.to_owned(),
+    };
+    said.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: Option<&str> = Some("The EHOS vm is up after");
+
+    /// A console of a machine with Debian 13, recorded.
+    fn recorded(name: &str) -> String {
+        let file = format!(
+            "{}/tests/fixtures/console/{name}.txt",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        std::fs::read_to_string(file).unwrap()
+    }
+
+    fn failure(name: &str) -> String {
+        match boot(&recorded(name), OURS) {
+            Boot::Failed(why) => why,
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_good_boot() {
+        let console = recorded("debian-13-base");
+        assert_eq!(boot(&console, OURS), Boot::Finished);
+        assert!(warnings(&console).is_empty());
+        let other = recorded("default-message");
+        assert_eq!(boot(&other, None), Boot::Finished);
+    }
+
+    #[test]
+    fn every_prefix_of_a_good_boot_is_running() {
+        let console = recorded("debian-13-base");
+        let end = console.find("The EHOS vm is up after").unwrap();
+        for (at, _) in console.match_indices('\n').filter(|(at, _)| *at < end) {
+            let so_far = &console[..at];
+            assert!(matches!(boot(so_far, OURS), Boot::Running(_)), "{so_far}");
+        }
+        assert_eq!(boot("", OURS), Boot::Running(None));
+        assert_eq!(
+            boot(
+                "\nlogin: [   42.9] cloud-init[105]: Fetched 9819 kB\n\n",
+                OURS
+            ),
+            Boot::Running(Some("Fetched 9819 kB".to_owned()))
+        );
+    }
+
+    #[test]
+    fn what_fails_is_told_although_the_final_message_comes() {
+        insta::assert_snapshot!(failure("runcmd-fails"), @"Failed to run module scripts-user (scripts in /var/lib/cloud/instance/scripts)");
+        insta::assert_snapshot!(failure("package-missing"), @"Failure when attempting to install packages: ['no-such-package-at-all']");
+        insta::assert_snapshot!(failure("module-fails"), @"Running module write-files failed");
+        insta::assert_snapshot!(failure("schema-violated"), @"Running module ntp failed");
+        insta::assert_snapshot!(failure("yaml-broken"), @r#"Failed loading yaml blob. Invalid format at line 4 column 5: "mapping values are not allowed here"#);
+        insta::assert_snapshot!(failure("powered-off"), @"EHOS: FAILED: this server cannot become an image, see the lines above");
+    }
+
+    #[test]
+    fn cloud_init_judges_the_last_command_of_a_runcmd_only() {
+        let console = recorded("runcmd-fails-in-the-middle");
+        assert_eq!(boot(&console, OURS), Boot::Finished);
+    }
+
+    #[test]
+    fn user_data_that_was_not_used() {
+        let why = match boot(&recorded("default-message"), OURS) {
+            Boot::Failed(why) => why,
+            other => panic!("{other:?}"),
+        };
+        insta::assert_snapshot!(why, @"cloud-init did not use the user data: Cloud-init v. 25.1.4 finished at Sun, 22 Nov 2026 15:46:17 +0000. Datasource DataSourceOpenStackLocal [net,ver=2].  Up 34.06 seconds");
+    }
+
+    #[test]
+    fn older_systems_say_it_in_their_way() {
+        for line in [
+            // CentOS 7.
+            "[   60.1] cloud-init[1105]: 2021-02-03 04:05:06,789 - util.py[WARNING]: Failed running \
+             /var/lib/cloud/instance/scripts/runcmd [3]",
+            "[FAILED] Failed to start Execute cloud user/final scripts.",
+            "[[0;1;31mFAILED[0m] Failed to start Initial cloud-init job (metadata service crawler).",
+        ] {
+            assert!(matches!(boot(line, OURS), Boot::Failed(_)), "{line}");
+        }
+        for line in [
+            "[FAILED] Failed to start Postfix Mail Transport Agent.",
+            "E: Failed to run module 7",
+        ] {
+            assert!(matches!(boot(line, OURS), Boot::Running(_)), "{line}");
+        }
+    }
+
+    #[test]
+    fn warnings_are_no_failures() {
+        let warned = warnings(&recorded("schema-violated"));
+        assert_eq!(warned.len(), 1, "{warned:?}");
+        assert!(warned[0].starts_with("cloud-config failed schema validation!"));
+    }
+
+    #[test]
+    fn what_led_to_a_failure() {
+        assert_eq!(before_failure("a\n\nb\n \nc\n", 2), "b\nc");
+        assert_eq!(before_failure("", 2), "");
+        let console = recorded("runcmd-fails");
+        let told = before_failure(&console, 2);
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(lines[0].ends_with("something is missing"), "{told}");
+        assert!(
+            lines[1].contains("Failed to run module scripts-user"),
+            "{told}"
+        );
+        assert!(before_failure(&recorded("powered-off"), 3).ends_with("see the lines above"));
+    }
 }

@@ -11,6 +11,7 @@ pub mod config;
 pub mod console;
 pub mod deadline;
 pub mod exit;
+pub mod image;
 pub mod init;
 mod lock;
 mod logging;

@@ -1,4 +1,4 @@
-//! One tick at a time on a state directory.
+//! One process at a time: one tick, or one build of images, on a state directory.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,16 +10,21 @@ use fs2::FileExt;
 #[derive(Debug)]
 pub struct Lock(#[allow(dead_code)] File);
 
-/// Takes the lock of `state_dir`, or `None` when another process has it. Never waits.
+/// The lock of `ehos tick`.
+pub const TICK: &str = "tick.lock";
+/// The lock of `ehos image build`.
+pub const IMAGE: &str = "image.lock";
+
+/// Takes the lock called `name` of `state_dir`, or `None` when another process has it. Never waits.
 ///
 /// # Errors
 /// When the lock file cannot be made or locked.
-pub fn try_lock(state_dir: &Path) -> io::Result<Option<Lock>> {
+pub fn try_lock(state_dir: &Path, name: &str) -> io::Result<Option<Lock>> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
-        .open(state_dir.join("tick.lock"))?;
+        .open(state_dir.join(name))?;
     // std has had `File::try_lock` since 1.89; fs2 also serves the stated minimum version.
     match FileExt::try_lock_exclusive(&file) {
         Ok(()) => Ok(Some(Lock(file))),
@@ -37,10 +42,11 @@ mod tests {
     #[test]
     fn the_second_one_leaves_and_the_lock_goes_with_its_holder() {
         let dir = tempfile::tempdir().unwrap();
-        let first = try_lock(dir.path()).unwrap();
+        let first = try_lock(dir.path(), TICK).unwrap();
         assert!(first.is_some());
-        assert!(try_lock(dir.path()).unwrap().is_none());
+        assert!(try_lock(dir.path(), IMAGE).unwrap().is_some());
+        assert!(try_lock(dir.path(), TICK).unwrap().is_none());
         drop(first);
-        assert!(try_lock(dir.path()).unwrap().is_some());
+        assert!(try_lock(dir.path(), TICK).unwrap().is_some());
     }
 }

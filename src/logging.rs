@@ -4,7 +4,9 @@ use std::io::Write;
 use std::os::fd::AsFd;
 
 use env_logger::{Builder, Target};
-use log::{Level, LevelFilter};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use crate::progress;
 
 /// Whether `stream` goes to journald, as `journal_stream` (`$JOURNAL_STREAM`: device and inode of its socket, see
 /// systemd.exec(5)) says: then each line may begin with its level.
@@ -52,6 +54,29 @@ pub fn start(verbose: u8, journal: bool) {
             writeln!(out, "{style}{name}{style:#}: {}", record.args())
         });
     }
+    let logger = builder.build();
+    let level = logger.filter();
     // A second start in one process (tests) keeps the first.
-    drop(builder.try_init());
+    if log::set_boxed_logger(Box::new(Aside(logger))).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// A logger that does not write into the live lines of a long command.
+struct Aside(env_logger::Logger);
+
+impl Log for Aside {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record) {
+        if self.0.matches(record) {
+            progress::aside(|| self.0.log(record));
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
 }

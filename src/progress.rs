@@ -2,7 +2,7 @@
 //! lines elsewhere. All of it goes to standard error.
 
 use std::io::IsTerminal;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -10,19 +10,45 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 /// How often the elapsed time is drawn anew.
 const REDRAW: Duration = Duration::from_millis(250);
 
+/// The live lines of this process, while there are any.
+static LIVE: Mutex<Option<MultiProgress>> = Mutex::new(None);
+
+/// Lets `write` write to the terminal, with the live lines out of the way.
+pub fn aside<T>(write: impl FnOnce() -> T) -> T {
+    let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match live {
+        Some(live) => live.suspend(write),
+        None => write(),
+    }
+}
+
 /// All that is going on at once.
 #[derive(Debug)]
 pub struct Progress {
     live: Option<MultiProgress>,
 }
 
+impl Drop for Progress {
+    fn drop(&mut self) {
+        *LIVE.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
 impl Progress {
     /// Live lines where standard error is a terminal.
     pub fn new() -> Progress {
         let terminal = std::io::stderr().is_terminal();
-        Progress {
-            live: terminal.then(MultiProgress::new),
-        }
+        let live = terminal.then(MultiProgress::new);
+        LIVE.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&live);
+        Progress { live }
+    }
+
+    /// For tests: plain lines, whatever standard error is.
+    #[cfg(test)]
+    pub fn silent() -> Progress {
+        Progress { live: None }
     }
 
     /// A line of its own for what is done about `subject` (a cloud, a server).
@@ -66,10 +92,7 @@ pub struct Line {
 impl Line {
     /// What is being done now. Said once, however often it is told.
     pub fn doing(&self, what: &str) {
-        let mut doing = self
-            .doing
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner);
         if *doing == what {
             return;
         }
@@ -83,10 +106,7 @@ impl Line {
     /// The newest of what is seen meanwhile (the last line of a console): for the live line only.
     pub fn detail(&self, detail: &str) {
         if let Some(bar) = &self.bar {
-            let doing = self
-                .doing
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner);
             bar.set_message(format!("{doing}: {detail}"));
         }
     }

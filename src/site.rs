@@ -42,16 +42,7 @@ impl<'a> Site<'a> {
         );
         let mut clouds: Vec<Box<dyn Cloud + 'a>> = Vec::new();
         for settings in &config.clouds {
-            // A name may hold anything: only what is harmless in a file name is taken from it.
-            let harmless = |c: char| {
-                if c.is_ascii_alphanumeric() || c == '-' {
-                    c
-                } else {
-                    '_'
-                }
-            };
-            let name: String = settings.name.chars().map(harmless).collect();
-            let cache = token_folder.map(|folder| folder.join(format!("token-{name}.json")));
+            let cache = token_folder.map(|folder| openstack::token_cache(folder, &settings.name));
             clouds.push(Box::new(OpenStackCloud::new(
                 settings,
                 &policy.cluster,

@@ -2,18 +2,145 @@
 
 use std::io::Write;
 
-use crate::cli::ImageList;
-use crate::config::Environment;
-use crate::exit::Exit;
+use anyhow::Context;
+use comfy_table::{Table, presets};
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
-/// Runs it and writes what it has to say to `out`.
+use crate::cli::{ImageList, Output};
+use crate::config::{self, Config, Environment};
+use crate::deadline::Deadline;
+use crate::exit::Exit;
+use crate::image::inventory::{Inventory, in_each, look};
+use crate::openstack::Error;
+
+/// Lists the images of this pool to `out`.
 ///
 /// # Errors
-/// None yet.
+/// The configuration. A cloud that does not answer is no error: it is in what is written, and the exit code.
 pub fn run(
-    _args: &ImageList,
-    _environment: &Environment,
-    _out: &mut dyn Write,
+    args: &ImageList,
+    environment: &Environment,
+    out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
-    anyhow::bail!("ehos image list does not work yet")
+    let config = config::load(&args.common.config, environment)?;
+    let clouds = config.chosen(&args.clouds.names)?;
+    let deadline = Deadline::within(config.timeouts.tick);
+    let cluster = &config.policy.cluster;
+    let seen = in_each(&config, &clouds, None, deadline, |session, deadline| {
+        look(session, cluster, deadline)
+    });
+    let exit = match seen.iter().filter(|(_, seen)| seen.is_ok()).count() {
+        answered if answered == seen.len() => Exit::Done,
+        0 => Exit::Unavailable,
+        _ => Exit::Failed,
+    };
+    let printed = match args.output {
+        Output::Text => text(&config, &seen),
+        Output::Json => json(&config, &seen, exit)?,
+    };
+    out.write_all(printed.as_bytes())
+        .context("the list could not be printed")?;
+    Ok(exit)
+}
+
+fn text(config: &Config, seen: &[(String, Result<Inventory, Error>)]) -> String {
+    let now = Timestamp::now();
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header([
+        "CLOUD",
+        "NAME",
+        "ID",
+        "AGE",
+        "SIZE",
+        "STATUS",
+        "MADE OF",
+        "NODES",
+        "CONFIGURED",
+    ]);
+    let mut rows = 0;
+    let mut unseen = String::new();
+    for (cloud, inventory) in seen {
+        let inventory = match inventory {
+            Ok(inventory) => inventory,
+            Err(error) => {
+                unseen += &format!("unknown  {error}\n");
+                continue;
+            }
+        };
+        for owned in &inventory.images {
+            let image = owned.image();
+            let size = image
+                .size
+                .map_or_else(String::new, |bytes| format!("{:.1} GB", bytes as f64 / 1e9));
+            let configured = owned.is_configured(&config.clouds);
+            table.add_row([
+                cloud.clone(),
+                owned.name().to_owned(),
+                image.id.clone(),
+                age(now.duration_since(image.created_at).as_secs()),
+                size,
+                image.status.clone(),
+                owned.source().unwrap_or_default().to_owned(),
+                inventory.in_use.get(&image.id).unwrap_or(&0).to_string(),
+                if configured { "yes" } else { "" }.to_owned(),
+            ]);
+            rows += 1;
+        }
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim().to_owned()).collect();
+    let mut text = if rows > 0 {
+        lines.join("\n") + "\n"
+    } else if unseen.is_empty() {
+        "no images of this pool; `ehos image build` makes one in each cloud\n".to_owned()
+    } else {
+        String::new()
+    };
+    text += &unseen;
+    text
+}
+
+/// An age in the largest unit that says enough.
+fn age(seconds: i64) -> String {
+    match seconds.max(0) {
+        seconds if seconds < 120 => format!("{seconds} s"),
+        seconds if seconds < 120 * 60 => format!("{} min", seconds / 60),
+        seconds if seconds < 48 * 3600 => format!("{} h", seconds / 3600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+fn json(
+    config: &Config,
+    seen: &[(String, Result<Inventory, Error>)],
+    exit: Exit,
+) -> anyhow::Result<String> {
+    let clouds: Vec<Value> = seen
+        .iter()
+        .map(|(cloud, inventory)| match inventory {
+            Ok(inventory) => {
+                let images: Vec<Value> = inventory
+                    .images
+                    .iter()
+                    .map(|owned| {
+                        let image = owned.image();
+                        json!({
+                            "id": image.id,
+                            "name": owned.name(),
+                            "created": image.created_at.to_string(),
+                            "bytes": image.size,
+                            "status": image.status,
+                            "source": owned.source(),
+                            "servers": inventory.in_use.get(&image.id).unwrap_or(&0),
+                            "configured": owned.is_configured(&config.clouds),
+                        })
+                    })
+                    .collect();
+                json!({"cloud": cloud, "images": images})
+            }
+            Err(error) => json!({"cloud": cloud, "error": error.to_string()}),
+        })
+        .collect();
+    let whole = json!({"version": 1, "exit": exit as u8, "clouds": clouds});
+    Ok(serde_json::to_string_pretty(&whole)? + "\n")
 }

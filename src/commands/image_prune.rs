@@ -2,18 +2,175 @@
 
 use std::io::Write;
 
-use crate::cli::ImagePrune;
-use crate::config::Environment;
-use crate::exit::Exit;
+use anyhow::Context;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
-/// Runs it and writes what it has to say to `out`.
+use crate::cli::{ImagePrune, Output};
+use crate::config::{self, Config, Environment};
+use crate::deadline::Deadline;
+use crate::exit::Exit;
+use crate::image::inventory::{in_each, look};
+use crate::image::owned::{Fate, OwnedImage, fates};
+use crate::openstack::auth::Session;
+use crate::openstack::{Error, image};
+
+/// What became of one image.
+struct Pruned {
+    image: OwnedImage,
+    fate: Fate,
+    /// It was deleted, or why not; `None` where it was not tried.
+    deleted: Option<Result<(), Error>>,
+}
+
+/// Deletes old images of this pool that nothing uses, and writes what it did to `out`.
 ///
 /// # Errors
-/// None yet.
+/// The configuration. What a cloud says is no error: it is in what is written, and the exit code.
 pub fn run(
-    _args: &ImagePrune,
-    _environment: &Environment,
-    _out: &mut dyn Write,
+    args: &ImagePrune,
+    environment: &Environment,
+    out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
-    anyhow::bail!("ehos image prune does not work yet")
+    let config = config::load(&args.common.config, environment)?;
+    let clouds = config.chosen(&args.clouds.names)?;
+    let deadline = Deadline::within(config.timeouts.tick);
+    let pruned = in_each(&config, &clouds, None, deadline, |session, deadline| {
+        prune(session, &config, args, deadline)
+    });
+    let failed = pruned.iter().any(|(_, pruned)| match pruned {
+        Ok(pruned) => pruned
+            .iter()
+            .any(|pruned| matches!(pruned.deleted, Some(Err(_)))),
+        Err(_) => true,
+    });
+    let exit = if failed { Exit::Failed } else { Exit::Done };
+    let printed = match args.output {
+        Output::Text => pruned
+            .iter()
+            .map(|(cloud, pruned)| text(cloud, pruned, args.dry_run))
+            .collect(),
+        Output::Json => json(&pruned, args.dry_run, exit)?,
+    };
+    out.write_all(printed.as_bytes())
+        .context("the result could not be printed")?;
+    Ok(exit)
+}
+
+fn prune(
+    session: &Session,
+    config: &Config,
+    args: &ImagePrune,
+    deadline: Deadline,
+) -> Result<Vec<Pruned>, Error> {
+    let inventory = look(session, &config.policy.cluster, deadline)?;
+    // Those of all clouds: two of them may be the same project.
+    let clouds: Vec<_> = config.clouds.iter().collect();
+    let now = Timestamp::now();
+    let fates = fates(
+        &inventory.images,
+        args.keep,
+        &inventory.in_use,
+        &clouds,
+        now,
+    );
+    let images = inventory.images.into_iter().zip(fates);
+    Ok(images
+        .map(|(image, fate)| {
+            let deleted = (fate == Fate::Pruned && !args.dry_run)
+                .then(|| image::delete(session, &image.image().id, deadline));
+            Pruned {
+                image,
+                fate,
+                deleted,
+            }
+        })
+        .collect())
+}
+
+/// Why it stays, or that it goes.
+fn why(fate: Fate) -> String {
+    match fate {
+        Fate::Configured => "the configuration names it".to_owned(),
+        Fate::InUse(servers) => format!("{servers} server(s) boot from it"),
+        Fate::Protected => "it is protected".to_owned(),
+        Fate::Newest => "it is one of the newest".to_owned(),
+        Fate::UnderWay => "it is not whole yet".to_owned(),
+        Fate::Pruned => "nothing uses it".to_owned(),
+    }
+}
+
+fn text(cloud: &str, pruned: &Result<Vec<Pruned>, Error>, dry_run: bool) -> String {
+    let pruned = match pruned {
+        Ok(pruned) => pruned,
+        Err(error) => return format!("{cloud}: nothing is deleted: {error}\n"),
+    };
+    if pruned.is_empty() {
+        return format!("{cloud}: no images of this pool\n");
+    }
+    let line = |Pruned {
+                    image,
+                    fate,
+                    deleted,
+                }: &Pruned| {
+        let what = match (fate, deleted) {
+            (_, Some(Ok(()))) => "deleted",
+            (_, Some(Err(_))) => "not deleted",
+            (Fate::Pruned, None) if dry_run => "would be deleted",
+            _ => "kept",
+        };
+        let why = match deleted {
+            Some(Err(error)) => error.to_string(),
+            _ => why(*fate),
+        };
+        format!(
+            "{cloud}: {what}: {} ({}): {why}\n",
+            image.name(),
+            image.image().id
+        )
+    };
+    pruned.iter().map(line).collect()
+}
+
+fn json(
+    pruned: &[(String, Result<Vec<Pruned>, Error>)],
+    dry_run: bool,
+    exit: Exit,
+) -> anyhow::Result<String> {
+    let clouds: Vec<Value> = pruned
+        .iter()
+        .map(|(cloud, pruned)| match pruned {
+            Ok(pruned) => {
+                let images: Vec<Value> = pruned
+                    .iter()
+                    .map(
+                        |Pruned {
+                             image,
+                             fate,
+                             deleted,
+                         }| {
+                            json!({
+                                "id": image.image().id,
+                                "name": image.name(),
+                                "result": match deleted {
+                                    Some(Ok(())) => "deleted",
+                                    Some(Err(_)) => "failed",
+                                    None if *fate == Fate::Pruned => "planned",
+                                    None => "kept",
+                                },
+                                "why": match deleted {
+                                    Some(Err(error)) => error.to_string(),
+                                    _ => why(*fate),
+                                },
+                            })
+                        },
+                    )
+                    .collect();
+                json!({"cloud": cloud, "images": images})
+            }
+            Err(error) => json!({"cloud": cloud, "error": error.to_string()}),
+        })
+        .collect();
+    let whole = json!({"version": 1, "dry_run": dry_run, "exit": exit as u8, "clouds": clouds});
+    Ok(serde_json::to_string_pretty(&whole)? + "\n")
 }

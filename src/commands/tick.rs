@@ -15,7 +15,7 @@ use crate::commands::state_directory;
 use crate::config::{self, Config, Environment};
 use crate::deadline::Deadline;
 use crate::exit::Exit;
-use crate::lock::try_lock;
+use crate::lock::{self, try_lock};
 use crate::observe::observe;
 use crate::report::{Report, json, text};
 use crate::scaling::plan::plan;
@@ -48,7 +48,9 @@ pub fn run(
 
     let _lock = if acting {
         state::prepare(&directory)?;
-        match try_lock(&directory).map_err(|error| state::unlockable(&directory, error))? {
+        match try_lock(&directory, lock::TICK)
+            .map_err(|error| state::unlockable(&directory, error))?
+        {
             Some(lock) => Some(lock),
             None => {
                 info!("another tick has the lock of {}", directory.display());

@@ -40,7 +40,7 @@ pub use environment::Environment;
 pub use error::{Error, Place, Problem};
 pub(crate) use given::duration;
 pub(crate) use new_file::new_file;
-pub use search::{folders, template};
+pub use search::{drop_in_folder, folders, template};
 pub(crate) use secrets::is_json_web_token;
 pub use settings::{Auth, AuthMethod, CloudSettings, CondorSettings, Config, NameOrId, Timeouts};
 pub use shown::{Origin, Setting, settings};

@@ -66,7 +66,7 @@ pub(super) fn files(named: &[PathBuf], env: &Environment) -> Result<Vec<PathBuf>
 }
 
 /// Where the files lie that are merged over `file`: `ehos.d` for `ehos.yaml`.
-pub(super) fn drop_in_folder(file: &Path) -> PathBuf {
+pub fn drop_in_folder(file: &Path) -> PathBuf {
     file.with_extension("d")
 }
 

@@ -121,6 +121,62 @@ fn servers_at(
     Ok(records.into_values().collect())
 }
 
+/// How many servers of the project, whoever made them, boot from which image (its id): every page, or an error. A server
+/// that boots from a volume needs no image any more.
+pub fn images_in_use(
+    session: &Session,
+    deadline: Deadline,
+) -> Result<BTreeMap<String, u64>, Error> {
+    match images_in_use_at(session, DOWN_CELLS, deadline) {
+        Err(error) if error.status() == Some(NOT_ACCEPTABLE) => {
+            images_in_use_at(session, FIRST, deadline)
+        }
+        answer => answer,
+    }
+}
+
+fn images_in_use_at(
+    session: &Session,
+    microversion: &'static str,
+    deadline: Deadline,
+) -> Result<BTreeMap<String, u64>, Error> {
+    let mut servers: BTreeMap<String, Option<String>> = BTreeMap::new();
+    let mut without_details = 0;
+    let call = each_page(
+        session,
+        "/servers/detail",
+        microversion,
+        deadline,
+        |page: BootedPage, _| {
+            for server in page.servers {
+                match server.image {
+                    Some(image) => {
+                        servers.insert(server.id, image_id(&image));
+                    }
+                    None => without_details += 1,
+                }
+            }
+            page.servers_links
+        },
+    )?;
+    if without_details > 0 {
+        return Err(Error::CellDown {
+            call,
+            servers: without_details,
+        });
+    }
+    let mut images = BTreeMap::new();
+    for image in servers.into_values().flatten() {
+        *images.entry(image).or_insert(0) += 1;
+    }
+    Ok(images)
+}
+
+/// The id of a server's image; one that boots from a volume has an empty string there.
+fn image_id(image: &Value) -> Option<String> {
+    image.get("id").and_then(Value::as_str).map(str::to_owned)
+}
+
 /// Why a server is in ERROR, by its id. The list does not say so of a server that never got a host ("No valid host
 /// was found"): Nova looks for the faults of a list in one cell's database, and such a server is in another (cell0).
 pub fn fault(session: &Session, id: &str, deadline: Deadline) -> Result<Option<String>, Error> {
@@ -399,8 +455,7 @@ pub fn server(
     });
     Ok(Some(ServerDetails {
         task_state: common.task_state.clone(),
-        // A server that boots from a volume has an empty string there.
-        image_id: image.get("id").and_then(Value::as_str).map(str::to_owned),
+        image_id: image_id(&image),
         key: key_name,
         addresses: addresses.collect(),
         record: common.record(now),
@@ -526,6 +581,20 @@ struct Server {
     #[serde(rename = "OS-EXT-STS:task_state")]
     task_state: Option<String>,
     fault: Option<Fault>,
+}
+
+#[derive(Deserialize)]
+struct BootedPage {
+    servers: Vec<Booted>,
+    #[serde(default)]
+    servers_links: Vec<Link>,
+}
+
+#[derive(Deserialize)]
+struct Booted {
+    id: String,
+    /// Absent where the server's cell is down.
+    image: Option<Value>,
 }
 
 #[derive(Deserialize)]

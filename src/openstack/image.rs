@@ -1,6 +1,6 @@
 //! Glance: images.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -56,8 +56,27 @@ impl Image {
 
 /// All images that the project sees, newest first: every page.
 pub fn images(session: &Session, deadline: Deadline) -> Result<Vec<Image>, Error> {
-    let mut images = Vec::new();
-    let mut path = "/images?limit=500&sort=created_at:desc".to_owned();
+    listed(session, "", deadline)
+}
+
+/// Those of [`images`] whose property `name` is `value`.
+pub fn images_with(
+    session: &Session,
+    name: &str,
+    value: &str,
+    deadline: Deadline,
+) -> Result<Vec<Image>, Error> {
+    let filter = format!("&{name}={}", percent_encoded(value));
+    let mut images = listed(session, &filter, deadline)?;
+    images.retain(|image| image.property(name) == Some(value));
+    Ok(images)
+}
+
+fn listed(session: &Session, filter: &str, deadline: Deadline) -> Result<Vec<Image>, Error> {
+    let first = format!("/images?limit=500&sort=created_at:desc{filter}");
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    let mut images: Vec<Image> = Vec::new();
+    let mut path = first.clone();
     loop {
         let answer = session.send(Service::Image, &path, &Request::get(), deadline)?;
         let page: Page = answer.json()?;
@@ -65,11 +84,12 @@ pub fn images(session: &Session, deadline: Deadline) -> Result<Vec<Image>, Error
         images.extend(page.images);
         // Of the link to the next page (a path without a host) only its being there is taken: below a proxy it may
         // lead astray.
-        match (page.next, last) {
-            (Some(_), Some(last)) => {
-                path = format!("/images?limit=500&sort=created_at:desc&marker={last}");
-            }
-            _ => return Ok(images),
+        let (Some(_), Some(last)) = (page.next, last) else {
+            return Ok(images);
+        };
+        path = format!("{first}&marker={last}");
+        if !seen.insert(last) {
+            return Err(Error::EndlessList { call: answer.call });
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -60,10 +60,12 @@ pub struct OpenStackCloud<'c> {
 }
 
 /// The ids of what every server of a cloud is put into.
-#[derive(Clone)]
-struct Surroundings {
-    networks: Vec<String>,
-    security_groups: Vec<String>,
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Of its networks.
+    pub networks: Vec<String>,
+    /// Of its security groups.
+    pub security_groups: Vec<String>,
 }
 
 impl<'c> OpenStackCloud<'c> {
@@ -148,32 +150,15 @@ impl<'c> OpenStackCloud<'c> {
         let there = compute::flavors(&self.session, deadline)?;
         let mut found = BTreeMap::new();
         for wanted in &self.session.settings().flavors {
-            match self.find_flavor(wanted, &there) {
+            match find_flavor(&self.session, wanted, &there) {
                 Ok(flavor) => {
-                    found.insert(wanted.clone(), flavor.clone());
+                    found.insert(wanted.clone(), flavor.flavor.clone());
                 }
                 Err(error) => warn!("{error}"),
             }
         }
         *locked(&self.flavors) = Some(there);
         Ok(found)
-    }
-
-    /// The flavor of this id or name. An id goes before a name, as in OpenStack's own client.
-    fn find_flavor<'f>(
-        &self,
-        wanted: &str,
-        there: &'f [compute::NamedFlavor],
-    ) -> Result<&'f Flavor, Error> {
-        there
-            .iter()
-            .find(|flavor| flavor.flavor.id == wanted)
-            .or_else(|| there.iter().find(|flavor| flavor.name == wanted))
-            .map(|flavor| &flavor.flavor)
-            .ok_or_else(|| {
-                let names: Vec<&str> = there.iter().map(|flavor| flavor.name.as_str()).collect();
-                not_found(&self.session, "flavor", wanted, among(&names))
-            })
     }
 
     fn flavor_id(&self, wanted: &str, deadline: Deadline) -> Result<String, Error> {
@@ -183,7 +168,7 @@ impl<'c> OpenStackCloud<'c> {
             None => compute::flavors(&self.session, deadline)?,
         };
         let there = known.insert(there);
-        Ok(self.find_flavor(wanted, there)?.id.clone())
+        Ok(find_flavor(&self.session, wanted, there)?.flavor.id.clone())
     }
 
     fn image_id(&self, wanted: &str, deadline: Deadline) -> Result<String, Error> {
@@ -201,28 +186,7 @@ impl<'c> OpenStackCloud<'c> {
         if let Some(surroundings) = known.as_ref() {
             return Ok(surroundings.clone());
         }
-        let settings = self.session.settings();
-        if let Some(key) = &settings.key {
-            // Nova's own refusal does not name it.
-            let keys = compute::keypairs(&self.session, deadline)?;
-            if !keys.iter().any(|known| known.name == *key) {
-                let keys: Vec<&str> = keys.iter().map(|known| known.name.as_str()).collect();
-                let hint = format!(" of this user{}", among(&keys));
-                return Err(not_found(&self.session, "keypair", key, hint));
-            }
-        }
-        let surroundings = Surroundings {
-            networks: settings
-                .networks
-                .iter()
-                .map(|name| network::network_id(&self.session, name, deadline))
-                .collect::<Result<_, _>>()?,
-            security_groups: settings
-                .security_groups
-                .iter()
-                .map(|name| network::security_group_id(&self.session, name, deadline))
-                .collect::<Result<_, _>>()?,
-        };
+        let surroundings = surroundings(&self.session, deadline)?;
         *known = Some(surroundings.clone());
         Ok(surroundings)
     }
@@ -323,6 +287,60 @@ impl fmt::Debug for OpenStackCloud<'_> {
             .field("cluster", &self.cluster)
             .finish_non_exhaustive()
     }
+}
+
+/// What the configuration names as the surroundings of servers, looked up; an error too when there is no such keypair.
+pub fn surroundings(session: &auth::Session, deadline: Deadline) -> Result<Surroundings, Error> {
+    let settings = session.settings();
+    if let Some(key) = &settings.key {
+        // Nova's own refusal does not name it.
+        let keys = compute::keypairs(session, deadline)?;
+        if !keys.iter().any(|known| known.name == *key) {
+            let keys: Vec<&str> = keys.iter().map(|known| known.name.as_str()).collect();
+            let hint = format!(" of this user{}", among(&keys));
+            return Err(not_found(session, "keypair", key, hint));
+        }
+    }
+    Ok(Surroundings {
+        networks: settings
+            .networks
+            .iter()
+            .map(|name| network::network_id(session, name, deadline))
+            .collect::<Result<_, _>>()?,
+        security_groups: settings
+            .security_groups
+            .iter()
+            .map(|name| network::security_group_id(session, name, deadline))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+/// The flavor of this id or name among those that are `there`. An id goes before a name, as in OpenStack's own client.
+pub fn find_flavor<'f>(
+    session: &auth::Session,
+    wanted: &str,
+    there: &'f [compute::NamedFlavor],
+) -> Result<&'f compute::NamedFlavor, Error> {
+    there
+        .iter()
+        .find(|flavor| flavor.flavor.id == wanted)
+        .or_else(|| there.iter().find(|flavor| flavor.name == wanted))
+        .ok_or_else(|| {
+            let names: Vec<&str> = there.iter().map(|flavor| flavor.name.as_str()).collect();
+            not_found(session, "flavor", wanted, among(&names))
+        })
+}
+
+/// The file in `folder` in which the token for `cloud` is kept.
+pub fn token_cache(folder: &Path, cloud: &str) -> PathBuf {
+    // A name may hold anything: only what is harmless in a file name is taken from it.
+    let harmless = |c: char| match c {
+        c if c.is_ascii_alphanumeric() => c,
+        '-' => c,
+        _ => '_',
+    };
+    let name: String = cloud.chars().map(harmless).collect();
+    folder.join(format!("token-{name}.json"))
 }
 
 /// What a thread has found; its panic is ours.

@@ -22,6 +22,7 @@ mod config_show;
 mod configuration;
 mod deadline;
 mod dry_run;
+mod image;
 mod interruption;
 mod json;
 mod pool;

@@ -8,6 +8,7 @@
 )]
 
 mod condor;
+mod image;
 mod machines;
 mod openstack;
 mod setup;

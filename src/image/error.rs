@@ -1,0 +1,110 @@
+//! Why a cloud has no image.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::step;
+use crate::{cloudinit, openstack};
+
+/// A build that came to nothing.
+#[derive(Debug)]
+pub struct Error {
+    /// The cloud.
+    pub cloud: String,
+    /// What failed.
+    pub cause: Box<Cause>,
+    /// The end of the builder's console, or the lines before the one that says what failed.
+    pub console: Option<String>,
+    /// What became of the builder, where there was one.
+    pub left: Option<Left>,
+}
+
+/// What failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The cloud said no.
+    #[error("{0}")]
+    Cloud(#[from] openstack::Error),
+    /// base.yaml does not do.
+    #[error("{0}")]
+    Template(#[from] cloudinit::Error),
+    /// The flavor does not fit the image to begin with.
+    #[error(
+        "image {image} asks for {min_disk_gb} GB of disk and {min_ram_mb} MB of memory, and {flavors}; give a larger one with \
+         --flavor"
+    )]
+    TooSmall {
+        /// The image.
+        image: String,
+        /// Its `min_disk`.
+        min_disk_gb: u64,
+        /// Its `min_ram`.
+        min_ram_mb: u64,
+        /// Which flavors are smaller.
+        flavors: String,
+    },
+    /// The build itself failed.
+    #[error("{0}")]
+    Build(step::Why),
+    /// The time is up.
+    #[error("not done after {} s: {during}; give it more time with --timeout, or see what it waits for", limit.as_secs_f64().round())]
+    TimedOut {
+        /// What was going on.
+        during: String,
+        /// How long it was given.
+        limit: Duration,
+    },
+}
+
+/// What became of the builder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Left {
+    /// Everything was deleted.
+    Nothing,
+    /// It was left for a look, as `--keep` asked.
+    Kept {
+        /// Its name.
+        name: String,
+        /// Its UUID.
+        id: String,
+    },
+    /// It could not be deleted.
+    Undeleted {
+        /// Its UUID.
+        id: String,
+        /// Why not.
+        why: String,
+    },
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Left::Nothing => write!(f, "the server is deleted"),
+            Left::Kept { name, id } => write!(
+                f,
+                "server {name} ({id}) is left for a look; the next build deletes it, or a tick when its time is over"
+            ),
+            Left::Undeleted { id, why } => write!(
+                f,
+                "server {id} could not be deleted: {why}; the next build tries again, or a tick when its time is over"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Errors of the client name the cloud themselves.
+        match &*self.cause {
+            Cause::Cloud(error) => write!(f, "{error}")?,
+            cause => write!(f, "cloud {}: {cause}", self.cloud)?,
+        }
+        match &self.left {
+            Some(left) => write!(f, "; {left}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
