@@ -1,6 +1,7 @@
 //! ehos, Elastic HTCondor OpenStack Scaling: makes an HTCondor pool exactly as large as its queue needs.
 
 pub mod act;
+pub mod check;
 mod child;
 pub mod cli;
 pub mod cloud;
@@ -12,6 +13,7 @@ pub mod console;
 pub mod deadline;
 pub mod exit;
 pub mod image;
+pub mod init;
 mod lock;
 mod logging;
 pub mod master;
@@ -21,6 +23,7 @@ pub mod pool;
 pub mod progress;
 pub mod report;
 pub mod scaling;
+pub mod setup;
 pub mod simulation;
 pub mod site;
 pub mod state;
@@ -116,8 +119,11 @@ fn verbosity(command: &Command) -> u8 {
 /// The exit code that an error of a command stands for.
 fn exit_of(failure: &anyhow::Error) -> Exit {
     for cause in failure.chain() {
-        if cause.is::<config::Error>() || cause.is::<openstack::Error>() {
+        if cause.is::<config::Error>() {
             return Exit::Configuration;
+        }
+        if let Some(error) = cause.downcast_ref::<openstack::Error>() {
+            return exit_of_cloud(error);
         }
         match cause.downcast_ref::<state::Error>() {
             Some(state::Error::Newer { .. }) => return Exit::Configuration,
@@ -126,4 +132,30 @@ fn exit_of(failure: &anyhow::Error) -> Exit {
         }
     }
     Exit::Failed
+}
+
+/// The exit code that an error of a cloud stands for: what the configuration can mend, what time may, and the rest.
+fn exit_of_cloud(error: &openstack::Error) -> Exit {
+    use openstack::Error;
+    match error {
+        Error::NotTrusted { .. }
+        | Error::AuthFailed { .. }
+        | Error::NotInCatalog { .. }
+        | Error::RegionNeeded { .. }
+        | Error::NotFound { .. }
+        | Error::Ambiguous { .. }
+        | Error::Cacert { .. }
+        | Error::BadAddress { .. } => Exit::Configuration,
+        Error::NotReached { .. } | Error::NoAnswer { .. } | Error::DeadlinePassed { .. } => {
+            Exit::Unavailable
+        }
+        Error::Refused(refusal) if refusal.is_fault() || refusal.is_rate_limit() => {
+            Exit::Unavailable
+        }
+        Error::Refused(_)
+        | Error::Unparsable { .. }
+        | Error::CellDown { .. }
+        | Error::EndlessList { .. }
+        | Error::UserDataTooLong { .. } => Exit::Failed,
+    }
 }

@@ -261,6 +261,17 @@ mod tests {
     }
 
     #[test]
+    fn a_state_from_before_builders_and_replacements_is_whole() {
+        let state = State::default();
+        let mut older = serde_json::to_value(&state).unwrap();
+        let fields = older.as_object_mut().unwrap();
+        assert!(fields.remove("builders").is_some() && fields.remove("replacements").is_some());
+        let dir = written(&serde_json::json!({"version": 1, "state": older}).to_string());
+        let loaded = load(dir.path(), true).unwrap();
+        assert_eq!((loaded.state, loaded.notice), (state, None));
+    }
+
+    #[test]
     fn garbage_is_set_aside_and_said() {
         for garbage in [
             "",

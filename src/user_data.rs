@@ -137,7 +137,11 @@ impl<'a> NodeUserData<'a> {
         if let Some(domain) = &asked.trust_domain {
             return Ok(domain.clone());
         }
-        let domain = token::trust_domain(&self.tools, deadline)?;
+        let domain = token::trust_domain(&self.tools, deadline).map_err(|error| {
+            let mut failure = Failure::from(error);
+            failure.message.push_str("; or set condor.trust_domain");
+            failure
+        })?;
         asked.trust_domain = Some(domain.clone());
         Ok(domain)
     }

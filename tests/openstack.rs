@@ -22,7 +22,8 @@ use double::{Double, Line, Reply, always, once};
 use ehos::cloud::Cloud;
 use ehos::config::{Auth, AuthMethod, CloudSettings, NameOrId};
 use ehos::deadline::Deadline;
-use ehos::openstack::{Effect, OpenStackCloud, auth::Session, compute, image, network};
+use ehos::openstack::rule::{Direction, Family, Remote, Traffic};
+use ehos::openstack::{Effect, OpenStackCloud, auth::Session, compute, identity, image, network};
 use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind, Intent};
 use ehos::scaling::observation::{NodeId, OwnedServer, ServerRecord, ServerStatus};
 use serde_json::json;
@@ -1428,4 +1429,239 @@ fn ask_new(settings: &CloudSettings) -> String {
         Ok(_) => panic!("taken"),
         Err(error) => error.to_string(),
     }
+}
+
+// What is looked at and made before there are nodes
+
+fn with(lines: Vec<Line>) -> Double {
+    let mut script = vec![login()];
+    script.extend(lines);
+    Double::start(script)
+}
+
+#[test]
+fn networks_subnets_and_groups_are_read_with_what_they_let_through() {
+    let double = with(vec![
+        always("GET", "/v2.0/networks", Reply::fixture("neutron-networks")),
+        always("GET", "/v2.0/subnets", Reply::fixture("neutron-subnets")),
+        always(
+            "GET",
+            "/v2.0/security-groups",
+            Reply::fixture("neutron-security-groups"),
+        ),
+        always(
+            "GET",
+            "/v2.0/floatingips",
+            Reply::fixture("neutron-floatingips-no-router"),
+        ),
+    ]);
+    let settings = settings(double.url());
+    let session = session(&settings);
+    let networks = network::networks(&session, soon()).unwrap();
+    let dual = networks.iter().find(|n| n.name == "dualStack").unwrap();
+    assert_eq!(
+        (dual.status.as_str(), dual.external, dual.shared),
+        ("ACTIVE", false, true)
+    );
+    assert_eq!(dual.subnets.len(), 2);
+    let subnets = network::subnets(&session, soon()).unwrap();
+    let mut cidrs: Vec<&str> = subnets
+        .iter()
+        .filter(|subnet| subnet.network_id == dual.id)
+        .map(|subnet| subnet.cidr.as_str())
+        .collect();
+    cidrs.sort_unstable();
+    assert_eq!(cidrs, ["10.20.0.0/16", "2001:db8:1::/64"]);
+
+    let groups = network::security_groups(&session, soon()).unwrap();
+    let asked = &double.received()[3].target;
+    assert_eq!(
+        *asked,
+        format!("/v2.0/security-groups?project_id={PROJECT_ID}")
+    );
+    let group = groups.iter().find(|g| g.name == "chk-group").unwrap();
+    let traffic = |direction, port, remote| Traffic {
+        direction,
+        family: Family::V4,
+        port,
+        remote,
+    };
+    let passes = |traffic: &Traffic| {
+        let mut rules = group.rules.iter();
+        rules.any(|rule| rule.covers(traffic, &[&group.id]))
+    };
+    use Direction::{Egress, Ingress};
+    assert!(passes(&traffic(Ingress, 9618, Remote::Group)));
+    assert!(!passes(&traffic(Ingress, 22, Remote::Group)));
+    let office = Remote::Prefix("10.1.0.0/16".parse().unwrap());
+    assert!(passes(&traffic(Ingress, 22, office)));
+    assert!(passes(&traffic(Egress, 9618, Remote::Group)));
+
+    // A Neutron without routers has none.
+    let error = network::floating_ips(&session, soon()).unwrap_err();
+    assert_eq!(error.status(), Some(404));
+}
+
+#[test]
+fn a_group_and_its_rules_are_made_once() {
+    let double = with(vec![
+        always(
+            "POST",
+            "/v2.0/security-groups",
+            Reply::fixture("neutron-security-group-create"),
+        ),
+        once(
+            "POST",
+            "/v2.0/security-group-rules",
+            Reply::fixture("neutron-rule-create"),
+        ),
+        always(
+            "POST",
+            "/v2.0/security-group-rules",
+            Reply::fixture("neutron-rule-create-409"),
+        ),
+    ]);
+    let settings = settings(double.url());
+    let session = session(&settings);
+    let group = network::create_security_group(&session, "chk-group", "a test", soon()).unwrap();
+    assert_eq!(group.name, "chk-group");
+    assert_eq!(group.rules.len(), 2, "everything out");
+    let rule = Traffic {
+        direction: Direction::Ingress,
+        family: Family::V4,
+        port: 9618,
+        remote: Remote::Group,
+    }
+    .rule(&group.id);
+    network::create_rule(&session, &group.id, &rule, soon()).unwrap();
+    // It is there already.
+    network::create_rule(&session, &group.id, &rule, soon()).unwrap();
+    let received = double.received();
+    assert_eq!(
+        received[1].json(),
+        json!({"security_group": {"name": "chk-group", "description": "a test"}})
+    );
+    assert_eq!(
+        received[2].json(),
+        json!({"security_group_rule": {
+            "security_group_id": group.id, "direction": "ingress", "ethertype": "IPv4", "protocol": "tcp",
+            "port_range_min": 9618, "port_range_max": 9618, "remote_group_id": group.id, "remote_ip_prefix": null,
+        }})
+    );
+}
+
+#[test]
+fn keypairs_are_listed_and_added() {
+    let double = with(vec![
+        always("GET", "/v2.1/os-keypairs", Reply::fixture("nova-keypairs")),
+        once(
+            "POST",
+            "/v2.1/os-keypairs",
+            Reply::fixture("nova-keypair-import"),
+        ),
+        once(
+            "POST",
+            "/v2.1/os-keypairs",
+            Reply::fixture("nova-keypair-import-409"),
+        ),
+        once(
+            "POST",
+            "/v2.1/os-keypairs",
+            Reply::fixture("nova-keypair-import-400"),
+        ),
+    ]);
+    let settings = settings(double.url());
+    let session = session(&settings);
+    let keys = compute::keypairs(&session, soon()).unwrap();
+    assert_eq!(keys.len(), 1);
+    assert_eq!(keys[0].name, "ehos");
+    assert!(keys[0].public_key.starts_with("ssh-ed25519 AAAA"));
+    let import = || compute::import_keypair(&session, "chk-key", "ssh-ed25519 AAAA chk", soon());
+    assert_eq!(import().unwrap().name, "chk-key");
+    assert_eq!(
+        double.received()[2].json(),
+        json!({"keypair": {"name": "chk-key", "public_key": "ssh-ed25519 AAAA chk"}})
+    );
+    let there = import().unwrap_err();
+    assert_eq!(there.status(), Some(409));
+    assert!(there.to_string().contains("already exists"), "{there}");
+    let no_key = import().unwrap_err();
+    assert_eq!(no_key.status(), Some(400));
+}
+
+#[test]
+fn images_are_listed_with_their_properties() {
+    let double = with(vec![always(
+        "GET",
+        "/v2/images?limit=500&sort=created_at:desc",
+        Reply::fixture("glance-images"),
+    )]);
+    let settings = settings(double.url());
+    let images = image::images(&session(&settings), soon()).unwrap();
+    let debian = images
+        .iter()
+        .find(|image| image.name.as_deref() == Some("Debian 13"))
+        .unwrap();
+    assert_eq!(debian.property("os_distro"), Some("debian"));
+    assert_eq!(
+        (debian.min_disk, debian.min_ram, debian.status.as_str()),
+        (1, 0, "active")
+    );
+}
+
+#[test]
+fn keystone_tells_when_credentials_end_and_what_time_it_is() {
+    let mut settings = settings("");
+    settings.auth.method = AuthMethod::ApplicationCredential {
+        credential: NameOrId::Id("69b18dc6".to_owned()),
+        user: None,
+        user_domain: None,
+        secret: PASSWORD.into(),
+    };
+    let one = "/v3/users/29e60787e1734a6da2ab9ab62788358f/application_credentials";
+    let end = Some("2026-11-29T12:00:00Z".parse().unwrap());
+    let double = with(vec![
+        once(
+            "GET",
+            &format!("{one}/69b18dc6"),
+            Reply::fixture("keystone-application-credential"),
+        ),
+        once(
+            "GET",
+            &format!("{one}/69b18dc6"),
+            Reply::fixture("keystone-application-credential-404"),
+        ),
+        always(
+            "GET",
+            &format!("{one}?name=chk-cred"),
+            Reply::fixture("keystone-application-credentials"),
+        ),
+    ]);
+    settings.auth.url = double.url().to_owned();
+    let ask = |settings: &CloudSettings| {
+        identity::application_credential(&session(settings), soon()).unwrap()
+    };
+    let shown = ask(&settings).unwrap();
+    assert_eq!((shown.name.as_str(), shown.expires_at), ("chk-cred", end));
+    assert_eq!(ask(&settings), None, "Keystone does not show it");
+    settings.auth.method = AuthMethod::ApplicationCredential {
+        credential: NameOrId::Name("chk-cred".to_owned()),
+        user: Some(NameOrId::Name("ehos".to_owned())),
+        user_domain: None,
+        secret: PASSWORD.into(),
+    };
+    assert_eq!(ask(&settings).unwrap().expires_at, end);
+
+    // A password's end, and a clock that stood still when the answer was captured.
+    let ends = token(TOKEN).replace(
+        r#""password_expires_at":null"#,
+        r#""password_expires_at":"2026-11-29T12:00:00.000000""#,
+    );
+    let double = Double::start(vec![always("POST", "/v3/auth/tokens", ends)]);
+    let settings = self::settings(double.url());
+    let token = session(&settings).token(soon()).unwrap();
+    assert_eq!(token.password_expires_at, end);
+    let captured: jiff::Timestamp = "2026-11-22T10:30:16Z".parse().unwrap();
+    let off = jiff::Timestamp::now().duration_since(captured) + token.clock_ahead.unwrap();
+    assert!(off.abs() < jiff::SignedDuration::from_secs(20), "{off}");
 }

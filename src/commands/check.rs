@@ -1,19 +1,37 @@
-//! `ehos check`.
+//! `ehos check`: everything that can be wrong, found before a server is made. It changes nothing.
 
 use std::io::Write;
 
-use crate::cli::Check;
-use crate::config::Environment;
+use anyhow::Context;
+
+use crate::check::{self, report};
+use crate::cli::{Check, Output};
+use crate::config::{self, Environment};
+use crate::deadline::Deadline;
 use crate::exit::Exit;
 
 /// Runs it and writes what it has to say to `out`.
 ///
 /// # Errors
-/// None yet.
-pub fn run(
-    _args: &Check,
-    _environment: &Environment,
-    _out: &mut dyn Write,
-) -> anyhow::Result<Exit> {
-    anyhow::bail!("ehos check does not work yet")
+/// When a cloud is named that is not there, or the report cannot be printed. What is wrong with anything else is in the
+/// report.
+pub fn run(args: &Check, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    // A pool without an id gets none here: nothing is written.
+    let (areas, exit) = match config::ensure_cluster(&args.common.config, environment, true) {
+        Ok(config) => {
+            let clouds = config.chosen(&args.clouds.names)?;
+            let deadline = Deadline::within(config.timeouts.tick);
+            let areas = check::run(&config, &clouds, environment, deadline);
+            let exit = report::exit(&areas);
+            (areas, exit)
+        }
+        Err(error) => (vec![check::unusable(&error)], Exit::Configuration),
+    };
+    let printed = match args.output {
+        Output::Text => report::text(&areas),
+        Output::Json => report::json(&areas, exit)? + "\n",
+    };
+    out.write_all(printed.as_bytes())
+        .context("the report could not be printed")?;
+    Ok(exit)
 }

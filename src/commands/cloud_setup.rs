@@ -1,19 +1,363 @@
-//! `ehos cloud setup`.
+//! `ehos cloud setup`: adds keypair and security group where they are missing. What is there is never changed.
 
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::thread;
 
-use crate::cli::CloudSetup;
-use crate::config::Environment;
+use anyhow::{Context, bail};
+use serde::Serialize;
+
+use crate::cli::{CloudSetup, Output};
+use crate::config::{self, CloudSettings, Config, Environment, Names};
+use crate::deadline::Deadline;
 use crate::exit::Exit;
+use crate::openstack::auth::Session;
+use crate::openstack::{self, compute, network};
+use crate::setup::{self, Asked, Change, NAME, PublicKey, There};
+
+/// Where `ssh-keygen` puts public keys, the better kinds first.
+const PUBLIC_KEYS: [&str; 3] = ["id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub"];
+/// The version of the JSON: raised when something in it changes its meaning or goes.
+const VERSION: u32 = 1;
 
 /// Runs it and writes what it has to say to `out`.
 ///
 /// # Errors
-/// None yet.
+/// When the configuration or the public key will not do, or 40-cloud.yaml cannot be written. What fails on a cloud is
+/// reported.
 pub fn run(
-    _args: &CloudSetup,
-    _environment: &Environment,
-    _out: &mut dyn Write,
+    args: &CloudSetup,
+    environment: &Environment,
+    out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
-    anyhow::bail!("ehos cloud setup does not work yet")
+    let config = config::ensure_cluster(&args.common.config, environment, args.dry_run)?;
+    if config.simulation.is_some() {
+        bail!(
+            "a simulated world has no clouds to set up: take `simulation:` out of the configuration"
+        );
+    }
+    let clouds = config.chosen(&args.clouds.names)?;
+    let public_key = public_key(args, environment)?;
+    let reports: Vec<Report> = thread::scope(|scope| {
+        let asked: Vec<_> = clouds
+            .iter()
+            .map(|settings| {
+                let (config, key) = (&config, &public_key);
+                scope.spawn(move || one(args, config, settings, key.clone()))
+            })
+            .collect();
+        asked
+            .into_iter()
+            .map(|thread| match thread.join() {
+                Ok(report) => report,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+            .collect()
+    });
+    let mut all = All {
+        version: VERSION,
+        dry_run: args.dry_run,
+        file: None,
+        exit: exit(&reports) as u8,
+        clouds: &reports,
+    };
+    // What was made is told even if it cannot be written down.
+    let kept = if args.dry_run {
+        Ok(None)
+    } else {
+        keep(&config, &clouds, &reports)
+    };
+    if let Ok(file) = &kept {
+        all.file.clone_from(file);
+    }
+    let printed = match args.output {
+        Output::Text => all.text(),
+        Output::Json => serde_json::to_string_pretty(&all)? + "\n",
+    };
+    out.write_all(printed.as_bytes())
+        .context("the report could not be printed")?;
+    kept?;
+    Ok(exit(&reports))
+}
+
+fn exit(reports: &[Report]) -> Exit {
+    if reports.iter().all(|report| report.error.is_none()) {
+        Exit::Done
+    } else if reports.iter().all(|report| report.unanswered) {
+        Exit::Unavailable
+    } else {
+        Exit::Failed
+    }
+}
+
+/// What came of one cloud.
+#[derive(Debug, Serialize)]
+struct Report {
+    cloud: String,
+    changes: Vec<Step>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip)]
+    unanswered: bool,
+}
+
+/// One change, and what came of it.
+#[derive(Debug, Serialize)]
+struct Step {
+    change: &'static str,
+    name: String,
+    what: String,
+    /// `planned`, `done`, `failed`, or `not done` after another failed.
+    result: &'static str,
+}
+
+impl Step {
+    fn new(change: &Change, result: &'static str) -> Step {
+        let (kind, name) = match change {
+            Change::ImportKey { name, .. } => ("import_key", name),
+            Change::CreateGroup { name, .. } => ("create_group", name),
+            Change::AddRule { group, .. } => ("add_rule", group),
+        };
+        Step {
+            change: kind,
+            name: name.clone(),
+            what: change.to_string(),
+            result,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct All<'a> {
+    version: u32,
+    dry_run: bool,
+    clouds: &'a [Report],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<PathBuf>,
+    exit: u8,
+}
+
+impl All<'_> {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for report in self.clouds {
+            let name = &report.cloud;
+            for step in &report.changes {
+                let result = match step.result {
+                    "planned" => "would",
+                    other => other,
+                };
+                text.push_str(&format!("{name}: {result}: {}\n", step.what));
+            }
+            match &report.error {
+                Some(error) => text.push_str(&format!("{name}: {error}\n")),
+                None if report.changes.is_empty() => {
+                    text.push_str(&format!("{name}: nothing to do\n"));
+                }
+                None => {}
+            }
+        }
+        if let Some(file) = &self.file {
+            text.push_str(&format!(
+                "{} names the keypair and security group from now on\n",
+                file.display()
+            ));
+        }
+        text
+    }
+}
+
+fn one(
+    args: &CloudSetup,
+    config: &Config,
+    settings: &CloudSettings,
+    public_key: Option<PublicKey>,
+) -> Report {
+    let mut groups: Vec<&str> = settings
+        .security_groups
+        .iter()
+        .map(String::as_str)
+        .collect();
+    if groups.is_empty() {
+        groups.push(NAME);
+    }
+    let asked = Asked {
+        key: settings.key.as_deref().unwrap_or(NAME),
+        public_key,
+        groups,
+        ssh_from: &args.ssh_from,
+        external: args.external,
+        cluster: &config.policy.cluster,
+    };
+    let mut changes = Vec::new();
+    let result = make(config, settings, &asked, args.dry_run, &mut changes);
+    let error = result.err();
+    Report {
+        cloud: settings.name.clone(),
+        changes,
+        unanswered: error.as_ref().is_some_and(|error| {
+            let error = error.downcast_ref::<openstack::Error>();
+            error.is_some_and(openstack::Error::is_unanswered)
+        }),
+        error: error.map(|error| format!("{error:#}")),
+    }
+}
+
+/// Looks, and makes what is missing.
+fn make(
+    config: &Config,
+    settings: &CloudSettings,
+    asked: &Asked,
+    dry_run: bool,
+    steps: &mut Vec<Step>,
+) -> anyhow::Result<()> {
+    let deadline = Deadline::within(config.timeouts.tick);
+    let session = Session::new(settings, config.timeouts.request, None)?;
+    let there = look(&session, deadline)?;
+    let changes = setup::wanted(&there, asked)?;
+    if dry_run || changes.is_empty() {
+        steps.extend(changes.iter().map(|change| Step::new(change, "planned")));
+        return Ok(());
+    }
+    let mut made = None;
+    let mut failed = None;
+    for change in &changes {
+        if failed.is_some() {
+            steps.push(Step::new(change, "not done"));
+            continue;
+        }
+        match perform(&session, &there, change, &mut made, deadline) {
+            Ok(()) => steps.push(Step::new(change, "done")),
+            Err(error) => {
+                steps.push(Step::new(change, "failed"));
+                failed = Some(error);
+            }
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let missing = setup::wanted(&look(&session, deadline)?, asked)?;
+    if let Some(change) = missing.first() {
+        bail!(
+            "the cloud took it, and does not show it: {change}; run it again, or look with `openstack security group \
+             rule list` and `openstack keypair list`"
+        );
+    }
+    Ok(())
+}
+
+fn look(session: &Session, deadline: Deadline) -> Result<There, openstack::Error> {
+    Ok(There {
+        keypairs: compute::keypairs(session, deadline)?,
+        groups: network::security_groups(session, deadline)?,
+    })
+}
+
+/// Makes one change; `made` is the id of the group that was made before.
+fn perform(
+    session: &Session,
+    there: &There,
+    change: &Change,
+    made: &mut Option<String>,
+    deadline: Deadline,
+) -> anyhow::Result<()> {
+    match change {
+        Change::ImportKey { name, key } => {
+            match compute::import_keypair(session, name, &key.line, deadline) {
+                Ok(_) => Ok(()),
+                Err(error) if error.status() == Some(409) => Err(error).with_context(|| {
+                    format!(
+                        "keypair {name} is there although the API does not show it; set `key:` to another name"
+                    )
+                }),
+                Err(error) => Err(error.into()),
+            }
+        }
+        Change::CreateGroup { name, description } => {
+            let group = network::create_security_group(session, name, description, deadline)?;
+            *made = Some(group.id);
+            Ok(())
+        }
+        Change::AddRule { group, traffic } => {
+            let id = match made {
+                Some(id) => id.clone(),
+                None => setup::group(&there.groups, group)?
+                    .map(|group| group.id.clone())
+                    .with_context(|| format!("there is no security group {group}"))?,
+            };
+            network::create_rule(session, &id, &traffic.rule(&id), deadline)?;
+            Ok(())
+        }
+    }
+}
+
+/// Names of what is there now, for clouds whose configuration names none.
+fn keep(
+    config: &Config,
+    clouds: &[&CloudSettings],
+    reports: &[Report],
+) -> Result<Option<PathBuf>, config::Error> {
+    let names: BTreeMap<String, Names> = clouds
+        .iter()
+        .zip(reports)
+        .filter(|(_, report)| report.error.is_none())
+        .map(|(settings, _)| {
+            let names = Names {
+                key: settings.key.is_none().then(|| NAME.to_owned()),
+                security_group: settings.security_groups.is_empty().then(|| NAME.to_owned()),
+            };
+            (settings.name.clone(), names)
+        })
+        .collect();
+    config.keep_names(&names)
+}
+
+/// The public key of `--public-key`, or the first that `ssh-keygen` made for this user.
+fn public_key(args: &CloudSetup, environment: &Environment) -> anyhow::Result<Option<PublicKey>> {
+    if let Some(file) = &args.public_key {
+        let file = environment.working_directory.join(file);
+        let line = read_public_key(&file)?;
+        return Ok(Some(PublicKey {
+            line,
+            file: file.display().to_string(),
+            named: true,
+        }));
+    }
+    let Some(home) = environment.variables.get("HOME") else {
+        return Ok(None);
+    };
+    let folder = Path::new(home).join(".ssh");
+    let Some(file) = PUBLIC_KEYS
+        .iter()
+        .map(|name| folder.join(name))
+        .find(|file| file.is_file())
+    else {
+        return Ok(None);
+    };
+    Ok(Some(PublicKey {
+        line: read_public_key(&file)?,
+        file: file.display().to_string(),
+        named: false,
+    }))
+}
+
+fn read_public_key(file: &Path) -> anyhow::Result<String> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("public key {shown}: give a readable file by --public-key"))?;
+    if text.contains("PRIVATE KEY") {
+        bail!("{shown} is a private key, which goes nowhere: give the .pub file beside it");
+    }
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    match (lines.next(), lines.next()) {
+        (Some(line), None) if line.split_whitespace().count() >= 2 => Ok(line.to_owned()),
+        _ => {
+            bail!("{shown} is no public key: it must be one line like `ssh-ed25519 AAAA… comment`")
+        }
+    }
 }

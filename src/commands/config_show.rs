@@ -57,11 +57,11 @@ fn table(settings: &[Setting], here: &Path) -> String {
         };
         table.add_row([&setting.key, &setting.value, &origin.to_string()]);
     }
-    // The table fills its lines up with spaces.
+    // The table puts a space before each line, and fills it up with spaces.
     table
         .to_string()
         .lines()
-        .map(|line| format!("{}\n", line.trim()))
+        .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line).trim_end()))
         .collect()
 }
 

@@ -23,6 +23,7 @@ impl FakeTools {
             "condor_advertise",
             "condor_token_create",
             "condor_config_val",
+            "condor_ping",
         ] {
             symlink(fixtures().join("replay"), dir.path().join(tool)).unwrap();
         }

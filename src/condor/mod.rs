@@ -6,6 +6,7 @@ mod control;
 mod error;
 #[cfg(test)]
 mod fake;
+pub mod inspect;
 mod queue;
 mod slots;
 pub mod token;

@@ -48,6 +48,11 @@ pub(super) fn observe(
     })
 }
 
+/// The collector's clock: seconds since 1970.
+pub(super) fn clock(tools: &Tools, pool: Option<&str>, deadline: Deadline) -> Result<i64, Error> {
+    Ok(own_ad(tools, pool, deadline)?.now())
+}
+
 fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     match thread.join() {
         Ok(value) => value,

@@ -51,6 +51,10 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
     };
 
     let mut settings = Vec::new();
+    let cloud_of_environment = file
+        .clouds
+        .as_ref()
+        .is_none_or(|clouds| clouds.0.is_empty());
     if simulation.is_none() {
         let (clouds, policies) = clouds::check(context, &mut file, &ehos, &daemon);
         settings = clouds;
@@ -62,6 +66,7 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
         policy,
         condor: condor_settings(context, &condor),
         clouds: settings,
+        cloud_of_environment,
         simulation,
         timeouts,
         state_dir: daemon

@@ -38,13 +38,8 @@ pub(super) fn check(
     let mut settings = Vec::new();
     let mut policies = Vec::new();
     for (name, cloud) in clouds {
-        let mut one = One {
-            name: &name,
-            cloud: cloud.unwrap_or_default(),
-            ehos,
-            daemon,
-            of_variables,
-        };
+        let cloud = cloud.unwrap_or_default();
+        let mut one = One::new(&name, cloud, ehos, daemon, of_variables);
         if let (Some(cloud), policy) = one.check(context) {
             settings.push(cloud);
             policies.push(policy);
@@ -87,7 +82,55 @@ fn value<T: Clone>(candidates: &[&Given<T>]) -> Option<T> {
     first(candidates).and_then(Given::value)
 }
 
-impl One<'_> {
+impl<'a> One<'a> {
+    pub(super) fn new(
+        name: &'a str,
+        cloud: Cloud,
+        ehos: &'a Ehos,
+        daemon: &'a Daemon,
+        of_variables: bool,
+    ) -> One<'a> {
+        One {
+            name,
+            cloud,
+            ehos,
+            daemon,
+            of_variables,
+        }
+    }
+
+    /// How it is reached and who ehos is there, without what its servers are made of.
+    pub(super) fn connection(&mut self, context: &mut Context<'_>) -> Option<CloudSettings> {
+        context.quotable(&["clouds", self.name], self.name);
+        let auth = self.add_entry(context).then(|| self.auth(context))??;
+        Some(CloudSettings {
+            name: self.name.to_owned(),
+            auth,
+            region: self.cloud.region_name.value(),
+            interface: self.interface(context),
+            cacert: self.cacert(context),
+            insecure: self.insecure(),
+            image: String::new(),
+            base_image: None,
+            flavors: Vec::new(),
+            networks: Vec::new(),
+            key: None,
+            security_groups: Vec::new(),
+            availability_zone: None,
+            user_data_file: PathBuf::new(),
+            metadata: std::collections::BTreeMap::new(),
+            scratch_size_gb: None,
+            ccb: false,
+        })
+    }
+
+    fn insecure(&self) -> bool {
+        self.cloud
+            .insecure
+            .value()
+            .unwrap_or(self.cloud.verify.value() == Some(false))
+    }
+
     fn check(&mut self, context: &mut Context<'_>) -> (Option<CloudSettings>, CloudPolicy) {
         let key = ["clouds", self.name];
         context.quotable(&key, self.name);
@@ -139,10 +182,7 @@ impl One<'_> {
             min_ram_mb: mebibytes(value(&[&cloud.min_ram, &daemon.min_ram]).unwrap_or(0.0)),
             min_instances: value(&[&cloud.min_instances, &daemon.min_instances]).unwrap_or(0),
         };
-        let insecure = cloud
-            .insecure
-            .value()
-            .unwrap_or(cloud.verify.value() == Some(false));
+        let insecure = self.insecure();
         if insecure {
             context.note(&key, "certificates of this cloud are not checked");
         }

@@ -78,6 +78,21 @@ pub(super) fn entry(name: &str, env: &Environment) -> Result<Found, Problem> {
     Ok(found)
 }
 
+/// The names of the entries of the first clouds.yaml there is.
+pub(super) fn names(env: &Environment) -> Result<Vec<String>, Problem> {
+    let files = candidates("OS_CLIENT_CONFIG_FILE", "clouds", env);
+    let Some(file) = files.iter().find(|file| file.exists()) else {
+        return Ok(Vec::new());
+    };
+    let mut found = Found {
+        cloud: Cloud::default(),
+        files: Vec::new(),
+        notes: Vec::new(),
+    };
+    // No entry is called so: only the names are read.
+    read(file, "", &mut found).map(|(_, names)| names)
+}
+
 /// Where a file of openstacksdk can be, in its order.
 fn candidates(variable: &str, stem: &str, env: &Environment) -> Vec<PathBuf> {
     if let Some(file) = env.variable(variable) {

@@ -6,9 +6,11 @@
 
 mod access;
 mod check;
+mod cloud_names;
 mod clouds;
 mod clouds_yaml;
 mod cluster;
+pub mod connection;
 mod context;
 mod environment;
 mod error;
@@ -16,6 +18,7 @@ mod explain;
 mod file;
 mod given;
 mod new_file;
+pub mod openrc;
 mod position;
 pub mod public;
 mod search;
@@ -23,7 +26,7 @@ mod secrets;
 mod settings;
 mod shown;
 mod unknown;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::path::PathBuf;
 
@@ -32,6 +35,7 @@ use context::{Context, Source};
 use crate::cloudinit::Template;
 use file::{Field, File, Finding};
 
+pub use cloud_names::Names;
 pub use environment::Environment;
 pub use error::{Error, Place, Problem};
 pub(crate) use given::duration;
@@ -66,9 +70,7 @@ pub fn ensure_cluster(
         return read_once.checked(env, None);
     }
     let main = read_once.main_file()?;
-    let id = cluster::make().map_err(|error| {
-        Problem::general(format!("no random number from /dev/urandom: {error}"))
-    })?;
+    let id = new_cluster()?;
     // Nothing is written for a configuration that will not do.
     let mut config = read_once.checked(env, Some(&id))?;
     let path = cluster::path(&main);
@@ -105,6 +107,16 @@ pub fn ensure_cluster(
 /// When there is none, or a folder cannot be read.
 pub fn files(files: &[PathBuf], env: &Environment) -> Result<Vec<PathBuf>, Error> {
     search::files(files, env)
+}
+
+/// A new id for a pool (`ehos.cluster`): random, to be kept in its configuration.
+///
+/// # Errors
+/// When the system gives no random number.
+pub fn new_cluster() -> Result<String, Error> {
+    cluster::make().map_err(|error| {
+        Problem::general(format!("no random number from /dev/urandom: {error}")).into()
+    })
 }
 
 /// The files, read and merged.

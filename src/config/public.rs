@@ -32,6 +32,7 @@ pub fn public(config: &Config) -> String {
         policy,
         condor,
         clouds,
+        cloud_of_environment: _,
         simulation: _,
         timeouts,
         state_dir: _,
@@ -73,16 +74,22 @@ pub fn public(config: &Config) -> String {
 pub fn secret_files(config: &Config) -> Vec<(PathBuf, SecretString)> {
     let mut files = Vec::new();
     for settings in &config.clouds {
-        let (secret, ending) = match &settings.auth.method {
-            AuthMethod::Password { password, .. } => (password, "password"),
-            AuthMethod::ApplicationCredential { secret, .. } => (secret, "secret"),
-        };
-        files.push((file_of(settings, ending), secret.clone()));
+        let (secret, name) = secret(settings);
+        files.push((Path::new(FOLDER).join(name), secret.clone()));
     }
     if let Some(password) = &config.condor.password {
         files.push((PathBuf::from(POOL_PASSWORD), password.clone()));
     }
     files
+}
+
+/// The secret with which ehos proves who it is on the cloud, and what the file with it is called.
+pub(crate) fn secret(settings: &CloudSettings) -> (&SecretString, String) {
+    let name = file_name(&settings.name);
+    match &settings.auth.method {
+        AuthMethod::Password { password, .. } => (password, format!("{name}.password")),
+        AuthMethod::ApplicationCredential { secret, .. } => (secret, format!("{name}.secret")),
+    }
 }
 
 /// The other files that [`public`] refers to: where on the central manager each is to stand, and where it is here.
@@ -101,7 +108,7 @@ pub fn plain_files(config: &Config) -> Vec<(PathBuf, PathBuf)> {
 }
 
 /// Keys and their values as YAML.
-pub(super) type Keys = Vec<(&'static str, String)>;
+pub(crate) type Keys = Vec<(&'static str, String)>;
 
 /// What stands under `daemon:` for these.
 pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
@@ -226,7 +233,8 @@ fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
         scratch_size_gb,
         ccb,
     } = settings;
-    let mut keys = access(settings, auth);
+    let (_, secret_name) = secret(settings);
+    let mut keys = access(auth, &Path::new(FOLDER).join(secret_name));
     let mut put = |key, value: &Option<String>| {
         keys.extend(value.iter().map(|value| (key, scalar(value))));
     };
@@ -253,6 +261,9 @@ fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
     }
     if *insecure {
         keys.push(("insecure", "true".to_owned()));
+    }
+    if *ccb {
+        keys.push(("ccb", "true".to_owned()));
     }
     keys.extend(scratch_size_gb.map(|size| ("scratch_size", size.to_string())));
     if *ccb {
@@ -288,8 +299,8 @@ fn limits(policy: &CloudPolicy) -> Keys {
     keys
 }
 
-/// Who ehos is on the cloud, with the secret in its file.
-fn access(settings: &CloudSettings, auth: &Auth) -> Keys {
+/// Who ehos is on a cloud, with the secret in a file of its own.
+pub(crate) fn access(auth: &Auth, secret_file: &Path) -> Keys {
     let Auth { url, method } = auth;
     let mut keys = vec![("auth_url", scalar(url))];
     let mut put = |name, id, value: Option<&NameOrId>| match value {
@@ -297,7 +308,7 @@ fn access(settings: &CloudSettings, auth: &Auth) -> Keys {
         Some(NameOrId::Id(value)) => keys.push((id, scalar(value))),
         None => {}
     };
-    let (secret, ending) = match method {
+    let secret = match method {
         AuthMethod::Password {
             user,
             user_domain,
@@ -313,7 +324,7 @@ fn access(settings: &CloudSettings, auth: &Auth) -> Keys {
                 "project_domain_id",
                 project_domain.as_ref(),
             );
-            ("password_file", "password")
+            "password_file"
         }
         AuthMethod::ApplicationCredential {
             credential,
@@ -328,11 +339,11 @@ fn access(settings: &CloudSettings, auth: &Auth) -> Keys {
             );
             put("username", "user_id", user.as_ref());
             put("user_domain_name", "user_domain_id", user_domain.as_ref());
-            ("application_credential_secret_file", "secret")
+            "application_credential_secret_file"
         }
     };
-    let there = file_of(settings, ending).display().to_string();
-    keys.push((secret, scalar(&there)));
+    let file = secret_file.display().to_string();
+    keys.push((secret, scalar(&file)));
     keys
 }
 

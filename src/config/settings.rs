@@ -20,6 +20,8 @@ pub struct Config {
     pub condor: CondorSettings,
     /// How each cloud is asked, in the order of the configuration.
     pub clouds: Vec<CloudSettings>,
+    /// The one cloud is that of `$OS_CLOUD` or of the `OS_*` variables: no file describes it under `clouds:`.
+    pub cloud_of_environment: bool,
     /// A simulated world instead of HTCondor and clouds.
     pub simulation: Option<crate::simulation::Scenario>,
     /// Time limits.

@@ -37,10 +37,14 @@ fn is_plain(text: &str) -> bool {
     };
     // What looks like a number, a time or a date is none here.
     let is_number = |text: &str| {
-        text.chars()
-            .all(|c| c.is_ascii_digit() || "+-.:_eExXoabcdfABCDF".contains(c))
-            && text.starts_with(|c: char| c.is_ascii_digit() || ".+-".contains(c))
-            && text.matches('.').count() < 2
+        let lower = text.to_ascii_lowercase();
+        ["0x", "0o", "0b"]
+            .iter()
+            .any(|base| lower.starts_with(base))
+            || (lower
+                .chars()
+                .all(|c| c.is_ascii_digit() || "+-.:_e".contains(c))
+                && lower.matches('.').count() < 2)
     };
     text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/')
         && !text.ends_with([' ', ':'])
@@ -65,6 +69,7 @@ mod tests {
             "/etc/x",
             "10.0.0.10",
             "pool-00ff",
+            "12b4b72ab6f54023985b3759c68da43d",
         ] {
             assert_eq!(scalar(plain), plain);
         }

@@ -33,6 +33,10 @@ pub struct Token {
     pub user_id: Option<String>,
     /// Where the services are.
     pub catalog: Catalog,
+    /// When the user's password ends; `None`: never, or this token was kept from an earlier run.
+    pub password_expires_at: Option<Timestamp>,
+    /// How far Keystone's clock is ahead of this machine's, to about a second; `None`: kept from an earlier run.
+    pub clock_ahead: Option<SignedDuration>,
 }
 
 /// A cloud with a token: all services are asked through this.
@@ -142,6 +146,7 @@ impl<'s> Session<'s> {
             .client
             .send(&url, None, &Request::read_by_post(body), deadline)
             .map_err(|error| self.refused(error))?;
+        let ended = now();
         let TokenBody { token } = answer.json()?;
         let unusable = |why: &str| Error::Unparsable {
             call: answer.call.clone(),
@@ -167,7 +172,12 @@ impl<'s> Session<'s> {
         Ok(Token {
             secret,
             good_until,
+            clock_ahead: Some(ahead(token.issued_at, began, ended)),
             project_id: token.project.map(|project| project.id),
+            password_expires_at: token
+                .user
+                .as_ref()
+                .and_then(|user| user.password_expires_at),
             user_id: token.user.map(|user| user.id),
             catalog,
         })
@@ -210,6 +220,8 @@ struct TokenFields {
 #[derive(Deserialize)]
 struct User {
     id: String,
+    #[serde(default, deserialize_with = "super::identity::moment")]
+    password_expires_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -220,6 +232,17 @@ struct Project {
 fn now() -> Timestamp {
     // Out of range only beyond the year 9999.
     Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::MAX)
+}
+
+/// How far a clock is ahead that showed `there` at some moment between `began` and `ended` of ours.
+fn ahead(there: Timestamp, began: Timestamp, ended: Timestamp) -> SignedDuration {
+    if there < began {
+        there.duration_since(began)
+    } else if there > ended {
+        there.duration_since(ended)
+    } else {
+        SignedDuration::ZERO
+    }
 }
 
 /// Keystone's address with the version: configured with or without it.

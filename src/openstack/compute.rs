@@ -19,7 +19,7 @@ use ureq::http::Method;
 use super::auth::Session;
 use super::catalog::Service;
 use super::error::{Call, Error, Kind};
-use super::http::{Answer, Request};
+use super::http::{Answer, Request, percent_encoded};
 use super::message;
 use crate::deadline::Deadline;
 use crate::scaling::action::Done;
@@ -69,6 +69,8 @@ pub struct NewServer<'a> {
 pub struct NamedFlavor {
     /// Its name.
     pub name: String,
+    /// Its root disk alone in GiB, which an image's `min_disk` is about; 0: as large as the image.
+    pub root_disk_gb: u64,
     /// The rest.
     pub flavor: Flavor,
 }
@@ -328,6 +330,7 @@ pub fn flavors(session: &Session, deadline: Deadline) -> Result<Vec<NamedFlavor>
         |page: FlavorsPage, _| {
             flavors.extend(page.flavors.into_iter().map(|wire| NamedFlavor {
                 name: wire.name,
+                root_disk_gb: wire.disk,
                 flavor: Flavor {
                     id: wire.id,
                     vcpus: wire.vcpus,
@@ -380,6 +383,17 @@ pub fn import_keypair(
     let answer = session.send(Service::Compute, "/os-keypairs", &request, deadline)?;
     let KeypairEntry { keypair } = answer.json()?;
     Ok(keypair)
+}
+
+/// Deletes a keypair. One that is gone already is no error.
+pub fn delete_keypair(session: &Session, name: &str, deadline: Deadline) -> Result<(), Error> {
+    let path = format!("/os-keypairs/{}", percent_encoded(name));
+    let request = Request::delete().at(FIRST);
+    match session.send(Service::Compute, &path, &request, deadline) {
+        Ok(_) => Ok(()),
+        Err(error) if error.status() == Some(404) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A server by its id, in more detail than lists of them are kept.

@@ -331,6 +331,17 @@ impl Error {
         }
     }
 
+    /// Nobody was there to answer, or was in no state to: it may be tried later.
+    pub fn is_unanswered(&self) -> bool {
+        match self {
+            Error::NotReached { .. } | Error::NoAnswer { .. } | Error::DeadlinePassed { .. } => {
+                true
+            }
+            Error::Refused(refusal) => refusal.is_fault() || refusal.is_rate_limit(),
+            _ => false,
+        }
+    }
+
     /// The HTTP status, if that is what failed.
     pub fn status(&self) -> Option<u16> {
         match self {

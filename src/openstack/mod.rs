@@ -24,11 +24,14 @@ mod catalog;
 pub mod compute;
 mod error;
 mod http;
+pub mod identity;
 pub mod image;
 mod message;
 pub mod network;
+pub mod rule;
 mod token_cache;
 
+pub use catalog::Service;
 pub use error::{Call, Effect, Error, Kind, Refusal};
 
 /// Lines of a failed server's console that are kept in the log.
@@ -352,14 +355,14 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Whether this is written like an id of OpenStack: a UUID, with or without hyphens.
-fn looks_like_id(text: &str) -> bool {
+pub(crate) fn looks_like_id(text: &str) -> bool {
     let digits = text.chars().filter(char::is_ascii_hexdigit).count();
     let hyphens = text.chars().filter(|c| *c == '-').count();
     digits == 32 && digits + hyphens == text.chars().count() && matches!(hyphens, 0 | 4)
 }
 
 /// What there is instead, for an error: not more than fits a line or two.
-fn among(names: &[&str]) -> String {
+pub(crate) fn among(names: &[&str]) -> String {
     const MOST: usize = 20;
     let some = names.get(..MOST).unwrap_or(names).join(", ");
     match names.len() {

@@ -10,6 +10,7 @@ use super::auth::Session;
 use super::catalog::Service;
 use super::error::{Error, Kind};
 use super::http::{Request, percent_encoded};
+use super::rule::Rule;
 use super::{ambiguous, looks_like_id, not_found};
 use crate::deadline::Deadline;
 
@@ -45,23 +46,15 @@ pub struct SecurityGroup {
     pub rules: Vec<Rule>,
 }
 
-/// A rule of a security group (`security_group_rules` of the Networking API).
+/// A subnet: the addresses of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Rule {
-    /// `ingress` or `egress`.
-    pub direction: String,
-    /// `IPv4` or `IPv6`.
-    pub ethertype: String,
-    /// `tcp`, `udp`, a number …; `None` is any.
-    pub protocol: Option<String>,
-    /// First port; `None` is any.
-    pub port_range_min: Option<u16>,
-    /// Last port; `None` is any.
-    pub port_range_max: Option<u16>,
-    /// From servers of this group only.
-    pub remote_group_id: Option<String>,
-    /// From these addresses only.
-    pub remote_ip_prefix: Option<String>,
+pub struct Subnet {
+    /// Its id.
+    pub id: String,
+    /// Its network.
+    pub network_id: String,
+    /// Its block of addresses.
+    pub cidr: String,
 }
 
 /// A port: where a server is in a network.
@@ -104,6 +97,11 @@ pub fn networks(session: &Session, deadline: Deadline) -> Result<Vec<Network>, E
     list(session, "networks", "", deadline)
 }
 
+/// All subnets that the project sees.
+pub fn subnets(session: &Session, deadline: Deadline) -> Result<Vec<Subnet>, Error> {
+    list(session, "subnets", "", deadline)
+}
+
 /// The project's security groups with their rules.
 pub fn security_groups(session: &Session, deadline: Deadline) -> Result<Vec<SecurityGroup>, Error> {
     // An administrator sees the groups of all projects, each with its `default`.
@@ -123,6 +121,16 @@ pub fn create_security_group(
 ) -> Result<SecurityGroup, Error> {
     let fields = json!({ "name": name, "description": description });
     create(session, "security_group", &fields, deadline)
+}
+
+/// Deletes a security group. One that is gone already is no error; one that a port has is refused (409).
+pub fn delete_security_group(session: &Session, id: &str, deadline: Deadline) -> Result<(), Error> {
+    let path = format!("/security-groups/{id}");
+    match session.send(Service::Network, &path, &Request::delete(), deadline) {
+        Ok(_) => Ok(()),
+        Err(error) if error.status() == Some(404) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Adds a rule to the security group `group`. One that is there already is no error.

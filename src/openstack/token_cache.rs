@@ -58,6 +58,8 @@ impl TokenCache {
             project_id: stored.project_id,
             user_id: stored.user_id,
             catalog: stored.catalog,
+            password_expires_at: None,
+            clock_ahead: None,
         })
     }
 

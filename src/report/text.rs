@@ -54,9 +54,9 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
     for brake in &plan.brakes {
         // An unknown source has just been named.
         let what = if brake.stops_creates() {
-            "nothing is made or deleted"
+            "no node is made or deleted"
         } else {
-            "nothing is deleted"
+            "no node is deleted"
         };
         writeln!(out, "brake    {what}: {brake}")?;
     }

@@ -214,6 +214,18 @@ pub fn allowance(case: &Case<'_>) -> (u64, Limit) {
     )
 }
 
+/// What stands in the way however few nodes there are: only time or an operator takes it away.
+pub fn closed(case: &Case<'_>) -> Option<Limit> {
+    let there = case
+        .view
+        .is_some_and(|view| view.flavors.contains_key(case.flavor));
+    if !there {
+        return Some(unknown(case));
+    }
+    let all = [never_seen(case), backoff(case), pause(case)];
+    all.into_iter().flatten().next().map(|(_, limit)| limit)
+}
+
 fn unknown(case: &Case<'_>) -> Limit {
     let cloud = case.cloud.name.clone();
     match case.view {

@@ -198,6 +198,17 @@ pub struct Refusal {
     pub until: Moment,
 }
 
+/// A node of an older image that was drained so that the configured one can show what it is good for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replacement {
+    /// The node.
+    pub node: NodeId,
+    /// What is to take its place.
+    pub kind: Kind,
+    /// When its drain was decided.
+    pub at: Moment,
+}
+
 /// Everything that is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
@@ -214,6 +225,9 @@ pub struct State {
     pub departed: BTreeMap<NodeId, Departed>,
     /// Kinds of node.
     pub kinds: Vec<KindMemory>,
+    /// In each cloud whose image has not proven itself, the one node that was given up for it.
+    #[serde(default)]
+    pub replacements: BTreeMap<CloudName, Replacement>,
     /// Clouds whose servers this state has seen.
     pub clouds: BTreeSet<CloudName>,
     /// Clouds that asked for a pause.
@@ -280,6 +294,17 @@ impl State {
     /// The memory of a kind.
     pub fn kind(&self, kind: &Kind) -> Option<&KindMemory> {
         self.kinds.iter().find(|memory| memory.kind == *kind)
+    }
+
+    /// Whether a node of this kind has joined and taken jobs, and none has failed since.
+    pub fn proven(&self, kind: &Kind) -> bool {
+        self.kind(kind)
+            .is_some_and(|memory| memory.joined > 0 && memory.failures == 0)
+    }
+
+    /// Whether a node of this kind has failed, and none has joined since.
+    pub fn has_failed(&self, kind: &Kind) -> bool {
+        self.kind(kind).is_some_and(|memory| memory.failures > 0)
     }
 
     /// Counts a failure of a kind: the next node of it waits for `backoff_first`, doubling to `backoff_longest`.

@@ -4,6 +4,7 @@ mod builders;
 mod creating;
 mod demand;
 mod removing;
+mod rotating;
 
 use std::collections::BTreeMap;
 
@@ -191,6 +192,7 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let survey = survey(observation, policy, &mut next);
     let brakes = brakes(observation, policy, &next, &survey.nodes);
     let mut planner = Planner::new(observation, policy, next, survey, brakes);
+    planner.drain_older_images();
     let groups = planner.place_demand();
     planner.take_back_drains();
     planner.choose_removals();
@@ -198,6 +200,7 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let groups = planner.create(groups);
     planner.remove_builders();
     planner.remove();
+    planner.try_newer_images();
     planner.drain_surplus();
     planner.drain_closed();
     planner.forget();
@@ -277,6 +280,8 @@ struct Planner<'a> {
     /// Indexes of nodes whose servers are to be deleted, in order.
     removals: Vec<(usize, Reason)>,
     builders: Vec<BuilderLine>,
+    /// How many nodes are drained.
+    drains: u64,
     new_nodes: Vec<NewNode>,
     counts: Counts,
     planned: BTreeMap<CloudName, Planned>,
@@ -304,6 +309,7 @@ impl<'a> Planner<'a> {
             fates: vec![None; count],
             removals: Vec::new(),
             builders: Vec::new(),
+            drains: 0,
             new_nodes: Vec::new(),
             counts,
             planned: BTreeMap::new(),
@@ -345,13 +351,19 @@ impl<'a> Planner<'a> {
             .collect()
     }
 
-    /// Nodes that take jobs or will, of those there are and of the new ones, with drains that are taken back.
+    fn has_fate(&self, index: usize, fate: Fate) -> bool {
+        matches!(self.fates.get(index), Some(Some((settled, _))) if *settled == fate)
+    }
+
+    /// Nodes that take jobs or will, of those there are and of the new ones: with drains that are taken back, without
+    /// those that are drained.
     fn alive(&self) -> u64 {
-        let returning =
-            |index: usize| matches!(self.fates.get(index), Some(Some((Fate::Returns, _))));
         let nodes = self.survey.nodes.iter().enumerate();
         let there = nodes
-            .filter(|(index, node)| node.alive() || returning(*index))
+            .filter(|(index, node)| {
+                node.alive() && !self.has_fate(*index, Fate::Drains)
+                    || self.has_fate(*index, Fate::Returns)
+            })
             .count();
         (there + self.new_nodes.len()) as u64
     }
@@ -361,8 +373,9 @@ impl<'a> Planner<'a> {
         let idle = |node: &Node<'_>| node.coming() || matches!(node.phase, Phase::Idle { .. });
         let nodes = self.survey.nodes.iter().enumerate();
         let there = nodes.filter(|(index, node)| {
-            let returns = matches!(self.fates.get(*index), Some(Some((Fate::Returns, _))));
-            (idle(node) || returns) && !self.needed(*index)
+            let there = idle(node) && !self.has_fate(*index, Fate::Drains)
+                || self.has_fate(*index, Fate::Returns);
+            there && !self.needed(*index)
         });
         let new = self
             .new_nodes
@@ -372,6 +385,7 @@ impl<'a> Planner<'a> {
     }
 
     fn into_plan(mut self, groups: Vec<Group>) -> Plan {
+        let older_images = self.older_images();
         let mut nodes = Vec::with_capacity(self.survey.nodes.len() + self.new_nodes.len());
         for index in 0..self.survey.nodes.len() {
             let (fate, why) = match self.fates.get_mut(index).and_then(Option::take) {
@@ -401,6 +415,7 @@ impl<'a> Planner<'a> {
             why: new.why,
         }));
         let mut notices = self.notices;
+        notices.extend(older_images);
         for (cloud, servers) in &self.survey.dropped {
             notices.push(format!(
                 "cloud {cloud} is not in the configuration any more: {servers} of its servers are forgotten; delete \

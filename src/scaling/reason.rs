@@ -91,6 +91,16 @@ pub enum Reason {
     DrainTakesNoJobs {
         idle_seconds: u64,
     },
+    DrainOlderImage {
+        idle_seconds: u64,
+        image: String,
+        configured_image: String,
+    },
+    DrainToTryImage {
+        idle_seconds: u64,
+        image: String,
+        configured_image: String,
+    },
     DrainTakenBack {
         jobs: u64,
     },
@@ -334,6 +344,25 @@ impl fmt::Display for Reason {
             Reason::DrainTakesNoJobs { idle_seconds } => write!(
                 f,
                 "idle {}, and its startd takes no jobs (Start is false)",
+                spoken(*idle_seconds)
+            ),
+            Reason::DrainOlderImage {
+                idle_seconds,
+                image,
+                configured_image,
+            } => write!(
+                f,
+                "idle {}, made from image {image}, and {configured_image} is configured",
+                spoken(*idle_seconds)
+            ),
+            Reason::DrainToTryImage {
+                idle_seconds,
+                image,
+                configured_image,
+            } => write!(
+                f,
+                "idle {}, made from image {image}, and {configured_image} is configured: the first to be replaced, to \
+                 see whether nodes of that join",
                 spoken(*idle_seconds)
             ),
             Reason::DrainTakenBack { jobs } => {

@@ -51,6 +51,8 @@ fn reports() -> Vec<Value> {
     reports.push(site.tick(&["-o", "json"]).exits(75).json());
     let site = Site::simulated();
     reports.extend((0..12).map(|_| site.tick(&["-o", "json"]).exits(0).json()));
+    reports.extend(crate::check::reports());
+    reports.extend(crate::cloud_setup::reports());
     reports
 }
 

@@ -12,7 +12,13 @@ mod double;
 mod harness;
 
 mod builders;
+mod check;
+mod cloud_setup;
 mod clouds;
+mod config_check;
+mod config_init;
+mod config_render;
+mod config_show;
 mod configuration;
 mod deadline;
 mod dry_run;

@@ -69,7 +69,7 @@ fn a_collector_that_does_not_answer() {
         .exits(75)
         .says("unknown  collector: condor_status failed for the collector (exit code 1): Error: communication error")
         .says("CEDAR:6001:Failed to connect to <10.0.0.1:9618>")
-        .says("brake    nothing is made or deleted: ")
+        .says("brake    no node is made or deleted: ")
         .says("queue    1 idle")
         .says("plan     nothing to do");
     nothing_was_done(&double, &site);
@@ -104,7 +104,7 @@ fn a_schedd_that_does_not_answer() {
         .exits(75)
         .says("unknown  schedd local: condor_q failed for schedd local (exit code 1): Error: Can't find address for schedd host")
         .never_says("Extra Info")
-        .says("brake    nothing is deleted: ")
+        .says("brake    no node is deleted: ")
         .says("plan     nothing to do");
     nothing_was_done(&double, &site);
 }

@@ -10,6 +10,7 @@
 
 mod builders;
 mod random;
+mod rotation;
 mod site;
 mod story;
 mod suspicions;

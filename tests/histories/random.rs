@@ -10,10 +10,13 @@ use ehos::cloud::Cloud;
 use ehos::deadline::Deadline;
 use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind};
 use ehos::scaling::memory::State;
-use ehos::scaling::observation::{CloudView, Demand, Observation, Seen, ServerStatus};
+use ehos::scaling::observation::{
+    CloudView, Demand, NodeId, Observation, Seen, ServerStatus, builder_metadata, master_metadata,
+};
+use ehos::scaling::plan::Fate;
 use ehos::scaling::policy::Allocation;
 use ehos::simulation::engine::{Ticked, tick};
-use ehos::simulation::{Broken, World, locked};
+use ehos::simulation::{Broken, IMAGE, SimulatedServer, World, locked};
 use ehos::site::Site;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
@@ -48,11 +51,19 @@ enum Event {
     DeleteBehindOurBack(usize),
     DrainByOther(usize),
     LoseState,
+    /// Another image is configured for blue, green or both.
+    Configure(u8, usize),
+    /// These of the images are broken.
+    Images(u8),
+    /// Somebody builds an image, for so many minutes at most, and forgets it.
+    Builder(u64),
     /// ehos is killed after its intents were saved and so many of its actions were done.
     Killed(usize),
     /// ehos does not run for so many minutes.
     Pause(u64),
 }
+
+const IMAGES: [&str; 3] = [IMAGE, "second", "third"];
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
@@ -77,6 +88,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..10usize).prop_map(Event::DeleteBehindOurBack),
         1 => (0..10usize).prop_map(Event::DrainByOther),
         1 => Just(Event::LoseState),
+        3 => (1..4u8, 0..IMAGES.len()).prop_map(|(clouds, image)| Event::Configure(clouds, image)),
+        1 => (0..8u8).prop_map(Event::Images),
+        2 => (0..50u64).prop_map(Event::Builder),
         3 => (0..6usize).prop_map(Event::Killed),
         1 => (2..600u64).prop_map(Event::Pause),
     ]
@@ -151,12 +165,19 @@ fn turned_around(mut observation: Observation) -> Observation {
     observation
 }
 
+/// Whether it is a node of the pool, or may be.
+fn is_execute(server: &SimulatedServer) -> bool {
+    let role = server.metadata.get("ehos_role");
+    role.is_some_and(|role| role == "execute")
+}
+
 struct History {
     world: Mutex<World>,
     policy: ehos::scaling::policy::Policy,
     state: State,
     answers: u8,
-    foreign: String,
+    /// Servers that must not be touched: somebody else's, and the central manager.
+    foreign: [String; 2],
     log: Vec<String>,
 }
 
@@ -177,7 +198,15 @@ impl History {
             _ => Allocation::FillFirst,
         };
         let world = Mutex::new(World::new(scenario));
-        let foreign = locked(&world).create("blue", "somebody-elses", "medium", Default::default());
+        let foreign = {
+            let mut world = locked(&world);
+            let other = world.create("blue", "somebody-elses", "medium", Default::default());
+            let master = master_metadata(&policy.cluster);
+            [
+                other,
+                world.create("green", "central-manager", "small", master),
+            ]
+        };
         History {
             world,
             policy,
@@ -189,10 +218,7 @@ impl History {
     }
 
     fn ours(world: &World, index: usize) -> Option<String> {
-        let mut ours = world
-            .servers
-            .values()
-            .filter(|server| server.metadata.contains_key("ehos_cluster"));
+        let mut ours = world.servers.values().filter(|server| is_execute(server));
         let count = ours.clone().count();
         if count == 0 {
             None
@@ -267,6 +293,24 @@ impl History {
                 }
             }
             Event::LoseState => self.state = State::default(),
+            Event::Configure(clouds, image) => {
+                for (bit, cloud) in self.policy.clouds.iter_mut().enumerate() {
+                    if clouds & (1 << bit) != 0 {
+                        cloud.image = IMAGES[image].to_owned();
+                    }
+                }
+            }
+            Event::Images(which) => {
+                let images = IMAGES.iter().enumerate();
+                let broken = images.filter(|(bit, _)| which & (1 << bit) != 0);
+                world.broken.images = broken.map(|(_, image)| (*image).to_owned()).collect();
+            }
+            Event::Builder(minutes) => {
+                let lifetime = std::time::Duration::from_secs(minutes * 60);
+                let node = NodeId(format!("builder-{}", world.now));
+                let metadata = builder_metadata(&self.policy.cluster, &node, lifetime);
+                world.create("green", "builder", "small", metadata);
+            }
             Event::Killed(after) => return (None, Some(after)),
             Event::Pause(minutes) => world.advance(minutes * 60),
         }
@@ -303,6 +347,22 @@ impl History {
                 }
             },
         );
+        for node in &plan.nodes {
+            let server = before
+                .servers
+                .values()
+                .find(|server| server.name == node.name);
+            let drain = server.and_then(|server| server.startd.as_ref()?.drain.as_ref());
+            let for_image = drain.is_some_and(|(reason, _)| reason.contains("older image"));
+            let cloud = self.policy.cloud(&node.cloud);
+            let older = server.map(|server| &server.metadata["ehos_image"])
+                != cloud.map(|cloud| &cloud.image);
+            prop_assert!(
+                !(node.fate == Fate::Returns && for_image && older),
+                "{} was drained for its image and is taken back",
+                node.node
+            );
+        }
         let shuffled = turned_around(observation);
         let again = ehos::scaling::plan::plan(&shuffled, &self.policy, &self.state);
         prop_assert_eq!(
@@ -351,11 +411,11 @@ impl History {
         self.state = next;
         let world = locked(&self.world);
         prop_assert!(world.violations.is_empty(), "{:?}", world.violations);
-        prop_assert!(
-            world.servers.contains_key(&self.foreign),
-            "somebody else's server was deleted"
-        );
-        let ours = world.servers.len() as u64 - 1;
+        for foreign in &self.foreign {
+            prop_assert!(world.servers.contains_key(foreign), "{foreign} was deleted");
+        }
+        let ours = world.servers.values().filter(|server| is_execute(server));
+        let ours = ours.count() as u64;
         prop_assert!(
             ours <= self.policy.nodes_max,
             "{ours} servers, nodes_max {}",
@@ -415,18 +475,17 @@ impl History {
         for minute in 0..420 {
             self.step(&[])?;
             let world = locked(&self.world);
-            if world.unfinished() == 0 && world.servers.len() == 1 && self.state.nodes.is_empty() {
+            let left = world.servers.len() - self.foreign.len();
+            let remembered = !self.state.nodes.is_empty() || !self.state.builders.is_empty();
+            if world.unfinished() == 0 && left == 0 && !remembered {
                 return Ok(());
             }
             drop(world);
             if minute == 419 {
                 let world = locked(&self.world);
                 prop_assert_eq!(world.unfinished(), 0, "jobs are left");
-                prop_assert_eq!(world.servers.len(), 1, "servers are left");
-                prop_assert!(
-                    self.state.nodes.is_empty(),
-                    "nodes are remembered for nothing"
-                );
+                prop_assert_eq!(left, 0, "servers are left");
+                prop_assert!(!remembered, "nodes are remembered for nothing");
             }
         }
         Ok(())

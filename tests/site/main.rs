@@ -12,5 +12,6 @@ mod first_site;
 mod image;
 mod machines;
 mod openstack;
+mod setup;
 mod story;
 mod templates;

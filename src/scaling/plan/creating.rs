@@ -206,6 +206,12 @@ impl<'a> Planner<'a> {
         &mut self,
         request: Option<&Resources>,
     ) -> Result<(&'a CloudPolicy, Kind, Capacity), Option<Limit>> {
+        if let Some(kind) = self.replacement_for(request)
+            && let (Some(cloud), Some(capacity)) =
+                (self.policy.cloud(&kind.cloud), self.capacity(&kind))
+        {
+            return Ok((cloud, kind, capacity));
+        }
         let mut open: Vec<(&'a CloudPolicy, Kind, Capacity)> = Vec::new();
         let mut held_by = None;
         for (cloud, kind) in self.options() {
@@ -261,7 +267,7 @@ impl<'a> Planner<'a> {
         0
     }
 
-    fn case<'b>(&'b self, cloud: &'b CloudPolicy, kind: &'b Kind) -> Case<'b> {
+    pub(super) fn case<'b>(&'b self, cloud: &'b CloudPolicy, kind: &'b Kind) -> Case<'b> {
         let mut unknown = self
             .observation
             .clouds

@@ -159,7 +159,9 @@ impl Planner<'_> {
         for (index, node) in self.survey.nodes.iter().enumerate() {
             match (&node.phase, node.startd) {
                 (Phase::Busy, Some(startd)) => offer(&mut free, startd, index),
-                (Phase::Idle { idle_for }, Some(_)) => order.push((*idle_for, index)),
+                (Phase::Idle { idle_for }, Some(_)) if !self.settled(index) => {
+                    order.push((*idle_for, index));
+                }
                 (Phase::Draining { ours: true, .. }, Some(startd)) if self.may_return(index) => {
                     returning.push(Returning {
                         index,
@@ -306,7 +308,7 @@ impl Planner<'_> {
             .nodes
             .get(&node.id)
             .is_some_and(|memory| memory.delete_intended.is_some());
-        !deleted
+        !deleted && !self.leaves_for_its_image(node)
     }
 
     /// Takes back the drains that demand, nodes_min or nodes_spare can use: quicker and cheaper than a new server.

@@ -14,7 +14,7 @@ use crate::scaling::reason::{Reason, seconds};
 
 impl Planner<'_> {
     /// The brake that stops this node's end.
-    fn removal_brake(&self, never_joined: bool) -> Option<String> {
+    pub(super) fn removal_brake(&self, never_joined: bool) -> Option<String> {
         // No schedd can have a job on a node that never joined.
         let stops =
             |brake: &&Brake| !(never_joined && matches!(brake, Brake::ScheddUnknown { .. }));
@@ -164,7 +164,6 @@ impl Planner<'_> {
         idle.sort_unstable();
         let surplus = self.unneeded().saturating_sub(self.policy.nodes_spare);
         let mut may_go = self.alive().saturating_sub(self.policy.nodes_min);
-        let mut drains = 0;
         for (number, (Reverse(idle_for), index)) in idle.into_iter().enumerate() {
             let Some(node) = self.survey.nodes.get(index) else {
                 continue;
@@ -182,10 +181,6 @@ impl Planner<'_> {
             let active = node
                 .server
                 .is_some_and(|server| server.record().status == ServerStatus::Active);
-            let slot = node
-                .startd
-                .and_then(|startd| startd.slots.first())
-                .map(|slot| slot.name.clone());
             let why = if may_go == 0 {
                 Reason::Minimum {
                     nodes_min: self.policy.nodes_min,
@@ -200,41 +195,54 @@ impl Planner<'_> {
                 Reason::CloudUnknown
             } else if let Some(brake) = self.removal_brake(false) {
                 Reason::Braked { brake }
-            } else if drains >= self.policy.max_actions {
+            } else if self.drains >= self.policy.max_actions {
                 Reason::MaxActions {
                     max_actions: self.policy.max_actions,
                 }
-            } else if let Some(slot) = slot {
-                may_go -= 1;
-                drains += 1;
-                let reason = format!(
-                    "{} idle {} s, not needed",
-                    drain_mark(&self.policy.cluster),
-                    seconds(idle_for)
-                );
-                self.actions.push(Action::Pool(PoolAction::Drain {
-                    node: node.id.clone(),
-                    slot,
-                    reason,
-                }));
-                let nodes_spare = self.policy.nodes_spare;
-                let id = node.id.clone();
-                let now = self.next.now;
-                if let Some(memory) = self.next.nodes.get_mut(&id) {
-                    memory.idle_since = Some(now.minus(idle_for));
-                }
+            } else {
+                let reason = format!("idle {} s, not needed", seconds(idle_for));
                 let why = Reason::DrainSurplus {
                     idle_seconds: seconds(idle_for),
                     surplus,
-                    nodes_spare,
+                    nodes_spare: self.policy.nodes_spare,
                 };
-                self.settle(index, Fate::Drains, why);
-                continue;
-            } else {
+                if self.drain(index, idle_for, &reason, why) {
+                    may_go -= 1;
+                    continue;
+                }
                 Reason::Unheard
             };
             self.settle(index, Fate::Keeps, why);
         }
+    }
+
+    /// Drains an idle node; false when it has no slot by which to ask.
+    pub(super) fn drain(
+        &mut self,
+        index: usize,
+        idle_for: Duration,
+        reason: &str,
+        why: Reason,
+    ) -> bool {
+        let Some(node) = self.survey.nodes.get(index) else {
+            return false;
+        };
+        let slot = node.startd.and_then(|startd| startd.slots.first());
+        let Some(slot) = slot.map(|slot| slot.name.clone()) else {
+            return false;
+        };
+        let idle_since = self.next.now.minus(idle_for);
+        if let Some(memory) = self.next.nodes.get_mut(&node.id) {
+            memory.idle_since = Some(idle_since);
+        }
+        self.actions.push(Action::Pool(PoolAction::Drain {
+            node: node.id.clone(),
+            slot,
+            reason: format!("{} {reason}", drain_mark(&self.policy.cluster)),
+        }));
+        self.drains += 1;
+        self.settle(index, Fate::Drains, why);
+        true
     }
 
     /// Drains nodes whose startds take no jobs: idle for `idle_timeout` when they once did, for `boot_timeout` when

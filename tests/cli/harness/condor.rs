@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use super::JOIN_TOKEN;
 
-const TOOLS: [&str; 6] = [
+const TOOLS: [&str; 7] = [
     "condor_q",
     "condor_status",
     "condor_drain",
     "condor_advertise",
     "condor_token_create",
     "condor_config_val",
+    "condor_ping",
 ];
 
 /// When the recorded answers were given.

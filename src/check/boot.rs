@@ -1,0 +1,209 @@
+//! What a node is made of: flavor, image, keypair.
+
+use super::{Finding, Outcome};
+use crate::openstack::among;
+use crate::openstack::compute::{Keypair, NamedFlavor};
+use crate::openstack::image::Image;
+
+/// The configured flavors that are there.
+pub fn found<'f>(there: &'f [NamedFlavor], configured: &[String]) -> Vec<&'f NamedFlavor> {
+    configured
+        .iter()
+        .filter_map(|wanted| flavor(there, wanted))
+        .collect()
+}
+
+/// An id goes before a name.
+fn flavor<'f>(there: &'f [NamedFlavor], wanted: &str) -> Option<&'f NamedFlavor> {
+    there
+        .iter()
+        .find(|flavor| flavor.flavor.id == wanted)
+        .or_else(|| there.iter().find(|flavor| flavor.name == wanted))
+}
+
+/// Each configured flavor is there, and the image fits into it.
+pub fn flavors(
+    there: &[NamedFlavor],
+    configured: &[String],
+    image: Option<&Image>,
+) -> Vec<Finding> {
+    const CHECK: &str = "flavors";
+    let mut findings = Vec::new();
+    let mut fitting = Vec::new();
+    for wanted in configured {
+        let Some(flavor) = flavor(there, wanted) else {
+            let names: Vec<&str> = there.iter().map(|flavor| flavor.name.as_str()).collect();
+            findings.push(Finding::failed(
+                CHECK,
+                format!("there is no flavor {wanted}{}", among(&names)),
+                "correct `flavors` of this cloud",
+            ));
+            continue;
+        };
+        match image.and_then(|image| too_small(flavor, image)) {
+            None => fitting.push(wanted.as_str()),
+            Some(why) => findings.push(Finding::warning(
+                CHECK,
+                why,
+                format!("take {wanted} out of `flavors`, or build the image with a smaller one"),
+            )),
+        }
+    }
+    if fitting.is_empty() {
+        // No node can be made with any of them.
+        for finding in &mut findings {
+            finding.outcome = Outcome::Failed;
+        }
+    } else {
+        findings.insert(0, Finding::ok(CHECK, fitting.join(", ")));
+    }
+    findings
+}
+
+fn too_small(flavor: &NamedFlavor, image: &Image) -> Option<String> {
+    let name = &flavor.name;
+    // Nova does not compare the disk of a flavor without one.
+    if flavor.root_disk_gb > 0 && flavor.root_disk_gb < image.min_disk {
+        return Some(format!(
+            "flavor {name} has a disk of {} GB, and the image needs {} GB",
+            flavor.root_disk_gb, image.min_disk
+        ));
+    }
+    if flavor.flavor.ram_mb < image.min_ram {
+        return Some(format!(
+            "flavor {name} has {} MB of memory, and the image needs {} MB",
+            flavor.flavor.ram_mb, image.min_ram
+        ));
+    }
+    None
+}
+
+/// The image is one that was made for nodes of this pool.
+pub fn image(image: &Image, configured: &str, base_image: Option<&str>, cluster: &str) -> Finding {
+    const CHECK: &str = "image";
+    let remedy = "make one by `ehos image build`";
+    match image.property("ehos_cluster") {
+        Some(made_for) if made_for == cluster => Finding::ok(
+            CHECK,
+            format!("{configured} is active, made by ehos image build"),
+        ),
+        Some(made_for) => Finding::warning(
+            CHECK,
+            format!("{configured} is active, and was made for another pool ({made_for})"),
+            remedy,
+        ),
+        None if base_image == Some(configured) => Finding::failed(
+            CHECK,
+            format!("{configured} is the base image: there is no HTCondor in it"),
+            remedy,
+        ),
+        None => Finding::warning(
+            CHECK,
+            format!("{configured} is active, and was not made by ehos image build"),
+            "see that HTCondor and cloud-init are in it (base.yaml), or make one by `ehos image build`",
+        ),
+    }
+}
+
+/// The keypair is one that the API shows.
+pub fn key(there: &[Keypair], configured: Option<&str>) -> Finding {
+    const CHECK: &str = "key";
+    let Some(name) = configured else {
+        return Finding::warning(
+            CHECK,
+            "no key is configured: nobody can log in to a node to see what is wrong with it",
+            "run `ehos cloud setup`, or set `key`",
+        );
+    };
+    if there.iter().any(|key| key.name == name) {
+        return Finding::ok(CHECK, name);
+    }
+    let names: Vec<&str> = there.iter().map(|key| key.name.as_str()).collect();
+    Finding::failed(
+        CHECK,
+        format!("the API shows no keypair {name}{}", among(&names)),
+        format!(
+            "keys belong to users: one that was added in a dashboard, by another login, is not this user's. Run `ehos \
+             cloud setup`, or `openstack keypair create --public-key FILE {name}` with this configuration's access"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scaling::observation::Flavor;
+
+    fn flavor(name: &str, root_disk_gb: u64, ram_mb: u64) -> NamedFlavor {
+        NamedFlavor {
+            name: name.to_owned(),
+            root_disk_gb,
+            flavor: Flavor {
+                id: format!("id-{name}"),
+                vcpus: 1,
+                ram_mb,
+                disk_gb: root_disk_gb,
+            },
+        }
+    }
+
+    fn an_image(more: &str) -> Image {
+        let text = format!(
+            r#"{{"id": "i", "status": "active", "created_at": "2026-11-22T10:27:30Z", "min_disk": 20, "min_ram": 1024
+                {more}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn outcomes(findings: &[Finding]) -> Vec<Outcome> {
+        findings.iter().map(|finding| finding.outcome).collect()
+    }
+
+    #[test]
+    fn flavors_must_be_there_and_one_must_fit() {
+        use Outcome::{Failed, Ok, Warning};
+        let there = [
+            flavor("small", 10, 2048),
+            flavor("low", 40, 512),
+            flavor("large", 40, 4096),
+            flavor("diskless", 0, 4096),
+        ];
+        let image = an_image("");
+        let of = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            outcomes(&flavors(&there, &names, Some(&image)))
+        };
+        assert_eq!(of(&["large", "id-diskless"]), [Ok]);
+        assert_eq!(of(&["large", "gone"]), [Ok, Failed]);
+        assert_eq!(of(&["small", "large"]), [Ok, Warning]);
+        assert_eq!(of(&["small", "low"]), [Failed, Failed]);
+        assert_eq!(
+            outcomes(&flavors(&there, &["small".to_owned()], None)),
+            [Ok]
+        );
+    }
+
+    #[test]
+    fn an_image_should_be_one_of_this_pool() {
+        let of = |more: &str, base| image(&an_image(more), "i", base, "pool-1").outcome;
+        assert_eq!(of(r#", "ehos_cluster": "pool-1""#, Some("i")), Outcome::Ok);
+        assert_eq!(of(r#", "ehos_cluster": "pool-2""#, None), Outcome::Warning);
+        assert_eq!(of("", None), Outcome::Warning);
+        assert_eq!(of("", Some("other")), Outcome::Warning);
+        assert_eq!(of("", Some("i")), Outcome::Failed);
+    }
+
+    #[test]
+    fn a_key_must_be_seen_by_the_api() {
+        let there = [Keypair {
+            name: "ehos".to_owned(),
+            fingerprint: String::new(),
+            public_key: String::new(),
+        }];
+        assert_eq!(key(&there, Some("ehos")).outcome, Outcome::Ok);
+        assert_eq!(key(&there, None).outcome, Outcome::Warning);
+        let lost = key(&there, Some("mine"));
+        assert_eq!(lost.outcome, Outcome::Failed);
+        assert!(lost.remedy.unwrap().contains("dashboard"));
+    }
+}

@@ -1,0 +1,173 @@
+//! One cloud: everything is asked at once, then judged.
+
+use std::thread;
+
+use jiff::Timestamp;
+
+use super::{Area, Finding, access, boot, configuration, joined, quota, reach};
+use crate::config::{AuthMethod, CloudSettings, Config};
+use crate::deadline::Deadline;
+use crate::openstack::auth::{Session, Token};
+use crate::openstack::{Error, Service, compute, identity, image, network};
+use crate::scaling::observation::OwnedServer;
+
+/// Looks at the cloud of `settings`.
+pub fn check(config: &Config, settings: &CloudSettings, deadline: Deadline) -> Area {
+    let mut area = Area {
+        name: format!("cloud {}", settings.name),
+        findings: Vec::new(),
+        answered: Some(true),
+    };
+    let login = Session::new(settings, config.timeouts.request, None)
+        .and_then(|session| Ok((session.token(deadline)?, session)));
+    match login {
+        Ok((token, session)) => {
+            area.findings
+                .push(Finding::ok("login", settings.auth.url.clone()));
+            all(config, &session, &token, deadline, &mut area.findings);
+        }
+        Err(error) => {
+            area.answered = Some(!error.is_unanswered());
+            area.findings
+                .push(access::login(&settings.name, &settings.auth.url, &error));
+            area.findings.push(Finding::skipped(
+                "services",
+                "nothing else can be asked without a login",
+            ));
+            area.findings.push(configuration::user_data(
+                config, settings, "REGION", deadline,
+            ));
+        }
+    }
+    area
+}
+
+fn all(
+    config: &Config,
+    session: &Session,
+    token: &Token,
+    deadline: Deadline,
+    findings: &mut Vec<Finding>,
+) {
+    let settings = session.settings();
+    let cloud = settings.name.as_str();
+    findings.push(credentials(session, token, deadline));
+    findings.push(access::clock("Keystone", token.clock_ahead));
+    let region = match region(token, settings) {
+        Ok(region) => {
+            findings.push(Finding::ok("region", region.clone()));
+            region
+        }
+        Err(error) => {
+            findings.push(Finding::by_cloud("region", cloud, &error));
+            findings.push(Finding::skipped(
+                "services",
+                "nothing else can be asked without a region",
+            ));
+            return;
+        }
+    };
+    thread::scope(|scope| {
+        let flavors = scope.spawn(|| compute::flavors(session, deadline));
+        let image = scope.spawn(|| image::find(session, &settings.image, deadline));
+        let limits = scope.spawn(|| compute::quota(session, deadline));
+        let servers = scope.spawn(|| compute::servers(session, deadline));
+        let keys = scope.spawn(|| compute::keypairs(session, deadline));
+        let networks = scope.spawn(|| network::networks(session, deadline));
+        let subnets = scope.spawn(|| network::subnets(session, deadline));
+        let groups = scope.spawn(|| network::security_groups(session, deadline));
+
+        let image = joined(image);
+        let flavors = joined(flavors);
+        let or_failed = |check: &'static str, error: &Error| Finding::by_cloud(check, cloud, error);
+        match &flavors {
+            Ok(there) => {
+                findings.extend(boot::flavors(there, &settings.flavors, image.as_ref().ok()));
+            }
+            Err(error) => findings.push(or_failed("flavors", error)),
+        }
+        findings.push(match &image {
+            Ok(image) => boot::image(
+                image,
+                &settings.image,
+                settings.base_image.as_deref(),
+                &config.policy.cluster,
+            ),
+            Err(error) => or_failed("image", error),
+        });
+        findings.push(match joined(keys) {
+            Ok(there) => boot::key(&there, settings.key.as_deref()),
+            Err(error) => or_failed("key", &error),
+        });
+        let subnets = match (joined(networks), joined(subnets)) {
+            (Ok(there), subnets) => {
+                let (found, said) = reach::networks(&there, &settings.networks);
+                findings.extend(said);
+                match subnets {
+                    Ok(subnets) => reach::prefixes(&subnets, &found),
+                    Err(error) => {
+                        findings.push(or_failed("networks", &error));
+                        Vec::new()
+                    }
+                }
+            }
+            (Err(error), _) => {
+                findings.push(or_failed("networks", &error));
+                Vec::new()
+            }
+        };
+        match joined(groups) {
+            Ok(there) => findings.extend(reach::security_groups(
+                &there,
+                &settings.security_groups,
+                &subnets,
+                config.condor.host_ip.as_deref(),
+            )),
+            Err(error) => findings.push(or_failed("security-groups", &error)),
+        }
+        let asked = joined(limits).and_then(|limits| Ok((limits, joined(servers)?, flavors?)));
+        match (asked, config.policy.cloud(cloud)) {
+            (Ok((limits, servers, flavors)), Some(policy)) => {
+                let ours = servers.into_iter().filter(|record| {
+                    OwnedServer::recognise(record.clone(), &config.policy.cluster).is_some()
+                });
+                let nodes = u64::try_from(ours.count()).unwrap_or(u64::MAX);
+                let flavors = boot::found(&flavors, &settings.flavors);
+                let nodes_max = config.policy.nodes_max;
+                findings.extend(quota::quota(&limits, policy, nodes_max, &flavors, nodes));
+            }
+            (Err(error), _) => findings.push(or_failed("quota", &error)),
+            // Every cloud has a policy.
+            (Ok(_), None) => {}
+        }
+    });
+    findings.push(configuration::user_data(
+        config, settings, &region, deadline,
+    ));
+}
+
+/// When what ehos logs in with ends.
+fn credentials(session: &Session, token: &Token, deadline: Deadline) -> Finding {
+    let now = Timestamp::now();
+    let settings = session.settings();
+    match &settings.auth.method {
+        AuthMethod::Password { .. } => access::end(
+            "the user's password",
+            token.password_expires_at,
+            now,
+            "set a new password by `openstack user password set`, and put it into the configuration",
+        ),
+        AuthMethod::ApplicationCredential { .. } => {
+            let shown = identity::application_credential(session, deadline);
+            access::application_credential(&settings.name, &shown, now)
+        }
+    }
+}
+
+/// The region, where all services have an endpoint.
+fn region(token: &Token, settings: &CloudSettings) -> Result<String, Error> {
+    for service in [Service::Compute, Service::Image, Service::Network] {
+        token.catalog.url(service, settings)?;
+    }
+    token.catalog.region(settings)
+}

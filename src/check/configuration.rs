@@ -1,0 +1,122 @@
+//! The configuration and the templates, without asking anybody.
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Area, Finding};
+use crate::cloudinit::{MAX_BASE64, Template};
+use crate::config::{self, CloudSettings, CondorSettings, Config, Environment};
+use crate::deadline::Deadline;
+use crate::scaling::action::Intent;
+use crate::scaling::observation::NodeId;
+use crate::user_data::NodeUserData;
+
+const NAME: &str = "configuration";
+/// The templates that servers other than nodes are made of.
+const TEMPLATES: [&str; 2] = ["base.yaml", "master.yaml"];
+/// As long as a token of HTCondor with a lifetime and limits is.
+const TOKEN_LENGTH: usize = 320;
+/// The trust domain in user data that nobody gets.
+const SOME_DOMAIN: &str = "pool.example.org";
+
+/// What is worth knowing about a configuration that can be used.
+pub fn check(config: &Config, environment: &Environment) -> Area {
+    let files: Vec<String> = config
+        .files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    let mut findings = vec![Finding::ok("files", files.join(", "))];
+    findings.extend(config.notes.iter().map(|note| {
+        let mut finding = Finding::by_error("files", note);
+        finding.outcome = super::Outcome::Warning;
+        finding
+    }));
+    if config.simulation.is_some() {
+        findings.push(Finding::skipped(
+            "simulation",
+            "this is a simulated world: there is no cloud and no pool to ask",
+        ));
+    }
+    for name in TEMPLATES {
+        findings.push(match config::template(name, environment) {
+            None => Finding::skipped(
+                "templates",
+                format!("there is no {name}: it is not needed for nodes"),
+            ),
+            Some(path) => match Template::load(&path) {
+                Ok(_) => Finding::ok("templates", path.display().to_string()),
+                Err(error) => Finding::by_error("templates", &error.to_string()),
+            },
+        });
+    }
+    Area {
+        name: NAME.to_owned(),
+        findings,
+        answered: None,
+    }
+}
+
+/// A configuration that cannot be used: nothing else is looked at.
+pub fn unusable(error: &config::Error) -> Area {
+    Area {
+        name: NAME.to_owned(),
+        findings: error
+            .problems
+            .iter()
+            .map(|problem| Finding::by_error("files", &problem.to_string()))
+            .collect(),
+        answered: None,
+    }
+}
+
+/// The user data of a node can be filled in, and Nova takes it. No token is made for it: one of the usual length stands
+/// in its place.
+pub fn user_data(
+    config: &Config,
+    settings: &CloudSettings,
+    region: &str,
+    deadline: Deadline,
+) -> Finding {
+    const CHECK: &str = "user-data";
+    let given = &config.condor;
+    let stand_in = SecretString::from("t".repeat(TOKEN_LENGTH));
+    let condor = CondorSettings {
+        host_ip: given.host_ip.clone(),
+        password: given.password.clone(),
+        token: Some(given.token.clone().unwrap_or(stand_in)),
+        trust_domain: Some(
+            given
+                .trust_domain
+                .clone()
+                .unwrap_or_else(|| SOME_DOMAIN.to_owned()),
+        ),
+        ..CondorSettings::default()
+    };
+    let intent = Intent {
+        node: NodeId("n-20261122-0000000000000000".to_owned()),
+        name: String::new(),
+        cloud: settings.name.clone(),
+        flavor: settings.flavors.first().cloned().unwrap_or_default(),
+        image: settings.image.clone(),
+        at: Timestamp::now(),
+    };
+    let filler = NodeUserData::new(&condor, &config.policy.cluster, config.timeouts.command);
+    match filler.render(settings, &intent, region, deadline) {
+        Ok(text) => Finding::ok(
+            CHECK,
+            format!(
+                "{} bytes of {} ({})",
+                text.expose_secret().len(),
+                // Four characters of base64 for three bytes.
+                MAX_BASE64 / 4 * 3,
+                settings.user_data_file.display()
+            ),
+        ),
+        Err(failure) => Finding::failed(
+            CHECK,
+            failure.message,
+            "correct the template or the key of the configuration that it needs (docs/configuration.md)",
+        ),
+    }
+}

@@ -1,0 +1,163 @@
+//! Everything that can be wrong, found before a server is made. One file for each thing that is looked at: it asks, and
+//! judges what it got by pure functions.
+
+mod access;
+mod boot;
+mod cloud;
+mod configuration;
+mod pool;
+mod quota;
+mod reach;
+pub mod report;
+
+use std::thread;
+
+use serde::Serialize;
+
+use crate::config::{CloudSettings, Config, Environment};
+use crate::deadline::Deadline;
+use crate::openstack;
+
+pub use configuration::unusable;
+
+/// How it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// As it should be.
+    Ok,
+    /// It was not looked at: the text says why.
+    Skipped,
+    /// It works for now, or not for all.
+    Warning,
+    /// No node can be made, or none can work, until it is put right.
+    Failed,
+}
+
+/// What was found out about one thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was looked at: a short word that stays the same.
+    pub check: &'static str,
+    /// How it is.
+    pub outcome: Outcome,
+    /// The same in a sentence.
+    pub what: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    fn new(
+        check: &'static str,
+        outcome: Outcome,
+        what: impl Into<String>,
+        remedy: Option<String>,
+    ) -> Finding {
+        Finding {
+            check,
+            outcome,
+            what: what.into(),
+            remedy,
+        }
+    }
+
+    fn ok(check: &'static str, what: impl Into<String>) -> Finding {
+        Finding::new(check, Outcome::Ok, what, None)
+    }
+
+    fn skipped(check: &'static str, why: impl Into<String>) -> Finding {
+        Finding::new(check, Outcome::Skipped, why, None)
+    }
+
+    fn warning(check: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding::new(check, Outcome::Warning, what, Some(remedy.into()))
+    }
+
+    fn failed(check: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding::new(check, Outcome::Failed, what, Some(remedy.into()))
+    }
+
+    /// What an error says: what failed, and after the last semicolon what to do.
+    fn by_error(check: &'static str, error: &str) -> Finding {
+        let advice = error
+            .rfind("; try later; ")
+            .or_else(|| error.rfind("; "))
+            .and_then(|at| Some((error.get(..at)?, error.get(at + 2..)?)));
+        let (what, remedy) = match advice {
+            Some((what, remedy)) => (what, Some(remedy.to_owned())),
+            None => (error, None),
+        };
+        Finding::new(check, Outcome::Failed, what, remedy)
+    }
+
+    /// The same for an error of a cloud, whose name stands above the finding already.
+    fn by_cloud(check: &'static str, cloud: &str, error: &openstack::Error) -> Finding {
+        let text = error.to_string();
+        let prefix = format!("cloud {cloud}: ");
+        Finding::by_error(check, text.strip_prefix(&prefix).unwrap_or(&text))
+    }
+}
+
+/// What was found out about one part of the site.
+#[derive(Debug, Clone)]
+pub struct Area {
+    /// `configuration`, `cloud NAME` or `pool`.
+    pub name: String,
+    /// All of it, in the order in which it matters.
+    pub findings: Vec<Finding>,
+    /// Whether anybody answered; `None` when nobody was asked.
+    pub answered: Option<bool>,
+}
+
+/// Looks at the configuration, at `clouds` and at the pool, all of them at once.
+pub fn run(
+    config: &Config,
+    clouds: &[&CloudSettings],
+    environment: &Environment,
+    deadline: Deadline,
+) -> Vec<Area> {
+    let mut areas = vec![configuration::check(config, environment)];
+    if config.simulation.is_some() {
+        return areas;
+    }
+    thread::scope(|scope| {
+        let clouds: Vec<_> = clouds
+            .iter()
+            .map(|settings| scope.spawn(move || cloud::check(config, settings, deadline)))
+            .collect();
+        let pool = pool::check(config, deadline);
+        areas.extend(clouds.into_iter().map(joined));
+        areas.push(pool);
+    });
+    areas
+}
+
+/// What a thread has found; its panic is ours.
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    match thread.join() {
+        Ok(value) => value,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_apart_from_its_advice() {
+        let of = |error: &str| {
+            let finding = Finding::by_error("login", error);
+            (finding.what, finding.remedy)
+        };
+        let both = |what: &str, remedy: &str| (what.to_owned(), Some(remedy.to_owned()));
+        assert_eq!(of("a: no; b; do this"), both("a: no; b", "do this"));
+        assert_eq!(
+            of("no answer; try later; if it stays so, ask"),
+            both("no answer", "try later; if it stays so, ask")
+        );
+        assert_eq!(of("no advice"), ("no advice".to_owned(), None));
+    }
+}

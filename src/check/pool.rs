@@ -1,0 +1,540 @@
+//! The pool: whether HTCondor answers, and whether ehos may do there what it has to.
+
+use std::net::{TcpStream, ToSocketAddrs};
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use super::{Area, Finding, access, joined};
+use crate::cloudinit::Template;
+use crate::condor::inspect::{self, NodeSettings, Permission};
+use crate::condor::{CondorPool, Error, Tools, token};
+use crate::config::Config;
+use crate::deadline::Deadline;
+use crate::pool::{Pool, Watch};
+use crate::scaling::observation::{CollectorView, Seen};
+use crate::setup::CONDOR_PORT;
+
+const NAME: &str = "pool";
+/// Ads of a node that is gone stay with the collector for this long at most: so long jobs are matched to it in vain.
+const LONGEST_AD_LIFETIME_SECONDS: u64 = 180;
+/// How long a connection to the central manager may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A token that is made to see that it can be: it ends soon, and nobody gets it.
+const TRIAL_TOKEN: Duration = Duration::from_secs(60);
+
+/// Looks at the pool of `config`.
+pub fn check(config: &Config, deadline: Deadline) -> Area {
+    let tools = Tools::new(config.condor.bin.clone(), config.timeouts.command);
+    let pool = config.condor.pool.as_deref();
+    let clock = inspect::clock_ahead(&tools, pool, deadline);
+    if let Err(error @ Error::NotFound { .. }) = &clock {
+        let why = format!("{error}; the pool can be checked on the central manager only");
+        return Area {
+            name: NAME.to_owned(),
+            findings: vec![Finding::skipped("tools", why)],
+            answered: None,
+        };
+    }
+    let condor_pool = CondorPool::new(
+        &config.condor,
+        config.policy.negotiation_cycle,
+        config.policy.update_interval,
+        config.timeouts.command,
+    );
+    let mut findings = Vec::new();
+    let mut answered = false;
+    thread::scope(|scope| {
+        let tools = &tools;
+        let view = scope.spawn(|| condor_pool.observe(&Watch::new(), deadline));
+        let rights = scope.spawn(move || {
+            [
+                right_to_drain(&inspect::permission(tools, pool, "ADMINISTRATOR", deadline)),
+                right_to_advertise(&inspect::permission(
+                    tools,
+                    pool,
+                    "ADVERTISE_STARTD",
+                    deadline,
+                )),
+            ]
+        });
+        let tokens = scope.spawn(move || joining(config, tools, deadline));
+        let settings = scope.spawn(move || central_manager(config, tools, deadline));
+        let nodes = scope.spawn(move || inspect::nodes(tools, pool, deadline));
+        let host = host_ip(config.condor.host_ip.as_deref(), deadline);
+
+        let view = joined(view);
+        let collector = match &view.collector {
+            Seen::Known(collector) => Some(collector),
+            Seen::Unknown(why) => {
+                findings.push(unanswered("collector", why));
+                None
+            }
+        };
+        answered = collector.is_some() || view.schedds.values().any(Seen::is_known);
+        findings.extend(collector.map(|view| {
+            Finding::ok(
+                "collector",
+                format!("it knows {} startd(s)", view.startds.len()),
+            )
+        }));
+        for (name, schedd) in &view.schedds {
+            findings.push(match schedd {
+                Seen::Known(schedd) => Finding::ok(
+                    "schedd",
+                    format!(
+                        "{name}: {} jobs idle, {} running",
+                        schedd.jobs.idle, schedd.jobs.running
+                    ),
+                ),
+                Seen::Unknown(why) => unanswered("schedd", why),
+            });
+        }
+        if let Some(collector) = collector {
+            findings.push(negotiator(collector, config.policy.negotiation_cycle));
+        }
+        match clock {
+            Ok(ahead) => findings.push(access::clock("the collector", Some(ahead))),
+            // Said above.
+            Err(_) => findings.push(Finding::skipped("clock", "the collector does not answer")),
+        }
+        findings.extend(joined(rights));
+        findings.extend(joined(tokens));
+        findings.push(host);
+        findings.extend(joined(settings));
+        findings.extend(match joined(nodes) {
+            Ok(found) => nodes_settings(&found, &config.policy.cluster),
+            Err(_) => vec![Finding::skipped("nodes", "the collector does not answer")],
+        });
+    });
+    Area {
+        name: NAME.to_owned(),
+        findings,
+        answered: Some(answered),
+    }
+}
+
+fn unanswered(check: &'static str, why: &str) -> Finding {
+    Finding::failed(
+        check,
+        why,
+        "see that HTCondor runs (`systemctl status condor`), and that condor.pool and condor.schedds are right",
+    )
+}
+
+/// How often the negotiator really matches, against what ehos reckons with.
+fn negotiator(collector: &CollectorView, cycle: Duration) -> Finding {
+    const CHECK: &str = "negotiator";
+    let Some(period) = collector.negotiation_period else {
+        return Finding::warning(
+            CHECK,
+            "no negotiator has said yet how long its cycles take: without one no job is matched",
+            "wait for two cycles after a start; else see `condor_status -negotiator` and the NegotiatorLog",
+        );
+    };
+    let what = format!("a cycle takes {} s", period.as_secs());
+    if period > cycle {
+        return Finding::warning(
+            CHECK,
+            format!(
+                "{what}, and daemon.negotiation_cycle is {} s",
+                cycle.as_secs()
+            ),
+            format!(
+                "set daemon.negotiation_cycle: {}s; ehos goes by the longer one",
+                period.as_secs()
+            ),
+        );
+    }
+    Finding::ok(CHECK, what)
+}
+
+fn right_to_drain(permission: &Result<Permission, Error>) -> Finding {
+    const CHECK: &str = "drain";
+    match permission {
+        Ok(Permission::Granted(who)) => {
+            Finding::ok(CHECK, format!("the collector lets {who} drain nodes"))
+        }
+        Ok(Permission::Refused) => Finding::failed(
+            CHECK,
+            "the collector does not let this user drain nodes: idle ones could not be removed",
+            "run this as the user that runs ehos; if it still fails, add its identity to ALLOW_ADMINISTRATOR on the \
+             central manager, and give it a token (master.yaml)",
+        ),
+        Err(error) => unknown_right(CHECK, error),
+    }
+}
+
+fn right_to_advertise(permission: &Result<Permission, Error>) -> Finding {
+    const CHECK: &str = "advertise";
+    match permission {
+        Ok(Permission::Granted(who)) => Finding::ok(
+            CHECK,
+            format!("the collector lets {who} take ads of deleted nodes away"),
+        ),
+        Ok(Permission::Refused) => Finding::warning(
+            CHECK,
+            "the collector does not let this user take ads of deleted nodes away: jobs are matched to them in vain \
+             until the ads end",
+            "add the identity of the user that runs ehos to ALLOW_ADVERTISE_STARTD and ALLOW_ADVERTISE_MASTER on the \
+             central manager",
+        ),
+        Err(error) => unknown_right(CHECK, error),
+    }
+}
+
+fn unknown_right(check: &'static str, error: &Error) -> Finding {
+    match error {
+        Error::NotFound { .. } => Finding::skipped(check, error.to_string()),
+        _ => unanswered(check, &error.to_string()),
+    }
+}
+
+/// What nodes join with: the trust domain and a token, where a template asks for them.
+fn joining(config: &Config, tools: &Tools, deadline: Deadline) -> Vec<Finding> {
+    const CHECK: &str = "token";
+    let asks = |tag: &str| {
+        // A template that cannot be read is the configuration's failure.
+        config.clouds.iter().any(|cloud| {
+            Template::load(&cloud.user_data_file)
+                .is_ok_and(|template| template.tags().contains(tag))
+        })
+    };
+    let mut findings = Vec::new();
+    let domain = match &config.condor.trust_domain {
+        Some(domain) => Some(domain.clone()),
+        None => match token::trust_domain(tools, deadline) {
+            Ok(domain) => Some(domain),
+            Err(error) if asks("trust_domain") || asks("token") => {
+                findings.push(Finding::failed(
+                    "trust-domain",
+                    format!("TRUST_DOMAIN is not known: {error}"),
+                    "set condor.trust_domain",
+                ));
+                None
+            }
+            Err(_) => None,
+        },
+    };
+    if !asks("token") {
+        return findings;
+    }
+    findings.push(match (&config.condor.token, &domain) {
+        (Some(secret), domain) => given_token(secret, domain.as_deref(), Timestamp::now()),
+        (None, Some(domain)) => {
+            let identity = match &config.condor.token_identity {
+                Some(identity) => identity.clone(),
+                None => format!("execute@{domain}"),
+            };
+            let authorizations = &token::NODE_AUTHORIZATIONS;
+            match token::create(tools, &identity, authorizations, TRIAL_TOKEN, deadline) {
+                Ok(_) => Finding::ok(CHECK, format!("tokens for {identity} can be made here")),
+                Err(error) => Finding::failed(
+                    CHECK,
+                    format!("no token for nodes can be made here: {error}"),
+                    "only root on the central manager can sign tokens: make one there by condor_token_create, and name \
+                     it by condor.token_file",
+                ),
+            }
+        }
+        (None, None) => Finding::skipped(CHECK, "without a trust domain no token can be made"),
+    });
+    findings
+}
+
+/// The claims of a token that ehos looks at (RFC 7519, 4.1).
+#[derive(Deserialize)]
+struct Claims {
+    iss: Option<String>,
+    sub: Option<String>,
+    exp: Option<i64>,
+}
+
+/// The token of the configuration, by what it says about itself. Its signature only the collector can judge.
+fn given_token(secret: &SecretString, trust_domain: Option<&str>, now: Timestamp) -> Finding {
+    const CHECK: &str = "token";
+    let renew = "make a new one by condor_token_create on the central manager, and put it where condor.token_file says";
+    let parts: Vec<&str> = secret.expose_secret().trim().split('.').collect();
+    let claims: Option<Claims> = match parts.as_slice() {
+        [_, claims, _] => URL_SAFE_NO_PAD
+            .decode(claims.trim_end_matches('='))
+            .ok()
+            .and_then(|json| serde_json::from_slice(&json).ok()),
+        _ => None,
+    };
+    let Some(claims) = claims else {
+        return Finding::failed(CHECK, "condor.token is no token (JSON Web Token)", renew);
+    };
+    let who = claims.sub.unwrap_or_else(|| "nobody".to_owned());
+    if let (Some(issuer), Some(domain)) = (&claims.iss, trust_domain)
+        && issuer != domain
+    {
+        return Finding::failed(
+            CHECK,
+            format!(
+                "the token of {who} is of the trust domain {issuer}, and the pool's is {domain}"
+            ),
+            format!("{renew}, or correct condor.trust_domain"),
+        );
+    }
+    let end = claims.exp.and_then(|end| Timestamp::from_second(end).ok());
+    Finding {
+        check: CHECK,
+        ..access::end(&format!("the nodes' token of {who}"), end, now, renew)
+    }
+}
+
+/// The collector's port at the address that nodes are told.
+fn host_ip(host_ip: Option<&str>, deadline: Deadline) -> Finding {
+    const CHECK: &str = "host-ip";
+    let Some(host_ip) = host_ip else {
+        return Finding::skipped(CHECK, "condor.host_ip is not set");
+    };
+    let address = match host_ip.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') && port.parse::<u16>().is_ok() => {
+            host_ip.to_owned()
+        }
+        _ if host_ip.contains(':') && !host_ip.starts_with('[') => {
+            format!("[{host_ip}]:{CONDOR_PORT}")
+        }
+        _ => format!("{host_ip}:{CONDOR_PORT}"),
+    };
+    let reached = address
+        .to_socket_addrs()
+        .and_then(|mut addresses| {
+            addresses
+                .next()
+                .ok_or_else(|| std::io::Error::other("no such host"))
+        })
+        .and_then(|address| {
+            let timeout = deadline.left().min(CONNECT_TIMEOUT);
+            TcpStream::connect_timeout(&address, timeout.max(Duration::from_millis(1)))
+        });
+    match reached {
+        Ok(_) => Finding::ok(CHECK, format!("{address} takes connections")),
+        Err(error) => Finding::warning(
+            CHECK,
+            format!(
+                "{address}, where nodes look for the collector, cannot be reached from here: {error}"
+            ),
+            "correct condor.host_ip; a floating IP may not be reachable from its own server, then this says nothing",
+        ),
+    }
+}
+
+/// Settings of the central manager, where this machine is it.
+fn central_manager(config: &Config, tools: &Tools, deadline: Deadline) -> Vec<Finding> {
+    const CHECK: &str = "settings";
+    let is_here = config.condor.pool.is_none()
+        && inspect::setting(tools, "MASTER", "DAEMON_LIST", deadline)
+            .is_ok_and(|list| list.is_some_and(|list| list.to_uppercase().contains("COLLECTOR")));
+    if !is_here {
+        return vec![Finding::skipped(
+            CHECK,
+            "settings of the central manager can be seen on it only",
+        )];
+    }
+    let lifetime = inspect::setting(tools, "COLLECTOR", "CLASSAD_LIFETIME", deadline);
+    let update = inspect::setting(
+        tools,
+        "NEGOTIATOR",
+        "NEGOTIATOR_UPDATE_AFTER_CYCLE",
+        deadline,
+    );
+    vec![
+        lifetime.map_or_else(
+            |error| Finding::skipped(CHECK, error.to_string()),
+            |value| ad_lifetime(value.as_deref()),
+        ),
+        update.map_or_else(
+            |error| Finding::skipped(CHECK, error.to_string()),
+            |value| update_after_cycle(value.as_deref()),
+        ),
+    ]
+}
+
+fn ad_lifetime(value: Option<&str>) -> Finding {
+    const CHECK: &str = "settings";
+    match value.and_then(|value| value.parse::<u64>().ok()) {
+        Some(seconds) if seconds <= LONGEST_AD_LIFETIME_SECONDS => {
+            Finding::ok(CHECK, format!("CLASSAD_LIFETIME = {seconds}"))
+        }
+        seconds => Finding::warning(
+            CHECK,
+            format!(
+                "CLASSAD_LIFETIME is {}: ads of nodes that are gone stay for so long, and up to twice",
+                // The manual's default.
+                seconds.unwrap_or(900)
+            ),
+            format!(
+                "set COLLECTOR.CLASSAD_LIFETIME = {LONGEST_AD_LIFETIME_SECONDS} on the central manager, longer than \
+                 UPDATE_INTERVAL of the nodes"
+            ),
+        ),
+    }
+}
+
+fn update_after_cycle(value: Option<&str>) -> Finding {
+    const CHECK: &str = "settings";
+    if value.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        return Finding::ok(CHECK, "NEGOTIATOR_UPDATE_AFTER_CYCLE = True");
+    }
+    Finding::warning(
+        CHECK,
+        "NEGOTIATOR_UPDATE_AFTER_CYCLE is not True: ehos learns only every five minutes how long cycles take",
+        "set NEGOTIATOR_UPDATE_AFTER_CYCLE = True on the central manager",
+    )
+}
+
+/// Nodes that are there must let jobs finish, and say how often they report.
+fn nodes_settings(found: &[NodeSettings], cluster: &str) -> Vec<Finding> {
+    const CHECK: &str = "nodes";
+    let ours: Vec<&NodeSettings> = found
+        .iter()
+        .filter(|node| node.cluster.as_deref().is_none_or(|of| of == cluster))
+        .collect();
+    if ours.is_empty() {
+        return vec![Finding::skipped(CHECK, "no node of this pool is there yet")];
+    }
+    let named = |which: fn(&&&NodeSettings) -> bool| {
+        let mut machines: Vec<&str> = ours
+            .iter()
+            .filter(which)
+            .map(|node| node.machine.as_str())
+            .collect();
+        machines.sort_unstable();
+        machines.dedup();
+        machines
+    };
+    let mut findings = Vec::new();
+    let evicting = named(|node| {
+        node.max_job_retirement_seconds
+            .is_some_and(|time| time <= 0)
+    });
+    if let Some(first) = evicting.first() {
+        findings.push(Finding::failed(
+            CHECK,
+            format!(
+                "a drain would end running jobs on {} nodes, as {first}: their MaxJobRetirementTime is 0",
+                evicting.len()
+            ),
+            "set MAXJOBRETIREMENTTIME in the nodes' template (execute.yaml), and replace these nodes",
+        ));
+    }
+    let silent = named(|node| node.update_interval_seconds.is_none());
+    if let Some(first) = silent.first() {
+        findings.push(Finding::warning(
+            CHECK,
+            format!(
+                "{} nodes, as {first}, do not say how often they report (EhosUpdateInterval): daemon.update_interval is \
+                 taken",
+                silent.len()
+            ),
+            "publish EhosUpdateInterval in the nodes' template (execute.yaml)",
+        ));
+    }
+    if findings.is_empty() {
+        let machines = named(|_| true).len();
+        findings.push(Finding::ok(
+            CHECK,
+            format!("{machines} let jobs finish when they are drained"),
+        ));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Outcome;
+
+    fn a_token(claims: &str) -> SecretString {
+        format!("eyJh.{}.c2ln", URL_SAFE_NO_PAD.encode(claims)).into()
+    }
+
+    #[test]
+    fn a_given_token_is_read_and_not_told() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let of = |token: SecretString| {
+            let finding = given_token(&token, Some("lab"), now);
+            let said = format!("{finding:?}");
+            assert!(!said.contains(token.expose_secret()), "{said}");
+            finding.outcome
+        };
+        assert_eq!(
+            of(a_token(r#"{"iss": "lab", "sub": "execute@lab"}"#)),
+            Outcome::Ok
+        );
+        let ends = |end: i64| a_token(&format!(r#"{{"iss": "lab", "exp": {end}}}"#));
+        assert_eq!(of(ends(1_800_000_000 + 9 * 86_400)), Outcome::Ok);
+        assert_eq!(of(ends(1_800_000_000 + 86_400)), Outcome::Warning);
+        assert_eq!(of(ends(1_800_000_000)), Outcome::Failed);
+        assert_eq!(of(a_token(r#"{"iss": "other"}"#)), Outcome::Failed);
+        assert_eq!(of("no token at all".into()), Outcome::Failed);
+        assert_eq!(of("a.!.b".into()), Outcome::Failed);
+    }
+
+    #[test]
+    fn the_negotiator_should_not_be_slower_than_configured() {
+        let of = |period: Option<u64>| {
+            let view = CollectorView {
+                up_for: Duration::from_secs(3600),
+                negotiation_period: period.map(Duration::from_secs),
+                startds: Vec::new(),
+            };
+            negotiator(&view, Duration::from_secs(80)).outcome
+        };
+        assert_eq!(of(Some(80)), Outcome::Ok);
+        assert_eq!(of(Some(81)), Outcome::Warning);
+        assert_eq!(of(None), Outcome::Warning);
+    }
+
+    #[test]
+    fn settings_of_the_central_manager() {
+        assert_eq!(ad_lifetime(Some("180")).outcome, Outcome::Ok);
+        assert_eq!(ad_lifetime(Some("900")).outcome, Outcome::Warning);
+        assert_eq!(ad_lifetime(None).outcome, Outcome::Warning);
+        assert_eq!(update_after_cycle(Some("True")).outcome, Outcome::Ok);
+        assert_eq!(update_after_cycle(Some("false")).outcome, Outcome::Warning);
+        assert_eq!(update_after_cycle(None).outcome, Outcome::Warning);
+    }
+
+    #[test]
+    fn nodes_must_let_jobs_finish() {
+        let node = |cluster: &str, retirement: Option<i64>, interval: Option<u64>| NodeSettings {
+            machine: "n1".to_owned(),
+            cluster: Some(cluster.to_owned()),
+            max_job_retirement_seconds: retirement,
+            update_interval_seconds: interval,
+        };
+        let of = |nodes: &[NodeSettings]| {
+            let findings = nodes_settings(nodes, "pool-1");
+            findings.iter().map(|f| f.outcome).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[]), [Outcome::Skipped]);
+        assert_eq!(of(&[node("pool-2", Some(0), None)]), [Outcome::Skipped]);
+        assert_eq!(of(&[node("pool-1", Some(3600), Some(60))]), [Outcome::Ok]);
+        assert_eq!(of(&[node("pool-1", None, Some(60))]), [Outcome::Ok]);
+        assert_eq!(of(&[node("pool-1", Some(0), Some(60))]), [Outcome::Failed]);
+        assert_eq!(of(&[node("pool-1", Some(3600), None)]), [Outcome::Warning]);
+    }
+
+    #[test]
+    fn the_address_of_the_central_manager_is_tried() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let deadline = || Deadline::within(Duration::from_secs(10));
+        let address = listener.local_addr().unwrap().to_string();
+        assert_eq!(host_ip(Some(&address), deadline()).outcome, Outcome::Ok);
+        drop(listener);
+        assert_eq!(
+            host_ip(Some(&address), deadline()).outcome,
+            Outcome::Warning
+        );
+        assert_eq!(host_ip(None, deadline()).outcome, Outcome::Skipped);
+    }
+}

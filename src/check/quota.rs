@@ -1,0 +1,148 @@
+//! Room for nodes in the project's quota.
+
+use super::Finding;
+use crate::openstack::compute::NamedFlavor;
+use crate::scaling::observation::Quota;
+use crate::scaling::policy::CloudPolicy;
+
+/// How many more servers of `flavor` the quota allows beyond the headroom, and what stops the next.
+fn room(quota: &Quota, policy: &CloudPolicy, flavor: &NamedFlavor) -> (u64, &'static str) {
+    let more = |left: Option<u64>, headroom: u64, each: u64| {
+        left.map_or(u64::MAX, |left| {
+            left.saturating_sub(headroom)
+                .checked_div(each)
+                .unwrap_or(u64::MAX)
+        })
+    };
+    let size = &flavor.flavor;
+    [
+        (
+            more(quota.instances.left(), policy.min_instances, 1),
+            "servers",
+        ),
+        (
+            more(quota.cores.left(), policy.min_cores, size.vcpus),
+            "cores",
+        ),
+        (
+            more(quota.ram_mb.left(), policy.min_ram_mb, size.ram_mb),
+            "memory",
+        ),
+    ]
+    .into_iter()
+    .min_by_key(|(count, _)| *count)
+    .unwrap_or((u64::MAX, "servers"))
+}
+
+/// Room for one node of each flavor, and for all that may be made; `nodes` are there already.
+pub fn quota(
+    quota: &Quota,
+    policy: &CloudPolicy,
+    nodes_max: u64,
+    flavors: &[&NamedFlavor],
+    nodes: u64,
+) -> Vec<Finding> {
+    const CHECK: &str = "quota";
+    let nodes_max = policy.nodes_max.unwrap_or(nodes_max).min(nodes_max);
+    let rooms: Vec<_> = flavors
+        .iter()
+        .map(|flavor| (flavor.name.as_str(), room(quota, policy, flavor)))
+        .collect();
+    let ask = "ask the cloud's operators for more, delete servers that nobody needs, or lower min_cores, min_ram, \
+               min_instances";
+    let mut findings: Vec<Finding> = rooms
+        .iter()
+        .filter(|(_, (count, _))| *count == 0 && nodes < nodes_max)
+        .map(|(name, (_, what))| {
+            let text = format!("the quota has no {what} left for one more {name}");
+            if nodes == 0 {
+                Finding::failed(CHECK, text, ask)
+            } else {
+                Finding::warning(CHECK, format!("{text}; {nodes} nodes are there"), ask)
+            }
+        })
+        .collect();
+    if !findings.is_empty() {
+        return findings;
+    }
+    let most = rooms.iter().max_by_key(|(_, (count, _))| *count);
+    if let Some((name, (count, what))) = most {
+        let wanted = nodes_max.saturating_sub(nodes);
+        findings.push(if *count >= wanted {
+            Finding::ok(CHECK, format!("room for {nodes_max} nodes (nodes_max)"))
+        } else {
+            Finding::warning(
+                CHECK,
+                format!(
+                    "room for {count} more nodes of {name}, then there are no {what} left; nodes_max is {nodes_max}"
+                ),
+                "ask for a larger quota, or lower nodes_max",
+            )
+        });
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Outcome;
+    use crate::scaling::observation::{Flavor, Usage};
+
+    fn flavor(name: &str, vcpus: u64) -> NamedFlavor {
+        NamedFlavor {
+            name: name.to_owned(),
+            root_disk_gb: 20,
+            flavor: Flavor {
+                id: name.to_owned(),
+                vcpus,
+                ram_mb: 2048 * vcpus,
+                disk_gb: 20,
+            },
+        }
+    }
+
+    fn policy(min_cores: u64) -> CloudPolicy {
+        CloudPolicy {
+            name: "lab".to_owned(),
+            flavors: Vec::new(),
+            image: String::new(),
+            nodes_max: None,
+            min_cores,
+            min_ram_mb: 0,
+            min_instances: 0,
+        }
+    }
+
+    #[test]
+    fn there_must_be_room_for_one_and_should_be_for_all() {
+        let small = flavor("small", 1);
+        let large = flavor("large", 8);
+        let cores = |limit| Quota {
+            cores: Usage {
+                limit: Some(limit),
+                used: 4,
+            },
+            ..Quota::default()
+        };
+        let of = |limit, min_cores, nodes| {
+            let findings = quota(
+                &cores(limit),
+                &policy(min_cores),
+                10,
+                &[&small, &large],
+                nodes,
+            );
+            findings.iter().map(|f| f.outcome).collect::<Vec<_>>()
+        };
+        assert_eq!(of(14, 0, 0), [Outcome::Ok]);
+        assert_eq!(of(13, 0, 0), [Outcome::Warning]);
+        assert_eq!(of(14, 1, 0), [Outcome::Warning], "headroom");
+        // The large one does not fit any more, or none does.
+        assert_eq!(of(11, 0, 0), [Outcome::Failed]);
+        assert_eq!(of(4, 0, 0), [Outcome::Failed, Outcome::Failed]);
+        // What the nodes themselves take is no fault.
+        assert_eq!(of(4, 0, 4), [Outcome::Warning, Outcome::Warning]);
+        assert_eq!(of(4, 0, 10), [Outcome::Ok]);
+    }
+}

@@ -1,0 +1,152 @@
+//! The findings for people and for programs.
+
+use serde::Serialize;
+
+use super::{Area, Finding, Outcome};
+use crate::exit::Exit;
+
+/// The version of the JSON: raised when something in it changes its meaning or goes.
+const VERSION: u32 = 1;
+
+/// The exit code that the findings stand for.
+pub fn exit(areas: &[Area]) -> Exit {
+    let failed = areas
+        .iter()
+        .flat_map(|area| &area.findings)
+        .any(|finding| finding.outcome == Outcome::Failed);
+    let mut asked = areas.iter().filter_map(|area| area.answered).peekable();
+    let nobody = asked.peek().is_some() && !asked.any(|answered| answered);
+    match (failed, nobody) {
+        (false, _) => Exit::Done,
+        (true, true) => Exit::Unavailable,
+        (true, false) => Exit::Failed,
+    }
+}
+
+#[derive(Serialize)]
+struct Out<'a> {
+    version: u32,
+    exit: u8,
+    findings: Vec<Row<'a>>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    area: &'a str,
+    #[serde(flatten)]
+    finding: &'a Finding,
+}
+
+/// The findings as one JSON object.
+///
+/// # Errors
+/// None that a finding could cause.
+pub fn json(areas: &[Area], exit: Exit) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(&Out {
+        version: VERSION,
+        exit: exit as u8,
+        findings: areas
+            .iter()
+            .flat_map(|area| {
+                area.findings.iter().map(|finding| Row {
+                    area: &area.name,
+                    finding,
+                })
+            })
+            .collect(),
+    })
+}
+
+/// The findings, a line each, with what to do below those that need it; at the end how many there are.
+pub fn text(areas: &[Area]) -> String {
+    let all = || areas.iter().flat_map(|area| &area.findings);
+    let width = all().map(|finding| finding.check.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for area in areas {
+        text.push_str(&area.name);
+        text.push('\n');
+        for finding in &area.findings {
+            let indent = 2 + WORD + 2 + width + 2;
+            text.push_str(&format!(
+                "  {:WORD$}  {:width$}  {}\n",
+                word(finding.outcome),
+                finding.check,
+                finding.what
+            ));
+            if let Some(remedy) = &finding.remedy {
+                text.push_str(&format!("{:indent$}→ {remedy}\n", ""));
+            }
+        }
+    }
+    let count = |outcome| {
+        let findings = all().filter(|finding| finding.outcome == outcome);
+        findings.count()
+    };
+    let counts = [
+        (Outcome::Failed, "failed"),
+        (Outcome::Warning, "to be looked at"),
+        (Outcome::Skipped, "not checked"),
+        (Outcome::Ok, "ok"),
+    ];
+    let counts: Vec<String> = counts
+        .into_iter()
+        .map(|(outcome, word)| (count(outcome), word))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    text + &counts.join(", ") + "\n"
+}
+
+/// The length of the longest word.
+const WORD: usize = 7;
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Ok => "ok",
+        Outcome::Skipped => "skipped",
+        Outcome::Warning => "WARNING",
+        Outcome::Failed => "FAILED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn area(answered: Option<bool>, findings: Vec<Finding>) -> Area {
+        Area {
+            name: "cloud lab".to_owned(),
+            findings,
+            answered,
+        }
+    }
+
+    #[test]
+    fn the_exit_code_says_how_bad_it_is() {
+        let ok = || Finding::ok("login", "fine");
+        let warning = || Finding::warning("key", "hm", "do");
+        let failed = || Finding::failed("key", "no", "do");
+        assert_eq!(exit(&[area(Some(true), vec![ok(), warning()])]), Exit::Done);
+        assert_eq!(exit(&[area(Some(true), vec![failed()])]), Exit::Failed);
+        assert_eq!(exit(&[area(None, vec![failed()])]), Exit::Failed);
+        let silent = || area(Some(false), vec![failed()]);
+        assert_eq!(exit(&[area(None, vec![ok()]), silent()]), Exit::Unavailable);
+        assert_eq!(
+            exit(&[silent(), area(Some(true), vec![ok()])]),
+            Exit::Failed
+        );
+    }
+
+    #[test]
+    fn each_finding_is_a_line_and_what_to_do_is_below() {
+        let findings = vec![
+            Finding::ok("login", "fine"),
+            Finding::failed("port-9618", "closed", "open it"),
+        ];
+        assert_eq!(
+            text(&[area(Some(true), findings)]),
+            "cloud lab\n  ok       login      fine\n  FAILED   port-9618  closed\n                      → open it\n\
+             1 failed, 1 ok\n"
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! What `ehos check` asks HTCondor: rights, settings, clocks. Nothing is changed.
+
+use std::time::SystemTime;
+
+use jiff::SignedDuration;
+
+use super::answer::{amount, integer, string, values};
+use super::command::{Call, Tools};
+use super::error::Error;
+use super::slots;
+use crate::deadline::Deadline;
+
+/// Whether the collector lets us do something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Permission {
+    /// It does, and knows us by this name.
+    Granted(String),
+    /// It does not.
+    Refused,
+}
+
+/// Asks the collector by `condor_ping` whether we have the rights of `level` (`ADMINISTRATOR`, `ADVERTISE_STARTD`). The
+/// right to drain is the collector's to give: it hands its administrators a capability for each startd
+/// (SEC_ENABLE_REMOTE_ADMINISTRATION), so nothing has to be drained to find out.
+pub fn permission(
+    tools: &Tools,
+    pool: Option<&str>,
+    level: &str,
+    deadline: Deadline,
+) -> Result<Permission, Error> {
+    let mut args = Vec::new();
+    if let Some(pool) = pool {
+        args.extend(["-pool", pool]);
+    }
+    args.extend(["-type", "COLLECTOR", level]);
+    let call = Call {
+        tool: "condor_ping",
+        args: &args,
+        stdin: "",
+        about: "the collector",
+    };
+    match tools.text(&call, deadline) {
+        Ok(said) => Ok(Permission::Granted(identity(&said))),
+        // It says on standard error when it could not ask, and on standard output when the answer was no.
+        Err(Error::Failed { stderr, .. }) if !stderr.contains("ERROR") => Ok(Permission::Refused),
+        Err(error) => Err(error),
+    }
+}
+
+/// `… succeeded as ehos@testbed to local collector.`
+fn identity(said: &str) -> String {
+    let name = said.split_once(" as ").map_or("", |(_, rest)| rest);
+    name.split_whitespace()
+        .next()
+        .unwrap_or("somebody")
+        .to_owned()
+}
+
+/// A setting of this machine's HTCondor, as the daemon `subsystem` sees it; `None` when it is not defined.
+pub fn setting(
+    tools: &Tools,
+    subsystem: &str,
+    name: &str,
+    deadline: Deadline,
+) -> Result<Option<String>, Error> {
+    let call = Call {
+        tool: "condor_config_val",
+        args: &["-subsystem", subsystem, name],
+        stdin: "",
+        about: name,
+    };
+    match tools.text(&call, deadline) {
+        Ok(value) => Ok(Some(value.trim().to_owned())),
+        Err(Error::Failed { stderr, .. }) if stderr.contains("Not defined") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How far the collector's clock is ahead of this machine's, to about five seconds.
+pub fn clock_ahead(
+    tools: &Tools,
+    pool: Option<&str>,
+    deadline: Deadline,
+) -> Result<SignedDuration, Error> {
+    let there = slots::clock(tools, pool, deadline)?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let here = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    Ok(SignedDuration::from_secs(there.saturating_sub(here)))
+}
+
+/// What a node says about itself that a drain depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeSettings {
+    /// `Machine`.
+    pub machine: String,
+    /// `EhosCluster`: the pool whose node it is.
+    pub cluster: Option<String>,
+    /// `MaxJobRetirementTime` in seconds: how long a drain waits for a job. `None` when it depends on the job.
+    pub max_job_retirement_seconds: Option<i64>,
+    /// `EhosUpdateInterval` in seconds.
+    pub update_interval_seconds: Option<u64>,
+}
+
+/// The slots of all nodes that say which node of ehos they are.
+pub fn nodes(
+    tools: &Tools,
+    pool: Option<&str>,
+    deadline: Deadline,
+) -> Result<Vec<NodeSettings>, Error> {
+    let mut args = Vec::new();
+    if let Some(pool) = pool {
+        args.extend(["-pool", pool]);
+    }
+    args.extend([
+        "-constraint",
+        "EhosNode =!= undefined && SlotType =!= \"Dynamic\"",
+        "-af:t",
+        "unparse(Machine)",
+        "unparse(EhosCluster)",
+        "int(MaxJobRetirementTime)",
+        "int(EhosUpdateInterval)",
+    ]);
+    let call = Call {
+        tool: "condor_status",
+        args: &args,
+        stdin: "",
+        about: "the collector",
+    };
+    tools.run(&call, deadline, Vec::new(), |nodes, line| {
+        let [machine, cluster, retirement, interval] = values(line)?;
+        nodes.push(NodeSettings {
+            machine: string(machine).unwrap_or_default(),
+            cluster: string(cluster),
+            max_job_retirement_seconds: integer(retirement),
+            update_interval_seconds: amount(interval),
+        });
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::fake::FakeTools;
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    fn ask(fake: &FakeTools) -> Result<Permission, Error> {
+        let tools = Tools::new(fake.settings().bin, LIMIT);
+        permission(&tools, None, "ADMINISTRATOR", Deadline::within(LIMIT))
+    }
+
+    #[test]
+    fn a_right_is_granted_refused_or_not_known() {
+        let fake = FakeTools::new();
+        fake.answer(
+            "condor_ping",
+            "ADMINISTRATOR",
+            "out|ADMINISTRATOR command using (AES, AES, and IDTOKENS) succeeded as ehos@testbed to local \
+             collector.\nexit=0\n",
+        );
+        assert_eq!(
+            ask(&fake).unwrap(),
+            Permission::Granted("ehos@testbed".to_owned())
+        );
+        fake.answer(
+            "condor_ping",
+            "ADMINISTRATOR",
+            "out|ADMINISTRATOR failed!  Use -verbose for more information.\nexit=1\n",
+        );
+        assert_eq!(ask(&fake).unwrap(), Permission::Refused);
+        fake.answer(
+            "condor_ping",
+            "ADMINISTRATOR",
+            "err|ERROR: failed to make connection to <127.0.0.1:1>\nexit=1\n",
+        );
+        assert!(ask(&fake).is_err());
+    }
+}

@@ -1,0 +1,331 @@
+//! Another image is configured: idle nodes of the older one are replaced, and a broken image does not eat the pool.
+
+use ehos::scaling::memory::State;
+use ehos::scaling::plan::Fate;
+use ehos::scaling::reason::Reason;
+use ehos::simulation::{IMAGE, JobState, SimulatedServer, World, locked};
+
+use crate::site::{Site, cloud, running, scenario};
+
+fn configure(site: &mut Site, image: &str) {
+    for cloud in &mut site.policy.clouds {
+        cloud.image = image.to_owned();
+    }
+}
+
+fn image(server: &SimulatedServer) -> &str {
+    &server.metadata["ehos_image"]
+}
+
+fn of(world: &World, wanted: &str) -> usize {
+    let servers = world.servers.values();
+    servers.filter(|server| image(server) == wanted).count()
+}
+
+/// Nodes that run and take jobs.
+fn up(world: &World) -> usize {
+    let servers = world.servers.values();
+    let up = |server: &&SimulatedServer| {
+        let startd = server.startd.as_ref();
+        startd.is_some_and(|startd| startd.drain.is_none())
+    };
+    servers.filter(up).count()
+}
+
+fn nothing_was_killed(site: &Site) {
+    assert!(site.world().jobs.iter().all(|job| job.starts <= 1));
+}
+
+/// Drains that this tick takes back.
+fn returns(site: &Site) -> usize {
+    site.plan().count(Fate::Returns)
+}
+
+/// One job of a whole node each two minutes, nine to eleven minutes long: about five nodes, sometimes one is idle.
+fn steady(site: &mut Site, minute: u64) {
+    if minute.is_multiple_of(2) {
+        site.submit(1, 4, 1024, 500 + minute * 37 % 200);
+    }
+}
+
+#[test]
+fn under_steady_demand_all_nodes_are_replaced_and_no_job_is_killed() {
+    let mut site = Site::simple();
+    for minute in 0..40 {
+        steady(&mut site, minute);
+        site.tick();
+    }
+    let nodes = of(&site.world(), IMAGE);
+    assert!((4..=7).contains(&nodes), "{nodes}");
+    configure(&mut site, "new");
+    let mut minute = 40;
+    while of(&site.world(), IMAGE) > 0 {
+        assert!(minute < 120, "{}", site.describe());
+        steady(&mut site, minute);
+        site.tick();
+        assert_eq!(returns(&site), 0, "{}", site.describe());
+        minute += 1;
+    }
+    for minute in minute..minute + 30 {
+        steady(&mut site, minute);
+        site.tick();
+    }
+    let world = site.world();
+    assert_eq!(of(&world, IMAGE), 0);
+    let waiting = |job: &&ehos::simulation::SimulatedJob| matches!(job.state, JobState::Idle(_));
+    let waiting = world.jobs.iter().filter(waiting).count();
+    assert!(waiting <= 3, "{waiting} jobs wait");
+    drop(world);
+    nothing_was_killed(&site);
+}
+
+#[test]
+fn nodes_min_is_replaced_one_first_and_then_the_others() {
+    let mut site = Site::simple();
+    site.policy.nodes_min = 5;
+    site.until(20, "five are up", |world| up(world) == 5);
+    site.ticks(10);
+    configure(&mut site, "new");
+    site.tick();
+    let drained: Vec<Reason> = site
+        .plan()
+        .nodes
+        .iter()
+        .filter(|node| node.fate == Fate::Drains)
+        .map(|node| node.why.clone())
+        .collect();
+    assert!(
+        matches!(
+            drained.as_slice(),
+            [Reason::DrainToTryImage { image, configured_image, .. }]
+                if image == IMAGE && configured_image == "new"
+        ),
+        "{}",
+        site.describe()
+    );
+    assert!(
+        site.plan()
+            .notices
+            .iter()
+            .any(|notice| notice.contains("older image than new: 5;")),
+        "{:?}",
+        site.plan().notices
+    );
+    let mut fewest = 5;
+    while of(&site.world(), "new") == 0 || up(&site.world()) < 5 {
+        site.tick();
+        let proven = site
+            .state
+            .kinds
+            .iter()
+            .any(|kind| kind.kind.image == "new" && kind.joined > 0);
+        if !proven {
+            fewest = fewest.min(up(&site.world()));
+        }
+    }
+    assert_eq!(fewest, 4, "none followed before the first had joined");
+    site.until(10, "all are new", |world| {
+        of(world, "new") == 5 && world.servers.len() == 5
+    });
+    assert!(site.state.replacements.is_empty());
+    site.ticks(30);
+    assert_eq!(of(&site.world(), "new"), 5, "and that is that");
+}
+
+#[test]
+fn a_full_pool_makes_room_for_one() {
+    let mut site = Site::simple();
+    site.policy.nodes_max = 3;
+    site.policy.nodes_min = 3;
+    site.until(20, "three are up", |world| up(world) == 3);
+    configure(&mut site, "new");
+    site.until(30, "all are new", |world| {
+        of(world, "new") == 3 && up(world) == 3
+    });
+    assert_eq!(site.most_servers, 3);
+}
+
+#[test]
+fn a_broken_image_costs_the_capacity_of_one_node() {
+    let mut site = Site::simple();
+    site.policy.nodes_min = 5;
+    site.until(20, "five are up", |world| up(world) == 5);
+    configure(&mut site, "new");
+    locked(&site.world).broken.images.push("new".to_owned());
+    for minute in 0..300u64 {
+        // Demand for about three nodes, which can be seen on idle ones.
+        if minute.is_multiple_of(3) {
+            site.submit(1, 4, 1024, 500 + minute * 37 % 200);
+        }
+        site.tick();
+        assert!(of(&site.world(), IMAGE) >= 4, "{}", site.describe());
+        assert!(of(&site.world(), "new") <= 3);
+    }
+    nothing_was_killed(&site);
+    // Mended, it proves itself at the next try.
+    locked(&site.world).broken.images.clear();
+    site.until(120, "all are new", |world| {
+        of(world, "new") == 5 && world.servers.len() == 5
+    });
+}
+
+#[test]
+fn an_image_that_is_refused_costs_none_once_that_is_known() {
+    let mut site = Site::simple();
+    running(&mut site, 8, 600);
+    configure(&mut site, "new");
+    locked(&site.world).broken.images.push("new".to_owned());
+    // More than there is room for: the new image is tried, and fails, before a node is idle.
+    site.submit(8, 1, 1024, 3000);
+    site.ticks(100);
+    assert_eq!(site.world().unfinished(), 0, "{}", site.describe());
+    let tried = |why: &Reason| matches!(why, Reason::DrainToTryImage { .. });
+    assert!(!site.plan().nodes.iter().any(|node| tried(&node.why)));
+    assert!(site.state.replacements.is_empty());
+    nothing_was_killed(&site);
+}
+
+#[test]
+fn there_and_back_again() {
+    let mut site = Site::simple();
+    site.policy.nodes_min = 4;
+    site.until(20, "four are up", |world| up(world) == 4);
+    configure(&mut site, "new");
+    site.until(30, "one of the new image is up", |world| {
+        world
+            .servers
+            .values()
+            .any(|server| image(server) == "new" && server.startd.is_some())
+    });
+    site.ticks(2);
+    configure(&mut site, IMAGE);
+    // The older image is known to be good: what is of the other goes at once.
+    site.until(20, "all are as before", |world| {
+        of(world, IMAGE) == 4 && world.servers.len() == 4
+    });
+    site.ticks(20);
+    assert_eq!(of(&site.world(), IMAGE), 4);
+    assert!(site.state.replacements.is_empty());
+}
+
+#[test]
+fn back_before_the_new_image_was_tried_leaves_all_as_it_was() {
+    let mut site = Site::simple();
+    site.policy.nodes_min = 4;
+    site.until(20, "four are up", |world| up(world) == 4);
+    configure(&mut site, "new");
+    site.tick();
+    assert_eq!(site.plan().count(Fate::Drains), 1);
+    configure(&mut site, IMAGE);
+    site.tick();
+    assert_eq!(
+        returns(&site),
+        1,
+        "it is of no older image any more\n{}",
+        site.describe()
+    );
+    assert!(site.state.replacements.is_empty());
+    site.ticks(20);
+    assert_eq!(site.most_servers, 4);
+}
+
+#[test]
+fn state_that_is_lost_in_the_middle_costs_time() {
+    let mut site = Site::simple();
+    site.policy.nodes_min = 5;
+    site.until(20, "five are up", |world| up(world) == 5);
+    configure(&mut site, "new");
+    let mut lost = 0;
+    for minute in 0..60 {
+        if minute % 7 == 3 && of(&site.world(), IMAGE) > 0 {
+            site.state = State::default();
+            lost += 1;
+        }
+        site.submit(u64::from(minute % 3 == 0), 4, 1024, 400);
+        site.tick();
+    }
+    assert!(lost >= 1);
+    site.until(30, "all are new", |world| {
+        of(world, IMAGE) == 0 && of(world, "new") == 5
+    });
+    nothing_was_killed(&site);
+}
+
+#[test]
+fn a_drain_that_is_refused_is_no_replacement() {
+    let mut site = Site::simple();
+    site.policy.nodes_min = 2;
+    site.until(20, "two are up", |world| up(world) == 2);
+    configure(&mut site, "new");
+    // A job starts on each node between the look and the drain.
+    site.tick_while(&mut |world| {
+        let mut world = locked(world);
+        world.submit(2, 4, 1024, 400, false);
+        world.advance(60);
+    });
+    assert_eq!(site.plan().count(Fate::Drains), 1);
+    assert_eq!(site.state.replacements.len(), 1);
+    site.tick();
+    assert!(site.state.replacements.is_empty(), "{}", site.describe());
+    site.until(40, "all are new", |world| {
+        of(world, "new") == 2 && world.servers.len() == 2
+    });
+    nothing_was_killed(&site);
+}
+
+#[test]
+fn brakes_hold_it_and_surplus_nodes_go_as_they_always_did() {
+    let mut site = Site::simple();
+    site.policy.nodes_min = 2;
+    site.until(20, "two are up", |world| up(world) == 2);
+    configure(&mut site, "new");
+    locked(&site.world).broken.schedd = true;
+    site.ticks(10);
+    assert_eq!(of(&site.world(), IMAGE), 2, "{}", site.describe());
+    assert_eq!(site.plan().actions.len(), 0);
+    locked(&site.world).broken.schedd = false;
+    // Nothing needs them now: no new one is made to see whether it joins.
+    site.policy.nodes_min = 0;
+    site.until(15, "gone", |world| world.servers.is_empty());
+    assert_eq!(site.most_servers, 2);
+}
+
+#[test]
+fn what_takes_the_place_is_made_in_the_same_cloud_and_flavor() {
+    let clouds = [
+        ("blue", cloud(&[("medium", 4, 8192)])),
+        (
+            "green",
+            cloud(&[("a-small", 2, 4096), ("b-large", 8, 16384)]),
+        ),
+    ];
+    let mut site = Site::new(scenario(&clouds));
+    site.policy.allocation = ehos::scaling::policy::Allocation::FillFirst;
+    site.policy.clouds.remove(0);
+    site.submit(3, 8, 1024, 300);
+    site.until(30, "done", |world| {
+        world.unfinished() == 0 && world.servers.len() == 3
+    });
+    site.policy.nodes_min = 3;
+    // Only green's image changes; blue comes first.
+    let mut policies = locked(&site.world).scenario.cloud_policies();
+    policies[1].image = "new".to_owned();
+    site.policy.clouds = policies;
+    let large = |world: &World| {
+        let of_new = |server: &&SimulatedServer| image(server) == "new";
+        world
+            .servers
+            .values()
+            .filter(of_new)
+            .map(|server| server.flavor.clone())
+            .collect::<Vec<_>>()
+    };
+    site.until(10, "the first", |world| !large(world).is_empty());
+    assert_eq!(large(&site.world()), ["b-large"]);
+    site.until(40, "none of green's older image is left", |world| {
+        world
+            .servers
+            .values()
+            .all(|server| server.cloud == "blue" || image(server) == "new")
+    });
+}
