@@ -266,9 +266,6 @@ fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
         keys.push(("ccb", "true".to_owned()));
     }
     keys.extend(scratch_size_gb.map(|size| ("scratch_size", size.to_string())));
-    if *ccb {
-        keys.push(("ccb", "true".to_owned()));
-    }
     if let Some(policy) = config.policy.cloud(name) {
         keys.extend(limits(policy));
     }
