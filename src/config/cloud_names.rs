@@ -2,14 +2,12 @@
 //! names none. What people have written themselves is never touched.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_yaml::{Mapping, Value};
 
+use super::drop_in;
 use super::error::{Error, Problem};
-use super::search;
 use super::settings::Config;
 
 const HEADER: &str = "\
@@ -36,7 +34,7 @@ impl Config {
         let Some(main) = self.files.first().filter(|_| names.values().any(some)) else {
             return Ok(None);
         };
-        let path = search::drop_in_folder(main).join("40-cloud.yaml");
+        let path = drop_in::folder(main).join("40-cloud.yaml");
         let added = self.added(names);
         keep(&path, added.clone()).map_err(|why| {
             let lines = serde_yaml::to_string(&added).unwrap_or_default();
@@ -86,26 +84,7 @@ fn keep(path: &Path, added: Value) -> Result<(), String> {
     };
     merge(&mut all, added);
     let text = serde_yaml::to_string(&all).map_err(|error| error.to_string())?;
-    write(path, &text).map_err(|error| error.to_string())
-}
-
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    match std::fs::create_dir(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut new = tempfile::Builder::new()
-        .prefix(".40-cloud")
-        .tempfile_in(folder)?;
-    new.write_all(HEADER.as_bytes())?;
-    new.write_all(text.as_bytes())?;
-    // Names are no secret, and the service reads them as another user.
-    new.as_file()
-        .set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    new.as_file().sync_all()?;
-    new.persist(path).map_err(|error| error.error)?;
-    std::fs::File::open(folder)?.sync_all()
+    drop_in::write(path, &format!("{HEADER}{text}")).map_err(|error| error.to_string())
 }
 
 fn merge(under: &mut Value, over: Value) {

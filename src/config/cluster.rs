@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::search;
+use super::drop_in;
 
 /// A new id: 64 random bits.
 pub(super) fn make() -> std::io::Result<String> {
@@ -25,14 +25,14 @@ pub(super) fn check(id: &str) -> Result<(), String> {
 
 /// Where the id is kept when the main file `file` has none.
 pub(super) fn path(file: &Path) -> PathBuf {
-    search::drop_in_folder(file).join("10-cluster.yaml")
+    drop_in::folder(file).join("10-cluster.yaml")
 }
 
 /// Keeps `id` for the main file `file`, unless another process was quicker: the file appears whole or not at
 /// all, and is never overwritten. So whoever reads it afterwards reads the one id.
 pub(super) fn keep(file: &Path, id: &str) -> std::io::Result<()> {
     let path = path(file);
-    let folder = search::drop_in_folder(file);
+    let folder = drop_in::folder(file);
     match std::fs::create_dir(&folder) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
         Ok(()) | Err(_) => {}

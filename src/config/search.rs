@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::drop_in;
 use super::environment::Environment;
 use super::error::{Error, Problem};
 
@@ -31,7 +32,7 @@ pub fn template(name: &str, env: &Environment) -> Option<PathBuf> {
 }
 
 /// The files of the configuration, in the order in which they are merged: `named` ones, else those of
-/// `$EHOS_CONFIG`, else the site's; each followed by the files of its folder ([`drop_in_folder`]). The first is
+/// `$EHOS_CONFIG`, else the site's; each followed by the files of its folder ([`drop_in::folder`]). The first is
 /// a main file.
 pub(super) fn files(named: &[PathBuf], env: &Environment) -> Result<Vec<PathBuf>, Error> {
     let main: Vec<PathBuf> = if !named.is_empty() {
@@ -58,16 +59,11 @@ pub(super) fn files(named: &[PathBuf], env: &Environment) -> Result<Vec<PathBuf>
     }
     let mut files = Vec::new();
     for file in main {
-        let folder = drop_in_folder(&file);
+        let folder = drop_in::folder(&file);
         files.push(file);
         files.extend(drop_ins(&folder)?);
     }
     Ok(files)
-}
-
-/// Where the files lie that are merged over `file`: `ehos.d` for `ehos.yaml`.
-pub fn drop_in_folder(file: &Path) -> PathBuf {
-    file.with_extension("d")
 }
 
 fn drop_ins(folder: &Path) -> Result<Vec<PathBuf>, Error> {

@@ -4,9 +4,10 @@
 //! by hand, and is left alone.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::config::drop_in;
 
 /// The name of the file.
 const FILE: &str = "50-image.yaml";
@@ -29,7 +30,7 @@ pub struct Entry {
 
 /// Where it is, for the main file `file` of the configuration.
 pub fn path(file: &Path) -> PathBuf {
-    crate::config::drop_in_folder(file).join(FILE)
+    drop_in::folder(file).join(FILE)
 }
 
 /// The whole file, with these entries.
@@ -110,7 +111,7 @@ pub fn record(file: &Path, entry: &Entry) -> Result<Option<String>, Error> {
         Some(known) => known.clone_from(entry),
         None => all.push(entry.clone()),
     }
-    write(&path, &text(&all)).map_err(failed)?;
+    drop_in::write(&path, &text(&all)).map_err(failed)?;
     Ok(before)
 }
 
@@ -121,27 +122,9 @@ pub fn record(file: &Path, entry: &Entry) -> Result<Option<String>, Error> {
 pub fn put_back(file: &Path, before: Option<&str>) -> io::Result<()> {
     let path = path(file);
     match before {
-        Some(text) => write(&path, text),
+        Some(text) => drop_in::write(&path, text),
         None => std::fs::remove_file(&path),
     }
-}
-
-/// It appears whole or not at all.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    match std::fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut new = tempfile::Builder::new()
-        .prefix(".50-image")
-        .tempfile_in(folder)?;
-    new.write_all(text.as_bytes())?;
-    new.as_file()
-        .set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    new.as_file().sync_all()?;
-    new.persist(path).map_err(|error| error.error)?;
-    std::fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

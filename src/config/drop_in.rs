@@ -1,0 +1,33 @@
+//! The files that are merged over a configuration file: `ehos.d/*.yaml` for `ehos.yaml`.
+
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// The folder of the files that are merged over `file`.
+pub fn folder(file: &Path) -> PathBuf {
+    file.with_extension("d")
+}
+
+/// Writes `text`, which holds no secret, to such a file: it appears whole or not at all. Its folder is made.
+///
+/// # Errors
+/// When folder or file cannot be made.
+pub fn write(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    // A name that begins with a dot is not read.
+    let mut new = tempfile::Builder::new()
+        .prefix(".new")
+        .tempfile_in(folder)?;
+    new.write_all(text.as_bytes())?;
+    // The service reads it as another user.
+    new.as_file()
+        .set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    new.as_file().sync_all()?;
+    new.persist(path).map_err(|error| error.error)?;
+    std::fs::File::open(folder)?.sync_all()
+}
