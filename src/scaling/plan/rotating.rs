@@ -288,25 +288,36 @@ impl Planner<'_> {
         let mut notices = Vec::new();
         for cloud in &self.policy.clouds {
             let nodes = self.survey.nodes.iter();
-            let successors: Vec<Kind> = nodes
+            let older: Vec<(&Node<'_>, Kind)> = nodes
                 .filter(|node| node.kind.cloud == cloud.name && node.exists())
                 .filter(|node| !matches!(node.phase, Phase::Deleting { .. }))
-                .filter_map(|node| self.successor(node))
+                .filter_map(|node| Some((node, self.successor(node)?)))
                 .collect();
-            let proven = successors.iter().filter(|kind| self.next.proven(kind));
-            let (all, proven) = (successors.len(), proven.count());
+            let all = older.len();
             if all == 0 {
                 continue;
             }
-            let how = if proven == all {
-                "each is replaced when it is idle".to_owned()
-            } else {
-                let unproven = all - proven;
-                format!(
-                    "{proven} can be replaced when they are idle, {unproven} wait for a node of their flavor and the \
-                     new image to join and take jobs"
-                )
-            };
+            let proven = older.iter().filter(|(_, kind)| self.next.proven(kind));
+            let held: Vec<Limit> = proven
+                .clone()
+                .filter_map(|(node, kind)| self.no_exchange(node, kind))
+                .collect();
+            let unproven = all - proven.count();
+            let mut parts = Vec::new();
+            match all - unproven - held.len() {
+                0 => {}
+                can if can == all => parts.push("each is replaced when it is idle".to_owned()),
+                can => parts.push(format!("{can} can be replaced when they are idle")),
+            }
+            if let Some(limit) = held.first() {
+                parts.push(format!("{} wait because of {limit}", held.len()));
+            }
+            if unproven > 0 {
+                parts.push(format!(
+                    "{unproven} wait for a node of their flavor and the new image to join and take jobs"
+                ));
+            }
+            let how = parts.join(", ");
             notices.push(format!(
                 "cloud {}: nodes of an older image than {}: {all}; {how}",
                 cloud.name, cloud.image
