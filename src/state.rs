@@ -265,7 +265,9 @@ mod tests {
         let state = State::default();
         let mut older = serde_json::to_value(&state).unwrap();
         let fields = older.as_object_mut().unwrap();
-        assert!(fields.remove("builders").is_some() && fields.remove("replacements").is_some());
+        for later in ["builders", "replacements", "images"] {
+            assert!(fields.remove(later).is_some(), "{later}");
+        }
         let dir = written(&serde_json::json!({"version": 1, "state": older}).to_string());
         let loaded = load(dir.path(), true).unwrap();
         assert_eq!((loaded.state, loaded.notice), (state, None));

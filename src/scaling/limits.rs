@@ -226,6 +226,58 @@ pub fn closed(case: &Case<'_>) -> Option<Limit> {
     all.into_iter().flatten().next().map(|(_, limit)| limit)
 }
 
+/// What stands in the way of one in the place of a node of the flavor `leaving`, which gives back its part of the quota:
+/// [`closed`], or a quota that has no room for it even then, for it was lowered, or others need what is left.
+pub fn exchange(case: &Case<'_>, leaving: Option<&Flavor>) -> Option<Limit> {
+    let closed = closed(case);
+    let (None, Some(view)) = (&closed, case.view) else {
+        return closed;
+    };
+    let flavor = view.flavors.get(case.flavor)?;
+    // Of a flavor that is not configured any more the size is not known: as large as what is.
+    let leaving = leaving.unwrap_or(flavor);
+    let CloudPolicy {
+        min_instances,
+        min_cores,
+        min_ram_mb,
+        ..
+    } = case.cloud;
+    let short = |usage: Usage, planned: u64, kept: u64, leaving: u64, each: u64| {
+        let needed = usage.used.saturating_add(planned).saturating_add(kept);
+        let needed = needed.saturating_add(each).saturating_sub(leaving);
+        usage.limit.is_some_and(|limit| needed > limit)
+    };
+    let Planned {
+        instances: planned,
+        cores: planned_cores,
+        ram_mb: planned_ram_mb,
+    } = case.planned;
+    let (cores_each, ram_each) = (flavor.vcpus, flavor.ram_mb);
+    let quota = &view.quota;
+    if short(quota.instances, planned, *min_instances, 1, 1) {
+        return instances(case, view).map(|(_, limit)| limit);
+    }
+    if short(
+        quota.cores,
+        planned_cores,
+        *min_cores,
+        leaving.vcpus,
+        cores_each,
+    ) {
+        return cores(case, view, flavor).map(|(_, limit)| limit);
+    }
+    if short(
+        quota.ram_mb,
+        planned_ram_mb,
+        *min_ram_mb,
+        leaving.ram_mb,
+        ram_each,
+    ) {
+        return ram(case, view, flavor).map(|(_, limit)| limit);
+    }
+    None
+}
+
 fn unknown(case: &Case<'_>) -> Limit {
     let cloud = case.cloud.name.clone();
     match case.view {

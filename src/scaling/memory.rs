@@ -209,6 +209,15 @@ pub struct Replacement {
     pub at: Moment,
 }
 
+/// The image that a cloud is configured with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfiguredImage {
+    /// As configured.
+    pub image: String,
+    /// Since when, as far as this state knows.
+    pub since: Moment,
+}
+
 /// Everything that is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
@@ -228,6 +237,9 @@ pub struct State {
     /// In each cloud whose image has not proven itself, the one node that was given up for it.
     #[serde(default)]
     pub replacements: BTreeMap<CloudName, Replacement>,
+    /// The image of each cloud, and since when.
+    #[serde(default)]
+    pub images: BTreeMap<CloudName, ConfiguredImage>,
     /// Clouds whose servers this state has seen.
     pub clouds: BTreeSet<CloudName>,
     /// Clouds that asked for a pause.

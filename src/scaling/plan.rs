@@ -192,6 +192,7 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let survey = survey(observation, policy, &mut next);
     let brakes = brakes(observation, policy, &next, &survey.nodes);
     let mut planner = Planner::new(observation, policy, next, survey, brakes);
+    planner.remember_images();
     planner.drain_older_images();
     let groups = planner.place_demand();
     planner.take_back_drains();

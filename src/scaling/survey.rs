@@ -121,26 +121,23 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         .filter_map(|found| found.startd())
         .map(|startd| startd.machine.as_str())
         .collect();
-    // What runs on a builder is not there to stay.
+    // What runs on a builder is not there to stay. Its UUID says which it is; without one its node id does.
+    let on = |builder: &Builder<'_>, startd: &StartdView| match startd.instance_id.as_deref() {
+        Some(id) => id == builder.server.id(),
+        None => startd.node.is_some() && startd.node.as_ref() == builder.server.node(),
+    };
     for builder in &mut builders {
-        let on_it =
-            |startd: &&StartdView| startd.instance_id.as_deref() == Some(builder.server.id());
-        builder.startd = startds.iter().find(on_it);
+        // A host name may have changed: of several, the one that shows the most claims.
+        let here = startds.iter().filter(|startd| on(builder, startd));
+        builder.startd = here.max_by_key(|startd| startd.claims());
     }
-    let on_builders: BTreeSet<&str> = builders
-        .iter()
-        .filter_map(|builder| builder.startd?.instance_id.as_deref())
-        .collect();
     let departed = GhostFinder::new(&state.departed);
     let mut others = Vec::new();
     let mut ghosts = Vec::new();
     for startd in startds
         .iter()
         .filter(|startd| !ours.contains(startd.machine.as_str()))
-        .filter(|startd| {
-            let instance_id = startd.instance_id.as_deref();
-            instance_id.is_none_or(|id| !on_builders.contains(id))
-        })
+        .filter(|startd| !builders.iter().any(|builder| on(builder, startd)))
     {
         match departed.find(startd) {
             Some(node) => ghosts.push((node.clone(), startd)),

@@ -329,3 +329,153 @@ fn what_takes_the_place_is_made_in_the_same_cloud_and_flavor() {
             .all(|server| server.cloud == "blue" || image(server) == "new")
     });
 }
+
+/// The fewest nodes that are up while all are replaced by those of the new image.
+fn fewest_up(site: &mut Site, most: usize) -> usize {
+    let nodes = up(&site.world());
+    let mut fewest = nodes;
+    for _ in 0..most {
+        site.tick();
+        fewest = fewest.min(up(&site.world()));
+        if of(&site.world(), IMAGE) == 0 && up(&site.world()) >= nodes {
+            return fewest;
+        }
+    }
+    panic!("not within {most} ticks\n{}", site.describe());
+}
+
+#[test]
+fn most_of_a_pool_that_is_idle_stays_up_while_it_is_replaced() {
+    for nodes_max in [12, 30] {
+        let mut site = Site::simple();
+        site.policy.nodes_min = 12;
+        site.policy.nodes_max = nodes_max;
+        site.until(30, "twelve are up", |world| up(world) == 12);
+        configure(&mut site, "new");
+        let fewest = fewest_up(&mut site, 120);
+        assert!(fewest >= 9, "{fewest} of 12, nodes_max {nodes_max}");
+    }
+}
+
+#[test]
+fn a_cloud_that_gives_no_more_servers_keeps_most_of_what_it_has() {
+    let mut site = Site::simple();
+    site.policy.nodes_min = 12;
+    site.policy.nodes_max = 12;
+    site.until(30, "twelve are up", |world| up(world) == 12);
+    configure(&mut site, "new");
+    site.until(30, "one of the new image is up", |world| {
+        let new = |server: &SimulatedServer| image(server) == "new" && server.startd.is_some();
+        world.servers.values().any(new)
+    });
+    // Somebody else takes what becomes free.
+    locked(&site.world).broken.spawn = Some("No valid host was found. ".to_owned());
+    for _ in 0..120 {
+        site.tick();
+        assert!(up(&site.world()) >= 8, "{}", site.describe());
+    }
+}
+
+#[test]
+fn where_the_quota_has_no_room_for_another_none_is_given_up() {
+    for proven in [false, true] {
+        let mut site = Site::simple();
+        site.policy.nodes_min = 4;
+        site.until(20, "four are up", |world| up(world) == 4);
+        if proven {
+            configure(&mut site, "new");
+            site.until(20, "one of the new image is up", |world| {
+                let new =
+                    |server: &SimulatedServer| image(server) == "new" && server.startd.is_some();
+                world.servers.values().any(new)
+            });
+            site.policy.nodes_min = 0;
+            site.until(30, "none", |world| world.servers.is_empty());
+            configure(&mut site, IMAGE);
+            site.policy.nodes_min = 4;
+            site.until(20, "four are up again", |world| up(world) == 4);
+        }
+        // The project may have less than it has: what goes does not come back.
+        locked(&site.world)
+            .scenario
+            .clouds
+            .get_mut("blue")
+            .unwrap()
+            .cores = Some(12);
+        configure(&mut site, "new");
+        site.ticks(30);
+        assert_eq!(of(&site.world(), IMAGE), 4, "{}", site.describe());
+        locked(&site.world)
+            .scenario
+            .clouds
+            .get_mut("blue")
+            .unwrap()
+            .cores = Some(16);
+        site.until(60, "all are new", |world| {
+            of(world, IMAGE) == 0 && of(world, "new") == 4 && up(world) == 4
+        });
+    }
+}
+
+/// Lets another ehos with the same pool id look at the same site, with another image and its own state.
+fn other_tick(site: &mut Site, image: &str, state: &mut State) {
+    let (ours, own) = (site.policy.clone(), site.state.clone());
+    configure(site, image);
+    site.state = std::mem::take(state);
+    site.tick();
+    *state = std::mem::replace(&mut site.state, own);
+    site.policy = ours;
+}
+
+#[test]
+fn two_of_one_pool_with_different_images_do_not_replace_each_others_nodes_for_ever() {
+    for nodes_min in [0, 4] {
+        let mut site = Site::simple();
+        site.policy.nodes_min = nodes_min;
+        for minute in 0..30 {
+            steady(&mut site, minute);
+            site.tick();
+        }
+        let mut other = State::default();
+        let mut made = std::collections::BTreeSet::new();
+        let (mut drains, mut taken_back) = (0, 0);
+        let for_image = |why: &Reason| {
+            matches!(
+                why,
+                Reason::DrainOlderImage { .. } | Reason::DrainToTryImage { .. }
+            )
+        };
+        for minute in 30..430u64 {
+            steady(&mut site, minute);
+            other_tick(&mut site, "new", &mut other);
+            if minute < 80 {
+                continue;
+            }
+            let theirs = site
+                .plan()
+                .nodes
+                .iter()
+                .filter(|node| for_image(&node.why))
+                .count();
+            taken_back += returns(&site);
+            site.tick();
+            let ours = site
+                .plan()
+                .nodes
+                .iter()
+                .filter(|node| for_image(&node.why))
+                .count();
+            taken_back += returns(&site);
+            if minute >= 230 {
+                made.extend(site.names());
+                drains += theirs + ours;
+            }
+        }
+        let servers = made.len();
+        assert!(
+            servers <= 5 && drains == 0 && taken_back <= 4,
+            "nodes_min {nodes_min}: {servers} servers, {drains} drains, {taken_back} taken back"
+        );
+        nothing_was_killed(&site);
+    }
+}

@@ -11,10 +11,11 @@ use ehos::scaling::action::{CloudAction, Done, Failure, PoolAction};
 use ehos::scaling::memory::State;
 use ehos::scaling::observation::{
     CloudView, NodeId, OwnedServer, PoolView, Resources, Seen, ServerRecord, StartdView,
-    execute_metadata,
+    builder_metadata, execute_metadata,
 };
 use ehos::scaling::plan::Fate;
 use ehos::scaling::policy::Allocation;
+use ehos::scaling::reason::Reason;
 use ehos::simulation::{JobState, World, locked};
 use ehos::site::Site as Asked;
 
@@ -731,4 +732,30 @@ fn a_list_that_is_wrong_once_does_not_buy_what_is_there() {
     hidden.store(false, Ordering::Relaxed);
     site.ticks(2);
     assert_eq!(site.most_servers, 4, "{}", site.describe());
+}
+
+#[test]
+fn a_builder_whose_startd_says_only_its_node_id_is_no_capacity_and_keeps_its_job() {
+    let mut site = Site::simple();
+    let node = NodeId("b-1".to_owned());
+    let metadata = builder_metadata("pool-1", &node, Duration::from_secs(300));
+    let id = locked(&site.world).create("blue", "builder", "medium", metadata);
+    locked(&site.world).servers.get_mut(&id).unwrap().joins_at = Some(3700);
+    see_pool(&mut site, |view| {
+        if let Seen::Known(collector) = &mut view.collector {
+            for startd in &mut collector.startds {
+                startd.instance_id = None;
+            }
+        }
+    });
+    site.ticks(2);
+    running(&mut site, 4, 1200);
+    assert_eq!(site.world().jobs_on(&id), 4);
+    site.ticks(10);
+    assert!(matches!(
+        site.plan().builders[0].why,
+        Reason::BuilderRunsJobs { .. }
+    ));
+    site.until(30, "gone", |world| world.servers.is_empty());
+    assert!(site.world().jobs.iter().all(|job| job.starts == 1));
 }

@@ -1,29 +1,63 @@
 //! Nodes of an older image than their cloud is configured with: replaced when they are idle.
 //!
-//! Where the configured image has proven itself, idle nodes of an older one are drained at once. Where nothing is known
-//! of it yet, one node of each cloud is, so that there is room and need for a node of the new image; no other follows
-//! before that one has joined.
+//! Where the configured image has proven itself, idle nodes of an older one are drained, a part of the pool at a time.
+//! Where nothing is known of it yet, one node of each cloud is, so that there is room and need for a node of the new
+//! image; no other follows before that one has joined.
 
 use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::Planner;
 use crate::scaling::limits::{self, Limit};
-use crate::scaling::memory::{Kind, Replacement};
+use crate::scaling::memory::{ConfiguredImage, Kind, Replacement};
 use crate::scaling::node::{Node, Phase, drain_mark};
-use crate::scaling::observation::{Resources, ServerStatus};
+use crate::scaling::observation::{Resources, Seen, ServerStatus};
 use crate::scaling::reason::{Reason, seconds};
 
 /// What the reason of such a drain begins with, after the pool's mark: the startd keeps it, whatever becomes of the
 /// state.
 const OLDER_IMAGE: &str = "older image,";
 
+/// One of so many nodes of the pool may be away for another image at a time, and always one.
+const AWAY_SHARE: u64 = 4;
+
+/// A server that was asked for in the tick before the image was configured may have been made after it.
+const CREATED_LATE: Duration = Duration::from_secs(600);
+
 impl Planner<'_> {
+    /// Remembers since when each cloud has its image.
+    pub(super) fn remember_images(&mut self) {
+        let now = self.next.now;
+        let mut images = std::mem::take(&mut self.next.images);
+        images.retain(|name, _| self.policy.cloud(name).is_some());
+        for cloud in &self.policy.clouds {
+            let known = images.get(&cloud.name);
+            if known.is_none_or(|known| known.image != cloud.image) {
+                let image = cloud.image.clone();
+                images.insert(cloud.name.clone(), ConfiguredImage { image, since: now });
+            }
+        }
+        self.next.images = images;
+    }
+
+    /// Whether it was made before its cloud's image was configured. One that was adopted and is younger was made by
+    /// another ehos with the same pool id, which would take it for ours, and so on for ever.
+    fn made_before(&self, node: &Node<'_>) -> bool {
+        let memory = self.next.nodes.get(&node.id);
+        let (Some(memory), Some(configured)) = (memory, self.next.images.get(&node.kind.cloud))
+        else {
+            return false;
+        };
+        let age = node.server.map(|server| server.record().age);
+        let since = self.next.now.since(configured.since);
+        !memory.adopted || age.is_none_or(|age| age + CREATED_LATE >= since)
+    }
+
     /// What would be made in the place of a node of an older image: `None` when it is of none. A server that does not
     /// say its image may be of any.
     fn successor(&self, node: &Node<'_>) -> Option<Kind> {
         let cloud = self.policy.cloud(&node.kind.cloud)?;
-        if node.kind.image.is_empty() || node.kind.image == cloud.image {
+        if node.kind.image.is_empty() || node.kind.image == cloud.image || !self.made_before(node) {
             return None;
         }
         let same = |flavor: &&String| **flavor == node.kind.flavor;
@@ -41,9 +75,45 @@ impl Planner<'_> {
         limits::closed(&self.case(cloud, kind))
     }
 
+    /// What stands in the way of one of this kind in the place of a node.
+    fn no_exchange(&self, node: &Node<'_>, successor: &Kind) -> Option<Limit> {
+        let cloud = self.policy.cloud(&successor.cloud)?;
+        let view = self.observation.clouds.get(&successor.cloud);
+        let view = view.and_then(Seen::known);
+        let leaving = view.and_then(|view| view.flavors.get(&node.kind.flavor));
+        limits::exchange(&self.case(cloud, successor), leaving)
+    }
+
+    /// How many nodes of older images may be drained now, so that most of the pool is there while others are replaced.
+    fn may_be_away(&self) -> u64 {
+        let count = |which: &dyn Fn(&Node<'_>) -> bool| {
+            let nodes = self.survey.nodes.iter();
+            nodes.filter(|node| which(node)).count() as u64
+        };
+        let up = count(&|node| matches!(node.phase, Phase::Idle { .. } | Phase::Busy));
+        let leaving = count(&|node| {
+            // What takes the place of one that is just gone is made in this tick at the earliest.
+            let going = matches!(
+                node.phase,
+                Phase::Draining { ours: true, .. }
+                    | Phase::Deleting { ours: true, .. }
+                    | Phase::Gone
+            );
+            going && self.successor(node).is_some()
+        });
+        // One that leaves and one that comes for it are one.
+        let away = leaving.max(count(&|node| node.coming()));
+        (up + away).div_ceil(AWAY_SHARE).saturating_sub(away)
+    }
+
     /// Whether nodes of older images make room for this kind: it has proven itself and may be made.
     fn takes_over(&self, successor: &Kind) -> bool {
-        self.next.proven(successor) && self.closed(successor).is_none()
+        // A failure that this tick sees is counted later in it.
+        let failed =
+            |node: &Node<'_>| node.kind == *successor && matches!(node.phase, Phase::Failed { .. });
+        self.next.proven(successor)
+            && self.closed(successor).is_none()
+            && !self.survey.nodes.iter().any(failed)
     }
 
     /// Idle nodes of older images that can be drained, with what would take their places, the longest idle first.
@@ -73,14 +143,19 @@ impl Planner<'_> {
         if self.removal_brake(false).is_some() {
             return;
         }
+        let mut left = self
+            .may_be_away()
+            .min(self.policy.max_actions.saturating_sub(self.drains));
         for (Reverse(idle_for), index, successor) in self.idle_of_older_images() {
-            if self.drains < self.policy.max_actions && self.takes_over(&successor) {
+            let node = self.survey.nodes.get(index);
+            let room = node.is_some_and(|node| self.no_exchange(node, &successor).is_none());
+            if left > 0 && room && self.takes_over(&successor) {
                 let why = |image, configured_image| Reason::DrainOlderImage {
                     idle_seconds: seconds(idle_for),
                     image,
                     configured_image,
                 };
-                self.drain_older(index, idle_for, &successor, why);
+                left -= u64::from(self.drain_older(index, idle_for, &successor, why));
             }
         }
     }
@@ -94,13 +169,14 @@ impl Planner<'_> {
         }
         let now = self.next.now;
         for (Reverse(idle_for), index, successor) in self.idle_of_older_images() {
+            let node = self.survey.nodes.get(index);
             if self.next.replacements.contains_key(&successor.cloud)
                 || self.counts.unjoined_of_kind.contains_key(&successor)
                 || self.drains >= self.policy.max_actions
                 || self.next.has_failed(&successor)
                 || self.next.proven(&successor)
                 || self.just_returned(index)
-                || self.closed(&successor).is_some()
+                || node.is_none_or(|node| self.no_exchange(node, &successor).is_some())
             {
                 continue;
             }
@@ -147,13 +223,22 @@ impl Planner<'_> {
     }
 
     /// Whether a drain of ours stays, because the node is of an older image: it was begun for that, or would be again.
+    /// One that was begun for an image, though this state knows of no other, is taken back once: then another ehos with
+    /// this pool id has begun it.
     pub(super) fn leaves_for_its_image(&self, node: &Node<'_>) -> bool {
-        let Some(successor) = self.successor(node) else {
-            return false;
-        };
         let mark = format!("{} {OLDER_IMAGE}", drain_mark(&self.policy.cluster));
         let drain = node.startd.and_then(|startd| startd.draining.as_ref());
-        drain.is_some_and(|drain| drain.reason.starts_with(&mark)) || self.takes_over(&successor)
+        let for_image = drain.is_some_and(|drain| drain.reason.starts_with(&mark));
+        match self.successor(node) {
+            Some(successor) => {
+                for_image
+                    || self.takes_over(&successor) && self.no_exchange(node, &successor).is_none()
+            }
+            None => {
+                let memory = self.next.nodes.get(&node.id);
+                for_image && memory.is_some_and(|memory| memory.returned.is_some())
+            }
+        }
     }
 
     /// Forgets the replacements that are over: the new image has proven itself, it is not configured any more, or the
@@ -203,25 +288,36 @@ impl Planner<'_> {
         let mut notices = Vec::new();
         for cloud in &self.policy.clouds {
             let nodes = self.survey.nodes.iter();
-            let successors: Vec<Kind> = nodes
+            let older: Vec<(&Node<'_>, Kind)> = nodes
                 .filter(|node| node.kind.cloud == cloud.name && node.exists())
                 .filter(|node| !matches!(node.phase, Phase::Deleting { .. }))
-                .filter_map(|node| self.successor(node))
+                .filter_map(|node| Some((node, self.successor(node)?)))
                 .collect();
-            let proven = successors.iter().filter(|kind| self.next.proven(kind));
-            let (all, proven) = (successors.len(), proven.count());
+            let all = older.len();
             if all == 0 {
                 continue;
             }
-            let how = if proven == all {
-                "each is replaced when it is idle".to_owned()
-            } else {
-                let unproven = all - proven;
-                format!(
-                    "{proven} can be replaced when they are idle, {unproven} wait for a node of their flavor and the \
-                     new image to join and take jobs"
-                )
-            };
+            let proven = older.iter().filter(|(_, kind)| self.next.proven(kind));
+            let held: Vec<Limit> = proven
+                .clone()
+                .filter_map(|(node, kind)| self.no_exchange(node, kind))
+                .collect();
+            let unproven = all - proven.count();
+            let mut parts = Vec::new();
+            match all - unproven - held.len() {
+                0 => {}
+                can if can == all => parts.push("each is replaced when it is idle".to_owned()),
+                can => parts.push(format!("{can} can be replaced when they are idle")),
+            }
+            if let Some(limit) = held.first() {
+                parts.push(format!("{} wait because of {limit}", held.len()));
+            }
+            if unproven > 0 {
+                parts.push(format!(
+                    "{unproven} wait for a node of their flavor and the new image to join and take jobs"
+                ));
+            }
+            let how = parts.join(", ");
             notices.push(format!(
                 "cloud {}: nodes of an older image than {}: {all}; {how}",
                 cloud.name, cloud.image
