@@ -8,6 +8,7 @@
 )]
 
 mod condor;
+mod first;
 mod machines;
 mod openstack;
 mod setup;
