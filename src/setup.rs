@@ -122,6 +122,15 @@ pub enum Refusal {
         /// The id.
         id: String,
     },
+    /// Another group than the first, which is the one that is made.
+    #[error(
+        "there is no security group {name}, and only the first of `security_groups` is made here: make it by \
+         `openstack security group create {name}`, or take it out of `security_groups`"
+    )]
+    NotOurs {
+        /// Its name or id.
+        name: String,
+    },
     /// More than one group of that name.
     #[error(
         "several security groups are called {name}; set `security_groups:` to one of the ids: {ids}"
@@ -167,7 +176,15 @@ pub fn wanted(there: &There, asked: &Asked) -> Result<Vec<Change>, Refusal> {
     };
     let mut ours = Vec::new();
     for name in &asked.groups {
-        ours.extend(group(&there.groups, name)?);
+        match group(&there.groups, name)? {
+            Some(group) => ours.push(group),
+            None if name == first => {}
+            None => {
+                return Err(Refusal::NotOurs {
+                    name: (*name).to_owned(),
+                });
+            }
+        }
     }
     if group(&there.groups, first)?.is_none() {
         if crate::openstack::looks_like_id(first) {
@@ -332,7 +349,6 @@ mod tests {
     fn rules_of_another_group_of_the_servers_count() {
         let ssh_from = ["10.0.0.0/8".parse().unwrap()];
         let mut asked = asked(&ssh_from);
-        asked.groups = vec!["ehos", "site"];
         let any = |ethertype: &str, group: &str| crate::openstack::rule::Rule {
             direction: "ingress".to_owned(),
             ethertype: ethertype.to_owned(),
@@ -347,6 +363,7 @@ mod tests {
             .rules
             .retain(|rule| rule.port_range_min == Some(22));
         assert_eq!(wanted(&there, &asked).unwrap().len(), 2);
+        asked.groups = vec!["ehos", "site"];
         there.groups.push(SecurityGroup {
             id: "site-id".to_owned(),
             name: "site".to_owned(),
@@ -400,5 +417,9 @@ mod tests {
         asked.groups = vec![GROUP];
         let refused = wanted(&there, &asked).unwrap_err();
         assert!(matches!(refused, Refusal::UnknownId { .. }), "{refused}");
+        // Nodes would not be made without the other one.
+        asked.groups = vec!["b", "site"];
+        let refused = wanted(&there, &asked).unwrap_err();
+        assert!(matches!(refused, Refusal::NotOurs { .. }), "{refused}");
     }
 }

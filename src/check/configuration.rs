@@ -80,6 +80,20 @@ pub fn user_data(
 ) -> Finding {
     const CHECK: &str = "user-data";
     let given = &config.condor;
+    let template = settings.user_data_file.display();
+    if given.host_ip.is_none()
+        && let Ok(template) = Template::load(&settings.user_data_file)
+        && ["host_ip", "master_ip"]
+            .iter()
+            .any(|tag| template.tags().contains(*tag))
+    {
+        return Finding::failed(
+            CHECK,
+            "condor.host_ip is not set: nodes would not know their central manager",
+            "`ehos master deploy` makes one that knows its own address; for one that you have, set condor.host_ip to \
+             its address as nodes reach it",
+        );
+    }
     let stand_in = SecretString::from("t".repeat(TOKEN_LENGTH));
     let condor = CondorSettings {
         host_ip: given.host_ip.clone(),
@@ -106,11 +120,10 @@ pub fn user_data(
         Ok(text) => Finding::ok(
             CHECK,
             format!(
-                "{} bytes of {} ({})",
+                "{} bytes of {} ({template})",
                 text.expose_secret().len(),
                 // Four characters of base64 for three bytes.
-                MAX_BASE64 / 4 * 3,
-                settings.user_data_file.display()
+                MAX_BASE64 / 4 * 3
             ),
         ),
         Err(failure) => Finding::failed(

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use super::Finding;
-use crate::openstack::among;
 use crate::openstack::network::{Network, SecurityGroup, Subnet};
 use crate::openstack::rule::{Direction, Family, Prefix, Remote, Rule, Traffic};
+use crate::openstack::{among, looks_like_id};
 use crate::setup::{self, CONDOR_PORT, SSH_PORT};
 
 /// The name of the group that servers get when none is named.
@@ -108,7 +108,7 @@ pub fn security_groups(
     };
     let mut findings = Vec::new();
     let mut groups = Vec::new();
-    for wanted in configured {
+    for (place, wanted) in configured.iter().enumerate() {
         match setup::group(there, wanted) {
             Ok(Some(group)) => groups.push(group),
             Ok(None) => {
@@ -116,7 +116,15 @@ pub fn security_groups(
                 findings.push(Finding::failed(
                     CHECK,
                     format!("there is no security group {wanted}{}", among(&names)),
-                    "run `ehos cloud setup`, or correct `security_groups` of this cloud",
+                    // It makes the first.
+                    if place == 0 && !looks_like_id(wanted) {
+                        "run `ehos cloud setup`, or correct `security_groups` of this cloud".to_owned()
+                    } else {
+                        format!(
+                            "correct `security_groups` of this cloud, or make it by `openstack security group create \
+                             {wanted}`"
+                        )
+                    },
                 ));
             }
             Err(refusal) => findings.push(Finding::by_error(CHECK, &refusal.to_string())),
@@ -263,16 +271,20 @@ fn egress(gate: &Gate, subnets: &[Prefix]) -> Finding {
 fn ssh(gate: &Gate) -> Finding {
     const CHECK: &str = "ssh";
     let open = gate.rules.iter().any(|rule| {
-        [Family::V4, Family::V6]
-            .into_iter()
-            .any(|family| rule.may_concern(&traffic(Direction::Ingress, family, SSH_PORT)))
+        // Nobody logs in from a server that nobody can log in to.
+        rule.remote_group_id
+            .as_deref()
+            .is_none_or(|group| !gate.ids.contains(&group))
+            && [Family::V4, Family::V6]
+                .into_iter()
+                .any(|family| rule.may_concern(&traffic(Direction::Ingress, family, SSH_PORT)))
     });
     if open {
         return Finding::ok(CHECK, "there is a rule that lets ssh in");
     }
     Finding::warning(
         CHECK,
-        "no rule lets ssh in: nobody can log in to a node or to the central manager",
+        "no rule lets ssh in from outside the group: nobody can log in to a node or to the central manager",
         "run `ehos cloud setup`, with --ssh-from for the addresses you work from",
     )
 }
@@ -409,6 +421,21 @@ mod tests {
             outcomes(vec![out(), rule(Ingress, 9618, "group")], inside),
             [("ssh", Warning)]
         );
+        // As the group `default` has it: from one node to another, and from nowhere to the first.
+        let mut from_group = rule(Ingress, 9618, "group");
+        (from_group.port_range_min, from_group.port_range_max) = (None, None);
+        assert_eq!(
+            outcomes(vec![out(), from_group.clone()], inside),
+            [("ssh", Warning)]
+        );
+        from_group.remote_group_id = Some("where people log in".to_owned());
+        assert_eq!(
+            outcomes(
+                vec![out(), from_group, rule(Ingress, 9618, "group")],
+                inside
+            ),
+            []
+        );
         // A central manager elsewhere.
         assert_eq!(
             outcomes(
@@ -438,5 +465,21 @@ mod tests {
         let gone = security_groups(&there, &["ehos".to_owned()], &[], None);
         assert_eq!(gone.len(), 1);
         assert_eq!(gone[0].outcome, Outcome::Failed);
+        // What to do is what `ehos cloud setup` really does.
+        let of = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            let findings = security_groups(&there, &names, &[], None);
+            findings
+                .into_iter()
+                .find_map(|finding| finding.remedy)
+                .unwrap()
+        };
+        assert!(of(&["ehos"]).contains("ehos cloud setup"));
+        for others in [
+            &["default", "site"][..],
+            &["dc7e4c7e-bf86-482d-8e5d-1a2f4393e733"],
+        ] {
+            assert!(!of(others).contains("cloud setup"), "{others:?}");
+        }
     }
 }

@@ -67,14 +67,16 @@ pub fn text(areas: &[Area]) -> String {
         text.push('\n');
         for finding in &area.findings {
             let indent = 2 + WORD + 2 + width + 2;
+            // Names are what somebody on the cloud made of them.
+            let shown = |text: &str| text.replace(char::is_control, " ");
             text.push_str(&format!(
                 "  {:WORD$}  {:width$}  {}\n",
                 word(finding.outcome),
                 finding.check,
-                finding.what
+                shown(&finding.what)
             ));
             if let Some(remedy) = &finding.remedy {
-                text.push_str(&format!("{:indent$}→ {remedy}\n", ""));
+                text.push_str(&format!("{:indent$}→ {}\n", "", shown(remedy)));
             }
         }
     }
@@ -141,11 +143,12 @@ mod tests {
     fn each_finding_is_a_line_and_what_to_do_is_below() {
         let findings = vec![
             Finding::ok("login", "fine"),
-            Finding::failed("port-9618", "closed", "open it"),
+            // A name with the character that begins a terminal's commands.
+            Finding::failed("port-9618", "clo\u{1b}sed", "open it"),
         ];
         assert_eq!(
             text(&[area(Some(true), findings)]),
-            "cloud lab\n  ok       login      fine\n  FAILED   port-9618  closed\n                      → open it\n\
+            "cloud lab\n  ok       login      fine\n  FAILED   port-9618  clo sed\n                      → open it\n\
              1 failed, 1 ok\n"
         );
     }

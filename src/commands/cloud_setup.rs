@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use anyhow::{Context, bail};
 use serde::Serialize;
@@ -39,22 +38,11 @@ pub fn run(
     }
     let clouds = config.chosen(&args.clouds.names)?;
     let public_key = public_key(args, environment)?;
-    let reports: Vec<Report> = thread::scope(|scope| {
-        let asked: Vec<_> = clouds
-            .iter()
-            .map(|settings| {
-                let (config, key) = (&config, &public_key);
-                scope.spawn(move || one(args, config, settings, key.clone()))
-            })
-            .collect();
-        asked
-            .into_iter()
-            .map(|thread| match thread.join() {
-                Ok(report) => report,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-            .collect()
-    });
+    // One after another: two entries may be the same project, and each would make a group of the same name.
+    let reports: Vec<Report> = clouds
+        .iter()
+        .map(|settings| one(args, &config, settings, public_key.clone()))
+        .collect();
     let mut all = All {
         version: VERSION,
         dry_run: args.dry_run,

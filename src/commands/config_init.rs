@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 
 use crate::cli::ConfigInit;
-use crate::config::{self, Environment, new_file, public};
+use crate::config::{self, Environment, new_file, others_can_read, public};
 use crate::deadline::Deadline;
 use crate::exit::Exit;
 use crate::init::choice::{self, Choice};
@@ -67,7 +67,9 @@ pub fn run(
     } in &choices
     {
         let value = value.as_deref().unwrap_or("-");
-        words.push_str(&format!("{key:<16} {value}: {why}\n"));
+        // Names are what somebody on the cloud made of them.
+        let line = format!("{key:<16} {value}: {why}").replace(char::is_control, " ");
+        words.push_str(&(line + "\n"));
     }
     if print {
         out.write_all(yaml.as_bytes())?;
@@ -91,6 +93,8 @@ pub fn run(
             secret_file.display(),
             if keep_secret {
                 ", for its owner alone"
+            } else if others_can_read(&secret_file) {
+                ", where it was already; every user of this machine can read it: chmod 600 it"
             } else {
                 ", where it was already"
             }

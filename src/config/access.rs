@@ -41,6 +41,15 @@ impl One<'_> {
             }
         };
         let url = match &keys.auth_url {
+            // Addresses are shown; what stands in it must not be.
+            Given::Value(url) if has_user(url) => {
+                context.problem(
+                    &key,
+                    "`auth_url` has a user or a password in it: leave out what stands before the `@`, and put it into keys \
+                     of its own (`username`, `password_file`)",
+                );
+                String::new()
+            }
             Given::Value(url) if url.starts_with("https://") || url.starts_with("http://") => {
                 url.clone()
             }
@@ -212,6 +221,14 @@ impl One<'_> {
             "put the secret alone into it, for its owner to read (chmod 600)",
         )
     }
+}
+
+/// Whether the address has a user, or a user and a password, before its host (RFC 3986, 3.2.1).
+pub(super) fn has_user(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#'])
+        .next()
+        .is_some_and(|host| host.contains('@'))
 }
 
 /// The id, where it is given, else the name.

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use super::environment::Environment;
 use super::error::{Place, Problem};
-use super::given::Given;
+use super::given::{Given, is_placeholder};
 use super::{position, secrets};
 
 /// A file and its text.
@@ -114,7 +114,7 @@ impl Context<'_> {
 
     /// Refuses what would end the ClassAd string that the execute template puts `value` into.
     pub(super) fn quotable(&mut self, key: &[&str], value: &str) {
-        if value.contains(|c: char| c.is_control() || c == '"' || c == '\\') {
+        if !is_quotable(value) {
             self.problem(
                 key,
                 "has a quote, a backslash or a control character, and is to be written into the configuration of \
@@ -122,4 +122,13 @@ impl Context<'_> {
             );
         }
     }
+}
+
+/// Whether `name`, as a cloud has it, can stand in the configuration; else its id must.
+pub(crate) fn can_be_named(name: &str) -> bool {
+    is_quotable(name) && !["", "None"].contains(&name) && !is_placeholder(name)
+}
+
+fn is_quotable(value: &str) -> bool {
+    !value.contains(|c: char| c.is_control() || c == '"' || c == '\\')
 }

@@ -37,12 +37,13 @@ use crate::cloudinit::Template;
 use file::{Field, File, Finding};
 
 pub use cloud_names::Names;
+pub(crate) use context::can_be_named;
 pub use environment::Environment;
 pub use error::{Error, Place, Problem};
 pub(crate) use given::duration;
 pub(crate) use new_file::new_file;
 pub use search::{folders, template};
-pub(crate) use secrets::is_json_web_token;
+pub(crate) use secrets::{is_json_web_token, others_can_read};
 pub use settings::{Auth, AuthMethod, CloudSettings, CondorSettings, Config, NameOrId, Timeouts};
 pub use shown::{Origin, Setting, settings};
 

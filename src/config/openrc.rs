@@ -31,6 +31,8 @@ fn parse(
     outside: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, Error> {
     let mut variables: BTreeMap<String, String> = BTreeMap::new();
+    // Editors of Windows begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (index, line) in text.lines().enumerate() {
         let mut rest = line.trim();
         if let Some(names) = rest.strip_prefix("unset ") {
@@ -53,7 +55,7 @@ fn parse(
                         }),
                         key: Some(name.to_owned()),
                         what: "its value is left to the shell, and ehos does not run this file: put the value itself \
-                               there"
+                               there, between single quotes (a `'` in it is written `'\\''`)"
                             .to_owned(),
                     }
                     .into());
@@ -119,9 +121,13 @@ fn word<'t, 'k>(
                 out.push(next);
                 rest = after.get(next.len_utf8()..).unwrap_or_default();
             }
+            // `$'…'` has escapes of its own, and `$"…"` a translation.
+            '$' if !quoted && after.starts_with(['\'', '"']) => return None,
             '$' => rest = expansion(after, known, &mut out)?,
             '`' => return None,
-            ' ' | '\t' | ';' | '&' | '|' if !quoted => break,
+            ' ' | '\t' | ';' if !quoted => break,
+            // Within a word these end it, and begin something that is no value.
+            '&' | '|' | '<' | '>' | '(' | ')' if !quoted => return None,
             _ => {
                 out.push(c);
                 rest = after;
@@ -164,7 +170,8 @@ fn expansion<'t, 'k>(
         }
         return Some(after);
     }
-    if text.starts_with('(') {
+    // A command, and the shell's own: its number, its arguments, …
+    if text.starts_with(|c: char| c.is_ascii_digit() || "($?!#*@-".contains(c)) {
         return None;
     }
     let (name, after) = text.split_at(end_of_name(text));
@@ -204,6 +211,12 @@ mod tests {
             ("export A=${B-'y z'}", "y z"),
             ("export A=$OUTSIDE", "from outside"),
             ("export A=10$", "10$"),
+            ("export A=\"10$\"", "10$"),
+            ("export A='a&b|c<d>(e)$$!#'", "a&b|c<d>(e)$$!#"),
+            ("export A=\"a&b|c<d>(e)!#\"", "a&b|c<d>(e)!#"),
+            ("export A=b && export C=d", "b"),
+            ("export A='é😀'\"€\"", "é😀€"),
+            ("\u{feff}export A=b\r", "b"),
         ] {
             assert_eq!(
                 read(line).get("A").map(String::as_str),
@@ -230,6 +243,17 @@ mod tests {
             "\"open",
             "${A:?x}",
             "${B:-$(pass)}",
+            // In a password these are meant as they are, and a shell takes them for something else.
+            "$'a\\tb'",
+            "$\"a\"",
+            "\"pa$$word\"",
+            "\"pass$!\"",
+            "a$#",
+            "a$1b",
+            "a&b",
+            "a|b",
+            "a<b",
+            "a(b",
         ] {
             let text = format!("#\nexport OS_PASSWORD={value}\n");
             let error = parse(Path::new("o.sh"), &text, &BTreeMap::new()).unwrap_err();

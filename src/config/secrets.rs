@@ -53,7 +53,7 @@ pub(super) fn read(
 }
 
 /// Whether users who do not own `path` and are not in its group can read it.
-pub(super) fn others_can_read(path: &Path) -> bool {
+pub(crate) fn others_can_read(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::access::has_user;
 use super::environment::Environment;
 use super::file::{Cloud, Field, File, Finding, Section};
 use super::given::MASK;
@@ -129,6 +130,11 @@ impl All {
     ) {
         section.visit(path, &mut |path, finding| {
             let value = match finding {
+                Finding::Value(url)
+                    if path.last().is_some_and(|key| key == "auth_url") && has_user(&url) =>
+                {
+                    MASK.to_owned()
+                }
                 Finding::Value(value) => value,
                 Finding::Secret => MASK.to_owned(),
                 Finding::Obsolete => "(not used)".to_owned(),

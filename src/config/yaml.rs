@@ -1,13 +1,35 @@
 //! Scalars and lists as YAML that is read back as the same text.
 
+use std::fmt::Write as _;
+
 /// `text` as it stands alone or as the value of a key: plain where that is safe, else in double quotes as JSON has
 /// them, which YAML understands.
 pub(crate) fn scalar(text: &str) -> String {
     if is_plain(text) {
         text.to_owned()
     } else {
-        serde_json::Value::from(text).to_string()
+        quoted(text)
     }
+}
+
+/// In double quotes. What YAML takes for the end of a line or does not take at all is written as JSON may have it.
+fn quoted(text: &str) -> String {
+    let mut out = String::new();
+    for c in serde_json::Value::from(text).to_string().chars() {
+        match c {
+            '\u{7f}'..='\u{9f}'
+            | '\u{2028}'
+            | '\u{2029}'
+            | '\u{feff}'
+            | '\u{fffe}'
+            | '\u{ffff}' => {
+                // Writing to a string cannot fail.
+                _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// A list on one line.
@@ -18,7 +40,7 @@ pub(crate) fn list<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String 
         if is_plain(text) && !text.contains(':') {
             text.to_owned()
         } else {
-            serde_json::Value::from(text).to_string()
+            quoted(text)
         }
     };
     let items: Vec<String> = items.into_iter().map(item).collect();
@@ -84,7 +106,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(text in "([ -~]|[a-z0-9:. -]|é|\\n|\\t|😀){0,12}") {
+        fn what_is_written_is_read(text in "([ -~]|[a-z0-9:. -]|é|\\n|\\t|😀|[\x07\x1b\x7f\u{85}\u{9f}\u{2028}\u{feff}\u{ffff}]){0,12}") {
             let key = format!("k: {}\n", scalar(&text));
             let read: serde_yaml::Value = serde_yaml::from_str(&key).unwrap();
             prop_assert_eq!(read["k"].as_str(), Some(text.as_str()), "{}", key);

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use crate::config::can_be_named;
 use crate::openstack::compute::{Keypair, NamedFlavor};
 use crate::openstack::image::Image;
 use crate::openstack::network::{Network, SecurityGroup};
@@ -125,7 +126,7 @@ fn rank(image: &Image) -> Option<usize> {
         .position(|(family, number, word)| system.contains(family) && (is(number) || is(word)))
 }
 
-/// How an active image is named: by its id when its name is not its own.
+/// How an active image is named: by its id when its name is not its own, or will not do.
 fn named(images: &[Image], image: &Image) -> String {
     match &image.name {
         Some(name) if is_only(images, name) => name.clone(),
@@ -143,7 +144,7 @@ fn label(images: &[Image], image: &Image) -> String {
 
 fn is_only(images: &[Image], name: &str) -> bool {
     let same = |image: &&Image| image.status == "active" && image.name.as_deref() == Some(name);
-    !name.is_empty() && images.iter().filter(same).count() == 1
+    can_be_named(name) && images.iter().filter(same).count() == 1
 }
 
 /// The smallest flavor (cores, then memory, then disk) with at least `min_cores` and `min_ram_mb` that `image` fits.
@@ -187,7 +188,7 @@ pub fn flavor(
     let NamedFlavor { name, flavor, .. } = chosen;
     Choice {
         key: KEY,
-        value: Some(name.clone()),
+        value: Some(if can_be_named(name) { name } else { &flavor.id }.clone()),
         why: format!(
             "{} cores, {} MB, {} GB of disk: the smallest with {min_cores} cores and {ram_mb} MB{}",
             flavor.vcpus,
@@ -213,7 +214,7 @@ pub fn network(networks: &[Network]) -> Choice {
     fit.sort_by_key(|network| (network.external, network.shared));
     let named = |network: &Network| {
         let same = networks.iter().filter(|other| other.name == network.name);
-        if same.count() == 1 && !network.name.is_empty() {
+        if same.count() == 1 && can_be_named(&network.name) {
             network.name.clone()
         } else {
             network.id.clone()

@@ -129,6 +129,11 @@ fn line(text: &mut String, indent: usize, key: &str, value: &str) {
 /// A comment, in as many lines as it needs.
 fn comment(text: &mut String, indent: usize, words: &str) {
     let mut length = 0;
+    // No character of a name may end it, or be one that YAML does not take.
+    let words = words.replace(
+        |c: char| c.is_control() || "\u{feff}\u{fffe}\u{ffff}".contains(c),
+        " ",
+    );
     for word in words.split_whitespace() {
         if length == 0 || length + 1 + word.chars().count() > WIDTH {
             if length > 0 {

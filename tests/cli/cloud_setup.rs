@@ -251,3 +251,22 @@ pub fn reports() -> Vec<Value> {
     ));
     vec![setup(&site, &["-o", "json"]).exits(1).json()]
 }
+
+#[test]
+fn two_entries_of_one_project_make_one_group() {
+    let double = Double::start(takes_all());
+    let site = site(&double);
+    let text = fs::read_to_string(site.config()).unwrap();
+    let (_, lab) = text.split_once("  lab:\n").unwrap();
+    let lab: String = lab
+        .lines()
+        .take_while(|line| line.starts_with("    "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let site = site.over(&format!("clouds:\n  other-zone:\n{lab}"));
+    setup(&site, &[])
+        .exits(0)
+        .says("lab: done: make security group ehos\n")
+        .says("other-zone: nothing to do\n");
+    assert_eq!(made(&double), 6);
+}

@@ -258,10 +258,12 @@ fn a_secret_that_is_there_already_is_never_overwritten() {
         .warns("ehos.password is there already with another secret");
     assert!(!site.config().exists());
     site.write("ehos.password", PASSWORD);
+    let readable = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(site.path().join("ehos.password"), readable).unwrap();
     init(&site, &[])
         .exits(0)
         .says("the OS_* variables")
-        .says("where it was already");
+        .says("where it was already; every user of this machine can read it: chmod 600 it");
     // To look at it: nothing is written, and the secret not shown.
     init(&site, &["-o", "-", "--name", "shown"])
         .exits(0)
@@ -312,4 +314,47 @@ fn access_that_is_refused_writes_nothing() {
         .exits(1)
         .warns("no access to a cloud is given");
     assert!(!site.config().exists() && !site.path().join("my-farm.password").exists());
+}
+
+#[test]
+fn names_of_the_cloud_stay_text() {
+    let names = [
+        "Debian 13 \"x: {y}\"\u{1b}[2J",
+        "Debian 13: {y}\u{2028}ehos: # [z]",
+        "<DEBIAN 13>",
+        "Debian 13",
+        "None",
+    ];
+    for name in names {
+        let double = Double::start(script(
+            &[image(
+                "Debian 13 x",
+                json!({"id": "an-id", "name": name, "os_distro": "debian",
+                                          "os_version": "13"}),
+            )],
+            &[network(name, false, false)],
+        ));
+        let site = laptop().set("OS_PASSWORD", PASSWORD);
+        site.write("rc", &openrc(double.url()));
+        let run = init(&site, &["--openrc", "rc"]);
+        assert!(!run.exits(0).stdout.contains('\u{1b}'), "{run}");
+        let check = ["config", "check", "--config", "ehos.yaml"];
+        site.run(&check).exits(0).says("valid: cloud my-farm");
+        let show = ["config", "show", "--config", "ehos.yaml", "-o", "json"];
+        let settings = site.run(&show).exits(0).json();
+        let value = |key: &str| {
+            let all = settings.as_array().unwrap();
+            let found = all.iter().find(|one| one["key"] == key).unwrap();
+            found["value"].as_str().unwrap().to_owned()
+        };
+        let by_name = [names[1], names[3]].contains(&name);
+        let expected = if by_name { name } else { "an-id" };
+        assert_eq!(value("clouds.my-farm.base_image"), expected);
+        let expected = if by_name {
+            name.to_owned()
+        } else {
+            format!("{name} id")
+        };
+        assert_eq!(value("clouds.my-farm.network"), expected);
+    }
 }

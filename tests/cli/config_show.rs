@@ -132,3 +132,31 @@ fn what_is_wrong_is_told_after_what_can_be_read() {
         .exits(78)
         .warns("cannot be read");
 }
+
+#[test]
+fn a_password_in_an_address_is_refused_and_not_shown() {
+    for url in [
+        "https://ehos:hunter2@cloud.example.org:5000/v3",
+        "ehos:hunter2@cloud.example.org",
+    ] {
+        let site =
+            Site::with_cloud(NOWHERE).over(&format!("clouds: {{lab: {{auth_url: '{url}'}}}}\n"));
+        let config = site.config();
+        for command in [
+            &["config", "show"][..],
+            &["config", "show", "-o", "json"],
+            &["config", "check"],
+            &["check"],
+            &["tick", "--dry-run"],
+        ] {
+            let run = site.run(&[command, &["--config", config.to_str().unwrap()]].concat());
+            run.exits(78);
+            let all = format!("{}{}", run.stdout, run.stderr);
+            assert!(!all.contains("hunter2"), "{run}");
+            assert!(
+                all.contains("`auth_url` has a user or a password in it"),
+                "{run}"
+            );
+        }
+    }
+}

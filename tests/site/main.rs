@@ -10,6 +10,7 @@
 mod condor;
 mod first_site;
 mod image;
+mod first;
 mod machines;
 mod openstack;
 mod setup;
