@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::IgnoredAny;
 
+use crate::built_in;
+
 /// The tags that ehos knows, and what stands in their place.
 pub const TAGS: [(&str, &str); 14] = [
     ("host_ip", "the central manager's address (condor.host_ip)"),
@@ -183,7 +185,7 @@ impl Template {
     /// # Errors
     /// As [`Template::parse`], and when the file cannot be read.
     pub fn load(path: &Path) -> Result<Template, Error> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+        let text = built_in::read(path).map_err(|source| Error::Read {
             path: path.to_owned(),
             source,
         })?;

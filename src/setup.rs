@@ -26,8 +26,8 @@ pub struct There {
 /// What is asked for.
 #[derive(Debug)]
 pub struct Asked<'a> {
-    /// The name of the keypair.
-    pub key: &'a str,
+    /// The name of the keypair, where the configuration has one.
+    pub key: Option<&'a str>,
     /// The public key that was given on the command line, or found.
     pub public_key: Option<PublicKey>,
     /// Names or ids of the security groups that nodes get; the first is the one that is made and added to.
@@ -209,9 +209,34 @@ pub fn wanted(there: &There, asked: &Asked) -> Result<Vec<Change>, Refusal> {
     Ok(changes)
 }
 
+/// What the keypair is called: as configured, else as the cloud calls the public key that was found here, else a name
+/// that is free: another's key would let nobody here log in.
+pub fn key_name(there: &There, asked: &Asked) -> String {
+    if let Some(name) = asked.key {
+        return name.to_owned();
+    }
+    let Some(key) = &asked.public_key else {
+        return NAME.to_owned();
+    };
+    let pairs = &there.keypairs;
+    if let Some(same) = pairs
+        .iter()
+        .find(|pair| same_key(&pair.public_key, &key.line))
+    {
+        return same.name.clone();
+    }
+    let mut name = NAME.to_owned();
+    let mut number = 1;
+    while pairs.iter().any(|pair| pair.name == name) {
+        number += 1;
+        name = format!("{NAME}-{number}");
+    }
+    name
+}
+
 fn key(there: &There, asked: &Asked) -> Result<Option<Change>, Refusal> {
-    let name = asked.key.to_owned();
-    let found = there.keypairs.iter().find(|pair| pair.name == asked.key);
+    let name = key_name(there, asked);
+    let found = there.keypairs.iter().find(|pair| pair.name == name);
     match (found, &asked.public_key) {
         (None, Some(key)) => Ok(Some(Change::ImportKey {
             name,
@@ -274,7 +299,7 @@ mod tests {
 
     fn asked(ssh_from: &[Prefix]) -> Asked<'_> {
         Asked {
-            key: "ehos",
+            key: Some("ehos"),
             public_key: Some(public_key("AAAA", false)),
             groups: vec!["ehos"],
             ssh_from,
@@ -395,6 +420,33 @@ mod tests {
         assert!(matches!(refused, Refusal::OtherKey { .. }), "{refused}");
         let none = wanted(&There::default(), &with(None)).unwrap_err();
         assert!(matches!(none, Refusal::NoPublicKey { .. }), "{none}");
+    }
+
+    #[test]
+    fn without_a_configured_name_the_key_here_decides() {
+        let pair = |name: &str, blob: &str| Keypair {
+            name: name.to_owned(),
+            fingerprint: String::new(),
+            public_key: format!("ssh-ed25519 {blob} somebody@elsewhere"),
+        };
+        let name = |keypairs: &[Keypair], configured, found: Option<&str>| {
+            let there = There {
+                keypairs: keypairs.to_vec(),
+                groups: Vec::new(),
+            };
+            let asked = Asked {
+                key: configured,
+                public_key: found.map(|blob| public_key(blob, false)),
+                ..asked(&[])
+            };
+            key_name(&there, &asked)
+        };
+        let others = [pair("ehos", "BBBB"), pair("ehos-2", "CCCC")];
+        assert_eq!(name(&others, Some("mine"), Some("AAAA")), "mine");
+        assert_eq!(name(&[], None, Some("AAAA")), "ehos");
+        assert_eq!(name(&others, None, Some("AAAA")), "ehos-3");
+        assert_eq!(name(&others, None, Some("CCCC")), "ehos-2");
+        assert_eq!(name(&others, None, None), "ehos");
     }
 
     #[test]

@@ -78,8 +78,15 @@ fn too_small(flavor: &NamedFlavor, image: &Image) -> Option<String> {
     None
 }
 
-/// The image is one that was made for nodes of this pool.
-pub fn image(image: &Image, configured: &str, base_image: Option<&str>, cluster: &str) -> Finding {
+/// The image is one that was made for nodes of this pool. Before there is a central manager, that it is not made yet is
+/// no fault.
+pub fn image(
+    image: &Image,
+    configured: &str,
+    base_image: Option<&str>,
+    cluster: &str,
+    has_master: bool,
+) -> Finding {
     const CHECK: &str = "image";
     let remedy = "make one by `ehos image build`";
     match image.property("ehos_cluster") {
@@ -92,11 +99,14 @@ pub fn image(image: &Image, configured: &str, base_image: Option<&str>, cluster:
             format!("{configured} is active, and was made for another pool ({made_for})"),
             remedy,
         ),
-        None if base_image == Some(configured) => Finding::failed(
-            CHECK,
-            format!("{configured} is the base image: there is no HTCondor in it"),
-            remedy,
-        ),
+        None if base_image == Some(configured) => {
+            let what = format!("{configured} is the base image: there is no HTCondor in it");
+            if has_master {
+                Finding::failed(CHECK, what, remedy)
+            } else {
+                Finding::warning(CHECK, what, remedy)
+            }
+        }
         None => Finding::warning(
             CHECK,
             format!("{configured} is active, and was not made by ehos image build"),
@@ -185,12 +195,14 @@ mod tests {
 
     #[test]
     fn an_image_should_be_one_of_this_pool() {
-        let of = |more: &str, base| image(&an_image(more), "i", base, "pool-1").outcome;
+        let of = |more: &str, base| image(&an_image(more), "i", base, "pool-1", true).outcome;
         assert_eq!(of(r#", "ehos_cluster": "pool-1""#, Some("i")), Outcome::Ok);
         assert_eq!(of(r#", "ehos_cluster": "pool-2""#, None), Outcome::Warning);
         assert_eq!(of("", None), Outcome::Warning);
         assert_eq!(of("", Some("other")), Outcome::Warning);
         assert_eq!(of("", Some("i")), Outcome::Failed);
+        let first = image(&an_image(""), "i", Some("i"), "pool-1", false);
+        assert_eq!(first.outcome, Outcome::Warning);
     }
 
     #[test]

@@ -92,6 +92,7 @@ fn all(
                 &settings.image,
                 settings.base_image.as_deref(),
                 &config.policy.cluster,
+                config.condor.host_ip.is_some(),
             ),
             Err(error) => or_failed("image", error),
         });

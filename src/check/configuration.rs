@@ -87,9 +87,9 @@ pub fn user_data(
             .iter()
             .any(|tag| template.tags().contains(*tag))
     {
-        return Finding::failed(
+        return Finding::warning(
             CHECK,
-            "condor.host_ip is not set: nodes would not know their central manager",
+            "condor.host_ip is not set: no node can be made, for it would not know its central manager",
             "`ehos master deploy` makes one that knows its own address; for one that you have, set condor.host_ip to \
              its address as nodes reach it",
         );

@@ -83,6 +83,8 @@ fn exit(reports: &[Report]) -> Exit {
 #[derive(Debug, Serialize)]
 struct Report {
     cloud: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
     changes: Vec<Step>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -171,7 +173,7 @@ fn one(
         groups.push(NAME);
     }
     let asked = Asked {
-        key: settings.key.as_deref().unwrap_or(NAME),
+        key: settings.key.as_deref(),
         public_key,
         groups,
         ssh_from: &args.ssh_from,
@@ -180,8 +182,12 @@ fn one(
     };
     let mut changes = Vec::new();
     let result = make(config, settings, &asked, args.dry_run, &mut changes);
-    let error = result.err();
+    let (key, error) = match result {
+        Ok(key) => (Some(key), None),
+        Err(error) => (None, Some(error)),
+    };
     Report {
+        key,
         cloud: settings.name.clone(),
         changes,
         unanswered: error.as_ref().is_some_and(|error| {
@@ -192,21 +198,22 @@ fn one(
     }
 }
 
-/// Looks, and makes what is missing.
+/// Looks, and makes what is missing. Returns what the keypair is called.
 fn make(
     config: &Config,
     settings: &CloudSettings,
     asked: &Asked,
     dry_run: bool,
     steps: &mut Vec<Step>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<String> {
     let deadline = Deadline::within(config.timeouts.tick);
     let session = Session::new(settings, config.timeouts.request, None)?;
     let there = look(&session, deadline)?;
     let changes = setup::wanted(&there, asked)?;
+    let key = setup::key_name(&there, asked);
     if dry_run || changes.is_empty() {
         steps.extend(changes.iter().map(|change| Step::new(change, "planned")));
-        return Ok(());
+        return Ok(key);
     }
     let mut made = None;
     let mut failed = None;
@@ -233,7 +240,7 @@ fn make(
              rule list` and `openstack keypair list`"
         );
     }
-    Ok(())
+    Ok(key)
 }
 
 fn look(session: &Session, deadline: Deadline) -> Result<There, openstack::Error> {
@@ -291,9 +298,9 @@ fn keep(
         .iter()
         .zip(reports)
         .filter(|(_, report)| report.error.is_none())
-        .map(|(settings, _)| {
+        .map(|(settings, report)| {
             let names = Names {
-                key: settings.key.is_none().then(|| NAME.to_owned()),
+                key: report.key.clone().filter(|_| settings.key.is_none()),
                 security_group: settings.security_groups.is_empty().then(|| NAME.to_owned()),
             };
             (settings.name.clone(), names)

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::built_in;
 use crate::cli::ConfigRender;
 use crate::cloudinit::Template;
 use crate::config::{self, CloudSettings, Environment, new_file, public};
@@ -44,7 +45,7 @@ pub fn run(
     let template = Template::load(&path)?;
 
     let encoded = |text: &str| SecretString::from(BASE64.encode(text));
-    let execute = std::fs::read_to_string(&settings.user_data_file)
+    let execute = built_in::read(&settings.user_data_file)
         .with_context(|| format!("cannot read {}", settings.user_data_file.display()))?;
     let more = BTreeMap::from([
         ("execute_yaml", encoded(&execute)),

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Context;
-use log::warn;
 use serde_json::{Value, json};
 
 use crate::cli::{ImageBuild, Output};
@@ -26,9 +25,6 @@ pub fn run(
     out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
     let config = config::ensure_cluster(&args.common.config, environment, args.dry_run)?;
-    for note in &config.notes {
-        warn!("{note}");
-    }
     let clouds = config.chosen(&args.clouds.names)?;
     let directory = state_directory(&args.common, &config, environment)?;
     let order = Order {

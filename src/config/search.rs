@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::drop_in;
 use super::environment::Environment;
 use super::error::{Error, Problem};
+use crate::built_in;
 
 /// The name of the site's file.
 pub(super) const FILE: &str = "ehos.yaml";
@@ -23,12 +24,14 @@ pub fn folders(env: &Environment) -> Vec<PathBuf> {
     .collect()
 }
 
-/// The template `name` (`base.yaml`, `master.yaml`, `execute.yaml`) of the first folder that has one.
+/// The template `name` (`base.yaml`, `master.yaml`, `execute.yaml`) of the first folder that has one, else the one that
+/// is built in ([`built_in::read`]).
 pub fn template(name: &str, env: &Environment) -> Option<PathBuf> {
     folders(env)
         .into_iter()
         .map(|folder| folder.join(name))
         .find(|path| path.exists())
+        .or_else(|| built_in::path(name))
 }
 
 /// The files of the configuration, in the order in which they are merged: `named` ones, else those of

@@ -206,7 +206,11 @@ fn the_first_folder_with_a_file_is_the_sites_and_templates_are_searched_one_by_o
         config.clouds[0].user_data_file,
         folder.path().join(TEMPLATE.0)
     );
-    assert_eq!(template("base.yaml", &env), None);
+    assert_eq!(
+        template("base.yaml", &env),
+        crate::built_in::path("base.yaml")
+    );
+    assert_eq!(template("none.yaml", &env), None);
     assert!(config.notes.is_empty(), "{:?}", config.notes);
 }
 

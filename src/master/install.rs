@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::ssh::quoted;
+use crate::built_in;
 
 /// The user that ticks, as the units name it.
 const USER: &str = "ehos";
@@ -117,7 +118,10 @@ impl Content {
     pub fn bytes(&self) -> std::io::Result<Vec<u8>> {
         match self {
             Content::Text(text) => Ok(text.as_bytes().to_vec()),
-            Content::Local(path) => std::fs::read(path),
+            Content::Local(path) => match built_in::text(path) {
+                Some(text) => Ok(text.into()),
+                None => std::fs::read(path),
+            },
             // As in a file that one writes by hand: with a newline at its end.
             Content::Secret(secret) => Ok(format!("{}\n", secret.expose_secret()).into_bytes()),
         }

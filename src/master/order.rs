@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::built_in;
 use crate::cloudinit::Template;
 use crate::config::{CloudSettings, Config, public};
 use crate::deadline::Deadline;
@@ -219,7 +220,7 @@ fn execute_template(config: &Config) -> anyhow::Result<String> {
     };
     // Looked at before it is carried over: on the master nobody watches.
     Template::load(&first.user_data_file)?;
-    std::fs::read_to_string(&first.user_data_file)
+    built_in::read(&first.user_data_file)
         .with_context(|| format!("{}: cannot be read", first.user_data_file.display()))
 }
 

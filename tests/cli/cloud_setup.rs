@@ -178,6 +178,7 @@ fn keys_that_will_not_do() {
     let double = Double::start(script());
     let site = site(&double);
     site.write("other.pub", "ssh-ed25519 BBBB other");
+    site.write("ehos.d/50-key.yaml", "ehos: {key: ehos}\n");
     setup(&site, &["--public-key", "other.pub"])
         .exits(1)
         .says("lab: keypair ehos is there with another key (aa:bb)")

@@ -88,3 +88,26 @@ fn what_does_not_do_is_told() {
         .exits(1)
         .warns("a simulated site has no cloud");
 }
+
+#[test]
+fn without_a_folder_that_has_it_the_programs_own_template_is_taken() {
+    let site = Site::with_cloud("http://127.0.0.1:1");
+    for name in ["base.yaml", "master.yaml"] {
+        let own = fs::read_to_string(repository().join("configs").join(name)).unwrap();
+        let run = render(&site, &[name]);
+        run.exits(0).says(own.lines().nth(1).unwrap());
+    }
+    let mut text = fs::read_to_string(site.config()).unwrap();
+    text = text
+        .lines()
+        .filter(|line| !line.contains("userdata_file"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    site.write("ehos.yaml", &text);
+    render(&site, &["execute.yaml", "-o", "node"]).exits(0);
+    let node = fs::read_to_string(site.path().join("node")).unwrap();
+    assert!(node.contains("EhosCluster = \"pool-1\""), "{node}");
+    // A site's own goes before it.
+    site.write("configs/base.yaml", "#cloud-config\n# mine\n");
+    render(&site, &["base.yaml"]).exits(0).says("# mine");
+}

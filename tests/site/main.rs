@@ -8,9 +8,9 @@
 )]
 
 mod condor;
+mod first;
 mod first_site;
 mod image;
-mod first;
 mod machines;
 mod openstack;
 mod setup;
