@@ -719,7 +719,9 @@ impl Run<'_> {
             Some(_) if self.manner.keep => CleanUp::Kept,
             Some(record) => {
                 let tail = console::before_failure(&self.console, TOLD_LINES);
-                if !tail.is_empty() {
+                let booted = boot(&self.console, self.order.final_message.as_deref());
+                // What fails after a good boot is not told by the console.
+                if booted != Boot::Finished && !tail.is_empty() {
                     warn!("from the console of {}:\n{tail}", record.name);
                 }
                 self.line
