@@ -78,7 +78,8 @@ pub fn text(builds: &Builds) -> String {
             indented(&by_hand.lines, "    ")
         );
     }
-    if builds.clouds.iter().any(|(_, built)| built.is_ok()) {
+    let made = builds.clouds.iter().any(|(_, built)| built.is_ok());
+    if made && builds.recorded.by_hand.is_empty() {
         text += "new nodes boot from it: `ehos tick --dry-run` shows them, `ehos image prune --keep 2` deletes old images\n";
     }
     text

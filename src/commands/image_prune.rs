@@ -3,17 +3,24 @@
 use std::io::Write;
 
 use anyhow::Context;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use log::warn;
 use serde_json::{Value, json};
 
 use crate::cli::{ImagePrune, Output};
+use crate::commands::state_directory;
 use crate::config::{self, Config, Environment};
 use crate::deadline::Deadline;
 use crate::exit::Exit;
 use crate::image::inventory::{in_each, look};
-use crate::image::owned::{Fate, OwnedImage, fates};
+use crate::image::owned::{Fate, OwnedImage, Ticks, fates};
+use crate::master::deploy;
 use crate::openstack::auth::Session;
 use crate::openstack::{Error, image};
+use crate::state;
+
+/// Where the last tick is not longer ago than this, the timer runs: it ticks every minute.
+const TICKING: SignedDuration = SignedDuration::from_hours(1);
 
 /// What became of one image.
 struct Pruned {
@@ -35,8 +42,13 @@ pub fn run(
     let config = config::load(&args.common.config, environment)?;
     let clouds = config.chosen(&args.clouds.names)?;
     let deadline = Deadline::within(config.timeouts.tick);
+    let ticks = if ticks_here(args, &config, environment)? {
+        Ticks::Here
+    } else {
+        ticks_elsewhere(&config, deadline)
+    };
     let pruned = in_each(&config, &clouds, None, deadline, |session, deadline| {
-        prune(session, &config, args, deadline)
+        prune(session, &config, args, ticks, deadline)
     });
     let failed = pruned.iter().any(|(_, pruned)| match pruned {
         Ok(pruned) => pruned
@@ -57,10 +69,42 @@ pub fn run(
     Ok(exit)
 }
 
+/// Whether this machine ticks: the configuration here is the one that nodes are made by.
+fn ticks_here(
+    args: &ImagePrune,
+    config: &Config,
+    environment: &Environment,
+) -> anyhow::Result<bool> {
+    let directory = state_directory(&args.common, config, environment)?;
+    let last = state::load(&directory, false)?.state.last_tick;
+    Ok(last.is_some_and(|last| Timestamp::now().duration_since(last) < TICKING))
+}
+
+/// Whether ticks run on a central manager, in whichever cloud it is.
+fn ticks_elsewhere(config: &Config, deadline: Deadline) -> Ticks {
+    let clouds: Vec<_> = config.clouds.iter().collect();
+    let found = in_each(config, &clouds, None, deadline, |session, deadline| {
+        deploy::has_ready_master(session, &config.policy.cluster, deadline)
+    });
+    let mut ticks = Ticks::Here;
+    for (_, found) in found {
+        match found {
+            Ok(true) => return Ticks::OnTheMaster,
+            Ok(false) => {}
+            Err(error) => {
+                warn!("{error}");
+                ticks = Ticks::Unknown;
+            }
+        }
+    }
+    ticks
+}
+
 fn prune(
     session: &Session,
     config: &Config,
     args: &ImagePrune,
+    ticks: Ticks,
     deadline: Deadline,
 ) -> Result<Vec<Pruned>, Error> {
     let inventory = look(session, &config.policy.cluster, deadline)?;
@@ -72,6 +116,7 @@ fn prune(
         args.keep,
         &inventory.in_use,
         &clouds,
+        ticks,
         now,
     );
     let images = inventory.images.into_iter().zip(fates);
@@ -96,6 +141,16 @@ fn why(fate: Fate) -> String {
         Fate::Protected => "it is protected".to_owned(),
         Fate::Newest => "it is one of the newest".to_owned(),
         Fate::UnderWay => "it is not whole yet".to_owned(),
+        Fate::Shared => {
+            "other projects see it, and their servers may boot from it: make it private to have it pruned".to_owned()
+        }
+        Fate::OthersConfiguration => {
+            "the configuration of the central manager may name it, which is not seen from here: run this there"
+                .to_owned()
+        }
+        Fate::OthersUnknown => {
+            "there may be a central manager whose configuration names it, in a cloud that does not answer".to_owned()
+        }
         Fate::Pruned => "nothing uses it".to_owned(),
     }
 }

@@ -58,6 +58,7 @@ pub fn run(
             ),
         }
     };
+    alone(args, &config)?;
     let mut notices = notices(&directory)?;
     carry_over(args, environment, &name, &mut config)?;
     let progress = Progress::new();
@@ -167,6 +168,39 @@ fn chosen_cloud<'c>(args: &MasterDeploy, config: &'c Config) -> anyhow::Result<&
         Some(settings) => Ok(settings),
         None => bail!("a simulated site has no cloud that a central manager could be made in"),
     }
+}
+
+/// A pool has one central manager: none is made beside one that another cloud of the configuration has.
+fn alone(args: &MasterDeploy, config: &Config) -> anyhow::Result<()> {
+    let here = chosen_cloud(args, config)?;
+    let looking = Deadline::within(LOOKING);
+    let found = |settings: &CloudSettings| {
+        let session = Session::new(settings, config.timeouts.request, None)?;
+        let found = deploy::found_in(&session, &config.policy.cluster, looking)?;
+        anyhow::Ok(found)
+    };
+    if config.clouds.len() < 2 || found(here)?.is_some() {
+        return Ok(());
+    }
+    for other in config.clouds.iter().filter(|other| other.name != here.name) {
+        let found = found(other).with_context(|| {
+            format!(
+                "cloud {}: whether the central manager of this pool is there cannot be seen, and a second one would work \
+                 against it; run this again when the cloud answers, or take it out of the configuration",
+                other.name
+            )
+        })?;
+        if let Some((name, id)) = found {
+            bail!(
+                "the central manager of this pool is in cloud {}: {name} ({id}); bring it up to date with --cloud {}, or \
+                 delete it before you make another one in cloud {}",
+                other.name,
+                other.name,
+                here.name
+            );
+        }
+    }
+    Ok(())
 }
 
 /// What the command line says goes into the configuration that the master gets.
@@ -421,13 +455,20 @@ impl Report<'_> {
             tick,
             ..
         } = self.deployed;
+        // One that was there is of whatever image and domain it was made with.
+        let made_of = if self.deployed.made {
+            format!(
+                ", image {}, domain {}",
+                self.order.image.1, self.order.trust_domain
+            )
+        } else {
+            String::new()
+        };
         let mut text = format!(
-            "the central manager {} ({}) is ready: {}\n{version}, image {}, domain {}\n",
+            "the central manager {} ({}) is ready: {}\n{version}{made_of}\n",
             server.record.name,
             server.record.id,
             self.addresses().join(", "),
-            self.order.image.1,
-            self.order.trust_domain
         );
         for notice in self.notices {
             text.push_str(&format!("note: {notice}\n"));
@@ -465,7 +506,8 @@ impl Report<'_> {
         json!({
             "version": 1, "dry_run": false, "exit": self.exit as u8, "cloud": self.cloud,
             "server": {"id": server.record.id, "name": server.record.name},
-            "made": made, "image": self.order.image.1, "trust_domain": self.order.trust_domain,
+            "made": made, "image": made.then_some(&self.order.image.1),
+            "trust_domain": made.then_some(&self.order.trust_domain),
             "addresses": self.addresses(), "floating_ip": floating_ip, "address": address, "user": user,
             "login": self.login(), "ehos": version,
             "tick": {"exit": tick_exit, "text": tick},

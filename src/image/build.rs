@@ -321,26 +321,27 @@ fn keep(site: &mut dyn Site, attempt: &mut Attempt, cause: &Cause) -> Left {
             let step = Step::Fail(match cause {
                 Cause::Build(why) => why.clone(),
                 // The next build may well go on with it.
-                _ => return kept(&seen, id),
+                _ => return kept(&seen, id, true),
             });
             // Of a server in ERROR Nova takes no metadata, and its status says the same.
             if let Err(error) = site.perform(&step, &seen, attempt, deadline) {
                 info!("{error}");
             }
-            kept(&seen, id)
+            kept(&seen, id, false)
         }
         Err(error) => {
             info!("{error}");
-            kept(&Seen::default(), id)
+            kept(&Seen::default(), id, !matches!(cause, Cause::Build(_)))
         }
     }
 }
 
-fn kept(seen: &Seen, id: String) -> Left {
+fn kept(seen: &Seen, id: String, goes_on: bool) -> Left {
     let name = seen.builder.as_ref().map(|builder| builder.name.clone());
     Left::Kept {
         name: name.unwrap_or_default(),
         id,
+        goes_on,
     }
 }
 

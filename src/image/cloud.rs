@@ -212,10 +212,10 @@ impl<'a> CloudSite<'a> {
         asked.map(|_| ())
     }
 
-    fn publish(&mut self, id: &str, deadline: Deadline) -> Result<(), Error> {
-        // It was there a moment ago.
+    /// Whether it is written down: an image that was there a moment ago may have been deleted since.
+    fn publish(&mut self, id: &str, deadline: Deadline) -> Result<bool, Error> {
         let Some(image) = image::image(self.session, id, deadline)? else {
-            return Ok(());
+            return Ok(false);
         };
         self.notes.extend(self.recipe.too_small_for(image.min_disk));
         let name = image.name.clone().unwrap_or_default();
@@ -226,7 +226,7 @@ impl<'a> CloudSite<'a> {
             image_name: name,
             built: image.property(owned::BUILT).unwrap_or_default().to_owned(),
         });
-        Ok(())
+        Ok(true)
     }
 
     fn mark(&self, id: &str, key: &str, value: &str, deadline: Deadline) -> Result<(), Error> {
@@ -325,8 +325,9 @@ impl Site for CloudSite<'_> {
             }
             (Step::DeleteImage { id }, _) => image::delete(session, id, deadline),
             (Step::Publish { id }, _) => {
-                self.publish(id, deadline)?;
-                attempt.published = Some(id.clone());
+                if self.publish(id, deadline)? {
+                    attempt.published = Some(id.clone());
+                }
                 Ok(())
             }
             (Step::MarkBooted, Some(builder)) => self.mark(&builder.id, BOOTED, "true", deadline),

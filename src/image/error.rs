@@ -67,6 +67,8 @@ pub enum Left {
         name: String,
         /// Its UUID.
         id: String,
+        /// It is as good as before, and the next build goes on with it.
+        goes_on: bool,
     },
     /// It could not be deleted.
     Undeleted {
@@ -81,10 +83,18 @@ impl fmt::Display for Left {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Left::Nothing => write!(f, "the server is deleted"),
-            Left::Kept { name, id } => write!(
-                f,
-                "server {name} ({id}) is left for a look; the next build deletes it, or a tick when its time is over"
-            ),
+            Left::Kept { name, id, goes_on } => {
+                let then = if *goes_on {
+                    "goes on with it"
+                } else {
+                    "deletes it"
+                };
+                write!(
+                    f,
+                    "server {name} ({id}) is left for a look; the next build {then}, and a tick deletes it when its time \
+                     is over"
+                )
+            }
             Left::Undeleted { id, why } => write!(
                 f,
                 "server {id} could not be deleted: {why}; the next build tries again, or a tick when its time is over"

@@ -100,21 +100,40 @@ pub enum Fate {
     InUse(u64),
     /// It cannot be deleted.
     Protected,
+    /// Other projects see it, and what they do with it cannot be seen from here.
+    Shared,
     /// It is one of the newest.
     Newest,
     /// It may be on its way.
     UnderWay,
+    /// Ticks run on this pool's central manager, whose configuration cannot be seen from here and may name it.
+    OthersConfiguration,
+    /// Not all clouds say whether there is such a central manager.
+    OthersUnknown,
     /// It goes.
     Pruned,
 }
 
+/// Whether the configuration here is the one that nodes are made by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ticks {
+    /// Ticks run here, or there is no central manager where they could.
+    Here,
+    /// They run on a central manager that `ehos master deploy` made.
+    OnTheMaster,
+    /// A cloud where there may be such a one does not answer.
+    Unknown,
+}
+
 /// What becomes of each of `images` of one cloud, in their order, when the `keep` newest that are whole stay, and all
-/// that are in use: `in_use` says by image how many servers boot from it.
+/// that are in use: `in_use` says by image how many servers boot from it. None goes but where the configuration, whose
+/// clouds are `clouds`, is the one that nodes are made by.
 pub fn fates(
     images: &[OwnedImage],
     keep: usize,
     in_use: &BTreeMap<String, u64>,
     clouds: &[&CloudSettings],
+    ticks: Ticks,
     now: Timestamp,
 ) -> Vec<Fate> {
     let mut ages: Vec<&OwnedImage> = images.iter().filter(|image| image.is_whole()).collect();
@@ -128,12 +147,18 @@ pub fn fates(
             Fate::InUse(*servers)
         } else if image.0.protected {
             Fate::Protected
+        } else if !matches!(image.0.visibility.as_str(), "" | "private") {
+            Fate::Shared
         } else if ages.iter().any(|kept| kept.0.id == image.0.id) {
             Fate::Newest
         } else if !image.is_whole() && Duration::try_from(age).unwrap_or_default() < UNDER_WAY {
             Fate::UnderWay
         } else {
-            Fate::Pruned
+            match ticks {
+                Ticks::Here => Fate::Pruned,
+                Ticks::OnTheMaster => Fate::OthersConfiguration,
+                Ticks::Unknown => Fate::OthersUnknown,
+            }
         }
     };
     images.iter().map(fate).collect()

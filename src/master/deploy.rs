@@ -28,6 +28,11 @@ use crate::scaling::observation::{METADATA_IMAGE, OwnedServer, Role, ServerRecor
 const METADATA_READY: &str = "ehos_ready";
 /// The user to log in as: its console may have forgotten.
 const METADATA_LOGIN: &str = "ehos_login";
+/// One of its public host keys. Who reads the metadata of a server may also read its console, but only the console can
+/// be written to from within.
+const METADATA_HOST_KEY: &str = "ehos_host_key";
+/// The longest value of metadata (`maxLength` of Nova's schema).
+const LONGEST_VALUE: usize = 255;
 /// Lines of the console of a failed server that are told.
 const TOLD_LINES: usize = 25;
 /// How long one question to the cloud may take, with what it takes to answer it. It is not the time of the whole: when
@@ -126,6 +131,8 @@ pub enum CleanUp {
     Kept,
     /// It was left, for it had been ready before.
     Ready,
+    /// It was left, for all is in place there and its timer runs.
+    Installed,
     /// The cloud could not be asked.
     Unknown,
     /// It could not be deleted.
@@ -142,6 +149,10 @@ impl std::fmt::Display for CleanUp {
                 f.write_str(". Its server was left; the next run goes on with it or deletes it")
             }
             CleanUp::Ready => f.write_str(". Its server was left as it is"),
+            CleanUp::Installed => f.write_str(
+                ". Its server was left, for all is installed there and its timer runs: run this again, so that it is \
+                 marked as ready",
+            ),
             CleanUp::Failed(why) => write!(
                 f,
                 ". Its server is still there, for it could not be deleted: {why}; the next run tries again"
@@ -197,6 +208,36 @@ pub fn look(
     }))
 }
 
+/// Whether the cloud of `session` has a central manager of this pool that stays: its name and id.
+///
+/// # Errors
+/// What the cloud says, and several central managers.
+pub fn found_in(
+    session: &Session,
+    cluster: &str,
+    deadline: Deadline,
+) -> Result<Option<(String, String)>, Error> {
+    let found = the_master(session, cluster, deadline)?;
+    Ok(found
+        .filter(|record| !record.deleting)
+        .map(|record| (record.name, record.id)))
+}
+
+/// Whether the cloud of `session` has a central manager of this pool on which ehos ticks.
+///
+/// # Errors
+/// What the cloud says.
+pub fn has_ready_master(
+    session: &Session,
+    cluster: &str,
+    deadline: Deadline,
+) -> Result<bool, openstack::Error> {
+    let masters = masters(session, cluster, deadline)?;
+    Ok(masters
+        .iter()
+        .any(|record| !record.deleting && record.metadata.contains_key(METADATA_READY)))
+}
+
 /// The image, as configured, of a central manager that an interrupted run has begun with and that is not ready: what is
 /// made of that image goes on, and of another one it would be made anew.
 ///
@@ -222,13 +263,7 @@ fn the_master(
     cluster: &str,
     deadline: Deadline,
 ) -> Result<Option<ServerRecord>, Error> {
-    let servers = compute::servers(session, deadline).map_err(refused)?;
-    let mut masters: Vec<ServerRecord> = servers
-        .into_iter()
-        .filter_map(|record| OwnedServer::recognise(record, cluster))
-        .filter(|server| server.role() == Role::Master)
-        .map(|server| server.record().clone())
-        .collect();
+    let mut masters = masters(session, cluster, deadline).map_err(refused)?;
     if masters.iter().filter(|record| !record.deleting).count() > 1 {
         return Err(Error::Several {
             cloud: session.settings().name.clone(),
@@ -238,6 +273,20 @@ fn the_master(
     // One that is going counts only while there is no other.
     masters.sort_by_key(|record| record.deleting);
     Ok(masters.into_iter().next())
+}
+
+fn masters(
+    session: &Session,
+    cluster: &str,
+    deadline: Deadline,
+) -> Result<Vec<ServerRecord>, openstack::Error> {
+    let servers = compute::servers(session, deadline)?;
+    Ok(servers
+        .into_iter()
+        .filter_map(|record| OwnedServer::recognise(record, cluster))
+        .filter(|server| server.role() == Role::Master)
+        .map(|server| server.record().clone())
+        .collect())
 }
 
 fn in_words(record: &ServerRecord) -> String {
@@ -307,7 +356,8 @@ impl Run<'_> {
             self.was_ready.get_or_insert(was_ready);
             let step = next(&seen);
             debug!("{step:?}");
-            if self.deadline.passed() && step != Step::Done {
+            // What is installed is marked even then: nodes may come from it already.
+            if self.deadline.passed() && !matches!(step, Step::Done | Step::MarkReady) {
                 let doing = match &step {
                     Step::Wait { what } => format!("still waiting for {what}"),
                     other => format!("next would have been: {other:?}"),
@@ -351,7 +401,13 @@ impl Run<'_> {
                     if let Some(record) = &record
                         && let Err(error) = self.mark_ready(record)
                     {
-                        return Err(self.give_up(Some(record), error.to_string()));
+                        let again = error.is_unanswered() || error.effect() == Effect::Unknown;
+                        if !again || self.deadline.passed() {
+                            return Err(self.give_up(Some(record), error.to_string()));
+                        }
+                        self.line.detail(&error.to_string());
+                        debug!("{error}");
+                        self.pause();
                     }
                 }
                 Step::Done => return self.deployed(record.as_ref()),
@@ -575,25 +631,40 @@ impl Run<'_> {
             accept_host_key,
             ..
         } = self.manner;
-        let keys = host_keys(&self.console);
         let kept = |source| Error::KnownHosts {
             path: known_hosts.clone(),
             source,
         };
-        let known = if keys.is_empty() {
-            knows(known_hosts, &record.id).map_err(kept)?
-        } else {
-            keep_host_keys(known_hosts, &record.id, &keys).map_err(kept)?;
-            true
+        let said = |key: &str| record.metadata.get(key).cloned();
+        // Once it is ready it has users, and any of them can have a line written to the console: the kernel tells there
+        // the name of a program that crashes. So what was learnt before counts, and no console.
+        let ready = record.metadata.contains_key(METADATA_READY);
+        let known = knows(known_hosts, &record.id).map_err(kept)?;
+        let keys = match (ready, known) {
+            (true, true) => Vec::new(),
+            (true, false) => said(METADATA_HOST_KEY).into_iter().collect(),
+            (false, _) => host_keys(&self.console),
         };
-        if !known && !accept_host_key {
-            return Ok(Err(
-                "its console does not tell its SSH host key (cloud-init's ssh.emit_keys_to_console), so nobody can \
-                 know who answers; give --accept-host-key if you trust the network"
-                    .to_owned(),
-            ));
+        if !keys.is_empty() {
+            keep_host_keys(known_hosts, &record.id, &keys).map_err(kept)?;
         }
-        let on_console = login_user(&self.console);
+        let known = known || !keys.is_empty();
+        if !known && !accept_host_key {
+            let why = if ready {
+                format!(
+                    "its SSH host key is neither in {} nor in its metadata ({METADATA_HOST_KEY}), and the console of a \
+                     server that has users is not believed",
+                    known_hosts.display()
+                )
+            } else {
+                "its console does not tell its SSH host key (cloud-init's ssh.emit_keys_to_console)"
+                    .to_owned()
+            };
+            return Ok(Err(format!(
+                "{why}, so nobody can know who answers; give --accept-host-key if you trust the network"
+            )));
+        }
+        let on_console = (!ready).then(|| login_user(&self.console)).flatten();
         let user = match (self.manner.user, on_console) {
             (Some(user), _) => user.to_owned(),
             (None, Some(login)) if login.has_key => login.name,
@@ -603,13 +674,13 @@ impl Run<'_> {
                     login.name, self.order.key.name
                 )));
             }
-            (None, None) => match record.metadata.get(METADATA_LOGIN) {
-                Some(user) => user.clone(),
+            (None, None) => match said(METADATA_LOGIN) {
+                Some(user) => user,
                 None => {
-                    return Ok(Err(
-                        "its console does not tell the user to log in as; give --ssh-user"
-                            .to_owned(),
-                    ));
+                    let where_from = if ready { "metadata" } else { "console" };
+                    return Ok(Err(format!(
+                        "its {where_from} does not tell the user to log in as; give --ssh-user"
+                    )));
                 }
             },
         };
@@ -662,7 +733,11 @@ impl Run<'_> {
             }
         }
         self.line.doing("lets it tick for the first time");
-        let said = ssh.run("the first tick", TICK, Vec::new(), self.deadline)?;
+        // All is in place and the timer runs: that this tick is not heard of to its end is no failure of the installation.
+        let said = match ssh.run("the first tick", TICK, Vec::new(), self.deadline) {
+            Ok(said) => said,
+            Err(error) => format!("\n{error}"),
+        };
         let (code, tick) = said.split_once('\n').unwrap_or((&said, ""));
         Ok(Installed {
             address: ssh.address,
@@ -679,6 +754,15 @@ impl Run<'_> {
         metadata.insert(METADATA_READY.to_owned(), Timestamp::now().to_string());
         if let Some(user) = user {
             metadata.insert(METADATA_LOGIN.to_owned(), user.clone());
+        }
+        if !record.metadata.contains_key(METADATA_HOST_KEY) {
+            match short_host_key(&self.manner.known_hosts, &record.id) {
+                Ok(Some(key)) => {
+                    metadata.insert(METADATA_HOST_KEY.to_owned(), key);
+                }
+                Ok(None) => {}
+                Err(error) => warn!("{}: {error}", self.manner.known_hosts.display()),
+            }
         }
         compute::add_metadata(self.session, &record.id, &metadata, soon())?;
         self.installation = Installation::Marked;
@@ -716,6 +800,7 @@ impl Run<'_> {
         let clean_up = match record {
             None => CleanUp::Nothing,
             Some(record) if record.metadata.contains_key(METADATA_READY) => CleanUp::Ready,
+            Some(_) if self.installed.is_some() => CleanUp::Installed,
             Some(_) if self.manner.keep => CleanUp::Kept,
             Some(record) => {
                 let tail = console::before_failure(&self.console, TOLD_LINES);
@@ -747,6 +832,10 @@ impl Run<'_> {
     fn take_away(&self, record: &ServerRecord) -> Result<(), String> {
         let deadline = Deadline::within(CLEAN_UP);
         let text = |error: openstack::Error| error.to_string();
+        let ports = match self.order.external_network {
+            Some(_) => network::ports(self.session, &record.id, deadline).map_err(text)?,
+            None => Vec::new(),
+        };
         compute::delete(self.session, &record.id, deadline).map_err(text)?;
         while let Some(details) =
             compute::server(self.session, &record.id, deadline).map_err(text)?
@@ -762,7 +851,12 @@ impl Run<'_> {
         if self.order.external_network.is_some() {
             let mark = self.order.floating_ip_mark();
             for ip in network::floating_ips(self.session, deadline).map_err(text)? {
-                if ip.description.as_deref() == Some(&mark) {
+                // Somebody may have let it lead to another server since.
+                let free = ip.port_id.is_none()
+                    || ports
+                        .iter()
+                        .any(|port| ip.port_id.as_ref() == Some(&port.id));
+                if free && ip.description.as_deref() == Some(&mark) {
                     network::delete_floating_ip(self.session, &ip.id, deadline).map_err(text)?;
                 }
             }
@@ -795,6 +889,25 @@ fn knows(file: &Path, alias: &str) -> std::io::Result<bool> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// A host key that is known under this name and short enough for metadata; one of Ed25519 before others.
+fn short_host_key(file: &Path, alias: &str) -> std::io::Result<Option<String>> {
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let keys = text.lines().filter(|line| is_of(line, alias));
+    let keys = keys.map(|line| {
+        line.split_whitespace()
+            .skip(1)
+            .collect::<Vec<_>>()
+            .join(" ")
+    });
+    Ok(keys
+        .filter(|key| key.len() <= LONGEST_VALUE)
+        .min_by_key(|key| !key.starts_with("ssh-ed25519 ")))
 }
 
 fn is_of(line: &str, alias: &str) -> bool {
@@ -884,5 +997,21 @@ mod tests {
         assert_eq!(text, "two ssh-ed25519 AAAAtwo\none ssh-ed25519 AAAAnew\n");
         assert!(knows(&file, "one").unwrap());
         assert!(!knows(&file, "on").unwrap());
+        let rsa = format!("ssh-rsa AAAA{}", "x".repeat(300));
+        let keys = [
+            rsa,
+            "ecdsa-sha2-nistp256 AAAAec".to_owned(),
+            "ssh-ed25519 AAAAed".to_owned(),
+        ];
+        keep_host_keys(&file, "three", &keys).unwrap();
+        let short = |alias| short_host_key(&file, alias).unwrap();
+        assert_eq!(short("three").as_deref(), Some("ssh-ed25519 AAAAed"));
+        keep_host_keys(&file, "three", &keys[..2]).unwrap();
+        assert_eq!(
+            short("three").as_deref(),
+            Some("ecdsa-sha2-nistp256 AAAAec")
+        );
+        keep_host_keys(&file, "three", &keys[..1]).unwrap();
+        assert_eq!(short("three"), None);
     }
 }

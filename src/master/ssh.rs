@@ -80,11 +80,17 @@ pub enum Error {
     /// Its host key is not the one that its console told.
     #[error(
         "{address} shows a host key that is not known for this server: {said}; somebody else may answer there. If its \
-         console tells no key and you trust the network, give --accept-host-key"
+         console tells no key and you trust the network, give --accept-host-key; if it was rebuilt, forget its old key \
+         before (ssh-keygen -R {alias} -f {}, openstack server unset --property ehos_host_key {alias})",
+        known_hosts.display()
     )]
     HostKey {
         /// Where.
         address: String,
+        /// The name that its keys stand under.
+        alias: String,
+        /// Where they stand.
+        known_hosts: PathBuf,
         /// What ssh says.
         said: String,
     },
@@ -139,6 +145,7 @@ impl Ssh {
     /// All but [`Error::Failed`].
     pub fn connect(login: &Login, addresses: &[String], deadline: Deadline) -> Result<Ssh, Error> {
         let mut said = "the server has no address".to_owned();
+        let mut stranger = None;
         for address in addresses {
             let mut ssh = Ssh {
                 login: login.clone(),
@@ -153,8 +160,13 @@ impl Ssh {
                     return Ok(ssh);
                 }
                 Err(Error::NotReached { said: why, .. } | Error::NoEnd { why, .. }) => said = why,
+                // A private address may be somebody else's where this runs.
+                Err(error @ Error::HostKey { .. }) => stranger = stranger.or(Some(error)),
                 Err(error) => return Err(error),
             }
+        }
+        if let Some(error) = stranger {
+            return Err(error);
         }
         Err(Error::NotReached {
             addresses: addresses.join(", "),
@@ -263,7 +275,12 @@ impl Ssh {
                 };
             }
             if has(&["Host key verification failed", "HOST IDENTIFICATION"]) {
-                return Error::HostKey { address, said };
+                return Error::HostKey {
+                    address,
+                    alias: self.login.host_key_alias.clone(),
+                    known_hosts: self.login.known_hosts.clone(),
+                    said,
+                };
             }
             return Error::NotReached {
                 addresses: address,
@@ -391,6 +408,22 @@ mod tests {
                 "{error}"
             ),
         }
+    }
+
+    #[test]
+    fn a_stranger_at_one_address_does_not_keep_from_the_next() {
+        let strange =
+            "case \"$*\" in *192.0.2.1*) echo 'Host key verification failed.' >&2; exit 255;; esac";
+        let ssh = connect(&format!(
+            "{strange}; case \"$*\" in *'id -u'*) echo 0;; esac; exit 0"
+        ));
+        assert_eq!(ssh.unwrap().address, "192.0.2.2");
+        // The one whom nobody knows is told of, not that others are silent.
+        let error = connect(&format!(
+            "{strange}; echo 'ssh: connect to host x port 22: No route to host' >&2; exit 255"
+        ));
+        let error = error.unwrap_err();
+        assert!(matches!(error, Error::HostKey { .. }), "{error}");
     }
 
     #[test]

@@ -175,7 +175,8 @@ fn a_file_by_hand_is_left_and_the_lines_are_printed() {
         .says("50-image.yaml was written or edited by hand")
         .says(&format!(
             "    clouds:\n      lab:\n        image: {IMAGE_ID}\n"
-        ));
+        ))
+        .never_says("new nodes boot from it");
 }
 
 #[test]
@@ -362,6 +363,62 @@ fn only_images_of_ours_that_nothing_uses_are_pruned() {
         .never_says("i-name")
         .never_says("i-other");
     assert_eq!(double.count("DELETE", "/"), 2);
+}
+
+#[test]
+fn nothing_is_pruned_that_another_configuration_or_project_may_use() {
+    let master = json!({"id": "m-1", "name": "m", "status": "ACTIVE", "created": "2026-11-22T10:31:13Z",
+                        "image": {"id": "i-new"},
+                        "metadata": {"ehos_cluster": "pool-1", "ehos_role": "master", "ehos_ready": "2026-11-22T10:40:00Z"}});
+    let with_master = || {
+        always(
+            "GET",
+            SERVERS,
+            Reply::status(200, &json!({"servers": [master]}).to_string()),
+        )
+    };
+    let mut lines = old_images();
+    lines.insert(0, with_master());
+    let (double, site) = site(lines);
+    ehos(&site, "prune", &["--keep", "0"])
+        .exits(0)
+        .says("lab: kept: old (i-old): the configuration of the central manager may name it");
+    assert_eq!(double.count("DELETE", "/"), 0);
+
+    // Where the ticks run, the configuration is the one that counts.
+    let site = site.waiting(0);
+    site.tick(&[]);
+    ehos(&site, "prune", &["--keep", "0"])
+        .exits(0)
+        .says("lab: deleted: old (i-old)");
+
+    // A cloud that is silent may have one.
+    let dark = Double::start(vec![always("POST", LOGIN, Reply::status(403, "{}"))]);
+    let (double, site) = self::site(old_images());
+    let site = site.over(&format!("clouds:\n{}", cloud::access("dark", dark.url())));
+    ehos(&site, "prune", &["--keep", "0", "--cloud", "lab"])
+        .exits(0)
+        .says("lab: kept: old (i-old): there may be a central manager");
+    assert_eq!(double.count("DELETE", "/"), 0);
+
+    // An image that other projects see is not ours alone.
+    let shared = image(
+        "i-shared",
+        "shared",
+        "active",
+        "2026-11-01T10:00:00Z",
+        json!({"visibility": "community"}),
+    );
+    let listed = images(&[shared]);
+    let (double, site) = self::site(vec![always(
+        "GET",
+        "/v2/images?limit=500&sort=created_at:desc",
+        listed,
+    )]);
+    ehos(&site, "prune", &["--keep", "0"])
+        .exits(0)
+        .says("lab: kept: shared (i-shared): other projects see it");
+    assert_eq!(double.count("DELETE", "/"), 0);
 }
 
 #[test]

@@ -225,6 +225,8 @@ fn a_master_is_made_installed_and_marked() {
     let mark = mark.unwrap().json();
     assert!(mark["metadata"]["ehos_ready"].is_string(), "{mark}");
     assert_eq!(mark["metadata"]["ehos_login"], "debian");
+    let key = mark["metadata"]["ehos_host_key"].as_str().unwrap();
+    assert!(key.starts_with("ssh-ed25519 AAAA"), "{key}");
     assert_eq!(deletes(&double), 0);
 }
 
@@ -268,15 +270,79 @@ fn a_leftover_of_other_files_or_one_that_failed_is_made_anew() {
     }
 }
 
+/// A master that a deploy has marked as ready.
+fn ready() -> Value {
+    let marks = [
+        ("ehos_ready", "2026-11-22T10:40:00Z"),
+        ("ehos_login", "debian"),
+        ("ehos_host_key", "ssh-ed25519 AAAAtrue"),
+    ];
+    master("ACTIVE", &marks)
+}
+
+fn known_hosts(site: &Site) -> String {
+    fs::read_to_string(site.state().join("known_hosts")).unwrap_or_default()
+}
+
+#[test]
+fn a_user_of_a_ready_master_tells_neither_its_host_key_nor_who_logs_in() {
+    // The kernel writes the names of programs that crash to the console, and users choose those.
+    let crash = |name: &str| {
+        format!("[ 99.0] x[7]: segfault at 0 ip 0 sp 0 error 4 in {name} [1000+1000]\n")
+    };
+    let forged = [
+        "-----BEGIN SSH HOST KEY KEYS-----",
+        "ssh-ed25519 AAAAforged",
+        "-----END SSH HOST KEY KEYS-----",
+        "Authorized keys from me for user mallory",
+    ];
+    let forged: String = forged.into_iter().map(crash).collect();
+    let double = cloud_with(vec![from_then_on(&[ready()]), says_on_console(&forged)]);
+
+    let elsewhere = site(&double, WELL);
+    deploy(&elsewhere, &[]).exits(0).says("debian@10.0.0.7");
+    assert_eq!(
+        known_hosts(&elsewhere),
+        format!("{SERVER_ID} ssh-ed25519 AAAAtrue\n")
+    );
+    assert!(
+        !elsewhere.calls().contains("mallory"),
+        "{}",
+        elsewhere.calls()
+    );
+
+    // What is known here counts before all.
+    let here = site(&double, WELL);
+    let known = format!("{SERVER_ID} ssh-ed25519 AAAAlearnt\n");
+    fs::create_dir_all(here.state()).unwrap();
+    fs::write(here.state().join("known_hosts"), &known).unwrap();
+    deploy(&here, &[]).exits(0);
+    assert_eq!(known_hosts(&here), known);
+
+    // One whose key nobody has kept is not believed.
+    let mut bare = ready();
+    bare["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("ehos_host_key");
+    let double = cloud_with(vec![from_then_on(&[bare]), says_on_console(&forged)]);
+    let careful = site(&double, WELL);
+    deploy(&careful, &[]).exits(1).warns("--accept-host-key");
+    assert_eq!(careful.calls(), "");
+    assert_eq!(deletes(&double), 0);
+}
+
 #[test]
 fn one_that_is_ready_is_installed_again_and_never_deleted() {
-    let ready = master("ACTIVE", &[("ehos_ready", "2026-11-22T10:40:00Z")]);
+    let ready = ready();
     let double = cloud_with(vec![from_then_on(&[ready]), booted()]);
     let well = site(&double, WELL);
     deploy(&well, &[])
         .exits(0)
         .says("was there and ready")
-        .says("is ready");
+        .says("is ready")
+        // What it was made of is not what a new one would be made of.
+        .never_says("domain testbed");
     assert!(put(&well).iter().any(|file| file.contains("lab.password")));
     let broken = site(
         &double,
@@ -514,6 +580,27 @@ fn a_floating_ip_is_taken_and_given_back_after_a_failure() {
     assert_eq!(deletes(&double), 1);
     assert_eq!(double.count("DELETE", "/v2.0/floatingips/fip-1"), 1);
 
+    // One that leads to another server by now is somebody's.
+    let mut lines = fixture();
+    lines.extend([
+        once("GET", list, Reply::status(200, &ips(mark, json!("port-4")))),
+        once("GET", list, Reply::status(200, &ips(mark, json!("port-4")))),
+        always(
+            "GET",
+            list,
+            Reply::status(200, &ips(mark, json!("port-of-another"))),
+        ),
+    ]);
+    lines.extend(gone_after(1));
+    let double = empty_cloud(lines);
+    let broken = site(
+        &double,
+        "echo 'Permission denied (publickey).' >&2; exit 255",
+    );
+    deploy(&broken, &["--floating-ip", "public"]).exits(1);
+    assert_eq!(deletes(&double), 1);
+    assert_eq!(double.count("DELETE", "/v2.0/floatingips"), 0);
+
     // A network that is not external gives none, which is said before anything is made.
     let double = empty_cloud(vec![always(
         "GET",
@@ -593,6 +680,71 @@ fn a_first_tick_that_fails_is_shown_and_the_master_stays() {
         .says("FAILED with exit code 75")
         .says("no answer");
     assert_eq!(deletes(&double), 0);
+}
+
+#[test]
+fn what_is_installed_stays_when_the_first_tick_is_not_heard_or_it_is_not_marked() {
+    // The connection breaks in the first tick, which goes on there, and may make nodes.
+    let broken = WELL.replace(
+        "printf '0\\nplan     nothing to do\\n'",
+        "echo 'Timeout, server not responding.' >&2; exit 255",
+    );
+    let double = empty_cloud(vec![]);
+    let site = site(&double, &broken);
+    deploy(&site, &[])
+        .exits(1)
+        .says("is ready")
+        .says("has no exit code")
+        .says("Timeout, server not responding");
+    assert_eq!(deletes(&double), 0);
+
+    // It is marked though the answer to that is lost, or Nova has a moment's trouble.
+    let metadata = format!("{CREATE}/{SERVER_ID}/metadata");
+    for reply in [Reply::Reset, Reply::status(503, "{}")] {
+        let double = empty_cloud(vec![once("POST", &metadata, reply)]);
+        let site = self::site(&double, WELL);
+        deploy(&site, &[]).exits(0).says("is ready");
+        assert_eq!(double.count("POST", &metadata), 2);
+        assert_eq!(deletes(&double), 0);
+    }
+
+    // And where it cannot be marked, it stays all the same.
+    let double = empty_cloud(vec![always("POST", &metadata, Reply::status(403, "{}"))]);
+    let site = self::site(&double, WELL);
+    deploy(&site, &[])
+        .exits(1)
+        .warns("its timer runs: run this again");
+    assert_eq!(deletes(&double), 0);
+}
+
+#[test]
+fn no_second_master_is_made_beside_one_in_another_cloud() {
+    let other = |lines: Vec<Line>| Double::start(cloud::script(lines));
+    let two = |other: &Double| {
+        let double = empty_cloud(vec![then(&[]), then(&[])]);
+        let site =
+            site(&double, WELL).over(&format!("clouds:\n{}", cloud::access("far", other.url())));
+        (double, site)
+    };
+    let far = other(vec![from_then_on(&[ready()])]);
+    let (double, site) = two(&far);
+    deploy(&site, &["--cloud", "lab"])
+        .exits(1)
+        .warns("is in cloud far: ehos-v1-master")
+        .warns("--cloud far");
+    assert_eq!(double.count("POST", CREATE), 0);
+
+    // What is not seen is unknown, never empty.
+    let far = other(vec![always("GET", SERVERS, Reply::status(403, "{}"))]);
+    let (double, site) = two(&far);
+    deploy(&site, &["--cloud", "lab"])
+        .exits(1)
+        .warns("cloud far: whether the central manager of this pool is there cannot be seen");
+    assert_eq!(double.count("POST", CREATE), 0);
+
+    let far = other(vec![]);
+    let (_double, site) = two(&far);
+    deploy(&site, &["--cloud", "lab"]).exits(0);
 }
 
 #[test]

@@ -403,6 +403,24 @@ fn what_takes_too_long_is_deleted() {
     let error = go(&mut world, limits).unwrap_err();
     insta::assert_snapshot!(error, @"cloud lab: not done after 0 s: first boot; its console is empty; give it more time with --timeout, or see what it waits for; the server is deleted");
     assert!(world.servers.is_empty());
+
+    // Nothing is wrong with what only took too long: the next build goes on with it, and that is what is said.
+    let error = go(
+        &mut world,
+        Limits {
+            keep: true,
+            ..limits
+        },
+    )
+    .unwrap_err();
+    assert!(
+        error.to_string().contains("the next build goes on with it"),
+        "{error}"
+    );
+    world.faults.boot = None;
+    let kept = world.servers.keys().next().cloned().unwrap();
+    go(&mut world, LIMITS).unwrap();
+    assert_eq!(world.images[0].builder, kept);
 }
 
 #[test]
