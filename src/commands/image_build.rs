@@ -79,7 +79,7 @@ pub fn text(builds: &Builds) -> String {
         );
     }
     if builds.clouds.iter().any(|(_, built)| built.is_ok()) {
-        text += "new nodes boot from it: `ehos tick --dry-run` shows them, `ehos image prune --keep 2` deletes old images\n";
+        text += "new nodes boot from it, and what `ehos master deploy` makes; `ehos image prune --keep 2` deletes old images\n";
     }
     text
 }
