@@ -10,9 +10,6 @@ use crate::cli::{ConfigShow, Output};
 use crate::config::{self, Environment, Origin, Setting};
 use crate::exit::Exit;
 
-/// Characters in a line.
-const WIDTH: u16 = 80;
-
 /// Prints what can be read of the configuration.
 ///
 /// # Errors
@@ -45,8 +42,8 @@ fn table(settings: &[Setting], here: &Path) -> String {
     let mut table = Table::new();
     table
         .load_style(comfy_table::presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(WIDTH);
+        // A key is found by grep, and a value copied, only when it is not broken into lines.
+        .set_content_arrangement(ContentArrangement::Disabled);
     for setting in settings {
         let origin = match &setting.origin {
             Origin::File { file, line } => Origin::File {

@@ -80,7 +80,8 @@ pub fn text(builds: &Builds) -> String {
     }
     let made = builds.clouds.iter().any(|(_, built)| built.is_ok());
     if made && builds.recorded.by_hand.is_empty() {
-        text += "new nodes boot from it: `ehos tick --dry-run` shows them, `ehos image prune --keep 2` deletes old images\n";
+        text += "new nodes boot from it, and what `ehos master deploy` makes; `ehos image prune --keep 2` deletes old images
+";
     }
     text
 }

@@ -55,7 +55,7 @@ fn text(config: &Config, seen: &[(String, Result<Inventory, Error>)]) -> String 
         "SIZE",
         "STATUS",
         "MADE OF",
-        "NODES",
+        "SERVERS",
         "CONFIGURED",
     ]);
     let mut rows = 0;

@@ -3,10 +3,11 @@
 //! Three calls at the same time: the partitionable and static slots (dynamic ones are counted in their parents), the
 //! collector's own ad, and the ads of its master and of the negotiator.
 //!
-//! Clocks: the collector keeps the statistics in its own ad up to date in steps of 5 s (only as seen with
-//! `condor_status -collector`, not with `-any`), so `StatsLastUpdateTime` there is the collector's clock, up to 5 s
-//! old; a `LastHeardFrom` that is later, which it stamps too, corrects that. A startd's own times are compared with
-//! the `MyCurrentTime` of the same ad, and the time since that ad came is added.
+//! Clocks: the collector brings the statistics in its own ad up to date every COLLECTOR_UPDATE_INTERVAL (only as seen
+//! with `condor_status -collector`, not with `-any`), so `StatsLastUpdateTime` there is the collector's clock, so much
+//! old at most: 5 s with `configs/master.yaml`, 900 s by default. A `LastHeardFrom` that is later, which it stamps too,
+//! corrects that. A startd's own times are compared with the `MyCurrentTime` of the same ad, and the time since that ad
+//! came is added.
 
 use std::collections::BTreeMap;
 use std::thread;

@@ -275,7 +275,7 @@ pub fn key(keypairs: &[Keypair], local: &[String]) -> Choice {
             KEY,
             false,
             format!(
-                "the public key of none is in ~/.ssh here{}; or `ehos cloud setup` adds one",
+                "of no keypair is the public key in ~/.ssh here{}; `ehos cloud setup` adds yours",
                 but(names())
             ),
         ),
@@ -301,7 +301,7 @@ pub fn security_group(groups: &[SecurityGroup]) -> Choice {
 /// What else would do.
 fn also<T: AsRef<str>>(names: impl Iterator<Item = T>) -> String {
     match some(names) {
-        Some(names) => format!("; there are also {names}"),
+        Some(names) => format!("; others: {names}"),
         None => String::new(),
     }
 }
@@ -401,7 +401,7 @@ mod tests {
         assert_eq!(chosen.unwrap().id, images[2].id);
         assert_eq!(
             choice.why,
-            "made 2026-01-02; there are also Debian 13 a, Ubuntu 24.04"
+            "made 2026-01-02; others: Debian 13 a, Ubuntu 24.04"
         );
         // A name that is not its own says nothing.
         let twins = [image("Debian 13", 1, none()), image("Debian 13", 2, none())];
@@ -487,10 +487,7 @@ mod tests {
         ];
         let choice = network(&all);
         assert_eq!(choice.value.as_deref(), Some("own"));
-        assert_eq!(
-            choice.why,
-            "the project's own; there are also other, shared"
-        );
+        assert_eq!(choice.why, "the project's own; others: other, shared");
         assert_eq!(value(&all[..2]).as_deref(), Some("shared"));
         assert_eq!(value(&[net("p", true, true, 1)]).as_deref(), Some("p"));
         let none = network(&all[..1]);

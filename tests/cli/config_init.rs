@@ -151,8 +151,8 @@ fn an_openrc_file_becomes_a_configuration_that_is_valid() {
         .warns_nothing()
         .says("base_image       Debian 13: ")
         .says("flavor           m1.medium: 2 cores, 4096 MB, 40 GB of disk")
-        .says("there are also m1.large, m1.xlarge")
-        .says("network          mine: the project's own; there are also everybody")
+        .says("others: m1.large, m1.xlarge")
+        .says("network          mine: the project's own; others: everybody")
         .says("key              laptop: ")
         .says("security_groups  -: `ehos cloud setup` makes the group `ehos`")
         .says("  ehos master deploy --config ehos.yaml");
