@@ -26,8 +26,6 @@ use crate::state;
 
 /// How long looking everything up may take.
 const LOOKING: Duration = Duration::from_secs(120);
-/// Between two looks, unless `$EHOS_POLL_SECONDS` says otherwise.
-const POLL: Duration = Duration::from_secs(5);
 
 /// Makes the central manager, or brings the one that is there up to date, and writes what came of it to `out`.
 ///
@@ -115,7 +113,7 @@ pub fn run(
         known_hosts: directory.join("known_hosts"),
         accept_host_key: args.accept_host_key,
         keep: args.keep,
-        poll: poll(environment)?,
+        poll: environment.poll()?,
     };
     let work = install::work(
         &program,
@@ -335,20 +333,6 @@ fn program(args: &MasterDeploy, environment: &Environment) -> anyhow::Result<Pro
         bail!("--binary {}: there is no such file", file.display());
     }
     Ok(Program::File(file))
-}
-
-fn poll(environment: &Environment) -> anyhow::Result<Duration> {
-    match environment.variables.get("EHOS_POLL_SECONDS") {
-        Some(seconds) => seconds
-            .parse()
-            .ok()
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-            .filter(|poll| !poll.is_zero())
-            .with_context(|| {
-                format!("EHOS_POLL_SECONDS: {seconds} is no number of seconds above 0")
-            }),
-        None => Ok(POLL),
-    }
 }
 
 /// What an operator should know beforehand.

@@ -39,11 +39,6 @@ use step::{Attempt, Goal, Leftover};
 
 /// The template of an image, where none is named.
 const BASE: &str = "base.yaml";
-/// How often a cloud is looked at.
-const POLL: Duration = Duration::from_secs(5);
-/// Variable of the environment: the same in seconds, for clouds that are quicker or slower than most.
-const POLL_VARIABLE: &str = "EHOS_POLL_SECONDS";
-
 /// What is wanted, the same in every cloud.
 pub struct Order<'a> {
     /// What it is made of.
@@ -137,17 +132,10 @@ impl<'c> Prepared<'c> {
             };
             chosen.push((*cloud, from.as_str()));
         }
-        let poll = match order.environment.variables.get(POLL_VARIABLE) {
-            None => POLL,
-            Some(text) => match text.parse().map(Duration::try_from_secs_f64) {
-                Ok(Ok(poll)) if !poll.is_zero() => poll,
-                _ => bail!("{POLL_VARIABLE} is `{text}`, and must be a number of seconds above 0"),
-            },
-        };
         Ok(Prepared {
             template: Template::load(&base)?,
             clouds: chosen,
-            poll,
+            poll: order.environment.poll()?,
         })
     }
 
