@@ -243,8 +243,8 @@ pub fn network(networks: &[Network]) -> Choice {
     }
 }
 
-/// The keypair with which people log in: the one of a public key that is here (`local`: the lines of `~/.ssh/*.pub`), else
-/// the only one.
+/// The keypair with which people log in: the one of a public key that is here (`local`: the lines of `~/.ssh/*.pub`).
+/// Where there is no public key, the only one. Another's would let nobody here log in to the central manager.
 pub fn key(keypairs: &[Keypair], local: &[String]) -> Choice {
     const KEY: &str = "key";
     let body = |line: &str| line.split_whitespace().nth(1).map(str::to_owned);
@@ -260,7 +260,7 @@ pub fn key(keypairs: &[Keypair], local: &[String]) -> Choice {
             why: "its public key is in ~/.ssh here".to_owned(),
             needed: false,
         },
-        (None, [only]) => Choice {
+        (None, [only]) if here.is_empty() => Choice {
             key: KEY,
             value: Some(only.name.clone()),
             why: "the only one of this user; its public key is not in ~/.ssh here".to_owned(),
@@ -514,7 +514,7 @@ mod tests {
         ];
         let local = ["ssh-rsa BBB me@laptop\n".to_owned()];
         assert_eq!(key(&pairs, &local).value.as_deref(), Some("b"));
-        assert_eq!(key(&pairs[..1], &local).value.as_deref(), Some("a"));
+        assert_eq!(key(&pairs[..1], &local).value, None);
         assert_eq!(key(&pairs[..1], &[]).value.as_deref(), Some("a"));
         assert_eq!(key(&pairs, &[]).value, None);
         assert_eq!(key(&[], &local).value, None);
