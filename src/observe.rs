@@ -28,9 +28,10 @@ pub fn observe(
             .clouds
             .iter()
             .map(|cloud| {
+                let traces = state.traces(cloud.name());
                 (
                     cloud.name().to_owned(),
-                    scope.spawn(move || timed(|| cloud.observe(deadline))),
+                    scope.spawn(move || timed(|| cloud.observe(&traces, deadline))),
                 )
             })
             .collect();

@@ -93,7 +93,7 @@ fn policy(context: &mut Context<'_>, ehos: &Ehos, daemon: &Daemon) -> Policy {
         lost_timeout, lost_job_timeout, intent_grace, collector_grace, unknown_grace, delete_timeout,
         negotiation_cycle, update_interval, protect_after, failure_memory, backoff_first, backoff_longest,
         refusal_memory,
-        vanish_share, vanish_count,
+        vanish_share, vanish_count, purge_floating_ips,
     );
     if let Some(prefix) = ehos.project_prefix.value() {
         let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);

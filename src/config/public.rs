@@ -139,6 +139,7 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         vanish_share,
         vanish_count,
         refusal_memory,
+        purge_floating_ips,
     } = policy;
     let Timeouts {
         tick,
@@ -172,6 +173,7 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         ("backoff_first", duration_text(*backoff_first)),
         ("backoff_longest", duration_text(*backoff_longest)),
         ("refusal_memory", duration_text(*refusal_memory)),
+        ("purge_floating_ips", purge_floating_ips.to_string()),
         ("vanish_share", vanish_share.to_string()),
         ("vanish_count", vanish_count.to_string()),
         ("tick_timeout", duration_text(*tick)),

@@ -23,7 +23,9 @@ use super::http::{Answer, Request, percent_encoded};
 use super::message;
 use crate::deadline::Deadline;
 use crate::scaling::action::Done;
-use crate::scaling::observation::{Flavor, Quota, ServerRecord, ServerStatus, Usage};
+use crate::scaling::observation::{
+    AttachedVolume, Flavor, Quota, ServerRecord, ServerStatus, Usage,
+};
 
 /// The first version: lists, limits, flavors, keypairs, console.
 const FIRST: &str = "2.1";
@@ -581,6 +583,15 @@ struct Server {
     #[serde(rename = "OS-EXT-STS:task_state")]
     task_state: Option<String>,
     fault: Option<Fault>,
+    #[serde(rename = "os-extended-volumes:volumes_attached", default)]
+    volumes: Vec<Attached>,
+}
+
+#[derive(Deserialize)]
+struct Attached {
+    id: String,
+    /// From 2.3 on. What is attached by a create of ours goes with the server.
+    delete_on_termination: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -650,6 +661,14 @@ impl Server {
             deleting: gone || matches!(task, Some("deleting" | "soft-deleting")),
             age: Duration::try_from(now.duration_since(self.created)).unwrap_or_default(),
             fault: self.fault.map(|fault| message::shorten(&fault.message)),
+            volumes: self
+                .volumes
+                .into_iter()
+                .map(|volume| AttachedVolume {
+                    id: volume.id,
+                    goes: volume.delete_on_termination.unwrap_or(true),
+                })
+                .collect(),
             id: self.id,
             name: self.name,
             metadata: self.metadata.unwrap_or_default(),

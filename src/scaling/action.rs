@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::leftover::Leftover;
 use super::observation::{CloudName, NodeId, OwnedServer};
 
 /// A node that is to be made; on disk before it is asked for.
@@ -38,6 +39,13 @@ pub enum CloudAction {
         /// Keep the end of its console in the log first: it failed to join.
         keep_console: bool,
     },
+    /// Remove something that a server of ours has left behind, when it is still of no use.
+    Remove {
+        /// Its own id: the node that it was a part of is gone.
+        node: NodeId,
+        /// It, recognised by its mark.
+        leftover: Leftover,
+    },
 }
 
 impl CloudAction {
@@ -45,7 +53,7 @@ impl CloudAction {
     pub fn node(&self) -> &NodeId {
         match self {
             CloudAction::Create(intent) => &intent.node,
-            CloudAction::Delete { node, .. } => node,
+            CloudAction::Delete { node, .. } | CloudAction::Remove { node, .. } => node,
         }
     }
 }
@@ -127,7 +135,7 @@ pub enum FailureKind {
     Quota,
     /// Refused by the service: wrong image, flavor, network, key, policy … It will be refused again.
     Rejected,
-    /// The startd found itself claimed, draining already, or the drain was another one's.
+    /// The startd found itself claimed, draining already, or the drain was another one's; what was left behind is in use.
     NotIdle,
     /// No right to do this.
     NotAuthorized,

@@ -4,6 +4,7 @@ pub mod action;
 pub mod brakes;
 pub mod capacity;
 pub mod failing;
+pub mod leftover;
 pub mod limits;
 mod matching;
 pub mod memory;

@@ -75,6 +75,8 @@ pub struct Policy {
     pub vanish_count: u64,
     /// How long a group buys no more nodes after one that was made for it took none of its jobs.
     pub refusal_memory: Duration,
+    /// Floating IPs that were taken for a central manager of this pool and lead nowhere are given back.
+    pub purge_floating_ips: bool,
 }
 
 /// What decides about one cloud.
@@ -128,6 +130,7 @@ impl Policy {
             vanish_share: 0.45,
             vanish_count: 3,
             refusal_memory: minutes(60),
+            purge_floating_ips: false,
         }
     }
 

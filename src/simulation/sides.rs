@@ -5,10 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::world::{JobState, World, machine};
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, Traces};
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
 use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
+use crate::scaling::leftover::{
+    FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, VolumeRecord,
+};
 use crate::scaling::observation::{
     CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, NodeId, OwnedServer, PoolView,
     Quota, Resources, ScheddView, Seen, ServerRecord, ServerStatus, SlotView, StartdView, Usage,
@@ -47,7 +50,7 @@ impl Cloud for SimulatedCloud<'_> {
         &self.name
     }
 
-    fn observe(&self, _deadline: Deadline) -> Result<CloudView, Failure> {
+    fn observe(&self, traces: &Traces, _deadline: Deadline) -> Result<CloudView, Failure> {
         let world = locked(self.world);
         self.answers(&world)?;
         let Some(cloud) = world.scenario.clouds.get(&self.name) else {
@@ -75,6 +78,7 @@ impl Cloud for SimulatedCloud<'_> {
                     .or(Some("No valid host was found.".to_owned())),
                 _ => None,
             },
+            volumes: Vec::new(),
         });
         let sizes = mine.filter_map(|server| cloud.flavors.get(&server.flavor));
         let used = sizes.fold((0, 0, 0), |sum, flavor| {
@@ -108,13 +112,14 @@ impl Cloud for SimulatedCloud<'_> {
                 },
             },
             flavors: flavors.collect(),
+            leftovers: self.leftovers(&world, traces),
         })
     }
 
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
         match action {
             CloudAction::Create(intent) => {
-                let quota = self.observe(deadline)?.quota;
+                let quota = self.observe(&Traces::default(), deadline)?.quota;
                 let mut world = locked(self.world);
                 let flavor = world
                     .scenario
@@ -146,11 +151,76 @@ impl Cloud for SimulatedCloud<'_> {
                     Done::AlreadyGone
                 })
             }
+            CloudAction::Remove { leftover, .. } => {
+                let mut world = locked(self.world);
+                self.answers(&world)?;
+                let server = leftover.server();
+                if server.is_some_and(|server| world.servers.contains_key(server)) {
+                    return Err(failure(
+                        FailureKind::NotIdle,
+                        "its server is there after all".to_owned(),
+                    ));
+                }
+                Ok(if world.remove(leftover.id()) {
+                    Done::Accepted
+                } else {
+                    Done::AlreadyGone
+                })
+            }
         }
     }
 }
 
 impl SimulatedCloud<'_> {
+    fn leftovers(&self, world: &World, traces: &Traces) -> Seen<Leftovers> {
+        if world.broken.things {
+            return Seen::Unknown("Neutron does not answer".to_owned());
+        }
+        let mine = world
+            .things
+            .iter()
+            .filter(|(_, thing)| thing.cloud == self.name);
+        let ours = mine.filter_map(|(id, thing)| {
+            let server = thing.server.clone().unwrap_or_default();
+            let attached = world.servers.contains_key(&server);
+            match thing.kind {
+                LeftoverKind::Port => {
+                    let port = PortRecord {
+                        id: id.clone(),
+                        name: thing.mark.clone(),
+                        device_id: server,
+                        device_owner: "compute:nova".to_owned(),
+                    };
+                    Leftover::port(&port, traces)
+                }
+                LeftoverKind::Volume => {
+                    let status = if attached { "in-use" } else { "available" };
+                    let volume = VolumeRecord {
+                        id: id.clone(),
+                        name: thing.mark.clone(),
+                        size_gb: 1,
+                        status: status.to_owned(),
+                        attached,
+                    };
+                    Leftover::volume(&volume, traces)
+                }
+                LeftoverKind::FloatingIp => {
+                    let ip = FloatingIpRecord {
+                        id: id.clone(),
+                        address: "192.0.2.1".to_owned(),
+                        port: thing.server.clone(),
+                        description: thing.mark.clone(),
+                    };
+                    Leftover::floating_ip(&ip, &self.cluster, false)
+                }
+            }
+        });
+        Seen::Known(Leftovers {
+            ours: ours.collect(),
+            unmarked: Vec::new(),
+        })
+    }
+
     fn answers(&self, world: &World) -> Result<(), Failure> {
         if world.broken.clouds.contains(&self.name) {
             return Err(failure(

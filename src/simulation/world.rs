@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::scenario::Scenario;
+use crate::scaling::leftover::LeftoverKind;
 use crate::scaling::observation::{
     METADATA_IMAGE, METADATA_LIFETIME, METADATA_NODE, METADATA_ROLE, Resources, ServerStatus,
 };
@@ -118,6 +119,21 @@ pub struct SimulatedJob {
     pub submitted: Seconds,
 }
 
+/// A port, a volume or a floating IP.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SimulatedThing {
+    /// What it is.
+    pub kind: LeftoverKind,
+    /// Its cloud.
+    pub cloud: String,
+    /// The server that it was made for, if it was for one.
+    pub server: Option<String>,
+    /// What its maker wrote to it: the name of a port or volume, the description of a floating IP.
+    pub mark: String,
+    /// It does not go with its server.
+    pub stays: bool,
+}
+
 /// What is broken at the moment.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Broken {
@@ -138,6 +154,12 @@ pub struct Broken {
     pub spawn: Option<String>,
     /// Deletes are accepted and never done.
     pub deletes: bool,
+    /// Deletes leave port and volume behind.
+    #[serde(default)]
+    pub leaks: bool,
+    /// Neutron and Cinder do not answer.
+    #[serde(default)]
+    pub things: bool,
 }
 
 /// The whole world.
@@ -149,6 +171,9 @@ pub struct World {
     pub now: Seconds,
     /// Servers of all clouds, everybody's, by UUID.
     pub servers: BTreeMap<String, SimulatedServer>,
+    /// Ports, volumes and floating IPs, everybody's, by id.
+    #[serde(default)]
+    pub things: BTreeMap<String, SimulatedThing>,
     /// The collector's ads, by `Machine`.
     pub ads: BTreeMap<String, SimulatedAd>,
     /// Since when the collector runs.
@@ -175,6 +200,7 @@ impl World {
             scenario,
             now: 3600,
             servers: BTreeMap::new(),
+            things: BTreeMap::new(),
             ads: BTreeMap::new(),
             collector_started: 0,
             jobs: Vec::new(),
@@ -218,6 +244,10 @@ impl World {
         self.submit_due();
         self.servers
             .retain(|_, server| server.gone_at.is_none_or(|gone| gone > now));
+        self.things.retain(|_, thing| {
+            let there = |server: &String| self.servers.contains_key(server);
+            thing.stays || thing.server.as_ref().is_none_or(there)
+        });
         self.boot();
         self.end_jobs();
         let cycle = self.scenario.negotiation_seconds.max(1);
@@ -481,7 +511,34 @@ impl World {
             cut_off_since: None,
         };
         self.servers.insert(id.clone(), server);
+        let thing = |kind, mark: String| SimulatedThing {
+            kind,
+            cloud: cloud.to_owned(),
+            server: Some(id.clone()),
+            mark,
+            stays: false,
+        };
+        let port = thing(LeftoverKind::Port, String::new());
+        self.things.insert(format!("port-of-{id}"), port);
+        let volume = thing(LeftoverKind::Volume, format!("{id}-blank-vol"));
+        self.things.insert(format!("volume-of-{id}"), volume);
         id
+    }
+
+    /// Removes a port, a volume or a floating IP; false when there is none. That of a server that is there, one that was
+    /// told to stay, and one that bears no mark of this pool's are violations.
+    pub fn remove(&mut self, id: &str) -> bool {
+        let Some(thing) = self.things.remove(id) else {
+            return false;
+        };
+        let server = thing.server.as_ref();
+        let of_a_server = server.is_some_and(|server| self.servers.contains_key(server));
+        let of_nobody = server.is_none() && thing.kind != LeftoverKind::FloatingIp;
+        if of_a_server || of_nobody || thing.mark.contains("somebody") {
+            self.violations
+                .push(format!("{}: {id} removed: {thing:?}", self.now));
+        }
+        true
     }
 
     /// Deletes a server; false when there is none. A delete that ends a live job is a violation, unless the node has
@@ -514,6 +571,12 @@ impl World {
         if !self.broken.deletes {
             server.gone_at.get_or_insert(now + 2);
             server.startd = None;
+            if self.broken.leaks {
+                let things = self.things.values_mut();
+                for thing in things.filter(|thing| thing.server.as_deref() == Some(id)) {
+                    thing.stays = true;
+                }
+            }
         }
         true
     }

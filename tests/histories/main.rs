@@ -9,6 +9,7 @@
 )]
 
 mod builders;
+mod leftovers;
 mod random;
 mod rotation;
 mod site;

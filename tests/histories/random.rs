@@ -6,9 +6,10 @@
 
 use std::sync::Mutex;
 
-use ehos::cloud::Cloud;
+use ehos::cloud::{Cloud, Traces};
 use ehos::deadline::Deadline;
 use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind};
+use ehos::scaling::leftover::LeftoverKind;
 use ehos::scaling::memory::State;
 use ehos::scaling::observation::{
     CloudView, Demand, NodeId, Observation, Seen, ServerStatus, builder_metadata, master_metadata,
@@ -16,7 +17,7 @@ use ehos::scaling::observation::{
 use ehos::scaling::plan::Fate;
 use ehos::scaling::policy::Allocation;
 use ehos::simulation::engine::{Ticked, tick};
-use ehos::simulation::{Broken, IMAGE, SimulatedServer, World, locked};
+use ehos::simulation::{Broken, IMAGE, SimulatedServer, SimulatedThing, World, locked};
 use ehos::site::Site;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
@@ -43,6 +44,10 @@ enum Event {
     Image(bool),
     Spawn(bool),
     Deletes(bool),
+    /// Deletes leave port and volume behind.
+    Leaks(bool),
+    /// Neutron and Cinder do not answer.
+    Things(bool),
     Answers(u8),
     Crash(usize),
     PowerOff(usize),
@@ -80,6 +85,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(Event::Image),
         1 => any::<bool>().prop_map(Event::Spawn),
         1 => any::<bool>().prop_map(Event::Deletes),
+        2 => prop::bool::weighted(0.8).prop_map(Event::Leaks),
+        1 => any::<bool>().prop_map(Event::Things),
         2 => (0..4u8).prop_map(Event::Answers),
         2 => (0..10usize).prop_map(Event::Crash),
         1 => (0..10usize).prop_map(Event::PowerOff),
@@ -107,8 +114,8 @@ impl Cloud for AnsweringCloud<'_> {
         self.cloud.name()
     }
 
-    fn observe(&self, deadline: Deadline) -> Result<CloudView, Failure> {
-        self.cloud.observe(deadline)
+    fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure> {
+        self.cloud.observe(traces, deadline)
     }
 
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
@@ -142,6 +149,9 @@ fn turned_around(mut observation: Observation) -> Observation {
     for cloud in observation.clouds.values_mut() {
         if let Seen::Known(cloud) = cloud {
             cloud.servers.reverse();
+            if let Seen::Known(leftovers) = &mut cloud.leftovers {
+                leftovers.ours.reverse();
+            }
         }
     }
     for schedd in observation.pool.schedds.values_mut() {
@@ -200,6 +210,14 @@ impl History {
         let world = Mutex::new(World::new(scenario));
         let foreign = {
             let mut world = locked(&world);
+            let port = SimulatedThing {
+                kind: LeftoverKind::Port,
+                cloud: "blue".to_owned(),
+                server: Some("somebody-1".to_owned()),
+                mark: String::new(),
+                stays: true,
+            };
+            world.things.insert("x-port".to_owned(), port);
             let other = world.create("blue", "somebody-elses", "medium", Default::default());
             let master = master_metadata(&policy.cluster);
             [
@@ -258,6 +276,8 @@ impl History {
                 world.broken.spawn = broken.then(|| "No valid host was found. ".to_owned())
             }
             Event::Deletes(broken) => world.broken.deletes = broken,
+            Event::Leaks(leaks) => world.broken.leaks = leaks,
+            Event::Things(down) => world.broken.things = down,
             Event::Answers(how) => self.answers = how,
             Event::Crash(index) => {
                 if let Some(id) = History::ours(&world, index) {
@@ -292,7 +312,20 @@ impl History {
                     drop(world.drain(&machine, "defrag"));
                 }
             }
-            Event::LoseState => self.state = State::default(),
+            Event::LoseState => {
+                self.state = State::default();
+                // What servers have left behind that nobody remembers cannot be known to be ours.
+                let World {
+                    servers, things, ..
+                } = &mut *world;
+                things.retain(|_, thing| {
+                    let server = thing.server.as_ref().and_then(|id| servers.get(id));
+                    let somebodys = thing.server.as_deref() == Some("somebody-1");
+                    server.is_some_and(|server| server.gone_at.is_none())
+                        || !thing.stays
+                        || somebodys
+                });
+            }
             Event::Configure(clouds, image) => {
                 for (bit, cloud) in self.policy.clouds.iter_mut().enumerate() {
                     if clouds & (1 << bit) != 0 {
@@ -411,6 +444,10 @@ impl History {
         self.state = next;
         let world = locked(&self.world);
         prop_assert!(world.violations.is_empty(), "{:?}", world.violations);
+        prop_assert!(
+            world.things.contains_key("x-port"),
+            "somebody's port was removed"
+        );
         for foreign in &self.foreign {
             prop_assert!(world.servers.contains_key(foreign), "{foreign} was deleted");
         }
@@ -479,8 +516,15 @@ impl History {
             self.step(&[])?;
             let world = locked(&self.world);
             let left = world.servers.len() - self.foreign.len();
-            let remembered = !self.state.nodes.is_empty() || !self.state.builders.is_empty();
-            if world.unfinished() == 0 && left == 0 && !remembered {
+            let remembered = !self.state.nodes.is_empty()
+                || !self.state.builders.is_empty()
+                || !self.state.leftovers.is_empty();
+            let there = |thing: &&SimulatedThing| {
+                let server = thing.server.as_ref();
+                server.is_none_or(|server| !self.foreign.contains(server))
+            };
+            let things = world.things.values().filter(there).count() - 1;
+            if world.unfinished() == 0 && left == 0 && !remembered && things == 0 {
                 return Ok(());
             }
             drop(world);
@@ -488,6 +532,7 @@ impl History {
                 let world = locked(&self.world);
                 prop_assert_eq!(world.unfinished(), 0, "jobs are left");
                 prop_assert_eq!(left, 0, "servers are left");
+                prop_assert_eq!(things, 0, "something is left behind: {:?}", world.things);
                 prop_assert!(!remembered, "nodes are remembered for nothing");
             }
         }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ehos::cloud::Cloud;
+use ehos::cloud::{Cloud, Traces};
 use ehos::deadline::Deadline;
 use ehos::pool::{Pool, Watch};
 use ehos::scaling::action::{CloudAction, Done, Failure, PoolAction};
@@ -49,8 +49,8 @@ impl Cloud for SeenCloud<'_> {
     fn name(&self) -> &str {
         self.cloud.name()
     }
-    fn observe(&self, deadline: Deadline) -> Result<CloudView, Failure> {
-        let mut view = self.cloud.observe(deadline)?;
+    fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure> {
+        let mut view = self.cloud.observe(traces, deadline)?;
         (self.change)(&mut view);
         Ok(view)
     }
@@ -380,6 +380,7 @@ fn listed(world: &World) -> Vec<OwnedServer> {
         metadata: server.metadata.clone(),
         age: Duration::from_secs(world.now - server.created),
         fault: None,
+        volumes: Vec::new(),
     };
     world
         .servers

@@ -1,6 +1,6 @@
 //! Traps that an operator would meet, each a history.
 
-use ehos::cloud::Cloud;
+use ehos::cloud::{Cloud, Traces};
 use ehos::deadline::Deadline;
 use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind};
 use ehos::scaling::memory::State;
@@ -461,8 +461,8 @@ impl Cloud for NoAnswer<'_> {
     fn name(&self) -> &str {
         self.cloud.name()
     }
-    fn observe(&self, deadline: Deadline) -> Result<CloudView, Failure> {
-        self.cloud.observe(deadline)
+    fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure> {
+        self.cloud.observe(traces, deadline)
     }
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
         if self.effect {
