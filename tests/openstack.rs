@@ -24,7 +24,9 @@ use ehos::config::{Auth, AuthMethod, CloudSettings, NameOrId};
 use ehos::deadline::Deadline;
 use ehos::openstack::rule::{Direction, Family, Remote, Traffic};
 use ehos::openstack::{Effect, OpenStackCloud, auth::Session, compute, identity, image, network};
-use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind, Intent};
+use ehos::scaling::action::{
+    CloudAction, Done, Expected, Failure, FailureKind, Intent, StartdIdentity,
+};
 use ehos::scaling::observation::{NodeId, OwnedServer, ServerRecord, ServerStatus};
 use serde_json::json;
 
@@ -187,13 +189,21 @@ fn server(id: &str) -> OwnedServer {
     .unwrap()
 }
 
-fn delete(double: &Double, keep_console: bool) -> Result<Done, Failure> {
+fn delete(double: &Double) -> Result<Done, Failure> {
     let settings = settings(double.url());
     cloud(&settings).perform(
         &CloudAction::Delete {
             node: NodeId("n-1".to_owned()),
             server: server(SERVER_ID),
-            keep_console,
+            expects: Expected::NeverJoined,
+            startd: StartdIdentity {
+                server_id: Some(SERVER_ID.to_owned()),
+                node: NodeId("n-1".to_owned()),
+                shares_node: false,
+                machine: None,
+            },
+            keep_console: false,
+            again: false,
         },
         soon(),
     )
@@ -1247,7 +1257,7 @@ fn a_delete_is_accepted_or_there_is_nothing_left() {
         (Reply::fixture("server-delete-404"), Done::AlreadyGone),
     ] {
         let double = Double::start(vec![login(), always("DELETE", "/v2.1/servers/", reply)]);
-        assert_eq!(delete(&double, false), Ok(expected));
+        assert_eq!(delete(&double), Ok(expected));
         assert_eq!(
             double.count("DELETE", &format!("/v2.1/servers/{SERVER_ID}")),
             1
@@ -1263,32 +1273,24 @@ fn a_delete_is_accepted_or_there_is_nothing_left() {
             Reply::fixture("server-delete-404"),
         ),
     ]);
-    assert_eq!(delete(&double, false), Ok(Done::AlreadyGone));
+    assert_eq!(delete(&double), Ok(Done::AlreadyGone));
     let double = Double::start(vec![
         login(),
         always("DELETE", "/v2.1/servers/", Reply::status(500, "")),
     ]);
-    assert_eq!(
-        delete(&double, false).unwrap_err().kind,
-        FailureKind::Unknown
-    );
+    assert_eq!(delete(&double).unwrap_err().kind, FailureKind::Unknown);
 }
 
 #[test]
-fn the_console_of_a_failed_server_is_looked_at_before_it_goes() {
+fn the_console_of_a_failed_server_is_looked_at_as_far_as_there_is_one() {
     for reply in [
         Reply::fixture("console-done"),
         Reply::fixture("console-while-building"),
         Reply::status(500, ""),
     ] {
-        let double = Double::start(vec![
-            login(),
-            always("POST", "/v2.1/servers/", reply),
-            always("DELETE", "/v2.1/servers/", Reply::fixture("server-delete")),
-        ]);
-        assert_eq!(delete(&double, true), Ok(Done::Accepted));
-        let methods: Vec<String> = double.received().into_iter().map(|r| r.method).collect();
-        assert_eq!(methods.last().unwrap(), "DELETE");
+        let double = Double::start(vec![login(), always("POST", "/v2.1/servers/", reply)]);
+        let settings = settings(double.url());
+        cloud(&settings).keep_console(&server(SERVER_ID), soon());
         let action = format!("/v2.1/servers/{SERVER_ID}/action");
         assert!(double.count("POST", &action) >= 1);
     }

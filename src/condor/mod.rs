@@ -12,18 +12,20 @@ mod slots;
 pub mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crate::config::CondorSettings;
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
-use crate::scaling::action::{Done, Failure, PoolAction};
+use crate::scaling::action::{Done, Failure, PoolAction, StartdIdentity};
 use crate::scaling::observation::{CollectorView, PoolView, Seen, StartdView};
 
 pub use command::Tools;
 pub use error::{Effect, Error};
 use queue::{JobFilter, Schedd};
+use slots::Clock;
 
 /// A pool of HTCondor, asked with `condor_status` and `condor_q`, told with `condor_drain` and `condor_advertise`.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub struct CondorPool {
     filter: JobFilter,
     min_wait: Duration,
     update_interval: Duration,
+    /// The collector's clock, from the last observation: a look needs no call for it.
+    clock: Mutex<Option<Clock>>,
 }
 
 impl CondorPool {
@@ -63,7 +67,20 @@ impl CondorPool {
             min_wait,
             update_interval,
             pool,
+            clock: Mutex::new(None),
         }
+    }
+
+    /// The collector's clock.
+    fn clock(&self, deadline: Deadline) -> Result<Clock, Error> {
+        if let Some(clock) = *self.known_clock() {
+            return Ok(clock);
+        }
+        slots::clock(&self.tools, self.pool.as_deref(), deadline)
+    }
+
+    fn known_clock(&self) -> MutexGuard<'_, Option<Clock>> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The machines of `watch` that the collector has not heard within three of their update intervals. None while
@@ -95,7 +112,11 @@ impl CondorPool {
 
 impl Pool for CondorPool {
     fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
-        let collector = seen(slots::observe(&self.tools, self.pool.as_deref(), deadline));
+        let collector = slots::observe(&self.tools, self.pool.as_deref(), deadline);
+        let collector = seen(collector.map(|(collector, clock)| {
+            *self.known_clock() = Some(clock);
+            collector
+        }));
         let silent = self.silent(watch, &collector);
         let no_slot = collector
             .known()
@@ -126,6 +147,16 @@ impl Pool for CondorPool {
                 .collect::<BTreeMap<_, _>>()
         });
         PoolView { collector, schedds }
+    }
+
+    fn look(
+        &self,
+        startd: &StartdIdentity,
+        deadline: Deadline,
+    ) -> Result<Vec<StartdView>, Failure> {
+        let clock = self.clock(deadline)?;
+        let pool = self.pool.as_deref();
+        Ok(slots::look(&self.tools, pool, startd, clock, deadline)?)
     }
 
     fn perform(&self, action: &PoolAction, deadline: Deadline) -> Result<Done, Failure> {
@@ -195,6 +226,15 @@ mod tests {
             Duration::from_secs(300),
             LIMIT,
         )
+    }
+
+    fn identity(server_id: Option<&str>, node: &str, machine: Option<&str>) -> StartdIdentity {
+        StartdIdentity {
+            server_id: server_id.map(str::to_owned),
+            node: NodeId(node.to_owned()),
+            shares_node: false,
+            machine: machine.map(str::to_owned),
+        }
     }
 
     fn observe(fake: &FakeTools) -> PoolView {
@@ -468,6 +508,7 @@ mod tests {
         let perform = |action: &PoolAction| pool.perform(action, Deadline::within(LIMIT));
         let drain = PoolAction::Drain {
             node: node.clone(),
+            startd: identity(Some("uuid-a"), "n", Some("n1")),
             slot: "slot1@n1".to_owned(),
             reason: "ehos c: idle".to_owned(),
         };

@@ -4,7 +4,7 @@ pub mod action;
 pub mod brakes;
 pub mod capacity;
 pub mod limits;
-mod matching;
+pub(crate) mod matching;
 pub mod memory;
 pub mod node;
 pub mod observation;

@@ -334,7 +334,11 @@ impl World {
             }
         }
         for id in freed {
-            self.changed(&id);
+            // A startd says at once that a claim has gone, but NumDynamicSlotsTime only with its next update.
+            self.update(&id);
+            if let Some(startd) = self.startd_mut(&id) {
+                startd.unchanged_since = now;
+            }
         }
     }
 
@@ -354,13 +358,14 @@ impl World {
         used
     }
 
+    fn startd_mut(&mut self, id: &str) -> Option<&mut SimulatedStartd> {
+        let server = self.servers.get_mut(id);
+        server.and_then(|server| server.startd.as_mut())
+    }
+
     fn changed(&mut self, id: &str) {
         let now = self.now;
-        if let Some(startd) = self
-            .servers
-            .get_mut(id)
-            .and_then(|server| server.startd.as_mut())
-        {
+        if let Some(startd) = self.startd_mut(id) {
             startd.unchanged_since = now;
         }
         self.update(id);

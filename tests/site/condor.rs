@@ -15,7 +15,7 @@ use ehos::condor::{CondorPool, Tools, token};
 use ehos::config::CondorSettings;
 use ehos::deadline::Deadline;
 use ehos::pool::{Pool, Watch};
-use ehos::scaling::action::{Done, FailureKind, PoolAction};
+use ehos::scaling::action::{Done, FailureKind, PoolAction, StartdIdentity};
 use ehos::scaling::observation::{NodeId, PoolView, ScheddView, Seen, StartdView};
 use secrecy::ExposeSecret;
 
@@ -262,9 +262,19 @@ fn wait_for<T>(what: &str, pool: &CondorPool, mut found: impl FnMut(&PoolView) -
     }
 }
 
+fn identity(server_id: Option<&str>, node: &str, machine: Option<&str>) -> StartdIdentity {
+    StartdIdentity {
+        server_id: server_id.map(str::to_owned),
+        node: NodeId(node.to_owned()),
+        shares_node: false,
+        machine: machine.map(str::to_owned),
+    }
+}
+
 fn drain(slot: &str) -> PoolAction {
     PoolAction::Drain {
         node: NodeId("test".to_owned()),
+        startd: identity(None, "test", None),
         slot: slot.to_owned(),
         reason: "ehos test: \"idle\"\tfor\nlong".to_owned(),
     }
