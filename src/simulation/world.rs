@@ -1,7 +1,7 @@
 //! One deterministic world that is both clouds and a pool: servers that boot, startds that join, jobs that run.
 //! It follows what the real services were measured to do, and keeps a record of what must never happen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -317,7 +317,7 @@ impl World {
 
     fn end_jobs(&mut self) {
         let now = self.now;
-        let mut freed = Vec::new();
+        let mut freed = BTreeSet::new();
         for job in &mut self.jobs {
             let JobState::Running { server, since } = &job.state else {
                 continue;
@@ -327,7 +327,7 @@ impl World {
                 .get(server)
                 .is_some_and(|server| server.startd.is_some());
             if alive && now >= since + job.runs {
-                freed.push(server.clone());
+                freed.insert(server.clone());
                 job.state = JobState::Done(now);
             } else if !alive && now >= since + LEASE {
                 job.state = JobState::Idle(now);

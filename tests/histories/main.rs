@@ -9,6 +9,7 @@
 )]
 
 mod builders;
+mod last_looks;
 mod random;
 mod rotation;
 mod site;
