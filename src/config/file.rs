@@ -229,6 +229,7 @@ section! {
         token_file: Given<PathBuf>,
         token_identity: Given<String>,
         token_lifetime: Given<Duration>,
+        scale_down: Given<String>,
     }
 }
 

@@ -159,6 +159,9 @@ pub struct World {
     pub submitted: usize,
     /// What is broken.
     pub broken: Broken,
+    /// After how long without a claim nodes power themselves off; `None`: never.
+    #[serde(default)]
+    pub noclaim_shutdown: Option<Seconds>,
     /// Things that must never happen, as they happened.
     pub violations: Vec<String>,
     /// Seconds of servers, summed: what was paid for.
@@ -180,6 +183,7 @@ impl World {
             jobs: Vec::new(),
             submitted: 0,
             broken: Broken::default(),
+            noclaim_shutdown: None,
             violations: Vec::new(),
             server_seconds: 0,
             random,
@@ -220,6 +224,7 @@ impl World {
             .retain(|_, server| server.gone_at.is_none_or(|gone| gone > now));
         self.boot();
         self.end_jobs();
+        self.end_unclaimed();
         let cycle = self.scenario.negotiation_seconds.max(1);
         if !self.broken.negotiator && !self.broken.collector && before / cycle != now / cycle {
             self.negotiate();
@@ -338,6 +343,32 @@ impl World {
             self.update(&id);
             if let Some(startd) = self.startd_mut(&id) {
                 startd.unchanged_since = now;
+            }
+        }
+    }
+
+    /// Nodes that nobody has claimed for long enough leave the pool and power themselves off.
+    fn end_unclaimed(&mut self) {
+        let Some(patience) = self.noclaim_shutdown else {
+            return;
+        };
+        let over = |server: &&SimulatedServer| {
+            let startd = server.startd.as_ref();
+            startd.is_some_and(|startd| self.now > startd.unchanged_since + patience)
+                && self.jobs_on(&server.id) == 0
+        };
+        let ended: Vec<String> = self
+            .servers
+            .values()
+            .filter(over)
+            .map(|s| s.id.clone())
+            .collect();
+        for id in ended {
+            self.crash(&id);
+            if let Some(server) = self.servers.get_mut(&id) {
+                server.status = ServerStatus::Shutoff;
+                // A startd that ends takes its ads with it.
+                self.ads.remove(&machine(&server.name));
             }
         }
     }

@@ -312,7 +312,8 @@ impl Planner<'_> {
             .nodes
             .get(&node.id)
             .is_some_and(|memory| memory.delete_intended.is_some());
-        !deleted && !self.leaves_for_its_image(node)
+        // Who may not drain may not take a drain back either.
+        self.policy.drains() && !deleted && !self.leaves_for_its_image(node)
     }
 
     /// Takes back the drains that demand, nodes_min or nodes_spare can use: quicker and cheaper than a new server.

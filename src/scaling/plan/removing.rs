@@ -178,6 +178,10 @@ impl Planner<'_> {
     /// Drains the surplus: idle for `idle_timeout`, not needed by demand, above nodes_spare and nodes_min; the
     /// longest idle first, then the oldest.
     pub(super) fn drain_surplus(&mut self) {
+        if !self.policy.drains() {
+            self.leave_surplus();
+            return;
+        }
         let idle_for = |node: &Node<'_>| match node.phase {
             Phase::Idle { idle_for } => Some(idle_for),
             _ => None,
@@ -245,6 +249,23 @@ impl Planner<'_> {
         }
     }
 
+    /// Where nodes end by themselves: nothing is done to those that nobody needs.
+    fn leave_surplus(&mut self) {
+        for index in self.nodes_where(|node| matches!(node.phase, Phase::Idle { .. })) {
+            let Some(Phase::Idle { idle_for }) = self.survey.nodes.get(index).map(|n| &n.phase)
+            else {
+                continue;
+            };
+            let why = Reason::EndsItself {
+                idle_seconds: seconds(*idle_for),
+                idle_timeout_seconds: seconds(self.policy.idle_timeout),
+            };
+            if !self.needed(index) && !self.settled(index) {
+                self.settle(index, Fate::Keeps, why);
+            }
+        }
+    }
+
     /// Drains an idle node; false when it has no slot by which to ask.
     pub(super) fn drain(
         &mut self,
@@ -305,6 +326,9 @@ impl Planner<'_> {
             if !proven && self.next.nodes.get_mut(&id).is_some_and(new) {
                 self.next
                     .count_failure(&kind, &why.to_string(), self.policy);
+            }
+            if !self.policy.drains() {
+                continue;
             }
             let slot = node.startd.and_then(|startd| startd.slots.first());
             let Some(slot) = slot.map(|slot| slot.name.clone()) else {
