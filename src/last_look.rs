@@ -195,3 +195,243 @@ fn on_builder(identity: &StartdIdentity, startds: &[StartdView]) -> Found {
         None => Found::AsPlanned,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::scaling::observation::{
+        DrainView, NodeId, Resources, SlotView, builder_metadata, execute_metadata,
+    };
+
+    fn identity() -> StartdIdentity {
+        StartdIdentity {
+            server_id: Some("uuid".to_owned()),
+            node: NodeId("n".to_owned()),
+            shares_node: false,
+            machine: Some("m".to_owned()),
+        }
+    }
+
+    fn drain(reason: &str) -> DrainView {
+        DrainView {
+            reason: reason.to_owned(),
+            request_id: "1".to_owned(),
+            complete: true,
+        }
+    }
+
+    fn startd(
+        says: (Option<&str>, Option<&str>),
+        claims: u64,
+        drain: Option<DrainView>,
+    ) -> StartdView {
+        StartdView {
+            machine: "m".to_owned(),
+            instance_id: says.0.map(str::to_owned),
+            node: says.1.map(|node| NodeId(node.to_owned())),
+            slots: vec![SlotView {
+                name: "slot1@m".to_owned(),
+                total: Resources::default(),
+                free: Resources::default(),
+                claims,
+                accepts_jobs: true,
+                unchanged_for: Duration::ZERO,
+            }],
+            heard_ago: Duration::from_secs(10),
+            update_interval: None,
+            up_for: Duration::ZERO,
+            draining: drain,
+        }
+    }
+
+    const OURS: (Option<&str>, Option<&str>) = (Some("uuid"), Some("n"));
+    const BY_NODE: (Option<&str>, Option<&str>) = (None, Some("n"));
+    /// Another machine of the same host name.
+    const NAMESAKE: (Option<&str>, Option<&str>) = (Some("other"), Some("o"));
+    const CONTRADICTION: (Option<&str>, Option<&str>) = (Some("uuid"), Some("o"));
+
+    fn silent() -> Expected {
+        Expected::Silent {
+            update_interval: Duration::from_secs(5),
+        }
+    }
+
+    fn saved(found: Found) -> bool {
+        matches!(found, Found::Changed(_))
+    }
+
+    #[test]
+    fn a_drained_node_goes_with_its_own_drain_alone() {
+        let expects = Expected::Drained(drain("ehos c: idle"));
+        let judge = |startds: &[StartdView]| may_delete(&expects, &identity(), startds);
+        let ours = || Some(drain("ehos c: idle"));
+        for says in [OURS, BY_NODE] {
+            assert_eq!(judge(&[startd(says, 0, ours())]), Found::AsPlanned);
+        }
+        let namesake = startd(NAMESAKE, 3, None);
+        assert_eq!(
+            judge(&[startd(OURS, 0, ours()), namesake.clone()]),
+            Found::AsPlanned
+        );
+        let again = DrainView {
+            request_id: "2".to_owned(),
+            ..drain("ehos c: idle")
+        };
+        let incomplete = DrainView {
+            complete: false,
+            ..drain("ehos c: idle")
+        };
+        for (startds, why) in [
+            (vec![], "unknown"),
+            (vec![namesake], "another one's"),
+            (vec![startd(OURS, 1, ours())], "claimed"),
+            (vec![startd(OURS, 0, None)], "taken back"),
+            (
+                vec![startd(OURS, 0, Some(drain("defrag")))],
+                "another's drain",
+            ),
+            (vec![startd(OURS, 0, Some(again))], "drained anew"),
+            (vec![startd(OURS, 0, Some(incomplete))], "not complete"),
+            (vec![startd(CONTRADICTION, 0, ours())], "says it is another"),
+        ] {
+            assert!(saved(judge(&startds)), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_silent_node_goes_as_long_as_it_is_silent() {
+        let judge = |startds: &[StartdView]| may_delete(&silent(), &identity(), startds);
+        let heard = |ago: u64| StartdView {
+            heard_ago: Duration::from_secs(ago),
+            ..startd(OURS, 1, None)
+        };
+        assert_eq!(judge(&[]), Found::AsPlanned);
+        assert_eq!(judge(&[startd(NAMESAKE, 1, None)]), Found::AsPlanned);
+        assert_eq!(judge(&[heard(16)]), Found::AsPlanned);
+        assert!(saved(judge(&[heard(15)])));
+        assert!(
+            saved(judge(&[startd(OURS, 0, None)])),
+            "even without a claim"
+        );
+        assert!(saved(judge(&[startd(CONTRADICTION, 0, None)])));
+    }
+
+    #[test]
+    fn what_never_joined_has_no_startd_at_all() {
+        let judge =
+            |startds: &[StartdView]| may_delete(&Expected::NeverJoined, &identity(), startds);
+        assert_eq!(judge(&[]), Found::AsPlanned);
+        assert_eq!(judge(&[startd(NAMESAKE, 1, None)]), Found::AsPlanned);
+        let long_ago = StartdView {
+            heard_ago: Duration::from_secs(900),
+            ..startd(OURS, 0, None)
+        };
+        assert!(saved(judge(&[long_ago])));
+        // Another server of the same node id: the UUID alone tells.
+        let twin = StartdIdentity {
+            shares_node: true,
+            ..identity()
+        };
+        let other = [startd((Some("other"), Some("n")), 1, None)];
+        assert_eq!(
+            may_delete(&Expected::NeverJoined, &twin, &other),
+            Found::AsPlanned
+        );
+        assert!(saved(may_delete(
+            &Expected::NeverJoined,
+            &identity(),
+            &other
+        )));
+    }
+
+    #[test]
+    fn a_builder_goes_without_claims() {
+        let judge = |startds: &[StartdView]| may_delete(&Expected::NoClaim, &identity(), startds);
+        assert_eq!(judge(&[]), Found::AsPlanned);
+        assert_eq!(judge(&[startd(OURS, 0, None)]), Found::AsPlanned);
+        assert_eq!(judge(&[startd(NAMESAKE, 2, None)]), Found::AsPlanned);
+        assert!(saved(judge(&[startd(OURS, 1, None)])));
+        assert!(saved(judge(&[
+            startd(OURS, 0, None),
+            startd(BY_NODE, 1, None)
+        ])));
+    }
+
+    #[test]
+    fn a_drain_needs_its_startd_idle_undrained_and_alone_of_its_name() {
+        let judge = |startds: &[StartdView]| may_drain(&identity(), "slot1@m", startds);
+        assert_eq!(judge(&[startd(OURS, 0, None)]), Found::AsPlanned);
+        let elsewhere = StartdView {
+            slots: Vec::new(),
+            ..startd(NAMESAKE, 0, None)
+        };
+        assert_eq!(
+            judge(&[startd(OURS, 0, None), elsewhere.clone()]),
+            Found::AsPlanned
+        );
+        for startds in [
+            vec![],
+            vec![startd(OURS, 1, None)],
+            vec![startd(OURS, 0, Some(drain("defrag")))],
+            vec![startd(NAMESAKE, 0, None)],
+            vec![startd(CONTRADICTION, 0, None)],
+            vec![startd(OURS, 0, None), startd(NAMESAKE, 0, None)],
+            vec![StartdView {
+                slots: Vec::new(),
+                ..startd(OURS, 0, None)
+            }],
+        ] {
+            assert!(saved(judge(&startds)), "{startds:?}");
+        }
+    }
+
+    fn record(status: ServerStatus) -> ServerRecord {
+        ServerRecord {
+            id: "uuid".to_owned(),
+            name: "name".to_owned(),
+            status,
+            deleting: false,
+            metadata: execute_metadata("c", &NodeId("n".to_owned()), "f", "i"),
+            age: Duration::ZERO,
+            fault: None,
+        }
+    }
+
+    #[test]
+    fn a_server_goes_as_long_as_it_is_ours_and_as_dead_as_it_was() {
+        let planned = |status| OwnedServer::recognise(record(status), "c").unwrap();
+        let active = planned(ServerStatus::Active);
+        assert_eq!(still_ours(&active, None), Found::Gone);
+        let same = |status| still_ours(&active, Some(record(status)));
+        assert_eq!(same(ServerStatus::Active), Found::AsPlanned);
+        assert_eq!(same(ServerStatus::Shutoff), Found::AsPlanned);
+        for metadata in [
+            execute_metadata("other", &NodeId("n".to_owned()), "f", "i"),
+            execute_metadata("c", &NodeId("m".to_owned()), "f", "i"),
+            builder_metadata("c", &NodeId("n".to_owned()), Duration::ZERO),
+            Default::default(),
+        ] {
+            let changed = ServerRecord {
+                metadata,
+                ..record(ServerStatus::Active)
+            };
+            assert!(
+                saved(still_ours(&active, Some(changed.clone()))),
+                "{changed:?}"
+            );
+        }
+        for dead in [ServerStatus::Shutoff, ServerStatus::Error] {
+            let now = |status| still_ours(&planned(dead), Some(record(status)));
+            assert_eq!(now(dead), Found::AsPlanned);
+            assert!(saved(now(ServerStatus::Active)));
+        }
+        let deleting = ServerRecord {
+            deleting: true,
+            ..record(ServerStatus::Active)
+        };
+        let planned = planned(ServerStatus::Error);
+        assert_eq!(still_ours(&planned, Some(deleting)), Found::AsPlanned);
+    }
+}

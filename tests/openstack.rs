@@ -1247,6 +1247,48 @@ fn user_data_that_cannot_be_made_stops_the_create() {
     assert_eq!(double.count("POST", "/v2.1/servers"), 0);
 }
 
+// A last look at a server
+
+#[test]
+fn one_server_is_looked_at_by_its_id() {
+    let look = |reply: Reply| {
+        let double = Double::start(vec![login(), always("GET", "/v2.1/servers/", reply)]);
+        let settings = settings(double.url());
+        let found = cloud(&settings).look(SERVER_ID, soon());
+        let asked = double.count("GET", &format!("/v2.1/servers/{SERVER_ID}"));
+        (found, asked)
+    };
+    let (found, asked) = look(Reply::fixture("server-show-no-valid-host"));
+    let found = found.unwrap().unwrap();
+    assert_eq!(asked, 1);
+    assert_eq!(found.status, ServerStatus::Error);
+    assert_eq!(found.metadata["ehos"], "capture");
+    // Gone.
+    assert_eq!(look(Reply::fixture("server-delete-404")).0, Ok(None));
+    // Nobody answers.
+    let (failure, _) = look(Reply::status(503, ""));
+    assert!(failure.unwrap_err().message.contains("cloud lab"));
+}
+
+#[test]
+fn a_server_of_a_cell_that_is_down_is_not_known() {
+    let partial = json!({"server": {
+        "id": SERVER_ID, "status": "UNKNOWN", "created": "2026-11-22T10:30:44Z",
+        "tenant_id": PROJECT_ID, "links": [],
+    }});
+    let double = Double::start(vec![
+        login(),
+        always(
+            "GET",
+            "/v2.1/servers/",
+            Reply::status(200, &partial.to_string()),
+        ),
+    ]);
+    let settings = settings(double.url());
+    let failure = cloud(&settings).look(SERVER_ID, soon()).unwrap_err();
+    assert!(failure.message.contains("cell"), "{failure:?}");
+}
+
 // Deleting a server
 
 #[test]

@@ -501,6 +501,65 @@ mod tests {
     }
 
     #[test]
+    fn a_last_look_is_one_call_with_the_clock_of_the_observation() {
+        let fake = recorded();
+        let pool = pool(&fake);
+        let deadline = Deadline::within(LIMIT);
+        pool.observe(&Watch::new(), deadline);
+        let before = fake.calls().lines().count();
+        // The collector answers with what the constraint leaves; here with all of it.
+        let found = pool.look(&identity(Some("uuid-\"a"), "n-1", Some("n1")), deadline);
+        let found = found.unwrap();
+        assert_eq!(found.len(), 3);
+        assert_eq!((found[0].machine.as_str(), found[0].claims()), ("n1", 2));
+        assert!(
+            found[0].heard_ago < Duration::from_secs(30),
+            "{:?}",
+            found[0]
+        );
+        let calls = fake.calls();
+        assert_eq!(calls.lines().count(), before + 1, "{calls}");
+        let asked = calls.lines().last().unwrap();
+        assert!(
+            asked.contains(
+                "SlotType =!= \"Dynamic\" && (EhosNode =?= \"n-1\" || CloudInstanceID =?= \"uuid-\\\"a\" || \
+                 Machine =?= \"n1\")"
+            ),
+            "{asked}"
+        );
+        // Nobody is an answer; no answer is none.
+        fake.answer("condor_status", "any", "exit=0\n");
+        let never_seen = identity(None, "n-1", None);
+        assert_eq!(pool.look(&never_seen, deadline), Ok(Vec::new()));
+        let asked = fake.calls();
+        assert!(
+            asked
+                .lines()
+                .last()
+                .unwrap()
+                .contains("&& (EhosNode =?= \"n-1\")")
+        );
+        for answer in [
+            "err|Error: communication error\nexit=1\n",
+            "out|half\nexit=0\n",
+        ] {
+            fake.answer("condor_status", "any", answer);
+            assert!(pool.look(&never_seen, deadline).is_err(), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_last_look_without_an_observation_asks_for_the_clock_too() {
+        let fake = recorded();
+        let pool = pool(&fake);
+        let one = identity(None, "n-1", Some("n1"));
+        assert_eq!(pool.look(&one, Deadline::within(LIMIT)).unwrap().len(), 3);
+        assert!(fake.calls().contains("-collector"), "{}", fake.calls());
+        fake.answer("condor_status", "-collector", "exit=0\n");
+        assert!(pool.look(&one, Deadline::within(LIMIT)).is_err());
+    }
+
+    #[test]
     fn actions_are_what_the_tools_are_told() {
         let fake = recorded();
         let pool = pool(&fake);
