@@ -24,7 +24,9 @@ use ehos::config::{Auth, AuthMethod, CloudSettings, NameOrId};
 use ehos::deadline::Deadline;
 use ehos::openstack::rule::{Direction, Family, Remote, Traffic};
 use ehos::openstack::{Effect, OpenStackCloud, auth::Session, compute, identity, image, network};
-use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind, Intent};
+use ehos::scaling::action::{
+    CloudAction, Done, Expected, Failure, FailureKind, Intent, StartdIdentity,
+};
 use ehos::scaling::leftover::{FloatingIpRecord, Leftover, Leftovers, PortRecord, VolumeRecord};
 use ehos::scaling::observation::{NodeId, OwnedServer, Seen, ServerRecord, ServerStatus};
 use serde_json::json;
@@ -189,13 +191,21 @@ fn server(id: &str) -> OwnedServer {
     .unwrap()
 }
 
-fn delete(double: &Double, keep_console: bool) -> Result<Done, Failure> {
+fn delete(double: &Double) -> Result<Done, Failure> {
     let settings = settings(double.url());
     cloud(&settings).perform(
         &CloudAction::Delete {
             node: NodeId("n-1".to_owned()),
             server: server(SERVER_ID),
-            keep_console,
+            expects: Expected::NeverJoined,
+            startd: StartdIdentity {
+                server_id: Some(SERVER_ID.to_owned()),
+                node: NodeId("n-1".to_owned()),
+                shares_node: false,
+                machine: None,
+            },
+            keep_console: false,
+            again: false,
         },
         soon(),
     )
@@ -1257,6 +1267,48 @@ fn user_data_that_cannot_be_made_stops_the_create() {
     assert_eq!(double.count("POST", "/v2.1/servers"), 0);
 }
 
+// A last look at a server
+
+#[test]
+fn one_server_is_looked_at_by_its_id() {
+    let look = |reply: Reply| {
+        let double = Double::start(vec![login(), always("GET", "/v2.1/servers/", reply)]);
+        let settings = settings(double.url());
+        let found = cloud(&settings).look(SERVER_ID, soon());
+        let asked = double.count("GET", &format!("/v2.1/servers/{SERVER_ID}"));
+        (found, asked)
+    };
+    let (found, asked) = look(Reply::fixture("server-show-no-valid-host"));
+    let found = found.unwrap().unwrap();
+    assert_eq!(asked, 1);
+    assert_eq!(found.status, ServerStatus::Error);
+    assert_eq!(found.metadata["ehos"], "capture");
+    // Gone.
+    assert_eq!(look(Reply::fixture("server-delete-404")).0, Ok(None));
+    // Nobody answers.
+    let (failure, _) = look(Reply::status(503, ""));
+    assert!(failure.unwrap_err().message.contains("cloud lab"));
+}
+
+#[test]
+fn a_server_of_a_cell_that_is_down_is_not_known() {
+    let partial = json!({"server": {
+        "id": SERVER_ID, "status": "UNKNOWN", "created": "2026-11-22T10:30:44Z",
+        "tenant_id": PROJECT_ID, "links": [],
+    }});
+    let double = Double::start(vec![
+        login(),
+        always(
+            "GET",
+            "/v2.1/servers/",
+            Reply::status(200, &partial.to_string()),
+        ),
+    ]);
+    let settings = settings(double.url());
+    let failure = cloud(&settings).look(SERVER_ID, soon()).unwrap_err();
+    assert!(failure.message.contains("cell"), "{failure:?}");
+}
+
 // Deleting a server
 
 #[test]
@@ -1267,7 +1319,7 @@ fn a_delete_is_accepted_or_there_is_nothing_left() {
         (Reply::fixture("server-delete-404"), Done::AlreadyGone),
     ] {
         let double = Double::start(vec![login(), always("DELETE", "/v2.1/servers/", reply)]);
-        assert_eq!(delete(&double, false), Ok(expected));
+        assert_eq!(delete(&double), Ok(expected));
         assert_eq!(
             double.count("DELETE", &format!("/v2.1/servers/{SERVER_ID}")),
             1
@@ -1283,32 +1335,24 @@ fn a_delete_is_accepted_or_there_is_nothing_left() {
             Reply::fixture("server-delete-404"),
         ),
     ]);
-    assert_eq!(delete(&double, false), Ok(Done::AlreadyGone));
+    assert_eq!(delete(&double), Ok(Done::AlreadyGone));
     let double = Double::start(vec![
         login(),
         always("DELETE", "/v2.1/servers/", Reply::status(500, "")),
     ]);
-    assert_eq!(
-        delete(&double, false).unwrap_err().kind,
-        FailureKind::Unknown
-    );
+    assert_eq!(delete(&double).unwrap_err().kind, FailureKind::Unknown);
 }
 
 #[test]
-fn the_console_of_a_failed_server_is_looked_at_before_it_goes() {
+fn the_console_of_a_failed_server_is_looked_at_as_far_as_there_is_one() {
     for reply in [
         Reply::fixture("console-done"),
         Reply::fixture("console-while-building"),
         Reply::status(500, ""),
     ] {
-        let double = Double::start(vec![
-            login(),
-            always("POST", "/v2.1/servers/", reply),
-            always("DELETE", "/v2.1/servers/", Reply::fixture("server-delete")),
-        ]);
-        assert_eq!(delete(&double, true), Ok(Done::Accepted));
-        let methods: Vec<String> = double.received().into_iter().map(|r| r.method).collect();
-        assert_eq!(methods.last().unwrap(), "DELETE");
+        let double = Double::start(vec![login(), always("POST", "/v2.1/servers/", reply)]);
+        let settings = settings(double.url());
+        cloud(&settings).keep_console(&server(SERVER_ID), soon());
         let action = format!("/v2.1/servers/{SERVER_ID}/action");
         assert!(double.count("POST", &action) >= 1);
     }

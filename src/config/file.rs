@@ -231,6 +231,7 @@ section! {
         token_file: Given<PathBuf>,
         token_identity: Given<String>,
         token_lifetime: Given<Duration>,
+        scale_down: Given<String>,
     }
 }
 

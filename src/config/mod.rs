@@ -244,6 +244,7 @@ impl Read {
         config.files = files;
         config.notes = context.notes;
         config.notes.extend(unfilled(&config));
+        config.notes.extend(endless(&config));
         Ok(config)
     }
 }
@@ -264,6 +265,21 @@ fn unfilled(config: &Config) -> Option<String> {
     Some(format!(
         "condor.host_ip is not set, and {} needs it: no node can be made until it is (the central manager's address, \
          as nodes reach it)",
+        cloud.user_data_file.display()
+    ))
+}
+
+/// A template whose nodes would never end, where they are to end by themselves.
+fn endless(config: &Config) -> Option<String> {
+    config.condor.noclaim_shutdown?;
+    let stays = |cloud: &&CloudSettings| {
+        Template::load(&cloud.user_data_file)
+            .is_ok_and(|template| !template.tags().contains("noclaim_shutdown"))
+    };
+    let cloud = config.clouds.iter().find(stays)?;
+    Some(format!(
+        "condor.scale_down is node, and {} has no tag {{noclaim_shutdown}}: its nodes must end by themselves in another \
+         way, as ehos's own execute.yaml makes them",
         cloud.user_data_file.display()
     ))
 }

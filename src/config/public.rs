@@ -120,6 +120,8 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         nodes_spare,
         max_actions,
         allocation,
+        // Under `condor:`.
+        scale_down: _,
         clouds: _,
         idle_timeout,
         boot_timeout,
@@ -195,6 +197,7 @@ fn condor_keys(condor: &CondorSettings) -> Keys {
         token: _,
         token_identity,
         token_lifetime,
+        noclaim_shutdown,
     } = condor;
     let mut keys = Keys::new();
     let mut put = |key, value: &Option<String>| {
@@ -212,6 +215,9 @@ fn condor_keys(condor: &CondorSettings) -> Keys {
     }
     if let Some(lifetime) = token_lifetime {
         keys.push(("token_lifetime", duration_text(*lifetime)));
+    }
+    if noclaim_shutdown.is_some() {
+        keys.push(("scale_down", "node".to_owned()));
     }
     if password.is_some() {
         keys.push(("password_file", POOL_PASSWORD.to_owned()));

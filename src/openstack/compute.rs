@@ -464,6 +464,43 @@ pub fn server(
     }))
 }
 
+/// One server as lists have it; `None` when it is gone. An error when its cell is down: what it is then is not known.
+pub fn look(
+    session: &Session,
+    id: &str,
+    deadline: Deadline,
+) -> Result<Option<ServerRecord>, Error> {
+    match look_at(session, id, DOWN_CELLS, deadline) {
+        Err(error) if error.status() == Some(NOT_ACCEPTABLE) => {
+            look_at(session, id, FIRST, deadline)
+        }
+        answer => answer,
+    }
+}
+
+fn look_at(
+    session: &Session,
+    id: &str,
+    microversion: &'static str,
+    deadline: Deadline,
+) -> Result<Option<ServerRecord>, Error> {
+    let request = Request::get().at(microversion);
+    let path = format!("/servers/{id}");
+    let answer = match session.send(Service::Compute, &path, &request, deadline) {
+        Ok(answer) => answer,
+        Err(error) if error.status() == Some(404) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let SeenBody { server } = answer.json()?;
+    if server.metadata.is_none() {
+        return Err(Error::CellDown {
+            call: answer.call,
+            servers: 1,
+        });
+    }
+    Ok(Some(server.record(answer.date.unwrap_or_else(local_now))))
+}
+
 /// Shuts a server down. One that is off already is refused with 409.
 pub fn stop(session: &Session, id: &str, deadline: Deadline) -> Result<(), Error> {
     let request = Request {
@@ -616,6 +653,11 @@ struct ShownBody {
 #[derive(Deserialize)]
 struct Shown {
     fault: Option<Fault>,
+}
+
+#[derive(Deserialize)]
+struct SeenBody {
+    server: Server,
 }
 
 #[derive(Deserialize)]

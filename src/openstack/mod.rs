@@ -245,20 +245,8 @@ impl<'c> OpenStackCloud<'c> {
         Ok(Done::Created { server_id })
     }
 
-    fn delete(
-        &self,
-        server: &OwnedServer,
-        keep_console: bool,
-        deadline: Deadline,
-    ) -> Result<Done, Failure> {
-        if keep_console {
-            self.keep_console(server.record(), deadline);
-        }
-        Ok(compute::delete(&self.session, server.id(), deadline)?)
-    }
-
     /// Puts what is left of a failed server into the log. A console that cannot be had does not keep it alive.
-    fn keep_console(&self, server: &ServerRecord, deadline: Deadline) {
+    fn log_console(&self, server: &ServerRecord, deadline: Deadline) {
         let ServerRecord { id, name, .. } = server;
         let cloud = self.name();
         if let Some(fault) = &server.fault {
@@ -286,14 +274,20 @@ impl Cloud for OpenStackCloud<'_> {
         Ok(self.view(traces, deadline)?)
     }
 
+    fn look(&self, server_id: &str, deadline: Deadline) -> Result<Option<ServerRecord>, Failure> {
+        Ok(compute::look(&self.session, server_id, deadline)?)
+    }
+
+    fn keep_console(&self, server: &OwnedServer, deadline: Deadline) {
+        self.log_console(server.record(), deadline);
+    }
+
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
         match action {
             CloudAction::Create(intent) => self.create(intent, deadline),
-            CloudAction::Delete {
-                server,
-                keep_console,
-                ..
-            } => self.delete(server, *keep_console, deadline),
+            CloudAction::Delete { server, .. } => {
+                Ok(compute::delete(&self.session, server.id(), deadline)?)
+            }
             CloudAction::Remove { leftover, .. } => {
                 leftovers::remove(&self.session, leftover, &self.cluster, deadline)
             }

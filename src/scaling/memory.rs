@@ -89,6 +89,12 @@ pub struct NodeMemory {
     pub proven: bool,
     /// The last time it was heard of, it had claims on it.
     pub claimed: bool,
+    /// How many.
+    #[serde(default)]
+    pub claims: Option<u64>,
+    /// When that was last seen to change: what a startd says of it is out of date until its next update.
+    #[serde(default)]
+    pub claims_changed: Option<Moment>,
     /// In its present silence a schedd has listed a running job on it.
     pub job_listed: bool,
     /// When a drain of it was taken back: an ad that is older says nothing of drains.
@@ -127,6 +133,8 @@ impl NodeMemory {
             silent: None,
             proven: false,
             claimed: false,
+            claims: None,
+            claims_changed: None,
             job_listed: false,
             returned: None,
             idle_since: None,
@@ -457,6 +465,19 @@ impl State {
                     },
                     Ok(done),
                 ) => self.after_delete(node, server, done),
+                (
+                    Action::Cloud {
+                        action:
+                            CloudAction::Delete {
+                                node,
+                                server,
+                                again: false,
+                                ..
+                            },
+                        ..
+                    },
+                    Err(failure),
+                ) if failure.kind == FailureKind::Changed => self.not_deleted(node, server),
                 (Action::Pool(PoolAction::Invalidate { node, .. }), Ok(_)) => {
                     if let Some(departed) = self.departed.get_mut(node) {
                         departed.invalidated = true;
@@ -476,6 +497,18 @@ impl State {
             }
         }
         self
+    }
+
+    /// A node that a last look has saved: nothing was asked for, so its drains may be cancelled as before, and that its
+    /// server goes would not be ehos's doing.
+    fn not_deleted(&mut self, node: &NodeId, server: &OwnedServer) {
+        if server.role() == Role::Builder {
+            if let Some(memory) = self.builders.get_mut(server.id()) {
+                memory.delete_intended = None;
+            }
+        } else if let Some(memory) = self.nodes.get_mut(node) {
+            memory.delete_intended = None;
+        }
     }
 
     fn after_delete(&mut self, node: &NodeId, server: &OwnedServer, done: &Done) {

@@ -36,6 +36,10 @@ pub enum Reason {
         idle_seconds: u64,
         idle_timeout_seconds: u64,
     },
+    EndsItself {
+        idle_seconds: u64,
+        idle_timeout_seconds: u64,
+    },
     Spare {
         nodes_spare: u64,
     },
@@ -263,6 +267,17 @@ impl fmt::Display for Reason {
                 write!(
                     f,
                     "idle {}, kept until {}",
+                    spoken(*idle_seconds),
+                    spoken(*idle_timeout_seconds)
+                )
+            }
+            Reason::EndsItself {
+                idle_seconds,
+                idle_timeout_seconds,
+            } => {
+                write!(
+                    f,
+                    "idle {}, powers itself off after {} without a claim",
                     spoken(*idle_seconds),
                     spoken(*idle_timeout_seconds)
                 )

@@ -116,6 +116,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
             server,
             startd: found.startd(),
             cloud_known,
+            unchanged_for: facts.unchanged_for(),
             phase,
         });
     }
@@ -377,6 +378,9 @@ fn learn(
             memory.silent = None;
             memory.job_listed = false;
             memory.claimed = startd.claims() > 0;
+            if memory.claims.replace(startd.claims()) != Some(startd.claims()) {
+                memory.claims_changed = memory.joined.map(|_| now);
+            }
             let joined_for = memory
                 .joined
                 .map_or(Duration::ZERO, |joined| now.since(joined));

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::world::{JobState, World, machine};
+use super::world::{JobState, SimulatedServer, World, machine};
 use crate::cloud::{Cloud, Traces};
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
-use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
+use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use crate::scaling::leftover::{
     FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, VolumeRecord,
 };
@@ -63,23 +63,7 @@ impl Cloud for SimulatedCloud<'_> {
             .servers
             .values()
             .filter(|server| server.cloud == self.name);
-        let records = mine.clone().map(|server| ServerRecord {
-            id: server.id.clone(),
-            name: server.name.clone(),
-            status: server.status,
-            deleting: server.gone_at.is_some(),
-            metadata: server.metadata.clone(),
-            age: Duration::from_secs(world.now - server.created),
-            fault: match server.status {
-                ServerStatus::Error => world
-                    .broken
-                    .spawn
-                    .clone()
-                    .or(Some("No valid host was found.".to_owned())),
-                _ => None,
-            },
-            volumes: Vec::new(),
-        });
+        let records = mine.clone().map(|server| record(&world, server));
         let sizes = mine.filter_map(|server| cloud.flavors.get(&server.flavor));
         let used = sizes.fold((0, 0, 0), |sum, flavor| {
             (sum.0 + 1, sum.1 + flavor.vcpus, sum.2 + flavor.ram_mb)
@@ -114,6 +98,14 @@ impl Cloud for SimulatedCloud<'_> {
             flavors: flavors.collect(),
             leftovers: self.leftovers(&world, traces),
         })
+    }
+
+    fn look(&self, server_id: &str, _deadline: Deadline) -> Result<Option<ServerRecord>, Failure> {
+        let world = locked(self.world);
+        self.answers(&world)?;
+        let server = world.servers.get(server_id);
+        let server = server.filter(|server| server.cloud == self.name);
+        Ok(server.map(|server| record(&world, server)))
     }
 
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
@@ -168,6 +160,26 @@ impl Cloud for SimulatedCloud<'_> {
                 })
             }
         }
+    }
+}
+
+fn record(world: &World, server: &SimulatedServer) -> ServerRecord {
+    ServerRecord {
+        id: server.id.clone(),
+        name: server.name.clone(),
+        status: server.status,
+        deleting: server.gone_at.is_some(),
+        metadata: server.metadata.clone(),
+        age: Duration::from_secs(world.now - server.created),
+        fault: match server.status {
+            ServerStatus::Error => world
+                .broken
+                .spawn
+                .clone()
+                .or(Some("No valid host was found.".to_owned())),
+            _ => None,
+        },
+        volumes: Vec::new(),
     }
 }
 
@@ -263,14 +275,25 @@ impl Pool for SimulatedPool<'_> {
         }
     }
 
+    fn look(
+        &self,
+        startd: &StartdIdentity,
+        _deadline: Deadline,
+    ) -> Result<Vec<StartdView>, Failure> {
+        let world = locked(self.world);
+        Self::collector_answers(&world)?;
+        let mut startds = startds(&world);
+        startds.retain(|there| {
+            there.node.as_ref() == Some(&startd.node)
+                || startd.server_id.is_some() && there.instance_id == startd.server_id
+                || startd.machine.as_ref() == Some(&there.machine)
+        });
+        Ok(startds)
+    }
+
     fn perform(&self, action: &PoolAction, _deadline: Deadline) -> Result<Done, Failure> {
         let mut world = locked(self.world);
-        if world.broken.collector {
-            return Err(failure(
-                FailureKind::NotDone,
-                "the collector does not answer".to_owned(),
-            ));
-        }
+        Self::collector_answers(&world)?;
         let machine_of = |slot: &str| {
             slot.split_once('@')
                 .map_or(slot, |(_, machine)| machine)
@@ -288,6 +311,18 @@ impl Pool for SimulatedPool<'_> {
         };
         done.map(|()| Done::Accepted)
             .map_err(|message| failure(FailureKind::NotIdle, message))
+    }
+}
+
+impl SimulatedPool<'_> {
+    fn collector_answers(world: &World) -> Result<(), Failure> {
+        if world.broken.collector {
+            return Err(failure(
+                FailureKind::NotDone,
+                "the collector does not answer".to_owned(),
+            ));
+        }
+        Ok(())
     }
 }
 

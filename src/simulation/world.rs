@@ -1,7 +1,7 @@
 //! One deterministic world that is both clouds and a pool: servers that boot, startds that join, jobs that run.
 //! It follows what the real services were measured to do, and keeps a record of what must never happen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -184,6 +184,9 @@ pub struct World {
     pub submitted: usize,
     /// What is broken.
     pub broken: Broken,
+    /// After how long without a claim nodes power themselves off; `None`: never.
+    #[serde(default)]
+    pub noclaim_shutdown: Option<Seconds>,
     /// Things that must never happen, as they happened.
     pub violations: Vec<String>,
     /// Seconds of servers, summed: what was paid for.
@@ -206,6 +209,7 @@ impl World {
             jobs: Vec::new(),
             submitted: 0,
             broken: Broken::default(),
+            noclaim_shutdown: None,
             violations: Vec::new(),
             server_seconds: 0,
             random,
@@ -250,6 +254,7 @@ impl World {
         });
         self.boot();
         self.end_jobs();
+        self.end_unclaimed();
         let cycle = self.scenario.negotiation_seconds.max(1);
         if !self.broken.negotiator && !self.broken.collector && before / cycle != now / cycle {
             self.negotiate();
@@ -347,7 +352,7 @@ impl World {
 
     fn end_jobs(&mut self) {
         let now = self.now;
-        let mut freed = Vec::new();
+        let mut freed = BTreeSet::new();
         for job in &mut self.jobs {
             let JobState::Running { server, since } = &job.state else {
                 continue;
@@ -357,14 +362,44 @@ impl World {
                 .get(server)
                 .is_some_and(|server| server.startd.is_some());
             if alive && now >= since + job.runs {
-                freed.push(server.clone());
+                freed.insert(server.clone());
                 job.state = JobState::Done(now);
             } else if !alive && now >= since + LEASE {
                 job.state = JobState::Idle(now);
             }
         }
         for id in freed {
-            self.changed(&id);
+            // A startd says at once that a claim has gone, but NumDynamicSlotsTime only with its next update.
+            self.update(&id);
+            if let Some(startd) = self.startd_mut(&id) {
+                startd.unchanged_since = now;
+            }
+        }
+    }
+
+    /// Nodes that nobody has claimed for long enough leave the pool and power themselves off.
+    fn end_unclaimed(&mut self) {
+        let Some(patience) = self.noclaim_shutdown else {
+            return;
+        };
+        let over = |server: &&SimulatedServer| {
+            let startd = server.startd.as_ref();
+            startd.is_some_and(|startd| self.now > startd.unchanged_since + patience)
+                && self.jobs_on(&server.id) == 0
+        };
+        let ended: Vec<String> = self
+            .servers
+            .values()
+            .filter(over)
+            .map(|s| s.id.clone())
+            .collect();
+        for id in ended {
+            self.crash(&id);
+            if let Some(server) = self.servers.get_mut(&id) {
+                server.status = ServerStatus::Shutoff;
+                // A startd that ends takes its ads with it.
+                self.ads.remove(&machine(&server.name));
+            }
         }
     }
 
@@ -384,13 +419,14 @@ impl World {
         used
     }
 
+    fn startd_mut(&mut self, id: &str) -> Option<&mut SimulatedStartd> {
+        let server = self.servers.get_mut(id);
+        server.and_then(|server| server.startd.as_mut())
+    }
+
     fn changed(&mut self, id: &str) {
         let now = self.now;
-        if let Some(startd) = self
-            .servers
-            .get_mut(id)
-            .and_then(|server| server.startd.as_mut())
-        {
+        if let Some(startd) = self.startd_mut(id) {
             startd.unchanged_since = now;
         }
         self.update(id);

@@ -12,7 +12,8 @@ use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind};
 use ehos::scaling::leftover::LeftoverKind;
 use ehos::scaling::memory::State;
 use ehos::scaling::observation::{
-    CloudView, Demand, NodeId, Observation, Seen, ServerStatus, builder_metadata, master_metadata,
+    CloudView, Demand, NodeId, Observation, Seen, ServerRecord, ServerStatus, builder_metadata,
+    master_metadata,
 };
 use ehos::scaling::plan::Fate;
 use ehos::scaling::policy::Allocation;
@@ -116,6 +117,10 @@ impl Cloud for AnsweringCloud<'_> {
 
     fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure> {
         self.cloud.observe(traces, deadline)
+    }
+
+    fn look(&self, server_id: &str, deadline: Deadline) -> Result<Option<ServerRecord>, Failure> {
+        self.cloud.look(server_id, deadline)
     }
 
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ehos::cloud::{Cloud, Traces};
 use ehos::deadline::Deadline;
 use ehos::pool::{Pool, Watch};
-use ehos::scaling::action::{CloudAction, Done, Failure, PoolAction};
+use ehos::scaling::action::{CloudAction, Done, Failure, PoolAction, StartdIdentity};
 use ehos::scaling::memory::State;
 use ehos::scaling::observation::{
     CloudView, NodeId, OwnedServer, PoolView, Resources, Seen, ServerRecord, StartdView,
@@ -35,6 +35,13 @@ impl Pool for SeenPool<'_> {
         (self.change)(&mut view);
         view
     }
+    fn look(
+        &self,
+        startd: &StartdIdentity,
+        deadline: Deadline,
+    ) -> Result<Vec<StartdView>, Failure> {
+        self.pool.look(startd, deadline)
+    }
     fn perform(&self, action: &PoolAction, deadline: Deadline) -> Result<Done, Failure> {
         self.pool.perform(action, deadline)
     }
@@ -53,6 +60,9 @@ impl Cloud for SeenCloud<'_> {
         let mut view = self.cloud.observe(traces, deadline)?;
         (self.change)(&mut view);
         Ok(view)
+    }
+    fn look(&self, server_id: &str, deadline: Deadline) -> Result<Option<ServerRecord>, Failure> {
+        self.cloud.look(server_id, deadline)
     }
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
         self.cloud.perform(action, deadline)

@@ -5,7 +5,7 @@ use ehos::deadline::Deadline;
 use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind};
 use ehos::scaling::memory::State;
 use ehos::scaling::node::drain_mark;
-use ehos::scaling::observation::CloudView;
+use ehos::scaling::observation::{CloudView, ServerRecord};
 use ehos::scaling::plan::Fate;
 use ehos::scaling::reason::Reason;
 use ehos::simulation::{JobState, locked};
@@ -463,6 +463,9 @@ impl Cloud for NoAnswer<'_> {
     }
     fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure> {
         self.cloud.observe(traces, deadline)
+    }
+    fn look(&self, server_id: &str, deadline: Deadline) -> Result<Option<ServerRecord>, Failure> {
+        self.cloud.look(server_id, deadline)
     }
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
         if self.effect {

@@ -13,7 +13,7 @@ use ehos::cloud::{Cloud, Traces};
 use ehos::config::{Auth, AuthMethod, CloudSettings, NameOrId};
 use ehos::deadline::Deadline;
 use ehos::openstack::{OpenStackCloud, Service};
-use ehos::scaling::action::{CloudAction, Done, FailureKind, Intent};
+use ehos::scaling::action::{CloudAction, Done, Expected, FailureKind, Intent, StartdIdentity};
 use ehos::scaling::leftover::Leftovers;
 use ehos::scaling::memory::State;
 use ehos::scaling::observation::{CloudView, NodeId, OwnedServer, Seen, ServerStatus};
@@ -103,11 +103,19 @@ fn intent(cluster: &str, number: usize) -> Intent {
     }
 }
 
-fn delete(server: &OwnedServer, keep_console: bool) -> CloudAction {
+fn delete(server: &OwnedServer) -> CloudAction {
     CloudAction::Delete {
         node: server.node().unwrap().clone(),
         server: server.clone(),
-        keep_console,
+        expects: Expected::NeverJoined,
+        startd: StartdIdentity {
+            server_id: Some(server.id().to_owned()),
+            node: server.node().unwrap().clone(),
+            shares_node: false,
+            machine: None,
+        },
+        keep_console: false,
+        again: false,
     }
 }
 
@@ -132,7 +140,7 @@ impl Drop for CleanUp<'_, '_> {
         match self.0.observe(&Traces::default(), soon()) {
             Ok(view) => {
                 for server in &view.servers {
-                    if let Err(failure) = self.0.perform(&delete(server, false), soon()) {
+                    if let Err(failure) = self.0.perform(&delete(server), soon()) {
                         eprintln!("left behind: {}: {}", server.record().name, failure.message);
                     }
                 }
@@ -189,16 +197,19 @@ fn a_server_lives_and_dies() {
             .is_empty()
     );
 
-    assert_eq!(
-        cloud.perform(&delete(server, true), soon()),
-        Ok(Done::Accepted)
-    );
+    // A last look sees the same, whatever pool asks.
+    let looked_at = other.look(server.id(), soon()).unwrap().unwrap();
+    assert_eq!(looked_at.metadata, server.record().metadata);
+    assert_eq!(looked_at.status, server.record().status);
+    cloud.keep_console(server, soon());
+    assert_eq!(cloud.perform(&delete(server), soon()), Ok(Done::Accepted));
     watch(&cloud, "its end", |view| view.servers.is_empty());
     let deadline = Deadline::within(Duration::from_secs(60));
-    while cloud.perform(&delete(server, true), soon()) != Ok(Done::AlreadyGone) {
+    while cloud.perform(&delete(server), soon()) != Ok(Done::AlreadyGone) {
         assert!(!deadline.passed(), "the server is still there");
         thread::sleep(Duration::from_millis(200));
     }
+    assert_eq!(cloud.look(server.id(), soon()), Ok(None));
 }
 
 #[test]
@@ -223,10 +234,8 @@ fn a_server_that_fails_says_why() {
         server.record().fault.as_deref(),
         Some("No valid host was found.")
     );
-    assert_eq!(
-        cloud.perform(&delete(server, true), soon()),
-        Ok(Done::Accepted)
-    );
+    cloud.keep_console(server, soon());
+    assert_eq!(cloud.perform(&delete(server), soon()), Ok(Done::Accepted));
     watch(&cloud, "its end", |view| view.servers.is_empty());
 }
 
@@ -526,7 +535,7 @@ fn what_a_server_leaves_behind_is_removed_by_two_ticks() {
     assert_eq!(failure.kind, FailureKind::NotIdle);
 
     let server = &view.servers[0];
-    cloud.perform(&delete(server, false), soon()).unwrap();
+    cloud.perform(&delete(server), soon()).unwrap();
     watch(&cloud, "its end", |view| view.servers.is_empty());
     let deadline = Deadline::within(Duration::from_secs(30));
     while cloud.observe(&traces, soon()).unwrap().leftovers != Seen::Known(Leftovers::default()) {
