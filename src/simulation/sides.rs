@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::world::{JobState, World, machine};
+use super::world::{JobState, SimulatedAd, World, machine};
 use crate::cloud::Cloud;
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
@@ -212,7 +212,7 @@ impl Pool for SimulatedPool<'_> {
                 slot, request_id, ..
             } => world.cancel_drain(&machine_of(slot), request_id),
             PoolAction::Invalidate { machine, .. } => {
-                world.ads.remove(machine);
+                world.ads.retain(|_, ad| ad.machine != *machine);
                 Ok(())
             }
         };
@@ -222,7 +222,8 @@ impl Pool for SimulatedPool<'_> {
 }
 
 fn startds(world: &World) -> Vec<StartdView> {
-    let view = |(name, ad): (&String, &super::world::SimulatedAd)| {
+    let view = |ad: &SimulatedAd| {
+        let name = &ad.machine;
         let heard_ago = world.now - ad.heard;
         let drain = ad
             .startd
@@ -251,7 +252,7 @@ fn startds(world: &World) -> Vec<StartdView> {
             draining: drain,
         }
     };
-    world.ads.iter().map(view).collect()
+    world.ads.values().map(view).collect()
 }
 
 fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {

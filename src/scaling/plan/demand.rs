@@ -308,7 +308,7 @@ impl Planner<'_> {
             .nodes
             .get(&node.id)
             .is_some_and(|memory| memory.delete_intended.is_some());
-        !deleted && !self.leaves_for_its_image(node)
+        !deleted && !self.leaves_for_its_image(node) && !self.leaves_for_taking_no_jobs(node)
     }
 
     /// Takes back the drains that demand, nodes_min or nodes_spare can use: quicker and cheaper than a new server.

@@ -12,7 +12,17 @@ use crate::scaling::node::{Node, Phase, drain_mark, is_fresh};
 use crate::scaling::observation::ServerStatus;
 use crate::scaling::reason::{Reason, seconds};
 
+/// What the reason of a drain begins with, after the pool's mark, when the startd took no jobs.
+const TAKES_NO_JOBS: &str = "takes no jobs,";
+
 impl Planner<'_> {
+    /// Whether it was drained because its startd took no jobs: it would take none again.
+    pub(super) fn leaves_for_taking_no_jobs(&self, node: &Node<'_>) -> bool {
+        let mark = format!("{} {TAKES_NO_JOBS}", drain_mark(&self.policy.cluster));
+        let drain = node.startd.and_then(|startd| startd.draining.as_ref());
+        drain.is_some_and(|drain| drain.reason.starts_with(&mark))
+    }
+
     /// The brake that stops this node's end.
     pub(super) fn removal_brake(&self, never_joined: bool) -> Option<String> {
         // No schedd can have a job on a node that never joined.
@@ -282,14 +292,20 @@ impl Planner<'_> {
                 self.settle(index, Fate::Keeps, Reason::Braked { brake });
                 continue;
             }
+            if self.drains >= self.policy.max_actions {
+                let max_actions = self.policy.max_actions;
+                self.settle(index, Fate::Keeps, Reason::MaxActions { max_actions });
+                continue;
+            }
             let reason = format!(
-                "{} takes no jobs, idle {} s",
+                "{} {TAKES_NO_JOBS} idle {} s",
                 drain_mark(&self.policy.cluster),
                 seconds(idle_for)
             );
             let node = node.id.clone();
             self.actions
                 .push(Action::Pool(PoolAction::Drain { node, slot, reason }));
+            self.drains += 1;
             let idle_seconds = seconds(idle_for);
             self.settle(
                 index,
