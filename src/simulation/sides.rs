@@ -224,7 +224,7 @@ impl Pool for SimulatedPool<'_> {
 fn startds(world: &World) -> Vec<StartdView> {
     let view = |ad: &SimulatedAd| {
         let name = &ad.machine;
-        let heard_ago = world.now - ad.heard;
+        let heard_ago = world.now.saturating_sub(ad.heard);
         let drain = ad
             .startd
             .drain

@@ -152,6 +152,9 @@ pub struct Broken {
     /// The collector hears of things so much later, in their order, and takes them for new.
     #[serde(default)]
     pub late_ads: Seconds,
+    /// What the collector shows is so old, and it says so.
+    #[serde(default)]
+    pub old_ads: Seconds,
 }
 
 /// The whole world.
@@ -167,7 +170,7 @@ pub struct World {
     pub ads: BTreeMap<String, SimulatedAd>,
     /// Ads on their way to the collector, and when they arrive.
     #[serde(default)]
-    pub late: VecDeque<(Seconds, SimulatedAd)>,
+    pub under_way: VecDeque<(Seconds, SimulatedAd)>,
     /// How far the clock of the machine that ehos runs on is off, in seconds.
     #[serde(default)]
     pub clock_ahead: i64,
@@ -196,7 +199,7 @@ impl World {
             now: 3600,
             servers: BTreeMap::new(),
             ads: BTreeMap::new(),
-            late: VecDeque::new(),
+            under_way: VecDeque::new(),
             clock_ahead: 0,
             collector_started: 0,
             jobs: Vec::new(),
@@ -251,9 +254,8 @@ impl World {
         if before / update != now / update {
             self.update_all();
         }
-        while self.late.front().is_some_and(|(due, _)| *due <= now) {
-            if let Some((_, mut ad)) = self.late.pop_front() {
-                ad.heard = now;
+        while self.under_way.front().is_some_and(|(due, _)| *due <= now) {
+            if let Some((_, ad)) = self.under_way.pop_front() {
                 self.ads.insert(ad.server.clone(), ad);
             }
         }
@@ -462,7 +464,7 @@ impl World {
         else {
             return;
         };
-        let ad = SimulatedAd {
+        let mut ad = SimulatedAd {
             machine: machine(&server.name),
             server: server.id.clone(),
             node: server.metadata.get(METADATA_NODE).cloned(),
@@ -472,10 +474,11 @@ impl World {
             heard: self.now,
         };
         // What is under way arrives before it.
-        let last = self.late.back().map_or(0, |(due, _)| *due);
-        let due = last.max(self.now + self.broken.late_ads);
+        let last = self.under_way.back().map_or(0, |(due, _)| *due);
+        let due = last.max(self.now + self.broken.late_ads.max(self.broken.old_ads));
         if due > self.now {
-            self.late.push_back((due, ad));
+            ad.heard += self.broken.late_ads;
+            self.under_way.push_back((due, ad));
         } else {
             self.ads.insert(ad.server.clone(), ad);
         }
@@ -622,7 +625,7 @@ impl World {
     /// The collector starts anew: it knows nobody until they say something.
     pub fn restart_collector(&mut self) {
         self.ads.clear();
-        self.late.clear();
+        self.under_way.clear();
         self.collector_started = self.now;
         self.broken.collector = false;
     }

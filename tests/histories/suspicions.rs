@@ -759,3 +759,61 @@ fn a_builder_whose_startd_says_only_its_node_id_is_no_capacity_and_keeps_its_job
     site.until(30, "gone", |world| world.servers.is_empty());
     assert!(site.world().jobs.iter().all(|job| job.starts == 1));
 }
+
+#[test]
+fn a_node_that_takes_no_jobs_is_not_drained_and_taken_back_for_ever() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.closed = true;
+    site.submit(1, 1, 1024, 300);
+    for _ in 0..40 {
+        site.tick();
+        assert_eq!(site.plan().count(Fate::Returns), 0, "{}", site.describe());
+    }
+    locked(&site.world).broken.closed = false;
+    site.until(90, "a node that takes jobs is made", |world| {
+        world.unfinished() == 0
+    });
+}
+
+#[test]
+fn nodes_that_take_no_jobs_are_drained_no_more_than_max_actions_a_tick() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.closed = true;
+    site.submit(12, 1, 1024, 300);
+    site.ticks(5);
+    assert_eq!(site.servers(), 3);
+    locked(&site.world).jobs.clear();
+    site.policy.max_actions = 1;
+    for _ in 0..40 {
+        site.tick();
+        assert!(site.plan().count(Fate::Drains) <= 1, "{}", site.describe());
+    }
+    assert_eq!(site.servers(), 0, "{}", site.describe());
+}
+
+#[test]
+fn an_ad_that_comes_late_is_no_leave_to_delete_a_node_whose_drain_was_taken_back() {
+    let mut site = Site::simple();
+    running(&mut site, 4, 300);
+    let drained = |world: &World| {
+        let mut startds = world
+            .servers
+            .values()
+            .filter_map(|server| server.startd.as_ref());
+        startds.any(|startd| startd.drain.is_some())
+    };
+    site.until(30, "drained", drained);
+    // The collector is slow from now on, and takes what it hears for new.
+    locked(&site.world).broken.late_ads = 150;
+    site.policy.nodes_min = 1;
+    site.tick();
+    assert_eq!(site.plan().count(Fate::Returns), 1, "{}", site.describe());
+    site.policy.nodes_min = 0;
+    site.submit(1, 1, 1024, 600);
+    for _ in 0..8 {
+        site.tick();
+        assert_eq!(site.plan().count(Fate::Deletes), 0, "{}", site.describe());
+    }
+    assert_eq!(run_now(&site.world()), 1);
+    site.until(40, "gone in the end", |world| world.servers.is_empty());
+}

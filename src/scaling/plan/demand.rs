@@ -351,12 +351,13 @@ impl Planner<'_> {
             self.actions.push(Action::Pool(PoolAction::CancelDrain {
                 node: node.id.clone(),
                 slot,
-                request_id,
+                request_id: request_id.clone(),
             }));
             let id = node.id.clone();
             let now = self.next.now;
             if let Some(memory) = self.next.nodes.get_mut(&id) {
                 memory.returned = Some(now);
+                memory.cancelled = Some(request_id);
             }
             self.settle(index, Fate::Returns, why);
             alive += 1;

@@ -28,6 +28,8 @@ pub enum Event {
     HalfQueue(bool),
     /// The collector hears of everything so many seconds late, and takes it for new.
     LateAds(u64),
+    /// What the collector shows is so many seconds old, and it says so.
+    OldAds(u64),
     /// Ads that nobody renews stay for so many minutes.
     Ghosts(u64),
     /// How it answers what it is asked to do, call by call.
@@ -141,7 +143,9 @@ pub fn event() -> impl Strategy<Value = Event> {
         3 => any::<bool>().prop_map(Schedd),
         2 => any::<bool>().prop_map(Negotiator),
         2 => any::<bool>().prop_map(HalfQueue),
-        2 => (0..400u64).prop_map(LateAds),
+        // What looks new and is older than a look cannot be told from what is.
+        1 => (0..55u64).prop_map(LateAds),
+        2 => (0..600u64).prop_map(OldAds),
         2 => (15..50u64).prop_map(Ghosts),
         4 => prop::collection::vec(PoolAnswer::any(), 0..6).prop_map(PoolAnswers),
         2 => (index(), any::<bool>()).prop_map(|(index, busy)| DrainByOther { index, busy }),

@@ -129,6 +129,7 @@ impl History {
             Event::Negotiator(down) => world.broken.negotiator = *down,
             Event::HalfQueue(half) => self.faults.half_queue = *half,
             Event::LateAds(seconds) => world.broken.late_ads = *seconds,
+            Event::OldAds(seconds) => world.broken.old_ads = *seconds,
             Event::Ghosts(minutes) => world.scenario.classad_lifetime_seconds = minutes * 60,
             Event::PoolAnswers(answers) => self.faults.pool_answers.clone_from(answers),
             Event::DrainByOther { index, busy } => {
@@ -374,6 +375,9 @@ impl History {
         self.policy.nodes_spare = 0;
         // An operator says that adopted nodes are ours, and that those which are silent are gone.
         self.state.trust_adopted();
+        for cloud in ["blue", "green"] {
+            self.state.resume(cloud);
+        }
         self.policy.vanish_share = 1.0;
         self.tally.end_faults(&world, &self.policy);
         if let Some(log) = &mut self.log {
