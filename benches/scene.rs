@@ -111,6 +111,7 @@ pub fn scene(size: Size) -> Scene {
             cloud: CLOUDS[number % CLOUDS.len()].to_owned(),
             volumes: Vec::new(),
             searched: true,
+            failed: false,
         };
         let id = NodeId(format!("20261120t{number:06}-01"));
         state.departed.insert(id, gone);

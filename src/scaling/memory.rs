@@ -99,6 +99,9 @@ pub struct NodeMemory {
     pub job_listed: bool,
     /// When a drain of it was taken back: an ad that is older says nothing of drains.
     pub returned: Option<Moment>,
+    /// The request id of that drain: an ad that shows it may have been late.
+    #[serde(default)]
+    pub cancelled: Option<String>,
     /// Since when it had been idle when it was drained: what its startd says of that under a drain is not relied on.
     pub idle_since: Option<Moment>,
     /// The request that it was made for.
@@ -137,6 +140,7 @@ impl NodeMemory {
             claims_changed: None,
             job_listed: false,
             returned: None,
+            cancelled: None,
             idle_since: None,
             made_for: None,
             taken: false,
@@ -169,6 +173,9 @@ pub struct Departed {
     /// Its cloud was asked, since then, what it has left behind.
     #[serde(default)]
     pub searched: bool,
+    /// It was found to have failed, and that was counted: a list may show it once more.
+    #[serde(default)]
+    pub failed: bool,
 }
 
 /// What is remembered of something that was left behind, or looks so.
@@ -336,7 +343,10 @@ impl State {
 
     /// All that have been adopted so far, and by the next tick, are this pool's: an operator says so.
     pub fn trust_adopted(&mut self) {
-        self.adopted_trusted = Some(self.now.plus(LONGEST_STEP));
+        let adopted = self.nodes.values().filter(|memory| memory.adopted);
+        // Of a state that is older than its nodes the clock is, too.
+        let last = adopted.map(|memory| memory.started).max();
+        self.adopted_trusted = last.max(Some(self.now.plus(LONGEST_STEP)));
     }
 
     /// The memory of a kind, made when there is none.
@@ -393,6 +403,7 @@ impl State {
                 cloud: memory.kind.cloud,
                 volumes: memory.volumes,
                 searched: false,
+                failed: memory.failed,
             };
             self.departed.insert(node.clone(), departed);
         }
@@ -410,6 +421,7 @@ impl State {
                 cloud: memory.cloud,
                 volumes: Vec::new(),
                 searched: false,
+                failed: false,
             };
             self.departed.insert(NodeId(server_id.to_owned()), departed);
         }
@@ -575,6 +587,23 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn an_operator_trusts_all_that_were_adopted_so_far() {
+        let mut state = State::default().at(at(0));
+        let kind = Kind {
+            cloud: "a".into(),
+            flavor: "f".into(),
+            image: "i".into(),
+        };
+        // Nodes of a later state than the rest of it: a file that was put together by hand.
+        let later = state.now.plus(Duration::from_secs(7200));
+        let mut memory = NodeMemory::new(kind, "n", at(0), later);
+        memory.adopted = true;
+        state.nodes.insert(NodeId("n".to_owned()), memory);
+        state.trust_adopted();
+        assert!(state.adopted_trusted >= Some(later));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::world::{JobState, SimulatedServer, World, machine};
+use super::world::{JobState, SimulatedAd, SimulatedServer, World, machine};
 use crate::cloud::{Cloud, Traces};
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
@@ -305,7 +305,7 @@ impl Pool for SimulatedPool<'_> {
                 slot, request_id, ..
             } => world.cancel_drain(&machine_of(slot), request_id),
             PoolAction::Invalidate { machine, .. } => {
-                world.ads.remove(machine);
+                world.ads.retain(|_, ad| ad.machine != *machine);
                 Ok(())
             }
         };
@@ -327,8 +327,9 @@ impl SimulatedPool<'_> {
 }
 
 fn startds(world: &World) -> Vec<StartdView> {
-    let view = |(name, ad): (&String, &super::world::SimulatedAd)| {
-        let heard_ago = world.now - ad.heard;
+    let view = |ad: &SimulatedAd| {
+        let name = &ad.machine;
+        let heard_ago = world.now.saturating_sub(ad.heard);
         let drain = ad
             .startd
             .drain
@@ -356,7 +357,7 @@ fn startds(world: &World) -> Vec<StartdView> {
             draining: drain,
         }
     };
-    world.ads.iter().map(view).collect()
+    world.ads.values().map(view).collect()
 }
 
 fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {

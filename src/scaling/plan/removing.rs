@@ -13,6 +13,9 @@ use crate::scaling::observation::ServerStatus;
 use crate::scaling::policy::Policy;
 use crate::scaling::reason::{Reason, seconds};
 
+/// What the reason of a drain begins with, after the pool's mark, when the startd took no jobs.
+const TAKES_NO_JOBS: &str = "takes no jobs,";
+
 /// What a delete of this node, in its present phase, is for.
 fn expected(node: &Node<'_>, memory: &NodeMemory, policy: &Policy) -> Expected {
     let heard = node.startd.filter(|startd| is_fresh(startd, policy));
@@ -26,6 +29,13 @@ fn expected(node: &Node<'_>, memory: &NodeMemory, policy: &Policy) -> Expected {
 }
 
 impl Planner<'_> {
+    /// Whether it was drained because its startd took no jobs: it would take none again.
+    pub(super) fn leaves_for_taking_no_jobs(&self, node: &Node<'_>) -> bool {
+        let mark = format!("{} {TAKES_NO_JOBS}", drain_mark(&self.policy.cluster));
+        let drain = node.startd.and_then(|startd| startd.draining.as_ref());
+        drain.is_some_and(|drain| drain.reason.starts_with(&mark))
+    }
+
     /// How a last look finds the startd of a node.
     fn startd_identity(&self, node: &Node<'_>) -> StartdIdentity {
         let memory = self.next.nodes.get(&node.id);
@@ -344,8 +354,13 @@ impl Planner<'_> {
                 self.settle(index, Fate::Keeps, Reason::Braked { brake });
                 continue;
             }
+            if self.drains >= self.policy.max_actions {
+                let max_actions = self.policy.max_actions;
+                self.settle(index, Fate::Keeps, Reason::MaxActions { max_actions });
+                continue;
+            }
             let reason = format!(
-                "{} takes no jobs, idle {} s",
+                "{} {TAKES_NO_JOBS} idle {} s",
                 drain_mark(&self.policy.cluster),
                 seconds(idle_for)
             );
@@ -356,6 +371,7 @@ impl Planner<'_> {
                 reason,
             };
             self.actions.push(Action::Pool(action));
+            self.drains += 1;
             let idle_seconds = seconds(idle_for);
             self.settle(
                 index,
