@@ -4,13 +4,16 @@ use crate::deadline::Deadline;
 use crate::scaling::action::{CloudAction, Done, Failure};
 use crate::scaling::observation::{CloudView, OwnedServer, ServerRecord};
 
+pub use crate::scaling::leftover::Traces;
+
 /// One OpenStack project in one region, or something that behaves like one.
 pub trait Cloud: Sync {
     /// Its name in the configuration.
     fn name(&self) -> &str;
 
-    /// The servers that are ours, the quota and the flavors: whole, or an error.
-    fn observe(&self, deadline: Deadline) -> Result<CloudView, Failure>;
+    /// The servers that are ours, the quota and the flavors: whole, or an error. And what the servers of `traces` have left
+    /// behind, which may be unknown for itself.
+    fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure>;
 
     /// One server, whosever it is, as it is at this moment; `None`: gone.
     fn look(&self, server_id: &str, deadline: Deadline) -> Result<Option<ServerRecord>, Failure>;

@@ -396,6 +396,7 @@ mod tests {
             metadata: execute_metadata("c", &NodeId("n".to_owned()), "f", "i"),
             age: Duration::ZERO,
             fault: None,
+            volumes: Vec::new(),
         }
     }
 

@@ -7,7 +7,13 @@ mod error;
 #[cfg(test)]
 mod fake;
 pub mod inspect;
+#[cfg(fuzzing)]
+pub mod queue;
+#[cfg(not(fuzzing))]
 mod queue;
+#[cfg(fuzzing)]
+pub mod slots;
+#[cfg(not(fuzzing))]
 mod slots;
 pub mod token;
 

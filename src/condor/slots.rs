@@ -505,6 +505,21 @@ impl Machine {
     }
 }
 
+/// What tests/fuzz reads: the slots in `text`, whatever it is.
+#[cfg(fuzzing)]
+pub fn read_anything(text: &str) -> Vec<StartdView> {
+    let mut machines: BTreeMap<StartdKey, Machine> = BTreeMap::new();
+    for slot in text.lines().filter_map(|line| Slot::read(line).ok()) {
+        machines.entry(slot.startd()).or_default().add(slot);
+    }
+    let latest = machines.values().flat_map(|machine| &machine.slots);
+    let now = latest.map(|slot| slot.heard).max().unwrap_or(0);
+    let views = machines.into_iter();
+    views
+        .map(|(key, machine)| machine.view(key.machine, now))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

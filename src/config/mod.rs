@@ -298,7 +298,6 @@ fn obsolete(key: &str) -> &'static str {
         "identity_api_version" => "Keystone v3 is what is spoken",
         "hostname" | "influxdb" => "this version sends nothing to InfluxDB",
         "node_log" => "the log says which nodes are made",
-        "purge_floating_ips" => "ehos gives its nodes no floating IPs",
         "master_cloud" => "`ehos tick` makes no central manager",
         _ => "it has no meaning any more",
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::leftover::Leftover;
 use super::observation::{CloudName, DrainView, NodeId, OwnedServer};
 
 /// A node that is to be made; on disk before it is asked for.
@@ -44,6 +45,13 @@ pub enum CloudAction {
         /// It was asked for before.
         again: bool,
     },
+    /// Remove something that a server of ours has left behind, when it is still of no use.
+    Remove {
+        /// Its own id: the node that it was a part of is gone.
+        node: NodeId,
+        /// It, recognised by its mark.
+        leftover: Leftover,
+    },
 }
 
 /// What a delete is for: how the last look right before it must find the node's startd. In all cases the server must
@@ -81,7 +89,7 @@ impl CloudAction {
     pub fn node(&self) -> &NodeId {
         match self {
             CloudAction::Create(intent) => &intent.node,
-            CloudAction::Delete { node, .. } => node,
+            CloudAction::Delete { node, .. } | CloudAction::Remove { node, .. } => node,
         }
     }
 }
@@ -165,7 +173,7 @@ pub enum FailureKind {
     Quota,
     /// Refused by the service: wrong image, flavor, network, key, policy … It will be refused again.
     Rejected,
-    /// The startd found itself claimed, draining already, or the drain was another one's.
+    /// The startd found itself claimed, draining already, or the drain was another one's; what was left behind is in use.
     NotIdle,
     /// A last look found it otherwise than planned, and nothing was done.
     Changed,

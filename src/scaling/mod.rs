@@ -3,6 +3,8 @@
 pub mod action;
 pub mod brakes;
 pub mod capacity;
+pub mod failing;
+pub mod leftover;
 pub mod limits;
 pub(crate) mod matching;
 pub mod memory;

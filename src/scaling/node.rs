@@ -290,11 +290,13 @@ impl Facts<'_> {
     fn of_startd(&self, startd: &StartdView) -> Phase {
         if let Some(drain) = &startd.draining {
             let ours = drain.reason.starts_with(&drain_mark(&self.policy.cluster));
-            // An ad from before the drain was taken back does not say that it is drained.
-            let believed = self
-                .memory
-                .returned
-                .is_none_or(|returned| self.state.now.since(returned) > startd.heard_ago);
+            // An ad from before the drain was taken back does not say that it is drained. The collector may have got it
+            // late; in the end the drain is still there because it was not taken back after all.
+            let believed = self.memory.returned.is_none_or(|returned| {
+                let since = self.state.now.since(returned);
+                let same = self.memory.cancelled.as_ref() == Some(&drain.request_id);
+                since > startd.heard_ago && (!same || since >= self.policy.lost_timeout)
+            });
             return Phase::Draining {
                 ours,
                 complete: drain.complete && startd.claims() == 0 && believed,

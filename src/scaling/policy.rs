@@ -73,6 +73,11 @@ pub struct Policy {
     pub update_interval: Duration,
     /// Servers of one (cloud, flavor, image) that have not joined, until one of them has.
     pub max_unproven: u64,
+    /// After so many failures in a row with no success nothing more is made of a (cloud, flavor, image) until an operator
+    /// says so or one of it joins.
+    pub protect_after: u64,
+    /// Failures are forgotten when the last one is older than this.
+    pub failure_memory: Duration,
     /// Back-off after a failure: the first …
     pub backoff_first: Duration,
     /// … and, doubling, the longest.
@@ -83,6 +88,8 @@ pub struct Policy {
     pub vanish_count: u64,
     /// How long a group buys no more nodes after one that was made for it took none of its jobs.
     pub refusal_memory: Duration,
+    /// Floating IPs that were taken for a central manager of this pool and lead nowhere are given back.
+    pub purge_floating_ips: bool,
 }
 
 /// What decides about one cloud.
@@ -130,11 +137,14 @@ impl Policy {
             negotiation_cycle: Duration::from_secs(80),
             update_interval: minutes(5),
             max_unproven: 3,
+            protect_after: 5,
+            failure_memory: minutes(180),
             backoff_first: minutes(5),
             backoff_longest: minutes(60),
             vanish_share: 0.45,
             vanish_count: 3,
             refusal_memory: minutes(60),
+            purge_floating_ips: false,
         }
     }
 

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::world::{JobState, SimulatedServer, World, machine};
-use crate::cloud::Cloud;
+use super::world::{JobState, SimulatedAd, SimulatedServer, World, machine};
+use crate::cloud::{Cloud, Traces};
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
 use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
+use crate::scaling::leftover::{
+    FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, VolumeRecord,
+};
 use crate::scaling::observation::{
     CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, NodeId, OwnedServer, PoolView,
     Quota, Resources, ScheddView, Seen, ServerRecord, ServerStatus, SlotView, StartdView, Usage,
@@ -47,7 +50,7 @@ impl Cloud for SimulatedCloud<'_> {
         &self.name
     }
 
-    fn observe(&self, _deadline: Deadline) -> Result<CloudView, Failure> {
+    fn observe(&self, traces: &Traces, _deadline: Deadline) -> Result<CloudView, Failure> {
         let world = locked(self.world);
         self.answers(&world)?;
         let Some(cloud) = world.scenario.clouds.get(&self.name) else {
@@ -93,6 +96,7 @@ impl Cloud for SimulatedCloud<'_> {
                 },
             },
             flavors: flavors.collect(),
+            leftovers: self.leftovers(&world, traces),
         })
     }
 
@@ -107,7 +111,7 @@ impl Cloud for SimulatedCloud<'_> {
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
         match action {
             CloudAction::Create(intent) => {
-                let quota = self.observe(deadline)?.quota;
+                let quota = self.observe(&Traces::default(), deadline)?.quota;
                 let mut world = locked(self.world);
                 let flavor = world
                     .scenario
@@ -139,6 +143,22 @@ impl Cloud for SimulatedCloud<'_> {
                     Done::AlreadyGone
                 })
             }
+            CloudAction::Remove { leftover, .. } => {
+                let mut world = locked(self.world);
+                self.answers(&world)?;
+                let server = leftover.server();
+                if server.is_some_and(|server| world.servers.contains_key(server)) {
+                    return Err(failure(
+                        FailureKind::NotIdle,
+                        "its server is there after all".to_owned(),
+                    ));
+                }
+                Ok(if world.remove(leftover.id()) {
+                    Done::Accepted
+                } else {
+                    Done::AlreadyGone
+                })
+            }
         }
     }
 }
@@ -159,10 +179,60 @@ fn record(world: &World, server: &SimulatedServer) -> ServerRecord {
                 .or(Some("No valid host was found.".to_owned())),
             _ => None,
         },
+        volumes: Vec::new(),
     }
 }
 
 impl SimulatedCloud<'_> {
+    fn leftovers(&self, world: &World, traces: &Traces) -> Seen<Leftovers> {
+        if world.broken.things {
+            return Seen::Unknown("Neutron does not answer".to_owned());
+        }
+        let mine = world
+            .things
+            .iter()
+            .filter(|(_, thing)| thing.cloud == self.name);
+        let ours = mine.filter_map(|(id, thing)| {
+            let server = thing.server.clone().unwrap_or_default();
+            let attached = world.servers.contains_key(&server);
+            match thing.kind {
+                LeftoverKind::Port => {
+                    let port = PortRecord {
+                        id: id.clone(),
+                        name: thing.mark.clone(),
+                        device_id: server,
+                        device_owner: "compute:nova".to_owned(),
+                    };
+                    Leftover::port(&port, traces)
+                }
+                LeftoverKind::Volume => {
+                    let status = if attached { "in-use" } else { "available" };
+                    let volume = VolumeRecord {
+                        id: id.clone(),
+                        name: thing.mark.clone(),
+                        size_gb: 1,
+                        status: status.to_owned(),
+                        attached,
+                    };
+                    Leftover::volume(&volume, traces)
+                }
+                LeftoverKind::FloatingIp => {
+                    let ip = FloatingIpRecord {
+                        id: id.clone(),
+                        address: "192.0.2.1".to_owned(),
+                        port: thing.server.clone(),
+                        description: thing.mark.clone(),
+                    };
+                    Leftover::floating_ip(&ip, &self.cluster, false)
+                }
+            }
+        });
+        Seen::Known(Leftovers {
+            ours: ours.collect(),
+            unmarked: Vec::new(),
+        })
+    }
+
     fn answers(&self, world: &World) -> Result<(), Failure> {
         if world.broken.clouds.contains(&self.name) {
             return Err(failure(
@@ -235,7 +305,7 @@ impl Pool for SimulatedPool<'_> {
                 slot, request_id, ..
             } => world.cancel_drain(&machine_of(slot), request_id),
             PoolAction::Invalidate { machine, .. } => {
-                world.ads.remove(machine);
+                world.ads.retain(|_, ad| ad.machine != *machine);
                 Ok(())
             }
         };
@@ -257,8 +327,9 @@ impl SimulatedPool<'_> {
 }
 
 fn startds(world: &World) -> Vec<StartdView> {
-    let view = |(name, ad): (&String, &super::world::SimulatedAd)| {
-        let heard_ago = world.now - ad.heard;
+    let view = |ad: &SimulatedAd| {
+        let name = &ad.machine;
+        let heard_ago = world.now.saturating_sub(ad.heard);
         let drain = ad
             .startd
             .drain
@@ -286,7 +357,7 @@ fn startds(world: &World) -> Vec<StartdView> {
             draining: drain,
         }
     };
-    world.ads.iter().map(view).collect()
+    world.ads.values().map(view).collect()
 }
 
 fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {

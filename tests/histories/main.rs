@@ -10,6 +10,7 @@
 
 mod builders;
 mod last_looks;
+mod leftovers;
 mod node_ends;
 mod random;
 mod rotation;

@@ -313,7 +313,10 @@ impl Planner<'_> {
             .get(&node.id)
             .is_some_and(|memory| memory.delete_intended.is_some());
         // Who may not drain may not take a drain back either.
-        self.policy.drains() && !deleted && !self.leaves_for_its_image(node)
+        self.policy.drains()
+            && !deleted
+            && !self.leaves_for_its_image(node)
+            && !self.leaves_for_taking_no_jobs(node)
     }
 
     /// Takes back the drains that demand, nodes_min or nodes_spare can use: quicker and cheaper than a new server.
@@ -356,12 +359,13 @@ impl Planner<'_> {
             self.actions.push(Action::Pool(PoolAction::CancelDrain {
                 node: node.id.clone(),
                 slot,
-                request_id,
+                request_id: request_id.clone(),
             }));
             let id = node.id.clone();
             let now = self.next.now;
             if let Some(memory) = self.next.nodes.get_mut(&id) {
                 memory.returned = Some(now);
+                memory.cancelled = Some(request_id);
             }
             self.settle(index, Fate::Returns, why);
             alive += 1;

@@ -1,17 +1,20 @@
 //! What goes: failed, lost and drained nodes are deleted, surplus ones drained, gone ones forgotten.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Action, Fate, Planner};
 use crate::scaling::action::{CloudAction, Expected, PoolAction, StartdIdentity};
 use crate::scaling::brakes::Brake;
-use crate::scaling::memory::{Kind, NodeMemory};
+use crate::scaling::failing::is_want_of_room;
+use crate::scaling::memory::NodeMemory;
 use crate::scaling::node::{Node, Phase, drain_mark, is_fresh};
 use crate::scaling::observation::ServerStatus;
 use crate::scaling::policy::Policy;
 use crate::scaling::reason::{Reason, seconds};
+
+/// What the reason of a drain begins with, after the pool's mark, when the startd took no jobs.
+const TAKES_NO_JOBS: &str = "takes no jobs,";
 
 /// What a delete of this node, in its present phase, is for.
 fn expected(node: &Node<'_>, memory: &NodeMemory, policy: &Policy) -> Expected {
@@ -26,6 +29,13 @@ fn expected(node: &Node<'_>, memory: &NodeMemory, policy: &Policy) -> Expected {
 }
 
 impl Planner<'_> {
+    /// Whether it was drained because its startd took no jobs: it would take none again.
+    pub(super) fn leaves_for_taking_no_jobs(&self, node: &Node<'_>) -> bool {
+        let mark = format!("{} {TAKES_NO_JOBS}", drain_mark(&self.policy.cluster));
+        let drain = node.startd.and_then(|startd| startd.draining.as_ref());
+        drain.is_some_and(|drain| drain.reason.starts_with(&mark))
+    }
+
     /// How a last look finds the startd of a node.
     fn startd_identity(&self, node: &Node<'_>) -> StartdIdentity {
         let memory = self.next.nodes.get(&node.id);
@@ -115,9 +125,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Each failed node counts once, and several of one kind in one tick count as one.
+    /// Each failed node counts once.
     fn count_failures(&mut self, chosen: &[(u8, usize, Reason)]) {
-        let mut counted: BTreeSet<Kind> = BTreeSet::new();
         for (_, index, why) in chosen {
             let Some(node) = self.survey.nodes.get(*index) else {
                 continue;
@@ -127,9 +136,13 @@ impl Planner<'_> {
             };
             let new = matches!(node.phase, Phase::Failed { .. })
                 && !std::mem::replace(&mut memory.failed, true);
-            if new && counted.insert(node.kind.clone()) {
+            let asked_for = memory.started;
+            if new {
+                let want_of_room =
+                    matches!(why, Reason::FailedInCloud { fault } if is_want_of_room(fault));
+                let why = why.to_string();
                 self.next
-                    .count_failure(&node.kind, &why.to_string(), self.policy);
+                    .count_failure(&node.kind, asked_for, &why, want_of_room, self.policy);
             }
         }
     }
@@ -321,11 +334,14 @@ impl Planner<'_> {
             };
             let idle_seconds = seconds(idle_for);
             let why = Reason::DrainTakesNoJobs { idle_seconds };
-            let (id, kind) = (node.id.clone(), node.kind.clone());
-            let new = |memory: &mut NodeMemory| !std::mem::replace(&mut memory.failed, true);
-            if !proven && self.next.nodes.get_mut(&id).is_some_and(new) {
+            if let Some(memory) = self.next.nodes.get_mut(&node.id)
+                && !proven
+                && !std::mem::replace(&mut memory.failed, true)
+            {
+                let asked_for = memory.started;
+                let why = why.to_string();
                 self.next
-                    .count_failure(&kind, &why.to_string(), self.policy);
+                    .count_failure(&node.kind, asked_for, &why, false, self.policy);
             }
             if !self.policy.drains() {
                 continue;
@@ -338,8 +354,13 @@ impl Planner<'_> {
                 self.settle(index, Fate::Keeps, Reason::Braked { brake });
                 continue;
             }
+            if self.drains >= self.policy.max_actions {
+                let max_actions = self.policy.max_actions;
+                self.settle(index, Fate::Keeps, Reason::MaxActions { max_actions });
+                continue;
+            }
             let reason = format!(
-                "{} takes no jobs, idle {} s",
+                "{} {TAKES_NO_JOBS} idle {} s",
                 drain_mark(&self.policy.cluster),
                 seconds(idle_for)
             );
@@ -350,6 +371,7 @@ impl Planner<'_> {
                 reason,
             };
             self.actions.push(Action::Pool(action));
+            self.drains += 1;
             let idle_seconds = seconds(idle_for);
             self.settle(
                 index,
