@@ -96,6 +96,8 @@ impl World {
             let ended = self.tick();
             ticks += 1;
             assert!(Instant::now() < end, "no end: {ended:#?}");
+            let made = self.double.count("POST", CREATE);
+            assert!(made <= 1, "{made} servers: {ended:#?}");
             match ended.code {
                 KILLED => {}
                 0 if self.ads_gone() && ended.stdout.contains("nothing to do") => return ticks,

@@ -60,6 +60,7 @@ impl Points {
         for folder in ["tools", "tick", "seen", "hit", "running"] {
             fs::create_dir(dir.path().join(folder)).unwrap();
         }
+        fs::write(dir.path().join("part"), "").unwrap();
         Points(Arc::new(Shared {
             dir,
             turn: AtomicUsize::new(0),
@@ -92,6 +93,11 @@ impl Points {
     /// Ticks are killed from now on.
     pub fn arm(&self) {
         fs::write(self.folder("armed"), "").unwrap();
+    }
+
+    /// What is sent from now on is of this part of a story, and of no other.
+    pub fn part(&self, name: &str) {
+        fs::write(self.folder("part"), name).unwrap();
     }
 
     fn names(&self, folder: &str) -> BTreeSet<String> {
@@ -151,8 +157,9 @@ impl Points {
 
     /// The name of what is sent, with its number in this tick.
     fn number(&self, what: &str) -> String {
+        let part = fs::read_to_string(self.folder("part")).unwrap();
         (1..)
-            .map(|n| format!("{what} {n}"))
+            .map(|n| format!("{part}{what} {n}"))
             .find(|label| fs::create_dir(self.folder("tick").join(label)).is_ok())
             .unwrap()
     }
