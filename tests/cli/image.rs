@@ -515,7 +515,8 @@ fn every_field_is_documented() {
 
 #[test]
 fn ticks_go_on_beside_a_build() {
-    let (double, site) = site(vec![always("POST", CREATE, Reply::Stall)]);
+    let stall = always("POST", CREATE, Reply::Stall);
+    let (double, site) = site([stall].into_iter().chain(well()).collect());
     let (config, state) = (site.config(), site.state());
     let words = [
         env!("CARGO_BIN_EXE_ehos"),

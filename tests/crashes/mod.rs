@@ -156,18 +156,22 @@ impl Points {
     }
 
     /// The name of what is sent, with its number in this tick.
-    fn number(&self, what: &str) -> String {
+    fn number(&self, what: &str, turn: usize) -> String {
+        let tick = self.folder("tick").join(format!("turn-{turn}"));
+        fs::create_dir_all(&tick).unwrap();
         let part = fs::read_to_string(self.folder("part")).unwrap();
         (1..)
             .map(|n| format!("{part}{what} {n}"))
-            .find(|label| fs::create_dir(self.folder("tick").join(label)).is_ok())
+            .find(|label| fs::create_dir(tick.join(label)).is_ok())
             .unwrap()
     }
 
     /// Kills the tick `turn` here, if it runs and is to be killed here.
     fn kill(&self, label: &str, moment: &str, turn: usize) -> bool {
         let point = format!("{label} {moment}");
-        fs::create_dir_all(self.folder("seen").join(&point)).unwrap();
+        if self.0.turn.load(Ordering::SeqCst) == turn {
+            fs::create_dir_all(self.folder("seen").join(&point)).unwrap();
+        }
         // Started before its number was written down.
         let end = Instant::now() + Duration::from_secs(5);
         while fs::read(self.folder("pid")).unwrap().is_empty() && Instant::now() < end {
@@ -330,7 +334,7 @@ fn serve(
     reader.read_exact(&mut body)?;
 
     let path = target.split('?').next().unwrap_or_default();
-    let label = points.number(&format!("{method} {}", kind_of(path)));
+    let label = points.number(&format!("{method} {}", kind_of(path)), turn);
     if points.kill(&label, "before", turn) {
         return Ok(());
     }
