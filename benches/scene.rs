@@ -107,6 +107,7 @@ pub fn scene(size: Size) -> Scene {
             machine: Some(format!("gone{number}")),
             at: earlier.now,
             invalidated: true,
+            failed: false,
         };
         let id = NodeId(format!("20261120t{number:06}-01"));
         state.departed.insert(id, gone);

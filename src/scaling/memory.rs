@@ -149,6 +149,9 @@ pub struct Departed {
     pub at: Moment,
     /// Its ads were taken out of the collector.
     pub invalidated: bool,
+    /// It was found to have failed, and that was counted: a list may show it once more.
+    #[serde(default)]
+    pub failed: bool,
 }
 
 /// What is remembered of a builder.
@@ -296,7 +299,10 @@ impl State {
 
     /// All that have been adopted so far, and by the next tick, are this pool's: an operator says so.
     pub fn trust_adopted(&mut self) {
-        self.adopted_trusted = Some(self.now.plus(LONGEST_STEP));
+        let adopted = self.nodes.values().filter(|memory| memory.adopted);
+        // Of a state that is older than its nodes the clock is, too.
+        let last = adopted.map(|memory| memory.started).max();
+        self.adopted_trusted = last.max(Some(self.now.plus(LONGEST_STEP)));
     }
 
     /// The memory of a kind, made when there is none.
@@ -350,6 +356,7 @@ impl State {
                 machine: memory.machine,
                 at: now,
                 invalidated: false,
+                failed: memory.failed,
             };
             self.departed.insert(node.clone(), departed);
         }
@@ -451,6 +458,23 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn an_operator_trusts_all_that_were_adopted_so_far() {
+        let mut state = State::default().at(at(0));
+        let kind = Kind {
+            cloud: "a".into(),
+            flavor: "f".into(),
+            image: "i".into(),
+        };
+        // Nodes of a later state than the rest of it: a file that was put together by hand.
+        let later = state.now.plus(Duration::from_secs(7200));
+        let mut memory = NodeMemory::new(kind, "n", at(0), later);
+        memory.adopted = true;
+        state.nodes.insert(NodeId("n".to_owned()), memory);
+        state.trust_adopted();
+        assert!(state.adopted_trusted >= Some(later));
     }
 
     #[test]

@@ -279,6 +279,7 @@ fn adopt(
         image: metadata(METADATA_IMAGE),
     };
     let adopted = departed.is_none();
+    let failed = departed.as_ref().is_some_and(|departed| departed.failed);
     // One that had joined may have jobs.
     let machine = departed.and_then(|departed| departed.machine);
     let memory = NodeMemory {
@@ -289,6 +290,7 @@ fn adopt(
         machine,
         claimed: true,
         taken: true,
+        failed,
         ..NodeMemory::new(kind, &server.record().name, observation.at, state.now)
     };
     state.nodes.insert(id.clone(), memory);
@@ -351,7 +353,11 @@ fn learn(
                 proven.push(memory.kind.clone());
             }
         } else if hears {
-            memory.silent.get_or_insert(now);
+            let silent = memory.silent.get_or_insert(now);
+            // One that is heard late is not silent for longer than its last ad is old.
+            if let Some(Match::Startd(startd)) = matches.get(id) {
+                *silent = now.minus(startd.heard_ago).max(*silent);
+            }
             memory.job_listed |= memory
                 .machine
                 .as_deref()
@@ -359,10 +365,8 @@ fn learn(
             // An old ad: it has joined all the same, and jobs may run on it.
             if let Some(Match::Startd(startd)) = matches.get(id) {
                 memory.machine.get_or_insert_with(|| startd.machine.clone());
-                if memory.joined.is_none() {
-                    memory.joined = Some(now);
-                    memory.claimed = startd.claims() > 0;
-                }
+                memory.joined.get_or_insert(now);
+                memory.claimed = startd.claims() > 0;
             }
         } else {
             // What was not heard while nobody listened is not silence.

@@ -817,3 +817,37 @@ fn an_ad_that_comes_late_is_no_leave_to_delete_a_node_whose_drain_was_taken_back
     assert_eq!(run_now(&site.world()), 1);
     site.until(40, "gone in the end", |world| world.servers.is_empty());
 }
+
+#[test]
+fn a_node_that_is_always_heard_late_keeps_its_jobs() {
+    let mut site = Site::simple();
+    running(&mut site, 4, 100 * 60);
+    // What the collector shows is older than three updates, always, and moves on.
+    locked(&site.world).broken.old_ads = 240;
+    site.ticks(90);
+    assert_eq!(site.servers(), 1, "{}", site.describe());
+    locked(&site.world).broken.old_ads = 0;
+    site.until(30, "done and gone", |world| world.servers.is_empty());
+    assert!(site.world().jobs.iter().all(|job| job.starts == 1));
+}
+
+#[test]
+fn a_failed_server_that_a_list_shows_once_more_has_failed_once() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.spawn = Some("No valid host was found. ".to_owned());
+    site.submit(1, 1, 1024, 300);
+    // The list of a replica: what was in it stays for a quarter of an hour.
+    let old: Mutex<Vec<OwnedServer>> = Mutex::default();
+    let change: ChangeCloud = Arc::new(move |view| {
+        let mut old = old.lock().unwrap();
+        if old.is_empty() {
+            old.clone_from(&view.servers);
+        }
+        view.servers.clone_from(&old);
+    });
+    site.between = Box::new(move |asked| with_clouds(asked, Arc::clone(&change)));
+    // For as long as its kind backs off.
+    site.ticks(5);
+    assert_eq!(site.servers(), 0);
+    assert_eq!(site.state.kinds[0].failures, 1, "{:?}", site.state.kinds);
+}

@@ -349,9 +349,14 @@ fn what_is_not_seen_is_left_alone(tick: &Tick<'_>) -> Result<(), String> {
             "{} {node} while the collector does not hear",
             action.verb()
         );
-        let memory = tick.before.nodes.get(node);
-        let may_have_job =
-            memory.is_none_or(|memory| memory.joined.is_some() && memory.delete_intended.is_none());
+        let intended = tick
+            .before
+            .nodes
+            .get(node)
+            .is_some_and(|memory| memory.delete_intended.is_some());
+        let memory = tick.plan.next.nodes.get(node);
+        let joined = memory.is_none_or(|memory| memory.joined.is_some());
+        let may_have_job = joined && !intended;
         let ends = deleted(action).is_some() && !is_builder && may_have_job
             || matches!(action, Action::Pool(PoolAction::Drain { .. }));
         must!(
