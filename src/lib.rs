@@ -15,6 +15,7 @@ pub mod deadline;
 pub mod exit;
 pub mod image;
 pub mod init;
+pub mod last_look;
 mod lock;
 mod logging;
 pub mod master;

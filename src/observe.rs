@@ -28,9 +28,10 @@ pub fn observe(
             .clouds
             .iter()
             .map(|cloud| {
+                let traces = state.traces(cloud.name());
                 (
                     cloud.name().to_owned(),
-                    scope.spawn(move || timed(|| cloud.observe(deadline))),
+                    scope.spawn(move || timed(|| cloud.observe(&traces, deadline))),
                 )
             })
             .collect();
@@ -75,7 +76,7 @@ pub fn observe_in_turn(
     deadline: Deadline,
 ) -> Observation {
     let pool = site.pool.observe(&watch(state), deadline);
-    let seen = |cloud: &dyn Cloud| match cloud.observe(deadline) {
+    let seen = |cloud: &dyn Cloud| match cloud.observe(&state.traces(cloud.name()), deadline) {
         Ok(view) => Seen::Known(view),
         Err(failure) => Seen::Unknown(failure.message),
     };

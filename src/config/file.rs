@@ -194,6 +194,7 @@ section! {
         backoff_first: Given<Duration>,
         backoff_longest: Given<Duration>,
         refusal_memory: Given<Duration>,
+        purge_floating_ips: Given<bool>,
         vanish_share: Given<f64>,
         vanish_count: Given<u64>,
         tick_timeout: Given<Duration>,
@@ -202,7 +203,6 @@ section! {
         state_dir: Given<PathBuf>,
         execute_config: Given<PathBuf>,
         master_cloud: Obsolete,
-        purge_floating_ips: Obsolete,
         influxdb: Obsolete,
         hostname: Obsolete,
         node_log: Obsolete,
@@ -231,6 +231,7 @@ section! {
         token_file: Given<PathBuf>,
         token_identity: Given<String>,
         token_lifetime: Given<Duration>,
+        scale_down: Given<String>,
     }
 }
 

@@ -120,6 +120,8 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         nodes_spare,
         max_actions,
         allocation,
+        // Under `condor:`.
+        scale_down: _,
         clouds: _,
         idle_timeout,
         boot_timeout,
@@ -139,6 +141,7 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         vanish_share,
         vanish_count,
         refusal_memory,
+        purge_floating_ips,
     } = policy;
     let Timeouts {
         tick,
@@ -172,6 +175,7 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         ("backoff_first", duration_text(*backoff_first)),
         ("backoff_longest", duration_text(*backoff_longest)),
         ("refusal_memory", duration_text(*refusal_memory)),
+        ("purge_floating_ips", purge_floating_ips.to_string()),
         ("vanish_share", vanish_share.to_string()),
         ("vanish_count", vanish_count.to_string()),
         ("tick_timeout", duration_text(*tick)),
@@ -193,6 +197,7 @@ fn condor_keys(condor: &CondorSettings) -> Keys {
         token: _,
         token_identity,
         token_lifetime,
+        noclaim_shutdown,
     } = condor;
     let mut keys = Keys::new();
     let mut put = |key, value: &Option<String>| {
@@ -210,6 +215,9 @@ fn condor_keys(condor: &CondorSettings) -> Keys {
     }
     if let Some(lifetime) = token_lifetime {
         keys.push(("token_lifetime", duration_text(*lifetime)));
+    }
+    if noclaim_shutdown.is_some() {
+        keys.push(("scale_down", "node".to_owned()));
     }
     if password.is_some() {
         keys.push(("password_file", POOL_PASSWORD.to_owned()));

@@ -500,6 +500,7 @@ fn the_templates_of_the_project_are_templates() {
             "flavor",
             "host_ip",
             "image",
+            "noclaim_shutdown",
             "region",
             "token",
             "trust_domain"
@@ -553,6 +554,7 @@ condor:
   token_file: join
   token_identity: execute@example.org
   token_lifetime: 720h
+  scale_down: node
 clouds:
   one:
     auth: {auth_url: 'https://a:5000', user_id: u, password: hush-one, project_name: p, project_domain_id: default}

@@ -1,5 +1,6 @@
 //! What is remembered from one tick to the next. Losing it costs timers, never servers and never jobs.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::action::{CloudAction, Done, Failure, FailureKind, Intent, PoolAction};
 use super::capacity::Capacity;
 use super::failing::Protected;
-use super::observation::{CloudName, NodeId, OwnedServer, Resources, Role};
+use super::leftover::{LeftoverKind, MOST_SERVERS, Traces};
+use super::observation::{AttachedVolume, CloudName, NodeId, OwnedServer, Resources, Role};
 use super::plan::Action;
 use super::policy::Policy;
 
@@ -87,6 +89,12 @@ pub struct NodeMemory {
     pub proven: bool,
     /// The last time it was heard of, it had claims on it.
     pub claimed: bool,
+    /// How many.
+    #[serde(default)]
+    pub claims: Option<u64>,
+    /// When that was last seen to change: what a startd says of it is out of date until its next update.
+    #[serde(default)]
+    pub claims_changed: Option<Moment>,
     /// In its present silence a schedd has listed a running job on it.
     pub job_listed: bool,
     /// When a drain of it was taken back: an ad that is older says nothing of drains.
@@ -106,6 +114,9 @@ pub struct NodeMemory {
     pub delete_intended: Option<Moment>,
     /// The cloud has accepted a delete.
     pub delete_accepted: Option<Moment>,
+    /// The volumes of its server, as last seen before a delete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<AttachedVolume>,
 }
 
 impl NodeMemory {
@@ -125,6 +136,8 @@ impl NodeMemory {
             silent: None,
             proven: false,
             claimed: false,
+            claims: None,
+            claims_changed: None,
             job_listed: false,
             returned: None,
             cancelled: None,
@@ -134,11 +147,13 @@ impl NodeMemory {
             failed: false,
             delete_intended: None,
             delete_accepted: None,
+            volumes: Vec::new(),
         }
     }
 }
 
-/// What is remembered of a node whose server is gone: its ads may be heard of for a while.
+/// What is remembered of a server that is gone: its ads may be heard of for a while, and it may have left something
+/// behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Departed {
     /// The server it was.
@@ -149,9 +164,35 @@ pub struct Departed {
     pub at: Moment,
     /// Its ads were taken out of the collector.
     pub invalidated: bool,
+    /// The cloud it was in.
+    #[serde(default)]
+    pub cloud: CloudName,
+    /// The volumes that were attached to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<AttachedVolume>,
+    /// Its cloud was asked, since then, what it has left behind.
+    #[serde(default)]
+    pub searched: bool,
     /// It was found to have failed, and that was counted: a list may show it once more.
     #[serde(default)]
     pub failed: bool,
+}
+
+/// What is remembered of something that was left behind, or looks so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftoverMemory {
+    /// Its cloud.
+    pub cloud: CloudName,
+    /// What it is.
+    pub kind: LeftoverKind,
+    /// The server it was made for: asked about until it is gone.
+    pub server: Option<String>,
+    /// It bears our mark.
+    pub ours: bool,
+    /// Since when it has been seen, at each look that could see it.
+    pub since: Moment,
+    /// When its removal was last decided.
+    pub removed: Option<Moment>,
 }
 
 /// What is remembered of a builder.
@@ -250,8 +291,11 @@ pub struct State {
     /// Builders, by the UUIDs of their servers.
     #[serde(default)]
     pub builders: BTreeMap<String, BuilderMemory>,
-    /// Nodes that are gone.
+    /// Nodes that are gone, and builders.
     pub departed: BTreeMap<NodeId, Departed>,
+    /// What they have left behind, by its id.
+    #[serde(default)]
+    pub leftovers: BTreeMap<String, LeftoverMemory>,
     /// Kinds of node.
     pub kinds: Vec<KindMemory>,
     /// In each cloud whose image has not proven itself, the one node that was given up for it.
@@ -356,9 +400,60 @@ impl State {
                 machine: memory.machine,
                 at: now,
                 invalidated: false,
+                cloud: memory.kind.cloud,
+                volumes: memory.volumes,
+                searched: false,
                 failed: memory.failed,
             };
             self.departed.insert(node.clone(), departed);
+        }
+    }
+
+    /// Forgets a builder whose server is gone.
+    pub fn depart_builder(&mut self, server_id: &str) {
+        let now = self.now;
+        if let Some(memory) = self.builders.remove(server_id) {
+            let departed = Departed {
+                server_id: Some(server_id.to_owned()),
+                machine: None,
+                at: now,
+                invalidated: false,
+                cloud: memory.cloud,
+                volumes: Vec::new(),
+                searched: false,
+                failed: false,
+            };
+            self.departed.insert(NodeId(server_id.to_owned()), departed);
+        }
+    }
+
+    /// What `cloud` is to be asked about: servers of which something was found, then those that have not been asked about
+    /// yet, then those that went last.
+    pub fn traces(&self, cloud: &str) -> Traces {
+        let found = self.leftovers.values();
+        let found = found.filter(|memory| memory.cloud == *cloud && memory.ours);
+        let mut servers: BTreeSet<String> = found
+            .filter_map(|memory| memory.server.clone())
+            .take(MOST_SERVERS)
+            .collect();
+        let departed = self.departed.values();
+        let mut departed: Vec<(&Departed, &String)> = departed
+            .filter(|gone| gone.cloud == *cloud)
+            .filter_map(|gone| Some((gone, gone.server_id.as_ref()?)))
+            .collect();
+        departed.sort_unstable_by_key(|(gone, id)| (gone.searched, Reverse(gone.at), *id));
+        for (_, id) in &departed {
+            if servers.len() >= MOST_SERVERS {
+                break;
+            }
+            servers.insert((*id).clone());
+        }
+        let volumes = departed.iter().flat_map(|(gone, _)| &gone.volumes);
+        Traces {
+            volumes: volumes
+                .map(|volume| (volume.id.clone(), volume.goes))
+                .collect(),
+            servers,
         }
     }
 
@@ -382,10 +477,32 @@ impl State {
                     },
                     Ok(done),
                 ) => self.after_delete(node, server, done),
+                (
+                    Action::Cloud {
+                        action:
+                            CloudAction::Delete {
+                                node,
+                                server,
+                                again: false,
+                                ..
+                            },
+                        ..
+                    },
+                    Err(failure),
+                ) if failure.kind == FailureKind::Changed => self.not_deleted(node, server),
                 (Action::Pool(PoolAction::Invalidate { node, .. }), Ok(_)) => {
                     if let Some(departed) = self.departed.get_mut(node) {
                         departed.invalidated = true;
                     }
+                }
+                (
+                    Action::Cloud {
+                        action: CloudAction::Remove { leftover, .. },
+                        ..
+                    },
+                    Ok(Done::AlreadyGone),
+                ) => {
+                    self.leftovers.remove(leftover.id());
                 }
                 // A drain is seen, or not, in the next observation; what failed is planned again from there.
                 (Action::Cloud { .. } | Action::Pool(_), _) => {}
@@ -394,12 +511,24 @@ impl State {
         self
     }
 
+    /// A node that a last look has saved: nothing was asked for, so its drains may be cancelled as before, and that its
+    /// server goes would not be ehos's doing.
+    fn not_deleted(&mut self, node: &NodeId, server: &OwnedServer) {
+        if server.role() == Role::Builder {
+            if let Some(memory) = self.builders.get_mut(server.id()) {
+                memory.delete_intended = None;
+            }
+        } else if let Some(memory) = self.nodes.get_mut(node) {
+            memory.delete_intended = None;
+        }
+    }
+
     fn after_delete(&mut self, node: &NodeId, server: &OwnedServer, done: &Done) {
         let now = self.now;
         let gone = *done == Done::AlreadyGone;
         if server.role() == Role::Builder {
             if gone {
-                self.builders.remove(server.id());
+                self.depart_builder(server.id());
             } else if let Some(memory) = self.builders.get_mut(server.id()) {
                 memory.delete_accepted = Some(now);
             }

@@ -19,6 +19,17 @@ pub enum Allocation {
     FillFirst,
 }
 
+/// How nodes that nobody needs go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScaleDown {
+    /// Ehos drains them.
+    #[default]
+    Drain,
+    /// They end by themselves: ehos has no right to drain.
+    Node,
+}
+
 /// All that decides.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -36,6 +47,8 @@ pub struct Policy {
     pub max_actions: u64,
     /// How the next cloud is chosen.
     pub allocation: Allocation,
+    /// How surplus nodes go.
+    pub scale_down: ScaleDown,
     /// The clouds, in the order of the configuration.
     pub clouds: Vec<CloudPolicy>,
     /// A surplus node drains when it has been idle for this long.
@@ -75,6 +88,8 @@ pub struct Policy {
     pub vanish_count: u64,
     /// How long a group buys no more nodes after one that was made for it took none of its jobs.
     pub refusal_memory: Duration,
+    /// Floating IPs that were taken for a central manager of this pool and lead nowhere are given back.
+    pub purge_floating_ips: bool,
 }
 
 /// What decides about one cloud.
@@ -108,6 +123,7 @@ impl Policy {
             nodes_spare: 0,
             max_actions: 20,
             allocation: Allocation::RoundRobin,
+            scale_down: ScaleDown::Drain,
             clouds: Vec::new(),
             idle_timeout: minutes(5),
             boot_timeout: minutes(15),
@@ -128,7 +144,13 @@ impl Policy {
             vanish_share: 0.45,
             vanish_count: 3,
             refusal_memory: minutes(60),
+            purge_floating_ips: false,
         }
+    }
+
+    /// Whether ehos drains nodes.
+    pub fn drains(&self) -> bool {
+        self.scale_down == ScaleDown::Drain
     }
 
     /// The policy of one cloud.

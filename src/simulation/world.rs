@@ -1,12 +1,13 @@
 //! One deterministic world that is both clouds and a pool: servers that boot, startds that join, jobs that run.
 //! It follows what the real services were measured to do, and keeps a record of what must never happen.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::scenario::Scenario;
+use crate::scaling::leftover::LeftoverKind;
 use crate::scaling::observation::{
     METADATA_IMAGE, METADATA_LIFETIME, METADATA_NODE, METADATA_ROLE, Resources, ServerStatus,
 };
@@ -120,6 +121,21 @@ pub struct SimulatedJob {
     pub submitted: Seconds,
 }
 
+/// A port, a volume or a floating IP.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SimulatedThing {
+    /// What it is.
+    pub kind: LeftoverKind,
+    /// Its cloud.
+    pub cloud: String,
+    /// The server that it was made for, if it was for one.
+    pub server: Option<String>,
+    /// What its maker wrote to it: the name of a port or volume, the description of a floating IP.
+    pub mark: String,
+    /// It does not go with its server.
+    pub stays: bool,
+}
+
 /// What is broken at the moment.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Broken {
@@ -140,6 +156,12 @@ pub struct Broken {
     pub spawn: Option<String>,
     /// Deletes are accepted and never done.
     pub deletes: bool,
+    /// Deletes leave port and volume behind.
+    #[serde(default)]
+    pub leaks: bool,
+    /// Neutron and Cinder do not answer.
+    #[serde(default)]
+    pub things: bool,
     /// Deletes are accepted, and their servers end in ERROR.
     #[serde(default)]
     pub delete_errors: bool,
@@ -166,6 +188,9 @@ pub struct World {
     pub now: Seconds,
     /// Servers of all clouds, everybody's, by UUID.
     pub servers: BTreeMap<String, SimulatedServer>,
+    /// Ports, volumes and floating IPs, everybody's, by id.
+    #[serde(default)]
+    pub things: BTreeMap<String, SimulatedThing>,
     /// The collector's ads, by the UUID of the server.
     pub ads: BTreeMap<String, SimulatedAd>,
     /// Ads on their way to the collector, and when they arrive.
@@ -182,6 +207,9 @@ pub struct World {
     pub submitted: usize,
     /// What is broken.
     pub broken: Broken,
+    /// After how long without a claim nodes power themselves off; `None`: never.
+    #[serde(default)]
+    pub noclaim_shutdown: Option<Seconds>,
     /// Things that must never happen, as they happened.
     pub violations: Vec<String>,
     /// Seconds of servers, summed: what was paid for.
@@ -198,6 +226,7 @@ impl World {
             scenario,
             now: 3600,
             servers: BTreeMap::new(),
+            things: BTreeMap::new(),
             ads: BTreeMap::new(),
             under_way: VecDeque::new(),
             clock_ahead: 0,
@@ -205,6 +234,7 @@ impl World {
             jobs: Vec::new(),
             submitted: 0,
             broken: Broken::default(),
+            noclaim_shutdown: None,
             violations: Vec::new(),
             server_seconds: 0,
             random,
@@ -244,8 +274,13 @@ impl World {
         self.submit_due();
         self.servers
             .retain(|_, server| server.gone_at.is_none_or(|gone| gone > now));
+        self.things.retain(|_, thing| {
+            let there = |server: &String| self.servers.contains_key(server);
+            thing.stays || thing.server.as_ref().is_none_or(there)
+        });
         self.boot();
         self.end_jobs();
+        self.end_unclaimed();
         let cycle = self.scenario.negotiation_seconds.max(1);
         if !self.broken.negotiator && !self.broken.collector && before / cycle != now / cycle {
             self.negotiate();
@@ -359,7 +394,7 @@ impl World {
 
     fn end_jobs(&mut self) {
         let now = self.now;
-        let mut freed = Vec::new();
+        let mut freed = BTreeSet::new();
         for job in &mut self.jobs {
             let JobState::Running { server, since } = &job.state else {
                 continue;
@@ -369,14 +404,44 @@ impl World {
                 .get(server)
                 .is_some_and(|server| server.startd.is_some());
             if alive && now >= since + job.runs {
-                freed.push(server.clone());
+                freed.insert(server.clone());
                 job.state = JobState::Done(now);
             } else if !alive && now >= since + LEASE {
                 job.state = JobState::Idle(now);
             }
         }
         for id in freed {
-            self.changed(&id);
+            // A startd says at once that a claim has gone, but NumDynamicSlotsTime only with its next update.
+            self.update(&id);
+            if let Some(startd) = self.startd_mut(&id) {
+                startd.unchanged_since = now;
+            }
+        }
+    }
+
+    /// Nodes that nobody has claimed for long enough leave the pool and power themselves off.
+    fn end_unclaimed(&mut self) {
+        let Some(patience) = self.noclaim_shutdown else {
+            return;
+        };
+        let over = |server: &&SimulatedServer| {
+            let startd = server.startd.as_ref();
+            startd.is_some_and(|startd| self.now > startd.unchanged_since + patience)
+                && self.jobs_on(&server.id) == 0
+        };
+        let ended: Vec<String> = self
+            .servers
+            .values()
+            .filter(over)
+            .map(|s| s.id.clone())
+            .collect();
+        for id in ended {
+            self.crash(&id);
+            if let Some(server) = self.servers.get_mut(&id) {
+                server.status = ServerStatus::Shutoff;
+                // A startd that ends takes its ads with it.
+                self.ads.remove(&machine(&server.name));
+            }
         }
     }
 
@@ -396,13 +461,14 @@ impl World {
         used
     }
 
+    fn startd_mut(&mut self, id: &str) -> Option<&mut SimulatedStartd> {
+        let server = self.servers.get_mut(id);
+        server.and_then(|server| server.startd.as_mut())
+    }
+
     fn changed(&mut self, id: &str) {
         let now = self.now;
-        if let Some(startd) = self
-            .servers
-            .get_mut(id)
-            .and_then(|server| server.startd.as_mut())
-        {
+        if let Some(startd) = self.startd_mut(id) {
             startd.unchanged_since = now;
         }
         self.update(id);
@@ -532,7 +598,34 @@ impl World {
             cut_off_since: None,
         };
         self.servers.insert(id.clone(), server);
+        let thing = |kind, mark: String| SimulatedThing {
+            kind,
+            cloud: cloud.to_owned(),
+            server: Some(id.clone()),
+            mark,
+            stays: false,
+        };
+        let port = thing(LeftoverKind::Port, String::new());
+        self.things.insert(format!("port-of-{id}"), port);
+        let volume = thing(LeftoverKind::Volume, format!("{id}-blank-vol"));
+        self.things.insert(format!("volume-of-{id}"), volume);
         id
+    }
+
+    /// Removes a port, a volume or a floating IP; false when there is none. That of a server that is there, one that was
+    /// told to stay, and one that bears no mark of this pool's are violations.
+    pub fn remove(&mut self, id: &str) -> bool {
+        let Some(thing) = self.things.remove(id) else {
+            return false;
+        };
+        let server = thing.server.as_ref();
+        let of_a_server = server.is_some_and(|server| self.servers.contains_key(server));
+        let of_nobody = server.is_none() && thing.kind != LeftoverKind::FloatingIp;
+        if of_a_server || of_nobody || thing.mark.contains("somebody") {
+            self.violations
+                .push(format!("{}: {id} removed: {thing:?}", self.now));
+        }
+        true
     }
 
     /// Deletes a server; false when there is none. A delete that ends a live job is a violation, unless the node has
@@ -569,6 +662,12 @@ impl World {
         } else if !self.broken.deletes {
             server.gone_at.get_or_insert(now + 2);
             server.startd = None;
+            if self.broken.leaks {
+                let things = self.things.values_mut();
+                for thing in things.filter(|thing| thing.server.as_deref() == Some(id)) {
+                    thing.stays = true;
+                }
+            }
         }
         true
     }

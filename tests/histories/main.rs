@@ -9,6 +9,9 @@
 )]
 
 mod builders;
+mod last_looks;
+mod leftovers;
+mod node_ends;
 mod random;
 mod rotation;
 mod site;

@@ -1,11 +1,11 @@
 //! Traps that an operator would meet, each a history.
 
-use ehos::cloud::Cloud;
+use ehos::cloud::{Cloud, Traces};
 use ehos::deadline::Deadline;
 use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind};
 use ehos::scaling::memory::State;
 use ehos::scaling::node::drain_mark;
-use ehos::scaling::observation::CloudView;
+use ehos::scaling::observation::{CloudView, ServerRecord};
 use ehos::scaling::plan::Fate;
 use ehos::scaling::reason::Reason;
 use ehos::simulation::{JobState, locked};
@@ -455,8 +455,11 @@ impl Cloud for NoAnswer<'_> {
     fn name(&self) -> &str {
         self.cloud.name()
     }
-    fn observe(&self, deadline: Deadline) -> Result<CloudView, Failure> {
-        self.cloud.observe(deadline)
+    fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure> {
+        self.cloud.observe(traces, deadline)
+    }
+    fn look(&self, server_id: &str, deadline: Deadline) -> Result<Option<ServerRecord>, Failure> {
+        self.cloud.look(server_id, deadline)
     }
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
         if self.effect {

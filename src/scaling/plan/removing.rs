@@ -4,15 +4,29 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::{Action, Fate, Planner};
-use crate::scaling::action::{CloudAction, PoolAction};
+use crate::scaling::action::{CloudAction, Expected, PoolAction, StartdIdentity};
 use crate::scaling::brakes::Brake;
 use crate::scaling::failing::is_want_of_room;
+use crate::scaling::memory::NodeMemory;
 use crate::scaling::node::{Node, Phase, drain_mark, is_fresh};
 use crate::scaling::observation::ServerStatus;
+use crate::scaling::policy::Policy;
 use crate::scaling::reason::{Reason, seconds};
 
 /// What the reason of a drain begins with, after the pool's mark, when the startd took no jobs.
 const TAKES_NO_JOBS: &str = "takes no jobs,";
+
+/// What a delete of this node, in its present phase, is for.
+fn expected(node: &Node<'_>, memory: &NodeMemory, policy: &Policy) -> Expected {
+    let heard = node.startd.filter(|startd| is_fresh(startd, policy));
+    match heard.and_then(|startd| startd.draining.clone()) {
+        Some(drain) => Expected::Drained(drain),
+        None if memory.joined.is_none() => Expected::NeverJoined,
+        None => Expected::Silent {
+            update_interval: policy.update_interval,
+        },
+    }
+}
 
 impl Planner<'_> {
     /// Whether it was drained because its startd took no jobs: it would take none again.
@@ -20,6 +34,18 @@ impl Planner<'_> {
         let mark = format!("{} {TAKES_NO_JOBS}", drain_mark(&self.policy.cluster));
         let drain = node.startd.and_then(|startd| startd.draining.as_ref());
         drain.is_some_and(|drain| drain.reason.starts_with(&mark))
+    }
+
+    /// How a last look finds the startd of a node.
+    fn startd_identity(&self, node: &Node<'_>) -> StartdIdentity {
+        let memory = self.next.nodes.get(&node.id);
+        let named = node.server.and_then(|server| server.node());
+        StartdIdentity {
+            server_id: memory.and_then(|memory| memory.server_id.clone()),
+            node: named.unwrap_or(&node.id).clone(),
+            shares_node: named.is_some_and(|named| *named != node.id),
+            machine: memory.and_then(|memory| memory.machine.clone()),
+        }
     }
 
     /// The brake that stops this node's end.
@@ -138,17 +164,21 @@ impl Planner<'_> {
             let Some(node) = self.survey.nodes.get(index) else {
                 continue;
             };
+            let startd = self.startd_identity(node);
             let (Some(server), Some(memory)) = (node.server, self.next.nodes.get_mut(&node.id))
             else {
                 continue;
             };
-            let first = memory.delete_intended.replace(now).is_none();
+            let again = memory.delete_intended.replace(now).is_some();
             memory.delete_accepted = None;
-            let keep_console = first && matches!(node.phase, Phase::Failed { .. });
+            let keep_console = !again && matches!(node.phase, Phase::Failed { .. });
             let action = CloudAction::Delete {
                 node: node.id.clone(),
                 server: server.clone(),
+                expects: expected(node, memory, self.policy),
+                startd,
                 keep_console,
+                again,
             };
             self.actions.push(Action::Cloud {
                 cloud: node.kind.cloud.clone(),
@@ -161,6 +191,10 @@ impl Planner<'_> {
     /// Drains the surplus: idle for `idle_timeout`, not needed by demand, above nodes_spare and nodes_min; the
     /// longest idle first, then the oldest.
     pub(super) fn drain_surplus(&mut self) {
+        if !self.policy.drains() {
+            self.leave_surplus();
+            return;
+        }
         let idle_for = |node: &Node<'_>| match node.phase {
             Phase::Idle { idle_for } => Some(idle_for),
             _ => None,
@@ -228,6 +262,23 @@ impl Planner<'_> {
         }
     }
 
+    /// Where nodes end by themselves: nothing is done to those that nobody needs.
+    fn leave_surplus(&mut self) {
+        for index in self.nodes_where(|node| matches!(node.phase, Phase::Idle { .. })) {
+            let Some(Phase::Idle { idle_for }) = self.survey.nodes.get(index).map(|n| &n.phase)
+            else {
+                continue;
+            };
+            let why = Reason::EndsItself {
+                idle_seconds: seconds(*idle_for),
+                idle_timeout_seconds: seconds(self.policy.idle_timeout),
+            };
+            if !self.needed(index) && !self.settled(index) {
+                self.settle(index, Fate::Keeps, why);
+            }
+        }
+    }
+
     /// Drains an idle node; false when it has no slot by which to ask.
     pub(super) fn drain(
         &mut self,
@@ -247,8 +298,10 @@ impl Planner<'_> {
         if let Some(memory) = self.next.nodes.get_mut(&node.id) {
             memory.idle_since = Some(idle_since);
         }
+        let startd = self.startd_identity(node);
         self.actions.push(Action::Pool(PoolAction::Drain {
             node: node.id.clone(),
+            startd,
             slot,
             reason: format!("{} {reason}", drain_mark(&self.policy.cluster)),
         }));
@@ -275,6 +328,7 @@ impl Planner<'_> {
                 self.policy.boot_timeout
             };
             let idle_for = node.startd.and_then(|startd| startd.idle_for());
+            let idle_for = idle_for.map(|idle_for| idle_for.min(node.unchanged_for));
             let Some(idle_for) = idle_for.filter(|idle_for| *idle_for >= patience) else {
                 continue;
             };
@@ -288,6 +342,9 @@ impl Planner<'_> {
                 let why = why.to_string();
                 self.next
                     .count_failure(&node.kind, asked_for, &why, false, self.policy);
+            }
+            if !self.policy.drains() {
+                continue;
             }
             let slot = node.startd.and_then(|startd| startd.slots.first());
             let Some(slot) = slot.map(|slot| slot.name.clone()) else {
@@ -307,9 +364,13 @@ impl Planner<'_> {
                 drain_mark(&self.policy.cluster),
                 seconds(idle_for)
             );
-            let node = node.id.clone();
-            self.actions
-                .push(Action::Pool(PoolAction::Drain { node, slot, reason }));
+            let action = PoolAction::Drain {
+                node: node.id.clone(),
+                startd: self.startd_identity(node),
+                slot,
+                reason,
+            };
+            self.actions.push(Action::Pool(action));
             self.drains += 1;
             let idle_seconds = seconds(idle_for);
             self.settle(

@@ -140,7 +140,7 @@ impl Planner<'_> {
     /// and count for neither nodes_min nor nodes_spare.
     pub(super) fn drain_older_images(&mut self) {
         self.review_replacements();
-        if self.removal_brake(false).is_some() {
+        if !self.policy.drains() || self.removal_brake(false).is_some() {
             return;
         }
         let mut left = self
@@ -164,7 +164,7 @@ impl Planner<'_> {
     /// idle. Under demand, nodes_min or nodes_spare a new one takes its place; where nothing needs one, it would have
     /// gone soon.
     pub(super) fn try_newer_images(&mut self) {
-        if self.removal_brake(false).is_some() {
+        if !self.policy.drains() || self.removal_brake(false).is_some() {
             return;
         }
         let now = self.next.now;
@@ -295,6 +295,14 @@ impl Planner<'_> {
                 .collect();
             let all = older.len();
             if all == 0 {
+                continue;
+            }
+            if !self.policy.drains() {
+                notices.push(format!(
+                    "cloud {}: nodes of an older image than {}: {all}; each ends by itself when nobody has claimed it for \
+                     a while, and takes jobs until then",
+                    cloud.name, cloud.image
+                ));
                 continue;
             }
             let proven = older.iter().filter(|(_, kind)| self.next.proven(kind));

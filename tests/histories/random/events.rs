@@ -68,6 +68,10 @@ pub enum Event {
     /// Nodes that join from now on take no jobs.
     Closed(bool),
     Deletes(bool),
+    /// Deletes leave port and volume behind.
+    Leaks(bool),
+    /// Neutron and Cinder do not answer.
+    Things(bool),
     DeleteErrors(bool),
     /// Cores and servers that blue may have.
     Quota {
@@ -163,6 +167,8 @@ pub fn event() -> impl Strategy<Value = Event> {
         2 => (0..25u64).prop_map(SlowBoots),
         1 => any::<bool>().prop_map(Closed),
         2 => any::<bool>().prop_map(Deletes),
+        3 => prop::bool::weighted(0.8).prop_map(Leaks),
+        2 => any::<bool>().prop_map(Things),
         2 => any::<bool>().prop_map(DeleteErrors),
         2 => (0..40u64, prop::option::of(0..8u64)).prop_map(|(cores, instances)| Quota { cores, instances }),
     ];

@@ -5,11 +5,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ehos::cloud::Cloud;
+use ehos::cloud::{Cloud, Traces};
 use ehos::deadline::Deadline;
 use ehos::pool::{Pool, Watch};
-use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
-use ehos::scaling::observation::{CloudView, OwnedServer, PoolView, ScheddView, Seen};
+use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
+use ehos::scaling::observation::{
+    CloudView, OwnedServer, PoolView, ScheddView, Seen, ServerRecord, StartdView,
+};
 use ehos::simulation::{Seconds, World, locked};
 use ehos::site::Site;
 use proptest::prelude::*;
@@ -157,13 +159,13 @@ impl Cloud for FaultyCloud<'_> {
         self.cloud.name()
     }
 
-    fn observe(&self, deadline: Deadline) -> Result<CloudView, Failure> {
+    fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure> {
         let name = self.cloud.name();
         let bit = if name == "blue" { 4 } else { 8 };
         if self.faults.blink & bit != 0 {
             return Err(failure(FailureKind::NotDone));
         }
-        let mut view = self.cloud.observe(deadline)?;
+        let mut view = self.cloud.observe(traces, deadline)?;
         if self.faults.keeps_lists {
             let now = locked(self.world).now;
             view.servers = self.faults.old_list(name, now, view.servers);
@@ -175,6 +177,10 @@ impl Cloud for FaultyCloud<'_> {
             view.servers.remove(index % view.servers.len());
         }
         Ok(view)
+    }
+
+    fn look(&self, server_id: &str, deadline: Deadline) -> Result<Option<ServerRecord>, Failure> {
+        self.cloud.look(server_id, deadline)
     }
 
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
@@ -229,6 +235,14 @@ impl Pool for FaultyPool<'_> {
             view.schedds.insert("second".to_owned(), empty);
         }
         view
+    }
+
+    fn look(
+        &self,
+        identity: &StartdIdentity,
+        deadline: Deadline,
+    ) -> Result<Vec<StartdView>, Failure> {
+        self.pool.look(identity, deadline)
     }
 
     fn perform(&self, action: &PoolAction, deadline: Deadline) -> Result<Done, Failure> {

@@ -7,13 +7,14 @@ use std::time::Duration;
 use ehos::act::act;
 use ehos::deadline::Deadline;
 use ehos::observe::observe_in_turn;
+use ehos::scaling::leftover::LeftoverKind;
 use ehos::scaling::memory::State;
 use ehos::scaling::observation::{
     NodeId, ServerStatus, builder_metadata, execute_metadata, master_metadata,
 };
 use ehos::scaling::plan::plan;
 use ehos::scaling::policy::{Allocation, Policy};
-use ehos::simulation::{Broken, IMAGE, SimulatedServer, World, locked};
+use ehos::simulation::{Broken, IMAGE, SimulatedServer, SimulatedThing, World, locked};
 use ehos::site::Site;
 
 use super::events::{Event, IMAGES};
@@ -40,6 +41,8 @@ pub struct History {
     keeps_backups: bool,
     faults: Faults,
     tally: Tally,
+    /// Servers that the state knows or has known: what they leave behind is to be removed.
+    known: BTreeSet<String>,
     /// What is told of it; nothing, unless it is to be told.
     pub log: Option<Vec<String>>,
 }
@@ -81,6 +84,14 @@ impl History {
             let master = master_metadata(&policy.cluster);
             let master = world.create("green", "central-manager", "small", master);
             tally.foreign.extend([other, master]);
+            let port = SimulatedThing {
+                kind: LeftoverKind::Port,
+                cloud: "blue".to_owned(),
+                server: Some("somebody-1".to_owned()),
+                mark: String::new(),
+                stays: true,
+            };
+            world.things.insert(rules::FOREIGN_PORT.to_owned(), port);
         }
         let has = |which: fn(&Event) -> bool| events.iter().any(|(_, event)| which(event));
         let mut faults = Faults::default();
@@ -93,6 +104,7 @@ impl History {
             keeps_backups: has(|event| matches!(event, Event::OldState { .. })),
             faults,
             tally,
+            known: BTreeSet::new(),
             log: None,
         }
     }
@@ -177,6 +189,8 @@ impl History {
             Event::SlowBoots(minutes) => world.broken.slow_boots = minutes * 60,
             Event::Closed(closed) => world.broken.closed = *closed,
             Event::Deletes(broken) => world.broken.deletes = *broken,
+            Event::Leaks(leaks) => world.broken.leaks = *leaks,
+            Event::Things(down) => world.broken.things = *down,
             Event::DeleteErrors(broken) => world.broken.delete_errors = *broken,
             Event::Quota { cores, instances } => {
                 let blue = world.scenario.clouds.get_mut("blue").unwrap();
@@ -229,8 +243,12 @@ impl History {
                     self.tally.foreign.push(id);
                 }
             }
-            Event::LoseState => self.state = State::default(),
+            Event::LoseState => {
+                self.state = State::default();
+                self.known.clear();
+            }
             Event::OldState { ticks, part } => {
+                self.known.clear();
                 let age = (*ticks).min(self.backups.len());
                 if let Some(old) = self.backups.len().checked_sub(age.max(1)) {
                     let old = self.backups[old].clone();
@@ -335,6 +353,10 @@ impl History {
             }
         }
         self.state = next;
+        let nodes = self.state.nodes.values();
+        let listed = nodes.filter(|node| node.listed);
+        self.known
+            .extend(listed.filter_map(|node| node.server_id.clone()));
         judged
     }
 
@@ -404,8 +426,11 @@ impl History {
             self.step(&[])?;
             let world = locked(&self.world);
             let left = world.servers.len() - self.tally.foreign.len();
-            let remembered = !self.state.nodes.is_empty() || !self.state.builders.is_empty();
-            if world.unfinished() == 0 && left == 0 && !remembered {
+            let remembered = !self.state.nodes.is_empty()
+                || !self.state.builders.is_empty()
+                || !self.state.leftovers.is_empty();
+            if world.unfinished() == 0 && left == 0 && !remembered && self.left_behind(&world) == 0
+            {
                 return Ok(());
             }
         }
@@ -415,11 +440,23 @@ impl History {
             ages.insert(&server.name, world.now - server.created);
         }
         Err(format!(
-            "{most} minutes after the faults {} jobs are left, {} nodes are remembered, and these servers are there: \
-             {ages:?}",
+            "{most} minutes after the faults {} jobs are left, {} nodes are remembered, {} ports and volumes are left \
+             behind, {} of them remembered, and these servers are there: {ages:?}",
             world.unfinished(),
             self.state.nodes.len() + self.state.builders.len(),
+            self.left_behind(&world),
+            self.state.leftovers.len(),
         ))
+    }
+
+    /// How many ports and volumes there are of servers that are gone and were known.
+    fn left_behind(&self, world: &World) -> usize {
+        let things = world.things.values();
+        let left = things.filter(|thing| {
+            let server = thing.server.as_ref();
+            server.is_some_and(|id| self.known.contains(id) && !world.servers.contains_key(id))
+        });
+        left.count()
     }
 
     /// All of it; an error says which rule was broken.

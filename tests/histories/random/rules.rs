@@ -18,6 +18,9 @@ use super::events::Event;
 use super::faults::CloudAnswer;
 use super::history::is_execute;
 
+/// The id of a port that is somebody else's.
+pub const FOREIGN_PORT: &str = "x-port";
+
 /// One tick, as it was.
 pub struct Tick<'a> {
     pub observation: &'a Observation,
@@ -258,6 +261,8 @@ fn the_order_of_lists_makes_no_difference(
 }
 
 fn nothing_of_others_is_touched(tick: &Tick<'_>, tally: &Tally) -> Result<(), String> {
+    let port = tick.world.things.contains_key(FOREIGN_PORT);
+    must!(port, "a port that is not ours was removed");
     for foreign in &tally.foreign {
         let there = tick.world.servers.contains_key(foreign);
         must!(there, "{foreign}, which is not ours, was deleted");
