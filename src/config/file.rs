@@ -192,6 +192,7 @@ section! {
         backoff_first: Given<Duration>,
         backoff_longest: Given<Duration>,
         refusal_memory: Given<Duration>,
+        token_margin: Given<Duration>,
         vanish_share: Given<f64>,
         vanish_count: Given<u64>,
         tick_timeout: Given<Duration>,
@@ -227,6 +228,8 @@ section! {
         password_file: Given<PathBuf>,
         token: Given<SecretString>,
         token_file: Given<PathBuf>,
+        token_key: Given<String>,
+        token_key_directory: Given<PathBuf>,
         token_identity: Given<String>,
         token_lifetime: Given<Duration>,
     }

@@ -9,7 +9,6 @@ use std::thread;
 use std::time::Duration;
 
 use log::{info, warn};
-use secrecy::SecretString;
 
 use crate::cloud::Cloud;
 use crate::config::CloudSettings;
@@ -18,6 +17,7 @@ use crate::scaling::action::{CloudAction, Done, Failure, Intent};
 use crate::scaling::observation::{
     CloudView, Flavor, OwnedServer, ServerRecord, ServerStatus, execute_metadata,
 };
+use crate::user_data::Filled;
 
 pub mod auth;
 mod catalog;
@@ -44,9 +44,9 @@ const FAULT_LOOKS: usize = 10;
 /// The reason of a failure is worth waiting for no longer than this.
 const FAULT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Renders the user data of a node for the region it is in. It is a secret: a node's token is in it.
+/// Renders the user data of a node for the region it is in.
 pub type UserData<'c> =
-    Box<dyn Fn(&Intent, &str, Deadline) -> Result<SecretString, Failure> + Send + Sync + 'c>;
+    Box<dyn Fn(&Intent, &str, Deadline) -> Result<Filled, Failure> + Send + Sync + 'c>;
 
 /// One project of an OpenStack cloud, as the tick sees it.
 pub struct OpenStackCloud<'c> {
@@ -207,6 +207,8 @@ impl<'c> OpenStackCloud<'c> {
             &intent.image,
         ));
         let region = self.session.token(deadline)?.catalog.region(settings)?;
+        let filled = (self.user_data)(intent, &region, deadline)?;
+        metadata.extend(filled.metadata);
         let server = compute::NewServer {
             name: &intent.name,
             description: format!(
@@ -219,7 +221,7 @@ impl<'c> OpenStackCloud<'c> {
             key: settings.key.as_deref(),
             security_groups: &security_groups,
             availability_zone: settings.availability_zone.as_deref(),
-            user_data: (self.user_data)(intent, &region, deadline)?,
+            user_data: filled.text,
             metadata,
             scratch_size_gb: settings.scratch_size_gb,
         };

@@ -88,6 +88,9 @@ pub struct NodeMemory {
     pub claimed: bool,
     /// In its present silence a schedd has listed a running job on it.
     pub job_listed: bool,
+    /// Since when, in its present silence, every schedd has answered and none has listed a running job on it.
+    #[serde(default)]
+    pub unlisted: Option<Moment>,
     /// When a drain of it was taken back: an ad that is older says nothing of drains.
     pub returned: Option<Moment>,
     /// Since when it had been idle when it was drained: what its startd says of that under a drain is not relied on.
@@ -122,6 +125,7 @@ impl NodeMemory {
             proven: false,
             claimed: false,
             job_listed: false,
+            unlisted: None,
             returned: None,
             idle_since: None,
             made_for: None,

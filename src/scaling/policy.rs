@@ -70,6 +70,10 @@ pub struct Policy {
     pub vanish_count: u64,
     /// How long a group buys no more nodes after one that was made for it took none of its jobs.
     pub refusal_memory: Duration,
+    /// A node takes no new demand, and is drained when it is idle, this long before its token ends.
+    pub token_margin: Duration,
+    /// An operator says, for this tick, that nodes which are not heard of are gone.
+    pub trust_silence: bool,
 }
 
 /// What decides about one cloud.
@@ -121,6 +125,8 @@ impl Policy {
             vanish_share: 0.45,
             vanish_count: 3,
             refusal_memory: minutes(60),
+            token_margin: minutes(7 * 24 * 60),
+            trust_silence: false,
         }
     }
 

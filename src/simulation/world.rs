@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::scenario::Scenario;
 use crate::scaling::observation::{
-    METADATA_IMAGE, METADATA_LIFETIME, METADATA_NODE, METADATA_ROLE, Resources, ServerStatus,
+    METADATA_IMAGE, METADATA_LIFETIME, METADATA_NODE, METADATA_ROLE, METADATA_TOKEN_LIFETIME,
+    Resources, ServerStatus,
 };
 
 /// Seconds from the start of the world.
@@ -48,6 +49,9 @@ pub struct SimulatedServer {
     pub startd: Option<SimulatedStartd>,
     /// Its updates do not reach the collector, since then; its jobs go on.
     pub cut_off_since: Option<Seconds>,
+    /// When it last proved itself to the collector by its token.
+    #[serde(default)]
+    pub proved: Option<Seconds>,
 }
 
 /// A startd with one partitionable slot.
@@ -423,6 +427,14 @@ impl World {
         else {
             return;
         };
+        // A collector that knows the startd asks it for no token; one that has restarted does.
+        let known = server.proved.is_some_and(|at| at >= self.collector_started);
+        let lifetime = server.metadata.get(METADATA_TOKEN_LIFETIME);
+        let ends = lifetime.and_then(|seconds| seconds.parse::<Seconds>().ok());
+        if !known && ends.is_some_and(|ends| self.now >= server.created + ends) {
+            return;
+        }
+        let proved = if known { server.proved } else { Some(self.now) };
         let ad = SimulatedAd {
             server: server.id.clone(),
             node: server.metadata.get(METADATA_NODE).cloned(),
@@ -432,6 +444,9 @@ impl World {
             heard: self.now,
         };
         self.ads.insert(machine(&server.name), ad);
+        if let Some(server) = self.servers.get_mut(id) {
+            server.proved = proved;
+        }
     }
 
     /// Asks a cloud for a server. It may never join, or fail, as `broken` says.
@@ -479,6 +494,7 @@ impl World {
             gone_at: None,
             startd: None,
             cut_off_since: None,
+            proved: None,
         };
         self.servers.insert(id.clone(), server);
         id

@@ -16,3 +16,4 @@ mod openstack;
 mod setup;
 mod story;
 mod templates;
+mod tokens;

@@ -157,6 +157,9 @@ impl Planner<'_> {
         };
         let mut order: Vec<(Duration, usize)> = Vec::new();
         for (index, node) in self.survey.nodes.iter().enumerate() {
+            if node.token_ends(self.policy) {
+                continue;
+            }
             match (&node.phase, node.startd) {
                 (Phase::Busy, Some(startd)) => offer(&mut free, startd, index),
                 (Phase::Idle { idle_for }, Some(_)) if !self.settled(index) => {
@@ -308,7 +311,7 @@ impl Planner<'_> {
             .nodes
             .get(&node.id)
             .is_some_and(|memory| memory.delete_intended.is_some());
-        !deleted && !self.leaves_for_its_image(node)
+        !deleted && !node.token_ends(self.policy) && !self.leaves_for_its_image(node)
     }
 
     /// Takes back the drains that demand, nodes_min or nodes_spare can use: quicker and cheaper than a new server.
