@@ -104,7 +104,8 @@ fn policy(context: &mut Context<'_>, ehos: &Ehos, daemon: &Daemon) -> Policy {
     set!(policy, daemon:
         nodes_min, nodes_max, nodes_spare, max_actions, max_unproven, idle_timeout, boot_timeout,
         lost_timeout, lost_job_timeout, intent_grace, collector_grace, unknown_grace, delete_timeout,
-        negotiation_cycle, update_interval, backoff_first, backoff_longest, refusal_memory, token_margin,
+        negotiation_cycle, update_interval, protect_after, failure_memory, backoff_first, backoff_longest,
+        refusal_memory, token_margin,
         vanish_share, vanish_count,
     );
     if let Some(prefix) = ehos.project_prefix.value() {
@@ -153,6 +154,7 @@ fn policy(context: &mut Context<'_>, ehos: &Ehos, daemon: &Daemon) -> Policy {
     for (key, value) in [
         ("max_actions", policy.max_actions),
         ("max_unproven", policy.max_unproven),
+        ("protect_after", policy.protect_after),
     ] {
         if value == 0 {
             context.problem(

@@ -189,6 +189,8 @@ section! {
         delete_timeout: Given<Duration>,
         negotiation_cycle: Given<Duration>,
         update_interval: Given<Duration>,
+        protect_after: Given<u64>,
+        failure_memory: Given<Duration>,
         backoff_first: Given<Duration>,
         backoff_longest: Given<Duration>,
         refusal_memory: Given<Duration>,

@@ -530,6 +530,8 @@ daemon:
   delete_timeout: 4s
   negotiation_cycle: 0.5s
   update_interval: 6s
+  protect_after: 4
+  failure_memory: 2h30m
   backoff_first: 7s
   backoff_longest: 8s
   refusal_memory: 9s

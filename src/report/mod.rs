@@ -73,7 +73,11 @@ impl Report<'_> {
             || all(clouds, self.plan.sources_seen.clouds)
         {
             Exit::Unavailable
-        } else if !self.plan.unseen.is_empty() || self.unsaved || self.failures().next().is_some() {
+        } else if !self.plan.unseen.is_empty()
+            || !self.plan.protected.is_empty()
+            || self.unsaved
+            || self.failures().next().is_some()
+        {
             Exit::Failed
         } else {
             Exit::Done

@@ -13,6 +13,9 @@ const NODES_ON_A_SCREEN: usize = 12;
 /// More groups than this are only counted, unless it is a dry run.
 const GROUPS_ON_A_SCREEN: usize = 20;
 
+/// Heads a line about what nothing more is made of.
+const PROTECTED: &str = "PROTECTED MODE  ";
+
 /// Heads the actions that failed.
 const NOT_DONE: &str = "not done";
 
@@ -31,7 +34,7 @@ fn with_levels(text: &str) -> String {
         if !line.starts_with(' ') {
             failing = line == NOT_DONE;
         }
-        if failing {
+        if failing || line.starts_with(PROTECTED) {
             3
         } else if line.starts_with("unknown") || line.starts_with("brake") {
             4
@@ -50,6 +53,9 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
     let dry_run = report.outcomes.is_none();
     for unseen in &plan.unseen {
         writeln!(out, "unknown  {}: {}", unseen.source, unseen.why)?;
+    }
+    for protected in &plan.protected {
+        writeln!(out, "{PROTECTED}{protected}")?;
     }
     for brake in &plan.brakes {
         // An unknown source has just been named.

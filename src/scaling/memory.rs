@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{CloudAction, Done, Failure, FailureKind, Intent, PoolAction};
 use super::capacity::Capacity;
+use super::failing::Protected;
 use super::observation::{CloudName, NodeId, OwnedServer, Resources, Role};
 use super::plan::Action;
 use super::policy::Policy;
@@ -170,14 +171,26 @@ pub struct KindMemory {
     pub kind: Kind,
     /// How many of it have joined.
     pub joined: u64,
+    /// A node of it has been seen to run a job, or a trace of one.
+    #[serde(default)]
+    pub ran_jobs: bool,
     /// What the last one to join really offered.
     pub capacity: Option<Capacity>,
     /// Failures since the last one that joined.
     pub failures: u32,
+    /// Of these, those that are no want of room in the cloud: what speaks against the image.
+    #[serde(default)]
+    pub faults: u32,
+    /// When it last failed.
+    #[serde(default)]
+    pub failed_at: Option<Moment>,
     /// No new ones until then.
     pub backoff_until: Option<Moment>,
     /// What failed last.
     pub last_failure: Option<String>,
+    /// Nothing more is made of it.
+    #[serde(default)]
+    pub protected: Option<Protected>,
 }
 
 /// A cloud that asked for a pause.
@@ -291,14 +304,7 @@ impl State {
         let position = match self.kinds.iter().position(|memory| memory.kind == *kind) {
             Some(position) => position,
             None => {
-                self.kinds.push(KindMemory {
-                    kind: kind.clone(),
-                    joined: 0,
-                    capacity: None,
-                    failures: 0,
-                    backoff_until: None,
-                    last_failure: None,
-                });
+                self.kinds.push(KindMemory::new(kind.clone()));
                 self.kinds.len() - 1
             }
         };
@@ -312,29 +318,15 @@ impl State {
         self.kinds.iter().find(|memory| memory.kind == *kind)
     }
 
-    /// Whether a node of this kind has joined and taken jobs, and none has failed since.
+    /// Whether a node of this kind has joined and run a job, and none has failed since.
     pub fn proven(&self, kind: &Kind) -> bool {
         self.kind(kind)
-            .is_some_and(|memory| memory.joined > 0 && memory.failures == 0)
+            .is_some_and(|memory| memory.ran_jobs && memory.failures == 0)
     }
 
     /// Whether a node of this kind has failed, and none has joined since.
     pub fn has_failed(&self, kind: &Kind) -> bool {
         self.kind(kind).is_some_and(|memory| memory.failures > 0)
-    }
-
-    /// Counts a failure of a kind: the next node of it waits for `backoff_first`, doubling to `backoff_longest`.
-    pub fn count_failure(&mut self, kind: &Kind, why: &str, policy: &Policy) {
-        let now = self.now;
-        let memory = self.kind_mut(kind);
-        let doublings = memory.failures.min(16);
-        let wait = policy
-            .backoff_first
-            .saturating_mul(1 << doublings)
-            .min(policy.backoff_longest);
-        memory.failures = memory.failures.saturating_add(1);
-        memory.backoff_until = Some(now.plus(wait));
-        memory.last_failure = Some(why.to_owned());
     }
 
     /// Remembers a new intent as a node.
@@ -448,13 +440,7 @@ impl State {
                 image: intent.image.clone(),
             };
             // Several failures of one tick count once.
-            let counted = self
-                .kind(&kind)
-                .and_then(|memory| memory.backoff_until)
-                .is_some_and(|until| until > self.now);
-            if !counted {
-                self.count_failure(&kind, &failure.message, policy);
-            }
+            self.count_failure(&kind, self.now, &failure.message, false, policy);
         }
     }
 }
@@ -482,30 +468,5 @@ mod tests {
             LONGEST_STEP,
             "a night adds five minutes"
         );
-    }
-
-    #[test]
-    fn failures_double_the_wait_up_to_the_longest() {
-        let policy = Policy::new("c");
-        let kind = Kind {
-            cloud: "a".into(),
-            flavor: "f".into(),
-            image: "i".into(),
-        };
-        let mut state = State::default().at(at(0));
-        let waits: Vec<u64> = (0..6)
-            .map(|_| {
-                state.count_failure(&kind, "broken", &policy);
-                state
-                    .kind(&kind)
-                    .unwrap()
-                    .backoff_until
-                    .unwrap()
-                    .since(state.now)
-                    .as_secs()
-                    / 60
-            })
-            .collect();
-        assert_eq!(waits, [5, 10, 20, 40, 60, 60]);
     }
 }

@@ -3,6 +3,7 @@
 pub mod action;
 pub mod brakes;
 pub mod capacity;
+pub mod failing;
 pub mod limits;
 mod matching;
 pub mod memory;

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::action::{CloudAction, PoolAction};
 use super::brakes::{Brake, brakes};
+use super::failing::ProtectedKind;
 use super::limits::Planned;
 use super::memory::{Kind, State};
 use super::node::{JobListed, Node, Phase};
@@ -165,6 +166,8 @@ pub struct Plan {
     pub groups: Vec<GroupLine>,
     /// What stops deletes.
     pub brakes: Vec<Brake>,
+    /// What nothing more is made of, until an operator says so.
+    pub protected: Vec<ProtectedKind>,
     /// What did not answer or is not there.
     pub unseen: Vec<Unseen>,
     /// How many sources did.
@@ -461,6 +464,7 @@ impl<'a> Planner<'a> {
                 })
                 .collect(),
             brakes: self.brakes,
+            protected: self.next.protected(self.policy),
             unseen: unseen(self.observation, self.policy),
             sources_seen: SourcesSeen {
                 schedds: self

@@ -60,6 +60,11 @@ pub struct Policy {
     pub update_interval: Duration,
     /// Servers of one (cloud, flavor, image) that have not joined, until one of them has.
     pub max_unproven: u64,
+    /// After so many failures in a row with no success nothing more is made of a (cloud, flavor, image) until an operator
+    /// says so or one of it joins.
+    pub protect_after: u64,
+    /// Failures are forgotten when the last one is older than this.
+    pub failure_memory: Duration,
     /// Back-off after a failure: the first …
     pub backoff_first: Duration,
     /// … and, doubling, the longest.
@@ -120,6 +125,8 @@ impl Policy {
             negotiation_cycle: Duration::from_secs(80),
             update_interval: minutes(5),
             max_unproven: 3,
+            protect_after: 5,
+            failure_memory: minutes(180),
             backoff_first: minutes(5),
             backoff_longest: minutes(60),
             vanish_share: 0.45,

@@ -85,6 +85,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         })
         .collect();
 
+    state.forget_failures(policy);
     learn(observation, policy, state, &servers, &matches);
 
     let mut nodes: Vec<Node<'a>> = Vec::new();
@@ -304,6 +305,7 @@ fn learn(
     let now = state.now;
     let hears = hearing(&observation.pool, policy).is_some();
     let mut proven: Vec<Kind> = Vec::new();
+    let mut ran_jobs: Vec<Kind> = Vec::new();
     let mut sizes: Vec<(Kind, Capacity)> = Vec::new();
     let mut trusted = state.adopted_trusted;
     for (id, memory) in &mut state.nodes {
@@ -337,6 +339,10 @@ fn learn(
             memory.taken |= startd
                 .idle_for()
                 .is_none_or(|idle_for| idle_for + Duration::from_secs(60) < joined_for);
+            // Of one that was adopted nobody knows what it had taken before.
+            if memory.claimed || (memory.taken && !memory.adopted) {
+                ran_jobs.push(memory.kind.clone());
+            }
             if startd.draining.is_none() {
                 sizes.extend(Capacity::of(startd).map(|size| (memory.kind.clone(), size)));
             }
@@ -370,12 +376,13 @@ fn learn(
     for (kind, total) in sizes {
         state.kind_mut(&kind).capacity = Some(total);
     }
+    for kind in ran_jobs {
+        state.kind_mut(&kind).ran_jobs = true;
+    }
     for kind in proven {
         let memory = state.kind_mut(&kind);
         memory.joined = memory.joined.saturating_add(1);
-        memory.failures = 0;
-        memory.backoff_until = None;
-        memory.last_failure = None;
+        memory.forgive();
     }
     let answered = observation
         .clouds

@@ -470,6 +470,9 @@ impl History {
             self.answers = 0;
             // An operator says that adopted nodes are ours, and that those which are silent are gone.
             self.state.trust_adopted();
+            for cloud in ["blue", "green"] {
+                self.state.resume(cloud);
+            }
             self.policy.vanish_share = 1.0;
         }
         for minute in 0..420 {

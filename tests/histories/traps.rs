@@ -228,11 +228,68 @@ fn a_broken_image_boots_three_servers_and_then_waits() {
         made += site.created();
         assert!(site.servers() <= 3);
     }
-    assert!((6..=18).contains(&made), "made {made} in three hours");
+    assert!((6..=15).contains(&made), "made {made} in three hours");
+    let protected = &site.plan().protected;
+    assert_eq!((protected.len(), protected[0].failures), (1, 5));
+    // Nothing more is tried, however long it lasts, …
+    for _ in 0..300 {
+        site.tick();
+        assert_eq!((site.created(), site.servers()), (0, 0));
+    }
+    // … before an operator has mended it, and said so.
     locked(&site.world).broken.image = false;
+    let resumed = site.state.resume("blue");
+    assert_eq!((resumed.len(), resumed[0].protected), (1, true));
+    site.tick();
+    assert_eq!(site.created(), 3);
+    assert_eq!(site.plan().protected, []);
     site.until(150, "once it is mended the jobs run", |world| {
         world.unfinished() == 0
     });
+}
+
+#[test]
+fn a_node_that_joins_late_ends_the_protected_mode() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.image = true;
+    site.submit(100, 1, 1024, 600);
+    for _ in 0..400 {
+        site.tick();
+        if !site.plan().protected.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(site.plan().protected.len(), 1);
+    assert_eq!(site.servers(), 3, "the last three are being deleted");
+    // One of them joins before its delete is done.
+    let late = site.names()[0].clone();
+    {
+        let mut world = site.world();
+        world.broken.image = false;
+        let joins = world.now + 5;
+        let server = world.servers.get_mut(&late).unwrap();
+        server.gone_at = None;
+        server.joins_at = Some(joins);
+    }
+    site.ticks(2);
+    assert_eq!(site.plan().protected, []);
+    site.until(150, "the jobs run", |world| world.unfinished() == 0);
+}
+
+#[test]
+fn a_cloud_without_room_for_hours_is_tried_again_by_itself() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.spawn = Some("No valid host was found. ".to_owned());
+    site.submit(8, 1, 1024, 600);
+    let mut made = 0;
+    for _ in 0..600 {
+        site.tick();
+        made += site.created();
+        assert_eq!(site.plan().protected, []);
+    }
+    assert!((20..=45).contains(&made), "{made} in ten hours");
+    locked(&site.world).broken.spawn = None;
+    site.until(90, "done", |world| world.unfinished() == 0);
 }
 
 #[test]

@@ -1,13 +1,12 @@
 //! What goes: failed, lost and drained nodes are deleted, surplus ones drained, gone ones forgotten.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Action, Fate, Planner};
 use crate::scaling::action::{CloudAction, PoolAction};
 use crate::scaling::brakes::Brake;
-use crate::scaling::memory::{Kind, NodeMemory};
+use crate::scaling::failing::is_want_of_room;
 use crate::scaling::node::{JobLeft, Node, Phase, drain_mark, is_fresh};
 use crate::scaling::observation::ServerStatus;
 use crate::scaling::reason::{Reason, seconds};
@@ -101,9 +100,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Each failed node counts once, and several of one kind in one tick count as one.
+    /// Each failed node counts once.
     fn count_failures(&mut self, chosen: &[(u8, usize, Reason)]) {
-        let mut counted: BTreeSet<Kind> = BTreeSet::new();
         for (_, index, why) in chosen {
             let Some(node) = self.survey.nodes.get(*index) else {
                 continue;
@@ -113,9 +111,13 @@ impl Planner<'_> {
             };
             let new = matches!(node.phase, Phase::Failed { .. })
                 && !std::mem::replace(&mut memory.failed, true);
-            if new && counted.insert(node.kind.clone()) {
+            let asked_for = memory.started;
+            if new {
+                let want_of_room =
+                    matches!(why, Reason::FailedInCloud { fault } if is_want_of_room(fault));
+                let why = why.to_string();
                 self.next
-                    .count_failure(&node.kind, &why.to_string(), self.policy);
+                    .count_failure(&node.kind, asked_for, &why, want_of_room, self.policy);
             }
         }
     }
@@ -279,11 +281,14 @@ impl Planner<'_> {
             };
             let idle_seconds = seconds(idle_for);
             let why = Reason::DrainTakesNoJobs { idle_seconds };
-            let (id, kind) = (node.id.clone(), node.kind.clone());
-            let new = |memory: &mut NodeMemory| !std::mem::replace(&mut memory.failed, true);
-            if !proven && self.next.nodes.get_mut(&id).is_some_and(new) {
+            if let Some(memory) = self.next.nodes.get_mut(&node.id)
+                && !proven
+                && !std::mem::replace(&mut memory.failed, true)
+            {
+                let asked_for = memory.started;
+                let why = why.to_string();
                 self.next
-                    .count_failure(&kind, &why.to_string(), self.policy);
+                    .count_failure(&node.kind, asked_for, &why, false, self.policy);
             }
             let slot = node.startd.and_then(|startd| startd.slots.first());
             let Some(slot) = slot.map(|slot| slot.name.clone()) else {

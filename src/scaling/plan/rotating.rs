@@ -2,7 +2,7 @@
 //!
 //! Where the configured image has proven itself, idle nodes of an older one are drained, a part of the pool at a time.
 //! Where nothing is known of it yet, one node of each cloud is, so that there is room and need for a node of the new
-//! image; no other follows before that one has joined.
+//! image; no other follows before that one has run a job.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -314,7 +314,7 @@ impl Planner<'_> {
             }
             if unproven > 0 {
                 parts.push(format!(
-                    "{unproven} wait for a node of their flavor and the new image to join and take jobs"
+                    "{unproven} wait for a node of their flavor and the new image to run a job"
                 ));
             }
             let how = parts.join(", ");
