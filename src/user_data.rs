@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 
 use crate::cloudinit::Template;
@@ -12,24 +13,46 @@ use crate::condor::{Tools, token};
 use crate::config::{CloudSettings, CondorSettings};
 use crate::deadline::Deadline;
 use crate::scaling::action::{Failure, FailureKind, Intent};
+use crate::scaling::observation::{METADATA_TOKEN_ID, METADATA_TOKEN_LIFETIME};
+use crate::scaling::policy::Policy;
+use crate::scaling::reason::spoken;
 
-/// How long a token that ehos makes is good for: a startd that restarts needs a valid one, so as long as a node may
-/// live.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
-
-/// Fills in the user data of nodes. The token and the trust domain are asked for once, when the first node is made.
+/// Fills in the user data of nodes. Each node gets a token of its own, unless one for all is configured; the trust
+/// domain is asked for once, when the first node is made.
 #[derive(Debug)]
 pub struct NodeUserData<'a> {
     condor: &'a CondorSettings,
-    cluster: &'a str,
+    policy: &'a Policy,
     tools: Tools,
-    asked: Mutex<Asked>,
+    trust_domain: Mutex<Option<String>>,
 }
 
-#[derive(Debug, Default)]
-struct Asked {
-    trust_domain: Option<String>,
-    token: Option<SecretString>,
+/// User data that is filled in.
+#[derive(Debug)]
+pub struct Filled {
+    /// The user data. A node's token is in it.
+    pub text: SecretString,
+    /// What the server's metadata say of that token.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl<T: Into<SecretString>> From<T> for Filled {
+    /// User data without a token.
+    fn from(text: T) -> Filled {
+        Filled {
+            text: text.into(),
+            metadata: BTreeMap::new(),
+        }
+    }
+}
+
+/// A token with which a node joins.
+struct NodeToken {
+    token: SecretString,
+    /// How long it is good for from now on; `None`: for ever.
+    lifetime: Option<Duration>,
+    /// Its id.
+    id: Option<String>,
 }
 
 /// HTCondor's connection broker on the central manager: its collector, on the port of all its daemons.
@@ -49,17 +72,17 @@ fn failure(message: String) -> Failure {
 }
 
 impl<'a> NodeUserData<'a> {
-    /// For nodes of the pool `cluster`.
+    /// For nodes of the pool of `policy`.
     pub fn new(
         condor: &'a CondorSettings,
-        cluster: &'a str,
+        policy: &'a Policy,
         command_timeout: Duration,
     ) -> NodeUserData<'a> {
         NodeUserData {
             condor,
-            cluster,
+            policy,
             tools: Tools::new(condor.bin.clone(), command_timeout),
-            asked: Mutex::default(),
+            trust_domain: Mutex::default(),
         }
     }
 
@@ -73,7 +96,7 @@ impl<'a> NodeUserData<'a> {
         intent: &Intent,
         region: &str,
         deadline: Deadline,
-    ) -> Result<SecretString, Failure> {
+    ) -> Result<Filled, Failure> {
         let template =
             Template::load(&settings.user_data_file).map_err(|error| failure(error.to_string()))?;
         let more = BTreeMap::new();
@@ -93,11 +116,11 @@ impl<'a> NodeUserData<'a> {
         region: &str,
         more: BTreeMap<&'v str, SecretString>,
         deadline: Deadline,
-    ) -> Result<SecretString, Failure> {
+    ) -> Result<Filled, Failure> {
         let mut values = more;
         let mut put = |tag, value: &str| values.insert(tag, SecretString::from(value));
         put("ehos_node", &intent.node.0);
-        put("ehos_cluster", self.cluster);
+        put("ehos_cluster", &self.policy.cluster);
         put("cloud", &settings.name);
         put("region", region);
         put("flavor", &intent.flavor);
@@ -127,20 +150,34 @@ impl<'a> NodeUserData<'a> {
                 SecretString::from(self.trust_domain(deadline)?),
             );
         }
+        let mut metadata = BTreeMap::new();
         if tags.contains("token") {
-            values.insert("token", self.token(deadline)?);
+            let NodeToken {
+                token,
+                lifetime,
+                id,
+            } = self.token(deadline)?;
+            values.insert("token", token);
+            let lifetime = lifetime.map(|lifetime| lifetime.as_secs().to_string());
+            metadata.extend(lifetime.map(|seconds| (METADATA_TOKEN_LIFETIME.to_owned(), seconds)));
+            metadata.extend(id.map(|id| (METADATA_TOKEN_ID.to_owned(), id)));
         }
-        template
+        let text = template
             .render(&values)
-            .map_err(|error| failure(error.to_string()))
+            .map_err(|error| failure(error.to_string()))?;
+        Ok(Filled { text, metadata })
     }
 
     fn trust_domain(&self, deadline: Deadline) -> Result<String, Failure> {
         if let Some(domain) = &self.condor.trust_domain {
             return Ok(domain.clone());
         }
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(domain) = &asked.trust_domain {
+        // Held while HTCondor is asked: of the creates that run at once one asks.
+        let mut asked = self
+            .trust_domain
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(domain) = asked.as_ref() {
             return Ok(domain.clone());
         }
         let domain = token::trust_domain(&self.tools, deadline).map_err(|error| {
@@ -148,33 +185,64 @@ impl<'a> NodeUserData<'a> {
             failure.message.push_str("; or set condor.trust_domain");
             failure
         })?;
-        asked.trust_domain = Some(domain.clone());
+        *asked = Some(domain.clone());
         Ok(domain)
     }
 
-    fn token(&self, deadline: Deadline) -> Result<SecretString, Failure> {
+    fn token(&self, deadline: Deadline) -> Result<NodeToken, Failure> {
         if let Some(token) = &self.condor.token {
-            return Ok(token.clone());
+            return self.given(token);
         }
         let identity = match &self.condor.token_identity {
             Some(identity) => identity.clone(),
             None => format!("execute@{}", self.trust_domain(deadline)?),
         };
-        let lifetime = self.condor.token_lifetime.unwrap_or(TOKEN_LIFETIME);
-        // Held while HTCondor is asked: the creates that run at once share one token.
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(token) = &asked.token {
-            return Ok(token.clone());
-        }
+        let lifetime = self.condor.token_lifetime();
+        let signing = token::Signing::of(self.condor);
         let authorizations = &token::NODE_AUTHORIZATIONS;
-        let token = token::create(&self.tools, &identity, authorizations, lifetime, deadline)
-            .map_err(|error| {
-                failure(format!(
-                    "no token for a node: {error}; or give one by condor.token_file"
-                ))
-            })?;
-        asked.token = Some(token.clone());
-        Ok(token)
+        let token = token::create(
+            &self.tools,
+            &identity,
+            authorizations,
+            lifetime,
+            signing,
+            deadline,
+        )
+        .map_err(|error| {
+            failure(format!(
+                "no token for a node: {error}; {}",
+                signing.remedy()
+            ))
+        })?;
+        Ok(NodeToken {
+            lifetime: Some(lifetime),
+            id: token::claims(&token).and_then(|claims| claims.jti),
+            token,
+        })
+    }
+
+    /// The one token of the configuration, if it is good for longer than `token_margin`: else its nodes would be
+    /// replaced as soon as they join.
+    fn given(&self, token: &SecretString) -> Result<NodeToken, Failure> {
+        let claims = token::claims(token).unwrap_or_default();
+        let lifetime = claims.exp.map(|end| {
+            let left = end.saturating_sub(Timestamp::now().as_second());
+            Duration::from_secs(u64::try_from(left).unwrap_or(0))
+        });
+        if lifetime.is_some_and(|left| left <= self.policy.token_margin) {
+            let left = lifetime.unwrap_or_default().as_secs();
+            return Err(failure(format!(
+                "condor.token_file: this token ends in {}, and nodes are drained {} before their tokens end \
+                 (daemon.token_margin): make a new one by condor_token_create on the central manager",
+                spoken(left),
+                spoken(self.policy.token_margin.as_secs())
+            )));
+        }
+        Ok(NodeToken {
+            token: token.clone(),
+            lifetime,
+            id: claims.jti,
+        })
     }
 }
 

@@ -1488,6 +1488,97 @@ fn tls_is_trusted_by_cacert_alone() {
     assert!(ask_new(&with).contains("No such file"));
 }
 
+/// An authority of one's own, and what a cloud says with a certificate of it.
+struct Authority {
+    params: rcgen::CertificateParams,
+    key: rcgen::KeyPair,
+    file: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Authority {
+    fn new() -> Authority {
+        let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        let certificate = params.self_signed(&key).unwrap();
+        // A comment and another authority before it, as such files have.
+        let other = rcgen::generate_simple_self_signed(vec!["other".to_owned()]).unwrap();
+        let text = format!("# ours\n{}{}", other.cert.pem(), certificate.pem());
+        fs::write(&file, text).unwrap();
+        Authority {
+            params,
+            key,
+            file,
+            _folder: folder,
+        }
+    }
+
+    /// A cloud whose certificate is for `name` and ended in that year.
+    fn cloud(&self, name: &str, end: i32) -> Double {
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(end, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let issuer = rcgen::Issuer::from_params(&self.params, &self.key);
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        let config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+            )
+            .unwrap();
+        let limits = always("GET", "/v2.1/limits", Reply::fixture("nova-limits"));
+        Double::start_tls(vec![login(), limits], config)
+    }
+}
+
+#[test]
+fn a_private_authority_is_trusted_for_the_right_name_and_time() {
+    let ours = Authority::new();
+    let ask = |double: &Double, cacert: Option<&PathBuf>, insecure: bool| {
+        let mut with = settings(double.url());
+        with.cacert = cacert.cloned();
+        with.insecure = insecure;
+        compute::quota(&session(&with), soon())
+            .map(|_| double.count("POST", "/v3/auth/tokens"))
+            .map_err(|error| {
+                no_secret_in(&error.to_string());
+                assert_eq!(error.effect(), Effect::None, "{error}");
+                assert_eq!(double.count("POST", "/v3/auth/tokens"), 0);
+                error.to_string()
+            })
+    };
+    let good = ours.cloud("127.0.0.1", 4000);
+    let refused = ask(&good, None, false).unwrap_err();
+    assert!(refused.contains("set `cacert`"), "{refused}");
+    let another = Authority::new();
+    let refused = ask(&good, Some(&another.file), false).unwrap_err();
+    assert!(refused.contains("set `cacert`"), "{refused}");
+    ask(&good, Some(&ours.file), false).unwrap();
+
+    let elsewhere = ours.cloud("cloud.example.org", 4000);
+    let refused = ask(&elsewhere, Some(&ours.file), false).unwrap_err();
+    assert!(refused.contains("not valid for name"), "{refused}");
+    assert!(
+        refused.contains("the name that its certificate is for"),
+        "{refused}"
+    );
+    let expired = ours.cloud("127.0.0.1", 2021);
+    let refused = ask(&expired, Some(&ours.file), false).unwrap_err();
+    assert!(
+        refused.contains("expired") && refused.contains("clock"),
+        "{refused}"
+    );
+
+    for double in [&good, &elsewhere, &expired] {
+        ask(double, None, true).unwrap();
+    }
+}
+
 fn ask_new(settings: &CloudSettings) -> String {
     match Session::new(settings, Duration::from_secs(1), None) {
         Ok(_) => panic!("taken"),

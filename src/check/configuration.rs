@@ -116,13 +116,13 @@ pub fn user_data(
         image: settings.image.clone(),
         at: Timestamp::now(),
     };
-    let filler = NodeUserData::new(&condor, &config.policy.cluster, config.timeouts.command);
+    let filler = NodeUserData::new(&condor, &config.policy, config.timeouts.command);
     match filler.render(settings, &intent, region, deadline) {
-        Ok(text) => Finding::ok(
+        Ok(filled) => Finding::ok(
             CHECK,
             format!(
                 "{} bytes of {} ({template})",
-                text.expose_secret().len(),
+                filled.text.expose_secret().len(),
                 // Four characters of base64 for three bytes.
                 MAX_BASE64 / 4 * 3
             ),

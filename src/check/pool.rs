@@ -4,11 +4,8 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use secrecy::SecretString;
 
 use super::{Area, Finding, access, joined};
 use crate::cloudinit::Template;
@@ -243,13 +240,29 @@ fn joining(config: &Config, tools: &Tools, deadline: Deadline) -> Vec<Finding> {
                 None => format!("execute@{domain}"),
             };
             let authorizations = &token::NODE_AUTHORIZATIONS;
-            match token::create(tools, &identity, authorizations, TRIAL_TOKEN, deadline) {
-                Ok(_) => Finding::ok(CHECK, format!("tokens for {identity} can be made here")),
+            let signing = token::Signing::of(&config.condor);
+            let trial = token::create(
+                tools,
+                &identity,
+                authorizations,
+                TRIAL_TOKEN,
+                signing,
+                deadline,
+            );
+            match trial {
+                Ok(_) => Finding::ok(
+                    CHECK,
+                    match signing.key {
+                        Some(key) => {
+                            format!("tokens for {identity} can be made here, with the key {key}")
+                        }
+                        None => format!("tokens for {identity} can be made here"),
+                    },
+                ),
                 Err(error) => Finding::failed(
                     CHECK,
                     format!("no token for nodes can be made here: {error}"),
-                    "only root on the central manager can sign tokens: make one there by condor_token_create, and name \
-                     it by condor.token_file",
+                    signing.remedy(),
                 ),
             }
         }
@@ -258,27 +271,11 @@ fn joining(config: &Config, tools: &Tools, deadline: Deadline) -> Vec<Finding> {
     findings
 }
 
-/// The claims of a token that ehos looks at (RFC 7519, 4.1).
-#[derive(Deserialize)]
-struct Claims {
-    iss: Option<String>,
-    sub: Option<String>,
-    exp: Option<i64>,
-}
-
-/// The token of the configuration, by what it says about itself. Its signature only the collector can judge.
+/// The token of the configuration, by what it says about itself.
 fn given_token(secret: &SecretString, trust_domain: Option<&str>, now: Timestamp) -> Finding {
     const CHECK: &str = "token";
     let renew = "make a new one by condor_token_create on the central manager, and put it where condor.token_file says";
-    let parts: Vec<&str> = secret.expose_secret().trim().split('.').collect();
-    let claims: Option<Claims> = match parts.as_slice() {
-        [_, claims, _] => URL_SAFE_NO_PAD
-            .decode(claims.trim_end_matches('='))
-            .ok()
-            .and_then(|json| serde_json::from_slice(&json).ok()),
-        _ => None,
-    };
-    let Some(claims) = claims else {
+    let Some(claims) = token::claims(secret) else {
         return Finding::failed(CHECK, "condor.token is no token (JSON Web Token)", renew);
     };
     let who = claims.sub.unwrap_or_else(|| "nobody".to_owned());
@@ -461,6 +458,10 @@ fn nodes_settings(found: &[NodeSettings], cluster: &str) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use secrecy::ExposeSecret;
+
     use super::*;
     use crate::check::Outcome;
 

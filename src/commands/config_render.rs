@@ -60,20 +60,17 @@ pub fn run(
         image: settings.image.clone(),
         at: Timestamp::now(),
     };
-    let user_data = NodeUserData::new(
-        &config.condor,
-        &config.policy.cluster,
-        config.timeouts.command,
-    )
-    .fill(
-        &template,
-        settings,
-        &intent,
-        settings.region.as_deref().unwrap_or_default(),
-        more,
-        Deadline::within(TIMEOUT),
-    )
-    .map_err(|failure| anyhow::anyhow!("{}", failure.message))?;
+    let user_data = NodeUserData::new(&config.condor, &config.policy, config.timeouts.command)
+        .fill(
+            &template,
+            settings,
+            &intent,
+            settings.region.as_deref().unwrap_or_default(),
+            more,
+            Deadline::within(TIMEOUT),
+        )
+        .map_err(|failure| anyhow::anyhow!("{}", failure.message))?
+        .text;
     for note in &config.notes {
         log::info!("{note}");
     }

@@ -71,11 +71,7 @@ pub fn run(
 
     let deadline = Deadline::within(config.timeouts.tick);
     let world = open_world(&config, &directory)?;
-    let user_data = NodeUserData::new(
-        &config.condor,
-        &config.policy.cluster,
-        config.timeouts.command,
-    );
+    let user_data = NodeUserData::new(&config.condor, &config.policy, config.timeouts.command);
     let site = match &world {
         Some(world) => Site::simulated(world, &config.policy),
         None => Site::real(&config, &user_data, acting.then_some(&*directory))?,
@@ -169,6 +165,7 @@ fn configuration(args: &Tick, environment: &Environment) -> Result<Config, confi
     if args.trust_silence {
         // All of them may fall silent.
         config.policy.vanish_share = 1.0;
+        config.policy.trust_silence = true;
     }
     Ok(config)
 }

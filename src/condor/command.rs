@@ -1,7 +1,7 @@
 //! Runs one tool of HTCondor as a child process that cannot outlive its deadline.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
@@ -21,6 +21,7 @@ const STDERR_TOLD: usize = 600;
 pub struct Tools {
     bin: Option<PathBuf>,
     limit: Duration,
+    variables: Vec<(&'static str, OsString)>,
 }
 
 /// One call of a tool.
@@ -39,7 +40,19 @@ pub(super) struct Call<'a> {
 impl Tools {
     /// The tools in the folder `bin`, or those of `$PATH`; each call ends within `limit`.
     pub fn new(bin: Option<PathBuf>, limit: Duration) -> Tools {
-        Tools { bin, limit }
+        Tools {
+            bin,
+            limit,
+            variables: Vec::new(),
+        }
+    }
+
+    /// The same tools with one more variable in their environment, which others than this user can not see: HTCondor
+    /// takes `_CONDOR_NAME` for its setting NAME.
+    pub(super) fn with(&self, name: &'static str, value: impl Into<OsString>) -> Tools {
+        let mut tools = self.clone();
+        tools.variables.push((name, value.into()));
+        tools
     }
 
     /// Runs one tool; `line` gets each line of its standard output and puts it into `answer`. The answer is given
@@ -65,7 +78,8 @@ impl Tools {
             Command::new(self.program(call))
                 .args(call.args.iter().map(OsStr::new))
                 // Its messages are judged by their English text.
-                .env("LC_ALL", "C"),
+                .env("LC_ALL", "C")
+                .envs(self.variables.iter().map(|(name, value)| (name, value))),
             call.stdin.as_bytes().to_vec(),
             deadline,
             |text| {

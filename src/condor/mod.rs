@@ -630,6 +630,64 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_signed_with_the_key_that_is_named() {
+        let fake = FakeTools::new();
+        fake.script(
+            "condor_token_create",
+            "any",
+            "echo \"$_CONDOR_SEC_PASSWORD_DIRECTORY\" >\"$(dirname \"$0\")/folder\"; echo eyJh.eyJi.c",
+        );
+        let create = |signing| {
+            token::create(
+                &fake.tools(LIMIT),
+                "execute@testbed",
+                &token::NODE_AUTHORIZATIONS,
+                Duration::from_secs(60),
+                signing,
+                Deadline::within(LIMIT),
+            )
+            .unwrap();
+            let folder = std::fs::read_to_string(fake.path().join("folder")).unwrap();
+            (fake.calls(), folder)
+        };
+        let (calls, folder) = create(token::Signing::default());
+        assert!(!calls.contains("-key"), "{calls}");
+        assert_eq!(folder, "\n");
+        let (calls, folder) = create(token::Signing {
+            key: Some("EHOS"),
+            directory: Some(std::path::Path::new("/etc/ehos/keys")),
+        });
+        assert!(
+            calls.contains(
+                "condor_token_create -identity execute@testbed -lifetime 60 -key EHOS -authz ADVERTISE_STARTD -authz \
+                 ADVERTISE_MASTER -authz READ\n"
+            ),
+            "{calls}"
+        );
+        assert_eq!(folder, "/etc/ehos/keys\n");
+    }
+
+    #[test]
+    fn a_token_says_of_itself_whose_it_is_and_when_it_ends() {
+        use base64::Engine;
+        let of = |claims: &str| {
+            let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims);
+            token::claims(&format!("eyJh.{claims}.sig\n").into())
+        };
+        let claims = of(r#"{"exp":1795659873,"iss":"d","jti":"c4c9","sub":"execute@d"}"#).unwrap();
+        assert_eq!(claims.exp, Some(1_795_659_873));
+        assert_eq!(claims.jti.as_deref(), Some("c4c9"));
+        assert_eq!(of("{}").unwrap().exp, None);
+        for none in [
+            of("no JSON"),
+            token::claims(&"a.b".into()),
+            token::claims(&"a.e30.c.d".into()),
+        ] {
+            assert!(none.is_none(), "{none:?}");
+        }
+    }
+
+    #[test]
     fn a_token_is_a_secret() {
         let fake = FakeTools::new();
         fake.answer("condor_token_create", "any", "out|eyJh.eyJi.c-_d\nexit=0\n");
@@ -639,6 +697,7 @@ mod tests {
                 "execute@testbed",
                 &token::NODE_AUTHORIZATIONS,
                 Duration::from_secs(3600),
+                token::Signing::default(),
                 Deadline::within(LIMIT),
             )
         };

@@ -1,28 +1,73 @@
 //! Tokens with which nodes join the pool.
 
+use std::path::Path;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 
 use super::command::{Call, Tools};
 use super::error::Error;
-use crate::config::is_json_web_token;
+use crate::config::{CondorSettings, is_json_web_token};
 use crate::deadline::Deadline;
 
 /// What a node's token allows: to join, and to read.
 pub const NODE_AUTHORIZATIONS: [&str; 3] = ["ADVERTISE_STARTD", "ADVERTISE_MASTER", "READ"];
 
-/// Makes a token for `identity` (`execute@TRUST_DOMAIN`) that is limited to `authorizations` and good for `lifetime`,
-/// signed with this machine's pool key; only root on the central manager can.
+/// With which key a token is signed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Signing<'a> {
+    /// The key's name (`-key`); `None`: the pool's, which only root can read.
+    pub key: Option<&'a str>,
+    /// The folder with the key's file, which must be this user's own and nobody else's; `None`: HTCondor's
+    /// (`SEC_PASSWORD_DIRECTORY`).
+    pub directory: Option<&'a Path>,
+}
+
+impl<'a> Signing<'a> {
+    /// As configured.
+    pub fn of(settings: &'a CondorSettings) -> Signing<'a> {
+        Signing {
+            key: settings.token_key.as_deref(),
+            directory: settings.token_key_directory.as_deref(),
+        }
+    }
+
+    /// What to do when it cannot be done.
+    pub fn remedy(&self) -> String {
+        match (self.key, self.directory) {
+            (Some(key), Some(directory)) => format!(
+                "run ehos as the user that {}/{key} belongs to, and see that its mode is 0600: HTCondor takes no key \
+                 that others own or can read, not even for root",
+                directory.display()
+            ),
+            _ => "only root on the central manager can sign with HTCondor's own keys: give ehos a key of its own \
+                  (condor.token_key), or a token by condor.token_file"
+                .to_owned(),
+        }
+    }
+}
+
+/// Makes a token for `identity` (`execute@TRUST_DOMAIN`) that is limited to `authorizations` and good for `lifetime`.
 pub fn create(
     tools: &Tools,
     identity: &str,
     authorizations: &[&str],
     lifetime: Duration,
+    signing: Signing<'_>,
     deadline: Deadline,
 ) -> Result<SecretString, Error> {
+    let tools = match signing.directory {
+        Some(directory) => &tools.with("_CONDOR_SEC_PASSWORD_DIRECTORY", directory),
+        None => tools,
+    };
     let seconds = lifetime.as_secs().to_string();
     let mut args = vec!["-identity", identity, "-lifetime", &seconds];
+    if let Some(key) = signing.key {
+        args.extend(["-key", key]);
+    }
     for authorization in authorizations {
         args.extend(["-authz", authorization]);
     }
@@ -33,7 +78,7 @@ pub fn create(
         about: identity,
     };
     let printed = SecretString::from(tools.text(&call, deadline)?);
-    let token = secrecy::ExposeSecret::expose_secret(&printed).trim();
+    let token = printed.expose_secret().trim();
     if is_json_web_token(token) {
         Ok(SecretString::from(token))
     } else {
@@ -43,6 +88,31 @@ pub fn create(
             what: "it is no token".to_owned(),
         })
     }
+}
+
+/// The claims of a token that ehos looks at (RFC 7519, 4.1). None of them is a secret.
+#[derive(Debug, Default, Deserialize)]
+pub struct Claims {
+    /// The trust domain.
+    pub iss: Option<String>,
+    /// The identity.
+    pub sub: Option<String>,
+    /// Its end, in seconds since 1970; without it there is none.
+    pub exp: Option<i64>,
+    /// Its id, by which this one alone can be revoked.
+    pub jti: Option<String>,
+}
+
+/// What a token says of itself; its signature only the collector can judge. `None` when it is no token.
+pub fn claims(token: &SecretString) -> Option<Claims> {
+    let mut parts = token.expose_secret().trim().split('.');
+    let (Some(_), Some(claims), Some(_), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return None;
+    };
+    let json = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
+    serde_json::from_slice(&json).ok()
 }
 
 /// `TRUST_DOMAIN` of this machine's HTCondor.

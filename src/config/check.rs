@@ -62,15 +62,27 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
     }
     let timeouts = timeouts(context, &daemon);
     policy.scale_down = scale_down(context, &condor);
-    let mut condor = condor_settings(context, &condor);
+    let mut settings_of_condor = condor_settings(context, &condor);
     if !policy.drains() {
-        condor.noclaim_shutdown = Some(policy.idle_timeout);
+        settings_of_condor.noclaim_shutdown = Some(policy.idle_timeout);
         not_zero(context, "idle_timeout", policy.idle_timeout);
+    }
+    if settings_of_condor.token_lifetime() <= policy.token_margin {
+        let section = if condor.token_lifetime.is_absent() {
+            ["daemon", "token_margin"]
+        } else {
+            ["condor", "token_lifetime"]
+        };
+        context.problem(
+            &section,
+            "condor.token_lifetime must be longer than daemon.token_margin (7 days where it is not given): nodes are \
+             drained that long before their tokens end",
+        );
     }
     Config {
         files: Vec::new(),
         policy,
-        condor,
+        condor: settings_of_condor,
         clouds: settings,
         cloud_of_environment,
         simulation,
@@ -98,7 +110,7 @@ fn policy(context: &mut Context<'_>, ehos: &Ehos, daemon: &Daemon) -> Policy {
         nodes_min, nodes_max, nodes_spare, max_actions, max_unproven, idle_timeout, boot_timeout,
         lost_timeout, lost_job_timeout, intent_grace, collector_grace, unknown_grace, delete_timeout,
         negotiation_cycle, update_interval, protect_after, failure_memory, backoff_first, backoff_longest,
-        refusal_memory,
+        refusal_memory, token_margin,
         vanish_share, vanish_count, purge_floating_ips,
     );
     if let Some(prefix) = ehos.project_prefix.value() {
@@ -243,6 +255,7 @@ fn condor_settings(context: &mut Context<'_>, condor: &Condor) -> CondorSettings
         ("host_ip", &condor.host_ip),
         ("trust_domain", &condor.trust_domain),
         ("token_identity", &condor.token_identity),
+        ("token_key", &condor.token_key),
     ] {
         if value.get().is_some_and(|v| v.contains(char::is_whitespace)) {
             context.problem(&["condor", key], "has a space in it");
@@ -253,6 +266,22 @@ fn condor_settings(context: &mut Context<'_>, condor: &Condor) -> CondorSettings
     }
     if condor.token_lifetime.get().is_some_and(Duration::is_zero) {
         context.problem(&["condor", "token_lifetime"], "must be longer than 0");
+    }
+    if condor
+        .token_key
+        .get()
+        .is_some_and(|name| name.is_empty() || name.starts_with(['-', '.']) || name.contains('/'))
+    {
+        context.problem(
+            &["condor", "token_key"],
+            "is the name of a key: that of a file in HTCondor's SEC_PASSWORD_DIRECTORY, without a folder",
+        );
+    }
+    if condor.token_key.is_absent() && !condor.token_key_directory.is_absent() {
+        context.problem(
+            &["condor", "token_key_directory"],
+            "says where the key is, and token_key, its name, is missing",
+        );
     }
     let mut universes = Vec::new();
     for text in condor.universes.get().map_or(&[][..], Vec::as_slice) {
@@ -291,6 +320,11 @@ fn condor_settings(context: &mut Context<'_>, condor: &Condor) -> CondorSettings
             "put the pool password alone into it, for its owner to read (chmod 600)",
         ),
         token: token(context, condor),
+        token_key: condor.token_key.value(),
+        token_key_directory: condor
+            .token_key_directory
+            .get()
+            .map(|folder| context.env.path(folder)),
         token_identity: condor.token_identity.value(),
         token_lifetime: condor.token_lifetime.value(),
         noclaim_shutdown: None,

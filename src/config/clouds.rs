@@ -184,7 +184,7 @@ impl<'a> One<'a> {
         };
         let insecure = self.insecure();
         if insecure {
-            context.note(&key, "certificates of this cloud are not checked");
+            context.note(&key, "certificates of this cloud are not checked: whoever is on the way can take its place, and learns the password");
         }
         let settings = CloudSettings {
             name: self.name.to_owned(),

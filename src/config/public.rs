@@ -25,7 +25,8 @@ const POOL_PASSWORD: &str = "/etc/ehos/pool-password";
 /// The merged configuration as the text of the central manager's `ehos.yaml`. It is valid there once
 /// [`secret_files`] and [`plain_files`] are in place; where the clouds' access came from clouds.yaml or variables it
 /// stands in it by itself. It has no secret in it. Left out is what is about this machine (`state_dir`,
-/// `condor.bin`, `condor.pool`), the nodes' token, which the central manager makes anew, and a simulation.
+/// `condor.bin`, `condor.pool`), the nodes' token or the key that signs them, which are the central manager's own, and a
+/// simulation.
 pub fn public(config: &Config) -> String {
     let Config {
         files: _,
@@ -142,6 +143,8 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         vanish_count,
         refusal_memory,
         purge_floating_ips,
+        token_margin,
+        trust_silence: _,
     } = policy;
     let Timeouts {
         tick,
@@ -176,6 +179,7 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         ("backoff_longest", duration_text(*backoff_longest)),
         ("refusal_memory", duration_text(*refusal_memory)),
         ("purge_floating_ips", purge_floating_ips.to_string()),
+        ("token_margin", duration_text(*token_margin)),
         ("vanish_share", vanish_share.to_string()),
         ("vanish_count", vanish_count.to_string()),
         ("tick_timeout", duration_text(*tick)),
@@ -195,6 +199,8 @@ fn condor_keys(condor: &CondorSettings) -> Keys {
         trust_domain,
         password,
         token: _,
+        token_key: _,
+        token_key_directory: _,
         token_identity,
         token_lifetime,
         noclaim_shutdown,

@@ -93,15 +93,29 @@ pub struct CondorSettings {
     pub trust_domain: Option<String>,
     /// The shared pool password of the original ehos: the `{password}` of user data.
     pub password: Option<SecretString>,
-    /// The token with which nodes join; else one is made by `condor_token_create` for each tick that creates.
+    /// The token with which all nodes join; else `condor_token_create` makes one for each.
     pub token: Option<SecretString>,
+    /// The name of the key that signs such tokens; `None`: the pool's.
+    pub token_key: Option<String>,
+    /// The folder in which that key is ehos's own file; `None`: HTCondor's.
+    pub token_key_directory: Option<PathBuf>,
     /// The identity of tokens that ehos makes (`execute@TRUST_DOMAIN` by default).
     pub token_identity: Option<String>,
-    /// How long such a token is good for.
+    /// How long such a token is good for; by default [`CondorSettings::TOKEN_LIFETIME`].
     pub token_lifetime: Option<Duration>,
     /// With `scale_down: node`, after how long without a claim a node powers itself off (`idle_timeout`): the
     /// `{noclaim_shutdown}` of user data.
     pub noclaim_shutdown: Option<Duration>,
+}
+
+impl CondorSettings {
+    /// The lifetime of tokens that ehos makes, when none is configured: a node that gets old is replaced before.
+    pub const TOKEN_LIFETIME: Duration = Duration::from_secs(90 * 86_400);
+
+    /// The lifetime of tokens that ehos makes.
+    pub fn token_lifetime(&self) -> Duration {
+        self.token_lifetime.unwrap_or(Self::TOKEN_LIFETIME)
+    }
 }
 
 /// How one cloud is asked and what its servers are made of.

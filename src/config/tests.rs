@@ -536,6 +536,7 @@ daemon:
   backoff_first: 7s
   backoff_longest: 8s
   refusal_memory: 9s
+  token_margin: 10h
   vanish_share: 0.7
   vanish_count: 5
   tick_timeout: 101s
@@ -552,6 +553,8 @@ condor:
   trust_domain: example.org
   password: hush-pool
   token_file: join
+  token_key: NODES
+  token_key_directory: ~/keys
   token_identity: execute@example.org
   token_lifetime: 720h
   scale_down: node
@@ -647,6 +650,7 @@ fn the_public_configuration_says_all_but_the_secrets() {
     assert_eq!(condor.token_identity, config.condor.token_identity);
     assert_eq!(condor.token_lifetime, config.condor.token_lifetime);
     assert!(condor.pool.is_none() && condor.bin.is_none() && condor.token.is_none());
+    assert!(condor.token_key.is_none() && condor.token_key_directory.is_none());
     assert!(read.state_dir.is_none());
     // What is written of what was written is the same.
     assert_eq!(

@@ -62,7 +62,8 @@ pub fn ehos_yaml(access: &Access, cluster: &str, secret_file: &Path, choices: &[
          condor:\n  \
          # host_ip: 10.0.0.10                # the central manager, as nodes reach it\n  \
          # trust_domain: example.org         # TRUST_DOMAIN of the pool\n  \
-         # token_file: /etc/ehos/execute.token\n"
+         # token_key: EHOS                   # signs the token with which each node joins\n  \
+         # token_key_directory: /etc/ehos/keys\n"
     );
     text
 }

@@ -197,6 +197,9 @@ pub fn work(
          for file in /etc/ehos/ehos.yaml /etc/ehos/*.token; do\n\
          if [ -e \"$file\" ]; then chown root:ehos \"$file\"; chmod 640 \"$file\"; fi\n\
          done\n\
+         if [ -d /etc/ehos/keys ]; then\n\
+         chown -R ehos:ehos /etc/ehos/keys; chmod -R u=rwX,go= /etc/ehos/keys\n\
+         fi\n\
          if command -v restorecon >/dev/null; then\n\
          restorecon -R /etc/ehos /usr/bin/ehos /usr/share/ehos /usr/lib/sysusers.d/ehos.conf \
          /usr/lib/systemd/system/ehos.service /usr/lib/systemd/system/ehos.timer\n\

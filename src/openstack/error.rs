@@ -131,9 +131,7 @@ pub enum Error {
         timed_out: bool,
     },
     /// The server's certificate is not trusted.
-    #[error(
-        "{call}: {host} is not trusted: {why}; set `cacert` to the certificate of its authority"
-    )]
+    #[error("{call}: {host} is not trusted: {why}; {}", certificate_remedy(why))]
     NotTrusted {
         /// What was asked.
         call: Arc<Call>,
@@ -374,5 +372,16 @@ impl From<Error> for Failure {
             kind,
             message: error.to_string(),
         }
+    }
+}
+
+/// What to do about a certificate that is not trusted, by what is wrong with it.
+fn certificate_remedy(why: &str) -> &'static str {
+    if why.contains("not valid for name") {
+        "ask for it by the name that its certificate is for, or tell its operators"
+    } else if why.contains("expired") || why.contains("not valid yet") {
+        "its operators have to renew it, unless this machine's clock is wrong"
+    } else {
+        "set `cacert` to the certificate of its authority"
     }
 }

@@ -9,7 +9,6 @@ use std::thread;
 use std::time::Duration;
 
 use log::{info, warn};
-use secrecy::SecretString;
 
 use crate::cloud::{Cloud, Traces};
 use crate::config::CloudSettings;
@@ -18,6 +17,7 @@ use crate::scaling::action::{CloudAction, Done, Failure, Intent};
 use crate::scaling::observation::{
     CloudView, Flavor, OwnedServer, Seen, ServerRecord, ServerStatus, execute_metadata,
 };
+use crate::user_data::Filled;
 
 pub mod auth;
 mod catalog;
@@ -49,9 +49,9 @@ const FAULT_TIMEOUT: Duration = Duration::from_secs(3);
 /// What was left behind is worth waiting for no longer than this.
 const LEFTOVERS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Renders the user data of a node for the region it is in. It is a secret: a node's token is in it.
+/// Renders the user data of a node for the region it is in.
 pub type UserData<'c> =
-    Box<dyn Fn(&Intent, &str, Deadline) -> Result<SecretString, Failure> + Send + Sync + 'c>;
+    Box<dyn Fn(&Intent, &str, Deadline) -> Result<Filled, Failure> + Send + Sync + 'c>;
 
 /// One project of an OpenStack cloud, as the tick sees it.
 pub struct OpenStackCloud<'c> {
@@ -225,6 +225,8 @@ impl<'c> OpenStackCloud<'c> {
             &intent.image,
         ));
         let region = self.session.token(deadline)?.catalog.region(settings)?;
+        let filled = (self.user_data)(intent, &region, deadline)?;
+        metadata.extend(filled.metadata);
         let server = compute::NewServer {
             name: &intent.name,
             description: format!(
@@ -237,7 +239,7 @@ impl<'c> OpenStackCloud<'c> {
             key: settings.key.as_deref(),
             security_groups: &security_groups,
             availability_zone: settings.availability_zone.as_deref(),
-            user_data: (self.user_data)(intent, &region, deadline)?,
+            user_data: filled.text,
             metadata,
             scratch_size_gb: settings.scratch_size_gb,
         };

@@ -97,6 +97,9 @@ pub struct NodeMemory {
     pub claims_changed: Option<Moment>,
     /// In its present silence a schedd has listed a running job on it.
     pub job_listed: bool,
+    /// Since when, in its present silence, every schedd has answered and none has listed a running job on it.
+    #[serde(default)]
+    pub unlisted: Option<Moment>,
     /// When a drain of it was taken back: an ad that is older says nothing of drains.
     pub returned: Option<Moment>,
     /// The request id of that drain: an ad that shows it may have been late.
@@ -139,6 +142,7 @@ impl NodeMemory {
             claims: None,
             claims_changed: None,
             job_listed: false,
+            unlisted: None,
             returned: None,
             cancelled: None,
             idle_since: None,

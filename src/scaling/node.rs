@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::matching::Match;
 use super::memory::{Kind, NodeMemory, State};
 use super::observation::{
@@ -66,6 +68,16 @@ pub enum Phase {
         /// For how long.
         silent_for: Duration,
     },
+    /// It has joined, and its token had ended when the collector did not hear of it any more: it may go on with its jobs,
+    /// for a collector that restarts does not take it back.
+    Unreachable {
+        /// For how long it has been silent.
+        silent_for: Duration,
+        /// Whether a job may run on it.
+        job: JobLeft,
+        /// For how long every schedd has answered and none has listed a job on it.
+        unlisted_for: Duration,
+    },
     /// A delete is under way.
     Deleting {
         /// Ehos asked for it.
@@ -101,6 +113,21 @@ pub enum JobListed {
     Unknown,
 }
 
+/// Whether a job may be left on a node that cannot be heard of any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobLeft {
+    /// A schedd lists one.
+    Listed,
+    /// A schedd that may have one does not answer.
+    Unknown,
+    /// It had a claim when it was last heard of, or nobody knows, and no schedd that is asked has listed a job on it
+    /// since: it may be another's.
+    NotAsked,
+    /// All answered, none lists one.
+    None,
+}
+
 /// A node with all that is known of it.
 #[derive(Debug)]
 pub struct Node<'a> {
@@ -134,6 +161,17 @@ impl Node<'_> {
             self.phase,
             Phase::Requested | Phase::Building | Phase::Booting
         )
+    }
+
+    /// Whether its token ends within `token_margin`: it is to take no new demand, and to go when it is idle.
+    pub fn token_ends(&self, policy: &Policy) -> bool {
+        self.token_left()
+            .is_some_and(|left| left <= policy.token_margin)
+    }
+
+    /// For how long yet its token is good, where that is known and has an end.
+    pub fn token_left(&self) -> Option<Duration> {
+        self.server.and_then(OwnedServer::token_left)
     }
 
     /// Whether it is there to take jobs, or will be.
@@ -339,6 +377,9 @@ impl Facts<'_> {
         if !self.hears() {
             return Phase::Unheard;
         }
+        if self.token_is_over() {
+            return self.unreachable();
+        }
         let silent_for = self.silent_for();
         let job = self.job();
         let patience = if job == JobListed::No {
@@ -350,6 +391,35 @@ impl Facts<'_> {
             Phase::Lost { silent_for }
         } else {
             Phase::Silent { silent_for, job }
+        }
+    }
+
+    fn token_is_over(&self) -> bool {
+        self.server
+            .and_then(OwnedServer::token_left)
+            .is_some_and(|left| left.is_zero())
+    }
+
+    /// Silent, with a token that is over: that says nothing about its jobs.
+    fn unreachable(&self) -> Phase {
+        let memory = self.memory;
+        let listed = job_listed(
+            &self.observation.pool,
+            memory.machine.as_deref().unwrap_or_default(),
+        );
+        let not_asked = memory.machine.is_none() || memory.claimed && !memory.job_listed;
+        let job = match listed {
+            JobListed::Yes => JobLeft::Listed,
+            JobListed::Unknown => JobLeft::Unknown,
+            JobListed::No if not_asked && !self.policy.trust_silence => JobLeft::NotAsked,
+            JobListed::No => JobLeft::None,
+        };
+        Phase::Unreachable {
+            silent_for: self.silent_for(),
+            job,
+            unlisted_for: memory
+                .unlisted
+                .map_or(Duration::ZERO, |since| self.state.now.since(since)),
         }
     }
 
@@ -380,6 +450,9 @@ impl Facts<'_> {
         }
         if self.state.adopted_trusted < Some(self.memory.started) {
             return Phase::Untrusted;
+        }
+        if self.hears() && self.token_is_over() {
+            return self.unreachable();
         }
         // It may have joined and taken jobs before it was adopted: no less patience than with a silent node.
         if self.age() >= self.policy.lost_job_timeout {

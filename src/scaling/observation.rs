@@ -371,6 +371,11 @@ pub const METADATA_IMAGE: &str = "ehos_image";
 /// Metadata key of a builder's lifetime in seconds, from its creation on Nova's clock.
 pub const METADATA_LIFETIME: &str = "ehos_lifetime";
 
+/// Metadata key of how long a node's token is good for: seconds from the server's creation, on Nova's clock.
+pub const METADATA_TOKEN_LIFETIME: &str = "ehos_token_lifetime";
+/// Metadata key of the id of a node's token (`jti`), by which it can be revoked.
+pub const METADATA_TOKEN_ID: &str = "ehos_token_id";
+
 /// The lifetime of a builder whose metadata says none, or none that can be read.
 pub const BUILDER_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
@@ -493,6 +498,14 @@ impl OwnedServer {
             .and_then(|seconds| seconds.trim().parse().ok())
             .map_or(BUILDER_LIFETIME, Duration::from_secs)
     }
+
+    /// For how long yet the token of this node is good, by its metadata and its age; `None` when it has no end, or
+    /// nothing is known of it.
+    pub fn token_left(&self) -> Option<Duration> {
+        let seconds = self.record.metadata.get(METADATA_TOKEN_LIFETIME)?;
+        let lifetime = Duration::from_secs(seconds.trim().parse().ok()?);
+        Some(lifetime.saturating_sub(self.record.age))
+    }
 }
 
 /// The metadata of an execute server for `node`; [`OwnedServer::recognise`] is its reverse.
@@ -569,6 +582,25 @@ mod tests {
         assert_eq!(recognised(master_metadata("pool-1")).role(), Role::Master);
         let execute = recognised(execute_metadata("pool-1", &node, "f", "i"));
         assert_eq!(execute.role(), Role::Execute);
+    }
+
+    #[test]
+    fn a_token_ends_by_the_age_of_its_server() {
+        let node = NodeId("n".to_owned());
+        let mut metadata = execute_metadata("pool-1", &node, "f", "i");
+        assert_eq!(recognised(metadata.clone()).token_left(), None);
+        let mut left = |lifetime: &str, age: u64| {
+            metadata.insert(METADATA_TOKEN_LIFETIME.to_owned(), lifetime.to_owned());
+            let mut server = recognised(metadata.clone());
+            server.record.age = Duration::from_secs(age);
+            server.token_left().map(|left| left.as_secs())
+        };
+        assert_eq!(left("600", 0), Some(600));
+        assert_eq!(left("600", 599), Some(1));
+        assert_eq!(left("600", 601), Some(0));
+        for unreadable in ["", "-1", "1h"] {
+            assert_eq!(left(unreadable, 0), None, "{unreadable:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod demand;
 mod leftovers;
 mod removing;
 mod rotating;
+mod tokens;
 
 use std::collections::BTreeMap;
 
@@ -223,6 +224,7 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let survey = survey(observation, policy, &mut next);
     let brakes = brakes(observation, policy, &next, &survey.nodes);
     let mut planner = Planner::new(observation, policy, next, survey, brakes);
+    planner.drain_ending_tokens();
     planner.remember_images();
     planner.drain_older_images();
     let groups = planner.place_demand();
@@ -392,12 +394,14 @@ impl<'a> Planner<'a> {
     }
 
     /// Nodes that take jobs or will, of those there are and of the new ones: with drains that are taken back, without
-    /// those that are drained.
+    /// those that are drained or whose tokens end.
     fn alive(&self) -> u64 {
         let nodes = self.survey.nodes.iter().enumerate();
         let there = nodes
             .filter(|(index, node)| {
-                node.alive() && !self.has_fate(*index, Fate::Drains)
+                node.alive()
+                    && !node.token_ends(self.policy)
+                    && !self.has_fate(*index, Fate::Drains)
                     || self.has_fate(*index, Fate::Returns)
             })
             .count();
@@ -409,8 +413,9 @@ impl<'a> Planner<'a> {
         let idle = |node: &Node<'_>| node.coming() || matches!(node.phase, Phase::Idle { .. });
         let nodes = self.survey.nodes.iter().enumerate();
         let there = nodes.filter(|(index, node)| {
-            let there = idle(node) && !self.has_fate(*index, Fate::Drains)
-                || self.has_fate(*index, Fate::Returns);
+            let there =
+                idle(node) && !node.token_ends(self.policy) && !self.has_fate(*index, Fate::Drains)
+                    || self.has_fate(*index, Fate::Returns);
             there && !self.needed(*index)
         });
         let new = self
@@ -421,7 +426,8 @@ impl<'a> Planner<'a> {
     }
 
     fn into_plan(mut self, groups: Vec<Group>) -> Plan {
-        let older_images = self.older_images();
+        let mut told: Vec<String> = self.ending_tokens().into_iter().collect();
+        told.extend(self.older_images());
         let mut nodes = Vec::with_capacity(self.survey.nodes.len() + self.new_nodes.len());
         for index in 0..self.survey.nodes.len() {
             let (fate, why) = match self.fates.get_mut(index).and_then(Option::take) {
@@ -451,7 +457,7 @@ impl<'a> Planner<'a> {
             why: new.why,
         }));
         let mut notices = self.notices;
-        notices.extend(older_images);
+        notices.extend(told);
         for (cloud, servers) in &self.survey.dropped {
             notices.push(format!(
                 "cloud {cloud} is not in the configuration any more: {servers} of its servers are forgotten; delete \
@@ -586,6 +592,16 @@ impl<'a> Planner<'a> {
                 }
             }
             Phase::Unheard => Reason::Unheard,
+            Phase::Unreachable {
+                silent_for,
+                job,
+                unlisted_for,
+            } => Reason::Unreachable {
+                silent_seconds: seconds(*silent_for),
+                unlisted_seconds: seconds(*unlisted_for),
+                lost_job_timeout_seconds: seconds(policy.lost_job_timeout),
+                job_left: *job,
+            },
             Phase::Stopped { silent, .. } => Reason::Stopped { silent: *silent },
             Phase::Deleting { ours: true, .. } => {
                 let memory = self.next.nodes.get(&node.id);
@@ -628,6 +644,7 @@ pub fn phase_name(phase: &Phase) -> &'static str {
         Phase::Stopped { .. } => "stopped",
         Phase::Failed { .. } => "failed",
         Phase::Lost { .. } => "lost",
+        Phase::Unreachable { .. } => "unreachable",
         Phase::Deleting { .. } => "deleting",
         Phase::Gone | Phase::Vanished => "gone",
         Phase::Lapsed => "lapsed",

@@ -90,6 +90,10 @@ pub struct Policy {
     pub refusal_memory: Duration,
     /// Floating IPs that were taken for a central manager of this pool and lead nowhere are given back.
     pub purge_floating_ips: bool,
+    /// A node takes no new demand, and is drained when it is idle, this long before its token ends.
+    pub token_margin: Duration,
+    /// An operator says, for this tick, that nodes which are not heard of are gone.
+    pub trust_silence: bool,
 }
 
 /// What decides about one cloud.
@@ -145,6 +149,8 @@ impl Policy {
             vanish_count: 3,
             refusal_memory: minutes(60),
             purge_floating_ips: false,
+            token_margin: minutes(7 * 24 * 60),
+            trust_silence: false,
         }
     }
 

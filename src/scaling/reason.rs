@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::limits::Limit;
+use super::node::JobLeft;
 use super::observation::Resources;
 
 /// Why something is, or is not, done.
@@ -56,6 +57,12 @@ pub enum Reason {
         lost_job_timeout_seconds: u64,
     },
     Unheard,
+    Unreachable {
+        silent_seconds: u64,
+        unlisted_seconds: u64,
+        lost_job_timeout_seconds: u64,
+        job_left: JobLeft,
+    },
     TakesNoJobs,
     DrainedByOther {
         drain_reason: String,
@@ -95,6 +102,10 @@ pub enum Reason {
     DrainTakesNoJobs {
         idle_seconds: u64,
     },
+    DrainTokenEnds {
+        idle_seconds: u64,
+        token_left_seconds: u64,
+    },
     DrainOlderImage {
         idle_seconds: u64,
         image: String,
@@ -120,6 +131,10 @@ pub enum Reason {
     StoppedInCloud,
     Lost {
         silent_seconds: u64,
+    },
+    UnreachableWithoutJob {
+        silent_seconds: u64,
+        unlisted_seconds: u64,
     },
     DeleteAgain {
         seconds: u64,
@@ -311,6 +326,43 @@ impl fmt::Display for Reason {
                 spoken(*lost_job_timeout_seconds)
             ),
             Reason::Unheard => write!(f, "the collector cannot say"),
+            Reason::Unreachable {
+                silent_seconds,
+                unlisted_seconds,
+                lost_job_timeout_seconds,
+                job_left,
+            } => {
+                write!(
+                    f,
+                    "unreachable for {}: its token has ended, and the collector does not take it back; ",
+                    spoken(*silent_seconds)
+                )?;
+                match job_left {
+                    JobLeft::Listed => {
+                        write!(
+                            f,
+                            "a schedd lists a running job on it: left alone until that ends"
+                        )
+                    }
+                    JobLeft::Unknown => {
+                        write!(
+                            f,
+                            "a schedd that may have a job on it does not answer: left alone"
+                        )
+                    }
+                    JobLeft::NotAsked => write!(
+                        f,
+                        "a schedd that is not asked may have a job on it: left alone; `ehos tick --trust-silence` when \
+                         it has none"
+                    ),
+                    JobLeft::None => write!(
+                        f,
+                        "no schedd has listed a job on it for {}: deleted after {}",
+                        spoken(*unlisted_seconds),
+                        spoken(*lost_job_timeout_seconds)
+                    ),
+                }
+            }
             Reason::TakesNoJobs => write!(f, "idle, but its startd takes no jobs (Start is false)"),
             Reason::DrainedByOther { drain_reason } => {
                 write!(
@@ -377,6 +429,19 @@ impl fmt::Display for Reason {
                 "idle {}, and its startd takes no jobs (Start is false)",
                 spoken(*idle_seconds)
             ),
+            Reason::DrainTokenEnds {
+                idle_seconds,
+                token_left_seconds: 0,
+            } => write!(f, "idle {}, and its token has ended", spoken(*idle_seconds)),
+            Reason::DrainTokenEnds {
+                idle_seconds,
+                token_left_seconds,
+            } => write!(
+                f,
+                "idle {}, and its token ends in {}",
+                spoken(*idle_seconds),
+                spoken(*token_left_seconds)
+            ),
             Reason::DrainOlderImage {
                 idle_seconds,
                 image,
@@ -419,6 +484,15 @@ impl fmt::Display for Reason {
             Reason::Lost { silent_seconds } => {
                 write!(f, "lost: not heard of for {}", spoken(*silent_seconds))
             }
+            Reason::UnreachableWithoutJob {
+                silent_seconds,
+                unlisted_seconds,
+            } => write!(
+                f,
+                "unreachable for {} since its token ended, and no schedd has listed a job on it for {}",
+                spoken(*silent_seconds),
+                spoken(*unlisted_seconds)
+            ),
             Reason::DeleteAgain { seconds } => {
                 write!(
                     f,

@@ -379,6 +379,7 @@ fn learn(
             memory.machine = Some(startd.machine.clone());
             memory.silent = None;
             memory.job_listed = false;
+            memory.unlisted = None;
             memory.claimed = startd.claims() > 0;
             if memory.claims.replace(startd.claims()) != Some(startd.claims()) {
                 memory.claims_changed = memory.joined.map(|_| now);
@@ -407,10 +408,11 @@ fn learn(
             if let Some(Match::Startd(startd)) = matches.get(id) {
                 *silent = now.minus(startd.heard_ago).max(*silent);
             }
-            memory.job_listed |= memory
-                .machine
-                .as_deref()
-                .is_some_and(|machine| job_listed(&observation.pool, machine) == JobListed::Yes);
+            // Where the machine is not known, no schedd can be asked about it.
+            let machine = memory.machine.as_deref().unwrap_or_default();
+            let listed = job_listed(&observation.pool, machine);
+            memory.job_listed |= listed == JobListed::Yes;
+            memory.unlisted = (listed == JobListed::No).then(|| memory.unlisted.unwrap_or(now));
             // An old ad: it has joined all the same, and jobs may run on it.
             if let Some(Match::Startd(startd)) = matches.get(id) {
                 memory.machine.get_or_insert_with(|| startd.machine.clone());
@@ -420,6 +422,7 @@ fn learn(
         } else {
             // What was not heard while nobody listened is not silence.
             memory.silent = None;
+            memory.unlisted = None;
         }
     }
     state.adopted_trusted = trusted;

@@ -25,6 +25,9 @@ pub struct Scenario {
     /// How long an ad lives in the collector that nobody renews.
     #[serde(default = "default_classad_lifetime_seconds")]
     pub classad_lifetime_seconds: u64,
+    /// How long the token of a node is good for; without it, for ever.
+    #[serde(default)]
+    pub token_lifetime_seconds: Option<u64>,
     /// The clouds, in the order of their names.
     pub clouds: BTreeMap<String, ScenarioCloud>,
     /// The jobs that are submitted.

@@ -13,9 +13,9 @@ use crate::scaling::leftover::{
     FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, VolumeRecord,
 };
 use crate::scaling::observation::{
-    CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, NodeId, OwnedServer, PoolView,
-    Quota, Resources, ScheddView, Seen, ServerRecord, ServerStatus, SlotView, StartdView, Usage,
-    execute_metadata,
+    CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, METADATA_TOKEN_LIFETIME,
+    NodeId, OwnedServer, PoolView, Quota, Resources, ScheddView, Seen, ServerRecord, ServerStatus,
+    SlotView, StartdView, Usage, execute_metadata,
 };
 
 /// One cloud of a world.
@@ -129,8 +129,13 @@ impl Cloud for SimulatedCloud<'_> {
                         format!("cloud {}: quota exceeded", self.name),
                     ));
                 }
-                let metadata =
+                let mut metadata =
                     execute_metadata(&self.cluster, &intent.node, &intent.flavor, &intent.image);
+                let lifetime = world.scenario.token_lifetime_seconds;
+                metadata.extend(
+                    lifetime
+                        .map(|seconds| (METADATA_TOKEN_LIFETIME.to_owned(), seconds.to_string())),
+                );
                 let server_id = world.create(&self.name, &intent.name, &intent.flavor, metadata);
                 Ok(Done::Created { server_id })
             }

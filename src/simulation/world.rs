@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::scenario::Scenario;
 use crate::scaling::leftover::LeftoverKind;
 use crate::scaling::observation::{
-    METADATA_IMAGE, METADATA_LIFETIME, METADATA_NODE, METADATA_ROLE, Resources, ServerStatus,
+    METADATA_IMAGE, METADATA_LIFETIME, METADATA_NODE, METADATA_ROLE, METADATA_TOKEN_LIFETIME,
+    Resources, ServerStatus,
 };
 
 /// Seconds from the start of the world.
@@ -49,6 +50,9 @@ pub struct SimulatedServer {
     pub startd: Option<SimulatedStartd>,
     /// Its updates do not reach the collector, since then; its jobs go on.
     pub cut_off_since: Option<Seconds>,
+    /// When it last proved itself to the collector by its token.
+    #[serde(default)]
+    pub proved: Option<Seconds>,
 }
 
 /// A startd with one partitionable slot.
@@ -530,6 +534,14 @@ impl World {
         else {
             return;
         };
+        // A collector that knows the startd asks it for no token; one that has restarted does.
+        let known = server.proved.is_some_and(|at| at >= self.collector_started);
+        let lifetime = server.metadata.get(METADATA_TOKEN_LIFETIME);
+        let ends = lifetime.and_then(|seconds| seconds.parse::<Seconds>().ok());
+        if !known && ends.is_some_and(|ends| self.now >= server.created + ends) {
+            return;
+        }
+        let proved = if known { server.proved } else { Some(self.now) };
         let mut ad = SimulatedAd {
             machine: machine(&server.name),
             server: server.id.clone(),
@@ -539,6 +551,9 @@ impl World {
             claims,
             heard: self.now,
         };
+        if let Some(server) = self.servers.get_mut(id) {
+            server.proved = proved;
+        }
         // What is under way arrives before it.
         let last = self.under_way.back().map_or(0, |(due, _)| *due);
         let due = last.max(self.now + self.broken.late_ads.max(self.broken.old_ads));
@@ -596,6 +611,7 @@ impl World {
             gone_at: None,
             startd: None,
             cut_off_since: None,
+            proved: None,
         };
         self.servers.insert(id.clone(), server);
         let thing = |kind, mark: String| SimulatedThing {

@@ -191,6 +191,80 @@ fn a_recorded_pool_gets_the_nodes_that_it_needs() {
 }
 
 #[test]
+fn each_node_gets_a_token_of_its_own() {
+    use base64::Engine;
+    let (double, site) = site();
+    let site = site.waiting(2).over("daemon: {max_unproven: 2}\n").script(
+        "condor_token_create",
+        "any",
+        // Its id is the process's.
+        "printf 'eyJh.%s.sig-of-%s\\n' \"$(printf '{\"jti\":\"id-%s\"}' $$ | base64 -w 0 | tr -d =)\" $$",
+    );
+    site.tick(&[]).exits(0);
+    let mut creates = double.received();
+    creates.retain(|request| request.method == "POST" && request.target == CREATE);
+    assert_eq!(creates.len(), 2);
+    let tokens: std::collections::BTreeSet<(String, String)> = creates
+        .iter()
+        .map(|create| {
+            let server = create.json()["server"].clone();
+            assert_eq!(server["metadata"]["ehos_token_lifetime"], "7776000");
+            let id = server["metadata"]["ehos_token_id"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            let user_data = base64::engine::general_purpose::STANDARD
+                .decode(server["user_data"].as_str().unwrap())
+                .unwrap();
+            let text = String::from_utf8(user_data).unwrap();
+            let token = text.lines().find(|line| line.contains("eyJh.")).unwrap();
+            assert!(
+                token.ends_with(&id.replace("id-", "sig-of-")),
+                "{token} {id}"
+            );
+            (id, token.to_owned())
+        })
+        .collect();
+    assert_eq!(tokens.len(), 2, "{tokens:?}");
+}
+
+#[test]
+fn no_node_is_made_with_a_token_that_ends_soon() {
+    use base64::Engine;
+    let (double, site) = site();
+    let in_days = |days: i64| {
+        let end = jiff::Timestamp::now().as_second() + days * 86_400;
+        let claims = format!("{{\"exp\":{end},\"jti\":\"one\"}}");
+        format!(
+            "eyJh.{}.sig",
+            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims)
+        )
+    };
+    let site = site.over("condor: {token_file: join}\n");
+    for days in [-1, 6] {
+        site.write("ehos.d/join", &in_days(days));
+        site.tick(&[])
+            .exits(1)
+            .says("condor.token_file: this token ends in ")
+            .says("daemon.token_margin");
+    }
+    assert_eq!(double.count("POST", CREATE), 0);
+    site.write("ehos.d/join", &in_days(30));
+    site.tick(&[]).exits(0);
+    let metadata = double.wait_for("POST", CREATE).json()["server"]["metadata"].clone();
+    let lifetime: i64 = metadata["ehos_token_lifetime"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(
+        (30 * 86_400 - 60..=30 * 86_400).contains(&lifetime),
+        "{lifetime}"
+    );
+    assert_eq!(metadata["ehos_token_id"], "one");
+}
+
+#[test]
 fn a_token_that_cannot_be_made_stops_the_create_and_says_what_to_do() {
     let (double, site) = site();
     let site = site.answers(
@@ -201,7 +275,7 @@ fn a_token_that_cannot_be_made_stops_the_create_and_says_what_to_do() {
     site.tick(&[])
         .exits(1)
         .says("no token for a node: condor_token_create failed for execute@testbed (exit code 2): ")
-        .says("or give one by condor.token_file");
+        .says("give ehos a key of its own (condor.token_key)");
     assert_eq!(double.count("POST", CREATE), 0);
     assert_eq!(site.remembered().len(), 0, "it will be tried again");
 }

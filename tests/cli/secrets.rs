@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::double::{Double, Reply, always, once};
 use crate::harness::cloud::{self, CREATE, LOGIN};
-use crate::harness::{JOIN_TOKEN, PASSWORD, Site, TOKEN};
+use crate::harness::{CREDENTIAL_SECRET, JOIN_TOKEN, PASSWORD, SIGNING_KEY, Site, TOKEN};
 
 /// What can be recognised of user data: the head of its base64, and of its text.
 fn user_data(double: &Double) -> String {
@@ -61,6 +61,78 @@ fn the_loudest_tick_tells_none() {
         }
         let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o077;
         assert!(!cache || mode == 0, "{} {mode:o}", path.display());
+    }
+}
+
+/// A site with an application credential and a key of its own that signs tokens, each in a file.
+fn keyed(url: &str) -> Site {
+    let site = Site::with_cloud(url);
+    let by_password = cloud::access("lab", url);
+    let by_credential = format!(
+        "  lab:\n    auth_url: {url}\n    application_credential_id: 0123456789abcdef0123456789abcdef\n    \
+         application_credential_secret_file: secret\n"
+    );
+    let config = fs::read_to_string(site.config()).unwrap();
+    assert!(config.contains(&by_password));
+    site.write("ehos.yaml", &config.replace(&by_password, &by_credential));
+    site.write("secret", CREDENTIAL_SECRET);
+    site.write("keys/EHOS", SIGNING_KEY);
+    let keys = site.path().join("keys");
+    site.over(&format!(
+        "condor: {{token_key: EHOS, token_key_directory: {}}}\n",
+        keys.display()
+    ))
+}
+
+#[test]
+fn neither_an_application_credential_nor_a_signing_key_is_shown() {
+    let double = Double::start(cloud::script(vec![]));
+    let site = keyed(double.url()).waiting(1).script(
+        "condor_token_create",
+        "any",
+        // What it was told besides its arguments is not for others either.
+        &format!(
+            "case $_CONDOR_SEC_PASSWORD_DIRECTORY in */keys) echo {JOIN_TOKEN};; *) exit 3;; esac"
+        ),
+    );
+    for more in [&["-n", "-vvv"][..], &["-vvv", "-o", "json"]] {
+        site.tick(more).exits(0);
+    }
+    let create = double.wait_for("POST", CREATE);
+    assert!(
+        double
+            .wait_for("POST", LOGIN)
+            .json()
+            .to_string()
+            .contains(CREDENTIAL_SECRET)
+    );
+    assert!(create.json()["server"]["metadata"]["ehos_token_lifetime"] == "7776000");
+    assert!(site.calls().contains(
+        "condor_token_create -identity execute@testbed -lifetime 7776000 -key EHOS -authz "
+    ));
+    // A tool that shows what it has read.
+    let site = site.script(
+        "condor_token_create",
+        "any",
+        &format!("echo 'TOKEN:1:Failed to read file securely.' >&2; echo {JOIN_TOKEN}; exit 2"),
+    );
+    site.waiting(9)
+        .tick(&["-vvv"])
+        .exits(1)
+        .says("Failed to read file securely");
+    // Each look at the configuration.
+    let site = keyed(double.url());
+    let config = site.config();
+    let config = config.to_str().unwrap();
+    for args in [
+        &["config", "show", "--config", config][..],
+        &["config", "show", "-o", "json", "--config", config],
+        &["config", "check", "--config", config],
+        &["check", "--config", config],
+        &["check", "-o", "json", "--config", config],
+    ] {
+        let run = site.run(args);
+        assert!(run.stdout.len() > 20, "{args:?}: {run}");
     }
 }
 

@@ -17,4 +17,5 @@ mod rotation;
 mod site;
 mod story;
 mod suspicions;
+mod tokens;
 mod traps;

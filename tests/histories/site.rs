@@ -50,6 +50,7 @@ pub fn scenario(clouds: &[(&str, ScenarioCloud)]) -> Scenario {
         negotiation_seconds: 60,
         update_seconds: 60,
         classad_lifetime_seconds: 900,
+        token_lifetime_seconds: None,
         clouds: clouds
             .iter()
             .map(|(name, cloud)| ((*name).to_owned(), cloud.clone()))

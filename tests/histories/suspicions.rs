@@ -88,7 +88,7 @@ fn with_clouds(mut site: Asked<'_>, change: ChangeCloud) -> Asked<'_> {
     site
 }
 
-fn see_pool(site: &mut Site, change: impl Fn(&mut PoolView) + Send + Sync + 'static) {
+pub fn see_pool(site: &mut Site, change: impl Fn(&mut PoolView) + Send + Sync + 'static) {
     let change: ChangePool = Arc::new(change);
     site.between = Box::new(move |asked| with_pool(asked, Arc::clone(&change)));
 }

@@ -132,7 +132,14 @@ impl Testbed {
     fn bin_of(&self, token: &str) -> PathBuf {
         let bin = self.wrappers.path().join(token);
         fs::create_dir_all(&bin).unwrap();
-        for tool in ["condor_drain", "condor_advertise", "condor_status"] {
+        for tool in [
+            "condor_drain",
+            "condor_advertise",
+            "condor_status",
+            "condor_ping",
+            "condor_off",
+            "condor_submit",
+        ] {
             let script = format!(
                 "#!/bin/sh\nTESTBED_TOKEN={token} exec '{}' \"$@\"\n",
                 self.bin().join(tool).display()
@@ -344,6 +351,7 @@ fn a_real_pool() {
     static_slots_count_once(&testbed, &patient);
     every_schedd_is_asked_by_itself(&testbed);
     a_token_lets_a_node_join(&testbed, &patient);
+    a_nodes_own_token_can_join_and_nothing_else(&testbed, &patient);
     a_crashed_node_is_silent_and_forgotten(&testbed, &patient);
     what_does_not_answer_is_unknown(&testbed, &patient);
 }
@@ -641,6 +649,7 @@ fn a_token_lets_a_node_join(testbed: &Testbed, pool: &CondorPool) {
         &format!("execute@{domain}"),
         &token::NODE_AUTHORIZATIONS,
         Duration::from_secs(600),
+        token::Signing::default(),
         soon(),
     )
     .unwrap();
@@ -658,10 +667,186 @@ fn a_token_lets_a_node_join(testbed: &Testbed, pool: &CondorPool) {
         "execute@testbed",
         &["NO SUCH RIGHT"],
         Duration::from_secs(600),
+        token::Signing::default(),
         Deadline::within(Duration::ZERO),
     )
     .unwrap_err();
     assert!(error.to_string().contains("time"), "{error}");
+}
+
+/// The key EHOS: root's for the daemons, and a file of alice's own, who stands for the user ehos.
+const MAKE_KEY: &str = "set -e; umask 077
+head -c 48 /dev/urandom | base64 -w 0 >/etc/condor/passwords.d/EHOS
+mkdir -p -m 755 /etc/ehos; rm -rf /etc/ehos/keys /etc/ehos/forged; mkdir /etc/ehos/keys /etc/ehos/forged
+cp /etc/condor/passwords.d/EHOS /etc/ehos/keys/EHOS
+head -c 48 /dev/urandom >/etc/ehos/keys/OTHER; cp /etc/ehos/keys/OTHER /etc/ehos/forged/EHOS
+chown -R alice:alice /etc/ehos/keys /etc/ehos/forged";
+
+fn a_nodes_own_token_can_join_and_nothing_else(testbed: &Testbed, pool: &CondorPool) {
+    let root = testbed.dir.join("root");
+    let in_root = |user: &str, script: &str| {
+        let root = root.to_str().unwrap();
+        let user = format!("--userspec={user}:{user}");
+        testbed.run(
+            Path::new("chroot"),
+            &[&user, root, "sh", "-c", script],
+            "",
+            None,
+        )
+    };
+    let (status, _, stderr) = in_root("root", MAKE_KEY);
+    assert_eq!(status, Some(0), "{stderr}");
+
+    // An ordinary user signs with a key that is its own file, root does not, and nobody with another's.
+    let of_alice = testbed.wrappers.path().join("alice");
+    fs::create_dir_all(&of_alice).unwrap();
+    let script = format!(
+        "#!/bin/sh\nTESTBED_USER=alice exec '{}' \"$@\"\n",
+        testbed.bin().join("condor_token_create").display()
+    );
+    fs::write(of_alice.join("condor_token_create"), script).unwrap();
+    fs::set_permissions(
+        of_alice.join("condor_token_create"),
+        fs::Permissions::from_mode(0o755),
+    )
+    .unwrap();
+    let alice = Tools::new(Some(of_alice), LIMIT);
+    let create = |tools: &Tools, identity: &str, key: &str, directory: &str, seconds: u64| {
+        token::create(
+            tools,
+            identity,
+            &token::NODE_AUTHORIZATIONS,
+            Duration::from_secs(seconds),
+            token::Signing {
+                key: Some(key),
+                directory: Some(Path::new(directory)),
+            },
+            soon(),
+        )
+    };
+    let node = |key: &str, directory: &str, seconds| {
+        create(&alice, "execute@testbed", key, directory, seconds).unwrap()
+    };
+    let keys = "/etc/ehos/keys";
+    let first = node("EHOS", keys, 600);
+    let claims = [&first, &node("EHOS", keys, 600)].map(|token| token::claims(token).unwrap());
+    assert_ne!(claims[0].jti, claims[1].jti);
+    assert_eq!(claims[0].sub.as_deref(), Some("execute@testbed"));
+    let root_is = Tools::new(Some(testbed.bin()), LIMIT);
+    for error in [
+        create(&root_is, "execute@testbed", "EHOS", keys, 600).unwrap_err(),
+        create(
+            &alice,
+            "execute@testbed",
+            "EHOS",
+            "/etc/condor/passwords.d",
+            600,
+        )
+        .unwrap_err(),
+        create(&alice, "execute@testbed", "NONE", keys, 600).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("securely"), "{error}");
+    }
+    for (mode, taken) in [("640", false), ("644", false), ("400", true), ("600", true)] {
+        in_root("root", &format!("chmod {mode} /etc/ehos/keys/EHOS"));
+        let token = create(&alice, "execute@testbed", "EHOS", keys, 600);
+        assert_eq!(token.is_ok(), taken, "{mode}: {token:?}");
+    }
+
+    // It joins.
+    let tokens = root.join("srv/testbed/tokens");
+    let put = |name: &str, token: &secrecy::SecretString| {
+        fs::create_dir_all(tokens.join(name)).unwrap();
+        let file = tokens.join(name).join("token");
+        fs::write(&file, format!("{}\n", token.expose_secret())).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let before = fs::read_to_string(tokens.join("execute/token")).unwrap();
+    put("execute", &first);
+    testbed.script("node-start", &["own-token", "1", "512"], "");
+    put("execute", &before.trim().into());
+    assert!(startd(&see(pool), "own-token").is_some());
+
+    // What it may.
+    put("first", &first);
+    put("other-key", &node("OTHER", keys, 600));
+    put("forged", &node("EHOS", "/etc/ehos/forged", 600));
+    put("ended", &node("EHOS", keys, 1));
+    std::thread::sleep(Duration::from_secs(2));
+    let may = |name: &str, level: &str| {
+        let ping = testbed.bin_of(name).join("condor_ping");
+        let args = ["-type", "COLLECTOR", level];
+        testbed.run(&ping, &args, "", None).0 == Some(0)
+    };
+    for level in ["READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER"] {
+        assert!(may("first", level), "{level}");
+        for name in ["other-key", "forged", "ended"] {
+            assert!(!may(name, level), "{level} with {name}");
+        }
+    }
+    for level in [
+        "WRITE",
+        "ADMINISTRATOR",
+        "DAEMON",
+        "NEGOTIATOR",
+        "CONFIG",
+        "ADVERTISE_SCHEDD",
+    ] {
+        assert!(!may("first", level), "{level}");
+    }
+    let tool = |name: &str, args: &[&str], stdin: &str| {
+        testbed.run(&testbed.bin_of("first").join(name), args, stdin, None)
+    };
+    let (status, _, stderr) = tool("condor_drain", &["-graceful", "slot1@own-token"], "");
+    assert_eq!(status, Some(1), "{stderr}");
+    let off = [
+        "-fast",
+        "-startd",
+        "-constraint",
+        "Machine == \"own-token\"",
+    ];
+    println!("condor_off: {:?}", tool("condor_off", &off, ""));
+    let (status, _, stderr) = tool("condor_submit", &[], "executable = /bin/true\nqueue\n");
+    assert_ne!(status, Some(0), "condor_submit: {stderr}");
+    let ad = "MyType = \"Scheduler\"\nTargetType = \"\"\nName = \"evil\"\nMachine = \"evil\"\nMyAddress = \"<127.0.0.1:1>\"\n";
+    fs::write(root.join("srv/testbed/ad"), ad).unwrap();
+    println!(
+        "condor_advertise: {:?}",
+        tool(
+            "condor_advertise",
+            &["-tcp", "UPDATE_SCHEDD_AD", "/srv/testbed/ad"],
+            ""
+        )
+    );
+    let there = testbed.tool("condor_status", &["-schedd", "-af", "Name"]);
+    assert!(!there.contains("evil"), "{there}");
+    std::thread::sleep(Duration::from_secs(2));
+    let node_is = startd(&see(pool), "own-token").cloned().unwrap();
+    assert!(node_is.draining.is_none(), "{node_is:?}");
+
+    // No key makes its bearer the pool itself, and one token can be revoked.
+    let daemon = create(&alice, "condor@testbed", "EHOS", keys, 600).unwrap();
+    put("daemon", &daemon);
+    assert!(may("daemon", "ADVERTISE_STARTD"), "so it would be");
+    let revoked = root.join("etc/condor/config.d/80-revoked.config");
+    let second = node("EHOS", keys, 600);
+    put("second", &second);
+    let id = claims[0].jti.as_deref().unwrap();
+    fs::write(
+        &revoked,
+        format!(
+            "SEC_TOKEN_REVOCATION_EXPR = regexp(\"^(condor|root)@\", sub)\n\
+             SEC_TOKEN_REVOCATION_EXPR = $(SEC_TOKEN_REVOCATION_EXPR) || jti == \"{id}\"\n"
+        ),
+    )
+    .unwrap();
+    testbed.tool("condor_reconfig", &[]);
+    std::thread::sleep(Duration::from_secs(1));
+    let answers = ["daemon", "first", "second"].map(|name| may(name, "ADVERTISE_STARTD"));
+    fs::remove_file(&revoked).unwrap();
+    testbed.tool("condor_reconfig", &[]);
+    assert_eq!(answers, [false, false, true]);
+    testbed.script("node-stop", &["own-token"], "");
 }
 
 fn a_crashed_node_is_silent_and_forgotten(testbed: &Testbed, pool: &CondorPool) {

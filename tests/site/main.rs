@@ -19,3 +19,4 @@ mod openstack;
 mod setup;
 mod story;
 mod templates;
+mod tokens;

@@ -161,6 +161,9 @@ impl Planner<'_> {
         };
         let mut order: Vec<(Duration, usize)> = Vec::new();
         for (index, node) in self.survey.nodes.iter().enumerate() {
+            if node.token_ends(self.policy) {
+                continue;
+            }
             match (&node.phase, node.startd) {
                 (Phase::Busy, Some(startd)) => offer(&mut free, startd, index),
                 (Phase::Idle { idle_for }, Some(_)) if !self.settled(index) => {
@@ -315,6 +318,7 @@ impl Planner<'_> {
         // Who may not drain may not take a drain back either.
         self.policy.drains()
             && !deleted
+            && !node.token_ends(self.policy)
             && !self.leaves_for_its_image(node)
             && !self.leaves_for_taking_no_jobs(node)
     }

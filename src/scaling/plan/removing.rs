@@ -8,7 +8,7 @@ use crate::scaling::action::{CloudAction, Expected, PoolAction, StartdIdentity};
 use crate::scaling::brakes::Brake;
 use crate::scaling::failing::is_want_of_room;
 use crate::scaling::memory::NodeMemory;
-use crate::scaling::node::{Node, Phase, drain_mark, is_fresh};
+use crate::scaling::node::{JobLeft, Node, Phase, drain_mark, is_fresh};
 use crate::scaling::observation::ServerStatus;
 use crate::scaling::policy::Policy;
 use crate::scaling::reason::{Reason, seconds};
@@ -88,6 +88,17 @@ impl Planner<'_> {
                     2,
                     Reason::Lost {
                         silent_seconds: seconds(*silent_for),
+                    },
+                ),
+                Phase::Unreachable {
+                    silent_for,
+                    job: JobLeft::None,
+                    unlisted_for,
+                } if *unlisted_for >= self.policy.lost_job_timeout => (
+                    2,
+                    Reason::UnreachableWithoutJob {
+                        silent_seconds: seconds(*silent_for),
+                        unlisted_seconds: seconds(*unlisted_for),
                     },
                 ),
                 Phase::Stopped {

@@ -24,6 +24,20 @@ pub const POOL_PASSWORD: &str = "pa55-w0rd-of-the-pool";
 /// The administrator's password in the recorded answer to a create.
 pub const ADMIN_PASSWORD: &str = "b3RegyvnbXFZ";
 
+pub const CREDENTIAL_SECRET: &str = "s3cret-of-the-application-credential";
+/// What is in the file of the key that signs tokens.
+pub const SIGNING_KEY: &str = "k3y-that-signs-tokens";
+
+const SECRETS: [&str; 7] = [
+    PASSWORD,
+    TOKEN,
+    JOIN_TOKEN,
+    POOL_PASSWORD,
+    ADMIN_PASSWORD,
+    CREDENTIAL_SECRET,
+    SIGNING_KEY,
+];
+
 /// A folder with a configuration, a state directory that is not there yet, and fake tools.
 pub struct Site {
     dir: tempfile::TempDir,
@@ -144,6 +158,7 @@ impl Site {
 
     /// `ehos` with these arguments.
     pub fn run<A: AsRef<std::ffi::OsStr>>(&self, args: &[A]) -> Run {
+        let open = open_files(self.path(), &self.tools());
         let began = Instant::now();
         let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_ehos"))
             .args(args)
@@ -155,6 +170,18 @@ impl Site {
             .unwrap();
         let run = Run::new(output, began.elapsed());
         self.no_secret_is_seen(&run);
+        // Nor in a file that others can read and that it has written.
+        for (path, content) in open_files(self.path(), &self.tools()) {
+            let text = String::from_utf8_lossy(&content);
+            let new = open.get(&path) != Some(&content);
+            for secret in SECRETS {
+                assert!(
+                    !new || !text.contains(secret),
+                    "{secret} in {}",
+                    path.display()
+                );
+            }
+        }
         run
     }
 
@@ -255,12 +282,31 @@ impl Site {
             ("an argument of a tool", &self.calls()),
             ("state.json", &state),
         ];
-        for secret in [PASSWORD, TOKEN, JOIN_TOKEN, POOL_PASSWORD, ADMIN_PASSWORD] {
+        for secret in SECRETS {
             for (place, text) in places {
                 assert!(!text.contains(secret), "{secret} in {place}: {text}");
             }
         }
     }
+}
+
+/// The files below `folder` that others can read, with their contents; the fake tools play their secrets.
+fn open_files(folder: &Path, tools: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        // What has just gone is none.
+        let Ok(metadata) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        if metadata.is_dir() && path != tools {
+            files.extend(open_files(&path, tools));
+        } else if metadata.is_file() && metadata.permissions().mode() & 0o044 != 0 {
+            let content = fs::read(&path).unwrap_or_default();
+            files.insert(path, content);
+        }
+    }
+    files
 }
 
 /// The source tree.
