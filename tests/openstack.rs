@@ -961,7 +961,7 @@ fn a_server_is_asked_for_with_all_that_it_needs() {
     let mut settings = settings(double.url());
     settings.availability_zone = Some("nova".to_owned());
     settings.scratch_size_gb = Some(10);
-    let cloud = cloud(&settings);
+    let cloud = cloud(&settings).joining(Some("10.0.0.1"));
     for _ in 0..2 {
         let done = cloud
             .perform(&CloudAction::Create(intent()), soon())
@@ -1000,6 +1000,7 @@ fn a_server_is_asked_for_with_all_that_it_needs() {
             "metadata": {
                 "ehos_cluster": "pool-1", "ehos_role": "execute", "ehos_node": "n-1",
                 "ehos_flavor": "m1.small", "ehos_image": "GOLD CentOS 7", "owner": "grid",
+                "ehos_condor_host": "10.0.0.1",
             },
             "block_device_mapping_v2": [
                 {"boot_index": 0, "uuid": IMAGE_ID, "source_type": "image", "destination_type": "local",

@@ -61,10 +61,12 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
         policy.clouds = policies;
     }
     let timeouts = timeouts(context, &daemon);
+    let condor = condor_settings(context, &condor);
+    policy.condor_host.clone_from(&condor.host_ip);
     Config {
         files: Vec::new(),
         policy,
-        condor: condor_settings(context, &condor),
+        condor,
         clouds: settings,
         cloud_of_environment,
         simulation,

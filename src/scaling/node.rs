@@ -86,7 +86,7 @@ pub enum Phase {
         /// What the startd says.
         node: String,
     },
-    /// Adopted, overdue, and no adopted node has ever been seen in this pool.
+    /// Adopted, overdue, and no adopted node has ever been seen in this pool, or it was told to join another.
     Untrusted,
 }
 
@@ -360,7 +360,8 @@ impl Facts<'_> {
         if !self.memory.adopted {
             return Phase::Failed { fault };
         }
-        if self.state.adopted_trusted < Some(self.memory.started) {
+        let elsewhere = self.policy.other_condor_host(server).is_some();
+        if elsewhere || self.state.adopted_trusted < Some(self.memory.started) {
             return Phase::Untrusted;
         }
         // It may have joined and taken jobs before it was adopted: no less patience than with a silent node.

@@ -366,6 +366,8 @@ pub const METADATA_FLAVOR: &str = "ehos_flavor";
 pub const METADATA_IMAGE: &str = "ehos_image";
 /// Metadata key of a builder's lifetime in seconds, from its creation on Nova's clock.
 pub const METADATA_LIFETIME: &str = "ehos_lifetime";
+/// Metadata: the central manager that a node was told to join (`condor.host_ip`), where one is configured.
+pub const METADATA_CONDOR_HOST: &str = "ehos_condor_host";
 
 /// The lifetime of a builder whose metadata says none, or none that can be read.
 pub const BUILDER_LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -467,6 +469,12 @@ impl OwnedServer {
     /// The intent that made it.
     pub fn node(&self) -> Option<&NodeId> {
         self.node.as_ref()
+    }
+
+    /// The central manager that it was told to join, where its metadata says so.
+    pub fn condor_host(&self) -> Option<&str> {
+        let host = self.record.metadata.get(METADATA_CONDOR_HOST);
+        host.map(String::as_str).filter(|host| !host.is_empty())
     }
 
     /// How long it may exist, from its creation: `ehos_lifetime` of its metadata, else [`BUILDER_LIFETIME`]. It means

@@ -9,6 +9,7 @@
 )]
 
 mod builders;
+mod masters;
 mod random;
 mod rotation;
 mod site;
