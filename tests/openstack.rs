@@ -252,6 +252,30 @@ fn a_wrong_password_is_told_with_the_user_and_without_the_password() {
 }
 
 #[test]
+fn an_application_credential_that_was_deleted_is_no_wrong_address() {
+    let refused_with = |body: &str| {
+        let reply = Reply::status(404, body);
+        let double = Double::start(vec![always("POST", "/v3/auth/tokens", reply)]);
+        let mut settings = settings(double.url());
+        settings.auth.method = AuthMethod::ApplicationCredential {
+            credential: NameOrId::Id("0fb637e0".to_owned()),
+            user: None,
+            user_domain: None,
+            secret: PASSWORD.into(),
+        };
+        cloud(&settings).observe(soon()).unwrap_err()
+    };
+    let failure = refused_with(
+        r#"{"error": {"code": 404, "message": "Could not find Application Credential: 0fb637e0.", "title": "Not Found"}}"#,
+    );
+    assert_eq!(failure.kind, FailureKind::NotAuthorized);
+    let words = "Keystone does not accept application credential 0fb637e0: Could not find Application Credential";
+    assert!(failure.message.contains(words), "{}", failure.message);
+    let failure = refused_with("<html><title>404 Not Found</title></html>");
+    assert_eq!(failure.kind, FailureKind::Rejected);
+}
+
+#[test]
 fn a_keystone_that_repeats_the_request_does_not_give_the_password_away() {
     let echo =
         json!({"error": {"message": format!("'{PASSWORD}' is not of type 'x'"), "code": 400}});
