@@ -21,6 +21,7 @@ mod config_render;
 mod config_show;
 mod configuration;
 mod deadline;
+mod documents;
 mod dry_run;
 mod image;
 mod interruption;

@@ -8,6 +8,7 @@
 )]
 
 mod condor;
+mod faults;
 mod first;
 mod first_site;
 mod image;
