@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use divan::Bencher;
-use ehos::cloud::Cloud;
+use ehos::cloud::{Cloud, Traces};
 use ehos::config::{Auth, AuthMethod, CloudSettings, NameOrId};
 use ehos::deadline::Deadline;
 use ehos::openstack::OpenStackCloud;
@@ -92,7 +92,8 @@ fn serve(servers: usize) -> String {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let catalog = |body: Value| {
         // Captured from services with a port each; here one stands for all.
-        body.to_string().replace("http://127.0.0.1:8774", &url)
+        let body = body.to_string().replace("http://127.0.0.1:8774", &url);
+        body.replace("http://127.0.0.1:9696", &url)
     };
     let mut answers = pages(servers);
     for (path, captured_answer) in [
@@ -111,6 +112,14 @@ fn serve(servers: usize) -> String {
     ] {
         answers.insert(path.to_owned(), catalog(captured(captured_answer)));
     }
+    let token = captured(include_str!(
+        "../tests/fixtures/openstack/token-appcred.json"
+    ));
+    let project = token["token"]["project"]["id"].as_str().unwrap();
+    answers.insert(
+        format!("/v2.0/floatingips?project_id={project}"),
+        json!({ "floatingips": [] }).to_string(),
+    );
     thread::spawn(move || {
         thread::scope(|scope| {
             for stream in listener.incoming() {
@@ -158,7 +167,11 @@ fn servers(bencher: Bencher, servers: usize) {
     let settings = settings(&serve(servers));
     let user_data = Box::new(|_: &_, _: &_, _| Ok("".into()));
     let cloud = OpenStackCloud::new(&settings, CLUSTER, LONG, None, user_data).unwrap();
-    let observe = || cloud.observe(Deadline::within(LONG)).unwrap();
+    let observe = || {
+        cloud
+            .observe(&Traces::default(), Deadline::within(LONG))
+            .unwrap()
+    };
     assert_eq!(observe().servers.len(), servers);
     bencher.bench(observe);
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use ehos::scaling::capacity::Capacity;
+use ehos::scaling::leftover::Leftovers;
 use ehos::scaling::memory::{Departed, Kind, NodeMemory, State};
 use ehos::scaling::node::drain_mark;
 use ehos::scaling::observation::{
@@ -107,6 +108,10 @@ pub fn scene(size: Size) -> Scene {
             machine: Some(format!("gone{number}")),
             at: earlier.now,
             invalidated: true,
+            cloud: CLOUDS[number % CLOUDS.len()].to_owned(),
+            volumes: Vec::new(),
+            searched: true,
+            failed: false,
         };
         let id = NodeId(format!("20261120t{number:06}-01"));
         state.departed.insert(id, gone);
@@ -116,6 +121,7 @@ pub fn scene(size: Size) -> Scene {
             servers: servers.remove(name).unwrap_or_default(),
             quota: quota(),
             flavors: BTreeMap::from([(FLAVOR.to_owned(), flavor())]),
+            leftovers: Seen::Known(Leftovers::default()),
         };
         ((*name).to_owned(), Seen::Known(view))
     });
@@ -198,6 +204,7 @@ fn server(number: usize, id: &NodeId, status: ServerStatus) -> ServerRecord {
         metadata: execute_metadata(CLUSTER, id, FLAVOR, IMAGE),
         age: Duration::from_secs(3600),
         fault: None,
+        volumes: Vec::new(),
     }
 }
 

@@ -1,10 +1,12 @@
-//! Does what a plan asks for: several things at once, within the deadline, and says what came of each.
+//! Does what a plan asks for: several things at once, within the deadline, and says what came of each. What would end a
+//! node is looked at once more right before.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::deadline::Deadline;
-use crate::scaling::action::{Done, Failure, FailureKind};
+use crate::last_look;
+use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
 use crate::scaling::memory::Outcome;
 use crate::scaling::plan::Action;
 use crate::site::Site;
@@ -65,14 +67,32 @@ fn perform(site: &Site<'_>, action: &Action, deadline: Deadline) -> Result<Done,
         });
     }
     match action {
-        Action::Pool(action) => site.pool.perform(action, deadline),
+        Action::Pool(action) => {
+            if let PoolAction::Drain { startd, slot, .. } = action {
+                last_look::before_drain(&*site.pool, startd, slot, deadline)?;
+            }
+            site.pool.perform(action, deadline)
+        }
         Action::Cloud { cloud, action } => {
-            match site.clouds.iter().find(|known| known.name() == cloud) {
-                Some(known) => known.perform(action, deadline),
-                None => Err(Failure {
+            let Some(known) = site.clouds.iter().find(|known| known.name() == cloud) else {
+                return Err(Failure {
                     kind: FailureKind::NotDone,
                     message: format!("cloud {cloud} is not in the configuration"),
-                }),
+                });
+            };
+            // A console takes its time: before the last look, not after it.
+            if let CloudAction::Delete {
+                server,
+                keep_console: true,
+                ..
+            } = action
+            {
+                known.keep_console(server, deadline);
+            }
+            if last_look::before_delete(&*site.pool, &**known, action, deadline)? {
+                known.perform(action, deadline)
+            } else {
+                Ok(Done::AlreadyGone)
             }
         }
     }

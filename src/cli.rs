@@ -21,6 +21,8 @@ pub enum Command {
     Tick(Tick),
     /// Find everything that can be wrong before a server is made
     Check(Check),
+    /// Make nodes in a cloud again after failures: ends back-off and protected mode
+    Resume(Resume),
     /// Write, show and check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -106,6 +108,20 @@ pub struct Clouds {
     /// Only this cloud of the configuration; can be given several times [default: all]
     #[arg(long = "cloud", value_name = "NAME")]
     pub names: Vec<String>,
+}
+
+/// `ehos resume`.
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// The clouds in which what failed was mended
+    #[arg(value_name = "CLOUD", required = true)]
+    pub clouds: Vec<String>,
+    /// How to print
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
 }
 
 /// `ehos check`.

@@ -2,15 +2,24 @@
 
 use crate::deadline::Deadline;
 use crate::scaling::action::{CloudAction, Done, Failure};
-use crate::scaling::observation::CloudView;
+use crate::scaling::observation::{CloudView, OwnedServer, ServerRecord};
+
+pub use crate::scaling::leftover::Traces;
 
 /// One OpenStack project in one region, or something that behaves like one.
 pub trait Cloud: Sync {
     /// Its name in the configuration.
     fn name(&self) -> &str;
 
-    /// The servers that are ours, the quota and the flavors: whole, or an error.
-    fn observe(&self, deadline: Deadline) -> Result<CloudView, Failure>;
+    /// The servers that are ours, the quota and the flavors: whole, or an error. And what the servers of `traces` have left
+    /// behind, which may be unknown for itself.
+    fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure>;
+
+    /// One server, whosever it is, as it is at this moment; `None`: gone.
+    fn look(&self, server_id: &str, deadline: Deadline) -> Result<Option<ServerRecord>, Failure>;
+
+    /// Puts the end of a failed server's console into the log, if it can be had.
+    fn keep_console(&self, _server: &OwnedServer, _deadline: Deadline) {}
 
     /// Does one thing. A create is sent once; whether it took effect is told by the failure's kind.
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure>;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Done, nothing to do, or another tick has the lock.
     Done = 0,
-    /// An action or a check failed, or the view was partial and that was said.
+    /// An action or a check failed, the view was partial and that was said, or a kind of node is in protected mode.
     Failed = 1,
     /// The command line was not understood.
     Usage = 2,

@@ -15,6 +15,7 @@ pub mod deadline;
 pub mod exit;
 pub mod image;
 pub mod init;
+pub mod last_look;
 mod lock;
 mod logging;
 pub mod master;
@@ -66,6 +67,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
             commands::tick::run(args, &environment, levels, out)
         }
         Command::Check(args) => commands::check::run(args, &environment, out),
+        Command::Resume(args) => commands::resume::run(args, &environment, out),
         Command::Config(ConfigCommand::Init(args)) => {
             commands::config_init::run(args, &environment, out)
         }
@@ -105,6 +107,7 @@ fn verbosity(command: &Command) -> u8 {
     match command {
         Command::Tick(args) => args.common.verbose,
         Command::Check(args) => args.common.verbose,
+        Command::Resume(args) => args.common.verbose,
         Command::Config(ConfigCommand::Init(args)) => args.verbose,
         Command::Config(ConfigCommand::Show(args)) => args.common.verbose,
         Command::Config(ConfigCommand::Check(args)) => args.common.verbose,

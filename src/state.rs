@@ -265,7 +265,7 @@ mod tests {
         let state = State::default();
         let mut older = serde_json::to_value(&state).unwrap();
         let fields = older.as_object_mut().unwrap();
-        for later in ["builders", "replacements", "images"] {
+        for later in ["builders", "replacements", "images", "leftovers"] {
             assert!(fields.remove(later).is_some(), "{later}");
         }
         let dir = written(&serde_json::json!({"version": 1, "state": older}).to_string());

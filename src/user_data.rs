@@ -102,6 +102,12 @@ impl<'a> NodeUserData<'a> {
         put("region", region);
         put("flavor", &intent.flavor);
         put("image", &intent.image);
+        let noclaim = self.condor.noclaim_shutdown.unwrap_or_default();
+        // Whole seconds, and never none of them: that is for ever.
+        put(
+            "noclaim_shutdown",
+            &noclaim.as_secs_f64().ceil().to_string(),
+        );
         if let Some(host_ip) = &self.condor.host_ip {
             put("host_ip", host_ip);
             put("master_ip", host_ip);

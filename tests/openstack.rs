@@ -19,13 +19,16 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use double::{Double, Line, Reply, always, once};
-use ehos::cloud::Cloud;
+use ehos::cloud::{Cloud, Traces};
 use ehos::config::{Auth, AuthMethod, CloudSettings, NameOrId};
 use ehos::deadline::Deadline;
 use ehos::openstack::rule::{Direction, Family, Remote, Traffic};
 use ehos::openstack::{Effect, OpenStackCloud, auth::Session, compute, identity, image, network};
-use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind, Intent};
-use ehos::scaling::observation::{NodeId, OwnedServer, ServerRecord, ServerStatus};
+use ehos::scaling::action::{
+    CloudAction, Done, Expected, Failure, FailureKind, Intent, StartdIdentity,
+};
+use ehos::scaling::leftover::{FloatingIpRecord, Leftover, Leftovers, PortRecord, VolumeRecord};
+use ehos::scaling::observation::{NodeId, OwnedServer, Seen, ServerRecord, ServerStatus};
 use serde_json::json;
 
 const PASSWORD: &str = "pa55-w0rd-of-the-test";
@@ -181,19 +184,28 @@ fn server(id: &str) -> OwnedServer {
             ),
             age: Duration::ZERO,
             fault: Some("No valid host was found.".to_owned()),
+            volumes: Vec::new(),
         },
         "pool-1",
     )
     .unwrap()
 }
 
-fn delete(double: &Double, keep_console: bool) -> Result<Done, Failure> {
+fn delete(double: &Double) -> Result<Done, Failure> {
     let settings = settings(double.url());
     cloud(&settings).perform(
         &CloudAction::Delete {
             node: NodeId("n-1".to_owned()),
             server: server(SERVER_ID),
-            keep_console,
+            expects: Expected::NeverJoined,
+            startd: StartdIdentity {
+                server_id: Some(SERVER_ID.to_owned()),
+                node: NodeId("n-1".to_owned()),
+                shares_node: false,
+                machine: None,
+            },
+            keep_console: false,
+            again: false,
         },
         soon(),
     )
@@ -241,7 +253,9 @@ fn a_wrong_password_is_told_with_the_user_and_without_the_password() {
         "/v3/auth/tokens",
         Reply::fixture("token-password-wrong"),
     )]);
-    let failure = cloud(&settings(double.url())).observe(soon()).unwrap_err();
+    let failure = cloud(&settings(double.url()))
+        .observe(&Traces::default(), soon())
+        .unwrap_err();
     assert_eq!(failure.kind, FailureKind::NotAuthorized);
     assert_eq!(
         failure.message,
@@ -263,7 +277,9 @@ fn an_application_credential_that_was_deleted_is_no_wrong_address() {
             user_domain: None,
             secret: PASSWORD.into(),
         };
-        cloud(&settings).observe(soon()).unwrap_err()
+        cloud(&settings)
+            .observe(&Traces::default(), soon())
+            .unwrap_err()
     };
     let failure = refused_with(
         r#"{"error": {"code": 404, "message": "Could not find Application Credential: 0fb637e0.", "title": "Not Found"}}"#,
@@ -451,7 +467,9 @@ fn a_cloud_is_seen_whole_and_foreign_servers_are_not() {
             Reply::fixture("nova-flavors"),
         ),
     ]);
-    let view = cloud(&settings(double.url())).observe(soon()).unwrap();
+    let view = cloud(&settings(double.url()))
+        .observe(&Traces::default(), soon())
+        .unwrap();
     assert_eq!(double.count("GET", "/v2.1/servers/detail"), 3);
     assert_eq!(
         double.count("POST", "/v3/auth/tokens"),
@@ -506,7 +524,9 @@ fn a_cloud_with_a_cell_down_is_unknown() {
             Reply::fixture("nova-flavors"),
         ),
     ]);
-    let failure = cloud(&settings(double.url())).observe(soon()).unwrap_err();
+    let failure = cloud(&settings(double.url()))
+        .observe(&Traces::default(), soon())
+        .unwrap_err();
     assert!(
         failure.message.contains("a cell of the cloud is down"),
         "{}",
@@ -535,7 +555,11 @@ fn a_nova_that_is_too_old_for_that_is_asked_in_its_own_version() {
             Reply::fixture("nova-flavors"),
         ),
     ]);
-    assert!(cloud(&settings(double.url())).observe(soon()).is_ok());
+    assert!(
+        cloud(&settings(double.url()))
+            .observe(&Traces::default(), soon())
+            .is_ok()
+    );
     assert_eq!(double.count("GET", "/v2.1/servers/detail"), 2);
 }
 
@@ -604,7 +628,9 @@ fn a_fault_that_the_list_leaves_out_is_asked_for_and_never_spoils_the_view() {
                 Reply::fixture("nova-flavors"),
             ),
         ]);
-        let view = cloud(&settings(double.url())).observe(soon()).unwrap();
+        let view = cloud(&settings(double.url()))
+            .observe(&Traces::default(), soon())
+            .unwrap();
         let seen = view
             .servers
             .first()
@@ -1055,7 +1081,7 @@ fn a_create_is_sent_once_whatever_becomes_of_it() {
         let settings = settings(double.url());
         let cloud = cloud(&settings);
         // The lookups have all the time they want.
-        let _ = cloud.observe(soon());
+        let _ = cloud.observe(&Traces::default(), soon());
         let failure = cloud
             .perform(
                 &CloudAction::Create(intent()),
@@ -1108,13 +1134,19 @@ fn a_create_that_cannot_be_sent_had_no_effect() {
 
     let mut nowhere = settings_for_nowhere();
     nowhere.auth.url = format!("http://{closed}/v3");
-    let failure = cloud(&nowhere).observe(soon()).unwrap_err();
+    let failure = cloud(&nowhere)
+        .observe(&Traces::default(), soon())
+        .unwrap_err();
     assert_eq!(failure.kind, FailureKind::NotDone);
     nowhere.auth.url = "http://no-such-host.invalid/v3".to_owned();
-    let failure = cloud(&nowhere).observe(soon()).unwrap_err();
+    let failure = cloud(&nowhere)
+        .observe(&Traces::default(), soon())
+        .unwrap_err();
     assert_eq!(failure.kind, FailureKind::NotDone, "{}", failure.message);
     nowhere.auth.url = "not an address".to_owned();
-    let failure = cloud(&nowhere).observe(soon()).unwrap_err();
+    let failure = cloud(&nowhere)
+        .observe(&Traces::default(), soon())
+        .unwrap_err();
     assert!(
         failure.message.contains("correct auth_url"),
         "{}",
@@ -1262,6 +1294,48 @@ fn user_data_that_cannot_be_made_stops_the_create() {
     assert_eq!(double.count("POST", "/v2.1/servers"), 0);
 }
 
+// A last look at a server
+
+#[test]
+fn one_server_is_looked_at_by_its_id() {
+    let look = |reply: Reply| {
+        let double = Double::start(vec![login(), always("GET", "/v2.1/servers/", reply)]);
+        let settings = settings(double.url());
+        let found = cloud(&settings).look(SERVER_ID, soon());
+        let asked = double.count("GET", &format!("/v2.1/servers/{SERVER_ID}"));
+        (found, asked)
+    };
+    let (found, asked) = look(Reply::fixture("server-show-no-valid-host"));
+    let found = found.unwrap().unwrap();
+    assert_eq!(asked, 1);
+    assert_eq!(found.status, ServerStatus::Error);
+    assert_eq!(found.metadata["ehos"], "capture");
+    // Gone.
+    assert_eq!(look(Reply::fixture("server-delete-404")).0, Ok(None));
+    // Nobody answers.
+    let (failure, _) = look(Reply::status(503, ""));
+    assert!(failure.unwrap_err().message.contains("cloud lab"));
+}
+
+#[test]
+fn a_server_of_a_cell_that_is_down_is_not_known() {
+    let partial = json!({"server": {
+        "id": SERVER_ID, "status": "UNKNOWN", "created": "2026-11-22T10:30:44Z",
+        "tenant_id": PROJECT_ID, "links": [],
+    }});
+    let double = Double::start(vec![
+        login(),
+        always(
+            "GET",
+            "/v2.1/servers/",
+            Reply::status(200, &partial.to_string()),
+        ),
+    ]);
+    let settings = settings(double.url());
+    let failure = cloud(&settings).look(SERVER_ID, soon()).unwrap_err();
+    assert!(failure.message.contains("cell"), "{failure:?}");
+}
+
 // Deleting a server
 
 #[test]
@@ -1272,7 +1346,7 @@ fn a_delete_is_accepted_or_there_is_nothing_left() {
         (Reply::fixture("server-delete-404"), Done::AlreadyGone),
     ] {
         let double = Double::start(vec![login(), always("DELETE", "/v2.1/servers/", reply)]);
-        assert_eq!(delete(&double, false), Ok(expected));
+        assert_eq!(delete(&double), Ok(expected));
         assert_eq!(
             double.count("DELETE", &format!("/v2.1/servers/{SERVER_ID}")),
             1
@@ -1288,32 +1362,24 @@ fn a_delete_is_accepted_or_there_is_nothing_left() {
             Reply::fixture("server-delete-404"),
         ),
     ]);
-    assert_eq!(delete(&double, false), Ok(Done::AlreadyGone));
+    assert_eq!(delete(&double), Ok(Done::AlreadyGone));
     let double = Double::start(vec![
         login(),
         always("DELETE", "/v2.1/servers/", Reply::status(500, "")),
     ]);
-    assert_eq!(
-        delete(&double, false).unwrap_err().kind,
-        FailureKind::Unknown
-    );
+    assert_eq!(delete(&double).unwrap_err().kind, FailureKind::Unknown);
 }
 
 #[test]
-fn the_console_of_a_failed_server_is_looked_at_before_it_goes() {
+fn the_console_of_a_failed_server_is_looked_at_as_far_as_there_is_one() {
     for reply in [
         Reply::fixture("console-done"),
         Reply::fixture("console-while-building"),
         Reply::status(500, ""),
     ] {
-        let double = Double::start(vec![
-            login(),
-            always("POST", "/v2.1/servers/", reply),
-            always("DELETE", "/v2.1/servers/", Reply::fixture("server-delete")),
-        ]);
-        assert_eq!(delete(&double, true), Ok(Done::Accepted));
-        let methods: Vec<String> = double.received().into_iter().map(|r| r.method).collect();
-        assert_eq!(methods.last().unwrap(), "DELETE");
+        let double = Double::start(vec![login(), always("POST", "/v2.1/servers/", reply)]);
+        let settings = settings(double.url());
+        cloud(&settings).keep_console(&server(SERVER_ID), soon());
         let action = format!("/v2.1/servers/{SERVER_ID}/action");
         assert!(double.count("POST", &action) >= 1);
     }
@@ -1689,4 +1755,317 @@ fn keystone_tells_when_credentials_end_and_what_time_it_is() {
     let captured: jiff::Timestamp = "2026-11-22T10:30:16Z".parse().unwrap();
     let off = jiff::Timestamp::now().duration_since(captured) + token.clock_ahead.unwrap();
     assert!(off.abs() < jiff::SignedDuration::from_secs(20), "{off}");
+}
+
+// What was left behind
+
+const VOLUMES: &str = "/v3/b9b88f6ba68141e7823bee98ea1986a7/volumes";
+
+/// A cloud without servers; `first` goes before.
+fn empty_cloud(first: Vec<Line>) -> Double {
+    let well = [
+        ("POST", "/v3/auth/tokens", token(TOKEN)),
+        (
+            "GET",
+            "/v2.1/servers/detail",
+            Reply::fixture("servers-empty"),
+        ),
+        ("GET", "/v2.1/servers/", Reply::fixture("server-delete-404")),
+        ("GET", "/v2.1/limits", Reply::fixture("nova-limits")),
+        (
+            "GET",
+            "/v2.1/flavors/detail",
+            Reply::fixture("nova-flavors"),
+        ),
+        (
+            "GET",
+            "/v2.0/ports?",
+            Reply::status(200, r#"{"ports": []}"#),
+        ),
+        ("GET", VOLUMES, Reply::status(200, r#"{"volumes": []}"#)),
+        (
+            "GET",
+            "/v2.0/floatingips?",
+            Reply::fixture("neutron-floatingips-no-router"),
+        ),
+    ];
+    let well = well
+        .into_iter()
+        .map(|(method, target, reply)| always(method, target, reply));
+    Double::start(first.into_iter().chain(well).collect())
+}
+
+fn port(id: &str, server: &str) -> serde_json::Value {
+    json!({"id": id, "name": "", "device_id": server, "device_owner": "compute:nova", "status": "DOWN"})
+}
+
+fn volume(id: &str, name: &str, status: &str) -> serde_json::Value {
+    json!({"id": id, "name": name, "size": 20, "status": status, "attachments": []})
+}
+
+fn gone(servers: &[&str]) -> Traces {
+    Traces {
+        servers: servers.iter().map(|id| (*id).to_owned()).collect(),
+        ..Traces::default()
+    }
+}
+
+#[test]
+fn what_departed_servers_left_behind_is_found_by_its_mark() {
+    let ports = json!({"ports": [port("p-1", "s-1"), port("p-2", "another")]});
+    let there = json!({"servers": [{"id": "s-there", "name": "x", "status": "ACTIVE",
+        "created": "2026-11-22T10:31:13Z", "metadata": {}}]});
+    let volumes = json!({"volumes": [
+        volume("v-1", "s-1-blank-vol", "available"),
+        volume("v-kept", "s-1-blank-vol", "available"),
+        volume("v-unknown", "s-unknown-blank-vol", "available"),
+        volume("v-of-one-that-is-there", "s-there-blank-vol", "available"),
+        volume("v-mine", "data", "available"),
+    ]});
+    let ips = json!({"floatingips": [
+        {"id": "f-1", "floating_ip_address": "192.0.2.1", "floating_network_id": "n", "port_id": null,
+         "description": "ehos pool-1 master"},
+        {"id": "f-2", "floating_ip_address": "192.0.2.2", "floating_network_id": "n", "port_id": "p",
+         "description": "ehos pool-1 master"},
+        {"id": "f-3", "floating_ip_address": "192.0.2.3", "floating_network_id": "n", "port_id": null,
+         "description": "ehos pool-2 master"},
+        {"id": "f-4", "floating_ip_address": "192.0.2.4", "floating_network_id": "n", "port_id": null,
+         "description": ""},
+    ]});
+    let available = format!("{VOLUMES}/detail?status=available");
+    let double = empty_cloud(vec![
+        always(
+            "GET",
+            "/v2.1/servers/detail",
+            Reply::status(200, &there.to_string()),
+        ),
+        always(
+            "GET",
+            "/v2.0/ports?device_id=s-1&",
+            Reply::status(200, &ports.to_string()),
+        ),
+        always("GET", &available, Reply::status(200, &volumes.to_string())),
+        always(
+            "GET",
+            &format!("/v2.0/floatingips?project_id={PROJECT_ID}"),
+            Reply::status(200, &ips.to_string()),
+        ),
+    ]);
+    let mut settings = settings(double.url());
+    settings.scratch_size_gb = Some(20);
+    let more: Vec<String> = (0..59).map(|number| format!("s-1{number:03}")).collect();
+    let mut traces = gone(&["s-1"]);
+    traces.servers.extend(more);
+    traces.volumes.insert("v-kept".to_owned(), false);
+    let view = cloud(&settings).observe(&traces, soon()).unwrap();
+    let found = view.leftovers.known().unwrap();
+    let ours = |leftover: &Leftover| {
+        let name = leftover.name().to_owned();
+        (leftover.id().to_owned(), name, leftover.another_leads())
+    };
+    let ours: Vec<_> = found.ours.iter().map(ours).collect();
+    let expected = [
+        ("p-1", "", false),
+        ("v-1", "s-1-blank-vol", false),
+        ("f-1", "192.0.2.1", true),
+    ];
+    assert_eq!(
+        ours,
+        expected.map(|(id, name, leads)| (id.to_owned(), name.to_owned(), leads))
+    );
+    let unmarked: Vec<&str> = found.unmarked.iter().map(|it| it.id.as_str()).collect();
+    assert_eq!(unmarked, ["v-unknown", "f-4"]);
+    // Sixty servers: more than fit into one line.
+    assert_eq!(double.count("GET", "/v2.0/ports?device_id="), 2);
+    for request in double.received() {
+        assert!(request.target.len() < 4000, "{}", request.target.len());
+    }
+}
+
+#[test]
+fn who_left_nothing_behind_is_not_asked_about() {
+    let double = empty_cloud(Vec::new());
+    let settings = settings(double.url());
+    let view = cloud(&settings)
+        .observe(&Traces::default(), soon())
+        .unwrap();
+    assert_eq!(view.leftovers.known(), Some(&Leftovers::default()));
+    assert_eq!(double.count("GET", "/v2.0/ports"), 0);
+    assert_eq!(double.count("GET", VOLUMES), 0);
+    cloud(&settings).observe(&gone(&["s-1"]), soon()).unwrap();
+    assert_eq!(double.count("GET", "/v2.0/ports"), 1);
+    assert_eq!(double.count("GET", VOLUMES), 0, "they never had a volume");
+}
+
+#[test]
+fn a_service_that_does_not_answer_makes_leftovers_unknown_and_nothing_else() {
+    let broken = |target: &str| always("GET", target, Reply::status(503, "{}"));
+    for target in ["/v2.0/ports", "/v2.0/floatingips", VOLUMES] {
+        let double = empty_cloud(vec![broken(target)]);
+        let mut settings = settings(double.url());
+        settings.scratch_size_gb = Some(1);
+        let view = cloud(&settings).observe(&gone(&["s-1"]), soon()).unwrap();
+        let Seen::Unknown(why) = view.leftovers else {
+            panic!("{target}: {:?}", view.leftovers);
+        };
+        assert!(why.contains("status 503"), "{why}");
+    }
+}
+
+#[test]
+fn a_cloud_without_neutron_or_cinder_has_nothing_left_behind() {
+    let body = Reply::fixture("token-password")
+        .with("X-Subject-Token", TOKEN)
+        .replace(r#""volumev3""#, r#""other""#)
+        .replace(r#""network""#, r#""other""#);
+    let double = empty_cloud(vec![always("POST", "/v3/auth/tokens", body)]);
+    let mut settings = settings(double.url());
+    settings.scratch_size_gb = Some(1);
+    let view = cloud(&settings).observe(&gone(&["s-1"]), soon()).unwrap();
+    assert_eq!(view.leftovers.known(), Some(&Leftovers::default()));
+}
+
+fn remove(double: &Double, leftover: Leftover) -> Result<Done, Failure> {
+    let settings = settings(double.url());
+    let node = NodeId(leftover.id().to_owned());
+    cloud(&settings).perform(&CloudAction::Remove { node, leftover }, soon())
+}
+
+fn left_port() -> Leftover {
+    let port = PortRecord {
+        id: "p-1".to_owned(),
+        name: String::new(),
+        device_id: "s-1".to_owned(),
+        device_owner: "compute:nova".to_owned(),
+    };
+    Leftover::port(&port, &gone(&["s-1"])).unwrap()
+}
+
+fn left_volume() -> Leftover {
+    let volume = VolumeRecord {
+        id: "v-1".to_owned(),
+        name: "s-1-blank-vol".to_owned(),
+        size_gb: 20,
+        status: "available".to_owned(),
+        attached: false,
+    };
+    Leftover::volume(&volume, &gone(&["s-1"])).unwrap()
+}
+
+fn left_floating_ip() -> Leftover {
+    let ip = FloatingIpRecord {
+        id: "f-1".to_owned(),
+        address: "192.0.2.1".to_owned(),
+        port: None,
+        description: "ehos pool-1 master".to_owned(),
+    };
+    Leftover::floating_ip(&ip, "pool-1", false).unwrap()
+}
+
+/// What each of them is now, and its path.
+fn now(id: &str) -> (String, serde_json::Value) {
+    match id {
+        "p-1" => (
+            "/v2.0/ports/p-1".to_owned(),
+            json!({"port": port("p-1", "s-1")}),
+        ),
+        "v-1" => (
+            format!("{VOLUMES}/v-1"),
+            json!({"volume": volume("v-1", "s-1-blank-vol", "available")}),
+        ),
+        _ => (
+            "/v2.0/floatingips/f-1".to_owned(),
+            json!({"floatingip": {"id": "f-1", "floating_ip_address": "192.0.2.1",
+                "floating_network_id": "n", "port_id": null, "description": "ehos pool-1 master"}}),
+        ),
+    }
+}
+
+#[test]
+fn what_was_left_behind_is_looked_at_and_then_removed() {
+    for leftover in [left_port(), left_volume(), left_floating_ip()] {
+        let (path, body) = now(leftover.id());
+        let deleted = Reply::status(if leftover.id() == "v-1" { 202 } else { 204 }, "");
+        let there = Reply::status(200, &body.to_string());
+        let missing = Reply::status(404, "{}");
+        let double = empty_cloud(vec![
+            once("GET", &path, there.clone()),
+            once("DELETE", &path, deleted),
+            once("GET", &path, missing.clone()),
+        ]);
+        assert_eq!(remove(&double, leftover.clone()), Ok(Done::Accepted));
+        assert_eq!(remove(&double, leftover.clone()), Ok(Done::AlreadyGone));
+        assert_eq!(double.count("DELETE", &path), 1);
+        if let Some(server) = leftover.server() {
+            let path = format!("/v2.1/servers/{server}");
+            assert_eq!(double.count("GET", &path), 2, "Nova is asked each time");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_certain_to_be_left_behind_is_left_alone() {
+    let there = Reply::fixture("server-show-no-valid-host");
+    let server = |reply: &Reply| always("GET", "/v2.1/servers/s-1", reply.clone());
+    for leftover in [left_port(), left_volume()] {
+        let (path, body) = now(leftover.id());
+        let double = empty_cloud(vec![
+            server(&there),
+            always("GET", &path, Reply::status(200, &body.to_string())),
+        ]);
+        let failure = remove(&double, leftover.clone()).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::NotIdle);
+        assert!(
+            failure.message.contains("is there after all"),
+            "{failure:?}"
+        );
+        // A cell that is down: Nova cannot say.
+        double.play(vec![
+            login(),
+            server(&Reply::status(500, "{}")),
+            always("GET", &path, Reply::status(200, &body.to_string())),
+        ]);
+        let failure = remove(&double, leftover).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::NotDone);
+        assert_eq!(double.count("DELETE", "/"), 0);
+    }
+    let changed = [
+        (left_port(), r#""device_id":"s-1""#, r#""device_id":"s-2""#),
+        (left_port(), r#""name":"""#, r#""name":"mine""#),
+        (left_volume(), "[]", r#"[{"id": "v-1"}]"#),
+        (left_volume(), "available", "reserved"),
+        (left_volume(), "s-1-blank-vol", "data"),
+        (left_floating_ip(), "null", r#""p-9""#),
+        (left_floating_ip(), "pool-1", "pool-2"),
+    ];
+    for (leftover, was, is) in changed {
+        let (path, body) = now(leftover.id());
+        let body = body.to_string();
+        assert!(body.contains(was), "{body}");
+        let body = body.replace(was, is);
+        let double = empty_cloud(vec![always("GET", &path, Reply::status(200, &body))]);
+        let failure = remove(&double, leftover).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::NotIdle, "{is}");
+        assert_eq!(double.count("DELETE", "/"), 0);
+    }
+}
+
+#[test]
+fn a_server_says_which_of_its_volumes_stay() {
+    let servers = json!({"servers": [{"id": SERVER_ID, "name": "n", "status": "ACTIVE",
+        "created": "2026-11-22T10:31:13Z",
+        "metadata": {"ehos_cluster": "pool-1", "ehos_role": "execute", "ehos_node": "n-1"},
+        "os-extended-volumes:volumes_attached": [
+            {"id": "v-1", "delete_on_termination": true}, {"id": "v-2", "delete_on_termination": false}]}]});
+    let double = empty_cloud(vec![always(
+        "GET",
+        "/v2.1/servers/detail",
+        Reply::status(200, &servers.to_string()),
+    )]);
+    let view = cloud(&settings(double.url()))
+        .observe(&Traces::default(), soon())
+        .unwrap();
+    let volumes = view.servers[0].record().volumes.iter();
+    let volumes: Vec<_> = volumes.map(|it| (it.id.as_str(), it.goes)).collect();
+    assert_eq!(volumes, [("v-1", true), ("v-2", false)]);
 }

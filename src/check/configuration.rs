@@ -98,6 +98,7 @@ pub fn user_data(
     let condor = CondorSettings {
         host_ip: given.host_ip.clone(),
         password: given.password.clone(),
+        noclaim_shutdown: given.noclaim_shutdown,
         token: Some(given.token.clone().unwrap_or(stand_in)),
         trust_domain: Some(
             given

@@ -16,6 +16,7 @@ pub mod image_build;
 pub mod image_list;
 pub mod image_prune;
 pub mod master_deploy;
+pub mod resume;
 pub mod tick;
 
 /// Where the state is kept: as the command line, the environment or the configuration says.

@@ -154,6 +154,8 @@ fn open_world(config: &Config, directory: &Path) -> Result<Option<Mutex<World>>,
     };
     let mut world = simulation::file::load(directory, scenario)
         .map_err(|error| state::unwritable(directory, error))?;
+    let noclaim_shutdown = config.condor.noclaim_shutdown;
+    world.noclaim_shutdown = noclaim_shutdown.map(|time| time.as_secs());
     world.advance(scenario.step_seconds);
     Ok(Some(Mutex::new(world)))
 }

@@ -82,7 +82,7 @@ pub fn clock_ahead(
     pool: Option<&str>,
     deadline: Deadline,
 ) -> Result<SignedDuration, Error> {
-    let there = slots::clock(tools, pool, deadline)?;
+    let there = slots::clock(tools, pool, deadline)?.now();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let here = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
     Ok(SignedDuration::from_secs(there.saturating_sub(here)))

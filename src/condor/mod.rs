@@ -7,23 +7,31 @@ mod error;
 #[cfg(test)]
 mod fake;
 pub mod inspect;
+#[cfg(fuzzing)]
+pub mod queue;
+#[cfg(not(fuzzing))]
 mod queue;
+#[cfg(fuzzing)]
+pub mod slots;
+#[cfg(not(fuzzing))]
 mod slots;
 pub mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crate::config::CondorSettings;
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
-use crate::scaling::action::{Done, Failure, PoolAction};
+use crate::scaling::action::{Done, Failure, PoolAction, StartdIdentity};
 use crate::scaling::observation::{CollectorView, PoolView, Seen, StartdView};
 
 pub use command::Tools;
 pub use error::{Effect, Error};
 use queue::{JobFilter, Schedd};
+use slots::Clock;
 
 /// A pool of HTCondor, asked with `condor_status` and `condor_q`, told with `condor_drain` and `condor_advertise`.
 #[derive(Debug)]
@@ -34,6 +42,8 @@ pub struct CondorPool {
     filter: JobFilter,
     min_wait: Duration,
     update_interval: Duration,
+    /// The collector's clock, from the last observation: a look needs no call for it.
+    clock: Mutex<Option<Clock>>,
 }
 
 impl CondorPool {
@@ -63,7 +73,20 @@ impl CondorPool {
             min_wait,
             update_interval,
             pool,
+            clock: Mutex::new(None),
         }
+    }
+
+    /// The collector's clock.
+    fn clock(&self, deadline: Deadline) -> Result<Clock, Error> {
+        if let Some(clock) = *self.known_clock() {
+            return Ok(clock);
+        }
+        slots::clock(&self.tools, self.pool.as_deref(), deadline)
+    }
+
+    fn known_clock(&self) -> MutexGuard<'_, Option<Clock>> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The machines of `watch` that the collector has not heard within three of their update intervals. None while
@@ -95,7 +118,11 @@ impl CondorPool {
 
 impl Pool for CondorPool {
     fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
-        let collector = seen(slots::observe(&self.tools, self.pool.as_deref(), deadline));
+        let collector = slots::observe(&self.tools, self.pool.as_deref(), deadline);
+        let collector = seen(collector.map(|(collector, clock)| {
+            *self.known_clock() = Some(clock);
+            collector
+        }));
         let silent = self.silent(watch, &collector);
         let no_slot = collector
             .known()
@@ -126,6 +153,16 @@ impl Pool for CondorPool {
                 .collect::<BTreeMap<_, _>>()
         });
         PoolView { collector, schedds }
+    }
+
+    fn look(
+        &self,
+        startd: &StartdIdentity,
+        deadline: Deadline,
+    ) -> Result<Vec<StartdView>, Failure> {
+        let clock = self.clock(deadline)?;
+        let pool = self.pool.as_deref();
+        Ok(slots::look(&self.tools, pool, startd, clock, deadline)?)
     }
 
     fn perform(&self, action: &PoolAction, deadline: Deadline) -> Result<Done, Failure> {
@@ -195,6 +232,15 @@ mod tests {
             Duration::from_secs(300),
             LIMIT,
         )
+    }
+
+    fn identity(server_id: Option<&str>, node: &str, machine: Option<&str>) -> StartdIdentity {
+        StartdIdentity {
+            server_id: server_id.map(str::to_owned),
+            node: NodeId(node.to_owned()),
+            shares_node: false,
+            machine: machine.map(str::to_owned),
+        }
     }
 
     fn observe(fake: &FakeTools) -> PoolView {
@@ -461,6 +507,65 @@ mod tests {
     }
 
     #[test]
+    fn a_last_look_is_one_call_with_the_clock_of_the_observation() {
+        let fake = recorded();
+        let pool = pool(&fake);
+        let deadline = Deadline::within(LIMIT);
+        pool.observe(&Watch::new(), deadline);
+        let before = fake.calls().lines().count();
+        // The collector answers with what the constraint leaves; here with all of it.
+        let found = pool.look(&identity(Some("uuid-\"a"), "n-1", Some("n1")), deadline);
+        let found = found.unwrap();
+        assert_eq!(found.len(), 3);
+        assert_eq!((found[0].machine.as_str(), found[0].claims()), ("n1", 2));
+        assert!(
+            found[0].heard_ago < Duration::from_secs(30),
+            "{:?}",
+            found[0]
+        );
+        let calls = fake.calls();
+        assert_eq!(calls.lines().count(), before + 1, "{calls}");
+        let asked = calls.lines().last().unwrap();
+        assert!(
+            asked.contains(
+                "SlotType =!= \"Dynamic\" && (EhosNode =?= \"n-1\" || CloudInstanceID =?= \"uuid-\\\"a\" || \
+                 Machine =?= \"n1\")"
+            ),
+            "{asked}"
+        );
+        // Nobody is an answer; no answer is none.
+        fake.answer("condor_status", "any", "exit=0\n");
+        let never_seen = identity(None, "n-1", None);
+        assert_eq!(pool.look(&never_seen, deadline), Ok(Vec::new()));
+        let asked = fake.calls();
+        assert!(
+            asked
+                .lines()
+                .last()
+                .unwrap()
+                .contains("&& (EhosNode =?= \"n-1\")")
+        );
+        for answer in [
+            "err|Error: communication error\nexit=1\n",
+            "out|half\nexit=0\n",
+        ] {
+            fake.answer("condor_status", "any", answer);
+            assert!(pool.look(&never_seen, deadline).is_err(), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_last_look_without_an_observation_asks_for_the_clock_too() {
+        let fake = recorded();
+        let pool = pool(&fake);
+        let one = identity(None, "n-1", Some("n1"));
+        assert_eq!(pool.look(&one, Deadline::within(LIMIT)).unwrap().len(), 3);
+        assert!(fake.calls().contains("-collector"), "{}", fake.calls());
+        fake.answer("condor_status", "-collector", "exit=0\n");
+        assert!(pool.look(&one, Deadline::within(LIMIT)).is_err());
+    }
+
+    #[test]
     fn actions_are_what_the_tools_are_told() {
         let fake = recorded();
         let pool = pool(&fake);
@@ -468,6 +573,7 @@ mod tests {
         let perform = |action: &PoolAction| pool.perform(action, Deadline::within(LIMIT));
         let drain = PoolAction::Drain {
             node: node.clone(),
+            startd: identity(Some("uuid-a"), "n", Some("n1")),
             slot: "slot1@n1".to_owned(),
             reason: "ehos c: idle".to_owned(),
         };

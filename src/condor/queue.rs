@@ -497,6 +497,23 @@ fn references(expression: &str) -> Vec<String> {
     found
 }
 
+/// What tests/fuzz reads: the demand in `text`, whatever it is.
+#[cfg(fuzzing)]
+pub fn read_anything(text: &str) -> Vec<Demand> {
+    let mut folded = Folded::default();
+    let mut now = 0;
+    for line in text.lines() {
+        // A line that cannot be read is an error of the whole; here the next one is as good.
+        let _ = folded.add(line);
+        if let Ok(totals) = Totals::read(line) {
+            now = totals.now();
+        }
+        references(line);
+    }
+    folded.report("fuzzed");
+    folded.demand(now)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

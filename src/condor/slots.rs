@@ -13,46 +13,101 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::answer::{amount, excerpt, integer, string, values};
+use super::answer::{amount, excerpt, integer, quoted, string, values};
 use super::command::{Call, Tools};
 use super::error::Error;
 use crate::deadline::Deadline;
+use crate::scaling::action::StartdIdentity;
 use crate::scaling::observation::{
     CollectorView, DrainView, NodeId, Resources, SlotView, StartdView,
 };
 
-/// Asks the collector of `pool`, or of this machine's configuration: all of it, or an error.
+/// The collector's clock, as it was at some moment of ours.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    seconds: i64,
+    at: Instant,
+}
+
+impl Clock {
+    /// Seconds since 1970.
+    pub(super) fn now(self) -> i64 {
+        let elapsed = i64::try_from(self.at.elapsed().as_secs()).unwrap_or(i64::MAX);
+        self.seconds.saturating_add(elapsed)
+    }
+
+    /// What it is at least, where it has stamped these.
+    fn now_after(self, machines: &BTreeMap<StartdKey, Machine>) -> i64 {
+        let stamps = machines.values().flat_map(|machine| &machine.slots);
+        self.now()
+            .max(stamps.map(|slot| slot.heard).max().unwrap_or(i64::MIN))
+    }
+}
+
+/// Asks the collector of `pool`, or of this machine's configuration: all of it, or an error. With it comes its clock.
 pub(super) fn observe(
     tools: &Tools,
     pool: Option<&str>,
     deadline: Deadline,
-) -> Result<CollectorView, Error> {
+) -> Result<(CollectorView, Clock), Error> {
     let (clock, daemons, machines) = thread::scope(|scope| {
         let clock = scope.spawn(|| own_ad(tools, pool, deadline));
         let daemons = scope.spawn(|| daemons(tools, pool, deadline));
-        let machines = machines(tools, pool, deadline);
+        let machines = machines(tools, pool, NOT_DYNAMIC, deadline);
         (join(clock), join(daemons), machines)
     });
     let (collector, daemons, machines) = (clock?, daemons?, machines?);
-    let latest = machines.values().flat_map(|machine| &machine.slots);
-    let now = collector
-        .now()
-        .max(latest.map(|slot| slot.heard).max().unwrap_or(i64::MIN));
+    let now = collector.clock.now_after(&machines);
     let up_for = collector.up_for(&daemons.masters, now);
-    Ok(CollectorView {
+    let clock = Clock {
+        seconds: now,
+        at: Instant::now(),
+    };
+    let view = CollectorView {
         up_for,
         negotiation_period: daemons.negotiation_period,
         startds: machines
             .into_iter()
             .map(|(key, machine)| machine.view(key.machine, now))
             .collect(),
-    })
+    };
+    Ok((view, clock))
 }
 
-/// The collector's clock: seconds since 1970.
-pub(super) fn clock(tools: &Tools, pool: Option<&str>, deadline: Deadline) -> Result<i64, Error> {
-    Ok(own_ad(tools, pool, deadline)?.now())
+/// The startds that `startd` may be, in one call.
+pub(super) fn look(
+    tools: &Tools,
+    pool: Option<&str>,
+    startd: &StartdIdentity,
+    clock: Clock,
+    deadline: Deadline,
+) -> Result<Vec<StartdView>, Error> {
+    let is = |(name, value): (&str, &str)| format!("{name} =?= {}", quoted(value));
+    let known = [
+        Some(("EhosNode", startd.node.0.as_str())),
+        startd
+            .server_id
+            .as_deref()
+            .map(|id| ("CloudInstanceID", id)),
+        startd.machine.as_deref().map(|name| ("Machine", name)),
+    ];
+    let which: Vec<String> = known.into_iter().flatten().map(is).collect();
+    let constraint = format!("{NOT_DYNAMIC} && ({})", which.join(" || "));
+    let machines = machines(tools, pool, &constraint, deadline)?;
+    let now = clock.now_after(&machines);
+    Ok(machines
+        .into_iter()
+        .map(|(key, machine)| machine.view(key.machine, now))
+        .collect())
 }
+
+/// The collector's clock.
+pub(super) fn clock(tools: &Tools, pool: Option<&str>, deadline: Deadline) -> Result<Clock, Error> {
+    Ok(own_ad(tools, pool, deadline)?.clock)
+}
+
+/// Dynamic slots are counted in their parents.
+const NOT_DYNAMIC: &str = "SlotType =!= \"Dynamic\"";
 
 fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     match thread.join() {
@@ -94,20 +149,13 @@ fn ask<A>(
 #[derive(Debug)]
 struct Collector {
     machine: Option<String>,
-    /// Its clock, in seconds since 1970 …
-    clock: i64,
-    /// … when it answered.
-    at: Instant,
+    /// Its clock.
+    clock: Clock,
     /// How long it has been counting what it does: since its start.
     lifetime: Option<u64>,
 }
 
 impl Collector {
-    fn now(&self) -> i64 {
-        let elapsed = i64::try_from(self.at.elapsed().as_secs()).unwrap_or(i64::MAX);
-        self.clock.saturating_add(elapsed)
-    }
-
     /// `COLLECTOR_StartTime` of the master beside it says since when, and so does its own count; the younger wins.
     /// With neither it has just started.
     fn up_for(&self, masters: &[(Option<String>, i64)], now: i64) -> Duration {
@@ -140,12 +188,14 @@ fn own_ad(tools: &Tools, pool: Option<&str>, deadline: Deadline) -> Result<Colle
         |own: &mut Option<Collector>, line| {
             let [clock, lifetime, machine] = values(line)?;
             if let Some(clock) = integer(clock)
-                && own.as_ref().is_none_or(|own| own.clock < clock)
+                && own.as_ref().is_none_or(|own| own.clock.seconds < clock)
             {
                 *own = Some(Collector {
                     machine: string(machine),
-                    clock,
-                    at: Instant::now(),
+                    clock: Clock {
+                        seconds: clock,
+                        at: Instant::now(),
+                    },
                     lifetime: amount(lifetime),
                 });
             }
@@ -203,12 +253,13 @@ fn daemons(tools: &Tools, pool: Option<&str>, deadline: Deadline) -> Result<Daem
 fn machines(
     tools: &Tools,
     pool: Option<&str>,
+    constraint: &str,
     deadline: Deadline,
 ) -> Result<BTreeMap<StartdKey, Machine>, Error> {
     ask(
         tools,
         pool,
-        &["-constraint", "SlotType =!= \"Dynamic\""],
+        &["-constraint", constraint],
         &Slot::EXPRESSIONS,
         deadline,
         BTreeMap::new(),
@@ -452,6 +503,21 @@ impl Machine {
             machine,
         }
     }
+}
+
+/// What tests/fuzz reads: the slots in `text`, whatever it is.
+#[cfg(fuzzing)]
+pub fn read_anything(text: &str) -> Vec<StartdView> {
+    let mut machines: BTreeMap<StartdKey, Machine> = BTreeMap::new();
+    for slot in text.lines().filter_map(|line| Slot::read(line).ok()) {
+        machines.entry(slot.startd()).or_default().add(slot);
+    }
+    let latest = machines.values().flat_map(|machine| &machine.slots);
+    let now = latest.map(|slot| slot.heard).max().unwrap_or(0);
+    let views = machines.into_iter();
+    views
+        .map(|(key, machine)| machine.view(key.machine, now))
+        .collect()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::file::{Condor, Daemon, Ehos, File};
 use super::given::Given;
 use super::secrets;
 use super::settings::{CondorSettings, Config, Timeouts};
-use crate::scaling::policy::{Allocation, Policy};
+use crate::scaling::policy::{Allocation, Policy, ScaleDown};
 
 /// Universes whose jobs run on the machine of their schedd, or on another service.
 const WITHOUT_NODES: [(u32, &str); 3] = [(7, "scheduler"), (9, "grid"), (12, "local")];
@@ -61,8 +61,13 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
         policy.clouds = policies;
     }
     let timeouts = timeouts(context, &daemon);
-    let condor = condor_settings(context, &condor);
+    policy.scale_down = scale_down(context, &condor);
+    let mut condor = condor_settings(context, &condor);
     policy.condor_host.clone_from(&condor.host_ip);
+    if !policy.drains() {
+        condor.noclaim_shutdown = Some(policy.idle_timeout);
+        not_zero(context, "idle_timeout", policy.idle_timeout);
+    }
     Config {
         files: Vec::new(),
         policy,
@@ -93,8 +98,9 @@ fn policy(context: &mut Context<'_>, ehos: &Ehos, daemon: &Daemon) -> Policy {
     set!(policy, daemon:
         nodes_min, nodes_max, nodes_spare, max_actions, max_unproven, idle_timeout, boot_timeout,
         lost_timeout, lost_job_timeout, intent_grace, collector_grace, unknown_grace, delete_timeout,
-        negotiation_cycle, update_interval, backoff_first, backoff_longest, refusal_memory,
-        vanish_share, vanish_count,
+        negotiation_cycle, update_interval, protect_after, failure_memory, backoff_first, backoff_longest,
+        refusal_memory,
+        vanish_share, vanish_count, purge_floating_ips,
     );
     if let Some(prefix) = ehos.project_prefix.value() {
         let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -142,6 +148,7 @@ fn policy(context: &mut Context<'_>, ehos: &Ehos, daemon: &Daemon) -> Policy {
     for (key, value) in [
         ("max_actions", policy.max_actions),
         ("max_unproven", policy.max_unproven),
+        ("protect_after", policy.protect_after),
     ] {
         if value == 0 {
             context.problem(
@@ -220,6 +227,18 @@ fn not_zero(context: &mut Context<'_>, key: &str, value: Duration) {
     }
 }
 
+fn scale_down(context: &mut Context<'_>, condor: &Condor) -> ScaleDown {
+    match condor.scale_down.get().map(String::as_str) {
+        None | Some("drain") => ScaleDown::Drain,
+        Some("node") => ScaleDown::Node,
+        Some(word) => {
+            let problem = format!("`{word}` is none of drain, node");
+            context.problem(&["condor", "scale_down"], problem);
+            ScaleDown::Drain
+        }
+    }
+}
+
 fn condor_settings(context: &mut Context<'_>, condor: &Condor) -> CondorSettings {
     for (key, value) in [
         ("host_ip", &condor.host_ip),
@@ -275,6 +294,7 @@ fn condor_settings(context: &mut Context<'_>, condor: &Condor) -> CondorSettings
         token: token(context, condor),
         token_identity: condor.token_identity.value(),
         token_lifetime: condor.token_lifetime.value(),
+        noclaim_shutdown: None,
     }
 }
 

@@ -117,7 +117,7 @@ mod tests {
                 "condor:\n  zzzz: 1\n",
                 "2:3: condor.zzzz: there is no such key; the known keys here are host_ip, pool, schedds, \
                  job_constraint, universes, bin, trust_domain, password, password_file, token, token_file, \
-                 token_identity, token_lifetime",
+                 token_identity, token_lifetime, scale_down",
             ),
             (
                 "clouds:\n  a:\n    auth:\n      usernam: x\n",

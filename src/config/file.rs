@@ -189,9 +189,12 @@ section! {
         delete_timeout: Given<Duration>,
         negotiation_cycle: Given<Duration>,
         update_interval: Given<Duration>,
+        protect_after: Given<u64>,
+        failure_memory: Given<Duration>,
         backoff_first: Given<Duration>,
         backoff_longest: Given<Duration>,
         refusal_memory: Given<Duration>,
+        purge_floating_ips: Given<bool>,
         vanish_share: Given<f64>,
         vanish_count: Given<u64>,
         tick_timeout: Given<Duration>,
@@ -200,7 +203,6 @@ section! {
         state_dir: Given<PathBuf>,
         execute_config: Given<PathBuf>,
         master_cloud: Obsolete,
-        purge_floating_ips: Obsolete,
         influxdb: Obsolete,
         hostname: Obsolete,
         node_log: Obsolete,
@@ -229,6 +231,7 @@ section! {
         token_file: Given<PathBuf>,
         token_identity: Given<String>,
         token_lifetime: Given<Duration>,
+        scale_down: Given<String>,
     }
 }
 

@@ -244,6 +244,7 @@ impl Read {
         config.files = files;
         config.notes = context.notes;
         config.notes.extend(unfilled(&config));
+        config.notes.extend(endless(&config));
         Ok(config)
     }
 }
@@ -268,6 +269,21 @@ fn unfilled(config: &Config) -> Option<String> {
     ))
 }
 
+/// A template whose nodes would never end, where they are to end by themselves.
+fn endless(config: &Config) -> Option<String> {
+    config.condor.noclaim_shutdown?;
+    let stays = |cloud: &&CloudSettings| {
+        Template::load(&cloud.user_data_file)
+            .is_ok_and(|template| !template.tags().contains("noclaim_shutdown"))
+    };
+    let cloud = config.clouds.iter().find(stays)?;
+    Some(format!(
+        "condor.scale_down is node, and {} has no tag {{noclaim_shutdown}}: its nodes must end by themselves in another \
+         way, as ehos's own execute.yaml makes them",
+        cloud.user_data_file.display()
+    ))
+}
+
 /// Why a key of the original program, or of openstacksdk, says nothing here.
 fn obsolete(key: &str) -> &'static str {
     match key {
@@ -282,7 +298,6 @@ fn obsolete(key: &str) -> &'static str {
         "identity_api_version" => "Keystone v3 is what is spoken",
         "hostname" | "influxdb" => "this version sends nothing to InfluxDB",
         "node_log" => "the log says which nodes are made",
-        "purge_floating_ips" => "ehos gives its nodes no floating IPs",
         "master_cloud" => "`ehos tick` makes no central manager",
         _ => "it has no meaning any more",
     }

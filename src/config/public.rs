@@ -122,6 +122,8 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         nodes_spare,
         max_actions,
         allocation,
+        // Under `condor:`.
+        scale_down: _,
         clouds: _,
         idle_timeout,
         boot_timeout,
@@ -134,11 +136,14 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         negotiation_cycle,
         update_interval,
         max_unproven,
+        protect_after,
+        failure_memory,
         backoff_first,
         backoff_longest,
         vanish_share,
         vanish_count,
         refusal_memory,
+        purge_floating_ips,
     } = policy;
     let Timeouts {
         tick,
@@ -167,9 +172,12 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         ("delete_timeout", duration_text(*delete_timeout)),
         ("negotiation_cycle", duration_text(*negotiation_cycle)),
         ("update_interval", duration_text(*update_interval)),
+        ("protect_after", protect_after.to_string()),
+        ("failure_memory", duration_text(*failure_memory)),
         ("backoff_first", duration_text(*backoff_first)),
         ("backoff_longest", duration_text(*backoff_longest)),
         ("refusal_memory", duration_text(*refusal_memory)),
+        ("purge_floating_ips", purge_floating_ips.to_string()),
         ("vanish_share", vanish_share.to_string()),
         ("vanish_count", vanish_count.to_string()),
         ("tick_timeout", duration_text(*tick)),
@@ -191,6 +199,7 @@ fn condor_keys(condor: &CondorSettings) -> Keys {
         token: _,
         token_identity,
         token_lifetime,
+        noclaim_shutdown,
     } = condor;
     let mut keys = Keys::new();
     let mut put = |key, value: &Option<String>| {
@@ -208,6 +217,9 @@ fn condor_keys(condor: &CondorSettings) -> Keys {
     }
     if let Some(lifetime) = token_lifetime {
         keys.push(("token_lifetime", duration_text(*lifetime)));
+    }
+    if noclaim_shutdown.is_some() {
+        keys.push(("scale_down", "node".to_owned()));
     }
     if password.is_some() {
         keys.push(("password_file", POOL_PASSWORD.to_owned()));

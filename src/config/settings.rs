@@ -99,6 +99,9 @@ pub struct CondorSettings {
     pub token_identity: Option<String>,
     /// How long such a token is good for.
     pub token_lifetime: Option<Duration>,
+    /// With `scale_down: node`, after how long without a claim a node powers itself off (`idle_timeout`): the
+    /// `{noclaim_shutdown}` of user data.
+    pub noclaim_shutdown: Option<Duration>,
 }
 
 /// How one cloud is asked and what its servers are made of.

@@ -500,6 +500,7 @@ fn the_templates_of_the_project_are_templates() {
             "flavor",
             "host_ip",
             "image",
+            "noclaim_shutdown",
             "region",
             "token",
             "trust_domain"
@@ -530,6 +531,8 @@ daemon:
   delete_timeout: 4s
   negotiation_cycle: 0.5s
   update_interval: 6s
+  protect_after: 4
+  failure_memory: 2h30m
   backoff_first: 7s
   backoff_longest: 8s
   refusal_memory: 9s
@@ -551,6 +554,7 @@ condor:
   token_file: join
   token_identity: execute@example.org
   token_lifetime: 720h
+  scale_down: node
 clouds:
   one:
     auth: {auth_url: 'https://a:5000', user_id: u, password: hush-one, project_name: p, project_domain_id: default}

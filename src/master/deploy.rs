@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use log::{debug, info, warn};
 
 use super::host_key::{host_keys, login_user};
-use super::install::{TICK, Work};
+use super::install::{self, TICK, Work};
 use super::order::{METADATA_DIGEST, Order};
 use super::ssh::{self, Login, Ssh};
 use super::step::{Asked, FloatingIp, Installation, Seen, Server, Step, next};
@@ -150,8 +150,8 @@ impl std::fmt::Display for CleanUp {
             }
             CleanUp::Ready => f.write_str(". Its server was left as it is"),
             CleanUp::Installed => f.write_str(
-                ". Its server was left, for all is installed there and its timer runs: run this again, so that it is \
-                 marked as ready",
+                ". Its server was left, for all is installed there: run this again, so that it is marked as ready and its \
+                 timer starts",
             ),
             CleanUp::Failed(why) => write!(
                 f,
@@ -327,7 +327,7 @@ struct Run<'r> {
 /// What is known once all is in place.
 #[derive(Clone)]
 struct Installed {
-    address: String,
+    ssh: Ssh,
     user: String,
     version: String,
     tick_exit: Option<i32>,
@@ -357,7 +357,8 @@ impl Run<'_> {
             let step = next(&seen);
             debug!("{step:?}");
             // What is installed is marked even then: nodes may come from it already.
-            if self.deadline.passed() && !matches!(step, Step::Done | Step::MarkReady) {
+            if self.deadline.passed() && !matches!(step, Step::Done | Step::MarkReady | Step::Start)
+            {
                 let doing = match &step {
                     Step::Wait { what } => format!("still waiting for {what}"),
                     other => format!("next would have been: {other:?}"),
@@ -409,6 +410,9 @@ impl Run<'_> {
                         debug!("{error}");
                         self.pause();
                     }
+                }
+                Step::Start => {
+                    self.installation = self.start();
                 }
                 Step::Done => return self.deployed(record.as_ref()),
                 Step::GiveUp { why } => return Err(self.give_up(record.as_ref(), why)),
@@ -732,20 +736,43 @@ impl Run<'_> {
                 }
             }
         }
+        Ok(Installed {
+            ssh,
+            user: login.user.clone(),
+            version,
+            tick_exit: None,
+            tick: String::new(),
+        })
+    }
+
+    /// Starts the timer of a server that is marked as ready.
+    fn start(&mut self) -> Installation {
+        let Some(installed) = &mut self.installed else {
+            return Installation::NotYet;
+        };
+        let ssh = &installed.ssh;
+        let Work::Script {
+            what,
+            script,
+            remedy,
+        } = install::timer()
+        else {
+            return Installation::Started;
+        };
+        self.line.doing(&format!("sees to {what}"));
+        if let Err(error) = ssh.run(what, &script, Vec::new(), self.deadline) {
+            return Installation::Failed(Failure::Work { error, remedy }.to_string());
+        }
         self.line.doing("lets it tick for the first time");
-        // All is in place and the timer runs: that this tick is not heard of to its end is no failure of the installation.
+        // The timer runs: that this tick is not heard of to its end is no failure of the installation.
         let said = match ssh.run("the first tick", TICK, Vec::new(), self.deadline) {
             Ok(said) => said,
             Err(error) => format!("\n{error}"),
         };
         let (code, tick) = said.split_once('\n').unwrap_or((&said, ""));
-        Ok(Installed {
-            address: ssh.address,
-            user: login.user.clone(),
-            version,
-            tick_exit: code.trim().parse().ok(),
-            tick: tick.trim_end().to_owned(),
-        })
+        installed.tick_exit = code.trim().parse().ok();
+        tick.trim_end().clone_into(&mut installed.tick);
+        Installation::Started
     }
 
     fn mark_ready(&mut self, record: &ServerRecord) -> Result<(), openstack::Error> {
@@ -787,7 +814,7 @@ impl Run<'_> {
             made: self.was_ready == Some(false),
             server,
             floating_ip,
-            address: installed.address,
+            address: installed.ssh.address,
             user: installed.user,
             version: installed.version,
             tick_exit: installed.tick_exit,

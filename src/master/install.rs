@@ -209,12 +209,16 @@ pub fn work(
         "exec runuser -u ehos -- env HOME=/var/lib/ehos /usr/bin/ehos config check 2>&1",
         "correct the configuration here, or /etc/ehos/ehos.d/*.yaml there",
     ));
-    work.push(script(
+    work
+}
+
+/// What starts it. The server is marked as ready before: it can have nodes and jobs from here on.
+pub fn timer() -> Work {
+    script(
         "the timer",
         "systemctl enable --now ehos.timer 2>&1",
         "look at `systemctl status ehos.timer` there",
-    ));
-    work
+    )
 }
 
 /// Runs one tick as the timer does, and tells its exit code (first line) and what it said.
@@ -335,7 +339,6 @@ mod tests {
         640 ehos /etc/ehos/lab.password
         (who may read what)
         (the check of its configuration)
-        (the timer)
         ");
         let packaged = told(&all(&package("https://example.org/ehos_1_amd64.deb?x=1")));
         assert!(

@@ -15,6 +15,7 @@ use crate::deadline::Deadline;
 use crate::openstack::auth::Session;
 use crate::openstack::compute::{self, Keypair};
 use crate::openstack::{Surroundings, find_flavor, image, network, surroundings};
+use crate::scaling::leftover::master_floating_ip_mark;
 use crate::scaling::observation::{METADATA_IMAGE, master_metadata};
 
 /// Of what a server was made; one that is the same needs not to be made again.
@@ -151,7 +152,7 @@ impl Order {
 
     /// What marks a floating IP as this pool's master's: nothing else can be written to it.
     pub fn floating_ip_mark(&self) -> String {
-        format!("ehos {} master", self.cluster)
+        master_floating_ip_mark(&self.cluster)
     }
 }
 

@@ -83,8 +83,10 @@ pub enum Installation {
     Failed(String),
     /// All is in place.
     Done,
-    /// And the server is marked as ready.
+    /// And the server is marked as ready: it is never deleted from here on.
     Marked,
+    /// And its timer runs.
+    Started,
 }
 
 /// What is to be done.
@@ -108,6 +110,8 @@ pub enum Step {
     Install,
     /// Mark it as ready.
     MarkReady,
+    /// Start its timer. Only now can it have nodes and jobs.
+    Start,
     /// All is done.
     Done,
     /// It cannot be done.
@@ -198,7 +202,8 @@ fn reach(seen: &Seen) -> Step {
         Installation::NotYet | Installation::NotReached { .. } => Step::Install,
         Installation::Failed(why) => Step::GiveUp { why: why.clone() },
         Installation::Done => Step::MarkReady,
-        Installation::Marked => Step::Done,
+        Installation::Marked => Step::Start,
+        Installation::Started => Step::Done,
     }
 }
 
@@ -360,7 +365,8 @@ mod tests {
                 why: "x".to_owned()
             }),
             Just(Installation::Done),
-            Just(Installation::Marked)
+            Just(Installation::Marked),
+            Just(Installation::Started)
         ];
         let asked = (0u32..4, 0u64..200).prop_map(|(times, seconds)| Asked {
             times,
@@ -391,6 +397,7 @@ mod tests {
         /// Looks that it has had: it is ACTIVE after two, and its boot is through after four.
         looks: u32,
         floating_ip: bool,
+        started: bool,
     }
 
     /// A run that is interrupted after `steps` steps.
@@ -426,10 +433,11 @@ mod tests {
                     server: server(ServerStatus::Build),
                     looks: 0,
                     floating_ip: false,
+                    started: false,
                 }),
                 Step::Remove { .. } => {
                     let gone = world.servers.remove(0);
-                    assert!(!gone.server.ready);
+                    assert!(!gone.server.ready && !gone.started);
                 }
                 Step::Wait { .. } => {}
                 Step::LeadFloatingIp => {
@@ -440,6 +448,11 @@ mod tests {
                 Step::MarkReady => {
                     world.servers[0].server.ready = true;
                     installation = Installation::Marked;
+                }
+                Step::Start => {
+                    assert!(world.servers[0].server.ready, "before it has jobs");
+                    world.servers[0].started = true;
+                    installation = Installation::Started;
                 }
                 Step::Done | Step::GiveUp { .. } => return Some(step),
             }
@@ -463,8 +476,11 @@ mod tests {
 
             #[test]
             fn it_is_ready_only_when_all_is_installed(seen in any_seen()) {
-                let installed = matches!(seen.installation, Installation::Done | Installation::Marked);
-                if matches!(next(&seen), Step::MarkReady | Step::Done) {
+                let installed = matches!(
+                    seen.installation,
+                    Installation::Done | Installation::Marked | Installation::Started
+                );
+                if matches!(next(&seen), Step::MarkReady | Step::Start | Step::Done) {
                     prop_assert!(installed && seen.floating_ip != FloatingIp::Missing);
                 }
             }
@@ -478,7 +494,7 @@ mod tests {
                 let leftover = leftover.map(|(failed, as_ordered)| {
                     let status = if failed { ServerStatus::Error } else { ServerStatus::Active };
                     let server = Server { as_ordered, ..server(status) };
-                    Left { server, looks: 0, floating_ip: false }
+                    Left { server, looks: 0, floating_ip: false, started: false }
                 });
                 let mut world = World { servers: leftover.into_iter().collect(), floating_ips: 0 };
                 for steps in interruptions {
@@ -487,7 +503,7 @@ mod tests {
                 }
                 prop_assert_eq!(run(&mut world, 100, wants_floating_ip), Some(Step::Done));
                 prop_assert_eq!(world.servers.len(), 1);
-                prop_assert!(world.servers[0].server.ready);
+                prop_assert!(world.servers[0].server.ready && world.servers[0].started);
                 prop_assert_eq!(world.servers[0].floating_ip, wants_floating_ip);
             }
         }

@@ -360,6 +360,17 @@ fn owner(settings: &CloudSettings) -> String {
     }
 }
 
+/// What tests/fuzz reads: a token in `body`, whatever it is, and what its catalog says for `settings`.
+#[cfg(fuzzing)]
+pub fn read_anything(body: &[u8], settings: &CloudSettings) {
+    if let Ok(TokenBody { token }) = serde_json::from_slice(body)
+        && let Some(catalog) = token.catalog
+    {
+        drop(catalog.url(Service::Compute, settings));
+        drop(catalog.region(settings));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

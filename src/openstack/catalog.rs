@@ -16,6 +16,8 @@ pub enum Service {
     Image,
     /// Neutron, v2.0.
     Network,
+    /// Cinder, v3. Its endpoint names the version.
+    Volume,
 }
 
 impl Service {
@@ -25,13 +27,20 @@ impl Service {
             Service::Compute => "compute",
             Service::Image => "image",
             Service::Network => "network",
+            Service::Volume => "volumev3",
         }
+    }
+
+    /// Whether an entry of the catalog is this service.
+    fn is(self, kind: &str) -> bool {
+        // The official name of Cinder's is not the usual one.
+        kind == self.catalog_type() || (self == Service::Volume && kind == "block-storage")
     }
 
     /// What is added to an endpoint that does not name the version itself.
     fn version(self) -> &'static str {
         match self {
-            Service::Compute => "",
+            Service::Compute | Service::Volume => "",
             Service::Image => "/v2",
             Service::Network => "/v2.0",
         }
@@ -98,7 +107,7 @@ impl Catalog {
         let endpoints: Vec<&Endpoint> = self
             .0
             .iter()
-            .filter(|entry| entry.kind == kind)
+            .filter(|entry| service.is(&entry.kind))
             .flat_map(|entry| &entry.endpoints)
             .collect();
         let fitting: Vec<&Endpoint> = endpoints

@@ -23,7 +23,9 @@ use super::http::{Answer, Request, percent_encoded};
 use super::message;
 use crate::deadline::Deadline;
 use crate::scaling::action::Done;
-use crate::scaling::observation::{Flavor, Quota, ServerRecord, ServerStatus, Usage};
+use crate::scaling::observation::{
+    AttachedVolume, Flavor, Quota, ServerRecord, ServerStatus, Usage,
+};
 
 /// The first version: lists, limits, flavors, keypairs, console.
 const FIRST: &str = "2.1";
@@ -462,6 +464,43 @@ pub fn server(
     }))
 }
 
+/// One server as lists have it; `None` when it is gone. An error when its cell is down: what it is then is not known.
+pub fn look(
+    session: &Session,
+    id: &str,
+    deadline: Deadline,
+) -> Result<Option<ServerRecord>, Error> {
+    match look_at(session, id, DOWN_CELLS, deadline) {
+        Err(error) if error.status() == Some(NOT_ACCEPTABLE) => {
+            look_at(session, id, FIRST, deadline)
+        }
+        answer => answer,
+    }
+}
+
+fn look_at(
+    session: &Session,
+    id: &str,
+    microversion: &'static str,
+    deadline: Deadline,
+) -> Result<Option<ServerRecord>, Error> {
+    let request = Request::get().at(microversion);
+    let path = format!("/servers/{id}");
+    let answer = match session.send(Service::Compute, &path, &request, deadline) {
+        Ok(answer) => answer,
+        Err(error) if error.status() == Some(404) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let SeenBody { server } = answer.json()?;
+    if server.metadata.is_none() {
+        return Err(Error::CellDown {
+            call: answer.call,
+            servers: 1,
+        });
+    }
+    Ok(Some(server.record(answer.date.unwrap_or_else(local_now))))
+}
+
 /// Shuts a server down. One that is off already is refused with 409.
 pub fn stop(session: &Session, id: &str, deadline: Deadline) -> Result<(), Error> {
     let request = Request {
@@ -581,6 +620,15 @@ struct Server {
     #[serde(rename = "OS-EXT-STS:task_state")]
     task_state: Option<String>,
     fault: Option<Fault>,
+    #[serde(rename = "os-extended-volumes:volumes_attached", default)]
+    volumes: Vec<Attached>,
+}
+
+#[derive(Deserialize)]
+struct Attached {
+    id: String,
+    /// From 2.3 on. What is attached by a create of ours goes with the server.
+    delete_on_termination: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -605,6 +653,11 @@ struct ShownBody {
 #[derive(Deserialize)]
 struct Shown {
     fault: Option<Fault>,
+}
+
+#[derive(Deserialize)]
+struct SeenBody {
+    server: Server,
 }
 
 #[derive(Deserialize)]
@@ -650,6 +703,14 @@ impl Server {
             deleting: gone || matches!(task, Some("deleting" | "soft-deleting")),
             age: Duration::try_from(now.duration_since(self.created)).unwrap_or_default(),
             fault: self.fault.map(|fault| message::shorten(&fault.message)),
+            volumes: self
+                .volumes
+                .into_iter()
+                .map(|volume| AttachedVolume {
+                    id: volume.id,
+                    goes: volume.delete_on_termination.unwrap_or(true),
+                })
+                .collect(),
             id: self.id,
             name: self.name,
             metadata: self.metadata.unwrap_or_default(),
@@ -732,6 +793,29 @@ struct KeypairsBody {
 #[derive(Deserialize)]
 struct KeypairEntry {
     keypair: Keypair,
+}
+
+/// What tests/fuzz reads: the servers in `body`, whatever it is; every other answer of Nova is tried on it too.
+#[cfg(fuzzing)]
+pub fn read_anything(body: &[u8]) -> Vec<ServerRecord> {
+    let now = Timestamp::UNIX_EPOCH;
+    drop(serde_json::from_slice::<BootedPage>(body));
+    drop(serde_json::from_slice::<ShownBody>(body));
+    drop(serde_json::from_slice::<WholeBody>(body));
+    drop(serde_json::from_slice::<LimitsBody>(body));
+    drop(serde_json::from_slice::<FlavorsPage>(body));
+    drop(serde_json::from_slice::<KeypairsBody>(body));
+    drop(serde_json::from_slice::<CreatedBody>(body));
+    drop(serde_json::from_slice::<ConsoleBody>(body));
+    message::of_service(body, None);
+    match serde_json::from_slice::<ServersPage>(body) {
+        Ok(page) => page
+            .servers
+            .into_iter()
+            .map(|server| server.record(now))
+            .collect(),
+        Err(_) => Vec::new(),
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! OpenStack clouds: the client, bottom up (`http`, `auth`, then one file for each service), and the adapter through
 //! which the tick sees a cloud.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,12 +11,12 @@ use std::time::Duration;
 use log::{info, warn};
 use secrecy::SecretString;
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, Traces};
 use crate::config::CloudSettings;
 use crate::deadline::Deadline;
 use crate::scaling::action::{CloudAction, Done, Failure, Intent};
 use crate::scaling::observation::{
-    CloudView, Flavor, METADATA_CONDOR_HOST, OwnedServer, ServerRecord, ServerStatus,
+    CloudView, Flavor, METADATA_CONDOR_HOST, OwnedServer, Seen, ServerRecord, ServerStatus,
     execute_metadata,
 };
 
@@ -27,10 +27,12 @@ mod error;
 mod http;
 pub mod identity;
 pub mod image;
+mod leftovers;
 mod message;
 pub mod network;
 pub mod rule;
 mod token_cache;
+pub mod volume;
 
 pub use catalog::Service;
 pub use error::{Call, Effect, Error, Kind, Refusal};
@@ -44,6 +46,9 @@ const CONSOLE_TIMEOUT: Duration = Duration::from_secs(10);
 const FAULT_LOOKS: usize = 10;
 /// The reason of a failure is worth waiting for no longer than this.
 const FAULT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What was left behind is worth waiting for no longer than this.
+const LEFTOVERS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Renders the user data of a node for the region it is in. It is a secret: a node's token is in it.
 pub type UserData<'c> =
@@ -104,17 +109,29 @@ impl<'c> OpenStackCloud<'c> {
         &self.session
     }
 
-    fn view(&self, deadline: Deadline) -> Result<CloudView, Error> {
+    fn view(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Error> {
         let session = &self.session;
         // Before all else: when Keystone hangs or refuses, it is asked once, not by each of the threads.
         session.token(deadline)?;
-        let (servers, quota, flavors) = thread::scope(|scope| {
+        let (servers, quota, flavors, look) = thread::scope(|scope| {
+            let look = scope.spawn(move || {
+                leftovers::look(session, traces, deadline.at_most(LEFTOVERS_TIMEOUT))
+            });
             let quota = scope.spawn(move || compute::quota(session, deadline));
             let flavors = scope.spawn(move || self.configured_flavors(deadline));
             let servers = compute::servers(session, deadline);
-            (servers, joined(quota), joined(flavors))
+            (servers, joined(quota), joined(flavors), joined(look))
         });
         let servers: Vec<ServerRecord> = servers?;
+        let leftovers = match look {
+            Ok(look) => {
+                let all: BTreeSet<String> =
+                    servers.iter().map(|server| server.id.clone()).collect();
+                let size_gb = session.settings().scratch_size_gb;
+                Seen::Known(look.judged(traces, &self.cluster, &all, size_gb))
+            }
+            Err(error) => Seen::Unknown(error.to_string()),
+        };
         let mut looks = FAULT_LOOKS;
         Ok(CloudView {
             servers: servers
@@ -124,6 +141,7 @@ impl<'c> OpenStackCloud<'c> {
                 .collect(),
             quota: quota?,
             flavors: flavors?,
+            leftovers,
         })
     }
 
@@ -240,20 +258,8 @@ impl<'c> OpenStackCloud<'c> {
         Ok(Done::Created { server_id })
     }
 
-    fn delete(
-        &self,
-        server: &OwnedServer,
-        keep_console: bool,
-        deadline: Deadline,
-    ) -> Result<Done, Failure> {
-        if keep_console {
-            self.keep_console(server.record(), deadline);
-        }
-        Ok(compute::delete(&self.session, server.id(), deadline)?)
-    }
-
     /// Puts what is left of a failed server into the log. A console that cannot be had does not keep it alive.
-    fn keep_console(&self, server: &ServerRecord, deadline: Deadline) {
+    fn log_console(&self, server: &ServerRecord, deadline: Deadline) {
         let ServerRecord { id, name, .. } = server;
         let cloud = self.name();
         if let Some(fault) = &server.fault {
@@ -277,18 +283,27 @@ impl Cloud for OpenStackCloud<'_> {
         &self.session.settings().name
     }
 
-    fn observe(&self, deadline: Deadline) -> Result<CloudView, Failure> {
-        Ok(self.view(deadline)?)
+    fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure> {
+        Ok(self.view(traces, deadline)?)
+    }
+
+    fn look(&self, server_id: &str, deadline: Deadline) -> Result<Option<ServerRecord>, Failure> {
+        Ok(compute::look(&self.session, server_id, deadline)?)
+    }
+
+    fn keep_console(&self, server: &OwnedServer, deadline: Deadline) {
+        self.log_console(server.record(), deadline);
     }
 
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
         match action {
             CloudAction::Create(intent) => self.create(intent, deadline),
-            CloudAction::Delete {
-                server,
-                keep_console,
-                ..
-            } => self.delete(server, *keep_console, deadline),
+            CloudAction::Delete { server, .. } => {
+                Ok(compute::delete(&self.session, server.id(), deadline)?)
+            }
+            CloudAction::Remove { leftover, .. } => {
+                leftovers::remove(&self.session, leftover, &self.cluster, deadline)
+            }
         }
     }
 }

@@ -9,10 +9,12 @@ use ureq::http::Method;
 use super::auth::Session;
 use super::catalog::Service;
 use super::error::{Error, Kind};
-use super::http::{Request, percent_encoded};
+use super::http::{Answer, Request, percent_encoded};
 use super::rule::Rule;
 use super::{ambiguous, looks_like_id, not_found};
 use crate::deadline::Deadline;
+use crate::scaling::action::Done;
+use crate::scaling::leftover::PortRecord;
 
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -163,9 +165,57 @@ pub fn ports(session: &Session, server_id: &str, deadline: Deadline) -> Result<V
     list(session, "ports", &filter, deadline)
 }
 
+/// The ports of these servers, which may be gone: as many as fit into the line of a request.
+pub fn ports_of(
+    session: &Session,
+    server_ids: &[&str],
+    deadline: Deadline,
+) -> Result<Vec<PortRecord>, Error> {
+    let ids = server_ids.iter();
+    let ids: Vec<String> = ids
+        .map(|id| format!("device_id={}", percent_encoded(id)))
+        .collect();
+    // Without a filter it would be every port.
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ports: Vec<DevicePort> = list(session, "ports", &format!("?{}", ids.join("&")), deadline)?;
+    Ok(ports.into_iter().map(DevicePort::record).collect())
+}
+
+/// The port of this id; `None` when it is gone.
+pub fn port(session: &Session, id: &str, deadline: Deadline) -> Result<Option<PortRecord>, Error> {
+    let port: Option<DevicePort> = show(session, "ports", id, "port", deadline)?;
+    Ok(port.map(DevicePort::record))
+}
+
+/// Deletes a port. One that is gone already is no error.
+pub fn delete_port(session: &Session, id: &str, deadline: Deadline) -> Result<Done, Error> {
+    let path = format!("/ports/{id}");
+    match session.send(Service::Network, &path, &Request::delete(), deadline) {
+        Ok(_) => Ok(Done::Accepted),
+        Err(error) if error.status() == Some(404) => Ok(Done::AlreadyGone),
+        Err(error) => Err(error),
+    }
+}
+
 /// The project's floating IPs.
 pub fn floating_ips(session: &Session, deadline: Deadline) -> Result<Vec<FloatingIp>, Error> {
-    list(session, "floatingips", "", deadline)
+    // An administrator sees those of all projects.
+    let filter = match &session.token(deadline)?.project_id {
+        Some(id) => format!("?project_id={}", percent_encoded(id)),
+        None => String::new(),
+    };
+    list(session, "floatingips", &filter, deadline)
+}
+
+/// The floating IP of this id; `None` when it is gone.
+pub fn floating_ip(
+    session: &Session,
+    id: &str,
+    deadline: Deadline,
+) -> Result<Option<FloatingIp>, Error> {
+    show(session, "floatingips", id, "floatingip", deadline)
 }
 
 /// Takes a floating IP of the external network `network_id` and lets it lead to `port_id`.
@@ -293,6 +343,35 @@ fn list<T: serde::de::DeserializeOwned>(
     serde_json::from_value(things).map_err(|error| unparsable(error.to_string()))
 }
 
+/// One thing by its id; `None` when it is gone.
+fn show<T: serde::de::DeserializeOwned>(
+    session: &Session,
+    collection: &str,
+    id: &str,
+    what: &str,
+    deadline: Deadline,
+) -> Result<Option<T>, Error> {
+    let path = format!("/{collection}/{id}");
+    match session.send(Service::Network, &path, &Request::get(), deadline) {
+        Ok(answer) => only(&answer, what).map(Some),
+        Err(error) if error.status() == Some(404) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The thing that stands under `what` in an answer.
+fn only<T: serde::de::DeserializeOwned>(answer: &Answer, what: &str) -> Result<T, Error> {
+    let mut body: BTreeMap<String, serde_json::Value> = answer.json()?;
+    let unparsable = |why: String| Error::Unparsable {
+        call: answer.call.clone(),
+        why,
+    };
+    let thing = body
+        .remove(what)
+        .ok_or_else(|| unparsable(format!("it has no {what}")))?;
+    serde_json::from_value(thing).map_err(|error| unparsable(error.to_string()))
+}
+
 /// Makes one thing: sent once.
 fn create<T: serde::de::DeserializeOwned>(
     session: &Session,
@@ -308,15 +387,29 @@ fn create<T: serde::de::DeserializeOwned>(
     };
     let path = format!("/{}s", what.replace('_', "-"));
     let answer = session.send(Service::Network, &path, &request, deadline)?;
-    let mut body: BTreeMap<String, serde_json::Value> = answer.json()?;
-    let unparsable = |why: String| Error::Unparsable {
-        call: answer.call.clone(),
-        why,
-    };
-    let made = body
-        .remove(what)
-        .ok_or_else(|| unparsable(format!("it has no {what}")))?;
-    serde_json::from_value(made).map_err(|error| unparsable(error.to_string()))
+    only(&answer, what)
+}
+
+#[derive(Deserialize)]
+struct DevicePort {
+    id: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    device_id: String,
+    /// It must be there: without it nothing is known to be Nova's.
+    device_owner: String,
+}
+
+impl DevicePort {
+    fn record(self) -> PortRecord {
+        PortRecord {
+            id: self.id,
+            name: self.name,
+            device_id: self.device_id,
+            device_owner: self.device_owner,
+        }
+    }
 }
 
 #[derive(Deserialize)]

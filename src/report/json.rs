@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Report;
+use crate::scaling::action::FailureKind;
 use crate::scaling::plan::{Action, Plan};
 
 /// The version of this layout: raised when something in it changes its meaning or goes.
@@ -28,7 +29,7 @@ struct ActionOut<'a> {
     node: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     cloud: Option<&'a str>,
-    /// `planned`, `done` or `failed`.
+    /// `planned`, `done`, `changed` or `failed`.
     result: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
@@ -68,7 +69,13 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<String> {
             .iter()
             .map(|outcome| match &outcome.result {
                 Ok(_) => action_out(&outcome.action, "done", None),
-                Err(failure) => action_out(&outcome.action, "failed", Some(&failure.message)),
+                Err(failure) => {
+                    let result = match failure.kind {
+                        FailureKind::Changed => "changed",
+                        _ => "failed",
+                    };
+                    action_out(&outcome.action, result, Some(&failure.message))
+                }
             })
             .collect(),
     };

@@ -32,12 +32,12 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Actions that failed, with what was said. A startd that was not idle any more is no failure, and ads that may
-    /// not be taken out of the collector are only ignored.
+    /// Actions that failed, with what was said. A startd that was not idle any more is no failure, nor what a last look
+    /// stopped, and ads that may not be taken out of the collector are only ignored.
     pub fn failures(&self) -> impl Iterator<Item = (&Action, &str)> {
         self.outcomes.into_iter().flatten().filter_map(|outcome| {
             let failure = outcome.result.as_ref().err()?;
-            let harmless = failure.kind == FailureKind::NotIdle
+            let harmless = matches!(failure.kind, FailureKind::NotIdle | FailureKind::Changed)
                 || matches!(outcome.action, Action::Pool(PoolAction::Invalidate { .. }));
             (!harmless).then_some((&outcome.action, failure.message.as_str()))
         })
@@ -73,7 +73,11 @@ impl Report<'_> {
             || all(clouds, self.plan.sources_seen.clouds)
         {
             Exit::Unavailable
-        } else if !self.plan.unseen.is_empty() || self.unsaved || self.failures().next().is_some() {
+        } else if !self.plan.unseen.is_empty()
+            || !self.plan.protected.is_empty()
+            || self.unsaved
+            || self.failures().next().is_some()
+        {
             Exit::Failed
         } else {
             Exit::Done

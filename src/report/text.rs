@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::Report;
-use crate::scaling::plan::{BuilderLine, Fate, NodeLine, Plan};
+use crate::scaling::plan::{BuilderLine, Fate, LeftoverLine, NodeLine, Plan};
 use crate::scaling::reason::spoken;
 
 /// More nodes than this that nothing happens to are only counted, unless it is a dry run.
@@ -12,6 +12,9 @@ const NODES_ON_A_SCREEN: usize = 12;
 
 /// More groups than this are only counted, unless it is a dry run.
 const GROUPS_ON_A_SCREEN: usize = 20;
+
+/// Heads a line about what nothing more is made of.
+const PROTECTED: &str = "PROTECTED MODE  ";
 
 /// Heads the actions that failed.
 const NOT_DONE: &str = "not done";
@@ -31,7 +34,7 @@ fn with_levels(text: &str) -> String {
         if !line.starts_with(' ') {
             failing = line == NOT_DONE;
         }
-        if failing {
+        if failing || line.starts_with(PROTECTED) {
             3
         } else if line.starts_with("unknown") || line.starts_with("brake") {
             4
@@ -50,6 +53,9 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
     let dry_run = report.outcomes.is_none();
     for unseen in &plan.unseen {
         writeln!(out, "unknown  {}: {}", unseen.source, unseen.why)?;
+    }
+    for protected in &plan.protected {
+        writeln!(out, "{PROTECTED}{protected}")?;
     }
     for brake in &plan.brakes {
         // An unknown source has just been named.
@@ -104,6 +110,7 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
     }
     write_nodes(out, report, dry_run)?;
     write_builders(out, plan)?;
+    write_leftovers(out, plan)?;
     let mut heading = Some(NOT_DONE);
     for (action, message) in report.failures() {
         if let Some(heading) = heading.take() {
@@ -181,6 +188,24 @@ fn write_builders(out: &mut String, plan: &Plan) -> std::fmt::Result {
     Ok(())
 }
 
+fn write_leftovers(out: &mut String, plan: &Plan) -> std::fmt::Result {
+    if !plan.leftovers.is_empty() {
+        writeln!(out, "\nleft behind")?;
+    }
+    for leftover in &plan.leftovers {
+        let fate = fate_name(leftover.fate);
+        let (cloud, why, kind) = (&leftover.cloud, &leftover.why, leftover.kind.name());
+        let (id, name) = (&leftover.id, &leftover.name);
+        let space = if name.is_empty() { "" } else { " " };
+        write!(out, "  {fate:8} {kind} {name}{space}({id})  {cloud}  ")?;
+        match &leftover.server {
+            Some(server) => writeln!(out, "of server {server}: {why}")?,
+            None => writeln!(out, "{why}")?,
+        }
+    }
+    Ok(())
+}
+
 fn fate_name(fate: Fate) -> &'static str {
     match fate {
         Fate::Keeps => "keeps",
@@ -233,6 +258,12 @@ fn fates(report: &Report<'_>) -> String {
         0 => {}
         1 => parts.push("delete 1 builder".to_owned()),
         count => parts.push(format!("delete {count} builders")),
+    }
+    let removed = |leftover: &&LeftoverLine| leftover.fate == Fate::Deletes;
+    match report.plan.leftovers.iter().filter(removed).count() {
+        0 => {}
+        1 => parts.push("remove 1 leftover".to_owned()),
+        count => parts.push(format!("remove {count} leftovers")),
     }
     if parts.is_empty() {
         "nothing to do".to_owned()

@@ -5,7 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::observation::{CloudName, NodeId, OwnedServer};
+use super::leftover::Leftover;
+use super::observation::{CloudName, DrainView, NodeId, OwnedServer};
 
 /// A node that is to be made; on disk before it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,9 +36,52 @@ pub enum CloudAction {
         node: NodeId,
         /// The server, recognised by its metadata.
         server: OwnedServer,
+        /// What a last look must find: else it is not deleted.
+        expects: Expected,
+        /// How its startd would be found.
+        startd: StartdIdentity,
         /// Keep the end of its console in the log first: it failed to join.
         keep_console: bool,
+        /// It was asked for before.
+        again: bool,
     },
+    /// Remove something that a server of ours has left behind, when it is still of no use.
+    Remove {
+        /// Its own id: the node that it was a part of is gone.
+        node: NodeId,
+        /// It, recognised by its mark.
+        leftover: Leftover,
+    },
+}
+
+/// What a delete is for: how the last look right before it must find the node's startd. In all cases the server must
+/// still say that it is ours and this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// Drained by this drain of ours, without a claim.
+    Drained(DrainView),
+    /// Not heard of: lost, or switched off.
+    Silent {
+        /// How often a startd is heard that does not say.
+        update_interval: Duration,
+    },
+    /// Not there at all: it never joined.
+    NeverJoined,
+    /// A builder: no claim on it, if it has a startd. A collector that does not answer does not hold it up.
+    NoClaim,
+}
+
+/// By what the startd of a node is found in the collector, whatever it is called now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartdIdentity {
+    /// The UUID of its server (`CloudInstanceID`).
+    pub server_id: Option<String>,
+    /// The node id that its server says (`EhosNode`).
+    pub node: NodeId,
+    /// Another server says the same node id: the UUID alone tells.
+    pub shares_node: bool,
+    /// `Machine`, when it has been seen. It proves nothing.
+    pub machine: Option<String>,
 }
 
 impl CloudAction {
@@ -45,7 +89,7 @@ impl CloudAction {
     pub fn node(&self) -> &NodeId {
         match self {
             CloudAction::Create(intent) => &intent.node,
-            CloudAction::Delete { node, .. } => node,
+            CloudAction::Delete { node, .. } | CloudAction::Remove { node, .. } => node,
         }
     }
 }
@@ -58,6 +102,8 @@ pub enum PoolAction {
     Drain {
         /// The node.
         node: NodeId,
+        /// How its startd is found for a last look.
+        startd: StartdIdentity,
         /// The name of one of its slots, as the ad has it.
         slot: String,
         /// The reason, which marks the drain as this pool's.
@@ -127,8 +173,10 @@ pub enum FailureKind {
     Quota,
     /// Refused by the service: wrong image, flavor, network, key, policy … It will be refused again.
     Rejected,
-    /// The startd found itself claimed, draining already, or the drain was another one's.
+    /// The startd found itself claimed, draining already, or the drain was another one's; what was left behind is in use.
     NotIdle,
+    /// A last look found it otherwise than planned, and nothing was done.
+    Changed,
     /// No right to do this.
     NotAuthorized,
     /// It certainly did not happen, for another reason (connection refused, tool not found …).

@@ -43,6 +43,12 @@ pub enum Limit {
         seconds: u64,
         failure: String,
     },
+    Protected {
+        cloud: String,
+        flavor: String,
+        failures: u32,
+        failure: String,
+    },
     Pause {
         cloud: String,
         seconds: u64,
@@ -109,6 +115,16 @@ impl fmt::Display for Limit {
                     spoken(*seconds)
                 )
             }
+            Limit::Protected {
+                cloud,
+                flavor,
+                failures,
+                failure,
+            } => write!(
+                f,
+                "protected mode of {flavor} in {cloud} after {failures} failures in a row, the last: {failure}; mend it, \
+                 then: ehos resume {cloud}"
+            ),
             Limit::Pause {
                 cloud,
                 seconds,
@@ -194,6 +210,7 @@ pub fn allowance(case: &Case<'_>) -> (u64, Limit) {
         never_seen(case),
         nodes_max(case),
         cloud_nodes_max(case),
+        protected(case),
         backoff(case),
         pause(case),
         instances(case, view),
@@ -222,7 +239,12 @@ pub fn closed(case: &Case<'_>) -> Option<Limit> {
     if !there {
         return Some(unknown(case));
     }
-    let all = [never_seen(case), backoff(case), pause(case)];
+    let all = [
+        never_seen(case),
+        protected(case),
+        backoff(case),
+        pause(case),
+    ];
     all.into_iter().flatten().next().map(|(_, limit)| limit)
 }
 
@@ -396,6 +418,20 @@ fn backoff(case: &Case<'_>) -> Option<(u64, Limit)> {
             flavor: case.flavor.to_owned(),
             seconds,
             failure,
+        },
+    ))
+}
+
+fn protected(case: &Case<'_>) -> Option<(u64, Limit)> {
+    let memory = case.state.kind(&kind(case))?;
+    let protected = memory.protected.as_ref()?;
+    Some((
+        0,
+        Limit::Protected {
+            cloud: case.cloud.name.clone(),
+            flavor: case.flavor.to_owned(),
+            failures: protected.failures,
+            failure: memory.last_failure.clone().unwrap_or_default(),
         },
     ))
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::action::StartdIdentity;
 use super::memory::{Departed, NodeMemory};
 use super::observation::{NodeId, OwnedServer, StartdView};
 
 /// Which startd runs on a node's server.
 #[derive(Clone, Copy)]
-pub(super) enum Match<'a> {
+pub(crate) enum Match<'a> {
     /// None does.
     None,
     /// This one.
@@ -26,13 +27,13 @@ impl<'a> Match<'a> {
 }
 
 /// Startds by what they say of themselves.
-pub(super) struct StartdFinder<'a> {
+pub(crate) struct StartdFinder<'a> {
     by_instance: BTreeMap<&'a str, &'a StartdView>,
     by_node: BTreeMap<&'a NodeId, &'a StartdView>,
 }
 
 impl<'a> StartdFinder<'a> {
-    pub(super) fn new(startds: &'a [StartdView]) -> StartdFinder<'a> {
+    pub(crate) fn new(startds: &'a [StartdView]) -> StartdFinder<'a> {
         let mut finder = StartdFinder {
             by_instance: BTreeMap::new(),
             by_node: BTreeMap::new(),
@@ -63,8 +64,17 @@ impl<'a> StartdFinder<'a> {
         memory: &NodeMemory,
         server: Option<&OwnedServer>,
     ) -> Match<'a> {
-        let uuid = memory.server_id.as_deref();
         let named = server.and_then(OwnedServer::node).unwrap_or(id);
+        self.which(memory.server_id.as_deref(), named, named == id)
+    }
+
+    /// The same for a last look.
+    pub(crate) fn identified(&self, startd: &StartdIdentity) -> Match<'a> {
+        let uuid = startd.server_id.as_deref();
+        self.which(uuid, &startd.node, !startd.shares_node)
+    }
+
+    fn which(&self, uuid: Option<&str>, named: &NodeId, unique: bool) -> Match<'a> {
         if let Some(startd) = uuid.and_then(|uuid| self.by_instance.get(uuid)).copied() {
             return match &startd.node {
                 Some(node) if node != named => Match::Contradiction(startd),
@@ -72,7 +82,7 @@ impl<'a> StartdFinder<'a> {
             };
         }
         // One that goes by its UUID shares its node id with another: that alone does not tell them apart.
-        if named != id {
+        if !unique {
             return Match::None;
         }
         match self.by_node.get(named).copied() {

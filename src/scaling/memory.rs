@@ -1,5 +1,6 @@
 //! What is remembered from one tick to the next. Losing it costs timers, never servers and never jobs.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{CloudAction, Done, Failure, FailureKind, Intent, PoolAction};
 use super::capacity::Capacity;
-use super::observation::{CloudName, NodeId, OwnedServer, Resources, Role};
+use super::failing::Protected;
+use super::leftover::{LeftoverKind, MOST_SERVERS, Traces};
+use super::observation::{AttachedVolume, CloudName, NodeId, OwnedServer, Resources, Role};
 use super::plan::Action;
 use super::policy::Policy;
 
@@ -86,10 +89,19 @@ pub struct NodeMemory {
     pub proven: bool,
     /// The last time it was heard of, it had claims on it.
     pub claimed: bool,
+    /// How many.
+    #[serde(default)]
+    pub claims: Option<u64>,
+    /// When that was last seen to change: what a startd says of it is out of date until its next update.
+    #[serde(default)]
+    pub claims_changed: Option<Moment>,
     /// In its present silence a schedd has listed a running job on it.
     pub job_listed: bool,
     /// When a drain of it was taken back: an ad that is older says nothing of drains.
     pub returned: Option<Moment>,
+    /// The request id of that drain: an ad that shows it may have been late.
+    #[serde(default)]
+    pub cancelled: Option<String>,
     /// Since when it had been idle when it was drained: what its startd says of that under a drain is not relied on.
     pub idle_since: Option<Moment>,
     /// The request that it was made for.
@@ -102,6 +114,9 @@ pub struct NodeMemory {
     pub delete_intended: Option<Moment>,
     /// The cloud has accepted a delete.
     pub delete_accepted: Option<Moment>,
+    /// The volumes of its server, as last seen before a delete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<AttachedVolume>,
 }
 
 impl NodeMemory {
@@ -121,19 +136,24 @@ impl NodeMemory {
             silent: None,
             proven: false,
             claimed: false,
+            claims: None,
+            claims_changed: None,
             job_listed: false,
             returned: None,
+            cancelled: None,
             idle_since: None,
             made_for: None,
             taken: false,
             failed: false,
             delete_intended: None,
             delete_accepted: None,
+            volumes: Vec::new(),
         }
     }
 }
 
-/// What is remembered of a node whose server is gone: its ads may be heard of for a while.
+/// What is remembered of a server that is gone: its ads may be heard of for a while, and it may have left something
+/// behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Departed {
     /// The server it was.
@@ -144,6 +164,35 @@ pub struct Departed {
     pub at: Moment,
     /// Its ads were taken out of the collector.
     pub invalidated: bool,
+    /// The cloud it was in.
+    #[serde(default)]
+    pub cloud: CloudName,
+    /// The volumes that were attached to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<AttachedVolume>,
+    /// Its cloud was asked, since then, what it has left behind.
+    #[serde(default)]
+    pub searched: bool,
+    /// It was found to have failed, and that was counted: a list may show it once more.
+    #[serde(default)]
+    pub failed: bool,
+}
+
+/// What is remembered of something that was left behind, or looks so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftoverMemory {
+    /// Its cloud.
+    pub cloud: CloudName,
+    /// What it is.
+    pub kind: LeftoverKind,
+    /// The server it was made for: asked about until it is gone.
+    pub server: Option<String>,
+    /// It bears our mark.
+    pub ours: bool,
+    /// Since when it has been seen, at each look that could see it.
+    pub since: Moment,
+    /// When its removal was last decided.
+    pub removed: Option<Moment>,
 }
 
 /// What is remembered of a builder.
@@ -166,14 +215,26 @@ pub struct KindMemory {
     pub kind: Kind,
     /// How many of it have joined.
     pub joined: u64,
+    /// A node of it has been seen to run a job, or a trace of one.
+    #[serde(default)]
+    pub ran_jobs: bool,
     /// What the last one to join really offered.
     pub capacity: Option<Capacity>,
     /// Failures since the last one that joined.
     pub failures: u32,
+    /// Of these, those that are no want of room in the cloud: what speaks against the image.
+    #[serde(default)]
+    pub faults: u32,
+    /// When it last failed.
+    #[serde(default)]
+    pub failed_at: Option<Moment>,
     /// No new ones until then.
     pub backoff_until: Option<Moment>,
     /// What failed last.
     pub last_failure: Option<String>,
+    /// Nothing more is made of it.
+    #[serde(default)]
+    pub protected: Option<Protected>,
 }
 
 /// A cloud that asked for a pause.
@@ -230,8 +291,11 @@ pub struct State {
     /// Builders, by the UUIDs of their servers.
     #[serde(default)]
     pub builders: BTreeMap<String, BuilderMemory>,
-    /// Nodes that are gone.
+    /// Nodes that are gone, and builders.
     pub departed: BTreeMap<NodeId, Departed>,
+    /// What they have left behind, by its id.
+    #[serde(default)]
+    pub leftovers: BTreeMap<String, LeftoverMemory>,
     /// Kinds of node.
     pub kinds: Vec<KindMemory>,
     /// In each cloud whose image has not proven itself, the one node that was given up for it.
@@ -279,7 +343,10 @@ impl State {
 
     /// All that have been adopted so far, and by the next tick, are this pool's: an operator says so.
     pub fn trust_adopted(&mut self) {
-        self.adopted_trusted = Some(self.now.plus(LONGEST_STEP));
+        let adopted = self.nodes.values().filter(|memory| memory.adopted);
+        // Of a state that is older than its nodes the clock is, too.
+        let last = adopted.map(|memory| memory.started).max();
+        self.adopted_trusted = last.max(Some(self.now.plus(LONGEST_STEP)));
     }
 
     /// The memory of a kind, made when there is none.
@@ -287,14 +354,7 @@ impl State {
         let position = match self.kinds.iter().position(|memory| memory.kind == *kind) {
             Some(position) => position,
             None => {
-                self.kinds.push(KindMemory {
-                    kind: kind.clone(),
-                    joined: 0,
-                    capacity: None,
-                    failures: 0,
-                    backoff_until: None,
-                    last_failure: None,
-                });
+                self.kinds.push(KindMemory::new(kind.clone()));
                 self.kinds.len() - 1
             }
         };
@@ -308,29 +368,15 @@ impl State {
         self.kinds.iter().find(|memory| memory.kind == *kind)
     }
 
-    /// Whether a node of this kind has joined and taken jobs, and none has failed since.
+    /// Whether a node of this kind has joined and run a job, and none has failed since.
     pub fn proven(&self, kind: &Kind) -> bool {
         self.kind(kind)
-            .is_some_and(|memory| memory.joined > 0 && memory.failures == 0)
+            .is_some_and(|memory| memory.ran_jobs && memory.failures == 0)
     }
 
     /// Whether a node of this kind has failed, and none has joined since.
     pub fn has_failed(&self, kind: &Kind) -> bool {
         self.kind(kind).is_some_and(|memory| memory.failures > 0)
-    }
-
-    /// Counts a failure of a kind: the next node of it waits for `backoff_first`, doubling to `backoff_longest`.
-    pub fn count_failure(&mut self, kind: &Kind, why: &str, policy: &Policy) {
-        let now = self.now;
-        let memory = self.kind_mut(kind);
-        let doublings = memory.failures.min(16);
-        let wait = policy
-            .backoff_first
-            .saturating_mul(1 << doublings)
-            .min(policy.backoff_longest);
-        memory.failures = memory.failures.saturating_add(1);
-        memory.backoff_until = Some(now.plus(wait));
-        memory.last_failure = Some(why.to_owned());
     }
 
     /// Remembers a new intent as a node.
@@ -354,8 +400,60 @@ impl State {
                 machine: memory.machine,
                 at: now,
                 invalidated: false,
+                cloud: memory.kind.cloud,
+                volumes: memory.volumes,
+                searched: false,
+                failed: memory.failed,
             };
             self.departed.insert(node.clone(), departed);
+        }
+    }
+
+    /// Forgets a builder whose server is gone.
+    pub fn depart_builder(&mut self, server_id: &str) {
+        let now = self.now;
+        if let Some(memory) = self.builders.remove(server_id) {
+            let departed = Departed {
+                server_id: Some(server_id.to_owned()),
+                machine: None,
+                at: now,
+                invalidated: false,
+                cloud: memory.cloud,
+                volumes: Vec::new(),
+                searched: false,
+                failed: false,
+            };
+            self.departed.insert(NodeId(server_id.to_owned()), departed);
+        }
+    }
+
+    /// What `cloud` is to be asked about: servers of which something was found, then those that have not been asked about
+    /// yet, then those that went last.
+    pub fn traces(&self, cloud: &str) -> Traces {
+        let found = self.leftovers.values();
+        let found = found.filter(|memory| memory.cloud == *cloud && memory.ours);
+        let mut servers: BTreeSet<String> = found
+            .filter_map(|memory| memory.server.clone())
+            .take(MOST_SERVERS)
+            .collect();
+        let departed = self.departed.values();
+        let mut departed: Vec<(&Departed, &String)> = departed
+            .filter(|gone| gone.cloud == *cloud)
+            .filter_map(|gone| Some((gone, gone.server_id.as_ref()?)))
+            .collect();
+        departed.sort_unstable_by_key(|(gone, id)| (gone.searched, Reverse(gone.at), *id));
+        for (_, id) in &departed {
+            if servers.len() >= MOST_SERVERS {
+                break;
+            }
+            servers.insert((*id).clone());
+        }
+        let volumes = departed.iter().flat_map(|(gone, _)| &gone.volumes);
+        Traces {
+            volumes: volumes
+                .map(|volume| (volume.id.clone(), volume.goes))
+                .collect(),
+            servers,
         }
     }
 
@@ -379,10 +477,32 @@ impl State {
                     },
                     Ok(done),
                 ) => self.after_delete(node, server, done),
+                (
+                    Action::Cloud {
+                        action:
+                            CloudAction::Delete {
+                                node,
+                                server,
+                                again: false,
+                                ..
+                            },
+                        ..
+                    },
+                    Err(failure),
+                ) if failure.kind == FailureKind::Changed => self.not_deleted(node, server),
                 (Action::Pool(PoolAction::Invalidate { node, .. }), Ok(_)) => {
                     if let Some(departed) = self.departed.get_mut(node) {
                         departed.invalidated = true;
                     }
+                }
+                (
+                    Action::Cloud {
+                        action: CloudAction::Remove { leftover, .. },
+                        ..
+                    },
+                    Ok(Done::AlreadyGone),
+                ) => {
+                    self.leftovers.remove(leftover.id());
                 }
                 // A drain is seen, or not, in the next observation; what failed is planned again from there.
                 (Action::Cloud { .. } | Action::Pool(_), _) => {}
@@ -391,12 +511,24 @@ impl State {
         self
     }
 
+    /// A node that a last look has saved: nothing was asked for, so its drains may be cancelled as before, and that its
+    /// server goes would not be ehos's doing.
+    fn not_deleted(&mut self, node: &NodeId, server: &OwnedServer) {
+        if server.role() == Role::Builder {
+            if let Some(memory) = self.builders.get_mut(server.id()) {
+                memory.delete_intended = None;
+            }
+        } else if let Some(memory) = self.nodes.get_mut(node) {
+            memory.delete_intended = None;
+        }
+    }
+
     fn after_delete(&mut self, node: &NodeId, server: &OwnedServer, done: &Done) {
         let now = self.now;
         let gone = *done == Done::AlreadyGone;
         if server.role() == Role::Builder {
             if gone {
-                self.builders.remove(server.id());
+                self.depart_builder(server.id());
             } else if let Some(memory) = self.builders.get_mut(server.id()) {
                 memory.delete_accepted = Some(now);
             }
@@ -444,13 +576,7 @@ impl State {
                 image: intent.image.clone(),
             };
             // Several failures of one tick count once.
-            let counted = self
-                .kind(&kind)
-                .and_then(|memory| memory.backoff_until)
-                .is_some_and(|until| until > self.now);
-            if !counted {
-                self.count_failure(&kind, &failure.message, policy);
-            }
+            self.count_failure(&kind, self.now, &failure.message, false, policy);
         }
     }
 }
@@ -461,6 +587,23 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn an_operator_trusts_all_that_were_adopted_so_far() {
+        let mut state = State::default().at(at(0));
+        let kind = Kind {
+            cloud: "a".into(),
+            flavor: "f".into(),
+            image: "i".into(),
+        };
+        // Nodes of a later state than the rest of it: a file that was put together by hand.
+        let later = state.now.plus(Duration::from_secs(7200));
+        let mut memory = NodeMemory::new(kind, "n", at(0), later);
+        memory.adopted = true;
+        state.nodes.insert(NodeId("n".to_owned()), memory);
+        state.trust_adopted();
+        assert!(state.adopted_trusted >= Some(later));
     }
 
     #[test]
@@ -478,30 +621,5 @@ mod tests {
             LONGEST_STEP,
             "a night adds five minutes"
         );
-    }
-
-    #[test]
-    fn failures_double_the_wait_up_to_the_longest() {
-        let policy = Policy::new("c");
-        let kind = Kind {
-            cloud: "a".into(),
-            flavor: "f".into(),
-            image: "i".into(),
-        };
-        let mut state = State::default().at(at(0));
-        let waits: Vec<u64> = (0..6)
-            .map(|_| {
-                state.count_failure(&kind, "broken", &policy);
-                state
-                    .kind(&kind)
-                    .unwrap()
-                    .backoff_until
-                    .unwrap()
-                    .since(state.now)
-                    .as_secs()
-                    / 60
-            })
-            .collect();
-        assert_eq!(waits, [5, 10, 20, 40, 60, 60]);
     }
 }

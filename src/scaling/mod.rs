@@ -3,8 +3,10 @@
 pub mod action;
 pub mod brakes;
 pub mod capacity;
+pub mod failing;
+pub mod leftover;
 pub mod limits;
-mod matching;
+pub(crate) mod matching;
 pub mod memory;
 pub mod node;
 pub mod observation;

@@ -116,6 +116,8 @@ pub struct Node<'a> {
     pub startd: Option<&'a StartdView>,
     /// Its cloud answered.
     pub cloud_known: bool,
+    /// For how long no change of its claims has been seen: no slot has been as it is for longer.
+    pub unchanged_for: Duration,
     /// Where it is in its life.
     pub phase: Phase,
 }
@@ -142,10 +144,15 @@ impl Node<'_> {
 
 /// A startd is fresh for three of its update intervals.
 pub fn is_fresh(startd: &StartdView, policy: &Policy) -> bool {
+    is_heard(startd, policy.update_interval)
+}
+
+/// The same, where one that does not say how often it reports does so every `update_interval`.
+pub fn is_heard(startd: &StartdView, update_interval: Duration) -> bool {
     startd.heard_ago
         <= startd
             .update_interval
-            .unwrap_or(policy.update_interval)
+            .unwrap_or(update_interval)
             .saturating_mul(3)
 }
 
@@ -283,11 +290,13 @@ impl Facts<'_> {
     fn of_startd(&self, startd: &StartdView) -> Phase {
         if let Some(drain) = &startd.draining {
             let ours = drain.reason.starts_with(&drain_mark(&self.policy.cluster));
-            // An ad from before the drain was taken back does not say that it is drained.
-            let believed = self
-                .memory
-                .returned
-                .is_none_or(|returned| self.state.now.since(returned) > startd.heard_ago);
+            // An ad from before the drain was taken back does not say that it is drained. The collector may have got it
+            // late; in the end the drain is still there because it was not taken back after all.
+            let believed = self.memory.returned.is_none_or(|returned| {
+                let since = self.state.now.since(returned);
+                let same = self.memory.cancelled.as_ref() == Some(&drain.request_id);
+                since > startd.heard_ago && (!same || since >= self.policy.lost_timeout)
+            });
             return Phase::Draining {
                 ours,
                 complete: drain.complete && startd.claims() == 0 && believed,
@@ -296,8 +305,17 @@ impl Facts<'_> {
         match startd.idle_for() {
             None => Phase::Busy,
             Some(_) if !startd.slots.iter().any(|slot| slot.accepts_jobs) => Phase::Closed,
-            Some(idle_for) => Phase::Idle { idle_for },
+            Some(idle_for) => Phase::Idle {
+                idle_for: idle_for.min(self.unchanged_for()),
+            },
         }
+    }
+
+    /// For how long no change of its claims has been seen. With the end of its last claim a startd says at once that it
+    /// has none, but since when only with its next update: until then it says when that claim came.
+    pub(super) fn unchanged_for(&self) -> Duration {
+        let changed = self.memory.claims_changed;
+        changed.map_or(Duration::MAX, |at| self.state.now.since(at))
     }
 
     fn of_silent(&self, status: ServerStatus) -> Phase {

@@ -10,6 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::leftover::Leftovers;
+
 /// Something that was asked for: its answer, or why there is none.
 ///
 /// There is no default and no way to take an unknown for an empty answer: what was not seen is unknown.
@@ -293,6 +295,8 @@ pub struct CloudView {
     pub quota: Quota,
     /// The configured flavors that the cloud has, by name as configured.
     pub flavors: BTreeMap<String, Flavor>,
+    /// What servers of ours have left behind.
+    pub leftovers: Seen<Leftovers>,
 }
 
 /// The project's limits (Nova `GET /limits`).
@@ -389,6 +393,18 @@ pub struct ServerRecord {
     pub age: Duration,
     /// Nova's fault message when the status is ERROR.
     pub fault: Option<String>,
+    /// The volumes that are attached to it.
+    #[serde(default)]
+    pub volumes: Vec<AttachedVolume>,
+}
+
+/// A volume that is attached to a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedVolume {
+    /// Its id.
+    pub id: String,
+    /// It is to go with the server (`delete_on_termination`).
+    pub goes: bool,
 }
 
 /// The states of a server that make a difference (Nova's `status`).
@@ -546,6 +562,7 @@ mod tests {
             metadata,
             age: Duration::ZERO,
             fault: None,
+            volumes: Vec::new(),
         };
         OwnedServer::recognise(record, "pool-1").unwrap()
     }

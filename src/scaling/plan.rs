@@ -3,6 +3,7 @@
 mod builders;
 mod creating;
 mod demand;
+mod leftovers;
 mod removing;
 mod rotating;
 
@@ -13,6 +14,8 @@ use serde::Serialize;
 
 use super::action::{CloudAction, PoolAction};
 use super::brakes::{Brake, brakes};
+use super::failing::ProtectedKind;
+use super::leftover::LeftoverKind;
 use super::limits::Planned;
 use super::memory::{Kind, State};
 use super::node::{JobListed, Node, Phase};
@@ -47,6 +50,10 @@ impl Action {
                 action: CloudAction::Delete { .. },
                 ..
             } => "delete",
+            Action::Cloud {
+                action: CloudAction::Remove { .. },
+                ..
+            } => "remove",
             Action::Pool(PoolAction::Drain { .. }) => "drain",
             Action::Pool(PoolAction::CancelDrain { .. }) => "cancel drain",
             Action::Pool(PoolAction::Invalidate { .. }) => "invalidate",
@@ -118,6 +125,26 @@ pub struct BuilderLine {
     pub why: Reason,
 }
 
+/// One thing in the plan that a server has left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftoverLine {
+    /// Its id.
+    pub id: String,
+    /// What it is.
+    pub kind: LeftoverKind,
+    /// Its name, or the address of a floating IP; a port has none.
+    pub name: String,
+    /// Its cloud.
+    pub cloud: CloudName,
+    /// The UUID of the server that it was made for, where that is known.
+    pub server: Option<String>,
+    /// What happens to it.
+    pub fate: Fate,
+    /// Why.
+    #[serde(flatten)]
+    pub why: Reason,
+}
+
 /// One group of jobs in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GroupLine {
@@ -134,7 +161,7 @@ pub struct GroupLine {
 /// A source that did not answer, or something configured that is not there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unseen {
-    /// `collector`, `schedd NAME`, `cloud NAME`, or `flavor NAME of cloud NAME`.
+    /// `collector`, `schedd NAME`, `cloud NAME`, `leftovers of cloud NAME`, or `flavor NAME of cloud NAME`.
     pub source: String,
     /// Why.
     pub why: String,
@@ -160,10 +187,14 @@ pub struct Plan {
     pub nodes: Vec<NodeLine>,
     /// Every builder.
     pub builders: Vec<BuilderLine>,
+    /// What servers have left behind, and what looks so.
+    pub leftovers: Vec<LeftoverLine>,
     /// Every group of waiting jobs, the largest request first.
     pub groups: Vec<GroupLine>,
     /// What stops deletes.
     pub brakes: Vec<Brake>,
+    /// What nothing more is made of, until an operator says so.
+    pub protected: Vec<ProtectedKind>,
     /// What did not answer or is not there.
     pub unseen: Vec<Unseen>,
     /// How many sources did.
@@ -198,9 +229,11 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     planner.take_back_drains();
     planner.choose_removals();
     planner.choose_builders();
+    planner.choose_leftovers(state);
     let groups = planner.create(groups);
     planner.remove_builders();
     planner.remove();
+    planner.remove_leftovers();
     planner.try_newer_images();
     planner.drain_surplus();
     planner.drain_closed();
@@ -281,6 +314,7 @@ struct Planner<'a> {
     /// Indexes of nodes whose servers are to be deleted, in order.
     removals: Vec<(usize, Reason)>,
     builders: Vec<BuilderLine>,
+    leftovers: Vec<LeftoverLine>,
     /// How many nodes are drained.
     drains: u64,
     new_nodes: Vec<NewNode>,
@@ -310,6 +344,7 @@ impl<'a> Planner<'a> {
             fates: vec![None; count],
             removals: Vec::new(),
             builders: Vec::new(),
+            leftovers: Vec::new(),
             drains: 0,
             new_nodes: Vec::new(),
             counts,
@@ -445,6 +480,7 @@ impl<'a> Planner<'a> {
             queue: queue(self.observation),
             nodes,
             builders: self.builders,
+            leftovers: self.leftovers,
             groups: groups
                 .into_iter()
                 .map(|group| GroupLine {
@@ -455,6 +491,7 @@ impl<'a> Planner<'a> {
                 })
                 .collect(),
             brakes: self.brakes,
+            protected: self.next.protected(self.policy),
             unseen: unseen(self.observation, self.policy),
             sources_seen: SourcesSeen {
                 schedds: self
@@ -647,6 +684,15 @@ fn unseen(observation: &Observation, policy: &Policy) -> Vec<Unseen> {
             all.push(Unseen {
                 why: why.to_owned(),
                 source,
+            });
+        }
+    }
+    for (name, cloud) in &observation.clouds {
+        if let Some(Seen::Unknown(why)) = cloud.known().map(|cloud| &cloud.leftovers) {
+            let why = why.strip_prefix(&format!("cloud {name}: ")).unwrap_or(why);
+            all.push(Unseen {
+                source: format!("leftovers of cloud {name}"),
+                why: why.to_owned(),
             });
         }
     }

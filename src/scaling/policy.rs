@@ -19,6 +19,17 @@ pub enum Allocation {
     FillFirst,
 }
 
+/// How nodes that nobody needs go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScaleDown {
+    /// Ehos drains them.
+    #[default]
+    Drain,
+    /// They end by themselves: ehos has no right to drain.
+    Node,
+}
+
 /// All that decides.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -38,6 +49,8 @@ pub struct Policy {
     pub max_actions: u64,
     /// How the next cloud is chosen.
     pub allocation: Allocation,
+    /// How surplus nodes go.
+    pub scale_down: ScaleDown,
     /// The clouds, in the order of the configuration.
     pub clouds: Vec<CloudPolicy>,
     /// A surplus node drains when it has been idle for this long.
@@ -62,6 +75,11 @@ pub struct Policy {
     pub update_interval: Duration,
     /// Servers of one (cloud, flavor, image) that have not joined, until one of them has.
     pub max_unproven: u64,
+    /// After so many failures in a row with no success nothing more is made of a (cloud, flavor, image) until an operator
+    /// says so or one of it joins.
+    pub protect_after: u64,
+    /// Failures are forgotten when the last one is older than this.
+    pub failure_memory: Duration,
     /// Back-off after a failure: the first …
     pub backoff_first: Duration,
     /// … and, doubling, the longest.
@@ -72,6 +90,8 @@ pub struct Policy {
     pub vanish_count: u64,
     /// How long a group buys no more nodes after one that was made for it took none of its jobs.
     pub refusal_memory: Duration,
+    /// Floating IPs that were taken for a central manager of this pool and lead nowhere are given back.
+    pub purge_floating_ips: bool,
 }
 
 /// What decides about one cloud.
@@ -106,6 +126,7 @@ impl Policy {
             nodes_spare: 0,
             max_actions: 20,
             allocation: Allocation::RoundRobin,
+            scale_down: ScaleDown::Drain,
             clouds: Vec::new(),
             idle_timeout: minutes(5),
             boot_timeout: minutes(15),
@@ -119,11 +140,14 @@ impl Policy {
             negotiation_cycle: Duration::from_secs(80),
             update_interval: minutes(5),
             max_unproven: 3,
+            protect_after: 5,
+            failure_memory: minutes(180),
             backoff_first: minutes(5),
             backoff_longest: minutes(60),
             vanish_share: 0.45,
             vanish_count: 3,
             refusal_memory: minutes(60),
+            purge_floating_ips: false,
         }
     }
 
@@ -131,6 +155,11 @@ impl Policy {
     pub fn other_condor_host<'s>(&self, server: &'s OwnedServer) -> Option<&'s str> {
         let ours = self.condor_host.as_deref()?;
         server.condor_host().filter(|host| *host != ours)
+    }
+
+    /// Whether ehos drains nodes.
+    pub fn drains(&self) -> bool {
+        self.scale_down == ScaleDown::Drain
     }
 
     /// The policy of one cloud.

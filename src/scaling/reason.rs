@@ -36,6 +36,10 @@ pub enum Reason {
         idle_seconds: u64,
         idle_timeout_seconds: u64,
     },
+    EndsItself {
+        idle_seconds: u64,
+        idle_timeout_seconds: u64,
+    },
     Spare {
         nodes_spare: u64,
     },
@@ -141,6 +145,22 @@ pub enum Reason {
     BuilderRunsJobs {
         claims: u64,
     },
+    // What was left behind.
+    LeftoverSeenOnce,
+    LeftBehind {
+        seconds: u64,
+    },
+    LeftoverUnmarked {
+        seconds: u64,
+    },
+    FloatingIpUnused {
+        seconds: u64,
+        unused_after_seconds: u64,
+    },
+    FloatingIpListed {
+        seconds: u64,
+    },
+    FloatingIpForMaster,
     // Nodes that are made.
     CreateForDemand {
         jobs: u64,
@@ -251,6 +271,17 @@ impl fmt::Display for Reason {
                 write!(
                     f,
                     "idle {}, kept until {}",
+                    spoken(*idle_seconds),
+                    spoken(*idle_timeout_seconds)
+                )
+            }
+            Reason::EndsItself {
+                idle_seconds,
+                idle_timeout_seconds,
+            } => {
+                write!(
+                    f,
+                    "idle {}, powers itself off after {} without a claim",
                     spoken(*idle_seconds),
                     spoken(*idle_timeout_seconds)
                 )
@@ -451,6 +482,36 @@ impl fmt::Display for Reason {
                     count(*claims, "claim")
                 )
             }
+            Reason::LeftoverSeenOnce => write!(
+                f,
+                "its server is gone: it goes when the next tick sees it, too"
+            ),
+            Reason::LeftBehind { seconds } => {
+                write!(f, "left behind, seen for {}", spoken(*seconds))
+            }
+            Reason::LeftoverUnmarked { seconds } => write!(
+                f,
+                "no server has had it for {}, and nothing tells whether it was this pool's: delete it by hand if it was",
+                spoken(*seconds)
+            ),
+            Reason::FloatingIpUnused {
+                seconds,
+                unused_after_seconds,
+            } => write!(
+                f,
+                "leads nowhere for {}, goes after {}",
+                spoken(*seconds),
+                spoken(*unused_after_seconds)
+            ),
+            Reason::FloatingIpListed { seconds } => write!(
+                f,
+                "leads nowhere for {}: delete it by hand, or set daemon.purge_floating_ips",
+                spoken(*seconds)
+            ),
+            Reason::FloatingIpForMaster => write!(
+                f,
+                "leads nowhere, but a central manager of this pool is without one"
+            ),
             Reason::CreateForDemand { jobs, request } => {
                 write!(f, "for {} of {request}", count(*jobs, "waiting job"))
             }

@@ -45,12 +45,15 @@ pub struct Builder<'a> {
 /// (`CLASSAD_LIFETIME` and the collector's housekeeping of 15 minutes each).
 const GHOST_MEMORY: Duration = Duration::from_secs(2 * 3600);
 
+/// How long a departed server is remembered whose cloud has not said what it has left behind.
+const SEARCH_MEMORY: Duration = Duration::from_secs(24 * 3600);
+
+/// More departed servers are not remembered.
+const MOST_DEPARTED: usize = 1000;
+
 /// Puts together servers, startds and memory; what it learns goes into `state`.
 pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut State) -> Survey<'a> {
-    let now = state.now;
-    state
-        .departed
-        .retain(|_, departed| now.since(departed.at) < GHOST_MEMORY);
+    forget_departed(observation, state);
     // A cloud that is not in the configuration any more: its nodes are nobody's capacity.
     let mut dropped: BTreeMap<CloudName, usize> = BTreeMap::new();
     state.nodes.retain(|_, memory| {
@@ -85,6 +88,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         })
         .collect();
 
+    state.forget_failures(policy);
     learn(observation, policy, state, &servers, &matches);
 
     let mut nodes: Vec<Node<'a>> = Vec::new();
@@ -112,6 +116,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
             server,
             startd: found.startd(),
             cloud_known,
+            unchanged_for: facts.unchanged_for(),
             phase,
         });
     }
@@ -156,6 +161,35 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
     }
 }
 
+/// Forgets those that went long ago: when their ads are gone, and their clouds have said what they have left behind.
+fn forget_departed(observation: &Observation, state: &mut State) {
+    let now = state.now;
+    state
+        .leftovers
+        .retain(|_, memory| observation.clouds.contains_key(&memory.cloud));
+    let leftovers = state.leftovers.values();
+    let with_leftovers: BTreeSet<&String> = leftovers
+        .filter_map(|leftover| leftover.server.as_ref())
+        .collect();
+    state.departed.retain(|_, departed| {
+        let gone_for = now.since(departed.at);
+        let server = departed.server_id.as_ref();
+        let to_search = !departed.searched
+            && server.is_some()
+            && observation.clouds.contains_key(&departed.cloud);
+        gone_for < GHOST_MEMORY
+            || (to_search && gone_for < SEARCH_MEMORY)
+            || server.is_some_and(|server| with_leftovers.contains(server))
+    });
+    while state.departed.len() > MOST_DEPARTED {
+        let oldest = state.departed.iter().min_by_key(|(_, gone)| gone.at);
+        let Some(oldest) = oldest.map(|(id, _)| id.clone()) else {
+            break;
+        };
+        state.departed.remove(&oldest);
+    }
+}
+
 /// The listed builders, each once; what is seen of them is remembered.
 fn builders<'a>(observation: &'a Observation, state: &mut State) -> Vec<Builder<'a>> {
     let now = state.now;
@@ -172,10 +206,19 @@ fn builders<'a>(observation: &'a Observation, state: &mut State) -> Vec<Builder<
             });
         }
     }
-    state.builders.retain(|id, memory| {
+    let gone = |(id, memory): &(&String, &BuilderMemory)| {
         let cloud = observation.clouds.get(&memory.cloud);
-        listed.contains_key(id.as_str()) || cloud.is_some_and(|cloud| !cloud.is_known())
-    });
+        !listed.contains_key(id.as_str()) && cloud.is_none_or(Seen::is_known)
+    };
+    let gone: Vec<String> = state
+        .builders
+        .iter()
+        .filter(gone)
+        .map(|(id, _)| id.clone())
+        .collect();
+    for id in &gone {
+        state.depart_builder(id);
+    }
     for (id, builder) in &listed {
         let memory = state
             .builders
@@ -278,6 +321,7 @@ fn adopt(
         image: metadata(METADATA_IMAGE),
     };
     let adopted = departed.is_none();
+    let failed = departed.as_ref().is_some_and(|departed| departed.failed);
     // One that had joined may have jobs.
     let machine = departed.and_then(|departed| departed.machine);
     let memory = NodeMemory {
@@ -288,6 +332,7 @@ fn adopt(
         machine,
         claimed: true,
         taken: true,
+        failed,
         ..NodeMemory::new(kind, &server.record().name, observation.at, state.now)
     };
     state.nodes.insert(id.clone(), memory);
@@ -304,6 +349,7 @@ fn learn(
     let now = state.now;
     let hears = hearing(&observation.pool, policy).is_some();
     let mut proven: Vec<Kind> = Vec::new();
+    let mut ran_jobs: Vec<Kind> = Vec::new();
     let mut sizes: Vec<(Kind, Capacity)> = Vec::new();
     let mut trusted = state.adopted_trusted;
     for (id, memory) in &mut state.nodes {
@@ -311,9 +357,13 @@ fn learn(
             .clouds
             .get(&memory.kind.cloud)
             .is_some_and(Seen::is_known);
-        if servers.contains_key(id) {
+        if let Some(server) = servers.get(id) {
             memory.listed = true;
             memory.missing = None;
+            // On its way out it loses them one by one.
+            if !server.record().deleting {
+                memory.volumes.clone_from(&server.record().volumes);
+            }
         } else if cloud_known && memory.listed {
             memory.missing.get_or_insert(now);
         }
@@ -330,12 +380,19 @@ fn learn(
             memory.silent = None;
             memory.job_listed = false;
             memory.claimed = startd.claims() > 0;
+            if memory.claims.replace(startd.claims()) != Some(startd.claims()) {
+                memory.claims_changed = memory.joined.map(|_| now);
+            }
             let joined_for = memory
                 .joined
                 .map_or(Duration::ZERO, |joined| now.since(joined));
             memory.taken |= startd
                 .idle_for()
                 .is_none_or(|idle_for| idle_for + Duration::from_secs(60) < joined_for);
+            // Of one that was adopted nobody knows what it had taken before.
+            if memory.claimed || (memory.taken && !memory.adopted) {
+                ran_jobs.push(memory.kind.clone());
+            }
             if startd.draining.is_none() {
                 sizes.extend(Capacity::of(startd).map(|size| (memory.kind.clone(), size)));
             }
@@ -345,7 +402,11 @@ fn learn(
                 proven.push(memory.kind.clone());
             }
         } else if hears {
-            memory.silent.get_or_insert(now);
+            let silent = memory.silent.get_or_insert(now);
+            // One that is heard late is not silent for longer than its last ad is old.
+            if let Some(Match::Startd(startd)) = matches.get(id) {
+                *silent = now.minus(startd.heard_ago).max(*silent);
+            }
             memory.job_listed |= memory
                 .machine
                 .as_deref()
@@ -353,10 +414,8 @@ fn learn(
             // An old ad: it has joined all the same, and jobs may run on it.
             if let Some(Match::Startd(startd)) = matches.get(id) {
                 memory.machine.get_or_insert_with(|| startd.machine.clone());
-                if memory.joined.is_none() {
-                    memory.joined = Some(now);
-                    memory.claimed = startd.claims() > 0;
-                }
+                memory.joined.get_or_insert(now);
+                memory.claimed = startd.claims() > 0;
             }
         } else {
             // What was not heard while nobody listened is not silence.
@@ -367,12 +426,13 @@ fn learn(
     for (kind, total) in sizes {
         state.kind_mut(&kind).capacity = Some(total);
     }
+    for kind in ran_jobs {
+        state.kind_mut(&kind).ran_jobs = true;
+    }
     for kind in proven {
         let memory = state.kind_mut(&kind);
         memory.joined = memory.joined.saturating_add(1);
-        memory.failures = 0;
-        memory.backoff_until = None;
-        memory.last_failure = None;
+        memory.forgive();
     }
     let answered = observation
         .clouds

@@ -7,7 +7,7 @@ use super::sides::locked;
 use super::world::{Seconds, World};
 use crate::act::act;
 use crate::deadline::Deadline;
-use crate::observe::observe;
+use crate::observe::observe_in_turn;
 use crate::scaling::memory::{Outcome, State};
 use crate::scaling::observation::Observation;
 use crate::scaling::plan::{Plan, plan};
@@ -43,7 +43,7 @@ pub fn tick(
     let site = between(Site::simulated(world, policy));
     // The world answers at once: this deadline is never met.
     let deadline = Deadline::within(Duration::from_secs(3600));
-    let (observation, _) = observe(&site, state, at, deadline);
+    let observation = observe_in_turn(&site, state, at, deadline);
     let plan = plan(&observation, policy, state);
     meanwhile(world);
     let outcomes = act(&site, &plan.actions, 1, deadline);

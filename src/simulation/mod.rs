@@ -8,4 +8,6 @@ mod world;
 
 pub use scenario::{IMAGE, Scenario, ScenarioCloud, ScenarioFlavor, ScenarioJobs};
 pub use sides::{SimulatedCloud, SimulatedPool, locked};
-pub use world::{Broken, JobState, Seconds, SimulatedJob, SimulatedServer, World, machine};
+pub use world::{
+    Broken, JobState, Seconds, SimulatedJob, SimulatedServer, SimulatedThing, World, machine,
+};

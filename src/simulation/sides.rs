@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::world::{JobState, World, machine};
-use crate::cloud::Cloud;
+use super::world::{JobState, SimulatedAd, SimulatedServer, World, machine};
+use crate::cloud::{Cloud, Traces};
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
-use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
+use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
+use crate::scaling::leftover::{
+    FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, VolumeRecord,
+};
 use crate::scaling::observation::{
     CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, NodeId, OwnedServer, PoolView,
     Quota, Resources, ScheddView, Seen, ServerRecord, ServerStatus, SlotView, StartdView, Usage,
@@ -47,7 +50,7 @@ impl Cloud for SimulatedCloud<'_> {
         &self.name
     }
 
-    fn observe(&self, _deadline: Deadline) -> Result<CloudView, Failure> {
+    fn observe(&self, traces: &Traces, _deadline: Deadline) -> Result<CloudView, Failure> {
         let world = locked(self.world);
         self.answers(&world)?;
         let Some(cloud) = world.scenario.clouds.get(&self.name) else {
@@ -60,22 +63,7 @@ impl Cloud for SimulatedCloud<'_> {
             .servers
             .values()
             .filter(|server| server.cloud == self.name);
-        let records = mine.clone().map(|server| ServerRecord {
-            id: server.id.clone(),
-            name: server.name.clone(),
-            status: server.status,
-            deleting: server.gone_at.is_some(),
-            metadata: server.metadata.clone(),
-            age: Duration::from_secs(world.now - server.created),
-            fault: match server.status {
-                ServerStatus::Error => world
-                    .broken
-                    .spawn
-                    .clone()
-                    .or(Some("No valid host was found.".to_owned())),
-                _ => None,
-            },
-        });
+        let records = mine.clone().map(|server| record(&world, server));
         let sizes = mine.filter_map(|server| cloud.flavors.get(&server.flavor));
         let used = sizes.fold((0, 0, 0), |sum, flavor| {
             (sum.0 + 1, sum.1 + flavor.vcpus, sum.2 + flavor.ram_mb)
@@ -108,13 +96,22 @@ impl Cloud for SimulatedCloud<'_> {
                 },
             },
             flavors: flavors.collect(),
+            leftovers: self.leftovers(&world, traces),
         })
+    }
+
+    fn look(&self, server_id: &str, _deadline: Deadline) -> Result<Option<ServerRecord>, Failure> {
+        let world = locked(self.world);
+        self.answers(&world)?;
+        let server = world.servers.get(server_id);
+        let server = server.filter(|server| server.cloud == self.name);
+        Ok(server.map(|server| record(&world, server)))
     }
 
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
         match action {
             CloudAction::Create(intent) => {
-                let quota = self.observe(deadline)?.quota;
+                let quota = self.observe(&Traces::default(), deadline)?.quota;
                 let mut world = locked(self.world);
                 let flavor = world
                     .scenario
@@ -146,11 +143,96 @@ impl Cloud for SimulatedCloud<'_> {
                     Done::AlreadyGone
                 })
             }
+            CloudAction::Remove { leftover, .. } => {
+                let mut world = locked(self.world);
+                self.answers(&world)?;
+                let server = leftover.server();
+                if server.is_some_and(|server| world.servers.contains_key(server)) {
+                    return Err(failure(
+                        FailureKind::NotIdle,
+                        "its server is there after all".to_owned(),
+                    ));
+                }
+                Ok(if world.remove(leftover.id()) {
+                    Done::Accepted
+                } else {
+                    Done::AlreadyGone
+                })
+            }
         }
     }
 }
 
+fn record(world: &World, server: &SimulatedServer) -> ServerRecord {
+    ServerRecord {
+        id: server.id.clone(),
+        name: server.name.clone(),
+        status: server.status,
+        deleting: server.gone_at.is_some(),
+        metadata: server.metadata.clone(),
+        age: Duration::from_secs(world.now - server.created),
+        fault: match server.status {
+            ServerStatus::Error => world
+                .broken
+                .spawn
+                .clone()
+                .or(Some("No valid host was found.".to_owned())),
+            _ => None,
+        },
+        volumes: Vec::new(),
+    }
+}
+
 impl SimulatedCloud<'_> {
+    fn leftovers(&self, world: &World, traces: &Traces) -> Seen<Leftovers> {
+        if world.broken.things {
+            return Seen::Unknown("Neutron does not answer".to_owned());
+        }
+        let mine = world
+            .things
+            .iter()
+            .filter(|(_, thing)| thing.cloud == self.name);
+        let ours = mine.filter_map(|(id, thing)| {
+            let server = thing.server.clone().unwrap_or_default();
+            let attached = world.servers.contains_key(&server);
+            match thing.kind {
+                LeftoverKind::Port => {
+                    let port = PortRecord {
+                        id: id.clone(),
+                        name: thing.mark.clone(),
+                        device_id: server,
+                        device_owner: "compute:nova".to_owned(),
+                    };
+                    Leftover::port(&port, traces)
+                }
+                LeftoverKind::Volume => {
+                    let status = if attached { "in-use" } else { "available" };
+                    let volume = VolumeRecord {
+                        id: id.clone(),
+                        name: thing.mark.clone(),
+                        size_gb: 1,
+                        status: status.to_owned(),
+                        attached,
+                    };
+                    Leftover::volume(&volume, traces)
+                }
+                LeftoverKind::FloatingIp => {
+                    let ip = FloatingIpRecord {
+                        id: id.clone(),
+                        address: "192.0.2.1".to_owned(),
+                        port: thing.server.clone(),
+                        description: thing.mark.clone(),
+                    };
+                    Leftover::floating_ip(&ip, &self.cluster, false)
+                }
+            }
+        });
+        Seen::Known(Leftovers {
+            ours: ours.collect(),
+            unmarked: Vec::new(),
+        })
+    }
+
     fn answers(&self, world: &World) -> Result<(), Failure> {
         if world.broken.clouds.contains(&self.name) {
             return Err(failure(
@@ -193,14 +275,25 @@ impl Pool for SimulatedPool<'_> {
         }
     }
 
+    fn look(
+        &self,
+        startd: &StartdIdentity,
+        _deadline: Deadline,
+    ) -> Result<Vec<StartdView>, Failure> {
+        let world = locked(self.world);
+        Self::collector_answers(&world)?;
+        let mut startds = startds(&world);
+        startds.retain(|there| {
+            there.node.as_ref() == Some(&startd.node)
+                || startd.server_id.is_some() && there.instance_id == startd.server_id
+                || startd.machine.as_ref() == Some(&there.machine)
+        });
+        Ok(startds)
+    }
+
     fn perform(&self, action: &PoolAction, _deadline: Deadline) -> Result<Done, Failure> {
         let mut world = locked(self.world);
-        if world.broken.collector {
-            return Err(failure(
-                FailureKind::NotDone,
-                "the collector does not answer".to_owned(),
-            ));
-        }
+        Self::collector_answers(&world)?;
         let machine_of = |slot: &str| {
             slot.split_once('@')
                 .map_or(slot, |(_, machine)| machine)
@@ -212,7 +305,7 @@ impl Pool for SimulatedPool<'_> {
                 slot, request_id, ..
             } => world.cancel_drain(&machine_of(slot), request_id),
             PoolAction::Invalidate { machine, .. } => {
-                world.ads.remove(machine);
+                world.ads.retain(|_, ad| ad.machine != *machine);
                 Ok(())
             }
         };
@@ -221,9 +314,22 @@ impl Pool for SimulatedPool<'_> {
     }
 }
 
+impl SimulatedPool<'_> {
+    fn collector_answers(world: &World) -> Result<(), Failure> {
+        if world.broken.collector {
+            return Err(failure(
+                FailureKind::NotDone,
+                "the collector does not answer".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
 fn startds(world: &World) -> Vec<StartdView> {
-    let view = |(name, ad): (&String, &super::world::SimulatedAd)| {
-        let heard_ago = world.now - ad.heard;
+    let view = |ad: &SimulatedAd| {
+        let name = &ad.machine;
+        let heard_ago = world.now.saturating_sub(ad.heard);
         let drain = ad
             .startd
             .drain
@@ -251,7 +357,7 @@ fn startds(world: &World) -> Vec<StartdView> {
             draining: drain,
         }
     };
-    world.ads.iter().map(view).collect()
+    world.ads.values().map(view).collect()
 }
 
 fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {

@@ -1,12 +1,13 @@
 //! One deterministic world that is both clouds and a pool: servers that boot, startds that join, jobs that run.
 //! It follows what the real services were measured to do, and keeps a record of what must never happen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::scenario::Scenario;
+use crate::scaling::leftover::LeftoverKind;
 use crate::scaling::observation::{
     METADATA_IMAGE, METADATA_LIFETIME, METADATA_NODE, METADATA_ROLE, Resources, ServerStatus,
 };
@@ -70,6 +71,8 @@ pub struct SimulatedStartd {
 /// What the collector knows of a machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SimulatedAd {
+    /// `Machine`, which two servers of one name have in common.
+    pub machine: String,
     /// `CloudInstanceID`.
     pub server: String,
     /// `EhosNode`.
@@ -118,6 +121,21 @@ pub struct SimulatedJob {
     pub submitted: Seconds,
 }
 
+/// A port, a volume or a floating IP.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SimulatedThing {
+    /// What it is.
+    pub kind: LeftoverKind,
+    /// Its cloud.
+    pub cloud: String,
+    /// The server that it was made for, if it was for one.
+    pub server: Option<String>,
+    /// What its maker wrote to it: the name of a port or volume, the description of a floating IP.
+    pub mark: String,
+    /// It does not go with its server.
+    pub stays: bool,
+}
+
 /// What is broken at the moment.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Broken {
@@ -138,6 +156,27 @@ pub struct Broken {
     pub spawn: Option<String>,
     /// Deletes are accepted and never done.
     pub deletes: bool,
+    /// Deletes leave port and volume behind.
+    #[serde(default)]
+    pub leaks: bool,
+    /// Neutron and Cinder do not answer.
+    #[serde(default)]
+    pub things: bool,
+    /// Deletes are accepted, and their servers end in ERROR.
+    #[serde(default)]
+    pub delete_errors: bool,
+    /// Servers made now need so much longer to join.
+    #[serde(default)]
+    pub slow_boots: Seconds,
+    /// Nodes that join now take no jobs.
+    #[serde(default)]
+    pub closed: bool,
+    /// The collector hears of things so much later, in their order, and takes them for new.
+    #[serde(default)]
+    pub late_ads: Seconds,
+    /// What the collector shows is so old, and it says so.
+    #[serde(default)]
+    pub old_ads: Seconds,
 }
 
 /// The whole world.
@@ -149,8 +188,17 @@ pub struct World {
     pub now: Seconds,
     /// Servers of all clouds, everybody's, by UUID.
     pub servers: BTreeMap<String, SimulatedServer>,
-    /// The collector's ads, by `Machine`.
+    /// Ports, volumes and floating IPs, everybody's, by id.
+    #[serde(default)]
+    pub things: BTreeMap<String, SimulatedThing>,
+    /// The collector's ads, by the UUID of the server.
     pub ads: BTreeMap<String, SimulatedAd>,
+    /// Ads on their way to the collector, and when they arrive.
+    #[serde(default)]
+    pub under_way: VecDeque<(Seconds, SimulatedAd)>,
+    /// How far the clock of the machine that ehos runs on is off, in seconds.
+    #[serde(default)]
+    pub clock_ahead: i64,
     /// Since when the collector runs.
     pub collector_started: Seconds,
     /// Jobs that were submitted.
@@ -159,6 +207,9 @@ pub struct World {
     pub submitted: usize,
     /// What is broken.
     pub broken: Broken,
+    /// After how long without a claim nodes power themselves off; `None`: never.
+    #[serde(default)]
+    pub noclaim_shutdown: Option<Seconds>,
     /// Things that must never happen, as they happened.
     pub violations: Vec<String>,
     /// Seconds of servers, summed: what was paid for.
@@ -175,11 +226,15 @@ impl World {
             scenario,
             now: 3600,
             servers: BTreeMap::new(),
+            things: BTreeMap::new(),
             ads: BTreeMap::new(),
+            under_way: VecDeque::new(),
+            clock_ahead: 0,
             collector_started: 0,
             jobs: Vec::new(),
             submitted: 0,
             broken: Broken::default(),
+            noclaim_shutdown: None,
             violations: Vec::new(),
             server_seconds: 0,
             random,
@@ -189,11 +244,12 @@ impl World {
         world
     }
 
-    /// The world's time as a time stamp.
+    /// The world's time as a time stamp, by the clock of the machine that ehos runs on.
     pub fn at(&self) -> Timestamp {
         // The first hour of the world is before its scenario's start.
         let start = Timestamp::new(1_800_000_000, 0).unwrap_or(Timestamp::UNIX_EPOCH);
-        let since = SignedDuration::from_secs(i64::try_from(self.now).unwrap_or(i64::MAX));
+        let now = i64::try_from(self.now).unwrap_or(i64::MAX);
+        let since = SignedDuration::from_secs(now.saturating_add(self.clock_ahead));
         start.checked_add(since).unwrap_or(start)
     }
 
@@ -218,8 +274,13 @@ impl World {
         self.submit_due();
         self.servers
             .retain(|_, server| server.gone_at.is_none_or(|gone| gone > now));
+        self.things.retain(|_, thing| {
+            let there = |server: &String| self.servers.contains_key(server);
+            thing.stays || thing.server.as_ref().is_none_or(there)
+        });
         self.boot();
         self.end_jobs();
+        self.end_unclaimed();
         let cycle = self.scenario.negotiation_seconds.max(1);
         if !self.broken.negotiator && !self.broken.collector && before / cycle != now / cycle {
             self.negotiate();
@@ -227,6 +288,11 @@ impl World {
         let update = self.scenario.update_seconds.max(1);
         if before / update != now / update {
             self.update_all();
+        }
+        while self.under_way.front().is_some_and(|(due, _)| *due <= now) {
+            if let Some((_, ad)) = self.under_way.pop_front() {
+                self.ads.insert(ad.server.clone(), ad);
+            }
         }
         let lifetime = self.scenario.classad_lifetime_seconds;
         self.ads
@@ -305,19 +371,30 @@ impl World {
                     unchanged_since: now,
                     drain: None,
                     drains: 0,
-                    closed: false,
+                    closed: self.broken.closed,
                 });
                 joined.push(server.id.clone());
             }
         }
         for id in joined {
+            // A new startd knows nothing of the claims of one before it.
+            self.lose_jobs(&id);
             self.update(&id);
+        }
+    }
+
+    /// The jobs on a server have ended before their time: they wait again.
+    fn lose_jobs(&mut self, id: &str) {
+        for job in &mut self.jobs {
+            if matches!(&job.state, JobState::Running { server, .. } if server == id) {
+                job.state = JobState::Idle(self.now);
+            }
         }
     }
 
     fn end_jobs(&mut self) {
         let now = self.now;
-        let mut freed = Vec::new();
+        let mut freed = BTreeSet::new();
         for job in &mut self.jobs {
             let JobState::Running { server, since } = &job.state else {
                 continue;
@@ -327,14 +404,44 @@ impl World {
                 .get(server)
                 .is_some_and(|server| server.startd.is_some());
             if alive && now >= since + job.runs {
-                freed.push(server.clone());
+                freed.insert(server.clone());
                 job.state = JobState::Done(now);
             } else if !alive && now >= since + LEASE {
                 job.state = JobState::Idle(now);
             }
         }
         for id in freed {
-            self.changed(&id);
+            // A startd says at once that a claim has gone, but NumDynamicSlotsTime only with its next update.
+            self.update(&id);
+            if let Some(startd) = self.startd_mut(&id) {
+                startd.unchanged_since = now;
+            }
+        }
+    }
+
+    /// Nodes that nobody has claimed for long enough leave the pool and power themselves off.
+    fn end_unclaimed(&mut self) {
+        let Some(patience) = self.noclaim_shutdown else {
+            return;
+        };
+        let over = |server: &&SimulatedServer| {
+            let startd = server.startd.as_ref();
+            startd.is_some_and(|startd| self.now > startd.unchanged_since + patience)
+                && self.jobs_on(&server.id) == 0
+        };
+        let ended: Vec<String> = self
+            .servers
+            .values()
+            .filter(over)
+            .map(|s| s.id.clone())
+            .collect();
+        for id in ended {
+            self.crash(&id);
+            if let Some(server) = self.servers.get_mut(&id) {
+                server.status = ServerStatus::Shutoff;
+                // A startd that ends takes its ads with it.
+                self.ads.remove(&machine(&server.name));
+            }
         }
     }
 
@@ -354,13 +461,14 @@ impl World {
         used
     }
 
+    fn startd_mut(&mut self, id: &str) -> Option<&mut SimulatedStartd> {
+        let server = self.servers.get_mut(id);
+        server.and_then(|server| server.startd.as_mut())
+    }
+
     fn changed(&mut self, id: &str) {
         let now = self.now;
-        if let Some(startd) = self
-            .servers
-            .get_mut(id)
-            .and_then(|server| server.startd.as_mut())
-        {
+        if let Some(startd) = self.startd_mut(id) {
             startd.unchanged_since = now;
         }
         self.update(id);
@@ -375,8 +483,7 @@ impl World {
                 continue;
             };
             // The negotiator works with the ads: a machine that is cut off is not matched.
-            let listed =
-                self.ads.contains_key(&machine(&server.name)) && server.cut_off_since.is_none();
+            let listed = self.ads.contains_key(&server.id) && server.cut_off_since.is_none();
             if listed && startd.drain.is_none() && !startd.closed {
                 let (used, _) = self.used_on(&server.id);
                 free.push((server.id.clone(), startd.total.minus(&used, 1)));
@@ -423,7 +530,8 @@ impl World {
         else {
             return;
         };
-        let ad = SimulatedAd {
+        let mut ad = SimulatedAd {
+            machine: machine(&server.name),
             server: server.id.clone(),
             node: server.metadata.get(METADATA_NODE).cloned(),
             startd: startd.clone(),
@@ -431,7 +539,15 @@ impl World {
             claims,
             heard: self.now,
         };
-        self.ads.insert(machine(&server.name), ad);
+        // What is under way arrives before it.
+        let last = self.under_way.back().map_or(0, |(due, _)| *due);
+        let due = last.max(self.now + self.broken.late_ads.max(self.broken.old_ads));
+        if due > self.now {
+            ad.heard += self.broken.late_ads;
+            self.under_way.push_back((due, ad));
+        } else {
+            self.ads.insert(ad.server.clone(), ad);
+        }
     }
 
     /// Asks a cloud for a server. It may never join, or fail, as `broken` says.
@@ -454,6 +570,7 @@ impl World {
                 (cloud.build_seconds, cloud.boot_seconds)
             });
         let boots = boot.0 + self.draw() % (boot.1.saturating_sub(boot.0) + 1);
+        let boots = boots + self.broken.slow_boots;
         let active_at = self.now + build;
         let failed = self.broken.spawn.is_some();
         let image = metadata.get(METADATA_IMAGE);
@@ -481,7 +598,34 @@ impl World {
             cut_off_since: None,
         };
         self.servers.insert(id.clone(), server);
+        let thing = |kind, mark: String| SimulatedThing {
+            kind,
+            cloud: cloud.to_owned(),
+            server: Some(id.clone()),
+            mark,
+            stays: false,
+        };
+        let port = thing(LeftoverKind::Port, String::new());
+        self.things.insert(format!("port-of-{id}"), port);
+        let volume = thing(LeftoverKind::Volume, format!("{id}-blank-vol"));
+        self.things.insert(format!("volume-of-{id}"), volume);
         id
+    }
+
+    /// Removes a port, a volume or a floating IP; false when there is none. That of a server that is there, one that was
+    /// told to stay, and one that bears no mark of this pool's are violations.
+    pub fn remove(&mut self, id: &str) -> bool {
+        let Some(thing) = self.things.remove(id) else {
+            return false;
+        };
+        let server = thing.server.as_ref();
+        let of_a_server = server.is_some_and(|server| self.servers.contains_key(server));
+        let of_nobody = server.is_none() && thing.kind != LeftoverKind::FloatingIp;
+        if of_a_server || of_nobody || thing.mark.contains("somebody") {
+            self.violations
+                .push(format!("{}: {id} removed: {thing:?}", self.now));
+        }
+        true
     }
 
     /// Deletes a server; false when there is none. A delete that ends a live job is a violation, unless the node has
@@ -511,9 +655,19 @@ impl World {
                 server.name
             ));
         }
-        if !self.broken.deletes {
+        if self.broken.delete_errors {
+            server.status = ServerStatus::Error;
+            server.startd = None;
+            server.joins_at = None;
+        } else if !self.broken.deletes {
             server.gone_at.get_or_insert(now + 2);
             server.startd = None;
+            if self.broken.leaks {
+                let things = self.things.values_mut();
+                for thing in things.filter(|thing| thing.server.as_deref() == Some(id)) {
+                    thing.stays = true;
+                }
+            }
         }
         true
     }
@@ -524,6 +678,38 @@ impl World {
             server.startd = None;
             server.joins_at = None;
         }
+    }
+
+    /// The machine starts anew: switched on again, or rebooted by whoever may. Its startd knows nothing of its jobs.
+    pub fn boot_again(&mut self, id: &str, seconds: Seconds) {
+        let joins = self.now + seconds;
+        if let Some(server) = self.servers.get_mut(id).filter(|server| {
+            server.gone_at.is_none()
+                && server.active_at <= self.now
+                && server.status != ServerStatus::Error
+        }) {
+            server.startd = None;
+            server.status = ServerStatus::Active;
+            server.joins_at = Some(joins);
+        }
+    }
+
+    /// The startd starts anew, and knows of no drain; its jobs are lost, or go on (a master that is restarted in peace).
+    pub fn restart_startd(&mut self, id: &str, jobs_go_on: bool) {
+        let now = self.now;
+        let startd = self
+            .servers
+            .get_mut(id)
+            .and_then(|server| server.startd.as_mut());
+        let Some(startd) = startd else { return };
+        startd.started = now;
+        startd.unchanged_since = now;
+        startd.drain = None;
+        startd.drains = 0;
+        if !jobs_go_on {
+            self.lose_jobs(id);
+        }
+        self.update(id);
     }
 
     /// Cuts a machine off from the collector, or joins it again.
@@ -538,6 +724,7 @@ impl World {
     /// The collector starts anew: it knows nobody until they say something.
     pub fn restart_collector(&mut self) {
         self.ads.clear();
+        self.under_way.clear();
         self.collector_started = self.now;
         self.broken.collector = false;
     }
@@ -558,7 +745,8 @@ impl World {
                 return Err("Draining already in progress".to_owned());
             }
             startd.drains += 1;
-            startd.drain = Some((reason.to_owned(), startd.drains.to_string()));
+            let request_id = startd.started + startd.drains;
+            startd.drain = Some((reason.to_owned(), request_id.to_string()));
             // NumDynamicSlotsTime stays as it is under a drain; a drained node was also seen to say "idle 0 s". ehos must do
             // with the worse of the two.
             startd.unchanged_since = now;
@@ -586,10 +774,11 @@ impl World {
         Ok(())
     }
 
+    /// The server whose startd is meant: of two with one name, the first that the collector has.
     fn reachable(&self, machine_name: &str) -> Result<String, String> {
-        let ad = self
-            .ads
-            .get(machine_name)
+        let mut ads = self.ads.values();
+        let ad = ads
+            .find(|ad| ad.machine == machine_name)
             .ok_or("Can't find address for startd")?;
         let server = self.servers.get(&ad.server);
         let up = server.filter(|server| server.startd.is_some() && server.cut_off_since.is_none());

@@ -53,6 +53,8 @@ fn reports() -> Vec<Value> {
     reports.extend((0..12).map(|_| site.tick(&["-o", "json"]).exits(0).json()));
     reports.extend(crate::check::reports());
     reports.extend(crate::cloud_setup::reports());
+    let (tick, resumed) = crate::resume::report();
+    reports.extend([tick, resumed]);
     reports
 }
 

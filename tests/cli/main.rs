@@ -28,6 +28,7 @@ mod interruption;
 mod json;
 mod master;
 mod pool;
+mod resume;
 mod secrets;
 mod state_directory;
 mod usage;

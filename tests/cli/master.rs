@@ -708,12 +708,13 @@ fn what_is_installed_stays_when_the_first_tick_is_not_heard_or_it_is_not_marked(
         assert_eq!(deletes(&double), 0);
     }
 
-    // And where it cannot be marked, it stays all the same.
+    // And where it cannot be marked, it stays all the same, and has neither nodes nor jobs: a later run may make it anew.
     let double = empty_cloud(vec![always("POST", &metadata, Reply::status(403, "{}"))]);
     let site = self::site(&double, WELL);
     deploy(&site, &[])
         .exits(1)
-        .warns("its timer runs: run this again");
+        .warns("so that it is marked as ready and its timer starts");
+    assert!(!site.calls().contains("enable --now ehos.timer"));
     assert_eq!(deletes(&double), 0);
 }
 

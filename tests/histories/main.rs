@@ -9,7 +9,10 @@
 )]
 
 mod builders;
+mod last_looks;
+mod leftovers;
 mod masters;
+mod node_ends;
 mod random;
 mod rotation;
 mod site;

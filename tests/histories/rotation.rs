@@ -48,6 +48,31 @@ fn steady(site: &mut Site, minute: u64) {
     }
 }
 
+/// Short jobs for all nodes that are up: what the new image is worth is known when one has run on it.
+fn work(site: &Site) {
+    let startds = |world: &World| -> u64 {
+        let servers = world.servers.values();
+        let cpus = servers.filter_map(|server| Some(server.startd.as_ref()?.total.cpus));
+        cpus.sum()
+    };
+    let cpus = startds(&site.world());
+    site.submit(cpus, 1, 512, 60);
+}
+
+/// As [`Site::until`], with such work each ten minutes.
+fn until_worked(site: &mut Site, most: usize, what: &str, done: impl Fn(&World) -> bool) {
+    for minute in 0..most {
+        if done(&site.world()) {
+            return;
+        }
+        if minute % 10 == 5 {
+            work(site);
+        }
+        site.tick();
+    }
+    panic!("not within {most} ticks: {what}\n{}", site.describe());
+}
+
 #[test]
 fn under_steady_demand_all_nodes_are_replaced_and_no_job_is_killed() {
     let mut site = Site::simple();
@@ -124,7 +149,11 @@ fn nodes_min_is_replaced_one_first_and_then_the_others() {
         }
     }
     assert_eq!(fewest, 4, "none followed before the first had joined");
-    site.until(10, "all are new", |world| {
+    for _ in 0..30 {
+        site.tick();
+        assert_eq!(of(&site.world(), "new"), 1, "nor before it has run a job");
+    }
+    until_worked(&mut site, 30, "all are new", |world| {
         of(world, "new") == 5 && world.servers.len() == 5
     });
     assert!(site.state.replacements.is_empty());
@@ -139,7 +168,7 @@ fn a_full_pool_makes_room_for_one() {
     site.policy.nodes_min = 3;
     site.until(20, "three are up", |world| up(world) == 3);
     configure(&mut site, "new");
-    site.until(30, "all are new", |world| {
+    until_worked(&mut site, 60, "all are new", |world| {
         of(world, "new") == 3 && up(world) == 3
     });
     assert_eq!(site.most_servers, 3);
@@ -162,9 +191,13 @@ fn a_broken_image_costs_the_capacity_of_one_node() {
         assert!(of(&site.world(), "new") <= 3);
     }
     nothing_was_killed(&site);
-    // Mended, it proves itself at the next try.
+    assert_eq!(site.plan().protected.len(), 1, "it is not tried for ever");
+    // Mended, it proves itself at the next try, and that is when an operator says so.
     locked(&site.world).broken.images.clear();
-    site.until(120, "all are new", |world| {
+    site.ticks(30);
+    assert_eq!(of(&site.world(), "new"), 0);
+    assert_eq!(site.state.resume("blue").len(), 1);
+    until_worked(&mut site, 120, "all are new", |world| {
         of(world, "new") == 5 && world.servers.len() == 5
     });
 }
@@ -267,7 +300,7 @@ fn a_drain_that_is_refused_is_no_replacement() {
     assert_eq!(site.state.replacements.len(), 1);
     site.tick();
     assert!(site.state.replacements.is_empty(), "{}", site.describe());
-    site.until(40, "all are new", |world| {
+    until_worked(&mut site, 60, "all are new", |world| {
         of(world, "new") == 2 && world.servers.len() == 2
     });
     nothing_was_killed(&site);
@@ -322,19 +355,27 @@ fn what_takes_the_place_is_made_in_the_same_cloud_and_flavor() {
     };
     site.until(10, "the first", |world| !large(world).is_empty());
     assert_eq!(large(&site.world()), ["b-large"]);
-    site.until(40, "none of green's older image is left", |world| {
-        world
-            .servers
-            .values()
-            .all(|server| server.cloud == "blue" || image(server) == "new")
-    });
+    until_worked(
+        &mut site,
+        60,
+        "none of green's older image is left",
+        |world| {
+            world
+                .servers
+                .values()
+                .all(|server| server.cloud == "blue" || image(server) == "new")
+        },
+    );
 }
 
 /// The fewest nodes that are up while all are replaced by those of the new image.
 fn fewest_up(site: &mut Site, most: usize) -> usize {
     let nodes = up(&site.world());
     let mut fewest = nodes;
-    for _ in 0..most {
+    for minute in 0..most {
+        if minute == 20 {
+            work(site);
+        }
         site.tick();
         fewest = fewest.min(up(&site.world()));
         if of(&site.world(), IMAGE) == 0 && up(&site.world()) >= nodes {
@@ -389,6 +430,8 @@ fn where_the_quota_has_no_room_for_another_none_is_given_up() {
                     |server: &SimulatedServer| image(server) == "new" && server.startd.is_some();
                 world.servers.values().any(new)
             });
+            work(&site);
+            site.ticks(4);
             site.policy.nodes_min = 0;
             site.until(30, "none", |world| world.servers.is_empty());
             configure(&mut site, IMAGE);
@@ -411,7 +454,7 @@ fn where_the_quota_has_no_room_for_another_none_is_given_up() {
             .get_mut("blue")
             .unwrap()
             .cores = Some(16);
-        site.until(60, "all are new", |world| {
+        until_worked(&mut site, 60, "all are new", |world| {
             of(world, IMAGE) == 0 && of(world, "new") == 4 && up(world) == 4
         });
     }

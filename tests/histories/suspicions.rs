@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ehos::cloud::Cloud;
+use ehos::cloud::{Cloud, Traces};
 use ehos::deadline::Deadline;
 use ehos::pool::{Pool, Watch};
-use ehos::scaling::action::{CloudAction, Done, Failure, PoolAction};
+use ehos::scaling::action::{CloudAction, Done, Failure, PoolAction, StartdIdentity};
 use ehos::scaling::memory::State;
 use ehos::scaling::observation::{
     CloudView, NodeId, OwnedServer, PoolView, Resources, Seen, ServerRecord, StartdView,
@@ -35,6 +35,13 @@ impl Pool for SeenPool<'_> {
         (self.change)(&mut view);
         view
     }
+    fn look(
+        &self,
+        startd: &StartdIdentity,
+        deadline: Deadline,
+    ) -> Result<Vec<StartdView>, Failure> {
+        self.pool.look(startd, deadline)
+    }
     fn perform(&self, action: &PoolAction, deadline: Deadline) -> Result<Done, Failure> {
         self.pool.perform(action, deadline)
     }
@@ -49,10 +56,13 @@ impl Cloud for SeenCloud<'_> {
     fn name(&self) -> &str {
         self.cloud.name()
     }
-    fn observe(&self, deadline: Deadline) -> Result<CloudView, Failure> {
-        let mut view = self.cloud.observe(deadline)?;
+    fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure> {
+        let mut view = self.cloud.observe(traces, deadline)?;
         (self.change)(&mut view);
         Ok(view)
+    }
+    fn look(&self, server_id: &str, deadline: Deadline) -> Result<Option<ServerRecord>, Failure> {
+        self.cloud.look(server_id, deadline)
     }
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
         self.cloud.perform(action, deadline)
@@ -380,6 +390,7 @@ fn listed(world: &World) -> Vec<OwnedServer> {
         metadata: server.metadata.clone(),
         age: Duration::from_secs(world.now - server.created),
         fault: None,
+        volumes: Vec::new(),
     };
     world
         .servers
@@ -758,4 +769,98 @@ fn a_builder_whose_startd_says_only_its_node_id_is_no_capacity_and_keeps_its_job
     ));
     site.until(30, "gone", |world| world.servers.is_empty());
     assert!(site.world().jobs.iter().all(|job| job.starts == 1));
+}
+
+#[test]
+fn a_node_that_takes_no_jobs_is_not_drained_and_taken_back_for_ever() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.closed = true;
+    site.submit(1, 1, 1024, 300);
+    for _ in 0..40 {
+        site.tick();
+        assert_eq!(site.plan().count(Fate::Returns), 0, "{}", site.describe());
+    }
+    locked(&site.world).broken.closed = false;
+    site.until(90, "a node that takes jobs is made", |world| {
+        world.unfinished() == 0
+    });
+}
+
+#[test]
+fn nodes_that_take_no_jobs_are_drained_no_more_than_max_actions_a_tick() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.closed = true;
+    site.submit(12, 1, 1024, 300);
+    site.ticks(5);
+    assert_eq!(site.servers(), 3);
+    locked(&site.world).jobs.clear();
+    site.policy.max_actions = 1;
+    for _ in 0..40 {
+        site.tick();
+        assert!(site.plan().count(Fate::Drains) <= 1, "{}", site.describe());
+    }
+    assert_eq!(site.servers(), 0, "{}", site.describe());
+}
+
+#[test]
+fn an_ad_that_comes_late_is_no_leave_to_delete_a_node_whose_drain_was_taken_back() {
+    let mut site = Site::simple();
+    running(&mut site, 4, 300);
+    let drained = |world: &World| {
+        let mut startds = world
+            .servers
+            .values()
+            .filter_map(|server| server.startd.as_ref());
+        startds.any(|startd| startd.drain.is_some())
+    };
+    site.until(30, "drained", drained);
+    // The collector is slow from now on, and takes what it hears for new.
+    locked(&site.world).broken.late_ads = 150;
+    site.policy.nodes_min = 1;
+    site.tick();
+    assert_eq!(site.plan().count(Fate::Returns), 1, "{}", site.describe());
+    site.policy.nodes_min = 0;
+    site.submit(1, 1, 1024, 600);
+    for _ in 0..8 {
+        site.tick();
+        assert_eq!(site.plan().count(Fate::Deletes), 0, "{}", site.describe());
+    }
+    assert_eq!(run_now(&site.world()), 1);
+    site.until(40, "gone in the end", |world| world.servers.is_empty());
+}
+
+#[test]
+fn a_node_that_is_always_heard_late_keeps_its_jobs() {
+    let mut site = Site::simple();
+    running(&mut site, 4, 100 * 60);
+    // What the collector shows is older than three updates, always, and moves on.
+    locked(&site.world).broken.old_ads = 240;
+    site.ticks(90);
+    assert_eq!(site.servers(), 1, "{}", site.describe());
+    locked(&site.world).broken.old_ads = 0;
+    site.until(30, "done and gone", |world| world.servers.is_empty());
+    assert!(site.world().jobs.iter().all(|job| job.starts == 1));
+}
+
+#[test]
+fn a_failed_server_that_a_list_shows_once_more_has_failed_once() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.spawn = Some("No valid host was found. ".to_owned());
+    site.submit(1, 1, 1024, 300);
+    // The list of a replica: what was in it stays for a quarter of an hour.
+    let old: Mutex<Vec<OwnedServer>> = Mutex::default();
+    let change: ChangeCloud = Arc::new(move |view| {
+        let mut old = old.lock().unwrap();
+        if old.is_empty() {
+            old.clone_from(&view.servers);
+        }
+        view.servers.clone_from(&old);
+    });
+    site.between = Box::new(move |asked| with_clouds(asked, Arc::clone(&change)));
+    site.ticks(10);
+    assert!(
+        site.servers() == 0 && site.state.kinds[0].failures == 1,
+        "{:?}",
+        site.state.kinds
+    );
 }

@@ -1,11 +1,11 @@
 //! Traps that an operator would meet, each a history.
 
-use ehos::cloud::Cloud;
+use ehos::cloud::{Cloud, Traces};
 use ehos::deadline::Deadline;
 use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind};
 use ehos::scaling::memory::State;
 use ehos::scaling::node::drain_mark;
-use ehos::scaling::observation::CloudView;
+use ehos::scaling::observation::{CloudView, ServerRecord};
 use ehos::scaling::plan::Fate;
 use ehos::scaling::reason::Reason;
 use ehos::simulation::{JobState, locked};
@@ -228,11 +228,68 @@ fn a_broken_image_boots_three_servers_and_then_waits() {
         made += site.created();
         assert!(site.servers() <= 3);
     }
-    assert!((6..=18).contains(&made), "made {made} in three hours");
+    assert!((6..=15).contains(&made), "made {made} in three hours");
+    let protected = &site.plan().protected;
+    assert_eq!((protected.len(), protected[0].failures), (1, 5));
+    // Nothing more is tried, however long it lasts, …
+    for _ in 0..300 {
+        site.tick();
+        assert_eq!((site.created(), site.servers()), (0, 0));
+    }
+    // … before an operator has mended it, and said so.
     locked(&site.world).broken.image = false;
+    let resumed = site.state.resume("blue");
+    assert_eq!((resumed.len(), resumed[0].protected), (1, true));
+    site.tick();
+    assert_eq!(site.created(), 3);
+    assert_eq!(site.plan().protected, []);
     site.until(150, "once it is mended the jobs run", |world| {
         world.unfinished() == 0
     });
+}
+
+#[test]
+fn a_node_that_joins_late_ends_the_protected_mode() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.image = true;
+    site.submit(100, 1, 1024, 600);
+    for _ in 0..400 {
+        site.tick();
+        if !site.plan().protected.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(site.plan().protected.len(), 1);
+    assert_eq!(site.servers(), 3, "the last three are being deleted");
+    // One of them joins before its delete is done.
+    let late = site.names()[0].clone();
+    {
+        let mut world = site.world();
+        world.broken.image = false;
+        let joins = world.now + 5;
+        let server = world.servers.get_mut(&late).unwrap();
+        server.gone_at = None;
+        server.joins_at = Some(joins);
+    }
+    site.ticks(2);
+    assert_eq!(site.plan().protected, []);
+    site.until(150, "the jobs run", |world| world.unfinished() == 0);
+}
+
+#[test]
+fn a_cloud_without_room_for_hours_is_tried_again_by_itself() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.spawn = Some("No valid host was found. ".to_owned());
+    site.submit(8, 1, 1024, 600);
+    let mut made = 0;
+    for _ in 0..600 {
+        site.tick();
+        made += site.created();
+        assert_eq!(site.plan().protected, []);
+    }
+    assert!((20..=45).contains(&made), "{made} in ten hours");
+    locked(&site.world).broken.spawn = None;
+    site.until(90, "done", |world| world.unfinished() == 0);
 }
 
 #[test]
@@ -312,7 +369,7 @@ fn a_drain_of_somebody_else_is_not_ours_to_end() {
     let mut site = Site::simple();
     running(&mut site, 4, 300);
     site.until(12, "done", |world| world.unfinished() == 0);
-    let machine = site.world().ads.keys().next().unwrap().clone();
+    let machine = site.world().ads.values().next().unwrap().machine.clone();
     locked(&site.world).drain(&machine, "defrag").unwrap();
     site.ticks(30);
     assert_eq!(site.servers(), 1);
@@ -378,13 +435,7 @@ fn a_server_deleted_behind_our_back_is_forgotten_when_seen_twice() {
     site.tick();
     assert_eq!(site.plan().nodes[0].fate, Fate::Forgets);
     site.tick();
-    assert!(
-        !site
-            .world()
-            .ads
-            .contains_key(&ehos::simulation::machine(&id)),
-        "its ad is taken out"
-    );
+    assert!(!site.world().ads.contains_key(&id), "its ad is taken out");
     assert!(
         !site
             .state
@@ -404,8 +455,11 @@ impl Cloud for NoAnswer<'_> {
     fn name(&self) -> &str {
         self.cloud.name()
     }
-    fn observe(&self, deadline: Deadline) -> Result<CloudView, Failure> {
-        self.cloud.observe(deadline)
+    fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure> {
+        self.cloud.observe(traces, deadline)
+    }
+    fn look(&self, server_id: &str, deadline: Deadline) -> Result<Option<ServerRecord>, Failure> {
+        self.cloud.look(server_id, deadline)
     }
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
         if self.effect {

@@ -15,7 +15,7 @@ use ehos::condor::{CondorPool, Tools, token};
 use ehos::config::CondorSettings;
 use ehos::deadline::Deadline;
 use ehos::pool::{Pool, Watch};
-use ehos::scaling::action::{Done, FailureKind, PoolAction};
+use ehos::scaling::action::{Done, FailureKind, PoolAction, StartdIdentity};
 use ehos::scaling::observation::{NodeId, PoolView, ScheddView, Seen, StartdView};
 use secrecy::ExposeSecret;
 
@@ -262,9 +262,35 @@ fn wait_for<T>(what: &str, pool: &CondorPool, mut found: impl FnMut(&PoolView) -
     }
 }
 
+fn identity(server_id: Option<&str>, node: &str, machine: Option<&str>) -> StartdIdentity {
+    StartdIdentity {
+        server_id: server_id.map(str::to_owned),
+        node: NodeId(node.to_owned()),
+        shares_node: false,
+        machine: machine.map(str::to_owned),
+    }
+}
+
+/// When the claims of n1 changed, and when its last drain ended.
+const STAMPS: [&str; 5] = [
+    "-constraint",
+    "Machine == \"n1\" && SlotType == \"Partitionable\"",
+    "-af:t",
+    "NumDynamicSlotsTime",
+    "LastDrainStopTime",
+];
+
+fn look(pool: &CondorPool, identity: &StartdIdentity) -> Vec<StartdView> {
+    let start = Instant::now();
+    let found = pool.look(identity, soon()).unwrap();
+    println!("a look: {:?}", start.elapsed());
+    found
+}
+
 fn drain(slot: &str) -> PoolAction {
     PoolAction::Drain {
         node: NodeId("test".to_owned()),
+        startd: identity(None, "test", None),
         slot: slot.to_owned(),
         reason: "ehos test: \"idle\"\tfor\nlong".to_owned(),
     }
@@ -409,6 +435,28 @@ fn a_busy_node_is_seen_and_keeps_its_jobs(
     assert_eq!(waiting[0].jobs, 3);
     assert!(waiting[0].waiting >= Duration::from_secs(1));
 
+    // A last look, whatever it is found by.
+    let uuid = "0f3c6c1e-0000-4000-8000-000000000001";
+    for found_by in [
+        identity(Some(uuid), "unknown", None),
+        identity(None, "20261122t1", None),
+        identity(Some("another"), "unknown", Some("n1")),
+    ] {
+        let looked_at = look(patient, &found_by);
+        assert_eq!(looked_at.len(), 1, "{found_by:?}");
+        assert_eq!(
+            (looked_at[0].claims(), looked_at[0].machine.as_str()),
+            (2, "n1")
+        );
+        assert!(
+            looked_at[0].heard_ago <= Duration::from_secs(15),
+            "{looked_at:?}"
+        );
+    }
+    assert_eq!(
+        look(patient, &identity(None, "unknown", Some("nosuch"))),
+        []
+    );
     assert_eq!(refused(patient, &drain("slot1@n1")), FailureKind::NotIdle);
     let view = see(patient);
     assert_eq!(startd(&view, "n1").unwrap().draining, None);
@@ -429,6 +477,10 @@ fn an_idle_node_drains_and_comes_back(testbed: &Testbed, pool: &CondorPool) {
             .filter(|drain| drain.complete)
     });
     assert_eq!(drain_seen.reason, "ehos test: \"idle\"\tfor\nlong");
+    let looked_at = look(pool, &identity(None, "unknown", Some("n1")));
+    assert_eq!(looked_at[0].draining.as_ref(), Some(&drain_seen));
+    let stamps = || testbed.tool("condor_status", &STAMPS);
+    let drained = stamps();
     assert_eq!(refused(pool, &drain("slot1@n1")), FailureKind::NotIdle);
     assert_eq!(
         refused(pool, &cancel("slot1@n1", "77")),
@@ -447,10 +499,44 @@ fn an_idle_node_drains_and_comes_back(testbed: &Testbed, pool: &CondorPool) {
             .filter(|startd| startd.draining.is_none())
             .cloned()
     });
+    // Idleness starts anew, or it would be drained again at once: NumDynamicSlotsTime has not moved, LastDrainStopTime has.
     assert!(
         back.idle_for().unwrap() < Duration::from_secs(15),
         "{back:?}"
     );
+    let (before, after) = (drained.trim(), stamps());
+    let pair = |text: &str| {
+        text.trim()
+            .split_once('\t')
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+    };
+    let ((claims_then, stop_then), (claims_now, stop_now)) =
+        (pair(before).unwrap(), pair(&after).unwrap());
+    assert_eq!(claims_now, claims_then);
+    assert_ne!(stop_now, stop_then, "{before} {after}");
+
+    // Somebody else's drain, complete: the reason says so, and their id is not ours to cancel.
+    testbed.tool(
+        "condor_drain",
+        &["-graceful", "-reason", "a new disk", "slot1@n1"],
+    );
+    let theirs = wait_for("n1 drained by somebody else", pool, |view| {
+        let drain = startd(view, "n1")?.draining.clone();
+        drain.filter(|drain| drain.complete)
+    });
+    assert_eq!(theirs.reason, "a new disk");
+    assert_ne!(theirs.request_id, drain_seen.request_id);
+    assert_eq!(
+        refused(pool, &cancel("slot1@n1", &drain_seen.request_id)),
+        FailureKind::NotIdle,
+        "our cancel does not end it"
+    );
+    testbed.tool("condor_drain", &["-cancel", "slot1@n1"]);
+    wait_for("n1 back again", pool, |view| {
+        startd(view, "n1")
+            .filter(|startd| startd.draining.is_none())
+            .cloned()
+    });
     assert_eq!(refused(pool, &drain("slot1@nosuch")), FailureKind::NotDone);
 }
 

@@ -414,6 +414,16 @@ daemon:
         )
     }
 
+    /// Adds a file to ehos.d, which goes over ehos.yaml.
+    pub fn configure(&self, name: &str, text: &str) {
+        self.write(&format!("/etc/ehos/ehos.d/{name}"), "644", text);
+    }
+
+    /// Whether a tick said so.
+    pub fn said(&self, words: &str) -> bool {
+        self.log.iter().any(|tick| tick.text.contains(words))
+    }
+
     /// A command on a machine of any name, as root.
     pub fn run_on(&self, machine: &str, args: &[&str], stdin: &[u8]) -> Answer {
         self.testbed.exec(machine, args, stdin)

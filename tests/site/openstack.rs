@@ -4,17 +4,21 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ehos::cloud::Cloud;
+use ehos::cloud::{Cloud, Traces};
 use ehos::config::{Auth, AuthMethod, CloudSettings, NameOrId};
 use ehos::deadline::Deadline;
-use ehos::openstack::OpenStackCloud;
-use ehos::scaling::action::{CloudAction, Done, FailureKind, Intent};
-use ehos::scaling::observation::{CloudView, NodeId, OwnedServer, ServerStatus};
+use ehos::openstack::{OpenStackCloud, Service};
+use ehos::scaling::action::{CloudAction, Done, Expected, FailureKind, Intent, StartdIdentity};
+use ehos::scaling::leftover::Leftovers;
+use ehos::scaling::memory::State;
+use ehos::scaling::observation::{CloudView, NodeId, OwnedServer, Seen, ServerStatus};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
 
 /// One entry of the clouds.yaml, or `None` with a word why not.
 fn settings(cloud: &str) -> Option<CloudSettings> {
@@ -99,11 +103,19 @@ fn intent(cluster: &str, number: usize) -> Intent {
     }
 }
 
-fn delete(server: &OwnedServer, keep_console: bool) -> CloudAction {
+fn delete(server: &OwnedServer) -> CloudAction {
     CloudAction::Delete {
         node: server.node().unwrap().clone(),
         server: server.clone(),
-        keep_console,
+        expects: Expected::NeverJoined,
+        startd: StartdIdentity {
+            server_id: Some(server.id().to_owned()),
+            node: server.node().unwrap().clone(),
+            shares_node: false,
+            machine: None,
+        },
+        keep_console: false,
+        again: false,
     }
 }
 
@@ -111,7 +123,7 @@ fn delete(server: &OwnedServer, keep_console: bool) -> CloudAction {
 fn watch(cloud: &OpenStackCloud, what: &str, good: impl Fn(&CloudView) -> bool) -> CloudView {
     let deadline = Deadline::within(Duration::from_secs(120));
     loop {
-        let view = cloud.observe(soon()).unwrap();
+        let view = cloud.observe(&Traces::default(), soon()).unwrap();
         if good(&view) {
             return view;
         }
@@ -125,10 +137,10 @@ struct CleanUp<'a, 'c>(&'a OpenStackCloud<'c>);
 
 impl Drop for CleanUp<'_, '_> {
     fn drop(&mut self) {
-        match self.0.observe(soon()) {
+        match self.0.observe(&Traces::default(), soon()) {
             Ok(view) => {
                 for server in &view.servers {
-                    if let Err(failure) = self.0.perform(&delete(server, false), soon()) {
+                    if let Err(failure) = self.0.perform(&delete(server), soon()) {
                         eprintln!("left behind: {}: {}", server.record().name, failure.message);
                     }
                 }
@@ -148,7 +160,7 @@ fn a_server_lives_and_dies() {
     let cloud = cloud(&settings, &cluster);
     let _clean_up = CleanUp(&cloud);
 
-    let view = cloud.observe(soon()).unwrap();
+    let view = cloud.observe(&Traces::default(), soon()).unwrap();
     assert!(view.servers.is_empty(), "a pool of this id is new");
     assert!(view.quota.instances.left().unwrap() > 0);
     assert_eq!(view.flavors["m1.small"].vcpus, 1);
@@ -177,18 +189,27 @@ fn a_server_lives_and_dies() {
 
     // Another pool does not see it.
     let other = self::cloud(&settings, "site-other");
-    assert!(other.observe(soon()).unwrap().servers.is_empty());
-
-    assert_eq!(
-        cloud.perform(&delete(server, true), soon()),
-        Ok(Done::Accepted)
+    assert!(
+        other
+            .observe(&Traces::default(), soon())
+            .unwrap()
+            .servers
+            .is_empty()
     );
+
+    // A last look sees the same, whatever pool asks.
+    let looked_at = other.look(server.id(), soon()).unwrap().unwrap();
+    assert_eq!(looked_at.metadata, server.record().metadata);
+    assert_eq!(looked_at.status, server.record().status);
+    cloud.keep_console(server, soon());
+    assert_eq!(cloud.perform(&delete(server), soon()), Ok(Done::Accepted));
     watch(&cloud, "its end", |view| view.servers.is_empty());
     let deadline = Deadline::within(Duration::from_secs(60));
-    while cloud.perform(&delete(server, true), soon()) != Ok(Done::AlreadyGone) {
+    while cloud.perform(&delete(server), soon()) != Ok(Done::AlreadyGone) {
         assert!(!deadline.passed(), "the server is still there");
         thread::sleep(Duration::from_millis(200));
     }
+    assert_eq!(cloud.look(server.id(), soon()), Ok(None));
 }
 
 #[test]
@@ -213,10 +234,8 @@ fn a_server_that_fails_says_why() {
         server.record().fault.as_deref(),
         Some("No valid host was found.")
     );
-    assert_eq!(
-        cloud.perform(&delete(server, true), soon()),
-        Ok(Done::Accepted)
-    );
+    cloud.keep_console(server, soon());
+    assert_eq!(cloud.perform(&delete(server), soon()), Ok(Done::Accepted));
     watch(&cloud, "its end", |view| view.servers.is_empty());
 }
 
@@ -225,7 +244,9 @@ fn an_application_credential_is_as_good_as_a_password() {
     let Some(settings) = settings("ehos-appcred") else {
         return;
     };
-    let view = cloud(&settings, "site-other").observe(soon()).unwrap();
+    let view = cloud(&settings, "site-other")
+        .observe(&Traces::default(), soon())
+        .unwrap();
     assert!(view.quota.instances.limit.is_some());
 }
 
@@ -309,7 +330,9 @@ fn a_wrong_password_is_said() {
     if let AuthMethod::Password { password, .. } = &mut settings.auth.method {
         *password = "not-this-one".into();
     }
-    let failure = cloud(&settings, "site-other").observe(soon()).unwrap_err();
+    let failure = cloud(&settings, "site-other")
+        .observe(&Traces::default(), soon())
+        .unwrap_err();
     println!("{}", failure.message);
     assert_eq!(failure.kind, FailureKind::NotAuthorized);
     assert!(
@@ -339,7 +362,7 @@ fn a_look_costs_little() {
                 Box::new(|_, _, _| unreachable!("nothing is made")),
             )
             .unwrap();
-            cloud.observe(soon()).unwrap();
+            cloud.observe(&Traces::default(), soon()).unwrap();
         }
         println!(
             "observed {what} {times} times: {} ms, {} ms of CPU in all; {}",
@@ -363,4 +386,205 @@ fn resident() -> String {
     let text = fs::read_to_string("/proc/self/status").unwrap();
     let line = text.lines().find(|line| line.starts_with("VmHWM")).unwrap();
     line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Neutron and Cinder of a cloud, apart from ehos's own client, and what a test has put there.
+struct Things {
+    token: String,
+    network: String,
+    volume: String,
+    made: Vec<String>,
+}
+
+impl Things {
+    fn new(cloud: &OpenStackCloud) -> Things {
+        let session = cloud.session();
+        let token = session.token(soon()).unwrap();
+        let url = |service| token.catalog.url(service, session.settings()).unwrap();
+        Things {
+            token: token.secret.expose_secret().to_owned(),
+            network: url(Service::Network),
+            volume: url(Service::Volume),
+            made: Vec::new(),
+        }
+    }
+
+    fn get(&self, url: &str) -> Option<Value> {
+        let config = ureq::Agent::config_builder().http_status_as_error(false);
+        let agent = config.build().new_agent();
+        let request = agent.get(url).header("X-Auth-Token", &self.token);
+        let mut answer = request.call().unwrap();
+        let there = answer.status().as_u16() == 200;
+        there.then(|| answer.body_mut().read_json().unwrap())
+    }
+
+    fn post(&mut self, collection: &str, what: &str, fields: &Value) -> String {
+        let mut answer = ureq::post(collection)
+            .header("X-Auth-Token", &self.token)
+            .send_json(json!({ what: fields }))
+            .unwrap();
+        let body: Value = answer.body_mut().read_json().unwrap();
+        let url = format!("{collection}/{}", body[what]["id"].as_str().unwrap());
+        self.made.push(url.clone());
+        url
+    }
+
+    /// A port as Nova makes one for a server.
+    fn port(&mut self, server: &str) -> String {
+        let networks = format!("{}/networks?name=dualStack", self.network);
+        let network = &self.get(&networks).unwrap()["networks"][0]["id"];
+        let fields =
+            json!({"network_id": network, "device_id": server, "device_owner": "compute:nova"});
+        self.post(&format!("{}/ports", self.network), "port", &fields)
+    }
+
+    /// A blank volume as Nova makes one for a server.
+    fn volume(&mut self, server: &str) -> String {
+        let fields = json!({"size": 1, "name": format!("{server}-blank-vol")});
+        let url = self.post(&format!("{}/volumes", self.volume), "volume", &fields);
+        let free = || self.get(&url).unwrap()["volume"]["status"] == "available";
+        let deadline = Deadline::within(Duration::from_secs(30));
+        while !free() {
+            assert!(!deadline.passed(), "{url} is not made");
+            thread::sleep(Duration::from_millis(200));
+        }
+        url
+    }
+
+    fn there(&self, urls: &[&String]) -> Vec<bool> {
+        urls.iter().map(|url| self.get(url).is_some()).collect()
+    }
+}
+
+impl Drop for Things {
+    fn drop(&mut self) {
+        for url in &self.made {
+            // 404: it is gone, as it should be.
+            let _ = ureq::delete(url).header("X-Auth-Token", &self.token).call();
+        }
+    }
+}
+
+/// One tick of the real program, without a pool: what is left behind needs none.
+fn tick(folder: &Path) -> Value {
+    let began = Instant::now();
+    let output = process::Command::new(env!("CARGO_BIN_EXE_ehos"))
+        .args(["tick", "-o", "json", "--config", "ehos.yaml", "--state-dir"])
+        .arg(folder.join("state"))
+        .current_dir(folder)
+        .env("HOME", folder)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let report: Value =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{output:?}"));
+    println!(
+        "a tick of {} ms, exit {:?}: {} {} {}",
+        began.elapsed().as_millis(),
+        output.status.code(),
+        report["source_milliseconds"],
+        report["leftovers"],
+        report["actions"]
+    );
+    report
+}
+
+#[test]
+fn what_a_server_leaves_behind_is_removed_by_two_ticks() {
+    let Some(mut settings) = settings("ehos") else {
+        return;
+    };
+    settings.scratch_size_gb = Some(1);
+    let cluster = cluster("left");
+    let cloud = cloud(&settings, &cluster);
+    let _clean_up = CleanUp(&cloud);
+    let Done::Created { server_id } = cloud
+        .perform(&CloudAction::Create(intent(&cluster, 1)), soon())
+        .unwrap()
+    else {
+        panic!("not created");
+    };
+    let view = watch(&cloud, "an active server", |view| {
+        view.servers
+            .iter()
+            .any(|server| server.record().status == ServerStatus::Active)
+    });
+    let record = view.servers[0].record();
+    assert!(
+        record.volumes.len() == 1 && record.volumes[0].goes,
+        "{record:?}"
+    );
+    let mut things = Things::new(&cloud);
+    let volume = format!("{}/volumes/{}", things.volume, record.volumes[0].id);
+    let name = format!("{server_id}-blank-vol");
+    assert_eq!(things.get(&volume).unwrap()["volume"]["name"], name);
+
+    // As if it had gone: what it has is not left behind while it is there.
+    let traces = Traces {
+        servers: [server_id.clone()].into(),
+        volumes: [(record.volumes[0].id.clone(), true)].into(),
+    };
+    let view = cloud.observe(&traces, soon()).unwrap();
+    let ours = view.leftovers.known().unwrap().ours.clone();
+    assert_eq!(ours.len(), 1, "its port: {ours:?}");
+    let node = NodeId(ours[0].id().to_owned());
+    let leftover = ours[0].clone();
+    let removal = CloudAction::Remove { node, leftover };
+    let failure = cloud.perform(&removal, soon()).unwrap_err();
+    println!("{}", failure.message);
+    assert_eq!(failure.kind, FailureKind::NotIdle);
+
+    let server = &view.servers[0];
+    cloud.perform(&delete(server), soon()).unwrap();
+    watch(&cloud, "its end", |view| view.servers.is_empty());
+    let deadline = Deadline::within(Duration::from_secs(30));
+    while cloud.observe(&traces, soon()).unwrap().leftovers != Seen::Known(Leftovers::default()) {
+        assert!(
+            !deadline.passed(),
+            "a healthy cloud leaves something behind"
+        );
+        thread::sleep(Duration::from_millis(200));
+    }
+    assert!(things.get(&volume).is_none(), "its volume went with it");
+
+    // Now by hand: what an unhealthy one would have left, and somebody else's.
+    let other = "11111111-2222-4333-8444-555555555555";
+    let left = [things.port(&server_id), things.volume(&server_id)];
+    let others = [things.port(other), things.volume(other)];
+    let all: Vec<&String> = left.iter().chain(&others).collect();
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("state")).unwrap();
+    let mut state = State::default();
+    state.intend(&intent(&cluster, 1));
+    let node = intent(&cluster, 1).node;
+    let memory = state.nodes.get_mut(&node).unwrap();
+    memory.server_id = Some(server_id);
+    memory.volumes = view.servers[0].record().volumes.clone();
+    state.depart(&node);
+    ehos::state::save(&folder.path().join("state"), &state).unwrap();
+    let clouds = std::env::var("EHOS_TEST_CLOUDS_YAML").unwrap();
+    fs::copy(clouds, folder.path().join("clouds.yaml")).unwrap();
+    let yaml = format!(
+        "ehos: {{cluster: {cluster}, image: GOLD CentOS 7, flavor: m1.small, network: dualStack, scratch_size: 1}}\n\
+         condor: {{bin: /nonexistent, host_ip: 10.0.0.1}}\nclouds: {{ehos: {{cloud: ehos}}}}\n"
+    );
+    fs::write(folder.path().join("ehos.yaml"), yaml).unwrap();
+    let first = tick(folder.path());
+    assert_eq!(first["actions"], json!([]));
+    assert_eq!(first["leftovers"].as_array().unwrap().len(), 2, "{first:#}");
+    assert_eq!(things.there(&all), [true; 4]);
+    thread::sleep(Duration::from_secs(1));
+    let second = tick(folder.path());
+    let done = |action: &Value| action["action"] == "remove" && action["result"] == "done";
+    assert!(
+        second["actions"].as_array().unwrap().iter().all(done),
+        "{second:#}"
+    );
+    let deadline = Deadline::within(Duration::from_secs(20));
+    while things.there(&all) != [false, false, true, true] {
+        assert!(!deadline.passed(), "{:?}", things.there(&all));
+        thread::sleep(Duration::from_millis(200));
+    }
+    let third = tick(folder.path());
+    assert_eq!(third["leftovers"], json!([]), "{third:#}");
 }

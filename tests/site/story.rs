@@ -177,3 +177,29 @@ fn blind_for_a_while(site: &mut Site, away: fn(&Site), back: fn(&Site)) {
     site.tick_until("the nodes are gone", 120, By::Hand, &codes, nothing_left);
     step("done");
 }
+
+#[test]
+fn where_ehos_may_not_drain_a_node_that_nobody_claims_ends_by_itself() {
+    let Some(mut site) = Site::up("ends", "nodes_max: 1") else {
+        return;
+    };
+    let node = "daemon:\n  idle_timeout: 20 s\ncondor:\n  scale_down: node\n";
+    site.configure("60-node.yaml", node);
+    // Whoever called it would be killed.
+    site.kill_ehos_at("condor_drain", Moment::Before);
+    site.submit(2, 15, "");
+    site.tick_until("the jobs are done", 120, By::Hand, &[0], done);
+    assert_each_ran_once(&site, 2);
+    let ended = Instant::now();
+    let off = |site: &Site| site.nodes().iter().all(|node| node.status == "SHUTOFF");
+    site.tick_until("the node is off", 90, By::Hand, &[0], off);
+    let idle = ended.elapsed();
+    step(&format!("{idle:.1?} after its last job"));
+    assert!(idle >= Duration::from_secs(15), "{idle:?}");
+    site.tick_until("the node is gone", 60, By::Hand, &[0], nothing_left);
+    assert!(site.said("powers itself off after"), "{}", site.story());
+    assert!(site.said("switched off, no job on it"), "{}", site.story());
+    assert!(!site.said("failed"), "{}", site.story());
+    assert!(!site.was_killed_at("condor_drain"), "ehos has drained");
+    step("done");
+}

@@ -204,6 +204,7 @@ impl Site for World {
                     metadata,
                     age: Duration::ZERO,
                     fault: None,
+                    volumes: Vec::new(),
                 };
                 let server = Server {
                     record,

@@ -191,6 +191,7 @@ fn owned(
         metadata,
         age: Duration::from_secs(minutes * 60),
         fault: None,
+        volumes: Vec::new(),
     };
     OwnedServer::recognise(record, "pool-1").unwrap()
 }

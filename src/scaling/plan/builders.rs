@@ -1,7 +1,7 @@
 //! Builders that their builds have forgotten: deleted when two looks have found them older than their lifetime.
 
 use super::{Action, BuilderLine, Fate, Planner};
-use crate::scaling::action::CloudAction;
+use crate::scaling::action::{CloudAction, Expected, StartdIdentity};
 use crate::scaling::memory::BuilderMemory;
 use crate::scaling::observation::{NodeId, ServerStatus};
 use crate::scaling::reason::{Reason, seconds};
@@ -107,14 +107,22 @@ impl Planner<'_> {
                 continue;
             };
             left -= 1;
-            let first = memory.delete_intended.replace(self.next.now).is_none();
+            let again = memory.delete_intended.replace(self.next.now).is_some();
             memory.delete_accepted = None;
             self.actions.push(Action::Cloud {
                 cloud: line.cloud.clone(),
                 action: CloudAction::Delete {
                     node: line.node.clone(),
                     server: builder.server.clone(),
-                    keep_console: first,
+                    expects: Expected::NoClaim,
+                    startd: StartdIdentity {
+                        server_id: Some(line.server.clone()),
+                        node: line.node.clone(),
+                        shares_node: false,
+                        machine: builder.startd.map(|startd| startd.machine.clone()),
+                    },
+                    keep_console: !again,
+                    again,
                 },
             });
         }

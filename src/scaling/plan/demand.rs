@@ -150,9 +150,13 @@ impl Planner<'_> {
         let mut returning: Vec<Returning> = Vec::new();
 
         let nobody = self.survey.nodes.len();
+        let nodes = self.survey.nodes.iter();
+        let seen: Vec<Duration> = nodes.map(|node| node.unchanged_for).collect();
         let offer = |stock: &mut Stock, startd: &StartdView, owner: usize| {
+            let seen = seen.get(owner).copied();
             for slot in startd.slots.iter().filter(|slot| slot.accepts_jobs) {
-                stock.add(slot.free, slot.unchanged_for >= settling_time, owner);
+                let unchanged_for = slot.unchanged_for.min(seen.unwrap_or(Duration::MAX));
+                stock.add(slot.free, unchanged_for >= settling_time, owner);
             }
         };
         let mut order: Vec<(Duration, usize)> = Vec::new();
@@ -308,7 +312,11 @@ impl Planner<'_> {
             .nodes
             .get(&node.id)
             .is_some_and(|memory| memory.delete_intended.is_some());
-        !deleted && !self.leaves_for_its_image(node)
+        // Who may not drain may not take a drain back either.
+        self.policy.drains()
+            && !deleted
+            && !self.leaves_for_its_image(node)
+            && !self.leaves_for_taking_no_jobs(node)
     }
 
     /// Takes back the drains that demand, nodes_min or nodes_spare can use: quicker and cheaper than a new server.
@@ -351,12 +359,13 @@ impl Planner<'_> {
             self.actions.push(Action::Pool(PoolAction::CancelDrain {
                 node: node.id.clone(),
                 slot,
-                request_id,
+                request_id: request_id.clone(),
             }));
             let id = node.id.clone();
             let now = self.next.now;
             if let Some(memory) = self.next.nodes.get_mut(&id) {
                 memory.returned = Some(now);
+                memory.cancelled = Some(request_id);
             }
             self.settle(index, Fate::Returns, why);
             alive += 1;

@@ -1,18 +1,53 @@
 //! What goes: failed, lost and drained nodes are deleted, surplus ones drained, gone ones forgotten.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Action, Fate, Planner};
-use crate::scaling::action::{CloudAction, PoolAction};
+use crate::scaling::action::{CloudAction, Expected, PoolAction, StartdIdentity};
 use crate::scaling::brakes::Brake;
-use crate::scaling::memory::{Kind, NodeMemory};
+use crate::scaling::failing::is_want_of_room;
+use crate::scaling::memory::NodeMemory;
 use crate::scaling::node::{Node, Phase, drain_mark, is_fresh};
 use crate::scaling::observation::ServerStatus;
+use crate::scaling::policy::Policy;
 use crate::scaling::reason::{Reason, seconds};
 
+/// What the reason of a drain begins with, after the pool's mark, when the startd took no jobs.
+const TAKES_NO_JOBS: &str = "takes no jobs,";
+
+/// What a delete of this node, in its present phase, is for.
+fn expected(node: &Node<'_>, memory: &NodeMemory, policy: &Policy) -> Expected {
+    let heard = node.startd.filter(|startd| is_fresh(startd, policy));
+    match heard.and_then(|startd| startd.draining.clone()) {
+        Some(drain) => Expected::Drained(drain),
+        None if memory.joined.is_none() => Expected::NeverJoined,
+        None => Expected::Silent {
+            update_interval: policy.update_interval,
+        },
+    }
+}
+
 impl Planner<'_> {
+    /// Whether it was drained because its startd took no jobs: it would take none again.
+    pub(super) fn leaves_for_taking_no_jobs(&self, node: &Node<'_>) -> bool {
+        let mark = format!("{} {TAKES_NO_JOBS}", drain_mark(&self.policy.cluster));
+        let drain = node.startd.and_then(|startd| startd.draining.as_ref());
+        drain.is_some_and(|drain| drain.reason.starts_with(&mark))
+    }
+
+    /// How a last look finds the startd of a node.
+    fn startd_identity(&self, node: &Node<'_>) -> StartdIdentity {
+        let memory = self.next.nodes.get(&node.id);
+        let named = node.server.and_then(|server| server.node());
+        StartdIdentity {
+            server_id: memory.and_then(|memory| memory.server_id.clone()),
+            node: named.unwrap_or(&node.id).clone(),
+            shares_node: named.is_some_and(|named| *named != node.id),
+            machine: memory.and_then(|memory| memory.machine.clone()),
+        }
+    }
+
     /// The brake that stops this node's end.
     pub(super) fn removal_brake(&self, never_joined: bool) -> Option<String> {
         // No schedd can have a job on a node that never joined.
@@ -90,9 +125,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Each failed node counts once, and several of one kind in one tick count as one.
+    /// Each failed node counts once.
     fn count_failures(&mut self, chosen: &[(u8, usize, Reason)]) {
-        let mut counted: BTreeSet<Kind> = BTreeSet::new();
         for (_, index, why) in chosen {
             let Some(node) = self.survey.nodes.get(*index) else {
                 continue;
@@ -102,9 +136,13 @@ impl Planner<'_> {
             };
             let new = matches!(node.phase, Phase::Failed { .. })
                 && !std::mem::replace(&mut memory.failed, true);
-            if new && counted.insert(node.kind.clone()) {
+            let asked_for = memory.started;
+            if new {
+                let want_of_room =
+                    matches!(why, Reason::FailedInCloud { fault } if is_want_of_room(fault));
+                let why = why.to_string();
                 self.next
-                    .count_failure(&node.kind, &why.to_string(), self.policy);
+                    .count_failure(&node.kind, asked_for, &why, want_of_room, self.policy);
             }
         }
     }
@@ -126,17 +164,21 @@ impl Planner<'_> {
             let Some(node) = self.survey.nodes.get(index) else {
                 continue;
             };
+            let startd = self.startd_identity(node);
             let (Some(server), Some(memory)) = (node.server, self.next.nodes.get_mut(&node.id))
             else {
                 continue;
             };
-            let first = memory.delete_intended.replace(now).is_none();
+            let again = memory.delete_intended.replace(now).is_some();
             memory.delete_accepted = None;
-            let keep_console = first && matches!(node.phase, Phase::Failed { .. });
+            let keep_console = !again && matches!(node.phase, Phase::Failed { .. });
             let action = CloudAction::Delete {
                 node: node.id.clone(),
                 server: server.clone(),
+                expects: expected(node, memory, self.policy),
+                startd,
                 keep_console,
+                again,
             };
             self.actions.push(Action::Cloud {
                 cloud: node.kind.cloud.clone(),
@@ -149,6 +191,10 @@ impl Planner<'_> {
     /// Drains the surplus: idle for `idle_timeout`, not needed by demand, above nodes_spare and nodes_min; the
     /// longest idle first, then the oldest.
     pub(super) fn drain_surplus(&mut self) {
+        if !self.policy.drains() {
+            self.leave_surplus();
+            return;
+        }
         let idle_for = |node: &Node<'_>| match node.phase {
             Phase::Idle { idle_for } => Some(idle_for),
             _ => None,
@@ -216,6 +262,23 @@ impl Planner<'_> {
         }
     }
 
+    /// Where nodes end by themselves: nothing is done to those that nobody needs.
+    fn leave_surplus(&mut self) {
+        for index in self.nodes_where(|node| matches!(node.phase, Phase::Idle { .. })) {
+            let Some(Phase::Idle { idle_for }) = self.survey.nodes.get(index).map(|n| &n.phase)
+            else {
+                continue;
+            };
+            let why = Reason::EndsItself {
+                idle_seconds: seconds(*idle_for),
+                idle_timeout_seconds: seconds(self.policy.idle_timeout),
+            };
+            if !self.needed(index) && !self.settled(index) {
+                self.settle(index, Fate::Keeps, why);
+            }
+        }
+    }
+
     /// Drains an idle node; false when it has no slot by which to ask.
     pub(super) fn drain(
         &mut self,
@@ -235,8 +298,10 @@ impl Planner<'_> {
         if let Some(memory) = self.next.nodes.get_mut(&node.id) {
             memory.idle_since = Some(idle_since);
         }
+        let startd = self.startd_identity(node);
         self.actions.push(Action::Pool(PoolAction::Drain {
             node: node.id.clone(),
+            startd,
             slot,
             reason: format!("{} {reason}", drain_mark(&self.policy.cluster)),
         }));
@@ -263,16 +328,23 @@ impl Planner<'_> {
                 self.policy.boot_timeout
             };
             let idle_for = node.startd.and_then(|startd| startd.idle_for());
+            let idle_for = idle_for.map(|idle_for| idle_for.min(node.unchanged_for));
             let Some(idle_for) = idle_for.filter(|idle_for| *idle_for >= patience) else {
                 continue;
             };
             let idle_seconds = seconds(idle_for);
             let why = Reason::DrainTakesNoJobs { idle_seconds };
-            let (id, kind) = (node.id.clone(), node.kind.clone());
-            let new = |memory: &mut NodeMemory| !std::mem::replace(&mut memory.failed, true);
-            if !proven && self.next.nodes.get_mut(&id).is_some_and(new) {
+            if let Some(memory) = self.next.nodes.get_mut(&node.id)
+                && !proven
+                && !std::mem::replace(&mut memory.failed, true)
+            {
+                let asked_for = memory.started;
+                let why = why.to_string();
                 self.next
-                    .count_failure(&kind, &why.to_string(), self.policy);
+                    .count_failure(&node.kind, asked_for, &why, false, self.policy);
+            }
+            if !self.policy.drains() {
+                continue;
             }
             let slot = node.startd.and_then(|startd| startd.slots.first());
             let Some(slot) = slot.map(|slot| slot.name.clone()) else {
@@ -282,14 +354,24 @@ impl Planner<'_> {
                 self.settle(index, Fate::Keeps, Reason::Braked { brake });
                 continue;
             }
+            if self.drains >= self.policy.max_actions {
+                let max_actions = self.policy.max_actions;
+                self.settle(index, Fate::Keeps, Reason::MaxActions { max_actions });
+                continue;
+            }
             let reason = format!(
-                "{} takes no jobs, idle {} s",
+                "{} {TAKES_NO_JOBS} idle {} s",
                 drain_mark(&self.policy.cluster),
                 seconds(idle_for)
             );
-            let node = node.id.clone();
-            self.actions
-                .push(Action::Pool(PoolAction::Drain { node, slot, reason }));
+            let action = PoolAction::Drain {
+                node: node.id.clone(),
+                startd: self.startd_identity(node),
+                slot,
+                reason,
+            };
+            self.actions.push(Action::Pool(action));
+            self.drains += 1;
             let idle_seconds = seconds(idle_for);
             self.settle(
                 index,

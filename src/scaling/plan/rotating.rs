@@ -2,7 +2,7 @@
 //!
 //! Where the configured image has proven itself, idle nodes of an older one are drained, a part of the pool at a time.
 //! Where nothing is known of it yet, one node of each cloud is, so that there is room and need for a node of the new
-//! image; no other follows before that one has joined.
+//! image; no other follows before that one has run a job.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -140,7 +140,7 @@ impl Planner<'_> {
     /// and count for neither nodes_min nor nodes_spare.
     pub(super) fn drain_older_images(&mut self) {
         self.review_replacements();
-        if self.removal_brake(false).is_some() {
+        if !self.policy.drains() || self.removal_brake(false).is_some() {
             return;
         }
         let mut left = self
@@ -164,7 +164,7 @@ impl Planner<'_> {
     /// idle. Under demand, nodes_min or nodes_spare a new one takes its place; where nothing needs one, it would have
     /// gone soon.
     pub(super) fn try_newer_images(&mut self) {
-        if self.removal_brake(false).is_some() {
+        if !self.policy.drains() || self.removal_brake(false).is_some() {
             return;
         }
         let now = self.next.now;
@@ -297,6 +297,14 @@ impl Planner<'_> {
             if all == 0 {
                 continue;
             }
+            if !self.policy.drains() {
+                notices.push(format!(
+                    "cloud {}: nodes of an older image than {}: {all}; each ends by itself when nobody has claimed it for \
+                     a while, and takes jobs until then",
+                    cloud.name, cloud.image
+                ));
+                continue;
+            }
             let proven = older.iter().filter(|(_, kind)| self.next.proven(kind));
             let held: Vec<Limit> = proven
                 .clone()
@@ -314,7 +322,7 @@ impl Planner<'_> {
             }
             if unproven > 0 {
                 parts.push(format!(
-                    "{unproven} wait for a node of their flavor and the new image to join and take jobs"
+                    "{unproven} wait for a node of their flavor and the new image to run a job"
                 ));
             }
             let how = parts.join(", ");

@@ -47,6 +47,16 @@ pub fn script(first: Vec<Line>) -> Vec<Line> {
             Reply::fixture("neutron-security-groups-by-name"),
         ),
         ("GET", "/v2.1/os-keypairs", Reply::status(200, keypair)),
+        (
+            "GET",
+            "/v2.0/ports?device_id=",
+            Reply::status(200, r#"{"ports": []}"#),
+        ),
+        (
+            "GET",
+            "/v2.0/floatingips?project_id=",
+            Reply::fixture("neutron-floatingips-no-router"),
+        ),
         ("POST", CREATE, Reply::fixture("server-create")),
         ("DELETE", "/v2.1/servers/", Reply::fixture("server-delete")),
     ];

@@ -98,13 +98,13 @@ fn tokens_passwords_and_credentials_that_are_no_good_any_more() {
     };
 
     step("the kept token is revoked between two ticks");
-    rig.tick(&[]).expect(&[0], &[]);
+    rig.steady_tick().expect(&[0], &[]);
     logins(&rig);
-    rig.tick(&[]).expect(&[0], &[]);
+    rig.steady_tick().expect(&[0], &[]);
     assert_eq!(logins(&rig), 0, "the token is not kept");
     rig.revoke_kept_token("big");
     forget_tokens(&rig.address);
-    rig.tick(&[]).expect(&[0], &["nothing to do"]);
+    rig.steady_tick().expect(&[0], &["nothing to do"]);
     assert_eq!(logins(&rig), 1);
 
     step("it is revoked in the middle of a tick");
@@ -117,7 +117,7 @@ fn tokens_passwords_and_credentials_that_are_no_good_any_more() {
     };
     rig.big
         .set(&[Fault::once("GET", "/limits", What::First(Arc::new(revoke)))]);
-    rig.tick(&[]).expect(&[0], &["nothing to do"]);
+    rig.steady_tick().expect(&[0], &["nothing to do"]);
     rig.big.set(&[]);
     assert_eq!(logins(&rig), 1);
 
@@ -128,7 +128,7 @@ fn tokens_passwords_and_credentials_that_are_no_good_any_more() {
     let who = format!("does not accept user {} for project ehos", guest.name);
     refused(&["unknown  cloud big: ", &who]);
     access("second", "");
-    rig.tick(&[]).expect(&[0], &["nothing to do"]);
+    rig.steady_tick().expect(&[0], &["nothing to do"]);
 
     step("the role is taken away");
     access("second", goes);
@@ -137,7 +137,7 @@ fn tokens_passwords_and_credentials_that_are_no_good_any_more() {
     refused(&["unknown  cloud big: ", &who]);
     guest.admin.ok("PUT", &guest.grant, None);
     access("second", "");
-    rig.tick(&[]).expect(&[0], &["nothing to do"]);
+    rig.steady_tick().expect(&[0], &["nothing to do"]);
 
     step("an application credential is deleted");
     let url = format!("http://{}", rig.address);
@@ -158,7 +158,7 @@ fn tokens_passwords_and_credentials_that_are_no_good_any_more() {
         ));
     };
     credential("");
-    rig.tick(&[]).expect(&[0], &["nothing to do"]);
+    rig.steady_tick().expect(&[0], &["nothing to do"]);
     credential(goes);
     user.ok("DELETE", &format!("{place}/{id}"), None);
     forget_tokens(&rig.address);

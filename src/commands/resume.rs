@@ -1,0 +1,131 @@
+//! `ehos resume CLOUD`: what failed there was mended, nodes may be made again.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use log::warn;
+use serde::Serialize;
+
+use crate::cli::{Output, Resume};
+use crate::commands::state_directory;
+use crate::config::{self, Environment};
+use crate::deadline::Deadline;
+use crate::exit::Exit;
+use crate::lock::{self, Lock, try_lock};
+use crate::scaling::failing::Resumed;
+use crate::state;
+
+/// How often a lock that a tick has is tried.
+const POLL: Duration = Duration::from_millis(100);
+
+/// What was forgotten in one cloud.
+#[derive(Serialize)]
+struct CloudOut<'a> {
+    cloud: &'a str,
+    resumed: Vec<Resumed>,
+}
+
+#[derive(Serialize)]
+struct Out<'a> {
+    version: u32,
+    exit: u8,
+    clouds: &'a [CloudOut<'a>],
+}
+
+/// Forgets the failures of the clouds, and writes to `out` which they were.
+///
+/// # Errors
+/// The configuration, an unknown cloud, the state directory; a tick that does not end.
+pub fn run(args: &Resume, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let config = config::load(&args.common.config, environment)?;
+    // A name that is not there is told with the names that are.
+    config.chosen(&args.clouds)?;
+    let directory = state_directory(&args.common, &config, environment)?;
+    state::prepare(&directory)?;
+    let _lock = lock_after_tick(&directory, config.timeouts.tick)?;
+    let loaded = state::load(&directory, true)?;
+    if let Some(notice) = loaded.notice {
+        warn!("{notice}");
+    }
+    let mut state = loaded.state;
+    let clouds: Vec<CloudOut<'_>> = args
+        .clouds
+        .iter()
+        .map(|cloud| CloudOut {
+            cloud,
+            resumed: state.resume(cloud),
+        })
+        .collect();
+    if clouds.iter().any(|cloud| !cloud.resumed.is_empty()) {
+        state::save(&directory, &state)?;
+    }
+    let printed = match args.output {
+        Output::Text => text(&clouds),
+        Output::Json => {
+            serde_json::to_string_pretty(&Out {
+                version: 1,
+                exit: Exit::Done as u8,
+                clouds: &clouds,
+            })? + "\n"
+        }
+    };
+    out.write_all(printed.as_bytes())
+        .context("what was resumed could not be printed")?;
+    Ok(Exit::Done)
+}
+
+/// The lock of the ticks: a tick that is under way would write over what is forgotten here.
+fn lock_after_tick(directory: &Path, longest_tick: Duration) -> anyhow::Result<Lock> {
+    let deadline = Deadline::within(longest_tick + Duration::from_secs(5));
+    loop {
+        let lock =
+            try_lock(directory, lock::TICK).map_err(|error| state::unlockable(directory, error))?;
+        match lock {
+            Some(lock) => return Ok(lock),
+            None if deadline.passed() => bail!(
+                "a tick has had the lock of {} for longer than it may last (daemon.tick_timeout, {} s): see \
+                 `systemctl status ehos.service`, then try again",
+                directory.display(),
+                longest_tick.as_secs()
+            ),
+            None => thread::sleep(POLL),
+        }
+    }
+}
+
+fn text(clouds: &[CloudOut<'_>]) -> String {
+    let mut text = String::new();
+    for CloudOut { cloud, resumed } in clouds {
+        if resumed.is_empty() {
+            text += &format!("cloud {cloud}: no failure is remembered, nothing held it up\n");
+        }
+        for what in resumed {
+            let Resumed {
+                flavor,
+                image,
+                failures,
+                protected,
+                last_failure,
+            } = what;
+            let mode = if *protected {
+                "out of protected mode"
+            } else {
+                "back-off ended"
+            };
+            // Writing to a String does not fail.
+            let _ = match (flavor, image) {
+                (Some(flavor), Some(image)) => writeln!(
+                    text,
+                    "cloud {cloud}: {flavor} from image {image}: {mode}, {failures} failures forgotten, the last: \
+                     {last_failure}"
+                ),
+                _ => writeln!(text, "cloud {cloud}: pause ended, after: {last_failure}"),
+            };
+        }
+    }
+    text
+}

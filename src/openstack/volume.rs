@@ -1,0 +1,82 @@
+//! Cinder (v3): volumes.
+
+use serde::Deserialize;
+
+use super::auth::Session;
+use super::catalog::Service;
+use super::error::Error;
+use super::http::Request;
+use crate::deadline::Deadline;
+use crate::scaling::action::Done;
+use crate::scaling::leftover::VolumeRecord;
+
+/// The project's volumes with this status: the first page of them, which has a thousand where Cinder is as it comes.
+pub fn volumes(
+    session: &Session,
+    status: &str,
+    deadline: Deadline,
+) -> Result<Vec<VolumeRecord>, Error> {
+    let path = format!("/volumes/detail?status={status}");
+    let answer = session.send(Service::Volume, &path, &Request::get(), deadline)?;
+    let VolumesBody { volumes } = answer.json()?;
+    Ok(volumes.into_iter().map(Volume::record).collect())
+}
+
+/// The volume of this id; `None` when it is gone.
+pub fn volume(
+    session: &Session,
+    id: &str,
+    deadline: Deadline,
+) -> Result<Option<VolumeRecord>, Error> {
+    let path = format!("/volumes/{id}");
+    match session.send(Service::Volume, &path, &Request::get(), deadline) {
+        Ok(answer) => {
+            let VolumeBody { volume } = answer.json()?;
+            Ok(Some(volume.record()))
+        }
+        Err(error) if error.status() == Some(404) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes a volume. One that is gone already is no error; one that is attached is refused (400).
+pub fn delete(session: &Session, id: &str, deadline: Deadline) -> Result<Done, Error> {
+    let path = format!("/volumes/{id}");
+    match session.send(Service::Volume, &path, &Request::delete(), deadline) {
+        Ok(_) => Ok(Done::Accepted),
+        Err(error) if error.status() == Some(404) => Ok(Done::AlreadyGone),
+        Err(error) => Err(error),
+    }
+}
+
+#[derive(Deserialize)]
+struct VolumesBody {
+    volumes: Vec<Volume>,
+}
+
+#[derive(Deserialize)]
+struct VolumeBody {
+    volume: Volume,
+}
+
+#[derive(Deserialize)]
+struct Volume {
+    id: String,
+    name: Option<String>,
+    size: u64,
+    status: String,
+    /// It must be there: without it nothing is known to be free.
+    attachments: Vec<serde::de::IgnoredAny>,
+}
+
+impl Volume {
+    fn record(self) -> VolumeRecord {
+        VolumeRecord {
+            id: self.id,
+            name: self.name.unwrap_or_default(),
+            size_gb: self.size,
+            status: self.status,
+            attached: !self.attachments.is_empty(),
+        }
+    }
+}

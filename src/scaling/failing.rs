@@ -1,0 +1,357 @@
+//! What is remembered of failures: back-off, and the protected mode of a kind of node that fails again and again.
+//!
+//! The kind, (cloud, flavor, image), is what fails and proves itself together. Its failures are forgotten when one of its
+//! nodes joins and takes jobs, when an operator says so (`ehos resume`), and `failure_memory` after the last one. Only the
+//! first two end its protected mode: an image that is broken does not mend itself.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::memory::{Kind, KindMemory, Moment, State};
+use super::observation::CloudName;
+use super::policy::Policy;
+
+/// Nothing more is made of a kind of node, until an operator says so or one of it joins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protected {
+    /// Since when, by the machine's clock: for people.
+    pub since: Timestamp,
+    /// After how many failures in a row.
+    pub failures: u32,
+}
+
+/// A kind of node in protected mode, for reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProtectedKind {
+    /// The cloud.
+    pub cloud: CloudName,
+    /// The flavor.
+    pub flavor: String,
+    /// The image.
+    pub image: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// After how many failures in a row.
+    pub failures: u32,
+    /// The last of them.
+    pub last_failure: String,
+}
+
+impl fmt::Display for ProtectedKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ProtectedKind {
+            cloud,
+            flavor,
+            image,
+            since,
+            failures,
+            last_failure,
+        } = self;
+        write!(
+            f,
+            "cloud {cloud}: no more nodes of {flavor} from image {image} since {since:.0}: {failures} failures in a row and \
+             no success, the last: {last_failure}. Mend what is broken, then: ehos resume {cloud}"
+        )
+    }
+}
+
+/// What `ehos resume` has forgotten of one kind of node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Resumed {
+    /// The flavor; none where the cloud itself had asked for a pause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flavor: Option<String>,
+    /// The image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Its failures in a row.
+    pub failures: u32,
+    /// It was in protected mode.
+    pub protected: bool,
+    /// The last failure, or why the cloud had asked for a pause.
+    pub last_failure: String,
+}
+
+/// Whether a server failed for want of room in its cloud. That speaks against no image, and is over when others leave: it
+/// counts for the back-off and not for the protected mode.
+///
+/// Nova's words: "No valid host was found. …" of its scheduler (NoValidHost), "Quota exceeded for …" of a burst that its
+/// conductor counts again (TooManyInstances).
+pub fn is_want_of_room(fault: &str) -> bool {
+    ["No valid host", "Quota exceeded"]
+        .iter()
+        .any(|words| fault.contains(words))
+}
+
+impl KindMemory {
+    /// Nothing but what it is.
+    pub fn new(kind: Kind) -> KindMemory {
+        KindMemory {
+            kind,
+            joined: 0,
+            ran_jobs: false,
+            capacity: None,
+            failures: 0,
+            faults: 0,
+            failed_at: None,
+            backoff_until: None,
+            last_failure: None,
+            protected: None,
+        }
+    }
+
+    /// Forgets its failures.
+    pub(super) fn forgive(&mut self) {
+        self.failures = 0;
+        self.faults = 0;
+        self.failed_at = None;
+        self.backoff_until = None;
+        self.last_failure = None;
+        self.protected = None;
+    }
+}
+
+impl State {
+    /// Counts a failure of what was asked for at `asked_for`: the next node of the kind waits for `backoff_first`, doubling to
+    /// `backoff_longest`; after `protect_after` of them there is none. What was asked for before the last failure that was
+    /// counted says nothing new: several failures of one tick count once. `want_of_room`: see [`is_want_of_room`].
+    pub fn count_failure(
+        &mut self,
+        kind: &Kind,
+        asked_for: Moment,
+        why: &str,
+        want_of_room: bool,
+        policy: &Policy,
+    ) {
+        let now = self.now;
+        let at = self.last_tick;
+        let memory = self.kind_mut(kind);
+        if memory.failed_at.is_some_and(|failed| asked_for <= failed) {
+            return;
+        }
+        let doublings = memory.failures.min(16);
+        let wait = policy
+            .backoff_first
+            .saturating_mul(1 << doublings)
+            .min(policy.backoff_longest);
+        memory.failures = memory.failures.saturating_add(1);
+        memory.faults = memory.faults.saturating_add(u32::from(!want_of_room));
+        memory.failed_at = Some(now);
+        memory.backoff_until = Some(now.plus(wait));
+        memory.last_failure = Some(why.to_owned());
+        if u64::from(memory.faults) >= policy.protect_after && memory.protected.is_none() {
+            memory.protected = Some(Protected {
+                since: at.unwrap_or(Timestamp::UNIX_EPOCH),
+                failures: memory.faults,
+            });
+        }
+    }
+
+    /// Forgets failures whose last is older than `failure_memory`, but for those that made a kind protected.
+    pub(super) fn forget_failures(&mut self, policy: &Policy) {
+        let now = self.now;
+        for memory in &mut self.kinds {
+            let old = memory
+                .failed_at
+                .is_some_and(|at| now.since(at) >= policy.failure_memory);
+            if old && memory.protected.is_none() {
+                memory.forgive();
+            }
+        }
+    }
+
+    /// The kinds of the configuration that are in protected mode.
+    pub fn protected(&self, policy: &Policy) -> Vec<ProtectedKind> {
+        let mut all = Vec::new();
+        for cloud in &policy.clouds {
+            for flavor in &cloud.flavors {
+                let kind = Kind {
+                    cloud: cloud.name.clone(),
+                    flavor: flavor.clone(),
+                    image: cloud.image.clone(),
+                };
+                let Some(memory) = self.kind(&kind) else {
+                    continue;
+                };
+                let Some(protected) = &memory.protected else {
+                    continue;
+                };
+                let Kind {
+                    cloud,
+                    flavor,
+                    image,
+                } = kind;
+                all.push(ProtectedKind {
+                    cloud,
+                    flavor,
+                    image,
+                    since: protected.since,
+                    failures: protected.failures,
+                    last_failure: memory.last_failure.clone().unwrap_or_default(),
+                });
+            }
+        }
+        all
+    }
+
+    /// Forgets all failures in a cloud, and the pause that it asked for: an operator has mended it.
+    pub fn resume(&mut self, cloud: &str) -> Vec<Resumed> {
+        let mut all = Vec::new();
+        for memory in &mut self.kinds {
+            if memory.kind.cloud != cloud || memory.failures == 0 {
+                continue;
+            }
+            all.push(Resumed {
+                flavor: Some(memory.kind.flavor.clone()),
+                image: Some(memory.kind.image.clone()),
+                failures: memory.failures,
+                protected: memory.protected.is_some(),
+                last_failure: memory.last_failure.clone().unwrap_or_default(),
+            });
+            memory.forgive();
+        }
+        let now = self.now;
+        let pause = self.pauses.remove(cloud);
+        all.extend(
+            pause
+                .filter(|pause| pause.until > now)
+                .map(|pause| Resumed {
+                    flavor: None,
+                    image: None,
+                    failures: 0,
+                    protected: false,
+                    last_failure: pause.why,
+                }),
+        );
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::scaling::memory::Pause;
+    use crate::scaling::policy::CloudPolicy;
+
+    fn kind() -> Kind {
+        Kind {
+            cloud: "a".into(),
+            flavor: "f".into(),
+            image: "i".into(),
+        }
+    }
+
+    fn policy() -> Policy {
+        let mut policy = Policy::new("c");
+        policy.clouds.push(CloudPolicy {
+            name: "a".into(),
+            flavors: vec!["f".into()],
+            image: "i".into(),
+            nodes_max: None,
+            min_cores: 0,
+            min_ram_mb: 0,
+            min_instances: 0,
+        });
+        policy
+    }
+
+    fn minutes(minutes: u64) -> Duration {
+        Duration::from_secs(minutes * 60)
+    }
+
+    /// A failure of a node that was asked for now; how long the next one waits, in minutes.
+    fn fails(state: &mut State, why: &str) -> u64 {
+        state.now = state.now.plus(minutes(1));
+        let now = state.now;
+        state.count_failure(&kind(), now, why, is_want_of_room(why), &policy());
+        let memory = state.kind(&kind()).unwrap();
+        memory.backoff_until.unwrap().since(now).as_secs() / 60
+    }
+
+    #[test]
+    fn failures_double_the_wait_up_to_the_longest() {
+        let mut state = State::default();
+        let waits: Vec<u64> = (0..6).map(|_| fails(&mut state, "broken")).collect();
+        assert_eq!(waits, [5, 10, 20, 40, 60, 60]);
+    }
+
+    #[test]
+    fn what_was_asked_for_before_a_failure_says_nothing_new() {
+        let mut state = State::default();
+        let asked_for = state.now;
+        fails(&mut state, "broken");
+        state.now = state.now.plus(minutes(1));
+        state.count_failure(&kind(), asked_for, "broken too", false, &policy());
+        assert_eq!(state.kind(&kind()).unwrap().failures, 1);
+    }
+
+    #[test]
+    fn after_many_failures_a_kind_is_protected_and_time_does_not_end_that() {
+        let mut state = State::default();
+        for _ in 0..4 {
+            fails(&mut state, "broken");
+        }
+        assert_eq!(state.protected(&policy()), []);
+        fails(&mut state, "broken for good");
+        let protected = state.protected(&policy());
+        assert_eq!(protected.len(), 1);
+        assert_eq!(
+            (protected[0].failures, &*protected[0].last_failure),
+            (5, "broken for good")
+        );
+        state.now = state.now.plus(minutes(24 * 60));
+        state.forget_failures(&policy());
+        assert_eq!(state.protected(&policy()).len(), 1);
+        let mut other = policy();
+        other.clouds[0].image = "mended".into();
+        assert_eq!(state.protected(&other), [], "another image is another kind");
+    }
+
+    #[test]
+    fn want_of_room_backs_off_and_protects_from_nothing() {
+        let mut state = State::default();
+        let waits: Vec<u64> = (0..9)
+            .map(|_| fails(&mut state, "No valid host was found. "))
+            .collect();
+        assert_eq!(waits.last(), Some(&60));
+        assert_eq!(state.protected(&policy()), []);
+    }
+
+    #[test]
+    fn failures_are_forgotten_three_hours_after_the_last() {
+        let mut state = State::default();
+        fails(&mut state, "broken");
+        fails(&mut state, "broken");
+        state.now = state.now.plus(minutes(179));
+        state.forget_failures(&policy());
+        assert_eq!(state.kind(&kind()).unwrap().failures, 2);
+        state.now = state.now.plus(minutes(1));
+        state.forget_failures(&policy());
+        assert_eq!(fails(&mut state, "broken"), 5, "as the first one");
+    }
+
+    #[test]
+    fn resume_forgets_what_one_cloud_did() {
+        let mut state = State::default();
+        for _ in 0..5 {
+            fails(&mut state, "broken");
+        }
+        let until = state.now.plus(minutes(5));
+        let why = "429".to_owned();
+        state.pauses.insert("a".into(), Pause { until, why });
+        let before = state.clone();
+        assert_eq!(state.resume("b"), []);
+        assert_eq!(state, before);
+        let resumed = state.resume("a");
+        assert_eq!(resumed.len(), 2);
+        assert!(resumed[0].protected);
+        assert_eq!(resumed[1].last_failure, "429");
+        assert_eq!(state.protected(&policy()), []);
+        assert_eq!(fails(&mut state, "broken"), 5);
+        assert_eq!(state.pauses.len(), 0);
+    }
+}

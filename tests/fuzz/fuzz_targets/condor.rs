@@ -1,0 +1,15 @@
+//! What HTCondor's tools print: no line makes ehos panic, or a claim that is not there.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let startds = ehos::condor::slots::read_anything(text);
+    assert!(startds.len() <= text.lines().count());
+    for startd in &startds {
+        let _ = (startd.claims(), startd.total(), startd.free());
+        assert!(startd.claims() == 0 || startd.idle_for().is_none());
+    }
+    let demand = ehos::condor::queue::read_anything(text);
+    assert!(demand.len() <= text.lines().count());
+});

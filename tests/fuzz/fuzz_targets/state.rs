@@ -1,0 +1,66 @@
+//! A state file of any content: it is refused, or a plan can be made with it, and what that remembers can be read again.
+#![no_main]
+
+use std::sync::{LazyLock, Mutex};
+
+use ehos::deadline::Deadline;
+use ehos::observe::observe;
+use ehos::scaling::memory::State;
+use ehos::scaling::observation::Observation;
+use ehos::scaling::plan::plan;
+use ehos::scaling::policy::Policy;
+use ehos::simulation::{Scenario, ScenarioCloud, ScenarioFlavor, World, locked};
+use ehos::site::Site;
+use libfuzzer_sys::fuzz_target;
+
+/// A small site at work.
+static SITE: LazyLock<(Observation, Policy)> = LazyLock::new(|| {
+    let flavor = ScenarioFlavor { vcpus: 4, ram_mb: 8192, disk_gb: 40 };
+    let cloud = ScenarioCloud {
+        instances: None,
+        cores: Some(20),
+        ram_mb: None,
+        build_seconds: 20,
+        boot_seconds: (40, 90),
+        flavors: [("medium".to_owned(), flavor)].into(),
+    };
+    let scenario = Scenario {
+        step_seconds: 60,
+        seed: 7,
+        negotiation_seconds: 60,
+        update_seconds: 60,
+        classad_lifetime_seconds: 900,
+        clouds: [("blue".to_owned(), cloud)].into(),
+        jobs: Vec::new(),
+    };
+    let mut policy = Policy::new("pool-1");
+    policy.clouds = scenario.cloud_policies();
+    let world = Mutex::new(World::new(scenario));
+    let hour = Deadline::within(std::time::Duration::from_secs(3600));
+    locked(&world).submit(9, 1, 1024, 900, false);
+    let mut state = State::default();
+    for minute in 0..9 {
+        locked(&world).advance(60);
+        let at = locked(&world).at();
+        let site = Site::simulated(&world, &policy);
+        let (observation, _) = observe(&site, &state, at, hour);
+        if minute == 8 {
+            return (observation, policy);
+        }
+        let plan = plan(&observation, &policy, &state);
+        let outcomes = ehos::act::act(&site, &plan.actions, 1, hour);
+        state = plan.next.after(&outcomes, &policy);
+    }
+    unreachable!()
+});
+
+fuzz_target!(|text: &[u8]| {
+    let Ok(state) = serde_json::from_slice::<State>(text) else {
+        return;
+    };
+    let (observation, policy) = &*SITE;
+    let plan = plan(observation, policy, &state);
+    let next = serde_json::to_vec(&plan.next).unwrap();
+    assert_eq!(serde_json::from_slice::<State>(&next).unwrap(), plan.next);
+    assert!(plan.actions.len() as u64 <= 3 * policy.max_actions);
+});

@@ -1,0 +1,293 @@
+//! What servers leave behind: ports, volumes and floating IPs of ours go, others stay.
+
+use ehos::scaling::leftover::{LeftoverKind, MOST_SERVERS, master_floating_ip_mark};
+use ehos::scaling::memory::State;
+use ehos::scaling::observation::master_metadata;
+use ehos::scaling::plan::{Fate, LeftoverLine};
+use ehos::scaling::reason::Reason;
+use ehos::simulation::{JobState, SimulatedThing, World, locked};
+
+use crate::site::{Site, minutes, running};
+
+fn put(site: &Site, id: &str, kind: LeftoverKind, server: Option<&str>, mark: &str) {
+    let thing = SimulatedThing {
+        kind,
+        cloud: "blue".to_owned(),
+        server: server.map(str::to_owned),
+        mark: mark.to_owned(),
+        stays: true,
+    };
+    locked(&site.world).things.insert(id.to_owned(), thing);
+}
+
+/// A node that ran a job and has gone; deletes leave port and volume behind.
+fn leaking() -> (Site, String) {
+    let mut site = Site::simple();
+    locked(&site.world).broken.leaks = true;
+    running(&mut site, 1, 60);
+    let id = site.names().remove(0);
+    site.until(30, "the node is gone", |world| world.servers.is_empty());
+    (site, id)
+}
+
+fn lines(site: &Site) -> Vec<(&str, Fate, Reason)> {
+    let line = |line: &LeftoverLine| (line.kind.name(), line.fate, line.why.clone());
+    let lines = site.plan().leftovers.iter();
+    lines.map(line).collect()
+}
+
+fn things(world: &World) -> Vec<String> {
+    world.things.keys().cloned().collect()
+}
+
+#[test]
+fn what_a_server_leaves_behind_goes_when_two_looks_have_found_it() {
+    let (mut site, id) = leaking();
+    assert_eq!(things(&site.world()).len(), 2, "port and volume");
+    // This pool's, but of a server that is somebody else's; and somebody's who named a volume alike.
+    put(&site, "x-port", LeftoverKind::Port, Some("somebody-1"), "");
+    put(
+        &site,
+        "x-volume",
+        LeftoverKind::Volume,
+        Some("somebody-2"),
+        "somebody-2-blank-vol",
+    );
+    put(
+        &site,
+        "x-named",
+        LeftoverKind::Port,
+        Some(&id),
+        "somebody's",
+    );
+    site.until(8, "they are seen", |world| world.things.len() == 3);
+    let deletes = |line: &LeftoverLine| {
+        line.fate == Fate::Deletes
+            && line.why == Reason::LeftBehind { seconds: 60 }
+            && line.server.as_deref() == Some(&*id)
+            && line.cloud == "blue"
+    };
+    assert!(
+        site.plan().leftovers.len() == 2 && site.plan().leftovers.iter().all(deletes),
+        "{:?}",
+        site.plan().leftovers
+    );
+    site.ticks(3);
+    assert!(site.plan().leftovers.is_empty() && site.state.leftovers.is_empty());
+    assert_eq!(things(&site.world()), ["x-named", "x-port", "x-volume"]);
+}
+
+#[test]
+fn one_look_is_not_enough_and_what_comes_and_goes_is_seen_anew() {
+    let (mut site, _) = leaking();
+    let once = |site: &Site| {
+        let once =
+            |(_, fate, why): &(_, _, _)| *fate == Fate::Keeps && *why == Reason::LeftoverSeenOnce;
+        lines(site).len() == 2 && lines(site).iter().all(once)
+    };
+    let mut ticks = 0;
+    while lines(&site).is_empty() {
+        ticks += 1;
+        assert!(ticks < 8, "{}", site.describe());
+        site.tick();
+    }
+    assert!(once(&site), "{:?}", lines(&site));
+    // Gone for one look: a server's own clean-up that is under way, say.
+    let things = std::mem::take(&mut locked(&site.world).things);
+    site.tick();
+    assert!(lines(&site).is_empty() && site.state.leftovers.is_empty());
+    locked(&site.world).things = things;
+    site.tick();
+    assert!(once(&site), "{:?}", lines(&site));
+    site.tick();
+    assert_eq!(site.world().things.len(), 0);
+}
+
+#[test]
+fn what_is_not_seen_is_unknown_and_nothing_else_is() {
+    let (mut site, _) = leaking();
+    locked(&site.world).broken.things = true;
+    site.submit(1, 1, 1024, 60);
+    site.until(5, "a node is made", |world| !world.servers.is_empty());
+    let unseen = &site.plan().unseen;
+    assert_eq!(unseen.len(), 1, "{unseen:?}");
+    assert_eq!(unseen[0].source, "leftovers of cloud blue");
+    site.until(30, "nodes come and go", |world| world.servers.is_empty());
+    // Longer than ads are remembered to mean nothing.
+    site.ticks(180);
+    assert!(lines(&site).is_empty());
+    assert_eq!(
+        site.state.departed.len(),
+        2,
+        "they are to be asked about yet"
+    );
+    locked(&site.world).broken.things = false;
+    site.ticks(2);
+    assert_eq!(site.world().things.len(), 0, "{}", site.describe());
+    site.ticks(2);
+    assert_eq!(site.state.departed.len(), 0);
+}
+
+#[test]
+fn what_cannot_be_removed_is_remembered_and_asked_for_again_after_delete_timeout() {
+    let (mut site, _) = leaking();
+    site.policy.delete_timeout = minutes(5);
+    // They come back as often as they are removed.
+    let things = site.world().things.clone();
+    let mut asked = Vec::new();
+    for minute in 0..180 {
+        site.tick();
+        locked(&site.world).things.extend(things.clone());
+        if lines(&site)
+            .iter()
+            .any(|(_, fate, _)| *fate == Fate::Deletes)
+        {
+            asked.push(minute);
+        }
+    }
+    let between: Vec<i32> = asked.windows(2).map(|two| two[1] - two[0]).collect();
+    assert!(
+        between.len() > 20 && between.iter().all(|minutes| *minutes == 5),
+        "{asked:?}"
+    );
+    site.ticks(5);
+    site.until(6, "gone", |world| world.things.is_empty());
+    site.ticks(2);
+    assert!(site.state.leftovers.is_empty() && site.state.departed.is_empty());
+}
+
+#[test]
+fn removals_take_what_max_actions_leaves() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.leaks = true;
+    site.policy.nodes_max = 4;
+    locked(&site.world).broken.things = true;
+    running(&mut site, 16, 600);
+    site.until(40, "the nodes are gone", |world| world.servers.is_empty());
+    assert_eq!(site.world().things.len(), 8);
+    locked(&site.world).broken.things = false;
+    site.policy.max_actions = 3;
+    let mut removed = Vec::new();
+    for _ in 0..8 {
+        let before = site.world().things.len();
+        site.tick();
+        removed.push(before - site.world().things.len());
+    }
+    assert_eq!(removed.iter().sum::<usize>(), 8);
+    assert_eq!(removed.iter().max(), Some(&3));
+}
+
+#[test]
+fn the_servers_that_are_asked_about_are_bounded_and_the_unasked_go_first() {
+    let (site, id) = leaking();
+    let mut state = site.state.clone();
+    let (_, departed) = state.departed.pop_first().unwrap();
+    assert_eq!(departed.server_id.as_deref(), Some(&*id));
+    for number in 0..500 {
+        let mut departed = departed.clone();
+        departed.server_id = Some(format!("s-{number}"));
+        departed.searched = number % 10 != 0;
+        let node = ehos::scaling::observation::NodeId(format!("n-{number}"));
+        state.departed.insert(node, departed);
+    }
+    let traces = state.traces("blue");
+    assert_eq!(traces.servers.len(), MOST_SERVERS);
+    let unasked = (0..50).map(|tens| format!("s-{}", tens * 10));
+    assert!(unasked.into_iter().all(|id| traces.servers.contains(&id)));
+    assert!(state.traces("green").servers.is_empty(), "another cloud's");
+}
+
+#[test]
+fn a_server_that_is_there_after_all_keeps_what_is_its_own() {
+    let mut site = Site::simple();
+    running(&mut site, 1, 3600);
+    let id = site.names().remove(0);
+    // As if it had been missing from the list for long, and its startd unheard.
+    let node = site.state.nodes.keys().next().unwrap().clone();
+    let mut state = site.state.clone();
+    state.depart(&node);
+    assert!(state.traces("blue").servers.contains(&id));
+    let plan = {
+        let world = &site.world;
+        let real = ehos::site::Site::simulated(world, &site.policy);
+        let deadline = ehos::deadline::Deadline::within(minutes(1));
+        let at = locked(world).at();
+        let (observation, _) = ehos::observe::observe(&real, &state, at, deadline);
+        let view = observation.clouds["blue"].known().unwrap();
+        assert_eq!(view.leftovers.known().unwrap().ours.len(), 1, "its port");
+        ehos::scaling::plan::plan(&observation, &site.policy, &state)
+    };
+    assert!(plan.leftovers.is_empty(), "{:?}", plan.leftovers);
+    site.state = state;
+    site.ticks(5);
+    assert_eq!(site.world().things.len(), 2);
+    let runs = |world: &World| matches!(world.jobs[0].state, JobState::Running { .. });
+    assert!(runs(&site.world()));
+}
+
+#[test]
+fn without_a_memory_nothing_is_known_to_be_ours() {
+    let (mut site, _) = leaking();
+    site.state = State::default();
+    site.ticks(20);
+    assert!(lines(&site).is_empty());
+    assert_eq!(site.world().things.len(), 2);
+}
+
+#[test]
+fn a_builder_leaves_things_behind_too() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.leaks = true;
+    let node = ehos::scaling::observation::NodeId("b-1".to_owned());
+    let metadata = ehos::scaling::observation::builder_metadata("pool-1", &node, minutes(5));
+    locked(&site.world).create("blue", "ehos-v1-builder-b-1", "medium", metadata);
+    site.until(12, "it is gone", |world| world.servers.is_empty());
+    site.until(4, "they are gone", |world| world.things.is_empty());
+}
+
+#[test]
+fn a_floating_ip_of_ours_is_given_back_after_an_hour_and_only_if_that_is_configured() {
+    let mut site = Site::simple();
+    let mark = master_floating_ip_mark("pool-1");
+    put(&site, "ours", LeftoverKind::FloatingIp, None, &mark);
+    let others = master_floating_ip_mark("somebody");
+    put(&site, "x-other", LeftoverKind::FloatingIp, None, &others);
+    put(
+        &site,
+        "y-led",
+        LeftoverKind::FloatingIp,
+        Some("a-port"),
+        &mark,
+    );
+    site.ticks(90);
+    let listed = Reason::FloatingIpListed { seconds: 89 * 60 };
+    assert_eq!(lines(&site), [("floating IP", Fate::Keeps, listed)]);
+    assert_eq!(site.plan().actions.len(), 0);
+
+    // Anew, with the key.
+    site.state = State::default();
+    site.policy.purge_floating_ips = true;
+    site.ticks(60);
+    let unused = Reason::FloatingIpUnused {
+        seconds: 59 * 60,
+        unused_after_seconds: 3600,
+    };
+    assert_eq!(lines(&site), [("floating IP", Fate::Keeps, unused)]);
+    site.tick();
+    assert_eq!(things(&site.world()), ["x-other", "y-led"]);
+}
+
+#[test]
+fn a_master_that_has_none_yet_may_need_it() {
+    let mut site = Site::simple();
+    site.policy.purge_floating_ips = true;
+    let mark = master_floating_ip_mark("pool-1");
+    put(&site, "ours", LeftoverKind::FloatingIp, None, &mark);
+    let master = locked(&site.world).create("blue", "cm", "medium", master_metadata("pool-1"));
+    site.ticks(90);
+    let kept = Reason::FloatingIpForMaster;
+    assert_eq!(lines(&site), [("floating IP", Fate::Keeps, kept)]);
+    locked(&site.world).servers.remove(&master);
+    site.tick();
+    assert_eq!(site.world().things.len(), 0, "{}", site.describe());
+}

@@ -1,0 +1,200 @@
+//! What can happen to a site, to its clouds, to its pool and to ehos itself.
+
+use proptest::prelude::*;
+
+use super::faults::{CloudAnswer, PoolAnswer};
+
+#[derive(Debug, Clone)]
+pub enum Event {
+    Submit {
+        count: u64,
+        cpus: u64,
+        memory_mb: u64,
+        runs: u64,
+        unmatchable: bool,
+    },
+    /// Between the look and the act, and a minute goes by.
+    SubmitMeanwhile {
+        count: u64,
+        runs: u64,
+    },
+
+    // HTCondor
+    /// True: it does not answer. False: it starts anew.
+    Collector(bool),
+    Schedd(bool),
+    Negotiator(bool),
+    /// The schedd that has the jobs does not answer; one that has none does.
+    HalfQueue(bool),
+    /// The collector hears of everything so many seconds late, and takes it for new.
+    LateAds(u64),
+    /// What the collector shows is so many seconds old, and it says so.
+    OldAds(u64),
+    /// Ads that nobody renews stay for so many minutes.
+    Ghosts(u64),
+    /// How it answers what it is asked to do, call by call.
+    PoolAnswers(Vec<PoolAnswer>),
+    /// By condor_defrag or an operator, who need not wait until it is idle.
+    DrainByOther {
+        index: usize,
+        busy: bool,
+    },
+    /// They take their drains back.
+    DefragEnds,
+
+    // Clouds
+    /// These clouds do not answer.
+    Clouds(u8),
+    /// In this look alone: collector, schedd, blue, green do not answer.
+    Blink(u8),
+    /// The server list of a cloud is so many seconds old.
+    Lag {
+        cloud: usize,
+        seconds: u64,
+    },
+    /// In this look alone a server is missing from its cloud's list.
+    Missing {
+        cloud: usize,
+        index: usize,
+    },
+    /// How the clouds answer what they are asked to do, call by call.
+    Answers(Vec<CloudAnswer>),
+    Image(bool),
+    /// These of the images are broken.
+    Images(u8),
+    Spawn(bool),
+    /// Servers made from now on take so many minutes longer to join.
+    SlowBoots(u64),
+    /// Nodes that join from now on take no jobs.
+    Closed(bool),
+    Deletes(bool),
+    /// Deletes leave port and volume behind.
+    Leaks(bool),
+    /// Neutron and Cinder do not answer.
+    Things(bool),
+    DeleteErrors(bool),
+    /// Cores and servers that blue may have.
+    Quota {
+        cores: u64,
+        instances: Option<u64>,
+    },
+
+    // Machines
+    Crash(usize),
+    PowerOff(usize),
+    /// Somebody switches a machine on again, or reboots it.
+    BootAgain {
+        index: usize,
+        seconds: u64,
+    },
+    RestartStartd {
+        index: usize,
+        jobs_go_on: bool,
+    },
+    CutOff(usize),
+    Rejoin,
+    DeleteBehindOurBack(usize),
+    /// An ehos of another pool, or one with a copy of our configuration, makes a server in our project.
+    SecondEhos {
+        same_pool: bool,
+    },
+
+    // ehos
+    LoseState,
+    /// A backup of the state that is so many ticks old is put back: all of it, its nodes, or all but its nodes.
+    OldState {
+        ticks: usize,
+        part: u8,
+    },
+    /// Another image is configured for blue, green or both.
+    Configure(u8, usize),
+    NodesMax(u64),
+    NodesMin {
+        min: u64,
+        spare: u64,
+    },
+    /// Somebody builds an image, for so many minutes at most, and forgets it.
+    Builder(u64),
+    /// ehos is killed after its intents were saved and so many of its actions were done.
+    Killed(usize),
+    /// ehos does not run for so many minutes.
+    Pause(u64),
+    /// The host restarts: ehos is killed in mid tick and does not run for so many minutes.
+    HostRestart {
+        after: usize,
+        minutes: u64,
+    },
+    /// The machine's clock jumps by so many seconds.
+    Clock(i64),
+}
+
+/// How many images there are to configure.
+pub const IMAGES: usize = 3;
+
+pub fn event() -> impl Strategy<Value = Event> {
+    use Event::*;
+    let index = || 0..10usize;
+    let demand = prop_oneof![
+        6 => (1..30u64, 1..5u64, 1..9000u64, 1..40u64, prop::bool::weighted(0.05)).prop_map(
+            |(count, cpus, memory_mb, minutes, unmatchable)| Submit {
+                count, cpus, memory_mb, runs: minutes * 60, unmatchable
+            }
+        ),
+        2 => (1..5u64, 1..10u64).prop_map(|(count, minutes)| SubmitMeanwhile { count, runs: minutes * 60 }),
+    ];
+    let pool = prop_oneof![
+        3 => any::<bool>().prop_map(Collector),
+        3 => any::<bool>().prop_map(Schedd),
+        2 => any::<bool>().prop_map(Negotiator),
+        2 => any::<bool>().prop_map(HalfQueue),
+        // What looks new and is older than a look cannot be told from what is.
+        1 => (0..55u64).prop_map(LateAds),
+        2 => (0..600u64).prop_map(OldAds),
+        2 => (15..50u64).prop_map(Ghosts),
+        4 => prop::collection::vec(PoolAnswer::any(), 0..6).prop_map(PoolAnswers),
+        2 => (index(), any::<bool>()).prop_map(|(index, busy)| DrainByOther { index, busy }),
+        1 => Just(DefragEnds),
+    ];
+    let clouds = prop_oneof![
+        3 => (0..4u8).prop_map(Clouds),
+        4 => (1..16u8).prop_map(Blink),
+        3 => (0..2usize, 0..600u64).prop_map(|(cloud, seconds)| Lag { cloud, seconds }),
+        3 => (0..2usize, index()).prop_map(|(cloud, index)| Missing { cloud, index }),
+        6 => prop::collection::vec(CloudAnswer::any(), 0..8).prop_map(Answers),
+        2 => any::<bool>().prop_map(Image),
+        2 => (0..8u8).prop_map(Images),
+        2 => any::<bool>().prop_map(Spawn),
+        2 => (0..25u64).prop_map(SlowBoots),
+        1 => any::<bool>().prop_map(Closed),
+        2 => any::<bool>().prop_map(Deletes),
+        3 => prop::bool::weighted(0.8).prop_map(Leaks),
+        2 => any::<bool>().prop_map(Things),
+        2 => any::<bool>().prop_map(DeleteErrors),
+        2 => (0..40u64, prop::option::of(0..8u64)).prop_map(|(cores, instances)| Quota { cores, instances }),
+    ];
+    let machines = prop_oneof![
+        3 => index().prop_map(Crash),
+        2 => index().prop_map(PowerOff),
+        3 => (index(), 20..300u64).prop_map(|(index, seconds)| BootAgain { index, seconds }),
+        2 => (index(), any::<bool>()).prop_map(|(index, jobs_go_on)| RestartStartd { index, jobs_go_on }),
+        3 => index().prop_map(CutOff),
+        2 => Just(Rejoin),
+        2 => index().prop_map(DeleteBehindOurBack),
+        2 => any::<bool>().prop_map(|same_pool| SecondEhos { same_pool }),
+    ];
+    let ehos = prop_oneof![
+        2 => Just(LoseState),
+        2 => (1..30usize, 0..3u8).prop_map(|(ticks, part)| OldState { ticks, part }),
+        5 => (1..4u8, 0..IMAGES).prop_map(|(clouds, image)| Configure(clouds, image)),
+        2 => (1..11u64).prop_map(NodesMax),
+        2 => (0..3u64, 0..3u64).prop_map(|(min, spare)| NodesMin { min, spare }),
+        3 => (0..50u64).prop_map(Builder),
+        5 => (0..6usize).prop_map(Killed),
+        2 => (2..600u64).prop_map(Pause),
+        2 => (0..6usize, 1..200u64).prop_map(|(after, minutes)| HostRestart { after, minutes }),
+        // Whole minutes now and then: then a tick has the time stamp of one before it.
+        2 => (-120..120i64).prop_map(|minutes| Clock(minutes * 60)),
+        1 => (-90_000..90_000i64).prop_map(Clock),
+    ];
+    prop_oneof![4 => demand, 3 => pool, 4 => clouds, 3 => machines, 4 => ehos]
+}

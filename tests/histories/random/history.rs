@@ -1,0 +1,492 @@
+//! One history: a site, what happens to it, and ehos at work on it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use ehos::act::act;
+use ehos::deadline::Deadline;
+use ehos::observe::observe_in_turn;
+use ehos::scaling::leftover::LeftoverKind;
+use ehos::scaling::memory::State;
+use ehos::scaling::observation::{
+    NodeId, ServerStatus, builder_metadata, execute_metadata, master_metadata,
+};
+use ehos::scaling::plan::plan;
+use ehos::scaling::policy::{Allocation, Policy};
+use ehos::simulation::{Broken, IMAGE, SimulatedServer, SimulatedThing, World, locked};
+use ehos::site::Site;
+
+use super::events::{Event, IMAGES};
+use super::faults::Faults;
+use super::rules::{self, Tally, Tick};
+use crate::site::{cloud, scenario};
+
+/// Faults happen for so long.
+pub const MINUTES: u8 = 60;
+
+/// When they have ended everything is done within so many minutes, and as many more as the jobs need.
+const QUIET: u64 = 420;
+
+const NODES_MAX: u64 = 8;
+
+const NAMES: [&str; IMAGES] = [IMAGE, "second", "third"];
+
+pub struct History {
+    world: Mutex<World>,
+    policy: Policy,
+    state: State,
+    /// What the state was after the last ticks.
+    backups: VecDeque<State>,
+    keeps_backups: bool,
+    faults: Faults,
+    tally: Tally,
+    /// Servers that the state knows or has known: what they leave behind is to be removed.
+    known: BTreeSet<String>,
+    /// What is told of it; nothing, unless it is to be told.
+    pub log: Option<Vec<String>>,
+}
+
+/// What is to happen in a step when ehos has looked.
+#[derive(Default)]
+struct Then {
+    submit: Option<(u64, u64)>,
+    killed: Option<usize>,
+}
+
+/// Whether it is a node of this pool, or may be.
+pub fn is_execute(server: &SimulatedServer, policy: &Policy) -> bool {
+    let is = |key: &str, value: &str| server.metadata.get(key).is_some_and(|is| is == value);
+    is("ehos_role", "execute") && is("ehos_cluster", &policy.cluster)
+}
+
+impl History {
+    pub fn new(seed: u64, events: &[(u8, Event)]) -> History {
+        let mut blue = cloud(&[("medium", 4, 8192)]);
+        blue.cores = Some(20);
+        let green = cloud(&[("large", 8, 16384), ("small", 2, 4096)]);
+        let mut scenario = scenario(&[("blue", blue), ("green", green)]);
+        scenario.seed = seed;
+        let mut policy = Policy::new("pool-1");
+        policy.clouds = scenario.cloud_policies();
+        policy.nodes_max = NODES_MAX;
+        policy.max_actions = 6;
+        policy.allocation = match seed % 3 {
+            0 => Allocation::RoundRobin,
+            1 => Allocation::Random,
+            _ => Allocation::FillFirst,
+        };
+        let world = Mutex::new(World::new(scenario));
+        let mut tally = Tally::new(seed, events);
+        {
+            let mut world = locked(&world);
+            let other = world.create("blue", "somebody-elses", "medium", Default::default());
+            let master = master_metadata(&policy.cluster);
+            let master = world.create("green", "central-manager", "small", master);
+            tally.foreign.extend([other, master]);
+            let port = SimulatedThing {
+                kind: LeftoverKind::Port,
+                cloud: "blue".to_owned(),
+                server: Some("somebody-1".to_owned()),
+                mark: String::new(),
+                stays: true,
+            };
+            world.things.insert(rules::FOREIGN_PORT.to_owned(), port);
+        }
+        let has = |which: fn(&Event) -> bool| events.iter().any(|(_, event)| which(event));
+        let mut faults = Faults::default();
+        faults.keeps_lists = has(|event| matches!(event, Event::Lag { .. }));
+        History {
+            world,
+            policy,
+            state: State::default(),
+            backups: VecDeque::new(),
+            keeps_backups: has(|event| matches!(event, Event::OldState { .. })),
+            faults,
+            tally,
+            known: BTreeSet::new(),
+            log: None,
+        }
+    }
+
+    fn ours(&self, world: &World, index: usize) -> Option<String> {
+        let ours = world.servers.values();
+        let ours = ours.filter(|server| is_execute(server, &self.policy));
+        let ours: Vec<&String> = ours
+            .map(|server| &server.id)
+            .filter(|id| !self.tally.theirs.contains(*id))
+            .collect();
+        ours.get(index.checked_rem(ours.len())?)
+            .map(|id| (*id).clone())
+    }
+
+    /// Makes the event happen.
+    fn happen(&mut self, event: &Event, then: &mut Then) {
+        let mut world = locked(&self.world);
+        let ours = |world: &World, index: &usize| self.ours(world, *index);
+        match event {
+            Event::Submit {
+                count,
+                cpus,
+                memory_mb,
+                runs,
+                unmatchable,
+            } => {
+                world.submit(*count, *cpus, *memory_mb, *runs, *unmatchable);
+            }
+            Event::SubmitMeanwhile { count, runs } => then.submit = Some((*count, *runs)),
+            Event::Collector(true) => world.broken.collector = true,
+            Event::Collector(false) => world.restart_collector(),
+            Event::Schedd(down) => world.broken.schedd = *down,
+            Event::Negotiator(down) => world.broken.negotiator = *down,
+            Event::HalfQueue(half) => self.faults.half_queue = *half,
+            Event::LateAds(seconds) => world.broken.late_ads = *seconds,
+            Event::OldAds(seconds) => world.broken.old_ads = *seconds,
+            Event::Ghosts(minutes) => world.scenario.classad_lifetime_seconds = minutes * 60,
+            Event::PoolAnswers(answers) => self.faults.pool_answers.clone_from(answers),
+            Event::DrainByOther { index, busy } => {
+                let Some(id) = ours(&world, index) else {
+                    return;
+                };
+                let idle = world.jobs_on(&id) == 0;
+                let server = world.servers.get_mut(&id);
+                let startd = server.and_then(|server| server.startd.as_mut());
+                if let Some(startd) = startd.filter(|startd| startd.drain.is_none())
+                    && (*busy || idle)
+                {
+                    startd.drains += 1;
+                    let request_id = startd.started + startd.drains;
+                    startd.drain = Some(("defrag".to_owned(), request_id.to_string()));
+                }
+            }
+            Event::DefragEnds => end_defrag(&mut world),
+            Event::Clouds(which) => {
+                let names = ["blue", "green"];
+                let down = names
+                    .iter()
+                    .enumerate()
+                    .filter(|(bit, _)| which & (1 << bit) != 0);
+                world.broken.clouds = down.map(|(_, name)| (*name).to_owned()).collect();
+            }
+            Event::Blink(which) => self.faults.blink = *which,
+            Event::Lag { cloud, seconds } => {
+                let name = ["blue", "green"][*cloud].to_owned();
+                self.faults.lag.insert(name, *seconds);
+            }
+            Event::Missing { cloud, index } => {
+                self.faults.missing = Some((["blue", "green"][*cloud].to_owned(), *index));
+            }
+            Event::Answers(answers) => self.faults.answers.clone_from(answers),
+            Event::Image(broken) => world.broken.image = *broken,
+            Event::Images(which) => {
+                let images = NAMES.iter().enumerate();
+                let broken = images.filter(|(bit, _)| which & (1 << bit) != 0);
+                world.broken.images = broken.map(|(_, image)| (*image).to_owned()).collect();
+            }
+            Event::Spawn(broken) => {
+                world.broken.spawn = broken.then(|| "No valid host was found. ".to_owned());
+            }
+            Event::SlowBoots(minutes) => world.broken.slow_boots = minutes * 60,
+            Event::Closed(closed) => world.broken.closed = *closed,
+            Event::Deletes(broken) => world.broken.deletes = *broken,
+            Event::Leaks(leaks) => world.broken.leaks = *leaks,
+            Event::Things(down) => world.broken.things = *down,
+            Event::DeleteErrors(broken) => world.broken.delete_errors = *broken,
+            Event::Quota { cores, instances } => {
+                let blue = world.scenario.clouds.get_mut("blue").unwrap();
+                blue.cores = Some(*cores);
+                blue.instances = *instances;
+            }
+            Event::Crash(index) => {
+                if let Some(id) = ours(&world, index) {
+                    world.crash(&id);
+                }
+            }
+            Event::PowerOff(index) => {
+                if let Some(id) = ours(&world, index) {
+                    world.crash(&id);
+                    world.servers.get_mut(&id).unwrap().status = ServerStatus::Shutoff;
+                }
+            }
+            Event::BootAgain { index, seconds } => {
+                if let Some(id) = ours(&world, index) {
+                    world.boot_again(&id, *seconds);
+                }
+            }
+            Event::RestartStartd { index, jobs_go_on } => {
+                if let Some(id) = ours(&world, index) {
+                    world.restart_startd(&id, *jobs_go_on);
+                }
+            }
+            Event::CutOff(index) => {
+                if let Some(id) = ours(&world, index) {
+                    world.cut_off(&id, true);
+                }
+            }
+            Event::Rejoin => rejoin(&mut world),
+            Event::DeleteBehindOurBack(index) => {
+                if let Some(id) = ours(&world, index) {
+                    world.servers.remove(&id);
+                }
+            }
+            Event::SecondEhos { same_pool } => {
+                let node = NodeId(format!("theirs-{}", world.now));
+                let pool = if *same_pool { "pool-1" } else { "pool-2" };
+                let metadata = execute_metadata(pool, &node, "large", IMAGE);
+                let id = world.create("green", "ehos-v1-execute-theirs", "large", metadata);
+                // Its startd is in their pool.
+                world.servers.get_mut(&id).unwrap().joins_at = None;
+                drop(world);
+                if *same_pool {
+                    self.tally.theirs.insert(id);
+                } else {
+                    self.tally.foreign.push(id);
+                }
+            }
+            Event::LoseState => {
+                self.state = State::default();
+                self.known.clear();
+            }
+            Event::OldState { ticks, part } => {
+                self.known.clear();
+                let age = (*ticks).min(self.backups.len());
+                if let Some(old) = self.backups.len().checked_sub(age.max(1)) {
+                    let old = self.backups[old].clone();
+                    let now = self.state.clone();
+                    self.state = match part {
+                        0 => old,
+                        1 => State {
+                            nodes: old.nodes,
+                            ..now
+                        },
+                        _ => State {
+                            nodes: now.nodes,
+                            ..old
+                        },
+                    };
+                }
+            }
+            Event::Configure(clouds, image) => {
+                for (bit, cloud) in self.policy.clouds.iter_mut().enumerate() {
+                    if clouds & (1 << bit) != 0 {
+                        cloud.image = NAMES[*image].to_owned();
+                    }
+                }
+            }
+            Event::NodesMax(most) => self.policy.nodes_max = *most,
+            Event::NodesMin { min, spare } => {
+                self.policy.nodes_min = *min;
+                self.policy.nodes_spare = *spare;
+            }
+            Event::Builder(minutes) => {
+                let lifetime = Duration::from_secs(minutes * 60);
+                let node = NodeId(format!("builder-{}", world.now));
+                let metadata = builder_metadata(&self.policy.cluster, &node, lifetime);
+                world.create("green", "builder", "small", metadata);
+            }
+            Event::Killed(after) => then.killed = Some(*after),
+            Event::Pause(minutes) => world.advance(minutes * 60),
+            Event::HostRestart { after, minutes } => {
+                drop(world);
+                self.killed(*after);
+                locked(&self.world).advance(minutes * 60);
+            }
+            Event::Clock(seconds) => world.clock_ahead += seconds,
+        }
+    }
+
+    /// One more tick that ends in the middle.
+    fn killed(&mut self, after: usize) {
+        let then = Then {
+            killed: Some(after),
+            ..Then::default()
+        };
+        // What it breaks is seen in the next step.
+        drop(self.tick(&then));
+    }
+
+    fn tick(&mut self, then: &Then) -> Result<(), String> {
+        locked(&self.world).advance(60);
+        let at = locked(&self.world).at();
+        let site = Site::simulated(&self.world, &self.policy);
+        let site = self.faults.between(site, &self.world);
+        // The world answers at once: this deadline is never met.
+        let deadline = Deadline::within(Duration::from_secs(3600));
+        let observation = observe_in_turn(&site, &self.state, at, deadline);
+        let plan = plan(&observation, &self.policy, &self.state);
+        if let Some((count, runs)) = then.submit {
+            let mut world = locked(&self.world);
+            world.submit(count, 1, 512, runs, false);
+            world.advance(60);
+        }
+        let last = then.killed.unwrap_or(usize::MAX).min(plan.actions.len());
+        let outcomes = act(&site, &plan.actions[..last], 1, deadline);
+        drop(site);
+        let next = match then.killed {
+            // The intents are on disk, the outcomes are not.
+            Some(_) => {
+                let text = serde_json::to_string(&plan.next).unwrap();
+                serde_json::from_str(&text).unwrap()
+            }
+            None => plan.next.clone().after(&outcomes, &self.policy),
+        };
+        if let Some(log) = &mut self.log {
+            let now = locked(&self.world).elapsed() / 60;
+            log.push(format!("minute {now}"));
+            log.extend(rules::told(&plan, &outcomes));
+        }
+        let world = locked(&self.world);
+        let tick = Tick {
+            observation: &observation,
+            policy: &self.policy,
+            before: &self.state,
+            plan: &plan,
+            outcomes: &outcomes,
+            world: &world,
+        };
+        let judged = rules::check(&tick, &mut self.tally);
+        drop(world);
+        if self.keeps_backups {
+            self.backups.push_back(self.state.clone());
+            if self.backups.len() > 30 {
+                self.backups.pop_front();
+            }
+        }
+        self.state = next;
+        let nodes = self.state.nodes.values();
+        let listed = nodes.filter(|node| node.listed);
+        self.known
+            .extend(listed.filter_map(|node| node.server_id.clone()));
+        judged
+    }
+
+    fn step(&mut self, events: &[(u8, Event)]) -> Result<(), String> {
+        let mut then = Then::default();
+        self.faults.next_look();
+        for (_, event) in events {
+            if let Some(log) = &mut self.log {
+                log.push(format!("    {event:?}"));
+            }
+            self.happen(event, &mut then);
+        }
+        if !events.is_empty() {
+            self.tally.something_happened();
+        }
+        self.tick(&then)
+    }
+
+    /// The faults end. What others have drained or nobody can run is theirs to take away.
+    fn end_faults(&mut self) {
+        let mut world = locked(&self.world);
+        let collector = world.broken.collector;
+        world.broken = Broken::default();
+        if collector {
+            world.restart_collector();
+        }
+        rejoin(&mut world);
+        end_defrag(&mut world);
+        let blue = world.scenario.clouds.get_mut("blue").unwrap();
+        blue.cores = Some(20);
+        blue.instances = None;
+        world
+            .jobs
+            .retain(|job| !job.unmatchable && job.request.memory_mb <= 15_000);
+        self.faults = Faults::default();
+        self.policy.nodes_max = NODES_MAX;
+        self.policy.nodes_min = 0;
+        self.policy.nodes_spare = 0;
+        // An operator says that adopted nodes are ours, and that those which are silent are gone.
+        self.state.trust_adopted();
+        for cloud in ["blue", "green"] {
+            self.state.resume(cloud);
+        }
+        self.policy.vanish_share = 1.0;
+        self.tally.end_faults(&world, &self.policy);
+        if let Some(log) = &mut self.log {
+            log.push("    the faults end".to_owned());
+        }
+    }
+
+    fn all_of_it(&mut self, events: &[(u8, Event)]) -> Result<(), String> {
+        let mut left = events;
+        for minute in 0..MINUTES {
+            let count = left.partition_point(|(at, _)| *at <= minute);
+            let (now, later) = left.split_at(count);
+            left = later;
+            self.step(now)?;
+        }
+        self.end_faults();
+        let work: u64 = locked(&self.world)
+            .jobs
+            .iter()
+            .map(|job| job.request.cpus * job.runs / 60)
+            .sum();
+        let most = QUIET + work / 8;
+        for _ in 0..most {
+            self.step(&[])?;
+            let world = locked(&self.world);
+            let left = world.servers.len() - self.tally.foreign.len();
+            let remembered = !self.state.nodes.is_empty()
+                || !self.state.builders.is_empty()
+                || !self.state.leftovers.is_empty();
+            if world.unfinished() == 0 && left == 0 && !remembered && self.left_behind(&world) == 0
+            {
+                return Ok(());
+            }
+        }
+        let world = locked(&self.world);
+        let mut ages: BTreeMap<&str, u64> = BTreeMap::new();
+        for server in world.servers.values() {
+            ages.insert(&server.name, world.now - server.created);
+        }
+        Err(format!(
+            "{most} minutes after the faults {} jobs are left, {} nodes are remembered, {} ports and volumes are left \
+             behind, {} of them remembered, and these servers are there: {ages:?}",
+            world.unfinished(),
+            self.state.nodes.len() + self.state.builders.len(),
+            self.left_behind(&world),
+            self.state.leftovers.len(),
+        ))
+    }
+
+    /// How many ports and volumes there are of servers that are gone and were known.
+    fn left_behind(&self, world: &World) -> usize {
+        let things = world.things.values();
+        let left = things.filter(|thing| {
+            let server = thing.server.as_ref();
+            server.is_some_and(|id| self.known.contains(id) && !world.servers.contains_key(id))
+        });
+        left.count()
+    }
+
+    /// All of it; an error says which rule was broken.
+    pub fn run(mut self, events: &[(u8, Event)]) -> Result<(), String> {
+        self.all_of_it(events)
+    }
+
+    /// All of it; what was told of it last.
+    pub fn told(mut self, events: &[(u8, Event)]) -> Vec<String> {
+        drop(self.all_of_it(events));
+        let mut log = self.log.take().unwrap_or_default();
+        log.split_off(log.len().saturating_sub(80))
+    }
+}
+
+fn rejoin(world: &mut World) {
+    let ids: BTreeSet<String> = world.servers.keys().cloned().collect();
+    for id in ids {
+        world.cut_off(&id, false);
+    }
+}
+
+fn end_defrag(world: &mut World) {
+    for server in world.servers.values_mut() {
+        let startd = server.startd.as_mut();
+        if let Some(startd) = startd.filter(|startd| {
+            let drain = startd.drain.as_ref();
+            drain.is_some_and(|(reason, _)| reason == "defrag")
+        }) {
+            startd.drain = None;
+        }
+    }
+}

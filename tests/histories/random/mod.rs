@@ -1,0 +1,136 @@
+//! Random histories: jobs, faults and crashes of ehos itself, with the rules checked at every step, and everything
+//! served and nothing leaked when the faults end.
+//!
+//! Each history is made of one number. Without a variable in the environment it is the first three thousand, the same
+//! each time; `EHOS_HISTORIES=N` runs N new ones on all cores. One that fails is shrunk to the events that matter and
+//! printed with its number: `EHOS_HISTORY_SEED=NUMBER` runs that one again.
+
+mod events;
+mod faults;
+mod history;
+mod rules;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+
+use events::event;
+use history::{History, MINUTES};
+
+/// How many there are when no number is given.
+const USUAL: u64 = 3000;
+
+/// So many different failures are looked for before the test ends.
+const FAILURES: usize = 5;
+
+fn variable(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    let number = value.parse();
+    Some(number.unwrap_or_else(|_| panic!("{name}: {value} is no number")))
+}
+
+/// One history, and when it fails, the least of it that still does.
+fn run(seed: u64) -> Result<(), String> {
+    let config = Config {
+        cases: 1,
+        failure_persistence: None,
+        max_shrink_iters: 4000,
+        ..Config::default()
+    };
+    // Of what proptest has, the one that is quick in a debug build, too.
+    let seeds = [seed, !seed].map(u64::to_le_bytes).concat();
+    let rng = TestRng::from_seed(RngAlgorithm::XorShift, &seeds);
+    let events = prop::collection::vec((0..MINUTES, event()), 0..30);
+    let result = TestRunner::new_with_rng(config, rng).run(
+        &(any::<u64>(), events),
+        |(world, mut events)| {
+            events.sort_by_key(|(minute, _)| *minute);
+            let history = History::new(world, &events);
+            history.run(&events).map_err(TestCaseError::fail)
+        },
+    );
+    match result {
+        Ok(()) => Ok(()),
+        Err(TestError::Abort(why)) => Err(why.to_string()),
+        Err(TestError::Fail(why, (world, mut events))) => {
+            events.sort_by_key(|(minute, _)| *minute);
+            let mut history = History::new(world, &events);
+            history.log = Some(Vec::new());
+            let told = history.told(&events);
+            Err(format!(
+                "EHOS_HISTORY_SEED={seed} fails: {why}\n{}\nof a world with the seed {world}, events (minute, what):\n  \
+                 {}",
+                told.join("\n"),
+                events
+                    .iter()
+                    .map(|event| format!("{event:?}"))
+                    .collect::<Vec<_>>()
+                    .join("\n  ")
+            ))
+        }
+    }
+}
+
+/// Runs them on all cores; the failures by their seeds.
+fn run_all(first: u64, count: u64) -> BTreeMap<u64, String> {
+    let began = Instant::now();
+    let next = AtomicU64::new(0);
+    let failures = Mutex::new(BTreeMap::new());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let work = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count || failures.lock().unwrap().len() >= FAILURES {
+                return;
+            }
+            if number > 0 && number.is_multiple_of(5000) {
+                let seconds = began.elapsed().as_secs();
+                eprintln!("{number} of {count} histories after {seconds} s");
+            }
+            let seed = first.wrapping_add(number);
+            if let Err(failure) = run(seed) {
+                eprintln!("{failure}");
+                failures.lock().unwrap().insert(seed, failure);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(work);
+        }
+    });
+    let run = next.into_inner().min(count);
+    eprintln!(
+        "{run} histories from the seed {first} on in {:.1} s on {cores} cores",
+        began.elapsed().as_secs_f64()
+    );
+    failures.into_inner().unwrap()
+}
+
+#[test]
+fn whatever_happens_no_job_is_lost_and_nothing_leaks() {
+    if let Some(seed) = variable("EHOS_HISTORY_SEED") {
+        if let Err(failure) = run(seed) {
+            panic!("{failure}");
+        }
+        return;
+    }
+    let failures = match variable("EHOS_HISTORIES") {
+        Some(count) => {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            let seconds = since.unwrap_or(Duration::ZERO).as_secs();
+            // Far from those of the last run, however many they were.
+            run_all(seconds << 20, count)
+        }
+        None => run_all(0, USUAL),
+    };
+    let seeds: Vec<_> = failures.keys().collect();
+    assert!(
+        failures.is_empty(),
+        "EHOS_HISTORY_SEED={seeds:?}, printed above"
+    );
+}

@@ -1,0 +1,593 @@
+//! What must hold at every step, whatever happens. Judged from what ehos saw and did and from what is true in the
+//! world; of the planner's own words only where a rule is about them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ehos::scaling::action::{CloudAction, FailureKind, PoolAction};
+use ehos::scaling::memory::{Outcome, State};
+use ehos::scaling::node::drain_mark;
+use ehos::scaling::observation::{
+    CollectorView, Demand, NodeId, Observation, OwnedServer, Role, Seen, StartdView,
+};
+use ehos::scaling::plan::{Action, Fate, Plan, plan};
+use ehos::scaling::policy::Policy;
+use ehos::simulation::{JobState, World};
+
+use super::events::Event;
+use super::faults::CloudAnswer;
+use super::history::is_execute;
+
+/// The id of a port that is somebody else's.
+pub const FOREIGN_PORT: &str = "x-port";
+
+/// One tick, as it was.
+pub struct Tick<'a> {
+    pub observation: &'a Observation,
+    pub policy: &'a Policy,
+    /// The state before it.
+    pub before: &'a State,
+    pub plan: &'a Plan,
+    pub outcomes: &'a [Outcome],
+    /// The world after it.
+    pub world: &'a World,
+}
+
+/// When a drain of a node was last taken back: what had happened until then.
+struct Returned {
+    waits: u64,
+    events: u64,
+}
+
+/// When the faults ended.
+struct Quiet {
+    waits: u64,
+    made: u64,
+    servers: u64,
+}
+
+/// What is counted over a whole history.
+pub struct Tally {
+    random: u64,
+    /// Servers that must not be touched: somebody else's, and the central manager.
+    pub foreign: Vec<String>,
+    /// Servers of another ehos with a copy of our configuration.
+    pub theirs: BTreeSet<String>,
+    /// Two servers may have one name: what is asked of the one reaches the other.
+    twins: bool,
+    /// Some servers of ours are not to be seen for a while, or there are some that ehos did not make.
+    hides: bool,
+    most_nodes_max: u64,
+    /// Steps in which something was made to happen.
+    events: u64,
+    returned: BTreeMap<NodeId, Returned>,
+    /// Servers that were asked for, and made as far as ehos knows.
+    made: u64,
+    /// Servers of ours whose startds have joined.
+    joined: BTreeSet<String>,
+    /// Nodes that one who makes the worst choice of flavors needs for all that was submitted, batch by batch; `None`
+    /// when there was anything else but jobs.
+    enough: Option<u64>,
+    /// Nodes that faults may make one have in vain.
+    in_vain: u64,
+    quiet: Option<Quiet>,
+}
+
+/// How often a job has begun to wait: when it was submitted, and when its machine failed it.
+fn waits(world: &World) -> u64 {
+    let waits = |job: &ehos::simulation::SimulatedJob| {
+        u64::from(job.starts) + u64::from(matches!(job.state, JobState::Idle(_)))
+    };
+    world.jobs.iter().map(waits).sum()
+}
+
+/// Nodes for jobs, each of the flavor that takes the fewest of them.
+fn nodes_for(count: u64, cpus: u64, memory_mb: u64) -> u64 {
+    let sizes = [(2, 3584), (4, 7536), (8, 15_074)];
+    let holds = sizes.map(|(node_cpus, node_mb)| {
+        let memory_mb = memory_mb.next_multiple_of(128);
+        u64::min(node_cpus / cpus, node_mb / memory_mb)
+    });
+    let worst = holds.into_iter().find(|holds| *holds > 0);
+    worst.map_or(0, |holds| count.div_ceil(holds))
+}
+
+/// What an event may make one make in vain.
+fn in_vain(event: &Event) -> u64 {
+    match event {
+        // What is there is lost, or not seen to be there.
+        Event::Crash(_)
+        | Event::PowerOff(_)
+        | Event::CutOff(_)
+        | Event::BootAgain { .. }
+        | Event::RestartStartd { .. }
+        | Event::DeleteBehindOurBack(_)
+        | Event::DrainByOther { .. }
+        | Event::Missing { .. } => 1,
+        Event::Submit {
+            unmatchable: true, ..
+        } => 2,
+        Event::NodesMin { min, spare } => min + spare,
+        // All of it, at the worst.
+        Event::Lag { .. }
+        | Event::OldState { .. }
+        | Event::Configure(..)
+        | Event::Ghosts(_)
+        | Event::LateAds(_)
+        | Event::OldAds(_)
+        | Event::Collector(_)
+        | Event::Deletes(_)
+        | Event::Answers(_)
+        | Event::Closed(_)
+        | Event::DeleteErrors(_) => 8,
+        _ => 0,
+    }
+}
+
+impl Tally {
+    pub fn new(seed: u64, events: &[(u8, Event)]) -> Tally {
+        let twins = |(_, event): &(u8, Event)| matches!(event, Event::Answers(answers) if answers.contains(&CloudAnswer::Twice));
+        let hides = |event_and_minute: &(u8, Event)| match &event_and_minute.1 {
+            Event::Lag { .. }
+            | Event::Missing { .. }
+            | Event::OldState { .. }
+            | Event::SecondEhos { same_pool: true } => true,
+            _ => twins(event_and_minute),
+        };
+        let need = |(_, event): &(u8, Event)| match *event {
+            Event::Submit {
+                count,
+                cpus,
+                memory_mb,
+                unmatchable: false,
+                ..
+            } => Some(nodes_for(count, cpus, memory_mb)),
+            Event::SubmitMeanwhile { count, .. } => Some(nodes_for(count, 1, 512)),
+            _ => None,
+        };
+        Tally {
+            random: seed,
+            foreign: Vec::new(),
+            theirs: BTreeSet::new(),
+            twins: events.iter().any(twins),
+            hides: events.iter().any(hides),
+            most_nodes_max: 0,
+            events: 0,
+            returned: BTreeMap::new(),
+            made: 0,
+            joined: BTreeSet::new(),
+            enough: events.iter().map(need).sum(),
+            in_vain: events.iter().map(|(_, event)| in_vain(event)).sum(),
+            quiet: None,
+        }
+    }
+
+    pub fn something_happened(&mut self) {
+        self.events += 1;
+    }
+
+    pub fn end_faults(&mut self, world: &World, policy: &Policy) {
+        self.events += 1;
+        let started: u64 = world.jobs.iter().map(|job| u64::from(job.starts)).sum();
+        let ours = world.servers.values();
+        let ours = ours.filter(|server| is_execute(server, policy));
+        self.quiet = Some(Quiet {
+            waits: started,
+            made: self.made,
+            servers: ours.count() as u64,
+        });
+    }
+
+    fn draw(&mut self, below: usize) -> usize {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005);
+        self.random = self.random.wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.random >> 33).unwrap() % below
+    }
+
+    fn shuffle<T>(&mut self, things: &mut [T]) {
+        for last in (1..things.len()).rev() {
+            let other = self.draw(last + 1);
+            things.swap(last, other);
+        }
+    }
+}
+
+/// Fails with a sentence unless something holds.
+macro_rules! must {
+    ($holds:expr, $($words:tt)+) => {
+        if !$holds {
+            return Err(format!($($words)+));
+        }
+    };
+}
+
+/// All rules.
+pub fn check(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
+    the_order_of_lists_makes_no_difference(tick, tally)?;
+    nothing_of_others_is_touched(tick, tally)?;
+    no_job_is_ended(tick)?;
+    what_is_not_seen_is_left_alone(tick)?;
+    limits_hold(tick, tally)?;
+    every_server_is_accounted_for(tick)?;
+    no_drain_for_an_image_is_taken_back(tick)?;
+    nothing_flaps(tick, tally)
+}
+
+/// The same observation, everything in it listed in another order, and groups of jobs told in two halves.
+fn another_order(mut observation: Observation, tally: &mut Tally) -> Observation {
+    if let Seen::Known(collector) = &mut observation.pool.collector {
+        tally.shuffle(&mut collector.startds);
+    }
+    for cloud in observation.clouds.values_mut() {
+        if let Seen::Known(cloud) = cloud {
+            tally.shuffle(&mut cloud.servers);
+        }
+    }
+    for schedd in observation.pool.schedds.values_mut() {
+        if let Seen::Known(schedd) = schedd {
+            let halves = |demand: Demand| {
+                let half = demand.jobs / 2;
+                let other = Demand {
+                    jobs: demand.jobs - half,
+                    ..demand
+                };
+                [
+                    Demand {
+                        jobs: half,
+                        ..demand
+                    },
+                    other,
+                ]
+            };
+            schedd.demand = schedd.demand.drain(..).flat_map(halves).collect();
+            tally.shuffle(&mut schedd.demand);
+        }
+    }
+    observation
+}
+
+fn the_order_of_lists_makes_no_difference(
+    tick: &Tick<'_>,
+    tally: &mut Tally,
+) -> Result<(), String> {
+    let shuffled = another_order(tick.observation.clone(), tally);
+    let again = plan(&shuffled, tick.policy, tick.before);
+    let alike = *tick.plan == again;
+    must!(
+        alike,
+        "the order in which things are listed makes a difference"
+    );
+    Ok(())
+}
+
+fn nothing_of_others_is_touched(tick: &Tick<'_>, tally: &Tally) -> Result<(), String> {
+    let port = tick.world.things.contains_key(FOREIGN_PORT);
+    must!(port, "a port that is not ours was removed");
+    for foreign in &tally.foreign {
+        let there = tick.world.servers.contains_key(foreign);
+        must!(there, "{foreign}, which is not ours, was deleted");
+    }
+    for outcome in tick.outcomes {
+        let Some((node, server)) = deleted(&outcome.action) else {
+            continue;
+        };
+        // Another's with our pool's id: only when one that was adopted with it was seen in our pool, or an operator said
+        // so.
+        let memory = tick.plan.next.nodes.get(node);
+        let trusted = memory.is_none_or(|memory| {
+            !memory.adopted || tick.plan.next.adopted_trusted >= Some(memory.started)
+        });
+        let theirs = tally.theirs.contains(server.id());
+        must!(
+            !theirs || trusted,
+            "{node}, which another ehos made, was deleted"
+        );
+    }
+    Ok(())
+}
+
+fn deleted(action: &Action) -> Option<(&NodeId, &OwnedServer)> {
+    match action {
+        Action::Cloud {
+            action: CloudAction::Delete { node, server, .. },
+            ..
+        } => Some((node, server)),
+        _ => None,
+    }
+}
+
+fn collector<'a>(tick: &'a Tick<'_>) -> Option<&'a CollectorView> {
+    let known = tick.observation.pool.collector.known();
+    known.filter(|collector| collector.up_for >= tick.policy.collector_grace)
+}
+
+fn startds_of<'a>(tick: &'a Tick<'_>, server: &'a str) -> impl Iterator<Item = &'a StartdView> {
+    let all = tick.observation.pool.collector.known();
+    all.into_iter()
+        .flat_map(|collector| &collector.startds)
+        .filter(move |startd| startd.instance_id.as_deref() == Some(server))
+}
+
+fn no_job_is_ended(tick: &Tick<'_>) -> Result<(), String> {
+    let violations = &tick.world.violations;
+    must!(violations.is_empty(), "{violations:?}");
+    let mark = drain_mark(&tick.policy.cluster);
+    for action in &tick.plan.actions {
+        let Some((node, server)) = deleted(action) else {
+            continue;
+        };
+        for startd in startds_of(tick, server.id()) {
+            let fresh = startd.heard_ago <= Duration::from_secs(3 * 60);
+            let drained = startd
+                .draining
+                .as_ref()
+                .is_some_and(|drain| drain.complete && drain.reason.starts_with(&mark));
+            must!(
+                !fresh || server.role() == Role::Builder || drained && startd.claims() == 0,
+                "{node} is deleted, and was not seen to be drained by us"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn what_is_not_seen_is_left_alone(tick: &Tick<'_>) -> Result<(), String> {
+    let hears = collector(tick).is_some();
+    let new_unknown = tick.observation.pool.schedds.iter().any(|(name, schedd)| {
+        !schedd.is_known() && !tick.before.unknown_schedds.contains_key(name)
+    });
+    for action in &tick.plan.actions {
+        let node = action.node();
+        if let Action::Cloud { cloud, .. } = action {
+            let known = tick.observation.clouds.get(cloud);
+            let known = known.is_some_and(Seen::is_known);
+            must!(
+                known,
+                "{}: {node} in a cloud that was not seen",
+                action.verb()
+            );
+        }
+        let is_builder = deleted(action).is_some_and(|(_, server)| server.role() == Role::Builder);
+        let ads = matches!(action, Action::Pool(PoolAction::Invalidate { .. }));
+        must!(
+            hears || is_builder || ads,
+            "{} {node} while the collector does not hear",
+            action.verb()
+        );
+        let intended = tick
+            .before
+            .nodes
+            .get(node)
+            .is_some_and(|memory| memory.delete_intended.is_some());
+        let memory = tick.plan.next.nodes.get(node);
+        let joined = memory.is_none_or(|memory| memory.joined.is_some());
+        let may_have_job = joined && !intended;
+        let ends = deleted(action).is_some() && !is_builder && may_have_job
+            || matches!(action, Action::Pool(PoolAction::Drain { .. }));
+        must!(
+            !new_unknown || !ends,
+            "{} {node} while a schedd has just become unknown",
+            action.verb()
+        );
+    }
+    Ok(())
+}
+
+fn limits_hold(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
+    let Tick { plan, policy, .. } = tick;
+    let nodes_max = policy.nodes_max;
+    tally.most_nodes_max = tally.most_nodes_max.max(nodes_max);
+    let count = |verb| {
+        let of_verb = plan.actions.iter().filter(|action| action.verb() == verb);
+        of_verb.count() as u64
+    };
+    let (creates, deletes) = (count("create"), count("delete"));
+    must!(
+        creates + deletes <= policy.max_actions,
+        "{creates} creates and {deletes} deletes, max_actions {}",
+        policy.max_actions
+    );
+    for verb in ["drain", "invalidate"] {
+        let (count, most) = (count(verb), policy.max_actions);
+        must!(count <= most, "{count} times {verb}, max_actions {most}");
+    }
+    let views = || {
+        let views = tick.observation.clouds.iter();
+        views.filter_map(|(name, view)| Some((name, view.known()?)))
+    };
+    if creates > 0 {
+        let servers = views().flat_map(|(_, view)| &view.servers);
+        let seen = servers.filter(|server| server.role() == Role::Execute);
+        let seen = seen.count() as u64;
+        must!(
+            seen + creates <= nodes_max,
+            "{seen} servers were seen and {creates} are made, nodes_max {nodes_max}"
+        );
+        let remembered = plan.next.nodes.len() as u64;
+        must!(
+            remembered <= nodes_max,
+            "{remembered} nodes are remembered, {creates} of them new, nodes_max {nodes_max}"
+        );
+    }
+    let ours = tick.world.servers.values();
+    let ours = ours.filter(|server| is_execute(server, policy));
+    let ours = ours.count() as u64;
+    must!(
+        tally.hides || ours <= tally.most_nodes_max,
+        "{ours} servers, nodes_max was never above {}",
+        tally.most_nodes_max
+    );
+    for (name, view) in views() {
+        let made = plan.actions.iter().filter_map(|action| match action {
+            Action::Cloud {
+                cloud,
+                action: CloudAction::Create(intent),
+            } if cloud == name => view.flavors.get(&intent.flavor),
+            _ => None,
+        });
+        let made = made.fold((0, 0, 0), |sum, flavor| {
+            (sum.0 + 1, sum.1 + flavor.vcpus, sum.2 + flavor.ram_mb)
+        });
+        let quota = view.quota;
+        let fits = [
+            (quota.instances, made.0),
+            (quota.cores, made.1),
+            (quota.ram_mb, made.2),
+        ]
+        .iter()
+        .all(|(usage, made)| *made == 0 || usage.left().is_none_or(|left| *made <= left));
+        must!(fits, "{made:?} is made in {name}, whose quota is {quota:?}");
+    }
+    Ok(())
+}
+
+fn every_server_is_accounted_for(tick: &Tick<'_>) -> Result<(), String> {
+    let next = &tick.plan.next;
+    let known: BTreeSet<&str> = next
+        .nodes
+        .values()
+        .filter_map(|memory| memory.server_id.as_deref())
+        .collect();
+    let views = tick.observation.clouds.values().filter_map(Seen::known);
+    for server in views.flat_map(|view| &view.servers) {
+        let id = server.id();
+        let accounted = match server.role() {
+            Role::Execute => known.contains(id),
+            Role::Builder => next.builders.contains_key(id),
+            Role::Master => !known.contains(id) && !next.builders.contains_key(id),
+        };
+        must!(
+            accounted,
+            "{}, which was seen, is not remembered as what it is",
+            server.record().name
+        );
+    }
+    Ok(())
+}
+
+fn no_drain_for_an_image_is_taken_back(tick: &Tick<'_>) -> Result<(), String> {
+    for line in tick
+        .plan
+        .nodes
+        .iter()
+        .filter(|line| line.fate == Fate::Returns)
+    {
+        let Some(memory) = tick.plan.next.nodes.get(&line.node) else {
+            continue;
+        };
+        let server = memory.server_id.as_deref().unwrap_or_default();
+        let for_image = startds_of(tick, server).any(|startd| {
+            let drain = startd.draining.as_ref();
+            drain.is_some_and(|drain| drain.reason.contains("older image"))
+        });
+        let cloud = tick.policy.cloud(&line.cloud);
+        let older = cloud.is_none_or(|cloud| cloud.image != memory.kind.image);
+        let age = tick.plan.next.now.since(memory.started);
+        // What another ehos made with our pool's id may be younger than our image.
+        must!(
+            !(for_image && older) || memory.adopted && age < Duration::from_secs(7200),
+            "{} was drained for its image and is taken back",
+            line.node
+        );
+    }
+    Ok(())
+}
+
+/// Every server is made for a job that waits, and every drain is taken back for one: whoever makes and unmakes nodes
+/// while nothing changes makes more than there were waits.
+fn nothing_flaps(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
+    let world = tick.world;
+    for server in world.servers.values() {
+        if server.startd.is_some()
+            && is_execute(server, tick.policy)
+            && !tally.joined.contains(&server.id)
+        {
+            tally.joined.insert(server.id.clone());
+        }
+    }
+    let mut changed = false;
+    for Outcome { action, result } in tick.outcomes {
+        match (action, result) {
+            (
+                Action::Cloud {
+                    action: CloudAction::Create(_),
+                    ..
+                },
+                result,
+            ) => {
+                let unknown =
+                    |failure: &ehos::scaling::action::Failure| failure.kind == FailureKind::Unknown;
+                changed = true;
+                tally.made += u64::from(result.as_ref().map_or_else(unknown, |_| true));
+            }
+            (Action::Pool(PoolAction::CancelDrain { node, .. }), Ok(_)) => {
+                let now = Returned {
+                    waits: waits(world),
+                    events: tally.events,
+                };
+                let last = tally.returned.insert(node.clone(), now);
+                let for_nothing = last
+                    .is_some_and(|last| last.waits == waits(world) && last.events == tally.events);
+                must!(
+                    tally.twins || !for_nothing,
+                    "the drain of {node} is taken back again, and no job has come to wait since the last time"
+                );
+            }
+            _ => {}
+        }
+    }
+    if !changed {
+        return Ok(());
+    }
+    if let Some(enough) = tally.enough {
+        let made = tally.made;
+        must!(
+            made <= enough,
+            "{made} servers were made, where {enough} would do"
+        );
+    }
+    let (all, joined) = (waits(world), tally.joined.len() as u64);
+    let vain = tally.in_vain;
+    must!(
+        joined <= all + vain,
+        "{joined} servers were made and joined; jobs waited {all} times, and faults explain {vain} more"
+    );
+    if let Some(quiet) = &tally.quiet {
+        let made = tally.made - quiet.made;
+        let waits = all.saturating_sub(quiet.waits);
+        let servers = quiet.servers;
+        must!(
+            made <= waits + servers,
+            "{made} servers were made after the faults; jobs waited {waits} times since, and of the {servers} that were \
+             there all may be of no use"
+        );
+    }
+    Ok(())
+}
+
+/// What a tick did, in lines.
+pub fn told(plan: &Plan, outcomes: &[Outcome]) -> Vec<String> {
+    let nodes = plan
+        .nodes
+        .iter()
+        .map(|node| format!("{} {} {:?}: {}", node.node, node.phase, node.fate, node.why));
+    let groups = plan.groups.iter().map(|group| {
+        let why: Vec<String> = group.why.iter().map(ToString::to_string).collect();
+        format!("{} x {}: {}", group.jobs, group.request, why.join("; "))
+    });
+    let brakes = plan.brakes.iter().map(|brake| format!("brake: {brake}"));
+    let unseen = plan
+        .unseen
+        .iter()
+        .map(|unseen| format!("unseen: {} {}", unseen.source, unseen.why));
+    let outcomes = outcomes.iter().map(|outcome| {
+        let Outcome { action, result } = outcome;
+        format!("  {} {}: {result:?}", action.verb(), action.node())
+    });
+    nodes
+        .chain(groups)
+        .chain(brakes)
+        .chain(unseen)
+        .chain(outcomes)
+        .collect()
+}
