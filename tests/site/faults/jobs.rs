@@ -24,11 +24,12 @@ impl Deeds {
             serde_json::from_str(report).unwrap_or_else(|e| panic!("{e}: {report}"));
         for action in report["actions"].as_array().unwrap() {
             let word = |key: &str| action[key].as_str().unwrap_or("").to_owned();
-            let refused = word("message").contains("10003");
-            let result = if refused {
-                "refused by the startd".to_owned()
-            } else {
-                word("result")
+            // What the startd answers: 10001 it drains already, 10003 its own check says no.
+            let message = word("message");
+            let code = message.split_once("error code ").map(|(_, rest)| rest);
+            let result = match code.and_then(|rest| rest.split(':').next()) {
+                Some(code) => format!("refused {code}"),
+                None => word("result"),
             };
             *self
                 .0
