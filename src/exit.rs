@@ -13,7 +13,7 @@ pub enum Exit {
     Usage = 2,
     /// The state directory is not usable; nothing was done (sysexits' EX_IOERR).
     State = 74,
-    /// HTCondor or all clouds did not answer: try later (EX_TEMPFAIL).
+    /// HTCondor or all clouds did not answer, or a tick that does not run any more has the lock: try later (EX_TEMPFAIL).
     Unavailable = 75,
     /// The configuration, or a state file of a newer version (EX_CONFIG).
     Configuration = 78,

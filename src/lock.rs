@@ -1,14 +1,25 @@
 //! One process at a time: one tick, one build of images, one deploy of a central manager, on a state directory.
 
-use std::fs::{File, OpenOptions};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use fs2::FileExt;
+use rustix::time::{ClockId, clock_gettime};
 
 /// The lock, held as long as this lives. The kernel gives it up when the process ends, however it ends.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code)] File);
+pub struct Lock(File);
+
+/// The process that has a lock, as it says itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number.
+    pub pid: u32,
+    /// For how long it has had the lock, on a clock that nobody can set.
+    pub since: Duration,
+}
 
 /// The lock of `ehos tick`.
 pub const TICK: &str = "tick.lock";
@@ -29,12 +40,56 @@ pub fn try_lock(state_dir: &Path, name: &str) -> io::Result<Option<Lock>> {
         .open(state_dir.join(name))?;
     // std has had `File::try_lock` since 1.89; fs2 also serves the stated minimum version.
     match FileExt::try_lock_exclusive(&file) {
-        Ok(()) => Ok(Some(Lock(file))),
+        Ok(()) => {
+            // Only words for others: a full disk does not keep the lock from holding.
+            if let Err(error) = sign(&file) {
+                log::debug!("{name} does not say who has it: {error}");
+            }
+            Ok(Some(Lock(file)))
+        }
         Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => {
             Ok(None)
         }
         Err(error) => Err(error),
     }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.set_len(0) {
+            log::debug!("a lock file keeps the name of its last holder: {error}");
+        }
+    }
+}
+
+/// Who has the lock called `name` of `state_dir`, when it was found taken. `None` when that is not known: it does not
+/// say so, or what it says is of a process that is no more.
+pub fn holder(state_dir: &Path, name: &str) -> Option<Holder> {
+    let text = fs::read_to_string(state_dir.join(name)).ok()?;
+    let (pid, seconds) = text.strip_suffix('\n')?.split_once(' ')?;
+    let pid = pid.parse().ok()?;
+    // A process that was killed leaves its words behind, until the next holder has written its own.
+    if !Path::new("/proc").join(format!("{pid}")).exists() {
+        return None;
+    }
+    let since = Duration::from_secs(seconds.parse().ok()?);
+    Some(Holder {
+        pid,
+        since: uptime().checked_sub(since)?,
+    })
+}
+
+/// Writes down who has the lock and since when. The old words go first: half a line says nothing.
+fn sign(mut file: &File) -> io::Result<()> {
+    file.set_len(0)?;
+    let line = format!("{} {}\n", std::process::id(), uptime().as_secs());
+    file.write_all(line.as_bytes())
+}
+
+/// How long this machine has been awake: it is the same for all processes, and does not jump with the time of day.
+fn uptime() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::from_secs(u64::try_from(now.tv_sec).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -50,5 +105,41 @@ mod tests {
         assert!(try_lock(dir.path(), TICK).unwrap().is_none());
         drop(first);
         assert!(try_lock(dir.path(), TICK).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_lock_says_who_has_it_and_for_how_long() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(holder(dir.path(), TICK), None);
+        let lock = try_lock(dir.path(), TICK).unwrap();
+        let held = holder(dir.path(), TICK).unwrap();
+        assert_eq!(held.pid, std::process::id());
+        assert!(held.since < Duration::from_secs(30), "{held:?}");
+        drop(lock);
+        assert_eq!(holder(dir.path(), TICK), None);
+    }
+
+    #[test]
+    fn words_that_are_nobodys_say_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let me = std::process::id();
+        let later = uptime().as_secs() + 1000;
+        for words in [
+            String::new(),
+            format!("{me}"),
+            format!("{me} 0"),
+            format!("{me} x\n"),
+            "-1 0\n".to_owned(),
+            // Beyond the highest number of a process.
+            "4194305 0\n".to_owned(),
+            // Of another boot, or another machine.
+            format!("{me} {later}\n"),
+            "\0\0\0\0".to_owned(),
+        ] {
+            fs::write(dir.path().join(TICK), &words).unwrap();
+            assert_eq!(holder(dir.path(), TICK), None, "{words:?}");
+        }
+        fs::write(dir.path().join(TICK), format!("{me} 0\n")).unwrap();
+        assert!(holder(dir.path(), TICK).is_some());
     }
 }

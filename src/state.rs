@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use log::debug;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -19,6 +20,9 @@ const SYSTEM_DIRECTORY: &str = "/var/lib/ehos";
 
 /// Name of the state file.
 const FILE: &str = "state.json";
+
+/// What the names of state files that are being written begin with.
+const NEW: &str = "state.json.new-";
 
 /// What can be wrong with the state directory.
 #[derive(Debug, Error)]
@@ -138,6 +142,28 @@ pub fn unwritable(directory: &Path, source: io::Error) -> Error {
     io_error(directory, "cannot be read or written", source)
 }
 
+/// What files that are not whole yet are called, before they take the place of another.
+const UNFINISHED: [&str; 3] = [NEW, "world.json.new-", ".token-"];
+
+/// Removes the unfinished files that processes which were killed have left, so that they do not pile up. The lock must
+/// be held. A cloud's token is written by other commands too: one that loses its file so asks for a token once more.
+pub fn sweep(directory: &Path) {
+    // What cannot be read or removed here will be told by the next thing that is written.
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if UNFINISHED.iter().any(|start| name.starts_with(start)) {
+            match fs::remove_file(entry.path()) {
+                Ok(()) => debug!("{name}: left by a process that was killed, removed"),
+                Err(error) => debug!("{name}: left by a process that was killed, stays: {error}"),
+            }
+        }
+    }
+}
+
 /// Reads the state. None there is an empty one; one that does not parse is set aside when `set_aside` is true (a dry
 /// run changes nothing), and the tick goes on without it.
 ///
@@ -212,7 +238,7 @@ pub fn save(directory: &Path, state: &State) -> Result<(), Error> {
     let path = directory.join(FILE);
     let failed = |what| move |source| io_error(directory, what, source);
     let mut file = tempfile::Builder::new()
-        .prefix("state.json.new-")
+        .prefix(NEW)
         .tempfile_in(directory)
         .map_err(failed("cannot be written to"))?;
     let text = serde_json::to_vec(&FileOut {
@@ -258,6 +284,34 @@ mod tests {
             1,
             "nothing else is left"
         );
+    }
+
+    #[test]
+    fn only_what_is_unfinished_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let stay = [
+            "state.json",
+            "state.json.damaged-1",
+            "tick.lock",
+            "token-lab.json",
+            "notes",
+        ];
+        let go = [
+            "state.json.new-a1B2c3",
+            ".token-a1B2c3",
+            "world.json.new-a1B2c3",
+        ];
+        for name in stay.iter().chain(&go) {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        sweep(dir.path());
+        let left: Vec<_> = stay
+            .iter()
+            .chain(&go)
+            .filter(|name| dir.path().join(name).exists())
+            .collect();
+        assert_eq!(left, stay.iter().collect::<Vec<_>>());
+        sweep(&dir.path().join("nowhere"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use crate::commands::state_directory;
 use crate::config::{self, Config, Environment};
 use crate::deadline::Deadline;
 use crate::exit::Exit;
-use crate::lock::{self, try_lock};
+use crate::lock::{self, Holder, try_lock};
 use crate::observe::observe;
 use crate::report::{Report, json, text};
 use crate::scaling::plan::plan;
@@ -29,6 +29,9 @@ const AT_ONCE: usize = 8;
 
 /// The share of the tick's time that looking may take: the rest is for acting.
 const LOOKING: f64 = 0.6;
+
+/// A tick that has the lock for so many times its time-out does not run any more: what can block in it ends before.
+const HANGING: u32 = 2;
 
 /// Runs one tick and writes its report to `out`; with `levels`, each line for people begins with journald's level.
 ///
@@ -51,11 +54,11 @@ pub fn run(
         match try_lock(&directory, lock::TICK)
             .map_err(|error| state::unlockable(&directory, error))?
         {
-            Some(lock) => Some(lock),
-            None => {
-                info!("another tick has the lock of {}", directory.display());
-                return Ok(Exit::Done);
+            Some(lock) => {
+                state::sweep(&directory);
+                Some(lock)
             }
+            None => return Ok(leave(&directory, config.timeouts.tick)),
         }
     } else {
         None
@@ -133,6 +136,29 @@ pub fn run(
     out.write_all(printed.as_bytes())
         .context("the report could not be printed")?;
     Ok(report.exit())
+}
+
+/// Leaves the directory to the tick that has its lock: quietly, unless that one has had it for much longer than a tick
+/// may last.
+fn leave(directory: &Path, timeout: Duration) -> Exit {
+    let place = directory.display();
+    match lock::holder(directory, lock::TICK) {
+        Some(Holder { pid, since }) if since > timeout * HANGING => {
+            error!(
+                "another tick, process {pid}, has had the lock of {place} for {} s, and a tick may take {} s: \
+                 it is stopped or hangs in the kernel, and nothing is scaled meanwhile. Look at it (ps -o \
+                 pid,user,stat,wchan,cmd {pid}), let it go on (kill -CONT {pid}) or end it (kill -KILL {pid}); the \
+                 next tick is the clean-up",
+                since.as_secs(),
+                timeout.as_secs()
+            );
+            Exit::Unavailable
+        }
+        Some(_) | None => {
+            info!("another tick has the lock of {place}");
+            Exit::Done
+        }
+    }
 }
 
 fn configuration(args: &Tick, environment: &Environment) -> Result<Config, config::Error> {

@@ -35,7 +35,9 @@ pub fn load(directory: &Path, scenario: &Scenario) -> io::Result<World> {
 /// # Errors
 /// When it cannot be written.
 pub fn save(directory: &Path, world: &World) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    let mut file = tempfile::Builder::new()
+        .prefix("world.json.new-")
+        .tempfile_in(directory)?;
     serde_json::to_writer(io::BufWriter::new(&mut file), world)?;
     file.persist(path(directory)).map_err(|error| error.error)?;
     Ok(())

@@ -440,7 +440,7 @@ impl World {
             if let Some(server) = self.servers.get_mut(&id) {
                 server.status = ServerStatus::Shutoff;
                 // A startd that ends takes its ads with it.
-                self.ads.remove(&machine(&server.name));
+                self.ads.remove(&server.id);
             }
         }
     }

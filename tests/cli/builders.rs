@@ -8,13 +8,16 @@ use crate::harness::cloud::{self, SERVERS};
 
 const ID: &str = "bbbbbbbb-0000-4000-8000-000000000001";
 
-/// One builder, made at 10:31:13 with two hours to live, as Nova lists it at this time of its clock.
-pub fn listed_at(time: &str) -> crate::double::Line {
-    let builder = json!({
+fn builder() -> serde_json::Value {
+    json!({
         "id": ID, "name": "ehos-v1-builder-b1", "status": "ACTIVE", "created": "2026-11-22T10:31:13Z",
         "metadata": {"ehos_cluster": "pool-1", "ehos_role": "builder", "ehos_node": "b1", "ehos_lifetime": "7200"},
-    });
-    let list = json!({ "servers": [builder] }).to_string();
+    })
+}
+
+/// One builder, made at 10:31:13 with two hours to live, as Nova lists it at this time of its clock.
+pub fn listed_at(time: &str) -> crate::double::Line {
+    let list = json!({ "servers": [builder()] }).to_string();
     let date = format!("Sun, 22 Nov 2026 {time} GMT");
     always(
         "GET",
@@ -42,7 +45,11 @@ fn two_ticks_that_find_it_too_old_delete_it_with_its_console_kept() {
         .exits(0)
         .says("its lifetime of 2 h is over: it goes when the next tick sees that too");
     assert_eq!(double.count("DELETE", ""), 0);
-    double.play(cloud::script(vec![listed_at("12:33:13"), console()]));
+    double.play(cloud::script(vec![
+        listed_at("12:33:13"),
+        console(),
+        cloud::shown(&builder()),
+    ]));
     let report = site.tick(&["-n", "-o", "json"]).exits(0).json();
     let builder = &report["builders"][0];
     assert_eq!(builder["fate"], "deletes");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::double::Double;
+use crate::double::{Double, Reply, always};
 use crate::harness::cloud::{self, CREATE, LOGIN};
 use crate::harness::{Site, condor};
 
@@ -45,7 +45,11 @@ fn busy_site() -> (Double, Site) {
         cloud::server(IDLE, "n-1", "ACTIVE"),
         cloud::server(DRAINED, "n-2", "ACTIVE"),
     ];
-    let double = Double::start(cloud::script(vec![cloud::list(&servers)]));
+    let double = Double::start(cloud::script(vec![
+        cloud::list(&servers),
+        cloud::shown(&servers[0]),
+        cloud::shown(&servers[1]),
+    ]));
     let slots = [
         condor::slot("n1", IDLE, "n-1", 900),
         condor::drained_slot("n2", DRAINED, "n-2", "ehos pool-1: idle"),
@@ -156,6 +160,54 @@ fn what_the_startd_refuses_is_no_failure() {
         .exits(0)
         .says("otherwise than planned\n  drain n-1: ")
         .says("Draining check expression is false");
+}
+
+#[test]
+fn what_a_last_look_saves_is_said_and_is_no_failure() {
+    let (double, site) = busy_site();
+    // In the list it is ours still, and not when it is looked at.
+    let servers = [
+        cloud::server(IDLE, "n-1", "ACTIVE"),
+        cloud::server(DRAINED, "n-2", "ACTIVE"),
+    ];
+    let mut changed = servers[1].clone();
+    changed["metadata"]["ehos_cluster"] = json!("pool-2");
+    let lines = || {
+        cloud::script(vec![
+            cloud::list(&servers),
+            cloud::shown(&servers[0]),
+            cloud::shown(&changed),
+        ])
+    };
+    double.play(lines());
+    site.tick(&[])
+        .exits(0)
+        .says("otherwise than planned\n  delete n-2: nothing was done: its metadata");
+    double.play(lines());
+    let report = site.tick(&["-o", "json"]).exits(0).json();
+    let actions = report["actions"].as_array().unwrap();
+    let delete = actions.iter().find(|action| action["action"] == "delete");
+    assert_eq!(delete.unwrap()["result"], "changed");
+    assert_eq!(double.count("DELETE", ""), 0);
+}
+
+#[test]
+fn a_last_look_that_fails_is_a_failure() {
+    let (double, site) = busy_site();
+    let servers = [
+        cloud::server(IDLE, "n-1", "ACTIVE"),
+        cloud::server(DRAINED, "n-2", "ACTIVE"),
+    ];
+    let broken = always(
+        "GET",
+        &format!("/v2.1/servers/{DRAINED}"),
+        Reply::status(500, ""),
+    );
+    double.play(cloud::script(vec![cloud::list(&servers), broken]));
+    site.tick(&[])
+        .exits(1)
+        .says("not done\n  delete n-2: nothing was done, because a last look failed: cloud lab");
+    assert_eq!(double.count("DELETE", ""), 0);
 }
 
 #[test]

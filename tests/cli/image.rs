@@ -512,3 +512,37 @@ fn every_field_is_documented() {
         assert!(found.contains(needed), "{needed} in {found:?}");
     }
 }
+
+#[test]
+fn ticks_go_on_beside_a_build() {
+    let stall = always("POST", CREATE, Reply::Stall);
+    let (double, site) = site([stall].into_iter().chain(well()).collect());
+    let (config, state) = (site.config(), site.state());
+    let words = [
+        env!("CARGO_BIN_EXE_ehos"),
+        "image",
+        "build",
+        "--base",
+        "my-base.yaml",
+        "--config",
+        config.to_str().unwrap(),
+        "--state-dir",
+        state.to_str().unwrap(),
+    ];
+    let mut building = site.words(&words).spawn().unwrap();
+    let create = double.wait_for("POST", CREATE);
+    assert!(create.body.contains("builder"));
+
+    double.play(cloud::script(vec![]));
+    let site = site.waiting(1);
+    site.tick(&[])
+        .exits(0)
+        .warns_nothing()
+        .says("plan     create 1");
+    build(&site, &[])
+        .exits(1)
+        .warns("another `ehos image build` is at work");
+    building.kill().unwrap();
+    building.wait().unwrap();
+    site.tick(&[]).exits(0).warns_nothing();
+}

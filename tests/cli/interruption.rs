@@ -1,7 +1,10 @@
 //! Two ticks at once, and ticks that are killed.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::double::{Double, Reply, always};
 use crate::harness::Site;
@@ -110,5 +113,85 @@ fn a_server_that_a_killed_tick_asked_for_is_found_without_the_state_too() {
         .exits(0)
         .says("1 building")
         .says("adopted a server");
+    assert_eq!(double.count("POST", CREATE), 1);
+}
+
+/// A signal to a process that this test has started.
+fn signal(process: &Child, signal: Signal) {
+    kill_process(Pid::from_child(process), signal).unwrap();
+}
+
+#[test]
+fn a_tick_that_is_stopped_with_the_lock_is_told_of_once_it_is_too_late() {
+    let double = Double::start(cloud::script(vec![always("GET", SERVERS, Reply::Stall)]));
+    let site = Site::with_cloud(double.url())
+        .over("daemon: {tick_timeout: 3s, request_timeout: 3s, command_timeout: 3s}\n")
+        .waiting(1);
+    let mut first = site.start_tick(&[]);
+    double.wait_for("GET", SERVERS);
+    signal(&first, Signal::STOP);
+    // It may be at work still.
+    site.tick(&[]).exits(0).is_silent();
+    let before = site.state_files();
+    std::thread::sleep(Duration::from_millis(7500));
+    for args in [&[][..], &["-o", "json"]] {
+        let late = site.tick(args);
+        late.exits(75)
+            .warns(&format!(
+                "error: another tick, process {}, has had the lock of ",
+                first.id()
+            ))
+            .warns("and a tick may take 3 s: it is stopped or hangs in the kernel")
+            .warns(&format!("or end it (kill -KILL {})", first.id()));
+        assert_eq!(late.stdout, "");
+    }
+    // Only the lock is in the way of nothing else.
+    site.tick(&["--dry-run"]).warns_nothing();
+    assert_eq!(site.state_files(), before);
+
+    // It goes on, finds that its time is over, and is done.
+    signal(&first, Signal::CONT);
+    let code = first.wait().unwrap().code();
+    assert_eq!(code, Some(75), "no cloud had answered");
+    double.play(cloud::script(vec![]));
+    site.tick(&[]).exits(0).says("plan     create 1");
+    assert_eq!(double.count("POST", CREATE), 1);
+
+    // The same with one that is ended.
+    let double = Double::start(cloud::script(vec![always("GET", SERVERS, Reply::Stall)]));
+    let site = Site::with_cloud(double.url()).waiting(1);
+    let mut first = site.start_tick(&[]);
+    double.wait_for("GET", SERVERS);
+    signal(&first, Signal::STOP);
+    signal(&first, Signal::KILL);
+    first.wait().unwrap();
+    double.play(cloud::script(vec![]));
+    site.tick(&[]).exits(0).says("plan     create 1");
+}
+
+#[test]
+fn a_host_that_restarts_in_mid_tick() {
+    let double = Double::start(cloud::script(vec![always("POST", CREATE, Reply::Stall)]));
+    let site = Site::with_cloud(double.url()).waiting(1);
+    let mut tick = site.start_tick(&[]);
+    let create = double.wait_for("POST", CREATE);
+    tick.kill().unwrap();
+    tick.wait().unwrap();
+    // What lies on the disk is of the time before: a lock of a process whose number is another's now, files that were
+    // being written, a token that Keystone has forgotten.
+    let me = std::process::id();
+    site.write("state/tick.lock", &format!("{me} 0\n"));
+    site.write("state/state.json.new-q1w2e3", "{\"version\":1,\"sta");
+    site.write("state/.token-q1w2e3", "");
+    let server = cloud::asked_for(&create);
+    let refused = crate::double::once("GET", SERVERS, Reply::fixture("nova-401-invalid"));
+    double.play(cloud::script(vec![refused, cloud::list(&[server])]));
+    site.tick(&[])
+        .exits(0)
+        .warns_nothing()
+        .says("1 building")
+        .says("nothing to do");
+    let names: Vec<_> = site.state_files().unwrap().into_keys().collect();
+    assert_eq!(names.len(), 3, "{names:?}");
     assert_eq!(double.count("POST", CREATE), 1);
 }

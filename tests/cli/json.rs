@@ -40,7 +40,12 @@ fn reports() -> Vec<Value> {
         site.tick(&["-o", "json"]).exits(1).json(),
         site.tick(&["-o", "json"]).exits(0).json(),
     ];
-    double.play(cloud::script(vec![crate::builders::listed_at("18:00:00")]));
+    let floating_ip = r#"{"floatingips": [{"id": "f-1", "floating_ip_address": "192.0.2.1", "port_id": null,
+        "floating_network_id": "n", "description": "ehos pool-1 master"}]}"#;
+    double.play(cloud::script(vec![
+        crate::builders::listed_at("18:00:00"),
+        always("GET", "/v2.0/floatingips", Reply::status(200, floating_ip)),
+    ]));
     reports.push(site.tick(&["-o", "json"]).exits(0).json());
     double.play(vec![]);
     let site = site.answers(
@@ -90,7 +95,7 @@ fn every_field_is_documented() {
     // The numbers of a reason, a limit or a brake have one meaning each, wherever they are.
     let number = |field: &str| {
         let (place, name) = field.rsplit_once('.').unwrap_or(("", field));
-        let place = ["nodes", "builders", "groups.why", "brakes"]
+        let place = ["nodes", "builders", "leftovers", "groups.why", "brakes"]
             .iter()
             .any(|of| place.starts_with(of));
         place && documented.contains(name)
@@ -105,6 +110,7 @@ fn every_field_is_documented() {
         "brakes.brake",
         "builders.lifetime_seconds",
         "groups.why.limit",
+        "leftovers.seconds",
         "unseen.why",
     ] {
         assert!(found.contains(needed), "{needed} in {found:?}");

@@ -7,12 +7,15 @@
     clippy::indexing_slicing
 )]
 
+#[path = "../crashes/mod.rs"]
+mod crashes;
 #[path = "../double/mod.rs"]
 mod double;
 mod harness;
 
 mod builders;
 mod check;
+mod clock;
 mod cloud_setup;
 mod clouds;
 mod config_check;
@@ -20,9 +23,12 @@ mod config_init;
 mod config_render;
 mod config_show;
 mod configuration;
+mod crash;
 mod deadline;
+mod disk;
 mod documents;
 mod dry_run;
+mod file_calls;
 mod image;
 mod interruption;
 mod json;

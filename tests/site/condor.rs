@@ -20,14 +20,15 @@ use ehos::scaling::observation::{NodeId, PoolView, ScheddView, Seen, StartdView}
 use secrecy::ExposeSecret;
 
 /// A running testbed; dropped, it is stopped.
-struct Testbed {
+pub struct Testbed {
     dir: PathBuf,
     scripts: PathBuf,
     wrappers: tempfile::TempDir,
 }
 
 impl Testbed {
-    fn start() -> Option<Testbed> {
+    /// It, unless none is named.
+    pub fn start() -> Option<Testbed> {
         let Some(dir) = std::env::var_os("EHOS_TEST_CONDOR_DIR") else {
             println!("skipped: EHOS_TEST_CONDOR_DIR names no HTCondor testbed");
             return None;
@@ -61,14 +62,15 @@ impl Testbed {
         assert_eq!(status, Some(0), "{name} {args:?}: {stderr}");
     }
 
-    fn tool(&self, name: &str, args: &[&str]) -> String {
+    /// What a tool answers with success.
+    pub fn tool(&self, name: &str, args: &[&str]) -> String {
         let (status, stdout, stderr) = self.run(&self.bin().join(name), args, "", None);
         assert_eq!(status, Some(0), "{name} {args:?}: {stderr}");
         stdout
     }
 
     /// Submits as an ordinary user; the cluster id.
-    fn submit(&self, schedd: Option<&str>, description: &str) -> String {
+    pub fn submit(&self, schedd: Option<&str>, description: &str) -> String {
         let args = match schedd {
             Some(name) => vec!["-terse", "-name", name],
             None => vec!["-terse"],
@@ -114,7 +116,15 @@ impl Testbed {
         (status, text(out), text(err))
     }
 
-    fn bin(&self) -> PathBuf {
+    /// A script of the testbed, to be given arguments and run.
+    pub fn command(&self, script: &str) -> Command {
+        let mut command = Command::new(self.scripts.join(script));
+        command.env("TESTBED_DIR", &self.dir);
+        command
+    }
+
+    /// The folder of the tools.
+    pub fn bin(&self) -> PathBuf {
         self.dir.join("bin")
     }
 

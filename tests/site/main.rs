@@ -8,6 +8,9 @@
 )]
 
 mod condor;
+mod crash;
+#[path = "../crashes/mod.rs"]
+mod crashes;
 mod faults;
 mod first;
 mod first_site;

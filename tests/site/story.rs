@@ -17,7 +17,7 @@ fn nothing_left(site: &Site) -> bool {
 }
 
 /// Whether all variants are told.
-fn long() -> bool {
+pub fn long() -> bool {
     std::env::var("EHOS_STORY").is_ok_and(|variants| variants == "long")
 }
 

@@ -89,6 +89,13 @@ pub fn asked_for(create: &Received) -> Value {
     })
 }
 
+/// What a look at this server alone shows.
+pub fn shown(server: &Value) -> Line {
+    let path = format!("/v2.1/servers/{}", server["id"].as_str().unwrap());
+    let body = json!({ "server": server }).to_string();
+    always("GET", &path, Reply::status(200, &body))
+}
+
 /// The list of these servers.
 pub fn list(servers: &[Value]) -> Line {
     always(

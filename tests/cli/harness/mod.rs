@@ -160,16 +160,44 @@ impl Site {
 
     /// A tick that is left running.
     pub fn start_tick(&self, more: &[&str]) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_ehos"))
-            .args(self.tick_args(more))
-            .env_clear()
-            .envs(&self.variables)
-            .current_dir(self.path())
+        self.command(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap()
+    }
+
+    /// What runs a tick, not started yet.
+    pub fn command(&self, more: &[&str]) -> Command {
+        self.under(&[], more)
+    }
+
+    /// The same under another program, which runs the command that its arguments end with.
+    pub fn under(&self, program: &[&str], more: &[&str]) -> Command {
+        let args = self.tick_args(more);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        self.words(&[program, &[env!("CARGO_BIN_EXE_ehos")], &args].concat())
+    }
+
+    /// A command of these words, in the folder and the environment of this site.
+    pub fn words(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(words[0]);
+        command
+            .args(&words[1..])
+            .env_clear()
+            .envs(&self.variables)
+            .current_dir(self.path());
+        command
+    }
+
+    /// The end of a command that was not started yet.
+    pub fn finish(&self, command: &mut Command) -> Run {
+        let began = Instant::now();
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let run = Run::new(output, began.elapsed());
+        self.no_secret_is_seen(&run);
+        run
     }
 
     /// The end of a tick that was left running.

@@ -30,6 +30,11 @@ impl Run {
         self
     }
 
+    /// Its exit code; `None` when a signal ended it.
+    pub fn code(&self) -> Option<i32> {
+        self.code
+    }
+
     /// These words are on standard output.
     pub fn says(&self, words: &str) -> &Run {
         assert!(self.stdout.contains(words), "no {words:?} in {self}");

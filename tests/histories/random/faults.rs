@@ -242,6 +242,9 @@ impl Pool for FaultyPool<'_> {
         identity: &StartdIdentity,
         deadline: Deadline,
     ) -> Result<Vec<StartdView>, Failure> {
+        if self.faults.blink & 1 != 0 {
+            return Err(failure(FailureKind::Unknown));
+        }
         self.pool.look(identity, deadline)
     }
 
