@@ -578,6 +578,8 @@ impl Rig {
             work,
         };
         rig.configure(&cluster, &user, daemon);
+        // In its first second a collector has no ad of itself.
+        assert!(within(60, || rig.tick(&["--dry-run"]).code == 0));
         Some(rig)
     }
 

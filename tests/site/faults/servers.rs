@@ -50,7 +50,7 @@ fn servers_that_come_to_nothing_are_deleted_and_others_made() {
     rig.tick_until("all jobs are done", 120, &[0, 1], queue_is_empty);
     rig.hypervisor_faults(json!({}));
     rig.tick_until("and all servers gone", 60, &[0, 1], nothing_left);
-    let said = rig.said(&["aborted: testbed fault", "back-off of m1.small in big"]);
+    let said = rig.said(&["aborted: testbed fault"]);
     tell(&said, &["testbed fault", "back-off"]);
     let made = rig.made.lock().unwrap().len();
     println!("    {made} servers for 4 jobs");
