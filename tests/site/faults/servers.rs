@@ -281,7 +281,7 @@ fn a_quota_that_is_reached_is_no_failure_of_an_image() {
         rig.servers().len() == 2
     });
     let tick = rig.tick(&[]);
-    tick.expect(&[0], &["the quota of small: 0 instances left"]);
+    tick.expect(&[0], &["wait for 2 more nodes, limited by"]);
     assert_eq!(rig.servers().len(), 2);
 
     step("the quota is not seen: Nova says no (403)");
