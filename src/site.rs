@@ -43,7 +43,7 @@ impl<'a> Site<'a> {
         let mut clouds: Vec<Box<dyn Cloud + 'a>> = Vec::new();
         for settings in &config.clouds {
             let cache = token_folder.map(|folder| openstack::token_cache(folder, &settings.name));
-            clouds.push(Box::new(OpenStackCloud::new(
+            let cloud = OpenStackCloud::new(
                 settings,
                 &policy.cluster,
                 timeouts.request,
@@ -51,7 +51,8 @@ impl<'a> Site<'a> {
                 Box::new(move |intent, region, deadline| {
                     user_data.render(settings, intent, region, deadline)
                 }),
-            )?));
+            )?;
+            clouds.push(Box::new(cloud.joining(policy.condor_host.as_deref())));
         }
         Ok(Site {
             pool: Box::new(pool),

@@ -266,6 +266,32 @@ fn a_wrong_password_is_told_with_the_user_and_without_the_password() {
 }
 
 #[test]
+fn an_application_credential_that_was_deleted_is_no_wrong_address() {
+    let refused_with = |body: &str| {
+        let reply = Reply::status(404, body);
+        let double = Double::start(vec![always("POST", "/v3/auth/tokens", reply)]);
+        let mut settings = settings(double.url());
+        settings.auth.method = AuthMethod::ApplicationCredential {
+            credential: NameOrId::Id("0fb637e0".to_owned()),
+            user: None,
+            user_domain: None,
+            secret: PASSWORD.into(),
+        };
+        cloud(&settings)
+            .observe(&Traces::default(), soon())
+            .unwrap_err()
+    };
+    let failure = refused_with(
+        r#"{"error": {"code": 404, "message": "Could not find Application Credential: 0fb637e0.", "title": "Not Found"}}"#,
+    );
+    assert_eq!(failure.kind, FailureKind::NotAuthorized);
+    let words = "Keystone does not accept application credential 0fb637e0: Could not find Application Credential";
+    assert!(failure.message.contains(words), "{}", failure.message);
+    let failure = refused_with("<html><title>404 Not Found</title></html>");
+    assert_eq!(failure.kind, FailureKind::Rejected);
+}
+
+#[test]
 fn a_keystone_that_repeats_the_request_does_not_give_the_password_away() {
     let echo =
         json!({"error": {"message": format!("'{PASSWORD}' is not of type 'x'"), "code": 400}});
@@ -985,7 +1011,7 @@ fn a_server_is_asked_for_with_all_that_it_needs() {
     let mut settings = settings(double.url());
     settings.availability_zone = Some("nova".to_owned());
     settings.scratch_size_gb = Some(10);
-    let cloud = cloud(&settings);
+    let cloud = cloud(&settings).joining(Some("10.0.0.1"));
     for _ in 0..2 {
         let done = cloud
             .perform(&CloudAction::Create(intent()), soon())
@@ -1024,6 +1050,7 @@ fn a_server_is_asked_for_with_all_that_it_needs() {
             "metadata": {
                 "ehos_cluster": "pool-1", "ehos_role": "execute", "ehos_node": "n-1",
                 "ehos_flavor": "m1.small", "ehos_image": "GOLD CentOS 7", "owner": "grid",
+                "ehos_condor_host": "10.0.0.1",
             },
             "block_device_mapping_v2": [
                 {"boot_index": 0, "uuid": IMAGE_ID, "source_type": "image", "destination_type": "local",

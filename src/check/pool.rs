@@ -69,7 +69,10 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
         let tokens = scope.spawn(move || joining(config, tools, deadline));
         let settings = scope.spawn(move || central_manager(config, tools, deadline));
         let nodes = scope.spawn(move || inspect::nodes(tools, pool, deadline));
-        let host = host_ip(config.condor.host_ip.as_deref(), deadline);
+        let host = host_ip(config.condor.host_ip.as_deref(), deadline, |address| {
+            let of = |pool| inspect::collector_address(tools, pool, deadline).ok()?;
+            Some((of(pool)?, of(Some(address))?))
+        });
 
         let view = joined(view);
         let collector = match &view.collector {
@@ -297,8 +300,13 @@ fn given_token(secret: &SecretString, trust_domain: Option<&str>, now: Timestamp
     }
 }
 
-/// The collector's port at the address that nodes are told.
-fn host_ip(host_ip: Option<&str>, deadline: Deadline) -> Finding {
+/// The collector's port at the address that nodes are told. `collectors` are this pool's and the one there, as they call
+/// themselves, where both say so.
+fn host_ip(
+    host_ip: Option<&str>,
+    deadline: Deadline,
+    collectors: impl FnOnce(&str) -> Option<(String, String)>,
+) -> Finding {
     const CHECK: &str = "host-ip";
     let Some(host_ip) = host_ip else {
         return Finding::skipped(CHECK, "condor.host_ip is not set");
@@ -323,7 +331,15 @@ fn host_ip(host_ip: Option<&str>, deadline: Deadline) -> Finding {
             let timeout = deadline.left().min(CONNECT_TIMEOUT);
             TcpStream::connect_timeout(&address, timeout.max(Duration::from_millis(1)))
         });
-    match reached {
+    match reached.map(|_| collectors(&address)) {
+        Ok(Some((here, there))) if here != there => Finding::failed(
+            CHECK,
+            format!(
+                "nodes would join another pool: the collector of this one is {here}, and at {address} is {there}"
+            ),
+            "set condor.host_ip to this pool's central manager; if the configuration was copied from another pool's, \
+             give this one an ehos.cluster of its own, too: each would delete the other's nodes",
+        ),
         Ok(_) => Finding::ok(CHECK, format!("{address} takes connections")),
         Err(error) => Finding::warning(
             CHECK,
@@ -541,12 +557,16 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let deadline = || Deadline::within(Duration::from_secs(10));
         let address = listener.local_addr().unwrap().to_string();
-        assert_eq!(host_ip(Some(&address), deadline()).outcome, Outcome::Ok);
+        let of = |host: Option<&str>, there: &str| {
+            let collectors = ("<10.0.0.1:9618>".to_owned(), there.to_owned());
+            host_ip(host, deadline(), |_| Some(collectors)).outcome
+        };
+        assert_eq!(of(Some(&address), "<10.0.0.1:9618>"), Outcome::Ok);
+        assert_eq!(of(Some(&address), "<10.0.0.2:9618>"), Outcome::Failed);
+        let silent = host_ip(Some(&address), deadline(), |_| None);
+        assert_eq!(silent.outcome, Outcome::Ok);
         drop(listener);
-        assert_eq!(
-            host_ip(Some(&address), deadline()).outcome,
-            Outcome::Warning
-        );
-        assert_eq!(host_ip(None, deadline()).outcome, Outcome::Skipped);
+        assert_eq!(of(Some(&address), "<10.0.0.1:9618>"), Outcome::Warning);
+        assert_eq!(of(None, "<10.0.0.1:9618>"), Outcome::Skipped);
     }
 }

@@ -49,7 +49,7 @@ pub enum Error {
     /// It did not end in time and was killed with all of its process group.
     #[error(
         "{tool} got no answer from {about} within {:.0} s and was killed: the daemon hangs, or the limit \
-         (timeouts.command) is too low",
+         (daemon.command_timeout) is too low",
         limit.as_secs_f64()
     )]
     TimedOut {

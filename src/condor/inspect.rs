@@ -88,6 +88,30 @@ pub fn clock_ahead(
     Ok(SignedDuration::from_secs(there.saturating_sub(here)))
 }
 
+/// The address that the collector of `pool` gives of itself, wherever it was reached: which collector it is.
+/// `None` when it does not say.
+pub fn collector_address(
+    tools: &Tools,
+    pool: Option<&str>,
+    deadline: Deadline,
+) -> Result<Option<String>, Error> {
+    let mut args = Vec::new();
+    if let Some(pool) = pool {
+        args.extend(["-pool", pool]);
+    }
+    args.extend(["-collector", "-af:t", "MyAddress"]);
+    let call = Call {
+        tool: "condor_status",
+        args: &args,
+        stdin: "",
+        about: pool.unwrap_or("the collector"),
+    };
+    let said = tools.text(&call, deadline)?;
+    let first = said.lines().next().unwrap_or_default();
+    let address = first.rsplit('\t').next().unwrap_or_default().trim();
+    Ok((!address.is_empty() && address != "undefined").then(|| address.to_owned()))
+}
+
 /// What a node says about itself that a drain depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeSettings {

@@ -63,6 +63,7 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
     let timeouts = timeouts(context, &daemon);
     policy.scale_down = scale_down(context, &condor);
     let mut settings_of_condor = condor_settings(context, &condor);
+    policy.condor_host.clone_from(&settings_of_condor.host_ip);
     if !policy.drains() {
         settings_of_condor.noclaim_shutdown = Some(policy.idle_timeout);
         not_zero(context, "idle_timeout", policy.idle_timeout);

@@ -115,6 +115,8 @@ pub(crate) type Keys = Vec<(&'static str, String)>;
 pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
     let Policy {
         cluster: _,
+        // condor.host_ip, which is told there.
+        condor_host: _,
         prefix: _,
         nodes_min,
         nodes_max,

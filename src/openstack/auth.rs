@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::catalog::{Catalog, Service};
-use super::error::Error;
+use super::error::{Error, Refusal};
 use super::http::{Answer, Client, Request};
 use super::token_cache::TokenCache;
 use crate::config::{AuthMethod, CloudSettings, NameOrId};
@@ -186,11 +186,13 @@ impl<'s> Session<'s> {
     /// A refusal by Keystone. The message of a 400 repeats what was sent, the password too, so it is left out.
     fn refused(&self, error: Error) -> Error {
         match error {
-            Error::Refused(refusal) if refusal.status == 401 => Error::AuthFailed {
-                call: refusal.call,
-                who: who(&self.settings.auth.method),
-                message: refusal.message,
-            },
+            Error::Refused(refusal) if refusal.status == 401 || deleted(&refusal) => {
+                Error::AuthFailed {
+                    call: refusal.call,
+                    who: who(&self.settings.auth.method),
+                    message: refusal.message,
+                }
+            }
             Error::Refused(mut refusal) => {
                 if refusal.status == 400 {
                     refusal.message =
@@ -201,6 +203,11 @@ impl<'s> Session<'s> {
             other => other,
         }
     }
+}
+
+/// Keystone's answer to an application credential that was deleted is 404; any other 404 is another address's.
+fn deleted(refusal: &Refusal) -> bool {
+    refusal.status == 404 && refusal.message.contains("Application Credential")
 }
 
 #[derive(Deserialize)]

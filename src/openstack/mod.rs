@@ -15,7 +15,8 @@ use crate::config::CloudSettings;
 use crate::deadline::Deadline;
 use crate::scaling::action::{CloudAction, Done, Failure, Intent};
 use crate::scaling::observation::{
-    CloudView, Flavor, OwnedServer, Seen, ServerRecord, ServerStatus, execute_metadata,
+    CloudView, Flavor, METADATA_CONDOR_HOST, OwnedServer, Seen, ServerRecord, ServerStatus,
+    execute_metadata,
 };
 use crate::user_data::Filled;
 
@@ -57,6 +58,7 @@ pub type UserData<'c> =
 pub struct OpenStackCloud<'c> {
     session: auth::Session<'c>,
     cluster: String,
+    condor_host: Option<String>,
     user_data: UserData<'c>,
     /// What names in the configuration stand for, looked up when first needed.
     flavors: Mutex<Option<Vec<compute::NamedFlavor>>>,
@@ -87,11 +89,19 @@ impl<'c> OpenStackCloud<'c> {
         Ok(OpenStackCloud {
             session: auth::Session::new(settings, request_timeout, token_cache)?,
             cluster: cluster.to_owned(),
+            condor_host: None,
             user_data,
             flavors: Mutex::new(None),
             images: Mutex::new(BTreeMap::new()),
             surroundings: Mutex::new(None),
         })
+    }
+
+    /// Its nodes are told to join this central manager, and their metadata say so.
+    #[must_use]
+    pub fn joining(mut self, condor_host: Option<&str>) -> OpenStackCloud<'c> {
+        self.condor_host = condor_host.map(str::to_owned);
+        self
     }
 
     /// The client itself, for what the tick does not do.
@@ -224,6 +234,9 @@ impl<'c> OpenStackCloud<'c> {
             &intent.flavor,
             &intent.image,
         ));
+        if let Some(host) = &self.condor_host {
+            metadata.insert(METADATA_CONDOR_HOST.to_owned(), host.clone());
+        }
         let region = self.session.token(deadline)?.catalog.region(settings)?;
         let filled = (self.user_data)(intent, &region, deadline)?;
         metadata.extend(filled.metadata);

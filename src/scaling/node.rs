@@ -98,7 +98,7 @@ pub enum Phase {
         /// What the startd says.
         node: String,
     },
-    /// Adopted, overdue, and no adopted node has ever been seen in this pool.
+    /// Adopted, overdue, and no adopted node has ever been seen in this pool, or it was told to join another.
     Untrusted,
 }
 
@@ -448,7 +448,8 @@ impl Facts<'_> {
         if !self.memory.adopted {
             return Phase::Failed { fault };
         }
-        if self.state.adopted_trusted < Some(self.memory.started) {
+        let elsewhere = self.policy.other_condor_host(server).is_some();
+        if elsewhere || self.state.adopted_trusted < Some(self.memory.started) {
             return Phase::Untrusted;
         }
         if self.hears() && self.token_is_over() {

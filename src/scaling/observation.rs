@@ -370,6 +370,8 @@ pub const METADATA_FLAVOR: &str = "ehos_flavor";
 pub const METADATA_IMAGE: &str = "ehos_image";
 /// Metadata key of a builder's lifetime in seconds, from its creation on Nova's clock.
 pub const METADATA_LIFETIME: &str = "ehos_lifetime";
+/// Metadata: the central manager that a node was told to join (`condor.host_ip`), where one is configured.
+pub const METADATA_CONDOR_HOST: &str = "ehos_condor_host";
 
 /// Metadata key of how long a node's token is good for: seconds from the server's creation, on Nova's clock.
 pub const METADATA_TOKEN_LIFETIME: &str = "ehos_token_lifetime";
@@ -488,6 +490,12 @@ impl OwnedServer {
     /// The intent that made it.
     pub fn node(&self) -> Option<&NodeId> {
         self.node.as_ref()
+    }
+
+    /// The central manager that it was told to join, where its metadata says so.
+    pub fn condor_host(&self) -> Option<&str> {
+        let host = self.record.metadata.get(METADATA_CONDOR_HOST);
+        host.map(String::as_str).filter(|host| !host.is_empty())
     }
 
     /// How long it may exist, from its creation: `ehos_lifetime` of its metadata, else [`BUILDER_LIFETIME`]. It means

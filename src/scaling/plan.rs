@@ -619,7 +619,18 @@ impl<'a> Planner<'a> {
                 says_instance_id: instance_id.clone(),
                 says_node: node.clone(),
             },
-            Phase::Untrusted => Reason::AdoptedUntrusted { seconds: age },
+            Phase::Untrusted => {
+                let elsewhere = node
+                    .server
+                    .and_then(|server| policy.other_condor_host(server));
+                match (elsewhere, &policy.condor_host) {
+                    (Some(host), Some(ours)) => Reason::AnotherCondorHost {
+                        condor_host: host.to_owned(),
+                        configured_condor_host: ours.clone(),
+                    },
+                    _ => Reason::AdoptedUntrusted { seconds: age },
+                }
+            }
             Phase::Failed { .. } | Phase::Lost { .. } if !node.cloud_known => Reason::CloudUnknown,
             Phase::Failed { .. } | Phase::Lost { .. } => Reason::MaxActions {
                 max_actions: policy.max_actions,

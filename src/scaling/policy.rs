@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::observation::CloudName;
+use super::observation::{CloudName, OwnedServer};
 
 /// How the next cloud and flavor is chosen among those that may grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -35,6 +35,8 @@ pub enum ScaleDown {
 pub struct Policy {
     /// The pool's id (`ehos_cluster` of every server).
     pub cluster: String,
+    /// The central manager that nodes are told to join (`condor.host_ip`).
+    pub condor_host: Option<String>,
     /// What server names begin with (`project_prefix`).
     pub prefix: String,
     /// Never fewer nodes than this.
@@ -121,6 +123,7 @@ impl Policy {
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
         Policy {
             cluster: cluster.to_owned(),
+            condor_host: None,
             prefix: "ehos-v1".to_owned(),
             nodes_min: 0,
             nodes_max: 10,
@@ -152,6 +155,12 @@ impl Policy {
             token_margin: minutes(7 * 24 * 60),
             trust_silence: false,
         }
+    }
+
+    /// The central manager of `server`, when that is not the one that is configured here.
+    pub fn other_condor_host<'s>(&self, server: &'s OwnedServer) -> Option<&'s str> {
+        let ours = self.condor_host.as_deref()?;
+        server.condor_host().filter(|host| *host != ours)
     }
 
     /// Whether ehos drains nodes.

@@ -78,6 +78,10 @@ pub enum Reason {
     AdoptedUntrusted {
         seconds: u64,
     },
+    AnotherCondorHost {
+        condor_host: String,
+        configured_condor_host: String,
+    },
     CloudUnknown,
     DeleteUnderWay {
         seconds: u64,
@@ -393,6 +397,14 @@ impl fmt::Display for Reason {
                 "found on the cloud {} ago, never seen in this pool's collector: another ehos's with the same \
                  ehos.cluster? `ehos tick --trust-adopted` when it is ours",
                 spoken(*seconds)
+            ),
+            Reason::AnotherCondorHost {
+                condor_host,
+                configured_condor_host,
+            } => write!(
+                f,
+                "found on the cloud, told to join the central manager {condor_host} and not {configured_condor_host}: \
+                 another ehos's with the same ehos.cluster? It is not touched; when it is nobody's, delete it by hand"
             ),
             Reason::CloudUnknown => {
                 write!(f, "its cloud does not answer: taken as it was last seen")

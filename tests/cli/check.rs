@@ -609,3 +609,26 @@ pub fn reports() -> Vec<Value> {
     )]));
     vec![check(&site(&double), &["-o", "json"]).json()]
 }
+
+#[test]
+fn a_host_ip_that_is_another_pools_collector_is_found() {
+    // The configuration was copied to a second central manager, and its nodes would join the first one's pool.
+    let double = Double::start(script(vec![]));
+    let site = site(&double).script(
+        "condor_status",
+        "-collector",
+        r#"case "$*" in
+            *-pool*MyAddress*) echo '<10.0.0.1:9618>' ;;
+            *MyAddress*) echo '<10.0.0.2:9618>' ;;
+            *) printf '%s\t3600\t"ehos-cm"\n' "$(date +%s)" ;;
+        esac"#,
+    );
+    only(
+        &double,
+        &site,
+        "pool",
+        "host-ip",
+        "failed",
+        "nodes would join another pool: the collector of this one is <10.0.0.2:9618>",
+    );
+}

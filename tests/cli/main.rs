@@ -26,6 +26,7 @@ mod configuration;
 mod crash;
 mod deadline;
 mod disk;
+mod documents;
 mod dry_run;
 mod file_calls;
 mod image;

@@ -182,6 +182,13 @@ fn a_recorded_pool_gets_the_nodes_that_it_needs() {
         .says("40 of 8 cpus, 16384 MB, longest 14 s: no node: asks 8 cpus, 16384 MB")
         .says("plan     create 2");
     assert_eq!(double.count("POST", CREATE), 2);
+    let received = double.received();
+    let create = received.iter().find(|asked| asked.target == CREATE);
+    assert_eq!(
+        create.unwrap().json()["server"]["metadata"]["ehos_condor_host"],
+        "10.0.0.1",
+        "a second master tells by it whose nodes they are"
+    );
     assert_eq!(
         double.count("DELETE", ""),
         0,

@@ -11,6 +11,7 @@
 mod builders;
 mod last_looks;
 mod leftovers;
+mod masters;
 mod node_ends;
 mod random;
 mod rotation;
