@@ -167,10 +167,15 @@ pub fn may_drain(startd: &StartdIdentity, slot: &str, startds: &[StartdView]) ->
         Match::Startd(startd) if !has_slot(&startd) => {
             Found::Changed(format!("it has no slot {slot} any more"))
         }
-        // condor_drain knows names alone.
-        Match::Startd(_) if startds.iter().filter(has_slot).count() > 1 => Found::Changed(format!(
-            "several machines have a slot {slot}: give each node a host name of its own"
-        )),
+        // condor_drain knows names alone. The one that it reaches asks itself whether it is meant, by the UUID of its server.
+        Match::Startd(startd)
+            if startd.instance_id.is_none() && startds.iter().filter(has_slot).count() > 1 =>
+        {
+            Found::Changed(format!(
+                "several machines have a slot {slot}, and this one does not say which it is: give each node a host name \
+                 of its own, or let it publish CloudInstanceID"
+            ))
+        }
         Match::Startd(_) => Found::AsPlanned,
     }
 }
@@ -371,13 +376,18 @@ mod tests {
             judge(&[startd(OURS, 0, None), elsewhere.clone()]),
             Found::AsPlanned
         );
+        // The startd says for itself which of the two it is.
+        assert_eq!(
+            judge(&[startd(OURS, 0, None), startd(NAMESAKE, 0, None)]),
+            Found::AsPlanned
+        );
         for startds in [
             vec![],
             vec![startd(OURS, 1, None)],
             vec![startd(OURS, 0, Some(drain("defrag")))],
             vec![startd(NAMESAKE, 0, None)],
             vec![startd(CONTRADICTION, 0, None)],
-            vec![startd(OURS, 0, None), startd(NAMESAKE, 0, None)],
+            vec![startd(BY_NODE, 0, None), startd(NAMESAKE, 0, None)],
             vec![StartdView {
                 slots: Vec::new(),
                 ..startd(OURS, 0, None)

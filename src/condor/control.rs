@@ -7,20 +7,32 @@ use super::answer::quoted;
 use super::command::{Call, Tools};
 use super::error::Error;
 use crate::deadline::Deadline;
-use crate::scaling::action::{Done, Failure, FailureKind};
+use crate::scaling::action::{Done, Failure, FailureKind, StartdIdentity};
 
-/// What the startd itself checks on every slot, dynamic ones too, before it drains.
-const CHECK: &str = "State == \"Unclaimed\"";
+/// What the startd itself checks on every slot, dynamic ones too, before it drains: that nobody has claimed it, and that
+/// it is the one that is meant, for condor_drain knows names alone, and two machines can have one.
+fn check(startd: &StartdIdentity) -> String {
+    let unclaimed = "State == \"Unclaimed\"";
+    match &startd.server_id {
+        Some(server) => format!(
+            "{unclaimed} && (CloudInstanceID =?= undefined || CloudInstanceID == {})",
+            quoted(server)
+        ),
+        None => unclaimed.to_owned(),
+    }
+}
 
-/// Drains the startd of `slot` unless any of its slots is claimed.
+/// Drains the startd of `slot`, if it is this one, unless any of its slots is claimed.
 pub(super) fn drain(
     tools: &Tools,
     pool: Option<&str>,
+    startd: &StartdIdentity,
     slot: &str,
     reason: &str,
     deadline: Deadline,
 ) -> Result<Done, Failure> {
-    let args = ["-graceful", "-check", CHECK, "-reason", reason, slot];
+    let check = check(startd);
+    let args = ["-graceful", "-check", &check, "-reason", reason, slot];
     condor_drain(tools, pool, &args, slot, deadline)
 }
 

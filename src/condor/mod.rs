@@ -168,9 +168,12 @@ impl Pool for CondorPool {
     fn perform(&self, action: &PoolAction, deadline: Deadline) -> Result<Done, Failure> {
         let pool = self.pool.as_deref();
         match action {
-            PoolAction::Drain { slot, reason, .. } => {
-                control::drain(&self.tools, pool, slot, reason, deadline)
-            }
+            PoolAction::Drain {
+                startd,
+                slot,
+                reason,
+                ..
+            } => control::drain(&self.tools, pool, startd, slot, reason, deadline),
             PoolAction::CancelDrain {
                 slot, request_id, ..
             } => control::cancel(&self.tools, pool, slot, request_id, deadline),
@@ -581,7 +584,8 @@ mod tests {
         assert_eq!(perform(&drain), Ok(Done::Accepted));
         assert!(
             fake.calls().contains(
-                "condor_drain -debug -graceful -check State == \"Unclaimed\" -reason ehos c: idle slot1@n1"
+                "condor_drain -debug -graceful -check State == \"Unclaimed\" && (CloudInstanceID =?= undefined || \
+                 CloudInstanceID == \"uuid-a\") -reason ehos c: idle slot1@n1"
             ),
             "{}",
             fake.calls()

@@ -98,7 +98,7 @@ impl CloudAction {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PoolAction {
     /// Drain a node if the startd itself finds every slot unclaimed
-    /// (`condor_drain -graceful -check 'State == "Unclaimed"' -reason REASON SLOT`).
+    /// and to be the one that is meant (`condor_drain -graceful -check CHECK -reason REASON SLOT`).
     Drain {
         /// The node.
         node: NodeId,

@@ -87,6 +87,9 @@ pub struct NodeMemory {
     pub silent: Option<Moment>,
     /// Its startd has been seen to take jobs: what proves its kind.
     pub proven: bool,
+    /// Since when its server's age says that its token ends within `token_margin`.
+    #[serde(default)]
+    pub token_ending: Option<Moment>,
     /// The last time it was heard of, it had claims on it.
     pub claimed: bool,
     /// How many.
@@ -138,6 +141,7 @@ impl NodeMemory {
             joined: None,
             silent: None,
             proven: false,
+            token_ending: None,
             claimed: false,
             claims: None,
             claims_changed: None,

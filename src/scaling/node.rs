@@ -145,6 +145,8 @@ pub struct Node<'a> {
     pub cloud_known: bool,
     /// For how long no change of its claims has been seen: no slot has been as it is for longer.
     pub unchanged_for: Duration,
+    /// Its token ends within `token_margin`: it is to take no new demand, and to go when it is idle.
+    pub token_ends: bool,
     /// Where it is in its life.
     pub phase: Phase,
 }
@@ -161,12 +163,6 @@ impl Node<'_> {
             self.phase,
             Phase::Requested | Phase::Building | Phase::Booting
         )
-    }
-
-    /// Whether its token ends within `token_margin`: it is to take no new demand, and to go when it is idle.
-    pub fn token_ends(&self, policy: &Policy) -> bool {
-        self.token_left()
-            .is_some_and(|left| left <= policy.token_margin)
     }
 
     /// For how long yet its token is good, where that is known and has an end.

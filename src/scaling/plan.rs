@@ -399,9 +399,7 @@ impl<'a> Planner<'a> {
         let nodes = self.survey.nodes.iter().enumerate();
         let there = nodes
             .filter(|(index, node)| {
-                node.alive()
-                    && !node.token_ends(self.policy)
-                    && !self.has_fate(*index, Fate::Drains)
+                node.alive() && !node.token_ends && !self.has_fate(*index, Fate::Drains)
                     || self.has_fate(*index, Fate::Returns)
             })
             .count();
@@ -413,9 +411,8 @@ impl<'a> Planner<'a> {
         let idle = |node: &Node<'_>| node.coming() || matches!(node.phase, Phase::Idle { .. });
         let nodes = self.survey.nodes.iter().enumerate();
         let there = nodes.filter(|(index, node)| {
-            let there =
-                idle(node) && !node.token_ends(self.policy) && !self.has_fate(*index, Fate::Drains)
-                    || self.has_fate(*index, Fate::Returns);
+            let there = idle(node) && !node.token_ends && !self.has_fate(*index, Fate::Drains)
+                || self.has_fate(*index, Fate::Returns);
             there && !self.needed(*index)
         });
         let new = self

@@ -41,6 +41,12 @@ pub struct Builder<'a> {
     pub startd: Option<&'a StartdView>,
 }
 
+/// For how long a token must be seen to end before anything follows from it. Where Nova does not tell the time, a server's
+/// age is by this machine's clock, which may jump, and jump back: an hour is little of `token_margin`.
+fn token_patience(policy: &Policy) -> Duration {
+    Duration::from_secs(3600).min(policy.token_margin / 8)
+}
+
 /// How long the ads of a departed node are remembered to mean nothing: they live for up to 30 minutes
 /// (`CLASSAD_LIFETIME` and the collector's housekeeping of 15 minutes each).
 const GHOST_MEMORY: Duration = Duration::from_secs(2 * 3600);
@@ -117,6 +123,9 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
             startd: found.startd(),
             cloud_known,
             unchanged_for: facts.unchanged_for(),
+            token_ends: memory
+                .token_ending
+                .is_some_and(|since| state.now.since(since) >= token_patience(policy)),
             phase,
         });
     }
@@ -360,6 +369,10 @@ fn learn(
         if let Some(server) = servers.get(id) {
             memory.listed = true;
             memory.missing = None;
+            let ends = server
+                .token_left()
+                .is_some_and(|left| left <= policy.token_margin);
+            memory.token_ending = ends.then(|| memory.token_ending.unwrap_or(now));
             // On its way out it loses them one by one.
             if !server.record().deleting {
                 memory.volumes.clone_from(&server.record().volumes);

@@ -305,7 +305,12 @@ impl Pool for SimulatedPool<'_> {
                 .to_owned()
         };
         let done = match action {
-            PoolAction::Drain { slot, reason, .. } => world.drain(&machine_of(slot), reason),
+            PoolAction::Drain {
+                startd,
+                slot,
+                reason,
+                ..
+            } => world.drain_checked(&machine_of(slot), startd.server_id.as_deref(), reason),
             PoolAction::CancelDrain {
                 slot, request_id, ..
             } => world.cancel_drain(&machine_of(slot), request_id),

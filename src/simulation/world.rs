@@ -748,13 +748,32 @@ impl World {
     /// Drains a machine if it is idle; `Err` says what the startd or the network says.
     pub fn drain(&mut self, machine_name: &str, reason: &str) -> Result<(), String> {
         let id = self.reachable(machine_name)?;
-        if self.jobs_on(&id) > 0 {
+        self.drain_server(&id, reason)
+    }
+
+    /// Drains the startd that answers to this name if it is on this server: of two of one name the same one always
+    /// answers.
+    pub fn drain_checked(
+        &mut self,
+        machine_name: &str,
+        server: Option<&str>,
+        reason: &str,
+    ) -> Result<(), String> {
+        let id = self.reachable(machine_name)?;
+        if server.is_some_and(|server| server != id) {
+            return Err("Draining check expression is false".to_owned());
+        }
+        self.drain_server(&id, reason)
+    }
+
+    fn drain_server(&mut self, id: &str, reason: &str) -> Result<(), String> {
+        if self.jobs_on(id) > 0 {
             return Err("Draining check expression is false".to_owned());
         }
         let now = self.now;
         if let Some(startd) = self
             .servers
-            .get_mut(&id)
+            .get_mut(id)
             .and_then(|server| server.startd.as_mut())
         {
             if startd.drain.is_some() {
@@ -767,7 +786,7 @@ impl World {
             // with the worse of the two.
             startd.unchanged_since = now;
         }
-        self.update(&id);
+        self.update(id);
         Ok(())
     }
 

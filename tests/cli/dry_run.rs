@@ -144,7 +144,8 @@ fn the_acting_run_does_what_the_dry_run_said() {
         .filter(|call| call.starts_with("condor_drain"))
         .collect();
     assert_eq!(drains.len(), 1, "{calls}");
-    assert!(drains[0].contains("-graceful -check State == \"Unclaimed\" -reason ehos pool-1: "));
+    assert!(drains[0].contains("-graceful -check State == \"Unclaimed\" && (CloudInstanceID "));
+    assert!(drains[0].contains(") -reason ehos pool-1: "));
     assert!(drains[0].ends_with(" slot1@n1"), "{}", drains[0]);
 }
 

@@ -72,7 +72,7 @@ fn drains_for_tokens_keep_to_max_actions_and_brakes() {
         site.tick();
     }
     locked(&site.world).broken.schedd = true;
-    site.tick();
+    site.ticks(5);
     assert_eq!(site.plan().count(Fate::Drains), 0, "{}", site.describe());
     let braked = |line: &NodeLine| matches!(line.why, Reason::Braked { .. });
     assert!(site.plan().nodes.iter().any(braked), "{}", site.describe());
@@ -95,7 +95,7 @@ fn a_busy_node_whose_token_ends_gets_no_new_demand() {
         world.broken.negotiator = true;
         world.submit(1, 1, 1024, 60, false);
     }
-    site.ticks(3);
+    site.ticks(5);
     assert_eq!(site.servers(), 2, "{}", site.describe());
     let new = |why: &Reason| matches!(why, Reason::NewNodes { .. } | Reason::FitsComing { .. });
     let whys = &site.plan().groups[0].why;

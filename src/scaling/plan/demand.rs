@@ -161,7 +161,7 @@ impl Planner<'_> {
         };
         let mut order: Vec<(Duration, usize)> = Vec::new();
         for (index, node) in self.survey.nodes.iter().enumerate() {
-            if node.token_ends(self.policy) {
+            if node.token_ends {
                 continue;
             }
             match (&node.phase, node.startd) {
@@ -318,7 +318,7 @@ impl Planner<'_> {
         // Who may not drain may not take a drain back either.
         self.policy.drains()
             && !deleted
-            && !node.token_ends(self.policy)
+            && !node.token_ends
             && !self.leaves_for_its_image(node)
             && !self.leaves_for_taking_no_jobs(node)
     }

@@ -14,7 +14,7 @@ impl Planner<'_> {
         if !self.policy.drains() {
             return;
         }
-        for index in self.nodes_where(|node| node.token_ends(self.policy)) {
+        for index in self.nodes_where(|node| node.token_ends) {
             let Some(node) = self.survey.nodes.get(index) else {
                 continue;
             };
@@ -52,7 +52,7 @@ impl Planner<'_> {
         let margin = spoken(seconds(self.policy.token_margin));
         let nodes = self.survey.nodes.iter();
         let ending = nodes
-            .filter(|node| node.token_ends(self.policy) && node.exists())
+            .filter(|node| node.token_ends && node.exists())
             .filter(|node| !matches!(node.phase, Phase::Deleting { .. }));
         let all: Vec<_> = ending.collect();
         let first = all.first()?;
