@@ -4,6 +4,7 @@
 //! nodes joins and takes jobs, when an operator says so (`ehos resume`), and `failure_memory` after the last one. Only the
 //! first two end its protected mode: an image that is broken does not mend itself.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -160,6 +161,20 @@ impl State {
                 memory.forgive();
             }
         }
+    }
+
+    /// Forgets kinds that are not configured any more and of which there is no node: each new image is one. Those that have
+    /// failed are remembered as long as their failures.
+    pub(super) fn forget_kinds(&mut self, policy: &Policy) {
+        let nodes = self.nodes.values();
+        let used: BTreeSet<&Kind> = nodes.map(|node| &node.kind).collect();
+        self.kinds.retain(|memory| {
+            let kind = &memory.kind;
+            let configured = policy.cloud(&kind.cloud).is_some_and(|cloud| {
+                cloud.image == kind.image && cloud.flavors.contains(&kind.flavor)
+            });
+            configured || memory.failures > 0 || used.contains(kind)
+        });
     }
 
     /// The kinds of the configuration that are in protected mode.

@@ -108,6 +108,9 @@ pub struct NodeMemory {
     /// The request id of that drain: an ad that shows it may have been late.
     #[serde(default)]
     pub cancelled: Option<String>,
+    /// Since when that drain has been asked to be taken back.
+    #[serde(default)]
+    pub cancelled_since: Option<Moment>,
     /// Since when it had been idle when it was drained: what its startd says of that under a drain is not relied on.
     pub idle_since: Option<Moment>,
     /// The request that it was made for.
@@ -149,6 +152,7 @@ impl NodeMemory {
             unlisted: None,
             returned: None,
             cancelled: None,
+            cancelled_since: None,
             idle_since: None,
             made_for: None,
             taken: false,

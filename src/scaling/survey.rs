@@ -95,6 +95,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         .collect();
 
     state.forget_failures(policy);
+    state.forget_kinds(policy);
     learn(observation, policy, state, &servers, &matches);
 
     let mut nodes: Vec<Node<'a>> = Vec::new();
@@ -389,6 +390,13 @@ fn learn(
                 // Those that were found together belong together; those that are found later may be another's.
                 trusted = trusted.max(Some(memory.started));
             }
+            let deleting = servers
+                .get(id)
+                .is_none_or(|server| server.record().deleting);
+            if !deleting && memory.delete_accepted.is_none() && startd.draining.is_none() {
+                // A delete came to nothing, and it takes jobs again: that its server goes would not be ehos's doing.
+                memory.delete_intended = None;
+            }
             memory.machine = Some(startd.machine.clone());
             memory.silent = None;
             memory.job_listed = false;
@@ -455,6 +463,10 @@ fn learn(
         .iter()
         .filter(|(_, cloud)| cloud.is_known());
     state.clouds.extend(answered.map(|(name, _)| name.clone()));
+    // The nodes of one that is not configured any more were forgotten: when it is again, it may hold any number of them.
+    state
+        .clouds
+        .retain(|name| observation.clouds.contains_key(name));
     for (name, schedd) in &observation.pool.schedds {
         if schedd.is_known() {
             state.unknown_schedds.remove(name);

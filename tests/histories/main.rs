@@ -14,6 +14,7 @@ mod leftovers;
 mod masters;
 mod node_ends;
 mod random;
+mod refusals;
 mod rotation;
 mod site;
 mod story;

@@ -319,8 +319,20 @@ impl Planner<'_> {
         self.policy.drains()
             && !deleted
             && !node.token_ends
+            && !self.stays_drained(node)
             && !self.leaves_for_its_image(node)
             && !self.leaves_for_taking_no_jobs(node)
+    }
+
+    /// Whether its drain has been asked to be taken back for so long that it will not be: it is no capacity any more.
+    fn stays_drained(&self, node: &Node<'_>) -> bool {
+        let drain = node.startd.and_then(|startd| startd.draining.as_ref());
+        let (Some(drain), Some(memory)) = (drain, self.next.nodes.get(&node.id)) else {
+            return false;
+        };
+        let since = memory.cancelled_since;
+        memory.cancelled.as_ref() == Some(&drain.request_id)
+            && since.is_some_and(|at| self.next.now.since(at) >= self.policy.delete_timeout)
     }
 
     /// Takes back the drains that demand, nodes_min or nodes_spare can use: quicker and cheaper than a new server.
@@ -369,7 +381,9 @@ impl Planner<'_> {
             let now = self.next.now;
             if let Some(memory) = self.next.nodes.get_mut(&id) {
                 memory.returned = Some(now);
-                memory.cancelled = Some(request_id);
+                if memory.cancelled.replace(request_id.clone()) != Some(request_id) {
+                    memory.cancelled_since = Some(now);
+                }
             }
             self.settle(index, Fate::Returns, why);
             alive += 1;

@@ -9,7 +9,7 @@ use crate::scaling::brakes::Brake;
 use crate::scaling::failing::is_want_of_room;
 use crate::scaling::memory::NodeMemory;
 use crate::scaling::node::{JobLeft, Node, Phase, drain_mark, is_fresh};
-use crate::scaling::observation::ServerStatus;
+use crate::scaling::observation::{NodeId, ServerStatus, StartdView};
 use crate::scaling::policy::Policy;
 use crate::scaling::reason::{Reason, seconds};
 
@@ -26,6 +26,13 @@ fn expected(node: &Node<'_>, memory: &NodeMemory, policy: &Policy) -> Expected {
             update_interval: policy.update_interval,
         },
     }
+}
+
+/// Whether a node that is heard of may be drained, by what its cloud says: in ERROR is also a server that runs on after a
+/// migration or a resize that failed.
+pub(super) fn runs(node: &Node<'_>) -> bool {
+    let status = node.server.map(|server| server.record().status);
+    matches!(status, Some(ServerStatus::Active | ServerStatus::Error))
 }
 
 impl Planner<'_> {
@@ -235,9 +242,6 @@ impl Planner<'_> {
                 );
                 continue;
             }
-            let active = node
-                .server
-                .is_some_and(|server| server.record().status == ServerStatus::Active);
             let why = if may_go == 0 {
                 Reason::Minimum {
                     nodes_min: self.policy.nodes_min,
@@ -248,7 +252,7 @@ impl Planner<'_> {
                     idle_seconds: seconds(idle_for),
                     idle_timeout_seconds: seconds(self.policy.idle_timeout),
                 }
-            } else if !node.cloud_known || !active {
+            } else if !node.cloud_known || !runs(node) {
                 Reason::CloudUnknown
             } else if let Some(brake) = self.removal_brake(false) {
                 Reason::Braked { brake }
@@ -392,6 +396,19 @@ impl Planner<'_> {
         }
     }
 
+    /// Whether the collector has an ad of another machine that is called like that of this departed node.
+    fn has_namesake(&self, id: &NodeId, machine: &str) -> bool {
+        let departed = self.next.departed.get(id);
+        let server = departed.and_then(|departed| departed.server_id.as_deref());
+        let is_it = |startd: &StartdView| match (startd.instance_id.as_deref(), server) {
+            (Some(says), Some(server)) => says == server,
+            _ => startd.node.as_ref() == Some(id),
+        };
+        let collector = self.observation.pool.collector.known();
+        let mut startds = collector.iter().flat_map(|view| &view.startds);
+        startds.any(|startd| startd.machine == machine && !is_it(startd))
+    }
+
     /// Forgets nodes whose servers are gone, and takes their ads out of the collector.
     pub(super) fn forget(&mut self) {
         let vanished = self
@@ -448,6 +465,8 @@ impl Planner<'_> {
                 .get(id)
                 .is_some_and(|departed| !departed.invalidated)
         });
+        // Ads are taken out by the name of their machine: not those of another that has the same name.
+        let open = open.filter(|(id, machine)| !self.has_namesake(id, machine));
         let open: Vec<_> = open.take(most).collect();
         for (node, machine) in open {
             self.actions

@@ -1,9 +1,9 @@
 //! Nodes whose tokens end: replaced while they can still be told to drain. A node whose token has ended stays in the pool
 //! until the collector restarts, and then it cannot come back.
 
+use super::removing::runs;
 use super::{Planner, phase_name};
 use crate::scaling::node::Phase;
-use crate::scaling::observation::ServerStatus;
 use crate::scaling::reason::{Reason, seconds, spoken};
 
 impl Planner<'_> {
@@ -21,11 +21,8 @@ impl Planner<'_> {
             let Phase::Idle { idle_for } = node.phase else {
                 continue;
             };
-            let active = node
-                .server
-                .is_some_and(|server| server.record().status == ServerStatus::Active);
             let left = seconds(node.token_left().unwrap_or_default());
-            let kept = if !active {
+            let kept = if !runs(node) {
                 Reason::CloudUnknown
             } else if let Some(brake) = self.removal_brake(false) {
                 Reason::Braked { brake }
