@@ -27,6 +27,7 @@ pub struct Intent {
 
 /// One thing that a cloud is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // A tick has few of them.
 pub enum CloudAction {
     /// Make the node's server. Sent once.
     Create(Intent),

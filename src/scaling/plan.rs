@@ -27,6 +27,7 @@ use super::survey::{Survey, survey};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // A tick has few of them.
 pub enum Action {
     /// By a cloud.
     Cloud {
