@@ -108,6 +108,10 @@ fn servers_that_come_to_nothing_are_deleted_and_others_made() {
 
 #[test]
 fn a_delete_that_hangs_or_fails_is_asked_again() {
+    if !super::long() {
+        println!("skipped: EHOS_STORY is not `long` (scripts/test --long)");
+        return;
+    }
     let daemon = "nodes_max: 1\nidle_timeout: 1 s\ndelete_timeout: 4 s";
     let Some(rig) = Rig::up("deletes", daemon) else {
         return;
@@ -135,6 +139,10 @@ fn a_delete_that_hangs_or_fails_is_asked_again() {
 
 #[test]
 fn servers_that_others_stop_reboot_rename_delete_or_copy() {
+    if !super::long() {
+        println!("skipped: EHOS_STORY is not `long` (scripts/test --long)");
+        return;
+    }
     let daemon = "nodes_min: 4\nnodes_max: 6\nidle_timeout: 2 s\nlost_timeout: 20 s";
     let Some(rig) = Rig::up("others", daemon) else {
         return;
