@@ -180,6 +180,10 @@ fn blind_for_a_while(site: &mut Site, away: fn(&Site), back: fn(&Site)) {
 
 #[test]
 fn where_ehos_may_not_drain_a_node_that_nobody_claims_ends_by_itself() {
+    if !long() {
+        println!("skipped: EHOS_STORY is not `long` (scripts/test --long)");
+        return;
+    }
     let Some(mut site) = Site::up("ends", "nodes_max: 1") else {
         return;
     };

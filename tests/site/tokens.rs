@@ -22,6 +22,10 @@ fn up_for(site: &Site, machine: &str) -> u64 {
 
 #[test]
 fn a_node_whose_token_has_ended_ends_its_job() {
+    if !crate::story::long() {
+        println!("skipped: EHOS_STORY is not `long` (scripts/test --long)");
+        return;
+    }
     let Some(mut site) = Site::up("token", "nodes_max: 1\nlost_job_timeout: 60 s") else {
         return;
     };
@@ -77,6 +81,10 @@ fn a_node_whose_token_has_ended_ends_its_job() {
 
 #[test]
 fn a_node_whose_pool_is_gone_switches_itself_off_after_its_job() {
+    if !crate::story::long() {
+        println!("skipped: EHOS_STORY is not `long` (scripts/test --long)");
+        return;
+    }
     let Some(mut site) = Site::up("orphan", "nodes_max: 1") else {
         return;
     };

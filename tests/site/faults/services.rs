@@ -140,6 +140,10 @@ const CREATES: &[Case] = &[
 
 #[test]
 fn a_service_of_openstack_that_hangs_costs_no_job_and_makes_no_second_node() {
+    if !long() {
+        println!("skipped: EHOS_STORY is not `long` (scripts/test --long)");
+        return;
+    }
     let Some(rig) = Rig::up(
         "services",
         "nodes_max: 2\nidle_timeout: 1 h\nbackoff_first: 1 s",
