@@ -172,9 +172,6 @@ pub enum Reason {
         seconds: u64,
         unused_after_seconds: u64,
     },
-    FloatingIpListed {
-        seconds: u64,
-    },
     FloatingIpForMaster,
     // Nodes that are made.
     CreateForDemand {
@@ -576,11 +573,6 @@ impl fmt::Display for Reason {
                 "leads nowhere for {}, goes after {}",
                 spoken(*seconds),
                 spoken(*unused_after_seconds)
-            ),
-            Reason::FloatingIpListed { seconds } => write!(
-                f,
-                "leads nowhere for {}: delete it by hand, or set daemon.purge_floating_ips",
-                spoken(*seconds)
             ),
             Reason::FloatingIpForMaster => write!(
                 f,

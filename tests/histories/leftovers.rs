@@ -246,7 +246,7 @@ fn a_builder_leaves_things_behind_too() {
 }
 
 #[test]
-fn a_floating_ip_of_ours_is_given_back_after_an_hour_and_only_if_that_is_configured() {
+fn a_floating_ip_of_a_master_that_is_gone_is_given_back_after_an_hour() {
     let mut site = Site::simple();
     let mark = master_floating_ip_mark("pool-1");
     put(&site, "ours", LeftoverKind::FloatingIp, None, &mark);
@@ -259,14 +259,6 @@ fn a_floating_ip_of_ours_is_given_back_after_an_hour_and_only_if_that_is_configu
         Some("a-port"),
         &mark,
     );
-    site.ticks(90);
-    let listed = Reason::FloatingIpListed { seconds: 89 * 60 };
-    assert_eq!(lines(&site), [("floating IP", Fate::Keeps, listed)]);
-    assert_eq!(site.plan().actions.len(), 0);
-
-    // Anew, with the key.
-    site.state = State::default();
-    site.policy.purge_floating_ips = true;
     site.ticks(60);
     let unused = Reason::FloatingIpUnused {
         seconds: 59 * 60,
@@ -280,7 +272,6 @@ fn a_floating_ip_of_ours_is_given_back_after_an_hour_and_only_if_that_is_configu
 #[test]
 fn a_master_that_has_none_yet_may_need_it() {
     let mut site = Site::simple();
-    site.policy.purge_floating_ips = true;
     let mark = master_floating_ip_mark("pool-1");
     put(&site, "ours", LeftoverKind::FloatingIp, None, &mark);
     let master = locked(&site.world).create("blue", "cm", "medium", master_metadata("pool-1"));

@@ -164,9 +164,6 @@ impl<'a> Planner<'a> {
             if view.servers.iter().any(master) && !leftover.another_leads() {
                 return (Fate::Keeps, Reason::FloatingIpForMaster);
             }
-            if !self.policy.purge_floating_ips {
-                return (Fate::Keeps, Reason::FloatingIpListed { seconds });
-            }
             if seen_for < UNUSED_AFTER {
                 let unused_after_seconds = UNUSED_AFTER.as_secs();
                 return (
