@@ -173,6 +173,7 @@ pub enum Reason {
         unused_after_seconds: u64,
     },
     FloatingIpForMaster,
+    FloatingIpOfNode,
     // Nodes that are made.
     CreateForDemand {
         jobs: u64,
@@ -577,6 +578,10 @@ impl fmt::Display for Reason {
             Reason::FloatingIpForMaster => write!(
                 f,
                 "leads nowhere, but a central manager of this pool is without one"
+            ),
+            Reason::FloatingIpOfNode => write!(
+                f,
+                "leads to a node, and daemon.purge_floating_ips takes it off"
             ),
             Reason::CreateForDemand { jobs, request } => {
                 write!(f, "for {} of {request}", count(*jobs, "waiting job"))

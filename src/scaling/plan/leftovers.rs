@@ -49,7 +49,9 @@ impl Found<'_> {
 }
 
 /// The clouds that have said what is left behind.
-fn answered(observation: &Observation) -> impl Iterator<Item = (&CloudName, &CloudView)> {
+pub(super) fn answered(
+    observation: &Observation,
+) -> impl Iterator<Item = (&CloudName, &CloudView)> {
     let clouds = observation.clouds.iter();
     let known = clouds.filter_map(|(name, cloud)| cloud.known().map(|view| (name, view)));
     known.filter(|(_, view)| view.leftovers.is_known())
