@@ -1,5 +1,6 @@
 //! The whole life of a node, with ehos killed at every point where it sends something.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -74,8 +75,12 @@ impl World {
         let mut server = cloud::asked_for(create);
         server["status"] = json!("ACTIVE");
         let node = server["metadata"]["ehos_node"].as_str().unwrap().to_owned();
-        let servers = if self.gone() { vec![] } else { vec![server] };
-        self.double.play(cloud::script(vec![cloud::list(&servers)]));
+        let lines = if self.gone() {
+            vec![cloud::list(&[])]
+        } else {
+            vec![cloud::shown(&server), cloud::list(&[server])]
+        };
+        self.double.play(cloud::script(lines));
         let drain = calls
             .split_once(" -reason ")
             .and_then(|(_, rest)| rest.split_once(" slot1@"));
@@ -90,7 +95,7 @@ impl World {
     /// Ticks until nothing is left to do; how many it took.
     #[track_caller]
     fn to_the_end(&self) -> usize {
-        let end = Instant::now() + Duration::from_secs(300);
+        let end = Instant::now() + Duration::from_secs(90);
         let mut ticks = 0;
         loop {
             let ended = self.tick();
@@ -145,18 +150,26 @@ fn killed_at_every_point_at_which_it_sends_it_does_each_thing_once() {
         assert!(points.contains(what), "{what} is none of {points:#?}");
     }
 
-    let killed = World::new();
-    killed.points.arm();
-    let watch = Watch::over(killed.site.state().join("state.json"));
-    let ticks = killed.to_the_end();
-    let looks = watch.end();
-    killed.assert_each_thing_was_done_once();
-    let hit = killed.points.hit();
-    println!(
-        "{ticks} ticks, {} of them killed; {looks} looks at the state",
-        hit.len()
-    );
-    assert_eq!(hit, killed.points.seen());
+    // Where ehos dies while several things are on their way, one of them may get through: then its point is left for
+    // another life.
+    let mut hit = BTreeSet::new();
+    for life in 1..=12 {
+        let killed = World::new();
+        killed.points.arm();
+        let watch = Watch::over(killed.site.state().join("state.json"));
+        let ticks = killed.to_the_end();
+        let looks = watch.end();
+        killed.assert_each_thing_was_done_once();
+        hit.extend(killed.points.hit());
+        println!(
+            "life {life}: {ticks} ticks, killed at {} of {} points so far; {looks} looks at the state",
+            hit.len(),
+            points.len()
+        );
+        if points.is_subset(&hit) {
+            return;
+        }
+    }
     let missed: Vec<_> = points.difference(&hit).collect();
-    assert!(missed.is_empty(), "{missed:?}");
+    panic!("never killed at {missed:?}");
 }

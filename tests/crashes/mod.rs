@@ -119,13 +119,14 @@ impl Points {
 
     /// Runs one tick, to its end or its death, and what it has left behind: tools and requests.
     pub fn run(&self, command: &mut Command) -> Ended {
-        for folder in ["tick", "killed"] {
-            let folder = self.folder(folder);
-            if folder.exists() {
-                fs::remove_dir_all(folder).unwrap();
-            }
+        let _ = fs::remove_file(self.folder("killed"));
+        // A tool that a killed tick has left behind may be making its folder in it just now.
+        let (tick, old) = (self.folder("tick"), self.folder("old"));
+        if tick.exists() {
+            fs::rename(tick, &old).unwrap();
+            fs::remove_dir_all(old).unwrap();
         }
-        fs::create_dir(self.folder("tick")).unwrap();
+        fs::create_dir_all(self.folder("tick")).unwrap();
         fs::write(self.folder("pid"), "").unwrap();
         self.0.turn.fetch_add(1, Ordering::SeqCst);
         let tick = command
@@ -146,10 +147,19 @@ impl Points {
     fn quiet(&self) {
         let end = Instant::now() + PATIENCE;
         while self.0.requests.load(Ordering::SeqCst) > 0 || !self.names("running").is_empty() {
+            for pid in self.names("running") {
+                if !Path::new("/proc").join(&pid).exists() {
+                    // It was killed itself, with the group of a tool that took too long, and has left its folder.
+                    println!("a tool that was killed: {pid}");
+                    let _ = fs::remove_dir_all(self.folder("running").join(pid));
+                }
+            }
+            let said = |pid: &String| fs::read_to_string(format!("/proc/{pid}/cmdline"));
             assert!(
                 Instant::now() < end,
-                "still running: {:?}",
-                self.names("running")
+                "still running: {:?}, {} requests",
+                self.names("running").iter().map(said).collect::<Vec<_>>(),
+                self.0.requests.load(Ordering::SeqCst)
             );
             thread::sleep(Duration::from_millis(2));
         }
@@ -184,7 +194,7 @@ impl Points {
         if self.0.turn.load(Ordering::SeqCst) != turn
             || !self.folder("armed").exists()
             || self.folder("hit").join(&point).exists()
-            || fs::create_dir(self.folder("killed")).is_err()
+            || fs::File::create_new(self.folder("killed")).is_err()
         {
             return false;
         }

@@ -483,7 +483,18 @@ fn a_busy_node_is_seen_and_keeps_its_jobs(
 }
 
 fn an_idle_node_drains_and_comes_back(testbed: &Testbed, pool: &CondorPool) {
+    let stamps = || testbed.tool("condor_status", &STAMPS);
+    let claims_changed = || {
+        stamps()
+            .split_once('\t')
+            .map(|(claims, _)| claims.to_owned())
+    };
+    let busy = claims_changed();
     testbed.tool("condor_rm", &["-all"]);
+    // The first ad after the last claim has the old NumDynamicSlotsTime yet.
+    wait_for("NumDynamicSlotsTime of n1", pool, |_| {
+        (claims_changed() != busy).then_some(())
+    });
     let idle = wait_for("n1 idle", pool, |view| {
         startd(view, "n1").and_then(StartdView::idle_for)
     });
@@ -497,7 +508,6 @@ fn an_idle_node_drains_and_comes_back(testbed: &Testbed, pool: &CondorPool) {
     assert_eq!(drain_seen.reason, "ehos test: \"idle\"\tfor\nlong");
     let looked_at = look(pool, &identity(None, "unknown", Some("n1")));
     assert_eq!(looked_at[0].draining.as_ref(), Some(&drain_seen));
-    let stamps = || testbed.tool("condor_status", &STAMPS);
     let drained = stamps();
     assert_eq!(refused(pool, &drain("slot1@n1")), FailureKind::NotIdle);
     assert_eq!(

@@ -37,6 +37,10 @@ fn tell(said: &str, words: &[&str]) {
 
 #[test]
 fn servers_that_come_to_nothing_are_deleted_and_others_made() {
+    if !super::long() {
+        println!("skipped: EHOS_STORY is not `long` (scripts/test --long)");
+        return;
+    }
     let daemon = "nodes_max: 4\nidle_timeout: 2 s\nbackoff_first: 1 s\nbackoff_longest: 4 s";
     let Some(rig) = Rig::up("spawns", daemon) else {
         return;
@@ -211,6 +215,10 @@ fn network(api: &super::rig::Api) -> Value {
 
 #[test]
 fn an_image_or_a_flavor_that_is_gone_costs_no_node() {
+    if !super::long() {
+        println!("skipped: EHOS_STORY is not `long` (scripts/test --long)");
+        return;
+    }
     let Some(rig) = Rig::up(
         "gone",
         "nodes_max: 4\nidle_timeout: 1 h\nbackoff_first: 1 s",
@@ -269,6 +277,10 @@ const NO_LIMITS: &str = r#"{"limits": {"rate": [], "absolute": {
 
 #[test]
 fn a_quota_that_is_reached_is_no_failure_of_an_image() {
+    if !super::long() {
+        println!("skipped: EHOS_STORY is not `long` (scripts/test --long)");
+        return;
+    }
     let daemon = "nodes_max: 8\nmax_unproven: 8\nidle_timeout: 2 s\nbackoff_first: 1 s";
     let Some(rig) = Rig::up("quota", daemon) else {
         return;
