@@ -89,7 +89,13 @@ fn perform(site: &Site<'_>, action: &Action, deadline: Deadline) -> Result<Done,
             {
                 known.keep_console(server, deadline);
             }
-            if last_look::before_delete(&*site.pool, &**known, action, deadline)? {
+            let as_planned = match action {
+                CloudAction::Disassociate { floating_ip, .. } => {
+                    last_look::before_disassociate(&**known, floating_ip, deadline)?
+                }
+                _ => last_look::before_delete(&*site.pool, &**known, action, deadline)?,
+            };
+            if as_planned {
                 known.perform(action, deadline)
             } else {
                 Ok(Done::AlreadyGone)

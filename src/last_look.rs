@@ -1,4 +1,4 @@
-//! A last look, right before a drain and right before a delete: seconds lie between the observation and the act, and on a
+//! A last look, right before a drain, right before a delete and before a floating IP is taken off: seconds lie between the observation and the act, and on a
 //! slow cloud half a minute. It asks for what it needs and no more: one server by its id, the startds of one node.
 //!
 //! The judgements are pure. What they compare with stands in the action: the planner decides, this only compares.
@@ -7,6 +7,7 @@ use crate::cloud::Cloud;
 use crate::deadline::Deadline;
 use crate::pool::Pool;
 use crate::scaling::action::{CloudAction, Expected, Failure, FailureKind, StartdIdentity};
+use crate::scaling::floating_ip::NodeFloatingIp;
 use crate::scaling::matching::{Match, StartdFinder};
 use crate::scaling::node::is_heard;
 use crate::scaling::observation::{
@@ -69,6 +70,21 @@ pub fn before_delete(
         Err(failure) => return Err(unseen(failure)),
     };
     as_planned(may_delete(expects, startd, &startds))
+}
+
+/// The last look before a floating IP is taken off a node: false when the server is gone already. Where the floating IP
+/// leads by then its cloud asks itself.
+///
+/// # Errors
+/// [`FailureKind::Changed`] when it is not as planned, [`FailureKind::NotDone`] when nobody can say.
+pub fn before_disassociate(
+    cloud: &dyn Cloud,
+    floating_ip: &NodeFloatingIp,
+    deadline: Deadline,
+) -> Result<bool, Failure> {
+    let server = floating_ip.server();
+    let record = cloud.look(server.id(), deadline).map_err(unseen)?;
+    as_planned(still_ours(server, record))
 }
 
 /// What was not seen is unknown: whatever the kind of the failure, nothing is done.

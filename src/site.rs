@@ -52,7 +52,10 @@ impl<'a> Site<'a> {
                     user_data.render(settings, intent, region, deadline)
                 }),
             )?;
-            clouds.push(Box::new(cloud.joining(policy.condor_host.as_deref())));
+            let cloud = cloud.joining(policy.condor_host.as_deref());
+            clouds.push(Box::new(
+                cloud.finding_floating_ips(policy.purge_floating_ips),
+            ));
         }
         Ok(Site {
             pool: Box::new(pool),

@@ -27,6 +27,7 @@ use ehos::openstack::{Effect, OpenStackCloud, auth::Session, compute, identity, 
 use ehos::scaling::action::{
     CloudAction, Done, Expected, Failure, FailureKind, Intent, StartdIdentity,
 };
+use ehos::scaling::floating_ip::NodeFloatingIp;
 use ehos::scaling::leftover::{FloatingIpRecord, Leftover, Leftovers, PortRecord, VolumeRecord};
 use ehos::scaling::observation::{NodeId, OwnedServer, Seen, ServerRecord, ServerStatus};
 use serde_json::json;
@@ -2048,6 +2049,7 @@ fn left_floating_ip() -> Leftover {
         id: "f-1".to_owned(),
         address: "192.0.2.1".to_owned(),
         port: None,
+        server: None,
         description: "ehos pool-1 master".to_owned(),
     };
     Leftover::floating_ip(&ip, "pool-1", false).unwrap()
@@ -2139,6 +2141,182 @@ fn what_is_not_certain_to_be_left_behind_is_left_alone() {
         assert_eq!(failure.kind, FailureKind::NotIdle, "{is}");
         assert_eq!(double.count("DELETE", "/"), 0);
     }
+}
+
+// Floating IPs of nodes
+
+fn listed(id: &str, role: &str) -> serde_json::Value {
+    json!({"id": id, "name": id, "status": "ACTIVE", "created": "2026-11-22T10:31:13Z",
+        "metadata": {"ehos_cluster": "pool-1", "ehos_role": role, "ehos_node": format!("of-{id}")}})
+}
+
+fn floating_ip(id: &str, port: Option<&str>, server: Option<&str>) -> serde_json::Value {
+    let mut ip = json!({"id": id, "floating_ip_address": "192.0.2.1", "floating_network_id": "n", "port_id": port,
+        "description": ""});
+    if let Some(server) = server {
+        ip["port_details"] = json!({"name": "", "network_id": "n", "mac_address": "fa:16:3e:00:00:01",
+            "admin_state_up": true, "status": "ACTIVE", "device_id": server, "device_owner": "compute:nova"});
+    }
+    ip
+}
+
+/// A cloud with a node, a builder, a central manager and a server of somebody, and these floating IPs.
+fn cloud_with(ips: &[serde_json::Value], ports: &[serde_json::Value]) -> Double {
+    let mut foreign = listed("s-foreign", "execute");
+    foreign["metadata"] = json!({});
+    let servers = json!({"servers": [listed("s-node", "execute"), listed("s-builder", "builder"),
+        listed("s-master", "master"), foreign]});
+    let ips = json!({ "floatingips": ips }).to_string();
+    let ports = json!({ "ports": ports }).to_string();
+    empty_cloud(vec![
+        always(
+            "GET",
+            "/v2.1/servers/detail",
+            Reply::status(200, &servers.to_string()),
+        ),
+        always("GET", "/v2.0/floatingips?", Reply::status(200, &ips)),
+        always("GET", "/v2.0/ports?id=", Reply::status(200, &ports)),
+    ])
+}
+
+fn ips_of_nodes(double: &Double, wanted: bool) -> Vec<(String, String)> {
+    let settings = settings(double.url());
+    let cloud = cloud(&settings).finding_floating_ips(wanted);
+    let view = cloud.observe(&Traces::default(), soon()).unwrap();
+    let found = &view.leftovers.known().unwrap().of_nodes;
+    let ip = |ip: &NodeFloatingIp| (ip.id().to_owned(), ip.server().id().to_owned());
+    found.iter().map(ip).collect()
+}
+
+#[test]
+fn floating_ips_that_lead_to_nodes_are_found_and_no_others() {
+    let expected = [("f-node".to_owned(), "s-node".to_owned())];
+    let kinds = ["node", "builder", "master", "foreign"];
+    let names = |kind: &str| {
+        (
+            format!("f-{kind}"),
+            format!("p-{kind}"),
+            format!("s-{kind}"),
+        )
+    };
+    let all: Vec<_> = kinds.into_iter().map(names).collect();
+    let told = all.iter();
+    let mut told: Vec<_> = told
+        .map(|(ip, port, server)| floating_ip(ip, Some(port), Some(server)))
+        .collect();
+    told.push(floating_ip("f-unused", None, None));
+    let double = cloud_with(&told, &[]);
+    assert_eq!(ips_of_nodes(&double, true), expected);
+    assert_eq!(ips_of_nodes(&double, false), []);
+    assert_eq!(double.count("GET", "/v2.0/ports"), 0);
+
+    // Without the extension fip-port-details.
+    let silent = all.iter();
+    let silent: Vec<_> = silent
+        .map(|(ip, port, _)| floating_ip(ip, Some(port), None))
+        .collect();
+    let ports = all.iter();
+    let ports: Vec<_> = ports.map(|(_, id, server)| port(id, server)).collect();
+    let double = cloud_with(&silent, &ports);
+    assert_eq!(ips_of_nodes(&double, false), []);
+    assert_eq!(
+        double.count("GET", "/v2.0/ports"),
+        0,
+        "nobody wants to know"
+    );
+    assert_eq!(ips_of_nodes(&double, true), expected);
+    assert_eq!(
+        double.count(
+            "GET",
+            "/v2.0/ports?id=p-node&id=p-builder&id=p-master&id=p-foreign"
+        ),
+        1
+    );
+}
+
+fn disassociate(double: &Double) -> Result<Done, Failure> {
+    let settings = settings(double.url());
+    let record = serde_json::from_value::<network::FloatingIp>(floating_ip("f-1", None, None));
+    let ip = FloatingIpRecord {
+        id: record.unwrap().id,
+        address: "192.0.2.1".to_owned(),
+        port: Some("p-1".to_owned()),
+        server: Some("s-node".to_owned()),
+        description: String::new(),
+    };
+    let view = cloud(&settings).observe(&Traces::default(), soon());
+    let servers = view.unwrap().servers;
+    let node = servers.iter().find(|server| server.id() == "s-node");
+    let floating_ip = NodeFloatingIp::new(&ip, node.unwrap()).unwrap();
+    let node = NodeId("of-s-node".to_owned());
+    let action = CloudAction::Disassociate { node, floating_ip };
+    cloud(&settings).perform(&action, soon())
+}
+
+#[test]
+fn a_floating_ip_is_taken_off_its_node_and_never_given_back() {
+    let path = "/v2.0/floatingips/f-1";
+    let servers = json!({"servers": [listed("s-node", "execute")]}).to_string();
+    let shown = |ip: serde_json::Value| {
+        let body = json!({ "floatingip": ip }).to_string();
+        always("GET", path, Reply::status(200, &body))
+    };
+    let double = empty_cloud(Vec::new());
+    let play = |more: Vec<Line>| {
+        let servers = Reply::status(200, &servers);
+        let port = json!({"ports": [port("p-1", "s-node")]}).to_string();
+        let well = vec![
+            always("POST", "/v3/auth/tokens", token(TOKEN)),
+            always("GET", "/v2.1/servers/detail", servers),
+            always("GET", "/v2.1/limits", Reply::fixture("nova-limits")),
+            always(
+                "GET",
+                "/v2.1/flavors/detail",
+                Reply::fixture("nova-flavors"),
+            ),
+            always(
+                "GET",
+                "/v2.0/floatingips?",
+                Reply::fixture("neutron-floatingips-no-router"),
+            ),
+            always("GET", "/v2.0/ports?id=p-1", Reply::status(200, &port)),
+        ];
+        double.play(more.into_iter().chain(well).collect());
+    };
+    let taken = |status: u16| always("PUT", path, Reply::status(status, "{}"));
+    for told in [Some("s-node"), None] {
+        play(vec![
+            shown(floating_ip("f-1", Some("p-1"), told)),
+            taken(200),
+        ]);
+        assert_eq!(disassociate(&double), Ok(Done::Accepted));
+        let received = double.received();
+        let put = received.iter().rfind(|request| request.method == "PUT");
+        let body = json!({"floatingip": {"port_id": null}});
+        assert_eq!(put.unwrap().json(), body);
+    }
+    let puts = double.count("PUT", path);
+    // It leads elsewhere, nowhere, or is gone.
+    play(vec![shown(floating_ip("f-1", Some("p-2"), Some("s-2")))]);
+    let failure = disassociate(&double).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Changed);
+    assert!(
+        failure.message.contains("does not lead to server s-node"),
+        "{failure:?}"
+    );
+    play(vec![shown(floating_ip("f-1", None, None))]);
+    assert_eq!(disassociate(&double), Ok(Done::AlreadyGone));
+    play(vec![always("GET", path, Reply::status(404, "{}"))]);
+    assert_eq!(disassociate(&double), Ok(Done::AlreadyGone));
+    assert_eq!(double.count("PUT", path), puts);
+    // Sent once, whatever comes of it.
+    play(vec![
+        shown(floating_ip("f-1", Some("p-1"), Some("s-node"))),
+        taken(503),
+    ]);
+    disassociate(&double).unwrap_err();
+    assert_eq!(double.count("PUT", path), puts + 1);
+    assert_eq!(double.count("DELETE", "/"), 0);
 }
 
 #[test]

@@ -302,7 +302,9 @@ mod tests {
         assert_eq!(read::<u64>("~"), Given::Absent);
         assert_eq!(read("'~'"), Given::Value("~".to_owned()));
         assert_eq!(read("'12'"), Given::Value(12_u64));
-        assert_eq!(read("True"), Given::Value(true));
+        for yes in ["True", "yes", "on", "1", "'1'"] {
+            assert_eq!(read(yes), Given::Value(true), "{yes}");
+        }
         assert!(matches!(read::<u64>("-1"), Given::Wrong(_)));
         assert!(matches!(read::<f64>("nan"), Given::Wrong(_)));
         assert!(matches!(read::<String>("<URL>"), Given::Wrong(_)));

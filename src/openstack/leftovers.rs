@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 
 use super::auth::Session;
 use super::error::Error;
+use super::floating_ips::{find_servers, record};
 use super::{compute, network, volume};
 use crate::deadline::Deadline;
 use crate::scaling::action::{Done, Failure, FailureKind};
+use crate::scaling::floating_ip::NodeFloatingIp;
 use crate::scaling::leftover::{
     FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, Traces, Unmarked,
     VolumeRecord, is_masters,
 };
+use crate::scaling::observation::OwnedServer;
 
 /// So many servers are asked about in one request: each takes 47 characters of its line, and 4096 is what some servers take.
 const SERVERS_IN_A_REQUEST: usize = 50;
@@ -22,8 +25,14 @@ pub struct Look {
     floating_ips: Vec<FloatingIpRecord>,
 }
 
-/// Asks for all that may have been left behind. A cloud without one of the services has nothing of it.
-pub fn look(session: &Session, traces: &Traces, deadline: Deadline) -> Result<Look, Error> {
+/// Asks for all that may have been left behind, and which servers floating IPs lead to, if `of_nodes`. A cloud without one
+/// of the services has nothing of it.
+pub fn look(
+    session: &Session,
+    traces: &Traces,
+    of_nodes: bool,
+    deadline: Deadline,
+) -> Result<Look, Error> {
     let scratch = session.settings().scratch_size_gb.is_some();
     let servers: Vec<&str> = traces.servers.iter().map(String::as_str).collect();
     let mut ports = Vec::new();
@@ -41,10 +50,14 @@ pub fn look(session: &Session, traces: &Traces, deadline: Deadline) -> Result<Lo
         Err(error) if matches!(error.status(), Some(403 | 404)) => Vec::new(),
         answer => where_there(answer)?,
     };
+    let mut floating_ips: Vec<FloatingIpRecord> = floating_ips.iter().map(record).collect();
+    if of_nodes {
+        find_servers(session, &mut floating_ips, deadline)?;
+    }
     Ok(Look {
         ports,
         volumes,
-        floating_ips: floating_ips.iter().map(record).collect(),
+        floating_ips,
     })
 }
 
@@ -56,23 +69,15 @@ fn where_there<T>(answer: Result<Vec<T>, Error>) -> Result<Vec<T>, Error> {
     }
 }
 
-fn record(ip: &network::FloatingIp) -> FloatingIpRecord {
-    FloatingIpRecord {
-        id: ip.id.clone(),
-        address: ip.floating_ip_address.clone(),
-        port: ip.port_id.clone(),
-        description: ip.description.clone().unwrap_or_default(),
-    }
-}
-
 impl Look {
-    /// What of it is ours, and what may be: `servers` are all of the project, whoever made them, and blank volumes of ours
-    /// have `scratch_size_gb`.
+    /// What of it is ours, and what may be: `servers` are all of the project, whoever made them, `owned` those that are
+    /// ours, and blank volumes of ours have `scratch_size_gb`.
     pub fn judged(
         &self,
         traces: &Traces,
         cluster: &str,
         servers: &BTreeSet<String>,
+        owned: &[OwnedServer],
         scratch_size_gb: Option<u64>,
     ) -> Leftovers {
         let another_leads = self
@@ -109,6 +114,9 @@ impl Look {
                     name: ip.address.clone(),
                 });
             }
+            let of_nodes = owned.iter();
+            let of_nodes = of_nodes.filter_map(|server| NodeFloatingIp::new(ip, server));
+            found.of_nodes.extend(of_nodes);
         }
         found
     }

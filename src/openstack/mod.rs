@@ -24,6 +24,7 @@ pub mod auth;
 mod catalog;
 pub mod compute;
 mod error;
+mod floating_ips;
 mod http;
 pub mod identity;
 pub mod image;
@@ -59,6 +60,7 @@ pub struct OpenStackCloud<'c> {
     session: auth::Session<'c>,
     cluster: String,
     condor_host: Option<String>,
+    floating_ips_of_nodes: bool,
     user_data: UserData<'c>,
     /// What names in the configuration stand for, looked up when first needed.
     flavors: Mutex<Option<Vec<compute::NamedFlavor>>>,
@@ -90,6 +92,7 @@ impl<'c> OpenStackCloud<'c> {
             session: auth::Session::new(settings, request_timeout, token_cache)?,
             cluster: cluster.to_owned(),
             condor_host: None,
+            floating_ips_of_nodes: false,
             user_data,
             flavors: Mutex::new(None),
             images: Mutex::new(BTreeMap::new()),
@@ -104,6 +107,13 @@ impl<'c> OpenStackCloud<'c> {
         self
     }
 
+    /// It is asked for the floating IPs that lead to nodes (`purge_floating_ips`).
+    #[must_use]
+    pub fn finding_floating_ips(mut self, of_nodes: bool) -> OpenStackCloud<'c> {
+        self.floating_ips_of_nodes = of_nodes;
+        self
+    }
+
     /// The client itself, for what the tick does not do.
     pub fn session(&self) -> &auth::Session<'c> {
         &self.session
@@ -115,7 +125,8 @@ impl<'c> OpenStackCloud<'c> {
         session.token(deadline)?;
         let (servers, quota, flavors, look) = thread::scope(|scope| {
             let look = scope.spawn(move || {
-                leftovers::look(session, traces, deadline.at_most(LEFTOVERS_TIMEOUT))
+                let deadline = deadline.at_most(LEFTOVERS_TIMEOUT);
+                leftovers::look(session, traces, self.floating_ips_of_nodes, deadline)
             });
             let quota = scope.spawn(move || compute::quota(session, deadline));
             let flavors = scope.spawn(move || self.configured_flavors(deadline));
@@ -123,20 +134,26 @@ impl<'c> OpenStackCloud<'c> {
             (servers, joined(quota), joined(flavors), joined(look))
         });
         let servers: Vec<ServerRecord> = servers?;
+        let all: BTreeSet<String> = servers.iter().map(|server| server.id.clone()).collect();
+        let owned: Vec<OwnedServer> = servers
+            .into_iter()
+            .filter_map(|record| OwnedServer::recognise(record, &self.cluster))
+            .collect();
         let leftovers = match look {
             Ok(look) => {
-                let all: BTreeSet<String> =
-                    servers.iter().map(|server| server.id.clone()).collect();
                 let size_gb = session.settings().scratch_size_gb;
-                Seen::Known(look.judged(traces, &self.cluster, &all, size_gb))
+                let mut found = look.judged(traces, &self.cluster, &all, &owned, size_gb);
+                if !self.floating_ips_of_nodes {
+                    found.of_nodes.clear();
+                }
+                Seen::Known(found)
             }
             Err(error) => Seen::Unknown(error.to_string()),
         };
         let mut looks = FAULT_LOOKS;
         Ok(CloudView {
-            servers: servers
+            servers: owned
                 .into_iter()
-                .filter_map(|record| OwnedServer::recognise(record, &self.cluster))
                 .map(|server| self.with_fault(server, &mut looks, deadline))
                 .collect(),
             quota: quota?,
@@ -305,6 +322,9 @@ impl Cloud for OpenStackCloud<'_> {
             }
             CloudAction::Remove { leftover, .. } => {
                 leftovers::remove(&self.session, leftover, &self.cluster, deadline)
+            }
+            CloudAction::Disassociate { floating_ip, .. } => {
+                floating_ips::disassociate(&self.session, floating_ip, deadline)
             }
         }
     }

@@ -92,6 +92,17 @@ pub struct FloatingIp {
     /// What its maker wrote to it: the only mark there is.
     #[serde(default)]
     pub description: Option<String>,
+    /// What it leads to, where Neutron has the extension `fip-port-details`.
+    #[serde(default)]
+    pub port_details: Option<PortDetails>,
+}
+
+/// What a floating IP says of the port it leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct PortDetails {
+    /// The UUID of the server that the port is of.
+    #[serde(default)]
+    pub device_id: Option<String>,
 }
 
 /// All networks that the project sees.
@@ -183,6 +194,24 @@ pub fn ports_of(
     Ok(ports.into_iter().map(DevicePort::record).collect())
 }
 
+/// The ports of these ids that are there yet: as many as fit into the line of a request.
+pub fn ports_with(
+    session: &Session,
+    ids: &[&str],
+    deadline: Deadline,
+) -> Result<Vec<PortRecord>, Error> {
+    let ids = ids.iter();
+    let ids: Vec<String> = ids
+        .map(|id| format!("id={}", percent_encoded(id)))
+        .collect();
+    // Without a filter it would be every port.
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ports: Vec<DevicePort> = list(session, "ports", &format!("?{}", ids.join("&")), deadline)?;
+    Ok(ports.into_iter().map(DevicePort::record).collect())
+}
+
 /// The port of this id; `None` when it is gone.
 pub fn port(session: &Session, id: &str, deadline: Deadline) -> Result<Option<PortRecord>, Error> {
     let port: Option<DevicePort> = show(session, "ports", id, "port", deadline)?;
@@ -251,6 +280,27 @@ pub fn associate_floating_ip(
     session
         .send(Service::Network, &path, &request, deadline)
         .map(|_| ())
+}
+
+/// Takes the floating IP `id` off the port it leads to; it stays the project's. Sent once: a repetition could come after
+/// somebody has led it elsewhere. One that is gone already is no error.
+pub fn disassociate_floating_ip(
+    session: &Session,
+    id: &str,
+    deadline: Deadline,
+) -> Result<Done, Error> {
+    let request = Request {
+        method: Method::PUT,
+        kind: Kind::Once,
+        body: Some(json!({ "floatingip": { "port_id": null } }).to_string()),
+        ..Request::get()
+    };
+    let path = format!("/floatingips/{id}");
+    match session.send(Service::Network, &path, &request, deadline) {
+        Ok(_) => Ok(Done::Accepted),
+        Err(error) if error.status() == Some(404) => Ok(Done::AlreadyGone),
+        Err(error) => Err(error),
+    }
 }
 
 /// Gives a floating IP back. One that is gone already is no error.

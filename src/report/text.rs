@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::Report;
-use crate::scaling::plan::{BuilderLine, Fate, LeftoverLine, NodeLine, Plan};
+use crate::scaling::plan::{BuilderLine, Fate, FloatingIpLine, LeftoverLine, NodeLine, Plan};
 use crate::scaling::reason::spoken;
 
 /// More nodes than this that nothing happens to are only counted, unless it is a dry run.
@@ -111,6 +111,7 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
     write_nodes(out, report, dry_run)?;
     write_builders(out, plan)?;
     write_leftovers(out, plan)?;
+    write_floating_ips(out, plan)?;
     let mut heading = Some(NOT_DONE);
     for (action, message) in report.failures() {
         if let Some(heading) = heading.take() {
@@ -206,6 +207,28 @@ fn write_leftovers(out: &mut String, plan: &Plan) -> std::fmt::Result {
     Ok(())
 }
 
+fn write_floating_ips(out: &mut String, plan: &Plan) -> std::fmt::Result {
+    if !plan.floating_ips.is_empty() {
+        writeln!(out, "\nfloating IPs of nodes")?;
+    }
+    for ip in &plan.floating_ips {
+        let fate = fate_name(ip.fate);
+        let FloatingIpLine {
+            id,
+            address,
+            cloud,
+            server,
+            why,
+            ..
+        } = ip;
+        writeln!(
+            out,
+            "  {fate:8} {address} ({id})  {cloud}  of server {server}: {why}"
+        )?;
+    }
+    Ok(())
+}
+
 fn fate_name(fate: Fate) -> &'static str {
     match fate {
         Fate::Keeps => "keeps",
@@ -214,6 +237,7 @@ fn fate_name(fate: Fate) -> &'static str {
         Fate::Returns => "returns",
         Fate::Deletes => "deletes",
         Fate::Forgets => "forgets",
+        Fate::Frees => "frees",
     }
 }
 
@@ -264,6 +288,12 @@ fn fates(report: &Report<'_>) -> String {
         0 => {}
         1 => parts.push("remove 1 leftover".to_owned()),
         count => parts.push(format!("remove {count} leftovers")),
+    }
+    let freed = |ip: &&FloatingIpLine| ip.fate == Fate::Frees;
+    match report.plan.floating_ips.iter().filter(freed).count() {
+        0 => {}
+        1 => parts.push("free 1 floating IP".to_owned()),
+        count => parts.push(format!("free {count} floating IPs")),
     }
     if parts.is_empty() {
         "nothing to do".to_owned()

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::floating_ip::NodeFloatingIp;
 use super::leftover::Leftover;
 use super::observation::{CloudName, DrainView, NodeId, OwnedServer};
 
@@ -53,6 +54,13 @@ pub enum CloudAction {
         /// It, recognised by its mark.
         leftover: Leftover,
     },
+    /// Take a floating IP off a node, when it still leads there. It is not given back: nothing says that it is ours.
+    Disassociate {
+        /// The node.
+        node: NodeId,
+        /// It, and the server that it leads to.
+        floating_ip: NodeFloatingIp,
+    },
 }
 
 /// What a delete is for: how the last look right before it must find the node's startd. In all cases the server must
@@ -90,7 +98,9 @@ impl CloudAction {
     pub fn node(&self) -> &NodeId {
         match self {
             CloudAction::Create(intent) => &intent.node,
-            CloudAction::Delete { node, .. } | CloudAction::Remove { node, .. } => node,
+            CloudAction::Delete { node, .. }
+            | CloudAction::Remove { node, .. }
+            | CloudAction::Disassociate { node, .. } => node,
         }
     }
 }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::floating_ip::NodeFloatingIp;
+
 /// What a cloud is asked about: servers of ours that are gone, of which something may have stayed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Traces {
@@ -92,6 +94,8 @@ pub struct FloatingIpRecord {
     pub address: String,
     /// The port it leads to.
     pub port: Option<String>,
+    /// The UUID of the server whose port that is, where it was said or asked for.
+    pub server: Option<String>,
     /// What its maker wrote to it.
     pub description: String,
 }
@@ -207,6 +211,8 @@ pub struct Leftovers {
     pub ours: Vec<Leftover>,
     /// What may be ours.
     pub unmarked: Vec<Unmarked>,
+    /// Floating IPs of nodes: nobody has left them, but who asks for the ones is told of the others.
+    pub of_nodes: Vec<NodeFloatingIp>,
 }
 
 #[cfg(test)]
@@ -288,6 +294,7 @@ mod tests {
             id: "f".to_owned(),
             address: "192.0.2.1".to_owned(),
             port: None,
+            server: None,
             description: master_floating_ip_mark("pool-1"),
         };
         assert!(Leftover::floating_ip(&ip, "pool-1", false).is_some());

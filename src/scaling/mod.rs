@@ -4,6 +4,7 @@ pub mod action;
 pub mod brakes;
 pub mod capacity;
 pub mod failing;
+pub mod floating_ip;
 pub mod leftover;
 pub mod limits;
 pub(crate) mod matching;

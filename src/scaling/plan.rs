@@ -3,6 +3,7 @@
 mod builders;
 mod creating;
 mod demand;
+mod floating_ips;
 mod leftovers;
 mod removing;
 mod rotating;
@@ -56,6 +57,10 @@ impl Action {
                 action: CloudAction::Remove { .. },
                 ..
             } => "remove",
+            Action::Cloud {
+                action: CloudAction::Disassociate { .. },
+                ..
+            } => "disassociate",
             Action::Pool(PoolAction::Drain { .. }) => "drain",
             Action::Pool(PoolAction::CancelDrain { .. }) => "cancel drain",
             Action::Pool(PoolAction::Invalidate { .. }) => "invalidate",
@@ -87,6 +92,8 @@ pub enum Fate {
     Deletes,
     /// Its server is gone; it is forgotten.
     Forgets,
+    /// A floating IP: it is taken off its node, and stays the project's.
+    Frees,
 }
 
 /// One node in the plan.
@@ -147,6 +154,26 @@ pub struct LeftoverLine {
     pub why: Reason,
 }
 
+/// One floating IP in the plan that leads to a node and is to be taken off it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FloatingIpLine {
+    /// Its id.
+    pub id: String,
+    /// The address.
+    pub address: String,
+    /// Its cloud.
+    pub cloud: CloudName,
+    /// The node that it leads to (`ehos_node`), or its server's UUID.
+    pub node: NodeId,
+    /// The UUID of the node's server.
+    pub server: String,
+    /// What happens to it.
+    pub fate: Fate,
+    /// Why.
+    #[serde(flatten)]
+    pub why: Reason,
+}
+
 /// One group of jobs in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GroupLine {
@@ -191,6 +218,8 @@ pub struct Plan {
     pub builders: Vec<BuilderLine>,
     /// What servers have left behind, and what looks so.
     pub leftovers: Vec<LeftoverLine>,
+    /// Floating IPs that lead to nodes, with `purge_floating_ips`.
+    pub floating_ips: Vec<FloatingIpLine>,
     /// Every group of waiting jobs, the largest request first.
     pub groups: Vec<GroupLine>,
     /// What stops deletes.
@@ -237,6 +266,7 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     planner.remove_builders();
     planner.remove();
     planner.remove_leftovers();
+    planner.take_off_floating_ips();
     planner.try_newer_images();
     planner.drain_surplus();
     planner.drain_closed();
@@ -318,6 +348,7 @@ struct Planner<'a> {
     removals: Vec<(usize, Reason)>,
     builders: Vec<BuilderLine>,
     leftovers: Vec<LeftoverLine>,
+    floating_ips: Vec<FloatingIpLine>,
     /// How many nodes are drained.
     drains: u64,
     new_nodes: Vec<NewNode>,
@@ -348,6 +379,7 @@ impl<'a> Planner<'a> {
             removals: Vec::new(),
             builders: Vec::new(),
             leftovers: Vec::new(),
+            floating_ips: Vec::new(),
             drains: 0,
             new_nodes: Vec::new(),
             counts,
@@ -485,6 +517,7 @@ impl<'a> Planner<'a> {
             nodes,
             builders: self.builders,
             leftovers: self.leftovers,
+            floating_ips: self.floating_ips,
             groups: groups
                 .into_iter()
                 .map(|group| GroupLine {

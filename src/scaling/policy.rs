@@ -90,7 +90,7 @@ pub struct Policy {
     pub vanish_count: u64,
     /// How long a group buys no more nodes after one that was made for it took none of its jobs.
     pub refusal_memory: Duration,
-    /// Floating IPs that were taken for a central manager of this pool and lead nowhere are given back.
+    /// Floating IPs are taken off nodes, and those that are unused and that nothing marks are told of.
     pub purge_floating_ips: bool,
     /// A node takes no new demand, and is drained when it is idle, this long before its token ends.
     pub token_margin: Duration,

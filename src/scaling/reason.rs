@@ -172,10 +172,8 @@ pub enum Reason {
         seconds: u64,
         unused_after_seconds: u64,
     },
-    FloatingIpListed {
-        seconds: u64,
-    },
     FloatingIpForMaster,
+    FloatingIpOfNode,
     // Nodes that are made.
     CreateForDemand {
         jobs: u64,
@@ -577,14 +575,13 @@ impl fmt::Display for Reason {
                 spoken(*seconds),
                 spoken(*unused_after_seconds)
             ),
-            Reason::FloatingIpListed { seconds } => write!(
-                f,
-                "leads nowhere for {}: delete it by hand, or set daemon.purge_floating_ips",
-                spoken(*seconds)
-            ),
             Reason::FloatingIpForMaster => write!(
                 f,
                 "leads nowhere, but a central manager of this pool is without one"
+            ),
+            Reason::FloatingIpOfNode => write!(
+                f,
+                "leads to a node, and daemon.purge_floating_ips takes it off"
             ),
             Reason::CreateForDemand { jobs, request } => {
                 write!(f, "for {} of {request}", count(*jobs, "waiting job"))

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::world::{JobState, SimulatedAd, SimulatedServer, World, machine};
+use super::world::{JobState, SimulatedAd, SimulatedServer, SimulatedThing, World, machine};
 use crate::cloud::{Cloud, Traces};
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
 use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
+use crate::scaling::floating_ip::NodeFloatingIp;
 use crate::scaling::leftover::{
-    FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, VolumeRecord,
+    FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, Unmarked, VolumeRecord,
 };
 use crate::scaling::observation::{
     CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, METADATA_TOKEN_LIFETIME,
@@ -164,6 +165,23 @@ impl Cloud for SimulatedCloud<'_> {
                     Done::AlreadyGone
                 })
             }
+            CloudAction::Disassociate { floating_ip, .. } => {
+                let mut world = locked(self.world);
+                self.answers(&world)?;
+                let thing = world.things.get(floating_ip.id());
+                let leads = thing.and_then(|thing| thing.server.as_deref());
+                if leads.is_some_and(|server| server != floating_ip.server().id()) {
+                    return Err(failure(
+                        FailureKind::Changed,
+                        "it leads elsewhere now".to_owned(),
+                    ));
+                }
+                Ok(if world.disassociate(floating_ip.id()) {
+                    Done::Accepted
+                } else {
+                    Done::AlreadyGone
+                })
+            }
         }
     }
 }
@@ -188,6 +206,16 @@ fn record(world: &World, server: &SimulatedServer) -> ServerRecord {
     }
 }
 
+fn floating_ip(id: &str, thing: &SimulatedThing) -> FloatingIpRecord {
+    FloatingIpRecord {
+        id: id.to_owned(),
+        address: "192.0.2.1".to_owned(),
+        port: thing.server.clone(),
+        server: thing.server.clone(),
+        description: thing.mark.clone(),
+    }
+}
+
 impl SimulatedCloud<'_> {
     fn leftovers(&self, world: &World, traces: &Traces) -> Seen<Leftovers> {
         if world.broken.things {
@@ -197,7 +225,7 @@ impl SimulatedCloud<'_> {
             .things
             .iter()
             .filter(|(_, thing)| thing.cloud == self.name);
-        let ours = mine.filter_map(|(id, thing)| {
+        let ours = mine.clone().filter_map(|(id, thing)| {
             let server = thing.server.clone().unwrap_or_default();
             let attached = world.servers.contains_key(&server);
             match thing.kind {
@@ -222,19 +250,29 @@ impl SimulatedCloud<'_> {
                     Leftover::volume(&volume, traces)
                 }
                 LeftoverKind::FloatingIp => {
-                    let ip = FloatingIpRecord {
-                        id: id.clone(),
-                        address: "192.0.2.1".to_owned(),
-                        port: thing.server.clone(),
-                        description: thing.mark.clone(),
-                    };
-                    Leftover::floating_ip(&ip, &self.cluster, false)
+                    Leftover::floating_ip(&floating_ip(id, thing), &self.cluster, false)
                 }
             }
         });
+        let floating_ips = mine.filter(|(_, thing)| thing.kind == LeftoverKind::FloatingIp);
+        let unused = floating_ips
+            .clone()
+            .filter(|(_, thing)| thing.server.is_none() && thing.mark.is_empty());
+        let of_nodes = floating_ips.filter_map(|(id, thing)| {
+            let server = world.servers.get(thing.server.as_ref()?)?;
+            let server = OwnedServer::recognise(record(world, server), &self.cluster)?;
+            NodeFloatingIp::new(&floating_ip(id, thing), &server)
+        });
         Seen::Known(Leftovers {
             ours: ours.collect(),
-            unmarked: Vec::new(),
+            unmarked: unused
+                .map(|(id, thing)| Unmarked {
+                    kind: thing.kind,
+                    id: id.clone(),
+                    name: floating_ip(id, thing).address,
+                })
+                .collect(),
+            of_nodes: of_nodes.collect(),
         })
     }
 

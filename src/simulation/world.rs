@@ -132,7 +132,7 @@ pub struct SimulatedThing {
     pub kind: LeftoverKind,
     /// Its cloud.
     pub cloud: String,
-    /// The server that it was made for, if it was for one.
+    /// The server that it was made for, if it was for one; of a floating IP, the one that it leads to.
     pub server: Option<String>,
     /// What its maker wrote to it: the name of a port or volume, the description of a floating IP.
     pub mark: String,
@@ -163,6 +163,9 @@ pub struct Broken {
     /// Deletes leave port and volume behind.
     #[serde(default)]
     pub leaks: bool,
+    /// Servers made now get a floating IP by themselves, which stays in the project when they go.
+    #[serde(default)]
+    pub floating_ips: bool,
     /// Neutron and Cinder do not answer.
     #[serde(default)]
     pub things: bool,
@@ -280,8 +283,16 @@ impl World {
             .retain(|_, server| server.gone_at.is_none_or(|gone| gone > now));
         self.things.retain(|_, thing| {
             let there = |server: &String| self.servers.contains_key(server);
-            thing.stays || thing.server.as_ref().is_none_or(there)
+            let led = thing.kind == LeftoverKind::FloatingIp;
+            led || thing.stays || thing.server.as_ref().is_none_or(there)
         });
+        let ips = self.things.values_mut();
+        for ip in ips.filter(|thing| thing.kind == LeftoverKind::FloatingIp && !thing.stays) {
+            ip.server = ip
+                .server
+                .take()
+                .filter(|server| self.servers.contains_key(server));
+        }
         self.boot();
         self.end_jobs();
         self.end_unclaimed();
@@ -625,7 +636,27 @@ impl World {
         self.things.insert(format!("port-of-{id}"), port);
         let volume = thing(LeftoverKind::Volume, format!("{id}-blank-vol"));
         self.things.insert(format!("volume-of-{id}"), volume);
+        if self.broken.floating_ips {
+            let ip = thing(LeftoverKind::FloatingIp, String::new());
+            self.things.insert(format!("floating-ip-of-{id}"), ip);
+        }
         id
+    }
+
+    /// Takes a floating IP off the server it leads to; false when it leads nowhere. That of a server that is no execute
+    /// server is a violation.
+    pub fn disassociate(&mut self, id: &str) -> bool {
+        let thing = self.things.get_mut(id);
+        let Some(server) = thing.and_then(|thing| thing.server.take()) else {
+            return false;
+        };
+        let role = self.servers.get(&server);
+        let role = role.and_then(|server| server.metadata.get(METADATA_ROLE));
+        if role.is_none_or(|role| role != "execute") {
+            self.violations
+                .push(format!("{}: {id} taken off {server}", self.now));
+        }
+        true
     }
 
     /// Removes a port, a volume or a floating IP; false when there is none. That of a server that is there, one that was

@@ -47,6 +47,7 @@ fn reports() -> Vec<Value> {
         always("GET", "/v2.0/floatingips", Reply::status(200, floating_ip)),
     ]));
     reports.push(site.tick(&["-o", "json"]).exits(0).json());
+    reports.push(crate::floating_ips::report());
     double.play(vec![]);
     let site = site.answers(
         "condor_status",
@@ -95,9 +96,15 @@ fn every_field_is_documented() {
     // The numbers of a reason, a limit or a brake have one meaning each, wherever they are.
     let number = |field: &str| {
         let (place, name) = field.rsplit_once('.').unwrap_or(("", field));
-        let place = ["nodes", "builders", "leftovers", "groups.why", "brakes"]
-            .iter()
-            .any(|of| place.starts_with(of));
+        let places = [
+            "nodes",
+            "builders",
+            "leftovers",
+            "floating_ips",
+            "groups.why",
+            "brakes",
+        ];
+        let place = places.iter().any(|of| place.starts_with(of));
         place && documented.contains(name)
     };
     let missing: Vec<_> = found
@@ -109,6 +116,7 @@ fn every_field_is_documented() {
         "actions.message",
         "brakes.brake",
         "builders.lifetime_seconds",
+        "floating_ips.reason",
         "groups.why.limit",
         "leftovers.seconds",
         "unseen.why",

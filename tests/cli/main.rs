@@ -11,6 +11,7 @@
 mod crashes;
 #[path = "../double/mod.rs"]
 mod double;
+mod floating_ips;
 mod harness;
 
 mod builders;

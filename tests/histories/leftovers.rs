@@ -1,8 +1,12 @@
 //! What servers leave behind: ports, volumes and floating IPs of ours go, others stay.
 
+use ehos::scaling::action::FailureKind;
 use ehos::scaling::leftover::{LeftoverKind, MOST_SERVERS, master_floating_ip_mark};
 use ehos::scaling::memory::State;
-use ehos::scaling::observation::master_metadata;
+use ehos::scaling::observation::{
+    METADATA_CONDOR_HOST, METADATA_ROLE, NodeId, builder_metadata, execute_metadata,
+    master_metadata,
+};
 use ehos::scaling::plan::{Fate, LeftoverLine};
 use ehos::scaling::reason::Reason;
 use ehos::simulation::{JobState, SimulatedThing, World, locked};
@@ -246,7 +250,7 @@ fn a_builder_leaves_things_behind_too() {
 }
 
 #[test]
-fn a_floating_ip_of_ours_is_given_back_after_an_hour_and_only_if_that_is_configured() {
+fn a_floating_ip_of_a_master_that_is_gone_is_given_back_after_an_hour() {
     let mut site = Site::simple();
     let mark = master_floating_ip_mark("pool-1");
     put(&site, "ours", LeftoverKind::FloatingIp, None, &mark);
@@ -259,14 +263,6 @@ fn a_floating_ip_of_ours_is_given_back_after_an_hour_and_only_if_that_is_configu
         Some("a-port"),
         &mark,
     );
-    site.ticks(90);
-    let listed = Reason::FloatingIpListed { seconds: 89 * 60 };
-    assert_eq!(lines(&site), [("floating IP", Fate::Keeps, listed)]);
-    assert_eq!(site.plan().actions.len(), 0);
-
-    // Anew, with the key.
-    site.state = State::default();
-    site.policy.purge_floating_ips = true;
     site.ticks(60);
     let unused = Reason::FloatingIpUnused {
         seconds: 59 * 60,
@@ -280,7 +276,6 @@ fn a_floating_ip_of_ours_is_given_back_after_an_hour_and_only_if_that_is_configu
 #[test]
 fn a_master_that_has_none_yet_may_need_it() {
     let mut site = Site::simple();
-    site.policy.purge_floating_ips = true;
     let mark = master_floating_ip_mark("pool-1");
     put(&site, "ours", LeftoverKind::FloatingIp, None, &mark);
     let master = locked(&site.world).create("blue", "cm", "medium", master_metadata("pool-1"));
@@ -290,4 +285,155 @@ fn a_master_that_has_none_yet_may_need_it() {
     locked(&site.world).servers.remove(&master);
     site.tick();
     assert_eq!(site.world().things.len(), 0, "{}", site.describe());
+}
+
+/// Where each floating IP leads.
+fn led(site: &Site) -> Vec<(String, Option<String>)> {
+    let world = site.world();
+    let ips = world.things.iter();
+    let ips = ips.filter(|(_, thing)| thing.kind == LeftoverKind::FloatingIp);
+    ips.map(|(id, thing)| (id.clone(), thing.server.clone()))
+        .collect()
+}
+
+fn execute_servers(site: &Site) -> Vec<String> {
+    let world = site.world();
+    let nodes = world.servers.values().filter(|server| {
+        let role = server.metadata.get(METADATA_ROLE);
+        role.is_some_and(|role| role == "execute")
+    });
+    nodes.map(|server| server.id.clone()).collect()
+}
+
+#[test]
+fn a_floating_ip_that_a_cloud_gave_to_a_node_is_taken_off_it_with_the_key_alone() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.floating_ips = true;
+    let builder = builder_metadata("pool-1", &NodeId("b-1".to_owned()), minutes(600));
+    for (name, metadata) in [
+        ("cm", master_metadata("pool-1")),
+        ("builder", builder),
+        ("somebody-s", Default::default()),
+        (
+            "another-pool-s",
+            execute_metadata("pool-2", &NodeId("n-1".to_owned()), "medium", "image"),
+        ),
+    ] {
+        locked(&site.world).create("blue", name, "medium", metadata);
+    }
+    let before = led(&site);
+    running(&mut site, 1, 36_000);
+    site.ticks(3);
+    assert!(site.plan().floating_ips.is_empty() && site.plan().actions.is_empty());
+    assert!(led(&site).iter().all(|(_, server)| server.is_some()));
+
+    site.policy.purge_floating_ips = true;
+    site.tick();
+    let [line] = site.plan().floating_ips.as_slice() else {
+        panic!("{:?}", site.plan().floating_ips);
+    };
+    assert_eq!(
+        (line.fate, &line.why),
+        (Fate::Frees, &Reason::FloatingIpOfNode)
+    );
+    let ip = format!("floating-ip-of-{}", line.server);
+    assert_eq!((&line.id, &*line.cloud), (&ip, "blue"));
+    assert_eq!(site.plan().actions.len(), 1);
+    assert_eq!(site.plan().actions[0].verb(), "disassociate");
+    assert_eq!(site.plan().actions[0].node(), &line.node);
+    let mut after = led(&site);
+    assert!(
+        after.contains(&(ip.clone(), None)),
+        "there, and leads nowhere"
+    );
+    after.retain(|(id, _)| *id != ip);
+    assert_eq!(after, before, "all others lead where they did");
+    site.ticks(12);
+    assert!(site.plan().floating_ips.is_empty() && site.plan().actions.is_empty());
+    // It bears no mark: whether it is ours nobody knows.
+    let unmarked = |(_, fate, why): &(_, _, _)| {
+        *fate == Fate::Keeps && matches!(why, Reason::LeftoverUnmarked { .. })
+    };
+    assert!(lines(&site).len() == 1 && lines(&site).iter().all(unmarked));
+    assert!(led(&site).contains(&(ip, None)));
+    let runs = |world: &World| matches!(world.jobs[0].state, JobState::Running { .. });
+    assert!(runs(&site.world()));
+}
+
+#[test]
+fn floating_ips_are_taken_off_within_what_max_actions_leaves() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.floating_ips = true;
+    running(&mut site, 16, 36_000);
+    assert_eq!(execute_servers(&site).len(), 4);
+    site.policy.purge_floating_ips = true;
+    site.policy.max_actions = 3;
+    site.tick();
+    let fates: Vec<Fate> = site.plan().floating_ips.iter().map(|ip| ip.fate).collect();
+    assert_eq!(fates, [Fate::Frees, Fate::Frees, Fate::Frees, Fate::Keeps]);
+    let why = &site.plan().floating_ips[3].why;
+    assert_eq!(*why, Reason::MaxActions { max_actions: 3 });
+    site.tick();
+    assert_eq!(site.plan().floating_ips.len(), 1);
+    assert!(led(&site).iter().all(|(_, server)| server.is_none()));
+}
+
+#[test]
+fn a_node_of_another_central_manager_keeps_its_floating_ip() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.floating_ips = true;
+    running(&mut site, 1, 36_000);
+    let id = execute_servers(&site).remove(0);
+    site.policy.purge_floating_ips = true;
+    site.policy.condor_host = Some("192.0.2.9".to_owned());
+    let joins = |site: &Site, host: &str| {
+        let mut world = locked(&site.world);
+        let metadata = &mut world.servers.get_mut(&id).unwrap().metadata;
+        metadata.insert(METADATA_CONDOR_HOST.to_owned(), host.to_owned());
+    };
+    joins(&site, "192.0.2.8");
+    site.ticks(3);
+    assert!(site.plan().floating_ips.is_empty());
+    assert!(led(&site).iter().all(|(_, server)| server.is_some()));
+    joins(&site, "192.0.2.9");
+    site.tick();
+    assert!(led(&site).iter().all(|(_, server)| server.is_none()));
+}
+
+#[test]
+fn what_has_changed_since_the_plan_keeps_its_floating_ip() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.floating_ips = true;
+    running(&mut site, 1, 36_000);
+    let id = execute_servers(&site).remove(0);
+    let ip = format!("floating-ip-of-{id}");
+    let other = locked(&site.world).create("blue", "cm", "medium", master_metadata("pool-1"));
+    site.policy.purge_floating_ips = true;
+    let changed = |site: &Site| {
+        let (plan, outcomes) = site.last.as_ref().unwrap();
+        let failures = outcomes
+            .iter()
+            .filter_map(|outcome| outcome.result.as_ref().err());
+        let kinds: Vec<_> = failures.map(|failure| failure.kind).collect();
+        plan.floating_ips.len() == 1 && kinds == [FailureKind::Changed]
+    };
+    // Its server is no node any more.
+    site.tick_while(&mut |world| {
+        let mut world = locked(world);
+        let metadata = &mut world.servers.get_mut(&id).unwrap().metadata;
+        metadata.insert(METADATA_ROLE.to_owned(), "master".to_owned());
+    });
+    assert!(changed(&site), "{}", site.describe());
+    let mut world = locked(&site.world);
+    let metadata = &mut world.servers.get_mut(&id).unwrap().metadata;
+    metadata.insert(METADATA_ROLE.to_owned(), "execute".to_owned());
+    drop(world);
+    // Somebody has led it to the central manager.
+    site.tick_while(&mut |world| {
+        locked(world).things.get_mut(&ip).unwrap().server = Some(other.clone());
+    });
+    assert!(changed(&site), "{}", site.describe());
+    site.ticks(2);
+    assert!(site.plan().floating_ips.is_empty());
+    assert!(led(&site).iter().all(|(_, server)| server.is_some()));
 }

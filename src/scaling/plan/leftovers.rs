@@ -49,7 +49,9 @@ impl Found<'_> {
 }
 
 /// The clouds that have said what is left behind.
-fn answered(observation: &Observation) -> impl Iterator<Item = (&CloudName, &CloudView)> {
+pub(super) fn answered(
+    observation: &Observation,
+) -> impl Iterator<Item = (&CloudName, &CloudView)> {
     let clouds = observation.clouds.iter();
     let known = clouds.filter_map(|(name, cloud)| cloud.known().map(|view| (name, view)));
     known.filter(|(_, view)| view.leftovers.is_known())
@@ -163,9 +165,6 @@ impl<'a> Planner<'a> {
             let master = |server: &OwnedServer| server.role() == Role::Master;
             if view.servers.iter().any(master) && !leftover.another_leads() {
                 return (Fate::Keeps, Reason::FloatingIpForMaster);
-            }
-            if !self.policy.purge_floating_ips {
-                return (Fate::Keeps, Reason::FloatingIpListed { seconds });
             }
             if seen_for < UNUSED_AFTER {
                 let unused_after_seconds = UNUSED_AFTER.as_secs();

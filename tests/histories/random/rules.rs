@@ -231,6 +231,7 @@ fn another_order(mut observation: Observation, tally: &mut Tally) -> Observation
             tally.shuffle(&mut cloud.servers);
             if let Seen::Known(leftovers) = &mut cloud.leftovers {
                 tally.shuffle(&mut leftovers.ours);
+                tally.shuffle(&mut leftovers.of_nodes);
             }
         }
     }
@@ -361,7 +362,7 @@ fn what_is_not_seen_is_left_alone(tick: &Tick<'_>) -> Result<(), String> {
         let is_builder = deleted(action).is_some_and(|(_, server)| server.role() == Role::Builder);
         let ads = matches!(action, Action::Pool(PoolAction::Invalidate { .. }));
         // What servers have left behind is its cloud's affair alone.
-        let leftover = action.verb() == "remove";
+        let leftover = matches!(action.verb(), "remove" | "disassociate");
         must!(
             hears || is_builder || ads || leftover,
             "{} {node} while the collector does not hear",
@@ -394,7 +395,8 @@ fn limits_hold(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
         let of_verb = plan.actions.iter().filter(|action| action.verb() == verb);
         of_verb.count() as u64
     };
-    let (creates, deletes) = (count("create"), count("delete") + count("remove"));
+    let creates = count("create");
+    let deletes = count("delete") + count("remove") + count("disassociate");
     must!(
         creates + deletes <= policy.max_actions,
         "{creates} creates and {deletes} deletes and removals, max_actions {}",

@@ -1,0 +1,74 @@
+//! Floating IPs that clouds give to nodes by themselves: taken off with `purge_floating_ips`, as nodes need none.
+
+use std::collections::BTreeMap;
+
+use super::leftovers::answered;
+use super::{Action, Fate, FloatingIpLine, Planner};
+use crate::scaling::action::CloudAction;
+use crate::scaling::observation::NodeId;
+use crate::scaling::reason::Reason;
+
+impl Planner<'_> {
+    /// Takes them off, as many as `max_actions` leaves after all else. One look is enough: nothing is given back, and
+    /// whether a floating IP leads to a node is no matter of time. A node of another central manager keeps its own.
+    pub(super) fn take_off_floating_ips(&mut self) {
+        if !self.policy.purge_floating_ips {
+            return;
+        }
+        // Each once, by id: two entries of the configuration may be one project.
+        let mut all = BTreeMap::new();
+        for (cloud, view) in answered(self.observation) {
+            let leftovers = view.leftovers.known();
+            for ip in leftovers.iter().flat_map(|found| &found.of_nodes) {
+                all.entry(ip.id()).or_insert((cloud, ip));
+            }
+        }
+        let max_actions = self.policy.max_actions;
+        let by_clouds = self.actions.iter();
+        let by_clouds = by_clouds.filter(|action| matches!(action, Action::Cloud { .. }));
+        let mut left = max_actions.saturating_sub(by_clouds.count() as u64);
+        for (cloud, ip) in all.into_values() {
+            let server = ip.server();
+            // With a server goes its port, and nothing leads to it any more.
+            let goes = server.record().deleting || self.deletes(server.id());
+            if goes || self.policy.other_condor_host(server).is_some() {
+                continue;
+            }
+            let own = || NodeId(server.id().to_owned());
+            let node = server.node().cloned().unwrap_or_else(own);
+            let (fate, why) = if left == 0 {
+                (Fate::Keeps, Reason::MaxActions { max_actions })
+            } else {
+                left -= 1;
+                self.actions.push(Action::Cloud {
+                    cloud: cloud.clone(),
+                    action: CloudAction::Disassociate {
+                        node: node.clone(),
+                        floating_ip: ip.clone(),
+                    },
+                });
+                (Fate::Frees, Reason::FloatingIpOfNode)
+            };
+            self.floating_ips.push(FloatingIpLine {
+                id: ip.id().to_owned(),
+                address: ip.address().to_owned(),
+                cloud: cloud.clone(),
+                node,
+                server: server.id().to_owned(),
+                fate,
+                why,
+            });
+        }
+    }
+
+    /// Whether this plan deletes that server.
+    fn deletes(&self, id: &str) -> bool {
+        self.actions.iter().any(|action| match action {
+            Action::Cloud {
+                action: CloudAction::Delete { server, .. },
+                ..
+            } => server.id() == id,
+            _ => false,
+        })
+    }
+}
