@@ -30,6 +30,7 @@ static SITE: LazyLock<(Observation, Policy)> = LazyLock::new(|| {
         negotiation_seconds: 60,
         update_seconds: 60,
         classad_lifetime_seconds: 900,
+        token_lifetime_seconds: None,
         clouds: [("blue".to_owned(), cloud)].into(),
         jobs: Vec::new(),
     };
