@@ -279,21 +279,23 @@ fn servers_by_node<'a>(
                 continue;
             }
             // A second server with the same node id (a copied configuration, say) goes by its UUID.
+            let by_uuid = NodeId(server.id().to_owned());
+            let another = |server_id: &Option<String>| {
+                server_id.as_deref().is_some_and(|id| id != server.id())
+            };
             let taken = |id: &NodeId| {
                 by_node.contains_key(id)
+                    // And goes on doing so when the first one has gone: what is remembered of that is its own.
+                    || state.nodes.contains_key(&by_uuid)
+                    || state
+                        .departed
+                        .get(id)
+                        .is_some_and(|departed| another(&departed.server_id))
                     || state.nodes.get(id).is_some_and(|memory| {
-                        memory
-                            .server_id
-                            .as_deref()
-                            .is_some_and(|known| known != server.id())
-                            || memory.kind.cloud != *cloud
+                        another(&memory.server_id) || memory.kind.cloud != *cloud
                     })
             };
-            let id = if taken(&own) {
-                NodeId(server.id().to_owned())
-            } else {
-                own
-            };
+            let id = if taken(&own) { by_uuid } else { own };
             if let Some(memory) = state.nodes.get_mut(&id) {
                 memory.server_id = Some(server.id().to_owned());
             } else {
