@@ -64,6 +64,11 @@ impl Site {
         let file = site.dir.path().join("ehos.yaml");
         fs::write(&file, yaml).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        // In its first second a collector has no ad of itself.
+        wait("the collector's own ad", 60, || {
+            let clock = ["-collector", "-af", "StatsLastUpdateTime"];
+            !site.pool.tool("condor_status", &clock).trim().is_empty()
+        });
         Some(site)
     }
 

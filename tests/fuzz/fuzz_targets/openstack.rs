@@ -22,7 +22,10 @@ static CLOUD: LazyLock<CloudSettings> = LazyLock::new(|| {
         working_directory: folder.path().to_owned(),
     };
     let files: [PathBuf; 1] = [file];
-    config::load(&files, &environment).unwrap().clouds.remove(0)
+    match config::load(&files, &environment) {
+        Ok(mut config) => config.clouds.remove(0),
+        Err(error) => panic!("{error}"),
+    }
 });
 
 fuzz_target!(|body: &[u8]| {
