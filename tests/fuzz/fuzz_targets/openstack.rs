@@ -12,8 +12,8 @@ use libfuzzer_sys::fuzz_target;
 static CLOUD: LazyLock<CloudSettings> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ehos.yaml");
-    let text = "ehos: {cluster: c, flavors: [f], image: i, userdata_file: t}\nclouds:\n  a: {auth_url: 'http://127.0.0.1/', \
-                username: u, password: p, project_name: p, region_name: RegionOne}\n";
+    let text = "ehos: {cluster: c, flavors: [f], image: i, userdata_file: t, network: n}\nclouds:\n  a: {auth_url: 'http://127.0.0.1/', \
+                username: u, password: p, project_name: p, user_domain_name: d, project_domain_name: d, region_name: RegionOne}\n";
     std::fs::write(&file, text).unwrap();
     std::fs::write(folder.path().join("t"), "#cloud-config\n").unwrap();
     let environment = Environment {
