@@ -277,6 +277,10 @@ impl Drop for Site {
 
 #[test]
 fn killed_at_every_point_at_which_it_sends_nothing_is_lost_or_made_twice() {
+    if !long() {
+        println!("skipped: EHOS_STORY is not `long` (scripts/test --long)");
+        return;
+    }
     let Some(mut site) = Site::up() else {
         return;
     };
