@@ -119,6 +119,10 @@ impl Points {
 
     /// Runs one tick, to its end or its death, and what it has left behind: tools and requests.
     pub fn run(&self, command: &mut Command) -> Ended {
+        // Of no process: a tool of a killed tick that only starts now would take that one for the one that runs, and mark it
+        // as killed.
+        fs::write(self.folder("pid"), "0").unwrap();
+        self.quiet();
         let _ = fs::remove_file(self.folder("killed"));
         // A tool that a killed tick has left behind may be making its folder in it just now.
         let (tick, old) = (self.folder("tick"), self.folder("old"));
