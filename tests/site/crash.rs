@@ -320,10 +320,13 @@ fn killed_at_every_point_at_which_it_sends_nothing_is_lost_or_made_twice() {
     let (seen, hit) = (site.points.seen(), site.points.hit());
     println!("{looks} looks at the state; killed at: {hit:#?}");
     let missed: Vec<&String> = seen.difference(&hit).collect();
-    // What is sent to the second of two nodes is seldom reached: ehos dies at the first, and then there is one left.
+    // What is sent to the second of two nodes is seldom reached: ehos dies at the first, and then there is one left. A login
+    // comes only where no token is kept: the crash test without services is killed at it.
     println!("not killed at: {missed:?}");
     assert!(
-        missed.iter().all(|point| point.contains(" 2 ")),
+        missed
+            .iter()
+            .all(|point| point.contains(" 2 ") || point.contains("POST v3:auth:tokens")),
         "{missed:?}"
     );
     for what in [
