@@ -151,15 +151,7 @@ pub fn scene(size: Size) -> Scene {
 }
 
 fn policy(nodes: usize) -> Policy {
-    let cloud = |name: &&str| CloudPolicy {
-        name: (*name).to_owned(),
-        flavors: vec![FLAVOR.to_owned()],
-        image: IMAGE.to_owned(),
-        nodes_max: None,
-        min_cores: 0,
-        min_ram_mb: 0,
-        min_instances: 0,
-    };
+    let cloud = |name: &&str| CloudPolicy::new(name, vec![FLAVOR.to_owned()], IMAGE);
     Policy {
         nodes_max: nodes as u64 * 2,
         nodes_spare: 2,

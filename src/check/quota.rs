@@ -104,13 +104,8 @@ mod tests {
 
     fn policy(min_cores: u64) -> CloudPolicy {
         CloudPolicy {
-            name: "lab".to_owned(),
-            flavors: Vec::new(),
-            image: String::new(),
-            nodes_max: None,
             min_cores,
-            min_ram_mb: 0,
-            min_instances: 0,
+            ..CloudPolicy::new("lab", Vec::new(), "")
         }
     }
 

@@ -1,5 +1,6 @@
 //! The clouds: where their access comes from, and what their servers are made of.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::clouds_yaml;
@@ -118,7 +119,7 @@ impl<'a> One<'a> {
             security_groups: Vec::new(),
             availability_zone: None,
             user_data_file: PathBuf::new(),
-            metadata: std::collections::BTreeMap::new(),
+            metadata: BTreeMap::new(),
             scratch_size_gb: None,
             ccb: false,
         })
@@ -181,6 +182,7 @@ impl<'a> One<'a> {
             min_cores: value(&[&cloud.min_cores, &daemon.min_cores]).unwrap_or(0),
             min_ram_mb: mebibytes(value(&[&cloud.min_ram, &daemon.min_ram]).unwrap_or(0.0)),
             min_instances: value(&[&cloud.min_instances, &daemon.min_instances]).unwrap_or(0),
+            prices: self.prices(context),
         };
         let insecure = self.insecure();
         if insecure {
@@ -328,7 +330,26 @@ impl<'a> One<'a> {
         path
     }
 
-    fn metadata(&self, context: &mut Context<'_>) -> std::collections::BTreeMap<String, String> {
+    /// What its flavors cost: those of `ehos:`, and over them its own.
+    fn prices(&self, context: &mut Context<'_>) -> BTreeMap<String, f64> {
+        let own = self.cloud.prices.value().unwrap_or_default();
+        let flavors = value(&[&self.cloud.flavors, &self.ehos.flavors]).unwrap_or_default();
+        for name in own.keys().filter(|name| !flavors.contains(name)) {
+            context.problem(
+                &["clouds", self.name, "prices", name],
+                format!(
+                    "is no flavor of its nodes; these are: {}",
+                    flavors.join(", ")
+                ),
+            );
+        }
+        let mut prices = self.ehos.prices.value().unwrap_or_default();
+        prices.retain(|name, _| flavors.contains(name));
+        prices.extend(own);
+        prices
+    }
+
+    fn metadata(&self, context: &mut Context<'_>) -> BTreeMap<String, String> {
         let mut metadata = self.ehos.metadata.value().unwrap_or_default();
         metadata.extend(self.cloud.metadata.value().unwrap_or_default());
         for (name, value) in &metadata {

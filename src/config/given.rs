@@ -286,6 +286,28 @@ impl Value for BTreeMap<String, String> {
     }
 }
 
+/// Names and amounts.
+impl Value for BTreeMap<String, f64> {
+    fn show(&self) -> String {
+        let pair = |(key, value): (&String, &f64)| format!("{key}: {value}");
+        let pairs: Vec<String> = self.iter().map(pair).collect();
+        format!("{{{}}}", pairs.join(", "))
+    }
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Given<Self>, D::Error> {
+        let texts = match BTreeMap::<String, String>::read(deserializer)? {
+            Given::Value(texts) => texts,
+            Given::Absent => return Ok(Given::Absent),
+            Given::Wrong(why) => return Ok(Given::Wrong(why)),
+        };
+        let amount = |(key, text): (String, String)| match number(&text) {
+            Ok(amount) => Ok((key, amount)),
+            Err(why) => Err(format!("`{key}`: {why}")),
+        };
+        let amounts: Result<Self, String> = texts.into_iter().map(amount).collect();
+        Ok(amounts.map_or_else(Given::Wrong, Given::Value))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -340,6 +362,21 @@ mod tests {
         assert_eq!(read::<Vec<String>>("2"), list(&["2"]));
         assert!(matches!(read::<Vec<String>>("[a, <B>]"), Given::Wrong(_)));
         assert!(serde_yaml::from_str::<Given<Vec<String>>>("{a: b}").is_err());
+    }
+
+    #[test]
+    fn amounts_by_name() {
+        let read = |yaml| read::<BTreeMap<String, f64>>(yaml);
+        assert_eq!(
+            read("{m1.small: 0.05, m1.large: '2'}").value(),
+            Some(BTreeMap::from([
+                ("m1.large".to_owned(), 2.0),
+                ("m1.small".to_owned(), 0.05)
+            ]))
+        );
+        for wrong in ["{a: -1}", "{a: cheap}", "{a: nan}"] {
+            assert!(matches!(read(wrong), Given::Wrong(_)), "{wrong}");
+        }
     }
 
     #[test]

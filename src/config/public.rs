@@ -3,6 +3,7 @@
 //!
 //! Every field of the configuration is named here, so that a new one is not forgotten.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -66,7 +67,10 @@ pub fn public(config: &Config) -> String {
     for settings in clouds {
         let name = scalar(&settings.name);
         entries(&mut text, 2, &name, &cloud(config, settings));
-        metadata(&mut text, settings);
+        mapping(&mut text, "metadata", &settings.metadata);
+        if let Some(policy) = config.policy.cloud(&settings.name) {
+            mapping(&mut text, "prices", &policy.prices);
+        }
     }
     text
 }
@@ -301,6 +305,7 @@ fn limits(policy: &CloudPolicy) -> Keys {
         min_cores,
         min_ram_mb,
         min_instances,
+        prices: _,
     } = policy;
     let mut keys = Keys::new();
     keys.extend(nodes_max.map(|nodes| ("nodes_max", nodes.to_string())));
@@ -364,13 +369,14 @@ pub(crate) fn access(auth: &Auth, secret_file: &Path) -> Keys {
     keys
 }
 
-fn metadata(text: &mut String, settings: &CloudSettings) {
-    if settings.metadata.is_empty() {
+/// A key of a cloud whose value is a mapping; none of it where that is empty.
+fn mapping<T: ToString>(text: &mut String, key: &str, values: &BTreeMap<String, T>) {
+    if values.is_empty() {
         return;
     }
-    text.push_str("    metadata:\n");
-    for (key, value) in &settings.metadata {
-        line(text, 6, &scalar(key), &scalar(value));
+    text.push_str(&format!("    {key}:\n"));
+    for (name, value) in values {
+        line(text, 6, &scalar(name), &scalar(&value.to_string()));
     }
 }
 

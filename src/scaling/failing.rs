@@ -262,15 +262,9 @@ mod tests {
 
     fn policy() -> Policy {
         let mut policy = Policy::new("c");
-        policy.clouds.push(CloudPolicy {
-            name: "a".into(),
-            flavors: vec!["f".into()],
-            image: "i".into(),
-            nodes_max: None,
-            min_cores: 0,
-            min_ram_mb: 0,
-            min_instances: 0,
-        });
+        policy
+            .clouds
+            .push(CloudPolicy::new("a", vec!["f".into()], "i"));
         policy
     }
 

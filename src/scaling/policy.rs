@@ -1,5 +1,6 @@
 //! The part of the configuration that decides. It holds no credentials.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -115,6 +116,24 @@ pub struct CloudPolicy {
     pub min_ram_mb: u64,
     /// Servers of the quota that are left to others (`min_instances`).
     pub min_instances: u64,
+    /// What a server of a flavor costs an hour, in the site's own money; a flavor that is not in it has no price.
+    pub prices: BTreeMap<String, f64>,
+}
+
+impl CloudPolicy {
+    /// A cloud without any limit but its quota, whose nodes are of `flavors`, the preferred one first, and of `image`.
+    pub fn new(name: &str, flavors: Vec<String>, image: &str) -> CloudPolicy {
+        CloudPolicy {
+            name: name.to_owned(),
+            flavors,
+            image: image.to_owned(),
+            nodes_max: None,
+            min_cores: 0,
+            min_ram_mb: 0,
+            min_instances: 0,
+            prices: BTreeMap::new(),
+        }
+    }
 }
 
 impl Policy {

@@ -86,6 +86,9 @@ pub struct ScenarioFlavor {
     /// Disk in GiB.
     #[serde(default = "default_disk_gb")]
     pub disk_gb: u64,
+    /// What a server of it costs an hour.
+    #[serde(default)]
+    pub price: Option<f64>,
 }
 
 fn default_disk_gb() -> u64 {
@@ -126,14 +129,13 @@ pub const IMAGE: &str = "simulated";
 impl Scenario {
     /// What the planner is to know of the clouds.
     pub fn cloud_policies(&self) -> Vec<CloudPolicy> {
-        let policy = |(name, cloud): (&String, &ScenarioCloud)| CloudPolicy {
-            name: name.clone(),
-            flavors: cloud.flavors.keys().cloned().collect(),
-            image: IMAGE.to_owned(),
-            nodes_max: None,
-            min_cores: 0,
-            min_ram_mb: 0,
-            min_instances: 0,
+        let policy = |(name, cloud): (&String, &ScenarioCloud)| {
+            let prices = cloud.flavors.iter();
+            let prices = prices.filter_map(|(name, flavor)| Some((name.clone(), flavor.price?)));
+            CloudPolicy {
+                prices: prices.collect(),
+                ..CloudPolicy::new(name, cloud.flavors.keys().cloned().collect(), IMAGE)
+            }
         };
         self.clouds.iter().map(policy).collect()
     }
