@@ -7,11 +7,12 @@ use std::time::Duration;
 use ehos::scaling::capacity::Capacity;
 use ehos::scaling::leftover::Leftovers;
 use ehos::scaling::memory::{Departed, Kind, NodeMemory, State};
+use ehos::scaling::needs::Matches;
 use ehos::scaling::node::drain_mark;
 use ehos::scaling::observation::{
-    CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, NodeId, Observation,
-    OwnedServer, PoolView, Quota, Resources, ScheddView, Seen, ServerRecord, ServerStatus,
-    SlotView, StartdView, Usage, execute_metadata,
+    CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, NegotiatorView, NodeId,
+    Observation, OwnedServer, PoolView, Quota, Resources, ScheddView, Seen, ServerRecord,
+    ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
 use ehos::scaling::policy::{CloudPolicy, Policy};
 use jiff::Timestamp;
@@ -142,9 +143,15 @@ pub fn scene(size: Size) -> Scene {
             startds,
         }),
         schedds: BTreeMap::from([("local".to_owned(), Seen::Known(schedd))]),
+        negotiator: Seen::Known(NegotiatorView::default()),
     };
     Scene {
-        observation: Observation { at, pool, clouds },
+        observation: Observation {
+            at,
+            pool,
+            clouds,
+            matches: Matches::default(),
+        },
         policy,
         state,
     }
@@ -251,6 +258,7 @@ fn demand(size: Size) -> Vec<Demand> {
         },
         jobs: size.jobs / size.requests,
         waiting: Duration::from_secs(90 + number * 31 % 600),
+        ..Demand::default()
     };
     (0..size.requests).map(group).collect()
 }

@@ -1,6 +1,6 @@
 //! Asks HTCondor and every cloud, all at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -9,7 +9,9 @@ use crate::cloud::Cloud;
 use crate::deadline::Deadline;
 use crate::pool::Watch;
 use crate::scaling::memory::{NodeMemory, State};
-use crate::scaling::observation::{Observation, Seen};
+use crate::scaling::needs::{JobKind, Matches, candidates};
+use crate::scaling::observation::{CloudName, CloudView, Demand, Observation, PoolView, Seen};
+use crate::scaling::policy::Policy;
 use crate::site::Site;
 
 /// How long each source took.
@@ -18,6 +20,7 @@ pub type Durations = BTreeMap<String, Duration>;
 /// Everything there is to see. A source that does not answer in time is unknown; it holds up no other.
 pub fn observe(
     site: &Site<'_>,
+    policy: &Policy,
     state: &State,
     at: Timestamp,
     deadline: Deadline,
@@ -58,8 +61,11 @@ pub fn observe(
         durations.insert(format!("cloud {name}"), took);
         views.insert(name, view);
     }
+    let (matches, took) = timed(|| matches(site, policy, state, &pool.0, &views, deadline));
+    durations.insert("matches".to_owned(), took);
     (
         Observation {
+            matches,
             at,
             pool: pool.0,
             clouds: views,
@@ -68,9 +74,34 @@ pub fn observe(
     )
 }
 
+/// Which of the waiting jobs would run on which nodes. Nobody is asked when no job that waits is known.
+fn matches(
+    site: &Site<'_>,
+    policy: &Policy,
+    state: &State,
+    pool: &PoolView,
+    clouds: &BTreeMap<CloudName, Seen<CloudView>>,
+    deadline: Deadline,
+) -> Matches {
+    let schedds = pool.schedds.values().filter_map(Seen::known);
+    let jobs: BTreeSet<JobKind> = schedds
+        .flat_map(|schedd| &schedd.demand)
+        .filter(|demand| demand.jobs > 0 && !demand.needs.is_empty())
+        .map(Demand::kind)
+        .collect();
+    if jobs.is_empty() {
+        return Matches::default();
+    }
+    let collector = pool.collector.known();
+    let startds = collector.map_or(&[][..], |collector| &collector.startds);
+    let nodes = candidates(policy, state, startds, clouds);
+    site.pool.matches(&jobs, &nodes, deadline)
+}
+
 /// The same, one after the other: for a simulated site, whose answers take less time than a thread.
 pub fn observe_in_turn(
     site: &Site<'_>,
+    policy: &Policy,
     state: &State,
     at: Timestamp,
     deadline: Deadline,
@@ -82,10 +113,12 @@ pub fn observe_in_turn(
     };
     let clouds = site.clouds.iter();
     let clouds = clouds.map(|cloud| (cloud.name().to_owned(), seen(cloud.as_ref())));
+    let clouds = clouds.collect();
     Observation {
+        matches: matches(site, policy, state, &pool, &clouds, deadline),
         at,
         pool,
-        clouds: clouds.collect(),
+        clouds,
     }
 }
 

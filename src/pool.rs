@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::deadline::Deadline;
 use crate::scaling::action::{Done, Failure, PoolAction, StartdIdentity};
+use crate::scaling::needs::{Candidate, JobKind, Matches};
 use crate::scaling::observation::{PoolView, StartdView};
 
 /// The nodes whose startds have been seen: their machines (`Machine`) and the UUIDs of their servers. For those that the
@@ -20,6 +21,11 @@ pub trait Pool: Sync {
     /// it names (several can share a host name). None is an answer.
     fn look(&self, startd: &StartdIdentity, deadline: Deadline)
     -> Result<Vec<StartdView>, Failure>;
+
+    /// Whether jobs that the last observation found would run on nodes of these kinds. What is not answered in time is
+    /// unknown, or missing.
+    fn matches(&self, jobs: &BTreeSet<JobKind>, nodes: &[Candidate], deadline: Deadline)
+    -> Matches;
 
     /// Does one thing.
     fn perform(&self, action: &PoolAction, deadline: Deadline) -> Result<Done, Failure>;

@@ -81,7 +81,7 @@ pub fn run(
         .map_or_else(Timestamp::now, |world| locked(world).at());
 
     let looking = deadline.at_most(config.timeouts.tick.mul_f64(LOOKING));
-    let (observation, durations) = observe(&site, &remembered, at, looking);
+    let (observation, durations) = observe(&site, &config.policy, &remembered, at, looking);
     let plan = plan(&observation, &config.policy, &remembered);
 
     let mut unsaved = false;

@@ -26,7 +26,8 @@ use crate::config::CondorSettings;
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
 use crate::scaling::action::{Done, Failure, PoolAction, StartdIdentity};
-use crate::scaling::observation::{CollectorView, PoolView, Seen, StartdView};
+use crate::scaling::needs::{Candidate, JobKind, Matches};
+use crate::scaling::observation::{CollectorView, NegotiatorView, PoolView, Seen, StartdView};
 
 pub use command::Tools;
 pub use error::{Effect, Error};
@@ -152,7 +153,20 @@ impl Pool for CondorPool {
                 })
                 .collect::<BTreeMap<_, _>>()
         });
-        PoolView { collector, schedds }
+        PoolView {
+            collector,
+            schedds,
+            negotiator: Seen::Known(NegotiatorView::default()),
+        }
+    }
+
+    fn matches(
+        &self,
+        _jobs: &BTreeSet<JobKind>,
+        _nodes: &[Candidate],
+        _deadline: Deadline,
+    ) -> Matches {
+        Matches::default()
     }
 
     fn look(

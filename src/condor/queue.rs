@@ -435,6 +435,7 @@ impl Folded {
                 waiting: waiting.since.map_or(Duration::ZERO, |since| {
                     Duration::from_secs(u64::try_from(now.saturating_sub(since)).unwrap_or(0))
                 }),
+                ..Demand::default()
             })
             .collect()
     }

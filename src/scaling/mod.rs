@@ -9,6 +9,7 @@ pub mod leftover;
 pub mod limits;
 pub(crate) mod matching;
 pub mod memory;
+pub mod needs;
 pub mod node;
 pub mod observation;
 pub mod packing;

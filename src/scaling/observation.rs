@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::leftover::Leftovers;
+use super::needs::{JobKind, Matches, Needs};
 
 /// Something that was asked for: its answer, or why there is none.
 ///
@@ -152,6 +153,8 @@ pub struct Observation {
     pub pool: PoolView,
     /// What each configured cloud said.
     pub clouds: BTreeMap<CloudName, Seen<CloudView>>,
+    /// Which jobs HTCondor would match with which nodes.
+    pub matches: Matches,
 }
 
 /// What HTCondor said.
@@ -161,6 +164,33 @@ pub struct PoolView {
     pub collector: Seen<CollectorView>,
     /// Each schedd that was asked, by its name (`local` for the one of this machine when none is configured).
     pub schedds: BTreeMap<String, Seen<ScheddView>>,
+    /// What the negotiator would hold jobs back for; asked only when a waiting job may be held back.
+    pub negotiator: Seen<NegotiatorView>,
+}
+
+/// What keeps the negotiator from starting jobs however many nodes there are.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NegotiatorView {
+    /// Concurrency limits that jobs name, by name in small letters.
+    pub concurrency_limits: BTreeMap<String, Ceiling>,
+    /// Accounting groups that may not use more than their quota, in slot weights (cores), by name in small letters.
+    pub group_quotas: BTreeMap<String, Ceiling>,
+}
+
+/// How much there may be of something, and how much there is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ceiling {
+    /// At most.
+    pub limit: f64,
+    /// In use.
+    pub used: f64,
+}
+
+impl Ceiling {
+    /// What is left of it.
+    pub fn left(&self) -> f64 {
+        (self.limit - self.used).max(0.0)
+    }
 }
 
 /// What the collector said.
@@ -254,7 +284,7 @@ impl StartdView {
 }
 
 /// What one schedd said.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ScheddView {
     /// Its idle jobs that count as demand, grouped by equal requests.
     pub demand: Vec<Demand>,
@@ -275,15 +305,33 @@ pub struct JobCounts {
     pub held: u64,
 }
 
-/// Idle jobs with equal requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Idle jobs that are alike.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Demand {
     /// What each of them asks for, as evaluated by HTCondor.
     pub request: Resources,
-    /// How many there are.
+    /// What they need of a machine besides.
+    pub needs: Needs,
+    /// How many there are; of a job that takes several nodes (parallel universe) each node is one.
     pub jobs: u64,
     /// How long the longest waiting one has been idle, on the schedd's clock.
     pub waiting: Duration,
+    /// One of them, as `condor_q` names it.
+    pub example: Option<String>,
+    /// What each takes of which concurrency limits.
+    pub concurrency_limits: BTreeMap<String, f64>,
+    /// Their accounting group (`AcctGroup`).
+    pub accounting_group: Option<String>,
+}
+
+impl Demand {
+    /// What makes its jobs alike.
+    pub fn kind(&self) -> JobKind {
+        JobKind {
+            request: self.request.rounded(),
+            needs: self.needs.clone(),
+        }
+    }
 }
 
 /// What one cloud said.

@@ -43,7 +43,7 @@ pub fn tick(
     let site = between(Site::simulated(world, policy));
     // The world answers at once: this deadline is never met.
     let deadline = Deadline::within(Duration::from_secs(3600));
-    let observation = observe_in_turn(&site, state, at, deadline);
+    let observation = observe_in_turn(&site, policy, state, at, deadline);
     let plan = plan(&observation, policy, state);
     meanwhile(world);
     let outcomes = act(&site, &plan.actions, 1, deadline);

@@ -89,6 +89,9 @@ pub struct ScenarioFlavor {
     /// What a server of it costs an hour.
     #[serde(default)]
     pub price: Option<f64>,
+    /// What jobs can need that a server of it has.
+    #[serde(default)]
+    pub has: Vec<String>,
 }
 
 fn default_disk_gb() -> u64 {
@@ -111,9 +114,12 @@ pub struct ScenarioJobs {
     pub memory_mb: u64,
     /// How long each runs.
     pub runs_seconds: u64,
-    /// No machine satisfies their Requirements.
+    /// No machine satisfies their Requirements, and nothing foretells that.
     #[serde(default)]
     pub unmatchable: bool,
+    /// What a machine must have for them (`has` of its flavor); nothing when empty.
+    #[serde(default)]
+    pub needs: String,
 }
 
 fn default_cpus() -> u64 {

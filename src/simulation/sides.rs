@@ -13,10 +13,11 @@ use crate::scaling::floating_ip::NodeFloatingIp;
 use crate::scaling::leftover::{
     FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, Unmarked, VolumeRecord,
 };
+use crate::scaling::needs::{Candidate, JobKind, Matches, Needs, Verdict};
 use crate::scaling::observation::{
     CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, METADATA_TOKEN_LIFETIME,
-    NodeId, OwnedServer, PoolView, Quota, Resources, ScheddView, Seen, ServerRecord, ServerStatus,
-    SlotView, StartdView, Usage, execute_metadata,
+    NegotiatorView, NodeId, OwnedServer, PoolView, Quota, Resources, ScheddView, Seen,
+    ServerRecord, ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
 
 /// One cloud of a world.
@@ -315,7 +316,34 @@ impl Pool for SimulatedPool<'_> {
         PoolView {
             collector,
             schedds: BTreeMap::from([("simulated".to_owned(), schedd)]),
+            negotiator: Seen::Known(NegotiatorView::default()),
         }
+    }
+
+    fn matches(
+        &self,
+        jobs: &BTreeSet<JobKind>,
+        nodes: &[Candidate],
+        _deadline: Deadline,
+    ) -> Matches {
+        let world = locked(self.world);
+        let mut matches = Matches::default();
+        for node in nodes {
+            let cloud = world.scenario.clouds.get(&node.kind.cloud);
+            let flavor = cloud.and_then(|cloud| cloud.flavors.get(&node.kind.flavor));
+            for jobs in jobs {
+                let answer = if world.broken.matches {
+                    Seen::Unknown("it does not answer which jobs would run".to_owned())
+                } else if flavor.is_some_and(|flavor| flavor.has.contains(&jobs.needs.0)) {
+                    Seen::Known(Verdict::Matches)
+                } else {
+                    let clause = Some(format!("TARGET.{}", jobs.needs.0));
+                    Seen::Known(Verdict::JobRefuses { clause })
+                };
+                matches.insert(node.kind.clone(), jobs.clone(), answer);
+            }
+        }
+        matches
     }
 
     fn look(
@@ -409,7 +437,7 @@ fn startds(world: &World) -> Vec<StartdView> {
 }
 
 fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {
-    let mut groups: BTreeMap<Resources, (u64, u64)> = BTreeMap::new();
+    let mut groups: BTreeMap<(Resources, Needs), (u64, u64)> = BTreeMap::new();
     let mut jobs = JobCounts::default();
     let mut running_on = BTreeSet::new();
     let names: BTreeMap<&String, String> = world
@@ -423,7 +451,8 @@ fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {
                 jobs.idle += 1;
                 let waiting = world.now - since;
                 if waiting >= min_wait.as_secs() {
-                    let group = groups.entry(job.request).or_default();
+                    let needs = Needs(job.needs.clone());
+                    let group = groups.entry((job.request, needs)).or_default();
                     *group = (group.0 + 1, group.1.max(waiting));
                 }
             }
@@ -440,11 +469,15 @@ fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {
             JobState::Done(_) => {}
         }
     }
-    let demand = groups.into_iter().map(|(request, (jobs, waiting))| Demand {
-        request,
-        jobs,
-        waiting: Duration::from_secs(waiting),
-    });
+    let demand = groups
+        .into_iter()
+        .map(|((request, needs), (jobs, waiting))| Demand {
+            request,
+            needs,
+            jobs,
+            waiting: Duration::from_secs(waiting),
+            ..Demand::default()
+        });
     ScheddView {
         demand: demand.collect(),
         jobs,

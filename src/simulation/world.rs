@@ -115,8 +115,11 @@ pub struct SimulatedJob {
     pub request: Resources,
     /// How long it runs.
     pub runs: Seconds,
-    /// No machine satisfies its Requirements.
+    /// No machine satisfies its Requirements, and nothing foretells that.
     pub unmatchable: bool,
+    /// What a machine must have for it; nothing when empty.
+    #[serde(default)]
+    pub needs: String,
     /// `NumJobStarts`.
     pub starts: u32,
     /// Where it is.
@@ -149,6 +152,9 @@ pub struct Broken {
     pub schedd: bool,
     /// The negotiator does not match.
     pub negotiator: bool,
+    /// Nobody says which jobs would run where.
+    #[serde(default)]
+    pub matches: bool,
     /// These clouds do not answer.
     pub clouds: Vec<String>,
     /// Servers made now never join: the image is broken.
@@ -329,6 +335,10 @@ impl World {
                 due.runs_seconds,
                 due.unmatchable,
             );
+            let last = self.jobs.len() - usize::try_from(due.count).unwrap_or(0);
+            for job in self.jobs.iter_mut().skip(last) {
+                job.needs.clone_from(&due.needs);
+            }
         }
     }
 
@@ -352,6 +362,7 @@ impl World {
             request,
             runs,
             unmatchable,
+            needs: String::new(),
             starts: 0,
             state,
             submitted: self.now,
@@ -492,7 +503,7 @@ impl World {
     /// One negotiation cycle: the oldest jobs first, each to the first slot that it fits.
     fn negotiate(&mut self) {
         let now = self.now;
-        let mut free: Vec<(String, Resources)> = Vec::new();
+        let mut free: Vec<(String, Resources, Vec<String>)> = Vec::new();
         for server in self.servers.values() {
             let Some(startd) = &server.startd else {
                 continue;
@@ -501,7 +512,10 @@ impl World {
             let listed = self.ads.contains_key(&server.id) && server.cut_off_since.is_none();
             if listed && startd.drain.is_none() && !startd.closed {
                 let (used, _) = self.used_on(&server.id);
-                free.push((server.id.clone(), startd.total.minus(&used, 1)));
+                let cloud = self.scenario.clouds.get(&server.cloud);
+                let flavor = cloud.and_then(|cloud| cloud.flavors.get(&server.flavor));
+                let has = flavor.map(|flavor| flavor.has.clone()).unwrap_or_default();
+                free.push((server.id.clone(), startd.total.minus(&used, 1), has));
             }
         }
         let mut changed = Vec::new();
@@ -510,7 +524,11 @@ impl World {
                 continue;
             }
             let request = job.request.rounded();
-            let Some((id, space)) = free.iter_mut().find(|(_, space)| request.fits(space)) else {
+            let takes = |has: &[String]| job.needs.is_empty() || has.contains(&job.needs);
+            let Some((id, space, _)) = free
+                .iter_mut()
+                .find(|(_, space, has)| request.fits(space) && takes(has))
+            else {
                 continue;
             };
             *space = space.minus(&request, 1);

@@ -216,7 +216,7 @@ fn a_server_that_is_there_after_all_keeps_what_is_its_own() {
         let real = ehos::site::Site::simulated(world, &site.policy);
         let deadline = ehos::deadline::Deadline::within(minutes(1));
         let at = locked(world).at();
-        let (observation, _) = ehos::observe::observe(&real, &state, at, deadline);
+        let (observation, _) = ehos::observe::observe(&real, &site.policy, &state, at, deadline);
         let view = observation.clouds["blue"].known().unwrap();
         assert_eq!(view.leftovers.known().unwrap().ours.len(), 1, "its port");
         ehos::scaling::plan::plan(&observation, &site.policy, &state)

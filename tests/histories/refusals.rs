@@ -1,5 +1,6 @@
 //! What is asked for is refused, or comes to nothing, for a long time: demand is served all the same, and nobody pays for it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,6 +9,7 @@ use ehos::deadline::Deadline;
 use ehos::pool::{Pool, Watch};
 use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use ehos::scaling::memory::{Kind, KindMemory};
+use ehos::scaling::needs::{Candidate, JobKind, Matches};
 use ehos::scaling::observation::{CloudView, PoolView, ServerRecord, ServerStatus, StartdView};
 use ehos::scaling::plan::Fate;
 use ehos::scaling::policy::Allocation;
@@ -29,6 +31,14 @@ struct DeafPool<'a>(Box<dyn Pool + 'a>);
 impl Pool for DeafPool<'_> {
     fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
         self.0.observe(watch, deadline)
+    }
+    fn matches(
+        &self,
+        jobs: &BTreeSet<JobKind>,
+        nodes: &[Candidate],
+        deadline: Deadline,
+    ) -> Matches {
+        self.0.matches(jobs, nodes, deadline)
     }
     fn look(
         &self,

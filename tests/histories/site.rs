@@ -27,6 +27,7 @@ pub fn flavor(vcpus: u64, ram_mb: u64) -> ScenarioFlavor {
         ram_mb,
         disk_gb: 40,
         price: None,
+        has: Vec::new(),
     }
 }
 

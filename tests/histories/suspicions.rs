@@ -1,5 +1,6 @@
 //! Suspicions of a sceptical operator, each a history: how demand could starve, servers pile up, or a job be ended.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use ehos::deadline::Deadline;
 use ehos::pool::{Pool, Watch};
 use ehos::scaling::action::{CloudAction, Done, Failure, PoolAction, StartdIdentity};
 use ehos::scaling::memory::State;
+use ehos::scaling::needs::{Candidate, JobKind, Matches};
 use ehos::scaling::observation::{
     CloudView, NodeId, OwnedServer, PoolView, Resources, Seen, ServerRecord, StartdView,
     builder_metadata, execute_metadata,
@@ -34,6 +36,14 @@ impl Pool for SeenPool<'_> {
         let mut view = self.pool.observe(watch, deadline);
         (self.change)(&mut view);
         view
+    }
+    fn matches(
+        &self,
+        jobs: &BTreeSet<JobKind>,
+        nodes: &[Candidate],
+        deadline: Deadline,
+    ) -> Matches {
+        self.pool.matches(jobs, nodes, deadline)
     }
     fn look(
         &self,

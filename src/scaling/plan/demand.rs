@@ -111,6 +111,7 @@ impl Planner<'_> {
             request,
             jobs,
             waiting,
+            ..
         } in schedds.flat_map(|schedd| &schedd.demand)
         {
             let (sum, longest) = by_request.entry(request.rounded()).or_default();

@@ -15,7 +15,7 @@ use libfuzzer_sys::fuzz_target;
 
 /// A small site at work.
 static SITE: LazyLock<(Observation, Policy)> = LazyLock::new(|| {
-    let flavor = ScenarioFlavor { vcpus: 4, ram_mb: 8192, disk_gb: 40, price: None };
+    let flavor = ScenarioFlavor { vcpus: 4, ram_mb: 8192, disk_gb: 40, price: None, has: Vec::new() };
     let cloud = ScenarioCloud {
         instances: None,
         cores: Some(20),
@@ -44,7 +44,7 @@ static SITE: LazyLock<(Observation, Policy)> = LazyLock::new(|| {
         locked(&world).advance(60);
         let at = locked(&world).at();
         let site = Site::simulated(&world, &policy);
-        let (observation, _) = observe(&site, &state, at, hour);
+        let (observation, _) = observe(&site, &policy, &state, at, hour);
         if minute == 8 {
             return (observation, policy);
         }

@@ -1,6 +1,6 @@
 //! What stands between ehos and the world: answers that are wrong, late, half or missing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use ehos::cloud::{Cloud, Traces};
 use ehos::deadline::Deadline;
 use ehos::pool::{Pool, Watch};
 use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
+use ehos::scaling::needs::{Candidate, JobKind, Matches};
 use ehos::scaling::observation::{
     CloudView, OwnedServer, PoolView, ScheddView, Seen, ServerRecord, StartdView,
 };
@@ -237,6 +238,14 @@ impl Pool for FaultyPool<'_> {
         view
     }
 
+    fn matches(
+        &self,
+        jobs: &BTreeSet<JobKind>,
+        nodes: &[Candidate],
+        deadline: Deadline,
+    ) -> Matches {
+        self.pool.matches(jobs, nodes, deadline)
+    }
     fn look(
         &self,
         identity: &StartdIdentity,

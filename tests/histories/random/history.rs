@@ -312,7 +312,7 @@ impl History {
         let site = self.faults.between(site, &self.world);
         // The world answers at once: this deadline is never met.
         let deadline = Deadline::within(Duration::from_secs(3600));
-        let observation = observe_in_turn(&site, &self.state, at, deadline);
+        let observation = observe_in_turn(&site, &self.policy, &self.state, at, deadline);
         let plan = plan(&observation, &self.policy, &self.state);
         if let Some((count, runs)) = then.submit {
             let mut world = locked(&self.world);

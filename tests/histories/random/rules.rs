@@ -241,7 +241,7 @@ fn another_order(mut observation: Observation, tally: &mut Tally) -> Observation
                 let half = demand.jobs / 2;
                 let other = Demand {
                     jobs: demand.jobs - half,
-                    ..demand
+                    ..demand.clone()
                 };
                 [
                     Demand {

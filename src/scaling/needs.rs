@@ -1,0 +1,210 @@
+//! What jobs need of a machine besides room, and whether a new node of a kind would have it. The answers are
+//! HTCondor's own; here are the questions and the words.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::capacity::Capacity;
+use super::memory::{Kind, State};
+use super::observation::{CloudName, CloudView, Resources, Seen, StartdView};
+use super::policy::Policy;
+
+/// What a group of jobs needs of a machine besides room: a digest of their Requirements and of what those refer to.
+/// Jobs with equal requests and equal needs get equal answers. Empty: nothing is known of them, and room decides.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Needs(pub String);
+
+impl Needs {
+    /// Nothing is known of them.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What makes jobs alike: equal requests and equal needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct JobKind {
+    /// What each of them asks for.
+    #[serde(flatten)]
+    pub request: Resources,
+    /// What they need besides.
+    #[serde(default, skip_serializing_if = "Needs::is_empty")]
+    pub needs: Needs,
+}
+
+/// Whether jobs of one kind would run on a new node of another, as HTCondor matches them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// They would.
+    Matches,
+    /// Their Requirements are false there.
+    JobRefuses {
+        /// The first part of them that is, where it can be told.
+        clause: Option<String>,
+    },
+    /// The node's own Requirements (`START`) are.
+    NodeRefuses,
+    /// That depends on what is not known of such a node before the first of its kind has joined.
+    Undetermined {
+        /// The part of the Requirements that does, where it can be told.
+        clause: Option<String>,
+    },
+}
+
+/// A kind of node that jobs may run on, and what is known of it: what HTCondor is to match against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The kind.
+    pub kind: Kind,
+    /// What such a node offers.
+    pub capacity: Capacity,
+    /// One that is in the pool: `Name` of its first slot.
+    pub example: Option<String>,
+}
+
+/// The answers: for each kind of node and each kind of jobs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Matches(BTreeMap<Kind, BTreeMap<JobKind, Seen<Verdict>>>);
+
+impl Matches {
+    /// Keeps an answer.
+    pub fn insert(&mut self, kind: Kind, jobs: JobKind, answer: Seen<Verdict>) {
+        self.0.entry(kind).or_default().insert(jobs, answer);
+    }
+
+    /// The answer; room alone decides about jobs of which nothing is known.
+    pub fn answer(&self, kind: &Kind, jobs: &JobKind) -> Answer<'_> {
+        if jobs.needs.is_empty() {
+            return Answer::Takes;
+        }
+        match self.0.get(kind).and_then(|answers| answers.get(jobs)) {
+            Some(Seen::Known(Verdict::Matches)) => Answer::Takes,
+            Some(Seen::Known(Verdict::Undetermined { clause })) => {
+                Answer::Perhaps(clause.as_deref())
+            }
+            Some(Seen::Known(refusal)) => Answer::Refuses(refusal),
+            Some(Seen::Unknown(why)) => Answer::Unknown(why),
+            None => Answer::Unknown("HTCondor was not asked yet"),
+        }
+    }
+}
+
+/// What an answer means for a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// A node of the kind takes such jobs.
+    Takes,
+    /// The first node of the kind will tell; the clause that leaves it open.
+    Perhaps(Option<&'a str>),
+    /// It does not.
+    Refuses(&'a Verdict),
+    /// Not answered, and why: nothing is made for such jobs, and no room is taken from them.
+    Unknown(&'a str),
+}
+
+impl Answer<'_> {
+    /// Jobs may be counted on to use a node of the kind that is there: only a refusal says that they will not.
+    pub fn may_use(&self) -> bool {
+        !matches!(self, Answer::Refuses(_))
+    }
+}
+
+/// What a node of `kind` offers: what one really did, else what its flavor promises.
+pub fn capacity(
+    kind: &Kind,
+    state: &State,
+    clouds: &BTreeMap<CloudName, Seen<CloudView>>,
+) -> Option<Capacity> {
+    let learnt = state.kind(kind).and_then(|memory| memory.capacity.clone());
+    learnt.or_else(|| {
+        let view = clouds.get(&kind.cloud)?.known()?;
+        let flavor = view.flavors.get(&kind.flavor)?;
+        Some(Capacity::whole(flavor.expected_capacity()))
+    })
+}
+
+/// Every kind of node that is configured, and every other one that there is.
+pub fn candidates(
+    policy: &Policy,
+    state: &State,
+    startds: &[StartdView],
+    clouds: &BTreeMap<CloudName, Seen<CloudView>>,
+) -> Vec<Candidate> {
+    let slots: BTreeMap<&str, &str> = startds
+        .iter()
+        .filter_map(|startd| Some((startd.machine.as_str(), startd.slots.first()?.name.as_str())))
+        .collect();
+    let configured = policy.clouds.iter().flat_map(|cloud| {
+        cloud.flavors.iter().map(|flavor| Kind {
+            cloud: cloud.name.clone(),
+            flavor: flavor.clone(),
+            image: cloud.image.clone(),
+        })
+    });
+    let mut examples: BTreeMap<Kind, Option<String>> =
+        configured.map(|kind| (kind, None)).collect();
+    for node in state.nodes.values() {
+        let example = examples.entry(node.kind.clone()).or_default();
+        let proven = node.proven && !node.failed;
+        if let (None, true, Some(machine)) = (&example, proven, &node.machine) {
+            *example = slots.get(machine.as_str()).map(|name| (*name).to_owned());
+        }
+    }
+    let candidate = |(kind, example)| {
+        let capacity = capacity(&kind, state, clouds)?;
+        Some(Candidate {
+            kind,
+            capacity,
+            example,
+        })
+    };
+    examples.into_iter().filter_map(candidate).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(flavor: &str) -> Kind {
+        Kind {
+            cloud: "a".to_owned(),
+            flavor: flavor.to_owned(),
+            image: "i".to_owned(),
+        }
+    }
+
+    fn jobs(needs: &str) -> JobKind {
+        JobKind {
+            needs: Needs(needs.to_owned()),
+            ..JobKind::default()
+        }
+    }
+
+    #[test]
+    fn what_was_not_asked_is_unknown_and_no_refusal() {
+        let mut matches = Matches::default();
+        let refuses = Verdict::JobRefuses { clause: None };
+        matches.insert(kind("f"), jobs("x"), Seen::Known(Verdict::Matches));
+        matches.insert(kind("g"), jobs("x"), Seen::Known(refuses.clone()));
+        assert_eq!(matches.answer(&kind("f"), &jobs("x")), Answer::Takes);
+        assert_eq!(
+            matches.answer(&kind("g"), &jobs("x")),
+            Answer::Refuses(&refuses)
+        );
+        assert!(!matches.answer(&kind("g"), &jobs("x")).may_use());
+        let unknown = matches.answer(&kind("h"), &jobs("x"));
+        assert!(matches!(unknown, Answer::Unknown(_)) && unknown.may_use());
+        // Of jobs whose Requirements nobody asked for, room decides.
+        assert_eq!(matches.answer(&kind("h"), &jobs("")), Answer::Takes);
+    }
+
+    /// A state of before has requests alone.
+    #[test]
+    fn a_request_alone_is_a_kind_of_jobs() {
+        let read: JobKind =
+            serde_json::from_str(r#"{"cpus":2,"memory_mb":512,"disk_kb":1024,"gpus":0}"#).unwrap();
+        assert_eq!((read.request.cpus, read.needs.is_empty()), (2, true));
+    }
+}
