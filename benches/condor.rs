@@ -16,6 +16,10 @@ use tempfile::TempDir;
 
 const LONG: Duration = Duration::from_secs(60);
 
+/// As condor_submit writes them, but for what HTCondor has to be asked about in a second query.
+const REQUIREMENTS: &str = "(TARGET.Arch == \"X86_64\") && (TARGET.OpSys == \"LINUX\") && (TARGET.Disk >= RequestDisk) && \
+                            (TARGET.Memory >= RequestMemory) && (TARGET.Cpus >= RequestCpus) && (TARGET.HasFileTransfer)";
+
 /// Tools that answer as those of HTCondor 23.9.6 do (tests/fixtures/condor).
 fn tools(slots: &str, groups: &str, jobs: u64) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -73,7 +77,7 @@ fn groups(lines: u64, requests: u64, jobs: u64) -> String {
         let number = line % requests;
         writeln!(
             text,
-            "{}\t{}\t{}\t1048576\t0\t{}\t1795353034",
+            "{}\t{}\t{}\t1048576\t0\t{}\t1795353034\t7.0\t5\t1\t\t\t{REQUIREMENTS}",
             jobs / lines,
             number % 8 + 1,
             1024 + number / 8 * 128,

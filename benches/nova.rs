@@ -45,6 +45,7 @@ fn settings(url: &str) -> CloudSettings {
         availability_zone: None,
         user_data_file: PathBuf::from("execute.yaml"),
         metadata: BTreeMap::new(),
+        startd_attributes: BTreeMap::new(),
         scratch_size_gb: None,
         ccb: false,
     }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use crate::cloud::Cloud;
-use crate::condor::CondorPool;
-use crate::config::Config;
+use crate::condor::{CondorPool, MatchFile, StartdAttributes};
+use crate::config::{CloudSettings, Config};
 use crate::openstack::{self, OpenStackCloud};
 use crate::pool::Pool;
 use crate::scaling::policy::Policy;
@@ -22,7 +22,7 @@ pub struct Site<'a> {
 
 impl<'a> Site<'a> {
     /// The real one. Tokens of the clouds are kept in the folder `token_folder`, or not at all (a dry run writes
-    /// nothing). Nothing is asked yet.
+    /// nothing); which jobs run where is remembered in `matches`. Nothing is asked yet.
     ///
     /// # Errors
     /// When a cloud's `cacert` cannot be used.
@@ -30,6 +30,7 @@ impl<'a> Site<'a> {
         config: &'a Config,
         user_data: &'a NodeUserData<'a>,
         token_folder: Option<&Path>,
+        matches: MatchFile,
     ) -> Result<Site<'a>, openstack::Error> {
         let Config {
             policy, timeouts, ..
@@ -39,7 +40,8 @@ impl<'a> Site<'a> {
             policy.negotiation_cycle,
             policy.update_interval,
             timeouts.command,
-        );
+        )
+        .remembering(matches, startd_attributes(config));
         let mut clouds: Vec<Box<dyn Cloud + 'a>> = Vec::new();
         for settings in &config.clouds {
             let cache = token_folder.map(|folder| openstack::token_cache(folder, &settings.name));
@@ -81,4 +83,13 @@ impl<'a> Site<'a> {
             clouds: names.into_iter().map(cloud).collect(),
         }
     }
+}
+
+/// What the configuration says of new nodes' ads, by cloud.
+fn startd_attributes(config: &Config) -> StartdAttributes {
+    let of = |settings: &CloudSettings| {
+        let attributes = settings.startd_attributes.clone();
+        (settings.name.clone(), attributes.into_iter().collect())
+    };
+    config.clouds.iter().map(of).collect()
 }

@@ -72,6 +72,7 @@ fn settings(url: &str) -> CloudSettings {
         availability_zone: None,
         user_data_file: PathBuf::from("execute.yaml"),
         metadata: BTreeMap::from([("owner".to_owned(), "grid".to_owned())]),
+        startd_attributes: BTreeMap::new(),
         scratch_size_gb: None,
         ccb: false,
     }

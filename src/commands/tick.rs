@@ -12,6 +12,7 @@ use log::{error, info};
 use crate::act::act;
 use crate::cli::{Output, Tick};
 use crate::commands::state_directory;
+use crate::condor::MatchFile;
 use crate::config::{self, Config, Environment};
 use crate::deadline::Deadline;
 use crate::exit::Exit;
@@ -74,7 +75,12 @@ pub fn run(
     let user_data = NodeUserData::new(&config.condor, &config.policy, config.timeouts.command);
     let site = match &world {
         Some(world) => Site::simulated(world, &config.policy),
-        None => Site::real(&config, &user_data, acting.then_some(&*directory))?,
+        None => Site::real(
+            &config,
+            &user_data,
+            acting.then_some(&*directory),
+            MatchFile::new(&directory, acting),
+        )?,
     };
     let at = world
         .as_ref()

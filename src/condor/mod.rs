@@ -4,9 +4,14 @@ mod answer;
 mod command;
 mod control;
 mod error;
+mod expression;
 #[cfg(test)]
 mod fake;
 pub mod inspect;
+mod job_ad;
+mod machine_ad;
+mod match_memory;
+mod matches;
 #[cfg(fuzzing)]
 pub mod queue;
 #[cfg(not(fuzzing))]
@@ -22,16 +27,25 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::config::CondorSettings;
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
 use crate::scaling::action::{Done, Failure, PoolAction, StartdIdentity};
-use crate::scaling::needs::{Candidate, JobKind, Matches};
-use crate::scaling::observation::{CollectorView, NegotiatorView, PoolView, Seen, StartdView};
+use crate::scaling::needs::{Candidate, JobKind, Matches, Needs};
+use crate::scaling::observation::{
+    CollectorView, NegotiatorView, PoolView, ScheddView, Seen, StartdView,
+};
 
 pub use command::Tools;
 pub use error::{Effect, Error};
-use queue::{JobFilter, Schedd};
+use job_ad::JobAd;
+pub use match_memory::MatchFile;
+use match_memory::MatchMemory;
+use matches::Matching;
+pub use matches::StartdAttributes;
+use queue::{Ads, JobFilter, Schedd};
 use slots::Clock;
 
 /// A pool of HTCondor, asked with `condor_status` and `condor_q`, told with `condor_drain` and `condor_advertise`.
@@ -45,6 +59,19 @@ pub struct CondorPool {
     update_interval: Duration,
     /// The collector's clock, from the last observation: a look needs no call for it.
     clock: Mutex<Option<Clock>>,
+    /// What the configuration says of new nodes.
+    startd_attributes: StartdAttributes,
+    known: Mutex<Known>,
+}
+
+/// What is known of jobs besides the view.
+#[derive(Debug)]
+struct Known {
+    memory: MatchMemory,
+    /// What the jobs of the last observation need.
+    ads: BTreeMap<Needs, JobAd>,
+    /// What was asked of them because nodes ask for it.
+    nodes_ask: BTreeSet<String>,
 }
 
 impl CondorPool {
@@ -70,12 +97,37 @@ impl CondorPool {
         CondorPool {
             tools: Tools::new(settings.bin.clone(), command_timeout),
             schedds,
-            filter: JobFilter::new(&settings.universes, settings.job_constraint.as_deref()),
+            filter: JobFilter::new(
+                &settings.universes,
+                settings.job_constraint.as_deref(),
+                !settings.ignore_requirements,
+            ),
             min_wait,
             update_interval,
             pool,
             clock: Mutex::new(None),
+            startd_attributes: StartdAttributes::new(),
+            known: Mutex::new(Known {
+                memory: MatchMemory::load(None, Timestamp::now()),
+                ads: BTreeMap::new(),
+                nodes_ask: BTreeSet::new(),
+            }),
         }
+    }
+
+    /// It, remembering in `file` which jobs run where, with what the configuration says of new nodes.
+    pub fn remembering(
+        mut self,
+        file: MatchFile,
+        startd_attributes: StartdAttributes,
+    ) -> CondorPool {
+        self.startd_attributes = startd_attributes;
+        self.known().memory = MatchMemory::load(Some(file), Timestamp::now());
+        self
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The collector's clock.
@@ -133,14 +185,23 @@ impl Pool for CondorPool {
         } else {
             self.min_wait
         };
-        let schedds = thread::scope(|scope| {
+        let columns = self.known().memory.columns();
+        let schedds: Vec<_> = thread::scope(|scope| {
+            let columns = &columns;
             let asked: Vec<_> = self
                 .schedds
                 .iter()
                 .map(|schedd| {
                     let silent = &silent;
                     let thread = scope.spawn(move || {
-                        schedd.observe(&self.tools, &self.filter, min_wait, silent, deadline)
+                        schedd.observe(
+                            &self.tools,
+                            &self.filter,
+                            min_wait,
+                            columns,
+                            silent,
+                            deadline,
+                        )
                     });
                     (schedd.name.clone(), thread)
                 })
@@ -148,11 +209,23 @@ impl Pool for CondorPool {
             asked
                 .into_iter()
                 .map(|(name, thread)| match thread.join() {
-                    Ok(view) => (name, seen(view)),
+                    Ok(answer) => (name, answer),
                     Err(panic) => std::panic::resume_unwind(panic),
                 })
-                .collect::<BTreeMap<_, _>>()
+                .collect()
         });
+        let mut known = self.known();
+        known.ads.clear();
+        known.nodes_ask = columns.nodes_ask;
+        let mut keep = |(name, answer): (String, Result<(ScheddView, Ads), Error>)| {
+            let view = answer.map(|(view, ads)| {
+                known.memory.use_columns(&ads.names);
+                known.ads.extend(ads.ads);
+                view
+            });
+            (name, seen(view))
+        };
+        let schedds = schedds.into_iter().map(&mut keep).collect();
         PoolView {
             collector,
             schedds,
@@ -162,11 +235,25 @@ impl Pool for CondorPool {
 
     fn matches(
         &self,
-        _jobs: &BTreeSet<JobKind>,
-        _nodes: &[Candidate],
-        _deadline: Deadline,
+        jobs: &BTreeSet<JobKind>,
+        nodes: &[Candidate],
+        deadline: Deadline,
     ) -> Matches {
-        Matches::default()
+        let mut known = self.known();
+        let Known {
+            memory,
+            ads,
+            nodes_ask,
+        } = &mut *known;
+        let matching = Matching {
+            tools: &self.tools,
+            pool: self.pool.as_deref(),
+            startd_attributes: &self.startd_attributes,
+            ads,
+            nodes_ask,
+            deadline,
+        };
+        matching.ask(jobs, nodes, memory)
     }
 
     fn look(
@@ -210,7 +297,7 @@ mod tests {
     use super::fake::FakeTools;
     use super::*;
     use crate::scaling::action::FailureKind;
-    use crate::scaling::observation::{Demand, JobCounts, NodeId, Resources, ScheddView};
+    use crate::scaling::observation::{Demand, JobCounts, NodeId, Resources};
 
     const LIMIT: Duration = Duration::from_secs(60);
 
@@ -236,10 +323,24 @@ mod tests {
         fake.replay("condor_status", "-any", "status-daemons.txt");
         fake.replay("condor_status", "any", "status-slots.txt");
         fake.replay("condor_q", "-totals", "q-totals.txt");
-        fake.replay("condor_q", "-group-by", "q-group-by.txt");
+        grouped(&fake);
         fake.replay("condor_q", "unparse(RemoteHost)", "q-running.txt");
         fake.replay("condor_q", "any", "q-jobs.txt");
+        fake.replay("condor_q", "unparse(filesystemdomain)", "q-jobs-names.txt");
         fake
+    }
+
+    /// The schedd groups, also by the attributes that the Requirements of its jobs refer to.
+    fn grouped(fake: &FakeTools) {
+        fake.replay("condor_q", "grouped", "q-group-by.txt");
+        fake.replay("condor_q", "grouped-names", "q-group-by-names.txt");
+        let script = "case \"$*\" in *'unparse(opsysandver)'*) word=grouped-names;; *) word=grouped;; esac\n\
+                      exec \"$0\" $word";
+        fake.script(
+            "condor_q",
+            "-group-by",
+            &script.replace("$0", &fake.path().join("condor_q").display().to_string()),
+        );
     }
 
     fn pool(fake: &FakeTools) -> CondorPool {
@@ -328,7 +429,14 @@ mod tests {
         assert_eq!(schedd.jobs, RECORDED_JOBS);
         assert_eq!(jobs(&schedd.demand), RECORDED_DEMAND);
         let calls = fake.calls();
-        assert_eq!(calls.lines().count(), 5, "{calls}");
+        // The schedd twice: what the Requirements refer to was not known; and once more through the script.
+        assert_eq!(calls.matches("-group-by").count(), 2, "{calls}");
+        let kinds = &schedd.demand;
+        assert!(kinds.iter().all(|demand| demand.needs.0.len() == 16));
+        assert_ne!(kinds[0].needs, kinds[2].needs);
+        assert_eq!(kinds[0].example.as_deref(), Some("19.0"));
+        assert_eq!(kinds[0].accounting_group.as_deref(), Some("group_phys.a"));
+        assert_eq!(kinds[0].concurrency_limits["sw"], 2.0);
         assert!(calls.contains("< 80) =!= true"), "{calls}");
         assert!(!calls.contains("RemoteHost"), "{calls}");
     }

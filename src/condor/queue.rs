@@ -10,22 +10,27 @@
 //!   there, and the answer is empty or counts what it should not. So all of them are made part of the group, those
 //!   of the site's own constraint too. `QDate` and `EnteredCurrentStatus` are part of it for the longest wait; the
 //!   groups are as many as submits then, in the worst case as many as jobs, and are folded as they arrive.
+//!   So are their Requirements and what these refer to (`job_ad`), which is known only when they are seen: where an answer
+//!   names attributes that were not asked for, the schedd is asked again with them, and they are kept for the next tick.
 //! - `-constraint … RemoteHost`: jobs that run on machines which have gone silent; only when there are any.
 //!
 //! Where `-group-by` is not known, or is empty although jobs are idle, the idle jobs are asked for one by one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::answer::{amount, excerpt, integer, quoted, string, values};
 use super::command::{Call, Tools};
 use super::error::Error;
+use super::expression::references;
+use super::job_ad::{Columns, JobAd, Unread};
 use crate::deadline::Deadline;
+use crate::scaling::needs::Needs;
 use crate::scaling::observation::{Demand, JobCounts, Resources, ScheddView};
 
-/// The attributes by which idle jobs are grouped, besides those of the site's constraint.
-const GROUP_BY: [&str; 9] = [
+/// The attributes by which idle jobs are grouped, besides those of the site's constraint and of their Requirements.
+const GROUP_BY: [&str; 12] = [
     "JobStatus",
     "JobUniverse",
     "Managed",
@@ -35,7 +40,17 @@ const GROUP_BY: [&str; 9] = [
     "RequestGPUs",
     "QDate",
     "EnteredCurrentStatus",
+    "MaxHosts",
+    "AcctGroup",
+    "ConcurrencyLimits",
 ];
+
+/// How often a schedd is asked in one tick for what Requirements refer to.
+const ROUNDS: usize = 3;
+
+/// Texts of ads that are kept of one schedd, in bytes; such as are longer than this are not looked at.
+const ADS_MAX: usize = 8 * 1024 * 1024;
+const AD_MAX: usize = 16 * 1024;
 
 /// A list of machines that is longer is not put into a constraint (Linux takes 128 KiB in one argument).
 const CONSTRAINT_MAX: usize = 64 * 1024;
@@ -46,12 +61,18 @@ pub(super) struct JobFilter {
     /// A ClassAd expression that is true for jobs of the right universe that the site wants counted.
     counted: String,
     /// `-attributes`: what jobs are grouped by.
-    group_by: String,
+    group_by: Vec<String>,
+    /// Their Requirements are asked for.
+    requirements: bool,
 }
 
 impl JobFilter {
     /// Jobs of `universes` (vanilla when empty) for which the site's constraint is true.
-    pub(super) fn new(universes: &[u32], job_constraint: Option<&str>) -> JobFilter {
+    pub(super) fn new(
+        universes: &[u32],
+        job_constraint: Option<&str>,
+        requirements: bool,
+    ) -> JobFilter {
         let universes = match universes {
             [] => "JobUniverse == 5".to_owned(),
             several => several
@@ -63,21 +84,29 @@ impl JobFilter {
         // A job router has made another job of these; that one counts.
         let mut counted = format!("({universes}) && Managed =!= \"External\"");
         let mut group_by: Vec<String> = GROUP_BY.iter().map(|name| (*name).to_owned()).collect();
+        if requirements {
+            group_by.push("Requirements".to_owned());
+        }
         if let Some(site) = job_constraint {
             counted.push_str(&format!(" && ({site})"));
             for name in references(site) {
-                if !group_by
-                    .iter()
-                    .any(|known| known.eq_ignore_ascii_case(&name))
-                {
-                    group_by.push(name);
-                }
+                add(&mut group_by, &name);
             }
         }
         JobFilter {
             counted,
-            group_by: group_by.join(","),
+            group_by,
+            requirements,
         }
+    }
+
+    /// `-attributes`, with these columns.
+    fn group_by(&self, columns: &Columns) -> String {
+        let mut group_by = self.group_by.clone();
+        for name in columns.all() {
+            add(&mut group_by, name);
+        }
+        group_by.join(",")
     }
 
     /// Idle jobs that count, and that have been idle for `min_wait` by the schedd's clock.
@@ -92,6 +121,21 @@ impl JobFilter {
         }
         constraint
     }
+}
+
+fn add(names: &mut Vec<String>, name: &str) {
+    if !names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+        names.push(name.to_owned());
+    }
+}
+
+/// What a schedd's idle jobs need, and the attributes that were asked for to know it.
+#[derive(Debug, Default)]
+pub(super) struct Ads {
+    /// By their needs.
+    pub ads: BTreeMap<Needs, JobAd>,
+    /// Those that Requirements refer to.
+    pub names: BTreeSet<String>,
 }
 
 /// One schedd and how it is reached.
@@ -136,28 +180,80 @@ impl Schedd {
         tools: &Tools,
         filter: &JobFilter,
         min_wait: Duration,
+        columns: &Columns,
         silent: &BTreeSet<String>,
         deadline: Deadline,
-    ) -> Result<ScheddView, Error> {
+    ) -> Result<(ScheddView, Ads), Error> {
         let (totals, folded, running_on) = thread::scope(|scope| {
             let totals = scope.spawn(|| self.totals(tools, filter, deadline));
             let running_on = scope.spawn(|| self.running_on(tools, silent, deadline));
-            let folded = self.grouped(tools, filter, min_wait, deadline);
+            let question = Question {
+                tools,
+                filter,
+                constraint: filter.idle(min_wait),
+                deadline,
+            };
+            let folded = self.idle(&question, columns);
             (joined(totals), folded, joined(running_on))
         });
         let totals = totals?;
         let running_on = running_on?;
         let folded = match folded {
-            Ok(Some(folded)) if folded.lines > 0 || totals.jobs.idle == 0 => folded,
-            Ok(_) => self.one_by_one(tools, filter, min_wait, deadline)?,
+            Ok(folded) if folded.lines > 0 || totals.jobs.idle == 0 => folded,
+            Ok(folded) if !folded.grouped => folded,
+            Ok(_) => {
+                let question = Question {
+                    tools,
+                    filter,
+                    constraint: filter.idle(min_wait),
+                    deadline,
+                };
+                self.with_names(&question, columns, false)?
+            }
             Err(error) => return Err(error),
         };
         folded.report(&self.name);
-        Ok(ScheddView {
+        let view = ScheddView {
             demand: folded.demand(totals.now()),
             jobs: totals.jobs,
             running_on,
-        })
+        };
+        Ok((view, folded.into_ads()))
+    }
+
+    /// The idle jobs: as the schedd groups them, or one by one where `condor_q` does not know how.
+    fn idle(&self, question: &Question, columns: &Columns) -> Result<Folded, Error> {
+        match self.with_names(question, columns, true) {
+            Err(Error::Failed { stderr, .. }) if stderr.contains("-group-by") => {
+                self.with_names(question, columns, false)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Asks again for what the answer refers to and does not say.
+    fn with_names(
+        &self,
+        question: &Question,
+        columns: &Columns,
+        grouped: bool,
+    ) -> Result<Folded, Error> {
+        let mut folded = self.fold(question, columns.clone(), grouped)?;
+        for _ in 1..ROUNDS {
+            let columns = folded.columns.clone().with(&folded.names);
+            if columns == folded.columns {
+                break;
+            }
+            match self.fold(question, columns, grouped) {
+                Ok(more) => folded = more,
+                Err(error) => {
+                    // What is known of the jobs counts; where they may run is unknown for some of them.
+                    log::warn!("{error}; what some Requirements refer to is not known");
+                    break;
+                }
+            }
+        }
+        Ok(folded)
     }
 
     fn totals(
@@ -189,52 +285,40 @@ impl Schedd {
         })
     }
 
-    /// The idle jobs as the schedd groups them; `None` where `condor_q` does not know how.
-    fn grouped(
-        &self,
-        tools: &Tools,
-        filter: &JobFilter,
-        min_wait: Duration,
-        deadline: Deadline,
-    ) -> Result<Option<Folded>, Error> {
-        let attributes = ["-group-by", "-attributes", &filter.group_by];
-        match self.fold(tools, filter, min_wait, &attributes, deadline) {
-            Ok(folded) => Ok(Some(folded)),
-            Err(Error::Failed { stderr, .. }) if stderr.contains("-group-by") => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn one_by_one(
-        &self,
-        tools: &Tools,
-        filter: &JobFilter,
-        min_wait: Duration,
-        deadline: Deadline,
-    ) -> Result<Folded, Error> {
-        self.fold(tools, filter, min_wait, &[], deadline)
-    }
-
-    fn fold(
-        &self,
-        tools: &Tools,
-        filter: &JobFilter,
-        min_wait: Duration,
-        attributes: &[&str],
-        deadline: Deadline,
-    ) -> Result<Folded, Error> {
-        let constraint = filter.idle(min_wait);
+    fn fold(&self, question: &Question, columns: Columns, grouped: bool) -> Result<Folded, Error> {
+        let filter = question.filter;
+        let group_by = filter.group_by(&columns);
         let mut args = self.args();
-        args.extend(attributes);
-        args.extend(["-constraint", &constraint, "-af:t"]);
+        if grouped {
+            args.extend(["-group-by", "-attributes", &group_by]);
+        }
+        args.extend(["-constraint", &question.constraint, "-af:t"]);
         args.extend(Folded::EXPRESSIONS);
+        // What is named here is part of the group, so that no group has the number of a job.
+        args.push(match grouped {
+            true => "JobIds",
+            false => "strcat(ClusterId, \".\", ProcId)",
+        });
+        args.extend(Folded::SHAPE);
+        let names: Vec<String> = columns
+            .all()
+            .into_iter()
+            .map(|name| format!("unparse({name})"))
+            .collect();
+        if filter.requirements {
+            args.push("unparse(Requirements)");
+            args.extend(names.iter().map(String::as_str));
+        }
         let call = Call {
             tool: "condor_q",
             args: &args,
             stdin: "",
             about: &self.about(),
         };
-        tools.run(&call, deadline, Folded::default(), Folded::add)
+        let folded = Folded::new(columns, filter.requirements, grouped);
+        question
+            .tools
+            .run(&call, question.deadline, folded, Folded::add)
     }
 
     fn running_on(
@@ -292,6 +376,14 @@ impl Schedd {
     }
 }
 
+/// What is asked about idle jobs.
+struct Question<'a> {
+    tools: &'a Tools,
+    filter: &'a JobFilter,
+    constraint: String,
+    deadline: Deadline,
+}
+
 fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     match thread.join() {
         Ok(value) => value,
@@ -345,19 +437,44 @@ impl Totals {
 }
 
 /// Idle jobs or groups of them, folded by what they ask for.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct Folded {
+    columns: Columns,
+    requirements: bool,
+    grouped: bool,
     lines: u64,
-    requests: BTreeMap<Resources, Waiting>,
+    /// By request, and by the place of their shape in `shapes`.
+    jobs: BTreeMap<(Resources, usize), Waiting>,
+    shapes: Vec<Shape>,
+    /// Where the shape of a line is that ends like this: a thousand lines end alike.
+    endings: HashMap<String, usize>,
+    /// Where each shape is.
+    places: HashMap<Shape, usize>,
+    ads: BTreeMap<Needs, JobAd>,
+    /// The texts of both.
+    kept_bytes: usize,
+    /// Attributes that Requirements refer to, asked for or not.
+    names: BTreeSet<String>,
     unreadable: u64,
     example: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What jobs are like besides their requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Shape {
+    needs: Needs,
+    /// How many nodes each takes, in the parallel universe.
+    nodes: u64,
+    concurrency_limits: String,
+    accounting_group: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Waiting {
     jobs: u64,
     /// Since when the longest waiting one has been idle, on the schedd's clock.
     since: Option<i64>,
+    example: Option<String>,
 }
 
 impl Folded {
@@ -374,9 +491,43 @@ impl Folded {
         "int(QDate)",
         "int(EnteredCurrentStatus)",
     ];
+    /// The end of a line, after the name of a job; Requirements and the columns follow.
+    const SHAPE: [&'static str; 4] = [
+        "int(JobUniverse)",
+        "int(MaxHosts)",
+        "unparse(AcctGroup)",
+        "unparse(ConcurrencyLimits)",
+    ];
+    /// The universe whose jobs take several nodes.
+    const PARALLEL: u64 = 11;
+
+    fn new(columns: Columns, requirements: bool, grouped: bool) -> Folded {
+        Folded {
+            columns,
+            requirements,
+            grouped,
+            ..Folded::default()
+        }
+    }
 
     fn add(&mut self, line: &str) -> Result<(), String> {
-        let [count, cpus, memory, disk, gpus, queued, entered] = values(line)?;
+        let mut head = line.splitn(9, '\t');
+        let mut value = || head.next().unwrap_or_default();
+        let [
+            count,
+            cpus,
+            memory,
+            disk,
+            gpus,
+            queued,
+            entered,
+            name,
+            ending,
+        ] = std::array::from_fn(|_| value());
+        let shape = self.shape(ending).map_err(|()| {
+            let count = line.split('\t').count();
+            format!("a line with {count} values: {}", excerpt(line))
+        })?;
         self.lines += 1;
         // A single job has no JobCount.
         let jobs = match count {
@@ -401,8 +552,15 @@ impl Folded {
             return Ok(());
         };
         let since = integer(queued).max(integer(entered));
-        self.requests
-            .entry(request)
+        let example = || {
+            // `2.0`, `2.0 2.1` or `2.0 ... 2.9`.
+            let first = name.split(' ').next()?;
+            let is_name =
+                first.len() <= 30 && first.chars().all(|c| c.is_ascii_digit() || c == '.');
+            (is_name && !first.is_empty()).then(|| first.to_owned())
+        };
+        self.jobs
+            .entry((request, shape))
             .and_modify(|waiting| {
                 waiting.jobs = waiting.jobs.saturating_add(jobs);
                 waiting.since = match (waiting.since, since) {
@@ -410,8 +568,98 @@ impl Folded {
                     (one, other) => one.or(other),
                 };
             })
-            .or_insert(Waiting { jobs, since });
+            .or_insert_with(|| Waiting {
+                jobs,
+                since,
+                example: example(),
+            });
         Ok(())
+    }
+
+    /// Where the shape is that a line with this ending has.
+    fn shape(&mut self, ending: &str) -> Result<usize, ()> {
+        if let Some(place) = self.endings.get(ending) {
+            return Ok(*place);
+        }
+        let shape = self.read(ending).ok_or(())?;
+        let place = match self.places.get(&shape) {
+            Some(place) => *place,
+            None => {
+                self.shapes.push(shape.clone());
+                self.places.insert(shape, self.shapes.len() - 1);
+                self.shapes.len() - 1
+            }
+        };
+        if self.kept_bytes < ADS_MAX {
+            self.kept_bytes += ending.len();
+            self.endings.insert(ending.to_owned(), place);
+        }
+        Ok(place)
+    }
+
+    fn read(&mut self, ending: &str) -> Option<Shape> {
+        let mut values = ending.split('\t');
+        let universe = amount(values.next()?).unwrap_or(0);
+        let hosts = amount(values.next()?).unwrap_or(1);
+        let accounting_group = string(values.next()?).map(|group| group.to_ascii_lowercase());
+        let concurrency_limits = string(values.next()?).unwrap_or_default();
+        let needs = if self.requirements {
+            let requirements = values.next()?;
+            // Each column has its value, which may be empty.
+            let columns: Option<BTreeMap<&str, &str>> = self
+                .columns
+                .all()
+                .into_iter()
+                .map(|name| Some((name, values.next()?)))
+                .collect();
+            let columns = columns?;
+            if requirements.is_empty() || requirements == "undefined" {
+                Needs::default()
+            } else if ending.len() > AD_MAX || self.kept_bytes >= ADS_MAX {
+                Unread::Room.needs()
+            } else {
+                let ad = JobAd::of(
+                    universe,
+                    requirements,
+                    &columns,
+                    &self.columns.nodes_ask,
+                    &mut self.names,
+                );
+                match ad {
+                    Ok(ad) => {
+                        let needs = ad.needs();
+                        if !self.ads.contains_key(&needs) {
+                            self.kept_bytes += ad.size();
+                            self.ads.insert(needs.clone(), ad);
+                        }
+                        needs
+                    }
+                    Err(why) => why.needs(),
+                }
+            }
+        } else {
+            Needs::default()
+        };
+        if values.next().is_some() {
+            return None;
+        }
+        Some(Shape {
+            needs,
+            nodes: if universe == Self::PARALLEL {
+                hosts.max(1)
+            } else {
+                1
+            },
+            concurrency_limits,
+            accounting_group,
+        })
+    }
+
+    fn into_ads(self) -> Ads {
+        Ads {
+            ads: self.ads,
+            names: self.names,
+        }
     }
 
     /// Says once which requests are left out.
@@ -427,81 +675,47 @@ impl Folded {
     }
 
     fn demand(&self, now: i64) -> Vec<Demand> {
-        self.requests
-            .iter()
-            .map(|(request, waiting)| Demand {
-                request: *request,
-                jobs: waiting.jobs,
+        let demand = |(&(request, place), waiting): (&(Resources, usize), &Waiting)| {
+            let shape = self.shapes.get(place).cloned().unwrap_or_default();
+            Demand {
+                request,
+                needs: shape.needs,
+                jobs: waiting.jobs.saturating_mul(shape.nodes.max(1)),
                 waiting: waiting.since.map_or(Duration::ZERO, |since| {
                     Duration::from_secs(u64::try_from(now.saturating_sub(since)).unwrap_or(0))
                 }),
-                ..Demand::default()
-            })
-            .collect()
+                example: waiting.example.clone(),
+                concurrency_limits: concurrency_limits(&shape.concurrency_limits),
+                accounting_group: shape.accounting_group,
+            }
+        };
+        self.jobs.iter().map(demand).collect()
     }
 }
 
-/// The attributes that a ClassAd expression refers to: its identifiers, without functions and keywords. One too many
-/// does no harm.
-fn references(expression: &str) -> Vec<String> {
-    const KEYWORDS: [&str; 10] = [
-        "true",
-        "false",
-        "undefined",
-        "error",
-        "is",
-        "isnt",
-        "my",
-        "target",
-        "parent",
-        "root",
-    ];
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let mut found: Vec<String> = Vec::new();
-    let mut rest = expression;
-    while let Some(first) = rest.chars().next() {
-        if first == '"' || first == '\'' {
-            // A string, or an attribute name in quotes.
-            let mut escaped = false;
-            let inner = rest.get(1..).unwrap_or_default();
-            let end = inner
-                .find(|c| {
-                    let ends = c == first && !escaped;
-                    escaped = c == '\\' && !escaped;
-                    ends
-                })
-                .unwrap_or(inner.len());
-            let (name, after) = inner.split_at(end);
-            if first == '\'' && name.chars().all(is_word) && !name.is_empty() {
-                found.push(name.to_owned());
-            }
-            rest = after.get(1..).unwrap_or_default();
-        } else if is_word(first) {
-            let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-            let (word, after) = rest.split_at(end);
-            let is_function = after.trim_start().starts_with('(');
-            if !first.is_ascii_digit()
-                && !is_function
-                && !KEYWORDS
-                    .iter()
-                    .any(|keyword| word.eq_ignore_ascii_case(keyword))
-            {
-                found.push(word.to_owned());
-            }
-            rest = after;
+/// `ConcurrencyLimits`: names with how much of each a job takes (`a`, `b:2`, `c.d:0.5`), with commas between them.
+fn concurrency_limits(text: &str) -> BTreeMap<String, f64> {
+    let limit = |part: &str| {
+        let part = part.trim();
+        let (name, weight) = match part.split_once(':') {
+            // A weight that is no number, or none above zero, is 1.
+            Some((name, weight)) => (name.trim(), weight.trim().parse().unwrap_or(1.0)),
+            None => (part, 1.0),
+        };
+        let weight = if weight > 0.0 && f64::is_finite(weight) {
+            weight
         } else {
-            rest = rest.get(first.len_utf8()..).unwrap_or_default();
-        }
-    }
-    found.sort_unstable();
-    found.dedup();
-    found
+            1.0
+        };
+        (!name.is_empty()).then(|| (name.to_ascii_lowercase(), weight))
+    };
+    text.split([',', ' ']).filter_map(limit).take(100).collect()
 }
 
 /// What tests/fuzz reads: the demand in `text`, whatever it is.
 #[cfg(fuzzing)]
 pub fn read_anything(text: &str) -> Vec<Demand> {
-    let mut folded = Folded::default();
+    let mut folded = Folded::new(Columns::default(), true, true);
     let mut now = 0;
     for line in text.lines() {
         // A line that cannot be read is an error of the whole; here the next one is as good.
@@ -521,6 +735,9 @@ mod tests {
 
     use super::*;
 
+    /// What a line ends with after the times of a job in a pool where only room counts.
+    const PLAIN: &str = "\t7.0\t5\t1\t\t";
+
     #[test]
     fn jobs_of_equal_requests_are_one_demand_with_the_longest_wait() {
         let mut folded = Folded::default();
@@ -530,7 +747,7 @@ mod tests {
             "undefined\t8\t16384\t1048576\t0\t995\t995",
             "2\t1\t128\t45\t1\tundefined\tundefined",
         ] {
-            folded.add(line).unwrap();
+            folded.add(&format!("{line}{PLAIN}")).unwrap();
         }
         let demand = folded.demand(1100);
         assert_eq!(demand.len(), 2);
@@ -538,16 +755,20 @@ mod tests {
         assert_eq!(demand[0].waiting, Duration::ZERO);
         assert_eq!(demand[1].jobs, 44);
         assert_eq!(demand[1].waiting, Duration::from_secs(105));
+        assert_eq!(demand[1].example.as_deref(), Some("7.0"));
+        assert!(demand[1].needs.is_empty());
     }
 
     #[test]
     fn a_request_that_is_no_amount_is_no_demand() {
         let mut folded = Folded::default();
-        folded.add("2\t1\terror\t45\t0\t1\t1").unwrap();
-        folded
-            .add("2\t1\t5\t-9223372036854775808\t0\t1\t1")
-            .unwrap();
-        folded.add("1\t1\t5\t45\t0\t1\t1").unwrap();
+        for line in [
+            "2\t1\terror\t45\t0\t1\t1",
+            "2\t1\t5\t-9223372036854775808\t0\t1\t1",
+            "1\t1\t5\t45\t0\t1\t1",
+        ] {
+            folded.add(&format!("{line}{PLAIN}")).unwrap();
+        }
         assert_eq!(folded.unreadable, 4);
         assert_eq!(folded.demand(1).len(), 1);
         assert!(folded.example.contains("RequestMemory error"), "{folded:?}");
@@ -555,9 +776,92 @@ mod tests {
 
     #[test]
     fn a_torn_line_is_an_error() {
-        assert!(Folded::default().add("3\t1\t5").is_err());
-        assert!(Folded::default().add("x\t1\t5\t45\t0\t1\t1").is_err());
-        assert!(Folded::default().add("").is_err());
+        let mut columns = Folded::new(Columns::default(), true, true);
+        for line in ["3\t1\t5", "x\t1\t5\t45\t0\t1\t1\t7.0\t5\t1\t\t", ""] {
+            assert!(Folded::default().add(line).is_err(), "{line}");
+        }
+        let whole = format!("1\t1\t5\t45\t0\t1\t1{PLAIN}");
+        assert!(columns.add(&whole).is_err(), "no Requirements");
+        assert!(columns.add(&format!("{whole}\ttrue")).is_ok());
+        assert!(columns.add(&format!("{whole}\ttrue\t1")).is_err());
+    }
+
+    #[test]
+    fn jobs_that_need_the_same_are_one_kind() {
+        let names = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
+        let mut folded = Folded::new(Columns::default().with(&names), true, true);
+        let line = |ending: &str| format!("2\t1\t5\t45\t0\t1\t1\t3.0 ... 3.1\t5\t1\t\t\t{ending}");
+        for ending in [
+            // b is none of its business.
+            "TARGET.x > A\t1\t5",
+            "TARGET.x > A\t1\t",
+            "TARGET.x > A\t2\t",
+            "TARGET.x > 1\t1\t",
+            // Each of these is unread, for the same reason.
+            "My.c\t1\t",
+            "d.e > 5\t1\t",
+        ] {
+            folded.add(&line(ending)).unwrap();
+        }
+        let demand = folded.demand(1);
+        let jobs: BTreeMap<&str, u64> = demand
+            .iter()
+            .map(|d| (d.needs.0.as_str(), d.jobs))
+            .collect();
+        assert_eq!(jobs.len(), 4, "{demand:?}");
+        assert_eq!(jobs["unread-names"], 4);
+        assert_eq!(jobs.values().sum::<u64>(), 12);
+        assert!(jobs.values().any(|jobs| *jobs == 4));
+        assert_eq!(demand[0].example.as_deref(), Some("3.0"));
+        let ads = folded.into_ads();
+        assert_eq!(ads.ads.len(), 3);
+        assert!(ads.names.contains("c") && ads.names.contains("a") && !ads.names.contains("b"));
+    }
+
+    #[test]
+    fn memory_has_a_bound_and_no_job_is_lost() {
+        let mut folded = Folded::new(Columns::default(), true, true);
+        let long = "x".repeat(10_000);
+        for number in 0..2000 {
+            folded
+                .add(&format!(
+                    "1\t1\t5\t45\t0\t1\t1\t1.0\t5\t1\t\t\t\"{long}{number}\""
+                ))
+                .unwrap();
+        }
+        let demand = folded.demand(1);
+        assert_eq!(demand.iter().map(|demand| demand.jobs).sum::<u64>(), 2000);
+        assert!(folded.kept_bytes < ADS_MAX + 2 * AD_MAX);
+        let unread = Unread::Room.needs();
+        let beyond = demand.iter().find(|demand| demand.needs == unread);
+        assert!(beyond.is_some_and(|demand| demand.jobs > 1000));
+    }
+
+    #[test]
+    fn a_job_of_several_nodes_counts_as_so_many() {
+        let mut folded = Folded::default();
+        let line = "2\t1\t5\t45\t0\t1\t1\t3.0\t";
+        folded
+            .add(&format!("{line}11\t4\t\"Group_A\"\t\"sw:2,LIC.a\""))
+            .unwrap();
+        folded.add(&format!("{line}5\t4\t\t")).unwrap();
+        let demand = folded.demand(1);
+        assert_eq!(demand.iter().map(|d| d.jobs).collect::<Vec<_>>(), [8, 2]);
+        assert_eq!(demand[0].accounting_group.as_deref(), Some("group_a"));
+        let limits = BTreeMap::from([("sw".to_owned(), 2.0), ("lic.a".to_owned(), 1.0)]);
+        assert_eq!(demand[0].concurrency_limits, limits);
+    }
+
+    #[test]
+    fn limits_are_names_with_weights() {
+        let read = |text| concurrency_limits(text).into_iter().collect::<Vec<_>>();
+        let expected = [
+            ("a".to_owned(), 2.0),
+            ("b.c".to_owned(), 1.0),
+            ("d".to_owned(), 0.5),
+        ];
+        assert_eq!(read("A:2, b.C,d:0.5"), expected);
+        assert_eq!(read("a:x, a:-1, a:nan, :3, "), [("a".to_owned(), 1.0)]);
     }
 
     #[test]
@@ -584,17 +888,16 @@ mod tests {
 
     #[test]
     fn what_a_constraint_refers_to_is_part_of_the_group() {
-        assert_eq!(
-            references(
-                r#"Owner == "al\"ice" && TARGET.x_1 >= 10K && regexp ( "^a", 'Cmd') && true isnt My.Foo"#
-            ),
-            ["Cmd", "Foo", "Owner", "x_1"]
-        );
-        assert_eq!(references(""), Vec::<String>::new());
-        let filter = JobFilter::new(&[5, 11], Some("owner == \"x\" && jobuniverse == 5"));
+        let filter = JobFilter::new(&[5, 11], Some("owner == \"x\" && jobuniverse == 5"), false);
+        let group_by = filter.group_by(&Columns::default());
+        assert!(group_by.ends_with("ConcurrencyLimits,owner"), "{group_by}");
+        let columns = ["Owner", "qdate", "wanted", "requestcpus"].map(str::to_owned);
+        let columns = Columns::default().with(&columns.into_iter().collect());
+        let other = JobFilter::new(&[], Some("owner == 1"), true);
+        let group_by = other.group_by(&columns);
         assert!(
-            filter.group_by.ends_with("EnteredCurrentStatus,owner"),
-            "{filter:?}"
+            group_by.ends_with("ConcurrencyLimits,Requirements,owner,wanted"),
+            "{group_by}"
         );
         assert_eq!(
             filter.idle(Duration::from_secs(80)),
@@ -604,7 +907,7 @@ mod tests {
         );
         assert!(!filter.idle(Duration::ZERO).contains("time()"));
         assert!(
-            JobFilter::new(&[], None)
+            JobFilter::new(&[], None, true)
                 .counted
                 .starts_with("(JobUniverse == 5)")
         );
@@ -612,21 +915,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn garbage_does_not_panic(lines in prop::collection::vec("[-0-9a-z\t\"\\\\]{0,60}", 0..8), text in ".*") {
+        fn garbage_does_not_panic(lines in prop::collection::vec("[-0-9a-z\t\"\\\\]{0,60}", 0..8)) {
             let mut folded = Folded::default();
             for line in &lines {
                 let _ = folded.add(line);
                 let _ = Totals::read(line);
             }
             let _ = folded.demand(i64::MIN);
-            let _ = references(&text);
         }
 
         #[test]
         fn no_job_is_lost_or_made_up(jobs in prop::collection::vec((1u64..9, 0u64..3, 0u64..3), 0..20)) {
             let mut folded = Folded::default();
             for (count, cpus, memory) in &jobs {
-                folded.add(&format!("{count}\t{cpus}\t{memory}\t1\t0\t5\t5")).unwrap();
+                folded.add(&format!("{count}\t{cpus}\t{memory}\t1\t0\t5\t5{PLAIN}")).unwrap();
             }
             let total: u64 = folded.demand(9).iter().map(|demand| demand.jobs).sum();
             prop_assert_eq!(total, jobs.iter().map(|(count, _, _)| count).sum::<u64>());

@@ -310,6 +310,7 @@ fn condor_settings(context: &mut Context<'_>, condor: &Condor) -> CondorSettings
         pool: condor.pool.value(),
         schedds: condor.schedds.value().unwrap_or_default(),
         job_constraint: condor.job_constraint.value(),
+        ignore_requirements: condor.match_requirements.value() == Some(false),
         bin: condor.bin.get().map(|folder| context.env.path(folder)),
         universes,
         trust_domain: condor.trust_domain.value(),

@@ -120,6 +120,7 @@ impl<'a> One<'a> {
             availability_zone: None,
             user_data_file: PathBuf::new(),
             metadata: BTreeMap::new(),
+            startd_attributes: BTreeMap::new(),
             scratch_size_gb: None,
             ccb: false,
         })
@@ -205,6 +206,7 @@ impl<'a> One<'a> {
             availability_zone: value(&[&cloud.availability_zone, &ehos.availability_zone]),
             user_data_file: self.user_data_file(context),
             metadata: self.metadata(context),
+            startd_attributes: self.startd_attributes(context),
             scratch_size_gb: value(&[&cloud.scratch_size, &ehos.scratch_size])
                 .filter(|size| *size > 0),
             ccb: value(&[&cloud.ccb, &ehos.ccb]).unwrap_or(false),
@@ -368,6 +370,30 @@ impl<'a> One<'a> {
             }
         }
         metadata
+    }
+
+    /// ClassAd expressions: that they are some is HTCondor's to say, that each is one line is ours.
+    fn startd_attributes(&self, context: &mut Context<'_>) -> BTreeMap<String, String> {
+        let mut attributes = self.ehos.startd_attrs.value().unwrap_or_default();
+        attributes.extend(self.cloud.startd_attrs.value().unwrap_or_default());
+        for (name, value) in &attributes {
+            let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let what =
+                if name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(is_word) {
+                    "is no name of a ClassAd attribute: letters, digits and _"
+                } else if value.trim().is_empty() || value.chars().any(char::is_control) {
+                    "must be a ClassAd expression in one line; a text is '\"a text\"'"
+                } else {
+                    continue;
+                };
+            let key = ["clouds", self.name, "startd_attrs", name];
+            if context.has(&key) {
+                context.problem(&key, what);
+            } else {
+                context.problem(&["ehos", "startd_attrs", name], what);
+            }
+        }
+        attributes
     }
 }
 

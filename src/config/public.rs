@@ -68,6 +68,7 @@ pub fn public(config: &Config) -> String {
         let name = scalar(&settings.name);
         entries(&mut text, 2, &name, &cloud(config, settings));
         mapping(&mut text, "metadata", &settings.metadata);
+        mapping(&mut text, "startd_attrs", &settings.startd_attributes);
         if let Some(policy) = config.policy.cloud(&settings.name) {
             mapping(&mut text, "prices", &policy.prices);
         }
@@ -200,6 +201,7 @@ fn condor_keys(condor: &CondorSettings) -> Keys {
         pool: _,
         schedds,
         job_constraint,
+        ignore_requirements,
         bin: _,
         universes,
         trust_domain,
@@ -221,6 +223,9 @@ fn condor_keys(condor: &CondorSettings) -> Keys {
     put("token_identity", token_identity);
     if !schedds.is_empty() {
         keys.push(("schedds", list(schedds)));
+    }
+    if *ignore_requirements {
+        keys.push(("match_requirements", "false".to_owned()));
     }
     if *universes != [5] {
         keys.push(("universes", list(universes.iter().map(u32::to_string))));
@@ -254,6 +259,7 @@ fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
         availability_zone,
         user_data_file: _,
         metadata: _,
+        startd_attributes: _,
         scratch_size_gb,
         ccb,
     } = settings;

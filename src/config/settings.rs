@@ -85,6 +85,8 @@ pub struct CondorSettings {
     pub schedds: Vec<String>,
     /// A site's own limit on which jobs count, ANDed to the demand query.
     pub job_constraint: Option<String>,
+    /// Room alone decides where jobs may run (`match_requirements: false`), not their Requirements.
+    pub ignore_requirements: bool,
     /// Folder of the condor_* tools; else `$PATH`.
     pub bin: Option<PathBuf>,
     /// Universes whose idle jobs need nodes (5 vanilla).
@@ -156,6 +158,8 @@ pub struct CloudSettings {
     /// The central manager cannot reach the nodes: they keep a connection to it and are told over it to call back
     /// (HTCondor's connection broker, `CCB_ADDRESS`).
     pub ccb: bool,
+    /// What the ads of its nodes say (`startd_attrs`), as long as none has joined: ClassAd expressions by name.
+    pub startd_attributes: BTreeMap<String, String>,
 }
 
 /// Who ehos is on a cloud (Keystone v3).

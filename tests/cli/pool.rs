@@ -172,8 +172,8 @@ fn a_recorded_pool_gets_the_nodes_that_it_needs() {
             "any",
             &condor::recorded("status-slots.txt"),
         )
-        .answers("condor_q", "-totals", &condor::recorded("q-totals.txt"))
-        .answers("condor_q", "-group-by", &condor::recorded("q-group-by.txt"));
+        .answers("condor_q", "-totals", &condor::recorded("q-totals.txt"));
+    condor::recorded_groups(&site.tools());
     // One of the three jobs of one core fits into the free static slot; no flavor holds the others.
     site.tick(&[])
         .exits(0)

@@ -65,6 +65,7 @@ fn settings(cloud: &str) -> Option<CloudSettings> {
         availability_zone: None,
         user_data_file: PathBuf::new(),
         metadata: BTreeMap::from([("purpose".to_owned(), "test".to_owned())]),
+        startd_attributes: BTreeMap::new(),
         scratch_size_gb: None,
         ccb: false,
     })

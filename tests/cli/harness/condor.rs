@@ -54,6 +54,7 @@ pub fn install(tools: &Path) {
     queue("-totals", &totals(0, 0));
     queue("-group-by", "exit=0\n");
     queue("any", "exit=0\n");
+    queue("-better-analyze:summary", &recorded("analyze"));
     answer(tools, "condor_drain", "any", &recorded("drain.txt"));
     answer(
         tools,
@@ -90,7 +91,19 @@ pub fn totals(idle: u64, running: u64) -> String {
 /// The answer to `condor_q -group-by` with one group of jobs that came 14 seconds ago.
 pub fn group(jobs: u64, cpus: u64, memory_mb: u64) -> String {
     let since = RECORDED - 14;
-    format!("out|{jobs}\t{cpus}\t{memory_mb}\t45\t0\t{since}\t{since}\nexit=0\n")
+    format!("out|{jobs}\t{cpus}\t{memory_mb}\t45\t0\t{since}\t{since}\t7.0\t5\t1\t\t\t\nexit=0\n")
+}
+
+/// The recorded answer to `condor_q -group-by`, also when it is asked for what Requirements refer to.
+pub fn recorded_groups(tools: &Path) {
+    for (word, name) in [("some", "q-group-by.txt"), ("all", "q-group-by-names.txt")] {
+        answer(tools, "condor_q", word, &recorded(name));
+    }
+    let script =
+        "#!/bin/sh\ncase \"$*\" in *'unparse(opsysandver)'*) word=all ;; *) word=some ;; esac\n";
+    let tool = tools.join("condor_q");
+    let script = format!("{script}exec '{}' $word\n", tool.display());
+    answer(tools, "condor_q", "-group-by", &script);
 }
 
 /// The line of the idle partitionable slot of a node (1 core, 1536 MB) of which the collector has just heard.

@@ -1,0 +1,332 @@
+//! What of a job decides where it may run: its Requirements and all that they refer to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+use super::expression::{Names, Scope};
+use crate::scaling::needs::Needs;
+use crate::scaling::observation::Resources;
+
+/// More columns are not asked for, nor longer names.
+const COLUMNS_MAX: usize = 100;
+const NAME_MAX: usize = 64;
+
+/// Known of each job without a column of its own; in small letters, as all names here.
+const BUILT_IN: [&str; 10] = [
+    "requestcpus",
+    "requestmemory",
+    "requestdisk",
+    "requestgpus",
+    "jobstatus",
+    "jobuniverse",
+    "currenttime",
+    "requirements",
+    "mytype",
+    "targettype",
+];
+/// An ad that is matched has a number of its own.
+const NUMBERS: [&str; 2] = ["clusterid", "procid"];
+
+/// The attributes of jobs that are asked for besides those of each query, in small letters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Columns {
+    /// What Requirements, as far as they are known, refer to.
+    pub names: BTreeSet<String>,
+    /// What the nodes' own Requirements ask of a job; columns too.
+    pub nodes_ask: BTreeSet<String>,
+}
+
+impl Columns {
+    /// All of them, each once.
+    pub(super) fn all(&self) -> BTreeSet<&str> {
+        let names = self.names.iter().chain(&self.nodes_ask);
+        names
+            .map(String::as_str)
+            .filter(|name| !built_in(name))
+            .collect()
+    }
+
+    /// … with these, as far as there is room for them.
+    pub(super) fn with(mut self, names: &BTreeSet<String>) -> Columns {
+        for name in names {
+            if self.names.len() < COLUMNS_MAX && name.len() <= NAME_MAX {
+                self.names.insert(name.clone());
+            }
+        }
+        self
+    }
+}
+
+/// Whether each ad that is matched has this attribute, by its name in small letters.
+pub(super) fn built_in(name: &str) -> bool {
+    BUILT_IN.contains(&name) || NUMBERS.contains(&name)
+}
+
+/// A job, as far as it matters where it may run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct JobAd {
+    pub requirements: String,
+    universe: u64,
+    /// By name in small letters: what the Requirements refer to, and what nodes ask for.
+    attributes: BTreeMap<String, String>,
+    /// What it refers to changes by itself, so that no answer lasts.
+    pub changes: bool,
+}
+
+/// Why there is no such ad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// Attributes that were not asked for.
+    Names,
+    /// The number of the job itself.
+    Number,
+    /// There are too many, or it is too long.
+    Room,
+}
+
+impl Unread {
+    const ALL: [Unread; 3] = [Unread::Names, Unread::Number, Unread::Room];
+
+    /// The needs of such jobs.
+    pub(super) fn needs(self) -> Needs {
+        Needs(format!("unread-{self:?}").to_ascii_lowercase())
+    }
+
+    /// Why HTCondor cannot be asked about them, when these are such needs.
+    pub(super) fn of(needs: &Needs) -> Option<&'static str> {
+        let unread = Unread::ALL.into_iter().find(|why| why.needs() == *needs)?;
+        Some(match unread {
+            Unread::Names => {
+                "their Requirements refer to more attributes than ehos has asked for so far; \
+                 the next tick asks for more (100 at most)"
+            }
+            Unread::Number => {
+                "their Requirements name ClusterId or ProcId, which ehos cannot match"
+            }
+            Unread::Room => {
+                "there are too many different Requirements in the queue, or they are too long, to ask for all of them"
+            }
+        })
+    }
+}
+
+impl JobAd {
+    /// The ad of a job with these Requirements and the values of these columns. All names that they refer to are put
+    /// into `names`.
+    pub(super) fn of<'a>(
+        universe: u64,
+        requirements: &'a str,
+        columns: &BTreeMap<&str, &'a str>,
+        nodes_ask: &BTreeSet<String>,
+        names: &mut BTreeSet<String>,
+    ) -> Result<JobAd, Unread> {
+        let mut attributes = BTreeMap::new();
+        let mut seen: BTreeSet<String> = BTreeSet::new();
+        let mut changes = false;
+        let mut refused = None;
+        let mut left: Vec<String> = nodes_ask.iter().cloned().collect();
+        let mut expressions = vec![requirements];
+        loop {
+            for expression in expressions.drain(..) {
+                let named = Names::of(expression);
+                changes |= named.change();
+                let mine = named
+                    .attributes
+                    .iter()
+                    .filter(|(scope, _)| *scope != Scope::Target);
+                left.extend(mine.map(|(_, name)| name.to_ascii_lowercase()));
+            }
+            let Some(name) = left.pop() else { break };
+            if NUMBERS.contains(&name.as_str()) && !nodes_ask.contains(&name) {
+                refused = Some(Unread::Number);
+            }
+            if built_in(&name) || seen.contains(&name) {
+                continue;
+            }
+            match columns.get(name.as_str()) {
+                None => refused = refused.or(Some(Unread::Names)),
+                // Absent, or as good as.
+                Some(&"" | &"undefined") => {}
+                Some(value) => {
+                    attributes.insert(name.clone(), (*value).to_owned());
+                    expressions.push(value);
+                }
+            }
+            if !names.contains(&name) {
+                names.insert(name.clone());
+            }
+            seen.insert(name);
+        }
+        match refused {
+            Some(why) => Err(why),
+            None => Ok(JobAd {
+                requirements: requirements.to_owned(),
+                universe,
+                attributes,
+                changes,
+            }),
+        }
+    }
+
+    /// The ad of a job that needs nothing.
+    pub(super) fn plain() -> JobAd {
+        JobAd {
+            requirements: "true".to_owned(),
+            universe: 5,
+            attributes: BTreeMap::new(),
+            changes: false,
+        }
+    }
+
+    /// The digest by which such jobs are known.
+    pub(super) fn needs(&self) -> Needs {
+        let mut text = format!("{}\n{}\n", self.universe, self.requirements);
+        for (name, value) in &self.attributes {
+            text.push_str(name);
+            text.push('=');
+            text.push_str(value);
+            text.push('\n');
+        }
+        Needs(digest(&text))
+    }
+
+    /// Whether it has such an attribute, by its name in small letters.
+    pub(super) fn has(&self, name: &str) -> bool {
+        built_in(name) || self.attributes.contains_key(name)
+    }
+
+    /// The value of one that it has.
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.attributes.get(name).map(String::as_str)
+    }
+
+    /// How much room it takes.
+    pub(super) fn size(&self) -> usize {
+        let attributes = self.attributes.iter();
+        let attributes: usize = attributes
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        self.requirements.len() + attributes
+    }
+
+    /// Writes it for HTCondor, as idle job `number`.0 that asks for `request`, with other Requirements in place of its
+    /// own.
+    pub(super) fn write(
+        &self,
+        number: usize,
+        request: &Resources,
+        requirements: &str,
+        out: &mut String,
+    ) {
+        for (name, value) in &self.attributes {
+            let _ = writeln!(out, "{name} = {value}");
+        }
+        if !self.has("owner") {
+            // condor_q takes a job without one for none that could run anywhere.
+            out.push_str("Owner = \"ehos\"\n");
+        }
+        let _ = write!(
+            out,
+            "MyType = \"Job\"\nClusterId = {number}\nProcId = 0\nJobStatus = 1\nJobUniverse = {}\nCurrentTime = time()\n\
+             RequestCpus = {}\nRequestMemory = {}\nRequestDisk = {}\n",
+            self.universe, request.cpus, request.memory_mb, request.disk_kb
+        );
+        if request.gpus > 0 {
+            let _ = writeln!(out, "RequestGPUs = {}", request.gpus);
+        }
+        let _ = write!(out, "Requirements = {requirements}\n\n");
+    }
+}
+
+/// 16 hex digits that stand for `text`.
+pub(super) fn digest(text: &str) -> String {
+    let mut hex = String::with_capacity(16);
+    for byte in Sha256::digest(text.as_bytes()).iter().take(8) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(
+        requirements: &str,
+        columns: &[(&str, &str)],
+        nodes_ask: &[&str],
+    ) -> (Result<JobAd, Unread>, Vec<String>) {
+        let mut names = BTreeSet::new();
+        let nodes_ask = nodes_ask.iter().map(|name| (*name).to_owned()).collect();
+        let columns: BTreeMap<&str, &str> = columns.iter().copied().collect();
+        let ad = JobAd::of(5, requirements, &columns, &nodes_ask, &mut names);
+        names.retain(|name| !columns.contains_key(name.as_str()));
+        (ad, names.into_iter().collect())
+    }
+
+    #[test]
+    fn an_ad_has_what_its_requirements_refer_to_and_no_more() {
+        let columns = [
+            ("wanted", "Base * 2"),
+            ("base", "4"),
+            ("other", "\"x\""),
+            ("opsysandver", ""),
+            ("owner", "\"alice\""),
+        ];
+        let requirements = "TARGET.Foo > My.Wanted && OpSysAndVer == \"x\" && RequestCpus > 1";
+        let (ad, missing) = read(requirements, &columns, &[]);
+        let ad = ad.unwrap();
+        assert_eq!(missing, Vec::<String>::new());
+        assert_eq!(ad.attributes.keys().collect::<Vec<_>>(), ["base", "wanted"]);
+        assert!(ad.has("base") && ad.has("requestcpus") && !ad.has("opsysandver"));
+        assert!(!ad.changes);
+        let asked = read(requirements, &columns, &["owner"]).0.unwrap();
+        assert_eq!(asked.value("owner"), Some("\"alice\""));
+        assert_ne!(ad.needs(), asked.needs());
+        assert_eq!(ad.needs().0.len(), 16);
+
+        let mut text = String::new();
+        let request = Resources {
+            cpus: 2,
+            memory_mb: 3,
+            disk_kb: 4,
+            gpus: 1,
+        };
+        ad.write(7, &request, "true", &mut text);
+        assert!(
+            text.starts_with("base = 4\nwanted = Base * 2\nOwner = \"ehos\"\nMyType"),
+            "{text}"
+        );
+        assert!(text.contains("ClusterId = 7\n") && text.contains("RequestGPUs = 1\n"));
+        assert!(text.ends_with("Requirements = true\n\n"));
+    }
+
+    #[test]
+    fn what_was_not_asked_for_is_named() {
+        let (ad, missing) = read("A && TARGET.B && MY.C", &[("a", "D + 1")], &["e"]);
+        assert_eq!(ad, Err(Unread::Names));
+        assert_eq!(missing, ["c", "d", "e"]);
+        assert_eq!(read("ProcId == 3", &[], &[]).0, Err(Unread::Number));
+        for why in Unread::ALL {
+            assert!(Unread::of(&why.needs()).is_some());
+        }
+        assert_eq!(Unread::of(&Needs("0123456789abcdef".to_owned())), None);
+    }
+
+    #[test]
+    fn what_changes_by_itself_is_seen_behind_an_attribute_too() {
+        assert!(read("(time() - 5) > 1", &[], &[]).0.unwrap().changes);
+        let (ad, _) = read("Late", &[("late", "time() > 7")], &[]);
+        assert!(ad.unwrap().changes);
+    }
+
+    #[test]
+    fn columns_are_bounded() {
+        let names = (0..500).map(|n| format!("n{n}")).collect();
+        assert_eq!(Columns::default().with(&names).names.len(), COLUMNS_MAX);
+        let long = BTreeSet::from(["x".repeat(65), "jobstatus".to_owned()]);
+        assert_eq!(Columns::default().with(&long).all(), BTreeSet::new());
+    }
+}

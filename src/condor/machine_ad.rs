@@ -1,0 +1,370 @@
+//! The ad that a new node of a kind will have: learnt from one that is in the pool, or made up before there is one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use super::expression::{Names, Scope};
+use super::job_ad::{JobAd, digest};
+use crate::scaling::capacity::Capacity;
+use crate::scaling::memory::Kind;
+use crate::scaling::observation::Resources;
+
+/// What a slot's ad says of the very machine, of its address, its load, its claims and its history: nothing that holds
+/// for the next one.
+const OF_THIS_ONE: [&str; 49] = [
+    "activationrequests",
+    "accountinggroup",
+    "addressv1",
+    "authenticatedidentity",
+    "authenticationmethod",
+    "claimrequests",
+    "clientmachine",
+    "clockday",
+    "clockmin",
+    "cloudinstanceid",
+    "collector_host_string",
+    "condorscratchdir",
+    "cpubusy",
+    "cpubusytime",
+    "cpuisbusy",
+    "currentrank",
+    "daemoncoredutycycle",
+    "daemonlastreconfigtime",
+    "daemonstarttime",
+    "drainreason",
+    "enteredcurrentactivity",
+    "enteredcurrentstate",
+    "globaljobid",
+    "hardwareaddress",
+    "imagesize",
+    "jobid",
+    "jobstart",
+    "jobstarts",
+    "mycurrenttime",
+    "myaddress",
+    "newdslotnotmatch",
+    "numdynamicslots",
+    "numdynamicslotstime",
+    "numpids",
+    "publicclaimid",
+    "preemptingowner",
+    "preemptinguser",
+    "preemptingrank",
+    "retirementtimeremaining",
+    "slotid",
+    "startdipaddr",
+    "subnetmask",
+    "totaljobruntime",
+    "totalloadavg",
+    "totalvirtualmemory",
+    "updatesequencenumber",
+    "utsnamenodename",
+    "virtualmemory",
+    "draining",
+];
+/// … and all that begins like this.
+const OF_THIS_ONE_BEGIN: [&str; 12] = [
+    "assigned",
+    "child",
+    "draining",
+    "expectedmachine",
+    "jobpreemptions",
+    "jobrankpreemptions",
+    "jobuserprio",
+    "last",
+    "monitorself",
+    "recent",
+    "remote",
+    "totaltime",
+];
+/// The rest of those that count up.
+const COUNTERS: [&str; 3] = ["updates", "nextfetchwork", "totalclaim"];
+
+/// What a node of today's HTCondor on Linux can do; Requirements that HTCondor adds to a job by itself ask for it.
+const ABILITIES: [&str; 14] = [
+    "HasFileTransfer",
+    "HasIOProxy",
+    "HasJICLocalConfig",
+    "HasJICLocalStdin",
+    "HasJobDeferral",
+    "HasJobTransferPlugins",
+    "HasMPI",
+    "HasPerFileEncryption",
+    "HasReconnect",
+    "HasSelfCheckpointTransfers",
+    "HasStartDaemonAd",
+    "HasTDP",
+    "HasTransferInputRemaps",
+    "PartitionableSlot",
+];
+
+/// The ad of a node, by names in small letters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct MachineAd(BTreeMap<String, String>);
+
+impl MachineAd {
+    /// What the ad of a node that is there says of the next one; `None` while it says nothing of that: it is
+    /// drained, or closed for a while.
+    pub(super) fn learnt(ad: &BTreeMap<String, String>) -> Option<MachineAd> {
+        let is = |name: &str, value: &str| {
+            let found = ad.get(name);
+            found.is_some_and(|found| found.eq_ignore_ascii_case(value))
+        };
+        let start = ad.get("start")?;
+        let closed = is("start", "false") || start == "undefined";
+        if closed
+            || is("draining", "true")
+            || is("state", "\"Drained\"")
+            || is("state", "\"Owner\"")
+        {
+            return None;
+        }
+        let mut next: BTreeMap<String, String> = ad
+            .iter()
+            .filter(|(name, _)| !of_this_one(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        // All GPUs that the machine has, also those in use.
+        let gpus: Vec<&str> = ad
+            .iter()
+            .filter(|(name, value)| name.starts_with("gpus_") && value.starts_with('['))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if !gpus.is_empty() {
+            next.insert(
+                "availablegpus".to_owned(),
+                format!("{{ {} }}", gpus.join(", ")),
+            );
+        }
+        let machine = ad.get("machine").map_or("", |name| name.trim_matches('"'));
+        let mut next = MachineAd(next);
+        next.make_new(&another_name(machine));
+        Some(next)
+    }
+
+    /// What is known of the first node of a kind before it is there. `attributes` are what the configuration says.
+    pub(super) fn made_up(kind: &Kind, attributes: &[(String, String)]) -> MachineAd {
+        let mut ad = MachineAd(BTreeMap::new());
+        for ability in ABILITIES {
+            ad.set(ability, "true");
+        }
+        let arch = match std::env::consts::ARCH {
+            "x86_64" => "X86_64",
+            other => other,
+        };
+        ad.set("Arch", &text(arch));
+        ad.set("OpSys", "\"LINUX\"");
+        ad.set(
+            "HasFileTransferPluginMethods",
+            "\"http,https,ftp,file,data\"",
+        );
+        ad.set("SlotType", "\"Partitionable\"");
+        ad.set("SlotTypeID", "1");
+        ad.set("SlotWeight", "Cpus");
+        ad.set("Start", "true");
+        ad.set("Requirements", "START && (WithinResourceLimits)");
+        ad.set(
+            "WithinResourceLimits",
+            "(MY.Cpus > 0 && TARGET.RequestCpus <= MY.Cpus && MY.Memory > 0 && TARGET.RequestMemory <= MY.Memory && \
+             MY.Disk > 0 && TARGET.RequestDisk <= MY.Disk && \
+             (TARGET.RequestGPUs =?= undefined || MY.GPUs >= TARGET.RequestGPUs))",
+        );
+        // As configs/execute.yaml has it.
+        ad.set("CloudProvider", &text(&kind.cloud));
+        ad.set("CloudPlatform", "\"OpenStack\"");
+        ad.set("CloudVMType", &text(&kind.flavor));
+        ad.set("CloudImage", &text(&kind.image));
+        ad.make_new("ehos-new-node");
+        for (name, value) in attributes {
+            ad.set(name, value);
+        }
+        ad
+    }
+
+    fn make_new(&mut self, machine: &str) {
+        self.set("MyType", "\"Machine\"");
+        self.set("Machine", &text(machine));
+        self.set("UtsnameNodename", &text(machine));
+        self.set("State", "\"Unclaimed\"");
+        self.set("Activity", "\"Idle\"");
+        self.set("CloudInstanceID", "\"new\"");
+        self.set("EhosNode", "\"new\"");
+        for load in [
+            "LoadAvg",
+            "CondorLoadAvg",
+            "TotalLoadAvg",
+            "TotalCondorLoadAvg",
+            "CurrentRank",
+        ] {
+            self.set(load, "0.0");
+        }
+        self.set("NumDynamicSlots", "0");
+        self.set("SlotID", "1");
+        for idle in ["KeyboardIdle", "ConsoleIdle"] {
+            self.set(idle, "3600");
+        }
+        self.set("MyCurrentTime", "time()");
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        self.0.insert(name.to_ascii_lowercase(), value.to_owned());
+    }
+
+    /// Whether it has such an attribute, by its name in small letters.
+    fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name) || ["name", "cpus", "memory", "disk", "gpus"].contains(&name)
+    }
+
+    /// The expressions on which it depends which jobs the node takes.
+    fn reachable(&self) -> (BTreeSet<String>, bool) {
+        let mut asked = BTreeSet::new();
+        let mut changes = false;
+        let mut seen = BTreeSet::new();
+        let mut left = vec!["requirements".to_owned()];
+        while let Some(name) = left.pop() {
+            let Some(value) = self.0.get(&name) else {
+                continue;
+            };
+            if !seen.insert(name) {
+                continue;
+            }
+            let names = Names::of(value);
+            changes |= names.change();
+            for (scope, name) in names.attributes {
+                let name = name.to_ascii_lowercase();
+                match scope {
+                    Scope::Target => _ = asked.insert(name),
+                    Scope::Either if !self.has(&name) => _ = asked.insert(name),
+                    Scope::My | Scope::Either => left.push(name),
+                }
+            }
+        }
+        (asked, changes)
+    }
+
+    /// The attributes of a job, in small letters, that decide whether the node takes it.
+    pub(super) fn asks(&self) -> BTreeSet<String> {
+        self.reachable().0
+    }
+
+    /// Which jobs it takes changes by itself.
+    pub(super) fn changes(&self) -> bool {
+        self.reachable().1
+    }
+
+    /// Whether `expression` of `job` names an attribute of the machine that is not here.
+    pub(super) fn lacks(&self, job: &JobAd, expression: &str) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut left = vec![expression];
+        while let Some(expression) = left.pop() {
+            for (scope, name) in Names::of(expression).attributes {
+                let name = name.to_ascii_lowercase();
+                if scope != Scope::Target && job.has(&name) {
+                    if let Some(value) = job.value(&name).filter(|_| seen.insert(name)) {
+                        left.push(value);
+                    }
+                } else if scope != Scope::My && !self.has(&name) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// The slots of a node that offers `capacity`, for HTCondor, and how many they are.
+    pub(super) fn slots(&self, capacity: &Capacity) -> (String, u64) {
+        let spaces: BTreeSet<&Resources> = capacity.spaces().collect();
+        let mut out = String::new();
+        let sum =
+            |of: fn(&Resources) -> u64| capacity.spaces().map(of).fold(0, u64::saturating_add);
+        for (number, space) in spaces.iter().enumerate() {
+            let mut slot = self.clone();
+            let amounts: [(&str, u64, u64); 4] = [
+                ("Cpus", space.cpus, sum(|space| space.cpus)),
+                ("Memory", space.memory_mb, sum(|space| space.memory_mb)),
+                ("Disk", space.disk_kb, sum(|space| space.disk_kb)),
+                ("GPUs", space.gpus, sum(|space| space.gpus)),
+            ];
+            for (name, here, all) in amounts {
+                slot.set(name, &here.to_string());
+                slot.set(&format!("TotalSlot{name}"), &here.to_string());
+                slot.set(&format!("Total{name}"), &all.to_string());
+            }
+            let machine = self
+                .0
+                .get("machine")
+                .map_or("", |name| name.trim_matches('"'));
+            slot.set("Name", &text(&format!("slot{}@{machine}", number + 1)));
+            for (name, value) in &slot.0 {
+                let _ = writeln!(out, "{name} = {value}");
+            }
+            out.push('\n');
+        }
+        (out, spaces.len() as u64)
+    }
+
+    /// 16 hex digits that stand for a node of this ad that offers `capacity`.
+    pub(super) fn digest(&self, capacity: &Capacity) -> String {
+        digest(&self.slots(capacity).0)
+    }
+}
+
+fn of_this_one(name: &str) -> bool {
+    let begins = |beginnings: &[&str]| {
+        beginnings
+            .iter()
+            .any(|beginning| name.starts_with(beginning))
+    };
+    OF_THIS_ONE.contains(&name) || begins(&OF_THIS_ONE_BEGIN) || begins(&COUNTERS)
+}
+
+/// A name like that of `machine` that no machine has: the same one for all that differ in numbers.
+fn another_name(machine: &str) -> String {
+    let (host, domain) = machine.split_at(machine.find('.').unwrap_or(machine.len()));
+    let mut name = String::new();
+    for c in host.chars() {
+        match c {
+            '0'..='9' if name.ends_with('0') => {}
+            '0'..='9' => name.push('0'),
+            other => name.push(other),
+        }
+    }
+    format!("{name}-new{domain}")
+}
+
+/// `text` as a string of an ad.
+fn text(text: &str) -> String {
+    super::answer::quoted(text)
+}
+
+/// The ads that `condor_status -long` prints, by names in small letters.
+#[derive(Debug, Default)]
+pub(super) struct LongAds {
+    pub ads: Vec<BTreeMap<String, String>>,
+    open: bool,
+}
+
+impl LongAds {
+    /// Takes the next line.
+    pub(super) fn add(&mut self, line: &str) -> Result<(), String> {
+        if line.trim().is_empty() {
+            self.open = false;
+            return Ok(());
+        }
+        let (name, value) = line
+            .split_once(" = ")
+            .filter(|(name, _)| !name.is_empty() && !name.contains(' '))
+            .ok_or_else(|| format!("no attribute of an ad: {}", super::answer::excerpt(line)))?;
+        if !self.open {
+            self.ads.push(BTreeMap::new());
+            self.open = true;
+        }
+        if let Some(ad) = self.ads.last_mut() {
+            ad.insert(name.to_ascii_lowercase(), value.to_owned());
+        }
+        Ok(())
+    }
+}

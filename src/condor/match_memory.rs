@@ -1,0 +1,333 @@
+//! What HTCondor has said of jobs and nodes, on disk, so that a tick asks only about what is new: `matches.json`.
+//! Without it all is asked again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+use log::warn;
+use serde::{Deserialize, Serialize};
+
+use super::job_ad::Columns;
+use super::machine_ad::MachineAd;
+use crate::scaling::memory::Kind;
+use crate::scaling::needs::Verdict;
+
+const VERSION: u32 = 1;
+/// Its name in the state directory.
+const FILE: &str = "matches.json";
+
+/// What has not been used for so long is forgotten …
+const FORGOTTEN: SignedDuration = SignedDuration::from_hours(24);
+/// … and what is used is noted so often.
+const NOTED: SignedDuration = SignedDuration::from_hours(6);
+/// A machine ad is learnt anew after this time.
+const LEARNT: SignedDuration = SignedDuration::from_hours(1);
+/// More answers are not kept.
+const ANSWERS_MAX: usize = 100_000;
+
+/// Where it is kept.
+#[derive(Debug, Clone)]
+pub struct MatchFile {
+    path: PathBuf,
+    writes: bool,
+}
+
+impl MatchFile {
+    /// The file in this folder; read, but never written unless the tick `acts`.
+    pub fn new(folder: &Path, acts: bool) -> MatchFile {
+        MatchFile {
+            path: folder.join(FILE),
+            writes: acts,
+        }
+    }
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Stored {
+    version: u32,
+    /// Attributes of jobs that Requirements refer to, and when they last did.
+    columns: BTreeMap<String, Timestamp>,
+    machines: Vec<Learnt>,
+    answers: BTreeMap<String, Kept>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Learnt {
+    kind: Kind,
+    at: Timestamp,
+    ad: MachineAd,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    answer: Answer,
+    used: Timestamp,
+}
+
+/// A [`Verdict`] on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    Matches,
+    JobRefuses(Option<String>),
+    NodeRefuses,
+    Undetermined(Option<String>),
+}
+
+/// What is remembered.
+#[derive(Debug)]
+pub(super) struct MatchMemory {
+    stored: Stored,
+    file: Option<MatchFile>,
+    now: Timestamp,
+    changed: bool,
+}
+
+impl MatchMemory {
+    /// What the file holds; nothing when there is none or when it is broken.
+    pub(super) fn load(file: Option<MatchFile>, now: Timestamp) -> MatchMemory {
+        let stored = file.as_ref().and_then(|file| match read(&file.path) {
+            Ok(stored) => stored,
+            Err(why) => {
+                warn!(
+                    "{}: {why}; HTCondor is asked anew which jobs run where",
+                    file.path.display()
+                );
+                None
+            }
+        });
+        let mut memory = MatchMemory {
+            stored: stored.unwrap_or_default(),
+            file,
+            now,
+            changed: false,
+        };
+        memory.stored.version = VERSION;
+        memory.forget();
+        memory
+    }
+
+    fn forget(&mut self) {
+        let now = self.now;
+        // What was written on a clock that was ahead is as good as old.
+        let recent = |at: Timestamp| now.duration_since(at).abs() < FORGOTTEN;
+        let stored = &mut self.stored;
+        let sizes = |stored: &Stored| {
+            [
+                stored.columns.len(),
+                stored.machines.len(),
+                stored.answers.len(),
+            ]
+        };
+        let before = sizes(stored);
+        stored.columns.retain(|_, at| recent(*at));
+        stored.machines.retain(|learnt| recent(learnt.at));
+        stored.answers.retain(|_, kept| recent(kept.used));
+        self.changed |= before != sizes(stored);
+    }
+
+    /// The columns to ask for.
+    pub(super) fn columns(&self) -> Columns {
+        let machines = self.stored.machines.iter();
+        Columns {
+            nodes_ask: machines.flat_map(|learnt| learnt.ad.asks()).collect(),
+            ..Columns::default()
+        }
+        .with(&self.stored.columns.keys().cloned().collect())
+    }
+
+    /// These were referred to.
+    pub(super) fn use_columns(&mut self, names: &BTreeSet<String>) {
+        for name in names {
+            let noted = self.stored.columns.get(name);
+            if noted.is_none_or(|at| self.now.duration_since(*at).abs() > NOTED) {
+                self.stored.columns.insert(name.clone(), self.now);
+                self.changed = true;
+            }
+        }
+    }
+
+    /// The ad of a new node of a kind, and whether it is fresh.
+    pub(super) fn machine(&self, kind: &Kind) -> Option<(&MachineAd, bool)> {
+        let learnt = self
+            .stored
+            .machines
+            .iter()
+            .find(|learnt| learnt.kind == *kind)?;
+        let fresh = self.now.duration_since(learnt.at).abs() < LEARNT;
+        Some((&learnt.ad, fresh))
+    }
+
+    /// Keeps the ad of a new node of a kind.
+    pub(super) fn learn(&mut self, kind: &Kind, ad: MachineAd) {
+        self.stored.machines.retain(|learnt| learnt.kind != *kind);
+        self.stored.machines.push(Learnt {
+            kind: kind.clone(),
+            at: self.now,
+            ad,
+        });
+        self.changed = true;
+    }
+
+    /// The answer that was given to this question.
+    pub(super) fn answer(&mut self, question: &str) -> Option<Verdict> {
+        let kept = self.stored.answers.get_mut(question)?;
+        if self.now.duration_since(kept.used).abs() > NOTED {
+            kept.used = self.now;
+            self.changed = true;
+        }
+        Some(match kept.answer.clone() {
+            Answer::Matches => Verdict::Matches,
+            Answer::JobRefuses(clause) => Verdict::JobRefuses { clause },
+            Answer::NodeRefuses => Verdict::NodeRefuses,
+            Answer::Undetermined(clause) => Verdict::Undetermined { clause },
+        })
+    }
+
+    /// Keeps an answer.
+    pub(super) fn keep(&mut self, question: String, verdict: &Verdict) {
+        if self.stored.answers.len() >= ANSWERS_MAX {
+            return;
+        }
+        let answer = match verdict.clone() {
+            Verdict::Matches => Answer::Matches,
+            Verdict::JobRefuses { clause } => Answer::JobRefuses(clause),
+            Verdict::NodeRefuses => Answer::NodeRefuses,
+            Verdict::Undetermined { clause } => Answer::Undetermined(clause),
+        };
+        let used = self.now;
+        self.stored.answers.insert(question, Kept { answer, used });
+        self.changed = true;
+    }
+
+    /// Writes it down when anything is new.
+    pub(super) fn save(&mut self) {
+        let Some(file) = self.file.as_ref().filter(|file| file.writes) else {
+            return;
+        };
+        if !self.changed {
+            return;
+        }
+        match write(&file.path, &self.stored) {
+            Ok(()) => self.changed = false,
+            Err(error) => warn!(
+                "{} cannot be written: {error}; the next tick asks HTCondor again which jobs run where",
+                file.path.display()
+            ),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Stored>, String> {
+    let text = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(|error| error.to_string())?,
+    };
+    let damaged = |error: serde_json::Error| {
+        format!("damaged at line {} column {}", error.line(), error.column())
+    };
+    let stored: Stored = serde_json::from_slice(&text).map_err(damaged)?;
+    // Another version's answers may mean something else.
+    Ok((stored.version == VERSION).then_some(stored))
+}
+
+fn write(path: &Path, stored: &Stored) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(".matches-")
+        .permissions(Permissions::from_mode(0o600))
+        .tempfile_in(folder)?;
+    file.write_all(&serde_json::to_vec(stored)?)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_hours(500_000 + hours)
+    }
+
+    fn kind() -> Kind {
+        Kind {
+            cloud: "a".to_owned(),
+            flavor: "f".to_owned(),
+            image: "i".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_there_in_the_next_tick_and_gone_after_a_day_without_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let load =
+            |hours, acts| MatchMemory::load(Some(MatchFile::new(folder.path(), acts)), at(hours));
+        let refuses = Verdict::JobRefuses {
+            clause: Some("x".to_owned()),
+        };
+        let mut memory = load(0, true);
+        memory.keep("q".to_owned(), &refuses);
+        memory.keep("r".to_owned(), &Verdict::Matches);
+        memory.learn(
+            &kind(),
+            MachineAd::made_up(
+                &kind(),
+                &[("Start".to_owned(), "Owner == \"x\"".to_owned())],
+            ),
+        );
+        memory.use_columns(&BTreeSet::from(["wanted".to_owned()]));
+        memory.save();
+        let path = folder.path().join(FILE);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+
+        let mut memory = load(23, true);
+        assert_eq!(memory.answer("q"), Some(refuses.clone()));
+        assert_eq!(memory.answer("other"), None);
+        assert!(!memory.machine(&kind()).unwrap().1, "too old by now");
+        let columns = memory.columns();
+        assert!(columns.all().contains("wanted") && columns.nodes_ask.contains("owner"));
+        memory.save();
+        // Used since; the other one was not.
+        let mut memory = load(30, true);
+        assert_eq!(memory.answer("q"), Some(refuses));
+        assert_eq!(memory.answer("r"), None);
+        assert!(memory.columns().all().is_empty());
+
+        // A dry run reads, and writes nothing.
+        let before = fs::read(&path).unwrap();
+        let mut dry = load(30, false);
+        dry.keep("s".to_owned(), &Verdict::NodeRefuses);
+        dry.save();
+        assert_eq!(fs::read(&path).unwrap(), before);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_broken_file_is_started_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        for text in [
+            "{",
+            "{\"version\":9,\"columns\":{},\"machines\":[],\"answers\":{}}",
+        ] {
+            fs::write(&path, text).unwrap();
+            let file = Some(MatchFile::new(folder.path(), true));
+            let mut memory = MatchMemory::load(file, at(0));
+            assert_eq!(memory.answer("q"), None);
+            memory.keep("q".to_owned(), &Verdict::Matches);
+            memory.save();
+            let file = Some(MatchFile::new(folder.path(), true));
+            let mut memory = MatchMemory::load(file, at(0));
+            assert_eq!(memory.answer("q"), Some(Verdict::Matches));
+        }
+    }
+}

@@ -1,0 +1,730 @@
+//! Whether HTCondor would match jobs with new nodes: `condor_q -better-analyze:summary`, which reads jobs and slots from
+//! files and asks no daemon.
+//!
+//! One process for each kind of node with all jobs that are new to it, and one more for those without a match: with a
+//! job for each part of their Requirements, which says what it is that fails. What was answered is kept under a digest
+//! of all that went into it ([`MatchMemory`]), so that a queue like that of the tick before starts no process.
+//!
+//! Each file begins with two jobs whose answers are known. When they are not answered so, nothing is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+
+use super::command::{Call, Tools};
+use super::expression::clauses;
+use super::job_ad::{JobAd, Unread, built_in};
+use super::machine_ad::{LongAds, MachineAd};
+use super::match_memory::MatchMemory;
+use crate::deadline::Deadline;
+use crate::scaling::memory::Kind;
+use crate::scaling::needs::{Candidate, JobKind, Matches, Needs, Verdict};
+use crate::scaling::observation::{CloudName, Resources, Seen};
+
+/// Jobs in one file.
+const JOBS_MAX: usize = 4000;
+/// Parts of Requirements that are looked at one by one, and how much of one is told.
+const CLAUSES_MAX: usize = 40;
+const CLAUSE_TOLD: usize = 120;
+
+/// What the configuration says of new nodes' ads: name and expression, by cloud.
+pub type StartdAttributes = BTreeMap<CloudName, Vec<(String, String)>>;
+
+/// Whom and what to ask.
+pub(super) struct Matching<'a> {
+    pub tools: &'a Tools,
+    pub pool: Option<&'a str>,
+    pub startd_attributes: &'a StartdAttributes,
+    /// What the jobs need that the observation has found.
+    pub ads: &'a BTreeMap<Needs, JobAd>,
+    /// What was asked of each of them because nodes ask for it.
+    pub nodes_ask: &'a BTreeSet<String>,
+    pub deadline: Deadline,
+}
+
+/// A node to match with: its ad, and whether that is of one that was there.
+struct Node<'a> {
+    candidate: &'a Candidate,
+    ad: MachineAd,
+    learnt: bool,
+}
+
+/// One question: what jobs ask for, and their ad.
+struct Question<'a> {
+    jobs: &'a JobKind,
+    ad: &'a JobAd,
+}
+
+/// What is said of one job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Counts {
+    /// Slots for which its Requirements are true.
+    matches: u64,
+    /// Of these, those whose own are true too.
+    available: u64,
+}
+
+impl Matching<'_> {
+    /// The answers, as far as there are any.
+    pub(super) fn ask(
+        &self,
+        jobs: &BTreeSet<JobKind>,
+        candidates: &[Candidate],
+        memory: &mut MatchMemory,
+    ) -> Matches {
+        let mut matches = Matches::default();
+        self.learn(candidates, memory);
+        for candidate in candidates {
+            let node = self.node(candidate, memory);
+            let answers = self.answers(&node, jobs, memory);
+            for (jobs, answer) in answers {
+                matches.insert(candidate.kind.clone(), jobs.clone(), answer);
+            }
+        }
+        memory.save();
+        matches
+    }
+
+    /// Learns what nodes are like that are in the pool, once in a while.
+    fn learn(&self, candidates: &[Candidate], memory: &mut MatchMemory) {
+        let stale = |kind: &Kind| !memory.machine(kind).is_some_and(|(_, fresh)| fresh);
+        let examples: Vec<(&Kind, &str)> = candidates
+            .iter()
+            .filter(|candidate| stale(&candidate.kind))
+            .filter_map(|candidate| Some((&candidate.kind, candidate.example.as_deref()?)))
+            .collect();
+        if examples.is_empty() {
+            return;
+        }
+        let is = |(_, name): &(&Kind, &str)| format!("Name == {}", super::answer::quoted(name));
+        let constraint: Vec<String> = examples.iter().map(is).collect();
+        let constraint = constraint.join(" || ");
+        let mut args = Vec::new();
+        if let Some(pool) = self.pool {
+            args.extend(["-pool", pool]);
+        }
+        args.extend(["-long", "-constraint", &constraint]);
+        let call = Call {
+            tool: "condor_status",
+            args: &args,
+            stdin: "",
+            about: "what nodes are like",
+        };
+        let found = self
+            .tools
+            .run(&call, self.deadline, LongAds::default(), LongAds::add);
+        match found {
+            Ok(found) => {
+                for (kind, name) in examples {
+                    let quoted = super::answer::quoted(name);
+                    let ad = found.ads.iter().find(|ad| ad.get("name") == Some(&quoted));
+                    if let Some(ad) = ad.and_then(MachineAd::learnt) {
+                        memory.learn(kind, ad);
+                    }
+                }
+            }
+            Err(error) => log::warn!("{error}; what was known of nodes before is taken"),
+        }
+    }
+
+    fn node<'a>(&self, candidate: &'a Candidate, memory: &MatchMemory) -> Node<'a> {
+        let kind = &candidate.kind;
+        let learnt = memory.machine(kind).map(|(ad, _)| ad.clone());
+        let said = self.startd_attributes.get(&kind.cloud);
+        Node {
+            candidate,
+            learnt: learnt.is_some(),
+            ad: learnt
+                .unwrap_or_else(|| MachineAd::made_up(kind, said.map_or(&[][..], Vec::as_slice))),
+        }
+    }
+
+    fn answers<'a>(
+        &self,
+        node: &Node<'_>,
+        jobs: &'a BTreeSet<JobKind>,
+        memory: &mut MatchMemory,
+    ) -> Vec<(&'a JobKind, Seen<Verdict>)> {
+        let unknown = |why: &str| Seen::Unknown(why.to_owned());
+        let capacity = &node.candidate.capacity;
+        let digest = node.ad.digest(capacity);
+        let node_changes = node.ad.changes();
+        let not_asked = || {
+            let asks = node.ad.asks();
+            let new = asks
+                .iter()
+                .find(|name| !self.nodes_ask.contains(*name) && !built_in(name))?;
+            Some(format!(
+                "START of such a node asks a job for {new}; the next tick knows it"
+            ))
+        };
+        let not_asked = not_asked();
+        let mut answers = Vec::new();
+        let mut open: Vec<(Question, &JobKind, String)> = Vec::new();
+        for kind in jobs {
+            if let Some(why) = Unread::of(&kind.needs) {
+                answers.push((kind, unknown(why)));
+                continue;
+            }
+            let Some(ad) = self.ads.get(&kind.needs) else {
+                continue;
+            };
+            if let Some(why) = &not_asked {
+                answers.push((kind, unknown(why)));
+                continue;
+            }
+            let request = &kind.request;
+            let name = format!(
+                "{digest}:{}:{}:{}:{}:{}",
+                kind.needs.0, request.cpus, request.memory_mb, request.disk_kb, request.gpus
+            );
+            match memory.answer(&name) {
+                Some(verdict) => answers.push((kind, Seen::Known(verdict))),
+                None => open.push((Question { jobs: kind, ad }, kind, name)),
+            }
+        }
+        for some in open.chunks(JOBS_MAX) {
+            let questions: Vec<&Question> = some.iter().map(|(question, ..)| question).collect();
+            let verdicts = self.verdicts(node, &questions);
+            for ((question, kind, name), answer) in some.iter().zip(verdicts) {
+                if let Seen::Known(verdict) = &answer
+                    && !question.ad.changes
+                    && !node_changes
+                {
+                    memory.keep(name.clone(), verdict);
+                }
+                answers.push((*kind, answer));
+            }
+        }
+        answers
+    }
+
+    /// An answer to each question.
+    fn verdicts(&self, node: &Node<'_>, questions: &[&Question<'_>]) -> Vec<Seen<Verdict>> {
+        let whole: Vec<(&Question, &str)> = questions
+            .iter()
+            .map(|question| (*question, question.ad.requirements.as_str()))
+            .collect();
+        let counts = match self.counts(node, &whole) {
+            Ok(counts) => counts,
+            Err(why) => return vec![Seen::Unknown(why); questions.len()],
+        };
+        let verdict = |count: &Option<Counts>| match count {
+            None => Some(Seen::Unknown(
+                "condor_q -better-analyze did not say".to_owned(),
+            )),
+            Some(count) if count.available > 0 => Some(Seen::Known(Verdict::Matches)),
+            Some(count) if count.matches > 0 => Some(Seen::Known(Verdict::NodeRefuses)),
+            Some(_) => None,
+        };
+        let verdicts: Vec<Option<Seen<Verdict>>> = counts.iter().map(verdict).collect();
+        let refused = verdicts.iter().zip(questions);
+        let refused: Vec<&Question> = refused
+            .filter(|(verdict, _)| verdict.is_none())
+            .map(|(_, question)| *question)
+            .collect();
+        let mut refusals = self.refusals(node, &refused).into_iter();
+        let missing = || Seen::Unknown("condor_q -better-analyze did not say".to_owned());
+        verdicts
+            .into_iter()
+            .map(|verdict| verdict.or_else(|| refusals.next()).unwrap_or_else(missing))
+            .collect()
+    }
+
+    /// Why each of these does not match.
+    fn refusals(&self, node: &Node<'_>, questions: &[&Question<'_>]) -> Vec<Seen<Verdict>> {
+        let mut answers = Vec::new();
+        let mut rest = questions;
+        while !rest.is_empty() {
+            // Each with a job that asks for nothing, to see that its ad can be read.
+            let mut parts: Vec<(&Question, &str)> = Vec::new();
+            let mut here: Vec<(&Question, Vec<&str>)> = Vec::new();
+            while let Some((question, others)) = rest.split_first() {
+                if parts.len() > JOBS_MAX {
+                    break;
+                }
+                let mut clauses = clauses(&question.ad.requirements);
+                clauses.truncate(CLAUSES_MAX);
+                parts.push((question, "true"));
+                parts.extend(clauses.iter().map(|clause| (*question, *clause)));
+                here.push((question, clauses));
+                rest = others;
+            }
+            match self.counts(node, &parts) {
+                Ok(counts) => {
+                    let mut counts = counts.into_iter();
+                    for (question, clauses) in here {
+                        let readable = counts.next().flatten();
+                        let counts: Vec<Option<Counts>> =
+                            counts.by_ref().take(clauses.len()).collect();
+                        answers.push(refusal(node, question, readable, &clauses, &counts));
+                    }
+                }
+                Err(why) => answers.extend(here.iter().map(|_| Seen::Unknown(why.clone()))),
+            }
+        }
+        answers
+    }
+
+    /// What HTCondor says of each of these jobs, with these Requirements in place of their own.
+    fn counts(
+        &self,
+        node: &Node<'_>,
+        jobs: &[(&Question<'_>, &str)],
+    ) -> Result<Vec<Option<Counts>>, String> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let kind = &node.candidate.kind;
+        let about = format!("nodes {} on {}", kind.flavor, kind.cloud);
+        let (slots, number) = node.ad.slots(&node.candidate.capacity);
+        let mut text = String::new();
+        let plain = JobAd::plain();
+        let nothing = Resources::default();
+        plain.write(1, &nothing, "true", &mut text);
+        plain.write(2, &nothing, "false", &mut text);
+        for (place, (question, requirements)) in jobs.iter().enumerate() {
+            question
+                .ad
+                .write(place + 3, &question.jobs.request, requirements, &mut text);
+        }
+        let unwritable =
+            |error: std::io::Error| format!("the ads could not be written for condor_q: {error}");
+        let file = |text: &str| {
+            let mut file = tempfile::Builder::new().prefix("ehos-ads-").tempfile()?;
+            file.write_all(text.as_bytes())?;
+            Ok(file)
+        };
+        let jobs_file = file(&text).map_err(unwritable)?;
+        let slots_file = file(&slots).map_err(unwritable)?;
+        let (Some(jobs_path), Some(slots_path)) =
+            (jobs_file.path().to_str(), slots_file.path().to_str())
+        else {
+            return Err("the folder of temporary files has a name that is no text".to_owned());
+        };
+        let call = Call {
+            tool: "condor_q",
+            args: &[
+                "-better-analyze:summary",
+                "-jobads",
+                jobs_path,
+                "-slotads",
+                slots_path,
+            ],
+            stdin: "",
+            about: &about,
+        };
+        let said = self
+            .tools
+            .run(&call, self.deadline, Summary::default(), Summary::add)
+            .map_err(|error| {
+                format!("{error}; condor.match_requirements: false does without this answer")
+            })?;
+        said.of(jobs.len(), number)
+            .map_err(|why| format!("condor_q -better-analyze about {about}: {why}"))
+    }
+}
+
+fn refusal(
+    node: &Node<'_>,
+    question: &Question<'_>,
+    readable: Option<Counts>,
+    clauses: &[&str],
+    counts: &[Option<Counts>],
+) -> Seen<Verdict> {
+    if readable.is_none_or(|counts| counts.matches == 0) {
+        return Seen::Unknown("HTCondor cannot read what they refer to".to_owned());
+    }
+    let fails = |count: &Option<Counts>| count.is_some_and(|count| count.matches == 0);
+    let failing = || clauses.iter().zip(counts).filter(|(_, count)| fails(count));
+    let open = |clause: &str| !node.learnt && node.ad.lacks(question.ad, clause);
+    let told = |clause: &str| Some(clause.chars().take(CLAUSE_TOLD).collect());
+    Seen::Known(match failing().find(|(clause, _)| !open(clause)) {
+        Some((clause, _)) => Verdict::JobRefuses {
+            clause: told(clause),
+        },
+        None => match failing().next() {
+            Some((clause, _)) => Verdict::Undetermined {
+                clause: told(clause),
+            },
+            None if open(&question.ad.requirements) => Verdict::Undetermined { clause: None },
+            None => Verdict::JobRefuses { clause: None },
+        },
+    })
+}
+
+/// The answer of `condor_q -better-analyze:summary`.
+#[derive(Debug, Default)]
+struct Summary {
+    /// The table has begun, and has the columns that it should have.
+    begun: bool,
+    titled: bool,
+    counts: BTreeMap<usize, Counts>,
+}
+
+impl Summary {
+    fn add(&mut self, line: &str) -> Result<(), String> {
+        if !self.begun {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            self.titled |= words.starts_with(&["JobId"])
+                && words.ends_with(&[
+                    "Requirements",
+                    "Rejects",
+                    "Job",
+                    "Users",
+                    "Job",
+                    "Other",
+                    "User",
+                    "Available",
+                    "Owner",
+                ]);
+            self.begun = self.titled && line.starts_with("-----");
+            return Ok(());
+        }
+        if line.trim().is_empty() {
+            return Ok(());
+        }
+        let read = || {
+            let mut words = line.split_whitespace();
+            let number = words.next()?.strip_suffix(".0")?.parse().ok()?;
+            let mut count = || words.next()?.parse::<u64>().ok();
+            let (matches, rejected) = (count()?, count()?);
+            let (_running, _serving) = (count()?, count()?);
+            let available = count()?;
+            (rejected <= matches && available <= matches - rejected)
+                .then_some((number, Counts { matches, available }))
+        };
+        let (number, counts) = read()
+            .ok_or_else(|| format!("no counts of matches: {}", super::answer::excerpt(line)))?;
+        self.counts.insert(number, counts);
+        Ok(())
+    }
+
+    /// The answers about so many jobs, when those that are known are right.
+    fn of(&self, jobs: usize, slots: u64) -> Result<Vec<Option<Counts>>, String> {
+        if !self.begun {
+            return Err("it has no table that ehos knows".to_owned());
+        }
+        let matches = |number: usize| self.counts.get(&number).map(|counts| counts.matches);
+        if (matches(1), matches(2)) != (Some(slots), Some(0)) {
+            return Err(format!(
+                "of {slots} slots it says that {:?} match a job that asks for nothing and {:?} one that takes none; \
+                 look at startd_attrs",
+                matches(1),
+                matches(2)
+            ));
+        }
+        let counts = (3..jobs + 3).map(|number| self.counts.get(&number).copied());
+        let counts = counts.map(|counts| counts.filter(|counts| counts.matches <= slots));
+        Ok(counts.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::super::expression::Names;
+    use super::super::fake::FakeTools;
+    use super::super::match_memory::MatchFile;
+    use super::*;
+    use crate::scaling::capacity::Capacity;
+    use crate::scaling::needs::Answer;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    /// A condor_q that reads the ads; it says what it does.
+    const ANALYZE: &str = include_str!("../../tests/fixtures/condor/analyze");
+
+    struct Pool {
+        fake: FakeTools,
+        folder: tempfile::TempDir,
+        ads: BTreeMap<Needs, JobAd>,
+        nodes_ask: BTreeSet<String>,
+        startd_attributes: StartdAttributes,
+    }
+
+    impl Pool {
+        fn new() -> Pool {
+            let fake = FakeTools::new();
+            fake.answer("condor_q", "-better-analyze:summary", ANALYZE);
+            fake.replay("condor_status", "-long", "status-long.txt");
+            Pool {
+                fake,
+                folder: tempfile::tempdir().unwrap(),
+                ads: BTreeMap::new(),
+                nodes_ask: BTreeSet::new(),
+                startd_attributes: StartdAttributes::new(),
+            }
+        }
+
+        /// Jobs with these Requirements.
+        fn jobs(&mut self, requirements: &str) -> JobKind {
+            self.jobs_with(requirements, &[])
+        }
+
+        fn jobs_with(&mut self, requirements: &str, attributes: &[(&str, &str)]) -> JobKind {
+            let names = Names::of(requirements);
+            let mut columns: BTreeMap<String, &str> = names
+                .attributes
+                .iter()
+                .map(|(_, name)| (name.to_ascii_lowercase(), ""))
+                .collect();
+            columns.extend(
+                attributes
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), *value)),
+            );
+            let columns = columns.iter().map(|(name, value)| (name.as_str(), *value));
+            let columns: BTreeMap<&str, &str> = columns.collect();
+            let mut names = BTreeSet::new();
+            let ad = JobAd::of(5, requirements, &columns, &self.nodes_ask, &mut names).unwrap();
+            let needs = ad.needs();
+            self.ads.insert(needs.clone(), ad);
+            JobKind {
+                request: Resources {
+                    cpus: 1,
+                    memory_mb: 128,
+                    disk_kb: 1024,
+                    gpus: 0,
+                },
+                needs,
+            }
+        }
+
+        fn ask(&self, jobs: &[&JobKind], nodes: &[Candidate], time: Duration) -> Matches {
+            let file = MatchFile::new(self.folder.path(), true);
+            let mut memory = MatchMemory::load(Some(file), Timestamp::now());
+            let tools = self.fake.tools(LIMIT);
+            let matching = Matching {
+                tools: &tools,
+                pool: None,
+                startd_attributes: &self.startd_attributes,
+                ads: &self.ads,
+                nodes_ask: &self.nodes_ask,
+                deadline: Deadline::within(time),
+            };
+            let jobs = jobs.iter().map(|jobs| (*jobs).clone()).collect();
+            matching.ask(&jobs, nodes, &mut memory)
+        }
+
+        fn processes(&self) -> usize {
+            self.fake.calls().lines().count()
+        }
+    }
+
+    fn candidate(flavor: &str, example: Option<&str>) -> Candidate {
+        let space = Resources {
+            cpus: 4,
+            memory_mb: 4096,
+            disk_kb: 1 << 20,
+            gpus: 0,
+        };
+        Candidate {
+            kind: Kind {
+                cloud: "a".to_owned(),
+                flavor: flavor.to_owned(),
+                image: "gold".to_owned(),
+            },
+            capacity: Capacity::whole(space),
+            example: example.map(str::to_owned),
+        }
+    }
+
+    fn verdict(matches: &Matches, node: &Candidate, jobs: &JobKind) -> Seen<Verdict> {
+        match matches.answer(&node.kind, jobs) {
+            Answer::Takes => Seen::Known(Verdict::Matches),
+            Answer::Perhaps(clause) => Seen::Known(Verdict::Undetermined {
+                clause: clause.map(str::to_owned),
+            }),
+            Answer::Refuses(verdict) => Seen::Known(verdict.clone()),
+            Answer::Unknown(why) => Seen::Unknown(why.to_owned()),
+        }
+    }
+
+    fn job_refuses(clause: &str) -> Seen<Verdict> {
+        let clause = Some(clause.to_owned());
+        Seen::Known(Verdict::JobRefuses { clause })
+    }
+
+    #[test]
+    fn each_verdict_is_told_from_the_others_in_two_processes_and_then_in_none() {
+        let mut pool = Pool::new();
+        let fine = pool.jobs("TARGET.Arch == \"X86_64\"");
+        let refuses = pool.jobs("(TARGET.OpSys == \"LINUX\") && (TARGET.OpSys == \"NO\")");
+        let closed = pool.jobs("TARGET.OpSys != \"START\"");
+        let open = pool.jobs("(TARGET.Arch == \"X86_64\") && (OpSysAndVer == \"NO\")");
+        let both = pool.jobs("(OpSysAndVer == \"NO\") && (Machine == \"NO\")");
+        let broken = pool.jobs_with("MY.x == \"NO\"", &[("x", "\"BROKEN\"")]);
+        let new = candidate("m1", None);
+        let jobs = [&fine, &refuses, &closed, &open, &both, &broken];
+        for processes in [2, 3] {
+            let matches = pool.ask(&jobs, std::slice::from_ref(&new), LIMIT);
+            let verdict = |jobs| verdict(&matches, &new, jobs);
+            assert_eq!(verdict(&fine), Seen::Known(Verdict::Matches));
+            assert_eq!(verdict(&refuses), job_refuses("TARGET.OpSys == \"NO\""));
+            assert_eq!(verdict(&closed), Seen::Known(Verdict::NodeRefuses));
+            let clause = Some("OpSysAndVer == \"NO\"".to_owned());
+            assert_eq!(
+                verdict(&open),
+                Seen::Known(Verdict::Undetermined { clause })
+            );
+            assert_eq!(verdict(&both), job_refuses("Machine == \"NO\""));
+            assert!(!verdict(&broken).is_known());
+            // What was not read is asked again, all else is remembered.
+            assert!(pool.processes() >= processes && pool.processes() <= processes + 1);
+        }
+        let before = pool.processes();
+        let known = [&fine, &refuses, &closed, &open, &both];
+        pool.ask(&known, std::slice::from_ref(&new), LIMIT);
+        assert_eq!(pool.processes(), before, "{}", pool.fake.calls());
+    }
+
+    #[test]
+    fn a_node_that_is_there_says_what_the_next_is_like() {
+        let mut pool = Pool::new();
+        let jobs = pool.jobs("OpSysAndVer == \"NO\"");
+        let there = candidate("m1", Some("slot1@m1"));
+        let matches = pool.ask(&[&jobs], std::slice::from_ref(&there), LIMIT);
+        // It has the attribute: this is no question of the first node any more.
+        assert_eq!(
+            verdict(&matches, &there, &jobs),
+            job_refuses("OpSysAndVer == \"NO\"")
+        );
+        let slots = fs::read_to_string(pool.fake.path().join("slots")).unwrap();
+        for has in [
+            "opsysandver = \"Debian13\"",
+            "machine = \"m0-new\"",
+            "name = \"slot1@m0-new\"",
+            "cpus = 4\n",
+            "memory = 4096\n",
+            "state = \"Unclaimed\"",
+        ] {
+            assert!(slots.contains(has), "{has}: {slots}");
+        }
+        for gone in [
+            "lastheardfrom",
+            "myaddress",
+            "childcpus",
+            "updatessequenced",
+        ] {
+            assert!(!slots.contains(gone), "{gone}: {slots}");
+        }
+        // Not learnt again for an hour.
+        let before = pool.processes();
+        pool.ask(&[&jobs], std::slice::from_ref(&there), LIMIT);
+        assert_eq!(pool.processes(), before);
+    }
+
+    #[test]
+    fn a_node_that_is_drained_or_closed_teaches_nothing() {
+        for line in ["Draining = true", "Start = false", "State = \"Drained\""] {
+            let mut lines = LongAds::default();
+            for line in ["Machine = \"n1\"", "Start = true", line] {
+                lines.add(line).unwrap();
+            }
+            assert_eq!(MachineAd::learnt(&lines.ads[0]), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_start_asks_of_a_job_is_asked_for_first() {
+        let mut pool = Pool::new();
+        let start = ("Start".to_owned(), "TARGET.Owner != \"bob\"".to_owned());
+        pool.startd_attributes.insert("a".to_owned(), vec![start]);
+        let new = candidate("m1", None);
+        let jobs = pool.jobs("TARGET.Arch == \"X86_64\"");
+        let matches = pool.ask(&[&jobs], std::slice::from_ref(&new), LIMIT);
+        let Seen::Unknown(why) = verdict(&matches, &new, &jobs) else {
+            panic!("it was not asked for");
+        };
+        assert!(why.contains("owner"), "{why}");
+        assert_eq!(pool.processes(), 0);
+        pool.nodes_ask.insert("owner".to_owned());
+        let jobs = pool.jobs_with("TARGET.Arch == \"X86_64\"", &[("owner", "\"bob\"")]);
+        let matches = pool.ask(&[&jobs], std::slice::from_ref(&new), LIMIT);
+        assert_eq!(
+            verdict(&matches, &new, &jobs),
+            Seen::Known(Verdict::Matches)
+        );
+    }
+
+    #[test]
+    fn what_changes_by_itself_is_asked_each_time() {
+        let mut pool = Pool::new();
+        let jobs = pool.jobs("(time() - 5) > 3");
+        let new = candidate("m1", None);
+        for processes in 1..3 {
+            pool.ask(&[&jobs], std::slice::from_ref(&new), LIMIT);
+            assert_eq!(pool.processes(), processes);
+        }
+    }
+
+    #[test]
+    fn no_answer_and_a_strange_one_are_unknown() {
+        let mut pool = Pool::new();
+        let jobs = pool.jobs("TARGET.Arch == \"X86_64\"");
+        let new = candidate("m1", None);
+        let why = |pool: &Pool, time| {
+            let matches = pool.ask(&[&jobs], std::slice::from_ref(&new), time);
+            match verdict(&matches, &new, &jobs) {
+                Seen::Unknown(why) => why,
+                known => panic!("{known:?}"),
+            }
+        };
+        assert!(why(&pool, Duration::ZERO).contains("time of this tick"));
+        for (script, expected) in [
+            ("exit 1", "match_requirements"),
+            ("echo 'Unknown table'", "no table"),
+            // Jobs that match everything, whatever they ask for.
+            (&*ANALYZE.replace("= false$", "never"), "startd_attrs"),
+            (
+                &*ANALYZE
+                    .replace("ehos\"", "\"")
+                    .replace("\"  \" r", "\"  1/0 \" r"),
+                "no counts",
+            ),
+        ] {
+            pool.fake
+                .script("condor_q", "-better-analyze:summary", script);
+            let why = why(&pool, LIMIT);
+            assert!(why.contains(expected), "{why}");
+        }
+        // Requirements that were not read.
+        let unread = JobKind {
+            needs: Unread::Room.needs(),
+            ..jobs.clone()
+        };
+        let matches = pool.ask(&[&unread], std::slice::from_ref(&new), LIMIT);
+        assert!(!verdict(&matches, &new, &unread).is_known());
+    }
+
+    /// As condor_q of 23.9.6 printed it.
+    #[test]
+    fn a_recorded_table_is_read() {
+        let text = include_str!("../../tests/fixtures/condor/q-better-analyze.txt");
+        let mut summary = Summary::default();
+        for line in text.lines().filter_map(|line| line.strip_prefix("out|")) {
+            summary.add(line).unwrap();
+        }
+        let jobs = summary.counts.len() - 2;
+        let counts = summary.of(jobs, 1).unwrap();
+        assert!(counts.iter().all(Option::is_some));
+        assert!(summary.of(jobs, 2).is_err());
+        assert_eq!(summary.of(jobs + 1, 1).unwrap().last(), Some(&None));
+    }
+
+    #[test]
+    fn a_thousand_kinds_of_jobs_are_one_file_for_each_node() {
+        let mut pool = Pool::new();
+        let all: Vec<JobKind> = (0..1000)
+            .map(|number| pool.jobs(&format!("TARGET.Disk > {number}")))
+            .collect();
+        let nodes: Vec<Candidate> = (0..20).map(|n| candidate(&format!("f{n}"), None)).collect();
+        let jobs: Vec<&JobKind> = all.iter().collect();
+        pool.ask(&jobs, &nodes, LIMIT);
+        assert_eq!(pool.processes(), 20);
+    }
+}
