@@ -12,6 +12,7 @@ mod job_ad;
 mod machine_ad;
 mod match_memory;
 mod matches;
+mod negotiator;
 #[cfg(fuzzing)]
 pub mod queue;
 #[cfg(not(fuzzing))]
@@ -34,9 +35,7 @@ use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
 use crate::scaling::action::{Done, Failure, PoolAction, StartdIdentity};
 use crate::scaling::needs::{Candidate, JobKind, Matches, Needs};
-use crate::scaling::observation::{
-    CollectorView, NegotiatorView, PoolView, ScheddView, Seen, StartdView,
-};
+use crate::scaling::observation::{CollectorView, PoolView, ScheddView, Seen, StartdView};
 
 pub use command::Tools;
 pub use error::{Effect, Error};
@@ -225,11 +224,15 @@ impl Pool for CondorPool {
             });
             (name, seen(view))
         };
-        let schedds = schedds.into_iter().map(&mut keep).collect();
+        let schedds: BTreeMap<String, Seen<ScheddView>> =
+            schedds.into_iter().map(&mut keep).collect();
+        let waiting = schedds.values().filter_map(Seen::known);
+        let named = negotiator::Named::by(waiting.flat_map(|schedd| &schedd.demand));
+        let negotiator = negotiator::observe(&self.tools, self.pool.as_deref(), &named, deadline);
         PoolView {
             collector,
             schedds,
-            negotiator: Seen::Known(NegotiatorView::default()),
+            negotiator: seen(negotiator),
         }
     }
 
@@ -322,6 +325,12 @@ mod tests {
         fake.replay("condor_status", "-collector", "status-collector.txt");
         fake.replay("condor_status", "-any", "status-daemons.txt");
         fake.replay("condor_status", "any", "status-slots.txt");
+        fake.replay("condor_config_val", "-negotiator", "config-val-limits.txt");
+        fake.replay(
+            "condor_status",
+            "unparse(ConcurrencyLimits)",
+            "status-limits.txt",
+        );
         fake.replay("condor_q", "-totals", "q-totals.txt");
         grouped(&fake);
         fake.replay("condor_q", "unparse(RemoteHost)", "q-running.txt");

@@ -694,7 +694,7 @@ impl Folded {
 }
 
 /// `ConcurrencyLimits`: names with how much of each a job takes (`a`, `b:2`, `c.d:0.5`), with commas between them.
-fn concurrency_limits(text: &str) -> BTreeMap<String, f64> {
+pub(super) fn concurrency_limits(text: &str) -> BTreeMap<String, f64> {
     let limit = |part: &str| {
         let part = part.trim();
         let (name, weight) = match part.split_once(':') {

@@ -57,7 +57,8 @@ impl Testbed {
             .join("root/etc/condor/config.d/70-second-schedd.config")
     }
 
-    fn script(&self, name: &str, args: &[&str], stdin: &str) {
+    /// Runs a script of the testbed.
+    pub fn script(&self, name: &str, args: &[&str], stdin: &str) {
         let (status, _, stderr) = self.run(&self.scripts.join(name), args, stdin, None);
         assert_eq!(status, Some(0), "{name} {args:?}: {stderr}");
     }

@@ -16,6 +16,7 @@ mod first;
 mod first_site;
 mod image;
 mod machines;
+mod matches;
 mod openstack;
 mod setup;
 mod story;

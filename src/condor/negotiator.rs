@@ -1,0 +1,324 @@
+//! What the negotiator would hold jobs back for although there is room: concurrency limits, and quotas of accounting
+//! groups. Asked only when a waiting job names one.
+//!
+//! Both are public: how much is in use of a limit stands in the ads of the slots that are claimed
+//! (`ConcurrencyLimits`), groups have an ad of their own in the collector (`Accounting`), and how much there may be of a
+//! limit is in the negotiator's configuration.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::answer::{excerpt, string, values};
+use super::command::{Call, Tools};
+use super::error::Error;
+use super::queue::concurrency_limits;
+use crate::deadline::Deadline;
+use crate::scaling::observation::{Ceiling, Demand, NegotiatorView};
+
+/// More limits than these are not asked about.
+const LIMITS_MAX: usize = 200;
+
+/// What waiting jobs may be held back for, by names in small letters.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Named {
+    limits: BTreeSet<String>,
+    groups: BTreeSet<String>,
+}
+
+impl Named {
+    /// What these jobs name.
+    pub(super) fn by<'a>(demand: impl Iterator<Item = &'a Demand>) -> Named {
+        let mut named = Named::default();
+        for demand in demand {
+            let limits = demand.concurrency_limits.keys();
+            named.limits.extend(
+                limits
+                    .filter(|name| is_limit(name))
+                    .take(LIMITS_MAX)
+                    .cloned(),
+            );
+            named.groups.extend(demand.accounting_group.clone());
+        }
+        named
+    }
+}
+
+/// A name of a user's that may stand in a query.
+fn is_limit(name: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    name.len() <= 100 && !name.starts_with('.') && name.chars().all(is_word)
+}
+
+/// What holds of it, and how much is in use.
+pub(super) fn observe(
+    tools: &Tools,
+    pool: Option<&str>,
+    named: &Named,
+    deadline: Deadline,
+) -> Result<NegotiatorView, Error> {
+    let ask = Ask {
+        tools,
+        pool,
+        deadline,
+    };
+    let mut view = NegotiatorView::default();
+    if !named.limits.is_empty() {
+        let maxima = ask.maxima(&named.limits)?;
+        if !maxima.is_empty() {
+            let used = ask.limits_in_use()?;
+            for (name, limit) in maxima {
+                let used = used.get(&name).copied().unwrap_or(0.0);
+                view.concurrency_limits
+                    .insert(name, Ceiling { limit, used });
+            }
+        }
+    }
+    if !named.groups.is_empty() {
+        let mut quotas = ask.quotas()?;
+        quotas.retain(|name, _| named.groups.contains(name));
+        view.group_quotas = quotas;
+    }
+    Ok(view)
+}
+
+struct Ask<'a> {
+    tools: &'a Tools,
+    pool: Option<&'a str>,
+    deadline: Deadline,
+}
+
+impl Ask<'_> {
+    fn run<A: Default>(
+        &self,
+        tool: &str,
+        args: &[&str],
+        line: impl FnMut(&mut A, &str) -> Result<(), String>,
+    ) -> Result<A, Error> {
+        let mut all = Vec::new();
+        if let Some(pool) = self.pool {
+            all.extend(["-pool", pool]);
+        }
+        all.extend(args);
+        let call = Call {
+            tool,
+            args: &all,
+            stdin: "",
+            about: "limits of the negotiator",
+        };
+        self.tools.run(&call, self.deadline, A::default(), line)
+    }
+
+    /// How much there may be of each that has a limit: its own, that of the group before its dot, or that of all.
+    fn maxima(&self, limits: &BTreeSet<String>) -> Result<BTreeMap<String, f64>, Error> {
+        const OF_ALL: &str = "CONCURRENCY_LIMIT_DEFAULT";
+        let own = |name: &str| format!("{name}_LIMIT");
+        let of_group = |name: &str| {
+            let (group, _) = name.split_once('.')?;
+            Some(format!("{OF_ALL}_{group}"))
+        };
+        let mut settings = BTreeSet::from([OF_ALL.to_owned()]);
+        for name in limits {
+            settings.insert(own(name));
+            settings.extend(of_group(name));
+        }
+        let mut args = vec!["-negotiator"];
+        args.extend(settings.iter().map(String::as_str));
+        // One line for each, `Not defined` for some.
+        let said: Vec<Option<f64>> =
+            self.run("condor_config_val", &args, |said: &mut Vec<_>, line| {
+                said.push(match line.trim() {
+                    "Not defined" => None,
+                    value => Some(number(value)?),
+                });
+                Ok(())
+            })?;
+        if said.len() != settings.len() {
+            return Err(Error::Unparsable {
+                tool: "condor_config_val".to_owned(),
+                about: "limits of the negotiator".to_owned(),
+                what: format!("{} lines for {} settings", said.len(), settings.len()),
+            });
+        }
+        let said: BTreeMap<&String, f64> = settings
+            .iter()
+            .zip(said)
+            .filter_map(|(setting, value)| Some((setting, value?)))
+            .collect();
+        let limit = |name: &String| {
+            let group = of_group(name);
+            let limit = said
+                .get(&own(name))
+                .or_else(|| said.get(&group?))
+                .or_else(|| said.get(&OF_ALL.to_owned()))?;
+            Some((name.clone(), *limit))
+        };
+        Ok(limits.iter().filter_map(limit).collect())
+    }
+
+    /// How much claimed slots use of each.
+    fn limits_in_use(&self) -> Result<BTreeMap<String, f64>, Error> {
+        let args = [
+            "-constraint",
+            "ConcurrencyLimits =!= undefined",
+            "-af:t",
+            "unparse(ConcurrencyLimits)",
+        ];
+        self.run(
+            "condor_status",
+            &args,
+            |used: &mut BTreeMap<_, f64>, line| {
+                let [limits] = values(line)?;
+                for (name, weight) in concurrency_limits(&string(limits).unwrap_or_default()) {
+                    *used.entry(name).or_default() += weight;
+                }
+                Ok(())
+            },
+        )
+    }
+
+    /// Groups that may use no more than they have: without surplus of others, and with a number as their quota. One
+    /// that is a share (at most 1) grows with the pool.
+    fn quotas(&self) -> Result<BTreeMap<String, Ceiling>, Error> {
+        let args = [
+            "-any",
+            "-constraint",
+            "MyType == \"Accounting\" && IsAccountingGroup",
+            "-af:t",
+            "unparse(Name)",
+            "ConfigQuota",
+            "unparse(SurplusPolicy)",
+            "WeightedResourcesUsed",
+        ];
+        self.run(
+            "condor_status",
+            &args,
+            |quotas: &mut BTreeMap<_, _>, line| {
+                let [name, quota, surplus, used] = values(line)?;
+                let (Some(name), Some(surplus)) = (string(name), string(surplus)) else {
+                    return Err(format!("no group: {}", excerpt(line)));
+                };
+                let (limit, used) = (number(quota)?, number(used)?);
+                let is_number = limit > 1.0 || limit == 0.0;
+                if surplus == "no" && is_number {
+                    quotas.insert(name.to_ascii_lowercase(), Ceiling { limit, used });
+                }
+                Ok(())
+            },
+        )
+    }
+}
+
+fn number(value: &str) -> Result<f64, String> {
+    let number = value
+        .parse()
+        .ok()
+        .filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| format!("no amount: {}", excerpt(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::fake::FakeTools;
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    /// A pool with limits, groups, and jobs that use them (recorded from HTCondor 23.9.6).
+    fn recorded() -> FakeTools {
+        let fake = FakeTools::new();
+        fake.replay("condor_config_val", "-negotiator", "config-val-limits.txt");
+        fake.replay(
+            "condor_status",
+            "unparse(ConcurrencyLimits)",
+            "status-limits.txt",
+        );
+        fake.replay("condor_status", "-any", "status-groups.txt");
+        fake
+    }
+
+    fn named(limits: &[&str], groups: &[&str]) -> Named {
+        let demand = Demand {
+            concurrency_limits: limits
+                .iter()
+                .map(|name| ((*name).to_owned(), 1.0))
+                .collect(),
+            ..Demand::default()
+        };
+        let group = |name: &&str| Demand {
+            accounting_group: Some((*name).to_owned()),
+            ..Demand::default()
+        };
+        let groups: Vec<Demand> = groups.iter().map(group).chain([demand]).collect();
+        Named::by(groups.iter())
+    }
+
+    fn ask(fake: &FakeTools, named: &Named) -> Result<NegotiatorView, Error> {
+        observe(&fake.tools(LIMIT), None, named, Deadline::within(LIMIT))
+    }
+
+    #[test]
+    fn what_holds_is_told_with_what_is_in_use() {
+        let fake = recorded();
+        let groups = ["group_phys", "group_bio", "group_phys.a", "other"];
+        let view = ask(&fake, &named(&["sw", "lic.a"], &groups)).unwrap();
+        let ceiling = |limit, used| Ceiling { limit, used };
+        let limits = [("lic.a", ceiling(4.0, 2.0)), ("sw", ceiling(2.0, 2.0))];
+        let limits = limits.map(|(name, ceiling)| (name.to_owned(), ceiling));
+        assert_eq!(view.concurrency_limits, BTreeMap::from(limits));
+        // A share of the pool, and surplus of others, are no ceiling.
+        let quotas = [
+            ("group_phys", ceiling(2.0, 2.0)),
+            ("group_phys.a", ceiling(0.0, 0.0)),
+        ];
+        let quotas = quotas.map(|(name, ceiling)| (name.to_owned(), ceiling));
+        assert_eq!(view.group_quotas, BTreeMap::from(quotas));
+    }
+
+    #[test]
+    fn only_what_jobs_name_is_asked_for() {
+        let fake = recorded();
+        assert_eq!(
+            ask(&fake, &named(&[], &[])).unwrap(),
+            NegotiatorView::default()
+        );
+        assert_eq!(fake.calls(), "");
+        ask(&fake, &named(&[], &["group_bio"])).unwrap();
+        assert_eq!(fake.calls().lines().count(), 1);
+        // Names of users' choice, which are arguments of a tool.
+        let odd = named(&["-pool", "a b", "$(x)", "..", &"x".repeat(101)], &[]);
+        assert_eq!(odd, Named::default());
+    }
+
+    #[test]
+    fn no_answer_is_none() {
+        for (tool, word, answer) in [
+            (
+                "condor_config_val",
+                "-negotiator",
+                "err|Can't find address for this negotiator\nexit=1\n",
+            ),
+            ("condor_config_val", "-negotiator", "out|2\nexit=0\n"),
+            (
+                "condor_config_val",
+                "-negotiator",
+                "out|2\nout|x\nout|4\nout|4\nexit=0\n",
+            ),
+            (
+                "condor_status",
+                "unparse(ConcurrencyLimits)",
+                "out|\"a\"\tb\nexit=0\n",
+            ),
+            (
+                "condor_status",
+                "-any",
+                "out|\"a\"\tundefined\t\"no\"\t1\nexit=0\n",
+            ),
+        ] {
+            let fake = recorded();
+            fake.answer(tool, word, answer);
+            let answer = ask(&fake, &named(&["sw", "lic.a"], &["group_phys"]));
+            assert!(answer.is_err(), "{answer:?}");
+        }
+    }
+}
