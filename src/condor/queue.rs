@@ -49,7 +49,7 @@ const GROUP_BY: [&str; 12] = [
 const ROUNDS: usize = 3;
 
 /// Texts of ads that are kept of one schedd, in bytes; such as are longer than this are not looked at.
-const ADS_MAX: usize = 8 * 1024 * 1024;
+const ADS_MAX: usize = 4 * 1024 * 1024;
 const AD_MAX: usize = 16 * 1024;
 
 /// A list of machines that is longer is not put into a constraint (Linux takes 128 KiB in one argument).
