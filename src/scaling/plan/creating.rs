@@ -5,11 +5,12 @@ use crate::scaling::action::{CloudAction, Intent};
 use crate::scaling::capacity::Capacity;
 use crate::scaling::limits::{self, Case, Limit};
 use crate::scaling::memory::Kind;
+use crate::scaling::needs::{Answer, JobKind, Verdict};
 use crate::scaling::node::{Node, Phase};
 use crate::scaling::observation::{NodeId, Resources, Seen};
 use crate::scaling::packing::Stock;
 use crate::scaling::policy::{Allocation, CloudPolicy};
-use crate::scaling::reason::Reason;
+use crate::scaling::reason::{Reason, Refuses};
 
 impl<'a> Planner<'a> {
     /// Every (cloud, flavor) of the policy, in its order.
@@ -32,13 +33,24 @@ impl<'a> Planner<'a> {
     pub(super) fn create(&mut self, mut groups: Vec<Group>) -> Vec<Group> {
         self.count_requested();
         let mut new_space = Stock::default();
+        // What is made of one kind is one class of space.
+        let mut classes: Vec<Kind> = Vec::new();
         let brake = self.create_brake();
         for group in &mut groups {
             let asked = group.left;
-            group.left -= new_space.place(&group.request, group.left, true, |_, _| {});
+            group.left -= new_space.place(
+                &group.asks.request,
+                group.left,
+                |_, class| {
+                    classes
+                        .get(class)
+                        .is_some_and(|kind| self.answer(kind, &group.asks).may_use())
+                },
+                |_, _| {},
+            );
             let nodes_before = self.new_nodes.len();
             if group.left > 0 {
-                if let Some(why) = self.too_large(&group.request) {
+                if let Some(why) = self.impossible(&group.asks) {
                     group.why.push(why);
                     continue;
                 }
@@ -54,17 +66,22 @@ impl<'a> Planner<'a> {
             let mut may_buy = group.may_buy;
             while group.left > 0 && may_buy > 0 {
                 may_buy -= 1;
-                match self.choose(Some(&group.request)) {
+                match self.choose(Some(&group.asks)) {
                     Ok((cloud, kind, capacity)) => {
-                        let jobs = capacity.holds(&group.request).min(group.left);
+                        let jobs = capacity.holds(&group.asks.request).min(group.left);
                         let why = Reason::CreateForDemand {
                             jobs,
-                            request: group.request,
+                            request: group.asks.request,
                         };
                         let index = self.new_nodes.len();
-                        self.make(cloud, kind, why);
-                        for space in capacity.after(&group.request, jobs) {
-                            new_space.add(space, false, index);
+                        let class = classes.iter().position(|made| *made == kind);
+                        let class = class.unwrap_or_else(|| {
+                            classes.push(kind.clone());
+                            classes.len() - 1
+                        });
+                        self.make(cloud, kind, why, Some(&group.asks));
+                        for space in capacity.after(&group.asks.request, jobs) {
+                            new_space.add(space, false, class, index);
                         }
                         group.left -= jobs;
                     }
@@ -90,8 +107,18 @@ impl<'a> Planner<'a> {
             if refused > 0 {
                 group.why.push(Reason::Refused { jobs: refused });
             }
+            if let (true, None, Some(clause)) = (
+                group.left > 0 && refused == 0,
+                &limit,
+                self.first_will_tell(&group.asks),
+            ) {
+                group.why.push(Reason::FirstWillTell {
+                    jobs: group.left,
+                    clause,
+                });
+            }
             if let (true, Some(limit)) = (group.left > 0, limit) {
-                let nodes = self.nodes_for(&group.request, group.left);
+                let nodes = self.nodes_for(&group.asks.request, group.left);
                 group.why.push(Reason::Limited {
                     jobs: group.left,
                     nodes,
@@ -125,6 +152,7 @@ impl<'a> Planner<'a> {
                 Reason::CreateForMinimum {
                     nodes_min: self.policy.nodes_min,
                 },
+                None,
             );
             alive += 1;
         }
@@ -139,6 +167,7 @@ impl<'a> Planner<'a> {
                 Reason::CreateForSpare {
                     nodes_spare: self.policy.nodes_spare,
                 },
+                None,
             );
             unneeded += 1;
         }
@@ -166,26 +195,58 @@ impl<'a> Planner<'a> {
         planned.ram_mb += flavor.map_or(0, |flavor| flavor.ram_mb);
     }
 
-    /// When no node of any kind could ever hold it; while a cloud or flavor is unknown, that is not certain.
-    fn too_large(&self, request: &Resources) -> Option<Reason> {
-        let capacities: Vec<Option<Capacity>> = self
+    /// When no node of any kind could ever run it; while a cloud, a flavor or HTCondor's answer is unknown, that is not
+    /// certain, and said so.
+    fn impossible(&self, asks: &JobKind) -> Option<Reason> {
+        let kinds: Vec<(Kind, Option<Capacity>)> = self
             .options()
-            .iter()
-            .map(|(_, kind)| self.capacity(kind))
+            .into_iter()
+            .map(|(_, kind)| {
+                let capacity = self.capacity(&kind);
+                (kind, capacity)
+            })
             .collect();
         let fits = |capacity: &Option<Capacity>| {
             capacity
                 .as_ref()
-                .is_none_or(|capacity| capacity.holds(request) > 0)
+                .is_none_or(|capacity| capacity.holds(&asks.request) > 0)
         };
-        if capacities.iter().any(fits) {
-            return None;
+        let large: Vec<&Kind> = kinds
+            .iter()
+            .filter(|(_, capacity)| fits(capacity))
+            .map(|(kind, _)| kind)
+            .collect();
+        if large.is_empty() {
+            let spaces = kinds.iter().filter_map(|(_, capacity)| capacity.as_ref());
+            let spaces = spaces.flat_map(Capacity::spaces);
+            let largest = spaces.max_by_key(|space| (space.memory_mb, **space));
+            return Some(Reason::TooLarge {
+                asks: asks.request,
+                largest: largest.copied(),
+            });
         }
-        let spaces = capacities.iter().flatten().flat_map(Capacity::spaces);
-        let largest = spaces.max_by_key(|space| (space.memory_mb, **space));
-        Some(Reason::TooLarge {
-            asks: *request,
-            largest: largest.copied(),
+        let mut unanswered = None;
+        let mut refused = Vec::new();
+        for kind in large {
+            match self.answer(kind, asks) {
+                Answer::Takes | Answer::Perhaps(_) => return None,
+                Answer::Unknown(why) => drop(unanswered.get_or_insert(why)),
+                Answer::Refuses(verdict) => refused.push(Refuses {
+                    cloud: kind.cloud.clone(),
+                    flavor: kind.flavor.clone(),
+                    node: *verdict == Verdict::NodeRefuses,
+                    clause: match verdict {
+                        Verdict::JobRefuses { clause } => clause.clone(),
+                        _ => None,
+                    },
+                }),
+            }
+        }
+        Some(match unanswered {
+            Some(why) => Reason::NotAnswered {
+                why: why.to_owned(),
+            },
+            None => Reason::NoMatch { refused },
         })
     }
 
@@ -204,14 +265,17 @@ impl<'a> Planner<'a> {
     /// The cloud and flavor of the next node, which must hold `request`; else the limit that is in the way.
     fn choose(
         &mut self,
-        request: Option<&Resources>,
+        asks: Option<&JobKind>,
     ) -> Result<(&'a CloudPolicy, Kind, Capacity), Option<Limit>> {
-        if let Some(kind) = self.replacement_for(request)
+        let request = asks.map(|asks| &asks.request);
+        if let Some(kind) = self.replacement_for(asks)
             && let (Some(cloud), Some(capacity)) =
                 (self.policy.cloud(&kind.cloud), self.capacity(&kind))
         {
             return Ok((cloud, kind, capacity));
         }
+        // Of kinds that may or may not take such jobs one is tried at a time.
+        let trying = asks.is_some_and(|asks| self.first_will_tell(asks).is_some());
         let mut open: Vec<(&'a CloudPolicy, Kind, Capacity)> = Vec::new();
         let mut held_by = None;
         for (cloud, kind) in self.options() {
@@ -223,6 +287,11 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let (more, limit) = limits::allowance(&self.case(cloud, &kind));
+            match asks.map_or(Answer::Takes, |asks| self.answer(&kind, asks)) {
+                Answer::Takes => {}
+                Answer::Perhaps(_) if !trying => {}
+                Answer::Perhaps(_) | Answer::Refuses(_) | Answer::Unknown(_) => continue,
+            }
             match self.capacity(&kind) {
                 Some(capacity) if request.is_some_and(|request| capacity.holds(request) == 0) => {}
                 Some(capacity) if more > 0 => open.push((cloud, kind, capacity)),
@@ -246,6 +315,23 @@ impl<'a> Planner<'a> {
         };
         let index = usize::try_from(pick).unwrap_or(0).min(open.len() - 1);
         Ok(open.swap_remove(index))
+    }
+
+    /// Whether a node on its way is to show what its kind has, and the clause that it is to settle.
+    fn first_will_tell(&self, asks: &JobKind) -> Option<Option<String>> {
+        let mut kinds = self.options().into_iter().map(|(_, kind)| kind);
+        kinds.find_map(|kind| match self.answer(&kind, asks) {
+            Answer::Perhaps(clause) if self.on_their_way(&kind) => Some(clause.map(str::to_owned)),
+            _ => None,
+        })
+    }
+
+    /// Whether nodes of this kind are on their way.
+    fn on_their_way(&self, kind: &Kind) -> bool {
+        self.counts
+            .unjoined_of_kind
+            .get(kind)
+            .is_some_and(|nodes| *nodes > 0)
     }
 
     /// Round-robin: the first open cloud at or after the one whose turn it is.
@@ -310,7 +396,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn make(&mut self, cloud: &CloudPolicy, kind: Kind, why: Reason) {
+    fn make(&mut self, cloud: &CloudPolicy, kind: Kind, why: Reason, asks: Option<&JobKind>) {
         let id = self.fresh_id();
         let name = format!("{}-execute-{id}", self.policy.prefix);
         let intent = Intent {
@@ -324,10 +410,8 @@ impl<'a> Planner<'a> {
         self.count_planned(&kind);
         self.counts.add(&kind, true);
         self.next.intend(&intent);
-        if let (Reason::CreateForDemand { request, .. }, Some(memory)) =
-            (&why, self.next.nodes.get_mut(&intent.node))
-        {
-            memory.made_for = Some(*request);
+        if let Some(memory) = self.next.nodes.get_mut(&intent.node) {
+            memory.made_for = asks.cloned();
         }
         self.actions.push(Action::Cloud {
             cloud: cloud.name.clone(),
