@@ -127,6 +127,7 @@ impl Planner<'_> {
                 jobs,
                 waiting,
                 left: jobs,
+                beside: 0,
                 why: Vec::new(),
                 may_buy: u64::MAX,
                 refused: 0,
