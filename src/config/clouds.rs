@@ -179,6 +179,7 @@ impl<'a> One<'a> {
             flavors: unique(flavors.clone().unwrap_or_default()),
             image: image.clone().unwrap_or_default(),
             nodes_max: cloud.nodes_max.value(),
+            weight: cloud.weight.value().unwrap_or(1),
             min_cores: value(&[&cloud.min_cores, &daemon.min_cores]).unwrap_or(0),
             min_ram_mb: mebibytes(value(&[&cloud.min_ram, &daemon.min_ram]).unwrap_or(0.0)),
             min_instances: value(&[&cloud.min_instances, &daemon.min_instances]).unwrap_or(0),

@@ -127,6 +127,9 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         nodes_spare,
         max_actions,
         allocation,
+        core_price,
+        node_cost,
+        hold_up,
         // Under `condor:`.
         scale_down: _,
         clouds: _,
@@ -161,8 +164,10 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         Allocation::RoundRobin => "round-robin",
         Allocation::Random => "random",
         Allocation::FillFirst => "fill-first",
+        Allocation::Cheapest => "cheapest",
+        Allocation::LeastWaste => "least-waste",
     };
-    vec![
+    let mut keys = vec![
         ("nodes_min", nodes_min.to_string()),
         ("nodes_max", nodes_max.to_string()),
         ("nodes_spare", nodes_spare.to_string()),
@@ -191,7 +196,12 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         ("tick_timeout", duration_text(*tick)),
         ("request_timeout", duration_text(*request)),
         ("command_timeout", duration_text(*command)),
-    ]
+        ("hold_up", hold_up.to_string()),
+    ];
+    for (key, amount) in [("core_price", core_price), ("node_cost", node_cost)] {
+        keys.extend(amount.map(|amount| (key, amount.to_string())));
+    }
+    keys
 }
 
 fn condor_keys(condor: &CondorSettings) -> Keys {
@@ -302,12 +312,16 @@ fn limits(policy: &CloudPolicy) -> Keys {
         flavors: _,
         image: _,
         nodes_max,
+        weight,
         min_cores,
         min_ram_mb,
         min_instances,
         prices: _,
     } = policy;
     let mut keys = Keys::new();
+    if *weight != 1 {
+        keys.push(("weight", weight.to_string()));
+    }
     keys.extend(nodes_max.map(|nodes| ("nodes_max", nodes.to_string())));
     if *min_cores > 0 {
         keys.push(("min_cores", min_cores.to_string()));

@@ -674,3 +674,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_flavor_without_a_price_beside_others_is_noted_where_prices_decide() {
+    let notes = |daemon: &str, prices: &str| {
+        let text = format!(
+            "daemon: {{{daemon}}}\nehos: {{cluster: p, image: i, flavors: [f, g], network: n}}\nclouds:\n  \
+             one: {{auth_url: 'https://a', {PASSWORD}, weight: 0{prices}}}\n"
+        );
+        let folder = world(&[("etc/ehos/ehos.yaml", &text), TEMPLATE]);
+        let config = load(&[], &environment(folder.path(), &[])).unwrap();
+        let price = |note: &&String| note.contains("price");
+        assert_eq!(config.policy.clouds[0].weight, 0);
+        config.notes.iter().find(price).cloned().unwrap_or_default()
+    };
+    let some = ", prices: {f: 1}";
+    let all = ", prices: {f: 1, g: 0}";
+    let told = notes("node_allocation: cheapest", some);
+    assert!(
+        told.contains("no price of g, and others have one: counted as the dearest core"),
+        "{told}"
+    );
+    let told = notes("node_allocation: least_waste, core_price: 0.5", some);
+    assert!(told.contains("core_price, 0.5 an hour"), "{told}");
+    for (daemon, prices) in [
+        ("node_allocation: cheapest", all),
+        ("node_allocation: cheapest", ""),
+        ("node_allocation: random", some),
+    ] {
+        assert_eq!(notes(daemon, prices), "", "{daemon} {prices}");
+    }
+}

@@ -329,8 +329,11 @@ pub struct State {
     /// Nodes that were adopted until then are this pool's: one of them was seen in its collector, or an operator
     /// said so.
     pub adopted_trusted: Option<Moment>,
-    /// Whose turn it is with `round-robin`, and the seed of `random`.
+    /// The seed of `random`.
     pub turn: u64,
+    /// What `round-robin` owes each cloud, in parts of a turn.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub turns: BTreeMap<CloudName, i64>,
 }
 
 /// What came of one action.

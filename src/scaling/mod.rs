@@ -1,6 +1,7 @@
 //! How ehos decides. Pure: no I/O, no clock, no random source.
 
 pub mod action;
+pub mod allocation;
 pub mod brakes;
 pub mod capacity;
 pub mod failing;

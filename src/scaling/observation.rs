@@ -85,11 +85,21 @@ impl Resources {
 
     /// The sum of both.
     pub fn plus(&self, other: &Resources) -> Resources {
+        self.each(other, u64::saturating_add)
+    }
+
+    /// `count` of it.
+    pub fn times(&self, count: u64) -> Resources {
+        self.each(self, |have, _| have.saturating_mul(count))
+    }
+
+    /// Of each resource what `choose` makes of both.
+    pub fn each(&self, other: &Resources, choose: impl Fn(u64, u64) -> u64) -> Resources {
         Resources {
-            cpus: self.cpus.saturating_add(other.cpus),
-            memory_mb: self.memory_mb.saturating_add(other.memory_mb),
-            disk_kb: self.disk_kb.saturating_add(other.disk_kb),
-            gpus: self.gpus.saturating_add(other.gpus),
+            cpus: choose(self.cpus, other.cpus),
+            memory_mb: choose(self.memory_mb, other.memory_mb),
+            disk_kb: choose(self.disk_kb, other.disk_kb),
+            gpus: choose(self.gpus, other.gpus),
         }
     }
 

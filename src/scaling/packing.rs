@@ -85,13 +85,16 @@ impl Stock {
     }
 }
 
-/// How large a request is against `whole`: its largest share of any resource, in parts of 2^20. Requests are placed
+/// The parts of a whole that shares are counted in.
+pub const WHOLE: u64 = 1 << 20;
+
+/// How large a request is against `whole`: its largest share of any resource, in parts of [`WHOLE`]. Requests are placed
 /// in decreasing order of it (first-fit-decreasing by dominant resource).
 pub fn dominant_share(request: &Resources, whole: &Resources) -> u64 {
     let share = |need: u64, have: u64| match have {
         0 if need == 0 => 0,
         0 => u64::MAX,
-        have => need.saturating_mul(1 << 20) / have,
+        have => need.saturating_mul(WHOLE) / have,
     };
     share(request.cpus, whole.cpus)
         .max(share(request.memory_mb, whole.memory_mb))

@@ -1,6 +1,7 @@
 //! The plan: from what was seen, the policy and what is remembered to what is to be done, and why. Pure.
 
 mod builders;
+mod choosing;
 mod creating;
 mod demand;
 mod floating_ips;
@@ -290,6 +291,8 @@ struct Group {
     example: Option<String>,
     waiting: std::time::Duration,
     left: u64,
+    /// Of its jobs, those that find room beside others on nodes that are made for these.
+    beside: u64,
     why: Vec<Reason>,
     /// New nodes that may be made for it; none while it takes none of our slots.
     may_buy: u64,

@@ -18,6 +18,10 @@ pub enum Allocation {
     Random,
     /// The first until it is full, then the next.
     FillFirst,
+    /// The cloud and flavor that cost least for the demand they would take.
+    Cheapest,
+    /// The cloud and flavor that the demand would leave least of unused.
+    LeastWaste,
 }
 
 /// How nodes that nobody needs go.
@@ -50,6 +54,12 @@ pub struct Policy {
     pub max_actions: u64,
     /// How the next cloud is chosen.
     pub allocation: Allocation,
+    /// What a core of a flavor without a price costs an hour.
+    pub core_price: Option<f64>,
+    /// What each node costs an hour beside its price.
+    pub node_cost: Option<f64>,
+    /// How much longer a node is kept for each further job on it, as a share: the longest of them holds it up.
+    pub hold_up: f64,
     /// How surplus nodes go.
     pub scale_down: ScaleDown,
     /// The clouds, in the order of the configuration.
@@ -110,6 +120,8 @@ pub struct CloudPolicy {
     pub image: String,
     /// Never more servers of ours than this in it.
     pub nodes_max: Option<u64>,
+    /// Its part of the turns of `round-robin` and `random`; of none is only made what no other cloud can.
+    pub weight: u64,
     /// Cores of the quota that are left to others (`min_cores`).
     pub min_cores: u64,
     /// Memory of the quota in MiB that is left to others (`min_ram`, which the original gives in GB).
@@ -128,6 +140,7 @@ impl CloudPolicy {
             flavors,
             image: image.to_owned(),
             nodes_max: None,
+            weight: 1,
             min_cores: 0,
             min_ram_mb: 0,
             min_instances: 0,
@@ -149,6 +162,9 @@ impl Policy {
             nodes_spare: 0,
             max_actions: 20,
             allocation: Allocation::RoundRobin,
+            core_price: None,
+            node_cost: None,
+            hold_up: 0.0,
             scale_down: ScaleDown::Drain,
             clouds: Vec::new(),
             idle_timeout: minutes(5),

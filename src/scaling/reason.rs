@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::allocation::Choice;
 use super::limits::Limit;
 use super::node::JobLeft;
 use super::observation::Resources;
@@ -178,6 +179,7 @@ pub enum Reason {
     CreateForDemand {
         jobs: u64,
         request: Resources,
+        choice: Option<Choice>,
     },
     CreateForMinimum {
         nodes_min: u64,
@@ -198,6 +200,10 @@ pub enum Reason {
     NewNodes {
         jobs: u64,
         nodes: u64,
+        kinds: Vec<Made>,
+    },
+    FitsNew {
+        jobs: u64,
     },
     TooLarge {
         asks: Resources,
@@ -229,6 +235,7 @@ pub enum Reason {
         jobs: u64,
         nodes: u64,
         limit: Limit,
+        other_limits: Vec<Limit>,
     },
     Refused {
         jobs: u64,
@@ -286,6 +293,17 @@ fn no_match(f: &mut fmt::Formatter<'_>, refused: &[Refuses]) -> fmt::Result {
     }
     Ok(())
 }
+/// New nodes of one kind for one group of jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Made {
+    /// How many.
+    pub nodes: u64,
+    /// Why the first of them is of this kind.
+    pub choice: Choice,
+}
+
+/// How many limits, or kinds of new nodes, one line names.
+const NAMED: usize = 3;
 
 impl Reason {
     /// Its name, as in JSON and in metric labels.
@@ -318,6 +336,17 @@ pub fn seconds(duration: Duration) -> u64 {
 
 fn count(number: u64, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The first [`NAMED`] of them, and how many more there are.
+fn first_few(mut all: Vec<String>, between: &str) -> String {
+    let more = all.len().saturating_sub(NAMED);
+    all.truncate(NAMED);
+    let named = all.join(between);
+    match more {
+        0 => named,
+        more => format!("{named} and {}", count(more as u64, "other")),
+    }
 }
 
 impl fmt::Display for Reason {
@@ -653,8 +682,16 @@ impl fmt::Display for Reason {
                 f,
                 "leads to a node, and daemon.purge_floating_ips takes it off"
             ),
-            Reason::CreateForDemand { jobs, request } => {
-                write!(f, "for {} of {request}", count(*jobs, "waiting job"))
+            Reason::CreateForDemand {
+                jobs,
+                request,
+                choice,
+            } => {
+                write!(f, "for {} of {request}", count(*jobs, "waiting job"))?;
+                match choice {
+                    Some(choice) => write!(f, ": {choice}"),
+                    None => Ok(()),
+                }
             }
             Reason::CreateForMinimum { nodes_min } => write!(f, "to have nodes_min {nodes_min}"),
             Reason::CreateForSpare { nodes_spare } => {
@@ -663,9 +700,23 @@ impl fmt::Display for Reason {
             Reason::FitsFree { jobs } => write!(f, "{jobs} in free slots"),
             Reason::FitsComing { jobs } => write!(f, "{jobs} on nodes that are coming"),
             Reason::FitsTakenBack { jobs } => write!(f, "{jobs} on drains taken back"),
-            Reason::NewNodes { jobs, nodes } => {
-                write!(f, "{jobs} on {}", count(*nodes, "new node"))
+            Reason::NewNodes { jobs, nodes, kinds } => {
+                write!(f, "{jobs} on {}", count(*nodes, "new node"))?;
+                match &kinds[..] {
+                    [] => Ok(()),
+                    [one] => write!(f, ": {}", one.choice),
+                    several => {
+                        let kinds = several.iter().map(|made| {
+                            format!(
+                                "{} {} in {}",
+                                made.nodes, made.choice.flavor, made.choice.cloud
+                            )
+                        });
+                        write!(f, ": {}", first_few(kinds.collect(), ", "))
+                    }
+                }
             }
+            Reason::FitsNew { jobs } => write!(f, "{jobs} beside others on new nodes"),
             Reason::TooLarge {
                 asks,
                 largest: Some(largest),
@@ -710,11 +761,18 @@ impl fmt::Display for Reason {
                 f,
                 "{jobs} wait for the quota of accounting group {accounting_group}: {used} of {quota} in use"
             ),
-            Reason::Limited { jobs, nodes, limit } => {
+            Reason::Limited {
+                jobs,
+                nodes,
+                limit,
+                other_limits,
+            } => {
+                let limits = std::iter::once(limit).chain(other_limits);
                 write!(
                     f,
-                    "{jobs} wait for {}, limited by {limit}",
-                    count(*nodes, "more node")
+                    "{jobs} wait for {}, limited by {}",
+                    count(*nodes, "more node"),
+                    first_few(limits.map(ToString::to_string).collect(), ", and by ")
                 )
             }
             Reason::Refused { jobs } => write!(

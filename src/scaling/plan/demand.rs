@@ -107,6 +107,7 @@ impl Planner<'_> {
                 example: None,
                 waiting: Duration::ZERO,
                 left: 0,
+                beside: 0,
                 why: Vec::new(),
                 may_buy: u64::MAX,
                 refused: 0,
