@@ -42,7 +42,14 @@ fn settings(url: &str) -> CloudSettings {
         networks: Vec::new(),
         key: None,
         security_groups: Vec::new(),
-        availability_zone: None,
+        availability_zones: Vec::new(),
+        server_group: None,
+        server_group_policy: "soft-anti-affinity".to_owned(),
+        boot_volume_size_gb: None,
+        boot_volume_type: None,
+        config_drive: false,
+        tags: Vec::new(),
+        gpus: BTreeMap::new(),
         user_data_file: PathBuf::from("execute.yaml"),
         metadata: BTreeMap::new(),
         scratch_size_gb: None,
@@ -104,6 +111,10 @@ fn serve(servers: usize) -> String {
         (
             "/v2.1/limits",
             include_str!("../tests/fixtures/openstack/nova-limits.json"),
+        ),
+        (
+            "/v2.0/quotas/",
+            include_str!("../tests/fixtures/openstack/neutron-quota-details.json"),
         ),
         (
             "/v2.1/flavors/detail",
