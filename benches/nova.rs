@@ -113,10 +113,6 @@ fn serve(servers: usize) -> String {
             include_str!("../tests/fixtures/openstack/nova-limits.json"),
         ),
         (
-            "/v2.0/quotas/",
-            include_str!("../tests/fixtures/openstack/neutron-quota-details.json"),
-        ),
-        (
             "/v2.1/flavors/detail",
             include_str!("../tests/fixtures/openstack/nova-flavors.json"),
         ),
@@ -130,6 +126,11 @@ fn serve(servers: usize) -> String {
     answers.insert(
         format!("/v2.0/floatingips?project_id={project}"),
         json!({ "floatingips": [] }).to_string(),
+    );
+    let ports = include_str!("../tests/fixtures/openstack/neutron-quota-details.json");
+    answers.insert(
+        format!("/v2.0/quotas/{project}/details"),
+        catalog(captured(ports)),
     );
     thread::spawn(move || {
         thread::scope(|scope| {

@@ -13,6 +13,7 @@ mod last_looks;
 mod leftovers;
 mod masters;
 mod node_ends;
+mod placing;
 mod random;
 mod refusals;
 mod rotation;
