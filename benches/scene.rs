@@ -11,8 +11,8 @@ use ehos::scaling::needs::Matches;
 use ehos::scaling::node::drain_mark;
 use ehos::scaling::observation::{
     CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, NegotiatorView, NodeId,
-    Observation, OwnedServer, PoolView, Quota, Resources, ScheddView, Seen, ServerRecord,
-    ServerStatus, SlotView, StartdView, Usage, execute_metadata,
+    Observation, OwnedServer, PartsQuota, PoolView, Quota, Resources, ScheddView, Seen,
+    ServerRecord, ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
 use ehos::scaling::policy::{CloudPolicy, Policy};
 use jiff::Timestamp;
@@ -121,6 +121,7 @@ pub fn scene(size: Size) -> Scene {
         let view = CloudView {
             servers: servers.remove(name).unwrap_or_default(),
             quota: quota(),
+            parts: Seen::Known(PartsQuota::default()),
             flavors: BTreeMap::from([(FLAVOR.to_owned(), flavor())]),
             leftovers: Seen::Known(Leftovers::default()),
         };
@@ -185,6 +186,7 @@ fn flavor() -> Flavor {
         vcpus: 8,
         ram_mb: 16_384,
         disk_gb: 160,
+        gpus: 0,
     }
 }
 
@@ -204,6 +206,7 @@ fn server(number: usize, id: &NodeId, status: ServerStatus) -> ServerRecord {
         age: Duration::from_secs(3600),
         fault: None,
         volumes: Vec::new(),
+        zone: None,
     }
 }
 

@@ -423,6 +423,7 @@ mod tests {
             age: Duration::ZERO,
             fault: None,
             volumes: Vec::new(),
+            zone: None,
         }
     }
 

@@ -151,7 +151,15 @@ section! {
         networks: Given<Vec<String>>,
         key: Given<String>,
         security_groups: Given<Vec<String>>,
-        availability_zone: Given<String>,
+        availability_zone: Given<Vec<String>>,
+        availability_zones: Given<Vec<String>>,
+        server_group: Given<String>,
+        server_group_policy: Given<String>,
+        boot_volume_size: Given<u64>,
+        boot_volume_type: Given<String>,
+        config_drive: Given<bool>,
+        tags: Given<Vec<String>>,
+        gpus: Given<BTreeMap<String, u64>>,
         userdata_file: Given<PathBuf>,
         scratch_size: Given<u64>,
         ccb: Given<bool>,
@@ -271,7 +279,15 @@ macro_rules! with_auth_keys {
                 networks: Given<Vec<String>>,
                 key: Given<String>,
                 security_groups: Given<Vec<String>>,
-                availability_zone: Given<String>,
+                availability_zone: Given<Vec<String>>,
+                availability_zones: Given<Vec<String>>,
+                server_group: Given<String>,
+                server_group_policy: Given<String>,
+                boot_volume_size: Given<u64>,
+                boot_volume_type: Given<String>,
+                config_drive: Given<bool>,
+                tags: Given<Vec<String>>,
+                gpus: Given<BTreeMap<String, u64>>,
                 userdata_file: Given<PathBuf>,
                 scratch_size: Given<u64>,
                 ccb: Given<bool>,
@@ -390,13 +406,17 @@ impl File {
     /// earlier one's whichever key it stands at. `wrong` is told of keys that stand beside their other spelling.
     pub(super) fn unify(&mut self, wrong: &mut dyn FnMut(&[&str], &str)) {
         if let Some(ehos) = &mut self.ehos {
-            one_spelling!(ehos, wrong, ["ehos"], flavor -> flavors, network -> networks);
+            one_spelling!(
+                ehos, wrong, ["ehos"],
+                flavor -> flavors, network -> networks, availability_zone -> availability_zones
+            );
         }
         for (name, cloud) in self.clouds.iter_mut().flat_map(|clouds| &mut clouds.0) {
             if let Some(cloud) = cloud {
                 one_spelling!(
                     cloud, wrong, ["clouds", name],
-                    flavor -> flavors, network -> networks, os_cloud -> cloud
+                    flavor -> flavors, network -> networks, os_cloud -> cloud,
+                    availability_zone -> availability_zones
                 );
             }
         }

@@ -68,6 +68,7 @@ pub fn public(config: &Config) -> String {
         let name = scalar(&settings.name);
         entries(&mut text, 2, &name, &cloud(config, settings));
         mapping(&mut text, "metadata", &settings.metadata);
+        mapping(&mut text, "gpus", &settings.gpus);
         if let Some(policy) = config.policy.cloud(&settings.name) {
             mapping(&mut text, "prices", &policy.prices);
         }
@@ -261,7 +262,14 @@ fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
         networks,
         key,
         security_groups,
-        availability_zone,
+        availability_zones,
+        server_group,
+        server_group_policy,
+        boot_volume_size_gb,
+        boot_volume_type,
+        config_drive,
+        tags,
+        gpus: _,
         user_data_file: _,
         metadata: _,
         scratch_size_gb,
@@ -278,7 +286,20 @@ fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
     put("image", &own);
     put("base_image", base_image);
     put("key", key);
-    put("availability_zone", availability_zone);
+    put("server_group", server_group);
+    put("boot_volume_type", boot_volume_type);
+    if server_group.is_some() {
+        keys.push(("server_group_policy", scalar(server_group_policy)));
+    }
+    keys.extend(boot_volume_size_gb.map(|size| ("boot_volume_size", size.to_string())));
+    if *config_drive {
+        keys.push(("config_drive", "true".to_owned()));
+    }
+    for (key, values) in [("availability_zones", availability_zones), ("tags", tags)] {
+        if !values.is_empty() {
+            keys.push((key, list(values)));
+        }
+    }
     keys.push(("flavors", list(flavors)));
     keys.push(("networks", list(networks)));
     if !security_groups.is_empty() {
@@ -317,6 +338,8 @@ fn limits(policy: &CloudPolicy) -> Keys {
         min_ram_mb,
         min_instances,
         prices: _,
+        zones: _,
+        takes: _,
     } = policy;
     let mut keys = Keys::new();
     if *weight != 1 {

@@ -570,7 +570,14 @@ clouds:
     networks: [n, 'n:2']
     key: my key
     security_groups: [default, ehos]
-    availability_zone: zone-1
+    availability_zones: [zone-1, zone 2]
+    server_group: my nodes
+    server_group_policy: anti-affinity
+    boot_volume_size: 40
+    boot_volume_type: fast
+    config_drive: yes
+    tags: [grid, 'two words']
+    gpus: {'2': 4}
     scratch_size: 100
     nodes_max: 5
     min_cores: 8

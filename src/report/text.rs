@@ -1,6 +1,6 @@
 //! A tick on one screen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::Report;
@@ -163,7 +163,17 @@ fn write_nodes(out: &mut String, report: &Report<'_>, dry_run: bool) -> std::fmt
     }
     writeln!(out, "\nnodes")?;
     let name_width = shown.iter().map(|node| node.name.len()).max().unwrap_or(0);
-    let place = |node: &NodeLine| format!("{} {}", node.cloud, node.flavor);
+    // The only zone of a cloud says nothing.
+    let mut zones: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for node in nodes {
+        let zones = zones.entry(&node.cloud).or_default();
+        zones.extend(node.zone.as_deref());
+    }
+    let several = |cloud: &str| zones.get(cloud).is_some_and(|zones| zones.len() > 1);
+    let place = |node: &NodeLine| match &node.zone {
+        Some(zone) if several(&node.cloud) => format!("{} {zone} {}", node.cloud, node.flavor),
+        _ => format!("{} {}", node.cloud, node.flavor),
+    };
     let place_width = shown
         .iter()
         .map(|node| place(node).len())

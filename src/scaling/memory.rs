@@ -15,10 +15,13 @@ use super::needs::JobKind;
 use super::observation::{AttachedVolume, CloudName, NodeId, OwnedServer, Role};
 use super::plan::Action;
 use super::policy::Policy;
+use super::zones::ZoneMemory;
 
 /// The longest time that one tick adds to the watched time: after a longer pause (or a jump of the clock) nothing
 /// is known of what lay between.
 const LONGEST_STEP: Duration = Duration::from_secs(300);
+/// Nova's words when it does not know the zone that a server is to be made in, or has none of its hosts there up.
+const NO_SUCH_ZONE: &str = "availability zone is not available";
 
 /// A moment on ehos's own clock: the time it has watched the site, in milliseconds. Each tick moves it on by the
 /// time since the last one, but never by more than five minutes and never back, so that neither a jump of the
@@ -68,6 +71,9 @@ pub struct NodeMemory {
     pub kind: Kind,
     /// The server's name.
     pub name: String,
+    /// Its availability zone, as asked for, or as Nova says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// The server's UUID, once it is known.
     pub server_id: Option<String>,
     /// When it was decided, or adopted, by the machine's clock: for people.
@@ -135,6 +141,7 @@ impl NodeMemory {
         NodeMemory {
             kind,
             name: name.to_owned(),
+            zone: None,
             server_id: None,
             since,
             started,
@@ -318,6 +325,9 @@ pub struct State {
     /// The image of each cloud, and since when.
     #[serde(default)]
     pub images: BTreeMap<CloudName, ConfiguredImage>,
+    /// Zones without room.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub zones: Vec<ZoneMemory>,
     /// Clouds whose servers this state has seen.
     pub clouds: BTreeSet<CloudName>,
     /// Clouds that asked for a pause.
@@ -404,7 +414,8 @@ impl State {
             flavor: intent.flavor.clone(),
             image: intent.image.clone(),
         };
-        let memory = NodeMemory::new(kind, &intent.name, intent.at, now);
+        let mut memory = NodeMemory::new(kind, &intent.name, intent.at, now);
+        memory.zone.clone_from(&intent.zone);
         self.nodes.insert(intent.node.clone(), memory);
     }
 
@@ -592,6 +603,13 @@ impl State {
                 flavor: intent.flavor.clone(),
                 image: intent.image.clone(),
             };
+            // A zone that is not there, or is closed, is not the fault of the others.
+            let zone = intent.zone.as_deref();
+            let zone = zone.filter(|_| failure.message.contains(NO_SUCH_ZONE));
+            let (now, why) = (self.now, &failure.message);
+            if zone.is_some_and(|zone| self.count_full_zone(&kind, zone, now, why, policy)) {
+                return;
+            }
             // Several failures of one tick count once.
             self.count_failure(&kind, self.now, &failure.message, false, policy);
         }

@@ -110,6 +110,9 @@ pub struct NodeLine {
     pub cloud: CloudName,
     /// Its flavor.
     pub flavor: String,
+    /// Its availability zone, where one is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// Where it is in its life, in a word.
     pub phase: &'static str,
     /// What happens to it.
@@ -199,7 +202,7 @@ pub struct GroupLine {
 /// A source that did not answer, or something configured that is not there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unseen {
-    /// `collector`, `schedd NAME`, `cloud NAME`, `leftovers of cloud NAME`, or `flavor NAME of cloud NAME`.
+    /// `collector`, `schedd NAME`, `cloud NAME`, `leftovers of cloud NAME`, `limits of cloud NAME`, or `flavor NAME of cloud NAME`.
     pub source: String,
     /// Why.
     pub why: String,
@@ -343,6 +346,7 @@ impl Counts {
 struct NewNode {
     id: NodeId,
     name: String,
+    zone: Option<String>,
     kind: Kind,
     why: Reason,
 }
@@ -490,6 +494,11 @@ impl<'a> Planner<'a> {
                 name: node.name.clone(),
                 cloud: node.kind.cloud.clone(),
                 flavor: node.kind.flavor.clone(),
+                zone: self
+                    .next
+                    .nodes
+                    .get(&node.id)
+                    .and_then(|memory| memory.zone.clone()),
                 phase: phase_name(&node.phase),
                 fate,
                 why,
@@ -500,12 +509,14 @@ impl<'a> Planner<'a> {
             name: new.name,
             cloud: new.kind.cloud,
             flavor: new.kind.flavor,
+            zone: new.zone,
             phase: "new",
             fate: Fate::Creates,
             why: new.why,
         }));
         let mut notices = self.notices;
         notices.extend(told);
+        notices.extend(self.next.full_zones(self.policy));
         for (cloud, servers) in &self.survey.dropped {
             notices.push(format!(
                 "cloud {cloud} is not in the configuration any more: {servers} of its servers are forgotten; delete \
@@ -760,6 +771,15 @@ fn unseen(observation: &Observation, policy: &Policy) -> Vec<Unseen> {
             let why = why.strip_prefix(&format!("cloud {name}: ")).unwrap_or(why);
             all.push(Unseen {
                 source: format!("leftovers of cloud {name}"),
+                why: why.to_owned(),
+            });
+        }
+    }
+    for (name, cloud) in &observation.clouds {
+        if let Some(Seen::Unknown(why)) = cloud.known().map(|cloud| &cloud.parts) {
+            let why = why.strip_prefix(&format!("cloud {name}: ")).unwrap_or(why);
+            all.push(Unseen {
+                source: format!("limits of cloud {name}"),
                 why: why.to_owned(),
             });
         }

@@ -130,6 +130,23 @@ pub struct CloudPolicy {
     pub min_instances: u64,
     /// What a server of a flavor costs an hour, in the site's own money; a flavor that is not in it has no price.
     pub prices: BTreeMap<String, f64>,
+    /// Availability zones over which nodes are spread; none: the cloud's choice.
+    pub zones: Vec<String>,
+    /// What each node takes of the project besides a server, cores and memory.
+    pub takes: Takes,
+}
+
+/// What one node takes of a project besides a server, cores and memory; nothing, where it is not used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Takes {
+    /// Ports: one in each network.
+    pub ports: u64,
+    /// Volumes: the one it boots from and the blank one.
+    pub volumes: u64,
+    /// Their sizes in GiB.
+    pub volume_gb: u64,
+    /// Members of the server group.
+    pub server_group_members: u64,
 }
 
 impl CloudPolicy {
@@ -145,6 +162,8 @@ impl CloudPolicy {
             min_ram_mb: 0,
             min_instances: 0,
             prices: BTreeMap::new(),
+            zones: Vec::new(),
+            takes: Takes::default(),
         }
     }
 }

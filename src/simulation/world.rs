@@ -34,6 +34,9 @@ pub struct SimulatedServer {
     pub cloud: String,
     /// Its flavor.
     pub flavor: String,
+    /// Its availability zone.
+    #[serde(default)]
+    pub zone: Option<String>,
     /// Its metadata.
     pub metadata: BTreeMap<String, String>,
     /// When it was asked for.
@@ -167,6 +170,9 @@ pub struct Broken {
     pub images: Vec<String>,
     /// Servers made now end in ERROR with this fault.
     pub spawn: Option<String>,
+    /// Flavors and zones that have no host for another server.
+    #[serde(default)]
+    pub full: BTreeSet<String>,
     /// Deletes are accepted and never done.
     pub deletes: bool,
     /// Deletes leave port and volume behind.
@@ -408,7 +414,7 @@ impl World {
                     // What a real machine's system takes.
                     memory_mb: flavor.ram_mb - flavor.ram_mb / 20,
                     disk_kb: flavor.disk_gb * 1_000_000,
-                    gpus: 0,
+                    gpus: flavor.gpus,
                 });
                 server.startd = Some(SimulatedStartd {
                     started: now,
@@ -613,6 +619,19 @@ impl World {
         }
     }
 
+    /// Puts a server that was just made into a zone; where zone or flavor is full, there is no host for it.
+    pub fn place(&mut self, id: &str, zone: Option<&str>) {
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        server.zone = zone.map(str::to_owned);
+        let full = &self.broken.full;
+        if full.contains(&server.flavor) || zone.is_some_and(|zone| full.contains(zone)) {
+            server.status = ServerStatus::Error;
+            server.joins_at = None;
+        }
+    }
+
     /// Asks a cloud for a server. It may never join, or fail, as `broken` says.
     pub fn create(
         &mut self,
@@ -647,6 +666,7 @@ impl World {
             name: name.to_owned(),
             cloud: cloud.to_owned(),
             flavor: flavor.to_owned(),
+            zone: None,
             metadata,
             created: self.now,
             active_at,

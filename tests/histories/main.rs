@@ -14,6 +14,7 @@ mod leftovers;
 mod masters;
 mod needs;
 mod node_ends;
+mod placing;
 mod random;
 mod refusals;
 mod rotation;

@@ -249,6 +249,13 @@ impl<'a> Planner<'a> {
                 self.count_planned(&kind);
             }
         }
+        // Those that are built have their servers in the quota, and not yet their ports and volumes.
+        for index in self.nodes_where(|node| node.phase == Phase::Building) {
+            if let Some(node) = self.survey.nodes.get(index) {
+                let cloud = node.kind.cloud.clone();
+                self.planned.entry(cloud).or_default().building += 1;
+            }
+        }
     }
 
     fn count_planned(&mut self, kind: &Kind) {
@@ -316,6 +323,7 @@ impl<'a> Planner<'a> {
             cloud: cloud.name.clone(),
             flavor: kind.flavor.clone(),
             image: kind.image.clone(),
+            zone: self.next.zone_for(cloud, &kind.flavor),
             at: self.observation.at,
         };
         self.count_planned(&kind);
@@ -324,6 +332,7 @@ impl<'a> Planner<'a> {
         if let Some(memory) = self.next.nodes.get_mut(&intent.node) {
             memory.made_for = asks.cloned();
         }
+        let zone = intent.zone.clone();
         self.actions.push(Action::Cloud {
             cloud: cloud.name.clone(),
             action: CloudAction::Create(intent),
@@ -331,6 +340,7 @@ impl<'a> Planner<'a> {
         self.new_nodes.push(NewNode {
             id,
             name,
+            zone,
             kind,
             why,
         });
