@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod brakes;
+pub mod budget;
 pub mod capacity;
 pub mod failing;
 pub mod floating_ip;
@@ -9,6 +10,7 @@ pub mod leftover;
 pub mod limits;
 pub(crate) mod matching;
 pub mod memory;
+pub mod money;
 pub mod needs;
 pub mod node;
 pub mod observation;
@@ -16,4 +18,5 @@ pub mod packing;
 pub mod plan;
 pub mod policy;
 pub mod reason;
+pub mod schedule;
 pub mod survey;
