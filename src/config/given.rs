@@ -400,7 +400,7 @@ mod tests {
     fn a_count_or_a_share() {
         assert_eq!(read("2"), Given::Value(Spare::Count(2)));
         assert_eq!(read("10%"), Given::Value(Spare::Percent(10)));
-        for wrong in ["-1", "10.5%", "many", "%", "5000%"] {
+        for wrong in ["-1", "10.5%", "many", "'%'", "5000%"] {
             assert!(matches!(read::<Spare>(wrong), Given::Wrong(_)), "{wrong}");
         }
     }

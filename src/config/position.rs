@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(at(text, &["ehos", "odd key"]), Some((9, 5)));
         assert_eq!(at(text, &["ehos", "image"]), Some((11, 5)));
         assert_eq!(at(text, &["ehos", "list", "image"]), None);
-        assert_eq!(at(text, &["ehos", "list", "2", "image"]), Some((7, 15)));
+        assert_eq!(at(text, &["ehos", "list", "2", "image"]), Some((8, 16)));
         assert_eq!(at(text, &["ehos", "list", "3", "image"]), None);
         assert_eq!(at(text, &["daemon"]), None);
         assert_eq!(at("", &["daemon"]), None);
