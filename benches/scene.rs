@@ -15,6 +15,7 @@ use ehos::scaling::observation::{
     ServerRecord, ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
 use ehos::scaling::policy::{CloudPolicy, Policy};
+use ehos::scaling::schedule::Spare;
 use jiff::Timestamp;
 
 const CLUSTER: &str = "pool-bench";
@@ -162,7 +163,7 @@ fn policy(nodes: usize) -> Policy {
     let cloud = |name: &&str| CloudPolicy::new(name, vec![FLAVOR.to_owned()], IMAGE);
     Policy {
         nodes_max: nodes as u64 * 2,
-        nodes_spare: 2,
+        nodes_spare: Spare::Count(2),
         clouds: CLOUDS.iter().map(cloud).collect(),
         ..Policy::new(CLUSTER)
     }

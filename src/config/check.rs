@@ -11,9 +11,11 @@ use super::context::Context;
 use super::costs;
 use super::file::{Condor, Daemon, Ehos, File};
 use super::given::Given;
+use super::money;
 use super::secrets;
 use super::settings::{CondorSettings, Config, Timeouts};
 use crate::scaling::policy::{Allocation, Policy, ScaleDown};
+use crate::scaling::schedule::Spare;
 
 /// Universes whose jobs run on the machine of their schedd, or on another service.
 const WITHOUT_NODES: [(u32, &str); 3] = [(7, "scheduler"), (9, "grid"), (12, "local")];
@@ -62,6 +64,8 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
         policy.clouds = policies;
         costs::check(context, &policy);
     }
+    money::time(context, &daemon, &mut policy);
+    money::check(context, &daemon, &policy, simulation.is_some());
     let timeouts = timeouts(context, &daemon);
     policy.scale_down = scale_down(context, &condor);
     let mut settings_of_condor = condor_settings(context, &condor);
@@ -82,6 +86,7 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
              drained that long before their tokens end",
         );
     }
+    money::lifetimes(context, &policy, settings_of_condor.token_lifetime());
     Config {
         files: Vec::new(),
         policy,
@@ -118,6 +123,9 @@ fn policy(context: &mut Context<'_>, ehos: &Ehos, daemon: &Daemon) -> Policy {
     );
     policy.core_price = daemon.core_price.value();
     policy.node_cost = daemon.node_cost.value();
+    policy.max_lifetime = daemon.max_lifetime.value();
+    policy.max_lifetime_kill = daemon.max_lifetime_kill.value();
+    policy.budget = money::budget(daemon.budget.as_ref());
     if let Some(prefix) = ehos.project_prefix.value() {
         let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if prefix.len() > 40 || !prefix.chars().all(fine) {
@@ -144,9 +152,9 @@ fn policy(context: &mut Context<'_>, ehos: &Ehos, daemon: &Daemon) -> Policy {
         }
     }
 
-    let section = |daemon: &Given<u64>| {
+    fn section<T>(daemon: &Given<T>) -> &'static str {
         if daemon.is_absent() { "ehos" } else { "daemon" }
-    };
+    }
     if policy.nodes_min > policy.nodes_max {
         context.problem(
             &[section(&daemon.nodes_min), "nodes_min"],
@@ -156,7 +164,7 @@ fn policy(context: &mut Context<'_>, ehos: &Ehos, daemon: &Daemon) -> Policy {
             ),
         );
     }
-    if policy.nodes_spare > policy.nodes_max {
+    if matches!(policy.nodes_spare, Spare::Count(spare) if spare > policy.nodes_max) {
         context.problem(
             &[section(&daemon.nodes_spare), "nodes_spare"],
             format!(

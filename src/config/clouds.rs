@@ -8,6 +8,7 @@ use super::context::Context;
 use super::environment::Environment;
 use super::file::{Cloud, Daemon, Ehos, Field, File};
 use super::given::Given;
+use super::money;
 use super::search;
 use super::settings::CloudSettings;
 use crate::cloudinit::Template;
@@ -203,6 +204,9 @@ impl<'a> One<'a> {
             min_ram_mb: mebibytes(value(&[&cloud.min_ram, &daemon.min_ram]).unwrap_or(0.0)),
             min_instances: value(&[&cloud.min_instances, &daemon.min_instances]).unwrap_or(0),
             prices: self.prices(context),
+            budget: money::budget(cloud.budget.as_ref()),
+            billing_period: cloud.billing_period.value(),
+            max_lifetime: cloud.max_lifetime.value(),
             ..CloudPolicy::new(self.name, Vec::new(), "")
         };
         let boot_volume_size = value(&[&cloud.boot_volume_size, &ehos.boot_volume_size]);

@@ -12,6 +12,8 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use super::error::Problem;
 use super::explain::explain;
 use super::given::{Given, Obsolete, Value, is_placeholder};
+use super::schedules::Schedules;
+use crate::scaling::schedule::Spare;
 use crate::simulation::Scenario;
 
 /// Something in a file that its reader has to know of.
@@ -167,7 +169,7 @@ section! {
         prices: Given<BTreeMap<String, f64>>,
         nodes_min: Given<u64>,
         nodes_max: Given<u64>,
-        nodes_spare: Given<u64>,
+        nodes_spare: Given<Spare>,
         base_image_id: Obsolete,
         submission_nodes: Obsolete,
         sleep: Obsolete,
@@ -181,7 +183,7 @@ section! {
     Daemon {
         nodes_min: Given<u64>,
         nodes_max: Given<u64>,
-        nodes_spare: Given<u64>,
+        nodes_spare: Given<Spare>,
         min_cores: Given<u64>,
         min_ram: Given<f64>,
         min_instances: Given<u64>,
@@ -208,6 +210,11 @@ section! {
         refusal_memory: Given<Duration>,
         purge_floating_ips: Given<bool>,
         token_margin: Given<Duration>,
+        max_lifetime: Given<Duration>,
+        max_lifetime_kill: Given<Duration>,
+        time_zone: Given<String>,
+        budget: Option<Budget>,
+        schedules: Option<Schedules>,
         vanish_share: Given<f64>,
         vanish_count: Given<u64>,
         tick_timeout: Given<Duration>,
@@ -225,6 +232,27 @@ section! {
         submission_nodes: Obsolete,
         database: Obsolete,
         use_db_settings: Obsolete,
+    }
+}
+
+section! {
+    /// `budget:`, what may be spent.
+    Budget {
+        per_hour: Given<f64>,
+        per_month: Given<f64>,
+    }
+}
+
+section! {
+    /// One entry of `schedules:`.
+    Window {
+        days: Given<Vec<String>>,
+        hours: Given<String>,
+        time_zone: Given<String>,
+        nodes_min: Given<u64>,
+        nodes_max: Given<u64>,
+        nodes_spare: Given<Spare>,
+        idle_timeout: Given<Duration>,
     }
 }
 
@@ -295,6 +323,9 @@ macro_rules! with_auth_keys {
                 prices: Given<BTreeMap<String, f64>>,
                 nodes_max: Given<u64>,
                 weight: Given<u64>,
+                budget: Option<Budget>,
+                billing_period: Given<Duration>,
+                max_lifetime: Given<Duration>,
                 min_cores: Given<u64>,
                 min_ram: Given<f64>,
                 min_instances: Given<u64>,

@@ -7,13 +7,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use jiff::tz::TimeZone;
 use secrecy::SecretString;
 
 use super::given::duration_text;
+use super::schedules;
 use super::settings::{
     Auth, AuthMethod, CloudSettings, CondorSettings, Config, NameOrId, Timeouts,
 };
 use super::yaml::{list, scalar};
+use crate::scaling::budget::Budget;
 use crate::scaling::policy::{Allocation, CloudPolicy, Policy};
 
 /// Where the central manager keeps its configuration.
@@ -57,6 +60,7 @@ pub fn public(config: &Config) -> String {
     // How many there are is what people look for first.
     given.retain(|key| key.0 == "nodes_max" || !defaults.contains(key));
     entries(&mut text, 0, "daemon", &given);
+    economy(&mut text, policy);
     let condor = condor_keys(condor);
     if !condor.is_empty() {
         entries(&mut text, 0, "condor", &condor);
@@ -71,6 +75,7 @@ pub fn public(config: &Config) -> String {
         mapping(&mut text, "gpus", &settings.gpus);
         if let Some(policy) = config.policy.cloud(&settings.name) {
             mapping(&mut text, "prices", &policy.prices);
+            budget(&mut text, 4, &policy.budget);
         }
     }
     text
@@ -154,6 +159,12 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         refusal_memory,
         purge_floating_ips,
         token_margin,
+        // They are no single values: see `economy`.
+        schedules: _,
+        time_zone: _,
+        budget: _,
+        max_lifetime: _,
+        max_lifetime_kill: _,
         trust_silence: _,
     } = policy;
     let Timeouts {
@@ -203,6 +214,39 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         keys.extend(amount.map(|amount| (key, amount.to_string())));
     }
     keys
+}
+
+/// What of `daemon:` is there only where it is given.
+fn economy(text: &mut String, policy: &Policy) {
+    let lifetimes = [
+        ("max_lifetime", policy.max_lifetime),
+        ("max_lifetime_kill", policy.max_lifetime_kill),
+    ];
+    for (key, time) in lifetimes {
+        if let Some(time) = time {
+            line(text, 2, key, &duration_text(time));
+        }
+    }
+    let name = policy.time_zone.iana_name();
+    if let Some(name) = name.filter(|_| policy.time_zone != TimeZone::UTC) {
+        line(text, 2, "time_zone", &scalar(name));
+    }
+    budget(text, 2, &policy.budget);
+    schedules::text(text, &policy.schedules);
+}
+
+/// None of it where there is none.
+fn budget(text: &mut String, indent: usize, budget: &Budget) {
+    let Budget {
+        per_hour,
+        per_month,
+    } = budget;
+    let mut keys = Keys::new();
+    keys.extend(per_hour.map(|money| ("per_hour", money.to_string())));
+    keys.extend(per_month.map(|money| ("per_month", money.to_string())));
+    if !keys.is_empty() {
+        entries(text, indent, "budget", &keys);
+    }
 }
 
 fn condor_keys(condor: &CondorSettings) -> Keys {
@@ -340,11 +384,16 @@ fn limits(policy: &CloudPolicy) -> Keys {
         prices: _,
         zones: _,
         takes: _,
+        budget: _,
+        billing_period,
+        max_lifetime,
     } = policy;
     let mut keys = Keys::new();
     if *weight != 1 {
         keys.push(("weight", weight.to_string()));
     }
+    keys.extend(billing_period.map(|time| ("billing_period", duration_text(time))));
+    keys.extend(max_lifetime.map(|time| ("max_lifetime", duration_text(time))));
     keys.extend(nodes_max.map(|nodes| ("nodes_max", nodes.to_string())));
     if *min_cores > 0 {
         keys.push(("min_cores", min_cores.to_string()));

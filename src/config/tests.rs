@@ -502,6 +502,7 @@ fn the_templates_of_the_project_are_templates() {
             "image",
             "noclaim_shutdown",
             "region",
+            "retire_at",
             "token",
             "trust_domain"
         ]
@@ -516,6 +517,13 @@ daemon:
   nodes_max: 33
   nodes_spare: 2
   node_allocation: random
+  max_lifetime: 400h
+  max_lifetime_kill: 24h
+  time_zone: Europe/Vienna
+  budget: {per_hour: 12.5, per_month: 1000}
+  schedules:
+  - {days: [mon-wed, fri], hours: '08:00-18:00', nodes_max: 40, nodes_min: 2}
+  - {hours: 22:00-06:00, time_zone: America/New_York, nodes_spare: 10%, idle_timeout: 90s}
   min_cores: 3
   min_ram: 1.5
   min_instances: 1
@@ -580,6 +588,10 @@ clouds:
     gpus: {'2': 4}
     scratch_size: 100
     nodes_max: 5
+    prices: {m1.small: 0.05, '2': 1}
+    budget: {per_month: 20}
+    billing_period: 1h
+    max_lifetime: 30h
     min_cores: 8
     userdata_file: other.yaml
   two/three:
@@ -589,6 +601,7 @@ clouds:
     user_domain_name: Default
     application_credential_secret_file: two.secret
     flavor: m
+    prices: {m: 0.2}
     network: 'null'
 ";
 

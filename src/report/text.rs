@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::Report;
+use crate::scaling::budget::Costs;
 use crate::scaling::plan::{
     BuilderLine, Fate, FloatingIpLine, GroupLine, LeftoverLine, NodeLine, Plan,
 };
@@ -17,6 +18,9 @@ const GROUPS_ON_A_SCREEN: usize = 20;
 
 /// Heads a line about what nothing more is made of.
 const PROTECTED: &str = "PROTECTED MODE  ";
+
+/// Heads a line about a budget that is spent.
+const BUDGET: &str = "BUDGET SPENT  ";
 
 /// Heads the actions that failed.
 const NOT_DONE: &str = "not done";
@@ -38,7 +42,10 @@ fn with_levels(text: &str) -> String {
         }
         if failing || line.starts_with(PROTECTED) {
             3
-        } else if line.starts_with("unknown") || line.starts_with("brake") {
+        } else if ["unknown", "brake", BUDGET]
+            .iter()
+            .any(|head| line.starts_with(head))
+        {
             4
         } else {
             6
@@ -59,6 +66,9 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
     for protected in &plan.protected {
         writeln!(out, "{PROTECTED}{protected}")?;
     }
+    for spent in &plan.budgets_spent {
+        writeln!(out, "{BUDGET}{spent}")?;
+    }
     for brake in &plan.brakes {
         // An unknown source has just been named.
         let what = if brake.stops_creates() {
@@ -71,8 +81,14 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
     for notice in report.notices.iter().chain(&plan.notices) {
         writeln!(out, "note     {notice}")?;
     }
+    if let Some(window) = &plan.window {
+        writeln!(out, "window   {window}")?;
+    }
     writeln!(out, "queue    {}", queue(plan))?;
     writeln!(out, "nodes    {}", phases(&plan.nodes))?;
+    if let Some(cost) = &plan.cost {
+        writeln!(out, "cost     {}", costs(cost))?;
+    }
     writeln!(
         out,
         "{}  {}",
@@ -146,6 +162,34 @@ fn queue(plan: &Plan) -> String {
     let fresh = counts.idle.saturating_sub(waiting);
     if fresh > 0 {
         text += &format!("; {fresh} idle for less than a negotiation cycle, not counted yet");
+    }
+    text
+}
+
+fn costs(cost: &Costs) -> String {
+    let Costs {
+        month,
+        counted_since,
+        per_hour,
+        spent_this_month,
+        clouds,
+        ..
+    } = cost;
+    let mut text = format!("{per_hour} an hour, {spent_this_month} spent in {month}");
+    if let Some(since) = counted_since {
+        // What there was before is not known.
+        text += &format!(" (counted since {since:.0})");
+    }
+    if clouds.len() > 1 {
+        let each = clouds.iter().map(|cloud| {
+            let (name, now, spent) = (&cloud.cloud, cloud.per_hour, cloud.spent_this_month);
+            format!("{name} {now} and {spent}")
+        });
+        text += &format!(": {}", each.collect::<Vec<_>>().join(", "));
+    }
+    let without: u64 = clouds.iter().map(|cloud| cloud.nodes_without_price).sum();
+    if without > 0 {
+        text += &format!("; {without} nodes have no price and are not counted");
     }
     text
 }

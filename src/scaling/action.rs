@@ -78,6 +78,8 @@ pub enum Expected {
     },
     /// Not there at all: it never joined.
     NeverJoined,
+    /// Older than `max_lifetime` and `max_lifetime_kill`: whatever runs on it.
+    Overdue,
     /// A builder: no claim on it, if it has a startd. A collector that does not answer does not hold it up.
     NoClaim,
 }

@@ -5,7 +5,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::budget::{Budget, Costs};
 use super::memory::{Kind, Moment, State};
+use super::money::Money;
 use super::observation::{CloudView, Flavor, Usage};
 use super::parts;
 use super::policy::{CloudPolicy, Policy};
@@ -37,6 +39,21 @@ pub enum Limit {
         cloud: String,
         left_mb: u64,
         kept_mb: u64,
+    },
+    BudgetPerHour {
+        /// All clouds when absent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cloud: Option<String>,
+        budget: Money,
+        per_hour: Money,
+    },
+    BudgetPerMonth {
+        /// All clouds when absent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cloud: Option<String>,
+        budget: Money,
+        spent: Money,
+        coming: Money,
     },
     Backoff {
         cloud: String,
@@ -125,6 +142,26 @@ impl fmt::Display for Limit {
                 write!(
                     f,
                     "the quota of {cloud}: {left_mb} MB of memory left, min_ram {kept_mb} MB"
+                )
+            }
+            Limit::BudgetPerHour {
+                cloud,
+                budget,
+                per_hour,
+            } => {
+                write!(f, "budget.per_hour {budget}{}", of(cloud))?;
+                write!(f, ": {per_hour} an hour is what runs")
+            }
+            Limit::BudgetPerMonth {
+                cloud,
+                budget,
+                spent,
+                coming,
+            } => {
+                write!(f, "budget.per_month {budget}{}", of(cloud))?;
+                write!(
+                    f,
+                    ": {spent} spent, and {coming} for what runs in the hour that comes"
                 )
             }
             Limit::Backoff {
@@ -219,6 +256,12 @@ impl fmt::Display for Limit {
     }
 }
 
+fn of(cloud: &Option<String>) -> String {
+    cloud
+        .as_ref()
+        .map_or_else(String::new, |cloud| format!(" of cloud {cloud}"))
+}
+
 /// What one (cloud, flavor) is judged by.
 pub struct Case<'a> {
     /// The policy.
@@ -241,6 +284,8 @@ pub struct Case<'a> {
     pub unjoined_of_kind: u64,
     /// What this plan makes in this cloud.
     pub planned: Planned,
+    /// What nodes cost, with those that this plan makes.
+    pub costs: &'a Costs,
     /// Creates and deletes that may still be planned.
     pub actions_left: u64,
 }
@@ -278,6 +323,10 @@ pub fn allowance(case: &Case<'_>) -> (u64, Limit) {
         ram(case, view, flavor),
         unproven(case),
         max_actions(case),
+        per_hour(case, None, &case.policy.budget),
+        per_hour(case, Some(&case.cloud.name), &case.cloud.budget),
+        per_month(case, None, &case.policy.budget),
+        per_month(case, Some(&case.cloud.name), &case.cloud.budget),
     ];
     let all = all.into_iter().flatten().chain(parts::all(case, view));
     let first = (
@@ -300,11 +349,15 @@ pub fn closed(case: &Case<'_>) -> Option<Limit> {
     if !there {
         return Some(unknown(case));
     }
+    // A month's budget comes back with the next month.
+    let spent = |limit: Option<(u64, Limit)>| limit.filter(|(more, _)| *more == 0);
     let all = [
         never_seen(case),
         protected(case),
         backoff(case),
         pause(case),
+        spent(per_month(case, None, &case.policy.budget)),
+        spent(per_month(case, Some(&case.cloud.name), &case.cloud.budget)),
     ];
     all.into_iter().flatten().next().map(|(_, limit)| limit)
 }
@@ -530,6 +583,39 @@ fn unproven(case: &Case<'_>) -> Option<(u64, Limit)> {
         unjoined,
     };
     Some((most.saturating_sub(unjoined), limit))
+}
+
+fn per_hour(case: &Case<'_>, scope: Option<&str>, budget: &Budget) -> Option<(u64, Limit)> {
+    let budget = budget.per_hour?;
+    let (more, per_hour) = case
+        .costs
+        .left_an_hour(scope, budget, case.cloud, case.flavor);
+    let cloud = scope.map(str::to_owned);
+    Some((
+        more,
+        Limit::BudgetPerHour {
+            cloud,
+            budget,
+            per_hour,
+        },
+    ))
+}
+
+fn per_month(case: &Case<'_>, scope: Option<&str>, budget: &Budget) -> Option<(u64, Limit)> {
+    let budget = budget.per_month?;
+    let (more, spent, coming) = case
+        .costs
+        .left_a_month(scope, budget, case.cloud, case.flavor);
+    let cloud = scope.map(str::to_owned);
+    Some((
+        more,
+        Limit::BudgetPerMonth {
+            cloud,
+            budget,
+            spent,
+            coming,
+        },
+    ))
 }
 
 fn max_actions(case: &Case<'_>) -> Option<(u64, Limit)> {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::action::{CloudAction, Done, Failure, FailureKind, Intent, PoolAction};
+use super::budget::Spending;
 use super::capacity::Capacity;
 use super::failing::Protected;
 use super::leftover::{LeftoverKind, MOST_SERVERS, Traces};
@@ -94,6 +95,12 @@ pub struct NodeMemory {
     pub silent: Option<Moment>,
     /// Its startd has been seen to take jobs: what proves its kind.
     pub proven: bool,
+    /// Since when its server's age says that it is older than `max_lifetime`.
+    #[serde(default)]
+    pub outlived: Option<Moment>,
+    /// Since when that says that it is older by `max_lifetime_kill`.
+    #[serde(default)]
+    pub overdue: Option<Moment>,
     /// Since when its server's age says that its token ends within `token_margin`.
     #[serde(default)]
     pub token_ending: Option<Moment>,
@@ -152,6 +159,8 @@ impl NodeMemory {
             joined: None,
             silent: None,
             proven: false,
+            outlived: None,
+            overdue: None,
             token_ending: None,
             claimed: false,
             claims: None,
@@ -344,6 +353,9 @@ pub struct State {
     /// What `round-robin` owes each cloud, in parts of a turn.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub turns: BTreeMap<CloudName, i64>,
+    /// What nodes have cost.
+    #[serde(default)]
+    pub spending: Spending,
 }
 
 /// What came of one action.

@@ -118,6 +118,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::scaling::budget::Costs;
     use crate::scaling::leftover::Leftovers;
     use crate::scaling::limits::{Planned, allowance};
     use crate::scaling::memory::State;
@@ -179,6 +180,7 @@ mod tests {
             unjoined_of_kind: 0,
             planned,
             actions_left: 100,
+            costs: &Costs::default(),
         });
         (more, limit.to_string())
     }

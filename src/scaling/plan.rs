@@ -7,6 +7,7 @@ mod demand;
 mod floating_ips;
 mod held_back;
 mod leftovers;
+mod lifetime;
 mod removing;
 mod rotating;
 mod tokens;
@@ -18,6 +19,7 @@ use serde::Serialize;
 
 use super::action::{CloudAction, PoolAction};
 use super::brakes::{Brake, brakes};
+use super::budget::{self, BudgetSpent, Costs};
 use super::failing::ProtectedKind;
 use super::leftover::LeftoverKind;
 use super::limits::Planned;
@@ -27,6 +29,7 @@ use super::node::{JobListed, Node, Phase};
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
 use super::policy::Policy;
 use super::reason::{Reason, seconds};
+use super::schedule::InForce;
 use super::survey::{Survey, survey};
 
 /// One thing to do.
@@ -238,6 +241,12 @@ pub struct Plan {
     pub brakes: Vec<Brake>,
     /// What nothing more is made of, until an operator says so.
     pub protected: Vec<ProtectedKind>,
+    /// Months' budgets that are spent.
+    pub budgets_spent: Vec<BudgetSpent>,
+    /// What nodes cost, with those that are made; `None` without any price.
+    pub cost: Option<Costs>,
+    /// The window of `schedules` that holds.
+    pub window: Option<InForce>,
     /// What did not answer or is not there.
     pub unseen: Vec<Unseen>,
     /// How many sources did.
@@ -262,11 +271,17 @@ impl Plan {
 
 /// Plans one tick. The same observation, policy and state give the same plan.
 pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
+    let (policy, window) = policy.in_force(observation.at);
+    let policy = &*policy;
     let mut next = state.at(observation.at);
     let survey = survey(observation, policy, &mut next);
     let brakes = brakes(observation, policy, &next, &survey.nodes);
-    let mut planner = Planner::new(observation, policy, next, survey, brakes);
+    let costs = budget::count(observation.at, policy, &mut next, &survey.nodes, state.now);
+    let mut planner = Planner::new(observation, policy, next, survey, brakes, costs);
+    planner.window = window;
     planner.drain_ending_tokens();
+    planner.drain_outlived();
+    planner.drain_above_nodes_max();
     planner.remember_images();
     planner.drain_older_images();
     let groups = planner.place_demand();
@@ -357,6 +372,9 @@ struct Planner<'a> {
     next: State,
     survey: Survey<'a>,
     brakes: Vec<Brake>,
+    costs: Costs,
+    budgets_spent: Vec<BudgetSpent>,
+    window: Option<InForce>,
     /// Jobs that were placed on each node, by its index in the survey.
     placed: Vec<u64>,
     /// What happens to each node, by its index in the survey.
@@ -382,7 +400,9 @@ impl<'a> Planner<'a> {
         next: State,
         survey: Survey<'a>,
         brakes: Vec<Brake>,
+        costs: Costs,
     ) -> Planner<'a> {
+        let budgets_spent = costs.spent(policy);
         let count = survey.nodes.len();
         let counts = Counts::of(&survey.nodes, &next);
         Planner {
@@ -391,6 +411,9 @@ impl<'a> Planner<'a> {
             next,
             survey,
             brakes,
+            costs,
+            budgets_spent,
+            window: None,
             placed: vec![0; count],
             fates: vec![None; count],
             removals: Vec::new(),
@@ -454,7 +477,7 @@ impl<'a> Planner<'a> {
         let nodes = self.survey.nodes.iter().enumerate();
         let there = nodes
             .filter(|(index, node)| {
-                node.alive() && !node.token_ends && !self.has_fate(*index, Fate::Drains)
+                node.alive() && !node.retires() && !self.has_fate(*index, Fate::Drains)
                     || self.has_fate(*index, Fate::Returns)
             })
             .count();
@@ -466,7 +489,7 @@ impl<'a> Planner<'a> {
         let idle = |node: &Node<'_>| node.coming() || matches!(node.phase, Phase::Idle { .. });
         let nodes = self.survey.nodes.iter().enumerate();
         let there = nodes.filter(|(index, node)| {
-            let there = idle(node) && !node.token_ends && !self.has_fate(*index, Fate::Drains)
+            let there = idle(node) && !node.retires() && !self.has_fate(*index, Fate::Drains)
                 || self.has_fate(*index, Fate::Returns);
             there && !self.needed(*index)
         });
@@ -477,8 +500,22 @@ impl<'a> Planner<'a> {
         (there.count() + new.count()) as u64
     }
 
+    /// How many idle nodes are kept beyond those that are needed.
+    fn spare(&self) -> u64 {
+        let needed = self.alive().saturating_sub(self.unneeded());
+        self.policy.nodes_spare.nodes(needed)
+    }
+
+    fn spare_reason(&self) -> Reason {
+        Reason::Spare {
+            nodes_spare: self.spare(),
+            percent: self.policy.nodes_spare.percent(),
+        }
+    }
+
     fn into_plan(mut self, groups: Vec<Group>) -> Plan {
-        let mut told: Vec<String> = self.ending_tokens().into_iter().collect();
+        let mut told = self.outlived();
+        told.extend(self.ending_tokens());
         told.extend(self.older_images());
         let mut nodes = Vec::with_capacity(self.survey.nodes.len() + self.new_nodes.len());
         for index in 0..self.survey.nodes.len() {
@@ -560,6 +597,9 @@ impl<'a> Planner<'a> {
                 .collect(),
             brakes: self.brakes,
             protected: self.next.protected(self.policy),
+            budgets_spent: self.budgets_spent,
+            cost: self.costs.known(self.policy).then_some(self.costs),
+            window: self.window,
             unseen: unseen(self.observation, self.policy),
             sources_seen: SourcesSeen {
                 schedds: self
@@ -619,9 +659,7 @@ impl<'a> Planner<'a> {
             }
             Phase::Idle { .. } if jobs > 0 => Reason::NeededByDemand { jobs },
             Phase::Idle { .. } if !node.cloud_known => Reason::CloudUnknown,
-            Phase::Idle { .. } => Reason::Spare {
-                nodes_spare: policy.nodes_spare,
-            },
+            Phase::Idle { .. } => self.spare_reason(),
             Phase::Closed => Reason::TakesNoJobs,
             Phase::Draining { ours: false, .. } => Reason::DrainedByOther {
                 drain_reason: node

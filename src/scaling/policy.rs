@@ -5,7 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use jiff::tz::TimeZone;
+
+use super::budget::Budget;
+use super::money::Money;
 use super::observation::{CloudName, OwnedServer};
+use super::schedule::{Spare, Window};
 
 /// How the next cloud and flavor is chosen among those that may grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -49,7 +54,7 @@ pub struct Policy {
     /// Never more servers than this.
     pub nodes_max: u64,
     /// Idle nodes kept beyond what the queue needs.
-    pub nodes_spare: u64,
+    pub nodes_spare: Spare,
     /// Creates and deletes in one tick, at most.
     pub max_actions: u64,
     /// How the next cloud is chosen.
@@ -105,6 +110,16 @@ pub struct Policy {
     pub purge_floating_ips: bool,
     /// A node takes no new demand, and is drained when it is idle, this long before its token ends.
     pub token_margin: Duration,
+    /// Hours of the week in which other numbers count; the first one that holds does.
+    pub schedules: Vec<Window>,
+    /// The time zone of months.
+    pub time_zone: TimeZone,
+    /// What all clouds together may cost.
+    pub budget: Budget,
+    /// A node that is older is replaced when it is idle.
+    pub max_lifetime: Option<Duration>,
+    /// A node that is older by so much more is deleted with its jobs; `None`: never.
+    pub max_lifetime_kill: Option<Duration>,
     /// An operator says, for this tick, that nodes which are not heard of are gone.
     pub trust_silence: bool,
 }
@@ -134,6 +149,12 @@ pub struct CloudPolicy {
     pub zones: Vec<String>,
     /// What each node takes of the project besides a server, cores and memory.
     pub takes: Takes,
+    /// What it may cost.
+    pub budget: Budget,
+    /// A started period is paid whole; `None`: what is used is paid.
+    pub billing_period: Option<Duration>,
+    /// A node of it that is older is replaced when it is idle; `None`: as for all.
+    pub max_lifetime: Option<Duration>,
 }
 
 /// What one node takes of a project besides a server, cores and memory; nothing, where it is not used.
@@ -164,7 +185,15 @@ impl CloudPolicy {
             prices: BTreeMap::new(),
             zones: Vec::new(),
             takes: Takes::default(),
+            budget: Budget::default(),
+            billing_period: None,
+            max_lifetime: None,
         }
+    }
+
+    /// What a server of this flavor costs an hour, where that is known.
+    pub fn price(&self, flavor: &str) -> Option<Money> {
+        self.prices.get(flavor).map(|price| Money::new(*price))
     }
 }
 
@@ -178,7 +207,7 @@ impl Policy {
             prefix: "ehos-v1".to_owned(),
             nodes_min: 0,
             nodes_max: 10,
-            nodes_spare: 0,
+            nodes_spare: Spare::Count(0),
             max_actions: 20,
             allocation: Allocation::RoundRobin,
             core_price: None,
@@ -207,6 +236,11 @@ impl Policy {
             refusal_memory: minutes(60),
             purge_floating_ips: false,
             token_margin: minutes(7 * 24 * 60),
+            schedules: Vec::new(),
+            time_zone: TimeZone::UTC,
+            budget: Budget::default(),
+            max_lifetime: None,
+            max_lifetime_kill: None,
             trust_silence: false,
         }
     }
@@ -215,6 +249,12 @@ impl Policy {
     pub fn other_condor_host<'s>(&self, server: &'s OwnedServer) -> Option<&'s str> {
         let ours = self.condor_host.as_deref()?;
         server.condor_host().filter(|host| *host != ours)
+    }
+
+    /// How old a node of this cloud may get.
+    pub fn max_lifetime(&self, cloud: &str) -> Option<Duration> {
+        let own = self.cloud(cloud).and_then(|cloud| cloud.max_lifetime);
+        own.or(self.max_lifetime)
     }
 
     /// Whether ehos drains nodes.

@@ -44,6 +44,16 @@ pub enum Reason {
     },
     Spare {
         nodes_spare: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        percent: Option<u64>,
+    },
+    Paid {
+        idle_seconds: u64,
+        paid_seconds_left: u64,
+    },
+    OutlivedWaits {
+        age_seconds: u64,
+        max_lifetime_seconds: u64,
     },
     Minimum {
         nodes_min: u64,
@@ -110,6 +120,20 @@ pub enum Reason {
     DrainTokenEnds {
         idle_seconds: u64,
         token_left_seconds: u64,
+    },
+    DrainOutlived {
+        idle_seconds: u64,
+        age_seconds: u64,
+        max_lifetime_seconds: u64,
+    },
+    DrainAboveMaximum {
+        idle_seconds: u64,
+        nodes_max: u64,
+    },
+    KilledForItsAge {
+        age_seconds: u64,
+        max_lifetime_seconds: u64,
+        claims: u64,
     },
     DrainOlderImage {
         idle_seconds: u64,
@@ -186,6 +210,8 @@ pub enum Reason {
     },
     CreateForSpare {
         nodes_spare: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        percent: Option<u64>,
     },
     // Groups of jobs.
     FitsFree {
@@ -349,6 +375,12 @@ fn first_few(mut all: Vec<String>, between: &str) -> String {
     }
 }
 
+fn share(f: &mut fmt::Formatter<'_>, percent: Option<u64>) -> fmt::Result {
+    percent.map_or(Ok(()), |percent| {
+        write!(f, " ({percent}% of the nodes that are needed)")
+    })
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -398,9 +430,31 @@ impl fmt::Display for Reason {
                     spoken(*idle_timeout_seconds)
                 )
             }
-            Reason::Spare { nodes_spare } => {
-                write!(f, "one of {}", count(*nodes_spare, "spare node"))
+            Reason::Spare {
+                nodes_spare,
+                percent,
+            } => {
+                write!(f, "one of {}", count(*nodes_spare, "spare node"))?;
+                share(f, *percent)
             }
+            Reason::Paid {
+                idle_seconds,
+                paid_seconds_left,
+            } => write!(
+                f,
+                "idle {}, and paid for another {}",
+                spoken(*idle_seconds),
+                spoken(*paid_seconds_left)
+            ),
+            Reason::OutlivedWaits {
+                age_seconds,
+                max_lifetime_seconds,
+            } => write!(
+                f,
+                "{} old, max_lifetime {}: waits for others that are replaced",
+                spoken(*age_seconds),
+                spoken(*max_lifetime_seconds)
+            ),
             Reason::Minimum { nodes_min } => {
                 write!(f, "one of the least {}", count(*nodes_min, "node"))
             }
@@ -551,6 +605,36 @@ impl fmt::Display for Reason {
                 spoken(*idle_seconds),
                 spoken(*token_left_seconds)
             ),
+            Reason::DrainOutlived {
+                idle_seconds,
+                age_seconds,
+                max_lifetime_seconds,
+            } => write!(
+                f,
+                "idle {}, {} old, and max_lifetime is {}",
+                spoken(*idle_seconds),
+                spoken(*age_seconds),
+                spoken(*max_lifetime_seconds)
+            ),
+            Reason::DrainAboveMaximum {
+                idle_seconds,
+                nodes_max,
+            } => write!(
+                f,
+                "idle {}, above nodes_max {nodes_max}",
+                spoken(*idle_seconds)
+            ),
+            Reason::KilledForItsAge {
+                age_seconds,
+                max_lifetime_seconds,
+                claims,
+            } => write!(
+                f,
+                "JOBS END: {} old, max_lifetime {} and max_lifetime_kill are over; it is deleted with {} on it",
+                spoken(*age_seconds),
+                spoken(*max_lifetime_seconds),
+                count(*claims, "claimed slot")
+            ),
             Reason::DrainOlderImage {
                 idle_seconds,
                 image,
@@ -694,8 +778,12 @@ impl fmt::Display for Reason {
                 }
             }
             Reason::CreateForMinimum { nodes_min } => write!(f, "to have nodes_min {nodes_min}"),
-            Reason::CreateForSpare { nodes_spare } => {
-                write!(f, "to have nodes_spare {nodes_spare}")
+            Reason::CreateForSpare {
+                nodes_spare,
+                percent,
+            } => {
+                write!(f, "to have nodes_spare {nodes_spare}")?;
+                share(f, *percent)
             }
             Reason::FitsFree { jobs } => write!(f, "{jobs} in free slots"),
             Reason::FitsComing { jobs } => write!(f, "{jobs} on nodes that are coming"),

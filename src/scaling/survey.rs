@@ -47,6 +47,11 @@ fn token_patience(policy: &Policy) -> Duration {
     Duration::from_secs(3600).min(policy.token_margin / 8)
 }
 
+/// The same for `max_lifetime` and `max_lifetime_kill`.
+fn age_patience(limit: Duration) -> Duration {
+    Duration::from_secs(3600).min(limit / 8)
+}
+
 /// How long the ads of a departed node are remembered to mean nothing: they live for up to 30 minutes
 /// (`CLASSAD_LIFETIME` and the collector's housekeeping of 15 minutes each).
 const GHOST_MEMORY: Duration = Duration::from_secs(2 * 3600);
@@ -99,6 +104,11 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
     state.forget_kinds(policy);
     learn(observation, policy, state, &servers, &matches);
 
+    let now = state.now;
+    let for_long = |since: Option<Moment>, limit: Option<Duration>| match (since, limit) {
+        (Some(since), Some(limit)) => now.since(since) >= age_patience(limit),
+        _ => false,
+    };
     let mut nodes: Vec<Node<'a>> = Vec::new();
     for (id, memory) in &state.nodes {
         let server = servers.get(id).copied();
@@ -128,6 +138,8 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
             token_ends: memory
                 .token_ending
                 .is_some_and(|since| state.now.since(since) >= token_patience(policy)),
+            outlived: for_long(memory.outlived, policy.max_lifetime(&memory.kind.cloud)),
+            overdue: for_long(memory.overdue, policy.max_lifetime_kill),
             phase,
         });
     }
@@ -383,6 +395,13 @@ fn learn(
             let ends = server
                 .token_left()
                 .is_some_and(|left| left <= policy.token_margin);
+            let age = server.record().age;
+            let most = policy.max_lifetime(&memory.kind.cloud);
+            let older = most.is_some_and(|most| age >= most);
+            memory.outlived = older.then(|| memory.outlived.unwrap_or(now));
+            let killed = most.zip(policy.max_lifetime_kill);
+            let overdue = killed.is_some_and(|(most, more)| age >= most.saturating_add(more));
+            memory.overdue = overdue.then(|| memory.overdue.unwrap_or(now));
             memory.token_ending = ends.then(|| memory.token_ending.unwrap_or(now));
             // On its way out it loses them one by one.
             if !server.record().deleting {

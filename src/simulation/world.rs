@@ -232,6 +232,12 @@ pub struct World {
     /// After how long without a claim nodes power themselves off; `None`: never.
     #[serde(default)]
     pub noclaim_shutdown: Option<Seconds>,
+    /// Nodes of this age take no new jobs; `None`: of any age.
+    #[serde(default)]
+    pub max_lifetime: Option<Seconds>,
+    /// Jobs on nodes of this age may be ended; `None`: never.
+    #[serde(default)]
+    pub jobs_end: Option<Seconds>,
     /// Things that must never happen, as they happened.
     pub violations: Vec<String>,
     /// Seconds of servers, summed: what was paid for.
@@ -257,6 +263,8 @@ impl World {
             submitted: 0,
             broken: Broken::default(),
             noclaim_shutdown: None,
+            max_lifetime: None,
+            jobs_end: None,
             violations: Vec::new(),
             server_seconds: 0,
             random,
@@ -309,6 +317,7 @@ impl World {
                 .filter(|server| self.servers.contains_key(server));
         }
         self.boot();
+        self.retire();
         self.end_jobs();
         self.end_unclaimed();
         let cycle = self.scenario.negotiation_seconds.max(1);
@@ -431,6 +440,19 @@ impl World {
             // A new startd knows nothing of the claims of one before it.
             self.lose_jobs(&id);
             self.update(&id);
+        }
+    }
+
+    /// Nodes that are too old take no jobs any more.
+    fn retire(&mut self) {
+        let Some(lifetime) = self.max_lifetime else {
+            return;
+        };
+        for server in self.servers.values_mut() {
+            let over = self.now >= server.created + lifetime;
+            if let Some(startd) = server.startd.as_mut().filter(|_| over) {
+                startd.closed = true;
+            }
         }
     }
 
@@ -753,7 +775,8 @@ impl World {
         let lease_over = server
             .cut_off_since
             .is_some_and(|since| now >= since + 60 * 60);
-        if jobs > 0 && server.startd.is_some() && !lease_over {
+        let ended = self.jobs_end.is_some_and(|end| age >= end);
+        if jobs > 0 && server.startd.is_some() && !lease_over && !ended {
             self.violations.push(format!(
                 "{now}: {} deleted with {jobs} jobs on it",
                 server.name

@@ -9,6 +9,7 @@
 )]
 
 mod builders;
+mod economy;
 mod last_looks;
 mod leftovers;
 mod masters;

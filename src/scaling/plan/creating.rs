@@ -168,7 +168,8 @@ impl<'a> Planner<'a> {
             alive += 1;
         }
         let mut unneeded = self.unneeded();
-        while unneeded < self.policy.nodes_spare {
+        let nodes_spare = self.spare();
+        while unneeded < nodes_spare {
             let Ok(Chosen { cloud, kind, .. }) = self.choose(market, None) else {
                 break;
             };
@@ -176,7 +177,8 @@ impl<'a> Planner<'a> {
                 cloud,
                 kind,
                 Reason::CreateForSpare {
-                    nodes_spare: self.policy.nodes_spare,
+                    nodes_spare,
+                    percent: self.policy.nodes_spare.percent(),
                 },
                 None,
             );
@@ -307,6 +309,7 @@ impl<'a> Planner<'a> {
                 .copied()
                 .unwrap_or_default(),
             planned: self.planned.get(&cloud.name).copied().unwrap_or_default(),
+            costs: &self.costs,
             actions_left: self
                 .policy
                 .max_actions
@@ -327,6 +330,7 @@ impl<'a> Planner<'a> {
             at: self.observation.at,
         };
         self.count_planned(&kind);
+        self.costs.add(cloud, &kind.flavor);
         self.counts.add(&kind, true);
         self.next.intend(&intent);
         if let Some(memory) = self.next.nodes.get_mut(&intent.node) {

@@ -172,7 +172,7 @@ impl Planner<'_> {
         };
         let mut order: Vec<(Duration, usize)> = Vec::new();
         for (index, node) in self.survey.nodes.iter().enumerate() {
-            if node.token_ends {
+            if node.retires() {
                 continue;
             }
             match (&node.phase, node.startd) {
@@ -198,6 +198,9 @@ impl Planner<'_> {
                 _ => {}
             }
         }
+        // nodes_max may have become smaller since they were made.
+        let room = self.policy.nodes_max.saturating_sub(self.alive());
+        returning.truncate(usize::try_from(room).unwrap_or(usize::MAX));
         // The node that has been idle for the shortest time is filled first, so that the longest idle one may go.
         order.sort_unstable();
         for (_, index) in order {
@@ -340,9 +343,10 @@ impl Planner<'_> {
         // Who may not drain may not take a drain back either.
         self.policy.drains()
             && !deleted
-            && !node.token_ends
+            && !node.retires()
             && !self.stays_drained(node)
             && !self.leaves_for_its_image(node)
+            && !self.leaves_for_its_age(node)
             && !self.leaves_for_taking_no_jobs(node)
     }
 
@@ -366,8 +370,9 @@ impl Planner<'_> {
             self.nodes_where(|node| matches!(node.phase, Phase::Draining { ours: true, .. }));
         let mut alive = self.alive();
         let mut unneeded = self.unneeded();
+        let nodes_spare = self.spare();
         for index in ours {
-            if !self.may_return(index) {
+            if !self.may_return(index) || alive >= self.policy.nodes_max {
                 continue;
             }
             let jobs = self.placed.get(index).copied().unwrap_or_default();
@@ -377,10 +382,8 @@ impl Planner<'_> {
                 Reason::Minimum {
                     nodes_min: self.policy.nodes_min,
                 }
-            } else if unneeded < self.policy.nodes_spare {
-                Reason::Spare {
-                    nodes_spare: self.policy.nodes_spare,
-                }
+            } else if unneeded < nodes_spare {
+                self.spare_reason()
             } else {
                 continue;
             };

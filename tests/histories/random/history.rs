@@ -14,6 +14,7 @@ use ehos::scaling::observation::{
 };
 use ehos::scaling::plan::plan;
 use ehos::scaling::policy::{Allocation, Policy};
+use ehos::scaling::schedule::Spare;
 use ehos::simulation::{Broken, IMAGE, SimulatedServer, SimulatedThing, World, locked};
 use ehos::site::Site;
 
@@ -288,7 +289,7 @@ impl History {
             Event::NodesMax(most) => self.policy.nodes_max = *most,
             Event::NodesMin { min, spare } => {
                 self.policy.nodes_min = *min;
-                self.policy.nodes_spare = *spare;
+                self.policy.nodes_spare = Spare::Count(*spare);
             }
             Event::Builder(minutes) => {
                 let lifetime = Duration::from_secs(minutes * 60);
@@ -407,7 +408,7 @@ impl History {
         self.faults = Faults::default();
         self.policy.nodes_max = NODES_MAX;
         self.policy.nodes_min = 0;
-        self.policy.nodes_spare = 0;
+        self.policy.nodes_spare = Spare::Count(0);
         // An operator says that adopted nodes are ours, and that those which are silent are gone.
         self.state.trust_adopted();
         for cloud in ["blue", "green"] {
