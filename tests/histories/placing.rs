@@ -70,7 +70,7 @@ fn a_full_zone_is_passed_over_in_the_next_tick() {
     full(&site, "z1", false);
     site.ticks(10);
     site.submit(8, 1, 1024, 3600);
-    site.tick();
+    site.until(3, "more are asked for", |world| world.servers.len() > 2);
     assert_eq!(zones(&made(&site)), ["z1", "z1"], "{}", site.describe());
 }
 
