@@ -329,6 +329,7 @@ fn limits(policy: &CloudPolicy) -> Keys {
         prices: _,
         zones: _,
         takes: _,
+        hard_server_group: _,
     } = policy;
     let mut keys = Keys::new();
     keys.extend(nodes_max.map(|nodes| ("nodes_max", nodes.to_string())));

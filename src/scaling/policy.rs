@@ -122,6 +122,8 @@ pub struct CloudPolicy {
     pub zones: Vec<String>,
     /// What each node takes of the project besides a server, cores and memory.
     pub takes: Takes,
+    /// Its server group is a hard one: a host that does not suit is none.
+    pub hard_server_group: bool,
 }
 
 /// What one node takes of a project besides a server, cores and memory; nothing, where it is not used.
@@ -151,6 +153,7 @@ impl CloudPolicy {
             prices: BTreeMap::new(),
             zones: Vec::new(),
             takes: Takes::default(),
+            hard_server_group: false,
         }
     }
 }
