@@ -11,7 +11,7 @@ use crate::openstack::auth::{Session, Token};
 use crate::openstack::{
     Error, Service, compute, identity, image, limits, network, server_group, volume, zone,
 };
-use crate::scaling::observation::OwnedServer;
+use crate::scaling::observation::{OwnedServer, PartsQuota};
 
 /// Looks at the cloud of `settings`.
 pub fn check(config: &Config, settings: &CloudSettings, deadline: Deadline) -> Area {
@@ -146,8 +146,17 @@ fn all(
             )),
             Err(error) => findings.push(or_failed("security-groups", &error)),
         }
-        let asked = joined(limits)
-            .and_then(|limits| Ok((limits, joined(parts)?, joined(servers)?, flavors?)));
+        let parts = match joined(parts) {
+            Ok(parts) => parts,
+            Err(error) => {
+                // A server group that is not there is told already.
+                if !matches!(error, Error::NotFound { .. } | Error::Ambiguous { .. }) {
+                    findings.push(or_failed("quota", &error));
+                }
+                PartsQuota::default()
+            }
+        };
+        let asked = joined(limits).and_then(|limits| Ok((limits, joined(servers)?, flavors?)));
         if let Ok(None) = joined(ports) {
             findings.push(Finding::skipped(
                 "quota",
@@ -155,7 +164,7 @@ fn all(
             ));
         }
         match (asked, config.policy.cloud(cloud)) {
-            (Ok((limits, parts, servers, flavors)), Some(policy)) => {
+            (Ok((limits, servers, flavors)), Some(policy)) => {
                 let ours = servers.into_iter().filter(|record| {
                     OwnedServer::recognise(record.clone(), &config.policy.cluster).is_some()
                 });

@@ -259,6 +259,7 @@ impl<'a> One<'a> {
         let policy = CloudPolicy {
             zones: settings.availability_zones.clone(),
             takes: settings.takes(),
+            hard_server_group: settings.has_hard_server_group(),
             ..policy
         };
         (Some(settings), policy)

@@ -387,6 +387,7 @@ fn limits(policy: &CloudPolicy) -> Keys {
         budget: _,
         billing_period,
         max_lifetime,
+        hard_server_group: _,
     } = policy;
     let mut keys = Keys::new();
     if *weight != 1 {

@@ -178,6 +178,11 @@ impl CloudSettings {
         self.availability_zones.first().map(String::as_str)
     }
 
+    /// Whether nodes are put into a server group that leaves out hosts.
+    pub fn has_hard_server_group(&self) -> bool {
+        self.server_group.is_some() && !self.server_group_policy.starts_with("soft-")
+    }
+
     /// What each node takes of the project besides a server, cores and memory.
     pub fn takes(&self) -> Takes {
         let volumes = [self.boot_volume_size_gb, self.scratch_size_gb];

@@ -155,6 +155,8 @@ pub struct CloudPolicy {
     pub billing_period: Option<Duration>,
     /// A node of it that is older is replaced when it is idle; `None`: as for all.
     pub max_lifetime: Option<Duration>,
+    /// Its server group is a hard one: a host that does not suit is none.
+    pub hard_server_group: bool,
 }
 
 /// What one node takes of a project besides a server, cores and memory; nothing, where it is not used.
@@ -188,6 +190,7 @@ impl CloudPolicy {
             budget: Budget::default(),
             billing_period: None,
             max_lifetime: None,
+            hard_server_group: false,
         }
     }
 

@@ -145,7 +145,7 @@ impl State {
                 ..
             } = memory;
             format!(
-                "cloud {cloud}: zone {zone} has no room for {flavor} and is passed over for {}, after: {}",
+                "cloud {cloud}: zone {zone} is passed over for {flavor}, for {}, after: {}",
                 spoken(until.since(now).as_secs()),
                 why.trim_end()
             )
@@ -224,9 +224,7 @@ mod tests {
         assert_eq!(next(&state, &policy), "z2");
         assert_eq!(
             state.full_zones(&policy),
-            [
-                "cloud a: zone z1 has no room for f and is passed over for 5 min, after: No valid host was found."
-            ]
+            ["cloud a: zone z1 is passed over for f, for 5 min, after: No valid host was found."]
         );
         assert!(!fails(&mut state, "z2", &policy), "none is left");
         assert_eq!(next(&state, &policy), "z1", "the first to be tried again");

@@ -57,7 +57,7 @@ fn a_full_zone_is_passed_over_in_the_next_tick() {
     assert!(
         notices
             .iter()
-            .any(|it| it.contains("zone z1 has no room for medium and is passed over for 5 min")),
+            .any(|it| it.contains("zone z1 is passed over for medium, for 5 min")),
         "{notices:?}"
     );
     let mut kinds = site.state.kinds.iter();
@@ -70,7 +70,7 @@ fn a_full_zone_is_passed_over_in_the_next_tick() {
     full(&site, "z1", false);
     site.ticks(10);
     site.submit(8, 1, 1024, 3600);
-    site.tick();
+    site.until(3, "more are asked for", |world| world.servers.len() > 2);
     assert_eq!(zones(&made(&site)), ["z1", "z1"], "{}", site.describe());
 }
 
@@ -150,4 +150,22 @@ fn a_job_that_asks_for_a_gpu_makes_a_node_of_a_flavor_with_one() {
         "{}",
         site.describe()
     );
+}
+
+#[test]
+fn all_hosts_tried_is_want_of_room_where_the_server_group_is_hard() {
+    for hard in [false, true] {
+        let mut site = Site::simple();
+        site.policy.clouds[0].hard_server_group = hard;
+        site.policy.protect_after = 1;
+        locked(&site.world).broken.spawn = Some(
+            "Exceeded maximum number of retries. Exhausted all hosts available for retrying build failures for instance 9."
+                .to_owned(),
+        );
+        site.submit(4, 1, 1024, 3600);
+        site.ticks(3);
+        let protected = site.state.protected(&site.policy);
+        assert_eq!(protected.is_empty(), hard, "{protected:?}");
+        assert_eq!(site.state.kinds[0].failures, 1, "it waits in either case");
+    }
 }

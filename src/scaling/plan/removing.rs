@@ -187,12 +187,15 @@ impl Planner<'_> {
         }
     }
 
-    /// The cloud has no ports or volumes for another node.
+    /// The cloud has no ports or volumes for another node, or may have no host that suits its server group: of servers that
+    /// are made at once, Nova finds that out on the host alone.
     fn used_up(&self, kind: &Kind) -> bool {
         let view = self.observation.clouds.get(&kind.cloud);
         let cloud = self.policy.cloud(&kind.cloud);
         match (view.and_then(Seen::known), cloud) {
-            (Some(view), Some(cloud)) => parts::used_up(&cloud.takes, view),
+            (Some(view), Some(cloud)) => {
+                cloud.hard_server_group || parts::used_up(&cloud.takes, view)
+            }
             _ => false,
         }
     }
