@@ -425,6 +425,7 @@ mod tests {
             age: Duration::ZERO,
             fault: None,
             volumes: Vec::new(),
+            zone: None,
         }
     }
 

@@ -269,6 +269,7 @@ mod tests {
             cloud: "a".to_owned(),
             flavor: "f".to_owned(),
             image: "i".to_owned(),
+            zone: None,
             at: Timestamp::from_second(1000).unwrap(),
         };
         let condor = CondorSettings::default();

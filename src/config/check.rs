@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::clouds;
 use super::cluster;
 use super::context::Context;
+use super::costs;
 use super::file::{Condor, Daemon, Ehos, File};
 use super::given::Given;
 use super::money;
@@ -61,6 +62,7 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
         let (clouds, policies) = clouds::check(context, &mut file, &ehos, &daemon);
         settings = clouds;
         policy.clouds = policies;
+        costs::check(context, &policy);
     }
     money::time(context, &daemon, &mut policy);
     money::check(context, &daemon, &policy, simulation.is_some());
@@ -117,8 +119,10 @@ fn policy(context: &mut Context<'_>, ehos: &Ehos, daemon: &Daemon) -> Policy {
         lost_timeout, lost_job_timeout, intent_grace, collector_grace, unknown_grace, delete_timeout,
         negotiation_cycle, update_interval, protect_after, failure_memory, backoff_first, backoff_longest,
         refusal_memory, token_margin,
-        vanish_share, vanish_count, purge_floating_ips,
+        vanish_share, vanish_count, purge_floating_ips, hold_up,
     );
+    policy.core_price = daemon.core_price.value();
+    policy.node_cost = daemon.node_cost.value();
     policy.max_lifetime = daemon.max_lifetime.value();
     policy.max_lifetime_kill = daemon.max_lifetime_kill.value();
     policy.budget = money::budget(daemon.budget.as_ref());
@@ -137,9 +141,13 @@ fn policy(context: &mut Context<'_>, ehos: &Ehos, daemon: &Daemon) -> Policy {
             "round-robin" => policy.allocation = Allocation::RoundRobin,
             "random" => policy.allocation = Allocation::Random,
             "fill-first" => policy.allocation = Allocation::FillFirst,
+            "cheapest" => policy.allocation = Allocation::Cheapest,
+            "least-waste" => policy.allocation = Allocation::LeastWaste,
             _ => context.problem(
                 &["daemon", "node_allocation"],
-                format!("`{name}` is none of round-robin, random, fill-first"),
+                format!(
+                    "`{name}` is none of round-robin, random, fill-first, cheapest, least-waste"
+                ),
             ),
         }
     }

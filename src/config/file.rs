@@ -153,7 +153,15 @@ section! {
         networks: Given<Vec<String>>,
         key: Given<String>,
         security_groups: Given<Vec<String>>,
-        availability_zone: Given<String>,
+        availability_zone: Given<Vec<String>>,
+        availability_zones: Given<Vec<String>>,
+        server_group: Given<String>,
+        server_group_policy: Given<String>,
+        boot_volume_size: Given<u64>,
+        boot_volume_type: Given<String>,
+        config_drive: Given<bool>,
+        tags: Given<Vec<String>>,
+        gpus: Given<BTreeMap<String, u64>>,
         userdata_file: Given<PathBuf>,
         scratch_size: Given<u64>,
         ccb: Given<bool>,
@@ -180,6 +188,9 @@ section! {
         min_ram: Given<f64>,
         min_instances: Given<u64>,
         node_allocation: Given<String>,
+        core_price: Given<f64>,
+        node_cost: Given<f64>,
+        hold_up: Given<f64>,
         max_actions: Given<u64>,
         max_unproven: Given<u64>,
         idle_timeout: Given<Duration>,
@@ -296,13 +307,22 @@ macro_rules! with_auth_keys {
                 networks: Given<Vec<String>>,
                 key: Given<String>,
                 security_groups: Given<Vec<String>>,
-                availability_zone: Given<String>,
+                availability_zone: Given<Vec<String>>,
+                availability_zones: Given<Vec<String>>,
+                server_group: Given<String>,
+                server_group_policy: Given<String>,
+                boot_volume_size: Given<u64>,
+                boot_volume_type: Given<String>,
+                config_drive: Given<bool>,
+                tags: Given<Vec<String>>,
+                gpus: Given<BTreeMap<String, u64>>,
                 userdata_file: Given<PathBuf>,
                 scratch_size: Given<u64>,
                 ccb: Given<bool>,
                 metadata: Given<BTreeMap<String, String>>,
                 prices: Given<BTreeMap<String, f64>>,
                 nodes_max: Given<u64>,
+                weight: Given<u64>,
                 budget: Option<Budget>,
                 billing_period: Given<Duration>,
                 max_lifetime: Given<Duration>,
@@ -417,13 +437,17 @@ impl File {
     /// earlier one's whichever key it stands at. `wrong` is told of keys that stand beside their other spelling.
     pub(super) fn unify(&mut self, wrong: &mut dyn FnMut(&[&str], &str)) {
         if let Some(ehos) = &mut self.ehos {
-            one_spelling!(ehos, wrong, ["ehos"], flavor -> flavors, network -> networks);
+            one_spelling!(
+                ehos, wrong, ["ehos"],
+                flavor -> flavors, network -> networks, availability_zone -> availability_zones
+            );
         }
         for (name, cloud) in self.clouds.iter_mut().flat_map(|clouds| &mut clouds.0) {
             if let Some(cloud) = cloud {
                 one_spelling!(
                     cloud, wrong, ["clouds", name],
-                    flavor -> flavors, network -> networks, os_cloud -> cloud
+                    flavor -> flavors, network -> networks, os_cloud -> cloud,
+                    availability_zone -> availability_zones
                 );
             }
         }

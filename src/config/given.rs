@@ -325,6 +325,30 @@ impl Value for BTreeMap<String, f64> {
     }
 }
 
+/// Names and counts.
+impl Value for BTreeMap<String, u64> {
+    fn show(&self) -> String {
+        let pair = |(key, value): (&String, &u64)| format!("{key}: {value}");
+        let pairs: Vec<String> = self.iter().map(pair).collect();
+        format!("{{{}}}", pairs.join(", "))
+    }
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Given<Self>, D::Error> {
+        let texts = match BTreeMap::<String, String>::read(deserializer)? {
+            Given::Value(texts) => texts,
+            Given::Absent => return Ok(Given::Absent),
+            Given::Wrong(why) => return Ok(Given::Wrong(why)),
+        };
+        let count = |(key, text): (String, String)| match text.parse() {
+            Ok(count) => Ok((key, count)),
+            Err(_) => Err(format!(
+                "`{key}`: `{text}` is not a whole number of 0 or more"
+            )),
+        };
+        let counts: Result<Self, String> = texts.into_iter().map(count).collect();
+        Ok(counts.map_or_else(Given::Wrong, Given::Value))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -392,6 +416,21 @@ mod tests {
             ]))
         );
         for wrong in ["{a: -1}", "{a: cheap}", "{a: nan}"] {
+            assert!(matches!(read(wrong), Given::Wrong(_)), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn counts_by_name() {
+        let read = |yaml| read::<BTreeMap<String, u64>>(yaml);
+        assert_eq!(
+            read("{g1.large: 2, m1.small: 0}").value(),
+            Some(BTreeMap::from([
+                ("g1.large".to_owned(), 2),
+                ("m1.small".to_owned(), 0)
+            ]))
+        );
+        for wrong in ["{a: -1}", "{a: many}", "{a: 0.5}"] {
             assert!(matches!(read(wrong), Given::Wrong(_)), "{wrong}");
         }
     }

@@ -12,6 +12,7 @@ mod clouds_yaml;
 mod cluster;
 pub mod connection;
 mod context;
+mod costs;
 pub(crate) mod drop_in;
 mod environment;
 mod error;

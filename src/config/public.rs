@@ -72,6 +72,7 @@ pub fn public(config: &Config) -> String {
         let name = scalar(&settings.name);
         entries(&mut text, 2, &name, &cloud(config, settings));
         mapping(&mut text, "metadata", &settings.metadata);
+        mapping(&mut text, "gpus", &settings.gpus);
         if let Some(policy) = config.policy.cloud(&settings.name) {
             mapping(&mut text, "prices", &policy.prices);
             budget(&mut text, 4, &policy.budget);
@@ -132,6 +133,9 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         nodes_spare,
         max_actions,
         allocation,
+        core_price,
+        node_cost,
+        hold_up,
         // Under `condor:`.
         scale_down: _,
         clouds: _,
@@ -172,8 +176,10 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         Allocation::RoundRobin => "round-robin",
         Allocation::Random => "random",
         Allocation::FillFirst => "fill-first",
+        Allocation::Cheapest => "cheapest",
+        Allocation::LeastWaste => "least-waste",
     };
-    vec![
+    let mut keys = vec![
         ("nodes_min", nodes_min.to_string()),
         ("nodes_max", nodes_max.to_string()),
         ("nodes_spare", nodes_spare.to_string()),
@@ -202,7 +208,12 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         ("tick_timeout", duration_text(*tick)),
         ("request_timeout", duration_text(*request)),
         ("command_timeout", duration_text(*command)),
-    ]
+        ("hold_up", hold_up.to_string()),
+    ];
+    for (key, amount) in [("core_price", core_price), ("node_cost", node_cost)] {
+        keys.extend(amount.map(|amount| (key, amount.to_string())));
+    }
+    keys
 }
 
 /// What of `daemon:` is there only where it is given.
@@ -295,7 +306,14 @@ fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
         networks,
         key,
         security_groups,
-        availability_zone,
+        availability_zones,
+        server_group,
+        server_group_policy,
+        boot_volume_size_gb,
+        boot_volume_type,
+        config_drive,
+        tags,
+        gpus: _,
         user_data_file: _,
         metadata: _,
         scratch_size_gb,
@@ -312,7 +330,20 @@ fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
     put("image", &own);
     put("base_image", base_image);
     put("key", key);
-    put("availability_zone", availability_zone);
+    put("server_group", server_group);
+    put("boot_volume_type", boot_volume_type);
+    if server_group.is_some() {
+        keys.push(("server_group_policy", scalar(server_group_policy)));
+    }
+    keys.extend(boot_volume_size_gb.map(|size| ("boot_volume_size", size.to_string())));
+    if *config_drive {
+        keys.push(("config_drive", "true".to_owned()));
+    }
+    for (key, values) in [("availability_zones", availability_zones), ("tags", tags)] {
+        if !values.is_empty() {
+            keys.push((key, list(values)));
+        }
+    }
     keys.push(("flavors", list(flavors)));
     keys.push(("networks", list(networks)));
     if !security_groups.is_empty() {
@@ -346,15 +377,21 @@ fn limits(policy: &CloudPolicy) -> Keys {
         flavors: _,
         image: _,
         nodes_max,
+        weight,
         min_cores,
         min_ram_mb,
         min_instances,
         prices: _,
+        zones: _,
+        takes: _,
         budget: _,
         billing_period,
         max_lifetime,
     } = policy;
     let mut keys = Keys::new();
+    if *weight != 1 {
+        keys.push(("weight", weight.to_string()));
+    }
     keys.extend(billing_period.map(|time| ("billing_period", duration_text(time))));
     keys.extend(max_lifetime.map(|time| ("max_lifetime", duration_text(time))));
     keys.extend(nodes_max.map(|nodes| ("nodes_max", nodes.to_string())));

@@ -1,12 +1,14 @@
 //! A tick on one screen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::Report;
 use crate::scaling::budget::Costs;
-use crate::scaling::plan::{BuilderLine, Fate, FloatingIpLine, LeftoverLine, NodeLine, Plan};
-use crate::scaling::reason::spoken;
+use crate::scaling::plan::{
+    BuilderLine, Fate, FloatingIpLine, GroupLine, LeftoverLine, NodeLine, Plan,
+};
+use crate::scaling::reason::{Reason, spoken};
 
 /// More nodes than this that nothing happens to are only counted, unless it is a dry run.
 const NODES_ON_A_SCREEN: usize = 12;
@@ -111,8 +113,10 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
             };
             writeln!(
                 out,
-                "  {} of {}, longest {waiting}: {why}",
-                group.jobs, group.request
+                "  {} of {}{}, longest {waiting}: {why}",
+                group.jobs,
+                group.request,
+                example(group)
             )?;
         }
         let jobs: u64 = plan.groups.iter().skip(shown).map(|group| group.jobs).sum();
@@ -203,7 +207,17 @@ fn write_nodes(out: &mut String, report: &Report<'_>, dry_run: bool) -> std::fmt
     }
     writeln!(out, "\nnodes")?;
     let name_width = shown.iter().map(|node| node.name.len()).max().unwrap_or(0);
-    let place = |node: &NodeLine| format!("{} {}", node.cloud, node.flavor);
+    // The only zone of a cloud says nothing.
+    let mut zones: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for node in nodes {
+        let zones = zones.entry(&node.cloud).or_default();
+        zones.extend(node.zone.as_deref());
+    }
+    let several = |cloud: &str| zones.get(cloud).is_some_and(|zones| zones.len() > 1);
+    let place = |node: &NodeLine| match &node.zone {
+        Some(zone) if several(&node.cloud) => format!("{} {zone} {}", node.cloud, node.flavor),
+        _ => format!("{} {}", node.cloud, node.flavor),
+    };
     let place_width = shown
         .iter()
         .map(|node| place(node).len())
@@ -301,6 +315,24 @@ fn phases(nodes: &[NodeLine]) -> String {
         .map(|(phase, count)| format!("{count} {phase}"))
         .collect();
     format!("{total}: {}", parts.join(", "))
+}
+
+/// One of the group's jobs, where its owner has something to change.
+fn example(group: &GroupLine) -> String {
+    let owners = |why: &Reason| {
+        matches!(
+            why,
+            Reason::NoMatch { .. }
+                | Reason::TooLarge { .. }
+                | Reason::Refused { .. }
+                | Reason::ConcurrencyLimit { .. }
+                | Reason::GroupQuota { .. }
+        )
+    };
+    match &group.example {
+        Some(job) if group.why.iter().any(owners) => format!(" (as job {job})"),
+        _ => String::new(),
+    }
 }
 
 fn fates(report: &Report<'_>) -> String {

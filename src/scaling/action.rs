@@ -22,6 +22,8 @@ pub struct Intent {
     pub flavor: String,
     /// The image, as configured.
     pub image: String,
+    /// The availability zone; `None`: the cloud's choice.
+    pub zone: Option<String>,
     /// When it was decided.
     pub at: Timestamp,
 }

@@ -180,7 +180,7 @@ pub struct CloudCost {
 }
 
 /// What nodes cost.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Costs {
     /// The calendar month (`2026-11`).
     pub month: String,

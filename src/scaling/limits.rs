@@ -9,6 +9,7 @@ use super::budget::{Budget, Costs};
 use super::memory::{Kind, Moment, State};
 use super::money::Money;
 use super::observation::{CloudView, Flavor, Usage};
+use super::parts;
 use super::policy::{CloudPolicy, Policy};
 use super::reason::spoken;
 
@@ -88,6 +89,29 @@ pub enum Limit {
     FlavorUnknown {
         cloud: String,
         flavor: String,
+    },
+    Ports {
+        cloud: String,
+        left: u64,
+        each: u64,
+    },
+    Volumes {
+        cloud: String,
+        left: u64,
+        each: u64,
+    },
+    VolumeGigabytes {
+        cloud: String,
+        left_gb: u64,
+        each_gb: u64,
+    },
+    ServerGroupMembers {
+        cloud: String,
+        left: u64,
+    },
+    PartsUnknown {
+        cloud: String,
+        why: String,
     },
 }
 
@@ -194,6 +218,40 @@ impl fmt::Display for Limit {
             Limit::FlavorUnknown { cloud, flavor } => {
                 write!(f, "cloud {cloud}, which has no flavor {flavor}")
             }
+            Limit::Ports { cloud, left, each } => {
+                write!(
+                    f,
+                    "the quota of {cloud}: {left} ports left, a node takes {each}"
+                )
+            }
+            Limit::Volumes { cloud, left, each } => {
+                write!(
+                    f,
+                    "the quota of {cloud}: {left} volumes left, a node takes {each}"
+                )
+            }
+            Limit::VolumeGigabytes {
+                cloud,
+                left_gb,
+                each_gb,
+            } => {
+                write!(
+                    f,
+                    "the quota of {cloud}: {left_gb} GB of volumes left, a node takes {each_gb} GB"
+                )
+            }
+            Limit::ServerGroupMembers { cloud, left } => {
+                write!(
+                    f,
+                    "the quota of {cloud}: {left} more servers in the server group"
+                )
+            }
+            Limit::PartsUnknown { cloud, why } => {
+                write!(
+                    f,
+                    "cloud {cloud}, whose quota of volumes, ports or server groups could not be seen: {why}"
+                )
+            }
         }
     }
 }
@@ -241,6 +299,8 @@ pub struct Planned {
     pub cores: u64,
     /// Their memory in MiB.
     pub ram_mb: u64,
+    /// Servers that are being built, whose ports and volumes the cloud need not count yet.
+    pub building: u64,
 }
 
 /// How many more, and what limits it: the smallest of all.
@@ -268,13 +328,14 @@ pub fn allowance(case: &Case<'_>) -> (u64, Limit) {
         per_month(case, None, &case.policy.budget),
         per_month(case, Some(&case.cloud.name), &case.cloud.budget),
     ];
+    let all = all.into_iter().flatten().chain(parts::all(case, view));
     let first = (
         u64::MAX,
         Limit::MaxActions {
             max_actions: case.policy.max_actions,
         },
     );
-    all.into_iter().flatten().fold(
+    all.fold(
         first,
         |least, next| if next.0 < least.0 { next } else { least },
     )
@@ -326,6 +387,7 @@ pub fn exchange(case: &Case<'_>, leaving: Option<&Flavor>) -> Option<Limit> {
         instances: planned,
         cores: planned_cores,
         ram_mb: planned_ram_mb,
+        building: _,
     } = case.planned;
     let (cores_each, ram_each) = (flavor.vcpus, flavor.ram_mb);
     let quota = &view.quota;
@@ -350,7 +412,7 @@ pub fn exchange(case: &Case<'_>, leaving: Option<&Flavor>) -> Option<Limit> {
     ) {
         return ram(case, view, flavor).map(|(_, limit)| limit);
     }
-    None
+    parts::exchange(case, view)
 }
 
 fn unknown(case: &Case<'_>) -> Limit {
@@ -393,7 +455,7 @@ fn cloud_nodes_max(case: &Case<'_>) -> Option<(u64, Limit)> {
 }
 
 /// What is left of a quota after what is planned, and how many of size `each` fit above the headroom.
-fn quota(usage: Usage, planned: u64, kept: u64, each: u64) -> Option<(u64, u64)> {
+pub(super) fn quota(usage: Usage, planned: u64, kept: u64, each: u64) -> Option<(u64, u64)> {
     let left = usage.left()?.saturating_sub(planned);
     Some((
         left,

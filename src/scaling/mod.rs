@@ -1,6 +1,7 @@
 //! How ehos decides. Pure: no I/O, no clock, no random source.
 
 pub mod action;
+pub mod allocation;
 pub mod brakes;
 pub mod budget;
 pub mod capacity;
@@ -15,8 +16,10 @@ pub mod needs;
 pub mod node;
 pub mod observation;
 pub mod packing;
+mod parts;
 pub mod plan;
 pub mod policy;
 pub mod reason;
 pub mod schedule;
 pub mod survey;
+pub mod zones;

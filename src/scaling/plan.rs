@@ -1,9 +1,11 @@
 //! The plan: from what was seen, the policy and what is remembered to what is to be done, and why. Pure.
 
 mod builders;
+mod choosing;
 mod creating;
 mod demand;
 mod floating_ips;
+mod held_back;
 mod leftovers;
 mod lifetime;
 mod removing;
@@ -22,6 +24,7 @@ use super::failing::ProtectedKind;
 use super::leftover::LeftoverKind;
 use super::limits::Planned;
 use super::memory::{Kind, State};
+use super::needs::{Answer, JobKind, Needs};
 use super::node::{JobListed, Node, Phase};
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
 use super::policy::Policy;
@@ -110,6 +113,9 @@ pub struct NodeLine {
     pub cloud: CloudName,
     /// Its flavor.
     pub flavor: String,
+    /// Its availability zone, where one is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// Where it is in its life, in a word.
     pub phase: &'static str,
     /// What happens to it.
@@ -182,6 +188,12 @@ pub struct FloatingIpLine {
 pub struct GroupLine {
     /// What each job asks for.
     pub request: Resources,
+    /// A digest of what they need besides room (Requirements); groups with another one are other groups.
+    #[serde(skip_serializing_if = "Needs::is_empty")]
+    pub needs: Needs,
+    /// One of them, as `condor_q` names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub example: Option<String>,
     /// How many wait.
     pub jobs: u64,
     /// For how long the longest waiting one has.
@@ -193,7 +205,7 @@ pub struct GroupLine {
 /// A source that did not answer, or something configured that is not there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unseen {
-    /// `collector`, `schedd NAME`, `cloud NAME`, `leftovers of cloud NAME`, or `flavor NAME of cloud NAME`.
+    /// `collector`, `schedd NAME`, `cloud NAME`, `leftovers of cloud NAME`, `limits of cloud NAME`, or `flavor NAME of cloud NAME`.
     pub source: String,
     /// Why.
     pub why: String,
@@ -291,10 +303,14 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
 
 /// A group of jobs on its way through the plan.
 struct Group {
-    request: Resources,
+    asks: JobKind,
     jobs: u64,
+    /// One of its jobs.
+    example: Option<String>,
     waiting: std::time::Duration,
     left: u64,
+    /// Of its jobs, those that find room beside others on nodes that are made for these.
+    beside: u64,
     why: Vec<Reason>,
     /// New nodes that may be made for it; none while it takes none of our slots.
     may_buy: u64,
@@ -345,6 +361,7 @@ impl Counts {
 struct NewNode {
     id: NodeId,
     name: String,
+    zone: Option<String>,
     kind: Kind,
     why: Reason,
 }
@@ -410,6 +427,11 @@ impl<'a> Planner<'a> {
             actions: Vec::new(),
             notices: Vec::new(),
         }
+    }
+
+    /// Whether a node of `kind` takes jobs that ask for this.
+    fn answer(&self, kind: &Kind, asks: &JobKind) -> Answer<'a> {
+        self.observation.matches.answer(kind, asks)
     }
 
     fn needed(&self, index: usize) -> bool {
@@ -509,6 +531,11 @@ impl<'a> Planner<'a> {
                 name: node.name.clone(),
                 cloud: node.kind.cloud.clone(),
                 flavor: node.kind.flavor.clone(),
+                zone: self
+                    .next
+                    .nodes
+                    .get(&node.id)
+                    .and_then(|memory| memory.zone.clone()),
                 phase: phase_name(&node.phase),
                 fate,
                 why,
@@ -519,12 +546,14 @@ impl<'a> Planner<'a> {
             name: new.name,
             cloud: new.kind.cloud,
             flavor: new.kind.flavor,
+            zone: new.zone,
             phase: "new",
             fate: Fate::Creates,
             why: new.why,
         }));
         let mut notices = self.notices;
         notices.extend(told);
+        notices.extend(self.next.full_zones(self.policy));
         for (cloud, servers) in &self.survey.dropped {
             notices.push(format!(
                 "cloud {cloud} is not in the configuration any more: {servers} of its servers are forgotten; delete \
@@ -558,7 +587,9 @@ impl<'a> Planner<'a> {
             groups: groups
                 .into_iter()
                 .map(|group| GroupLine {
-                    request: group.request,
+                    request: group.asks.request,
+                    needs: group.asks.needs,
+                    example: group.example,
                     jobs: group.jobs,
                     waiting_seconds: seconds(group.waiting),
                     why: group.why,
@@ -778,6 +809,15 @@ fn unseen(observation: &Observation, policy: &Policy) -> Vec<Unseen> {
             let why = why.strip_prefix(&format!("cloud {name}: ")).unwrap_or(why);
             all.push(Unseen {
                 source: format!("leftovers of cloud {name}"),
+                why: why.to_owned(),
+            });
+        }
+    }
+    for (name, cloud) in &observation.clouds {
+        if let Some(Seen::Unknown(why)) = cloud.known().map(|cloud| &cloud.parts) {
+            let why = why.strip_prefix(&format!("cloud {name}: ")).unwrap_or(why);
+            all.push(Unseen {
+                source: format!("limits of cloud {name}"),
                 why: why.to_owned(),
             });
         }

@@ -23,6 +23,10 @@ pub enum Allocation {
     Random,
     /// The first until it is full, then the next.
     FillFirst,
+    /// The cloud and flavor that cost least for the demand they would take.
+    Cheapest,
+    /// The cloud and flavor that the demand would leave least of unused.
+    LeastWaste,
 }
 
 /// How nodes that nobody needs go.
@@ -55,6 +59,12 @@ pub struct Policy {
     pub max_actions: u64,
     /// How the next cloud is chosen.
     pub allocation: Allocation,
+    /// What a core of a flavor without a price costs an hour.
+    pub core_price: Option<f64>,
+    /// What each node costs an hour beside its price.
+    pub node_cost: Option<f64>,
+    /// How much longer a node is kept for each further job on it, as a share: the longest of them holds it up.
+    pub hold_up: f64,
     /// How surplus nodes go.
     pub scale_down: ScaleDown,
     /// The clouds, in the order of the configuration.
@@ -125,6 +135,8 @@ pub struct CloudPolicy {
     pub image: String,
     /// Never more servers of ours than this in it.
     pub nodes_max: Option<u64>,
+    /// Its part of the turns of `round-robin` and `random`; of none is only made what no other cloud can.
+    pub weight: u64,
     /// Cores of the quota that are left to others (`min_cores`).
     pub min_cores: u64,
     /// Memory of the quota in MiB that is left to others (`min_ram`, which the original gives in GB).
@@ -133,12 +145,29 @@ pub struct CloudPolicy {
     pub min_instances: u64,
     /// What a server of a flavor costs an hour, in the site's own money; a flavor that is not in it has no price.
     pub prices: BTreeMap<String, f64>,
+    /// Availability zones over which nodes are spread; none: the cloud's choice.
+    pub zones: Vec<String>,
+    /// What each node takes of the project besides a server, cores and memory.
+    pub takes: Takes,
     /// What it may cost.
     pub budget: Budget,
     /// A started period is paid whole; `None`: what is used is paid.
     pub billing_period: Option<Duration>,
     /// A node of it that is older is replaced when it is idle; `None`: as for all.
     pub max_lifetime: Option<Duration>,
+}
+
+/// What one node takes of a project besides a server, cores and memory; nothing, where it is not used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Takes {
+    /// Ports: one in each network.
+    pub ports: u64,
+    /// Volumes: the one it boots from and the blank one.
+    pub volumes: u64,
+    /// Their sizes in GiB.
+    pub volume_gb: u64,
+    /// Members of the server group.
+    pub server_group_members: u64,
 }
 
 impl CloudPolicy {
@@ -149,10 +178,13 @@ impl CloudPolicy {
             flavors,
             image: image.to_owned(),
             nodes_max: None,
+            weight: 1,
             min_cores: 0,
             min_ram_mb: 0,
             min_instances: 0,
             prices: BTreeMap::new(),
+            zones: Vec::new(),
+            takes: Takes::default(),
             budget: Budget::default(),
             billing_period: None,
             max_lifetime: None,
@@ -178,6 +210,9 @@ impl Policy {
             nodes_spare: Spare::Count(0),
             max_actions: 20,
             allocation: Allocation::RoundRobin,
+            core_price: None,
+            node_cost: None,
+            hold_up: 0.0,
             scale_down: ScaleDown::Drain,
             clouds: Vec::new(),
             idle_timeout: minutes(5),

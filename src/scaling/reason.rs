@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::allocation::Choice;
 use super::limits::Limit;
 use super::node::JobLeft;
 use super::observation::Resources;
@@ -202,6 +203,7 @@ pub enum Reason {
     CreateForDemand {
         jobs: u64,
         request: Resources,
+        choice: Option<Choice>,
     },
     CreateForMinimum {
         nodes_min: u64,
@@ -224,15 +226,42 @@ pub enum Reason {
     NewNodes {
         jobs: u64,
         nodes: u64,
+        kinds: Vec<Made>,
+    },
+    FitsNew {
+        jobs: u64,
     },
     TooLarge {
         asks: Resources,
         largest: Option<Resources>,
     },
+    NoMatch {
+        refused: Vec<Refuses>,
+    },
+    NotAnswered {
+        why: String,
+    },
+    FirstWillTell {
+        jobs: u64,
+        clause: Option<String>,
+    },
+    ConcurrencyLimit {
+        jobs: u64,
+        concurrency_limit: String,
+        used: String,
+        limit: String,
+    },
+    GroupQuota {
+        jobs: u64,
+        accounting_group: String,
+        used: String,
+        quota: String,
+    },
     Limited {
         jobs: u64,
         nodes: u64,
         limit: Limit,
+        other_limits: Vec<Limit>,
     },
     Refused {
         jobs: u64,
@@ -242,6 +271,65 @@ pub enum Reason {
         brake: String,
     },
 }
+
+/// A kind of node that takes none of a group's jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refuses {
+    /// Its cloud.
+    pub cloud: String,
+    /// Its flavor.
+    pub flavor: String,
+    /// The node's own Requirements (`START`) are what is false; else the jobs' are.
+    pub node: bool,
+    /// The part of the jobs' Requirements that is false there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clause: Option<String>,
+}
+
+/// The kinds that refuse for one reason together: what a user has to change is said once.
+fn no_match(f: &mut fmt::Formatter<'_>, refused: &[Refuses]) -> fmt::Result {
+    let mut kinds: Vec<(&Refuses, Vec<String>)> = Vec::new();
+    for refuses in refused {
+        let name = format!("{} in {}", refuses.flavor, refuses.cloud);
+        let alike = kinds
+            .iter_mut()
+            .find(|(one, _)| (one.node, &one.clause) == (refuses.node, &refuses.clause));
+        match alike {
+            Some((_, names)) => names.push(name),
+            None => kinds.push((refuses, vec![name])),
+        }
+    }
+    f.write_str("no node would run them: ")?;
+    for (index, (refuses, names)) in kinds.iter().enumerate() {
+        let separator = if index == 0 { "" } else { "; " };
+        let shown = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+        let more = match names.len().saturating_sub(3) {
+            0 => String::new(),
+            more => format!(" and {more} others"),
+        };
+        match (refuses.node, &refuses.clause) {
+            (true, _) => write!(f, "{separator}START of {shown}{more} refuses them")?,
+            (false, Some(clause)) => {
+                write!(f, "{separator}{shown}{more} is not {clause}")?;
+            }
+            (false, None) => {
+                write!(f, "{separator}their Requirements refuse {shown}{more}")?;
+            }
+        }
+    }
+    Ok(())
+}
+/// New nodes of one kind for one group of jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Made {
+    /// How many.
+    pub nodes: u64,
+    /// Why the first of them is of this kind.
+    pub choice: Choice,
+}
+
+/// How many limits, or kinds of new nodes, one line names.
+const NAMED: usize = 3;
 
 impl Reason {
     /// Its name, as in JSON and in metric labels.
@@ -274,6 +362,17 @@ pub fn seconds(duration: Duration) -> u64 {
 
 fn count(number: u64, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The first [`NAMED`] of them, and how many more there are.
+fn first_few(mut all: Vec<String>, between: &str) -> String {
+    let more = all.len().saturating_sub(NAMED);
+    all.truncate(NAMED);
+    let named = all.join(between);
+    match more {
+        0 => named,
+        more => format!("{named} and {}", count(more as u64, "other")),
+    }
 }
 
 fn share(f: &mut fmt::Formatter<'_>, percent: Option<u64>) -> fmt::Result {
@@ -667,8 +766,16 @@ impl fmt::Display for Reason {
                 f,
                 "leads to a node, and daemon.purge_floating_ips takes it off"
             ),
-            Reason::CreateForDemand { jobs, request } => {
-                write!(f, "for {} of {request}", count(*jobs, "waiting job"))
+            Reason::CreateForDemand {
+                jobs,
+                request,
+                choice,
+            } => {
+                write!(f, "for {} of {request}", count(*jobs, "waiting job"))?;
+                match choice {
+                    Some(choice) => write!(f, ": {choice}"),
+                    None => Ok(()),
+                }
             }
             Reason::CreateForMinimum { nodes_min } => write!(f, "to have nodes_min {nodes_min}"),
             Reason::CreateForSpare {
@@ -681,9 +788,23 @@ impl fmt::Display for Reason {
             Reason::FitsFree { jobs } => write!(f, "{jobs} in free slots"),
             Reason::FitsComing { jobs } => write!(f, "{jobs} on nodes that are coming"),
             Reason::FitsTakenBack { jobs } => write!(f, "{jobs} on drains taken back"),
-            Reason::NewNodes { jobs, nodes } => {
-                write!(f, "{jobs} on {}", count(*nodes, "new node"))
+            Reason::NewNodes { jobs, nodes, kinds } => {
+                write!(f, "{jobs} on {}", count(*nodes, "new node"))?;
+                match &kinds[..] {
+                    [] => Ok(()),
+                    [one] => write!(f, ": {}", one.choice),
+                    several => {
+                        let kinds = several.iter().map(|made| {
+                            format!(
+                                "{} {} in {}",
+                                made.nodes, made.choice.flavor, made.choice.cloud
+                            )
+                        });
+                        write!(f, ": {}", first_few(kinds.collect(), ", "))
+                    }
+                }
             }
+            Reason::FitsNew { jobs } => write!(f, "{jobs} beside others on new nodes"),
             Reason::TooLarge {
                 asks,
                 largest: Some(largest),
@@ -699,11 +820,47 @@ impl fmt::Display for Reason {
                     "no node: asks {asks}, and no flavor is known to be there"
                 )
             }
-            Reason::Limited { jobs, nodes, limit } => {
+            Reason::NoMatch { refused } => no_match(f, refused),
+            Reason::NotAnswered { why } => {
+                write!(f, "no node until it is known which would run them: {why}")
+            }
+            Reason::FirstWillTell { jobs, clause } => {
+                write!(f, "{jobs} wait for the first node of a kind to say ")?;
+                match clause {
+                    Some(clause) => write!(f, "whether {clause}"),
+                    None => f.write_str("what it has"),
+                }
+            }
+            Reason::ConcurrencyLimit {
+                jobs,
+                concurrency_limit,
+                used,
+                limit,
+            } => write!(
+                f,
+                "{jobs} wait for concurrency limit {concurrency_limit}: {used} of {limit} in use"
+            ),
+            Reason::GroupQuota {
+                jobs,
+                accounting_group,
+                used,
+                quota,
+            } => write!(
+                f,
+                "{jobs} wait for the quota of accounting group {accounting_group}: {used} of {quota} in use"
+            ),
+            Reason::Limited {
+                jobs,
+                nodes,
+                limit,
+                other_limits,
+            } => {
+                let limits = std::iter::once(limit).chain(other_limits);
                 write!(
                     f,
-                    "{jobs} wait for {}, limited by {limit}",
-                    count(*nodes, "more node")
+                    "{jobs} wait for {}, limited by {}",
+                    count(*nodes, "more node"),
+                    first_few(limits.map(ToString::to_string).collect(), ", and by ")
                 )
             }
             Reason::Refused { jobs } => write!(

@@ -9,7 +9,7 @@ use super::memory::{BuilderMemory, Departed, Kind, Moment, NodeMemory, State};
 use super::node::{Facts, JobListed, Node, hearing, is_fresh, job_listed};
 use super::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, OwnedServer, Role, Seen,
-    StartdView,
+    ServerStatus, StartdView,
 };
 use super::policy::Policy;
 
@@ -100,6 +100,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         .collect();
 
     state.forget_failures(policy);
+    state.forget_zones(policy);
     state.forget_kinds(policy);
     learn(observation, policy, state, &servers, &matches);
 
@@ -375,6 +376,7 @@ fn learn(
     let mut proven: Vec<Kind> = Vec::new();
     let mut ran_jobs: Vec<Kind> = Vec::new();
     let mut sizes: Vec<(Kind, Capacity)> = Vec::new();
+    let mut roomy: Vec<(Kind, String, Moment)> = Vec::new();
     let mut trusted = state.adopted_trusted;
     for (id, memory) in &mut state.nodes {
         let cloud_known = observation
@@ -384,6 +386,12 @@ fn learn(
         if let Some(server) = servers.get(id) {
             memory.listed = true;
             memory.missing = None;
+            if let Some(zone) = &server.record().zone {
+                memory.zone = Some(zone.clone());
+            }
+            if let (ServerStatus::Active, Some(zone)) = (server.record().status, &memory.zone) {
+                roomy.push((memory.kind.clone(), zone.clone(), memory.started));
+            }
             let ends = server
                 .token_left()
                 .is_some_and(|left| left <= policy.token_margin);
@@ -468,6 +476,11 @@ fn learn(
         }
     }
     state.adopted_trusted = trusted;
+    if !state.zones.is_empty() {
+        for (kind, zone, asked_for) in roomy {
+            state.zone_has_room(&kind, &zone, asked_for);
+        }
+    }
     for (kind, total) in sizes {
         state.kind_mut(&kind).capacity = Some(total);
     }

@@ -34,6 +34,9 @@ pub struct SimulatedServer {
     pub cloud: String,
     /// Its flavor.
     pub flavor: String,
+    /// Its availability zone.
+    #[serde(default)]
+    pub zone: Option<String>,
     /// Its metadata.
     pub metadata: BTreeMap<String, String>,
     /// When it was asked for.
@@ -155,6 +158,9 @@ pub struct Broken {
     /// Nobody says which jobs would run where.
     #[serde(default)]
     pub matches: bool,
+    /// What servers have is not known before the first of their kind is in the pool.
+    #[serde(default)]
+    pub unlearnt: bool,
     /// These clouds do not answer.
     pub clouds: Vec<String>,
     /// Servers made now never join: the image is broken.
@@ -164,6 +170,9 @@ pub struct Broken {
     pub images: Vec<String>,
     /// Servers made now end in ERROR with this fault.
     pub spawn: Option<String>,
+    /// Flavors and zones that have no host for another server.
+    #[serde(default)]
+    pub full: BTreeSet<String>,
     /// Deletes are accepted and never done.
     pub deletes: bool,
     /// Deletes leave port and volume behind.
@@ -337,6 +346,7 @@ impl World {
             }
             let due = due.clone();
             self.submitted += 1;
+            let there = self.jobs.len();
             self.submit(
                 due.count,
                 due.cpus,
@@ -344,8 +354,7 @@ impl World {
                 due.runs_seconds,
                 due.unmatchable,
             );
-            let last = self.jobs.len() - usize::try_from(due.count).unwrap_or(0);
-            for job in self.jobs.iter_mut().skip(last) {
+            for job in self.jobs.iter_mut().skip(there) {
                 job.needs.clone_from(&due.needs);
             }
         }
@@ -379,6 +388,22 @@ impl World {
         self.jobs.extend((0..count).map(|_| job.clone()));
     }
 
+    /// Submits jobs that need what only some machines have (`has` of a flavor).
+    pub fn submit_needing(
+        &mut self,
+        needs: &str,
+        count: u64,
+        cpus: u64,
+        memory_mb: u64,
+        runs: Seconds,
+    ) {
+        let there = self.jobs.len();
+        self.submit(count, cpus, memory_mb, runs, false);
+        for job in self.jobs.iter_mut().skip(there) {
+            needs.clone_into(&mut job.needs);
+        }
+    }
+
     fn boot(&mut self) {
         let now = self.now;
         let mut joined = Vec::new();
@@ -398,7 +423,7 @@ impl World {
                     // What a real machine's system takes.
                     memory_mb: flavor.ram_mb - flavor.ram_mb / 20,
                     disk_kb: flavor.disk_gb * 1_000_000,
-                    gpus: 0,
+                    gpus: flavor.gpus,
                 });
                 server.startd = Some(SimulatedStartd {
                     started: now,
@@ -616,6 +641,19 @@ impl World {
         }
     }
 
+    /// Puts a server that was just made into a zone; where zone or flavor is full, there is no host for it.
+    pub fn place(&mut self, id: &str, zone: Option<&str>) {
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        server.zone = zone.map(str::to_owned);
+        let full = &self.broken.full;
+        if full.contains(&server.flavor) || zone.is_some_and(|zone| full.contains(zone)) {
+            server.status = ServerStatus::Error;
+            server.joins_at = None;
+        }
+    }
+
     /// Asks a cloud for a server. It may never join, or fail, as `broken` says.
     pub fn create(
         &mut self,
@@ -650,6 +688,7 @@ impl World {
             name: name.to_owned(),
             cloud: cloud.to_owned(),
             flavor: flavor.to_owned(),
+            zone: None,
             metadata,
             created: self.now,
             active_at,

@@ -26,6 +26,7 @@ pub fn flavor(vcpus: u64, ram_mb: u64) -> ScenarioFlavor {
         vcpus,
         ram_mb,
         disk_gb: 40,
+        gpus: 0,
         price: None,
         has: Vec::new(),
     }

@@ -62,7 +62,14 @@ fn settings(cloud: &str) -> Option<CloudSettings> {
         networks: vec!["dualStack".to_owned()],
         key: Some("ehos".to_owned()),
         security_groups: vec!["ehos".to_owned()],
-        availability_zone: None,
+        availability_zones: Vec::new(),
+        server_group: None,
+        server_group_policy: "soft-anti-affinity".to_owned(),
+        boot_volume_size_gb: None,
+        boot_volume_type: None,
+        config_drive: false,
+        tags: Vec::new(),
+        gpus: BTreeMap::new(),
         user_data_file: PathBuf::new(),
         metadata: BTreeMap::from([("purpose".to_owned(), "test".to_owned())]),
         scratch_size_gb: None,
@@ -99,6 +106,7 @@ fn intent(cluster: &str, number: usize) -> Intent {
         cloud: "ehos".to_owned(),
         flavor: "m1.small".to_owned(),
         image: "GOLD CentOS 7".to_owned(),
+        zone: None,
         at: jiff::Timestamp::now(),
     }
 }
@@ -302,7 +310,7 @@ fn what_the_cloud_does_not_have_is_said() {
             "there is no security group 'none'",
         ),
         (
-            |settings, _| settings.availability_zone = Some("mars".to_owned()),
+            |_, intent| intent.zone = Some("mars".to_owned()),
             "status 400: The requested availability zone is not available",
         ),
     ];

@@ -7,11 +7,12 @@ use super::{Action, Fate, Planner};
 use crate::scaling::action::{CloudAction, Expected, PoolAction, StartdIdentity};
 use crate::scaling::brakes::Brake;
 use crate::scaling::budget::BudgetSpent;
-use crate::scaling::failing::is_want_of_room;
-use crate::scaling::memory::NodeMemory;
+use crate::scaling::failing::{is_of_every_host, is_want_of_room};
+use crate::scaling::memory::{Kind, NodeMemory};
 use crate::scaling::money::Money;
 use crate::scaling::node::{JobLeft, Node, Phase, drain_mark, is_fresh};
-use crate::scaling::observation::{NodeId, ServerStatus, StartdView};
+use crate::scaling::observation::{NodeId, Seen, ServerStatus, StartdView};
+use crate::scaling::parts;
 use crate::scaling::policy::Policy;
 use crate::scaling::reason::{Reason, seconds};
 
@@ -168,12 +169,31 @@ impl Planner<'_> {
                 && !std::mem::replace(&mut memory.failed, true);
             let asked_for = memory.started;
             if new {
-                let want_of_room =
-                    matches!(why, Reason::FailedInCloud { fault } if is_want_of_room(fault));
+                let zone = memory.zone.clone();
+                let want_of_room = matches!(why, Reason::FailedInCloud { fault }
+                    if is_want_of_room(fault) || (is_of_every_host(fault) && self.used_up(&node.kind)));
                 let why = why.to_string();
+                // Another zone is tried before the flavor waits.
+                if let (true, Some(zone)) = (want_of_room, zone)
+                    && self
+                        .next
+                        .count_full_zone(&node.kind, &zone, asked_for, &why, self.policy)
+                {
+                    continue;
+                }
                 self.next
                     .count_failure(&node.kind, asked_for, &why, want_of_room, self.policy);
             }
+        }
+    }
+
+    /// The cloud has no ports or volumes for another node.
+    fn used_up(&self, kind: &Kind) -> bool {
+        let view = self.observation.clouds.get(&kind.cloud);
+        let cloud = self.policy.cloud(&kind.cloud);
+        match (view.and_then(Seen::known), cloud) {
+            (Some(view), Some(cloud)) => parts::used_up(&cloud.takes, view),
+            _ => false,
         }
     }
 

@@ -20,7 +20,7 @@ use ehos::scaling::schedule::Spare;
 use ehos::simulation::{Broken, IMAGE, SimulatedServer, SimulatedThing, World, locked};
 use ehos::site::Site;
 
-use super::events::{Event, IMAGES};
+use super::events::{Event, IMAGES, THERE};
 use super::faults::Faults;
 use super::rules::{self, Tally, Tick};
 use crate::site::{cloud, scenario};
@@ -72,6 +72,10 @@ impl History {
             cloud.flavors.get_mut(flavor).unwrap().price = Some(price);
         }
         green.flavors.get_mut("small").unwrap().price = Some(1.25);
+        for (cloud, flavor) in [(&mut blue, "medium"), (&mut green, "large")] {
+            let flavor = cloud.flavors.get_mut(flavor).unwrap();
+            flavor.has.push(THERE.to_owned());
+        }
         let mut scenario = scenario(&[("blue", blue), ("green", green)]);
         scenario.seed = seed;
         let mut policy = Policy::new("pool-1");
@@ -141,6 +145,14 @@ impl History {
             } => {
                 world.submit(*count, *cpus, *memory_mb, *runs, *unmatchable);
             }
+            Event::SubmitNeeding {
+                needs,
+                count,
+                cpus,
+                runs,
+            } => world.submit_needing(needs, *count, *cpus, 1024, *runs),
+            Event::NoMatches(none) => world.broken.matches = *none,
+            Event::Unlearnt(unlearnt) => world.broken.unlearnt = *unlearnt,
             Event::SubmitMeanwhile { count, runs } => then.submit = Some((*count, *runs)),
             Event::Collector(true) => world.broken.collector = true,
             Event::Collector(false) => world.restart_collector(),
@@ -417,9 +429,10 @@ impl History {
         let blue = world.scenario.clouds.get_mut("blue").unwrap();
         blue.cores = Some(20);
         blue.instances = None;
-        world
-            .jobs
-            .retain(|job| !job.unmatchable && job.request.memory_mb <= 15_000);
+        world.jobs.retain(|job| {
+            let runs = !job.unmatchable && job.request.memory_mb <= 15_000;
+            runs && (job.needs.is_empty() || job.needs == THERE)
+        });
         self.faults = Faults::default();
         self.policy.nodes_max = NODES_MAX;
         self.policy.max_lifetime = None;
