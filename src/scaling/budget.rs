@@ -104,8 +104,15 @@ impl Meter {
 
 impl Spending {
     /// Reads the meters: of nodes whose servers are listed by their ages, of others that are there by the time since the
-    /// last tick. `before` is when that was.
-    fn read(&mut self, at: Timestamp, step: Duration, policy: &Policy, nodes: &[Node<'_>]) {
+    /// last tick, and `asked_for` says how long ago that was of one that no list has had yet.
+    fn read(
+        &mut self,
+        at: Timestamp,
+        step: Duration,
+        policy: &Policy,
+        nodes: &[Node<'_>],
+        asked_for: impl Fn(&NodeId) -> Option<Duration>,
+    ) {
         self.since.get_or_insert(at);
         for node in nodes.iter().filter(|node| node.exists()) {
             let old = self.meters.get(&node.id);
@@ -115,10 +122,11 @@ impl Spending {
                 continue;
             };
             let age = match (node.server, old) {
-                (Some(server), _) => server.record().age,
-                (None, Some(old)) => old.age + step,
-                (None, None) => continue,
+                (Some(server), _) => Some(server.record().age),
+                (None, Some(old)) => Some(old.age + step),
+                (None, None) => asked_for(&node.id),
             };
+            let Some(age) = age else { continue };
             let meter = Meter {
                 cloud: node.kind.cloud.clone(),
                 price,
@@ -233,7 +241,13 @@ pub fn count(
 ) -> Costs {
     let step = state.now.since(before);
     let mut spending = std::mem::take(&mut state.spending);
-    spending.read(at, step, policy, nodes);
+    // One that the cloud has said to make, before any list has it.
+    let asked_for = |id: &NodeId| {
+        let memory = state.nodes.get(id)?;
+        memory.server_id.as_ref()?;
+        Some(state.now.since(memory.started))
+    };
+    spending.read(at, step, policy, nodes, asked_for);
     spending.settle(policy, |id| {
         state.nodes.contains_key(id) || state.departed.contains_key(id)
     });

@@ -113,6 +113,7 @@ fn a_smaller_maximum_ends_no_job_and_lets_idle_nodes_go_at_once() {
         ..window(&site, 30, 300)
     };
     site.policy.schedules = vec![window];
+    site.policy.idle_timeout = minutes(120);
     // Four nodes for long, two for short jobs.
     running(&mut site, 16, 2 * HOUR);
     site.submit(8, 1, 1024, 25 * 60);

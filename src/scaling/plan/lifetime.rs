@@ -113,7 +113,11 @@ impl Planner<'_> {
             node.phase,
             Phase::Busy | Phase::Idle { .. } | Phase::Closed | Phase::Draining { .. }
         );
-        if !node.overdue || !there {
+        let memory = self.next.nodes.get(&node.id);
+        let accepted = memory.and_then(|memory| memory.delete_accepted);
+        let undone = matches!(node.phase, Phase::Deleting { ours: true, .. })
+            && accepted.is_some_and(|at| self.next.now.since(at) >= self.policy.delete_timeout);
+        if !node.overdue || !(there || undone) {
             return None;
         }
         let (age_seconds, max_lifetime_seconds) = self.lifetimes(node);

@@ -124,6 +124,15 @@ pub enum Event {
         min: u64,
         spare: u64,
     },
+    /// Nodes that are so many minutes old are replaced, and take no jobs by themselves.
+    MaxLifetime(Option<u64>),
+    /// A started period of so many minutes is paid whole.
+    Billing(Option<u64>),
+    /// What may be spent in an hour and in a month.
+    Money {
+        per_hour: Option<u64>,
+        per_month: Option<u64>,
+    },
     /// Somebody builds an image, for so many minutes at most, and forgets it.
     Builder(u64),
     /// ehos is killed after its intents were saved and so many of its actions were done.
@@ -210,6 +219,10 @@ pub fn event() -> impl Strategy<Value = Event> {
         5 => (1..4u8, 0..IMAGES).prop_map(|(clouds, image)| Configure(clouds, image)),
         2 => (1..11u64).prop_map(NodesMax),
         2 => (0..3u64, 0..3u64).prop_map(|(min, spare)| NodesMin { min, spare }),
+        2 => prop::option::of(20..200u64).prop_map(MaxLifetime),
+        2 => prop::option::of(10..90u64).prop_map(Billing),
+        2 => (prop::option::of(0..20u64), prop::option::of(0..60u64))
+            .prop_map(|(per_hour, per_month)| Money { per_hour, per_month }),
         3 => (0..50u64).prop_map(Builder),
         5 => (0..6usize).prop_map(Killed),
         2 => (2..600u64).prop_map(Pause),

@@ -7,8 +7,10 @@ use std::time::Duration;
 use ehos::act::act;
 use ehos::deadline::Deadline;
 use ehos::observe::observe_in_turn;
+use ehos::scaling::budget::Budget;
 use ehos::scaling::leftover::LeftoverKind;
 use ehos::scaling::memory::State;
+use ehos::scaling::money::Money;
 use ehos::scaling::observation::{
     NodeId, ServerStatus, builder_metadata, execute_metadata, master_metadata,
 };
@@ -66,6 +68,10 @@ impl History {
         let mut blue = cloud(&[("medium", 4, 8192)]);
         blue.cores = Some(20);
         let mut green = cloud(&[("large", 8, 16384), ("small", 2, 4096)]);
+        for (cloud, flavor, price) in [(&mut blue, "medium", 2.0), (&mut green, "large", 3.5)] {
+            cloud.flavors.get_mut(flavor).unwrap().price = Some(price);
+        }
+        green.flavors.get_mut("small").unwrap().price = Some(1.25);
         for (cloud, flavor) in [(&mut blue, "medium"), (&mut green, "large")] {
             let flavor = cloud.flavors.get_mut(flavor).unwrap();
             flavor.has.push(THERE.to_owned());
@@ -291,6 +297,28 @@ impl History {
                 self.policy.nodes_min = *min;
                 self.policy.nodes_spare = Spare::Count(*spare);
             }
+            Event::MaxLifetime(minutes) => {
+                let seconds = minutes.map(|minutes| minutes * 60);
+                self.policy.max_lifetime = seconds.map(Duration::from_secs);
+                world.max_lifetime = seconds;
+            }
+            Event::Billing(minutes) => {
+                for cloud in &mut self.policy.clouds {
+                    cloud.billing_period = minutes.map(|minutes| Duration::from_secs(minutes * 60));
+                }
+            }
+            Event::Money {
+                per_hour,
+                per_month,
+            } => {
+                let amount = |amount: &Option<u64>| amount.map(|amount| Money::new(amount as f64));
+                self.policy.budget = Budget {
+                    per_hour: amount(per_hour),
+                    per_month: amount(per_month),
+                };
+                self.policy.clouds[0].budget.per_hour =
+                    amount(per_hour).map(|all| all.minus(Money::new(3.0)));
+            }
             Event::Builder(minutes) => {
                 let lifetime = Duration::from_secs(minutes * 60);
                 let node = NodeId(format!("builder-{}", world.now));
@@ -407,6 +435,18 @@ impl History {
         });
         self.faults = Faults::default();
         self.policy.nodes_max = NODES_MAX;
+        self.policy.max_lifetime = None;
+        world.max_lifetime = None;
+        for server in world.servers.values_mut() {
+            if let Some(startd) = &mut server.startd {
+                startd.closed = false;
+            }
+        }
+        self.policy.budget = Budget::default();
+        for cloud in &mut self.policy.clouds {
+            cloud.billing_period = None;
+            cloud.budget = Budget::default();
+        }
         self.policy.nodes_min = 0;
         self.policy.nodes_spare = Spare::Count(0);
         // An operator says that adopted nodes are ours, and that those which are silent are gone.
