@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::Report;
-use crate::scaling::plan::{BuilderLine, Fate, FloatingIpLine, LeftoverLine, NodeLine, Plan};
-use crate::scaling::reason::spoken;
+use crate::scaling::plan::{
+    BuilderLine, Fate, FloatingIpLine, GroupLine, LeftoverLine, NodeLine, Plan,
+};
+use crate::scaling::reason::{Reason, spoken};
 
 /// More nodes than this that nothing happens to are only counted, unless it is a dry run.
 const NODES_ON_A_SCREEN: usize = 12;
@@ -95,8 +97,10 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
             };
             writeln!(
                 out,
-                "  {} of {}, longest {waiting}: {why}",
-                group.jobs, group.request
+                "  {} of {}{}, longest {waiting}: {why}",
+                group.jobs,
+                group.request,
+                example(group)
             )?;
         }
         let jobs: u64 = plan.groups.iter().skip(shown).map(|group| group.jobs).sum();
@@ -257,6 +261,24 @@ fn phases(nodes: &[NodeLine]) -> String {
         .map(|(phase, count)| format!("{count} {phase}"))
         .collect();
     format!("{total}: {}", parts.join(", "))
+}
+
+/// One of the group's jobs, where its owner has something to change.
+fn example(group: &GroupLine) -> String {
+    let owners = |why: &Reason| {
+        matches!(
+            why,
+            Reason::NoMatch { .. }
+                | Reason::TooLarge { .. }
+                | Reason::Refused { .. }
+                | Reason::ConcurrencyLimit { .. }
+                | Reason::GroupQuota { .. }
+        )
+    };
+    match &group.example {
+        Some(job) if group.why.iter().any(owners) => format!(" (as job {job})"),
+        _ => String::new(),
+    }
 }
 
 fn fates(report: &Report<'_>) -> String {

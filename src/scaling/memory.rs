@@ -11,7 +11,8 @@ use super::action::{CloudAction, Done, Failure, FailureKind, Intent, PoolAction}
 use super::capacity::Capacity;
 use super::failing::Protected;
 use super::leftover::{LeftoverKind, MOST_SERVERS, Traces};
-use super::observation::{AttachedVolume, CloudName, NodeId, OwnedServer, Resources, Role};
+use super::needs::JobKind;
+use super::observation::{AttachedVolume, CloudName, NodeId, OwnedServer, Role};
 use super::plan::Action;
 use super::policy::Policy;
 
@@ -114,7 +115,7 @@ pub struct NodeMemory {
     /// Since when it had been idle when it was drained: what its startd says of that under a drain is not relied on.
     pub idle_since: Option<Moment>,
     /// The request that it was made for.
-    pub made_for: Option<Resources>,
+    pub made_for: Option<JobKind>,
     /// A claim on it has been seen, or a trace of one.
     pub taken: bool,
     /// It was found to have failed, and that was counted.
@@ -262,7 +263,8 @@ pub struct Pause {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// What its jobs ask for.
-    pub request: Resources,
+    #[serde(rename = "request")]
+    pub asks: JobKind,
     /// How many there were.
     pub jobs: u64,
     /// Since when the longest waiting one has been idle.

@@ -5,6 +5,7 @@ mod choosing;
 mod creating;
 mod demand;
 mod floating_ips;
+mod held_back;
 mod leftovers;
 mod removing;
 mod rotating;
@@ -21,6 +22,7 @@ use super::failing::ProtectedKind;
 use super::leftover::LeftoverKind;
 use super::limits::Planned;
 use super::memory::{Kind, State};
+use super::needs::{Answer, JobKind, Needs};
 use super::node::{JobListed, Node, Phase};
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
 use super::policy::Policy;
@@ -180,6 +182,12 @@ pub struct FloatingIpLine {
 pub struct GroupLine {
     /// What each job asks for.
     pub request: Resources,
+    /// A digest of what they need besides room (Requirements); groups with another one are other groups.
+    #[serde(skip_serializing_if = "Needs::is_empty")]
+    pub needs: Needs,
+    /// One of them, as `condor_q` names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub example: Option<String>,
     /// How many wait.
     pub jobs: u64,
     /// For how long the longest waiting one has.
@@ -277,8 +285,10 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
 
 /// A group of jobs on its way through the plan.
 struct Group {
-    request: Resources,
+    asks: JobKind,
     jobs: u64,
+    /// One of its jobs.
+    example: Option<String>,
     waiting: std::time::Duration,
     left: u64,
     /// Of its jobs, those that find room beside others on nodes that are made for these.
@@ -390,6 +400,11 @@ impl<'a> Planner<'a> {
             actions: Vec::new(),
             notices: Vec::new(),
         }
+    }
+
+    /// Whether a node of `kind` takes jobs that ask for this.
+    fn answer(&self, kind: &Kind, asks: &JobKind) -> Answer<'a> {
+        self.observation.matches.answer(kind, asks)
     }
 
     fn needed(&self, index: usize) -> bool {
@@ -524,7 +539,9 @@ impl<'a> Planner<'a> {
             groups: groups
                 .into_iter()
                 .map(|group| GroupLine {
-                    request: group.request,
+                    request: group.asks.request,
+                    needs: group.asks.needs,
+                    example: group.example,
                     jobs: group.jobs,
                     waiting_seconds: seconds(group.waiting),
                     why: group.why,

@@ -209,6 +209,28 @@ pub enum Reason {
         asks: Resources,
         largest: Option<Resources>,
     },
+    NoMatch {
+        refused: Vec<Refuses>,
+    },
+    NotAnswered {
+        why: String,
+    },
+    FirstWillTell {
+        jobs: u64,
+        clause: Option<String>,
+    },
+    ConcurrencyLimit {
+        jobs: u64,
+        concurrency_limit: String,
+        used: String,
+        limit: String,
+    },
+    GroupQuota {
+        jobs: u64,
+        accounting_group: String,
+        used: String,
+        quota: String,
+    },
     Limited {
         jobs: u64,
         nodes: u64,
@@ -235,6 +257,54 @@ pub struct Made {
 
 /// How many limits, or kinds of new nodes, one line names.
 const NAMED: usize = 3;
+
+/// A kind of node that takes none of a group's jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refuses {
+    /// Its cloud.
+    pub cloud: String,
+    /// Its flavor.
+    pub flavor: String,
+    /// The node's own Requirements (`START`) are what is false; else the jobs' are.
+    pub node: bool,
+    /// The part of the jobs' Requirements that is false there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clause: Option<String>,
+}
+
+/// The kinds that refuse for one reason together: what a user has to change is said once.
+fn no_match(f: &mut fmt::Formatter<'_>, refused: &[Refuses]) -> fmt::Result {
+    let mut kinds: Vec<(&Refuses, Vec<String>)> = Vec::new();
+    for refuses in refused {
+        let name = format!("{} in {}", refuses.flavor, refuses.cloud);
+        let alike = kinds
+            .iter_mut()
+            .find(|(one, _)| (one.node, &one.clause) == (refuses.node, &refuses.clause));
+        match alike {
+            Some((_, names)) => names.push(name),
+            None => kinds.push((refuses, vec![name])),
+        }
+    }
+    f.write_str("no node would run them: ")?;
+    for (index, (refuses, names)) in kinds.iter().enumerate() {
+        let separator = if index == 0 { "" } else { "; " };
+        let shown = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+        let more = match names.len().saturating_sub(3) {
+            0 => String::new(),
+            more => format!(" and {more} others"),
+        };
+        match (refuses.node, &refuses.clause) {
+            (true, _) => write!(f, "{separator}START of {shown}{more} refuses them")?,
+            (false, Some(clause)) => {
+                write!(f, "{separator}{shown}{more} is not {clause}")?;
+            }
+            (false, None) => {
+                write!(f, "{separator}their Requirements refuse {shown}{more}")?;
+            }
+        }
+    }
+    Ok(())
+}
 
 impl Reason {
     /// Its name, as in JSON and in metric labels.
@@ -663,6 +733,35 @@ impl fmt::Display for Reason {
                     "no node: asks {asks}, and no flavor is known to be there"
                 )
             }
+            Reason::NoMatch { refused } => no_match(f, refused),
+            Reason::NotAnswered { why } => {
+                write!(f, "no node until it is known which would run them: {why}")
+            }
+            Reason::FirstWillTell { jobs, clause } => {
+                write!(f, "{jobs} wait for the first node of a kind to say ")?;
+                match clause {
+                    Some(clause) => write!(f, "whether {clause}"),
+                    None => f.write_str("what it has"),
+                }
+            }
+            Reason::ConcurrencyLimit {
+                jobs,
+                concurrency_limit,
+                used,
+                limit,
+            } => write!(
+                f,
+                "{jobs} wait for concurrency limit {concurrency_limit}: {used} of {limit} in use"
+            ),
+            Reason::GroupQuota {
+                jobs,
+                accounting_group,
+                used,
+                quota,
+            } => write!(
+                f,
+                "{jobs} wait for the quota of accounting group {accounting_group}: {used} of {quota} in use"
+            ),
             Reason::Limited {
                 jobs,
                 nodes,

@@ -334,6 +334,9 @@ impl Pool for SimulatedPool<'_> {
             for jobs in jobs {
                 let answer = if world.broken.matches {
                     Seen::Unknown("it does not answer which jobs would run".to_owned())
+                } else if world.broken.unlearnt && node.example.is_none() {
+                    let clause = Some(format!("TARGET.{}", jobs.needs.0));
+                    Seen::Known(Verdict::Undetermined { clause })
                 } else if flavor.is_some_and(|flavor| flavor.has.contains(&jobs.needs.0)) {
                     Seen::Known(Verdict::Matches)
                 } else {

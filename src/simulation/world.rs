@@ -155,6 +155,9 @@ pub struct Broken {
     /// Nobody says which jobs would run where.
     #[serde(default)]
     pub matches: bool,
+    /// What servers have is not known before the first of their kind is in the pool.
+    #[serde(default)]
+    pub unlearnt: bool,
     /// These clouds do not answer.
     pub clouds: Vec<String>,
     /// Servers made now never join: the image is broken.
@@ -328,6 +331,7 @@ impl World {
             }
             let due = due.clone();
             self.submitted += 1;
+            let there = self.jobs.len();
             self.submit(
                 due.count,
                 due.cpus,
@@ -335,8 +339,7 @@ impl World {
                 due.runs_seconds,
                 due.unmatchable,
             );
-            let last = self.jobs.len() - usize::try_from(due.count).unwrap_or(0);
-            for job in self.jobs.iter_mut().skip(last) {
+            for job in self.jobs.iter_mut().skip(there) {
                 job.needs.clone_from(&due.needs);
             }
         }
@@ -368,6 +371,22 @@ impl World {
             submitted: self.now,
         };
         self.jobs.extend((0..count).map(|_| job.clone()));
+    }
+
+    /// Submits jobs that need what only some machines have (`has` of a flavor).
+    pub fn submit_needing(
+        &mut self,
+        needs: &str,
+        count: u64,
+        cpus: u64,
+        memory_mb: u64,
+        runs: Seconds,
+    ) {
+        let there = self.jobs.len();
+        self.submit(count, cpus, memory_mb, runs, false);
+        for job in self.jobs.iter_mut().skip(there) {
+            needs.clone_into(&mut job.needs);
+        }
     }
 
     fn boot(&mut self) {

@@ -12,6 +12,7 @@ mod builders;
 mod last_looks;
 mod leftovers;
 mod masters;
+mod needs;
 mod node_ends;
 mod random;
 mod refusals;

@@ -6,6 +6,7 @@ use crate::scaling::allocation::{Amount, Basis, Choice, Figure, Other, Rates, dr
 use crate::scaling::capacity::Capacity;
 use crate::scaling::limits::{self, Limit};
 use crate::scaling::memory::Kind;
+use crate::scaling::needs::{Answer, JobKind};
 use crate::scaling::observation::{Resources, Seen};
 use crate::scaling::packing::{WHOLE, dominant_share};
 use crate::scaling::policy::{Allocation, CloudPolicy};
@@ -91,9 +92,26 @@ impl<'a> Planner<'a> {
         policy.clouds.iter().flat_map(of_cloud).collect()
     }
 
-    /// Whether jobs of the group would run on a node of this kind, which offers `capacity`.
-    pub(super) fn takes(&self, _kind: &Kind, capacity: &Capacity, group: &Group) -> bool {
-        capacity.holds(&group.request) > 0
+    /// Whether jobs of the group may find room on a new node of this kind, which offers `capacity`.
+    fn takes(&self, kind: &Kind, capacity: &Capacity, group: &Group) -> bool {
+        capacity.holds(&group.asks.request) > 0 && self.answer(kind, &group.asks).may_use()
+    }
+
+    /// Whether a node on its way is to show what its kind has, and the clause that it is to settle.
+    pub(super) fn first_will_tell(&self, asks: &JobKind) -> Option<Option<String>> {
+        let mut kinds = self.options().into_iter().map(|(_, kind)| kind);
+        kinds.find_map(|kind| match self.answer(&kind, asks) {
+            Answer::Perhaps(clause) if self.on_their_way(&kind) => Some(clause.map(str::to_owned)),
+            _ => None,
+        })
+    }
+
+    /// Whether nodes of this kind are on their way.
+    fn on_their_way(&self, kind: &Kind) -> bool {
+        self.counts
+            .unjoined_of_kind
+            .get(kind)
+            .is_some_and(|nodes| *nodes > 0)
     }
 
     /// What there is to choose from for these groups, which are in the order of the plan.
@@ -116,7 +134,7 @@ impl<'a> Planner<'a> {
             .flat_map(Capacity::spaces)
             .copied()
             .reduce(|one, other| one.each(&other, u64::max));
-        let mut least_from: Vec<Resources> = groups.iter().rev().map(|g| g.request).collect();
+        let mut least_from: Vec<Resources> = groups.iter().rev().map(|g| g.asks.request).collect();
         let mut least: Option<Resources> = None;
         for request in &mut least_from {
             *request = least.map_or(*request, |least| least.each(request, u64::min));
@@ -174,17 +192,17 @@ impl<'a> Planner<'a> {
             }
             let mut left = group.left;
             for space in &mut spaces {
-                let here = group.request.times_in(space).min(left);
-                *space = space.minus(&group.request, here);
+                let here = group.asks.request.times_in(space).min(left);
+                *space = space.minus(&group.asks.request, here);
                 left -= here;
             }
             let jobs = group.left - left;
             if jobs > 0 {
-                let share = dominant_share(&group.request, &market.largest);
+                let share = dominant_share(&group.asks.request, &market.largest);
                 load.placed.push((behind, jobs));
                 load.jobs += jobs;
                 load.demand = load.demand.saturating_add(share.saturating_mul(jobs));
-                load.used = load.used.plus(&group.request.times(jobs));
+                load.used = load.used.plus(&group.asks.request.times(jobs));
             }
         }
         load
@@ -247,7 +265,15 @@ impl<'a> Planner<'a> {
     /// Every candidate that is not too small, with what is in its way.
     fn offers<'m>(&self, market: &'m Market<'a>, wanted: Option<Wanted<'_>>) -> Vec<Offer<'m, 'a>> {
         let mut offers = Vec::new();
+        let asks = wanted.map(|wanted| &wanted.group.asks);
+        // Of kinds that may or may not take such jobs one is tried at a time.
+        let trying = asks.is_some_and(|asks| self.first_will_tell(asks).is_some());
         for (position, candidate) in market.candidates.iter().enumerate() {
+            match asks.map_or(Answer::Takes, |asks| self.answer(&candidate.kind, asks)) {
+                Answer::Takes => {}
+                Answer::Perhaps(_) if !trying => {}
+                Answer::Perhaps(_) | Answer::Refuses(_) | Answer::Unknown(_) => continue,
+            }
             if let (Some(wanted), Some(capacity)) = (wanted, &candidate.capacity)
                 && !self.takes(&candidate.kind, capacity, wanted.group)
             {
@@ -362,15 +388,10 @@ impl<'a> Planner<'a> {
 
     /// What takes the place of a node of an older image goes before all others.
     fn replacement(&self, market: &Market<'a>, wanted: Option<Wanted<'_>>) -> Option<Chosen<'a>> {
-        let kind = self.replacement_for(wanted.map(|wanted| &wanted.group.request))?;
+        let kind = self.replacement_for(wanted.map(|wanted| &wanted.group.asks))?;
         let cloud = self.policy.cloud(&kind.cloud)?;
         let candidate = self.candidate(cloud, kind, &market.rates);
-        let capacity = candidate.capacity.as_ref()?;
-        if let Some(wanted) = wanted
-            && !self.takes(&candidate.kind, capacity, wanted.group)
-        {
-            return None;
-        }
+        candidate.capacity.as_ref()?;
         let load = wanted.map(|wanted| self.load(market, &candidate, wanted));
         Some(Chosen {
             cloud,

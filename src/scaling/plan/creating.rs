@@ -7,10 +7,11 @@ use crate::scaling::allocation::Choice;
 use crate::scaling::capacity::Capacity;
 use crate::scaling::limits::{Case, Limit};
 use crate::scaling::memory::Kind;
+use crate::scaling::needs::{Answer, JobKind, Verdict};
 use crate::scaling::node::{Node, Phase};
 use crate::scaling::observation::{NodeId, Resources, Seen};
 use crate::scaling::policy::CloudPolicy;
-use crate::scaling::reason::{Made, Reason};
+use crate::scaling::reason::{Made, Reason, Refuses};
 
 impl<'a> Planner<'a> {
     /// Packs what is left of the groups into new nodes, then makes up nodes_min and nodes_spare. A node is made for the
@@ -30,7 +31,7 @@ impl<'a> Planner<'a> {
                 group.why.push(Reason::FitsNew { jobs: group.beside });
             }
             if group.left > 0 {
-                if let Some(why) = too_large(&market, &group.request) {
+                if let Some(why) = self.impossible(&market, &group.asks) {
                     group.why.push(why);
                     continue;
                 }
@@ -99,10 +100,10 @@ impl<'a> Planner<'a> {
             nodes += 1;
             let why = Reason::CreateForDemand {
                 jobs: own,
-                request: group.request,
+                request: group.asks.request,
                 choice,
             };
-            self.make(cloud, kind, why);
+            self.make(cloud, kind, why, Some(&group.asks));
         }
         if asked > group.left {
             group.why.push(Reason::NewNodes {
@@ -111,8 +112,10 @@ impl<'a> Planner<'a> {
                 kinds,
             });
         }
+        let mut limits = limits.unwrap_or_default().into_iter();
+        let limit = limits.next();
         let refused = group.refused
-            + if group.may_buy < u64::MAX && limits.is_none() {
+            + if group.may_buy < u64::MAX && limit.is_none() {
                 group.left
             } else {
                 0
@@ -120,11 +123,20 @@ impl<'a> Planner<'a> {
         if refused > 0 {
             group.why.push(Reason::Refused { jobs: refused });
         }
-        let mut limits = limits.unwrap_or_default().into_iter();
-        if let (true, Some(limit)) = (group.left > 0, limits.next()) {
+        if let (true, None, Some(clause)) = (
+            group.left > 0 && refused == 0,
+            &limit,
+            self.first_will_tell(&group.asks),
+        ) {
+            group.why.push(Reason::FirstWillTell {
+                jobs: group.left,
+                clause,
+            });
+        }
+        if let (true, Some(limit)) = (group.left > 0, limit) {
             group.why.push(Reason::Limited {
                 jobs: group.left,
-                nodes: nodes_for(market, &group.request, group.left),
+                nodes: nodes_for(market, &group.asks.request, group.left),
                 limit,
                 other_limits: limits.collect(),
             });
@@ -151,6 +163,7 @@ impl<'a> Planner<'a> {
                 Reason::CreateForMinimum {
                     nodes_min: self.policy.nodes_min,
                 },
+                None,
             );
             alive += 1;
         }
@@ -165,6 +178,7 @@ impl<'a> Planner<'a> {
                 Reason::CreateForSpare {
                     nodes_spare: self.policy.nodes_spare,
                 },
+                None,
             );
             unneeded += 1;
         }
@@ -190,6 +204,54 @@ impl<'a> Planner<'a> {
         planned.instances += 1;
         planned.cores += flavor.map_or(0, |flavor| flavor.vcpus);
         planned.ram_mb += flavor.map_or(0, |flavor| flavor.ram_mb);
+    }
+
+    /// When no node of any kind could ever run it; while a cloud, a flavor or HTCondor's answer is unknown, that is not
+    /// certain, and said so.
+    fn impossible(&self, market: &Market<'a>, asks: &JobKind) -> Option<Reason> {
+        let fits = |capacity: &Option<Capacity>| {
+            capacity
+                .as_ref()
+                .is_none_or(|capacity| capacity.holds(&asks.request) > 0)
+        };
+        let candidates = &market.candidates;
+        let large: Vec<&Kind> = candidates
+            .iter()
+            .filter(|candidate| fits(&candidate.capacity))
+            .map(|candidate| &candidate.kind)
+            .collect();
+        if large.is_empty() {
+            let spaces = candidates.iter().filter_map(|one| one.capacity.as_ref());
+            let spaces = spaces.flat_map(Capacity::spaces);
+            let largest = spaces.max_by_key(|space| (space.memory_mb, **space));
+            return Some(Reason::TooLarge {
+                asks: asks.request,
+                largest: largest.copied(),
+            });
+        }
+        let mut unanswered = None;
+        let mut refused = Vec::new();
+        for kind in large {
+            match self.answer(kind, asks) {
+                Answer::Takes | Answer::Perhaps(_) => return None,
+                Answer::Unknown(why) => drop(unanswered.get_or_insert(why)),
+                Answer::Refuses(verdict) => refused.push(Refuses {
+                    cloud: kind.cloud.clone(),
+                    flavor: kind.flavor.clone(),
+                    node: *verdict == Verdict::NodeRefuses,
+                    clause: match verdict {
+                        Verdict::JobRefuses { clause } => clause.clone(),
+                        _ => None,
+                    },
+                }),
+            }
+        }
+        Some(match unanswered {
+            Some(why) => Reason::NotAnswered {
+                why: why.to_owned(),
+            },
+            None => Reason::NoMatch { refused },
+        })
     }
 
     pub(super) fn case<'b>(&'b self, cloud: &'b CloudPolicy, kind: &'b Kind) -> Case<'b> {
@@ -235,7 +297,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn make(&mut self, cloud: &CloudPolicy, kind: Kind, why: Reason) {
+    fn make(&mut self, cloud: &CloudPolicy, kind: Kind, why: Reason, asks: Option<&JobKind>) {
         let id = self.fresh_id();
         let name = format!("{}-execute-{id}", self.policy.prefix);
         let intent = Intent {
@@ -249,10 +311,8 @@ impl<'a> Planner<'a> {
         self.count_planned(&kind);
         self.counts.add(&kind, true);
         self.next.intend(&intent);
-        if let (Reason::CreateForDemand { request, .. }, Some(memory)) =
-            (&why, self.next.nodes.get_mut(&intent.node))
-        {
-            memory.made_for = Some(*request);
+        if let Some(memory) = self.next.nodes.get_mut(&intent.node) {
+            memory.made_for = asks.cloned();
         }
         self.actions.push(Action::Cloud {
             cloud: cloud.name.clone(),
@@ -280,28 +340,6 @@ impl<'a> Planner<'a> {
             number += 1;
         }
     }
-}
-
-/// When no node of any kind could ever hold it; while a cloud or flavor is unknown, that is not certain.
-fn too_large(market: &Market<'_>, request: &Resources) -> Option<Reason> {
-    let capacities = market
-        .candidates
-        .iter()
-        .map(|candidate| &candidate.capacity);
-    let fits = |capacity: &Option<Capacity>| {
-        capacity
-            .as_ref()
-            .is_none_or(|capacity| capacity.holds(request) > 0)
-    };
-    if capacities.clone().any(fits) {
-        return None;
-    }
-    let spaces = capacities.flatten().flat_map(Capacity::spaces);
-    let largest = spaces.max_by_key(|space| (space.memory_mb, **space));
-    Some(Reason::TooLarge {
-        asks: *request,
-        largest: largest.copied(),
-    })
 }
 
 /// How many nodes `jobs` more of `request` would take, of the first kind that holds one.

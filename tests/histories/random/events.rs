@@ -13,6 +13,13 @@ pub enum Event {
         runs: u64,
         unmatchable: bool,
     },
+    /// Jobs that need what only some flavors have, or none has.
+    SubmitNeeding {
+        needs: &'static str,
+        count: u64,
+        cpus: u64,
+        runs: u64,
+    },
     /// Between the look and the act, and a minute goes by.
     SubmitMeanwhile {
         count: u64,
@@ -24,6 +31,10 @@ pub enum Event {
     Collector(bool),
     Schedd(bool),
     Negotiator(bool),
+    /// Nobody says which jobs would run where.
+    NoMatches(bool),
+    /// What servers have is not known before the first of their kind is in the pool.
+    Unlearnt(bool),
     /// The schedd that has the jobs does not answer; one that has none does.
     HalfQueue(bool),
     /// The collector hears of everything so many seconds late, and takes it for new.
@@ -128,6 +139,10 @@ pub enum Event {
     Clock(i64),
 }
 
+/// What jobs can need that some flavors have, and that none has.
+pub const THERE: &str = "docker";
+const NOWHERE: &str = "windows";
+
 /// How many images there are to configure.
 pub const IMAGES: usize = 3;
 
@@ -140,12 +155,19 @@ pub fn event() -> impl Strategy<Value = Event> {
                 count, cpus, memory_mb, runs: minutes * 60, unmatchable
             }
         ),
+        2 => (prop::bool::weighted(0.8), 1..10u64, 1..5u64, 1..40u64).prop_map(
+            |(there, count, cpus, minutes)| SubmitNeeding {
+                needs: if there { THERE } else { NOWHERE }, count, cpus, runs: minutes * 60
+            }
+        ),
         2 => (1..5u64, 1..10u64).prop_map(|(count, minutes)| SubmitMeanwhile { count, runs: minutes * 60 }),
     ];
     let pool = prop_oneof![
         3 => any::<bool>().prop_map(Collector),
         3 => any::<bool>().prop_map(Schedd),
         2 => any::<bool>().prop_map(Negotiator),
+        2 => any::<bool>().prop_map(NoMatches),
+        2 => any::<bool>().prop_map(Unlearnt),
         2 => any::<bool>().prop_map(HalfQueue),
         // What looks new and is older than a look cannot be told from what is.
         1 => (0..55u64).prop_map(LateAds),

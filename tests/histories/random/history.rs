@@ -17,7 +17,7 @@ use ehos::scaling::policy::{Allocation, Policy};
 use ehos::simulation::{Broken, IMAGE, SimulatedServer, SimulatedThing, World, locked};
 use ehos::site::Site;
 
-use super::events::{Event, IMAGES};
+use super::events::{Event, IMAGES, THERE};
 use super::faults::Faults;
 use super::rules::{self, Tally, Tick};
 use crate::site::{cloud, scenario};
@@ -64,7 +64,11 @@ impl History {
     pub fn new(seed: u64, events: &[(u8, Event)]) -> History {
         let mut blue = cloud(&[("medium", 4, 8192)]);
         blue.cores = Some(20);
-        let green = cloud(&[("large", 8, 16384), ("small", 2, 4096)]);
+        let mut green = cloud(&[("large", 8, 16384), ("small", 2, 4096)]);
+        for (cloud, flavor) in [(&mut blue, "medium"), (&mut green, "large")] {
+            let flavor = cloud.flavors.get_mut(flavor).unwrap();
+            flavor.has.push(THERE.to_owned());
+        }
         let mut scenario = scenario(&[("blue", blue), ("green", green)]);
         scenario.seed = seed;
         let mut policy = Policy::new("pool-1");
@@ -134,6 +138,14 @@ impl History {
             } => {
                 world.submit(*count, *cpus, *memory_mb, *runs, *unmatchable);
             }
+            Event::SubmitNeeding {
+                needs,
+                count,
+                cpus,
+                runs,
+            } => world.submit_needing(needs, *count, *cpus, 1024, *runs),
+            Event::NoMatches(none) => world.broken.matches = *none,
+            Event::Unlearnt(unlearnt) => world.broken.unlearnt = *unlearnt,
             Event::SubmitMeanwhile { count, runs } => then.submit = Some((*count, *runs)),
             Event::Collector(true) => world.broken.collector = true,
             Event::Collector(false) => world.restart_collector(),
@@ -388,9 +400,10 @@ impl History {
         let blue = world.scenario.clouds.get_mut("blue").unwrap();
         blue.cores = Some(20);
         blue.instances = None;
-        world
-            .jobs
-            .retain(|job| !job.unmatchable && job.request.memory_mb <= 15_000);
+        world.jobs.retain(|job| {
+            let runs = !job.unmatchable && job.request.memory_mb <= 15_000;
+            runs && (job.needs.is_empty() || job.needs == THERE)
+        });
         self.faults = Faults::default();
         self.policy.nodes_max = NODES_MAX;
         self.policy.nodes_min = 0;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ehos::scaling::action::{CloudAction, FailureKind, PoolAction};
 use ehos::scaling::memory::{Outcome, State};
+use ehos::scaling::needs::Answer;
 use ehos::scaling::node::drain_mark;
 use ehos::scaling::observation::{
     CollectorView, Demand, NodeId, Observation, OwnedServer, Role, Seen, StartdView,
@@ -14,7 +15,7 @@ use ehos::scaling::plan::{Action, Fate, Plan, plan};
 use ehos::scaling::policy::Policy;
 use ehos::simulation::{JobState, World};
 
-use super::events::Event;
+use super::events::{Event, THERE};
 use super::faults::CloudAnswer;
 use super::history::is_execute;
 
@@ -110,6 +111,8 @@ fn in_vain(event: &Event) -> u64 {
         Event::Submit {
             unmatchable: true, ..
         } => 2,
+        // One of each flavor is tried.
+        Event::SubmitNeeding { .. } | Event::Unlearnt(_) => 3,
         Event::NodesMin { min, spare } => min + spare,
         // All of it, at the worst.
         Event::Lag { .. }
@@ -138,7 +141,10 @@ impl Tally {
             _ => twins(event_and_minute),
         };
         let submits = |(_, event): &(u8, Event)| {
-            matches!(event, Event::Submit { .. } | Event::SubmitMeanwhile { .. })
+            matches!(
+                event,
+                Event::Submit { .. } | Event::SubmitNeeding { .. } | Event::SubmitMeanwhile { .. }
+            )
         };
         let need = |(_, event): &(u8, Event)| match *event {
             Event::Submit {
@@ -148,6 +154,9 @@ impl Tally {
                 unmatchable: false,
                 ..
             } => Some(nodes_for(count, cpus, memory_mb)),
+            Event::SubmitNeeding {
+                needs, count, cpus, ..
+            } => (needs == THERE).then(|| nodes_for(count, cpus, 1024)),
             Event::SubmitMeanwhile { count, .. } => Some(nodes_for(count, 1, 512)),
             _ => None,
         };
@@ -216,6 +225,7 @@ pub fn check(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
     no_job_is_ended(tick)?;
     what_is_not_seen_is_left_alone(tick)?;
     limits_hold(tick, tally)?;
+    nothing_is_made_for_jobs_that_would_not_run_there(tick)?;
     every_server_is_accounted_for(tick)?;
     no_drain_for_an_image_is_taken_back(tick)?;
     nothing_flaps(tick, tally)
@@ -382,6 +392,31 @@ fn what_is_not_seen_is_left_alone(tick: &Tick<'_>) -> Result<(), String> {
             !new_unknown || !ends,
             "{} {node} while a schedd has just become unknown",
             action.verb()
+        );
+    }
+    Ok(())
+}
+
+/// What is made for jobs is of a kind that HTCondor said would run them, or may.
+fn nothing_is_made_for_jobs_that_would_not_run_there(tick: &Tick<'_>) -> Result<(), String> {
+    for action in &tick.plan.actions {
+        let Action::Cloud {
+            action: CloudAction::Create(intent),
+            ..
+        } = action
+        else {
+            continue;
+        };
+        let memory = &tick.plan.next.nodes[&intent.node];
+        let Some(asks) = &memory.made_for else {
+            continue;
+        };
+        let answer = tick.observation.matches.answer(&memory.kind, asks);
+        must!(
+            matches!(answer, Answer::Takes | Answer::Perhaps(_)),
+            "{} is made for jobs that need {:?}: {answer:?}",
+            intent.node,
+            asks.needs
         );
     }
     Ok(())
