@@ -21,3 +21,4 @@ mod setup;
 mod story;
 mod templates;
 mod tokens;
+mod two_clouds;
