@@ -38,7 +38,7 @@ fn cheapest_is_a_small_node_for_one_job_and_a_large_one_for_many() {
     };
     assert_eq!(of(1), ["alpha/f0"]);
     assert_eq!(of(8), ["alpha/f1"]);
-    // One core costs 0.0625 with its node, eight 0.3325: what is left over after a large one goes to small ones.
+    // With its node the small one costs 0.06, the large one 0.33: what is left after a large one goes to small ones.
     assert_eq!(of(9), ["alpha/f1", "alpha/f0"]);
     assert_eq!(of(14), ["alpha/f1", "alpha/f1"]);
 }

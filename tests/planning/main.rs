@@ -9,6 +9,7 @@
 )]
 
 mod choices;
+mod hold_up;
 mod oracle;
 mod properties;
 mod small;
