@@ -12,4 +12,5 @@ mod choices;
 mod hold_up;
 mod oracle;
 mod properties;
+mod size;
 mod small;

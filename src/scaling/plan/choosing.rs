@@ -67,7 +67,6 @@ pub(super) struct Chosen<'a> {
 /// A candidate that could hold the demand, in the order of preference of the configuration.
 struct Offer<'m, 'a> {
     candidate: &'m Candidate<'a>,
-    position: usize,
     limit: Option<Limit>,
     load: Load,
     figure: Option<Figure>,
@@ -98,10 +97,14 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether a node on its way is to show what its kind has, and the clause that it is to settle.
-    pub(super) fn first_will_tell(&self, asks: &JobKind) -> Option<Option<String>> {
-        let mut kinds = self.options().into_iter().map(|(_, kind)| kind);
-        kinds.find_map(|kind| match self.answer(&kind, asks) {
-            Answer::Perhaps(clause) if self.on_their_way(&kind) => Some(clause.map(str::to_owned)),
+    pub(super) fn first_will_tell(
+        &self,
+        market: &Market<'a>,
+        asks: &JobKind,
+    ) -> Option<Option<String>> {
+        let mut kinds = market.candidates.iter().map(|candidate| &candidate.kind);
+        kinds.find_map(|kind| match self.answer(kind, asks) {
+            Answer::Perhaps(clause) if self.on_their_way(kind) => Some(clause.map(str::to_owned)),
             _ => None,
         })
     }
@@ -219,6 +222,12 @@ impl<'a> Planner<'a> {
             return Ok(replacement);
         }
         let mut offers = self.offers(market, wanted);
+        if offers.iter().all(|offer| offer.limit.is_some()) {
+            return Err(each_once(offers));
+        }
+        for offer in &mut offers {
+            self.judge(market, wanted, offer);
+        }
         let cloud = self.cloud_in_turn(&offers);
         let ordered = cloud.is_some() || self.policy.allocation == Allocation::FillFirst;
         // What is in order of preference comes in that order; the sort keeps it.
@@ -228,14 +237,7 @@ impl<'a> Planner<'a> {
             (last_resort, of_another, first, second)
         });
         let Some(best) = offers.iter().position(|offer| offer.limit.is_none()) else {
-            offers.sort_by_key(|offer| offer.position);
-            let mut limits: Vec<Limit> = Vec::new();
-            for limit in offers.into_iter().filter_map(|offer| offer.limit) {
-                if !limits.contains(&limit) {
-                    limits.push(limit);
-                }
-            }
-            return Err(limits);
+            return Err(each_once(offers));
         };
         let chosen = offers.remove(best);
         let basis = self.basis(&chosen, &offers);
@@ -267,8 +269,8 @@ impl<'a> Planner<'a> {
         let mut offers = Vec::new();
         let asks = wanted.map(|wanted| &wanted.group.asks);
         // Of kinds that may or may not take such jobs one is tried at a time.
-        let trying = asks.is_some_and(|asks| self.first_will_tell(asks).is_some());
-        for (position, candidate) in market.candidates.iter().enumerate() {
+        let trying = asks.is_some_and(|asks| self.first_will_tell(market, asks).is_some());
+        for candidate in &market.candidates {
             match asks.map_or(Answer::Takes, |asks| self.answer(&candidate.kind, asks)) {
                 Answer::Takes => {}
                 Answer::Perhaps(_) if !trying => {}
@@ -280,16 +282,13 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let (more, limit) = limits::allowance(&self.case(candidate.cloud, &candidate.kind));
-            let mut offer = Offer {
+            offers.push(Offer {
                 candidate,
-                position,
                 limit: (more == 0).then_some(limit),
                 load: Load::default(),
                 figure: None,
                 rank: (candidate.cloud.weight == 0, 0, 0),
-            };
-            self.judge(market, wanted, &mut offer);
-            offers.push(offer);
+            });
         }
         offers
     }
@@ -418,6 +417,17 @@ impl From<Offer<'_, '_>> for Other {
             limit: offer.limit,
         }
     }
+}
+
+/// What is in the way of them, in their order.
+fn each_once(offers: Vec<Offer<'_, '_>>) -> Vec<Limit> {
+    let mut limits: Vec<Limit> = Vec::new();
+    for limit in offers.into_iter().filter_map(|offer| offer.limit) {
+        if !limits.contains(&limit) {
+            limits.push(limit);
+        }
+    }
+    limits
 }
 
 /// Where clouds come in turn and flavors in order: of the chosen cloud only what stands before it and is limited, of each

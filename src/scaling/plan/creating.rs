@@ -126,7 +126,7 @@ impl<'a> Planner<'a> {
         if let (true, None, Some(clause)) = (
             group.left > 0 && refused == 0,
             &limit,
-            self.first_will_tell(&group.asks),
+            self.first_will_tell(market, &group.asks),
         ) {
             group.why.push(Reason::FirstWillTell {
                 jobs: group.left,
