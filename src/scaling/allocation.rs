@@ -219,7 +219,7 @@ impl Rates {
     /// How much longer a node is kept that runs `jobs` side by side than each of them needs it, as a factor.
     #[allow(clippy::cast_precision_loss)] // Nobody has a node for 2^53 jobs.
     fn held_up(&self, jobs: u64) -> f64 {
-        1.0 + self.hold_up * jobs.saturating_sub(1) as f64
+        1.0 + self.hold_up * (jobs.max(1) as f64).log2()
     }
 
     /// What a node that costs `price` costs for each core of demand, an hour, when it runs `jobs` that are worth
@@ -357,7 +357,7 @@ mod tests {
         assert!(large < small, "{large} {small}");
         assert!(rates.unused_share(100.0, 100, 1.0) < rates.unused_share(1.0, 1, 1.0));
         let held_up = Rates {
-            hold_up: 0.04,
+            hold_up: 0.1,
             ..rates
         };
         let large = held_up.cost_per_cpu_hour(100.0, 100, 100.0);

@@ -63,7 +63,7 @@ pub struct Policy {
     pub core_price: Option<f64>,
     /// What each node costs an hour beside its price.
     pub node_cost: Option<f64>,
-    /// How much longer a node is kept for each further job on it, as a share: the longest of them holds it up.
+    /// How much longer a node is kept, as a share, with each doubling of the jobs on it: the longest of them holds it up.
     pub hold_up: f64,
     /// How surplus nodes go.
     pub scale_down: ScaleDown,

@@ -272,6 +272,18 @@ pub enum Reason {
     },
 }
 
+/// New nodes of one kind for one group of jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Made {
+    /// How many.
+    pub nodes: u64,
+    /// Why the first of them is of this kind.
+    pub choice: Choice,
+}
+
+/// How many limits, or kinds of new nodes, one line names.
+const NAMED: usize = 3;
+
 /// A kind of node that takes none of a group's jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refuses {
@@ -319,17 +331,6 @@ fn no_match(f: &mut fmt::Formatter<'_>, refused: &[Refuses]) -> fmt::Result {
     }
     Ok(())
 }
-/// New nodes of one kind for one group of jobs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Made {
-    /// How many.
-    pub nodes: u64,
-    /// Why the first of them is of this kind.
-    pub choice: Choice,
-}
-
-/// How many limits, or kinds of new nodes, one line names.
-const NAMED: usize = 3;
 
 impl Reason {
     /// Its name, as in JSON and in metric labels.

@@ -6,7 +6,7 @@ use crate::scaling::allocation::{Amount, Basis, Choice, Figure, Other, Rates, dr
 use crate::scaling::capacity::Capacity;
 use crate::scaling::limits::{self, Limit};
 use crate::scaling::memory::Kind;
-use crate::scaling::needs::Answer;
+use crate::scaling::needs::{Answer, JobKind};
 use crate::scaling::observation::{Resources, Seen};
 use crate::scaling::packing::{WHOLE, dominant_share};
 use crate::scaling::policy::{Allocation, CloudPolicy};
@@ -67,7 +67,6 @@ pub(super) struct Chosen<'a> {
 /// A candidate that could hold the demand, in the order of preference of the configuration.
 struct Offer<'m, 'a> {
     candidate: &'m Candidate<'a>,
-    position: usize,
     limit: Option<Limit>,
     load: Load,
     figure: Option<Figure>,
@@ -92,9 +91,30 @@ impl<'a> Planner<'a> {
         policy.clouds.iter().flat_map(of_cloud).collect()
     }
 
-    /// Whether jobs of the group may run on a node of this kind, which offers `capacity`.
-    pub(super) fn takes(&self, kind: &Kind, capacity: &Capacity, group: &Group) -> bool {
+    /// Whether jobs of the group may find room on a new node of this kind, which offers `capacity`.
+    fn takes(&self, kind: &Kind, capacity: &Capacity, group: &Group) -> bool {
         capacity.holds(&group.asks.request) > 0 && self.answer(kind, &group.asks).may_use()
+    }
+
+    /// Whether a node on its way is to show what its kind has, and the clause that it is to settle.
+    pub(super) fn first_will_tell(
+        &self,
+        market: &Market<'a>,
+        asks: &JobKind,
+    ) -> Option<Option<String>> {
+        let mut kinds = market.candidates.iter().map(|candidate| &candidate.kind);
+        kinds.find_map(|kind| match self.answer(kind, asks) {
+            Answer::Perhaps(clause) if self.on_their_way(kind) => Some(clause.map(str::to_owned)),
+            _ => None,
+        })
+    }
+
+    /// Whether nodes of this kind are on their way.
+    fn on_their_way(&self, kind: &Kind) -> bool {
+        self.counts
+            .unjoined_of_kind
+            .get(kind)
+            .is_some_and(|nodes| *nodes > 0)
     }
 
     /// What there is to choose from for these groups, which are in the order of the plan.
@@ -202,6 +222,12 @@ impl<'a> Planner<'a> {
             return Ok(replacement);
         }
         let mut offers = self.offers(market, wanted);
+        if offers.iter().all(|offer| offer.limit.is_some()) {
+            return Err(each_once(offers));
+        }
+        for offer in &mut offers {
+            self.judge(market, wanted, offer);
+        }
         let cloud = self.cloud_in_turn(&offers);
         let ordered = cloud.is_some() || self.policy.allocation == Allocation::FillFirst;
         // What is in order of preference comes in that order; the sort keeps it.
@@ -211,14 +237,7 @@ impl<'a> Planner<'a> {
             (last_resort, of_another, first, second)
         });
         let Some(best) = offers.iter().position(|offer| offer.limit.is_none()) else {
-            offers.sort_by_key(|offer| offer.position);
-            let mut limits: Vec<Limit> = Vec::new();
-            for limit in offers.into_iter().filter_map(|offer| offer.limit) {
-                if !limits.contains(&limit) {
-                    limits.push(limit);
-                }
-            }
-            return Err(limits);
+            return Err(each_once(offers));
         };
         let chosen = offers.remove(best);
         let basis = self.basis(&chosen, &offers);
@@ -249,12 +268,11 @@ impl<'a> Planner<'a> {
     fn offers<'m>(&self, market: &'m Market<'a>, wanted: Option<Wanted<'_>>) -> Vec<Offer<'m, 'a>> {
         let mut offers = Vec::new();
         let mut untold = Vec::new();
+        let asks = wanted.map(|wanted| &wanted.group.asks);
         // Of kinds that may or may not take such jobs one is tried at a time.
-        let trying =
-            wanted.is_some_and(|wanted| self.first_will_tell(&wanted.group.asks).is_some());
-        for (position, candidate) in market.candidates.iter().enumerate() {
-            let answer = wanted.map(|wanted| self.answer(&candidate.kind, &wanted.group.asks));
-            let told = match answer.unwrap_or(Answer::Takes) {
+        let trying = asks.is_some_and(|asks| self.first_will_tell(market, asks).is_some());
+        for candidate in &market.candidates {
+            let told = match asks.map_or(Answer::Takes, |asks| self.answer(&candidate.kind, asks)) {
                 Answer::Takes => true,
                 Answer::Perhaps(_) if !trying => false,
                 Answer::Perhaps(_) | Answer::Refuses(_) | Answer::Unknown(_) => continue,
@@ -265,17 +283,18 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let (more, limit) = limits::allowance(&self.case(candidate.cloud, &candidate.kind));
-            let mut offer = Offer {
+            let offer = Offer {
                 candidate,
-                position,
                 limit: (more == 0).then_some(limit),
                 load: Load::default(),
                 figure: None,
                 rank: (candidate.cloud.weight == 0, 0, 0),
             };
-            self.judge(market, wanted, &mut offer);
-            let offers = if told { &mut offers } else { &mut untold };
-            offers.push(offer);
+            if told {
+                offers.push(offer);
+            } else {
+                untold.push(offer);
+            }
         }
         // What is known to take them comes first.
         if !offers
@@ -384,12 +403,7 @@ impl<'a> Planner<'a> {
         let kind = self.replacement_for(wanted.map(|wanted| &wanted.group.asks))?;
         let cloud = self.policy.cloud(&kind.cloud)?;
         let candidate = self.candidate(cloud, kind, &market.rates);
-        let capacity = candidate.capacity.as_ref()?;
-        if let Some(wanted) = wanted
-            && !self.takes(&candidate.kind, capacity, wanted.group)
-        {
-            return None;
-        }
+        candidate.capacity.as_ref()?;
         let load = wanted.map(|wanted| self.load(market, &candidate, wanted));
         Some(Chosen {
             cloud,
@@ -416,6 +430,17 @@ impl From<Offer<'_, '_>> for Other {
             limit: offer.limit,
         }
     }
+}
+
+/// What is in the way of them, in their order.
+fn each_once(offers: Vec<Offer<'_, '_>>) -> Vec<Limit> {
+    let mut limits: Vec<Limit> = Vec::new();
+    for limit in offers.into_iter().filter_map(|offer| offer.limit) {
+        if !limits.contains(&limit) {
+            limits.push(limit);
+        }
+    }
+    limits
 }
 
 /// Where clouds come in turn and flavors in order: of the chosen cloud only what stands before it and is limited, of each

@@ -112,8 +112,10 @@ impl<'a> Planner<'a> {
                 kinds,
             });
         }
+        let mut limits = limits.unwrap_or_default().into_iter();
+        let limit = limits.next();
         let refused = group.refused
-            + if group.may_buy < u64::MAX && limits.is_none() {
+            + if group.may_buy < u64::MAX && limit.is_none() {
                 group.left
             } else {
                 0
@@ -121,19 +123,17 @@ impl<'a> Planner<'a> {
         if refused > 0 {
             group.why.push(Reason::Refused { jobs: refused });
         }
-        let held = limits.as_ref().is_some_and(|limits| !limits.is_empty());
-        if group.left > 0
-            && refused == 0
-            && !held
-            && let Some(clause) = self.first_will_tell(&group.asks)
-        {
+        if let (true, None, Some(clause)) = (
+            group.left > 0 && refused == 0,
+            &limit,
+            self.first_will_tell(market, &group.asks),
+        ) {
             group.why.push(Reason::FirstWillTell {
                 jobs: group.left,
                 clause,
             });
         }
-        let mut limits = limits.unwrap_or_default().into_iter();
-        if let (true, Some(limit)) = (group.left > 0, limits.next()) {
+        if let (true, Some(limit)) = (group.left > 0, limit) {
             group.why.push(Reason::Limited {
                 jobs: group.left,
                 nodes: nodes_for(market, &group.asks.request, group.left),
@@ -186,20 +186,51 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Intents whose servers no list has yet will take quota that the cloud does not count yet.
+    fn count_requested(&mut self) {
+        for index in self.nodes_where(|node| node.exists() && node.server.is_none()) {
+            if let Some(kind) = self.survey.nodes.get(index).map(|node| node.kind.clone()) {
+                self.count_planned(&kind);
+            }
+        }
+        // Those that are built have their servers in the quota, and not yet their ports and volumes.
+        for index in self.nodes_where(|node| node.phase == Phase::Building) {
+            if let Some(node) = self.survey.nodes.get(index) {
+                let cloud = node.kind.cloud.clone();
+                self.planned.entry(cloud).or_default().building += 1;
+            }
+        }
+    }
+
+    fn count_planned(&mut self, kind: &Kind) {
+        let view = self
+            .observation
+            .clouds
+            .get(&kind.cloud)
+            .and_then(Seen::known);
+        let flavor = view.and_then(|view| view.flavors.get(&kind.flavor));
+        let planned = self.planned.entry(kind.cloud.clone()).or_default();
+        planned.instances += 1;
+        planned.cores += flavor.map_or(0, |flavor| flavor.vcpus);
+        planned.ram_mb += flavor.map_or(0, |flavor| flavor.ram_mb);
+    }
+
     /// When no node of any kind could ever run it; while a cloud, a flavor or HTCondor's answer is unknown, that is not
     /// certain, and said so.
     fn impossible(&self, market: &Market<'a>, asks: &JobKind) -> Option<Reason> {
-        let capacities = market
-            .candidates
+        let fits = |capacity: &Option<Capacity>| {
+            capacity
+                .as_ref()
+                .is_none_or(|capacity| capacity.holds(&asks.request) > 0)
+        };
+        let candidates = &market.candidates;
+        let large: Vec<&Kind> = candidates
             .iter()
-            .map(|candidate| (&candidate.kind, &candidate.capacity));
-        let large = capacities.clone().filter(|(_, capacity)| {
-            let holds = |capacity: &Capacity| capacity.holds(&asks.request) > 0;
-            capacity.as_ref().is_none_or(holds)
-        });
-        let large: Vec<&Kind> = large.map(|(kind, _)| kind).collect();
+            .filter(|candidate| fits(&candidate.capacity))
+            .map(|candidate| &candidate.kind)
+            .collect();
         if large.is_empty() {
-            let spaces = capacities.filter_map(|(_, capacity)| capacity.as_ref());
+            let spaces = candidates.iter().filter_map(|one| one.capacity.as_ref());
             let spaces = spaces.flat_map(Capacity::spaces);
             let largest = spaces.max_by_key(|space| (space.memory_mb, **space));
             return Some(Reason::TooLarge {
@@ -230,47 +261,6 @@ impl<'a> Planner<'a> {
             },
             None => Reason::NoMatch { refused },
         })
-    }
-
-    /// Whether a node on its way is to show what its kind has, and the clause that it is to settle.
-    pub(super) fn first_will_tell(&self, asks: &JobKind) -> Option<Option<String>> {
-        let coming = &self.counts.unjoined_of_kind;
-        let mut kinds = self.options().into_iter().map(|(_, kind)| kind);
-        kinds.find_map(|kind| match self.answer(&kind, asks) {
-            Answer::Perhaps(clause) if coming.get(&kind).is_some_and(|nodes| *nodes > 0) => {
-                Some(clause.map(str::to_owned))
-            }
-            _ => None,
-        })
-    }
-
-    /// Intents whose servers no list has yet will take quota that the cloud does not count yet.
-    fn count_requested(&mut self) {
-        for index in self.nodes_where(|node| node.exists() && node.server.is_none()) {
-            if let Some(kind) = self.survey.nodes.get(index).map(|node| node.kind.clone()) {
-                self.count_planned(&kind);
-            }
-        }
-        // Those that are built have their servers in the quota, and not yet their ports and volumes.
-        for index in self.nodes_where(|node| node.phase == Phase::Building) {
-            if let Some(node) = self.survey.nodes.get(index) {
-                let cloud = node.kind.cloud.clone();
-                self.planned.entry(cloud).or_default().building += 1;
-            }
-        }
-    }
-
-    fn count_planned(&mut self, kind: &Kind) {
-        let view = self
-            .observation
-            .clouds
-            .get(&kind.cloud)
-            .and_then(Seen::known);
-        let flavor = view.and_then(|view| view.flavors.get(&kind.flavor));
-        let planned = self.planned.entry(kind.cloud.clone()).or_default();
-        planned.instances += 1;
-        planned.cores += flavor.map_or(0, |flavor| flavor.vcpus);
-        planned.ram_mb += flavor.map_or(0, |flavor| flavor.ram_mb);
     }
 
     pub(super) fn case<'b>(&'b self, cloud: &'b CloudPolicy, kind: &'b Kind) -> Case<'b> {

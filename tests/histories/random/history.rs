@@ -82,10 +82,12 @@ impl History {
         policy.clouds = scenario.cloud_policies();
         policy.nodes_max = NODES_MAX;
         policy.max_actions = 6;
-        policy.allocation = match seed % 3 {
+        policy.allocation = match seed % 5 {
             0 => Allocation::RoundRobin,
             1 => Allocation::Random,
-            _ => Allocation::FillFirst,
+            2 => Allocation::FillFirst,
+            3 => Allocation::Cheapest,
+            _ => Allocation::LeastWaste,
         };
         let world = Mutex::new(World::new(scenario));
         let mut tally = Tally::new(seed, events);
