@@ -42,7 +42,14 @@ fn settings(url: &str) -> CloudSettings {
         networks: Vec::new(),
         key: None,
         security_groups: Vec::new(),
-        availability_zone: None,
+        availability_zones: Vec::new(),
+        server_group: None,
+        server_group_policy: "soft-anti-affinity".to_owned(),
+        boot_volume_size_gb: None,
+        boot_volume_type: None,
+        config_drive: false,
+        tags: Vec::new(),
+        gpus: BTreeMap::new(),
         user_data_file: PathBuf::from("execute.yaml"),
         metadata: BTreeMap::new(),
         startd_attributes: BTreeMap::new(),
@@ -120,6 +127,11 @@ fn serve(servers: usize) -> String {
     answers.insert(
         format!("/v2.0/floatingips?project_id={project}"),
         json!({ "floatingips": [] }).to_string(),
+    );
+    let ports = include_str!("../tests/fixtures/openstack/neutron-quota-details.json");
+    answers.insert(
+        format!("/v2.0/quotas/{project}/details"),
+        catalog(captured(ports)),
     );
     thread::spawn(move || {
         thread::scope(|scope| {

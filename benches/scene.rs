@@ -11,10 +11,11 @@ use ehos::scaling::needs::Matches;
 use ehos::scaling::node::drain_mark;
 use ehos::scaling::observation::{
     CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, NegotiatorView, NodeId,
-    Observation, OwnedServer, PoolView, Quota, Resources, ScheddView, Seen, ServerRecord,
-    ServerStatus, SlotView, StartdView, Usage, execute_metadata,
+    Observation, OwnedServer, PartsQuota, PoolView, Quota, Resources, ScheddView, Seen,
+    ServerRecord, ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
 use ehos::scaling::policy::{CloudPolicy, Policy};
+use ehos::scaling::schedule::Spare;
 use jiff::Timestamp;
 
 const CLUSTER: &str = "pool-bench";
@@ -121,6 +122,7 @@ pub fn scene(size: Size) -> Scene {
         let view = CloudView {
             servers: servers.remove(name).unwrap_or_default(),
             quota: quota(),
+            parts: Seen::Known(PartsQuota::default()),
             flavors: BTreeMap::from([(FLAVOR.to_owned(), flavor())]),
             leftovers: Seen::Known(Leftovers::default()),
         };
@@ -161,7 +163,7 @@ fn policy(nodes: usize) -> Policy {
     let cloud = |name: &&str| CloudPolicy::new(name, vec![FLAVOR.to_owned()], IMAGE);
     Policy {
         nodes_max: nodes as u64 * 2,
-        nodes_spare: 2,
+        nodes_spare: Spare::Count(2),
         clouds: CLOUDS.iter().map(cloud).collect(),
         ..Policy::new(CLUSTER)
     }
@@ -185,6 +187,7 @@ fn flavor() -> Flavor {
         vcpus: 8,
         ram_mb: 16_384,
         disk_gb: 160,
+        gpus: 0,
     }
 }
 
@@ -204,6 +207,7 @@ fn server(number: usize, id: &NodeId, status: ServerStatus) -> ServerRecord {
         age: Duration::from_secs(3600),
         fault: None,
         volumes: Vec::new(),
+        zone: None,
     }
 }
 

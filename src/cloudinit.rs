@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 use crate::built_in;
 
 /// The tags that ehos knows, and what stands in their place.
-pub const TAGS: [(&str, &str); 15] = [
+pub const TAGS: [(&str, &str); 16] = [
     ("host_ip", "the central manager's address (condor.host_ip)"),
     ("master_ip", "the same as {host_ip}"),
     ("password", "the shared pool password (condor.password)"),
@@ -35,6 +35,10 @@ pub const TAGS: [(&str, &str); 15] = [
     (
         "noclaim_shutdown",
         "the seconds without a claim after which a node powers itself off (condor.scale_down), else 0",
+    ),
+    (
+        "retire_at",
+        "the second of the Unix clock from which on a node takes no new jobs (max_lifetime), else 0",
     ),
     (
         "execute_yaml",
@@ -441,7 +445,7 @@ mod tests {
     #[test]
     fn an_unknown_tag_names_itself_its_line_and_the_known_ones() {
         let error = render("#cloud-config\na: 1\nb: x{hostip}\n", &[]).unwrap_err();
-        insta::assert_snapshot!(error, @"t.yaml:3: there is no tag `{hostip}`; the tags are {host_ip}, {master_ip}, {password}, {token}, {trust_domain}, {ehos_node}, {ehos_cluster}, {cloud}, {region}, {flavor}, {image}, {ccb_address}, {noclaim_shutdown}, {execute_yaml}, {ehos_yaml}; write braces that are no tag as `{ hostip }`");
+        insta::assert_snapshot!(error, @"t.yaml:3: there is no tag `{hostip}`; the tags are {host_ip}, {master_ip}, {password}, {token}, {trust_domain}, {ehos_node}, {ehos_cluster}, {cloud}, {region}, {flavor}, {image}, {ccb_address}, {noclaim_shutdown}, {retire_at}, {execute_yaml}, {ehos_yaml}; write braces that are no tag as `{ hostip }`");
     }
 
     #[test]

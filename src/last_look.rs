@@ -139,6 +139,8 @@ pub fn may_delete(expects: &Expected, startd: &StartdIdentity, startds: &[Startd
     match (expects, finder.identified(startd)) {
         (Expected::NoClaim, _) => on_builder(startd, startds),
         (_, Match::Contradiction(_)) => contradiction(),
+        // The site has said that its jobs are not waited for.
+        (Expected::Overdue, _) => Found::AsPlanned,
         (Expected::Drained(_), Match::None) => {
             Found::Changed("the collector does not know its startd any more".to_owned())
         }
@@ -423,6 +425,7 @@ mod tests {
             age: Duration::ZERO,
             fault: None,
             volumes: Vec::new(),
+            zone: None,
         }
     }
 

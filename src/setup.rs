@@ -6,6 +6,7 @@ use std::fmt;
 use crate::openstack::compute::Keypair;
 use crate::openstack::network::SecurityGroup;
 use crate::openstack::rule::{Direction, Family, Prefix, Remote, Traffic};
+use crate::openstack::server_group::ServerGroup;
 
 /// What keypair and security group are called when the configuration names none.
 pub const NAME: &str = "ehos";
@@ -21,6 +22,8 @@ pub struct There {
     pub keypairs: Vec<Keypair>,
     /// The project's security groups.
     pub groups: Vec<SecurityGroup>,
+    /// The project's server groups, where one is asked for.
+    pub server_groups: Vec<ServerGroup>,
 }
 
 /// What is asked for.
@@ -32,6 +35,8 @@ pub struct Asked<'a> {
     pub public_key: Option<PublicKey>,
     /// Names or ids of the security groups that nodes get; the first is the one that is made and added to.
     pub groups: Vec<&'a str>,
+    /// Name or id of the server group that nodes are put into, and the policy that it is to have.
+    pub server_group: Option<(&'a str, &'a str)>,
     /// Where SSH may come from.
     pub ssh_from: &'a [Prefix],
     /// Port 9618 from everywhere.
@@ -68,6 +73,13 @@ pub enum Change {
         /// Its description.
         description: String,
     },
+    /// A server group is to be made.
+    CreateServerGroup {
+        /// Its name.
+        name: String,
+        /// Its policy.
+        policy: String,
+    },
     /// A rule is to be added to a security group.
     AddRule {
         /// The group's name or id.
@@ -82,6 +94,9 @@ impl fmt::Display for Change {
         match self {
             Change::ImportKey { name, key } => write!(f, "add keypair {name} ({})", key.file),
             Change::CreateGroup { name, .. } => write!(f, "make security group {name}"),
+            Change::CreateServerGroup { name, policy } => {
+                write!(f, "make server group {name} ({policy})")
+            }
             Change::AddRule { group, traffic } => {
                 write!(f, "let through security group {group}: {traffic}")
             }
@@ -119,6 +134,12 @@ pub enum Refusal {
         "there is no security group {id}; set `security_groups:` to the name that it is to have"
     )]
     UnknownId {
+        /// The id.
+        id: String,
+    },
+    /// A server group that is configured by its id, which cannot be made.
+    #[error("there is no server group {id}; set `server_group:` to the name that it is to have")]
+    UnknownServerGroup {
         /// The id.
         id: String,
     },
@@ -171,6 +192,7 @@ pub fn group<'g>(
 /// When something cannot be made as it is asked for.
 pub fn wanted(there: &There, asked: &Asked) -> Result<Vec<Change>, Refusal> {
     let mut changes = Vec::from_iter(key(there, asked)?);
+    changes.extend(server_group(there, asked)?);
     let Some(first) = asked.groups.first() else {
         return Ok(changes);
     };
@@ -207,6 +229,26 @@ pub fn wanted(there: &There, asked: &Asked) -> Result<Vec<Change>, Refusal> {
         traffic,
     }));
     Ok(changes)
+}
+
+/// The server group, where there is none of that id or name. Several of one name are told by `ehos check`.
+fn server_group(there: &There, asked: &Asked) -> Result<Option<Change>, Refusal> {
+    let Some((wanted, policy)) = asked.server_group else {
+        return Ok(None);
+    };
+    let mut groups = there.server_groups.iter();
+    if groups.any(|group| group.id == wanted || group.name == wanted) {
+        return Ok(None);
+    }
+    if crate::openstack::looks_like_id(wanted) {
+        return Err(Refusal::UnknownServerGroup {
+            id: wanted.to_owned(),
+        });
+    }
+    Ok(Some(Change::CreateServerGroup {
+        name: wanted.to_owned(),
+        policy: policy.to_owned(),
+    }))
 }
 
 /// What the keypair is called: as configured, else as the cloud calls the public key that was found here, else a name
@@ -302,6 +344,7 @@ mod tests {
             key: Some("ehos"),
             public_key: Some(public_key("AAAA", false)),
             groups: vec!["ehos"],
+            server_group: None,
             ssh_from,
             external: false,
             cluster: "pool-1",
@@ -326,6 +369,14 @@ mod tests {
                     name: name.clone(),
                     rules: Vec::new(),
                 }),
+                Change::CreateServerGroup { name, policy } => {
+                    there.server_groups.push(ServerGroup {
+                        id: "server-group".to_owned(),
+                        name: name.clone(),
+                        policy: policy.clone(),
+                        members: 0,
+                    });
+                }
                 Change::AddRule { traffic, .. } => {
                     there.groups[0].rules.push(traffic.rule(GROUP));
                 }
@@ -336,6 +387,30 @@ mod tests {
 
     fn told(changes: &[Change]) -> Vec<String> {
         changes.iter().map(Change::to_string).collect()
+    }
+
+    #[test]
+    fn a_server_group_is_made_where_it_is_asked_for_and_missing() {
+        let ssh_from = everywhere();
+        let asked = Asked {
+            server_group: Some(("nodes", "soft-anti-affinity")),
+            ..asked(&ssh_from)
+        };
+        let changes = wanted(&There::default(), &asked).unwrap();
+        let words = "make server group nodes (soft-anti-affinity)".to_owned();
+        assert!(told(&changes).contains(&words));
+        let there = after(There::default(), &changes);
+        assert_eq!(wanted(&there, &asked), Ok(vec![]));
+        let id = "69bb5a8d-15f0-4b2f-bf33-61027181cd66";
+        let asked = Asked {
+            server_group: Some((id, "soft-anti-affinity")),
+            ..asked
+        };
+        let refused = wanted(&there, &asked).unwrap_err();
+        assert!(
+            matches!(refused, Refusal::UnknownServerGroup { .. }),
+            "{refused}"
+        );
     }
 
     #[test]
@@ -433,6 +508,7 @@ mod tests {
             let there = There {
                 keypairs: keypairs.to_vec(),
                 groups: Vec::new(),
+                server_groups: Vec::new(),
             };
             let asked = Asked {
                 key: configured,

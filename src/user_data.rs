@@ -131,6 +131,7 @@ impl<'a> NodeUserData<'a> {
             "noclaim_shutdown",
             &noclaim.as_secs_f64().ceil().to_string(),
         );
+        put("retire_at", &self.retire_at(intent).to_string());
         if let Some(host_ip) = &self.condor.host_ip {
             put("host_ip", host_ip);
             put("master_ip", host_ip);
@@ -166,6 +167,15 @@ impl<'a> NodeUserData<'a> {
             .render(&values)
             .map_err(|error| failure(error.to_string()))?;
         Ok(Filled { text, metadata })
+    }
+
+    /// From when on the node is to take no new jobs, in seconds of the Unix clock; 0: it is for ever.
+    fn retire_at(&self, intent: &Intent) -> i64 {
+        let Some(lifetime) = self.policy.max_lifetime(&intent.cloud) else {
+            return 0;
+        };
+        let lifetime = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
+        intent.at.as_second().saturating_add(lifetime)
     }
 
     fn trust_domain(&self, deadline: Deadline) -> Result<String, Failure> {
@@ -249,6 +259,31 @@ impl<'a> NodeUserData<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_with_a_lifetime_is_told_when_it_is_over() {
+        let mut policy = Policy::new("p");
+        let intent = Intent {
+            node: crate::scaling::observation::NodeId("n".to_owned()),
+            name: "n".to_owned(),
+            cloud: "a".to_owned(),
+            flavor: "f".to_owned(),
+            image: "i".to_owned(),
+            zone: None,
+            at: Timestamp::from_second(1000).unwrap(),
+        };
+        let condor = CondorSettings::default();
+        let told =
+            |policy: &Policy| NodeUserData::new(&condor, policy, Duration::ZERO).retire_at(&intent);
+        assert_eq!(told(&policy), 0);
+        policy.max_lifetime = Some(Duration::from_secs(60));
+        assert_eq!(told(&policy), 1060);
+        policy.clouds.push(crate::scaling::policy::CloudPolicy {
+            max_lifetime: Some(Duration::from_secs(5)),
+            ..crate::scaling::policy::CloudPolicy::new("a", vec!["f".to_owned()], "i")
+        });
+        assert_eq!(told(&policy), 1005, "that of its cloud goes before");
+    }
 
     #[test]
     fn the_broker_is_an_address_with_the_port_of_htcondor() {

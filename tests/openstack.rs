@@ -7,6 +7,8 @@
 )]
 
 mod double;
+#[path = "openstack/parts.rs"]
+mod parts;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -69,7 +71,14 @@ fn settings(url: &str) -> CloudSettings {
         networks: vec!["dualStack".to_owned()],
         key: Some("ehos".to_owned()),
         security_groups: vec!["ehos".to_owned()],
-        availability_zone: None,
+        availability_zones: Vec::new(),
+        server_group: None,
+        server_group_policy: "soft-anti-affinity".to_owned(),
+        boot_volume_size_gb: None,
+        boot_volume_type: None,
+        config_drive: false,
+        tags: Vec::new(),
+        gpus: BTreeMap::new(),
         user_data_file: PathBuf::from("execute.yaml"),
         metadata: BTreeMap::from([("owner".to_owned(), "grid".to_owned())]),
         startd_attributes: BTreeMap::new(),
@@ -149,6 +158,7 @@ fn intent() -> Intent {
         cloud: "lab".to_owned(),
         flavor: "m1.small".to_owned(),
         image: "GOLD CentOS 7".to_owned(),
+        zone: None,
         at: jiff::Timestamp::UNIX_EPOCH,
     }
 }
@@ -187,6 +197,7 @@ fn server(id: &str) -> OwnedServer {
             age: Duration::ZERO,
             fault: Some("No valid host was found.".to_owned()),
             volumes: Vec::new(),
+            zone: None,
         },
         "pool-1",
     )
@@ -505,6 +516,9 @@ fn a_cloud_is_seen_whole_and_foreign_servers_are_not() {
         if request.target.starts_with("/v2.1/servers") {
             // What says which servers are in a cell that is down.
             assert_eq!(microversion, Some("compute 2.69"));
+        } else if request.target.starts_with("/v2.1/flavors") {
+            // What has their extra specs.
+            assert_eq!(microversion, Some("compute 2.61"));
         } else if request.target.starts_with("/v2.1") {
             assert_eq!(microversion, Some("compute 2.1"));
         }
@@ -1011,13 +1025,14 @@ fn what_the_cloud_does_not_have_is_named() {
 fn a_server_is_asked_for_with_all_that_it_needs() {
     let double = with_create(Reply::fixture("server-create"));
     let mut settings = settings(double.url());
-    settings.availability_zone = Some("nova".to_owned());
     settings.scratch_size_gb = Some(10);
     let cloud = cloud(&settings).joining(Some("10.0.0.1"));
     for _ in 0..2 {
-        let done = cloud
-            .perform(&CloudAction::Create(intent()), soon())
-            .unwrap();
+        let intent = Intent {
+            zone: Some("nova".to_owned()),
+            ..intent()
+        };
+        let done = cloud.perform(&CloudAction::Create(intent), soon()).unwrap();
         assert_eq!(
             done,
             Done::Created {
@@ -1123,6 +1138,10 @@ fn a_create_that_cannot_be_sent_had_no_effect() {
         user_data: USER_DATA.into(),
         metadata: BTreeMap::new(),
         scratch_size_gb: None,
+        boot_volume: None,
+        server_group: None,
+        config_drive: false,
+        tags: &[],
     };
     let error = compute::create(&session, &server, soon()).unwrap_err();
     assert_eq!(error.effect(), Effect::None);

@@ -26,6 +26,7 @@ pub fn flavors(
     there: &[NamedFlavor],
     configured: &[String],
     image: Option<&Image>,
+    boots_from_volume: bool,
 ) -> Vec<Finding> {
     const CHECK: &str = "flavors";
     let mut findings = Vec::new();
@@ -40,7 +41,7 @@ pub fn flavors(
             ));
             continue;
         };
-        match image.and_then(|image| too_small(flavor, image)) {
+        match image.and_then(|image| too_small(flavor, image, boots_from_volume)) {
             None => fitting.push(wanted.as_str()),
             Some(why) => findings.push(Finding::warning(
                 CHECK,
@@ -60,10 +61,10 @@ pub fn flavors(
     findings
 }
 
-fn too_small(flavor: &NamedFlavor, image: &Image) -> Option<String> {
+fn too_small(flavor: &NamedFlavor, image: &Image, boots_from_volume: bool) -> Option<String> {
     let name = &flavor.name;
     // Nova does not compare the disk of a flavor without one.
-    if flavor.root_disk_gb > 0 && flavor.root_disk_gb < image.min_disk {
+    if !boots_from_volume && flavor.root_disk_gb > 0 && flavor.root_disk_gb < image.min_disk {
         return Some(format!(
             "flavor {name} has a disk of {} GB, and the image needs {} GB",
             flavor.root_disk_gb, image.min_disk
@@ -153,6 +154,7 @@ mod tests {
                 vcpus: 1,
                 ram_mb,
                 disk_gb: root_disk_gb,
+                gpus: 0,
             },
         }
     }
@@ -181,15 +183,20 @@ mod tests {
         let image = an_image("");
         let of = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-            outcomes(&flavors(&there, &names, Some(&image)))
+            outcomes(&flavors(&there, &names, Some(&image), false))
         };
         assert_eq!(of(&["large", "id-diskless"]), [Ok]);
         assert_eq!(of(&["large", "gone"]), [Ok, Failed]);
         assert_eq!(of(&["small", "large"]), [Ok, Warning]);
         assert_eq!(of(&["small", "low"]), [Failed, Failed]);
         assert_eq!(
-            outcomes(&flavors(&there, &["small".to_owned()], None)),
+            outcomes(&flavors(&there, &["small".to_owned()], None, false)),
             [Ok]
+        );
+        assert_eq!(
+            outcomes(&flavors(&there, &["small".to_owned()], Some(&image), true)),
+            [Ok],
+            "its disk is the volume"
         );
     }
 

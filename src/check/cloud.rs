@@ -4,12 +4,14 @@ use std::thread;
 
 use jiff::Timestamp;
 
-use super::{Area, Finding, access, boot, configuration, joined, quota, reach};
+use super::{Area, Finding, access, boot, configuration, joined, placement, quota, reach};
 use crate::config::{AuthMethod, CloudSettings, Config};
 use crate::deadline::Deadline;
 use crate::openstack::auth::{Session, Token};
-use crate::openstack::{Error, Service, compute, identity, image, network};
-use crate::scaling::observation::OwnedServer;
+use crate::openstack::{
+    Error, Service, compute, identity, image, limits, network, server_group, volume, zone,
+};
+use crate::scaling::observation::{OwnedServer, PartsQuota};
 
 /// Looks at the cloud of `settings`.
 pub fn check(config: &Config, settings: &CloudSettings, deadline: Deadline) -> Area {
@@ -76,13 +78,21 @@ fn all(
         let networks = scope.spawn(|| network::networks(session, deadline));
         let subnets = scope.spawn(|| network::subnets(session, deadline));
         let groups = scope.spawn(|| network::security_groups(session, deadline));
+        let ports = scope.spawn(|| limits::ports(session, deadline));
+        let parts = scope.spawn(|| limits::parts(session, deadline));
+        let placed = scope.spawn(|| placement(session, deadline));
 
         let image = joined(image);
         let flavors = joined(flavors);
         let or_failed = |check: &'static str, error: &Error| Finding::by_cloud(check, cloud, error);
         match &flavors {
             Ok(there) => {
-                findings.extend(boot::flavors(there, &settings.flavors, image.as_ref().ok()));
+                findings.extend(boot::flavors(
+                    there,
+                    &settings.flavors,
+                    image.as_ref().ok(),
+                    settings.boot_volume_size_gb.is_some(),
+                ));
             }
             Err(error) => findings.push(or_failed("flavors", error)),
         }
@@ -100,6 +110,16 @@ fn all(
             Ok(there) => boot::key(&there, settings.key.as_deref()),
             Err(error) => or_failed("key", &error),
         });
+        findings.extend(joined(placed));
+        if let Some(size_gb) = settings.boot_volume_size_gb {
+            let volume_type = settings.boot_volume_type.as_deref();
+            findings.push(match volume::volume_types(session, deadline) {
+                Ok(types) => {
+                    placement::boot_volume(size_gb, volume_type, &types, image.as_ref().ok())
+                }
+                Err(error) => or_failed("boot-volume", &error),
+            });
+        }
         let subnets = match (joined(networks), joined(subnets)) {
             (Ok(there), subnets) => {
                 let (found, said) = reach::networks(&there, &settings.networks);
@@ -126,7 +146,23 @@ fn all(
             )),
             Err(error) => findings.push(or_failed("security-groups", &error)),
         }
+        let parts = match joined(parts) {
+            Ok(parts) => parts,
+            Err(error) => {
+                // A server group that is not there is told already.
+                if !matches!(error, Error::NotFound { .. } | Error::Ambiguous { .. }) {
+                    findings.push(or_failed("quota", &error));
+                }
+                PartsQuota::default()
+            }
+        };
         let asked = joined(limits).and_then(|limits| Ok((limits, joined(servers)?, flavors?)));
+        if let Ok(None) = joined(ports) {
+            findings.push(Finding::skipped(
+                "quota",
+                "the cloud does not tell its quota of ports: a create that is over it is refused",
+            ));
+        }
         match (asked, config.policy.cloud(cloud)) {
             (Ok((limits, servers, flavors)), Some(policy)) => {
                 let ours = servers.into_iter().filter(|record| {
@@ -135,7 +171,13 @@ fn all(
                 let nodes = u64::try_from(ours.count()).unwrap_or(u64::MAX);
                 let flavors = boot::found(&flavors, &settings.flavors);
                 let nodes_max = config.policy.nodes_max;
-                findings.extend(quota::quota(&limits, policy, nodes_max, &flavors, nodes));
+                findings.extend(quota::quota(
+                    (&limits, &parts),
+                    policy,
+                    nodes_max,
+                    &flavors,
+                    nodes,
+                ));
             }
             (Err(error), _) => findings.push(or_failed("quota", &error)),
             // Every cloud has a policy.
@@ -145,6 +187,25 @@ fn all(
     findings.push(configuration::user_data(
         config, settings, &region, deadline,
     ));
+}
+
+/// Where nodes are put.
+fn placement(session: &Session, deadline: Deadline) -> Vec<Finding> {
+    let settings = session.settings();
+    let mut findings = Vec::new();
+    if !settings.availability_zones.is_empty() {
+        match zone::zones(session, deadline) {
+            Ok(there) => findings.extend(placement::zones(&there, &settings.availability_zones)),
+            Err(error) => findings.push(Finding::by_cloud("zones", &settings.name, &error)),
+        }
+    }
+    if let Some(wanted) = &settings.server_group {
+        findings.push(match server_group::find(session, wanted, deadline) {
+            Ok(group) => placement::server_group(&group, &settings.server_group_policy),
+            Err(error) => Finding::by_cloud("server-group", &settings.name, &error),
+        });
+    }
+    findings
 }
 
 /// When what ehos logs in with ends.

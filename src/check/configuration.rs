@@ -114,6 +114,7 @@ pub fn user_data(
         cloud: settings.name.clone(),
         flavor: settings.flavors.first().cloned().unwrap_or_default(),
         image: settings.image.clone(),
+        zone: None,
         at: Timestamp::now(),
     };
     let filler = NodeUserData::new(&condor, &config.policy, config.timeouts.command);

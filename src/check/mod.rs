@@ -5,6 +5,7 @@ mod access;
 mod boot;
 mod cloud;
 mod configuration;
+mod placement;
 mod pool;
 mod quota;
 mod reach;

@@ -2,11 +2,15 @@
 
 use super::Finding;
 use crate::openstack::compute::NamedFlavor;
-use crate::scaling::observation::Quota;
+use crate::scaling::observation::{PartsQuota, Quota, Usage};
 use crate::scaling::policy::CloudPolicy;
 
 /// How many more servers of `flavor` the quota allows beyond the headroom, and what stops the next.
-fn room(quota: &Quota, policy: &CloudPolicy, flavor: &NamedFlavor) -> (u64, &'static str) {
+fn room(
+    (quota, parts): (&Quota, &PartsQuota),
+    policy: &CloudPolicy,
+    flavor: &NamedFlavor,
+) -> (u64, &'static str) {
     let more = |left: Option<u64>, headroom: u64, each: u64| {
         left.map_or(u64::MAX, |left| {
             left.saturating_sub(headroom)
@@ -15,6 +19,15 @@ fn room(quota: &Quota, policy: &CloudPolicy, flavor: &NamedFlavor) -> (u64, &'st
         })
     };
     let size = &flavor.flavor;
+    let takes = &policy.takes;
+    // What a node does not take limits nothing.
+    let of_part = |usage: Usage, each: u64| {
+        if each == 0 {
+            u64::MAX
+        } else {
+            more(usage.left(), 0, each)
+        }
+    };
     [
         (
             more(quota.instances.left(), policy.min_instances, 1),
@@ -28,6 +41,16 @@ fn room(quota: &Quota, policy: &CloudPolicy, flavor: &NamedFlavor) -> (u64, &'st
             more(quota.ram_mb.left(), policy.min_ram_mb, size.ram_mb),
             "memory",
         ),
+        (of_part(parts.ports, takes.ports), "ports"),
+        (of_part(parts.volumes, takes.volumes), "volumes"),
+        (
+            of_part(parts.volume_gb, takes.volume_gb),
+            "gigabytes of volumes",
+        ),
+        (
+            of_part(parts.server_group_members, takes.server_group_members),
+            "places in the server group",
+        ),
     ]
     .into_iter()
     .min_by_key(|(count, _)| *count)
@@ -36,7 +59,7 @@ fn room(quota: &Quota, policy: &CloudPolicy, flavor: &NamedFlavor) -> (u64, &'st
 
 /// Room for one node of each flavor, and for all that may be made; `nodes` are there already.
 pub fn quota(
-    quota: &Quota,
+    quota: (&Quota, &PartsQuota),
     policy: &CloudPolicy,
     nodes_max: u64,
     flavors: &[&NamedFlavor],
@@ -87,7 +110,8 @@ pub fn quota(
 mod tests {
     use super::*;
     use crate::check::Outcome;
-    use crate::scaling::observation::{Flavor, Usage};
+    use crate::scaling::observation::Flavor;
+    use crate::scaling::policy::Takes;
 
     fn flavor(name: &str, vcpus: u64) -> NamedFlavor {
         NamedFlavor {
@@ -98,6 +122,7 @@ mod tests {
                 vcpus,
                 ram_mb: 2048 * vcpus,
                 disk_gb: 20,
+                gpus: 0,
             },
         }
     }
@@ -122,7 +147,7 @@ mod tests {
         };
         let of = |limit, min_cores, nodes| {
             let findings = quota(
-                &cores(limit),
+                (&cores(limit), &PartsQuota::default()),
                 &policy(min_cores),
                 10,
                 &[&small, &large],
@@ -139,5 +164,42 @@ mod tests {
         // What the nodes themselves take is no fault.
         assert_eq!(of(4, 0, 4), [Outcome::Warning, Outcome::Warning]);
         assert_eq!(of(4, 0, 10), [Outcome::Ok]);
+    }
+
+    #[test]
+    fn what_else_nodes_take_must_have_room_too() {
+        let small = flavor("small", 1);
+        let parts = PartsQuota {
+            ports: Usage {
+                limit: Some(10),
+                used: 5,
+            },
+            ..PartsQuota::default()
+        };
+        let of = |ports| {
+            let policy = CloudPolicy {
+                takes: Takes {
+                    ports,
+                    ..Takes::default()
+                },
+                ..policy(0)
+            };
+            let found = quota((&Quota::default(), &parts), &policy, 5, &[&small], 0);
+            (found[0].outcome, found[0].what.clone())
+        };
+        assert_eq!(of(0).0, Outcome::Ok, "not used");
+        assert_eq!(of(1).0, Outcome::Ok);
+        let (outcome, what) = of(2);
+        assert_eq!(outcome, Outcome::Warning);
+        assert!(
+            what.contains("room for 2 more nodes of small, then there are no ports left"),
+            "{what}"
+        );
+        let (outcome, what) = of(6);
+        assert_eq!(outcome, Outcome::Failed);
+        assert!(
+            what.contains("has no ports left for one more small"),
+            "{what}"
+        );
     }
 }

@@ -12,7 +12,7 @@ use crate::config::{self, CloudSettings, Config, Environment, Names};
 use crate::deadline::Deadline;
 use crate::exit::Exit;
 use crate::openstack::auth::Session;
-use crate::openstack::{self, compute, network};
+use crate::openstack::{self, compute, network, server_group};
 use crate::setup::{self, Asked, Change, NAME, PublicKey, There};
 
 /// Where `ssh-keygen` puts public keys, the better kinds first.
@@ -107,6 +107,7 @@ impl Step {
         let (kind, name) = match change {
             Change::ImportKey { name, .. } => ("import_key", name),
             Change::CreateGroup { name, .. } => ("create_group", name),
+            Change::CreateServerGroup { name, .. } => ("create_server_group", name),
             Change::AddRule { group, .. } => ("add_rule", group),
         };
         Step {
@@ -176,6 +177,10 @@ fn one(
         key: settings.key.as_deref(),
         public_key,
         groups,
+        server_group: settings
+            .server_group
+            .as_deref()
+            .map(|name| (name, settings.server_group_policy.as_str())),
         ssh_from: &args.ssh_from,
         external: args.external,
         cluster: &config.policy.cluster,
@@ -237,7 +242,7 @@ fn make(
     if let Some(change) = missing.first() {
         bail!(
             "the cloud took it, and does not show it: {change}; run it again, or look with `openstack security group \
-             rule list` and `openstack keypair list`"
+             rule list`, `openstack server group list` and `openstack keypair list`"
         );
     }
     Ok(key)
@@ -247,6 +252,10 @@ fn look(session: &Session, deadline: Deadline) -> Result<There, openstack::Error
     Ok(There {
         keypairs: compute::keypairs(session, deadline)?,
         groups: network::security_groups(session, deadline)?,
+        server_groups: match session.settings().server_group {
+            Some(_) => server_group::server_groups(session, deadline)?,
+            None => Vec::new(),
+        },
     })
 }
 
@@ -273,6 +282,10 @@ fn perform(
         Change::CreateGroup { name, description } => {
             let group = network::create_security_group(session, name, description, deadline)?;
             *made = Some(group.id);
+            Ok(())
+        }
+        Change::CreateServerGroup { name, policy } => {
+            server_group::create(session, name, policy, deadline)?;
             Ok(())
         }
         Change::AddRule { group, traffic } => {

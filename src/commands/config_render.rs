@@ -58,6 +58,7 @@ pub fn run(
         cloud: settings.name.clone(),
         flavor: settings.flavors.first().cloned().unwrap_or_default(),
         image: settings.image.clone(),
+        zone: None,
         at: Timestamp::now(),
     };
     let user_data = NodeUserData::new(&config.condor, &config.policy, config.timeouts.command)

@@ -185,6 +185,10 @@ fn open_world(config: &Config, directory: &Path) -> Result<Option<Mutex<World>>,
         .map_err(|error| state::unwritable(directory, error))?;
     let noclaim_shutdown = config.condor.noclaim_shutdown;
     world.noclaim_shutdown = noclaim_shutdown.map(|time| time.as_secs());
+    let lifetime = config.policy.max_lifetime;
+    let killed = lifetime.zip(config.policy.max_lifetime_kill);
+    world.max_lifetime = lifetime.map(|time| time.as_secs());
+    world.jobs_end = killed.map(|(time, more)| time.saturating_add(more).as_secs());
     world.advance(scenario.step_seconds);
     Ok(Some(Mutex::new(world)))
 }

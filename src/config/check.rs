@@ -8,11 +8,14 @@ use secrecy::{ExposeSecret, SecretString};
 use super::clouds;
 use super::cluster;
 use super::context::Context;
+use super::costs;
 use super::file::{Condor, Daemon, Ehos, File};
 use super::given::Given;
+use super::money;
 use super::secrets;
 use super::settings::{CondorSettings, Config, Timeouts};
 use crate::scaling::policy::{Allocation, Policy, ScaleDown};
+use crate::scaling::schedule::Spare;
 
 /// Universes whose jobs run on the machine of their schedd, or on another service.
 const WITHOUT_NODES: [(u32, &str); 3] = [(7, "scheduler"), (9, "grid"), (12, "local")];
@@ -59,7 +62,10 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
         let (clouds, policies) = clouds::check(context, &mut file, &ehos, &daemon);
         settings = clouds;
         policy.clouds = policies;
+        costs::check(context, &policy);
     }
+    money::time(context, &daemon, &mut policy);
+    money::check(context, &daemon, &policy, simulation.is_some());
     let timeouts = timeouts(context, &daemon);
     policy.scale_down = scale_down(context, &condor);
     let mut settings_of_condor = condor_settings(context, &condor);
@@ -80,6 +86,7 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
              drained that long before their tokens end",
         );
     }
+    money::lifetimes(context, &policy, settings_of_condor.token_lifetime());
     Config {
         files: Vec::new(),
         policy,
@@ -112,8 +119,13 @@ fn policy(context: &mut Context<'_>, ehos: &Ehos, daemon: &Daemon) -> Policy {
         lost_timeout, lost_job_timeout, intent_grace, collector_grace, unknown_grace, delete_timeout,
         negotiation_cycle, update_interval, protect_after, failure_memory, backoff_first, backoff_longest,
         refusal_memory, token_margin,
-        vanish_share, vanish_count, purge_floating_ips,
+        vanish_share, vanish_count, purge_floating_ips, hold_up,
     );
+    policy.core_price = daemon.core_price.value();
+    policy.node_cost = daemon.node_cost.value();
+    policy.max_lifetime = daemon.max_lifetime.value();
+    policy.max_lifetime_kill = daemon.max_lifetime_kill.value();
+    policy.budget = money::budget(daemon.budget.as_ref());
     if let Some(prefix) = ehos.project_prefix.value() {
         let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if prefix.len() > 40 || !prefix.chars().all(fine) {
@@ -129,16 +141,20 @@ fn policy(context: &mut Context<'_>, ehos: &Ehos, daemon: &Daemon) -> Policy {
             "round-robin" => policy.allocation = Allocation::RoundRobin,
             "random" => policy.allocation = Allocation::Random,
             "fill-first" => policy.allocation = Allocation::FillFirst,
+            "cheapest" => policy.allocation = Allocation::Cheapest,
+            "least-waste" => policy.allocation = Allocation::LeastWaste,
             _ => context.problem(
                 &["daemon", "node_allocation"],
-                format!("`{name}` is none of round-robin, random, fill-first"),
+                format!(
+                    "`{name}` is none of round-robin, random, fill-first, cheapest, least-waste"
+                ),
             ),
         }
     }
 
-    let section = |daemon: &Given<u64>| {
+    fn section<T>(daemon: &Given<T>) -> &'static str {
         if daemon.is_absent() { "ehos" } else { "daemon" }
-    };
+    }
     if policy.nodes_min > policy.nodes_max {
         context.problem(
             &[section(&daemon.nodes_min), "nodes_min"],
@@ -148,7 +164,7 @@ fn policy(context: &mut Context<'_>, ehos: &Ehos, daemon: &Daemon) -> Policy {
             ),
         );
     }
-    if policy.nodes_spare > policy.nodes_max {
+    if matches!(policy.nodes_spare, Spare::Count(spare) if spare > policy.nodes_max) {
         context.problem(
             &[section(&daemon.nodes_spare), "nodes_spare"],
             format!(

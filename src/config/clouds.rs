@@ -8,6 +8,7 @@ use super::context::Context;
 use super::environment::Environment;
 use super::file::{Cloud, Daemon, Ehos, Field, File};
 use super::given::Given;
+use super::money;
 use super::search;
 use super::settings::CloudSettings;
 use crate::cloudinit::Template;
@@ -15,6 +16,18 @@ use crate::scaling::policy::CloudPolicy;
 
 /// The name of the cloud that the `OS_*` variables make.
 const ENVVARS: &str = "envvars";
+/// The policy of a server group where none is given: nodes are spread over hosts as far as there are enough.
+const SERVER_GROUP_POLICY: &str = "soft-anti-affinity";
+/// The policies of server groups that Nova has.
+const SERVER_GROUP_POLICIES: [&str; 4] = [
+    "soft-anti-affinity",
+    "anti-affinity",
+    "soft-affinity",
+    "affinity",
+];
+/// Nova takes no more tags, and no longer ones.
+const MOST_TAGS: usize = 50;
+const LONGEST_TAG: usize = 60;
 
 /// Every cloud of the configuration; without any, the one of `$OS_CLOUD` or of the `OS_*` variables.
 pub(super) fn check(
@@ -117,7 +130,14 @@ impl<'a> One<'a> {
             networks: Vec::new(),
             key: None,
             security_groups: Vec::new(),
-            availability_zone: None,
+            availability_zones: Vec::new(),
+            server_group: None,
+            server_group_policy: SERVER_GROUP_POLICY.to_owned(),
+            boot_volume_size_gb: None,
+            boot_volume_type: None,
+            config_drive: false,
+            tags: Vec::new(),
+            gpus: BTreeMap::new(),
             user_data_file: PathBuf::new(),
             metadata: BTreeMap::new(),
             startd_attributes: BTreeMap::new(),
@@ -180,11 +200,25 @@ impl<'a> One<'a> {
             flavors: unique(flavors.clone().unwrap_or_default()),
             image: image.clone().unwrap_or_default(),
             nodes_max: cloud.nodes_max.value(),
+            weight: cloud.weight.value().unwrap_or(1),
             min_cores: value(&[&cloud.min_cores, &daemon.min_cores]).unwrap_or(0),
             min_ram_mb: mebibytes(value(&[&cloud.min_ram, &daemon.min_ram]).unwrap_or(0.0)),
             min_instances: value(&[&cloud.min_instances, &daemon.min_instances]).unwrap_or(0),
             prices: self.prices(context),
+            budget: money::budget(cloud.budget.as_ref()),
+            billing_period: cloud.billing_period.value(),
+            max_lifetime: cloud.max_lifetime.value(),
+            ..CloudPolicy::new(self.name, Vec::new(), "")
         };
+        let boot_volume_size = value(&[&cloud.boot_volume_size, &ehos.boot_volume_size]);
+        let boot_volume_type = value(&[&cloud.boot_volume_type, &ehos.boot_volume_type]);
+        if boot_volume_type.is_some() && boot_volume_size.is_none() {
+            self.problem(
+                context,
+                "boot_volume_type",
+                "is the type of the volume that nodes boot from, and boot_volume_size, its size, is missing",
+            );
+        }
         let insecure = self.insecure();
         if insecure {
             context.note(&key, "certificates of this cloud are not checked: whoever is on the way can take its place, and learns the password");
@@ -203,7 +237,16 @@ impl<'a> One<'a> {
             security_groups: unique(
                 value(&[&cloud.security_groups, &ehos.security_groups]).unwrap_or_default(),
             ),
-            availability_zone: value(&[&cloud.availability_zone, &ehos.availability_zone]),
+            availability_zones: unique(
+                value(&[&cloud.availability_zones, &ehos.availability_zones]).unwrap_or_default(),
+            ),
+            server_group: value(&[&cloud.server_group, &ehos.server_group]),
+            server_group_policy: self.server_group_policy(context),
+            boot_volume_size_gb: boot_volume_size.filter(|size| *size > 0),
+            boot_volume_type,
+            config_drive: value(&[&cloud.config_drive, &ehos.config_drive]).unwrap_or(false),
+            tags: self.tags(context),
+            gpus: self.gpus(context),
             user_data_file: self.user_data_file(context),
             metadata: self.metadata(context),
             startd_attributes: self.startd_attributes(context),
@@ -215,7 +258,74 @@ impl<'a> One<'a> {
                 None => return (None, policy),
             },
         };
+        let policy = CloudPolicy {
+            zones: settings.availability_zones.clone(),
+            takes: settings.takes(),
+            hard_server_group: settings.has_hard_server_group(),
+            ..policy
+        };
         (Some(settings), policy)
+    }
+
+    /// A problem with a key that stands here or, for all clouds, under `ehos:`.
+    fn problem(&self, context: &mut Context<'_>, field: &str, what: impl Into<String>) {
+        let key = ["clouds", self.name, field];
+        if context.has(&key) {
+            context.problem(&key, what);
+        } else {
+            context.problem(&["ehos", field], what);
+        }
+    }
+
+    fn server_group_policy(&self, context: &mut Context<'_>) -> String {
+        let given = value(&[
+            &self.cloud.server_group_policy,
+            &self.ehos.server_group_policy,
+        ]);
+        let policy = given.unwrap_or_else(|| SERVER_GROUP_POLICY.to_owned());
+        if !SERVER_GROUP_POLICIES.contains(&policy.as_str()) {
+            let what = format!("`{policy}` is none of {}", SERVER_GROUP_POLICIES.join(", "));
+            self.problem(context, "server_group_policy", what);
+        }
+        policy
+    }
+
+    /// Tags as Nova takes them.
+    fn tags(&self, context: &mut Context<'_>) -> Vec<String> {
+        let tags = unique(value(&[&self.cloud.tags, &self.ehos.tags]).unwrap_or_default());
+        let wrong = |tag: &&String| {
+            tag.is_empty() || tag.chars().count() > LONGEST_TAG || tag.contains(['/', ','])
+        };
+        if let Some(tag) = tags.iter().find(wrong) {
+            let what = format!(
+                "`{tag}` is no tag: Nova takes at most {LONGEST_TAG} characters, without `/` and `,`"
+            );
+            self.problem(context, "tags", what);
+        }
+        if tags.len() > MOST_TAGS {
+            let what = format!("Nova takes at most {MOST_TAGS} tags");
+            self.problem(context, "tags", what);
+        }
+        tags
+    }
+
+    /// GPUs by flavor: those of `ehos:`, and over them its own.
+    fn gpus(&self, context: &mut Context<'_>) -> BTreeMap<String, u64> {
+        let own = self.cloud.gpus.value().unwrap_or_default();
+        let flavors = value(&[&self.cloud.flavors, &self.ehos.flavors]).unwrap_or_default();
+        for name in own.keys().filter(|name| !flavors.contains(name)) {
+            context.problem(
+                &["clouds", self.name, "gpus", name],
+                format!(
+                    "is no flavor of its nodes; these are: {}",
+                    flavors.join(", ")
+                ),
+            );
+        }
+        let mut gpus = self.ehos.gpus.value().unwrap_or_default();
+        gpus.retain(|name, _| flavors.contains(name));
+        gpus.extend(own);
+        gpus
     }
 
     /// Puts the entry of clouds.yaml, when the cloud names one, under what it says itself; false when there is none.

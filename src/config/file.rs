@@ -12,6 +12,8 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use super::error::Problem;
 use super::explain::explain;
 use super::given::{Given, Obsolete, Value, is_placeholder};
+use super::schedules::Schedules;
+use crate::scaling::schedule::Spare;
 use crate::simulation::Scenario;
 
 /// Something in a file that its reader has to know of.
@@ -151,7 +153,15 @@ section! {
         networks: Given<Vec<String>>,
         key: Given<String>,
         security_groups: Given<Vec<String>>,
-        availability_zone: Given<String>,
+        availability_zone: Given<Vec<String>>,
+        availability_zones: Given<Vec<String>>,
+        server_group: Given<String>,
+        server_group_policy: Given<String>,
+        boot_volume_size: Given<u64>,
+        boot_volume_type: Given<String>,
+        config_drive: Given<bool>,
+        tags: Given<Vec<String>>,
+        gpus: Given<BTreeMap<String, u64>>,
         userdata_file: Given<PathBuf>,
         scratch_size: Given<u64>,
         ccb: Given<bool>,
@@ -160,7 +170,7 @@ section! {
         prices: Given<BTreeMap<String, f64>>,
         nodes_min: Given<u64>,
         nodes_max: Given<u64>,
-        nodes_spare: Given<u64>,
+        nodes_spare: Given<Spare>,
         base_image_id: Obsolete,
         submission_nodes: Obsolete,
         sleep: Obsolete,
@@ -174,11 +184,14 @@ section! {
     Daemon {
         nodes_min: Given<u64>,
         nodes_max: Given<u64>,
-        nodes_spare: Given<u64>,
+        nodes_spare: Given<Spare>,
         min_cores: Given<u64>,
         min_ram: Given<f64>,
         min_instances: Given<u64>,
         node_allocation: Given<String>,
+        core_price: Given<f64>,
+        node_cost: Given<f64>,
+        hold_up: Given<f64>,
         max_actions: Given<u64>,
         max_unproven: Given<u64>,
         idle_timeout: Given<Duration>,
@@ -198,6 +211,11 @@ section! {
         refusal_memory: Given<Duration>,
         purge_floating_ips: Given<bool>,
         token_margin: Given<Duration>,
+        max_lifetime: Given<Duration>,
+        max_lifetime_kill: Given<Duration>,
+        time_zone: Given<String>,
+        budget: Option<Budget>,
+        schedules: Option<Schedules>,
         vanish_share: Given<f64>,
         vanish_count: Given<u64>,
         tick_timeout: Given<Duration>,
@@ -215,6 +233,27 @@ section! {
         submission_nodes: Obsolete,
         database: Obsolete,
         use_db_settings: Obsolete,
+    }
+}
+
+section! {
+    /// `budget:`, what may be spent.
+    Budget {
+        per_hour: Given<f64>,
+        per_month: Given<f64>,
+    }
+}
+
+section! {
+    /// One entry of `schedules:`.
+    Window {
+        days: Given<Vec<String>>,
+        hours: Given<String>,
+        time_zone: Given<String>,
+        nodes_min: Given<u64>,
+        nodes_max: Given<u64>,
+        nodes_spare: Given<Spare>,
+        idle_timeout: Given<Duration>,
     }
 }
 
@@ -270,7 +309,15 @@ macro_rules! with_auth_keys {
                 networks: Given<Vec<String>>,
                 key: Given<String>,
                 security_groups: Given<Vec<String>>,
-                availability_zone: Given<String>,
+                availability_zone: Given<Vec<String>>,
+                availability_zones: Given<Vec<String>>,
+                server_group: Given<String>,
+                server_group_policy: Given<String>,
+                boot_volume_size: Given<u64>,
+                boot_volume_type: Given<String>,
+                config_drive: Given<bool>,
+                tags: Given<Vec<String>>,
+                gpus: Given<BTreeMap<String, u64>>,
                 userdata_file: Given<PathBuf>,
                 scratch_size: Given<u64>,
                 ccb: Given<bool>,
@@ -278,6 +325,10 @@ macro_rules! with_auth_keys {
                 startd_attrs: Given<BTreeMap<String, String>>,
                 prices: Given<BTreeMap<String, f64>>,
                 nodes_max: Given<u64>,
+                weight: Given<u64>,
+                budget: Option<Budget>,
+                billing_period: Given<Duration>,
+                max_lifetime: Given<Duration>,
                 min_cores: Given<u64>,
                 min_ram: Given<f64>,
                 min_instances: Given<u64>,
@@ -389,13 +440,17 @@ impl File {
     /// earlier one's whichever key it stands at. `wrong` is told of keys that stand beside their other spelling.
     pub(super) fn unify(&mut self, wrong: &mut dyn FnMut(&[&str], &str)) {
         if let Some(ehos) = &mut self.ehos {
-            one_spelling!(ehos, wrong, ["ehos"], flavor -> flavors, network -> networks);
+            one_spelling!(
+                ehos, wrong, ["ehos"],
+                flavor -> flavors, network -> networks, availability_zone -> availability_zones
+            );
         }
         for (name, cloud) in self.clouds.iter_mut().flat_map(|clouds| &mut clouds.0) {
             if let Some(cloud) = cloud {
                 one_spelling!(
                     cloud, wrong, ["clouds", name],
-                    flavor -> flavors, network -> networks, os_cloud -> cloud
+                    flavor -> flavors, network -> networks, os_cloud -> cloud,
+                    availability_zone -> availability_zones
                 );
             }
         }

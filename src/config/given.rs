@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::yaml;
+use crate::scaling::schedule::Spare;
 
 /// What stands at a key: nothing (also `None`, as the original program writes it), a value, or something else.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -145,6 +146,7 @@ scalars! {
     f64: number, f64::to_string;
     bool: flag, bool::to_string;
     Duration: duration, |value: &Duration| duration_text(*value);
+    Spare: spare, Spare::to_string;
 }
 
 impl Value for SecretString {
@@ -167,6 +169,21 @@ fn number(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|number: &f64| number.is_finite() && *number >= 0.0)
         .ok_or_else(|| format!("`{text}` is not a number of 0 or more"))
+}
+
+/// `2`, or `10%`.
+fn spare(text: &str) -> Result<Spare, String> {
+    let (number, share) = match text.strip_suffix('%') {
+        Some(number) => (number.trim_end(), true),
+        None => (text, false),
+    };
+    match (number.parse(), share) {
+        (Ok(count), false) => Ok(Spare::Count(count)),
+        (Ok(percent), true) if percent <= 1000 => Ok(Spare::Percent(percent)),
+        _ => Err(format!(
+            "`{text}` is neither a whole number of 0 or more, nor a share of the nodes like `10%`"
+        )),
+    }
 }
 
 /// As YAML 1.1 has it, which the original program was written for.
@@ -308,6 +325,30 @@ impl Value for BTreeMap<String, f64> {
     }
 }
 
+/// Names and counts.
+impl Value for BTreeMap<String, u64> {
+    fn show(&self) -> String {
+        let pair = |(key, value): (&String, &u64)| format!("{key}: {value}");
+        let pairs: Vec<String> = self.iter().map(pair).collect();
+        format!("{{{}}}", pairs.join(", "))
+    }
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Given<Self>, D::Error> {
+        let texts = match BTreeMap::<String, String>::read(deserializer)? {
+            Given::Value(texts) => texts,
+            Given::Absent => return Ok(Given::Absent),
+            Given::Wrong(why) => return Ok(Given::Wrong(why)),
+        };
+        let count = |(key, text): (String, String)| match text.parse() {
+            Ok(count) => Ok((key, count)),
+            Err(_) => Err(format!(
+                "`{key}`: `{text}` is not a whole number of 0 or more"
+            )),
+        };
+        let counts: Result<Self, String> = texts.into_iter().map(count).collect();
+        Ok(counts.map_or_else(Given::Wrong, Given::Value))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -376,6 +417,30 @@ mod tests {
         );
         for wrong in ["{a: -1}", "{a: cheap}", "{a: nan}"] {
             assert!(matches!(read(wrong), Given::Wrong(_)), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn counts_by_name() {
+        let read = |yaml| read::<BTreeMap<String, u64>>(yaml);
+        assert_eq!(
+            read("{g1.large: 2, m1.small: 0}").value(),
+            Some(BTreeMap::from([
+                ("g1.large".to_owned(), 2),
+                ("m1.small".to_owned(), 0)
+            ]))
+        );
+        for wrong in ["{a: -1}", "{a: many}", "{a: 0.5}"] {
+            assert!(matches!(read(wrong), Given::Wrong(_)), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_count_or_a_share() {
+        assert_eq!(read("2"), Given::Value(Spare::Count(2)));
+        assert_eq!(read("10%"), Given::Value(Spare::Percent(10)));
+        for wrong in ["-1", "10.5%", "many", "'%'", "5000%"] {
+            assert!(matches!(read::<Spare>(wrong), Given::Wrong(_)), "{wrong}");
         }
     }
 

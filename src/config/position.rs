@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::error::Place;
+use super::schedules::{index, skip};
 
 /// The place of the key at the end of `path` in `text`; `None` when it is not there.
 pub(super) fn find(text: &str, path: &[&str]) -> Option<Place> {
@@ -34,7 +35,7 @@ impl<'de> DeserializeSeed<'de> for Find<'_> {
         if self.0.is_empty() {
             return deserializer.deserialize_ignored_any(IgnoredAny).map(drop);
         }
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -42,7 +43,21 @@ impl<'de> Visitor<'de> for Find<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a mapping")
+        f.write_str("a mapping or a list")
+    }
+
+    /// The place of an element is its number, from 1.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Some((wanted, rest)) = self.0.split_first() else {
+            return Ok(());
+        };
+        for _ in 0..index(wanted).unwrap_or(usize::MAX) {
+            if seq.next_element::<IgnoredAny>()?.is_none() {
+                return Ok(());
+            }
+        }
+        seq.next_element_seed(Find(rest))?;
+        skip(&mut seq)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
@@ -115,6 +130,8 @@ mod tests {
         assert_eq!(at(text, &["ehos", "odd key"]), Some((9, 5)));
         assert_eq!(at(text, &["ehos", "image"]), Some((11, 5)));
         assert_eq!(at(text, &["ehos", "list", "image"]), None);
+        assert_eq!(at(text, &["ehos", "list", "2", "image"]), Some((8, 16)));
+        assert_eq!(at(text, &["ehos", "list", "3", "image"]), None);
         assert_eq!(at(text, &["daemon"]), None);
         assert_eq!(at("", &["daemon"]), None);
         assert_eq!(at("a: [", &["daemon"]), None);

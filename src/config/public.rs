@@ -7,13 +7,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use jiff::tz::TimeZone;
 use secrecy::SecretString;
 
 use super::given::duration_text;
+use super::schedules;
 use super::settings::{
     Auth, AuthMethod, CloudSettings, CondorSettings, Config, NameOrId, Timeouts,
 };
 use super::yaml::{list, scalar};
+use crate::scaling::budget::Budget;
 use crate::scaling::policy::{Allocation, CloudPolicy, Policy};
 
 /// Where the central manager keeps its configuration.
@@ -57,6 +60,7 @@ pub fn public(config: &Config) -> String {
     // How many there are is what people look for first.
     given.retain(|key| key.0 == "nodes_max" || !defaults.contains(key));
     entries(&mut text, 0, "daemon", &given);
+    economy(&mut text, policy);
     let condor = condor_keys(condor);
     if !condor.is_empty() {
         entries(&mut text, 0, "condor", &condor);
@@ -69,8 +73,10 @@ pub fn public(config: &Config) -> String {
         entries(&mut text, 2, &name, &cloud(config, settings));
         mapping(&mut text, "metadata", &settings.metadata);
         mapping(&mut text, "startd_attrs", &settings.startd_attributes);
+        mapping(&mut text, "gpus", &settings.gpus);
         if let Some(policy) = config.policy.cloud(&settings.name) {
             mapping(&mut text, "prices", &policy.prices);
+            budget(&mut text, 4, &policy.budget);
         }
     }
     text
@@ -128,6 +134,9 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         nodes_spare,
         max_actions,
         allocation,
+        core_price,
+        node_cost,
+        hold_up,
         // Under `condor:`.
         scale_down: _,
         clouds: _,
@@ -151,6 +160,12 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         refusal_memory,
         purge_floating_ips,
         token_margin,
+        // They are no single values: see `economy`.
+        schedules: _,
+        time_zone: _,
+        budget: _,
+        max_lifetime: _,
+        max_lifetime_kill: _,
         trust_silence: _,
     } = policy;
     let Timeouts {
@@ -162,8 +177,10 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         Allocation::RoundRobin => "round-robin",
         Allocation::Random => "random",
         Allocation::FillFirst => "fill-first",
+        Allocation::Cheapest => "cheapest",
+        Allocation::LeastWaste => "least-waste",
     };
-    vec![
+    let mut keys = vec![
         ("nodes_min", nodes_min.to_string()),
         ("nodes_max", nodes_max.to_string()),
         ("nodes_spare", nodes_spare.to_string()),
@@ -192,7 +209,45 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         ("tick_timeout", duration_text(*tick)),
         ("request_timeout", duration_text(*request)),
         ("command_timeout", duration_text(*command)),
-    ]
+        ("hold_up", hold_up.to_string()),
+    ];
+    for (key, amount) in [("core_price", core_price), ("node_cost", node_cost)] {
+        keys.extend(amount.map(|amount| (key, amount.to_string())));
+    }
+    keys
+}
+
+/// What of `daemon:` is there only where it is given.
+fn economy(text: &mut String, policy: &Policy) {
+    let lifetimes = [
+        ("max_lifetime", policy.max_lifetime),
+        ("max_lifetime_kill", policy.max_lifetime_kill),
+    ];
+    for (key, time) in lifetimes {
+        if let Some(time) = time {
+            line(text, 2, key, &duration_text(time));
+        }
+    }
+    let name = policy.time_zone.iana_name();
+    if let Some(name) = name.filter(|_| policy.time_zone != TimeZone::UTC) {
+        line(text, 2, "time_zone", &scalar(name));
+    }
+    budget(text, 2, &policy.budget);
+    schedules::text(text, &policy.schedules);
+}
+
+/// None of it where there is none.
+fn budget(text: &mut String, indent: usize, budget: &Budget) {
+    let Budget {
+        per_hour,
+        per_month,
+    } = budget;
+    let mut keys = Keys::new();
+    keys.extend(per_hour.map(|money| ("per_hour", money.to_string())));
+    keys.extend(per_month.map(|money| ("per_month", money.to_string())));
+    if !keys.is_empty() {
+        entries(text, indent, "budget", &keys);
+    }
 }
 
 fn condor_keys(condor: &CondorSettings) -> Keys {
@@ -256,7 +311,14 @@ fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
         networks,
         key,
         security_groups,
-        availability_zone,
+        availability_zones,
+        server_group,
+        server_group_policy,
+        boot_volume_size_gb,
+        boot_volume_type,
+        config_drive,
+        tags,
+        gpus: _,
         user_data_file: _,
         metadata: _,
         startd_attributes: _,
@@ -274,7 +336,20 @@ fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
     put("image", &own);
     put("base_image", base_image);
     put("key", key);
-    put("availability_zone", availability_zone);
+    put("server_group", server_group);
+    put("boot_volume_type", boot_volume_type);
+    if server_group.is_some() {
+        keys.push(("server_group_policy", scalar(server_group_policy)));
+    }
+    keys.extend(boot_volume_size_gb.map(|size| ("boot_volume_size", size.to_string())));
+    if *config_drive {
+        keys.push(("config_drive", "true".to_owned()));
+    }
+    for (key, values) in [("availability_zones", availability_zones), ("tags", tags)] {
+        if !values.is_empty() {
+            keys.push((key, list(values)));
+        }
+    }
     keys.push(("flavors", list(flavors)));
     keys.push(("networks", list(networks)));
     if !security_groups.is_empty() {
@@ -308,12 +383,24 @@ fn limits(policy: &CloudPolicy) -> Keys {
         flavors: _,
         image: _,
         nodes_max,
+        weight,
         min_cores,
         min_ram_mb,
         min_instances,
         prices: _,
+        zones: _,
+        takes: _,
+        budget: _,
+        billing_period,
+        max_lifetime,
+        hard_server_group: _,
     } = policy;
     let mut keys = Keys::new();
+    if *weight != 1 {
+        keys.push(("weight", weight.to_string()));
+    }
+    keys.extend(billing_period.map(|time| ("billing_period", duration_text(time))));
+    keys.extend(max_lifetime.map(|time| ("max_lifetime", duration_text(time))));
     keys.extend(nodes_max.map(|nodes| ("nodes_max", nodes.to_string())));
     if *min_cores > 0 {
         keys.push(("min_cores", min_cores.to_string()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::error::{Error, Problem};
-use crate::scaling::policy::Policy;
+use crate::scaling::policy::{Policy, Takes};
 
 /// The whole configuration, merged and checked.
 #[derive(Debug)]
@@ -147,8 +147,22 @@ pub struct CloudSettings {
     pub key: Option<String>,
     /// Security groups: names or ids.
     pub security_groups: Vec<String>,
-    /// Availability zone.
-    pub availability_zone: Option<String>,
+    /// Availability zones over which nodes are spread; none: the cloud's choice.
+    pub availability_zones: Vec<String>,
+    /// Server group of nodes: name or id.
+    pub server_group: Option<String>,
+    /// Its policy, where it is made.
+    pub server_group_policy: String,
+    /// Size in GiB of the volume that nodes boot from; `None`: from the disk of their flavor.
+    pub boot_volume_size_gb: Option<u64>,
+    /// The volume's type.
+    pub boot_volume_type: Option<String>,
+    /// Nodes get a config drive.
+    pub config_drive: bool,
+    /// Tags of each server.
+    pub tags: Vec<String>,
+    /// GPUs of a node, by flavor, where the flavor itself does not say it right.
+    pub gpus: BTreeMap<String, u64>,
     /// User data template of nodes (`userdata_file`).
     pub user_data_file: PathBuf,
     /// More metadata for each server.
@@ -160,6 +174,29 @@ pub struct CloudSettings {
     pub ccb: bool,
     /// What the ads of its nodes say (`startd_attrs`), as long as none has joined: ClassAd expressions by name.
     pub startd_attributes: BTreeMap<String, String>,
+}
+
+impl CloudSettings {
+    /// The availability zone of a server that is no node.
+    pub fn first_zone(&self) -> Option<&str> {
+        self.availability_zones.first().map(String::as_str)
+    }
+
+    /// Whether nodes are put into a server group that leaves out hosts.
+    pub fn has_hard_server_group(&self) -> bool {
+        self.server_group.is_some() && !self.server_group_policy.starts_with("soft-")
+    }
+
+    /// What each node takes of the project besides a server, cores and memory.
+    pub fn takes(&self) -> Takes {
+        let volumes = [self.boot_volume_size_gb, self.scratch_size_gb];
+        Takes {
+            ports: self.networks.len() as u64,
+            volumes: volumes.iter().flatten().count() as u64,
+            volume_gb: volumes.iter().flatten().sum(),
+            server_group_members: u64::from(self.server_group.is_some()),
+        }
+    }
 }
 
 /// Who ehos is on a cloud (Keystone v3).

@@ -502,6 +502,7 @@ fn the_templates_of_the_project_are_templates() {
             "image",
             "noclaim_shutdown",
             "region",
+            "retire_at",
             "token",
             "trust_domain"
         ]
@@ -516,6 +517,13 @@ daemon:
   nodes_max: 33
   nodes_spare: 2
   node_allocation: random
+  max_lifetime: 400h
+  max_lifetime_kill: 24h
+  time_zone: Europe/Vienna
+  budget: {per_hour: 12.5, per_month: 1000}
+  schedules:
+  - {days: [mon-wed, fri], hours: '08:00-18:00', nodes_max: 40, nodes_min: 2}
+  - {hours: 22:00-06:00, time_zone: America/New_York, nodes_spare: 10%, idle_timeout: 90s}
   min_cores: 3
   min_ram: 1.5
   min_instances: 1
@@ -570,9 +578,20 @@ clouds:
     networks: [n, 'n:2']
     key: my key
     security_groups: [default, ehos]
-    availability_zone: zone-1
+    availability_zones: [zone-1, zone 2]
+    server_group: my nodes
+    server_group_policy: anti-affinity
+    boot_volume_size: 40
+    boot_volume_type: fast
+    config_drive: yes
+    tags: [grid, 'two words']
+    gpus: {'2': 4}
     scratch_size: 100
     nodes_max: 5
+    prices: {m1.small: 0.05, '2': 1}
+    budget: {per_month: 20}
+    billing_period: 1h
+    max_lifetime: 30h
     min_cores: 8
     userdata_file: other.yaml
   two/three:
@@ -582,6 +601,7 @@ clouds:
     user_domain_name: Default
     application_credential_secret_file: two.secret
     flavor: m
+    prices: {m: 0.2}
     network: 'null'
 ";
 
@@ -672,5 +692,36 @@ proptest! {
             let shown = format!("{config:?}");
             prop_assert!(!shown.contains("password: \"hush"), "{}", shown);
         }
+    }
+}
+
+#[test]
+fn a_flavor_without_a_price_beside_others_is_noted_where_prices_decide() {
+    let notes = |daemon: &str, prices: &str| {
+        let text = format!(
+            "daemon: {{{daemon}}}\nehos: {{cluster: p, image: i, flavors: [f, g], network: n}}\nclouds:\n  \
+             one: {{auth_url: 'https://a', {PASSWORD}, weight: 0{prices}}}\n"
+        );
+        let folder = world(&[("etc/ehos/ehos.yaml", &text), TEMPLATE]);
+        let config = load(&[], &environment(folder.path(), &[])).unwrap();
+        let price = |note: &&String| note.contains("price");
+        assert_eq!(config.policy.clouds[0].weight, 0);
+        config.notes.iter().find(price).cloned().unwrap_or_default()
+    };
+    let some = ", prices: {f: 1}";
+    let all = ", prices: {f: 1, g: 0}";
+    let told = notes("node_allocation: cheapest", some);
+    assert!(
+        told.contains("no price of g, and others have one: counted as the dearest core"),
+        "{told}"
+    );
+    let told = notes("node_allocation: least_waste, core_price: 0.5", some);
+    assert!(told.contains("core_price, 0.5 an hour"), "{told}");
+    for (daemon, prices) in [
+        ("node_allocation: cheapest", all),
+        ("node_allocation: cheapest", ""),
+        ("node_allocation: random", some),
+    ] {
+        assert_eq!(notes(daemon, prices), "", "{daemon} {prices}");
     }
 }

@@ -6,8 +6,9 @@ use std::path::Path;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::error::Problem;
-use super::file::{Auth, Cloud, Condor, Daemon, Ehos, File, Section};
+use super::file::{Auth, Budget, Cloud, Condor, Daemon, Ehos, File, Section, Window};
 use super::position;
+use super::schedules::skip;
 
 /// Each section's keys, for hints.
 const SECTIONS: [(&str, &[&str]); 4] = [
@@ -63,6 +64,7 @@ enum At {
     File,
     Clouds,
     Cloud,
+    Windows,
     Keys(&'static [&'static str]),
     Value,
 }
@@ -74,7 +76,7 @@ impl At {
             At::File => Some(File::KEYS),
             At::Cloud => Some(Cloud::KEYS),
             At::Keys(keys) => Some(keys),
-            At::Clouds | At::Value => None,
+            At::Clouds | At::Windows | At::Value => None,
         }
     }
 
@@ -85,6 +87,9 @@ impl At {
             (At::File, "daemon") => At::Keys(Daemon::KEYS),
             (At::File, "condor") => At::Keys(Condor::KEYS),
             (At::Clouds, _) => At::Cloud,
+            (At::Cloud | At::Keys(_), "budget") => At::Keys(Budget::KEYS),
+            (At::Keys(_), "schedules") => At::Windows,
+            (At::Windows, _) => At::Keys(Window::KEYS),
             (At::Cloud, "auth") => At::Keys(Auth::KEYS),
             _ => At::Value,
         }
@@ -120,7 +125,21 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        if !matches!(self.at, At::Windows) {
+            return skip(&mut seq);
+        }
+        for number in 1_usize.. {
+            self.path.push(number.to_string());
+            let next = seq.next_element_seed(Walk {
+                at: self.at.below(""),
+                path: &mut *self.path,
+                found: &mut *self.found,
+            })?;
+            self.path.pop();
+            if next.is_none() {
+                break;
+            }
+        }
         Ok(())
     }
 

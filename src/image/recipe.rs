@@ -154,10 +154,14 @@ impl Recipe {
             networks: &self.surroundings.networks,
             key: settings.key.as_deref(),
             security_groups: &self.surroundings.security_groups,
-            availability_zone: settings.availability_zone.as_deref(),
+            availability_zone: settings.first_zone(),
             user_data: self.user_data.clone(),
             metadata,
             scratch_size_gb: None,
+            boot_volume: None,
+            server_group: None,
+            config_drive: settings.config_drive,
+            tags: &[],
         }
     }
 
@@ -241,8 +245,8 @@ fn digest(
         .chain(&surroundings.networks)
         .chain(&surroundings.security_groups)
         .chain(&settings.key)
-        .chain(&settings.availability_zone)
         .map(String::as_str)
+        .chain(settings.first_zone())
         .chain([user_data.expose_secret()]);
     for part in parts {
         hash.update(part.len().to_le_bytes());

@@ -424,6 +424,7 @@ mod tests {
                 vcpus: *vcpus,
                 ram_mb: *ram_mb,
                 disk_gb: *disk_gb,
+                gpus: 0,
             },
             root_disk_gb: *disk_gb,
         };

@@ -499,6 +499,10 @@ impl Run<'_> {
             user_data: self.order.user_data.clone(),
             metadata: self.order.metadata.clone(),
             scratch_size_gb: None,
+            boot_volume: None,
+            server_group: None,
+            config_drive: self.order.config_drive,
+            tags: &[],
         };
         self.console.clear();
         self.installation = Installation::NotYet;

@@ -55,6 +55,8 @@ pub struct Order {
     pub key: Keypair,
     /// Availability zone.
     pub availability_zone: Option<String>,
+    /// It gets a config drive.
+    pub config_drive: bool,
     /// User data. It holds no secret, but Nova repeats it in errors, where it is cut out.
     pub user_data: SecretString,
     /// What its last message on the console begins with; cloud-init's own when missing.
@@ -140,7 +142,8 @@ impl Order {
             networks,
             security_groups,
             key,
-            availability_zone: settings.availability_zone.clone(),
+            availability_zone: settings.first_zone().map(str::to_owned),
+            config_drive: settings.config_drive,
             final_message: template.final_message(),
             user_data,
             metadata,

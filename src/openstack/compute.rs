@@ -1,4 +1,4 @@
-//! Nova: servers, quota, flavors, keypairs.
+//! Nova: servers, flavors, keypairs.
 //!
 //! Each request names the lowest microversion that has what it needs. Lists stay far below 2.96, from which on
 //! Nova 31 answers 500 while a server of the project is over quota.
@@ -7,10 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -20,51 +17,23 @@ use super::auth::Session;
 use super::catalog::Service;
 use super::error::{Call, Error, Kind};
 use super::http::{Answer, Request, percent_encoded};
+pub use super::limits::quota;
 use super::message;
+pub use super::new_server::{BootVolume, NewServer, create};
 use crate::deadline::Deadline;
 use crate::scaling::action::Done;
-use crate::scaling::observation::{
-    AttachedVolume, Flavor, Quota, ServerRecord, ServerStatus, Usage,
-};
+use crate::scaling::observation::{AttachedVolume, Flavor, ServerRecord, ServerStatus};
 
 /// The first version: lists, limits, flavors, keypairs, console.
 const FIRST: &str = "2.1";
 /// Lists that say which servers are in a cell that is down ("Handling Down Cells" in Nova's API guide).
 const DOWN_CELLS: &str = "2.69";
+/// `extra_specs` in the list of flavors.
+const EXTRA_SPECS: &str = "2.61";
 /// What Nova answers when it does not have a microversion.
 const NOT_ACCEPTABLE: u16 = 406;
-/// `description` of a server.
-const DESCRIPTION: &str = "2.19";
 /// From here on the answer to createImage has the image's id in its body; before, in a header of a form of its own.
 const IMAGE_ID_IN_BODY: &str = "2.45";
-/// The longest user data that Nova takes, in characters of base64 (`maxLength` of its schema).
-const LONGEST_USER_DATA: usize = 65535;
-
-/// A server that is to be made. All references are ids.
-pub struct NewServer<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// What the operators of the cloud see beside it.
-    pub description: String,
-    /// Flavor id.
-    pub flavor: &'a str,
-    /// Image id.
-    pub image: &'a str,
-    /// Network ids; none: the only network of the project.
-    pub networks: &'a [String],
-    /// Keypair.
-    pub key: Option<&'a str>,
-    /// Security group ids; none: the project's default.
-    pub security_groups: &'a [String],
-    /// Availability zone.
-    pub availability_zone: Option<&'a str>,
-    /// User data, as cloud-init is to see it.
-    pub user_data: SecretString,
-    /// Metadata.
-    pub metadata: BTreeMap<String, String>,
-    /// A blank volume that goes with the server, in GiB.
-    pub scratch_size_gb: Option<u64>,
-}
 
 /// A flavor and its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,85 +158,6 @@ pub fn fault(session: &Session, id: &str, deadline: Deadline) -> Result<Option<S
     Ok(server.fault.map(|fault| message::shorten(&fault.message)))
 }
 
-/// Asks for a server and returns its id. Sent once: after an error of unknown effect it may come yet.
-pub fn create(session: &Session, server: &NewServer, deadline: Deadline) -> Result<String, Error> {
-    let encoded = SecretString::from(BASE64.encode(server.user_data.expose_secret()));
-    let characters = encoded.expose_secret().len();
-    if characters > LONGEST_USER_DATA {
-        return Err(Error::UserDataTooLong {
-            cloud: session.settings().name.clone(),
-            server: server.name.to_owned(),
-            characters,
-        });
-    }
-    let request = Request {
-        method: Method::POST,
-        kind: Kind::Once,
-        microversion: Some(DESCRIPTION),
-        body: Some(create_body(server, &encoded).to_string()),
-        hidden: Some(&encoded),
-    };
-    let answer = session.send(Service::Compute, "/servers", &request, deadline)?;
-    let CreatedBody { server } = answer.json()?;
-    Ok(server.id)
-}
-
-fn create_body(server: &NewServer, user_data: &SecretString) -> Value {
-    let mut body = json!({
-        "name": server.name,
-        "description": server.description,
-        "flavorRef": server.flavor,
-        "imageRef": server.image,
-        "user_data": user_data.expose_secret(),
-        "metadata": server.metadata,
-    });
-    let mut add = |key: &str, value: Value| {
-        if let Some(fields) = body.as_object_mut() {
-            fields.insert(key.to_owned(), value);
-        }
-    };
-    if !server.networks.is_empty() {
-        let networks = server.networks.iter().map(|id| json!({ "uuid": id }));
-        add("networks", networks.collect());
-    }
-    if !server.security_groups.is_empty() {
-        // Nova's "name" takes an id as well.
-        let groups = server
-            .security_groups
-            .iter()
-            .map(|id| json!({ "name": id }));
-        add("security_groups", groups.collect());
-    }
-    if let Some(key) = server.key {
-        add("key_name", json!(key));
-    }
-    if let Some(zone) = server.availability_zone {
-        add("availability_zone", json!(zone));
-    }
-    if let Some(size_gb) = server.scratch_size_gb {
-        add(
-            "block_device_mapping_v2",
-            json!([
-                {
-                    "boot_index": 0,
-                    "uuid": server.image,
-                    "source_type": "image",
-                    "destination_type": "local",
-                    "delete_on_termination": true,
-                },
-                {
-                    "boot_index": -1,
-                    "source_type": "blank",
-                    "destination_type": "volume",
-                    "volume_size": size_gb,
-                    "delete_on_termination": true,
-                },
-            ]),
-        );
-    }
-    json!({ "server": body })
-}
-
 /// Deletes a server. One that is gone already is no error.
 pub fn delete(session: &Session, id: &str, deadline: Deadline) -> Result<Done, Error> {
     let path = format!("/servers/{id}");
@@ -303,31 +193,26 @@ pub fn console(
     Ok(kept.get(first..).unwrap_or_default().join("\n"))
 }
 
-/// The project's limits and what is used of them.
-pub fn quota(session: &Session, deadline: Deadline) -> Result<Quota, Error> {
-    let request = Request::get().at(FIRST);
-    let answer = session.send(Service::Compute, "/limits", &request, deadline)?;
-    let LimitsBody { limits } = answer.json()?;
-    let absolute = limits.absolute;
-    let usage = |limit: i64, used: i64| Usage {
-        // -1 is unlimited.
-        limit: u64::try_from(limit).ok(),
-        used: u64::try_from(used).unwrap_or(0),
-    };
-    Ok(Quota {
-        instances: usage(absolute.max_total_instances, absolute.total_instances_used),
-        cores: usage(absolute.max_total_cores, absolute.total_cores_used),
-        ram_mb: usage(absolute.max_total_ram_size, absolute.total_ram_used),
-    })
-}
-
 /// All flavors that the project may use.
 pub fn flavors(session: &Session, deadline: Deadline) -> Result<Vec<NamedFlavor>, Error> {
+    match flavors_at(session, EXTRA_SPECS, deadline) {
+        Err(error) if error.status() == Some(NOT_ACCEPTABLE) => {
+            flavors_at(session, FIRST, deadline)
+        }
+        answer => answer,
+    }
+}
+
+fn flavors_at(
+    session: &Session,
+    microversion: &'static str,
+    deadline: Deadline,
+) -> Result<Vec<NamedFlavor>, Error> {
     let mut flavors = Vec::new();
     each_page(
         session,
         "/flavors/detail",
-        FIRST,
+        microversion,
         deadline,
         |page: FlavorsPage, _| {
             flavors.extend(page.flavors.into_iter().map(|wire| NamedFlavor {
@@ -338,6 +223,7 @@ pub fn flavors(session: &Session, deadline: Deadline) -> Result<Vec<NamedFlavor>
                     vcpus: wire.vcpus,
                     ram_mb: wire.ram,
                     disk_gb: wire.disk + wire.ephemeral,
+                    gpus: gpus(&wire.extra_specs),
                 },
             }));
             page.flavors_links
@@ -622,6 +508,9 @@ struct Server {
     fault: Option<Fault>,
     #[serde(rename = "os-extended-volumes:volumes_attached", default)]
     volumes: Vec<Attached>,
+    /// Empty before it has a host, where no zone was asked for.
+    #[serde(rename = "OS-EXT-AZ:availability_zone")]
+    zone: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -711,6 +600,7 @@ impl Server {
                     goes: volume.delete_on_termination.unwrap_or(true),
                 })
                 .collect(),
+            zone: self.zone.filter(|zone| !zone.is_empty()),
             id: self.id,
             name: self.name,
             metadata: self.metadata.unwrap_or_default(),
@@ -730,41 +620,8 @@ fn status(word: &str) -> ServerStatus {
 }
 
 #[derive(Deserialize)]
-struct CreatedBody {
-    server: Created,
-}
-
-#[derive(Deserialize)]
-struct Created {
-    id: String,
-}
-
-#[derive(Deserialize)]
 struct ConsoleBody {
     output: String,
-}
-
-#[derive(Deserialize)]
-struct LimitsBody {
-    limits: Limits,
-}
-
-#[derive(Deserialize)]
-struct Limits {
-    absolute: Absolute,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Absolute {
-    max_total_instances: i64,
-    max_total_cores: i64,
-    #[serde(rename = "maxTotalRAMSize")]
-    max_total_ram_size: i64,
-    total_instances_used: i64,
-    total_cores_used: i64,
-    #[serde(rename = "totalRAMUsed")]
-    total_ram_used: i64,
 }
 
 #[derive(Deserialize)]
@@ -783,6 +640,22 @@ struct WireFlavor {
     disk: u64,
     #[serde(rename = "OS-FLV-EXT-DATA:ephemeral", default)]
     ephemeral: u64,
+    /// From 2.61 on, and only for those whom the cloud lets see them.
+    #[serde(default)]
+    extra_specs: BTreeMap<String, String>,
+}
+
+/// The GPUs of a flavor, as far as its extra specs tell: devices that are passed through (`pci_passthrough:alias` is
+/// `ALIAS:COUNT[,ALIAS:COUNT…]`; what they are, only the operators of the cloud know) and parts of one (`resources:VGPU`).
+fn gpus(extra_specs: &BTreeMap<String, String>) -> u64 {
+    let aliases = extra_specs.get("pci_passthrough:alias");
+    let aliases = aliases.into_iter().flat_map(|list| list.split(','));
+    let counts = aliases.map(|alias| alias.rsplit(':').next());
+    counts
+        .chain([extra_specs.get("resources:VGPU").map(String::as_str)])
+        .flatten()
+        .filter_map(|count| count.trim().parse::<u64>().ok())
+        .fold(0, u64::saturating_add)
 }
 
 #[derive(Deserialize)]
@@ -802,11 +675,12 @@ pub fn read_anything(body: &[u8]) -> Vec<ServerRecord> {
     drop(serde_json::from_slice::<BootedPage>(body));
     drop(serde_json::from_slice::<ShownBody>(body));
     drop(serde_json::from_slice::<WholeBody>(body));
-    drop(serde_json::from_slice::<LimitsBody>(body));
     drop(serde_json::from_slice::<FlavorsPage>(body));
     drop(serde_json::from_slice::<KeypairsBody>(body));
-    drop(serde_json::from_slice::<CreatedBody>(body));
     drop(serde_json::from_slice::<ConsoleBody>(body));
+    super::limits::read_anything(body);
+    super::new_server::read_anything(body);
+    super::server_group::read_anything(body);
     message::of_service(body, None);
     match serde_json::from_slice::<ServersPage>(body) {
         Ok(page) => page
@@ -821,6 +695,23 @@ pub fn read_anything(body: &[u8]) -> Vec<ServerRecord> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gpus_of_a_flavor() {
+        let of = |specs: &[(&str, &str)]| {
+            let specs = specs.iter();
+            gpus(
+                &specs
+                    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                    .collect(),
+            )
+        };
+        assert_eq!(of(&[]), 0);
+        assert_eq!(of(&[("pci_passthrough:alias", "a100:2")]), 2);
+        assert_eq!(of(&[("pci_passthrough:alias", "a100:2, t4:1")]), 3);
+        assert_eq!(of(&[("resources:VGPU", "1"), ("hw:cpu_policy", "4")]), 1);
+        assert_eq!(of(&[("pci_passthrough:alias", "nonsense")]), 0);
+    }
 
     #[test]
     fn novas_words_for_a_server() {

@@ -29,11 +29,15 @@ mod http;
 pub mod identity;
 pub mod image;
 mod leftovers;
+pub mod limits;
 mod message;
 pub mod network;
+mod new_server;
 pub mod rule;
+pub mod server_group;
 mod token_cache;
 pub mod volume;
+pub mod zone;
 
 pub use catalog::Service;
 pub use error::{Call, Effect, Error, Kind, Refusal};
@@ -51,6 +55,9 @@ const FAULT_TIMEOUT: Duration = Duration::from_secs(3);
 /// What was left behind is worth waiting for no longer than this.
 const LEFTOVERS_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The quota of what else nodes take is worth waiting for no longer than this.
+const PARTS_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Renders the user data of a node for the region it is in.
 pub type UserData<'c> =
     Box<dyn Fn(&Intent, &str, Deadline) -> Result<Filled, Failure> + Send + Sync + 'c>;
@@ -66,6 +73,7 @@ pub struct OpenStackCloud<'c> {
     flavors: Mutex<Option<Vec<compute::NamedFlavor>>>,
     images: Mutex<BTreeMap<String, String>>,
     surroundings: Mutex<Option<Surroundings>>,
+    server_group: Mutex<Option<String>>,
 }
 
 /// The ids of what every server of a cloud is put into.
@@ -97,6 +105,7 @@ impl<'c> OpenStackCloud<'c> {
             flavors: Mutex::new(None),
             images: Mutex::new(BTreeMap::new()),
             surroundings: Mutex::new(None),
+            server_group: Mutex::new(None),
         })
     }
 
@@ -123,15 +132,23 @@ impl<'c> OpenStackCloud<'c> {
         let session = &self.session;
         // Before all else: when Keystone hangs or refuses, it is asked once, not by each of the threads.
         session.token(deadline)?;
-        let (servers, quota, flavors, look) = thread::scope(|scope| {
+        let (servers, quota, parts, flavors, look) = thread::scope(|scope| {
             let look = scope.spawn(move || {
                 let deadline = deadline.at_most(LEFTOVERS_TIMEOUT);
                 leftovers::look(session, traces, self.floating_ips_of_nodes, deadline)
             });
-            let quota = scope.spawn(move || compute::quota(session, deadline));
+            let quota = scope.spawn(move || limits::quota(session, deadline));
+            let parts =
+                scope.spawn(move || limits::parts(session, deadline.at_most(PARTS_TIMEOUT)));
             let flavors = scope.spawn(move || self.configured_flavors(deadline));
             let servers = compute::servers(session, deadline);
-            (servers, joined(quota), joined(flavors), joined(look))
+            (
+                servers,
+                joined(quota),
+                joined(parts),
+                joined(flavors),
+                joined(look),
+            )
         });
         let servers: Vec<ServerRecord> = servers?;
         let all: BTreeSet<String> = servers.iter().map(|server| server.id.clone()).collect();
@@ -157,6 +174,10 @@ impl<'c> OpenStackCloud<'c> {
                 .map(|server| self.with_fault(server, &mut looks, deadline))
                 .collect(),
             quota: quota?,
+            parts: match parts {
+                Ok(parts) => Seen::Known(parts),
+                Err(error) => Seen::Unknown(error.to_string()),
+            },
             flavors: flavors?,
             leftovers,
         })
@@ -197,7 +218,8 @@ impl<'c> OpenStackCloud<'c> {
         for wanted in &self.session.settings().flavors {
             match find_flavor(&self.session, wanted, &there) {
                 Ok(flavor) => {
-                    found.insert(wanted.clone(), flavor.flavor.clone());
+                    let flavor = as_configured(self.session.settings(), wanted, flavor);
+                    found.insert(wanted.clone(), flavor);
                 }
                 Err(error) => warn!("{error}"),
             }
@@ -236,6 +258,17 @@ impl<'c> OpenStackCloud<'c> {
         Ok(surroundings)
     }
 
+    /// The id of the server group of nodes.
+    fn server_group(&self, wanted: &str, deadline: Deadline) -> Result<String, Error> {
+        let mut known = locked(&self.server_group);
+        if let Some(id) = known.as_ref() {
+            return Ok(id.clone());
+        }
+        let id = server_group::find(&self.session, wanted, deadline)?.id;
+        *known = Some(id.clone());
+        Ok(id)
+    }
+
     fn create(&self, intent: &Intent, deadline: Deadline) -> Result<Done, Failure> {
         let settings = self.session.settings();
         let flavor = self.flavor_id(&intent.flavor, deadline)?;
@@ -244,6 +277,10 @@ impl<'c> OpenStackCloud<'c> {
             networks,
             security_groups,
         } = self.surroundings(deadline)?;
+        let server_group = match &settings.server_group {
+            Some(wanted) => Some(self.server_group(wanted, deadline)?),
+            None => None,
+        };
         let mut metadata = settings.metadata.clone();
         metadata.extend(execute_metadata(
             &self.cluster,
@@ -268,10 +305,19 @@ impl<'c> OpenStackCloud<'c> {
             networks: &networks,
             key: settings.key.as_deref(),
             security_groups: &security_groups,
-            availability_zone: settings.availability_zone.as_deref(),
+            availability_zone: intent.zone.as_deref(),
             user_data: filled.text,
             metadata,
             scratch_size_gb: settings.scratch_size_gb,
+            boot_volume: settings
+                .boot_volume_size_gb
+                .map(|size_gb| compute::BootVolume {
+                    size_gb,
+                    volume_type: settings.boot_volume_type.as_deref(),
+                }),
+            server_group: server_group.as_deref(),
+            config_drive: settings.config_drive,
+            tags: &settings.tags,
         };
         let server_id = compute::create(&self.session, &server, deadline)?;
         Ok(Done::Created { server_id })
@@ -379,6 +425,23 @@ pub fn find_flavor<'f>(
             let names: Vec<&str> = there.iter().map(|flavor| flavor.name.as_str()).collect();
             not_found(session, "flavor", wanted, among(&names))
         })
+}
+
+/// What a node of this flavor will have: its root disk is the volume that it boots from, where there is one, and its GPUs
+/// are those that the configuration says, where it does.
+fn as_configured(settings: &CloudSettings, wanted: &str, flavor: &compute::NamedFlavor) -> Flavor {
+    let ephemeral_gb = flavor.flavor.disk_gb.saturating_sub(flavor.root_disk_gb);
+    Flavor {
+        disk_gb: settings
+            .boot_volume_size_gb
+            .map_or(flavor.flavor.disk_gb, |size_gb| size_gb + ephemeral_gb),
+        gpus: settings
+            .gpus
+            .get(wanted)
+            .copied()
+            .unwrap_or(flavor.flavor.gpus),
+        ..flavor.flavor.clone()
+    }
 }
 
 /// The file in `folder` in which the token for `cloud` is kept.

@@ -49,6 +49,27 @@ pub fn delete(session: &Session, id: &str, deadline: Deadline) -> Result<Done, E
     }
 }
 
+/// The names and ids of all volume types that the project may use.
+pub fn volume_types(session: &Session, deadline: Deadline) -> Result<Vec<VolumeType>, Error> {
+    let answer = session.send(Service::Volume, "/types", &Request::get(), deadline)?;
+    let TypesBody { volume_types } = answer.json()?;
+    Ok(volume_types)
+}
+
+/// A volume type.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct VolumeType {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+#[derive(Deserialize)]
+struct TypesBody {
+    volume_types: Vec<VolumeType>,
+}
+
 #[derive(Deserialize)]
 struct VolumesBody {
     volumes: Vec<Volume>,

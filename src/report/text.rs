@@ -1,11 +1,14 @@
 //! A tick on one screen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::Report;
-use crate::scaling::plan::{BuilderLine, Fate, FloatingIpLine, LeftoverLine, NodeLine, Plan};
-use crate::scaling::reason::spoken;
+use crate::scaling::budget::Costs;
+use crate::scaling::plan::{
+    BuilderLine, Fate, FloatingIpLine, GroupLine, LeftoverLine, NodeLine, Plan,
+};
+use crate::scaling::reason::{Reason, spoken};
 
 /// More nodes than this that nothing happens to are only counted, unless it is a dry run.
 const NODES_ON_A_SCREEN: usize = 12;
@@ -15,6 +18,9 @@ const GROUPS_ON_A_SCREEN: usize = 20;
 
 /// Heads a line about what nothing more is made of.
 const PROTECTED: &str = "PROTECTED MODE  ";
+
+/// Heads a line about a budget that is spent.
+const BUDGET: &str = "BUDGET SPENT  ";
 
 /// Heads the actions that failed.
 const NOT_DONE: &str = "not done";
@@ -36,7 +42,10 @@ fn with_levels(text: &str) -> String {
         }
         if failing || line.starts_with(PROTECTED) {
             3
-        } else if line.starts_with("unknown") || line.starts_with("brake") {
+        } else if ["unknown", "brake", BUDGET]
+            .iter()
+            .any(|head| line.starts_with(head))
+        {
             4
         } else {
             6
@@ -57,6 +66,9 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
     for protected in &plan.protected {
         writeln!(out, "{PROTECTED}{protected}")?;
     }
+    for spent in &plan.budgets_spent {
+        writeln!(out, "{BUDGET}{spent}")?;
+    }
     for brake in &plan.brakes {
         // An unknown source has just been named.
         let what = if brake.stops_creates() {
@@ -69,8 +81,14 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
     for notice in report.notices.iter().chain(&plan.notices) {
         writeln!(out, "note     {notice}")?;
     }
+    if let Some(window) = &plan.window {
+        writeln!(out, "window   {window}")?;
+    }
     writeln!(out, "queue    {}", queue(plan))?;
     writeln!(out, "nodes    {}", phases(&plan.nodes))?;
+    if let Some(cost) = &plan.cost {
+        writeln!(out, "cost     {}", costs(cost))?;
+    }
     writeln!(
         out,
         "{}  {}",
@@ -95,8 +113,10 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
             };
             writeln!(
                 out,
-                "  {} of {}, longest {waiting}: {why}",
-                group.jobs, group.request
+                "  {} of {}{}, longest {waiting}: {why}",
+                group.jobs,
+                group.request,
+                example(group)
             )?;
         }
         let jobs: u64 = plan.groups.iter().skip(shown).map(|group| group.jobs).sum();
@@ -146,6 +166,34 @@ fn queue(plan: &Plan) -> String {
     text
 }
 
+fn costs(cost: &Costs) -> String {
+    let Costs {
+        month,
+        counted_since,
+        per_hour,
+        spent_this_month,
+        clouds,
+        ..
+    } = cost;
+    let mut text = format!("{per_hour} an hour, {spent_this_month} spent in {month}");
+    if let Some(since) = counted_since {
+        // What there was before is not known.
+        text += &format!(" (counted since {since:.0})");
+    }
+    if clouds.len() > 1 {
+        let each = clouds.iter().map(|cloud| {
+            let (name, now, spent) = (&cloud.cloud, cloud.per_hour, cloud.spent_this_month);
+            format!("{name} {now} and {spent}")
+        });
+        text += &format!(": {}", each.collect::<Vec<_>>().join(", "));
+    }
+    let without: u64 = clouds.iter().map(|cloud| cloud.nodes_without_price).sum();
+    if without > 0 {
+        text += &format!("; {without} nodes have no price and are not counted");
+    }
+    text
+}
+
 fn write_nodes(out: &mut String, report: &Report<'_>, dry_run: bool) -> std::fmt::Result {
     let kept = |node: &&NodeLine| node.fate == Fate::Keeps;
     let nodes = &report.plan.nodes;
@@ -159,7 +207,17 @@ fn write_nodes(out: &mut String, report: &Report<'_>, dry_run: bool) -> std::fmt
     }
     writeln!(out, "\nnodes")?;
     let name_width = shown.iter().map(|node| node.name.len()).max().unwrap_or(0);
-    let place = |node: &NodeLine| format!("{} {}", node.cloud, node.flavor);
+    // The only zone of a cloud says nothing.
+    let mut zones: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for node in nodes {
+        let zones = zones.entry(&node.cloud).or_default();
+        zones.extend(node.zone.as_deref());
+    }
+    let several = |cloud: &str| zones.get(cloud).is_some_and(|zones| zones.len() > 1);
+    let place = |node: &NodeLine| match &node.zone {
+        Some(zone) if several(&node.cloud) => format!("{} {zone} {}", node.cloud, node.flavor),
+        _ => format!("{} {}", node.cloud, node.flavor),
+    };
     let place_width = shown
         .iter()
         .map(|node| place(node).len())
@@ -257,6 +315,24 @@ fn phases(nodes: &[NodeLine]) -> String {
         .map(|(phase, count)| format!("{count} {phase}"))
         .collect();
     format!("{total}: {}", parts.join(", "))
+}
+
+/// One of the group's jobs, where its owner has something to change.
+fn example(group: &GroupLine) -> String {
+    let owners = |why: &Reason| {
+        matches!(
+            why,
+            Reason::NoMatch { .. }
+                | Reason::TooLarge { .. }
+                | Reason::Refused { .. }
+                | Reason::ConcurrencyLimit { .. }
+                | Reason::GroupQuota { .. }
+        )
+    };
+    match &group.example {
+        Some(job) if group.why.iter().any(owners) => format!(" (as job {job})"),
+        _ => String::new(),
+    }
 }
 
 fn fates(report: &Report<'_>) -> String {

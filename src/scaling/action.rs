@@ -22,6 +22,8 @@ pub struct Intent {
     pub flavor: String,
     /// The image, as configured.
     pub image: String,
+    /// The availability zone; `None`: the cloud's choice.
+    pub zone: Option<String>,
     /// When it was decided.
     pub at: Timestamp,
 }
@@ -76,6 +78,8 @@ pub enum Expected {
     },
     /// Not there at all: it never joined.
     NeverJoined,
+    /// Older than `max_lifetime` and `max_lifetime_kill`: whatever runs on it.
+    Overdue,
     /// A builder: no claim on it, if it has a startd. A collector that does not answer does not hold it up.
     NoClaim,
 }

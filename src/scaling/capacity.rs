@@ -27,21 +27,17 @@ impl Capacity {
         self.0.iter()
     }
 
+    /// All of them together, which no job can have.
+    pub fn total(&self) -> Resources {
+        self.0
+            .iter()
+            .fold(Resources::default(), |sum, space| sum.plus(space))
+    }
+
     /// How many jobs of `request` it holds.
     pub fn holds(&self, request: &Resources) -> u64 {
         let each = self.0.iter().map(|space| request.times_in(space));
         each.fold(0, u64::saturating_add)
-    }
-
-    /// What is left of its spaces under `jobs` of `request`.
-    pub fn after(&self, request: &Resources, jobs: u64) -> Vec<Resources> {
-        let mut left = jobs;
-        let place = |space: &Resources| {
-            let here = request.times_in(space).min(left);
-            left -= here;
-            space.minus(request, here)
-        };
-        self.0.iter().map(place).collect()
     }
 }
 
@@ -60,10 +56,7 @@ mod tests {
         let node = Capacity(vec![one, one, one]);
         assert_eq!(node.holds(&one), 3);
         assert_eq!(node.holds(&two), 0);
-        assert_eq!(
-            node.after(&one, 2),
-            [one.minus(&one, 1), one.minus(&one, 1), one]
-        );
+        assert_eq!(node.total(), one.times(3));
         assert_eq!(Capacity::whole(two).holds(&one), 1, "memory is for one");
     }
 }

@@ -79,11 +79,23 @@ pub struct Resumed {
 /// counts for the back-off and not for the protected mode.
 ///
 /// Nova's words: "No valid host was found. …" of its scheduler (NoValidHost), "Quota exceeded for …" of a burst that its
-/// conductor counts again (TooManyInstances).
+/// conductor counts again (TooManyInstances). Cinder's, when a volume that a server is to have is refused: "Maximum number of
+/// volumes allowed (10) exceeded for quota 'volumes'", "VolumeSizeExceedsAvailableQuota: …".
 pub fn is_want_of_room(fault: &str) -> bool {
-    ["No valid host", "Quota exceeded"]
-        .iter()
-        .any(|words| fault.contains(words))
+    [
+        "No valid host",
+        "Quota exceeded",
+        "ExceedsAvailableQuota",
+        "exceeded for quota",
+        "Maximum number of ports",
+    ]
+    .iter()
+    .any(|words| fault.contains(words))
+}
+
+/// Whether Nova says only that it has tried every host: what the reason was, it does not tell.
+pub fn is_of_every_host(fault: &str) -> bool {
+    fault.contains("Exhausted all hosts")
 }
 
 impl KindMemory {
@@ -214,6 +226,7 @@ impl State {
     /// Forgets all failures in a cloud, and the pause that it asked for: an operator has mended it.
     pub fn resume(&mut self, cloud: &str) -> Vec<Resumed> {
         let mut all = Vec::new();
+        self.zones.retain(|memory| memory.cloud != cloud);
         for memory in &mut self.kinds {
             if memory.kind.cloud != cloud || memory.failures == 0 {
                 continue;
@@ -328,6 +341,30 @@ mod tests {
             .collect();
         assert_eq!(waits.last(), Some(&60));
         assert_eq!(state.protected(&policy()), []);
+    }
+
+    #[test]
+    fn want_of_room_in_the_words_of_the_clouds() {
+        for fault in [
+            "No valid host was found. There are not enough hosts available.",
+            "Quota exceeded for instances: Requested 1, but already used 2 of 2 instances",
+            "Build of instance 43966ae9 aborted: VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed \
+             gigabytes quota. Requested 500G, quota is 100G and 0G has been consumed.",
+            "Build of instance f39c6292 aborted: VolumeLimitExceeded: Maximum number of volumes allowed (0) exceeded for quota \
+             'volumes'.",
+            "Maximum number of ports exceeded",
+        ] {
+            assert!(is_want_of_room(fault), "{fault}");
+        }
+        for fault in [
+            "Build of instance 6188adf6 aborted: Volume 1c1f4956 did not finish being created even after we waited 3 seconds",
+            "Exceeded maximum number of retries. Exhausted all hosts available for retrying build failures for instance 5a6.",
+        ] {
+            assert!(!is_want_of_room(fault), "{fault}");
+        }
+        assert!(is_of_every_host(
+            "Exhausted all hosts available for retrying"
+        ));
     }
 
     #[test]

@@ -60,6 +60,7 @@ mod tests {
             age: Duration::from_secs(60),
             fault: None,
             volumes: Vec::new(),
+            zone: None,
         };
         OwnedServer::recognise(record, "pool-1").unwrap()
     }

@@ -5,8 +5,11 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::budget::{Budget, Costs};
 use super::memory::{Kind, Moment, State};
+use super::money::Money;
 use super::observation::{CloudView, Flavor, Usage};
+use super::parts;
 use super::policy::{CloudPolicy, Policy};
 use super::reason::spoken;
 
@@ -36,6 +39,21 @@ pub enum Limit {
         cloud: String,
         left_mb: u64,
         kept_mb: u64,
+    },
+    BudgetPerHour {
+        /// All clouds when absent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cloud: Option<String>,
+        budget: Money,
+        per_hour: Money,
+    },
+    BudgetPerMonth {
+        /// All clouds when absent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cloud: Option<String>,
+        budget: Money,
+        spent: Money,
+        coming: Money,
     },
     Backoff {
         cloud: String,
@@ -72,6 +90,29 @@ pub enum Limit {
         cloud: String,
         flavor: String,
     },
+    Ports {
+        cloud: String,
+        left: u64,
+        each: u64,
+    },
+    Volumes {
+        cloud: String,
+        left: u64,
+        each: u64,
+    },
+    VolumeGigabytes {
+        cloud: String,
+        left_gb: u64,
+        each_gb: u64,
+    },
+    ServerGroupMembers {
+        cloud: String,
+        left: u64,
+    },
+    PartsUnknown {
+        cloud: String,
+        why: String,
+    },
 }
 
 impl fmt::Display for Limit {
@@ -101,6 +142,26 @@ impl fmt::Display for Limit {
                 write!(
                     f,
                     "the quota of {cloud}: {left_mb} MB of memory left, min_ram {kept_mb} MB"
+                )
+            }
+            Limit::BudgetPerHour {
+                cloud,
+                budget,
+                per_hour,
+            } => {
+                write!(f, "budget.per_hour {budget}{}", of(cloud))?;
+                write!(f, ": {per_hour} an hour is what runs")
+            }
+            Limit::BudgetPerMonth {
+                cloud,
+                budget,
+                spent,
+                coming,
+            } => {
+                write!(f, "budget.per_month {budget}{}", of(cloud))?;
+                write!(
+                    f,
+                    ": {spent} spent, and {coming} for what runs in the hour that comes"
                 )
             }
             Limit::Backoff {
@@ -157,8 +218,48 @@ impl fmt::Display for Limit {
             Limit::FlavorUnknown { cloud, flavor } => {
                 write!(f, "cloud {cloud}, which has no flavor {flavor}")
             }
+            Limit::Ports { cloud, left, each } => {
+                write!(
+                    f,
+                    "the quota of {cloud}: {left} ports left, a node takes {each}"
+                )
+            }
+            Limit::Volumes { cloud, left, each } => {
+                write!(
+                    f,
+                    "the quota of {cloud}: {left} volumes left, a node takes {each}"
+                )
+            }
+            Limit::VolumeGigabytes {
+                cloud,
+                left_gb,
+                each_gb,
+            } => {
+                write!(
+                    f,
+                    "the quota of {cloud}: {left_gb} GB of volumes left, a node takes {each_gb} GB"
+                )
+            }
+            Limit::ServerGroupMembers { cloud, left } => {
+                write!(
+                    f,
+                    "the quota of {cloud}: {left} more servers in the server group"
+                )
+            }
+            Limit::PartsUnknown { cloud, why } => {
+                write!(
+                    f,
+                    "cloud {cloud}, whose quota of volumes, ports or server groups could not be seen: {why}"
+                )
+            }
         }
     }
+}
+
+fn of(cloud: &Option<String>) -> String {
+    cloud
+        .as_ref()
+        .map_or_else(String::new, |cloud| format!(" of cloud {cloud}"))
 }
 
 /// What one (cloud, flavor) is judged by.
@@ -183,6 +284,8 @@ pub struct Case<'a> {
     pub unjoined_of_kind: u64,
     /// What this plan makes in this cloud.
     pub planned: Planned,
+    /// What nodes cost, with those that this plan makes.
+    pub costs: &'a Costs,
     /// Creates and deletes that may still be planned.
     pub actions_left: u64,
 }
@@ -196,6 +299,8 @@ pub struct Planned {
     pub cores: u64,
     /// Their memory in MiB.
     pub ram_mb: u64,
+    /// Servers that are being built, whose ports and volumes the cloud need not count yet.
+    pub building: u64,
 }
 
 /// How many more, and what limits it: the smallest of all.
@@ -218,14 +323,19 @@ pub fn allowance(case: &Case<'_>) -> (u64, Limit) {
         ram(case, view, flavor),
         unproven(case),
         max_actions(case),
+        per_hour(case, None, &case.policy.budget),
+        per_hour(case, Some(&case.cloud.name), &case.cloud.budget),
+        per_month(case, None, &case.policy.budget),
+        per_month(case, Some(&case.cloud.name), &case.cloud.budget),
     ];
+    let all = all.into_iter().flatten().chain(parts::all(case, view));
     let first = (
         u64::MAX,
         Limit::MaxActions {
             max_actions: case.policy.max_actions,
         },
     );
-    all.into_iter().flatten().fold(
+    all.fold(
         first,
         |least, next| if next.0 < least.0 { next } else { least },
     )
@@ -239,11 +349,15 @@ pub fn closed(case: &Case<'_>) -> Option<Limit> {
     if !there {
         return Some(unknown(case));
     }
+    // A month's budget comes back with the next month.
+    let spent = |limit: Option<(u64, Limit)>| limit.filter(|(more, _)| *more == 0);
     let all = [
         never_seen(case),
         protected(case),
         backoff(case),
         pause(case),
+        spent(per_month(case, None, &case.policy.budget)),
+        spent(per_month(case, Some(&case.cloud.name), &case.cloud.budget)),
     ];
     all.into_iter().flatten().next().map(|(_, limit)| limit)
 }
@@ -273,6 +387,7 @@ pub fn exchange(case: &Case<'_>, leaving: Option<&Flavor>) -> Option<Limit> {
         instances: planned,
         cores: planned_cores,
         ram_mb: planned_ram_mb,
+        building: _,
     } = case.planned;
     let (cores_each, ram_each) = (flavor.vcpus, flavor.ram_mb);
     let quota = &view.quota;
@@ -297,7 +412,7 @@ pub fn exchange(case: &Case<'_>, leaving: Option<&Flavor>) -> Option<Limit> {
     ) {
         return ram(case, view, flavor).map(|(_, limit)| limit);
     }
-    None
+    parts::exchange(case, view)
 }
 
 fn unknown(case: &Case<'_>) -> Limit {
@@ -340,7 +455,7 @@ fn cloud_nodes_max(case: &Case<'_>) -> Option<(u64, Limit)> {
 }
 
 /// What is left of a quota after what is planned, and how many of size `each` fit above the headroom.
-fn quota(usage: Usage, planned: u64, kept: u64, each: u64) -> Option<(u64, u64)> {
+pub(super) fn quota(usage: Usage, planned: u64, kept: u64, each: u64) -> Option<(u64, u64)> {
     let left = usage.left()?.saturating_sub(planned);
     Some((
         left,
@@ -468,6 +583,39 @@ fn unproven(case: &Case<'_>) -> Option<(u64, Limit)> {
         unjoined,
     };
     Some((most.saturating_sub(unjoined), limit))
+}
+
+fn per_hour(case: &Case<'_>, scope: Option<&str>, budget: &Budget) -> Option<(u64, Limit)> {
+    let budget = budget.per_hour?;
+    let (more, per_hour) = case
+        .costs
+        .left_an_hour(scope, budget, case.cloud, case.flavor);
+    let cloud = scope.map(str::to_owned);
+    Some((
+        more,
+        Limit::BudgetPerHour {
+            cloud,
+            budget,
+            per_hour,
+        },
+    ))
+}
+
+fn per_month(case: &Case<'_>, scope: Option<&str>, budget: &Budget) -> Option<(u64, Limit)> {
+    let budget = budget.per_month?;
+    let (more, spent, coming) = case
+        .costs
+        .left_a_month(scope, budget, case.cloud, case.flavor);
+    let cloud = scope.map(str::to_owned);
+    Some((
+        more,
+        Limit::BudgetPerMonth {
+            cloud,
+            budget,
+            spent,
+            coming,
+        },
+    ))
 }
 
 fn max_actions(case: &Case<'_>) -> Option<(u64, Limit)> {

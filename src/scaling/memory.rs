@@ -8,16 +8,21 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::action::{CloudAction, Done, Failure, FailureKind, Intent, PoolAction};
+use super::budget::Spending;
 use super::capacity::Capacity;
 use super::failing::Protected;
 use super::leftover::{LeftoverKind, MOST_SERVERS, Traces};
-use super::observation::{AttachedVolume, CloudName, NodeId, OwnedServer, Resources, Role};
+use super::needs::JobKind;
+use super::observation::{AttachedVolume, CloudName, NodeId, OwnedServer, Role};
 use super::plan::Action;
 use super::policy::Policy;
+use super::zones::ZoneMemory;
 
 /// The longest time that one tick adds to the watched time: after a longer pause (or a jump of the clock) nothing
 /// is known of what lay between.
 const LONGEST_STEP: Duration = Duration::from_secs(300);
+/// Nova's words when it does not know the zone that a server is to be made in, or has none of its hosts there up.
+const NO_SUCH_ZONE: &str = "availability zone is not available";
 
 /// A moment on ehos's own clock: the time it has watched the site, in milliseconds. Each tick moves it on by the
 /// time since the last one, but never by more than five minutes and never back, so that neither a jump of the
@@ -67,6 +72,9 @@ pub struct NodeMemory {
     pub kind: Kind,
     /// The server's name.
     pub name: String,
+    /// Its availability zone, as asked for, or as Nova says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// The server's UUID, once it is known.
     pub server_id: Option<String>,
     /// When it was decided, or adopted, by the machine's clock: for people.
@@ -87,6 +95,12 @@ pub struct NodeMemory {
     pub silent: Option<Moment>,
     /// Its startd has been seen to take jobs: what proves its kind.
     pub proven: bool,
+    /// Since when its server's age says that it is older than `max_lifetime`.
+    #[serde(default)]
+    pub outlived: Option<Moment>,
+    /// Since when that says that it is older by `max_lifetime_kill`.
+    #[serde(default)]
+    pub overdue: Option<Moment>,
     /// Since when its server's age says that its token ends within `token_margin`.
     #[serde(default)]
     pub token_ending: Option<Moment>,
@@ -114,7 +128,7 @@ pub struct NodeMemory {
     /// Since when it had been idle when it was drained: what its startd says of that under a drain is not relied on.
     pub idle_since: Option<Moment>,
     /// The request that it was made for.
-    pub made_for: Option<Resources>,
+    pub made_for: Option<JobKind>,
     /// A claim on it has been seen, or a trace of one.
     pub taken: bool,
     /// It was found to have failed, and that was counted.
@@ -134,6 +148,7 @@ impl NodeMemory {
         NodeMemory {
             kind,
             name: name.to_owned(),
+            zone: None,
             server_id: None,
             since,
             started,
@@ -144,6 +159,8 @@ impl NodeMemory {
             joined: None,
             silent: None,
             proven: false,
+            outlived: None,
+            overdue: None,
             token_ending: None,
             claimed: false,
             claims: None,
@@ -262,7 +279,8 @@ pub struct Pause {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// What its jobs ask for.
-    pub request: Resources,
+    #[serde(rename = "request")]
+    pub asks: JobKind,
     /// How many there were.
     pub jobs: u64,
     /// Since when the longest waiting one has been idle.
@@ -316,6 +334,9 @@ pub struct State {
     /// The image of each cloud, and since when.
     #[serde(default)]
     pub images: BTreeMap<CloudName, ConfiguredImage>,
+    /// Zones without room.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub zones: Vec<ZoneMemory>,
     /// Clouds whose servers this state has seen.
     pub clouds: BTreeSet<CloudName>,
     /// Clouds that asked for a pause.
@@ -327,8 +348,14 @@ pub struct State {
     /// Nodes that were adopted until then are this pool's: one of them was seen in its collector, or an operator
     /// said so.
     pub adopted_trusted: Option<Moment>,
-    /// Whose turn it is with `round-robin`, and the seed of `random`.
+    /// The seed of `random`.
     pub turn: u64,
+    /// What `round-robin` owes each cloud, in parts of a turn.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub turns: BTreeMap<CloudName, i64>,
+    /// What nodes have cost.
+    #[serde(default)]
+    pub spending: Spending,
 }
 
 /// What came of one action.
@@ -399,7 +426,8 @@ impl State {
             flavor: intent.flavor.clone(),
             image: intent.image.clone(),
         };
-        let memory = NodeMemory::new(kind, &intent.name, intent.at, now);
+        let mut memory = NodeMemory::new(kind, &intent.name, intent.at, now);
+        memory.zone.clone_from(&intent.zone);
         self.nodes.insert(intent.node.clone(), memory);
     }
 
@@ -587,6 +615,13 @@ impl State {
                 flavor: intent.flavor.clone(),
                 image: intent.image.clone(),
             };
+            // A zone that is not there, or is closed, is not the fault of the others.
+            let zone = intent.zone.as_deref();
+            let zone = zone.filter(|_| failure.message.contains(NO_SUCH_ZONE));
+            let (now, why) = (self.now, &failure.message);
+            if zone.is_some_and(|zone| self.count_full_zone(&kind, zone, now, why, policy)) {
+                return;
+            }
             // Several failures of one tick count once.
             self.count_failure(&kind, self.now, &failure.message, false, policy);
         }

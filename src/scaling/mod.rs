@@ -1,7 +1,9 @@
 //! How ehos decides. Pure: no I/O, no clock, no random source.
 
 pub mod action;
+pub mod allocation;
 pub mod brakes;
+pub mod budget;
 pub mod capacity;
 pub mod failing;
 pub mod floating_ip;
@@ -9,11 +11,15 @@ pub mod leftover;
 pub mod limits;
 pub(crate) mod matching;
 pub mod memory;
+pub mod money;
 pub mod needs;
 pub mod node;
 pub mod observation;
 pub mod packing;
+mod parts;
 pub mod plan;
 pub mod policy;
 pub mod reason;
+pub mod schedule;
 pub mod survey;
+pub mod zones;

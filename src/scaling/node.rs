@@ -147,6 +147,10 @@ pub struct Node<'a> {
     pub unchanged_for: Duration,
     /// Its token ends within `token_margin`: it is to take no new demand, and to go when it is idle.
     pub token_ends: bool,
+    /// It is older than `max_lifetime`: as above.
+    pub outlived: bool,
+    /// It is older than that by `max_lifetime_kill`: its jobs are not waited for.
+    pub overdue: bool,
     /// Where it is in its life.
     pub phase: Phase,
 }
@@ -163,6 +167,11 @@ impl Node<'_> {
             self.phase,
             Phase::Requested | Phase::Building | Phase::Booting
         )
+    }
+
+    /// Whether it is to take no new demand, and to go when it is idle.
+    pub fn retires(&self) -> bool {
+        self.token_ends || self.outlived
     }
 
     /// For how long yet its token is good, where that is known and has an end.

@@ -85,11 +85,21 @@ impl Resources {
 
     /// The sum of both.
     pub fn plus(&self, other: &Resources) -> Resources {
+        self.each(other, u64::saturating_add)
+    }
+
+    /// `count` of it.
+    pub fn times(&self, count: u64) -> Resources {
+        self.each(self, |have, _| have.saturating_mul(count))
+    }
+
+    /// Of each resource what `choose` makes of both.
+    pub fn each(&self, other: &Resources, choose: impl Fn(u64, u64) -> u64) -> Resources {
         Resources {
-            cpus: self.cpus.saturating_add(other.cpus),
-            memory_mb: self.memory_mb.saturating_add(other.memory_mb),
-            disk_kb: self.disk_kb.saturating_add(other.disk_kb),
-            gpus: self.gpus.saturating_add(other.gpus),
+            cpus: choose(self.cpus, other.cpus),
+            memory_mb: choose(self.memory_mb, other.memory_mb),
+            disk_kb: choose(self.disk_kb, other.disk_kb),
+            gpus: choose(self.gpus, other.gpus),
         }
     }
 
@@ -341,6 +351,8 @@ pub struct CloudView {
     pub servers: Vec<OwnedServer>,
     /// The project's limits and what is used of them, by others too.
     pub quota: Quota,
+    /// The same for what else nodes take of the project.
+    pub parts: Seen<PartsQuota>,
     /// The configured flavors that the cloud has, by name as configured.
     pub flavors: BTreeMap<String, Flavor>,
     /// What servers of ours have left behind.
@@ -356,6 +368,20 @@ pub struct Quota {
     pub cores: Usage,
     /// Memory in MiB.
     pub ram_mb: Usage,
+}
+
+/// The project's limits of what a node takes besides a server, cores and memory; unlimited, where nodes take nothing of
+/// it, and where the cloud does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PartsQuota {
+    /// Ports (Neutron).
+    pub ports: Usage,
+    /// Volumes (Cinder).
+    pub volumes: Usage,
+    /// Their sizes in GiB.
+    pub volume_gb: Usage,
+    /// Members of the server group of nodes (Nova).
+    pub server_group_members: Usage,
 }
 
 /// A limit and what is used of it.
@@ -385,6 +411,8 @@ pub struct Flavor {
     pub ram_mb: u64,
     /// Root and ephemeral disk in GiB.
     pub disk_gb: u64,
+    /// GPUs, as far as its extra specs or the configuration tell.
+    pub gpus: u64,
 }
 
 impl Flavor {
@@ -401,7 +429,7 @@ impl Flavor {
             } else {
                 self.disk_gb * 1024 * 1024 * 9 / 10
             },
-            gpus: 0,
+            gpus: self.gpus,
         }
     }
 }
@@ -449,6 +477,9 @@ pub struct ServerRecord {
     /// The volumes that are attached to it.
     #[serde(default)]
     pub volumes: Vec<AttachedVolume>,
+    /// Its availability zone, where Nova says one.
+    #[serde(default)]
+    pub zone: Option<String>,
 }
 
 /// A volume that is attached to a server.
@@ -624,6 +655,7 @@ mod tests {
             age: Duration::ZERO,
             fault: None,
             volumes: Vec::new(),
+            zone: None,
         };
         OwnedServer::recognise(record, "pool-1").unwrap()
     }

@@ -1,10 +1,13 @@
 //! The plan: from what was seen, the policy and what is remembered to what is to be done, and why. Pure.
 
 mod builders;
+mod choosing;
 mod creating;
 mod demand;
 mod floating_ips;
+mod held_back;
 mod leftovers;
+mod lifetime;
 mod removing;
 mod rotating;
 mod tokens;
@@ -16,14 +19,17 @@ use serde::Serialize;
 
 use super::action::{CloudAction, PoolAction};
 use super::brakes::{Brake, brakes};
+use super::budget::{self, BudgetSpent, Costs};
 use super::failing::ProtectedKind;
 use super::leftover::LeftoverKind;
 use super::limits::Planned;
 use super::memory::{Kind, State};
+use super::needs::{Answer, JobKind, Needs};
 use super::node::{JobListed, Node, Phase};
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
 use super::policy::Policy;
 use super::reason::{Reason, seconds};
+use super::schedule::InForce;
 use super::survey::{Survey, survey};
 
 /// One thing to do.
@@ -107,6 +113,9 @@ pub struct NodeLine {
     pub cloud: CloudName,
     /// Its flavor.
     pub flavor: String,
+    /// Its availability zone, where one is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// Where it is in its life, in a word.
     pub phase: &'static str,
     /// What happens to it.
@@ -179,6 +188,12 @@ pub struct FloatingIpLine {
 pub struct GroupLine {
     /// What each job asks for.
     pub request: Resources,
+    /// A digest of what they need besides room (Requirements); groups with another one are other groups.
+    #[serde(skip_serializing_if = "Needs::is_empty")]
+    pub needs: Needs,
+    /// One of them, as `condor_q` names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub example: Option<String>,
     /// How many wait.
     pub jobs: u64,
     /// For how long the longest waiting one has.
@@ -190,7 +205,7 @@ pub struct GroupLine {
 /// A source that did not answer, or something configured that is not there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unseen {
-    /// `collector`, `schedd NAME`, `cloud NAME`, `leftovers of cloud NAME`, or `flavor NAME of cloud NAME`.
+    /// `collector`, `schedd NAME`, `cloud NAME`, `leftovers of cloud NAME`, `limits of cloud NAME`, or `flavor NAME of cloud NAME`.
     pub source: String,
     /// Why.
     pub why: String,
@@ -226,6 +241,12 @@ pub struct Plan {
     pub brakes: Vec<Brake>,
     /// What nothing more is made of, until an operator says so.
     pub protected: Vec<ProtectedKind>,
+    /// Months' budgets that are spent.
+    pub budgets_spent: Vec<BudgetSpent>,
+    /// What nodes cost, with those that are made; `None` without any price.
+    pub cost: Option<Costs>,
+    /// The window of `schedules` that holds.
+    pub window: Option<InForce>,
     /// What did not answer or is not there.
     pub unseen: Vec<Unseen>,
     /// How many sources did.
@@ -250,11 +271,17 @@ impl Plan {
 
 /// Plans one tick. The same observation, policy and state give the same plan.
 pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
+    let (policy, window) = policy.in_force(observation.at);
+    let policy = &*policy;
     let mut next = state.at(observation.at);
     let survey = survey(observation, policy, &mut next);
     let brakes = brakes(observation, policy, &next, &survey.nodes);
-    let mut planner = Planner::new(observation, policy, next, survey, brakes);
+    let costs = budget::count(observation.at, policy, &mut next, &survey.nodes, state.now);
+    let mut planner = Planner::new(observation, policy, next, survey, brakes, costs);
+    planner.window = window;
     planner.drain_ending_tokens();
+    planner.drain_outlived();
+    planner.drain_above_nodes_max();
     planner.remember_images();
     planner.drain_older_images();
     let groups = planner.place_demand();
@@ -276,10 +303,14 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
 
 /// A group of jobs on its way through the plan.
 struct Group {
-    request: Resources,
+    asks: JobKind,
     jobs: u64,
+    /// One of its jobs.
+    example: Option<String>,
     waiting: std::time::Duration,
     left: u64,
+    /// Of its jobs, those that find room beside others on nodes that are made for these.
+    beside: u64,
     why: Vec<Reason>,
     /// New nodes that may be made for it; none while it takes none of our slots.
     may_buy: u64,
@@ -330,6 +361,7 @@ impl Counts {
 struct NewNode {
     id: NodeId,
     name: String,
+    zone: Option<String>,
     kind: Kind,
     why: Reason,
 }
@@ -340,6 +372,9 @@ struct Planner<'a> {
     next: State,
     survey: Survey<'a>,
     brakes: Vec<Brake>,
+    costs: Costs,
+    budgets_spent: Vec<BudgetSpent>,
+    window: Option<InForce>,
     /// Jobs that were placed on each node, by its index in the survey.
     placed: Vec<u64>,
     /// What happens to each node, by its index in the survey.
@@ -365,7 +400,9 @@ impl<'a> Planner<'a> {
         next: State,
         survey: Survey<'a>,
         brakes: Vec<Brake>,
+        costs: Costs,
     ) -> Planner<'a> {
+        let budgets_spent = costs.spent(policy);
         let count = survey.nodes.len();
         let counts = Counts::of(&survey.nodes, &next);
         Planner {
@@ -374,6 +411,9 @@ impl<'a> Planner<'a> {
             next,
             survey,
             brakes,
+            costs,
+            budgets_spent,
+            window: None,
             placed: vec![0; count],
             fates: vec![None; count],
             removals: Vec::new(),
@@ -387,6 +427,11 @@ impl<'a> Planner<'a> {
             actions: Vec::new(),
             notices: Vec::new(),
         }
+    }
+
+    /// Whether a node of `kind` takes jobs that ask for this.
+    fn answer(&self, kind: &Kind, asks: &JobKind) -> Answer<'a> {
+        self.observation.matches.answer(kind, asks)
     }
 
     fn needed(&self, index: usize) -> bool {
@@ -432,7 +477,7 @@ impl<'a> Planner<'a> {
         let nodes = self.survey.nodes.iter().enumerate();
         let there = nodes
             .filter(|(index, node)| {
-                node.alive() && !node.token_ends && !self.has_fate(*index, Fate::Drains)
+                node.alive() && !node.retires() && !self.has_fate(*index, Fate::Drains)
                     || self.has_fate(*index, Fate::Returns)
             })
             .count();
@@ -444,7 +489,7 @@ impl<'a> Planner<'a> {
         let idle = |node: &Node<'_>| node.coming() || matches!(node.phase, Phase::Idle { .. });
         let nodes = self.survey.nodes.iter().enumerate();
         let there = nodes.filter(|(index, node)| {
-            let there = idle(node) && !node.token_ends && !self.has_fate(*index, Fate::Drains)
+            let there = idle(node) && !node.retires() && !self.has_fate(*index, Fate::Drains)
                 || self.has_fate(*index, Fate::Returns);
             there && !self.needed(*index)
         });
@@ -455,8 +500,22 @@ impl<'a> Planner<'a> {
         (there.count() + new.count()) as u64
     }
 
+    /// How many idle nodes are kept beyond those that are needed.
+    fn spare(&self) -> u64 {
+        let needed = self.alive().saturating_sub(self.unneeded());
+        self.policy.nodes_spare.nodes(needed)
+    }
+
+    fn spare_reason(&self) -> Reason {
+        Reason::Spare {
+            nodes_spare: self.spare(),
+            percent: self.policy.nodes_spare.percent(),
+        }
+    }
+
     fn into_plan(mut self, groups: Vec<Group>) -> Plan {
-        let mut told: Vec<String> = self.ending_tokens().into_iter().collect();
+        let mut told = self.outlived();
+        told.extend(self.ending_tokens());
         told.extend(self.older_images());
         let mut nodes = Vec::with_capacity(self.survey.nodes.len() + self.new_nodes.len());
         for index in 0..self.survey.nodes.len() {
@@ -472,6 +531,11 @@ impl<'a> Planner<'a> {
                 name: node.name.clone(),
                 cloud: node.kind.cloud.clone(),
                 flavor: node.kind.flavor.clone(),
+                zone: self
+                    .next
+                    .nodes
+                    .get(&node.id)
+                    .and_then(|memory| memory.zone.clone()),
                 phase: phase_name(&node.phase),
                 fate,
                 why,
@@ -482,12 +546,14 @@ impl<'a> Planner<'a> {
             name: new.name,
             cloud: new.kind.cloud,
             flavor: new.kind.flavor,
+            zone: new.zone,
             phase: "new",
             fate: Fate::Creates,
             why: new.why,
         }));
         let mut notices = self.notices;
         notices.extend(told);
+        notices.extend(self.next.full_zones(self.policy));
         for (cloud, servers) in &self.survey.dropped {
             notices.push(format!(
                 "cloud {cloud} is not in the configuration any more: {servers} of its servers are forgotten; delete \
@@ -521,7 +587,9 @@ impl<'a> Planner<'a> {
             groups: groups
                 .into_iter()
                 .map(|group| GroupLine {
-                    request: group.request,
+                    request: group.asks.request,
+                    needs: group.asks.needs,
+                    example: group.example,
                     jobs: group.jobs,
                     waiting_seconds: seconds(group.waiting),
                     why: group.why,
@@ -529,6 +597,9 @@ impl<'a> Planner<'a> {
                 .collect(),
             brakes: self.brakes,
             protected: self.next.protected(self.policy),
+            budgets_spent: self.budgets_spent,
+            cost: self.costs.known(self.policy).then_some(self.costs),
+            window: self.window,
             unseen: unseen(self.observation, self.policy),
             sources_seen: SourcesSeen {
                 schedds: self
@@ -588,9 +659,7 @@ impl<'a> Planner<'a> {
             }
             Phase::Idle { .. } if jobs > 0 => Reason::NeededByDemand { jobs },
             Phase::Idle { .. } if !node.cloud_known => Reason::CloudUnknown,
-            Phase::Idle { .. } => Reason::Spare {
-                nodes_spare: policy.nodes_spare,
-            },
+            Phase::Idle { .. } => self.spare_reason(),
             Phase::Closed => Reason::TakesNoJobs,
             Phase::Draining { ours: false, .. } => Reason::DrainedByOther {
                 drain_reason: node
@@ -740,6 +809,15 @@ fn unseen(observation: &Observation, policy: &Policy) -> Vec<Unseen> {
             let why = why.strip_prefix(&format!("cloud {name}: ")).unwrap_or(why);
             all.push(Unseen {
                 source: format!("leftovers of cloud {name}"),
+                why: why.to_owned(),
+            });
+        }
+    }
+    for (name, cloud) in &observation.clouds {
+        if let Some(Seen::Unknown(why)) = cloud.known().map(|cloud| &cloud.parts) {
+            let why = why.strip_prefix(&format!("cloud {name}: ")).unwrap_or(why);
+            all.push(Unseen {
+                source: format!("limits of cloud {name}"),
                 why: why.to_owned(),
             });
         }

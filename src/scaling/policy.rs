@@ -5,7 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use jiff::tz::TimeZone;
+
+use super::budget::Budget;
+use super::money::Money;
 use super::observation::{CloudName, OwnedServer};
+use super::schedule::{Spare, Window};
 
 /// How the next cloud and flavor is chosen among those that may grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -18,6 +23,10 @@ pub enum Allocation {
     Random,
     /// The first until it is full, then the next.
     FillFirst,
+    /// The cloud and flavor that cost least for the demand they would take.
+    Cheapest,
+    /// The cloud and flavor that the demand would leave least of unused.
+    LeastWaste,
 }
 
 /// How nodes that nobody needs go.
@@ -45,11 +54,17 @@ pub struct Policy {
     /// Never more servers than this.
     pub nodes_max: u64,
     /// Idle nodes kept beyond what the queue needs.
-    pub nodes_spare: u64,
+    pub nodes_spare: Spare,
     /// Creates and deletes in one tick, at most.
     pub max_actions: u64,
     /// How the next cloud is chosen.
     pub allocation: Allocation,
+    /// What a core of a flavor without a price costs an hour.
+    pub core_price: Option<f64>,
+    /// What each node costs an hour beside its price.
+    pub node_cost: Option<f64>,
+    /// How much longer a node is kept, as a share, with each doubling of the jobs on it: the longest of them holds it up.
+    pub hold_up: f64,
     /// How surplus nodes go.
     pub scale_down: ScaleDown,
     /// The clouds, in the order of the configuration.
@@ -95,6 +110,16 @@ pub struct Policy {
     pub purge_floating_ips: bool,
     /// A node takes no new demand, and is drained when it is idle, this long before its token ends.
     pub token_margin: Duration,
+    /// Hours of the week in which other numbers count; the first one that holds does.
+    pub schedules: Vec<Window>,
+    /// The time zone of months.
+    pub time_zone: TimeZone,
+    /// What all clouds together may cost.
+    pub budget: Budget,
+    /// A node that is older is replaced when it is idle.
+    pub max_lifetime: Option<Duration>,
+    /// A node that is older by so much more is deleted with its jobs; `None`: never.
+    pub max_lifetime_kill: Option<Duration>,
     /// An operator says, for this tick, that nodes which are not heard of are gone.
     pub trust_silence: bool,
 }
@@ -110,6 +135,8 @@ pub struct CloudPolicy {
     pub image: String,
     /// Never more servers of ours than this in it.
     pub nodes_max: Option<u64>,
+    /// Its part of the turns of `round-robin` and `random`; of none is only made what no other cloud can.
+    pub weight: u64,
     /// Cores of the quota that are left to others (`min_cores`).
     pub min_cores: u64,
     /// Memory of the quota in MiB that is left to others (`min_ram`, which the original gives in GB).
@@ -118,6 +145,31 @@ pub struct CloudPolicy {
     pub min_instances: u64,
     /// What a server of a flavor costs an hour, in the site's own money; a flavor that is not in it has no price.
     pub prices: BTreeMap<String, f64>,
+    /// Availability zones over which nodes are spread; none: the cloud's choice.
+    pub zones: Vec<String>,
+    /// What each node takes of the project besides a server, cores and memory.
+    pub takes: Takes,
+    /// What it may cost.
+    pub budget: Budget,
+    /// A started period is paid whole; `None`: what is used is paid.
+    pub billing_period: Option<Duration>,
+    /// A node of it that is older is replaced when it is idle; `None`: as for all.
+    pub max_lifetime: Option<Duration>,
+    /// Its server group is a hard one: a host that does not suit is none.
+    pub hard_server_group: bool,
+}
+
+/// What one node takes of a project besides a server, cores and memory; nothing, where it is not used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Takes {
+    /// Ports: one in each network.
+    pub ports: u64,
+    /// Volumes: the one it boots from and the blank one.
+    pub volumes: u64,
+    /// Their sizes in GiB.
+    pub volume_gb: u64,
+    /// Members of the server group.
+    pub server_group_members: u64,
 }
 
 impl CloudPolicy {
@@ -128,11 +180,23 @@ impl CloudPolicy {
             flavors,
             image: image.to_owned(),
             nodes_max: None,
+            weight: 1,
             min_cores: 0,
             min_ram_mb: 0,
             min_instances: 0,
             prices: BTreeMap::new(),
+            zones: Vec::new(),
+            takes: Takes::default(),
+            budget: Budget::default(),
+            billing_period: None,
+            max_lifetime: None,
+            hard_server_group: false,
         }
+    }
+
+    /// What a server of this flavor costs an hour, where that is known.
+    pub fn price(&self, flavor: &str) -> Option<Money> {
+        self.prices.get(flavor).map(|price| Money::new(*price))
     }
 }
 
@@ -146,9 +210,12 @@ impl Policy {
             prefix: "ehos-v1".to_owned(),
             nodes_min: 0,
             nodes_max: 10,
-            nodes_spare: 0,
+            nodes_spare: Spare::Count(0),
             max_actions: 20,
             allocation: Allocation::RoundRobin,
+            core_price: None,
+            node_cost: None,
+            hold_up: 0.0,
             scale_down: ScaleDown::Drain,
             clouds: Vec::new(),
             idle_timeout: minutes(5),
@@ -172,6 +239,11 @@ impl Policy {
             refusal_memory: minutes(60),
             purge_floating_ips: false,
             token_margin: minutes(7 * 24 * 60),
+            schedules: Vec::new(),
+            time_zone: TimeZone::UTC,
+            budget: Budget::default(),
+            max_lifetime: None,
+            max_lifetime_kill: None,
             trust_silence: false,
         }
     }
@@ -180,6 +252,12 @@ impl Policy {
     pub fn other_condor_host<'s>(&self, server: &'s OwnedServer) -> Option<&'s str> {
         let ours = self.condor_host.as_deref()?;
         server.condor_host().filter(|host| *host != ours)
+    }
+
+    /// How old a node of this cloud may get.
+    pub fn max_lifetime(&self, cloud: &str) -> Option<Duration> {
+        let own = self.cloud(cloud).and_then(|cloud| cloud.max_lifetime);
+        own.or(self.max_lifetime)
     }
 
     /// Whether ehos drains nodes.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::allocation::Choice;
 use super::limits::Limit;
 use super::node::JobLeft;
 use super::observation::Resources;
@@ -43,6 +44,16 @@ pub enum Reason {
     },
     Spare {
         nodes_spare: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        percent: Option<u64>,
+    },
+    Paid {
+        idle_seconds: u64,
+        paid_seconds_left: u64,
+    },
+    OutlivedWaits {
+        age_seconds: u64,
+        max_lifetime_seconds: u64,
     },
     Minimum {
         nodes_min: u64,
@@ -109,6 +120,20 @@ pub enum Reason {
     DrainTokenEnds {
         idle_seconds: u64,
         token_left_seconds: u64,
+    },
+    DrainOutlived {
+        idle_seconds: u64,
+        age_seconds: u64,
+        max_lifetime_seconds: u64,
+    },
+    DrainAboveMaximum {
+        idle_seconds: u64,
+        nodes_max: u64,
+    },
+    KilledForItsAge {
+        age_seconds: u64,
+        max_lifetime_seconds: u64,
+        claims: u64,
     },
     DrainOlderImage {
         idle_seconds: u64,
@@ -178,12 +203,15 @@ pub enum Reason {
     CreateForDemand {
         jobs: u64,
         request: Resources,
+        choice: Option<Choice>,
     },
     CreateForMinimum {
         nodes_min: u64,
     },
     CreateForSpare {
         nodes_spare: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        percent: Option<u64>,
     },
     // Groups of jobs.
     FitsFree {
@@ -198,15 +226,42 @@ pub enum Reason {
     NewNodes {
         jobs: u64,
         nodes: u64,
+        kinds: Vec<Made>,
+    },
+    FitsNew {
+        jobs: u64,
     },
     TooLarge {
         asks: Resources,
         largest: Option<Resources>,
     },
+    NoMatch {
+        refused: Vec<Refuses>,
+    },
+    NotAnswered {
+        why: String,
+    },
+    FirstWillTell {
+        jobs: u64,
+        clause: Option<String>,
+    },
+    ConcurrencyLimit {
+        jobs: u64,
+        concurrency_limit: String,
+        used: String,
+        limit: String,
+    },
+    GroupQuota {
+        jobs: u64,
+        accounting_group: String,
+        used: String,
+        quota: String,
+    },
     Limited {
         jobs: u64,
         nodes: u64,
         limit: Limit,
+        other_limits: Vec<Limit>,
     },
     Refused {
         jobs: u64,
@@ -215,6 +270,66 @@ pub enum Reason {
         jobs: u64,
         brake: String,
     },
+}
+
+/// New nodes of one kind for one group of jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Made {
+    /// How many.
+    pub nodes: u64,
+    /// Why the first of them is of this kind.
+    pub choice: Choice,
+}
+
+/// How many limits, or kinds of new nodes, one line names.
+const NAMED: usize = 3;
+
+/// A kind of node that takes none of a group's jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refuses {
+    /// Its cloud.
+    pub cloud: String,
+    /// Its flavor.
+    pub flavor: String,
+    /// The node's own Requirements (`START`) are what is false; else the jobs' are.
+    pub node: bool,
+    /// The part of the jobs' Requirements that is false there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clause: Option<String>,
+}
+
+/// The kinds that refuse for one reason together: what a user has to change is said once.
+fn no_match(f: &mut fmt::Formatter<'_>, refused: &[Refuses]) -> fmt::Result {
+    let mut kinds: Vec<(&Refuses, Vec<String>)> = Vec::new();
+    for refuses in refused {
+        let name = format!("{} in {}", refuses.flavor, refuses.cloud);
+        let alike = kinds
+            .iter_mut()
+            .find(|(one, _)| (one.node, &one.clause) == (refuses.node, &refuses.clause));
+        match alike {
+            Some((_, names)) => names.push(name),
+            None => kinds.push((refuses, vec![name])),
+        }
+    }
+    f.write_str("no node would run them: ")?;
+    for (index, (refuses, names)) in kinds.iter().enumerate() {
+        let separator = if index == 0 { "" } else { "; " };
+        let shown = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+        let more = match names.len().saturating_sub(3) {
+            0 => String::new(),
+            more => format!(" and {more} others"),
+        };
+        match (refuses.node, &refuses.clause) {
+            (true, _) => write!(f, "{separator}START of {shown}{more} refuses them")?,
+            (false, Some(clause)) => {
+                write!(f, "{separator}{shown}{more} is not {clause}")?;
+            }
+            (false, None) => {
+                write!(f, "{separator}their Requirements refuse {shown}{more}")?;
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Reason {
@@ -248,6 +363,23 @@ pub fn seconds(duration: Duration) -> u64 {
 
 fn count(number: u64, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The first [`NAMED`] of them, and how many more there are.
+fn first_few(mut all: Vec<String>, between: &str) -> String {
+    let more = all.len().saturating_sub(NAMED);
+    all.truncate(NAMED);
+    let named = all.join(between);
+    match more {
+        0 => named,
+        more => format!("{named} and {}", count(more as u64, "other")),
+    }
+}
+
+fn share(f: &mut fmt::Formatter<'_>, percent: Option<u64>) -> fmt::Result {
+    percent.map_or(Ok(()), |percent| {
+        write!(f, " ({percent}% of the nodes that are needed)")
+    })
 }
 
 impl fmt::Display for Reason {
@@ -299,9 +431,31 @@ impl fmt::Display for Reason {
                     spoken(*idle_timeout_seconds)
                 )
             }
-            Reason::Spare { nodes_spare } => {
-                write!(f, "one of {}", count(*nodes_spare, "spare node"))
+            Reason::Spare {
+                nodes_spare,
+                percent,
+            } => {
+                write!(f, "one of {}", count(*nodes_spare, "spare node"))?;
+                share(f, *percent)
             }
+            Reason::Paid {
+                idle_seconds,
+                paid_seconds_left,
+            } => write!(
+                f,
+                "idle {}, and paid for another {}",
+                spoken(*idle_seconds),
+                spoken(*paid_seconds_left)
+            ),
+            Reason::OutlivedWaits {
+                age_seconds,
+                max_lifetime_seconds,
+            } => write!(
+                f,
+                "{} old, max_lifetime {}: waits for others that are replaced",
+                spoken(*age_seconds),
+                spoken(*max_lifetime_seconds)
+            ),
             Reason::Minimum { nodes_min } => {
                 write!(f, "one of the least {}", count(*nodes_min, "node"))
             }
@@ -452,6 +606,36 @@ impl fmt::Display for Reason {
                 spoken(*idle_seconds),
                 spoken(*token_left_seconds)
             ),
+            Reason::DrainOutlived {
+                idle_seconds,
+                age_seconds,
+                max_lifetime_seconds,
+            } => write!(
+                f,
+                "idle {}, {} old, and max_lifetime is {}",
+                spoken(*idle_seconds),
+                spoken(*age_seconds),
+                spoken(*max_lifetime_seconds)
+            ),
+            Reason::DrainAboveMaximum {
+                idle_seconds,
+                nodes_max,
+            } => write!(
+                f,
+                "idle {}, above nodes_max {nodes_max}",
+                spoken(*idle_seconds)
+            ),
+            Reason::KilledForItsAge {
+                age_seconds,
+                max_lifetime_seconds,
+                claims,
+            } => write!(
+                f,
+                "JOBS END: {} old, max_lifetime {} and max_lifetime_kill are over; it is deleted with {} on it",
+                spoken(*age_seconds),
+                spoken(*max_lifetime_seconds),
+                count(*claims, "claimed slot")
+            ),
             Reason::DrainOlderImage {
                 idle_seconds,
                 image,
@@ -583,19 +767,45 @@ impl fmt::Display for Reason {
                 f,
                 "leads to a node, and daemon.purge_floating_ips takes it off"
             ),
-            Reason::CreateForDemand { jobs, request } => {
-                write!(f, "for {} of {request}", count(*jobs, "waiting job"))
+            Reason::CreateForDemand {
+                jobs,
+                request,
+                choice,
+            } => {
+                write!(f, "for {} of {request}", count(*jobs, "waiting job"))?;
+                match choice {
+                    Some(choice) => write!(f, ": {choice}"),
+                    None => Ok(()),
+                }
             }
             Reason::CreateForMinimum { nodes_min } => write!(f, "to have nodes_min {nodes_min}"),
-            Reason::CreateForSpare { nodes_spare } => {
-                write!(f, "to have nodes_spare {nodes_spare}")
+            Reason::CreateForSpare {
+                nodes_spare,
+                percent,
+            } => {
+                write!(f, "to have nodes_spare {nodes_spare}")?;
+                share(f, *percent)
             }
             Reason::FitsFree { jobs } => write!(f, "{jobs} in free slots"),
             Reason::FitsComing { jobs } => write!(f, "{jobs} on nodes that are coming"),
             Reason::FitsTakenBack { jobs } => write!(f, "{jobs} on drains taken back"),
-            Reason::NewNodes { jobs, nodes } => {
-                write!(f, "{jobs} on {}", count(*nodes, "new node"))
+            Reason::NewNodes { jobs, nodes, kinds } => {
+                write!(f, "{jobs} on {}", count(*nodes, "new node"))?;
+                match &kinds[..] {
+                    [] => Ok(()),
+                    [one] => write!(f, ": {}", one.choice),
+                    several => {
+                        let kinds = several.iter().map(|made| {
+                            format!(
+                                "{} {} in {}",
+                                made.nodes, made.choice.flavor, made.choice.cloud
+                            )
+                        });
+                        write!(f, ": {}", first_few(kinds.collect(), ", "))
+                    }
+                }
             }
+            Reason::FitsNew { jobs } => write!(f, "{jobs} beside others on new nodes"),
             Reason::TooLarge {
                 asks,
                 largest: Some(largest),
@@ -611,11 +821,47 @@ impl fmt::Display for Reason {
                     "no node: asks {asks}, and no flavor is known to be there"
                 )
             }
-            Reason::Limited { jobs, nodes, limit } => {
+            Reason::NoMatch { refused } => no_match(f, refused),
+            Reason::NotAnswered { why } => {
+                write!(f, "no node until it is known which would run them: {why}")
+            }
+            Reason::FirstWillTell { jobs, clause } => {
+                write!(f, "{jobs} wait for the first node of a kind to say ")?;
+                match clause {
+                    Some(clause) => write!(f, "whether {clause}"),
+                    None => f.write_str("what it has"),
+                }
+            }
+            Reason::ConcurrencyLimit {
+                jobs,
+                concurrency_limit,
+                used,
+                limit,
+            } => write!(
+                f,
+                "{jobs} wait for concurrency limit {concurrency_limit}: {used} of {limit} in use"
+            ),
+            Reason::GroupQuota {
+                jobs,
+                accounting_group,
+                used,
+                quota,
+            } => write!(
+                f,
+                "{jobs} wait for the quota of accounting group {accounting_group}: {used} of {quota} in use"
+            ),
+            Reason::Limited {
+                jobs,
+                nodes,
+                limit,
+                other_limits,
+            } => {
+                let limits = std::iter::once(limit).chain(other_limits);
                 write!(
                     f,
-                    "{jobs} wait for {}, limited by {limit}",
-                    count(*nodes, "more node")
+                    "{jobs} wait for {}, limited by {}",
+                    count(*nodes, "more node"),
+                    first_few(limits.map(ToString::to_string).collect(), ", and by ")
                 )
             }
             Reason::Refused { jobs } => write!(

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::capacity::Capacity;
 use super::matching::{GhostFinder, Match, StartdFinder};
-use super::memory::{BuilderMemory, Departed, Kind, NodeMemory, State};
+use super::memory::{BuilderMemory, Departed, Kind, Moment, NodeMemory, State};
 use super::node::{Facts, JobListed, Node, hearing, is_fresh, job_listed};
 use super::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, OwnedServer, Role, Seen,
-    StartdView,
+    ServerStatus, StartdView,
 };
 use super::policy::Policy;
 
@@ -45,6 +45,11 @@ pub struct Builder<'a> {
 /// age is by this machine's clock, which may jump, and jump back: an hour is little of `token_margin`.
 fn token_patience(policy: &Policy) -> Duration {
     Duration::from_secs(3600).min(policy.token_margin / 8)
+}
+
+/// The same for `max_lifetime` and `max_lifetime_kill`.
+fn age_patience(limit: Duration) -> Duration {
+    Duration::from_secs(3600).min(limit / 8)
 }
 
 /// How long the ads of a departed node are remembered to mean nothing: they live for up to 30 minutes
@@ -95,9 +100,15 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         .collect();
 
     state.forget_failures(policy);
+    state.forget_zones(policy);
     state.forget_kinds(policy);
     learn(observation, policy, state, &servers, &matches);
 
+    let now = state.now;
+    let for_long = |since: Option<Moment>, limit: Option<Duration>| match (since, limit) {
+        (Some(since), Some(limit)) => now.since(since) >= age_patience(limit),
+        _ => false,
+    };
     let mut nodes: Vec<Node<'a>> = Vec::new();
     for (id, memory) in &state.nodes {
         let server = servers.get(id).copied();
@@ -127,6 +138,8 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
             token_ends: memory
                 .token_ending
                 .is_some_and(|since| state.now.since(since) >= token_patience(policy)),
+            outlived: for_long(memory.outlived, policy.max_lifetime(&memory.kind.cloud)),
+            overdue: for_long(memory.overdue, policy.max_lifetime_kill),
             phase,
         });
     }
@@ -363,6 +376,7 @@ fn learn(
     let mut proven: Vec<Kind> = Vec::new();
     let mut ran_jobs: Vec<Kind> = Vec::new();
     let mut sizes: Vec<(Kind, Capacity)> = Vec::new();
+    let mut roomy: Vec<(Kind, String, Moment)> = Vec::new();
     let mut trusted = state.adopted_trusted;
     for (id, memory) in &mut state.nodes {
         let cloud_known = observation
@@ -372,9 +386,22 @@ fn learn(
         if let Some(server) = servers.get(id) {
             memory.listed = true;
             memory.missing = None;
+            if let Some(zone) = &server.record().zone {
+                memory.zone = Some(zone.clone());
+            }
+            if let (ServerStatus::Active, Some(zone)) = (server.record().status, &memory.zone) {
+                roomy.push((memory.kind.clone(), zone.clone(), memory.started));
+            }
             let ends = server
                 .token_left()
                 .is_some_and(|left| left <= policy.token_margin);
+            let age = server.record().age;
+            let most = policy.max_lifetime(&memory.kind.cloud);
+            let older = most.is_some_and(|most| age >= most);
+            memory.outlived = older.then(|| memory.outlived.unwrap_or(now));
+            let killed = most.zip(policy.max_lifetime_kill);
+            let overdue = killed.is_some_and(|(most, more)| age >= most.saturating_add(more));
+            memory.overdue = overdue.then(|| memory.overdue.unwrap_or(now));
             memory.token_ending = ends.then(|| memory.token_ending.unwrap_or(now));
             // On its way out it loses them one by one.
             if !server.record().deleting {
@@ -449,6 +476,11 @@ fn learn(
         }
     }
     state.adopted_trusted = trusted;
+    if !state.zones.is_empty() {
+        for (kind, zone, asked_for) in roomy {
+            state.zone_has_room(&kind, &zone, asked_for);
+        }
+    }
     for (kind, total) in sizes {
         state.kind_mut(&kind).capacity = Some(total);
     }

@@ -1,6 +1,7 @@
 //! What a simulated world is made of and what happens in it: the `simulation:` section of the configuration.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,9 @@ pub struct ScenarioCloud {
     /// Seconds from ACTIVE to the startd's first ad: between these two.
     #[serde(default = "default_boot_seconds")]
     pub boot_seconds: (u64, u64),
+    /// A started period of so many seconds is paid whole; without it, what is used is.
+    #[serde(default)]
+    pub billing_period_seconds: Option<u64>,
     /// Its flavors, in the order of their names; nodes take the first that fits.
     pub flavors: BTreeMap<String, ScenarioFlavor>,
 }
@@ -86,6 +90,9 @@ pub struct ScenarioFlavor {
     /// Disk in GiB.
     #[serde(default = "default_disk_gb")]
     pub disk_gb: u64,
+    /// GPUs.
+    #[serde(default)]
+    pub gpus: u64,
     /// What a server of it costs an hour.
     #[serde(default)]
     pub price: Option<f64>,
@@ -140,6 +147,7 @@ impl Scenario {
             let prices = prices.filter_map(|(name, flavor)| Some((name.clone(), flavor.price?)));
             CloudPolicy {
                 prices: prices.collect(),
+                billing_period: cloud.billing_period_seconds.map(Duration::from_secs),
                 ..CloudPolicy::new(name, cloud.flavors.keys().cloned().collect(), IMAGE)
             }
         };

@@ -16,7 +16,7 @@ use crate::scaling::leftover::{
 use crate::scaling::needs::{Candidate, JobKind, Matches, Needs, Verdict};
 use crate::scaling::observation::{
     CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, METADATA_TOKEN_LIFETIME,
-    NegotiatorView, NodeId, OwnedServer, PoolView, Quota, Resources, ScheddView, Seen,
+    NegotiatorView, NodeId, OwnedServer, PartsQuota, PoolView, Quota, Resources, ScheddView, Seen,
     ServerRecord, ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
 
@@ -76,6 +76,7 @@ impl Cloud for SimulatedCloud<'_> {
                 vcpus: flavor.vcpus,
                 ram_mb: flavor.ram_mb,
                 disk_gb: flavor.disk_gb,
+                gpus: flavor.gpus,
             };
             (name.clone(), flavor)
         });
@@ -97,6 +98,7 @@ impl Cloud for SimulatedCloud<'_> {
                     used: used.2,
                 },
             },
+            parts: Seen::Known(PartsQuota::default()),
             flavors: flavors.collect(),
             leftovers: self.leftovers(&world, traces),
         })
@@ -139,6 +141,7 @@ impl Cloud for SimulatedCloud<'_> {
                         .map(|seconds| (METADATA_TOKEN_LIFETIME.to_owned(), seconds.to_string())),
                 );
                 let server_id = world.create(&self.name, &intent.name, &intent.flavor, metadata);
+                world.place(&server_id, intent.zone.as_deref());
                 Ok(Done::Created { server_id })
             }
             CloudAction::Delete { server, .. } => {
@@ -204,6 +207,7 @@ fn record(world: &World, server: &SimulatedServer) -> ServerRecord {
             _ => None,
         },
         volumes: Vec::new(),
+        zone: server.zone.clone(),
     }
 }
 
@@ -334,6 +338,9 @@ impl Pool for SimulatedPool<'_> {
             for jobs in jobs {
                 let answer = if world.broken.matches {
                     Seen::Unknown("it does not answer which jobs would run".to_owned())
+                } else if world.broken.unlearnt && node.example.is_none() {
+                    let clause = Some(format!("TARGET.{}", jobs.needs.0));
+                    Seen::Known(Verdict::Undetermined { clause })
                 } else if flavor.is_some_and(|flavor| flavor.has.contains(&jobs.needs.0)) {
                     Seen::Known(Verdict::Matches)
                 } else {

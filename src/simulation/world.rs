@@ -34,6 +34,9 @@ pub struct SimulatedServer {
     pub cloud: String,
     /// Its flavor.
     pub flavor: String,
+    /// Its availability zone.
+    #[serde(default)]
+    pub zone: Option<String>,
     /// Its metadata.
     pub metadata: BTreeMap<String, String>,
     /// When it was asked for.
@@ -155,6 +158,9 @@ pub struct Broken {
     /// Nobody says which jobs would run where.
     #[serde(default)]
     pub matches: bool,
+    /// What servers have is not known before the first of their kind is in the pool.
+    #[serde(default)]
+    pub unlearnt: bool,
     /// These clouds do not answer.
     pub clouds: Vec<String>,
     /// Servers made now never join: the image is broken.
@@ -164,6 +170,9 @@ pub struct Broken {
     pub images: Vec<String>,
     /// Servers made now end in ERROR with this fault.
     pub spawn: Option<String>,
+    /// Flavors and zones that have no host for another server.
+    #[serde(default)]
+    pub full: BTreeSet<String>,
     /// Deletes are accepted and never done.
     pub deletes: bool,
     /// Deletes leave port and volume behind.
@@ -223,6 +232,12 @@ pub struct World {
     /// After how long without a claim nodes power themselves off; `None`: never.
     #[serde(default)]
     pub noclaim_shutdown: Option<Seconds>,
+    /// Nodes of this age take no new jobs; `None`: of any age.
+    #[serde(default)]
+    pub max_lifetime: Option<Seconds>,
+    /// Jobs on nodes of this age may be ended; `None`: never.
+    #[serde(default)]
+    pub jobs_end: Option<Seconds>,
     /// Things that must never happen, as they happened.
     pub violations: Vec<String>,
     /// Seconds of servers, summed: what was paid for.
@@ -248,6 +263,8 @@ impl World {
             submitted: 0,
             broken: Broken::default(),
             noclaim_shutdown: None,
+            max_lifetime: None,
+            jobs_end: None,
             violations: Vec::new(),
             server_seconds: 0,
             random,
@@ -300,6 +317,7 @@ impl World {
                 .filter(|server| self.servers.contains_key(server));
         }
         self.boot();
+        self.retire();
         self.end_jobs();
         self.end_unclaimed();
         let cycle = self.scenario.negotiation_seconds.max(1);
@@ -328,6 +346,7 @@ impl World {
             }
             let due = due.clone();
             self.submitted += 1;
+            let there = self.jobs.len();
             self.submit(
                 due.count,
                 due.cpus,
@@ -335,8 +354,7 @@ impl World {
                 due.runs_seconds,
                 due.unmatchable,
             );
-            let last = self.jobs.len() - usize::try_from(due.count).unwrap_or(0);
-            for job in self.jobs.iter_mut().skip(last) {
+            for job in self.jobs.iter_mut().skip(there) {
                 job.needs.clone_from(&due.needs);
             }
         }
@@ -370,6 +388,22 @@ impl World {
         self.jobs.extend((0..count).map(|_| job.clone()));
     }
 
+    /// Submits jobs that need what only some machines have (`has` of a flavor).
+    pub fn submit_needing(
+        &mut self,
+        needs: &str,
+        count: u64,
+        cpus: u64,
+        memory_mb: u64,
+        runs: Seconds,
+    ) {
+        let there = self.jobs.len();
+        self.submit(count, cpus, memory_mb, runs, false);
+        for job in self.jobs.iter_mut().skip(there) {
+            needs.clone_into(&mut job.needs);
+        }
+    }
+
     fn boot(&mut self) {
         let now = self.now;
         let mut joined = Vec::new();
@@ -389,7 +423,7 @@ impl World {
                     // What a real machine's system takes.
                     memory_mb: flavor.ram_mb - flavor.ram_mb / 20,
                     disk_kb: flavor.disk_gb * 1_000_000,
-                    gpus: 0,
+                    gpus: flavor.gpus,
                 });
                 server.startd = Some(SimulatedStartd {
                     started: now,
@@ -406,6 +440,19 @@ impl World {
             // A new startd knows nothing of the claims of one before it.
             self.lose_jobs(&id);
             self.update(&id);
+        }
+    }
+
+    /// Nodes that are too old take no jobs any more.
+    fn retire(&mut self) {
+        let Some(lifetime) = self.max_lifetime else {
+            return;
+        };
+        for server in self.servers.values_mut() {
+            let over = self.now >= server.created + lifetime;
+            if let Some(startd) = server.startd.as_mut().filter(|_| over) {
+                startd.closed = true;
+            }
         }
     }
 
@@ -594,6 +641,19 @@ impl World {
         }
     }
 
+    /// Puts a server that was just made into a zone; where zone or flavor is full, there is no host for it.
+    pub fn place(&mut self, id: &str, zone: Option<&str>) {
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        server.zone = zone.map(str::to_owned);
+        let full = &self.broken.full;
+        if full.contains(&server.flavor) || zone.is_some_and(|zone| full.contains(zone)) {
+            server.status = ServerStatus::Error;
+            server.joins_at = None;
+        }
+    }
+
     /// Asks a cloud for a server. It may never join, or fail, as `broken` says.
     pub fn create(
         &mut self,
@@ -628,6 +688,7 @@ impl World {
             name: name.to_owned(),
             cloud: cloud.to_owned(),
             flavor: flavor.to_owned(),
+            zone: None,
             metadata,
             created: self.now,
             active_at,
@@ -714,7 +775,8 @@ impl World {
         let lease_over = server
             .cut_off_since
             .is_some_and(|since| now >= since + 60 * 60);
-        if jobs > 0 && server.startd.is_some() && !lease_over {
+        let ended = self.jobs_end.is_some_and(|end| age >= end);
+        if jobs > 0 && server.startd.is_some() && !lease_over && !ended {
             self.violations.push(format!(
                 "{now}: {} deleted with {jobs} jobs on it",
                 server.name

@@ -632,3 +632,84 @@ fn a_host_ip_that_is_another_pools_collector_is_found() {
         "nodes would join another pool: the collector of this one is <10.0.0.2:9618>",
     );
 }
+
+#[test]
+fn what_nodes_are_put_into_and_take_is_looked_at() {
+    const PORTS: &str = "/v2.0/quotas/";
+    const ZONES: &str = "/v2.1/os-availability-zone";
+    const SERVER_GROUPS: &str = "/v2.1/os-server-groups";
+    let no_ports = Reply::fixture("neutron-quota-details")
+        .replace(r#""port":{"limit":-1"#, r#""port":{"limit":1"#);
+    let zones = || always("GET", ZONES, Reply::fixture("nova-zones"));
+    let groups = || always("GET", SERVER_GROUPS, Reply::fixture("nova-server-groups"));
+    let types = || always("GET", "/v3/", Reply::fixture("cinder-types"));
+    let cases = [
+        (
+            vec![always("GET", PORTS, no_ports)],
+            "",
+            "quota",
+            "failed",
+            "the quota has no ports left for one more m1.small",
+        ),
+        (
+            vec![zones()],
+            "availability_zones: [nova, mars]",
+            "zones",
+            "failed",
+            "there is no availability zone mars (there are: nova)",
+        ),
+        (
+            vec![groups()],
+            "server_group: others",
+            "server-group",
+            "failed",
+            "there is no server group 'others' (there are: nodes): `ehos cloud setup` makes it",
+        ),
+        (
+            vec![groups()],
+            "server_group: nodes, server_group_policy: affinity",
+            "server-group",
+            "warning",
+            "nodes: soft-anti-affinity, and server_group_policy is affinity",
+        ),
+        (
+            vec![
+                always(
+                    "GET",
+                    "/v3/b9b88f6ba68141e7823bee98ea1986a7/limits",
+                    Reply::fixture("cinder-limits"),
+                ),
+                types(),
+            ],
+            "boot_volume_size: 30, boot_volume_type: slow",
+            "boot-volume",
+            "failed",
+            "there is no volume type slow (there are: fake, __DEFAULT__)",
+        ),
+    ];
+    for (lines, keys, id, outcome, words) in cases {
+        let double = Double::start(script(lines));
+        let site = site(&double).over(&format!("ehos: {{{keys}}}\n"));
+        let run = check(&site, &["-o", "json"]);
+        let troubles = troubles(&run);
+        assert!(
+            troubles
+                .iter()
+                .any(|(area, check, found, what)| area == "cloud lab"
+                    && check == id
+                    && found == outcome
+                    && what.contains(words)),
+            "{words}: {troubles:?}"
+        );
+    }
+    let double = Double::start(script(vec![
+        always("GET", PORTS, Reply::status(404, "{}")),
+        zones(),
+        groups(),
+    ]));
+    let site = site(&double).over("ehos: {availability_zone: nova, server_group: nodes}\n");
+    check(&site, &[])
+        .exits(0)
+        .says("does not tell its quota of ports")
+        .says("nodes: soft-anti-affinity");
+}

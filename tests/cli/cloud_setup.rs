@@ -271,3 +271,34 @@ fn two_entries_of_one_project_make_one_group() {
         .says("other-zone: nothing to do\n");
     assert_eq!(made(&double), 6);
 }
+
+#[test]
+fn a_server_group_that_is_missing_is_made_with_its_policy() {
+    const SERVER_GROUPS: &str = "/v2.1/os-server-groups";
+    let mut script = vec![
+        once(
+            "GET",
+            SERVER_GROUPS,
+            Reply::status(200, r#"{"server_groups": []}"#),
+        ),
+        always("GET", SERVER_GROUPS, Reply::fixture("nova-server-groups")),
+        always(
+            "POST",
+            SERVER_GROUPS,
+            Reply::fixture("nova-server-group-create"),
+        ),
+    ];
+    script.extend(takes_all());
+    let double = Double::start(script);
+    let site = site(&double).over("ehos: {server_group: nodes}\n");
+    setup(&site, &[])
+        .exits(0)
+        .says("lab: done: make server group nodes (soft-anti-affinity)\n");
+    let asked = double.wait_for("POST", SERVER_GROUPS).json();
+    assert_eq!(
+        asked["server_group"],
+        json!({"name": "nodes", "policy": "soft-anti-affinity"})
+    );
+    setup(&site, &[]).exits(0).says("lab: nothing to do\n");
+    assert_eq!(double.count("POST", SERVER_GROUPS), 1);
+}

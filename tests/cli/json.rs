@@ -48,6 +48,7 @@ fn reports() -> Vec<Value> {
     ]));
     reports.push(site.tick(&["-o", "json"]).exits(0).json());
     reports.push(crate::floating_ips::report());
+    reports.push(crate::economy::report());
     double.play(vec![]);
     let site = site.answers(
         "condor_status",

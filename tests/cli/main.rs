@@ -29,6 +29,7 @@ mod deadline;
 mod disk;
 mod documents;
 mod dry_run;
+mod economy;
 mod file_calls;
 mod image;
 mod interruption;

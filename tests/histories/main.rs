@@ -9,10 +9,13 @@
 )]
 
 mod builders;
+mod economy;
 mod last_looks;
 mod leftovers;
 mod masters;
+mod needs;
 mod node_ends;
+mod placing;
 mod random;
 mod refusals;
 mod rotation;

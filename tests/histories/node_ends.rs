@@ -4,6 +4,7 @@ use ehos::scaling::action::PoolAction;
 use ehos::scaling::plan::{Action, Fate};
 use ehos::scaling::policy::ScaleDown;
 use ehos::scaling::reason::Reason;
+use ehos::scaling::schedule::Spare;
 use ehos::simulation::{JobState, locked};
 
 use crate::site::{Site, running};
@@ -75,7 +76,7 @@ fn many_that_end_at_once_are_no_fault_of_the_network() {
 fn nodes_min_and_nodes_spare_are_made_anew() {
     let mut site = site();
     site.policy.nodes_min = 2;
-    site.policy.nodes_spare = 1;
+    site.policy.nodes_spare = Spare::Count(1);
     let mut made = 0;
     for _ in 0..60 {
         tick(&mut site);

@@ -26,6 +26,7 @@ pub fn flavor(vcpus: u64, ram_mb: u64) -> ScenarioFlavor {
         vcpus,
         ram_mb,
         disk_gb: 40,
+        gpus: 0,
         price: None,
         has: Vec::new(),
     }
@@ -38,6 +39,7 @@ pub fn cloud(flavors: &[(&str, u64, u64)]) -> ScenarioCloud {
         ram_mb: None,
         build_seconds: 20,
         boot_seconds: (40, 90),
+        billing_period_seconds: None,
         flavors: flavors
             .iter()
             .map(|(name, vcpus, ram_mb)| ((*name).to_owned(), flavor(*vcpus, *ram_mb)))

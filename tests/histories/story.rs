@@ -2,6 +2,7 @@
 
 use crate::site::{Site, cloud, scenario};
 use ehos::scaling::reason::Reason;
+use ehos::scaling::schedule::Spare;
 use ehos::simulation::JobState;
 
 #[test]
@@ -48,7 +49,7 @@ fn the_pool_grows_with_its_queue_and_shrinks_to_nothing() {
 fn nodes_min_and_nodes_spare_are_kept() {
     let mut site = Site::simple();
     site.policy.nodes_min = 2;
-    site.policy.nodes_spare = 1;
+    site.policy.nodes_spare = Spare::Count(1);
     site.ticks(6);
     assert_eq!(site.servers(), 2, "{}", site.describe());
     site.submit(8, 1, 1024, 1200);

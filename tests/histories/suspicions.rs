@@ -401,6 +401,7 @@ fn listed(world: &World) -> Vec<OwnedServer> {
         age: Duration::from_secs(world.now - server.created),
         fault: None,
         volumes: Vec::new(),
+        zone: None,
     };
     world
         .servers

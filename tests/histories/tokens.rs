@@ -4,6 +4,7 @@ use ehos::scaling::memory::State;
 use ehos::scaling::node::JobLeft;
 use ehos::scaling::plan::{Fate, NodeLine};
 use ehos::scaling::reason::Reason;
+use ehos::scaling::schedule::Spare;
 use ehos::simulation::{JobState, World, locked};
 
 use crate::site::{Site, cloud, minutes, running, scenario};
@@ -35,7 +36,7 @@ fn line(site: &Site) -> &NodeLine {
 fn idle_nodes_are_replaced_before_their_tokens_end() {
     let mut site = two_hours();
     site.policy.nodes_min = 2;
-    site.policy.nodes_spare = 1;
+    site.policy.nodes_spare = Spare::Count(1);
     site.ticks(10);
     let first = site.names();
     assert_eq!(first.len(), 2);

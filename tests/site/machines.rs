@@ -177,6 +177,13 @@ impl Testbed {
     }
 }
 
+/// The `openstack` command as the administrator of the testbed in `dir`.
+pub fn openstack_as_admin(dir: &Path, args: &[&str]) -> Answer {
+    let mut command = Command::new(Path::new(PROJECT).join("tests/testbed/machines/cli"));
+    let command = command.env("TESTBED_DIR", dir).env("OS_CLOUD", "admin");
+    run(command.args(args), b"")
+}
+
 /// A few words of Nova's API, apart from ehos's own client: the `openstack` command takes seconds.
 pub struct Nova {
     agent: ureq::Agent,
@@ -189,10 +196,15 @@ pub struct Nova {
 impl Nova {
     /// With a token of the cloud `ehos`.
     pub fn new(dir: &Path) -> Nova {
+        Nova::of(dir, "ehos")
+    }
+
+    /// With a token of another cloud of the testbed's clouds.yaml.
+    pub fn of(dir: &Path, cloud: &str) -> Nova {
         let text = fs::read_to_string(dir.join("openstack/clouds.yaml")).unwrap();
         let clouds: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
         let auth: BTreeMap<String, String> =
-            serde_yaml::from_value(clouds["clouds"]["ehos"]["auth"].clone()).unwrap();
+            serde_yaml::from_value(clouds["clouds"][cloud]["auth"].clone()).unwrap();
         let agent = ureq::Agent::new_with_defaults();
         let domain = json!({"name": auth["user_domain_name"]});
         let body = json!({"auth": {
@@ -300,7 +312,8 @@ pub struct FinishedJob {
 
 /// A central manager with schedd and ehos, and the cloud it may fill with nodes.
 pub struct Site {
-    testbed: Testbed,
+    /// The testbed.
+    pub testbed: Testbed,
     nova: Nova,
     master: String,
     /// The pool's id: `ehos_cluster` of its servers.
@@ -412,6 +425,11 @@ daemon:
             domain = auth["user_domain_name"],
             cluster = self.cluster,
         )
+    }
+
+    /// The golden image that its nodes boot from.
+    pub fn image(&self) -> String {
+        self.testbed.golden_image()
     }
 
     /// Adds a file to ehos.d, which goes over ehos.yaml.

@@ -22,3 +22,4 @@ mod setup;
 mod story;
 mod templates;
 mod tokens;
+mod two_clouds;

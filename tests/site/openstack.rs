@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ehos::cloud::{Cloud, Traces};
 use ehos::config::{Auth, AuthMethod, CloudSettings, NameOrId};
 use ehos::deadline::Deadline;
-use ehos::openstack::{OpenStackCloud, Service};
+use ehos::openstack::{OpenStackCloud, Service, server_group};
 use ehos::scaling::action::{CloudAction, Done, Expected, FailureKind, Intent, StartdIdentity};
 use ehos::scaling::leftover::Leftovers;
 use ehos::scaling::memory::State;
@@ -62,7 +62,14 @@ fn settings(cloud: &str) -> Option<CloudSettings> {
         networks: vec!["dualStack".to_owned()],
         key: Some("ehos".to_owned()),
         security_groups: vec!["ehos".to_owned()],
-        availability_zone: None,
+        availability_zones: Vec::new(),
+        server_group: None,
+        server_group_policy: "soft-anti-affinity".to_owned(),
+        boot_volume_size_gb: None,
+        boot_volume_type: None,
+        config_drive: false,
+        tags: Vec::new(),
+        gpus: BTreeMap::new(),
         user_data_file: PathBuf::new(),
         metadata: BTreeMap::from([("purpose".to_owned(), "test".to_owned())]),
         startd_attributes: BTreeMap::new(),
@@ -100,6 +107,7 @@ fn intent(cluster: &str, number: usize) -> Intent {
         cloud: "ehos".to_owned(),
         flavor: "m1.small".to_owned(),
         image: "GOLD CentOS 7".to_owned(),
+        zone: None,
         at: jiff::Timestamp::now(),
     }
 }
@@ -251,6 +259,62 @@ fn an_application_credential_is_as_good_as_a_password() {
     assert!(view.quota.instances.limit.is_some());
 }
 
+/// Deletes a server group, whatever became of the test.
+struct Group<'a, 'c>(&'a OpenStackCloud<'c>, String);
+
+impl Drop for Group<'_, '_> {
+    fn drop(&mut self) {
+        if let Err(error) = server_group::delete(self.0.session(), &self.1, soon()) {
+            eprintln!("a server group is left behind: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_node_is_in_its_zone_and_group_and_their_quotas_are_seen() {
+    let Some(mut settings) = settings("ehos") else {
+        return;
+    };
+    let cluster = cluster("parts");
+    settings.server_group = Some(format!("osclient-{cluster}"));
+    settings.tags = vec!["grid".to_owned()];
+    settings.config_drive = true;
+    settings.scratch_size_gb = Some(1);
+    let cloud = cloud(&settings, &cluster);
+    let missing = cloud.observe(&Traces::default(), soon()).unwrap();
+    assert!(
+        matches!(&missing.parts, Seen::Unknown(why) if why.contains("there is no server group")),
+        "{:?}",
+        missing.parts
+    );
+    let name = settings.server_group.as_deref().unwrap();
+    let group = server_group::create(cloud.session(), name, "soft-anti-affinity", soon()).unwrap();
+    assert_eq!(
+        (group.policy.as_str(), group.members),
+        ("soft-anti-affinity", 0)
+    );
+    let _group = Group(&cloud, group.id);
+    let _clean_up = CleanUp(&cloud);
+    let intent = Intent {
+        zone: Some("nova".to_owned()),
+        ..intent(&cluster, 1)
+    };
+    cloud.perform(&CloudAction::Create(intent), soon()).unwrap();
+    let view = watch(&cloud, "a server that is ACTIVE", |view| {
+        let mut servers = view.servers.iter();
+        servers.any(|server| server.record().status == ServerStatus::Active)
+    });
+    assert_eq!(view.servers[0].record().zone.as_deref(), Some("nova"));
+    let Seen::Known(parts) = view.parts else {
+        panic!("{:?}", view.parts);
+    };
+    println!("{parts:?}");
+    assert_eq!(parts.server_group_members.used, 1);
+    assert!(parts.server_group_members.limit.is_some());
+    assert!(parts.ports.used >= 1 && parts.ports.limit.is_some());
+    assert!(parts.volumes.used >= 1 && parts.volume_gb.used >= 1);
+}
+
 #[test]
 fn a_full_project_says_so() {
     let Some(settings) = settings("ehos-small") else {
@@ -303,7 +367,7 @@ fn what_the_cloud_does_not_have_is_said() {
             "there is no security group 'none'",
         ),
         (
-            |settings, _| settings.availability_zone = Some("mars".to_owned()),
+            |_, intent| intent.zone = Some("mars".to_owned()),
             "status 400: The requested availability zone is not available",
         ),
     ];

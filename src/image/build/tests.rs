@@ -205,6 +205,7 @@ impl Site for World {
                     age: Duration::ZERO,
                     fault: None,
                     volumes: Vec::new(),
+                    zone: None,
                 };
                 let server = Server {
                     record,

@@ -192,6 +192,7 @@ fn owned(
         age: Duration::from_secs(minutes * 60),
         fault: None,
         volumes: Vec::new(),
+        zone: None,
     };
     OwnedServer::recognise(record, "pool-1").unwrap()
 }

@@ -1,44 +1,37 @@
 //! New nodes: for the demand that is left, then for nodes_min and nodes_spare.
 
+use super::choosing::{Chosen, Market, Wanted};
 use super::{Action, Group, NewNode, Planner};
 use crate::scaling::action::{CloudAction, Intent};
+use crate::scaling::allocation::Choice;
 use crate::scaling::capacity::Capacity;
-use crate::scaling::limits::{self, Case, Limit};
+use crate::scaling::limits::{Case, Limit};
 use crate::scaling::memory::Kind;
+use crate::scaling::needs::{Answer, JobKind, Verdict};
 use crate::scaling::node::{Node, Phase};
 use crate::scaling::observation::{NodeId, Resources, Seen};
-use crate::scaling::packing::Stock;
-use crate::scaling::policy::{Allocation, CloudPolicy};
-use crate::scaling::reason::Reason;
+use crate::scaling::policy::CloudPolicy;
+use crate::scaling::reason::{Made, Reason, Refuses};
 
 impl<'a> Planner<'a> {
-    /// Every (cloud, flavor) of the policy, in its order.
-    pub(super) fn options(&self) -> Vec<(&'a CloudPolicy, Kind)> {
-        let policy = self.policy;
-        let of_cloud = |cloud: &'a CloudPolicy| {
-            cloud.flavors.iter().map(move |flavor| {
-                let kind = Kind {
-                    cloud: cloud.name.clone(),
-                    flavor: flavor.clone(),
-                    image: cloud.image.clone(),
-                };
-                (cloud, kind)
-            })
-        };
-        policy.clouds.iter().flat_map(of_cloud).collect()
-    }
-
-    /// Packs what is left of the groups into new nodes, then makes up nodes_min and nodes_spare.
+    /// Packs what is left of the groups into new nodes, then makes up nodes_min and nodes_spare. A node is made for the
+    /// first group that has no room yet, and takes of those behind it what fits beside: first-fit-decreasing, node by node.
     pub(super) fn create(&mut self, mut groups: Vec<Group>) -> Vec<Group> {
         self.count_requested();
-        let mut new_space = Stock::default();
+        let market = self.market(&groups);
         let brake = self.create_brake();
-        for group in &mut groups {
-            let asked = group.left;
-            group.left -= new_space.place(&group.request, group.left, true, |_, _| {});
-            let nodes_before = self.new_nodes.len();
+        for position in 0..groups.len() {
+            let Some((group, behind)) = groups
+                .get_mut(position..)
+                .and_then(<[Group]>::split_first_mut)
+            else {
+                break;
+            };
+            if group.beside > 0 {
+                group.why.push(Reason::FitsNew { jobs: group.beside });
+            }
             if group.left > 0 {
-                if let Some(why) = self.too_large(&group.request) {
+                if let Some(why) = self.impossible(&market, &group.asks) {
                     group.why.push(why);
                     continue;
                 }
@@ -50,62 +43,107 @@ impl<'a> Planner<'a> {
                     continue;
                 }
             }
-            let mut limit = None;
-            let mut may_buy = group.may_buy;
-            while group.left > 0 && may_buy > 0 {
-                may_buy -= 1;
-                match self.choose(Some(&group.request)) {
-                    Ok((cloud, kind, capacity)) => {
-                        let jobs = capacity.holds(&group.request).min(group.left);
-                        let why = Reason::CreateForDemand {
-                            jobs,
-                            request: group.request,
-                        };
-                        let index = self.new_nodes.len();
-                        self.make(cloud, kind, why);
-                        for space in capacity.after(&group.request, jobs) {
-                            new_space.add(space, false, index);
-                        }
-                        group.left -= jobs;
-                    }
-                    Err(held_by) => {
-                        limit = held_by;
-                        break;
-                    }
-                }
-            }
-            let nodes = (self.new_nodes.len() - nodes_before) as u64;
-            if asked > group.left {
-                group.why.push(Reason::NewNodes {
-                    jobs: asked - group.left,
-                    nodes,
-                });
-            }
-            let refused = group.refused
-                + if group.may_buy < u64::MAX && limit.is_none() {
-                    group.left
-                } else {
-                    0
-                };
-            if refused > 0 {
-                group.why.push(Reason::Refused { jobs: refused });
-            }
-            if let (true, Some(limit)) = (group.left > 0, limit) {
-                let nodes = self.nodes_for(&group.request, group.left);
-                group.why.push(Reason::Limited {
-                    jobs: group.left,
-                    nodes,
-                    limit,
-                });
-            }
+            self.create_for(&market, position, group, behind);
         }
         if brake.is_none() {
-            self.create_minimum_and_spare();
+            self.create_minimum_and_spare(&market);
         }
         groups
     }
 
-    fn create_minimum_and_spare(&mut self) {
+    /// Nodes for what is left of one group.
+    fn create_for(
+        &mut self,
+        market: &Market<'a>,
+        position: usize,
+        group: &mut Group,
+        behind: &mut [Group],
+    ) {
+        let asked = group.left;
+        let mut limits: Option<Vec<Limit>> = None;
+        let mut may_buy = group.may_buy;
+        let mut nodes = 0;
+        let mut kinds: Vec<Made> = Vec::new();
+        while group.left > 0 && may_buy > 0 {
+            may_buy -= 1;
+            let wanted = Wanted {
+                position,
+                group,
+                behind,
+            };
+            let Chosen {
+                cloud,
+                kind,
+                load,
+                choice,
+            } = match self.choose(market, Some(wanted)) {
+                Ok(chosen) => chosen,
+                Err(held_by) => {
+                    limits = Some(held_by);
+                    break;
+                }
+            };
+            count_kind(&mut kinds, choice.as_ref());
+            let mut own = 0;
+            for (offset, jobs) in load.placed {
+                match offset.checked_sub(1) {
+                    None => own = jobs,
+                    Some(offset) => {
+                        if let Some(other) = behind.get_mut(offset) {
+                            other.left -= jobs;
+                            other.beside += jobs;
+                        }
+                    }
+                }
+            }
+            group.left -= own;
+            nodes += 1;
+            let why = Reason::CreateForDemand {
+                jobs: own,
+                request: group.asks.request,
+                choice,
+            };
+            self.make(cloud, kind, why, Some(&group.asks));
+        }
+        if asked > group.left {
+            group.why.push(Reason::NewNodes {
+                jobs: asked - group.left,
+                nodes,
+                kinds,
+            });
+        }
+        let mut limits = limits.unwrap_or_default().into_iter();
+        let limit = limits.next();
+        let refused = group.refused
+            + if group.may_buy < u64::MAX && limit.is_none() {
+                group.left
+            } else {
+                0
+            };
+        if refused > 0 {
+            group.why.push(Reason::Refused { jobs: refused });
+        }
+        if let (true, None, Some(clause)) = (
+            group.left > 0 && refused == 0,
+            &limit,
+            self.first_will_tell(market, &group.asks),
+        ) {
+            group.why.push(Reason::FirstWillTell {
+                jobs: group.left,
+                clause,
+            });
+        }
+        if let (true, Some(limit)) = (group.left > 0, limit) {
+            group.why.push(Reason::Limited {
+                jobs: group.left,
+                nodes: nodes_for(market, &group.asks.request, group.left),
+                limit,
+                other_limits: limits.collect(),
+            });
+        }
+    }
+
+    fn create_minimum_and_spare(&mut self, market: &Market<'a>) {
         // A node that is silent for a while is there as long as nobody knows better.
         let away = |node: &Node<'_>| {
             matches!(
@@ -116,7 +154,7 @@ impl<'a> Planner<'a> {
         let away = self.nodes_where(away).len() as u64;
         let mut alive = self.alive() + away;
         while alive < self.policy.nodes_min {
-            let Ok((cloud, kind, _)) = self.choose(None) else {
+            let Ok(Chosen { cloud, kind, .. }) = self.choose(market, None) else {
                 break;
             };
             self.make(
@@ -125,20 +163,24 @@ impl<'a> Planner<'a> {
                 Reason::CreateForMinimum {
                     nodes_min: self.policy.nodes_min,
                 },
+                None,
             );
             alive += 1;
         }
         let mut unneeded = self.unneeded();
-        while unneeded < self.policy.nodes_spare {
-            let Ok((cloud, kind, _)) = self.choose(None) else {
+        let nodes_spare = self.spare();
+        while unneeded < nodes_spare {
+            let Ok(Chosen { cloud, kind, .. }) = self.choose(market, None) else {
                 break;
             };
             self.make(
                 cloud,
                 kind,
                 Reason::CreateForSpare {
-                    nodes_spare: self.policy.nodes_spare,
+                    nodes_spare,
+                    percent: self.policy.nodes_spare.percent(),
                 },
+                None,
             );
             unneeded += 1;
         }
@@ -149,6 +191,13 @@ impl<'a> Planner<'a> {
         for index in self.nodes_where(|node| node.exists() && node.server.is_none()) {
             if let Some(kind) = self.survey.nodes.get(index).map(|node| node.kind.clone()) {
                 self.count_planned(&kind);
+            }
+        }
+        // Those that are built have their servers in the quota, and not yet their ports and volumes.
+        for index in self.nodes_where(|node| node.phase == Phase::Building) {
+            if let Some(node) = self.survey.nodes.get(index) {
+                let cloud = node.kind.cloud.clone();
+                self.planned.entry(cloud).or_default().building += 1;
             }
         }
     }
@@ -166,105 +215,52 @@ impl<'a> Planner<'a> {
         planned.ram_mb += flavor.map_or(0, |flavor| flavor.ram_mb);
     }
 
-    /// When no node of any kind could ever hold it; while a cloud or flavor is unknown, that is not certain.
-    fn too_large(&self, request: &Resources) -> Option<Reason> {
-        let capacities: Vec<Option<Capacity>> = self
-            .options()
-            .iter()
-            .map(|(_, kind)| self.capacity(kind))
-            .collect();
+    /// When no node of any kind could ever run it; while a cloud, a flavor or HTCondor's answer is unknown, that is not
+    /// certain, and said so.
+    fn impossible(&self, market: &Market<'a>, asks: &JobKind) -> Option<Reason> {
         let fits = |capacity: &Option<Capacity>| {
             capacity
                 .as_ref()
-                .is_none_or(|capacity| capacity.holds(request) > 0)
+                .is_none_or(|capacity| capacity.holds(&asks.request) > 0)
         };
-        if capacities.iter().any(fits) {
-            return None;
+        let candidates = &market.candidates;
+        let large: Vec<&Kind> = candidates
+            .iter()
+            .filter(|candidate| fits(&candidate.capacity))
+            .map(|candidate| &candidate.kind)
+            .collect();
+        if large.is_empty() {
+            let spaces = candidates.iter().filter_map(|one| one.capacity.as_ref());
+            let spaces = spaces.flat_map(Capacity::spaces);
+            let largest = spaces.max_by_key(|space| (space.memory_mb, **space));
+            return Some(Reason::TooLarge {
+                asks: asks.request,
+                largest: largest.copied(),
+            });
         }
-        let spaces = capacities.iter().flatten().flat_map(Capacity::spaces);
-        let largest = spaces.max_by_key(|space| (space.memory_mb, **space));
-        Some(Reason::TooLarge {
-            asks: *request,
-            largest: largest.copied(),
+        let mut unanswered = None;
+        let mut refused = Vec::new();
+        for kind in large {
+            match self.answer(kind, asks) {
+                Answer::Takes | Answer::Perhaps(_) => return None,
+                Answer::Unknown(why) => drop(unanswered.get_or_insert(why)),
+                Answer::Refuses(verdict) => refused.push(Refuses {
+                    cloud: kind.cloud.clone(),
+                    flavor: kind.flavor.clone(),
+                    node: *verdict == Verdict::NodeRefuses,
+                    clause: match verdict {
+                        Verdict::JobRefuses { clause } => clause.clone(),
+                        _ => None,
+                    },
+                }),
+            }
+        }
+        Some(match unanswered {
+            Some(why) => Reason::NotAnswered {
+                why: why.to_owned(),
+            },
+            None => Reason::NoMatch { refused },
         })
-    }
-
-    /// How many nodes `jobs` more of `request` would take.
-    fn nodes_for(&self, request: &Resources, jobs: u64) -> u64 {
-        let capacities = self
-            .options()
-            .into_iter()
-            .filter_map(|(_, kind)| self.capacity(&kind));
-        let each = capacities
-            .map(|capacity| capacity.holds(request))
-            .find(|each| *each > 0);
-        jobs.div_ceil(each.unwrap_or(1))
-    }
-
-    /// The cloud and flavor of the next node, which must hold `request`; else the limit that is in the way.
-    fn choose(
-        &mut self,
-        request: Option<&Resources>,
-    ) -> Result<(&'a CloudPolicy, Kind, Capacity), Option<Limit>> {
-        if let Some(kind) = self.replacement_for(request)
-            && let (Some(cloud), Some(capacity)) =
-                (self.policy.cloud(&kind.cloud), self.capacity(&kind))
-        {
-            return Ok((cloud, kind, capacity));
-        }
-        let mut open: Vec<(&'a CloudPolicy, Kind, Capacity)> = Vec::new();
-        let mut held_by = None;
-        for (cloud, kind) in self.options() {
-            // The flavors of a cloud are in order of preference: the first that can is its choice.
-            if open
-                .last()
-                .is_some_and(|(last, _, _)| last.name == cloud.name)
-            {
-                continue;
-            }
-            let (more, limit) = limits::allowance(&self.case(cloud, &kind));
-            match self.capacity(&kind) {
-                Some(capacity) if request.is_some_and(|request| capacity.holds(request) == 0) => {}
-                Some(capacity) if more > 0 => open.push((cloud, kind, capacity)),
-                Some(_) | None => {
-                    held_by.get_or_insert(limit);
-                }
-            }
-        }
-        let clouds = open.len() as u64;
-        if clouds == 0 {
-            return Err(held_by);
-        }
-        let pick = match self.policy.allocation {
-            Allocation::FillFirst => 0,
-            Allocation::RoundRobin => self.turn_of(&open),
-            Allocation::Random => {
-                self.next.turn = next_random(self.next.turn);
-                // The upper bits of the generator are the good ones.
-                (self.next.turn >> 33) % clouds
-            }
-        };
-        let index = usize::try_from(pick).unwrap_or(0).min(open.len() - 1);
-        Ok(open.swap_remove(index))
-    }
-
-    /// Round-robin: the first open cloud at or after the one whose turn it is.
-    fn turn_of(&mut self, open: &[(&CloudPolicy, Kind, Capacity)]) -> u64 {
-        let clouds = &self.policy.clouds;
-        let count = clouds.len().max(1);
-        let first = usize::try_from(self.next.turn % count as u64).unwrap_or(0);
-        for step in 0..count {
-            let position = (first + step) % count;
-            let name = clouds.get(position).map(|cloud| cloud.name.as_str());
-            if let Some(index) = open
-                .iter()
-                .position(|(cloud, _, _)| Some(cloud.name.as_str()) == name)
-            {
-                self.next.turn = position as u64 + 1;
-                return index as u64;
-            }
-        }
-        0
     }
 
     pub(super) fn case<'b>(&'b self, cloud: &'b CloudPolicy, kind: &'b Kind) -> Case<'b> {
@@ -303,6 +299,7 @@ impl<'a> Planner<'a> {
                 .copied()
                 .unwrap_or_default(),
             planned: self.planned.get(&cloud.name).copied().unwrap_or_default(),
+            costs: &self.costs,
             actions_left: self
                 .policy
                 .max_actions
@@ -310,7 +307,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn make(&mut self, cloud: &CloudPolicy, kind: Kind, why: Reason) {
+    fn make(&mut self, cloud: &CloudPolicy, kind: Kind, why: Reason, asks: Option<&JobKind>) {
         let id = self.fresh_id();
         let name = format!("{}-execute-{id}", self.policy.prefix);
         let intent = Intent {
@@ -319,16 +316,17 @@ impl<'a> Planner<'a> {
             cloud: cloud.name.clone(),
             flavor: kind.flavor.clone(),
             image: kind.image.clone(),
+            zone: self.next.zone_for(cloud, &kind.flavor),
             at: self.observation.at,
         };
         self.count_planned(&kind);
+        self.costs.add(cloud, &kind.flavor);
         self.counts.add(&kind, true);
         self.next.intend(&intent);
-        if let (Reason::CreateForDemand { request, .. }, Some(memory)) =
-            (&why, self.next.nodes.get_mut(&intent.node))
-        {
-            memory.made_for = Some(*request);
+        if let Some(memory) = self.next.nodes.get_mut(&intent.node) {
+            memory.made_for = asks.cloned();
         }
+        let zone = intent.zone.clone();
         self.actions.push(Action::Cloud {
             cloud: cloud.name.clone(),
             action: CloudAction::Create(intent),
@@ -336,6 +334,7 @@ impl<'a> Planner<'a> {
         self.new_nodes.push(NewNode {
             id,
             name,
+            zone,
             kind,
             why,
         });
@@ -357,9 +356,28 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// One step of a linear congruential generator (Knuth's MMIX constants): enough to choose a cloud, and the same
-/// again from the same state.
-fn next_random(seed: u64) -> u64 {
-    seed.wrapping_mul(6_364_136_223_846_793_005)
-        .wrapping_add(1_442_695_040_888_963_407)
+/// How many nodes `jobs` more of `request` would take, of the first kind that holds one.
+fn nodes_for(market: &Market<'_>, request: &Resources, jobs: u64) -> u64 {
+    let each = market
+        .candidates
+        .iter()
+        .filter_map(|candidate| candidate.capacity.as_ref())
+        .map(|capacity| capacity.holds(request))
+        .find(|each| *each > 0);
+    jobs.div_ceil(each.unwrap_or(1))
+}
+
+/// One more of the kind that was chosen.
+fn count_kind(kinds: &mut Vec<Made>, choice: Option<&Choice>) {
+    let Some(choice) = choice else { return };
+    let same = |made: &&mut Made| {
+        (&made.choice.cloud, &made.choice.flavor) == (&choice.cloud, &choice.flavor)
+    };
+    match kinds.iter_mut().find(same) {
+        Some(made) => made.nodes += 1,
+        None => kinds.push(Made {
+            nodes: 1,
+            choice: choice.clone(),
+        }),
+    }
 }

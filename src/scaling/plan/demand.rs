@@ -1,15 +1,17 @@
 //! Demand into what is there: free slots, then nodes on their way, then drains that can be taken back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::held_back::Startable;
 use super::{Fate, Group, Planner};
 use crate::scaling::action::PoolAction;
 use crate::scaling::capacity::Capacity;
 use crate::scaling::memory::{Kind, Refusal};
+use crate::scaling::needs::{self, JobKind};
 use crate::scaling::node::{Node, Phase};
-use crate::scaling::observation::{Demand, Resources, Seen, StartdView};
-use crate::scaling::packing::{Stock, dominant_share};
+use crate::scaling::observation::{Resources, StartdView};
+use crate::scaling::packing::{Class, Stock, dominant_share};
 use crate::scaling::plan::Action;
 use crate::scaling::reason::Reason;
 
@@ -57,16 +59,7 @@ impl Planner<'_> {
 
     /// What a node of this kind offers: what one really did, else what its flavor promises.
     pub(super) fn capacity(&self, kind: &Kind) -> Option<Capacity> {
-        let learnt = self
-            .next
-            .kind(kind)
-            .and_then(|memory| memory.capacity.clone());
-        learnt.or_else(|| {
-            let view = self.observation.clouds.get(&kind.cloud)?.known()?;
-            view.flavors
-                .get(&kind.flavor)
-                .map(|flavor| Capacity::whole(flavor.expected_capacity()))
-        })
+        needs::capacity(kind, &self.next, &self.observation.clouds)
     }
 
     /// The largest of everything that jobs could be placed on: what dominant shares are measured against.
@@ -98,44 +91,44 @@ impl Planner<'_> {
         largest
     }
 
-    /// The groups of all schedds that answered, equal requests together, the largest request first.
-    fn groups(&self) -> Vec<Group> {
-        let mut by_request: BTreeMap<Resources, (u64, Duration)> = BTreeMap::new();
-        let schedds = self
-            .observation
-            .pool
-            .schedds
-            .values()
-            .filter_map(Seen::known);
-        for Demand {
-            request,
+    /// The groups of all schedds that answered, jobs that are alike together, the largest request first.
+    fn groups(&mut self) -> Vec<Group> {
+        let mut by_kind: BTreeMap<JobKind, Group> = BTreeMap::new();
+        for Startable {
+            demand,
             jobs,
-            waiting,
-            ..
-        } in schedds.flat_map(|schedd| &schedd.demand)
+            held_back,
+        } in self.startable()
         {
-            let (sum, longest) = by_request.entry(request.rounded()).or_default();
-            *sum += jobs;
-            *longest = (*longest).max(*waiting);
-        }
-        let largest = self.largest();
-        let mut groups: Vec<Group> = by_request
-            .into_iter()
-            .filter(|(_, (jobs, _))| *jobs > 0)
-            .map(|(request, (jobs, waiting))| Group {
-                request,
-                jobs,
-                waiting,
-                left: jobs,
+            let asks = demand.kind();
+            let group = by_kind.entry(asks.clone()).or_insert_with(|| Group {
+                asks,
+                jobs: 0,
+                example: None,
+                waiting: Duration::ZERO,
+                left: 0,
+                beside: 0,
                 why: Vec::new(),
                 may_buy: u64::MAX,
                 refused: 0,
-            })
+            });
+            group.jobs += demand.jobs;
+            group.left += jobs;
+            if demand.waiting >= group.waiting || group.example.is_none() {
+                group.example = demand.example.clone().or(group.example.take());
+            }
+            group.waiting = group.waiting.max(demand.waiting);
+            group.why.extend(held_back);
+        }
+        let largest = self.largest();
+        let mut groups: Vec<Group> = by_kind
+            .into_values()
+            .filter(|group| group.jobs > 0)
             .collect();
-        groups.sort_by_key(|group| {
+        groups.sort_by_cached_key(|group| {
             (
-                std::cmp::Reverse(dominant_share(&group.request, &largest)),
-                group.request,
+                std::cmp::Reverse(dominant_share(&group.asks.request, &largest)),
+                group.asks.clone(),
             )
         });
         groups
@@ -145,24 +138,41 @@ impl Planner<'_> {
     pub(super) fn place_demand(&mut self) -> Vec<Group> {
         let mut groups = self.groups();
         let settling_time = self.settling_time();
+        self.remember_refusals(&mut groups, settling_time);
         let mut free = Stock::default();
         let mut idle = Stock::default();
         let mut coming = Stock::default();
         let mut returning: Vec<Returning> = Vec::new();
 
         let nobody = self.survey.nodes.len();
+        // Class 0 are other machines of the pool: what their ads say is left to the negotiator.
+        let mut kinds: BTreeMap<&Kind, Class> = BTreeMap::new();
+        for node in &self.survey.nodes {
+            let next = kinds.len() + 1;
+            kinds.entry(&node.kind).or_insert(next);
+        }
+        let class = |owner: usize| {
+            let node = self.survey.nodes.get(owner);
+            node.and_then(|node| kinds.get(&node.kind).copied())
+                .unwrap_or(0)
+        };
         let nodes = self.survey.nodes.iter();
         let seen: Vec<Duration> = nodes.map(|node| node.unchanged_for).collect();
         let offer = |stock: &mut Stock, startd: &StartdView, owner: usize| {
             let seen = seen.get(owner).copied();
             for slot in startd.slots.iter().filter(|slot| slot.accepts_jobs) {
                 let unchanged_for = slot.unchanged_for.min(seen.unwrap_or(Duration::MAX));
-                stock.add(slot.free, unchanged_for >= settling_time, owner);
+                stock.add(
+                    slot.free,
+                    unchanged_for >= settling_time,
+                    class(owner),
+                    owner,
+                );
             }
         };
         let mut order: Vec<(Duration, usize)> = Vec::new();
         for (index, node) in self.survey.nodes.iter().enumerate() {
-            if node.token_ends {
+            if node.retires() {
                 continue;
             }
             match (&node.phase, node.startd) {
@@ -181,13 +191,16 @@ impl Planner<'_> {
                 _ if node.coming() => {
                     if let Some(capacity) = self.capacity(&node.kind) {
                         for space in capacity.spaces() {
-                            coming.add(*space, false, index);
+                            coming.add(*space, false, class(index), index);
                         }
                     }
                 }
                 _ => {}
             }
         }
+        // nodes_max may have become smaller since they were made.
+        let room = self.policy.nodes_max.saturating_sub(self.alive());
+        returning.truncate(usize::try_from(room).unwrap_or(usize::MAX));
         // The node that has been idle for the shortest time is filled first, so that the longest idle one may go.
         order.sort_unstable();
         for (_, index) in order {
@@ -195,7 +208,6 @@ impl Planner<'_> {
                 offer(&mut idle, startd, index);
             }
         }
-        self.remember_refusals(&mut groups, settling_time);
         // Other machines of the pool serve demand too, but say nothing about nodes of ours.
         for startd in self
             .survey
@@ -206,16 +218,24 @@ impl Planner<'_> {
             offer(&mut free, startd, nobody);
         }
 
+        let mut placed = std::mem::take(&mut self.placed);
         for group in &mut groups {
             let fresh = group.waiting < settling_time;
-            let placed = &mut self.placed;
+            let refusing: BTreeSet<Class> = kinds
+                .iter()
+                .filter(|(kind, _)| !self.observation.matches.answer(kind, &group.asks).may_use())
+                .map(|(_, class)| *class)
+                .collect();
+            let takes =
+                |settled: bool, class: Class| (fresh || !settled) && !refusing.contains(&class);
+            let placed = &mut placed;
             let mut used = |owner: usize, jobs: u64| {
                 if let Some(count) = placed.get_mut(owner) {
                     *count += jobs;
                 }
             };
             let mut put = |stock: &mut Stock, why: fn(u64) -> Reason| {
-                let jobs = stock.place(&group.request, group.left, fresh, &mut used);
+                let jobs = stock.place(&group.asks.request, group.left, takes, &mut used);
                 group.left -= jobs;
                 jobs.gt(&0).then(|| why(jobs))
             };
@@ -225,11 +245,13 @@ impl Planner<'_> {
             let mut back = 0;
             for node in &mut returning {
                 // A group that has waited for as long as the node has been idle had its chance.
-                if node
-                    .idle_for
-                    .is_none_or(|idle_for| group.waiting < idle_for)
+                if !refusing.contains(&class(node.index))
+                    && node
+                        .idle_for
+                        .is_none_or(|idle_for| group.waiting < idle_for)
                 {
-                    back += node.place(&group.request, group.left - back, &mut used);
+                    let left = group.left - back;
+                    back += node.place(&group.asks.request, left, &mut used);
                 }
             }
             group.left -= back;
@@ -244,6 +266,7 @@ impl Planner<'_> {
                 group.why.push(Reason::FitsTakenBack { jobs: back });
             }
         }
+        self.placed = placed;
         groups
     }
 
@@ -260,14 +283,15 @@ impl Planner<'_> {
             let oldest = at.checked_sub(group.waiting).unwrap_or(at);
             let unchanged = |refusal: &&Refusal| {
                 let moved = oldest.duration_since(refusal.oldest).unsigned_abs();
-                refusal.request == group.request && group.jobs >= refusal.jobs && moved < SAME_JOB
+                refusal.asks == group.asks && group.jobs >= refusal.jobs && moved < SAME_JOB
             };
-            // A node that was made for it has been free since it joined.
+            // A node that was made for it has been free since it joined, though HTCondor said that it would take them.
             let untaken = |node: &Node<'_>| {
                 let memory = self.next.nodes.get(&node.id);
                 matches!(node.phase, Phase::Idle { idle_for } if idle_for >= settling_time)
+                    && self.answer(&node.kind, &group.asks).may_use()
                     && memory.is_some_and(|memory| {
-                        memory.made_for == Some(group.request) && !memory.taken
+                        memory.made_for.as_ref() == Some(&group.asks) && !memory.taken
                     })
             };
             let beside =
@@ -279,7 +303,7 @@ impl Planner<'_> {
                 }),
                 Some(refusal) => Some(refusal.clone()),
                 None => beside.then_some(Refusal {
-                    request: group.request,
+                    asks: group.asks.clone(),
                     jobs: group.jobs,
                     oldest,
                     until,
@@ -287,8 +311,8 @@ impl Planner<'_> {
             };
             let Some(mut refusal) = refusal else { continue };
             if refusal.until > now {
-                group.refused = refusal.jobs.min(group.jobs);
-                group.left = group.jobs - group.refused;
+                group.refused = refusal.jobs.min(group.left);
+                group.left -= group.refused;
                 if group.left == 0 {
                     group.may_buy = 0;
                 }
@@ -319,9 +343,10 @@ impl Planner<'_> {
         // Who may not drain may not take a drain back either.
         self.policy.drains()
             && !deleted
-            && !node.token_ends
+            && !node.retires()
             && !self.stays_drained(node)
             && !self.leaves_for_its_image(node)
+            && !self.leaves_for_its_age(node)
             && !self.leaves_for_taking_no_jobs(node)
     }
 
@@ -345,8 +370,9 @@ impl Planner<'_> {
             self.nodes_where(|node| matches!(node.phase, Phase::Draining { ours: true, .. }));
         let mut alive = self.alive();
         let mut unneeded = self.unneeded();
+        let nodes_spare = self.spare();
         for index in ours {
-            if !self.may_return(index) {
+            if !self.may_return(index) || alive >= self.policy.nodes_max {
                 continue;
             }
             let jobs = self.placed.get(index).copied().unwrap_or_default();
@@ -356,10 +382,8 @@ impl Planner<'_> {
                 Reason::Minimum {
                     nodes_min: self.policy.nodes_min,
                 }
-            } else if unneeded < self.policy.nodes_spare {
-                Reason::Spare {
-                    nodes_spare: self.policy.nodes_spare,
-                }
+            } else if unneeded < nodes_spare {
+                self.spare_reason()
             } else {
                 continue;
             };

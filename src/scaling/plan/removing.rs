@@ -6,12 +6,18 @@ use std::time::Duration;
 use super::{Action, Fate, Planner};
 use crate::scaling::action::{CloudAction, Expected, PoolAction, StartdIdentity};
 use crate::scaling::brakes::Brake;
-use crate::scaling::failing::is_want_of_room;
-use crate::scaling::memory::NodeMemory;
+use crate::scaling::budget::BudgetSpent;
+use crate::scaling::failing::{is_of_every_host, is_want_of_room};
+use crate::scaling::memory::{Kind, NodeMemory};
+use crate::scaling::money::Money;
 use crate::scaling::node::{JobLeft, Node, Phase, drain_mark, is_fresh};
-use crate::scaling::observation::{NodeId, ServerStatus, StartdView};
+use crate::scaling::observation::{NodeId, Seen, ServerStatus, StartdView};
+use crate::scaling::parts;
 use crate::scaling::policy::Policy;
 use crate::scaling::reason::{Reason, seconds};
+
+/// So long before the end of a paid period a node is drained: its drain, two ticks and its delete are done by then.
+const LEAVING: Duration = Duration::from_secs(300);
 
 /// What the reason of a drain begins with, after the pool's mark, when the startd took no jobs.
 const TAKES_NO_JOBS: &str = "takes no jobs,";
@@ -123,7 +129,14 @@ impl Planner<'_> {
                         },
                     )
                 }
-                _ => continue,
+                _ => match self.overdue(node) {
+                    // Its jobs are what the site has said not to wait for.
+                    Some(why) => {
+                        chosen.push((4, index, why));
+                        continue;
+                    }
+                    None => continue,
+                },
             };
             // Whatever else is known: a fresh ad with a claim means that a job may be running.
             let claimed = node
@@ -156,12 +169,34 @@ impl Planner<'_> {
                 && !std::mem::replace(&mut memory.failed, true);
             let asked_for = memory.started;
             if new {
-                let want_of_room =
-                    matches!(why, Reason::FailedInCloud { fault } if is_want_of_room(fault));
+                let zone = memory.zone.clone();
+                let want_of_room = matches!(why, Reason::FailedInCloud { fault }
+                    if is_want_of_room(fault) || (is_of_every_host(fault) && self.used_up(&node.kind)));
                 let why = why.to_string();
+                // Another zone is tried before the flavor waits.
+                if let (true, Some(zone)) = (want_of_room, zone)
+                    && self
+                        .next
+                        .count_full_zone(&node.kind, &zone, asked_for, &why, self.policy)
+                {
+                    continue;
+                }
                 self.next
                     .count_failure(&node.kind, asked_for, &why, want_of_room, self.policy);
             }
+        }
+    }
+
+    /// The cloud has no ports or volumes for another node, or may have no host that suits its server group: of servers that
+    /// are made at once, Nova finds that out on the host alone.
+    fn used_up(&self, kind: &Kind) -> bool {
+        let view = self.observation.clouds.get(&kind.cloud);
+        let cloud = self.policy.cloud(&kind.cloud);
+        match (view.and_then(Seen::known), cloud) {
+            (Some(view), Some(cloud)) => {
+                cloud.hard_server_group || parts::used_up(&cloud.takes, view)
+            }
+            _ => false,
         }
     }
 
@@ -189,11 +224,15 @@ impl Planner<'_> {
             };
             let again = memory.delete_intended.replace(now).is_some();
             memory.delete_accepted = None;
+            let expects = match why {
+                Reason::KilledForItsAge { .. } => Expected::Overdue,
+                _ => expected(node, memory, self.policy),
+            };
             let keep_console = !again && matches!(node.phase, Phase::Failed { .. });
             let action = CloudAction::Delete {
                 node: node.id.clone(),
                 server: server.clone(),
-                expects: expected(node, memory, self.policy),
+                expects,
                 startd,
                 keep_console,
                 again,
@@ -207,7 +246,7 @@ impl Planner<'_> {
     }
 
     /// Drains the surplus: idle for `idle_timeout`, not needed by demand, above nodes_spare and nodes_min; the
-    /// longest idle first, then the oldest.
+    /// longest idle first, then the dearest, then the oldest.
     pub(super) fn drain_surplus(&mut self) {
         if !self.policy.drains() {
             self.leave_surplus();
@@ -217,40 +256,54 @@ impl Planner<'_> {
             Phase::Idle { idle_for } => Some(idle_for),
             _ => None,
         };
-        let mut idle: Vec<(Reverse<Duration>, usize)> = self
+        let mut idle: Vec<(Duration, usize)> = self
             .survey
             .nodes
             .iter()
             .enumerate()
             .filter(|(index, _)| !self.needed(*index) && !self.settled(*index))
-            .filter_map(|(index, node)| Some((Reverse(idle_for(node)?), index)))
+            .filter_map(|(index, node)| Some((idle_for(node)?, index)))
             .collect();
-        idle.sort_unstable();
-        let surplus = self.unneeded().saturating_sub(self.policy.nodes_spare);
+        // Of those that became idle in the same minute the dearest goes first.
+        idle.sort_by_cached_key(|(idle_for, index)| {
+            (
+                Reverse(idle_for.as_secs() / 60),
+                Reverse(self.price_of(*index)),
+                Reverse(*idle_for),
+                *index,
+            )
+        });
+        let nodes_spare = self.spare();
+        let surplus = self.unneeded().saturating_sub(nodes_spare);
         let mut may_go = self.alive().saturating_sub(self.policy.nodes_min);
-        for (number, (Reverse(idle_for), index)) in idle.into_iter().enumerate() {
+        for (number, (idle_for, index)) in idle.into_iter().enumerate() {
             let Some(node) = self.survey.nodes.get(index) else {
                 continue;
             };
             if number as u64 >= surplus {
-                self.settle(
-                    index,
-                    Fate::Keeps,
-                    Reason::Spare {
-                        nodes_spare: self.policy.nodes_spare,
-                    },
-                );
+                let why = Reason::Spare {
+                    nodes_spare,
+                    percent: self.policy.nodes_spare.percent(),
+                };
+                self.settle(index, Fate::Keeps, why);
                 continue;
             }
+            let idle_timeout = self.idle_timeout(&node.kind.cloud);
             let why = if may_go == 0 {
                 Reason::Minimum {
                     nodes_min: self.policy.nodes_min,
                 }
-            } else if idle_for < self.policy.idle_timeout {
+            } else if idle_for < idle_timeout {
                 may_go -= 1;
                 Reason::IdleNotLongEnough {
                     idle_seconds: seconds(idle_for),
-                    idle_timeout_seconds: seconds(self.policy.idle_timeout),
+                    idle_timeout_seconds: seconds(idle_timeout),
+                }
+            } else if let Some(paid_seconds_left) = self.paid_for(node, idle_for) {
+                may_go -= 1;
+                Reason::Paid {
+                    idle_seconds: seconds(idle_for),
+                    paid_seconds_left,
                 }
             } else if !node.cloud_known || !runs(node) {
                 Reason::CloudUnknown
@@ -265,7 +318,7 @@ impl Planner<'_> {
                 let why = Reason::DrainSurplus {
                     idle_seconds: seconds(idle_for),
                     surplus,
-                    nodes_spare: self.policy.nodes_spare,
+                    nodes_spare,
                 };
                 if self.drain(index, idle_for, &reason, why) {
                     may_go -= 1;
@@ -275,6 +328,35 @@ impl Planner<'_> {
             };
             self.settle(index, Fate::Keeps, why);
         }
+    }
+
+    fn price_of(&self, index: usize) -> Option<Money> {
+        let kind = &self.survey.nodes.get(index)?.kind;
+        self.policy.cloud(&kind.cloud)?.price(&kind.flavor)
+    }
+
+    /// For how long a surplus node is kept: not at all when a budget is spent.
+    fn idle_timeout(&self, cloud: &str) -> Duration {
+        let of_it = |spent: &BudgetSpent| spent.cloud.as_deref().is_none_or(|name| name == cloud);
+        if self.budgets_spent.iter().any(of_it) {
+            Duration::ZERO
+        } else {
+            self.policy.idle_timeout
+        }
+    }
+
+    /// Where a started period is paid: for how many seconds yet the node is paid for, until shortly before the end of that
+    /// time. It is kept for no longer than one period.
+    fn paid_for(&self, node: &Node<'_>, idle_for: Duration) -> Option<u64> {
+        let cloud = self.policy.cloud(&node.kind.cloud)?;
+        let period = cloud.billing_period?;
+        let age = node.server?.record().age;
+        let used = age.as_millis().checked_rem(period.as_millis())?;
+        let used = Duration::from_millis(u64::try_from(used).ok()?);
+        let left = period.saturating_sub(used);
+        let end = self.idle_timeout(&cloud.name) + period;
+        let waits = left > LEAVING && idle_for + LEAVING < end;
+        waits.then_some(seconds(left))
     }
 
     /// Where nodes end by themselves: nothing is done to those that nobody needs.
@@ -329,6 +411,9 @@ impl Planner<'_> {
     /// they never have.
     pub(super) fn drain_closed(&mut self) {
         for index in self.nodes_where(|node| node.phase == Phase::Closed && node.cloud_known) {
+            if self.settled(index) {
+                continue;
+            }
             let Some(node) = self.survey.nodes.get(index) else {
                 continue;
             };

@@ -10,8 +10,9 @@ use std::time::Duration;
 use super::Planner;
 use crate::scaling::limits::{self, Limit};
 use crate::scaling::memory::{ConfiguredImage, Kind, Replacement};
+use crate::scaling::needs::{Answer, JobKind};
 use crate::scaling::node::{Node, Phase, drain_mark};
-use crate::scaling::observation::{Resources, Seen, ServerStatus};
+use crate::scaling::observation::{Seen, ServerStatus};
 use crate::scaling::reason::{Reason, seconds};
 
 /// What the reason of such a drain begins with, after the pool's mark: the startd keeps it, whatever becomes of the
@@ -267,7 +268,7 @@ impl Planner<'_> {
 
     /// The kind that takes the place of a node which was drained for its image, when nothing of it is on its way: it
     /// goes before what `node_allocation` would choose, or the image would not be tried where it is configured.
-    pub(super) fn replacement_for(&self, request: Option<&Resources>) -> Option<Kind> {
+    pub(super) fn replacement_for(&self, asks: Option<&JobKind>) -> Option<Kind> {
         let mut kinds = self.next.replacements.values().map(|entry| &entry.kind);
         let suits = |kind: &&Kind| {
             let Some(cloud) = self.policy.cloud(&kind.cloud) else {
@@ -275,8 +276,11 @@ impl Planner<'_> {
             };
             let holds = self
                 .capacity(kind)
-                .is_some_and(|capacity| request.is_none_or(|request| capacity.holds(request) > 0));
+                .is_some_and(|capacity| asks.is_none_or(|asks| capacity.holds(&asks.request) > 0));
+            let takes =
+                |asks| matches!(self.answer(kind, asks), Answer::Takes | Answer::Perhaps(_));
             holds
+                && asks.is_none_or(takes)
                 && !self.counts.unjoined_of_kind.contains_key(*kind)
                 && limits::allowance(&self.case(cloud, kind)).0 > 0
         };

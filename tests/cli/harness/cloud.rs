@@ -57,6 +57,11 @@ pub fn script(first: Vec<Line>) -> Vec<Line> {
             "/v2.0/floatingips?project_id=",
             Reply::fixture("neutron-floatingips-no-router"),
         ),
+        (
+            "GET",
+            "/v2.0/quotas/",
+            Reply::fixture("neutron-quota-details"),
+        ),
         ("POST", CREATE, Reply::fixture("server-create")),
         ("DELETE", "/v2.1/servers/", Reply::fixture("server-delete")),
     ];

@@ -15,7 +15,7 @@ use libfuzzer_sys::fuzz_target;
 
 /// A small site at work.
 static SITE: LazyLock<(Observation, Policy)> = LazyLock::new(|| {
-    let flavor = ScenarioFlavor { vcpus: 4, ram_mb: 8192, disk_gb: 40, price: None, has: Vec::new() };
+    let flavor = ScenarioFlavor { vcpus: 4, ram_mb: 8192, disk_gb: 40, gpus: 0, price: None, has: Vec::new() };
     let cloud = ScenarioCloud {
         instances: None,
         cores: Some(20),

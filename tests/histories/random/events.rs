@@ -13,6 +13,13 @@ pub enum Event {
         runs: u64,
         unmatchable: bool,
     },
+    /// Jobs that need what only some flavors have, or none has.
+    SubmitNeeding {
+        needs: &'static str,
+        count: u64,
+        cpus: u64,
+        runs: u64,
+    },
     /// Between the look and the act, and a minute goes by.
     SubmitMeanwhile {
         count: u64,
@@ -24,6 +31,10 @@ pub enum Event {
     Collector(bool),
     Schedd(bool),
     Negotiator(bool),
+    /// Nobody says which jobs would run where.
+    NoMatches(bool),
+    /// What servers have is not known before the first of their kind is in the pool.
+    Unlearnt(bool),
     /// The schedd that has the jobs does not answer; one that has none does.
     HalfQueue(bool),
     /// The collector hears of everything so many seconds late, and takes it for new.
@@ -113,6 +124,15 @@ pub enum Event {
         min: u64,
         spare: u64,
     },
+    /// Nodes that are so many minutes old are replaced, and take no jobs by themselves.
+    MaxLifetime(Option<u64>),
+    /// A started period of so many minutes is paid whole.
+    Billing(Option<u64>),
+    /// What may be spent in an hour and in a month.
+    Money {
+        per_hour: Option<u64>,
+        per_month: Option<u64>,
+    },
     /// Somebody builds an image, for so many minutes at most, and forgets it.
     Builder(u64),
     /// ehos is killed after its intents were saved and so many of its actions were done.
@@ -128,6 +148,10 @@ pub enum Event {
     Clock(i64),
 }
 
+/// What jobs can need that some flavors have, and that none has.
+pub const THERE: &str = "docker";
+const NOWHERE: &str = "windows";
+
 /// How many images there are to configure.
 pub const IMAGES: usize = 3;
 
@@ -140,12 +164,19 @@ pub fn event() -> impl Strategy<Value = Event> {
                 count, cpus, memory_mb, runs: minutes * 60, unmatchable
             }
         ),
+        2 => (prop::bool::weighted(0.8), 1..10u64, 1..5u64, 1..40u64).prop_map(
+            |(there, count, cpus, minutes)| SubmitNeeding {
+                needs: if there { THERE } else { NOWHERE }, count, cpus, runs: minutes * 60
+            }
+        ),
         2 => (1..5u64, 1..10u64).prop_map(|(count, minutes)| SubmitMeanwhile { count, runs: minutes * 60 }),
     ];
     let pool = prop_oneof![
         3 => any::<bool>().prop_map(Collector),
         3 => any::<bool>().prop_map(Schedd),
         2 => any::<bool>().prop_map(Negotiator),
+        2 => any::<bool>().prop_map(NoMatches),
+        2 => any::<bool>().prop_map(Unlearnt),
         2 => any::<bool>().prop_map(HalfQueue),
         // What looks new and is older than a look cannot be told from what is.
         1 => (0..55u64).prop_map(LateAds),
@@ -188,6 +219,10 @@ pub fn event() -> impl Strategy<Value = Event> {
         5 => (1..4u8, 0..IMAGES).prop_map(|(clouds, image)| Configure(clouds, image)),
         2 => (1..11u64).prop_map(NodesMax),
         2 => (0..3u64, 0..3u64).prop_map(|(min, spare)| NodesMin { min, spare }),
+        2 => prop::option::of(20..200u64).prop_map(MaxLifetime),
+        2 => prop::option::of(10..90u64).prop_map(Billing),
+        2 => (prop::option::of(0..20u64), prop::option::of(0..60u64))
+            .prop_map(|(per_hour, per_month)| Money { per_hour, per_month }),
         3 => (0..50u64).prop_map(Builder),
         5 => (0..6usize).prop_map(Killed),
         2 => (2..600u64).prop_map(Pause),

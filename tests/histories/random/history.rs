@@ -7,17 +7,20 @@ use std::time::Duration;
 use ehos::act::act;
 use ehos::deadline::Deadline;
 use ehos::observe::observe_in_turn;
+use ehos::scaling::budget::Budget;
 use ehos::scaling::leftover::LeftoverKind;
 use ehos::scaling::memory::State;
+use ehos::scaling::money::Money;
 use ehos::scaling::observation::{
     NodeId, ServerStatus, builder_metadata, execute_metadata, master_metadata,
 };
 use ehos::scaling::plan::plan;
 use ehos::scaling::policy::{Allocation, Policy};
+use ehos::scaling::schedule::Spare;
 use ehos::simulation::{Broken, IMAGE, SimulatedServer, SimulatedThing, World, locked};
 use ehos::site::Site;
 
-use super::events::{Event, IMAGES};
+use super::events::{Event, IMAGES, THERE};
 use super::faults::Faults;
 use super::rules::{self, Tally, Tick};
 use crate::site::{cloud, scenario};
@@ -64,17 +67,27 @@ impl History {
     pub fn new(seed: u64, events: &[(u8, Event)]) -> History {
         let mut blue = cloud(&[("medium", 4, 8192)]);
         blue.cores = Some(20);
-        let green = cloud(&[("large", 8, 16384), ("small", 2, 4096)]);
+        let mut green = cloud(&[("large", 8, 16384), ("small", 2, 4096)]);
+        for (cloud, flavor, price) in [(&mut blue, "medium", 2.0), (&mut green, "large", 3.5)] {
+            cloud.flavors.get_mut(flavor).unwrap().price = Some(price);
+        }
+        green.flavors.get_mut("small").unwrap().price = Some(1.25);
+        for (cloud, flavor) in [(&mut blue, "medium"), (&mut green, "large")] {
+            let flavor = cloud.flavors.get_mut(flavor).unwrap();
+            flavor.has.push(THERE.to_owned());
+        }
         let mut scenario = scenario(&[("blue", blue), ("green", green)]);
         scenario.seed = seed;
         let mut policy = Policy::new("pool-1");
         policy.clouds = scenario.cloud_policies();
         policy.nodes_max = NODES_MAX;
         policy.max_actions = 6;
-        policy.allocation = match seed % 3 {
+        policy.allocation = match seed % 5 {
             0 => Allocation::RoundRobin,
             1 => Allocation::Random,
-            _ => Allocation::FillFirst,
+            2 => Allocation::FillFirst,
+            3 => Allocation::Cheapest,
+            _ => Allocation::LeastWaste,
         };
         let world = Mutex::new(World::new(scenario));
         let mut tally = Tally::new(seed, events);
@@ -134,6 +147,14 @@ impl History {
             } => {
                 world.submit(*count, *cpus, *memory_mb, *runs, *unmatchable);
             }
+            Event::SubmitNeeding {
+                needs,
+                count,
+                cpus,
+                runs,
+            } => world.submit_needing(needs, *count, *cpus, 1024, *runs),
+            Event::NoMatches(none) => world.broken.matches = *none,
+            Event::Unlearnt(unlearnt) => world.broken.unlearnt = *unlearnt,
             Event::SubmitMeanwhile { count, runs } => then.submit = Some((*count, *runs)),
             Event::Collector(true) => world.broken.collector = true,
             Event::Collector(false) => world.restart_collector(),
@@ -276,7 +297,29 @@ impl History {
             Event::NodesMax(most) => self.policy.nodes_max = *most,
             Event::NodesMin { min, spare } => {
                 self.policy.nodes_min = *min;
-                self.policy.nodes_spare = *spare;
+                self.policy.nodes_spare = Spare::Count(*spare);
+            }
+            Event::MaxLifetime(minutes) => {
+                let seconds = minutes.map(|minutes| minutes * 60);
+                self.policy.max_lifetime = seconds.map(Duration::from_secs);
+                world.max_lifetime = seconds;
+            }
+            Event::Billing(minutes) => {
+                for cloud in &mut self.policy.clouds {
+                    cloud.billing_period = minutes.map(|minutes| Duration::from_secs(minutes * 60));
+                }
+            }
+            Event::Money {
+                per_hour,
+                per_month,
+            } => {
+                let amount = |amount: &Option<u64>| amount.map(|amount| Money::new(amount as f64));
+                self.policy.budget = Budget {
+                    per_hour: amount(per_hour),
+                    per_month: amount(per_month),
+                };
+                self.policy.clouds[0].budget.per_hour =
+                    amount(per_hour).map(|all| all.minus(Money::new(3.0)));
             }
             Event::Builder(minutes) => {
                 let lifetime = Duration::from_secs(minutes * 60);
@@ -388,13 +431,26 @@ impl History {
         let blue = world.scenario.clouds.get_mut("blue").unwrap();
         blue.cores = Some(20);
         blue.instances = None;
-        world
-            .jobs
-            .retain(|job| !job.unmatchable && job.request.memory_mb <= 15_000);
+        world.jobs.retain(|job| {
+            let runs = !job.unmatchable && job.request.memory_mb <= 15_000;
+            runs && (job.needs.is_empty() || job.needs == THERE)
+        });
         self.faults = Faults::default();
         self.policy.nodes_max = NODES_MAX;
+        self.policy.max_lifetime = None;
+        world.max_lifetime = None;
+        for server in world.servers.values_mut() {
+            if let Some(startd) = &mut server.startd {
+                startd.closed = false;
+            }
+        }
+        self.policy.budget = Budget::default();
+        for cloud in &mut self.policy.clouds {
+            cloud.billing_period = None;
+            cloud.budget = Budget::default();
+        }
         self.policy.nodes_min = 0;
-        self.policy.nodes_spare = 0;
+        self.policy.nodes_spare = Spare::Count(0);
         // An operator says that adopted nodes are ours, and that those which are silent are gone.
         self.state.trust_adopted();
         for cloud in ["blue", "green"] {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use ehos::scaling::action::{CloudAction, FailureKind, PoolAction};
 use ehos::scaling::memory::{Outcome, State};
+use ehos::scaling::money::Money;
+use ehos::scaling::needs::Answer;
 use ehos::scaling::node::drain_mark;
 use ehos::scaling::observation::{
     CollectorView, Demand, NodeId, Observation, OwnedServer, Role, Seen, StartdView,
@@ -14,7 +16,7 @@ use ehos::scaling::plan::{Action, Fate, Plan, plan};
 use ehos::scaling::policy::Policy;
 use ehos::simulation::{JobState, World};
 
-use super::events::Event;
+use super::events::{Event, THERE};
 use super::faults::CloudAnswer;
 use super::history::is_execute;
 
@@ -74,6 +76,10 @@ pub struct Tally {
     quiet: Option<Quiet>,
     /// How often jobs were submitted.
     batches: u64,
+    /// What each server of ours has used, in money.
+    used: BTreeMap<String, f64>,
+    /// Something happens after which it cannot be known what was used.
+    loses_money: bool,
 }
 
 /// How often a job has begun to wait: when it was submitted, and when its machine failed it.
@@ -110,7 +116,11 @@ fn in_vain(event: &Event) -> u64 {
         Event::Submit {
             unmatchable: true, ..
         } => 2,
+        // One of each flavor is tried.
+        Event::SubmitNeeding { .. } | Event::Unlearnt(_) => 3,
         Event::NodesMin { min, spare } => min + spare,
+        // Those that are there go sooner than else.
+        Event::MaxLifetime(_) | Event::Money { .. } | Event::NodesMax(_) => 8,
         // All of it, at the worst.
         Event::Lag { .. }
         | Event::OldState { .. }
@@ -122,9 +132,27 @@ fn in_vain(event: &Event) -> u64 {
         | Event::Deletes(_)
         | Event::Answers(_)
         | Event::Closed(_)
+        | Event::Negotiator(true)
         | Event::DeleteErrors(_) => 8,
         _ => 0,
     }
+}
+
+/// Whether a server may have been there and ehos cannot know for how long.
+fn loses_money(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::LoseState
+            | Event::OldState { .. }
+            | Event::Lag { .. }
+            | Event::Missing { .. }
+            | Event::SecondEhos { .. }
+            | Event::Answers(_)
+            | Event::Clock(_)
+            | Event::Pause(_)
+            | Event::HostRestart { .. }
+            | Event::Builder(_)
+    )
 }
 
 impl Tally {
@@ -138,7 +166,10 @@ impl Tally {
             _ => twins(event_and_minute),
         };
         let submits = |(_, event): &(u8, Event)| {
-            matches!(event, Event::Submit { .. } | Event::SubmitMeanwhile { .. })
+            matches!(
+                event,
+                Event::Submit { .. } | Event::SubmitNeeding { .. } | Event::SubmitMeanwhile { .. }
+            )
         };
         let need = |(_, event): &(u8, Event)| match *event {
             Event::Submit {
@@ -148,6 +179,9 @@ impl Tally {
                 unmatchable: false,
                 ..
             } => Some(nodes_for(count, cpus, memory_mb)),
+            Event::SubmitNeeding {
+                needs, count, cpus, ..
+            } => (needs == THERE).then(|| nodes_for(count, cpus, 1024)),
             Event::SubmitMeanwhile { count, .. } => Some(nodes_for(count, 1, 512)),
             _ => None,
         };
@@ -163,6 +197,8 @@ impl Tally {
             made: 0,
             joined: BTreeSet::new(),
             enough: events.iter().map(need).sum(),
+            used: BTreeMap::new(),
+            loses_money: events.iter().any(|(_, event)| loses_money(event)),
             in_vain: events.iter().map(|(_, event)| in_vain(event)).sum(),
             quiet: None,
             batches: events.iter().filter(|event| submits(event)).count() as u64,
@@ -216,8 +252,11 @@ pub fn check(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
     no_job_is_ended(tick)?;
     what_is_not_seen_is_left_alone(tick)?;
     limits_hold(tick, tally)?;
+    nothing_is_made_for_jobs_that_would_not_run_there(tick)?;
     every_server_is_accounted_for(tick)?;
     no_drain_for_an_image_is_taken_back(tick)?;
+    no_drain_for_its_age_is_taken_back(tick)?;
+    money_is_counted(tick, tally)?;
     nothing_flaps(tick, tally)
 }
 
@@ -387,6 +426,31 @@ fn what_is_not_seen_is_left_alone(tick: &Tick<'_>) -> Result<(), String> {
     Ok(())
 }
 
+/// What is made for jobs is of a kind that HTCondor said would run them, or may.
+fn nothing_is_made_for_jobs_that_would_not_run_there(tick: &Tick<'_>) -> Result<(), String> {
+    for action in &tick.plan.actions {
+        let Action::Cloud {
+            action: CloudAction::Create(intent),
+            ..
+        } = action
+        else {
+            continue;
+        };
+        let memory = &tick.plan.next.nodes[&intent.node];
+        let Some(asks) = &memory.made_for else {
+            continue;
+        };
+        let answer = tick.observation.matches.answer(&memory.kind, asks);
+        must!(
+            matches!(answer, Answer::Takes | Answer::Perhaps(_)),
+            "{} is made for jobs that need {:?}: {answer:?}",
+            intent.node,
+            asks.needs
+        );
+    }
+    Ok(())
+}
+
 fn limits_hold(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
     let Tick { plan, policy, .. } = tick;
     let nodes_max = policy.nodes_max;
@@ -505,6 +569,72 @@ fn no_drain_for_an_image_is_taken_back(tick: &Tick<'_>) -> Result<(), String> {
             line.node
         );
     }
+    Ok(())
+}
+
+fn no_drain_for_its_age_is_taken_back(tick: &Tick<'_>) -> Result<(), String> {
+    let lines = tick.plan.nodes.iter();
+    for line in lines.filter(|line| line.fate == Fate::Returns) {
+        let memory = tick.plan.next.nodes.get(&line.node);
+        let server = memory.and_then(|memory| memory.server_id.as_deref());
+        let for_its_age = startds_of(tick, server.unwrap_or_default()).any(|startd| {
+            let drain = startd.draining.as_ref();
+            drain.is_some_and(|drain| drain.reason.contains("older than max_lifetime"))
+        });
+        must!(
+            !for_its_age || tick.policy.max_lifetime.is_none(),
+            "{} was drained for its age and is taken back",
+            line.node
+        );
+    }
+    Ok(())
+}
+
+/// Nothing is made over a budget, and what is told as spent is no less than what was used.
+fn money_is_counted(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
+    let Tick { plan, policy, .. } = tick;
+    let price = |cloud: &str, flavor: &str| {
+        let cloud = policy.cloud(cloud);
+        cloud
+            .and_then(|cloud| cloud.prices.get(flavor))
+            .copied()
+            .unwrap_or(0.0)
+    };
+    let creates = plan.actions.iter().any(|action| action.verb() == "create");
+    let costs = plan.cost.as_ref().unwrap();
+    let remembered = plan.next.nodes.values();
+    let per_hour: f64 = remembered
+        .map(|memory| price(&memory.kind.cloud, &memory.kind.flavor))
+        .sum();
+    if let Some(most) = policy.budget.per_hour.filter(|_| creates) {
+        must!(
+            Money::new(per_hour) <= most,
+            "{per_hour} an hour are remembered, per_hour {most}"
+        );
+    }
+    if let Some(most) = policy.budget.per_month.filter(|_| creates) {
+        let coming: Money = costs.clouds.iter().map(|cloud| cloud.coming).sum();
+        let used = costs.spent_this_month.plus(coming);
+        must!(used <= most, "{used} are spent or come, per_month {most}");
+    }
+    let now = tick.world.now;
+    for server in tick.world.servers.values() {
+        if is_execute(server, policy) && !tally.theirs.contains(&server.id) {
+            let each = price(&server.cloud, &server.flavor);
+            tally.used.insert(
+                server.id.clone(),
+                each * (now - server.created) as f64 / 3600.0,
+            );
+        }
+    }
+    // What happened since it looked.
+    let late = tally.used.len() as f64 * 3.5 * 4.0 / 60.0;
+    let used: f64 = tally.used.values().sum();
+    let told = costs.spent_this_month;
+    must!(
+        tally.loses_money || Money::new(used) <= told.plus(Money::new(late)),
+        "{used} were used, {told} are told"
+    );
     Ok(())
 }
 

@@ -1,0 +1,48 @@
+//! What is said of costs, taken together: flavors with prices and flavors without.
+
+use super::context::Context;
+use crate::scaling::policy::{Allocation, Policy};
+
+/// A weight above this says nothing that a smaller one could not.
+const LARGEST_WEIGHT: u64 = 1000;
+
+/// Notes how flavors without a price are counted beside others that have one, where that decides.
+pub(super) fn check(context: &mut Context<'_>, policy: &Policy) {
+    for cloud in policy.clouds.iter().filter(|c| c.weight > LARGEST_WEIGHT) {
+        context.problem(
+            &["clouds", &cloud.name, "weight"],
+            format!("is the cloud's part of the turns: a whole number up to {LARGEST_WEIGHT}"),
+        );
+    }
+    let judged = matches!(
+        policy.allocation,
+        Allocation::Cheapest | Allocation::LeastWaste
+    );
+    let priced = policy.clouds.iter().any(|cloud| !cloud.prices.is_empty());
+    if !judged || !priced {
+        return;
+    }
+    let how = match policy.core_price {
+        Some(price) => format!("core_price, {price} an hour for each of its cores"),
+        None => "the dearest core of those that have one, by the hour".to_owned(),
+    };
+    for cloud in &policy.clouds {
+        let without: Vec<&str> = cloud
+            .flavors
+            .iter()
+            .filter(|flavor| !cloud.prices.contains_key(*flavor))
+            .map(String::as_str)
+            .collect();
+        if !without.is_empty() {
+            context.note(
+                &["clouds", &cloud.name],
+                format!(
+                    "cloud `{}` says no price of {}, and others have one: counted as {how}; say it under `prices` (0 where \
+                     it costs nothing)",
+                    cloud.name,
+                    without.join(", ")
+                ),
+            );
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Budgets, billing periods and lifetimes of nodes.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::context::Context;
+use super::file::{self, Daemon};
+use super::schedules;
+use crate::scaling::budget::Budget;
+use crate::scaling::money::Money;
+use crate::scaling::policy::{CloudPolicy, Policy};
+use crate::scaling::reason::spoken;
+
+/// `budget:`, where there is one.
+pub(super) fn budget(given: Option<&file::Budget>) -> Budget {
+    let amount = |given: Option<f64>| given.map(Money::new);
+    given.map_or_else(Budget::default, |given| Budget {
+        per_hour: amount(given.per_hour.value()),
+        per_month: amount(given.per_month.value()),
+    })
+}
+
+/// Windows, and the time zone in which they and months are: this machine's, where none is given.
+pub(super) fn time(context: &mut Context<'_>, daemon: &Daemon, policy: &mut Policy) {
+    let by_month = |budget: &Budget| budget.per_month.is_some();
+    let needed = daemon.schedules.is_some()
+        || by_month(&policy.budget)
+        || policy.clouds.iter().any(|cloud| by_month(&cloud.budget));
+    policy.time_zone = match daemon.time_zone.get() {
+        Some(name) => schedules::time_zone(context, &["daemon", "time_zone"], name),
+        None if needed => TimeZone::system(),
+        None => TimeZone::UTC,
+    };
+    if let Some(given) = &daemon.schedules {
+        policy.schedules = schedules::check(context, given, &policy.time_zone, policy);
+    }
+}
+
+/// What a budget counts must have a price; billing periods and lifetimes must be some time.
+pub(super) fn check(context: &mut Context<'_>, daemon: &Daemon, policy: &Policy, simulated: bool) {
+    for (key, time) in [
+        ("max_lifetime", policy.max_lifetime),
+        ("max_lifetime_kill", policy.max_lifetime_kill),
+    ] {
+        if time.is_some_and(|time| time.is_zero()) {
+            context.problem(&["daemon", key], "must be longer than 0");
+        }
+    }
+    let mut lifetimes = policy.clouds.iter().map(|cloud| cloud.max_lifetime);
+    if policy.max_lifetime_kill.is_some()
+        && policy.max_lifetime.is_none()
+        && !lifetimes.any(|own| own.is_some())
+    {
+        context.problem(
+            &["daemon", "max_lifetime_kill"],
+            "says when jobs of a node that is older than max_lifetime are ended, and there is no max_lifetime",
+        );
+    }
+    for cloud in &policy.clouds {
+        for (key, time) in [
+            ("billing_period", cloud.billing_period),
+            ("max_lifetime", cloud.max_lifetime),
+        ] {
+            if time.is_some_and(|time| time.is_zero()) {
+                context.problem(&["clouds", &cloud.name, key], "must be longer than 0");
+            }
+        }
+    }
+    // Prices of a simulated world stand in its scenario.
+    if simulated {
+        return;
+    }
+    let of_all = daemon.budget.is_some() && policy.budget != Budget::default();
+    for cloud in &policy.clouds {
+        let own = cloud.budget != Budget::default();
+        let without = |cloud: &CloudPolicy| {
+            let mut flavors = cloud.flavors.iter();
+            flavors
+                .find(|flavor| cloud.price(flavor).is_none())
+                .cloned()
+        };
+        let Some(flavor) = without(cloud).filter(|_| of_all || own) else {
+            continue;
+        };
+        let what = format!(
+            "counts what nodes cost, and flavor {flavor} of cloud {} has no price: add it to `prices`",
+            cloud.name
+        );
+        if own {
+            context.problem(&["clouds", &cloud.name, "budget"], what);
+        } else {
+            context.problem(&["daemon", "budget"], what);
+        }
+    }
+}
+
+/// A token must be good for longer than its node may live.
+pub(super) fn lifetimes(context: &mut Context<'_>, policy: &Policy, token_lifetime: Duration) {
+    let longest = token_lifetime.saturating_sub(policy.token_margin);
+    let what = format!(
+        "must not be longer than condor.token_lifetime less daemon.token_margin ({}): a node whose token ends is replaced \
+         by then",
+        spoken(longest.as_secs())
+    );
+    if policy.max_lifetime.is_some_and(|time| time > longest) {
+        context.problem(&["daemon", "max_lifetime"], what.clone());
+    }
+    for cloud in &policy.clouds {
+        if cloud.max_lifetime.is_some_and(|time| time > longest) {
+            context.problem(&["clouds", &cloud.name, "max_lifetime"], what.clone());
+        }
+    }
+}

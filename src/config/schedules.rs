@@ -1,0 +1,281 @@
+//! `daemon.schedules`: hours of the week in which other numbers count.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::civil::Weekday;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+
+use super::context::Context;
+use super::file::{Field, Finding, Window};
+use super::given::duration_text;
+use super::yaml::{list, scalar};
+use crate::scaling::policy::Policy;
+use crate::scaling::schedule::{self, Hours, day_name};
+
+/// The windows, in the order of the file. A later file's list takes the place of an earlier one's.
+#[derive(Debug, Default)]
+pub(super) struct Schedules(pub(super) Vec<Window>);
+
+impl<'de> Deserialize<'de> for Schedules {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Schedules, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Schedules;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of windows")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Schedules, A::Error> {
+                let mut windows = Vec::new();
+                while let Some(window) = seq.next_element()? {
+                    windows.push(window);
+                }
+                Ok(Schedules(windows))
+            }
+        }
+        deserializer.deserialize_seq(List)
+    }
+}
+
+impl Field for Schedules {
+    fn merge(&mut self, over: Schedules) {
+        *self = over;
+    }
+
+    fn visit(&self, path: &mut Vec<String>, f: &mut dyn FnMut(&[String], Finding<'_>)) {
+        for (index, window) in self.0.iter().enumerate() {
+            path.push((index + 1).to_string());
+            window.visit(path, f);
+            path.pop();
+        }
+    }
+}
+
+/// The time zone of this name.
+pub(super) fn time_zone(context: &mut Context<'_>, key: &[&str], name: &str) -> TimeZone {
+    TimeZone::get(name).unwrap_or_else(|_| {
+        context.problem(
+            key,
+            format!(
+                "`{name}` is no time zone that this machine knows: write one like `Europe/Vienna` (its rules are in the \
+                 package tzdata)"
+            ),
+        );
+        TimeZone::UTC
+    })
+}
+
+const DAYS: [Weekday; 7] = [
+    Weekday::Monday,
+    Weekday::Tuesday,
+    Weekday::Wednesday,
+    Weekday::Thursday,
+    Weekday::Friday,
+    Weekday::Saturday,
+    Weekday::Sunday,
+];
+
+/// `mon`, or `mon-fri`, which may pass Sunday.
+fn days(text: &str) -> Option<Vec<Weekday>> {
+    let day = |name: &str| {
+        let name = name.trim().to_ascii_lowercase();
+        DAYS.into_iter().find(|day| day_name(*day) == name)
+    };
+    let Some((first, last)) = text.split_once('-') else {
+        return Some(vec![day(text)?]);
+    };
+    let (last, mut here) = (day(last)?, day(first)?);
+    let mut all = vec![here];
+    while here != last {
+        here = here.next();
+        all.push(here);
+    }
+    Some(all)
+}
+
+/// `08:00-18:00`.
+fn hours(text: &str) -> Option<Hours> {
+    let minute = |text: &str| {
+        let (hour, minute) = text.trim().split_once(':')?;
+        let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
+        let all = hour * 60 + minute;
+        (hour <= 24 && minute < 60 && all <= 1440).then_some(all)
+    };
+    let (from, to) = text.split_once('-')?;
+    let (from, to) = (minute(from)?, minute(to)?);
+    // Midnight is the end of a day there.
+    let to = if to == 0 { 1440 } else { to };
+    (from < 1440 && from != to).then_some(Hours { from, to })
+}
+
+/// Every window; `policy` is what counts outside of them.
+pub(super) fn check(
+    context: &mut Context<'_>,
+    given: &Schedules,
+    time_zone_of_all: &TimeZone,
+    policy: &Policy,
+) -> Vec<schedule::Window> {
+    let windows = given.0.iter().enumerate();
+    windows
+        .map(|(index, window)| {
+            let number = (index + 1).to_string();
+            one(context, &number, window, time_zone_of_all, policy)
+        })
+        .collect()
+}
+
+fn one(
+    context: &mut Context<'_>,
+    number: &str,
+    given: &Window,
+    time_zone_of_all: &TimeZone,
+    policy: &Policy,
+) -> schedule::Window {
+    let key = |name: &'static str| ["daemon", "schedules", number, name];
+    let mut on: Vec<Weekday> = Vec::new();
+    let words = given.days.get().map_or(&[][..], Vec::as_slice);
+    for text in words.iter().flat_map(|words| words.split(',')) {
+        match days(text) {
+            Some(more) => on.extend(more),
+            None => context.problem(
+                &key("days"),
+                format!("`{text}` is no day: write `mon`, `mon-fri`, or a list of them"),
+            ),
+        }
+    }
+    if given.days.is_absent() || on.is_empty() {
+        on = DAYS.to_vec();
+    }
+    on.sort_unstable_by_key(|day| day.to_monday_zero_offset());
+    on.dedup();
+    let mut within = Hours::ALL;
+    if let Some(text) = given.hours.get() {
+        match hours(text) {
+            Some(hours) => within = hours,
+            None => context.problem(
+                &key("hours"),
+                format!(
+                    "`{text}` are no hours: write `08:00-18:00`, or `22:00-06:00` past midnight"
+                ),
+            ),
+        }
+    }
+    let zone = given.time_zone.get();
+    let time_zone = match zone {
+        Some(name) => time_zone(context, &key("time_zone"), name),
+        None => time_zone_of_all.clone(),
+    };
+    let window = schedule::Window {
+        days: on,
+        hours: within,
+        time_zone,
+        nodes_min: given.nodes_min.value(),
+        nodes_max: given.nodes_max.value(),
+        nodes_spare: given.nodes_spare.value(),
+        idle_timeout: given.idle_timeout.value(),
+    };
+    if window.nodes_min.is_none()
+        && window.nodes_max.is_none()
+        && window.nodes_spare.is_none()
+        && window.idle_timeout.is_none()
+    {
+        context.problem(
+            &["daemon", "schedules", number],
+            "says nothing: give it nodes_min, nodes_max, nodes_spare or idle_timeout",
+        );
+    }
+    let nodes_max = window.nodes_max.unwrap_or(policy.nodes_max);
+    let nodes_min = window.nodes_min.unwrap_or(policy.nodes_min);
+    if nodes_min > nodes_max {
+        let name = if window.nodes_min.is_some() {
+            "nodes_min"
+        } else {
+            "nodes_max"
+        };
+        context.problem(
+            &key(name),
+            format!("nodes_min {nodes_min} is more than nodes_max {nodes_max} in this window"),
+        );
+    }
+    window
+}
+
+/// The windows as they are written; none of it without any.
+pub(super) fn text(out: &mut String, windows: &[schedule::Window]) {
+    if !windows.is_empty() {
+        out.push_str("  schedules:\n");
+    }
+    for window in windows {
+        let schedule::Window {
+            days,
+            hours,
+            time_zone,
+            nodes_min,
+            nodes_max,
+            nodes_spare,
+            idle_timeout,
+        } = window;
+        let mut keys = vec![
+            ("days", list(days.iter().map(|day| day_name(*day)))),
+            ("hours", scalar(&hours.to_string())),
+        ];
+        keys.extend(
+            time_zone
+                .iana_name()
+                .map(|name| ("time_zone", scalar(name))),
+        );
+        keys.extend(nodes_min.map(|nodes| ("nodes_min", nodes.to_string())));
+        keys.extend(nodes_max.map(|nodes| ("nodes_max", nodes.to_string())));
+        keys.extend(nodes_spare.map(|spare| ("nodes_spare", scalar(&spare.to_string()))));
+        keys.extend(idle_timeout.map(|time: Duration| ("idle_timeout", duration_text(time))));
+        for (index, (key, value)) in keys.into_iter().enumerate() {
+            let dash = if index == 0 { "- " } else { "  " };
+            out.push_str(&format!("    {dash}{key}: {value}\n"));
+        }
+    }
+}
+
+/// What stands at a place in a list, which is a number from 1.
+pub(super) fn index(key: &str) -> Option<usize> {
+    key.parse::<usize>().ok()?.checked_sub(1)
+}
+
+/// Passes over the rest of a list.
+pub(super) fn skip<'de, A: SeqAccess<'de>>(seq: &mut A) -> Result<(), A::Error> {
+    while seq.next_element::<IgnoredAny>()?.is_some() {}
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_and_hours() {
+        let named = |text: &str| {
+            let days = days(text)?;
+            Some(days.into_iter().map(day_name).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(named("mon-wed").as_deref(), Some("mon tue wed"));
+        assert_eq!(named("Sat-mon").as_deref(), Some("sat sun mon"));
+        assert_eq!(named("sun").as_deref(), Some("sun"));
+        assert_eq!(named("someday"), None);
+        let read = |text: &str| hours(text).map(|hours| hours.to_string());
+        for fine in ["08:00-18:00", "22:00-06:30", "00:00-24:00"] {
+            assert_eq!(read(fine).as_deref(), Some(fine));
+        }
+        for wrong in [
+            "8-18",
+            "08:00",
+            "08:60-09:00",
+            "24:00-01:00",
+            "25:00-26:00",
+            "08:00-08:00",
+            "22:00-00:00x",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+}

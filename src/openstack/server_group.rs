@@ -1,0 +1,149 @@
+//! Server groups of Nova: on which hosts servers may be beside each other.
+
+use serde::Deserialize;
+use serde_json::json;
+use ureq::http::Method;
+
+use super::auth::Session;
+use super::catalog::Service;
+use super::error::{Error, Kind};
+use super::http::Request;
+use super::{ambiguous, among, not_found};
+use crate::deadline::Deadline;
+
+/// The first version, whose groups have a list of policies.
+const FIRST: &str = "2.1";
+/// The soft policies.
+const SOFT: &str = "2.15";
+/// One policy for each group, no list of them.
+const ONE_POLICY: &str = "2.64";
+/// What Nova answers when it does not have a microversion.
+const NOT_ACCEPTABLE: u16 = 406;
+
+/// A server group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerGroup {
+    /// Its id.
+    pub id: String,
+    /// Its name, which need not be one group's alone.
+    pub name: String,
+    /// `anti-affinity`, `soft-anti-affinity`, `affinity` or `soft-affinity`.
+    pub policy: String,
+    /// How many servers are in it.
+    pub members: u64,
+}
+
+/// The project's server groups: the first page of them, which has a thousand where Nova is as it comes.
+pub fn server_groups(session: &Session, deadline: Deadline) -> Result<Vec<ServerGroup>, Error> {
+    let request = Request::get().at(FIRST);
+    let answer = session.send(Service::Compute, "/os-server-groups", &request, deadline)?;
+    let GroupsBody { server_groups } = answer.json()?;
+    Ok(server_groups.into_iter().map(Group::record).collect())
+}
+
+/// The server group of this id or name. Several of one name are an error.
+pub fn find(session: &Session, wanted: &str, deadline: Deadline) -> Result<ServerGroup, Error> {
+    let there = server_groups(session, deadline)?;
+    if let Some(group) = there.iter().find(|group| group.id == wanted) {
+        return Ok(group.clone());
+    }
+    let called: Vec<&ServerGroup> = there.iter().filter(|group| group.name == wanted).collect();
+    match called.as_slice() {
+        [only] => Ok((*only).clone()),
+        [] => {
+            let names: Vec<&str> = there.iter().map(|group| group.name.as_str()).collect();
+            let hint = format!("{}: `ehos cloud setup` makes it", among(&names));
+            Err(not_found(session, "server group", wanted, hint))
+        }
+        several => {
+            let ids = several.iter().map(|group| group.id.as_str());
+            Err(ambiguous(session, "server group", wanted, ids))
+        }
+    }
+}
+
+/// Makes a server group. Sent once.
+pub fn create(
+    session: &Session,
+    name: &str,
+    policy: &str,
+    deadline: Deadline,
+) -> Result<ServerGroup, Error> {
+    let send = |fields: serde_json::Value, microversion: &'static str| {
+        let request = Request {
+            method: Method::POST,
+            kind: Kind::Once,
+            body: Some(json!({ "server_group": fields }).to_string()),
+            ..Request::get()
+        };
+        let request = request.at(microversion);
+        session.send(Service::Compute, "/os-server-groups", &request, deadline)
+    };
+    let answer = match send(json!({ "name": name, "policy": policy }), ONE_POLICY) {
+        Err(error) if error.status() == Some(NOT_ACCEPTABLE) => {
+            send(json!({ "name": name, "policies": [policy] }), SOFT)
+        }
+        answer => answer,
+    }?;
+    let GroupBody { server_group } = answer.json()?;
+    Ok(server_group.record())
+}
+
+/// Deletes a server group; its servers stay. One that is gone already is no error.
+pub fn delete(session: &Session, id: &str, deadline: Deadline) -> Result<(), Error> {
+    let path = format!("/os-server-groups/{id}");
+    let request = Request::delete().at(FIRST);
+    match session.send(Service::Compute, &path, &request, deadline) {
+        Ok(_) => Ok(()),
+        Err(error) if error.status() == Some(404) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[derive(Deserialize)]
+struct GroupsBody {
+    server_groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct GroupBody {
+    server_group: Group,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    id: String,
+    name: String,
+    /// Below 2.64.
+    #[serde(default)]
+    policies: Vec<String>,
+    /// From 2.64 on.
+    policy: Option<String>,
+    #[serde(default)]
+    members: Vec<serde::de::IgnoredAny>,
+}
+
+impl Group {
+    fn record(self) -> ServerGroup {
+        ServerGroup {
+            policy: self
+                .policy
+                .or_else(|| self.policies.into_iter().next())
+                .unwrap_or_default(),
+            members: self.members.len() as u64,
+            id: self.id,
+            name: self.name,
+        }
+    }
+}
+
+/// What tests/fuzz reads.
+#[cfg(fuzzing)]
+pub fn read_anything(body: &[u8]) {
+    drop(serde_json::from_slice::<GroupBody>(body));
+    if let Ok(page) = serde_json::from_slice::<GroupsBody>(body) {
+        page.server_groups
+            .into_iter()
+            .for_each(|group| drop(group.record()));
+    }
+}

@@ -1,0 +1,367 @@
+//! Which of several clouds and flavors: whose turn it is, what a node costs, and how much of it is used. Pure arithmetic.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::limits::Limit;
+use super::observation::CloudName;
+use super::policy::Policy;
+
+/// Of a core, when nothing is configured: the memory that the system of a node takes (512 MB, where a core comes with
+/// 2 GB), its boot and its part of the API.
+const CORES_OF_A_NODE: f64 = 0.25;
+
+/// Money, cores or a share, to six decimals: as what is judged is a plan's reason, it must be equal to itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Amount(u64);
+
+impl Amount {
+    /// As near as six decimals are; nothing for what is less than 0, or no number.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Such casts saturate.
+    pub fn new(value: f64) -> Amount {
+        Amount((value * 1e6).round() as u64)
+    }
+
+    /// As a number.
+    #[allow(clippy::cast_precision_loss)] // Nothing costs that much.
+    pub fn value(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+}
+
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.value())
+    }
+}
+
+impl fmt::Display for Amount {
+    /// With the three digits that matter, two decimals at least: `0.00125`, `0.04`, `12.5`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decimals = match self.0 {
+            0..1_000 => 6,
+            1_000..10_000 => 5,
+            10_000..100_000 => 4,
+            100_000..1_000_000 => 3,
+            _ => 2,
+        };
+        let text = format!("{:.decimals$}", self.value());
+        f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
+/// By what a (cloud, flavor) is judged, of which less is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Figure {
+    /// What the node costs for each core of the demand that it would take, an hour.
+    CostPerCpuHour(Amount),
+    /// How much of it, and of what it costs beside its price, that demand would leave unused.
+    UnusedShare(Amount),
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Figure::CostPerCpuHour(cost) => cost.fmt(f),
+            Figure::UnusedShare(share) => write!(f, "{:.0} %", share.value() * 100.0),
+        }
+    }
+}
+
+/// What decided between clouds and flavors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "by", rename_all = "kebab-case")]
+#[allow(missing_docs)] // The words of each are below.
+pub enum Basis {
+    RoundRobin {
+        weight: u64,
+        weights: u64,
+    },
+    Random {
+        weight: u64,
+        weights: u64,
+    },
+    FillFirst,
+    Cheapest,
+    LeastWaste,
+    /// In the place of a node of an older image.
+    Replacement,
+}
+
+/// Why a new node is where it is, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Choice {
+    /// Its cloud.
+    pub cloud: CloudName,
+    /// Its flavor.
+    pub flavor: String,
+    /// What decided.
+    #[serde(flatten)]
+    pub basis: Basis,
+    /// By which it was judged, where flavors are.
+    #[serde(flatten)]
+    pub figure: Option<Figure>,
+    /// What else could have been, the best first: two at most.
+    pub others: Vec<Other>,
+    /// How many more there were.
+    pub others_not_named: u64,
+}
+
+/// A (cloud, flavor) that was not chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Other {
+    /// Its cloud.
+    pub cloud: CloudName,
+    /// Its flavor.
+    pub flavor: String,
+    /// By which it was judged, where flavors are.
+    #[serde(flatten)]
+    pub figure: Option<Figure>,
+    /// What was in the way; `None` when it only was not the best.
+    pub limit: Option<Limit>,
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}, ", self.flavor, self.cloud)?;
+        let turn = |f: &mut fmt::Formatter<'_>, weight: u64, weights: u64| {
+            if weights > weight && weight > 0 {
+                write!(f, " (weight {weight} of {weights})")
+            } else {
+                Ok(())
+            }
+        };
+        match &self.basis {
+            Basis::RoundRobin { weight, weights } => {
+                f.write_str("whose turn it is")?;
+                turn(f, *weight, *weights)?;
+            }
+            Basis::Random { weight, weights } => {
+                f.write_str("drawn at random")?;
+                turn(f, *weight, *weights)?;
+            }
+            Basis::FillFirst => f.write_str("the first that can")?,
+            Basis::Cheapest => f.write_str("cheapest")?,
+            Basis::LeastWaste => f.write_str("least waste")?,
+            Basis::Replacement => f.write_str("in the place of a node of an older image")?,
+        }
+        match &self.figure {
+            Some(Figure::CostPerCpuHour(cost)) => write!(f, " at {cost} for a cpu-hour of demand")?,
+            Some(figure) => write!(f, ", {figure} unused")?,
+            None => {}
+        }
+        let mut others: Vec<String> = self.others.iter().map(ToString::to_string).collect();
+        match self.others_not_named {
+            0 => {}
+            1 => others.push("and 1 other".to_owned()),
+            count => others.push(format!("and {count} others")),
+        }
+        if others.is_empty() {
+            return Ok(());
+        }
+        write!(f, " ({})", others.join("; "))
+    }
+}
+
+impl fmt::Display for Other {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.flavor, self.cloud)?;
+        if let Some(figure) = &self.figure {
+            write!(f, " {figure}")?;
+        }
+        match &self.limit {
+            Some(limit) => write!(f, ": {limit}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What nodes cost where nothing else is said of a flavor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rates {
+    /// Of a core of a flavor without a price, an hour.
+    pub core_price: f64,
+    /// Of each node beside its price, an hour.
+    pub node_cost: f64,
+    /// The same in cores.
+    node_cores: f64,
+    /// See [`Policy::hold_up`].
+    pub hold_up: f64,
+}
+
+impl Rates {
+    /// What is configured; else from `prices_per_core`, those of all flavors that have a price: a flavor without one
+    /// counts as the dearest of them, so that none is taken for want of a price, and a node costs a quarter of the
+    /// cheapest core. Without any price a core is the unit.
+    pub fn new(policy: &Policy, prices_per_core: &[f64]) -> Rates {
+        let given = prices_per_core.iter().copied().filter(|price| *price > 0.0);
+        let dearest = given.clone().reduce(f64::max);
+        let cheapest = given.reduce(f64::min);
+        let nothing_known = if prices_per_core.is_empty() { 1.0 } else { 0.0 };
+        let core_price = policy.core_price.or(dearest).unwrap_or(nothing_known);
+        let core = cheapest.unwrap_or(core_price);
+        let node_cost = policy.node_cost.unwrap_or(CORES_OF_A_NODE * core);
+        Rates {
+            core_price,
+            node_cost,
+            node_cores: if core > 0.0 {
+                node_cost / core
+            } else {
+                CORES_OF_A_NODE
+            },
+            hold_up: policy.hold_up,
+        }
+    }
+
+    /// How much longer a node is kept that runs `jobs` side by side than each of them needs it, as a factor.
+    #[allow(clippy::cast_precision_loss)] // Nobody has a node for 2^53 jobs.
+    fn held_up(&self, jobs: u64) -> f64 {
+        1.0 + self.hold_up * (jobs.max(1) as f64).log2()
+    }
+
+    /// What a node that costs `price` costs for each core of demand, an hour, when it runs `jobs` that are worth
+    /// `demand_cores`.
+    pub fn cost_per_cpu_hour(&self, price: f64, jobs: u64, demand_cores: f64) -> f64 {
+        (price + self.node_cost) * self.held_up(jobs) / demand_cores
+    }
+
+    /// The share of a node of `cores` that is there and not used, when `jobs` use the share `used` of it.
+    pub fn unused_share(&self, cores: f64, jobs: u64, used: f64) -> f64 {
+        1.0 - used * cores / ((cores + self.node_cores) * self.held_up(jobs))
+    }
+}
+
+/// The next in turn, by its position among `open` (names with their weights, in the order of the configuration), and
+/// remembers what each is owed: each gets its weight in every round, the others between its turns (nginx's smooth
+/// weighted round-robin).
+pub fn next_turn(owed: &mut BTreeMap<CloudName, i64>, open: &[(&str, u64)]) -> usize {
+    let mut best: Option<(i64, usize)> = None;
+    let mut weights: i64 = 0;
+    for (position, (name, weight)) in open.iter().enumerate() {
+        let weight = i64::try_from(*weight).unwrap_or(i64::MAX);
+        weights = weights.saturating_add(weight);
+        let owed = owed.entry((*name).to_owned()).or_default();
+        *owed = owed.saturating_add(weight);
+        if best.is_none_or(|(most, _)| *owed > most) {
+            best = Some((*owed, position));
+        }
+    }
+    let position = best.map_or(0, |(_, position)| position);
+    if let Some((name, _)) = open.get(position)
+        && let Some(owed) = owed.get_mut(*name)
+    {
+        *owed = owed.saturating_sub(weights);
+    }
+    position
+}
+
+/// One of `open`, each as likely as its weight says, by a number that is as likely to be any.
+pub fn draw(number: u64, open: &[(&str, u64)]) -> usize {
+    let weights = open
+        .iter()
+        .fold(0u64, |sum, (_, weight)| sum.saturating_add(*weight));
+    let mut left = number.checked_rem(weights).unwrap_or(0);
+    for (position, (_, weight)) in open.iter().enumerate() {
+        match left.checked_sub(*weight) {
+            Some(rest) => left = rest,
+            None => return position,
+        }
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turns(open: &[(&str, u64)], count: usize) -> String {
+        let mut owed = BTreeMap::new();
+        (0..count)
+            .map(|_| open[next_turn(&mut owed, open)].0)
+            .collect()
+    }
+
+    #[test]
+    fn turns_are_as_many_as_weights_and_not_in_one_piece() {
+        assert_eq!(turns(&[("a", 1), ("b", 1), ("c", 1)], 6), "abcabc");
+        assert_eq!(turns(&[("a", 3), ("b", 1)], 8), "aabaaaba");
+        assert_eq!(turns(&[("a", 1), ("b", 4), ("c", 2)], 7), "bcbabcb");
+        assert_eq!(turns(&[("a", 0), ("b", 0)], 3), "aaa", "of none the first");
+    }
+
+    #[test]
+    fn a_cloud_that_was_closed_gets_no_turns_for_that_time() {
+        let mut owed = BTreeMap::new();
+        for _ in 0..100 {
+            next_turn(&mut owed, &[("a", 1)]);
+        }
+        let open = [("a", 1), ("b", 1)];
+        let next: String = (0..4)
+            .map(|_| open[next_turn(&mut owed, &open)].0)
+            .collect();
+        assert_eq!(next, "abab");
+    }
+
+    #[test]
+    fn a_draw_is_as_likely_as_the_weight() {
+        let open = [("a", 3), ("b", 0), ("c", 1)];
+        let drawn: Vec<usize> = (0..8).map(|number| draw(number, &open)).collect();
+        assert_eq!(drawn, [0, 0, 0, 2, 0, 0, 0, 2]);
+        assert_eq!(draw(5, &[("a", 0), ("b", 0)]), 0);
+    }
+
+    #[test]
+    fn amounts_are_told_with_the_digits_that_matter() {
+        let told = |value: f64| Amount::new(value).to_string();
+        let all = [0.0, 0.000_123, 0.001_25, 0.04, 0.333_333, 12.5, 100.0];
+        assert_eq!(
+            all.map(told),
+            ["0", "0.000123", "0.00125", "0.04", "0.333", "12.5", "100"]
+        );
+        assert_eq!(Amount::new(-1.0), Amount::new(f64::NAN));
+    }
+
+    fn rates(core_price: Option<f64>, node_cost: Option<f64>, prices: &[f64]) -> Rates {
+        let policy = Policy {
+            core_price,
+            node_cost,
+            hold_up: 0.0,
+            ..Policy::new("c")
+        };
+        Rates::new(&policy, prices)
+    }
+
+    #[test]
+    fn without_prices_a_core_is_the_unit() {
+        let none = rates(None, None, &[]);
+        assert_eq!((none.core_price, none.node_cost), (1.0, 0.25));
+        let some = rates(None, None, &[0.02, 0.05]);
+        assert_eq!((some.core_price, some.node_cost), (0.05, 0.005));
+        let given = rates(Some(0.1), Some(0.0), &[0.02]);
+        assert_eq!((given.core_price, given.node_cost), (0.1, 0.0));
+        let nothing_costs = rates(None, None, &[0.0]);
+        assert_eq!(
+            (nothing_costs.core_price, nothing_costs.node_cost),
+            (0.0, 0.0)
+        );
+    }
+
+    #[test]
+    fn many_small_nodes_cost_more_than_a_large_one_and_many_jobs_hold_it_up() {
+        let rates = rates(None, None, &[]);
+        let small = rates.cost_per_cpu_hour(1.0, 1, 1.0);
+        let large = rates.cost_per_cpu_hour(100.0, 100, 100.0);
+        assert!(large < small, "{large} {small}");
+        assert!(rates.unused_share(100.0, 100, 1.0) < rates.unused_share(1.0, 1, 1.0));
+        let held_up = Rates {
+            hold_up: 0.1,
+            ..rates
+        };
+        let large = held_up.cost_per_cpu_hour(100.0, 100, 100.0);
+        assert!(large > small, "{large} {small}");
+        assert!(held_up.unused_share(8.0, 8, 1.0) > rates.unused_share(8.0, 8, 1.0));
+    }
+}

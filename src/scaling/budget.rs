@@ -1,0 +1,468 @@
+//! What nodes cost: an hour, and what was spent this month. It is counted from what was really run: the age of each
+//! server by its cloud's clock. Nothing is ended for money but what is idle.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use serde::{Deserialize, Serialize};
+
+use super::memory::{Moment, State};
+use super::money::Money;
+use super::node::Node;
+use super::observation::{CloudName, NodeId};
+use super::policy::{CloudPolicy, Policy};
+
+/// What may be spent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// By all that run at once, an hour.
+    pub per_hour: Option<Money>,
+    /// In a calendar month.
+    pub per_month: Option<Money>,
+}
+
+/// How far ahead what runs is counted, before more is made: nobody ends it for money.
+const AHEAD: Duration = Duration::from_secs(3600);
+
+/// Months that are remembered: a clock that jumps, and back, forgets none.
+const MONTHS: usize = 12;
+
+/// How long a node has run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meter {
+    /// Its cloud.
+    pub cloud: CloudName,
+    /// What it costs an hour.
+    pub price: Money,
+    /// How old its server was …
+    pub age: Duration,
+    /// … at this time.
+    pub until: Timestamp,
+}
+
+/// What is remembered of money.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spending {
+    /// Since when this state has counted.
+    pub since: Option<Timestamp>,
+    /// Nodes that are there, and those that went a short while ago and may be seen once more.
+    pub meters: BTreeMap<NodeId, Meter>,
+    /// What those that are gone have cost, by month (`2026-11`) and cloud.
+    pub months: BTreeMap<String, BTreeMap<CloudName, Money>>,
+}
+
+/// A calendar month.
+struct Month {
+    /// `2026-11`.
+    name: String,
+    begins: Timestamp,
+    ends: Timestamp,
+}
+
+impl Month {
+    fn of(at: Timestamp, time_zone: &TimeZone) -> Month {
+        let now = at.to_zoned(time_zone.clone());
+        let first = now.first_of_month().and_then(|day| day.start_of_day());
+        let first = first.unwrap_or_else(|_| now.clone());
+        let next = first.checked_add(1.month()).unwrap_or_else(|_| now.clone());
+        Month {
+            name: now.strftime("%Y-%m").to_string(),
+            begins: first.timestamp(),
+            ends: next.timestamp(),
+        }
+    }
+}
+
+fn between(earlier: Timestamp, later: Timestamp) -> Duration {
+    Duration::try_from(later.duration_since(earlier)).unwrap_or(Duration::ZERO)
+}
+
+/// What a server of this age has cost, where a started period is paid.
+fn paid(price: Money, age: Duration, period: Option<Duration>) -> Money {
+    match period.map(|period| period.as_millis()) {
+        None | Some(0) => price.over(age),
+        Some(period) => {
+            let whole = age.as_millis().div_ceil(period) * period;
+            price.over(Duration::from_millis(
+                u64::try_from(whole).unwrap_or(u64::MAX),
+            ))
+        }
+    }
+}
+
+impl Meter {
+    /// What of it falls into this month.
+    fn spent(&self, month: &Month, period: Option<Duration>) -> Money {
+        let here = between(month.begins, self.until).min(self.age);
+        let before = paid(self.price, self.age.saturating_sub(here), period);
+        paid(self.price, self.age, period).minus(before)
+    }
+}
+
+impl Spending {
+    /// Reads the meters: of nodes whose servers are listed by their ages, of others that are there by the time since the
+    /// last tick, and `asked_for` says how long ago that was of one that no list has had yet.
+    fn read(
+        &mut self,
+        at: Timestamp,
+        step: Duration,
+        policy: &Policy,
+        nodes: &[Node<'_>],
+        asked_for: impl Fn(&NodeId) -> Option<Duration>,
+    ) {
+        self.since.get_or_insert(at);
+        for node in nodes.iter().filter(|node| node.exists()) {
+            let old = self.meters.get(&node.id);
+            let price = policy.cloud(&node.kind.cloud);
+            let price = price.and_then(|cloud| cloud.price(&node.kind.flavor));
+            let Some(price) = price.or(old.map(|meter| meter.price)) else {
+                continue;
+            };
+            let age = match (node.server, old) {
+                (Some(server), _) => Some(server.record().age),
+                (None, Some(old)) => Some(old.age + step),
+                (None, None) => asked_for(&node.id),
+            };
+            let Some(age) = age else { continue };
+            let meter = Meter {
+                cloud: node.kind.cloud.clone(),
+                price,
+                age,
+                until: at,
+            };
+            self.meters.insert(node.id.clone(), meter);
+        }
+    }
+
+    /// Adds up those that are gone for good.
+    fn settle(&mut self, policy: &Policy, is_known: impl Fn(&NodeId) -> bool) {
+        let gone: Vec<NodeId> = self
+            .meters
+            .keys()
+            .filter(|id| !is_known(id))
+            .cloned()
+            .collect();
+        for id in gone {
+            if let Some(meter) = self.meters.remove(&id) {
+                let month = Month::of(meter.until, &policy.time_zone);
+                let spent = meter.spent(&month, period(policy, &meter.cloud));
+                let clouds = self.months.entry(month.name).or_default();
+                let sum = clouds.entry(meter.cloud).or_default();
+                *sum = sum.plus(spent);
+            }
+        }
+        while self.months.len() > MONTHS {
+            self.months.pop_first();
+        }
+    }
+}
+
+fn period(policy: &Policy, cloud: &str) -> Option<Duration> {
+    policy.cloud(cloud)?.billing_period
+}
+
+/// What one cloud costs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct CloudCost {
+    /// Its name.
+    pub cloud: CloudName,
+    /// All that exists of ours in it, an hour.
+    pub per_hour: Money,
+    /// This month until now.
+    pub spent_this_month: Money,
+    /// What runs, in the hour that comes, as far as it belongs to this month.
+    pub coming: Money,
+    /// Nodes whose flavors have no price: not counted.
+    pub nodes_without_price: u64,
+}
+
+/// What nodes cost.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Costs {
+    /// The calendar month (`2026-11`).
+    pub month: String,
+    /// Since when is counted, where that is later than the beginning of the month: what was there before and is gone
+    /// is not known.
+    pub counted_since: Option<Timestamp>,
+    /// All clouds together, an hour.
+    pub per_hour: Money,
+    /// This month until now.
+    pub spent_this_month: Money,
+    /// Each cloud, in the order of the configuration.
+    pub clouds: Vec<CloudCost>,
+    /// How far ahead is counted.
+    #[serde(skip)]
+    ahead: Duration,
+}
+
+/// A month's budget that has no room for one more node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BudgetSpent {
+    /// Of this cloud; of all when absent.
+    pub cloud: Option<CloudName>,
+    /// The budget.
+    pub per_month: Money,
+    /// Spent until now.
+    pub spent: Money,
+    /// What runs costs in the hour that comes.
+    pub coming: Money,
+}
+
+impl fmt::Display for BudgetSpent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BudgetSpent {
+            cloud,
+            per_month,
+            spent,
+            coming,
+        } = self;
+        match cloud {
+            Some(cloud) => write!(f, "cloud {cloud}: ")?,
+            None => f.write_str("all clouds: ")?,
+        }
+        write!(
+            f,
+            "{spent} of {per_month} this month, and {coming} in the hour that comes; no node is made, and idle ones go at \
+             once; jobs run on"
+        )
+    }
+}
+
+/// Reads all meters at this tick, and says what nodes cost. `before` is the watched clock at the last tick.
+pub fn count(
+    at: Timestamp,
+    policy: &Policy,
+    state: &mut State,
+    nodes: &[Node<'_>],
+    before: Moment,
+) -> Costs {
+    let step = state.now.since(before);
+    let mut spending = std::mem::take(&mut state.spending);
+    // One that the cloud has said to make, before any list has it.
+    let asked_for = |id: &NodeId| {
+        let memory = state.nodes.get(id)?;
+        memory.server_id.as_ref()?;
+        Some(state.now.since(memory.started))
+    };
+    spending.read(at, step, policy, nodes, asked_for);
+    spending.settle(policy, |id| {
+        state.nodes.contains_key(id) || state.departed.contains_key(id)
+    });
+    let month = Month::of(at, &policy.time_zone);
+    let ahead = AHEAD.min(between(at, month.ends));
+    let clouds = policy.clouds.iter().map(|cloud| {
+        let mut cost = CloudCost {
+            cloud: cloud.name.clone(),
+            ..CloudCost::default()
+        };
+        let settled = spending.months.get(&month.name);
+        let settled = settled.and_then(|clouds| clouds.get(&cloud.name)).copied();
+        let meters = spending.meters.values();
+        let meters = meters.filter(|meter| meter.cloud == cloud.name);
+        let spent: Money = meters
+            .map(|meter| meter.spent(&month, cloud.billing_period))
+            .sum();
+        cost.spent_this_month = spent.plus(settled.unwrap_or_default());
+        let mine = nodes.iter().filter(|node| node.kind.cloud == cloud.name);
+        for node in mine.filter(|node| node.exists()) {
+            let meter = spending.meters.get(&node.id);
+            let price = cloud.price(&node.kind.flavor);
+            let Some(price) = price.or(meter.map(|meter| meter.price)) else {
+                cost.nodes_without_price += 1;
+                continue;
+            };
+            let age = meter.map_or(Duration::ZERO, |meter| meter.age);
+            let until_now = paid(price, age, cloud.billing_period);
+            let then = paid(price, age + ahead, cloud.billing_period);
+            cost.per_hour = cost.per_hour.plus(price);
+            cost.coming = cost.coming.plus(then.minus(until_now));
+        }
+        cost
+    });
+    let clouds: Vec<CloudCost> = clouds.collect();
+    let since = spending.since.filter(|since| *since > month.begins);
+    state.spending = spending;
+    Costs {
+        month: month.name,
+        counted_since: since,
+        per_hour: clouds.iter().map(|cloud| cloud.per_hour).sum(),
+        spent_this_month: clouds.iter().map(|cloud| cloud.spent_this_month).sum(),
+        clouds,
+        ahead,
+    }
+}
+
+impl Costs {
+    /// What one more node costs in the hour that comes.
+    fn of_new(&self, cloud: &CloudPolicy, price: Money) -> Money {
+        paid(price, self.ahead, cloud.billing_period)
+    }
+
+    /// A node more, which is made now.
+    pub fn add(&mut self, cloud: &CloudPolicy, flavor: &str) {
+        let Some(price) = cloud.price(flavor) else {
+            return;
+        };
+        let coming = self.of_new(cloud, price);
+        self.per_hour = self.per_hour.plus(price);
+        let mut clouds = self.clouds.iter_mut();
+        if let Some(cost) = clouds.find(|cost| cost.cloud == cloud.name) {
+            cost.per_hour = cost.per_hour.plus(price);
+            cost.coming = cost.coming.plus(coming);
+        }
+    }
+
+    /// An hour's price, what was spent and what is coming, of one cloud or of all.
+    fn of(&self, cloud: Option<&str>) -> (Money, Money, Money) {
+        let of_scope = |cost: &&CloudCost| cloud.is_none_or(|cloud| cost.cloud == *cloud);
+        let clouds = self.clouds.iter().filter(of_scope);
+        clouds.fold(Default::default(), |sum: (Money, Money, Money), cost| {
+            (
+                sum.0.plus(cost.per_hour),
+                sum.1.plus(cost.spent_this_month),
+                sum.2.plus(cost.coming),
+            )
+        })
+    }
+
+    /// How many more of this flavor the hour's budget allows, with what runs an hour. A flavor without a price could cost
+    /// anything.
+    pub fn left_an_hour(
+        &self,
+        scope: Option<&str>,
+        budget: Money,
+        cloud: &CloudPolicy,
+        flavor: &str,
+    ) -> (u64, Money) {
+        let (per_hour, _, _) = self.of(scope);
+        let price = cloud.price(flavor);
+        let more = price.map_or(0, |price| budget.minus(per_hour).holds(price));
+        (if per_hour > budget { 0 } else { more }, per_hour)
+    }
+
+    /// How many more of this flavor the month's budget allows, with what was spent and what comes.
+    pub fn left_a_month(
+        &self,
+        scope: Option<&str>,
+        budget: Money,
+        cloud: &CloudPolicy,
+        flavor: &str,
+    ) -> (u64, Money, Money) {
+        let (_, spent, coming) = self.of(scope);
+        let used = spent.plus(coming);
+        let each = cloud.price(flavor).map(|price| self.of_new(cloud, price));
+        let more = each.map_or(0, |each| budget.minus(used).holds(each));
+        (if used > budget { 0 } else { more }, spent, coming)
+    }
+
+    /// The months' budgets that have no room for one more node of any flavor.
+    pub fn spent(&self, policy: &Policy) -> Vec<BudgetSpent> {
+        let room = |scope: Option<&str>, budget: Money, cloud: &CloudPolicy| {
+            let mut flavors = cloud.flavors.iter();
+            flavors.any(|flavor| self.left_a_month(scope, budget, cloud, flavor).0 > 0)
+        };
+        let line = |cloud: Option<&str>, per_month: Money| {
+            let (_, spent, coming) = self.of(cloud);
+            BudgetSpent {
+                cloud: cloud.map(str::to_owned),
+                per_month,
+                spent,
+                coming,
+            }
+        };
+        let mut all = Vec::new();
+        if let Some(budget) = policy.budget.per_month {
+            let mut clouds = policy.clouds.iter();
+            if !clouds.any(|cloud| room(None, budget, cloud)) {
+                all.push(line(None, budget));
+            }
+        }
+        for cloud in &policy.clouds {
+            if let Some(budget) = cloud.budget.per_month
+                && !room(Some(&cloud.name), budget, cloud)
+            {
+                all.push(line(Some(&cloud.name), budget));
+            }
+        }
+        all
+    }
+
+    /// Whether there is anything to tell.
+    pub fn known(&self, policy: &Policy) -> bool {
+        let priced = |cloud: &CloudPolicy| !cloud.prices.is_empty();
+        policy.clouds.iter().any(priced)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn hours(hours: u64) -> Duration {
+        Duration::from_secs(hours * 3600)
+    }
+
+    fn meter(age: Duration, until: &str) -> Meter {
+        Meter {
+            cloud: "a".to_owned(),
+            price: Money::new(2.0),
+            age,
+            until: at(until),
+        }
+    }
+
+    #[test]
+    fn what_ran_before_the_month_is_not_this_months() {
+        let november = Month::of(at("2026-11-20T00:00:00Z"), &TimeZone::UTC);
+        assert_eq!(november.name, "2026-11");
+        let spent = |age, until: &str| meter(age, until).spent(&november, None);
+        assert_eq!(spent(hours(10), "2026-11-01T04:00:00Z"), Money::new(8.0));
+        assert_eq!(spent(hours(3), "2026-11-01T04:00:00Z"), Money::new(6.0));
+        assert_eq!(spent(hours(3), "2026-10-31T23:00:00Z"), Money::default());
+    }
+
+    #[test]
+    fn the_month_begins_by_the_clocks_of_the_site() {
+        let vienna = TimeZone::get("Europe/Vienna").unwrap();
+        let month = Month::of(at("2026-10-31T23:30:00Z"), &vienna);
+        assert_eq!(month.name, "2026-11");
+        assert_eq!(month.begins, at("2026-10-31T23:00:00Z"));
+        assert_eq!(month.ends, at("2026-11-30T23:00:00Z"));
+    }
+
+    #[test]
+    fn a_started_period_is_paid_whole_in_the_month_in_which_it_starts() {
+        let month = Month::of(at("2026-11-20T00:00:00Z"), &TimeZone::UTC);
+        let spent = |minutes: u64, until: &str| {
+            let age = Duration::from_secs(minutes * 60);
+            meter(age, until).spent(&month, Some(hours(1)))
+        };
+        assert_eq!(spent(61, "2026-11-20T00:00:00Z"), Money::new(4.0));
+        // Its first hour started in October, its second in November.
+        assert_eq!(spent(90, "2026-11-01T00:40:00Z"), Money::new(2.0));
+    }
+
+    #[test]
+    fn those_that_are_gone_are_added_up_in_their_month_and_a_dozen_months_are_kept() {
+        let policy = Policy::new("p");
+        let mut spending = Spending::default();
+        for month in 1..=12 {
+            for year in [2026, 2027] {
+                let until = format!("{year}-{month:02}-02T00:00:00Z");
+                let id = NodeId(format!("n{year}-{month}"));
+                spending.meters.insert(id, meter(hours(5), &until));
+            }
+        }
+        spending.settle(&policy, |id| id.0 == "n2027-12");
+        assert_eq!(spending.meters.len(), 1, "it is there");
+        assert_eq!(spending.months.len(), MONTHS);
+        assert_eq!(spending.months["2027-11"]["a"], Money::new(10.0));
+    }
+}

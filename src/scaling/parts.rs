@@ -1,0 +1,266 @@
+//! What a node takes of a project besides a server, cores and memory: how many more that allows.
+
+use super::limits::{Case, Limit, quota};
+use super::observation::{CloudView, PartsQuota, Seen, Usage};
+use super::policy::Takes;
+
+/// One of the quotas.
+struct Part {
+    usage: Usage,
+    /// What one node takes of it.
+    each: u64,
+    /// Nodes that the cloud does not count there yet.
+    uncounted: u64,
+    limit: fn(String, u64, u64) -> Limit,
+}
+
+fn all_parts(case: &Case<'_>, seen: &PartsQuota) -> [Part; 4] {
+    let Takes {
+        ports,
+        volumes,
+        volume_gb,
+        server_group_members,
+    } = case.cloud.takes;
+    let planned = case.planned.instances;
+    let without_parts = planned.saturating_add(case.planned.building);
+    [
+        Part {
+            usage: seen.ports,
+            each: ports,
+            uncounted: without_parts,
+            limit: |cloud, left, each| Limit::Ports { cloud, left, each },
+        },
+        Part {
+            usage: seen.volumes,
+            each: volumes,
+            uncounted: without_parts,
+            limit: |cloud, left, each| Limit::Volumes { cloud, left, each },
+        },
+        Part {
+            usage: seen.volume_gb,
+            each: volume_gb,
+            uncounted: without_parts,
+            limit: |cloud, left_gb, each_gb| Limit::VolumeGigabytes {
+                cloud,
+                left_gb,
+                each_gb,
+            },
+        },
+        Part {
+            usage: seen.server_group_members,
+            each: server_group_members,
+            // Members from the create on.
+            uncounted: planned,
+            limit: |cloud, left, _| Limit::ServerGroupMembers { cloud, left },
+        },
+    ]
+}
+
+/// How many more nodes each of them allows.
+pub(super) fn all(case: &Case<'_>, view: &CloudView) -> Vec<(u64, Limit)> {
+    let cloud = || case.cloud.name.clone();
+    let seen = match &view.parts {
+        Seen::Known(seen) => seen,
+        // Nobody knows whether a node would get them.
+        Seen::Unknown(why) => {
+            let unknown = Limit::PartsUnknown {
+                cloud: cloud(),
+                why: why.clone(),
+            };
+            return vec![(0, unknown)];
+        }
+    };
+    let used = all_parts(case, seen)
+        .into_iter()
+        .filter(|part| part.each > 0);
+    used.filter_map(|part| {
+        let taken = part.uncounted.saturating_mul(part.each);
+        let (left, more) = quota(part.usage, taken, 0, part.each)?;
+        Some((more, (part.limit)(cloud(), left, part.each)))
+    })
+    .collect()
+}
+
+/// What stands in the way of one node in the place of another of its cloud, which takes and gives back the same: a quota
+/// that is passed already.
+pub(super) fn exchange(case: &Case<'_>, view: &CloudView) -> Option<Limit> {
+    let seen = match &view.parts {
+        Seen::Known(seen) => seen,
+        Seen::Unknown(why) => {
+            return Some(Limit::PartsUnknown {
+                cloud: case.cloud.name.clone(),
+                why: why.clone(),
+            });
+        }
+    };
+    let passed = |part: &Part| {
+        let taken = part.uncounted.saturating_mul(part.each);
+        let needed = part.usage.used.saturating_add(taken);
+        part.each > 0 && part.usage.limit.is_some_and(|limit| needed > limit)
+    };
+    let part = all_parts(case, seen).into_iter().find(passed)?;
+    Some((part.limit)(case.cloud.name.clone(), 0, part.each))
+}
+
+/// Whether a cloud has no room for the parts of one more node: its ports may run out while a server is built, and Nova then
+/// says only that it has tried all hosts.
+pub(super) fn used_up(takes: &Takes, view: &CloudView) -> bool {
+    let short = |usage: Usage, each: u64| usage.left().is_some_and(|left| left < each);
+    view.parts.known().is_some_and(|seen| {
+        short(seen.ports, takes.ports)
+            || short(seen.volumes, takes.volumes)
+            || short(seen.volume_gb, takes.volume_gb)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::scaling::budget::Costs;
+    use crate::scaling::leftover::Leftovers;
+    use crate::scaling::limits::{Planned, allowance};
+    use crate::scaling::memory::State;
+    use crate::scaling::observation::{Flavor, Quota};
+    use crate::scaling::policy::{CloudPolicy, Policy};
+
+    const TAKES: Takes = Takes {
+        ports: 2,
+        volumes: 1,
+        volume_gb: 20,
+        server_group_members: 1,
+    };
+
+    fn view(parts: Seen<PartsQuota>) -> CloudView {
+        let flavor = Flavor {
+            id: "1".to_owned(),
+            vcpus: 1,
+            ram_mb: 2048,
+            disk_gb: 20,
+            gpus: 0,
+        };
+        CloudView {
+            servers: Vec::new(),
+            quota: Quota::default(),
+            parts,
+            flavors: BTreeMap::from([("f".to_owned(), flavor)]),
+            leftovers: Seen::Known(Leftovers::default()),
+        }
+    }
+
+    fn left(left: u64) -> Usage {
+        Usage {
+            limit: Some(left + 5),
+            used: 5,
+        }
+    }
+
+    /// How many nodes that take these may be made, and what limits them.
+    fn allowed(takes: Takes, parts: Seen<PartsQuota>, planned: Planned) -> (u64, String) {
+        let policy = Policy {
+            nodes_max: 1000,
+            max_unproven: 1000,
+            ..Policy::new("c")
+        };
+        let cloud = CloudPolicy {
+            takes,
+            ..CloudPolicy::new("blue", vec!["f".to_owned()], "i")
+        };
+        let view = view(parts);
+        let (more, limit) = allowance(&Case {
+            policy: &policy,
+            cloud: &cloud,
+            view: Some(&view),
+            flavor: "f",
+            state: &State::default(),
+            never_seen: None,
+            nodes: 0,
+            nodes_in_cloud: 0,
+            unjoined_of_kind: 0,
+            planned,
+            actions_left: 100,
+            costs: &Costs::default(),
+        });
+        (more, limit.to_string())
+    }
+
+    #[test]
+    fn each_part_limits_what_takes_it() {
+        let none = PartsQuota::default();
+        let planned = Planned {
+            instances: 1,
+            building: 1,
+            ..Planned::default()
+        };
+        for (parts, more, words) in [
+            (none, 100, "max_actions 20 a tick"),
+            (
+                PartsQuota {
+                    ports: left(9),
+                    ..none
+                },
+                2,
+                "the quota of blue: 5 ports left, a node takes 2",
+            ),
+            (
+                PartsQuota {
+                    volumes: left(5),
+                    ..none
+                },
+                3,
+                "the quota of blue: 3 volumes left, a node takes 1",
+            ),
+            (
+                PartsQuota {
+                    volume_gb: left(139),
+                    ..none
+                },
+                4,
+                "the quota of blue: 99 GB of volumes left, a node takes 20 GB",
+            ),
+            (
+                PartsQuota {
+                    server_group_members: left(6),
+                    ..none
+                },
+                5,
+                "the quota of blue: 5 more servers in the server group",
+            ),
+        ] {
+            let (allowed_more, said) = allowed(TAKES, Seen::Known(parts), planned);
+            assert_eq!((allowed_more, &*said), (more, words), "{parts:?}");
+            let (untouched, _) = allowed(Takes::default(), Seen::Known(parts), planned);
+            assert_eq!(untouched, 100, "what is not used limits nothing");
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_seen_makes_nothing() {
+        let (more, said) = allowed(
+            TAKES,
+            Seen::Unknown("Cinder is down".to_owned()),
+            Planned::default(),
+        );
+        assert_eq!(more, 0);
+        assert!(
+            said.ends_with("could not be seen: Cinder is down"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn used_up_is_what_has_no_room_for_one() {
+        let with = |ports| {
+            let parts = PartsQuota {
+                ports,
+                ..PartsQuota::default()
+            };
+            used_up(&TAKES, &view(Seen::Known(parts)))
+        };
+        assert!(with(left(1)));
+        assert!(!with(left(2)));
+        assert!(!with(Usage::default()), "unlimited");
+        assert!(!used_up(&TAKES, &view(Seen::Unknown(String::new()))));
+    }
+}

@@ -1,0 +1,494 @@
+//! Which cloud and flavor the next node is of: what is in the way of each, and how well the demand that is left would
+//! use it.
+
+use super::{Group, Planner};
+use crate::scaling::allocation::{Amount, Basis, Choice, Figure, Other, Rates, draw, next_turn};
+use crate::scaling::capacity::Capacity;
+use crate::scaling::limits::{self, Limit};
+use crate::scaling::memory::Kind;
+use crate::scaling::needs::{Answer, JobKind};
+use crate::scaling::observation::{Resources, Seen};
+use crate::scaling::packing::{WHOLE, dominant_share};
+use crate::scaling::policy::{Allocation, CloudPolicy};
+
+/// How many others are named beside the one that was chosen.
+const OTHERS: usize = 2;
+
+/// A (cloud, flavor) of the policy.
+pub(super) struct Candidate<'a> {
+    pub(super) cloud: &'a CloudPolicy,
+    pub(super) kind: Kind,
+    /// What a node of it offers, where that is known.
+    pub(super) capacity: Option<Capacity>,
+    /// All of that together.
+    whole: Resources,
+    /// An hour of it.
+    price: f64,
+}
+
+/// All that there is to choose from, and how it is judged: the same for all nodes of a plan.
+pub(super) struct Market<'a> {
+    pub(super) candidates: Vec<Candidate<'a>>,
+    rates: Rates,
+    /// The largest that any of them offers of each resource: what demand is measured against.
+    largest: Resources,
+    /// The least that any group from this one on asks for of each resource.
+    least_from: Vec<Resources>,
+}
+
+/// The demand for which a node is chosen: the group at `position`, then those behind it in the plan.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'g> {
+    pub(super) position: usize,
+    pub(super) group: &'g Group,
+    pub(super) behind: &'g [Group],
+}
+
+/// What one node would take of the demand.
+#[derive(Default)]
+pub(super) struct Load {
+    /// Jobs of each group, by how far it is behind the first.
+    pub(super) placed: Vec<(usize, u64)>,
+    jobs: u64,
+    /// The sum of their dominant shares of the largest candidate.
+    demand: u64,
+    used: Resources,
+}
+
+/// What the next node is to be.
+pub(super) struct Chosen<'a> {
+    pub(super) cloud: &'a CloudPolicy,
+    pub(super) kind: Kind,
+    pub(super) load: Load,
+    /// Why; `None` where there is nothing to choose.
+    pub(super) choice: Option<Choice>,
+}
+
+/// A candidate that could hold the demand, in the order of preference of the configuration.
+struct Offer<'m, 'a> {
+    candidate: &'m Candidate<'a>,
+    limit: Option<Limit>,
+    load: Load,
+    figure: Option<Figure>,
+    /// The less, the better.
+    rank: (bool, i128, i128),
+}
+
+impl<'a> Planner<'a> {
+    /// Every (cloud, flavor) of the policy, in its order.
+    pub(super) fn options(&self) -> Vec<(&'a CloudPolicy, Kind)> {
+        let policy = self.policy;
+        let of_cloud = |cloud: &'a CloudPolicy| {
+            cloud.flavors.iter().map(move |flavor| {
+                let kind = Kind {
+                    cloud: cloud.name.clone(),
+                    flavor: flavor.clone(),
+                    image: cloud.image.clone(),
+                };
+                (cloud, kind)
+            })
+        };
+        policy.clouds.iter().flat_map(of_cloud).collect()
+    }
+
+    /// Whether jobs of the group may find room on a new node of this kind, which offers `capacity`.
+    fn takes(&self, kind: &Kind, capacity: &Capacity, group: &Group) -> bool {
+        capacity.holds(&group.asks.request) > 0 && self.answer(kind, &group.asks).may_use()
+    }
+
+    /// Whether a node on its way is to show what its kind has, and the clause that it is to settle.
+    pub(super) fn first_will_tell(
+        &self,
+        market: &Market<'a>,
+        asks: &JobKind,
+    ) -> Option<Option<String>> {
+        let mut kinds = market.candidates.iter().map(|candidate| &candidate.kind);
+        kinds.find_map(|kind| match self.answer(kind, asks) {
+            Answer::Perhaps(clause) if self.on_their_way(kind) => Some(clause.map(str::to_owned)),
+            _ => None,
+        })
+    }
+
+    /// Whether nodes of this kind are on their way.
+    fn on_their_way(&self, kind: &Kind) -> bool {
+        self.counts
+            .unjoined_of_kind
+            .get(kind)
+            .is_some_and(|nodes| *nodes > 0)
+    }
+
+    /// What there is to choose from for these groups, which are in the order of the plan.
+    pub(super) fn market(&self, groups: &[Group]) -> Market<'a> {
+        let options = self.options();
+        let priced = options.iter().filter_map(|(cloud, kind)| {
+            let price = cloud.prices.get(&kind.flavor)?;
+            let cores = as_number(self.cores(kind)?);
+            (cores > 0.0).then(|| price / cores)
+        });
+        let rates = Rates::new(self.policy, &priced.collect::<Vec<f64>>());
+        let candidates: Vec<Candidate<'a>> = options
+            .into_iter()
+            .map(|(cloud, kind)| self.candidate(cloud, kind, &rates))
+            .collect();
+        let spaces = candidates
+            .iter()
+            .filter_map(|candidate| candidate.capacity.as_ref());
+        let largest = spaces
+            .flat_map(Capacity::spaces)
+            .copied()
+            .reduce(|one, other| one.each(&other, u64::max));
+        let mut least_from: Vec<Resources> = groups.iter().rev().map(|g| g.asks.request).collect();
+        let mut least: Option<Resources> = None;
+        for request in &mut least_from {
+            *request = least.map_or(*request, |least| least.each(request, u64::min));
+            least = Some(*request);
+        }
+        least_from.reverse();
+        Market {
+            candidates,
+            rates,
+            largest: largest.unwrap_or_default(),
+            least_from,
+        }
+    }
+
+    /// The cores of a flavor, or else those that nodes of it were seen to have.
+    fn cores(&self, kind: &Kind) -> Option<u64> {
+        let view = self.observation.clouds.get(&kind.cloud);
+        let view = view.and_then(Seen::known);
+        let flavor = view.and_then(|view| view.flavors.get(&kind.flavor));
+        flavor
+            .map(|flavor| flavor.vcpus)
+            .or_else(|| Some(self.capacity(kind)?.total().cpus))
+    }
+
+    fn candidate(&self, cloud: &'a CloudPolicy, kind: Kind, rates: &Rates) -> Candidate<'a> {
+        let capacity = self.capacity(&kind);
+        let cores = as_number(self.cores(&kind).unwrap_or_default());
+        let price = cloud.prices.get(&kind.flavor).copied();
+        Candidate {
+            cloud,
+            whole: capacity.as_ref().map(Capacity::total).unwrap_or_default(),
+            price: price.unwrap_or(cores * rates.core_price),
+            capacity,
+            kind,
+        }
+    }
+
+    /// What one node of the candidate would take: of the first group as many as it holds, then of those behind it what
+    /// fits beside them, in order.
+    fn load(&self, market: &Market<'a>, candidate: &Candidate<'a>, wanted: Wanted<'_>) -> Load {
+        let mut load = Load::default();
+        let Some(capacity) = &candidate.capacity else {
+            return load;
+        };
+        let mut spaces: Vec<Resources> = capacity.spaces().copied().collect();
+        let groups = std::iter::once(wanted.group).chain(wanted.behind);
+        for (behind, group) in groups.enumerate() {
+            if let Some(least) = market.least_from.get(wanted.position + behind)
+                && !spaces.iter().any(|space| least.fits(space))
+            {
+                break;
+            }
+            if group.left == 0 || !self.takes(&candidate.kind, capacity, group) {
+                continue;
+            }
+            let mut left = group.left;
+            for space in &mut spaces {
+                let here = group.asks.request.times_in(space).min(left);
+                *space = space.minus(&group.asks.request, here);
+                left -= here;
+            }
+            let jobs = group.left - left;
+            if jobs > 0 {
+                let share = dominant_share(&group.asks.request, &market.largest);
+                load.placed.push((behind, jobs));
+                load.jobs += jobs;
+                load.demand = load.demand.saturating_add(share.saturating_mul(jobs));
+                load.used = load.used.plus(&group.asks.request.times(jobs));
+            }
+        }
+        load
+    }
+
+    /// The cloud and flavor of the next node, which must hold a job of the first group that is `wanted`; else the limits
+    /// that are in the way, each once.
+    pub(super) fn choose(
+        &mut self,
+        market: &Market<'a>,
+        wanted: Option<Wanted<'_>>,
+    ) -> Result<Chosen<'a>, Vec<Limit>> {
+        if let Some(replacement) = self.replacement(market, wanted) {
+            return Ok(replacement);
+        }
+        let mut offers = self.offers(market, wanted);
+        if offers.iter().all(|offer| offer.limit.is_some()) {
+            return Err(each_once(offers));
+        }
+        for offer in &mut offers {
+            self.judge(market, wanted, offer);
+        }
+        let cloud = self.cloud_in_turn(&offers);
+        let ordered = cloud.is_some() || self.policy.allocation == Allocation::FillFirst;
+        // What is in order of preference comes in that order; the sort keeps it.
+        offers.sort_by_key(|offer| {
+            let (last_resort, first, second) = offer.rank;
+            let of_another = cloud.is_some_and(|cloud| offer.candidate.cloud.name != cloud.name);
+            (last_resort, of_another, first, second)
+        });
+        let Some(best) = offers.iter().position(|offer| offer.limit.is_none()) else {
+            return Err(each_once(offers));
+        };
+        let chosen = offers.remove(best);
+        let basis = self.basis(&chosen, &offers);
+        if ordered {
+            only_what_could_have_been(&chosen, best, &mut offers);
+        }
+        let choice = (market.candidates.len() > 1).then(|| Choice {
+            cloud: chosen.candidate.cloud.name.clone(),
+            flavor: chosen.candidate.kind.flavor.clone(),
+            basis,
+            figure: chosen.figure,
+            others_not_named: offers.len().saturating_sub(OTHERS) as u64,
+            others: offers.into_iter().take(OTHERS).map(Other::from).collect(),
+        });
+        let load = match wanted {
+            Some(wanted) if ordered => self.load(market, chosen.candidate, wanted),
+            _ => chosen.load,
+        };
+        Ok(Chosen {
+            cloud: chosen.candidate.cloud,
+            kind: chosen.candidate.kind.clone(),
+            load,
+            choice,
+        })
+    }
+
+    /// Every candidate that is not too small, with what is in its way.
+    fn offers<'m>(&self, market: &'m Market<'a>, wanted: Option<Wanted<'_>>) -> Vec<Offer<'m, 'a>> {
+        let mut offers = Vec::new();
+        let mut untold = Vec::new();
+        let asks = wanted.map(|wanted| &wanted.group.asks);
+        // Of kinds that may or may not take such jobs one is tried at a time.
+        let trying = asks.is_some_and(|asks| self.first_will_tell(market, asks).is_some());
+        for candidate in &market.candidates {
+            let told = match asks.map_or(Answer::Takes, |asks| self.answer(&candidate.kind, asks)) {
+                Answer::Takes => true,
+                Answer::Perhaps(_) if !trying => false,
+                Answer::Perhaps(_) | Answer::Refuses(_) | Answer::Unknown(_) => continue,
+            };
+            if let (Some(wanted), Some(capacity)) = (wanted, &candidate.capacity)
+                && !self.takes(&candidate.kind, capacity, wanted.group)
+            {
+                continue;
+            }
+            let (more, limit) = limits::allowance(&self.case(candidate.cloud, &candidate.kind));
+            let offer = Offer {
+                candidate,
+                limit: (more == 0).then_some(limit),
+                load: Load::default(),
+                figure: None,
+                rank: (candidate.cloud.weight == 0, 0, 0),
+            };
+            if told {
+                offers.push(offer);
+            } else {
+                untold.push(offer);
+            }
+        }
+        // What is known to take them comes first.
+        if !offers
+            .iter()
+            .any(|offer: &Offer<'_, '_>| offer.limit.is_none())
+        {
+            offers.extend(untold);
+        }
+        offers
+    }
+
+    /// Its figure and rank, where flavors are judged.
+    fn judge(&self, market: &Market<'a>, wanted: Option<Wanted<'_>>, offer: &mut Offer<'_, 'a>) {
+        let by_cost = match self.policy.allocation {
+            Allocation::Cheapest => true,
+            Allocation::LeastWaste => false,
+            Allocation::RoundRobin | Allocation::Random | Allocation::FillFirst => return,
+        };
+        let rates = &market.rates;
+        let Candidate { price, whole, .. } = offer.candidate;
+        let (cost, unused) = match (wanted, &offer.candidate.capacity) {
+            (Some(wanted), Some(_)) => {
+                offer.load = self.load(market, offer.candidate, wanted);
+                let Load {
+                    jobs, demand, used, ..
+                } = offer.load;
+                let largest = as_number(market.largest.cpus);
+                let cores = as_number(demand) / as_number(WHOLE) * largest;
+                let share = as_number(dominant_share(&used, whole)) / as_number(WHOLE);
+                let cost = rates.cost_per_cpu_hour(*price, jobs, cores);
+                let unused = rates.unused_share(as_number(whole.cpus), jobs, share);
+                offer.figure = Some(if by_cost {
+                    Figure::CostPerCpuHour(Amount::new(cost))
+                } else {
+                    Figure::UnusedShare(Amount::new(unused))
+                });
+                (rank(cost), rank(unused))
+            }
+            // What nobody has seen comes last.
+            (_, None) => (i128::MAX, i128::MAX),
+            // nodes_min and nodes_spare count nodes: without demand the order of the configuration is as good.
+            (None, Some(_)) => (rank(price + rates.node_cost), 0),
+        };
+        let (last_resort, _, _) = offer.rank;
+        offer.rank = match (by_cost, wanted) {
+            (true, _) => (last_resort, cost, unused),
+            (false, Some(_)) => (last_resort, unused, cost),
+            (false, None) => (last_resort, unused, 0),
+        };
+    }
+
+    /// The cloud whose turn it is among those that can.
+    fn cloud_in_turn(&mut self, offers: &[Offer<'_, 'a>]) -> Option<&'a CloudPolicy> {
+        let open = || offers.iter().filter(|offer| offer.limit.is_none());
+        let last_resort = open().all(|offer| offer.candidate.cloud.weight == 0);
+        let mut clouds: Vec<&'a CloudPolicy> = Vec::new();
+        for offer in open().filter(|offer| last_resort || offer.candidate.cloud.weight > 0) {
+            let cloud = offer.candidate.cloud;
+            // The flavors of a cloud stand together.
+            if clouds.last().is_none_or(|last| last.name != cloud.name) {
+                clouds.push(cloud);
+            }
+        }
+        let weights: Vec<(&str, u64)> = clouds
+            .iter()
+            .map(|cloud| (cloud.name.as_str(), cloud.weight))
+            .collect();
+        let position = match self.policy.allocation {
+            _ if clouds.is_empty() => return None,
+            Allocation::RoundRobin => next_turn(&mut self.next.turns, &weights),
+            Allocation::Random => {
+                self.next.turn = next_random(self.next.turn);
+                // The upper bits of the generator are the good ones.
+                draw(self.next.turn >> 33, &weights)
+            }
+            Allocation::FillFirst | Allocation::Cheapest | Allocation::LeastWaste => return None,
+        };
+        clouds.get(position).copied()
+    }
+
+    fn basis(&self, chosen: &Offer<'_, 'a>, others: &[Offer<'_, 'a>]) -> Basis {
+        let weight = chosen.candidate.cloud.weight;
+        let mut open: Vec<&CloudPolicy> = vec![chosen.candidate.cloud];
+        for offer in others.iter().filter(|offer| offer.limit.is_none()) {
+            if open
+                .iter()
+                .all(|cloud| cloud.name != offer.candidate.cloud.name)
+            {
+                open.push(offer.candidate.cloud);
+            }
+        }
+        let weights = open
+            .iter()
+            .fold(0u64, |sum, cloud| sum.saturating_add(cloud.weight));
+        match self.policy.allocation {
+            Allocation::RoundRobin => Basis::RoundRobin { weight, weights },
+            Allocation::Random => Basis::Random { weight, weights },
+            Allocation::FillFirst => Basis::FillFirst,
+            Allocation::Cheapest => Basis::Cheapest,
+            Allocation::LeastWaste => Basis::LeastWaste,
+        }
+    }
+
+    /// What takes the place of a node of an older image goes before all others.
+    fn replacement(&self, market: &Market<'a>, wanted: Option<Wanted<'_>>) -> Option<Chosen<'a>> {
+        let kind = self.replacement_for(wanted.map(|wanted| &wanted.group.asks))?;
+        let cloud = self.policy.cloud(&kind.cloud)?;
+        let candidate = self.candidate(cloud, kind, &market.rates);
+        candidate.capacity.as_ref()?;
+        let load = wanted.map(|wanted| self.load(market, &candidate, wanted));
+        Some(Chosen {
+            cloud,
+            choice: (market.candidates.len() > 1).then(|| Choice {
+                cloud: cloud.name.clone(),
+                flavor: candidate.kind.flavor.clone(),
+                basis: Basis::Replacement,
+                figure: None,
+                others: Vec::new(),
+                others_not_named: 0,
+            }),
+            load: load.unwrap_or_default(),
+            kind: candidate.kind,
+        })
+    }
+}
+
+impl From<Offer<'_, '_>> for Other {
+    fn from(offer: Offer<'_, '_>) -> Other {
+        Other {
+            cloud: offer.candidate.cloud.name.clone(),
+            flavor: offer.candidate.kind.flavor.clone(),
+            figure: offer.figure,
+            limit: offer.limit,
+        }
+    }
+}
+
+/// What is in the way of them, in their order.
+fn each_once(offers: Vec<Offer<'_, '_>>) -> Vec<Limit> {
+    let mut limits: Vec<Limit> = Vec::new();
+    for limit in offers.into_iter().filter_map(|offer| offer.limit) {
+        if !limits.contains(&limit) {
+            limits.push(limit);
+        }
+    }
+    limits
+}
+
+/// Where clouds come in turn and flavors in order: of the chosen cloud only what stands before it and is limited, of each
+/// other cloud what would have been made in it.
+fn only_what_could_have_been(
+    chosen: &Offer<'_, '_>,
+    before: usize,
+    others: &mut Vec<Offer<'_, '_>>,
+) {
+    let own = &chosen.candidate.cloud.name;
+    let cloud = |offer: &Offer<'_, '_>| offer.candidate.cloud.name.clone();
+    let opens: Vec<String> = others
+        .iter()
+        .filter(|offer| offer.limit.is_none())
+        .map(cloud)
+        .collect();
+    let mut named: Vec<String> = Vec::new();
+    let mut position = 0;
+    others.retain(|offer| {
+        let stands_before = position < before;
+        position += 1;
+        let cloud = cloud(offer);
+        if cloud == *own {
+            return stands_before;
+        }
+        let is_its_choice = offer.limit.is_none() || !opens.contains(&cloud);
+        let first = is_its_choice && !named.contains(&cloud);
+        if first {
+            named.push(cloud);
+        }
+        first
+    });
+}
+
+/// To nine decimals: what is equal is not told apart by how it was added up.
+#[allow(clippy::cast_possible_truncation)] // Such casts saturate.
+fn rank(value: f64) -> i128 {
+    (value * 1e9).round() as i128
+}
+
+#[allow(clippy::cast_precision_loss)] // Six digits are more than enough to choose by.
+fn as_number(count: u64) -> f64 {
+    count as f64
+}
+
+/// One step of a linear congruential generator (Knuth's MMIX constants): enough to choose a cloud, and the same
+/// again from the same state.
+fn next_random(seed: u64) -> u64 {
+    seed.wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407)
+}

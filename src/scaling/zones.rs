@@ -1,0 +1,283 @@
+//! Availability zones: nodes are spread over those that are configured, and one that has no room is passed over for a while.
+//!
+//! A zone that is full says nothing of the others: its flavor backs off as a whole only when all of them are.
+
+use serde::{Deserialize, Serialize};
+
+use super::memory::{Kind, Moment, State};
+use super::observation::CloudName;
+use super::policy::{CloudPolicy, Policy};
+use super::reason::spoken;
+
+/// A zone that had no room for a flavor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneMemory {
+    /// The cloud.
+    pub cloud: CloudName,
+    /// The zone.
+    pub zone: String,
+    /// The flavor.
+    pub flavor: String,
+    /// How often in a row.
+    pub failures: u32,
+    /// When it last failed.
+    pub failed_at: Moment,
+    /// It is passed over until then, while another zone has room.
+    pub until: Moment,
+    /// What the cloud said.
+    pub why: String,
+}
+
+impl State {
+    fn zone(&self, cloud: &str, flavor: &str, zone: &str) -> Option<&ZoneMemory> {
+        self.zones
+            .iter()
+            .find(|memory| memory.cloud == cloud && memory.flavor == flavor && memory.zone == zone)
+    }
+
+    /// Whether the zone is passed over.
+    fn is_full(&self, cloud: &str, flavor: &str, zone: &str) -> bool {
+        self.zone(cloud, flavor, zone)
+            .is_some_and(|memory| memory.until > self.now)
+    }
+
+    /// The zone of the next node of `flavor`: the one with the fewest nodes of those that are not full, the first in the
+    /// configuration of equal ones. When all are full, the one that is to be tried first.
+    pub fn zone_for(&self, cloud: &CloudPolicy, flavor: &str) -> Option<String> {
+        let nodes = |zone: &str| {
+            let here = self.nodes.values().filter(|memory| {
+                memory.kind.cloud == cloud.name
+                    && memory.zone.as_deref() == Some(zone)
+                    && !memory.failed
+                    && memory.delete_intended.is_none()
+            });
+            here.count()
+        };
+        let full_until = |zone: &str| {
+            self.zone(&cloud.name, flavor, zone)
+                .map(|memory| memory.until)
+                .filter(|until| *until > self.now)
+        };
+        let zones = cloud.zones.iter();
+        zones
+            .min_by_key(|zone| (full_until(zone), nodes(zone)))
+            .cloned()
+    }
+
+    /// Remembers that a zone had no room for what was asked for at `asked_for`, and passes over it for `backoff_first`,
+    /// doubling to `backoff_longest`. True when another zone is left, so that the flavor itself need not wait.
+    pub fn count_full_zone(
+        &mut self,
+        kind: &Kind,
+        zone: &str,
+        asked_for: Moment,
+        why: &str,
+        policy: &Policy,
+    ) -> bool {
+        let Some(cloud) = policy.cloud(&kind.cloud) else {
+            return false;
+        };
+        if cloud.zones.len() < 2 || !cloud.zones.iter().any(|known| known == zone) {
+            return false;
+        }
+        let now = self.now;
+        let before = self.zone(&kind.cloud, &kind.flavor, zone).cloned();
+        // What was asked for before says nothing new.
+        if before
+            .as_ref()
+            .is_none_or(|memory| asked_for > memory.failed_at)
+        {
+            let failures = before.map_or(0, |memory| memory.failures);
+            let wait = policy
+                .backoff_first
+                .saturating_mul(1 << failures.min(16))
+                .min(policy.backoff_longest);
+            self.zones.retain(|memory| {
+                memory.cloud != kind.cloud || memory.flavor != kind.flavor || memory.zone != zone
+            });
+            self.zones.push(ZoneMemory {
+                cloud: kind.cloud.clone(),
+                zone: zone.to_owned(),
+                flavor: kind.flavor.clone(),
+                failures: failures.saturating_add(1),
+                failed_at: now,
+                until: now.plus(wait),
+                why: why.to_owned(),
+            });
+        }
+        let mut zones = cloud.zones.iter();
+        zones.any(|other| !self.is_full(&kind.cloud, &kind.flavor, other))
+    }
+
+    /// A server that was asked for at `asked_for` runs there: the zone has room.
+    pub(super) fn zone_has_room(&mut self, kind: &Kind, zone: &str, asked_for: Moment) {
+        self.zones.retain(|memory| {
+            memory.cloud != kind.cloud
+                || memory.flavor != kind.flavor
+                || memory.zone != zone
+                || memory.failed_at >= asked_for
+        });
+    }
+
+    /// Forgets zones whose last failure is older than `failure_memory`, and those that are not configured any more.
+    pub(super) fn forget_zones(&mut self, policy: &Policy) {
+        let now = self.now;
+        self.zones.retain(|memory| {
+            let configured = policy
+                .cloud(&memory.cloud)
+                .is_some_and(|cloud| cloud.zones.contains(&memory.zone));
+            configured && now.since(memory.failed_at) < policy.failure_memory
+        });
+    }
+
+    /// Which zones are passed over, in sentences.
+    pub(super) fn full_zones(&self, policy: &Policy) -> Vec<String> {
+        let now = self.now;
+        let full = self.zones.iter().filter(|memory| memory.until > now);
+        let told = full.filter(|memory| policy.cloud(&memory.cloud).is_some());
+        told.map(|memory| {
+            let ZoneMemory {
+                cloud,
+                zone,
+                flavor,
+                until,
+                why,
+                ..
+            } = memory;
+            format!(
+                "cloud {cloud}: zone {zone} is passed over for {flavor}, for {}, after: {}",
+                spoken(until.since(now).as_secs()),
+                why.trim_end()
+            )
+        })
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::scaling::memory::NodeMemory;
+    use crate::scaling::observation::NodeId;
+
+    fn kind() -> Kind {
+        Kind {
+            cloud: "a".into(),
+            flavor: "f".into(),
+            image: "i".into(),
+        }
+    }
+
+    fn policy(zones: &[&str]) -> Policy {
+        let mut policy = Policy::new("c");
+        policy.clouds.push(CloudPolicy {
+            zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
+            ..CloudPolicy::new("a", vec!["f".into()], "i")
+        });
+        policy
+    }
+
+    fn later(state: &mut State, minutes: u64) {
+        state.now = state.now.plus(Duration::from_secs(minutes * 60));
+    }
+
+    fn next(state: &State, policy: &Policy) -> String {
+        state.zone_for(&policy.clouds[0], "f").unwrap()
+    }
+
+    /// A node that was made there now has no room.
+    fn fails(state: &mut State, zone: &str, policy: &Policy) -> bool {
+        later(state, 1);
+        let now = state.now;
+        state.count_full_zone(&kind(), zone, now, "No valid host was found. ", policy)
+    }
+
+    fn node(state: &mut State, id: &str, zone: &str) {
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let mut memory = NodeMemory::new(kind(), id, at, state.now);
+        memory.zone = Some(zone.to_owned());
+        state.nodes.insert(NodeId(id.to_owned()), memory);
+    }
+
+    #[test]
+    fn nodes_are_spread_over_the_zones() {
+        let policy = policy(&["z1", "z2", "z3"]);
+        let mut state = State::default();
+        let mut seen = Vec::new();
+        for number in 0..7 {
+            let zone = next(&state, &policy);
+            node(&mut state, &number.to_string(), &zone);
+            seen.push(zone);
+        }
+        assert_eq!(seen, ["z1", "z2", "z3", "z1", "z2", "z3", "z1"]);
+        let without = CloudPolicy::new("a", vec!["f".into()], "i");
+        assert_eq!(state.zone_for(&without, "f"), None);
+    }
+
+    #[test]
+    fn a_full_zone_is_passed_over_and_its_flavor_waits_only_when_all_are() {
+        let policy = policy(&["z1", "z2"]);
+        let mut state = State::default();
+        assert!(fails(&mut state, "z1", &policy), "z2 is left");
+        assert_eq!(next(&state, &policy), "z2");
+        assert_eq!(
+            state.full_zones(&policy),
+            ["cloud a: zone z1 is passed over for f, for 5 min, after: No valid host was found."]
+        );
+        assert!(!fails(&mut state, "z2", &policy), "none is left");
+        assert_eq!(next(&state, &policy), "z1", "the first to be tried again");
+        later(&mut state, 5);
+        assert!(fails(&mut state, "z1", &policy), "z2 may be tried again");
+        later(&mut state, 6);
+        assert_eq!(
+            next(&state, &policy),
+            "z2",
+            "the second wait is twice as long"
+        );
+        assert_eq!(state.zone_for(&policy.clouds[0], "g").unwrap(), "z1");
+    }
+
+    #[test]
+    fn several_of_one_tick_count_once_and_a_server_that_runs_forgives() {
+        let policy = policy(&["z1", "z2"]);
+        let mut state = State::default();
+        let asked_for = state.now;
+        later(&mut state, 1);
+        for _ in 0..3 {
+            state.count_full_zone(&kind(), "z1", asked_for, "No valid host", &policy);
+        }
+        assert_eq!(state.zones[0].failures, 1);
+        state.zone_has_room(&kind(), "z1", asked_for);
+        assert_eq!(state.zones.len(), 1, "it was asked for before");
+        later(&mut state, 1);
+        let asked_for = state.now;
+        state.zone_has_room(&kind(), "z1", asked_for);
+        assert_eq!(state.zones, []);
+    }
+
+    #[test]
+    fn one_zone_and_none_are_as_before() {
+        for zones in [&["z1"][..], &[]] {
+            let policy = policy(zones);
+            let mut state = State::default();
+            assert!(!fails(&mut state, "z1", &policy));
+            assert_eq!(state.zones, [], "the flavor backs off");
+        }
+    }
+
+    #[test]
+    fn old_and_unconfigured_ones_are_forgotten() {
+        let mut state = State::default();
+        fails(&mut state, "z1", &policy(&["z1", "z2"]));
+        state.forget_zones(&policy(&["z1", "z2"]));
+        assert_eq!(state.zones.len(), 1);
+        let mut other = state.clone();
+        other.forget_zones(&policy(&["z2", "z3"]));
+        assert_eq!(other.zones, []);
+        later(&mut state, 180);
+        state.forget_zones(&policy(&["z1", "z2"]));
+        assert_eq!(state.zones, []);
+    }
+}

@@ -1,0 +1,16 @@
+//! The planner alone: small sites as one tick sees them, and what is made for them.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod choices;
+mod hold_up;
+mod oracle;
+mod properties;
+mod size;
+mod small;
