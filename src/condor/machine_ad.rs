@@ -82,6 +82,26 @@ const OF_THIS_ONE_BEGIN: [&str; 12] = [
 /// The rest of those that count up.
 const COUNTERS: [&str; 3] = ["updates", "nextfetchwork", "totalclaim"];
 
+/// What hardware says of itself, which another flavor has another one of …
+const HARDWARE: [&str; 12] = [
+    "availablegpus",
+    "cpucachesize",
+    "cpufamily",
+    "cpumodel",
+    "cpumodelnumber",
+    "kflops",
+    "microarch",
+    "mips",
+    "hibernationlevel",
+    "hibernationstate",
+    "hibernationsupportedstates",
+    "canhibernate",
+];
+/// … and all that begins like this.
+const HARDWARE_BEGIN: [&str; 10] = [
+    "cloud", "cuda", "detected", "device", "gpu", "has_", "opencl", "total", "vm_", "hasvm",
+];
+
 /// What a node of today's HTCondor on Linux can do; Requirements that HTCondor adds to a job by itself ask for it.
 const ABILITIES: [&str; 14] = [
     "HasFileTransfer",
@@ -178,6 +198,25 @@ impl MachineAd {
         ad.set("CloudVMType", &text(&kind.flavor));
         ad.set("CloudImage", &text(&kind.image));
         ad.make_new("ehos-new-node");
+        for (name, value) in attributes {
+            ad.set(name, value);
+        }
+        ad
+    }
+
+    /// What a node that boots from the same image says of one of another kind: all of its software. `attributes` are
+    /// what the configuration says.
+    pub(super) fn like(
+        sibling: &MachineAd,
+        kind: &Kind,
+        attributes: &[(String, String)],
+    ) -> MachineAd {
+        let hardware = |name: &str| {
+            HARDWARE.contains(&name) || HARDWARE_BEGIN.iter().any(|begin| name.starts_with(begin))
+        };
+        let mut ad = MachineAd::made_up(kind, &[]);
+        let software = sibling.0.iter().filter(|(name, _)| !hardware(name));
+        ad.0.extend(software.map(|(name, value)| (name.clone(), value.clone())));
         for (name, value) in attributes {
             ad.set(name, value);
         }

@@ -24,7 +24,9 @@ const FILE: &str = "matches.json";
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(24);
 /// … and what is used is noted so often.
 const NOTED: SignedDuration = SignedDuration::from_hours(6);
-/// A machine ad is learnt anew after this time.
+/// What nodes of a kind are like is remembered for longer: a pool may have none of them for a while …
+const MACHINE_FORGOTTEN: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// … and is learnt anew after this time, while there are any.
 const LEARNT: SignedDuration = SignedDuration::from_hours(1);
 /// More answers are not kept.
 const ANSWERS_MAX: usize = 100_000;
@@ -114,7 +116,8 @@ impl MatchMemory {
     fn forget(&mut self) {
         let now = self.now;
         // What was written on a clock that was ahead is as good as old.
-        let recent = |at: Timestamp| now.duration_since(at).abs() < FORGOTTEN;
+        let within = |at: Timestamp, time| now.duration_since(at).abs() < time;
+        let recent = |at: Timestamp| within(at, FORGOTTEN);
         let stored = &mut self.stored;
         let sizes = |stored: &Stored| {
             [
@@ -125,7 +128,9 @@ impl MatchMemory {
         };
         let before = sizes(stored);
         stored.columns.retain(|_, at| recent(*at));
-        stored.machines.retain(|learnt| recent(learnt.at));
+        stored
+            .machines
+            .retain(|learnt| within(learnt.at, MACHINE_FORGOTTEN));
         stored.answers.retain(|_, kept| recent(kept.used));
         self.changed |= before != sizes(stored);
     }
@@ -160,6 +165,14 @@ impl MatchMemory {
             .find(|learnt| learnt.kind == *kind)?;
         let fresh = self.now.duration_since(learnt.at).abs() < LEARNT;
         Some((&learnt.ad, fresh))
+    }
+
+    /// The ad of a node of another kind that boots from the same image: of the same cloud, if there is one.
+    pub(super) fn sibling(&self, kind: &Kind) -> Option<&MachineAd> {
+        let machines = self.stored.machines.iter();
+        let siblings = machines.filter(|learnt| learnt.kind.image == kind.image);
+        let nearest = siblings.min_by_key(|learnt| (learnt.kind.cloud != kind.cloud, &learnt.kind));
+        nearest.map(|learnt| &learnt.ad)
     }
 
     /// Keeps the ad of a new node of a kind.
@@ -300,7 +313,11 @@ mod tests {
         let mut memory = load(30, true);
         assert_eq!(memory.answer("q"), Some(refuses));
         assert_eq!(memory.answer("r"), None);
-        assert!(memory.columns().all().is_empty());
+        let columns = memory.columns();
+        assert!(!columns.all().contains("wanted") && columns.nodes_ask.contains("owner"));
+        // What nodes are like is known for longer.
+        assert!(load(29 * 24, true).machine(&kind()).is_some());
+        assert!(load(31 * 24, true).machine(&kind()).is_none());
 
         // A dry run reads, and writes nothing.
         let before = fs::read(&path).unwrap();

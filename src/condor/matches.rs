@@ -130,11 +130,15 @@ impl Matching<'_> {
         let kind = &candidate.kind;
         let learnt = memory.machine(kind).map(|(ad, _)| ad.clone());
         let said = self.startd_attributes.get(&kind.cloud);
+        let said = said.map_or(&[][..], Vec::as_slice);
+        let made_up = || match memory.sibling(kind) {
+            Some(sibling) => MachineAd::like(sibling, kind, said),
+            None => MachineAd::made_up(kind, said),
+        };
         Node {
             candidate,
             learnt: learnt.is_some(),
-            ad: learnt
-                .unwrap_or_else(|| MachineAd::made_up(kind, said.map_or(&[][..], Vec::as_slice))),
+            ad: learnt.unwrap_or_else(made_up),
         }
     }
 
@@ -616,6 +620,33 @@ mod tests {
         let before = pool.processes();
         pool.ask(&[&jobs], std::slice::from_ref(&there), LIMIT);
         assert_eq!(pool.processes(), before);
+    }
+
+    /// What software there is stands in the image, what hardware in the flavor.
+    #[test]
+    fn a_node_of_the_same_image_says_what_software_another_flavor_has() {
+        let mut pool = Pool::new();
+        let software = pool.jobs("OpSysAndVer == \"NO\"");
+        let hardware = pool.jobs("Microarch == \"NO\"");
+        let vm_type = pool.jobs("CloudVMType == \"NO\"");
+        let there = candidate("m1", Some("slot1@m1"));
+        let mut other_flavor = candidate("m2", None);
+        let nodes = [there, other_flavor.clone()];
+        let jobs = [&software, &hardware, &vm_type];
+        let matches = pool.ask(&jobs, &nodes, LIMIT);
+        let of = |jobs| verdict(&matches, &other_flavor, jobs);
+        assert_eq!(of(&software), job_refuses("OpSysAndVer == \"NO\""));
+        let clause = Some("Microarch == \"NO\"".to_owned());
+        assert_eq!(of(&hardware), Seen::Known(Verdict::Undetermined { clause }));
+        assert_eq!(of(&vm_type), job_refuses("CloudVMType == \"NO\""));
+        let slots = fs::read_to_string(pool.fake.path().join("slots")).unwrap();
+        assert!(slots.contains("cloudvmtype = \"m2\""), "{slots}");
+
+        other_flavor.kind.image = "another".to_owned();
+        let matches = pool.ask(&[&software], std::slice::from_ref(&other_flavor), LIMIT);
+        let clause = Some("OpSysAndVer == \"NO\"".to_owned());
+        let another = verdict(&matches, &other_flavor, &software);
+        assert_eq!(another, Seen::Known(Verdict::Undetermined { clause }));
     }
 
     #[test]

@@ -317,20 +317,20 @@ fn phases(nodes: &[NodeLine]) -> String {
     format!("{total}: {}", parts.join(", "))
 }
 
-/// One of the group's jobs, where its owner has something to change.
+/// One of the group's jobs, unless there is room for all of them.
 fn example(group: &GroupLine) -> String {
-    let owners = |why: &Reason| {
+    let room = |why: &Reason| {
         matches!(
             why,
-            Reason::NoMatch { .. }
-                | Reason::TooLarge { .. }
-                | Reason::Refused { .. }
-                | Reason::ConcurrencyLimit { .. }
-                | Reason::GroupQuota { .. }
+            Reason::FitsFree { .. }
+                | Reason::FitsComing { .. }
+                | Reason::FitsTakenBack { .. }
+                | Reason::FitsNew { .. }
+                | Reason::NewNodes { .. }
         )
     };
     match &group.example {
-        Some(job) if group.why.iter().any(owners) => format!(" (as job {job})"),
+        Some(job) if !group.why.iter().all(room) => format!(" (as job {job})"),
         _ => String::new(),
     }
 }

@@ -322,7 +322,7 @@ fn no_match(f: &mut fmt::Formatter<'_>, refused: &[Refuses]) -> fmt::Result {
         match (refuses.node, &refuses.clause) {
             (true, _) => write!(f, "{separator}START of {shown}{more} refuses them")?,
             (false, Some(clause)) => {
-                write!(f, "{separator}{shown}{more} is not {clause}")?;
+                write!(f, "{separator}{clause} is false on {shown}{more}")?;
             }
             (false, None) => {
                 write!(f, "{separator}their Requirements refuse {shown}{more}")?;

@@ -86,8 +86,8 @@ fn jobs_of_six_shapes_on_two_clouds() {
     project_domain_name: {domain}
     region_name: RegionOne
     image: {id}
-    flavor: [m1.small, m1.medium]
-    prices: {{m1.small: 0.02, m1.medium: 0.04}}
+    flavor: [m1.medium, m1.large]
+    prices: {{m1.medium: 0.04, m1.large: 0.08}}
 ",
             url = auth["auth_url"],
             user = auth["username"],
@@ -107,7 +107,7 @@ fn jobs_of_six_shapes_on_two_clouds() {
     site.submit(
         1,
         30,
-        &shape(1, 6000, "requirements = CloudProvider == \"openstack\""),
+        &shape(1, 6000, "requirements = CloudProvider == \"testbed\""),
     );
     let shapes = 10;
     site.submit(1, 30, &shape(16, 256, ""));
