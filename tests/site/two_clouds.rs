@@ -117,6 +117,10 @@ fn jobs_of_six_shapes_on_two_clouds() {
     let most = Cell::new(0);
     let look = || most.set(small.nodes().len().max(most.get()));
     let codes = [0, 1];
+    for _ in 0..3 {
+        println!("{}", site.tick(By::Hand).text);
+        look();
+    }
     site.tick_until("the four shapes are done", 300, By::Hand, &codes, |site| {
         look();
         site.history().len() == shapes
@@ -140,7 +144,8 @@ fn jobs_of_six_shapes_on_two_clouds() {
     ] {
         assert!(site.said(words), "never said: {words}\n{}", site.story());
     }
-    assert_eq!(most.get(), 2, "the quota of the small project is for two");
+    // Its quota is for two servers, and for four cores: two of one flavor, or one of the other.
+    assert!([1, 2].contains(&most.get()), "{} servers", most.get());
     site.tick_until("the nodes are gone", 180, By::Hand, &codes, |site| {
         small.nodes().is_empty() && site.nodes().is_empty()
     });
