@@ -35,6 +35,7 @@ mod image;
 mod interruption;
 mod json;
 mod master;
+mod matches;
 mod pool;
 mod resume;
 mod secrets;
