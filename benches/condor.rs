@@ -27,7 +27,10 @@ fn tools(slots: &str, groups: &str, jobs: u64) -> TempDir {
         ("slots", slots.to_owned()),
         ("groups", groups.to_owned()),
         ("collector", "1795353048\t86400\t\"cm\"\n".to_owned()),
-        ("master", "\"cm\"\t1795266648\n".to_owned()),
+        (
+            "master",
+            "\"DaemonMaster\"\t\"cm\"\t1795266648\tundefined\n".to_owned(),
+        ),
         (
             "totals",
             format!("Summary\t{jobs}\t{jobs}\t0\t0\t0\t1795353048\n\n"),

@@ -75,7 +75,10 @@ impl Matching<'_> {
         self.learn(candidates, memory);
         for candidate in candidates {
             let node = self.node(candidate, memory);
-            let answers = self.answers(&node, jobs, memory);
+            let (answers, failure) = self.answers(&node, jobs, memory);
+            if let Some(why) = failure {
+                matches.fail(why);
+            }
             for (jobs, answer) in answers {
                 matches.insert(candidate.kind.clone(), jobs.clone(), answer);
             }
@@ -142,12 +145,13 @@ impl Matching<'_> {
         }
     }
 
+    /// The answers, and what went wrong.
     fn answers<'a>(
         &self,
         node: &Node<'_>,
         jobs: &'a BTreeSet<JobKind>,
         memory: &mut MatchMemory,
-    ) -> Vec<(&'a JobKind, Seen<Verdict>)> {
+    ) -> (Vec<(&'a JobKind, Seen<Verdict>)>, Option<String>) {
         let unknown = |why: &str| Seen::Unknown(why.to_owned());
         let capacity = &node.candidate.capacity;
         let digest = node.ad.digest(capacity);
@@ -186,9 +190,10 @@ impl Matching<'_> {
                 None => open.push((Question { jobs: kind, ad }, kind, name)),
             }
         }
+        let mut failure = None;
         for some in open.chunks(JOBS_MAX) {
             let questions: Vec<&Question> = some.iter().map(|(question, ..)| question).collect();
-            let verdicts = self.verdicts(node, &questions);
+            let verdicts = self.verdicts(node, &questions, &mut failure);
             for ((question, kind, name), answer) in some.iter().zip(verdicts) {
                 if let Seen::Known(verdict) = &answer
                     && !question.ad.changes
@@ -199,18 +204,26 @@ impl Matching<'_> {
                 answers.push((*kind, answer));
             }
         }
-        answers
+        (answers, failure)
     }
 
     /// An answer to each question.
-    fn verdicts(&self, node: &Node<'_>, questions: &[&Question<'_>]) -> Vec<Seen<Verdict>> {
+    fn verdicts(
+        &self,
+        node: &Node<'_>,
+        questions: &[&Question<'_>],
+        failure: &mut Option<String>,
+    ) -> Vec<Seen<Verdict>> {
         let whole: Vec<(&Question, &str)> = questions
             .iter()
             .map(|question| (*question, question.ad.requirements.as_str()))
             .collect();
         let counts = match self.counts(node, &whole) {
             Ok(counts) => counts,
-            Err(why) => return vec![Seen::Unknown(why); questions.len()],
+            Err(why) => {
+                failure.get_or_insert_with(|| why.clone());
+                return vec![Seen::Unknown(why); questions.len()];
+            }
         };
         let verdict = |count: &Option<Counts>| match count {
             None => Some(Seen::Unknown(
@@ -226,7 +239,7 @@ impl Matching<'_> {
             .filter(|(verdict, _)| verdict.is_none())
             .map(|(_, question)| *question)
             .collect();
-        let mut refusals = self.refusals(node, &refused).into_iter();
+        let mut refusals = self.refusals(node, &refused, failure).into_iter();
         let missing = || Seen::Unknown("condor_q -better-analyze did not say".to_owned());
         verdicts
             .into_iter()
@@ -235,7 +248,12 @@ impl Matching<'_> {
     }
 
     /// Why each of these does not match.
-    fn refusals(&self, node: &Node<'_>, questions: &[&Question<'_>]) -> Vec<Seen<Verdict>> {
+    fn refusals(
+        &self,
+        node: &Node<'_>,
+        questions: &[&Question<'_>],
+        failure: &mut Option<String>,
+    ) -> Vec<Seen<Verdict>> {
         let mut answers = Vec::new();
         let mut rest = questions;
         while !rest.is_empty() {
@@ -263,7 +281,10 @@ impl Matching<'_> {
                         answers.push(refusal(node, question, readable, &clauses, &counts));
                     }
                 }
-                Err(why) => answers.extend(here.iter().map(|_| Seen::Unknown(why.clone()))),
+                Err(why) => {
+                    answers.extend(here.iter().map(|_| Seen::Unknown(why.clone())));
+                    failure.get_or_insert(why);
+                }
             }
         }
         answers

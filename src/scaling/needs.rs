@@ -66,12 +66,25 @@ pub struct Candidate {
 
 /// The answers: for each kind of node and each kind of jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Matches(BTreeMap<Kind, BTreeMap<JobKind, Seen<Verdict>>>);
+pub struct Matches {
+    answers: BTreeMap<Kind, BTreeMap<JobKind, Seen<Verdict>>>,
+    failure: Option<String>,
+}
 
 impl Matches {
     /// Keeps an answer.
     pub fn insert(&mut self, kind: Kind, jobs: JobKind, answer: Seen<Verdict>) {
-        self.0.entry(kind).or_default().insert(jobs, answer);
+        self.answers.entry(kind).or_default().insert(jobs, answer);
+    }
+
+    /// HTCondor failed to answer some of it: the view is partial. Of several failures the first is kept.
+    pub fn fail(&mut self, why: String) {
+        self.failure.get_or_insert(why);
+    }
+
+    /// Why some of it is not answered, where that is a failure and not a matter of the jobs.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     /// The answer; room alone decides about jobs of which nothing is known.
@@ -79,7 +92,7 @@ impl Matches {
         if jobs.needs.is_empty() {
             return Answer::Takes;
         }
-        match self.0.get(kind).and_then(|answers| answers.get(jobs)) {
+        match self.answers.get(kind).and_then(|answers| answers.get(jobs)) {
             Some(Seen::Known(Verdict::Matches)) => Answer::Takes,
             Some(Seen::Known(Verdict::Undetermined { clause })) => {
                 Answer::Perhaps(clause.as_deref())

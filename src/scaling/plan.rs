@@ -205,7 +205,7 @@ pub struct GroupLine {
 /// A source that did not answer, or something configured that is not there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unseen {
-    /// `collector`, `schedd NAME`, `cloud NAME`, `leftovers of cloud NAME`, `limits of cloud NAME`, or `flavor NAME of cloud NAME`.
+    /// `collector`, `schedd NAME`, `which jobs would run where`, `cloud NAME`, `leftovers of cloud NAME`, `limits of cloud NAME`, or `flavor NAME of cloud NAME`.
     pub source: String,
     /// Why.
     pub why: String,
@@ -803,6 +803,12 @@ fn unseen(observation: &Observation, policy: &Policy) -> Vec<Unseen> {
                 source,
             });
         }
+    }
+    if let Some(why) = observation.matches.failure() {
+        all.push(Unseen {
+            source: "which jobs would run where".to_owned(),
+            why: why.to_owned(),
+        });
     }
     for (name, cloud) in &observation.clouds {
         if let Some(Seen::Unknown(why)) = cloud.known().map(|cloud| &cloud.leftovers) {

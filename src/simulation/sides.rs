@@ -332,6 +332,9 @@ impl Pool for SimulatedPool<'_> {
     ) -> Matches {
         let world = locked(self.world);
         let mut matches = Matches::default();
+        if world.broken.matches {
+            matches.fail("it does not answer which jobs would run".to_owned());
+        }
         for node in nodes {
             let cloud = world.scenario.clouds.get(&node.kind.cloud);
             let flavor = cloud.and_then(|cloud| cloud.flavors.get(&node.kind.flavor));

@@ -70,6 +70,8 @@ fn without_an_answer_nothing_is_made_and_that_is_said() {
         "err|condor_q: unknown option\nexit=1\n",
     );
     site.tick(&[])
+        .exits(1)
+        .says("unknown  which jobs would run where: ")
         .says("no node until it is known which would run them: ")
         .says("unknown option");
     assert_eq!(double.count("POST", CREATE), 0);
