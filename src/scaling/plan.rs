@@ -518,10 +518,12 @@ impl<'a> Planner<'a> {
         told.extend(self.ending_tokens());
         told.extend(self.older_images());
         let mut nodes = Vec::with_capacity(self.survey.nodes.len() + self.new_nodes.len());
+        // Counted once, while all fates are there.
+        let spare = self.spare_reason();
         for index in 0..self.survey.nodes.len() {
             let (fate, why) = match self.fates.get_mut(index).and_then(Option::take) {
                 Some(settled) => settled,
-                None => (Fate::Keeps, self.kept_because(index)),
+                None => (Fate::Keeps, self.kept_because(index, &spare)),
             };
             let Some(node) = self.survey.nodes.get(index) else {
                 continue;
@@ -623,7 +625,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Why a node that nothing happens to is as it is.
-    fn kept_because(&self, index: usize) -> Reason {
+    fn kept_because(&self, index: usize, spare: &Reason) -> Reason {
         let Some(node) = self.survey.nodes.get(index) else {
             return Reason::CloudUnknown;
         };
@@ -659,7 +661,7 @@ impl<'a> Planner<'a> {
             }
             Phase::Idle { .. } if jobs > 0 => Reason::NeededByDemand { jobs },
             Phase::Idle { .. } if !node.cloud_known => Reason::CloudUnknown,
-            Phase::Idle { .. } => self.spare_reason(),
+            Phase::Idle { .. } => spare.clone(),
             Phase::Closed => Reason::TakesNoJobs,
             Phase::Draining { ours: false, .. } => Reason::DrainedByOther {
                 drain_reason: node

@@ -266,6 +266,13 @@ fn servers_by_node<'a>(
 ) -> (BTreeMap<NodeId, &'a OwnedServer>, Vec<NodeId>) {
     let mut by_node = BTreeMap::new();
     let mut adopted = Vec::new();
+    // Servers and the clouds that they are known to be of.
+    let mut clouds_of: BTreeSet<(String, CloudName)> = BTreeSet::new();
+    for memory in state.nodes.values() {
+        if let Some(server_id) = &memory.server_id {
+            clouds_of.insert((server_id.clone(), memory.kind.cloud.clone()));
+        }
+    }
     for (cloud, view) in &observation.clouds {
         let Some(view) = view.known() else { continue };
         let mut servers: Vec<&OwnedServer> = view.servers.iter().collect();
@@ -280,14 +287,15 @@ fn servers_by_node<'a>(
                 .cloned()
                 .unwrap_or_else(|| NodeId(server.id().to_owned()));
             // Two entries of the configuration may be one project: a server is of the one that made it, or the first.
-            let of_another = state.nodes.values().any(|memory| {
-                memory.server_id.as_deref() == Some(server.id())
-                    && memory.kind.cloud != *cloud
-                    && observation
-                        .clouds
-                        .get(&memory.kind.cloud)
-                        .is_some_and(Seen::is_known)
-            });
+            let known = |cloud: &CloudName| {
+                let view = observation.clouds.get(cloud);
+                view.is_some_and(Seen::is_known)
+            };
+            let first = (server.id().to_owned(), CloudName::new());
+            let of_another = clouds_of
+                .range(first..)
+                .take_while(|(id, _)| id == server.id())
+                .any(|(_, other)| other != cloud && known(other));
             if of_another {
                 continue;
             }
@@ -317,6 +325,7 @@ fn servers_by_node<'a>(
                 adopt(state, cloud, &id, server, departed, observation);
                 adopted.push(id.clone());
             }
+            clouds_of.insert((server.id().to_owned(), cloud.clone()));
             by_node.insert(id, server);
         }
     }
