@@ -111,6 +111,14 @@ enum Before {
     Scope(Scope),
 }
 
+/// Whether `name` stands for an attribute without quotes: `condor_q -af` leaves out a column that it cannot read, with all
+/// that follow, and says nothing.
+pub(super) fn is_plain(name: &str) -> bool {
+    let is = |words: &[&str]| words.iter().any(|word| name.eq_ignore_ascii_case(word));
+    let begins_well = name.starts_with(|c: char| is_word(c) && !c.is_ascii_digit());
+    begins_well && name.chars().all(is_word) && !is(&KEYWORDS) && !is(&SCOPES)
+}
+
 fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }

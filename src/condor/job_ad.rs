@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use super::expression::{Names, Scope};
+use super::expression::{Names, Scope, is_plain};
 use crate::scaling::needs::Needs;
 use crate::scaling::observation::Resources;
 
@@ -44,14 +44,14 @@ impl Columns {
         let names = self.names.iter().chain(&self.nodes_ask);
         names
             .map(String::as_str)
-            .filter(|name| !built_in(name))
+            .filter(|name| !built_in(name) && is_plain(name))
             .collect()
     }
 
     /// … with these, as far as there is room for them.
     pub(super) fn with(mut self, names: &BTreeSet<String>) -> Columns {
         for name in names {
-            if self.names.len() < COLUMNS_MAX && name.len() <= NAME_MAX {
+            if self.names.len() < COLUMNS_MAX && name.len() <= NAME_MAX && is_plain(name) {
                 self.names.insert(name.clone());
             }
         }
@@ -154,7 +154,7 @@ impl JobAd {
                     expressions.push(value);
                 }
             }
-            if !names.contains(&name) {
+            if !names.contains(&name) && is_plain(&name) {
                 names.insert(name.clone());
             }
             seen.insert(name);
@@ -320,6 +320,21 @@ mod tests {
         assert!(read("(time() - 5) > 1", &[], &[]).0.unwrap().changes);
         let (ad, _) = read("Late", &[("late", "time() > 7")], &[]);
         assert!(ad.unwrap().changes);
+    }
+
+    /// `condor_q -af` leaves out what it cannot read and all that follows, with exit code 0: the whole answer would be torn.
+    #[test]
+    fn names_that_condor_q_cannot_read_are_no_columns() {
+        let (ad, missing) = read("'1a' > 1 && 'is' && 'Target' && 'b' > 1", &[], &[]);
+        assert_eq!(ad, Err(Unread::Names));
+        assert_eq!(missing, ["b"]);
+        let odd = ["1a", "is", "isnt", "true", "a b", "", "x"].map(str::to_owned);
+        let columns = Columns {
+            nodes_ask: odd.clone().into(),
+            ..Columns::default()
+        };
+        assert_eq!(columns.all(), BTreeSet::from(["x"]));
+        assert_eq!(Columns::default().with(&odd.into()).names.len(), 1);
     }
 
     #[test]

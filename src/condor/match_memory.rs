@@ -222,6 +222,14 @@ impl MatchMemory {
         let Some(file) = self.file.as_ref().filter(|file| file.writes) else {
             return;
         };
+        if self.stored.answers.len() >= ANSWERS_MAX {
+            // What this tick has used is noted by now: the next one has room for what is new.
+            let now = self.now;
+            let before = self.stored.answers.len();
+            let answers = &mut self.stored.answers;
+            answers.retain(|_, kept| now.duration_since(kept.used).abs() <= NOTED);
+            self.changed |= answers.len() < before;
+        }
         if !self.changed {
             return;
         }
@@ -326,6 +334,27 @@ mod tests {
         dry.save();
         assert_eq!(fs::read(&path).unwrap(), before);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    /// Else a queue whose Requirements are new every hour would be asked about anew in each tick.
+    #[test]
+    fn what_is_not_used_any_more_makes_room_when_there_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let load = |hours| MatchMemory::load(Some(MatchFile::new(folder.path(), true)), at(hours));
+        let mut memory = load(0);
+        for number in 0..ANSWERS_MAX {
+            memory.keep(format!("q{number}"), &Verdict::Matches);
+        }
+        memory.save();
+        for hours in [7, 8] {
+            let mut memory = load(hours);
+            assert!(memory.answer("q0").is_some());
+            memory.keep("new".to_owned(), &Verdict::NodeRefuses);
+            memory.save();
+        }
+        let mut memory = load(9);
+        assert_eq!(memory.answer("new"), Some(Verdict::NodeRefuses));
+        assert!(memory.answer("q0").is_some(), "it is in use");
     }
 
     #[test]

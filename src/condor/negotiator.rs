@@ -12,9 +12,10 @@ use super::command::{Call, Tools};
 use super::error::Error;
 use super::queue::concurrency_limits;
 use crate::deadline::Deadline;
+use crate::scaling::needs::with_parents;
 use crate::scaling::observation::{Ceiling, Demand, NegotiatorView};
 
-/// More limits than these are not asked about.
+/// More limits than these are not asked about: each is an argument of a tool.
 const LIMITS_MAX: usize = 200;
 
 /// What waiting jobs may be held back for, by names in small letters.
@@ -27,18 +28,35 @@ pub(super) struct Named {
 impl Named {
     /// What these jobs name.
     pub(super) fn by<'a>(demand: impl Iterator<Item = &'a Demand>) -> Named {
-        let mut named = Named::default();
+        let mut jobs: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut groups = BTreeSet::new();
         for demand in demand {
-            let limits = demand.concurrency_limits.keys();
-            named.limits.extend(
-                limits
-                    .filter(|name| is_limit(name))
-                    .take(LIMITS_MAX)
-                    .cloned(),
-            );
-            named.groups.extend(demand.accounting_group.clone());
+            for name in demand
+                .concurrency_limits
+                .keys()
+                .filter(|name| is_limit(name))
+            {
+                let jobs = jobs.entry(name).or_default();
+                *jobs = jobs.saturating_add(demand.jobs);
+            }
+            let group = demand.accounting_group.as_deref();
+            groups.extend(group.into_iter().flat_map(with_parents).map(str::to_owned));
         }
-        named
+        let mut limits: Vec<(&str, u64)> = jobs.into_iter().collect();
+        if limits.len() > LIMITS_MAX {
+            log::warn!(
+                "idle jobs name {} concurrency limits; the negotiator is asked about the {LIMITS_MAX} that most of them name, \
+                 and the others hold nothing back",
+                limits.len()
+            );
+            limits.sort_by_key(|(_, jobs)| std::cmp::Reverse(*jobs));
+            limits.truncate(LIMITS_MAX);
+        }
+        let limits = limits.into_iter().map(|(name, _)| name.to_owned());
+        Named {
+            limits: limits.collect(),
+            groups,
+        }
     }
 }
 
@@ -288,6 +306,28 @@ mod tests {
         // Names of users' choice, which are arguments of a tool.
         let odd = named(&["-pool", "a b", "$(x)", "..", &"x".repeat(101)], &[]);
         assert_eq!(odd, Named::default());
+    }
+
+    #[test]
+    fn a_quota_holds_for_the_groups_below() {
+        let fake = recorded();
+        let view = ask(&fake, &named(&[], &["group_phys.b.c"])).unwrap();
+        assert_eq!(view.group_quotas.keys().collect::<Vec<_>>(), ["group_phys"]);
+    }
+
+    /// Each user may name limits of his own; the tool takes so many and no more.
+    #[test]
+    fn of_very_many_limits_those_are_asked_about_that_most_jobs_name() {
+        let demand = |name: String, jobs: u64| Demand {
+            concurrency_limits: BTreeMap::from([(name, 1.0)]),
+            jobs,
+            ..Demand::default()
+        };
+        let mut waiting: Vec<Demand> = (0..5000).map(|n| demand(format!("l{n}"), 1)).collect();
+        waiting.push(demand("zz".to_owned(), 7));
+        let named = Named::by(waiting.iter());
+        assert_eq!(named.limits.len(), LIMITS_MAX);
+        assert!(named.limits.contains("zz"));
     }
 
     #[test]

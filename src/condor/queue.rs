@@ -49,8 +49,14 @@ const GROUP_BY: [&str; 12] = [
 const ROUNDS: usize = 3;
 
 /// Texts of ads that are kept of one schedd, in bytes; such as are longer than this are not looked at.
-const ADS_MAX: usize = 4 * 1024 * 1024;
+const ADS_MAX: usize = 2 * 1024 * 1024;
 const AD_MAX: usize = 16 * 1024;
+
+/// Endings of lines that are kept, in bytes. The others are read anew: nothing is lost with them.
+const ENDINGS_MAX: usize = 2 * 1024 * 1024;
+
+/// Attributes that are noted.
+const NAMES_MAX: usize = 1000;
 
 /// A list of machines that is longer is not put into a constraint (Linux takes 128 KiB in one argument).
 const CONSTRAINT_MAX: usize = 64 * 1024;
@@ -238,10 +244,21 @@ impl Schedd {
         columns: &Columns,
         grouped: bool,
     ) -> Result<Folded, Error> {
+        let start = Instant::now();
         let mut folded = self.fold(question, columns.clone(), grouped)?;
+        let took = start.elapsed();
         for _ in 1..ROUNDS {
             let columns = folded.columns.clone().with(&folded.names);
             if columns == folded.columns {
+                break;
+            }
+            // To match them takes time too.
+            if took.saturating_mul(2) > question.deadline.left() {
+                log::warn!(
+                    "{} took {} s to say what its idle jobs ask for: what some Requirements refer to is asked in the next tick",
+                    self.about(),
+                    took.as_secs()
+                );
                 break;
             }
             match self.fold(question, columns, grouped) {
@@ -451,8 +468,9 @@ struct Folded {
     /// Where each shape is.
     places: HashMap<Shape, usize>,
     ads: BTreeMap<Needs, JobAd>,
-    /// The texts of both.
-    kept_bytes: usize,
+    /// Their texts.
+    ads_bytes: usize,
+    endings_bytes: usize,
     /// Attributes that Requirements refer to, asked for or not.
     names: BTreeSet<String>,
     unreadable: u64,
@@ -590,8 +608,8 @@ impl Folded {
                 self.shapes.len() - 1
             }
         };
-        if self.kept_bytes < ADS_MAX {
-            self.kept_bytes += ending.len();
+        if self.endings_bytes < ENDINGS_MAX {
+            self.endings_bytes += ending.len();
             self.endings.insert(ending.to_owned(), place);
         }
         Ok(place)
@@ -615,24 +633,33 @@ impl Folded {
             let columns = columns?;
             if requirements.is_empty() || requirements == "undefined" {
                 Needs::default()
-            } else if ending.len() > AD_MAX || self.kept_bytes >= ADS_MAX {
+            } else if ending.len() > AD_MAX {
                 Unread::Room.needs()
             } else {
+                let mut no_more = BTreeSet::new();
                 let ad = JobAd::of(
                     universe,
                     requirements,
                     &columns,
                     &self.columns.nodes_ask,
-                    &mut self.names,
+                    if self.names.len() < NAMES_MAX {
+                        &mut self.names
+                    } else {
+                        &mut no_more
+                    },
                 );
                 match ad {
                     Ok(ad) => {
                         let needs = ad.needs();
-                        if !self.ads.contains_key(&needs) {
-                            self.kept_bytes += ad.size();
+                        if self.ads.contains_key(&needs) {
+                            needs
+                        } else if self.ads_bytes >= ADS_MAX {
+                            Unread::Room.needs()
+                        } else {
+                            self.ads_bytes += ad.size();
                             self.ads.insert(needs.clone(), ad);
+                            needs
                         }
-                        needs
                     }
                     Err(why) => why.needs(),
                 }
@@ -733,6 +760,7 @@ pub fn read_anything(text: &str) -> Vec<Demand> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::fake::FakeTools;
     use super::*;
 
     /// What a line ends with after the times of a job in a pool where only room counts.
@@ -831,10 +859,79 @@ mod tests {
         }
         let demand = folded.demand(1);
         assert_eq!(demand.iter().map(|demand| demand.jobs).sum::<u64>(), 2000);
-        assert!(folded.kept_bytes < ADS_MAX + 2 * AD_MAX);
+        assert!(folded.ads_bytes < ADS_MAX + AD_MAX);
+        assert!(folded.endings_bytes < ENDINGS_MAX + AD_MAX);
         let unread = Unread::Room.needs();
         let beyond = demand.iter().find(|demand| demand.needs == unread);
         assert!(beyond.is_some_and(|demand| demand.jobs > 1000));
+    }
+
+    /// A column that differs from job to job and is nobody's business fills what is kept of the answer, and takes no room
+    /// from what jobs need.
+    #[test]
+    fn what_no_job_refers_to_takes_no_room() {
+        let names = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
+        let mut folded = Folded::new(Columns::default().with(&names), true, true);
+        let long = "x".repeat(10_000);
+        for number in 0..1000 {
+            let line = format!("1\t1\t5\t45\t0\t1\t1\t1.0\t5\t1\t\t\tA > 1\t1\t\"{long}{number}\"");
+            folded.add(&line).unwrap();
+        }
+        // This one comes last.
+        folded
+            .add("1\t1\t5\t45\t0\t1\t1\t1.0\t5\t1\t\t\tC > 1\t1\t")
+            .unwrap();
+        assert!(folded.names.contains("c"), "what it refers to is asked for");
+        let demand = folded.demand(1);
+        let of = |unread: Unread| demand.iter().find(|demand| demand.needs == unread.needs());
+        assert_eq!(of(Unread::Room), None);
+        assert_eq!(of(Unread::Names).unwrap().jobs, 1);
+        assert_eq!((demand.len(), folded.ads.len()), (2, 1));
+        assert!(folded.endings.len() < 1000);
+    }
+
+    #[test]
+    fn attributes_that_jobs_refer_to_have_a_bound() {
+        let mut folded = Folded::new(Columns::default(), true, true);
+        for number in 0..5000 {
+            let line = format!("1\t1\t5\t45\t0\t1\t1\t1.0\t5\t1\t\t\ta{number} > 1");
+            folded.add(&line).unwrap();
+        }
+        assert!(folded.names.len() <= 1000, "{}", folded.names.len());
+    }
+
+    /// A schedd that takes long is not asked until there is no time left for what follows.
+    #[test]
+    fn a_slow_schedd_is_asked_again_in_the_next_tick() {
+        let fake = FakeTools::new();
+        let count = "echo x >>\"$(dirname \"$0\")/asked\"; sleep 1";
+        fake.script(
+            "condor_q",
+            "-group-by",
+            &format!(
+                "{count}; printf '1\\t1\\t5\\t45\\t0\\t1\\t1\\t1.0\\t5\\t1\\t\\t\\tWanted > 1\\n'"
+            ),
+        );
+        fake.answer(
+            "condor_q",
+            "-totals",
+            "out|Summary\t1\t1\t0\t0\t0\t1795350962\nexit=0\n",
+        );
+        let filter = JobFilter::new(&[], None, true);
+        let long = Duration::from_secs(60);
+        let observed = Schedd::local().observe(
+            &fake.tools(long),
+            &filter,
+            Duration::ZERO,
+            &Columns::default(),
+            &BTreeSet::new(),
+            Deadline::within(Duration::from_millis(2900)),
+        );
+        let (view, ads) = observed.unwrap();
+        assert_eq!(view.demand[0].needs, Unread::Names.needs());
+        assert!(ads.names.contains("wanted"), "the next tick asks for it");
+        let asked = std::fs::read_to_string(fake.path().join("asked")).unwrap();
+        assert_eq!(asked.lines().count(), 1);
     }
 
     #[test]

@@ -124,6 +124,12 @@ impl Answer<'_> {
     }
 }
 
+/// The accounting group and those above it: `a.b.c` has `a.b` and `a`.
+pub fn with_parents(group: &str) -> impl Iterator<Item = &str> {
+    let ends = group.match_indices('.').map(|(at, _)| at);
+    ends.chain([group.len()]).filter_map(|end| group.get(..end))
+}
+
 /// What a node of `kind` offers: what one really did, else what its flavor promises.
 pub fn capacity(
     kind: &Kind,
@@ -211,6 +217,13 @@ mod tests {
         assert!(matches!(unknown, Answer::Unknown(_)) && unknown.may_use());
         // Of jobs whose Requirements nobody asked for, room decides.
         assert_eq!(matches.answer(&kind("h"), &jobs("")), Answer::Takes);
+    }
+
+    #[test]
+    fn a_group_counts_for_those_above_it() {
+        let names: Vec<&str> = with_parents("a.b.c").collect();
+        assert_eq!(names, ["a", "a.b", "a.b.c"]);
+        assert_eq!(with_parents("a").collect::<Vec<_>>(), ["a"]);
     }
 
     /// A state of before has requests alone.

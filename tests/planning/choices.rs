@@ -1,9 +1,11 @@
 //! Which cloud and flavor, and the words for it.
 
-use ehos::scaling::plan::Plan;
+use ehos::scaling::needs::{Needs, Verdict};
+use ehos::scaling::observation::Seen;
+use ehos::scaling::plan::{Plan, plan};
 use ehos::scaling::policy::Allocation;
 
-use crate::small::{Small, SmallCloud, Standing, cloud, flavor, jobs, made_in_order};
+use crate::small::{Small, SmallCloud, Standing, cloud, flavor, jobs, kind, made_in_order};
 
 /// Two clouds with a small and a large flavor each, beta's dearer.
 fn clouds() -> Vec<SmallCloud> {
@@ -263,4 +265,47 @@ fn a_group_says_where_its_nodes_are_and_who_goes_with_others() {
             "4 beside others on new nodes; 1 on 1 new node: f0 in alpha, whose turn it is (weight 1 of 2) (f0 in beta)"
         ]
     );
+}
+
+/// What HTCondor has not said takes nothing from jobs for which nodes are made: these would get another one in every tick.
+#[test]
+fn jobs_of_which_nothing_is_known_buy_no_nodes_by_taking_those_of_others() {
+    let known = Seen::Known(Verdict::Matches);
+    let open = Seen::Known(Verdict::Undetermined { clause: None });
+    let unknown = Seen::Unknown("not read".to_owned());
+    let few = vec![jobs(50, 4, 1024), jobs(2, 1, 512)];
+    let beside = vec![jobs(2, 5, 1024), jobs(50, 3, 1024), jobs(6, 1, 512)];
+    // With one to see whether they are taken, where that is open.
+    for (waiting, many, due) in [
+        (&few, &unknown, 1),
+        (&few, &open, 2),
+        (&beside, &unknown, 2),
+        (&beside, &open, 2),
+    ] {
+        let mut small = Small::new(
+            vec![cloud("a", vec![flavor(8, 16 * 1024, None)])],
+            waiting.clone(),
+        );
+        small.policy.max_unproven = 100;
+        let (mut observation, policy, mut state) = small.scene();
+        let Some(Seen::Known(schedd)) = observation.pool.schedds.values_mut().next() else {
+            panic!("no schedd");
+        };
+        let kind = kind(&small.clouds[0], 0);
+        for demand in &mut schedd.demand {
+            demand.needs = Needs(format!("needs-{}", demand.request.cpus));
+            let answer = if demand.jobs == 50 { many } else { &known };
+            let asks = demand.kind();
+            observation
+                .matches
+                .insert(kind.clone(), asks, answer.clone());
+        }
+        let mut count = Vec::new();
+        for _ in 0..4 {
+            let plan = plan(&observation, &policy, &state);
+            count.push(made_in_order(&plan).len());
+            state = plan.next;
+        }
+        assert_eq!(count, [due, 0, 0, 0], "{many:?} {waiting:?}");
+    }
 }

@@ -193,6 +193,11 @@ impl<'a> Planner<'a> {
             if group.left == 0 || !self.takes(&candidate.kind, capacity, group) {
                 continue;
             }
+            // Beside others goes what is known to be taken: the rest would have more nodes made for those behind it.
+            let certain = matches!(self.answer(&candidate.kind, &group.asks), Answer::Takes);
+            if behind > 0 && !certain {
+                continue;
+            }
             let mut left = group.left;
             for space in &mut spaces {
                 let here = group.asks.request.times_in(space).min(left);

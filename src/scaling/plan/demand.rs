@@ -8,7 +8,7 @@ use super::{Fate, Group, Planner};
 use crate::scaling::action::PoolAction;
 use crate::scaling::capacity::Capacity;
 use crate::scaling::memory::{Kind, Refusal};
-use crate::scaling::needs::{self, JobKind};
+use crate::scaling::needs::{self, Answer, JobKind};
 use crate::scaling::node::{Node, Phase};
 use crate::scaling::observation::{Resources, StartdView};
 use crate::scaling::packing::{Class, Stock, dominant_share};
@@ -219,52 +219,61 @@ impl Planner<'_> {
         }
 
         let mut placed = std::mem::take(&mut self.placed);
-        for group in &mut groups {
-            let fresh = group.waiting < settling_time;
-            let refusing: BTreeSet<Class> = kinds
-                .iter()
-                .filter(|(kind, _)| !self.observation.matches.answer(kind, &group.asks).may_use())
-                .map(|(_, class)| *class)
-                .collect();
-            let takes =
-                |settled: bool, class: Class| (fresh || !settled) && !refusing.contains(&class);
-            let placed = &mut placed;
-            let mut used = |owner: usize, jobs: u64| {
-                if let Some(count) = placed.get_mut(owner) {
-                    *count += jobs;
+        // In free slots, on coming nodes, on drains that are taken back.
+        let mut fits = vec![[0; 3]; groups.len()];
+        // First what HTCondor said that they take: jobs of which it did not would take the nodes that others were made
+        // for, and these get more.
+        for certain in [true, false] {
+            for (group, [now, later, back]) in groups.iter_mut().zip(&mut fits) {
+                if group.left == 0 {
+                    continue;
                 }
-            };
-            let mut put = |stock: &mut Stock, why: fn(u64) -> Reason| {
-                let jobs = stock.place(&group.asks.request, group.left, takes, &mut used);
-                group.left -= jobs;
-                jobs.gt(&0).then(|| why(jobs))
-            };
-            let now = put(&mut free, |jobs| Reason::FitsFree { jobs });
-            let on_idle = put(&mut idle, |jobs| Reason::FitsFree { jobs });
-            let later = put(&mut coming, |jobs| Reason::FitsComing { jobs });
-            let mut back = 0;
-            for node in &mut returning {
-                // A group that has waited for as long as the node has been idle had its chance.
-                if !refusing.contains(&class(node.index))
-                    && node
-                        .idle_for
-                        .is_none_or(|idle_for| group.waiting < idle_for)
-                {
-                    let left = group.left - back;
-                    back += node.place(&group.asks.request, left, &mut used);
+                let fresh = group.waiting < settling_time;
+                let closed: BTreeSet<Class> = kinds
+                    .iter()
+                    .filter(|(kind, _)| {
+                        let answer = self.observation.matches.answer(kind, &group.asks);
+                        !answer.may_use() || certain && !matches!(answer, Answer::Takes)
+                    })
+                    .map(|(_, class)| *class)
+                    .collect();
+                let takes =
+                    |settled: bool, class: Class| (fresh || !settled) && !closed.contains(&class);
+                let placed = &mut placed;
+                let mut used = |owner: usize, jobs: u64| {
+                    if let Some(count) = placed.get_mut(owner) {
+                        *count += jobs;
+                    }
+                };
+                let mut put = |stock: &mut Stock| {
+                    let jobs = stock.place(&group.asks.request, group.left, takes, &mut used);
+                    group.left -= jobs;
+                    jobs
+                };
+                *now += put(&mut free) + put(&mut idle);
+                *later += put(&mut coming);
+                for node in &mut returning {
+                    // A group that has waited for as long as the node has been idle had its chance.
+                    if !closed.contains(&class(node.index))
+                        && node
+                            .idle_for
+                            .is_none_or(|idle_for| group.waiting < idle_for)
+                    {
+                        let jobs = node.place(&group.asks.request, group.left, &mut used);
+                        group.left -= jobs;
+                        *back += jobs;
+                    }
                 }
             }
-            group.left -= back;
-            group.why.extend(match (now, on_idle) {
-                (Some(Reason::FitsFree { jobs }), Some(Reason::FitsFree { jobs: more })) => {
-                    Some(Reason::FitsFree { jobs: jobs + more })
-                }
-                (now, on_idle) => now.or(on_idle),
-            });
-            group.why.extend(later);
-            if back > 0 {
-                group.why.push(Reason::FitsTakenBack { jobs: back });
-            }
+        }
+        for (group, [now, later, back]) in groups.iter_mut().zip(fits) {
+            let all = [
+                (now, Reason::FitsFree { jobs: now }),
+                (later, Reason::FitsComing { jobs: later }),
+                (back, Reason::FitsTakenBack { jobs: back }),
+            ];
+            let some = all.into_iter().filter(|(jobs, _)| *jobs > 0);
+            group.why.extend(some.map(|(_, why)| why));
         }
         self.placed = placed;
         groups

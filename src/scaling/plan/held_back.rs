@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Planner;
+use crate::scaling::needs::with_parents;
 use crate::scaling::observation::{Ceiling, Demand, Seen};
 use crate::scaling::reason::Reason;
 
@@ -56,12 +57,6 @@ impl<'a> Room<'a> {
             (ceiling.used.to_string(), ceiling.limit.to_string())
         })
     }
-}
-
-/// The accounting group and those above it: `a.b.c` has `a.b` and `a`.
-fn with_parents(group: &str) -> impl Iterator<Item = &str> {
-    let ends = group.match_indices('.').map(|(at, _)| at);
-    ends.chain([group.len()]).filter_map(|end| group.get(..end))
 }
 
 impl<'a> Planner<'a> {
@@ -159,13 +154,6 @@ fn whole(demand: &Demand) -> Startable<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_group_counts_for_those_above_it() {
-        let names: Vec<&str> = with_parents("a.b.c").collect();
-        assert_eq!(names, ["a", "a.b", "a.b.c"]);
-        assert_eq!(with_parents("a").collect::<Vec<_>>(), ["a"]);
-    }
 
     #[test]
     fn room_is_counted_once() {
