@@ -387,6 +387,56 @@ fn jobs_end_only_where_the_site_says_so() {
     }
 }
 
+/// Four nodes of one job each that runs for long, and a limit that nobody comes near.
+fn far_from_old(kill: u64) -> Site {
+    let mut site = two_hours();
+    locked(&site.world).max_lifetime = None;
+    locked(&site.world).advance(60 * HOUR);
+    site.policy.max_lifetime = Some(Duration::from_secs(24 * HOUR));
+    site.policy.max_lifetime_kill = Some(minutes(kill));
+    running(&mut site, 16, 10 * HOUR);
+    site
+}
+
+fn kills(site: &Site) -> usize {
+    whys(site.plan(), |why| {
+        matches!(why, Reason::KilledForItsAge { .. })
+    })
+}
+
+#[test]
+fn an_age_that_is_wrong_for_half_an_hour_ends_no_job() {
+    let mut site = far_from_old(16);
+    let older = |site: &Site, by: i64| {
+        for server in locked(&site.world).servers.values_mut() {
+            server.created = server.created.saturating_add_signed(-by);
+        }
+    };
+    older(&site, 40 * 3600);
+    for _ in 0..30 {
+        site.tick();
+        assert_eq!(kills(&site), 0, "{}", site.describe());
+    }
+    older(&site, -40 * 3600);
+    site.ticks(5);
+    assert_eq!((kills(&site), site.servers()), (0, 4));
+}
+
+#[test]
+fn nodes_that_are_too_old_when_the_limit_is_set_have_its_time_yet() {
+    let mut site = far_from_old(5 * 60);
+    site.ticks(60);
+    site.policy.max_lifetime = Some(minutes(10));
+    site.policy.max_lifetime_kill = Some(minutes(40));
+    locked(&site.world).jobs_end = Some(0);
+    for _ in 0..40 {
+        site.tick();
+        assert_eq!(kills(&site), 0, "{}", site.describe());
+    }
+    site.ticks(10);
+    assert!(site.world().jobs.iter().any(|job| job.starts != 1));
+}
+
 #[test]
 fn without_any_of_it_nothing_is_told() {
     let mut site = Site::simple();
