@@ -438,6 +438,30 @@ fn nodes_that_are_too_old_when_the_limit_is_set_have_its_time_yet() {
 }
 
 #[test]
+fn what_a_cloud_has_cost_counts_when_it_is_not_configured_for_a_while() {
+    let mut blue = cloud(&[("medium", 4, 8192)]);
+    blue.flavors.get_mut("medium").unwrap().price = Some(2.0);
+    let green = blue.clone();
+    let mut site = Site::new(scenario(&[("blue", blue), ("green", green)]));
+    running(&mut site, 8, 12 * HOUR);
+    site.ticks(180);
+    let told = |site: &Site| site.plan().cost.as_ref().unwrap().spent_this_month;
+    let near = |site: &Site, paid: f64| {
+        let told = told(site);
+        told >= Money::new(paid - 0.3) && told <= Money::new(paid + 0.3)
+    };
+    assert!(near(&site, used(&site)), "{} {}", told(&site), used(&site));
+    let blue = site.policy.clouds.remove(0);
+    let entry = locked(&site.world).scenario.clouds.remove_entry("blue");
+    site.ticks(2);
+    assert!(near(&site, used(&site)), "{} {}", told(&site), used(&site));
+    site.policy.clouds.insert(0, blue);
+    locked(&site.world).scenario.clouds.extend(entry);
+    site.ticks(2);
+    assert!(near(&site, used(&site)), "{} {}", told(&site), used(&site));
+}
+
+#[test]
 fn without_any_of_it_nothing_is_told() {
     let mut site = Site::simple();
     running(&mut site, 4, 600);
