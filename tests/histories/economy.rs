@@ -462,6 +462,27 @@ fn what_a_cloud_has_cost_counts_when_it_is_not_configured_for_a_while() {
 }
 
 #[test]
+fn a_node_that_is_too_old_when_the_state_is_lost_is_no_failure() {
+    let mut site = two_hours();
+    site.policy.max_lifetime = Some(Duration::from_secs(10 * HOUR));
+    locked(&site.world).max_lifetime = Some(10 * HOUR);
+    running(&mut site, 4, 12 * HOUR);
+    while oldest(&site.world()) < 10 * HOUR + 600 {
+        site.tick();
+    }
+    site.state = State::default();
+    site.ticks(2);
+    let soon = site.world().now;
+    for job in &mut locked(&site.world).jobs {
+        job.state = JobState::Done(soon);
+    }
+    site.ticks(30);
+    assert_eq!(site.servers(), 0, "{}", site.describe());
+    let failures: u32 = site.state.kinds.iter().map(|kind| kind.failures).sum();
+    assert_eq!(failures, 0);
+}
+
+#[test]
 fn without_any_of_it_nothing_is_told() {
     let mut site = Site::simple();
     running(&mut site, 4, 600);
