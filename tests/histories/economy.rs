@@ -483,6 +483,37 @@ fn a_node_that_is_too_old_when_the_state_is_lost_is_no_failure() {
 }
 
 #[test]
+fn nodes_that_were_made_together_do_not_go_together() {
+    let mut site = two_hours();
+    site.policy.max_lifetime = Some(Duration::from_secs(8 * HOUR));
+    locked(&site.world).max_lifetime = Some(8 * HOUR);
+    site.policy.nodes_max = 8;
+    let mut least = 8;
+    let mut first = Vec::new();
+    for minute in 0..600 {
+        // Always more jobs than they have room for.
+        if minute % 10 == 0 && site.world().unfinished() < 64 {
+            site.submit(64, 1, 1024, 10 * 60);
+        }
+        site.tick();
+        if minute == 60 {
+            first = site.names();
+            assert_eq!(first.len(), 8);
+        }
+        if minute >= 60 {
+            let up = |line: &&NodeLine| matches!(line.phase, "idle" | "busy");
+            least = least.min(site.plan().nodes.iter().filter(up).count());
+        }
+        if oldest(&site.world()) > 8 * HOUR + 1800 {
+            panic!("{}", site.describe());
+        }
+    }
+    let now = site.names();
+    assert!(!now.iter().any(|name| first.contains(name)));
+    assert!(least >= 4, "{least}");
+}
+
+#[test]
 fn without_any_of_it_nothing_is_told() {
     let mut site = Site::simple();
     running(&mut site, 4, 600);
