@@ -462,6 +462,26 @@ fn what_a_cloud_has_cost_counts_when_it_is_not_configured_for_a_while() {
 }
 
 #[test]
+fn a_retired_node_goes_at_once_and_is_said_to_be_old() {
+    let mut site = two_hours();
+    site.policy.max_lifetime = Some(Duration::from_secs(10 * HOUR));
+    locked(&site.world).max_lifetime = Some(10 * HOUR);
+    site.policy.nodes_min = 1;
+    site.ticks(5);
+    let first = site.names();
+    let closed = |plan: &Plan| plan.nodes.iter().any(|line| line.phase == "closed");
+    while !closed(site.plan()) {
+        assert!(oldest(&site.world()) < 11 * HOUR, "{}", site.describe());
+        site.tick();
+    }
+    let old = |why: &Reason| matches!(why, Reason::DrainOutlived { .. });
+    assert_eq!(whys(site.plan(), old), 1, "{}", site.describe());
+    site.ticks(10);
+    assert_ne!(site.names(), first);
+    assert_eq!(site.servers(), 1, "{}", site.describe());
+}
+
+#[test]
 fn a_node_that_is_too_old_when_the_state_is_lost_is_no_failure() {
     let mut site = two_hours();
     site.policy.max_lifetime = Some(Duration::from_secs(10 * HOUR));
