@@ -14,7 +14,7 @@ use crate::config::{CloudSettings, CondorSettings};
 use crate::deadline::Deadline;
 use crate::scaling::action::{Failure, FailureKind, Intent};
 use crate::scaling::observation::{METADATA_TOKEN_ID, METADATA_TOKEN_LIFETIME};
-use crate::scaling::policy::Policy;
+use crate::scaling::policy::{Policy, retires_after};
 use crate::scaling::reason::spoken;
 
 /// Fills in the user data of nodes. Each node gets a token of its own, unless one for all is configured; the trust
@@ -174,6 +174,7 @@ impl<'a> NodeUserData<'a> {
         let Some(lifetime) = self.policy.max_lifetime(&intent.cloud) else {
             return 0;
         };
+        let lifetime = retires_after(lifetime, &intent.node);
         let lifetime = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
         intent.at.as_second().saturating_add(lifetime)
     }
@@ -276,13 +277,14 @@ mod tests {
         let told =
             |policy: &Policy| NodeUserData::new(&condor, policy, Duration::ZERO).retire_at(&intent);
         assert_eq!(told(&policy), 0);
-        policy.max_lifetime = Some(Duration::from_secs(60));
-        assert_eq!(told(&policy), 1060);
+        policy.max_lifetime = Some(Duration::from_secs(64_000));
+        // In the last eighth: the first byte of the digest of its id is 27 of 256.
+        assert_eq!(told(&policy), 1000 + 64_000 - 843 - 1);
         policy.clouds.push(crate::scaling::policy::CloudPolicy {
-            max_lifetime: Some(Duration::from_secs(5)),
+            max_lifetime: Some(Duration::from_secs(2048)),
             ..crate::scaling::policy::CloudPolicy::new("a", vec!["f".to_owned()], "i")
         });
-        assert_eq!(told(&policy), 1005, "that of its cloud goes before");
+        assert_eq!(told(&policy), 3048 - 27, "that of its cloud goes before");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::openstack::auth::{Session, Token};
 use crate::openstack::{
     Error, Service, compute, identity, image, limits, network, server_group, volume, zone,
 };
-use crate::scaling::observation::{OwnedServer, PartsQuota};
+use crate::scaling::observation::{OwnedServer, PartsQuota, Role};
 
 /// Looks at the cloud of `settings`.
 pub fn check(config: &Config, settings: &CloudSettings, deadline: Deadline) -> Area {
@@ -165,8 +165,10 @@ fn all(
         }
         match (asked, config.policy.cloud(cloud)) {
             (Ok((limits, servers, flavors)), Some(policy)) => {
+                // Neither the central manager nor what becomes an image.
                 let ours = servers.into_iter().filter(|record| {
-                    OwnedServer::recognise(record.clone(), &config.policy.cluster).is_some()
+                    OwnedServer::recognise(record.clone(), &config.policy.cluster)
+                        .is_some_and(|server| server.role() == Role::Execute)
                 });
                 let nodes = u64::try_from(ours.count()).unwrap_or(u64::MAX);
                 let flavors = boot::found(&flavors, &settings.flavors);

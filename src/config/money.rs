@@ -47,6 +47,16 @@ pub(super) fn check(context: &mut Context<'_>, daemon: &Daemon, policy: &Policy,
             context.problem(&["daemon", key], "must be longer than 0");
         }
     }
+    let too_short = |time: Option<Duration>| {
+        let short = time.is_some_and(|time| !time.is_zero() && time <= policy.boot_timeout);
+        let least = spoken(policy.boot_timeout.as_secs());
+        short.then(|| {
+            format!("must be longer than daemon.boot_timeout ({least}): nodes would be too old before they run jobs")
+        })
+    };
+    if let Some(what) = too_short(policy.max_lifetime) {
+        context.problem(&["daemon", "max_lifetime"], what);
+    }
     let mut lifetimes = policy.clouds.iter().map(|cloud| cloud.max_lifetime);
     if policy.max_lifetime_kill.is_some()
         && policy.max_lifetime.is_none()
@@ -65,6 +75,11 @@ pub(super) fn check(context: &mut Context<'_>, daemon: &Daemon, policy: &Policy,
             if time.is_some_and(|time| time.is_zero()) {
                 context.problem(&["clouds", &cloud.name, key], "must be longer than 0");
             }
+        }
+    }
+    for cloud in &policy.clouds {
+        if let Some(what) = too_short(cloud.max_lifetime) {
+            context.problem(&["clouds", &cloud.name, "max_lifetime"], what);
         }
     }
     // Prices of a simulated world stand in its scenario.

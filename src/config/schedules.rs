@@ -100,7 +100,7 @@ fn hours(text: &str) -> Option<Hours> {
     let minute = |text: &str| {
         let (hour, minute) = text.trim().split_once(':')?;
         let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
-        let all = hour * 60 + minute;
+        let all = hour.checked_mul(60)?.checked_add(minute)?;
         (hour <= 24 && minute < 60 && all <= 1440).then_some(all)
     };
     let (from, to) = text.split_once('-')?;
@@ -274,6 +274,7 @@ mod tests {
             "25:00-26:00",
             "08:00-08:00",
             "22:00-00:00x",
+            "1100:00-12:00",
         ] {
             assert_eq!(read(wrong), None, "{wrong}");
         }

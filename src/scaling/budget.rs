@@ -1,7 +1,7 @@
 //! What nodes cost: an hour, and what was spent this month. It is counted from what was really run: the age of each
 //! server by its cloud's clock. Nothing is ended for money but what is idle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -138,12 +138,12 @@ impl Spending {
     }
 
     /// Adds up those that are gone for good.
-    fn settle(&mut self, policy: &Policy, is_known: impl Fn(&NodeId) -> bool) {
+    fn settle(&mut self, policy: &Policy, may_come_back: impl Fn(&NodeId, &Meter) -> bool) {
         let gone: Vec<NodeId> = self
             .meters
-            .keys()
-            .filter(|id| !is_known(id))
-            .cloned()
+            .iter()
+            .filter(|(id, meter)| !may_come_back(id, meter))
+            .map(|(id, _)| id.clone())
             .collect();
         for id in gone {
             if let Some(meter) = self.meters.remove(&id) {
@@ -191,7 +191,7 @@ pub struct Costs {
     pub per_hour: Money,
     /// This month until now.
     pub spent_this_month: Money,
-    /// Each cloud, in the order of the configuration.
+    /// Each cloud, in the order of the configuration, then those that are not in it any more and have cost something.
     pub clouds: Vec<CloudCost>,
     /// How far ahead is counted.
     #[serde(skip)]
@@ -248,24 +248,30 @@ pub fn count(
         Some(state.now.since(memory.started))
     };
     spending.read(at, step, policy, nodes, asked_for);
-    spending.settle(policy, |id| {
-        state.nodes.contains_key(id) || state.departed.contains_key(id)
-    });
     let month = Month::of(at, &policy.time_zone);
+    spending.settle(policy, |id, meter| {
+        // A cloud that is not configured for a while is forgotten with its nodes: they are not to be counted twice.
+        let away = !state.clouds.contains(&meter.cloud)
+            && Month::of(meter.until, &policy.time_zone).name == month.name;
+        state.nodes.contains_key(id) || state.departed.contains_key(id) || away
+    });
     let ahead = AHEAD.min(between(at, month.ends));
-    let clouds = policy.clouds.iter().map(|cloud| {
-        let mut cost = CloudCost {
-            cloud: cloud.name.clone(),
-            ..CloudCost::default()
-        };
-        let settled = spending.months.get(&month.name);
-        let settled = settled.and_then(|clouds| clouds.get(&cloud.name)).copied();
+    let settled = spending.months.get(&month.name);
+    let spent_in = |cloud: &str| {
+        let settled = settled.and_then(|clouds| clouds.get(cloud)).copied();
         let meters = spending.meters.values();
-        let meters = meters.filter(|meter| meter.cloud == cloud.name);
+        let meters = meters.filter(|meter| meter.cloud == *cloud);
         let spent: Money = meters
-            .map(|meter| meter.spent(&month, cloud.billing_period))
+            .map(|meter| meter.spent(&month, period(policy, cloud)))
             .sum();
-        cost.spent_this_month = spent.plus(settled.unwrap_or_default());
+        CloudCost {
+            cloud: cloud.to_owned(),
+            spent_this_month: spent.plus(settled.unwrap_or_default()),
+            ..CloudCost::default()
+        }
+    };
+    let clouds = policy.clouds.iter().map(|cloud| {
+        let mut cost = spent_in(&cloud.name);
         let mine = nodes.iter().filter(|node| node.kind.cloud == cloud.name);
         for node in mine.filter(|node| node.exists()) {
             let meter = spending.meters.get(&node.id);
@@ -282,7 +288,15 @@ pub fn count(
         }
         cost
     });
-    let clouds: Vec<CloudCost> = clouds.collect();
+    let mut clouds: Vec<CloudCost> = clouds.collect();
+    // What others have cost that are not configured any more was spent all the same.
+    let metered = spending.meters.values().map(|meter| &meter.cloud);
+    let names: BTreeSet<&CloudName> = metered
+        .chain(settled.iter().flat_map(|clouds| clouds.keys()))
+        .filter(|name| policy.cloud(name).is_none())
+        .collect();
+    let others = names.into_iter().map(|name| spent_in(name));
+    clouds.extend(others.filter(|cost| cost.spent_this_month > Money::default()));
     let since = spending.since.filter(|since| *since > month.begins);
     state.spending = spending;
     Costs {
@@ -460,7 +474,7 @@ mod tests {
                 spending.meters.insert(id, meter(hours(5), &until));
             }
         }
-        spending.settle(&policy, |id| id.0 == "n2027-12");
+        spending.settle(&policy, |id, _| id.0 == "n2027-12");
         assert_eq!(spending.meters.len(), 1, "it is there");
         assert_eq!(spending.months.len(), MONTHS);
         assert_eq!(spending.months["2027-11"]["a"], Money::new(10.0));

@@ -47,7 +47,7 @@ fn token_patience(policy: &Policy) -> Duration {
     Duration::from_secs(3600).min(policy.token_margin / 8)
 }
 
-/// The same for `max_lifetime` and `max_lifetime_kill`.
+/// The same for `max_lifetime`, and for that and `max_lifetime_kill` together.
 fn age_patience(limit: Duration) -> Duration {
     Duration::from_secs(3600).min(limit / 8)
 }
@@ -109,6 +109,14 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         (Some(since), Some(limit)) => now.since(since) >= age_patience(limit),
         _ => false,
     };
+    // An age that is told wrong, or a limit that is new, ends no job at once: a node must have been seen to be too old for as
+    // long as its jobs are waited for.
+    let overdue = |memory: &NodeMemory| {
+        let more = policy.max_lifetime_kill?;
+        let most = policy.max_lifetime(&memory.kind.cloud)?;
+        let waited = now.since(memory.outlived?) >= more;
+        Some(waited && for_long(memory.overdue, Some(most.saturating_add(more))))
+    };
     let mut nodes: Vec<Node<'a>> = Vec::new();
     for (id, memory) in &state.nodes {
         let server = servers.get(id).copied();
@@ -139,7 +147,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
                 .token_ending
                 .is_some_and(|since| state.now.since(since) >= token_patience(policy)),
             outlived: for_long(memory.outlived, policy.max_lifetime(&memory.kind.cloud)),
-            overdue: for_long(memory.overdue, policy.max_lifetime_kill),
+            overdue: overdue(memory).unwrap_or(false),
             phase,
         });
     }

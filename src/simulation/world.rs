@@ -2,6 +2,7 @@
 //! It follows what the real services were measured to do, and keeps a record of what must never happen.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -10,8 +11,9 @@ use super::scenario::Scenario;
 use crate::scaling::leftover::LeftoverKind;
 use crate::scaling::observation::{
     METADATA_IMAGE, METADATA_LIFETIME, METADATA_NODE, METADATA_ROLE, METADATA_TOKEN_LIFETIME,
-    Resources, ServerStatus,
+    NodeId, Resources, ServerStatus,
 };
+use crate::scaling::policy::retires_after;
 
 /// Seconds from the start of the world.
 pub type Seconds = u64;
@@ -449,7 +451,10 @@ impl World {
             return;
         };
         for server in self.servers.values_mut() {
-            let over = self.now >= server.created + lifetime;
+            let node = server.metadata.get(METADATA_NODE).cloned();
+            let node = NodeId(node.unwrap_or_default());
+            let after = retires_after(Duration::from_secs(lifetime), &node);
+            let over = self.now >= server.created + after.as_secs();
             if let Some(startd) = server.startd.as_mut().filter(|_| over) {
                 startd.closed = true;
             }

@@ -713,3 +713,22 @@ fn what_nodes_are_put_into_and_take_is_looked_at() {
         .says("does not tell its quota of ports")
         .says("nodes: soft-anti-affinity");
 }
+
+#[test]
+fn a_central_manager_in_the_project_is_no_node() {
+    let mut master = cloud::server("aaaaaaaa-0000-4000-8000-000000000001", "m", "ACTIVE");
+    master["metadata"] = json!({"ehos_cluster": "pool-1", "ehos_role": "master"});
+    let full = Reply::fixture("nova-limits")
+        .replace(r#""totalInstancesUsed":0"#, r#""totalInstancesUsed":2000"#);
+    let lines = vec![cloud::list(&[master]), always("GET", LIMITS, full)];
+    let double = Double::start(script(lines));
+    let site = site(&double);
+    only(
+        &double,
+        &site,
+        "cloud lab",
+        "quota",
+        "failed",
+        "no servers left",
+    );
+}

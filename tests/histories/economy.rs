@@ -387,6 +387,152 @@ fn jobs_end_only_where_the_site_says_so() {
     }
 }
 
+/// Four nodes of one job each that runs for long, and a limit that nobody comes near.
+fn far_from_old(kill: u64) -> Site {
+    let mut site = two_hours();
+    locked(&site.world).max_lifetime = None;
+    locked(&site.world).advance(60 * HOUR);
+    site.policy.max_lifetime = Some(Duration::from_secs(24 * HOUR));
+    site.policy.max_lifetime_kill = Some(minutes(kill));
+    running(&mut site, 16, 10 * HOUR);
+    site
+}
+
+fn kills(site: &Site) -> usize {
+    whys(site.plan(), |why| {
+        matches!(why, Reason::KilledForItsAge { .. })
+    })
+}
+
+#[test]
+fn an_age_that_is_wrong_for_half_an_hour_ends_no_job() {
+    let mut site = far_from_old(16);
+    let older = |site: &Site, by: i64| {
+        for server in locked(&site.world).servers.values_mut() {
+            server.created = server.created.saturating_add_signed(-by);
+        }
+    };
+    older(&site, 40 * 3600);
+    for _ in 0..30 {
+        site.tick();
+        assert_eq!(kills(&site), 0, "{}", site.describe());
+    }
+    older(&site, -40 * 3600);
+    site.ticks(5);
+    assert_eq!((kills(&site), site.servers()), (0, 4));
+}
+
+#[test]
+fn nodes_that_are_too_old_when_the_limit_is_set_have_its_time_yet() {
+    let mut site = far_from_old(5 * 60);
+    site.ticks(60);
+    site.policy.max_lifetime = Some(minutes(10));
+    site.policy.max_lifetime_kill = Some(minutes(40));
+    locked(&site.world).jobs_end = Some(0);
+    for _ in 0..40 {
+        site.tick();
+        assert_eq!(kills(&site), 0, "{}", site.describe());
+    }
+    site.ticks(10);
+    assert!(site.world().jobs.iter().any(|job| job.starts != 1));
+}
+
+#[test]
+fn what_a_cloud_has_cost_counts_when_it_is_not_configured_for_a_while() {
+    let mut blue = cloud(&[("medium", 4, 8192)]);
+    blue.flavors.get_mut("medium").unwrap().price = Some(2.0);
+    let green = blue.clone();
+    let mut site = Site::new(scenario(&[("blue", blue), ("green", green)]));
+    running(&mut site, 8, 12 * HOUR);
+    site.ticks(180);
+    let told = |site: &Site| site.plan().cost.as_ref().unwrap().spent_this_month;
+    let near = |site: &Site, paid: f64| {
+        let told = told(site);
+        told >= Money::new(paid - 0.3) && told <= Money::new(paid + 0.3)
+    };
+    assert!(near(&site, used(&site)), "{} {}", told(&site), used(&site));
+    let blue = site.policy.clouds.remove(0);
+    let entry = locked(&site.world).scenario.clouds.remove_entry("blue");
+    site.ticks(2);
+    assert!(near(&site, used(&site)), "{} {}", told(&site), used(&site));
+    site.policy.clouds.insert(0, blue);
+    locked(&site.world).scenario.clouds.extend(entry);
+    site.ticks(2);
+    assert!(near(&site, used(&site)), "{} {}", told(&site), used(&site));
+}
+
+#[test]
+fn a_retired_node_goes_at_once_and_is_said_to_be_old() {
+    let mut site = two_hours();
+    site.policy.max_lifetime = Some(Duration::from_secs(10 * HOUR));
+    locked(&site.world).max_lifetime = Some(10 * HOUR);
+    site.policy.nodes_min = 1;
+    site.ticks(5);
+    let first = site.names();
+    let closed = |plan: &Plan| plan.nodes.iter().any(|line| line.phase == "closed");
+    while !closed(site.plan()) {
+        assert!(oldest(&site.world()) < 11 * HOUR, "{}", site.describe());
+        site.tick();
+    }
+    let old = |why: &Reason| matches!(why, Reason::DrainOutlived { .. });
+    assert_eq!(whys(site.plan(), old), 1, "{}", site.describe());
+    site.ticks(10);
+    assert_ne!(site.names(), first);
+    assert_eq!(site.servers(), 1, "{}", site.describe());
+}
+
+#[test]
+fn a_node_that_is_too_old_when_the_state_is_lost_is_no_failure() {
+    let mut site = two_hours();
+    site.policy.max_lifetime = Some(Duration::from_secs(10 * HOUR));
+    locked(&site.world).max_lifetime = Some(10 * HOUR);
+    running(&mut site, 4, 12 * HOUR);
+    while oldest(&site.world()) < 10 * HOUR + 600 {
+        site.tick();
+    }
+    site.state = State::default();
+    site.ticks(2);
+    let soon = site.world().now;
+    for job in &mut locked(&site.world).jobs {
+        job.state = JobState::Done(soon);
+    }
+    site.ticks(30);
+    assert_eq!(site.servers(), 0, "{}", site.describe());
+    let failures: u32 = site.state.kinds.iter().map(|kind| kind.failures).sum();
+    assert_eq!(failures, 0);
+}
+
+#[test]
+fn nodes_that_were_made_together_do_not_go_together() {
+    let mut site = two_hours();
+    site.policy.max_lifetime = Some(Duration::from_secs(8 * HOUR));
+    locked(&site.world).max_lifetime = Some(8 * HOUR);
+    site.policy.nodes_max = 8;
+    let mut least = 8;
+    let mut first = Vec::new();
+    for minute in 0..600 {
+        // Always more jobs than they have room for.
+        if minute % 10 == 0 && site.world().unfinished() < 64 {
+            site.submit(64, 1, 1024, 10 * 60);
+        }
+        site.tick();
+        if minute == 60 {
+            first = site.names();
+            assert_eq!(first.len(), 8);
+        }
+        if minute >= 60 {
+            let up = |line: &&NodeLine| matches!(line.phase, "idle" | "busy");
+            least = least.min(site.plan().nodes.iter().filter(up).count());
+        }
+        if oldest(&site.world()) > 8 * HOUR + 1800 {
+            panic!("{}", site.describe());
+        }
+    }
+    let now = site.names();
+    assert!(!now.iter().any(|name| first.contains(name)));
+    assert!(least >= 4, "{least}");
+}
+
 #[test]
 fn without_any_of_it_nothing_is_told() {
     let mut site = Site::simple();

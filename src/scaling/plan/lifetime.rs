@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::removing::runs;
 use super::{Fate, Planner, phase_name};
 use crate::scaling::node::{Node, Phase, drain_mark};
+use crate::scaling::policy::retires_after;
 use crate::scaling::reason::{Reason, seconds, spoken};
 
 /// What the reason of such a drain begins with, after the pool's mark: the startd keeps it, whatever becomes of the
@@ -45,6 +46,15 @@ impl Planner<'_> {
         (up + away).div_ceil(AWAY_SHARE).saturating_sub(away)
     }
 
+    /// Whether it takes no jobs because its time has come: its startd and its server's age say the same.
+    fn retired(&self, node: &Node<'_>) -> bool {
+        let most = self.policy.max_lifetime(&node.kind.cloud);
+        let named = node.server.and_then(|server| server.node());
+        let after = most.map(|most| retires_after(most, named.unwrap_or(&node.id)));
+        let age = node.server.map(|server| server.record().age);
+        node.phase == Phase::Closed && after.is_some_and(|after| age >= Some(after))
+    }
+
     /// Drains the idle nodes that are older than `max_lifetime`: a part of the pool at a time, but those at once that take
     /// no jobs any more. Such a node serves no demand, and counts for neither nodes_min nor nodes_spare.
     pub(super) fn drain_outlived(&mut self) {
@@ -52,7 +62,7 @@ impl Planner<'_> {
             return;
         }
         let mut may_leave = self.outlived_may_leave();
-        for index in self.nodes_where(|node| node.outlived) {
+        for index in self.nodes_where(|node| node.outlived || self.retired(node)) {
             let Some(node) = self.survey.nodes.get(index) else {
                 continue;
             };

@@ -436,6 +436,8 @@ impl Planner<'_> {
             let why = Reason::DrainTakesNoJobs { idle_seconds };
             if let Some(memory) = self.next.nodes.get_mut(&node.id)
                 && !proven
+                // One that was adopted may have taken jobs for all its life, which is over.
+                && !memory.adopted
                 && !std::mem::replace(&mut memory.failed, true)
             {
                 let asked_for = memory.started;
