@@ -288,23 +288,19 @@ impl Planner<'_> {
         let until = now.plus(self.policy.refusal_memory);
         let at = self.observation.at;
         let mut kept = Vec::new();
+        let untaken = self.untaken(settling_time);
         for group in groups {
             let oldest = at.checked_sub(group.waiting).unwrap_or(at);
             let unchanged = |refusal: &&Refusal| {
                 let moved = oldest.duration_since(refusal.oldest).unsigned_abs();
                 refusal.asks == group.asks && group.jobs >= refusal.jobs && moved < SAME_JOB
             };
-            // A node that was made for it has been free since it joined, though HTCondor said that it would take them.
-            let untaken = |node: &Node<'_>| {
-                let memory = self.next.nodes.get(&node.id);
-                matches!(node.phase, Phase::Idle { idle_for } if idle_for >= settling_time)
-                    && self.answer(&node.kind, &group.asks).may_use()
-                    && memory.is_some_and(|memory| {
-                        memory.made_for.as_ref() == Some(&group.asks) && !memory.taken
-                    })
-            };
-            let beside =
-                hears && group.waiting >= settling_time && self.survey.nodes.iter().any(untaken);
+            // Though HTCondor said that it would take them.
+            let takes = |kind: &&Kind| self.answer(kind, &group.asks).may_use();
+            let made_for_it = untaken.get(&group.asks);
+            let beside = hears
+                && group.waiting >= settling_time
+                && made_for_it.is_some_and(|kinds| kinds.iter().any(|kind| takes(&kind)));
             let refusal = match self.next.refusals.iter().find(unchanged) {
                 Some(refusal) if beside => Some(Refusal {
                     jobs: group.jobs,
@@ -332,6 +328,22 @@ impl Planner<'_> {
             kept.push(refusal);
         }
         self.next.refusals = kept;
+    }
+
+    /// The kinds of nodes that have been free since they joined, by what they were made for.
+    fn untaken(&self, settling_time: Duration) -> BTreeMap<JobKind, BTreeSet<Kind>> {
+        let mut untaken: BTreeMap<JobKind, BTreeSet<Kind>> = BTreeMap::new();
+        for node in &self.survey.nodes {
+            if !matches!(node.phase, Phase::Idle { idle_for } if idle_for >= settling_time) {
+                continue;
+            }
+            let memory = self.next.nodes.get(&node.id).filter(|memory| !memory.taken);
+            if let Some(asks) = memory.and_then(|memory| memory.made_for.as_ref()) {
+                let kinds = untaken.entry(asks.clone()).or_default();
+                kinds.insert(node.kind.clone());
+            }
+        }
+        untaken
     }
 
     /// How long a drained node has been idle, the time before its drain included.
