@@ -120,6 +120,33 @@ const ABILITIES: [&str; 14] = [
     "PartitionableSlot",
 ];
 
+/// An expression without the end of a node's own time (`{retire_at}` of execute.yaml): the next node has another.
+fn without_retirement(start: &str) -> String {
+    const UNTIL: &str = "time() < ";
+    let mut left = start;
+    let mut out = String::new();
+    while let Some(at) = left.find(UNTIL) {
+        let (before, after) = left.split_at(at);
+        let after = after.get(UNTIL.len()..).unwrap_or_default();
+        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, rest) = after.split_at(digits);
+        let clause = before.strip_suffix(&format!("({number} == 0 || "));
+        match (clause, rest.strip_prefix(')')) {
+            (Some(before), Some(rest)) if !number.is_empty() => {
+                out.push_str(before);
+                out.push_str("true");
+                left = rest;
+            }
+            _ => {
+                out.push_str(before);
+                out.push_str(UNTIL);
+                left = after;
+            }
+        }
+    }
+    out + left
+}
+
 /// The ad of a node, by names in small letters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -162,6 +189,7 @@ impl MachineAd {
         let machine = ad.get("machine").map_or("", |name| name.trim_matches('"'));
         let mut next = MachineAd(next);
         next.make_new(&another_name(machine));
+        next.set("Start", &without_retirement(start));
         Some(next)
     }
 
@@ -405,5 +433,40 @@ impl LongAds {
             ad.insert(name.to_ascii_lowercase(), value.to_owned());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_start(start: &str) -> BTreeMap<String, String> {
+        let ad = [
+            ("machine", "\"n1\""),
+            ("start", start),
+            ("requirements", "START && (WithinResourceLimits)"),
+            ("withinresourcelimits", "MY.Cpus > 0"),
+        ];
+        ad.map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
+    }
+
+    #[test]
+    fn the_end_of_a_nodes_own_time_is_not_that_of_the_next() {
+        let learnt = |start: &str| MachineAd::learnt(&with_start(start)).unwrap();
+        let open = learnt("(true) && true");
+        assert!(!open.changes());
+        for end in ["0", "1800003600", "1000000000"] {
+            let ad = learnt(&format!("(true) && ({end} == 0 || time() < {end})"));
+            assert_eq!(ad, open, "{end}");
+        }
+        for own in [
+            "time() < 1800003600",
+            "(1 == 0 || time() < 2)",
+            "(x == 0 || time() < x)",
+            "time() < ",
+        ] {
+            assert_eq!(learnt(own).0["start"], own, "another's");
+        }
     }
 }
