@@ -207,3 +207,39 @@ fn where_ehos_may_not_drain_a_node_that_nobody_claims_ends_by_itself() {
     assert!(!site.was_killed_at("condor_drain"), "ehos has drained");
     step("done");
 }
+
+/// A node that has outlived `max_lifetime` takes no new jobs by itself, lets the one that it has end, goes, and another
+/// one takes its place for the job that waits.
+#[test]
+fn a_node_of_its_age_lets_its_job_end_and_another_takes_its_place() {
+    if !long() {
+        println!("skipped: EHOS_STORY is not `long` (scripts/test --long)");
+        return;
+    }
+    let Some(mut site) = Site::up("age", "nodes_max: 1") else {
+        return;
+    };
+    site.configure(
+        "60-age.yaml",
+        "daemon:\n  boot_timeout: 80 s\n  max_lifetime: 100 s\n",
+    );
+    // Longer than the node may take jobs: it ends after that, and the other one never starts on this node.
+    site.submit(2, 150, "request_cpus = 2\n");
+    site.tick_until("a node runs one", 120, By::Hand, &[0], |site| {
+        site.queue().get(&2) == Some(&1)
+    });
+    let first: BTreeSet<String> = site.nodes().into_iter().map(|node| node.id).collect();
+    assert_eq!(first.len(), 1);
+    site.tick_until("one is done", 240, By::Hand, &[0], |site| {
+        site.history().len() == 1
+    });
+    assert_each_ran_once(&site, 1);
+    site.tick_until("another node runs the other", 240, By::Hand, &[0], |site| {
+        let now: BTreeSet<String> = site.nodes().into_iter().map(|node| node.id).collect();
+        site.queue().get(&2) == Some(&1) && now.is_disjoint(&first) && now.len() == 1
+    });
+    assert!(site.said("max_lifetime"), "{}", site.story());
+    site.tick_until("both are done", 300, By::Hand, &[0], done);
+    assert_each_ran_once(&site, 2);
+    step("done");
+}
