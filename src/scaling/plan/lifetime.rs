@@ -14,9 +14,6 @@ use crate::scaling::reason::{Reason, seconds, spoken};
 /// state.
 const OUTLIVED: &str = "older than max_lifetime,";
 
-/// One of so many nodes of the pool may be away for its age at a time, and always one.
-const AWAY_SHARE: u64 = 4;
-
 impl Planner<'_> {
     fn lifetimes(&self, node: &Node<'_>) -> (u64, u64) {
         let age = node.server.map(|server| server.record().age);
@@ -25,25 +22,6 @@ impl Planner<'_> {
             seconds(age.unwrap_or_default()),
             seconds(most.unwrap_or_default()),
         )
-    }
-
-    /// How many idle nodes may be drained for their age now, so that most of the pool is there while others are replaced.
-    fn outlived_may_leave(&self) -> u64 {
-        let count = |which: &dyn Fn(&Node<'_>) -> bool| {
-            let nodes = self.survey.nodes.iter();
-            nodes.filter(|node| which(node)).count() as u64
-        };
-        let up = count(&|node| matches!(node.phase, Phase::Idle { .. } | Phase::Busy));
-        let leaving = count(&|node| {
-            let going = matches!(
-                node.phase,
-                Phase::Draining { ours: true, .. } | Phase::Deleting { ours: true, .. }
-            );
-            going && node.outlived
-        });
-        // One that leaves and one that comes for it are one.
-        let away = leaving.max(count(&|node| node.coming()));
-        (up + away).div_ceil(AWAY_SHARE).saturating_sub(away)
     }
 
     /// Whether it takes no jobs because its time has come: its startd and its server's age say the same.
@@ -61,7 +39,7 @@ impl Planner<'_> {
         if !self.policy.drains() {
             return;
         }
-        let mut may_leave = self.outlived_may_leave();
+        let mut may_leave = self.may_leave();
         for index in self.nodes_where(|node| node.outlived || self.retired(node)) {
             let Some(node) = self.survey.nodes.get(index) else {
                 continue;

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::Planner;
+use super::{Fate, Planner};
 use crate::scaling::limits::{self, Limit};
 use crate::scaling::memory::{ConfiguredImage, Kind, Replacement};
 use crate::scaling::needs::{Answer, JobKind};
@@ -19,7 +19,7 @@ use crate::scaling::reason::{Reason, seconds};
 /// state.
 const OLDER_IMAGE: &str = "older image,";
 
-/// One of so many nodes of the pool may be away for another image at a time, and always one.
+/// One of so many nodes of the pool may be away for another image or for its age at a time, and always one.
 const AWAY_SHARE: u64 = 4;
 
 /// A server that was asked for in the tick before the image was configured may have been made after it.
@@ -85,25 +85,29 @@ impl Planner<'_> {
         limits::exchange(&self.case(cloud, successor), leaving)
     }
 
-    /// How many nodes of older images may be drained now, so that most of the pool is there while others are replaced.
-    fn may_be_away(&self) -> u64 {
-        let count = |which: &dyn Fn(&Node<'_>) -> bool| {
-            let nodes = self.survey.nodes.iter();
-            nodes.filter(|node| which(node)).count() as u64
-        };
-        let up = count(&|node| matches!(node.phase, Phase::Idle { .. } | Phase::Busy));
-        let leaving = count(&|node| {
+    /// How many nodes may be drained now for their images or their age, so that most of the pool is there while others
+    /// are replaced.
+    pub(super) fn may_leave(&self) -> u64 {
+        let leaves = |node: &Node<'_>| node.outlived || self.successor(node).is_some();
+        let (mut up, mut leaving, mut coming) = (0, 0, 0);
+        for (index, node) in self.survey.nodes.iter().enumerate() {
             // What takes the place of one that is just gone is made in this tick at the earliest.
             let going = matches!(
                 node.phase,
                 Phase::Draining { ours: true, .. }
                     | Phase::Deleting { ours: true, .. }
                     | Phase::Gone
-            );
-            going && self.successor(node).is_some()
-        });
+            ) || self.has_fate(index, Fate::Drains);
+            if going && leaves(node) {
+                leaving += 1;
+            } else if matches!(node.phase, Phase::Idle { .. } | Phase::Busy) {
+                up += 1;
+            } else if node.coming() {
+                coming += 1;
+            }
+        }
         // One that leaves and one that comes for it are one.
-        let away = leaving.max(count(&|node| node.coming()));
+        let away: u64 = coming.max(leaving);
         (up + away).div_ceil(AWAY_SHARE).saturating_sub(away)
     }
 
@@ -145,7 +149,7 @@ impl Planner<'_> {
             return;
         }
         let mut left = self
-            .may_be_away()
+            .may_leave()
             .min(self.policy.max_actions.saturating_sub(self.drains));
         for (Reverse(idle_for), index, successor) in self.idle_of_older_images() {
             let node = self.survey.nodes.get(index);
