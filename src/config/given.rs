@@ -142,7 +142,7 @@ macro_rules! scalars {
 scalars! {
     String: |text| Ok(text.to_owned()), String::clone;
     PathBuf: |text| Ok(PathBuf::from(text)), |path: &PathBuf| path.display().to_string();
-    u64: |text| text.parse().map_err(|_| format!("`{text}` is not a whole number of 0 or more")), u64::to_string;
+    u64: whole_number, u64::to_string;
     f64: number, f64::to_string;
     bool: flag, bool::to_string;
     Duration: duration, |value: &Duration| duration_text(*value);
@@ -163,6 +163,11 @@ impl Value for SecretString {
 
 /// What stands in the place of a secret.
 pub(super) const MASK: &str = "***";
+
+fn whole_number(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("`{text}` is not a whole number of 0 or more"))
+}
 
 fn number(text: &str) -> Result<f64, String> {
     text.parse()
@@ -303,50 +308,35 @@ impl Value for BTreeMap<String, String> {
     }
 }
 
-/// Names and amounts.
-impl Value for BTreeMap<String, f64> {
-    fn show(&self) -> String {
-        let pair = |(key, value): (&String, &f64)| format!("{key}: {value}");
-        let pairs: Vec<String> = self.iter().map(pair).collect();
-        format!("{{{}}}", pairs.join(", "))
-    }
-    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Given<Self>, D::Error> {
-        let texts = match BTreeMap::<String, String>::read(deserializer)? {
-            Given::Value(texts) => texts,
-            Given::Absent => return Ok(Given::Absent),
-            Given::Wrong(why) => return Ok(Given::Wrong(why)),
-        };
-        let amount = |(key, text): (String, String)| match number(&text) {
-            Ok(amount) => Ok((key, amount)),
-            Err(why) => Err(format!("`{key}`: {why}")),
-        };
-        let amounts: Result<Self, String> = texts.into_iter().map(amount).collect();
-        Ok(amounts.map_or_else(Given::Wrong, Given::Value))
-    }
+macro_rules! by_name {
+    ($($type:ty: $parse:expr;)*) => {$(
+        /// Names and amounts.
+        impl Value for BTreeMap<String, $type> {
+            fn show(&self) -> String {
+                let pair = |(key, value): (&String, &$type)| format!("{key}: {value}");
+                let pairs: Vec<String> = self.iter().map(pair).collect();
+                format!("{{{}}}", pairs.join(", "))
+            }
+            fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Given<Self>, D::Error> {
+                let texts = match BTreeMap::<String, String>::read(deserializer)? {
+                    Given::Value(texts) => texts,
+                    Given::Absent => return Ok(Given::Absent),
+                    Given::Wrong(why) => return Ok(Given::Wrong(why)),
+                };
+                let amount = |(key, text): (String, String)| match $parse(&text) {
+                    Ok(amount) => Ok((key, amount)),
+                    Err(why) => Err(format!("`{key}`: {why}")),
+                };
+                let amounts: Result<Self, String> = texts.into_iter().map(amount).collect();
+                Ok(amounts.map_or_else(Given::Wrong, Given::Value))
+            }
+        }
+    )*};
 }
 
-/// Names and counts.
-impl Value for BTreeMap<String, u64> {
-    fn show(&self) -> String {
-        let pair = |(key, value): (&String, &u64)| format!("{key}: {value}");
-        let pairs: Vec<String> = self.iter().map(pair).collect();
-        format!("{{{}}}", pairs.join(", "))
-    }
-    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Given<Self>, D::Error> {
-        let texts = match BTreeMap::<String, String>::read(deserializer)? {
-            Given::Value(texts) => texts,
-            Given::Absent => return Ok(Given::Absent),
-            Given::Wrong(why) => return Ok(Given::Wrong(why)),
-        };
-        let count = |(key, text): (String, String)| match text.parse() {
-            Ok(count) => Ok((key, count)),
-            Err(_) => Err(format!(
-                "`{key}`: `{text}` is not a whole number of 0 or more"
-            )),
-        };
-        let counts: Result<Self, String> = texts.into_iter().map(count).collect();
-        Ok(counts.map_or_else(Given::Wrong, Given::Value))
-    }
+by_name! {
+    f64: number;
+    u64: whole_number;
 }
 
 #[cfg(test)]
