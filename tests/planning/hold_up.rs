@@ -1,5 +1,5 @@
 //! How much longer nodes are kept than their jobs need them, by how many jobs they run at the same time, on a trace of real
-//! jobs: `EHOS_TEST_TRACE=NASA-iPSC-1993-3.1-cln.swf cargo test --test planning hold_up -- --ignored --nocapture` (any file in
+//! jobs: `EHOS_TEST_TRACE=NASA-iPSC-1993-3.1-cln.swf cargo test --test planning hold_up -- --nocapture` (any file in
 //! the Standard Workload Format, from the Parallel Workloads Archive).
 
 use std::cmp::Reverse;
@@ -90,10 +90,9 @@ fn a_node_is_paid_until_its_last_job_ends() {
 }
 
 #[test]
-#[ignore = "needs a trace"]
 fn hold_up_of_a_trace() {
     let Some(file) = std::env::var_os("EHOS_TEST_TRACE") else {
-        println!("EHOS_TEST_TRACE is not set");
+        println!("skipped: EHOS_TEST_TRACE does not name a trace (SWF, unpacked)");
         return;
     };
     let text = std::fs::read_to_string(file).unwrap();
