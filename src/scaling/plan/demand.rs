@@ -392,6 +392,7 @@ impl Planner<'_> {
         let mut alive = self.alive();
         let mut unneeded = self.unneeded();
         let nodes_spare = self.spare();
+        let spare = self.spare_reason();
         for index in ours {
             if !self.may_return(index) || alive >= self.policy.nodes_max {
                 continue;
@@ -404,7 +405,7 @@ impl Planner<'_> {
                     nodes_min: self.policy.nodes_min,
                 }
             } else if unneeded < nodes_spare {
-                self.spare_reason()
+                spare.clone()
             } else {
                 continue;
             };
