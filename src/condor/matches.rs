@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::os::fd::AsRawFd;
 
 use super::command::{Call, Tools};
 use super::expression::clauses;
@@ -315,25 +316,22 @@ impl Matching<'_> {
         let unwritable =
             |error: std::io::Error| format!("the ads could not be written for condor_q: {error}");
         let file = |text: &str| {
-            let mut file = tempfile::Builder::new().prefix("ehos-ads-").tempfile()?;
+            let mut file = tempfile::tempfile()?;
             file.write_all(text.as_bytes())?;
-            Ok(file)
+            // It has no name, so that nothing is left behind by a tick that is killed; the child opens it as ours.
+            let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+            Ok((file, path))
         };
-        let jobs_file = file(&text).map_err(unwritable)?;
-        let slots_file = file(&slots).map_err(unwritable)?;
-        let (Some(jobs_path), Some(slots_path)) =
-            (jobs_file.path().to_str(), slots_file.path().to_str())
-        else {
-            return Err("the folder of temporary files has a name that is no text".to_owned());
-        };
+        let (_jobs_file, jobs_path) = file(&text).map_err(unwritable)?;
+        let (_slots_file, slots_path) = file(&slots).map_err(unwritable)?;
         let call = Call {
             tool: "condor_q",
             args: &[
                 "-better-analyze:summary",
                 "-jobads",
-                jobs_path,
+                &jobs_path,
                 "-slotads",
-                slots_path,
+                &slots_path,
             ],
             stdin: "",
             about: &about,
