@@ -13,6 +13,7 @@ pub mod config;
 pub mod console;
 pub mod deadline;
 pub mod exit;
+pub mod history;
 pub mod image;
 pub mod init;
 pub mod last_look;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::Timestamp;
-use log::{error, info};
+use log::{error, info, warn};
 
 use crate::act::act;
 use crate::cli::{Output, Tick};
@@ -16,9 +16,10 @@ use crate::condor::MatchFile;
 use crate::config::{self, Config, Environment};
 use crate::deadline::Deadline;
 use crate::exit::Exit;
+use crate::history;
 use crate::lock::{self, Holder, try_lock};
 use crate::observe::observe;
-use crate::report::{Report, json, text};
+use crate::report::{Report, Snapshot, json, text};
 use crate::scaling::plan::plan;
 use crate::simulation::{self, World, locked};
 use crate::site::Site;
@@ -128,6 +129,7 @@ pub fn run(
         outcomes: outcomes.as_deref(),
         unsaved,
         notices: notices.collect(),
+        simulated: world.is_some(),
         durations: &durations,
         took: start.elapsed(),
     };
@@ -137,6 +139,17 @@ pub fn run(
     };
     out.write_all(printed.as_bytes())
         .context("the report could not be printed")?;
+    if acting {
+        let snapshot = Snapshot::of(&report);
+        if let Err(error) = history::write(&directory, &snapshot, config.history_days) {
+            let folder = history::folder(&directory);
+            warn!(
+                "{}: this tick is missing in the history: {error}. It must be a folder, writable by this user, on a disk \
+                 with room",
+                folder.display()
+            );
+        }
+    }
     Ok(report.exit())
 }
 

@@ -13,7 +13,7 @@ use super::file::{Condor, Daemon, Ehos, File};
 use super::given::Given;
 use super::money;
 use super::secrets;
-use super::settings::{CondorSettings, Config, Timeouts};
+use super::settings::{CondorSettings, Config, HISTORY_DAYS, Timeouts};
 use crate::scaling::policy::{Allocation, Policy, ScaleDown};
 use crate::scaling::schedule::Spare;
 
@@ -99,6 +99,7 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
             .state_dir
             .get()
             .map(|folder| context.env.path(folder)),
+        history_days: daemon.history_days.value().unwrap_or(HISTORY_DAYS),
         notes: Vec::new(),
     }
 }

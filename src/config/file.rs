@@ -222,6 +222,7 @@ section! {
         request_timeout: Given<Duration>,
         command_timeout: Given<Duration>,
         state_dir: Given<PathBuf>,
+        history_days: Given<u64>,
         execute_config: Given<PathBuf>,
         master_cloud: Obsolete,
         influxdb: Obsolete,

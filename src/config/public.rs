@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use super::given::duration_text;
 use super::schedules;
 use super::settings::{
-    Auth, AuthMethod, CloudSettings, CondorSettings, Config, NameOrId, Timeouts,
+    Auth, AuthMethod, CloudSettings, CondorSettings, Config, HISTORY_DAYS, NameOrId, Timeouts,
 };
 use super::yaml::{list, scalar};
 use crate::scaling::budget::Budget;
@@ -41,6 +41,7 @@ pub fn public(config: &Config) -> String {
         simulation: _,
         timeouts,
         state_dir: _,
+        history_days,
         notes: _,
     } = config;
     let mut text = String::from(
@@ -61,6 +62,9 @@ pub fn public(config: &Config) -> String {
     given.retain(|key| key.0 == "nodes_max" || !defaults.contains(key));
     entries(&mut text, 0, "daemon", &given);
     economy(&mut text, policy);
+    if *history_days != HISTORY_DAYS {
+        line(&mut text, 2, "history_days", &history_days.to_string());
+    }
     let condor = condor_keys(condor);
     if !condor.is_empty() {
         entries(&mut text, 0, "condor", &condor);

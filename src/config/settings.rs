@@ -9,6 +9,9 @@ use secrecy::SecretString;
 use super::error::{Error, Problem};
 use crate::scaling::policy::{Policy, Takes};
 
+/// Days of the history that are kept, when the configuration says nothing.
+pub const HISTORY_DAYS: u64 = 400;
+
 /// The whole configuration, merged and checked.
 #[derive(Debug)]
 pub struct Config {
@@ -28,6 +31,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// `state_dir`, where it is given.
     pub state_dir: Option<PathBuf>,
+    /// Days of the history that are kept; 0 keeps none.
+    pub history_days: u64,
     /// What is worth knowing about the configuration: keys without a meaning any more, and the like.
     pub notes: Vec<String>,
 }

@@ -1,6 +1,7 @@
 //! What a tick has to say: for people and for programs, from the same plan.
 
 mod json;
+pub mod snapshot;
 mod text;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::scaling::memory::Outcome;
 use crate::scaling::plan::{Action, Plan};
 
 pub use json::json;
+pub use snapshot::Snapshot;
 pub use text::text;
 
 /// One tick, over.
@@ -25,6 +27,8 @@ pub struct Report<'a> {
     pub unsaved: bool,
     /// What an operator should know that is not in the plan.
     pub notices: Vec<String>,
+    /// The site is a simulated one.
+    pub simulated: bool,
     /// How long each source took.
     pub durations: &'a Durations,
     /// How long the whole tick took.

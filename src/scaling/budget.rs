@@ -165,7 +165,8 @@ fn period(policy: &Policy, cloud: &str) -> Option<Duration> {
 }
 
 /// What one cloud costs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CloudCost {
     /// Its name.
     pub cloud: CloudName,
@@ -180,7 +181,8 @@ pub struct CloudCost {
 }
 
 /// What nodes cost.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Costs {
     /// The calendar month (`2026-11`).
     pub month: String,
@@ -199,7 +201,7 @@ pub struct Costs {
 }
 
 /// A month's budget that has no room for one more node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BudgetSpent {
     /// Of this cloud; of all when absent.
     pub cloud: Option<CloudName>,

@@ -24,7 +24,7 @@ pub struct Protected {
 }
 
 /// A kind of node in protected mode, for reports.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProtectedKind {
     /// The cloud.
     pub cloud: CloudName,

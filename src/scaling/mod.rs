@@ -6,6 +6,7 @@ pub mod brakes;
 pub mod budget;
 pub mod capacity;
 pub mod failing;
+pub mod figures;
 pub mod floating_ip;
 pub mod leftover;
 pub mod limits;

@@ -15,12 +15,15 @@ mod tokens;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::action::{CloudAction, PoolAction};
 use super::brakes::{Brake, brakes};
 use super::budget::{self, BudgetSpent, Costs};
 use super::failing::ProtectedKind;
+use super::figures::{
+    self, BackoffFigures, CloudFigures, CoreFigures, PolicyFigures, ServerFigures, StartdFigures,
+};
 use super::leftover::LeftoverKind;
 use super::limits::Planned;
 use super::memory::{Kind, State};
@@ -83,7 +86,7 @@ impl Action {
 }
 
 /// What happens to a node in this tick.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
     /// Nothing.
@@ -116,6 +119,10 @@ pub struct NodeLine {
     /// Its availability zone, where one is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// Its server.
+    pub server: ServerFigures,
+    /// Its startd, when the collector has an ad of it.
+    pub startd: Option<StartdFigures>,
     /// Where it is in its life, in a word.
     pub phase: &'static str,
     /// What happens to it.
@@ -203,7 +210,7 @@ pub struct GroupLine {
 }
 
 /// A source that did not answer, or something configured that is not there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unseen {
     /// `collector`, `schedd NAME`, `which jobs would run where`, `cloud NAME`, `leftovers of cloud NAME`, `limits of cloud NAME`, or `flavor NAME of cloud NAME`.
     pub source: String,
@@ -225,8 +232,16 @@ pub struct SourcesSeen {
 pub struct Plan {
     /// The observation's time.
     pub at: Timestamp,
+    /// What the configuration says that holds now.
+    pub policy: PolicyFigures,
     /// Jobs on all schedds that answered.
     pub queue: JobCounts,
+    /// What is paid for, and what is used of it.
+    pub cores: CoreFigures,
+    /// Every cloud of the configuration.
+    pub clouds: Vec<CloudFigures>,
+    /// Kinds of node of which no more is made for a while.
+    pub backoffs: Vec<BackoffFigures>,
     /// Every node, in the order of their making; new ones last.
     pub nodes: Vec<NodeLine>,
     /// Every builder.
@@ -538,12 +553,27 @@ impl<'a> Planner<'a> {
                     .nodes
                     .get(&node.id)
                     .and_then(|memory| memory.zone.clone()),
+                server: figures::server_of(
+                    self.observation,
+                    self.policy,
+                    node,
+                    self.next.nodes.get(&node.id),
+                ),
+                startd: figures::startd_of(node),
                 phase: phase_name(&node.phase),
                 fate,
                 why,
             });
         }
+        let (observation, policy) = (self.observation, self.policy);
         nodes.extend(self.new_nodes.into_iter().map(|new| NodeLine {
+            server: figures::server(
+                observation,
+                policy.cloud(&new.kind.cloud),
+                &new.kind.flavor,
+                &new.kind.image,
+            ),
+            startd: None,
             node: new.id,
             name: new.name,
             cloud: new.kind.cloud,
@@ -581,7 +611,11 @@ impl<'a> Planner<'a> {
         }
         Plan {
             at: self.observation.at,
+            policy: PolicyFigures::of(self.policy),
             queue: queue(self.observation),
+            cores: figures::cores(self.observation, self.policy, &self.survey),
+            clouds: figures::clouds(self.observation, self.policy, &self.next, &self.survey),
+            backoffs: figures::backoffs(self.policy, &self.next),
             nodes,
             builders: self.builders,
             leftovers: self.leftovers,

@@ -274,6 +274,7 @@ fn exit(site: &Site) -> u8 {
         outcomes: Some(outcomes),
         unsaved: false,
         notices: Vec::new(),
+        simulated: true,
         durations: &Default::default(),
         took: Default::default(),
     };
@@ -291,6 +292,7 @@ fn what_has_changed_is_said_and_is_no_failure() {
         outcomes: Some(outcomes),
         unsaved: false,
         notices: Vec::new(),
+        simulated: true,
         durations: &Default::default(),
         took: Default::default(),
     };

@@ -1,0 +1,26 @@
+//! What happened: a line for each tick in `history/YYYY-MM-DD.jsonl`, and the whole of the last one in
+//! `history/last.json`. For people, programs and the page; nothing is decided by it, and losing it costs nothing else.
+//!
+//! The folder can be read by all (a page that is served by a user of its own needs no more of the state directory), and
+//! what is in it is what reports say: no secrets.
+
+mod read;
+mod record;
+mod write;
+
+use std::path::{Path, PathBuf};
+
+pub use read::{Counts, Day, days, event_lines, last, parse};
+pub use record::{CloudCounts, CostCounts, Event, GroupCounts, Record, VERSION};
+pub use write::write;
+
+/// The folder of the history in the state directory.
+pub fn folder(state_directory: &Path) -> PathBuf {
+    state_directory.join("history")
+}
+
+/// The name of the last tick's file.
+const LAST: &str = "last.json";
+
+/// How the names of the days' files end.
+const DAY: &str = ".jsonl";

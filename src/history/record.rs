@@ -1,0 +1,290 @@
+//! One tick as a line of the history.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::report::snapshot::{ActionShown, GroupShown, NodeShown, Queue, Snapshot, Why};
+use crate::scaling::figures::CoreFigures;
+use crate::scaling::money::Money;
+use crate::scaling::observation::{CloudName, Resources};
+use crate::scaling::plan::{Fate, Unseen};
+
+/// The version of this layout: raised when something in it changes its meaning or goes.
+pub const VERSION: u32 = 1;
+
+/// Groups of waiting jobs that a line names, those that wait longest; the rest is in the counts.
+const GROUPS: usize = 10;
+
+/// Notices that a line repeats.
+const NOTICES: usize = 10;
+
+/// One tick.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    /// Of this layout.
+    pub version: u32,
+    /// When it looked.
+    pub at: Timestamp,
+    /// The exit code.
+    pub exit: u8,
+    /// How long it took.
+    pub milliseconds: u64,
+    /// How long each source took.
+    pub source_milliseconds: BTreeMap<String, u64>,
+    /// The jobs; none when no schedd answered.
+    pub queue: Option<Queue>,
+    /// What the waiting ones ask for, all together.
+    pub demand: Resources,
+    /// Cores that are paid for, and used.
+    pub cores: CoreFigures,
+    /// Whether the collector answered: else `cores` shows nothing of what is used.
+    pub collector: bool,
+    /// Nodes by phase, before this tick did anything.
+    pub nodes: BTreeMap<String, u64>,
+    /// The same by cloud.
+    pub clouds: BTreeMap<CloudName, CloudCounts>,
+    /// What nodes cost; none without any price.
+    pub cost: Option<CostCounts>,
+    /// How many waiting jobs each limit kept nodes from, by its name.
+    pub limits: BTreeMap<String, u64>,
+    /// What did not answer or is not there.
+    pub unseen: Vec<Unseen>,
+    /// What stopped deletes, by name, with the sentence.
+    pub brakes: BTreeMap<String, String>,
+    /// Kinds of node in protected mode, in sentences.
+    pub protected: Vec<String>,
+    /// Budgets that are spent, in sentences.
+    pub budgets_spent: Vec<String>,
+    /// What an operator should know.
+    pub notices: Vec<String>,
+    /// Groups of waiting jobs, those that wait longest.
+    pub groups: Vec<GroupCounts>,
+    /// Nodes to which something happened, or that are not what they were.
+    pub events: Vec<Event>,
+    /// What was done.
+    pub actions: Vec<ActionShown>,
+}
+
+/// What there is in one cloud.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CloudCounts {
+    /// It answered.
+    pub answers: bool,
+    /// Nodes by phase.
+    pub nodes: BTreeMap<String, u64>,
+    /// Cores of its servers.
+    pub paid_cores: u64,
+    /// Those that are claimed.
+    pub claimed_cores: u64,
+    /// What exists in it, an hour; none without any price.
+    pub per_hour: Option<Money>,
+}
+
+/// What nodes cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CostCounts {
+    /// All that exists, an hour, with what this tick makes.
+    pub per_hour: Money,
+    /// Of the calendar month.
+    pub spent_this_month: Money,
+}
+
+/// One group of waiting jobs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GroupCounts {
+    /// What each job asks for, in words.
+    pub request: String,
+    /// One of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub example: Option<String>,
+    /// How many wait.
+    pub jobs: u64,
+    /// For how long the longest waiting one has.
+    pub waiting_seconds: u64,
+    /// Where they go, or why they do not, in a word each.
+    pub reasons: Vec<String>,
+    /// The same in sentences.
+    pub text: String,
+}
+
+impl From<&GroupShown> for GroupCounts {
+    fn from(group: &GroupShown) -> GroupCounts {
+        let texts: Vec<&str> = group.why.iter().map(|why| why.text.as_str()).collect();
+        GroupCounts {
+            request: group.request.to_string(),
+            example: group.example.clone(),
+            jobs: group.jobs,
+            waiting_seconds: group.waiting_seconds,
+            reasons: group.why.iter().map(|why| why.reason.clone()).collect(),
+            text: texts.join("; "),
+        }
+    }
+}
+
+/// Something that happened to a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its id.
+    pub node: String,
+    /// Its server's name.
+    pub name: String,
+    /// Its server's UUID, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// `Machine` of its startd.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    /// Its cloud.
+    pub cloud: String,
+    /// Its flavor.
+    pub flavor: String,
+    /// What it boots from.
+    #[serde(default)]
+    pub image: String,
+    /// Where it was in its life at the last tick; none when it was not known then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+    /// Where it is now.
+    pub phase: String,
+    /// What this tick did to it.
+    pub fate: Fate,
+    /// Why, by name.
+    pub reason: String,
+    /// Why, in a sentence.
+    pub text: String,
+    /// The numbers in it.
+    #[serde(flatten)]
+    pub numbers: Map<String, Value>,
+}
+
+impl Event {
+    fn new(node: &NodeShown, was: Option<&str>) -> Event {
+        let Why {
+            reason,
+            text,
+            numbers,
+        } = node.why.clone();
+        Event {
+            node: node.node.clone(),
+            name: node.name.clone(),
+            server: node.server.id.clone(),
+            machine: node.startd.as_ref().map(|startd| startd.machine.clone()),
+            cloud: node.cloud.clone(),
+            flavor: node.flavor.clone(),
+            image: node.server.image.clone(),
+            was: was.map(str::to_owned),
+            phase: node.phase.clone(),
+            fate: node.fate,
+            reason,
+            text,
+            numbers,
+        }
+    }
+}
+
+impl Record {
+    /// What a tick adds to the history, after the last one that is known.
+    pub fn of(now: &Snapshot, before: Option<&Snapshot>) -> Record {
+        let mut nodes: BTreeMap<String, u64> = BTreeMap::new();
+        let mut clouds: BTreeMap<CloudName, CloudCounts> = BTreeMap::new();
+        for cloud in &now.clouds {
+            let counts = clouds.entry(cloud.cloud.clone()).or_default();
+            counts.answers = cloud.answers;
+        }
+        for node in now.nodes.iter().filter(|node| node.phase != "new") {
+            *nodes.entry(node.phase.clone()).or_default() += 1;
+            let counts = clouds.entry(node.cloud.clone()).or_default();
+            *counts.nodes.entry(node.phase.clone()).or_default() += 1;
+            if !["gone", "lapsed"].contains(&node.phase.as_str()) {
+                counts.paid_cores += node.server.vcpus.unwrap_or_default();
+                let startd = node.startd.as_ref();
+                counts.claimed_cores += startd.map_or(0, |startd| startd.claimed_cpus);
+            }
+        }
+        for cost in now.cost.iter().flat_map(|cost| &cost.clouds) {
+            let counts = clouds.entry(cost.cloud.clone()).or_default();
+            counts.per_hour = Some(cost.per_hour);
+        }
+        let mut waiting: Vec<&GroupShown> = now.groups.iter().collect();
+        waiting.sort_by_key(|group| std::cmp::Reverse(group.waiting_seconds));
+        let unseen = |source: &str| now.unseen.iter().any(|unseen| unseen.source == source);
+        Record {
+            version: VERSION,
+            at: now.at,
+            exit: now.exit,
+            milliseconds: now.milliseconds,
+            source_milliseconds: now.source_milliseconds.clone(),
+            queue: (now.queue.schedds > 0).then_some(now.queue),
+            demand: now.demand,
+            cores: now.cores,
+            collector: !unseen("collector"),
+            nodes,
+            clouds,
+            cost: now.cost.as_ref().map(|cost| CostCounts {
+                per_hour: cost.per_hour,
+                spent_this_month: cost.spent_this_month,
+            }),
+            limits: limits(now),
+            unseen: now.unseen.clone(),
+            brakes: now
+                .brakes
+                .iter()
+                .map(|brake| (brake.brake.clone(), brake.text.clone()))
+                .collect(),
+            protected: now.protected.iter().map(|one| one.text.clone()).collect(),
+            budgets_spent: now
+                .budgets_spent
+                .iter()
+                .map(|one| one.text.clone())
+                .collect(),
+            notices: now.notices.iter().take(NOTICES).cloned().collect(),
+            groups: waiting
+                .into_iter()
+                .take(GROUPS)
+                .map(GroupCounts::from)
+                .collect(),
+            events: events(now, before),
+            actions: now.actions.clone(),
+        }
+    }
+}
+
+/// How many jobs each limit kept nodes from.
+fn limits(now: &Snapshot) -> BTreeMap<String, u64> {
+    let mut limits = BTreeMap::new();
+    let reasons = now.groups.iter().flat_map(|group| &group.why);
+    for why in reasons.filter(|why| why.reason == "limited") {
+        let name = why.numbers.get("limit").and_then(|limit| limit.get("name"));
+        let jobs = why.numbers.get("jobs").and_then(Value::as_u64);
+        let name = name.and_then(Value::as_str).unwrap_or("unknown");
+        *limits.entry(name.to_owned()).or_default() += jobs.unwrap_or_default();
+    }
+    limits
+}
+
+/// Nodes to which something happened, and those that are not what they were at the last tick.
+fn events(now: &Snapshot, before: Option<&Snapshot>) -> Vec<Event> {
+    let known: BTreeMap<&str, &NodeShown> = before
+        .iter()
+        .flat_map(|before| &before.nodes)
+        .map(|node| (node.node.as_str(), node))
+        .collect();
+    let happened = |node: &NodeShown| {
+        let was = known.get(node.node.as_str()).copied();
+        // A node that waits for its delete says so once.
+        let same = was.is_some_and(|was| {
+            was.phase == node.phase && was.fate == node.fate && was.why.reason == node.why.reason
+        });
+        let changed = was.is_none_or(|was| was.phase != node.phase);
+        let touched = node.fate != Fate::Keeps && !same;
+        (changed || touched).then(|| Event::new(node, was.map(|was| was.phase.as_str())))
+    };
+    now.nodes.iter().filter_map(happened).collect()
+}

@@ -1,0 +1,103 @@
+//! Adds a tick to the history.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+
+use super::{DAY, LAST, Record, folder, read};
+use crate::report::Snapshot;
+
+/// What the name of the last tick's file begins with while it is written.
+const NEW: &str = "last.json.new-";
+
+/// Adds a tick that is over: a line in the file of its day (UTC), the whole of it in `last.json`, and days that are older
+/// than `keep_days` go. With 0 days only `last.json` is written.
+///
+/// # Errors
+/// When it cannot be written. A line is then missing, or the last tick shown is an older one; nothing else depends on it.
+pub fn write(state_directory: &Path, now: &Snapshot, keep_days: u64) -> io::Result<()> {
+    let folder = folder(state_directory);
+    fs::create_dir_all(&folder)?;
+    // The unit's umask lets nobody else read; a page may be served by another user.
+    fs::set_permissions(&folder, Permissions::from_mode(0o755))?;
+    // Of what cannot be read nothing is known.
+    let before = read::last(&folder).unwrap_or_default();
+    if keep_days > 0 {
+        append(&folder, &Record::of(now, before.as_ref()))?;
+    }
+    replace(&folder, now)?;
+    prune(&folder, now.at, keep_days)
+}
+
+/// The day of a tick, in UTC: no day has two names, or 25 hours.
+fn day(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
+
+fn append(folder: &Path, record: &Record) -> io::Result<()> {
+    let mut line = serde_json::to_vec(record)?;
+    line.push(b'\n');
+    let path = folder.join(format!("{}{DAY}", day(record.at)));
+    let mut file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .open(path)?;
+    if torn(&mut file)? {
+        line.insert(0, b'\n');
+    } else if file.metadata()?.len() == 0 {
+        file.set_permissions(Permissions::from_mode(0o644))?;
+    }
+    file.write_all(&line)
+}
+
+/// Whether the last line has no end: its tick was killed.
+fn torn(file: &mut File) -> io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
+fn replace(folder: &Path, now: &Snapshot) -> io::Result<()> {
+    let mut file = tempfile::Builder::new()
+        .prefix(NEW)
+        .permissions(Permissions::from_mode(0o644))
+        .tempfile_in(folder)?;
+    file.write_all(&serde_json::to_vec(now)?)?;
+    // It is not asked for by its umask, but set.
+    file.as_file()
+        .set_permissions(Permissions::from_mode(0o644))?;
+    file.persist(folder.join(LAST))
+        .map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Removes days that are over for longer than `keep_days`, and what killed ticks have left half written.
+fn prune(folder: &Path, at: Timestamp, keep_days: u64) -> io::Result<()> {
+    let oldest = i64::try_from(keep_days)
+        .ok()
+        .and_then(|days| Span::new().try_days(days).ok())
+        .and_then(|days| day(at).checked_sub(days).ok());
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let old = || {
+            let day: Option<Date> = name.strip_suffix(DAY).and_then(|day| day.parse().ok());
+            day.zip(oldest).is_some_and(|(day, oldest)| day < oldest)
+        };
+        if name.starts_with(NEW) || old() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,341 @@
+//! What was seen, in figures: of each node, of each cloud, and of the pool as a whole. For reports; nothing is decided by
+//! it.
+
+use serde::{Deserialize, Serialize};
+
+use super::budget::Budget;
+use super::memory::{NodeMemory, State};
+use super::money::Money;
+use super::node::Node;
+use super::observation::{CloudName, Observation, Seen, StartdView, Usage};
+use super::policy::{CloudPolicy, Policy};
+use super::reason::seconds;
+use super::survey::Survey;
+
+/// The server of a node, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServerFigures {
+    /// Its UUID, once Nova has told it.
+    pub id: Option<String>,
+    /// What it boots from, as configured.
+    pub image: String,
+    /// How long ago it was made, by its cloud's clock.
+    pub age_seconds: Option<u64>,
+    /// Cores of its flavor, where its cloud answers.
+    pub vcpus: Option<u64>,
+    /// What it costs an hour, where its flavor has a price.
+    pub per_hour: Option<Money>,
+}
+
+/// The startd of a node, when the collector has an ad of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StartdFigures {
+    /// `Machine`: its host name.
+    pub machine: String,
+    /// Claimed slots.
+    pub claims: u64,
+    /// Cores of all its slots.
+    pub cpus: u64,
+    /// Those that are claimed.
+    pub claimed_cpus: u64,
+    /// Memory of all its slots, in MiB.
+    pub memory_mb: u64,
+    /// What is claimed of it.
+    pub claimed_memory_mb: u64,
+    /// GPUs of all its slots.
+    pub gpus: u64,
+    /// Those that are claimed.
+    pub claimed_gpus: u64,
+}
+
+impl StartdFigures {
+    fn of(startd: &StartdView) -> StartdFigures {
+        let (total, free) = (startd.total(), startd.free());
+        StartdFigures {
+            machine: startd.machine.clone(),
+            claims: startd.claims(),
+            cpus: total.cpus,
+            claimed_cpus: total.cpus.saturating_sub(free.cpus),
+            memory_mb: total.memory_mb,
+            claimed_memory_mb: total.memory_mb.saturating_sub(free.memory_mb),
+            gpus: total.gpus,
+            claimed_gpus: total.gpus.saturating_sub(free.gpus),
+        }
+    }
+}
+
+/// Cores: what is paid for, and what is used of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CoreFigures {
+    /// Of all servers of nodes that exist, taking jobs or not.
+    pub paid: u64,
+    /// Of nodes that are in the pool.
+    pub joined: u64,
+    /// Of these, the ones that are claimed.
+    pub claimed: u64,
+    /// Of nodes that take jobs, those that are free.
+    pub free: u64,
+    /// Of machines in the pool that are not ehos's.
+    pub others: u64,
+    /// Of these, the ones that are claimed.
+    pub others_claimed: u64,
+}
+
+/// A limit of a project and what is used of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UsageFigures {
+    /// Used by the whole project, others too.
+    pub used: u64,
+    /// None: unlimited.
+    pub limit: Option<u64>,
+}
+
+impl From<Usage> for UsageFigures {
+    fn from(Usage { limit, used }: Usage) -> UsageFigures {
+        UsageFigures { used, limit }
+    }
+}
+
+/// The quota of a project.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QuotaFigures {
+    /// Servers.
+    pub instances: UsageFigures,
+    /// Cores.
+    pub cores: UsageFigures,
+    /// Memory in MiB.
+    pub ram_mb: UsageFigures,
+}
+
+/// What may be spent, as configured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BudgetFigures {
+    /// By all that run at once, an hour.
+    pub per_hour: Option<Money>,
+    /// In a calendar month.
+    pub per_month: Option<Money>,
+}
+
+impl From<Budget> for BudgetFigures {
+    fn from(
+        Budget {
+            per_hour,
+            per_month,
+        }: Budget,
+    ) -> BudgetFigures {
+        BudgetFigures {
+            per_hour,
+            per_month,
+        }
+    }
+}
+
+/// What the configuration says that holds now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PolicyFigures {
+    /// The pool's id.
+    pub cluster: String,
+    /// Never fewer nodes than this.
+    pub nodes_min: u64,
+    /// Never more.
+    pub nodes_max: u64,
+    /// Idle nodes beyond what the queue needs: a number, or a share (`10%`).
+    pub nodes_spare: String,
+    /// What may be spent.
+    pub budget: BudgetFigures,
+}
+
+impl PolicyFigures {
+    /// Of the policy that is in force.
+    pub(super) fn of(policy: &Policy) -> PolicyFigures {
+        PolicyFigures {
+            cluster: policy.cluster.clone(),
+            nodes_min: policy.nodes_min,
+            nodes_max: policy.nodes_max,
+            nodes_spare: policy.nodes_spare.to_string(),
+            budget: policy.budget.into(),
+        }
+    }
+}
+
+/// A pause that a cloud has asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PauseFigures {
+    /// For how long yet.
+    pub seconds: u64,
+    /// What it said.
+    pub why: String,
+}
+
+/// One cloud of the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CloudFigures {
+    /// Its name.
+    pub cloud: CloudName,
+    /// It answered.
+    pub answers: bool,
+    /// What new nodes of it boot from, as configured.
+    pub image: String,
+    /// Servers of nodes that exist in it, as far as it is known.
+    pub nodes: u64,
+    /// Its own `nodes_max`.
+    pub nodes_max: Option<u64>,
+    /// The project's limits, where it answered.
+    pub quota: Option<QuotaFigures>,
+    /// What may be spent in it.
+    pub budget: BudgetFigures,
+    /// Nothing is made in it for a while.
+    pub pause: Option<PauseFigures>,
+}
+
+/// A kind of node of which no more is made for a while, after failures.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BackoffFigures {
+    /// The cloud.
+    pub cloud: CloudName,
+    /// The flavor.
+    pub flavor: String,
+    /// The image.
+    pub image: String,
+    /// For how long yet.
+    pub seconds: u64,
+    /// Failures since the last success.
+    pub failures: u32,
+    /// The last of them.
+    pub last_failure: String,
+}
+
+/// What is known of a server of this kind, which may not have been listed yet.
+pub(super) fn server(
+    observation: &Observation,
+    cloud: Option<&CloudPolicy>,
+    flavor: &str,
+    image: &str,
+) -> ServerFigures {
+    let view = cloud.and_then(|cloud| observation.clouds.get(&cloud.name));
+    let flavors = view.and_then(Seen::known).map(|view| &view.flavors);
+    ServerFigures {
+        id: None,
+        image: image.to_owned(),
+        age_seconds: None,
+        vcpus: flavors
+            .and_then(|flavors| flavors.get(flavor))
+            .map(|flavor| flavor.vcpus),
+        per_hour: cloud.and_then(|cloud| cloud.price(flavor)),
+    }
+}
+
+/// What is known of the server of a node.
+pub(super) fn server_of(
+    observation: &Observation,
+    policy: &Policy,
+    node: &Node<'_>,
+    memory: Option<&NodeMemory>,
+) -> ServerFigures {
+    let kind = &node.kind;
+    let cloud = policy.cloud(&kind.cloud);
+    let listed = node.server.map(|server| server.record());
+    let mut figures = server(observation, cloud, &kind.flavor, &kind.image);
+    figures.id = listed
+        .map(|record| record.id.clone())
+        .or_else(|| memory?.server_id.clone());
+    figures.age_seconds = listed.map(|record| seconds(record.age));
+    // Of a flavor that the configuration does not name any more the startd knows.
+    figures.vcpus = figures.vcpus.or(node.startd.map(|one| one.total().cpus));
+    figures
+}
+
+/// The same of its startd.
+pub(super) fn startd_of(node: &Node<'_>) -> Option<StartdFigures> {
+    node.startd.map(StartdFigures::of)
+}
+
+/// Cores of the whole pool, before this tick does anything.
+pub(super) fn cores(
+    observation: &Observation,
+    policy: &Policy,
+    survey: &Survey<'_>,
+) -> CoreFigures {
+    let mut sum = CoreFigures::default();
+    for node in survey.nodes.iter().filter(|node| node.exists()) {
+        sum.paid += server_of(observation, policy, node, None)
+            .vcpus
+            .unwrap_or_default();
+        let Some(startd) = startd_of(node) else {
+            continue;
+        };
+        sum.joined += startd.cpus;
+        sum.claimed += startd.claimed_cpus;
+        if node.alive() {
+            sum.free += startd.cpus - startd.claimed_cpus;
+        }
+    }
+    for startd in &survey.others {
+        let other = StartdFigures::of(startd);
+        sum.others += other.cpus;
+        sum.others_claimed += other.claimed_cpus;
+    }
+    sum
+}
+
+/// Every cloud of the configuration, in its order.
+pub(super) fn clouds(
+    observation: &Observation,
+    policy: &Policy,
+    state: &State,
+    survey: &Survey<'_>,
+) -> Vec<CloudFigures> {
+    let of = |cloud: &CloudPolicy| {
+        let view = observation.clouds.get(&cloud.name).and_then(Seen::known);
+        let nodes = survey.nodes.iter().filter(|node| node.exists());
+        let pause = state.pauses.get(&cloud.name);
+        let pause = pause.filter(|pause| pause.until > state.now);
+        CloudFigures {
+            cloud: cloud.name.clone(),
+            answers: view.is_some(),
+            image: cloud.image.clone(),
+            nodes: nodes.filter(|node| node.kind.cloud == cloud.name).count() as u64,
+            nodes_max: cloud.nodes_max,
+            quota: view.map(|view| QuotaFigures {
+                instances: view.quota.instances.into(),
+                cores: view.quota.cores.into(),
+                ram_mb: view.quota.ram_mb.into(),
+            }),
+            budget: cloud.budget.into(),
+            pause: pause.map(|pause| PauseFigures {
+                seconds: seconds(pause.until.since(state.now)),
+                why: pause.why.clone(),
+            }),
+        }
+    };
+    policy.clouds.iter().map(of).collect()
+}
+
+/// The configured kinds of which no more is made for a while.
+pub(super) fn backoffs(policy: &Policy, state: &State) -> Vec<BackoffFigures> {
+    let kinds = state.kinds.iter().filter_map(|memory| {
+        let until = memory.backoff_until.filter(|until| *until > state.now)?;
+        let kind = &memory.kind;
+        let cloud = policy.cloud(&kind.cloud)?;
+        let configured = cloud.image == kind.image && cloud.flavors.contains(&kind.flavor);
+        configured.then(|| BackoffFigures {
+            cloud: kind.cloud.clone(),
+            flavor: kind.flavor.clone(),
+            image: kind.image.clone(),
+            seconds: seconds(until.since(state.now)),
+            failures: memory.failures,
+            last_failure: memory.last_failure.clone().unwrap_or_default(),
+        })
+    });
+    kinds.collect()
+}
