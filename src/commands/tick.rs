@@ -18,6 +18,7 @@ use crate::deadline::Deadline;
 use crate::exit::Exit;
 use crate::history;
 use crate::lock::{self, Holder, try_lock};
+use crate::notify;
 use crate::observe::observe;
 use crate::report::{Report, Snapshot, json, text};
 use crate::scaling::plan::plan;
@@ -149,6 +150,7 @@ pub fn run(
                 folder.display()
             );
         }
+        notify::tell(&config.notify, &directory, &snapshot);
     }
     Ok(report.exit())
 }
