@@ -239,13 +239,17 @@ function troubles() {
   if (status.queue.unmatched > 0) {
     add('note', 'No node for some jobs', `${many(status.queue.unmatched, 'waiting job')} would run on no node that could be made; the queue says why`);
   }
-  for (const text of status.notices) add('note', 'Notice', text);
+  for (const text of notices()) add('note', 'Notice', text);
   if (status.exit !== 0 && !found.some(({ level }) => level !== 'note')) {
     add('warning', `Exit code ${status.exit}`, 'The last tick did not end well; its journal says why: journalctl -u ehos');
   }
   const order = Object.keys(LEVELS);
   return found.sort((a, b) => order.indexOf(a.level) - order.indexOf(b.level));
 }
+
+// How far a simulation is, is said with its last tick: that is nothing wrong.
+const SIMULATION = 'simulated: ';
+const notices = () => status.notices.filter((text) => !(status.simulated && text.startsWith(SIMULATION)));
 
 function drawTroubles() {
   const found = troubles();
@@ -294,7 +298,11 @@ function drawQueue() {
   const seen = queue.schedds > 0;
   const jobs = [['idle', queue.idle], ['running', queue.running], ['held', queue.held]];
   const all = jobs.reduce((sum, [, n]) => sum + n, 0);
-  for (const [name, n] of jobs) $('queue-bar').querySelector(`.${name}`).style.flexGrow = seen && all ? n : 0;
+  for (const [name, n] of jobs) {
+    const part = $('queue-bar').querySelector(`.${name}`);
+    show(part, seen && n > 0);
+    part.style.flexGrow = all ? n : 0;
+  }
   keyed($('queue-numbers'), jobs.map(([name, n]) => [name, seen ? count(n) : 'unknown', name]));
   let text = 'No schedd answered: what waits is not known.';
   if (seen && queue.waiting === 0) text = queue.idle ? 'No job has waited for longer than a negotiation cycle.' : 'No job waits.';
@@ -462,6 +470,7 @@ function drawTile(tile, node, size) {
   mark(tile.button, 'title', size === 'small' ? tile.words : node.name);
   say(phase, node.phase);
   bar(use.firstChild, all ? used / all : 0);
+  mark(use, 'data-none', node.startd ? null : '');
   say(cores, node.startd ? `${used}/${all}` : all ? `–/${all}` : '–');
   say(place, `${node.cloud} · ${node.flavor}`);
   say(old, age);
@@ -976,7 +985,8 @@ function drawPlot(plot) {
   for (const [a, b] of runs(unknown)) {
     const x = Math.max(left_, scale.x(s.t[a] - half));
     const end = Math.min(right, scale.x(s.t[b] + half));
-    svg.append(drawn('rect', { class: 'gap', x: f(x), y: 8, width: f(Math.max(0, end - x)), height: base - 8 }, drawn('title', {}, 'not known')));
+    svg.append(drawn('rect', { class: 'gap', x: f(x), y: 8, width: f(Math.max(0, end - x)), height: base - 8 }));
+    if (end - x > 110) svg.append(drawn('text', { class: 'tick', x: f((x + end) / 2), y: f(8 + (base - 8) / 2), 'text-anchor': 'middle' }, 'nothing known'));
   }
   const paths = [];
   for (const line of shown) {
@@ -1077,6 +1087,7 @@ async function loadSeries() {
       if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
       seriesOf[wanted] = await answer.json();
     } catch (error) {
+      lacking = true;
       if (wanted !== range) return;
       say($('charts-say'), `The history could not be read: ${error.message}`);
       show($('charts-say'), true);
@@ -1176,6 +1187,7 @@ async function loadDecisions(before) {
     }
     drawDecisions();
   } catch (error) {
+    lacking = true;
     say($('decisions-say'), `The decisions could not be read: ${error.message}`);
     show($('decisions-say'), true);
   }
@@ -1214,6 +1226,7 @@ function drawTick() {
     ['Took', milliseconds(status.milliseconds)],
     ['Exit code', status.exit],
     ['Did', [...verbs].map(([verb, n]) => `${verb} ${count(n)}`).join(', ') || 'nothing'],
+    ['Simulation', status.simulated ? status.notices.filter((text) => text.startsWith(SIMULATION)).map((text) => text.slice(SIMULATION.length)).join('; ') : null],
     ['Window', status.window?.text ?? 'none of schedules holds'],
   ]);
   const sources = Object.entries(status.source_milliseconds).sort(([, a], [, b]) => b - a);
@@ -1278,6 +1291,7 @@ let etag = null;
 let failures = 0;
 let timer = null;
 let polling = false;
+let lacking = false; // Something could not be read: it is asked for again.
 
 async function poll() {
   clearTimeout(timer);
@@ -1312,7 +1326,8 @@ async function poll() {
   if (failures) contact.next = Date.now() + wait;
   timer = setTimeout(poll, wait);
   drawClock();
-  if (fresh && status) {
+  if ((fresh || (lacking && !failures)) && status) {
+    lacking = false;
     await Promise.all([loadSeries(), loadDecisions(), opened ? askNode() : null]);
   }
 }
