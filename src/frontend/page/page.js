@@ -1,0 +1,2 @@
+"use strict";
+fetch("/api/status").then((answer) => answer.text()).then((text) => { document.getElementById("status").textContent = text; });
