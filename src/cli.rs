@@ -23,6 +23,8 @@ pub enum Command {
     Check(Check),
     /// Make nodes in a cloud again after failures: ends back-off and protected mode
     Resume(Resume),
+    /// Serve a page that shows the pool, or write it to a file; it only reads the history
+    Frontend(Frontend),
     /// Write, show and check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -122,6 +124,26 @@ pub struct Resume {
     /// How to print
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: Output,
+}
+
+/// `ehos frontend`.
+#[derive(Debug, Args)]
+pub struct Frontend {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// Where to listen; nobody has to log in, so keep it to this machine (see docs/frontend.md)
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
+    pub listen: std::net::SocketAddr,
+    /// A name that the page is asked for by, besides localhost; can be given several times
+    #[arg(long = "host", value_name = "NAME")]
+    pub hosts: Vec<String>,
+    /// The folder of the history itself [default: history in the state directory]
+    #[arg(long, value_name = "DIR", conflicts_with = "state_dir")]
+    pub history: Option<PathBuf>,
+    /// Write the page with all that it shows to this one file instead; `-` prints it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "hosts"])]
+    pub once: Option<PathBuf>,
 }
 
 /// `ehos check`.

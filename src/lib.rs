@@ -13,6 +13,7 @@ pub mod config;
 pub mod console;
 pub mod deadline;
 pub mod exit;
+pub mod frontend;
 pub mod history;
 pub mod image;
 pub mod init;
@@ -70,6 +71,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
         }
         Command::Check(args) => commands::check::run(args, &environment, out),
         Command::Resume(args) => commands::resume::run(args, &environment, out),
+        Command::Frontend(args) => commands::frontend::run(args, &environment, out),
         Command::Config(ConfigCommand::Init(args)) => {
             commands::config_init::run(args, &environment, out)
         }
@@ -110,6 +112,7 @@ fn verbosity(command: &Command) -> u8 {
         Command::Tick(args) => args.common.verbose,
         Command::Check(args) => args.common.verbose,
         Command::Resume(args) => args.common.verbose,
+        Command::Frontend(args) => args.common.verbose,
         Command::Config(ConfigCommand::Init(args)) => args.verbose,
         Command::Config(ConfigCommand::Show(args)) => args.common.verbose,
         Command::Config(ConfigCommand::Check(args)) => args.common.verbose,

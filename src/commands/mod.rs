@@ -12,6 +12,7 @@ pub mod config_check;
 pub mod config_init;
 pub mod config_render;
 pub mod config_show;
+pub mod frontend;
 pub mod image_build;
 pub mod image_list;
 pub mod image_prune;

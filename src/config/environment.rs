@@ -61,7 +61,7 @@ impl Environment {
     }
 
     /// `path` with a leading `~/` and what it is relative to put in.
-    pub(super) fn path(&self, path: &Path) -> PathBuf {
+    pub fn path(&self, path: &Path) -> PathBuf {
         match (path.strip_prefix("~"), self.variable("HOME")) {
             (Ok(rest), Some(home)) => Path::new(home).join(rest),
             _ => self.working_directory.join(path),

@@ -22,6 +22,11 @@ pub fn folder(state_directory: &Path) -> PathBuf {
     state_directory.join("history")
 }
 
+/// The file of the last tick in the folder of the history.
+pub fn last_file(folder: &Path) -> PathBuf {
+    folder.join(LAST)
+}
+
 /// The name of the last tick's file.
 const LAST: &str = "last.json";
 

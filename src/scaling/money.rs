@@ -40,6 +40,14 @@ impl Money {
     }
 }
 
+impl Money {
+    /// As programs and charts have it.
+    #[allow(clippy::cast_precision_loss)] // Nobody spends nine thousand millions.
+    pub fn amount(self) -> f64 {
+        self.0 as f64 / MILLIONTHS as f64
+    }
+}
+
 impl fmt::Display for Money {
     /// With two decimals, or as many as it needs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,9 +59,8 @@ impl fmt::Display for Money {
 }
 
 impl Serialize for Money {
-    #[allow(clippy::cast_precision_loss)] // Nobody spends nine thousand millions.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(self.0 as f64 / MILLIONTHS as f64)
+        serializer.serialize_f64(self.amount())
     }
 }
 

@@ -1,0 +1,113 @@
+//! What a request gets.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+/// JSON.
+pub const JSON: &str = "application/json; charset=utf-8";
+/// Text.
+pub const TEXT: &str = "text/plain; charset=utf-8";
+
+/// An answer, as it can be sent several times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: Arc<[u8]>,
+    /// What changes when the body does; none for an answer that is not worth keeping.
+    pub etag: Option<String>,
+}
+
+impl Answer {
+    /// An answer with what was asked for.
+    pub fn ok(content_type: &'static str, body: impl Into<Arc<[u8]>>) -> Answer {
+        let body = body.into();
+        let digest = Sha256::digest(&body);
+        let digest: String = digest
+            .iter()
+            .take(12)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Answer {
+            status: 200,
+            content_type,
+            body,
+            etag: Some(format!("\"{digest}\"")),
+        }
+    }
+
+    /// A line of text.
+    pub fn text(status: u16, text: &str) -> Answer {
+        Answer {
+            status,
+            content_type: TEXT,
+            body: format!("{text}\n").into_bytes().into(),
+            etag: None,
+        }
+    }
+
+    /// A fault that a program is told.
+    pub fn error(status: u16, text: &str) -> Answer {
+        let body = serde_json::json!({ "error": text }).to_string() + "\n";
+        Answer {
+            status,
+            content_type: JSON,
+            body: body.into_bytes().into(),
+            etag: None,
+        }
+    }
+
+    /// Whether whoever sent this `If-None-Match` has it already.
+    pub fn is_known(&self, if_none_match: Option<&str>) -> bool {
+        let (Some(etag), Some(known)) = (&self.etag, if_none_match) else {
+            return false;
+        };
+        // nginx weakens them when it compresses.
+        let same = |one: &str| one == "*" || one.strip_prefix("W/").unwrap_or(one) == etag;
+        known.split(',').map(str::trim).any(same)
+    }
+}
+
+/// What a status is called.
+pub fn status_name(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        421 => "Misdirected Request",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        _ => "Internal Server Error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_there_already_is_known_by_its_tag() {
+        let answer = Answer::ok(TEXT, *b"text");
+        let tag = answer.etag.clone().unwrap();
+        for known in [
+            tag.clone(),
+            format!("W/{tag}"),
+            format!("\"x\", {tag}"),
+            "*".to_owned(),
+        ] {
+            assert!(answer.is_known(Some(&known)), "{known}");
+        }
+        assert!(!answer.is_known(Some("\"x\"")));
+        assert!(!answer.is_known(None));
+        assert_ne!(Answer::ok(TEXT, *b"other").etag, answer.etag);
+        assert!(!Answer::text(503, "no").is_known(Some("*")));
+    }
+}

@@ -1,0 +1,223 @@
+//! What was decided of nodes, and why, from the history.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use serde::Serialize;
+
+use super::last::Mark;
+use crate::history::{self, Day, Event, Record};
+use crate::report::snapshot::{ActionResult, ActionShown};
+use crate::scaling::plan::Fate;
+
+/// Days that are looked through for one answer.
+pub const DAYS: i64 = 31;
+
+/// Decisions of one answer.
+pub const LIMIT: usize = 1000;
+
+/// Phases that say of themselves that something is wrong.
+const WRONG: [&str; 5] = ["failed", "gone", "silent", "unheard", "lost"];
+
+/// One decision, or something that happened to a node.
+#[derive(Debug, Clone, Serialize)]
+pub struct Decision {
+    /// When.
+    pub at: Timestamp,
+    node: String,
+    name: String,
+    cloud: String,
+    flavor: String,
+    /// Where it was in its life before.
+    pub was: Option<String>,
+    phase: String,
+    fate: Fate,
+    reason: String,
+    text: String,
+    result: Option<ActionResult>,
+    message: Option<String>,
+}
+
+impl Decision {
+    fn new(event: Event, record: &Record) -> Decision {
+        let verb = match event.fate {
+            Fate::Creates => Some("create"),
+            Fate::Drains => Some("drain"),
+            Fate::Returns => Some("cancel drain"),
+            Fate::Deletes => Some("delete"),
+            Fate::Keeps | Fate::Forgets | Fate::Frees => None,
+        };
+        let of_it = |action: &&ActionShown| {
+            action.node == event.node && Some(action.action.as_str()) == verb
+        };
+        let action = record.actions.iter().find(of_it);
+        Decision {
+            at: record.at,
+            result: action.map(|action| action.result),
+            message: action.and_then(|action| action.message.clone()),
+            node: event.node,
+            name: event.name,
+            cloud: event.cloud,
+            flavor: event.flavor,
+            was: event.was,
+            phase: event.phase,
+            fate: event.fate,
+            reason: event.reason,
+            text: event.text,
+        }
+    }
+
+    fn matters(&self) -> bool {
+        self.fate != Fate::Keeps || WRONG.contains(&self.phase.as_str())
+    }
+}
+
+/// Some of them.
+#[derive(Debug, Serialize)]
+pub struct Decisions {
+    decisions: Vec<Decision>,
+    more: bool,
+    /// Older ones were not looked for.
+    since: Option<Timestamp>,
+}
+
+/// Past days in which nothing was decided.
+#[derive(Debug, Default)]
+pub struct Quiet(HashMap<Date, Mark>);
+
+fn date(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
+
+/// The decisions of one tick's line, in its order.
+fn of_line(line: &str) -> Vec<Decision> {
+    // Most ticks decide nothing.
+    if line.contains("\"events\":[]") {
+        return Vec::new();
+    }
+    let Some(mut record) = history::parse::<Record>(line) else {
+        return Vec::new();
+    };
+    let events = std::mem::take(&mut record.events);
+    events
+        .into_iter()
+        .map(|event| Decision::new(event, &record))
+        .collect()
+}
+
+impl Quiet {
+    /// The newest `limit` decisions before a time, of the [`DAYS`] before it.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn decisions(
+        &mut self,
+        folder: &Path,
+        limit: usize,
+        before: Option<Timestamp>,
+    ) -> io::Result<Decisions> {
+        let days = history::days(folder)?;
+        let newest = days.last().map(|day| day.date);
+        let Some(last) = before.map(date).or(newest) else {
+            return Ok(Decisions {
+                decisions: Vec::new(),
+                more: false,
+                since: None,
+            });
+        };
+        let oldest = last.checked_sub(DAYS.days()).unwrap_or(last);
+        self.0
+            .retain(|date, _| days.iter().any(|day| day.date == *date));
+        let mut found = Vec::new();
+        let mut since = None;
+        let mut more = false;
+        for day in days.iter().rev().filter(|day| day.date <= last) {
+            if day.date < oldest || found.len() > limit {
+                more = true;
+                break;
+            }
+            since = Some(day.date);
+            let mut of_day = self.of_day(day)?;
+            of_day.retain(|decision| before.is_none_or(|before| decision.at < before));
+            found.append(&mut of_day);
+        }
+        more |= found.len() > limit;
+        found.truncate(limit);
+        // Decisions of one tick are not torn apart: the next page begins before it.
+        let cut = found.last().map(|decision| decision.at);
+        let all_of_it = more && found.len() == limit;
+        if let Some(cut) =
+            cut.filter(|cut| all_of_it && found.first().is_some_and(|first| first.at != *cut))
+        {
+            found.retain(|decision| decision.at != cut);
+        }
+        let start = |date: Date| date.in_tz("UTC").ok().map(|start| start.timestamp());
+        Ok(Decisions {
+            decisions: found,
+            more,
+            since: since.and_then(start),
+        })
+    }
+
+    /// Those of a day, the newest first.
+    fn of_day(&mut self, day: &Day) -> io::Result<Vec<Decision>> {
+        let Ok(file) = std::fs::metadata(&day.path) else {
+            return Ok(Vec::new());
+        };
+        let mark = Mark::of(&file);
+        if self.0.get(&day.date) == Some(&mark) {
+            return Ok(Vec::new());
+        }
+        let lines = day.lines()?;
+        let mut found: Vec<Decision> = lines
+            .flat_map(|line| of_line(&line))
+            .filter(Decision::matters)
+            .collect();
+        if found.is_empty() {
+            self.0.insert(day.date, mark);
+        }
+        found.sort_by_key(|decision| decision.at);
+        found.reverse();
+        Ok(found)
+    }
+}
+
+/// All that happened to nodes of this name, id, host name or server, the oldest first, of the last [`DAYS`] that there are.
+///
+/// # Errors
+/// When the history cannot be read.
+pub fn of_node(folder: &Path, name: &str) -> io::Result<Vec<Decision>> {
+    let word = serde_json::to_string(name)?;
+    let days = history::days(folder)?;
+    let Some(newest) = days.last().map(|day| day.date) else {
+        return Ok(Vec::new());
+    };
+    let oldest = newest.checked_sub(DAYS.days()).unwrap_or(newest);
+    let mut found = Vec::new();
+    for day in days.iter().filter(|day| day.date >= oldest) {
+        for line in day.lines()?.filter(|line| line.contains(&word)) {
+            let Some(mut record) = history::parse::<Record>(&line) else {
+                continue;
+            };
+            let mut events = std::mem::take(&mut record.events);
+            events.retain(|event| {
+                let (server, machine) = (event.server.as_deref(), event.machine.as_deref());
+                event.node == name
+                    || event.name == name
+                    || server == Some(name)
+                    || machine == Some(name)
+            });
+            found.extend(
+                events
+                    .into_iter()
+                    .map(|event| Decision::new(event, &record)),
+            );
+        }
+    }
+    found.sort_by_key(|decision| decision.at);
+    Ok(found)
+}

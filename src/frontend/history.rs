@@ -1,0 +1,139 @@
+//! The history as it is asked for here: each thing is read and worked out once for all who ask for it at the same time.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use super::answer::{Answer, JSON};
+use super::decisions::{Quiet, of_node};
+use super::last::{Last, LastTick, Mark};
+use super::node;
+use super::series::{Range, Series};
+use crate::history;
+
+/// Answers about decisions that are kept.
+const KEPT: usize = 8;
+
+/// A folder of the history.
+#[derive(Debug)]
+pub struct History {
+    folder: PathBuf,
+    last: LastTick,
+    series: Mutex<Series>,
+    decisions: Mutex<Decided>,
+    nodes: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Decided {
+    quiet: Quiet,
+    as_of: Option<Mark>,
+    answers: Vec<((usize, Option<Timestamp>), Answer)>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl History {
+    /// The history in this folder, which needs not be there yet.
+    pub fn new(folder: PathBuf) -> History {
+        History {
+            folder,
+            last: LastTick::default(),
+            series: Mutex::default(),
+            decisions: Mutex::default(),
+            nodes: Mutex::default(),
+        }
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The last tick; none before the first one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn last(&self) -> io::Result<Option<Arc<Last>>> {
+        self.last.read(&history::last_file(&self.folder))
+    }
+
+    /// What time it is for the pool: of a simulated one that of its last tick.
+    ///
+    /// # Errors
+    /// When the last tick cannot be read.
+    pub fn now(&self) -> io::Result<Timestamp> {
+        let last = self.last()?;
+        let simulated = last.filter(|last| last.snapshot.simulated);
+        Ok(simulated.map_or_else(Timestamp::now, |last| last.snapshot.at))
+    }
+
+    /// The last tick as JSON.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn status(&self) -> io::Result<Answer> {
+        Ok(match self.last()? {
+            Some(last) => last.answer.clone(),
+            None => Answer::ok(JSON, *b"null"),
+        })
+    }
+
+    /// What charts are drawn from.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn series(&self, range: Range) -> io::Result<Answer> {
+        let now = self.now()?;
+        locked(&self.series).answer(&self.folder, range, now)
+    }
+
+    /// The newest decisions before a time.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn decisions(&self, limit: usize, before: Option<Timestamp>) -> io::Result<Answer> {
+        // A tick writes its line first and itself then.
+        let as_of = self.last()?.map(|last| last.mark);
+        let asked = (limit, before);
+        let mut decided = locked(&self.decisions);
+        let Decided {
+            quiet,
+            as_of: known,
+            answers,
+        } = &mut *decided;
+        if as_of.is_none() || *known != as_of {
+            answers.clear();
+            *known = as_of;
+        }
+        if let Some((_, answer)) = answers.iter().find(|(of, _)| *of == asked) {
+            return Ok(answer.clone());
+        }
+        let found = quiet.decisions(&self.folder, limit, before)?;
+        let answer = Answer::ok(JSON, serde_json::to_vec(&found)?);
+        answers.truncate(KEPT - 1);
+        answers.insert(0, (asked, answer.clone()));
+        Ok(answer)
+    }
+
+    /// One node, and all that happened to it; none when nothing is known of it.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn node(&self, name: &str) -> io::Result<Option<Answer>> {
+        let last = self.last()?;
+        let _one_at_a_time = locked(&self.nodes);
+        let nodes = last.iter().flat_map(|last| &last.snapshot.nodes);
+        let node = nodes.clone().find(|node| node::is(node, name));
+        let events = of_node(&self.folder, name)?;
+        if node.is_none() && events.is_empty() {
+            return Ok(None);
+        }
+        let shown = node::Shown { node, events };
+        Ok(Some(Answer::ok(JSON, serde_json::to_vec(&shown)?)))
+    }
+}

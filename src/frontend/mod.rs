@@ -1,0 +1,24 @@
+//! The page that shows the pool, and what it is drawn from as JSON. All of it is read from the history: nothing is asked
+//! of HTCondor or a cloud, and nothing is written.
+
+mod answer;
+mod day;
+mod decisions;
+mod history;
+mod host;
+mod last;
+mod listen;
+mod node;
+mod once;
+mod page;
+mod request;
+mod routes;
+mod series;
+
+pub use history::History;
+pub use host::{Hosts, is_loopback};
+pub use listen::{bind, serve};
+pub use once::html;
+pub use request::{HEAD_BYTES, Head, Refused, parse as parse_request};
+pub use routes::Site;
+pub use series::Range;

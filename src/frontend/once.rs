@@ -1,0 +1,61 @@
+//! The page as one file with all that it shows in it, for sites that serve static files.
+
+use anyhow::{Context, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use sha2::{Digest, Sha256};
+
+use super::page;
+use super::routes::Site;
+
+/// The page with what `site` shows now.
+///
+/// # Errors
+/// When the history cannot be read.
+pub fn html(site: &Site) -> anyhow::Result<String> {
+    let data = site.all().context("the history cannot be read")?;
+    let data = std::str::from_utf8(&data.body).context("the last tick is no text")?;
+    // Nothing in it ends the element that it is in; in JSON there is no `<` outside strings.
+    let data = data.replace('<', "\\u003c");
+    let icon = format!("data:image/svg+xml;base64,{}", BASE64.encode(page::ICON));
+    let policy = format!(
+        "default-src 'none'; script-src '{}'; style-src '{}'; img-src data:; base-uri 'none'; form-action 'none'",
+        hash(page::JS),
+        hash(page::CSS)
+    );
+    let mut html = page::HTML.to_owned();
+    // What is put in last may have such words in it; so the page's own come first.
+    put(
+        &mut html,
+        "<meta charset=\"utf-8\">",
+        &format!(
+            "<meta charset=\"utf-8\">\n<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">"
+        ),
+    )?;
+    put(&mut html, "/icon.svg", &icon)?;
+    put(
+        &mut html,
+        "<link rel=\"stylesheet\" href=\"/page.css\">",
+        &format!("<style>{}</style>", page::CSS),
+    )?;
+    put(&mut html, "<script src=\"/page.js\" defer></script>", "")?;
+    let end = format!(
+        "<script type=\"application/json\" id=\"data\">{data}</script>\n<script>{}</script>\n</body>",
+        page::JS
+    );
+    put(&mut html, "</body>", &end)?;
+    Ok(html)
+}
+
+/// As a policy names what it lets run.
+fn hash(text: &str) -> String {
+    format!("sha256-{}", BASE64.encode(Sha256::digest(text)))
+}
+
+fn put(html: &mut String, place: &str, text: &str) -> anyhow::Result<()> {
+    let Some(at) = html.find(place) else {
+        bail!("the page has no {place}: this is a fault of ehos, please report it");
+    };
+    html.replace_range(at..at + place.len(), text);
+    Ok(())
+}

@@ -1,0 +1,1376 @@
+// The page of `ehos frontend`. What the API says is put in as text, never as markup; elements are made once and only
+// what is new in them is written, so that focus, selection and scrolling stay.
+
+// ---------------------------------------------------------------- elements
+
+const $ = (id) => document.getElementById(id);
+
+function make(name, properties = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key === 'class') element.className = value;
+    else if (key === 'on') for (const [event, f] of Object.entries(value)) element.addEventListener(event, f);
+    else if (value === true) element.setAttribute(key, '');
+    else if (value !== undefined && value !== null && value !== false) element.setAttribute(key, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+function drawn(name, attributes = {}, ...children) {
+  const element = document.createElementNS('http://www.w3.org/2000/svg', name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}
+
+function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function mark(element, name, value) {
+  if (value === null || value === undefined || value === false) {
+    if (element.hasAttribute(name)) element.removeAttribute(name);
+  } else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
+}
+
+function show(element, shown) {
+  if (element.hidden === shown) element.hidden = !shown;
+}
+
+// Puts `children` into `parent` in this order; what stands right already is not moved.
+function arrange(parent, children) {
+  let next = parent.firstChild;
+  for (const child of children) {
+    if (child === next) next = next.nextSibling;
+    else parent.insertBefore(child, next);
+  }
+  while (next) {
+    const gone = next;
+    next = next.nextSibling;
+    gone.remove();
+  }
+}
+
+// One child for each item, found again by its key.
+const kept = new WeakMap();
+function list(parent, items, key, create, update) {
+  const before = kept.get(parent) ?? new Map();
+  const after = new Map();
+  for (const item of items) {
+    let name = String(key(item));
+    while (after.has(name)) name += '+';
+    const child = before.get(name) ?? create(item);
+    update(child, item);
+    after.set(name, child);
+  }
+  kept.set(parent, after);
+  arrange(parent, [...after.values()]);
+}
+
+// A list of which all is shown only when it is asked for.
+function shortened(parent, button, items, most, what, ...rest) {
+  const draw = () => {
+    const all = button.dataset.all === 'yes' || items.length <= most + 1;
+    list(parent, all ? items : items.slice(0, most), ...rest);
+    show(button, items.length > most + 1);
+    say(button, all ? `Show the first ${most}` : `Show all ${count(items.length)} ${what}`);
+  };
+  button.onclick = () => {
+    button.dataset.all = button.dataset.all === 'yes' ? 'no' : 'yes';
+    draw();
+  };
+  draw();
+}
+
+// ---------------------------------------------------------------- words and numbers
+
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone ?? 'local time';
+const numbers = new Map();
+function number(value, least = 0, most = least) {
+  const key = `${least},${most}`;
+  if (!numbers.has(key)) {
+    numbers.set(key, new Intl.NumberFormat('en', { minimumFractionDigits: least, maximumFractionDigits: most }));
+  }
+  return numbers.get(key).format(value);
+}
+const count = (value) => (value === null || value === undefined ? '–' : number(value, 0, 1));
+const money = (value) => (value === null || value === undefined ? '–' : number(value, 2, Math.abs(value) < 1 ? 4 : 2));
+const hours = (value) => (value === null || value === undefined ? '–' : number(value, 0, value < 100 ? 1 : 0));
+const many = (value, one, more = `${one}s`) => `${count(value)} ${value === 1 ? one : more}`;
+const memory = (mb) => (mb >= 1024 ? `${number(mb / 1024, 0, 1)} GiB` : `${count(mb)} MiB`);
+
+// 12 s, 4 min, 2 h 05 min, 3 d 4 h
+function span(seconds) {
+  const s = Math.max(0, Math.round(seconds));
+  if (s < 60) return `${s} s`;
+  const minutes = Math.floor(s / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const h = Math.floor(minutes / 60);
+  if (h < 24) return minutes % 60 ? `${h} h ${String(minutes % 60).padStart(2, '0')} min` : `${h} h`;
+  const d = Math.floor(h / 24);
+  return h % 24 && d < 10 ? `${d} d ${h % 24} h` : `${d} d`;
+}
+
+// 12 s, 4 min, 2 h, 3 d
+const brief = (seconds) => span(seconds >= 86400 ? seconds - (seconds % 86400) : seconds >= 3600 ? seconds - (seconds % 3600) : seconds);
+
+function milliseconds(ms) {
+  return ms < 1000 ? `${ms} ms` : `${number(ms / 1000, 1)} s`;
+}
+
+const clockParts = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' };
+const dayParts = { year: 'numeric', month: 'short', day: 'numeric' };
+const clock = new Intl.DateTimeFormat('en-GB', clockParts);
+const clockSeconds = new Intl.DateTimeFormat('en-GB', { ...clockParts, second: '2-digit' });
+const monthDay = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
+const wholeDate = new Intl.DateTimeFormat('en-GB', { ...dayParts, ...clockParts, second: '2-digit', timeZoneName: 'short' });
+const dayAndClock = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', ...clockParts });
+const sameDay = (a, b) => new Date(a).toDateString() === new Date(b).toDateString();
+const moment = (at) => (sameDay(at, now()) ? clockSeconds : dayAndClock).format(new Date(at));
+
+// The life of a node, in order; each phase belongs to a family, which has a shape.
+const FAMILIES = {
+  new: 'coming', requested: 'coming', building: 'coming', booting: 'coming',
+  idle: 'idle', busy: 'busy',
+  closed: 'leaving', draining: 'leaving', drained: 'leaving',
+  silent: 'doubt', unheard: 'doubt', unreachable: 'doubt', unclear: 'doubt', untrusted: 'doubt',
+  stopped: 'failed', failed: 'failed', lost: 'failed',
+  deleting: 'going', gone: 'going', lapsed: 'going',
+};
+const PHASES = Object.keys(FAMILIES);
+const MEANS = {
+  new: 'made by this tick', requested: 'asked for', building: 'its cloud makes it', booting: 'not in the pool yet',
+  idle: 'in the pool, without a job', busy: 'runs jobs', closed: 'takes no new jobs', draining: 'its jobs run out',
+  drained: 'empty, to be deleted', silent: 'not heard of', unheard: 'not heard of yet', unreachable: 'not heard of, its server runs',
+  unclear: 'server and startd disagree', untrusted: 'not judged', stopped: 'its server is off', failed: 'its server failed',
+  lost: 'given up', deleting: 'its server is going', gone: 'its server is gone', lapsed: 'never made',
+};
+const family = (phase) => FAMILIES[phase] ?? 'doubt';
+const rank = (phase) => (PHASES.indexOf(phase) + 1 || PHASES.length + 1);
+const FATES = {
+  creates: 'create', drains: 'drain', returns: 'take drain back', deletes: 'delete', forgets: 'forget', frees: 'free its address',
+};
+const shape = (of) => make('span', { class: 'shape', 'data-family': of, 'aria-hidden': 'true' });
+
+// ---------------------------------------------------------------- what is known
+
+const once = $('data') ? JSON.parse($('data').textContent) : null;
+let status = null; // The last tick.
+let offset = 0; // The server's clock less this one's, in milliseconds.
+let contact = { ok: true, error: '', since: null, next: null };
+let range = '24h';
+const LATE_SECONDS = 300;
+
+// The time that ages are counted to. In a simulated site that is the simulation's.
+function now() {
+  if (status?.simulated) return Date.parse(status.at);
+  if (once) return Date.parse(once.written ?? status?.at ?? '') || Date.now();
+  return Date.now() + offset;
+}
+
+const sinceTick = () => (now() - Date.parse(status.at)) / 1000;
+const isLate = () => Boolean(status) && !status.simulated && !once && sinceTick() > LATE_SECONDS;
+
+// ---------------------------------------------------------------- heading
+
+function drawHeading() {
+  say($('cluster'), status ? status.policy?.cluster || 'pool' : 'pool');
+  show($('simulated'), Boolean(status?.simulated));
+  show($('dry-run'), Boolean(status?.dry_run));
+  drawClock();
+}
+
+function drawClock() {
+  let state = 'live';
+  let text = 'live';
+  if (once) [state, text] = ['still', `written ${once.written ? wholeDate.format(new Date(once.written)) : 'after the last tick'}, not live`];
+  else if (!contact.ok) {
+    const left = contact.next ? Math.max(0, Math.ceil((contact.next - Date.now()) / 1000)) : 0;
+    [state, text] = ['broken', left ? `not reachable, next try in ${left} s` : 'not reachable, trying'];
+  } else if (!status) [state, text] = ['waiting', 'live, no tick yet'];
+  else if (isLate()) [state, text] = ['late', 'live, but no tick'];
+  mark($('live'), 'data-state', state);
+  say($('live'), text);
+  if (!status) say($('last-tick'), '');
+  else if (status.simulated) say($('last-tick'), `last tick at ${wholeDate.format(new Date(status.at))} of the simulation`);
+  else say($('last-tick'), `last tick ${once ? wholeDate.format(new Date(status.at)) : `${span(sinceTick())} ago`}`);
+  for (const one of document.querySelectorAll('[data-until]')) {
+    const left = (Number(one.dataset.until) - now()) / 1000;
+    say(one, left > 0 ? span(left) : 'over');
+  }
+}
+
+// ---------------------------------------------------------------- what is wrong
+
+const LEVELS = { error: 'Error', warning: 'Warning', note: 'Note' };
+
+function troubles() {
+  const found = [];
+  const add = (level, what, text) => found.push({ level, what, text });
+  if (isLate()) {
+    add('error', 'No tick', `The last one was ${span(sinceTick())} ago, it should be one a minute. Look at: systemctl status ehos.timer, journalctl -u ehos`);
+  }
+  if (!status) return found;
+  const names = new Map(status.nodes.map((node) => [node.node, node.name]));
+  for (const { source, why } of status.unseen) add('error', `Not seen: ${source}`, why.startsWith(`${source}: `) ? why.slice(source.length + 2) : why);
+  for (const { brake, text, stops_creates } of status.brakes) {
+    add('error', stops_creates ? 'Brake: nothing is made or deleted' : 'Brake: nothing is deleted', text || brake);
+  }
+  for (const { text } of status.protected) add('error', 'Protected', text);
+  for (const { text } of status.budgets_spent) add('warning', 'Budget spent', text);
+  for (const { action, node, cloud, result, message } of status.actions) {
+    if (result !== 'failed') continue;
+    add('error', `Failed: ${action} ${names.get(node) || node}${cloud ? ` in ${cloud}` : ''}`, message ?? '');
+  }
+  const byFailure = new Map();
+  for (const node of status.nodes) {
+    if (family(node.phase) === 'failed' && node.fate === 'keeps') {
+      byFailure.set(node.phase, [...(byFailure.get(node.phase) ?? []), node.name]);
+    }
+  }
+  for (const [phase, of] of byFailure) {
+    const more = of.length > 3 ? ` and ${of.length - 3} more` : '';
+    add('warning', `${many(of.length, 'node')} ${phase}`, of.slice(0, 3).join(', ') + more);
+  }
+  for (const { cloud, pause } of status.clouds) {
+    if (pause) add('warning', `Cloud ${cloud} asked for a pause`, `Nothing is made in it for ${span(pause.seconds)}: ${pause.why}`);
+  }
+  if (status.queue.unmatched > 0) {
+    add('note', 'No node for some jobs', `${many(status.queue.unmatched, 'waiting job')} would run on no node that could be made; the queue says why`);
+  }
+  for (const text of notices()) add('note', 'Notice', text);
+  if (status.exit !== 0 && !found.some(({ level }) => level !== 'note')) {
+    add('warning', `Exit code ${status.exit}`, 'The last tick did not end well; its journal says why: journalctl -u ehos');
+  }
+  const order = Object.keys(LEVELS);
+  return found.sort((a, b) => order.indexOf(a.level) - order.indexOf(b.level));
+}
+
+// How far a simulation is, is said with its last tick: that is nothing wrong.
+const SIMULATION = 'simulated: ';
+const notices = () => status.notices.filter((text) => !(status.simulated && text.startsWith(SIMULATION)));
+
+function drawTroubles() {
+  const found = troubles();
+  const of = (level) => found.filter((one) => one.level === level).length;
+  const worst = contact.ok ? found[0]?.level ?? 'none' : 'error';
+  const counts = Object.keys(LEVELS).filter(of).map((level) => many(of(level), level));
+  mark($('wrong'), 'data-worst', !status && contact.ok ? null : worst);
+  if (counts.length) say($('verdict'), counts.join(', '));
+  else if (!contact.ok) say($('verdict'), '');
+  else if (status) say($('verdict'), `Nothing: all sources answered, no brake holds, nothing failed${once ? ' at the last tick' : ''}.`);
+  else say($('verdict'), 'Nothing is known yet.');
+  say($('connection'), contact.ok ? '' : `${contact.error}${status ? ` What is shown is of ${clockSeconds.format(contact.since)}.` : ''}`);
+  shortened($('troubles'), $('more-troubles'), found, 8, 'lines', ({ level, what, text }) => level + what + (what === 'No tick' ? '' : text),
+    ({ level }) => make('li', { 'data-level': level },
+      make('span', { class: 'level' }, LEVELS[level]), make('span', {}, make('strong'), ' ', make('span'))),
+    (item, { what, text }) => {
+      const [strong, , plain] = item.lastChild.childNodes;
+      say(strong, what);
+      say(plain, text);
+    });
+  const pool = status?.policy?.cluster || 'pool';
+  const bad = of('error') + (contact.ok ? 0 : 1);
+  document.title = `${bad ? `(${bad}) ` : ''}${pool} – ehos`;
+}
+
+// ---------------------------------------------------------------- queue
+
+function keyed(parent, rows) {
+  list(parent, rows, ([label]) => label,
+    ([, , of]) => make('div', {}, make('dt', {}, ...(of ? [make('span', { class: `swatch ${of}`, 'aria-hidden': 'true' })] : []), make('span')), make('dd')),
+    (item, [label, text]) => {
+      say(item.firstChild.lastChild, label);
+      say(item.lastChild, text);
+    });
+}
+
+function asks({ cpus, memory_mb, disk_kb, gpus }) {
+  const parts = [many(cpus, 'core'), memory(memory_mb)];
+  if (gpus) parts.push(many(gpus, 'GPU'));
+  if (disk_kb >= 1024 * 1024) parts.push(`${memory(disk_kb / 1024)} disk`);
+  return parts.join(', ');
+}
+
+function drawQueue() {
+  const { queue, demand, groups } = status;
+  const seen = queue.schedds > 0;
+  const jobs = [['idle', queue.idle], ['running', queue.running], ['held', queue.held]];
+  const all = jobs.reduce((sum, [, n]) => sum + n, 0);
+  for (const [name, n] of jobs) {
+    const part = $('queue-bar').querySelector(`.${name}`);
+    show(part, seen && n > 0);
+    part.style.flexGrow = all ? n : 0;
+  }
+  keyed($('queue-numbers'), jobs.map(([name, n]) => [name, seen ? count(n) : 'unknown', name]));
+  let text = 'No schedd answered: what waits is not known.';
+  if (seen && queue.waiting === 0) text = queue.idle ? 'No job has waited for longer than a negotiation cycle.' : 'No job waits.';
+  else if (seen) {
+    const parts = [`${many(queue.waiting, 'job has', 'jobs have')} waited for longer than a negotiation cycle, the longest for ${span(queue.longest_seconds)}; together they ask for ${asks(demand)}`];
+    if (queue.unmatched) parts.push(`${many(queue.unmatched, 'fits', 'fit')} no node`);
+    if (queue.limited) parts.push(`a limit holds back ${count(queue.limited)}`);
+    text = `${parts.join('; ')}.`;
+  }
+  say($('queue-text'), text);
+  show($('groups'), groups.length > 0);
+  const waiting = [...groups].sort((a, b) => b.waiting_seconds - a.waiting_seconds);
+  const cell = (label, properties = {}) => make('td', { role: 'cell', 'data-label': label, ...properties });
+  shortened($('groups').tBodies[0], $('more-groups'), waiting, 8, 'groups',
+    (group) => JSON.stringify([group.request, group.needs]),
+    () => make('tr', { role: 'row' }, cell('Jobs', { class: 'number' }), cell('Each asks for'), cell('Longest', { class: 'number' }), cell('Where', { class: 'why' })),
+    (row, group) => {
+      const [n, request, longest, why] = row.cells;
+      say(n, count(group.jobs));
+      say(request, asks(group.request));
+      mark(request, 'title', group.example ? `such as job ${group.example}` : null);
+      say(longest, span(group.waiting_seconds));
+      list(why, group.why.length ? group.why : [{ reason: '', text: '–' }], (one) => one.reason + one.text,
+        () => make('p', { class: 'reason' }),
+        (item, one) => {
+          mark(item, 'data-bad', ['too_large', 'no_match', 'limited'].includes(one.reason) ? '' : null);
+          say(item, one.text);
+        });
+    });
+}
+
+// ---------------------------------------------------------------- figures
+
+function figures(parent, rows) {
+  list(parent, rows, ([label]) => label,
+    () => make('div', {}, make('dt'), make('dd', { class: 'value' }, make('span'), make('span', { class: 'of' })), make('dd', { class: 'meter', 'aria-hidden': 'true' }, make('span')), make('dd', { class: 'detail' })),
+    (item, [label, value, detail = '', share = null]) => {
+      const [term, is, meter, more] = item.children;
+      say(term, label);
+      const at = value.indexOf(' of ');
+      say(is.firstChild, at < 0 ? value : value.slice(0, at));
+      say(is.lastChild, at < 0 ? '' : value.slice(at));
+      show(meter, share !== null);
+      if (share !== null) bar(meter.firstChild, share);
+      mark(meter, 'data-full', share !== null && share >= 1 ? '' : null);
+      say(more, detail);
+    });
+}
+
+function bar(element, share) {
+  const width = `${(100 * Math.min(1, Math.max(0, share || 0))).toFixed(1)}%`;
+  if (element.style.width !== width) element.style.width = width;
+}
+
+// What is left of several limits together: the least.
+const left = (usage) => (!usage || usage.limit === null ? null : Math.max(0, usage.limit - usage.used));
+
+function drawFigures() {
+  const { cores, cost, policy, nodes, clouds } = status;
+  const existing = nodes.filter((node) => !['gone', 'lapsed', 'new'].includes(node.phase)).length;
+  const heard = !status.unseen.some(({ source }) => source === 'collector');
+  const rows = [
+    ['Cores used', heard ? `${count(cores.claimed)} of ${count(cores.paid)}` : `unknown of ${count(cores.paid)}`,
+      cores.paid && heard ? `${number((100 * cores.claimed) / cores.paid, 0)} % of those that are paid for` : 'none is paid for',
+      cores.paid && heard ? cores.claimed / cores.paid : null],
+    ['Cores free', heard ? count(cores.free) : 'unknown', cores.others ? `and ${count(cores.others - cores.others_claimed)} of ${count(cores.others)} on other machines` : 'on nodes that take jobs'],
+    ['Nodes', `${count(existing)} of ${count(policy.nodes_max)}`, `at least ${count(policy.nodes_min)}${policy.nodes_spare && policy.nodes_spare !== '0' ? `, ${policy.nodes_spare} to spare` : ''}`,
+      policy.nodes_max ? existing / policy.nodes_max : null],
+  ];
+  if (!heard && cores.paid) rows[0][2] = 'the collector does not answer';
+  if (cost) {
+    const { per_hour, per_month } = policy.budget;
+    rows.push(['Cost an hour', money(cost.per_hour), per_hour !== null ? `of ${money(per_hour)} allowed` : 'no budget an hour', per_hour ? cost.per_hour / per_hour : null]);
+    const since = cost.counted_since ? `, counted since ${dayAndClock.format(new Date(cost.counted_since))}` : '';
+    const [year, month] = cost.month.split('-').map(Number);
+    const its = year && month ? new Intl.DateTimeFormat('en-GB', { month: 'long', timeZone: 'UTC' }).format(new Date(Date.UTC(year, month - 1, 15))) : cost.month;
+    rows.push([`Cost in ${its}`, money(cost.spent_this_month), (per_month !== null ? `of ${money(per_month)} allowed` : 'no budget a month') + since, per_month ? cost.spent_this_month / per_month : null]);
+  }
+  figures($('figures-list'), rows);
+
+  const costs = new Map((cost?.clouds ?? []).map((one) => [one.cloud, one]));
+  const all = [...clouds];
+  for (const name of costs.keys()) if (!all.some(({ cloud }) => cloud === name)) all.push({ cloud: name, former: true });
+  const budgeted = clouds.some(({ budget }) => budget?.per_hour != null || budget?.per_month != null);
+  $('clouds').classList.toggle('no-prices', !cost);
+  $('clouds').classList.toggle('no-budgets', !budgeted);
+  const cell = (label, more = '') => make('td', { role: 'cell', 'data-label': label, class: `number ${more}` });
+  list($('clouds').tBodies[0], all, ({ cloud }) => cloud,
+    () => make('tr', { role: 'row' }, make('th', { role: 'rowheader', scope: 'row' }, make('span'), make('span', { class: 'aside' })), cell('Nodes'), cell('Servers left'), cell('Cores left'), cell('GiB left'),
+      cell('An hour', 'priced'), cell('This month', 'priced'), cell('Budget left', 'budgeted')),
+    (row, cloud) => {
+      const [name, n, instances, its, ram, hour, month, budget] = row.cells;
+      say(name.firstChild, cloud.cloud);
+      say(name.lastChild, cloud.former ? ' not configured any more' : cloud.answers ? '' : ' no answer');
+      mark(name, 'title', cloud.image ? `new nodes boot from ${cloud.image}` : null);
+      say(n, cloud.former ? '–' : count(cloud.nodes) + (cloud.nodes_max != null ? ` of ${count(cloud.nodes_max)}` : ''));
+      const quota = (cell, usage, format) => {
+        const rest = left(usage);
+        say(cell, cloud.former ? '–' : !cloud.quota ? 'unknown' : rest === null ? 'no limit' : `${format(rest)} of ${format(usage.limit)}`);
+        mark(cell, 'data-bad', rest === 0 ? '' : null);
+      };
+      quota(instances, cloud.quota?.instances, count);
+      quota(its, cloud.quota?.cores, count);
+      quota(ram, cloud.quota?.ram_mb, (mb) => count(Math.round(mb / 1024)));
+      const its_cost = costs.get(cloud.cloud);
+      say(hour, its_cost ? money(its_cost.per_hour) : '–');
+      say(month, its_cost ? money(its_cost.spent_this_month) : '–');
+      mark(hour, 'title', its_cost?.nodes_without_price ? `${many(its_cost.nodes_without_price, 'node')} without a price not counted` : null);
+      const rests = [];
+      if (cloud.budget?.per_month != null) rests.push(`${money(Math.max(0, cloud.budget.per_month - (its_cost?.spent_this_month ?? 0)))}`);
+      if (cloud.budget?.per_hour != null) rests.push(`${money(Math.max(0, cloud.budget.per_hour - (its_cost?.per_hour ?? 0)))} an hour`);
+      say(budget, rests.join(', ') || '–');
+      mark(budget, 'title', rests.length ? `of ${[cloud.budget.per_month, cloud.budget.per_hour].filter((one) => one != null).map(money).join(', ')}` : null);
+    });
+}
+
+// ---------------------------------------------------------------- nodes
+
+const tiles = new Map(); // id → { item, button, signature, node, words }
+const groupBoxes = new Map(); // name → { box, heading, shape, title, number, list }
+const filter = { find: '', cloud: '', phase: '', group: 'auto', size: '' };
+let sized = '';
+
+function utilisation({ startd, server }) {
+  if (startd && startd.cpus) return [startd.claimed_cpus, startd.cpus];
+  return [0, server?.vcpus ?? 0];
+}
+
+function nodeWords(node) {
+  const [used, all] = utilisation(node);
+  const parts = [node.name || node.node, node.phase];
+  parts.push(all ? `${used} of ${many(all, 'core')} used` : 'cores not known', `cloud ${node.cloud}`, node.flavor);
+  if (node.server?.age_seconds != null) parts.push(`${span(node.server.age_seconds)} old`);
+  if (node.fate !== 'keeps') parts.push(`this tick: ${FATES[node.fate] ?? node.fate}`);
+  return parts.join(', ');
+}
+
+// What comes before its id in a name is that of all nodes.
+function shortName({ name, node }) {
+  return !name || name.endsWith(node) ? node : name;
+}
+
+function newTile(id) {
+  const text = (name) => make('span', { class: name });
+  const button = make('button', { type: 'button', tabindex: '-1', 'aria-haspopup': 'dialog' },
+    shape('doubt'), make('span', { class: 'name' }, make('bdi')), text('phase'), make('span', { class: 'use' }, make('span')), text('cores'), text('place'), text('age'));
+  button.dataset.node = id;
+  return { item: make('li', {}, button), button, signature: '', node: null, words: '' };
+}
+
+function drawTile(tile, node, size) {
+  const [used, all] = utilisation(node);
+  const age = node.server?.age_seconds != null ? brief(node.server.age_seconds) : '';
+  const signature = [node.name, node.phase, node.fate, node.cloud, node.flavor, used, all, age, size, node.startd ? 1 : 0].join('\u0000');
+  tile.node = node;
+  if (tile.signature === signature) return;
+  tile.signature = signature;
+  tile.words = nodeWords(node);
+  const [mark_, name, phase, use, cores, place, old] = tile.button.children;
+  mark(tile.button, 'aria-label', tile.words);
+  mark(tile.button, 'data-family', family(node.phase));
+  mark(tile.button, 'data-fate', node.fate === 'keeps' ? null : node.fate);
+  mark(mark_, 'data-family', family(node.phase));
+  say(name.firstChild, shortName(node));
+  mark(tile.button, 'title', size === 'small' ? tile.words : node.name);
+  say(phase, node.phase);
+  bar(use.firstChild, all ? used / all : 0);
+  mark(use, 'data-none', node.startd ? null : '');
+  say(cores, node.startd ? `${used}/${all}` : all ? `–/${all}` : '–');
+  say(place, `${node.cloud} · ${node.flavor}`);
+  say(old, age);
+}
+
+const folded = (text) => text.toLocaleLowerCase('en');
+function matchesFilter(node) {
+  if (filter.cloud && node.cloud !== filter.cloud) return false;
+  if (filter.phase && node.phase !== filter.phase) return false;
+  if (!filter.find) return true;
+  const words = [node.name, node.node, node.server?.id, node.startd?.machine, node.flavor, node.zone];
+  return words.some((word) => word && folded(word).includes(filter.find));
+}
+
+function options(select, values) {
+  const [all] = select.options;
+  const wanted = values.includes(select.value) || !select.value ? values : [...values, select.value];
+  list(select, [null, ...wanted], (value) => value ?? '', (value) => (value === null ? all : make('option', { value }, value)), () => {});
+}
+
+function drawNodes() {
+  const nodes = status?.nodes ?? [];
+  const size = filter.size || (nodes.length <= 60 ? 'large' : nodes.length <= 400 ? 'middle' : 'small');
+  if (sized !== size) {
+    sized = size;
+    mark($('tiles'), 'data-size', size);
+  }
+  const by = filter.group === 'auto' ? (size === 'large' ? '' : 'phase') : filter.group;
+  const groupOf = (node) => (by ? node[by] : '');
+  const groups = new Map();
+  const seen = new Set();
+  const phases = new Map();
+  let shown = 0;
+  for (const node of nodes) {
+    seen.add(node.node);
+    phases.set(node.phase, (phases.get(node.phase) ?? 0) + 1);
+    let tile = tiles.get(node.node);
+    if (!tile) tiles.set(node.node, (tile = newTile(node.node)));
+    drawTile(tile, node, size);
+    if (!matchesFilter(node)) continue;
+    shown += 1;
+    const name = groupOf(node);
+    if (!groups.has(name)) groups.set(name, []);
+    groups.get(name).push(tile);
+  }
+  const focused = document.activeElement?.dataset?.node;
+  for (const id of tiles.keys()) if (!seen.has(id)) tiles.delete(id);
+  const names = [...groups.keys()].sort(by === 'phase' ? (a, b) => rank(a) - rank(b) || order.compare(a, b) : order.compare);
+  const boxes = [];
+  for (const name of names) {
+    let group = groupBoxes.get(name);
+    if (!group) {
+      group = { shape: shape('doubt'), title: make('span'), number: make('span', { class: 'count' }), list: make('ul', { class: 'tiles' }) };
+      group.heading = make('h3', {}, group.shape, group.title, ' ', group.number);
+      group.box = make('div', { class: 'tile-group' }, group.heading, group.list);
+      groupBoxes.set(name, group);
+    }
+    const members = groups.get(name).sort((a, b) => rank(a.node.phase) - rank(b.node.phase) || compareNames(a.node, b.node));
+    show(group.heading, Boolean(by));
+    show(group.shape, by === 'phase');
+    mark(group.shape, 'data-family', family(name));
+    say(group.title, name || 'none');
+    say(group.number, count(members.length));
+    mark(group.list, 'aria-label', `${name || 'all'} nodes`);
+    arrange(group.list, members.map(({ item }) => item));
+    boxes.push(group.box);
+  }
+  for (const name of groupBoxes.keys()) if (!groups.has(name)) groupBoxes.delete(name);
+  arrange($('tiles'), boxes);
+  if (focused && document.activeElement?.dataset?.node !== focused) tiles.get(focused)?.button.focus({ preventScroll: true });
+  stop(document.activeElement?.dataset?.node ?? stopAt);
+
+  say($('nodes-count'), shown === nodes.length ? count(nodes.length) : `${count(shown)} of ${count(nodes.length)}`);
+  show($('no-nodes'), shown === 0);
+  say($('no-nodes'), nodes.length ? 'No node is like that.' : 'There is no node.');
+  show($('node-filter'), nodes.length > 0);
+  const ordered = [...phases].sort(([a], [b]) => rank(a) - rank(b));
+  list($('phase-key'), ordered, ([phase]) => phase,
+    ([phase]) => make('li', { title: MEANS[phase] }, shape(family(phase)), make('span', {}, phase), ' ', make('strong')),
+    (item, [, n]) => say(item.lastChild, count(n)));
+  show($('phase-key'), ordered.length > 0 && by !== 'phase');
+  options($('only-cloud'), [...new Set([...(status?.clouds ?? []).map(({ cloud }) => cloud), ...nodes.map(({ cloud }) => cloud)])].sort(order.compare));
+  options($('only-phase'), ordered.map(([phase]) => phase));
+  show($('node-line'), size === 'small' && shown > 0);
+  if (size === 'small' && !$('node-line').textContent) say($('node-line'), 'Point at a node, or walk with the arrow keys; press it for all that is known of it.');
+}
+const order = new Intl.Collator('en', { numeric: true });
+const compareNames = (a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.node < b.node ? -1 : 1);
+
+// One stop for the Tab key; the arrow keys go from there.
+let stopAt = null;
+function stop(id) {
+  const buttons = $('tiles').querySelectorAll('button');
+  const wanted = (id && tiles.get(id)?.item.isConnected && tiles.get(id).button) || buttons[0];
+  const old = $('tiles').querySelector('button[tabindex="0"]');
+  if (old && old !== wanted) old.tabIndex = -1;
+  if (wanted) {
+    if (wanted.tabIndex !== 0) wanted.tabIndex = 0;
+    stopAt = wanted.dataset.node;
+  }
+}
+
+function walk(event) {
+  const from = event.target.closest('button[data-node]');
+  if (!from || event.altKey || event.ctrlKey || event.metaKey) return;
+  const buttons = [...$('tiles').querySelectorAll('button')];
+  const at = buttons.indexOf(from);
+  const here = from.getBoundingClientRect();
+  const vertical = (step) => {
+    // The nearest one of the next row.
+    let best = null;
+    for (let i = at + step, top = null; i >= 0 && i < buttons.length; i += step) {
+      const box = buttons[i].getBoundingClientRect();
+      if (Math.abs(box.top - here.top) < 2) continue;
+      top ??= box.top;
+      if (Math.abs(box.top - top) > 2) break;
+      const far = Math.abs(box.left - here.left);
+      if (!best || far < best.far) best = { far, button: buttons[i] };
+    }
+    return best?.button;
+  };
+  const to = {
+    ArrowRight: () => buttons[at + 1], ArrowLeft: () => buttons[at - 1],
+    ArrowDown: () => vertical(1), ArrowUp: () => vertical(-1),
+    Home: () => buttons[0], End: () => buttons.at(-1),
+  }[event.key];
+  if (!to) return;
+  event.preventDefault();
+  const button = to();
+  if (button) {
+    stop(button.dataset.node);
+    button.focus();
+  }
+}
+
+function wireNodes() {
+  const box = $('tiles');
+  const point = (event) => {
+    const tile = tiles.get(event.target.closest?.('button[data-node]')?.dataset.node);
+    if (tile) say($('node-line'), tile.words);
+  };
+  box.addEventListener('pointerover', point);
+  box.addEventListener('focusin', (event) => {
+    point(event);
+    if (event.target.dataset.node) stop(event.target.dataset.node);
+  });
+  box.addEventListener('keydown', walk);
+  box.addEventListener('click', (event) => {
+    const id = event.target.closest('button[data-node]')?.dataset.node;
+    if (id) openNode(id);
+  });
+  const listen = (id, name, change = (value) => value) => {
+    $(id).addEventListener('input', () => {
+      filter[name] = change($(id).value);
+      drawNodes();
+    });
+  };
+  listen('find', 'find', (text) => folded(text.trim()));
+  listen('only-cloud', 'cloud');
+  listen('only-phase', 'phase');
+  listen('group-by', 'group');
+  listen('tile-size', 'size');
+  $('node-filter').addEventListener('submit', (event) => event.preventDefault());
+}
+
+// ---------------------------------------------------------------- one node
+
+let opened = null; // { id, from, asked }
+
+function pairs(parent, rows) {
+  list(parent, rows.filter(([, value]) => value !== null && value !== undefined && value !== ''), ([label]) => label,
+    ([label]) => make('div', {}, make('dt', {}, label), make('dd')),
+    (item, [, value]) => {
+      if (value instanceof Node) arrange(item.lastChild, [value]);
+      else say(item.lastChild, String(value));
+    });
+}
+
+function drawNode(node, name) {
+  say($('node-heading'), node?.name || name);
+  say($('node-why'), node?.text ?? 'It is not among the nodes of the last tick.');
+  if (!node) return pairs($('node-pairs'), []);
+  const { server = {}, startd } = node;
+  pairs($('node-pairs'), [
+    ['Phase', MEANS[node.phase] ? `${node.phase} (${MEANS[node.phase]})` : node.phase],
+    ['This tick', node.fate === 'keeps' ? 'keeps it' : FATES[node.fate] ?? node.fate],
+    ['Cores used', startd ? `${startd.claimed_cpus} of ${startd.cpus}` : null],
+    ['Memory used', startd ? `${memory(startd.claimed_memory_mb)} of ${memory(startd.memory_mb)}` : null],
+    ['GPUs used', startd?.gpus ? `${startd.claimed_gpus} of ${startd.gpus}` : null],
+    ['Claims', startd ? startd.claims : null],
+    ['Cloud', node.cloud], ['Flavor', `${node.flavor}${server.vcpus ? ` (${many(server.vcpus, 'core')})` : ''}`], ['Zone', node.zone], ['Image', server.image],
+    ['Age', server.age_seconds != null ? span(server.age_seconds) : null],
+    ['Cost', server.per_hour != null ? `${money(server.per_hour)} an hour${server.age_seconds != null ? `, ${money((server.per_hour * server.age_seconds) / 3600)} so far` : ''}` : null],
+    ['Node', node.node], ['Server', server.id], ['Host', startd?.machine],
+  ]);
+}
+
+function drawEvents(events, more) {
+  say($('events-say'), more ?? (events.length ? '' : 'Nothing is known of it in the history.'));
+  show($('events-say'), Boolean($('events-say').textContent));
+  list($('events'), events, (event) => `${event.at} ${event.fate} ${event.phase}`,
+    (event) => make('li', {}, make('time', { datetime: event.at }), shape(family(event.phase)), make('div', {}, make('strong'), make('span'), make('em'))),
+    (item, event) => {
+      const [time, , words] = item.children;
+      const [what, why, result] = words.children;
+      say(time, dayAndClock.format(new Date(event.at)));
+      say(what, whatOf(event));
+      say(why, event.text ?? '');
+      say(result, resultOf(event));
+      mark(result, 'data-result', event.result);
+    });
+}
+
+async function openNode(id, name = id) {
+  opened = { id, name, from: document.activeElement };
+  const node = status?.nodes.find((one) => one.node === id);
+  drawNode(node, name);
+  list($('events'), [], String, null, null);
+  say($('events-say'), 'Loading…');
+  show($('events-say'), true);
+  if (!$('node').open) $('node').showModal();
+  $('node').scrollTop = 0;
+  $('node-heading').focus();
+  await askNode();
+}
+
+async function askNode() {
+  const { id, name } = opened;
+  if (once) {
+    const events = (once.decisions?.decisions ?? []).filter(({ node }) => node === id).reverse();
+    drawEvents(events, 'Of the last decisions only; `ehos explain` says all.');
+    return;
+  }
+  try {
+    const answer = await ask(`api/node/${encodeURIComponent(id)}`);
+    if (opened?.id !== id) return;
+    if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error ?? `HTTP ${answer.status}`);
+    const { node, events } = await answer.json();
+    if (opened?.id !== id) return;
+    if (node) drawNode(status?.nodes.find((one) => one.node === id) ?? node, name);
+    drawEvents(events ?? []);
+  } catch (error) {
+    if (opened?.id === id) drawEvents([], `Its history could not be read: ${error.message}`);
+  }
+}
+
+function wireDialog() {
+  const dialog = $('node');
+  $('close-node').addEventListener('click', () => dialog.close());
+  dialog.addEventListener('click', (event) => {
+    if (event.target === dialog) dialog.close();
+  });
+  dialog.addEventListener('close', () => {
+    const back = opened;
+    opened = null;
+    const target = back?.from?.isConnected ? back.from : tiles.get(back?.id)?.button;
+    target?.focus?.({ preventScroll: true });
+  });
+}
+
+// ---------------------------------------------------------------- charts
+
+const seriesOf = {}; // range → what the API said
+const CHARTS = [
+  {
+    id: 'chart-queue', title: 'Queue and demand', unit: 'jobs, cores', whole: true,
+    lines: (s) => [
+      { key: 'running', label: 'running', values: s.queue.running, class: 'c-running', area: true },
+      { key: 'idle', label: 'idle', values: s.queue.idle, class: 'c-waiting' },
+      { key: 'held', label: 'held', values: s.queue.held, class: 'c-held', dash: '6 3' },
+      { key: 'unmatched', label: 'fit no node', values: s.queue.unmatched, class: 'c-unmatched', dash: '1.5 3' },
+      { key: 'demand', label: 'cores asked for', values: s.demand_cpus, class: 'c-demand', dash: '8 3 1.5 3' },
+    ],
+  },
+  {
+    id: 'chart-nodes', title: 'Nodes by phase', unit: 'nodes', whole: true, stacked: true,
+    lines: (s) => Object.keys(s.nodes).sort((a, b) => stackRank(a) - stackRank(b)).map((phase) => (
+      { key: phase, label: phase, values: s.nodes[phase], class: `p-${PHASES.includes(phase) ? phase : 'unclear'}`, family: family(phase) })),
+  },
+  {
+    id: 'chart-cores', title: 'Cores paid for and used', unit: 'cores', whole: true,
+    lines: (s) => [
+      { key: 'paid', label: 'paid for', values: s.cores.paid, class: 'c-paid', area: true },
+      { key: 'claimed', label: 'used', values: s.cores.claimed, class: 'c-used', area: true },
+      { key: 'others', label: 'on other machines', values: s.cores.others, class: 'c-others', dash: '6 3' },
+    ],
+  },
+  {
+    id: 'chart-cost', title: 'Cost and waste', unit: 'an hour', none: 'No prices are configured.',
+    lines: (s) => (s.cost_per_hour ? [
+      { key: 'cost', label: 'cost an hour', values: s.cost_per_hour, class: 'c-cost' },
+      { key: 'waste', label: 'of it unused', values: s.waste_per_hour ?? [], class: 'c-waste', area: true, dash: '5 3' },
+    ] : []),
+  },
+];
+// Busy lies at the bottom of the stack: it is the steadiest.
+const stackRank = (phase) => (phase === 'busy' ? 0 : phase === 'idle' ? 0.5 : rank(phase));
+const hiddenLines = new Set(['chart-queue unmatched', 'chart-cores others']);
+const plots = [];
+let cursor = null; // Index into the series' times.
+
+function niceStep(most, whole, ticks = 4) {
+  const rough = most / ticks;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((n) => n * power).find((n) => n >= rough - 1e-12 && (!whole || Number.isInteger(n)));
+  return whole ? Math.max(1, Math.round(step ?? 1)) : step;
+}
+
+const MINUTE = 60;
+const HOUR = 3600;
+const DAY = 86400;
+
+// Times on the axis: on whole hours and days of the viewer's zone.
+function timeTicks(from, to, room) {
+  const steps = [5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 5 * DAY, 7 * DAY, 10 * DAY];
+  const step = steps.find((one) => (to - from) / one <= room) ?? steps.at(-1);
+  const midnight = new Date(from * 1000);
+  midnight.setHours(0, 0, 0, 0);
+  const ticks = [];
+  for (let day = 0; ticks.length < 60; ) {
+    const begin = new Date(midnight);
+    begin.setDate(begin.getDate() + day);
+    if (begin.getTime() / 1000 > to) break;
+    if (step >= DAY) {
+      ticks.push(begin.getTime() / 1000);
+      day += step / DAY;
+    } else {
+      for (let s = 0; s < DAY; s += step) {
+        const at = new Date(begin);
+        at.setSeconds(s);
+        ticks.push(at.getTime() / 1000);
+      }
+      day += 1;
+      if (ticks.length > 2000) break;
+      while (ticks.length && ticks[0] < from) ticks.shift();
+    }
+  }
+  const seen = [...new Set(ticks)].filter((t) => t >= from && t <= to);
+  return seen.map((t) => {
+    const date = new Date(t * 1000);
+    const midnightHere = date.getHours() === 0 && date.getMinutes() === 0;
+    return [t, step >= DAY || (midnightHere && to - from > DAY / 2) ? monthDay.format(date) : clock.format(date)];
+  });
+}
+
+function newPlot(chart) {
+  const heading = make('h3', { id: `${chart.id}-title` }, chart.title, ' ', make('span', { class: 'unit' }, chart.unit));
+  const time = make('span', { class: 'at', 'aria-hidden': 'true' });
+  const legend = make('ul', { class: 'legend', 'aria-label': `${chart.title}: what is shown` });
+  const area = make('div', { class: 'plot', id: chart.id, tabindex: '0', role: 'slider', 'aria-labelledby': `${chart.id}-title`,
+    'aria-describedby': 'plot-help', 'aria-orientation': 'horizontal', 'aria-valuemin': '0', 'aria-valuemax': '0', 'aria-valuenow': '0' });
+  const table = make('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `${chart.title} as a table` });
+  const details = make('details', {}, make('summary', {}, 'As a table'), table);
+  const box = make('figure', { class: 'chart' }, make('div', { class: 'head' }, heading, time), legend, area, details);
+  const plot = { chart, box, heading, time, legend, area, table, details, lines: [], values: new Map(), line: null, width: 0 };
+  const move = (x) => {
+    const s = seriesOf[range];
+    if (!s?.t.length || !plot.scale) return;
+    const { left: begin, right: end } = plot.scale;
+    const bounds = area.getBoundingClientRect();
+    const t = s.from + ((x - bounds.left - begin) / (end - begin)) * (s.to - s.from);
+    let best = 0;
+    for (let i = 0; i < s.t.length; i += 1) if (Math.abs(s.t[i] - t) < Math.abs(s.t[best] - t)) best = i;
+    point(best);
+  };
+  area.addEventListener('pointermove', (event) => move(event.clientX));
+  area.addEventListener('pointerdown', (event) => move(event.clientX));
+  area.addEventListener('pointerleave', () => { if (document.activeElement !== area) point(null); });
+  area.addEventListener('blur', () => point(null));
+  area.addEventListener('focus', () => {
+    if (area.matches(':focus-visible')) point(cursor ?? (seriesOf[range]?.t.length ?? 1) - 1);
+  });
+  area.addEventListener('keydown', (event) => {
+    const length = seriesOf[range]?.t.length ?? 0;
+    if (!length || event.altKey || event.ctrlKey || event.metaKey) return;
+    const at = cursor ?? length - 1;
+    const to = {
+      ArrowLeft: at - 1, ArrowRight: at + 1, ArrowDown: at - 1, ArrowUp: at + 1, PageDown: at - 12, PageUp: at + 12, Home: 0, End: length - 1,
+    }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    point(Math.min(length - 1, Math.max(0, to)));
+  });
+  details.addEventListener('toggle', () => drawTable(plot));
+  return plot;
+}
+
+function linesShown(plot) {
+  return plot.lines.filter(({ key }) => !hiddenLines.has(`${plot.chart.id} ${key}`));
+}
+
+const valueOf = (chart, value) => (value === null || value === undefined ? '–' : chart.whole ? count(value) : money(value));
+
+function point(index) {
+  if (cursor === index && index === null) return;
+  cursor = index;
+  for (const plot of plots) drawCursor(plot);
+}
+
+function drawCursor(plot) {
+  const s = seriesOf[range];
+  if (!s || !s.t.length) return;
+  const at = cursor === null ? s.t.length - 1 : Math.min(cursor, s.t.length - 1);
+  const when = (s.to - s.from > DAY ? dayAndClock : clock).format(new Date(s.t[at] * 1000));
+  say(plot.time, cursor === null ? '' : when);
+  for (const line of plot.lines) say(plot.values.get(line.key), valueOf(plot.chart, line.values[at]));
+  const words = linesShown(plot).map(({ label, values }) => `${label} ${values[at] == null ? 'unknown' : valueOf(plot.chart, values[at])}`);
+  mark(plot.area, 'aria-valuemax', s.t.length - 1);
+  mark(plot.area, 'aria-valuenow', at);
+  mark(plot.area, 'aria-valuetext', `${when}: ${words.join(', ')}`);
+  if (!plot.cursor) return;
+  plot.cursor.classList.toggle('off', cursor === null);
+  if (cursor === null) return;
+  const x = plot.scale.x(s.t[at]);
+  plot.cursor.setAttribute('transform', `translate(${x.toFixed(1)} 0)`);
+  const dots = plot.cursor.querySelectorAll('circle');
+  linesShown(plot).forEach((line, i) => {
+    const y = plot.tops.get(line.key)?.[at];
+    const dot = dots[i];
+    if (!dot) return;
+    dot.classList.toggle('off', y == null);
+    if (y != null) dot.setAttribute('cy', plot.scale.y(y).toFixed(1));
+  });
+}
+
+// Runs of what is known: a gap ends one.
+function runs(values) {
+  const found = [];
+  let begin = null;
+  for (let i = 0; i <= values.length; i += 1) {
+    const known = i < values.length && values[i] !== null && values[i] !== undefined;
+    if (known && begin === null) begin = i;
+    if (!known && begin !== null) {
+      found.push([begin, i - 1]);
+      begin = null;
+    }
+  }
+  return found;
+}
+
+function drawPlot(plot) {
+  const s = seriesOf[range];
+  if (!s) return;
+  const { chart, area } = plot;
+  plot.lines = chart.lines(s);
+  list(plot.legend, plot.lines, ({ key }) => key,
+    (line) => make('li', {}, make('button', { type: 'button', on: { click: () => toggle(plot, line.key) } },
+      line.family ? make('span', { class: `shape chip ${line.class}`, 'data-family': line.family, 'aria-hidden': 'true' }) : stroke(line),
+      make('span', {}, line.label), make('span', { class: 'value' }))),
+    (item, { key }) => {
+      plot.values.set(key, item.firstChild.lastChild);
+      mark(item.firstChild, 'aria-pressed', String(!hiddenLines.has(`${chart.id} ${key}`)));
+    });
+  const width = area.clientWidth;
+  if (!width) return;
+  plot.width = width;
+  const height = 190;
+  const shown = linesShown(plot);
+  // Tops: where each line runs; bottoms: what an area stands on.
+  plot.tops = new Map();
+  const bottoms = new Map();
+  let sum = s.t.map(() => 0);
+  for (const line of shown) {
+    if (chart.stacked) {
+      bottoms.set(line.key, sum);
+      const below = sum;
+      const top = below.map((base, i) => (line.values[i] == null ? null : base + line.values[i]));
+      plot.tops.set(line.key, top);
+      sum = below.map((base, i) => base + (line.values[i] ?? 0));
+    } else plot.tops.set(line.key, line.values);
+  }
+  let most = 0;
+  for (const tops of plot.tops.values()) for (const value of tops) if (value > most) most = value;
+  if (!shown.length || !s.t.length || !shown.some(({ values }) => values.some((value) => value != null))) {
+    plot.scale = null;
+    plot.cursor = null;
+    arrange(area, [make('p', { class: 'say' }, !plot.lines.length && chart.none ? chart.none : shown.length ? 'Nothing is known of this time.' : 'Nothing is chosen.')]);
+    drawCursor(plot);
+    drawTable(plot);
+    return;
+  }
+  most = most || 1;
+  const step = niceStep(most, chart.whole);
+  const top = Math.ceil(most / step - 1e-9) * step;
+  const labels = [];
+  for (let value = 0; value <= top + step / 2; value += step) labels.push(value);
+  const format = (value) => (chart.whole ? count(value) : number(value, step < 0.1 ? 3 : step < 1 ? 2 : 0, 3));
+  const margin = 12 + Math.max(...labels.map((value) => format(value).length)) * 7;
+  const left_ = margin;
+  const right = width - 8;
+  const base = height - 22;
+  const scale = {
+    left: left_, right,
+    x: (t) => left_ + ((t - s.from) / Math.max(1, s.to - s.from)) * (right - left_),
+    y: (value) => base - (value / top) * (base - 8),
+  };
+  plot.scale = scale;
+  const f = (value) => value.toFixed(1);
+  const svg = drawn('svg', { viewBox: `0 0 ${width} ${height}`, width, height, 'aria-hidden': 'true', focusable: 'false' });
+  for (const value of labels) {
+    svg.append(drawn('line', { class: value ? 'grid' : 'grid base', x1: left_, x2: right, y1: f(scale.y(value)), y2: f(scale.y(value)) }));
+    svg.append(drawn('text', { class: 'tick', x: left_ - 6, y: f(scale.y(value) + 3.5), 'text-anchor': 'end' }, format(value)));
+  }
+  for (const [t, text] of timeTicks(s.from, s.to, Math.max(2, Math.floor((right - left_) / 72)))) {
+    const x = scale.x(t);
+    svg.append(drawn('line', { class: 'grid time', x1: f(x), x2: f(x), y1: base, y2: base + 4 }));
+    if (x > left_ + 10 && x < right - 12) svg.append(drawn('text', { class: 'tick', x: f(x), y: height - 5, 'text-anchor': 'middle' }, text));
+  }
+  // Where nothing is known of any line.
+  const half = s.step_seconds / 2;
+  const unknown = s.t.map((_, i) => (shown.every(({ values }) => values[i] == null) ? 1 : null));
+  for (const [a, b] of runs(unknown)) {
+    const x = Math.max(left_, scale.x(s.t[a] - half));
+    const end = Math.min(right, scale.x(s.t[b] + half));
+    svg.append(drawn('rect', { class: 'gap', x: f(x), y: 8, width: f(Math.max(0, end - x)), height: base - 8 }));
+    if (end - x > 110) svg.append(drawn('text', { class: 'tick', x: f((x + end) / 2), y: f(8 + (base - 8) / 2), 'text-anchor': 'middle' }, 'nothing known'));
+  }
+  const paths = [];
+  for (const line of shown) {
+    const tops = plot.tops.get(line.key);
+    const floor = bottoms.get(line.key);
+    let stroke_ = '';
+    let fill = '';
+    for (const [a, b] of runs(tops)) {
+      let upper = '';
+      for (let i = a; i <= b; i += 1) upper += `${i === a ? 'M' : 'L'}${f(scale.x(s.t[i]))} ${f(scale.y(tops[i]))}`;
+      if (a === b) upper += 'h1.5';
+      stroke_ += upper;
+      if (chart.stacked || line.area) {
+        fill += upper.replace('M', fill ? ' M' : 'M');
+        for (let i = b; i >= a; i -= 1) fill += `L${f(scale.x(s.t[i]) + (a === b && i === b ? 1.5 : 0))} ${f(scale.y(floor?.[i] ?? 0))}`;
+        fill += 'Z';
+      }
+    }
+    if (fill) svg.append(drawn('path', { class: `area ${chart.stacked ? 'stacked' : ''} ${line.class}`, d: fill }));
+    if (!chart.stacked) paths.push(drawn('path', { class: `line ${line.class}`, d: stroke_, ...(line.dash ? { 'stroke-dasharray': line.dash } : {}) }));
+    else {
+      // A thin line between what lies upon each other; none on what is not there.
+      let seam = '';
+      for (const [a, b] of runs(tops.map((value, i) => (line.values[i] > 0 ? value : null)))) {
+        for (let i = a; i <= b; i += 1) seam += `${i === a ? 'M' : 'L'}${f(scale.x(s.t[i]))} ${f(scale.y(tops[i]))}`;
+      }
+      paths.push(drawn('path', { class: 'seam', d: seam }));
+    }
+  }
+  svg.append(...paths);
+  plot.cursor = drawn('g', { class: 'cursor off' }, drawn('line', { y1: 8, y2: base }), ...shown.map((line) => drawn('circle', { r: 3.5, class: line.class })));
+  svg.append(plot.cursor);
+  arrange(area, [svg]);
+  drawCursor(plot);
+  drawTable(plot);
+}
+
+function stroke(line) {
+  return drawn('svg', { class: 'key', viewBox: '0 0 18 8', width: 18, height: 8, 'aria-hidden': 'true' },
+    drawn('path', { class: `line ${line.class}`, d: 'M0 4H18', ...(line.dash ? { 'stroke-dasharray': line.dash } : {}) }));
+}
+
+function toggle(plot, key) {
+  const name = `${plot.chart.id} ${key}`;
+  if (!hiddenLines.delete(name)) hiddenLines.add(name);
+  drawPlot(plot);
+}
+
+function drawTable(plot) {
+  if (!plot.details.open) return;
+  const s = seriesOf[range];
+  const head = make('tr', {}, make('th', { scope: 'col' }, `Time (${zone})`), ...plot.lines.map(({ label }) => make('th', { scope: 'col', class: 'number' }, label)));
+  const body = make('tbody');
+  for (let i = s.t.length - 1; i >= 0; i -= 1) {
+    body.append(make('tr', {}, make('th', { scope: 'row' }, dayAndClock.format(new Date(s.t[i] * 1000))),
+      ...plot.lines.map(({ values }) => make('td', { class: 'number' }, valueOf(plot.chart, values[i])))));
+  }
+  arrange(plot.table, [make('table', {}, make('caption', { class: 'unseen' }, plot.chart.title), make('thead', {}, head), body)]);
+}
+
+function drawCharts() {
+  const s = seriesOf[range];
+  if (!plots.length) {
+    for (const chart of CHARTS) plots.push(newPlot(chart));
+    const help = make('p', { id: 'plot-help', class: 'unseen' }, 'The arrow keys go through the times.');
+    $('plots').append(help, ...plots.map(({ box }) => box));
+    const watch = new ResizeObserver(() => {
+      for (const plot of plots) if (plot.area.clientWidth !== plot.width) drawPlot(plot);
+    });
+    watch.observe($('plots'));
+  }
+  if (!s) return;
+  if (cursor !== null) cursor = Math.min(cursor, s.t.length - 1);
+  for (const plot of plots) drawPlot(plot);
+  const { totals } = s;
+  const share = (part, whole) => (whole ? `${number((100 * part) / whole, 0)} % of it` : '');
+  const rows = [
+    ['Core-hours paid for', hours(totals.paid_core_hours), `in ${RANGES[range]}`],
+    ['Core-hours used', hours(totals.claimed_core_hours), share(totals.claimed_core_hours, totals.paid_core_hours)],
+    ['Core-hours unused', hours(totals.wasted_core_hours), share(totals.wasted_core_hours, totals.paid_core_hours)],
+  ];
+  if (totals.cost !== null && totals.cost !== undefined) {
+    rows.push(['Cost', money(totals.cost), totals.wasted_cost != null ? `${money(totals.wasted_cost)} of it for unused cores` : '']);
+  }
+  rows.push(['Nodes made', count(totals.nodes_created), `${count(totals.nodes_deleted)} deleted`]);
+  rows.push(['Ticks', count(totals.ticks), totals.ticks_failed ? `${count(totals.ticks_failed)} did not end well` : 'all ended well']);
+  if (totals.missing_seconds >= 60) rows.push(['Not known', span(totals.missing_seconds), 'without a tick']);
+  figures($('totals'), rows);
+}
+const RANGES = { '1h': 'an hour', '24h': '24 hours', '7d': '7 days', '30d': '30 days' };
+
+async function loadSeries() {
+  const wanted = range;
+  if (once) seriesOf[wanted] = once.series?.[wanted];
+  else {
+    try {
+      const answer = await ask(`api/series?range=${wanted}`);
+      if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
+      seriesOf[wanted] = await answer.json();
+    } catch (error) {
+      lacking = true;
+      if (wanted !== range) return;
+      say($('charts-say'), `The history could not be read: ${error.message}`);
+      show($('charts-say'), true);
+      return;
+    }
+  }
+  if (wanted !== range) return;
+  show($('charts-say'), !seriesOf[wanted]);
+  if (!seriesOf[wanted]) say($('charts-say'), 'The history of this time was not written.');
+  $('plots').removeAttribute('aria-busy');
+  drawCharts();
+}
+
+function readHash() {
+  const wanted = new URLSearchParams(location.hash.slice(1)).get('range');
+  range = RANGES[wanted] ? wanted : '24h';
+  for (const input of document.querySelectorAll('input[name=range]')) input.checked = input.value === range;
+}
+
+function wireRanges() {
+  readHash();
+  $('ranges').addEventListener('change', (event) => {
+    range = event.target.value;
+    cursor = null;
+    history.replaceState(null, '', `#range=${range}`);
+    if (seriesOf[range]) drawCharts();
+    $('plots').setAttribute('aria-busy', 'true');
+    loadSeries();
+  });
+  addEventListener('hashchange', () => {
+    const before = range;
+    readHash();
+    if (range !== before) loadSeries();
+  });
+}
+
+// ---------------------------------------------------------------- decisions
+
+let rows = []; // The newest first.
+let older = false;
+
+function whatOf({ fate, was, phase }) {
+  if (fate !== 'keeps') return FATES[fate] ?? fate;
+  return was && was !== phase ? `${was} → ${phase}` : phase;
+}
+
+function resultOf({ result, message }) {
+  const word = { done: 'done', failed: 'failed', changed: 'not done, otherwise than planned', planned: 'planned' }[result] ?? result ?? '';
+  return message ? `${word}: ${message}` : word;
+}
+
+const keyOf = (one) => `${one.at} ${one.node} ${one.fate} ${one.phase}`;
+
+function drawDecisions() {
+  const cell = (label, more = '') => make('td', { role: 'cell', 'data-label': label, class: more });
+  list($('decision-rows').tBodies[0], rows, keyOf,
+    (one) => {
+      const open = make('button', { type: 'button', class: 'link', 'aria-haspopup': 'dialog', title: one.name, 'aria-label': one.name, on: { click: () => openNode(one.node, one.name) } }, shortName(one));
+      const row = make('tr', { role: 'row', 'data-fate': one.fate }, cell('When', 'when'), cell('What', 'what'), cell('Node', 'node'), cell('Why', 'why'), cell('Result', 'result'));
+      row.cells[0].append(make('time', { datetime: one.at }));
+      row.cells[1].append(shape(one.fate === 'creates' ? 'coming' : one.fate === 'keeps' ? family(one.phase) : one.fate === 'returns' ? 'idle' : one.fate === 'drains' ? 'leaving' : 'going'), make('span', {}, whatOf(one)));
+      row.cells[2].append(open, make('span', { class: 'place' }, `${one.cloud} · ${one.flavor}`));
+      row.cells[3].textContent = one.text ?? '';
+      row.cells[4].textContent = resultOf(one) || '–';
+      if (one.result === 'failed') row.cells[4].setAttribute('data-bad', '');
+      return row;
+    },
+    (row, one) => {
+      say(row.cells[0].firstChild, moment(one.at));
+    });
+  show($('decision-rows'), rows.length > 0);
+  show($('older'), older && !once);
+  if (!rows.length) say($('decisions-say'), 'Nothing was decided yet.');
+  show($('decisions-say'), !rows.length);
+}
+
+async function loadDecisions(before) {
+  try {
+    let answer = once?.decisions ?? { decisions: [], more: false };
+    if (!once) {
+      const asked = await ask(`api/decisions?limit=${before ? 50 : 15}${before ? `&before=${encodeURIComponent(before)}` : ''}`);
+      if (!asked.ok) throw new Error(`HTTP ${asked.status}`);
+      answer = await asked.json();
+    }
+    const { decisions, more } = answer;
+    if (before) {
+      rows = [...rows, ...decisions];
+      older = more;
+    } else {
+      // What was loaded of older times stays, if it joins on.
+      const last = decisions.at(-1)?.at ?? '';
+      const keys = new Set(decisions.map(keyOf));
+      const joins = rows.some((one) => keys.has(keyOf(one)));
+      const rest = joins ? rows.filter((one) => one.at < last) : [];
+      if (!rest.length) older = more;
+      rows = [...decisions, ...rest];
+    }
+    drawDecisions();
+  } catch (error) {
+    lacking = true;
+    say($('decisions-say'), `The decisions could not be read: ${error.message}`);
+    show($('decisions-say'), true);
+  }
+}
+
+function wireDecisions() {
+  $('older').addEventListener('click', async () => {
+    const from = rows.length;
+    $('older').setAttribute('aria-busy', 'true');
+    await loadDecisions(rows.at(-1)?.at);
+    $('older').removeAttribute('aria-busy');
+    $('decision-rows').tBodies[0].rows[from]?.querySelector('button')?.focus();
+  });
+}
+
+// ---------------------------------------------------------------- last tick
+
+function plainList(id, items, until) {
+  show($(id), items.length > 0);
+  show($(`${id}-heading`), items.length > 0);
+  list($(id), items, ([text]) => text, () => make('li', {}, make('span'), ...(until ? [' ', make('span', { class: 'left' })] : [])),
+    (item, [text, end]) => {
+      say(item.firstChild, text);
+      if (until) mark(item.lastChild, 'data-until', end);
+    });
+}
+
+function drawTick() {
+  const verbs = new Map();
+  for (const { action, result } of status.actions) {
+    const name = `${action}${result === 'done' ? '' : ` (${result})`}`;
+    verbs.set(name, (verbs.get(name) ?? 0) + 1);
+  }
+  pairs($('tick-figures'), [
+    ['At', wholeDate.format(new Date(status.at))],
+    ['Took', milliseconds(status.milliseconds)],
+    ['Exit code', status.exit],
+    ['Did', [...verbs].map(([verb, n]) => `${verb} ${count(n)}`).join(', ') || 'nothing'],
+    ['Simulation', status.simulated ? status.notices.filter((text) => text.startsWith(SIMULATION)).map((text) => text.slice(SIMULATION.length)).join('; ') : null],
+    ['Window', status.window?.text ?? 'none of schedules holds'],
+  ]);
+  const sources = Object.entries(status.source_milliseconds).sort(([, a], [, b]) => b - a);
+  const longest = Math.max(1, ...sources.map(([, ms]) => ms));
+  list($('sources'), sources, ([name]) => name,
+    () => make('li', {}, make('span', { class: 'name' }), make('span', { class: 'use', 'aria-hidden': 'true' }, make('span')), make('span', { class: 'value' })),
+    (item, [name, ms]) => {
+      const unseen = status.unseen.some(({ source }) => source === name || (name === 'pool' && (source === 'collector' || source.startsWith('schedd '))));
+      say(item.children[0], name + (unseen ? ' (not seen)' : ''));
+      bar(item.children[1].firstChild, ms / longest);
+      say(item.children[2], milliseconds(ms));
+    });
+  const limits = new Map();
+  for (const { why } of status.groups) for (const one of why) if (one.reason === 'limited') {
+    const known = limits.get(one.limit?.name) ?? { jobs: 0, text: one.text };
+    known.jobs += one.jobs ?? 0;
+    limits.set(one.limit?.name, known);
+  }
+  plainList('limits', [...limits].map(([name, { jobs, text }]) => [`${String(name).replaceAll('_', ' ')}: ${many(jobs, 'job')}, such as: ${text}`]));
+  const end = (seconds) => Date.parse(status.at) + seconds * 1000;
+  plainList('backoffs', [
+    ...status.backoffs.map((one) => [`${one.flavor} in ${one.cloud}, after ${many(one.failures, 'failure')} (${one.last_failure}):`, end(one.seconds)]),
+    ...status.clouds.filter(({ pause }) => pause).map(({ cloud, pause }) => [`all of ${cloud} (${pause.why}):`, end(pause.seconds)]),
+  ], true);
+  plainList('others', [
+    ...status.builders.map((one) => [`builder ${one.name ?? ''} in ${one.cloud ?? ''}: ${one.text}`]),
+    ...status.leftovers.map((one) => [`${String(one.kind ?? 'leftover').replace('_', ' ')} ${one.name ?? one.id ?? ''} in ${one.cloud ?? ''}: ${one.text}`]),
+    ...status.floating_ips.map((one) => [`floating IP ${one.address ?? ''} in ${one.cloud ?? ''}: ${one.text}`]),
+  ]);
+}
+
+// ---------------------------------------------------------------- all of it
+
+const LISTS = ['nodes', 'clouds', 'groups', 'actions', 'unseen', 'brakes', 'protected', 'budgets_spent', 'notices', 'backoffs', 'builders', 'leftovers', 'floating_ips'];
+
+function draw() {
+  if (status) for (const name of LISTS) status[name] ??= [];
+  show($('empty'), !status && contact.ok);
+  show($('pool'), Boolean(status));
+  drawHeading();
+  drawTroubles();
+  if (!status) return;
+  drawQueue();
+  drawFigures();
+  drawNodes();
+  drawTick();
+  say($('program'), `ehos ${status.program}`);
+  if (opened && $('node').open) {
+    const node = status.nodes.find((one) => one.node === opened.id);
+    if (node) drawNode(node, opened.name);
+  }
+}
+
+function ask(address, options_ = {}) {
+  return fetch(address, { signal: AbortSignal.timeout(20000), cache: 'no-store', ...options_ });
+}
+
+const POLL = 5000;
+const POLL_HIDDEN = 60000;
+const PATIENCE_MOST = 60000;
+let etag = null;
+let failures = 0;
+let timer = null;
+let polling = false;
+let lacking = false; // Something could not be read: it is asked for again.
+
+async function poll() {
+  clearTimeout(timer);
+  if (polling) return;
+  polling = true;
+  let fresh = false;
+  try {
+    const answer = await ask('api/status', { headers: etag ? { 'If-None-Match': etag } : {} });
+    const date = Date.parse(answer.headers.get('Date') ?? '');
+    // The header has whole seconds.
+    if (date && Math.abs(date - Date.now() - offset) > 1500) offset = Math.abs(date - Date.now()) > 1500 ? date - Date.now() : 0;
+    if (answer.status !== 304) {
+      if (!answer.ok) throw new Error(`it answers with HTTP ${answer.status}`);
+      const next = await answer.json();
+      etag = answer.headers.get('ETag');
+      fresh = next?.at !== status?.at || !contact.ok;
+      status = next;
+    }
+    failures = 0;
+    const back = !contact.ok;
+    contact = { ok: true, error: '', since: Date.now(), next: null };
+    if (answer.status !== 304 || back) draw();
+    else drawTroubles();
+  } catch (error) {
+    failures += 1;
+    const why = error.name === 'TimeoutError' ? 'it does not answer in time' : error instanceof TypeError ? 'no connection' : error.message;
+    contact = { ok: false, error: `The server of this page is not reachable: ${why}.`, since: contact.since ?? Date.now(), next: null };
+    draw();
+  }
+  polling = false;
+  const wait = failures ? Math.min(PATIENCE_MOST, POLL * 2 ** (failures - 1)) : document.hidden ? POLL_HIDDEN : POLL;
+  if (failures) contact.next = Date.now() + wait;
+  timer = setTimeout(poll, wait);
+  drawClock();
+  if ((fresh || (lacking && !failures)) && status) {
+    lacking = false;
+    await Promise.all([loadSeries(), loadDecisions(), opened ? askNode() : null]);
+  }
+}
+
+function wireTheme() {
+  const root = document.documentElement;
+  const inputs = [...document.querySelectorAll('input[name=theme]')];
+  const use = (theme) => {
+    if (theme === 'light' || theme === 'dark') root.dataset.theme = theme;
+    else delete root.dataset.theme;
+    for (const input of inputs) input.checked = input.value === (root.dataset.theme ?? 'system');
+  };
+  try {
+    use(localStorage.getItem('ehos-theme'));
+  } catch { /* Storage is not allowed: the system's colours. */ }
+  for (const input of inputs) {
+    input.addEventListener('change', () => {
+      use(input.value);
+      try {
+        localStorage.setItem('ehos-theme', input.value);
+      } catch { /* As above. */ }
+    });
+  }
+}
+
+function start() {
+  wireTheme();
+  wireNodes();
+  wireDialog();
+  wireRanges();
+  wireDecisions();
+  say($('zone'), `Times are those of ${zone}.`);
+  if (once) {
+    status = once.status ?? null;
+    draw();
+    loadSeries();
+    loadDecisions();
+    return;
+  }
+  setInterval(drawClock, 1000);
+  document.addEventListener('visibilitychange', () => { if (!document.hidden) poll(); });
+  addEventListener('online', poll);
+  poll();
+}
+
+start();

@@ -1,0 +1,141 @@
+//! Which path gets what. No path is ever looked for on disk.
+
+use std::io;
+
+use jiff::{SignedDuration, Timestamp};
+use log::warn;
+
+use super::answer::{Answer, JSON};
+use super::decisions::LIMIT;
+use super::history::History;
+use super::page;
+use super::request::{Head, decoded};
+use super::series::Range;
+
+/// How old the last tick may be: they come every minute, and one may last almost two.
+const LATE: SignedDuration = SignedDuration::from_mins(5);
+
+/// Decisions, when nothing is said.
+const DECISIONS: usize = 100;
+
+/// What is served.
+#[derive(Debug)]
+pub struct Site {
+    history: History,
+}
+
+impl Site {
+    /// A page of this history.
+    pub fn new(history: History) -> Site {
+        Site { history }
+    }
+
+    /// The answer to a request.
+    pub fn answer(&self, head: &Head) -> Answer {
+        if let Some(file) = page::file(&head.path) {
+            return file;
+        }
+        let history = &self.history;
+        let answer = match head.path.as_str() {
+            "/healthz" => Ok(self.health()),
+            "/api/status" => history.status(),
+            "/api/series" => self.series(head),
+            "/api/decisions" => self.decisions(head),
+            path => match path.strip_prefix("/api/node/").map(decoded) {
+                Some(Some(name)) => self.node(&name),
+                Some(None) => Ok(Answer::error(400, "the name of the node cannot be read")),
+                None if path.starts_with("/api/") => {
+                    let known =
+                        "there are /api/status, /api/series, /api/decisions and /api/node/NAME";
+                    Ok(Answer::error(404, known))
+                }
+                None => Ok(Answer::text(404, "there is nothing here; the page is at /")),
+            },
+        };
+        answer.unwrap_or_else(|error| {
+            let folder = history.folder().display();
+            warn!("the history in {folder} cannot be read: {error}");
+            Answer::error(503, &format!("the history cannot be read: {error}"))
+        })
+    }
+
+    fn series(&self, head: &Head) -> io::Result<Answer> {
+        let range = match head.parameter("range") {
+            Ok(name) => Range::of(name.as_deref().unwrap_or("24h")),
+            Err(_) => None,
+        };
+        match range {
+            Some(range) => self.history.series(range),
+            None => Ok(Answer::error(400, "range is 1h, 24h, 7d or 30d")),
+        }
+    }
+
+    fn decisions(&self, head: &Head) -> io::Result<Answer> {
+        let limit = match head.parameter("limit") {
+            Ok(None) => Some(DECISIONS),
+            Ok(Some(text)) => text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=LIMIT).contains(limit)),
+            Err(_) => None,
+        };
+        let Some(limit) = limit else {
+            let text = format!("limit is a number from 1 to {LIMIT}");
+            return Ok(Answer::error(400, &text));
+        };
+        let before = match head.parameter("before") {
+            Ok(None) => Some(None),
+            Ok(Some(text)) => text.parse::<Timestamp>().ok().map(Some),
+            Err(_) => None,
+        };
+        match before {
+            Some(before) => self.history.decisions(limit, before),
+            None => Ok(Answer::error(
+                400,
+                "before is a time like 2026-01-31T12:00:00Z",
+            )),
+        }
+    }
+
+    fn node(&self, name: &str) -> io::Result<Answer> {
+        Ok(self.history.node(name)?.unwrap_or_else(|| {
+            let text = format!("no node {name:?} is there, nor in the history of the last 31 days");
+            Answer::error(404, &text)
+        }))
+    }
+
+    fn health(&self) -> Answer {
+        let (at, now) = match (self.history.last(), self.history.now()) {
+            (Ok(Some(last)), Ok(now)) => (last.snapshot.at, now),
+            (Ok(None), _) => return Answer::text(503, "there was no tick yet"),
+            (Err(error), _) | (_, Err(error)) => {
+                return Answer::text(503, &format!("the last tick cannot be read: {error}"));
+            }
+        };
+        let age = now.duration_since(at);
+        let words = format!("the last tick was {} s ago", age.as_secs().max(0));
+        if age > LATE {
+            return Answer::text(503, &words);
+        }
+        Answer::text(200, &format!("ok, {words}"))
+    }
+
+    /// All that the page shows, as one JSON object.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn all(&self) -> io::Result<Answer> {
+        let mut text = b"{\"status\":".to_vec();
+        text.extend_from_slice(&self.history.status()?.body);
+        text.extend_from_slice(b",\"series\":{");
+        for (number, range) in Range::ALL.into_iter().enumerate() {
+            let comma = if number == 0 { "" } else { "," };
+            text.extend_from_slice(format!("{comma}\"{}\":", range.name()).as_bytes());
+            text.extend_from_slice(&self.history.series(range)?.body);
+        }
+        text.extend_from_slice(b"},\"decisions\":");
+        text.extend_from_slice(&self.history.decisions(DECISIONS, None)?.body);
+        text.push(b'}');
+        Ok(Answer::ok(JSON, text))
+    }
+}
