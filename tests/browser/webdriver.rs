@@ -196,7 +196,10 @@ impl Browser {
             let message = &message["message"];
             if message["method"] == "Network.requestWillBeSent" {
                 let address = message["params"]["request"]["url"].as_str().unwrap();
-                addresses.push(address.to_owned());
+                // The browser's own pages.
+                if !address.starts_with("chrome:") {
+                    addresses.push(address.to_owned());
+                }
             }
         }
         addresses
