@@ -555,7 +555,7 @@ function drawNodes() {
   options($('only-cloud'), [...new Set([...(status?.clouds ?? []).map(({ cloud }) => cloud), ...nodes.map(({ cloud }) => cloud)])].sort(order.compare));
   options($('only-phase'), ordered.map(([phase]) => phase));
   show($('node-line'), size === 'small' && shown > 0);
-  if (size === 'small' && !$('node-line').textContent) say($('node-line'), 'Point at a node, or walk with the arrow keys; press it for all that is known of it.');
+  if (size === 'small' && !$('node-line').textContent) say($('node-line'), 'Press a node for all that is known of it.');
 }
 const order = new Intl.Collator('en', { numeric: true });
 const compareNames = (a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.node < b.node ? -1 : 1);
@@ -1228,14 +1228,14 @@ function plainList(id, items, until) {
 function drawTick() {
   const verbs = new Map();
   for (const { action, result } of status.actions) {
-    const name = `${action}${result === 'done' ? '' : ` (${result})`}`;
+    const name = `${action}${result === 'done' ? '' : result === 'changed' ? ' not done' : ` ${result}`}`;
     verbs.set(name, (verbs.get(name) ?? 0) + 1);
   }
   pairs($('tick-figures'), [
     ['At', wholeDate.format(new Date(status.at))],
     ['Took', milliseconds(status.milliseconds)],
     ['Exit code', status.exit],
-    ['Did', [...verbs].map(([verb, n]) => `${verb} ${count(n)}`).join(', ') || 'nothing'],
+    ['Did', [...verbs].map(([verb, n]) => `${count(n)} ${verb}`).join(', ') || 'nothing'],
     ['Simulation', status.simulated ? status.notices.filter((text) => text.startsWith(SIMULATION)).map((text) => text.slice(SIMULATION.length)).join('; ') : null],
     ['Window', status.window?.text ?? 'none of schedules holds'],
   ]);
