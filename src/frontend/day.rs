@@ -32,8 +32,8 @@ const LINES: usize = 86_400;
 /// Different series: more than these are not drawn.
 const COLUMNS: usize = 1024;
 
-/// How much of what was read last is compared before it is read on from there.
-const TAIL: usize = 64;
+/// How much of the last line is compared before it is read on from there: its time is in it.
+const BEGINNING: usize = 64;
 
 /// One thing that has a number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -371,8 +371,8 @@ pub struct DayRead {
     mark: Mark,
     /// How far, in bytes.
     offset: u64,
-    /// What stands before that.
-    tail: Vec<u8>,
+    /// Where the last line begins, and how.
+    last_line: (u64, Vec<u8>),
     lines: usize,
     /// Its ticks, in the order of time; of a day that is over only the last one is kept.
     pub samples: Vec<Sample>,
@@ -423,11 +423,9 @@ impl DayRead {
             if length == 0 || line.last() != Some(&b'\n') {
                 break;
             }
+            let beginning = line.get(..length.min(BEGINNING)).unwrap_or_default();
+            self.last_line = (self.offset, beginning.to_vec());
             self.offset += length as u64;
-            self.tail.clear();
-            let tail = line.len().saturating_sub(TAIL);
-            self.tail
-                .extend_from_slice(line.get(tail..).unwrap_or_default());
             if self.lines >= LINES {
                 continue;
             }
@@ -460,10 +458,12 @@ impl DayRead {
         {
             return Ok(false);
         }
-        file.seek(SeekFrom::Start(self.offset - self.tail.len() as u64))?;
-        let mut tail = vec![0; self.tail.len()];
-        io::Read::read_exact(file, &mut tail)?;
-        Ok(tail == self.tail)
+        let (begins, expected) = &self.last_line;
+        file.seek(SeekFrom::Start(*begins))?;
+        let mut beginning = vec![0; expected.len()];
+        io::Read::read_exact(file, &mut beginning)?;
+        file.seek(SeekFrom::Start(self.offset))?;
+        Ok(beginning == *expected)
     }
 
     /// All of its ticks are here.

@@ -145,15 +145,13 @@ impl Quiet {
             of_day.retain(|decision| before.is_none_or(|before| decision.at < before));
             found.append(&mut of_day);
         }
-        more |= found.len() > limit;
-        found.truncate(limit);
-        // Decisions of one tick are not torn apart: the next page begins before it.
-        let cut = found.last().map(|decision| decision.at);
-        let all_of_it = more && found.len() == limit;
-        if let Some(cut) =
-            cut.filter(|cut| all_of_it && found.first().is_some_and(|first| first.at != *cut))
-        {
-            found.retain(|decision| decision.at != cut);
+        if let Some(next) = found.get(limit).map(|next| next.at) {
+            more = true;
+            // Those of one tick are not torn apart: the next page begins before the oldest of this one.
+            match found.partition_point(|decision| decision.at > next) {
+                0 => found.truncate(found.partition_point(|decision| decision.at >= next)),
+                whole => found.truncate(whole),
+            }
         }
         let start = |date: Date| date.in_tz("UTC").ok().map(|start| start.timestamp());
         Ok(Decisions {
@@ -220,4 +218,111 @@ pub fn of_node(folder: &Path, name: &str) -> io::Result<Vec<Decision>> {
     }
     found.sort_by_key(|decision| decision.at);
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(at: &str, nodes: &[&str]) -> String {
+        let events: Vec<String> = nodes
+            .iter()
+            .map(|node| {
+                format!(
+                    r#"{{"node": "{node}", "name": "N {node}", "cloud": "c", "flavor": "f", "was": "idle", "phase": "drained",
+                    "fate": "deletes", "reason": "drained", "text": "drained", "machine": "host-{node}"}}"#
+                )
+            })
+            .collect();
+        let line = format!(
+            r#"{{"version": 7, "at": "{at}", "unheard_of": {{}}, "events": [{}],
+            "actions": [{{"action": "invalidate", "node": "a", "result": "done"}},
+            {{"action": "delete", "node": "a", "result": "failed", "message": "no"}}]}}"#,
+            events.join(",")
+        );
+        line.replace('\n', " ") + "\n"
+    }
+
+    fn history() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let old = line("2026-03-01T10:00:00Z", &["a"]);
+        let torn = "{\"at\": \"2026-03-02T09:00:00Z\", \"events\": [{\"no\n";
+        let quiet = "{\"at\":\"2026-03-02T09:30:00Z\",\"events\":[]}\n";
+        let new = line("2026-03-02T10:00:00Z", &["b", "c"])
+            + torn
+            + quiet
+            + &line("2026-03-02T10:01:00Z", &["d"]);
+        std::fs::write(folder.path().join("2026-03-01.jsonl"), old).unwrap();
+        std::fs::write(folder.path().join("2026-03-02.jsonl"), new).unwrap();
+        std::fs::write(
+            folder.path().join("2025-12-01.jsonl"),
+            line("2025-12-01T00:00:00Z", &["z"]),
+        )
+        .unwrap();
+        folder
+    }
+
+    fn names(decisions: &Decisions) -> String {
+        decisions
+            .decisions
+            .iter()
+            .map(|one| one.node.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn the_newest_first_and_no_tick_in_two() {
+        let folder = history();
+        let mut quiet = Quiet::default();
+        for (limit, before, found, more) in [
+            (10, None, "dcba", true),
+            (4, None, "dcba", true),
+            (3, None, "dcb", true),
+            (2, None, "d", true),
+            (1, None, "d", true),
+            (1, Some("2026-03-02T10:01:00Z"), "cb", true),
+            (9, Some("2026-03-02T10:00:00Z"), "a", true),
+            (9, Some("2026-03-01T10:00:00Z"), "", true),
+            (9, Some("2026-01-01T00:00:00Z"), "z", false),
+            (9, Some("2025-12-01T00:00:00Z"), "", false),
+        ] {
+            let before = before.map(|before| before.parse().unwrap());
+            let decisions = quiet.decisions(folder.path(), limit, before).unwrap();
+            assert_eq!(
+                (names(&decisions).as_str(), decisions.more),
+                (found, more),
+                "{limit} {before:?}"
+            );
+        }
+        let all = quiet.decisions(folder.path(), 9, None).unwrap();
+        assert_eq!(all.since, Some("2026-03-01T00:00:00Z".parse().unwrap()));
+        let oldest = all.decisions.last().unwrap();
+        assert_eq!(oldest.result, Some(ActionResult::Failed));
+        assert_eq!(oldest.message.as_deref(), Some("no"));
+        assert_eq!(all.decisions[0].result, None);
+    }
+
+    #[test]
+    fn a_day_that_was_quiet_is_read_again_when_something_is_added() {
+        let folder = history();
+        let path = folder.path().join("2026-03-02.jsonl");
+        std::fs::write(&path, "{\"at\":\"2026-03-02T09:30:00Z\",\"events\":[]}\n").unwrap();
+        let mut quiet = Quiet::default();
+        let mut now = || names(&quiet.decisions(folder.path(), 9, None).unwrap());
+        assert_eq!([now(), now()], ["a", "a"]);
+        std::fs::write(&path, line("2026-03-02T10:00:00Z", &["b"])).unwrap();
+        assert_eq!(now(), "ba");
+    }
+
+    #[test]
+    fn a_node_by_any_of_its_names() {
+        let folder = history();
+        for name in ["a", "N a", "host-a"] {
+            let found = of_node(folder.path(), name).unwrap();
+            assert_eq!(found.len(), 1, "{name}");
+        }
+        assert!(of_node(folder.path(), "deletes").unwrap().is_empty());
+        // Its day is too long ago.
+        assert!(of_node(folder.path(), "z").unwrap().is_empty());
+    }
 }

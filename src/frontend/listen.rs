@@ -29,7 +29,7 @@ const WRITING: Duration = Duration::from_secs(30);
 /// kernel would take the answer back.
 const CLOSING: Duration = Duration::from_secs(1);
 /// What is read of what a client sends after its request.
-const REST_BYTES: usize = 256 * 1024;
+const REST_BYTES: usize = 4 * 1024 * 1024;
 /// Of a thread.
 const STACK_BYTES: usize = 512 * 1024;
 /// After a connection could not be taken, for want of files or memory.
@@ -74,6 +74,8 @@ pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// Serves `site` to those who ask for one of `hosts`; ends with the process.
 pub fn serve(listener: &TcpListener, hosts: Hosts, site: Site) -> ! {
     let (site, hosts, open) = (Arc::new(site), Arc::new(hosts), Arc::new(Open::default()));
+    let warmed = Arc::clone(&site);
+    thread::spawn(move || warmed.warm());
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,

@@ -32,15 +32,19 @@ pub fn html(site: &Site) -> anyhow::Result<String> {
             "<meta charset=\"utf-8\">\n<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">"
         ),
     )?;
-    put(&mut html, "/icon.svg", &icon)?;
+    put(&mut html, "\"icon.svg\"", &format!("\"{icon}\""))?;
     put(
         &mut html,
-        "<link rel=\"stylesheet\" href=\"/page.css\">",
+        "<link rel=\"stylesheet\" href=\"page.css\">",
         &format!("<style>{}</style>", page::CSS),
     )?;
-    put(&mut html, "<script src=\"/page.js\" defer></script>", "")?;
+    put(
+        &mut html,
+        "<script type=\"module\" src=\"page.js\"></script>",
+        "",
+    )?;
     let end = format!(
-        "<script type=\"application/json\" id=\"data\">{data}</script>\n<script>{}</script>\n</body>",
+        "<script type=\"application/json\" id=\"data\">{data}</script>\n<script type=\"module\">{}</script>\n</body>",
         page::JS
     );
     put(&mut html, "</body>", &end)?;
@@ -58,4 +62,44 @@ fn put(html: &mut String, place: &str, text: &str) -> anyhow::Result<()> {
     };
     html.replace_range(at..at + place.len(), text);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frontend::History;
+
+    #[test]
+    fn nothing_in_the_page_ends_what_it_is_put_into_or_comes_from_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut last = crate::report::Snapshot::default();
+        last.notices
+            .push("</script><script>alert(1)</script> </body>".to_owned());
+        let text = serde_json::to_vec(&last).unwrap();
+        std::fs::write(crate::history::last_file(folder.path()), text).unwrap();
+        let html = html(&Site::new(History::new(folder.path().to_owned()))).unwrap();
+        assert!(!page::JS.contains("</script") && !page::CSS.contains("</style"));
+        assert!(!html.contains("alert(1)</script>"));
+        assert_eq!(html.matches("<script").count(), 2);
+        assert_eq!(html.matches("</script").count(), 2);
+        for other in [
+            "src=\"",
+            "href=\"page",
+            "href=\"icon",
+            "http://",
+            "https://",
+        ] {
+            let known = "http://www.w3.org/";
+            assert!(!html.replace(known, "").contains(other), "{other}");
+        }
+        let (_, data) = html.split_once("id=\"data\">").unwrap();
+        let (data, _) = data.split_once("</script>").unwrap();
+        let data: serde_json::Value = serde_json::from_str(data).unwrap();
+        assert_eq!(
+            data["status"]["notices"][0],
+            "</script><script>alert(1)</script> </body>"
+        );
+        assert_eq!(data["series"]["30d"]["t"].as_array().unwrap().len(), 360);
+        assert!(data["written"].is_string());
+    }
 }

@@ -30,6 +30,14 @@ impl Site {
         Site { history }
     }
 
+    /// Reads what the first who asks would have to wait for.
+    pub fn warm(&self) {
+        for range in Range::ALL {
+            // Whoever asks is told of it.
+            let _ = self.history.series(range);
+        }
+    }
+
     /// The answer to a request.
     pub fn answer(&self, head: &Head) -> Answer {
         if let Some(file) = page::file(&head.path) {
@@ -125,7 +133,8 @@ impl Site {
     /// # Errors
     /// When the history cannot be read.
     pub fn all(&self) -> io::Result<Answer> {
-        let mut text = b"{\"status\":".to_vec();
+        let written = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+        let mut text = format!("{{\"written\":\"{written}\",\"status\":").into_bytes();
         text.extend_from_slice(&self.history.status()?.body);
         text.extend_from_slice(b",\"series\":{");
         for (number, range) in Range::ALL.into_iter().enumerate() {

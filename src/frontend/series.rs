@@ -14,7 +14,7 @@ use super::day::{Column, Columns, DAY, DayRead, HOLDS, Row, STEP, Sample};
 use crate::history;
 
 /// For how long an answer is given again when no tick has come (milliseconds).
-const FRESH: i64 = 2_000;
+const FRESH: i64 = 10_000;
 
 const HOUR: i64 = 3_600_000;
 
@@ -98,7 +98,7 @@ impl Series {
         }
         if let Some(drawn) = self.answers.get(&range) {
             let age = now - drawn.now;
-            if (0..FRESH).contains(&age) || (age == 0) {
+            if (0..FRESH).contains(&age) {
                 return Ok(drawn.answer.clone());
             }
         }
@@ -351,4 +351,277 @@ struct Totals {
     missing_seconds: f64,
     nodes_created: u64,
     nodes_deleted: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A tick that paid for `paid` cores at 1 a core, and used `claimed` of them.
+    fn tick(at: &str, paid: u64, claimed: u64) -> Value {
+        json!({
+            "version": 1, "at": at, "exit": 0, "milliseconds": 1,
+            "queue": {"schedds": 1, "idle": paid, "running": claimed, "held": 1, "waiting": paid, "unmatched": 0},
+            "demand": {"cpus": 2 * paid, "memory_mb": 0, "disk_kb": 0, "gpus": 0},
+            "cores": {"paid": paid, "claimed": claimed, "others": 3},
+            "collector": true, "nodes": {"busy": claimed},
+            "clouds": {"blue": {"answers": true, "nodes": {"busy": claimed}, "paid_cores": paid, "per_hour": paid}},
+            "cost": {"per_hour": paid, "spent_this_month": 0.0},
+            "unseen": [], "events": [{"strange": 1}], "actions": []
+        })
+    }
+
+    fn with(mut tick: Value, path: &str, value: Value) -> Value {
+        *tick.pointer_mut(path).unwrap() = value;
+        tick
+    }
+
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn of(lines: &[Value]) -> Folder {
+            let folder = Folder(tempfile::tempdir().unwrap());
+            folder.add(lines);
+            folder
+        }
+
+        fn add(&self, lines: &[Value]) {
+            for line in lines {
+                let day = &line["at"].as_str().unwrap()[..10];
+                self.append(day, &format!("{line}\n"));
+            }
+        }
+
+        fn append(&self, day: &str, text: &str) {
+            let path = self.0.path().join(format!("{day}.jsonl"));
+            let mut file = std::fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(path)
+                .unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        }
+
+        fn ask(&self, series: &mut Series, range: Range, now: &str) -> Value {
+            let answer = series
+                .answer(self.0.path(), range, now.parse().unwrap())
+                .unwrap();
+            serde_json::from_slice(&answer.body).unwrap()
+        }
+
+        fn anew(&self, range: Range, now: &str) -> Value {
+            self.ask(&mut Series::default(), range, now)
+        }
+    }
+
+    /// The last `count` values.
+    fn end(values: &Value, count: usize) -> Vec<Option<f64>> {
+        let values: Vec<Option<f64>> = values
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(Value::as_f64)
+            .collect();
+        values[values.len() - count..].to_vec()
+    }
+
+    #[test]
+    fn means_hold_for_five_minutes_and_gaps_are_gaps() {
+        let folder = Folder::of(&[
+            tick("2026-03-02T10:00:00Z", 8, 4),
+            tick("2026-03-02T10:04:00Z", 4, 4),
+            // Nothing for 16 minutes; it holds until 10:09.
+            tick("2026-03-02T10:20:00Z", 10, 0),
+        ]);
+        let shown = folder.anew(Range::Day, "2026-03-02T10:22:30Z");
+        assert_eq!(shown["step_seconds"], 300);
+        assert_eq!(shown["t"].as_array().unwrap().len(), 288);
+        // 10:00 to 10:25; the first is 4 min of 8 and 1 min of 4.
+        assert_eq!(
+            end(&shown["cores"]["paid"], 6),
+            [None, Some(7.2), Some(4.0), None, None, Some(10.0)]
+        );
+        assert_eq!(end(&shown["queue"]["idle"], 2), [None, Some(10.0)]);
+        assert_eq!(
+            end(&shown["nodes"]["busy"], 6)[1..],
+            [Some(4.0), Some(4.0), None, None, Some(0.0)]
+        );
+        assert_eq!(end(&shown["clouds"]["blue"]["paid_cores"], 1), [Some(10.0)]);
+        assert_eq!(end(&shown["waste_per_hour"], 1), [Some(10.0)]);
+        let totals = &shown["totals"];
+        // 8 × 4 min + 4 × 5 min + 10 × 2.5 min
+        let paid = (32.0 + 20.0 + 25.0) / 60.0;
+        let wasted = (16.0 + 0.0 + 25.0) / 60.0;
+        let near = |value: &Value, expected: f64| {
+            assert!(
+                (value.as_f64().unwrap() - expected).abs() < 1e-5,
+                "{value} {expected}"
+            );
+        };
+        near(&totals["paid_core_hours"], paid);
+        near(&totals["claimed_core_hours"], paid - wasted);
+        near(&totals["wasted_core_hours"], wasted);
+        near(&totals["cost"], paid);
+        near(&totals["wasted_cost"], wasted);
+        assert_eq!(totals["ticks"], 3);
+        // From 10:09 to 10:20; before the first tick nothing is missing.
+        near(&totals["missing_seconds"], 660.0);
+        for range in Range::ALL {
+            let same = folder.anew(range, "2026-03-02T10:22:30Z");
+            near(&same["totals"]["paid_core_hours"], paid);
+            near(&same["totals"]["wasted_cost"], wasted);
+            near(&same["totals"]["missing_seconds"], 660.0);
+            let points = same["t"].as_array().unwrap().len();
+            assert!((240..=360).contains(&points), "{points}");
+            assert_eq!(same["demand_cpus"].as_array().unwrap().len(), points);
+        }
+        // In steps of 15 s.
+        let hour = folder.anew(Range::Hour, "2026-03-02T10:22:30Z");
+        assert_eq!(end(&hour["cores"]["paid"], 12)[..2], [None, Some(10.0)]);
+    }
+
+    #[test]
+    fn what_was_not_seen_is_a_gap() {
+        let at = "2026-03-02T10:00:00Z";
+        let now = "2026-03-02T10:01:00Z";
+        let last = |tick: Value, path: &str| {
+            let shown = Folder::of(&[tick]).anew(Range::Day, now);
+            let values = shown.pointer(path).filter(|values| values.is_array());
+            values.and_then(|values| end(values, 1)[0])
+        };
+        let schedd = json!([{"source": "schedd a", "why": "no \"answer\""}]);
+        for (changed, path) in [
+            (with(tick(at, 4, 2), "/queue", Value::Null), "/queue/idle"),
+            (with(tick(at, 4, 2), "/queue", Value::Null), "/demand_cpus"),
+            (with(tick(at, 4, 2), "/unseen", schedd), "/queue/idle"),
+            (
+                with(tick(at, 4, 2), "/collector", json!(false)),
+                "/cores/claimed",
+            ),
+            (
+                with(tick(at, 4, 2), "/collector", json!(false)),
+                "/waste_per_hour",
+            ),
+            (
+                with(tick(at, 4, 2), "/clouds/blue/answers", json!(false)),
+                "/cores/paid",
+            ),
+            (
+                with(tick(at, 4, 2), "/clouds/blue/answers", json!(false)),
+                "/clouds/blue/nodes",
+            ),
+            (with(tick(at, 4, 2), "/cost", Value::Null), "/cost_per_hour"),
+        ] {
+            assert_ne!(last(tick(at, 4, 2), path), None, "{path}");
+            assert_eq!(last(changed.clone(), path), None, "{path}");
+            assert_ne!(last(changed, "/nodes/busy"), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_piece_by_piece_is_what_is_read_at_once() {
+        let folder = Folder::of(&[]);
+        let mut series = Series::default();
+        let day = "2026-03-02";
+        let mut same = |now: &str| {
+            for range in Range::ALL {
+                let shown = folder.ask(&mut series, range, now);
+                assert!(shown == folder.anew(range, now), "{now} {}", range.name());
+            }
+        };
+        same("2026-03-01T23:00:00Z");
+        folder.add(&[tick("2026-03-01T23:58:00Z", 2, 1)]);
+        same("2026-03-01T23:58:01Z");
+        folder.add(&[
+            tick("2026-03-01T23:59:00Z", 4, 1),
+            tick("2026-03-02T00:02:00Z", 6, 1),
+        ]);
+        same("2026-03-02T00:02:30Z");
+        let line = tick("2026-03-02T00:03:00Z", 8, 1).to_string();
+        let (half, rest) = line.split_at(70);
+        folder.append(day, half);
+        same("2026-03-02T00:03:01Z");
+        folder.append(day, rest);
+        same("2026-03-02T00:03:02Z");
+        folder.append(day, "\n{\"at\": \"2026-03-02T00:0\nnot JSON\n[]\n\u{0}\n");
+        folder.add(&[with(
+            tick("2026-03-02T00:04:00Z", 8, 1),
+            "/version",
+            json!(9),
+        )]);
+        same("2026-03-02T00:04:02Z");
+        // The clock was set back.
+        folder.add(&[
+            tick("2026-03-01T23:59:30Z", 1, 1),
+            tick("2026-03-02T00:01:00Z", 6, 1),
+        ]);
+        same("2026-03-02T00:04:40Z");
+        // Somebody has cut it, and written something else of the same length.
+        let path = folder.0.path().join(format!("{day}.jsonl"));
+        std::fs::write(&path, format!("{}\n", tick("2026-03-02T00:01:00Z", 6, 1))).unwrap();
+        same("2026-03-02T00:05:00Z");
+        std::fs::write(&path, format!("{}\n", tick("2026-03-02T00:02:00Z", 5, 1))).unwrap();
+        same("2026-03-02T00:05:10Z");
+        // Longer than before, but not the same with something added.
+        let other = [
+            tick("2026-03-02T00:03:00Z", 5, 1),
+            tick("2026-03-02T00:04:00Z", 7, 2),
+        ];
+        std::fs::write(&path, format!("{}\n{}\n", other[0], other[1])).unwrap();
+        same("2026-03-02T00:05:20Z");
+        folder.add(&[tick("2026-03-05T00:04:00Z", 9, 2)]);
+        same("2026-03-05T00:05:00Z");
+        // Days that are over are not kept tick by tick; and the clock may go back to them.
+        same("2026-03-02T00:30:00Z");
+        same("2026-03-05T00:05:00Z");
+        std::fs::remove_file(&path).unwrap();
+        same("2026-03-05T00:05:30Z");
+        same("2026-06-01T00:00:00Z");
+    }
+
+    proptest! {
+        /// Means times time are the totals, whatever the steps are, and these are what each tick saw until the next one.
+        #[test]
+        fn mean_times_time_is_the_integral(
+            gaps in prop::collection::vec((1i64..900, 0u64..50, 0u64..50, any::<bool>()), 1..40)
+        ) {
+            let start = "2026-03-01T20:00:00Z".parse::<Timestamp>().unwrap().as_second();
+            let stamp = |second: i64| Timestamp::from_second(second).unwrap().to_string();
+            let (mut at, mut lines, mut expected, mut known) = (start, Vec::new(), 0.0, 0.0);
+            for (gap, paid, claimed, answers) in &gaps {
+                let line = tick(&stamp(at), *paid, *claimed);
+                lines.push(with(line, "/clouds/blue/answers", json!(answers)));
+                let holds = (*gap).min(300) as f64;
+                let seen = *answers;
+                if seen {
+                    expected += *paid as f64 * holds / 3600.0;
+                    known += holds;
+                }
+                at += gap;
+            }
+            let folder = Folder::of(&lines);
+            for range in [Range::Day, Range::Week, Range::Month] {
+                let shown = folder.anew(range, &stamp(at));
+                let total = shown["totals"]["paid_core_hours"].as_f64().unwrap();
+                prop_assert!((total - expected).abs() < 1e-3, "{} {total} {expected}", range.name());
+            }
+            // With steps in which all is known, the drawn means say the same.
+            if known == (at - start) as f64 {
+                let shown = folder.anew(Range::Day, &stamp(at));
+                let first = start.max(shown["from"].as_i64().unwrap());
+                let mut drawn = 0.0;
+                for (from, mean) in shown["t"].as_array().unwrap().iter().zip(shown["cores"]["paid"].as_array().unwrap()) {
+                    let from = from.as_i64().unwrap();
+                    let time = ((from + 300).min(at) - from.max(first)).max(0) as f64;
+                    drawn += mean.as_f64().unwrap_or_default() * time / 3600.0;
+                }
+                prop_assert!((drawn - expected).abs() < 1e-3, "{drawn} {expected}");
+            }
+        }
+    }
 }

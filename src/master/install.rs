@@ -12,7 +12,7 @@ use crate::built_in;
 const USER: &str = "ehos";
 
 /// What a package would put there too: its path and its text.
-const SHARED: [(&str, &str); 6] = [
+const SHARED: [(&str, &str); 7] = [
     (
         "/usr/lib/sysusers.d/ehos.conf",
         include_str!("../../systemd/ehos.sysusers"),
@@ -24,6 +24,10 @@ const SHARED: [(&str, &str); 6] = [
     (
         "/usr/lib/systemd/system/ehos.timer",
         include_str!("../../systemd/ehos.timer"),
+    ),
+    (
+        "/usr/lib/systemd/system/ehos-frontend.service",
+        include_str!("../../systemd/ehos-frontend.service"),
     ),
     (
         "/usr/share/ehos/base.yaml",
@@ -202,7 +206,8 @@ pub fn work(
          fi\n\
          if command -v restorecon >/dev/null; then\n\
          restorecon -R /etc/ehos /usr/bin/ehos /usr/share/ehos /usr/lib/sysusers.d/ehos.conf \
-         /usr/lib/systemd/system/ehos.service /usr/lib/systemd/system/ehos.timer\n\
+         /usr/lib/systemd/system/ehos.service /usr/lib/systemd/system/ehos.timer \
+         /usr/lib/systemd/system/ehos-frontend.service\n\
          fi\n\
          systemctl daemon-reload",
         "look at the message",
@@ -332,6 +337,7 @@ mod tests {
         644 root /usr/lib/sysusers.d/ehos.conf
         644 root /usr/lib/systemd/system/ehos.service
         644 root /usr/lib/systemd/system/ehos.timer
+        644 root /usr/lib/systemd/system/ehos-frontend.service
         644 root /usr/share/ehos/base.yaml
         644 root /usr/share/ehos/master.yaml
         644 root /usr/share/ehos/execute.yaml

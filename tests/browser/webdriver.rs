@@ -205,7 +205,10 @@ impl Browser {
             let message = &message["message"];
             if message["method"] == "Network.requestWillBeSent" {
                 let address = message["params"]["request"]["url"].as_str().unwrap();
-                addresses.push(address.to_owned());
+                // The browser's own pages, and what is asked of nobody.
+                if !address.starts_with("chrome:") && !address.starts_with("data:") {
+                    addresses.push(address.to_owned());
+                }
             }
         }
         addresses

@@ -181,3 +181,25 @@ fn the_exit_code_is_in_it() {
     assert_eq!(report["dry_run"], false);
     assert_eq!(report["version"], 1);
 }
+
+#[test]
+fn every_answer_of_the_frontend_is_documented() {
+    for (section, mut answer) in crate::frontend::answers() {
+        // What is called as a phase, or as a cloud, stands for all of them.
+        for (list, name) in [("nodes", "PHASE"), ("clouds", "NAME")] {
+            if let Some(one) = answer[list].as_object().and_then(|all| all.values().next()) {
+                answer[list] = serde_json::json!({ name: one });
+            }
+        }
+        if section.ends_with("NAME") {
+            answer["node"] = Value::Null;
+        }
+        let page = page();
+        let (_, text) = page.split_once(&format!("# {section}\n")).unwrap();
+        let documented = names(text.split("\n# ").next().unwrap());
+        let mut found = BTreeSet::new();
+        fields(&answer, "", &mut found);
+        let found: BTreeSet<&str> = found.iter().map(String::as_str).collect();
+        assert_eq!(found, documented, "{section}");
+    }
+}

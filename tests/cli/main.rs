@@ -12,6 +12,7 @@ mod crashes;
 #[path = "../double/mod.rs"]
 mod double;
 mod floating_ips;
+mod frontend;
 mod harness;
 
 mod builders;

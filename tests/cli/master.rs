@@ -200,7 +200,13 @@ fn a_master_is_made_installed_and_marked() {
         "{secret}"
     );
     assert!(secret.contains("chown root:ehos"), "{secret}");
-    for name in ["/usr/bin/ehos", "ehos.service", "ehos.timer", "sysusers.d"] {
+    for name in [
+        "/usr/bin/ehos",
+        "ehos.service",
+        "ehos.timer",
+        "ehos-frontend.service",
+        "sysusers.d",
+    ] {
         assert!(
             put.iter().any(|file| file.contains(name)),
             "{name} in {put:#?}"

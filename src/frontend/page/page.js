@@ -555,7 +555,7 @@ function drawNodes() {
   options($('only-cloud'), [...new Set([...(status?.clouds ?? []).map(({ cloud }) => cloud), ...nodes.map(({ cloud }) => cloud)])].sort(order.compare));
   options($('only-phase'), ordered.map(([phase]) => phase));
   show($('node-line'), size === 'small' && shown > 0);
-  if (size === 'small' && !$('node-line').textContent) say($('node-line'), 'Point at a node, or walk with the arrow keys; press it for all that is known of it.');
+  if (size === 'small' && !$('node-line').textContent) say($('node-line'), 'Press a node for all that is known of it.');
 }
 const order = new Intl.Collator('en', { numeric: true });
 const compareNames = (a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.node < b.node ? -1 : 1);
@@ -838,7 +838,10 @@ function newPlot(chart) {
   };
   area.addEventListener('pointermove', (event) => move(event.clientX));
   area.addEventListener('pointerdown', (event) => move(event.clientX));
-  area.addEventListener('pointerleave', () => { if (document.activeElement !== area) point(null); });
+  // A finger that is lifted leaves what it has shown.
+  area.addEventListener('pointerleave', ({ pointerType }) => {
+    if (pointerType !== 'touch' && document.activeElement !== area) point(null);
+  });
   area.addEventListener('blur', () => point(null));
   area.addEventListener('focus', () => {
     if (area.matches(':focus-visible')) point(cursor ?? (seriesOf[range]?.t.length ?? 1) - 1);
@@ -1109,6 +1112,9 @@ function readHash() {
 
 function wireRanges() {
   readHash();
+  document.addEventListener('pointerdown', ({ target }) => {
+    if (!target.closest('.plot')) point(null);
+  });
   $('ranges').addEventListener('change', (event) => {
     range = event.target.value;
     cursor = null;
@@ -1127,7 +1133,8 @@ function wireRanges() {
 // ---------------------------------------------------------------- decisions
 
 let rows = []; // The newest first.
-let older = false;
+let older = false; // There are more than were asked for.
+let visible = 15;
 
 function whatOf({ fate, was, phase }) {
   if (fate !== 'keeps') return FATES[fate] ?? fate;
@@ -1143,7 +1150,7 @@ const keyOf = (one) => `${one.at} ${one.node} ${one.fate} ${one.phase}`;
 
 function drawDecisions() {
   const cell = (label, more = '') => make('td', { role: 'cell', 'data-label': label, class: more });
-  list($('decision-rows').tBodies[0], rows, keyOf,
+  list($('decision-rows').tBodies[0], rows.slice(0, visible), keyOf,
     (one) => {
       const open = make('button', { type: 'button', class: 'link', 'aria-haspopup': 'dialog', title: one.name, 'aria-label': one.name, on: { click: () => openNode(one.node, one.name) } }, shortName(one));
       const row = make('tr', { role: 'row', 'data-fate': one.fate }, cell('When', 'when'), cell('What', 'what'), cell('Node', 'node'), cell('Why', 'why'), cell('Result', 'result'));
@@ -1159,7 +1166,7 @@ function drawDecisions() {
       say(row.cells[0].firstChild, moment(one.at));
     });
   show($('decision-rows'), rows.length > 0);
-  show($('older'), older && !once);
+  show($('older'), rows.length > visible || (older && !once));
   if (!rows.length) say($('decisions-say'), 'Nothing was decided yet.');
   show($('decisions-say'), !rows.length);
 }
@@ -1168,7 +1175,7 @@ async function loadDecisions(before) {
   try {
     let answer = once?.decisions ?? { decisions: [], more: false };
     if (!once) {
-      const asked = await ask(`api/decisions?limit=${before ? 50 : 15}${before ? `&before=${encodeURIComponent(before)}` : ''}`);
+      const asked = await ask(`api/decisions?limit=50${before ? `&before=${encodeURIComponent(before)}` : ''}`);
       if (!asked.ok) throw new Error(`HTTP ${asked.status}`);
       answer = await asked.json();
     }
@@ -1195,10 +1202,13 @@ async function loadDecisions(before) {
 
 function wireDecisions() {
   $('older').addEventListener('click', async () => {
-    const from = rows.length;
-    $('older').setAttribute('aria-busy', 'true');
-    await loadDecisions(rows.at(-1)?.at);
-    $('older').removeAttribute('aria-busy');
+    const from = Math.min(visible, rows.length);
+    visible += 35;
+    if (rows.length < visible && older && !once) {
+      $('older').setAttribute('aria-busy', 'true');
+      await loadDecisions(rows.at(-1)?.at);
+      $('older').removeAttribute('aria-busy');
+    } else drawDecisions();
     $('decision-rows').tBodies[0].rows[from]?.querySelector('button')?.focus();
   });
 }
@@ -1218,14 +1228,14 @@ function plainList(id, items, until) {
 function drawTick() {
   const verbs = new Map();
   for (const { action, result } of status.actions) {
-    const name = `${action}${result === 'done' ? '' : ` (${result})`}`;
+    const name = `${action}${result === 'done' ? '' : result === 'changed' ? ' not done' : ` ${result}`}`;
     verbs.set(name, (verbs.get(name) ?? 0) + 1);
   }
   pairs($('tick-figures'), [
     ['At', wholeDate.format(new Date(status.at))],
     ['Took', milliseconds(status.milliseconds)],
     ['Exit code', status.exit],
-    ['Did', [...verbs].map(([verb, n]) => `${verb} ${count(n)}`).join(', ') || 'nothing'],
+    ['Did', [...verbs].map(([verb, n]) => `${count(n)} ${verb}`).join(', ') || 'nothing'],
     ['Simulation', status.simulated ? status.notices.filter((text) => text.startsWith(SIMULATION)).map((text) => text.slice(SIMULATION.length)).join('; ') : null],
     ['Window', status.window?.text ?? 'none of schedules holds'],
   ]);
