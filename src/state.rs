@@ -16,7 +16,7 @@ use crate::scaling::memory::State;
 const VERSION: u32 = 1;
 
 /// Where the state of a system is kept.
-const SYSTEM_DIRECTORY: &str = "/var/lib/ehos";
+pub(crate) const SYSTEM_DIRECTORY: &str = "/var/lib/ehos";
 
 /// Name of the state file.
 const FILE: &str = "state.json";

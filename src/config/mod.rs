@@ -114,6 +114,33 @@ pub fn files(files: &[PathBuf], env: &Environment) -> Result<Vec<PathBuf>, Error
     search::files(files, env)
 }
 
+/// `state_dir` of the configuration, for who only looks at the state: credentials are not looked for, and what cannot be read
+/// of a configuration that is not one of the named `files` says nothing.
+///
+/// # Errors
+/// When one of the named files cannot be read.
+pub fn state_dir(files: &[PathBuf], env: &Environment) -> Result<Option<PathBuf>, Error> {
+    let found = match search::files(files, env) {
+        Ok(found) => found,
+        Err(error) if !files.is_empty() => return Err(error),
+        Err(_) => return Ok(None),
+    };
+    let mut merged = File::default();
+    for path in found {
+        let named = files.iter().any(|file| env.path(file) == path);
+        let file = std::fs::read_to_string(&path)
+            .map_err(|error| Problem::of_file(&path, format!("cannot be read: {error}")))
+            .and_then(|text| file::parse(&path, &text));
+        match file {
+            Ok(file) => merged.merge(file),
+            Err(problem) if named => return Err(problem.into()),
+            Err(_) => {}
+        }
+    }
+    let daemon = merged.daemon.unwrap_or_default();
+    Ok(daemon.state_dir.get().map(|folder| env.path(folder)))
+}
+
 /// A new id for a pool (`ehos.cluster`): random, to be kept in its configuration.
 ///
 /// # Errors

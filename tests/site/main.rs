@@ -19,6 +19,7 @@ mod machines;
 mod matches;
 mod openstack;
 mod setup;
+mod status;
 mod story;
 mod templates;
 mod tokens;
