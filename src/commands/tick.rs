@@ -18,6 +18,7 @@ use crate::deadline::Deadline;
 use crate::exit::Exit;
 use crate::history;
 use crate::lock::{self, Holder, try_lock};
+use crate::metrics;
 use crate::observe::observe;
 use crate::report::{self, Report, Snapshot, json, text};
 use crate::scaling::plan::plan;
@@ -51,7 +52,7 @@ pub fn run(
     let config = configuration(args, environment)?;
     let directory = state_directory(&args.common, &config, environment)?;
 
-    let _lock = if acting {
+    let lock = if acting {
         state::prepare(&directory)?;
         match try_lock(&directory, lock::TICK)
             .map_err(|error| state::unlockable(&directory, error))?
@@ -154,6 +155,10 @@ pub fn run(
                 folder.display()
             );
         }
+        metrics::write(&config.metrics, &snapshot);
+        // What is sent may take its time: the next tick need not wait for it.
+        drop(lock);
+        metrics::send(&config.metrics, &snapshot);
     }
     Ok(report.exit())
 }

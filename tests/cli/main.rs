@@ -36,6 +36,7 @@ mod interruption;
 mod json;
 mod master;
 mod matches;
+mod metrics;
 mod pool;
 mod resume;
 mod secrets;
