@@ -127,6 +127,10 @@ pub enum StatusOutput {
     Table,
     /// For programs, as `ehos tick -o json`
     Json,
+    /// Lines for InfluxDB, as Telegraf takes them
+    Influx,
+    /// Metrics for Prometheus
+    Prometheus,
 }
 
 /// `ehos status`.

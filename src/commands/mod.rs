@@ -45,7 +45,7 @@ fn state_directory_of_reader(
 ) -> anyhow::Result<PathBuf> {
     let given = match &common.state_dir {
         Some(directory) => Some(directory.clone()),
-        None => config::state_dir(&common.config, environment)?,
+        None => config::for_reader(&common.config, environment)?.state_dir,
     };
     if let Some(directory) = given {
         return Ok(environment.working_directory.join(directory));

@@ -11,9 +11,10 @@ use jiff::tz::TimeZone;
 
 use crate::cli::{Status, StatusOutput};
 use crate::commands::state_directory_of_reader;
-use crate::config::Environment;
+use crate::config::{self, Environment, MetricsSettings};
 use crate::exit::Exit;
 use crate::history;
+use crate::metrics;
 use crate::report::Snapshot;
 use crate::status::layout::wrap;
 use crate::status::{self, View, table, troubles};
@@ -33,7 +34,7 @@ pub fn run(args: &Status, environment: &Environment, out: &mut dyn Write) -> any
     }
     let snapshot = status::last(&folder, "status")?;
     let now = Timestamp::now();
-    let printed = printed(args, &snapshot, now, &view(args, environment))?;
+    let printed = printed(args, &snapshot, now, environment)?;
     out.write_all(printed.as_bytes())
         .context("the status could not be printed")?;
     let wrong = troubles(&snapshot, now).iter().any(|one| one.wrong);
@@ -44,11 +45,19 @@ fn printed(
     args: &Status,
     snapshot: &Snapshot,
     now: Timestamp,
-    view: &View,
+    environment: &Environment,
 ) -> anyhow::Result<String> {
     Ok(match args.output {
-        StatusOutput::Table => table(snapshot, now, view),
+        StatusOutput::Table => table(snapshot, now, &view(args, environment)),
         StatusOutput::Json => serde_json::to_string_pretty(snapshot)? + "\n",
+        StatusOutput::Influx => {
+            let settings = MetricsSettings {
+                hostname: config::for_reader(&args.common.config, environment)?.hostname,
+                ..MetricsSettings::default()
+            };
+            metrics::influx::lines(snapshot, &metrics::host(&settings))
+        }
+        StatusOutput::Prometheus => metrics::prometheus::text(snapshot),
     })
 }
 
@@ -103,12 +112,12 @@ fn watch(
     let mut before: Option<Drawn> = None;
     loop {
         let now = Timestamp::now();
-        // JSON has lines of any width, which cannot be drawn over.
+        // The others have lines of any width, which cannot be drawn over.
         let drawable = args.output == StatusOutput::Table && std::io::stdout().is_terminal();
         let terminal = size().filter(|_| drawable);
         let (tick, text) = match status::last(folder, "status") {
             Ok(snapshot) => {
-                let text = printed(args, &snapshot, now, &view(args, environment))?;
+                let text = printed(args, &snapshot, now, environment)?;
                 (snapshot.at.to_string(), text)
             }
             Err(error) => {

@@ -118,16 +118,25 @@ pub fn files(files: &[PathBuf], env: &Environment) -> Result<Vec<PathBuf>, Error
     search::files(files, env)
 }
 
-/// `state_dir` of the configuration, for who only looks at the state: credentials are not looked for, and what cannot be read
-/// of a configuration that is not one of the named `files` says nothing.
+/// What the configuration says to who only looks at the history.
+#[derive(Debug, Default)]
+pub struct ForReader {
+    /// `daemon.state_dir`.
+    pub state_dir: Option<PathBuf>,
+    /// `daemon.hostname`.
+    pub hostname: Option<String>,
+}
+
+/// What the configuration says to who only looks at the history: credentials are not looked for, and what cannot be read of
+/// a configuration that is not one of the named `files` says nothing.
 ///
 /// # Errors
 /// When one of the named files cannot be read.
-pub fn state_dir(files: &[PathBuf], env: &Environment) -> Result<Option<PathBuf>, Error> {
+pub fn for_reader(files: &[PathBuf], env: &Environment) -> Result<ForReader, Error> {
     let found = match search::files(files, env) {
         Ok(found) => found,
         Err(error) if !files.is_empty() => return Err(error),
-        Err(_) => return Ok(None),
+        Err(_) => return Ok(ForReader::default()),
     };
     let mut merged = File::default();
     for path in found {
@@ -142,7 +151,10 @@ pub fn state_dir(files: &[PathBuf], env: &Environment) -> Result<Option<PathBuf>
         }
     }
     let daemon = merged.daemon.unwrap_or_default();
-    Ok(daemon.state_dir.get().map(|folder| env.path(folder)))
+    Ok(ForReader {
+        state_dir: daemon.state_dir.get().map(|folder| env.path(folder)),
+        hostname: daemon.hostname.value(),
+    })
 }
 
 /// A new id for a pool (`ehos.cluster`): random, to be kept in its configuration.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::layout::{Cell, Style, clean, columns, labelled, paint, width, wrap};
+use super::layout::{Cell, Style, clean, columns, cut, labelled, paint, width, wrap};
 use super::trouble::{age_seconds, troubles};
 use crate::history;
 use crate::report::Snapshot;
@@ -142,7 +142,8 @@ impl Page {
 
     fn heading(&mut self, heading: &str) {
         self.line("");
-        self.line(&paint(Style::Bold, heading, self.view.colour));
+        let heading = cut(heading, self.room);
+        self.line(&paint(Style::Bold, &heading, self.view.colour));
     }
 
     /// An item of a list, its later lines further in.

@@ -33,7 +33,7 @@ fn first(site: &Site) -> serde_json::Value {
 
 #[test]
 fn a_life_from_the_first_wish_to_the_end_by_each_name() {
-    let site = after(20).set("COLUMNS", "200");
+    let site = after(20).set("COLUMNS", "250");
     let event = first(&site);
     let mut told = BTreeSet::new();
     for name in ["node", "name", "server", "machine"] {

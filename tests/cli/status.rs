@@ -60,6 +60,22 @@ fn json_is_what_the_tick_printed() {
 }
 
 #[test]
+fn metrics_of_the_last_tick_for_collectors() {
+    let site = after(5);
+    status(&site, &["-o", "influx"])
+        .exits(0)
+        .says("condor,host=")
+        .says(" jobs_total=");
+    status(&site, &["-o", "prometheus"])
+        .exits(0)
+        .says("\nehos_last_success_timestamp_seconds ");
+    site.write("named.yaml", "daemon: {hostname: of-the-site}\n");
+    status(&site, &["-o", "influx", "--config", "named.yaml"])
+        .exits(0)
+        .says("condor,host=of-the-site ");
+}
+
+#[test]
 fn the_state_directory_is_found_as_a_tick_finds_it() {
     let site = Site::simulated();
     let config = site.config();
