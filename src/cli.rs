@@ -19,6 +19,16 @@ pub struct Cli {
 pub enum Command {
     /// Look, plan and act once: run every minute by a timer
     Tick(Tick),
+    /// Show the last tick: what is wrong, queue, nodes, clouds; asks no service
+    ///
+    /// It reads history/last.json of the state directory. Exit code 0: all is well; 1: something should be looked at (a
+    /// source that did not answer, protected mode, a brake, a last tick that failed or is older than 3 minutes); 75: no tick
+    /// yet; 74: it cannot be read; 78: a newer ehos wrote it.
+    Status(Status),
+    /// Tell the life of a node, why it was made and why it was deleted
+    ///
+    /// From the history in the state directory; asks no service. Exit code 1 when no such node is known.
+    Explain(Explain),
     /// Find everything that can be wrong before a server is made
     Check(Check),
     /// Make nodes in a cloud again after failures: ends back-off and protected mode
@@ -110,6 +120,62 @@ pub struct Clouds {
     /// Only this cloud of the configuration; can be given several times [default: all]
     #[arg(long = "cloud", value_name = "NAME")]
     pub names: Vec<String>,
+}
+
+/// How `ehos status` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatusOutput {
+    /// For people
+    Table,
+    /// For programs, as `ehos tick -o json`
+    Json,
+    /// Lines for InfluxDB, as Telegraf takes them
+    Influx,
+    /// Metrics for Prometheus
+    Prometheus,
+}
+
+/// `ehos status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// How to print
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "table"
+    )]
+    pub output: StatusOutput,
+    /// Every node and every group of waiting jobs
+    #[arg(short, long, visible_alias = "nodes")]
+    pub all: bool,
+    /// Times in UTC [default: the time zone of this machine]
+    #[arg(long)]
+    pub utc: bool,
+    /// Go on: look for a new tick every so many seconds, redraw on a terminal, print again elsewhere [default: 2]
+    #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = pause)]
+    pub watch: Option<Duration>,
+}
+
+/// `ehos explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// Its id, its server's name or UUID, or its host name; of several nodes with that name the newest is told of
+    #[arg(value_name = "NODE")]
+    pub node: String,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: Output,
+    /// Times in UTC [default: the time zone of this machine]
+    #[arg(long)]
+    pub utc: bool,
 }
 
 /// `ehos resume`.
@@ -401,6 +467,14 @@ pub struct MasterDeploy {
 /// `10m`, `90s`, or a number of seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     crate::config::duration(text)
+}
+
+/// A duration that is not 0.
+fn pause(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be longer than 0".to_owned()),
+        pause => Ok(pause),
+    }
 }
 
 /// 64 hexadecimal digits.

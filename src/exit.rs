@@ -7,13 +7,15 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Done, nothing to do, or another tick has the lock.
     Done = 0,
-    /// An action or a check failed, the view was partial and that was said, or a kind of node is in protected mode.
+    /// An action or a check failed, the view was partial and that was said, or a kind of node is in protected mode; or what
+    /// was asked for is not known.
     Failed = 1,
     /// The command line was not understood.
     Usage = 2,
     /// The state directory is not usable; nothing was done (sysexits' EX_IOERR).
     State = 74,
-    /// HTCondor or all clouds did not answer, or a tick that does not run any more has the lock: try later (EX_TEMPFAIL).
+    /// HTCondor or all clouds did not answer, there was no tick yet, or one that does not run any more has the lock: try later
+    /// (EX_TEMPFAIL).
     Unavailable = 75,
     /// The configuration, or a state file of a newer version (EX_CONFIG).
     Configuration = 78,

@@ -21,6 +21,7 @@ pub mod last_look;
 mod lock;
 mod logging;
 pub mod master;
+pub mod metrics;
 pub mod notify;
 pub mod observe;
 pub mod openstack;
@@ -32,6 +33,7 @@ pub mod setup;
 pub mod simulation;
 pub mod site;
 pub mod state;
+pub mod status;
 pub mod user_data;
 
 use std::ffi::OsString;
@@ -69,6 +71,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
             let levels = logging::is_journal(std::io::stdout(), journal);
             commands::tick::run(args, &environment, levels, out)
         }
+        Command::Status(args) => commands::status::run(args, &environment, out),
+        Command::Explain(args) => commands::explain::run(args, &environment, out),
         Command::Check(args) => commands::check::run(args, &environment, out),
         Command::Resume(args) => commands::resume::run(args, &environment, out),
         Command::Frontend(args) => commands::frontend::run(args, &environment, out),
@@ -110,6 +114,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
 fn verbosity(command: &Command) -> u8 {
     match command {
         Command::Tick(args) => args.common.verbose,
+        Command::Status(args) => args.common.verbose,
+        Command::Explain(args) => args.common.verbose,
         Command::Check(args) => args.common.verbose,
         Command::Resume(args) => args.common.verbose,
         Command::Frontend(args) => args.common.verbose,
@@ -133,6 +139,9 @@ fn exit_of(failure: &anyhow::Error) -> Exit {
         }
         if let Some(error) = cause.downcast_ref::<openstack::Error>() {
             return exit_of_cloud(error);
+        }
+        if let Some(error) = cause.downcast_ref::<status::Error>() {
+            return error.exit();
         }
         match cause.downcast_ref::<state::Error>() {
             Some(state::Error::Newer { .. }) => return Exit::Configuration,

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::cli::Common;
-use crate::config::{Config, Environment};
+use crate::config::{self, Config, Environment};
+use crate::history;
 use crate::state;
 
 pub mod check;
@@ -12,12 +13,14 @@ pub mod config_check;
 pub mod config_init;
 pub mod config_render;
 pub mod config_show;
+pub mod explain;
 pub mod frontend;
 pub mod image_build;
 pub mod image_list;
 pub mod image_prune;
 pub mod master_deploy;
 pub mod resume;
+pub mod status;
 pub mod tick;
 
 /// Where the state is kept: as the command line, the environment or the configuration says.
@@ -32,5 +35,30 @@ fn state_directory(
             |name| environment.variables.get(name).cloned(),
             state::owns_system_directory(),
         ),
+    }
+}
+
+/// Where the state is kept, for who only looks at it: the configuration need not be there, nor be readable, where it is not
+/// named. Where this user's own folder has no history, that of the system is meant.
+fn state_directory_of_reader(
+    common: &Common,
+    environment: &Environment,
+) -> anyhow::Result<PathBuf> {
+    let given = match &common.state_dir {
+        Some(directory) => Some(directory.clone()),
+        None => config::for_reader(&common.config, environment)?.state_dir,
+    };
+    if let Some(directory) = given {
+        return Ok(environment.working_directory.join(directory));
+    }
+    let variable = |name: &str| environment.variables.get(name).cloned();
+    let own = state::default_directory(variable, state::owns_system_directory());
+    let system = environment
+        .root
+        .join(state::SYSTEM_DIRECTORY.trim_start_matches('/'));
+    match own {
+        Ok(own) if history::folder(&own).exists() || !system.exists() => Ok(own),
+        Err(error) if !system.exists() => Err(error.into()),
+        Ok(_) | Err(_) => Ok(system),
     }
 }

@@ -18,6 +18,7 @@ use crate::deadline::Deadline;
 use crate::exit::Exit;
 use crate::history;
 use crate::lock::{self, Holder, try_lock};
+use crate::metrics;
 use crate::notify;
 use crate::observe::observe;
 use crate::report::{self, Report, Snapshot, json, text};
@@ -52,7 +53,7 @@ pub fn run(
     let config = configuration(args, environment)?;
     let directory = state_directory(&args.common, &config, environment)?;
 
-    let _lock = if acting {
+    let lock = if acting {
         state::prepare(&directory)?;
         match try_lock(&directory, lock::TICK)
             .map_err(|error| state::unlockable(&directory, error))?
@@ -156,6 +157,10 @@ pub fn run(
             );
         }
         notify::tell(&config.notify, &directory, &snapshot);
+        metrics::write(&config.metrics, &snapshot);
+        // What is sent may take its time: the next tick need not wait for it.
+        drop(lock);
+        metrics::send(&config.metrics, &snapshot);
     }
     Ok(report.exit())
 }

@@ -11,6 +11,7 @@ use super::context::Context;
 use super::costs;
 use super::file::{Condor, Daemon, Ehos, File};
 use super::given::Given;
+use super::influxdb;
 use super::money;
 use super::notify;
 use super::secrets;
@@ -87,6 +88,7 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
              drained that long before their tokens end",
         );
     }
+    let metrics = influxdb::metrics(context, &daemon, &file);
     money::lifetimes(context, &policy, settings_of_condor.token_lifetime());
     Config {
         files: Vec::new(),
@@ -102,6 +104,7 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
             .map(|folder| context.env.path(folder)),
         notify: notify::settings(context, file.notify.as_ref()),
         history_days: daemon.history_days.value().unwrap_or(HISTORY_DAYS),
+        metrics,
         notes: Vec::new(),
     }
 }

@@ -19,6 +19,7 @@ mod error;
 mod explain;
 mod file;
 mod given;
+mod influxdb;
 mod money;
 mod new_file;
 mod notify;
@@ -48,7 +49,10 @@ pub(crate) use given::duration;
 pub(crate) use new_file::new_file;
 pub use search::{folders, template};
 pub(crate) use secrets::{is_json_web_token, others_can_read};
-pub use settings::{Auth, AuthMethod, CloudSettings, CondorSettings, Config, NameOrId, Timeouts};
+pub use settings::{
+    Auth, AuthMethod, CloudSettings, CondorSettings, Config, InfluxLogin, InfluxSettings,
+    MetricsSettings, NameOrId, Timeouts,
+};
 pub use shown::{Origin, Setting, settings};
 
 /// The configuration of `files`, of `$EHOS_CONFIG`, or of the site.
@@ -113,6 +117,45 @@ pub fn ensure_cluster(
 /// When there is none, or a folder cannot be read.
 pub fn files(files: &[PathBuf], env: &Environment) -> Result<Vec<PathBuf>, Error> {
     search::files(files, env)
+}
+
+/// What the configuration says to who only looks at the history.
+#[derive(Debug, Default)]
+pub struct ForReader {
+    /// `daemon.state_dir`.
+    pub state_dir: Option<PathBuf>,
+    /// `daemon.hostname`.
+    pub hostname: Option<String>,
+}
+
+/// What the configuration says to who only looks at the history: credentials are not looked for, and what cannot be read of
+/// a configuration that is not one of the named `files` says nothing.
+///
+/// # Errors
+/// When one of the named files cannot be read.
+pub fn for_reader(files: &[PathBuf], env: &Environment) -> Result<ForReader, Error> {
+    let found = match search::files(files, env) {
+        Ok(found) => found,
+        Err(error) if !files.is_empty() => return Err(error),
+        Err(_) => return Ok(ForReader::default()),
+    };
+    let mut merged = File::default();
+    for path in found {
+        let named = files.iter().any(|file| env.path(file) == path);
+        let file = std::fs::read_to_string(&path)
+            .map_err(|error| Problem::of_file(&path, format!("cannot be read: {error}")))
+            .and_then(|text| file::parse(&path, &text));
+        match file {
+            Ok(file) => merged.merge(file),
+            Err(problem) if named => return Err(problem.into()),
+            Err(_) => {}
+        }
+    }
+    let daemon = merged.daemon.unwrap_or_default();
+    Ok(ForReader {
+        state_dir: daemon.state_dir.get().map(|folder| env.path(folder)),
+        hostname: daemon.hostname.value(),
+    })
 }
 
 /// A new id for a pool (`ehos.cluster`): random, to be kept in its configuration.
@@ -300,7 +343,6 @@ fn obsolete(key: &str) -> &'static str {
         "backend" => "every cloud is an OpenStack cloud",
         "no_cache" => "nothing is cached but tokens",
         "identity_api_version" => "Keystone v3 is what is spoken",
-        "hostname" | "influxdb" => "this version sends nothing to InfluxDB",
         "node_log" => "the log says which nodes are made",
         "master_cloud" => "`ehos tick` makes no central manager",
         _ => "it has no meaning any more",

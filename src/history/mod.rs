@@ -4,8 +4,10 @@
 //! The folder can be read by all (a page that is served by a user of its own needs no more of the state directory), and
 //! what is in it is what reports say: no secrets.
 
+pub mod life;
 mod read;
 mod record;
+pub mod search;
 mod write;
 
 #[cfg(test)]
@@ -14,7 +16,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use read::{Counts, Day, days, event_lines, last, parse};
-pub use record::{CloudCounts, CostCounts, Event, GroupCounts, Record, VERSION};
+pub use record::{CloudCounts, CostCounts, Event, GroupCounts, Record, VERSION, limits};
 pub use write::write;
 
 /// The folder of the history in the state directory.
@@ -28,7 +30,7 @@ pub fn last_file(folder: &Path) -> PathBuf {
 }
 
 /// The name of the last tick's file.
-const LAST: &str = "last.json";
+pub(crate) const LAST: &str = "last.json";
 
 /// How the names of the days' files end.
 const DAY: &str = ".jsonl";

@@ -148,6 +148,9 @@ pub struct Event {
     /// What it boots from.
     #[serde(default)]
     pub image: String,
+    /// What it costs an hour, where its flavor has a price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_hour: Option<Money>,
     /// Where it was in its life at the last tick; none when it was not known then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was: Option<String>,
@@ -179,6 +182,7 @@ impl Event {
             cloud: node.cloud.clone(),
             flavor: node.flavor.clone(),
             image: node.server.image.clone(),
+            per_hour: node.server.per_hour,
             was: was.map(str::to_owned),
             phase: node.phase.clone(),
             fate: node.fate,
@@ -256,8 +260,8 @@ impl Record {
     }
 }
 
-/// How many jobs each limit kept nodes from.
-fn limits(now: &Snapshot) -> BTreeMap<String, u64> {
+/// How many jobs each limit kept nodes from, by its name.
+pub fn limits(now: &Snapshot) -> BTreeMap<String, u64> {
     let mut limits = BTreeMap::new();
     let reasons = now.groups.iter().flat_map(|group| &group.why);
     for why in reasons.filter(|why| why.reason == "limited") {

@@ -7,6 +7,7 @@
 )]
 
 mod site;
+#[allow(dead_code)] // Shared: each has use for a part of it.
 mod webdriver;
 
 use std::time::{Duration, Instant};

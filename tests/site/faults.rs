@@ -9,8 +9,8 @@ mod credentials;
 mod htcondor;
 mod jobs;
 mod processes;
-mod proxy;
-mod rig;
+pub mod proxy;
+pub mod rig;
 mod servers;
 mod services;
 

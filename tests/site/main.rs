@@ -19,10 +19,12 @@ mod machines;
 mod matches;
 mod openstack;
 mod setup;
+mod status;
 mod story;
 mod templates;
 mod tokens;
 mod two_clouds;
 mod watched;
+#[allow(dead_code)] // Shared: each has use for a part of it.
 #[path = "../browser/webdriver.rs"]
 mod webdriver;

@@ -109,7 +109,13 @@ fn what_is_seen_of_it(site: &Site, mut page: Watched, node: &Server) {
     println!("the page at the end: {picture:?}");
 
     let ehos = |args: &[&str]| {
-        let as_ehos = ["setpriv", "--reuid=ehos", "--regid=ehos", "--clear-groups", "ehos"];
+        let as_ehos = [
+            "setpriv",
+            "--reuid=ehos",
+            "--regid=ehos",
+            "--clear-groups",
+            "ehos",
+        ];
         let answer = site.run(&[&as_ehos, args].concat(), b"");
         println!("{args:?}\n{}{}", answer.stdout, answer.stderr);
         answer
@@ -124,7 +130,10 @@ fn what_is_seen_of_it(site: &Site, mut page: Watched, node: &Server) {
         printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3; systemctl stop ehos-frontend";
     let answer = site.run(&["bash", "-c", script], b"");
     println!("{}{}", answer.stdout, answer.stderr);
-    assert!(answer.stdout.contains("ok, the last tick was "), "{answer:#?}");
+    assert!(
+        answer.stdout.contains("ok, the last tick was "),
+        "{answer:#?}"
+    );
 }
 
 #[test]

@@ -638,7 +638,8 @@ daemon:
         self.write("ehos.yaml", &text);
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// A file of the folder of this site.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.work.path().join(name)
     }
 

@@ -1,0 +1,196 @@
+//! `ehos explain NODE`: the life of a node, from the history.
+
+use std::io::Write;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use log::error;
+
+use super::status::{colour, time_zone, width};
+use crate::cli::{Explain, Output};
+use crate::commands::state_directory_of_reader;
+use crate::config::Environment;
+use crate::exit::Exit;
+use crate::history;
+use crate::history::life::{Deed, End, Life, Step, in_words};
+use crate::history::search::{Found, search};
+use crate::report::snapshot::ActionResult;
+use crate::scaling::plan::Fate;
+use crate::status;
+use crate::status::layout::{Style, clean, labelled, paint};
+
+/// No terminal is taken to be narrower.
+const NARROWEST: usize = 50;
+
+/// Tells the life of the node to `out`.
+///
+/// # Errors
+/// When there is no history, or it cannot be read ([`status::Error`]).
+pub fn run(args: &Explain, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let directory = state_directory_of_reader(&args.common, environment)?;
+    let folder = history::folder(&directory);
+    let last = status::last(&folder, "explain")?;
+    let found = search(&folder, &last, &args.node)
+        .map_err(|error| status::Error::of_file(&folder, "explain", error))?;
+    let life = match &found {
+        Found::Node { node, records } => Life::of(node, records, &last),
+        Found::Nothing { .. } => None,
+    };
+    let Some(life) = life else {
+        let hint = match found {
+            Found::Nothing { suggestions } if !suggestions.is_empty() => {
+                format!("is it one of these? {}", suggestions.join(", "))
+            }
+            _ => "it may be older than daemon.history_days, or another pool's".to_owned(),
+        };
+        let folder = folder.display();
+        error!(
+            "no node {} in {folder}: {}",
+            clean(&args.node),
+            clean(&hint)
+        );
+        return Ok(Exit::Failed);
+    };
+    let printed = match args.output {
+        Output::Json => serde_json::to_string_pretty(&life)? + "\n",
+        Output::Text => {
+            let page = Page {
+                room: width(environment).max(NARROWEST),
+                colour: colour(environment),
+                time_zone: time_zone(args.utc),
+            };
+            page.text(&life)
+        }
+    };
+    out.write_all(printed.as_bytes())
+        .context("the node's life could not be printed")?;
+    Ok(Exit::Done)
+}
+
+struct Page {
+    room: usize,
+    colour: bool,
+    time_zone: TimeZone,
+}
+
+impl Page {
+    fn text(&self, life: &Life) -> String {
+        let mut text = String::new();
+        self.say(&mut text, "node     ", &life.node, Style::Bold);
+        self.say(&mut text, "name     ", &life.name, Style::Plain);
+        let of = |known: &Option<String>| known.clone().unwrap_or_else(|| "not known".to_owned());
+        self.say(&mut text, "server   ", &of(&life.server), Style::Plain);
+        self.say(&mut text, "host     ", &of(&life.machine), Style::Plain);
+        let place = format!("{} in {}, image {}", life.flavor, life.cloud, life.image);
+        self.say(&mut text, "kind     ", &place, Style::Plain);
+        text.push('\n');
+        let mut before: Option<&str> = None;
+        for step in &life.events {
+            let label = format!("{}  ", self.time(&step.at));
+            self.say(&mut text, &label, &happened(step, before), style(step));
+            before = step.phase.as_deref().or(before);
+        }
+        text.push('\n');
+        let phases: Vec<String> = life.phases.iter().map(in_words).collect();
+        if !phases.is_empty() {
+            self.say(&mut text, "took     ", &phases.join(", "), Style::Plain);
+        }
+        if let Some(cost) = life.cost {
+            self.say(
+                &mut text,
+                "cost     ",
+                &format!("about {cost}"),
+                Style::Plain,
+            );
+        }
+        let answer = life.end.sentence(|at| self.time(at));
+        self.say(&mut text, "", &answer, style_of_end(&life.end));
+        text
+    }
+
+    fn say(&self, text: &mut String, label: &str, what: &str, style: Style) {
+        for line in labelled(label, &clean(what), self.room) {
+            *text += &paint(style, &line, self.colour);
+            text.push('\n');
+        }
+    }
+
+    fn time(&self, at: &Timestamp) -> String {
+        let at = at.to_zoned(self.time_zone.clone());
+        at.strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+    }
+}
+
+/// A step in a sentence.
+fn happened(step: &Step, before: Option<&str>) -> String {
+    let phase = step.phase.as_deref().unwrap_or_default();
+    let what = match step.fate {
+        Some(Fate::Creates) => "asked for",
+        Some(Fate::Drains) => "told to take no more jobs",
+        Some(Fate::Returns) => "its drain taken back",
+        Some(Fate::Deletes) => "its delete asked for",
+        Some(Fate::Forgets) => "forgotten",
+        Some(Fate::Frees) => "freed",
+        Some(Fate::Keeps) | None => "",
+    };
+    // The sentence of many a phase begins with its name.
+    let moved = Some(phase) != before && !phase.is_empty() && phase != "new";
+    let moved = moved && (!what.is_empty() || !step.text.starts_with(phase));
+    let mut text = String::new();
+    for part in [if moved { phase } else { "" }, what] {
+        if !part.is_empty() {
+            let separator = if text.is_empty() { "" } else { ", " };
+            text += &format!("{separator}{part}");
+        }
+    }
+    if text.is_empty() {
+        text.clone_from(&step.text);
+    } else {
+        text += &format!(": {}", step.text);
+    }
+    for deed in &step.actions {
+        text += &done(deed);
+    }
+    text
+}
+
+/// What came of what was done: that it was done as said is not repeated.
+fn done(deed: &Deed) -> String {
+    let Deed {
+        action,
+        result,
+        message,
+    } = deed;
+    let message = message.as_deref().unwrap_or_default();
+    match result {
+        ActionResult::Done | ActionResult::Planned => format!(" [{action}: done]"),
+        ActionResult::Changed => format!(" [{action}: not done, {message}]"),
+        ActionResult::Failed => format!(" [{action}: failed, {message}]"),
+    }
+}
+
+fn style(step: &Step) -> Style {
+    let failed = |deed: &Deed| deed.result == ActionResult::Failed;
+    let trouble = [
+        "failed",
+        "lost",
+        "silent",
+        "unreachable",
+        "stopped",
+        "unclear",
+    ];
+    let in_trouble = |phase: &str| trouble.contains(&phase);
+    if step.actions.iter().any(failed) || step.phase.as_deref().is_some_and(in_trouble) {
+        Style::Bad
+    } else {
+        Style::Plain
+    }
+}
+
+fn style_of_end(end: &End) -> Style {
+    match end {
+        End::There { .. } | End::Deleted { .. } => Style::Bold,
+        End::Gone { .. } | End::NotMade { .. } | End::Unknown { .. } => Style::Warn,
+    }
+}

@@ -1,0 +1,10 @@
+//! What `ehos status` shows: the last tick, read from the history, for people.
+
+pub mod layout;
+mod read;
+mod table;
+mod trouble;
+
+pub use read::{Error, last};
+pub use table::{View, table};
+pub use trouble::{Trouble, troubles};

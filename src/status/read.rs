@@ -1,0 +1,118 @@
+//! The last tick, or why there is none to show.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use thiserror::Error as ThisError;
+
+use crate::exit::Exit;
+use crate::history;
+use crate::report::Snapshot;
+use crate::report::snapshot::VERSION;
+
+/// Why nothing can be shown.
+#[derive(Debug, ThisError)]
+pub enum Error {
+    /// There was no tick.
+    #[error(
+        "no tick yet: there is no {path}. Is the timer on (systemctl status ehos.timer)? Is the state elsewhere (--state-dir)?",
+        path = path.display()
+    )]
+    NoTick {
+        /// What is not there.
+        path: PathBuf,
+    },
+    /// It may not be read.
+    #[error(
+        "{path} may not be read by this user: be the one that ticks run as (sudo -u ehos ehos {command})",
+        path = path.display()
+    )]
+    Denied {
+        /// What may not be read.
+        path: PathBuf,
+        /// What was tried.
+        command: &'static str,
+    },
+    /// It cannot be read.
+    #[error("{path} cannot be read: {error}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says. Not a `source`, which would be printed once more.
+        error: io::Error,
+    },
+    /// It is no tick.
+    #[error(
+        "{path} is damaged: {error}. The next tick writes it anew: ehos tick, or wait a minute",
+        path = path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: serde_json::Error,
+    },
+    /// A newer ehos wrote it.
+    #[error(
+        "{path} was written by a newer ehos (version {version}, this one reads {VERSION}): use that one",
+        path = path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+}
+
+impl Error {
+    /// The exit code that it stands for.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Error::NoTick { .. } => Exit::Unavailable,
+            Error::Denied { .. } | Error::Io { .. } | Error::Damaged { .. } => Exit::State,
+            Error::Newer { .. } => Exit::Configuration,
+        }
+    }
+
+    /// What the system says of a file, or of a folder, of the history.
+    pub fn of_file(path: &Path, command: &'static str, error: io::Error) -> Error {
+        let path = path.to_owned();
+        match error.kind() {
+            io::ErrorKind::NotFound => Error::NoTick { path },
+            io::ErrorKind::PermissionDenied => Error::Denied { path, command },
+            _ => Error::Io { path, error },
+        }
+    }
+}
+
+/// The version of a tick is looked at first: what a newer program wrote is not garbage.
+#[derive(Deserialize)]
+struct Version {
+    #[serde(default)]
+    version: u32,
+}
+
+/// The last tick of the history in `folder`, for `command`.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub fn last(folder: &Path, command: &'static str) -> Result<Snapshot, Error> {
+    let path = folder.join(history::LAST);
+    let text = fs::read(&path).map_err(|error| Error::of_file(&path, command, error))?;
+    let damaged = |error| Error::Damaged {
+        path: path.clone(),
+        error,
+    };
+    if !text.trim_ascii_start().starts_with(b"{") {
+        // A list would do for a structure.
+        return Err(damaged(serde::de::Error::custom("it is no JSON object")));
+    }
+    let Version { version } = serde_json::from_slice(&text).map_err(damaged)?;
+    if version > VERSION {
+        return Err(Error::Newer { path, version });
+    }
+    serde_json::from_slice(&text).map_err(damaged)
+}

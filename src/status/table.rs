@@ -1,0 +1,583 @@
+//! The last tick on a terminal.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::layout::{Cell, Style, clean, columns, cut, labelled, paint, width, wrap};
+use super::trouble::{age_seconds, troubles};
+use crate::history;
+use crate::report::Snapshot;
+use crate::report::snapshot::{ActionResult, GroupShown, NodeShown};
+use crate::scaling::figures::{BackoffFigures, CloudFigures, UsageFigures};
+use crate::scaling::money::Money;
+use crate::scaling::plan::Fate;
+use crate::scaling::reason::spoken;
+
+/// More nodes than this are only counted, unless all are asked for.
+const NODES: usize = 20;
+
+/// The same of groups of waiting jobs.
+const GROUPS: usize = 10;
+
+/// Below this nodes are named by their ids, which are in their names.
+const WIDE: usize = 120;
+
+/// What the reason of a node needs, to stand beside it.
+const BESIDE: usize = 40;
+
+/// No terminal is taken to be narrower.
+const NARROWEST: usize = 40;
+
+/// How far in the lines below a heading begin.
+const ITEM: usize = 2;
+
+/// The labels of the lines at the top are this wide.
+const LABEL: usize = 11;
+
+/// How it is shown.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Columns of the terminal.
+    pub width: usize,
+    /// In colours.
+    pub colour: bool,
+    /// Every node and every group.
+    pub all: bool,
+    /// Of the times.
+    pub time_zone: TimeZone,
+}
+
+struct Page {
+    view: View,
+    room: usize,
+    text: String,
+}
+
+/// The last tick for people, as of `now`.
+pub fn table(snapshot: &Snapshot, now: Timestamp, view: &View) -> String {
+    let mut page = Page {
+        room: view.width.max(NARROWEST),
+        view: view.clone(),
+        text: String::new(),
+    };
+    for trouble in troubles(snapshot, now) {
+        page.entry(trouble.what, &trouble.text, trouble.style());
+    }
+    for notice in &snapshot.notices {
+        page.entry("note", notice, Style::Plain);
+    }
+    page.entry("tick", &tick(snapshot, now, view), Style::Plain);
+    let limits = history::limits(snapshot);
+    if !limits.is_empty() {
+        let limits = limits
+            .iter()
+            .map(|(name, jobs)| format!("{name} ({})", count(*jobs, "job")));
+        page.entry("limited by", &join(limits), Style::Warn);
+    }
+    if let Some(window) = &snapshot.window {
+        page.entry("window", &window.text, Style::Plain);
+    }
+    page.entry("queue", &queue(snapshot), Style::Plain);
+    page.nodes_in_short(snapshot);
+    page.entry("cores", &cores(snapshot), Style::Plain);
+    if let Some(cost) = &snapshot.cost {
+        let mut text = format!(
+            "{} an hour, {} spent in {}",
+            cost.per_hour, cost.spent_this_month, cost.month
+        );
+        if let Some(since) = cost.counted_since {
+            text += &format!(" (counted since {since:.0})");
+        }
+        page.entry("cost", &text, Style::Plain);
+    }
+    let others = [
+        (snapshot.builders.len(), "builder"),
+        (snapshot.leftovers.len(), "leftover"),
+        (snapshot.floating_ips.len(), "floating IP of nodes"),
+    ];
+    let others: Vec<String> = others
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, what)| format!("{number} {what}"))
+        .collect();
+    if !others.is_empty() {
+        page.entry("besides", &join(others), Style::Plain);
+    }
+    page.groups(&snapshot.groups);
+    page.backoffs(&snapshot.backoffs);
+    page.clouds(snapshot);
+    page.nodes(&snapshot.nodes);
+    page.text
+}
+
+impl Page {
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
+    }
+
+    /// A word, and what is to be said beside it.
+    fn entry(&mut self, label: &str, text: &str, style: Style) {
+        let head = format!("{label:LABEL$}");
+        for (index, line) in labelled(&head, &clean(text), self.room).iter().enumerate() {
+            let colour = self.view.colour;
+            let line = match line.strip_prefix(&head) {
+                Some(rest) if index == 0 => {
+                    let of_head = if style == Style::Plain {
+                        Style::Bold
+                    } else {
+                        style
+                    };
+                    let painted = paint(of_head, label, colour);
+                    let space = " ".repeat(LABEL.saturating_sub(width(label)));
+                    format!("{painted}{space}{}", paint(style, rest, colour))
+                }
+                _ => paint(style, line, colour),
+            };
+            self.line(&line);
+        }
+    }
+
+    fn heading(&mut self, heading: &str) {
+        self.line("");
+        let heading = cut(heading, self.room);
+        self.line(&paint(Style::Bold, &heading, self.view.colour));
+    }
+
+    /// An item of a list, its later lines further in.
+    fn item(&mut self, text: &str, style: Style) {
+        self.wrapped(text, ITEM, ITEM + 2, style);
+    }
+
+    fn wrapped(&mut self, text: &str, first: usize, later: usize, style: Style) {
+        for (index, line) in wrap(&clean(text), self.room - later).iter().enumerate() {
+            let indent = " ".repeat(if index == 0 { first } else { later });
+            self.line(&format!("{indent}{}", paint(style, line, self.view.colour)));
+        }
+    }
+
+    fn nodes_in_short(&mut self, snapshot: &Snapshot) {
+        let there: Vec<&NodeShown> = snapshot.nodes.iter().filter(|node| there(node)).collect();
+        let by = |of: &dyn Fn(&NodeShown) -> &str| {
+            let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+            for node in &there {
+                *counts.entry(of(node)).or_default() += 1;
+            }
+            let mut counts: Vec<(&str, u64)> = counts.into_iter().collect();
+            counts.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
+            counts
+        };
+        let policy = &snapshot.policy;
+        let mut text = format!("{} of at most {}", there.len(), policy.nodes_max);
+        if !there.is_empty() {
+            let phases = by(&|node| &node.phase);
+            let phases = phases
+                .iter()
+                .map(|(phase, count)| format!("{count} {phase}"));
+            text += &format!(": {}", join(phases));
+        }
+        let new = snapshot.nodes.iter().filter(|node| node.phase == "new");
+        match new.count() {
+            0 => {}
+            new => text += &format!("; {new} asked for by this tick"),
+        }
+        self.entry("nodes", &text, Style::Plain);
+        let parts = [
+            ("  by cloud", by(&|node| &node.cloud)),
+            ("  flavor", by(&|node| &node.flavor)),
+            ("  image", by(&|node| &node.server.image)),
+        ];
+        for (label, counts) in parts {
+            if !counts.is_empty() {
+                let counts = counts.iter().map(|(name, count)| format!("{name} {count}"));
+                self.entry(label, &join(counts), Style::Plain);
+            }
+        }
+    }
+
+    fn groups(&mut self, groups: &[GroupShown]) {
+        if groups.is_empty() {
+            return;
+        }
+        self.heading("waiting jobs");
+        let mut groups: Vec<&GroupShown> = groups.iter().collect();
+        groups.sort_by_key(|group| std::cmp::Reverse(group.waiting_seconds));
+        let shown = if self.view.all { groups.len() } else { GROUPS };
+        for group in groups.iter().take(shown) {
+            let why: Vec<&str> = group.why.iter().map(|why| why.text.as_str()).collect();
+            let why = match why.as_slice() {
+                [] => "nothing can be said yet".to_owned(),
+                why => why.join("; "),
+            };
+            let example = group.example.as_ref();
+            let example = example.map_or_else(String::new, |job| format!(" (as job {job})"));
+            let (jobs, request) = (group.jobs, group.request);
+            let text = format!(
+                "{jobs} of {request}{example}, longest {}: {why}",
+                spoken(group.waiting_seconds)
+            );
+            let stuck = [
+                "limited",
+                "too_large",
+                "no_match",
+                "refused",
+                "nothing_made",
+            ];
+            let stuck = group
+                .why
+                .iter()
+                .any(|why| stuck.contains(&why.reason.as_str()));
+            let style = if stuck { Style::Warn } else { Style::Plain };
+            self.item(&text, style);
+        }
+        let rest = groups.get(shown..).unwrap_or_default();
+        if !rest.is_empty() {
+            let jobs: u64 = rest.iter().map(|group| group.jobs).sum();
+            let text = format!(
+                "and {} in {} more groups: --all",
+                count(jobs, "job"),
+                rest.len()
+            );
+            self.item(&text, Style::Dim);
+        }
+    }
+
+    fn backoffs(&mut self, backoffs: &[BackoffFigures]) {
+        if backoffs.is_empty() {
+            return;
+        }
+        self.heading("back-off");
+        for one in backoffs {
+            let text = format!(
+                "no {} in {} for {} more, image {}: {}, the last: {}",
+                one.flavor,
+                one.cloud,
+                spoken(one.seconds),
+                one.image,
+                count(u64::from(one.failures), "failure"),
+                one.last_failure
+            );
+            self.item(&text, Style::Warn);
+        }
+    }
+
+    fn clouds(&mut self, snapshot: &Snapshot) {
+        if snapshot.clouds.is_empty() {
+            return;
+        }
+        self.heading("clouds: nodes, and what is left / the limit");
+        let head = [
+            "CLOUD",
+            "NODES",
+            "SERVERS",
+            "CORES",
+            "RAM",
+            "THIS MONTH",
+            "AN HOUR",
+        ];
+        let mut rows = vec![head.map(|text| Cell::styled(text, Style::Dim)).to_vec()];
+        rows.extend(snapshot.clouds.iter().map(|cloud| {
+            let quota = cloud.quota.unwrap_or_default();
+            let left = |usage: UsageFigures, unit: &dyn Fn(u64) -> String| match cloud.quota {
+                Some(_) => quota_left(usage, unit),
+                None => "unknown".to_owned(),
+            };
+            let plain = |number: u64| number.to_string();
+            let (per_month, per_hour) = budget_left(snapshot, cloud);
+            let style = if cloud.answers {
+                Style::Plain
+            } else {
+                Style::Bad
+            };
+            vec![
+                Cell::styled(&cloud.cloud, style),
+                Cell::from(of_maximum(cloud.nodes, cloud.nodes_max)),
+                Cell::from(left(quota.instances, &plain)),
+                Cell::from(left(quota.cores, &plain)),
+                Cell::from(left(quota.ram_mb, &memory)),
+                Cell::from(per_month),
+                Cell::from(per_hour),
+            ]
+        }));
+        let budget = snapshot.policy.budget;
+        if budget.per_month.or(budget.per_hour).is_some() {
+            let cost = snapshot.cost.as_ref();
+            let spent = cost.map(|cost| cost.spent_this_month);
+            let now = cost.map(|cost| cost.per_hour);
+            let mut row = vec![Cell::from("all")];
+            row.resize(5, Cell::default());
+            row.push(Cell::from(money_left(budget.per_month, spent)));
+            row.push(Cell::from(money_left(budget.per_hour, now)));
+            rows.push(row);
+        }
+        let (lines, _) = columns(&rows, self.room - ITEM, self.view.colour);
+        for line in lines {
+            self.line(&format!("  {line}"));
+        }
+        for cloud in &snapshot.clouds {
+            if let Some(pause) = &cloud.pause {
+                let time = spoken(pause.seconds);
+                let text = format!(
+                    "{}: nothing is made for {time} more: {}",
+                    cloud.cloud, pause.why
+                );
+                self.item(&text, Style::Warn);
+            }
+        }
+    }
+
+    fn nodes(&mut self, nodes: &[NodeShown]) {
+        if nodes.is_empty() {
+            return;
+        }
+        let mut nodes: Vec<&NodeShown> = nodes.iter().collect();
+        nodes.sort_by_key(|node| (rank(node), &node.name, &node.node));
+        let shown = if self.view.all { nodes.len() } else { NODES };
+        let rest = nodes.len().saturating_sub(shown);
+        nodes.truncate(shown);
+        self.heading("nodes");
+        let wide = self.room >= WIDE;
+        let head = ["NODE", "CLOUD", "FLAVOR", "PHASE", "CPUS", "AGE"];
+        let mut rows = vec![head.map(|text| Cell::styled(text, Style::Dim)).to_vec()];
+        rows.extend(nodes.iter().map(|node| {
+            // A name that does not have the id in it is the one that people know.
+            let short = !wide && node.name.ends_with(&node.node);
+            let name = if short { &node.node } else { &node.name };
+            let cpus = match (&node.startd, node.server.vcpus) {
+                (Some(startd), _) => format!("{}/{}", startd.claimed_cpus, startd.cpus),
+                (None, Some(vcpus)) => format!("-/{vcpus}"),
+                (None, None) => String::new(),
+            };
+            let age = node.server.age_seconds.map_or_else(String::new, spoken);
+            vec![
+                Cell::from(name),
+                Cell::from(&node.cloud),
+                Cell::from(&node.flavor),
+                Cell::styled(&node.phase, style_of(node)),
+                Cell::from(cpus),
+                Cell::from(age),
+            ]
+        }));
+        let (lines, used) = columns(&rows, self.room - ITEM, self.view.colour);
+        let (plain, _) = columns(&rows, self.room - ITEM, false);
+        let at = ITEM + used + 2;
+        let beside = at + BESIDE <= self.room;
+        for (index, (line, plain)) in lines.iter().zip(&plain).enumerate() {
+            let node = index.checked_sub(1).and_then(|index| nodes.get(index));
+            let why = node.map_or_else(String::new, |node| why(node));
+            if !beside {
+                self.line(&format!("  {line}"));
+                self.wrapped(&why, 6, 6, Style::Dim);
+                continue;
+            }
+            let heading = paint(Style::Dim, "WHY", self.view.colour);
+            let mut why = match node {
+                Some(_) => wrap(&clean(&why), self.room - at),
+                None => vec![heading],
+            }
+            .into_iter();
+            let space = " ".repeat(at.saturating_sub(ITEM + width(plain)));
+            self.line(&format!(
+                "  {line}{space}{}",
+                why.next().unwrap_or_default()
+            ));
+            for more in why {
+                self.line(&format!("{}{more}", " ".repeat(at)));
+            }
+        }
+        if rest > 0 {
+            let text = format!("and {} more: --all", count(rest as u64, "node"));
+            self.item(&text, Style::Dim);
+        }
+    }
+}
+
+/// What happens to a node, and why. That a busy one is busy is said in its row.
+fn why(node: &NodeShown) -> String {
+    let fate = match node.fate {
+        Fate::Keeps if node.why.reason == "busy" => return String::new(),
+        Fate::Keeps => return node.why.text.clone(),
+        Fate::Creates => "is made",
+        Fate::Drains => "is drained",
+        Fate::Returns => "its drain is taken back",
+        Fate::Deletes => "is deleted",
+        Fate::Forgets => "is forgotten",
+        Fate::Frees => "is freed",
+    };
+    format!("{fate}: {}", node.why.text)
+}
+
+/// What is looked at first.
+fn rank(node: &NodeShown) -> u8 {
+    match node.phase.as_str() {
+        "gone" | "lapsed" => 6,
+        "busy" if node.fate == Fate::Keeps => 5,
+        "idle" if node.fate == Fate::Keeps => 4,
+        "drained" | "draining" | "deleting" => 3,
+        "new" | "requested" | "building" | "booting" => 2,
+        "busy" | "idle" => 1,
+        _ => 0,
+    }
+}
+
+fn style_of(node: &NodeShown) -> Style {
+    match rank(node) {
+        0 => Style::Bad,
+        1..=3 => Style::Warn,
+        5 => Style::Good,
+        6 => Style::Dim,
+        _ => Style::Plain,
+    }
+}
+
+/// Its server is there.
+fn there(node: &NodeShown) -> bool {
+    !["new", "gone", "lapsed"].contains(&node.phase.as_str())
+}
+
+fn tick(snapshot: &Snapshot, now: Timestamp, view: &View) -> String {
+    let at = snapshot.at.to_zoned(view.time_zone.clone());
+    let mut text = at.strftime("%Y-%m-%d %H:%M:%S %Z").to_string();
+    if snapshot.simulated {
+        text += " (simulated)";
+    } else {
+        text += &format!(", {} ago", spoken(age_seconds(snapshot, now)));
+    }
+    text += &format!("; took {}", took(snapshot.milliseconds));
+    let mut sources: Vec<(&String, &u64)> = snapshot.source_milliseconds.iter().collect();
+    sources.retain(|(_, took)| **took > 0);
+    sources.sort_by_key(|(name, took)| (std::cmp::Reverse(**took), *name));
+    if !sources.is_empty() {
+        let sources = sources
+            .iter()
+            .map(|(name, time)| format!("{name} {}", took(**time)));
+        text += &format!(": {}", join(sources));
+    }
+    let mut done: BTreeMap<&str, u64> = BTreeMap::new();
+    let actions = snapshot.actions.iter();
+    for action in actions.filter(|action| action.result == ActionResult::Done) {
+        *done.entry(&action.action).or_default() += 1;
+    }
+    if done.is_empty() {
+        text + "; did nothing"
+    } else {
+        let done = done.iter().map(|(what, count)| format!("{what} {count}"));
+        format!("{text}; did {}", join(done))
+    }
+}
+
+fn queue(snapshot: &Snapshot) -> String {
+    let queue = snapshot.queue;
+    if queue.schedds == 0 {
+        return "unknown: no schedd answered".to_owned();
+    }
+    let mut text = format!(
+        "{} idle, {} running, {} held",
+        queue.idle, queue.running, queue.held
+    );
+    if queue.waiting > 0 {
+        text += &format!(
+            "; {} waiting, the longest for {}",
+            queue.waiting,
+            spoken(queue.longest_seconds)
+        );
+    }
+    if queue.unmatched > 0 {
+        text += &format!("; {} that no node would run", queue.unmatched);
+    }
+    if queue.limited > 0 {
+        text += &format!("; {} that a limit keeps nodes from", queue.limited);
+    }
+    text
+}
+
+fn cores(snapshot: &Snapshot) -> String {
+    let cores = snapshot.cores;
+    let mut text = format!(
+        "{} paid, {} in the pool: {} used, {} free",
+        cores.paid, cores.joined, cores.claimed, cores.free
+    );
+    if cores.others > 0 {
+        text += &format!(
+            "; other machines {}: {} used",
+            cores.others, cores.others_claimed
+        );
+    }
+    text
+}
+
+fn of_maximum(number: u64, maximum: Option<u64>) -> String {
+    match maximum {
+        Some(maximum) => format!("{number}/{maximum}"),
+        None => number.to_string(),
+    }
+}
+
+fn quota_left(usage: UsageFigures, unit: &dyn Fn(u64) -> String) -> String {
+    match usage.limit {
+        Some(limit) => {
+            let left = limit.saturating_sub(usage.used);
+            format!("{}/{}", unit(left), unit(limit))
+        }
+        None => "unlimited".to_owned(),
+    }
+}
+
+fn budget_left(snapshot: &Snapshot, cloud: &CloudFigures) -> (String, String) {
+    let costs = snapshot.cost.iter().flat_map(|cost| &cost.clouds);
+    let cost = costs.into_iter().find(|cost| cost.cloud == cloud.cloud);
+    (
+        money_left(
+            cloud.budget.per_month,
+            cost.map(|cost| cost.spent_this_month),
+        ),
+        money_left(cloud.budget.per_hour, cost.map(|cost| cost.per_hour)),
+    )
+}
+
+fn money_left(budget: Option<Money>, spent: Option<Money>) -> String {
+    match budget {
+        Some(budget) => {
+            let left = budget.minus(spent.unwrap_or_default());
+            format!("{left}/{budget}")
+        }
+        None => "-".to_owned(),
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // One decimal of it is shown.
+fn memory(mb: u64) -> String {
+    if mb < 10 * 1024 {
+        format!("{mb} MB")
+    } else {
+        format!("{:.0} GB", mb as f64 / 1024.0)
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // One decimal of it is shown.
+fn took(milliseconds: u64) -> String {
+    if milliseconds < 1000 {
+        format!("{milliseconds} ms")
+    } else {
+        format!("{:.1} s", milliseconds as f64 / 1000.0)
+    }
+}
+
+fn count(number: u64, word: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {word}{plural}")
+}
+
+fn join(parts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let parts: Vec<String> = parts
+        .into_iter()
+        .map(|part| part.as_ref().to_owned())
+        .collect();
+    parts.join(", ")
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

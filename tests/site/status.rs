@@ -1,0 +1,91 @@
+//! `ehos status` and `ehos explain` of a real HTCondor and a real OpenStack, on a terminal of 80 columns.
+
+use std::process::Command;
+
+use crate::faults::rig::{Rig, within};
+use crate::machines::{Answer, run, step};
+
+/// The command on a terminal of its own, which is 80 columns wide.
+fn on_a_terminal(rig: &Rig, arguments: &str) -> Answer {
+    let ehos = env!("CARGO_BIN_EXE_ehos");
+    let state = rig.path("state");
+    let words = format!(
+        "stty cols 80 rows 50; exec {ehos} {arguments} --state-dir {}",
+        state.display()
+    );
+    let answer = run(
+        Command::new("script")
+            .args(["--quiet", "--return", "--command", &words, "/dev/null"])
+            .env("TERM", "xterm"),
+        b"",
+    );
+    println!("$ ehos {arguments}\n{}", answer.stdout.replace('\r', ""));
+    answer
+}
+
+/// Without what colours it.
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    for (index, part) in text.replace('\r', "").split("\u{1b}[").enumerate() {
+        let text = match part.split_once('m') {
+            Some((_, text)) if index > 0 => text,
+            _ => part,
+        };
+        plain.push_str(text);
+    }
+    plain
+}
+
+#[test]
+fn what_is_there_and_why_on_80_columns() {
+    let Some(rig) = Rig::up("status", "nodes_max: 3\nidle_timeout: 5 s") else {
+        return;
+    };
+    rig.pool
+        .submit(2, "100000", "request_cpus = 1\nrequest_memory = 512");
+    rig.pool
+        .submit(1, "1", "request_cpus = 1\nrequest_memory = 512");
+    rig.pool.submit(1, "1", "request_cpus = 64");
+    rig.tick_until("two jobs run", 120, &[0], |rig| rig.pool.jobs(2) == 2);
+    let tick = rig.steady_tick();
+    assert_eq!(tick.code, 0, "{tick}");
+    let answer = on_a_terminal(&rig, "status");
+    assert_eq!(answer.code, 0, "{}", answer.stdout);
+    assert!(answer.stdout.contains("\u{1b}["), "no colour on a terminal");
+    let text = plain(&answer.stdout);
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    for words in ["2 running", "busy", "big", "64 cpus", "took "] {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
+    // The id of one that is busy.
+    let busy = text.lines().find(|line| line.contains(" busy "));
+    let node = busy.and_then(|line| line.split_whitespace().next());
+    let node = node.unwrap().to_owned();
+    assert!(
+        plain(&on_a_terminal(&rig, &format!("explain {node}")).stdout)
+            .contains("It is still there: busy")
+    );
+
+    step("a cloud is away");
+    rig.big.close(crate::faults::proxy::NOVA);
+    let tick = rig.tick(&[]);
+    assert_eq!(tick.code, 1, "{tick}");
+    let answer = on_a_terminal(&rig, "status");
+    assert_eq!(answer.code, 1, "{}", answer.stdout);
+    assert!(plain(&answer.stdout).starts_with("unknown    cloud big: "));
+    rig.big.reopen(crate::faults::proxy::NOVA);
+
+    step("the jobs go");
+    rig.pool.tool("condor_rm", &["-all"]);
+    rig.tick_until("the nodes are gone", 120, &[0], |rig| {
+        rig.servers().is_empty()
+    });
+    assert!(within(30, || {
+        rig.tick(&[]);
+        let life = plain(&on_a_terminal(&rig, &format!("explain {node}")).stdout);
+        life.contains("It was deleted at ")
+    }));
+    step("done");
+}
