@@ -11,6 +11,7 @@ use super::context::Context;
 use super::costs;
 use super::file::{Condor, Daemon, Ehos, File};
 use super::given::Given;
+use super::influxdb;
 use super::money;
 use super::secrets;
 use super::settings::{CondorSettings, Config, HISTORY_DAYS, Timeouts};
@@ -86,6 +87,7 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
              drained that long before their tokens end",
         );
     }
+    let metrics = influxdb::metrics(context, &daemon, &file);
     money::lifetimes(context, &policy, settings_of_condor.token_lifetime());
     Config {
         files: Vec::new(),
@@ -100,6 +102,7 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
             .get()
             .map(|folder| context.env.path(folder)),
         history_days: daemon.history_days.value().unwrap_or(HISTORY_DAYS),
+        metrics,
         notes: Vec::new(),
     }
 }

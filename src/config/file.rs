@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IntoDeserializer as _, MapAccess, Visitor};
 
 use super::error::Problem;
 use super::explain::explain;
 use super::given::{Given, Obsolete, Value, is_placeholder};
+use super::influxdb::WriteUrl;
 use super::schedules::Schedules;
 use crate::scaling::schedule::Spare;
 use crate::simulation::Scenario;
@@ -136,7 +137,8 @@ section! {
         daemon: Option<Daemon>,
         condor: Option<Condor>,
         simulation: Option<Scenario>,
-        influxdb: Obsolete,
+        metrics: Option<Metrics>,
+        influxdb: Option<Influxdb>,
     }
 }
 
@@ -225,8 +227,8 @@ section! {
         history_days: Given<u64>,
         execute_config: Given<PathBuf>,
         master_cloud: Obsolete,
-        influxdb: Obsolete,
-        hostname: Obsolete,
+        influxdb: Option<Influxdb>,
+        hostname: Given<String>,
         node_log: Obsolete,
         sleep: Obsolete,
         sleep_min: Obsolete,
@@ -234,6 +236,29 @@ section! {
         submission_nodes: Obsolete,
         database: Obsolete,
         use_db_settings: Obsolete,
+    }
+}
+
+section! {
+    /// `metrics:`, who gets the figures of a tick.
+    Metrics {
+        prometheus_textfile: Given<PathBuf>,
+        timeout: Given<Duration>,
+    }
+}
+
+section! {
+    /// `influxdb:` as a mapping.
+    InfluxdbKeys {
+        url: Given<WriteUrl>,
+        db: Given<String>,
+        username: Given<String>,
+        password: Given<SecretString>,
+        password_file: Given<PathBuf>,
+        org: Given<String>,
+        bucket: Given<String>,
+        token: Given<SecretString>,
+        token_file: Given<PathBuf>,
     }
 }
 
@@ -366,6 +391,44 @@ with_auth_keys! {
     application_credential_name: Given<String>,
     application_credential_secret: Given<SecretString>,
     application_credential_secret_file: Given<PathBuf>,
+}
+
+/// `influxdb:`, the address alone or a mapping.
+#[derive(Debug, Default)]
+pub(super) struct Influxdb(pub(super) InfluxdbKeys);
+
+impl<'de> Deserialize<'de> for Influxdb {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Influxdb, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Influxdb;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address, or a mapping of keys to values")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Influxdb, E> {
+                let url = WriteUrl::read(text.into_deserializer())?;
+                Ok(Influxdb(InfluxdbKeys {
+                    url,
+                    ..InfluxdbKeys::default()
+                }))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Influxdb, A::Error> {
+                let map = serde::de::value::MapAccessDeserializer::new(map);
+                InfluxdbKeys::deserialize(map).map(Influxdb)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl Field for Influxdb {
+    fn merge(&mut self, over: Influxdb) {
+        self.0.merge(over.0);
+    }
+
+    fn visit(&self, path: &mut Vec<String>, f: &mut dyn FnMut(&[String], Finding<'_>)) {
+        self.0.visit(path, f);
+    }
 }
 
 /// `clouds:`, in the order of the file.

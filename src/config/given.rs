@@ -11,6 +11,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::influxdb::WriteUrl;
 use super::yaml;
 use crate::scaling::schedule::Spare;
 
@@ -147,6 +148,7 @@ scalars! {
     bool: flag, bool::to_string;
     Duration: duration, |value: &Duration| duration_text(*value);
     Spare: spare, Spare::to_string;
+    WriteUrl: |text| Ok(WriteUrl::new(text)), WriteUrl::shown;
 }
 
 impl Value for SecretString {

@@ -19,6 +19,7 @@ mod error;
 mod explain;
 mod file;
 mod given;
+mod influxdb;
 mod money;
 mod new_file;
 pub mod openrc;
@@ -47,7 +48,10 @@ pub(crate) use given::duration;
 pub(crate) use new_file::new_file;
 pub use search::{folders, template};
 pub(crate) use secrets::{is_json_web_token, others_can_read};
-pub use settings::{Auth, AuthMethod, CloudSettings, CondorSettings, Config, NameOrId, Timeouts};
+pub use settings::{
+    Auth, AuthMethod, CloudSettings, CondorSettings, Config, InfluxLogin, InfluxSettings,
+    MetricsSettings, NameOrId, Timeouts,
+};
 pub use shown::{Origin, Setting, settings};
 
 /// The configuration of `files`, of `$EHOS_CONFIG`, or of the site.
@@ -299,7 +303,6 @@ fn obsolete(key: &str) -> &'static str {
         "backend" => "every cloud is an OpenStack cloud",
         "no_cache" => "nothing is cached but tokens",
         "identity_api_version" => "Keystone v3 is what is spoken",
-        "hostname" | "influxdb" => "this version sends nothing to InfluxDB",
         "node_log" => "the log says which nodes are made",
         "master_cloud" => "`ehos tick` makes no central manager",
         _ => "it has no meaning any more",

@@ -13,7 +13,8 @@ use secrecy::SecretString;
 use super::given::duration_text;
 use super::schedules;
 use super::settings::{
-    Auth, AuthMethod, CloudSettings, CondorSettings, Config, HISTORY_DAYS, NameOrId, Timeouts,
+    Auth, AuthMethod, CloudSettings, CondorSettings, Config, HISTORY_DAYS, InfluxLogin,
+    InfluxSettings, MetricsSettings, NameOrId, Timeouts,
 };
 use super::yaml::{list, scalar};
 use crate::scaling::budget::Budget;
@@ -42,6 +43,7 @@ pub fn public(config: &Config) -> String {
         timeouts,
         state_dir: _,
         history_days,
+        metrics,
         notes: _,
     } = config;
     let mut text = String::from(
@@ -65,6 +67,10 @@ pub fn public(config: &Config) -> String {
     if *history_days != HISTORY_DAYS {
         line(&mut text, 2, "history_days", &history_days.to_string());
     }
+    if let Some(name) = &metrics.hostname {
+        line(&mut text, 2, "hostname", &scalar(name));
+    }
+    metrics_text(&mut text, metrics);
     let condor = condor_keys(condor);
     if !condor.is_empty() {
         entries(&mut text, 0, "condor", &condor);
@@ -92,6 +98,17 @@ pub fn secret_files(config: &Config) -> Vec<(PathBuf, SecretString)> {
     for settings in &config.clouds {
         let (secret, name) = secret(settings);
         files.push((Path::new(FOLDER).join(name), secret.clone()));
+    }
+    if let Some(login) = config
+        .metrics
+        .influxdb
+        .as_ref()
+        .and_then(|it| it.login.as_ref())
+    {
+        files.push((
+            PathBuf::from(influx_secret(login).1),
+            login.secret().clone(),
+        ));
     }
     if let Some(password) = &config.condor.password {
         files.push((PathBuf::from(POOL_PASSWORD), password.clone()));
@@ -251,6 +268,48 @@ fn budget(text: &mut String, indent: usize, budget: &Budget) {
     keys.extend(per_month.map(|money| ("per_month", money.to_string())));
     if !keys.is_empty() {
         entries(text, indent, "budget", &keys);
+    }
+}
+
+fn metrics_text(text: &mut String, metrics: &MetricsSettings) {
+    let MetricsSettings {
+        prometheus_textfile,
+        influxdb,
+        // Under `daemon:`.
+        hostname: _,
+        timeout,
+    } = metrics;
+    let mut keys = Keys::new();
+    if let Some(path) = prometheus_textfile {
+        let path = path.display().to_string();
+        keys.push(("prometheus_textfile", scalar(&path)));
+    }
+    if *timeout != MetricsSettings::default().timeout {
+        keys.push(("timeout", duration_text(*timeout)));
+    }
+    if !keys.is_empty() {
+        entries(text, 0, "metrics", &keys);
+    }
+    let Some(InfluxSettings { address, login }) = influxdb else {
+        return;
+    };
+    let mut keys = vec![("url", scalar(address))];
+    if let Some(login) = login {
+        if let InfluxLogin::Password { username, .. } = login {
+            keys.push(("username", scalar(username)));
+        }
+        let (key, file) = influx_secret(login);
+        keys.push((key, file.to_owned()));
+    }
+    entries(text, 0, "influxdb", &keys);
+}
+
+/// The key of the file with the secret for InfluxDB, and where on the central manager that is; no cloud's file is called
+/// so.
+fn influx_secret(login: &InfluxLogin) -> (&'static str, &'static str) {
+    match login {
+        InfluxLogin::Password { .. } => ("password_file", "/etc/ehos/influxdb-password"),
+        InfluxLogin::Token(_) => ("token_file", "/etc/ehos/influxdb-token"),
     }
 }
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::access::has_user;
 use super::environment::Environment;
 use super::file::{Cloud, Field, File, Finding, Section};
-use super::given::MASK;
-use super::settings::Timeouts;
+use super::given::{self, MASK};
+use super::settings::{MetricsSettings, Timeouts};
 use super::{clouds, clouds_yaml, file, position, public, search};
 use crate::scaling::policy::Policy;
 
@@ -209,6 +209,8 @@ impl All {
                 .into_iter()
                 .map(|(key, value)| ("daemon", key, value)),
         );
+        let timeout = given::duration_text(MetricsSettings::default().timeout);
+        defaults.push(("metrics", "timeout", timeout));
         defaults.push(("condor", "universes", "5".to_owned()));
         for (section, key, value) in defaults {
             let path = vec![section.to_owned(), key.to_owned()];

@@ -8,7 +8,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
-use super::file::{Auth as AuthKeys, Cloud, Condor, Daemon, Ehos, Section};
+use super::file::{Auth as AuthKeys, Cloud, Condor, Daemon, Ehos, InfluxdbKeys, Metrics, Section};
 use super::*;
 use crate::scaling::policy::Policy;
 
@@ -177,6 +177,8 @@ fn the_configuration_page_has_every_key() {
         Ehos::KEYS,
         Daemon::KEYS,
         Condor::KEYS,
+        Metrics::KEYS,
+        InfluxdbKeys::KEYS,
     ] {
         for key in keys {
             assert!(
@@ -551,6 +553,9 @@ daemon:
   request_timeout: 31s
   command_timeout: 32s
   state_dir: ~/state
+  hostname: 'farm one'
+metrics: {prometheus_textfile: /srv/ehos.prom, timeout: 1500ms}
+influxdb: {url: 'http://me:hush-in-url@stats:8086/', db: 'my farm', username: she, password: hush-influx}
 condor:
   host_ip: fd00::1
   pool: elsewhere.example.org
@@ -629,7 +634,7 @@ fn the_public_configuration_says_all_but_the_secrets() {
     );
     std::fs::write(there.path().join("etc/ehos/ehos.yaml"), &moved).unwrap();
     let before = load(&[], &environment(there.path(), &[])).unwrap_err();
-    assert_eq!(before.problems.len(), 6, "{before}");
+    assert_eq!(before.problems.len(), 7, "{before}");
     for (path, secret) in public::secret_files(&config) {
         std::fs::write(place(&path), secret.expose_secret()).unwrap();
     }
@@ -643,8 +648,8 @@ fn the_public_configuration_says_all_but_the_secrets() {
             .map(|(path, secret)| format!("{} {}", path.display(), secret.expose_secret()))
             .collect();
         format!(
-            "{:#?} {:#?} {:#?} {secrets:?}",
-            config.policy, config.clouds, config.timeouts
+            "{:#?} {:#?} {:#?} {:#?} {secrets:?}",
+            config.policy, config.clouds, config.timeouts, config.metrics
         )
     };
     let mut expected = shown(&config)
@@ -723,5 +728,119 @@ fn a_flavor_without_a_price_beside_others_is_noted_where_prices_decide() {
         ("node_allocation: random", some),
     ] {
         assert_eq!(notes(daemon, prices), "", "{daemon} {prices}");
+    }
+}
+
+/// What is sent where, of an `influxdb:` with this value.
+fn influxdb(value: &str) -> Result<Config, Error> {
+    let text = format!("{}influxdb: {value}\n", cloud(PASSWORD));
+    let folder = world(&[
+        ("etc/ehos/ehos.yaml", &text),
+        ("etc/ehos/secret", "hush-file\n"),
+        TEMPLATE,
+    ]);
+    load(&[], &environment(folder.path(), &[]))
+}
+
+#[test]
+fn an_influxdb_of_the_original_or_of_version_2_is_understood() {
+    for (value, address, login) in [
+        (
+            "http://h:8086/write?db=ehos",
+            "http://h:8086/write?db=ehos",
+            "",
+        ),
+        (
+            "http://h:8086/write?db=x&rp=y&u=me&p=hush",
+            "http://h:8086/write?db=x&rp=y",
+            "me hush",
+        ),
+        ("http://me:hu%40sh@h", "http://h/write?db=ehos", "me hu@sh"),
+        (
+            "{url: 'https://localhost:8088/', db: a b, username: u, password: hush}",
+            "https://localhost:8088/write?db=a%20b",
+            "u hush",
+        ),
+        (
+            "{url: 'http://h', username: u, password_file: secret}",
+            "http://h/write?db=ehos",
+            "u hush-file",
+        ),
+        (
+            "{url: 'http://h', org: my lab, bucket: b, token: hush}",
+            "http://h/api/v2/write?org=my%20lab&bucket=b&precision=s",
+            " hush",
+        ),
+        (
+            "{url: 'http://h/api/v2/write?org=o&bucket=b&precision=s', token_file: secret}",
+            "http://h/api/v2/write?org=o&bucket=b&precision=s",
+            " hush-file",
+        ),
+    ] {
+        let config = influxdb(value).unwrap_or_else(|error| panic!("{value}: {error}"));
+        let found = config.metrics.influxdb.as_ref().unwrap();
+        assert_eq!(found.address, address);
+        let login_of = |login: &InfluxLogin| match login {
+            InfluxLogin::Password { username, password } => {
+                format!("{username} {}", password.expose_secret())
+            }
+            InfluxLogin::Token(token) => format!(" {}", token.expose_secret()),
+        };
+        assert_eq!(
+            found.login.as_ref().map(login_of).unwrap_or_default(),
+            login,
+            "{value}"
+        );
+        assert!(!format!("{config:?}").contains("hush"), "{value}");
+    }
+    for nothing in ["None", "", "~"] {
+        assert!(
+            influxdb(nothing).unwrap().metrics.influxdb.is_none(),
+            "{nothing}"
+        );
+    }
+}
+
+#[test]
+fn an_influxdb_that_cannot_be_is_refused_without_its_password() {
+    for (value, words) in [
+        ("ftp://me:hush@h", "is no address"),
+        ("<URL>", "placeholder"),
+        ("{db: ehos, username: u, password: hush}", "it has no `url`"),
+        (
+            "{url: 'http://h/write?db=a', db: b}",
+            "stands in `url`, too",
+        ),
+        ("{url: 'http://h', bucket: b, token: hush}", "needs `org`"),
+        ("{url: 'http://h', org: o, bucket: b}", "needs a `token`"),
+        (
+            "{url: 'http://h', db: d, username: u, password: hush, token: hush}",
+            "keep one of them",
+        ),
+        (
+            "{url: 'http://h', passwort: hush}",
+            "the nearest known key is `password`",
+        ),
+        ("[http://h]", "expected an address, or a mapping"),
+        (
+            "http://h\ndaemon: {influxdb: http://h}",
+            "stands at the top level, too",
+        ),
+        ("None\nmetrics: {timeout: 11s}", "at most 10 s"),
+        (
+            "None\nmetrics: {prometheus_textfile: /tmp/ehos.txt}",
+            "must end in `.prom`",
+        ),
+        (
+            "None\nmetrics: {timeuot: 1s}",
+            "the nearest known key is `timeout`",
+        ),
+    ] {
+        let error = match influxdb(value) {
+            Ok(config) => panic!("{value} is taken: {config:?}"),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.contains(words), "{value}: {error}");
+        assert!(!error.contains("hush"), "{value}: {error}");
     }
 }

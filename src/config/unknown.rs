@@ -6,7 +6,9 @@ use std::path::Path;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::error::Problem;
-use super::file::{Auth, Budget, Cloud, Condor, Daemon, Ehos, File, Section, Window};
+use super::file::{
+    Auth, Budget, Cloud, Condor, Daemon, Ehos, File, InfluxdbKeys, Metrics, Section, Window,
+};
 use super::position;
 use super::schedules::skip;
 
@@ -86,6 +88,8 @@ impl At {
             (At::File, "ehos") => At::Keys(Ehos::KEYS),
             (At::File, "daemon") => At::Keys(Daemon::KEYS),
             (At::File, "condor") => At::Keys(Condor::KEYS),
+            (At::File, "metrics") => At::Keys(Metrics::KEYS),
+            (At::File | At::Keys(_), "influxdb") => At::Keys(InfluxdbKeys::KEYS),
             (At::Clouds, _) => At::Cloud,
             (At::Cloud | At::Keys(_), "budget") => At::Keys(Budget::KEYS),
             (At::Keys(_), "schedules") => At::Windows,
@@ -121,6 +125,11 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        // An address where a mapping can stand, too.
         Ok(())
     }
 

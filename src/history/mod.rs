@@ -11,7 +11,7 @@ mod write;
 use std::path::{Path, PathBuf};
 
 pub use read::{Counts, Day, days, event_lines, last, parse};
-pub use record::{CloudCounts, CostCounts, Event, GroupCounts, Record, VERSION};
+pub use record::{CloudCounts, CostCounts, Event, GroupCounts, Record, VERSION, limits};
 pub use write::write;
 
 /// The folder of the history in the state directory.

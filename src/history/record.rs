@@ -256,8 +256,8 @@ impl Record {
     }
 }
 
-/// How many jobs each limit kept nodes from.
-fn limits(now: &Snapshot) -> BTreeMap<String, u64> {
+/// How many jobs each limit kept nodes from, by its name.
+pub fn limits(now: &Snapshot) -> BTreeMap<String, u64> {
     let mut limits = BTreeMap::new();
     let reasons = now.groups.iter().flat_map(|group| &group.why);
     for why in reasons.filter(|why| why.reason == "limited") {

@@ -37,6 +37,7 @@ mod interruption;
 mod json;
 mod master;
 mod matches;
+mod metrics;
 mod pool;
 mod resume;
 mod secrets;

@@ -1,0 +1,172 @@
+//! A tick in InfluxDB's line protocol. The first two lines are those of the original ehos' `ehos_status.py`.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::{exists, nodes, sees_claims, sees_jobs};
+use crate::history::limits;
+use crate::report::Snapshot;
+
+/// What a line says of one measurement.
+struct Line {
+    head: String,
+    fields: Vec<String>,
+}
+
+impl Line {
+    fn new(measurement: &str, host: &str) -> Line {
+        Line {
+            head: format!("{measurement},host={}", escaped(host)),
+            fields: Vec::new(),
+        }
+    }
+
+    /// An empty value is not allowed, and says nothing.
+    fn tag(mut self, name: &str, value: &str) -> Line {
+        if !value.is_empty() {
+            _ = write!(self.head, ",{name}={}", escaped(value));
+        }
+        self
+    }
+
+    /// Numbers are floats, as the original's: a measurement keeps its types.
+    fn field(mut self, name: &str, value: impl Serialize) -> Line {
+        if let Ok(number) = serde_json::to_string(&value)
+            && number != "null"
+        {
+            self.fields.push(format!("{name}={number}"));
+        }
+        self
+    }
+
+    fn write(self, text: &mut String) {
+        if !self.fields.is_empty() {
+            _ = writeln!(text, "{} {}", self.head, self.fields.join(","));
+        }
+    }
+}
+
+/// A tag's value. What cannot be escaped in one is a space.
+fn escaped(value: &str) -> String {
+    let plain = value.replace(|c: char| c.is_control() || c == '\\', " ");
+    plain
+        .replace(',', "\\,")
+        .replace('=', "\\=")
+        .replace(' ', "\\ ")
+}
+
+fn seconds(milliseconds: u64) -> f64 {
+    std::time::Duration::from_millis(milliseconds).as_secs_f64()
+}
+
+/// All lines of a tick, with `host` as the tag that says which ehos it is. There is no time in them: they are of now.
+/// What was not seen is left out.
+pub fn lines(now: &Snapshot, host: &str) -> String {
+    let mut text = String::new();
+    originals(&mut text, now, host);
+    let queue = now.queue;
+    if sees_jobs(now) {
+        Line::new("ehos_jobs", host)
+            .field("idle", queue.idle)
+            .field("running", queue.running)
+            .field("held", queue.held)
+            .field("waiting", queue.waiting)
+            .field("waiting_longest_seconds", queue.longest_seconds)
+            .field("unmatched", queue.unmatched)
+            .field("limited", queue.limited)
+            .field("demand_cores", now.demand.cpus)
+            .field("demand_memory_mb", now.demand.memory_mb)
+            .field("demand_gpus", now.demand.gpus)
+            .write(&mut text);
+        for (limit, jobs) in limits(now) {
+            Line::new("ehos_limits", host)
+                .tag("limit", &limit)
+                .field("jobs", jobs)
+                .write(&mut text);
+        }
+    }
+    for ((cloud, phase), count) in nodes(now) {
+        Line::new("ehos_nodes", host)
+            .tag("cloud", cloud)
+            .tag("phase", phase)
+            .field("count", count)
+            .write(&mut text);
+    }
+    let cores = sees_claims(now).then_some(now.cores);
+    Line::new("ehos_cores", host)
+        .field("paid", now.cores.paid)
+        .field("joined", cores.map(|cores| cores.joined))
+        .field("claimed", cores.map(|cores| cores.claimed))
+        .field("free", cores.map(|cores| cores.free))
+        .field("others", cores.map(|cores| cores.others))
+        .field("others_claimed", cores.map(|cores| cores.others_claimed))
+        .write(&mut text);
+    for cloud in &now.clouds {
+        let quota = cloud.quota.unwrap_or_default();
+        let used = |used: u64| cloud.quota.map(|_| used);
+        Line::new("ehos_cloud", host)
+            .tag("cloud", &cloud.cloud)
+            .field("up", u8::from(cloud.answers))
+            .field("nodes", cloud.nodes)
+            .field("nodes_max", cloud.nodes_max)
+            .field("servers_used", used(quota.instances.used))
+            .field("servers_limit", quota.instances.limit)
+            .field("cores_used", used(quota.cores.used))
+            .field("cores_limit", quota.cores.limit)
+            .field("memory_used_mb", used(quota.ram_mb.used))
+            .field("memory_limit_mb", quota.ram_mb.limit)
+            .field(
+                "pause_seconds",
+                cloud.pause.as_ref().map_or(0, |pause| pause.seconds),
+            )
+            .write(&mut text);
+    }
+    for cost in now.cost.iter().flat_map(|cost| &cost.clouds) {
+        Line::new("ehos_cost", host)
+            .tag("cloud", &cost.cloud)
+            .field("per_hour", cost.per_hour)
+            .field("spent_this_month", cost.spent_this_month)
+            .write(&mut text);
+    }
+    Line::new("ehos_tick", host)
+        .field("exit", now.exit)
+        .field("seconds", seconds(now.milliseconds))
+        .field("brakes", now.brakes.len())
+        .field("protected", now.protected.len())
+        .field("backoffs", now.backoffs.len())
+        .field("budgets_spent", now.budgets_spent.len())
+        .field("unseen", now.unseen.len())
+        .write(&mut text);
+    text
+}
+
+/// What the original's status prints, and what its daemon wrote. Suspended jobs are counted among the running ones.
+fn originals(text: &mut String, now: &Snapshot, host: &str) {
+    let queue = now.queue;
+    let jobs = sees_jobs(now);
+    if jobs {
+        Line::new("condor", host)
+            .field("jobs_total", queue.idle + queue.running + queue.held)
+            .field("jobs_idle", queue.idle)
+            .field("jobs_running", queue.running)
+            .field("jobs_suspended", 0)
+            .write(text);
+    }
+    let in_phase = |which: &dyn Fn(&str) -> bool| -> u64 {
+        let counts = nodes(now).into_iter();
+        let counts = counts.filter(|((_, phase), _)| which(phase));
+        counts.map(|(_, count)| count).sum()
+    };
+    Line::new("ehos", host)
+        .field("nodes_total", in_phase(&exists))
+        .field("nodes_idle", in_phase(&|phase| phase == "idle"))
+        .field("nodes_busy", in_phase(&|phase| phase == "busy"))
+        .write(text);
+    if jobs {
+        Line::new("ehos", host)
+            .field("jobs_running", queue.running)
+            .field("jobs_idle", queue.idle)
+            .write(text);
+    }
+}

@@ -1,0 +1,107 @@
+//! A tick in figures for those who collect them: Prometheus, and InfluxDB. Both are rendered from a [`Snapshot`] alone.
+
+pub mod influx;
+pub mod prometheus;
+mod send;
+mod textfile;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use log::warn;
+
+use crate::config::{InfluxSettings, MetricsSettings};
+use crate::report::Snapshot;
+
+/// Writes the textfile of Prometheus, where there is to be one. It is a warning when it cannot be.
+pub fn write(settings: &MetricsSettings, now: &Snapshot) {
+    let Some(path) = &settings.prometheus_textfile else {
+        return;
+    };
+    if let Err(error) = textfile::write(path, &prometheus::text(now)) {
+        warn!(
+            "{}: the metrics of this tick are not written: {error}. Its folder must be there, and writable by this user; \
+             under systemd `systemctl edit ehos` must name it, too: [Service] ReadWritePaths={}",
+            path.display(),
+            path.parent().unwrap_or(Path::new("/")).display()
+        );
+    }
+}
+
+/// Sends the figures to InfluxDB, where there is one, within `metrics.timeout`. It is a warning when they do not arrive.
+pub fn send(settings: &MetricsSettings, now: &Snapshot) {
+    let Some(influxdb) = &settings.influxdb else {
+        return;
+    };
+    let lines = influx::lines(now, &host(settings));
+    if let Err(why) = send::send(influxdb, lines, settings.timeout) {
+        warn!("{}: {why}; this tick is missing there", shown(influxdb));
+    }
+}
+
+fn shown(influxdb: &InfluxSettings) -> String {
+    let address = influxdb.address.split('?').next().unwrap_or_default();
+    format!("InfluxDB at {address}")
+}
+
+/// The machine's name as metrics have it (`daemon.hostname`).
+pub fn host(settings: &MetricsSettings) -> String {
+    match &settings.hostname {
+        Some(name) => name.clone(),
+        None => rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+    }
+}
+
+/// What was seen, and what not.
+fn unseen(now: &Snapshot, source: &str) -> bool {
+    now.unseen.iter().any(|unseen| unseen.source == source)
+}
+
+/// A schedd has answered: else nothing is known of jobs.
+fn sees_jobs(now: &Snapshot) -> bool {
+    now.queue.schedds > 0
+}
+
+/// The collector has answered: else nothing is known of claims.
+fn sees_claims(now: &Snapshot) -> bool {
+    !unseen(now, "collector")
+}
+
+/// Phases that a cloud shows a number for, also when that is 0.
+const PHASES: [&str; 12] = [
+    "requested",
+    "building",
+    "booting",
+    "idle",
+    "busy",
+    "closed",
+    "draining",
+    "drained",
+    "silent",
+    "failed",
+    "lost",
+    "deleting",
+];
+
+/// Nodes of each cloud by phase, before the tick did anything.
+fn nodes(now: &Snapshot) -> BTreeMap<(&str, &str), u64> {
+    let mut counts = BTreeMap::new();
+    for cloud in &now.clouds {
+        for phase in PHASES {
+            counts.insert((cloud.cloud.as_str(), phase), 0);
+        }
+    }
+    for node in now.nodes.iter().filter(|node| node.phase != "new") {
+        let key = (node.cloud.as_str(), node.phase.as_str());
+        *counts.entry(key).or_default() += 1;
+    }
+    counts
+}
+
+/// Whether a node of this phase has a server, or may have.
+fn exists(phase: &str) -> bool {
+    !["gone", "lapsed"].contains(&phase)
+}

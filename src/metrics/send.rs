@@ -1,0 +1,111 @@
+//! Sends lines to InfluxDB: once, in the time that it is given.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::ExposeSecret;
+use ureq::Agent;
+use ureq::http::header::HeaderValue;
+use ureq::tls::{RootCerts, TlsConfig};
+
+use crate::config::{InfluxLogin, InfluxSettings};
+
+/// Of what InfluxDB says so much is shown.
+const LONGEST_MESSAGE: usize = 200;
+
+/// What it says is not read further.
+const LARGEST_BODY: u64 = 64 * 1024;
+
+/// Sends `lines`; the error says why they did not arrive, without a secret.
+pub(super) fn send(
+    settings: &InfluxSettings,
+    lines: String,
+    timeout: Duration,
+) -> Result<(), String> {
+    let trusted = TlsConfig::builder()
+        .root_certs(RootCerts::PlatformVerifier)
+        .build();
+    let agent: Agent = Agent::config_builder()
+        .http_status_as_error(false)
+        .tls_config(trusted)
+        // A redirect could carry the token to another host.
+        .max_redirects(0)
+        .user_agent(concat!("ehos/", env!("CARGO_PKG_VERSION")))
+        .timeout_global(Some(timeout))
+        .timeout_resolve(Some(timeout))
+        .timeout_connect(Some(timeout))
+        .build()
+        .new_agent();
+    let mut request = agent
+        .post(&settings.address)
+        .header("Content-Type", "text/plain; charset=utf-8");
+    if let Some(login) = &settings.login {
+        request = request.header("Authorization", authorization(login)?);
+    }
+    let mut answer = request
+        .send(lines)
+        .map_err(|error| explained(&error, timeout))?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let body = answer
+        .body_mut()
+        .with_config()
+        .limit(LARGEST_BODY)
+        .read_to_string()
+        .unwrap_or_default();
+    Err(refused(status.as_u16(), &body, settings))
+}
+
+fn explained(error: &ureq::Error, timeout: Duration) -> String {
+    match error {
+        ureq::Error::Timeout(_) => format!(
+            "no answer within {} s (metrics.timeout)",
+            timeout.as_secs_f64()
+        ),
+        error => error.to_string(),
+    }
+}
+
+fn refused(status: u16, body: &str, settings: &InfluxSettings) -> String {
+    let what_to_do = match status {
+        300..=399 => ": it is somewhere else; give that address as influxdb.url",
+        401 | 403 => {
+            ": correct the user, the password or the token of influxdb in the configuration"
+        }
+        404 => ": there is no such database or bucket, or influxdb.url is another server's",
+        _ => "",
+    };
+    let mut said: String = body
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if let Some(login) = &settings.login {
+        let secret = login.secret().expose_secret();
+        said = said.replace(secret, "***");
+    }
+    let said: String = said.trim().chars().take(LONGEST_MESSAGE).collect();
+    let said = if said.is_empty() {
+        said
+    } else {
+        format!(" ({said})")
+    };
+    format!("answer {status}{what_to_do}{said}")
+}
+
+fn authorization(login: &InfluxLogin) -> Result<HeaderValue, String> {
+    let value = match login {
+        InfluxLogin::Password { username, password } => {
+            let both = format!("{username}:{}", password.expose_secret());
+            format!("Basic {}", STANDARD.encode(both))
+        }
+        InfluxLogin::Token(token) => format!("Token {}", token.expose_secret()),
+    };
+    // It does not say what is wrong with it, and it is a secret.
+    let mut value = HeaderValue::from_str(&value)
+        .map_err(|_| "the token has a character that no token has".to_owned())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
