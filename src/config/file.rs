@@ -419,7 +419,7 @@ impl<'de> Deserialize<'de> for Influxdb {
                 f.write_str("an address, or a mapping of keys to values")
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Influxdb, E> {
-                let url = Given::deserialize(text.into_deserializer())?;
+                let url = WriteUrl::read(text.into_deserializer())?;
                 Ok(Influxdb(InfluxdbKeys {
                     url,
                     ..InfluxdbKeys::default()

@@ -554,7 +554,7 @@ daemon:
   command_timeout: 32s
   state_dir: ~/state
   hostname: 'farm one'
-metrics: {prometheus_textfile: /etc/ehos/ehos.prom, timeout: 1500ms}
+metrics: {prometheus_textfile: /srv/ehos.prom, timeout: 1500ms}
 influxdb: {url: 'http://me:hush-in-url@stats:8086/', db: 'my farm', username: she, password: hush-influx}
 condor:
   host_ip: fd00::1

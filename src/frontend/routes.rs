@@ -11,9 +11,13 @@ use super::history::History;
 use super::page;
 use super::request::{Head, decoded};
 use super::series::Range;
+use crate::metrics::prometheus;
 
 /// How old the last tick may be: they come every minute, and one may last almost two.
 const LATE: SignedDuration = SignedDuration::from_mins(5);
+
+/// The text format of Prometheus.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Decisions, when nothing is said.
 const DECISIONS: usize = 100;
@@ -46,6 +50,7 @@ impl Site {
         let history = &self.history;
         let answer = match head.path.as_str() {
             "/healthz" => Ok(self.health()),
+            "/metrics" => self.metrics(),
             "/api/status" => history.status(),
             "/api/series" => self.series(head),
             "/api/decisions" => self.decisions(head),
@@ -110,6 +115,16 @@ impl Site {
             let text = format!("no node {name:?} is there, nor in the history of the last 31 days");
             Answer::error(404, &text)
         }))
+    }
+
+    fn metrics(&self) -> io::Result<Answer> {
+        Ok(match self.history.last()? {
+            Some(last) => {
+                let text = prometheus::text(&last.snapshot);
+                Answer::ok(METRICS, text.into_bytes())
+            }
+            None => Answer::text(503, "there was no tick yet"),
+        })
     }
 
     fn health(&self) -> Answer {

@@ -127,6 +127,11 @@ fn every_route() {
     let site = site(12);
     let server = Server::start(&site, &[]);
     for (path, content_type, word) in [
+        (
+            "/metrics",
+            "text/plain; version=0.0.4; charset=utf-8",
+            "\nehos_last_success_timestamp_seconds ",
+        ),
         ("/", "text/html; charset=utf-8", "<title>ehos"),
         ("/page.css", "text/css; charset=utf-8", "{"),
         ("/page.js", "text/javascript; charset=utf-8", "api/status"),
