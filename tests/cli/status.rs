@@ -84,9 +84,8 @@ fn the_state_directory_is_found_as_a_tick_finds_it() {
     // A credential that is missing is nothing to who only looks.
     fs::write(
         &config,
-        format!(
-            "{yaml}\ndaemon: {{state_dir: here}}\nclouds: {{lab: {{password_file: /nowhere}}}}\n"
-        ),
+        yaml.replacen("daemon:\n", "daemon:\n  state_dir: here\n", 1)
+            + "\nclouds: {lab: {password_file: /nowhere}}\n",
     )
     .unwrap();
     let state = site.state();
