@@ -19,6 +19,20 @@ pub enum Exit {
     Configuration = 78,
 }
 
+impl Exit {
+    /// In a word, as metrics have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Exit::Done => "done",
+            Exit::Failed => "failed",
+            Exit::Usage => "usage",
+            Exit::State => "state",
+            Exit::Unavailable => "unavailable",
+            Exit::Configuration => "configuration",
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(exit as u8)

@@ -21,6 +21,7 @@ pub mod last_look;
 mod lock;
 mod logging;
 pub mod master;
+pub mod notify;
 pub mod observe;
 pub mod openstack;
 pub mod pool;

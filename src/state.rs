@@ -10,6 +10,7 @@ use log::debug;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::notify;
 use crate::scaling::memory::State;
 
 /// The version of the state file that this program writes, and the newest that it reads.
@@ -143,7 +144,7 @@ pub fn unwritable(directory: &Path, source: io::Error) -> Error {
 }
 
 /// What files that are not whole yet are called, before they take the place of another.
-const UNFINISHED: [&str; 3] = [NEW, "world.json.new-", ".token-"];
+const UNFINISHED: [&str; 4] = [NEW, "world.json.new-", ".token-", notify::NEW];
 
 /// Removes the unfinished files that processes which were killed have left, so that they do not pile up. The lock must
 /// be held. A cloud's token is written by other commands too: one that loses its file so asks for a token once more.

@@ -18,8 +18,9 @@ use crate::deadline::Deadline;
 use crate::exit::Exit;
 use crate::history;
 use crate::lock::{self, Holder, try_lock};
+use crate::notify;
 use crate::observe::observe;
-use crate::report::{Report, Snapshot, json, text};
+use crate::report::{self, Report, Snapshot, json, text};
 use crate::scaling::plan::plan;
 use crate::simulation::{self, World, locked};
 use crate::site::Site;
@@ -92,6 +93,7 @@ pub fn run(
     let plan = plan(&observation, &config.policy, &remembered);
 
     let mut unsaved = false;
+    let mut totals = plan.next.totals.clone();
     let outcomes = if acting {
         if !plan.actions.is_empty() {
             state::save(&directory, &plan.next)
@@ -104,7 +106,10 @@ pub fn run(
             simulation::file::save(&directory, &locked(world))
                 .map_err(|error| state::unwritable(&directory, error))?;
         }
-        let next = plan.next.clone().after(&outcomes, &config.policy);
+        let mut next = plan.after(&outcomes, &config.policy);
+        let exit = report::exit(&plan, Some(&outcomes), false);
+        next.totals.ticked(at, exit.word(), exit == Exit::Done);
+        totals.clone_from(&next.totals);
         let saved = state::save(&directory, &next);
         if plan.actions.is_empty() {
             saved?;
@@ -132,6 +137,7 @@ pub fn run(
         simulated: world.is_some(),
         durations: &durations,
         took: start.elapsed(),
+        totals,
     };
     let printed = match args.output {
         Output::Text => text(&report, levels),
@@ -149,6 +155,7 @@ pub fn run(
                 folder.display()
             );
         }
+        notify::tell(&config.notify, &directory, &snapshot);
     }
     Ok(report.exit())
 }

@@ -12,6 +12,7 @@ use super::costs;
 use super::file::{Condor, Daemon, Ehos, File};
 use super::given::Given;
 use super::money;
+use super::notify;
 use super::secrets;
 use super::settings::{CondorSettings, Config, HISTORY_DAYS, Timeouts};
 use crate::scaling::policy::{Allocation, Policy, ScaleDown};
@@ -99,6 +100,7 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
             .state_dir
             .get()
             .map(|folder| context.env.path(folder)),
+        notify: notify::settings(context, file.notify.as_ref()),
         history_days: daemon.history_days.value().unwrap_or(HISTORY_DAYS),
         notes: Vec::new(),
     }

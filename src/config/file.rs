@@ -136,6 +136,7 @@ section! {
         daemon: Option<Daemon>,
         condor: Option<Condor>,
         simulation: Option<Scenario>,
+        notify: Option<Notify>,
         influxdb: Obsolete,
     }
 }
@@ -255,6 +256,18 @@ section! {
         nodes_max: Given<u64>,
         nodes_spare: Given<Spare>,
         idle_timeout: Given<Duration>,
+    }
+}
+
+section! {
+    /// `notify:`, who is told of what is wrong.
+    Notify {
+        command: Given<Vec<String>>,
+        webhook: Given<SecretString>,
+        webhook_file: Given<PathBuf>,
+        after_ticks: Given<u64>,
+        repeat: Given<Duration>,
+        timeout: Given<Duration>,
     }
 }
 

@@ -21,6 +21,7 @@ mod file;
 mod given;
 mod money;
 mod new_file;
+mod notify;
 pub mod openrc;
 mod position;
 pub mod public;

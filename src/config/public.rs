@@ -16,6 +16,7 @@ use super::settings::{
     Auth, AuthMethod, CloudSettings, CondorSettings, Config, HISTORY_DAYS, NameOrId, Timeouts,
 };
 use super::yaml::{list, scalar};
+use crate::notify;
 use crate::scaling::budget::Budget;
 use crate::scaling::policy::{Allocation, CloudPolicy, Policy};
 
@@ -24,6 +25,9 @@ const FOLDER: &str = "/etc/ehos";
 /// The template of nodes' user data there.
 const EXECUTE: &str = "/etc/ehos/execute.yaml";
 /// The pool password of the original program there; no cloud's file is called so.
+const WEBHOOK: &str = "/etc/ehos/notify.webhook";
+
+/// Where the pool password stands on the central manager.
 const POOL_PASSWORD: &str = "/etc/ehos/pool-password";
 
 /// The merged configuration as the text of the central manager's `ehos.yaml`. It is valid there once
@@ -41,6 +45,7 @@ pub fn public(config: &Config) -> String {
         simulation: _,
         timeouts,
         state_dir: _,
+        notify,
         history_days,
         notes: _,
     } = config;
@@ -65,6 +70,7 @@ pub fn public(config: &Config) -> String {
     if *history_days != HISTORY_DAYS {
         line(&mut text, 2, "history_days", &history_days.to_string());
     }
+    notices(&mut text, notify);
     let condor = condor_keys(condor);
     if !condor.is_empty() {
         entries(&mut text, 0, "condor", &condor);
@@ -92,6 +98,9 @@ pub fn secret_files(config: &Config) -> Vec<(PathBuf, SecretString)> {
     for settings in &config.clouds {
         let (secret, name) = secret(settings);
         files.push((Path::new(FOLDER).join(name), secret.clone()));
+    }
+    if let Some(webhook) = &config.notify.webhook {
+        files.push((PathBuf::from(WEBHOOK), webhook.clone()));
     }
     if let Some(password) = &config.condor.password {
         files.push((PathBuf::from(POOL_PASSWORD), password.clone()));
@@ -238,6 +247,20 @@ fn economy(text: &mut String, policy: &Policy) {
     }
     budget(text, 2, &policy.budget);
     schedules::text(text, &policy.schedules);
+}
+
+/// Where notices are posted to. A hook command is a program of this machine.
+fn notices(text: &mut String, settings: &notify::Settings) {
+    if settings.webhook.is_none() {
+        return;
+    }
+    let keys = [
+        ("webhook_file", WEBHOOK.to_owned()),
+        ("after_ticks", settings.after_ticks.to_string()),
+        ("repeat", duration_text(settings.repeat)),
+        ("timeout", duration_text(settings.timeout)),
+    ];
+    entries(text, 0, "notify", &keys);
 }
 
 /// None of it where there is none.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::error::{Error, Problem};
+use crate::notify;
 use crate::scaling::policy::{Policy, Takes};
 
 /// Days of the history that are kept, when the configuration says nothing.
@@ -31,6 +32,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// `state_dir`, where it is given.
     pub state_dir: Option<PathBuf>,
+    /// Who is told of what is wrong.
+    pub notify: notify::Settings,
     /// Days of the history that are kept; 0 keeps none.
     pub history_days: u64,
     /// What is worth knowing about the configuration: keys without a meaning any more, and the like.

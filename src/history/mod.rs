@@ -8,6 +8,9 @@ mod read;
 mod record;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 pub use read::{Counts, Day, days, event_lines, last, parse};

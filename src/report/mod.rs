@@ -11,6 +11,7 @@ use crate::observe::Durations;
 use crate::scaling::action::{FailureKind, PoolAction};
 use crate::scaling::memory::Outcome;
 use crate::scaling::plan::{Action, Plan};
+use crate::scaling::totals::Totals;
 
 pub use json::json;
 pub use snapshot::Snapshot;
@@ -33,18 +34,15 @@ pub struct Report<'a> {
     pub durations: &'a Durations,
     /// How long the whole tick took.
     pub took: Duration,
+    /// What was counted until now, this tick with it.
+    pub totals: Totals,
 }
 
 impl Report<'_> {
     /// Actions that failed, with what was said. A startd that was not idle any more is no failure, nor what a last look
     /// stopped, and ads that may not be taken out of the collector are only ignored.
     pub fn failures(&self) -> impl Iterator<Item = (&Action, &str)> {
-        self.outcomes.into_iter().flatten().filter_map(|outcome| {
-            let failure = outcome.result.as_ref().err()?;
-            let harmless = matches!(failure.kind, FailureKind::NotIdle | FailureKind::Changed)
-                || matches!(outcome.action, Action::Pool(PoolAction::Invalidate { .. }));
-            (!harmless).then_some((&outcome.action, failure.message.as_str()))
-        })
+        failures(self.outcomes)
     }
 
     /// Things that turned out otherwise, and need nobody.
@@ -62,29 +60,40 @@ impl Report<'_> {
 
     /// How the tick ended.
     pub fn exit(&self) -> Exit {
-        let unseen = |kind: &str| {
-            self.plan
-                .unseen
-                .iter()
-                .filter(|unseen| unseen.source.starts_with(kind))
-                .count()
-        };
-        let schedds = unseen("schedd ");
-        let clouds = unseen("cloud ");
-        let all = |missing: usize, seen: usize| missing > 0 && seen == 0;
-        if unseen("collector") > 0
-            || all(schedds, self.plan.sources_seen.schedds)
-            || all(clouds, self.plan.sources_seen.clouds)
-        {
-            Exit::Unavailable
-        } else if !self.plan.unseen.is_empty()
-            || !self.plan.protected.is_empty()
-            || self.unsaved
-            || self.failures().next().is_some()
-        {
-            Exit::Failed
-        } else {
-            Exit::Done
-        }
+        exit(self.plan, self.outcomes, self.unsaved)
+    }
+}
+
+fn failures(outcomes: Option<&[Outcome]>) -> impl Iterator<Item = (&Action, &str)> {
+    outcomes.into_iter().flatten().filter_map(|outcome| {
+        let failure = outcome.result.as_ref().err()?;
+        let harmless = matches!(failure.kind, FailureKind::NotIdle | FailureKind::Changed)
+            || matches!(outcome.action, Action::Pool(PoolAction::Invalidate { .. }));
+        (!harmless).then_some((&outcome.action, failure.message.as_str()))
+    })
+}
+
+/// How a tick ends that came to this.
+pub fn exit(plan: &Plan, outcomes: Option<&[Outcome]>, unsaved: bool) -> Exit {
+    let unseen = |kind: &str| {
+        let unseen = plan.unseen.iter();
+        unseen
+            .filter(|unseen| unseen.source.starts_with(kind))
+            .count()
+    };
+    let all = |missing: usize, seen: usize| missing > 0 && seen == 0;
+    if unseen("collector") > 0
+        || all(unseen("schedd "), plan.sources_seen.schedds)
+        || all(unseen("cloud "), plan.sources_seen.clouds)
+    {
+        Exit::Unavailable
+    } else if !plan.unseen.is_empty()
+        || !plan.protected.is_empty()
+        || unsaved
+        || failures(outcomes).next().is_some()
+    {
+        Exit::Failed
+    } else {
+        Exit::Done
     }
 }

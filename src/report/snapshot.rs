@@ -17,6 +17,7 @@ use crate::scaling::figures::{
 use crate::scaling::observation::Resources;
 use crate::scaling::plan::{Action, Fate, GroupLine, NodeLine, Plan, Unseen};
 use crate::scaling::reason::Reason;
+use crate::scaling::totals::Totals;
 
 /// The version of this layout: raised when something in it changes its meaning or goes.
 pub const VERSION: u32 = 1;
@@ -312,6 +313,8 @@ pub struct Snapshot {
     pub groups: Vec<GroupShown>,
     /// What was done.
     pub actions: Vec<ActionShown>,
+    /// What was counted since the state file is there.
+    pub totals: Totals,
 }
 
 fn told(what: &impl Serialize, text: String) -> Told<Map<String, Value>> {
@@ -379,6 +382,7 @@ impl Snapshot {
                 .collect(),
             groups: plan.groups.iter().map(GroupShown::from).collect(),
             actions: actions(report),
+            totals: report.totals.clone(),
         }
     }
 }

@@ -16,6 +16,7 @@ use super::needs::JobKind;
 use super::observation::{AttachedVolume, CloudName, NodeId, OwnedServer, Role};
 use super::plan::Action;
 use super::policy::Policy;
+use super::totals::Totals;
 use super::zones::ZoneMemory;
 
 /// The longest time that one tick adds to the watched time: after a longer pause (or a jump of the clock) nothing
@@ -356,6 +357,9 @@ pub struct State {
     /// What nodes have cost.
     #[serde(default)]
     pub spending: Spending,
+    /// What is only counted.
+    #[serde(default)]
+    pub totals: Totals,
 }
 
 /// What came of one action.
@@ -497,7 +501,9 @@ impl State {
         }
     }
 
-    /// The state after the plan's actions came out as they did: the second pure function.
+    /// The state after the plan's actions came out as they did: the second pure function. [`Plan::after`] counts them, too.
+    ///
+    /// [`Plan::after`]: super::plan::Plan::after
     pub fn after(mut self, outcomes: &[Outcome], policy: &Policy) -> State {
         for outcome in outcomes {
             match (&outcome.action, &outcome.result) {

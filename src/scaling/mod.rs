@@ -23,4 +23,5 @@ pub mod policy;
 pub mod reason;
 pub mod schedule;
 pub mod survey;
+pub mod totals;
 pub mod zones;

@@ -26,7 +26,7 @@ use super::figures::{
 };
 use super::leftover::LeftoverKind;
 use super::limits::Planned;
-use super::memory::{Kind, State};
+use super::memory::{Kind, Outcome, State};
 use super::needs::{Answer, JobKind, Needs};
 use super::node::{JobListed, Node, Phase};
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
@@ -282,6 +282,13 @@ impl Plan {
     pub fn count(&self, fate: Fate) -> usize {
         self.nodes.iter().filter(|node| node.fate == fate).count()
     }
+
+    /// The state after the actions came out as they did, with what was done counted.
+    pub fn after(&self, outcomes: &[Outcome], policy: &Policy) -> State {
+        let mut next = self.next.clone().after(outcomes, policy);
+        next.totals.did(self, outcomes);
+        next
+    }
 }
 
 /// Plans one tick. The same observation, policy and state give the same plan.
@@ -313,7 +320,11 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     planner.drain_surplus();
     planner.drain_closed();
     planner.forget();
-    planner.into_plan(groups)
+    let mut plan = planner.into_plan(groups);
+    let mut totals = std::mem::take(&mut plan.next.totals);
+    totals.saw(state, &plan, policy);
+    plan.next.totals = totals;
+    plan
 }
 
 /// A group of jobs on its way through the plan.

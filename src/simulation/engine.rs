@@ -47,7 +47,7 @@ pub fn tick(
     let plan = plan(&observation, policy, state);
     meanwhile(world);
     let outcomes = act(&site, &plan.actions, 1, deadline);
-    let next = plan.next.clone().after(&outcomes, policy);
+    let next = plan.after(&outcomes, policy);
     Ticked {
         observation,
         plan,

@@ -118,11 +118,7 @@ impl World {
         assert_eq!(self.proxy.done("POST", "/servers").len(), 1);
         let state = self.site.saved();
         assert_eq!(state["nodes"], json!({}), "none is on its way");
-        let names = self.site.state_files().unwrap().into_keys();
-        let names: Vec<_> = names
-            .map(|path| path.file_name().unwrap().to_owned())
-            .collect();
-        assert_eq!(names, ["state.json", "tick.lock", "token-lab.json"]);
+        assert_eq!(self.site.state_names(), crate::harness::STATE_NAMES);
     }
 }
 

@@ -128,15 +128,8 @@ impl World {
         self.site.tick(&[]).exits(0).never_says("set aside");
         assert!(asked() <= 1, "made twice: {what}");
         assert_eq!(self.site.remembered().len(), 1, "{what}");
-        let files = self.site.state_files().unwrap().into_keys();
-        let names: Vec<_> = files
-            .map(|path| path.file_name().unwrap().to_owned())
-            .collect();
-        assert_eq!(
-            names,
-            ["state.json", "tick.lock", "token-lab.json"],
-            "left after: {what}"
-        );
+        let names = self.site.state_names();
+        assert_eq!(names, crate::harness::STATE_NAMES, "left after: {what}");
     }
 }
 

@@ -277,6 +277,7 @@ fn exit(site: &Site) -> u8 {
         simulated: true,
         durations: &Default::default(),
         took: Default::default(),
+        totals: Default::default(),
     };
     report.exit() as u8
 }
@@ -295,6 +296,7 @@ fn what_has_changed_is_said_and_is_no_failure() {
         simulated: true,
         durations: &Default::default(),
         took: Default::default(),
+        totals: Default::default(),
     };
     assert_eq!(report.failures().count(), 0);
     let asides: Vec<_> = report.asides().collect();

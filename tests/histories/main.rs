@@ -23,4 +23,5 @@ mod site;
 mod story;
 mod suspicions;
 mod tokens;
+mod totals;
 mod traps;

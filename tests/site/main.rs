@@ -23,3 +23,6 @@ mod story;
 mod templates;
 mod tokens;
 mod two_clouds;
+mod watched;
+#[path = "../browser/webdriver.rs"]
+mod webdriver;

@@ -2,10 +2,12 @@
 //! data and token, jobs run to the end, nodes drain and vanish. And the same with ehos killed at any moment, and with
 //! the collector away.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::machines::{By, Moment, Site, step};
+use crate::machines::{By, Moment, Server, Site, step};
+use crate::watched::Watched;
 
 /// All jobs have left the queue.
 fn done(site: &Site) -> bool {
@@ -49,21 +51,32 @@ fn jobs_bring_nodes_and_idle_nodes_go() {
     let Some(mut site) = Site::up("grow", "nodes_max: 3") else {
         return;
     };
+    let page = RefCell::new(Watched::open());
+    let look = |site: &Site| page.borrow_mut().look(site);
     step("an empty pool is left alone");
     let code = site.tick(By::Unit).code;
     assert_eq!(code, 0, "{}", site.story());
     assert!(nothing_left(&site));
+    look(&site);
+    page.borrow().waits_for("#cluster", "story-grow");
 
     // Two cores a node: two nodes.
     site.submit(4, 15, "");
     site.tick_until("two servers are there", 60, By::Unit, &[0], |site| {
+        look(site);
         site.nodes().len() == 2
     });
     site.tick_until("both have joined", 90, By::Unit, &[0], |site| {
+        look(site);
         site.slots().len() == 2
     });
     assert_slots_are_servers(&site);
-    site.tick_until("the jobs are done", 120, By::Unit, &[0], done);
+    let node = site.nodes().remove(0);
+    page.borrow().waits_for("#tiles", &node.name);
+    site.tick_until("the jobs are done", 120, By::Unit, &[0], |site| {
+        look(site);
+        done(site)
+    });
     assert_each_ran_once(&site, 4);
     assert_eq!(
         site.history()
@@ -73,12 +86,45 @@ fn jobs_bring_nodes_and_idle_nodes_go() {
             .len(),
         2
     );
-    site.tick_until("the nodes are gone", 120, By::Unit, &[0], nothing_left);
+    site.tick_until("the nodes are gone", 120, By::Unit, &[0], |site| {
+        look(site);
+        nothing_left(site)
+    });
     // Their ads went with them, not after a quarter of an hour.
     site.tick_until("their ads are gone", 15, By::Unit, &[0], |site| {
         site.slots().is_empty()
     });
+    what_is_seen_of_it(&site, page.into_inner(), &node);
     step("done");
+}
+
+/// The page has shown it all without being loaded again, and the commands on the master tell it afterwards.
+fn what_is_seen_of_it(site: &Site, mut page: Watched, node: &Server) {
+    step("what is seen of it");
+    page.look(site);
+    page.waits_for("#decision-rows", &node.name);
+    page.waits_for("#no-nodes", "no node");
+    println!("phases that the page has shown: {:?}", page.phases);
+    let picture = page.close("story");
+    println!("the page at the end: {picture:?}");
+
+    let ehos = |args: &[&str]| {
+        let as_ehos = ["setpriv", "--reuid=ehos", "--regid=ehos", "--clear-groups", "ehos"];
+        let answer = site.run(&[&as_ehos, args].concat(), b"");
+        println!("{args:?}\n{}{}", answer.stdout, answer.stderr);
+        answer
+    };
+    let status = ehos(&["status"]).ok();
+    assert!(status.contains("0 idle"), "{status}");
+    let life = ehos(&["explain", &node.name]).ok();
+    assert!(life.contains("drained"), "{life}");
+    // By its unit, as a user of its own who sees nothing else of the state.
+    let script = "systemctl start ehos-frontend && for i in 1 2 3 4 5 6 7 8 9 10; do
+        exec 3<>/dev/tcp/127.0.0.1/5000 && break; sleep 1; done 2>/dev/null
+        printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3; systemctl stop ehos-frontend";
+    let answer = site.run(&["bash", "-c", script], b"");
+    println!("{}{}", answer.stdout, answer.stderr);
+    assert!(answer.stdout.contains("ok, the last tick was "), "{answer:#?}");
 }
 
 #[test]

@@ -38,6 +38,15 @@ const SECRETS: [&str; 7] = [
     SIGNING_KEY,
 ];
 
+/// The files of a state directory that is in use, as [`Site::state_names`] has them.
+pub const STATE_NAMES: [&str; 5] = [
+    "history/DAY",
+    "history/last.json",
+    "state.json",
+    "tick.lock",
+    "token-lab.json",
+];
+
 /// A folder with a configuration, a state directory that is not there yet, and fake tools.
 pub struct Site {
     dir: tempfile::TempDir,
@@ -264,23 +273,51 @@ impl Site {
 
     /// Every file of the state directory with its content, and when it was written; `None` without the directory.
     pub fn state_files(&self) -> Option<BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)>> {
-        let entries = fs::read_dir(self.state()).ok()?;
-        let file = |entry: std::io::Result<fs::DirEntry>| {
-            let path = entry.unwrap().path();
-            let written = fs::metadata(&path).unwrap().modified().unwrap();
-            (path.clone(), (fs::read(&path).unwrap(), written))
+        let mut folders = vec![fs::read_dir(self.state()).ok()?];
+        let mut files = BTreeMap::new();
+        while let Some(folder) = folders.pop() {
+            for entry in folder {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(fs::read_dir(path).unwrap());
+                    continue;
+                }
+                let written = fs::metadata(&path).unwrap().modified().unwrap();
+                files.insert(path.clone(), (fs::read(&path).unwrap(), written));
+            }
+        }
+        Some(files)
+    }
+
+    /// Their names; days of the history are all called `history/DAY`.
+    pub fn state_names(&self) -> Vec<String> {
+        let state = self.state();
+        let name = |path: PathBuf| {
+            let name = path.strip_prefix(&state).unwrap().to_str().unwrap();
+            match name.ends_with(".jsonl") {
+                true => "history/DAY".to_owned(),
+                false => name.to_owned(),
+            }
         };
-        Some(entries.map(file).collect())
+        let mut names: Vec<_> = self.state_files().unwrap().into_keys().map(name).collect();
+        names.dedup();
+        names
     }
 
     /// Rule 8, after each run: what a command says, what others can see of its children, and its state.
     fn no_secret_is_seen(&self, run: &Run) {
         let state = fs::read_to_string(self.state().join("state.json")).unwrap_or_default();
+        let history = self.state_files().unwrap_or_default().into_iter();
+        let history: String = history
+            .filter(|(path, _)| path.starts_with(self.state().join("history")))
+            .map(|(_, (text, _))| String::from_utf8_lossy(&text).into_owned())
+            .collect();
         let places = [
             ("standard output", &run.stdout),
             ("standard error", &run.stderr),
             ("an argument of a tool", &self.calls()),
             ("state.json", &state),
+            ("the history", &history),
         ];
         for secret in SECRETS {
             for (place, text) in places {

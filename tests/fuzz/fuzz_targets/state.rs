@@ -50,7 +50,7 @@ static SITE: LazyLock<(Observation, Policy)> = LazyLock::new(|| {
         }
         let plan = plan(&observation, &policy, &state);
         let outcomes = ehos::act::act(&site, &plan.actions, 1, hour);
-        state = plan.next.after(&outcomes, &policy);
+        state = plan.after(&outcomes, &policy);
     }
     unreachable!()
 });

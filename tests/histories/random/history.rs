@@ -371,7 +371,7 @@ impl History {
                 let text = serde_json::to_string(&plan.next).unwrap();
                 serde_json::from_str(&text).unwrap()
             }
-            None => plan.next.clone().after(&outcomes, &self.policy),
+            None => plan.after(&outcomes, &self.policy),
         };
         if let Some(log) = &mut self.log {
             let now = locked(&self.world).elapsed() / 60;

@@ -1,0 +1,176 @@
+//! What is written is read again, and what is not whole does no harm.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::*;
+use crate::report::Snapshot;
+use crate::scaling::plan::Fate;
+
+/// A tick at this time, with nodes of these (id, phase, fate).
+fn tick(at: &str, nodes: &[(&str, &str, &str)]) -> Snapshot {
+    let nodes: Vec<_> = nodes
+        .iter()
+        .map(|(id, phase, fate)| {
+            json!({"node": id, "name": format!("ehos-{id}"), "cloud": "blue", "flavor": "small",
+                "server": {"id": format!("uuid-of-{id}"), "image": "gold", "vcpus": 4},
+                "startd": {"machine": format!("{id}.site"), "cpus": 4, "claimed_cpus": 3},
+                "phase": phase, "fate": fate, "reason": "busy", "text": "busy with 3 of 4 cpus", "claimed_cpus": 3})
+        })
+        .collect();
+    serde_json::from_value(json!({
+        "version": 1, "at": at, "nodes": nodes, "queue": {"schedds": 1, "idle": 2},
+        "clouds": [{"cloud": "blue", "answers": true}],
+    }))
+    .unwrap()
+}
+
+fn records(folder: &std::path::Path) -> Vec<Record> {
+    let days = days(folder).unwrap();
+    let lines = days.iter().flat_map(|day| day.lines().unwrap());
+    lines.filter_map(|line| parse(&line)).collect()
+}
+
+#[test]
+fn a_tick_is_a_line_of_its_day_and_what_happened_is_told_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path());
+    let ticks = [
+        tick("2026-11-26T23:58:00Z", &[("n1", "new", "creates")]),
+        tick("2026-11-26T23:59:00Z", &[("n1", "building", "keeps")]),
+        tick("2026-11-27T00:00:00Z", &[("n1", "building", "keeps")]),
+        tick("2026-11-27T00:01:00Z", &[("n1", "idle", "drains")]),
+        tick("2026-11-27T00:02:00Z", &[("n1", "idle", "drains")]),
+        tick("2026-11-27T00:03:00Z", &[("n1", "gone", "forgets")]),
+        tick("2026-11-27T00:04:00Z", &[]),
+    ];
+    for tick in &ticks {
+        write(dir.path(), tick, 30).unwrap();
+    }
+    assert_eq!(last(&folder).unwrap().as_ref(), ticks.last());
+    let names: Vec<_> = days(&folder).unwrap();
+    let names: Vec<_> = names.iter().map(|day| day.date.to_string()).collect();
+    assert_eq!(names, ["2026-11-26", "2026-11-27"]);
+    let records = records(&folder);
+    assert_eq!(records.len(), ticks.len());
+    let told: Vec<_> = records
+        .iter()
+        .map(|record| {
+            let events = record.events.iter();
+            let told = events.map(|event| (event.was.as_deref(), event.phase.as_str(), event.fate));
+            told.collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            vec![(None, "new", Fate::Creates)],
+            vec![(Some("new"), "building", Fate::Keeps)],
+            vec![],
+            vec![(Some("building"), "idle", Fate::Drains)],
+            vec![],
+            vec![(Some("idle"), "gone", Fate::Forgets)],
+            vec![],
+        ]
+    );
+    // What is only planned is no node yet, and what is gone costs nothing.
+    let cores: Vec<_> = records
+        .iter()
+        .map(|record| record.clouds["blue"].paid_cores)
+        .collect();
+    assert_eq!(cores, [0, 4, 4, 4, 4, 0, 0]);
+    assert_eq!(records[1].nodes["building"], 1);
+    assert_eq!(records[3].events[0].numbers["claimed_cpus"], 3);
+    for name in ["n1", "ehos-n1", "uuid-of-n1", "n1.site"] {
+        let found = event_lines(&folder, name).unwrap();
+        assert_eq!(found.len(), 4, "{name}");
+        assert!(found[0].at > found[3].at, "the newest first");
+    }
+    assert!(
+        event_lines(&folder, "n").unwrap().is_empty(),
+        "a part of a name"
+    );
+}
+
+#[test]
+fn days_go_when_they_are_old_and_nothing_else_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path());
+    fs::create_dir_all(&folder).unwrap();
+    for name in [
+        "2026-10-26.jsonl",
+        "2026-10-27.jsonl",
+        "2026-11-25.jsonl",
+        "last.json.new-a1b2c3",
+        "notes.txt",
+        "2026-10-01.jsonl.gz",
+    ] {
+        fs::write(folder.join(name), "x\n").unwrap();
+    }
+    write(dir.path(), &tick("2026-11-26T12:00:00Z", &[]), 30).unwrap();
+    let names = || {
+        let entries = fs::read_dir(&folder).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    let left = [
+        "2026-10-01.jsonl.gz",
+        "2026-10-27.jsonl",
+        "2026-11-25.jsonl",
+        "2026-11-26.jsonl",
+        "last.json",
+        "notes.txt",
+    ];
+    assert_eq!(names(), left);
+    // With 0 days there is only the last tick.
+    write(dir.path(), &tick("2026-11-27T12:00:00Z", &[]), 0).unwrap();
+    assert_eq!(names(), ["2026-10-01.jsonl.gz", "last.json", "notes.txt"]);
+    // A number that no calendar has keeps all.
+    write(dir.path(), &tick("2026-11-27T12:00:00Z", &[]), u64::MAX).unwrap();
+    assert_eq!(names().len(), 4);
+}
+
+#[test]
+fn a_line_that_was_not_finished_costs_itself_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path());
+    write(dir.path(), &tick("2026-11-26T12:00:00Z", &[]), 30).unwrap();
+    let day = folder.join("2026-11-26.jsonl");
+    let mut text = fs::read(&day).unwrap();
+    let half = text[..text.len() / 2].to_vec();
+    text.extend(half);
+    fs::write(&day, text).unwrap();
+    fs::write(folder.join(LAST), "{\"version\": 1, \"at").unwrap();
+    assert!(last(&folder).is_err(), "said to who asks");
+    write(dir.path(), &tick("2026-11-26T12:01:00Z", &[]), 30).unwrap();
+    let times: Vec<Timestamp> = records(&folder).iter().map(|record| record.at).collect();
+    let expected = ["2026-11-26T12:00:00Z", "2026-11-26T12:01:00Z"];
+    assert_eq!(times, expected.map(|at| at.parse().unwrap()));
+}
+
+#[test]
+fn all_may_read_it_whatever_the_umask() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &tick("2026-11-26T12:00:00Z", &[]), 30).unwrap();
+    let folder = folder(dir.path());
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o755);
+    assert_eq!(mode(&folder.join(LAST)), 0o644);
+    assert_eq!(mode(&folder.join("2026-11-26.jsonl")), 0o644);
+}
+
+#[test]
+fn fields_that_are_new_or_missing_hinder_nobody() {
+    let line = r#"{"version": 9, "at": "2026-11-26T12:00:00Z", "later": {"a": 1}, "events": []}"#;
+    let record: Record = parse(line).unwrap();
+    assert_eq!((record.version, record.queue), (9, None));
+    let counts: Counts = parse(line).unwrap();
+    assert_eq!(counts.at, record.at);
+    assert_eq!(parse::<Record>("{\"at\": "), None);
+}

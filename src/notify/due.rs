@@ -1,0 +1,278 @@
+//! What is to be told now: of what is wrong, what was wrong, and what was told. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Settings;
+use super::trouble::{Kind, troubles};
+use crate::report::Snapshot;
+
+/// Whether it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It is new.
+    Begins,
+    /// It was told before, and goes on.
+    Lasts,
+    /// It was told, and is no more.
+    Over,
+}
+
+/// Something to tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Notice<'a> {
+    /// Which trouble.
+    #[serde(skip)]
+    pub key: String,
+    /// Whether it begins.
+    pub state: State,
+    /// What sort.
+    pub kind: Kind,
+    /// Since when.
+    pub since: Timestamp,
+    /// In a sentence; when it is over, as it was last.
+    pub text: &'a String,
+}
+
+/// What is remembered of one trouble.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    kind: Kind,
+    text: String,
+    since: Timestamp,
+    /// Ticks that have seen it.
+    seen: u64,
+    /// Ticks in a row that have not, since.
+    gone: u64,
+    /// When each channel was told last that it is there.
+    told: BTreeMap<String, Timestamp>,
+    /// Channels that were told that it is over.
+    over: BTreeSet<String>,
+}
+
+/// What is remembered of all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    troubles: BTreeMap<String, Known>,
+}
+
+/// How long ago; a clock that was set back says now.
+fn since(earlier: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(earlier)).unwrap_or_default()
+}
+
+impl Memory {
+    /// What a tick has seen.
+    pub fn look(&mut self, snapshot: &Snapshot, settings: &Settings) {
+        let now: BTreeMap<String, _> = troubles(snapshot)
+            .into_iter()
+            .map(|trouble| (trouble.key.clone(), trouble))
+            .collect();
+        for (key, known) in &mut self.troubles {
+            if !now.contains_key(key) {
+                known.gone = known.gone.saturating_add(1);
+            }
+        }
+        for (key, trouble) in now {
+            let known = self.troubles.entry(key).or_insert_with(|| Known {
+                kind: trouble.kind,
+                text: String::new(),
+                since: snapshot.at,
+                seen: 0,
+                gone: 0,
+                told: BTreeMap::new(),
+                over: BTreeSet::new(),
+            });
+            if known.gone >= settings.after_ticks {
+                known.since = snapshot.at;
+                known.seen = 0;
+            }
+            known.gone = 0;
+            known.seen = known.seen.saturating_add(1);
+            known.text = trouble.text;
+        }
+        // What comes back soon is not new: that it was told is remembered for as long as it is not told again.
+        self.troubles.retain(|_, known| {
+            let quiet = |at: &Timestamp| since(*at, snapshot.at) >= settings.repeat;
+            let settled = known
+                .told
+                .keys()
+                .all(|channel| known.over.contains(channel));
+            known.gone < settings.after_ticks || !settled || !known.told.values().all(quiet)
+        });
+    }
+
+    /// What this channel is to be told.
+    pub fn due(&self, channel: &str, at: Timestamp, settings: &Settings) -> Vec<Notice<'_>> {
+        let mut all: Vec<Notice<'_>> = self
+            .troubles
+            .iter()
+            .filter_map(|(key, known)| {
+                Some(Notice {
+                    key: key.clone(),
+                    state: known.due(channel, at, settings)?,
+                    kind: known.kind,
+                    since: known.since,
+                    text: &known.text,
+                })
+            })
+            .collect();
+        all.sort_by_key(|notice| notice.state);
+        all
+    }
+
+    /// This channel was told.
+    pub fn told(&mut self, channel: &str, at: Timestamp, notices: Vec<(String, State)>) {
+        for (key, state) in notices {
+            let Some(known) = self.troubles.get_mut(&key) else {
+                continue;
+            };
+            if state == State::Over {
+                known.over.insert(channel.to_owned());
+            } else {
+                known.told.insert(channel.to_owned(), at);
+                known.over.remove(channel);
+            }
+        }
+    }
+}
+
+impl Known {
+    fn due(&self, channel: &str, at: Timestamp, settings: &Settings) -> Option<State> {
+        let told = self.told.get(channel);
+        let over = self.over.contains(channel);
+        if self.gone > 0 {
+            let is_over = self.gone >= settings.after_ticks && told.is_some() && !over;
+            return is_over.then_some(State::Over);
+        }
+        let sure = self.kind.lasts() || self.seen >= settings.after_ticks;
+        let again = told.is_none_or(|told| since(*told, at) >= settings.repeat);
+        let state = if told.is_some() && !over {
+            State::Lasts
+        } else {
+            State::Begins
+        };
+        (sure && again).then_some(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan;
+    use serde_json::json;
+
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            after_ticks: 3,
+            repeat: Duration::from_secs(3600),
+            ..Settings::default()
+        }
+    }
+
+    /// Ticks, one a minute, in which a source is not seen (`u`), a kind is protected (`p`), both (`b`), or all is well;
+    /// what each would tell, in letters.
+    fn told(ticks: &str) -> String {
+        let (mut memory, settings) = (Memory::default(), settings());
+        let mut at: Timestamp = "2026-11-26T12:00:00Z".parse().unwrap();
+        let mut all = Vec::new();
+        for tick in ticks.chars() {
+            let unseen = match tick {
+                'u' | 'b' => json!([{"source": "cloud a", "why": "it does not answer"}]),
+                _ => json!([]),
+            };
+            let protected = match tick {
+                'p' | 'b' => {
+                    json!([{"cloud": "a", "flavor": "f", "image": "i", "since": at, "failures": 5,
+                    "last_failure": "x", "text": "no more"}])
+                }
+                _ => json!([]),
+            };
+            let snapshot = json!({"at": at, "unseen": unseen, "protected": protected});
+            let snapshot: Snapshot = serde_json::from_value(snapshot).unwrap();
+            memory.look(&snapshot, &settings);
+            let due = memory.due("hook", at, &settings);
+            let words = due.iter().map(|notice| match (notice.kind, notice.state) {
+                (Kind::Unseen, State::Begins) => "U",
+                (Kind::Unseen, State::Lasts) => "=",
+                (Kind::Unseen, State::Over) => "/",
+                (_, State::Begins) => "P",
+                (_, State::Lasts) => "~",
+                (_, State::Over) => "|",
+            });
+            all.push(words.collect::<String>());
+            let keys = due.iter().map(|notice| (notice.key.clone(), notice.state));
+            let keys = keys.collect();
+            memory.told("hook", at, keys);
+            at = at.checked_add(1.minute()).unwrap();
+        }
+        let words = all
+            .iter()
+            .map(|words| if words.is_empty() { "." } else { words });
+        words.collect()
+    }
+
+    #[test]
+    fn what_may_pass_by_itself_waits_and_what_does_not_is_told_at_once() {
+        assert_eq!(told("uuuuu"), "..U..");
+        assert_eq!(told("pp"), "P.");
+        assert_eq!(told("bbb"), "P.U");
+        // Gone before it was told: never told.
+        assert_eq!(told("uu......"), "........");
+    }
+
+    #[test]
+    fn what_is_over_is_told_once_it_is_sure() {
+        assert_eq!(told("pp......"), "P...|...");
+        assert_eq!(told("uuu...u"), "..U../.");
+        assert_eq!(told("uuu..u..u"), "..U......", "it flaps");
+    }
+
+    #[test]
+    fn what_lasts_is_told_again_after_a_while_and_what_comes_and_goes_no_oftener() {
+        let hour = "p".repeat(60);
+        assert_eq!(told(&format!("{hour}pp")), format!("P{}~.", ".".repeat(59)));
+        // Five minutes there, five away: told at its beginning and end, then anew after an hour only.
+        let flapping = told(&"pppppwwwww".repeat(12));
+        assert_eq!(flapping.matches(['P', '~']).count(), 2, "{flapping}");
+        assert!(flapping.matches('|').count() <= 2, "{flapping}");
+    }
+
+    #[test]
+    fn a_channel_that_was_not_reached_is_tried_again() {
+        let settings = settings();
+        let mut memory = Memory::default();
+        let at: Timestamp = "2026-11-26T12:00:00Z".parse().unwrap();
+        let snapshot = json!({"at": at, "protected": [{"cloud": "a", "flavor": "f", "image": "i", "since": at,
+            "failures": 5, "last_failure": "x", "text": "no more"}]});
+        let snapshot: Snapshot = serde_json::from_value(snapshot).unwrap();
+        for _ in 0..3 {
+            memory.look(&snapshot, &settings);
+            assert_eq!(memory.due("webhook", at, &settings).len(), 1);
+        }
+        let key = memory.due("webhook", at, &settings)[0].key.clone();
+        memory.told("webhook", at, vec![(key, State::Begins)]);
+        assert_eq!(memory.due("webhook", at, &settings), []);
+        assert_eq!(memory.due("command", at, &settings).len(), 1);
+    }
+
+    #[test]
+    fn memory_does_not_grow() {
+        let settings = settings();
+        let mut memory = Memory::default();
+        let mut at: Timestamp = "2026-11-26T12:00:00Z".parse().unwrap();
+        for tick in 0..500 {
+            let unseen = json!([{"source": format!("cloud {tick}"), "why": "gone"}]);
+            let snapshot = serde_json::from_value(json!({"at": at, "unseen": unseen})).unwrap();
+            memory.look(&snapshot, &settings);
+            at = at.checked_add(1.minute()).unwrap();
+        }
+        assert!(memory.troubles.len() <= 3, "{}", memory.troubles.len());
+    }
+}

@@ -1,0 +1,41 @@
+//! The message: JSON, of which `text` alone is enough for chats (Slack, Mattermost, Rocket.Chat).
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::due::{Notice, State};
+use crate::report::Snapshot;
+
+/// The version of this layout.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Message<'a> {
+    version: u32,
+    cluster: &'a str,
+    at: Timestamp,
+    text: String,
+    notices: &'a [Notice<'a>],
+}
+
+/// One message about all that is to be told.
+pub fn json(snapshot: &Snapshot, notices: &[Notice<'_>]) -> String {
+    let cluster = &snapshot.policy.cluster;
+    let lines = notices.iter().map(|notice| match notice.state {
+        State::Begins => format!("ehos of pool {cluster}: {}", notice.text),
+        State::Lasts => format!(
+            "ehos of pool {cluster}, since {:.0}: {}",
+            notice.since, notice.text
+        ),
+        State::Over => format!("ehos of pool {cluster}: over: {}", notice.text),
+    });
+    let message = Message {
+        version: VERSION,
+        cluster,
+        at: snapshot.at,
+        text: lines.collect::<Vec<_>>().join("\n"),
+        notices,
+    };
+    // Strings, numbers and times: always JSON.
+    serde_json::to_string(&message).unwrap_or_default()
+}

@@ -1,0 +1,195 @@
+//! Notices: what somebody should be told who does not look. A hook command or a webhook gets one message a tick at most,
+//! about what began, lasts or is over; what comes and goes again is told once in a while.
+//!
+//! It is the last thing that a tick does. It changes nothing of what ehos does, nor its exit code; what could not be
+//! delivered is tried again by the next tick.
+
+mod due;
+mod message;
+mod trouble;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use log::{debug, warn};
+use secrecy::{ExposeSecret, SecretString};
+use ureq::tls::{RootCerts, TlsConfig};
+
+use crate::child;
+use crate::deadline::Deadline;
+use crate::report::Snapshot;
+use due::{Memory, Notice};
+
+/// The configuration's `notify:`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The hook: a program and its arguments. The message is its standard input.
+    pub command: Vec<String>,
+    /// Where the message is posted to. Whoever knows such an address may write there: it is a secret.
+    pub webhook: Option<SecretString>,
+    /// After so many ticks in a row something that may pass by itself is told.
+    pub after_ticks: u64,
+    /// What lasts is told again after this.
+    pub repeat: Duration,
+    /// How long each delivery may take.
+    pub timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            command: Vec::new(),
+            webhook: None,
+            after_ticks: 10,
+            repeat: Duration::from_secs(24 * 3600),
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What is remembered of notices, in the state directory.
+const FILE: &str = "notices.json";
+
+/// What the name of that file begins with while it is written.
+pub(crate) const NEW: &str = "notices.json.new-";
+
+fn path(directory: &Path) -> PathBuf {
+    directory.join(FILE)
+}
+
+/// Tells what is to be told of a tick that is over. The lock must be held.
+pub fn tell(settings: &Settings, directory: &Path, snapshot: &Snapshot) {
+    let mut channels: Vec<(&str, Channel<'_>)> = Vec::new();
+    if let Some((program, arguments)) = settings.command.split_first() {
+        channels.push(("command", Channel::Command(program, arguments)));
+    }
+    if let Some(webhook) = &settings.webhook {
+        channels.push(("webhook", Channel::Webhook(webhook)));
+    }
+    if channels.is_empty() {
+        return;
+    }
+    let mut memory = load(directory);
+    memory.look(snapshot, settings);
+    for (name, channel) in channels {
+        let notices = memory.due(name, snapshot.at, settings);
+        if notices.is_empty() {
+            continue;
+        }
+        let told: Vec<&str> = notices.iter().map(|notice| notice.text.as_str()).collect();
+        debug!("notify.{name}: {}", told.join("; "));
+        match deliver(&channel, snapshot, &notices, settings.timeout) {
+            Ok(()) => {
+                let notices = notices
+                    .iter()
+                    .map(|notice| (notice.key.clone(), notice.state));
+                let notices = notices.collect();
+                memory.told(name, snapshot.at, notices);
+            }
+            Err(why) => warn!(
+                "notify.{name}: {} could not be told, the next tick tries again: {why}",
+                if told.len() == 1 {
+                    "a notice"
+                } else {
+                    "notices"
+                }
+            ),
+        }
+    }
+    if let Err(error) = save(directory, &memory) {
+        warn!(
+            "{}: what was told could not be written down, it may be told again: {error}",
+            path(directory).display()
+        );
+    }
+}
+
+enum Channel<'a> {
+    Command(&'a str, &'a [String]),
+    Webhook(&'a SecretString),
+}
+
+/// Sends one message.
+fn deliver(
+    channel: &Channel<'_>,
+    snapshot: &Snapshot,
+    notices: &[Notice<'_>],
+    timeout: Duration,
+) -> Result<(), String> {
+    let message = message::json(snapshot, notices);
+    match channel {
+        Channel::Command(program, arguments) => run(program, arguments, message, timeout),
+        Channel::Webhook(address) => post(address, message, timeout),
+    }
+}
+
+fn run(
+    program: &str,
+    arguments: &[String],
+    message: String,
+    timeout: Duration,
+) -> Result<(), String> {
+    // A line, as shells read one.
+    let message = message + "\n";
+    let mut command = Command::new(program);
+    command.args(arguments);
+    let deadline = Deadline::within(timeout);
+    let ended = child::run(&mut command, message.into_bytes(), deadline, |_| {})
+        .map_err(|error| format!("{program}: {error}"))?;
+    if ended.status.success() {
+        return Ok(());
+    }
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    let line = stderr.lines().next().unwrap_or("it says nothing");
+    Err(format!("{program}: {}: {}", ended.status, shortened(line)))
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(200).collect()
+}
+
+fn post(address: &SecretString, message: String, timeout: Duration) -> Result<(), String> {
+    let agent = ureq::Agent::config_builder()
+        .timeout_global(Some(timeout))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .user_agent(concat!("ehos/", env!("CARGO_PKG_VERSION")))
+        .tls_config(
+            TlsConfig::builder()
+                .root_certs(RootCerts::PlatformVerifier)
+                .build(),
+        )
+        .build()
+        .new_agent();
+    let answer = agent
+        .post(address.expose_secret())
+        .header("Content-Type", "application/json")
+        .send(message)
+        // Some of them quote the address.
+        .map_err(|error| match error {
+            ureq::Error::BadUri(_) => "its address is none".to_owned(),
+            error => error.to_string().replace(address.expose_secret(), "***"),
+        })?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    Err(format!("it answers {status}"))
+}
+
+/// What is not there or cannot be read is begun anew: some things are told again.
+fn load(directory: &Path) -> Memory {
+    let text = std::fs::read(path(directory)).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
+fn save(directory: &Path, memory: &Memory) -> io::Result<()> {
+    let mut file = tempfile::Builder::new()
+        .prefix(NEW)
+        .tempfile_in(directory)?;
+    file.write_all(&serde_json::to_vec(memory)?)?;
+    file.persist(path(directory)).map_err(|error| error.error)?;
+    Ok(())
+}
