@@ -95,7 +95,7 @@ function number(value, least = 0, most = least) {
   return numbers.get(key).format(value);
 }
 const count = (value) => (value === null || value === undefined ? '–' : number(value, 0, 1));
-const money = (value) => (value === null || value === undefined ? '–' : number(value, 2, Math.abs(value) < 1 ? 4 : 2));
+const money = (value) => (value === null || value === undefined ? '–' : number(value, 2, Math.abs(value) < 0.1 ? 4 : 2));
 const hours = (value) => (value === null || value === undefined ? '–' : number(value, 0, value < 100 ? 1 : 0));
 const many = (value, one, more = `${one}s`) => `${count(value)} ${value === 1 ? one : more}`;
 const memory = (mb) => (mb >= 1024 ? `${number(mb / 1024, 0, 1)} GiB` : `${count(mb)} MiB`);
