@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::machines::{By, Moment, Server, Site, step};
+use crate::machines::{By, Moment, Site, step};
 use crate::watched::Watched;
 
 /// All jobs have left the queue.
@@ -72,7 +72,9 @@ fn jobs_bring_nodes_and_idle_nodes_go() {
     });
     assert_slots_are_servers(&site);
     let node = site.nodes().remove(0);
-    page.borrow().waits_for("#tiles", &node.name);
+    // A tile has the part of its name that is its own.
+    let id = node.metadata["ehos_node"].clone();
+    page.borrow().waits_for("#tiles", &id);
     site.tick_until("the jobs are done", 120, By::Unit, &[0], |site| {
         look(site);
         done(site)
@@ -94,16 +96,19 @@ fn jobs_bring_nodes_and_idle_nodes_go() {
     site.tick_until("their ads are gone", 15, By::Unit, &[0], |site| {
         site.slots().is_empty()
     });
-    what_is_seen_of_it(&site, page.into_inner(), &node);
+    what_is_seen_of_it(&mut site, page.into_inner(), &id);
     step("done");
 }
 
 /// The page has shown it all without being loaded again, and the commands on the master tell it afterwards.
-fn what_is_seen_of_it(site: &Site, mut page: Watched, node: &Server) {
+fn what_is_seen_of_it(site: &mut Site, mut page: Watched, node: &str) {
     step("what is seen of it");
+    // The one before has forgotten them.
+    let code = site.tick(By::Unit).code;
+    assert_eq!(code, 0, "{}", site.story());
     page.look(site);
-    page.waits_for("#decision-rows", &node.name);
-    page.waits_for("#no-nodes", "no node");
+    page.waits_for("#decision-rows", node);
+    page.waits_for("#no-nodes", "There is no node");
     println!("phases that the page has shown: {:?}", page.phases);
     let picture = page.close("story");
     println!("the page at the end: {picture:?}");
@@ -122,7 +127,7 @@ fn what_is_seen_of_it(site: &Site, mut page: Watched, node: &Server) {
     };
     let status = ehos(&["status"]).ok();
     assert!(status.contains("0 idle"), "{status}");
-    let life = ehos(&["explain", &node.name]).ok();
+    let life = ehos(&["explain", node]).ok();
     assert!(life.contains("drained"), "{life}");
     // By its unit, as a user of its own who sees nothing else of the state.
     let script = "systemctl start ehos-frontend && for i in 1 2 3 4 5 6 7 8 9 10; do
