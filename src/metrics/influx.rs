@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{exists, nodes, sees_claims, sees_jobs};
+use super::{exists, nodes, sees_claims, sees_jobs, sees_servers};
 use crate::history::limits;
 use crate::report::Snapshot;
 
@@ -95,7 +95,7 @@ pub fn lines(now: &Snapshot, host: &str) -> String {
     }
     let cores = sees_claims(now).then_some(now.cores);
     Line::new("ehos_cores", host)
-        .field("paid", now.cores.paid)
+        .field("paid", sees_servers(now).then_some(now.cores.paid))
         .field("joined", cores.map(|cores| cores.joined))
         .field("claimed", cores.map(|cores| cores.claimed))
         .field("free", cores.map(|cores| cores.free))
@@ -158,10 +158,11 @@ fn originals(text: &mut String, now: &Snapshot, host: &str) {
         let counts = counts.filter(|((_, phase), _)| which(phase));
         counts.map(|(_, count)| count).sum()
     };
+    let in_pool = |phase: &str| sees_claims(now).then(|| in_phase(&|one| one == phase));
     Line::new("ehos", host)
         .field("nodes_total", in_phase(&exists))
-        .field("nodes_idle", in_phase(&|phase| phase == "idle"))
-        .field("nodes_busy", in_phase(&|phase| phase == "busy"))
+        .field("nodes_idle", in_pool("idle"))
+        .field("nodes_busy", in_pool("busy"))
         .write(text);
     if jobs {
         Line::new("ehos", host)

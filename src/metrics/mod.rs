@@ -66,9 +66,18 @@ fn sees_jobs(now: &Snapshot) -> bool {
 }
 
 /// The collector has answered: else nothing is known of claims.
-fn sees_claims(now: &Snapshot) -> bool {
+pub(crate) fn sees_claims(now: &Snapshot) -> bool {
     !unseen(now, "collector")
 }
+
+/// Every cloud with nodes has answered: else nobody knows the cores of those that are not in the pool.
+pub(crate) fn sees_servers(now: &Snapshot) -> bool {
+    let mut clouds = now.clouds.iter();
+    clouds.all(|cloud| cloud.answers || cloud.nodes == 0)
+}
+
+/// Phases that only the collector can tell.
+const IN_POOL: [&str; 5] = ["idle", "busy", "closed", "draining", "drained"];
 
 /// Phases that a cloud shows a number for, also when that is 0.
 const PHASES: [&str; 12] = [
@@ -90,7 +99,8 @@ const PHASES: [&str; 12] = [
 fn nodes(now: &Snapshot) -> BTreeMap<(&str, &str), u64> {
     let mut counts = BTreeMap::new();
     for cloud in &now.clouds {
-        for phase in PHASES {
+        let seen = |phase: &&str| sees_claims(now) || !IN_POOL.contains(phase);
+        for phase in PHASES.into_iter().filter(seen) {
             counts.insert((cloud.cloud.as_str(), phase), 0);
         }
     }

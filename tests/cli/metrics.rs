@@ -249,6 +249,25 @@ fn what_was_not_seen_has_no_sample() {
     let found = names(&prometheus::text(&snapshot));
     assert!(!found.contains("ehos_cores_claimed") && !found.contains("ehos_cores_free"));
     assert!(found.contains("ehos_jobs") && found.contains("ehos_cores_paid"));
+    // Nodes that the collector had are not idle or busy: nobody knows.
+    for phase in ["idle", "busy", "draining"] {
+        let text = prometheus::text(&snapshot);
+        let seen = |line: &str| line.contains("ehos_nodes{") && line.contains(phase);
+        assert!(
+            !text.lines().any(|line| seen(line) && line.ends_with(" 0")),
+            "{text}"
+        );
+    }
+    let lines = influx::lines(&snapshot, "h");
+    assert!(
+        lines.contains("ehos,host=h nodes_total=") && !lines.contains("nodes_idle"),
+        "{lines}"
+    );
+    // Of nodes that are not in the pool yet only their cloud knows the cores.
+    let mut snapshot = of_everything();
+    snapshot.clouds[0].answers = false;
+    assert!(!names(&prometheus::text(&snapshot)).contains("ehos_cores_paid"));
+    assert!(!influx::lines(&snapshot, "h").contains("paid="));
     // Before the first success there is none.
     assert!(!prometheus::text(&Snapshot::default()).contains("ehos_last_success"));
 }
