@@ -11,6 +11,7 @@ mod condor;
 mod nova;
 mod plan;
 mod scene;
+mod seen;
 
 fn main() {
     divan::main();

@@ -9,6 +9,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::last::Mark;
 use crate::history::{CloudCounts, CostCounts};
@@ -121,6 +122,9 @@ pub struct Sample {
     counts: Box<[(u16, f64)]>,
 }
 
+/// Brakes that say that the collector has not heard from all its startds: what they use is not known then.
+const UNHEARD: [&str; 2] = ["collector_young", "nodes_vanished"];
+
 /// The parts of a line that have numbers. What is not known of it is skipped.
 #[derive(Deserialize)]
 #[serde(default)]
@@ -131,6 +135,8 @@ struct Line<'a> {
     demand: Resources,
     cores: CoreFigures,
     collector: bool,
+    #[serde(borrow)]
+    brakes: BTreeMap<Cow<'a, str>, IgnoredAny>,
     nodes: BTreeMap<String, u64>,
     clouds: BTreeMap<String, CloudCounts>,
     cost: Option<CostCounts>,
@@ -149,6 +155,7 @@ impl Default for Line<'_> {
             demand: Resources::default(),
             cores: CoreFigures::default(),
             collector: true,
+            brakes: BTreeMap::new(),
             nodes: BTreeMap::new(),
             clouds: BTreeMap::new(),
             cost: None,
@@ -207,7 +214,8 @@ impl Sample {
             .clone()
             .all(|cloud| cloud.answers || cloud.nodes.is_empty());
         let paid = paid.then_some(number(line.cores.paid));
-        let claimed = line.collector.then_some(number(line.cores.claimed));
+        let heard = line.collector && !UNHEARD.iter().any(|brake| line.brakes.contains_key(*brake));
+        let claimed = heard.then_some(number(line.cores.claimed));
         if let Some(paid) = paid {
             mean(Column::Paid, paid);
         }

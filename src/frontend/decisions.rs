@@ -93,6 +93,14 @@ fn date(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()
 }
 
+/// The newest day that is not to come yet: a clock that was ahead for one tick has left such a day behind. When the own
+/// clock is that far back, the newest of all.
+fn newest(days: &[Day], now: Timestamp) -> Option<Date> {
+    let tomorrow = date(now).tomorrow().unwrap_or(Date::MAX);
+    let come = days.iter().rfind(|day| day.date <= tomorrow);
+    come.or(days.last()).map(|day| day.date)
+}
+
 /// The decisions of one tick's line, in its order.
 fn of_line(line: &str) -> Vec<Decision> {
     // Most ticks decide nothing.
@@ -110,7 +118,7 @@ fn of_line(line: &str) -> Vec<Decision> {
 }
 
 impl Quiet {
-    /// The newest `limit` decisions before a time, of the [`DAYS`] before it.
+    /// The newest `limit` decisions before a time, of the [`DAYS`] that end with the newest day before it.
     ///
     /// # Errors
     /// When the history cannot be read.
@@ -119,10 +127,19 @@ impl Quiet {
         folder: &Path,
         limit: usize,
         before: Option<Timestamp>,
+        now: Timestamp,
     ) -> io::Result<Decisions> {
         let days = history::days(folder)?;
-        let newest = days.last().map(|day| day.date);
-        let Some(last) = before.map(date).or(newest) else {
+        // The day that begins at this very time has nothing before it.
+        let before_it = |at: Timestamp| date(at.checked_sub(1.nanosecond()).unwrap_or(at));
+        let newest = match before.map(before_it) {
+            Some(last) => days
+                .iter()
+                .rfind(|day| day.date <= last)
+                .map(|day| day.date),
+            None => newest(&days, now),
+        };
+        let Some(last) = newest else {
             return Ok(Decisions {
                 decisions: Vec::new(),
                 more: false,
@@ -188,10 +205,10 @@ impl Quiet {
 ///
 /// # Errors
 /// When the history cannot be read.
-pub fn of_node(folder: &Path, name: &str) -> io::Result<Vec<Decision>> {
+pub fn of_node(folder: &Path, name: &str, now: Timestamp) -> io::Result<Vec<Decision>> {
     let word = serde_json::to_string(name)?;
     let days = history::days(folder)?;
-    let Some(newest) = days.last().map(|day| day.date) else {
+    let Some(newest) = newest(&days, now) else {
         return Ok(Vec::new());
     };
     let oldest = newest.checked_sub(DAYS.days()).unwrap_or(newest);
@@ -270,6 +287,37 @@ mod tests {
             .collect()
     }
 
+    fn now() -> Timestamp {
+        "2026-03-02T10:05:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_tick_whose_clock_was_ahead_hides_no_other() {
+        let folder = history();
+        let path = folder.path().join("2038-01-19.jsonl");
+        std::fs::write(path, line("2038-01-19T03:14:07Z", &["x"])).unwrap();
+        let mut quiet = Quiet::default();
+        let found = quiet.decisions(folder.path(), 9, None, now()).unwrap();
+        assert_eq!(names(&found), "dcba");
+        assert_eq!(of_node(folder.path(), "a", now()).unwrap().len(), 1);
+        // The page's own clock may be the one that is wrong.
+        let found = quiet.decisions(folder.path(), 9, None, Timestamp::UNIX_EPOCH);
+        assert_eq!(names(&found.unwrap()), "x");
+    }
+
+    #[test]
+    fn what_is_before_a_long_time_without_ticks_is_found() {
+        let folder = history();
+        let of = |before: &str| {
+            let before = Some(before.parse().unwrap());
+            let found = Quiet::default().decisions(folder.path(), 9, before, now());
+            let found = found.unwrap();
+            (names(&found), found.more)
+        };
+        assert_eq!(of("2026-03-01T00:00:00Z"), ("z".to_owned(), false));
+        assert_eq!(of("2030-01-01T00:00:00Z"), ("dcba".to_owned(), true));
+    }
+
     #[test]
     fn the_newest_first_and_no_tick_in_two() {
         let folder = history();
@@ -287,14 +335,16 @@ mod tests {
             (9, Some("2025-12-01T00:00:00Z"), "", false),
         ] {
             let before = before.map(|before| before.parse().unwrap());
-            let decisions = quiet.decisions(folder.path(), limit, before).unwrap();
+            let decisions = quiet
+                .decisions(folder.path(), limit, before, now())
+                .unwrap();
             assert_eq!(
                 (names(&decisions).as_str(), decisions.more),
                 (found, more),
                 "{limit} {before:?}"
             );
         }
-        let all = quiet.decisions(folder.path(), 9, None).unwrap();
+        let all = quiet.decisions(folder.path(), 9, None, now()).unwrap();
         assert_eq!(all.since, Some("2026-03-01T00:00:00Z".parse().unwrap()));
         let oldest = all.decisions.last().unwrap();
         assert_eq!(oldest.result, Some(ActionResult::Failed));
@@ -308,21 +358,21 @@ mod tests {
         let path = folder.path().join("2026-03-02.jsonl");
         std::fs::write(&path, "{\"at\":\"2026-03-02T09:30:00Z\",\"events\":[]}\n").unwrap();
         let mut quiet = Quiet::default();
-        let mut now = || names(&quiet.decisions(folder.path(), 9, None).unwrap());
-        assert_eq!([now(), now()], ["a", "a"]);
+        let mut seen = || names(&quiet.decisions(folder.path(), 9, None, now()).unwrap());
+        assert_eq!([seen(), seen()], ["a", "a"]);
         std::fs::write(&path, line("2026-03-02T10:00:00Z", &["b"])).unwrap();
-        assert_eq!(now(), "ba");
+        assert_eq!(seen(), "ba");
     }
 
     #[test]
     fn a_node_by_any_of_its_names() {
         let folder = history();
         for name in ["a", "N a", "host-a"] {
-            let found = of_node(folder.path(), name).unwrap();
+            let found = of_node(folder.path(), name, now()).unwrap();
             assert_eq!(found.len(), 1, "{name}");
         }
-        assert!(of_node(folder.path(), "deletes").unwrap().is_empty());
+        assert!(of_node(folder.path(), "deletes", now()).unwrap().is_empty());
         // Its day is too long ago.
-        assert!(of_node(folder.path(), "z").unwrap().is_empty());
+        assert!(of_node(folder.path(), "z", now()).unwrap().is_empty());
     }
 }

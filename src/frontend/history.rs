@@ -100,6 +100,7 @@ impl History {
         // A tick writes its line first and itself then.
         let as_of = self.last()?.map(|last| last.mark);
         let asked = (limit, before);
+        let now = self.now()?;
         let mut decided = locked(&self.decisions);
         let Decided {
             quiet,
@@ -113,7 +114,7 @@ impl History {
         if let Some((_, answer)) = answers.iter().find(|(of, _)| *of == asked) {
             return Ok(answer.clone());
         }
-        let found = quiet.decisions(&self.folder, limit, before)?;
+        let found = quiet.decisions(&self.folder, limit, before, now)?;
         let answer = Answer::ok(JSON, serde_json::to_vec(&found)?);
         answers.truncate(KEPT - 1);
         answers.insert(0, (asked, answer.clone()));
@@ -129,7 +130,7 @@ impl History {
         let _one_at_a_time = locked(&self.nodes);
         let nodes = last.iter().flat_map(|last| &last.snapshot.nodes);
         let node = nodes.clone().find(|node| node::is(node, name));
-        let events = of_node(&self.folder, name)?;
+        let events = of_node(&self.folder, name, self.now()?)?;
         if node.is_none() && events.is_empty() {
             return Ok(None);
         }

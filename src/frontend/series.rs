@@ -369,7 +369,7 @@ mod tests {
             "queue": {"schedds": 1, "idle": paid, "running": claimed, "held": 1, "waiting": paid, "unmatched": 0},
             "demand": {"cpus": 2 * paid, "memory_mb": 0, "disk_kb": 0, "gpus": 0},
             "cores": {"paid": paid, "claimed": claimed, "others": 3},
-            "collector": true, "nodes": {"busy": claimed},
+            "collector": true, "brakes": {}, "nodes": {"busy": claimed},
             "clouds": {"blue": {"answers": true, "nodes": {"busy": claimed}, "paid_cores": paid, "per_hour": paid}},
             "cost": {"per_hour": paid, "spent_this_month": 0.0},
             "unseen": [], "events": [{"strange": 1}], "actions": []
@@ -505,6 +505,23 @@ mod tests {
             ),
             (
                 with(tick(at, 4, 2), "/collector", json!(false)),
+                "/waste_per_hour",
+            ),
+            // It has not heard from all of them.
+            (
+                with(
+                    tick(at, 4, 2),
+                    "/brakes",
+                    json!({"collector_young": "it is up for \"12 s\" only"}),
+                ),
+                "/cores/claimed",
+            ),
+            (
+                with(
+                    tick(at, 4, 2),
+                    "/brakes",
+                    json!({"nodes_vanished": "4 of 5"}),
+                ),
                 "/waste_per_hour",
             ),
             (

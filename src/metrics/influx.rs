@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{exists, nodes, sees_claims, sees_jobs, sees_servers};
+use super::{exists, nodes, sees_claims, sees_jobs, sees_paid};
 use crate::history::limits;
 use crate::report::Snapshot;
 
@@ -95,7 +95,7 @@ pub fn lines(now: &Snapshot, host: &str) -> String {
     }
     let cores = sees_claims(now).then_some(now.cores);
     Line::new("ehos_cores", host)
-        .field("paid", sees_servers(now).then_some(now.cores.paid))
+        .field("paid", sees_paid(now).then_some(now.cores.paid))
         .field("joined", cores.map(|cores| cores.joined))
         .field("claimed", cores.map(|cores| cores.claimed))
         .field("free", cores.map(|cores| cores.free))

@@ -12,6 +12,7 @@ use log::warn;
 
 use crate::config::{InfluxSettings, MetricsSettings};
 use crate::report::Snapshot;
+use crate::scaling::plan::Unseen;
 
 /// Writes the textfile of Prometheus, where there is to be one. It is a warning when it cannot be.
 pub fn write(settings: &MetricsSettings, now: &Snapshot) {
@@ -60,20 +61,21 @@ fn unseen(now: &Snapshot, source: &str) -> bool {
     now.unseen.iter().any(|unseen| unseen.source == source)
 }
 
-/// A schedd has answered: else nothing is known of jobs.
+/// Every schedd has answered: a sum without one of them would be a fall that there was none of.
 fn sees_jobs(now: &Snapshot) -> bool {
-    now.queue.schedds > 0
+    let silent = |unseen: &Unseen| unseen.source.starts_with("schedd ");
+    now.queue.schedds > 0 && !now.unseen.iter().any(silent)
+}
+
+/// The cores of all servers are known: of a cloud that does not answer, and of which no node has ever joined, they are not.
+pub(crate) fn sees_paid(now: &Snapshot) -> bool {
+    let mut nodes = now.nodes.iter().filter(|node| exists(&node.phase));
+    nodes.all(|node| node.phase == "new" || node.server.vcpus.is_some())
 }
 
 /// The collector has answered: else nothing is known of claims.
 pub(crate) fn sees_claims(now: &Snapshot) -> bool {
     !unseen(now, "collector")
-}
-
-/// Every cloud with nodes has answered: else nobody knows the cores of those that are not in the pool.
-pub(crate) fn sees_servers(now: &Snapshot) -> bool {
-    let mut clouds = now.clouds.iter();
-    clouds.all(|cloud| cloud.answers || cloud.nodes == 0)
 }
 
 /// Phases that only the collector can tell.

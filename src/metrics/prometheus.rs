@@ -5,7 +5,7 @@ use std::fmt::{Display, Write as _};
 
 use serde::Serialize;
 
-use super::{nodes, sees_claims, sees_jobs, sees_servers};
+use super::{nodes, sees_claims, sees_jobs, sees_paid};
 use crate::history::limits;
 use crate::report::Snapshot;
 use crate::scaling::figures::{CloudFigures, UsageFigures};
@@ -273,7 +273,7 @@ fn of_nodes(text: &mut Text, now: &Snapshot) {
     text.value(
         "ehos_cores_paid",
         "Cores of all servers of nodes.",
-        sees_servers(now).then_some(now.cores.paid),
+        sees_paid(now).then_some(now.cores.paid),
     );
     text.value(
         "ehos_cores_joined",

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
-use super::memory::{NodeMemory, State};
+use super::memory::State;
 use super::money::Money;
 use super::node::Node;
 use super::observation::{CloudName, Observation, Seen, StartdView, Usage};
@@ -239,8 +239,8 @@ pub(super) fn server(
 pub(super) fn server_of(
     observation: &Observation,
     policy: &Policy,
+    state: &State,
     node: &Node<'_>,
-    memory: Option<&NodeMemory>,
 ) -> ServerFigures {
     let kind = &node.kind;
     let cloud = policy.cloud(&kind.cloud);
@@ -248,10 +248,13 @@ pub(super) fn server_of(
     let mut figures = server(observation, cloud, &kind.flavor, &kind.image);
     figures.id = listed
         .map(|record| record.id.clone())
-        .or_else(|| memory?.server_id.clone());
+        .or_else(|| state.nodes.get(&node.id)?.server_id.clone());
     figures.age_seconds = listed.map(|record| seconds(record.age));
-    // Of a flavor that the configuration does not name any more the startd knows.
-    figures.vcpus = figures.vcpus.or(node.startd.map(|one| one.total().cpus));
+    // Of a cloud that does not answer, and of a flavor that the configuration does not name any more, the startd knows, or
+    // what one of its kind has offered.
+    let offered = || Some(state.kind(kind)?.capacity.as_ref()?.total().cpus);
+    let startd = node.startd.map(|startd| startd.total().cpus);
+    figures.vcpus = figures.vcpus.or(startd).or_else(offered);
     figures
 }
 
@@ -264,11 +267,12 @@ pub(super) fn startd_of(node: &Node<'_>) -> Option<StartdFigures> {
 pub(super) fn cores(
     observation: &Observation,
     policy: &Policy,
+    state: &State,
     survey: &Survey<'_>,
 ) -> CoreFigures {
     let mut sum = CoreFigures::default();
     for node in survey.nodes.iter().filter(|node| node.exists()) {
-        sum.paid += server_of(observation, policy, node, None)
+        sum.paid += server_of(observation, policy, state, node)
             .vcpus
             .unwrap_or_default();
         let Some(startd) = startd_of(node) else {

@@ -564,12 +564,7 @@ impl<'a> Planner<'a> {
                     .nodes
                     .get(&node.id)
                     .and_then(|memory| memory.zone.clone()),
-                server: figures::server_of(
-                    self.observation,
-                    self.policy,
-                    node,
-                    self.next.nodes.get(&node.id),
-                ),
+                server: figures::server_of(self.observation, self.policy, &self.next, node),
                 startd: figures::startd_of(node),
                 phase: phase_name(&node.phase),
                 fate,
@@ -624,7 +619,7 @@ impl<'a> Planner<'a> {
             at: self.observation.at,
             policy: PolicyFigures::of(self.policy),
             queue: queue(self.observation),
-            cores: figures::cores(self.observation, self.policy, &self.survey),
+            cores: figures::cores(self.observation, self.policy, &self.next, &self.survey),
             clouds: figures::clouds(self.observation, self.policy, &self.next, &self.survey),
             backoffs: figures::backoffs(self.policy, &self.next),
             nodes,

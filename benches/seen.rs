@@ -1,0 +1,119 @@
+//! What a tick leaves for others to see, and what they make of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::time::Duration;
+
+use divan::{Bencher, black_box};
+use ehos::frontend::{Head, History, Site, parse_request};
+use ehos::history::{self, Record};
+use ehos::metrics;
+use ehos::report::{Report, Snapshot};
+use ehos::scaling::plan::plan;
+use ehos::status::{View, table};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+
+use crate::scene::{Size, scene};
+
+/// A tick with so many nodes.
+fn snapshot(nodes: usize) -> Snapshot {
+    let scene = scene(Size {
+        jobs: 10_000,
+        requests: 100,
+        nodes,
+    });
+    let plan = plan(&scene.observation, &scene.policy, &scene.state);
+    Snapshot::of(&Report {
+        plan: &plan,
+        outcomes: Some(&[]),
+        unsaved: false,
+        notices: Vec::new(),
+        simulated: false,
+        durations: &Default::default(),
+        took: Duration::ZERO,
+        totals: Default::default(),
+    })
+}
+
+const NODES: [usize; 3] = [100, 1000, 10_000];
+
+/// A tick is added to the history.
+#[divan::bench(args = NODES, max_time = 2)]
+fn write(bencher: Bencher, nodes: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = snapshot(nodes);
+    bencher.bench(|| history::write(folder.path(), black_box(&snapshot), 400).unwrap());
+}
+
+/// It is put into Prometheus' words.
+#[divan::bench(args = NODES, max_time = 1)]
+fn prometheus(bencher: Bencher, nodes: usize) {
+    let snapshot = snapshot(nodes);
+    bencher.bench(|| metrics::prometheus::text(black_box(&snapshot)));
+}
+
+/// It is shown on a terminal.
+#[divan::bench(args = NODES, max_time = 1)]
+fn status(bencher: Bencher, nodes: usize) {
+    let snapshot = snapshot(nodes);
+    let view = View {
+        width: 80,
+        colour: false,
+        all: true,
+        time_zone: TimeZone::UTC,
+    };
+    bencher.bench(|| table(black_box(&snapshot), snapshot.at, &view));
+}
+
+/// 31 days of a tick a minute, until now.
+fn month() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut snapshot = snapshot(1000);
+    let mut days: BTreeMap<String, String> = BTreeMap::new();
+    let now = Timestamp::now();
+    let mut record = Record::of(&snapshot, Some(&snapshot));
+    for minute in (0..31 * 24 * 60).rev() {
+        record.at = now.checked_sub(minute.minutes()).unwrap();
+        record.cores.claimed = minute.unsigned_abs() % 1000;
+        let day = days.entry(record.at.to_string()[..10].to_owned());
+        let line = serde_json::to_string(&record).unwrap();
+        writeln!(day.or_default(), "{line}").unwrap();
+    }
+    for (day, lines) in days {
+        fs::write(folder.path().join(format!("{day}.jsonl")), lines).unwrap();
+    }
+    snapshot.at = now;
+    let last = serde_json::to_vec(&snapshot).unwrap();
+    fs::write(folder.path().join("last.json"), last).unwrap();
+    folder
+}
+
+fn asks(path: &str) -> Head {
+    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    parse_request(head.as_bytes()).unwrap().unwrap()
+}
+
+const RANGES: [&str; 4] = ["1h", "24h", "7d", "30d"];
+
+/// The charts of a range, when nothing of it was read yet.
+#[divan::bench(args = RANGES, sample_count = 10, sample_size = 1)]
+fn series_first(bencher: Bencher, range: &str) {
+    let folder = month();
+    let head = asks(&format!("/api/series?range={range}"));
+    bencher
+        .with_inputs(|| Site::new(History::new(folder.path().to_owned())))
+        .bench_refs(|site| site.answer(black_box(&head)));
+}
+
+/// The same again.
+#[divan::bench(args = RANGES, max_time = 1)]
+fn series_again(bencher: Bencher, range: &str) {
+    let folder = month();
+    let site = Site::new(History::new(folder.path().to_owned()));
+    let head = asks(&format!("/api/series?range={range}"));
+    let first = site.answer(&head);
+    assert_eq!(first.status, 200);
+    bencher.bench(|| site.answer(black_box(&head)));
+}
