@@ -22,8 +22,9 @@ pub enum Command {
     /// Show the last tick: what is wrong, queue, nodes, clouds; asks no service
     ///
     /// It reads history/last.json of the state directory. Exit code 0: all is well; 1: something should be looked at (a
-    /// source that did not answer, protected mode, a brake, a last tick that failed or is older than 3 minutes); 75: no tick
-    /// yet; 74: it cannot be read; 78: a newer ehos wrote it.
+    /// source that did not answer, protected mode, a brake, a last tick that failed or is older than 3 minutes and what it
+    /// took; with -o influx or prometheus only the last, for collectors throw away what comes with an error); 75: no tick yet;
+    /// 74: it cannot be read; 78: a newer ehos wrote it.
     Status(Status),
     /// Tell the life of a node, why it was made and why it was deleted
     ///

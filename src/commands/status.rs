@@ -17,7 +17,7 @@ use crate::history;
 use crate::metrics;
 use crate::report::Snapshot;
 use crate::status::layout::wrap;
-use crate::status::{self, View, table, troubles};
+use crate::status::{self, View, is_late, table, troubles};
 
 /// Where nothing says how wide a line may be.
 const WIDTH: usize = 80;
@@ -37,7 +37,12 @@ pub fn run(args: &Status, environment: &Environment, out: &mut dyn Write) -> any
     let printed = printed(args, &snapshot, now, environment)?;
     out.write_all(printed.as_bytes())
         .context("the status could not be printed")?;
-    let wrong = troubles(&snapshot, now).iter().any(|one| one.wrong);
+    let troubles = troubles(&snapshot, now);
+    let wrong = match args.output {
+        StatusOutput::Table | StatusOutput::Json => troubles.iter().any(|one| one.wrong),
+        // Collectors throw away what comes with an error, and are to have all but figures that are not of now.
+        StatusOutput::Influx | StatusOutput::Prometheus => is_late(&snapshot, now),
+    };
     Ok(if wrong { Exit::Failed } else { Exit::Done })
 }
 

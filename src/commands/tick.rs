@@ -117,6 +117,8 @@ pub fn run(
         } else if let Err(error) = saved {
             // What was done is reported all the same.
             error!("what was done could not be written down, the next tick finds it out: {error}");
+            // What is counted anew must not be told now: counters would go back.
+            totals.clone_from(&plan.next.totals);
             unsaved = true;
         }
         Some(outcomes)

@@ -1,11 +1,16 @@
 //! `notify:`, who is told of what is wrong.
 
+use std::time::Duration;
+
 use secrecy::ExposeSecret;
 use ureq::http::Uri;
 
 use super::context::Context;
 use super::file::Notify;
 use crate::notify::Settings;
+
+/// Longer than this nobody is told: systemd ends a tick a while after its own time is over.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Notices, where there are any.
 pub(super) fn settings(context: &mut Context<'_>, given: Option<&Notify>) -> Settings {
@@ -60,6 +65,13 @@ pub(super) fn settings(context: &mut Context<'_>, given: Option<&Notify>) -> Set
         if zero {
             context.problem(&["notify", key], "must be more than 0");
         }
+    }
+    if settings.timeout > LONGEST {
+        let longest = LONGEST.as_secs();
+        context.problem(
+            &["notify", "timeout"],
+            format!("must be at most {longest} s: the next tick waits for it"),
+        );
     }
     settings
 }

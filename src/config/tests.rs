@@ -802,6 +802,20 @@ fn an_influxdb_of_the_original_or_of_version_2_is_understood() {
 }
 
 #[test]
+fn who_is_told_of_trouble_does_not_hold_up_a_tick_for_long() {
+    let with = |timeout| {
+        influxdb(&format!(
+            "None\nnotify: {{command: [/bin/true], timeout: {timeout}}}"
+        ))
+    };
+    assert!(with("10s").is_ok());
+    for (timeout, words) in [("11s", "at most 10 s"), ("0s", "more than 0")] {
+        let error = with(timeout).unwrap_err().to_string();
+        assert!(error.contains(words), "{timeout}: {error}");
+    }
+}
+
+#[test]
 fn an_influxdb_that_cannot_be_is_refused_without_its_password() {
     for (value, words) in [
         ("ftp://me:hush@h", "is no address"),

@@ -60,15 +60,32 @@ pub fn days(folder: &Path) -> io::Result<Vec<Day>> {
 }
 
 impl Day {
-    /// Its lines, whole or not.
+    /// Its lines, whole or not; none when a tick has removed it for its age since it was listed.
     ///
     /// # Errors
     /// When the file cannot be opened; a line that cannot be read ends them.
     pub fn lines(&self) -> io::Result<impl Iterator<Item = String>> {
-        let lines = BufReader::with_capacity(1 << 18, File::open(&self.path)?).split(b'\n');
+        let file = there(File::open(&self.path))?.into_iter();
+        let lines = file.flat_map(|file| BufReader::with_capacity(1 << 18, file).split(b'\n'));
         Ok(lines
             .map_while(Result::ok)
             .filter_map(|line| String::from_utf8(line).ok()))
+    }
+
+    /// All of it; nothing when a tick has removed it for its age since it was listed.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn bytes(&self) -> io::Result<Vec<u8>> {
+        Ok(there(fs::read(&self.path))?.unwrap_or_default())
+    }
+}
+
+/// `None` for what is not there.
+fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
     }
 }
 

@@ -172,8 +172,10 @@ impl Event {
         let Why {
             reason,
             text,
-            numbers,
+            mut numbers,
         } = node.why.clone();
+        // The reasons of a drain for another image name it again, and a key that is there twice cannot be read.
+        numbers.remove("image");
         Event {
             node: node.node.clone(),
             name: node.name.clone(),

@@ -2,7 +2,6 @@
 //! are parsed: a year is looked through in seconds, and a node whose id says when it was made much faster.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -80,7 +79,7 @@ fn life(days: &[Day], node: &str) -> io::Result<Vec<Record>> {
         if before.is_some_and(|before| day.date < before) {
             continue;
         }
-        let bytes = fs::read(&day.path)?;
+        let bytes = day.bytes()?;
         let of_day = naming(&bytes, node, &["node"]);
         silent_days = if of_day.is_empty() {
             silent_days + 1
@@ -134,7 +133,7 @@ fn made(node: &str) -> Option<Date> {
 /// The id of the newest node of this name.
 fn newest(days: &[Day], asked: &str) -> io::Result<Option<String>> {
     for day in days.iter().rev() {
-        let bytes = fs::read(&day.path)?;
+        let bytes = day.bytes()?;
         for record in naming(&bytes, asked, &KEYS).iter().rev() {
             let is = |name: &String| name == asked;
             let event = record.events.iter().rev().find(|event| {
@@ -194,7 +193,7 @@ fn suggestions(days: &[Day], last: &Snapshot, asked: &str) -> io::Result<Vec<Str
         known.extend(node.startd.iter().map(|startd| startd.machine.clone()));
     }
     for day in days.iter().rev().take(RECENT_DAYS) {
-        let bytes = fs::read(&day.path)?;
+        let bytes = day.bytes()?;
         let with_events = bytes
             .split(|byte| *byte == b'\n')
             .filter(|line| memmem::find(line, b"\"events\":[{").is_some());
@@ -229,6 +228,8 @@ fn suggestions(days: &[Day], last: &Snapshot, asked: &str) -> io::Result<Vec<Str
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn line(minute: u32, events: &str) -> String {
@@ -310,6 +311,22 @@ mod tests {
         };
         let phases: Vec<_> = records.iter().map(|one| &one.events[0].phase).collect();
         assert_eq!(phases, ["busy", "gone"]);
+    }
+
+    #[test]
+    fn a_day_that_a_tick_takes_away_meanwhile_hinders_nobody() {
+        let dir = history();
+        let mut days = days(dir.path()).unwrap();
+        days.insert(
+            0,
+            Day {
+                date: Date::constant(2027, 1, 14),
+                path: dir.path().join("2027-01-13.jsonl"),
+            },
+        );
+        assert_eq!(life(&days, "20270115t090000-01").unwrap().len(), 2);
+        assert_eq!(newest(&days, "nobody").unwrap(), None);
+        assert!(suggestions(&days, &Snapshot::default(), "host").is_ok());
     }
 
     #[test]

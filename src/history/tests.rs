@@ -8,7 +8,9 @@ use serde_json::json;
 
 use super::*;
 use crate::report::Snapshot;
+use crate::report::snapshot::Why;
 use crate::scaling::plan::Fate;
+use crate::scaling::reason::Reason;
 
 /// A tick at this time, with nodes of these (id, phase, fate).
 fn tick(at: &str, nodes: &[(&str, &str, &str)]) -> Snapshot {
@@ -173,4 +175,43 @@ fn fields_that_are_new_or_missing_hinder_nobody() {
     let counts: Counts = parse(line).unwrap();
     assert_eq!(counts.at, record.at);
     assert_eq!(parse::<Record>("{\"at\": "), None);
+}
+
+#[test]
+fn a_drain_for_another_image_is_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let why = Why::from(&Reason::DrainOlderImage {
+        idle_seconds: 60,
+        image: "gold".to_owned(),
+        configured_image: "silver".to_owned(),
+    });
+    let mut now = tick("2026-11-26T12:00:00Z", &[("n1", "idle", "drains")]);
+    now.nodes[0].why = why;
+    write(dir.path(), &now, 30).unwrap();
+    let folder = folder(dir.path());
+    assert_eq!(last(&folder).unwrap(), Some(now));
+    let records = records(&folder);
+    assert_eq!(records.len(), 1, "the line can be read");
+    let event = &records[0].events[0];
+    assert_eq!(event.image, "gold");
+    assert_eq!(event.numbers["configured_image"], "silver");
+}
+
+#[test]
+fn a_clock_that_was_wrong_for_a_while_costs_no_days() {
+    let dir = tempfile::tempdir().unwrap();
+    let ticks = [
+        "2026-11-26T12:00:00Z",
+        "2099-01-01T00:00:00Z",
+        "2099-01-01T00:01:00Z",
+        "2026-11-26T12:03:00Z",
+    ];
+    for at in ticks {
+        write(dir.path(), &tick(at, &[]), 30).unwrap();
+    }
+    let times: Vec<String> = records(&folder(dir.path()))
+        .iter()
+        .map(|record| record.at.to_string())
+        .collect();
+    assert!(times.contains(&ticks[0].to_owned()), "{times:?}");
 }

@@ -81,19 +81,23 @@ fn replace(folder: &Path, now: &Snapshot) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes days that are over for longer than `keep_days`, and what killed ticks have left half written.
+/// Removes days that are over for longer than `keep_days`, and what killed ticks have left half written. When all that
+/// there is would be too old but this very day, the clock may be wrong, and none goes.
 fn prune(folder: &Path, at: Timestamp, keep_days: u64) -> io::Result<()> {
+    let today = day(at);
     let oldest = i64::try_from(keep_days)
         .ok()
         .and_then(|days| Span::new().try_days(days).ok())
-        .and_then(|days| day(at).checked_sub(days).ok());
+        .and_then(|days| today.checked_sub(days).ok());
+    let recent = |day: Date| day < today && oldest.is_some_and(|oldest| day >= oldest);
+    let sure = keep_days == 0 || read::days(folder)?.iter().any(|one| recent(one.date));
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let old = || {
             let day: Option<Date> = name.strip_suffix(DAY).and_then(|day| day.parse().ok());
-            day.zip(oldest).is_some_and(|(day, oldest)| day < oldest)
+            sure && day.zip(oldest).is_some_and(|(day, oldest)| day < oldest)
         };
         if name.starts_with(NEW) || old() {
             fs::remove_file(entry.path())?;

@@ -158,10 +158,11 @@ fn originals(text: &mut String, now: &Snapshot, host: &str) {
         let counts = counts.filter(|((_, phase), _)| which(phase));
         counts.map(|(_, count)| count).sum()
     };
+    let in_pool = |phase: &str| sees_claims(now).then(|| in_phase(&|one| one == phase));
     Line::new("ehos", host)
         .field("nodes_total", in_phase(&exists))
-        .field("nodes_idle", in_phase(&|phase| phase == "idle"))
-        .field("nodes_busy", in_phase(&|phase| phase == "busy"))
+        .field("nodes_idle", in_pool("idle"))
+        .field("nodes_busy", in_pool("busy"))
         .write(text);
     if jobs {
         Line::new("ehos", host)

@@ -68,15 +68,18 @@ fn sees_jobs(now: &Snapshot) -> bool {
 }
 
 /// The cores of all servers are known: of a cloud that does not answer, and of which no node has ever joined, they are not.
-fn sees_paid(now: &Snapshot) -> bool {
+pub(crate) fn sees_paid(now: &Snapshot) -> bool {
     let mut nodes = now.nodes.iter().filter(|node| exists(&node.phase));
     nodes.all(|node| node.phase == "new" || node.server.vcpus.is_some())
 }
 
 /// The collector has answered: else nothing is known of claims.
-fn sees_claims(now: &Snapshot) -> bool {
+pub(crate) fn sees_claims(now: &Snapshot) -> bool {
     !unseen(now, "collector")
 }
+
+/// Phases that only the collector can tell.
+const IN_POOL: [&str; 5] = ["idle", "busy", "closed", "draining", "drained"];
 
 /// Phases that a cloud shows a number for, also when that is 0.
 const PHASES: [&str; 12] = [
@@ -98,7 +101,8 @@ const PHASES: [&str; 12] = [
 fn nodes(now: &Snapshot) -> BTreeMap<(&str, &str), u64> {
     let mut counts = BTreeMap::new();
     for cloud in &now.clouds {
-        for phase in PHASES {
+        let seen = |phase: &&str| sees_claims(now) || !IN_POOL.contains(phase);
+        for phase in PHASES.into_iter().filter(seen) {
             counts.insert((cloud.cloud.as_str(), phase), 0);
         }
     }

@@ -82,8 +82,9 @@ fn refused(status: u16, body: &str, settings: &InfluxSettings) -> String {
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
-    if let Some(login) = &settings.login {
-        let secret = login.secret().expose_secret();
+    let secret = settings.login.as_ref().map(|login| login.secret());
+    let secret = secret.map_or("", |secret| secret.expose_secret());
+    if !secret.is_empty() {
         said = said.replace(secret, "***");
     }
     let said: String = said.trim().chars().take(LONGEST_MESSAGE).collect();
@@ -108,4 +109,27 @@ fn authorization(login: &InfluxLogin) -> Result<HeaderValue, String> {
         .map_err(|_| "the token has a character that no token has".to_owned())?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+
+    use super::*;
+
+    #[test]
+    fn what_it_says_is_shown_without_the_password() {
+        let said = |password: &str| {
+            let settings = InfluxSettings {
+                address: "http://h/write".to_owned(),
+                login: Some(InfluxLogin::Password {
+                    username: "u".to_owned(),
+                    password: SecretString::from(password),
+                }),
+            };
+            refused(500, "no hush\n", &settings)
+        };
+        assert_eq!(said("hush"), "answer 500 (no ***)");
+        assert_eq!(said(""), "answer 500 (no hush)");
+    }
 }

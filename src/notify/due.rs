@@ -61,9 +61,9 @@ pub struct Memory {
     troubles: BTreeMap<String, Known>,
 }
 
-/// How long ago; a clock that was set back says now.
-fn since(earlier: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(earlier)).unwrap_or_default()
+/// Whether it may be told again what was told then. What was told in the future was so by a clock that was set back since.
+fn long_ago(told: Timestamp, now: Timestamp, settings: &Settings) -> bool {
+    Duration::try_from(now.duration_since(told)).map_or(true, |ago| ago >= settings.repeat)
 }
 
 impl Memory {
@@ -98,7 +98,7 @@ impl Memory {
         }
         // What comes back soon is not new: that it was told is remembered for as long as it is not told again.
         self.troubles.retain(|_, known| {
-            let quiet = |at: &Timestamp| since(*at, snapshot.at) >= settings.repeat;
+            let quiet = |told: &Timestamp| long_ago(*told, snapshot.at, settings);
             let settled = known
                 .told
                 .keys()
@@ -151,7 +151,7 @@ impl Known {
             return is_over.then_some(State::Over);
         }
         let sure = self.kind.lasts() || self.seen >= settings.after_ticks;
-        let again = told.is_none_or(|told| since(*told, at) >= settings.repeat);
+        let again = told.is_none_or(|told| long_ago(*told, at, settings));
         let state = if told.is_some() && !over {
             State::Lasts
         } else {
@@ -260,6 +260,31 @@ mod tests {
         memory.told("webhook", at, vec![(key, State::Begins)]);
         assert_eq!(memory.due("webhook", at, &settings), []);
         assert_eq!(memory.due("command", at, &settings).len(), 1);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_silences_nothing() {
+        let settings = settings();
+        let mut memory = Memory::default();
+        let snapshot = |at: &str| -> Snapshot {
+            let protected = json!([{"cloud": "a", "flavor": "f", "image": "i", "since": at, "failures": 5,
+                "last_failure": "x", "text": "no more"}]);
+            serde_json::from_value(json!({"at": at, "protected": protected})).unwrap()
+        };
+        let mut told = |at: &str| {
+            let snapshot = snapshot(at);
+            memory.look(&snapshot, &settings);
+            let due = memory.due("hook", snapshot.at, &settings);
+            let keys: Vec<_> = due.iter().map(|one| (one.key.clone(), one.state)).collect();
+            let count = keys.len();
+            memory.told("hook", snapshot.at, keys);
+            count
+        };
+        assert_eq!(told("2099-01-01T00:00:00Z"), 1);
+        // It is set back: what lasts is told once more, and then again after its time.
+        assert_eq!(told("2026-11-26T12:00:00Z"), 1);
+        assert_eq!(told("2026-11-26T12:01:00Z"), 0);
+        assert_eq!(told("2026-11-26T13:00:00Z"), 1);
     }
 
     #[test]

@@ -7,4 +7,4 @@ mod trouble;
 
 pub use read::{Error, last};
 pub use table::{View, table};
-pub use trouble::{Trouble, troubles};
+pub use trouble::{Trouble, is_late, troubles};

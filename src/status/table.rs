@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use super::layout::{Cell, Style, clean, columns, cut, labelled, paint, width, wrap};
 use super::trouble::{age_seconds, troubles};
 use crate::history;
+use crate::metrics::{sees_claims, sees_paid};
 use crate::report::Snapshot;
 use crate::report::snapshot::{ActionResult, GroupShown, NodeShown};
 use crate::scaling::figures::{BackoffFigures, CloudFigures, UsageFigures};
@@ -495,9 +496,16 @@ fn queue(snapshot: &Snapshot) -> String {
 
 fn cores(snapshot: &Snapshot) -> String {
     let cores = snapshot.cores;
+    let paid = match sees_paid(snapshot) {
+        true => format!("{} paid", cores.paid),
+        false => format!("at least {} paid (a cloud does not answer)", cores.paid),
+    };
+    if !sees_claims(snapshot) {
+        return format!("{paid}; what is used is unknown: the collector does not answer");
+    }
     let mut text = format!(
-        "{} paid, {} in the pool: {} used, {} free",
-        cores.paid, cores.joined, cores.claimed, cores.free
+        "{paid}, {} in the pool: {} used, {} free",
+        cores.joined, cores.claimed, cores.free
     );
     if cores.others > 0 {
         text += &format!(

@@ -239,3 +239,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_not_seen_is_unknown_and_not_0() {
+    let mut site = site();
+    site["unseen"] = json!([{"source": "collector", "why": "no answer"}]);
+    site["cores"] = json!({"paid": 272});
+    let told = table(&snapshot(site), at("2026-11-26T09:30:40Z"), &view(140));
+    let cores = told.lines().find(|line| line.starts_with("cores")).unwrap();
+    assert!(
+        cores.contains("272 paid") && cores.contains("unknown"),
+        "{cores}"
+    );
+    assert!(!cores.contains(" 0 "), "{cores}");
+}
+
+#[test]
+fn a_tick_that_takes_long_is_not_one_that_is_missing() {
+    let mut site = site();
+    site["milliseconds"] = json!(95_000);
+    // The one after it began after 120 s and has not ended yet.
+    let told = |now: &str| table(&snapshot(site.clone()), at(now), &view(140));
+    assert!(!told("2026-11-26T09:33:35Z").contains("late "));
+    assert!(told("2026-11-26T09:34:36Z").contains("late "));
+}

@@ -45,11 +45,17 @@ pub fn age_seconds(snapshot: &Snapshot, now: Timestamp) -> u64 {
     u64::try_from(age).unwrap_or_default()
 }
 
+/// There should have been another tick since. One that takes as long as the last one did is still at work.
+pub fn is_late(snapshot: &Snapshot, now: Timestamp) -> bool {
+    let took = snapshot.milliseconds / 1000;
+    age_seconds(snapshot, now) > took.saturating_add(OLD_SECONDS)
+}
+
 /// What is wrong, the gravest first.
 pub fn troubles(snapshot: &Snapshot, now: Timestamp) -> Vec<Trouble> {
     let mut all = Vec::new();
-    let age = age_seconds(snapshot, now);
-    if age > OLD_SECONDS {
+    if is_late(snapshot, now) {
+        let age = age_seconds(snapshot, now);
         let text = format!(
             "the last tick was {} ago: nothing is scaled, and what follows was so then. See systemctl status \
              ehos.timer ehos.service",

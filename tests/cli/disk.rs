@@ -84,6 +84,11 @@ fn names(site: &Site) -> Vec<String> {
 #[test]
 fn a_full_disk() {
     let (double, site) = site();
+    let metrics = site.path().join("ehos.prom");
+    let site = site.over(&format!(
+        "metrics: {{prometheus_textfile: '{}'}}\n",
+        metrics.display()
+    ));
     let state = site.state();
     let Some(disk) = Disk::mount(&state) else {
         return;
@@ -115,6 +120,10 @@ fn a_full_disk() {
         .says("plan     create 1");
     assert_eq!(double.count("POST", CREATE), 1);
     assert_eq!(full.remembered().len(), 1, "the intent");
+    // A counter that goes back counts as begun anew, with all that it had.
+    let told = fs::read_to_string(&metrics).unwrap();
+    assert!(told.contains("ehos_cloud_up"), "{told}");
+    assert!(!told.contains("ehos_ticks_total"), "not on disk: {told}");
     let whole = fs::read(state.join("state.json")).unwrap();
 
     // And full in the ticks that follow: the state on it stays as it was, and whole.

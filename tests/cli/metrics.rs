@@ -125,7 +125,7 @@ fn of_everything() -> Snapshot {
             "unmatched": 1, "limited": 4},
         "demand": {"cpus": 12, "memory_mb": 1024, "disk_kb": 5, "gpus": 1},
         "cores": {"paid": 8, "joined": 8, "claimed": 5, "free": 3, "others": 2, "others_claimed": 1},
-        "unseen": [{"source": "schedd s", "why": ""}, {"source": "which jobs would run where", "why": ""},
+        "unseen": [{"source": "cloud down", "why": ""}, {"source": "which jobs would run where", "why": ""},
             {"source": "flavor f of cloud c", "why": ""}],
         "brakes": [{"brake": "schedd_unknown", "text": "", "stops_creates": false}],
         "protected": [{"cloud": cloud, "flavor": "f", "image": "i", "since": "2026-11-26T11:00:00Z", "failures": 5,
@@ -141,8 +141,10 @@ fn of_everything() -> Snapshot {
             {"cloud": "down", "answers": false, "quota": {"cores": {"used": 1, "limit": 5}}}],
         "backoffs": [{"cloud": cloud, "flavor": "f", "image": "i", "seconds": 300, "failures": 1, "last_failure": ""}],
         "nodes": [
-            {"node": "n-1", "name": "n-1", "cloud": cloud, "flavor": "f", "phase": "busy", "fate": "keeps", "reason": "busy"},
-            {"node": "n-2", "name": "n-2", "cloud": cloud, "flavor": "f", "phase": "idle", "fate": "keeps", "reason": "spare"},
+            {"node": "n-1", "name": "n-1", "cloud": cloud, "flavor": "f", "phase": "busy", "fate": "keeps", "reason": "busy",
+                "server": {"vcpus": 4}},
+            {"node": "n-2", "name": "n-2", "cloud": cloud, "flavor": "f", "phase": "idle", "fate": "keeps", "reason": "spare",
+                "server": {"vcpus": 4}},
             {"node": "n-3", "name": "n-3", "cloud": cloud, "flavor": "f", "phase": "gone", "fate": "forgets",
                 "reason": "gone_from_cloud"},
             {"node": "n-4", "name": "n-4", "cloud": cloud, "flavor": "f", "phase": "new", "fate": "creates",
@@ -232,6 +234,9 @@ fn what_there_is_is_told() {
 #[test]
 fn what_was_not_seen_has_no_sample() {
     let mut snapshot = of_everything();
+    snapshot.unseen[0].source = "schedd s".to_owned();
+    assert!(!names(&prometheus::text(&snapshot)).contains("ehos_jobs"));
+    let mut snapshot = of_everything();
     snapshot.queue.schedds = 0;
     let found = names(&prometheus::text(&snapshot));
     for name in [
@@ -249,6 +254,25 @@ fn what_was_not_seen_has_no_sample() {
     let found = names(&prometheus::text(&snapshot));
     assert!(!found.contains("ehos_cores_claimed") && !found.contains("ehos_cores_free"));
     assert!(found.contains("ehos_jobs") && found.contains("ehos_cores_paid"));
+    // Nodes that the collector had are not idle or busy: nobody knows.
+    for phase in ["idle", "busy", "draining"] {
+        let text = prometheus::text(&snapshot);
+        let seen = |line: &str| line.contains("ehos_nodes{") && line.contains(phase);
+        assert!(
+            !text.lines().any(|line| seen(line) && line.ends_with(" 0")),
+            "{text}"
+        );
+    }
+    let lines = influx::lines(&snapshot, "h");
+    assert!(
+        lines.contains("ehos,host=h nodes_total=") && !lines.contains("nodes_idle"),
+        "{lines}"
+    );
+    // Of nodes that are not in the pool yet only their cloud knows the cores.
+    let mut snapshot = of_everything();
+    snapshot.nodes[0].server.vcpus = None;
+    assert!(!names(&prometheus::text(&snapshot)).contains("ehos_cores_paid"));
+    assert!(!influx::lines(&snapshot, "h").contains("paid="));
     // Before the first success there is none.
     assert!(!prometheus::text(&Snapshot::default()).contains("ehos_last_success"));
 }

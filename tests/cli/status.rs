@@ -112,6 +112,11 @@ fn what_is_wrong_is_told_first() {
     run.exits(1)
         .says("failed     the last tick ended with exit code 75");
     assert!(run.stdout.starts_with("unknown    cloud lab: "), "{run}");
+    status(&site, &["-o", "json"]).exits(1);
+    // Collectors (Telegraf) throw away what comes with another exit code, and it is now that they are needed.
+    for output in ["influx", "prometheus"] {
+        status(&site, &["-o", output]).exits(0).says("tick");
+    }
 }
 
 #[test]
@@ -126,6 +131,8 @@ fn a_timer_that_is_off_is_told() {
     fs::write(&path, last.to_string()).unwrap();
     let run = status(&site, &[]);
     run.exits(1).says("systemctl status");
+    // Its figures are not those of now, as lines without a time would say.
+    status(&site, &["-o", "influx"]).exits(1);
     assert!(
         run.stdout.starts_with("late       the last tick was "),
         "{run}"
