@@ -438,6 +438,15 @@ fn what_was_not_seen_is_not_shown_as_none() {
     browser.wait(
         "document.querySelector('#figures-list .value').textContent.endsWith(' of at least 8')",
     );
+    // Nor the jobs of a schedd that does not.
+    let mut last = snapshot(now + SignedDuration::from_secs(2), 3);
+    last["unseen"] = json!([{"source": "schedd s1", "why": "it does not answer"}]);
+    last["queue"]["waiting"] = json!(0);
+    last["queue"]["idle"] = json!(0);
+    site.last(&last);
+    browser.wait("document.querySelector('#queue-numbers').textContent.includes('idleat least 0')");
+    let said = browser.text("#queue-text");
+    assert_eq!(said, "Of the schedds that answered: No job waits.");
 }
 
 #[test]

@@ -303,6 +303,7 @@ function asks({ cpus, memory_mb, disk_kb, gpus }) {
 function drawQueue() {
   const { queue, demand, groups } = status;
   const seen = queue.schedds > 0;
+  const whole = !status.unseen.some(({ source }) => source.startsWith('schedd '));
   const jobs = [['idle', queue.idle], ['running', queue.running], ['held', queue.held]];
   const all = jobs.reduce((sum, [, n]) => sum + n, 0);
   for (const [name, n] of jobs) {
@@ -310,7 +311,7 @@ function drawQueue() {
     show(part, seen && n > 0);
     part.style.flexGrow = all ? n : 0;
   }
-  keyed($('queue-numbers'), jobs.map(([name, n]) => [name, seen ? count(n) : 'unknown', name]));
+  keyed($('queue-numbers'), jobs.map(([name, n]) => [name, !seen ? 'unknown' : whole ? count(n) : `at least ${count(n)}`, name]));
   let text = 'No schedd answered: what waits is not known.';
   if (seen && queue.waiting === 0) text = queue.idle ? 'No job has waited for longer than a negotiation cycle.' : 'No job waits.';
   else if (seen) {
@@ -319,6 +320,7 @@ function drawQueue() {
     if (queue.limited) parts.push(`a limit holds back ${count(queue.limited)}`);
     text = `${parts.join('; ')}.`;
   }
+  if (seen && !whole) text = `Of the schedds that answered: ${text}`;
   say($('queue-text'), text);
   show($('groups'), groups.length > 0);
   const waiting = [...groups].sort((a, b) => b.waiting_seconds - a.waiting_seconds);
