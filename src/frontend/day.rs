@@ -143,6 +143,8 @@ struct Line<'a> {
     #[serde(borrow)]
     unseen: Vec<Source<'a>>,
     #[serde(borrow)]
+    events: Vec<Happened<'a>>,
+    #[serde(borrow)]
     actions: Vec<Done<'a>>,
 }
 
@@ -160,6 +162,7 @@ impl Default for Line<'_> {
             clouds: BTreeMap::new(),
             cost: None,
             unseen: Vec::new(),
+            events: Vec::new(),
             actions: Vec::new(),
         }
     }
@@ -172,7 +175,17 @@ struct Source<'a> {
 }
 
 #[derive(Deserialize)]
+struct Happened<'a> {
+    #[serde(borrow, default)]
+    node: Cow<'a, str>,
+    #[serde(borrow, default)]
+    phase: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
 struct Done<'a> {
+    #[serde(borrow, default)]
+    node: Cow<'a, str>,
     #[serde(borrow, default)]
     action: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -251,7 +264,12 @@ impl Sample {
             }
         }
         let done = |verb: &str| {
-            let done = |one: &&Done<'_>| one.action == verb && one.result == "done";
+            // A delete that is asked for again is no other one.
+            let again = |one: &Done<'_>| {
+                let is = |event: &Happened<'_>| event.node == one.node && event.phase == "deleting";
+                line.events.iter().any(is)
+            };
+            let done = |one: &&Done<'_>| one.action == verb && one.result == "done" && !again(one);
             number(line.actions.iter().filter(done).count() as u64)
         };
         let counts = [

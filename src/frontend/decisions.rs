@@ -101,6 +101,16 @@ fn newest(days: &[Day], now: Timestamp) -> Option<Date> {
     come.or(days.last()).map(|day| day.date)
 }
 
+/// The lines of a day; none of one that a tick has just removed, for it was too old.
+fn lines(day: &Day) -> io::Result<impl Iterator<Item = String>> {
+    let lines = match day.lines() {
+        Ok(lines) => Some(lines),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    Ok(lines.into_iter().flatten())
+}
+
 /// The decisions of one tick's line, in its order.
 fn of_line(line: &str) -> Vec<Decision> {
     // Most ticks decide nothing.
@@ -187,8 +197,7 @@ impl Quiet {
         if self.0.get(&day.date) == Some(&mark) {
             return Ok(Vec::new());
         }
-        let lines = day.lines()?;
-        let mut found: Vec<Decision> = lines
+        let mut found: Vec<Decision> = lines(day)?
             .flat_map(|line| of_line(&line))
             .filter(Decision::matters)
             .collect();
@@ -214,7 +223,7 @@ pub fn of_node(folder: &Path, name: &str, now: Timestamp) -> io::Result<Vec<Deci
     let oldest = newest.checked_sub(DAYS.days()).unwrap_or(newest);
     let mut found = Vec::new();
     for day in days.iter().filter(|day| day.date >= oldest) {
-        for line in day.lines()?.filter(|line| line.contains(&word)) {
+        for line in lines(day)?.filter(|line| line.contains(&word)) {
             let Some(mut record) = history::parse::<Record>(&line) else {
                 continue;
             };
@@ -367,6 +376,9 @@ mod tests {
     #[test]
     fn a_node_by_any_of_its_names() {
         let folder = history();
+        // A day that is listed, and gone when it is read.
+        let gone = folder.path().join("2026-02-28.jsonl");
+        std::os::unix::fs::symlink("/nonexistent", gone).unwrap();
         for name in ["a", "N a", "host-a"] {
             let found = of_node(folder.path(), name, now()).unwrap();
             assert_eq!(found.len(), 1, "{name}");

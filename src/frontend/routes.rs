@@ -136,6 +136,15 @@ impl Site {
             }
         };
         let age = now.duration_since(at);
+        if age < -LATE {
+            let ahead = -age.as_secs();
+            return Answer::text(
+                503,
+                &format!(
+                    "the last tick is {ahead} s ahead of this machine's clock: one of them is wrong"
+                ),
+            );
+        }
         let words = format!("the last tick was {} s ago", age.as_secs().max(0));
         if age > LATE {
             return Answer::text(503, &words);

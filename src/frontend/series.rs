@@ -541,6 +541,23 @@ mod tests {
     }
 
     #[test]
+    fn a_node_whose_delete_is_asked_for_again_is_deleted_once() {
+        let delete = |at: &str, phase: &str, result: &str| {
+            let event = json!([{"node": "a", "phase": phase, "fate": "deletes"}]);
+            let action = json!([{"action": "delete", "node": "a", "result": result}]);
+            with(with(tick(at, 4, 2), "/events", event), "/actions", action)
+        };
+        let folder = Folder::of(&[
+            delete("2026-03-02T10:00:00Z", "drained", "failed"),
+            delete("2026-03-02T10:01:00Z", "drained", "done"),
+            delete("2026-03-02T10:11:00Z", "deleting", "done"),
+            delete("2026-03-02T10:21:00Z", "deleting", "done"),
+        ]);
+        let shown = folder.anew(Range::Day, "2026-03-02T10:22:00Z");
+        assert_eq!(shown["totals"]["nodes_deleted"], 1);
+    }
+
+    #[test]
     fn what_is_read_piece_by_piece_is_what_is_read_at_once() {
         let folder = Folder::of(&[]);
         let mut series = Series::default();

@@ -406,6 +406,113 @@ fn trouble_is_said_in_words() {
 }
 
 #[test]
+fn what_was_not_seen_is_not_shown_as_none() {
+    let site = Site::new();
+    let now = Timestamp::now();
+    site.lines(&history(now, 1, 300));
+    let mut last = snapshot(now, 3);
+    last["brakes"] = json!([{"brake": "collector_young", "text": "it is up for 12 s only", "stops_creates": true}]);
+    last["cores"]["claimed"] = json!(0);
+    last["nodes"][1]["startd"] = Value::Null;
+    site.last(&last);
+    let Some((browser, _server)) = opened(&site) else {
+        return;
+    };
+    browser.wait(DRAWN);
+    let figures = || {
+        browser.js("return [...document.querySelectorAll('#figures-list .value')].slice(0, 2).map((one) => one.textContent)")
+    };
+    assert_eq!(figures(), json!(["unknown of 24", "unknown"]));
+    let words = browser.js(
+        "return document.querySelector('#tiles button[data-node=n-0001]').getAttribute('aria-label')",
+    );
+    assert!(
+        words.as_str().unwrap().contains(", 8 cores, cloud"),
+        "{words}"
+    );
+    // Of a cloud that does not answer nobody knows the servers.
+    let mut last = snapshot(now + SignedDuration::from_secs(1), 3);
+    last["clouds"][0]["answers"] = json!(false);
+    last["cores"]["paid"] = json!(8);
+    site.last(&last);
+    browser.wait(
+        "document.querySelector('#figures-list .value').textContent.endsWith(' of at least 8')",
+    );
+    // Nor the jobs of a schedd that does not.
+    let mut last = snapshot(now + SignedDuration::from_secs(2), 3);
+    last["unseen"] = json!([{"source": "schedd s1", "why": "it does not answer"}]);
+    last["queue"]["waiting"] = json!(0);
+    last["queue"]["idle"] = json!(0);
+    site.last(&last);
+    browser.wait("document.querySelector('#queue-numbers').textContent.includes('idleat least 0')");
+    let said = browser.text("#queue-text");
+    assert_eq!(said, "Of the schedds that answered: No job waits.");
+}
+
+#[test]
+fn a_history_that_cannot_be_read_or_shown_is_said_and_tried_again() {
+    let site = Site::new();
+    let now = Timestamp::now();
+    site.lines(&history(now, 1, 300));
+    site.last(&snapshot(now, 3));
+    let Some((browser, _server)) = opened(&site) else {
+        return;
+    };
+    browser.wait(DRAWN);
+    site.last(&json!("no tick"));
+    browser.wait("document.querySelector('#connection').textContent.includes('the history cannot be read: invalid type')");
+    assert!(!browser.text("#connection").contains("not reachable"));
+    assert!(!browser.text("#live").contains("not reachable"));
+    // Of another version of ehos, which has not what this page shows.
+    site.last(&json!({"at": now + SignedDuration::from_secs(1), "version": 1}));
+    browser.wait("document.querySelector('#verdict').textContent.includes('cannot be shown')");
+    assert!(!browser.text("#connection").contains("not reachable"));
+    site.last(&snapshot(now + SignedDuration::from_secs(2), 4));
+    browser.wait("document.querySelectorAll('#tiles button').length === 4");
+    assert!(browser.text("#verdict").starts_with("Nothing: "));
+}
+
+#[test]
+fn time_goes_on_in_the_charts_without_ticks() {
+    let site = Site::new();
+    let now = Timestamp::now();
+    site.lines(&history(now, 1, 300));
+    site.last(&snapshot(now, 3));
+    let Some((browser, _server)) = opened(&site) else {
+        return;
+    };
+    browser.wait(DRAWN);
+    browser.js("performance.clearResourceTimings(); const real = Date.now; Date.now = () => real() + 120000");
+    browser.wait(
+        "performance.getEntriesByType('resource').some((one) => one.name.includes('api/series'))",
+    );
+}
+
+#[test]
+fn a_long_time_without_decisions_hides_none() {
+    let site = Site::new();
+    let now = Timestamp::now();
+    let days = |ago: i64| now - SignedDuration::from_hours(24 * ago);
+    let mut lines: Vec<(Timestamp, Value)> = history(days(100), 1, 300);
+    for ago in (0..60).rev() {
+        lines.push((
+            days(ago),
+            json!({"version": 1, "at": days(ago), "events": []}),
+        ));
+    }
+    site.lines(&lines);
+    site.last(&snapshot(now, 3));
+    let Some((browser, _server)) = opened(&site) else {
+        return;
+    };
+    browser.wait("!document.querySelector('#decisions-say').hidden");
+    let said = browser.text("#decisions-say");
+    assert!(said.starts_with("Nothing was decided since "), "{said}");
+    browser.js("document.querySelector('#older').click()");
+    browser.wait("document.querySelectorAll('#decision-rows tbody tr').length > 15");
+}
+
+#[test]
 fn a_keyboard_is_enough() {
     let site = Site::new();
     let now = Timestamp::now();
@@ -709,6 +816,26 @@ fn one_file_shows_the_same() {
         );
     }
     nothing_amiss(&browser, &file);
+}
+
+#[test]
+fn one_file_says_that_ticks_had_stopped() {
+    let site = Site::new();
+    let now = Timestamp::now();
+    let then = now - SignedDuration::from_hours(72);
+    site.lines(&history(then, 1, 300));
+    site.last(&snapshot(then, 3));
+    let Some(browser) = Browser::start() else {
+        return;
+    };
+    browser.open(&format!("file://{}", site.once().display()));
+    browser.wait("document.querySelector('#cluster').textContent === 'pool-1'");
+    assert_eq!(browser.text("#verdict"), "1 error");
+    assert!(browser.text("#troubles").contains("No tick"));
+    // A tick whose clock was ahead says nothing of now either.
+    site.last(&snapshot(now + SignedDuration::from_hours(72), 3));
+    browser.open(&format!("file://{}?2", site.once().display()));
+    browser.wait("document.querySelector('#troubles').textContent.includes('ahead of the clock')");
 }
 
 #[test]

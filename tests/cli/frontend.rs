@@ -492,6 +492,14 @@ fn before_the_first_tick_and_with_a_history_that_cannot_be_read() {
     let health = server.get("/healthz");
     assert_eq!(health.status, 503);
     assert!(health.body.starts_with("the last tick was "), "{health:?}");
+    // Its clock was ahead, or this one is behind: how old it is nobody knows.
+    site.write(
+        "state/history/last.json",
+        "{\"at\": \"2126-01-01T00:00:00Z\"}",
+    );
+    let health = server.get("/healthz");
+    assert_eq!(health.status, 503, "{health:?}");
+    assert!(health.body.contains("ahead"), "{health:?}");
 }
 
 #[test]

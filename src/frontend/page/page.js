@@ -170,7 +170,12 @@ function now() {
 }
 
 const sinceTick = () => (now() - Date.parse(status.at)) / 1000;
-const isLate = () => Boolean(status) && !status.simulated && !once && sinceTick() > LATE_SECONDS;
+const isLate = () => Boolean(status) && !status.simulated && sinceTick() > LATE_SECONDS;
+const isAhead = () => Boolean(status) && sinceTick() < -LATE_SECONDS;
+// Ads of nodes may be missing: what is used is not known.
+const DEAF = ['collector_young', 'nodes_vanished'];
+const collectorAnswers = () => !status.unseen.some(({ source }) => source === 'collector');
+const heardFromAll = () => collectorAnswers() && !status.brakes.some(({ brake }) => DEAF.includes(brake));
 
 // ---------------------------------------------------------------- heading
 
@@ -187,14 +192,15 @@ function drawClock() {
   if (once) [state, text] = ['still', `written ${once.written ? wholeDate.format(new Date(once.written)) : 'after the last tick'}, not live`];
   else if (!contact.ok) {
     const left = contact.next ? Math.max(0, Math.ceil((contact.next - Date.now()) / 1000)) : 0;
-    [state, text] = ['broken', left ? `not reachable, next try in ${left} s` : 'not reachable, trying'];
+    const what = contact.answers ? 'nothing new' : 'not reachable';
+    [state, text] = ['broken', left ? `${what}, next try in ${left} s` : `${what}, trying`];
   } else if (!status) [state, text] = ['waiting', 'live, no tick yet'];
   else if (isLate()) [state, text] = ['late', 'live, but no tick'];
   mark($('live'), 'data-state', state);
   say($('live'), text);
   if (!status) say($('last-tick'), '');
   else if (status.simulated) say($('last-tick'), `last tick at ${wholeDate.format(new Date(status.at))} of the simulation`);
-  else say($('last-tick'), `last tick ${once ? wholeDate.format(new Date(status.at)) : `${span(sinceTick())} ago`}`);
+  else say($('last-tick'), `last tick ${once || isAhead() ? wholeDate.format(new Date(status.at)) : `${span(sinceTick())} ago`}`);
   for (const one of document.querySelectorAll('[data-until]')) {
     const left = (Number(one.dataset.until) - now()) / 1000;
     say(one, left > 0 ? span(left) : 'over');
@@ -209,9 +215,10 @@ function troubles() {
   const found = [];
   const add = (level, what, text) => found.push({ level, what, text });
   if (isLate()) {
-    add('error', 'No tick', `The last one was ${span(sinceTick())} ago, it should be one a minute. Look at: systemctl status ehos.timer, journalctl -u ehos`);
+    add('error', 'No tick', `The last one was ${span(sinceTick())} ${once ? 'before this was written' : 'ago'}, it should be one a minute. Look at: systemctl status ehos.timer, journalctl -u ehos`);
   }
   if (!status) return found;
+  if (isAhead()) add('error', 'Clock', `The last tick is ${span(-sinceTick())} ahead of the clock of the machine that ${once ? 'wrote' : 'serves'} this page: one of them is wrong`);
   const names = new Map(status.nodes.map((node) => [node.node, node.name]));
   for (const { source, why } of status.unseen) add('error', `Not seen: ${source}`, why.startsWith(`${source}: `) ? why.slice(source.length + 2) : why);
   for (const { brake, text, stops_creates } of status.brakes) {
@@ -262,7 +269,7 @@ function drawTroubles() {
   else if (status) say($('verdict'), `Nothing: all sources answered, no brake holds, nothing failed${once ? ' at the last tick' : ''}.`);
   else say($('verdict'), 'Nothing is known yet.');
   say($('connection'), contact.ok ? '' : `${contact.error}${status ? ` What is shown is of ${clockSeconds.format(contact.since)}.` : ''}`);
-  shortened($('troubles'), $('more-troubles'), found, 8, 'lines', ({ level, what, text }) => level + what + (what === 'No tick' ? '' : text),
+  shortened($('troubles'), $('more-troubles'), found, 8, 'lines', ({ level, what, text }) => level + what + (['No tick', 'Clock'].includes(what) ? '' : text),
     ({ level }) => make('li', { 'data-level': level },
       make('span', { class: 'level' }, LEVELS[level]), make('span', {}, make('strong'), ' ', make('span'))),
     (item, { what, text }) => {
@@ -296,6 +303,7 @@ function asks({ cpus, memory_mb, disk_kb, gpus }) {
 function drawQueue() {
   const { queue, demand, groups } = status;
   const seen = queue.schedds > 0;
+  const whole = !status.unseen.some(({ source }) => source.startsWith('schedd '));
   const jobs = [['idle', queue.idle], ['running', queue.running], ['held', queue.held]];
   const all = jobs.reduce((sum, [, n]) => sum + n, 0);
   for (const [name, n] of jobs) {
@@ -303,7 +311,7 @@ function drawQueue() {
     show(part, seen && n > 0);
     part.style.flexGrow = all ? n : 0;
   }
-  keyed($('queue-numbers'), jobs.map(([name, n]) => [name, seen ? count(n) : 'unknown', name]));
+  keyed($('queue-numbers'), jobs.map(([name, n]) => [name, !seen ? 'unknown' : whole ? count(n) : `at least ${count(n)}`, name]));
   let text = 'No schedd answered: what waits is not known.';
   if (seen && queue.waiting === 0) text = queue.idle ? 'No job has waited for longer than a negotiation cycle.' : 'No job waits.';
   else if (seen) {
@@ -312,6 +320,7 @@ function drawQueue() {
     if (queue.limited) parts.push(`a limit holds back ${count(queue.limited)}`);
     text = `${parts.join('; ')}.`;
   }
+  if (seen && !whole) text = `Of the schedds that answered: ${text}`;
   say($('queue-text'), text);
   show($('groups'), groups.length > 0);
   const waiting = [...groups].sort((a, b) => b.waiting_seconds - a.waiting_seconds);
@@ -363,16 +372,18 @@ const left = (usage) => (!usage || usage.limit === null ? null : Math.max(0, usa
 function drawFigures() {
   const { cores, cost, policy, nodes, clouds } = status;
   const existing = nodes.filter((node) => !['gone', 'lapsed', 'new'].includes(node.phase)).length;
-  const heard = !status.unseen.some(({ source }) => source === 'collector');
+  const heard = heardFromAll();
+  const whole = clouds.every(({ answers, nodes: n }) => answers || !n);
+  const paid = whole ? count(cores.paid) : `at least ${count(cores.paid)}`;
+  const share = cores.paid && heard && whole ? cores.claimed / cores.paid : null;
   const rows = [
-    ['Cores used', heard ? `${count(cores.claimed)} of ${count(cores.paid)}` : `unknown of ${count(cores.paid)}`,
-      cores.paid && heard ? `${number((100 * cores.claimed) / cores.paid, 0)} % of those that are paid for` : 'none is paid for',
-      cores.paid && heard ? cores.claimed / cores.paid : null],
+    ['Cores used', `${heard ? count(cores.claimed) : 'unknown'} of ${paid}`,
+      share !== null ? `${number(100 * share, 0)} % of those that are paid for` : whole ? 'none is paid for' : 'a cloud with nodes does not answer', share],
     ['Cores free', heard ? count(cores.free) : 'unknown', cores.others ? `and ${count(cores.others - cores.others_claimed)} of ${count(cores.others)} on other machines` : 'on nodes that take jobs'],
     ['Nodes', `${count(existing)} of ${count(policy.nodes_max)}`, `at least ${count(policy.nodes_min)}${policy.nodes_spare && policy.nodes_spare !== '0' ? `, ${policy.nodes_spare} to spare` : ''}`,
       policy.nodes_max ? existing / policy.nodes_max : null],
   ];
-  if (!heard && cores.paid) rows[0][2] = 'the collector does not answer';
+  if (!heard && cores.paid) rows[0][2] = collectorAnswers() ? 'the collector has not heard from all nodes' : 'the collector does not answer';
   if (cost) {
     const { per_hour, per_month } = policy.budget;
     rows.push(['Cost an hour', money(cost.per_hour), per_hour !== null ? `of ${money(per_hour)} allowed` : 'no budget an hour', per_hour ? cost.per_hour / per_hour : null]);
@@ -434,7 +445,7 @@ function utilisation({ startd, server }) {
 function nodeWords(node) {
   const [used, all] = utilisation(node);
   const parts = [node.name || node.node, node.phase];
-  parts.push(all ? `${used} of ${many(all, 'core')} used` : 'cores not known', `cloud ${node.cloud}`, node.flavor);
+  parts.push(!all ? 'cores not known' : node.startd ? `${used} of ${many(all, 'core')} used` : many(all, 'core'), `cloud ${node.cloud}`, node.flavor);
   if (node.server?.age_seconds != null) parts.push(`${span(node.server.age_seconds)} old`);
   if (node.fate !== 'keeps') parts.push(`this tick: ${FATES[node.fate] ?? node.fate}`);
   return parts.join(', ');
@@ -1134,6 +1145,7 @@ function wireRanges() {
 
 let rows = []; // The newest first.
 let older = false; // There are more than were asked for.
+let sought = null; // What is older was not looked for.
 let visible = 15;
 
 function whatOf({ fate, was, phase }) {
@@ -1167,19 +1179,26 @@ function drawDecisions() {
     });
   show($('decision-rows'), rows.length > 0);
   show($('older'), rows.length > visible || (older && !once));
-  if (!rows.length) say($('decisions-say'), 'Nothing was decided yet.');
+  if (!rows.length) say($('decisions-say'), older && sought ? `Nothing was decided since ${wholeDate.format(new Date(sought))}.` : 'Nothing was decided yet.');
   show($('decisions-say'), !rows.length);
+}
+
+async function askDecisions(before) {
+  if (once) return once.decisions ?? { decisions: [], more: false };
+  const asked = await ask(`api/decisions?limit=50${before ? `&before=${encodeURIComponent(before)}` : ''}`);
+  if (!asked.ok) throw new Error(`HTTP ${asked.status}`);
+  return asked.json();
 }
 
 async function loadDecisions(before) {
   try {
-    let answer = once?.decisions ?? { decisions: [], more: false };
-    if (!once) {
-      const asked = await ask(`api/decisions?limit=50${before ? `&before=${encodeURIComponent(before)}` : ''}`);
-      if (!asked.ok) throw new Error(`HTTP ${asked.status}`);
-      answer = await asked.json();
+    let answer = await askDecisions(before);
+    // A month in which nothing was decided is no end; each answer goes back by one.
+    for (let months = 0; before && !answer.decisions.length && answer.more && answer.since && months < 12; months += 1) {
+      answer = await askDecisions(answer.since);
     }
-    const { decisions, more } = answer;
+    const { decisions, more, since } = answer;
+    if (before || !rows.length) sought = since;
     if (before) {
       rows = [...rows, ...decisions];
       older = more;
@@ -1206,7 +1225,7 @@ function wireDecisions() {
     visible += 35;
     if (rows.length < visible && older && !once) {
       $('older').setAttribute('aria-busy', 'true');
-      await loadDecisions(rows.at(-1)?.at);
+      await loadDecisions(rows.at(-1)?.at ?? sought);
       $('older').removeAttribute('aria-busy');
     } else drawDecisions();
     $('decision-rows').tBodies[0].rows[from]?.querySelector('button')?.focus();
@@ -1272,7 +1291,22 @@ function drawTick() {
 
 const LISTS = ['nodes', 'clouds', 'groups', 'actions', 'unseen', 'brakes', 'protected', 'budgets_spent', 'notices', 'backoffs', 'builders', 'leftovers', 'floating_ips'];
 
-function draw() {
+// What is of another version of ehos, or a fault of this page, must not stop it.
+let broken = false;
+function draw(part = drawAll) {
+  if (broken && part !== drawAll) return;
+  try {
+    part();
+    broken = false;
+  } catch (error) {
+    broken = true;
+    console.error(error);
+    mark($('wrong'), 'data-worst', 'error');
+    say($('verdict'), `The last tick cannot be shown (${error.message}): it may be of another version of ehos. Restart ehos frontend and load this page again.`);
+  }
+}
+
+function drawAll() {
   if (status) for (const name of LISTS) status[name] ??= [];
   show($('empty'), !status && contact.ok);
   show($('pool'), Boolean(status));
@@ -1301,6 +1335,7 @@ let etag = null;
 let failures = 0;
 let timer = null;
 let polling = false;
+let loaded = 0; // When the history was.
 let lacking = false; // Something could not be read: it is asked for again.
 
 async function poll() {
@@ -1314,7 +1349,10 @@ async function poll() {
     // The header has whole seconds.
     if (date && Math.abs(date - Date.now() - offset) > 1500) offset = Math.abs(date - Date.now()) > 1500 ? date - Date.now() : 0;
     if (answer.status !== 304) {
-      if (!answer.ok) throw new Error(`it answers with HTTP ${answer.status}`);
+      if (!answer.ok) {
+        const { error } = await answer.json().catch(() => ({}));
+        throw Object.assign(new Error(error ?? `HTTP ${answer.status}`), { answers: true });
+      }
       const next = await answer.json();
       etag = answer.headers.get('ETag');
       fresh = next?.at !== status?.at || !contact.ok;
@@ -1323,12 +1361,12 @@ async function poll() {
     failures = 0;
     const back = !contact.ok;
     contact = { ok: true, error: '', since: Date.now(), next: null };
-    if (answer.status !== 304 || back) draw();
-    else drawTroubles();
+    draw(answer.status !== 304 || back ? drawAll : drawTroubles);
   } catch (error) {
     failures += 1;
     const why = error.name === 'TimeoutError' ? 'it does not answer in time' : error instanceof TypeError ? 'no connection' : error.message;
-    contact = { ok: false, error: `The server of this page is not reachable: ${why}.`, since: contact.since ?? Date.now(), next: null };
+    const what = error.answers ? 'has nothing new' : 'is not reachable';
+    contact = { ok: false, answers: Boolean(error.answers), error: `The server of this page ${what}: ${why}.`, since: contact.since ?? Date.now(), next: null };
     draw();
   }
   polling = false;
@@ -1336,8 +1374,11 @@ async function poll() {
   if (failures) contact.next = Date.now() + wait;
   timer = setTimeout(poll, wait);
   drawClock();
+  // Without ticks time goes on, too.
+  if (Date.now() - loaded > 60000 && !failures && !document.hidden) fresh = true;
   if ((fresh || (lacking && !failures)) && status) {
     lacking = false;
+    loaded = Date.now();
     await Promise.all([loadSeries(), loadDecisions(), opened ? askNode() : null]);
   }
 }
