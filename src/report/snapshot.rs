@@ -233,7 +233,7 @@ pub enum ActionResult {
     Planned,
     /// It was done, or asked for.
     Done,
-    /// A last look found it otherwise than planned, and nothing was done.
+    /// A last look, or the startd itself, found it otherwise than planned, and nothing was done.
     Changed,
     /// It failed.
     Failed,
@@ -444,7 +444,7 @@ fn actions(report: &Report<'_>) -> Vec<ActionShown> {
         Ok(_) => ActionShown::new(&outcome.action, ActionResult::Done, None),
         Err(failure) => {
             let result = match failure.kind {
-                FailureKind::Changed => ActionResult::Changed,
+                FailureKind::Changed | FailureKind::NotIdle => ActionResult::Changed,
                 _ => ActionResult::Failed,
             };
             ActionShown::new(&outcome.action, result, Some(&failure.message))
