@@ -74,7 +74,7 @@ fn month() -> tempfile::TempDir {
     let mut days: BTreeMap<String, String> = BTreeMap::new();
     let now = Timestamp::now();
     let mut record = Record::of(&snapshot, Some(&snapshot));
-    for minute in (0..31 * 24 * 60).rev() {
+    for minute in (0..31 * 24 * 60_i64).rev() {
         record.at = now.checked_sub(minute.minutes()).unwrap();
         record.cores.claimed = minute.unsigned_abs() % 1000;
         let day = days.entry(record.at.to_string()[..10].to_owned());

@@ -73,9 +73,13 @@ pub(crate) fn sees_paid(now: &Snapshot) -> bool {
     nodes.all(|node| node.phase == "new" || node.server.vcpus.is_some())
 }
 
-/// The collector has answered: else nothing is known of claims.
+/// Brakes that say that the collector has not heard from all its startds.
+const UNHEARD: [&str; 2] = ["collector_young", "nodes_vanished"];
+
+/// The collector has answered, and heard from all nodes: else nothing is known of claims.
 pub(crate) fn sees_claims(now: &Snapshot) -> bool {
-    !unseen(now, "collector")
+    let mut brakes = now.brakes.iter();
+    !unseen(now, "collector") && !brakes.any(|brake| UNHEARD.contains(&brake.brake.as_str()))
 }
 
 /// Phases that only the collector can tell.

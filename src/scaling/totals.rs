@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::action::{CloudAction, FailureKind, PoolAction};
+use super::brakes::Brake;
 use super::memory::{NodeMemory, Outcome, State};
 use super::money::Money;
 use super::observation::{CloudName, NodeId};
@@ -225,8 +226,16 @@ impl Totals {
             let row = row(&mut self.unseen, |row| row.source == source, new);
             add(&mut row.count, 1);
         }
-        // What is claimed nobody knows without the collector, and a waste that is none is not to be shown.
-        if !plan.unseen.iter().any(|one| one.source == "collector") {
+        // What is claimed nobody knows without the collector, or before it has heard from all nodes, and a waste that is
+        // none is not to be shown.
+        let unheard = |brake: &Brake| {
+            matches!(
+                brake,
+                Brake::CollectorYoung { .. } | Brake::NodesVanished { .. }
+            )
+        };
+        let unseen = plan.unseen.iter().any(|one| one.source == "collector");
+        if !unseen && !plan.brakes.iter().any(unheard) {
             let cores = plan.cores;
             add(&mut self.paid_core_milliseconds, of_cores(cores.paid, step));
             add(

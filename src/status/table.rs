@@ -501,7 +501,9 @@ fn cores(snapshot: &Snapshot) -> String {
         false => format!("at least {} paid (a cloud does not answer)", cores.paid),
     };
     if !sees_claims(snapshot) {
-        return format!("{paid}; what is used is unknown: the collector does not answer");
+        return format!(
+            "{paid}; what is used is unknown: the collector has not heard from all nodes"
+        );
     }
     let mut text = format!(
         "{paid}, {} in the pool: {} used, {} free",

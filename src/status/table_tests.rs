@@ -24,7 +24,7 @@ fn node(number: usize, phase: &str, fate: &str, reason: &str, text: &str) -> Val
     let id = format!("20261126t0900{number:02}-01");
     let startd = json!({"machine": format!("host-{number}"), "cpus": 8, "claimed_cpus": if phase == "busy" { 6 } else { 0 }});
     json!({
-        "node": id, "name": format!("ehos-v1-execute-{id}"), "cloud": if number % 2 == 0 { "blue" } else { "green" },
+        "node": id, "name": format!("ehos-v1-execute-{id}"), "cloud": if number.is_multiple_of(2) { "blue" } else { "green" },
         "flavor": "m1.large", "server": {"id": "5f1c", "image": "ehos-2026-11-20", "age_seconds": 600 * number, "vcpus": 8},
         "startd": if ["busy", "idle", "drained"].contains(&phase) { startd } else { Value::Null },
         "phase": phase, "fate": fate, "reason": reason, "text": text,

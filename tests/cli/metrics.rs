@@ -268,6 +268,13 @@ fn what_was_not_seen_has_no_sample() {
         lines.contains("ehos,host=h nodes_total=") && !lines.contains("nodes_idle"),
         "{lines}"
     );
+    // A collector that has not heard from all of them yet has answered, and knows as little.
+    for brake in ["collector_young", "nodes_vanished"] {
+        let mut snapshot = of_everything();
+        snapshot.brakes[0].brake = brake.to_owned();
+        let found = names(&prometheus::text(&snapshot));
+        assert!(!found.contains("ehos_cores_claimed"), "{brake}");
+    }
     // Of nodes that are not in the pool yet only their cloud knows the cores.
     let mut snapshot = of_everything();
     snapshot.nodes[0].server.vcpus = None;

@@ -232,6 +232,11 @@ fn without_the_collector_no_core_is_counted() {
     let totals = &site.state.totals;
     assert_eq!(totals.paid_core_milliseconds, before.paid_core_milliseconds);
     assert_eq!(totals.unseen[0].source, "collector");
+    // Nor when it is up again and has not heard from the nodes yet.
+    site.world().restart_collector();
+    site.tick();
+    let totals = &site.state.totals;
+    assert_eq!(totals.paid_core_milliseconds, before.paid_core_milliseconds);
 }
 
 #[test]
