@@ -146,8 +146,7 @@ pub fn run(
         Output::Text => text(&report, levels),
         Output::Json => json(&report).map(|json| json + "\n")?,
     };
-    out.write_all(printed.as_bytes())
-        .context("the report could not be printed")?;
+    let said = out.write_all(printed.as_bytes());
     if acting {
         let snapshot = Snapshot::of(&report);
         if let Err(error) = history::write(&directory, &snapshot, config.history_days) {
@@ -158,12 +157,13 @@ pub fn run(
                 folder.display()
             );
         }
-        notify::tell(&config.notify, &directory, &snapshot);
         metrics::write(&config.metrics, &snapshot);
+        notify::tell(&config.notify, &directory, &snapshot);
         // What is sent may take its time: the next tick need not wait for it.
         drop(lock);
         metrics::send(&config.metrics, &snapshot);
     }
+    said.context("the report could not be printed")?;
     Ok(report.exit())
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -16,6 +17,9 @@ use crate::history;
 /// Answers about decisions that are kept.
 const KEPT: usize = 8;
 
+/// Answers that need days read, one after the other, for which as many wait: they would take every connection else.
+const READING: usize = 8;
+
 /// A folder of the history.
 #[derive(Debug)]
 pub struct History {
@@ -24,6 +28,8 @@ pub struct History {
     series: Mutex<Series>,
     decisions: Mutex<Decided>,
     nodes: Mutex<()>,
+    /// Those that are being answered from the days' files, and wait for it.
+    reading: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +43,22 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Counted, until it is dropped.
+struct Reading<'a>(&'a AtomicUsize);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn busy() -> Answer {
+    Answer::error(
+        503,
+        "too many ask for what is long ago: ask again in a moment",
+    )
+}
+
 impl History {
     /// The history in this folder, which needs not be there yet.
     pub fn new(folder: PathBuf) -> History {
@@ -46,7 +68,14 @@ impl History {
             series: Mutex::default(),
             decisions: Mutex::default(),
             nodes: Mutex::default(),
+            reading: AtomicUsize::new(0),
         }
+    }
+
+    /// One more that reads days, or `None` where there are too many.
+    fn reads(&self) -> Option<Reading<'_>> {
+        let reading = Reading(&self.reading);
+        (self.reading.fetch_add(1, Ordering::Relaxed) < READING).then_some(reading)
     }
 
     /// Where it is.
@@ -101,6 +130,9 @@ impl History {
         let as_of = self.last()?.map(|last| last.mark);
         let asked = (limit, before);
         let now = self.now()?;
+        let Some(_reading) = self.reads() else {
+            return Ok(busy());
+        };
         let mut decided = locked(&self.decisions);
         let Decided {
             quiet,
@@ -127,6 +159,9 @@ impl History {
     /// When the history cannot be read.
     pub fn node(&self, name: &str) -> io::Result<Option<Answer>> {
         let last = self.last()?;
+        let Some(_reading) = self.reads() else {
+            return Ok(Some(busy()));
+        };
         let _one_at_a_time = locked(&self.nodes);
         let nodes = last.iter().flat_map(|last| &last.snapshot.nodes);
         let node = nodes.clone().find(|node| node::is(node, name));
@@ -136,5 +171,25 @@ impl History {
         }
         let shown = node::Shown { node, events };
         Ok(Some(Answer::ok(JSON, serde_json::to_vec(&shown)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_so_many_wait_for_what_is_long_ago() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::new(folder.path().to_owned());
+        let waiting: Vec<_> = (0..READING).map(|_| history.reads().unwrap()).collect();
+        let statuses = || {
+            let node = history.node("n").unwrap();
+            let decisions = history.decisions(10, None).unwrap();
+            (node.map(|answer| answer.status), decisions.status)
+        };
+        assert_eq!(statuses(), (Some(503), 503));
+        drop(waiting);
+        assert_eq!(statuses(), (None, 200));
     }
 }

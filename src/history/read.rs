@@ -4,16 +4,11 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 
-use super::{CloudCounts, CostCounts, DAY, LAST, Record};
+use super::{DAY, LAST};
 use crate::report::Snapshot;
-use crate::report::snapshot::Queue;
-use crate::scaling::figures::CoreFigures;
-use crate::scaling::observation::Resources;
 
 /// The last tick that is on disk; none before the first one.
 ///
@@ -92,48 +87,4 @@ fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
 /// A line of which `what` is wanted.
 pub fn parse<'a, T: Deserialize<'a>>(line: &'a str) -> Option<T> {
     serde_json::from_str(line).ok()
-}
-
-/// The counts of a tick, without what is said in words: what charts are drawn from.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct Counts {
-    /// When it looked.
-    pub at: Timestamp,
-    /// How long it took.
-    pub milliseconds: u64,
-    /// The jobs; none when no schedd answered.
-    pub queue: Option<Queue>,
-    /// What the waiting ones ask for.
-    pub demand: Resources,
-    /// Cores that are paid for, and used.
-    pub cores: CoreFigures,
-    /// Whether the collector answered.
-    pub collector: bool,
-    /// Nodes by phase.
-    pub nodes: BTreeMap<String, u64>,
-    /// The same by cloud.
-    pub clouds: BTreeMap<String, CloudCounts>,
-    /// What nodes cost.
-    pub cost: Option<CostCounts>,
-}
-
-/// The records in which a node is named by its id, its server's name or UUID, or its host name; the newest first. Only
-/// lines that have the word in them are looked at.
-///
-/// # Errors
-/// When the history cannot be read.
-pub fn event_lines(folder: &Path, node: &str) -> io::Result<Vec<Record>> {
-    let word = format!("\"{node}\"");
-    let mut found = Vec::new();
-    for day in days(folder)?.iter().rev() {
-        let mut of_day: Vec<Record> = day
-            .lines()?
-            .filter(|line| line.contains(&word))
-            .filter_map(|line| parse(&line))
-            .collect();
-        of_day.reverse();
-        found.append(&mut of_day);
-    }
-    Ok(found)
 }

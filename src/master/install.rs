@@ -209,7 +209,7 @@ pub fn work(
          /usr/lib/systemd/system/ehos.service /usr/lib/systemd/system/ehos.timer \
          /usr/lib/systemd/system/ehos-frontend.service\n\
          fi\n\
-         systemctl daemon-reload",
+         systemctl daemon-reload; systemctl try-restart ehos-frontend.service",
         "look at the message",
     ));
     work.push(script(

@@ -293,7 +293,7 @@ impl Totals {
                 .iter()
                 .find(|line| line.node == *outcome.action.node());
             match &outcome.result {
-                Ok(_) => self.was_done(&outcome.action, line),
+                Ok(_) => self.was_done(&outcome.action, line, &plan.next),
                 Err(failure) => {
                     let cloud = match &outcome.action {
                         Action::Cloud { cloud, .. } => cloud.clone(),
@@ -315,18 +315,22 @@ impl Totals {
         }
     }
 
-    fn was_done(&mut self, action: &Action, line: Option<&NodeLine>) {
+    fn was_done(&mut self, action: &Action, line: Option<&NodeLine>, before: &State) {
         // A builder is none, nor what was left behind.
         let Some(line) = line else { return };
+        let accepted = || {
+            let memory = before.nodes.get(&line.node);
+            memory.is_some_and(|memory| memory.delete_accepted.is_some())
+        };
         match action {
             Action::Cloud {
                 action: CloudAction::Create(_),
                 ..
             } => add(&mut self.of_kind(&line.cloud, &line.flavor).created, 1),
             Action::Cloud {
-                action: CloudAction::Delete { again: false, .. },
+                action: CloudAction::Delete { .. },
                 ..
-            } => {
+            } if !accepted() => {
                 let reason = line.why.name();
                 let is = |row: &DeleteTotal| {
                     row.cloud == line.cloud && row.flavor == line.flavor && row.reason == reason
