@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod notify;
 pub mod observe;
 pub mod openstack;
+mod outbound;
 pub mod pool;
 pub mod progress;
 pub mod report;

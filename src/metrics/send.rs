@@ -5,11 +5,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
-use ureq::Agent;
 use ureq::http::header::HeaderValue;
-use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::config::{InfluxLogin, InfluxSettings};
+use crate::outbound;
 
 /// Of what InfluxDB says so much is shown.
 const LONGEST_MESSAGE: usize = 200;
@@ -23,20 +22,7 @@ pub(super) fn send(
     lines: String,
     timeout: Duration,
 ) -> Result<(), String> {
-    let trusted = TlsConfig::builder()
-        .root_certs(RootCerts::PlatformVerifier)
-        .build();
-    let agent: Agent = Agent::config_builder()
-        .http_status_as_error(false)
-        .tls_config(trusted)
-        // A redirect could carry the token to another host.
-        .max_redirects(0)
-        .user_agent(concat!("ehos/", env!("CARGO_PKG_VERSION")))
-        .timeout_global(Some(timeout))
-        .timeout_resolve(Some(timeout))
-        .timeout_connect(Some(timeout))
-        .build()
-        .new_agent();
+    let agent = outbound::agent(timeout);
     let mut request = agent
         .post(&settings.address)
         .header("Content-Type", "text/plain; charset=utf-8");

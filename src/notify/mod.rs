@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use log::{debug, warn};
 use secrecy::{ExposeSecret, SecretString};
-use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::child;
 use crate::deadline::Deadline;
+use crate::outbound;
 use crate::report::Snapshot;
 use due::{Memory, Notice};
 
@@ -151,18 +151,7 @@ fn shortened(text: &str) -> String {
 }
 
 fn post(address: &SecretString, message: String, timeout: Duration) -> Result<(), String> {
-    let agent = ureq::Agent::config_builder()
-        .timeout_global(Some(timeout))
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .user_agent(concat!("ehos/", env!("CARGO_PKG_VERSION")))
-        .tls_config(
-            TlsConfig::builder()
-                .root_certs(RootCerts::PlatformVerifier)
-                .build(),
-        )
-        .build()
-        .new_agent();
+    let agent = outbound::agent(timeout);
     let answer = agent
         .post(address.expose_secret())
         .header("Content-Type", "application/json")
