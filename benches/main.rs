@@ -1,4 +1,4 @@
-//! How long it takes to plan, and to read what HTCondor and Nova answer. `cargo bench`; docs/performance.md says more.
+//! How long it takes to plan, to read what HTCondor and Nova answer, and to tell it. `cargo bench`; docs/performance.md says more.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

@@ -89,6 +89,12 @@ impl Watched {
     /// Nothing was asked of another host, and nothing complained; the page as it is now, as a picture.
     pub fn close(self, name: &str) -> Option<PathBuf> {
         let browser = self.browser.as_ref()?;
+        let lived = ["building", "booting", "busy"];
+        assert!(
+            lived.iter().any(|phase| self.phases.contains(*phase)),
+            "{:?}",
+            self.phases
+        );
         assert_eq!(browser.console(), [""; 0], "the browser complains");
         let others: Vec<String> = browser
             .asked_for()
