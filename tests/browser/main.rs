@@ -168,6 +168,28 @@ fn the_page_waits_for_the_first_tick() {
 }
 
 #[test]
+fn the_first_hour_of_a_site_is_shown_as_an_hour() {
+    let Some(browser) = Browser::start() else {
+        return;
+    };
+    let young = Site::demo(10);
+    let server = Server::start(&young);
+    let shown = "document.querySelector('input[name=range]:checked').value";
+    let drawn = "document.querySelectorAll('#plots svg').length > 0";
+    browser.open(&server.address);
+    browser.wait(&format!("{drawn} && {shown} === '1h'"));
+    // Who asks for a day gets one.
+    browser.open(&format!("{}/#range=24h", server.address));
+    browser.js("location.reload()");
+    browser.wait(&format!("{drawn} && {shown} === '24h'"));
+    drop(server);
+    let old = Site::demo(45);
+    let server = Server::start(&old);
+    browser.open(&server.address);
+    browser.wait(&format!("{drawn} && {shown} === '24h'"));
+}
+
+#[test]
 fn charts_are_drawn_for_each_range() {
     let site = Site::new();
     let now = Timestamp::now();

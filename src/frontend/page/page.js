@@ -1092,6 +1092,18 @@ function drawCharts() {
 }
 const RANGES = { '1h': 'an hour', '24h': '24 hours', '7d': '7 days', '30d': '30 days' };
 
+let chosen = false; // Somebody has said which time is shown, or it was seen that a day is not too long.
+
+// The first hour of a site is next to nothing on the chart of a day.
+function isYoung({ t, queue, cores, step_seconds: step }) {
+  const first = [queue.idle, cores.paid].map((values) => values.findIndex((one) => one !== null)).filter((at) => at >= 0);
+  return first.length > 0 && (t.length - Math.min(...first)) * step <= 3600;
+}
+
+function markRange() {
+  for (const input of document.querySelectorAll('input[name=range]')) input.checked = input.value === range;
+}
+
 async function loadSeries() {
   const wanted = range;
   if (once) seriesOf[wanted] = once.series?.[wanted];
@@ -1111,6 +1123,15 @@ async function loadSeries() {
   if (wanted !== range) return;
   show($('charts-say'), !seriesOf[wanted]);
   if (!seriesOf[wanted]) say($('charts-say'), 'The history of this time was not written.');
+  if (!chosen && seriesOf[wanted]) {
+    chosen = true;
+    if (isYoung(seriesOf[wanted])) {
+      range = '1h';
+      markRange();
+      await loadSeries();
+      return;
+    }
+  }
   $('plots').removeAttribute('aria-busy');
   drawCharts();
 }
@@ -1118,7 +1139,8 @@ async function loadSeries() {
 function readHash() {
   const wanted = new URLSearchParams(location.hash.slice(1)).get('range');
   range = RANGES[wanted] ? wanted : '24h';
-  for (const input of document.querySelectorAll('input[name=range]')) input.checked = input.value === range;
+  if (RANGES[wanted]) chosen = true;
+  markRange();
 }
 
 function wireRanges() {
@@ -1128,6 +1150,7 @@ function wireRanges() {
   });
   $('ranges').addEventListener('change', (event) => {
     range = event.target.value;
+    chosen = true;
     cursor = null;
     history.replaceState(null, '', `#range=${range}`);
     if (seriesOf[range]) drawCharts();
