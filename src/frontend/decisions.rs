@@ -21,7 +21,16 @@ pub const DAYS: i64 = 31;
 pub const LIMIT: usize = 1000;
 
 /// Phases that say of themselves that something is wrong.
-const WRONG: [&str; 5] = ["failed", "gone", "silent", "unheard", "lost"];
+const WRONG: [&str; 8] = [
+    "failed",
+    "gone",
+    "lost",
+    "silent",
+    "stopped",
+    "unclear",
+    "unheard",
+    "unreachable",
+];
 
 /// One decision, or something that happened to a node.
 #[derive(Debug, Clone, Serialize)]
@@ -228,13 +237,7 @@ pub fn of_node(folder: &Path, name: &str, now: Timestamp) -> io::Result<Vec<Deci
                 continue;
             };
             let mut events = std::mem::take(&mut record.events);
-            events.retain(|event| {
-                let (server, machine) = (event.server.as_deref(), event.machine.as_deref());
-                event.node == name
-                    || event.name == name
-                    || server == Some(name)
-                    || machine == Some(name)
-            });
+            events.retain(|event| event.is_called(name));
             found.extend(
                 events
                     .into_iter()
@@ -294,6 +297,19 @@ mod tests {
             .iter()
             .map(|one| one.node.as_str())
             .collect()
+    }
+
+    #[test]
+    fn what_went_wrong_with_a_node_is_told_too() {
+        let folder = tempfile::tempdir().unwrap();
+        for (phase, told) in [("stopped", 1), ("unreachable", 1), ("lost", 1), ("busy", 0)] {
+            let kept = line("2026-03-02T10:00:00Z", &["a"])
+                .replace("\"deletes\"", "\"keeps\"")
+                .replace("\"phase\": \"drained\"", &format!("\"phase\": \"{phase}\""));
+            std::fs::write(folder.path().join("2026-03-02.jsonl"), kept).unwrap();
+            let found = Quiet::default().decisions(folder.path(), 10, None, now());
+            assert_eq!(found.unwrap().decisions.len(), told, "{phase}");
+        }
     }
 
     fn now() -> Timestamp {

@@ -164,7 +164,7 @@ impl History {
         };
         let _one_at_a_time = locked(&self.nodes);
         let nodes = last.iter().flat_map(|last| &last.snapshot.nodes);
-        let node = nodes.clone().find(|node| node::is(node, name));
+        let node = nodes.clone().find(|node| node.is_called(name));
         let events = of_node(&self.folder, name, self.now()?)?;
         if node.is_none() && events.is_empty() {
             return Ok(None);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Event, Record};
 use crate::report::Snapshot;
-use crate::report::snapshot::{ActionResult, ActionShown, NodeShown};
+use crate::report::snapshot::{ActionResult, ActionShown, NodeShown, exists};
 use crate::scaling::money::Money;
 use crate::scaling::plan::Fate;
 use crate::scaling::reason::spoken;
@@ -292,8 +292,7 @@ fn phases(events: &[(Timestamp, &Event)], until: Timestamp) -> Vec<Part> {
 }
 
 fn cost(events: &[(Timestamp, &Event)], until: Timestamp) -> Option<Money> {
-    let there = |event: &Event| !["gone", "lapsed"].contains(&event.phase.as_str());
-    let costs = spans(events, until).filter(|(event, _)| there(event));
+    let costs = spans(events, until).filter(|(event, _)| exists(&event.phase));
     let costs: Vec<Money> = costs
         .filter_map(|(event, seconds)| Some(event.per_hour?.over(Duration::from_secs(seconds))))
         .collect();
@@ -306,7 +305,6 @@ fn end(
     events: &[(Timestamp, &Event)],
     shown: Option<&NodeShown>,
 ) -> End {
-    let over = |phase: &str| ["gone", "lapsed"].contains(&phase);
     let deed = |action: &str, result: ActionResult| {
         records.iter().rev().find_map(|record| {
             let mut deeds = deeds(node, record).into_iter();
@@ -320,7 +318,7 @@ fn end(
         let why = refused.message.unwrap_or_else(|| "it failed".to_owned());
         return End::NotMade { at, why };
     }
-    if let Some(shown) = shown.filter(|shown| !over(&shown.phase)) {
+    if let Some(shown) = shown.filter(|shown| exists(&shown.phase)) {
         let fate = match shown.fate {
             Fate::Keeps => "",
             Fate::Creates => "asked for, ",
@@ -355,7 +353,7 @@ fn end(
         };
     }
     match events.last() {
-        Some((at, event)) if over(&event.phase) || event.fate == Fate::Forgets => {
+        Some((at, event)) if !exists(&event.phase) || event.fate == Fate::Forgets => {
             let first = events.iter().find(|(_, one)| one.phase == event.phase);
             End::Gone {
                 at: first.map_or(*at, |(at, _)| *at),

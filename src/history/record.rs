@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::report::snapshot::{ActionShown, GroupShown, NodeShown, Queue, Snapshot, Why};
+use crate::report::snapshot::{ActionShown, GroupShown, NodeShown, Queue, Snapshot, Why, exists};
 use crate::scaling::figures::CoreFigures;
 use crate::scaling::money::Money;
 use crate::scaling::observation::{CloudName, Resources};
@@ -168,6 +168,14 @@ pub struct Event {
 }
 
 impl Event {
+    /// Whether this is its id, its server's name or UUID, or its host name.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.node == name
+            || self.name == name
+            || self.server.as_deref() == Some(name)
+            || self.machine.as_deref() == Some(name)
+    }
+
     fn new(node: &NodeShown, was: Option<&str>) -> Event {
         let Why {
             reason,
@@ -208,7 +216,7 @@ impl Record {
             *nodes.entry(node.phase.clone()).or_default() += 1;
             let counts = clouds.entry(node.cloud.clone()).or_default();
             *counts.nodes.entry(node.phase.clone()).or_default() += 1;
-            if !["gone", "lapsed"].contains(&node.phase.as_str()) {
+            if exists(&node.phase) {
                 counts.paid_cores += node.server.vcpus.unwrap_or_default();
                 let startd = node.startd.as_ref();
                 counts.claimed_cores += startd.map_or(0, |startd| startd.claimed_cpus);

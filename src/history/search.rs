@@ -10,6 +10,7 @@ use memchr::{memchr, memmem, memrchr};
 
 use super::{Day, Record, days};
 use crate::report::Snapshot;
+use crate::report::snapshot::exists;
 
 /// The keys of a record under which a node is named.
 const KEYS: [&str; 4] = ["node", "name", "server", "machine"];
@@ -97,21 +98,12 @@ fn life(days: &[Day], node: &str) -> io::Result<Vec<Record>> {
 /// The node was forgotten by this tick, or never made.
 fn is_over(record: &Record, node: &str) -> bool {
     let mut events = record.events.iter().filter(|event| event.node == node);
-    events.any(|event| ["gone", "lapsed"].contains(&event.phase.as_str()))
+    events.any(|event| !exists(&event.phase))
 }
 
 /// A node that the last tick has seen.
 fn of_last(last: &Snapshot, asked: &str) -> Option<String> {
-    let is = |name: &str| name == asked;
-    let found = last.nodes.iter().find(|node| {
-        is(&node.node)
-            || is(&node.name)
-            || node.server.id.as_deref().is_some_and(is)
-            || node
-                .startd
-                .as_ref()
-                .is_some_and(|startd| is(&startd.machine))
-    });
+    let found = last.nodes.iter().find(|node| node.is_called(asked));
     found.map(|node| node.node.clone())
 }
 
@@ -135,14 +127,9 @@ fn newest(days: &[Day], asked: &str) -> io::Result<Option<String>> {
     for day in days.iter().rev() {
         let bytes = day.bytes()?;
         for record in naming(&bytes, asked, &KEYS).iter().rev() {
-            let is = |name: &String| name == asked;
-            let event = record.events.iter().rev().find(|event| {
-                is(&event.node)
-                    || is(&event.name)
-                    || event.server.as_ref().is_some_and(is)
-                    || event.machine.as_ref().is_some_and(is)
-            });
-            let action = || record.actions.iter().find(|action| is(&action.node));
+            let mut events = record.events.iter().rev();
+            let event = events.find(|event| event.is_called(asked));
+            let action = || record.actions.iter().find(|action| action.node == asked);
             let id = event.map(|event| &event.node);
             if let Some(id) = id.or_else(|| action().map(|action| &action.node)) {
                 return Ok(Some(id.clone()));

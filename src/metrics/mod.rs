@@ -12,6 +12,7 @@ use log::warn;
 
 use crate::config::{InfluxSettings, MetricsSettings};
 use crate::report::Snapshot;
+use crate::report::snapshot::exists;
 use crate::scaling::plan::Unseen;
 
 /// Writes the textfile of Prometheus, where there is to be one. It is a warning when it cannot be.
@@ -115,9 +116,4 @@ fn nodes(now: &Snapshot) -> BTreeMap<(&str, &str), u64> {
         *counts.entry(key).or_default() += 1;
     }
     counts
-}
-
-/// Whether a node of this phase has a server, or may have.
-fn exists(phase: &str) -> bool {
-    !["gone", "lapsed"].contains(&phase)
 }

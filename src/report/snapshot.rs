@@ -159,6 +159,22 @@ pub struct NodeShown {
     pub why: Why,
 }
 
+/// Whether a node of this phase has a server, or may have.
+pub fn exists(phase: &str) -> bool {
+    !["gone", "lapsed"].contains(&phase)
+}
+
+impl NodeShown {
+    /// Whether this is its id, its server's name or UUID, or its host name.
+    pub fn is_called(&self, name: &str) -> bool {
+        let machine = self.startd.as_ref().map(|startd| &startd.machine);
+        self.node == name
+            || self.name == name
+            || self.server.id.as_deref() == Some(name)
+            || machine.is_some_and(|machine| machine == name)
+    }
+}
+
 impl From<&NodeLine> for NodeShown {
     fn from(line: &NodeLine) -> NodeShown {
         NodeShown {

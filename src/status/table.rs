@@ -10,7 +10,7 @@ use super::trouble::{age_seconds, troubles};
 use crate::history;
 use crate::metrics::{sees_claims, sees_paid};
 use crate::report::Snapshot;
-use crate::report::snapshot::{ActionResult, GroupShown, NodeShown};
+use crate::report::snapshot::{ActionResult, GroupShown, NodeShown, exists};
 use crate::scaling::figures::{BackoffFigures, CloudFigures, UsageFigures};
 use crate::scaling::money::Money;
 use crate::scaling::plan::Fate;
@@ -435,7 +435,7 @@ fn style_of(node: &NodeShown) -> Style {
 
 /// Its server is there.
 fn there(node: &NodeShown) -> bool {
-    !["new", "gone", "lapsed"].contains(&node.phase.as_str())
+    node.phase != "new" && exists(&node.phase)
 }
 
 fn tick(snapshot: &Snapshot, now: Timestamp, view: &View) -> String {
