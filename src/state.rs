@@ -1,5 +1,7 @@
 //! The state directory: where it is, and how the state gets there and back.
 
+mod salvage;
+
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -71,6 +73,9 @@ struct FileOut<'a> {
 #[derive(Deserialize)]
 struct FileIn {
     state: State,
+    /// The names of entries that did not parse.
+    #[serde(skip)]
+    lost: Vec<String>,
 }
 
 /// Where the state directory is: `$STATE_DIRECTORY` (systemd), /var/lib/ehos for root and for the user it belongs to,
@@ -192,43 +197,60 @@ pub fn load(directory: &Path, set_aside: bool) -> Result<Loaded, Error> {
     if let Some(version) = version.filter(|version| *version > u64::from(VERSION)) {
         return Err(Error::Newer { path, version });
     }
-    let parsed = value.and_then(serde_json::from_value::<FileIn>);
+    let parsed = value.and_then(|value| {
+        serde_json::from_value::<FileIn>(value.clone()).or_else(|error| {
+            let fields = value.get("state").and_then(serde_json::Value::as_object);
+            let salvaged = fields.and_then(salvage::salvage);
+            salvaged
+                .map(|(state, lost)| FileIn { state, lost })
+                .ok_or(error)
+        })
+    });
     match parsed {
-        Ok(file) if version.is_some() => Ok(Loaded {
-            state: file.state,
-            notice: None,
-        }),
+        Ok(FileIn { state, lost }) if version.is_some() => {
+            let notice = if lost.is_empty() {
+                None
+            } else {
+                let kept = aside(&path, set_aside, |path, aside| {
+                    fs::copy(path, aside).map(drop)
+                })?;
+                Some(format!(
+                    "{}: entries that do not parse: {}; {kept}. Every other entry is kept. Nodes are found again by their \
+                     metadata, only timers start anew",
+                    path.display(),
+                    lost.join(", "),
+                ))
+            };
+            Ok(Loaded { state, notice })
+        }
         other => {
             let why = other
                 .err()
                 .map_or_else(|| "it has no version".to_owned(), |error| error.to_string());
-            let notice = if set_aside {
-                let aside = directory.join(format!(
-                    "state.json.damaged-{}",
-                    Timestamp::now().as_second()
-                ));
-                fs::rename(&path, &aside)
-                    .map_err(|source| io_error(&path, "cannot be set aside", source))?;
-                format!(
-                    "{} could not be read ({why}); it was set aside as {}",
-                    path.display(),
-                    aside.display()
-                )
-            } else {
-                format!(
-                    "{} could not be read ({why}); a tick would set it aside",
-                    path.display()
-                )
-            };
-            let notice = format!(
-                "{notice}. Nodes are found again by their metadata; only timers start anew"
-            );
+            let kept = aside(&path, set_aside, |path, aside| fs::rename(path, aside))?;
             Ok(Loaded {
                 state: State::default(),
-                notice: Some(notice),
+                notice: Some(format!(
+                    "{} could not be read ({why}); {kept}. Nodes are found again by their metadata; only timers start anew",
+                    path.display(),
+                )),
             })
         }
     }
+}
+
+/// Sets a damaged state file aside with `how`, and returns the words for it. A dry run changes nothing.
+fn aside(
+    path: &Path,
+    really: bool,
+    how: impl Fn(&Path, &Path) -> io::Result<()>,
+) -> Result<String, Error> {
+    if !really {
+        return Ok("a tick would set it aside".to_owned());
+    }
+    let aside = path.with_file_name(format!("{FILE}.damaged-{}", Timestamp::now().as_second()));
+    how(path, &aside).map_err(|source| io_error(path, "cannot be set aside", source))?;
+    Ok(format!("it was set aside as {}", aside.display()))
 }
 
 /// Writes the state: to a temporary file beside it, synced, renamed; the directory synced too.
@@ -355,6 +377,25 @@ mod tests {
                 "the garbage is kept"
             );
         }
+    }
+
+    #[test]
+    fn an_entry_that_does_not_parse_is_named_and_the_file_is_kept() {
+        let mut value =
+            serde_json::json!({"version": 1, "state": State { turn: 7, ..State::default() }});
+        value["state"]["refusals"] = serde_json::json!([{"jobs": "many"}]);
+        let dir = written(&value.to_string());
+        for (really, words) in [(false, "would"), (true, "set aside as")] {
+            let loaded = load(dir.path(), really).unwrap();
+            let notice = loaded.notice.unwrap();
+            assert_eq!(loaded.state.turn, 7);
+            assert!(
+                notice.contains("refusals[0]") && notice.contains(words),
+                "{notice}"
+            );
+        }
+        // The tick that follows replaces the file.
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 
     #[test]
