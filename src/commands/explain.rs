@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Context;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use log::error;
+use log::{error, warn};
 
 use super::status::{colour, time_zone, width};
 use crate::cli::{Explain, Output};
@@ -13,6 +13,7 @@ use crate::commands::state_directory_of_reader;
 use crate::config::Environment;
 use crate::exit::Exit;
 use crate::history;
+use crate::history::UnreadDay;
 use crate::history::life::{Deed, End, Life, Step, in_words};
 use crate::history::search::{Found, search};
 use crate::report::snapshot::ActionResult;
@@ -31,8 +32,11 @@ pub fn run(args: &Explain, environment: &Environment, out: &mut dyn Write) -> an
     let directory = state_directory_of_reader(&args.common, environment)?;
     let folder = history::folder(&directory);
     let last = status::last(&folder, "explain")?;
-    let found = search(&folder, &last, &args.node)
+    let (found, unread) = search(&folder, &last, &args.node)
         .map_err(|error| status::Error::of_file(&folder, "explain", error))?;
+    for UnreadDay { file, why } in &unread {
+        warn!("{}: not searched: {why}", folder.join(file).display());
+    }
     let life = match &found {
         Found::Node { node, records } => Life::of(node, records, &last),
         Found::Nothing { .. } => None,
@@ -50,7 +54,12 @@ pub fn run(args: &Explain, environment: &Environment, out: &mut dyn Write) -> an
             clean(&args.node),
             clean(&hint)
         );
-        return Ok(Exit::Failed);
+        // It may be in a day that was not searched.
+        return Ok(if unread.is_empty() {
+            Exit::Failed
+        } else {
+            Exit::State
+        });
     };
     let printed = match args.output {
         Output::Json => serde_json::to_string_pretty(&life)? + "\n",

@@ -10,7 +10,7 @@ use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 
 use super::last::Mark;
-use crate::history::{self, Day, Event, Record};
+use crate::history::{self, Day, Event, Record, UnreadDay};
 use crate::report::snapshot::{ActionResult, ActionShown};
 use crate::scaling::plan::Fate;
 
@@ -92,6 +92,9 @@ pub struct Decisions {
     more: bool,
     /// Older ones were not looked for.
     since: Option<Timestamp>,
+    /// Days that are missing from them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unread: Vec<UnreadDay>,
 }
 
 /// Past days in which nothing was decided.
@@ -108,16 +111,6 @@ fn newest(days: &[Day], now: Timestamp) -> Option<Date> {
     let tomorrow = date(now).tomorrow().unwrap_or(Date::MAX);
     let come = days.iter().rfind(|day| day.date <= tomorrow);
     come.or(days.last()).map(|day| day.date)
-}
-
-/// The lines of a day; none of one that a tick has just removed, for it was too old.
-fn lines(day: &Day) -> io::Result<impl Iterator<Item = String>> {
-    let lines = match day.lines() {
-        Ok(lines) => Some(lines),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    Ok(lines.into_iter().flatten())
 }
 
 /// The decisions of one tick's line, in its order.
@@ -163,6 +156,7 @@ impl Quiet {
                 decisions: Vec::new(),
                 more: false,
                 since: None,
+                unread: Vec::new(),
             });
         };
         let oldest = last.checked_sub(DAYS.days()).unwrap_or(last);
@@ -171,13 +165,14 @@ impl Quiet {
         let mut found = Vec::new();
         let mut since = None;
         let mut more = false;
+        let mut unread = Vec::new();
         for day in days.iter().rev().filter(|day| day.date <= last) {
             if day.date < oldest || found.len() > limit {
                 more = true;
                 break;
             }
             since = Some(day.date);
-            let mut of_day = self.of_day(day)?;
+            let mut of_day = self.of_day(day, &mut unread);
             of_day.retain(|decision| before.is_none_or(|before| decision.at < before));
             found.append(&mut of_day);
         }
@@ -194,47 +189,61 @@ impl Quiet {
             decisions: found,
             more,
             since: since.and_then(start),
+            unread,
         })
     }
 
     /// Those of a day, the newest first.
-    fn of_day(&mut self, day: &Day) -> io::Result<Vec<Decision>> {
+    fn of_day(&mut self, day: &Day, unread: &mut Vec<UnreadDay>) -> Vec<Decision> {
         let Ok(file) = std::fs::metadata(&day.path) else {
-            return Ok(Vec::new());
+            return Vec::new();
         };
         let mark = Mark::of(&file);
         if self.0.get(&day.date) == Some(&mark) {
-            return Ok(Vec::new());
+            return Vec::new();
         }
-        let mut found: Vec<Decision> = lines(day)?
-            .flat_map(|line| of_line(&line))
-            .filter(Decision::matters)
-            .collect();
-        if found.is_empty() {
-            self.0.insert(day.date, mark);
+        let mut found: Vec<Decision> = Vec::new();
+        let read = day.each_line(|line| {
+            found.extend(of_line(&line).into_iter().filter(Decision::matters));
+        });
+        match read {
+            Ok(()) if found.is_empty() => {
+                self.0.insert(day.date, mark);
+            }
+            Ok(()) => {}
+            Err(error) => unread.push(day.unread(&error)),
         }
         found.sort_by_key(|decision| decision.at);
         found.reverse();
-        Ok(found)
+        found
     }
 }
 
-/// All that happened to nodes of this name, id, host name or server, the oldest first, of the last [`DAYS`] that there are.
+/// All that happened to nodes of this name, id, host name or server, the oldest first, of the last [`DAYS`] that there are,
+/// with the days that could not be read.
 ///
 /// # Errors
-/// When the history cannot be read.
-pub fn of_node(folder: &Path, name: &str, now: Timestamp) -> io::Result<Vec<Decision>> {
+/// When the folder cannot be read.
+pub fn of_node(
+    folder: &Path,
+    name: &str,
+    now: Timestamp,
+) -> io::Result<(Vec<Decision>, Vec<UnreadDay>)> {
     let word = serde_json::to_string(name)?;
     let days = history::days(folder)?;
     let Some(newest) = newest(&days, now) else {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     };
     let oldest = newest.checked_sub(DAYS.days()).unwrap_or(newest);
     let mut found = Vec::new();
+    let mut unread = Vec::new();
     for day in days.iter().filter(|day| day.date >= oldest) {
-        for line in lines(day)?.filter(|line| line.contains(&word)) {
+        let read = day.each_line(|line| {
+            if !line.contains(&word) {
+                return;
+            }
             let Some(mut record) = history::parse::<Record>(&line) else {
-                continue;
+                return;
             };
             let mut events = std::mem::take(&mut record.events);
             events.retain(|event| event.is_called(name));
@@ -243,10 +252,13 @@ pub fn of_node(folder: &Path, name: &str, now: Timestamp) -> io::Result<Vec<Deci
                     .into_iter()
                     .map(|event| Decision::new(event, &record)),
             );
+        });
+        if let Err(error) = read {
+            unread.push(day.unread(&error));
         }
     }
     found.sort_by_key(|decision| decision.at);
-    Ok(found)
+    Ok((found, unread))
 }
 
 #[cfg(test)]
@@ -324,7 +336,7 @@ mod tests {
         let mut quiet = Quiet::default();
         let found = quiet.decisions(folder.path(), 9, None, now()).unwrap();
         assert_eq!(names(&found), "dcba");
-        assert_eq!(of_node(folder.path(), "a", now()).unwrap().len(), 1);
+        assert_eq!(of_node(folder.path(), "a", now()).unwrap().0.len(), 1);
         // The page's own clock may be the one that is wrong.
         let found = quiet.decisions(folder.path(), 9, None, Timestamp::UNIX_EPOCH);
         assert_eq!(names(&found.unwrap()), "x");
@@ -397,10 +409,15 @@ mod tests {
         std::os::unix::fs::symlink("/nonexistent", gone).unwrap();
         for name in ["a", "N a", "host-a"] {
             let found = of_node(folder.path(), name, now()).unwrap();
-            assert_eq!(found.len(), 1, "{name}");
+            assert_eq!(found.0.len(), 1, "{name}");
         }
-        assert!(of_node(folder.path(), "deletes", now()).unwrap().is_empty());
+        assert!(
+            of_node(folder.path(), "deletes", now())
+                .unwrap()
+                .0
+                .is_empty()
+        );
         // Its day is too long ago.
-        assert!(of_node(folder.path(), "z", now()).unwrap().is_empty());
+        assert!(of_node(folder.path(), "z", now()).unwrap().0.is_empty());
     }
 }

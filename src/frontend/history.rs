@@ -92,13 +92,14 @@ impl History {
     }
 
     /// What time it is for the pool: of a simulated one that of its last tick.
-    ///
-    /// # Errors
-    /// When the last tick cannot be read.
-    pub fn now(&self) -> io::Result<Timestamp> {
-        let last = self.last()?;
-        let simulated = last.filter(|last| last.snapshot.simulated);
-        Ok(simulated.map_or_else(Timestamp::now, |last| last.snapshot.at))
+    pub fn now(&self) -> Timestamp {
+        let simulated = self.known_last().filter(|last| last.snapshot.simulated);
+        simulated.map_or_else(Timestamp::now, |last| last.snapshot.at)
+    }
+
+    /// The last tick where it can be read: what is long ago does not depend on it.
+    fn known_last(&self) -> Option<Arc<Last>> {
+        self.last().ok().flatten()
     }
 
     /// The last tick as JSON.
@@ -117,7 +118,7 @@ impl History {
     /// # Errors
     /// When the history cannot be read.
     pub fn series(&self, range: Range) -> io::Result<Answer> {
-        let now = self.now()?;
+        let now = self.now();
         locked(&self.series).answer(&self.folder, range, now)
     }
 
@@ -127,9 +128,9 @@ impl History {
     /// When the history cannot be read.
     pub fn decisions(&self, limit: usize, before: Option<Timestamp>) -> io::Result<Answer> {
         // A tick writes its line first and itself then.
-        let as_of = self.last()?.map(|last| last.mark);
+        let as_of = self.known_last().map(|last| last.mark);
         let asked = (limit, before);
-        let now = self.now()?;
+        let now = self.now();
         let Some(_reading) = self.reads() else {
             return Ok(busy());
         };
@@ -158,18 +159,25 @@ impl History {
     /// # Errors
     /// When the history cannot be read.
     pub fn node(&self, name: &str) -> io::Result<Option<Answer>> {
-        let last = self.last()?;
+        let last = self.known_last();
         let Some(_reading) = self.reads() else {
             return Ok(Some(busy()));
         };
         let _one_at_a_time = locked(&self.nodes);
         let nodes = last.iter().flat_map(|last| &last.snapshot.nodes);
         let node = nodes.clone().find(|node| node.is_called(name));
-        let events = of_node(&self.folder, name, self.now()?)?;
+        let (events, unread) = of_node(&self.folder, name, self.now())?;
         if node.is_none() && events.is_empty() {
-            return Ok(None);
+            return match unread.first() {
+                None => Ok(None),
+                Some(day) => Err(io::Error::other(format!("{}: {}", day.file, day.why))),
+            };
         }
-        let shown = node::Shown { node, events };
+        let shown = node::Shown {
+            node,
+            events,
+            unread,
+        };
         Ok(Some(Answer::ok(JSON, serde_json::to_vec(&shown)?)))
     }
 }

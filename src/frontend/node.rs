@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::decisions::Decision;
+use crate::history::UnreadDay;
 use crate::report::snapshot::NodeShown;
 
 /// It, and what happened to it.
@@ -12,4 +13,7 @@ pub struct Shown<'a> {
     pub node: Option<&'a NodeShown>,
     /// The oldest first.
     pub events: Vec<Decision>,
+    /// Days that are missing from them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<UnreadDay>,
 }

@@ -128,10 +128,10 @@ impl Site {
     }
 
     fn health(&self) -> Answer {
-        let (at, now) = match (self.history.last(), self.history.now()) {
-            (Ok(Some(last)), Ok(now)) => (last.snapshot.at, now),
-            (Ok(None), _) => return Answer::text(503, "there was no tick yet"),
-            (Err(error), _) | (_, Err(error)) => {
+        let (at, now) = match self.history.last() {
+            Ok(Some(last)) => (last.snapshot.at, self.history.now()),
+            Ok(None) => return Answer::text(503, "there was no tick yet"),
+            Err(error) => {
                 return Answer::text(503, &format!("the last tick cannot be read: {error}"));
             }
         };

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::answer::{Answer, JSON};
 use super::day::{Column, Columns, DAY, DayRead, HOLDS, Row, STEP, Sample};
-use crate::history;
+use crate::history::{self, UnreadDay};
 
 /// For how long an answer is given again when no tick has come (milliseconds).
 const FRESH: i64 = 10_000;
@@ -66,6 +66,8 @@ impl Range {
 pub struct Series {
     columns: Columns,
     days: BTreeMap<Date, DayRead>,
+    /// Days of the last look that could not be read.
+    unread: Vec<UnreadDay>,
     answers: BTreeMap<Range, Drawn>,
 }
 
@@ -92,7 +94,7 @@ impl Series {
         let to = (now.div_euclid(step) + 1) * step;
         let from = to - length;
         let there = history::days(folder)?;
-        let new = self.read(&there, from, now, range == Range::Hour)?;
+        let new = self.read(&there, from, now, range == Range::Hour);
         if new {
             self.answers.clear();
         }
@@ -126,13 +128,7 @@ impl Series {
     }
 
     /// Reads what is new of the days that matter. Whether anything is.
-    fn read(
-        &mut self,
-        there: &[history::Day],
-        from: i64,
-        now: i64,
-        each: bool,
-    ) -> io::Result<bool> {
+    fn read(&mut self, there: &[history::Day], from: i64, now: i64, each: bool) -> bool {
         let (first, today) = (date(from - HOLDS), date(now));
         let oldest = date(now - 31 * DAY);
         let before = self.days.len();
@@ -140,6 +136,7 @@ impl Series {
             (oldest..=today).contains(date) && there.iter().any(|day| day.date == *date)
         });
         let mut new = before != self.days.len();
+        let unread_before = std::mem::take(&mut self.unread);
         let yesterday = today.yesterday().unwrap_or(today);
         for day in there
             .iter()
@@ -156,13 +153,17 @@ impl Series {
                 Ok(more) => new |= more,
                 // It was too old.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.days.remove(&day.date);
+                    self.unread.push(day.unread(&error));
+                    continue;
+                }
             }
             if day.date < yesterday {
                 read.settle();
             }
         }
-        Ok(new)
+        new || self.unread != unread_before
     }
 
     fn fill(&self, row: &mut Row, now: i64) {
@@ -256,6 +257,7 @@ impl Series {
             cost_per_hour: money(&Column::Cost),
             waste_per_hour: money(&Column::Waste),
             clouds: BTreeMap::new(),
+            unread: self.unread.clone(),
             totals: Totals {
                 paid_core_hours: hours(&Column::Paid),
                 claimed_core_hours: hours(&Column::Claimed),
@@ -315,6 +317,9 @@ struct Shown {
     waste_per_hour: Option<Means>,
     clouds: BTreeMap<String, CloudShown>,
     totals: Totals,
+    /// Days that are missing from it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unread: Vec<UnreadDay>,
 }
 
 #[derive(Serialize)]

@@ -15,7 +15,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use read::{Day, days, last, parse};
+pub use read::{Day, UnreadDay, days, last, parse};
 pub use record::{CloudCounts, CostCounts, Event, GroupCounts, Record, VERSION, limits};
 pub use write::write;
 

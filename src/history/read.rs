@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{DAY, LAST};
 use crate::report::Snapshot;
@@ -54,17 +54,40 @@ pub fn days(folder: &Path) -> io::Result<Vec<Day>> {
     Ok(days)
 }
 
+/// A day of which a part cannot be read. Every other day is read all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnreadDay {
+    /// The name of its file.
+    pub file: String,
+    /// The system's words.
+    pub why: String,
+}
+
 impl Day {
-    /// Its lines, whole or not; none when a tick has removed it for its age since it was listed.
+    /// This day as one that cannot be read for `error`.
+    pub fn unread(&self, error: &io::Error) -> UnreadDay {
+        let name = self.path.file_name().unwrap_or_default();
+        UnreadDay {
+            file: name.to_string_lossy().into_owned(),
+            why: error.to_string(),
+        }
+    }
+
+    /// Gives each line to `take`, whole or not; none when a tick has removed the day for its age since it was listed.
+    /// A line that is no text is skipped.
     ///
     /// # Errors
-    /// When the file cannot be opened; a line that cannot be read ends them.
-    pub fn lines(&self) -> io::Result<impl Iterator<Item = String>> {
-        let file = there(File::open(&self.path))?.into_iter();
-        let lines = file.flat_map(|file| BufReader::with_capacity(1 << 18, file).split(b'\n'));
-        Ok(lines
-            .map_while(Result::ok)
-            .filter_map(|line| String::from_utf8(line).ok()))
+    /// When the file cannot be read (any further).
+    pub fn each_line(&self, mut take: impl FnMut(String)) -> io::Result<()> {
+        let Some(file) = there(File::open(&self.path))? else {
+            return Ok(());
+        };
+        for line in BufReader::with_capacity(1 << 18, file).split(b'\n') {
+            if let Ok(line) = String::from_utf8(line?) {
+                take(line);
+            }
+        }
+        Ok(())
     }
 
     /// All of it; nothing when a tick has removed it for its age since it was listed.

@@ -1,14 +1,14 @@
 //! Finds the life of one node in the history. Days are searched as bytes, and only the lines in which the node is named
 //! are parsed: a year is looked through in seconds, and a node whose id says when it was made much faster.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
 use jiff::civil::Date;
 use memchr::{memchr, memmem, memrchr};
 
-use super::{Day, Record, days};
+use super::{Day, Record, UnreadDay, days};
 use crate::report::Snapshot;
 use crate::report::snapshot::exists;
 
@@ -44,43 +44,67 @@ pub enum Found {
     },
 }
 
-/// Searches the node that has this id, this server's name or UUID, or this host name: the newest that has it.
+/// Searches the node that has this id, this server's name or UUID, or this host name: the newest that has it. Also
+/// returns the days that could not be read.
 ///
 /// # Errors
-/// When the history cannot be read.
-pub fn search(folder: &Path, last: &Snapshot, asked: &str) -> io::Result<Found> {
-    let days = days(folder)?;
+/// When the folder of the history cannot be read.
+pub fn search(folder: &Path, last: &Snapshot, asked: &str) -> io::Result<(Found, Vec<UnreadDay>)> {
+    let mut days = Days {
+        all: days(folder)?,
+        unread: BTreeMap::new(),
+    };
+    let found = find(&mut days, last, asked);
+    Ok((found, days.unread.into_values().collect()))
+}
+
+/// The days that are searched.
+struct Days {
+    all: Vec<Day>,
+    unread: BTreeMap<Date, UnreadDay>,
+}
+
+impl Days {
+    /// The content of a day; nothing of one that cannot be read.
+    fn bytes(&mut self, day: &Day) -> Vec<u8> {
+        day.bytes().unwrap_or_else(|error| {
+            self.unread.insert(day.date, day.unread(&error));
+            Vec::new()
+        })
+    }
+}
+
+fn find(days: &mut Days, last: &Snapshot, asked: &str) -> Found {
     let nearly = of_last(last, asked).or_else(|| in_name(asked).map(str::to_owned));
     if let Some(node) = nearly {
-        let records = life(&days, &node)?;
+        let records = life(days, &node);
         if !records.is_empty() || last.nodes.iter().any(|one| one.node == node) {
-            return Ok(Found::Node { node, records });
+            return Found::Node { node, records };
         }
     }
-    match newest(&days, asked)? {
+    match newest(days, asked) {
         Some(node) => {
-            let records = life(&days, &node)?;
-            Ok(Found::Node { node, records })
+            let records = life(days, &node);
+            Found::Node { node, records }
         }
-        None => {
-            let suggestions = suggestions(&days, last, asked)?;
-            Ok(Found::Nothing { suggestions })
-        }
+        None => Found::Nothing {
+            suggestions: suggestions(days, last, asked),
+        },
     }
 }
 
 /// The records that name the node, from the day on which it was made until it was gone for some days.
-fn life(days: &[Day], node: &str) -> io::Result<Vec<Record>> {
+fn life(days: &mut Days, node: &str) -> Vec<Record> {
     let made = made(node);
     let mut records: Vec<Record> = Vec::new();
     let mut silent_days = 0;
-    for day in days {
+    for day in &days.all.clone() {
         // The clocks of two machines may differ.
         let before = made.and_then(|made| made.yesterday().ok());
         if before.is_some_and(|before| day.date < before) {
             continue;
         }
-        let bytes = day.bytes()?;
+        let bytes = days.bytes(day);
         let of_day = naming(&bytes, node, &["node"]);
         silent_days = if of_day.is_empty() {
             silent_days + 1
@@ -92,7 +116,7 @@ fn life(days: &[Day], node: &str) -> io::Result<Vec<Record>> {
             break;
         }
     }
-    Ok(records)
+    records
 }
 
 /// The node was forgotten by this tick, or never made.
@@ -123,20 +147,20 @@ fn made(node: &str) -> Option<Date> {
 }
 
 /// The id of the newest node of this name.
-fn newest(days: &[Day], asked: &str) -> io::Result<Option<String>> {
-    for day in days.iter().rev() {
-        let bytes = day.bytes()?;
+fn newest(days: &mut Days, asked: &str) -> Option<String> {
+    for day in days.all.clone().iter().rev() {
+        let bytes = days.bytes(day);
         for record in naming(&bytes, asked, &KEYS).iter().rev() {
             let mut events = record.events.iter().rev();
             let event = events.find(|event| event.is_called(asked));
             let action = || record.actions.iter().find(|action| action.node == asked);
             let id = event.map(|event| &event.node);
             if let Some(id) = id.or_else(|| action().map(|action| &action.node)) {
-                return Ok(Some(id.clone()));
+                return Some(id.clone());
             }
         }
     }
-    Ok(None)
+    None
 }
 
 /// The records in which one of `keys` is `name`. What cannot be read, a line that a killed tick left half written, is
@@ -172,15 +196,15 @@ fn line_around(bytes: &[u8], at: usize) -> (&[u8], usize) {
 }
 
 /// Names of the last days that contain what was asked for, or are nearly it.
-fn suggestions(days: &[Day], last: &Snapshot, asked: &str) -> io::Result<Vec<String>> {
+fn suggestions(days: &mut Days, last: &Snapshot, asked: &str) -> Vec<String> {
     let mut known: BTreeSet<String> = BTreeSet::new();
     for node in &last.nodes {
         known.extend([node.node.clone(), node.name.clone()]);
         known.extend(node.server.id.clone());
         known.extend(node.startd.iter().map(|startd| startd.machine.clone()));
     }
-    for day in days.iter().rev().take(RECENT_DAYS) {
-        let bytes = day.bytes()?;
+    for day in days.all.clone().iter().rev().take(RECENT_DAYS) {
+        let bytes = days.bytes(day);
         let with_events = bytes
             .split(|byte| *byte == b'\n')
             .filter(|line| memmem::find(line, b"\"events\":[{").is_some());
@@ -210,7 +234,7 @@ fn suggestions(days: &[Day], last: &Snapshot, asked: &str) -> io::Result<Vec<Str
             .then_with(|| other.cmp(one))
     });
     alike.truncate(SUGGESTIONS);
-    Ok(alike.into_iter().map(|(_, name)| name).collect())
+    alike.into_iter().map(|(_, name)| name).collect()
 }
 
 #[cfg(test)]
@@ -248,7 +272,7 @@ mod tests {
 
     fn found(asked: &str) -> (String, usize) {
         let dir = history();
-        match search(dir.path(), &Snapshot::default(), asked).unwrap() {
+        match search(dir.path(), &Snapshot::default(), asked).unwrap().0 {
             Found::Node { node, records } => (node, records.len()),
             Found::Nothing { suggestions } => (suggestions.join(" "), 0),
         }
@@ -292,7 +316,7 @@ mod tests {
             fs::write(dir.path().join(format!("2027-01-{day}.jsonl")), "").unwrap();
         }
         write("25", "busy");
-        let found = search(dir.path(), &Snapshot::default(), node).unwrap();
+        let (found, _) = search(dir.path(), &Snapshot::default(), node).unwrap();
         let Found::Node { records, .. } = found else {
             panic!("{found:?}");
         };
@@ -303,17 +327,36 @@ mod tests {
     #[test]
     fn a_day_that_a_tick_takes_away_meanwhile_hinders_nobody() {
         let dir = history();
-        let mut days = days(dir.path()).unwrap();
-        days.insert(
+        let mut all = days(dir.path()).unwrap();
+        all.insert(
             0,
             Day {
                 date: Date::constant(2027, 1, 14),
                 path: dir.path().join("2027-01-13.jsonl"),
             },
         );
-        assert_eq!(life(&days, "20270115t090000-01").unwrap().len(), 2);
-        assert_eq!(newest(&days, "nobody").unwrap(), None);
-        assert!(suggestions(&days, &Snapshot::default(), "host").is_ok());
+        let mut days = Days {
+            all,
+            unread: BTreeMap::new(),
+        };
+        assert_eq!(life(&mut days, "20270115t090000-01").len(), 2);
+        assert_eq!(newest(&mut days, "nobody"), None);
+        suggestions(&mut days, &Snapshot::default(), "host");
+        assert!(days.unread.is_empty());
+    }
+
+    #[test]
+    fn a_day_that_cannot_be_read_is_named_and_the_others_are_searched() {
+        let dir = history();
+        // A folder in the place of a file: an error for root too.
+        fs::create_dir(dir.path().join("2027-01-16.jsonl")).unwrap();
+        for asked in ["20270115t090000-01", "host-b", "nobody"] {
+            let (found, unread) = search(dir.path(), &Snapshot::default(), asked).unwrap();
+            let is_node = matches!(found, Found::Node { .. });
+            assert_eq!(is_node, asked != "nobody", "{found:?}");
+            assert_eq!(unread.len(), 1, "{asked}");
+            assert_eq!(unread[0].file, "2027-01-16.jsonl");
+        }
     }
 
     #[test]

@@ -32,7 +32,11 @@ fn tick(at: &str, nodes: &[(&str, &str, &str)]) -> Snapshot {
 
 fn records(folder: &std::path::Path) -> Vec<Record> {
     let days = days(folder).unwrap();
-    let lines = days.iter().flat_map(|day| day.lines().unwrap());
+    let mut lines = Vec::new();
+    for day in &days {
+        day.each_line(|line| lines.push(line)).unwrap();
+    }
+    let lines = lines.into_iter();
     lines.filter_map(|line| parse(&line)).collect()
 }
 

@@ -1,5 +1,6 @@
 //! `ehos frontend` as browsers, programs and those who mean harm meet it.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
@@ -468,20 +469,17 @@ fn before_the_first_tick_and_with_a_history_that_cannot_be_read() {
     site.tick(&[]).exits(0);
     assert_eq!(server.get("/healthz").status, 200);
     site.write("state/history/last.json", "{\"version\":");
-    for path in [
-        "/api/status",
-        "/api/series",
-        "/api/decisions",
-        "/api/node/x",
+    let reply = server.get("/api/status");
+    assert_eq!(reply.status, 503);
+    let error = reply.json()["error"].as_str().unwrap().to_owned();
+    assert!(error.starts_with("the history cannot be read: "), "{error}");
+    // What is long ago does not depend on the last tick.
+    for (path, status) in [
+        ("/api/series", 200),
+        ("/api/decisions", 200),
+        ("/api/node/x", 404),
     ] {
-        let reply = server.get(path);
-        assert_eq!(reply.status, 503, "{path}");
-        assert!(
-            reply.json()["error"]
-                .as_str()
-                .unwrap()
-                .starts_with("the history cannot be read: ")
-        );
+        assert_eq!(server.get(path).status, status, "{path}");
     }
     assert_eq!(server.get("/healthz").status, 503);
     // A real site whose ticks have stopped.
@@ -500,6 +498,41 @@ fn before_the_first_tick_and_with_a_history_that_cannot_be_read() {
     let health = server.get("/healthz");
     assert_eq!(health.status, 503, "{health:?}");
     assert!(health.body.contains("ahead"), "{health:?}");
+}
+
+#[test]
+fn a_day_that_cannot_be_read_is_named_and_the_others_are_shown() {
+    let site = Site::simulated();
+    site.tick(&[]).exits(0);
+    site.tick(&[]).exits(0);
+    let server = Server::start(&site, &[]);
+    let decisions = |server: &Server| server.get("/api/decisions").json();
+    let whole = decisions(&server)["decisions"].as_array().unwrap().len();
+    let node = decisions(&server)["decisions"][0]["node"].clone();
+    let day = fs::read_dir(site.state().join("history"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .find(|name| name.ends_with(".jsonl"))
+        .unwrap();
+    let date: jiff::civil::Date = day.trim_end_matches(".jsonl").parse().unwrap();
+    // A folder in the place of a file: an error for root too.
+    let odd = format!("{}.jsonl", date.yesterday().unwrap());
+    fs::create_dir(site.state().join("history").join(&odd)).unwrap();
+    let node = format!("/api/node/{}", node.as_str().unwrap());
+    for path in ["/api/series?range=24h", "/api/decisions?limit=999", &node] {
+        let reply = server.get(path);
+        assert_eq!(reply.status, 200, "{path}");
+        assert_eq!(reply.json()["unread"][0]["file"], odd.as_str(), "{path}");
+    }
+    assert!(whole > 0);
+    assert_eq!(
+        decisions(&server)["decisions"].as_array().unwrap().len(),
+        whole
+    );
+    assert_eq!(server.get("/api/series").json()["totals"]["ticks"], 2);
+    fs::remove_dir(site.state().join("history").join(&odd)).unwrap();
+    let series = server.get("/api/series?range=24h").json();
+    assert_eq!(series["unread"], serde_json::Value::Null);
 }
 
 #[test]

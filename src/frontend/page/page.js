@@ -1121,8 +1121,10 @@ async function loadSeries() {
     }
   }
   if (wanted !== range) return;
-  show($('charts-say'), !seriesOf[wanted]);
+  const unread = (seriesOf[wanted]?.unread ?? []).map(({ file, why }) => `${file}: ${why}`);
+  show($('charts-say'), !seriesOf[wanted] || unread.length > 0);
   if (!seriesOf[wanted]) say($('charts-say'), 'The history of this time was not written.');
+  else if (unread.length > 0) say($('charts-say'), `Not in the charts: ${unread.join(', ')}`);
   if (!chosen && seriesOf[wanted]) {
     chosen = true;
     if (isYoung(seriesOf[wanted])) {
