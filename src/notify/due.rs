@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Settings;
 use super::trouble::{Kind, troubles};
@@ -58,7 +58,17 @@ struct Known {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
+    #[serde(deserialize_with = "each")]
     troubles: BTreeMap<String, Known>,
+}
+
+/// Reads each entry for itself: one that does not parse is told anew, the others are not.
+fn each<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Known>, D::Error> {
+    let entries = BTreeMap::<String, serde_json::Value>::deserialize(from)?;
+    let known = entries
+        .into_iter()
+        .filter_map(|(key, entry)| Some((key, serde_json::from_value(entry).ok()?)));
+    Ok(known.collect())
 }
 
 /// Whether it may be told again what was told then. What was told in the future was so by a clock that was set back since.
@@ -225,6 +235,22 @@ mod tests {
         assert_eq!(told("bbb"), "P.U");
         // Gone before it was told: never told.
         assert_eq!(told("uu......"), "........");
+    }
+
+    #[test]
+    fn an_entry_that_does_not_parse_is_told_anew_and_the_others_are_not() {
+        let at = Timestamp::UNIX_EPOCH;
+        let protected = json!([{"cloud": "a", "flavor": "f", "image": "i", "since": at, "failures": 5,
+            "last_failure": "x", "text": "no more"}]);
+        let snapshot = json!({"at": at, "unseen": [], "protected": protected});
+        let snapshot: Snapshot = serde_json::from_value(snapshot).unwrap();
+        let settings = settings();
+        let mut memory = Memory::default();
+        memory.look(&snapshot, &settings);
+        let mut written = serde_json::to_value(&memory).unwrap();
+        written["troubles"]["other"] = json!({"kind": "of a later version"});
+        let read: Memory = serde_json::from_value(written).unwrap();
+        assert_eq!((read, memory.troubles.len()), (memory, 1));
     }
 
     #[test]
