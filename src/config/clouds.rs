@@ -213,10 +213,10 @@ impl<'a> One<'a> {
         let boot_volume_size = value(&[&cloud.boot_volume_size, &ehos.boot_volume_size]);
         let boot_volume_type = value(&[&cloud.boot_volume_type, &ehos.boot_volume_type]);
         if boot_volume_type.is_some() && boot_volume_size.is_none() {
-            self.problem(
+            self.note(
                 context,
                 "boot_volume_type",
-                "is the type of the volume that nodes boot from, and boot_volume_size, its size, is missing",
+                "not used: nodes boot from the disk of their flavor; to boot them from a volume, set boot_volume_size",
             );
         }
         let insecure = self.insecure();
@@ -267,6 +267,16 @@ impl<'a> One<'a> {
         (Some(settings), policy)
     }
 
+    /// A note on a key that stands here or, for all clouds, under `ehos:`.
+    fn note(&self, context: &mut Context<'_>, field: &str, what: &str) {
+        let key = ["clouds", self.name, field];
+        if context.has(&key) {
+            context.note(&key, what);
+        } else {
+            context.note(&["ehos", field], what);
+        }
+    }
+
     /// A problem with a key that stands here or, for all clouds, under `ehos:`.
     fn problem(&self, context: &mut Context<'_>, field: &str, what: impl Into<String>) {
         let key = ["clouds", self.name, field];
@@ -314,10 +324,10 @@ impl<'a> One<'a> {
         let own = self.cloud.gpus.value().unwrap_or_default();
         let flavors = value(&[&self.cloud.flavors, &self.ehos.flavors]).unwrap_or_default();
         for name in own.keys().filter(|name| !flavors.contains(name)) {
-            context.problem(
+            context.note(
                 &["clouds", self.name, "gpus", name],
                 format!(
-                    "is no flavor of its nodes; these are: {}",
+                    "not a flavor of new nodes; these are: {}",
                     flavors.join(", ")
                 ),
             );
@@ -447,10 +457,10 @@ impl<'a> One<'a> {
         let own = self.cloud.prices.value().unwrap_or_default();
         let flavors = value(&[&self.cloud.flavors, &self.ehos.flavors]).unwrap_or_default();
         for name in own.keys().filter(|name| !flavors.contains(name)) {
-            context.problem(
+            context.note(
                 &["clouds", self.name, "prices", name],
                 format!(
-                    "is no flavor of its nodes; these are: {}",
+                    "not a flavor of new nodes, this price counts only for nodes that still run; the flavors are: {}",
                     flavors.join(", ")
                 ),
             );
