@@ -146,6 +146,10 @@ impl<'a> One<'a> {
         })
     }
 
+    fn retires(&self) -> bool {
+        self.cloud.retire.value() == Some(true)
+    }
+
     fn insecure(&self) -> bool {
         self.cloud
             .insecure
@@ -165,7 +169,11 @@ impl<'a> One<'a> {
         let cloud = &self.cloud;
         let (ehos, daemon) = (self.ehos, self.daemon);
         let base_image = [&cloud.base_image, &ehos.base_image];
-        if cloud.image.is_absent() && ehos.image.is_absent() && first(&base_image).is_some() {
+        if cloud.image.is_absent()
+            && ehos.image.is_absent()
+            && first(&base_image).is_some()
+            && !self.retires()
+        {
             context.note(
                 &["clouds", self.name],
                 format!(
@@ -208,6 +216,7 @@ impl<'a> One<'a> {
             budget: money::budget(cloud.budget.as_ref()),
             billing_period: cloud.billing_period.value(),
             max_lifetime: cloud.max_lifetime.value(),
+            retire: self.retires(),
             ..CloudPolicy::new(self.name, Vec::new(), "")
         };
         let boot_volume_size = value(&[&cloud.boot_volume_size, &ehos.boot_volume_size]);
@@ -368,6 +377,8 @@ impl<'a> One<'a> {
             Some(Given::Value(value)) if !value.is_empty() => Some(value.clone()),
             // Said already.
             Some(Given::Wrong(_)) => None,
+            // No node is created any more.
+            Some(_) | None if self.retires() => None,
             Some(_) | None => {
                 context.problem(
                     &["clouds", self.name],

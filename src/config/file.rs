@@ -450,6 +450,7 @@ macro_rules! with_auth_keys {
                 prices: Given<BTreeMap<String, f64>>,
                 nodes_max: Given<u64>,
                 weight: Given<u64>,
+                retire: Given<bool>,
                 budget: Option<Budget>,
                 billing_period: Given<Duration>,
                 max_lifetime: Given<Duration>,

@@ -87,7 +87,7 @@ pub(super) fn check(context: &mut Context<'_>, daemon: &Daemon, policy: &Policy,
         return;
     }
     let of_all = daemon.budget.is_some() && policy.budget != Budget::default();
-    for cloud in &policy.clouds {
+    for cloud in policy.clouds.iter().filter(|cloud| !cloud.retire) {
         let own = cloud.budget != Budget::default();
         let without = |cloud: &CloudPolicy| {
             let mut flavors = cloud.flavors.iter();
