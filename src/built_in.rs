@@ -31,10 +31,21 @@ pub fn text(path: &Path) -> Option<&'static str> {
 /// The text of a file: of one that is built in, when `path` stands for it.
 ///
 /// # Errors
-/// When it cannot be read.
+/// When it cannot be read, or is no text.
 pub fn read(path: &Path) -> io::Result<String> {
     match text(path) {
         Some(text) => Ok(text.to_owned()),
         None => std::fs::read_to_string(path),
+    }
+}
+
+/// As [`read`], for a file that may be no text.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    match text(path) {
+        Some(text) => Ok(text.as_bytes().to_vec()),
+        None => std::fs::read(path),
     }
 }

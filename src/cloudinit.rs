@@ -8,9 +8,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::IgnoredAny;
 
 use crate::built_in;
+
+mod format;
+
+use format::Format;
 
 /// The tags that ehos knows, and what stands in their place.
 pub const TAGS: [(&str, &str); 16] = [
@@ -70,13 +73,22 @@ pub enum Error {
         source: std::io::Error,
     },
     /// cloud-init would ignore it.
-    #[error(
-        "{name}:1: user data must begin with a line `{CLOUD_CONFIG}` (or `{JINJA}` and then `{CLOUD_CONFIG}`): \
-         cloud-init ignores it otherwise"
-    )]
+    #[error("{name}:1: cloud-init ignores this user data: {why}")]
     Header {
         /// The template's name.
         name: String,
+        /// What it should begin with.
+        why: &'static str,
+    },
+    /// It is no text.
+    #[error("{name}: the user data template is {what}: tags are filled in in text; {remedy}")]
+    NoText {
+        /// The template's name.
+        name: String,
+        /// What it is.
+        what: &'static str,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A tag that is none.
     #[error(
@@ -173,6 +185,7 @@ enum Piece {
 /// A cloud-init template.
 pub struct Template {
     name: String,
+    format: Format,
     jinja: bool,
     pieces: Vec<Piece>,
 }
@@ -193,11 +206,17 @@ impl Template {
     /// # Errors
     /// As [`Template::parse`], and when the file cannot be read.
     pub fn load(path: &Path) -> Result<Template, Error> {
-        let text = built_in::read(path).map_err(|source| Error::Read {
+        let bytes = built_in::read_bytes(path).map_err(|source| Error::Read {
             path: path.to_owned(),
             source,
         })?;
-        Template::parse(&path.display().to_string(), &text)
+        let name = path.display().to_string();
+        let text = text_of(bytes).map_err(|(what, remedy)| Error::NoText {
+            name: name.clone(),
+            what,
+            remedy,
+        })?;
+        Template::parse(&name, &text)
     }
 
     /// `text` as a template; `name` is what errors call it.
@@ -205,16 +224,16 @@ impl Template {
     /// # Errors
     /// When it does not begin as cloud-init wants it, or has a tag that ehos does not know.
     pub fn parse(name: &str, text: &str) -> Result<Template, Error> {
-        let mut lines = text.lines().map(str::trim_end);
-        let first = lines.next();
-        let jinja = first == Some(JINJA);
-        let header = if jinja { lines.next() } else { first };
-        if header != Some(CLOUD_CONFIG) {
-            return Err(Error::Header {
-                name: name.to_owned(),
-            });
-        }
-        let pieces = split(text);
+        // Editors of Windows begin a file with it; cloud-init would not know the first line.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let (format, jinja) = Format::of(text).map_err(|why| Error::Header {
+            name: name.to_owned(),
+            why,
+        })?;
+        let pieces = match format {
+            Format::Mime => split(&format::with_readable_parts(text)),
+            Format::CloudConfig | Format::Archive | Format::Opaque => split(text),
+        };
         for piece in &pieces {
             if let Piece::Tag {
                 name: tag, line, ..
@@ -230,6 +249,7 @@ impl Template {
         }
         Ok(Template {
             name: name.to_owned(),
+            format,
             jinja,
             pieces,
         })
@@ -320,13 +340,10 @@ impl Template {
                 length,
             });
         }
-        // Jinja's statements are no YAML before cloud-init has rendered them.
-        if !self.jinja
-            && let Err(error) = serde_yaml::from_str::<IgnoredAny>(&out)
-        {
+        if let Some(problem) = self.format.problem(&out) {
             return Err(Error::Yaml {
                 name: self.name.clone(),
-                problem: error.to_string(),
+                problem,
             });
         }
         Ok(SecretString::from(out))
@@ -349,6 +366,20 @@ impl Template {
             why,
         })
     }
+}
+
+/// The text in these bytes; else what they are, and what to do.
+fn text_of(bytes: Vec<u8>) -> Result<String, (&'static str, &'static str)> {
+    match bytes.as_slice() {
+        [0x1f, 0x8b, ..] => {
+            return Err(("compressed by gzip", "give it as it is before gzip"));
+        }
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [_, 0, ..] | [0, _, ..] => {
+            return Err(("not UTF-8", "convert it: iconv -f UTF-16 -t UTF-8"));
+        }
+        _ => {}
+    }
+    String::from_utf8(bytes).map_err(|_| ("not UTF-8", "convert it: iconv -f ISO-8859-1 -t UTF-8"))
 }
 
 /// What stands between the variables and the line breaks of a message.
@@ -461,6 +492,7 @@ mod tests {
     #[test]
     fn the_first_line_is_what_cloud_init_wants() {
         for good in [
+            "\u{feff}#cloud-config\n",
             "#cloud-config\n",
             "#cloud-config",
             "#cloud-config \r\na: 1\n",
@@ -480,6 +512,54 @@ mod tests {
                 matches!(Template::parse("t", bad), Err(Error::Header { .. })),
                 "{bad:?}"
             );
+        }
+    }
+
+    #[test]
+    fn tags_in_scripts_messages_and_archives_are_filled_in() {
+        let mime = "Content-Type: multipart/mixed; boundary=\"====\"\nMIME-Version: 1.0\n\n--====\nContent-Type: \
+                    text/cloud-config\n\n#cloud-config\nruncmd: [[touch, /run/first]]\n--====\nContent-Type: \
+                    text/x-shellscript\n\n#!/bin/sh\necho 'CONDOR_HOST = {host_ip}' > /etc/condor/config.d/10-pool\n--====--\n";
+        let archive = "#cloud-config-archive\n- |\n  #!/bin/sh\n  echo {host_ip}\n";
+        for text in [
+            mime,
+            archive,
+            "#!/bin/sh\necho {host_ip} a: [\n",
+            "#include https://{host_ip}/a\n",
+        ] {
+            let out = render(text, &[("host_ip", "10.0.0.1")]).unwrap();
+            assert_eq!(out, text.replace("{host_ip}", "10.0.0.1"));
+        }
+        let error = render(
+            &mime.replace("[[touch, ", "[[{cloud}, "),
+            &[("host_ip", "a"), ("cloud", "[")],
+        );
+        let error = error.unwrap_err().to_string();
+        let said = "t.yaml: the user data is not YAML once its tags are filled in: part 1: ";
+        assert!(error.starts_with(said), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_text_is_named_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t");
+        for (bytes, said) in [
+            (
+                &b"\x1f\x8b\x08\0"[..],
+                "is compressed by gzip: tags are filled in in text; give it as it is before gzip",
+            ),
+            (
+                b"\xff\xfe#\0c\0",
+                "is not UTF-8: tags are filled in in text; convert it: iconv -f UTF-16 -t UTF-8",
+            ),
+            (
+                b"#cloud-config\na: \xe9\n",
+                "is not UTF-8: tags are filled in in text; convert it: iconv -f ISO-8859-1",
+            ),
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            let error = Template::load(&path).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
         }
     }
 

@@ -28,6 +28,7 @@ pub mod openstack;
 mod outbound;
 pub mod pool;
 pub mod progress;
+mod proxy;
 pub mod report;
 pub mod scaling;
 pub mod setup;

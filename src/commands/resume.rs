@@ -27,6 +27,9 @@ const POLL: Duration = Duration::from_millis(100);
 struct CloudOut<'a> {
     cloud: &'a str,
     resumed: Vec<Resumed>,
+    /// Servers of a cloud that is not in the configuration any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forgotten: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -42,8 +45,6 @@ struct Out<'a> {
 /// The configuration, an unknown cloud, the state directory; a tick that does not end.
 pub fn run(args: &Resume, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let config = config::load(&args.common.config, environment)?;
-    // A name that is not there is told with the names that are.
-    config.chosen(&args.clouds)?;
     let directory = state_directory(&args.common, &config, environment)?;
     state::prepare(&directory)?;
     let _lock = lock_after_tick(&directory, config.timeouts.tick)?;
@@ -52,15 +53,23 @@ pub fn run(args: &Resume, environment: &Environment, out: &mut dyn Write) -> any
         warn!("{notice}");
     }
     let mut state = loaded.state;
+    let removed = state.removed(|name| config.clouds.iter().any(|cloud| cloud.name == name));
+    let others: Vec<String> = args.clouds.iter().filter(|name| !removed.contains(*name)).cloned().collect();
+    if !others.is_empty() {
+        // A name that is not there is told with the names that are.
+        config.chosen(&others)?;
+    }
     let clouds: Vec<CloudOut<'_>> = args
         .clouds
         .iter()
         .map(|cloud| CloudOut {
             cloud,
             resumed: state.resume(cloud),
+            forgotten: removed.contains(cloud).then(|| state.forget_removed(cloud)),
         })
         .collect();
-    if clouds.iter().any(|cloud| !cloud.resumed.is_empty()) {
+    let changed = |cloud: &CloudOut<'_>| !cloud.resumed.is_empty() || cloud.forgotten.is_some();
+    if clouds.iter().any(changed) {
         state::save(&directory, &state)?;
     }
     let printed = match args.output {
@@ -99,8 +108,18 @@ fn lock_after_tick(directory: &Path, longest_tick: Duration) -> anyhow::Result<L
 
 fn text(clouds: &[CloudOut<'_>]) -> String {
     let mut text = String::new();
-    for CloudOut { cloud, resumed } in clouds {
-        if resumed.is_empty() {
+    for CloudOut {
+        cloud,
+        resumed,
+        forgotten,
+    } in clouds
+    {
+        if let Some(servers) = forgotten {
+            text += &format!(
+                "cloud {cloud} is not in the configuration: {servers} servers in it are forgotten; those that still run \
+                 cost until they are deleted by hand\n"
+            );
+        } else if resumed.is_empty() {
             text += &format!("cloud {cloud}: no failure is remembered, nothing held it up\n");
         }
         for what in resumed {

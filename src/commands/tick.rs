@@ -22,7 +22,7 @@ use crate::metrics;
 use crate::notify;
 use crate::observe::observe;
 use crate::report::{self, Report, Snapshot, json, text};
-use crate::scaling::plan::plan;
+use crate::scaling::plan::{Plan, plan};
 use crate::simulation::{self, World, locked};
 use crate::site::Site;
 use crate::state;
@@ -131,6 +131,7 @@ pub fn run(
         .iter()
         .cloned()
         .chain(loaded.notice)
+        .chain(still_reachable(&plan, &config, environment))
         .chain(world.as_ref().map(|world| locked(world).describe()));
     let report = Report {
         plan: &plan,
@@ -165,6 +166,26 @@ pub fn run(
     }
     said.context("the report could not be printed")?;
     Ok(report.exit())
+}
+
+/// Removed clouds whose access is still in clouds.yaml.
+fn still_reachable(plan: &Plan, config: &Config, environment: &Environment) -> Vec<String> {
+    let configured = |name: &str| config.policy.cloud(name).is_some();
+    let removed = plan.next.removed(configured);
+    if removed.is_empty() {
+        return Vec::new();
+    }
+    // Nothing of a file that cannot be read: it is no part of this configuration.
+    let entries = config::connection::entries(environment).unwrap_or_default();
+    let there = removed.iter().filter(|name| entries.contains(name));
+    there
+        .map(|name| {
+            format!(
+                "the removed cloud {name} is an entry of clouds.yaml: `{name}: {{cloud: {name}, retire: true}}` under \
+                 clouds: puts it back"
+            )
+        })
+        .collect()
 }
 
 /// Leaves the directory to the tick that has its lock: quietly, unless that one has had it for much longer than a tick

@@ -161,20 +161,22 @@ fn policy(context: &mut Context<'_>, ehos: &Ehos, daemon: &Daemon) -> Policy {
     fn section<T>(daemon: &Given<T>) -> &'static str {
         if daemon.is_absent() { "ehos" } else { "daemon" }
     }
+    // Whoever sets nodes_max to 0 wants no more nodes made, and no end of all ticks.
     if policy.nodes_min > policy.nodes_max {
-        context.problem(
+        context.note(
             &[section(&daemon.nodes_min), "nodes_min"],
             format!(
-                "{} is more than nodes_max, {}",
+                "{} is more than nodes_max, {}: nodes_max counts",
                 policy.nodes_min, policy.nodes_max
             ),
         );
+        policy.nodes_min = policy.nodes_max;
     }
     if matches!(policy.nodes_spare, Spare::Count(spare) if spare > policy.nodes_max) {
-        context.problem(
+        context.note(
             &[section(&daemon.nodes_spare), "nodes_spare"],
             format!(
-                "{} is more than nodes_max, {}",
+                "{} is more than nodes_max, {}: nodes_max counts",
                 policy.nodes_spare, policy.nodes_max
             ),
         );
@@ -301,9 +303,9 @@ fn condor_settings(context: &mut Context<'_>, condor: &Condor) -> CondorSettings
         );
     }
     if condor.token_key.is_absent() && !condor.token_key_directory.is_absent() {
-        context.problem(
+        context.note(
             &["condor", "token_key_directory"],
-            "says where the key is, and token_key, its name, is missing",
+            "not used: token_key, the name of the key, is missing, so the pool's key signs tokens",
         );
     }
     let mut universes = Vec::new();

@@ -146,6 +146,10 @@ impl<'a> One<'a> {
         })
     }
 
+    fn retires(&self) -> bool {
+        self.cloud.retire.value() == Some(true)
+    }
+
     fn insecure(&self) -> bool {
         self.cloud
             .insecure
@@ -165,7 +169,11 @@ impl<'a> One<'a> {
         let cloud = &self.cloud;
         let (ehos, daemon) = (self.ehos, self.daemon);
         let base_image = [&cloud.base_image, &ehos.base_image];
-        if cloud.image.is_absent() && ehos.image.is_absent() && first(&base_image).is_some() {
+        if cloud.image.is_absent()
+            && ehos.image.is_absent()
+            && first(&base_image).is_some()
+            && !self.retires()
+        {
             context.note(
                 &["clouds", self.name],
                 format!(
@@ -208,15 +216,16 @@ impl<'a> One<'a> {
             budget: money::budget(cloud.budget.as_ref()),
             billing_period: cloud.billing_period.value(),
             max_lifetime: cloud.max_lifetime.value(),
+            retire: self.retires(),
             ..CloudPolicy::new(self.name, Vec::new(), "")
         };
         let boot_volume_size = value(&[&cloud.boot_volume_size, &ehos.boot_volume_size]);
         let boot_volume_type = value(&[&cloud.boot_volume_type, &ehos.boot_volume_type]);
         if boot_volume_type.is_some() && boot_volume_size.is_none() {
-            self.problem(
+            self.note(
                 context,
                 "boot_volume_type",
-                "is the type of the volume that nodes boot from, and boot_volume_size, its size, is missing",
+                "not used: nodes boot from the disk of their flavor; to boot them from a volume, set boot_volume_size",
             );
         }
         let insecure = self.insecure();
@@ -267,6 +276,16 @@ impl<'a> One<'a> {
         (Some(settings), policy)
     }
 
+    /// A note on a key that stands here or, for all clouds, under `ehos:`.
+    fn note(&self, context: &mut Context<'_>, field: &str, what: &str) {
+        let key = ["clouds", self.name, field];
+        if context.has(&key) {
+            context.note(&key, what);
+        } else {
+            context.note(&["ehos", field], what);
+        }
+    }
+
     /// A problem with a key that stands here or, for all clouds, under `ehos:`.
     fn problem(&self, context: &mut Context<'_>, field: &str, what: impl Into<String>) {
         let key = ["clouds", self.name, field];
@@ -314,10 +333,10 @@ impl<'a> One<'a> {
         let own = self.cloud.gpus.value().unwrap_or_default();
         let flavors = value(&[&self.cloud.flavors, &self.ehos.flavors]).unwrap_or_default();
         for name in own.keys().filter(|name| !flavors.contains(name)) {
-            context.problem(
+            context.note(
                 &["clouds", self.name, "gpus", name],
                 format!(
-                    "is no flavor of its nodes; these are: {}",
+                    "not a flavor of new nodes; these are: {}",
                     flavors.join(", ")
                 ),
             );
@@ -358,6 +377,8 @@ impl<'a> One<'a> {
             Some(Given::Value(value)) if !value.is_empty() => Some(value.clone()),
             // Said already.
             Some(Given::Wrong(_)) => None,
+            // No node is created any more.
+            Some(_) | None if self.retires() => None,
             Some(_) | None => {
                 context.problem(
                     &["clouds", self.name],
@@ -447,10 +468,10 @@ impl<'a> One<'a> {
         let own = self.cloud.prices.value().unwrap_or_default();
         let flavors = value(&[&self.cloud.flavors, &self.ehos.flavors]).unwrap_or_default();
         for name in own.keys().filter(|name| !flavors.contains(name)) {
-            context.problem(
+            context.note(
                 &["clouds", self.name, "prices", name],
                 format!(
-                    "is no flavor of its nodes; these are: {}",
+                    "not a flavor of new nodes, this price counts only for nodes that still run; the flavors are: {}",
                     flavors.join(", ")
                 ),
             );

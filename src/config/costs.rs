@@ -26,7 +26,7 @@ pub(super) fn check(context: &mut Context<'_>, policy: &Policy) {
         Some(price) => format!("core_price, {price} an hour for each of its cores"),
         None => "the dearest core of those that have one, by the hour".to_owned(),
     };
-    for cloud in &policy.clouds {
+    for cloud in policy.clouds.iter().filter(|cloud| !cloud.retire) {
         let without: Vec<&str> = cloud
             .flavors
             .iter()

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::error::{Place, Problem};
-use super::unknown;
+use super::{text, unknown};
 
 /// What the parser says, in words of the configuration.
-pub(super) fn explain(path: &Path, text: &str, error: &serde_yaml::Error) -> Problem {
+pub(super) fn explain(path: &Path, source: &str, error: &serde_yaml::Error) -> Problem {
     let mut what = error.to_string();
     let mut place = None;
     if let Some(at) = error.location() {
@@ -41,9 +41,16 @@ pub(super) fn explain(path: &Path, text: &str, error: &serde_yaml::Error) -> Pro
     {
         // What stands there may be a password.
         what = without_value(&what);
-        let line = place.and_then(|place| text.lines().nth(place.line.saturating_sub(1)));
+        let line = place.and_then(|place| source.lines().nth(place.line.saturating_sub(1)));
         if line.is_some_and(|line| line.contains(": {")) && what.contains("map") {
             what.push_str("; braces that are to be filled in? Put the real value there, or `None`");
+        } else if what.contains("more than one document") {
+            what = "has several YAML documents (`---`): keep one, and put the others into files of their own in ehos.d"
+                .to_owned();
+        } else if let Some((_, blank)) = line.and_then(text::odd_blank_in) {
+            what.push_str(&format!(
+                "; there is {blank} in this line: put a space in its place"
+            ));
         } else if line.is_some_and(|line| line.contains('\t')) {
             what.push_str("; YAML is indented by spaces, and there is a tab in this line");
         } else if line.is_some_and(|line| line.contains(": <")) {

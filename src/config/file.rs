@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IntoDeserializer as _, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IntoDeserializer as _, MapAccess, SeqAccess, Visitor};
 
 use super::error::Problem;
 use super::explain::explain;
@@ -34,11 +34,18 @@ pub(super) trait Field {
     /// Puts what `over` says over this.
     fn merge(&mut self, over: Self);
 
+    /// Whether it says nothing.
+    fn is_missing(&self) -> bool;
+
     /// Calls `f` for each finding, with its key path.
     fn visit(&self, path: &mut Vec<String>, f: &mut dyn FnMut(&[String], Finding<'_>));
 }
 
 impl<T: Value> Field for Given<T> {
+    fn is_missing(&self) -> bool {
+        self.is_absent()
+    }
+
     fn merge(&mut self, over: Given<T>) {
         if !over.is_absent() {
             *self = over;
@@ -56,6 +63,10 @@ impl<T: Value> Field for Given<T> {
 }
 
 impl Field for Obsolete {
+    fn is_missing(&self) -> bool {
+        !self.0
+    }
+
     fn merge(&mut self, over: Obsolete) {
         self.0 |= over.0;
     }
@@ -68,6 +79,10 @@ impl Field for Obsolete {
 }
 
 impl<T: Field> Field for Option<T> {
+    fn is_missing(&self) -> bool {
+        self.is_none()
+    }
+
     fn merge(&mut self, over: Option<T>) {
         match (self.as_mut(), over) {
             (Some(base), Some(over)) => base.merge(over),
@@ -84,6 +99,10 @@ impl<T: Field> Field for Option<T> {
 }
 
 impl Field for Scenario {
+    fn is_missing(&self) -> bool {
+        false
+    }
+
     fn merge(&mut self, over: Scenario) {
         *self = over;
     }
@@ -99,14 +118,76 @@ pub(super) trait Section {
     const KEYS: &'static [&'static str];
 }
 
+/// What stands at a merge key, `<<: *anchor` or `<<: [*one, *two]`: mappings of the same kind whose keys count where the
+/// section has none of that name, those of the first before those of the second (YAML's type "merge").
+#[derive(Debug)]
+pub(super) struct Merged<T>(pub(super) Vec<T>);
+
+/// The name of a merge key.
+pub(super) const MERGE_KEY: &str = "<<";
+
+impl<T> Default for Merged<T> {
+    fn default() -> Merged<T> {
+        Merged(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Merged<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Merged<T>, D::Error> {
+        struct OneOrSeveral<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrSeveral<T> {
+            type Value = Merged<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a mapping of keys to values, or a list of such mappings")
+            }
+            fn visit_unit<E>(self) -> Result<Merged<T>, E> {
+                Ok(Merged::default())
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Merged<T>, A::Error> {
+                let map = serde::de::value::MapAccessDeserializer::new(map);
+                Ok(Merged(vec![T::deserialize(map)?]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Merged<T>, A::Error> {
+                let mut all = Vec::new();
+                while let Some(one) = seq.next_element()? {
+                    all.push(one);
+                }
+                Ok(Merged(all))
+            }
+        }
+        deserializer.deserialize_any(OneOrSeveral(std::marker::PhantomData))
+    }
+}
+
 /// A mapping of known keys: the struct, the list of its keys, and how two of them merge.
 macro_rules! section {
     ($(#[$attribute:meta])* $name:ident { $($field:ident: $type:ty,)* }) => {
-        #[derive(Debug, Default, Deserialize)]
-        #[serde(default, expecting = "a mapping of keys to values")]
+        #[derive(Debug, Default)]
         $(#[$attribute])*
         pub(super) struct $name {
             $(pub(super) $field: $type,)*
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
+                #[derive(Default, Deserialize)]
+                #[serde(default, expecting = "a mapping of keys to values")]
+                struct Keys {
+                    $($field: $type,)*
+                    #[serde(rename = "<<")]
+                    merged: Merged<$name>,
+                }
+                let keys = Keys::deserialize(deserializer)?;
+                let mut section = $name { $($field: keys.$field,)* };
+                for under in keys.merged.0 {
+                    $(
+                        if section.$field.is_missing() {
+                            section.$field = under.$field;
+                        }
+                    )*
+                }
+                Ok(section)
+            }
         }
 
         impl Section for $name {
@@ -114,6 +195,10 @@ macro_rules! section {
         }
 
         impl Field for $name {
+            fn is_missing(&self) -> bool {
+                $(self.$field.is_missing())&&*
+            }
+
             fn merge(&mut self, over: $name) {
                 $(self.$field.merge(over.$field);)*
             }
@@ -365,6 +450,7 @@ macro_rules! with_auth_keys {
                 prices: Given<BTreeMap<String, f64>>,
                 nodes_max: Given<u64>,
                 weight: Given<u64>,
+                retire: Given<bool>,
                 budget: Option<Budget>,
                 billing_period: Given<Duration>,
                 max_lifetime: Given<Duration>,
@@ -435,6 +521,10 @@ impl<'de> Deserialize<'de> for Influxdb {
 }
 
 impl Field for Influxdb {
+    fn is_missing(&self) -> bool {
+        false
+    }
+
     fn merge(&mut self, over: Influxdb) {
         self.0.merge(over.0);
     }
@@ -458,13 +548,24 @@ impl<'de> Deserialize<'de> for Clouds {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Clouds, A::Error> {
                 let mut clouds: Vec<(String, Option<Cloud>)> = Vec::new();
+                let mut merged: Vec<(String, Option<Cloud>)> = Vec::new();
                 while let Some(name) = map.next_key::<String>()? {
+                    if name == MERGE_KEY {
+                        let under: Merged<Clouds> = map.next_value()?;
+                        merged.extend(under.0.into_iter().flat_map(|clouds| clouds.0));
+                        continue;
+                    }
                     if clouds.iter().any(|(there, _)| *there == name) {
                         return Err(A::Error::custom(format!(
                             "the cloud `{name}` stands here twice"
                         )));
                     }
                     clouds.push((name, map.next_value()?));
+                }
+                for (name, cloud) in merged {
+                    if clouds.iter().all(|(there, _)| *there != name) {
+                        clouds.push((name, cloud));
+                    }
                 }
                 Ok(Clouds(clouds))
             }
@@ -474,6 +575,10 @@ impl<'de> Deserialize<'de> for Clouds {
 }
 
 impl Field for Clouds {
+    fn is_missing(&self) -> bool {
+        false
+    }
+
     fn merge(&mut self, over: Clouds) {
         for (name, cloud) in over.0 {
             match self.0.iter_mut().find(|(there, _)| *there == name) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::file::{MERGE_KEY, Merged};
 use super::influxdb::WriteUrl;
 use super::yaml;
 use crate::scaling::schedule::Spare;
@@ -283,30 +284,57 @@ impl Value for BTreeMap<String, String> {
         format!("{{{}}}", pairs.join(", "))
     }
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Given<Self>, D::Error> {
-        struct Map;
-        impl<'de> Visitor<'de> for Map {
-            type Value = Given<BTreeMap<String, String>>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a mapping of names to values")
+        Pairs::deserialize(deserializer).map(|pairs| pairs.0)
+    }
+}
+
+/// A mapping that is not null.
+struct Pairs(Given<BTreeMap<String, String>>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Pairs, D::Error> {
+        deserializer.deserialize_map(Map).map(Pairs)
+    }
+}
+
+struct Map;
+
+impl<'de> Visitor<'de> for Map {
+    type Value = Given<BTreeMap<String, String>>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping of names to values")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut out = BTreeMap::new();
+        let mut wrong = None;
+        let mut merged = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if key == MERGE_KEY {
+                merged = map.next_value::<Merged<Pairs>>()?.0;
+                continue;
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut out = BTreeMap::new();
-                let mut wrong = None;
-                while let Some(key) = map.next_key::<String>()? {
-                    match map.next_value::<Given<String>>()? {
-                        Given::Value(value) => {
-                            if out.insert(key.clone(), value).is_some() {
-                                return Err(A::Error::custom(format!("`{key}` stands here twice")));
-                            }
-                        }
-                        Given::Absent => {}
-                        Given::Wrong(why) => wrong = wrong.or(Some(format!("`{key}`: {why}"))),
+            match map.next_value::<Given<String>>()? {
+                Given::Value(value) => {
+                    if out.insert(key.clone(), value).is_some() {
+                        return Err(A::Error::custom(format!("`{key}` stands here twice")));
                     }
                 }
-                Ok(wrong.map_or(Given::Value(out), Given::Wrong))
+                Given::Absent => {}
+                Given::Wrong(why) => wrong = wrong.or(Some(format!("`{key}`: {why}"))),
             }
         }
-        deserializer.deserialize_map(Map)
+        for under in merged {
+            match under.0 {
+                Given::Value(under) => {
+                    for (key, value) in under {
+                        out.entry(key).or_insert(value);
+                    }
+                }
+                Given::Absent => {}
+                Given::Wrong(why) => wrong = wrong.or(Some(why)),
+            }
+        }
+        Ok(wrong.map_or(Given::Value(out), Given::Wrong))
     }
 }
 

@@ -31,6 +31,7 @@ mod search;
 mod secrets;
 mod settings;
 mod shown;
+mod text;
 mod unknown;
 pub(crate) mod yaml;
 
@@ -142,9 +143,7 @@ pub fn for_reader(files: &[PathBuf], env: &Environment) -> Result<ForReader, Err
     let mut merged = File::default();
     for path in found {
         let named = files.iter().any(|file| env.path(file) == path);
-        let file = std::fs::read_to_string(&path)
-            .map_err(|error| Problem::of_file(&path, format!("cannot be read: {error}")))
-            .and_then(|text| file::parse(&path, &text));
+        let file = text::read(&path).and_then(|text| file::parse(&path, &text));
         match file {
             Ok(file) => merged.merge(file),
             Err(problem) if named => return Err(problem.into()),
@@ -185,10 +184,10 @@ fn read(named: &[PathBuf], env: &Environment) -> Result<Read, Error> {
     };
     let mut unreadable = Vec::new();
     for path in search::files(named, env)? {
-        let text = match std::fs::read_to_string(&path) {
+        let text = match text::read(&path) {
             Ok(text) => text,
-            Err(error) => {
-                unreadable.push(Problem::of_file(&path, format!("cannot be read: {error}")));
+            Err(problem) => {
+                unreadable.push(problem);
                 continue;
             }
         };
@@ -242,6 +241,18 @@ impl Read {
         });
         if secret && secrets::others_can_read(&path) {
             self.notes.push(secrets::warning(&path));
+        }
+        if let Some((place, name)) = text::first_odd_blank(&text) {
+            let note = Problem {
+                place: Some(place),
+                ..Problem::of_file(
+                    &path,
+                    format!(
+                        "there is {name} here, which YAML takes for a letter; put a space in its place"
+                    ),
+                )
+            };
+            self.notes.push(note.to_string());
         }
         self.file.merge(file);
         self.sources.push(Source { path, text });
@@ -349,5 +360,7 @@ fn obsolete(key: &str) -> &'static str {
     }
 }
 
+#[cfg(test)]
+mod contained_tests;
 #[cfg(test)]
 mod tests;

@@ -62,9 +62,9 @@ pub(super) fn check(context: &mut Context<'_>, daemon: &Daemon, policy: &Policy,
         && policy.max_lifetime.is_none()
         && !lifetimes.any(|own| own.is_some())
     {
-        context.problem(
+        context.note(
             &["daemon", "max_lifetime_kill"],
-            "says when jobs of a node that is older than max_lifetime are ended, and there is no max_lifetime",
+            "not used: there is no max_lifetime, so no node expires",
         );
     }
     for cloud in &policy.clouds {
@@ -87,7 +87,7 @@ pub(super) fn check(context: &mut Context<'_>, daemon: &Daemon, policy: &Policy,
         return;
     }
     let of_all = daemon.budget.is_some() && policy.budget != Budget::default();
-    for cloud in &policy.clouds {
+    for cloud in policy.clouds.iter().filter(|cloud| !cloud.retire) {
         let own = cloud.budget != Budget::default();
         let without = |cloud: &CloudPolicy| {
             let mut flavors = cloud.flavors.iter();
@@ -110,20 +110,19 @@ pub(super) fn check(context: &mut Context<'_>, daemon: &Daemon, policy: &Policy,
     }
 }
 
-/// A token must be good for longer than its node may live.
+/// A token that ends before its node is too old decides when that is replaced.
 pub(super) fn lifetimes(context: &mut Context<'_>, policy: &Policy, token_lifetime: Duration) {
     let longest = token_lifetime.saturating_sub(policy.token_margin);
     let what = format!(
-        "must not be longer than condor.token_lifetime less daemon.token_margin ({}): a node whose token ends is replaced \
-         by then",
+        "is longer than condor.token_lifetime less daemon.token_margin, {}: that is the age at which nodes are replaced",
         spoken(longest.as_secs())
     );
     if policy.max_lifetime.is_some_and(|time| time > longest) {
-        context.problem(&["daemon", "max_lifetime"], what.clone());
+        context.note(&["daemon", "max_lifetime"], what.clone());
     }
     for cloud in &policy.clouds {
         if cloud.max_lifetime.is_some_and(|time| time > longest) {
-            context.problem(&["clouds", &cloud.name, "max_lifetime"], what.clone());
+            context.note(&["clouds", &cloud.name, "max_lifetime"], what.clone());
         }
     }
 }

@@ -5,11 +5,17 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::error::Place;
+use super::file::MERGE_KEY;
 use super::schedules::{index, skip};
 
 /// The place of the key at the end of `path` in `text`; `None` when it is not there.
 pub(super) fn find(text: &str, path: &[&str]) -> Option<Place> {
-    let error = Find(path)
+    // What stands at the place itself goes before what is merged into it.
+    search(text, path, false).or_else(|| search(text, path, true))
+}
+
+fn search(text: &str, path: &[&str], merges: bool) -> Option<Place> {
+    let error = Find { path, merges }
         .deserialize(serde_yaml::Deserializer::from_str(text))
         .err()?;
     // Any other error is one of the text.
@@ -25,14 +31,18 @@ pub(super) fn find(text: &str, path: &[&str]) -> Option<Place> {
 /// The parser tells the place of an error alone, so finding is one.
 const FOUND: &str = "\u{1}found";
 
-/// Walks down a path.
-struct Find<'p>(&'p [&'p str]);
+/// Walks down a path, with `merges` through merge keys as well.
+#[derive(Clone, Copy)]
+struct Find<'p> {
+    path: &'p [&'p str],
+    merges: bool,
+}
 
 impl<'de> DeserializeSeed<'de> for Find<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        if self.0.is_empty() {
+        if self.path.is_empty() {
             return deserializer.deserialize_ignored_any(IgnoredAny).map(drop);
         }
         deserializer.deserialize_any(self)
@@ -48,32 +58,43 @@ impl<'de> Visitor<'de> for Find<'_> {
 
     /// The place of an element is its number, from 1.
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Some((wanted, rest)) = self.0.split_first() else {
+        let Some((wanted, rest)) = self.path.split_first() else {
             return Ok(());
         };
+        if self.merges && index(wanted).is_none() {
+            while seq.next_element_seed(self)?.is_some() {}
+            return Ok(());
+        }
         for _ in 0..index(wanted).unwrap_or(usize::MAX) {
             if seq.next_element::<IgnoredAny>()?.is_none() {
                 return Ok(());
             }
         }
-        seq.next_element_seed(Find(rest))?;
+        seq.next_element_seed(Find { path: rest, ..self })?;
         skip(&mut seq)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Some((wanted, rest)) = self.0.split_first() else {
+        let Some((wanted, rest)) = self.path.split_first() else {
             return Ok(());
         };
         let last = rest.is_empty();
-        while let Some(here) = map.next_key_seed(Key { wanted, last })? {
-            if here {
-                map.next_value_seed(Find(rest))?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
+        while let Some(found) = map.next_key_seed(Key { wanted, last })? {
+            match found {
+                Found::Wanted => map.next_value_seed(Find { path: rest, ..self })?,
+                Found::Merge if self.merges => map.next_value_seed(self)?,
+                Found::Merge | Found::Other => map.next_value::<IgnoredAny>().map(drop)?,
             }
         }
         Ok(())
     }
+}
+
+/// The next key.
+enum Found {
+    Wanted,
+    Merge,
+    Other,
 }
 
 /// Whether the next key is the wanted one.
@@ -83,27 +104,31 @@ struct Key<'p> {
 }
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {
-    type Value = bool;
+    type Value = Found;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
 impl Visitor<'_> for Key<'_> {
-    type Value = bool;
+    type Value = Found;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<bool, E> {
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Found, E> {
         if key != self.wanted {
-            Ok(false)
+            Ok(if key == MERGE_KEY {
+                Found::Merge
+            } else {
+                Found::Other
+            })
         } else if self.last {
             Err(E::custom(FOUND))
         } else {
-            Ok(true)
+            Ok(Found::Wanted)
         }
     }
 }
@@ -133,6 +158,10 @@ mod tests {
         assert_eq!(at(text, &["ehos", "list", "2", "image"]), Some((8, 16)));
         assert_eq!(at(text, &["ehos", "list", "3", "image"]), None);
         assert_eq!(at(text, &["daemon"]), None);
+        let text = "x-a: &a\n  flavor: f\n  image: i\nclouds:\n  b:\n    <<: *a\n    image: own\n  c: {<<: [*a]}\n";
+        assert_eq!(at(text, &["clouds", "b", "flavor"]), Some((2, 3)));
+        assert_eq!(at(text, &["clouds", "b", "image"]), Some((7, 5)));
+        assert_eq!(at(text, &["clouds", "c", "image"]), Some((3, 3)));
         assert_eq!(at("", &["daemon"]), None);
         assert_eq!(at("a: [", &["daemon"]), None);
     }

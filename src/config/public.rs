@@ -418,7 +418,7 @@ fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
     };
     put("region_name", region);
     // A cloud without a golden image yet has its nodes boot from the base image.
-    let own = (base_image.as_ref() != Some(image)).then(|| image.clone());
+    let own = (base_image.as_ref() != Some(image) && !image.is_empty()).then(|| image.clone());
     put("image", &own);
     put("base_image", base_image);
     put("key", key);
@@ -436,8 +436,12 @@ fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
             keys.push((key, list(values)));
         }
     }
-    keys.push(("flavors", list(flavors)));
-    keys.push(("networks", list(networks)));
+    for (key, values) in [("flavors", flavors), ("networks", networks)] {
+        // A cloud with `retire` needs none.
+        if !values.is_empty() {
+            keys.push((key, list(values)));
+        }
+    }
     if !security_groups.is_empty() {
         keys.push(("security_groups", list(security_groups)));
     }
@@ -480,10 +484,14 @@ fn limits(policy: &CloudPolicy) -> Keys {
         billing_period,
         max_lifetime,
         hard_server_group: _,
+        retire,
     } = policy;
     let mut keys = Keys::new();
     if *weight != 1 {
         keys.push(("weight", weight.to_string()));
+    }
+    if *retire {
+        keys.push(("retire", "true".to_owned()));
     }
     keys.extend(billing_period.map(|time| ("billing_period", duration_text(time))));
     keys.extend(max_lifetime.map(|time| ("max_lifetime", duration_text(time))));

@@ -40,6 +40,10 @@ impl<'de> Deserialize<'de> for Schedules {
 }
 
 impl Field for Schedules {
+    fn is_missing(&self) -> bool {
+        false
+    }
+
     fn merge(&mut self, over: Schedules) {
         *self = over;
     }
@@ -167,7 +171,7 @@ fn one(
         Some(name) => time_zone(context, &key("time_zone"), name),
         None => time_zone_of_all.clone(),
     };
-    let window = schedule::Window {
+    let mut window = schedule::Window {
         days: on,
         hours: within,
         time_zone,
@@ -181,9 +185,9 @@ fn one(
         && window.nodes_spare.is_none()
         && window.idle_timeout.is_none()
     {
-        context.problem(
+        context.note(
             &["daemon", "schedules", number],
-            "says nothing: give it nodes_min, nodes_max, nodes_spare or idle_timeout",
+            "changes nothing while it is active: it has none of nodes_min, nodes_max, nodes_spare, idle_timeout",
         );
     }
     let nodes_max = window.nodes_max.unwrap_or(policy.nodes_max);
@@ -194,10 +198,11 @@ fn one(
         } else {
             "nodes_max"
         };
-        context.problem(
+        context.note(
             &key(name),
-            format!("nodes_min {nodes_min} is more than nodes_max {nodes_max} in this window"),
+            format!("nodes_min {nodes_min} is more than nodes_max {nodes_max} in this window: nodes_max counts"),
         );
+        window.nodes_min = Some(nodes_max);
     }
     window
 }

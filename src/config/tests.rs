@@ -15,7 +15,7 @@ use crate::scaling::policy::Policy;
 const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// A world in which `folder` is `/`, the working and the home folder.
-fn environment(folder: &Path, variables: &[(&str, &str)]) -> Environment {
+pub(super) fn environment(folder: &Path, variables: &[(&str, &str)]) -> Environment {
     let home = folder.display().to_string();
     Environment {
         variables: variables
@@ -30,7 +30,7 @@ fn environment(folder: &Path, variables: &[(&str, &str)]) -> Environment {
 }
 
 /// A folder with these files, which only their owner can read.
-fn world(files: &[(&str, &str)]) -> tempfile::TempDir {
+pub(super) fn world(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         let path = folder.path().join(name);
@@ -41,16 +41,16 @@ fn world(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
-const TEMPLATE: (&str, &str) = ("etc/ehos/execute.yaml", "#cloud-config\nx: {token}\n");
+pub(super) const TEMPLATE: (&str, &str) = ("etc/ehos/execute.yaml", "#cloud-config\nx: {token}\n");
 
 /// Under which a cloud needs no more than its access.
-const REST: &str = "ehos: {cluster: p, image: i, flavor: f, network: n}\n";
+pub(super) const REST: &str = "ehos: {cluster: p, image: i, flavor: f, network: n}\n";
 
-fn cloud(access: &str) -> String {
+pub(super) fn cloud(access: &str) -> String {
     format!("{REST}clouds:\n  one: {{auth_url: 'https://a', {access}}}\n")
 }
 
-const PASSWORD: &str =
+pub(super) const PASSWORD: &str =
     "username: u, user_domain_name: Default, project_name: p, password: hush-inline";
 
 /// `shown` without what differs from one machine or run to the next.
@@ -269,14 +269,14 @@ fn a_problem_names_the_file_whose_value_counts() {
         ("etc/ehos/ehos.d/1.yaml", "daemon:\n  nodes_max: 2\n"),
         (
             "etc/ehos/ehos.d/2.yaml",
-            "# over it\ndaemon:\n    nodes_min: 3\n",
+            "# over it\ndaemon:\n    max_actions: 0\n",
         ),
     ]);
     let error = load(&[], &environment(folder.path(), &[])).unwrap_err();
     let problem = &error.problems[0];
     assert!(problem.file.as_ref().unwrap().ends_with("ehos.d/2.yaml"));
     assert_eq!(problem.place, Some(Place { line: 3, column: 5 }));
-    assert_eq!(problem.key.as_deref(), Some("daemon.nodes_min"));
+    assert_eq!(problem.key.as_deref(), Some("daemon.max_actions"));
 }
 
 #[test]

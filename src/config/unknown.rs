@@ -7,10 +7,12 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 use super::error::Problem;
 use super::file::{
-    Auth, Budget, Cloud, Condor, Daemon, Ehos, File, InfluxdbKeys, Metrics, Section, Window,
+    Auth, Budget, Cloud, Condor, Daemon, Ehos, File, InfluxdbKeys, MERGE_KEY, Metrics, Section,
+    Window,
 };
 use super::position;
 use super::schedules::skip;
+use super::text;
 
 /// Each section's keys, for hints.
 const SECTIONS: [(&str, &[&str]); 4] = [
@@ -52,6 +54,9 @@ pub(super) fn hint(unknown: &str, known: &[&str]) -> String {
         .filter(|key| likeness(key) > 0.8)
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     let elsewhere = SECTIONS.iter().find(|(_, keys)| keys.contains(&unknown));
+    if let Some((_, blank)) = text::odd_blank_in(unknown) {
+        return format!("there is no such key; there is {blank} in it: put a space in its place");
+    }
     let hint = match (elsewhere, nearest) {
         (Some((section, _)), _) => format!("it belongs under `{section}`"),
         (None, Some(key)) => format!("the nearest known key is `{key}`"),
@@ -134,8 +139,20 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        if !matches!(self.at, At::Windows) {
+        if matches!(self.at, At::Value) {
             return skip(&mut seq);
+        }
+        // Elsewhere a list can only stand at a merge key.
+        if !matches!(self.at, At::Windows) {
+            while seq
+                .next_element_seed(Walk {
+                    at: self.at,
+                    path: &mut *self.path,
+                    found: &mut *self.found,
+                })?
+                .is_some()
+            {}
+            return Ok(());
         }
         for number in 1_usize.. {
             self.path.push(number.to_string());
@@ -154,11 +171,23 @@ impl<'de> Visitor<'de> for Walk<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<String>()? {
+            // What is merged has the keys of the section that it is merged into.
+            if key == MERGE_KEY && !matches!(self.at, At::Value) {
+                map.next_value_seed(Walk {
+                    at: self.at,
+                    path: &mut *self.path,
+                    found: &mut *self.found,
+                })?;
+                continue;
+            }
+            let at_top = matches!(self.at, At::File);
             let below = self.at.below(&key);
             self.path.push(key);
             let unknown = self.at.known().filter(|known| {
                 let key = self.path.last().map(String::as_str);
-                !known.iter().any(|name| Some(*name) == key)
+                // A place for anchors.
+                let of_the_site = at_top && key.is_some_and(|key| key.starts_with("x-"));
+                !of_the_site && !known.iter().any(|name| Some(*name) == key)
             });
             if let Some(known) = unknown {
                 self.found.push((self.path.clone(), known));

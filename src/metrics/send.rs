@@ -5,6 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
+use ureq::http::Uri;
 use ureq::http::header::HeaderValue;
 
 use crate::config::{InfluxLogin, InfluxSettings};
@@ -22,8 +23,14 @@ pub(super) fn send(
     lines: String,
     timeout: Duration,
 ) -> Result<(), String> {
-    let agent = outbound::agent(timeout);
-    let mut request = agent
+    let agents = outbound::agents(timeout);
+    let uri: Uri = settings
+        .address
+        .parse()
+        .map_err(|error| format!("influxdb.url: {error}"))?;
+    let route = agents.route(&uri)?;
+    let mut request = route
+        .agent
         .post(&settings.address)
         .header("Content-Type", "text/plain; charset=utf-8");
     if let Some(login) = &settings.login {
@@ -31,7 +38,7 @@ pub(super) fn send(
     }
     let mut answer = request
         .send(lines)
-        .map_err(|error| explained(&error, timeout))?;
+        .map_err(|error| outbound::told(explained(&error, timeout), route.proxy))?;
     let status = answer.status();
     if status.is_success() {
         return Ok(());

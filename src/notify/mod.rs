@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use log::{debug, warn};
 use secrecy::{ExposeSecret, SecretString};
+use ureq::http::Uri;
 
 use crate::child;
 use crate::deadline::Deadline;
@@ -151,15 +152,24 @@ fn shortened(text: &str) -> String {
 }
 
 fn post(address: &SecretString, message: String, timeout: Duration) -> Result<(), String> {
-    let agent = outbound::agent(timeout);
-    let answer = agent
+    let agents = outbound::agents(timeout);
+    let uri: Uri = address
+        .expose_secret()
+        .parse()
+        .map_err(|_| "its address is none".to_owned())?;
+    let route = agents.route(&uri)?;
+    let answer = route
+        .agent
         .post(address.expose_secret())
         .header("Content-Type", "application/json")
         .send(message)
         // Some of them quote the address.
         .map_err(|error| match error {
             ureq::Error::BadUri(_) => "its address is none".to_owned(),
-            error => error.to_string().replace(address.expose_secret(), "***"),
+            error => {
+                let error = error.to_string().replace(address.expose_secret(), "***");
+                outbound::told(error, route.proxy)
+            }
         })?;
     let status = answer.status();
     if status.is_success() {

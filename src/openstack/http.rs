@@ -20,6 +20,7 @@ use super::error::{Call, Error, Kind, Refusal};
 use super::message;
 use crate::config::CloudSettings;
 use crate::deadline::Deadline;
+use crate::outbound::Agents;
 
 /// No answer that ehos asks for is larger: a page of 1000 servers is about 2 MB.
 const LARGEST_BODY: u64 = 16 * 1024 * 1024;
@@ -121,7 +122,7 @@ impl Answer {
 
 /// A client for one cloud.
 pub struct Client {
-    agent: Agent,
+    agents: Agents,
     cloud: String,
     request_timeout: Duration,
 }
@@ -130,24 +131,27 @@ impl Client {
     /// A client for the cloud of `settings`; each request takes `request_timeout` at most.
     /// Fails when `cacert` cannot be used.
     pub fn new(settings: &CloudSettings, request_timeout: Duration) -> Result<Client, Error> {
-        let tls = TlsConfig::builder()
-            .root_certs(root_certificates(settings)?)
-            .disable_verification(settings.insecure)
-            .build();
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            // A redirect could carry the token to another host.
-            .max_redirects(0)
-            .tls_config(tls)
-            .user_agent(concat!("ehos/", env!("CARGO_PKG_VERSION")))
-            .accept("application/json")
-            .timeout_global(Some(request_timeout))
-            .timeout_resolve(Some(connect_timeout(request_timeout)))
-            .timeout_connect(Some(connect_timeout(request_timeout)))
-            .build()
-            .new_agent();
+        let certificates = root_certificates(settings)?;
+        let agents = Agents::new(&|proxy| {
+            let tls = TlsConfig::builder()
+                .root_certs(certificates.clone())
+                .disable_verification(settings.insecure)
+                .build();
+            Agent::config_builder()
+                .http_status_as_error(false)
+                // A redirect could carry the token to another host.
+                .max_redirects(0)
+                .tls_config(tls)
+                .proxy(proxy)
+                .user_agent(concat!("ehos/", env!("CARGO_PKG_VERSION")))
+                .accept("application/json")
+                .timeout_global(Some(request_timeout))
+                .timeout_resolve(Some(connect_timeout(request_timeout)))
+                .timeout_connect(Some(connect_timeout(request_timeout)))
+                .build()
+        });
         Ok(Client {
-            agent,
+            agents,
             cloud: settings.name.clone(),
             request_timeout,
         })
@@ -212,6 +216,11 @@ impl Client {
         if deadline.passed() {
             return Err(Error::DeadlinePassed { call });
         }
+        let route = self.agents.route(&uri).map_err(&bad_address)?;
+        let host = match route.proxy {
+            Some(proxy) => format!("{host} through {proxy}"),
+            None => host,
+        };
 
         let mut builder = ureq::http::Request::builder()
             .method(request.method.clone())
@@ -234,11 +243,11 @@ impl Client {
             Some(body) => builder
                 .body(body.as_str())
                 .map_err(ureq::Error::from)
-                .and_then(|http| self.run(http, request.kind, deadline)),
+                .and_then(|http| self.run(route.agent, http, request.kind, deadline)),
             None => builder
                 .body(SendBody::none())
                 .map_err(ureq::Error::from)
-                .and_then(|http| self.run(http, request.kind, deadline)),
+                .and_then(|http| self.run(route.agent, http, request.kind, deadline)),
         };
         let response = result.map_err(|error| {
             debug!("{call}: {error} after {} ms", began.elapsed().as_millis());
@@ -268,6 +277,7 @@ impl Client {
 
     fn run<S: AsSendBody>(
         &self,
+        agent: &Agent,
         request: ureq::http::Request<S>,
         kind: Kind,
         deadline: Deadline,
@@ -276,11 +286,10 @@ impl Client {
         // The plain way first: ureq keeps the TLS set-up (all root certificates) for the agent's own
         // configuration only.
         if left >= self.request_timeout && kind != Kind::Once {
-            return self.agent.run(request);
+            return agent.run(request);
         }
         let timeout = left.min(self.request_timeout);
-        let request = self
-            .agent
+        let request = agent
             .configure_request(request)
             .timeout_global(Some(timeout))
             .timeout_resolve(Some(connect_timeout(timeout)))
@@ -290,7 +299,7 @@ impl Client {
             Kind::Once => request.max_idle_age(Duration::ZERO),
             Kind::Reads | Kind::Repeatable => request,
         };
-        self.agent.run(request.build())
+        agent.run(request.build())
     }
 }
 
@@ -363,6 +372,8 @@ fn failed(error: ureq::Error, call: &Arc<Call>, host: &str) -> Error {
                 }
             }
         }
+        // The request itself has not been sent.
+        ureq::Error::ConnectProxyFailed(why) => not_reached(why, false),
         ureq::Error::BodyExceedsLimit(limit) => Error::Unparsable {
             call,
             why: format!("it is larger than {limit} bytes"),

@@ -137,6 +137,11 @@ impl Spending {
         }
     }
 
+    /// What a server of this node costs an hour, as far as it was ever known.
+    pub fn price_of(&self, node: &NodeId) -> Option<Money> {
+        self.meters.get(node).map(|meter| meter.price)
+    }
+
     /// Adds up those that are gone for good.
     fn settle(&mut self, policy: &Policy, may_come_back: impl Fn(&NodeId, &Meter) -> bool) {
         let gone: Vec<NodeId> = self
@@ -255,7 +260,11 @@ pub fn count(
         // A cloud that is not configured for a while is forgotten with its nodes: they are not to be counted twice.
         let away = !state.clouds.contains(&meter.cloud)
             && Month::of(meter.until, &policy.time_zone).name == month.name;
-        state.nodes.contains_key(id) || state.departed.contains_key(id) || away
+        let aside = state.removed_clouds.get(&meter.cloud);
+        state.nodes.contains_key(id)
+            || state.departed.contains_key(id)
+            || aside.is_some_and(|nodes| nodes.contains_key(id))
+            || away
     });
     let ahead = AHEAD.min(between(at, month.ends));
     let settled = spending.months.get(&month.name);

@@ -195,6 +195,8 @@ pub struct CloudFigures {
     pub budget: BudgetFigures,
     /// Nothing is made in it for a while.
     pub pause: Option<PauseFigures>,
+    /// It is to be removed from the configuration (`retire`).
+    pub retire: bool,
 }
 
 /// A kind of node of which no more is made for a while, after failures.
@@ -320,6 +322,7 @@ pub(super) fn clouds(
                 seconds: seconds(pause.until.since(state.now)),
                 why: pause.why.clone(),
             }),
+            retire: cloud.retire,
         }
     };
     policy.clouds.iter().map(of).collect()

@@ -83,6 +83,9 @@ pub enum Limit {
     CloudUnknown {
         cloud: String,
     },
+    Retire {
+        cloud: String,
+    },
     NeverSeen {
         cloud: String,
     },
@@ -209,6 +212,7 @@ impl fmt::Display for Limit {
             }
             Limit::MaxActions { max_actions } => write!(f, "max_actions {max_actions} a tick"),
             Limit::CloudUnknown { cloud } => write!(f, "cloud {cloud}, which could not be seen"),
+            Limit::Retire { cloud } => write!(f, "retire: true of cloud {cloud}"),
             Limit::NeverSeen { cloud } => {
                 write!(
                     f,
@@ -305,6 +309,9 @@ pub struct Planned {
 
 /// How many more, and what limits it: the smallest of all.
 pub fn allowance(case: &Case<'_>) -> (u64, Limit) {
+    if let Some(limit) = retire(case) {
+        return (0, limit);
+    }
     let (Some(view), Some(flavor)) = (
         case.view,
         case.view.and_then(|view| view.flavors.get(case.flavor)),
@@ -343,6 +350,9 @@ pub fn allowance(case: &Case<'_>) -> (u64, Limit) {
 
 /// What stands in the way however few nodes there are: only time or an operator takes it away.
 pub fn closed(case: &Case<'_>) -> Option<Limit> {
+    if let Some(limit) = retire(case) {
+        return Some(limit);
+    }
     let there = case
         .view
         .is_some_and(|view| view.flavors.contains_key(case.flavor));
@@ -424,6 +434,13 @@ fn unknown(case: &Case<'_>) -> Limit {
             flavor: case.flavor.to_owned(),
         },
     }
+}
+
+/// Nothing is made where all is to go.
+fn retire(case: &Case<'_>) -> Option<Limit> {
+    case.cloud.retire.then(|| Limit::Retire {
+        cloud: case.cloud.name.clone(),
+    })
 }
 
 fn nodes_max(case: &Case<'_>) -> Option<(u64, Limit)> {

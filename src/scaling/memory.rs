@@ -319,6 +319,9 @@ pub struct State {
     pub last_tick: Option<Timestamp>,
     /// The nodes.
     pub nodes: BTreeMap<NodeId, NodeMemory>,
+    /// Nodes of clouds that are not in the configuration any more, as they were when it was last.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub removed_clouds: BTreeMap<CloudName, BTreeMap<NodeId, NodeMemory>>,
     /// Builders, by the UUIDs of their servers.
     #[serde(default)]
     pub builders: BTreeMap<String, BuilderMemory>,
@@ -372,6 +375,21 @@ pub struct Outcome {
 }
 
 impl State {
+    /// Clouds that are not in the configuration any more, in which something ran when they last were.
+    pub fn removed(&self, configured: impl Fn(&str) -> bool) -> BTreeSet<CloudName> {
+        let builders = self.builders.values().map(|builder| &builder.cloud);
+        let clouds = builders.chain(self.removed_clouds.keys());
+        clouds.filter(|cloud| !configured(cloud)).cloned().collect()
+    }
+
+    /// Forgets what ran in a cloud that is not in the configuration any more; how many servers that were.
+    pub fn forget_removed(&mut self, cloud: &str) -> usize {
+        let nodes = self.removed_clouds.remove(cloud).unwrap_or_default();
+        let builders = self.builders.len();
+        self.builders.retain(|_, builder| builder.cloud != cloud);
+        nodes.len() + builders - self.builders.len()
+    }
+
     /// The state at the time `at` of a new observation: the watched clock moved on.
     pub fn at(&self, at: Timestamp) -> State {
         let mut next = self.clone();

@@ -149,6 +149,8 @@ pub struct Node<'a> {
     pub token_ends: bool,
     /// It is older than `max_lifetime`: as above.
     pub outlived: bool,
+    /// Its cloud is to be removed from the configuration.
+    pub cloud_retires: bool,
     /// It is older than that by `max_lifetime_kill`: its jobs are not waited for.
     pub overdue: bool,
     /// Where it is in its life.
@@ -171,7 +173,7 @@ impl Node<'_> {
 
     /// Whether it is to take no new demand, and to go when it is idle.
     pub fn retires(&self) -> bool {
-        self.token_ends || self.outlived
+        self.token_ends || self.outlived || self.cloud_retires
     }
 
     /// For how long yet its token is good, where that is known and has an end.

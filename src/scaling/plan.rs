@@ -9,6 +9,7 @@ mod held_back;
 mod leftovers;
 mod lifetime;
 mod removing;
+mod retiring;
 mod rotating;
 mod tokens;
 
@@ -212,7 +213,7 @@ pub struct GroupLine {
 /// A source that did not answer, or something configured that is not there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unseen {
-    /// `collector`, `schedd NAME`, `which jobs would run where`, `cloud NAME`, `leftovers of cloud NAME`, `limits of cloud NAME`, or `flavor NAME of cloud NAME`.
+    /// `collector`, `schedd NAME`, `which jobs would run where`, `cloud NAME`, `leftovers of cloud NAME`, `limits of cloud NAME`, `removed cloud NAME`, or `flavor NAME of cloud NAME`.
     pub source: String,
     /// Why.
     pub why: String,
@@ -302,6 +303,7 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let mut planner = Planner::new(observation, policy, next, survey, brakes, costs);
     planner.window = window;
     planner.drain_ending_tokens();
+    planner.drain_retiring();
     planner.drain_outlived();
     planner.drain_above_nodes_max();
     planner.remember_images();
@@ -543,6 +545,7 @@ impl<'a> Planner<'a> {
         let mut told = self.outlived();
         told.extend(self.ending_tokens());
         told.extend(self.older_images());
+        told.extend(self.retiring());
         let mut nodes = Vec::with_capacity(self.survey.nodes.len() + self.new_nodes.len());
         // Counted once, while all fates are there.
         let spare = self.spare_reason();
@@ -592,12 +595,6 @@ impl<'a> Planner<'a> {
         let mut notices = self.notices;
         notices.extend(told);
         notices.extend(self.next.full_zones(self.policy));
-        for (cloud, servers) in &self.survey.dropped {
-            notices.push(format!(
-                "cloud {cloud} is not in the configuration any more: {servers} of its servers are forgotten; delete \
-                 them by hand, or put it back"
-            ));
-        }
         if !self.survey.adopted.is_empty() {
             let names: Vec<&str> = self
                 .survey
@@ -642,7 +639,7 @@ impl<'a> Planner<'a> {
             budgets_spent: self.budgets_spent,
             cost: self.costs.known(self.policy).then_some(self.costs),
             window: self.window,
-            unseen: unseen(self.observation, self.policy),
+            unseen: unseen(self.observation, self.policy, &self.next),
             sources_seen: SourcesSeen {
                 schedds: self
                     .observation
@@ -819,7 +816,7 @@ fn queue(observation: &Observation) -> JobCounts {
         })
 }
 
-fn unseen(observation: &Observation, policy: &Policy) -> Vec<Unseen> {
+fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unseen> {
     let mut all = Vec::new();
     if let Seen::Unknown(why) = &observation.pool.collector {
         all.push(Unseen {
@@ -870,7 +867,10 @@ fn unseen(observation: &Observation, policy: &Policy) -> Vec<Unseen> {
             });
         }
     }
-    for cloud in &policy.clouds {
+    all.extend(retiring::removed(state, |cloud| {
+        observation.clouds.contains_key(cloud)
+    }));
+    for cloud in policy.clouds.iter().filter(|cloud| !cloud.retire) {
         let view = observation.clouds.get(&cloud.name).and_then(Seen::known);
         for flavor in &cloud.flavors {
             if view.is_some_and(|view| !view.flavors.contains_key(flavor)) {

@@ -158,6 +158,8 @@ pub struct CloudPolicy {
     pub max_lifetime: Option<Duration>,
     /// Its server group is a hard one: a host that does not suit is none.
     pub hard_server_group: bool,
+    /// It is to be removed from the configuration: no node is created in it, and idle ones are drained.
+    pub retire: bool,
 }
 
 /// What one node takes of a project besides a server, cores and memory; nothing, where it is not used.
@@ -192,6 +194,7 @@ impl CloudPolicy {
             billing_period: None,
             max_lifetime: None,
             hard_server_group: false,
+            retire: false,
         }
     }
 
@@ -259,6 +262,11 @@ impl Policy {
     pub fn max_lifetime(&self, cloud: &str) -> Option<Duration> {
         let own = self.cloud(cloud).and_then(|cloud| cloud.max_lifetime);
         own.or(self.max_lifetime)
+    }
+
+    /// Whether this cloud is to be removed from the configuration.
+    pub fn retires(&self, cloud: &str) -> bool {
+        self.cloud(cloud).is_some_and(|cloud| cloud.retire)
     }
 
     /// Whether ehos drains nodes.

@@ -126,6 +126,9 @@ pub enum Reason {
         age_seconds: u64,
         max_lifetime_seconds: u64,
     },
+    DrainCloudRetires {
+        idle_seconds: u64,
+    },
     DrainAboveMaximum {
         idle_seconds: u64,
         nodes_max: u64,
@@ -617,6 +620,9 @@ impl fmt::Display for Reason {
                 spoken(*age_seconds),
                 spoken(*max_lifetime_seconds)
             ),
+            Reason::DrainCloudRetires { idle_seconds } => {
+                write!(f, "idle {}, and its cloud has retire: true", spoken(*idle_seconds))
+            }
             Reason::DrainAboveMaximum {
                 idle_seconds,
                 nodes_max,

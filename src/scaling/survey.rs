@@ -22,8 +22,6 @@ pub struct Survey<'a> {
     pub others: Vec<&'a StartdView>,
     /// Ads of nodes whose servers are gone.
     pub ghosts: Vec<(NodeId, &'a StartdView)>,
-    /// Servers that are forgotten because their clouds are not in the configuration any more.
-    pub dropped: BTreeMap<CloudName, usize>,
     /// Nodes that were found on a cloud without a memory of them, this tick.
     pub adopted: Vec<NodeId>,
     /// Builders, in the order of their servers' UUIDs.
@@ -65,21 +63,8 @@ const MOST_DEPARTED: usize = 1000;
 /// Puts together servers, startds and memory; what it learns goes into `state`.
 pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut State) -> Survey<'a> {
     forget_departed(observation, state);
-    // A cloud that is not in the configuration any more: its nodes are nobody's capacity.
-    let mut dropped: BTreeMap<CloudName, usize> = BTreeMap::new();
-    state.nodes.retain(|_, memory| {
-        let configured = observation.clouds.contains_key(&memory.kind.cloud);
-        if !configured {
-            *dropped.entry(memory.kind.cloud.clone()).or_default() += 1;
-        }
-        configured
-    });
+    set_aside_removed_clouds(observation, state);
     let (servers, adopted) = servers_by_node(observation, state);
-    for memory in state.builders.values() {
-        if !observation.clouds.contains_key(&memory.cloud) {
-            *dropped.entry(memory.cloud.clone()).or_default() += 1;
-        }
-    }
     let mut builders = builders(observation, state);
 
     let startds: &'a [StartdView] = observation
@@ -148,6 +133,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
                 .is_some_and(|since| state.now.since(since) >= token_patience(policy)),
             outlived: for_long(memory.outlived, policy.max_lifetime(&memory.kind.cloud)),
             overdue: overdue(memory).unwrap_or(false),
+            cloud_retires: policy.retires(&memory.kind.cloud),
             phase,
         });
     }
@@ -184,11 +170,37 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
     ghosts.sort_unstable_by(|a, b| (&a.0, &a.1.machine).cmp(&(&b.0, &b.1.machine)));
     Survey {
         nodes,
-        dropped,
         others,
         ghosts,
         adopted,
         builders,
+    }
+}
+
+/// The nodes of a cloud that is not in the configuration any more are no capacity, and nothing can be done to them: they
+/// are set aside until it is configured again.
+fn set_aside_removed_clouds(observation: &Observation, state: &mut State) {
+    let configured = |cloud: &CloudName| observation.clouds.contains_key(cloud);
+    let nodes = std::mem::take(&mut state.nodes);
+    let (kept, aside): (BTreeMap<_, _>, BTreeMap<_, _>) = nodes
+        .into_iter()
+        .partition(|(_, memory)| configured(&memory.kind.cloud));
+    state.nodes = kept;
+    for (id, memory) in aside {
+        let cloud = memory.kind.cloud.clone();
+        // A create that no list has shown, and a server whose delete the cloud has accepted, are no servers to tell of.
+        if memory.server_id.is_some() && memory.delete_accepted.is_none() {
+            let of_cloud = state.removed_clouds.entry(cloud).or_default();
+            of_cloud.insert(id, memory);
+        }
+    }
+    let removed = std::mem::take(&mut state.removed_clouds);
+    for (cloud, nodes) in removed {
+        if configured(&cloud) {
+            state.nodes.extend(nodes);
+        } else {
+            state.removed_clouds.insert(cloud, nodes);
+        }
     }
 }
 
@@ -239,7 +251,8 @@ fn builders<'a>(observation: &'a Observation, state: &mut State) -> Vec<Builder<
     }
     let gone = |(id, memory): &(&String, &BuilderMemory)| {
         let cloud = observation.clouds.get(&memory.cloud);
-        !listed.contains_key(id.as_str()) && cloud.is_none_or(Seen::is_known)
+        // That of a cloud that is not configured any more may be there.
+        !listed.contains_key(id.as_str()) && cloud.is_some_and(Seen::is_known)
     };
     let gone: Vec<String> = state
         .builders

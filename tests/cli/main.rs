@@ -42,6 +42,7 @@ mod matches;
 mod metrics;
 mod notify;
 mod pool;
+mod proxies;
 mod resume;
 mod secrets;
 mod state_directory;

@@ -1,0 +1,180 @@
+//! Clouds that are to be removed from the configuration (`retire`), and those that are removed already.
+
+use std::collections::BTreeMap;
+
+use super::removing::runs;
+use super::{Fate, Planner, Unseen, phase_name};
+use crate::scaling::leftover::Leftover;
+use crate::scaling::memory::State;
+use crate::scaling::money::Money;
+use crate::scaling::node::{Node, Phase};
+use crate::scaling::observation::{CloudName, Role, Seen};
+use crate::scaling::policy::CloudPolicy;
+use crate::scaling::reason::{Reason, seconds};
+
+/// So many servers are named.
+const NAMED: usize = 5;
+
+impl Planner<'_> {
+    /// Drains the idle nodes of clouds that retire, all at once: they serve no demand, and count for neither nodes_min nor
+    /// nodes_spare. What runs a job runs on.
+    pub(super) fn drain_retiring(&mut self) {
+        if !self.policy.drains() {
+            return;
+        }
+        for index in self.nodes_where(|node| node.cloud_retires) {
+            let Some(node) = self.survey.nodes.get(index) else {
+                continue;
+            };
+            let idle_for = match node.phase {
+                Phase::Idle { idle_for } => idle_for,
+                Phase::Closed => {
+                    let idle_for = node.startd.and_then(|startd| startd.idle_for());
+                    idle_for.unwrap_or_default().min(node.unchanged_for)
+                }
+                _ => continue,
+            };
+            if self.settled(index) {
+                continue;
+            }
+            let kept = if !node.cloud_known || !runs(node) {
+                Reason::CloudUnknown
+            } else if let Some(brake) = self.removal_brake(false) {
+                Reason::Braked { brake }
+            } else if self.drains >= self.policy.max_actions {
+                Reason::MaxActions {
+                    max_actions: self.policy.max_actions,
+                }
+            } else {
+                let idle_seconds = seconds(idle_for);
+                let why = Reason::DrainCloudRetires { idle_seconds };
+                let reason = format!("its cloud retires, idle {idle_seconds} s");
+                if self.drain(index, idle_for, &reason, why) {
+                    continue;
+                }
+                Reason::Unheard
+            };
+            self.settle(index, Fate::Keeps, kept);
+        }
+    }
+
+    /// What still runs in each cloud that retires and what it costs, or that nothing does.
+    pub(super) fn retiring(&self) -> Vec<String> {
+        let clouds = self.policy.clouds.iter().filter(|cloud| cloud.retire);
+        clouds.map(|cloud| self.retiring_cloud(cloud)).collect()
+    }
+
+    fn retiring_cloud(&self, cloud: &CloudPolicy) -> String {
+        let name = &cloud.name;
+        let Some(Seen::Known(view)) = self.observation.clouds.get(name) else {
+            return format!(
+                "cloud {name} has retire: true and does not answer: keep it in the configuration until a report says that \
+                 nothing runs in it"
+            );
+        };
+        let mut phases: BTreeMap<&str, usize> = BTreeMap::new();
+        let nodes = self.survey.nodes.iter();
+        let nodes: Vec<&Node<'_>> = nodes
+            .filter(|node| node.kind.cloud == *name && node.exists())
+            .collect();
+        for node in &nodes {
+            *phases.entry(phase_name(&node.phase)).or_default() += 1;
+        }
+        let mut parts = Vec::new();
+        if !nodes.is_empty() {
+            let counts = phases.iter().map(|(phase, count)| format!("{count} {phase}"));
+            let counts: Vec<String> = counts.collect();
+            parts.push(format!("{} nodes ({})", nodes.len(), counts.join(", ")));
+        }
+        let builders = self.survey.builders.iter();
+        let builders = builders.filter(|builder| builder.cloud == *name).count();
+        if builders > 0 {
+            parts.push(format!("{builders} builders of images"));
+        }
+        // A port or a volume may show only after a later look at what a server has left behind.
+        let ours = view.leftovers.known().map_or(0, |found| {
+            let of_no_server = |leftover: &&Leftover| {
+                let server = leftover.server();
+                server.is_none_or(|id| view.servers.iter().all(|server| server.id() != id))
+            };
+            found.ours.iter().filter(of_no_server).count()
+        });
+        let unsearched = self.next.departed.values();
+        let unsearched = unsearched
+            .filter(|gone| gone.cloud == *name && !gone.searched && gone.server_id.is_some())
+            .count();
+        if ours + unsearched > 0 {
+            parts.push(format!("leftovers of {} deleted servers", ours + unsearched));
+        } else if let Seen::Unknown(_) = view.leftovers {
+            parts.push("leftovers, which could not be listed".to_owned());
+        }
+        let masters = view.servers.iter();
+        let masters = masters.filter(|server| server.role() == Role::Master).count();
+        let kept = match masters {
+            0 => String::new(),
+            _ => "; the central manager runs in it and is not deleted".to_owned(),
+        };
+        if parts.is_empty() {
+            return format!(
+                "cloud {name} has retire: true, and nothing that ehos deletes is left in it: remove it from the \
+                 configuration{kept}"
+            );
+        }
+        let costs = self.costs.clouds.iter().find(|cost| cost.cloud == *name);
+        let an_hour = costs.filter(|cost| cost.per_hour > Money::default());
+        let an_hour = an_hour.map_or_else(String::new, |cost| {
+            format!(", {} an hour", cost.per_hour)
+        });
+        let how = match self.policy.drains() {
+            true => "each node is drained and deleted when it is idle",
+            false => "each node ends by itself when nobody has claimed it for idle_timeout",
+        };
+        format!(
+            "cloud {name} has retire: true, and in it are still {}{an_hour}; {how}{kept}",
+            parts.join(", ")
+        )
+    }
+}
+
+/// What runs, by the last look, in clouds that are not in the configuration any more.
+pub(super) fn removed(state: &State, configured: impl Fn(&CloudName) -> bool) -> Vec<Unseen> {
+    let builders = state.builders.values().map(|builder| &builder.cloud);
+    let mut clouds: BTreeMap<&CloudName, usize> = BTreeMap::new();
+    for cloud in builders.filter(|cloud| !configured(cloud)) {
+        *clouds.entry(cloud).or_default() += 1;
+    }
+    for cloud in state.removed_clouds.keys() {
+        clouds.entry(cloud).or_default();
+    }
+    let line = |(cloud, builders): (&CloudName, usize)| {
+        let none = BTreeMap::new();
+        let nodes = state.removed_clouds.get(cloud).unwrap_or(&none);
+        let mut what = Vec::new();
+        if !nodes.is_empty() {
+            let names = nodes.values().take(NAMED).map(|node| node.name.as_str());
+            let names: Vec<&str> = names.collect();
+            let more = if nodes.len() > NAMED { ", …" } else { "" };
+            what.push(format!("{} nodes ({}{more})", nodes.len(), names.join(", ")));
+        }
+        if builders > 0 {
+            what.push(format!("{builders} builders of images"));
+        }
+        let prices = nodes.keys().filter_map(|id| state.spending.price_of(id));
+        let per_hour: Money = prices.sum();
+        let an_hour = if per_hour > Money::default() {
+            format!(", {per_hour} an hour")
+        } else {
+            String::new()
+        };
+        Unseen {
+            source: format!("removed cloud {cloud}"),
+            why: format!(
+                "it is not in the configuration any more, and when it last was, {} ran in it{an_hour}; put it back with \
+                 `retire: true` until a report says that nothing runs in it; or delete them by hand, then: ehos resume \
+                 {cloud}",
+                what.join(", ")
+            ),
+        }
+    };
+    clouds.into_iter().map(line).collect()
+}
