@@ -7,6 +7,8 @@
 )]
 
 mod double;
+#[path = "openstack/odd.rs"]
+mod odd;
 #[path = "openstack/parts.rs"]
 mod parts;
 
