@@ -120,6 +120,9 @@ pub fn scene(size: Size) -> Scene {
     }
     let clouds = CLOUDS.iter().map(|name| {
         let view = CloudView {
+            obscure: Vec::new(),
+            unread_flavors: BTreeMap::new(),
+            unread: Vec::new(),
             servers: servers.remove(name).unwrap_or_default(),
             quota: quota(),
             parts: Seen::Known(PartsQuota::default()),

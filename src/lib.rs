@@ -174,6 +174,7 @@ fn exit_of_cloud(error: &openstack::Error) -> Exit {
         }
         Error::Refused(_)
         | Error::Unparsable { .. }
+        | Error::Unreadable { .. }
         | Error::CellDown { .. }
         | Error::EndlessList { .. }
         | Error::UserDataTooLong { .. } => Exit::Failed,

@@ -4,6 +4,7 @@ use super::{Finding, Outcome};
 use crate::openstack::among;
 use crate::openstack::compute::{Keypair, NamedFlavor};
 use crate::openstack::image::Image;
+use crate::openstack::items::Items;
 
 /// The configured flavors that are there.
 pub fn found<'f>(there: &'f [NamedFlavor], configured: &[String]) -> Vec<&'f NamedFlavor> {
@@ -23,7 +24,7 @@ fn flavor<'f>(there: &'f [NamedFlavor], wanted: &str) -> Option<&'f NamedFlavor>
 
 /// Each configured flavor is there, and the image fits into it.
 pub fn flavors(
-    there: &[NamedFlavor],
+    all: &Items<NamedFlavor>,
     configured: &[String],
     image: Option<&Image>,
     boots_from_volume: bool,
@@ -31,8 +32,17 @@ pub fn flavors(
     const CHECK: &str = "flavors";
     let mut findings = Vec::new();
     let mut fitting = Vec::new();
+    let there = &all.read;
     for wanted in configured {
         let Some(flavor) = flavor(there, wanted) else {
+            if let Some(item) = all.unread.iter().find(|item| item.is(wanted)) {
+                findings.push(Finding::failed(
+                    CHECK,
+                    item.told.to_string(),
+                    "ask the operators of the cloud to correct this flavor, or configure another one",
+                ));
+                continue;
+            }
             let names: Vec<&str> = there.iter().map(|flavor| flavor.name.as_str()).collect();
             findings.push(Finding::failed(
                 CHECK,
@@ -180,6 +190,10 @@ mod tests {
             flavor("large", 40, 4096),
             flavor("diskless", 0, 4096),
         ];
+        let there = Items {
+            read: there.to_vec(),
+            unread: Vec::new(),
+        };
         let image = an_image("");
         let of = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();

@@ -21,6 +21,7 @@ pub fn check(config: &Config, settings: &CloudSettings, deadline: Deadline) -> A
         answered: Some(true),
     };
     let login = Session::new(settings, config.timeouts.request, None)
+        .map(Session::reporting)
         .and_then(|session| Ok((session.token(deadline)?, session)));
     match login {
         Ok((token, session)) => {
@@ -173,12 +174,12 @@ fn all(
         match (asked, config.policy.cloud(cloud)) {
             (Ok((limits, servers, flavors)), Some(policy)) => {
                 // Neither the central manager nor what becomes an image.
-                let ours = servers.into_iter().filter(|record| {
+                let ours = servers.records.into_iter().filter(|record| {
                     OwnedServer::recognise(record.clone(), &config.policy.cluster)
                         .is_some_and(|server| server.role() == Role::Execute)
                 });
                 let nodes = u64::try_from(ours.count()).unwrap_or(u64::MAX);
-                let flavors = boot::found(&flavors, &settings.flavors);
+                let flavors = boot::found(&flavors.read, &settings.flavors);
                 let nodes_max = config.policy.nodes_max;
                 findings.extend(quota::quota(
                     (&limits, &parts),
@@ -196,6 +197,15 @@ fn all(
     findings.push(configuration::user_data(
         config, settings, &region, deadline,
     ));
+    // Whoever they are of: the rest of each list was read.
+    let unread = session.unread().into_iter();
+    findings.extend(unread.map(|item| {
+        Finding::warning(
+            "answers",
+            item.to_string(),
+            "show this item to the operators of the cloud; ehos goes on without it",
+        )
+    }));
 }
 
 /// Where nodes are put.

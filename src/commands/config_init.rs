@@ -134,7 +134,14 @@ fn choices(
         Err(error) => (Choice::none("base_image", true, error.to_string()), None),
     };
     let flavor = compute::flavors(session, deadline)
-        .map(|flavors| choice::flavor(&flavors, args.min_cores, mebibytes(args.min_ram), image))
+        .map(|flavors| {
+            choice::flavor(
+                &flavors.read,
+                args.min_cores,
+                mebibytes(args.min_ram),
+                image,
+            )
+        })
         .unwrap_or_else(silent("flavor", true));
     let network = network::networks(session, deadline)
         .map(|networks| choice::network(&networks))

@@ -114,7 +114,7 @@ fn prune(
     let fates = fates(
         &inventory.images,
         args.keep,
-        &inventory.in_use,
+        (&inventory.in_use, inventory.more_in_use),
         &clouds,
         ticks,
         now,
@@ -138,6 +138,9 @@ fn why(fate: Fate) -> String {
     match fate {
         Fate::Configured => "the configuration names it".to_owned(),
         Fate::InUse(servers) => format!("{servers} server(s) boot from it"),
+        Fate::UseUnknown => {
+            "a server whose image cannot be read may boot from it; the warning names that server".to_owned()
+        }
         Fate::Protected => "it is protected".to_owned(),
         Fate::Newest => "it is one of the newest".to_owned(),
         Fate::UnderWay => "it is not whole yet".to_owned(),

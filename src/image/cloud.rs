@@ -111,15 +111,19 @@ impl<'a> CloudSite<'a> {
         &self,
         deadline: Deadline,
     ) -> Result<(Option<ServerDetails>, Vec<Leftover>), Error> {
-        let records = compute::servers(self.session, deadline)?;
-        let ids: Vec<String> = records.iter().map(|record| record.id.clone()).collect();
-        let servers: Vec<OwnedServer> = records
+        let there = compute::servers(self.session, deadline)?;
+        self.session.tell(there.told());
+        let ids = there.ids();
+        let all_known = there.unread.iter().all(|server| server.item.id.is_some());
+        let servers: Vec<OwnedServer> = there
+            .records
             .into_iter()
             .filter_map(|record| OwnedServer::recognise(record, self.wish.cluster))
             .collect();
         let (mine, mut leftovers) = sort(&servers, self.cloud(), &self.recipe.digest);
         for image in self.images(METADATA_CLUSTER, self.wish.cluster, deadline)? {
-            let of_nobody = !ids.iter().any(|id| id == image.builder());
+            // A server whose id cannot be read may be its builder.
+            let of_nobody = all_known && !ids.contains(image.builder());
             if image.cloud() == Some(self.cloud()) && !image.is_whole() && of_nobody {
                 leftovers.push(Leftover::Image {
                     id: image.image().id.clone(),

@@ -18,6 +18,8 @@ pub struct Inventory {
     pub images: Vec<OwnedImage>,
     /// How many servers of the project, whoever made them, boot from an image, by its id.
     pub in_use: BTreeMap<String, u64>,
+    /// A server's image cannot be read: it may be any.
+    pub more_in_use: bool,
 }
 
 /// Looks it up in the cloud of `session`. Whole, or an error: what is deleted depends on it.
@@ -32,10 +34,13 @@ pub fn look(session: &Session, cluster: &str, deadline: Deadline) -> Result<Inve
             .filter_map(|image| OwnedImage::recognise(image, cluster, project.as_deref()))
             .collect();
     images.sort_by_key(|image| std::cmp::Reverse(image.image().created_at));
+    // After the images: a server that boots from one of them meanwhile is seen.
+    let in_use = compute::images_in_use(session, deadline)?;
+    session.tell(&in_use.unread);
     Ok(Inventory {
         images,
-        // After the images: a server that boots from one of them meanwhile is seen.
-        in_use: compute::images_in_use(session, deadline)?,
+        in_use: in_use.servers,
+        more_in_use: !in_use.unread.is_empty(),
     })
 }
 

@@ -98,6 +98,8 @@ pub enum Fate {
     Configured,
     /// So many servers boot from it.
     InUse(u64),
+    /// A server whose image cannot be read may boot from it.
+    UseUnknown,
     /// It cannot be deleted.
     Protected,
     /// Other projects see it, and what they do with it cannot be seen from here.
@@ -126,12 +128,12 @@ pub enum Ticks {
 }
 
 /// What becomes of each of `images` of one cloud, in their order, when the `keep` newest that are whole stay, and all
-/// that are in use: `in_use` says by image how many servers boot from it. None goes but where the configuration, whose
+/// that are in use: `in_use` says by image how many servers boot from it, `more_in_use` that some may boot from any. None goes but where the configuration, whose
 /// clouds are `clouds`, is the one that nodes are made by.
 pub fn fates(
     images: &[OwnedImage],
     keep: usize,
-    in_use: &BTreeMap<String, u64>,
+    (in_use, more_in_use): (&BTreeMap<String, u64>, bool),
     clouds: &[&CloudSettings],
     ticks: Ticks,
     now: Timestamp,
@@ -155,6 +157,7 @@ pub fn fates(
             Fate::UnderWay
         } else {
             match ticks {
+                _ if more_in_use => Fate::UseUnknown,
                 Ticks::Here => Fate::Pruned,
                 Ticks::OnTheMaster => Fate::OthersConfiguration,
                 Ticks::Unknown => Fate::OthersUnknown,

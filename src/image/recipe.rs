@@ -16,6 +16,7 @@ use crate::deadline::Deadline;
 use crate::openstack::auth::Session;
 use crate::openstack::compute::{NamedFlavor, NewServer};
 use crate::openstack::image::Image;
+use crate::openstack::items::Items;
 use crate::openstack::{Surroundings, compute, find_flavor, image, surroundings};
 use crate::scaling::observation::{Flavor, NodeId, builder_metadata};
 
@@ -193,7 +194,7 @@ fn flavor(
     session: &Session,
     wish: &Wish,
     source: &Image,
-    there: &[NamedFlavor],
+    there: &Items<NamedFlavor>,
     notes: &mut Vec<String>,
 ) -> Result<NamedFlavor, Cause> {
     let settings = session.settings();

@@ -281,7 +281,25 @@ fn masters(
     deadline: Deadline,
 ) -> Result<Vec<ServerRecord>, openstack::Error> {
     let servers = compute::servers(session, deadline)?;
+    session.tell(servers.told());
+    for server in &servers.unread {
+        let role = match server.of(cluster) {
+            Some(obscure) => obscure.role,
+            None => continue,
+        };
+        let named = server.item.name.as_deref();
+        // Nobody knows whether this one is it: a second one would be one too many.
+        if role == Some(Role::Master)
+            || role.is_none() && named.is_some_and(|name| name.ends_with("-master"))
+        {
+            return Err(openstack::Error::Unreadable {
+                cloud: session.settings().name.clone(),
+                unread: server.item.told.clone(),
+            });
+        }
+    }
     Ok(servers
+        .records
         .into_iter()
         .filter_map(|record| OwnedServer::recognise(record, cluster))
         .filter(|server| server.role() == Role::Master)

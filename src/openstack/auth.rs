@@ -1,24 +1,31 @@
 //! Keystone v3: who ehos is on a cloud, and every request that needs a token.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
-use log::debug;
+use log::{debug, warn};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::catalog::{Catalog, Service};
 use super::error::{Error, Refusal};
 use super::http::{Answer, Client, Request};
+use super::items;
 use super::token_cache::TokenCache;
 use crate::config::{AuthMethod, CloudSettings, NameOrId};
 use crate::deadline::Deadline;
+use crate::scaling::observation::Unread;
 
 /// A token is renewed when it has less than this to live: what is asked with it may take a while.
 const MARGIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// More items that cannot be read are not told.
+pub const MOST_UNREAD: usize = 100;
 
 /// A token of Keystone. Its Debug does not show it.
 #[derive(Debug, Clone)]
@@ -45,6 +52,10 @@ pub struct Session<'s> {
     client: Client,
     cache: Option<TokenCache>,
     token: Mutex<Option<Arc<Token>>>,
+    /// Items of lists that could not be read, each once.
+    unread: Mutex<BTreeSet<Unread>>,
+    /// Whoever has the session tells them; else the log does.
+    reports: bool,
 }
 
 impl<'s> Session<'s> {
@@ -63,7 +74,39 @@ impl<'s> Session<'s> {
             client,
             cache,
             token: Mutex::new(token),
+            unread: Mutex::default(),
+            reports: false,
         })
+    }
+
+    /// The same session, of a caller that reports what could not be read.
+    #[must_use]
+    pub fn reporting(mut self) -> Session<'s> {
+        self.reports = true;
+        self
+    }
+
+    /// Reads the items of a list that are of the kind `what`. Those that cannot be read are remembered, to be told.
+    pub fn read<'a, T: Deserialize<'a>>(&self, what: &str, list: &[&'a RawValue]) -> Vec<T> {
+        let items = items::each(what, list);
+        self.tell(items.unread.iter().map(|item| &item.told));
+        items.read
+    }
+
+    /// Remembers what cannot be read.
+    pub fn tell<'u>(&self, unread: impl IntoIterator<Item = &'u Unread>) {
+        let mut all = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        for item in unread {
+            if all.len() < MOST_UNREAD && all.insert(item.clone()) && !self.reports {
+                warn!("cloud {}: {item}; it is passed over", self.settings.name);
+            }
+        }
+    }
+
+    /// All that could not be read so far, each once: at most [`MOST_UNREAD`].
+    pub fn unread(&self) -> Vec<Unread> {
+        let all = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().cloned().collect()
     }
 
     /// The settings of the cloud.
@@ -159,6 +202,7 @@ impl<'s> Session<'s> {
         let catalog = token.catalog.ok_or_else(|| {
             unusable("the token has no catalog: name the project, or give the user a role on it")
         })?;
+        self.tell(catalog.unread());
         // How long it lives is worked out on Keystone's clock, when that starts on ours.
         let life = token.expires_at.duration_since(token.issued_at);
         let good_until = began

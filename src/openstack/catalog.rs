@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 use super::error::Error;
+use super::items;
 use crate::config::CloudSettings;
+use crate::scaling::observation::Unread;
 
 /// A service that ehos asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,23 +51,56 @@ impl Service {
 }
 
 /// All services, as Keystone lists them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Catalog(Vec<CatalogService>);
+pub struct Catalog {
+    services: Vec<CatalogService>,
+    /// Entries and endpoints that cannot be read: a service that is not asked loses nothing by it.
+    #[serde(skip)]
+    unread: Vec<Unread>,
+}
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct CatalogService {
     #[serde(rename = "type")]
     kind: String,
-    #[serde(default)]
     endpoints: Vec<Endpoint>,
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default, borrow)]
+    endpoints: Vec<&'a RawValue>,
+}
+
+impl<'de> Deserialize<'de> for Catalog {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Catalog, D::Error> {
+        let entries = Vec::<&RawValue>::deserialize(from)?;
+        let entries = items::each::<Wire<'_>>("catalog entry", &entries);
+        let mut unread: Vec<Unread> = entries.unread.into_iter().map(|item| item.told).collect();
+        let mut services = Vec::with_capacity(entries.read.len());
+        for Wire { kind, endpoints } in entries.read {
+            let what = format!("catalog entry {kind}: endpoint");
+            let endpoints = items::each(&what, &endpoints);
+            unread.extend(endpoints.unread.into_iter().map(|item| item.told));
+            services.push(CatalogService {
+                kind,
+                endpoints: endpoints.read,
+            });
+        }
+        Ok(Catalog { services, unread })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Endpoint {
     interface: String,
+    #[serde(default)]
     region_id: Option<String>,
     /// The older word for the same.
+    #[serde(default)]
     region: Option<String>,
     url: String,
 }
@@ -79,6 +115,11 @@ impl Endpoint {
 }
 
 impl Catalog {
+    /// What of it cannot be read.
+    pub fn unread(&self) -> &[Unread] {
+        &self.unread
+    }
+
     /// The address of `service`, without a slash at its end, for the region and interface of `settings`.
     /// Without a configured region there must be only one.
     pub fn url(&self, service: Service, settings: &CloudSettings) -> Result<String, Error> {
@@ -105,7 +146,7 @@ impl Catalog {
         // `publicURL` is what the v2 tools wrote.
         let interface = settings.interface.trim_end_matches("URL");
         let endpoints: Vec<&Endpoint> = self
-            .0
+            .services
             .iter()
             .filter(|entry| service.is(&entry.kind))
             .flat_map(|entry| &entry.endpoints)
@@ -143,7 +184,8 @@ impl Catalog {
                     .as_ref()
                     .map_or(String::new(), |region| format!(" in region {region}")),
                 there: if there.is_empty() {
-                    let types: BTreeSet<&str> = self.0.iter().map(|s| s.kind.as_str()).collect();
+                    let types: BTreeSet<&str> =
+                        self.services.iter().map(|s| s.kind.as_str()).collect();
                     format!("no {kind}, only: {}", list(types))
                 } else {
                     list(there.iter().map(String::as_str))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::scaling::action::{Failure, FailureKind};
+use crate::scaling::observation::Unread;
 
 /// What a request does to the cloud: whether it may be sent again, and what its silence means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,6 +167,14 @@ pub enum Error {
         call: Arc<Call>,
         /// Where it stops making sense.
         why: String,
+    },
+    /// One thing cannot be read.
+    #[error("cloud {cloud}: {unread}; ask the cloud's operators")]
+    Unreadable {
+        /// The cloud.
+        cloud: String,
+        /// The thing, and why.
+        unread: Unread,
     },
     /// A part of the cloud is down: its servers are listed without details.
     #[error(

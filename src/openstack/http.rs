@@ -10,14 +10,14 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use log::debug;
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use ureq::http::header::HeaderValue;
 use ureq::http::{HeaderMap, Method, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, AsSendBody, Body, SendBody, Timeout};
 
 use super::error::{Call, Error, Kind, Refusal};
-use super::message;
+use super::{items, message};
 use crate::config::CloudSettings;
 use crate::deadline::Deadline;
 use crate::outbound::Agents;
@@ -90,20 +90,20 @@ pub struct Answer {
     pub date: Option<Timestamp>,
     /// `X-Subject-Token`: a new token of Keystone.
     pub subject_token: Option<SecretString>,
-    body: Vec<u8>,
+    body: String,
 }
 
 impl Answer {
     /// The body as what it should be.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+    pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
         // serde_json names the place and what it expected there, and may quote a value: not from a create's
         // answer, which holds the server's administrator password.
-        serde_json::from_slice(&self.body).map_err(|error| Error::Unparsable {
+        serde_json::from_str(&self.body).map_err(|error| Error::Unparsable {
             call: self.call.clone(),
             why: match error.classify() {
                 _ if self.body.is_empty() => "it is empty".to_owned(),
                 serde_json::error::Category::Data if self.call.kind == Kind::Reads => {
-                    message::shorten(&error.to_string())
+                    items::why(&self.body, &error)
                 }
                 category => format!(
                     "{} at line {} column {}",
@@ -268,7 +268,9 @@ impl Client {
             })));
         }
         Ok(Answer {
-            body: body.map_err(|error| failed(error, &call, &host))?,
+            // Bytes that are no UTF-8 spoil the text that they are in, and no more.
+            body: String::from_utf8(body.map_err(|error| failed(error, &call, &host))?)
+                .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
             call,
             date: text(&parts.headers, "date").and_then(http_date),
             subject_token: text(&parts.headers, "x-subject-token").map(SecretString::from),

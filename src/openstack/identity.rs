@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::auth::Session;
 use super::error::Error;
@@ -50,7 +51,9 @@ pub fn application_credential(
             let Several {
                 application_credentials,
             } = answer.json()?;
-            let mut found = application_credentials.into_iter();
+            let all: Vec<ApplicationCredential> =
+                session.read("application credential", &application_credentials);
+            let mut found = all.into_iter();
             Ok(found.find(|credential| credential.name == *name))
         }
         // A restricted role, or an older Keystone.
@@ -79,6 +82,7 @@ struct One {
 }
 
 #[derive(Deserialize)]
-struct Several {
-    application_credentials: Vec<ApplicationCredential>,
+struct Several<'a> {
+    #[serde(borrow)]
+    application_credentials: Vec<&'a RawValue>,
 }

@@ -3,18 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::auth::Session;
 use super::catalog::Service;
 use super::error::Error;
 use super::http::{Request, percent_encoded};
+use super::items;
 use super::{ambiguous, looks_like_id, not_found};
 use crate::deadline::Deadline;
+use crate::scaling::observation::Unread;
 
 /// An image.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Image {
     /// Its id.
     pub id: String,
@@ -32,25 +35,41 @@ pub struct Image {
     /// When it was made, on Glance's clock.
     pub created_at: Timestamp,
     /// Its size in bytes, once it is whole.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "items::lenient")]
     pub size: Option<u64>,
     /// A flavor's disk must have this many GiB.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "items::lenient")]
     pub min_disk: u64,
     /// A flavor must have this many MiB of memory.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "items::lenient")]
     pub min_ram: u64,
     /// It cannot be deleted.
     #[serde(default)]
     pub protected: bool,
-    #[serde(flatten)]
-    more: BTreeMap<String, Value>,
+    #[serde(skip)]
+    properties: BTreeMap<String, String>,
 }
 
 impl Image {
     /// A property of it (`os_distro`, or what a maker of ours wrote to it).
     pub fn property(&self, name: &str) -> Option<&str> {
-        self.more.get(name).and_then(Value::as_str)
+        self.properties.get(name).map(String::as_str)
+    }
+}
+
+/// What decides something about it must be what it should be; of its properties, those that are text.
+impl<'de> Deserialize<'de> for Image {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Image, D::Error> {
+        let raw = <&RawValue>::deserialize(from)?;
+        let mut from = serde_json::Deserializer::from_str(raw.get());
+        // The error's place in the text goes with it.
+        let image = Image::deserialize(&mut from).map_err(serde::de::Error::custom);
+        let mut image: Image = image?;
+        let properties = items::fields(raw.get()).into_iter();
+        image.properties = properties
+            .filter_map(|(key, value)| Some((key, serde_json::from_str(value.get()).ok()?)))
+            .collect();
+        Ok(image)
     }
 }
 
@@ -79,19 +98,34 @@ fn listed(session: &Session, filter: &str, deadline: Deadline) -> Result<Vec<Ima
     let mut path = first.clone();
     loop {
         let answer = session.send(Service::Image, &path, &Request::get(), deadline)?;
-        let page: Page = answer.json()?;
-        let last = page.images.last().map(|image| image.id.clone());
-        images.extend(page.images);
-        // Of the link to the next page (a path without a host) only its being there is taken: below a proxy it may
-        // lead astray.
-        let (Some(_), Some(last)) = (page.next, last) else {
+        let page: Page<'_> = answer.json()?;
+        images.extend(session.read::<Image>("image", &page.images));
+        // Of the link to the next page (a path without a host) only its being there is taken, and its marker where the
+        // last image does not tell its id: below a proxy it may lead astray.
+        let (Some(next), Some(last)) = (page.next, page.images.last()) else {
             return Ok(images);
         };
-        path = format!("{first}&marker={last}");
-        if !seen.insert(last) {
+        let id = items::fields(last.get()).get("id").copied();
+        let id = id.and_then(|id| serde_json::from_str::<String>(id.get()).ok());
+        let Some(marker) = id.or_else(|| marker(&next)) else {
+            return Err(Error::Unparsable {
+                call: answer.call,
+                why: "the link to the next page has no marker".to_owned(),
+            });
+        };
+        path = format!("{first}&marker={}", percent_encoded(&marker));
+        if !seen.insert(marker) {
             return Err(Error::EndlessList { call: answer.call });
         }
     }
+}
+
+/// The marker in the link to a next page.
+fn marker(next: &str) -> Option<String> {
+    let (_, query) = next.split_once('?')?;
+    let mut fields = query.split('&');
+    let marker = fields.find_map(|field| field.strip_prefix("marker="))?;
+    Some(marker.to_owned())
 }
 
 /// The image of this id; `None` when there is none.
@@ -124,8 +158,17 @@ pub fn find(session: &Session, wanted: &str, deadline: Deadline) -> Result<Image
     }
     let path = format!("/images?name={}", percent_encoded(wanted));
     let answer = session.send(Service::Image, &path, &Request::get(), deadline)?;
-    let Page { images, .. } = answer.json()?;
-    the_active(session, wanted, images)
+    let page: Page<'_> = answer.json()?;
+    let items = items::each("image", &page.images);
+    let unread: Vec<&Unread> = items.unread.iter().map(|item| &item.told).collect();
+    session.tell(unread.iter().copied());
+    match (the_active(session, wanted, items.read), unread.first()) {
+        (Err(Error::NotFound { cloud, .. }), Some(unread)) => Err(Error::Unreadable {
+            cloud,
+            unread: (*unread).clone(),
+        }),
+        (found, _) => found,
+    }
 }
 
 /// The id of the image that is called `wanted` or has this id, as [`find`] finds it.
@@ -151,7 +194,18 @@ fn the_active(session: &Session, name: &str, images: Vec<Image>) -> Result<Image
 }
 
 #[derive(Deserialize)]
-struct Page {
-    images: Vec<Image>,
+struct Page<'a> {
+    #[serde(borrow)]
+    images: Vec<&'a RawValue>,
     next: Option<String>,
+}
+
+/// What tests/fuzz reads.
+#[cfg(fuzzing)]
+pub fn read_anything(body: &[u8]) {
+    drop(serde_json::from_slice::<Image>(body));
+    if let Ok(page) = serde_json::from_slice::<Page<'_>>(body) {
+        drop(items::each::<Image>("image", &page.images));
+        drop(page.next.as_deref().and_then(marker));
+    }
 }

@@ -131,7 +131,7 @@ pub fn remove(
 ) -> Result<Done, Failure> {
     let id = leftover.id();
     if let Some(server) = leftover.server()
-        && compute::server(session, server, deadline)?.is_some()
+        && compute::exists(session, server, deadline)?
     {
         let what = format!("its server {server} is there after all");
         return Err(in_use(session, leftover, &what));

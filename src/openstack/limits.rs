@@ -1,32 +1,74 @@
 //! What the project may have, and has: Nova's limits, and those of Neutron and Cinder for what a node takes of them.
 
-use serde::Deserialize;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::auth::Session;
 use super::catalog::Service;
 use super::error::Error;
-use super::http::{Request, percent_encoded};
+use super::http::{Answer, Request, percent_encoded};
+use super::items;
 use super::server_group::{self, ServerGroup};
 use crate::deadline::Deadline;
-use crate::scaling::observation::{PartsQuota, Quota, Usage};
+use crate::scaling::observation::{PartsQuota, Quota, Unread, Usage};
 
 /// The first version of Nova's API.
 const FIRST: &str = "2.1";
 
 /// -1 is unlimited.
-fn usage(limit: i64, used: i64) -> Usage {
+fn usage(limit: Count, used: Count) -> Usage {
     Usage {
-        limit: u64::try_from(limit).ok(),
-        used: u64::try_from(used).unwrap_or(0),
+        limit: u64::try_from(limit.0).ok(),
+        used: u64::try_from(used.0).unwrap_or(0),
     }
+}
+
+/// A whole number, as a number or as text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Count(i64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Count, D::Error> {
+        let value = Value::deserialize(from)?;
+        let whole = match &value {
+            Value::Number(number) => number.as_i64().or_else(|| match number.as_f64() {
+                #[allow(clippy::cast_possible_truncation)] // `as` saturates.
+                Some(real) if real.fract() == 0.0 => Some(real as i64),
+                _ => None,
+            }),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        whole
+            .map(Count)
+            .ok_or_else(|| D::Error::custom(format!("{value} is not a whole number")))
+    }
+}
+
+/// The values under `limits.absolute` of an answer of Nova or Cinder, read as one thing.
+fn absolute<T: DeserializeOwned>(
+    session: &Session,
+    whose: &str,
+    answer: &Answer,
+) -> Result<T, Error> {
+    let LimitsBody { limits } = answer.json()?;
+    let text = limits.absolute.get();
+    serde_json::from_str(text).map_err(|error| Error::Unreadable {
+        cloud: session.settings().name.clone(),
+        unread: Unread {
+            item: format!("quota of {whose}"),
+            why: items::why(text, &error),
+        },
+    })
 }
 
 /// The project's limits and what is used of them.
 pub fn quota(session: &Session, deadline: Deadline) -> Result<Quota, Error> {
     let request = Request::get().at(FIRST);
     let answer = session.send(Service::Compute, "/limits", &request, deadline)?;
-    let LimitsBody { limits } = answer.json()?;
-    let absolute = limits.absolute;
+    let absolute: Absolute = absolute(session, "Nova", &answer)?;
     Ok(Quota {
         instances: usage(absolute.max_total_instances, absolute.total_instances_used),
         cores: usage(absolute.max_total_cores, absolute.total_cores_used),
@@ -69,7 +111,7 @@ pub fn ports(session: &Session, deadline: Deadline) -> Result<Option<Usage>, Err
     };
     let DetailsBody { quota } = answer.json()?;
     Ok(quota.port.map(|port| {
-        let used = port.used.saturating_add(port.reserved);
+        let used = Count(port.used.0.saturating_add(port.reserved.0));
         usage(port.limit, used)
     }))
 }
@@ -88,8 +130,7 @@ pub fn volumes(session: &Session, deadline: Deadline) -> Result<Option<VolumesQu
     let Some(answer) = where_told(answer)? else {
         return Ok(None);
     };
-    let VolumeLimitsBody { limits } = answer.json()?;
-    let absolute = limits.absolute;
+    let absolute: VolumeAbsolute = absolute(session, "Cinder", &answer)?;
     Ok(Some(VolumesQuota {
         count: usage(absolute.max_total_volumes, absolute.total_volumes_used),
         size_gb: usage(
@@ -103,9 +144,9 @@ pub fn volumes(session: &Session, deadline: Deadline) -> Result<Option<VolumesQu
 pub fn members(session: &Session, group: &ServerGroup, deadline: Deadline) -> Result<Usage, Error> {
     let request = Request::get().at(FIRST);
     let answer = session.send(Service::Compute, "/limits", &request, deadline)?;
-    let MembersBody { limits } = answer.json()?;
+    let absolute: MembersAbsolute = absolute(session, "Nova", &answer)?;
     Ok(Usage {
-        limit: u64::try_from(limits.absolute.max_server_group_members).ok(),
+        limit: u64::try_from(absolute.max_server_group_members.0).ok(),
         used: group.members,
     })
 }
@@ -120,47 +161,39 @@ fn where_told<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
 }
 
 #[derive(Deserialize)]
-struct LimitsBody {
-    limits: Limits,
+struct LimitsBody<'a> {
+    #[serde(borrow)]
+    limits: Limits<'a>,
 }
 
 #[derive(Deserialize)]
-struct Limits {
-    absolute: Absolute,
+struct Limits<'a> {
+    #[serde(borrow)]
+    absolute: &'a RawValue,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Absolute {
-    max_total_instances: i64,
-    max_total_cores: i64,
+    max_total_instances: Count,
+    max_total_cores: Count,
     #[serde(rename = "maxTotalRAMSize")]
-    max_total_ram_size: i64,
-    total_instances_used: i64,
-    total_cores_used: i64,
+    max_total_ram_size: Count,
+    total_instances_used: Count,
+    total_cores_used: Count,
     #[serde(rename = "totalRAMUsed")]
-    total_ram_used: i64,
-}
-
-#[derive(Deserialize)]
-struct MembersBody {
-    limits: MembersLimits,
-}
-
-#[derive(Deserialize)]
-struct MembersLimits {
-    absolute: MembersAbsolute,
+    total_ram_used: Count,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct MembersAbsolute {
     #[serde(default = "unlimited")]
-    max_server_group_members: i64,
+    max_server_group_members: Count,
 }
 
-fn unlimited() -> i64 {
-    -1
+fn unlimited() -> Count {
+    Count(-1)
 }
 
 #[derive(Deserialize)]
@@ -175,36 +208,27 @@ struct Details {
 
 #[derive(Deserialize)]
 struct Detail {
-    limit: i64,
-    used: i64,
+    limit: Count,
+    used: Count,
     #[serde(default)]
-    reserved: i64,
-}
-
-#[derive(Deserialize)]
-struct VolumeLimitsBody {
-    limits: VolumeLimits,
-}
-
-#[derive(Deserialize)]
-struct VolumeLimits {
-    absolute: VolumeAbsolute,
+    reserved: Count,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct VolumeAbsolute {
-    max_total_volumes: i64,
-    total_volumes_used: i64,
-    max_total_volume_gigabytes: i64,
-    total_gigabytes_used: i64,
+    max_total_volumes: Count,
+    total_volumes_used: Count,
+    max_total_volume_gigabytes: Count,
+    total_gigabytes_used: Count,
 }
 
 /// What tests/fuzz reads.
 #[cfg(fuzzing)]
 pub fn read_anything(body: &[u8]) {
-    drop(serde_json::from_slice::<LimitsBody>(body));
-    drop(serde_json::from_slice::<MembersBody>(body));
+    drop(serde_json::from_slice::<LimitsBody<'_>>(body));
+    drop(serde_json::from_slice::<Absolute>(body));
+    drop(serde_json::from_slice::<VolumeAbsolute>(body));
+    drop(serde_json::from_slice::<MembersAbsolute>(body));
     drop(serde_json::from_slice::<DetailsBody>(body));
-    drop(serde_json::from_slice::<VolumeLimitsBody>(body));
 }

@@ -1,7 +1,7 @@
 //! OpenStack clouds: the client, bottom up (`http`, `auth`, then one file for each service), and the adapter through
 //! which the tick sees a cloud.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use log::{info, warn};
 
+use self::items::Items;
 use crate::cloud::{Cloud, Traces};
 use crate::config::CloudSettings;
 use crate::deadline::Deadline;
 use crate::scaling::action::{CloudAction, Done, Failure, Intent};
 use crate::scaling::observation::{
-    CloudView, Flavor, METADATA_CONDOR_HOST, OwnedServer, Seen, ServerRecord, ServerStatus,
+    CloudView, Flavor, METADATA_CONDOR_HOST, OwnedServer, Quota, Seen, ServerRecord, ServerStatus,
     execute_metadata,
 };
 use crate::user_data::Filled;
@@ -28,12 +29,14 @@ mod floating_ips;
 mod http;
 pub mod identity;
 pub mod image;
+pub mod items;
 mod leftovers;
 pub mod limits;
 mod message;
 pub mod network;
 mod new_server;
 pub mod rule;
+mod server;
 pub mod server_group;
 mod token_cache;
 pub mod volume;
@@ -62,6 +65,9 @@ const PARTS_TIMEOUT: Duration = Duration::from_secs(10);
 pub type UserData<'c> =
     Box<dyn Fn(&Intent, &str, Deadline) -> Result<Filled, Failure> + Send + Sync + 'c>;
 
+/// Configured flavors, and why others cannot be read.
+type ConfiguredFlavors = (BTreeMap<String, Flavor>, BTreeMap<String, String>);
+
 /// One project of an OpenStack cloud, as the tick sees it.
 pub struct OpenStackCloud<'c> {
     session: auth::Session<'c>,
@@ -70,7 +76,7 @@ pub struct OpenStackCloud<'c> {
     floating_ips_of_nodes: bool,
     user_data: UserData<'c>,
     /// What names in the configuration stand for, looked up when first needed.
-    flavors: Mutex<Option<Vec<compute::NamedFlavor>>>,
+    flavors: Mutex<Option<Items<compute::NamedFlavor>>>,
     images: Mutex<BTreeMap<String, String>>,
     surroundings: Mutex<Option<Surroundings>>,
     server_group: Mutex<Option<String>>,
@@ -97,7 +103,7 @@ impl<'c> OpenStackCloud<'c> {
         user_data: UserData<'c>,
     ) -> Result<OpenStackCloud<'c>, Error> {
         Ok(OpenStackCloud {
-            session: auth::Session::new(settings, request_timeout, token_cache)?,
+            session: auth::Session::new(settings, request_timeout, token_cache)?.reporting(),
             cluster: cluster.to_owned(),
             condor_host: None,
             floating_ips_of_nodes: false,
@@ -150,9 +156,13 @@ impl<'c> OpenStackCloud<'c> {
                 joined(look),
             )
         });
-        let servers: Vec<ServerRecord> = servers?;
-        let all: BTreeSet<String> = servers.iter().map(|server| server.id.clone()).collect();
+        let servers = servers?;
+        let (flavors, unread_flavors) = flavors?;
+        session.tell(servers.told());
+        let all = servers.ids();
+        let obscure = servers.obscure(&self.cluster);
         let owned: Vec<OwnedServer> = servers
+            .records
             .into_iter()
             .filter_map(|record| OwnedServer::recognise(record, &self.cluster))
             .collect();
@@ -167,19 +177,25 @@ impl<'c> OpenStackCloud<'c> {
             }
             Err(error) => Seen::Unknown(error.to_string()),
         };
+        // What may be created depends on its limits, and nothing else does.
+        let (quota, parts) = match (quota, parts) {
+            (Ok(quota), Ok(parts)) => (quota, Seen::Known(parts)),
+            (Ok(quota), Err(error)) => (quota, Seen::Unknown(error.to_string())),
+            (Err(error), _) => (Quota::default(), Seen::Unknown(error.to_string())),
+        };
         let mut looks = FAULT_LOOKS;
         Ok(CloudView {
+            obscure,
             servers: owned
                 .into_iter()
                 .map(|server| self.with_fault(server, &mut looks, deadline))
                 .collect(),
-            quota: quota?,
-            parts: match parts {
-                Ok(parts) => Seen::Known(parts),
-                Err(error) => Seen::Unknown(error.to_string()),
-            },
-            flavors: flavors?,
+            quota,
+            parts,
+            flavors,
+            unread_flavors,
             leftovers,
+            unread: session.unread(),
         })
     }
 
@@ -211,21 +227,25 @@ impl<'c> OpenStackCloud<'c> {
         }
     }
 
-    /// The configured flavors that the cloud has, by name as configured.
-    fn configured_flavors(&self, deadline: Deadline) -> Result<BTreeMap<String, Flavor>, Error> {
+    /// The configured flavors that the cloud has, by name as configured, and why others of them cannot be read.
+    fn configured_flavors(&self, deadline: Deadline) -> Result<ConfiguredFlavors, Error> {
         let there = compute::flavors(&self.session, deadline)?;
         let mut found = BTreeMap::new();
+        let mut unread = BTreeMap::new();
         for wanted in &self.session.settings().flavors {
             match find_flavor(&self.session, wanted, &there) {
                 Ok(flavor) => {
                     let flavor = as_configured(self.session.settings(), wanted, flavor);
                     found.insert(wanted.clone(), flavor);
                 }
+                Err(Error::Unreadable { unread: item, .. }) => {
+                    unread.insert(wanted.clone(), item.to_string());
+                }
                 Err(error) => warn!("{error}"),
             }
         }
         *locked(&self.flavors) = Some(there);
-        Ok(found)
+        Ok((found, unread))
     }
 
     fn flavor_id(&self, wanted: &str, deadline: Deadline) -> Result<String, Error> {
@@ -415,13 +435,20 @@ pub fn surroundings(session: &auth::Session, deadline: Deadline) -> Result<Surro
 pub fn find_flavor<'f>(
     session: &auth::Session,
     wanted: &str,
-    there: &'f [compute::NamedFlavor],
+    all: &'f Items<compute::NamedFlavor>,
 ) -> Result<&'f compute::NamedFlavor, Error> {
+    let there = &all.read;
     there
         .iter()
         .find(|flavor| flavor.flavor.id == wanted)
         .or_else(|| there.iter().find(|flavor| flavor.name == wanted))
         .ok_or_else(|| {
+            if let Some(item) = all.unread.iter().find(|item| item.is(wanted)) {
+                return Error::Unreadable {
+                    cloud: session.settings().name.clone(),
+                    unread: item.told.clone(),
+                };
+            }
             let names: Vec<&str> = there.iter().map(|flavor| flavor.name.as_str()).collect();
             not_found(session, "flavor", wanted, among(&names))
         })

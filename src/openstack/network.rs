@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 use ureq::http::Method;
 
 use super::auth::Session;
 use super::catalog::Service;
 use super::error::{Error, Kind};
 use super::http::{Answer, Request, percent_encoded};
+use super::items::{self, Items, lenient, readable};
 use super::rule::Rule;
 use super::{ambiguous, looks_like_id, not_found};
 use crate::deadline::Deadline;
@@ -24,15 +26,16 @@ pub struct Network {
     /// Its name.
     pub name: String,
     /// `ACTIVE`, where it works.
+    #[serde(default, deserialize_with = "lenient")]
     pub status: String,
     /// It leads out of the cloud: floating IPs come from it.
-    #[serde(rename = "router:external", default)]
+    #[serde(rename = "router:external", default, deserialize_with = "lenient")]
     pub external: bool,
     /// Several projects have it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub shared: bool,
     /// The ids of its subnets; a network without one gives no addresses.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "readable")]
     pub subnets: Vec<String>,
 }
 
@@ -43,8 +46,12 @@ pub struct SecurityGroup {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// What it lets through.
-    #[serde(rename = "security_group_rules", default)]
+    /// What it lets through, as far as that can be read.
+    #[serde(
+        rename = "security_group_rules",
+        default,
+        deserialize_with = "readable"
+    )]
     pub rules: Vec<Rule>,
 }
 
@@ -67,7 +74,7 @@ pub struct Port {
     /// Its network.
     pub network_id: String,
     /// Its addresses.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "readable")]
     pub fixed_ips: Vec<FixedIp>,
 }
 
@@ -93,7 +100,7 @@ pub struct FloatingIp {
     #[serde(default)]
     pub description: Option<String>,
     /// What it leads to, where Neutron has the extension `fip-port-details`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub port_details: Option<PortDetails>,
 }
 
@@ -348,22 +355,27 @@ fn the_only(
     deadline: Deadline,
 ) -> Result<String, Error> {
     let value = percent_encoded(name);
-    let look = |by: &str| -> Result<Vec<Thing>, Error> {
+    let look = |by: &str| -> Result<Items<Thing>, Error> {
         let query = format!("?{by}={value}&fields=id{filter}");
-        list(session, collection, &query, deadline)
+        items_of(session, collection, &query, deadline)
     };
     let mut found = if looks_like_id(name) {
         look("id")?
     } else {
-        Vec::new()
+        Items::default()
     };
-    if found.is_empty() {
+    if found.read.is_empty() {
         found = look("name")?;
     }
-    match found.as_slice() {
-        [only] => Ok(only.id.clone()),
-        [] => Err(not_found(session, what, name, String::new())),
-        several => {
+    match (found.read.as_slice(), found.unread.first()) {
+        ([only], None) => Ok(only.id.clone()),
+        // The one that cannot be read is one of this name, too.
+        (_, Some(unread)) => Err(Error::Unreadable {
+            cloud: session.settings().name.clone(),
+            unread: unread.told.clone(),
+        }),
+        ([], None) => Err(not_found(session, what, name, String::new())),
+        (several, None) => {
             let ids = several.iter().map(|thing| thing.id.as_str());
             Err(ambiguous(session, what, name, ids))
         }
@@ -378,19 +390,40 @@ fn list<T: serde::de::DeserializeOwned>(
     query: &str,
     deadline: Deadline,
 ) -> Result<Vec<T>, Error> {
+    items_of(session, collection, query, deadline).map(|items| items.read)
+}
+
+/// The same, with the items that cannot be read.
+fn items_of<T: serde::de::DeserializeOwned>(
+    session: &Session,
+    collection: &str,
+    query: &str,
+    deadline: Deadline,
+) -> Result<Items<T>, Error> {
     let path = format!("/{collection}{query}");
     let answer = session.send(Service::Network, &path, &Request::get(), deadline)?;
-    let lists: BTreeMap<String, serde_json::Value> = answer.json()?;
+    let lists: BTreeMap<String, &RawValue> = answer.json()?;
     let key = collection.replace('-', "_");
     let unparsable = |why: String| Error::Unparsable {
         call: answer.call.clone(),
         why,
     };
     let things = lists
-        .into_iter()
-        .find_map(|(found, things)| (found == key).then_some(things))
+        .get(&key)
         .ok_or_else(|| unparsable(format!("it has no {key}")))?;
-    serde_json::from_value(things).map_err(|error| unparsable(error.to_string()))
+    let things: Vec<&RawValue> = serde_json::from_str(things.get())
+        .map_err(|error| unparsable(format!("{key}: {}", items::why("", &error))))?;
+    let items = items::each(&kind(collection), &things);
+    session.tell(items.unread.iter().map(|item| &item.told));
+    Ok(items)
+}
+
+/// The word for a thing of this collection.
+fn kind(collection: &str) -> String {
+    match collection {
+        "floatingips" => "floating IP".to_owned(),
+        other => other.trim_end_matches('s').replace('-', " "),
+    }
 }
 
 /// One thing by its id; `None` when it is gone.
@@ -411,15 +444,17 @@ fn show<T: serde::de::DeserializeOwned>(
 
 /// The thing that stands under `what` in an answer.
 fn only<T: serde::de::DeserializeOwned>(answer: &Answer, what: &str) -> Result<T, Error> {
-    let mut body: BTreeMap<String, serde_json::Value> = answer.json()?;
+    let body: BTreeMap<String, &RawValue> = answer.json()?;
     let unparsable = |why: String| Error::Unparsable {
         call: answer.call.clone(),
         why,
     };
     let thing = body
-        .remove(what)
+        .get(what)
         .ok_or_else(|| unparsable(format!("it has no {what}")))?;
-    serde_json::from_value(thing).map_err(|error| unparsable(error.to_string()))
+    let thing = thing.get();
+    serde_json::from_str(thing)
+        .map_err(|error| unparsable(format!("{what}: {}", items::why(thing, &error))))
 }
 
 /// Makes one thing: sent once.
@@ -443,7 +478,7 @@ fn create<T: serde::de::DeserializeOwned>(
 #[derive(Deserialize)]
 struct DevicePort {
     id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     name: String,
     #[serde(default)]
     device_id: String,

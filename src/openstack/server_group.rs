@@ -2,12 +2,14 @@
 
 use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 use ureq::http::Method;
 
 use super::auth::Session;
 use super::catalog::Service;
 use super::error::{Error, Kind};
 use super::http::Request;
+use super::items::{self, Items};
 use super::{ambiguous, among, not_found};
 use crate::deadline::Deadline;
 
@@ -35,15 +37,29 @@ pub struct ServerGroup {
 
 /// The project's server groups: the first page of them, which has a thousand where Nova is as it comes.
 pub fn server_groups(session: &Session, deadline: Deadline) -> Result<Vec<ServerGroup>, Error> {
+    all(session, deadline).map(|groups| groups.read.into_iter().map(Group::record).collect())
+}
+
+fn all(session: &Session, deadline: Deadline) -> Result<Items<Group>, Error> {
     let request = Request::get().at(FIRST);
     let answer = session.send(Service::Compute, "/os-server-groups", &request, deadline)?;
     let GroupsBody { server_groups } = answer.json()?;
-    Ok(server_groups.into_iter().map(Group::record).collect())
+    let groups = items::each("server group", &server_groups);
+    session.tell(groups.unread.iter().map(|item| &item.told));
+    Ok(groups)
 }
 
 /// The server group of this id or name. Several of one name are an error.
 pub fn find(session: &Session, wanted: &str, deadline: Deadline) -> Result<ServerGroup, Error> {
-    let there = server_groups(session, deadline)?;
+    let Items { read, unread } = all(session, deadline)?;
+    let there: Vec<ServerGroup> = read.into_iter().map(Group::record).collect();
+    // One of this name or id that cannot be read may be it.
+    if let Some(item) = unread.iter().find(|item| item.is(wanted)) {
+        return Err(Error::Unreadable {
+            cloud: session.settings().name.clone(),
+            unread: item.told.clone(),
+        });
+    }
     if let Some(group) = there.iter().find(|group| group.id == wanted) {
         return Ok(group.clone());
     }
@@ -101,8 +117,9 @@ pub fn delete(session: &Session, id: &str, deadline: Deadline) -> Result<(), Err
 }
 
 #[derive(Deserialize)]
-struct GroupsBody {
-    server_groups: Vec<Group>,
+struct GroupsBody<'a> {
+    #[serde(borrow)]
+    server_groups: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -115,9 +132,10 @@ struct Group {
     id: String,
     name: String,
     /// Below 2.64.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "items::readable")]
     policies: Vec<String>,
     /// From 2.64 on.
+    #[serde(default, deserialize_with = "items::lenient")]
     policy: Option<String>,
     #[serde(default)]
     members: Vec<serde::de::IgnoredAny>,
@@ -141,8 +159,10 @@ impl Group {
 #[cfg(fuzzing)]
 pub fn read_anything(body: &[u8]) {
     drop(serde_json::from_slice::<GroupBody>(body));
-    if let Ok(page) = serde_json::from_slice::<GroupsBody>(body) {
-        page.server_groups
+    if let Ok(page) = serde_json::from_slice::<GroupsBody<'_>>(body) {
+        let groups = items::each::<Group>("server group", &page.server_groups);
+        groups
+            .read
             .into_iter()
             .for_each(|group| drop(group.record()));
     }

@@ -1,6 +1,7 @@
 //! Cinder (v3): volumes.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::auth::Session;
 use super::catalog::Service;
@@ -19,6 +20,7 @@ pub fn volumes(
     let path = format!("/volumes/detail?status={status}");
     let answer = session.send(Service::Volume, &path, &Request::get(), deadline)?;
     let VolumesBody { volumes } = answer.json()?;
+    let volumes: Vec<Volume> = session.read("volume", &volumes);
     Ok(volumes.into_iter().map(Volume::record).collect())
 }
 
@@ -53,7 +55,7 @@ pub fn delete(session: &Session, id: &str, deadline: Deadline) -> Result<Done, E
 pub fn volume_types(session: &Session, deadline: Deadline) -> Result<Vec<VolumeType>, Error> {
     let answer = session.send(Service::Volume, "/types", &Request::get(), deadline)?;
     let TypesBody { volume_types } = answer.json()?;
-    Ok(volume_types)
+    Ok(session.read("volume type", &volume_types))
 }
 
 /// A volume type.
@@ -66,13 +68,15 @@ pub struct VolumeType {
 }
 
 #[derive(Deserialize)]
-struct TypesBody {
-    volume_types: Vec<VolumeType>,
+struct TypesBody<'a> {
+    #[serde(borrow)]
+    volume_types: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct VolumesBody {
-    volumes: Vec<Volume>,
+struct VolumesBody<'a> {
+    #[serde(borrow)]
+    volumes: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -99,5 +103,21 @@ impl Volume {
             status: self.status,
             attached: !self.attachments.is_empty(),
         }
+    }
+}
+
+/// What tests/fuzz reads.
+#[cfg(fuzzing)]
+pub fn read_anything(body: &[u8]) {
+    use super::items;
+    if let Ok(page) = serde_json::from_slice::<VolumesBody<'_>>(body) {
+        let items = items::each::<Volume>("volume", &page.volumes);
+        items
+            .read
+            .into_iter()
+            .for_each(|volume| drop(volume.record()));
+    }
+    if let Ok(page) = serde_json::from_slice::<TypesBody<'_>>(body) {
+        drop(items::each::<VolumeType>("volume type", &page.volume_types));
     }
 }

@@ -1,6 +1,7 @@
 //! Availability zones of Nova.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::auth::Session;
 use super::catalog::Service;
@@ -30,6 +31,7 @@ pub fn zones(session: &Session, deadline: Deadline) -> Result<Vec<Zone>, Error> 
         deadline,
     )?;
     let ZonesBody { zones } = answer.json()?;
+    let zones: Vec<WireZone> = session.read("zone", &zones);
     Ok(zones
         .into_iter()
         .map(|zone| Zone {
@@ -40,9 +42,9 @@ pub fn zones(session: &Session, deadline: Deadline) -> Result<Vec<Zone>, Error> 
 }
 
 #[derive(Deserialize)]
-struct ZonesBody {
-    #[serde(rename = "availabilityZoneInfo")]
-    zones: Vec<WireZone>,
+struct ZonesBody<'a> {
+    #[serde(rename = "availabilityZoneInfo", borrow)]
+    zones: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]

@@ -310,7 +310,8 @@ pub(super) fn clouds(
             cloud: cloud.name.clone(),
             answers: view.is_some(),
             image: cloud.image.clone(),
-            nodes: nodes.filter(|node| node.kind.cloud == cloud.name).count() as u64,
+            nodes: nodes.filter(|node| node.kind.cloud == cloud.name).count() as u64
+                + survey.uncounted.get(&cloud.name).unwrap_or(&0),
             nodes_max: cloud.nodes_max,
             quota: view.map(|view| QuotaFigures {
                 instances: view.quota.instances.into(),

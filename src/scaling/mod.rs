@@ -15,6 +15,7 @@ pub mod memory;
 pub mod money;
 pub mod needs;
 pub mod node;
+mod obscure;
 pub mod observation;
 pub mod packing;
 mod parts;

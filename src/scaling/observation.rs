@@ -39,6 +39,21 @@ impl<T> Seen<T> {
     }
 }
 
+/// An item of a list that cannot be read, while the rest of the list can.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unread {
+    /// The item by its kind, name and id, as far as these can be read: `server web-7 (UUID)`.
+    pub item: String,
+    /// The field that cannot be read, and why.
+    pub why: String,
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} cannot be read: {}", self.item, self.why)
+    }
+}
+
 /// An amount of what a machine offers or a job asks for.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -347,16 +362,36 @@ impl Demand {
 /// What one cloud said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloudView {
-    /// The servers that ehos made, of every role. The list is whole.
+    /// The servers that ehos made, of every role, and that can be read. With `obscure` the list is whole.
     pub servers: Vec<OwnedServer>,
+    /// Servers that are ours or may be, and cannot be read: nothing is ever done to them.
+    pub obscure: Vec<ObscureServer>,
     /// The project's limits and what is used of them, by others too.
     pub quota: Quota,
     /// The same for what else nodes take of the project.
     pub parts: Seen<PartsQuota>,
     /// The configured flavors that the cloud has, by name as configured.
     pub flavors: BTreeMap<String, Flavor>,
+    /// The configured flavors that the cloud has and that cannot be read, with the reason.
+    pub unread_flavors: BTreeMap<String, String>,
     /// What servers of ours have left behind.
     pub leftovers: Seen<Leftovers>,
+    /// Items of all these lists that cannot be read, whoever they are of: they are told, and decide nothing more.
+    pub unread: Vec<Unread>,
+}
+
+/// A server of which something cannot be read that decides what may be done to it. There is no way from here to an
+/// [`OwnedServer`], so none of these is ever deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObscureServer {
+    /// Its UUID, where that can be read.
+    pub id: Option<String>,
+    /// Its name, where that can be read.
+    pub name: Option<String>,
+    /// The node that its metadata names, where these can be read.
+    pub node: Option<NodeId>,
+    /// Its role, where its metadata say that it is of this pool. `None`: nobody knows whose it is.
+    pub role: Option<Role>,
 }
 
 /// The project's limits (Nova `GET /limits`).
@@ -519,6 +554,18 @@ pub enum Role {
     Builder,
 }
 
+impl Role {
+    /// The role that [`METADATA_ROLE`] names.
+    pub fn of(word: &str) -> Option<Role> {
+        match word {
+            "execute" => Some(Role::Execute),
+            "master" => Some(Role::Master),
+            "builder" => Some(Role::Builder),
+            _ => None,
+        }
+    }
+}
+
 /// A server that ehos made for this pool, as its metadata says. There is no other way to get one than
 /// [`OwnedServer::recognise`], and a delete takes nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -536,12 +583,7 @@ impl OwnedServer {
         {
             return None;
         }
-        let role = match record.metadata.get(METADATA_ROLE)?.as_str() {
-            "execute" => Role::Execute,
-            "master" => Role::Master,
-            "builder" => Role::Builder,
-            _ => return None,
-        };
+        let role = Role::of(record.metadata.get(METADATA_ROLE)?)?;
         let node = record
             .metadata
             .get(METADATA_NODE)

@@ -141,6 +141,9 @@ mod tests {
             gpus: 0,
         };
         CloudView {
+            obscure: Vec::new(),
+            unread_flavors: BTreeMap::new(),
+            unread: Vec::new(),
             servers: Vec::new(),
             quota: Quota::default(),
             parts,

@@ -30,6 +30,7 @@ use super::limits::Planned;
 use super::memory::{Kind, Outcome, State};
 use super::needs::{Answer, JobKind, Needs};
 use super::node::{JobListed, Node, Phase};
+use super::obscure;
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
 use super::policy::Policy;
 use super::reason::{Reason, seconds};
@@ -355,13 +356,17 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(nodes: &[Node<'_>], state: &State) -> Counts {
+    fn of(survey: &Survey<'_>, state: &State) -> Counts {
         let mut counts = Counts {
             nodes: 0,
             in_cloud: BTreeMap::new(),
             unjoined_of_kind: BTreeMap::new(),
         };
-        for node in nodes.iter().filter(|node| node.exists()) {
+        for (cloud, servers) in &survey.uncounted {
+            counts.nodes += servers;
+            counts.in_cloud.insert(cloud.clone(), *servers);
+        }
+        for node in survey.nodes.iter().filter(|node| node.exists()) {
             let proven = state
                 .nodes
                 .get(&node.id)
@@ -432,7 +437,7 @@ impl<'a> Planner<'a> {
     ) -> Planner<'a> {
         let budgets_spent = costs.spent(policy);
         let count = survey.nodes.len();
-        let counts = Counts::of(&survey.nodes, &next);
+        let counts = Counts::of(&survey, &next);
         Planner {
             observation,
             policy,
@@ -593,6 +598,8 @@ impl<'a> Planner<'a> {
             why: new.why,
         }));
         let mut notices = self.notices;
+        notices.extend(obscure::told(self.observation));
+        notices.extend(obscure::counted(&self.survey.uncounted));
         notices.extend(told);
         notices.extend(self.next.full_zones(self.policy));
         if !self.survey.adopted.is_empty() {
@@ -873,7 +880,15 @@ fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unse
     for cloud in policy.clouds.iter().filter(|cloud| !cloud.retire) {
         let view = observation.clouds.get(&cloud.name).and_then(Seen::known);
         for flavor in &cloud.flavors {
-            if view.is_some_and(|view| !view.flavors.contains_key(flavor)) {
+            let unread = view.and_then(|view| view.unread_flavors.get(flavor));
+            if let Some(why) = unread {
+                all.push(Unseen {
+                    source: format!("flavor {flavor} of cloud {}", cloud.name),
+                    why: format!(
+                        "{why}: no node of it is created; ask the operators of the cloud to correct this flavor"
+                    ),
+                });
+            } else if view.is_some_and(|view| !view.flavors.contains_key(flavor)) {
                 all.push(Unseen {
                     source: format!("flavor {flavor} of cloud {}", cloud.name),
                     why: "this cloud has no such flavor for this project: no node of it is made; \

@@ -7,6 +7,7 @@ use super::capacity::Capacity;
 use super::matching::{GhostFinder, Match, StartdFinder};
 use super::memory::{BuilderMemory, Departed, Kind, Moment, NodeMemory, State};
 use super::node::{Facts, JobListed, Node, hearing, is_fresh, job_listed};
+use super::obscure::{Obscured, hides_builder, obscured};
 use super::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, OwnedServer, Role, Seen,
     ServerStatus, StartdView,
@@ -26,6 +27,8 @@ pub struct Survey<'a> {
     pub adopted: Vec<NodeId>,
     /// Builders, in the order of their servers' UUIDs.
     pub builders: Vec<Builder<'a>>,
+    /// Servers that cannot be read and may be nodes, besides those of `nodes`, by cloud.
+    pub uncounted: BTreeMap<CloudName, u64>,
 }
 
 /// A server that becomes an image: neither a node nor capacity.
@@ -65,6 +68,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
     forget_departed(observation, state);
     set_aside_removed_clouds(observation, state);
     let (servers, adopted) = servers_by_node(observation, state);
+    let obscured = obscured(observation, policy, state, &servers);
     let mut builders = builders(observation, state);
 
     let startds: &'a [StartdView] = observation
@@ -87,7 +91,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
     state.forget_failures(policy);
     state.forget_zones(policy);
     state.forget_kinds(policy);
-    learn(observation, policy, state, &servers, &matches);
+    learn(observation, policy, state, &servers, &obscured, &matches);
 
     let now = state.now;
     let for_long = |since: Option<Moment>, limit: Option<Duration>| match (since, limit) {
@@ -106,10 +110,11 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
     for (id, memory) in &state.nodes {
         let server = servers.get(id).copied();
         let found = matches.get(id).copied().unwrap_or(Match::None);
-        let cloud_known = observation
-            .clouds
-            .get(&memory.kind.cloud)
-            .is_some_and(Seen::is_known);
+        let cloud_known = !obscured.nodes.contains_key(id)
+            && observation
+                .clouds
+                .get(&memory.kind.cloud)
+                .is_some_and(Seen::is_known);
         let facts = Facts {
             observation,
             policy,
@@ -174,6 +179,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         ghosts,
         adopted,
         builders,
+        uncounted: obscured.uncounted,
     }
 }
 
@@ -252,7 +258,9 @@ fn builders<'a>(observation: &'a Observation, state: &mut State) -> Vec<Builder<
     let gone = |(id, memory): &(&String, &BuilderMemory)| {
         let cloud = observation.clouds.get(&memory.cloud);
         // That of a cloud that is not configured any more may be there.
-        !listed.contains_key(id.as_str()) && cloud.is_some_and(Seen::is_known)
+        !listed.contains_key(id.as_str())
+            && cloud.is_some_and(Seen::is_known)
+            && !hides_builder(observation, &memory.cloud, id)
     };
     let gone: Vec<String> = state
         .builders
@@ -399,6 +407,7 @@ fn learn(
     policy: &Policy,
     state: &mut State,
     servers: &BTreeMap<NodeId, &OwnedServer>,
+    obscured: &Obscured,
     matches: &BTreeMap<NodeId, Match<'_>>,
 ) {
     let now = state.now;
@@ -436,6 +445,13 @@ fn learn(
             // On its way out it loses them one by one.
             if !server.record().deleting {
                 memory.volumes.clone_from(&server.record().volumes);
+            }
+        } else if let Some(server_id) = obscured.nodes.get(id) {
+            // It is there, or may be: whatever it does, it is not missing.
+            memory.missing = None;
+            if let Some(server_id) = server_id {
+                memory.listed = true;
+                memory.server_id.get_or_insert_with(|| server_id.clone());
             }
         } else if cloud_known && memory.listed {
             memory.missing.get_or_insert(now);

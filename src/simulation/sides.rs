@@ -81,6 +81,9 @@ impl Cloud for SimulatedCloud<'_> {
             (name.clone(), flavor)
         });
         Ok(CloudView {
+            obscure: Vec::new(),
+            unread_flavors: BTreeMap::new(),
+            unread: Vec::new(),
             servers: records
                 .filter_map(|record| OwnedServer::recognise(record, &self.cluster))
                 .collect(),

@@ -15,6 +15,7 @@ mod leftovers;
 mod masters;
 mod needs;
 mod node_ends;
+mod obscure;
 mod placing;
 mod random;
 mod refusals;

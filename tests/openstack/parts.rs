@@ -262,7 +262,7 @@ fn an_older_nova_shows_flavors_without_extra_specs() {
     ]);
     let settings = settings(double.url());
     let flavors = compute::flavors(&session(&settings), soon()).unwrap();
-    assert!(flavors.iter().all(|flavor| flavor.flavor.gpus == 0));
+    assert!(flavors.read.iter().all(|flavor| flavor.flavor.gpus == 0));
     let received = double.received();
     let versions: Vec<_> = received
         .iter()

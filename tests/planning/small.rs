@@ -234,6 +234,9 @@ impl Small {
                 used: limit.map_or(0, |(_, others)| others) + ours,
             };
             let view = CloudView {
+                obscure: Vec::new(),
+                unread_flavors: BTreeMap::new(),
+                unread: Vec::new(),
                 servers,
                 quota: Quota {
                     instances: usage(cloud.instances, used.0),

@@ -1,0 +1,429 @@
+//! Servers of Nova: the list of them, read one by one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::auth::Session;
+use super::compute::{Link, each_page, local_now};
+use super::error::Error;
+use super::items::{self, UnreadItem};
+use super::message;
+use crate::deadline::Deadline;
+use crate::scaling::observation::{
+    AttachedVolume, METADATA_CLUSTER, METADATA_NODE, METADATA_ROLE, NodeId, ObscureServer, Role,
+    ServerRecord, ServerStatus, Unread,
+};
+
+/// Nova's word for a server of which it knows nothing, above all where its cell is down.
+const UNKNOWN: &str = "UNKNOWN";
+
+/// The servers of a project, whoever made them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Servers {
+    /// Those that can be read.
+    pub records: Vec<ServerRecord>,
+    /// Those that cannot.
+    pub unread: Vec<UnreadServer>,
+    /// What of the first decides nothing and cannot be read.
+    pub odd: Vec<Unread>,
+}
+
+impl Servers {
+    /// Those that cannot be read and are of the pool `cluster`, or may be.
+    pub fn obscure(&self, cluster: &str) -> Vec<ObscureServer> {
+        let unread = self.unread.iter();
+        unread.filter_map(|server| server.of(cluster)).collect()
+    }
+
+    /// All that cannot be read.
+    pub fn told(&self) -> impl Iterator<Item = &Unread> {
+        let servers = self.unread.iter().map(|server| &server.item.told);
+        servers.chain(&self.odd)
+    }
+
+    /// Every id that can be read.
+    pub fn ids(&self) -> BTreeSet<String> {
+        let read = self.records.iter().map(|record| record.id.clone());
+        let unread = self.unread.iter();
+        read.chain(unread.filter_map(|server| server.item.id.clone()))
+            .collect()
+    }
+}
+
+/// A server that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadServer {
+    /// Which, and why.
+    pub item: UnreadItem,
+    metadata: Option<Metadata>,
+}
+
+impl UnreadServer {
+    /// What it may be to the pool `cluster`; `None`: nothing, for its metadata say so.
+    pub fn of(&self, cluster: &str) -> Option<ObscureServer> {
+        let obscure = |role, node| {
+            Some(ObscureServer {
+                id: self.item.id.clone(),
+                name: self.item.name.clone(),
+                node,
+                role,
+            })
+        };
+        let Some(metadata) = &self.metadata else {
+            return obscure(None, None);
+        };
+        let node = metadata.read.get(METADATA_NODE);
+        let node = node
+            .filter(|node| !node.is_empty())
+            .map(|node| NodeId(node.clone()));
+        if [METADATA_CLUSTER, METADATA_ROLE]
+            .iter()
+            .any(|key| metadata.odd.contains(*key))
+        {
+            return obscure(None, node);
+        }
+        if metadata.read.get(METADATA_CLUSTER).map(String::as_str) != Some(cluster) {
+            return None;
+        }
+        let role = Role::of(metadata.read.get(METADATA_ROLE)?)?;
+        obscure(Some(role), node)
+    }
+}
+
+/// Metadata, entry by entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Metadata {
+    read: BTreeMap<String, String>,
+    /// Keys of values that are no strings.
+    odd: BTreeSet<String>,
+}
+
+impl Metadata {
+    fn of(raw: &RawValue) -> Result<Metadata, serde_json::Error> {
+        let entries: BTreeMap<String, &RawValue> = serde_json::from_str(raw.get())?;
+        let mut metadata = Metadata::default();
+        for (key, value) in entries {
+            match serde_json::from_str(value.get()) {
+                Ok(text) => drop(metadata.read.insert(key, text)),
+                Err(_) => drop(metadata.odd.insert(key)),
+            }
+        }
+        Ok(metadata)
+    }
+}
+
+/// What one entry of a list is.
+pub(super) enum Entry {
+    Read {
+        record: Box<ServerRecord>,
+        odd: Vec<Unread>,
+    },
+    Unread(Box<UnreadServer>),
+    /// Its cell is down: Nova lists it with its id and few more fields, without metadata and with the status UNKNOWN
+    /// ("Handling Down Cells" in the Compute API guide).
+    CellDown,
+}
+
+/// Reads one server, the one at `position` of a list. `now` is Nova's clock.
+pub(super) fn entry(raw: &RawValue, position: usize, now: Timestamp) -> Entry {
+    let text = raw.get();
+    let fields = items::fields(text);
+    let is_null = |key: &str| fields.get(key).is_some_and(|value| value.get() == "null");
+    let status = fields.get("status");
+    let status: Option<String> = status.and_then(|status| serde_json::from_str(status.get()).ok());
+    if !fields.contains_key("metadata") && status.as_deref() == Some(UNKNOWN) {
+        return Entry::CellDown;
+    }
+    let metadata = fields.get("metadata").map(|raw| Metadata::of(raw));
+    let unread = |why: String| {
+        let metadata = match &metadata {
+            Some(Ok(metadata)) => Some(metadata.clone()),
+            _ => None,
+        };
+        let item = items::unread("server", position, raw, why);
+        Entry::Unread(Box::new(UnreadServer { item, metadata }))
+    };
+    let server: Server = match serde_json::from_str(text) {
+        Ok(server) => server,
+        Err(error) => return unread(items::why(text, &error)),
+    };
+    let read = match &metadata {
+        Some(Ok(metadata)) => metadata,
+        Some(Err(error)) => {
+            return unread(format!("metadata: {}", items::why("", error)));
+        }
+        None => return unread("missing field `metadata`".to_owned()),
+    };
+    if let Some(key) = read.odd.iter().find(|key| key.starts_with("ehos_")) {
+        return unread(format!("metadata.{key}: not a string"));
+    }
+    if is_null("id") || server.id.is_empty() {
+        return unread("id: empty".to_owned());
+    }
+    let Some(status) = ServerStatus::of(&server.status) else {
+        let word = message::shorten(&server.status);
+        return unread(format!("status: {word} says nothing about the server"));
+    };
+    let mut odd = Vec::new();
+    let mut note = |why: String| odd.push(items::unread("server", position, raw, why).told);
+    for key in &read.odd {
+        note(format!("metadata.{key}: not a string"));
+    }
+    let name = decorative(&fields, "name", &mut note).unwrap_or_else(|| server.id.clone());
+    let zone = decorative(&fields, "OS-EXT-AZ:availability_zone", &mut note);
+    let fault: Option<Fault> = decorative(&fields, "fault", &mut note);
+    let metadata = read.read.clone();
+    let record = server.record(now, status, name, metadata, fault, zone);
+    let record = Box::new(record);
+    Entry::Read { record, odd }
+}
+
+/// A field that decides nothing about what may be done to a server.
+fn decorative<'a, T: Deserialize<'a>>(
+    fields: &BTreeMap<String, &'a RawValue>,
+    key: &str,
+    note: &mut impl FnMut(String),
+) -> Option<T> {
+    let raw = fields.get(key)?;
+    match serde_json::from_str::<Option<T>>(raw.get()) {
+        // Nova gives no name that is null.
+        Ok(None) if key == "name" => note("name: null".to_owned()),
+        Ok(value) => return value,
+        Err(error) => note(format!("{key}: {}", items::why("", &error))),
+    }
+    None
+}
+
+/// All servers at this microversion: every page, or an error.
+pub(super) fn servers_at(
+    session: &Session,
+    microversion: &'static str,
+    deadline: Deadline,
+) -> Result<Servers, Error> {
+    let mut records: BTreeMap<String, ServerRecord> = BTreeMap::new();
+    let mut all = Servers::default();
+    let mut without_details = 0;
+    let mut listed = 0;
+    let call = each_page(
+        session,
+        "/servers/detail",
+        microversion,
+        deadline,
+        |answer| {
+            let page: ServersPage<'_> = answer.json()?;
+            // A server's age is a matter of the clock that stamped it.
+            let now = answer.date.unwrap_or_else(local_now);
+            for raw in page.servers {
+                match entry(raw, listed, now) {
+                    Entry::Read { record, odd } => {
+                        records.insert(record.id.clone(), *record);
+                        all.odd.extend(odd);
+                    }
+                    Entry::Unread(server) => all.unread.push(*server),
+                    Entry::CellDown => without_details += 1,
+                }
+                listed += 1;
+            }
+            Ok(page.servers_links)
+        },
+    )?;
+    if without_details > 0 {
+        return Err(Error::CellDown {
+            call,
+            servers: without_details,
+        });
+    }
+    all.records = records.into_values().collect();
+    Ok(all)
+}
+
+/// How many servers of the project boot from which image (its id), whoever made them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImagesInUse {
+    /// By the image's id.
+    pub servers: BTreeMap<String, u64>,
+    /// Servers whose image cannot be read: each may boot from any.
+    pub unread: Vec<Unread>,
+}
+
+pub(super) fn images_in_use_at(
+    session: &Session,
+    microversion: &'static str,
+    deadline: Deadline,
+) -> Result<ImagesInUse, Error> {
+    let mut servers: BTreeMap<String, Option<String>> = BTreeMap::new();
+    let mut unread = Vec::new();
+    let mut without_details = 0;
+    let mut listed = 0;
+    let call = each_page(
+        session,
+        "/servers/detail",
+        microversion,
+        deadline,
+        |answer| {
+            let page: ServersPage<'_> = answer.json()?;
+            for raw in page.servers {
+                match booted(raw) {
+                    // One without a readable id is another one each time: none is counted twice but by a page that was shifted.
+                    Ok(Some((id, image))) => {
+                        let id = id.unwrap_or_else(|| format!("{listed}"));
+                        servers.insert(id, image);
+                    }
+                    Ok(None) => without_details += 1,
+                    Err(why) => unread.push(items::unread("server", listed, raw, why).told),
+                }
+                listed += 1;
+            }
+            Ok(page.servers_links)
+        },
+    )?;
+    if without_details > 0 {
+        return Err(Error::CellDown {
+            call,
+            servers: without_details,
+        });
+    }
+    let mut all = ImagesInUse {
+        unread,
+        ..ImagesInUse::default()
+    };
+    for image in servers.into_values().flatten() {
+        *all.servers.entry(image).or_insert(0) += 1;
+    }
+    Ok(all)
+}
+
+/// A server's id and image; `None` in it where it boots from a volume, `None` where its cell is down.
+#[allow(clippy::type_complexity)] // It goes no further than the function above.
+fn booted(raw: &RawValue) -> Result<Option<(Option<String>, Option<String>)>, String> {
+    let fields = items::fields(raw.get());
+    let text = |key: &str| -> Option<String> {
+        let raw = fields.get(key)?;
+        serde_json::from_str(raw.get()).ok()
+    };
+    let Some(image) = fields.get("image") else {
+        return match text("status").as_deref() {
+            Some(UNKNOWN) => Ok(None),
+            _ => Err("missing field `image`".to_owned()),
+        };
+    };
+    // One that boots from a volume has an empty string there.
+    if image.get() == "\"\"" {
+        return Ok(Some((text("id"), None)));
+    }
+    match serde_json::from_str::<Reference>(image.get()) {
+        Ok(image) => Ok(Some((text("id"), Some(image.id)))),
+        Err(error) => Err(format!("image: {}", items::why(image.get(), &error))),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Reference {
+    pub(super) id: String,
+}
+
+#[derive(Deserialize)]
+struct ServersPage<'a> {
+    #[serde(borrow)]
+    servers: Vec<&'a RawValue>,
+    #[serde(default)]
+    servers_links: Vec<Link>,
+}
+
+/// What decides what may be done to a server.
+#[derive(Deserialize)]
+struct Server {
+    id: String,
+    status: String,
+    created: Timestamp,
+    #[serde(rename = "OS-EXT-STS:task_state")]
+    task_state: Option<String>,
+    #[serde(rename = "os-extended-volumes:volumes_attached", default)]
+    volumes: Vec<Attached>,
+}
+
+#[derive(Deserialize)]
+struct Attached {
+    id: String,
+    /// From 2.3 on. What is attached by a create of ours goes with the server.
+    delete_on_termination: Option<bool>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Fault {
+    pub(super) message: String,
+}
+
+impl Server {
+    fn record(
+        self,
+        now: Timestamp,
+        status: ServerStatus,
+        name: String,
+        metadata: BTreeMap<String, String>,
+        fault: Option<Fault>,
+        zone: Option<String>,
+    ) -> ServerRecord {
+        let gone = matches!(self.status.as_str(), "DELETED" | "SOFT_DELETED");
+        let task = self.task_state.as_deref();
+        ServerRecord {
+            status,
+            deleting: gone || matches!(task, Some("deleting" | "soft-deleting")),
+            age: Duration::try_from(now.duration_since(self.created)).unwrap_or_default(),
+            fault: fault.map(|fault| message::shorten(&fault.message)),
+            volumes: self
+                .volumes
+                .into_iter()
+                .map(|volume| AttachedVolume {
+                    id: volume.id,
+                    goes: volume.delete_on_termination.unwrap_or(true),
+                })
+                .collect(),
+            zone: zone.filter(|zone| !zone.is_empty()),
+            id: self.id,
+            name,
+            metadata,
+        }
+    }
+}
+
+impl ServerStatus {
+    /// Nova's `status` (Compute API reference, "Servers"); `None` for a word that is not there, and for Nova's own UNKNOWN.
+    fn of(word: &str) -> Option<ServerStatus> {
+        Some(match word {
+            "BUILD" => ServerStatus::Build,
+            "ACTIVE" | "REBOOT" | "HARD_REBOOT" | "MIGRATING" => ServerStatus::Active,
+            "SHUTOFF" | "SHELVED" | "SHELVED_OFFLOADED" => ServerStatus::Shutoff,
+            "ERROR" => ServerStatus::Error,
+            "DELETED" | "SOFT_DELETED" | "PASSWORD" | "PAUSED" | "REBUILD" | "RESCUE"
+            | "RESIZE" | "REVERT_RESIZE" | "SUSPENDED" | "VERIFY_RESIZE" => ServerStatus::Other,
+            _ => return None,
+        })
+    }
+}
+
+/// What tests/fuzz reads: the servers in `body`, whatever it is.
+#[cfg(fuzzing)]
+pub fn read_anything(body: &[u8]) -> Servers {
+    let text = String::from_utf8_lossy(body);
+    let Ok(page) = serde_json::from_str::<ServersPage<'_>>(&text) else {
+        return Servers::default();
+    };
+    let mut all = Servers::default();
+    for (position, raw) in page.servers.into_iter().enumerate() {
+        drop(booted(raw));
+        match entry(raw, position, Timestamp::UNIX_EPOCH) {
+            Entry::Read { record, odd } => {
+                all.records.push(*record);
+                all.odd.extend(odd);
+            }
+            Entry::Unread(server) => all.unread.push(*server),
+            Entry::CellDown => {}
+        }
+    }
+    all
+}
