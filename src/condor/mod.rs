@@ -1,12 +1,14 @@
 //! HTCondor, through its own command line tools.
 
 mod answer;
+mod column;
 mod command;
 mod control;
 mod error;
 mod expression;
 #[cfg(test)]
 mod fake;
+mod folded;
 pub mod inspect;
 mod job_ad;
 mod machine_ad;
@@ -17,6 +19,7 @@ mod negotiator;
 pub mod queue;
 #[cfg(not(fuzzing))]
 mod queue;
+mod schedds;
 #[cfg(fuzzing)]
 pub mod slots;
 #[cfg(not(fuzzing))]
@@ -44,7 +47,9 @@ pub use match_memory::MatchFile;
 use match_memory::MatchMemory;
 use matches::Matching;
 pub use matches::StartdAttributes;
-use queue::{Ads, JobFilter, Schedd};
+use folded::Ads;
+use queue::{JobFilter, Schedd};
+use schedds::ScheddAds;
 use slots::Clock;
 
 /// A pool of HTCondor, asked with `condor_status` and `condor_q`, told with `condor_drain` and `condor_advertise`.
@@ -185,8 +190,10 @@ impl Pool for CondorPool {
             self.min_wait
         };
         let columns = self.known().memory.columns();
-        let schedds: Vec<_> = thread::scope(|scope| {
+        let (schedds, limits): (Vec<_>, _) = thread::scope(|scope| {
             let columns = &columns;
+            let pool = self.pool.as_deref();
+            let limits = scope.spawn(move || schedds::observe(&self.tools, pool, deadline));
             let asked: Vec<_> = self
                 .schedds
                 .iter()
@@ -205,21 +212,31 @@ impl Pool for CondorPool {
                     (schedd.name.clone(), thread)
                 })
                 .collect();
-            asked
+            let answers = asked
                 .into_iter()
-                .map(|(name, thread)| match thread.join() {
-                    Ok(answer) => (name, answer),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                })
-                .collect()
+                .map(|(name, thread)| (name, joined(thread)))
+                .collect();
+            (answers, joined(limits))
         });
+        let limits = limits.unwrap_or_else(|error| {
+            log::debug!("{error}; MAX_JOBS_RUNNING limits nothing");
+            ScheddAds::default()
+        });
+        let max_running = |name: &str| {
+            let named = self.schedds.iter().find(|schedd| schedd.name == name);
+            match named.is_some_and(Schedd::is_local) {
+                true => limits.local(),
+                false => limits.of(name),
+            }
+        };
         let mut known = self.known();
         known.ads.clear();
         known.nodes_ask = columns.nodes_ask;
         let mut keep = |(name, answer): (String, Result<(ScheddView, Ads), Error>)| {
-            let view = answer.map(|(view, ads)| {
+            let view = answer.map(|(mut view, ads)| {
                 known.memory.use_columns(&ads.names);
                 known.ads.extend(ads.ads);
+                view.max_running = max_running(&name);
                 view
             });
             (name, seen(view))
@@ -285,6 +302,13 @@ impl Pool for CondorPool {
                 control::invalidate(&self.tools, pool, machine, deadline)
             }
         }
+    }
+}
+
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    match thread.join() {
+        Ok(value) => value,
+        Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 

@@ -27,7 +27,7 @@ use super::figures::{
 use super::leftover::LeftoverKind;
 use super::limits::Planned;
 use super::memory::{Kind, Outcome, State};
-use super::needs::{Answer, JobKind, Needs};
+use super::needs::{Answer, JobFault, JobKind, Needs};
 use super::node::{JobListed, Node, Phase};
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
 use super::policy::Policy;
@@ -342,6 +342,8 @@ struct Group {
     may_buy: u64,
     /// Of its jobs, those that took none of the nodes made for them: neither placed nor bought for.
     refused: u64,
+    /// Why it could not be read.
+    fault: Option<JobFault>,
 }
 
 /// Servers of ours that exist or may, with those that the plan makes: what limits are judged by, counted once.
