@@ -420,7 +420,12 @@ mod tests {
         let mut names = BTreeSet::new();
         let nodes_ask = nodes_ask.iter().map(|name| (*name).to_owned()).collect();
         let columns: BTreeMap<&str, &str> = columns.iter().copied().collect();
-        let ad = JobAd::of(5, requirements, &columns, &nodes_ask, &mut names);
+        let job = JobColumns {
+            universe: 5,
+            requirements,
+            ..JobColumns::default()
+        };
+        let ad = JobAd::of(&job, &columns, &nodes_ask, &mut names);
         names.retain(|name| !columns.contains_key(name.as_str()));
         (ad, names.into_iter().collect())
     }
@@ -468,7 +473,7 @@ mod tests {
         assert_eq!(ad, Err(Unread::Names));
         assert_eq!(missing, ["c", "d", "e"]);
         assert_eq!(read("ProcId == 3", &[], &[]).0, Err(Unread::Number));
-        for why in Unread::ALL {
+        for why in [Unread::Names, Unread::Number, Unread::Room] {
             assert!(Unread::of(&why.needs()).is_some());
         }
         assert_eq!(Unread::of(&Needs("0123456789abcdef".to_owned())), None);
@@ -502,5 +507,105 @@ mod tests {
         assert_eq!(Columns::default().with(&names).names.len(), COLUMNS_MAX);
         let long = BTreeSet::from(["x".repeat(65), "jobstatus".to_owned()]);
         assert_eq!(Columns::default().with(&long).all(), BTreeSet::new());
+    }
+
+    /// The ad that is matched has a number of its own.
+    #[test]
+    fn a_job_is_matched_by_its_own_number() {
+        let columns = BTreeMap::from([("mod", "MY.ProcId % 2")]);
+        let mut names = BTreeSet::new();
+        let mut of = |number| {
+            let job = JobColumns {
+                requirements: "(Mod == 0 && 'ProcId' < 9) || TARGET.ClusterId > clusterid",
+                number,
+                ..JobColumns::default()
+            };
+            JobAd::of(&job, &columns, &BTreeSet::new(), &mut names)
+        };
+        assert_eq!(of(None), Err(Unread::Number));
+        let ad = of(Some([7, 3])).unwrap();
+        assert!(ad.is_numbered());
+        assert_eq!(
+            ad.requirements,
+            "(Mod == 0 && 'EhosProcId' < 9) || TARGET.ClusterId > EhosClusterId"
+        );
+        assert_eq!(ad.value("mod"), Some("MY.EhosProcId % 2"));
+        assert_eq!(
+            (ad.value("ehosclusterid"), ad.value("ehosprocid")),
+            (Some("7"), Some("3"))
+        );
+        assert_ne!(ad.needs(), of(Some([7, 4])).unwrap().needs());
+        assert_eq!(
+            with_own_numbers(&ad.requirements),
+            "(Mod == 0 && 'ProcId' < 9) || TARGET.ClusterId > ClusterId"
+        );
+        // Who refers to none has none.
+        assert!(!read("TARGET.ProcId > 1", &[], &[]).0.unwrap().is_numbered());
+    }
+
+    /// As sites write requests for whole nodes: what the job has not, HTCondor takes from the machine.
+    #[test]
+    fn a_request_that_refers_to_the_machine_is_left_to_it() {
+        let columns = BTreeMap::from([
+            ("wantwholenode", "true"),
+            ("totalcpus", ""),
+            ("jobcpus", "1"),
+            ("share", "Other / 2"),
+            ("other", ""),
+        ]);
+        let mut names = BTreeSet::new();
+        let mut of = |memory: &'static str| {
+            let mut requests = JobColumns::default().requests;
+            requests[1] = ("RequestMemory", memory);
+            let job = JobColumns {
+                requirements: "true",
+                requests,
+                ..JobColumns::default()
+            };
+            JobAd::of(&job, &columns, &BTreeSet::new(), &mut names)
+        };
+        for own in [
+            "2048",
+            "2048.5",
+            "",
+            "ifthenelse(MemoryUsage isnt undefined,MemoryUsage,(ImageSize + 1023) / 1024)",
+            "JobCpus * 2000",
+            "\"4 GB\"",
+            "MY.TotalCpus * 5",
+        ] {
+            assert_eq!(of(own).unwrap().machine_requests().count(), 0, "{own}");
+        }
+        for machine in [
+            "ifThenElse(WantWholeNode is true,!isUndefined(TotalCpus) ? TotalCpus : JobCpus,1)",
+            "TARGET.Memory",
+            "Share",
+        ] {
+            let ad = of(machine).unwrap();
+            assert_eq!(ad.machine_requests().collect::<Vec<_>>(), ["RequestMemory"], "{machine}");
+            let mut text = String::new();
+            ad.write(3, &Resources::default(), "true", &mut text);
+            assert!(text.contains(&format!("RequestMemory = {machine}\n")), "{text}");
+        }
+        assert_eq!(of("NotAskedFor"), Err(Unread::Names));
+        assert_eq!(of(LONG), Err(Unread::Long("RequestMemory".to_owned())));
+        assert!(names.contains("notaskedfor"));
+    }
+
+    #[test]
+    fn a_deferred_job_is_matched_as_if_its_time_had_come() {
+        let requirements = "time() + 10 >= DeferralTime - DeferralPrepTime";
+        let columns = [("deferraltime", "1795934709"), ("deferralpreptime", "120")];
+        let ad = read(requirements, &columns, &[]).0.unwrap();
+        assert_eq!(ad.value("deferraltime"), Some("time() + 1"));
+        let later = [("deferraltime", "1999999999"), ("deferralpreptime", "120")];
+        assert_eq!(ad.needs(), read(requirements, &later, &[]).0.unwrap().needs());
+    }
+
+    #[test]
+    fn what_is_too_long_is_named() {
+        assert_eq!(read(LONG, &[], &[]).0, Err(Unread::Long("Requirements".to_owned())));
+        assert_eq!(read("Foo > 1", &[("foo", LONG)], &[]).0, Err(Unread::Long("foo".to_owned())));
+        // Whom it does not concern it does not touch.
+        assert!(read("Bar > 1", &[("foo", LONG), ("bar", "1")], &[]).0.is_ok());
     }
 }

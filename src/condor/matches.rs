@@ -845,7 +845,7 @@ mod tests {
                 &*ANALYZE
                     .replace("ehos\"", "\"")
                     .replace("\"  \" r", "\"  1/0 \" r"),
-                "no counts",
+                "None match",
             ),
         ] {
             pool.fake

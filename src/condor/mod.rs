@@ -324,6 +324,7 @@ mod tests {
     use super::fake::FakeTools;
     use super::*;
     use crate::scaling::action::FailureKind;
+    use crate::scaling::needs::JobFault;
     use crate::scaling::observation::{Demand, JobCounts, NodeId, Resources};
 
     const LIMIT: Duration = Duration::from_secs(60);
@@ -339,9 +340,13 @@ mod tests {
         running: 3,
         held: 1,
     };
-    /// Jobs, cores, memory, GPUs. Four more ask for memory that is no number.
-    const RECORDED_DEMAND: [(u64, u64, u64, u64); 3] =
-        [(3, 1, 512, 0), (2, 1, 701, 1), (40, 8, 16384, 0)];
+    /// Jobs, cores, memory, GPUs. The first four ask for memory that is no number.
+    const RECORDED_DEMAND: [(u64, u64, u64, u64); 4] = [
+        (4, 1, 0, 0),
+        (3, 1, 512, 0),
+        (2, 1, 701, 1),
+        (40, 8, 16384, 0),
+    ];
 
     /// A pool with a busy, a drained and a static node, and idle jobs (recorded from HTCondor 23.9.6).
     fn recorded() -> FakeTools {
@@ -357,9 +362,13 @@ mod tests {
         );
         fake.replay("condor_q", "-totals", "q-totals.txt");
         grouped(&fake);
-        fake.replay("condor_q", "unparse(RemoteHost)", "q-running.txt");
+        fake.replay("condor_q", &column::text("RemoteHost", 1024), "q-running.txt");
         fake.replay("condor_q", "any", "q-jobs.txt");
-        fake.replay("condor_q", "unparse(filesystemdomain)", "q-jobs-names.txt");
+        fake.replay(
+            "condor_q",
+            &column::expression("filesystemdomain", 16384),
+            "q-jobs-names.txt",
+        );
         fake
     }
 
@@ -464,7 +473,12 @@ mod tests {
         let calls = fake.calls();
         // The schedd twice: what the Requirements refer to was not known; and once more through the script.
         assert_eq!(calls.matches("-group-by").count(), 2, "{calls}");
-        let kinds = &schedd.demand;
+        let fault = JobFault::Request {
+            attribute: "RequestMemory".to_owned(),
+            value: "\"2 GB\"".to_owned(),
+        };
+        assert_eq!(schedd.demand[0].fault, Some(fault));
+        let kinds = &schedd.demand[1..];
         assert!(kinds.iter().all(|demand| demand.needs.0.len() == 16));
         assert_ne!(kinds[0].needs, kinds[2].needs);
         assert_eq!(kinds[0].example.as_deref(), Some("19.0"));
@@ -626,8 +640,8 @@ mod tests {
         let silent = watch(&["n1", "Gone.Example", "never"]);
         fake.answer(
             "condor_q",
-            "unparse(RemoteHost)",
-            "out|\"slot1_1@gone.example\"\nout|\"slot1@x@elsewhere\"\nout|\nexit=0\n",
+            &column::text("RemoteHost", 1024),
+            "out|slot1_1@gone.example\nout|slot1@x@elsewhere\nout|\nexit=0\n",
         );
         let view = pool(&fake).observe(&silent, Deadline::within(LIMIT));
         assert_eq!(
@@ -639,7 +653,11 @@ mod tests {
             "{}",
             fake.calls()
         );
-        fake.answer("condor_q", "unparse(RemoteHost)", "err|Failed\nexit=1\n");
+        fake.answer(
+            "condor_q",
+            &column::text("RemoteHost", 1024),
+            "err|Failed\nexit=1\n",
+        );
         let view = pool(&fake).observe(&silent, Deadline::within(LIMIT));
         assert!(local(&view).is_err(), "the schedd is unknown as a whole");
     }

@@ -379,11 +379,11 @@ mod tests {
             "out|\"a\"\tb\nout|{\nout|\"sw\"\nout|\nexit=0\n",
         );
         let odd = [
+            "{",
+            "",
             "\"group_a\"\tundefined\t\"no\"\t1",
             "\"group_b\"\t4\t{ \"no\" }\t1",
             "\"group_c\"\t4",
-            "{",
-            "",
             "\"of nobody\"\terror\t\"no\"\t1",
             "\"group_phys\"\t2.0\t\"no\"\t1.0",
         ];

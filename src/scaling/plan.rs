@@ -236,6 +236,9 @@ pub struct Plan {
     pub policy: PolicyFigures,
     /// Jobs on all schedds that answered.
     pub queue: JobCounts,
+    /// Jobs of factories that are not in the queue yet (late materialization): no node is made for them.
+    #[serde(skip)]
+    pub to_come: u64,
     /// What is paid for, and what is used of it.
     pub cores: CoreFigures,
     /// Every cloud of the configuration.
@@ -621,6 +624,7 @@ impl<'a> Planner<'a> {
             at: self.observation.at,
             policy: PolicyFigures::of(self.policy),
             queue: queue(self.observation),
+            to_come: to_come(self.observation),
             cores: figures::cores(self.observation, self.policy, &self.next, &self.survey),
             clouds: figures::clouds(self.observation, self.policy, &self.next, &self.survey),
             backoffs: figures::backoffs(self.policy, &self.next),
@@ -819,6 +823,11 @@ fn queue(observation: &Observation) -> JobCounts {
             running: sum.running + schedd.jobs.running,
             held: sum.held + schedd.jobs.held,
         })
+}
+
+fn to_come(observation: &Observation) -> u64 {
+    let schedds = observation.pool.schedds.values().filter_map(Seen::known);
+    schedds.fold(0, |sum, schedd| sum.saturating_add(schedd.to_come))
 }
 
 fn unseen(observation: &Observation, policy: &Policy) -> Vec<Unseen> {
