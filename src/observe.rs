@@ -86,7 +86,7 @@ fn matches(
     let schedds = pool.schedds.values().filter_map(Seen::known);
     let jobs: BTreeSet<JobKind> = schedds
         .flat_map(|schedd| &schedd.demand)
-        .filter(|demand| demand.jobs > 0 && !demand.needs.is_empty())
+        .filter(|demand| demand.jobs > 0 && !demand.needs.is_empty() && demand.fault.is_none())
         .map(Demand::kind)
         .collect();
     if jobs.is_empty() {

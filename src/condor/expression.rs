@@ -111,6 +111,27 @@ enum Before {
     Scope(Scope),
 }
 
+/// The expression with other names for attributes of the ad that has it: `new` says which. Names behind `TARGET.` stay.
+pub(super) fn renamed(expression: &str, new: impl Fn(&str) -> Option<&'static str>) -> String {
+    let mut text = String::with_capacity(expression.len());
+    let mut rest = expression;
+    for (scope, name) in Names::of(expression).attributes {
+        // The names are parts of the expression, in order.
+        let begin = name.as_ptr().addr().saturating_sub(rest.as_ptr().addr());
+        let Some((before, after)) = rest.split_at_checked(begin) else {
+            break;
+        };
+        let Some(after) = after.strip_prefix(name) else {
+            break;
+        };
+        text.push_str(before);
+        text.push_str(new(name).filter(|_| scope != Scope::Target).unwrap_or(name));
+        rest = after;
+    }
+    text.push_str(rest);
+    text
+}
+
 /// Whether `name` stands for an attribute without quotes: `condor_q -af` leaves out a column that it cannot read, with all
 /// that follow, and says nothing.
 pub(super) fn is_plain(name: &str) -> bool {

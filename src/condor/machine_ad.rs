@@ -414,6 +414,9 @@ pub(super) struct LongAds {
     open: bool,
 }
 
+/// In place of all attributes of an ad with a line that is none.
+const UNREADABLE: &str = "#unreadable";
+
 impl LongAds {
     /// Takes the next line.
     pub(super) fn add(&mut self, line: &str) -> Result<(), String> {
@@ -421,16 +424,25 @@ impl LongAds {
             self.open = false;
             return Ok(());
         }
-        let (name, value) = line
-            .split_once(" = ")
-            .filter(|(name, _)| !name.is_empty() && !name.contains(' '))
-            .ok_or_else(|| format!("no attribute of an ad: {}", super::answer::excerpt(line)))?;
         if !self.open {
             self.ads.push(BTreeMap::new());
             self.open = true;
         }
+        let attribute = line.split_once(" = ").filter(|(name, _)| {
+            !name.is_empty() && !name.contains(' ') && !super::command::is_cut(line)
+        });
         if let Some(ad) = self.ads.last_mut() {
-            ad.insert(name.to_ascii_lowercase(), value.to_owned());
+            match attribute {
+                Some((name, value)) if !ad.contains_key(UNREADABLE) => {
+                    ad.insert(name.to_ascii_lowercase(), value.to_owned());
+                }
+                Some(_) => {}
+                // Such an ad is none to learn from: jobs would be refused for what it lacks.
+                None => {
+                    ad.clear();
+                    ad.insert(UNREADABLE.to_owned(), super::answer::excerpt(line));
+                }
+            }
         }
         Ok(())
     }

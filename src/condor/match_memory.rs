@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use log::warn;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::job_ad::Columns;
 use super::machine_ad::MachineAd;
@@ -48,7 +50,7 @@ impl MatchFile {
     }
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize)]
 struct Stored {
     version: u32,
     /// Attributes of jobs that Requirements refer to, and when they last did.
@@ -251,9 +253,39 @@ fn read(path: &Path) -> Result<Option<Stored>, String> {
     let damaged = |error: serde_json::Error| {
         format!("damaged at line {} column {}", error.line(), error.column())
     };
-    let stored: Stored = serde_json::from_slice(&text).map_err(damaged)?;
+    let stored: Entries = serde_json::from_slice(&text).map_err(damaged)?;
     // Another version's answers may mean something else.
-    Ok((stored.version == VERSION).then_some(stored))
+    Ok((stored.version == VERSION).then(|| stored.read()))
+}
+
+/// The file with each entry by itself: one that cannot be read is asked anew, and the others are kept.
+#[derive(Deserialize)]
+struct Entries {
+    version: u32,
+    #[serde(default)]
+    columns: BTreeMap<String, Value>,
+    #[serde(default)]
+    machines: Vec<Value>,
+    #[serde(default)]
+    answers: BTreeMap<String, Value>,
+}
+
+impl Entries {
+    fn read(self) -> Stored {
+        fn each<T: DeserializeOwned>(entries: BTreeMap<String, Value>) -> BTreeMap<String, T> {
+            let read = |(name, value)| Some((name, serde_json::from_value(value).ok()?));
+            entries.into_iter().filter_map(read).collect()
+        }
+        let machines = self.machines.into_iter();
+        Stored {
+            version: self.version,
+            columns: each(self.columns),
+            machines: machines
+                .filter_map(|value| serde_json::from_value(value).ok())
+                .collect(),
+            answers: each(self.answers),
+        }
+    }
 }
 
 fn write(path: &Path, stored: &Stored) -> io::Result<()> {

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::os::fd::AsRawFd;
+use std::time::Instant;
 
 use super::command::{Call, Tools};
 use super::expression::clauses;
@@ -26,6 +27,9 @@ const JOBS_MAX: usize = 4000;
 /// Parts of Requirements that are looked at one by one, and how much of one is told.
 const CLAUSES_MAX: usize = 40;
 const CLAUSE_TOLD: usize = 120;
+/// Kinds of jobs whose requests depend on the machine that are asked about in one tick, and the bits of such a request.
+const BY_MACHINE_MAX: usize = 40;
+const REQUEST_BITS: u32 = 40;
 
 /// What the configuration says of new nodes' ads: name and expression, by cloud.
 pub type StartdAttributes = BTreeMap<CloudName, Vec<(String, String)>>;
@@ -82,6 +86,9 @@ impl Matching<'_> {
             }
             for (jobs, answer) in answers {
                 matches.insert(candidate.kind.clone(), jobs.clone(), answer);
+            }
+            for (jobs, request) in self.requests(&node, jobs) {
+                matches.insert_request(candidate.kind.clone(), jobs.clone(), request);
             }
         }
         memory.save();
@@ -219,9 +226,20 @@ impl Matching<'_> {
             .iter()
             .map(|question| (*question, question.ad.requirements.as_str()))
             .collect();
+        let start = Instant::now();
         let counts = match self.counts(node, &whole) {
             Ok(counts) => counts,
             Err(why) => {
+                // One of them may be what HTCondor cannot read: each half is asked about by itself.
+                let middle = questions.len() / 2;
+                let time = start.elapsed().saturating_mul(4) < self.deadline.left();
+                if let (true, true, Some((one, other))) =
+                    (middle > 0, time, questions.split_at_checked(middle))
+                {
+                    let mut answers = self.verdicts(node, one, failure);
+                    answers.extend(self.verdicts(node, other, failure));
+                    return answers;
+                }
                 failure.get_or_insert_with(|| why.clone());
                 return vec![Seen::Unknown(why); questions.len()];
             }
@@ -289,6 +307,85 @@ impl Matching<'_> {
             }
         }
         answers
+    }
+
+    /// What those of these jobs ask of the node whose requests depend on the machine. HTCondor works it out: each bit of
+    /// each amount is a question.
+    fn requests<'a>(
+        &self,
+        node: &Node<'_>,
+        jobs: &'a BTreeSet<JobKind>,
+    ) -> Vec<(&'a JobKind, Resources)> {
+        let by_machine = jobs.iter().filter_map(|kind| {
+            let ad = self.ads.get(&kind.needs)?;
+            ad.machine_requests().next()?;
+            Some((kind, Question { jobs: kind, ad }))
+        });
+        let mut found = Vec::new();
+        for (kind, question) in by_machine.take(BY_MACHINE_MAX) {
+            let largest = node.candidate.capacity.spaces().max();
+            let largest = largest.copied().unwrap_or_default();
+            let request = self.request(node, &question).unwrap_or_else(|why| {
+                log::debug!("{why}; such jobs are taken to need a whole node");
+                largest
+            });
+            // Rounded up as the startd does, but for what is all of the node.
+            let rounded = request.rounded();
+            let request = match request.fits(&largest) {
+                true => rounded.each(&largest, u64::min),
+                false => rounded,
+            };
+            found.push((kind, request));
+        }
+        found
+    }
+
+    /// What one job asks of the node.
+    fn request(&self, node: &Node<'_>, question: &Question<'_>) -> Result<Resources, String> {
+        let bits: Vec<(&'static str, u32)> = question
+            .ad
+            .machine_requests()
+            .flat_map(|name| (0..REQUEST_BITS).map(move |bit| (name, bit)))
+            .collect();
+        let expressions: Vec<String> = bits
+            .iter()
+            .map(|(name, bit)| format!("((int(ceiling({name})) >> {bit}) & 1) == 1"))
+            .collect();
+        let jobs: Vec<(&Question, &str)> = expressions
+            .iter()
+            .map(|expression| (question, expression.as_str()))
+            .collect();
+        let counts = self.counts(node, &jobs)?;
+        let (_, slots) = node.ad.slots(&node.candidate.capacity);
+        let mut request = question.jobs.request;
+        for name in question.ad.machine_requests() {
+            match name {
+                "RequestCpus" => request.cpus = 0,
+                "RequestMemory" => request.memory_mb = 0,
+                "RequestDisk" => request.disk_kb = 0,
+                _ => request.gpus = 0,
+            }
+        }
+        for ((name, bit), count) in bits.iter().zip(counts) {
+            let set = match count {
+                Some(count) if count.matches == slots => true,
+                Some(count) if count.matches == 0 => false,
+                _ => return Err(format!("{name} differs from slot to slot")),
+            };
+            if set {
+                let amount = 1_u64 << bit;
+                match *name {
+                    "RequestCpus" => request.cpus |= amount,
+                    "RequestMemory" => request.memory_mb |= amount,
+                    "RequestDisk" => request.disk_kb |= amount,
+                    _ => request.gpus |= amount,
+                }
+            }
+        }
+        if request.cpus == 0 && request.memory_mb == 0 {
+            return Err("a request that depends on the machine is no amount".to_owned());
+        }
+        Ok(request)
     }
 
     /// What HTCondor says of each of these jobs, with these Requirements in place of their own.
@@ -360,7 +457,10 @@ fn refusal(
     let fails = |count: &Option<Counts>| count.is_some_and(|count| count.matches == 0);
     let failing = || clauses.iter().zip(counts).filter(|(_, count)| fails(count));
     let open = |clause: &str| !node.learnt && node.ad.lacks(question.ad, clause);
-    let told = |clause: &str| Some(clause.chars().take(CLAUSE_TOLD).collect());
+    let told = |clause: &str| {
+        let clause = super::job_ad::with_own_numbers(clause);
+        Some(clause.chars().take(CLAUSE_TOLD).collect())
+    };
     Seen::Known(match failing().find(|(clause, _)| !open(clause)) {
         Some((clause, _)) => Verdict::JobRefuses {
             clause: told(clause),
@@ -381,7 +481,7 @@ struct Summary {
     /// The table has begun, and has the columns that it should have.
     begun: bool,
     titled: bool,
-    counts: BTreeMap<usize, Counts>,
+    counts: BTreeMap<usize, Option<Counts>>,
 }
 
 impl Summary {
@@ -416,9 +516,13 @@ impl Summary {
             (rejected <= matches && available <= matches - rejected)
                 .then_some((number, Counts { matches, available }))
         };
-        let (number, counts) = read()
-            .ok_or_else(|| format!("no counts of matches: {}", super::answer::excerpt(line)))?;
-        self.counts.insert(number, counts);
+        // A line that is none of the table costs the job alone of which it should be, and so do two that differ.
+        if let Some((number, counts)) = read() {
+            let known = self.counts.entry(number).or_insert(Some(counts));
+            if *known != Some(counts) {
+                *known = None;
+            }
+        }
         Ok(())
     }
 
@@ -427,7 +531,8 @@ impl Summary {
         if !self.begun {
             return Err("it has no table that ehos knows".to_owned());
         }
-        let matches = |number: usize| self.counts.get(&number).map(|counts| counts.matches);
+        let count = |number: usize| self.counts.get(&number).copied().flatten();
+        let matches = |number: usize| count(number).map(|counts| counts.matches);
         if (matches(1), matches(2)) != (Some(slots), Some(0)) {
             return Err(format!(
                 "of {slots} slots it says that {:?} match a job that asks for nothing and {:?} one that takes none; \
@@ -436,7 +541,7 @@ impl Summary {
                 matches(2)
             ));
         }
-        let counts = (3..jobs + 3).map(|number| self.counts.get(&number).copied());
+        let counts = (3..jobs + 3).map(count);
         let counts = counts.map(|counts| counts.filter(|counts| counts.matches <= slots));
         Ok(counts.collect())
     }
@@ -451,6 +556,7 @@ mod tests {
 
     use super::super::expression::Names;
     use super::super::fake::FakeTools;
+    use super::super::job_ad::JobColumns;
     use super::super::match_memory::MatchFile;
     use super::*;
     use crate::scaling::capacity::Capacity;
@@ -503,7 +609,12 @@ mod tests {
             let columns = columns.iter().map(|(name, value)| (name.as_str(), *value));
             let columns: BTreeMap<&str, &str> = columns.collect();
             let mut names = BTreeSet::new();
-            let ad = JobAd::of(5, requirements, &columns, &self.nodes_ask, &mut names).unwrap();
+            let job = JobColumns {
+                universe: 5,
+                requirements,
+                ..JobColumns::default()
+            };
+            let ad = JobAd::of(&job, &columns, &self.nodes_ask, &mut names).unwrap();
             let needs = ad.needs();
             self.ads.insert(needs.clone(), ad);
             JobKind {
@@ -734,7 +845,7 @@ mod tests {
                 &*ANALYZE
                     .replace("ehos\"", "\"")
                     .replace("\"  \" r", "\"  1/0 \" r"),
-                "no counts",
+                "None match",
             ),
         ] {
             pool.fake

@@ -1,12 +1,14 @@
 //! HTCondor, through its own command line tools.
 
 mod answer;
+mod column;
 mod command;
 mod control;
 mod error;
 mod expression;
 #[cfg(test)]
 mod fake;
+mod folded;
 pub mod inspect;
 mod job_ad;
 mod machine_ad;
@@ -17,6 +19,7 @@ mod negotiator;
 pub mod queue;
 #[cfg(not(fuzzing))]
 mod queue;
+mod schedds;
 #[cfg(fuzzing)]
 pub mod slots;
 #[cfg(not(fuzzing))]
@@ -44,7 +47,9 @@ pub use match_memory::MatchFile;
 use match_memory::MatchMemory;
 use matches::Matching;
 pub use matches::StartdAttributes;
-use queue::{Ads, JobFilter, Schedd};
+use folded::Ads;
+use queue::{JobFilter, Schedd};
+use schedds::ScheddAds;
 use slots::Clock;
 
 /// A pool of HTCondor, asked with `condor_status` and `condor_q`, told with `condor_drain` and `condor_advertise`.
@@ -185,8 +190,10 @@ impl Pool for CondorPool {
             self.min_wait
         };
         let columns = self.known().memory.columns();
-        let schedds: Vec<_> = thread::scope(|scope| {
+        let (schedds, limits): (Vec<_>, _) = thread::scope(|scope| {
             let columns = &columns;
+            let pool = self.pool.as_deref();
+            let limits = scope.spawn(move || schedds::observe(&self.tools, pool, deadline));
             let asked: Vec<_> = self
                 .schedds
                 .iter()
@@ -205,21 +212,31 @@ impl Pool for CondorPool {
                     (schedd.name.clone(), thread)
                 })
                 .collect();
-            asked
+            let answers = asked
                 .into_iter()
-                .map(|(name, thread)| match thread.join() {
-                    Ok(answer) => (name, answer),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                })
-                .collect()
+                .map(|(name, thread)| (name, joined(thread)))
+                .collect();
+            (answers, joined(limits))
         });
+        let limits = limits.unwrap_or_else(|error| {
+            log::debug!("{error}; MAX_JOBS_RUNNING limits nothing");
+            ScheddAds::default()
+        });
+        let max_running = |name: &str| {
+            let named = self.schedds.iter().find(|schedd| schedd.name == name);
+            match named.is_some_and(Schedd::is_local) {
+                true => limits.local(),
+                false => limits.of(name),
+            }
+        };
         let mut known = self.known();
         known.ads.clear();
         known.nodes_ask = columns.nodes_ask;
         let mut keep = |(name, answer): (String, Result<(ScheddView, Ads), Error>)| {
-            let view = answer.map(|(view, ads)| {
+            let view = answer.map(|(mut view, ads)| {
                 known.memory.use_columns(&ads.names);
                 known.ads.extend(ads.ads);
+                view.max_running = max_running(&name);
                 view
             });
             (name, seen(view))
@@ -288,6 +305,13 @@ impl Pool for CondorPool {
     }
 }
 
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    match thread.join() {
+        Ok(value) => value,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
 fn seen<T>(answer: Result<T, Error>) -> Seen<T> {
     match answer {
         Ok(value) => Seen::Known(value),
@@ -300,6 +324,7 @@ mod tests {
     use super::fake::FakeTools;
     use super::*;
     use crate::scaling::action::FailureKind;
+    use crate::scaling::needs::JobFault;
     use crate::scaling::observation::{Demand, JobCounts, NodeId, Resources};
 
     const LIMIT: Duration = Duration::from_secs(60);
@@ -315,9 +340,13 @@ mod tests {
         running: 3,
         held: 1,
     };
-    /// Jobs, cores, memory, GPUs. Four more ask for memory that is no number.
-    const RECORDED_DEMAND: [(u64, u64, u64, u64); 3] =
-        [(3, 1, 512, 0), (2, 1, 701, 1), (40, 8, 16384, 0)];
+    /// Jobs, cores, memory, GPUs. The first four ask for memory that is no number.
+    const RECORDED_DEMAND: [(u64, u64, u64, u64); 4] = [
+        (4, 1, 0, 0),
+        (3, 1, 512, 0),
+        (2, 1, 701, 1),
+        (40, 8, 16384, 0),
+    ];
 
     /// A pool with a busy, a drained and a static node, and idle jobs (recorded from HTCondor 23.9.6).
     fn recorded() -> FakeTools {
@@ -333,9 +362,13 @@ mod tests {
         );
         fake.replay("condor_q", "-totals", "q-totals.txt");
         grouped(&fake);
-        fake.replay("condor_q", "unparse(RemoteHost)", "q-running.txt");
+        fake.replay("condor_q", &column::text("RemoteHost", 1024), "q-running.txt");
         fake.replay("condor_q", "any", "q-jobs.txt");
-        fake.replay("condor_q", "unparse(filesystemdomain)", "q-jobs-names.txt");
+        fake.replay(
+            "condor_q",
+            &column::expression("filesystemdomain", 16384),
+            "q-jobs-names.txt",
+        );
         fake
     }
 
@@ -440,7 +473,12 @@ mod tests {
         let calls = fake.calls();
         // The schedd twice: what the Requirements refer to was not known; and once more through the script.
         assert_eq!(calls.matches("-group-by").count(), 2, "{calls}");
-        let kinds = &schedd.demand;
+        let fault = JobFault::Request {
+            attribute: "RequestMemory".to_owned(),
+            value: "\"2 GB\"".to_owned(),
+        };
+        assert_eq!(schedd.demand[0].fault, Some(fault));
+        let kinds = &schedd.demand[1..];
         assert!(kinds.iter().all(|demand| demand.needs.0.len() == 16));
         assert_ne!(kinds[0].needs, kinds[2].needs);
         assert_eq!(kinds[0].example.as_deref(), Some("19.0"));
@@ -602,8 +640,8 @@ mod tests {
         let silent = watch(&["n1", "Gone.Example", "never"]);
         fake.answer(
             "condor_q",
-            "unparse(RemoteHost)",
-            "out|\"slot1_1@gone.example\"\nout|\"slot1@x@elsewhere\"\nout|\nexit=0\n",
+            &column::text("RemoteHost", 1024),
+            "out|slot1_1@gone.example\nout|slot1@x@elsewhere\nout|\nexit=0\n",
         );
         let view = pool(&fake).observe(&silent, Deadline::within(LIMIT));
         assert_eq!(
@@ -615,7 +653,11 @@ mod tests {
             "{}",
             fake.calls()
         );
-        fake.answer("condor_q", "unparse(RemoteHost)", "err|Failed\nexit=1\n");
+        fake.answer(
+            "condor_q",
+            &column::text("RemoteHost", 1024),
+            "err|Failed\nexit=1\n",
+        );
         let view = pool(&fake).observe(&silent, Deadline::within(LIMIT));
         assert!(local(&view).is_err(), "the schedd is unknown as a whole");
     }

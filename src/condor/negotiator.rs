@@ -18,6 +18,9 @@ use crate::scaling::observation::{Ceiling, Demand, NegotiatorView};
 /// More limits than these are not asked about: each is an argument of a tool.
 const LIMITS_MAX: usize = 200;
 
+/// More lines of groups without a name are not told.
+const ODD_MAX: usize = 3;
+
 /// What waiting jobs may be held back for, by names in small letters.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Named {
@@ -80,7 +83,7 @@ pub(super) fn observe(
     };
     let mut view = NegotiatorView::default();
     if !named.limits.is_empty() {
-        let maxima = ask.maxima(&named.limits)?;
+        let maxima = ask.maxima(&named.limits, &mut view.unread)?;
         if !maxima.is_empty() {
             let used = ask.limits_in_use()?;
             for (name, limit) in maxima {
@@ -91,9 +94,7 @@ pub(super) fn observe(
         }
     }
     if !named.groups.is_empty() {
-        let mut quotas = ask.quotas()?;
-        quotas.retain(|name, _| named.groups.contains(name));
-        view.group_quotas = quotas;
+        view.group_quotas = ask.quotas(&named.groups, &mut view.unread)?;
     }
     Ok(view)
 }
@@ -126,7 +127,12 @@ impl Ask<'_> {
     }
 
     /// How much there may be of each that has a limit: its own, that of the group before its dot, or that of all.
-    fn maxima(&self, limits: &BTreeSet<String>) -> Result<BTreeMap<String, f64>, Error> {
+    /// One that is no number limits nothing, and is told in `unread`.
+    fn maxima(
+        &self,
+        limits: &BTreeSet<String>,
+        unread: &mut Vec<String>,
+    ) -> Result<BTreeMap<String, f64>, Error> {
         const OF_ALL: &str = "CONCURRENCY_LIMIT_DEFAULT";
         let own = |name: &str| format!("{name}_LIMIT");
         let of_group = |name: &str| {
@@ -141,12 +147,9 @@ impl Ask<'_> {
         let mut args = vec!["-negotiator"];
         args.extend(settings.iter().map(String::as_str));
         // One line for each, `Not defined` for some.
-        let said: Vec<Option<f64>> =
+        let said: Vec<String> =
             self.run("condor_config_val", &args, |said: &mut Vec<_>, line| {
-                said.push(match line.trim() {
-                    "Not defined" => None,
-                    value => Some(number(value)?),
-                });
+                said.push(line.trim().to_owned());
                 Ok(())
             })?;
         if said.len() != settings.len() {
@@ -156,11 +159,17 @@ impl Ask<'_> {
                 what: format!("{} lines for {} settings", said.len(), settings.len()),
             });
         }
-        let said: BTreeMap<&String, f64> = settings
-            .iter()
-            .zip(said)
-            .filter_map(|(setting, value)| Some((setting, value?)))
-            .collect();
+        let mut values: BTreeMap<&String, f64> = BTreeMap::new();
+        for (setting, value) in settings.iter().zip(said) {
+            if value == "Not defined" {
+                continue;
+            }
+            match number(&value) {
+                Ok(number) => drop(values.insert(setting, number)),
+                Err(why) => unread.push(format!("{setting} of the negotiator: {why}")),
+            }
+        }
+        let said = values;
         let limit = |name: &String| {
             let group = of_group(name);
             let limit = said
@@ -184,8 +193,9 @@ impl Ask<'_> {
             "condor_status",
             &args,
             |used: &mut BTreeMap<_, f64>, line| {
-                let [limits] = values(line)?;
-                for (name, weight) in concurrency_limits(&string(limits).unwrap_or_default()) {
+                // What a slot uses that cannot be read is not counted: at worst a node is made too early.
+                let limits = values(line).ok().and_then(|[limits]| string(limits));
+                for (name, weight) in concurrency_limits(&limits.unwrap_or_default()) {
                     *used.entry(name).or_default() += weight;
                 }
                 Ok(())
@@ -193,9 +203,14 @@ impl Ask<'_> {
         )
     }
 
-    /// Groups that may use no more than they have: without surplus of others, and with a number as their quota. One
-    /// that is a share (at most 1) grows with the pool.
-    fn quotas(&self) -> Result<BTreeMap<String, Ceiling>, Error> {
+    /// Of these groups such as may use no more than they have: without surplus of others, and with a number as their
+    /// quota. One that is a share (at most 1) grows with the pool. One that cannot be read holds nothing back, and is told
+    /// in `unread`.
+    fn quotas(
+        &self,
+        groups: &BTreeSet<String>,
+        unread: &mut Vec<String>,
+    ) -> Result<BTreeMap<String, Ceiling>, Error> {
         let args = [
             "-any",
             "-constraint",
@@ -206,23 +221,41 @@ impl Ask<'_> {
             "unparse(SurplusPolicy)",
             "WeightedResourcesUsed",
         ];
-        self.run(
+        let (quotas, odd) = self.run(
             "condor_status",
             &args,
-            |quotas: &mut BTreeMap<_, _>, line| {
-                let [name, quota, surplus, used] = values(line)?;
-                let (Some(name), Some(surplus)) = (string(name), string(surplus)) else {
-                    return Err(format!("no group: {}", excerpt(line)));
+            |(quotas, odd): &mut (BTreeMap<String, Ceiling>, Vec<String>), line| {
+                let mut columns = line.splitn(2, '\t');
+                let name = columns.next().and_then(string);
+                let Some(name) = name.map(|name| name.to_ascii_lowercase()) else {
+                    if odd.len() < ODD_MAX && !line.trim().is_empty() {
+                        odd.push(format!("an accounting group: {}", excerpt(line)));
+                    }
+                    return Ok(());
                 };
-                let (limit, used) = (number(quota)?, number(used)?);
-                let is_number = limit > 1.0 || limit == 0.0;
-                if surplus == "no" && is_number {
-                    quotas.insert(name.to_ascii_lowercase(), Ceiling { limit, used });
+                if !groups.contains(&name) {
+                    return Ok(());
+                }
+                match quota(columns.next().unwrap_or_default()) {
+                    Ok(Some(ceiling)) => drop(quotas.insert(name, ceiling)),
+                    Ok(None) => {}
+                    Err(why) => odd.push(format!("accounting group {name}: {why}")),
                 }
                 Ok(())
             },
-        )
+        )?;
+        unread.extend(odd);
+        Ok(quotas)
     }
+}
+
+/// The quota of a group that has one of its own.
+fn quota(columns: &str) -> Result<Option<Ceiling>, String> {
+    let [quota, surplus, used] = values(columns)?;
+    let surplus = string(surplus).ok_or_else(|| format!("no SurplusPolicy: {}", excerpt(surplus)))?;
+    let (limit, used) = (number(quota)?, number(used)?);
+    let is_number = limit > 1.0 || limit == 0.0;
+    Ok((surplus == "no" && is_number).then_some(Ceiling { limit, used }))
 }
 
 fn number(value: &str) -> Result<f64, String> {
@@ -330,6 +363,49 @@ mod tests {
         assert!(named.limits.contains("zz"));
     }
 
+    /// One limit, group or slot that cannot be read is told by name, and the others hold.
+    #[test]
+    fn what_cannot_be_read_costs_itself_alone() {
+        let fake = recorded();
+        // CONCURRENCY_LIMIT_DEFAULT, CONCURRENCY_LIMIT_DEFAULT_lic, lic.a_LIMIT, sw_LIMIT.
+        fake.answer(
+            "condor_config_val",
+            "-negotiator",
+            "out|Not defined\nout|Not defined\nout|$(OOPS) 4\nout|2\nexit=0\n",
+        );
+        fake.answer(
+            "condor_status",
+            "unparse(ConcurrencyLimits)",
+            "out|\"a\"\tb\nout|{\nout|\"sw\"\nout|\nexit=0\n",
+        );
+        let odd = [
+            "{",
+            "",
+            "\"group_a\"\tundefined\t\"no\"\t1",
+            "\"group_b\"\t4\t{ \"no\" }\t1",
+            "\"group_c\"\t4",
+            "\"of nobody\"\terror\t\"no\"\t1",
+            "\"group_phys\"\t2.0\t\"no\"\t1.0",
+        ];
+        let text: String = odd.map(|line| format!("out|{line}\n")).concat();
+        fake.answer("condor_status", "-any", &format!("{text}exit=0\n"));
+        let groups = ["group_a", "group_b", "group_c", "group_phys"];
+        let view = ask(&fake, &named(&["sw", "lic.a"], &groups)).unwrap();
+        let limits: Vec<_> = view.concurrency_limits.iter().collect();
+        let sw = Ceiling {
+            limit: 2.0,
+            used: 1.0,
+        };
+        assert_eq!(limits, [(&"sw".to_owned(), &sw)]);
+        assert_eq!(view.group_quotas.keys().collect::<Vec<_>>(), ["group_phys"]);
+        let told = ["lic.a_LIMIT", "accounting group: {", "group_a", "group_b", "group_c"];
+        assert_eq!(view.unread.len(), told.len(), "{:?}", view.unread);
+        for name in told {
+            let named = view.unread.iter().filter(|text| text.contains(name));
+            assert_eq!(named.count(), 1, "{name}: {:?}", view.unread);
+        }
+    }
+
     #[test]
     fn no_answer_is_none() {
         for (tool, word, answer) in [
@@ -339,21 +415,7 @@ mod tests {
                 "err|Can't find address for this negotiator\nexit=1\n",
             ),
             ("condor_config_val", "-negotiator", "out|2\nexit=0\n"),
-            (
-                "condor_config_val",
-                "-negotiator",
-                "out|2\nout|x\nout|4\nout|4\nexit=0\n",
-            ),
-            (
-                "condor_status",
-                "unparse(ConcurrencyLimits)",
-                "out|\"a\"\tb\nexit=0\n",
-            ),
-            (
-                "condor_status",
-                "-any",
-                "out|\"a\"\tundefined\t\"no\"\t1\nexit=0\n",
-            ),
+            ("condor_status", "-any", "err|Error: no\nexit=1\n"),
         ] {
             let fake = recorded();
             fake.answer(tool, word, answer);

@@ -128,6 +128,14 @@ pub struct Queue {
     pub unmatched: u64,
     /// Of these, the ones for which a limit keeps nodes from being made.
     pub limited: u64,
+    /// Jobs of factories that are not in the queue yet (late materialization).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub to_come: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so.
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One node.
@@ -422,8 +430,13 @@ fn queue(plan: &Plan) -> Queue {
         longest_seconds: waiting.max().unwrap_or_default(),
         unmatched: jobs(&|why| {
             // All of the group.
-            matches!(why, Reason::TooLarge { .. } | Reason::NoMatch { .. }).then_some(u64::MAX)
+            match why {
+                Reason::TooLarge { .. } | Reason::NoMatch { .. } => Some(u64::MAX),
+                Reason::BadRequest { jobs, .. } | Reason::DeferralMissed { jobs } => Some(*jobs),
+                _ => None,
+            }
         }),
+        to_come: plan.to_come,
         limited: jobs(&|why| match why {
             Reason::Limited { jobs, .. } => Some(*jobs),
             _ => None,

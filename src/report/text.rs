@@ -163,6 +163,9 @@ fn queue(plan: &Plan) -> String {
     if fresh > 0 {
         text += &format!("; {fresh} idle for less than a negotiation cycle, not counted yet");
     }
+    if plan.to_come > 0 {
+        text += &format!("; {} to come (late materialization)", plan.to_come);
+    }
     text
 }
 

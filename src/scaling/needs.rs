@@ -21,6 +21,50 @@ impl Needs {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// The needs of jobs that could not be read; `what` tells them from others.
+    pub fn unread(what: &str) -> Needs {
+        Needs(format!("{UNREAD}{what}"))
+    }
+
+    /// Whether they could not be read.
+    pub fn is_unread(&self) -> bool {
+        self.0.starts_with(UNREAD)
+    }
+}
+
+const UNREAD: &str = "unread-";
+
+/// What is wrong with jobs that are counted and for which no node is made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "fault", rename_all = "snake_case")]
+pub enum JobFault {
+    /// A request is no amount, so that HTCondor matches them with no slot.
+    Request {
+        /// The attribute.
+        attribute: String,
+        /// Its expression, shortened.
+        value: String,
+    },
+    /// An attribute that could not be read: whether a node would run them is unknown.
+    Unread {
+        /// The attribute, where it can be told.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        attribute: Option<String>,
+        /// The problem.
+        problem: String,
+    },
+    /// Their time is over: `DeferralTime` and `DeferralWindow` have passed.
+    Missed,
+    /// They are of the parallel universe, which is not among the configured ones.
+    ParallelUniverse,
+}
+
+impl JobFault {
+    /// HTCondor may run them: what is free is kept for them.
+    pub fn may_run(&self) -> bool {
+        matches!(self, JobFault::Unread { .. })
+    }
 }
 
 /// What makes jobs alike: equal requests and equal needs.
@@ -68,6 +112,8 @@ pub struct Candidate {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Matches {
     answers: BTreeMap<Kind, BTreeMap<JobKind, Seen<Verdict>>>,
+    /// What jobs ask of a node of a kind, where that depends on the machine.
+    requests: BTreeMap<JobKind, BTreeMap<Kind, Resources>>,
     failure: Option<String>,
 }
 
@@ -75,6 +121,22 @@ impl Matches {
     /// Keeps an answer.
     pub fn insert(&mut self, kind: Kind, jobs: JobKind, answer: Seen<Verdict>) {
         self.answers.entry(kind).or_default().insert(jobs, answer);
+    }
+
+    /// Keeps what jobs ask of a node of this kind: their requests depend on the machine.
+    pub fn insert_request(&mut self, kind: Kind, jobs: JobKind, request: Resources) {
+        self.requests.entry(jobs).or_default().insert(kind, request);
+    }
+
+    /// Whether what such jobs ask for depends on the machine.
+    pub fn depends_on_machine(&self, jobs: &JobKind) -> bool {
+        self.requests.contains_key(jobs)
+    }
+
+    /// What such jobs ask of a node of this kind.
+    pub fn request(&self, kind: &Kind, jobs: &JobKind) -> Resources {
+        let own = self.requests.get(jobs).and_then(|kinds| kinds.get(kind));
+        own.copied().unwrap_or(jobs.request)
     }
 
     /// HTCondor failed to answer some of it: the view is partial. Of several failures the first is kept.
@@ -99,6 +161,7 @@ impl Matches {
             }
             Some(Seen::Known(refusal)) => Answer::Refuses(refusal),
             Some(Seen::Unknown(why)) => Answer::Unknown(why),
+            None if jobs.needs.is_unread() => Answer::Unknown("they could not be read"),
             None => Answer::Unknown("HTCondor was not asked yet"),
         }
     }

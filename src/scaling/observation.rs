@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::leftover::Leftovers;
-use super::needs::{JobKind, Matches, Needs};
+use super::needs::{JobFault, JobKind, Matches, Needs};
 
 /// Something that was asked for: its answer, or why there is none.
 ///
@@ -200,6 +200,8 @@ pub struct NegotiatorView {
     pub concurrency_limits: BTreeMap<String, Ceiling>,
     /// Accounting groups that may not use more than their quota, in slot weights (cores), by name in small letters.
     pub group_quotas: BTreeMap<String, Ceiling>,
+    /// Limits and groups that could not be read, by name, and why: they hold nothing back.
+    pub unread: Vec<String>,
 }
 
 /// How much there may be of something, and how much there is.
@@ -317,6 +319,19 @@ pub struct ScheddView {
     pub jobs: JobCounts,
     /// Of the machines that were asked about ([`crate::pool::Watch`]): those on which it lists a running job.
     pub running_on: BTreeSet<String>,
+    /// How many jobs it runs at most, and how many it runs; `None` where that is not known.
+    pub max_running: Option<MaxRunning>,
+    /// Jobs of its factories that are not in the queue yet (late materialization).
+    pub to_come: u64,
+}
+
+/// The schedd's `MAX_JOBS_RUNNING`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxRunning {
+    /// How many jobs the schedd runs at most.
+    pub limit: u64,
+    /// How many jobs the schedd runs.
+    pub running: u64,
 }
 
 /// How many jobs are in which state.
@@ -347,6 +362,10 @@ pub struct Demand {
     pub concurrency_limits: BTreeMap<String, f64>,
     /// Their accounting group (`AcctGroup`).
     pub accounting_group: Option<String>,
+    /// Why HTCondor matches them with no slot, or why ehos cannot tell.
+    pub fault: Option<JobFault>,
+    /// For deferred jobs: time until the negotiator matches them (`DeferralTime` less `DeferralPrepTime`).
+    pub deferred: Option<Duration>,
 }
 
 impl Demand {

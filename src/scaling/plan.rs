@@ -28,7 +28,7 @@ use super::figures::{
 use super::leftover::LeftoverKind;
 use super::limits::Planned;
 use super::memory::{Kind, Outcome, State};
-use super::needs::{Answer, JobKind, Needs};
+use super::needs::{Answer, JobFault, JobKind, Needs};
 use super::node::{JobListed, Node, Phase};
 use super::obscure;
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
@@ -238,6 +238,9 @@ pub struct Plan {
     pub policy: PolicyFigures,
     /// Jobs on all schedds that answered.
     pub queue: JobCounts,
+    /// Jobs of factories that are not in the queue yet (late materialization): no node is made for them.
+    #[serde(skip)]
+    pub to_come: u64,
     /// What is paid for, and what is used of it.
     pub cores: CoreFigures,
     /// Every cloud of the configuration.
@@ -345,6 +348,8 @@ struct Group {
     may_buy: u64,
     /// Of its jobs, those that took none of the nodes made for them: neither placed nor bought for.
     refused: u64,
+    /// Why it could not be read.
+    fault: Option<JobFault>,
 }
 
 /// Servers of ours that exist or may, with those that the plan makes: what limits are judged by, counted once.
@@ -623,6 +628,7 @@ impl<'a> Planner<'a> {
             at: self.observation.at,
             policy: PolicyFigures::of(self.policy),
             queue: queue(self.observation),
+            to_come: to_come(self.observation),
             cores: figures::cores(self.observation, self.policy, &self.next, &self.survey),
             clouds: figures::clouds(self.observation, self.policy, &self.next, &self.survey),
             backoffs: figures::backoffs(self.policy, &self.next),
@@ -821,6 +827,11 @@ fn queue(observation: &Observation) -> JobCounts {
             running: sum.running + schedd.jobs.running,
             held: sum.held + schedd.jobs.held,
         })
+}
+
+fn to_come(observation: &Observation) -> u64 {
+    let schedds = observation.pool.schedds.values().filter_map(Seen::known);
+    schedds.fold(0, |sum, schedd| sum.saturating_add(schedd.to_come))
 }
 
 fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unseen> {

@@ -260,6 +260,33 @@ pub enum Reason {
         used: String,
         quota: String,
     },
+    MaxJobsRunning {
+        jobs: u64,
+        schedd: String,
+        running: u64,
+        limit: u64,
+    },
+    Deferred {
+        jobs: u64,
+        seconds: u64,
+    },
+    DeferralMissed {
+        jobs: u64,
+    },
+    ParallelUniverse {
+        jobs: u64,
+    },
+    BadRequest {
+        jobs: u64,
+        attribute: String,
+        value: String,
+    },
+    Unread {
+        jobs: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        attribute: Option<String>,
+        problem: String,
+    },
     Limited {
         jobs: u64,
         nodes: u64,
@@ -336,6 +363,23 @@ fn no_match(f: &mut fmt::Formatter<'_>, refused: &[Refuses]) -> fmt::Result {
 }
 
 impl Reason {
+    /// Both together, when both are of deferred jobs.
+    pub(super) fn deferred_with(&self, other: &Reason) -> Option<Reason> {
+        match (self, other) {
+            (
+                Reason::Deferred { jobs, seconds },
+                Reason::Deferred {
+                    jobs: more,
+                    seconds: then,
+                },
+            ) => Some(Reason::Deferred {
+                jobs: jobs.saturating_add(*more),
+                seconds: *seconds.min(then),
+            }),
+            _ => None,
+        }
+    }
+
     /// Its name, as in JSON and in metric labels.
     pub fn name(&self) -> String {
         match serde_json::to_value(self) {
@@ -856,6 +900,50 @@ impl fmt::Display for Reason {
                 f,
                 "{jobs} wait for the quota of accounting group {accounting_group}: {used} of {quota} in use"
             ),
+            Reason::MaxJobsRunning {
+                jobs,
+                schedd,
+                running,
+                limit,
+            } => write!(
+                f,
+                "{jobs} wait, limited by MAX_JOBS_RUNNING {limit} of schedd {schedd}: {} there",
+                count(*running, "running job")
+            ),
+            Reason::Deferred { jobs, seconds } => write!(
+                f,
+                "{jobs} deferred: HTCondor matches the first in {}, nodes are made shortly before",
+                spoken(*seconds)
+            ),
+            Reason::DeferralMissed { jobs } => write!(
+                f,
+                "{jobs} match no slot: DeferralTime and DeferralWindow have passed; remove the jobs, or set \
+                 DeferralTime with condor_qedit"
+            ),
+            Reason::ParallelUniverse { jobs } => write!(
+                f,
+                "{jobs} of the parallel universe, no node is made for them; to count them, add 11 to condor.universes \
+                 and set DedicatedScheduler on the nodes"
+            ),
+            Reason::BadRequest {
+                jobs,
+                attribute,
+                value,
+            } => write!(
+                f,
+                "{jobs} match no slot: {attribute} is no amount: {value}; set {attribute} to a number with condor_qedit"
+            ),
+            Reason::Unread {
+                jobs,
+                attribute,
+                problem,
+            } => {
+                write!(f, "{jobs} not read, no node is made for them: ")?;
+                match attribute {
+                    Some(attribute) => write!(f, "{attribute}: {problem}"),
+                    None => f.write_str(problem),
+                }
+            }
             Reason::Limited {
                 jobs,
                 nodes,

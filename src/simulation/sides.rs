@@ -495,5 +495,6 @@ fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {
         demand: demand.collect(),
         jobs,
         running_on,
+        ..ScheddView::default()
     }
 }

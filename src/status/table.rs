@@ -225,6 +225,11 @@ impl Page {
                 "no_match",
                 "refused",
                 "nothing_made",
+                "max_jobs_running",
+                "bad_request",
+                "unread",
+                "deferral_missed",
+                "parallel_universe",
             ];
             let stuck = group
                 .why
@@ -490,6 +495,9 @@ fn queue(snapshot: &Snapshot) -> String {
     }
     if queue.limited > 0 {
         text += &format!("; {} that a limit keeps nodes from", queue.limited);
+    }
+    if queue.to_come > 0 {
+        text += &format!("; {} to come (late materialization)", queue.to_come);
     }
     text
 }

@@ -8,11 +8,7 @@ use crate::harness::{Site, condor};
 fn site(double: &Double, requirements: &str) -> Site {
     let group = condor::group(2, 1, 512);
     let line = group.lines().next().unwrap();
-    // The name of a column is empty: its value is, too.
-    let answer = format!(
-        "{}{requirements}\nexit=0\n",
-        line.trim_end_matches('\t').to_owned() + "\t\t\t"
-    );
+    let answer = format!("{line}{requirements}\nexit=0\n");
     Site::with_cloud(double.url())
         .waiting(2)
         .answers("condor_q", "-group-by", &answer)
@@ -76,7 +72,7 @@ fn without_an_answer_nothing_is_made_and_that_is_said() {
         .says("unknown option");
     assert_eq!(double.count("POST", CREATE), 0);
     // A site whose HTCondor cannot say it goes by the size of jobs; Requirements are not asked for then.
-    let group = condor::group(2, 1, 512).replace("\t\t\t\n", "\t\t\n");
+    let group = condor::group(2, 1, 512).replace("undefined\t\n", "undefined\n");
     let site =
         site.over("condor: {match_requirements: false}\n")
             .answers("condor_q", "-group-by", &group);

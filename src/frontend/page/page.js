@@ -318,6 +318,7 @@ function drawQueue() {
     const parts = [`${many(queue.waiting, 'job has', 'jobs have')} waited for longer than a negotiation cycle, the longest for ${span(queue.longest_seconds)}; together they ask for ${asks(demand)}`];
     if (queue.unmatched) parts.push(`${many(queue.unmatched, 'fits', 'fit')} no node`);
     if (queue.limited) parts.push(`a limit holds back ${count(queue.limited)}`);
+    if (queue.to_come) parts.push(`${count(queue.to_come)} more to come (late materialization)`);
     text = `${parts.join('; ')}.`;
   }
   if (seen && !whole) text = `Of the schedds that answered: ${text}`;
@@ -337,7 +338,7 @@ function drawQueue() {
       list(why, group.why.length ? group.why : [{ reason: '', text: '–' }], (one) => one.reason + one.text,
         () => make('p', { class: 'reason' }),
         (item, one) => {
-          mark(item, 'data-bad', ['too_large', 'no_match', 'limited'].includes(one.reason) ? '' : null);
+          mark(item, 'data-bad', ['too_large', 'no_match', 'limited', 'max_jobs_running', 'bad_request', 'unread', 'deferral_missed', 'parallel_universe'].includes(one.reason) ? '' : null);
           say(item, one.text);
         });
     });

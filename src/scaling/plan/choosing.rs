@@ -93,7 +93,8 @@ impl<'a> Planner<'a> {
 
     /// Whether jobs of the group may find room on a new node of this kind, which offers `capacity`.
     fn takes(&self, kind: &Kind, capacity: &Capacity, group: &Group) -> bool {
-        capacity.holds(&group.asks.request) > 0 && self.answer(kind, &group.asks).may_use()
+        let request = self.observation.matches.request(kind, &group.asks);
+        capacity.holds(&request) > 0 && self.answer(kind, &group.asks).may_use()
     }
 
     /// Whether a node on its way is to show what its kind has, and the clause that it is to settle.
@@ -137,7 +138,15 @@ impl<'a> Planner<'a> {
             .flat_map(Capacity::spaces)
             .copied()
             .reduce(|one, other| one.each(&other, u64::max));
-        let mut least_from: Vec<Resources> = groups.iter().rev().map(|g| g.asks.request).collect();
+        let least_request = |group: &Group| match self
+            .observation
+            .matches
+            .depends_on_machine(&group.asks)
+        {
+            true => Resources::default(),
+            false => group.asks.request,
+        };
+        let mut least_from: Vec<Resources> = groups.iter().rev().map(least_request).collect();
         let mut least: Option<Resources> = None;
         for request in &mut least_from {
             *request = least.map_or(*request, |least| least.each(request, u64::min));
@@ -198,19 +207,20 @@ impl<'a> Planner<'a> {
             if behind > 0 && !certain {
                 continue;
             }
+            let request = self.observation.matches.request(&candidate.kind, &group.asks);
             let mut left = group.left;
             for space in &mut spaces {
-                let here = group.asks.request.times_in(space).min(left);
-                *space = space.minus(&group.asks.request, here);
+                let here = request.times_in(space).min(left);
+                *space = space.minus(&request, here);
                 left -= here;
             }
             let jobs = group.left - left;
             if jobs > 0 {
-                let share = dominant_share(&group.asks.request, &market.largest);
+                let share = dominant_share(&request, &market.largest);
                 load.placed.push((behind, jobs));
                 load.jobs += jobs;
                 load.demand = load.demand.saturating_add(share.saturating_mul(jobs));
-                load.used = load.used.plus(&group.asks.request.times(jobs));
+                load.used = load.used.plus(&request.times(jobs));
             }
         }
         load

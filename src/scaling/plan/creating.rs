@@ -1,15 +1,15 @@
 //! New nodes: for the demand that is left, then for nodes_min and nodes_spare.
 
-use super::choosing::{Chosen, Market, Wanted};
+use super::choosing::{Candidate, Chosen, Market, Wanted};
 use super::{Action, Group, NewNode, Planner};
 use crate::scaling::action::{CloudAction, Intent};
 use crate::scaling::allocation::Choice;
 use crate::scaling::capacity::Capacity;
 use crate::scaling::limits::{Case, Limit};
 use crate::scaling::memory::Kind;
-use crate::scaling::needs::{Answer, JobKind, Verdict};
+use crate::scaling::needs::{Answer, JobFault, JobKind, Verdict};
 use crate::scaling::node::{Node, Phase};
-use crate::scaling::observation::{NodeId, Resources, Seen};
+use crate::scaling::observation::{NodeId, Seen};
 use crate::scaling::policy::CloudPolicy;
 use crate::scaling::reason::{Made, Reason, Refuses};
 
@@ -31,6 +31,14 @@ impl<'a> Planner<'a> {
                 group.why.push(Reason::FitsNew { jobs: group.beside });
             }
             if group.left > 0 {
+                if let Some(JobFault::Unread { attribute, problem }) = group.fault.take() {
+                    group.why.push(Reason::Unread {
+                        jobs: group.left,
+                        attribute,
+                        problem,
+                    });
+                    continue;
+                }
                 if let Some(why) = self.impossible(&market, &group.asks) {
                     group.why.push(why);
                     continue;
@@ -136,7 +144,7 @@ impl<'a> Planner<'a> {
         if let (true, Some(limit)) = (group.left > 0, limit) {
             group.why.push(Reason::Limited {
                 jobs: group.left,
-                nodes: nodes_for(market, &group.asks.request, group.left),
+                nodes: self.nodes_for(market, &group.asks, group.left),
                 limit,
                 other_limits: limits.collect(),
             });
@@ -218,15 +226,14 @@ impl<'a> Planner<'a> {
     /// When no node of any kind could ever run it; while a cloud, a flavor or HTCondor's answer is unknown, that is not
     /// certain, and said so.
     fn impossible(&self, market: &Market<'a>, asks: &JobKind) -> Option<Reason> {
-        let fits = |capacity: &Option<Capacity>| {
-            capacity
-                .as_ref()
-                .is_none_or(|capacity| capacity.holds(&asks.request) > 0)
-        };
         let candidates = &market.candidates;
         let large: Vec<&Kind> = candidates
             .iter()
-            .filter(|candidate| fits(&candidate.capacity))
+            .filter(|candidate| {
+                let request = self.observation.matches.request(&candidate.kind, asks);
+                let capacity = candidate.capacity.as_ref();
+                capacity.is_none_or(|capacity| capacity.holds(&request) > 0)
+            })
             .map(|candidate| &candidate.kind)
             .collect();
         if large.is_empty() {
@@ -261,6 +268,17 @@ impl<'a> Planner<'a> {
             },
             None => Reason::NoMatch { refused },
         })
+    }
+
+    /// How many nodes so many more jobs would take, of the first kind that holds one.
+    fn nodes_for(&self, market: &Market<'_>, asks: &JobKind, jobs: u64) -> u64 {
+        let holds = |candidate: &Candidate<'_>| {
+            let request = self.observation.matches.request(&candidate.kind, asks);
+            Some(candidate.capacity.as_ref()?.holds(&request))
+        };
+        let each = market.candidates.iter().filter_map(holds);
+        let each = each.into_iter().find(|each| *each > 0);
+        jobs.div_ceil(each.unwrap_or(1))
     }
 
     pub(super) fn case<'b>(&'b self, cloud: &'b CloudPolicy, kind: &'b Kind) -> Case<'b> {
@@ -354,17 +372,6 @@ impl<'a> Planner<'a> {
             number += 1;
         }
     }
-}
-
-/// How many nodes `jobs` more of `request` would take, of the first kind that holds one.
-fn nodes_for(market: &Market<'_>, request: &Resources, jobs: u64) -> u64 {
-    let each = market
-        .candidates
-        .iter()
-        .filter_map(|candidate| candidate.capacity.as_ref())
-        .map(|capacity| capacity.holds(request))
-        .find(|each| *each > 0);
-    jobs.div_ceil(each.unwrap_or(1))
 }
 
 /// One more of the kind that was chosen.

@@ -111,6 +111,7 @@ impl Planner<'_> {
                 why: Vec::new(),
                 may_buy: u64::MAX,
                 refused: 0,
+                fault: demand.fault.clone(),
             });
             group.jobs += demand.jobs;
             group.left += jobs;
@@ -118,7 +119,16 @@ impl Planner<'_> {
                 group.example = demand.example.clone().or(group.example.take());
             }
             group.waiting = group.waiting.max(demand.waiting);
-            group.why.extend(held_back);
+            for why in held_back {
+                let alike = group.why.iter_mut().find_map(|known| {
+                    let together = known.deferred_with(&why)?;
+                    Some((known, together))
+                });
+                match alike {
+                    Some((known, together)) => *known = together,
+                    None => group.why.push(why),
+                }
+            }
         }
         let largest = self.largest();
         let mut groups: Vec<Group> = by_kind
@@ -239,6 +249,19 @@ impl Planner<'_> {
                     .collect();
                 let takes =
                     |settled: bool, class: Class| (fresh || !settled) && !closed.contains(&class);
+                let matches = &self.observation.matches;
+                // What depends on the machine is another request of each kind of node.
+                let requests: Vec<(Option<Class>, Resources)> =
+                    match matches.depends_on_machine(&group.asks) {
+                        false => vec![(None, group.asks.request)],
+                        true => {
+                            let of_kind = |(kind, class): (&&Kind, &Class)| {
+                                (Some(*class), matches.request(kind, &group.asks))
+                            };
+                            let others = [(Some(0), group.asks.request)];
+                            others.into_iter().chain(kinds.iter().map(of_kind)).collect()
+                        }
+                    };
                 let placed = &mut placed;
                 let mut used = |owner: usize, jobs: u64| {
                     if let Some(count) = placed.get_mut(owner) {
@@ -246,9 +269,15 @@ impl Planner<'_> {
                     }
                 };
                 let mut put = |stock: &mut Stock| {
-                    let jobs = stock.place(&group.asks.request, group.left, takes, &mut used);
-                    group.left -= jobs;
-                    jobs
+                    let mut placed = 0;
+                    for (own, request) in &requests {
+                        let takes = |settled: bool, class: Class| {
+                            takes(settled, class) && own.is_none_or(|own| own == class)
+                        };
+                        placed += stock.place(request, group.left - placed, takes, &mut used);
+                    }
+                    group.left -= placed;
+                    placed
                 };
                 *now += put(&mut free) + put(&mut idle);
                 *later += put(&mut coming);
@@ -259,7 +288,12 @@ impl Planner<'_> {
                             .idle_for
                             .is_none_or(|idle_for| group.waiting < idle_for)
                     {
-                        let jobs = node.place(&group.asks.request, group.left, &mut used);
+                        let own = |(own, _): &&(Option<Class>, Resources)| {
+                            own.is_none_or(|own| own == class(node.index))
+                        };
+                        let request = requests.iter().find(own).map(|(_, request)| *request);
+                        let request = request.unwrap_or(group.asks.request);
+                        let jobs = node.place(&request, group.left, &mut used);
                         group.left -= jobs;
                         *back += jobs;
                     }

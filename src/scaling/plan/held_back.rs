@@ -1,10 +1,11 @@
-//! Jobs that the negotiator would not start however many nodes there are: they are reported, and buy nothing.
+//! Jobs that HTCondor would not start however many nodes there are: they are reported, and no node is made for them.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::Planner;
-use crate::scaling::needs::with_parents;
-use crate::scaling::observation::{Ceiling, Demand, Seen};
+use crate::scaling::needs::{JobFault, with_parents};
+use crate::scaling::observation::{Ceiling, Demand, MaxRunning, NegotiatorView, Seen};
 use crate::scaling::reason::Reason;
 
 /// Waiting jobs, and how many of them the negotiator would start.
@@ -18,12 +19,13 @@ pub(super) struct Startable<'a> {
 
 /// What is left of each ceiling while jobs are counted against it.
 struct Room<'a> {
-    ceilings: &'a BTreeMap<String, Ceiling>,
+    /// Nothing where they are unknown.
+    ceilings: Option<&'a BTreeMap<String, Ceiling>>,
     taken: BTreeMap<&'a str, f64>,
 }
 
 impl<'a> Room<'a> {
-    fn new(ceilings: &'a BTreeMap<String, Ceiling>) -> Room<'a> {
+    fn new(ceilings: Option<&'a BTreeMap<String, Ceiling>>) -> Room<'a> {
         Room {
             ceilings,
             taken: BTreeMap::new(),
@@ -32,7 +34,7 @@ impl<'a> Room<'a> {
 
     /// For how many jobs of this size there is room; `None` where nothing limits them.
     fn jobs(&self, name: &str, each: f64) -> Option<u64> {
-        let ceiling = self.ceilings.get(name)?;
+        let ceiling = self.ceilings?.get(name)?;
         let taken = self.taken.get(name).copied().unwrap_or(0.0);
         if each <= 0.0 {
             return None;
@@ -44,7 +46,8 @@ impl<'a> Room<'a> {
     }
 
     fn take(&mut self, name: &str, each: f64, jobs: u64) {
-        if let Some((name, _)) = self.ceilings.get_key_value(name) {
+        let known = self.ceilings.and_then(|ceilings| ceilings.get_key_value(name));
+        if let Some((name, _)) = known {
             #[allow(clippy::cast_precision_loss)] // There are not that many jobs.
             let amount = each * jobs as f64;
             *self.taken.entry(name.as_str()).or_default() += amount;
@@ -52,7 +55,7 @@ impl<'a> Room<'a> {
     }
 
     fn told(&self, name: &str) -> (String, String) {
-        let ceiling = self.ceilings.get(name);
+        let ceiling = self.ceilings.and_then(|ceilings| ceilings.get(name));
         ceiling.map_or_else(Default::default, |ceiling| {
             (ceiling.used.to_string(), ceiling.limit.to_string())
         })
@@ -60,86 +63,154 @@ impl<'a> Room<'a> {
 }
 
 impl<'a> Planner<'a> {
-    /// What waits on all schedds that answered, and how many of it the negotiator would start: those that have waited
-    /// longest first.
+    /// What waits on all schedds that answered, and how many of it would be started: those that have waited longest
+    /// first.
     pub(super) fn startable(&mut self) -> Vec<Startable<'a>> {
-        let schedds = self.observation.pool.schedds.values();
-        let mut demand: Vec<&'a Demand> = schedds
-            .filter_map(Seen::known)
-            .flat_map(|schedd| &schedd.demand)
-            .filter(|demand| demand.jobs > 0)
-            .collect();
-        let free = |demand: &&&Demand| {
+        let schedds = self.observation.pool.schedds.iter();
+        let known = schedds.filter_map(|(name, schedd)| Some((name.as_str(), schedd.known()?)));
+        let mut all: Vec<(&'a str, Startable<'a>)> = Vec::new();
+        let mut schedds: BTreeMap<&'a str, (MaxRunning, u64)> = BTreeMap::new();
+        for (name, schedd) in known {
+            if let Some(max) = schedd.max_running {
+                schedds.insert(name, (max, max.limit.saturating_sub(max.running)));
+            }
+            let waiting = schedd.demand.iter().filter(|demand| demand.jobs > 0);
+            all.extend(waiting.map(|demand| (name, self.by_itself(demand))));
+        }
+        let free = |(_, startable): &(&str, Startable<'_>)| {
+            let demand = startable.demand;
             demand.concurrency_limits.is_empty() && demand.accounting_group.is_none()
         };
-        let negotiator = match &self.observation.pool.negotiator {
-            Seen::Known(negotiator) => negotiator,
+        let all_free = all.iter().all(free);
+        let negotiator: Option<&'a NegotiatorView> = match &self.observation.pool.negotiator {
+            Seen::Known(negotiator) => Some(negotiator),
             Seen::Unknown(why) => {
-                if demand.iter().any(|demand| !free(&demand)) {
+                if !all_free {
                     self.notices.push(format!(
                         "whether concurrency limits and group quotas hold jobs back is not known: {why}"
                     ));
                 }
-                return demand.into_iter().map(whole).collect();
+                None
             }
         };
-        if demand.iter().all(|demand| free(&demand)) {
-            return demand.into_iter().map(whole).collect();
+        for why in negotiator.iter().flat_map(|negotiator| &negotiator.unread) {
+            self.notices.push(format!("whether it holds jobs back is not known: {why}"));
+        }
+        let jobs_of = |name: &str| -> u64 {
+            let own = all.iter().filter(|(schedd, _)| *schedd == name);
+            own.fold(0, |sum, (_, startable)| sum.saturating_add(startable.jobs))
+        };
+        let all_start = schedds.iter().all(|(name, (_, left))| jobs_of(name) <= *left);
+        if all_free && all_start {
+            return all.into_iter().map(|(_, startable)| startable).collect();
         }
         // The order in which schedds and groups are listed says nothing.
-        demand.sort_by(|one, other| {
-            let key = |demand: &Demand| (std::cmp::Reverse(demand.waiting), demand.kind());
-            let limits = |demand: &Demand| {
-                let limits = demand.concurrency_limits.iter();
-                let limits = limits.map(|(name, each)| (name.clone(), each.to_bits()));
-                (demand.accounting_group.clone(), limits.collect::<Vec<_>>())
-            };
-            key(one)
-                .cmp(&key(other))
-                .then_with(|| limits(one).cmp(&limits(other)))
-        });
-        let mut limits = Room::new(&negotiator.concurrency_limits);
-        let mut quotas = Room::new(&negotiator.group_quotas);
-        let start = |demand: &'a Demand| {
-            let mut startable = whole(demand);
-            #[allow(clippy::cast_precision_loss)] // A request is not that large.
-            let cores = demand.kind().request.cpus as f64;
-            let group = demand.accounting_group.as_deref().unwrap_or_default();
-            for (name, each) in &demand.concurrency_limits {
-                let jobs = limits.jobs(name, *each).unwrap_or(u64::MAX);
-                if jobs < startable.jobs {
-                    let (used, limit) = limits.told(name);
-                    startable.held_back.push(Reason::ConcurrencyLimit {
-                        jobs: startable.jobs - jobs,
-                        concurrency_limit: name.clone(),
-                        used,
-                        limit,
-                    });
-                    startable.jobs = jobs;
-                }
-            }
-            for name in with_parents(group) {
-                let jobs = quotas.jobs(name, cores).unwrap_or(u64::MAX);
-                if jobs < startable.jobs {
-                    let (used, quota) = quotas.told(name);
-                    startable.held_back.push(Reason::GroupQuota {
-                        jobs: startable.jobs - jobs,
-                        accounting_group: name.to_owned(),
-                        used,
-                        quota,
-                    });
-                    startable.jobs = jobs;
-                }
-            }
-            for (name, each) in &demand.concurrency_limits {
-                limits.take(name, *each, startable.jobs);
-            }
-            for name in with_parents(group) {
-                quotas.take(name, cores, startable.jobs);
-            }
+        all.sort_by(|(_, one), (_, other)| order(one.demand, other.demand));
+        let mut limits = Room::new(negotiator.map(|negotiator| &negotiator.concurrency_limits));
+        let mut quotas = Room::new(negotiator.map(|negotiator| &negotiator.group_quotas));
+        let start = |(schedd, mut startable): (&'a str, Startable<'a>)| {
+            startable.within(&mut limits, &mut quotas, schedd, &mut schedds);
             startable
         };
-        demand.into_iter().map(start).collect()
+        all.into_iter().map(start).collect()
+    }
+
+    /// How many jobs would be started, whatever else waits.
+    fn by_itself(&self, demand: &'a Demand) -> Startable<'a> {
+        let mut startable = whole(demand);
+        let jobs = demand.jobs;
+        let lead = self.policy.boot_timeout / 2;
+        let why = match (&demand.fault, demand.deferred) {
+            (Some(JobFault::Request { attribute, value }), _) => Reason::BadRequest {
+                jobs,
+                attribute: attribute.clone(),
+                value: value.clone(),
+            },
+            (Some(JobFault::Missed), _) => Reason::DeferralMissed { jobs },
+            (Some(JobFault::ParallelUniverse), _) => Reason::ParallelUniverse { jobs },
+            (None, Some(deferred)) if deferred > lead => Reason::Deferred {
+                jobs,
+                seconds: deferred.as_secs(),
+            },
+            (Some(JobFault::Unread { .. }) | None, _) => return startable,
+        };
+        startable.held_back.push(why);
+        startable.jobs = 0;
+        startable
+    }
+}
+
+/// Those that have waited longest first.
+fn order(one: &Demand, other: &Demand) -> Ordering {
+    let key = |demand: &Demand| (std::cmp::Reverse(demand.waiting), demand.kind());
+    let limits = |demand: &Demand| {
+        let limits = demand.concurrency_limits.iter();
+        let limits = limits.map(|(name, each)| (name.clone(), each.to_bits()));
+        let limits: Vec<_> = limits.collect();
+        (demand.accounting_group.clone(), limits)
+    };
+    key(one)
+        .cmp(&key(other))
+        .then_with(|| limits(one).cmp(&limits(other)))
+}
+
+impl<'a> Startable<'a> {
+    /// Leaves those that negotiator and schedd would start, and takes what they take.
+    fn within(
+        &mut self,
+        limits: &mut Room<'a>,
+        quotas: &mut Room<'a>,
+        schedd: &str,
+        schedds: &mut BTreeMap<&'a str, (MaxRunning, u64)>,
+    ) {
+        let demand = self.demand;
+        #[allow(clippy::cast_precision_loss)] // A request is not that large.
+        let cores = demand.kind().request.cpus as f64;
+        let group = demand.accounting_group.as_deref().unwrap_or_default();
+        for (name, each) in &demand.concurrency_limits {
+            let jobs = limits.jobs(name, *each).unwrap_or(u64::MAX);
+            if jobs < self.jobs {
+                let (used, limit) = limits.told(name);
+                self.held_back.push(Reason::ConcurrencyLimit {
+                    jobs: self.jobs - jobs,
+                    concurrency_limit: name.clone(),
+                    used,
+                    limit,
+                });
+                self.jobs = jobs;
+            }
+        }
+        for name in with_parents(group) {
+            let jobs = quotas.jobs(name, cores).unwrap_or(u64::MAX);
+            if jobs < self.jobs {
+                let (used, quota) = quotas.told(name);
+                self.held_back.push(Reason::GroupQuota {
+                    jobs: self.jobs - jobs,
+                    accounting_group: name.to_owned(),
+                    used,
+                    quota,
+                });
+                self.jobs = jobs;
+            }
+        }
+        if let Some((max, left)) = schedds.get_mut(schedd) {
+            if *left < self.jobs {
+                self.held_back.push(Reason::MaxJobsRunning {
+                    jobs: self.jobs - *left,
+                    schedd: schedd.to_owned(),
+                    running: max.running,
+                    limit: max.limit,
+                });
+                self.jobs = *left;
+            }
+            *left -= self.jobs;
+        }
+        for (name, each) in &demand.concurrency_limits {
+            limits.take(name, *each, self.jobs);
+        }
+        for name in with_parents(group) {
+            quotas.take(name, cores, self.jobs);
+        }
     }
 }
 
@@ -162,7 +233,7 @@ mod tests {
             used: 1.0,
         };
         let ceilings = BTreeMap::from([("x".to_owned(), ceiling)]);
-        let mut room = Room::new(&ceilings);
+        let mut room = Room::new(Some(&ceilings));
         assert_eq!(room.jobs("x", 1.5), Some(2));
         room.take("x", 1.5, 2);
         assert_eq!(room.jobs("x", 0.5), Some(2));
@@ -173,6 +244,6 @@ mod tests {
             used: 9.0,
         };
         let ceilings = BTreeMap::from([("x".to_owned(), over)]);
-        assert_eq!(Room::new(&ceilings).jobs("x", 1.0), Some(0));
+        assert_eq!(Room::new(Some(&ceilings)).jobs("x", 1.0), Some(0));
     }
 }

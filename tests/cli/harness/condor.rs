@@ -91,14 +91,17 @@ pub fn totals(idle: u64, running: u64) -> String {
 /// The answer to `condor_q -group-by` with one group of jobs that came 14 seconds ago.
 pub fn group(jobs: u64, cpus: u64, memory_mb: u64) -> String {
     let since = RECORDED - 14;
-    format!("out|{jobs}\t{cpus}\t{memory_mb}\t45\t0\t{since}\t{since}\t7.0\t5\t1\t\t\t\nexit=0\n")
+    format!(
+        "out|{jobs}\t{cpus}\t{memory_mb}\t45\t0\t{since}\t{since}\t7.0\t5\t1\t\t\t{cpus}\t{memory_mb}\t45\t\t\
+         undefined\tundefined\t\nexit=0\n"
+    )
 }
 
 /// The recorded answer to `condor_q -group-by`, also when it is asked for what Requirements refer to; without what the
 /// negotiator would hold jobs back for.
 pub fn recorded_groups(tools: &Path) {
     for (word, name) in [("some", "q-group-by.txt"), ("all", "q-group-by-names.txt")] {
-        let free = replaced(name, "\"group_phys.a\"\t\"lic.a,sw:2\"", "\t");
+        let free = replaced(name, "group_phys.a\tlic.a,sw:2", "\t");
         answer(tools, "condor_q", word, &free);
     }
     let script =

@@ -1,0 +1,536 @@
+//! Idle jobs as `condor_q` tells them, one line for a group or a job, folded by what they ask for.
+//!
+//! Owns: the columns of a line, and the bounds of what is kept. Each line counts for itself: one that cannot be read costs
+//! its own jobs alone, which are counted as [`JobFault`] or by [`Folded::torn`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use super::answer::{amount, excerpt, integer};
+use super::column::{self, LONG, NO_STRING};
+use super::command::is_cut;
+use super::job_ad::{Columns, JobAd, JobColumns, Unread, digest};
+use super::queue::concurrency_limits;
+use crate::scaling::needs::{JobFault, Needs};
+use crate::scaling::observation::{Demand, Resources};
+
+/// Texts of ads that are kept of one schedd, in bytes; such as are longer than this are not looked at.
+pub(super) const ADS_MAX: usize = 2 * 1024 * 1024;
+pub(super) const AD_MAX: usize = 16 * 1024;
+
+/// Endings of lines that are kept, in bytes. The others are read anew: nothing is lost with them.
+pub(super) const ENDINGS_MAX: usize = 2 * 1024 * 1024;
+
+/// Texts of shapes that are kept, in bytes; jobs beyond are counted together.
+const SHAPES_MAX: usize = 4 * 1024 * 1024;
+
+/// Attributes that are noted.
+const NAMES_MAX: usize = 1000;
+
+/// Jobs whose Requirements name their own number that HTCondor is asked about, each by itself.
+const NUMBERED_MAX: usize = 500;
+
+/// Longest values of the columns in front of Requirements.
+const GROUP_MAX: usize = 256;
+const LIMITS_MAX: usize = 4096;
+const REQUEST_MAX: usize = 1024;
+/// How much of a request is told.
+const REQUEST_TOLD: usize = 60;
+
+/// What jobs ask for.
+const REQUESTS: [&str; 4] = ["RequestCpus", "RequestMemory", "RequestDisk", "RequestGPUs"];
+
+/// The universe whose jobs take several nodes.
+pub(super) const PARALLEL: u64 = 11;
+
+/// Idle jobs or groups of them, folded by what they ask for.
+#[derive(Debug, Default)]
+pub(super) struct Folded {
+    pub columns: Columns,
+    requirements: bool,
+    pub grouped: bool,
+    /// Jobs of the parallel universe are counted, and no node is made for them.
+    parallel_only_told: bool,
+    /// Lines that could not be read, so that what they count is unknown.
+    pub torn: u64,
+    torn_example: String,
+    /// Jobs that were read.
+    pub counted: u64,
+    /// By request, and by the place of their shape in `shapes`.
+    jobs: BTreeMap<(Resources, usize), Waiting>,
+    shapes: Vec<Shape>,
+    shapes_bytes: usize,
+    /// Where the shape of a line is that ends like this: a thousand lines end alike.
+    endings: HashMap<String, usize>,
+    /// Where each shape is.
+    places: HashMap<Shape, usize>,
+    ads: BTreeMap<Needs, JobAd>,
+    /// Their texts.
+    ads_bytes: usize,
+    endings_bytes: usize,
+    numbered: usize,
+    /// Attributes that Requirements refer to, asked for or not.
+    pub names: BTreeSet<String>,
+}
+
+/// What jobs are like besides their requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Shape {
+    needs: Needs,
+    /// How many nodes each takes, in the parallel universe.
+    nodes: u64,
+    concurrency_limits: String,
+    accounting_group: Option<String>,
+    fault: Option<JobFault>,
+    /// When a deferred job begins and ceases to match, on the schedd's clock.
+    deferral: Option<(i64, i64)>,
+    /// Its requests depend on the machine.
+    machine_requests: bool,
+}
+
+impl Shape {
+    fn size(&self) -> usize {
+        let group = self.accounting_group.as_ref().map_or(0, String::len);
+        self.needs.0.len() + self.concurrency_limits.len() + group + size_of::<Shape>()
+    }
+
+    fn with_fault(self, fault: JobFault) -> Shape {
+        let needs = Needs::unread(&digest(&format!("{fault:?}")));
+        Shape {
+            needs,
+            fault: Some(fault),
+            ..self
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Waiting {
+    jobs: u64,
+    /// Since when the longest waiting one has been idle, on the schedd's clock.
+    since: Option<i64>,
+    example: Option<String>,
+}
+
+/// What ehos learns of idle jobs.
+#[derive(Debug, Default)]
+pub(super) struct Ads {
+    /// By their needs.
+    pub ads: BTreeMap<Needs, JobAd>,
+    /// Those that Requirements refer to.
+    pub names: BTreeSet<String>,
+}
+
+impl Folded {
+    /// Evaluated and rounded up by HTCondor. A job without RequestCpus gets one core; one without RequestMemory or
+    /// RequestDisk gets no slot at all from a partitionable slot (the startd refuses it).
+    const EXPRESSIONS: [&'static str; 6] = [
+        "ifThenElse(isUndefined(RequestCpus), 1, \
+         ifThenElse(isInteger(RequestCpus) || isReal(RequestCpus), ceiling(RequestCpus), error))",
+        "ifThenElse(isInteger(RequestMemory) || isReal(RequestMemory), ceiling(RequestMemory), error)",
+        "ifThenElse(isInteger(RequestDisk) || isReal(RequestDisk), ceiling(RequestDisk), error)",
+        "ifThenElse(isUndefined(RequestGPUs), 0, \
+         ifThenElse(isInteger(RequestGPUs) || isReal(RequestGPUs), ceiling(RequestGPUs), error))",
+        "int(QDate)",
+        "int(EnteredCurrentStatus)",
+    ];
+    /// Behind the name of a job: with all that follows they are the ending of a line.
+    const NUMBERS: [&'static str; 2] = ["int(JobUniverse)", "int(MaxHosts)"];
+    /// condor_submit writes both times into Requirements: a deferred job matches from the first to the second.
+    const DEFERRAL: [&'static str; 2] = [
+        "int(DeferralTime - DeferralPrepTime - ScheddInterval)",
+        "int(DeferralTime + DeferralWindow)",
+    ];
+
+    /// The arguments of `-af:t`.
+    pub(super) fn expressions(columns: &Columns, requirements: bool, grouped: bool) -> Vec<String> {
+        // An attribute of the user's own could be called JobCount.
+        let mut all = vec![if grouped { "JobCount" } else { "1" }.to_owned()];
+        all.extend(Self::EXPRESSIONS.map(str::to_owned));
+        // What is named here is part of the group, so that no group has the number of a job.
+        all.push(
+            match grouped {
+                true => "JobIds",
+                false => "strcat(ClusterId, \".\", ProcId)",
+            }
+            .to_owned(),
+        );
+        all.extend(Self::NUMBERS.map(str::to_owned));
+        all.push(column::text("AcctGroup", GROUP_MAX));
+        all.push(column::text("ConcurrencyLimits", LIMITS_MAX));
+        all.extend(REQUESTS.map(|name| column::expression(name, REQUEST_MAX)));
+        all.extend(Self::DEFERRAL.map(str::to_owned));
+        if requirements {
+            all.push(column::expression("Requirements", AD_MAX));
+            let columns = columns.all().into_iter();
+            all.extend(columns.map(|name| column::expression(name, AD_MAX)));
+        }
+        all
+    }
+
+    pub(super) fn new(columns: Columns, requirements: bool, grouped: bool) -> Folded {
+        Folded {
+            columns,
+            requirements,
+            grouped,
+            ..Folded::default()
+        }
+    }
+
+    /// The same, for a site whose nodes do not serve the parallel universe.
+    pub(super) fn without_parallel(mut self) -> Folded {
+        self.parallel_only_told = true;
+        self
+    }
+
+    /// Takes the next line.
+    pub(super) fn add(&mut self, line: &str) {
+        if self.take(line).is_none() {
+            self.torn = self.torn.saturating_add(1);
+            if self.torn_example.is_empty() {
+                self.torn_example = excerpt(line);
+            }
+        }
+    }
+
+    fn take(&mut self, line: &str) -> Option<()> {
+        if is_cut(line) {
+            return None;
+        }
+        let mut head = line.splitn(9, '\t');
+        let jobs = amount(head.next()?)?;
+        let requests: [&str; 4] = take(&mut head)?;
+        let [queued, entered, name, ending] = take(&mut head)?;
+        let place = self.shape(ending, name)?;
+        let amounts = requests.map(amount);
+        let [cpus, memory_mb, disk_kb, gpus] = amounts;
+        let by_machine = self.shapes.get(place)?.machine_requests;
+        // The least, where it is unknown: what there is is kept for it.
+        let request = Resources {
+            cpus: cpus.unwrap_or(1),
+            memory_mb: memory_mb.unwrap_or(0),
+            disk_kb: disk_kb.unwrap_or(0),
+            gpus: gpus.unwrap_or(0),
+        };
+        let bad = amounts.iter().position(Option::is_none);
+        let place = match bad {
+            Some(which) if !by_machine => self.with_bad_request(place, which, ending)?,
+            _ => place,
+        };
+        let since = integer(queued).max(integer(entered));
+        let example = || {
+            // `2.0`, `2.0 2.1` or `2.0 ... 2.9`.
+            let first = name.split(' ').next()?;
+            let is_name =
+                first.len() <= 30 && first.chars().all(|c| c.is_ascii_digit() || c == '.');
+            (is_name && !first.is_empty()).then(|| first.to_owned())
+        };
+        self.counted = self.counted.saturating_add(jobs);
+        self.jobs
+            .entry((request, place))
+            .and_modify(|waiting| {
+                waiting.jobs = waiting.jobs.saturating_add(jobs);
+                waiting.since = match (waiting.since, since) {
+                    (Some(one), Some(other)) => Some(one.min(other)),
+                    (one, other) => one.or(other),
+                };
+            })
+            .or_insert_with(|| Waiting {
+                jobs,
+                since,
+                example: example(),
+            });
+        Some(())
+    }
+
+    /// The place of the same jobs with a request that is no amount.
+    fn with_bad_request(&mut self, place: usize, which: usize, ending: &str) -> Option<usize> {
+        let shape = self.shapes.get(place)?;
+        // Why else they are not run does not matter.
+        if shape.fault.is_some() {
+            return Some(place);
+        }
+        let attribute = (*REQUESTS.get(which)?).to_owned();
+        let value = match ending.split('\t').nth(4 + which)? {
+            LONG => format!("longer than {REQUEST_MAX} bytes"),
+            "" => "undefined".to_owned(),
+            value => value.chars().take(REQUEST_TOLD).collect(),
+        };
+        let shape = shape.clone();
+        Some(self.keep(shape.with_fault(JobFault::Request { attribute, value })))
+    }
+
+    /// Where the shape is that a line with this ending has.
+    fn shape(&mut self, ending: &str, name: &str) -> Option<usize> {
+        if let Some(place) = self.endings.get(ending) {
+            return Some(*place);
+        }
+        let (shape, by_number) = self.read(ending, None)?;
+        if by_number && !self.grouped && self.numbered < NUMBERED_MAX {
+            // Not kept under the ending: the next job has another number.
+            let (cluster, proc) = name.split_once('.')?;
+            let number = [amount(cluster)?, amount(proc)?];
+            let (shape, _) = self.read(ending, Some(number))?;
+            self.numbered += 1;
+            return Some(self.keep(shape));
+        }
+        let place = self.keep(shape);
+        let lasts = !by_number || self.grouped;
+        if lasts && self.endings_bytes < ENDINGS_MAX {
+            self.endings_bytes += ending.len();
+            self.endings.insert(ending.to_owned(), place);
+        }
+        Some(place)
+    }
+
+    fn keep(&mut self, mut shape: Shape) -> usize {
+        if let Some(place) = self.places.get(&shape) {
+            return *place;
+        }
+        if self.shapes_bytes > SHAPES_MAX {
+            shape = Shape {
+                needs: Unread::Room.needs(),
+                nodes: 1,
+                ..Shape::default()
+            };
+            if let Some(place) = self.places.get(&shape) {
+                return *place;
+            }
+        }
+        self.shapes_bytes += shape.size();
+        self.shapes.push(shape.clone());
+        self.places.insert(shape, self.shapes.len() - 1);
+        self.shapes.len() - 1
+    }
+
+    /// The shape of jobs with this ending, and whether their Requirements name their own number.
+    fn read(&mut self, ending: &str, number: Option<[u64; 2]>) -> Option<(Shape, bool)> {
+        let mut values = ending.split('\t');
+        let universe = amount(values.next()?).unwrap_or(0);
+        let hosts = amount(values.next()?).unwrap_or(1);
+        let accounting_group = match values.next()? {
+            // HTCondor goes by no group then.
+            "" | LONG | NO_STRING => None,
+            group => Some(group.to_ascii_lowercase()),
+        };
+        let limits = values.next()?;
+        let requests: [&str; 4] = take(&mut values)?;
+        let [begins, ends] = take(&mut values)?;
+        let mut shape = Shape {
+            nodes: if universe == PARALLEL { hosts.max(1) } else { 1 },
+            accounting_group,
+            deferral: integer(begins).zip(integer(ends)),
+            ..Shape::default()
+        };
+        let mut fault = None;
+        let unread = |attribute: &str, problem: &str| JobFault::Unread {
+            attribute: Some(attribute.to_owned()),
+            problem: problem.to_owned(),
+        };
+        match limits {
+            LONG => fault = Some(unread("ConcurrencyLimits", &longer(LIMITS_MAX))),
+            NO_STRING => fault = Some(unread("ConcurrencyLimits", "it is no string")),
+            limits => shape.concurrency_limits = limits.to_owned(),
+        }
+        let mut by_number = false;
+        if self.requirements {
+            let requirements = values.next()?;
+            // Each column has its value, which may be empty.
+            let columns: Option<BTreeMap<&str, &str>> = self
+                .columns
+                .all()
+                .into_iter()
+                .map(|name| Some((name, values.next()?)))
+                .collect();
+            let columns = columns?;
+            if values.next().is_some() {
+                return None;
+            }
+            let job = JobColumns {
+                universe,
+                requirements,
+                requests: std::array::from_fn(|which| {
+                    let name = REQUESTS.get(which).copied().unwrap_or_default();
+                    (name, requests.get(which).copied().unwrap_or_default())
+                }),
+                number,
+            };
+            if requirements.is_empty() {
+                shape.needs = Needs::default();
+            } else if ending.len() > AD_MAX + REQUEST_MAX * 4 + LIMITS_MAX {
+                shape.needs = Unread::Room.needs();
+            } else {
+                match ad(&job, &columns, &self.columns.nodes_ask, &mut self.names) {
+                    Ok(ad) => {
+                        shape.machine_requests = ad.machine_requests().next().is_some();
+                        by_number = ad.is_numbered();
+                        shape.needs = self.keep_ad(ad);
+                    }
+                    Err(Unread::Long(attribute)) => {
+                        fault = fault.or(Some(unread(&attribute, &longer(AD_MAX))));
+                    }
+                    Err(why) => {
+                        by_number = why == Unread::Number;
+                        shape.needs = why.needs();
+                    }
+                }
+            }
+        } else if values.next().is_some() {
+            return None;
+        }
+        if universe == PARALLEL && self.parallel_only_told {
+            fault = Some(JobFault::ParallelUniverse);
+        }
+        if let Some(fault) = fault {
+            shape = shape.with_fault(fault);
+        }
+        Some((shape, by_number))
+    }
+
+    fn keep_ad(&mut self, ad: JobAd) -> Needs {
+        let needs = ad.needs();
+        if self.ads.contains_key(&needs) {
+            return needs;
+        }
+        if self.ads_bytes >= ADS_MAX {
+            return Unread::Room.needs();
+        }
+        self.ads_bytes += ad.size();
+        self.ads.insert(needs.clone(), ad);
+        needs
+    }
+
+    /// Jobs whose Requirements name their own number, of which a group does not tell.
+    pub(super) fn needs_numbers(&self) -> bool {
+        let number = Unread::Number.needs();
+        self.grouped && self.shapes.iter().any(|shape| shape.needs == number)
+    }
+
+    pub(super) fn into_ads(self) -> Ads {
+        Ads {
+            ads: self.ads,
+            names: self.names,
+        }
+    }
+
+    /// The demand at `now`, on the schedd's clock; `unread` more jobs are in the queue than could be read.
+    pub(super) fn demand(&self, now: i64, unread: u64) -> Vec<Demand> {
+        let mut demand: Vec<Demand> = Vec::new();
+        // Deferred jobs of a minute are one, though each may have a time of its own.
+        let mut minutes: BTreeMap<_, usize> = BTreeMap::new();
+        for (&(request, place), waiting) in &self.jobs {
+            let shape = self.shapes.get(place).cloned().unwrap_or_default();
+            let (deferral, limits) = (shape.deferral, shape.concurrency_limits.clone());
+            let one = one_demand(request, shape, waiting, now);
+            if deferral.is_none() {
+                demand.push(one);
+                continue;
+            }
+            let minute = one.deferred.map(|time| time.as_secs() / 60);
+            let key = (
+                (request, one.needs.clone(), minute),
+                (limits, one.accounting_group.clone()),
+            );
+            let known = minutes.get(&key).and_then(|place| demand.get_mut(*place));
+            match known {
+                Some(known) => {
+                    known.jobs = known.jobs.saturating_add(one.jobs);
+                    known.waiting = known.waiting.max(one.waiting);
+                    known.deferred = known.deferred.min(one.deferred);
+                }
+                None => {
+                    minutes.insert(key, demand.len());
+                    demand.push(one);
+                }
+            }
+        }
+        if unread > 0 {
+            let problem = match self.torn_example.as_str() {
+                "" => "condor_q did not list them".to_owned(),
+                torn => format!("condor_q printed a line with other columns: {torn}"),
+            };
+            demand.push(Demand {
+                request: Resources {
+                    cpus: 1,
+                    ..Resources::default()
+                },
+                jobs: unread,
+                needs: Needs::unread("line"),
+                fault: Some(JobFault::Unread {
+                    attribute: None,
+                    problem,
+                }),
+                ..Demand::default()
+            });
+        }
+        demand
+    }
+}
+
+fn one_demand(request: Resources, shape: Shape, waiting: &Waiting, now: i64) -> Demand {
+    let since = |then: i64| Duration::from_secs(u64::try_from(now.saturating_sub(then)).unwrap_or(0));
+    let mut one = Demand {
+        request,
+        needs: shape.needs,
+        jobs: waiting.jobs.saturating_mul(shape.nodes.max(1)),
+        waiting: waiting.since.map_or(Duration::ZERO, since),
+        example: waiting.example.clone(),
+        concurrency_limits: concurrency_limits(&shape.concurrency_limits),
+        accounting_group: shape.accounting_group,
+        fault: shape.fault,
+        deferred: None,
+    };
+    if let Some((begins, ends)) = shape.deferral {
+        // Before that time no negotiator has looked at them.
+        one.waiting = one.waiting.min(since(begins));
+        if now >= ends && one.fault.is_none() {
+            one.fault = Some(JobFault::Missed);
+            one.needs = Needs::unread("missed");
+        } else if begins > now {
+            one.deferred = Some(Duration::from_secs(begins.abs_diff(now)));
+        }
+    }
+    one
+}
+
+/// The ad of such jobs. All names that it refers to are put into `names`.
+fn ad(
+    job: &JobColumns<'_>,
+    columns: &BTreeMap<&str, &str>,
+    nodes_ask: &BTreeSet<String>,
+    names: &mut BTreeSet<String>,
+) -> Result<JobAd, Unread> {
+    let mut no_more = BTreeSet::new();
+    let names = if names.len() < NAMES_MAX {
+        names
+    } else {
+        &mut no_more
+    };
+    if job.universe != PARALLEL || job.requirements == LONG {
+        return JobAd::of(job, columns, nodes_ask, names);
+    }
+    // The dedicated scheduler claims no other slots. Source: HTCondor manual, "Configuration for dedicated scheduling".
+    let requirements = format!(
+        "({}) && (TARGET.DedicatedScheduler =?= MY.Scheduler)",
+        job.requirements
+    );
+    let with_scheduler = JobColumns {
+        requirements: &requirements,
+        ..*job
+    };
+    JobAd::of(&with_scheduler, columns, nodes_ask, names)
+}
+
+fn longer(max: usize) -> String {
+    format!("it is longer than {max} bytes")
+}
+
+/// The next `N` of them.
+fn take<'a, const N: usize>(values: &mut impl Iterator<Item = &'a str>) -> Option<[&'a str; N]> {
+    let taken: Vec<&str> = values.take(N).collect();
+    taken.try_into().ok()
+}
+
+#[cfg(test)]
+#[path = "folded_tests.rs"]
+mod tests;
