@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::IgnoredAny;
 
 use crate::built_in;
+use crate::rights;
 
 /// The tags that ehos knows, and what stands in their place.
 pub const TAGS: [(&str, &str); 16] = [
@@ -62,7 +63,7 @@ const FINAL_MESSAGE: &str = "final_message:";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("{}: cannot read the user data template: {source}", path.display())]
+    #[error("{}: cannot read the user data template: {}", path.display(), rights::told(path, source))]
     Read {
         /// Which file.
         path: PathBuf,

@@ -47,7 +47,7 @@ pub fn run(
     } else {
         state::prepare(&directory)?;
         match try_lock(&directory, lock::MASTER)
-            .map_err(|error| state::unlockable(&directory, error))?
+            .map_err(|error| state::unlockable(&directory, lock::MASTER, error))?
         {
             Some(lock) => Some(lock),
             None => bail!(

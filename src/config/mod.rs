@@ -39,6 +39,7 @@ use std::path::PathBuf;
 use context::{Context, Source};
 
 use crate::cloudinit::Template;
+use crate::rights;
 use file::{Field, File, Finding};
 
 pub use cloud_names::Names;
@@ -95,8 +96,9 @@ pub fn ensure_cluster(
         Problem::of_file(
             &path,
             format!(
-                "this pool has no id yet, and a new one cannot be kept here: {error}; put this line under `ehos:` \
+                "this pool has no id yet, and a new one cannot be kept here: {}; or put this line under `ehos:` \
                  in {} and keep it: `cluster: {id}`",
+                rights::told(&path, &error),
                 main.display()
             ),
         )
@@ -143,7 +145,7 @@ pub fn for_reader(files: &[PathBuf], env: &Environment) -> Result<ForReader, Err
     for path in found {
         let named = files.iter().any(|file| env.path(file) == path);
         let file = std::fs::read_to_string(&path)
-            .map_err(|error| Problem::of_file(&path, format!("cannot be read: {error}")))
+            .map_err(|error| Problem::unreadable(&path, &error))
             .and_then(|text| file::parse(&path, &text));
         match file {
             Ok(file) => merged.merge(file),
@@ -188,7 +190,7 @@ fn read(named: &[PathBuf], env: &Environment) -> Result<Read, Error> {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) => {
-                unreadable.push(Problem::of_file(&path, format!("cannot be read: {error}")));
+                unreadable.push(Problem::unreadable(&path, &error));
                 continue;
             }
         };

@@ -167,12 +167,8 @@ pub fn build_everywhere(
     let prepared = Prepared::new(clouds, order)?;
     let directory = order.state_directory;
     state::prepare(directory)?;
-    let locked = try_lock(directory, lock::IMAGE).with_context(|| {
-        format!(
-            "{} cannot be made or locked",
-            directory.join(lock::IMAGE).display()
-        )
-    })?;
+    let locked = try_lock(directory, lock::IMAGE)
+        .map_err(|error| state::unlockable(directory, lock::IMAGE, error))?;
     let Some(_lock) = locked else {
         bail!(
             "another `ehos image build` is at work: it has the lock of {}; wait for it, or name another --state-dir",

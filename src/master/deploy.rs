@@ -22,6 +22,7 @@ use crate::openstack::auth::Session;
 use crate::openstack::compute::{self, NewServer, ServerDetails};
 use crate::openstack::{self, Effect, network};
 use crate::progress::Line;
+use crate::rights;
 use crate::scaling::observation::{METADATA_IMAGE, OwnedServer, Role, ServerRecord, ServerStatus};
 
 /// When its installation was whole.
@@ -111,7 +112,7 @@ pub enum Error {
         clean_up: CleanUp,
     },
     /// The file of the host keys cannot be written.
-    #[error("{}: the host key of the master cannot be kept: {source}", path.display())]
+    #[error("{}: the host key of the master cannot be kept: {}", path.display(), rights::told(path, source))]
     KnownHosts {
         /// The file.
         path: PathBuf,
@@ -906,7 +907,10 @@ enum Failure {
         error: ssh::Error,
         remedy: &'static str,
     },
-    #[error("{path}: what is to be put there cannot be read here: {source}")]
+    #[error(
+        "{path}: what is to be put there cannot be read here: {}",
+        rights::told(Path::new(path), source)
+    )]
     Local {
         path: String,
         source: std::io::Error,

@@ -43,6 +43,7 @@ mod metrics;
 mod notify;
 mod pool;
 mod resume;
+mod rights;
 mod secrets;
 mod state_directory;
 mod status;
