@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::built_in;
+use crate::rights;
 
 mod format;
 
@@ -65,7 +66,7 @@ const FINAL_MESSAGE: &str = "final_message:";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("{}: cannot read the user data template: {source}", path.display())]
+    #[error("{}: cannot read the user data template: {}", path.display(), rights::told(path, source))]
     Read {
         /// Which file.
         path: PathBuf,

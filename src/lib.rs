@@ -30,6 +30,7 @@ pub mod pool;
 pub mod progress;
 mod proxy;
 pub mod report;
+mod rights;
 pub mod scaling;
 pub mod setup;
 pub mod simulation;
@@ -50,7 +51,8 @@ use exit::Exit;
 
 /// Runs the command line `args` (the program's name first) and writes what it has to say to `out`.
 pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exit {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(refusal) => {
             // To the terminal in colour: help to standard output, complaints to standard error.
@@ -64,6 +66,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
         }
     };
     let environment = Environment::of_process();
+    rights::remember(&args, &environment);
     let journal = environment.variables.get("JOURNAL_STREAM");
     let journal = journal.map(String::as_str);
     let levels = logging::is_journal(std::io::stderr(), journal);

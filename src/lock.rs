@@ -2,10 +2,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use fs2::FileExt;
+use rustix::fs::OFlags;
 use rustix::time::{ClockId, clock_gettime};
 
 /// The lock, held as long as this lives. The kernel gives it up when the process ends, however it ends.
@@ -37,6 +39,8 @@ pub fn try_lock(state_dir: &Path, name: &str) -> io::Result<Option<Lock>> {
         .create(true)
         .truncate(false)
         .write(true)
+        // What a lock holds is written over: no link may lead elsewhere.
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(state_dir.join(name))?;
     // std has had `File::try_lock` since 1.89; fs2 also serves the stated minimum version.
     match FileExt::try_lock_exclusive(&file) {

@@ -12,7 +12,9 @@ use log::debug;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::history;
 use crate::notify;
+use crate::rights;
 use crate::scaling::memory::State;
 
 /// The version of the state file that this program writes, and the newest that it reads.
@@ -31,7 +33,7 @@ const NEW: &str = "state.json.new-";
 #[derive(Debug, Error)]
 pub enum Error {
     /// It cannot be made, read or written.
-    #[error("state directory {path}: {what}: {error}. It must be a directory, writable by this user, on a disk with room", path = path.display())]
+    #[error("state directory {path}: {what}: {error}{}", advice(remedy.as_deref()), path = path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -39,6 +41,21 @@ pub enum Error {
         what: &'static str,
         /// What the system says. Not a `source`, which would be printed once more.
         error: io::Error,
+        /// What to do, where access was denied.
+        remedy: Option<String>,
+    },
+    /// It is another user's, and this is root.
+    #[error(
+        "state directory {path}: belongs to the user {owner}, and this is root: what root writes there stops the ticks of \
+         {owner}; run this as that user: {command}", path = path.display()
+    )]
+    Foreign {
+        /// The directory, or the folder in it.
+        path: PathBuf,
+        /// The user whose it is.
+        owner: String,
+        /// The command to type.
+        command: String,
     },
     /// A newer ehos wrote it.
     #[error("{path} was written by a newer ehos (version {version}, this one reads {VERSION}); it is left as it is. Install that version again, or move the file away: that costs timers, never servers", path = path.display())]
@@ -115,32 +132,69 @@ pub fn owns_system_directory() -> bool {
         || fs::metadata(SYSTEM_DIRECTORY).is_ok_and(|directory| directory.uid() == user.as_raw())
 }
 
-/// Makes the directory when it is not there.
+/// Makes the directory when it is not there, for a command that writes to it.
+///
+/// Root writes to no directory of another user: that user could not read the files, and root would follow that user's
+/// links. A directory that root makes where systemd expects one of the service's becomes the service's at its next start
+/// (source: systemd.exec(5), `StateDirectory=`).
 ///
 /// # Errors
-/// When it cannot be made.
+/// When it cannot be made, or is another user's and this is root.
 pub fn prepare(directory: &Path) -> Result<(), Error> {
+    refuse_foreign(directory)?;
     fs::create_dir_all(directory).map_err(|source| io_error(directory, "cannot be made", source))
 }
 
-fn io_error(path: &Path, what: &'static str, error: io::Error) -> Error {
-    let error = match error.kind() {
-        io::ErrorKind::PermissionDenied => io::Error::new(
-            error.kind(),
-            format!("{error}, as after a tick that was run as another user, root perhaps"),
-        ),
-        _ => error,
+fn refuse_foreign(directory: &Path) -> Result<(), Error> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let owner_of = |path: PathBuf, found: io::Result<fs::Metadata>| match found {
+        Ok(found) if found.uid() != 0 => Err(Error::Foreign {
+            path,
+            owner: rights::user_name(found.uid()),
+            command: rights::command_as(found.uid()),
+        }),
+        // What cannot be looked at is told by the first thing that is opened there.
+        Ok(_) | Err(_) => Ok(()),
     };
+    owner_of(directory.to_owned(), fs::metadata(directory))?;
+    // The history is opened by its name: neither a link nor a folder of another user.
+    let history = history::folder(directory);
+    owner_of(history.clone(), fs::symlink_metadata(&history))?;
+    let leads_to = fs::metadata(&history);
+    owner_of(history, leads_to)
+}
+
+/// What to do about an error of the directory.
+fn advice(remedy: Option<&str>) -> String {
+    match remedy {
+        Some(remedy) => format!("; {remedy}"),
+        None => ". It must be a directory, writable by this user, on a disk with room".to_owned(),
+    }
+}
+
+fn io_error(path: &Path, what: &'static str, error: io::Error) -> Error {
+    let directory = match path.file_name() {
+        Some(name) if name == FILE => path.parent().unwrap_or(path),
+        _ => path,
+    };
+    in_directory(directory, path, what, error)
+}
+
+fn in_directory(directory: &Path, path: &Path, what: &'static str, error: io::Error) -> Error {
     Error::Io {
         path: path.to_owned(),
         what,
+        remedy: rights::remedy(path, Some(directory), error.kind()),
         error,
     }
 }
 
-/// A lock that cannot be taken, as an error of this directory.
-pub fn unlockable(directory: &Path, source: io::Error) -> Error {
-    io_error(directory, "tick.lock cannot be made or locked", source)
+/// The lock `name` that cannot be taken, as an error of this directory.
+pub fn unlockable(directory: &Path, name: &str, source: io::Error) -> Error {
+    let path = directory.join(name);
+    in_directory(directory, &path, "cannot be made or locked", source)
 }
 
 /// Something else in the directory that cannot be read or written.

@@ -10,7 +10,9 @@ mod pool;
 mod quota;
 mod reach;
 pub mod report;
+mod state_directory;
 
+use std::path::Path;
 use std::thread;
 
 use serde::Serialize;
@@ -112,14 +114,18 @@ pub struct Area {
     pub answered: Option<bool>,
 }
 
-/// Looks at the configuration, at `clouds` and at the pool, all of them at once.
+/// Looks at the configuration, the state directory, `clouds` and the pool, all of them at once.
 pub fn run(
     config: &Config,
     clouds: &[&CloudSettings],
     environment: &Environment,
+    state_directory: &Path,
     deadline: Deadline,
 ) -> Vec<Area> {
-    let mut areas = vec![configuration::check(config, environment)];
+    let mut here = configuration::check(config, environment);
+    here.findings
+        .extend(state_directory::check(state_directory));
+    let mut areas = vec![here];
     if config.simulation.is_some() {
         return areas;
     }

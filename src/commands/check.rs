@@ -6,6 +6,7 @@ use anyhow::Context;
 
 use crate::check::{self, report};
 use crate::cli::{Check, Output};
+use crate::commands::directory_of_ticks;
 use crate::config::{self, Environment};
 use crate::deadline::Deadline;
 use crate::exit::Exit;
@@ -21,7 +22,8 @@ pub fn run(args: &Check, environment: &Environment, out: &mut dyn Write) -> anyh
         Ok(config) => {
             let clouds = config.chosen(&args.clouds.names)?;
             let deadline = Deadline::within(config.timeouts.tick);
-            let areas = check::run(&config, &clouds, environment, deadline);
+            let directory = directory_of_ticks(&args.common, &config, environment)?;
+            let areas = check::run(&config, &clouds, environment, &directory, deadline);
             let exit = report::exit(&areas);
             (areas, exit)
         }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use secrecy::ExposeSecret;
 
 use crate::cli::ConfigInit;
@@ -15,6 +15,7 @@ use crate::init::choice::{self, Choice};
 use crate::init::{source, text};
 use crate::openstack::auth::Session;
 use crate::openstack::{self, compute, image, network};
+use crate::rights;
 
 /// For all that is asked of the cloud.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -115,7 +116,11 @@ fn is_kept(file: &Path, secret: &str) -> anyhow::Result<bool> {
             file.display()
         ),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+        Err(error) => bail!(
+            "cannot read {}: {}",
+            file.display(),
+            rights::told(file, &error)
+        ),
     }
 }
 

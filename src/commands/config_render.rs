@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{anyhow, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
@@ -17,6 +17,7 @@ use crate::cloudinit::Template;
 use crate::config::{self, CloudSettings, Environment, new_file, public};
 use crate::deadline::Deadline;
 use crate::exit::Exit;
+use crate::rights;
 use crate::scaling::action::Intent;
 use crate::scaling::observation::NodeId;
 use crate::user_data::NodeUserData;
@@ -45,8 +46,14 @@ pub fn run(
     let template = Template::load(&path)?;
 
     let encoded = |text: &str| SecretString::from(BASE64.encode(text));
-    let execute = built_in::read(&settings.user_data_file)
-        .with_context(|| format!("cannot read {}", settings.user_data_file.display()))?;
+    let file = &settings.user_data_file;
+    let execute = built_in::read(file).map_err(|error| {
+        anyhow!(
+            "cannot read {}: {}",
+            file.display(),
+            rights::told(file, &error)
+        )
+    })?;
     let more = BTreeMap::from([
         ("execute_yaml", encoded(&execute)),
         ("ehos_yaml", encoded(&public::public(&config))),

@@ -31,9 +31,9 @@ const NARROWEST: usize = 50;
 pub fn run(args: &Explain, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let directory = state_directory_of_reader(&args.common, environment)?;
     let folder = history::folder(&directory);
-    let last = status::last(&folder, "explain")?;
+    let last = status::last(&folder)?;
     let (found, unread) = search(&folder, &last, &args.node)
-        .map_err(|error| status::Error::of_file(&folder, "explain", error))?;
+        .map_err(|error| status::Error::of_file(&folder, &folder, error))?;
     for UnreadDay { file, why } in &unread {
         warn!("{}: not searched: {why}", folder.join(file).display());
     }

@@ -5,14 +5,14 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use log::warn;
 
 use crate::cli::Frontend;
 use crate::config::{self, Environment, Origin};
 use crate::exit::Exit;
 use crate::frontend::{self, History, Hosts, Site};
-use crate::{history, state};
+use crate::{history, rights, state};
 
 /// The key that says where the state is.
 const STATE_DIR: &str = "daemon.state_dir";
@@ -29,8 +29,9 @@ pub fn run(
     let folder = folder(args, environment)?;
     if let Err(error) = std::fs::read_dir(&folder) {
         warn!(
-            "no history in {}: {error}; the first tick makes it, and --state-dir or --history says where it is",
-            folder.display()
+            "no history in {}: {}; the first tick makes it, and --state-dir or --history says where it is",
+            folder.display(),
+            rights::told_in(&folder, folder.parent(), &error)
         );
     }
     let site = Site::new(History::new(folder));
@@ -41,10 +42,11 @@ pub fn run(
                 .context("the page could not be printed")?;
         } else {
             let file = environment.working_directory.join(file);
-            write(&file, &html).with_context(|| {
-                format!(
-                    "{} cannot be written; its folder must be there, and writable",
-                    file.display()
+            write(&file, &html).map_err(|error| {
+                anyhow!(
+                    "{} cannot be written; its folder must be there, and writable: {}",
+                    file.display(),
+                    rights::told(file.parent().unwrap_or(&file), &error)
                 )
             })?;
         }

@@ -15,8 +15,9 @@ use crate::deadline::Deadline;
 use crate::exit::Exit;
 use crate::image;
 use crate::lock::{self, try_lock};
-use crate::master::deploy::{self, Deployed, Manner};
-use crate::master::install::{self, Program};
+use crate::master::conffile::FileChange;
+use crate::master::deploy::{self, Deployed, Manner, Preview};
+use crate::master::install::{self, Program, Timer};
 use crate::master::order::{Order, Wishes};
 use crate::openstack::auth::Session;
 use crate::openstack::token_cache;
@@ -47,7 +48,7 @@ pub fn run(
     } else {
         state::prepare(&directory)?;
         match try_lock(&directory, lock::MASTER)
-            .map_err(|error| state::unlockable(&directory, error))?
+            .map_err(|error| state::unlockable(&directory, lock::MASTER, error))?
         {
             Some(lock) => Some(lock),
             None => bail!(
@@ -92,22 +93,7 @@ pub fn run(
         settings,
     )?;
 
-    if args.dry_run {
-        let found = deploy::look(&session, &order, looking)?;
-        let plan = planned(args, &order, found.as_ref());
-        let printed = match args.output {
-            Output::Text => plan.join("\n") + "\n",
-            Output::Json => in_json(&json!({
-                "version": 1, "dry_run": true, "exit": Exit::Done as u8, "cloud": settings.name,
-                "image": order.image.1, "trust_domain": order.trust_domain, "plan": plan,
-                "notices": notices,
-            }))?,
-        };
-        out.write_all(printed.as_bytes())?;
-        return Ok(Exit::Done);
-    }
-
-    let manner = Manner {
+    let mut manner = Manner {
         user: args.ssh_user.as_deref(),
         identity,
         known_hosts: directory.join("known_hosts"),
@@ -119,7 +105,47 @@ pub fn run(
         &program,
         public::secret_files(&config),
         public::plain_files(&config),
+        public::public(&config),
     );
+    if args.dry_run {
+        let found = deploy::look(&session, &order, looking)?;
+        let mut plan = planned(args, &order, found.as_ref());
+        let mut files = Vec::new();
+        if let Some((record, true)) = &found {
+            // A dry run writes nothing here, no host key either.
+            let scratch = tempfile::tempdir().context("no temporary folder can be made")?;
+            let copy = scratch.path().join("known_hosts");
+            if manner.known_hosts.exists() {
+                std::fs::copy(&manner.known_hosts, &copy)
+                    .context("the known host keys cannot be copied")?;
+            }
+            manner.known_hosts = copy;
+            let line = progress.line(&record.name);
+            line.doing("compares its files");
+            let seen = deploy::preview(&session, &order, &manner, record, &work, &line, looking);
+            line.done("compared");
+            match seen {
+                Ok(preview) => {
+                    plan.extend(in_sentences(&preview));
+                    files = preview.files;
+                }
+                Err(why) => plan.push(format!(
+                    "what would change in its files cannot be seen: {why}"
+                )),
+            }
+        }
+        let printed = match args.output {
+            Output::Text => plan.join("\n") + "\n" + &differences(&files),
+            Output::Json => in_json(&json!({
+                "version": 1, "dry_run": true, "exit": Exit::Done as u8, "cloud": settings.name,
+                "image": order.image.1, "trust_domain": order.trust_domain, "plan": plan,
+                "files": files_in_json(&files), "notices": notices,
+            }))?,
+        };
+        out.write_all(printed.as_bytes())?;
+        return Ok(Exit::Done);
+    }
+
     let line = progress.line(&order.name);
     let deadline = Deadline::within(args.timeout);
     let deployed = match deploy::deploy(&session, &order, &manner, &work, &line, deadline) {
@@ -132,14 +158,18 @@ pub fn run(
     line.done("ready");
     if !deployed.made {
         notices.push(format!(
-            "{} was there and ready: the program, its units, templates and secrets were installed again; its \
-             server and its ehos.yaml were left as they are (what is new here, an image perhaps, goes into \
-             /etc/ehos/ehos.d there)",
+            "{} was there and ready: the program was installed again, with its units, templates and secrets; its \
+             server, its ehos.yaml and what was edited there were left as they are (what is new here, an image perhaps, \
+             goes into /etc/ehos/ehos.d there)",
             deployed.server.record.name
         ));
+        notices.extend(deployed.files.iter().filter_map(|file| file.told(false)));
+        notices.extend(deployed.timer.and_then(Timer::told).map(str::to_owned));
     }
-    let exit = match deployed.tick_exit {
-        Some(0) => Exit::Done,
+    let exit = match (deployed.tick_exit, deployed.timer) {
+        (Some(0), _) => Exit::Done,
+        // Nothing was to tick there.
+        (None, Some(timer)) if !timer.active && !deployed.made => Exit::Done,
         _ => Exit::Failed,
     };
     let report = Report {
@@ -380,10 +410,50 @@ fn planned(
         plan.push(format!("give it a floating IP of {network}"));
     }
     plan.push(
-        "install ehos there over SSH, with the secrets of the configuration, and start its timer"
-            .to_owned(),
+        if found.is_some_and(|(_, ready)| *ready) {
+            "over SSH, with the secrets of the configuration; its timer stays as it is"
+        } else {
+            "install ehos there over SSH, with the secrets of the configuration, and start its timer"
+        }
+        .to_owned(),
     );
     plan
+}
+
+/// What a deploy would change on a central manager that is ready, in sentences.
+fn in_sentences(preview: &Preview) -> Vec<String> {
+    let mut sentences = vec![format!(
+        "the program: {} there, ehos {} here",
+        preview.version,
+        env!("CARGO_PKG_VERSION")
+    )];
+    let files = preview.files.iter();
+    let changes: Vec<String> = files.filter_map(|file| file.told(true)).collect();
+    if changes.is_empty() {
+        sentences.push("its other files: all as they would come".to_owned());
+    }
+    sentences.extend(changes);
+    sentences.extend(preview.timer.and_then(Timer::told).map(str::to_owned));
+    sentences
+}
+
+/// What changes in the files, below each other.
+fn differences(files: &[FileChange]) -> String {
+    files
+        .iter()
+        .filter(|file| !file.difference.is_empty())
+        .map(|file| {
+            // A file on a server can hold what a terminal takes for commands.
+            let clean = |line: &str| line.replace(|c: char| c.is_control() && c != '\t', "?");
+            let lines = file.difference.lines().map(clean);
+            format!("\n{}\n", lines.collect::<Vec<_>>().join("\n"))
+        })
+        .collect()
+}
+
+fn files_in_json(files: &[FileChange]) -> Value {
+    let file = |file: &FileChange| json!({"path": file.path, "change": file.change.word(), "difference": file.difference});
+    files.iter().map(file).collect()
 }
 
 fn in_json(value: &Value) -> anyhow::Result<String> {
@@ -457,9 +527,11 @@ impl Report<'_> {
         for notice in self.notices {
             text.push_str(&format!("note: {notice}\n"));
         }
+        text.push_str(&differences(&self.deployed.files));
         let ended = match tick_exit {
             Some(0) => "went well".to_owned(),
             Some(code) => format!("FAILED with exit code {code}"),
+            None if self.exit == Exit::Done => "was not started".to_owned(),
             None => "has no exit code".to_owned(),
         };
         text.push_str(&format!("\nits first tick {ended}:\n"));
@@ -486,6 +558,8 @@ impl Report<'_> {
             version,
             tick_exit,
             tick,
+            files,
+            timer,
         } = self.deployed;
         json!({
             "version": 1, "dry_run": false, "exit": self.exit as u8, "cloud": self.cloud,
@@ -494,7 +568,8 @@ impl Report<'_> {
             "trust_domain": made.then_some(&self.order.trust_domain),
             "addresses": self.addresses(), "floating_ip": floating_ip, "address": address, "user": user,
             "login": self.login(), "ehos": version,
-            "tick": {"exit": tick_exit, "text": tick},
+            "tick": {"exit": tick_exit, "text": tick}, "files": files_in_json(files),
+            "timer": timer.map(|timer| json!({"enabled": timer.enabled, "active": timer.active})),
             "notices": self.notices,
         })
     }

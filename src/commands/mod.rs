@@ -38,6 +38,25 @@ fn state_directory(
     }
 }
 
+/// Where the ticks keep their state, for a user who may be another one than theirs: where nothing names the directory and
+/// this user has none, that of the system is meant.
+fn directory_of_ticks(
+    common: &Common,
+    config: &Config,
+    environment: &Environment,
+) -> Result<PathBuf, state::Error> {
+    let own = state_directory(common, config, environment);
+    let is_given = common.state_dir.is_some() || config.state_dir.is_some();
+    let system = environment
+        .root
+        .join(state::SYSTEM_DIRECTORY.trim_start_matches('/'));
+    match own {
+        Ok(own) if is_given || own.exists() || !system.exists() => Ok(own),
+        Err(error) if !system.exists() => Err(error),
+        Ok(_) | Err(_) => Ok(system),
+    }
+}
+
 /// Where the state is kept, for who only looks at it: the configuration need not be there, nor be readable, where it is not
 /// named. Where this user's own folder has no history, that of the system is meant.
 fn state_directory_of_reader(

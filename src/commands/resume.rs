@@ -91,8 +91,8 @@ pub fn run(args: &Resume, environment: &Environment, out: &mut dyn Write) -> any
 fn lock_after_tick(directory: &Path, longest_tick: Duration) -> anyhow::Result<Lock> {
     let deadline = Deadline::within(longest_tick + Duration::from_secs(5));
     loop {
-        let lock =
-            try_lock(directory, lock::TICK).map_err(|error| state::unlockable(directory, error))?;
+        let lock = try_lock(directory, lock::TICK)
+            .map_err(|error| state::unlockable(directory, lock::TICK, error))?;
         match lock {
             Some(lock) => return Ok(lock),
             None if deadline.passed() => bail!(

@@ -32,7 +32,7 @@ pub fn run(args: &Status, environment: &Environment, out: &mut dyn Write) -> any
     if let Some(pause) = args.watch {
         return watch(args, &folder, environment, pause, out);
     }
-    let snapshot = status::last(&folder, "status")?;
+    let snapshot = status::last(&folder)?;
     let now = Timestamp::now();
     let printed = printed(args, &snapshot, now, environment)?;
     out.write_all(printed.as_bytes())
@@ -120,7 +120,7 @@ fn watch(
         // The others have lines of any width, which cannot be drawn over.
         let drawable = args.output == StatusOutput::Table && std::io::stdout().is_terminal();
         let terminal = size().filter(|_| drawable);
-        let (tick, text) = match status::last(folder, "status") {
+        let (tick, text) = match status::last(folder) {
             Ok(snapshot) => {
                 let text = printed(args, &snapshot, now, environment)?;
                 (snapshot.at.to_string(), text)

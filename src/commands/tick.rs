@@ -22,6 +22,7 @@ use crate::metrics;
 use crate::notify;
 use crate::observe::observe;
 use crate::report::{self, Report, Snapshot, json, text};
+use crate::rights;
 use crate::scaling::plan::{Plan, plan};
 use crate::simulation::{self, World, locked};
 use crate::site::Site;
@@ -56,7 +57,7 @@ pub fn run(
     let lock = if acting {
         state::prepare(&directory)?;
         match try_lock(&directory, lock::TICK)
-            .map_err(|error| state::unlockable(&directory, error))?
+            .map_err(|error| state::unlockable(&directory, lock::TICK, error))?
         {
             Some(lock) => {
                 state::sweep(&directory);
@@ -153,9 +154,10 @@ pub fn run(
         if let Err(error) = history::write(&directory, &snapshot, config.history_days) {
             let folder = history::folder(&directory);
             warn!(
-                "{}: this tick is missing in the history: {error}. It must be a folder, writable by this user, on a disk \
+                "{}: this tick is missing in the history: {}. It must be a folder, writable by this user, on a disk \
                  with room",
-                folder.display()
+                folder.display(),
+                rights::told_in(&folder, Some(&directory), &error)
             );
         }
         metrics::write(&config.metrics, &snapshot);

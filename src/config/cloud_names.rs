@@ -9,6 +9,7 @@ use serde_yaml::{Mapping, Value};
 use super::drop_in;
 use super::error::{Error, Problem};
 use super::settings::Config;
+use crate::rights;
 
 const HEADER: &str = "\
 # Made by `ehos cloud setup`: keypair and security group of clouds for which no other file here named any. What stands\n\
@@ -41,7 +42,7 @@ impl Config {
             Problem::of_file(
                 &path,
                 format!(
-                    "cannot be written: {why}; put these lines into {} yourself:\n{lines}",
+                    "cannot be written: {why}; or put these lines into {} yourself:\n{lines}",
                     main.display()
                 ),
             )
@@ -80,11 +81,12 @@ fn keep(path: &Path, added: Value) -> Result<(), String> {
     let mut all = match std::fs::read_to_string(path) {
         Ok(text) => serde_yaml::from_str(&text).map_err(|error| error.to_string())?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Value::Null,
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Err(rights::told(path, &error).to_string()),
     };
     merge(&mut all, added);
     let text = serde_yaml::to_string(&all).map_err(|error| error.to_string())?;
-    drop_in::write(path, &format!("{HEADER}{text}")).map_err(|error| error.to_string())
+    drop_in::write(path, &format!("{HEADER}{text}"))
+        .map_err(|error| rights::told(path, &error).to_string())
 }
 
 fn merge(under: &mut Value, over: Value) {

@@ -118,8 +118,7 @@ fn read(
     name: &str,
     found: &mut Found,
 ) -> Result<(Option<Cloud>, Vec<String>), Problem> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Problem::of_file(file, format!("cannot be read: {error}")))?;
+    let text = std::fs::read_to_string(file).map_err(|error| Problem::unreadable(file, &error))?;
     let mut reader = Reader {
         name,
         entry: None,

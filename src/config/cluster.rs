@@ -33,10 +33,7 @@ pub(super) fn path(file: &Path) -> PathBuf {
 pub(super) fn keep(file: &Path, id: &str) -> std::io::Result<()> {
     let path = path(file);
     let folder = drop_in::folder(file);
-    match std::fs::create_dir(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
+    drop_in::make_folder(&folder)?;
     let mut new = tempfile::Builder::new()
         .prefix(".10-cluster")
         .tempfile_in(&folder)?;

@@ -9,16 +9,25 @@ pub fn folder(file: &Path) -> PathBuf {
     file.with_extension("d")
 }
 
+/// Makes the folder where it is missing. Whatever the umask of who runs this, the service can read it.
+///
+/// # Errors
+/// When it cannot be made.
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    match std::fs::create_dir(folder) {
+        Ok(()) => std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Writes `text`, which holds no secret, to such a file: it appears whole or not at all. Its folder is made.
 ///
 /// # Errors
 /// When folder or file cannot be made.
 pub fn write(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    match std::fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
+    make_folder(folder)?;
     // A name that begins with a dot is not read.
     let mut new = tempfile::Builder::new()
         .prefix(".new")

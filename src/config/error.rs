@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::rights;
+
 /// Everything that is wrong with a configuration, as far as it could be read. Holds no value of a secret.
 #[derive(Debug)]
 pub struct Error {
@@ -41,6 +43,12 @@ impl Problem {
             key: None,
             what: what.into(),
         }
+    }
+
+    /// A file or folder that cannot be read.
+    pub(super) fn unreadable(file: &Path, error: &std::io::Error) -> Problem {
+        let said = rights::told(file, error);
+        Problem::of_file(file, format!("cannot be read: {said}"))
     }
 
     /// A problem with no file in particular.

@@ -40,6 +40,7 @@ use std::path::PathBuf;
 use context::{Context, Source};
 
 use crate::cloudinit::Template;
+use crate::rights;
 use file::{Field, File, Finding};
 
 pub use cloud_names::Names;
@@ -96,8 +97,9 @@ pub fn ensure_cluster(
         Problem::of_file(
             &path,
             format!(
-                "this pool has no id yet, and a new one cannot be kept here: {error}; put this line under `ehos:` \
+                "this pool has no id yet, and a new one cannot be kept here: {}; or put this line under `ehos:` \
                  in {} and keep it: `cluster: {id}`",
+                rights::told(&path, &error),
                 main.display()
             ),
         )

@@ -5,25 +5,26 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::error::{Error, Problem};
+use crate::rights;
 
 /// Writes `text` to the file `path`, which must not be there yet, with these permissions.
 ///
 /// # Errors
 /// When it is there, or cannot be written.
 pub(crate) fn new_file(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
     let failed = |error: std::io::Error| {
         let what = match error.kind() {
             std::io::ErrorKind::AlreadyExists => {
                 "is there already, and is not overwritten: remove it, or choose another name"
                     .to_owned()
             }
-            _ => format!("cannot be written: {error}"),
+            _ => format!("cannot be written: {}", rights::told(folder, &error)),
         };
         Problem::of_file(path, what)
-    };
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
     };
     let mut new = tempfile::Builder::new()
         .prefix(".ehos-")

@@ -11,8 +11,7 @@ use super::error::{Error, Place, Problem};
 /// # Errors
 /// When it cannot be read, sets no `OS_AUTH_URL`, or leaves a value of an `OS_*` variable to the shell.
 pub fn variables(path: &Path, env: &Environment) -> Result<BTreeMap<String, String>, Error> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Problem::of_file(path, format!("cannot be read: {error}")))?;
+    let text = std::fs::read_to_string(path).map_err(|error| Problem::unreadable(path, &error))?;
     let variables = parse(path, &text, &env.variables)?;
     if !variables.contains_key("OS_AUTH_URL") {
         return Err(Problem::of_file(

@@ -70,8 +70,7 @@ pub(super) fn files(named: &[PathBuf], env: &Environment) -> Result<Vec<PathBuf>
 }
 
 fn drop_ins(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let failed =
-        |error: std::io::Error| Problem::of_file(folder, format!("cannot be read: {error}"));
+    let failed = |error: std::io::Error| Problem::unreadable(folder, &error);
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error)

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::environment::Environment;
+use crate::rights;
 
 /// The secret in the file `name`. A relative name is looked for in systemd's `$CREDENTIALS_DIRECTORY`
 /// (`LoadCredential=`) first, then in the folder `beside`. With the path where it was found; the error says what
@@ -32,8 +33,9 @@ pub(super) fn read(
             _ => String::new(),
         };
         format!(
-            "cannot read the secret in {}: {error}{what_to_do}",
-            path.display()
+            "cannot read the secret in {}: {}{what_to_do}",
+            path.display(),
+            rights::told(&path, &error)
         )
     })?;
     let secret = text.trim_end_matches(['\n', '\r']);

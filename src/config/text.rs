@@ -9,8 +9,7 @@ use super::error::{Place, Problem};
 /// # Errors
 /// When it cannot be read, or is not UTF-8.
 pub(super) fn read(path: &Path) -> Result<String, Problem> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| Problem::of_file(path, format!("cannot be read: {error}")))?;
+    let bytes = std::fs::read(path).map_err(|error| Problem::unreadable(path, &error))?;
     decode(bytes).map_err(|(place, what)| Problem {
         place,
         ..Problem::of_file(path, what)

@@ -2,12 +2,13 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
+use rustix::fs::OFlags;
 
 use super::{DAY, LAST, Record, folder, read};
 use crate::report::Snapshot;
@@ -47,6 +48,8 @@ fn append(folder: &Path, record: &Record) -> io::Result<()> {
         .read(true)
         .append(true)
         .create(true)
+        // No link of another user leads an append elsewhere.
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)?;
     if torn(&mut file)? {
         line.insert(0, b'\n');

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::drop_in;
+use crate::rights;
 
 /// The name of the file.
 const FILE: &str = "50-image.yaml";
@@ -78,7 +79,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// It cannot be read or written.
-    #[error("{} cannot be written: {source}", path.display())]
+    #[error("{} cannot be written: {}", path.display(), rights::told(path, source))]
     Io {
         /// The file.
         path: PathBuf,

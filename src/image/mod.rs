@@ -166,13 +166,16 @@ pub fn build_everywhere(
 ) -> anyhow::Result<Builds> {
     let prepared = Prepared::new(clouds, order)?;
     let directory = order.state_directory;
-    state::prepare(directory)?;
-    let locked = try_lock(directory, lock::IMAGE).with_context(|| {
-        format!(
-            "{} cannot be made or locked",
-            directory.join(lock::IMAGE).display()
-        )
+    state::prepare(directory).map_err(|error| match error {
+        // Only root can write ehos.d beside /etc/ehos/ehos.yaml.
+        error @ state::Error::Foreign { .. } => anyhow::Error::from(error).context(
+            "no image is built; as root give a state directory of root's own (--state-dir /root/ehos), so that \
+             50-image.yaml can be written, or",
+        ),
+        error => error.into(),
     })?;
+    let locked = try_lock(directory, lock::IMAGE)
+        .map_err(|error| state::unlockable(directory, lock::IMAGE, error))?;
     let Some(_lock) = locked else {
         bail!(
             "another `ehos image build` is at work: it has the lock of {}; wait for it, or name another --state-dir",

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use log::{debug, info, warn};
 
+use super::conffile::{Care, FileChange, Occasion};
 use super::host_key::{host_keys, login_user};
-use super::install::{self, TICK, Work};
+use super::install::{self, TICK, Timer, Work};
 use super::order::{METADATA_DIGEST, Order};
 use super::ssh::{self, Login, Ssh};
 use super::step::{Asked, FloatingIp, Installation, Seen, Server, Step, next};
@@ -22,6 +23,7 @@ use crate::openstack::auth::Session;
 use crate::openstack::compute::{self, NewServer, ServerDetails};
 use crate::openstack::{self, Effect, network};
 use crate::progress::Line;
+use crate::rights;
 use crate::scaling::observation::{METADATA_IMAGE, OwnedServer, Role, ServerRecord, ServerStatus};
 
 /// When its installation was whole.
@@ -65,6 +67,10 @@ pub struct Deployed {
     pub server: ServerDetails,
     /// It is new; else it was there and ready, and was installed again.
     pub made: bool,
+    /// What became of its files, where it was there and ready.
+    pub files: Vec<FileChange>,
+    /// Its timer, where it could be seen.
+    pub timer: Option<Timer>,
     /// The address that its SSH answered at.
     pub address: String,
     /// The floating IP that leads to it.
@@ -111,7 +117,7 @@ pub enum Error {
         clean_up: CleanUp,
     },
     /// The file of the host keys cannot be written.
-    #[error("{}: the host key of the master cannot be kept: {source}", path.display())]
+    #[error("{}: the host key of the master cannot be kept: {}", path.display(), rights::told(path, source))]
     KnownHosts {
         /// The file.
         path: PathBuf,
@@ -174,22 +180,66 @@ pub fn deploy(
     line: &Line,
     deadline: Deadline,
 ) -> Result<Deployed, Error> {
-    let mut run = Run {
-        session,
-        order,
-        manner,
-        line,
-        deadline,
-        asked: 0,
-        asked_at: Instant::now(),
-        made: None,
-        was_ready: None,
-        console: String::new(),
-        first_try: None,
-        installation: Installation::NotYet,
-        installed: None,
+    Run::new(session, order, manner, line, deadline).complete(work)
+}
+
+/// What a deploy would change on a central manager that is ready.
+#[derive(Debug)]
+pub struct Preview {
+    /// Each file, in order.
+    pub files: Vec<FileChange>,
+    /// Its timer, where it could be seen.
+    pub timer: Option<Timer>,
+    /// What `ehos --version` says there.
+    pub version: String,
+}
+
+/// Looks at the files of the central manager `record`, which is ready. Nothing is changed there; the manner must name a
+/// file of host keys that may be written to.
+///
+/// # Errors
+/// Why it cannot be looked at, in words.
+pub fn preview(
+    session: &Session,
+    order: &Order,
+    manner: &Manner,
+    record: &ServerRecord,
+    work: &[Work],
+    line: &Line,
+    deadline: Deadline,
+) -> Result<Preview, String> {
+    let run = Run::new(session, order, manner, line, deadline);
+    let text = |error: &dyn std::error::Error| error.to_string();
+    let (addresses, _) = run.addresses(record).map_err(|error| text(&error))?;
+    let login = run.login(record).map_err(|error| text(&error))??;
+    let ssh = Ssh::connect(&login, &addresses, deadline).map_err(|error| text(&error))?;
+    let mut files = Vec::new();
+    for work in work {
+        // The program is one file that no diff can show: its version is told.
+        if let Work::File(file) = work
+            && file.care != Care::Replace
+        {
+            let said = run
+                .put(&ssh, file, Occasion::DryRun)
+                .map_err(|error| text(&error))?;
+            files.extend(FileChange::read(&file.path, &said));
+        }
+    }
+    let version = ssh
+        .run("ehos", "/usr/bin/ehos --version", Vec::new(), deadline)
+        .unwrap_or_default();
+    let timer = match install::timer(Occasion::DryRun) {
+        Work::Script { what, script, .. } => ssh
+            .run(what, &script, Vec::new(), deadline)
+            .ok()
+            .and_then(|said| Timer::read(&said)),
+        Work::File(_) => None,
     };
-    run.complete(work)
+    Ok(Preview {
+        files,
+        timer,
+        version: version.trim().to_owned(),
+    })
 }
 
 /// What there is, and what would be done about it: nothing is changed.
@@ -333,8 +383,8 @@ struct Run<'r> {
     asked_at: Instant,
     /// The id of the server that this run made.
     made: Option<String>,
-    /// At the first look there was a central manager that was ready.
-    was_ready: Option<bool>,
+    /// The server that is installed, and whether it was ready when it was first seen.
+    was_ready: Option<(String, bool)>,
     /// All of its console, as last seen.
     console: String,
     first_try: Option<Instant>,
@@ -348,11 +398,54 @@ struct Installed {
     ssh: Ssh,
     user: String,
     version: String,
+    files: Vec<FileChange>,
+    timer: Option<Timer>,
     tick_exit: Option<i32>,
     tick: String,
 }
 
-impl Run<'_> {
+impl<'r> Run<'r> {
+    fn new(
+        session: &'r Session<'r>,
+        order: &'r Order,
+        manner: &'r Manner<'r>,
+        line: &'r Line,
+        deadline: Deadline,
+    ) -> Run<'r> {
+        Run {
+            session,
+            order,
+            manner,
+            line,
+            deadline,
+            asked: 0,
+            asked_at: Instant::now(),
+            made: None,
+            was_ready: None,
+            console: String::new(),
+            first_try: None,
+            installation: Installation::NotYet,
+            installed: None,
+        }
+    }
+
+    /// Remembers whether this server was ready when it was first seen. One that is being deleted is none: another one
+    /// takes its place.
+    fn first_seen(&mut self, record: &ServerRecord, server: &Server) {
+        let is_known = |(id, _): &(String, bool)| *id == record.id;
+        if !server.deleting && !self.was_ready.as_ref().is_some_and(is_known) {
+            self.was_ready = Some((record.id.clone(), server.ready));
+        }
+    }
+
+    /// Whether the server that is installed is in use already.
+    fn occasion(&self) -> Occasion {
+        match self.was_ready {
+            Some((_, true)) => Occasion::Again,
+            Some((_, false)) | None => Occasion::First,
+        }
+    }
+
     fn complete(&mut self, work: &[Work]) -> Result<Deployed, Error> {
         loop {
             let (record, seen) = match self.look() {
@@ -370,8 +463,9 @@ impl Run<'_> {
                 }
                 Err(error) => return Err(error),
             };
-            let was_ready = seen.server.as_ref().is_some_and(|server| server.ready);
-            self.was_ready.get_or_insert(was_ready);
+            if let (Some(record), Some(server)) = (&record, &seen.server) {
+                self.first_seen(record, server);
+            }
             let step = next(&seen);
             debug!("{step:?}");
             // What is installed is marked even then: nodes may come from it already.
@@ -727,18 +821,20 @@ impl Run<'_> {
         work: &[Work],
     ) -> Result<Installed, Failure> {
         let ssh = Ssh::connect(login, addresses, self.deadline)?;
+        let occasion = self.occasion();
+        let mut files = Vec::new();
         let mut version = String::new();
         for work in work {
             match work {
+                // Its first boot has written it just now.
+                Work::File(file) if file.care == Care::Compare && occasion == Occasion::First => {}
                 Work::File(file) => {
-                    let path = file.path.display().to_string();
-                    self.line.doing(&format!("puts {path} there"));
-                    let bytes = file.content.bytes().map_err(|source| Failure::Local {
-                        path: path.clone(),
-                        source,
-                    })?;
-                    let script = file.script(bytes.len());
-                    ssh.run(&path, &script, bytes, self.deadline)?;
+                    self.line
+                        .doing(&format!("puts {} there", file.path.display()));
+                    let said = self.put(&ssh, file, occasion)?;
+                    if occasion == Occasion::Again && file.care != Care::Replace {
+                        files.extend(FileChange::read(&file.path, &said));
+                    }
                 }
                 Work::Script {
                     what,
@@ -762,13 +858,27 @@ impl Run<'_> {
             ssh,
             user: login.user.clone(),
             version,
+            files,
+            timer: None,
             tick_exit: None,
             tick: String::new(),
         })
     }
 
+    /// Brings a file, and returns what its script says.
+    fn put(&self, ssh: &Ssh, file: &install::File, occasion: Occasion) -> Result<String, Failure> {
+        let path = file.path.display().to_string();
+        let bytes = file.content.bytes().map_err(|source| Failure::Local {
+            path: path.clone(),
+            source,
+        })?;
+        let script = file.script(bytes.len(), occasion);
+        Ok(ssh.run(&path, &script, bytes, self.deadline)?)
+    }
+
     /// Starts the timer of a server that is marked as ready.
     fn start(&mut self) -> Installation {
+        let occasion = self.occasion();
         let Some(installed) = &mut self.installed else {
             return Installation::NotYet;
         };
@@ -777,13 +887,20 @@ impl Run<'_> {
             what,
             script,
             remedy,
-        } = install::timer()
+        } = install::timer(occasion)
         else {
             return Installation::Started;
         };
         self.line.doing(&format!("sees to {what}"));
-        if let Err(error) = ssh.run(what, &script, Vec::new(), self.deadline) {
-            return Installation::Failed(Failure::Work { error, remedy }.to_string());
+        installed.timer = match ssh.run(what, &script, Vec::new(), self.deadline) {
+            Ok(said) => Timer::read(&said),
+            Err(error) => {
+                return Installation::Failed(Failure::Work { error, remedy }.to_string());
+            }
+        };
+        if installed.timer.is_some_and(|timer| !timer.active) {
+            // Somebody has stopped it: a tick could make nodes.
+            return Installation::Started;
         }
         self.line.doing("lets it tick for the first time");
         // The timer runs: that this tick is not heard of to its end is no failure of the installation.
@@ -833,7 +950,9 @@ impl Run<'_> {
             .ok_or_else(vanished)?;
         let (_, floating_ip) = self.addresses(record).map_err(refused)?;
         Ok(Deployed {
-            made: self.was_ready == Some(false),
+            made: self.occasion() == Occasion::First,
+            files: installed.files,
+            timer: installed.timer,
             server,
             floating_ip,
             address: installed.ssh.address,
@@ -924,7 +1043,10 @@ enum Failure {
         error: ssh::Error,
         remedy: &'static str,
     },
-    #[error("{path}: what is to be put there cannot be read here: {source}")]
+    #[error(
+        "{path}: what is to be put there cannot be read here: {}",
+        rights::told(Path::new(path), source)
+    )]
     Local {
         path: String,
         source: std::io::Error,

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::conffile::{self, Brought, Care, Occasion};
 use super::ssh::quoted;
 use crate::built_in;
 
+/// The configuration there.
+const MAIN: &str = "/etc/ehos/ehos.yaml";
 /// The user that ticks, as the units name it.
 const USER: &str = "ehos";
 
@@ -84,6 +87,8 @@ pub struct File {
     pub group: &'static str,
     /// What is in it.
     pub content: Content,
+    /// How one that is there is dealt with.
+    pub care: Care,
 }
 
 /// What is in a file.
@@ -95,22 +100,22 @@ pub enum Content {
     Local(PathBuf),
     /// Nobody else may read it.
     Secret(SecretString),
+    /// A text that was made for it.
+    Made(String),
 }
 
 impl File {
-    /// The script that writes what it reads from its standard input, which must be `length` bytes: a connection that
-    /// breaks must not leave half a file.
-    pub fn script(&self, length: usize) -> String {
-        let path = quoted(&self.path.display().to_string());
-        let new = quoted(&format!("{}.new", self.path.display()));
-        let folder = self.path.parent().unwrap_or(&self.path).display();
-        let folder = quoted(&folder.to_string());
-        let (mode, group) = (self.mode, self.group);
-        format!(
-            "set -e; mkdir -p -m 755 {folder}; umask 077; cat >{new}; [ \"$(wc -c <{new})\" -eq {length} ] || \
-             {{ echo 'only a part of it has come' >&2; exit 1; }}; chown root:{group} {new}; chmod {mode} {new}; \
-             mv -f {new} {path}"
-        )
+    /// The script that deals with what it reads from its standard input, which must be `length` bytes.
+    pub fn script(&self, length: usize, occasion: Occasion) -> String {
+        let brought = Brought {
+            path: &self.path,
+            mode: self.mode,
+            group: self.group,
+            length,
+            secret: matches!(self.content, Content::Secret(_)),
+            care: self.care,
+        };
+        conffile::script(&brought, occasion, conffile::LIST)
     }
 }
 
@@ -122,6 +127,7 @@ impl Content {
     pub fn bytes(&self) -> std::io::Result<Vec<u8>> {
         match self {
             Content::Text(text) => Ok(text.as_bytes().to_vec()),
+            Content::Made(text) => Ok(text.as_bytes().to_vec()),
             Content::Local(path) => match built_in::text(path) {
                 Some(text) => Ok(text.into()),
                 None => std::fs::read(path),
@@ -132,12 +138,13 @@ impl Content {
     }
 }
 
-/// All that is done, in order, up to and with the check of the configuration there. `secrets` and `plain` are what
-/// [`crate::config::public`] names.
+/// All that is done, in order, up to and with the check of the configuration there. `secrets`, `plain` and `main` (the
+/// text of ehos.yaml) are what [`crate::config::public`] makes.
 pub fn work(
     program: &Program,
     secrets: Vec<(PathBuf, SecretString)>,
     plain: Vec<(PathBuf, PathBuf)>,
+    main: String,
 ) -> Vec<Work> {
     let packaged = matches!(program, Program::Package { url, .. } if package_kind(url).is_some());
     let mut work = Vec::new();
@@ -148,6 +155,7 @@ pub fn work(
                 mode: "644",
                 group: "root",
                 content: Content::Text(text),
+                care: Care::KeepEdited,
             })
         }));
     }
@@ -157,6 +165,7 @@ pub fn work(
             mode: "755",
             group: "root",
             content: Content::Local(path.clone()),
+            care: Care::Replace,
         })),
         Program::Package { url, sha256 } => work.push(download(url, sha256)),
     }
@@ -185,6 +194,7 @@ pub fn work(
             mode: "644",
             group: "root",
             content: Content::Local(here),
+            care: Care::KeepEdited,
         })
     }));
     work.extend(secrets.into_iter().map(|(path, secret)| {
@@ -193,7 +203,16 @@ pub fn work(
             mode: "640",
             group: USER,
             content: Content::Secret(secret),
+            care: Care::KeepEdited,
         })
+    }));
+    // What its first boot wrote, and its administrator may have changed: it is never touched.
+    work.push(Work::File(File {
+        path: PathBuf::from(MAIN),
+        mode: "640",
+        group: USER,
+        content: Content::Made(main),
+        care: Care::Compare,
     }));
     work.push(script(
         "who may read what",
@@ -221,12 +240,68 @@ pub fn work(
 }
 
 /// What starts it. The server is marked as ready before: it can have nodes and jobs from here on.
-pub fn timer() -> Work {
-    script(
-        "the timer",
-        "systemctl enable --now ehos.timer 2>&1",
-        "look at `systemctl status ehos.timer` there",
-    )
+///
+/// On one that was ready before, the timer stays as it is, for an administrator may have turned it off; unless no tick has
+/// ever run there, as when a deploy was interrupted between the mark and the timer.
+pub fn timer(occasion: Occasion) -> Work {
+    let script = match occasion {
+        Occasion::First => format!("set -e\nsystemctl enable --now ehos.timer >&2\n{TIMER}"),
+        Occasion::Again => {
+            format!("set -e\n[ -e {STATE} ] || systemctl enable --now ehos.timer >&2\n{TIMER}")
+        }
+        Occasion::DryRun => TIMER.to_owned(),
+    };
+    Work::Script {
+        what: "the timer",
+        script,
+        remedy: "look at `systemctl status ehos.timer` there",
+    }
+}
+
+/// What the first tick leaves.
+const STATE: &str = "/var/lib/ehos/state.json";
+
+/// Prints the state of the timer.
+const TIMER: &str = "printf '%s %s\\n' \"$(systemctl is-enabled ehos.timer 2>/dev/null)\" \
+                     \"$(systemctl is-active ehos.timer 2>/dev/null)\"";
+
+/// The timer of the ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timer {
+    /// It starts with the machine.
+    pub enabled: bool,
+    /// It runs.
+    pub active: bool,
+}
+
+impl Timer {
+    /// Reads what the script of [`timer`] prints.
+    pub fn read(said: &str) -> Option<Timer> {
+        let (enabled, active) = said.trim().lines().last()?.split_once(' ')?;
+        Some(Timer {
+            enabled: enabled.starts_with("enabled"),
+            active: active.trim() == "active",
+        })
+    }
+
+    /// What is to be known of one that does not run; nothing of one that does.
+    pub fn told(self) -> Option<&'static str> {
+        match (self.enabled, self.active) {
+            (true, true) => None,
+            (false, false) => Some(
+                "its timer is off, as it was before (disabled): nothing is scaled; to turn it on, there: sudo systemctl \
+                 enable --now ehos.timer",
+            ),
+            (true, false) => Some(
+                "its timer is stopped, as it was before: nothing is scaled until the server starts anew; to start it, \
+                 there: sudo systemctl start ehos.timer",
+            ),
+            (false, true) => Some(
+                "its timer runs, and is disabled, as it was before: it will not run when the server starts anew; to \
+                 enable it, there: sudo systemctl enable ehos.timer",
+            ),
+        }
+    }
 }
 
 /// Runs one tick as the timer does, and tells its exit code (first line) and what it said.
@@ -306,6 +381,7 @@ mod tests {
                 PathBuf::from("/etc/ehos/lab.pem"),
                 PathBuf::from("/here/ca.pem"),
             )],
+            "ehos:\n".to_owned(),
         )
     }
 
@@ -346,6 +422,7 @@ mod tests {
         (the user ehos)
         644 root /etc/ehos/lab.pem
         640 ehos /etc/ehos/lab.password
+        640 ehos /etc/ehos/ehos.yaml
         (who may read what)
         (the check of its configuration)
         ");
@@ -375,7 +452,7 @@ mod tests {
             .unwrap();
         assert_eq!((file.mode, file.group), ("640", "ehos"));
         assert_eq!(file.content.bytes().unwrap(), b"hush\n");
-        assert!(!file.script(5).contains("hush"));
+        assert!(!file.script(5, Occasion::Again).contains("hush"));
     }
 
     #[test]
@@ -387,12 +464,14 @@ mod tests {
         ];
         for program in programs {
             for work in all(&program) {
-                let script = match &work {
-                    Work::File(file) => file.script(7),
-                    Work::Script { script, .. } => script.clone(),
-                };
-                let status = Command::new("sh").args(["-n", "-c", &script]).status();
-                assert!(status.unwrap().success(), "{script}");
+                for occasion in [Occasion::First, Occasion::Again, Occasion::DryRun] {
+                    let script = match &work {
+                        Work::File(file) => file.script(7, occasion),
+                        Work::Script { script, .. } => script.clone(),
+                    };
+                    let status = Command::new("sh").args(["-n", "-c", &script]).status();
+                    assert!(status.unwrap().success(), "{script}");
+                }
             }
         }
         let status = Command::new("sh").args(["-n", "-c", TICK]).status();
@@ -410,11 +489,13 @@ mod tests {
             mode: "640",
             group: "root",
             content: Content::Text("12345"),
+            care: Care::Replace,
         };
         // Only root may give files away: everybody else gives them to themselves.
         let write = |text: &str| {
-            let script = file.script(5).replace("root:root", &format!(":{group}"));
-            let script = format!("printf %s {text} | {{ {script}; }}");
+            let script = file.script(5, Occasion::First);
+            let script = script.replace("root:root", &format!(":{group}"));
+            let script = format!("printf %s {text} | {{ {script}\n}}");
             Command::new("sh")
                 .args(["-c", &script])
                 .status()
@@ -425,5 +506,33 @@ mod tests {
         assert!(!path.exists());
         assert!(write("12345"));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "12345");
+    }
+
+    #[test]
+    fn a_timer_that_is_off_is_told() {
+        let of = |said| Timer::read(said).and_then(Timer::told);
+        assert_eq!(of("enabled active\n"), None);
+        assert_eq!(of("enabled-runtime active\n"), None);
+        assert!(
+            of("Created symlink …\ndisabled inactive\n")
+                .unwrap()
+                .contains("enable --now")
+        );
+        assert!(
+            of("enabled inactive\n")
+                .unwrap()
+                .contains("start ehos.timer")
+        );
+        assert!(of("enabled failed\n").unwrap().contains("start ehos.timer"));
+        assert!(
+            of("disabled active\n")
+                .unwrap()
+                .contains("enable ehos.timer")
+        );
+        assert_eq!(Timer::read(""), None);
+        let Work::Script { script, .. } = timer(Occasion::DryRun) else {
+            panic!("it is a script")
+        };
+        assert!(!script.contains("enable --now"), "{script}");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! `step.rs` decides, without I/O; `deploy.rs` looks, asks it, and does what it says, until all is done.
 
+pub mod conffile;
 pub mod deploy;
 pub mod host_key;
 pub mod install;

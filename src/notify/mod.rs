@@ -21,6 +21,7 @@ use crate::child;
 use crate::deadline::Deadline;
 use crate::outbound;
 use crate::report::Snapshot;
+use crate::rights;
 use due::{Memory, Notice};
 
 /// The configuration's `notify:`.
@@ -101,8 +102,9 @@ pub fn tell(settings: &Settings, directory: &Path, snapshot: &Snapshot) {
     }
     if let Err(error) = save(directory, &memory) {
         warn!(
-            "{}: what was told could not be written down, it may be told again: {error}",
-            path(directory).display()
+            "{}: what was told could not be written down, it may be told again: {}",
+            path(directory).display(),
+            rights::told_in(directory, Some(directory), &error)
         );
     }
 }

@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::history;
 use crate::report::Snapshot;
 use crate::report::snapshot::VERSION;
+use crate::rights;
 
 /// Why nothing can be shown.
 #[derive(Debug, ThisError)]
@@ -25,15 +26,12 @@ pub enum Error {
         path: PathBuf,
     },
     /// It may not be read.
-    #[error(
-        "{path} may not be read by this user: be the one that ticks run as (sudo -u ehos ehos {command})",
-        path = path.display()
-    )]
+    #[error("{path} may not be read by this user: permission denied; {remedy}", path = path.display())]
     Denied {
         /// What may not be read.
         path: PathBuf,
-        /// What was tried.
-        command: &'static str,
+        /// What to do.
+        remedy: String,
     },
     /// It cannot be read.
     #[error("{path} cannot be read: {error}", path = path.display())]
@@ -78,12 +76,13 @@ impl Error {
     }
 
     /// What the system says of a file, or of a folder, of the history.
-    pub fn of_file(path: &Path, command: &'static str, error: io::Error) -> Error {
+    pub fn of_file(folder: &Path, path: &Path, error: io::Error) -> Error {
+        let remedy = rights::remedy(path, folder.parent(), error.kind());
         let path = path.to_owned();
-        match error.kind() {
-            io::ErrorKind::NotFound => Error::NoTick { path },
-            io::ErrorKind::PermissionDenied => Error::Denied { path, command },
-            _ => Error::Io { path, error },
+        match remedy {
+            Some(remedy) => Error::Denied { path, remedy },
+            None if error.kind() == io::ErrorKind::NotFound => Error::NoTick { path },
+            None => Error::Io { path, error },
         }
     }
 }
@@ -95,13 +94,13 @@ struct Version {
     version: u32,
 }
 
-/// The last tick of the history in `folder`, for `command`.
+/// The last tick of the history in `folder`.
 ///
 /// # Errors
 /// When there is none, or it cannot be read.
-pub fn last(folder: &Path, command: &'static str) -> Result<Snapshot, Error> {
+pub fn last(folder: &Path) -> Result<Snapshot, Error> {
     let path = folder.join(history::LAST);
-    let text = fs::read(&path).map_err(|error| Error::of_file(&path, command, error))?;
+    let text = fs::read(&path).map_err(|error| Error::of_file(folder, &path, error))?;
     let damaged = |error| Error::Damaged {
         path: path.clone(),
         error,

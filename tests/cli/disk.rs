@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::double::Double;
-use crate::harness::Site;
 use crate::harness::cloud::{self, CREATE};
+use crate::harness::{Run, Site};
 
 /// A small file system of its own, until this is dropped.
 struct Disk<'a>(&'a Path);
@@ -75,6 +75,17 @@ fn site() -> (Double, Site) {
     (double, site)
 }
 
+fn checked(site: &Site) -> Run {
+    let (config, state) = (site.config(), site.state());
+    site.run(&[
+        "check".as_ref(),
+        "--config".as_ref(),
+        config.as_os_str(),
+        "--state-dir".as_ref(),
+        state.as_os_str(),
+    ])
+}
+
 /// Besides the ballast.
 fn names(site: &Site) -> Vec<String> {
     let names = site.state_names().into_iter();
@@ -103,6 +114,9 @@ fn a_full_disk() {
     }
     assert_eq!(double.count("POST", CREATE), 0);
     assert_eq!(names(&site), ["tick.lock"], "nothing half written");
+    checked(&site)
+        .says("FAILED   state ")
+        .says("No space left on device");
     // A dry run needs no room.
     site.tick(&["--dry-run"]).exits(0).says("would    create 1");
 
@@ -165,10 +179,17 @@ fn a_disk_that_is_read_only() {
     for _ in 0..2 {
         site.tick(&[])
             .exits(74)
-            .warns("tick.lock cannot be made or locked: Read-only file system");
+            .warns("tick.lock: cannot be made or locked: Read-only file system");
     }
     site.tick(&["--dry-run"]).exits(0).says("1 building");
-    disk.thaw();
+    checked(&site)
+        .says("FAILED   state ")
+        .says("Read-only file system");
+    // It makes a token to see that it can, which freezes the disk once more.
+    while fs::write(state.join("trial"), "").is_err() {
+        disk.thaw();
+    }
+    fs::remove_file(state.join("trial")).unwrap();
     site.tick(&[])
         .exits(0)
         .says("1 building")

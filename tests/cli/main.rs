@@ -44,6 +44,7 @@ mod notify;
 mod pool;
 mod proxies;
 mod resume;
+mod rights;
 mod secrets;
 mod state_directory;
 mod status;

@@ -24,6 +24,24 @@ case $script in
     *'systemctl start ehos.service'*) printf '0\nplan     nothing to do\n' ;;
 esac"#;
 
+/// What the fake `ssh` does on a master whose files are in the folder `root`: it really deals with them, and with a timer
+/// whose state is in the file `timer`.
+const IN_A_FOLDER: &str = r#"
+for script; do :; done
+root=$dir/root; mkdir -p "$root"
+there() {
+    sh -c "$(printf %s "$script" | sed "s|/etc/ehos|$root/etc/ehos|g; s|/usr/|$root/usr/|g; \
+        s|/var/lib/ehos|$root/var/lib/ehos|g; s|chown root:[a-z]* |: |g")"
+}
+case $script in
+    *'id -u'*) echo 0 ;;
+    *'cat >'* | *is-enabled*) there ;;
+    *--version*) echo 'ehos 9.9.9' ;;
+    *'systemctl start ehos.service'*)
+        mkdir -p "$root/var/lib/ehos"; : >"$root/var/lib/ehos/state.json"
+        echo ticked >>"$dir/ticks"; printf '0\nplan     nothing to do\n' ;;
+esac"#;
+
 /// A server that is this pool's central manager.
 fn master(status: &str, more: &[(&str, &str)]) -> Value {
     let mut metadata = json!({"ehos_cluster": "pool-1", "ehos_role": "master"});
@@ -360,6 +378,168 @@ fn one_that_is_ready_is_installed_again_and_never_deleted() {
         .warns("Its server was left as it is");
     assert_eq!(double.count("POST", CREATE), console_looks(&double) + 1);
     assert_eq!(deletes(&double), 0);
+}
+
+/// A master that has been deployed into a folder, and is ready now; its timer is on.
+fn deployed_in_a_folder() -> (Double, Site) {
+    let double = empty_cloud(vec![]);
+    let site = site(&double, IN_A_FOLDER);
+    let replay = repository().join("tests/fixtures/condor/replay");
+    symlink(replay, site.tools().join("systemctl")).unwrap();
+    let timer = site.tools().join("timer");
+    let site = site.script(
+        "systemctl",
+        "any",
+        &format!(
+            "read -r enabled active <{}; case $1 in is-enabled) echo $enabled ;; is-active) echo $active ;; esac",
+            timer.display()
+        ),
+    );
+    fs::write(&timer, "enabled active\n").unwrap();
+    deploy(&site, &[]).exits(0).never_says(".ehos-new");
+    assert_eq!(turned_on(&site), 1);
+    let lines = vec![from_then_on(&[ready()])];
+    double.play(cloud::script(lines.into_iter().chain(details()).collect()));
+    (double, site)
+}
+
+/// How often the timer was turned on.
+fn turned_on(site: &Site) -> usize {
+    let calls = site.calls();
+    let enables = calls
+        .lines()
+        .filter(|line| *line == "systemctl enable --now ehos.timer");
+    enables.count()
+}
+
+fn ticks(site: &Site) -> usize {
+    let ticks = fs::read_to_string(site.tools().join("ticks")).unwrap_or_default();
+    ticks.lines().count()
+}
+
+#[test]
+fn what_was_edited_on_a_ready_master_is_kept_and_shown_beforehand() {
+    let (_double, site) = deployed_in_a_folder();
+    let there = |name: &str| site.tools().join("root/etc/ehos").join(name);
+    let text = |name: &str| fs::read_to_string(there(name)).unwrap_or_default();
+    let whole = text("execute.yaml");
+    assert!(whole.contains("#cloud-config"), "{whole}");
+
+    // Nothing is new, nothing was edited; ehos.yaml is its first boot's.
+    deploy(&site, &["-n"])
+        .exits(0)
+        .says("which is ready")
+        .never_says("execute.yaml")
+        .says("the program: ehos 9.9.9 there");
+    // What is not ehos's own stays as it is: ehos.yaml and its drop-ins.
+    fs::create_dir(there("ehos.d")).unwrap();
+    fs::write(there("ehos.d/60-site.yaml"), "daemon:\n  nodes_max: 7\n").unwrap();
+    fs::write(there("ehos.yaml"), "ehos:\n  cluster: pool-1\n# mine\n").unwrap();
+    fs::write(
+        there("execute.yaml"),
+        format!("{whole}# a mount of this site\n"),
+    )
+    .unwrap();
+    let before: Vec<String> = ["execute.yaml", "ehos.yaml", ".installed"].map(text).into();
+    let dry = deploy(&site, &["-n"]);
+    dry.exits(0)
+        .says("/etc/ehos/execute.yaml: would be kept as it was edited there\n")
+        .says("/etc/ehos/ehos.yaml: left as it is there")
+        .says("-# a mount of this site\n")
+        .says("-# mine\n");
+    assert_eq!(known_hosts(&site).lines().count(), 3, "as it was");
+    let run = deploy(&site, &[]);
+    run.exits(0)
+        .says("/etc/ehos/execute.yaml: kept as it was edited there\n")
+        .says("-# a mount of this site\n")
+        .says("/etc/ehos/ehos.yaml: left as it is there");
+    let after: Vec<String> = ["execute.yaml", "ehos.yaml", ".installed"].map(text).into();
+    assert_eq!(before[..2], after[..2]);
+    assert!(!there("execute.yaml.ehos-new").exists());
+
+    // Something new comes here: a template that was edited, a secret that was not, and one that was.
+    site.write("new.yaml", &format!("{whole}# of the new version\n"));
+    let file = site.path().join("new.yaml");
+    let new = ["--execute", file.to_str().unwrap()];
+    let dry = deploy(&site, &[&new[..], &["-n", "-o", "json"]].concat())
+        .exits(0)
+        .json();
+    let changed = dry["files"].as_array().unwrap().iter();
+    let changed: Vec<_> = changed.filter(|file| file["change"] != "same").collect();
+    assert_eq!(changed[0]["path"], "/etc/ehos/execute.yaml");
+    assert_eq!(changed[0]["change"], "new-beside");
+    let run = deploy(&site, &new);
+    run.exits(0)
+        .says("mv /etc/ehos/execute.yaml.ehos-new /etc/ehos/execute.yaml")
+        .says("+# of the new version\n");
+    assert_eq!(text("execute.yaml"), before[0]);
+    assert!(text("execute.yaml.ehos-new").ends_with("# of the new version\n"));
+    assert_eq!(text("ehos.d/60-site.yaml"), "daemon:\n  nodes_max: 7\n");
+
+    fs::write(there("lab.password"), "rotated-there\n").unwrap();
+    let run = deploy(&site, &[]);
+    run.exits(0)
+        .says("/etc/ehos/lab.password: kept as it was edited there")
+        .never_says("rotated-there");
+    assert_eq!(text("lab.password"), "rotated-there\n");
+    // What nobody edited is replaced.
+    let unit = site
+        .tools()
+        .join("root/usr/lib/systemd/system/ehos.service");
+    let list = text(".installed");
+    assert!(list.contains("ehos.service"), "{list}");
+    assert!(fs::read_to_string(&unit).unwrap().contains("ExecStart="));
+}
+
+#[test]
+fn a_timer_that_was_turned_off_stays_off() {
+    let (_double, site) = deployed_in_a_folder();
+    let timer = site.tools().join("timer");
+    let before = ticks(&site);
+    for (state, words) in [
+        ("disabled inactive", "its timer is off, as it was before"),
+        ("enabled inactive", "its timer is stopped, as it was before"),
+    ] {
+        fs::write(&timer, format!("{state}\n")).unwrap();
+        deploy(&site, &["-n"]).exits(0).says(words);
+        deploy(&site, &[])
+            .exits(0)
+            .says(words)
+            .says("its first tick was not started");
+        let report = deploy(&site, &["-o", "json"]).exits(0).json();
+        assert_eq!(report["timer"]["active"], false);
+        assert_eq!(report["tick"]["exit"], Value::Null);
+    }
+    assert_eq!(
+        (turned_on(&site), ticks(&site)),
+        (1, before),
+        "nothing ticks"
+    );
+    fs::write(&timer, "disabled active\n").unwrap();
+    deploy(&site, &[])
+        .exits(0)
+        .says("its timer runs, and is disabled");
+    assert_eq!((turned_on(&site), ticks(&site)), (1, before + 1));
+
+    // One that was interrupted before its timer was turned on has never ticked.
+    fs::write(&timer, "disabled inactive\n").unwrap();
+    fs::remove_dir_all(site.tools().join("root/var/lib/ehos")).unwrap();
+    deploy(&site, &[]);
+    assert_eq!(turned_on(&site), 2);
+}
+
+#[test]
+fn a_new_master_in_the_place_of_one_that_goes_is_a_new_one() {
+    let mut going = ready();
+    going["OS-EXT-STS:task_state"] = json!("deleting");
+    going["id"] = json!("11111111-0000-4000-8000-000000000000");
+    let double = empty_cloud(vec![then(std::slice::from_ref(&going)), then(&[going])]);
+    let site = site(&double, WELL);
+    let report = deploy(&site, &["-o", "json"]).exits(0).json();
+    assert_eq!(report["made"], true);
+    assert_eq!(report["image"], "GOLD CentOS 7");
+    let notices = report["notices"].to_string();
+    assert!(!notices.contains("was there"), "{notices}");
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn a_lock_that_cannot_be_taken() {
     fs::create_dir_all(site.state().join("tick.lock")).unwrap();
     site.tick(&[])
         .exits(74)
-        .warns("tick.lock cannot be made or locked: Is a directory");
+        .warns("tick.lock: cannot be made or locked: Is a directory");
     nothing_was_asked(&double, &site);
 }
 

@@ -207,7 +207,8 @@ fn who_may_not_read_it_is_told_who_may() {
         let run = site.finish(&mut site.words(&[&words[..], &ehos].concat()));
         run.exits(74)
             .warns("history/last.json may not be read by this user")
-            .warns(&format!("sudo -u ehos ehos {command}"));
+            .warns("permission denied; run this as the user root: ")
+            .warns(&format!(": sudo ehos {command} {arg} --state-dir state"));
     }
 }
 

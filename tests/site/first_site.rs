@@ -269,5 +269,53 @@ fn from_an_empty_project_to_a_job_that_has_run() {
     assert_eq!(second["server"], report["server"]);
     assert_eq!(second["made"], false);
     assert_eq!(digest("ehos.yaml"), before);
+    let unchanged = |report: &serde_json::Value| {
+        let files = report["files"].as_array().unwrap().iter();
+        files
+            .filter(|file| file["path"] != "/etc/ehos/ehos.yaml")
+            .all(|file| file["change"] == "same")
+    };
+    assert!(unchanged(&second), "{second:#}");
+
+    step("a deploy on a master where a template was edited and the timer turned off");
+    let change = "echo '# a mount of this site' | sudo tee -a /etc/ehos/execute.yaml >/dev/null && sudo systemctl \
+                  disable --now ehos.timer 2>&1";
+    on_master(change).ok();
+    let edited_there = digest("execute.yaml");
+    let template = project.path("configs/execute.yaml");
+    let newer = fs::read_to_string(&template).unwrap() + "# of a newer version\n";
+    fs::write(&template, newer).unwrap();
+    for more in [&["-o", "json", "--dry-run"][..], &["-o", "json"]] {
+        let answer = run(&mut project.deploy(more), b"");
+        assert_eq!(answer.code, 0, "{answer:#?}");
+        let report: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
+        let files = report["files"].as_array().unwrap();
+        let execute = files
+            .iter()
+            .find(|file| file["path"] == "/etc/ehos/execute.yaml")
+            .unwrap();
+        assert_eq!(execute["change"], "new-beside");
+        let difference = execute["difference"].as_str().unwrap();
+        assert!(
+            difference.contains("-# a mount of this site"),
+            "{difference}"
+        );
+        assert!(difference.contains("+# of a newer version"), "{difference}");
+        assert_eq!(digest("execute.yaml"), edited_there);
+    }
+    let beside = on_master("sudo tail -n 1 /etc/ehos/execute.yaml.ehos-new").ok();
+    assert_eq!(beside.trim(), "# of a newer version");
+    let timer = on_master("systemctl is-enabled ehos.timer; systemctl is-active ehos.timer");
+    assert_eq!(timer.stdout, "disabled\ninactive\n");
+
+    step("a tick as root is refused, and leaves nothing");
+    let as_root = on_master("sudo ehos tick");
+    assert_eq!(as_root.code, 74, "{as_root:#?}");
+    assert!(
+        as_root.stderr.contains("sudo -u ehos ehos tick"),
+        "{as_root:#?}"
+    );
+    let foreign = on_master("sudo find /var/lib/ehos ! -user ehos").ok();
+    assert_eq!(foreign, "");
     step("done");
 }
