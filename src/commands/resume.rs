@@ -54,7 +54,12 @@ pub fn run(args: &Resume, environment: &Environment, out: &mut dyn Write) -> any
     }
     let mut state = loaded.state;
     let removed = state.removed(|name| config.clouds.iter().any(|cloud| cloud.name == name));
-    let others: Vec<String> = args.clouds.iter().filter(|name| !removed.contains(*name)).cloned().collect();
+    let others: Vec<String> = args
+        .clouds
+        .iter()
+        .filter(|name| !removed.contains(*name))
+        .cloned()
+        .collect();
     if !others.is_empty() {
         // A name that is not there is told with the names that are.
         config.chosen(&others)?;

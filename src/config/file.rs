@@ -422,6 +422,9 @@ macro_rules! with_auth_keys {
                 auth_type: Given<String>,
                 region_name: Given<String>,
                 interface: Given<String>,
+                endpoint_overrides: Given<BTreeMap<String, String>>,
+                interfaces: Given<BTreeMap<String, String>>,
+                region_names: Given<BTreeMap<String, String>>,
                 cacert: Given<PathBuf>,
                 insecure: Given<bool>,
                 verify: Given<bool>,
@@ -490,6 +493,8 @@ with_auth_keys! {
     application_credential_name: Given<String>,
     application_credential_secret: Given<SecretString>,
     application_credential_secret_file: Given<PathBuf>,
+    token: Given<SecretString>,
+    token_file: Given<PathBuf>,
 }
 
 /// `influxdb:`, the address alone or a mapping.

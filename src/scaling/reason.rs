@@ -621,7 +621,11 @@ impl fmt::Display for Reason {
                 spoken(*max_lifetime_seconds)
             ),
             Reason::DrainCloudRetires { idle_seconds } => {
-                write!(f, "idle {}, and its cloud has retire: true", spoken(*idle_seconds))
+                write!(
+                    f,
+                    "idle {}, and its cloud has retire: true",
+                    spoken(*idle_seconds)
+                )
             }
             Reason::DrainAboveMaximum {
                 idle_seconds,

@@ -18,6 +18,7 @@ mod node_ends;
 mod placing;
 mod random;
 mod refusals;
+mod retiring;
 mod rotation;
 mod site;
 mod story;

@@ -82,7 +82,9 @@ impl Planner<'_> {
         }
         let mut parts = Vec::new();
         if !nodes.is_empty() {
-            let counts = phases.iter().map(|(phase, count)| format!("{count} {phase}"));
+            let counts = phases
+                .iter()
+                .map(|(phase, count)| format!("{count} {phase}"));
             let counts: Vec<String> = counts.collect();
             parts.push(format!("{} nodes ({})", nodes.len(), counts.join(", ")));
         }
@@ -104,12 +106,17 @@ impl Planner<'_> {
             .filter(|gone| gone.cloud == *name && !gone.searched && gone.server_id.is_some())
             .count();
         if ours + unsearched > 0 {
-            parts.push(format!("leftovers of {} deleted servers", ours + unsearched));
+            parts.push(format!(
+                "leftovers of {} deleted servers",
+                ours + unsearched
+            ));
         } else if let Seen::Unknown(_) = view.leftovers {
             parts.push("leftovers, which could not be listed".to_owned());
         }
         let masters = view.servers.iter();
-        let masters = masters.filter(|server| server.role() == Role::Master).count();
+        let masters = masters
+            .filter(|server| server.role() == Role::Master)
+            .count();
         let kept = match masters {
             0 => String::new(),
             _ => "; the central manager runs in it and is not deleted".to_owned(),
@@ -122,9 +129,8 @@ impl Planner<'_> {
         }
         let costs = self.costs.clouds.iter().find(|cost| cost.cloud == *name);
         let an_hour = costs.filter(|cost| cost.per_hour > Money::default());
-        let an_hour = an_hour.map_or_else(String::new, |cost| {
-            format!(", {} an hour", cost.per_hour)
-        });
+        let an_hour =
+            an_hour.map_or_else(String::new, |cost| format!(", {} an hour", cost.per_hour));
         let how = match self.policy.drains() {
             true => "each node is drained and deleted when it is idle",
             false => "each node ends by itself when nobody has claimed it for idle_timeout",
@@ -154,7 +160,11 @@ pub(super) fn removed(state: &State, configured: impl Fn(&CloudName) -> bool) ->
             let names = nodes.values().take(NAMED).map(|node| node.name.as_str());
             let names: Vec<&str> = names.collect();
             let more = if nodes.len() > NAMED { ", …" } else { "" };
-            what.push(format!("{} nodes ({}{more})", nodes.len(), names.join(", ")));
+            what.push(format!(
+                "{} nodes ({}{more})",
+                nodes.len(),
+                names.join(", ")
+            ));
         }
         if builders > 0 {
             what.push(format!("{builders} builders of images"));
