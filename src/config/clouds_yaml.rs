@@ -234,7 +234,8 @@ pub(super) fn from_variables(
     }
     keys.take_profile(Some("a variable"));
     keys.choose_region(None);
-    let cloud = keys.cloud(file.is_some());
+    let mut cloud = keys.cloud(file.is_some());
+    cloud.flatten_auth();
     Some(Found {
         cloud,
         files: file.iter().map(|(path, _)| (*path).to_owned()).collect(),

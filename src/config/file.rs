@@ -467,6 +467,13 @@ macro_rules! with_auth_keys {
         }
 
         impl Cloud {
+            /// Puts what stands in its `auth:` beside it.
+            pub(super) fn flatten_auth(&mut self) {
+                if let Some(auth) = self.auth.take() {
+                    $(self.$field.merge(auth.$field);)*
+                }
+            }
+
             /// Its `auth:`, and over it the same keys beside it.
             pub(super) fn take_auth(&mut self) -> Auth {
                 let mut auth = self.auth.take().unwrap_or_default();
