@@ -34,6 +34,7 @@ fn settings(url: &str) -> CloudSettings {
         },
         region: None,
         interface: "public".to_owned(),
+        services: ehos::config::ServiceSettings::default(),
         cacert: None,
         insecure: false,
         image: "execute".to_owned(),

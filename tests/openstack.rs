@@ -27,7 +27,9 @@ use ehos::cloud::{Cloud, Traces};
 use ehos::config::{Auth, AuthMethod, CloudSettings, NameOrId};
 use ehos::deadline::Deadline;
 use ehos::openstack::rule::{Direction, Family, Remote, Traffic};
-use ehos::openstack::{Effect, OpenStackCloud, auth::Session, compute, identity, image, network};
+use ehos::openstack::{
+    Effect, OpenStackCloud, Service, auth::Session, compute, identity, image, network,
+};
 use ehos::scaling::action::{
     CloudAction, Done, Expected, Failure, FailureKind, Intent, StartdIdentity,
 };
@@ -65,6 +67,7 @@ fn settings(url: &str) -> CloudSettings {
         },
         region: None,
         interface: "public".to_owned(),
+        services: ehos::config::ServiceSettings::default(),
         cacert: None,
         insecure: false,
         image: "GOLD CentOS 7".to_owned(),
@@ -259,6 +262,76 @@ fn password_and_application_credential_say_what_keystone_expects() {
         }}})
     );
     assert_eq!(received[1].target, "/v3/auth/tokens");
+}
+
+#[test]
+fn a_token_is_a_login_with_or_without_a_project() {
+    let double = Double::start(vec![login()]);
+    let mut with_token = settings(double.url());
+    for project in [Some(NameOrId::Id("p1".to_owned())), None] {
+        with_token.auth.method = AuthMethod::Token {
+            token: PASSWORD.into(),
+            project,
+            project_domain: None,
+        };
+        session(&with_token).token(soon()).unwrap();
+    }
+    let identity = json!({"methods": ["token"], "token": {"id": PASSWORD}});
+    let received = double.received();
+    assert_eq!(
+        received[0].json(),
+        json!({"auth": {"identity": identity, "scope": {"project": {"id": "p1"}}}})
+    );
+    assert_eq!(received[1].json(), json!({"auth": {"identity": identity}}));
+}
+
+#[test]
+fn what_is_said_of_one_service_goes_before_the_catalog() {
+    let double = Double::start(vec![login()]);
+    let mut own = settings(double.url());
+    let token = session(&own).token(soon()).unwrap();
+    let url =
+        |own: &CloudSettings, service| token.catalog.url(service, own).map_err(|e| e.to_string());
+    let given = |service: &str, url: &str| BTreeMap::from([(service.to_owned(), url.to_owned())]);
+    for (service, given_url, expected) in [
+        (Service::Compute, "https://n:8774", "https://n:8774/v2.1"),
+        (
+            Service::Compute,
+            "https://n/compute/v2.1/",
+            "https://n/compute/v2.1",
+        ),
+        (Service::Network, "https://n:9696/", "https://n:9696/v2.0"),
+        (
+            Service::Network,
+            "https://n:9696/v2.0",
+            "https://n:9696/v2.0",
+        ),
+        (Service::Image, "https://n/image", "https://n/image/v2"),
+        (Service::Volume, "https://n/v3/p", "https://n/v3/p"),
+    ] {
+        own.services.endpoint_overrides = given(service.name(), given_url);
+        assert_eq!(url(&own, service).unwrap(), expected);
+    }
+    own.services = ehos::config::ServiceSettings {
+        interfaces: given("image", "nowhere"),
+        ..Default::default()
+    };
+    let error = url(&own, Service::Image).unwrap_err();
+    assert!(
+        error.contains("no nowhere endpoint of the image service"),
+        "{error}"
+    );
+    assert!(url(&own, Service::Compute).is_ok());
+    own.services = ehos::config::ServiceSettings {
+        region_names: given("network", "Mars"),
+        ..Default::default()
+    };
+    let error = url(&own, Service::Network).unwrap_err();
+    assert!(
+        error.contains("of the network service in region Mars"),
+        "{error}"
+    );
+    assert!(url(&own, Service::Image).is_ok());
 }
 
 #[test]

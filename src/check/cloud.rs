@@ -227,6 +227,9 @@ fn placement(session: &Session, deadline: Deadline) -> Vec<Finding> {
     findings
 }
 
+/// In the place of a token.
+const ADVICE: &str = "create an application credential (openstack application credential create ehos), and put it into the configuration";
+
 /// When what ehos logs in with ends.
 fn credentials(session: &Session, token: &Token, deadline: Deadline) -> Finding {
     let now = Timestamp::now();
@@ -238,6 +241,7 @@ fn credentials(session: &Session, token: &Token, deadline: Deadline) -> Finding 
             now,
             "set a new password by `openstack user password set`, and put it into the configuration",
         ),
+        AuthMethod::Token { .. } => access::end("the token", Some(token.good_until), now, ADVICE),
         AuthMethod::ApplicationCredential { .. } => {
             let shown = identity::application_credential(session, deadline);
             access::application_credential(&settings.name, &shown, now)

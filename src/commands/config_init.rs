@@ -63,6 +63,9 @@ pub fn run(
         .iter()
         .all(|choice| choice.value.is_some() || !choice.needed);
     let mut words = format!("cloud {}: {}\n", access.settings.name, access.origin);
+    for note in &access.notes {
+        words.push_str(&format!("note: {note}\n"));
+    }
     for Choice {
         key, value, why, ..
     } in &choices

@@ -27,11 +27,11 @@ impl One<'_> {
         let before = context.problems.len();
         let application_credential = match self.cloud.auth_type.get().map(String::as_str) {
             Some("v3applicationcredential" | "application_credential") => true,
-            Some("v3password" | "password") => false,
+            Some("v3password" | "password" | "v3token" | "token") => false,
             Some(other) => {
                 context.problem(
                     &["clouds", self.name, "auth_type"],
-                    format!("`{other}` is none of v3password, v3applicationcredential"),
+                    format!("`{other}` is none of v3password, v3applicationcredential, v3token"),
                 );
                 return None;
             }
@@ -66,8 +66,14 @@ impl One<'_> {
             }
             Given::Wrong(_) => String::new(),
         };
+        let by_token = match self.cloud.auth_type.get() {
+            Some(kind) => kind.ends_with("token"),
+            None => !keys.token.is_absent() || !keys.token_file.is_absent(),
+        };
         let user_domain = name_or_id(&keys.user_domain_name, &keys.user_domain_id);
-        let method = if application_credential {
+        let method = if by_token {
+            self.token(context, &keys)
+        } else if application_credential {
             self.application_credential(context, &keys, user_domain)
         } else {
             self.password(context, &keys, user_domain)
@@ -111,6 +117,20 @@ impl One<'_> {
             user,
             user_domain,
             secret: secret?,
+        })
+    }
+
+    fn token(&self, context: &mut Context<'_>, keys: &file::Auth) -> Option<AuthMethod> {
+        context.note(
+            &["clouds", self.name],
+            "a token ends within hours and ehos cannot renew it; create an application credential (openstack application \
+             credential create ehos)",
+        );
+        let token = self.secret(context, "token", &keys.token, &keys.token_file);
+        Some(AuthMethod::Token {
+            token: token?,
+            project: name_or_id(&keys.project_name, &keys.project_id),
+            project_domain: name_or_id(&keys.project_domain_name, &keys.project_domain_id),
         })
     }
 

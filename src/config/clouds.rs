@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::clouds_yaml;
+use super::clouds_yaml::{self, Found};
 use super::context::Context;
 use super::environment::Environment;
 use super::file::{Cloud, Daemon, Ehos, Field, File};
 use super::given::Given;
 use super::money;
 use super::search;
-use super::settings::CloudSettings;
+use super::settings::{CloudSettings, ServiceSettings};
 use crate::cloudinit::Template;
 use crate::scaling::policy::CloudPolicy;
 
@@ -25,6 +25,10 @@ const SERVER_GROUP_POLICIES: [&str; 4] = [
     "soft-affinity",
     "affinity",
 ];
+/// Services of which something can be said alone.
+const SERVICES: [&str; 4] = ["compute", "image", "network", "volume"];
+/// Of an endpoint in the catalog.
+const INTERFACES: [&str; 3] = ["public", "internal", "admin"];
 /// Nova takes no more tags, and no longer ones.
 const MOST_TAGS: usize = 50;
 const LONGEST_TAG: usize = 60;
@@ -39,9 +43,11 @@ pub(super) fn check(
     let mut clouds = file.clouds.take().unwrap_or_default().0;
     let mut of_variables = false;
     if clouds.is_empty() {
-        if let Some((name, cloud)) = of_environment(context.env) {
-            of_variables = cloud.cloud.is_absent();
-            clouds.push((name, Some(cloud)));
+        if let Some((name, found)) = of_environment(context.env) {
+            of_variables = found.cloud.cloud.is_absent();
+            context.notes.extend(found.notes);
+            context.problems.extend(found.problems);
+            clouds.push((name, Some(found.cloud)));
         } else {
             context.problem(
                 &["clouds"],
@@ -63,15 +69,23 @@ pub(super) fn check(
 }
 
 /// The cloud that counts when no file describes one: `$OS_CLOUD`, an entry of clouds.yaml, or the `OS_*` variables.
-pub(super) fn of_environment(env: &Environment) -> Option<(String, Cloud)> {
+pub(super) fn of_environment(env: &Environment) -> Option<(String, Found)> {
     let Some(name) = env.variable("OS_CLOUD") else {
-        return clouds_yaml::from_variables(env).map(|cloud| (ENVVARS.to_owned(), cloud));
+        return clouds_yaml::from_variables(env, None).map(|found| (ENVVARS.to_owned(), found));
     };
+    let region = env.variable("OS_REGION_NAME");
     let cloud = Cloud {
         cloud: Given::Value(name.to_owned()),
+        region_name: region.map_or(Given::Absent, |region| Given::Value(region.to_owned())),
         ..Cloud::default()
     };
-    Some((name.to_owned(), cloud))
+    let found = Found {
+        cloud,
+        files: Vec::new(),
+        notes: Vec::new(),
+        problems: Vec::new(),
+    };
+    Some((name.to_owned(), found))
 }
 
 /// One cloud, and what it falls back to.
@@ -122,6 +136,7 @@ impl<'a> One<'a> {
             auth,
             region: self.cloud.region_name.value(),
             interface: self.interface(context),
+            services: self.services(context),
             cacert: self.cacert(context),
             insecure: self.insecure(),
             image: String::new(),
@@ -236,6 +251,7 @@ impl<'a> One<'a> {
             name: self.name.to_owned(),
             region,
             interface: self.interface(context),
+            services: self.services(context),
             cacert: self.cacert(context),
             insecure,
             image: policy.image.clone(),
@@ -352,13 +368,16 @@ impl<'a> One<'a> {
         let Some(entry) = self.cloud.cloud.value() else {
             return true;
         };
-        match clouds_yaml::entry(&entry, context.env) {
+        let region = self.cloud.region_name.value();
+        match clouds_yaml::entry(&entry, region.as_deref(), context.env) {
             Ok(found) => {
                 let own = std::mem::replace(&mut self.cloud, found.cloud);
                 self.cloud.merge(own);
                 context.notes.extend(found.notes);
                 context.more_files.extend(found.files);
-                return true;
+                let fine = found.problems.is_empty();
+                context.problems.extend(found.problems);
+                return fine;
             }
             Err(problem) if problem.file.is_some() => context.problems.push(problem),
             Err(problem) => context.problem(&["clouds", self.name, "cloud"], problem.what),
@@ -391,12 +410,42 @@ impl<'a> One<'a> {
         }
     }
 
+    /// What is said of one service alone.
+    fn services(&self, context: &mut Context<'_>) -> ServiceSettings {
+        let services = ServiceSettings {
+            endpoint_overrides: self.cloud.endpoint_overrides.value().unwrap_or_default(),
+            interfaces: self.cloud.interfaces.value().unwrap_or_default(),
+            region_names: self.cloud.region_names.value().unwrap_or_default(),
+        };
+        for (field, values) in [
+            ("endpoint_overrides", &services.endpoint_overrides),
+            ("interfaces", &services.interfaces),
+            ("region_names", &services.region_names),
+        ] {
+            for (service, value) in values {
+                let key = ["clouds", self.name, field, service];
+                if !SERVICES.contains(&service.as_str()) {
+                    let what = format!("is none of {}", SERVICES.join(", "));
+                    context.problem(&key, what);
+                } else if field == "interfaces" && !INTERFACES.contains(&value.as_str()) {
+                    let what = format!("`{value}` is none of {}", INTERFACES.join(", "));
+                    context.problem(&key, what);
+                } else if field == "endpoint_overrides"
+                    && !(value.starts_with("https://") || value.starts_with("http://"))
+                {
+                    context.problem(&key, "must begin with https:// or http://");
+                }
+            }
+        }
+        services
+    }
+
     fn interface(&self, context: &mut Context<'_>) -> String {
         let Some(given) = self.cloud.interface.get() else {
             return "public".to_owned();
         };
         let interface = given.trim_end_matches("URL");
-        if !["public", "internal", "admin"].contains(&interface) {
+        if !INTERFACES.contains(&interface) {
             context.problem(
                 &["clouds", self.name, "interface"],
                 format!("`{given}` is none of public, internal, admin"),

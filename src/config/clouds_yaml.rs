@@ -1,31 +1,15 @@
-//! Entries of OpenStack's own clouds.yaml (with secure.yaml), and the `OS_*` variables.
+//! Entries of OpenStack's own clouds.yaml, with secure.yaml and clouds-public.yaml, and the `OS_*` variables.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::environment::Environment;
 use super::error::Problem;
 use super::explain::explain;
-use super::file::{Auth, Cloud, Field, Finding};
-use super::given::Given;
-use super::{position, secrets};
-
-/// What an entry says. Keys that ehos does not know are other programs'.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, expecting = "a mapping of keys to values")]
-struct Entry {
-    auth: Option<Auth>,
-    auth_type: Given<String>,
-    region_name: Given<String>,
-    interface: Given<String>,
-    endpoint_type: Given<String>,
-    cacert: Given<PathBuf>,
-    insecure: Given<bool>,
-    verify: Given<bool>,
-}
+use super::file::Cloud;
+use super::sdk::{Keys, Origin};
+use super::tree::{self, Node};
+use super::{secrets, text};
 
 /// An entry, and what is worth knowing about it.
 pub(super) struct Found {
@@ -33,29 +17,63 @@ pub(super) struct Found {
     pub(super) cloud: Cloud,
     /// The files that it stands in.
     pub(super) files: Vec<PathBuf>,
-    /// Secrets that others can read.
+    /// Secrets that others can read, and keys that are not used.
     pub(super) notes: Vec<String>,
+    /// What is wrong with it.
+    pub(super) problems: Vec<Problem>,
 }
 
-/// The entry `name` of the first clouds.yaml there is, with that of secure.yaml over it.
-pub(super) fn entry(name: &str, env: &Environment) -> Result<Found, Problem> {
+/// A file that is read.
+struct File {
+    path: PathBuf,
+    text: String,
+    tree: Node,
+}
+
+impl File {
+    fn read(path: &Path) -> Result<File, Problem> {
+        let text = text::read(path)?;
+        let tree = tree::parse(&text).map_err(|error| explain(path, &text, &error))?;
+        Ok(File {
+            path: path.to_owned(),
+            text,
+            tree,
+        })
+    }
+
+    /// The entry of this name under `section`.
+    fn entry(&self, section: &str, name: &str) -> Option<&Node> {
+        self.tree.get(section)?.get(name)
+    }
+
+    /// The names of the entries.
+    fn names(&self) -> Result<Vec<String>, Problem> {
+        match self.tree.get("clouds") {
+            Some(Node::Map(entries)) => Ok(entries.iter().map(|(name, _)| name.clone()).collect()),
+            None | Some(Node::Null) => Ok(Vec::new()),
+            Some(_) => Err(Problem {
+                key: Some("clouds".to_owned()),
+                ..Problem::of_file(&self.path, "must be a mapping of names to clouds")
+            }),
+        }
+    }
+}
+
+/// The entry `name` of the first clouds.yaml there is, with that of secure.yaml over it; `region` is the one that is meant
+/// where it has several.
+pub(super) fn entry(name: &str, region: Option<&str>, env: &Environment) -> Result<Found, Problem> {
     let files = candidates("OS_CLIENT_CONFIG_FILE", "clouds", env);
-    let Some(file) = files.iter().find(|file| file.exists()) else {
-        let places: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
+    let Some(path) = files.iter().find(|file| file.exists()) else {
         return Err(Problem::general(format!(
             "the cloud `{name}` is to come from clouds.yaml, and there is none: looked for {}",
-            places.join(", ")
+            names_of(&files)
         )));
     };
-    let mut found = Found {
-        cloud: Cloud::default(),
-        files: Vec::new(),
-        notes: Vec::new(),
-    };
-    let (entry, names) = read(file, name, &mut found)?;
-    let Some(entry) = entry else {
+    let file = File::read(path)?;
+    let names = file.names()?;
+    let Some(entry) = file.entry("clouds", name) else {
         return Err(Problem::of_file(
-            file,
+            path,
             format!(
                 "there is no cloud `{name}` in it; there are {}",
                 if names.is_empty() {
@@ -66,212 +84,167 @@ pub(super) fn entry(name: &str, env: &Environment) -> Result<Found, Problem> {
             ),
         ));
     };
-    found.cloud.merge(entry);
-    if let Some(secure) = candidates("OS_CLIENT_SECURE_FILE", "secure", env)
-        .iter()
-        .chain(&[file.with_file_name("secure.yaml")])
-        .find(|file| file.exists())
-        && let (Some(entry), _) = read(secure, name, &mut found)?
-    {
-        found.cloud.merge(entry);
+    if !matches!(entry, Node::Map(_) | Node::Null) {
+        return Err(Problem {
+            place: super::position::find(&file.text, &["clouds", name]),
+            key: Some(format!("clouds.{name}")),
+            ..Problem::of_file(path, "must be a mapping of keys to values")
+        });
     }
-    Ok(found)
+    let secure = secure(path, env)?;
+    let secret = secure
+        .as_ref()
+        .and_then(|secure| secure.entry("clouds", name));
+    let profile = [secret, Some(entry)]
+        .into_iter()
+        .flatten()
+        .find_map(|entry| entry.get("profile").or_else(|| entry.get("cloud")));
+    let profile = match profile {
+        Some(Node::Text(name)) => Some(name.clone()),
+        _ => None,
+    };
+    let mut keys = Keys::new();
+    let mut files = Vec::new();
+    let mut missing = None;
+    if let Some(profile) = &profile {
+        let places = candidates("OS_CLIENT_VENDOR_FILE", "clouds-public", env);
+        let vendors = places.iter().find(|place| place.exists());
+        let vendors = vendors.map(|place| File::read(place)).transpose()?;
+        let found = vendors.as_ref().and_then(|vendors| {
+            let entry = vendors.entry("public-clouds", profile)?;
+            Some((vendors, entry))
+        });
+        match found {
+            Some((vendors, entry)) => {
+                put(&mut keys, vendors, entry, &["public-clouds", profile]);
+                files.push(vendors.path.clone());
+            }
+            None => missing = Some(names_of(&places)),
+        }
+    }
+    let mut origins = vec![(
+        put(&mut keys, &file, entry, &["clouds", name]),
+        path.clone(),
+    )];
+    files.push(path.clone());
+    if let Some(secure) = &secure {
+        if let Some(secret) = secret {
+            let origin = put(&mut keys, secure, secret, &["clouds", name]);
+            origins.push((origin, secure.path.clone()));
+        }
+        files.push(secure.path.clone());
+    }
+    keys.take_profile(missing.as_deref());
+    keys.choose_region(region);
+    for (origin, path) in origins {
+        if keys.has_secret_in(origin) && secrets::others_can_read(&path) {
+            keys.notes.push(secrets::warning(&path));
+        }
+    }
+    let cloud = keys.cloud(true);
+    Ok(Found {
+        cloud,
+        files,
+        notes: keys.notes,
+        problems: keys.problems,
+    })
+}
+
+fn put(keys: &mut Keys, file: &File, entry: &Node, path: &[&str]) -> usize {
+    let origin = keys.origin(Origin::File {
+        path: file.path.clone(),
+        text: file.text.clone(),
+    });
+    keys.put(entry, origin, path);
+    origin
+}
+
+fn secure(beside: &Path, env: &Environment) -> Result<Option<File>, Problem> {
+    let mut files = candidates("OS_CLIENT_SECURE_FILE", "secure", env);
+    files.extend(ENDINGS.map(|ending| beside.with_file_name("secure").with_extension(ending)));
+    let path = files.iter().find(|file| file.exists());
+    path.map(|path| File::read(path)).transpose()
 }
 
 /// The names of the entries of the first clouds.yaml there is.
 pub(super) fn names(env: &Environment) -> Result<Vec<String>, Problem> {
     let files = candidates("OS_CLIENT_CONFIG_FILE", "clouds", env);
-    let Some(file) = files.iter().find(|file| file.exists()) else {
-        return Ok(Vec::new());
-    };
-    let mut found = Found {
-        cloud: Cloud::default(),
-        files: Vec::new(),
-        notes: Vec::new(),
-    };
-    // No entry is called so: only the names are read.
-    read(file, "", &mut found).map(|(_, names)| names)
+    match files.iter().find(|file| file.exists()) {
+        Some(path) => File::read(path)?.names(),
+        None => Ok(Vec::new()),
+    }
 }
+
+/// How the files of openstacksdk end.
+const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// Where a file of openstacksdk can be, in its order.
 fn candidates(variable: &str, stem: &str, env: &Environment) -> Vec<PathBuf> {
     if let Some(file) = env.variable(variable) {
         return vec![env.path(Path::new(file))];
     }
-    let user = match env.variable("XDG_CONFIG_HOME") {
-        Some(folder) => PathBuf::from(folder),
-        None => env.path(Path::new("~/.config")),
-    };
-    [
-        env.working_directory.clone(),
-        user.join("openstack"),
-        env.root.join("etc/openstack"),
-    ]
-    .iter()
-    .flat_map(|folder| ["yaml", "yml"].map(|extension| folder.join(stem).with_extension(extension)))
-    .collect()
+    let of_user = env.variable("XDG_CONFIG_HOME").map(PathBuf::from);
+    let home = env.path(Path::new("~/.config"));
+    let mut folders = vec![env.working_directory.clone()];
+    folders.extend(of_user.iter().map(|folder| folder.join("openstack")));
+    folders.push(home.join("openstack"));
+    folders.push(env.root.join("etc/xdg/openstack"));
+    folders.push(env.root.join("etc/openstack"));
+    folders
+        .iter()
+        .flat_map(|folder| ENDINGS.map(|ending| folder.join(stem).with_extension(ending)))
+        .collect()
 }
 
-/// The entry `name` of `file`, and the names of all of its entries.
-fn read(
-    file: &Path,
-    name: &str,
-    found: &mut Found,
-) -> Result<(Option<Cloud>, Vec<String>), Problem> {
-    let text = std::fs::read_to_string(file).map_err(|error| Problem::unreadable(file, &error))?;
-    let mut reader = Reader {
-        name,
-        entry: None,
-        names: Vec::new(),
-    };
-    reader
-        .file(&text)
-        .map_err(|error| explain(file, &text, &error))?;
-    found.files.push(file.to_owned());
-    let Some(entry) = reader.entry else {
-        return Ok((None, reader.names));
-    };
-    let cloud = entry.into_cloud();
-    let mut wrong = None;
-    let mut secret = false;
-    let mut path = vec!["clouds".to_owned(), name.to_owned()];
-    cloud.visit(&mut path, &mut |path, finding| match finding {
-        Finding::Wrong(why) => wrong = wrong.take().or(Some((path.to_vec(), why.to_owned()))),
-        Finding::Secret => secret = true,
-        Finding::Obsolete | Finding::Value(_) => {}
-    });
-    if let Some((path, why)) = wrong {
-        let keys: Vec<&str> = path.iter().map(String::as_str).collect();
-        return Err(Problem {
-            file: Some(file.to_owned()),
-            place: position::find(&text, &keys),
-            key: Some(path.join(".")),
-            what: why,
-        });
-    }
-    if secret && secrets::others_can_read(file) {
-        found.notes.push(secrets::warning(file));
-    }
-    Ok((Some(cloud), reader.names))
+fn names_of(files: &[PathBuf]) -> String {
+    let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
+    names.join(", ")
 }
 
-impl Entry {
-    fn into_cloud(self) -> Cloud {
-        Cloud {
-            auth: self.auth,
-            auth_type: self.auth_type,
-            region_name: self.region_name,
-            interface: if self.interface.is_absent() {
-                self.endpoint_type
-            } else {
-                self.interface
-            },
-            cacert: self.cacert,
-            insecure: self.insecure,
-            verify: self.verify,
-            ..Cloud::default()
-        }
-    }
-}
+/// Variables that choose an entry or a file, and say nothing of a cloud.
+const SELECTORS: [&str; 5] = [
+    "OS_CLOUD",
+    "OS_CLOUD_NAME",
+    "OS_CLIENT_CONFIG_FILE",
+    "OS_CLIENT_SECURE_FILE",
+    "OS_CLIENT_VENDOR_FILE",
+];
 
-/// Reads one entry, and skips the others: what they hold need not make sense to ehos.
-struct Reader<'n> {
-    name: &'n str,
-    entry: Option<Entry>,
-    names: Vec<String>,
-}
-
-impl Reader<'_> {
-    fn file(&mut self, text: &str) -> Result<(), serde_yaml::Error> {
-        Level {
-            reader: self,
-            top: true,
-        }
-        .deserialize(serde_yaml::Deserializer::from_str(text))
-    }
-}
-
-struct Level<'r, 'n> {
-    reader: &'r mut Reader<'n>,
-    top: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for Level<'_, '_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Level<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a mapping of names to clouds")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<String>()? {
-            if self.top && key == "clouds" {
-                map.next_value_seed(Level {
-                    reader: &mut *self.reader,
-                    top: false,
-                })?;
-            } else if !self.top && key == self.reader.name {
-                self.reader.entry = Some(map.next_value::<Option<Entry>>()?.unwrap_or_default());
-                self.reader.names.push(key);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-                if !self.top {
-                    self.reader.names.push(key);
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The cloud that the `OS_*` variables describe, when they do.
-pub(super) fn from_variables(env: &Environment) -> Option<Cloud> {
+/// The cloud that the `OS_*` variables describe, when they do. Those of an openrc file `file` are set in the `lines` of it; of
+/// this process, what is not known is left alone.
+pub(super) fn from_variables(
+    env: &Environment,
+    file: Option<(&Path, &BTreeMap<String, usize>)>,
+) -> Option<Found> {
     env.variable("OS_AUTH_URL")?;
-    let text = |name: &str| match env.variable(name) {
-        Some(value) => Given::Value(value.to_owned()),
-        None => Given::Absent,
-    };
-    let secret = |name: &str| match env.variable(name) {
-        Some(value) => Given::Value(value.into()),
-        None => Given::Absent,
-    };
-    Some(Cloud {
-        auth_url: text("OS_AUTH_URL"),
-        auth_type: text("OS_AUTH_TYPE"),
-        username: text("OS_USERNAME"),
-        user_id: text("OS_USER_ID"),
-        password: secret("OS_PASSWORD"),
-        project_name: text("OS_PROJECT_NAME"),
-        project_id: text("OS_PROJECT_ID"),
-        user_domain_name: text("OS_USER_DOMAIN_NAME"),
-        user_domain_id: text("OS_USER_DOMAIN_ID"),
-        project_domain_name: text("OS_PROJECT_DOMAIN_NAME"),
-        project_domain_id: text("OS_PROJECT_DOMAIN_ID"),
-        application_credential_id: text("OS_APPLICATION_CREDENTIAL_ID"),
-        application_credential_name: text("OS_APPLICATION_CREDENTIAL_NAME"),
-        application_credential_secret: secret("OS_APPLICATION_CREDENTIAL_SECRET"),
-        region_name: text("OS_REGION_NAME"),
-        interface: text("OS_INTERFACE"),
-        cacert: match env.variable("OS_CACERT") {
-            Some(path) => Given::Value(PathBuf::from(path)),
-            None => Given::Absent,
-        },
-        insecure: match env.variable("OS_INSECURE").map(super::given::flag) {
-            Some(Ok(flag)) => Given::Value(flag),
-            Some(Err(why)) => Given::Wrong(format!("OS_INSECURE: {why}")),
-            None => Given::Absent,
-        },
-        ..Cloud::default()
+    let mut keys = Keys::new();
+    let origin = keys.origin(Origin::Variables {
+        file: file.map(|(path, _)| path.to_owned()),
+        lines: file.map(|(_, lines)| lines.clone()).unwrap_or_default(),
+    });
+    for (name, value) in &env.variables {
+        let Some(key) = name.strip_prefix("OS_") else {
+            continue;
+        };
+        let is_set = file.is_none_or(|(_, lines)| lines.contains_key(name)) || is_login(key);
+        if value.is_empty() || SELECTORS.contains(&name.as_str()) || !is_set {
+            continue;
+        }
+        keys.put_variable(name, &key.to_ascii_lowercase(), value, origin);
+    }
+    keys.take_profile(Some("a variable"));
+    keys.choose_region(None);
+    let mut cloud = keys.cloud(file.is_some());
+    cloud.flatten_auth();
+    Some(Found {
+        cloud,
+        files: file.iter().map(|(path, _)| (*path).to_owned()).collect(),
+        notes: keys.notes,
+        problems: keys.problems,
     })
+}
+
+/// A password may be given beside the file.
+fn is_login(key: &str) -> bool {
+    key == "PASSWORD"
 }

@@ -1,14 +1,14 @@
 //! Access to a cloud that no configuration describes yet: for a configuration that is to be made.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::clouds::One;
-use super::clouds_yaml;
+use super::clouds_yaml::{self, Found};
 use super::context::{Context, Source};
 use super::environment::Environment;
 use super::error::{Error, Problem};
-use super::file::{Cloud, Daemon, Ehos};
-use super::given::Given;
+use super::file::{Daemon, Ehos};
 use super::settings::CloudSettings;
 
 /// The names of the entries of clouds.yaml, none when there is no such file, with the file.
@@ -19,60 +19,75 @@ pub fn entries(env: &Environment) -> Result<Vec<String>, Error> {
     Ok(clouds_yaml::names(env)?)
 }
 
+/// Access that was found, and what is worth knowing about where it is from.
+#[derive(Debug)]
+pub struct Connection {
+    /// How the cloud is reached, and who ehos is there.
+    pub settings: CloudSettings,
+    /// Keys that are not used, and the like.
+    pub notes: Vec<String>,
+}
+
 /// The access that the entry `name` of clouds.yaml gives; what its servers are to be made of is left empty.
 ///
 /// # Errors
 /// When there is no such entry, or it will not do.
-pub fn of_entry(name: &str, env: &Environment) -> Result<CloudSettings, Error> {
-    let cloud = Cloud {
-        cloud: Given::Value(name.to_owned()),
-        ..Cloud::default()
-    };
-    let files = clouds_yaml::entry(name, env)?.files;
-    settings(name, cloud, files, false, env)
+pub fn of_entry(name: &str, env: &Environment) -> Result<Connection, Error> {
+    let region = env.variable("OS_REGION_NAME");
+    let found = clouds_yaml::entry(name, region, env)?;
+    settings(name, found, false, env)
 }
 
-/// The access that the `OS_*` variables give, as the cloud `name`.
+/// The access that the `OS_*` variables give, as the cloud `name`; those of an openrc file with its path and lines.
 ///
 /// # Errors
 /// When one is missing, or will not do.
 pub fn of_variables(
     name: &str,
     variables: BTreeMap<String, String>,
+    file: Option<(&Path, &BTreeMap<String, usize>)>,
     env: &Environment,
-) -> Result<CloudSettings, Error> {
+) -> Result<Connection, Error> {
     let env = Environment {
         variables,
         root: env.root.clone(),
         working_directory: env.working_directory.clone(),
     };
-    let cloud = clouds_yaml::from_variables(&env)
+    let found = clouds_yaml::from_variables(&env, file)
         .ok_or_else(|| Problem::general("OS_AUTH_URL is missing"))?;
-    settings(name, cloud, Vec::new(), true, &env)
+    settings(name, found, true, &env)
 }
 
 fn settings(
     name: &str,
-    cloud: Cloud,
-    files: Vec<std::path::PathBuf>,
+    found: Found,
     of_variables: bool,
     env: &Environment,
-) -> Result<CloudSettings, Error> {
+) -> Result<Connection, Error> {
+    if !found.problems.is_empty() {
+        // What else is missing may follow from these.
+        return Err(Error {
+            problems: found.problems,
+        });
+    }
     let source = |path: std::path::PathBuf| {
         let text = std::fs::read_to_string(&path).ok()?;
         Some(Source { path, text })
     };
     let mut context = Context {
         env,
-        sources: files.into_iter().filter_map(source).collect(),
+        sources: found.files.into_iter().filter_map(source).collect(),
         more_files: Vec::new(),
-        problems: Vec::new(),
-        notes: Vec::new(),
+        problems: found.problems,
+        notes: found.notes,
     };
     let (ehos, daemon) = (Ehos::default(), Daemon::default());
-    let mut one = One::new(name, cloud, &ehos, &daemon, of_variables);
+    let mut one = One::new(name, found.cloud, &ehos, &daemon, of_variables);
     match one.connection(&mut context) {
-        Some(settings) if context.problems.is_empty() => Ok(settings),
+        Some(settings) if context.problems.is_empty() => Ok(Connection {
+            settings,
+            notes: context.notes,
+        }),
         _ => Err(Error {
             problems: context.problems,
         }),

@@ -422,6 +422,9 @@ macro_rules! with_auth_keys {
                 auth_type: Given<String>,
                 region_name: Given<String>,
                 interface: Given<String>,
+                endpoint_overrides: Given<BTreeMap<String, String>>,
+                interfaces: Given<BTreeMap<String, String>>,
+                region_names: Given<BTreeMap<String, String>>,
                 cacert: Given<PathBuf>,
                 insecure: Given<bool>,
                 verify: Given<bool>,
@@ -464,6 +467,13 @@ macro_rules! with_auth_keys {
         }
 
         impl Cloud {
+            /// Puts what stands in its `auth:` beside it.
+            pub(super) fn flatten_auth(&mut self) {
+                if let Some(auth) = self.auth.take() {
+                    $(self.$field.merge(auth.$field);)*
+                }
+            }
+
             /// Its `auth:`, and over it the same keys beside it.
             pub(super) fn take_auth(&mut self) -> Auth {
                 let mut auth = self.auth.take().unwrap_or_default();
@@ -490,6 +500,8 @@ with_auth_keys! {
     application_credential_name: Given<String>,
     application_credential_secret: Given<SecretString>,
     application_credential_secret_file: Given<PathBuf>,
+    token: Given<SecretString>,
+    token_file: Given<PathBuf>,
 }
 
 /// `influxdb:`, the address alone or a mapping.

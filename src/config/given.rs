@@ -116,7 +116,7 @@ pub(super) fn is_placeholder(text: &str) -> bool {
 
 const PLACEHOLDER: &str = "is still a placeholder: put the real value in its place";
 
-fn scalar<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Given<T> {
+pub(super) fn scalar<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Given<T> {
     match text {
         "None" => Given::Absent,
         _ if is_placeholder(text) => Given::Wrong(PLACEHOLDER.to_owned()),

@@ -27,11 +27,13 @@ pub mod openrc;
 mod position;
 pub mod public;
 mod schedules;
+mod sdk;
 mod search;
 mod secrets;
 mod settings;
 mod shown;
 mod text;
+mod tree;
 mod unknown;
 pub(crate) mod yaml;
 
@@ -53,7 +55,7 @@ pub use search::{folders, template};
 pub(crate) use secrets::{is_json_web_token, others_can_read};
 pub use settings::{
     Auth, AuthMethod, CloudSettings, CondorSettings, Config, InfluxLogin, InfluxSettings,
-    MetricsSettings, NameOrId, Timeouts,
+    MetricsSettings, NameOrId, ServiceSettings, Timeouts,
 };
 pub use shown::{Origin, Setting, settings};
 
@@ -364,5 +366,7 @@ fn obsolete(key: &str) -> &'static str {
 
 #[cfg(test)]
 mod contained_tests;
+#[cfg(test)]
+mod sdk_tests;
 #[cfg(test)]
 mod tests;

@@ -5,15 +5,28 @@ use std::path::Path;
 
 use super::environment::Environment;
 use super::error::{Error, Place, Problem};
+use super::text;
+
+/// What an openrc file sets.
+#[derive(Debug, Default)]
+pub struct Openrc {
+    /// The values of variables.
+    pub variables: BTreeMap<String, String>,
+    /// The lines that set them, from 1.
+    pub lines: BTreeMap<String, usize>,
+    /// Lines that are not read, and why.
+    pub notes: Vec<String>,
+}
 
 /// The variables that the openrc file sets, with what its own lines and `env` put in the place of `$NAME`.
 ///
 /// # Errors
 /// When it cannot be read, sets no `OS_AUTH_URL`, or leaves a value of an `OS_*` variable to the shell.
-pub fn variables(path: &Path, env: &Environment) -> Result<BTreeMap<String, String>, Error> {
-    let text = std::fs::read_to_string(path).map_err(|error| Problem::unreadable(path, &error))?;
-    let variables = parse(path, &text, &env.variables)?;
-    if !variables.contains_key("OS_AUTH_URL") {
+pub fn variables(path: &Path, env: &Environment) -> Result<Openrc, Error> {
+    let text = text::read(path)?;
+    let openrc = parse(path, &text, &env.variables)?;
+    let by_entry = openrc.variables.contains_key("OS_CLOUD");
+    if !openrc.variables.contains_key("OS_AUTH_URL") && !by_entry {
         return Err(Problem::of_file(
             path,
             "is no openrc file: it sets no OS_AUTH_URL; download one in the dashboard (API access), or name an entry \
@@ -21,66 +34,284 @@ pub fn variables(path: &Path, env: &Environment) -> Result<BTreeMap<String, Stri
         )
         .into());
     }
-    Ok(variables)
+    Ok(openrc)
 }
 
-fn parse(
-    path: &Path,
-    text: &str,
-    outside: &BTreeMap<String, String>,
-) -> Result<BTreeMap<String, String>, Error> {
-    let mut variables: BTreeMap<String, String> = BTreeMap::new();
-    // Editors of Windows begin a file with a byte order mark.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    for (index, line) in text.lines().enumerate() {
-        let mut rest = line.trim();
-        if let Some(names) = rest.strip_prefix("unset ") {
-            for name in names.split_whitespace() {
-                variables.remove(name);
-            }
-            continue;
+fn parse(path: &Path, text: &str, outside: &BTreeMap<String, String>) -> Result<Openrc, Error> {
+    let text = text.strip_prefix(text::BYTE_ORDER_MARK).unwrap_or(text);
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let mut shell = Shell {
+        path,
+        outside,
+        openrc: Openrc::default(),
+        blocks: Vec::new(),
+    };
+    let mut rest = text.as_str();
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', '\n', ';', '&', '|', '(', ')']);
+        if rest.is_empty() {
+            break;
         }
-        rest = rest.strip_prefix("export ").unwrap_or(rest).trim_start();
-        while let Some((name, after)) = assignment(rest) {
-            let known = |name: &str| variables.get(name).or_else(|| outside.get(name));
-            let (value, after) = match word(after, &known) {
-                Some(word) => word,
-                None if name.starts_with("OS_") => {
-                    return Err(Problem {
-                        file: Some(path.to_owned()),
-                        place: Some(Place {
-                            line: index + 1,
-                            column: 1,
-                        }),
-                        key: Some(name.to_owned()),
-                        what: "its value is left to the shell, and ehos does not run this file: put the value itself \
-                               there, between single quotes (a `'` in it is written `'\\''`)"
-                            .to_owned(),
+        let line = text.len() - rest.len();
+        let line = text.get(..line).unwrap_or_default().matches('\n').count() + 1;
+        let (command, after) = shell.command(rest);
+        shell.run(command, line)?;
+        rest = after;
+    }
+    Ok(shell.openrc)
+}
+
+/// A part of a command; what only a shell can tell is `None`.
+enum Token {
+    Assignment(String, Option<String>),
+    Word(Option<String>),
+}
+
+/// A block that is open, and whether what stands in it counts; `None`: only a shell can tell.
+struct Block {
+    counts: Option<bool>,
+    /// Whether a branch of it has counted.
+    taken: Option<bool>,
+}
+
+/// So much of a shell as openrc files have.
+struct Shell<'o> {
+    path: &'o Path,
+    outside: &'o BTreeMap<String, String>,
+    openrc: Openrc,
+    blocks: Vec<Block>,
+}
+
+impl Shell<'_> {
+    /// The command that `text` begins with, and what follows it.
+    fn command<'t>(&self, text: &'t str) -> (Vec<Token>, &'t str) {
+        let mut tokens = Vec::new();
+        let mut rest = text;
+        // What the command itself has set counts in it, as `export A=b C=$A` has it.
+        let mut own: BTreeMap<String, String> = BTreeMap::new();
+        let end_of_line = |text: &'t str| {
+            text.find('\n')
+                .map_or("", |at| text.get(at..).unwrap_or(""))
+        };
+        loop {
+            rest = rest.trim_start_matches([' ', '\t']);
+            // A line that goes on.
+            if let Some(after) = rest.strip_prefix("\\\n") {
+                rest = after;
+                continue;
+            }
+            if rest.is_empty() || rest.starts_with(['\n', ';', '&', '|', '(', ')']) {
+                return (tokens, rest);
+            }
+            if rest.starts_with('#') {
+                return (tokens, end_of_line(rest));
+            }
+            let variables = &self.openrc.variables;
+            let known = |name: &str| {
+                own.get(name)
+                    .or_else(|| variables.get(name))
+                    .or_else(|| self.outside.get(name))
+            };
+            let (token, after) = match assignment(rest) {
+                Some((name, value)) => match word(value, &known) {
+                    Some((value, after)) => {
+                        (Token::Assignment(name.to_owned(), Some(value)), after)
                     }
-                    .into());
+                    None => {
+                        tokens.push(Token::Assignment(name.to_owned(), None));
+                        return (tokens, end_of_line(rest));
+                    }
+                },
+                None => match word(rest, &known) {
+                    Some((value, after)) => (Token::Word(Some(value)), after),
+                    None => {
+                        tokens.push(Token::Word(None));
+                        return (tokens, end_of_line(rest));
+                    }
+                },
+            };
+            if let Token::Assignment(name, Some(value)) = &token {
+                own.insert(name.clone(), value.clone());
+            }
+            tokens.push(token);
+            rest = after;
+        }
+    }
+
+    /// Whether what stands here counts.
+    fn counts(&self) -> Option<bool> {
+        let blocks = self.blocks.iter().map(|block| block.counts);
+        blocks.fold(Some(true), |all, one| match (all, one) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
+        })
+    }
+
+    fn run(&mut self, mut tokens: Vec<Token>, line: usize) -> Result<(), Error> {
+        let first = match tokens.first() {
+            Some(Token::Word(Some(word))) => word.clone(),
+            Some(Token::Assignment(..)) => {
+                // Before a command they are that command's alone.
+                let alone = tokens
+                    .iter()
+                    .all(|token| matches!(token, Token::Assignment(..)));
+                return if alone {
+                    self.assign(tokens, line)
+                } else {
+                    Ok(())
+                };
+            }
+            Some(Token::Word(None)) | None => return Ok(()),
+        };
+        tokens.remove(0);
+        match first.as_str() {
+            "if" => {
+                let holds = condition(&tokens);
+                self.blocks.push(Block {
+                    counts: holds,
+                    taken: holds,
+                });
+            }
+            "elif" | "else" => {
+                let holds = if first == "else" {
+                    Some(true)
+                } else {
+                    condition(&tokens)
+                };
+                if let Some(block) = self.blocks.last_mut() {
+                    block.counts = match block.taken {
+                        Some(true) => Some(false),
+                        Some(false) => holds,
+                        None => None,
+                    };
+                    block.taken = match (block.taken, holds) {
+                        (Some(true), _) | (_, Some(true)) => Some(true),
+                        (Some(false), Some(false)) => Some(false),
+                        _ => None,
+                    };
+                }
+                if first == "else" {
+                    return self.run(tokens, line);
+                }
+            }
+            "then" | "do" | "!" | "{" | "time" => return self.run(tokens, line),
+            "for" | "while" | "until" | "case" | "select" => self.blocks.push(Block {
+                counts: None,
+                taken: None,
+            }),
+            "fi" | "done" | "esac" => drop(self.blocks.pop()),
+            "export" | "declare" | "typeset" | "readonly" | "local" => {
+                return self.assign(tokens, line);
+            }
+            "unset" if self.counts() == Some(true) => {
+                for token in tokens {
+                    if let Token::Word(Some(name)) = token {
+                        self.openrc.variables.remove(&name);
+                        self.openrc.lines.remove(&name);
+                    }
+                }
+            }
+            "source" | "." => {
+                let file = match tokens.first() {
+                    Some(Token::Word(Some(file))) => format!(" {file}"),
+                    _ => String::new(),
+                };
+                self.note(
+                    line,
+                    None,
+                    &format!(
+                        "not read: the other file{file}; give that one, or put its lines here"
+                    ),
+                );
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, line: usize, key: Option<&str>, what: &str) {
+        let note = self.problem(line, key, what).to_string();
+        self.openrc.notes.push(note);
+    }
+
+    fn problem(&self, line: usize, key: Option<&str>, what: &str) -> Problem {
+        Problem {
+            file: Some(self.path.to_owned()),
+            place: Some(Place { line, column: 1 }),
+            key: key.map(str::to_owned),
+            what: what.to_owned(),
+        }
+    }
+
+    fn assign(&mut self, tokens: Vec<Token>, line: usize) -> Result<(), Error> {
+        for token in tokens {
+            let Token::Assignment(name, value) = token else {
+                continue;
+            };
+            let ours = name.starts_with("OS_");
+            match (self.counts(), value) {
+                (Some(false), _) => {}
+                (None, _) if ours => self.note(
+                    line,
+                    Some(&name),
+                    "not read: a condition or a loop that ehos does not run decides about it; put the line outside of it",
+                ),
+                (None, _) => {}
+                (Some(true), Some(value)) if value.is_empty() => {
+                    self.openrc.variables.remove(&name);
+                    self.openrc.lines.remove(&name);
+                }
+                (Some(true), Some(value)) => {
+                    self.openrc.lines.insert(name.clone(), line);
+                    self.openrc.variables.insert(name, value);
+                }
+                (Some(true), None) if ours => {
+                    let what = "its value is left to the shell, and ehos does not run this file: put the value itself \
+                                there, between single quotes (a `'` in it is written `'\\''`)";
+                    return Err(self.problem(line, Some(&name), what).into());
                 }
                 // Nothing of ours.
-                None => break,
-            };
-            if value.is_empty() {
-                variables.remove(name);
-            } else {
-                variables.insert(name.to_owned(), value);
+                (Some(true), None) => {}
             }
-            rest = after.trim_start_matches([' ', '\t', ';']);
-            rest = rest.strip_prefix("export ").unwrap_or(rest);
         }
+        Ok(())
     }
-    // The names that Keystone v2 had for it.
-    for (old, new) in [
-        ("OS_TENANT_NAME", "OS_PROJECT_NAME"),
-        ("OS_TENANT_ID", "OS_PROJECT_ID"),
-    ] {
-        if let Some(value) = variables.remove(old) {
-            variables.entry(new.to_owned()).or_insert(value);
-        }
-    }
-    Ok(variables)
+}
+
+/// Whether a test holds: of a variable that is empty or not, or of two texts. `None`: only a shell can tell.
+fn condition(tokens: &[Token]) -> Option<bool> {
+    let words: Option<Vec<&str>> = tokens
+        .iter()
+        .map(|token| match token {
+            Token::Word(word) => word.as_deref(),
+            Token::Assignment(..) => None,
+        })
+        .collect();
+    let words = words?;
+    let (negated, words) = match words.as_slice() {
+        ["!", rest @ ..] => (true, rest),
+        all => (false, all),
+    };
+    let inner = match words {
+        ["[", inner @ .., "]"] | ["[[", inner @ .., "]]"] | ["test", inner @ ..] => inner,
+        _ => return None,
+    };
+    let (inner_negated, inner) = match inner {
+        ["!", rest @ ..] => (true, rest),
+        all => (false, all),
+    };
+    let holds = match inner {
+        ["-z", text] => text.is_empty(),
+        ["-n", text] => !text.is_empty(),
+        // What is not quoted and empty is no word at all.
+        ["-z"] => true,
+        ["-n", ..] => return None,
+        [a, "=" | "==", b] => a == b,
+        [a, "!=", b] => a != b,
+        _ => return None,
+    };
+    Some(holds != (negated != inner_negated))
 }
 
 /// The name before the `=` that `text` begins with, and what follows it.
@@ -113,6 +344,11 @@ fn word<'t, 'k>(
             }
             '\\' => {
                 let next = after.chars().next()?;
+                // A line that goes on.
+                if next == '\n' {
+                    rest = after.get(1..).unwrap_or_default();
+                    continue;
+                }
                 // Between double quotes it stands for itself before most characters.
                 if quoted && !"\"\\$`".contains(next) {
                     out.push(c);
@@ -124,7 +360,9 @@ fn word<'t, 'k>(
             '$' if !quoted && after.starts_with(['\'', '"']) => return None,
             '$' => rest = expansion(after, known, &mut out)?,
             '`' => return None,
-            ' ' | '\t' | ';' if !quoted => break,
+            ' ' | '\t' | '\n' | ';' if !quoted => break,
+            '&' if !quoted && after.starts_with('&') => break,
+            '|' if !quoted && after.starts_with('|') => break,
             // Within a word these end it, and begin something that is no value.
             '&' | '|' | '<' | '>' | '(' | ')' if !quoted => return None,
             _ => {
@@ -188,7 +426,9 @@ mod tests {
 
     fn read(text: &str) -> BTreeMap<String, String> {
         let outside = BTreeMap::from([("OUTSIDE".to_owned(), "from outside".to_owned())]);
-        parse(Path::new("openrc.sh"), text, &outside).unwrap()
+        parse(Path::new("openrc.sh"), text, &outside)
+            .unwrap()
+            .variables
     }
 
     #[test]
@@ -232,6 +472,100 @@ mod tests {
         ] {
             assert_eq!(read(line).get("A"), None, "{line}");
         }
+    }
+
+    #[test]
+    fn the_files_of_dashboards_are_read() {
+        let text = "#!/usr/bin/env bash\n# To use an OpenStack cloud you don't need …\nexport OS_AUTH_URL=https://a:5000\n\
+                    export OS_PROJECT_ID=0123\nexport OS_PROJECT_NAME=\"my project\"\nexport OS_USER_DOMAIN_NAME=\"Default\"\n\
+                    if [ -z \"$OS_USER_DOMAIN_NAME\" ]; then unset OS_USER_DOMAIN_NAME; fi\n\
+                    export OS_PROJECT_DOMAIN_ID=\"default\"\n\
+                    if [ -z \"$OS_PROJECT_DOMAIN_ID\" ]; then\n  unset OS_PROJECT_DOMAIN_ID\nfi\n\
+                    # unset v2.0 items in case set\nunset OS_TENANT_ID\nunset OS_TENANT_NAME\nexport OS_USERNAME=\"me\"\n\
+                    echo \"Please enter your OpenStack Password for project $OS_PROJECT_NAME as user $OS_USERNAME: \"\n\
+                    read -sr OS_PASSWORD_INPUT\nexport OS_PASSWORD=$OS_PASSWORD_INPUT\nexport OS_REGION_NAME=\"\"\n\
+                    if [ -z \"$OS_REGION_NAME\" ]; then unset OS_REGION_NAME; fi\nexport OS_INTERFACE=public\n\
+                    export OS_IDENTITY_API_VERSION=3\n";
+        for text in [
+            text.to_owned(),
+            format!("\u{feff}{}", text.replace('\n', "\r\n")),
+        ] {
+            let openrc = parse(Path::new("o.sh"), &text, &BTreeMap::new()).unwrap();
+            let all: Vec<String> = openrc
+                .variables
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            assert_eq!(
+                all,
+                [
+                    "OS_AUTH_URL=https://a:5000",
+                    "OS_IDENTITY_API_VERSION=3",
+                    "OS_INTERFACE=public",
+                    "OS_PROJECT_DOMAIN_ID=default",
+                    "OS_PROJECT_ID=0123",
+                    "OS_PROJECT_NAME=my project",
+                    "OS_USERNAME=me",
+                    "OS_USER_DOMAIN_NAME=Default",
+                ]
+            );
+            assert_eq!(openrc.lines["OS_USERNAME"], 15);
+            assert!(openrc.notes.is_empty(), "{:?}", openrc.notes);
+        }
+    }
+
+    #[test]
+    fn so_much_of_a_shell_is_understood_as_such_files_have() {
+        for (text, a) in [
+            ("declare -x A=\"b\"", Some("b")),
+            ("typeset -x A=b", Some("b")),
+            ("readonly A=b", Some("b")),
+            ("export -- A=b", Some("b")),
+            ("set -a\nA=b\nset +a", Some("b")),
+            ("export X=1 \\\n  A=b", Some("b")),
+            ("export A='b\nc'", Some("b\nc")),
+            ("export A=\"b\nc\"\nexport X=1", Some("b\nc")),
+            ("export X=b A=$X", Some("b")),
+            ("export A=b; unset A", None),
+            ("A=b command", None),
+            (
+                "if [ -n \"$OUTSIDE\" ]; then\n export A=b\nelse\n export A=c\nfi",
+                Some("b"),
+            ),
+            (
+                "if [ -z \"$OUTSIDE\" ]; then\n export A=b\nelse\n export A=c\nfi",
+                Some("c"),
+            ),
+            (
+                "if [[ $OUTSIDE == \"from outside\" ]]; then A=b; fi",
+                Some("b"),
+            ),
+            (
+                "if [ x = y ]; then A=b; elif [ x = x ]; then A=c; else A=d; fi",
+                Some("c"),
+            ),
+            ("if ! test -z \"$X\"; then A=b; fi; A=${A:-c}", Some("c")),
+            ("[ -z \"$X\" ] && export A=b", Some("b")),
+            ("echo it's\nexport X='\nexport A=b", Some("b")),
+            ("for x in 1 2; do export A=$x; done", None),
+            ("case $X in a) export A=b;; esac", None),
+        ] {
+            assert_eq!(read(text).get("A").map(String::as_str), a, "{text}");
+        }
+        let notes = |text: &str| {
+            let openrc = parse(Path::new("o.sh"), text, &BTreeMap::new()).unwrap();
+            openrc.notes.join("|")
+        };
+        let note = notes("#\nif [ -f /etc/ca.pem ]; then\n  export OS_CACERT=/etc/ca.pem\nfi\n");
+        assert!(
+            note.starts_with("o.sh:3:1: OS_CACERT: not read: a condition"),
+            "{note}"
+        );
+        let note = notes("source ./secret.sh\n");
+        assert!(
+            note.starts_with("o.sh:1:1: not read: the other file ./secret.sh"),
+            "{note}"
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::given::duration_text;
 use super::schedules;
 use super::settings::{
     Auth, AuthMethod, CloudSettings, CondorSettings, Config, HISTORY_DAYS, InfluxLogin,
-    InfluxSettings, MetricsSettings, NameOrId, Timeouts,
+    InfluxSettings, MetricsSettings, NameOrId, ServiceSettings, Timeouts,
 };
 use super::yaml::{list, scalar};
 use crate::notify;
@@ -87,6 +87,9 @@ pub fn public(config: &Config) -> String {
     for settings in clouds {
         let name = scalar(&settings.name);
         entries(&mut text, 2, &name, &cloud(config, settings));
+        for (key, values) in services(settings) {
+            mapping(&mut text, key, values);
+        }
         mapping(&mut text, "metadata", &settings.metadata);
         mapping(&mut text, "startd_attrs", &settings.startd_attributes);
         mapping(&mut text, "gpus", &settings.gpus);
@@ -131,7 +134,25 @@ pub(crate) fn secret(settings: &CloudSettings) -> (&SecretString, String) {
     match &settings.auth.method {
         AuthMethod::Password { password, .. } => (password, format!("{name}.password")),
         AuthMethod::ApplicationCredential { secret, .. } => (secret, format!("{name}.secret")),
+        AuthMethod::Token { token, .. } => (token, format!("{name}.token")),
     }
+}
+
+/// What is said of services alone, key by key.
+pub(crate) fn services(
+    settings: &CloudSettings,
+) -> impl Iterator<Item = (&'static str, &BTreeMap<String, String>)> {
+    let ServiceSettings {
+        endpoint_overrides,
+        interfaces,
+        region_names,
+    } = &settings.services;
+    let all = [
+        ("endpoint_overrides", endpoint_overrides),
+        ("interfaces", interfaces),
+        ("region_names", region_names),
+    ];
+    all.into_iter().filter(|(_, values)| !values.is_empty())
 }
 
 /// The other files that [`public`] refers to: where on the central manager each is to stand, and where it is here.
@@ -389,6 +410,7 @@ fn cloud(config: &Config, settings: &CloudSettings) -> Keys {
         auth,
         region,
         interface,
+        services: _,
         cacert,
         insecure,
         image,
@@ -549,6 +571,19 @@ pub(crate) fn access(auth: &Auth, secret_file: &Path) -> Keys {
             put("username", "user_id", user.as_ref());
             put("user_domain_name", "user_domain_id", user_domain.as_ref());
             "application_credential_secret_file"
+        }
+        AuthMethod::Token {
+            token: _,
+            project,
+            project_domain,
+        } => {
+            put("project_name", "project_id", project.as_ref());
+            put(
+                "project_domain_name",
+                "project_domain_id",
+                project_domain.as_ref(),
+            );
+            "token_file"
         }
     };
     let file = secret_file.display().to_string();

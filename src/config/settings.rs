@@ -198,6 +198,8 @@ pub struct CloudSettings {
     pub region: Option<String>,
     /// `public`, `internal` or `admin`.
     pub interface: String,
+    /// What is said of one service alone.
+    pub services: ServiceSettings,
     /// Certificates to trust instead of the system's.
     pub cacert: Option<PathBuf>,
     /// Do not check certificates.
@@ -266,6 +268,17 @@ impl CloudSettings {
     }
 }
 
+/// What is said of services alone: `compute`, `image`, `network`, `volume`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceSettings {
+    /// Their addresses, in the place of the catalog's.
+    pub endpoint_overrides: BTreeMap<String, String>,
+    /// Their interfaces.
+    pub interfaces: BTreeMap<String, String>,
+    /// Their regions.
+    pub region_names: BTreeMap<String, String>,
+}
+
 /// Who ehos is on a cloud (Keystone v3).
 #[derive(Debug)]
 pub struct Auth {
@@ -301,6 +314,15 @@ pub enum AuthMethod {
         user_domain: Option<NameOrId>,
         /// Its secret.
         secret: SecretString,
+    },
+    /// A token of Keystone, which ends soon and cannot be renewed.
+    Token {
+        /// The token.
+        token: SecretString,
+        /// Project name or id; `None`: the token's own.
+        project: Option<NameOrId>,
+        /// The project's domain, for a name.
+        project_domain: Option<NameOrId>,
     },
 }
 

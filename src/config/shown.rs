@@ -77,11 +77,11 @@ pub fn settings(files: &[PathBuf], env: &Environment) -> Vec<Setting> {
     let simulated = all.has("simulation");
     if clouds.is_empty()
         && !simulated
-        && let Some((name, cloud)) = clouds::of_environment(env)
+        && let Some((name, found)) = clouds::of_environment(env)
     {
         let mut path = vec!["clouds".to_owned(), name.clone()];
-        let entry = entry_name(&cloud);
-        all.add(&cloud, &mut path, |key| {
+        let entry = entry_name(&found.cloud);
+        all.add(&found.cloud, &mut path, |key| {
             let field = key.last().copied().unwrap_or_default();
             Origin::Variable(format!("OS_{}", field.to_ascii_uppercase()))
         });
@@ -159,7 +159,7 @@ impl All {
     /// Puts the entry of clouds.yaml under what the cloud says itself.
     fn add_entry(&mut self, cloud: &str, entry: &str, env: &Environment) {
         // What is wrong with it is told by `load`.
-        let Ok(found) = clouds_yaml::entry(entry, env) else {
+        let Ok(found) = clouds_yaml::entry(entry, None, env) else {
             return;
         };
         let texts: Vec<(PathBuf, String)> = found

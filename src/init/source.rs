@@ -19,6 +19,8 @@ pub struct Access {
     pub settings: CloudSettings,
     /// Where that is from, for people.
     pub origin: String,
+    /// Keys and lines there that are not used.
+    pub notes: Vec<String>,
 }
 
 /// The access of the openrc file, of the entry of clouds.yaml, of the variables, or of the only entry of clouds.yaml: the
@@ -35,10 +37,33 @@ pub fn access(
     let variable = |name: &str| env.variables.get(name).filter(|value| !value.is_empty());
     if let Some(file) = openrc_file {
         let file = env.working_directory.join(file);
-        let mut variables = openrc::variables(&file, env)?;
+        let openrc::Openrc {
+            mut variables,
+            lines,
+            notes,
+        } = openrc::variables(&file, env)?;
         let origin = file.display().to_string();
+        if !variables.contains_key("OS_AUTH_URL")
+            && let Some(entry) = variables.get("OS_CLOUD")
+        {
+            let env = Environment {
+                variables: env
+                    .variables
+                    .clone()
+                    .into_iter()
+                    .chain(variables.clone())
+                    .collect(),
+                root: env.root.clone(),
+                working_directory: env.working_directory.clone(),
+            };
+            return of_entry(entry, name, notes, &env);
+        }
         add_password(&mut variables, variable("OS_PASSWORD"), &origin)?;
-        return of_variables(variables, name, origin, env);
+        let access = of_variables(variables, name, origin, Some((&file, &lines)), env)?;
+        return Ok(Access {
+            notes: notes.into_iter().chain(access.notes).collect(),
+            ..access
+        });
     }
     let entry = match os_cloud.or(variable("OS_CLOUD").map(String::as_str)) {
         Some(entry) => entry.to_owned(),
@@ -46,7 +71,7 @@ pub fn access(
             let mut variables = env.variables.clone();
             let origin = "the OS_* variables".to_owned();
             add_password(&mut variables, None, &origin)?;
-            return of_variables(variables, name, origin, env);
+            return of_variables(variables, name, origin, None, env);
         }
         None => match connection::entries(env)?.as_slice() {
             [only] => only.clone(),
@@ -61,13 +86,24 @@ pub fn access(
             ),
         },
     };
-    let mut settings = connection::of_entry(&entry, env)?;
+    of_entry(&entry, name, Vec::new(), env)
+}
+
+fn of_entry(
+    entry: &str,
+    name: Option<&str>,
+    mut notes: Vec<String>,
+    env: &Environment,
+) -> anyhow::Result<Access> {
+    let mut found = connection::of_entry(entry, env)?;
     if let Some(name) = name {
-        name.clone_into(&mut settings.name);
+        name.clone_into(&mut found.settings.name);
     }
+    notes.append(&mut found.notes);
     Ok(Access {
-        settings,
+        settings: found.settings,
         origin: format!("the entry `{entry}` of clouds.yaml"),
+        notes,
     })
 }
 
@@ -75,9 +111,13 @@ fn of_variables(
     variables: BTreeMap<String, String>,
     name: Option<&str>,
     origin: String,
+    file: Option<(&Path, &BTreeMap<String, usize>)>,
     env: &Environment,
 ) -> anyhow::Result<Access> {
-    let name = match (name, variables.get("OS_PROJECT_NAME")) {
+    let project = variables
+        .get("OS_PROJECT_NAME")
+        .or_else(|| variables.get("OS_TENANT_NAME"));
+    let name = match (name, project) {
         (Some(name), _) => name.to_owned(),
         // It becomes the name of a file, too.
         (None, Some(project)) => {
@@ -85,8 +125,12 @@ fn of_variables(
         }
         (None, None) => NAMELESS.to_owned(),
     };
-    let settings = connection::of_variables(&name, variables, env)?;
-    Ok(Access { settings, origin })
+    let found = connection::of_variables(&name, variables, file, env)?;
+    Ok(Access {
+        settings: found.settings,
+        origin,
+        notes: found.notes,
+    })
 }
 
 /// Dashboards' openrc files have no password: they ask for it.

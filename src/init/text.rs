@@ -14,7 +14,9 @@ const WIDTH: usize = 100;
 /// The configuration of a pool with the id `cluster` whose nodes are made of `choices`, in the cloud of `access`; its
 /// secret stands in `secret_file`.
 pub fn ehos_yaml(access: &Access, cluster: &str, secret_file: &Path, choices: &[Choice]) -> String {
-    let Access { settings, origin } = access;
+    let Access {
+        settings, origin, ..
+    } = access;
     let mut text = String::new();
     comment(
         &mut text,
@@ -93,6 +95,12 @@ fn endpoint(text: &mut String, settings: &CloudSettings) {
     }
     if settings.interface != "public" {
         line(text, 4, "interface", &scalar(&settings.interface));
+    }
+    for (key, values) in public::services(settings) {
+        _ = writeln!(text, "    {key}:");
+        for (service, value) in values {
+            line(text, 6, service, &scalar(value));
+        }
     }
     if let Some(cacert) = &settings.cacert {
         line(text, 4, "cacert", &scalar(&cacert.display().to_string()));

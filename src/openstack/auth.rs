@@ -366,6 +366,23 @@ fn request_body(method: &AuthMethod) -> Value {
                 "application_credential": fields,
             } } })
         }
+        AuthMethod::Token {
+            token,
+            project,
+            project_domain,
+        } => {
+            let identity = json!({
+                "methods": ["token"],
+                "token": { "id": token.expose_secret() },
+            });
+            match project {
+                Some(project) => json!({ "auth": {
+                    "identity": identity,
+                    "scope": { "project": in_domain(project, project_domain.as_ref()) },
+                } }),
+                None => json!({ "auth": { "identity": identity } }),
+            }
+        }
     }
 }
 
@@ -381,6 +398,10 @@ fn who(method: &AuthMethod) -> String {
         AuthMethod::ApplicationCredential { credential, .. } => {
             format!("application credential {}", plain(credential))
         }
+        AuthMethod::Token { project, .. } => match project {
+            Some(project) => format!("the token for project {}", plain(project)),
+            None => "the token".to_owned(),
+        },
     }
 }
 
@@ -401,6 +422,11 @@ fn owner(settings: &CloudSettings) -> String {
             user_domain,
             ..
         } => format!("{url} application credential {credential:?} {user:?} {user_domain:?}"),
+        AuthMethod::Token {
+            project,
+            project_domain,
+            ..
+        } => format!("{url} token {project:?} {project_domain:?}"),
     }
 }
 

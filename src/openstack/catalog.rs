@@ -34,6 +34,14 @@ impl Service {
         }
     }
 
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::Volume => "volume",
+            other => other.catalog_type(),
+        }
+    }
+
     /// Whether an entry of the catalog is this service.
     fn is(self, kind: &str) -> bool {
         // The official name of Cinder's is not the usual one.
@@ -123,9 +131,17 @@ impl Catalog {
     /// The address of `service`, without a slash at its end, for the region and interface of `settings`.
     /// Without a configured region there must be only one.
     pub fn url(&self, service: Service, settings: &CloudSettings) -> Result<String, Error> {
-        let endpoint = self.endpoint(service, settings)?;
-        let url = endpoint.url.trim_end_matches('/');
-        let version = service.version();
+        let given = settings.services.endpoint_overrides.get(service.name());
+        let url = match given {
+            Some(url) => url,
+            None => &self.endpoint(service, settings)?.url,
+        };
+        let url = url.trim_end_matches('/');
+        let version = match service {
+            // An address that is given need not name the version, as the catalog's does.
+            Service::Compute if given.is_some() && is_bare(url) => "/v2.1",
+            _ => service.version(),
+        };
         if url.ends_with(version) {
             Ok(url.to_owned())
         } else {
@@ -135,6 +151,16 @@ impl Catalog {
 
     /// The region that servers are in: the configured one, or the only one there is.
     pub fn region(&self, settings: &CloudSettings) -> Result<String, Error> {
+        let services = &settings.services;
+        let compute = Service::Compute.name();
+        if services.endpoint_overrides.contains_key(compute)
+            && let Some(region) = services
+                .region_names
+                .get(compute)
+                .or(settings.region.as_ref())
+        {
+            return Ok(region.clone());
+        }
         Ok(self
             .endpoint(Service::Compute, settings)?
             .region()
@@ -144,7 +170,10 @@ impl Catalog {
     fn endpoint(&self, service: Service, settings: &CloudSettings) -> Result<&Endpoint, Error> {
         let kind = service.catalog_type();
         // `publicURL` is what the v2 tools wrote.
-        let interface = settings.interface.trim_end_matches("URL");
+        let own = settings.services.interfaces.get(service.name());
+        let interface = own.unwrap_or(&settings.interface).trim_end_matches("URL");
+        let own = settings.services.region_names.get(service.name());
+        let wanted = own.or(settings.region.as_ref());
         let endpoints: Vec<&Endpoint> = self
             .services
             .iter()
@@ -154,12 +183,7 @@ impl Catalog {
         let fitting: Vec<&Endpoint> = endpoints
             .iter()
             .filter(|endpoint| endpoint.interface == interface)
-            .filter(|endpoint| {
-                settings
-                    .region
-                    .as_ref()
-                    .is_none_or(|region| endpoint.region() == region)
-            })
+            .filter(|endpoint| wanted.is_none_or(|region| endpoint.region() == region))
             .copied()
             .collect();
         let regions: BTreeSet<&str> = fitting.iter().map(|endpoint| endpoint.region()).collect();
@@ -179,10 +203,7 @@ impl Catalog {
                 cloud: settings.name.clone(),
                 service: kind,
                 interface: interface.to_owned(),
-                in_region: settings
-                    .region
-                    .as_ref()
-                    .map_or(String::new(), |region| format!(" in region {region}")),
+                in_region: wanted.map_or(String::new(), |region| format!(" in region {region}")),
                 there: if there.is_empty() {
                     let types: BTreeSet<&str> =
                         self.services.iter().map(|s| s.kind.as_str()).collect();
@@ -193,6 +214,12 @@ impl Catalog {
             }
         })
     }
+}
+
+/// Whether it is a host without a path.
+fn is_bare(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    !rest.contains('/')
 }
 
 fn list<'s>(words: impl IntoIterator<Item = &'s str>) -> String {

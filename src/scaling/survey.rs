@@ -202,12 +202,31 @@ fn set_aside_removed_clouds(observation: &Observation, state: &mut State) {
     }
     let removed = std::mem::take(&mut state.removed_clouds);
     for (cloud, nodes) in removed {
-        if configured(&cloud) {
-            state.nodes.extend(nodes);
-        } else {
-            state.removed_clouds.insert(cloud, nodes);
+        for (id, mut memory) in nodes {
+            // Its cloud may only be called otherwise now.
+            if !configured(&cloud)
+                && let Some(renamed) = lists(observation, memory.server_id.as_deref())
+            {
+                memory.kind.cloud.clone_from(renamed);
+            }
+            if configured(&memory.kind.cloud) {
+                state.nodes.insert(id, memory);
+            } else {
+                let of_cloud = state.removed_clouds.entry(cloud.clone()).or_default();
+                of_cloud.insert(id, memory);
+            }
         }
     }
+}
+
+/// The cloud that lists this server.
+fn lists<'o>(observation: &'o Observation, server: Option<&str>) -> Option<&'o CloudName> {
+    let mut clouds = observation.clouds.iter();
+    let listed = clouds.find(|(_, view)| {
+        let servers = view.known().map_or(&[][..], |view| &view.servers);
+        servers.iter().any(|listed| server == Some(listed.id()))
+    });
+    listed.map(|(name, _)| name)
 }
 
 /// Forgets those that went long ago: when their ads are gone, and their clouds have said what they have left behind.

@@ -19,6 +19,7 @@ mod obscure;
 mod placing;
 mod random;
 mod refusals;
+mod retiring;
 mod rotation;
 mod site;
 mod story;

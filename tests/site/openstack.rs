@@ -54,6 +54,7 @@ fn settings(cloud: &str) -> Option<CloudSettings> {
         },
         region: entry["region_name"].as_str().map(str::to_owned),
         interface: "public".to_owned(),
+        services: ehos::config::ServiceSettings::default(),
         cacert: None,
         insecure: false,
         image: "GOLD CentOS 7".to_owned(),

@@ -1,0 +1,216 @@
+//! Clouds that are to be removed from the configuration, and clouds that were removed with what runs in them.
+
+use ehos::scaling::limits::Limit;
+use ehos::scaling::plan::{Fate, Plan};
+use ehos::scaling::policy::{Allocation, CloudPolicy, ScaleDown};
+use ehos::scaling::reason::Reason;
+use ehos::simulation::{JobState, ScenarioCloud, locked};
+
+use crate::site::{Site, cloud, running, scenario};
+
+const HOUR: u64 = 3600;
+
+/// Blue before green, with nodes of 4 cores at 2 an hour, and two of them busy in blue for an hour.
+fn two_clouds() -> Site {
+    let mut blue = cloud(&[("medium", 4, 8192)]);
+    blue.flavors.get_mut("medium").unwrap().price = Some(2.0);
+    let green = blue.clone();
+    let mut site = Site::new(scenario(&[("blue", blue), ("green", green)]));
+    site.policy.allocation = Allocation::FillFirst;
+    running(&mut site, 8, HOUR);
+    assert_eq!(in_cloud(&site, "blue"), 2, "{}", site.describe());
+    site
+}
+
+fn in_cloud(site: &Site, name: &str) -> usize {
+    let world = site.world();
+    let servers = world.servers.values();
+    servers.filter(|server| server.cloud == name).count()
+}
+
+fn made_in(plan: &Plan, name: &str) -> usize {
+    let nodes = plan.nodes.iter();
+    nodes
+        .filter(|node| node.fate == Fate::Creates && node.cloud == name)
+        .count()
+}
+
+fn note(site: &Site) -> String {
+    let mut notices = site.plan().notices.iter();
+    let found = notices.find(|notice| notice.starts_with("cloud blue has retire: true"));
+    found.cloned().unwrap_or_default()
+}
+
+fn all_once(site: &Site) {
+    for job in &site.world().jobs {
+        assert!(matches!(job.state, JobState::Done(_)) && job.starts == 1);
+    }
+}
+
+#[test]
+fn a_cloud_that_retires_is_emptied_as_its_jobs_end_and_no_node_is_made_in_it() {
+    let mut site = two_clouds();
+    site.policy.clouds[0].retire = true;
+    site.policy.nodes_min = 1;
+    site.ticks(3);
+    assert_eq!(
+        note(&site),
+        "cloud blue has retire: true, and in it are still 2 nodes (2 busy), 4.00 an hour; each node is drained and deleted when \
+         it is idle"
+    );
+    assert!(site.plan().clouds[0].retire && !site.plan().clouds[1].retire);
+    // What is there serves no minimum and no demand any more.
+    assert_eq!(in_cloud(&site, "green"), 1, "{}", site.describe());
+    site.submit(8, 1, 1024, 600);
+    let mut drained = 0;
+    for _ in 0..100 {
+        let plan = site.tick();
+        assert_eq!(made_in(plan, "blue"), 0);
+        let retires = |why: &Reason| matches!(why, Reason::DrainCloudRetires { .. });
+        drained += plan.nodes.iter().filter(|node| retires(&node.why)).count();
+    }
+    assert_eq!(drained, 2);
+    assert_eq!(in_cloud(&site, "blue"), 0, "{}", site.describe());
+    assert_eq!(in_cloud(&site, "green"), 1, "{}", site.describe());
+    all_once(&site);
+    assert_eq!(
+        note(&site),
+        "cloud blue has retire: true, and nothing that ehos deletes is left in it: remove it from the configuration"
+    );
+    site.policy.clouds.remove(0);
+    locked(&site.world).scenario.clouds.remove("blue");
+    site.ticks(2);
+    assert_eq!(site.plan().unseen, []);
+}
+
+#[test]
+fn idle_nodes_of_a_cloud_that_retires_go_at_once_and_jobs_wait_for_another() {
+    let mut site = two_clouds();
+    site.until(70, "the jobs end", |world| world.unfinished() == 0);
+    site.ticks(1);
+    site.policy.clouds[0].retire = true;
+    site.policy.clouds[1].retire = true;
+    site.submit(4, 1, 1024, 600);
+    locked(&site.world).broken.negotiator = true;
+    site.ticks(4);
+    assert_eq!(site.servers(), 0, "{}", site.describe());
+    let limited = |why: &Reason| {
+        matches!(
+            why,
+            Reason::Limited {
+                limit: Limit::Retire { .. },
+                ..
+            }
+        )
+    };
+    let group = &site.plan().groups[0];
+    assert!(group.why.iter().any(limited), "{}", site.describe());
+    // A drain that was begun for it is taken back when it does not retire any more.
+    locked(&site.world).broken.negotiator = false;
+    site.policy.clouds[0].retire = false;
+    site.until(30, "they run", |world| world.unfinished() == 0);
+    assert_eq!(in_cloud(&site, "green"), 0);
+}
+
+#[test]
+fn a_node_on_its_way_in_a_cloud_that_retires_goes_as_soon_as_it_has_joined() {
+    let mut site = two_clouds();
+    site.submit(4, 1, 1024, 600);
+    site.until(5, "it is asked for", |world| world.servers.len() == 3);
+    locked(&site.world).jobs.truncate(8);
+    site.policy.clouds[0].retire = true;
+    site.until(10, "it has gone", |world| world.servers.len() == 2);
+    assert_eq!(site.world().unfinished(), 8);
+}
+
+#[test]
+fn where_nodes_end_by_themselves_those_of_a_cloud_that_retires_do_too() {
+    let mut site = two_clouds();
+    site.policy.scale_down = ScaleDown::Node;
+    site.policy.clouds[0].retire = true;
+    site.ticks(2);
+    assert!(
+        note(&site)
+            .ends_with("each node ends by itself when nobody has claimed it for idle_timeout")
+    );
+    for _ in 0..80 {
+        let plan = site.tick();
+        assert_eq!(plan.count(Fate::Drains) + made_in(plan, "blue"), 0);
+    }
+}
+
+/// Removes blue from the configuration, and returns what puts it back.
+fn remove(site: &mut Site) -> (CloudPolicy, (String, ScenarioCloud)) {
+    let entry = locked(&site.world).scenario.clouds.remove_entry("blue");
+    (site.policy.clouds.remove(0), entry.unwrap())
+}
+
+fn told(site: &Site) -> String {
+    let mut unseen = site.plan().unseen.iter();
+    let found = unseen.find(|unseen| unseen.source == "removed cloud blue");
+    found.map(|unseen| unseen.why.clone()).unwrap_or_default()
+}
+
+#[test]
+fn a_removed_cloud_is_told_with_what_runs_in_it_until_it_is_put_back_and_empty() {
+    let mut site = two_clouds();
+    let names: Vec<String> = site
+        .state
+        .nodes
+        .values()
+        .map(|node| node.name.clone())
+        .collect();
+    let (policy, entry) = remove(&mut site);
+    for _ in 0..90 {
+        site.tick();
+        assert_eq!(
+            told(&site),
+            format!(
+                "it is not in the configuration any more, and when it last was, 2 nodes ({}) ran in it, 4.00 an hour; put it \
+                 back with `retire: true` until a report says that nothing runs in it; or delete them by hand, then: ehos \
+                 resume blue",
+                names.join(", ")
+            )
+        );
+        assert_eq!(in_cloud(&site, "blue"), 2, "nobody can delete them");
+    }
+    locked(&site.world).scenario.clouds.extend([entry]);
+    site.policy.clouds.insert(
+        0,
+        CloudPolicy {
+            retire: true,
+            ..policy
+        },
+    );
+    site.tick();
+    assert_eq!(told(&site), "");
+    assert!(
+        !site
+            .plan()
+            .notices
+            .iter()
+            .any(|notice| notice.contains("adopted")),
+        "they are known"
+    );
+    site.until(10, "they go", |world| world.servers.is_empty());
+    site.ticks(5);
+    assert!(
+        note(&site).contains("nothing that ehos deletes is left"),
+        "{}",
+        note(&site)
+    );
+    all_once(&site);
+}
+
+#[test]
+fn a_removed_cloud_that_is_gone_can_be_forgotten() {
+    let mut site = two_clouds();
+    remove(&mut site);
+    site.ticks(2);
+    assert!(!told(&site).is_empty());
+    let removed = site.state.removed(|name| name == "green");
+    assert_eq!(removed.into_iter().collect::<Vec<_>>(), ["blue"]);
+    assert_eq!(site.state.forget_removed("blue"), 2);
+    site.ticks(2);
+    assert_eq!(site.plan().unseen, []);
+}
