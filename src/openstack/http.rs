@@ -18,7 +18,7 @@ use ureq::{Agent, AsSendBody, Body, SendBody, Timeout};
 
 use super::error::{Call, Error, Kind, Refusal};
 use super::{items, message};
-use crate::config::CloudSettings;
+use crate::config::{AuthMethod, CloudSettings};
 use crate::deadline::Deadline;
 
 /// No answer that ehos asks for is larger: a page of 1000 servers is about 2 MB.
@@ -124,6 +124,8 @@ pub struct Client {
     agent: Agent,
     cloud: String,
     request_timeout: Duration,
+    /// The token is an application credential's.
+    restricted: bool,
 }
 
 impl Client {
@@ -150,6 +152,10 @@ impl Client {
             agent,
             cloud: settings.name.clone(),
             request_timeout,
+            restricted: matches!(
+                settings.auth.method,
+                AuthMethod::ApplicationCredential { .. }
+            ),
         })
     }
 
@@ -198,6 +204,7 @@ impl Client {
             method: request.method.to_string(),
             path: uri.as_ref().map_or("", Uri::path).to_owned(),
             kind: request.kind,
+            restricted: self.restricted,
         });
         let bad_address = |why: String| Error::BadAddress {
             call: call.clone(),
