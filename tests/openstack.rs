@@ -11,6 +11,8 @@ mod double;
 mod odd;
 #[path = "openstack/parts.rs"]
 mod parts;
+#[path = "openstack/rights.rs"]
+mod rights;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,6 +38,7 @@ use ehos::scaling::action::{
 use ehos::scaling::floating_ip::NodeFloatingIp;
 use ehos::scaling::leftover::{FloatingIpRecord, Leftover, Leftovers, PortRecord, VolumeRecord};
 use ehos::scaling::observation::{NodeId, OwnedServer, Seen, ServerRecord, ServerStatus};
+use ehos::scaling::refusal::About;
 use serde_json::json;
 
 const PASSWORD: &str = "pa55-w0rd-of-the-test";
@@ -376,7 +379,7 @@ fn an_application_credential_that_was_deleted_is_no_wrong_address() {
     let words = "Keystone does not accept application credential 0fb637e0: Could not find Application Credential";
     assert!(failure.message.contains(words), "{}", failure.message);
     let failure = refused_with("<html><title>404 Not Found</title></html>");
-    assert_eq!(failure.kind, FailureKind::Rejected);
+    assert_eq!(failure.kind, FailureKind::Refused(About::Configuration));
 }
 
 #[test]
@@ -885,7 +888,6 @@ fn a_passing_fault_of_a_reading_request_is_tried_again() {
 fn what_will_be_refused_again_is_not_tried_again() {
     for reply in [
         Reply::status(404, ""),
-        Reply::status(403, ""),
         Reply::status(400, ""),
         Reply::status(413, "").with("Retry-After", "0"),
         Reply::status(200, "{"),
@@ -1073,7 +1075,11 @@ fn what_the_cloud_does_not_have_is_named() {
         script.extend(lookups());
         let double = Double::start(script);
         let failure = create(&double).unwrap_err();
-        assert_eq!(failure.kind, FailureKind::Rejected);
+        let about = match target {
+            "/v2/images" => About::Image,
+            _ => About::Configuration,
+        };
+        assert_eq!(failure.kind, FailureKind::Refused(about));
         assert!(failure.message.contains(message), "{}", failure.message);
         assert_eq!(double.count("POST", "/v2.1/servers"), 0);
     }
@@ -1084,7 +1090,7 @@ fn what_the_cloud_does_not_have_is_named() {
     let failure = cloud(&settings)
         .perform(&CloudAction::Create(intent), soon())
         .unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Rejected);
+    assert_eq!(failure.kind, FailureKind::Refused(About::Flavor));
     assert!(
         failure.message.contains(
             "there is no flavor 'm1.gone' (there are: m1.small, m1.medium, m1.large, m1.xlarge, "
@@ -1287,7 +1293,7 @@ fn a_refusal_is_told_from_a_quota_and_from_not_now() {
         ),
         (
             Reply::fixture("server-create-flavor-unknown"),
-            FailureKind::Rejected,
+            FailureKind::Refused(About::Flavor),
             "Flavor 999 could not be found.",
         ),
         (
@@ -1295,12 +1301,28 @@ fn a_refusal_is_told_from_a_quota_and_from_not_now() {
                 403,
                 r#"{"forbidden": {"message": "Policy doesn't allow x"}}"#,
             ),
-            FailureKind::Rejected,
+            FailureKind::NotAuthorized,
             "Policy doesn't allow x",
         ),
         (
+            Reply::status(
+                403,
+                r#"{"forbidden": {"code": 403, "message": "Project 0123 is over a limit for [Resource class:PCPU is over limit of 8 due to current usage 8 and delta 2]"}}"#,
+            ),
+            quota,
+            "is over a limit for",
+        ),
+        (
+            Reply::status(
+                403,
+                r#"{"forbidden": {"code": 403, "message": "Only volume-backed servers are allowed for flavors with zero disk."}}"#,
+            ),
+            FailureKind::Refused(About::Flavor),
+            "set `boot_volume_size` of this cloud",
+        ),
+        (
             Reply::status(409, "{}"),
-            FailureKind::Rejected,
+            FailureKind::Refused(About::Cloud),
             "status 409",
         ),
     ] {
@@ -1308,7 +1330,13 @@ fn a_refusal_is_told_from_a_quota_and_from_not_now() {
         let failure = create(&double).unwrap_err();
         assert_eq!(failure.kind, kind, "{}", failure.message);
         assert!(failure.message.contains(words), "{}", failure.message);
-        assert_eq!(double.count("POST", "/v2.1/servers"), 1);
+        // Other rights need another token: that is tried once.
+        let sent = if kind == FailureKind::NotAuthorized {
+            2
+        } else {
+            1
+        };
+        assert_eq!(double.count("POST", "/v2.1/servers"), sent);
     }
 }
 
@@ -1359,7 +1387,7 @@ fn user_data_that_nova_will_not_take_is_not_sent() {
     let action = CloudAction::Create(intent());
     cloud_with(49149).perform(&action, soon()).unwrap();
     let failure = cloud_with(49150).perform(&action, soon()).unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Rejected);
+    assert_eq!(failure.kind, FailureKind::Refused(About::UserData));
     assert!(
         failure.message.contains("65536 characters"),
         "{}",

@@ -16,13 +16,21 @@ use super::catalog::{Catalog, Service};
 use super::error::{Error, Refusal};
 use super::http::{Answer, Client, Request};
 use super::items;
+use super::looks_like_id;
 use super::token_cache::TokenCache;
 use crate::config::{AuthMethod, CloudSettings, NameOrId};
 use crate::deadline::Deadline;
 use crate::scaling::observation::Unread;
+use crate::scaling::refusal::About;
 
 /// A token is renewed when it has less than this to live: what is asked with it may take a while.
 const MARGIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// A request that a new token did not help is tried with another one after this time.
+const RENEWAL: SignedDuration = SignedDuration::from_mins(5);
+
+/// More refused requests are not remembered with a token.
+const MOST_REFUSED: usize = 50;
 
 /// More items that cannot be read are not told.
 pub const MOST_UNREAD: usize = 100;
@@ -44,6 +52,22 @@ pub struct Token {
     pub password_expires_at: Option<Timestamp>,
     /// How far Keystone's clock is ahead of this machine's, to about a second; `None`: kept from an earlier run.
     pub clock_ahead: Option<SignedDuration>,
+    /// The names of the roles that it has; none where it does not tell, or was kept from an earlier run.
+    pub roles: Vec<String>,
+    /// When it was got, on this machine's clock.
+    pub got_at: Timestamp,
+    /// Requests that were refused with it or one before it right after that had been got: another one did not help them.
+    pub refused: BTreeSet<String>,
+}
+
+impl Token {
+    /// Whether a new token may get what this one did not: rights may have changed since it was got, and a token that is
+    /// not accepted may be revoked.
+    fn may_be_renewed_for(&self, request: &str) -> bool {
+        let age = now().duration_since(self.got_at);
+        let young = age >= SignedDuration::ZERO && age < RENEWAL;
+        !(young && self.refused.contains(request))
+    }
 }
 
 /// A cloud with a token: all services are asked through this.
@@ -132,7 +156,11 @@ impl<'s> Session<'s> {
                 return Ok(Arc::clone(token));
             }
         }
-        let token = Arc::new(self.authenticate(deadline)?);
+        let mut token = self.authenticate(deadline)?;
+        if let Some(old) = kept.as_ref() {
+            token.refused.clone_from(&old.refused);
+        }
+        let token = Arc::new(token);
         if let Some(cache) = &self.cache {
             cache.save(&token);
         }
@@ -141,7 +169,9 @@ impl<'s> Session<'s> {
     }
 
     /// Asks `service` at `path` (and query) below its endpoint. A token that is refused is renewed once: a
-    /// service refuses it before it looks at the request, so this is safe for a create too.
+    /// service refuses it before it looks at the request, so this is safe for a create too. What a new token does not help
+    /// is remembered with it: an application credential whose access rules do not have a request is refused by 401 as a
+    /// dead token is (`_validate_access_rules` of keystonemiddleware), and a policy by 403.
     pub fn send(
         &self,
         service: Service,
@@ -159,12 +189,31 @@ impl<'s> Session<'s> {
                 deadline,
             )
         };
-        match send(&token) {
-            Err(error) if error.status() == Some(401) => {
-                debug!("{error}; with a new token once more");
-                send(&*self.token_other_than(Some(&token), deadline)?)
+        let error = match send(&token) {
+            Err(error) if is_for_want_of_rights(&error) => error,
+            other => return other,
+        };
+        let what = kind_of_request(service, path, request);
+        if !token.may_be_renewed_for(&what) {
+            return Err(error);
+        }
+        debug!("{error}; with a new token once more");
+        let answer = send(&*self.token_other_than(Some(&token), deadline)?);
+        if answer.as_ref().is_err_and(is_for_want_of_rights) {
+            self.remember_refused(what);
+        }
+        answer
+    }
+
+    fn remember_refused(&self, request: String) {
+        let mut kept = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(token) = kept.as_mut() else { return };
+        let mut token_now = Token::clone(token);
+        if token_now.refused.len() < MOST_REFUSED && token_now.refused.insert(request) {
+            if let Some(cache) = &self.cache {
+                cache.save(&token_now);
             }
-            other => other,
+            *token = Arc::new(token_now);
         }
     }
 
@@ -224,6 +273,9 @@ impl<'s> Session<'s> {
                 .and_then(|user| user.password_expires_at),
             user_id: token.user.map(|user| user.id),
             catalog,
+            roles: token.roles.into_iter().map(|role| role.name).collect(),
+            got_at: began,
+            refused: BTreeSet::new(),
         })
     }
 
@@ -249,6 +301,31 @@ impl<'s> Session<'s> {
     }
 }
 
+/// Whether a token with other rights may be answered otherwise.
+fn is_for_want_of_rights(error: &Error) -> bool {
+    match error {
+        Error::Refused(refusal) => {
+            matches!(refusal.status, 401 | 403) && refusal.about() == About::Rights
+        }
+        _ => false,
+    }
+}
+
+/// A request without the ids in its path: rights are the same for all of them.
+fn kind_of_request(service: Service, path: &str, request: &Request) -> String {
+    let path = path.split('?').next().unwrap_or_default();
+    let parts: Vec<&str> = path
+        .split('/')
+        .map(|part| if looks_like_id(part) { "ID" } else { part })
+        .collect();
+    format!(
+        "{} {} {}",
+        request.method,
+        service.catalog_type(),
+        parts.join("/")
+    )
+}
+
 /// Keystone's answer to an application credential that was deleted is 404; any other 404 is another address's.
 fn deleted(refusal: &Refusal) -> bool {
     refusal.status == 404 && refusal.message.contains("Application Credential")
@@ -266,6 +343,13 @@ struct TokenFields {
     project: Option<Project>,
     user: Option<User>,
     catalog: Option<Catalog>,
+    #[serde(default, deserialize_with = "items::readable")]
+    roles: Vec<Role>,
+}
+
+#[derive(Deserialize)]
+struct Role {
+    name: String,
 }
 
 #[derive(Deserialize)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::scaling::action::{Failure, FailureKind};
 use crate::scaling::observation::Unread;
+use crate::scaling::refusal::{self, About};
 
 /// What a request does to the cloud: whether it may be sent again, and what its silence means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct Call {
     pub path: String,
     /// What it does.
     pub kind: Kind,
+    /// Its token is an application credential's, whose access rules may not have this request.
+    pub restricted: bool,
 }
 
 impl fmt::Display for Call {
@@ -62,20 +65,21 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A quota does not allow it: 403 with a quota's words (Nova: `Quota exceeded for …`, `Maximum number of
-    /// ports exceeded`), or 413 without a time to wait (Cinder says `Retry-After: 0` with it).
+    /// What it is about.
+    pub fn about(&self) -> About {
+        // Cinder says `Retry-After: 0` when a quota is full.
+        let patience = !self.retry_after.unwrap_or_default().is_zero();
+        refusal::of_refusal(self.status, &self.message, patience)
+    }
+
+    /// A quota does not allow it.
     pub fn is_quota(&self) -> bool {
-        let message = self.message.to_lowercase();
-        match self.status {
-            403 => message.contains("quota") || message.contains("maximum number of"),
-            413 => self.retry_after.unwrap_or_default().is_zero(),
-            _ => false,
-        }
+        self.about() == About::Room
     }
 
     /// Not now: 429, or 413 with Retry-After.
     pub fn is_rate_limit(&self) -> bool {
-        self.status == 429 || (self.status == 413 && !self.is_quota())
+        self.about() == About::Rate
     }
 
     /// The service, or a proxy before it, is in trouble.
@@ -84,18 +88,24 @@ impl Refusal {
     }
 
     fn advice(&self) -> &'static str {
-        if self.is_quota() {
-            return "ask for a larger quota or lower nodes_max";
-        }
-        if self.is_rate_limit() {
-            return "the cloud asks for patience; a later tick asks again";
-        }
-        match self.status {
-            300..=399 => "redirects are not followed: correct auth_url or the cloud's catalog",
-            401 => "the token is not accepted: check that the clocks of the cloud's services agree",
-            403 => "check the roles of the user or application credential",
-            400 | 404 | 409 => "correct what the message names in this cloud's configuration",
-            408 | 500..=599 => "a fault inside the cloud: try later, or ask its operators",
+        match (self.status, self.about()) {
+            (_, About::Room) => "ask for a larger quota or lower nodes_max",
+            (_, About::Rate) => "the cloud asks for patience; a later tick asks again",
+            (_, About::Flavor) if self.message.contains("zero disk") => {
+                "set `boot_volume_size` of this cloud, or configure flavors with a disk"
+            }
+            (300..=399, _) => "redirects are not followed: correct auth_url or the cloud's catalog",
+            (401, _) if self.call.restricted => {
+                "an access rule of the application credential is missing for this request: create one with it"
+            }
+            (401, _) => {
+                "the token is not accepted: check that the clocks of the cloud's services agree"
+            }
+            (403, About::Rights) => "check the roles of the user or application credential",
+            (400 | 403 | 404 | 409, _) => {
+                "correct what the message names in this cloud's configuration"
+            }
+            (408 | 500..=599, _) => "a fault inside the cloud: try later, or ask its operators",
             _ => "look the status up in the API reference of the service",
         }
     }
@@ -363,18 +373,24 @@ impl From<Error> for Failure {
         let kind = match &error {
             _ if error.effect() == Effect::Unknown => FailureKind::Unknown,
             Error::AuthFailed { .. } => FailureKind::NotAuthorized,
-            Error::Refused(refusal) => match refusal.status {
-                _ if refusal.is_quota() => FailureKind::Quota,
-                _ if refusal.is_rate_limit() => FailureKind::Later(refusal.retry_after),
+            Error::Refused(refusal) => match refusal.about() {
+                About::Room => FailureKind::Quota,
+                About::Rate => FailureKind::Later(refusal.retry_after),
                 _ if refusal.is_fault() => FailureKind::NotDone,
-                401 => FailureKind::NotAuthorized,
-                _ => FailureKind::Rejected,
+                About::Rights => FailureKind::NotAuthorized,
+                about => FailureKind::Refused(about),
             },
-            Error::NotInCatalog { .. }
-            | Error::RegionNeeded { .. }
-            | Error::NotFound { .. }
-            | Error::Ambiguous { .. }
-            | Error::UserDataTooLong { .. } => FailureKind::Rejected,
+            Error::NotFound { what, .. } | Error::Ambiguous { what, .. } => {
+                FailureKind::Refused(match *what {
+                    "image" => About::Image,
+                    "flavor" => About::Flavor,
+                    _ => About::Configuration,
+                })
+            }
+            Error::UserDataTooLong { .. } => FailureKind::Refused(About::UserData),
+            Error::NotInCatalog { .. } | Error::RegionNeeded { .. } => {
+                FailureKind::Refused(About::Configuration)
+            }
             _ => FailureKind::NotDone,
         };
         Failure {

@@ -18,7 +18,7 @@ use ureq::{Agent, AsSendBody, Body, SendBody, Timeout};
 
 use super::error::{Call, Error, Kind, Refusal};
 use super::{items, message};
-use crate::config::CloudSettings;
+use crate::config::{AuthMethod, CloudSettings};
 use crate::deadline::Deadline;
 use crate::outbound::Agents;
 
@@ -125,6 +125,8 @@ pub struct Client {
     agents: Agents,
     cloud: String,
     request_timeout: Duration,
+    /// The token is an application credential's.
+    restricted: bool,
 }
 
 impl Client {
@@ -154,6 +156,10 @@ impl Client {
             agents,
             cloud: settings.name.clone(),
             request_timeout,
+            restricted: matches!(
+                settings.auth.method,
+                AuthMethod::ApplicationCredential { .. }
+            ),
         })
     }
 
@@ -202,6 +208,7 @@ impl Client {
             method: request.method.to_string(),
             path: uri.as_ref().map_or("", Uri::path).to_owned(),
             kind: request.kind,
+            restricted: self.restricted,
         });
         let bad_address = |why: String| Error::BadAddress {
             call: call.clone(),

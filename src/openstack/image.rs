@@ -60,7 +60,7 @@ impl Image {
 /// What decides something about it must be what it should be; of its properties, those that are text.
 impl<'de> Deserialize<'de> for Image {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Image, D::Error> {
-        let raw = <&RawValue>::deserialize(from)?;
+        let raw = Box::<RawValue>::deserialize(from)?;
         let mut from = serde_json::Deserializer::from_str(raw.get());
         // The error's place in the text goes with it.
         let image = Image::deserialize(&mut from).map_err(serde::de::Error::custom);

@@ -106,7 +106,7 @@ pub fn ports(session: &Session, deadline: Deadline) -> Result<Option<Usage>, Err
     };
     let path = format!("/quotas/{}/details", percent_encoded(project));
     let answer = session.send(Service::Network, &path, &Request::get(), deadline);
-    let Some(answer) = where_told(answer)? else {
+    let Some(answer) = where_told(session, "quota of ports", answer)? else {
         return Ok(None);
     };
     let DetailsBody { quota } = answer.json()?;
@@ -127,7 +127,7 @@ pub struct VolumesQuota {
 /// Volumes, where there is a Cinder that tells.
 pub fn volumes(session: &Session, deadline: Deadline) -> Result<Option<VolumesQuota>, Error> {
     let answer = session.send(Service::Volume, "/limits", &Request::get(), deadline);
-    let Some(answer) = where_told(answer)? else {
+    let Some(answer) = where_told(session, "quota of volumes", answer)? else {
         return Ok(None);
     };
     let absolute: VolumeAbsolute = absolute(session, "Cinder", &answer)?;
@@ -151,9 +151,23 @@ pub fn members(session: &Session, group: &ServerGroup, deadline: Deadline) -> Re
     })
 }
 
-/// The answer of a service; nothing where the cloud does not have the service or this part of it, or not for us.
-fn where_told<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+/// The answer of a service; nothing where the cloud does not have the service or this part of it, or not for us. A request
+/// that the access rules of an application credential do not have is told.
+fn where_told<T>(
+    session: &Session,
+    what: &str,
+    answer: Result<T, Error>,
+) -> Result<Option<T>, Error> {
     match answer {
+        Err(Error::Refused(refusal)) if refusal.status == 401 => {
+            let cloud = format!("cloud {}: ", session.settings().name);
+            let why = refusal.to_string();
+            session.tell([&Unread {
+                item: what.to_owned(),
+                why: why.strip_prefix(&cloud).unwrap_or(&why).to_owned(),
+            }]);
+            Ok(None)
+        }
         Err(Error::NotInCatalog { .. }) => Ok(None),
         Err(error) if matches!(error.status(), Some(403 | 404)) => Ok(None),
         answer => answer.map(Some),

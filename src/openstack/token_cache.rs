@@ -1,5 +1,6 @@
 //! The token of the last tick, on disk: most ticks need no new one.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -28,6 +29,11 @@ struct Stored {
     project_id: Option<String>,
     user_id: Option<String>,
     catalog: Catalog,
+    /// One of an older ehos does not say it: it is as old as can be.
+    #[serde(default)]
+    got_at: Timestamp,
+    #[serde(default)]
+    refused: BTreeSet<String>,
 }
 
 impl TokenCache {
@@ -60,6 +66,9 @@ impl TokenCache {
             catalog: stored.catalog,
             password_expires_at: None,
             clock_ahead: None,
+            roles: Vec::new(),
+            got_at: stored.got_at,
+            refused: stored.refused,
         })
     }
 
@@ -97,6 +106,8 @@ impl TokenCache {
             project_id: token.project_id.clone(),
             user_id: token.user_id.clone(),
             catalog: token.catalog.clone(),
+            got_at: token.got_at,
+            refused: token.refused.clone(),
         };
         let folder = match self.path.parent() {
             Some(folder) if folder != Path::new("") => folder,

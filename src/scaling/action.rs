@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::floating_ip::NodeFloatingIp;
 use super::leftover::Leftover;
 use super::observation::{CloudName, DrainView, NodeId, OwnedServer};
+use super::refusal::About;
 
 /// A node that is to be made; on disk before it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,7 +187,9 @@ pub enum FailureKind {
     Later(Option<Duration>),
     /// A quota does not allow it.
     Quota,
-    /// Refused by the service: wrong image, flavor, network, key, policy … It will be refused again.
+    /// Refused by a cloud, for what.
+    Refused(About),
+    /// Refused by HTCondor. It will be refused again.
     Rejected,
     /// The startd found itself claimed, draining already, or the drain was another one's; what was left behind is in use.
     NotIdle,

@@ -1,6 +1,9 @@
-//! What is remembered of failures: back-off, and the protected mode of a kind of node that fails again and again.
+//! What is remembered of failures: back-off, and the protected mode of a kind of node that is shown to be broken.
 //!
-//! The kind, (cloud, flavor, image), is what fails and proves itself together. Its failures are forgotten when one of its
+//! The kind, (cloud, flavor, image), is what fails and proves itself together. Every failure makes the next node of it
+//! wait longer, up to `backoff_longest`. Only those that show that the kind is broken lead to protected mode: what speaks
+//! of its image, its flavor or its user data, a server that ran and never joined, and a failure of unknown cause while
+//! nodes of another kind of the same cloud join. Its failures are forgotten when one of its
 //! nodes joins and takes jobs, when an operator says so (`ehos resume`), and `failure_memory` after the last one. Only the
 //! first two end its protected mode: an image that is broken does not mend itself.
 
@@ -13,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::memory::{Kind, KindMemory, Moment, State};
 use super::observation::CloudName;
 use super::policy::Policy;
+use super::refusal::About;
 
 /// Nothing more is made of a kind of node, until an operator says so or one of it joins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,27 +79,18 @@ pub struct Resumed {
     pub last_failure: String,
 }
 
-/// Whether a server failed for want of room in its cloud. That speaks against no image, and is over when others leave: it
-/// counts for the back-off and not for the protected mode.
-///
-/// Nova's words: "No valid host was found. …" of its scheduler (NoValidHost), "Quota exceeded for …" of a burst that its
-/// conductor counts again (TooManyInstances). Cinder's, when a volume that a server is to have is refused: "Maximum number of
-/// volumes allowed (10) exceeded for quota 'volumes'", "VolumeSizeExceedsAvailableQuota: …".
-pub fn is_want_of_room(fault: &str) -> bool {
-    [
-        "No valid host",
-        "Quota exceeded",
-        "ExceedsAvailableQuota",
-        "exceeded for quota",
-        "Maximum number of ports",
-    ]
-    .iter()
-    .any(|words| fault.contains(words))
-}
-
 /// Whether Nova says only that it has tried every host: what the reason was, it does not tell.
 pub fn is_of_every_host(fault: &str) -> bool {
     fault.contains("Exhausted all hosts")
+}
+
+/// What a node has failed of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Its server ran, and it did not join, or takes no jobs: that is what the kind is made of.
+    Boot,
+    /// Its cloud refused it, or could not make it.
+    Refused(About),
 }
 
 impl KindMemory {
@@ -128,18 +123,25 @@ impl KindMemory {
 
 impl State {
     /// Counts a failure of what was asked for at `asked_for`: the next node of the kind waits for `backoff_first`, doubling to
-    /// `backoff_longest`; after `protect_after` of them there is none. What was asked for before the last failure that was
-    /// counted says nothing new: several failures of one tick count once. `want_of_room`: see [`is_want_of_room`].
+    /// `backoff_longest`, and so on without an end. After `protect_after` of those that show that the kind is broken there
+    /// is none. What was asked for before the last failure that was counted says nothing new: several failures of one tick
+    /// count once.
     pub fn count_failure(
         &mut self,
         kind: &Kind,
         asked_for: Moment,
         why: &str,
-        want_of_room: bool,
+        cause: Cause,
         policy: &Policy,
     ) {
         let now = self.now;
         let at = self.last_tick;
+        let broken = match cause {
+            Cause::Boot => true,
+            Cause::Refused(about) => {
+                about.is_of_the_kind() || about.meets_all() && self.others_joined(kind, asked_for)
+            }
+        };
         let memory = self.kind_mut(kind);
         if memory.failed_at.is_some_and(|failed| asked_for <= failed) {
             return;
@@ -150,7 +152,7 @@ impl State {
             .saturating_mul(1 << doublings)
             .min(policy.backoff_longest);
         memory.failures = memory.failures.saturating_add(1);
-        memory.faults = memory.faults.saturating_add(u32::from(!want_of_room));
+        memory.faults = memory.faults.saturating_add(u32::from(broken));
         memory.failed_at = Some(now);
         memory.backoff_until = Some(now.plus(wait));
         memory.last_failure = Some(why.to_owned());
@@ -160,6 +162,17 @@ impl State {
                 failures: memory.faults,
             });
         }
+    }
+
+    /// Whether a node of another kind of the same cloud has joined since then: what ails the whole cloud would have met it.
+    fn others_joined(&self, kind: &Kind, since: Moment) -> bool {
+        self.nodes.values().any(|node| {
+            node.kind.cloud == kind.cloud
+                && node.kind != *kind
+                && node.proven
+                && !node.adopted
+                && node.joined >= Some(since)
+        })
     }
 
     /// Forgets failures whose last is older than `failure_memory`, but for those that made a kind protected.
@@ -262,8 +275,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::scaling::memory::Pause;
+    use crate::scaling::memory::{NodeMemory, Pause};
+    use crate::scaling::observation::NodeId;
     use crate::scaling::policy::CloudPolicy;
+    use crate::scaling::refusal::of_fault;
 
     fn kind() -> Kind {
         Kind {
@@ -289,7 +304,11 @@ mod tests {
     fn fails(state: &mut State, why: &str) -> u64 {
         state.now = state.now.plus(minutes(1));
         let now = state.now;
-        state.count_failure(&kind(), now, why, is_want_of_room(why), &policy());
+        let cause = match why {
+            "broken" | "broken for good" => Cause::Boot,
+            _ => Cause::Refused(of_fault(why)),
+        };
+        state.count_failure(&kind(), now, why, cause, &policy());
         let memory = state.kind(&kind()).unwrap();
         memory.backoff_until.unwrap().since(now).as_secs() / 60
     }
@@ -307,7 +326,7 @@ mod tests {
         let asked_for = state.now;
         fails(&mut state, "broken");
         state.now = state.now.plus(minutes(1));
-        state.count_failure(&kind(), asked_for, "broken too", false, &policy());
+        state.count_failure(&kind(), asked_for, "broken too", Cause::Boot, &policy());
         assert_eq!(state.kind(&kind()).unwrap().failures, 1);
     }
 
@@ -344,27 +363,82 @@ mod tests {
     }
 
     #[test]
-    fn want_of_room_in_the_words_of_the_clouds() {
+    fn what_is_not_understood_backs_off_and_protects_from_nothing() {
         for fault in [
-            "No valid host was found. There are not enough hosts available.",
-            "Quota exceeded for instances: Requested 1, but already used 2 of 2 instances",
-            "Build of instance 43966ae9 aborted: VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed \
-             gigabytes quota. Requested 500G, quota is 100G and 0G has been consumed.",
-            "Build of instance f39c6292 aborted: VolumeLimitExceeded: Maximum number of volumes allowed (0) exceeded for quota \
-             'volumes'.",
-            "Maximum number of ports exceeded",
-        ] {
-            assert!(is_want_of_room(fault), "{fault}");
-        }
-        for fault in [
-            "Build of instance 6188adf6 aborted: Volume 1c1f4956 did not finish being created even after we waited 3 seconds",
+            "Build of instance 9 aborted: something that nobody has foreseen",
+            "Project 0123 is over a limit for [Resource class:PCPU is over limit of 8 due to current usage 8 and delta 2]",
+            "Build of instance 9 aborted: Network 5a could not be found.",
             "Exceeded maximum number of retries. Exhausted all hosts available for retrying build failures for instance 5a6.",
+            "",
         ] {
-            assert!(!is_want_of_room(fault), "{fault}");
+            let mut state = State::default();
+            let waits: Vec<u64> = (0..200).map(|_| fails(&mut state, fault)).collect();
+            assert_eq!(waits.last(), Some(&60), "{fault}");
+            assert_eq!(state.protected(&policy()), [], "{fault}");
         }
-        assert!(is_of_every_host(
-            "Exhausted all hosts available for retrying"
-        ));
+    }
+
+    #[test]
+    fn what_speaks_of_image_flavor_or_user_data_counts_against_the_kind() {
+        for fault in [
+            "Build of instance 9 aborted: Image 77 is unacceptable: Unable to convert image to raw",
+            "Flavor's memory is too small for requested image.",
+            "User data needs to be valid base 64.",
+        ] {
+            let mut state = State::default();
+            for _ in 0..5 {
+                fails(&mut state, fault);
+            }
+            assert_eq!(state.protected(&policy()).len(), 1, "{fault}");
+        }
+    }
+
+    #[test]
+    fn what_fails_while_others_of_its_cloud_join_is_broken_itself() {
+        let joins = |state: &mut State, flavor: &str, cloud: &str| {
+            let kind = Kind {
+                cloud: cloud.into(),
+                flavor: flavor.into(),
+                image: "i".into(),
+            };
+            let at = jiff::Timestamp::UNIX_EPOCH;
+            let mut node = NodeMemory::new(kind, "n", at, state.now);
+            node.joined = Some(state.now.plus(minutes(2)));
+            node.proven = true;
+            state.nodes.insert(NodeId(format!("{:?}", state.now)), node);
+        };
+        for (flavor, cloud, fault, protected) in [
+            ("g", "a", "Build of instance 9 aborted: unforeseen", true),
+            ("g", "b", "Build of instance 9 aborted: unforeseen", false),
+            ("f", "a", "Build of instance 9 aborted: unforeseen", false),
+            ("g", "a", "No valid host was found. ", false),
+            (
+                "g",
+                "a",
+                "Build of instance 9 aborted: Security group 5a not found.",
+                false,
+            ),
+        ] {
+            let mut state = State::default();
+            for _ in 0..5 {
+                joins(&mut state, flavor, cloud);
+                fails(&mut state, fault);
+            }
+            let found = state.protected(&policy());
+            assert_eq!(
+                found.len(),
+                usize::from(protected),
+                "{flavor} {cloud} {fault}"
+            );
+        }
+        // Those that joined before it was asked for say nothing of now.
+        let mut state = State::default();
+        joins(&mut state, "g", "a");
+        state.now = state.now.plus(minutes(30));
+        for _ in 0..9 {
+            fails(&mut state, "Build of instance 9 aborted: unforeseen");
+        }
+        assert_eq!(state.protected(&policy()), []);
     }
 
     #[test]

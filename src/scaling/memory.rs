@@ -10,21 +10,20 @@ use serde::{Deserialize, Serialize};
 use super::action::{CloudAction, Done, Failure, FailureKind, Intent, PoolAction};
 use super::budget::Spending;
 use super::capacity::Capacity;
+use super::failing::Cause;
 use super::failing::Protected;
 use super::leftover::{LeftoverKind, MOST_SERVERS, Traces};
 use super::needs::JobKind;
 use super::observation::{AttachedVolume, CloudName, NodeId, OwnedServer, Role};
 use super::plan::Action;
 use super::policy::Policy;
+use super::refusal::About;
 use super::totals::Totals;
 use super::zones::ZoneMemory;
 
 /// The longest time that one tick adds to the watched time: after a longer pause (or a jump of the clock) nothing
 /// is known of what lay between.
 const LONGEST_STEP: Duration = Duration::from_secs(300);
-/// Nova's words when it does not know the zone that a server is to be made in, or has none of its hosts there up.
-const NO_SUCH_ZONE: &str = "availability zone is not available";
-
 /// A moment on ehos's own clock: the time it has watched the site, in milliseconds. Each tick moves it on by the
 /// time since the last one, but never by more than five minutes and never back, so that neither a jump of the
 /// machine's clock nor a night without ticks makes a timer expire.
@@ -252,7 +251,7 @@ pub struct KindMemory {
     pub capacity: Option<Capacity>,
     /// Failures since the last one that joined.
     pub failures: u32,
-    /// Of these, those that are no want of room in the cloud: what speaks against the image.
+    /// Of these, those that show that it is broken.
     #[serde(default)]
     pub faults: u32,
     /// When it last failed.
@@ -633,22 +632,27 @@ impl State {
                     why: failure.message.clone(),
                 },
             );
-        } else if failure.kind != FailureKind::NotDone {
-            let kind = Kind {
-                cloud: intent.cloud.clone(),
-                flavor: intent.flavor.clone(),
-                image: intent.image.clone(),
-            };
-            // A zone that is not there, or is closed, is not the fault of the others.
-            let zone = intent.zone.as_deref();
-            let zone = zone.filter(|_| failure.message.contains(NO_SUCH_ZONE));
-            let (now, why) = (self.now, &failure.message);
-            if zone.is_some_and(|zone| self.count_full_zone(&kind, zone, now, why, policy)) {
-                return;
-            }
-            // Several failures of one tick count once.
-            self.count_failure(&kind, self.now, &failure.message, false, policy);
+            return;
         }
+        let about = match failure.kind {
+            FailureKind::Refused(about) => about,
+            FailureKind::NotAuthorized => About::Rights,
+            FailureKind::NotDone => return,
+            _ => About::Cloud,
+        };
+        let kind = Kind {
+            cloud: intent.cloud.clone(),
+            flavor: intent.flavor.clone(),
+            image: intent.image.clone(),
+        };
+        // A zone that is not there, or is closed, is not the fault of the others.
+        let zone = intent.zone.as_deref().filter(|_| about == About::Zone);
+        let (now, why) = (self.now, &failure.message);
+        if zone.is_some_and(|zone| self.count_full_zone(&kind, zone, now, why, policy)) {
+            return;
+        }
+        // Several failures of one tick count once.
+        self.count_failure(&kind, now, why, Cause::Refused(about), policy);
     }
 }
 

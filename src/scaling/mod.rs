@@ -22,6 +22,7 @@ mod parts;
 pub mod plan;
 pub mod policy;
 pub mod reason;
+pub mod refusal;
 pub mod schedule;
 pub mod survey;
 pub mod totals;

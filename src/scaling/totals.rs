@@ -162,7 +162,7 @@ fn kind_name(kind: FailureKind) -> &'static str {
         FailureKind::Unknown => "unknown",
         FailureKind::Later(_) => "later",
         FailureKind::Quota => "quota",
-        FailureKind::Rejected => "rejected",
+        FailureKind::Refused(_) | FailureKind::Rejected => "rejected",
         FailureKind::NotIdle => "not_idle",
         FailureKind::Changed => "changed",
         FailureKind::NotAuthorized => "not_authorized",

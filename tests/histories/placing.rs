@@ -153,7 +153,7 @@ fn a_job_that_asks_for_a_gpu_makes_a_node_of_a_flavor_with_one() {
 }
 
 #[test]
-fn all_hosts_tried_is_want_of_room_where_the_server_group_is_hard() {
+fn all_hosts_tried_waits_and_protects_from_nothing() {
     for hard in [false, true] {
         let mut site = Site::simple();
         site.policy.clouds[0].hard_server_group = hard;
@@ -165,7 +165,7 @@ fn all_hosts_tried_is_want_of_room_where_the_server_group_is_hard() {
         site.submit(4, 1, 1024, 3600);
         site.ticks(3);
         let protected = site.state.protected(&site.policy);
-        assert_eq!(protected.is_empty(), hard, "{protected:?}");
+        assert!(protected.is_empty(), "{hard}: {protected:?}");
         assert_eq!(site.state.kinds[0].failures, 1, "it waits in either case");
     }
 }

@@ -8,6 +8,7 @@ use ehos::cloud::{Cloud, Traces};
 use ehos::deadline::Deadline;
 use ehos::pool::{Pool, Watch};
 use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
+use ehos::scaling::failing::Cause;
 use ehos::scaling::memory::{Kind, KindMemory};
 use ehos::scaling::needs::{Candidate, JobKind, Matches};
 use ehos::scaling::observation::{CloudView, PoolView, ServerRecord, ServerStatus, StartdView};
@@ -243,7 +244,7 @@ fn images_that_were_configured_once_are_forgotten() {
     };
     let now = site.state.now;
     site.state
-        .count_failure(&broken, now, "broken", false, &site.policy);
+        .count_failure(&broken, now, "broken", Cause::Boot, &site.policy);
     site.tick();
     assert!(site.state.kinds.len() < 10, "{}", site.state.kinds.len());
     let kinds: Vec<&str> = site

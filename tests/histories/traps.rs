@@ -542,3 +542,42 @@ fn a_delete_that_does_not_finish_is_asked_again_and_is_no_capacity() {
     locked(&site.world).broken.deletes = false;
     site.until(30, "done", |world| world.unfinished() == 0);
 }
+
+/// What one says who has never read this program.
+const UNFORESEEN: [&str; 5] = [
+    "Project 0123 is over a limit for [Resource class:PCPU is over limit of 8 due to current usage 8 and delta 2]",
+    "Build of instance 9 aborted: Failed to allocate the network(s), not rescheduling.",
+    "Exceeded maximum number of retries. Exhausted all hosts available for retrying build failures for instance 9.",
+    "Der Anbieter hat gerade keinen Platz.",
+    "",
+];
+
+#[test]
+fn no_fault_of_a_cloud_stops_a_kind_for_good() {
+    for fault in UNFORESEEN {
+        let mut site = Site::simple();
+        locked(&site.world).broken.spawn = Some(fault.to_owned());
+        site.submit(8, 1, 1024, 600);
+        let mut made = 0;
+        for _ in 0..600 {
+            site.tick();
+            made += site.created();
+            assert_eq!(site.plan().protected, [], "{fault}");
+        }
+        assert!((20..=45).contains(&made), "{made} in ten hours: {fault}");
+        locked(&site.world).broken.spawn = None;
+        site.until(90, "done", |world| world.unfinished() == 0);
+    }
+}
+
+#[test]
+fn a_fault_that_speaks_of_the_image_protects_its_kind() {
+    let mut site = Site::simple();
+    let fault =
+        "Build of instance 9 aborted: Image 77 is unacceptable: Unable to convert image to raw";
+    locked(&site.world).broken.spawn = Some(fault.to_owned());
+    site.submit(8, 1, 1024, 600);
+    site.ticks(300);
+    let protected = &site.plan().protected;
+    assert_eq!((protected.len(), protected[0].failures), (1, 5));
+}

@@ -7,6 +7,7 @@ use ehos::config::CloudSettings;
 use ehos::openstack::{compute, limits, server_group, zone};
 use ehos::scaling::action::{CloudAction, FailureKind, Intent};
 use ehos::scaling::observation::{CloudView, PartsQuota, Seen, Usage};
+use ehos::scaling::refusal::About;
 use serde_json::{Value, json};
 
 use crate::double::{Double, Line, Reply, always, once};
@@ -97,7 +98,7 @@ fn a_server_group_that_is_not_there_makes_nothing() {
     let failure = cloud(&settings)
         .perform(&CloudAction::Create(intent()), soon())
         .unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Rejected);
+    assert_eq!(failure.kind, FailureKind::Refused(About::Configuration));
     assert!(
         failure.message.contains(
             "there is no server group 'others' (there are: nodes): `ehos cloud setup` makes it"

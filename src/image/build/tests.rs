@@ -66,6 +66,7 @@ impl World {
                 method: "POST".to_owned(),
                 path: "/servers".to_owned(),
                 kind: Kind::Once,
+                restricted: false,
             }),
             why: "cut".to_owned(),
             timed_out: true,

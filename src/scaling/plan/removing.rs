@@ -7,7 +7,7 @@ use super::{Action, Fate, Planner};
 use crate::scaling::action::{CloudAction, Expected, PoolAction, StartdIdentity};
 use crate::scaling::brakes::Brake;
 use crate::scaling::budget::BudgetSpent;
-use crate::scaling::failing::{is_of_every_host, is_want_of_room};
+use crate::scaling::failing::{Cause, is_of_every_host};
 use crate::scaling::memory::{Kind, NodeMemory};
 use crate::scaling::money::Money;
 use crate::scaling::node::{JobLeft, Node, Phase, drain_mark, is_fresh};
@@ -15,6 +15,7 @@ use crate::scaling::observation::{NodeId, Seen, ServerStatus, StartdView};
 use crate::scaling::parts;
 use crate::scaling::policy::Policy;
 use crate::scaling::reason::{Reason, seconds};
+use crate::scaling::refusal::{self, About};
 
 /// So long before the end of a paid period a node is drained: its drain, two ticks and its delete are done by then.
 const LEAVING: Duration = Duration::from_secs(300);
@@ -170,11 +171,24 @@ impl Planner<'_> {
             let asked_for = memory.started;
             if new {
                 let zone = memory.zone.clone();
-                let want_of_room = matches!(why, Reason::FailedInCloud { fault }
-                    if is_want_of_room(fault) || (is_of_every_host(fault) && self.used_up(&node.kind)));
+                let in_error = node
+                    .server
+                    .is_some_and(|server| server.record().status == ServerStatus::Error);
+                let cause = match why {
+                    Reason::FailedInCloud { fault } if in_error => {
+                        let used_up = is_of_every_host(fault) && self.used_up(&node.kind);
+                        let about = if used_up {
+                            About::Room
+                        } else {
+                            refusal::of_fault(fault)
+                        };
+                        Cause::Refused(about)
+                    }
+                    _ => Cause::Boot,
+                };
                 let why = why.to_string();
                 // Another zone is tried before the flavor waits.
-                if let (true, Some(zone)) = (want_of_room, zone)
+                if let (Cause::Refused(About::Room | About::Zone), Some(zone)) = (cause, zone)
                     && self
                         .next
                         .count_full_zone(&node.kind, &zone, asked_for, &why, self.policy)
@@ -182,7 +196,7 @@ impl Planner<'_> {
                     continue;
                 }
                 self.next
-                    .count_failure(&node.kind, asked_for, &why, want_of_room, self.policy);
+                    .count_failure(&node.kind, asked_for, &why, cause, self.policy);
             }
         }
     }
@@ -443,7 +457,7 @@ impl Planner<'_> {
                 let asked_for = memory.started;
                 let why = why.to_string();
                 self.next
-                    .count_failure(&node.kind, asked_for, &why, false, self.policy);
+                    .count_failure(&node.kind, asked_for, &why, Cause::Boot, self.policy);
             }
             if !self.policy.drains() {
                 continue;
