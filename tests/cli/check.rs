@@ -74,8 +74,14 @@ fn ping(level: &str) -> String {
 const REFUSED: &str = "out|It failed!  Use -verbose for more information.\nexit=1\n";
 
 fn check(site: &Site, more: &[&str]) -> Run {
-    let config = site.config();
-    let args = ["check", "--config", config.to_str().unwrap()];
+    let (config, state) = (site.config(), site.state());
+    let args = [
+        "check",
+        "--config",
+        config.to_str().unwrap(),
+        "--state-dir",
+        state.to_str().unwrap(),
+    ];
     site.run(&[&args, more].concat())
 }
 
@@ -573,6 +579,34 @@ fn who_does_not_answer_and_who_says_no() {
     check(&site, &[])
         .says("FAILED   login")
         .says("→ auth_url begins with https://: if the service speaks http, correct it");
+}
+
+#[test]
+fn a_collector_that_is_off_is_no_lack_of_rights() {
+    let double = Double::start(script(vec![]));
+    // As where condor_master is up, and with it the shared port: condor_ping then says what it says without a right.
+    let off = "err|Error: communication error\nerr|SECMAN:2011:Connection closed during command authorization. Probably due \
+               to an unknown command.\nexit=1\n";
+    let site = site(&double)
+        .answers("condor_status", "-collector", off)
+        .answers("condor_status", "any", off)
+        .answers("condor_ping", "ADMINISTRATOR", REFUSED)
+        .answers("condor_ping", "ADVERTISE_STARTD", REFUSED)
+        .answers(
+            "condor_config_val",
+            "COLLECTOR_HOST",
+            "out|cm.example.org\nexit=0\n",
+        );
+    check(&site, &[])
+        .exits(1)
+        .says("FAILED   collector")
+        .says("no collector answers at cm.example.org:9618")
+        .says("skipped  drain            the collector does not answer")
+        .says("skipped  advertise        the collector does not answer")
+        .never_says("ALLOW_ADMINISTRATOR")
+        .never_says("ALLOW_ADVERTISE");
+    site.tick(&["--dry-run"])
+        .says("unknown  collector: no collector answers at cm.example.org:9618");
 }
 
 #[test]
