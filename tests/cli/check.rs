@@ -1,6 +1,8 @@
 //! `ehos check` with each thing broken in turn: it is found, it is told what to do, and nothing is made.
 
 use jiff::{SignedDuration, Timestamp};
+use std::fs;
+
 use serde_json::{Value, json};
 
 use crate::double::{Double, Line, Reply, always};
@@ -765,4 +767,24 @@ fn a_central_manager_in_the_project_is_no_node() {
         "failed",
         "no servers left",
     );
+}
+
+#[test]
+fn a_keypair_that_nobody_here_holds_is_found_before_there_is_a_master() {
+    let double = Double::start(script(vec![]));
+    let site = site(&double);
+    fs::create_dir_all(site.path().join("home/.ssh")).unwrap();
+    let home = site.path().join("home").display().to_string();
+    let site = site.set("HOME", &home);
+    // On a central manager, and beside one, that is as it should be.
+    check(&site, &[]).says("ok       key              ehos");
+    let config = fs::read_to_string(site.config()).unwrap();
+    site.write("ehos.yaml", &config.replace("  host_ip: 10.0.0.1\n", ""));
+    site.write(
+        "ehos.d/01.yaml",
+        "ehos: {network: machines, security_groups: [chk-group]}\n",
+    );
+    check(&site, &[])
+        .says("WARNING  key              the private half of keypair ehos is not here")
+        .says("--identity FILE");
 }
