@@ -18,6 +18,7 @@ pub mod history;
 pub mod image;
 pub mod init;
 pub mod last_look;
+pub mod local_keys;
 mod lock;
 mod logging;
 pub mod master;

@@ -297,7 +297,7 @@ fn key(there: &There, asked: &Asked) -> Result<Option<Change>, Refusal> {
 }
 
 /// Type and key are the same; what follows is a comment (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
-fn same_key(one: &str, other: &str) -> bool {
+pub fn same_key(one: &str, other: &str) -> bool {
     let key = |line: &str| -> Vec<String> {
         line.split_whitespace().take(2).map(str::to_owned).collect()
     };

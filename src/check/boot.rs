@@ -1,6 +1,7 @@
 //! What a node is made of: flavor, image, keypair.
 
 use super::{Finding, Outcome};
+use crate::local_keys::LocalKeys;
 use crate::openstack::among;
 use crate::openstack::compute::{Keypair, NamedFlavor};
 use crate::openstack::image::Image;
@@ -126,8 +127,14 @@ pub fn image(
     }
 }
 
-/// The keypair is one that the API shows.
-pub fn key(there: &[Keypair], configured: Option<&str>) -> Finding {
+/// The keypair is one that the API shows, and somebody here can log in with it. Once there is a central manager, and this
+/// may be it, that matters no more: whoever made it has logged in.
+pub fn key(
+    there: &[Keypair],
+    configured: Option<&str>,
+    here: &LocalKeys,
+    has_master: bool,
+) -> Finding {
     const CHECK: &str = "key";
     let Some(name) = configured else {
         return Finding::warning(
@@ -136,8 +143,11 @@ pub fn key(there: &[Keypair], configured: Option<&str>) -> Finding {
             "run `ehos cloud setup`, or set `key`",
         );
     };
-    if there.iter().any(|key| key.name == name) {
-        return Finding::ok(CHECK, name);
+    if let Some(keypair) = there.iter().find(|key| key.name == name) {
+        return match here.missing(name, &keypair.public_key) {
+            Some((what, remedy)) if !has_master => Finding::warning(CHECK, what, remedy),
+            Some(_) | None => Finding::ok(CHECK, name),
+        };
     }
     let names: Vec<&str> = there.iter().map(|key| key.name.as_str()).collect();
     Finding::failed(
@@ -233,10 +243,27 @@ mod tests {
             fingerprint: String::new(),
             public_key: String::new(),
         }];
-        assert_eq!(key(&there, Some("ehos")).outcome, Outcome::Ok);
-        assert_eq!(key(&there, None).outcome, Outcome::Warning);
-        let lost = key(&there, Some("mine"));
+        // Nova does not tell its public half, and nothing is known of keys here.
+        let here = LocalKeys::default();
+        let key = |name| key(&there, name, &here, false);
+        assert_eq!(key(Some("ehos")).outcome, Outcome::Ok);
+        assert_eq!(key(None).outcome, Outcome::Warning);
+        let lost = key(Some("mine"));
         assert_eq!(lost.outcome, Outcome::Failed);
         assert!(lost.remedy.unwrap().contains("dashboard"));
+    }
+
+    #[test]
+    fn a_key_that_nobody_here_holds_is_found_while_there_is_no_master() {
+        let there = [Keypair {
+            name: "ehos".to_owned(),
+            fingerprint: String::new(),
+            public_key: "ssh-ed25519 AAAAother".to_owned(),
+        }];
+        let here = LocalKeys::default();
+        let found = key(&there, Some("ehos"), &here, false);
+        assert_eq!(found.outcome, Outcome::Warning);
+        assert!(found.remedy.unwrap().contains("--identity"));
+        assert_eq!(key(&there, Some("ehos"), &here, true).outcome, Outcome::Ok);
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{Area, Finding, access, boot, configuration, joined, placement, quota, reach};
 use crate::config::{AuthMethod, CloudSettings, Config};
 use crate::deadline::Deadline;
+use crate::local_keys::LocalKeys;
 use crate::openstack::auth::{Session, Token};
 use crate::openstack::{
     Error, Service, compute, identity, image, limits, network, server_group, volume, zone,
@@ -14,7 +15,12 @@ use crate::openstack::{
 use crate::scaling::observation::{OwnedServer, PartsQuota, Role};
 
 /// Looks at the cloud of `settings`.
-pub fn check(config: &Config, settings: &CloudSettings, deadline: Deadline) -> Area {
+pub fn check(
+    config: &Config,
+    settings: &CloudSettings,
+    keys_here: &LocalKeys,
+    deadline: Deadline,
+) -> Area {
     let mut area = Area {
         name: format!("cloud {}", settings.name),
         findings: Vec::new(),
@@ -27,7 +33,8 @@ pub fn check(config: &Config, settings: &CloudSettings, deadline: Deadline) -> A
         Ok((token, session)) => {
             area.findings
                 .push(Finding::ok("login", settings.auth.url.clone()));
-            all(config, &session, &token, deadline, &mut area.findings);
+            let findings = &mut area.findings;
+            all(config, &session, &token, keys_here, deadline, findings);
         }
         Err(error) => {
             area.answered = Some(!error.is_unanswered());
@@ -49,6 +56,7 @@ fn all(
     config: &Config,
     session: &Session,
     token: &Token,
+    keys_here: &LocalKeys,
     deadline: Deadline,
     findings: &mut Vec<Finding>,
 ) {
@@ -115,7 +123,12 @@ fn all(
             Err(error) => or_failed("image", error),
         });
         findings.push(match joined(keys) {
-            Ok(there) => boot::key(&there, settings.key.as_deref()),
+            Ok(there) => boot::key(
+                &there,
+                settings.key.as_deref(),
+                keys_here,
+                config.condor.host_ip.is_some(),
+            ),
             Err(error) => or_failed("key", &error),
         });
         findings.extend(joined(placed));

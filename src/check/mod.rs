@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::config::{CloudSettings, Config, Environment};
 use crate::deadline::Deadline;
+use crate::local_keys::LocalKeys;
 use crate::openstack;
 
 pub use configuration::unusable;
@@ -129,10 +130,11 @@ pub fn run(
     if config.simulation.is_some() {
         return areas;
     }
+    let keys = &LocalKeys::look(environment);
     thread::scope(|scope| {
         let clouds: Vec<_> = clouds
             .iter()
-            .map(|settings| scope.spawn(move || cloud::check(config, settings, deadline)))
+            .map(|settings| scope.spawn(move || cloud::check(config, settings, keys, deadline)))
             .collect();
         let pool = pool::check(config, deadline);
         areas.extend(clouds.into_iter().map(joined));

@@ -11,6 +11,7 @@ use crate::cli::{CloudSetup, Output};
 use crate::config::{self, CloudSettings, Config, Environment, Names};
 use crate::deadline::Deadline;
 use crate::exit::Exit;
+use crate::local_keys::LocalKeys;
 use crate::openstack::auth::Session;
 use crate::openstack::{self, compute, network, server_group};
 use crate::setup::{self, Asked, Change, NAME, PublicKey, There};
@@ -38,10 +39,11 @@ pub fn run(
     }
     let clouds = config.chosen(&args.clouds.names)?;
     let public_key = public_key(args, environment)?;
+    let here = LocalKeys::look(environment);
     // One after another: two entries may be the same project, and each would make a group of the same name.
     let reports: Vec<Report> = clouds
         .iter()
-        .map(|settings| one(args, &config, settings, public_key.clone()))
+        .map(|settings| one(args, &config, settings, public_key.clone(), &here))
         .collect();
     let mut all = All {
         version: VERSION,
@@ -86,6 +88,9 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     changes: Vec<Step>,
+    /// What to do where nobody here holds the keypair.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip)]
@@ -148,6 +153,9 @@ impl All<'_> {
                 }
                 None => {}
             }
+            if let Some(note) = &report.note {
+                text.push_str(&format!("{name}: note: {note}\n"));
+            }
         }
         if let Some(file) = &self.file {
             text.push_str(&format!(
@@ -164,6 +172,7 @@ fn one(
     config: &Config,
     settings: &CloudSettings,
     public_key: Option<PublicKey>,
+    here: &LocalKeys,
 ) -> Report {
     let mut groups: Vec<&str> = settings
         .security_groups
@@ -186,13 +195,14 @@ fn one(
         cluster: &config.policy.cluster,
     };
     let mut changes = Vec::new();
-    let result = make(config, settings, &asked, args.dry_run, &mut changes);
-    let (key, error) = match result {
-        Ok(key) => (Some(key), None),
-        Err(error) => (None, Some(error)),
+    let result = make(config, settings, &asked, here, args.dry_run, &mut changes);
+    let (key, note, error) = match result {
+        Ok((key, note)) => (Some(key), note, None),
+        Err(error) => (None, None, Some(error)),
     };
     Report {
         key,
+        note,
         cloud: settings.name.clone(),
         changes,
         unanswered: error.as_ref().is_some_and(|error| {
@@ -203,22 +213,24 @@ fn one(
     }
 }
 
-/// Looks, and makes what is missing. Returns what the keypair is called.
+/// Looks, and makes what is missing. Returns what the keypair is called, and what to do where nobody here holds it.
 fn make(
     config: &Config,
     settings: &CloudSettings,
     asked: &Asked,
+    here: &LocalKeys,
     dry_run: bool,
     steps: &mut Vec<Step>,
-) -> anyhow::Result<String> {
+) -> anyhow::Result<(String, Option<String>)> {
     let deadline = Deadline::within(config.timeouts.tick);
     let session = Session::new(settings, config.timeouts.request, None)?;
     let there = look(&session, deadline)?;
     let changes = setup::wanted(&there, asked)?;
     let key = setup::key_name(&there, asked);
+    let note = not_held(&there, asked, &key, here);
     if dry_run || changes.is_empty() {
         steps.extend(changes.iter().map(|change| Step::new(change, "planned")));
-        return Ok(key);
+        return Ok((key, note));
     }
     let mut made = None;
     let mut failed = None;
@@ -245,7 +257,22 @@ fn make(
              rule list`, `openstack server group list` and `openstack keypair list`"
         );
     }
-    Ok(key)
+    Ok((key, note))
+}
+
+/// What to do where nobody here holds the keypair `name`, which is there or is to be added.
+fn not_held(there: &There, asked: &Asked, name: &str, here: &LocalKeys) -> Option<String> {
+    let public = match there.keypairs.iter().find(|pair| pair.name == name) {
+        Some(pair) => &pair.public_key,
+        None => &asked.public_key.as_ref()?.line,
+    };
+    let given = asked.public_key.as_ref().filter(|key| key.named);
+    if given.is_some_and(|key| setup::same_key(public, &key.line)) {
+        // Who names a public key knows where its other half is.
+        return None;
+    }
+    let (what, remedy) = here.missing(name, public)?;
+    Some(format!("{what}; {remedy}"))
 }
 
 fn look(session: &Session, deadline: Deadline) -> Result<There, openstack::Error> {

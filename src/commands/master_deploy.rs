@@ -14,6 +14,7 @@ use crate::config::{self, CloudSettings, Config, Environment, public};
 use crate::deadline::Deadline;
 use crate::exit::Exit;
 use crate::image;
+use crate::local_keys::LocalKeys;
 use crate::lock::{self, try_lock};
 use crate::master::conffile::FileChange;
 use crate::master::deploy::{self, Deployed, Manner, Preview};
@@ -107,6 +108,15 @@ pub fn run(
         public::plain_files(&config),
         public::public(&config),
     );
+    if manner.identity.is_none()
+        && let keys = LocalKeys::look(environment)
+        && let Some((what, remedy)) = keys.missing(&order.key.name, &order.key.public_key)
+    {
+        // ssh may know of one that cannot be seen from here: it is tried.
+        let notice = format!("{what}; {remedy}");
+        warn!("{notice}");
+        notices.push(notice);
+    }
     if args.dry_run {
         let found = deploy::look(&session, &order, looking)?;
         let mut plan = planned(args, &order, found.as_ref());

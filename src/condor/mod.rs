@@ -4,6 +4,7 @@ mod answer;
 mod column;
 mod command;
 mod control;
+mod daemon_off;
 mod error;
 mod expression;
 #[cfg(test)]
@@ -176,10 +177,18 @@ impl CondorPool {
 impl Pool for CondorPool {
     fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
         let collector = slots::observe(&self.tools, self.pool.as_deref(), deadline);
-        let collector = seen(collector.map(|(collector, clock)| {
-            *self.known_clock() = Some(clock);
-            collector
-        }));
+        let collector = match collector {
+            Ok((collector, clock)) => {
+                *self.known_clock() = Some(clock);
+                Seen::Known(collector)
+            }
+            Err(error) => Seen::Unknown(daemon_off::collector(
+                &self.tools,
+                self.pool.as_deref(),
+                &error,
+                deadline,
+            )),
+        };
         let silent = self.silent(watch, &collector);
         let no_slot = collector
             .known()
@@ -239,7 +248,11 @@ impl Pool for CondorPool {
                 view.max_running = max_running(&name);
                 view
             });
-            (name, seen(view))
+            let view = match view {
+                Ok(view) => Seen::Known(view),
+                Err(error) => Seen::Unknown(daemon_off::schedd(&name, &error)),
+            };
+            (name, view)
         };
         let schedds: BTreeMap<String, Seen<ScheddView>> =
             schedds.into_iter().map(&mut keep).collect();

@@ -263,7 +263,9 @@ pub fn key(keypairs: &[Keypair], local: &[String]) -> Choice {
         (None, [only]) if here.is_empty() => Choice {
             key: KEY,
             value: Some(only.name.clone()),
-            why: "the only one of this user; its public key is not in ~/.ssh here".to_owned(),
+            why: "the only one of this user; its public key is not in ~/.ssh here. Who has not its private half takes \
+                  this line out: `ehos cloud setup` adds yours"
+                .to_owned(),
             needed: false,
         },
         (None, []) => Choice::none(

@@ -1,6 +1,8 @@
 //! `ehos check` with each thing broken in turn: it is found, it is told what to do, and nothing is made.
 
 use jiff::{SignedDuration, Timestamp};
+use std::fs;
+
 use serde_json::{Value, json};
 
 use crate::double::{Double, Line, Reply, always};
@@ -74,8 +76,14 @@ fn ping(level: &str) -> String {
 const REFUSED: &str = "out|It failed!  Use -verbose for more information.\nexit=1\n";
 
 fn check(site: &Site, more: &[&str]) -> Run {
-    let config = site.config();
-    let args = ["check", "--config", config.to_str().unwrap()];
+    let (config, state) = (site.config(), site.state());
+    let args = [
+        "check",
+        "--config",
+        config.to_str().unwrap(),
+        "--state-dir",
+        state.to_str().unwrap(),
+    ];
     site.run(&[&args, more].concat())
 }
 
@@ -576,6 +584,34 @@ fn who_does_not_answer_and_who_says_no() {
 }
 
 #[test]
+fn a_collector_that_is_off_is_no_lack_of_rights() {
+    let double = Double::start(script(vec![]));
+    // As where condor_master is up, and with it the shared port: condor_ping then says what it says without a right.
+    let off = "err|Error: communication error\nerr|SECMAN:2011:Connection closed during command authorization. Probably due \
+               to an unknown command.\nexit=1\n";
+    let site = site(&double)
+        .answers("condor_status", "-collector", off)
+        .answers("condor_status", "any", off)
+        .answers("condor_ping", "ADMINISTRATOR", REFUSED)
+        .answers("condor_ping", "ADVERTISE_STARTD", REFUSED)
+        .answers(
+            "condor_config_val",
+            "COLLECTOR_HOST",
+            "out|cm.example.org\nexit=0\n",
+        );
+    check(&site, &[])
+        .exits(1)
+        .says("FAILED   collector")
+        .says("no collector answers at cm.example.org:9618")
+        .says("skipped  drain            the collector does not answer")
+        .says("skipped  advertise        the collector does not answer")
+        .never_says("ALLOW_ADMINISTRATOR")
+        .never_says("ALLOW_ADVERTISE");
+    site.tick(&["--dry-run"])
+        .says("unknown  collector: no collector answers at cm.example.org:9618");
+}
+
+#[test]
 fn a_machine_without_htcondor_checks_its_clouds() {
     let double = Double::start(script(vec![]));
     let site = site(&double).over("condor: {bin: /nonexistent}\n");
@@ -731,4 +767,24 @@ fn a_central_manager_in_the_project_is_no_node() {
         "failed",
         "no servers left",
     );
+}
+
+#[test]
+fn a_keypair_that_nobody_here_holds_is_found_before_there_is_a_master() {
+    let double = Double::start(script(vec![]));
+    let site = site(&double);
+    fs::create_dir_all(site.path().join("home/.ssh")).unwrap();
+    let home = site.path().join("home").display().to_string();
+    let site = site.set("HOME", &home);
+    // On a central manager, and beside one, that is as it should be.
+    check(&site, &[]).says("ok       key              ehos");
+    let config = fs::read_to_string(site.config()).unwrap();
+    site.write("ehos.yaml", &config.replace("  host_ip: 10.0.0.1\n", ""));
+    site.write(
+        "ehos.d/01.yaml",
+        "ehos: {network: machines, security_groups: [chk-group]}\n",
+    );
+    check(&site, &[])
+        .says("WARNING  key              the private half of keypair ehos is not here")
+        .says("--identity FILE");
 }

@@ -302,3 +302,36 @@ fn a_server_group_that_is_missing_is_made_with_its_policy() {
     setup(&site, &[]).exits(0).says("lab: nothing to do\n");
     assert_eq!(double.count("POST", SERVER_GROUPS), 1);
 }
+
+#[test]
+fn a_keypair_whose_private_half_is_not_here_is_told() {
+    let there = cloud::script(vec![
+        always("GET", KEYS, key()),
+        always("GET", GROUPS, group()),
+    ]);
+    let double = Double::start(there);
+    let site = site(&double).over("ehos: {key: ehos, security_groups: [ehos]}\n");
+    // The public half alone is here.
+    setup(&site, &[])
+        .exits(0)
+        .says("lab: nothing to do\n")
+        .says("lab: note: the private half of keypair ehos is not here")
+        .says("`key: ehos` out of the configuration")
+        .says("--identity FILE");
+    let report = setup(&site, &["-o", "json"]).json();
+    let note = report["clouds"][0]["note"].as_str().unwrap();
+    assert!(note.contains("private half"), "{report}");
+    // With the file beside it, all is well; and who names a public key knows where the other half is.
+    let public = site.path().join("home/.ssh/id_ed25519.pub");
+    setup(&site, &["--public-key", public.to_str().unwrap()])
+        .exits(0)
+        .never_says("note:");
+    site.write("home/.ssh/id_ed25519", "a private key");
+    setup(&site, &[]).exits(0).never_says("note:");
+    // Another's: nothing of it is here.
+    site.write("home/.ssh/id_ed25519.pub", "ssh-ed25519 AAAAmine me");
+    setup(&site, &[])
+        .exits(0)
+        .says("neither in ~/.ssh nor in an agent")
+        .says("which adds yours");
+}

@@ -65,9 +65,14 @@ fn a_collector_that_does_not_answer() {
         "any",
         "err|Error: communication error\nerr|CEDAR:6001:Failed to connect to <10.0.0.1:9618>\nexit=1\n",
     );
+    let site = site.answers(
+        "condor_config_val",
+        "COLLECTOR_HOST",
+        "out|10.0.0.1\nexit=0\n",
+    );
     site.tick(&[])
         .exits(75)
-        .says("unknown  collector: condor_status failed for the collector (exit code 1): Error: communication error")
+        .says("unknown  collector: no collector answers at 10.0.0.1:9618: ")
         .says("CEDAR:6001:Failed to connect to <10.0.0.1:9618>")
         .says("brake    no node is made or deleted: ")
         .says("queue    1 idle")
@@ -102,7 +107,7 @@ fn a_schedd_that_does_not_answer() {
     let site = site.answers("condor_q", "-totals", &condor::recorded("q-schedd-off.txt"));
     site.tick(&[])
         .exits(75)
-        .says("unknown  schedd local: condor_q failed for schedd local (exit code 1): Error: Can't find address for schedd host")
+        .says("unknown  schedd local: no schedd answers as local: HTCondor says `Error: Can't find address for schedd host`")
         .never_says("Extra Info")
         .says("brake    no node is deleted: ")
         .says("plan     nothing to do");
