@@ -207,10 +207,7 @@ impl Lines {
         self.rest.extend_from_slice(piece);
     }
 
-    fn give(
-        &mut self,
-        line: &mut impl FnMut(&str) -> Result<(), String>,
-    ) -> Result<(), String> {
+    fn give(&mut self, line: &mut impl FnMut(&str) -> Result<(), String>) -> Result<(), String> {
         let mut text = String::from_utf8_lossy(&self.rest).into_owned();
         self.rest.clear();
         if std::mem::take(&mut self.cut) {
@@ -484,10 +481,19 @@ mod tests {
         fake.script("condor_q", "any", script);
         let lines = fake
             .tools(LONG)
-            .run(&call(""), Deadline::within(LONG), Vec::new(), |lines, line| {
-                lines.push((line.chars().take(5).collect::<String>(), line.len(), is_cut(line)));
-                Ok(())
-            })
+            .run(
+                &call(""),
+                Deadline::within(LONG),
+                Vec::new(),
+                |lines, line| {
+                    lines.push((
+                        line.chars().take(5).collect::<String>(),
+                        line.len(),
+                        is_cut(line),
+                    ));
+                    Ok(())
+                },
+            )
             .unwrap();
         let cut = LINE_MAX + CUT.len();
         let whole = |text: &str| (text.to_owned(), text.len(), false);
@@ -505,13 +511,23 @@ mod tests {
     #[test]
     fn an_error_that_the_caller_checks_by_other_means_is_none() {
         let fake = FakeTools::new();
-        fake.script("condor_q", "any", "echo 5; echo 'Error: Two results with the same ID.' >&2");
+        fake.script(
+            "condor_q",
+            "any",
+            "echo 5; echo 'Error: Two results with the same ID.' >&2",
+        );
         let run = |harmless| {
             let tools = fake.tools(LONG);
-            tools.run_despite(&call(""), harmless, Deadline::within(LONG), 0, |sum, line| {
-                *sum += line.len();
-                Ok(())
-            })
+            tools.run_despite(
+                &call(""),
+                harmless,
+                Deadline::within(LONG),
+                0,
+                |sum, line| {
+                    *sum += line.len();
+                    Ok(())
+                },
+            )
         };
         assert_eq!(run(Some("Two results")).unwrap(), 1);
         assert!(run(Some("Three results")).is_err() && run(None).is_err());

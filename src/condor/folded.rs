@@ -317,7 +317,11 @@ impl Folded {
         let requests: [&str; 4] = take(&mut values)?;
         let [begins, ends] = take(&mut values)?;
         let mut shape = Shape {
-            nodes: if universe == PARALLEL { hosts.max(1) } else { 1 },
+            nodes: if universe == PARALLEL {
+                hosts.max(1)
+            } else {
+                1
+            },
             accounting_group,
             deferral: integer(begins).zip(integer(ends)),
             ..Shape::default()
@@ -468,7 +472,8 @@ impl Folded {
 }
 
 fn one_demand(request: Resources, shape: Shape, waiting: &Waiting, now: i64) -> Demand {
-    let since = |then: i64| Duration::from_secs(u64::try_from(now.saturating_sub(then)).unwrap_or(0));
+    let since =
+        |then: i64| Duration::from_secs(u64::try_from(now.saturating_sub(then)).unwrap_or(0));
     let mut one = Demand {
         request,
         needs: shape.needs,

@@ -49,16 +49,46 @@ fn a_request_that_is_no_amount_is_named() {
         format!("2\t{amounts}\t1\t1\t7.0\t5\t1\t\t\t{raw}\tundefined\tundefined")
     };
     let table = [
-        ("1\terror\t45\t0", "1\t\"4 GB\"\t45\t", "RequestMemory", "\"4 GB\""),
+        (
+            "1\terror\t45\t0",
+            "1\t\"4 GB\"\t45\t",
+            "RequestMemory",
+            "\"4 GB\"",
+        ),
         ("1\terror\t45\t0", "1\t\t45\t", "RequestMemory", "undefined"),
-        ("1\terror\t45\t0", "1\t{ 1, 2 }\t45\t", "RequestMemory", "{ 1, 2 }"),
+        (
+            "1\terror\t45\t0",
+            "1\t{ 1, 2 }\t45\t",
+            "RequestMemory",
+            "{ 1, 2 }",
+        ),
         ("1\terror\t45\t0", "1\ttrue\t45\t", "RequestMemory", "true"),
-        ("1\tundefined\t45\t0", "1\terror\t45\t", "RequestMemory", "error"),
+        (
+            "1\tundefined\t45\t0",
+            "1\terror\t45\t",
+            "RequestMemory",
+            "error",
+        ),
         ("error\t5\t45\t0", "\"x\"\t5\t45\t", "RequestCpus", "\"x\""),
         ("-1\t5\t45\t0", "-1\t5\t45\t", "RequestCpus", "-1"),
-        ("1\t5\t-9223372036854775808\t0", "1\t5\t1e300\t", "RequestDisk", "1e300"),
-        ("1\t5\t45\terror", "1\t5\t45\t[ a = 1 ]", "RequestGPUs", "[ a = 1 ]"),
-        ("1\t5\t45\terror", "1\t5\t45\t#long", "RequestGPUs", "longer than 1024 bytes"),
+        (
+            "1\t5\t-9223372036854775808\t0",
+            "1\t5\t1e300\t",
+            "RequestDisk",
+            "1e300",
+        ),
+        (
+            "1\t5\t45\terror",
+            "1\t5\t45\t[ a = 1 ]",
+            "RequestGPUs",
+            "[ a = 1 ]",
+        ),
+        (
+            "1\t5\t45\terror",
+            "1\t5\t45\t#long",
+            "RequestGPUs",
+            "longer than 1024 bytes",
+        ),
     ];
     let mut folded = Folded::default();
     for (amounts, raw, ..) in table {
@@ -73,8 +103,14 @@ fn a_request_that_is_no_amount_is_named() {
             attribute: attribute.to_owned(),
             value: value.to_owned(),
         };
-        let found: Vec<&Demand> = demand.iter().filter(|one| one.fault == Some(fault.clone())).collect();
-        assert!(matches!(found[..], [one] if one.needs.is_unread() && one.jobs == 2), "{fault:?} {demand:?}");
+        let found: Vec<&Demand> = demand
+            .iter()
+            .filter(|one| one.fault == Some(fault.clone()))
+            .collect();
+        assert!(
+            matches!(found[..], [one] if one.needs.is_unread() && one.jobs == 2),
+            "{fault:?} {demand:?}"
+        );
     }
     let well: Vec<&Demand> = demand.iter().filter(|one| one.fault.is_none()).collect();
     assert!(matches!(well[..], [one] if one.jobs == 2), "{demand:?}");
@@ -162,7 +198,11 @@ fn what_jobs_name_has_a_bound_and_no_job_is_lost() {
             "1\t1\t5\t45\t0\t1\t1\t1.0\t5\t1\tgroup{number}\t{long}{number}\t1\t5\t45\t\tundefined\tundefined"
         ));
     }
-    assert!(folded.shapes_bytes < SHAPES_MAX + 10_000, "{}", folded.shapes_bytes);
+    assert!(
+        folded.shapes_bytes < SHAPES_MAX + 10_000,
+        "{}",
+        folded.shapes_bytes
+    );
     let demand = folded.demand(1, 0);
     assert_eq!(demand.iter().map(|demand| demand.jobs).sum::<u64>(), 3000);
 }
@@ -174,7 +214,9 @@ fn what_no_job_refers_to_takes_no_room() {
     let mut folded = with_columns(&["a", "b"]);
     let long = "x".repeat(10_000);
     for number in 0..1000 {
-        folded.add(&format!("1\t1\t5\t45\t0\t1\t1{BEFORE}A > 1\t1\t\"{long}{number}\""));
+        folded.add(&format!(
+            "1\t1\t5\t45\t0\t1\t1{BEFORE}A > 1\t1\t\"{long}{number}\""
+        ));
     }
     // This one comes last.
     folded.add(&format!("1\t1\t5\t45\t0\t1\t1{BEFORE}C > 1\t1\t"));
@@ -213,24 +255,37 @@ fn a_job_of_several_nodes_counts_as_so_many() {
 /// Nodes of this site are no dedicated scheduler's; elsewhere they must be those of the job's own.
 #[test]
 fn the_parallel_universe_is_told_or_asks_for_its_scheduler() {
-    let line = "2\t1\t5\t45\t0\t1\t1\t3.0\t11\t4\t\t\t1\t5\t45\t\tundefined\tundefined\ttrue\t\"D@cm\"";
+    let line =
+        "2\t1\t5\t45\t0\t1\t1\t3.0\t11\t4\t\t\t1\t5\t45\t\tundefined\tundefined\ttrue\t\"D@cm\"";
     let mut told = with_columns(&["scheduler"]).without_parallel();
     told.add(line);
     let demand = told.demand(1, 0);
-    assert_eq!((demand[0].jobs, demand[0].fault.clone()), (8, Some(JobFault::ParallelUniverse)));
+    assert_eq!(
+        (demand[0].jobs, demand[0].fault.clone()),
+        (8, Some(JobFault::ParallelUniverse))
+    );
     let mut served = with_columns(&["scheduler"]);
     served.add(line);
     assert_eq!(served.demand(1, 0)[0].fault, None);
     let ads = served.into_ads().ads;
     let ad = ads.values().next().unwrap();
-    assert_eq!(ad.requirements, "(true) && (TARGET.DedicatedScheduler =?= MY.Scheduler)");
+    assert_eq!(
+        ad.requirements,
+        "(true) && (TARGET.DedicatedScheduler =?= MY.Scheduler)"
+    );
     assert_eq!(ad.value("scheduler"), Some("\"D@cm\""));
 }
 
 #[test]
 fn limits_and_groups_of_any_type_cost_their_own_jobs_alone() {
     let mut folded = Folded::default();
-    for (group, limits) in [("#type", ""), ("#long", ""), ("", "#type"), ("", "#long"), ("g", "a")] {
+    for (group, limits) in [
+        ("#type", ""),
+        ("#long", ""),
+        ("", "#type"),
+        ("", "#long"),
+        ("g", "a"),
+    ] {
         folded.add(&format!(
             "1\t1\t5\t45\t0\t1\t1\t3.0\t5\t1\t{group}\t{limits}\t1\t5\t45\t\tundefined\tundefined"
         ));
@@ -264,12 +319,26 @@ fn deferred_jobs_wait_until_they_match() {
     let demand = folded.demand(1000, 0);
     let seen: Vec<_> = demand
         .iter()
-        .map(|one| (one.jobs, one.waiting.as_secs(), one.deferred.map(|time| time.as_secs())))
+        .map(|one| {
+            (
+                one.jobs,
+                one.waiting.as_secs(),
+                one.deferred.map(|time| time.as_secs()),
+            )
+        })
         .collect();
-    for expected in [(1, 100, None), (2, 0, Some(3000)), (1, 0, Some(8000)), (2, 900, None)] {
+    for expected in [
+        (1, 100, None),
+        (2, 0, Some(3000)),
+        (1, 0, Some(8000)),
+        (2, 900, None),
+    ] {
         assert!(seen.contains(&expected), "{expected:?} {seen:?}");
     }
-    let missed: Vec<&Demand> = demand.iter().filter(|one| one.fault == Some(JobFault::Missed)).collect();
+    let missed: Vec<&Demand> = demand
+        .iter()
+        .filter(|one| one.fault == Some(JobFault::Missed))
+        .collect();
     assert!(matches!(missed[..], [one] if one.jobs == 1), "{demand:?}");
     assert_eq!(seen.len(), 5, "{seen:?}");
 }
@@ -278,7 +347,9 @@ fn deferred_jobs_wait_until_they_match() {
 #[test]
 fn jobs_whose_requirements_name_their_number_are_told_one_by_one() {
     let line = |count: u64, name: &str| {
-        format!("{count}\t1\t5\t45\t0\t1\t1\t{name}\t5\t1\t\t\t1\t5\t45\t\tundefined\tundefined\tProcId < 2 || TARGET.x")
+        format!(
+            "{count}\t1\t5\t45\t0\t1\t1\t{name}\t5\t1\t\t\t1\t5\t45\t\tundefined\tundefined\tProcId < 2 || TARGET.x"
+        )
     };
     let mut grouped = with_columns(&[]);
     grouped.add(&line(9, "3.0 ... 3.8"));
@@ -298,20 +369,36 @@ fn jobs_whose_requirements_name_their_number_are_told_one_by_one() {
 
 #[test]
 fn columns_are_one_line_and_bounded_in_the_query() {
-    let columns = Columns::default().with(&BTreeSet::from(["foo".to_owned(), "jobcount".to_owned()]));
+    let columns =
+        Columns::default().with(&BTreeSet::from(["foo".to_owned(), "jobcount".to_owned()]));
     let all = Folded::expressions(&columns, true, true);
     assert_eq!(all.first().map(String::as_str), Some("JobCount"));
-    assert_eq!(all.iter().filter(|one| one.contains("unparse(foo)")).count(), 1);
-    assert!(!all.iter().any(|one| one.contains("unparse(jobcount)")), "{all:?}");
+    assert_eq!(
+        all.iter()
+            .filter(|one| one.contains("unparse(foo)"))
+            .count(),
+        1
+    );
+    assert!(
+        !all.iter().any(|one| one.contains("unparse(jobcount)")),
+        "{all:?}"
+    );
     for expression in &all {
         let bounded = expression.starts_with("ifThenElse(size(")
             || expression.starts_with("ifThenElse(isString(")
             || expression.starts_with("int(")
             || expression.contains("ceiling(");
-        assert!(bounded || expression == "JobCount" || expression == "JobIds", "{expression}");
+        assert!(
+            bounded || expression == "JobCount" || expression == "JobIds",
+            "{expression}"
+        );
     }
     let each = Folded::expressions(&columns, true, false);
-    assert_eq!(each.first().map(String::as_str), Some("1"), "no attribute of a user's own");
+    assert_eq!(
+        each.first().map(String::as_str),
+        Some("1"),
+        "no attribute of a user's own"
+    );
 }
 
 /// A line of a job as hostile as may be.

@@ -229,9 +229,8 @@ impl JobAd {
 
     /// Whether its Requirements name the job's own number.
     pub(super) fn is_numbered(&self) -> bool {
-        let is = |(_, name): &(&str, &str)| {
-            self.attributes.contains_key(&name.to_ascii_lowercase())
-        };
+        let is =
+            |(_, name): &(&str, &str)| self.attributes.contains_key(&name.to_ascii_lowercase());
         NUMBERS.iter().any(is)
     }
 
@@ -581,10 +580,17 @@ mod tests {
             "Share",
         ] {
             let ad = of(machine).unwrap();
-            assert_eq!(ad.machine_requests().collect::<Vec<_>>(), ["RequestMemory"], "{machine}");
+            assert_eq!(
+                ad.machine_requests().collect::<Vec<_>>(),
+                ["RequestMemory"],
+                "{machine}"
+            );
             let mut text = String::new();
             ad.write(3, &Resources::default(), "true", &mut text);
-            assert!(text.contains(&format!("RequestMemory = {machine}\n")), "{text}");
+            assert!(
+                text.contains(&format!("RequestMemory = {machine}\n")),
+                "{text}"
+            );
         }
         assert_eq!(of("NotAskedFor"), Err(Unread::Names));
         assert_eq!(of(LONG), Err(Unread::Long("RequestMemory".to_owned())));
@@ -598,14 +604,27 @@ mod tests {
         let ad = read(requirements, &columns, &[]).0.unwrap();
         assert_eq!(ad.value("deferraltime"), Some("time() + 1"));
         let later = [("deferraltime", "1999999999"), ("deferralpreptime", "120")];
-        assert_eq!(ad.needs(), read(requirements, &later, &[]).0.unwrap().needs());
+        assert_eq!(
+            ad.needs(),
+            read(requirements, &later, &[]).0.unwrap().needs()
+        );
     }
 
     #[test]
     fn what_is_too_long_is_named() {
-        assert_eq!(read(LONG, &[], &[]).0, Err(Unread::Long("Requirements".to_owned())));
-        assert_eq!(read("Foo > 1", &[("foo", LONG)], &[]).0, Err(Unread::Long("foo".to_owned())));
+        assert_eq!(
+            read(LONG, &[], &[]).0,
+            Err(Unread::Long("Requirements".to_owned()))
+        );
+        assert_eq!(
+            read("Foo > 1", &[("foo", LONG)], &[]).0,
+            Err(Unread::Long("foo".to_owned()))
+        );
         // Whom it does not concern it does not touch.
-        assert!(read("Bar > 1", &[("foo", LONG), ("bar", "1")], &[]).0.is_ok());
+        assert!(
+            read("Bar > 1", &[("foo", LONG), ("bar", "1")], &[])
+                .0
+                .is_ok()
+        );
     }
 }

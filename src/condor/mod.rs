@@ -42,12 +42,12 @@ use crate::scaling::observation::{CollectorView, PoolView, ScheddView, Seen, Sta
 
 pub use command::Tools;
 pub use error::{Effect, Error};
+use folded::Ads;
 use job_ad::JobAd;
 pub use match_memory::MatchFile;
 use match_memory::MatchMemory;
 use matches::Matching;
 pub use matches::StartdAttributes;
-use folded::Ads;
 use queue::{JobFilter, Schedd};
 use schedds::ScheddAds;
 use slots::Clock;
@@ -362,7 +362,11 @@ mod tests {
         );
         fake.replay("condor_q", "-totals", "q-totals.txt");
         grouped(&fake);
-        fake.replay("condor_q", &column::text("RemoteHost", 1024), "q-running.txt");
+        fake.replay(
+            "condor_q",
+            &column::text("RemoteHost", 1024),
+            "q-running.txt",
+        );
         fake.replay("condor_q", "any", "q-jobs.txt");
         fake.replay(
             "condor_q",

@@ -252,7 +252,8 @@ impl Ask<'_> {
 /// The quota of a group that has one of its own.
 fn quota(columns: &str) -> Result<Option<Ceiling>, String> {
     let [quota, surplus, used] = values(columns)?;
-    let surplus = string(surplus).ok_or_else(|| format!("no SurplusPolicy: {}", excerpt(surplus)))?;
+    let surplus =
+        string(surplus).ok_or_else(|| format!("no SurplusPolicy: {}", excerpt(surplus)))?;
     let (limit, used) = (number(quota)?, number(used)?);
     let is_number = limit > 1.0 || limit == 0.0;
     Ok((surplus == "no" && is_number).then_some(Ceiling { limit, used }))
@@ -398,7 +399,13 @@ mod tests {
         };
         assert_eq!(limits, [(&"sw".to_owned(), &sw)]);
         assert_eq!(view.group_quotas.keys().collect::<Vec<_>>(), ["group_phys"]);
-        let told = ["lic.a_LIMIT", "accounting group: {", "group_a", "group_b", "group_c"];
+        let told = [
+            "lic.a_LIMIT",
+            "accounting group: {",
+            "group_a",
+            "group_b",
+            "group_c",
+        ];
         assert_eq!(view.unread.len(), told.len(), "{:?}", view.unread);
         for name in told {
             let named = view.unread.iter().filter(|text| text.contains(name));

@@ -272,7 +272,9 @@ impl Schedd {
             Ok(each) => Ok(each),
             Err(error) if empty => Err(error),
             Err(error) => {
-                log::warn!("{error}; the jobs that condor_q -group-by did not tell of are counted as unread");
+                log::warn!(
+                    "{error}; the jobs that condor_q -group-by did not tell of are counted as unread"
+                );
                 Ok(folded)
             }
         }
@@ -370,7 +372,9 @@ impl Schedd {
         };
         let run = |sum: &mut u64, line: &str| {
             if let Ok([all, next]) = values(line) {
-                let to_come = amount(all).unwrap_or(0).saturating_sub(amount(next).unwrap_or(0));
+                let to_come = amount(all)
+                    .unwrap_or(0)
+                    .saturating_sub(amount(next).unwrap_or(0));
                 *sum = sum.saturating_add(to_come);
             }
             Ok(())

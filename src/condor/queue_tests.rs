@@ -69,7 +69,11 @@ fn a_slow_schedd_is_asked_again_in_the_next_tick() {
 fn groups_with_the_same_id_are_checked_by_their_sum() {
     let fake = FakeTools::new();
     let same = "echo 'Error: Two results with the same ID.' >&2\n";
-    fake.script("condor_q", "-group-by", &(same.to_owned() + &lines(&[(4, 128), (3, 256)])));
+    fake.script(
+        "condor_q",
+        "-group-by",
+        &(same.to_owned() + &lines(&[(4, 128), (3, 256)])),
+    );
     fake.script("condor_q", "any", &lines(&[(1, 128), (1, 256), (1, 512)]));
     // Nothing is missing.
     fake.answer("condor_q", "-totals", &totals(7));
@@ -81,11 +85,17 @@ fn groups_with_the_same_id_are_checked_by_their_sum() {
     // A group is missing: the jobs are told one by one.
     fake.answer("condor_q", "-totals", &totals(9));
     let view = observe(&fake).unwrap();
-    assert_eq!(jobs(&view), [(1, 128, false), (1, 256, false), (1, 512, false)]);
+    assert_eq!(
+        jobs(&view),
+        [(1, 128, false), (1, 256, false), (1, 512, false)]
+    );
     // That fails as well: what was told counts, and so does that there are more.
     fake.answer("condor_q", "any", "err|Failed\nexit=1\n");
     let view = observe(&fake).unwrap();
-    assert_eq!(jobs(&view), [(4, 128, false), (3, 256, false), (2, 0, true)]);
+    assert_eq!(
+        jobs(&view),
+        [(4, 128, false), (3, 256, false), (2, 0, true)]
+    );
     let unread = view.demand.last().unwrap();
     assert!(
         matches!(&unread.fault, Some(JobFault::Unread { problem, .. }) if problem.contains("did not list")),
@@ -109,12 +119,24 @@ fn a_hundredth_of_a_large_queue_is_no_loss() {
 #[test]
 fn a_torn_line_never_makes_a_schedd_unknown() {
     let fake = FakeTools::new();
-    let torn = "printf '   {\\n      \"n1\",\\n   }\\n'\nhead -c 1200000 /dev/zero | tr '\\0' x; echo\n";
-    fake.script("condor_q", "-group-by", &(torn.to_owned() + &lines(&[(3, 128)])));
-    fake.script("condor_q", "any", &(lines(&[(1, 128), (1, 128)]) + torn + &lines(&[(1, 256)])));
+    let torn =
+        "printf '   {\\n      \"n1\",\\n   }\\n'\nhead -c 1200000 /dev/zero | tr '\\0' x; echo\n";
+    fake.script(
+        "condor_q",
+        "-group-by",
+        &(torn.to_owned() + &lines(&[(3, 128)])),
+    );
+    fake.script(
+        "condor_q",
+        "any",
+        &(lines(&[(1, 128), (1, 128)]) + torn + &lines(&[(1, 256)])),
+    );
     fake.answer("condor_q", "-totals", &totals(5));
     let view = observe(&fake).unwrap();
-    assert_eq!(jobs(&view), [(2, 128, false), (1, 256, false), (2, 0, true)]);
+    assert_eq!(
+        jobs(&view),
+        [(2, 128, false), (1, 256, false), (2, 0, true)]
+    );
     // Though all are told: of a torn line one is taken to wait.
     fake.answer("condor_q", "-totals", &totals(3));
     assert_eq!(jobs(&observe(&fake).unwrap()).last(), Some(&(1, 0, true)));
@@ -139,7 +161,10 @@ fn jobs_of_factories_are_to_come() {
     for (answer, to_come) in [
         ("out|5\t2\nout|3\t3\nexit=0\n", 3),
         ("exit=0\n", 0),
-        ("out|error\t2\nout|{\nout|\t\nout|7\tundefined\nout|1\t9\nexit=0\n", 7),
+        (
+            "out|error\t2\nout|{\nout|\t\nout|7\tundefined\nout|1\t9\nexit=0\n",
+            7,
+        ),
         ("err|usage\nexit=1\n", 0),
     ] {
         fake.answer("condor_q", "-factory", answer);
@@ -203,7 +228,11 @@ fn totals_are_read_or_refused() {
     // Beside the line that is right another costs nothing.
     let fake = FakeTools::new();
     fake.answer("condor_q", "-group-by", "exit=0\n");
-    fake.answer("condor_q", "-totals", &format!("out|{{\n{}", super::tests::totals(0)));
+    fake.answer(
+        "condor_q",
+        "-totals",
+        &format!("out|{{\n{}", super::tests::totals(0)),
+    );
     assert!(observe(&fake).is_ok());
     fake.answer("condor_q", "-totals", "out|{\nexit=0\n");
     assert!(observe(&fake).is_err());

@@ -53,7 +53,11 @@ impl ScheddAds {
         let read = || {
             let [name, machine, limit, running] = values(line).ok()?;
             let (limit, running) = (amount(limit)?, amount(running)?);
-            Some((string(name)?, string(machine), MaxRunning { limit, running }))
+            Some((
+                string(name)?,
+                string(machine),
+                MaxRunning { limit, running },
+            ))
         };
         if let Some((name, machine, max)) = read().filter(|_| self.ads.len() < SCHEDDS_MAX) {
             self.ads.insert(name.to_ascii_lowercase(), (machine, max));
@@ -62,7 +66,9 @@ impl ScheddAds {
 
     /// The limit of the schedd with this name.
     pub(super) fn of(&self, name: &str) -> Option<MaxRunning> {
-        self.ads.get(&name.to_ascii_lowercase()).map(|(_, max)| *max)
+        self.ads
+            .get(&name.to_ascii_lowercase())
+            .map(|(_, max)| *max)
     }
 
     /// The limit of the schedd of this machine: the only one, or the only one that is on this host.
@@ -107,7 +113,10 @@ mod tests {
             ads.add(line);
         }
         let max = |limit, running| Some(MaxRunning { limit, running });
-        assert_eq!((ads.of("A.example"), ads.of("b")), (max(2, 1), max(10_000, 3)));
+        assert_eq!(
+            (ads.of("A.example"), ads.of("b")),
+            (max(2, 1), max(10_000, 3))
+        );
         for name in ["c", "d", "e", "f", ""] {
             assert_eq!(ads.of(name), None, "{name}");
         }

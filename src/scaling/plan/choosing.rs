@@ -138,14 +138,11 @@ impl<'a> Planner<'a> {
             .flat_map(Capacity::spaces)
             .copied()
             .reduce(|one, other| one.each(&other, u64::max));
-        let least_request = |group: &Group| match self
-            .observation
-            .matches
-            .depends_on_machine(&group.asks)
-        {
-            true => Resources::default(),
-            false => group.asks.request,
-        };
+        let least_request =
+            |group: &Group| match self.observation.matches.depends_on_machine(&group.asks) {
+                true => Resources::default(),
+                false => group.asks.request,
+            };
         let mut least_from: Vec<Resources> = groups.iter().rev().map(least_request).collect();
         let mut least: Option<Resources> = None;
         for request in &mut least_from {
@@ -207,7 +204,10 @@ impl<'a> Planner<'a> {
             if behind > 0 && !certain {
                 continue;
             }
-            let request = self.observation.matches.request(&candidate.kind, &group.asks);
+            let request = self
+                .observation
+                .matches
+                .request(&candidate.kind, &group.asks);
             let mut left = group.left;
             for space in &mut spaces {
                 let here = request.times_in(space).min(left);

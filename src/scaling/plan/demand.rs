@@ -259,7 +259,10 @@ impl Planner<'_> {
                                 (Some(*class), matches.request(kind, &group.asks))
                             };
                             let others = [(Some(0), group.asks.request)];
-                            others.into_iter().chain(kinds.iter().map(of_kind)).collect()
+                            others
+                                .into_iter()
+                                .chain(kinds.iter().map(of_kind))
+                                .collect()
                         }
                     };
                 let placed = &mut placed;

@@ -46,7 +46,9 @@ impl<'a> Room<'a> {
     }
 
     fn take(&mut self, name: &str, each: f64, jobs: u64) {
-        let known = self.ceilings.and_then(|ceilings| ceilings.get_key_value(name));
+        let known = self
+            .ceilings
+            .and_then(|ceilings| ceilings.get_key_value(name));
         if let Some((name, _)) = known {
             #[allow(clippy::cast_precision_loss)] // There are not that many jobs.
             let amount = each * jobs as f64;
@@ -94,13 +96,16 @@ impl<'a> Planner<'a> {
             }
         };
         for why in negotiator.iter().flat_map(|negotiator| &negotiator.unread) {
-            self.notices.push(format!("whether it holds jobs back is not known: {why}"));
+            self.notices
+                .push(format!("whether it holds jobs back is not known: {why}"));
         }
         let jobs_of = |name: &str| -> u64 {
             let own = all.iter().filter(|(schedd, _)| *schedd == name);
             own.fold(0, |sum, (_, startable)| sum.saturating_add(startable.jobs))
         };
-        let all_start = schedds.iter().all(|(name, (_, left))| jobs_of(name) <= *left);
+        let all_start = schedds
+            .iter()
+            .all(|(name, (_, left))| jobs_of(name) <= *left);
         if all_free && all_start {
             return all.into_iter().map(|(_, startable)| startable).collect();
         }

@@ -278,15 +278,13 @@ impl Planner<'_> {
             let Some(cloud) = self.policy.cloud(&kind.cloud) else {
                 return false;
             };
-            let holds = self
-                .capacity(kind)
-                .is_some_and(|capacity| {
-                    let holds = |asks| {
-                        let request = self.observation.matches.request(kind, asks);
-                        capacity.holds(&request) > 0
-                    };
-                    asks.is_none_or(holds)
-                });
+            let holds = self.capacity(kind).is_some_and(|capacity| {
+                let holds = |asks| {
+                    let request = self.observation.matches.request(kind, asks);
+                    capacity.holds(&request) > 0
+                };
+                asks.is_none_or(holds)
+            });
             let takes =
                 |asks| matches!(self.answer(kind, asks), Answer::Takes | Answer::Perhaps(_));
             holds
