@@ -254,7 +254,7 @@ impl Folded {
         let value = match ending.split('\t').nth(4 + which)? {
             LONG => format!("longer than {REQUEST_MAX} bytes"),
             "" => "undefined".to_owned(),
-            value => value.chars().take(REQUEST_TOLD).collect(),
+            value => value.trim().chars().take(REQUEST_TOLD).collect(),
         };
         let shape = shape.clone();
         Some(self.keep(shape.with_fault(JobFault::Request { attribute, value })))

@@ -408,4 +408,27 @@ mod tests {
             assert_eq!(memory.answer("q"), Some(Verdict::Matches));
         }
     }
+
+    /// An entry that cannot be read is asked anew, and the others are kept.
+    #[test]
+    fn an_odd_entry_costs_itself_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let load = || MatchMemory::load(Some(MatchFile::new(folder.path(), true)), at(0));
+        let mut memory = load();
+        memory.keep("good".to_owned(), &Verdict::Matches);
+        memory.keep("odd".to_owned(), &Verdict::Matches);
+        memory.use_columns(&BTreeSet::from(["fine".to_owned(), "bad".to_owned()]));
+        memory.save();
+        let path = folder.path().join(FILE);
+        let mut stored: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        stored["answers"]["odd"] = serde_json::json!({"answer": "perhaps"});
+        stored["columns"]["bad"] = Value::Null;
+        stored["machines"] = serde_json::json!([null, {"kind": 5}]);
+        fs::write(&path, serde_json::to_vec(&stored).unwrap()).unwrap();
+        let mut memory = load();
+        assert_eq!(memory.answer("good"), Some(Verdict::Matches));
+        assert_eq!(memory.answer("odd"), None);
+        let names = memory.columns().names;
+        assert!(names.contains("fine") && !names.contains("bad"));
+    }
 }

@@ -823,6 +823,95 @@ mod tests {
         }
     }
 
+    /// HTCondor says of each bit of a request whether it is set: here of 4 cores and 3900 MB, as the node has them.
+    #[test]
+    fn what_a_job_asks_of_a_machine_is_worked_out_by_htcondor() {
+        let mut pool = Pool::new();
+        let bits = ANALYZE.replace(
+            "/^Requirements = / { no",
+            "/>> [0-9]+/ { match($0, />> [0-9]+/); bit = substr($0, RSTART + 3, RLENGTH - 3) + 0; value = /Cpus/ ? 4 : 3900\n\
+             for (i = 0; i < bit; i++) value = int(value / 2)\n\
+             odd = value % 2 == 0 }\n\
+             /^Requirements = [^(]/ { odd = 0 }\n/^Requirements = / { no",
+        );
+        let bits = bits.replace("m = no ||", "m = odd || no ||");
+        pool.fake
+            .answer("condor_q", "-better-analyze:summary", &bits);
+        let columns = BTreeMap::from([("totalcpus", ""), ("totalmemory", "")]);
+        let mut names = BTreeSet::new();
+        let mut requests = JobColumns::default().requests;
+        requests[0] = ("RequestCpus", "TotalCpus");
+        requests[1] = ("RequestMemory", "TotalMemory * 95 / 100");
+        let job = JobColumns {
+            universe: 5,
+            requirements: "TARGET.x",
+            requests,
+            ..JobColumns::default()
+        };
+        let ad = JobAd::of(&job, &columns, &BTreeSet::new(), &mut names).unwrap();
+        let whole = JobKind {
+            needs: ad.needs(),
+            ..pool.jobs("TARGET.x")
+        };
+        pool.ads.insert(ad.needs(), ad);
+        let plain = pool.jobs("TARGET.y");
+        let new = candidate("m1", None);
+        let ask = |pool: &Pool| pool.ask(&[&whole, &plain], std::slice::from_ref(&new), LIMIT);
+        let matches = ask(&pool);
+        assert!(matches.depends_on_machine(&whole) && !matches.depends_on_machine(&plain));
+        let request = matches.request(&new.kind, &whole);
+        assert_eq!(
+            (request.cpus, request.memory_mb, request.disk_kb),
+            (4, 3968, 1024)
+        );
+        assert_eq!(matches.request(&new.kind, &plain), plain.request);
+        // Where it does not say, such a job has a node for itself.
+        pool.fake
+            .script("condor_q", "-better-analyze:summary", "exit 1");
+        let request = ask(&pool).request(&new.kind, &whole);
+        assert_eq!((request.cpus, request.memory_mb), (4, 4096));
+    }
+
+    /// One job at which condor_q ends takes no answer from the others.
+    #[test]
+    fn a_job_that_condor_q_cannot_take_costs_itself_alone() {
+        let mut pool = Pool::new();
+        let bad = pool.jobs("TARGET.CRASH");
+        let fine: Vec<JobKind> = (0..6).map(|n| pool.jobs(&format!("TARGET.a{n}"))).collect();
+        let crash = format!("grep -q CRASH \"$3\" && exit 134\n{ANALYZE}");
+        pool.fake
+            .script("condor_q", "-better-analyze:summary", &crash);
+        let mut jobs: Vec<&JobKind> = fine.iter().collect();
+        jobs.push(&bad);
+        let new = candidate("m1", None);
+        let matches = pool.ask(&jobs, std::slice::from_ref(&new), LIMIT);
+        for jobs in &fine {
+            assert_eq!(verdict(&matches, &new, jobs), Seen::Known(Verdict::Matches));
+        }
+        assert!(!verdict(&matches, &new, &bad).is_known());
+        assert!(pool.processes() < 12, "{}", pool.processes());
+    }
+
+    /// A line that is none of the table, or that says otherwise of a job, costs that job its answer.
+    #[test]
+    fn an_odd_line_costs_its_own_job_the_answer() {
+        let mut pool = Pool::new();
+        let jobs: Vec<JobKind> = (0..3).map(|n| pool.jobs(&format!("TARGET.a{n}"))).collect();
+        let new = candidate("m1", None);
+        let odd = "\necho '4.0  0 0 0 0 0 ehos'\necho '   }'\necho 'x y z'";
+        pool.fake.script(
+            "condor_q",
+            "-better-analyze:summary",
+            &format!("{ANALYZE}{odd}"),
+        );
+        let all: Vec<&JobKind> = jobs.iter().collect();
+        let matches = pool.ask(&all, std::slice::from_ref(&new), LIMIT);
+        let known = jobs
+            .iter()
+            .filter(|jobs| verdict(&matches, &new, jobs).is_known());
+        assert_eq!(known.count(), 2);
+    }
+
     #[test]
     fn no_answer_and_a_strange_one_are_unknown() {
         let mut pool = Pool::new();

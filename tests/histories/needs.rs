@@ -162,7 +162,7 @@ fn hold_back(site: &mut Site, limit: f64, used: f64) {
         view.negotiator = Seen::Known(NegotiatorView {
             concurrency_limits: ceilings.clone(),
             group_quotas: ceilings,
-            unread: Vec::new(),
+            ..NegotiatorView::default()
         });
         for schedd in view.schedds.values_mut() {
             if let Seen::Known(schedd) = schedd {

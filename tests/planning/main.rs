@@ -14,3 +14,4 @@ mod oracle;
 mod properties;
 mod size;
 mod small;
+mod startable;

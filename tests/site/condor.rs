@@ -52,6 +52,11 @@ impl Testbed {
         Some(testbed)
     }
 
+    /// Where the daemons' files are.
+    pub fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
     fn second_schedd(&self) -> PathBuf {
         self.dir
             .join("root/etc/condor/config.d/70-second-schedd.config")

@@ -17,6 +17,7 @@ mod first_site;
 mod image;
 mod machines;
 mod matches;
+mod odd_jobs;
 mod openstack;
 mod setup;
 mod status;
