@@ -1,18 +1,30 @@
 //! A last look, right before a drain, right before a delete and before a floating IP is taken off: seconds lie between the observation and the act, and on a
 //! slow cloud half a minute. It asks for what it needs and no more: one server by its id, the startds of one node.
 //!
+//! The startd itself is asked, for the collector's ad of it may be older than it says: whoever ends a node by a late ad ends
+//! the job that it does not show. A node counts as drained by its startd's word alone, and where the startd refuses to say,
+//! its drain is renewed: the startd's own check says then that nothing is claimed. All else is taken from the ad when the startd
+//! is not reached.
+//!
 //! The judgements are pure. What they compare with stands in the action: the planner decides, this only compares.
+
+use std::time::Duration;
 
 use crate::cloud::Cloud;
 use crate::deadline::Deadline;
 use crate::pool::Pool;
-use crate::scaling::action::{CloudAction, Expected, Failure, FailureKind, StartdIdentity};
+use crate::scaling::action::{
+    CloudAction, Expected, Failure, FailureKind, PoolAction, StartdIdentity,
+};
 use crate::scaling::floating_ip::NodeFloatingIp;
 use crate::scaling::matching::{Match, StartdFinder};
 use crate::scaling::node::is_heard;
 use crate::scaling::observation::{
-    METADATA_CLUSTER, OwnedServer, ServerRecord, ServerStatus, StartdView,
+    DrainView, METADATA_CLUSTER, NodeId, OwnedServer, ServerRecord, ServerStatus, StartdView,
 };
+
+/// A startd that hangs answers no drain either, and HTCondor's tools wait for it for a minute.
+const ASK_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a last look has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +35,53 @@ pub enum Found {
     Gone,
     /// Something else, in words that follow "nothing was done: ".
     Changed(String),
+    /// By an ad that may be late it is drained as planned; its startd has not said so.
+    DrainedByAd {
+        /// A slot of it.
+        slot: String,
+        /// Why the startd has not said it.
+        why: String,
+    },
+    /// The same, and its drain cannot be renewed: the startd hangs, or its ad has no slot.
+    Unsaid(String),
+}
+
+/// What the startd of a node says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnWord {
+    /// It is so.
+    Is(Box<StartdView>),
+    /// It is another node's.
+    OfAnother,
+    /// It refuses, is not there, or nobody knows where to ask it.
+    None(String),
+    /// It was asked, and its time is over.
+    Hangs(String),
+}
+
+/// Asks the startd of a node, where the collector says that it is, or where it was last known to be.
+fn own_word(
+    pool: &dyn Pool,
+    identity: &StartdIdentity,
+    startds: &[StartdView],
+    deadline: Deadline,
+) -> OwnWord {
+    let ad = StartdFinder::new(startds).identified(identity).startd();
+    let address = ad.and_then(|ad| ad.address.as_ref());
+    let Some(address) = address.or(identity.address.as_ref()) else {
+        return OwnWord::None("its address is not known".to_owned());
+    };
+    let deadline = deadline.at_most(ASK_LIMIT);
+    let said = match pool.ask(address, deadline) {
+        Ok(said) => said,
+        Err(failure) if deadline.passed() => return OwnWord::Hangs(failure.message),
+        Err(failure) => return OwnWord::None(failure.message),
+    };
+    match StartdFinder::new(&said).identified(identity) {
+        Match::Startd(startd) => OwnWord::Is(Box::new(startd.clone())),
+        Match::Contradiction(_) => OwnWord::OfAnother,
+        Match::None => OwnWord::None(format!("another startd answers at {address}")),
+    }
 }
 
 /// The last look before a drain of `slot`.
@@ -36,7 +95,14 @@ pub fn before_drain(
     deadline: Deadline,
 ) -> Result<(), Failure> {
     let startds = pool.look(startd, deadline).map_err(unseen)?;
-    as_planned(may_drain(startd, slot, &startds)).map(|_| ())
+    as_planned(may_drain(startd, slot, &startds))?;
+    match own_word(pool, startd, &startds, deadline) {
+        OwnWord::Is(own) => as_planned(may_drain(startd, slot, &[*own])).map(|_| ()),
+        OwnWord::OfAnother => as_planned(contradiction()).map(|_| ()),
+        // The drain is checked by the startd.
+        OwnWord::None(_) => Ok(()),
+        OwnWord::Hangs(why) => Err(not_done(&format!("its startd does not answer: {why}"))),
+    }
 }
 
 /// The last look before a delete: false when the server is gone already.
@@ -50,6 +116,7 @@ pub fn before_delete(
     deadline: Deadline,
 ) -> Result<bool, Failure> {
     let CloudAction::Delete {
+        node,
         server,
         expects,
         startd,
@@ -69,7 +136,49 @@ pub fn before_delete(
         Err(_) if *expects == Expected::NoClaim => Vec::new(),
         Err(failure) => return Err(unseen(failure)),
     };
-    as_planned(may_delete(expects, startd, &startds))
+    let own = own_word(pool, startd, &startds, deadline);
+    match (may_delete(expects, startd, &startds, &own), expects) {
+        (Found::DrainedByAd { slot, why }, Expected::Drained(drain)) => {
+            renew(pool, (node, startd), &slot, drain, &why, deadline).map(|()| true)
+        }
+        (found, _) => as_planned(found),
+    }
+}
+
+/// Takes a drain back by its id and begins it anew. When both are done it was in force, and its startd has checked that
+/// no slot is claimed, and takes no job any more.
+fn renew(
+    pool: &dyn Pool,
+    (node, startd): (&NodeId, &StartdIdentity),
+    slot: &str,
+    drain: &DrainView,
+    why: &str,
+    deadline: Deadline,
+) -> Result<(), Failure> {
+    let cancel = PoolAction::CancelDrain {
+        node: node.clone(),
+        slot: slot.to_owned(),
+        request_id: drain.request_id.clone(),
+    };
+    let again = PoolAction::Drain {
+        node: node.clone(),
+        startd: startd.clone(),
+        slot: slot.to_owned(),
+        reason: drain.reason.clone(),
+    };
+    for action in [&cancel, &again] {
+        pool.perform(action, deadline)
+            .map_err(|failure| match failure.kind {
+                FailureKind::NotIdle => {
+                    changed(&format!("its drain is over: {}", failure.message))
+                }
+                _ => not_done(&format!(
+                    "its startd does not say whether it is drained: {why}; and its drain cannot be renewed: {}",
+                    failure.message
+                )),
+            })?;
+    }
+    Ok(())
 }
 
 /// The last look before a floating IP is taken off a node: false when the server is gone already. Where the floating IP
@@ -102,10 +211,24 @@ fn as_planned(found: Found) -> Result<bool, Failure> {
     match found {
         Found::AsPlanned => Ok(true),
         Found::Gone => Ok(false),
-        Found::Changed(how) => Err(Failure {
-            kind: FailureKind::Changed,
-            message: format!("nothing was done: {how}"),
-        }),
+        Found::Changed(how) => Err(changed(&how)),
+        Found::DrainedByAd { why, .. } | Found::Unsaid(why) => Err(not_done(&format!(
+            "its startd does not say whether it is drained: {why}"
+        ))),
+    }
+}
+
+fn changed(how: &str) -> Failure {
+    Failure {
+        kind: FailureKind::Changed,
+        message: format!("nothing was done: {how}"),
+    }
+}
+
+fn not_done(why: &str) -> Failure {
+    Failure {
+        kind: FailureKind::NotDone,
+        message: format!("nothing was done: {why}"),
     }
 }
 
@@ -133,41 +256,72 @@ pub fn still_ours(planned: &OwnedServer, now: Option<ServerRecord>) -> Found {
     Found::AsPlanned
 }
 
-/// Whether the startds that were found let a node be deleted for this reason.
-pub fn may_delete(expects: &Expected, startd: &StartdIdentity, startds: &[StartdView]) -> Found {
-    let finder = StartdFinder::new(startds);
-    match (expects, finder.identified(startd)) {
+/// Whether the startds that were found let a node be deleted for this reason, and its own one.
+pub fn may_delete(
+    expects: &Expected,
+    startd: &StartdIdentity,
+    startds: &[StartdView],
+    own: &OwnWord,
+) -> Found {
+    let ad = StartdFinder::new(startds).identified(startd);
+    let another = matches!(ad, Match::Contradiction(_)) || *own == OwnWord::OfAnother;
+    match (expects, own) {
+        (Expected::NoClaim, OwnWord::Is(own)) if own.claims() > 0 => claimed(own),
         (Expected::NoClaim, _) => on_builder(startd, startds),
-        (_, Match::Contradiction(_)) => contradiction(),
+        _ if another => contradiction(),
         // The site has said that its jobs are not waited for.
         (Expected::Overdue, _) => Found::AsPlanned,
-        (Expected::Drained(_), Match::None) => {
-            Found::Changed("the collector does not know its startd any more".to_owned())
-        }
-        (Expected::Drained(drain), Match::Startd(startd)) => match &startd.draining {
-            _ if startd.claims() > 0 => claimed(startd),
-            None => Found::Changed("its drain was taken back".to_owned()),
-            Some(now) if now == drain => Found::AsPlanned,
-            Some(now) if !now.complete => {
-                Found::Changed("its drain is not complete any more".to_owned())
-            }
-            Some(now) => Found::Changed(format!(
-                "it is drained by somebody else now ({:?})",
-                now.reason
-            )),
+        (Expected::Drained(drain), OwnWord::Is(own)) => still_drained(drain, own),
+        (Expected::Drained(drain), _) => match ad.startd() {
+            Some(ad) => drained_by_ad(drain, ad, own),
+            None => Found::Changed("the collector does not know its startd any more".to_owned()),
         },
-        (Expected::Silent { .. } | Expected::NeverJoined, Match::None) => Found::AsPlanned,
-        (Expected::Silent { update_interval }, Match::Startd(startd))
-            if !is_heard(startd, *update_interval) =>
-        {
-            Found::AsPlanned
+        (Expected::Silent { update_interval }, own) => match (ad.startd(), own) {
+            (Some(ad), _) if is_heard(ad, *update_interval) => {
+                Found::Changed("its startd is heard of again".to_owned())
+            }
+            (_, OwnWord::Is(own)) if own.claims() > 0 => Found::Changed(format!(
+                "its startd answers when it is asked itself, and {} of its slots are claimed",
+                own.claims()
+            )),
+            _ => Found::AsPlanned,
+        },
+        (Expected::NeverJoined, own) => match (ad.startd(), own) {
+            (None, OwnWord::None(_) | OwnWord::Hangs(_)) => Found::AsPlanned,
+            _ => Found::Changed("it has joined the pool meanwhile".to_owned()),
+        },
+    }
+}
+
+/// Whether a startd is drained by this very drain, without a claim.
+fn still_drained(drain: &DrainView, startd: &StartdView) -> Found {
+    match &startd.draining {
+        _ if startd.claims() > 0 => claimed(startd),
+        None => Found::Changed("its drain was taken back".to_owned()),
+        Some(now) if now == drain => Found::AsPlanned,
+        Some(now) if !now.complete => {
+            Found::Changed("its drain is not complete any more".to_owned())
         }
-        (Expected::Silent { .. }, Match::Startd(_)) => {
-            Found::Changed("its startd is heard of again".to_owned())
+        Some(now) => Found::Changed(format!(
+            "it is drained by somebody else now ({:?})",
+            now.reason
+        )),
+    }
+}
+
+/// The same, where the startd has not said it.
+fn drained_by_ad(drain: &DrainView, ad: &StartdView, own: &OwnWord) -> Found {
+    let found = still_drained(drain, ad);
+    let slot = ad.slots.first().map(|slot| slot.name.clone());
+    match (found, own, slot) {
+        (Found::AsPlanned, OwnWord::None(why), Some(slot)) => Found::DrainedByAd {
+            slot,
+            why: why.clone(),
+        },
+        (Found::AsPlanned, OwnWord::None(why) | OwnWord::Hangs(why), _) => {
+            Found::Unsaid(why.clone())
         }
-        (Expected::NeverJoined, Match::Startd(_)) => {
-            Found::Changed("it has joined the pool meanwhile".to_owned())
-        }
+        (found, ..) => found,
     }
 }
 
@@ -234,6 +388,7 @@ mod tests {
             node: NodeId("n".to_owned()),
             shares_node: false,
             machine: Some("m".to_owned()),
+            address: None,
         }
     }
 
@@ -252,6 +407,7 @@ mod tests {
     ) -> StartdView {
         StartdView {
             machine: "m".to_owned(),
+            address: Some("<m>".to_owned()),
             instance_id: says.0.map(str::to_owned),
             node: says.1.map(|node| NodeId(node.to_owned())),
             slots: vec![SlotView {
@@ -267,6 +423,27 @@ mod tests {
             up_for: Duration::ZERO,
             draining: drain,
         }
+    }
+
+    /// The startd says of itself what the collector has of it.
+    fn own(startds: &[StartdView]) -> OwnWord {
+        match StartdFinder::new(startds).identified(&identity()) {
+            Match::Startd(startd) => OwnWord::Is(Box::new(startd.clone())),
+            Match::Contradiction(_) => OwnWord::OfAnother,
+            Match::None => refuses(),
+        }
+    }
+
+    fn refuses() -> OwnWord {
+        OwnWord::None("refused".to_owned())
+    }
+
+    fn hangs() -> OwnWord {
+        OwnWord::Hangs("no answer".to_owned())
+    }
+
+    fn says(startd: StartdView) -> OwnWord {
+        OwnWord::Is(Box::new(startd))
     }
 
     const OURS: (Option<&str>, Option<&str>) = (Some("uuid"), Some("n"));
@@ -288,7 +465,8 @@ mod tests {
     #[test]
     fn a_drained_node_goes_with_its_own_drain_alone() {
         let expects = Expected::Drained(drain("ehos c: idle"));
-        let judge = |startds: &[StartdView]| may_delete(&expects, &identity(), startds);
+        let judge =
+            |startds: &[StartdView]| may_delete(&expects, &identity(), startds, &own(startds));
         let ours = || Some(drain("ehos c: idle"));
         for says in [OURS, BY_NODE] {
             assert_eq!(judge(&[startd(says, 0, ours())]), Found::AsPlanned);
@@ -324,8 +502,105 @@ mod tests {
     }
 
     #[test]
+    fn the_startds_own_word_counts_more_than_the_collectors_ad() {
+        let ours = || Some(drain("ehos c: idle"));
+        let drained = || startd(OURS, 0, ours());
+        let expects = [
+            Expected::Drained(drain("ehos c: idle")),
+            silent(),
+            Expected::NeverJoined,
+            Expected::NoClaim,
+            Expected::Overdue,
+        ];
+        let stale = StartdView {
+            heard_ago: Duration::from_secs(3600),
+            ..drained()
+        };
+        // What the ad says, what the startd says, for which expectations it goes.
+        for (ads, own, goes) in [
+            (
+                vec![drained()],
+                says(drained()),
+                [true, false, false, true, true],
+            ),
+            (
+                vec![stale.clone()],
+                says(drained()),
+                [true, true, false, true, true],
+            ),
+            (
+                vec![stale.clone()],
+                says(startd(OURS, 1, None)),
+                [false, false, false, false, true],
+            ),
+            (
+                vec![stale.clone()],
+                says(startd(OURS, 0, None)),
+                [false, true, false, true, true],
+            ),
+            (
+                vec![stale],
+                OwnWord::OfAnother,
+                [false, false, false, true, false],
+            ),
+            // Its ad is gone: it was asked where it was last known to be.
+            (
+                vec![],
+                says(startd(OURS, 2, None)),
+                [false, false, false, false, true],
+            ),
+            (
+                vec![],
+                says(startd(OURS, 0, None)),
+                [false, true, false, true, true],
+            ),
+            (vec![], refuses(), [false, true, true, true, true]),
+            (vec![], hangs(), [false, true, true, true, true]),
+            // A late ad says that it is claimed, or that its drain is not there yet.
+            (
+                vec![startd(OURS, 1, None)],
+                says(drained()),
+                [true, false, false, false, true],
+            ),
+        ] {
+            for (expects, goes) in expects.iter().zip(goes) {
+                let found = may_delete(expects, &identity(), &ads, &own);
+                assert_eq!(
+                    found == Found::AsPlanned,
+                    goes,
+                    "{expects:?} {ads:?} {own:?}: {found:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_drain_that_the_startd_does_not_say_is_renewed_or_left() {
+        let expects = Expected::Drained(drain("ehos c: idle"));
+        let judge = |ad: StartdView, own: OwnWord| may_delete(&expects, &identity(), &[ad], &own);
+        let drained = startd(OURS, 0, Some(drain("ehos c: idle")));
+        let renewed = Found::DrainedByAd {
+            slot: "slot1@m".to_owned(),
+            why: "refused".to_owned(),
+        };
+        assert_eq!(judge(drained.clone(), refuses()), renewed);
+        let unsaid = Found::Unsaid("no answer".to_owned());
+        assert_eq!(judge(drained.clone(), hangs()), unsaid);
+        let no_slot = StartdView {
+            slots: Vec::new(),
+            ..drained
+        };
+        assert!(matches!(judge(no_slot, refuses()), Found::Unsaid(_)));
+        assert!(saved(judge(startd(OURS, 1, None), refuses())));
+        for found in [renewed, unsaid] {
+            assert_eq!(as_planned(found).unwrap_err().kind, FailureKind::NotDone);
+        }
+    }
+
+    #[test]
     fn a_silent_node_goes_as_long_as_it_is_silent() {
-        let judge = |startds: &[StartdView]| may_delete(&silent(), &identity(), startds);
+        let judge =
+            |startds: &[StartdView]| may_delete(&silent(), &identity(), startds, &refuses());
         let heard = |ago: u64| StartdView {
             heard_ago: Duration::from_secs(ago),
             ..startd(OURS, 1, None)
@@ -343,8 +618,9 @@ mod tests {
 
     #[test]
     fn what_never_joined_has_no_startd_at_all() {
-        let judge =
-            |startds: &[StartdView]| may_delete(&Expected::NeverJoined, &identity(), startds);
+        let judge = |startds: &[StartdView]| {
+            may_delete(&Expected::NeverJoined, &identity(), startds, &refuses())
+        };
         assert_eq!(judge(&[]), Found::AsPlanned);
         assert_eq!(judge(&[startd(NAMESAKE, 1, None)]), Found::AsPlanned);
         let long_ago = StartdView {
@@ -359,19 +635,22 @@ mod tests {
         };
         let other = [startd((Some("other"), Some("n")), 1, None)];
         assert_eq!(
-            may_delete(&Expected::NeverJoined, &twin, &other),
+            may_delete(&Expected::NeverJoined, &twin, &other, &refuses()),
             Found::AsPlanned
         );
         assert!(saved(may_delete(
             &Expected::NeverJoined,
             &identity(),
-            &other
+            &other,
+            &refuses()
         )));
     }
 
     #[test]
     fn a_builder_goes_without_claims() {
-        let judge = |startds: &[StartdView]| may_delete(&Expected::NoClaim, &identity(), startds);
+        let judge = |startds: &[StartdView]| {
+            may_delete(&Expected::NoClaim, &identity(), startds, &refuses())
+        };
         assert_eq!(judge(&[]), Found::AsPlanned);
         assert_eq!(judge(&[startd(OURS, 0, None)]), Found::AsPlanned);
         assert_eq!(judge(&[startd(NAMESAKE, 2, None)]), Found::AsPlanned);

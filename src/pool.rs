@@ -22,6 +22,13 @@ pub trait Pool: Sync {
     fn look(&self, startd: &StartdIdentity, deadline: Deadline)
     -> Result<Vec<StartdView>, Failure>;
 
+    /// How the startd at `address` (its `MyAddress`) is, as it says itself: claims, drain, and which server it is on. One
+    /// startd, or several where its ads contradict each other; an ad that cannot be read counts as a claimed slot.
+    ///
+    /// # Errors
+    /// It is not reached before the deadline, refuses to say, or its answer cannot be read: nothing is known then.
+    fn ask(&self, address: &str, deadline: Deadline) -> Result<Vec<StartdView>, Failure>;
+
     /// Whether jobs that the last observation found would run on nodes of these kinds. What is not answered in time is
     /// unknown, or missing.
     fn matches(&self, jobs: &BTreeSet<JobKind>, nodes: &[Candidate], deadline: Deadline)

@@ -224,6 +224,7 @@ fn delete(double: &Double) -> Result<Done, Failure> {
                 node: NodeId("n-1".to_owned()),
                 shares_node: false,
                 machine: None,
+                address: None,
             },
             keep_console: false,
             again: false,

@@ -519,6 +519,7 @@ mod tests {
                 up_for: Duration::from_secs(3600),
                 negotiation_period: period.map(Duration::from_secs),
                 startds: Vec::new(),
+                unreadable: Vec::new(),
             };
             negotiator(&view, Duration::from_secs(80)).outcome
         };

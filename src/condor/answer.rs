@@ -66,6 +66,24 @@ pub(super) fn string(value: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// What a tool is asked for a string of an ad with (`-af:tV`): whatever the ad has there, the answer is one line of at most
+/// a few thousand bytes. It is `undefined` where there is none, and `error` where there is no string or a longer one.
+pub(super) fn short_string(attribute: &str) -> String {
+    format!(
+        "ifThenElse(isString({attribute}), ifThenElse(size({attribute}) <= 2048, {attribute}, error), \
+         ifThenElse(isUndefined({attribute}), undefined, error))"
+    )
+}
+
+/// The answer to [`short_string`]; an error for anything but a string, or nothing.
+pub(super) fn readable_string(value: &str) -> Result<Option<String>, ()> {
+    match value {
+        // As fixtures of `unparse` have it.
+        "undefined" | "" => Ok(None),
+        value => string(value).map(Some).ok_or(()),
+    }
+}
+
 /// `text` as a string in a ClassAd expression.
 pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);

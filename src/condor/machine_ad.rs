@@ -407,40 +407,54 @@ fn text(text: &str) -> String {
     super::answer::quoted(text)
 }
 
-/// The ads that `condor_status -long` prints, by names in small letters.
+/// The ads that `condor_status -long` prints, by names in small letters. One with a line that is no attribute (a value may
+/// have several) is left out.
 #[derive(Debug, Default)]
 pub(super) struct LongAds {
     pub ads: Vec<BTreeMap<String, String>>,
-    open: bool,
+    place: Place,
 }
 
-/// In place of all attributes of an ad with a line that is none.
-const UNREADABLE: &str = "#unreadable";
+/// Where the next line belongs.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Between,
+    InAd,
+    InUnreadable,
+}
 
 impl LongAds {
     /// Takes the next line.
     pub(super) fn add(&mut self, line: &str) -> Result<(), String> {
         if line.trim().is_empty() {
-            self.open = false;
+            self.place = Place::Between;
             return Ok(());
         }
-        if !self.open {
-            self.ads.push(BTreeMap::new());
-            self.open = true;
-        }
-        let attribute = line.split_once(" = ").filter(|(name, _)| {
-            !name.is_empty() && !name.contains(' ') && !super::command::is_cut(line)
-        });
-        if let Some(ad) = self.ads.last_mut() {
-            match attribute {
-                Some((name, value)) if !ad.contains_key(UNREADABLE) => {
-                    ad.insert(name.to_ascii_lowercase(), value.to_owned());
+        let attribute = line
+            .split_once(" = ")
+            .filter(|(name, _)| {
+                !name.is_empty() && !name.contains(' ') && !super::command::is_cut(line)
+            });
+        match (attribute, self.place) {
+            (_, Place::InUnreadable) => {}
+            (None, place) => {
+                if place == Place::InAd {
+                    self.ads.pop();
                 }
-                Some(_) => {}
-                // Such an ad is none to learn from: jobs would be refused for what it lacks.
-                None => {
-                    ad.clear();
-                    ad.insert(UNREADABLE.to_owned(), super::answer::excerpt(line));
+                self.place = Place::InUnreadable;
+                log::warn!(
+                    "the ad of a slot is not learnt from: a line is no attribute: {}",
+                    super::answer::excerpt(line)
+                );
+            }
+            (Some((name, value)), place) => {
+                if place == Place::Between {
+                    self.ads.push(BTreeMap::new());
+                    self.place = Place::InAd;
+                }
+                if let Some(ad) = self.ads.last_mut() {
+                    ad.insert(name.to_ascii_lowercase(), value.to_owned());
                 }
             }
         }
@@ -461,6 +475,16 @@ mod tests {
         ];
         ad.map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into()
+    }
+
+    #[test]
+    fn an_ad_of_which_a_line_is_no_attribute_is_not_learnt_from_and_others_are() {
+        let mut long = LongAds::default();
+        for line in "a = 1\nb = 2\n\nA = 3\nB = \"x\ny\"\nC = 4\n\nwhat\na = 5\n\nA = 6\n".lines() {
+            long.add(line).unwrap();
+        }
+        let values: Vec<_> = long.ads.iter().map(|ad| ad["a"].as_str()).collect();
+        assert_eq!(values, ["1", "6"]);
     }
 
     #[test]
@@ -499,8 +523,7 @@ mod tests {
         ] {
             long.add(line).unwrap();
         }
-        assert_eq!(long.ads.len(), 2, "{:?}", long.ads);
-        assert_eq!(long.ads[0].get("name"), None);
-        assert_eq!(long.ads[1].get("name").map(String::as_str), Some("\"b\""));
+        assert_eq!(long.ads.len(), 1, "{:?}", long.ads);
+        assert_eq!(long.ads[0].get("name").map(String::as_str), Some("\"b\""));
     }
 }

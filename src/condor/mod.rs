@@ -299,6 +299,10 @@ impl Pool for CondorPool {
         Ok(slots::look(&self.tools, pool, startd, clock, deadline)?)
     }
 
+    fn ask(&self, address: &str, deadline: Deadline) -> Result<Vec<StartdView>, Failure> {
+        Ok(slots::ask(&self.tools, address, deadline)?)
+    }
+
     fn perform(&self, action: &PoolAction, deadline: Deadline) -> Result<Done, Failure> {
         let pool = self.pool.as_deref();
         match action {
@@ -417,6 +421,7 @@ mod tests {
             node: NodeId(node.to_owned()),
             shares_node: false,
             machine: machine.map(str::to_owned),
+            address: None,
         }
     }
 
@@ -721,7 +726,7 @@ mod tests {
         let asked = calls.lines().last().unwrap();
         assert!(
             asked.contains(
-                "SlotType =!= \"Dynamic\" && (EhosNode =?= \"n-1\" || CloudInstanceID =?= \"uuid-\\\"a\" || \
+                "SlotType =!= \"Dynamic\" && Offline =!= true && (EhosNode =?= \"n-1\" || CloudInstanceID =?= \"uuid-\\\"a\" || \
                  Machine =?= \"n1\")"
             ),
             "{asked}"
@@ -745,6 +750,106 @@ mod tests {
             fake.answer("condor_status", "any", answer);
             assert!(pool.look(&never_seen, deadline).is_err(), "{answer}");
         }
+    }
+
+    #[test]
+    fn a_startd_is_asked_at_its_address_and_says_how_it_is() {
+        let fake = recorded();
+        let pool = pool(&fake);
+        let deadline = Deadline::within(LIMIT);
+        let address = "<10.0.0.1:9618?addrs=10.0.0.1-9618&sock=startd_1_43af>";
+        fake.replay("condor_status", "-direct", "status-direct.txt");
+        let said = pool.ask(address, deadline).unwrap();
+        let [startd] = said.as_slice() else {
+            panic!("{said:?}");
+        };
+        assert_eq!((startd.machine.as_str(), startd.claims()), ("n1", 0));
+        assert_eq!(startd.heard_ago, Duration::ZERO);
+        assert_eq!(startd.node, Some(NodeId("t1".to_owned())));
+        let asked = fake.calls();
+        assert!(
+            asked.contains(&format!(
+                "condor_status -direct {address} -constraint SlotType"
+            )),
+            "{asked}"
+        );
+        assert_eq!(asked.lines().count(), 1, "no clock is needed: {asked}");
+        // A client that must prove who it is cannot ask a node: nodes have no key of the pool.
+        fake.script(
+            "condor_status",
+            "-direct",
+            "test \"$_CONDOR_SEC_CLIENT_AUTHENTICATION$_CONDOR_SEC_CLIENT_ENCRYPTION$_CONDOR_SEC_CLIENT_INTEGRITY\" = \
+             OPTIONALOPTIONALOPTIONAL || exit 1",
+        );
+        assert_eq!(pool.ask(address, deadline), Ok(Vec::new()));
+        for fixture in ["status-direct-gone.txt", "status-direct-refused.txt"] {
+            fake.replay("condor_status", "-direct", fixture);
+            let failure = pool.ask(address, deadline).unwrap_err();
+            assert!(
+                failure.message.contains("the startd at <10.0.0.1"),
+                "{failure:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_daemon_ad_that_cannot_be_read_costs_itself_alone() {
+        let fake = recorded();
+        let good = "out|\"Negotiator\"\t\"ehos-cm\"\tundefined\t5\nexit=0\n";
+        for bad in [
+            "{",
+            "error\terror\terror\terror",
+            "\"Negotiator\"\t\"x\"\tundefined\terror",
+            "",
+        ] {
+            fake.answer("condor_status", "-any", &format!("out|{bad}\n{good}"));
+            let view = observe(&fake);
+            let view = view.collector.known().unwrap();
+            assert_eq!(
+                view.negotiation_period,
+                Some(Duration::from_secs(5)),
+                "{bad}"
+            );
+            fake.answer(
+                "condor_status",
+                "-collector",
+                &format!("out|{bad}\nout|1795353048\t34\t\"ehos-cm\"\nexit=0\n"),
+            );
+            assert!(observe(&fake).collector.is_known(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn machines_that_publish_lists_records_and_megabytes_cost_themselves_alone() {
+        let fake = recorded();
+        fake.replay("condor_status", "any", "status-odd-slots.txt");
+        let view = observe(&fake);
+        let view = view.collector.known().unwrap();
+        assert_eq!(view.startds.len(), 25);
+        for startd in &view.startds {
+            let odd = startd.machine != "n1";
+            // The one whose Start is a string takes no jobs, and that can be read.
+            let closed = startd.machine == "odd8";
+            assert_eq!(startd.claims() > 0, odd && !closed, "{startd:?}");
+            assert_eq!(startd.slots[0].accepts_jobs, !odd, "{startd:?}");
+        }
+        assert_eq!(view.unreadable.len(), 23);
+        assert!(view.unreadable.iter().all(|ad| ad.owner_known));
+        assert!(view.unreadable[0].called().starts_with("slot slot1@odd"));
+    }
+
+    #[test]
+    fn one_slot_that_cannot_be_read_costs_itself_alone() {
+        let fake = recorded();
+        let recorded = std::fs::read_to_string(fake.path().join("condor_status.any")).unwrap();
+        let bad = "out|\"odd\"\t\"slot1@odd\"\terror\n";
+        fake.answer("condor_status", "any", &format!("{bad}{recorded}"));
+        let view = observe(&fake);
+        let view = view.collector.known().unwrap();
+        assert_eq!((view.startds.len(), view.unreadable.len()), (3, 1));
+        // All of them: this is no answer.
+        fake.answer("condor_status", "any", &format!("{bad}exit=0\n"));
+        assert!(!observe(&fake).collector.is_known());
     }
 
     #[test]

@@ -9,17 +9,19 @@
 //! corrects that. A startd's own times are compared with the `MyCurrentTime` of the same ad, and the time since that ad
 //! came is added.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::answer::{amount, excerpt, integer, quoted, string, values};
+use super::answer::{
+    amount, excerpt, integer, quoted, readable_string, short_string, string, values,
+};
 use super::command::{Call, Tools};
 use super::error::Error;
 use crate::deadline::Deadline;
 use crate::scaling::action::StartdIdentity;
 use crate::scaling::observation::{
-    CollectorView, DrainView, NodeId, Resources, SlotView, StartdView,
+    CollectorView, DrainView, NodeId, Resources, SlotView, StartdView, UnreadableAd,
 };
 
 /// The collector's clock, as it was at some moment of ours.
@@ -36,11 +38,12 @@ impl Clock {
         self.seconds.saturating_add(elapsed)
     }
 
-    /// What it is at least, where it has stamped these.
-    fn now_after(self, machines: &BTreeMap<StartdKey, Machine>) -> i64 {
-        let stamps = machines.values().flat_map(|machine| &machine.slots);
-        self.now()
-            .max(stamps.map(|slot| slot.heard).max().unwrap_or(i64::MIN))
+    /// What it is at least, where it has stamped these. It is no more than a day behind: what says that is wrong.
+    fn now_after(self, startds: &Startds) -> i64 {
+        let now = self.now();
+        let stamps = startds.slots().filter_map(|slot| slot.heard);
+        let stamps = stamps.filter(|heard| *heard <= now.saturating_add(86_400));
+        now.max(stamps.max().unwrap_or(i64::MIN))
     }
 }
 
@@ -50,26 +53,25 @@ pub(super) fn observe(
     pool: Option<&str>,
     deadline: Deadline,
 ) -> Result<(CollectorView, Clock), Error> {
-    let (clock, daemons, machines) = thread::scope(|scope| {
+    let (clock, daemons, startds) = thread::scope(|scope| {
         let clock = scope.spawn(|| own_ad(tools, pool, deadline));
         let daemons = scope.spawn(|| daemons(tools, pool, deadline));
-        let machines = machines(tools, pool, NOT_DYNAMIC, deadline);
-        (join(clock), join(daemons), machines)
+        let startds = startds(tools, Asked::Collector(pool), NODES, deadline);
+        (join(clock), join(daemons), startds)
     });
-    let (collector, daemons, machines) = (clock?, daemons?, machines?);
-    let now = collector.clock.now_after(&machines);
+    let (collector, daemons, startds) = (clock?, daemons?, startds?);
+    let now = collector.clock.now_after(&startds);
     let up_for = collector.up_for(&daemons.masters, now);
     let clock = Clock {
         seconds: now,
         at: Instant::now(),
     };
+    let (startds, unreadable) = startds.views(now);
     let view = CollectorView {
         up_for,
         negotiation_period: daemons.negotiation_period,
-        startds: machines
-            .into_iter()
-            .map(|(key, machine)| machine.view(key.machine, now))
-            .collect(),
+        startds,
+        unreadable,
     };
     Ok((view, clock))
 }
@@ -92,13 +94,36 @@ pub(super) fn look(
         startd.machine.as_deref().map(|name| ("Machine", name)),
     ];
     let which: Vec<String> = known.into_iter().flatten().map(is).collect();
-    let constraint = format!("{NOT_DYNAMIC} && ({})", which.join(" || "));
-    let machines = machines(tools, pool, &constraint, deadline)?;
-    let now = clock.now_after(&machines);
-    Ok(machines
-        .into_iter()
-        .map(|(key, machine)| machine.view(key.machine, now))
-        .collect())
+    let constraint = format!("{NODES} && ({})", which.join(" || "));
+    let startds = startds(tools, Asked::Collector(pool), &constraint, deadline)?;
+    let now = clock.now_after(&startds);
+    Ok(startds.views(now).0)
+}
+
+/// The startd at this address, as it says itself.
+pub(super) fn ask(
+    tools: &Tools,
+    address: &str,
+    deadline: Deadline,
+) -> Result<Vec<StartdView>, Error> {
+    // Nodes cannot check who asks: the key of the pool is not theirs. To read is free (SEC_READ_AUTHENTICATION = OPTIONAL),
+    // but for a client that insists on a proof.
+    let mut tools = tools.clone();
+    for setting in [
+        "_CONDOR_SEC_CLIENT_AUTHENTICATION",
+        "_CONDOR_SEC_CLIENT_ENCRYPTION",
+        "_CONDOR_SEC_CLIENT_INTEGRITY",
+    ] {
+        tools = tools.with(setting, "OPTIONAL");
+    }
+    let startds = startds(&tools, Asked::Startd(address), NODES, deadline)?;
+    // It has just said so.
+    let now = startds.slots().filter_map(|slot| slot.heard).max();
+    let (mut said, _) = startds.views(now.unwrap_or_default());
+    for startd in &mut said {
+        startd.heard_ago = Duration::ZERO;
+    }
+    Ok(said)
 }
 
 /// The collector's clock.
@@ -106,8 +131,21 @@ pub(super) fn clock(tools: &Tools, pool: Option<&str>, deadline: Deadline) -> Re
     Ok(own_ad(tools, pool, deadline)?.clock)
 }
 
-/// Dynamic slots are counted in their parents.
-const NOT_DYNAMIC: &str = "SlotType =!= \"Dynamic\"";
+/// Dynamic slots are counted in their parents. A machine that sleeps (condor_rooster) has an ad that the collector keeps for
+/// it: nobody has heard of it, and what it offers is not there.
+const NODES: &str = "SlotType =!= \"Dynamic\" && Offline =!= true";
+
+/// More are not told by name.
+const MOST_UNREADABLE: usize = 100;
+
+/// Who is asked.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    /// The collector of this pool.
+    Collector(Option<&'a str>),
+    /// The startd at this address.
+    Startd(&'a str),
+}
 
 fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     match thread.join() {
@@ -116,26 +154,31 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     }
 }
 
-fn ask<A>(
+fn query<A, E: AsRef<str>>(
     tools: &Tools,
-    pool: Option<&str>,
+    asked: Asked<'_>,
     args: &[&str],
-    expressions: &[&str],
+    expressions: &[E],
     deadline: Deadline,
     answer: A,
     line: impl FnMut(&mut A, &str) -> Result<(), String>,
 ) -> Result<A, Error> {
     let mut all = Vec::with_capacity(args.len() + expressions.len() + 3);
-    if let Some(pool) = pool {
-        all.extend(["-pool", pool]);
-    }
-    all.extend(args);
-    all.push("-af:t");
-    all.extend(expressions);
-    let about = match pool {
-        Some(pool) => format!("collector {pool}"),
-        None => "the collector".to_owned(),
+    let about = match asked {
+        Asked::Collector(Some(pool)) => {
+            all.extend(["-pool", pool]);
+            format!("collector {pool}")
+        }
+        Asked::Collector(None) => "the collector".to_owned(),
+        Asked::Startd(address) => {
+            all.extend(["-direct", address]);
+            format!("the startd at {address}")
+        }
     };
+    all.extend(args);
+    // Strings in quotes.
+    all.push("-af:tV");
+    all.extend(expressions.iter().map(AsRef::as_ref));
     let call = Call {
         tool: "condor_status",
         args: &all,
@@ -173,20 +216,23 @@ impl Collector {
 
 fn own_ad(tools: &Tools, pool: Option<&str>, deadline: Deadline) -> Result<Collector, Error> {
     let expressions = [
-        "int(StatsLastUpdateTime)",
-        "int(StatsLifetime)",
-        "unparse(Machine)",
+        "int(StatsLastUpdateTime)".to_owned(),
+        "int(StatsLifetime)".to_owned(),
+        short_string("Machine"),
     ];
     // A collector can hold ads of others (a view collector, high availability); its own is the freshest.
-    let found: Option<Collector> = ask(
+    let found: Option<Collector> = query(
         tools,
-        pool,
+        Asked::Collector(pool),
         &["-collector"],
         &expressions,
         deadline,
         None,
         |own: &mut Option<Collector>, line| {
-            let [clock, lifetime, machine] = values(line)?;
+            // That of another may be anything.
+            let Ok([clock, lifetime, machine]) = values(line) else {
+                return Ok(());
+            };
             if let Some(clock) = integer(clock)
                 && own.as_ref().is_none_or(|own| own.clock.seconds < clock)
             {
@@ -221,24 +267,28 @@ struct Daemons {
 }
 
 fn daemons(tools: &Tools, pool: Option<&str>, deadline: Deadline) -> Result<Daemons, Error> {
-    ask(
+    query(
         tools,
-        pool,
+        Asked::Collector(pool),
         &[
             "-any",
             "-constraint",
             "(MyType == \"DaemonMaster\" && COLLECTOR_StartTime =!= undefined) || MyType == \"Negotiator\"",
         ],
         &[
-            "unparse(MyType)",
-            "unparse(Machine)",
-            "int(COLLECTOR_StartTime)",
-            "int(LastNegotiationCyclePeriod0)",
+            short_string("MyType"),
+            short_string("Machine"),
+            "int(COLLECTOR_StartTime)".to_owned(),
+            "int(LastNegotiationCyclePeriod0)".to_owned(),
         ],
         deadline,
         Daemons::default(),
-        |daemons, line| {
-            let [kind, machine, start, period] = values(line)?;
+        |daemons: &mut Daemons, line| {
+            // One that cannot be read says nothing: the collector's own ad says how long it has been up, too.
+            let Ok([kind, machine, start, period]) = values(line) else {
+                log::warn!("the ad of a daemon cannot be read: {}", excerpt(line));
+                return Ok(());
+            };
             if string(kind).as_deref() == Some("Negotiator") {
                 let period = amount(period).map(Duration::from_secs);
                 daemons.negotiation_period = daemons.negotiation_period.max(period);
@@ -250,25 +300,37 @@ fn daemons(tools: &Tools, pool: Option<&str>, deadline: Deadline) -> Result<Daem
     )
 }
 
-fn machines(
+/// Startds whose slots `constraint` leaves. An ad that cannot be read costs itself alone; where none can be read, this is no
+/// answer.
+fn startds(
     tools: &Tools,
-    pool: Option<&str>,
+    asked: Asked<'_>,
     constraint: &str,
     deadline: Deadline,
-) -> Result<BTreeMap<StartdKey, Machine>, Error> {
-    ask(
+) -> Result<Startds, Error> {
+    let mut startds = query(
         tools,
-        pool,
+        asked,
         &["-constraint", constraint],
-        &Slot::EXPRESSIONS,
+        &Slot::expressions(),
         deadline,
-        BTreeMap::new(),
-        |machines: &mut BTreeMap<StartdKey, Machine>, line| {
-            let slot = Slot::read(line)?;
-            machines.entry(slot.startd()).or_default().add(slot);
+        Startds::default(),
+        |startds: &mut Startds, line| {
+            startds.add(line);
             Ok(())
         },
-    )
+    )?;
+    match startds.no_answer.take() {
+        Some(what) if startds.machines.is_empty() => Err(Error::Unparsable {
+            tool: "condor_status".to_owned(),
+            about: match asked {
+                Asked::Collector(_) => "the collector".to_owned(),
+                Asked::Startd(address) => format!("the startd at {address}"),
+            },
+            what,
+        }),
+        _ => Ok(startds),
+    }
 }
 
 /// How long before `now` something was; nothing for the future, and for the never.
@@ -279,10 +341,11 @@ fn since(now: i64, then: i64) -> Duration {
 /// One partitionable or static slot as the collector has it.
 #[derive(Debug)]
 struct Slot {
-    machine: String,
-    name: String,
+    machine: Option<String>,
+    name: Option<String>,
     instance_id: Option<String>,
     node: Option<String>,
+    address: Option<String>,
     update_interval: Option<u64>,
     total: Resources,
     free: Resources,
@@ -292,55 +355,110 @@ struct Slot {
     drained: bool,
     /// Reason and request id.
     draining: Option<(String, String)>,
-    /// On the collector's clock.
-    heard: i64,
+    /// On the collector's clock; `None`, which counts as now, where that cannot be read.
+    heard: Option<i64>,
     /// The following on the startd's clock.
-    sent: i64,
+    sent: Option<i64>,
     started: Option<i64>,
     unchanged_since: Option<i64>,
+    /// The attributes that cannot be read, or must be there and are not: it counts as claimed then.
+    wrong: Vec<&'static str>,
 }
 
-impl Slot {
-    const EXPRESSIONS: [&'static str; 26] = [
-        "unparse(Machine)",
-        "unparse(Name)",
-        "unparse(SlotType)",
-        "unparse(CloudInstanceID)",
-        "unparse(EhosNode)",
-        "int(EhosUpdateInterval)",
-        "unparse(State)",
-        "unparse(Activity)",
-        // Undefined where it depends on the job.
-        "Start =?= false",
-        "Draining =?= true",
-        "unparse(DrainReason)",
-        "unparse(DrainingRequestId)",
-        "int(TotalSlotCpus)",
-        "int(TotalSlotMemory)",
-        "int(TotalSlotDisk)",
-        "int(TotalSlotGPUs)",
-        "int(Cpus)",
-        "int(Memory)",
-        "int(Disk)",
-        "int(GPUs)",
-        "int(NumDynamicSlots)",
-        // Of a partitionable slot; a static one changes with its state.
-        "int(ifThenElse(SlotType =?= \"Partitionable\", NumDynamicSlotsTime, EnteredCurrentState))",
-        "int(LastDrainStopTime)",
-        "int(DaemonStartTime)",
-        "int(MyCurrentTime)",
-        "int(LastHeardFrom)",
-    ];
+/// Reads the values of an ad, and keeps in mind which it could not.
+#[derive(Default)]
+struct Values {
+    wrong: Vec<&'static str>,
+}
 
-    fn startd(&self) -> StartdKey {
-        StartdKey {
-            machine: self.machine.clone(),
-            instance_id: self.instance_id.clone(),
-            node: self.node.clone(),
+impl Values {
+    fn string(&mut self, attribute: &'static str, value: &str) -> Option<String> {
+        readable_string(value).unwrap_or_else(|()| self.is_wrong(attribute))
+    }
+
+    fn integer(&mut self, attribute: &'static str, value: &str) -> Option<i64> {
+        match value {
+            "undefined" | "" => None,
+            value => integer(value).or_else(|| self.is_wrong(attribute)),
         }
     }
 
+    fn amount(&mut self, attribute: &'static str, value: &str) -> Option<u64> {
+        match value {
+            "undefined" | "" => None,
+            value => amount(value).or_else(|| self.is_wrong(attribute)),
+        }
+    }
+
+    fn needed(&mut self, attribute: &'static str, value: &str) -> u64 {
+        amount(value).unwrap_or_else(|| {
+            self.is_wrong::<()>(attribute);
+            0
+        })
+    }
+
+    fn boolean(&mut self, attribute: &'static str, value: &str) -> bool {
+        if !matches!(value, "true" | "false") {
+            self.is_wrong::<()>(attribute);
+        }
+        value == "true"
+    }
+
+    fn is_wrong<T>(&mut self, attribute: &'static str) -> Option<T> {
+        self.wrong.push(attribute);
+        None
+    }
+}
+
+impl Slot {
+    fn expressions() -> Vec<String> {
+        let int = |attribute: &str| format!("int({attribute})");
+        let mut all = Vec::with_capacity(27);
+        let strings = ["Machine", "Name", "SlotType", "CloudInstanceID", "EhosNode"];
+        all.extend(strings.map(short_string));
+        all.push(int("EhosUpdateInterval"));
+        all.extend(["State", "Activity"].map(short_string));
+        // Undefined where it depends on the job; what is neither true nor false is no leave to start one.
+        all.push(
+            "Start =?= false || isList(Start) || isClassad(Start) || isString(Start)".to_owned(),
+        );
+        all.push(
+            "ifThenElse(isBoolean(Draining) || isUndefined(Draining), Draining =?= true, error)"
+                .to_owned(),
+        );
+        all.extend(["DrainReason", "DrainingRequestId"].map(short_string));
+        all.extend(
+            [
+                "TotalSlotCpus",
+                "TotalSlotMemory",
+                "TotalSlotDisk",
+                "TotalSlotGPUs",
+            ]
+            .map(int),
+        );
+        all.extend(["Cpus", "Memory", "Disk", "GPUs", "NumDynamicSlots"].map(int));
+        // Of a partitionable slot; a static one changes with its state.
+        all.push(int(
+            "ifThenElse(SlotType =?= \"Partitionable\", NumDynamicSlotsTime, EnteredCurrentState)",
+        ));
+        let times = [
+            "LastDrainStopTime",
+            "DaemonStartTime",
+            "MyCurrentTime",
+            "LastHeardFrom",
+        ];
+        all.extend(times.map(int));
+        all.push(short_string("MyAddress"));
+        all
+    }
+
+    /// The slot of a line; an error where it is no line of an answer.
     fn read(line: &str) -> Result<Slot, String> {
+        let (line, address) = match line.rsplit_once('\t') {
+            // The address is the last of 27.
+            Some((rest, address)) if line.matches('\t').count() == 26 => (rest, address),
+            _ => (line, ""),
+        };
         let [
             machine,
             name,
@@ -369,78 +487,120 @@ impl Slot {
             sent,
             heard,
         ] = values(line)?;
-        let wrong = |what: &str| format!("a slot without {what}: {}", excerpt(line));
-        let name = string(name).ok_or_else(|| wrong("Name"))?;
-        let heard = integer(heard).ok_or_else(|| wrong("LastHeardFrom"))?;
-        let machine = match string(machine) {
-            Some(machine) => machine,
-            None => name.rsplit('@').next().unwrap_or(&name).to_owned(),
+        let mut ad = Values::default();
+        let name = ad.string("Name", name);
+        let machine = ad.string("Machine", machine).or_else(|| {
+            let name = name.as_deref()?;
+            Some(name.rsplit('@').next().unwrap_or(name).to_owned())
+        });
+        if name.is_none() && !ad.wrong.contains(&"Name") {
+            ad.wrong.push("Name");
+        }
+        let instance_id = ad.string("CloudInstanceID", instance_id);
+        let node = ad.string("EhosNode", node);
+        let update_interval = ad.amount("EhosUpdateInterval", update_interval);
+        let state = ad.string("State", state).unwrap_or_default();
+        if state.is_empty() && !ad.wrong.contains(&"State") {
+            ad.wrong.push("State");
+        }
+        let activity = ad.string("Activity", activity);
+        let start_is_false = ad.boolean("Start", start_is_false);
+        let draining = ad.boolean("Draining", draining).then(|| {
+            let reason = ad.string("DrainReason", reason);
+            let request_id = ad.string("DrainingRequestId", request_id);
+            (reason.unwrap_or_default(), request_id.unwrap_or_default())
+        });
+        let total = Resources {
+            cpus: ad.needed("TotalSlotCpus", total_cpus),
+            memory_mb: ad.needed("TotalSlotMemory", total_memory),
+            disk_kb: ad.needed("TotalSlotDisk", total_disk),
+            // Absent where none were discovered.
+            gpus: ad.amount("TotalSlotGPUs", total_gpus).unwrap_or(0),
         };
-        let resources = |cpus, memory, disk, gpus| {
-            Some(Resources {
-                cpus: amount(cpus)?,
-                memory_mb: amount(memory)?,
-                disk_kb: amount(disk)?,
-                // Absent where none were discovered.
-                gpus: amount(gpus).unwrap_or(0),
-            })
+        let left = Resources {
+            cpus: ad.needed("Cpus", cpus),
+            memory_mb: ad.needed("Memory", memory),
+            disk_kb: ad.needed("Disk", disk),
+            gpus: ad.amount("GPUs", gpus).unwrap_or(0),
         };
-        let state = string(state).unwrap_or_default();
-        let partitionable = string(kind).as_deref() == Some("Partitionable");
+        let partitionable = ad.string("SlotType", kind).as_deref() == Some("Partitionable");
         let claimed = !matches!(state.as_str(), "Unclaimed" | "Owner" | "Drained");
-        let total = resources(total_cpus, total_memory, total_disk, total_gpus);
-        let left = resources(cpus, memory, disk, gpus);
-        let claims = if partitionable {
-            amount(dynamic_slots).map(|slots| slots.saturating_add(u64::from(claimed)))
+        let dynamic = if partitionable {
+            ad.needed("NumDynamicSlots", dynamic_slots)
         } else {
-            Some(u64::from(claimed))
+            0
         };
-        // An ad that does not say what there is, or whether it is in use, offers nothing and counts as in use.
-        let (total, free, claims) = match (total, left, claims) {
-            (Some(total), Some(_), Some(claims)) if claimed => {
-                (total, Resources::default(), claims)
-            }
-            (Some(total), Some(left), Some(claims)) => (total, left, claims),
-            (total, _, claims) => {
-                log::warn!(
-                    "the ad of {name} is incomplete: it counts as claimed and offers nothing"
-                );
-                (
-                    total.unwrap_or_default(),
-                    Resources::default(),
-                    claims.unwrap_or(0).max(1),
-                )
-            }
-        };
+        let heard = ad
+            .integer("LastHeardFrom", heard)
+            .filter(|heard| *heard > 0);
+        if heard.is_none() && !ad.wrong.contains(&"LastHeardFrom") {
+            ad.wrong.push("LastHeardFrom");
+        }
+        let started = ad.integer("DaemonStartTime", started);
+        let changed = ad.integer("NumDynamicSlotsTime or EnteredCurrentState", changed);
+        let drain_stopped = ad.integer("LastDrainStopTime", drain_stopped);
+        let sent = ad.integer("MyCurrentTime", sent).or(heard);
+        let wrong = ad.wrong;
+        let claims = dynamic.saturating_add(u64::from(claimed));
         Ok(Slot {
-            instance_id: string(instance_id),
-            node: string(node),
-            update_interval: amount(update_interval),
+            instance_id,
+            node,
+            address: string(address),
+            update_interval,
             total,
-            free,
-            claims,
-            accepts_jobs: start_is_false != "true" && state != "Owner",
-            drained: state == "Drained" && string(activity).as_deref() == Some("Idle"),
-            draining: (draining == "true").then(|| {
-                (
-                    string(reason).unwrap_or_default(),
-                    string(request_id).unwrap_or_default(),
-                )
-            }),
+            free: if claimed || !wrong.is_empty() {
+                Resources::default()
+            } else {
+                left
+            },
+            claims: claims.max(u64::from(!wrong.is_empty())),
+            accepts_jobs: !start_is_false && state != "Owner" && wrong.is_empty(),
+            drained: state == "Drained" && activity.as_deref() == Some("Idle"),
+            draining,
             heard,
-            sent: integer(sent).unwrap_or(heard),
-            started: integer(started),
-            unchanged_since: integer(changed)
-                .max(integer(drain_stopped))
-                .max(integer(started)),
+            sent,
+            started,
+            unchanged_since: changed.max(drain_stopped).max(started),
             machine,
             name,
+            wrong,
         })
+    }
+
+    /// Whose it is can be read: a node of ours would say so.
+    fn owner_known(&self) -> bool {
+        let says = self.instance_id.is_some() || self.node.is_some();
+        let unreadable = ["CloudInstanceID", "EhosNode"];
+        says || !unreadable.iter().any(|name| self.wrong.contains(name))
+    }
+
+    /// What is told of it when it cannot be read.
+    fn unreadable(&self) -> UnreadableAd {
+        UnreadableAd {
+            machine: self.machine.clone(),
+            slot: self.name.clone(),
+            owner_known: self.owner_known(),
+            what: format!("cannot be read: {}", self.wrong.join(", ")),
+        }
+    }
+
+    fn view(&self, now: i64, ago: Duration) -> SlotView {
+        let sent = self.sent.unwrap_or(now);
+        SlotView {
+            name: self.name.clone().unwrap_or_default(),
+            total: self.total,
+            free: self.free,
+            claims: self.claims,
+            accepts_jobs: self.accepts_jobs,
+            unchanged_for: self
+                .unchanged_since
+                .map_or(Duration::ZERO, |then| since(sent, then) + ago),
+        }
     }
 }
 
 /// What tells startds apart: two machines can have one host name.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct StartdKey {
     machine: String,
     instance_id: Option<String>,
@@ -448,76 +608,144 @@ struct StartdKey {
 }
 
 /// The slots of one startd.
+type Machine = Vec<Slot>;
+
+/// All slots of an answer, by startd.
 #[derive(Debug, Default)]
-struct Machine {
-    slots: Vec<Slot>,
+struct Startds {
+    machines: BTreeMap<StartdKey, Machine>,
+    /// Slots of which it cannot be read whose they are, with their machines: a claim on each startd there.
+    strays: Vec<(String, Slot)>,
+    unreadable: Vec<UnreadableAd>,
+    /// The first line that is none of an answer.
+    no_answer: Option<String>,
 }
 
-impl Machine {
-    fn add(&mut self, slot: Slot) {
-        self.slots.push(slot);
+impl Startds {
+    fn add(&mut self, line: &str) {
+        let slot = match Slot::read(line) {
+            Ok(slot) => slot,
+            Err(what) => {
+                self.cannot_read(UnreadableAd {
+                    machine: None,
+                    slot: None,
+                    owner_known: false,
+                    what: what.clone(),
+                });
+                self.no_answer.get_or_insert(what);
+                return;
+            }
+        };
+        if !slot.wrong.is_empty() {
+            self.cannot_read(slot.unreadable());
+        }
+        let named = slot.instance_id.is_some() || slot.node.is_some();
+        let Some(machine) = slot.machine.clone().or(named.then(String::new)) else {
+            return;
+        };
+        if slot.owner_known() {
+            let key = StartdKey {
+                machine,
+                instance_id: slot.instance_id.clone(),
+                node: slot.node.clone(),
+            };
+            self.machines.entry(key).or_default().push(slot);
+        } else {
+            self.strays.push((machine, slot));
+        }
     }
 
-    fn view(self, machine: String, now: i64) -> StartdView {
-        let ago = |slot: &Slot| since(now, slot.heard);
-        let first = |take: fn(&Slot) -> Option<&String>| self.slots.iter().find_map(take).cloned();
-        let drain = self.slots.iter().find_map(|slot| slot.draining.clone());
-        let complete = self
-            .slots
-            .iter()
-            .all(|slot| slot.drained && slot.claims == 0);
-        StartdView {
-            instance_id: first(|slot| slot.instance_id.as_ref()),
-            node: first(|slot| slot.node.as_ref()).map(NodeId),
-            heard_ago: self.slots.iter().map(ago).min().unwrap_or_default(),
-            update_interval: self
-                .slots
-                .iter()
-                .find_map(|slot| slot.update_interval)
-                .map(Duration::from_secs),
-            up_for: self
-                .slots
-                .iter()
-                .filter_map(|slot| Some(since(slot.sent, slot.started?) + ago(slot)))
-                .min()
-                .unwrap_or_default(),
-            draining: drain.map(|(reason, request_id)| DrainView {
-                reason,
-                request_id,
-                complete,
-            }),
-            slots: self
-                .slots
-                .iter()
-                .map(|slot| SlotView {
-                    name: slot.name.clone(),
-                    total: slot.total,
-                    free: slot.free,
-                    claims: slot.claims,
-                    accepts_jobs: slot.accepts_jobs,
-                    unchanged_for: slot
-                        .unchanged_since
-                        .map_or(Duration::ZERO, |then| since(slot.sent, then) + ago(slot)),
-                })
-                .collect(),
-            machine,
+    /// Each by its name, as many as a person reads; of more it is not known whose they are.
+    fn cannot_read(&mut self, ad: UnreadableAd) {
+        if self.unreadable.len() < MOST_UNREADABLE {
+            self.unreadable.push(ad);
+        } else if let Some(last) = self.unreadable.last_mut() {
+            *last = UnreadableAd {
+                machine: None,
+                slot: None,
+                owner_known: false,
+                what: "cannot be read, like more than can be told".to_owned(),
+            };
         }
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.machines.values().flatten()
+    }
+
+    fn views(mut self, now: i64) -> (Vec<StartdView>, Vec<UnreadableAd>) {
+        let unreadable = std::mem::take(&mut self.unreadable);
+        let mut claims: BTreeMap<String, Vec<Slot>> = BTreeMap::new();
+        for (machine, slot) in self.strays {
+            claims.entry(machine).or_default().push(slot);
+        }
+        let mut views: Vec<StartdView> = Vec::with_capacity(self.machines.len());
+        let mut there: BTreeSet<String> = BTreeSet::new();
+        for (key, slots) in self.machines {
+            let mut view = view(&key.machine, &slots, now);
+            for stray in claims.get(&key.machine).into_iter().flatten() {
+                add_stray(&mut view, stray, now);
+            }
+            there.insert(key.machine);
+            views.push(view);
+        }
+        for (machine, slots) in claims {
+            if !there.contains(&machine) {
+                views.push(view(&machine, &slots, now));
+            }
+        }
+        (views, unreadable)
+    }
+}
+
+/// Another slot of a startd, which is claimed, is neither drained nor free.
+fn add_stray(startd: &mut StartdView, stray: &Slot, now: i64) {
+    startd.slots.push(stray.view(now, Duration::ZERO));
+    if let Some(drain) = &mut startd.draining {
+        drain.complete = false;
+    }
+}
+
+fn view(machine: &str, slots: &[Slot], now: i64) -> StartdView {
+    let ago = |slot: &Slot| slot.heard.map_or(Duration::ZERO, |heard| since(now, heard));
+    // By the name of the first one the startd is drained.
+    let (readable, others): (Vec<&Slot>, Vec<&Slot>) =
+        slots.iter().partition(|slot| slot.name.is_some());
+    let slots = || readable.iter().chain(&others).copied();
+    let drain = slots().find_map(|slot| slot.draining.clone());
+    let complete = slots().all(|slot| slot.drained && slot.claims == 0);
+    let up_for = |slot: &Slot| {
+        let sent = slot.sent.unwrap_or(now);
+        Some(since(sent, slot.started?) + ago(slot))
+    };
+    StartdView {
+        machine: machine.to_owned(),
+        instance_id: slots().find_map(|slot| slot.instance_id.clone()),
+        node: slots().find_map(|slot| slot.node.clone()).map(NodeId),
+        address: slots().find_map(|slot| slot.address.clone()),
+        heard_ago: slots().map(ago).min().unwrap_or_default(),
+        update_interval: slots()
+            .find_map(|slot| slot.update_interval)
+            .map(Duration::from_secs),
+        up_for: slots().filter_map(up_for).min().unwrap_or_default(),
+        draining: drain.map(|(reason, request_id)| DrainView {
+            reason,
+            request_id,
+            complete,
+        }),
+        slots: slots().map(|slot| slot.view(now, ago(slot))).collect(),
     }
 }
 
 /// What tests/fuzz reads: the slots in `text`, whatever it is.
 #[cfg(fuzzing)]
-pub fn read_anything(text: &str) -> Vec<StartdView> {
-    let mut machines: BTreeMap<StartdKey, Machine> = BTreeMap::new();
-    for slot in text.lines().filter_map(|line| Slot::read(line).ok()) {
-        machines.entry(slot.startd()).or_default().add(slot);
+pub fn read_anything(text: &str) -> (Vec<StartdView>, Vec<UnreadableAd>) {
+    let mut startds = Startds::default();
+    for line in text.lines() {
+        startds.add(line);
     }
-    let latest = machines.values().flat_map(|machine| &machine.slots);
-    let now = latest.map(|slot| slot.heard).max().unwrap_or(0);
-    let views = machines.into_iter();
-    views
-        .map(|(key, machine)| machine.view(key.machine, now))
-        .collect()
+    let now = startds.slots().filter_map(|slot| slot.heard).max();
+    startds.views(now.unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -562,12 +790,161 @@ mod tests {
         values.join("\t")
     }
 
-    fn view(lines: &[String], now: i64) -> StartdView {
-        let mut machine = Machine::default();
+    fn read(lines: &[String], now: i64) -> (Vec<StartdView>, Vec<UnreadableAd>) {
+        let mut startds = Startds::default();
         for line in lines {
-            machine.add(Slot::read(line).unwrap());
+            startds.add(line);
         }
-        machine.view("n1".to_owned(), now)
+        startds.views(now)
+    }
+
+    fn view(lines: &[String], now: i64) -> StartdView {
+        read(lines, now).0.remove(0)
+    }
+
+    /// The columns of a line, as they are told.
+    const COLUMNS: [&str; 26] = [
+        "Machine",
+        "Name",
+        "SlotType",
+        "CloudInstanceID",
+        "EhosNode",
+        "EhosUpdateInterval",
+        "State",
+        "Activity",
+        "Start",
+        "Draining",
+        "DrainReason",
+        "DrainingRequestId",
+        "TotalSlotCpus",
+        "TotalSlotMemory",
+        "TotalSlotDisk",
+        "TotalSlotGPUs",
+        "Cpus",
+        "Memory",
+        "Disk",
+        "GPUs",
+        "NumDynamicSlots",
+        "NumDynamicSlotsTime",
+        "LastDrainStopTime",
+        "DaemonStartTime",
+        "MyCurrentTime",
+        "LastHeardFrom",
+    ];
+
+    /// A slot of the node n1.
+    fn of_n1(changes: &[(usize, &str)]) -> String {
+        let mut all = vec![(3, "\"uuid\""), (4, "\"node\""), (9, "true")];
+        all.extend(changes);
+        line(&all)
+    }
+
+    #[test]
+    fn one_ad_that_cannot_be_read_is_told_by_name_counts_as_claimed_and_costs_no_other() {
+        let other = line(&[(0, "\"n2\""), (1, "\"slot1@n2\"")]);
+        for (index, column) in COLUMNS.iter().enumerate() {
+            for value in ["error", "[ a = 1 ]", "{", "\"a\" + \"b\"", "\u{fffd}"] {
+                let lines = [of_n1(&[(index, value)]), other.clone()];
+                let (startds, unreadable) = read(&lines, 200);
+                let n2 = startds
+                    .iter()
+                    .find(|startd| startd.machine == "n2")
+                    .unwrap();
+                assert_eq!((n2.claims(), n2.free().cpus), (0, 4), "{column} {value}");
+                let [ad] = unreadable.as_slice() else {
+                    panic!("{column} {value}: {unreadable:?}");
+                };
+                assert!(ad.what.contains(column), "{column} {value}: {ad:?}");
+                assert!(ad.owner_known, "one of both ids can be read: {ad:?}");
+                let named = ad.slot.as_deref().or(ad.machine.as_deref());
+                assert!(named.is_some_and(|name| name.contains("n1")), "{ad:?}");
+                let n1 = startds
+                    .iter()
+                    .find(|startd| startd.machine == "n1")
+                    .unwrap();
+                assert_eq!(
+                    (n1.claims(), n1.free()),
+                    (1, Resources::default()),
+                    "{column} {value}"
+                );
+                assert!(
+                    n1.slots.iter().all(|slot| !slot.accepts_jobs),
+                    "{column} {value}"
+                );
+                assert!(n1.instance_id.is_some() || n1.node.is_some());
+                assert!(n1.draining.as_ref().is_none_or(|drain| !drain.complete));
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_whose_owner_cannot_be_read_is_claimed_on_every_startd_of_its_machine() {
+        let whose = [(3, "error"), (4, "error"), (1, "\"slot2@n1\"")];
+        let lines = [
+            of_n1(&[]),
+            line(&[(3, "\"namesake\"")]),
+            line(&whose),
+            line(&[(0, "\"n2\""), (1, "\"slot1@n2\"")]),
+        ];
+        let (startds, unreadable) = read(&lines, 200);
+        let claims: Vec<_> = startds
+            .iter()
+            .map(|startd| (startd.machine.as_str(), startd.claims()))
+            .collect();
+        assert_eq!(claims, [("n1", 1), ("n1", 1), ("n2", 0)]);
+        assert!(!unreadable[0].owner_known);
+        assert!(unreadable[0].may_be_of(Some("N1")) && unreadable[0].may_be_of(None));
+        assert!(!unreadable[0].may_be_of(Some("n2")));
+        assert_eq!(unreadable[0].called(), "slot slot2@n1");
+        // Alone it is a startd of nobody, which is claimed; without a machine it may be anybody's.
+        let (startds, _) = read(&[line(&whose)], 200);
+        assert_eq!((startds.len(), startds[0].claims()), (1, 1));
+        let nameless = [(0, "error"), (1, "error"), (3, "error"), (4, "error")];
+        let (startds, unreadable) = read(&[line(&nameless)], 200);
+        assert_eq!(startds, []);
+        assert!(unreadable[0].may_be_of(Some("n2")));
+        assert_eq!(unreadable[0].called(), "slot of an unknown machine");
+        // Its server is known, its machine is not.
+        let (startds, unreadable) = read(&[of_n1(&[(0, "error"), (1, "error")])], 200);
+        assert_eq!((startds[0].node.is_some(), startds[0].claims()), (true, 1));
+        assert!(!unreadable[0].may_be_of(Some("n2")));
+    }
+
+    #[test]
+    fn a_line_that_was_torn_costs_itself_alone() {
+        let lines = [
+            "{".to_owned(),
+            of_n1(&[]),
+            "\"a\", }\tfalse".to_owned(),
+            String::new(),
+        ];
+        let (startds, unreadable) = read(&lines, 200);
+        assert_eq!((startds.len(), startds[0].claims()), (1, 0));
+        assert_eq!(unreadable.len(), 3);
+        assert!(unreadable.iter().all(|ad| ad.may_be_of(Some("any"))));
+        let many = vec!["{".to_owned(); 10_000];
+        assert_eq!(read(&many, 200).1.len(), MOST_UNREADABLE);
+    }
+
+    #[test]
+    fn a_stamp_of_another_age_makes_nobody_silent() {
+        let clock = Clock {
+            seconds: 1000,
+            at: Instant::now(),
+        };
+        let mut startds = Startds::default();
+        startds.add(&line(&[(25, "1010")]));
+        startds.add(&line(&[(0, "\"n2\""), (25, "9000000000000000000")]));
+        let now = clock.now_after(&startds);
+        assert!((1010..1020).contains(&now), "{now}");
+    }
+
+    #[test]
+    fn the_address_is_read_where_it_is_told() {
+        let known = format!("{}\t\"<10.0.0.1:9618?sock=startd_1>\"", line(&[]));
+        let address = view(&[known], 200).address;
+        assert_eq!(address.as_deref(), Some("<10.0.0.1:9618?sock=startd_1>"));
+        assert_eq!(view(&[format!("{}\terror", line(&[]))], 200).address, None);
     }
 
     #[test]
@@ -617,12 +994,12 @@ mod tests {
                 "{index}"
             );
         }
-        assert!(Slot::read(&line(&[(1, "")])).is_err(), "no name");
-        assert!(
-            Slot::read(&line(&[(25, "undefined")])).is_err(),
-            "not stamped"
-        );
-        assert_eq!(Slot::read(&line(&[(0, "")])).unwrap().machine, "n1");
+        for index in [1, 25] {
+            let slot = Slot::read(&line(&[(index, "undefined")])).unwrap();
+            assert_eq!((slot.claims, slot.accepts_jobs), (1, false), "{index}");
+        }
+        let slot = Slot::read(&line(&[(0, "")])).unwrap();
+        assert_eq!(slot.machine.as_deref(), Some("n1"));
     }
 
     #[test]
@@ -668,12 +1045,30 @@ mod tests {
 
     proptest! {
         #[test]
-        fn garbage_does_not_panic(text in ".*", index in 0usize..26, value in "[^\t]*", now: i64) {
-            let _ = Slot::read(&text);
-            if let Ok(slot) = Slot::read(&line(&[(index, &value)])) {
-                let mut machine = Machine::default();
-                machine.add(slot);
-                let _ = machine.view("n1".to_owned(), now);
+        fn no_line_makes_another_slot_disappear_or_free(
+            text in ".*",
+            index in 0usize..26,
+            value in "[^\t]*",
+            at in 0usize..3,
+            now: i64,
+        ) {
+            let good = |number: usize| {
+                let machine = format!("\"good{number}\"");
+                line(&[(0, &machine), (1, &format!("\"slot1@good{number}\""))])
+            };
+            for bad in [text, line(&[(index, &value), (3, "\"bad\"")])] {
+                let mut lines = vec![good(0), good(1)];
+                lines.insert(at, bad);
+                let (startds, unreadable) = read(&lines, now);
+                for number in 0..2 {
+                    let machine = format!("good{number}");
+                    let found = startds.iter().find(|startd| startd.machine == machine).unwrap();
+                    prop_assert!(found.free().cpus == 4 || !unreadable.is_empty());
+                }
+                for startd in startds.iter().filter(|startd| !startd.machine.starts_with("good")) {
+                    let unread = unreadable.iter().any(|ad| ad.machine.as_ref() == Some(&startd.machine));
+                    prop_assert!(!unread || startd.claims() > 0 && startd.free() == Resources::default());
+                }
             }
         }
 

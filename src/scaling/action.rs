@@ -96,6 +96,8 @@ pub struct StartdIdentity {
     pub shares_node: bool,
     /// `Machine`, when it has been seen. It proves nothing.
     pub machine: Option<String>,
+    /// Where it was last known to answer (`MyAddress`), for when the collector has no ad of it any more.
+    pub address: Option<String>,
 }
 
 impl CloudAction {

@@ -18,7 +18,7 @@ pub(crate) enum Match<'a> {
 }
 
 impl<'a> Match<'a> {
-    pub(super) fn startd(self) -> Option<&'a StartdView> {
+    pub(crate) fn startd(self) -> Option<&'a StartdView> {
         match self {
             Match::None => None,
             Match::Startd(startd) | Match::Contradiction(startd) => Some(startd),

@@ -89,6 +89,9 @@ pub struct NodeMemory {
     pub missing: Option<Moment>,
     /// `Machine` of its startd.
     pub machine: Option<String>,
+    /// `MyAddress` of its startd.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// When its startd was first seen.
     pub joined: Option<Moment>,
     /// Since when its startd has not been heard of, by a collector that hears: before or after it joined.
@@ -156,6 +159,7 @@ impl NodeMemory {
             listed: false,
             missing: None,
             machine: None,
+            address: None,
             joined: None,
             silent: None,
             proven: false,

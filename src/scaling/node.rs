@@ -208,6 +208,14 @@ pub fn hearing<'a>(pool: &'a PoolView, policy: &Policy) -> Option<&'a CollectorV
         .filter(|collector| collector.up_for >= policy.collector_grace)
 }
 
+/// Whether an ad that cannot be read may be that of the startd on this machine, whose name may not be known: the collector says
+/// nothing of it then.
+pub(super) fn hidden(pool: &PoolView, machine: Option<&str>) -> bool {
+    let collector = pool.collector.known();
+    let mut ads = collector.iter().flat_map(|view| &view.unreadable);
+    ads.any(|ad| ad.may_be_of(machine))
+}
+
 /// Whether one of the schedds that are asked lists a running job on a machine.
 pub fn job_listed(pool: &PoolView, machine: &str) -> JobListed {
     let lists = |schedd: &ScheddView| schedd.running_on.contains(machine);
@@ -259,7 +267,8 @@ impl Facts<'_> {
     }
 
     fn hears(&self) -> bool {
-        hearing(&self.observation.pool, self.policy).is_some()
+        let pool = &self.observation.pool;
+        hearing(pool, self.policy).is_some() && !hidden(pool, self.memory.machine.as_deref())
     }
 
     fn fresh_startd(&self) -> Option<&StartdView> {
@@ -351,7 +360,7 @@ impl Facts<'_> {
             None => Phase::Busy,
             Some(_) if !startd.slots.iter().any(|slot| slot.accepts_jobs) => Phase::Closed,
             Some(idle_for) => Phase::Idle {
-                idle_for: idle_for.min(self.unchanged_for()),
+                idle_for: idle_for.min(self.unchanged_for()).min(self.known_for()),
             },
         }
     }
@@ -361,6 +370,15 @@ impl Facts<'_> {
     pub(super) fn unchanged_for(&self) -> Duration {
         let changed = self.memory.claims_changed;
         changed.map_or(Duration::MAX, |at| self.state.now.since(at))
+    }
+
+    /// For how long the negotiator can have known it: a startd whose first ad comes late has been idle, and no job could be
+    /// matched with it. Of one that was adopted nobody knows.
+    fn known_for(&self) -> Duration {
+        match self.memory.joined {
+            Some(joined) if !self.memory.adopted => self.state.now.since(joined),
+            _ => Duration::MAX,
+        }
     }
 
     fn of_silent(&self, status: ServerStatus) -> Phase {

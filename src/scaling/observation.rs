@@ -229,6 +229,41 @@ pub struct CollectorView {
     pub negotiation_period: Option<Duration>,
     /// The startds it knows, one for each machine.
     pub startds: Vec<StartdView>,
+    /// Its ads that ehos cannot read: each counts as a claimed slot.
+    pub unreadable: Vec<UnreadableAd>,
+}
+
+/// The ad of a slot that ehos cannot read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableAd {
+    /// `Machine`, as far as that can be read.
+    pub machine: Option<String>,
+    /// `Name`, as far as that can be read.
+    pub slot: Option<String>,
+    /// Whose slot it is can be read: its claim is counted on its startd, and it hides no other.
+    pub owner_known: bool,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl UnreadableAd {
+    /// Whether it may be the ad of a node: the machine is the node's, or one of both does not say.
+    pub fn may_be_of(&self, machine: Option<&str>) -> bool {
+        let same = match (self.machine.as_deref(), machine) {
+            (Some(of_ad), Some(of_node)) => of_ad.eq_ignore_ascii_case(of_node),
+            _ => true,
+        };
+        !self.owner_known && same
+    }
+
+    /// What it is called in a report.
+    pub fn called(&self) -> String {
+        match (&self.slot, &self.machine) {
+            (Some(slot), _) => format!("slot {slot}"),
+            (None, Some(machine)) => format!("slot of machine {machine}"),
+            (None, None) => "slot of an unknown machine".to_owned(),
+        }
+    }
 }
 
 /// One machine's startd, all of its slots folded together.
@@ -240,6 +275,8 @@ pub struct StartdView {
     pub instance_id: Option<String>,
     /// `EhosNode`: the node it says it is.
     pub node: Option<NodeId>,
+    /// `MyAddress`: where it can be asked itself.
+    pub address: Option<String>,
     /// Partitionable and static slots; dynamic slots are counted in their parents.
     pub slots: Vec<SlotView>,
     /// How long ago the collector last heard from it (`LastHeardFrom`, on the collector's clock).

@@ -842,6 +842,19 @@ fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unse
             why: why.clone(),
         });
     }
+    let collector = observation.pool.collector.known();
+    for ad in collector.iter().flat_map(|view| &view.unreadable) {
+        let counts = if ad.owner_known {
+            "it counts as claimed; see condor_status -long, and correct what the startd publishes"
+        } else {
+            "it counts as claimed, and silent nodes that it may be of are left alone; see condor_status -long, and \
+             correct what the startd publishes"
+        };
+        all.push(Unseen {
+            source: ad.called(),
+            why: format!("{}: {counts}", ad.what),
+        });
+    }
     for (name, schedd) in &observation.pool.schedds {
         if let Seen::Unknown(why) = schedd {
             all.push(Unseen {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::capacity::Capacity;
 use super::matching::{GhostFinder, Match, StartdFinder};
 use super::memory::{BuilderMemory, Departed, Kind, Moment, NodeMemory, State};
-use super::node::{Facts, JobListed, Node, hearing, is_fresh, job_listed};
+use super::node::{Facts, JobListed, Node, hearing, hidden, is_fresh, job_listed};
 use super::obscure::{Obscured, hides_builder, obscured};
 use super::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, OwnedServer, Role, Seen,
@@ -491,7 +491,10 @@ fn learn(
                 // A delete came to nothing, and it takes jobs again: that its server goes would not be ehos's doing.
                 memory.delete_intended = None;
             }
-            memory.machine = Some(startd.machine.clone());
+            if !startd.machine.is_empty() {
+                memory.machine = Some(startd.machine.clone());
+            }
+            memory.address.clone_from(&startd.address);
             memory.silent = None;
             memory.job_listed = false;
             memory.unlisted = None;
@@ -517,7 +520,7 @@ fn learn(
                 memory.proven = true;
                 proven.push(memory.kind.clone());
             }
-        } else if hears {
+        } else if hears && !hidden(&observation.pool, memory.machine.as_deref()) {
             let silent = memory.silent.get_or_insert(now);
             // One that is heard late is not silent for longer than its last ad is old.
             if let Some(Match::Startd(startd)) = matches.get(id) {
@@ -531,6 +534,7 @@ fn learn(
             // An old ad: it has joined all the same, and jobs may run on it.
             if let Some(Match::Startd(startd)) = matches.get(id) {
                 memory.machine.get_or_insert_with(|| startd.machine.clone());
+                memory.address.clone_from(&startd.address);
                 memory.joined.get_or_insert(now);
                 memory.claimed = startd.claims() > 0;
             }

@@ -132,7 +132,8 @@ pub struct SpentTotal {
 
 /// Of which kind a source is that did not answer (`Unseen::source`): a few words, whatever it is called.
 pub fn unseen_kind(source: &str) -> &'static str {
-    const KINDS: [(&str, &str); 6] = [
+    const KINDS: [(&str, &str); 7] = [
+        ("slot ", "slot"),
         ("collector", "collector"),
         ("schedd ", "schedd"),
         ("cloud ", "cloud"),
@@ -147,7 +148,7 @@ pub fn unseen_kind(source: &str) -> &'static str {
 }
 
 /// Every kind of source there is.
-pub const UNSEEN_KINDS: [&str; 7] = [
+pub const UNSEEN_KINDS: [&str; 8] = [
     "collector",
     "schedd",
     "matches",
@@ -155,6 +156,7 @@ pub const UNSEEN_KINDS: [&str; 7] = [
     "leftovers",
     "limits",
     "flavor",
+    "slot",
 ];
 
 fn kind_name(kind: FailureKind) -> &'static str {

@@ -305,6 +305,7 @@ impl Pool for SimulatedPool<'_> {
                 up_for: Duration::from_secs(world.now - world.collector_started),
                 negotiation_period: Some(Duration::from_secs(world.scenario.negotiation_seconds)),
                 startds: startds(&world),
+                unreadable: Vec::new(),
             })
         };
         let schedd = if world.broken.schedd {
@@ -375,6 +376,15 @@ impl Pool for SimulatedPool<'_> {
         Ok(startds)
     }
 
+    fn ask(&self, address: &str, _deadline: Deadline) -> Result<Vec<StartdView>, Failure> {
+        let world = locked(self.world);
+        let said = world.own_ad(address).ok_or_else(|| {
+            let message = format!("the startd at {address} does not answer");
+            failure(FailureKind::Unknown, message)
+        })?;
+        Ok(vec![view(&world, &said)])
+    }
+
     fn perform(&self, action: &PoolAction, _deadline: Deadline) -> Result<Done, Failure> {
         let mut world = locked(self.world);
         Self::collector_answers(&world)?;
@@ -416,37 +426,39 @@ impl SimulatedPool<'_> {
 }
 
 fn startds(world: &World) -> Vec<StartdView> {
-    let view = |ad: &SimulatedAd| {
-        let name = &ad.machine;
-        let heard_ago = world.now.saturating_sub(ad.heard);
-        let drain = ad
-            .startd
-            .drain
-            .as_ref()
-            .map(|(reason, request_id)| DrainView {
-                reason: reason.clone(),
-                request_id: request_id.clone(),
-                complete: ad.claims == 0,
-            });
-        StartdView {
-            machine: name.clone(),
-            instance_id: Some(ad.server.clone()),
-            node: ad.node.clone().map(NodeId),
-            slots: vec![SlotView {
-                name: format!("slot1@{name}"),
-                total: ad.startd.total,
-                free: ad.free,
-                claims: ad.claims,
-                accepts_jobs: !ad.startd.closed && drain.is_none(),
-                unchanged_for: Duration::from_secs(world.now - ad.startd.unchanged_since),
-            }],
-            heard_ago: Duration::from_secs(heard_ago),
-            update_interval: Some(Duration::from_secs(world.scenario.update_seconds)),
-            up_for: Duration::from_secs(world.now - ad.startd.started),
-            draining: drain,
-        }
-    };
-    world.ads.values().map(view).collect()
+    world.ads.values().map(|ad| view(world, ad)).collect()
+}
+
+fn view(world: &World, ad: &SimulatedAd) -> StartdView {
+    let name = &ad.machine;
+    let heard_ago = world.now.saturating_sub(ad.heard);
+    let drain = ad
+        .startd
+        .drain
+        .as_ref()
+        .map(|(reason, request_id)| DrainView {
+            reason: reason.clone(),
+            request_id: request_id.clone(),
+            complete: ad.claims == 0,
+        });
+    StartdView {
+        machine: name.clone(),
+        instance_id: Some(ad.server.clone()),
+        node: ad.node.clone().map(NodeId),
+        address: Some(ad.server.clone()),
+        slots: vec![SlotView {
+            name: format!("slot1@{name}"),
+            total: ad.startd.total,
+            free: ad.free,
+            claims: ad.claims,
+            accepts_jobs: !ad.startd.closed && drain.is_none(),
+            unchanged_for: Duration::from_secs(world.now - ad.startd.unchanged_since),
+        }],
+        heard_ago: Duration::from_secs(heard_ago),
+        update_interval: Some(Duration::from_secs(world.scenario.update_seconds)),
+        up_for: Duration::from_secs(world.now - ad.startd.started),
+        draining: drain,
+    }
 }
 
 fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {

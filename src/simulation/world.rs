@@ -58,6 +58,9 @@ pub struct SimulatedServer {
     /// When it last proved itself to the collector by its token.
     #[serde(default)]
     pub proved: Option<Seconds>,
+    /// When the collector last got an ad of it.
+    #[serde(default)]
+    pub heard: Option<Seconds>,
 }
 
 /// A startd with one partitionable slot.
@@ -201,6 +204,9 @@ pub struct Broken {
     /// What the collector shows is so old, and it says so.
     #[serde(default)]
     pub old_ads: Seconds,
+    /// Startds say nothing of themselves when they are asked; they drain as ever.
+    #[serde(default)]
+    pub mute: bool,
 }
 
 /// The whole world.
@@ -332,7 +338,7 @@ impl World {
         }
         while self.under_way.front().is_some_and(|(due, _)| *due <= now) {
             if let Some((_, ad)) = self.under_way.pop_front() {
-                self.ads.insert(ad.server.clone(), ad);
+                self.arrive(ad);
             }
         }
         let lifetime = self.scenario.classad_lifetime_seconds;
@@ -623,15 +629,7 @@ impl World {
             return;
         }
         let proved = if known { server.proved } else { Some(self.now) };
-        let mut ad = SimulatedAd {
-            machine: machine(&server.name),
-            server: server.id.clone(),
-            node: server.metadata.get(METADATA_NODE).cloned(),
-            startd: startd.clone(),
-            free: startd.total.minus(&used, 1),
-            claims,
-            heard: self.now,
-        };
+        let mut ad = ad(server, startd, (used, claims), self.now);
         if let Some(server) = self.servers.get_mut(id) {
             server.proved = proved;
         }
@@ -642,8 +640,29 @@ impl World {
             ad.heard += self.broken.late_ads;
             self.under_way.push_back((due, ad));
         } else {
-            self.ads.insert(ad.server.clone(), ad);
+            self.arrive(ad);
         }
+    }
+
+    /// The collector gets an ad.
+    fn arrive(&mut self, ad: SimulatedAd) {
+        if let Some(server) = self.servers.get_mut(&ad.server) {
+            server.heard = Some(self.now);
+        }
+        self.ads.insert(ad.server.clone(), ad);
+    }
+
+    /// What the startd on this server says of itself, when it is asked and answers.
+    pub fn own_ad(&self, id: &str) -> Option<SimulatedAd> {
+        let server = self.servers.get(id).filter(|_| self.answers(id))?;
+        let startd = server.startd.as_ref()?;
+        Some(ad(server, startd, self.used_on(id), self.now))
+    }
+
+    /// Whether the startd on this server is reached and says how it is.
+    fn answers(&self, id: &str) -> bool {
+        let server = self.servers.get(id);
+        !self.broken.mute && server.is_some_and(|server| server.cut_off_since.is_none())
     }
 
     /// Puts a server that was just made into a zone; where zone or flavor is full, there is no host for it.
@@ -707,6 +726,7 @@ impl World {
             startd: None,
             cut_off_since: None,
             proved: None,
+            heard: None,
         };
         self.servers.insert(id.clone(), server);
         let thing = |kind, mark: String| SimulatedThing {
@@ -764,6 +784,7 @@ impl World {
     pub fn delete(&mut self, id: &str) -> bool {
         let now = self.now;
         let jobs = self.jobs_on(id);
+        let mute = self.broken.mute;
         let Some(server) = self.servers.get_mut(id) else {
             return false;
         };
@@ -780,6 +801,8 @@ impl World {
         let lease_over = server
             .cut_off_since
             .is_some_and(|since| now >= since + 60 * 60);
+        // Neither the collector has heard of it for that long, nor does it say anything now: as good as cut off.
+        let lease_over = lease_over || (mute && server.heard.is_some_and(|at| now >= at + 60 * 60));
         let ended = self.jobs_end.is_some_and(|end| age >= end);
         if jobs > 0 && server.startd.is_some() && !lease_over && !ended {
             self.violations.push(format!(
@@ -962,6 +985,24 @@ impl World {
             .iter()
             .filter(|job| !matches!(job.state, JobState::Done(_)))
             .count()
+    }
+}
+
+/// What a startd says of itself; of what it has, so much is used by so many claims.
+fn ad(
+    server: &SimulatedServer,
+    startd: &SimulatedStartd,
+    (used, claims): (Resources, u64),
+    now: Seconds,
+) -> SimulatedAd {
+    SimulatedAd {
+        machine: machine(&server.name),
+        server: server.id.clone(),
+        node: server.metadata.get(METADATA_NODE).cloned(),
+        startd: startd.clone(),
+        free: startd.total.minus(&used, 1),
+        claims,
+        heard: now,
     }
 }
 

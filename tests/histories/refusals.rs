@@ -48,6 +48,9 @@ impl Pool for DeafPool<'_> {
     ) -> Result<Vec<StartdView>, Failure> {
         self.0.look(startd, deadline)
     }
+    fn ask(&self, address: &str, deadline: Deadline) -> Result<Vec<StartdView>, Failure> {
+        self.0.ask(address, deadline)
+    }
     fn perform(&self, action: &PoolAction, deadline: Deadline) -> Result<Done, Failure> {
         match action {
             PoolAction::CancelDrain { slot, .. } => Err(refused(slot)),

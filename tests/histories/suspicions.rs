@@ -52,6 +52,9 @@ impl Pool for SeenPool<'_> {
     ) -> Result<Vec<StartdView>, Failure> {
         self.pool.look(startd, deadline)
     }
+    fn ask(&self, address: &str, deadline: Deadline) -> Result<Vec<StartdView>, Failure> {
+        self.pool.ask(address, deadline)
+    }
     fn perform(&self, action: &PoolAction, deadline: Deadline) -> Result<Done, Failure> {
         self.pool.perform(action, deadline)
     }

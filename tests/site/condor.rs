@@ -291,6 +291,7 @@ fn identity(server_id: Option<&str>, node: &str, machine: Option<&str>) -> Start
         node: NodeId(node.to_owned()),
         shares_node: false,
         machine: machine.map(str::to_owned),
+        address: None,
     }
 }
 

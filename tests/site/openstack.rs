@@ -123,6 +123,7 @@ fn delete(server: &OwnedServer) -> CloudAction {
             node: server.node().unwrap().clone(),
             shares_node: false,
             machine: None,
+            address: None,
         },
         keep_console: false,
         again: false,

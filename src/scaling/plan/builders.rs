@@ -120,6 +120,7 @@ impl Planner<'_> {
                         node: line.node.clone(),
                         shares_node: false,
                         machine: builder.startd.map(|startd| startd.machine.clone()),
+                        address: builder.startd.and_then(|startd| startd.address.clone()),
                     },
                     keep_console: !again,
                     again,

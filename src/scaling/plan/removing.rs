@@ -59,6 +59,7 @@ impl Planner<'_> {
             node: named.unwrap_or(&node.id).clone(),
             shares_node: named.is_some_and(|named| *named != node.id),
             machine: memory.and_then(|memory| memory.machine.clone()),
+            address: memory.and_then(|memory| memory.address.clone()),
         }
     }
 

@@ -41,6 +41,8 @@ pub enum Event {
     LateAds(u64),
     /// What the collector shows is so many seconds old, and it says so.
     OldAds(u64),
+    /// Startds say nothing of themselves when they are asked; they drain as ever.
+    Mute(bool),
     /// Ads that nobody renews stay for so many minutes.
     Ghosts(u64),
     /// How it answers what it is asked to do, call by call.
@@ -178,8 +180,8 @@ pub fn event() -> impl Strategy<Value = Event> {
         2 => any::<bool>().prop_map(NoMatches),
         2 => any::<bool>().prop_map(Unlearnt),
         2 => any::<bool>().prop_map(HalfQueue),
-        // What looks new and is older than a look cannot be told from what is.
-        1 => (0..55u64).prop_map(LateAds),
+        2 => prop_oneof![0..120u64, 0..1200u64, 0..10_000u64].prop_map(LateAds),
+        1 => prop::bool::weighted(0.7).prop_map(Mute),
         2 => (0..600u64).prop_map(OldAds),
         2 => (15..50u64).prop_map(Ghosts),
         4 => prop::collection::vec(PoolAnswer::any(), 0..6).prop_map(PoolAnswers),

@@ -257,6 +257,10 @@ impl Pool for FaultyPool<'_> {
         self.pool.look(identity, deadline)
     }
 
+    fn ask(&self, address: &str, deadline: Deadline) -> Result<Vec<StartdView>, Failure> {
+        self.pool.ask(address, deadline)
+    }
+
     fn perform(&self, action: &PoolAction, deadline: Deadline) -> Result<Done, Failure> {
         let call = self.faults.pool_calls.fetch_add(1, Ordering::Relaxed);
         let answers = &self.faults.pool_answers;

@@ -163,6 +163,7 @@ impl History {
             Event::HalfQueue(half) => self.faults.half_queue = *half,
             Event::LateAds(seconds) => world.broken.late_ads = *seconds,
             Event::OldAds(seconds) => world.broken.old_ads = *seconds,
+            Event::Mute(mute) => world.broken.mute = *mute,
             Event::Ghosts(minutes) => world.scenario.classad_lifetime_seconds = minutes * 60,
             Event::PoolAnswers(answers) => self.faults.pool_answers.clone_from(answers),
             Event::DrainByOther { index, busy } => {
@@ -428,6 +429,11 @@ impl History {
         }
         rejoin(&mut world);
         end_defrag(&mut world);
+        // Ads that were to come hours later come within ten minutes, in their order.
+        let soon = world.now + 600;
+        for (due, _) in &mut world.under_way {
+            *due = soon.min(*due);
+        }
         let blue = world.scenario.clouds.get_mut("blue").unwrap();
         blue.cores = Some(20);
         blue.instances = None;

@@ -121,12 +121,13 @@ fn in_vain(event: &Event) -> u64 {
         Event::NodesMin { min, spare } => min + spare,
         // Those that are there go sooner than else.
         Event::MaxLifetime(_) | Event::Money { .. } | Event::NodesMax(_) => 8,
+        // All of it, and again after each boot_timeout in which the ad of no new node comes: it looks as if none had joined.
+        Event::LateAds(seconds) => 8 + 8 * (seconds / 900),
         // All of it, at the worst.
         Event::Lag { .. }
         | Event::OldState { .. }
         | Event::Configure(..)
         | Event::Ghosts(_)
-        | Event::LateAds(_)
         | Event::OldAds(_)
         | Event::Collector(_)
         | Event::Deletes(_)
