@@ -206,6 +206,9 @@ pub struct Departed {
     /// It was found to have failed, and that was counted: a list may show it once more.
     #[serde(default)]
     pub failed: bool,
+    /// No schedd lists a running job on it any more: none can begin there.
+    #[serde(default)]
+    pub jobless: bool,
 }
 
 /// What is remembered of something that was left behind, or looks so.
@@ -439,7 +442,10 @@ impl State {
     pub fn depart(&mut self, node: &NodeId) {
         let now = self.now;
         if let Some(memory) = self.nodes.remove(node) {
+            // Of one that was deleted without a claim no schedd need be asked.
+            let jobless = memory.delete_intended.is_some() && !memory.claimed && !memory.job_listed;
             let departed = Departed {
+                jobless,
                 server_id: memory.server_id,
                 machine: memory.machine,
                 at: now,
@@ -458,6 +464,7 @@ impl State {
         let now = self.now;
         if let Some(memory) = self.builders.remove(server_id) {
             let departed = Departed {
+                jobless: true,
                 server_id: Some(server_id.to_owned()),
                 machine: None,
                 at: now,

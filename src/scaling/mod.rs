@@ -22,6 +22,7 @@ pub mod plan;
 pub mod policy;
 pub mod reason;
 pub mod schedule;
+pub mod stranded;
 pub mod survey;
 pub mod totals;
 pub mod zones;

@@ -208,7 +208,7 @@ pub fn hearing<'a>(pool: &'a PoolView, policy: &Policy) -> Option<&'a CollectorV
 
 /// Whether one of the schedds that are asked lists a running job on a machine.
 pub fn job_listed(pool: &PoolView, machine: &str) -> JobListed {
-    let lists = |schedd: &ScheddView| schedd.running_on.contains(machine);
+    let lists = |schedd: &ScheddView| schedd.running_on.contains_key(machine);
     let mut schedds = pool.schedds.values();
     if pool.schedds.values().filter_map(Seen::known).any(lists) {
         JobListed::Yes

@@ -3,7 +3,7 @@
 //! An observation carries one time stamp, `at`, and otherwise ages: how long ago something happened,
 //! worked out in the adapter on the clock of the daemon that stamped it. The planner never compares clocks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -300,8 +300,40 @@ pub struct ScheddView {
     pub demand: Vec<Demand>,
     /// Jobs by state, all users and universes that ehos looks at.
     pub jobs: JobCounts,
-    /// Of the machines that were asked about ([`crate::pool::Watch`]): those on which it lists a running job.
-    pub running_on: BTreeSet<String>,
+    /// Of the machines that were asked about ([`crate::pool::Watch`]): those on which it lists running jobs.
+    pub running_on: BTreeMap<String, RunningJobs>,
+}
+
+/// Running jobs that a schedd lists on one machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunningJobs {
+    /// How many there are.
+    pub jobs: u64,
+    /// One of them, as `condor_q` names it.
+    pub example: Option<String>,
+    /// The longest of their leases (`JobLeaseDuration`): for so long the schedd tries to reach a machine that it has lost.
+    pub lease: Option<Duration>,
+    /// Time left until the last of these leases ends; `None` while the schedd has not lost one of the connections
+    /// (`JobDisconnectedDate`).
+    pub lease_left: Option<Duration>,
+}
+
+impl RunningJobs {
+    /// Both together.
+    pub fn and(self, other: &RunningJobs) -> RunningJobs {
+        if self.jobs == 0 {
+            return other.clone();
+        }
+        if other.jobs == 0 {
+            return self;
+        }
+        RunningJobs {
+            jobs: self.jobs.saturating_add(other.jobs),
+            example: self.example.or_else(|| other.example.clone()),
+            lease: self.lease.max(other.lease),
+            lease_left: self.lease_left.zip(other.lease_left).map(|(one, two)| one.max(two)),
+        }
+    }
 }
 
 /// How many jobs are in which state.

@@ -33,6 +33,7 @@ use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, S
 use super::policy::Policy;
 use super::reason::{Reason, seconds};
 use super::schedule::InForce;
+use super::stranded::{StrandedJobs, stranded};
 use super::survey::{Survey, survey};
 
 /// One thing to do.
@@ -258,6 +259,8 @@ pub struct Plan {
     pub protected: Vec<ProtectedKind>,
     /// Months' budgets that are spent.
     pub budgets_spent: Vec<BudgetSpent>,
+    /// Jobs that run on no machine.
+    pub stranded: Option<StrandedJobs>,
     /// What nodes cost, with those that are made; `None` without any price.
     pub cost: Option<Costs>,
     /// The window of `schedules` that holds.
@@ -301,6 +304,7 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let costs = budget::count(observation.at, policy, &mut next, &survey.nodes, state.now);
     let mut planner = Planner::new(observation, policy, next, survey, brakes, costs);
     planner.window = window;
+    planner.stranded = stranded(observation, policy, &planner.next, &planner.survey);
     planner.drain_ending_tokens();
     planner.drain_outlived();
     planner.drain_above_nodes_max();
@@ -401,6 +405,7 @@ struct Planner<'a> {
     costs: Costs,
     budgets_spent: Vec<BudgetSpent>,
     window: Option<InForce>,
+    stranded: Option<StrandedJobs>,
     /// Jobs that were placed on each node, by its index in the survey.
     placed: Vec<u64>,
     /// What happens to each node, by its index in the survey.
@@ -440,6 +445,7 @@ impl<'a> Planner<'a> {
             costs,
             budgets_spent,
             window: None,
+            stranded: None,
             placed: vec![0; count],
             fates: vec![None; count],
             removals: Vec::new(),
@@ -640,6 +646,7 @@ impl<'a> Planner<'a> {
             brakes: self.brakes,
             protected: self.next.protected(self.policy),
             budgets_spent: self.budgets_spent,
+            stranded: self.stranded,
             cost: self.costs.known(self.policy).then_some(self.costs),
             window: self.window,
             unseen: unseen(self.observation, self.policy),

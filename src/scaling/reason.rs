@@ -361,12 +361,12 @@ pub fn seconds(duration: Duration) -> u64 {
     duration.as_secs()
 }
 
-fn count(number: u64, word: &str) -> String {
+pub(super) fn count(number: u64, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The first [`NAMED`] of them, and how many more there are.
-fn first_few(mut all: Vec<String>, between: &str) -> String {
+pub(super) fn first_few(mut all: Vec<String>, between: &str) -> String {
     let more = all.len().saturating_sub(NAMED);
     all.truncate(NAMED);
     let named = all.join(between);

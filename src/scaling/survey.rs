@@ -12,6 +12,7 @@ use super::observation::{
     ServerStatus, StartdView,
 };
 use super::policy::Policy;
+use super::stranded::learn_jobless;
 
 /// All nodes, and the startds that are not ours.
 #[derive(Debug)]
@@ -56,7 +57,8 @@ fn age_patience(limit: Duration) -> Duration {
 /// (`CLASSAD_LIFETIME` and the collector's housekeeping of 15 minutes each).
 const GHOST_MEMORY: Duration = Duration::from_secs(2 * 3600);
 
-/// How long a departed server is remembered whose cloud has not said what it has left behind.
+/// How long a departed server is remembered whose cloud has not said what it has left behind, or on which a schedd lists a
+/// running job.
 const SEARCH_MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 /// More departed servers are not remembered.
@@ -64,6 +66,7 @@ const MOST_DEPARTED: usize = 1000;
 
 /// Puts together servers, startds and memory; what it learns goes into `state`.
 pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut State) -> Survey<'a> {
+    learn_jobless(observation, policy, state);
     forget_departed(observation, state);
     // A cloud that is not in the configuration any more: its nodes are nobody's capacity.
     let mut dropped: BTreeMap<CloudName, usize> = BTreeMap::new();
@@ -208,7 +211,10 @@ fn forget_departed(observation: &Observation, state: &mut State) {
         let to_search = !departed.searched
             && server.is_some()
             && observation.clouds.contains_key(&departed.cloud);
+        // A lease may be longer than its ads live.
+        let to_ask = !departed.jobless && departed.machine.is_some();
         gone_for < GHOST_MEMORY
+            || (to_ask && gone_for < SEARCH_MEMORY)
             || (to_search && gone_for < SEARCH_MEMORY)
             || server.is_some_and(|server| with_leftovers.contains(server))
     });

@@ -23,7 +23,7 @@ const STEP: Seconds = 5;
 
 /// After this long without its startd a schedd gives a job up (`JobLeaseDuration`, 40 minutes, and what it takes to
 /// notice).
-const LEASE: Seconds = 51 * 60;
+pub(super) const LEASE: Seconds = 51 * 60;
 
 /// A server and the machine in it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -225,6 +225,9 @@ pub struct World {
     pub clock_ahead: i64,
     /// Since when the collector runs.
     pub collector_started: Seconds,
+    /// The names of all servers that there ever were, by UUID: a schedd goes on naming the machine of a job.
+    #[serde(default)]
+    pub names: BTreeMap<String, String>,
     /// Jobs that were submitted.
     pub jobs: Vec<SimulatedJob>,
     /// How many of the scenario's submissions have been made.
@@ -261,6 +264,7 @@ impl World {
             under_way: VecDeque::new(),
             clock_ahead: 0,
             collector_started: 0,
+            names: BTreeMap::new(),
             jobs: Vec::new(),
             submitted: 0,
             broken: Broken::default(),
@@ -688,6 +692,7 @@ impl World {
         // Builders and central managers have no startd.
         let role = metadata.get(METADATA_ROLE);
         let execute = role.is_none_or(|role| role == "execute");
+        self.names.insert(id.clone(), name.to_owned());
         let server = SimulatedServer {
             id: id.clone(),
             name: name.to_owned(),

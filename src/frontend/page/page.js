@@ -226,6 +226,7 @@ function troubles() {
   }
   for (const { text } of status.protected) add('error', 'Protected', text);
   for (const { text } of status.budgets_spent) add('warning', 'Budget spent', text);
+  if (status.stranded) add('warning', 'Jobs on no machine', status.stranded.text);
   for (const { action, node, cloud, result, message } of status.actions) {
     if (result !== 'failed') continue;
     add('error', `Failed: ${action} ${names.get(node) || node}${cloud ? ` in ${cloud}` : ''}`, message ?? '');
