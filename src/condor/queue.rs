@@ -425,10 +425,7 @@ impl RunningJob {
 }
 
 /// What is known of these jobs at a time of the schedd's clock.
-fn since(
-    running_on: BTreeMap<String, Vec<RunningJob>>,
-    now: i64,
-) -> BTreeMap<String, RunningJobs> {
+fn since(running_on: BTreeMap<String, Vec<RunningJob>>, now: i64) -> BTreeMap<String, RunningJobs> {
     let known = |job: RunningJob| {
         let lease = job.lease.map(Duration::from_secs);
         let lost_for = job
@@ -438,7 +435,9 @@ fn since(
         RunningJobs {
             jobs: 1,
             example: Some(job.id),
-            lease_left: lease.zip(lost_for).map(|(lease, lost_for)| lease.saturating_sub(lost_for)),
+            lease_left: lease
+                .zip(lost_for)
+                .map(|(lease, lost_for)| lease.saturating_sub(lost_for)),
             lease,
         }
     };

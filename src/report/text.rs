@@ -164,6 +164,9 @@ fn queue(plan: &Plan) -> String {
         "{} idle, {} running, {} held",
         counts.idle, counts.running, counts.held
     );
+    if let Some(stranded) = &plan.stranded {
+        text += &format!("; {} running on no machine", stranded.jobs);
+    }
     let waiting: u64 = plan.groups.iter().map(|group| group.jobs).sum();
     let fresh = counts.idle.saturating_sub(waiting);
     if fresh > 0 {

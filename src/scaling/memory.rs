@@ -84,6 +84,9 @@ pub struct NodeMemory {
     pub started: Moment,
     /// It was found on the cloud without a memory of it.
     pub adopted: bool,
+    /// The other central manager that it was told to join, when it was adopted and its metadata say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_condor_host: Option<String>,
     /// A server list has had it.
     pub listed: bool,
     /// Since when a whole server list has not had it, after it was listed.
@@ -118,6 +121,9 @@ pub struct NodeMemory {
     /// Since when, in its present silence, every schedd has answered and none has listed a running job on it.
     #[serde(default)]
     pub unlisted: Option<Moment>,
+    /// Since when its startd has been seen to take no jobs, though no drain is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Moment>,
     /// When a drain of it was taken back: an ad that is older says nothing of drains.
     pub returned: Option<Moment>,
     /// The request id of that drain: an ad that shows it may have been late.
@@ -154,6 +160,7 @@ impl NodeMemory {
             since,
             started,
             adopted: false,
+            other_condor_host: None,
             listed: false,
             missing: None,
             machine: None,
@@ -168,6 +175,7 @@ impl NodeMemory {
             claims_changed: None,
             job_listed: false,
             unlisted: None,
+            closed: None,
             returned: None,
             cancelled: None,
             cancelled_since: None,

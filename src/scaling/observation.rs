@@ -331,7 +331,10 @@ impl RunningJobs {
             jobs: self.jobs.saturating_add(other.jobs),
             example: self.example.or_else(|| other.example.clone()),
             lease: self.lease.max(other.lease),
-            lease_left: self.lease_left.zip(other.lease_left).map(|(one, two)| one.max(two)),
+            lease_left: self
+                .lease_left
+                .zip(other.lease_left)
+                .map(|(one, two)| one.max(two)),
         }
     }
 }
@@ -498,6 +501,9 @@ pub struct ServerRecord {
     pub name: String,
     /// What Nova says it does.
     pub status: ServerStatus,
+    /// The same in Nova's own word (`status`), where it said one: a later Nova may have others.
+    #[serde(default)]
+    pub nova_status: Option<String>,
     /// Nova is deleting it (`OS-EXT-STS:task_state` is `deleting`, or it is gone but still listed).
     pub deleting: bool,
     /// Its metadata.
@@ -537,6 +543,41 @@ pub enum ServerStatus {
     Other,
     /// Failed.
     Error,
+}
+
+impl ServerStatus {
+    /// Nova's word for it, of those that are told apart.
+    pub fn name(self) -> &'static str {
+        match self {
+            ServerStatus::Build => "BUILD",
+            ServerStatus::Active => "ACTIVE",
+            ServerStatus::Shutoff => "SHUTOFF",
+            ServerStatus::Other => "no status that ehos knows",
+            ServerStatus::Error => "ERROR",
+        }
+    }
+}
+
+impl ServerRecord {
+    /// What Nova says it does, in Nova's word.
+    pub fn status_word(&self) -> &str {
+        self.nova_status.as_deref().unwrap_or(self.status.name())
+    }
+
+    /// Whether an operator has put it aside: it exists, runs nothing, and is theirs to bring back (Compute API guide,
+    /// "Server concepts").
+    pub fn is_put_aside(&self) -> bool {
+        const PUT_ASIDE: [&str; 5] = [
+            "PAUSED",
+            "SUSPENDED",
+            "RESCUE",
+            "SHELVED",
+            "SHELVED_OFFLOADED",
+        ];
+        self.nova_status
+            .as_deref()
+            .is_some_and(|status| PUT_ASIDE.contains(&status))
+    }
 }
 
 /// What a server of ours is for.
@@ -682,6 +723,7 @@ mod tests {
             id: "u".to_owned(),
             name: "n".to_owned(),
             status: ServerStatus::Active,
+            nova_status: None,
             deleting: false,
             metadata,
             age: Duration::ZERO,

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::action::{CloudAction, PoolAction};
 use super::brakes::{Brake, brakes};
 use super::budget::{self, BudgetSpent, Costs};
+use super::console::ConsoleExcerpt;
 use super::failing::ProtectedKind;
 use super::figures::{
     self, BackoffFigures, CloudFigures, CoreFigures, PolicyFigures, ServerFigures, StartdFigures,
@@ -28,10 +29,10 @@ use super::leftover::LeftoverKind;
 use super::limits::Planned;
 use super::memory::{Kind, Outcome, State};
 use super::needs::{Answer, JobKind, Needs};
-use super::node::{JobListed, Node, Phase};
+use super::node::{JobListed, Node, Phase, job_listed};
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
 use super::policy::Policy;
-use super::reason::{Reason, seconds};
+use super::reason::{Reason, Unheard, seconds};
 use super::schedule::InForce;
 use super::stranded::{StrandedJobs, stranded};
 use super::survey::{Survey, survey};
@@ -284,6 +285,35 @@ impl Plan {
     /// Nodes with this fate.
     pub fn count(&self, fate: Fate) -> usize {
         self.nodes.iter().filter(|node| node.fate == fate).count()
+    }
+
+    /// Adds what consoles said to the reasons of nodes that failed, and to what is remembered and told of their kinds.
+    pub fn learn_consoles(&mut self, consoles: &BTreeMap<NodeId, ConsoleExcerpt>) {
+        for line in &mut self.nodes {
+            let Some(console) = consoles.get(&line.node) else {
+                continue;
+            };
+            let before = line.why.to_string();
+            line.why.learn_console(console);
+            let after = line.why.to_string();
+            // A failure that was counted as another one, or not at all, keeps its own words.
+            let same = |last: &String| *last == before;
+            for memory in &mut self.next.kinds {
+                let of_it = memory.kind.cloud == line.cloud && memory.kind.flavor == line.flavor;
+                if let Some(last) = memory
+                    .last_failure
+                    .as_mut()
+                    .filter(|last| of_it && same(last))
+                {
+                    last.clone_from(&after);
+                }
+            }
+            let protected = self.protected.iter_mut().map(|one| &mut one.last_failure);
+            let backoffs = self.backoffs.iter_mut().map(|one| &mut one.last_failure);
+            for last in protected.chain(backoffs).filter(|last| same(last)) {
+                last.clone_from(&after);
+            }
+        }
     }
 
     /// The state after the actions came out as they did, with what was done counted.
@@ -671,6 +701,53 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// For how long a node's startd has been seen to take no jobs.
+    fn closed_seconds(&self, node: &Node<'_>) -> u64 {
+        let memory = self.next.nodes.get(&node.id);
+        let closed = memory.and_then(|memory| memory.closed);
+        closed.map_or(0, |since| seconds(self.next.now.since(since)))
+    }
+
+    /// Whether a schedd lists a running job on a node.
+    fn listed_job(&self, node: &Node<'_>) -> JobListed {
+        let memory = self.next.nodes.get(&node.id);
+        let machine = memory.and_then(|memory| memory.machine.as_deref());
+        machine.map_or(JobListed::Unknown, |machine| {
+            job_listed(&self.observation.pool, machine)
+        })
+    }
+
+    /// A schedd that does not answer.
+    fn unknown_schedd(&self) -> Option<String> {
+        let mut schedds = self.observation.pool.schedds.iter();
+        let unknown = schedds.find(|(_, schedd)| !schedd.is_known());
+        unknown.map(|(name, _)| name.clone())
+    }
+
+    /// Why nothing is known of a node.
+    fn unheard(&self, node: &Node<'_>, age: u64) -> Unheard {
+        let memory = self.next.nodes.get(&node.id);
+        let joined = memory.is_some_and(|memory| memory.joined.is_some());
+        match &self.observation.pool.collector {
+            _ if !node.cloud_known && !joined => Unheard::CloudUnknown { seconds: age },
+            Seen::Unknown(_) => Unheard::CollectorUnknown,
+            Seen::Known(collector) => Unheard::CollectorYoung {
+                up_seconds: seconds(collector.up_for),
+                collector_grace_seconds: seconds(self.policy.collector_grace),
+            },
+        }
+    }
+
+    /// Why an idle node whose server is not known to run is not drained.
+    fn not_drained(&self, node: &Node<'_>) -> Reason {
+        match node.server {
+            Some(_) if node.cloud_known => Reason::NotActive {
+                status: status_word(node),
+            },
+            _ => Reason::CloudUnknown,
+        }
+    }
+
     /// Why a node that nothing happens to is as it is.
     fn kept_because(&self, index: usize, spare: &Reason) -> Reason {
         let Some(node) = self.survey.nodes.get(index) else {
@@ -709,7 +786,9 @@ impl<'a> Planner<'a> {
             Phase::Idle { .. } if jobs > 0 => Reason::NeededByDemand { jobs },
             Phase::Idle { .. } if !node.cloud_known => Reason::CloudUnknown,
             Phase::Idle { .. } => spare.clone(),
-            Phase::Closed => Reason::TakesNoJobs,
+            Phase::Closed => Reason::TakesNoJobs {
+                closed_seconds: self.closed_seconds(node),
+            },
             Phase::Draining { ours: false, .. } => Reason::DrainedByOther {
                 drain_reason: node
                     .startd
@@ -717,13 +796,22 @@ impl<'a> Planner<'a> {
                     .map(|drain| drain.reason.clone())
                     .unwrap_or_default(),
             },
+            Phase::Draining { complete: true, .. } if !node.cloud_known => Reason::CloudUnknown,
             Phase::Draining { .. } => Reason::DrainNotComplete,
             Phase::Silent { silent_for, job } => {
                 let silent_seconds = seconds(*silent_for);
+                let lost_job_timeout_seconds = seconds(policy.lost_job_timeout);
+                let memory = self.next.nodes.get(&node.id);
+                let joined = memory.is_some_and(|memory| memory.joined.is_some());
                 match job {
+                    _ if !joined => Reason::SilentAdopted {
+                        silent_seconds,
+                        lost_job_timeout_seconds,
+                    },
                     JobListed::Unknown => Reason::SilentOnUnknownSchedd {
                         silent_seconds,
-                        lost_job_timeout_seconds: seconds(policy.lost_job_timeout),
+                        lost_job_timeout_seconds,
+                        schedd: self.unknown_schedd(),
                     },
                     job => {
                         let job_listed = *job == JobListed::Yes;
@@ -740,7 +828,13 @@ impl<'a> Planner<'a> {
                     }
                 }
             }
-            Phase::Unheard => Reason::Unheard,
+            Phase::Unheard => Reason::Unheard {
+                cause: self.unheard(node, age),
+            },
+            Phase::Inactive => Reason::Inactive {
+                status: status_word(node),
+                job: self.listed_job(node),
+            },
             Phase::Unreachable {
                 silent_for,
                 job,
@@ -751,7 +845,10 @@ impl<'a> Planner<'a> {
                 lost_job_timeout_seconds: seconds(policy.lost_job_timeout),
                 job_left: *job,
             },
-            Phase::Stopped { silent, .. } => Reason::Stopped { silent: *silent },
+            Phase::Stopped { silent, .. } => Reason::Stopped {
+                silent: *silent,
+                job: self.listed_job(node),
+            },
             Phase::Deleting { ours: true, .. } => {
                 let memory = self.next.nodes.get(&node.id);
                 let since =
@@ -769,12 +866,11 @@ impl<'a> Planner<'a> {
                 says_node: node.clone(),
             },
             Phase::Untrusted => {
-                let elsewhere = node
-                    .server
-                    .and_then(|server| policy.other_condor_host(server));
+                let memory = self.next.nodes.get(&node.id);
+                let elsewhere = memory.and_then(|memory| memory.other_condor_host.as_ref());
                 match (elsewhere, &policy.condor_host) {
                     (Some(host), Some(ours)) => Reason::AnotherCondorHost {
-                        condor_host: host.to_owned(),
+                        condor_host: host.clone(),
                         configured_condor_host: ours.clone(),
                     },
                     _ => Reason::AdoptedUntrusted { seconds: age },
@@ -786,6 +882,12 @@ impl<'a> Planner<'a> {
             },
         }
     }
+}
+
+/// Nova's word for what a node's server does.
+fn status_word(node: &Node<'_>) -> String {
+    let record = node.server.map(|server| server.record());
+    record.map_or_else(String::new, |record| record.status_word().to_owned())
 }
 
 /// A phase in a word.
@@ -801,6 +903,7 @@ pub fn phase_name(phase: &Phase) -> &'static str {
         Phase::Draining { .. } => "draining",
         Phase::Silent { .. } => "silent",
         Phase::Unheard => "unheard",
+        Phase::Inactive => "inactive",
         Phase::Stopped { .. } => "stopped",
         Phase::Failed { .. } => "failed",
         Phase::Lost { .. } => "lost",

@@ -81,7 +81,9 @@ pub(super) fn stranded(
             continue;
         }
         for (schedd, view) in &observation.pool.schedds {
-            let running = view.known().and_then(|view| view.running_on.get(gone.machine));
+            let running = view
+                .known()
+                .and_then(|view| view.running_on.get(gone.machine));
             if let Some(running) = running.filter(|running| running.jobs > 0) {
                 machines.push(StrandedOn {
                     machine: gone.machine.to_owned(),
@@ -234,10 +236,17 @@ impl fmt::Display for StrandedJobs {
             }
         }
         let are = if names.len() == 1 { "is" } else { "are" };
-        write!(f, "{} {are} gone, and the schedd tries to reconnect", first_few(names, ", "))?;
+        write!(
+            f,
+            "{} {are} gone, and the schedd tries to reconnect",
+            first_few(names, ", ")
+        )?;
         match self.command() {
             Some(command) => write!(f, "; to run {these} elsewhere now: {command}"),
-            None => write!(f, "; to run {these} elsewhere now: condor_vacate_job -fast JOB"),
+            None => write!(
+                f,
+                "; to run {these} elsewhere now: condor_vacate_job -fast JOB"
+            ),
         }
     }
 }

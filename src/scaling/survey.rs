@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::capacity::Capacity;
 use super::matching::{GhostFinder, Match, StartdFinder};
 use super::memory::{BuilderMemory, Departed, Kind, Moment, NodeMemory, State};
-use super::node::{Facts, JobListed, Node, hearing, is_fresh, job_listed};
+use super::node::{Facts, JobListed, Node, hearing, is_fresh, is_held, job_listed};
 use super::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, OwnedServer, Role, Seen,
     ServerStatus, StartdView,
@@ -415,6 +415,9 @@ fn learn(
             if let (ServerStatus::Active, Some(zone)) = (server.record().status, &memory.zone) {
                 roomy.push((memory.kind.clone(), zone.clone(), memory.started));
             }
+            let elsewhere = policy.other_condor_host(server);
+            let elsewhere = elsewhere.filter(|_| memory.adopted);
+            memory.other_condor_host = elsewhere.map(str::to_owned);
             let ends = server
                 .token_left()
                 .is_some_and(|left| left <= policy.token_margin);
@@ -449,6 +452,10 @@ fn learn(
                 // A delete came to nothing, and it takes jobs again: that its server goes would not be ehos's doing.
                 memory.delete_intended = None;
             }
+            let open = startd.slots.iter().any(|slot| slot.accepts_jobs);
+            if startd.draining.is_none() {
+                memory.closed = (!open).then(|| memory.closed.unwrap_or(now));
+            }
             memory.machine = Some(startd.machine.clone());
             memory.silent = None;
             memory.job_listed = false;
@@ -471,11 +478,15 @@ fn learn(
                 sizes.extend(Capacity::of(startd).map(|size| (memory.kind.clone(), size)));
             }
             memory.joined.get_or_insert(now);
-            if !memory.proven && startd.slots.iter().any(|slot| slot.accepts_jobs) {
+            if !memory.proven && open {
                 memory.proven = true;
                 proven.push(memory.kind.clone());
             }
         } else if hears {
+            // One that its cloud holds still is waited for: its silence begins when it runs again.
+            if servers.get(id).is_some_and(|server| is_held(server)) {
+                memory.silent = Some(now);
+            }
             let silent = memory.silent.get_or_insert(now);
             // One that is heard late is not silent for longer than its last ad is old.
             if let Some(Match::Startd(startd)) = matches.get(id) {

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::world::{JobState, LEASE, SimulatedAd, SimulatedServer, SimulatedThing, World, machine};
 use crate::cloud::{Cloud, Traces};
+use crate::console;
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
 use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
+use crate::scaling::console::ConsoleExcerpt;
 use crate::scaling::floating_ip::NodeFloatingIp;
 use crate::scaling::leftover::{
     FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, Unmarked, VolumeRecord,
@@ -16,8 +18,8 @@ use crate::scaling::leftover::{
 use crate::scaling::needs::{Candidate, JobKind, Matches, Needs, Verdict};
 use crate::scaling::observation::{
     CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, METADATA_TOKEN_LIFETIME,
-    NegotiatorView, NodeId, OwnedServer, PartsQuota, PoolView, Quota, Resources, RunningJobs, ScheddView, Seen,
-    ServerRecord, ServerStatus, SlotView, StartdView, Usage, execute_metadata,
+    NegotiatorView, NodeId, OwnedServer, PartsQuota, PoolView, Quota, Resources, RunningJobs,
+    ScheddView, Seen, ServerRecord, ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
 
 /// One cloud of a world.
@@ -50,6 +52,11 @@ fn failure(kind: FailureKind, message: String) -> Failure {
 impl Cloud for SimulatedCloud<'_> {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn keep_console(&self, _server: &OwnedServer, _deadline: Deadline) -> Option<ConsoleExcerpt> {
+        let world = locked(self.world);
+        world.broken.console.as_deref().map(console::excerpt)
     }
 
     fn observe(&self, traces: &Traces, _deadline: Deadline) -> Result<CloudView, Failure> {
@@ -195,6 +202,7 @@ fn record(world: &World, server: &SimulatedServer) -> ServerRecord {
         id: server.id.clone(),
         name: server.name.clone(),
         status: server.status,
+        nova_status: server.nova_status.clone(),
         deleting: server.gone_at.is_some(),
         metadata: server.metadata.clone(),
         age: Duration::from_secs(world.now - server.created),

@@ -49,6 +49,9 @@ pub struct SimulatedServer {
     pub joins_at: Option<Seconds>,
     /// What Nova says.
     pub status: ServerStatus,
+    /// Nova's own word for it, where it is another one.
+    #[serde(default)]
+    pub nova_status: Option<String>,
     /// When a delete is done.
     pub gone_at: Option<Seconds>,
     /// The startd, while it runs.
@@ -170,6 +173,9 @@ pub struct Broken {
     /// Servers made now of one of these images never join.
     #[serde(default)]
     pub images: Vec<String>,
+    /// What the consoles of servers say.
+    #[serde(default)]
+    pub console: Option<String>,
     /// Servers made now end in ERROR with this fault.
     pub spawn: Option<String>,
     /// Flavors and zones that have no host for another server.
@@ -703,6 +709,7 @@ impl World {
             created: self.now,
             active_at,
             joins_at: (execute && !failed && !broken).then_some(active_at + boots),
+            nova_status: None,
             status: if failed {
                 ServerStatus::Error
             } else {
