@@ -8,7 +8,7 @@ use std::time::Duration;
 use ehos::scaling::console::ConsoleSource;
 use ehos::scaling::memory::State;
 use ehos::scaling::node::JobListed;
-use ehos::scaling::observation::{METADATA_CONDOR_HOST, Seen, ServerStatus};
+use ehos::scaling::observation::{METADATA_CONDOR_HOST, Seen, ServerStatus, StartdView};
 use ehos::scaling::plan::{Fate, NodeLine};
 use ehos::scaling::reason::{Reason, Unheard};
 use ehos::simulation::{JobState, locked};
@@ -620,4 +620,33 @@ fn a_silent_node_names_the_schedd_that_does_not_answer() {
         why.contains("a schedd that is not asked may have a job on it: it had a claim"),
         "{why}"
     );
+}
+
+#[test]
+fn jobs_of_a_namesake_are_not_those_of_the_machine_that_is_gone() {
+    let mut site = vanished();
+    site.ticks(5);
+    assert_eq!(stranded(&site), 4);
+    let machine = site.plan().stranded.as_ref().unwrap().machines[0]
+        .machine
+        .clone();
+    // A machine of that name joins, which is not ehos's.
+    see_pool(&mut site, move |view| {
+        let Seen::Known(collector) = &mut view.collector else {
+            return;
+        };
+        collector.startds.push(StartdView {
+            machine: machine.clone(),
+            instance_id: None,
+            node: None,
+            slots: Vec::new(),
+            heard_ago: Duration::ZERO,
+            update_interval: None,
+            up_for: Duration::ZERO,
+            draining: None,
+        });
+    });
+    site.tick();
+    assert_eq!(stranded(&site), 0);
+    assert!(!site.state.departed.values().any(|gone| gone.jobless));
 }
