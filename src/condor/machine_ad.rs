@@ -431,11 +431,9 @@ impl LongAds {
             self.place = Place::Between;
             return Ok(());
         }
-        let attribute = line
-            .split_once(" = ")
-            .filter(|(name, _)| {
-                !name.is_empty() && !name.contains(' ') && !super::command::is_cut(line)
-            });
+        let attribute = line.split_once(" = ").filter(|(name, _)| {
+            !name.is_empty() && !name.contains(' ') && !super::command::is_cut(line)
+        });
         match (attribute, self.place) {
             (_, Place::InUnreadable) => {}
             (None, place) => {

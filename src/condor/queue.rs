@@ -35,7 +35,7 @@ use super::joined;
 use crate::deadline::Deadline;
 #[cfg(fuzzing)]
 use crate::scaling::observation::Demand;
-use crate::scaling::observation::{JobCounts, ScheddView};
+use crate::scaling::observation::{JobCounts, RunningJobs, ScheddView};
 
 /// The attributes by which idle jobs are grouped, besides those of the site's constraint and of their Requirements.
 const GROUP_BY: [&str; 16] = [
@@ -240,7 +240,7 @@ impl Schedd {
         let view = ScheddView {
             demand: folded.demand(totals.now(), unread),
             jobs: totals.jobs,
-            running_on,
+            running_on: since(running_on, totals.now()),
             to_come: to_come.unwrap_or_else(|error| {
                 log::debug!("{error}; jobs that are still to come are not told");
                 0
@@ -417,9 +417,9 @@ impl Schedd {
         tools: &Tools,
         silent: &BTreeSet<String>,
         deadline: Deadline,
-    ) -> Result<BTreeSet<String>, Error> {
+    ) -> Result<BTreeMap<String, Vec<RunningJob>>, Error> {
         if silent.is_empty() {
-            return Ok(BTreeSet::new());
+            return Ok(BTreeMap::new());
         }
         // Host names differ in case from one place to the other.
         let by_name: BTreeMap<String, &String> = silent
@@ -441,25 +441,34 @@ impl Schedd {
         let mut args = self.args();
         let host = column::text("RemoteHost", HOST_MAX);
         args.extend(["-constraint", &constraint, "-af:t", &host]);
+        args.extend(RunningJob::COLUMNS);
         let call = Call {
             tool: "condor_q",
             args: &args,
             stdin: "",
             about: &self.about(),
         };
-        tools.run(&call, deadline, BTreeSet::new(), |found, line| {
+        type Found = BTreeMap<String, Vec<RunningJob>>;
+        tools.run(&call, deadline, Found::new(), |found, line| {
             if line.is_empty() {
                 return Ok(());
             }
-            // slot1_2@MACHINE, or slot1_2@STARTD@MACHINE.
-            let machine = line.rsplit('@').next().filter(|_| line.contains('@'));
-            match machine.filter(|_| !line.contains('\t')) {
-                Some(machine) => {
-                    let silent = by_name.get(&machine.to_ascii_lowercase());
-                    found.extend(silent.map(|machine| (*machine).clone()));
+            match RunningJob::read(line) {
+                // It has no machine yet.
+                Some(("", _)) => {}
+                // slot1_2@MACHINE, or slot1_2@STARTD@MACHINE.
+                Some((host, job)) if host.contains('@') => {
+                    let machine = host.rsplit('@').next().unwrap_or_default();
+                    if let Some(machine) = by_name.get(&machine.to_ascii_lowercase()) {
+                        found.entry((*machine).clone()).or_default().push(job);
+                    }
                 }
                 // A job that runs, and cannot be read where: on any of them, perhaps.
-                None => found.extend(silent.iter().cloned()),
+                _ => {
+                    for machine in silent {
+                        found.entry(machine.clone()).or_default();
+                    }
+                }
             }
             Ok(())
         })
@@ -470,6 +479,63 @@ impl Schedd {
         args.push("-allusers");
         args
     }
+}
+
+/// A running job on a machine that is silent or gone.
+#[derive(Debug, Clone)]
+struct RunningJob {
+    id: String,
+    lease: Option<u64>,
+    /// When the schedd lost the connection of this run, on its clock. A run that began since has another one.
+    disconnected: Option<i64>,
+}
+
+impl RunningJob {
+    /// The lease may be an expression, and a job may say what it likes: what is no number is not known.
+    /// They follow its RemoteHost.
+    const COLUMNS: [&'static str; 4] = [
+        "int(JobLeaseDuration)",
+        "int(JobDisconnectedDate)",
+        "int(JobCurrentStartDate)",
+        "strcat(ClusterId, \".\", ProcId)",
+    ];
+
+    /// Its RemoteHost, and it.
+    fn read(line: &str) -> Option<(&str, RunningJob)> {
+        let [host, lease, disconnected, started, id] = values(line).ok()?;
+        let started = integer(started).unwrap_or(i64::MIN);
+        let job = RunningJob {
+            id: id.to_owned(),
+            lease: amount(lease),
+            disconnected: integer(disconnected).filter(|at| *at >= started),
+        };
+        Some((host, job))
+    }
+}
+
+/// What is known of these jobs at a time of the schedd's clock.
+fn since(running_on: BTreeMap<String, Vec<RunningJob>>, now: i64) -> BTreeMap<String, RunningJobs> {
+    let known = |job: RunningJob| {
+        let lease = job.lease.map(Duration::from_secs);
+        let lost_for = job
+            .disconnected
+            .and_then(|at| u64::try_from(now.saturating_sub(at)).ok());
+        let lost_for = lost_for.map(Duration::from_secs);
+        RunningJobs {
+            jobs: 1,
+            example: Some(job.id),
+            lease_left: lease
+                .zip(lost_for)
+                .map(|(lease, lost_for)| lease.saturating_sub(lost_for)),
+            lease,
+        }
+    };
+    let of_machine = |(machine, jobs): (String, Vec<RunningJob>)| {
+        let jobs = jobs.into_iter().map(known);
+        let none = RunningJobs::default();
+        (machine, jobs.fold(none, |sum, job| sum.and(&job)))
+    };
+    running_on.into_iter().map(of_machine).collect()
 }
 
 /// What is asked about idle jobs.

@@ -176,20 +176,33 @@ fn jobs_of_factories_are_to_come() {
 #[test]
 fn a_job_that_cannot_be_read_where_it_runs_may_run_anywhere() {
     let silent = BTreeSet::from(["N1".to_owned(), "n2".to_owned()]);
-    for (answer, found) in [
-        ("out|slot1_1@n1\nout|slot1@other\nexit=0\n", &["N1"][..]),
-        ("out|slot1@x@n2\nexit=0\n", &["n2"]),
-        ("out|#type\nexit=0\n", &["N1", "n2"]),
-        ("out|#long\nexit=0\n", &["N1", "n2"]),
-        ("out|a\tb@n1\nexit=0\n", &["N1", "n2"]),
-        ("out|slot1@other\nout|\nexit=0\n", &[]),
+    for (hosts, found, jobs) in [
+        (&["slot1_1@n1", "slot1@other"][..], &["N1"][..], 1),
+        (&["slot1@x@n2", "slot1@N2"], &["n2"], 2),
+        (&["#type"], &["N1", "n2"], 0),
+        (&["#long"], &["N1", "n2"], 0),
+        (&["a\tb@n1"], &["N1", "n2"], 0),
+        (&["slot1@other", ""], &[], 0),
     ] {
         let fake = FakeTools::new();
-        fake.answer("condor_q", "any", answer);
+        let lines = hosts
+            .iter()
+            .map(|host| format!("out|{host}\t2400\tundefined\t5\t3.0\n"));
+        let answer = lines.collect::<String>() + "out|\nexit=0\n";
+        fake.answer("condor_q", "any", &answer);
         let tools = fake.tools(LIMIT);
         let running = Schedd::local().running_on(&tools, &silent, Deadline::within(LIMIT));
-        let running: Vec<String> = running.unwrap().into_iter().collect();
-        assert_eq!(running, found, "{answer}");
+        let running = running.unwrap();
+        assert_eq!(
+            running.keys().collect::<Vec<_>>(),
+            found.iter().collect::<Vec<_>>(),
+            "{hosts:?}"
+        );
+        assert_eq!(
+            running.values().map(Vec::len).sum::<usize>(),
+            jobs,
+            "{hosts:?}"
+        );
     }
 }
 

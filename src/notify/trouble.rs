@@ -15,6 +15,8 @@ pub enum Kind {
     BudgetSpent,
     /// Nothing is deleted, and perhaps nothing made.
     Brake,
+    /// Jobs are listed as running on machines that are gone.
+    StrandedJobs,
     /// A source does not answer, or something configured is not there.
     Unseen,
     /// Jobs wait for nodes, and all that is tried for them fails.
@@ -96,6 +98,13 @@ pub fn troubles(snapshot: &Snapshot) -> Vec<Trouble> {
                 text: format!("unknown: {}: {}", unseen.source, unseen.why),
             });
         }
+    }
+    if let Some(stranded) = &snapshot.stranded {
+        all.push(Trouble {
+            key: "stranded_jobs".to_owned(),
+            kind: Kind::StrandedJobs,
+            text: stranded.text.clone(),
+        });
     }
     // In protected mode nothing is tried any more, and that is told.
     if snapshot.protected.is_empty()
@@ -198,6 +207,18 @@ mod tests {
         );
         let coming = json!([{"node": "n", "name": "n", "cloud": "c", "flavor": "f", "phase": "booting", "fate": "keeps"}]);
         assert_eq!(kinds(json!({"nodes": coming, "groups": groups})), []);
+    }
+
+    #[test]
+    fn jobs_on_machines_that_are_gone_are_trouble_that_may_pass() {
+        let stranded = json!({"jobs": 4, "machines": [], "text": "4 jobs run on no machine"});
+        let snapshot: Snapshot = serde_json::from_value(json!({"stranded": stranded})).unwrap();
+        let troubles = troubles(&snapshot);
+        assert_eq!(troubles.len(), 1);
+        assert_eq!(troubles[0].kind, Kind::StrandedJobs);
+        assert_eq!(troubles[0].key, "stranded_jobs", "the same for other jobs");
+        assert_eq!(troubles[0].text, "4 jobs run on no machine");
+        assert!(!troubles[0].kind.lasts());
     }
 
     #[test]

@@ -372,6 +372,7 @@ impl Server {
         let task = self.task_state.as_deref();
         ServerRecord {
             status,
+            nova_status: status_word(&self.status),
             deleting: gone || matches!(task, Some("deleting" | "soft-deleting")),
             age: Duration::try_from(now.duration_since(self.created)).unwrap_or_default(),
             fault: fault.map(|fault| message::shorten(&fault.message)),
@@ -404,6 +405,13 @@ impl ServerStatus {
             _ => return None,
         })
     }
+}
+
+/// The word itself, where it is one: it goes into reports.
+fn status_word(word: &str) -> Option<String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ' ');
+    let plain = !word.is_empty() && word.len() <= 40 && word.chars().all(is_plain);
+    plain.then(|| word.to_owned())
 }
 
 /// What tests/fuzz reads: the servers in `body`, whatever it is.

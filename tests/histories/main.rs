@@ -18,6 +18,7 @@ mod node_ends;
 mod obscure;
 mod placing;
 mod random;
+mod reasons;
 mod refusals;
 mod retiring;
 mod rotation;

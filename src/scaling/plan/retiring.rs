@@ -38,7 +38,7 @@ impl Planner<'_> {
                 continue;
             }
             let kept = if !node.cloud_known || !runs(node) {
-                Reason::CloudUnknown
+                self.not_drained(node)
             } else if let Some(brake) = self.removal_brake(false) {
                 Reason::Braked { brake }
             } else if self.drains >= self.policy.max_actions {
@@ -52,7 +52,7 @@ impl Planner<'_> {
                 if self.drain(index, idle_for, &reason, why) {
                     continue;
                 }
-                Reason::Unheard
+                Reason::NoSlot
             };
             self.settle(index, Fate::Keeps, kept);
         }
