@@ -114,6 +114,7 @@ pub fn scene(size: Size) -> Scene {
             volumes: Vec::new(),
             searched: true,
             failed: false,
+            jobless: false,
         };
         let id = NodeId(format!("20261120t{number:06}-01"));
         state.departed.insert(id, gone);
