@@ -89,6 +89,8 @@ pub struct Answer {
     pub date: Option<Timestamp>,
     /// `X-Subject-Token`: a new token of Keystone.
     pub subject_token: Option<SecretString>,
+    /// `Location`: the address of what was made.
+    pub location: Option<String>,
     body: String,
 }
 
@@ -272,6 +274,7 @@ impl Client {
             call,
             date: text(&parts.headers, "date").and_then(http_date),
             subject_token: text(&parts.headers, "x-subject-token").map(SecretString::from),
+            location: text(&parts.headers, "location").map(str::to_owned),
         })
     }
 
