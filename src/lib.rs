@@ -167,6 +167,7 @@ fn exit_of_cloud(error: &openstack::Error) -> Exit {
         | Error::NotInCatalog { .. }
         | Error::RegionNeeded { .. }
         | Error::NotFound { .. }
+        | Error::TooOld { .. }
         | Error::Ambiguous { .. }
         | Error::Cacert { .. }
         | Error::BadAddress { .. } => Exit::Configuration,

@@ -52,6 +52,16 @@ pub fn flavors(
             ));
             continue;
         };
+        if !boots_from_volume && flavor.root_disk_gb == 0 {
+            findings.push(Finding::warning(
+                CHECK,
+                format!(
+                    "flavor {wanted} has no disk: Nova refuses servers that boot from an image on it, unless the cloud allows it \
+                     (policy servers:create:zero_disk_flavor)"
+                ),
+                "set `boot_volume_size` of this cloud, or configure flavors with a disk",
+            ));
+        }
         match image.and_then(|image| too_small(flavor, image, boots_from_volume)) {
             None => fitting.push(wanted.as_str()),
             Some(why) => findings.push(Finding::warning(
@@ -209,7 +219,18 @@ mod tests {
             let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
             outcomes(&flavors(&there, &names, Some(&image), false))
         };
-        assert_eq!(of(&["large", "id-diskless"]), [Ok]);
+        assert_eq!(of(&["large", "id-diskless"]), [Ok, Warning]);
+        assert_eq!(of(&["diskless"]), [Ok, Warning]);
+        assert_eq!(
+            outcomes(&flavors(
+                &there,
+                &["diskless".to_owned()],
+                Some(&image),
+                true
+            )),
+            [Ok],
+            "its disk is the volume"
+        );
         assert_eq!(of(&["large", "gone"]), [Ok, Failed]);
         assert_eq!(of(&["small", "large"]), [Ok, Warning]);
         assert_eq!(of(&["small", "low"]), [Failed, Failed]);

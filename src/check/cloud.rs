@@ -4,7 +4,7 @@ use std::thread;
 
 use jiff::Timestamp;
 
-use super::{Area, Finding, access, boot, configuration, joined, placement, quota, reach};
+use super::{Area, Finding, access, boot, configuration, joined, placement, quota, reach, rights};
 use crate::config::{AuthMethod, CloudSettings, Config};
 use crate::deadline::Deadline;
 use crate::local_keys::LocalKeys;
@@ -97,6 +97,8 @@ fn all(
         let ports = scope.spawn(|| limits::ports(session, deadline));
         let parts = scope.spawn(|| limits::parts(session, deadline));
         let placed = scope.spawn(|| placement(session, deadline));
+        let rights = scope.spawn(|| rights::rights(session, token, deadline));
+        let version = scope.spawn(|| compute::newest_version(session, deadline));
 
         let image = joined(image);
         let flavors = joined(flavors);
@@ -132,6 +134,10 @@ fn all(
             Err(error) => or_failed("key", &error),
         });
         findings.extend(joined(placed));
+        findings.extend(joined(rights));
+        // A Nova that does not tell its version is asked for what it has.
+        let version = joined(version).ok().flatten();
+        findings.extend(rights::versions(settings, version));
         if let Some(size_gb) = settings.boot_volume_size_gb {
             let volume_type = settings.boot_volume_type.as_deref();
             findings.push(match volume::volume_types(session, deadline) {

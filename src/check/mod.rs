@@ -10,6 +10,7 @@ mod pool;
 mod quota;
 mod reach;
 pub mod report;
+mod rights;
 mod state_directory;
 
 use std::path::Path;

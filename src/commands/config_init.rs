@@ -141,14 +141,13 @@ fn choices(
         Ok(images) => choice::base_image(images),
         Err(error) => (Choice::none("base_image", true, error.to_string()), None),
     };
+    let mut volume = None;
     let flavor = compute::flavors(session, deadline)
         .map(|flavors| {
-            choice::flavor(
-                &flavors.read,
-                args.min_cores,
-                mebibytes(args.min_ram),
-                image,
-            )
+            let ram_mb = mebibytes(args.min_ram);
+            let chosen = choice::flavor(&flavors.read, args.min_cores, ram_mb, image);
+            volume = choice::boot_volume(&flavors.read, &chosen, image);
+            chosen
         })
         .unwrap_or_else(silent("flavor", true));
     let network = network::networks(session, deadline)
@@ -160,7 +159,10 @@ fn choices(
     let group = network::security_groups(session, deadline)
         .map(|groups| choice::security_group(&groups))
         .unwrap_or_else(silent("security_groups", false));
-    vec![image_choice, flavor, network, key, group]
+    let mut choices = vec![image_choice, flavor];
+    choices.extend(volume);
+    choices.extend([network, key, group]);
+    choices
 }
 
 /// The public keys of this user.

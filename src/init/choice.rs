@@ -174,6 +174,14 @@ pub fn flavor(
             },
         )
         .collect();
+    if fit.is_empty() {
+        // They boot from a volume: `boot_volume_size` is chosen with them.
+        let diskless = flavors.iter().filter(|named| {
+            let flavor = &named.flavor;
+            named.root_disk_gb == 0 && flavor.vcpus >= min_cores && flavor.ram_mb >= ram_mb
+        });
+        fit.extend(diskless);
+    }
     fit.sort_by_key(|named| {
         let flavor = &named.flavor;
         (flavor.vcpus, flavor.ram_mb, flavor.disk_gb, &named.name)
@@ -198,6 +206,35 @@ pub fn flavor(
         ),
         needed: true,
     }
+}
+
+/// The volume that nodes boot from, where the chosen flavor has no disk.
+pub fn boot_volume(
+    flavors: &[NamedFlavor],
+    chosen: &Choice,
+    image: Option<&Image>,
+) -> Option<Choice> {
+    /// Room for the system, HTCondor and a few jobs.
+    const LEAST_GB: u64 = 20;
+    let value = chosen.value.as_deref()?;
+    let is_it = |named: &&NamedFlavor| named.name == value || named.flavor.id == value;
+    let flavor = flavors.iter().find(is_it)?;
+    if flavor.root_disk_gb > 0 {
+        return None;
+    }
+    let needed = image.map_or(0, |image| {
+        let size_gb = image.size.unwrap_or(0).div_ceil(1 << 30);
+        image.min_disk.max(size_gb)
+    });
+    Some(Choice {
+        key: "boot_volume_size",
+        value: Some(needed.max(LEAST_GB).to_string()),
+        why: format!(
+            "flavor {} has no disk: nodes boot from a volume of this many GB",
+            flavor.name
+        ),
+        needed: true,
+    })
 }
 
 /// The network of nodes: one of the project's own, else one that is shared with it.
@@ -415,6 +452,37 @@ mod tests {
             "{}",
             choice.why
         );
+    }
+
+    #[test]
+    fn a_flavor_without_a_disk_is_chosen_with_a_volume() {
+        let make = |name: &str, vcpus: u64, disk_gb: u64| NamedFlavor {
+            name: name.to_owned(),
+            flavor: Flavor {
+                id: name.to_owned(),
+                vcpus,
+                ram_mb: 4096,
+                disk_gb,
+                gpus: 0,
+            },
+            root_disk_gb: disk_gb,
+        };
+        let picture = image("Debian 13", 1, json!({"min_disk": 30}));
+        let diskless = [make("b", 4, 0), make("a", 2, 0), make("tiny", 2, 5)];
+        let chosen = flavor(&diskless, 2, 1024, Some(&picture));
+        assert_eq!(chosen.value.as_deref(), Some("a"));
+        let volume = boot_volume(&diskless, &chosen, Some(&picture)).unwrap();
+        assert_eq!(volume.value.as_deref(), Some("30"));
+        let volume = boot_volume(&diskless, &chosen, None).unwrap();
+        assert_eq!(volume.value.as_deref(), Some("20"));
+        let mixed = [make("a", 2, 0), make("b", 4, 40)];
+        let chosen = flavor(&mixed, 2, 1024, Some(&picture));
+        assert_eq!(
+            chosen.value.as_deref(),
+            Some("b"),
+            "one with a disk goes before"
+        );
+        assert_eq!(boot_volume(&mixed, &chosen, Some(&picture)), None);
     }
 
     #[test]

@@ -124,6 +124,8 @@ fn choose(text: &mut String, choice: &Choice) {
         Some(value) if choice.key == "security_groups" => {
             line(text, 4, choice.key, &list([value]));
         }
+        // A number stays one.
+        Some(value) if choice.key == "boot_volume_size" => line(text, 4, choice.key, value),
         Some(value) => line(text, 4, choice.key, &scalar(value)),
         None if choice.needed => {
             let placeholder = format!("<{}>", choice.key.to_ascii_uppercase());

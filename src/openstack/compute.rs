@@ -20,7 +20,7 @@ use super::http::{Answer, Request, percent_encoded};
 use super::items::{self, Items};
 pub use super::limits::quota;
 use super::message;
-pub use super::new_server::{BootVolume, NewServer, create};
+pub use super::new_server::{BootVolume, NewServer, TAGS, VOLUME_TYPE, create, try_create};
 use super::server::{self, Entry, Fault};
 pub use super::server::{ImagesInUse, Servers};
 use crate::deadline::Deadline;
@@ -351,18 +351,40 @@ pub fn create_image(
     metadata: &BTreeMap<String, String>,
     deadline: Deadline,
 ) -> Result<String, Error> {
-    let body = json!({ "createImage": { "name": name, "metadata": metadata } });
-    let request = Request {
-        method: Method::POST,
-        kind: Kind::Once,
-        body: Some(body.to_string()),
-        ..Request::get()
-    }
-    .at(IMAGE_ID_IN_BODY);
+    let body = json!({ "createImage": { "name": name, "metadata": metadata } }).to_string();
     let path = format!("/servers/{server_id}/action");
-    let answer = session.send(Service::Compute, &path, &request, deadline)?;
-    let ImageBody { image_id } = answer.json()?;
-    Ok(image_id)
+    at_best(IMAGE_ID_IN_BODY, |version| {
+        let request = Request {
+            method: Method::POST,
+            kind: Kind::Once,
+            body: Some(body.clone()),
+            ..Request::get()
+        }
+        .at(version);
+        let answer = session.send(Service::Compute, &path, &request, deadline)?;
+        // Before that version the answer is the image's address.
+        let address = answer.location.as_deref().filter(|_| version == FIRST);
+        if let Some(id) =
+            address.and_then(|address| address.trim_end_matches('/').rsplit('/').next())
+        {
+            return Ok(id.to_owned());
+        }
+        let ImageBody { image_id } = answer.json()?;
+        Ok(image_id)
+    })
+}
+
+/// The newest microversion that this Nova has, as two numbers; `None` where it does not say.
+pub fn newest_version(session: &Session, deadline: Deadline) -> Result<Option<(u32, u32)>, Error> {
+    let answer = session.send(Service::Compute, "/", &Request::get(), deadline)?;
+    let VersionBody { version } = answer.json()?;
+    Ok(parsed(&version.version))
+}
+
+/// A microversion as two numbers.
+pub fn parsed(version: &str) -> Option<(u32, u32)> {
+    let (major, minor) = version.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// Adds these to a server's metadata, or replaces them there.
@@ -471,6 +493,17 @@ struct WireAddress {
 }
 
 #[derive(Deserialize)]
+struct VersionBody {
+    version: VersionFields,
+}
+
+#[derive(Deserialize)]
+struct VersionFields {
+    #[serde(default, deserialize_with = "items::lenient")]
+    version: String,
+}
+
+#[derive(Deserialize)]
 struct ImageBody {
     image_id: String,
 }
@@ -548,6 +581,7 @@ pub fn read_anything(body: &[u8]) -> Servers {
     drop(serde_json::from_slice::<ShownBody>(body));
     drop(serde_json::from_slice::<WholeBody>(body));
     drop(serde_json::from_slice::<ConsoleBody>(body));
+    drop(serde_json::from_slice::<VersionBody>(body));
     if let Ok(page) = serde_json::from_slice::<FlavorsPage<'_>>(body) {
         drop(items::each::<WireFlavor>("flavor", &page.flavors));
     }

@@ -178,6 +178,19 @@ pub enum Error {
         /// Where it stops making sense.
         why: String,
     },
+    /// Nova is too old for what is configured.
+    #[error(
+        "cloud {cloud}: this Nova does not have microversion {version}, which `{key}` needs; take `{key}` out of the \
+         configuration of this cloud"
+    )]
+    TooOld {
+        /// The cloud.
+        cloud: String,
+        /// The key of the configuration.
+        key: &'static str,
+        /// The microversion.
+        version: &'static str,
+    },
     /// One thing cannot be read.
     #[error("cloud {cloud}: {unread}; ask the cloud's operators")]
     Unreadable {
@@ -388,7 +401,7 @@ impl From<Error> for Failure {
                 })
             }
             Error::UserDataTooLong { .. } => FailureKind::Refused(About::UserData),
-            Error::NotInCatalog { .. } | Error::RegionNeeded { .. } => {
+            Error::NotInCatalog { .. } | Error::RegionNeeded { .. } | Error::TooOld { .. } => {
                 FailureKind::Refused(About::Configuration)
             }
             _ => FailureKind::NotDone,

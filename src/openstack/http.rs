@@ -90,6 +90,8 @@ pub struct Answer {
     pub date: Option<Timestamp>,
     /// `X-Subject-Token`: a new token of Keystone.
     pub subject_token: Option<SecretString>,
+    /// `Location`: the address of what was made.
+    pub location: Option<String>,
     body: String,
 }
 
@@ -281,6 +283,7 @@ impl Client {
             call,
             date: text(&parts.headers, "date").and_then(http_date),
             subject_token: text(&parts.headers, "x-subject-token").map(SecretString::from),
+            location: text(&parts.headers, "location").map(str::to_owned),
         })
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use log::warn;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,12 +16,16 @@ use super::error::{Error, Kind};
 use super::http::Request;
 use crate::deadline::Deadline;
 
+/// The first version.
+const FIRST: &str = "2.1";
+/// What Nova answers when it does not have a microversion.
+const NOT_ACCEPTABLE: u16 = 406;
 /// `description` of a server.
 const DESCRIPTION: &str = "2.19";
 /// `tags` of a new server.
-const TAGS: &str = "2.52";
+pub const TAGS: &str = "2.52";
 /// `volume_type` of a volume that is made with it.
-const VOLUME_TYPE: &str = "2.67";
+pub const VOLUME_TYPE: &str = "2.67";
 /// The longest user data that Nova takes, in characters of base64 (`maxLength` of its schema).
 const LONGEST_USER_DATA: usize = 65535;
 
@@ -78,22 +83,67 @@ pub fn create(session: &Session, server: &NewServer, deadline: Deadline) -> Resu
             characters,
         });
     }
+    let send = |version: Version| {
+        let request = Request {
+            method: Method::POST,
+            kind: Kind::Once,
+            microversion: Some(version.name()),
+            body: Some(create_body(server, version, &encoded).to_string()),
+            hidden: Some(&encoded),
+        };
+        session.send(Service::Compute, "/servers", &request, deadline)
+    };
+    let cloud = &session.settings().name;
+    let wanted = version(server);
+    // A version that Nova does not have is refused before it looks at the rest.
+    let mut answer = send(wanted);
+    for version in wanted.older() {
+        if !matches!(&answer, Err(error) if error.status() == Some(NOT_ACCEPTABLE)) {
+            break;
+        }
+        if wanted == Version::VolumeType {
+            return Err(Error::TooOld {
+                cloud: cloud.clone(),
+                key: "boot_volume_type",
+                version: wanted.name(),
+            });
+        }
+        if wanted >= Version::Tags && *version < Version::Tags {
+            warn!(
+                "cloud {cloud}: this Nova is too old for `tags` of servers ({TAGS}): server {} is created without them",
+                server.name
+            );
+        }
+        answer = send(*version);
+    }
+    let answer = answer?;
+    let CreatedBody { server } = answer.json()?;
+    Ok(server.id)
+}
+
+/// Asks for a server of a flavor and an image that no cloud has: Nova looks at the rights before it looks for these
+/// (`create` of `nova/api/openstack/compute/servers.py`), so this tells of the rights and creates nothing.
+pub fn try_create(session: &Session, deadline: Deadline) -> Result<String, Error> {
+    let nowhere = "00000000-0000-0000-0000-000000000000";
+    let body = json!({ "server": {
+        "name": "ehos-check", "flavorRef": nowhere, "imageRef": nowhere, "metadata": {},
+        "networks": [{ "uuid": nowhere }],
+    }});
     let request = Request {
         method: Method::POST,
         kind: Kind::Once,
-        microversion: Some(microversion(server)),
-        body: Some(create_body(server, &encoded).to_string()),
-        hidden: Some(&encoded),
+        microversion: Some(Version::First.name()),
+        body: Some(body.to_string()),
+        ..Request::get()
     };
     let answer = session.send(Service::Compute, "/servers", &request, deadline)?;
     let CreatedBody { server } = answer.json()?;
     Ok(server.id)
 }
 
-fn create_body(server: &NewServer, user_data: &SecretString) -> Value {
+fn create_body(server: &NewServer, version: Version, user_data: &SecretString) -> Value {
     let mut body = json!({
         "name": server.name,
-        "description": server.description,
         "flavorRef": server.flavor,
         "user_data": user_data.expose_secret(),
         "metadata": server.metadata,
@@ -103,6 +153,9 @@ fn create_body(server: &NewServer, user_data: &SecretString) -> Value {
             fields.insert(key.to_owned(), value);
         }
     };
+    if version >= Version::Description {
+        add("description", json!(server.description));
+    }
     // One that boots from a volume has its image there alone, and shows none.
     if server.boot_volume.is_none() {
         add("imageRef", json!(server.image));
@@ -110,7 +163,7 @@ fn create_body(server: &NewServer, user_data: &SecretString) -> Value {
     if !server.networks.is_empty() {
         let networks = server.networks.iter().map(|id| json!({ "uuid": id }));
         add("networks", networks.collect());
-    } else if microversion(server) != DESCRIPTION {
+    } else if version >= Version::Tags {
         // It must be said from 2.37 on.
         add("networks", json!("auto"));
     }
@@ -131,7 +184,7 @@ fn create_body(server: &NewServer, user_data: &SecretString) -> Value {
     if server.config_drive {
         add("config_drive", json!(true));
     }
-    if !server.tags.is_empty() {
+    if !server.tags.is_empty() && version >= Version::Tags {
         add("tags", json!(server.tags));
     }
     let devices = block_devices(server);
@@ -178,15 +231,44 @@ fn block_devices(server: &NewServer) -> Vec<Value> {
     devices
 }
 
+/// The microversions that make a difference to a create.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Version {
+    First,
+    Description,
+    Tags,
+    VolumeType,
+}
+
+impl Version {
+    fn name(self) -> &'static str {
+        match self {
+            Version::First => FIRST,
+            Version::Description => DESCRIPTION,
+            Version::Tags => TAGS,
+            Version::VolumeType => VOLUME_TYPE,
+        }
+    }
+
+    /// Those before it, the newest first.
+    fn older(self) -> &'static [Version] {
+        match self {
+            Version::First => &[],
+            Version::Description => &[Version::First],
+            Version::Tags | Version::VolumeType => &[Version::Description, Version::First],
+        }
+    }
+}
+
 /// The lowest that has what the server is to have.
-fn microversion(server: &NewServer) -> &'static str {
+fn version(server: &NewServer) -> Version {
     let typed = server
         .boot_volume
         .is_some_and(|volume| volume.volume_type.is_some());
     match server {
-        _ if typed => VOLUME_TYPE,
-        _ if !server.tags.is_empty() => TAGS,
-        _ => DESCRIPTION,
+        _ if typed => Version::VolumeType,
+        _ if !server.tags.is_empty() => Version::Tags,
+        _ => Version::Description,
     }
 }
 

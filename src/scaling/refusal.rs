@@ -154,6 +154,21 @@ fn missing(text: &str, thing: &str) -> bool {
     whole_word && (sentence.contains("could not be found") || sentence.contains("not found"))
 }
 
+/// Whether a sentence tells what such a thing is: `image 77 is damaged`.
+fn is_said_of(text: &str, thing: &str) -> bool {
+    text.match_indices(thing).any(|(at, _)| {
+        let after = text.get(at + thing.len()..).unwrap_or_default();
+        let mut words = after.split_whitespace();
+        let name = words.next();
+        let whole_word = text
+            .get(..at)
+            .and_then(|before| before.chars().next_back())
+            .is_none_or(|c| !c.is_alphanumeric());
+        // The image service is another thing.
+        whole_word && name.is_some_and(|name| name != "service") && words.next() == Some("is")
+    })
+}
+
 /// By its words alone.
 fn by_words(text: &str) -> Option<About> {
     let text = text.to_lowercase();
@@ -171,7 +186,12 @@ fn by_words(text: &str) -> Option<About> {
     let found = WORDS
         .iter()
         .find(|(_, words)| words.iter().any(|word| text.contains(word)));
-    found.map(|(about, _)| *about)
+    if let Some((about, _)) = found {
+        return Some(*about);
+    }
+    [("flavor ", About::Flavor), ("image ", About::Image)]
+        .into_iter()
+        .find_map(|(thing, about)| is_said_of(&text, thing).then_some(about))
 }
 
 /// What the fault of a server in ERROR is about.
@@ -320,6 +340,12 @@ mod tests {
                 Image,
             ),
             ("Disk format vmdk is not acceptable", Image),
+            ("Build of instance 9 aborted: Image 77 is damaged.", Image),
+            ("Flavor 7 is disabled", Flavor),
+            (
+                "Build of instance 9 aborted: the image service is not there",
+                Cloud,
+            ),
             (
                 "Build of instance 9 aborted: Flavor's disk is too small for requested image. Flavor disk is 1 bytes, image is 2 bytes.",
                 Flavor,

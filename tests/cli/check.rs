@@ -26,6 +26,8 @@ fn login(ahead_seconds: i64) -> Reply {
         )
 }
 
+const PORTS: &str = "/v2.0/ports";
+
 fn golden(cluster: &str) -> Reply {
     let property = format!(r#""ehos_cluster":"{cluster}","os_distro""#);
     Reply::fixture("glance-images-by-name").replace(r#""os_distro""#, &property)
@@ -40,10 +42,16 @@ fn script(first: Vec<Line>) -> Vec<Line> {
         (GROUPS, Reply::fixture("neutron-security-groups")),
         (KEYS, Reply::fixture("nova-keypairs")),
         (IMAGES, golden("pool-1")),
+        // What is asked for nothing, with the rights to it.
+        (
+            cloud::CREATE,
+            Reply::fixture("server-create-flavor-unknown"),
+        ),
+        (PORTS, Reply::fixture("neutron-network-404")),
     ];
     let well = well.into_iter().map(|(target, reply)| {
-        let method = if target == LOGIN { "POST" } else { "GET" };
-        always(method, target, reply)
+        let posts = [LOGIN, cloud::CREATE, PORTS].contains(&target);
+        always(if posts { "POST" } else { "GET" }, target, reply)
     });
     cloud::script(first.into_iter().chain(well).collect())
 }
@@ -109,6 +117,17 @@ fn troubles(run: &Run) -> Vec<(String, String, String, String)> {
         .collect()
 }
 
+/// A request that tells of the rights: it is for something that no cloud has.
+fn is_for_nothing(request: &crate::double::Received) -> bool {
+    let nowhere = "00000000-0000-0000-0000-000000000000";
+    let named = match request.target.as_str() {
+        cloud::CREATE => request.json()["server"]["flavorRef"].clone(),
+        PORTS => request.json()["port"]["network_id"].clone(),
+        _ => return false,
+    };
+    request.method == "POST" && named == nowhere
+}
+
 /// There is this one trouble and no other, and nothing was asked for that changes anything.
 fn only(double: &Double, site: &Site, area: &str, check_id: &str, outcome: &str, words: &str) {
     let run = check(site, &["-o", "json"]);
@@ -126,7 +145,8 @@ fn only(double: &Double, site: &Site, area: &str, check_id: &str, outcome: &str,
     let changes = double.received();
     let mut changes = changes
         .iter()
-        .filter(|request| request.method != "GET" && request.target != LOGIN);
+        .filter(|request| request.method != "GET" && request.target != LOGIN)
+        .filter(|request| !is_for_nothing(request));
     assert!(changes.next().is_none());
     assert_eq!(site.state_files(), None, "no state is made");
 }
@@ -787,4 +807,78 @@ fn a_keypair_that_nobody_here_holds_is_found_before_there_is_a_master() {
     check(&site, &[])
         .says("WARNING  key              the private half of keypair ehos is not here")
         .says("--identity FILE");
+}
+
+#[test]
+fn rights_that_a_tick_needs_are_tried_without_an_effect() {
+    let nova = r#"{"forbidden": {"code": 403, "message": "Policy doesn't allow os_compute_api:servers:create to be performed."}}"#;
+    let neutron = r#"{"NeutronError": {"type": "PolicyNotAuthorized", "message": "(rule:create_port) is disallowed by policy", "detail": ""}}"#;
+    for (target, body, words) in [
+        (
+            cloud::CREATE,
+            nova,
+            "ehos may not create servers: Policy doesn't allow os_compute_api:servers:create",
+        ),
+        (PORTS, neutron, "ehos may not create ports"),
+    ] {
+        let double = Double::start(script(vec![always(
+            "POST",
+            target,
+            Reply::status(403, body),
+        )]));
+        only(
+            &double,
+            &site(&double),
+            "cloud lab",
+            "rights",
+            "failed",
+            words,
+        );
+    }
+    let reader = login(0).replace(r#""name":"member""#, r#""name":"reader""#);
+    let double = Double::start(script(vec![always("POST", LOGIN, reader)]));
+    let words = "the only role on the project is `reader`";
+    only(
+        &double,
+        &site(&double),
+        "cloud lab",
+        "rights",
+        "failed",
+        words,
+    );
+    assert_eq!(double.count("POST", cloud::CREATE), 0);
+}
+
+#[test]
+fn odd_items_of_a_cloud_are_found_by_name() {
+    let flavors = r#"{"flavors": [{"id": "1", "name": "m1.small", "vcpus": 1, "ram": 2048, "disk": 20},
+        {"id": "9", "name": "odd", "vcpus": 1, "ram": 2048, "disk": ""}]}"#;
+    let odd = always("GET", "/v2.1/flavors/detail", Reply::status(200, flavors));
+    let double = Double::start(script(vec![odd]));
+    let words = "flavor odd (9) cannot be read: disk: ";
+    only(
+        &double,
+        &site(&double),
+        "cloud lab",
+        "answers",
+        "warning",
+        words,
+    );
+}
+
+#[test]
+fn flavors_without_a_disk_ask_for_a_volume() {
+    let flavors =
+        r#"{"flavors": [{"id": "1", "name": "m1.small", "vcpus": 1, "ram": 2048, "disk": 0}]}"#;
+    let diskless = always("GET", "/v2.1/flavors/detail", Reply::status(200, flavors));
+    let double = Double::start(script(vec![diskless]));
+    let words = "flavor m1.small has no disk";
+    only(
+        &double,
+        &site(&double),
+        "cloud lab",
+        "flavors",
+        "warning",
+        words,
+    );
 }

@@ -304,3 +304,139 @@ fn a_look_up_that_fails_in_passing_is_tried_again_by_the_next_tick() {
     site.tick(&[]).exits(0).says("plan     create 1");
     assert_eq!(double.count("POST", CREATE), 1);
 }
+
+/// Odd records of servers, each beside a good node of this pool: one bad item is told by name, and the tick goes on.
+#[test]
+fn one_odd_server_stops_no_tick() {
+    const ODD: &str = "11111111-2222-3333-4444-555555555555";
+    let changes = [
+        ("status", json!(null)),
+        ("status", json!("BANANA")),
+        ("status", json!(7)),
+        ("name", json!(null)),
+        ("name", json!(5)),
+        ("created", json!(null)),
+        ("created", json!("yesterday")),
+        ("metadata", json!(null)),
+        ("metadata", json!([])),
+        ("metadata", json!({"a": 1})),
+        ("id", json!(null)),
+        ("id", json!(9)),
+        ("fault", json!("broken")),
+        ("fault", json!({"message": 3})),
+        ("OS-EXT-STS:task_state", json!({})),
+        ("os-extended-volumes:volumes_attached", json!(null)),
+        ("os-extended-volumes:volumes_attached", json!([7])),
+        ("OS-EXT-AZ:availability_zone", json!(1)),
+    ];
+    for (field, value) in changes {
+        let mut odd = json!({
+            "id": ODD, "name": "alice-7", "status": "ACTIVE", "created": "2026-11-22T10:31:13Z", "metadata": {"x": "y"},
+        });
+        odd[field] = value.clone();
+        let good = cloud::server("aaaaaaaa-0000-4000-8000-000000000001", "n-1", "BUILD");
+        let (_double, site) = site(vec![cloud::list(&[odd, good])]);
+        let run = site.tick(&["-o", "json"]);
+        let report = run.exits(0).json();
+        let notices = report["notices"].as_array().unwrap();
+        let told = notices.iter().filter_map(|notice| notice.as_str());
+        let told: Vec<&str> = told
+            .filter(|notice| notice.contains("cannot be read"))
+            .collect();
+        assert_eq!(told.len(), 1, "{field} {value}: {notices:?}");
+        let named = told[0].contains("alice-7") || told[0].contains(ODD);
+        assert!(
+            named && told[0].contains(field),
+            "{field} {value}: {told:?}"
+        );
+        assert_eq!(
+            report["nodes"].as_array().unwrap().len(),
+            1,
+            "{field} {value}: {report}"
+        );
+        assert_eq!(report["unseen"], json!([]), "{field} {value}");
+    }
+}
+
+#[test]
+fn an_odd_server_of_ours_is_a_node_that_is_left_alone() {
+    for (field, value) in [
+        ("status", json!(null)),
+        ("created", json!(null)),
+        ("metadata", json!(null)),
+        ("id", json!(null)),
+        ("os-extended-volumes:volumes_attached", json!(null)),
+    ] {
+        let mut odd = cloud::server("aaaaaaaa-0000-4000-8000-000000000001", "n-1", "ERROR");
+        odd[field] = value.clone();
+        let (double, site) = site(vec![cloud::list(&[odd])]);
+        let site = site.over("daemon: {nodes_max: 1}\n");
+        for _ in 0..3 {
+            site.tick(&[])
+                .exits(0)
+                .says("cannot be read: ")
+                .says("1 of the servers that cannot be read may be nodes of this pool")
+                .says("nothing to do");
+        }
+        assert_eq!(
+            double.count("POST", CREATE),
+            0,
+            "{field}: it counts for nodes_max"
+        );
+        assert_eq!(double.count("DELETE", ""), 0, "{field}");
+    }
+}
+
+#[test]
+fn a_project_that_is_over_a_unified_limit_waits_and_is_never_protected() {
+    let body = json!({"forbidden": {"code": 403, "message":
+        "Project 0123456789abcdef0123456789abcdef is over a limit for [Resource class:PCPU is over limit of 8 due to current usage 8 and delta 2]"}});
+    let refused = always("POST", CREATE, Reply::status(403, &body.to_string()));
+    let (double, site) = site(vec![refused]);
+    let site = site.over("daemon: {protect_after: 2, backoff_first: 1ms, backoff_longest: 2ms}\n");
+    for _ in 0..8 {
+        site.tick(&[]).never_says("PROTECTED").says("over a limit");
+    }
+    assert!(
+        double.count("POST", CREATE) >= 4,
+        "it is tried again by itself"
+    );
+    double.play(cloud::script(vec![]));
+    site.tick(&[]).exits(0).says("plan     create 1");
+}
+
+#[test]
+fn a_flavor_without_a_disk_is_refused_for_itself() {
+    let body = json!({"forbidden": {"code": 403, "message": "Only volume-backed servers are allowed for flavors with zero disk."}});
+    let refused = always("POST", CREATE, Reply::status(403, &body.to_string()));
+    let (_double, site) = site(vec![refused]);
+    site.tick(&[])
+        .exits(1)
+        .says("Only volume-backed servers are allowed for flavors with zero disk.")
+        .says("set `boot_volume_size` of this cloud");
+}
+
+#[test]
+fn one_request_that_the_access_rules_lack_is_told_and_nodes_are_made() {
+    let body = r#"{"error": {"code": 401, "title": "Unauthorized", "message": "The request you have made requires authentication."}}"#;
+    let (double, site) = site(vec![always(
+        "GET",
+        "/v2.0/quotas/",
+        Reply::status(401, body),
+    )]);
+    site.tick(&[])
+        .exits(0)
+        .says("quota of ports cannot be read: GET /v2.0/quotas/")
+        .says("plan     create 1");
+    let server = cloud::asked_for(&double.wait_for("POST", CREATE));
+    let lacks = always("GET", "/v2.0/quotas/", Reply::status(401, body));
+    double.play(cloud::script(vec![lacks, cloud::list(&[server])]));
+    for _ in 0..5 {
+        site.tick(&[]).exits(0);
+    }
+    assert_eq!(
+        double.count("POST", LOGIN),
+        2,
+        "the token is good for all else"
+    );
+}

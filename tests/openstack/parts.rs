@@ -353,3 +353,81 @@ fn a_node_is_made_in_the_zone_of_its_intent() {
     let body = double.wait_for("POST", "/v2.1/servers").json();
     assert_eq!(body["server"]["availability_zone"], "z2");
 }
+
+/// A Nova whose newest microversion is this: what is asked for above it is refused (406).
+fn old_nova(newest: (u32, u32), version: &str) -> bool {
+    let (_, version) = version.split_once(' ').unwrap();
+    let (major, minor) = version.split_once('.').unwrap();
+    (major.parse().unwrap(), minor.parse().unwrap()) <= newest
+}
+
+#[test]
+fn a_create_falls_back_to_what_an_older_nova_has() {
+    let refuse = Reply::fixture("nova-406-microversion");
+    let tagged = |settings: &mut CloudSettings| settings.tags = vec!["grid".to_owned()];
+    let typed = |settings: &mut CloudSettings| {
+        settings.boot_volume_size_gb = Some(20);
+        settings.boot_volume_type = Some("fast".to_owned());
+    };
+    type Change = fn(&mut CloudSettings);
+    let plain: Change = |_| {};
+    for (newest, change, refusals, sent) in [
+        ((2, 100), plain, 0, Some("compute 2.19")),
+        ((2, 18), plain, 1, Some("compute 2.1")),
+        ((2, 60), tagged as Change, 0, Some("compute 2.52")),
+        ((2, 40), tagged, 1, Some("compute 2.19")),
+        ((2, 1), tagged, 2, Some("compute 2.1")),
+        ((2, 67), typed as Change, 0, Some("compute 2.67")),
+        ((2, 60), typed, 1, None),
+    ] {
+        let mut script = lookups();
+        for _ in 0..refusals {
+            script.push(once("POST", "/v2.1/servers", refuse.clone()));
+        }
+        script.push(always(
+            "POST",
+            "/v2.1/servers",
+            Reply::fixture("server-create"),
+        ));
+        let double = Double::start(script);
+        let mut settings = settings(double.url());
+        change(&mut settings);
+        let result = cloud(&settings).perform(&CloudAction::Create(intent()), soon());
+        let asked: Vec<_> = double
+            .received()
+            .into_iter()
+            .filter(|request| request.method == "POST" && request.target == "/v2.1/servers")
+            .collect();
+        let versions: Vec<&str> = asked
+            .iter()
+            .map(|request| request.header("OpenStack-API-Version").unwrap())
+            .collect();
+        let (last, before) = versions.split_last().unwrap();
+        assert!(
+            before.iter().all(|version| !old_nova(newest, version)),
+            "{versions:?}"
+        );
+        match sent {
+            Some(version) => {
+                assert!(result.is_ok(), "{versions:?}");
+                assert_eq!(*last, version);
+                assert!(old_nova(newest, last), "{versions:?}");
+                let server = &asked.last().unwrap().json()["server"];
+                assert_eq!(server["description"].is_string(), version != "compute 2.1");
+                let tags = !settings.tags.is_empty() && version == "compute 2.52";
+                assert_eq!(server["tags"].is_array(), tags);
+            }
+            None => {
+                let failure = result.unwrap_err();
+                assert_eq!(failure.kind, FailureKind::Refused(About::Configuration));
+                assert!(
+                    failure.message.contains(
+                        "does not have microversion 2.67, which `boot_volume_type` needs"
+                    ),
+                    "{}",
+                    failure.message
+                );
+            }
+        }
+    }
+}
