@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::environment::Environment;
+use super::text::BYTE_ORDER_MARK;
 
 /// The secret in the file `name`. A relative name is looked for in systemd's `$CREDENTIALS_DIRECTORY`
 /// (`LoadCredential=`) first, then in the folder `beside`. With the path where it was found; the error says what
@@ -36,7 +37,8 @@ pub(super) fn read(
             path.display()
         )
     })?;
-    let secret = text.trim_end_matches(['\n', '\r']);
+    let secret = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
+    let secret = secret.trim_end_matches(['\n', '\r']);
     if secret.is_empty() {
         return Err(format!(
             "{} is empty: put the secret into it",
