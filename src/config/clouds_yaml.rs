@@ -105,7 +105,7 @@ pub(super) fn entry(name: &str, region: Option<&str>, env: &Environment) -> Resu
     };
     let mut keys = Keys::new();
     let mut files = Vec::new();
-    let mut missing = None;
+    let mut missing = false;
     if let Some(profile) = &profile {
         let places = candidates("OS_CLIENT_VENDOR_FILE", "clouds-public", env);
         let vendors = places.iter().find(|place| place.exists());
@@ -119,7 +119,7 @@ pub(super) fn entry(name: &str, region: Option<&str>, env: &Environment) -> Resu
                 put(&mut keys, vendors, entry, &["public-clouds", profile]);
                 files.push(vendors.path.clone());
             }
-            None => missing = Some(names_of(&places)),
+            None => missing = true,
         }
     }
     let mut origins = vec![(
@@ -134,7 +134,7 @@ pub(super) fn entry(name: &str, region: Option<&str>, env: &Environment) -> Resu
         }
         files.push(secure.path.clone());
     }
-    keys.take_profile(missing.as_deref());
+    keys.take_profile(missing);
     keys.choose_region(region);
     for (origin, path) in origins {
         if keys.has_secret_in(origin) && secrets::others_can_read(&path) {
@@ -232,7 +232,7 @@ pub(super) fn from_variables(
         }
         keys.put_variable(name, &key.to_ascii_lowercase(), value, origin);
     }
-    keys.take_profile(Some("a variable"));
+    keys.take_profile(true);
     keys.choose_region(None);
     let mut cloud = keys.cloud(file.is_some());
     cloud.flatten_auth();

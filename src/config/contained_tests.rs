@@ -43,6 +43,10 @@ fn what_is_of_no_use_is_noted_and_the_rest_counts() {
              idle_timeout",
         ),
         (
+            beside("daemon: {schedules: [{nodes_max: 3}, {days: sun, nodes_max: 4}]}"),
+            "daemon.schedules.2: is never active: window 1 before it always is, and the first active one counts",
+        ),
+        (
             beside("daemon: {max_lifetime_kill: 1h}"),
             "daemon.max_lifetime_kill: not used: there is no max_lifetime, so no node expires",
         ),

@@ -121,13 +121,22 @@ pub(super) fn check(
     time_zone_of_all: &TimeZone,
     policy: &Policy,
 ) -> Vec<schedule::Window> {
-    let windows = given.0.iter().enumerate();
+    let mut windows: Vec<schedule::Window> = Vec::new();
+    for (index, window) in given.0.iter().enumerate() {
+        let number = (index + 1).to_string();
+        let always = |window: &schedule::Window| {
+            window.days.len() == DAYS.len() && window.hours == Hours::ALL
+        };
+        if let Some(before) = windows.iter().position(always) {
+            let what = format!(
+                "is never active: window {} before it always is, and the first active one counts",
+                before + 1
+            );
+            context.note(&["daemon", "schedules", &number], what);
+        }
+        windows.push(one(context, &number, window, time_zone_of_all, policy));
+    }
     windows
-        .map(|(index, window)| {
-            let number = (index + 1).to_string();
-            one(context, &number, window, time_zone_of_all, policy)
-        })
-        .collect()
 }
 
 fn one(

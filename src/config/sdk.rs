@@ -304,16 +304,18 @@ impl Keys {
         })
     }
 
-    /// Takes out the name of the vendor profile, which stands in no file of theirs where `missing` says in which: an error
-    /// where nothing else says how to log in.
-    pub(super) fn take_profile(&mut self, missing: Option<&str>) {
+    /// Takes out the name of the vendor profile. One that is `missing`, in no file of profiles, is an error where nothing else
+    /// says how to log in.
+    pub(super) fn take_profile(&mut self, missing: bool) {
         let Some(profile) = self.take(&["cloud", "profile"], true) else {
             return;
         };
-        let Some(looked) = missing else { return };
+        if !missing {
+            return;
+        }
         let name = text(&profile.node).unwrap_or_default();
         let what = format!(
-            "the profile `{name}` is in no clouds-public.yaml ({looked}), and the profiles that are part of openstacksdk are \
+            "the profile `{name}` is in no clouds-public.yaml (of the folders of clouds.yaml), and the profiles that are part of openstacksdk are \
              not read"
         );
         if self.auth.contains_key("auth_url") || self.beside.contains_key("auth_url") {

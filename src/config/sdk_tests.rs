@@ -407,7 +407,7 @@ fn a_profile_is_read_from_clouds_public_yaml_or_named() {
     let old = clouds.replace("profile:", "cloud:");
     assert!(entry_beside(&old, &[("clouds-public.yaml", vendors)], &[]).is_ok());
     let error = entry(clouds).unwrap_err();
-    assert!(error.starts_with("clouds.yaml:3:5: clouds.one.profile: the profile `vendor` is in no clouds-public.yaml ("), "{error}");
+    assert!(error.starts_with("clouds.yaml:3:5: clouds.one.profile: the profile `vendor` is in no clouds-public.yaml (of the folders"), "{error}");
     assert!(
         error.ends_with("put `auth_url` and `region_name` into this entry"),
         "{error}"
@@ -536,4 +536,78 @@ fn variables_and_openrc_files_say_the_same_as_entries() {
             .contains("o.sh:7:1: OS_AUTH_TYPE: `v3totp` is no login"),
         "{error}"
     );
+}
+
+/// The files from which fuzzing begins.
+const CLOUDS: &str = include_str!("../../tests/fixtures/config/access/clouds.yaml");
+const OPENRC: &str = include_str!("../../tests/fixtures/config/access/openrc.sh");
+
+#[test]
+fn an_entry_with_most_of_it_is_read() {
+    let found = entry(CLOUDS).unwrap();
+    assert_eq!(found.settings.auth.url, "https://One.example.org:5000/v3");
+    assert_eq!(
+        found.settings.services.endpoint_overrides["network"],
+        "https://One.example.org:9696"
+    );
+    assert_eq!(found.settings.services.interfaces["volume"], "public");
+    assert_eq!(password(&found).2, "Id(\"0123\") Some(Name(\"Default\"))");
+    let names: Vec<&str> = found
+        .notes
+        .iter()
+        .filter_map(|note| note.split(": ").nth(1))
+        .filter(|key| key.starts_with("clouds.one."))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "clouds.one.profile",
+            "clouds.one.compute_default_microversion",
+            "clouds.one.api_timeout",
+            "clouds.one.unheard_of"
+        ]
+    );
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+    /// Lines of an entry and of an openrc file, left out, cut off and put together: read or refused, without a panic and without the
+    /// secret.
+    #[test]
+    fn what_is_cut_out_of_such_files_is_read_or_refused(
+        lines in proptest::collection::vec((0_usize..40, 0_usize..60), 1..30),
+        shell in proptest::bool::ANY,
+    ) {
+        let all: Vec<&str> = if shell { OPENRC } else { CLOUDS }.lines().collect();
+        let mut text = String::new();
+        for (line, end) in lines {
+            if let Some(line) = all.get(line) {
+                let end = line.char_indices().nth(end).map_or(line.len(), |(at, _)| at);
+                text.push_str(&line[..end.max(line.len() / 2)]);
+                text.push('\n');
+            }
+        }
+        let said = if shell {
+            let folder = world(&[("o.sh", &text)]);
+            let path = folder.path().join("o.sh");
+            let env = environment(folder.path(), &[]);
+            match openrc::variables(&path, &env) {
+                Ok(openrc) => {
+                    let from = Some((path.as_path(), &openrc.lines));
+                    match connection::of_variables("one", openrc.variables, from, &env) {
+                        Ok(found) => format!("{found:?}"),
+                        Err(error) => error.to_string(),
+                    }
+                }
+                Err(error) => error.to_string(),
+            }
+        } else {
+            match entry(&text) {
+                Ok(found) => format!("{found:?}"),
+                Err(error) => error,
+            }
+        };
+        proptest::prop_assert!(!said.contains("hush"), "{}", said);
+    }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::environment::Environment;
+use super::text::BYTE_ORDER_MARK;
 use crate::rights;
 
 /// The secret in the file `name`. A relative name is looked for in systemd's `$CREDENTIALS_DIRECTORY`
@@ -38,7 +39,8 @@ pub(super) fn read(
             rights::told(&path, &error)
         )
     })?;
-    let secret = text.trim_end_matches(['\n', '\r']);
+    let secret = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
+    let secret = secret.trim_end_matches(['\n', '\r']);
     if secret.is_empty() {
         return Err(format!(
             "{} is empty: put the secret into it",

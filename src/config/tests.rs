@@ -608,6 +608,10 @@ clouds:
     flavor: m
     prices: {m: 0.2}
     network: 'null'
+    retire: true
+    endpoint_overrides: {compute: 'https://n/v2.1', network: 'https://q'}
+    interfaces: {image: internal}
+    region_names: {volume: '007'}
 ";
 
 /// What `public` writes, on a machine where the files are that it asks for.
@@ -616,7 +620,7 @@ fn the_public_configuration_says_all_but_the_secrets() {
     let here = world(&[
         ("etc/ehos/ehos.yaml", FULL),
         ("etc/ehos/other.yaml", "#cloud-config\nx: {token}\n"),
-        ("etc/ehos/two.secret", "hush-two"),
+        ("etc/ehos/two.secret", "\u{feff}hush-two\r\n"),
         ("etc/ehos/join", "eyJ.hush-join.x"),
         ("ca.pem", "x"),
         TEMPLATE,

@@ -214,3 +214,87 @@ fn a_removed_cloud_that_is_gone_can_be_forgotten() {
     site.ticks(2);
     assert_eq!(site.plan().unseen, []);
 }
+
+/// A step of a linear congruential generator: the same histories each time.
+fn draw(seed: &mut u64, most: u64) -> u64 {
+    *seed = seed
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    (*seed >> 33) % most
+}
+
+#[test]
+fn whenever_clouds_retire_leave_and_come_back_no_job_ends_and_nothing_is_forgotten() {
+    for number in 0..20_u64 {
+        let mut seed = number;
+        let mut both = scenario(&[
+            ("blue", cloud(&[("medium", 4, 8192)])),
+            ("green", cloud(&[("small", 2, 4096)])),
+        ]);
+        both.seed = number;
+        let mut site = Site::new(both);
+        site.policy.nodes_min = draw(&mut seed, 3);
+        let mut away: Option<(CloudPolicy, (String, ScenarioCloud))> = None;
+        for minute in 0..240 {
+            match draw(&mut seed, 24) {
+                0 => site.submit(
+                    1 + draw(&mut seed, 6),
+                    1,
+                    1024,
+                    60 * (1 + draw(&mut seed, 40)),
+                ),
+                1 => {
+                    let cloud = draw(&mut seed, 2) as usize;
+                    if let Some(cloud) = site.policy.clouds.get_mut(cloud) {
+                        cloud.retire = !cloud.retire;
+                    }
+                }
+                2 if away.is_none() && site.policy.clouds.len() == 2 => {
+                    away = Some(remove(&mut site));
+                }
+                3 => {
+                    if let Some((policy, entry)) = away.take() {
+                        locked(&site.world).scenario.clouds.extend([entry]);
+                        site.policy.clouds.insert(0, policy);
+                    }
+                }
+                _ => {}
+            }
+            let here = in_cloud(&site, "blue");
+            site.tick();
+            for cloud in site.policy.clouds.clone() {
+                let made = made_in(site.plan(), &cloud.name);
+                assert!(
+                    !cloud.retire || made == 0,
+                    "{number} {minute}: {}",
+                    site.describe()
+                );
+            }
+            let aside = site
+                .state
+                .removed_clouds
+                .get("blue")
+                .map_or(0, |nodes| nodes.len());
+            assert!(aside <= here, "{number} {minute}: {aside} of {here}");
+            assert!(
+                away.is_none() || aside == 0 || !told(&site).is_empty(),
+                "{number} {minute}"
+            );
+        }
+        if let Some((policy, entry)) = away.take() {
+            locked(&site.world).scenario.clouds.extend([entry]);
+            site.policy.clouds.insert(0, policy);
+        }
+        site.policy.clouds[0].retire = true;
+        site.policy.clouds[1].retire = false;
+        site.until(400, "all is done and blue is empty", |world| {
+            let blue = world
+                .servers
+                .values()
+                .filter(|server| server.cloud == "blue");
+            world.unfinished() == 0 && blue.count() == 0
+        });
+        all_once(&site);
+        assert!(site.state.removed_clouds.is_empty());
+    }
+}
