@@ -15,7 +15,8 @@ use ehos::scaling::observation::{Demand, MaxRunning, Resources, ScheddView, Seen
 
 use crate::condor::Testbed;
 
-const PLAIN: &str = "request_cpus = 1\nrequest_memory = 512\nrequest_disk = 1024\nshould_transfer_files = yes\n";
+const PLAIN: &str =
+    "request_cpus = 1\nrequest_memory = 512\nrequest_disk = 1024\nshould_transfer_files = yes\n";
 
 fn node() -> Candidate {
     Candidate {
@@ -87,12 +88,24 @@ fn odd_jobs_cost_themselves_alone() {
     .map(|description| (description, submit(description, "2")));
     let request = |attribute: &str, value: &str| (attribute.to_owned(), value.to_owned());
     let bad = [
-        ("+RequestMemory = \"4 GB\"", request("RequestMemory", "\"4 GB\"")),
+        (
+            "+RequestMemory = \"4 GB\"",
+            request("RequestMemory", "\"4 GB\""),
+        ),
         ("+RequestMemory = -5", request("RequestMemory", "-5")),
-        ("+RequestMemory = undefined", request("RequestMemory", "undefined")),
-        ("+RequestDisk = 1.0e300", request("RequestDisk", "1.000000000000000E+300")),
+        (
+            "+RequestMemory = undefined",
+            request("RequestMemory", "undefined"),
+        ),
+        (
+            "+RequestDisk = 1.0e300",
+            request("RequestDisk", "1.000000000000000E+300"),
+        ),
         ("+RequestCpus = error", request("RequestCpus", "error")),
-        ("+RequestCpus = { 1, 2 }", request("RequestCpus", "{ 1, 2 }")),
+        (
+            "+RequestCpus = { 1, 2 }",
+            request("RequestCpus", "{ 1, 2 }"),
+        ),
         ("+RequestGPUs = true", request("RequestGPUs", "true")),
     ]
     .map(|(description, fault)| (submit(description, "2"), fault));
@@ -122,8 +135,16 @@ fn odd_jobs_cost_themselves_alone() {
     assert!(takes(&matches, &one(&good)));
     for (description, cluster) in &served {
         let demand = one(cluster);
-        assert_eq!((demand.jobs, demand.fault.clone()), (2, None), "{description}");
-        assert!(takes(&matches, &demand), "{description}: {:?}", matches.answer(&node().kind, &demand.kind()));
+        assert_eq!(
+            (demand.jobs, demand.fault.clone()),
+            (2, None),
+            "{description}"
+        );
+        assert!(
+            takes(&matches, &demand),
+            "{description}: {:?}",
+            matches.answer(&node().kind, &demand.kind())
+        );
     }
     for (cluster, (attribute, value)) in &bad {
         let demand = one(cluster);
@@ -139,7 +160,10 @@ fn odd_jobs_cost_themselves_alone() {
     };
     assert_eq!(unread(&long).as_deref(), Some("Requirements"));
     assert_eq!(unread(&limits).as_deref(), Some("ConcurrencyLimits"));
-    assert_eq!((one(&parallel).jobs, one(&parallel).fault), (3, Some(JobFault::ParallelUniverse)));
+    assert_eq!(
+        (one(&parallel).jobs, one(&parallel).fault),
+        (3, Some(JobFault::ParallelUniverse))
+    );
     let demand = one(&whole);
     let asks = matches.request(&node().kind, &demand.kind());
     assert!(takes(&matches, &demand));
@@ -148,10 +172,17 @@ fn odd_jobs_cost_themselves_alone() {
         .into_iter()
         .map(|demand| takes(&matches, demand))
         .collect();
-    assert_eq!(numbered.iter().filter(|takes| **takes).count(), 2, "{numbered:?}");
+    assert_eq!(
+        numbered.iter().filter(|takes| **takes).count(),
+        2,
+        "{numbered:?}"
+    );
     let demand = one(&deferred);
     let time = demand.deferred.unwrap_or_default().as_secs();
-    assert!((3000..3600).contains(&time) && takes(&matches, &demand), "{demand:?}");
+    assert!(
+        (3000..3600).contains(&time) && takes(&matches, &demand),
+        "{demand:?}"
+    );
     assert_eq!(schedd.to_come, 3);
     let waiting: u64 = schedd.demand.iter().map(|demand| demand.jobs).sum();
     // The job of the parallel universe is one in the queue.
@@ -183,7 +214,9 @@ fn jobs_that_all_differ_are_all_counted() {
     };
     testbed.submit(
         None,
-        &format!("{PLAIN}+Own = $(ProcId)\nrequirements = TARGET.Cpus > MY.Own - 100000\nqueue 3000"),
+        &format!(
+            "{PLAIN}+Own = $(ProcId)\nrequirements = TARGET.Cpus > MY.Own - 100000\nqueue 3000"
+        ),
     );
     for _ in 0..3 {
         let (schedd, _) = look(&testbed, None);
