@@ -247,7 +247,7 @@ impl Folded {
     fn with_bad_request(&mut self, place: usize, which: usize, ending: &str) -> Option<usize> {
         let shape = self.shapes.get(place)?;
         // Why else they are not run does not matter.
-        if shape.fault.is_some() {
+        if shape.fault.is_some() || shape.needs.is_unread() {
             return Some(place);
         }
         let attribute = (*REQUESTS.get(which)?).to_owned();
