@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::answer::{amount, excerpt, integer};
 use super::column::{self, LONG, NO_STRING};
 use super::command::is_cut;
+use super::expression::Names;
 use super::job_ad::{Columns, JobAd, JobColumns, Unread, digest};
 use super::queue::concurrency_limits;
 use crate::scaling::needs::{JobFault, Needs};
@@ -247,17 +248,27 @@ impl Folded {
     fn with_bad_request(&mut self, place: usize, which: usize, ending: &str) -> Option<usize> {
         let shape = self.shapes.get(place)?;
         // Why else they are not run does not matter.
-        if shape.fault.is_some() {
+        if shape.fault.is_some() || shape.needs.is_unread() {
             return Some(place);
         }
         let attribute = (*REQUESTS.get(which)?).to_owned();
-        let value = match ending.split('\t').nth(4 + which)? {
+        let expression = ending.split('\t').nth(4 + which)?;
+        let value = match expression {
             LONG => format!("longer than {REQUEST_MAX} bytes"),
             "" => "undefined".to_owned(),
             value => value.trim().chars().take(REQUEST_TOLD).collect(),
         };
         let shape = shape.clone();
-        Some(self.keep(shape.with_fault(JobFault::Request { attribute, value })))
+        let fault = match self.requirements || is_literal(expression) {
+            true => JobFault::Request { attribute, value },
+            false => JobFault::Unread {
+                attribute: Some(attribute),
+                problem: format!(
+                    "{value} is no amount without the machine; with condor.match_requirements: true HTCondor works it out"
+                ),
+            },
+        };
+        Some(self.keep(shape.with_fault(fault)))
     }
 
     /// Where the shape is that a line with this ending has.
@@ -524,6 +535,13 @@ fn ad(
         ..*job
     };
     JobAd::of(&with_scheduler, columns, nodes_ask, names)
+}
+
+/// Whether an expression names no attribute, so that no machine makes an amount of it. A list or a record is none either.
+fn is_literal(expression: &str) -> bool {
+    expression == LONG
+        || expression.trim_start().starts_with(['[', '{'])
+        || Names::of(expression).attributes.is_empty()
 }
 
 fn longer(max: usize) -> String {

@@ -302,6 +302,12 @@ fn write(path: &Path, stored: &Stored) -> io::Result<()> {
     Ok(())
 }
 
+/// What tests/fuzz reads.
+#[cfg(fuzzing)]
+pub(super) fn read_anything(text: &str) {
+    let _ = serde_json::from_str::<Entries>(text).map(Entries::read);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -547,6 +547,20 @@ impl Summary {
     }
 }
 
+/// What tests/fuzz reads.
+#[cfg(fuzzing)]
+pub(super) fn read_anything(text: &str) {
+    let mut summary = Summary::default();
+    let mut ads = LongAds::default();
+    for line in text.lines() {
+        let _ = (summary.add(line), ads.add(line), clauses(line));
+    }
+    let _ = summary.of(text.lines().count(), 1);
+    for ad in &ads.ads {
+        let _ = MachineAd::learnt(ad);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -267,6 +267,14 @@ fn number(value: &str) -> Result<f64, String> {
     number.ok_or_else(|| format!("no amount: {}", excerpt(value)))
 }
 
+/// What tests/fuzz reads.
+#[cfg(fuzzing)]
+pub(super) fn read_anything(text: &str) {
+    for line in text.lines() {
+        let _ = (quota(line), number(line), is_limit(line));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -136,9 +136,10 @@ impl JobFilter {
     fn idle(&self, min_wait: Duration) -> String {
         let mut constraint = format!("JobStatus == 1 && {}", self.counted);
         if !min_wait.is_zero() {
-            // A job whose age cannot be told is waiting.
+            // A job whose age cannot be told, or that says it is of the future, is waiting.
+            let age = "time() - max({QDate, EnteredCurrentStatus})";
             constraint.push_str(&format!(
-                " && ((time() - max({{QDate, EnteredCurrentStatus}}) < {}) =!= true)",
+                " && (({age} >= 0 && {age} < {}) =!= true)",
                 min_wait.as_secs()
             ));
         }
@@ -629,6 +630,10 @@ pub fn read_anything(text: &str) -> Vec<Demand> {
         references(line);
         let _ = super::expression::renamed(line, |_| Some("x"));
     }
+    super::schedds::read_anything(text);
+    super::negotiator::read_anything(text);
+    super::matches::read_anything(text);
+    super::match_memory::read_anything(text);
     folded.demand(now, folded.torn)
 }
 

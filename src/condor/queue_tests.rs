@@ -268,7 +268,7 @@ fn what_a_constraint_refers_to_is_part_of_the_group() {
         filter.idle(Duration::from_secs(80)),
         "JobStatus == 1 && (JobUniverse == 5 || JobUniverse == 11) && Managed =!= \"External\" \
          && (owner == \"x\" && jobuniverse == 5) \
-         && ((time() - max({QDate, EnteredCurrentStatus}) < 80) =!= true)"
+         && ((time() - max({QDate, EnteredCurrentStatus}) >= 0 && time() - max({QDate, EnteredCurrentStatus}) < 80) =!= true)"
     );
     assert!(!filter.idle(Duration::ZERO).contains("time()"));
     assert!(

@@ -94,6 +94,14 @@ impl ScheddAds {
     }
 }
 
+/// What tests/fuzz reads.
+#[cfg(fuzzing)]
+pub(super) fn read_anything(text: &str) {
+    let mut ads = ScheddAds::default();
+    text.lines().for_each(|line| ads.add(line));
+    let _ = (ads.of(text), ads.local());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -36,6 +36,7 @@ mod file_calls;
 mod history;
 mod image;
 mod interruption;
+mod jobs;
 mod json;
 mod master;
 mod matches;

@@ -15,7 +15,7 @@ use ehos::config::CondorSettings;
 use ehos::deadline::Deadline;
 use ehos::pool::{Pool, Watch};
 use ehos::scaling::action::{Done, FailureKind, PoolAction, StartdIdentity};
-use ehos::scaling::observation::{NodeId, PoolView, ScheddView, Seen, StartdView};
+use ehos::scaling::observation::{Demand, NodeId, PoolView, ScheddView, Seen, StartdView};
 use secrecy::ExposeSecret;
 
 /// A running testbed; dropped, it is stopped.
@@ -387,9 +387,13 @@ fn without_slots_waiting_is_enough(testbed: &Testbed, pool: &CondorPool) {
     let schedd = schedd(&view, "local");
     assert_eq!(schedd.jobs.idle, 11);
     assert_eq!(schedd.jobs.held, 1);
+    let well = |demand: &&Demand| demand.fault.is_none();
+    let faults = schedd.demand.iter().filter(|demand| !well(demand));
+    assert_eq!(faults.map(|demand| demand.jobs).collect::<Vec<_>>(), [4]);
     let demand: Vec<_> = schedd
         .demand
         .iter()
+        .filter(well)
         .map(|demand| {
             assert!(demand.waiting < Duration::from_secs(30), "{demand:?}");
             let request = demand.request;
@@ -404,7 +408,10 @@ fn without_slots_waiting_is_enough(testbed: &Testbed, pool: &CondorPool) {
         settings.job_constraint = Some(constraint.to_owned());
         let view = see(&pool_with(&settings, 80));
         match &view.schedds["local"] {
-            Seen::Known(view) => Ok(view.demand.iter().map(|demand| demand.jobs).sum::<u64>()),
+            Seen::Known(view) => {
+                let demand = view.demand.iter().filter(well);
+                Ok(demand.map(|demand| demand.jobs).sum::<u64>())
+            }
             Seen::Unknown(why) => Err(why.clone()),
         }
     };
@@ -453,8 +460,12 @@ fn a_busy_node_is_seen_and_keeps_its_jobs(
     assert_eq!(schedd(&view, "local").demand, [], "nothing has waited 80 s");
     assert_eq!(schedd(&view, "local").jobs.idle, 9);
     let waiting = wait_for("waited for a second", hasty, |view| {
-        let demand = &schedd(view, "local").demand;
-        (demand.len() == 2).then(|| demand.clone())
+        let demand = schedd(view, "local").demand.iter();
+        let well: Vec<Demand> = demand
+            .filter(|demand| demand.fault.is_none())
+            .cloned()
+            .collect();
+        (well.len() == 2).then_some(well)
     });
     assert_eq!(waiting[0].jobs, 3);
     assert!(waiting[0].waiting >= Duration::from_secs(1));
