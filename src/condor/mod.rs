@@ -9,6 +9,9 @@ mod expression;
 mod fake;
 pub mod inspect;
 mod job_ad;
+#[cfg(fuzzing)]
+pub mod machine_ad;
+#[cfg(not(fuzzing))]
 mod machine_ad;
 mod match_memory;
 mod matches;
