@@ -736,6 +736,21 @@ mod tests {
         }
     }
 
+    /// Their ads are the collector's own (`Offline = true`): it says that they would be there.
+    #[test]
+    fn machines_that_sleep_are_not_asked_for() {
+        let fake = recorded();
+        observe(&fake);
+        let calls = fake.calls();
+        let slots = calls.lines().find(|call| call.contains("MyAddress"));
+        assert!(
+            slots
+                .unwrap()
+                .contains("-constraint SlotType =!= \"Dynamic\" && Offline =!= true -af"),
+            "{calls}"
+        );
+    }
+
     #[test]
     fn one_daemon_ad_that_cannot_be_read_costs_itself_alone() {
         let fake = recorded();

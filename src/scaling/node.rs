@@ -482,11 +482,12 @@ impl Facts<'_> {
         }
     }
 
-    /// For how long a collector that hears has not heard of it.
+    /// For how long a collector that hears has not heard of it: for no longer than it runs, whatever the state remembers.
     fn silent_for(&self) -> Duration {
-        self.memory
-            .silent
-            .map_or(Duration::ZERO, |since| self.state.now.since(since))
+        let remembered = self.memory.silent;
+        let remembered = remembered.map_or(Duration::ZERO, |since| self.state.now.since(since));
+        let collector = self.observation.pool.collector.known();
+        collector.map_or(remembered, |collector| remembered.min(collector.up_for))
     }
 
     /// What the schedds that are asked say.
