@@ -138,7 +138,7 @@ pub fn nodes(
     let (machine, cluster) = (short_string("Machine"), short_string("EhosCluster"));
     args.extend([
         "-constraint",
-        "EhosNode =!= undefined && SlotType =!= \"Dynamic\" && Offline =!= true",
+        "EhosNode =!= undefined && SlotType =!= \"Dynamic\"",
         "-af:tV",
         &machine,
         &cluster,
