@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use jiff::SignedDuration;
 
-use super::answer::{amount, integer, string, values};
+use super::answer::{amount, excerpt, integer, short_string, string, values};
 use super::command::{Call, Tools};
 use super::error::Error;
 use super::slots;
@@ -135,12 +135,13 @@ pub fn nodes(
     if let Some(pool) = pool {
         args.extend(["-pool", pool]);
     }
+    let (machine, cluster) = (short_string("Machine"), short_string("EhosCluster"));
     args.extend([
         "-constraint",
         "EhosNode =!= undefined && SlotType =!= \"Dynamic\"",
-        "-af:t",
-        "unparse(Machine)",
-        "unparse(EhosCluster)",
+        "-af:tV",
+        &machine,
+        &cluster,
         "int(MaxJobRetirementTime)",
         "int(EhosUpdateInterval)",
     ]);
@@ -151,9 +152,13 @@ pub fn nodes(
         about: "the collector",
     };
     tools.run(&call, deadline, Vec::new(), |nodes, line| {
-        let [machine, cluster, retirement, interval] = values(line)?;
+        // One that cannot be read is told by the tick, and costs no other.
+        let Ok([machine, cluster, retirement, interval]) = values(line) else {
+            log::warn!("the ad of a node cannot be read: {}", excerpt(line));
+            return Ok(());
+        };
         nodes.push(NodeSettings {
-            machine: string(machine).unwrap_or_default(),
+            machine: string(machine).unwrap_or_else(|| "a machine without a name".to_owned()),
             cluster: string(cluster),
             max_job_retirement_seconds: integer(retirement),
             update_interval_seconds: amount(interval),
@@ -174,6 +179,23 @@ mod tests {
     fn ask(fake: &FakeTools) -> Result<Permission, Error> {
         let tools = Tools::new(fake.settings().bin, LIMIT);
         permission(&tools, None, "ADMINISTRATOR", Deadline::within(LIMIT))
+    }
+
+    #[test]
+    fn a_node_whose_ad_cannot_be_read_costs_no_other() {
+        let fake = FakeTools::new();
+        fake.answer(
+            "condor_status",
+            "any",
+            "out|\"n1\"\t{\nout|error\t\"c\"\terror\terror\nout|\"n2\"\t\"c\"\t3600\t30\nexit=0\n",
+        );
+        let tools = Tools::new(fake.settings().bin, LIMIT);
+        let nodes = nodes(&tools, None, Deadline::within(LIMIT)).unwrap();
+        let seen: Vec<_> = nodes
+            .iter()
+            .map(|node| (node.machine.as_str(), node.max_job_retirement_seconds))
+            .collect();
+        assert_eq!(seen, [("a machine without a name", None), ("n2", Some(3600))]);
     }
 
     #[test]

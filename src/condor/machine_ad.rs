@@ -460,6 +460,19 @@ impl LongAds {
     }
 }
 
+/// What tests/fuzz reads: the ads in `text`, whatever it is; how many there are.
+#[cfg(fuzzing)]
+pub fn read_anything(text: &str) -> usize {
+    let mut long = LongAds::default();
+    for line in text.lines() {
+        let _ = long.add(line);
+    }
+    for ad in &long.ads {
+        let _ = MachineAd::learnt(ad).map(|ad| (ad.asks(), ad.changes()));
+    }
+    long.ads.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

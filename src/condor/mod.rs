@@ -12,6 +12,9 @@ mod fake;
 mod folded;
 pub mod inspect;
 mod job_ad;
+#[cfg(fuzzing)]
+pub mod machine_ad;
+#[cfg(not(fuzzing))]
 mod machine_ad;
 mod match_memory;
 mod matches;
@@ -830,6 +833,21 @@ mod tests {
                 "{failure:?}"
             );
         }
+    }
+
+    /// Their ads are the collector's own (`Offline = true`): it says that they would be there.
+    #[test]
+    fn machines_that_sleep_are_not_asked_for() {
+        let fake = recorded();
+        observe(&fake);
+        let calls = fake.calls();
+        let slots = calls.lines().find(|call| call.contains("MyAddress"));
+        assert!(
+            slots
+                .unwrap()
+                .contains("-constraint SlotType =!= \"Dynamic\" && Offline =!= true -af"),
+            "{calls}"
+        );
     }
 
     #[test]

@@ -374,25 +374,19 @@ impl Facts<'_> {
             None => Phase::Busy,
             Some(_) if !startd.slots.iter().any(|slot| slot.accepts_jobs) => Phase::Closed,
             Some(idle_for) => Phase::Idle {
-                idle_for: idle_for.min(self.unchanged_for()).min(self.known_for()),
+                idle_for: idle_for.min(self.unchanged_for()),
             },
         }
     }
 
     /// For how long no change of its claims has been seen. With the end of its last claim a startd says at once that it
-    /// has none, but since when only with its next update: until then it says when that claim came.
+    /// has none, but since when only with its next update: until then it says when that claim came. And one whose first ad
+    /// came late had been idle before the negotiator could match a job with it. Of one that was adopted nobody knows when
+    /// that was.
     pub(super) fn unchanged_for(&self) -> Duration {
-        let changed = self.memory.claims_changed;
+        let joined = self.memory.joined.filter(|_| !self.memory.adopted);
+        let changed = self.memory.claims_changed.max(joined);
         changed.map_or(Duration::MAX, |at| self.state.now.since(at))
-    }
-
-    /// For how long the negotiator can have known it: a startd whose first ad comes late has been idle, and no job could be
-    /// matched with it. Of one that was adopted nobody knows.
-    fn known_for(&self) -> Duration {
-        match self.memory.joined {
-            Some(joined) if !self.memory.adopted => self.state.now.since(joined),
-            _ => Duration::MAX,
-        }
     }
 
     fn of_silent(&self, status: ServerStatus) -> Phase {
@@ -507,11 +501,12 @@ impl Facts<'_> {
         }
     }
 
-    /// For how long a collector that hears has not heard of it.
+    /// For how long a collector that hears has not heard of it: for no longer than it runs, whatever the state remembers.
     fn silent_for(&self) -> Duration {
-        self.memory
-            .silent
-            .map_or(Duration::ZERO, |since| self.state.now.since(since))
+        let remembered = self.memory.silent;
+        let remembered = remembered.map_or(Duration::ZERO, |since| self.state.now.since(since));
+        let collector = self.observation.pool.collector.known();
+        collector.map_or(remembered, |collector| remembered.min(collector.up_for))
     }
 
     /// What the schedds that are asked say.

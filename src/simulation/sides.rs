@@ -440,6 +440,7 @@ fn startds(world: &World) -> Vec<StartdView> {
 fn view(world: &World, ad: &SimulatedAd) -> StartdView {
     let name = &ad.machine;
     let heard_ago = world.now.saturating_sub(ad.heard);
+    let since = |then: u64| Duration::from_secs(world.now.saturating_sub(then + ad.late));
     let drain = ad
         .startd
         .drain
@@ -460,11 +461,11 @@ fn view(world: &World, ad: &SimulatedAd) -> StartdView {
             free: ad.free,
             claims: ad.claims,
             accepts_jobs: !ad.startd.closed && drain.is_none(),
-            unchanged_for: Duration::from_secs(world.now - ad.startd.unchanged_since),
+            unchanged_for: since(ad.startd.unchanged_since),
         }],
         heard_ago: Duration::from_secs(heard_ago),
         update_interval: Some(Duration::from_secs(world.scenario.update_seconds)),
-        up_for: Duration::from_secs(world.now - ad.startd.started),
+        up_for: since(ad.startd.started),
         draining: drain,
     }
 }

@@ -100,6 +100,9 @@ pub struct SimulatedAd {
     pub claims: u64,
     /// When.
     pub heard: Seconds,
+    /// How much earlier it was sent: what it says of times is of then.
+    #[serde(default)]
+    pub late: Seconds,
 }
 
 /// Where a job is.
@@ -647,7 +650,8 @@ impl World {
         let last = self.under_way.back().map_or(0, |(due, _)| *due);
         let due = last.max(self.now + self.broken.late_ads.max(self.broken.old_ads));
         if due > self.now {
-            ad.heard += self.broken.late_ads;
+            ad.late = self.broken.late_ads;
+            ad.heard += ad.late;
             self.under_way.push_back((due, ad));
         } else {
             self.arrive(ad);
@@ -1015,6 +1019,7 @@ fn ad(
         free: startd.total.minus(&used, 1),
         claims,
         heard: now,
+        late: 0,
     }
 }
 

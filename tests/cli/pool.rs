@@ -168,6 +168,72 @@ fn answers_that_are_none() {
     }
 }
 
+/// A slot of another machine, with one of its values in another way.
+fn odd_slot(index: usize, value: &str) -> String {
+    let slot = condor::slot("odd", "uuid-odd", "node-odd", 900);
+    let mut values: Vec<&str> = slot.trim_end().split('\t').collect();
+    let first = format!("out|{value}");
+    values[index] = if index == 0 { &first } else { value };
+    values.join("\t") + "\n"
+}
+
+#[test]
+fn one_slot_that_cannot_be_read_is_told_by_name_and_the_rest_goes_on() {
+    let torn = "out|\"odd\"\t{\nout|   \"a\",\nout|}\tfalse\n".to_owned();
+    let mut bad: Vec<(String, &str)> = (0..26)
+        .map(|index| (odd_slot(index, "error"), "unknown  slot "))
+        .collect();
+    for value in ["undefined", "[ a = 1 ]", "{1,2}", "\"", "-1", "\u{fffd}"] {
+        bad.push((
+            odd_slot(16, value),
+            "unknown  slot slot1@odd: cannot be read: Cpus: it counts as claimed",
+        ));
+    }
+    bad.push((
+        odd_slot(3, "error").replace("\"node-odd\"", "error"),
+        "silent nodes that it may be of are left alone",
+    ));
+    bad.push((
+        torn,
+        "unknown  slot of an unknown machine: a line with 2 values instead of 26",
+    ));
+    for (bad, words) in bad {
+        let (double, site) = site();
+        let site = site.waiting(2);
+        // One job fits the free slot of the good machine, a node is made for the other; none is placed on the bad one.
+        let good = condor::slot("good", "uuid-good", "node-good", 900);
+        for answer in [
+            format!("{bad}{good}exit=0\n"),
+            format!("{good}{bad}exit=0\n"),
+        ] {
+            let site = &site;
+            condor::answer(&site.tools(), "condor_status", "any", &answer);
+            site.tick(&["--dry-run"])
+                .exits(1)
+                .says(words)
+                .says("plan     create 1")
+                .says("1 in free slots");
+        }
+        assert_eq!(double.count("DELETE", ""), 0);
+    }
+}
+
+#[test]
+fn machines_that_publish_lists_records_and_megabytes() {
+    let (double, site) = site();
+    let site = site.answers(
+        "condor_status",
+        "any",
+        &condor::recorded("status-odd-slots.txt"),
+    );
+    site.tick(&[])
+        .exits(1)
+        .says("unknown  slot slot1@odd3: cannot be read: CloudInstanceID: ")
+        .says("unknown  slot slot1@odd24: cannot be read: MyCurrentTime: ")
+        .never_says("unknown  collector");
+    assert_eq!(double.count("DELETE", ""), 0);
+}
+
 #[test]
 fn a_recorded_pool_gets_the_nodes_that_it_needs() {
     let (double, site) = site();

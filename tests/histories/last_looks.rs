@@ -401,3 +401,132 @@ fn a_claim_that_has_just_gone_is_not_idle_for_as_long_as_it_ran() {
     let idle = site.world().now - done;
     assert!(idle >= 300, "drained after {idle} s");
 }
+
+/// The collector hears of everything so many seconds late from now on, and takes it for new.
+fn late(site: &Site, seconds: u64) {
+    site.world().broken.late_ads = seconds;
+}
+
+/// The startd of a drained node starts anew and takes jobs, of which no ad tells for an hour.
+fn restarted_behind_a_late_ad(site: &Site, id: &str) {
+    late(site, 3600);
+    let mut world = site.world();
+    world.restart_startd(id, false);
+    jobs_come(&mut world);
+    // The last ad from before looks new.
+    let now = world.now;
+    world.ads.get_mut(id).unwrap().heard = now;
+}
+
+#[test]
+fn a_late_ad_that_looks_new_ends_no_job() {
+    for mute in [false, true] {
+        let (mut site, id) = with_a_drained_node();
+        restarted_behind_a_late_ad(&site, &id);
+        site.world().broken.mute = mute;
+        site.tick();
+        changed(
+            deleted(&site),
+            if mute { "its drain is over" } else { "claimed" },
+        );
+        {
+            let mut world = site.world();
+            world.broken.mute = false;
+            for (due, _) in &mut world.under_way {
+                *due = 0;
+            }
+        }
+        late(&site, 0);
+        goes_on(site, &id);
+    }
+}
+
+#[test]
+fn a_delete_that_was_not_done_is_not_asked_again_under_a_job_of_which_a_late_ad_does_not_tell() {
+    let (mut site, id) = with_a_drained_node();
+    site.world().broken.deletes = true;
+    site.ticks(5);
+    assert_eq!(
+        site.plan().nodes[0].phase,
+        "deleting",
+        "{}",
+        site.describe()
+    );
+    restarted_behind_a_late_ad(&site, &id);
+    for minute in 0..4 {
+        site.tick();
+        let now = site.world().now;
+        site.world().ads.get_mut(&id).unwrap().heard = now;
+        if let Some(result) = deleted(&site) {
+            changed(Some(result), "claimed");
+            return;
+        }
+        assert!(minute < 3, "it is asked again: {}", site.describe());
+    }
+}
+
+#[test]
+fn a_drain_of_which_the_startd_says_nothing_is_renewed_before_the_delete() {
+    let (mut site, id) = with_a_drained_node();
+    site.world().broken.mute = true;
+    let drains = |site: &Site| {
+        let startd = site.world().servers[&id].startd.clone();
+        startd.map(|startd| startd.drains)
+    };
+    assert_eq!(drains(&site), Some(1));
+    site.world().broken.deletes = true;
+    site.tick();
+    assert_eq!(deleted(&site), Some(Ok(Done::Accepted)));
+    assert_eq!(drains(&site), Some(2));
+    // Nothing reaches it at all: no leave to delete.
+    let (mut site, id) = with_a_drained_node();
+    site.tick_while(&mut |world| locked(world).cut_off(&id, true));
+    assert!(deleted(&site).unwrap().is_err());
+    assert!(site.names().contains(&id));
+    site.until(40, "lost, then", |world| world.servers.is_empty());
+}
+
+#[test]
+fn a_lost_node_that_answers_itself_keeps_its_job() {
+    let mut site = Site::simple();
+    running(&mut site, 4, 4 * 3600);
+    let id = site.names()[0].clone();
+    // No ad of it comes for hours: its last one is gone by then.
+    late(&site, 3 * 3600);
+    let mut planned = 0;
+    for _ in 0..150 {
+        site.tick();
+        if let Some(result) = deleted(&site) {
+            changed(Some(result), "answers when it is asked itself");
+            planned += 1;
+        }
+    }
+    assert!(planned > 10, "{planned}: {}", site.describe());
+    assert!(site.names().contains(&id));
+    site.until(200, "the jobs end", |world| world.unfinished() == 0);
+    assert!(site.world().jobs.iter().all(|job| job.starts == 1));
+}
+
+#[test]
+fn a_drain_is_not_asked_of_a_startd_that_has_taken_a_job_behind_a_late_ad() {
+    let mut site = Site::simple();
+    running(&mut site, 4, 120);
+    site.until(12, "done", |world| world.unfinished() == 0);
+    site.ticks(4);
+    late(&site, 3600);
+    let mut found = false;
+    for _ in 0..4 {
+        site.tick_while(&mut |world| {
+            let mut world = locked(world);
+            if world.jobs.len() == 4 {
+                jobs_come(&mut world);
+            }
+        });
+        if let Some(result) = drained(&site) {
+            changed(Some(result), "claimed");
+            found = true;
+            break;
+        }
+    }
+    assert!(found, "{}", site.describe());
+}

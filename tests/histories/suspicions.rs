@@ -13,7 +13,7 @@ use ehos::scaling::memory::State;
 use ehos::scaling::needs::{Candidate, JobKind, Matches};
 use ehos::scaling::observation::{
     CloudView, NodeId, OwnedServer, PoolView, Resources, Seen, ServerRecord, StartdView,
-    builder_metadata, execute_metadata,
+    UnreadableAd, builder_metadata, execute_metadata,
 };
 use ehos::scaling::plan::Fate;
 use ehos::scaling::policy::Allocation;
@@ -876,4 +876,97 @@ fn a_failed_server_that_a_list_shows_once_more_has_failed_once() {
     site.ticks(5);
     assert_eq!(site.servers(), 0);
     assert_eq!(site.state.kinds[0].failures, 1, "{:?}", site.state.kinds);
+}
+
+// ---- an ad that cannot be read -----------------------------------------------------------------------------------
+
+/// The collector has an ad of which this much can be read.
+fn unreadable(view: &mut PoolView, machine: Option<&str>, owner_known: bool) {
+    if let Seen::Known(collector) = &mut view.collector {
+        collector.unreadable.push(UnreadableAd {
+            machine: machine.map(str::to_owned),
+            slot: machine.map(|machine| format!("slot1@{machine}")),
+            owner_known,
+            what: "cannot be read: EhosNode".to_owned(),
+        });
+    }
+}
+
+#[test]
+fn a_node_is_not_lost_while_its_ad_may_be_one_that_cannot_be_read() {
+    // What is read of the ad, and whether the silent node may be behind it.
+    for (theirs, known, hides) in [
+        (None, false, true),
+        (Some("n.novalocal"), false, false),
+        (None, true, false),
+    ] {
+        let mut site = Site::simple();
+        running(&mut site, 4, 120);
+        site.until(12, "done", |world| world.unfinished() == 0);
+        let id = site.names()[0].clone();
+        let machine = ehos::simulation::machine(&site.world().servers[&id].name);
+        locked(&site.world).cut_off(&id, true);
+        // Its own ad cannot be read, or that of another.
+        see_pool(&mut site, move |view| {
+            unreadable(view, theirs, known);
+        });
+        site.ticks(60);
+        assert_eq!(
+            site.servers() == 1,
+            hides,
+            "{theirs:?}: {}",
+            site.describe()
+        );
+        if hides {
+            assert_eq!(site.plan().nodes[0].phase, "unheard", "{}", site.describe());
+            see_pool(&mut site, move |view| {
+                unreadable(view, Some(&machine), false)
+            });
+            site.ticks(60);
+            assert_eq!(site.servers(), 1, "by its machine: {}", site.describe());
+            site.between = Box::new(|asked| asked);
+            site.until(40, "it is lost in the end", |world| {
+                world.servers.is_empty()
+            });
+        }
+    }
+}
+
+#[test]
+fn a_node_has_not_failed_to_join_while_its_ad_may_be_one_that_cannot_be_read() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.image = true;
+    site.policy.nodes_min = 1;
+    see_pool(&mut site, |view| {
+        unreadable(view, Some("odd.example"), false)
+    });
+    site.ticks(60);
+    assert_eq!((site.servers(), site.plan().nodes.len()), (1, 1));
+    assert_eq!(site.plan().nodes[0].phase, "booting", "{}", site.describe());
+    site.between = Box::new(|asked| asked);
+    site.ticks(20);
+    assert!(site.state.departed.len() == 1, "{}", site.describe());
+}
+
+#[test]
+fn an_ad_that_cannot_be_read_is_told_and_the_rest_goes_on() {
+    let mut site = Site::simple();
+    see_pool(&mut site, |view| {
+        unreadable(view, Some("odd.example"), true)
+    });
+    running(&mut site, 6, 600);
+    let unseen: Vec<_> = site
+        .plan()
+        .unseen
+        .iter()
+        .map(|one| one.source.clone())
+        .collect();
+    assert_eq!(unseen, ["slot slot1@odd.example"]);
+    assert!(
+        site.plan().unseen[0].why.contains("EhosNode"),
+        "{:?}",
+        site.plan().unseen
+    );
+    site.until(60, "all is done and gone", |world| world.servers.is_empty());
+    assert_eq!(site.world().unfinished(), 0);
 }

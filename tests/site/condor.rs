@@ -157,7 +157,12 @@ impl Testbed {
 
     /// The daemons of the central manager with this name.
     fn daemons(&self, name: &str) -> Vec<Daemon> {
-        let master = fs::read_to_string(self.dir.join("pids/cm")).unwrap();
+        self.daemons_of("cm", name)
+    }
+
+    /// Those of a node.
+    fn daemons_of(&self, node: &str, name: &str) -> Vec<Daemon> {
+        let master = fs::read_to_string(self.dir.join("pids").join(node)).unwrap();
         let master = master.split(' ').next().unwrap();
         // The kernel keeps 15 characters of it.
         let name = name.get(..15).unwrap_or(name);
@@ -172,7 +177,7 @@ impl Testbed {
                 (parent == master && command == name).then(|| Daemon(pid))
             })
             .collect();
-        assert!(!daemons.is_empty(), "the central manager has no {name}");
+        assert!(!daemons.is_empty(), "{node} has no {name}");
         daemons
     }
 }
@@ -360,6 +365,105 @@ fn a_real_pool() {
     a_nodes_own_token_can_join_and_nothing_else(&testbed, &patient);
     a_crashed_node_is_silent_and_forgotten(&testbed, &patient);
     what_does_not_answer_is_unknown(&testbed, &patient);
+}
+
+/// With the rights of ehos alone, which no node can check.
+#[test]
+fn a_startd_says_how_it_is_when_it_is_asked_itself() {
+    let Some(testbed) = Testbed::start() else {
+        return;
+    };
+    let config = |node: &str, more: &str| {
+        format!(
+            "EhosNode = \"{node}\"\nCloudInstanceID = \"uuid-{node}\"\n\
+             STARTD_ATTRS = $(STARTD_ATTRS), EhosNode, CloudInstanceID\n{more}"
+        )
+    };
+    testbed.script("node-start", &["n1", "2", "2048", "-"], &config("n1", ""));
+    let strict = "SEC_READ_AUTHENTICATION = REQUIRED\nSEC_READ_ENCRYPTION = REQUIRED\nSEC_READ_INTEGRITY = REQUIRED\n";
+    testbed.script(
+        "node-start",
+        &["n2", "2", "2048", "-"],
+        &config("n2", strict),
+    );
+    let pool = pool_with(&settings(testbed.bin_of("ehos")), 80);
+    let address = |node: &str| {
+        let view = wait_for("its ad", &pool, |view| startd(view, node).cloned());
+        assert_eq!(view.instance_id, Some(format!("uuid-{node}")));
+        view.address.unwrap()
+    };
+    let (one, two) = (address("n1"), address("n2"));
+    let ask = |address: &str, seconds: u64| {
+        let start = Instant::now();
+        let said = pool.ask(address, Deadline::within(Duration::from_secs(seconds)));
+        println!("asked for {:?}: {said:?}", start.elapsed());
+        said
+    };
+    let said = |address: &str| {
+        let mut said = ask(address, 10).unwrap();
+        assert_eq!(said.len(), 1);
+        said.remove(0)
+    };
+    let idle = said(&one);
+    assert_eq!((idle.machine.as_str(), idle.claims()), ("n1", 0));
+    assert_eq!(idle.instance_id.as_deref(), Some("uuid-n1"));
+    assert_eq!(idle.draining, None);
+
+    // At once, also what the collector has not heard of yet.
+    assert_eq!(pool.perform(&drain("slot1@n1"), soon()), Ok(Done::Accepted));
+    let drained = said(&one).draining.unwrap();
+    assert!(drained.complete && drained.reason.starts_with("ehos test: "));
+
+    // It refuses to say, and its drain can be renewed.
+    assert!(ask(&two, 10).is_err());
+    assert_eq!(pool.perform(&drain("slot1@n2"), soon()), Ok(Done::Accepted));
+    assert_eq!(
+        pool.perform(&cancel("slot1@n2", "1"), soon()),
+        Ok(Done::Accepted)
+    );
+    assert_eq!(pool.perform(&drain("slot1@n2"), soon()), Ok(Done::Accepted));
+    assert_eq!(
+        refused(&pool, &cancel("slot1@n2", "1")),
+        FailureKind::NotIdle
+    );
+
+    // It hangs: no longer than it is given.
+    let start = Instant::now();
+    let frozen = testbed.daemons_of("n1", "condor_startd");
+    frozen.iter().for_each(Daemon::freeze);
+    assert!(ask(&one, 2).is_err());
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
+    drop(frozen);
+    assert!(said(&one).draining.is_some());
+
+    // It starts anew at the same address, and knows of no drain.
+    for startd in testbed.daemons_of("n1", "condor_startd") {
+        startd.signal("-KILL");
+        std::mem::forget(startd);
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let anew = loop {
+        match ask(&one, 10) {
+            Ok(mut said) if !said.is_empty() => break said.remove(0),
+            _ => assert!(Instant::now() < deadline, "it does not start anew"),
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    };
+    assert_eq!(anew.draining, None);
+
+    // Its machine is gone: at once.
+    testbed.script("node-stop", &["n1", "--crash"], "");
+    let start = Instant::now();
+    assert!(ask(&one, 10).is_err());
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 fn an_empty_pool_is_known_to_be_empty(pool: &CondorPool) {

@@ -130,6 +130,6 @@ fn line(machine: &str, server_id: &str, node: &str, idle: i64, drain: Option<&st
     format!(
         "out|\"{machine}\"\t\"slot1@{machine}\"\t\"Partitionable\"\t\"{server_id}\"\t\"{node}\"\t60\t\"{state}\"\t\
          \"Idle\"\tfalse\t{draining}\t{reason}\t{id}\t1\t1536\t70908088\t0\t1\t1536\t70908088\t0\t0\t{since}\t\
-         undefined\t{since}\t{RECORDED}\t{RECORDED}\n"
+         undefined\t{since}\t{RECORDED}\t{RECORDED}\t\"<{machine}:9618>\"\n"
     )
 }

@@ -42,6 +42,8 @@ pub struct History {
     /// What the state was after the last ticks.
     backups: VecDeque<State>,
     keeps_backups: bool,
+    /// It may not remember that a node has joined.
+    forgets: bool,
     faults: Faults,
     tally: Tally,
     /// Servers that the state knows or has known: what they leave behind is to be removed.
@@ -115,6 +117,7 @@ impl History {
             state: State::default(),
             backups: VecDeque::new(),
             keeps_backups: has(|event| matches!(event, Event::OldState { .. })),
+            forgets: has(|event| matches!(event, Event::OldState { .. } | Event::LoseState)),
             faults,
             tally,
             known: BTreeSet::new(),
@@ -161,7 +164,12 @@ impl History {
             Event::Schedd(down) => world.broken.schedd = *down,
             Event::Negotiator(down) => world.broken.negotiator = *down,
             Event::HalfQueue(half) => self.faults.half_queue = *half,
-            Event::LateAds(seconds) => world.broken.late_ads = *seconds,
+            Event::LateAds(seconds) => {
+                // A state that does not know of a node's join has no address to ask it at: an ad that is later than
+                // boot_timeout is that of a node that never joined, as far as anybody can tell.
+                let most = if self.forgets { 600 } else { u64::MAX };
+                world.broken.late_ads = most.min(*seconds);
+            }
             Event::OldAds(seconds) => world.broken.old_ads = *seconds,
             Event::Mute(mute) => world.broken.mute = *mute,
             Event::Ghosts(minutes) => world.scenario.classad_lifetime_seconds = minutes * 60,

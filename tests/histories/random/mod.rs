@@ -18,7 +18,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-use events::event;
+use events::{Event, event};
+use faults::CloudAnswer;
 use history::{History, MINUTES};
 
 /// How many there are when no number is given.
@@ -133,4 +134,71 @@ fn whatever_happens_no_job_is_lost_and_nothing_leaks() {
         failures.is_empty(),
         "EHOS_HISTORY_SEED={seeds:?}, printed above"
     );
+}
+
+/// What the minutes of some histories were that have found something, shrunk: one is not found again by its number when
+/// there are other events.
+#[test]
+fn histories_that_have_found_something_hold() {
+    let submit = |count, cpus, memory_mb, runs| Event::Submit {
+        count,
+        cpus,
+        memory_mb,
+        runs,
+        unmatchable: false,
+    };
+    let histories: [(u64, &[(u8, Event)]); 5] = [
+        // A delete that was not done is asked for again behind an ad from before the startd's restart.
+        (
+            7_325_456_115_058_893,
+            &[
+                (0, submit(1, 1, 7681, 180)),
+                (0, Event::Deletes(true)),
+                (0, Event::Crash(0)),
+                (4, Event::Pause(2)),
+                (10, Event::OldAds(61)),
+                (44, submit(2, 3, 1, 120)),
+                (
+                    45,
+                    Event::RestartStartd {
+                        index: 0,
+                        jobs_go_on: false,
+                    },
+                ),
+            ],
+        ),
+        // Nodes whose first ads come late had been idle for long by then, and went before they had a chance.
+        (
+            12_707_629_641_734_883_770,
+            &[
+                (0, Event::Answers(vec![CloudAnswer::Rejected])),
+                (0, submit(9, 1, 4993, 720)),
+                (0, Event::OldAds(536)),
+            ],
+        ),
+        (
+            698_198_249_530_328_039,
+            &[
+                (0, Event::Schedd(true)),
+                (0, Event::LateAds(4176)),
+                (36, Event::SubmitMeanwhile { count: 1, runs: 60 }),
+            ],
+        ),
+        (
+            0,
+            &[(0, Event::LateAds(4916)), (0, submit(4, 1, 4993, 960))],
+        ),
+        (
+            0,
+            &[
+                (0, submit(2, 1, 3713, 60)),
+                (0, submit(12, 1, 7681, 1860)),
+                (3, Event::LateAds(1801)),
+            ],
+        ),
+    ];
+    for (world, events) in histories {
+        let history = History::new(world, events);
+        assert_eq!(history.run(events), Ok(()), "{events:?}");
+    }
 }
