@@ -695,10 +695,29 @@ mod tests {
     }
 
     #[test]
+    fn a_running_job_that_cannot_be_read_may_be_on_any_silent_machine() {
+        for odd in [
+            "{1,2}",
+            "2400\tundefined\t1\t3.0\tundefined",
+            "2400\t1\t1\t3.0\t{\"a\",",
+            "\"}",
+        ] {
+            let fake = recorded();
+            let line = format!("out|{odd}\nout|2400\tundefined\t1\t4.0\t\"slot1@gone\"\nexit=0\n");
+            fake.answer("condor_q", "unparse(RemoteHost)", &line);
+            let silent = watch(&["gone", "other"]);
+            let view = pool(&fake).observe(&silent, Deadline::within(LIMIT));
+            let running_on = &local(&view).unwrap().running_on;
+            let jobs: Vec<u64> = running_on.values().map(|jobs| jobs.jobs).collect();
+            assert_eq!(jobs, [1, 0], "{odd}: listed on both, counted on one");
+        }
+    }
+
+    #[test]
     fn leases_that_are_not_known_are_not_made_up() {
         let lease_left = |columns: &str| {
             let fake = recorded();
-            let line = format!("out|\"slot1@gone\"\t{columns}\t3.0\nout|\nexit=0\n");
+            let line = format!("out|{columns}\t3.0\t\"slot1@gone\"\nout|\nexit=0\n");
             fake.answer("condor_q", "unparse(RemoteHost)", &line);
             let view = pool(&fake).observe(&watch(&["gone"]), Deadline::within(LIMIT));
             let jobs = local(&view).unwrap().running_on["gone"].clone();
