@@ -115,7 +115,6 @@ pub fn scene(size: Size) -> Scene {
             volumes: Vec::new(),
             searched: true,
             failed: false,
-            jobless: false,
         };
         let id = NodeId(format!("20261120t{number:06}-01"));
         state.departed.insert(id, gone);

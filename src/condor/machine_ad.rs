@@ -516,25 +516,4 @@ mod tests {
             assert_eq!(learnt(own).0["start"], own, "another's");
         }
     }
-
-    /// Jobs would be refused for what such an ad lacks.
-    #[test]
-    fn an_ad_with_an_odd_line_is_none_to_learn_from_and_the_others_are() {
-        let mut long = LongAds::default();
-        for line in [
-            "Name = \"a\"",
-            "Foo = {",
-            "  1",
-            "}",
-            "Bar = 1",
-            "",
-            "Name = \"b\"",
-            "X = 1",
-            "",
-        ] {
-            long.add(line).unwrap();
-        }
-        assert_eq!(long.ads.len(), 1, "{:?}", long.ads);
-        assert_eq!(long.ads[0].get("name").map(String::as_str), Some("\"b\""));
-    }
 }

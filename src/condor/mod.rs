@@ -698,13 +698,14 @@ mod tests {
     fn a_running_job_that_cannot_be_read_may_be_on_any_silent_machine() {
         for odd in [
             "{1,2}",
-            "2400\tundefined\t1\t3.0\tundefined",
-            "2400\t1\t1\t3.0\t{\"a\",",
+            "#type\t2400\tundefined\t1\t3.0",
+            "{\"a\",\t2400\t1\t1\t3.0",
             "\"}",
+            "slot1@gone",
         ] {
             let fake = recorded();
-            let line = format!("out|{odd}\nout|2400\tundefined\t1\t4.0\t\"slot1@gone\"\nexit=0\n");
-            fake.answer("condor_q", "unparse(RemoteHost)", &line);
+            let line = format!("out|{odd}\nout|slot1@gone\t2400\tundefined\t1\t4.0\nexit=0\n");
+            fake.answer("condor_q", &column::text("RemoteHost", 1024), &line);
             let silent = watch(&["gone", "other"]);
             let view = pool(&fake).observe(&silent, Deadline::within(LIMIT));
             let running_on = &local(&view).unwrap().running_on;
@@ -717,8 +718,8 @@ mod tests {
     fn leases_that_are_not_known_are_not_made_up() {
         let lease_left = |columns: &str| {
             let fake = recorded();
-            let line = format!("out|{columns}\t3.0\t\"slot1@gone\"\nout|\nexit=0\n");
-            fake.answer("condor_q", "unparse(RemoteHost)", &line);
+            let line = format!("out|slot1@gone\t{columns}\t3.0\nout|\nexit=0\n");
+            fake.answer("condor_q", &column::text("RemoteHost", 1024), &line);
             let view = pool(&fake).observe(&watch(&["gone"]), Deadline::within(LIMIT));
             let jobs = local(&view).unwrap().running_on["gone"].clone();
             let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
