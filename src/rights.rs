@@ -98,7 +98,7 @@ pub fn shell_word(text: &str) -> String {
 }
 
 /// The command line of this process, to be typed by another user.
-fn command() -> &'static str {
+pub fn command() -> &'static str {
     INVOCATION
         .get()
         .map_or("ehos", |invocation| invocation.command.as_str())
