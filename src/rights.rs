@@ -145,6 +145,13 @@ pub fn command_as(uid: u32) -> String {
     format!("{} {}", sudo(&users(), uid), command())
 }
 
+/// The command line of this process as the user types it with sudo who owns `path`, or the deepest folder above it that
+/// can be looked at; nothing where that is this user.
+pub fn command_as_owner(path: &Path) -> Option<String> {
+    let owner = path.ancestors().find_map(Entry::of)?.uid;
+    (owner != geteuid().as_raw()).then(|| command_as(owner))
+}
+
 /// The start of a command that runs as `uid`.
 fn sudo(users: &[User], uid: u32) -> String {
     match (uid, name_in(users, uid)) {
