@@ -1,6 +1,7 @@
 //! ehos, Elastic HTCondor OpenStack Scaling: makes an HTCondor pool exactly as large as its queue needs.
 
 pub mod act;
+mod afterword;
 pub mod built_in;
 pub mod check;
 mod child;

@@ -2,10 +2,13 @@
 //! lines elsewhere. All of it goes to standard error.
 
 use std::io::IsTerminal;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::afterword::Afterword;
+pub use crate::afterword::Remains;
 
 /// How often the elapsed time is drawn anew.
 const REDRAW: Duration = Duration::from_millis(250);
@@ -26,6 +29,7 @@ pub fn aside<T>(write: impl FnOnce() -> T) -> T {
 #[derive(Debug)]
 pub struct Progress {
     live: Option<MultiProgress>,
+    afterword: Option<Arc<Afterword>>,
 }
 
 impl Drop for Progress {
@@ -42,13 +46,26 @@ impl Progress {
         LIVE.lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone_from(&live);
-        Progress { live }
+        Progress {
+            live,
+            afterword: None,
+        }
+    }
+
+    /// The same; after an interrupt it is said what stays, as its lines tell.
+    pub fn with_afterword() -> Progress {
+        let mut progress = Progress::new();
+        progress.afterword = Some(Arc::new(Afterword::begin()));
+        progress
     }
 
     /// For tests: plain lines, whatever standard error is.
     #[cfg(test)]
     pub fn silent() -> Progress {
-        Progress { live: None }
+        Progress {
+            live: None,
+            afterword: None,
+        }
     }
 
     /// A line of its own for what is done about `subject` (a cloud, a server).
@@ -70,6 +87,7 @@ impl Progress {
             began: Instant::now(),
             doing: Mutex::default(),
             bar,
+            afterword: self.afterword.clone(),
         }
     }
 }
@@ -87,9 +105,17 @@ pub struct Line {
     began: Instant,
     doing: Mutex<String>,
     bar: Option<ProgressBar>,
+    afterword: Option<Arc<Afterword>>,
 }
 
 impl Line {
+    /// What an interrupt would leave of it from now on.
+    pub fn leaves(&self, left: Option<Remains>) {
+        if let Some(afterword) = &self.afterword {
+            afterword.leaves(&self.subject, left);
+        }
+    }
+
     /// What is being done now. Said once, however often it is told.
     pub fn doing(&self, what: &str) {
         let mut doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,6 +139,7 @@ impl Line {
 
     /// How it ended. The line stays.
     pub fn done(&self, what: &str) {
+        self.leaves(None);
         match &self.bar {
             Some(bar) => bar.finish_with_message(what.to_owned()),
             None => self.print(what),

@@ -98,7 +98,7 @@ pub fn shell_word(text: &str) -> String {
 }
 
 /// The command line of this process, to be typed by another user.
-fn command() -> &'static str {
+pub fn command() -> &'static str {
     INVOCATION
         .get()
         .map_or("ehos", |invocation| invocation.command.as_str())
@@ -143,6 +143,13 @@ fn name_in(users: &[User], uid: u32) -> String {
 /// The command line of this process as the user `uid` types it with sudo.
 pub fn command_as(uid: u32) -> String {
     format!("{} {}", sudo(&users(), uid), command())
+}
+
+/// The command line of this process as the user types it with sudo who owns `path`, or the deepest folder above it that
+/// can be looked at; nothing where that is this user.
+pub fn command_as_owner(path: &Path) -> Option<String> {
+    let owner = path.ancestors().find_map(Entry::of)?.uid;
+    (owner != geteuid().as_raw()).then(|| command_as(owner))
 }
 
 /// The start of a command that runs as `uid`.

@@ -43,7 +43,7 @@ pub fn run(
         };
         (printed, exit)
     } else {
-        let builds = build_everywhere(&config, &clouds, &order, &Progress::new())?;
+        let builds = build_everywhere(&config, &clouds, &order, &Progress::with_afterword())?;
         let well = |built: &Result<Built, Error>| {
             built
                 .as_ref()

@@ -61,7 +61,10 @@ pub fn run(
     alone(args, &config)?;
     let mut notices = notices(&directory)?;
     carry_over(args, environment, &name, &mut config)?;
-    let progress = Progress::new();
+    let progress = match args.dry_run {
+        true => Progress::new(),
+        false => Progress::with_afterword(),
+    };
     if args.build_image && !args.dry_run {
         build_images(
             args,

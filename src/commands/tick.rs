@@ -1,6 +1,6 @@
 //! `ehos tick`: lock → load state → observe → plan → save intents → act → save outcomes → unlock → report.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use log::{error, info, warn};
 
 use crate::act::{Acted, act_and_listen};
+use crate::afterword::Afterword;
 use crate::cli::{Output, Tick};
 use crate::commands::state_directory;
 use crate::condor::MatchFile;
@@ -68,6 +69,13 @@ pub fn run(
     } else {
         None
     };
+    // Somebody watches: the timer's ticks need no words.
+    let _afterword = (acting && std::io::stderr().is_terminal()).then(|| {
+        let again = rights::command();
+        Afterword::of(&format!(
+            "interrupted: what this tick has begun stays, and the next one goes on with it: the timer's, or type: {again}"
+        ))
+    });
     let loaded = state::load(&directory, acting)?;
     let mut remembered = loaded.state;
     if args.trust_adopted {

@@ -12,6 +12,7 @@ use super::command::{Call, Tools};
 use super::error::Error;
 use crate::config::{CondorSettings, is_json_web_token};
 use crate::deadline::Deadline;
+use crate::rights;
 
 /// What a node's token allows: to join, and to read.
 pub const NODE_AUTHORIZATIONS: [&str; 3] = ["ADVERTISE_STARTD", "ADVERTISE_MASTER", "READ"];
@@ -38,11 +39,16 @@ impl<'a> Signing<'a> {
     /// What to do when it cannot be done.
     pub fn remedy(&self) -> String {
         match (self.key, self.directory) {
-            (Some(key), Some(directory)) => format!(
-                "run ehos as the user that {}/{key} belongs to, and see that its mode is 0600: HTCondor takes no key \
-                 that others own or can read, not even for root",
-                directory.display()
-            ),
+            (Some(key), Some(directory)) => {
+                let file = directory.join(key);
+                let run = rights::command_as_owner(&file)
+                    .map_or_else(String::new, |command| format!(" ({command})"));
+                format!(
+                    "run ehos as the user that {} belongs to{run}, and see that its mode is 0600: HTCondor takes no key \
+                     that others own or can read, not even for root",
+                    file.display()
+                )
+            }
             _ => "only root on the central manager can sign with HTCondor's own keys: give ehos a key of its own \
                   (condor.token_key), or a token by condor.token_file"
                 .to_owned(),

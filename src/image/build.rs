@@ -9,7 +9,7 @@ use super::error::{Cause, Error, Left};
 use super::step::{Attempt, Goal, Leftover, Seen, Step, Wait, clean, next};
 use crate::deadline::Deadline;
 use crate::openstack::{self, Effect};
-use crate::progress::Line;
+use crate::progress::{Line, Remains};
 
 /// A server whose create was not answered comes within this, or not at all.
 pub const APPEARANCE: Duration = Duration::from_secs(120);
@@ -114,7 +114,7 @@ pub fn run(
 ) -> Result<Outcome, Error> {
     let mut attempt = Attempt::default();
     let deadline = Deadline::within(limits.timeout);
-    match forward(site, goal, limits, &mut attempt, line, deadline) {
+    match forward(site, cloud, goal, limits, &mut attempt, line, deadline) {
         Ok(outcome) => Ok(outcome),
         Err(cause) => {
             let console = site.console();
@@ -138,6 +138,7 @@ pub fn run(
 
 fn forward(
     site: &mut dyn Site,
+    cloud: &str,
     goal: Goal,
     limits: Limits,
     attempt: &mut Attempt,
@@ -225,6 +226,10 @@ fn forward(
             }
             Err(error) => return Err(error.into()),
         }
+        line.leaves(attempt.builder.clone().map(|id| Remains::Server {
+            name: format!("the builder in cloud {cloud}"),
+            id,
+        }));
         if let Some(part) = part {
             match took.last_mut() {
                 Some((last, time)) if *last == part => *time += began.elapsed(),

@@ -22,7 +22,7 @@ use crate::deadline::Deadline;
 use crate::openstack::auth::Session;
 use crate::openstack::compute::{self, NewServer, ServerDetails};
 use crate::openstack::{self, Effect, network};
-use crate::progress::Line;
+use crate::progress::{Line, Remains};
 use crate::rights;
 use crate::scaling::observation::{METADATA_IMAGE, OwnedServer, Role, ServerRecord, ServerStatus};
 
@@ -465,6 +465,13 @@ impl<'r> Run<'r> {
             };
             if let (Some(record), Some(server)) = (&record, &seen.server) {
                 self.first_seen(record, server);
+                let name = record.name.clone();
+                let id = record.id.clone();
+                self.line.leaves(match (server.deleting, server.ready) {
+                    (true, _) => None,
+                    (false, true) => Some(Remains::Half { name }),
+                    (false, false) => Some(Remains::Server { name, id }),
+                });
             }
             let step = next(&seen);
             debug!("{step:?}");
@@ -621,6 +628,10 @@ impl<'r> Run<'r> {
         self.first_try = None;
         match compute::create(self.session, &server, soon()) {
             Ok(id) => {
+                self.line.leaves(Some(Remains::Server {
+                    name: name.clone(),
+                    id: id.clone(),
+                }));
                 self.made = Some(id);
                 // Nova may list it a moment later.
                 self.asked = self.asked.max(1);

@@ -21,6 +21,7 @@ use super::{items, message};
 use crate::config::{AuthMethod, CloudSettings};
 use crate::deadline::Deadline;
 use crate::outbound::Agents;
+use crate::rights;
 
 /// No answer that ehos asks for is larger: a page of 1000 servers is about 2 MB.
 const LARGEST_BODY: u64 = 16 * 1024 * 1024;
@@ -329,7 +330,7 @@ fn root_certificates(settings: &CloudSettings) -> Result<RootCerts, Error> {
         file: file.display().to_string(),
         why,
     };
-    let pem = fs::read(file).map_err(|error| failed(error.to_string()))?;
+    let pem = fs::read(file).map_err(|error| failed(rights::told(file, &error).to_string()))?;
     let mut certificates = Vec::new();
     for item in parse_pem(&pem) {
         match item {

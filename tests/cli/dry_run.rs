@@ -24,13 +24,14 @@ fn decisions(report: &Value) -> Value {
     decisions
 }
 
-/// New nodes are called by the time of their making.
+/// New nodes are called by the time of their making, and servers are a second older in the next tick.
 fn without_times(mut decisions: Value) -> Value {
     let mut new: Vec<String> = Vec::new();
-    for node in decisions["nodes"].as_array().unwrap() {
+    for node in decisions["nodes"].as_array_mut().unwrap() {
         if node["fate"] == "creates" {
             new.push(node["node"].as_str().unwrap().to_owned());
         }
+        node["server"]["age_seconds"].take();
     }
     let mut text = decisions.take().to_string();
     for (index, id) in new.iter().enumerate() {

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::double::{Double, Line, Received, Reply, always, once};
@@ -526,6 +528,63 @@ fn a_timer_that_was_turned_off_stays_off() {
     fs::remove_dir_all(site.tools().join("root/var/lib/ehos")).unwrap();
     deploy(&site, &[]);
     assert_eq!(turned_on(&site), 2);
+}
+
+#[test]
+fn an_interrupt_says_what_stays_and_what_to_type() {
+    let stays = format!("interrupted: ehos-v1-master ({SERVER_ID}) stays and costs; ");
+    for signal in [Signal::INT, Signal::KILL] {
+        let lines = vec![
+            then(&[]),
+            from_then_on(&[master("ACTIVE", &[])]),
+            says_on_console("still at it\n"),
+        ];
+        let double = cloud_with(lines);
+        let site = site(&double, WELL);
+        let (config, state) = (site.config(), site.state());
+        let template = repository().join("configs/master.yaml");
+        let words = [
+            env!("CARGO_BIN_EXE_ehos"),
+            "master",
+            "deploy",
+            "--config",
+            config.to_str().unwrap(),
+            "--state-dir",
+            state.to_str().unwrap(),
+            "--binary",
+            "/bin/true",
+            "--master",
+            template.to_str().unwrap(),
+        ];
+        let deploy = site
+            .words(&words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        double.wait_for("POST", &action());
+        // It is known by then.
+        double.wait_for("GET", SERVERS);
+        let pid = Pid::from_child(&deploy);
+        kill_process(pid, signal).unwrap();
+        let run = site.end(deploy);
+        run.warns(&stays)
+            .warns("to go on with what is there, type: ehos master deploy --config ")
+            .warns(&format!("type: openstack server delete {SERVER_ID}\n"));
+        assert_eq!(deletes(&double), 0);
+    }
+    // An end is none.
+    let double = empty_cloud(vec![]);
+    let whole = site(&double, WELL);
+    let run = deploy(&whole, &[]);
+    run.exits(0);
+    assert!(!run.stderr.contains("interrupted"), "{run}");
+    let failing = empty_cloud(vec![says_on_console("EHOS: FAILED: no\n")]);
+    let site = site(&failing, WELL);
+    let run = deploy(&site, &["--keep"]);
+    run.exits(1);
+    assert!(!run.stderr.contains("interrupted"), "{run}");
 }
 
 #[test]
