@@ -12,7 +12,9 @@ fn site() -> (Double, Site, serde_json::Value) {
     let site = Site::with_cloud(double.url()).waiting(1);
     site.tick(&[]).exits(0).says("plan     create 1");
     let server = cloud::asked_for(&double.wait_for("POST", CREATE));
-    double.play(cloud::script(vec![cloud::list(&[server.clone()])]));
+    double.play(cloud::script(vec![cloud::list(std::slice::from_ref(
+        &server,
+    ))]));
     (double, site.waiting(0), server)
 }
 
