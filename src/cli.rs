@@ -185,7 +185,7 @@ pub struct Resume {
     /// What every command takes.
     #[command(flatten)]
     pub common: Common,
-    /// The clouds in which what failed was mended
+    /// The clouds in which to end back-off and protected mode, and clouds that left the configuration, to forget them
     #[arg(value_name = "CLOUD", required = true)]
     pub clouds: Vec<String>,
     /// How to print

@@ -121,7 +121,7 @@ fn text(clouds: &[CloudOut<'_>]) -> String {
     {
         if let Some(servers) = forgotten {
             text += &format!(
-                "cloud {cloud} is not in the configuration: {servers} servers in it are forgotten; those that still run \
+                "cloud {cloud} is not in the configuration: {servers} of its servers forgotten; those that still run \
                  cost until they are deleted by hand\n"
             );
         } else if resumed.is_empty() {

@@ -94,6 +94,23 @@ fn what_is_of_no_use_is_noted_and_the_rest_counts() {
 }
 
 #[test]
+fn a_file_that_is_not_read_for_its_name_is_noted() {
+    let folder = world(&[
+        ("etc/ehos/ehos.yaml", &cloud(PASSWORD)),
+        ("etc/ehos/ehos.d/50-site.yml", "daemon: {nodes_max: 1}\n"),
+        (
+            "etc/ehos/ehos.d/60-site.yaml.bak",
+            "daemon: {nodes_max: 1}\n",
+        ),
+        TEMPLATE,
+    ]);
+    let config = load(&[], &environment(folder.path(), &[])).unwrap();
+    assert_eq!(config.notes.len(), 1, "{:?}", config.notes);
+    let said = "ehos.d/50-site.yml: not read: the names of these files end in .yaml; rename it";
+    assert!(config.notes[0].ends_with(said), "{:?}", config.notes);
+}
+
+#[test]
 fn a_misspelt_key_stays_an_error() {
     let error = read_text(&format!("{}daemon: {{nodes_mx: 3}}\n", cloud(PASSWORD))).unwrap_err();
     assert!(
@@ -178,10 +195,7 @@ fn merge_keys_are_understood_in_every_section() {
     assert_eq!(project(2), (name("p"), "1e5".to_owned()));
     let prices = &config.policy.clouds[1].prices;
     assert_eq!(
-        prices
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect::<Vec<_>>(),
+        prices.keys().map(String::as_str).collect::<Vec<_>>(),
         ["f", "g"]
     );
 

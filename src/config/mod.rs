@@ -187,7 +187,12 @@ fn read(named: &[PathBuf], env: &Environment) -> Result<Read, Error> {
         notes: Vec::new(),
     };
     let mut unreadable = Vec::new();
-    for path in search::files(named, env)? {
+    let files = search::files(named, env)?;
+    for path in search::left_out(&files) {
+        let what = "not read: the names of these files end in .yaml; rename it";
+        all.notes.push(Problem::of_file(&path, what).to_string());
+    }
+    for path in files {
         let text = match text::read(&path) {
             Ok(text) => text,
             Err(problem) => {

@@ -140,12 +140,14 @@ impl Shell<'_> {
 
     /// Whether what stands here counts.
     fn counts(&self) -> Option<bool> {
-        let blocks = self.blocks.iter().map(|block| block.counts);
-        blocks.fold(Some(true), |all, one| match (all, one) {
-            (Some(false), _) | (_, Some(false)) => Some(false),
-            (Some(true), Some(true)) => Some(true),
-            _ => None,
-        })
+        let is = |counts: Option<bool>| move |block: &Block| block.counts == counts;
+        if self.blocks.iter().any(is(Some(false))) {
+            Some(false)
+        } else if self.blocks.iter().any(is(None)) {
+            None
+        } else {
+            Some(true)
+        }
     }
 
     fn run(&mut self, mut tokens: Vec<Token>, line: usize) -> Result<(), Error> {

@@ -189,7 +189,8 @@ impl Keys {
         origin: usize,
         path: Vec<String>,
     ) {
-        if *node != Node::Null {
+        // openstacksdk takes what is empty for what is not there.
+        if *node != Node::Null && text(node) != Some("") {
             let node = node.clone();
             keys.insert(normal(key), Value { node, origin, path });
         }
@@ -375,6 +376,13 @@ impl Keys {
         let Some((name, values)) = index.and_then(|index| names.get(index)).cloned() else {
             // One that is only the entry's own default may be replaced by any.
             if regions.is_none() && names.len() == 1 {
+                self.region = wanted.map(str::to_owned);
+                let node = wanted.map_or(Node::Null, |name| Node::Text(name.to_owned()));
+                self.beside
+                    .insert("region_name".to_owned(), Value { node, ..listed });
+                return;
+            }
+            if names.is_empty() {
                 return;
             }
             let what = match wanted {
@@ -586,13 +594,13 @@ impl Keys {
             // Of another service.
             let Some(service) = service else { continue };
             match (service, what) {
-                ("identity", "api_version") => {
-                    if text(&value.node).is_some_and(|version| version.starts_with('2')) {
-                        self.note(
-                            &value,
-                            "not used: Keystone v2 is not supported, v3 is asked",
-                        );
-                    }
+                ("identity", "api_version")
+                    if text(&value.node).is_some_and(|version| version.starts_with('2')) =>
+                {
+                    self.note(
+                        &value,
+                        "not used: Keystone v2 is not supported, v3 is asked",
+                    );
                 }
                 ("identity", "endpoint_override" | "endpoint") => {
                     self.note(&value, "not used: Keystone is asked at `auth_url`");

@@ -193,6 +193,14 @@ fn a_region_of_several_must_be_chosen() {
             "{regions}"
         );
     }
+    for nothing in ["regions: []", "region_name: ''", "region_name:"] {
+        let found = keys(LOGIN, &format!("    {nothing}\n")).unwrap();
+        assert_eq!(found.settings.region, None, "{nothing}");
+    }
+    // Its own default is none that must be.
+    let default = format!("clouds: {{one: {{auth: {{{LOGIN}}}, region_name: A}}}}");
+    let found = entry_beside(&default, &[], &region).unwrap();
+    assert_eq!(found.settings.region.as_deref(), Some("B"));
     let error = keys(LOGIN, "    region_name: A,B\n").unwrap_err();
     assert!(
         error.contains("clouds.one.region_name: has several regions, A, B"),

@@ -69,6 +69,20 @@ pub(super) fn files(named: &[PathBuf], env: &Environment) -> Result<Vec<PathBuf>
     Ok(files)
 }
 
+/// Files beside those of the folders of `files` that are not read for the end of their names alone.
+pub(super) fn left_out(files: &[PathBuf]) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for file in files {
+        // A folder that cannot be read is an error elsewhere.
+        let entries = std::fs::read_dir(drop_in::folder(file));
+        let entries = entries.into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        all.extend(paths.filter(|path| path.extension().is_some_and(|ending| ending == "yml")));
+    }
+    all.sort();
+    all
+}
+
 fn drop_ins(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let failed = |error: std::io::Error| Problem::unreadable(folder, &error);
     let entries = match std::fs::read_dir(folder) {

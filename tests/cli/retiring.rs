@@ -12,7 +12,9 @@ fn site() -> (Double, Site, serde_json::Value) {
     let site = Site::with_cloud(double.url()).waiting(1);
     site.tick(&[]).exits(0).says("plan     create 1");
     let server = cloud::asked_for(&double.wait_for("POST", CREATE));
-    double.play(cloud::script(vec![cloud::list(&[server.clone()])]));
+    double.play(cloud::script(vec![cloud::list(std::slice::from_ref(
+        &server,
+    ))]));
     (double, site.waiting(0), server)
 }
 
@@ -42,7 +44,7 @@ fn a_cloud_with_retire_needs_nothing_for_new_nodes_and_says_what_is_left_in_it()
     let site = site.over("clouds: {lab: {retire: true, flavors: [gone]}}\n");
     site.tick(&[])
         .exits(0)
-        .says("note     cloud lab has retire: true, and in it are still 1 nodes (1 building); each node is drained and deleted");
+        .says("note     cloud lab has retire: true, and in it are still 1 node (1 building); each node is drained and deleted");
     let json = site.tick(&["-o", "json"]).exits(0).json();
     assert_eq!(json["clouds"][0]["retire"], true);
     let site = site.waiting(3);
@@ -65,7 +67,7 @@ fn a_removed_cloud_is_told_in_each_report_until_it_is_put_back() {
     rename(&site, "lab", "other");
     double.play(cloud::script(vec![]));
     let said =
-        "it is not in the configuration any more, and when it last was, 1 nodes (ehos-v1-execute-";
+        "it is not in the configuration any more, and when it last was, 1 node (ehos-v1-execute-";
     for args in [&[][..], &["--dry-run"]] {
         site.tick(args)
             .exits(1)
@@ -130,6 +132,6 @@ fn resume_forgets_what_ran_in_a_removed_cloud() {
         .warns("the clouds are: other");
     command(&site, "resume", &["lab"])
         .exits(0)
-        .says("cloud lab is not in the configuration: 1 servers in it are forgotten; those that still run cost until they are");
+        .says("cloud lab is not in the configuration: 1 of its servers forgotten; those that still run cost until they are");
     site.tick(&[]).never_says("removed cloud");
 }

@@ -86,12 +86,13 @@ impl Planner<'_> {
                 .iter()
                 .map(|(phase, count)| format!("{count} {phase}"));
             let counts: Vec<String> = counts.collect();
-            parts.push(format!("{} nodes ({})", nodes.len(), counts.join(", ")));
+            let nodes = several(nodes.len(), "node");
+            parts.push(format!("{nodes} ({})", counts.join(", ")));
         }
         let builders = self.survey.builders.iter();
         let builders = builders.filter(|builder| builder.cloud == *name).count();
         if builders > 0 {
-            parts.push(format!("{builders} builders of images"));
+            parts.push(several(builders, "builder"));
         }
         // A port or a volume may show only after a later look at what a server has left behind.
         let ours = view.leftovers.known().map_or(0, |found| {
@@ -105,13 +106,14 @@ impl Planner<'_> {
         let unsearched = unsearched
             .filter(|gone| gone.cloud == *name && !gone.searched && gone.server_id.is_some())
             .count();
-        if ours + unsearched > 0 {
-            parts.push(format!(
-                "leftovers of {} deleted servers",
-                ours + unsearched
-            ));
-        } else if let Seen::Unknown(_) = view.leftovers {
+        if ours > 0 {
+            parts.push(several(ours, "leftover"));
+        }
+        if let Seen::Unknown(_) = view.leftovers {
             parts.push("leftovers, which could not be listed".to_owned());
+        } else if unsearched > 0 {
+            let servers = several(unsearched, "deleted server");
+            parts.push(format!("{servers} not yet searched for leftovers"));
         }
         let masters = view.servers.iter();
         let masters = masters
@@ -142,6 +144,12 @@ impl Planner<'_> {
     }
 }
 
+/// `1 node`, `2 nodes`.
+fn several(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
 /// What runs, by the last look, in clouds that are not in the configuration any more.
 pub(super) fn removed(state: &State, configured: impl Fn(&CloudName) -> bool) -> Vec<Unseen> {
     let builders = state.builders.values().map(|builder| &builder.cloud);
@@ -160,14 +168,11 @@ pub(super) fn removed(state: &State, configured: impl Fn(&CloudName) -> bool) ->
             let names = nodes.values().take(NAMED).map(|node| node.name.as_str());
             let names: Vec<&str> = names.collect();
             let more = if nodes.len() > NAMED { ", …" } else { "" };
-            what.push(format!(
-                "{} nodes ({}{more})",
-                nodes.len(),
-                names.join(", ")
-            ));
+            let nodes = several(nodes.len(), "node");
+            what.push(format!("{nodes} ({}{more})", names.join(", ")));
         }
         if builders > 0 {
-            what.push(format!("{builders} builders of images"));
+            what.push(several(builders, "builder"));
         }
         let prices = nodes.keys().filter_map(|id| state.spending.price_of(id));
         let per_hour: Money = prices.sum();
