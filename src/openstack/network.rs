@@ -508,3 +508,20 @@ impl DevicePort {
 struct Thing {
     id: String,
 }
+
+/// What tests/fuzz reads.
+#[cfg(fuzzing)]
+pub fn read_anything(body: &[u8]) {
+    let Ok(lists) = serde_json::from_slice::<BTreeMap<String, &RawValue>>(body) else {
+        return;
+    };
+    for list in lists.values() {
+        let things: Vec<&RawValue> = serde_json::from_str(list.get()).unwrap_or_default();
+        drop(items::each::<Network>("network", &things));
+        drop(items::each::<SecurityGroup>("security group", &things));
+        drop(items::each::<Subnet>("subnet", &things));
+        drop(items::each::<Port>("port", &things));
+        drop(items::each::<DevicePort>("port", &things));
+        drop(items::each::<FloatingIp>("floating IP", &things));
+    }
+}

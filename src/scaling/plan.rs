@@ -603,6 +603,15 @@ impl<'a> Planner<'a> {
             let Some(node) = self.survey.nodes.get(index) else {
                 continue;
             };
+            let why = match why {
+                // Its cloud does answer.
+                Reason::CloudUnknown | Reason::Unheard
+                    if self.survey.obscured.contains(&node.id) =>
+                {
+                    Reason::ServerUnread
+                }
+                why => why,
+            };
             nodes.push(NodeLine {
                 node: node.id.clone(),
                 name: node.name.clone(),

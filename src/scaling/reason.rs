@@ -115,6 +115,7 @@ pub enum Reason {
         configured_condor_host: String,
     },
     CloudUnknown,
+    ServerUnread,
     DeleteUnderWay {
         seconds: u64,
     },
@@ -721,6 +722,9 @@ impl fmt::Display for Reason {
             ),
             Reason::CloudUnknown => {
                 write!(f, "its cloud does not answer: taken as it was last seen")
+            }
+            Reason::ServerUnread => {
+                write!(f, "its server cannot be read: taken as it was last seen")
             }
             Reason::DeleteUnderWay { seconds } => {
                 write!(f, "being deleted for {}", spoken(*seconds))

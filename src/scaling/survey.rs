@@ -28,6 +28,8 @@ pub struct Survey<'a> {
     pub adopted: Vec<NodeId>,
     /// Builders, in the order of their servers' UUIDs.
     pub builders: Vec<Builder<'a>>,
+    /// Those of `nodes` whose servers cannot be read, or may be among those that cannot.
+    pub obscured: BTreeSet<NodeId>,
     /// Servers that cannot be read and may be nodes, besides those of `nodes`, by cloud.
     pub uncounted: BTreeMap<CloudName, u64>,
 }
@@ -182,6 +184,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         ghosts,
         adopted,
         builders,
+        obscured: obscured.nodes.into_keys().collect(),
         uncounted: obscured.uncounted,
     }
 }

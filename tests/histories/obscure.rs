@@ -8,6 +8,7 @@ use ehos::scaling::action::{CloudAction, Done, Failure};
 use ehos::scaling::memory::State;
 use ehos::scaling::observation::{CloudView, ObscureServer, ServerRecord, Unread};
 use ehos::scaling::plan::Fate;
+use ehos::scaling::reason::Reason;
 use ehos::simulation::locked;
 use ehos::site::Site as Asked;
 
@@ -99,6 +100,12 @@ fn a_node_whose_server_cannot_be_read_is_left_alone_until_it_can() {
             let plan = site.plan();
             assert!(plan.actions.is_empty(), "{}", site.describe());
             assert_eq!(plan.count(Fate::Forgets), 0, "{}", site.describe());
+            let mut whys = plan.nodes.iter().map(|node| &node.why);
+            assert!(
+                whys.all(|why| *why != Reason::CloudUnknown),
+                "{}",
+                site.describe()
+            );
             let told = plan.notices.iter();
             let told = told.filter(|notice| notice.contains("cannot be read: status: null"));
             assert_eq!(told.count(), before.len(), "{:?}", plan.notices);

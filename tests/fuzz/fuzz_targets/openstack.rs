@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use ehos::config::{self, CloudSettings, Environment};
-use ehos::openstack::{auth, compute};
+use ehos::openstack::{auth, compute, image, network, volume};
 use ehos::scaling::observation::OwnedServer;
+use ehos::scaling::refusal;
 use libfuzzer_sys::fuzz_target;
 
 static CLOUD: LazyLock<CloudSettings> = LazyLock::new(|| {
@@ -29,7 +30,13 @@ static CLOUD: LazyLock<CloudSettings> = LazyLock::new(|| {
 });
 
 fuzz_target!(|body: &[u8]| {
-    for record in compute::read_anything(body) {
+    let servers = compute::read_anything(body);
+    // Nothing that cannot be read is told at length, or is taken for one that can.
+    for item in servers.told() {
+        assert!(item.item.chars().count() <= 201 && item.why.chars().count() <= 300);
+    }
+    assert!(servers.obscure("c").len() <= servers.unread.len());
+    for record in servers.records {
         assert!(record.fault.as_ref().is_none_or(|fault| fault.chars().count() <= 201));
         let marked = record.metadata.get("ehos_cluster").is_some_and(|cluster| cluster == "c");
         let owned = OwnedServer::recognise(record, "c");
@@ -38,5 +45,11 @@ fuzz_target!(|body: &[u8]| {
             let _ = owned.lifetime();
         }
     }
+    image::read_anything(body);
+    network::read_anything(body);
+    volume::read_anything(body);
     auth::read_anything(body, &CLOUD);
+    let text = String::from_utf8_lossy(body);
+    refusal::of_fault(&text);
+    refusal::of_refusal(403, &text, false);
 });
