@@ -26,6 +26,7 @@ fn tools(slots: &str, groups: &str, jobs: u64) -> TempDir {
     let answers = [
         ("slots", slots.to_owned()),
         ("groups", groups.to_owned()),
+        ("none", String::new()),
         ("collector", "1795353048\t86400\t\"cm\"\n".to_owned()),
         (
             "master",
@@ -42,11 +43,11 @@ fn tools(slots: &str, groups: &str, jobs: u64) -> TempDir {
     for (tool, cases) in [
         (
             "condor_status",
-            "*' -collector '*) f=collector;; *' -any '*) f=master;; *) f=slots;;",
+            "*' -collector '*) f=collector;; *' -any '*) f=master;; *' -schedd '*) f=none;; *) f=slots;;",
         ),
         (
             "condor_q",
-            "*' -totals '*) f=totals;; *' -group-by '*) f=groups;;",
+            "*' -totals '*) f=totals;; *' -group-by '*) f=groups;; *' -factory '*) f=none;;",
         ),
     ] {
         let folder = dir.path().display();
@@ -78,12 +79,12 @@ fn groups(lines: u64, requests: u64, jobs: u64) -> String {
     let mut text = String::new();
     for line in 0..lines {
         let number = line % requests;
+        let (cpus, memory) = (number % 8 + 1, 1024 + number / 8 * 128);
         writeln!(
             text,
-            "{}\t{}\t{}\t1048576\t0\t{}\t1795353034\t7.0\t5\t1\t\t\t{REQUIREMENTS}",
+            "{}\t{cpus}\t{memory}\t1048576\t0\t{}\t1795353034\t7.0\t5\t1\t\t\t{cpus}\t{memory}\tDiskUsage\t\t\
+             undefined\tundefined\t{REQUIREMENTS}",
             jobs / lines,
-            number % 8 + 1,
-            1024 + number / 8 * 128,
             1_795_300_000 + line / 3
         )
         .unwrap();

@@ -120,9 +120,9 @@ fn a_request_that_is_no_amount_is_named() {
 #[test]
 fn a_request_by_the_machine_is_not_read_where_nothing_is_matched() {
     let mut folded = Folded::default();
-    folded.add(&format!(
-        "2\t1\terror\t45\t0\t1\t1\t7.0\t5\t1\t\t\t1\tTotalMemory * 95 / 100\t45\t\tundefined\tundefined"
-    ));
+    folded.add(
+        "2\t1\terror\t45\t0\t1\t1\t7.0\t5\t1\t\t\t1\tTotalMemory * 95 / 100\t45\t\tundefined\tundefined",
+    );
     let demand = folded.demand(1, 0);
     let unread = |one: &Demand| matches!(&one.fault, Some(JobFault::Unread { attribute: Some(name), .. }) if name == "RequestMemory");
     assert!(matches!(&demand[..], [one] if unread(one)), "{demand:?}");

@@ -211,6 +211,9 @@ pub struct GroupShown {
     /// A digest of what they need besides.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub needs: String,
+    /// What they ask for depends on the machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_machine: bool,
     /// One of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub example: Option<String>,
@@ -227,6 +230,7 @@ impl From<&GroupLine> for GroupShown {
         GroupShown {
             request: line.request,
             needs: value(&line.needs).as_str().unwrap_or_default().to_owned(),
+            by_machine: line.by_machine,
             example: line.example.clone(),
             jobs: line.jobs,
             waiting_seconds: line.waiting_seconds,

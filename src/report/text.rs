@@ -119,9 +119,14 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
             };
             writeln!(
                 out,
-                "  {} of {}{}, longest {waiting}: {why}",
+                "  {} of {}{}{}, longest {waiting}: {why}",
                 group.jobs,
                 group.request,
+                if group.by_machine {
+                    " (by the machine)"
+                } else {
+                    ""
+                },
                 example(group)
             )?;
         }

@@ -202,6 +202,9 @@ pub struct GroupLine {
     /// A digest of what they need besides room (Requirements); groups with another one are other groups.
     #[serde(skip_serializing_if = "Needs::is_empty")]
     pub needs: Needs,
+    /// What they ask for depends on the machine: each kind of node has a request of its own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub by_machine: bool,
     /// One of them, as `condor_q` names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub example: Option<String>,
@@ -685,6 +688,7 @@ impl<'a> Planner<'a> {
                 .into_iter()
                 .map(|group| GroupLine {
                     request: group.asks.request,
+                    by_machine: self.observation.matches.depends_on_machine(&group.asks),
                     needs: group.asks.needs,
                     example: group.example,
                     jobs: group.jobs,

@@ -215,8 +215,13 @@ impl Page {
             let example = group.example.as_ref();
             let example = example.map_or_else(String::new, |job| format!(" (as job {job})"));
             let (jobs, request) = (group.jobs, group.request);
+            let by_machine = if group.by_machine {
+                " (by the machine)"
+            } else {
+                ""
+            };
             let text = format!(
-                "{jobs} of {request}{example}, longest {}: {why}",
+                "{jobs} of {request}{by_machine}{example}, longest {}: {why}",
                 spoken(group.waiting_seconds)
             );
             let stuck = [

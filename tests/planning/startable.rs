@@ -201,6 +201,8 @@ fn each_job_that_asks_for_a_whole_node_gets_one() {
         ["a/f0"],
         "beside each other"
     );
+    assert!(!small.plan().groups[0].by_machine);
+    assert!(whole(&small, &[0, 1]).groups[0].by_machine);
     assert_eq!(made_in_order(&whole(&small, &[0, 1])), ["a/f0"; 3]);
     // One idle node takes one of them, and a busy one none.
     small.clouds[0].nodes = vec![
