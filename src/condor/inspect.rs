@@ -195,7 +195,10 @@ mod tests {
             .iter()
             .map(|node| (node.machine.as_str(), node.max_job_retirement_seconds))
             .collect();
-        assert_eq!(seen, [("a machine without a name", None), ("n2", Some(3600))]);
+        assert_eq!(
+            seen,
+            [("a machine without a name", None), ("n2", Some(3600))]
+        );
     }
 
     #[test]
