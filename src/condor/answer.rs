@@ -67,10 +67,12 @@ pub(super) fn string(value: &str) -> Option<String> {
 }
 
 /// What a tool is asked for a string of an ad with (`-af:tV`): whatever the ad has there, the answer is one line of at most
-/// a few thousand bytes. It is `undefined` where there is none, and `error` where there is no string or a longer one.
+/// a few thousand bytes. It is `undefined` where there is none, and `error` where there is no string or a longer one. `V` puts
+/// the value into quotes and escapes these alone: control characters and backslashes become spaces.
 pub(super) fn short_string(attribute: &str) -> String {
+    let clean = format!(r#"replaceAll("[[:cntrl:]\\\\]", {attribute}, " ")"#);
     format!(
-        "ifThenElse(isString({attribute}), ifThenElse(size({attribute}) <= 2048, {attribute}, error), \
+        "ifThenElse(isString({attribute}), ifThenElse(size({attribute}) <= 2048, {clean}, error), \
          ifThenElse(isUndefined({attribute}), undefined, error))"
     )
 }

@@ -29,7 +29,7 @@ impl World {
         let tools = points.before(&site.tools());
         let site = site
             .over(&format!("condor: {{bin: {}}}\n", tools.display()))
-            .over("daemon: {intent_grace: 1s}\n");
+            .over("daemon: {intent_grace: 1s, idle_timeout: 0s}\n");
         World {
             double,
             proxy,

@@ -211,7 +211,7 @@ fn one_slot_that_cannot_be_read_is_told_by_name_and_the_rest_goes_on() {
             site.tick(&["--dry-run"])
                 .exits(1)
                 .says(words)
-                .says("plan     create 1")
+                .says("would    create 1")
                 .says("1 in free slots");
         }
         assert_eq!(double.count("DELETE", ""), 0);

@@ -626,7 +626,7 @@ fn an_idle_node_drains_and_comes_back(testbed: &Testbed, pool: &CondorPool) {
             .and_then(|startd| startd.draining.clone())
             .filter(|drain| drain.complete)
     });
-    assert_eq!(drain_seen.reason, "ehos test: \"idle\"\tfor\nlong");
+    assert_eq!(drain_seen.reason, "ehos test: \"idle\" for long");
     let looked_at = look(pool, &identity(None, "unknown", Some("n1")));
     assert_eq!(looked_at[0].draining.as_ref(), Some(&drain_seen));
     let drained = stamps();
