@@ -202,6 +202,7 @@ fn server(number: usize, id: &NodeId, status: ServerStatus) -> ServerRecord {
         id: uuid(number),
         name: format!("ehos-v1-execute-{id}"),
         status,
+        nova_status: None,
         deleting: false,
         metadata: execute_metadata(CLUSTER, id, FLAVOR, IMAGE),
         age: Duration::from_secs(3600),

@@ -1,39 +1,62 @@
 //! Does what a plan asks for: several things at once, within the deadline, and says what came of each. What would end a
 //! node is looked at once more right before.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::deadline::Deadline;
 use crate::last_look;
 use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
+use crate::scaling::console::ConsoleExcerpt;
 use crate::scaling::memory::Outcome;
+use crate::scaling::observation::NodeId;
 use crate::scaling::plan::Action;
 use crate::site::Site;
 
-/// Performs the actions, `at_once` of them at a time, in their order as far as that goes. What the deadline leaves
-/// undone has certainly not been done.
+/// What was done.
+#[derive(Debug, Default)]
+pub struct Acted {
+    /// What came of each action, in their order.
+    pub outcomes: Vec<Outcome>,
+    /// What the consoles of nodes that failed said before they were deleted.
+    pub consoles: BTreeMap<NodeId, ConsoleExcerpt>,
+}
+
+/// Performs the actions as [`act_and_listen`] does, and returns what came of each.
 pub fn act(
     site: &Site<'_>,
     actions: &[Action],
     at_once: usize,
     deadline: Deadline,
 ) -> Vec<Outcome> {
+    act_and_listen(site, actions, at_once, deadline).outcomes
+}
+
+/// Performs the actions, `at_once` of them at a time, in their order as far as that goes. What the deadline leaves
+/// undone has certainly not been done.
+pub fn act_and_listen(
+    site: &Site<'_>,
+    actions: &[Action],
+    at_once: usize,
+    deadline: Deadline,
+) -> Acted {
     let next = AtomicUsize::new(0);
+    let consoles = Mutex::new(BTreeMap::new());
     let results: Mutex<Vec<(usize, Outcome)>> = Mutex::new(Vec::with_capacity(actions.len()));
     let work = || {
         while let Some((index, action)) = {
             let index = next.fetch_add(1, Ordering::Relaxed);
             actions.get(index).map(|action| (index, action))
         } {
-            let result = perform(site, action, deadline);
+            let result = perform(site, action, &consoles, deadline);
             let outcome = Outcome {
                 action: action.clone(),
                 result,
             };
             results
                 .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .unwrap_or_else(PoisonError::into_inner)
                 .push((index, outcome));
         }
     };
@@ -47,14 +70,22 @@ pub fn act(
             }
         });
     }
-    let mut results = results
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, outcome)| outcome).collect()
+    Acted {
+        outcomes: results.into_iter().map(|(_, outcome)| outcome).collect(),
+        consoles: consoles
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner),
+    }
 }
 
-fn perform(site: &Site<'_>, action: &Action, deadline: Deadline) -> Result<Done, Failure> {
+fn perform(
+    site: &Site<'_>,
+    action: &Action,
+    consoles: &Mutex<BTreeMap<NodeId, ConsoleExcerpt>>,
+    deadline: Deadline,
+) -> Result<Done, Failure> {
     if deadline.passed() {
         let message = format!(
             "{} of node {}: not begun, the tick's time was over",
@@ -82,12 +113,15 @@ fn perform(site: &Site<'_>, action: &Action, deadline: Deadline) -> Result<Done,
             };
             // A console takes its time: before the last look, not after it.
             if let CloudAction::Delete {
+                node,
                 server,
                 keep_console: true,
                 ..
             } = action
+                && let Some(console) = known.keep_console(server, deadline)
             {
-                known.keep_console(server, deadline);
+                let mut consoles = consoles.lock().unwrap_or_else(PoisonError::into_inner);
+                consoles.insert(node.clone(), console);
             }
             let as_planned = match action {
                 CloudAction::Disassociate { floating_ip, .. } => {

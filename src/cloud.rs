@@ -2,6 +2,7 @@
 
 use crate::deadline::Deadline;
 use crate::scaling::action::{CloudAction, Done, Failure};
+use crate::scaling::console::ConsoleExcerpt;
 use crate::scaling::observation::{CloudView, OwnedServer, ServerRecord};
 
 pub use crate::scaling::leftover::Traces;
@@ -18,8 +19,11 @@ pub trait Cloud: Sync {
     /// One server, whosever it is, as it is at this moment; `None`: gone.
     fn look(&self, server_id: &str, deadline: Deadline) -> Result<Option<ServerRecord>, Failure>;
 
-    /// Puts the end of a failed server's console into the log, if it can be had.
-    fn keep_console(&self, _server: &OwnedServer, _deadline: Deadline) {}
+    /// Puts the end of a failed server's console into the log, and returns what it says of the cause. `None`: it cannot be
+    /// had.
+    fn keep_console(&self, _server: &OwnedServer, _deadline: Deadline) -> Option<ConsoleExcerpt> {
+        None
+    }
 
     /// Does one thing. A create is sent once; whether it took effect is told by the failure's kind.
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure>;

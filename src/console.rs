@@ -1,5 +1,7 @@
 //! What a server's console tells of its first boot: whether cloud-init is done, and whether it went well.
 
+use crate::scaling::console::{ConsoleExcerpt, ConsoleSource, MAX_CHARS};
+
 /// As many lines as there may be: a hypervisor keeps some 100 KiB (`MAX_CONSOLE_BYTES` of Nova's libvirt driver).
 pub const LINES: usize = 20_000;
 
@@ -19,6 +21,20 @@ const FAILURES: [&[&str]; 6] = [
 
 /// The levels of cloud-init's log lines that reach the console.
 const LEVELS: [&str; 3] = ["[WARNING]: ", "[ERROR]: ", "[CRITICAL]: "];
+
+/// What the kernel, its boot loader and its first processes print when there is no going on (Linux `panic()`, systemd and
+/// dracut, GRUB, SeaBIOS and OVMF).
+const BOOT_FAILURES: [&str; 9] = [
+    "Kernel panic - not syncing",
+    "VFS: Unable to mount root fs",
+    "You are in emergency mode",
+    "Entering emergency mode",
+    "dracut-initqueue timeout",
+    "No bootable device",
+    "Boot failed: not a bootable disk",
+    "BdsDxe: No bootable option or device was found",
+    "grub rescue>",
+];
 
 /// How far a server has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +104,78 @@ pub fn before_failure(console: &str, count: usize) -> String {
     said.get(first..end).unwrap_or_default().join("\n")
 }
 
+/// What a whole console says of why its machine is not what it was to be: the words of the node's template, else of the
+/// kernel or cloud-init, else the last line that says anything.
+pub fn excerpt(console: &str) -> ConsoleExcerpt {
+    let found = |source, text: &str| {
+        let text = cleaned(text);
+        (!text.is_empty()).then_some(ConsoleExcerpt { source, text })
+    };
+    let lines = || console.lines();
+    let node = || {
+        let line = lines().find_map(|line| line.split_once(FAILED))?.1;
+        found(ConsoleSource::Node, line.trim_start_matches([':', ' ']))
+    };
+    let boot = || {
+        let fatal = |line: &&str| BOOT_FAILURES.iter().any(|words| line.contains(words));
+        found(ConsoleSource::Boot, &told(lines().find(fatal)?))
+    };
+    let cloud_init = || {
+        let line = lines().find(|line| is_failure(line))?;
+        found(ConsoleSource::CloudInit, &told(line))
+    };
+    let last = || {
+        let lines = lines().rev().filter(|line| is_meaningful(line));
+        let mut lines = lines.map(|line| told(line));
+        lines.find_map(|line| found(ConsoleSource::LastLine, &line))
+    };
+    node()
+        .or_else(boot)
+        .or_else(cloud_init)
+        .or_else(last)
+        .unwrap_or(ConsoleExcerpt {
+            source: ConsoleSource::Empty,
+            text: String::new(),
+        })
+}
+
+/// Whether a line is more than what every first boot prints: keys and their art, tables of cloud-init, log-in prompts.
+fn is_meaningful(line: &str) -> bool {
+    const OF_KEYS: [&str; 9] = [
+        "SSH HOST KEY",
+        "ssh-rsa ",
+        "ssh-ed25519 ",
+        "ssh-dss ",
+        "ecdsa-sha2-",
+        "SHA256:",
+        "Generating public/private",
+        "Your identification has been saved",
+        "Your public key has been saved",
+    ];
+    let said = told(line);
+    let words = said.chars().filter(|c| c.is_alphanumeric()).count();
+    let prompt = said.ends_with("login:") || said.starts_with("Password:");
+    let is_art = said.starts_with(['|', '+']) || said.starts_with("The key");
+    let is_table = said.starts_with("ci-info:") || said.starts_with("<14>");
+    words > 2
+        && !(prompt || is_art || is_table)
+        && !OF_KEYS.iter().any(|words| said.contains(words))
+}
+
+/// A line of a machine for a report: of bounded length, without control characters or such as change the direction of the
+/// text beside it.
+fn cleaned(line: &str) -> String {
+    let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let shown = line.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let shown: String = shown.filter(|c| !hidden(*c)).collect();
+    let words: Vec<&str> = shown.split_whitespace().collect();
+    let text = words.join(" ");
+    match text.char_indices().nth(MAX_CHARS) {
+        Some(_) => text.chars().take(MAX_CHARS - 1).chain(['…']).collect(),
+        None => text,
+    }
+}
+
 fn is_failure(line: &str) -> bool {
     let of_cloud_init = FAILURES.iter().any(|words| {
         let mut rest = line;
@@ -132,6 +220,14 @@ fn told(line: &str) -> String {
     let said = match line.split_once("] cloud-init[") {
         Some((_, rest)) => rest.split_once("]: ").map_or(line, |(_, text)| text),
         None => line,
+    };
+    // The kernel's clock.
+    let said = match said
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("] "))
+    {
+        Some((clock, text)) if clock.trim().parse::<f64>().is_ok() => text,
+        _ => said,
     };
     let said = LEVELS
         .iter()

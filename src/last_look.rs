@@ -420,6 +420,7 @@ mod tests {
             id: "uuid".to_owned(),
             name: "name".to_owned(),
             status,
+            nova_status: None,
             deleting: false,
             metadata: execute_metadata("c", &NodeId("n".to_owned()), "f", "i"),
             age: Duration::ZERO,

@@ -122,10 +122,16 @@ pub fn observe_in_turn(
     }
 }
 
-/// The nodes whose startds have been seen.
+/// The nodes whose startds have been seen, and those that are gone and on which a job may still be listed.
 fn watch(state: &State) -> Watch {
     let watched = |node: &NodeMemory| Some((node.machine.clone()?, node.server_id.clone()?));
-    state.nodes.values().filter_map(watched).collect()
+    let nodes = state.nodes.values().filter_map(watched);
+    let departed = state.departed.values().filter(|gone| !gone.jobless);
+    let departed = departed.filter_map(|gone| {
+        let server = gone.server_id.clone().unwrap_or_default();
+        Some((gone.machine.clone()?, server))
+    });
+    nodes.chain(departed).collect()
 }
 
 fn timed<T>(ask: impl FnOnce() -> T) -> (T, Duration) {

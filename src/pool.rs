@@ -8,7 +8,8 @@ use crate::scaling::needs::{Candidate, JobKind, Matches};
 use crate::scaling::observation::{PoolView, StartdView};
 
 /// The nodes whose startds have been seen: their machines (`Machine`) and the UUIDs of their servers. For those that the
-/// collector has not heard of lately, each schedd is asked whether it lists a running job there.
+/// collector has not heard of lately, each schedd is asked whether it lists running jobs there. So it is for nodes whose
+/// servers are gone, while one may.
 pub type Watch = BTreeSet<(String, String)>;
 
 /// An HTCondor pool, or something that behaves like one.

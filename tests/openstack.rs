@@ -187,6 +187,7 @@ fn server(id: &str) -> OwnedServer {
             id: id.to_owned(),
             name: "ehos-v1-20261122-1".to_owned(),
             status: ServerStatus::Error,
+            nova_status: None,
             deleting: false,
             metadata: ehos::scaling::observation::execute_metadata(
                 "pool-1",

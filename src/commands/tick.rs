@@ -9,7 +9,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use log::{error, info, warn};
 
-use crate::act::act;
+use crate::act::{Acted, act_and_listen};
 use crate::cli::{Output, Tick};
 use crate::commands::state_directory;
 use crate::condor::MatchFile;
@@ -91,7 +91,7 @@ pub fn run(
 
     let looking = deadline.at_most(config.timeouts.tick.mul_f64(LOOKING));
     let (observation, durations) = observe(&site, &config.policy, &remembered, at, looking);
-    let plan = plan(&observation, &config.policy, &remembered);
+    let mut plan = plan(&observation, &config.policy, &remembered);
 
     let mut unsaved = false;
     let mut totals = plan.next.totals.clone();
@@ -102,7 +102,8 @@ pub fn run(
         }
         // A simulated world is to be the same again each time.
         let at_once = if world.is_some() { 1 } else { AT_ONCE };
-        let outcomes = act(&site, &plan.actions, at_once, deadline);
+        let Acted { outcomes, consoles } = act_and_listen(&site, &plan.actions, at_once, deadline);
+        plan.learn_consoles(&consoles);
         if let Some(world) = &world {
             simulation::file::save(&directory, &locked(world))
                 .map_err(|error| state::unwritable(&directory, error))?;

@@ -27,7 +27,7 @@ use super::expression::references;
 use super::job_ad::{Columns, JobAd, Unread};
 use crate::deadline::Deadline;
 use crate::scaling::needs::Needs;
-use crate::scaling::observation::{Demand, JobCounts, Resources, ScheddView};
+use crate::scaling::observation::{Demand, JobCounts, Resources, RunningJobs, ScheddView};
 
 /// The attributes by which idle jobs are grouped, besides those of the site's constraint and of their Requirements.
 const GROUP_BY: [&str; 12] = [
@@ -222,7 +222,7 @@ impl Schedd {
         let view = ScheddView {
             demand: folded.demand(totals.now()),
             jobs: totals.jobs,
-            running_on,
+            running_on: since(running_on, totals.now()),
         };
         Ok((view, folded.into_ads()))
     }
@@ -343,9 +343,9 @@ impl Schedd {
         tools: &Tools,
         silent: &BTreeSet<String>,
         deadline: Deadline,
-    ) -> Result<BTreeSet<String>, Error> {
+    ) -> Result<BTreeMap<String, Vec<RunningJob>>, Error> {
         if silent.is_empty() {
-            return Ok(BTreeSet::new());
+            return Ok(BTreeMap::new());
         }
         // Host names differ in case from one place to the other.
         let by_name: BTreeMap<String, &String> = silent
@@ -365,22 +365,24 @@ impl Schedd {
             ));
         }
         let mut args = self.args();
-        args.extend(["-constraint", &constraint, "-af:t", "unparse(RemoteHost)"]);
+        args.extend(["-constraint", &constraint, "-af:t"]);
+        args.extend(RunningJob::COLUMNS);
         let call = Call {
             tool: "condor_q",
             args: &args,
             stdin: "",
             about: &self.about(),
         };
-        tools.run(&call, deadline, BTreeSet::new(), |found, line| {
-            let [host] = values(line)?;
+        tools.run(&call, deadline, BTreeMap::new(), |found, line| {
+            let [host, lease, disconnected, started, id] = values(line)?;
             // slot1_2@MACHINE, or slot1_2@STARTD@MACHINE.
             if let Some(machine) = string(host)
                 .as_deref()
                 .and_then(|host| host.rsplit('@').next())
                 .and_then(|machine| by_name.get(&machine.to_ascii_lowercase()))
             {
-                found.insert((*machine).clone());
+                let jobs: &mut Vec<RunningJob> = found.entry((*machine).clone()).or_default();
+                jobs.push(RunningJob::read(id, lease, disconnected, started));
             }
             Ok(())
         })
@@ -391,6 +393,60 @@ impl Schedd {
         args.push("-allusers");
         args
     }
+}
+
+/// A running job on a machine that is silent or gone.
+#[derive(Debug, Clone)]
+struct RunningJob {
+    id: String,
+    lease: Option<u64>,
+    /// When the schedd lost the connection of this run, on its clock. A run that began since has another one.
+    disconnected: Option<i64>,
+}
+
+impl RunningJob {
+    /// The lease may be an expression, and a job may say what it likes: what is no number is not known.
+    const COLUMNS: [&'static str; 5] = [
+        "unparse(RemoteHost)",
+        "int(JobLeaseDuration)",
+        "int(JobDisconnectedDate)",
+        "int(JobCurrentStartDate)",
+        "strcat(ClusterId, \".\", ProcId)",
+    ];
+
+    fn read(id: &str, lease: &str, disconnected: &str, started: &str) -> RunningJob {
+        let started = integer(started).unwrap_or(i64::MIN);
+        RunningJob {
+            id: id.to_owned(),
+            lease: amount(lease),
+            disconnected: integer(disconnected).filter(|at| *at >= started),
+        }
+    }
+}
+
+/// What is known of these jobs at a time of the schedd's clock.
+fn since(running_on: BTreeMap<String, Vec<RunningJob>>, now: i64) -> BTreeMap<String, RunningJobs> {
+    let known = |job: RunningJob| {
+        let lease = job.lease.map(Duration::from_secs);
+        let lost_for = job
+            .disconnected
+            .and_then(|at| u64::try_from(now.saturating_sub(at)).ok());
+        let lost_for = lost_for.map(Duration::from_secs);
+        RunningJobs {
+            jobs: 1,
+            example: Some(job.id),
+            lease_left: lease
+                .zip(lost_for)
+                .map(|(lease, lost_for)| lease.saturating_sub(lost_for)),
+            lease,
+        }
+    };
+    let of_machine = |(machine, jobs): (String, Vec<RunningJob>)| {
+        let jobs = jobs.into_iter().map(known);
+        let none = RunningJobs::default();
+        (machine, jobs.fold(none, |sum, job| sum.and(&job)))
+    };
+    running_on.into_iter().map(of_machine).collect()
 }
 
 /// What is asked about idle jobs.

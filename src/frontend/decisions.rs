@@ -21,9 +21,10 @@ pub const DAYS: i64 = 31;
 pub const LIMIT: usize = 1000;
 
 /// Phases that say of themselves that something is wrong.
-const WRONG: [&str; 8] = [
+const WRONG: [&str; 9] = [
     "failed",
     "gone",
+    "inactive",
     "lost",
     "silent",
     "stopped",

@@ -59,6 +59,9 @@ pub struct Record {
     pub protected: Vec<String>,
     /// Budgets that are spent, in sentences.
     pub budgets_spent: Vec<String>,
+    /// Jobs that run on no machine, in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stranded: Option<String>,
     /// What an operator should know.
     pub notices: Vec<String>,
     /// Groups of waiting jobs, those that wait longest.
@@ -258,6 +261,7 @@ impl Record {
                 .iter()
                 .map(|one| one.text.clone())
                 .collect(),
+            stranded: now.stranded.as_ref().map(|one| one.text.clone()),
             notices: now.notices.iter().take(NOTICES).cloned().collect(),
             groups: waiting
                 .into_iter()

@@ -210,6 +210,11 @@ fn of_jobs(text: &mut Text, now: &Snapshot) {
         }
     });
     text.value(
+        "ehos_jobs_stranded",
+        "Running jobs whose machine is gone.",
+        queue.map(|queue| queue.stranded),
+    );
+    text.value(
         "ehos_jobs_waiting",
         "Idle jobs that have waited for a negotiation cycle: the demand.",
         queue.map(|queue| queue.waiting),

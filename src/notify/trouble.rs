@@ -15,6 +15,8 @@ pub enum Kind {
     BudgetSpent,
     /// Nothing is deleted, and perhaps nothing made.
     Brake,
+    /// Jobs are listed as running on machines that are gone.
+    StrandedJobs,
     /// A source does not answer, or something configured is not there.
     Unseen,
     /// Jobs wait for nodes, and all that is tried for them fails.
@@ -96,6 +98,13 @@ pub fn troubles(snapshot: &Snapshot) -> Vec<Trouble> {
                 text: format!("unknown: {}: {}", unseen.source, unseen.why),
             });
         }
+    }
+    if let Some(stranded) = &snapshot.stranded {
+        all.push(Trouble {
+            key: "stranded_jobs".to_owned(),
+            kind: Kind::StrandedJobs,
+            text: stranded.text.clone(),
+        });
     }
     // In protected mode nothing is tried any more, and that is told.
     if snapshot.protected.is_empty()

@@ -589,6 +589,7 @@ impl Server {
         let task = self.task_state.as_deref();
         ServerRecord {
             status: status(&self.status),
+            nova_status: status_word(&self.status),
             deleting: gone || matches!(task, Some("deleting" | "soft-deleting")),
             age: Duration::try_from(now.duration_since(self.created)).unwrap_or_default(),
             fault: self.fault.map(|fault| message::shorten(&fault.message)),
@@ -617,6 +618,13 @@ fn status(word: &str) -> ServerStatus {
         "ERROR" => ServerStatus::Error,
         _ => ServerStatus::Other,
     }
+}
+
+/// The word itself, where it is one: it goes into reports.
+fn status_word(word: &str) -> Option<String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ' ');
+    let plain = !word.is_empty() && word.len() <= 40 && word.chars().all(is_plain);
+    plain.then(|| word.to_owned())
 }
 
 #[derive(Deserialize)]

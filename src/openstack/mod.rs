@@ -12,8 +12,10 @@ use log::{info, warn};
 
 use crate::cloud::{Cloud, Traces};
 use crate::config::CloudSettings;
+use crate::console;
 use crate::deadline::Deadline;
 use crate::scaling::action::{CloudAction, Done, Failure, Intent};
+use crate::scaling::console::ConsoleExcerpt;
 use crate::scaling::observation::{
     CloudView, Flavor, METADATA_CONDOR_HOST, OwnedServer, Seen, ServerRecord, ServerStatus,
     execute_metadata,
@@ -324,21 +326,29 @@ impl<'c> OpenStackCloud<'c> {
     }
 
     /// Puts what is left of a failed server into the log. A console that cannot be had does not keep it alive.
-    fn log_console(&self, server: &ServerRecord, deadline: Deadline) {
+    fn log_console(&self, server: &ServerRecord, deadline: Deadline) -> Option<ConsoleExcerpt> {
         let ServerRecord { id, name, .. } = server;
         let cloud = self.name();
         if let Some(fault) = &server.fault {
             warn!("cloud {cloud}: server {name} ({id}) failed: {fault}");
         }
         let deadline = deadline.at_most(CONSOLE_TIMEOUT);
-        match compute::console(&self.session, id, CONSOLE_LINES, deadline) {
-            Ok(text) if text.trim().is_empty() => {
-                info!("cloud {cloud}: server {name} ({id}) has said nothing on its console");
+        // The line that says what failed may stand far before the last one.
+        match compute::console(&self.session, id, console::LINES, deadline) {
+            Ok(text) => {
+                let lines = console::before_failure(&text, CONSOLE_LINES);
+                match lines.is_empty() {
+                    true => info!("cloud {cloud}: server {name} ({id}) has an empty console"),
+                    false => warn!(
+                        "cloud {cloud}: server {name} ({id}) before it is deleted, its console:\n{lines}"
+                    ),
+                }
+                Some(console::excerpt(&text))
             }
-            Ok(text) => warn!(
-                "cloud {cloud}: server {name} ({id}) before it is deleted, the end of its console:\n{text}"
-            ),
-            Err(error) => info!("cloud {cloud}: no console of server {name} ({id}): {error}"),
+            Err(error) => {
+                info!("cloud {cloud}: no console of server {name} ({id}): {error}");
+                None
+            }
         }
     }
 }
@@ -356,8 +366,8 @@ impl Cloud for OpenStackCloud<'_> {
         Ok(compute::look(&self.session, server_id, deadline)?)
     }
 
-    fn keep_console(&self, server: &OwnedServer, deadline: Deadline) {
-        self.log_console(server.record(), deadline);
+    fn keep_console(&self, server: &OwnedServer, deadline: Deadline) -> Option<ConsoleExcerpt> {
+        self.log_console(server.record(), deadline)
     }
 
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {

@@ -17,6 +17,7 @@ use crate::scaling::figures::{
 use crate::scaling::observation::Resources;
 use crate::scaling::plan::{Action, Fate, GroupLine, NodeLine, Plan, Unseen};
 use crate::scaling::reason::Reason;
+use crate::scaling::stranded::StrandedJobs;
 use crate::scaling::totals::Totals;
 
 /// The version of this layout: raised when something in it changes its meaning or goes.
@@ -120,6 +121,8 @@ pub struct Queue {
     pub running: u64,
     /// Held.
     pub held: u64,
+    /// Of those that run, the ones whose machine is gone.
+    pub stranded: u64,
     /// Of those that are idle, the ones that have waited for a negotiation cycle: the demand.
     pub waiting: u64,
     /// For how long the longest of these has.
@@ -309,6 +312,9 @@ pub struct Snapshot {
     pub protected: Vec<Told<ProtectedKind>>,
     /// Months' budgets that are spent.
     pub budgets_spent: Vec<Told<BudgetSpent>>,
+    /// Jobs that run on no machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stranded: Option<Told<StrandedJobs>>,
     /// What nodes cost; none without any price.
     pub cost: Option<Costs>,
     /// The window of `schedules` that holds.
@@ -373,6 +379,7 @@ impl Snapshot {
             brakes: plan.brakes.iter().map(BrakeShown::from).collect(),
             protected: plan.protected.iter().map(Told::of).collect(),
             budgets_spent: plan.budgets_spent.iter().map(Told::of).collect(),
+            stranded: plan.stranded.as_ref().map(Told::of),
             cost: plan.cost.clone(),
             window: plan
                 .window
@@ -418,6 +425,7 @@ fn queue(plan: &Plan) -> Queue {
         idle: plan.queue.idle,
         running: plan.queue.running,
         held: plan.queue.held,
+        stranded: plan.stranded.as_ref().map_or(0, |stranded| stranded.jobs),
         waiting: plan.groups.iter().map(|group| group.jobs).sum(),
         longest_seconds: waiting.max().unwrap_or_default(),
         unmatched: jobs(&|why| {

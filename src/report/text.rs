@@ -22,6 +22,9 @@ const PROTECTED: &str = "PROTECTED MODE  ";
 /// Heads a line about a budget that is spent.
 const BUDGET: &str = "BUDGET SPENT  ";
 
+/// Heads a line about jobs on machines that are gone.
+const STRANDED: &str = "stranded ";
+
 /// Heads the actions that failed.
 const NOT_DONE: &str = "not done";
 
@@ -42,7 +45,7 @@ fn with_levels(text: &str) -> String {
         }
         if failing || line.starts_with(PROTECTED) {
             3
-        } else if ["unknown", "brake", BUDGET]
+        } else if ["unknown", "brake", STRANDED, BUDGET]
             .iter()
             .any(|head| line.starts_with(head))
         {
@@ -77,6 +80,9 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
             "no node is deleted"
         };
         writeln!(out, "brake    {what}: {brake}")?;
+    }
+    if let Some(stranded) = &plan.stranded {
+        writeln!(out, "{STRANDED}{stranded}")?;
     }
     for notice in report.notices.iter().chain(&plan.notices) {
         writeln!(out, "note     {notice}")?;
@@ -158,6 +164,9 @@ fn queue(plan: &Plan) -> String {
         "{} idle, {} running, {} held",
         counts.idle, counts.running, counts.held
     );
+    if let Some(stranded) = &plan.stranded {
+        text += &format!("; {} running on no machine", stranded.jobs);
+    }
     let waiting: u64 = plan.groups.iter().map(|group| group.jobs).sum();
     let fresh = counts.idle.saturating_sub(waiting);
     if fresh > 0 {

@@ -55,6 +55,7 @@ mod tests {
             id: "s-1".to_owned(),
             name: "ehos-v1-1".to_owned(),
             status: ServerStatus::Active,
+            nova_status: None,
             deleting: false,
             metadata,
             age: Duration::from_secs(60),

@@ -84,6 +84,9 @@ pub struct NodeMemory {
     pub started: Moment,
     /// It was found on the cloud without a memory of it.
     pub adopted: bool,
+    /// The other central manager that it was told to join, when it was adopted and its metadata say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_condor_host: Option<String>,
     /// A server list has had it.
     pub listed: bool,
     /// Since when a whole server list has not had it, after it was listed.
@@ -118,6 +121,9 @@ pub struct NodeMemory {
     /// Since when, in its present silence, every schedd has answered and none has listed a running job on it.
     #[serde(default)]
     pub unlisted: Option<Moment>,
+    /// Since when its startd has been seen to take no jobs, though no drain is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Moment>,
     /// When a drain of it was taken back: an ad that is older says nothing of drains.
     pub returned: Option<Moment>,
     /// The request id of that drain: an ad that shows it may have been late.
@@ -154,6 +160,7 @@ impl NodeMemory {
             since,
             started,
             adopted: false,
+            other_condor_host: None,
             listed: false,
             missing: None,
             machine: None,
@@ -168,6 +175,7 @@ impl NodeMemory {
             claims_changed: None,
             job_listed: false,
             unlisted: None,
+            closed: None,
             returned: None,
             cancelled: None,
             cancelled_since: None,
@@ -206,6 +214,9 @@ pub struct Departed {
     /// It was found to have failed, and that was counted: a list may show it once more.
     #[serde(default)]
     pub failed: bool,
+    /// No schedd lists a running job on it any more: none can begin there.
+    #[serde(default)]
+    pub jobless: bool,
 }
 
 /// What is remembered of something that was left behind, or looks so.
@@ -439,7 +450,10 @@ impl State {
     pub fn depart(&mut self, node: &NodeId) {
         let now = self.now;
         if let Some(memory) = self.nodes.remove(node) {
+            // Of one that was deleted without a claim no schedd need be asked.
+            let jobless = memory.delete_intended.is_some() && !memory.claimed && !memory.job_listed;
             let departed = Departed {
+                jobless,
                 server_id: memory.server_id,
                 machine: memory.machine,
                 at: now,
@@ -458,6 +472,7 @@ impl State {
         let now = self.now;
         if let Some(memory) = self.builders.remove(server_id) {
             let departed = Departed {
+                jobless: true,
                 server_id: Some(server_id.to_owned()),
                 machine: None,
                 at: now,

@@ -51,6 +51,9 @@ pub enum Phase {
     },
     /// It has joined, and the collector cannot say.
     Unheard,
+    /// Nova says that it is put aside (PAUSED, SHELVED …), or it is not heard of and Nova says something that ehos does not
+    /// know: it offers nothing, and is left alone for as long as Nova says so.
+    Inactive,
     /// Nova SHUTOFF.
     Stopped {
         /// Certainly without a job.
@@ -98,12 +101,13 @@ pub enum Phase {
         /// What the startd says.
         node: String,
     },
-    /// Adopted, overdue, and no adopted node has ever been seen in this pool, or it was told to join another.
+    /// Adopted, and told to join another pool; or overdue, and no adopted node has ever been seen in this pool.
     Untrusted,
 }
 
 /// Whether a schedd lists a running job on a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum JobListed {
     /// One does.
     Yes,
@@ -199,6 +203,12 @@ pub fn is_heard(startd: &StartdView, update_interval: Duration) -> bool {
             .saturating_mul(3)
 }
 
+/// Whether its cloud holds a server that is not heard of, for longer than a reboot: [`Phase::Inactive`].
+pub(super) fn is_held(server: &OwnedServer) -> bool {
+    let record = server.record();
+    record.is_put_aside() || record.status == ServerStatus::Other
+}
+
 /// The collector, when it answers and is old enough to have heard from all its startds.
 pub fn hearing<'a>(pool: &'a PoolView, policy: &Policy) -> Option<&'a CollectorView> {
     pool.collector
@@ -208,7 +218,7 @@ pub fn hearing<'a>(pool: &'a PoolView, policy: &Policy) -> Option<&'a CollectorV
 
 /// Whether one of the schedds that are asked lists a running job on a machine.
 pub fn job_listed(pool: &PoolView, machine: &str) -> JobListed {
-    let lists = |schedd: &ScheddView| schedd.running_on.contains(machine);
+    let lists = |schedd: &ScheddView| schedd.running_on.contains_key(machine);
     let mut schedds = pool.schedds.values();
     if pool.schedds.values().filter_map(Seen::known).any(lists) {
         JobListed::Yes
@@ -276,6 +286,7 @@ impl Facts<'_> {
         match self.fresh_startd() {
             Some(startd) => self.of_startd(startd),
             None if self.memory.joined.is_some() => self.silence(self.policy.lost_timeout),
+            None if self.memory.other_condor_host.is_some() => Phase::Untrusted,
             // What should have come by now is no capacity; it exists, as far as anybody knows.
             None if self.age() >= self.policy.boot_timeout => Phase::Unheard,
             None if self.memory.server_id.is_none() => Phase::Requested,
@@ -301,6 +312,9 @@ impl Facts<'_> {
             };
         }
         match self.fresh_startd() {
+            // Its last ad may be a minute old and says nothing of that.
+            _ if server.record().is_put_aside() => Phase::Inactive,
+            None if status == ServerStatus::Other => Phase::Inactive,
             Some(_) if status == ServerStatus::Shutoff => Phase::Stopped {
                 without_job: false,
                 silent: false,
@@ -429,6 +443,10 @@ impl Facts<'_> {
     }
 
     fn of_unjoined(&self, server: &OwnedServer) -> Phase {
+        // It will not come here: nobody need wait for it to be overdue.
+        if self.memory.other_condor_host.is_some() {
+            return Phase::Untrusted;
+        }
         // Only the time counts in which it would have been heard.
         let overdue = self.hears() && self.silent_for() >= self.policy.boot_timeout;
         let failed = match server.record().status {
@@ -453,8 +471,7 @@ impl Facts<'_> {
         if !self.memory.adopted {
             return Phase::Failed { fault };
         }
-        let elsewhere = self.policy.other_condor_host(server).is_some();
-        if elsewhere || self.state.adopted_trusted < Some(self.memory.started) {
+        if self.state.adopted_trusted < Some(self.memory.started) {
             return Phase::Untrusted;
         }
         if self.hears() && self.token_is_over() {

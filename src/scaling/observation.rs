@@ -3,7 +3,7 @@
 //! An observation carries one time stamp, `at`, and otherwise ages: how long ago something happened,
 //! worked out in the adapter on the clock of the daemon that stamped it. The planner never compares clocks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -300,8 +300,43 @@ pub struct ScheddView {
     pub demand: Vec<Demand>,
     /// Jobs by state, all users and universes that ehos looks at.
     pub jobs: JobCounts,
-    /// Of the machines that were asked about ([`crate::pool::Watch`]): those on which it lists a running job.
-    pub running_on: BTreeSet<String>,
+    /// Of the machines that were asked about ([`crate::pool::Watch`]): those on which it lists running jobs.
+    pub running_on: BTreeMap<String, RunningJobs>,
+}
+
+/// Running jobs that a schedd lists on one machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunningJobs {
+    /// How many there are.
+    pub jobs: u64,
+    /// One of them, as `condor_q` names it.
+    pub example: Option<String>,
+    /// The longest of their leases (`JobLeaseDuration`): for so long the schedd tries to reach a machine that it has lost.
+    pub lease: Option<Duration>,
+    /// Time left until the last of these leases ends; `None` while the schedd has not lost one of the connections
+    /// (`JobDisconnectedDate`).
+    pub lease_left: Option<Duration>,
+}
+
+impl RunningJobs {
+    /// Both together.
+    pub fn and(self, other: &RunningJobs) -> RunningJobs {
+        if self.jobs == 0 {
+            return other.clone();
+        }
+        if other.jobs == 0 {
+            return self;
+        }
+        RunningJobs {
+            jobs: self.jobs.saturating_add(other.jobs),
+            example: self.example.or_else(|| other.example.clone()),
+            lease: self.lease.max(other.lease),
+            lease_left: self
+                .lease_left
+                .zip(other.lease_left)
+                .map(|(one, two)| one.max(two)),
+        }
+    }
 }
 
 /// How many jobs are in which state.
@@ -466,6 +501,9 @@ pub struct ServerRecord {
     pub name: String,
     /// What Nova says it does.
     pub status: ServerStatus,
+    /// The same in Nova's own word (`status`), where it said one: a later Nova may have others.
+    #[serde(default)]
+    pub nova_status: Option<String>,
     /// Nova is deleting it (`OS-EXT-STS:task_state` is `deleting`, or it is gone but still listed).
     pub deleting: bool,
     /// Its metadata.
@@ -505,6 +543,41 @@ pub enum ServerStatus {
     Other,
     /// Failed.
     Error,
+}
+
+impl ServerStatus {
+    /// Nova's word for it, of those that are told apart.
+    pub fn name(self) -> &'static str {
+        match self {
+            ServerStatus::Build => "BUILD",
+            ServerStatus::Active => "ACTIVE",
+            ServerStatus::Shutoff => "SHUTOFF",
+            ServerStatus::Other => "no status that ehos knows",
+            ServerStatus::Error => "ERROR",
+        }
+    }
+}
+
+impl ServerRecord {
+    /// What Nova says it does, in Nova's word.
+    pub fn status_word(&self) -> &str {
+        self.nova_status.as_deref().unwrap_or(self.status.name())
+    }
+
+    /// Whether an operator has put it aside: it exists, runs nothing, and is theirs to bring back (Compute API guide,
+    /// "Server concepts").
+    pub fn is_put_aside(&self) -> bool {
+        const PUT_ASIDE: [&str; 5] = [
+            "PAUSED",
+            "SUSPENDED",
+            "RESCUE",
+            "SHELVED",
+            "SHELVED_OFFLOADED",
+        ];
+        self.nova_status
+            .as_deref()
+            .is_some_and(|status| PUT_ASIDE.contains(&status))
+    }
 }
 
 /// What a server of ours is for.
@@ -650,6 +723,7 @@ mod tests {
             id: "u".to_owned(),
             name: "n".to_owned(),
             status: ServerStatus::Active,
+            nova_status: None,
             deleting: false,
             metadata,
             age: Duration::ZERO,

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::action::{CloudAction, PoolAction};
 use super::brakes::{Brake, brakes};
 use super::budget::{self, BudgetSpent, Costs};
+use super::console::ConsoleExcerpt;
 use super::failing::ProtectedKind;
 use super::figures::{
     self, BackoffFigures, CloudFigures, CoreFigures, PolicyFigures, ServerFigures, StartdFigures,
@@ -28,11 +29,12 @@ use super::leftover::LeftoverKind;
 use super::limits::Planned;
 use super::memory::{Kind, Outcome, State};
 use super::needs::{Answer, JobKind, Needs};
-use super::node::{JobListed, Node, Phase};
+use super::node::{JobListed, Node, Phase, job_listed};
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
 use super::policy::Policy;
-use super::reason::{Reason, seconds};
+use super::reason::{Reason, Unheard, seconds};
 use super::schedule::InForce;
+use super::stranded::{StrandedJobs, stranded};
 use super::survey::{Survey, survey};
 
 /// One thing to do.
@@ -258,6 +260,8 @@ pub struct Plan {
     pub protected: Vec<ProtectedKind>,
     /// Months' budgets that are spent.
     pub budgets_spent: Vec<BudgetSpent>,
+    /// Jobs that run on no machine.
+    pub stranded: Option<StrandedJobs>,
     /// What nodes cost, with those that are made; `None` without any price.
     pub cost: Option<Costs>,
     /// The window of `schedules` that holds.
@@ -283,6 +287,35 @@ impl Plan {
         self.nodes.iter().filter(|node| node.fate == fate).count()
     }
 
+    /// Adds what consoles said to the reasons of nodes that failed, and to what is remembered and told of their kinds.
+    pub fn learn_consoles(&mut self, consoles: &BTreeMap<NodeId, ConsoleExcerpt>) {
+        for line in &mut self.nodes {
+            let Some(console) = consoles.get(&line.node) else {
+                continue;
+            };
+            let before = line.why.to_string();
+            line.why.learn_console(console);
+            let after = line.why.to_string();
+            // A failure that was counted as another one, or not at all, keeps its own words.
+            let same = |last: &String| *last == before;
+            for memory in &mut self.next.kinds {
+                let of_it = memory.kind.cloud == line.cloud && memory.kind.flavor == line.flavor;
+                if let Some(last) = memory
+                    .last_failure
+                    .as_mut()
+                    .filter(|last| of_it && same(last))
+                {
+                    last.clone_from(&after);
+                }
+            }
+            let protected = self.protected.iter_mut().map(|one| &mut one.last_failure);
+            let backoffs = self.backoffs.iter_mut().map(|one| &mut one.last_failure);
+            for last in protected.chain(backoffs).filter(|last| same(last)) {
+                last.clone_from(&after);
+            }
+        }
+    }
+
     /// The state after the actions came out as they did, with what was done counted.
     pub fn after(&self, outcomes: &[Outcome], policy: &Policy) -> State {
         let mut next = self.next.clone().after(outcomes, policy);
@@ -301,6 +334,7 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let costs = budget::count(observation.at, policy, &mut next, &survey.nodes, state.now);
     let mut planner = Planner::new(observation, policy, next, survey, brakes, costs);
     planner.window = window;
+    planner.stranded = stranded(observation, policy, &planner.next, &planner.survey);
     planner.drain_ending_tokens();
     planner.drain_outlived();
     planner.drain_above_nodes_max();
@@ -401,6 +435,7 @@ struct Planner<'a> {
     costs: Costs,
     budgets_spent: Vec<BudgetSpent>,
     window: Option<InForce>,
+    stranded: Option<StrandedJobs>,
     /// Jobs that were placed on each node, by its index in the survey.
     placed: Vec<u64>,
     /// What happens to each node, by its index in the survey.
@@ -440,6 +475,7 @@ impl<'a> Planner<'a> {
             costs,
             budgets_spent,
             window: None,
+            stranded: None,
             placed: vec![0; count],
             fates: vec![None; count],
             removals: Vec::new(),
@@ -640,6 +676,7 @@ impl<'a> Planner<'a> {
             brakes: self.brakes,
             protected: self.next.protected(self.policy),
             budgets_spent: self.budgets_spent,
+            stranded: self.stranded,
             cost: self.costs.known(self.policy).then_some(self.costs),
             window: self.window,
             unseen: unseen(self.observation, self.policy),
@@ -661,6 +698,53 @@ impl<'a> Planner<'a> {
             notices,
             actions: self.actions,
             next: self.next,
+        }
+    }
+
+    /// For how long a node's startd has been seen to take no jobs.
+    fn closed_seconds(&self, node: &Node<'_>) -> u64 {
+        let memory = self.next.nodes.get(&node.id);
+        let closed = memory.and_then(|memory| memory.closed);
+        closed.map_or(0, |since| seconds(self.next.now.since(since)))
+    }
+
+    /// Whether a schedd lists a running job on a node.
+    fn listed_job(&self, node: &Node<'_>) -> JobListed {
+        let memory = self.next.nodes.get(&node.id);
+        let machine = memory.and_then(|memory| memory.machine.as_deref());
+        machine.map_or(JobListed::Unknown, |machine| {
+            job_listed(&self.observation.pool, machine)
+        })
+    }
+
+    /// A schedd that does not answer.
+    fn unknown_schedd(&self) -> Option<String> {
+        let mut schedds = self.observation.pool.schedds.iter();
+        let unknown = schedds.find(|(_, schedd)| !schedd.is_known());
+        unknown.map(|(name, _)| name.clone())
+    }
+
+    /// Why nothing is known of a node.
+    fn unheard(&self, node: &Node<'_>, age: u64) -> Unheard {
+        let memory = self.next.nodes.get(&node.id);
+        let joined = memory.is_some_and(|memory| memory.joined.is_some());
+        match &self.observation.pool.collector {
+            _ if !node.cloud_known && !joined => Unheard::CloudUnknown { seconds: age },
+            Seen::Unknown(_) => Unheard::CollectorUnknown,
+            Seen::Known(collector) => Unheard::CollectorYoung {
+                up_seconds: seconds(collector.up_for),
+                collector_grace_seconds: seconds(self.policy.collector_grace),
+            },
+        }
+    }
+
+    /// Why an idle node whose server is not known to run is not drained.
+    fn not_drained(&self, node: &Node<'_>) -> Reason {
+        match node.server {
+            Some(_) if node.cloud_known => Reason::NotActive {
+                status: status_word(node),
+            },
+            _ => Reason::CloudUnknown,
         }
     }
 
@@ -702,7 +786,9 @@ impl<'a> Planner<'a> {
             Phase::Idle { .. } if jobs > 0 => Reason::NeededByDemand { jobs },
             Phase::Idle { .. } if !node.cloud_known => Reason::CloudUnknown,
             Phase::Idle { .. } => spare.clone(),
-            Phase::Closed => Reason::TakesNoJobs,
+            Phase::Closed => Reason::TakesNoJobs {
+                closed_seconds: self.closed_seconds(node),
+            },
             Phase::Draining { ours: false, .. } => Reason::DrainedByOther {
                 drain_reason: node
                     .startd
@@ -710,13 +796,22 @@ impl<'a> Planner<'a> {
                     .map(|drain| drain.reason.clone())
                     .unwrap_or_default(),
             },
+            Phase::Draining { complete: true, .. } if !node.cloud_known => Reason::CloudUnknown,
             Phase::Draining { .. } => Reason::DrainNotComplete,
             Phase::Silent { silent_for, job } => {
                 let silent_seconds = seconds(*silent_for);
+                let lost_job_timeout_seconds = seconds(policy.lost_job_timeout);
+                let memory = self.next.nodes.get(&node.id);
+                let joined = memory.is_some_and(|memory| memory.joined.is_some());
                 match job {
+                    _ if !joined => Reason::SilentAdopted {
+                        silent_seconds,
+                        lost_job_timeout_seconds,
+                    },
                     JobListed::Unknown => Reason::SilentOnUnknownSchedd {
                         silent_seconds,
-                        lost_job_timeout_seconds: seconds(policy.lost_job_timeout),
+                        lost_job_timeout_seconds,
+                        schedd: self.unknown_schedd(),
                     },
                     job => {
                         let job_listed = *job == JobListed::Yes;
@@ -733,7 +828,13 @@ impl<'a> Planner<'a> {
                     }
                 }
             }
-            Phase::Unheard => Reason::Unheard,
+            Phase::Unheard => Reason::Unheard {
+                cause: self.unheard(node, age),
+            },
+            Phase::Inactive => Reason::Inactive {
+                status: status_word(node),
+                job: self.listed_job(node),
+            },
             Phase::Unreachable {
                 silent_for,
                 job,
@@ -744,7 +845,10 @@ impl<'a> Planner<'a> {
                 lost_job_timeout_seconds: seconds(policy.lost_job_timeout),
                 job_left: *job,
             },
-            Phase::Stopped { silent, .. } => Reason::Stopped { silent: *silent },
+            Phase::Stopped { silent, .. } => Reason::Stopped {
+                silent: *silent,
+                job: self.listed_job(node),
+            },
             Phase::Deleting { ours: true, .. } => {
                 let memory = self.next.nodes.get(&node.id);
                 let since =
@@ -762,12 +866,11 @@ impl<'a> Planner<'a> {
                 says_node: node.clone(),
             },
             Phase::Untrusted => {
-                let elsewhere = node
-                    .server
-                    .and_then(|server| policy.other_condor_host(server));
+                let memory = self.next.nodes.get(&node.id);
+                let elsewhere = memory.and_then(|memory| memory.other_condor_host.as_ref());
                 match (elsewhere, &policy.condor_host) {
                     (Some(host), Some(ours)) => Reason::AnotherCondorHost {
-                        condor_host: host.to_owned(),
+                        condor_host: host.clone(),
                         configured_condor_host: ours.clone(),
                     },
                     _ => Reason::AdoptedUntrusted { seconds: age },
@@ -779,6 +882,12 @@ impl<'a> Planner<'a> {
             },
         }
     }
+}
+
+/// Nova's word for what a node's server does.
+fn status_word(node: &Node<'_>) -> String {
+    let record = node.server.map(|server| server.record());
+    record.map_or_else(String::new, |record| record.status_word().to_owned())
 }
 
 /// A phase in a word.
@@ -794,6 +903,7 @@ pub fn phase_name(phase: &Phase) -> &'static str {
         Phase::Draining { .. } => "draining",
         Phase::Silent { .. } => "silent",
         Phase::Unheard => "unheard",
+        Phase::Inactive => "inactive",
         Phase::Stopped { .. } => "stopped",
         Phase::Failed { .. } => "failed",
         Phase::Lost { .. } => "lost",

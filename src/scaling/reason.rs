@@ -7,8 +7,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::allocation::Choice;
+use super::console::ConsoleExcerpt;
 use super::limits::Limit;
-use super::node::JobLeft;
+use super::nearest::Nearest;
+use super::node::{JobLeft, JobListed};
 use super::observation::Resources;
 
 /// Why something is, or is not, done.
@@ -66,21 +68,40 @@ pub enum Reason {
     SilentOnUnknownSchedd {
         silent_seconds: u64,
         lost_job_timeout_seconds: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        schedd: Option<String>,
     },
-    Unheard,
+    SilentAdopted {
+        silent_seconds: u64,
+        lost_job_timeout_seconds: u64,
+    },
+    Unheard {
+        cause: Unheard,
+    },
+    NoSlot,
+    NotActive {
+        status: String,
+    },
+    Inactive {
+        status: String,
+        job: JobListed,
+    },
     Unreachable {
         silent_seconds: u64,
         unlisted_seconds: u64,
         lost_job_timeout_seconds: u64,
         job_left: JobLeft,
     },
-    TakesNoJobs,
+    TakesNoJobs {
+        closed_seconds: u64,
+    },
     DrainedByOther {
         drain_reason: String,
     },
     DrainNotComplete,
     Stopped {
         silent: bool,
+        job: JobListed,
     },
     Contradiction {
         says_instance_id: String,
@@ -116,6 +137,7 @@ pub enum Reason {
     },
     DrainTakesNoJobs {
         idle_seconds: u64,
+        closed_seconds: u64,
     },
     DrainTokenEnds {
         idle_seconds: u64,
@@ -123,6 +145,8 @@ pub enum Reason {
     },
     DrainOutlived {
         idle_seconds: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        closed_seconds: Option<u64>,
         age_seconds: u64,
         max_lifetime_seconds: u64,
     },
@@ -149,13 +173,18 @@ pub enum Reason {
         jobs: u64,
     },
     Drained {
-        idle_seconds: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        idle_seconds: Option<u64>,
     },
     FailedInCloud {
         fault: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        console: Option<ConsoleExcerpt>,
     },
     NeverJoined {
         seconds: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        console: Option<ConsoleExcerpt>,
     },
     StoppedInCloud,
     Lost {
@@ -234,6 +263,8 @@ pub enum Reason {
     TooLarge {
         asks: Resources,
         largest: Option<Resources>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nearest: Option<Nearest>,
     },
     NoMatch {
         refused: Vec<Refuses>,
@@ -270,6 +301,43 @@ pub enum Reason {
         jobs: u64,
         brake: String,
     },
+}
+
+/// Why nothing is known of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+#[allow(missing_docs)] // The sentence of each is below.
+pub enum Unheard {
+    CollectorUnknown,
+    CollectorYoung {
+        up_seconds: u64,
+        collector_grace_seconds: u64,
+    },
+    CloudUnknown {
+        seconds: u64,
+    },
+}
+
+impl fmt::Display for Unheard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unheard::CollectorUnknown => f.write_str("the collector does not answer"),
+            Unheard::CollectorYoung {
+                up_seconds,
+                collector_grace_seconds,
+            } => write!(
+                f,
+                "the collector started {} ago, and every startd has reported after {} (collector_grace)",
+                spoken(*up_seconds),
+                spoken(*collector_grace_seconds)
+            ),
+            Unheard::CloudUnknown { seconds } => write!(
+                f,
+                "its cloud does not answer, and it has not joined the pool in {}",
+                spoken(*seconds)
+            ),
+        }
+    }
 }
 
 /// New nodes of one kind for one group of jobs.
@@ -333,6 +401,13 @@ fn no_match(f: &mut fmt::Formatter<'_>, refused: &[Refuses]) -> fmt::Result {
 }
 
 impl Reason {
+    /// Adds what the console of a node that failed said.
+    pub fn learn_console(&mut self, said: &ConsoleExcerpt) {
+        if let Reason::FailedInCloud { console, .. } | Reason::NeverJoined { console, .. } = self {
+            *console = Some(said.clone());
+        }
+    }
+
     /// Its name, as in JSON and in metric labels.
     pub fn name(&self) -> String {
         match serde_json::to_value(self) {
@@ -361,12 +436,12 @@ pub fn seconds(duration: Duration) -> u64 {
     duration.as_secs()
 }
 
-fn count(number: u64, word: &str) -> String {
+pub(super) fn count(number: u64, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The first [`NAMED`] of them, and how many more there are.
-fn first_few(mut all: Vec<String>, between: &str) -> String {
+pub(super) fn first_few(mut all: Vec<String>, between: &str) -> String {
     let more = all.len().saturating_sub(NAMED);
     all.truncate(NAMED);
     let named = all.join(between);
@@ -475,13 +550,47 @@ impl fmt::Display for Reason {
             Reason::SilentOnUnknownSchedd {
                 silent_seconds,
                 lost_job_timeout_seconds,
+                schedd,
+            } => {
+                write!(f, "not heard of for {}, and ", spoken(*silent_seconds))?;
+                match schedd {
+                    Some(schedd) => write!(
+                        f,
+                        "schedd {schedd}, which does not answer, may have a job on it"
+                    )?,
+                    None => f.write_str(
+                        "a schedd that is not asked may have a job on it: it had a claim",
+                    )?,
+                }
+                write!(f, "; lost after {}", spoken(*lost_job_timeout_seconds))
+            }
+            Reason::SilentAdopted {
+                silent_seconds,
+                lost_job_timeout_seconds,
             } => write!(
                 f,
-                "not heard of for {}, and a schedd that does not answer, or is not asked, may have a job on it: lost after {}",
+                "found on the cloud {} ago and not heard of since; it may run jobs of before: lost after {}",
                 spoken(*silent_seconds),
                 spoken(*lost_job_timeout_seconds)
             ),
-            Reason::Unheard => write!(f, "the collector cannot say"),
+            Reason::Unheard { cause } => write!(f, "not known: {cause}"),
+            Reason::NoSlot => write!(
+                f,
+                "would be drained, but its startd has no slot that condor_drain could name"
+            ),
+            Reason::NotActive { status } => {
+                write!(f, "would be drained, but Nova says {status}")
+            }
+            Reason::Inactive { status, job } => {
+                write!(
+                    f,
+                    "Nova says {status}: it takes no jobs, and is left alone until Nova says ACTIVE"
+                )?;
+                if *job == JobListed::Yes {
+                    f.write_str("; a schedd lists a running job on it")?;
+                }
+                Ok(())
+            }
             Reason::Unreachable {
                 silent_seconds,
                 unlisted_seconds,
@@ -519,7 +628,11 @@ impl fmt::Display for Reason {
                     ),
                 }
             }
-            Reason::TakesNoJobs => write!(f, "idle, but its startd takes no jobs (Start is false)"),
+            Reason::TakesNoJobs { closed_seconds } => write!(
+                f,
+                "no claim, and its startd has taken no jobs for {} (Start is false)",
+                spoken(*closed_seconds)
+            ),
             Reason::DrainedByOther { drain_reason } => {
                 write!(
                     f,
@@ -527,13 +640,14 @@ impl fmt::Display for Reason {
                 )
             }
             Reason::DrainNotComplete => write!(f, "draining"),
-            Reason::Stopped { silent: true } => {
-                write!(
-                    f,
-                    "switched off, and a schedd lists a job on it or does not answer"
-                )
-            }
-            Reason::Stopped { silent: false } => {
+            Reason::Stopped { silent: true, job } => match job {
+                JobListed::Yes => f.write_str("switched off, and a schedd lists a job on it"),
+                JobListed::No => f.write_str("switched off, its startd is not heard of any more"),
+                JobListed::Unknown => f.write_str(
+                    "switched off, and a schedd that may have a job on it does not answer",
+                ),
+            },
+            Reason::Stopped { silent: false, .. } => {
                 write!(f, "switched off, its startd was heard of a moment ago")
             }
             Reason::Contradiction {
@@ -588,10 +702,14 @@ impl fmt::Display for Reason {
                     spoken(*idle_seconds)
                 )
             }
-            Reason::DrainTakesNoJobs { idle_seconds } => write!(
+            Reason::DrainTakesNoJobs {
+                idle_seconds,
+                closed_seconds,
+            } => write!(
                 f,
-                "idle {}, and its startd takes no jobs (Start is false)",
-                spoken(*idle_seconds)
+                "no claim for {}, and its startd has taken no jobs for {} (Start is false)",
+                spoken(*idle_seconds),
+                spoken(*closed_seconds)
             ),
             Reason::DrainTokenEnds {
                 idle_seconds,
@@ -608,15 +726,23 @@ impl fmt::Display for Reason {
             ),
             Reason::DrainOutlived {
                 idle_seconds,
+                closed_seconds,
                 age_seconds,
                 max_lifetime_seconds,
-            } => write!(
-                f,
-                "idle {}, {} old, and max_lifetime is {}",
-                spoken(*idle_seconds),
-                spoken(*age_seconds),
-                spoken(*max_lifetime_seconds)
-            ),
+            } => {
+                match closed_seconds {
+                    Some(closed) => {
+                        write!(f, "no claim, has taken no jobs for {}", spoken(*closed))?
+                    }
+                    None => write!(f, "idle {}", spoken(*idle_seconds))?,
+                }
+                write!(
+                    f,
+                    ", {} old, and max_lifetime is {}",
+                    spoken(*age_seconds),
+                    spoken(*max_lifetime_seconds)
+                )
+            }
             Reason::DrainAboveMaximum {
                 idle_seconds,
                 nodes_max,
@@ -663,16 +789,34 @@ impl fmt::Display for Reason {
                 )
             }
             Reason::Drained { idle_seconds } => {
-                write!(f, "drained, no claim left, idle {}", spoken(*idle_seconds))
+                f.write_str("drained, no claim left")?;
+                match idle_seconds {
+                    Some(idle) => write!(f, ", idle {}", spoken(*idle)),
+                    None => Ok(()),
+                }
             }
-            Reason::FailedInCloud { fault } => write!(f, "failed: {fault}"),
-            Reason::NeverJoined { seconds } => {
+            Reason::FailedInCloud { fault, console } => {
+                write!(f, "failed: {fault}")?;
+                match console {
+                    Some(console) => write!(f, "; {console}"),
+                    None => Ok(()),
+                }
+            }
+            Reason::NeverJoined { seconds, console } => {
                 write!(
                     f,
-                    "failed: made {} ago and never joined the pool; its console is in the log (look at condor.host_ip, \
-                     port 9618 and the token)",
+                    "failed: made {} ago and never joined the pool",
                     spoken(*seconds)
-                )
+                )?;
+                match console {
+                    Some(console) => write!(f, ": {console}")?,
+                    None => f.write_str("; its console is in the log")?,
+                }
+                // Where the node itself says what is wrong, these are right.
+                if console.as_ref().is_none_or(|console| !console.is_cause()) {
+                    f.write_str(" (look at condor.host_ip, port 9618 and the token)")?;
+                }
+                Ok(())
             }
             Reason::StoppedInCloud => write!(f, "switched off, no job on it"),
             Reason::Lost { silent_seconds } => {
@@ -807,20 +951,25 @@ impl fmt::Display for Reason {
             }
             Reason::FitsNew { jobs } => write!(f, "{jobs} beside others on new nodes"),
             Reason::TooLarge {
+                nearest: Some(nearest),
+                ..
+            } => nearest.fmt(f),
+            Reason::TooLarge {
                 asks,
                 largest: Some(largest),
-            } => {
-                write!(f, "no node: asks {asks}, the largest node has {largest}")
-            }
+                ..
+            } => write!(
+                f,
+                "no flavor is large enough: requested {asks}; largest node {largest}"
+            ),
             Reason::TooLarge {
                 asks,
                 largest: None,
-            } => {
-                write!(
-                    f,
-                    "no node: asks {asks}, and no flavor is known to be there"
-                )
-            }
+                ..
+            } => write!(
+                f,
+                "no flavor of the configuration exists in its cloud: requested {asks}"
+            ),
             Reason::NoMatch { refused } => no_match(f, refused),
             Reason::NotAnswered { why } => {
                 write!(f, "no node until it is known which would run them: {why}")

@@ -6,12 +6,13 @@ use std::time::Duration;
 use super::capacity::Capacity;
 use super::matching::{GhostFinder, Match, StartdFinder};
 use super::memory::{BuilderMemory, Departed, Kind, Moment, NodeMemory, State};
-use super::node::{Facts, JobListed, Node, hearing, is_fresh, job_listed};
+use super::node::{Facts, JobListed, Node, hearing, is_fresh, is_held, job_listed};
 use super::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, OwnedServer, Role, Seen,
     ServerStatus, StartdView,
 };
 use super::policy::Policy;
+use super::stranded::learn_jobless;
 
 /// All nodes, and the startds that are not ours.
 #[derive(Debug)]
@@ -56,7 +57,8 @@ fn age_patience(limit: Duration) -> Duration {
 /// (`CLASSAD_LIFETIME` and the collector's housekeeping of 15 minutes each).
 const GHOST_MEMORY: Duration = Duration::from_secs(2 * 3600);
 
-/// How long a departed server is remembered whose cloud has not said what it has left behind.
+/// How long a departed server is remembered whose cloud has not said what it has left behind, or on which a schedd lists a
+/// running job.
 const SEARCH_MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 /// More departed servers are not remembered.
@@ -64,6 +66,7 @@ const MOST_DEPARTED: usize = 1000;
 
 /// Puts together servers, startds and memory; what it learns goes into `state`.
 pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut State) -> Survey<'a> {
+    learn_jobless(observation, policy, state);
     forget_departed(observation, state);
     // A cloud that is not in the configuration any more: its nodes are nobody's capacity.
     let mut dropped: BTreeMap<CloudName, usize> = BTreeMap::new();
@@ -208,7 +211,10 @@ fn forget_departed(observation: &Observation, state: &mut State) {
         let to_search = !departed.searched
             && server.is_some()
             && observation.clouds.contains_key(&departed.cloud);
+        // A lease may be longer than its ads live.
+        let to_ask = !departed.jobless && departed.machine.is_some();
         gone_for < GHOST_MEMORY
+            || (to_ask && gone_for < SEARCH_MEMORY)
             || (to_search && gone_for < SEARCH_MEMORY)
             || server.is_some_and(|server| with_leftovers.contains(server))
     });
@@ -409,6 +415,9 @@ fn learn(
             if let (ServerStatus::Active, Some(zone)) = (server.record().status, &memory.zone) {
                 roomy.push((memory.kind.clone(), zone.clone(), memory.started));
             }
+            let elsewhere = policy.other_condor_host(server);
+            let elsewhere = elsewhere.filter(|_| memory.adopted);
+            memory.other_condor_host = elsewhere.map(str::to_owned);
             let ends = server
                 .token_left()
                 .is_some_and(|left| left <= policy.token_margin);
@@ -443,6 +452,10 @@ fn learn(
                 // A delete came to nothing, and it takes jobs again: that its server goes would not be ehos's doing.
                 memory.delete_intended = None;
             }
+            let open = startd.slots.iter().any(|slot| slot.accepts_jobs);
+            if startd.draining.is_none() {
+                memory.closed = (!open).then(|| memory.closed.unwrap_or(now));
+            }
             memory.machine = Some(startd.machine.clone());
             memory.silent = None;
             memory.job_listed = false;
@@ -465,11 +478,15 @@ fn learn(
                 sizes.extend(Capacity::of(startd).map(|size| (memory.kind.clone(), size)));
             }
             memory.joined.get_or_insert(now);
-            if !memory.proven && startd.slots.iter().any(|slot| slot.accepts_jobs) {
+            if !memory.proven && open {
                 memory.proven = true;
                 proven.push(memory.kind.clone());
             }
         } else if hears {
+            // One that its cloud holds still is waited for: its silence begins when it runs again.
+            if servers.get(id).is_some_and(|server| is_held(server)) {
+                memory.silent = Some(now);
+            }
             let silent = memory.silent.get_or_insert(now);
             // One that is heard late is not silent for longer than its last ad is old.
             if let Some(Match::Startd(startd)) = matches.get(id) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::sides::locked;
 use super::world::{Seconds, World};
-use crate::act::act;
+use crate::act::{Acted, act_and_listen};
 use crate::deadline::Deadline;
 use crate::observe::observe_in_turn;
 use crate::scaling::memory::{Outcome, State};
@@ -44,9 +44,10 @@ pub fn tick(
     // The world answers at once: this deadline is never met.
     let deadline = Deadline::within(Duration::from_secs(3600));
     let observation = observe_in_turn(&site, policy, state, at, deadline);
-    let plan = plan(&observation, policy, state);
+    let mut plan = plan(&observation, policy, state);
     meanwhile(world);
-    let outcomes = act(&site, &plan.actions, 1, deadline);
+    let Acted { outcomes, consoles } = act_and_listen(&site, &plan.actions, 1, deadline);
+    plan.learn_consoles(&consoles);
     let next = plan.after(&outcomes, policy);
     Ticked {
         observation,

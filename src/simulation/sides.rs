@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::world::{JobState, SimulatedAd, SimulatedServer, SimulatedThing, World, machine};
+use super::world::{JobState, LEASE, SimulatedAd, SimulatedServer, SimulatedThing, World, machine};
 use crate::cloud::{Cloud, Traces};
+use crate::console;
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
 use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
+use crate::scaling::console::ConsoleExcerpt;
 use crate::scaling::floating_ip::NodeFloatingIp;
 use crate::scaling::leftover::{
     FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, Unmarked, VolumeRecord,
@@ -16,8 +18,8 @@ use crate::scaling::leftover::{
 use crate::scaling::needs::{Candidate, JobKind, Matches, Needs, Verdict};
 use crate::scaling::observation::{
     CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, METADATA_TOKEN_LIFETIME,
-    NegotiatorView, NodeId, OwnedServer, PartsQuota, PoolView, Quota, Resources, ScheddView, Seen,
-    ServerRecord, ServerStatus, SlotView, StartdView, Usage, execute_metadata,
+    NegotiatorView, NodeId, OwnedServer, PartsQuota, PoolView, Quota, Resources, RunningJobs,
+    ScheddView, Seen, ServerRecord, ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
 
 /// One cloud of a world.
@@ -50,6 +52,11 @@ fn failure(kind: FailureKind, message: String) -> Failure {
 impl Cloud for SimulatedCloud<'_> {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn keep_console(&self, _server: &OwnedServer, _deadline: Deadline) -> Option<ConsoleExcerpt> {
+        let world = locked(self.world);
+        world.broken.console.as_deref().map(console::excerpt)
     }
 
     fn observe(&self, traces: &Traces, _deadline: Deadline) -> Result<CloudView, Failure> {
@@ -195,6 +202,7 @@ fn record(world: &World, server: &SimulatedServer) -> ServerRecord {
         id: server.id.clone(),
         name: server.name.clone(),
         status: server.status,
+        nova_status: server.nova_status.clone(),
         deleting: server.gone_at.is_some(),
         metadata: server.metadata.clone(),
         age: Duration::from_secs(world.now - server.created),
@@ -449,13 +457,8 @@ fn startds(world: &World) -> Vec<StartdView> {
 fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {
     let mut groups: BTreeMap<(Resources, Needs), (u64, u64)> = BTreeMap::new();
     let mut jobs = JobCounts::default();
-    let mut running_on = BTreeSet::new();
-    let names: BTreeMap<&String, String> = world
-        .servers
-        .values()
-        .map(|server| (&server.id, machine(&server.name)))
-        .collect();
-    for job in &world.jobs {
+    let mut running_on: BTreeMap<String, RunningJobs> = BTreeMap::new();
+    for (number, job) in world.jobs.iter().enumerate() {
         match &job.state {
             JobState::Idle(since) => {
                 jobs.idle += 1;
@@ -466,15 +469,22 @@ fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {
                     *group = (group.0 + 1, group.1.max(waiting));
                 }
             }
-            JobState::Running { server, .. } => {
+            JobState::Running { server, since } => {
                 jobs.running += 1;
                 // A schedd is only asked about machines that have fallen silent; it knows of all of its jobs.
-                running_on.extend(
-                    names
-                        .get(server)
-                        .filter(|name| watch.iter().any(|(machine, _)| machine == *name))
-                        .cloned(),
-                );
+                let name = world.names.get(server).map(|name| machine(name));
+                let asked = |name: &String| watch.iter().any(|(machine, _)| machine == name);
+                if let Some(name) = name.filter(asked) {
+                    let end = (since + LEASE).saturating_sub(world.now);
+                    let job = RunningJobs {
+                        jobs: 1,
+                        example: Some(format!("{number}.0")),
+                        lease: Some(Duration::from_secs(LEASE)),
+                        lease_left: Some(Duration::from_secs(end)),
+                    };
+                    let known = running_on.remove(&name).unwrap_or_default();
+                    running_on.insert(name, known.and(&job));
+                }
             }
             JobState::Done(_) => {}
         }

@@ -23,7 +23,7 @@ const STEP: Seconds = 5;
 
 /// After this long without its startd a schedd gives a job up (`JobLeaseDuration`, 40 minutes, and what it takes to
 /// notice).
-const LEASE: Seconds = 51 * 60;
+pub(super) const LEASE: Seconds = 51 * 60;
 
 /// A server and the machine in it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,6 +49,9 @@ pub struct SimulatedServer {
     pub joins_at: Option<Seconds>,
     /// What Nova says.
     pub status: ServerStatus,
+    /// Nova's own word for it, where it is another one.
+    #[serde(default)]
+    pub nova_status: Option<String>,
     /// When a delete is done.
     pub gone_at: Option<Seconds>,
     /// The startd, while it runs.
@@ -170,6 +173,9 @@ pub struct Broken {
     /// Servers made now of one of these images never join.
     #[serde(default)]
     pub images: Vec<String>,
+    /// What the consoles of servers say.
+    #[serde(default)]
+    pub console: Option<String>,
     /// Servers made now end in ERROR with this fault.
     pub spawn: Option<String>,
     /// Flavors and zones that have no host for another server.
@@ -225,6 +231,9 @@ pub struct World {
     pub clock_ahead: i64,
     /// Since when the collector runs.
     pub collector_started: Seconds,
+    /// The names of all servers that there ever were, by UUID: a schedd goes on naming the machine of a job.
+    #[serde(default)]
+    pub names: BTreeMap<String, String>,
     /// Jobs that were submitted.
     pub jobs: Vec<SimulatedJob>,
     /// How many of the scenario's submissions have been made.
@@ -261,6 +270,7 @@ impl World {
             under_way: VecDeque::new(),
             clock_ahead: 0,
             collector_started: 0,
+            names: BTreeMap::new(),
             jobs: Vec::new(),
             submitted: 0,
             broken: Broken::default(),
@@ -688,6 +698,7 @@ impl World {
         // Builders and central managers have no startd.
         let role = metadata.get(METADATA_ROLE);
         let execute = role.is_none_or(|role| role == "execute");
+        self.names.insert(id.clone(), name.to_owned());
         let server = SimulatedServer {
             id: id.clone(),
             name: name.to_owned(),
@@ -698,6 +709,7 @@ impl World {
             created: self.now,
             active_at,
             joins_at: (execute && !failed && !broken).then_some(active_at + boots),
+            nova_status: None,
             status: if failed {
                 ServerStatus::Error
             } else {

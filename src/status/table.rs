@@ -478,6 +478,9 @@ fn queue(snapshot: &Snapshot) -> String {
         "{} idle, {} running, {} held",
         queue.idle, queue.running, queue.held
     );
+    if queue.stranded > 0 {
+        text += &format!("; {} running on no machine", queue.stranded);
+    }
     if queue.waiting > 0 {
         text += &format!(
             "; {} waiting, the longest for {}",

@@ -105,6 +105,9 @@ pub fn troubles(snapshot: &Snapshot, now: Timestamp) -> Vec<Trouble> {
         let wrong = one.brake != "collector_young";
         Trouble::new("brake", wrong, format!("{what}: {}", one.text))
     }));
+    // It ends by itself, with the leases.
+    let stranded = snapshot.stranded.iter();
+    all.extend(stranded.map(|one| Trouble::new("stranded", false, &one.text)));
     let spent = snapshot.budgets_spent.iter();
     all.extend(spent.map(|one| Trouble::new("budget", false, format!("spent: {}", one.text))));
     all

@@ -396,6 +396,7 @@ fn listed(world: &World) -> Vec<OwnedServer> {
         id: server.id.clone(),
         name: server.name.clone(),
         status: server.status,
+        nova_status: None,
         deleting: server.gone_at.is_some(),
         metadata: server.metadata.clone(),
         age: Duration::from_secs(world.now - server.created),

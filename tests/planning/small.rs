@@ -353,6 +353,7 @@ fn server(id: &NodeId, position: usize, phase: SmallPhase) -> ServerRecord {
             SmallPhase::Idle { .. } | SmallPhase::Busy { .. } => ServerStatus::Active,
             SmallPhase::Failed => ServerStatus::Error,
         },
+        nova_status: None,
         deleting: false,
         metadata: execute_metadata(CLUSTER, id, &flavor_name(position), IMAGE),
         age: Duration::from_secs(60),

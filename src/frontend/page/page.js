@@ -134,7 +134,7 @@ const FAMILIES = {
   new: 'coming', requested: 'coming', building: 'coming', booting: 'coming',
   idle: 'idle', busy: 'busy',
   closed: 'leaving', draining: 'leaving', drained: 'leaving',
-  silent: 'doubt', unheard: 'doubt', unreachable: 'doubt', unclear: 'doubt', untrusted: 'doubt',
+  silent: 'doubt', unheard: 'doubt', inactive: 'doubt', unreachable: 'doubt', unclear: 'doubt', untrusted: 'doubt',
   stopped: 'failed', failed: 'failed', lost: 'failed',
   deleting: 'going', gone: 'going', lapsed: 'going',
 };
@@ -142,7 +142,7 @@ const PHASES = Object.keys(FAMILIES);
 const MEANS = {
   new: 'made by this tick', requested: 'asked for', building: 'its cloud makes it', booting: 'not in the pool yet',
   idle: 'in the pool, without a job', busy: 'runs jobs', closed: 'takes no new jobs', draining: 'its jobs run out',
-  drained: 'empty, to be deleted', silent: 'not heard of', unheard: 'not heard of yet', unreachable: 'not heard of, its server runs',
+  drained: 'empty, to be deleted', silent: 'not heard of', unheard: 'not heard of yet', inactive: 'its server is paused or put aside', unreachable: 'not heard of, its server runs',
   unclear: 'server and startd disagree', untrusted: 'not judged', stopped: 'its server is off', failed: 'its server failed',
   lost: 'given up', deleting: 'its server is going', gone: 'its server is gone', lapsed: 'never made',
 };
@@ -226,6 +226,7 @@ function troubles() {
   }
   for (const { text } of status.protected) add('error', 'Protected', text);
   for (const { text } of status.budgets_spent) add('warning', 'Budget spent', text);
+  if (status.stranded) add('warning', 'Jobs on no machine', status.stranded.text);
   for (const { action, node, cloud, result, message } of status.actions) {
     if (result !== 'failed') continue;
     add('error', `Failed: ${action} ${names.get(node) || node}${cloud ? ` in ${cloud}` : ''}`, message ?? '');

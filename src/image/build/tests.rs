@@ -200,6 +200,7 @@ impl Site for World {
                     id: id.clone(),
                     name: id.clone(),
                     status: ServerStatus::Build,
+                    nova_status: None,
                     deleting: false,
                     metadata,
                     age: Duration::ZERO,

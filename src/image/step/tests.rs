@@ -187,6 +187,7 @@ fn owned(
         id: id.to_owned(),
         name: id.to_owned(),
         status,
+        nova_status: None,
         deleting: false,
         metadata,
         age: Duration::from_secs(minutes * 60),

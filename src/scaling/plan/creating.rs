@@ -7,6 +7,7 @@ use crate::scaling::allocation::Choice;
 use crate::scaling::capacity::Capacity;
 use crate::scaling::limits::{Case, Limit};
 use crate::scaling::memory::Kind;
+use crate::scaling::nearest::Nearest;
 use crate::scaling::needs::{Answer, JobKind, Verdict};
 use crate::scaling::node::{Node, Phase};
 use crate::scaling::observation::{NodeId, Resources, Seen};
@@ -230,12 +231,16 @@ impl<'a> Planner<'a> {
             .map(|candidate| &candidate.kind)
             .collect();
         if large.is_empty() {
-            let spaces = candidates.iter().filter_map(|one| one.capacity.as_ref());
-            let spaces = spaces.flat_map(Capacity::spaces);
-            let largest = spaces.max_by_key(|space| (space.memory_mb, **space));
+            let spaces = candidates.iter().flat_map(|one| {
+                let spaces = one.capacity.iter().flat_map(Capacity::spaces);
+                spaces.map(|space| (&one.kind, *space))
+            });
+            let spaces: Vec<(&Kind, Resources)> = spaces.collect();
+            let largest = spaces.iter().map(|(_, space)| *space);
             return Some(Reason::TooLarge {
                 asks: asks.request,
-                largest: largest.copied(),
+                largest: largest.max_by_key(|space| (space.memory_mb, *space)),
+                nearest: Nearest::of(&asks.request, &spaces),
             });
         }
         let mut unanswered = None;

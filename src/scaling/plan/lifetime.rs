@@ -58,7 +58,7 @@ impl Planner<'_> {
             let closed = node.phase == Phase::Closed;
             let (age_seconds, max_lifetime_seconds) = self.lifetimes(node);
             let kept = if !node.cloud_known || !runs(node) {
-                Reason::CloudUnknown
+                self.not_drained(node)
             } else if let Some(brake) = self.removal_brake(false) {
                 Reason::Braked { brake }
             } else if self.drains >= self.policy.max_actions {
@@ -71,17 +71,22 @@ impl Planner<'_> {
                     max_lifetime_seconds,
                 }
             } else {
+                let closed_seconds = closed.then(|| self.closed_seconds(node));
                 let why = Reason::DrainOutlived {
                     idle_seconds: seconds(idle_for),
+                    closed_seconds,
                     age_seconds,
                     max_lifetime_seconds,
                 };
-                let reason = format!("{OUTLIVED} idle {} s", seconds(idle_for));
+                let reason = match closed_seconds {
+                    Some(closed) => format!("{OUTLIVED} takes no jobs for {closed} s"),
+                    None => format!("{OUTLIVED} idle {} s", seconds(idle_for)),
+                };
                 if self.drain(index, idle_for, &reason, why) {
                     may_leave = may_leave.saturating_sub(u64::from(!closed));
                     continue;
                 }
-                Reason::Unheard
+                Reason::NoSlot
             };
             self.settle(index, Fate::Keeps, kept);
         }

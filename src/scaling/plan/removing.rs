@@ -88,9 +88,16 @@ impl Planner<'_> {
                     0,
                     Reason::FailedInCloud {
                         fault: fault.clone(),
+                        console: None,
                     },
                 ),
-                Phase::Failed { fault: None } => (0, Reason::NeverJoined { seconds: age }),
+                Phase::Failed { fault: None } => (
+                    0,
+                    Reason::NeverJoined {
+                        seconds: age,
+                        console: None,
+                    },
+                ),
                 Phase::Deleting { again: true, .. } => (
                     1,
                     Reason::DeleteAgain {
@@ -121,13 +128,8 @@ impl Planner<'_> {
                     ours: true,
                     complete: true,
                 } => {
-                    let idle = self.idle_before_drain(node).unwrap_or_default();
-                    (
-                        3,
-                        Reason::Drained {
-                            idle_seconds: seconds(idle),
-                        },
-                    )
+                    let idle_seconds = self.idle_before_drain(node).map(seconds);
+                    (3, Reason::Drained { idle_seconds })
                 }
                 _ => match self.overdue(node) {
                     // Its jobs are what the site has said not to wait for.
@@ -170,7 +172,7 @@ impl Planner<'_> {
             let asked_for = memory.started;
             if new {
                 let zone = memory.zone.clone();
-                let want_of_room = matches!(why, Reason::FailedInCloud { fault }
+                let want_of_room = matches!(why, Reason::FailedInCloud { fault, .. }
                     if is_want_of_room(fault) || (is_of_every_host(fault) && self.used_up(&node.kind)));
                 let why = why.to_string();
                 // Another zone is tried before the flavor waits.
@@ -306,7 +308,7 @@ impl Planner<'_> {
                     paid_seconds_left,
                 }
             } else if !node.cloud_known || !runs(node) {
-                Reason::CloudUnknown
+                self.not_drained(node)
             } else if let Some(brake) = self.removal_brake(false) {
                 Reason::Braked { brake }
             } else if self.drains >= self.policy.max_actions {
@@ -324,7 +326,7 @@ impl Planner<'_> {
                     may_go -= 1;
                     continue;
                 }
-                Reason::Unheard
+                Reason::NoSlot
             };
             self.settle(index, Fate::Keeps, why);
         }
@@ -433,7 +435,10 @@ impl Planner<'_> {
                 continue;
             };
             let idle_seconds = seconds(idle_for);
-            let why = Reason::DrainTakesNoJobs { idle_seconds };
+            let why = Reason::DrainTakesNoJobs {
+                idle_seconds,
+                closed_seconds: self.closed_seconds(node),
+            };
             if let Some(memory) = self.next.nodes.get_mut(&node.id)
                 && !proven
                 // One that was adopted may have taken jobs for all its life, which is over.
@@ -441,17 +446,13 @@ impl Planner<'_> {
                 && !std::mem::replace(&mut memory.failed, true)
             {
                 let asked_for = memory.started;
-                let why = why.to_string();
+                let failure = why.to_string();
                 self.next
-                    .count_failure(&node.kind, asked_for, &why, false, self.policy);
+                    .count_failure(&node.kind, asked_for, &failure, false, self.policy);
             }
             if !self.policy.drains() {
                 continue;
             }
-            let slot = node.startd.and_then(|startd| startd.slots.first());
-            let Some(slot) = slot.map(|slot| slot.name.clone()) else {
-                continue;
-            };
             if let Some(brake) = self.removal_brake(false) {
                 self.settle(index, Fate::Keeps, Reason::Braked { brake });
                 continue;
@@ -461,25 +462,10 @@ impl Planner<'_> {
                 self.settle(index, Fate::Keeps, Reason::MaxActions { max_actions });
                 continue;
             }
-            let reason = format!(
-                "{} {TAKES_NO_JOBS} idle {} s",
-                drain_mark(&self.policy.cluster),
-                seconds(idle_for)
-            );
-            let action = PoolAction::Drain {
-                node: node.id.clone(),
-                startd: self.startd_identity(node),
-                slot,
-                reason,
-            };
-            self.actions.push(Action::Pool(action));
-            self.drains += 1;
-            let idle_seconds = seconds(idle_for);
-            self.settle(
-                index,
-                Fate::Drains,
-                Reason::DrainTakesNoJobs { idle_seconds },
-            );
+            let reason = format!("{TAKES_NO_JOBS} no claim for {} s", seconds(idle_for));
+            if !self.drain(index, idle_for, &reason, why) {
+                self.settle(index, Fate::Keeps, Reason::NoSlot);
+            }
         }
     }
 

@@ -23,7 +23,7 @@ impl Planner<'_> {
             };
             let left = seconds(node.token_left().unwrap_or_default());
             let kept = if !runs(node) {
-                Reason::CloudUnknown
+                self.not_drained(node)
             } else if let Some(brake) = self.removal_brake(false) {
                 Reason::Braked { brake }
             } else if self.drains >= self.policy.max_actions {
@@ -38,7 +38,7 @@ impl Planner<'_> {
                 if self.drain(index, idle_for, "its token ends", why) {
                     continue;
                 }
-                Reason::Unheard
+                Reason::NoSlot
             };
             self.settle(index, super::Fate::Keeps, kept);
         }

@@ -1,0 +1,252 @@
+//! Jobs that a schedd lists as running on machines that are gone: until their leases end, nobody runs them.
+//!
+//! Owns: which jobs these are, and until when HTCondor keeps them so. Nothing is decided by it.
+//! Must not: count a job on a machine that may still run (silent, paused): its node says so itself.
+//! Source: HTCondor manual, "Job Leases"; `JobLeaseDuration`, `JobDisconnectedDate`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::memory::State;
+use super::node::{Phase, is_fresh};
+use super::observation::{NodeId, Observation, RunningJobs, Seen};
+use super::policy::Policy;
+use super::reason::{count, first_few, seconds};
+use super::survey::Survey;
+
+/// A schedd loses the connection to a machine that is gone within this: after `TCP_KEEPALIVE_INTERVAL` (6 min) and five
+/// probes where nothing is on its way, else when the kernel gives up what is (`tcp_retries2`, 15.4 min). Source: HTCondor's
+/// `Sock::set_keepalive`, tcp(7); 11 min were measured.
+const NOTICED_WITHIN: Duration = Duration::from_secs(16 * 60);
+
+/// Machines of a report.
+const MACHINES: usize = 50;
+
+/// Jobs that run on no machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StrandedJobs {
+    /// How many there are.
+    pub jobs: u64,
+    /// When the last of them is idle again, at the latest; none where a lease is not known.
+    pub until: Option<Timestamp>,
+    /// The same as seconds from the observation.
+    pub seconds_left: Option<u64>,
+    /// Where they are listed: those of the last end first.
+    pub machines: Vec<StrandedOn>,
+}
+
+/// Such jobs of one schedd on one machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StrandedOn {
+    /// `Machine` of the node's ads, as `RemoteHost` of the jobs has it.
+    pub machine: String,
+    /// The node that it was.
+    pub node: String,
+    /// The schedd that lists them.
+    pub schedd: String,
+    /// How many.
+    pub jobs: u64,
+    /// One of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub example: Option<String>,
+    /// Seconds until the last of them is idle again, at the latest.
+    pub seconds_left: Option<u64>,
+}
+
+/// A machine that is gone, and for how long it certainly has been.
+struct Gone<'a> {
+    node: &'a NodeId,
+    machine: &'a str,
+    gone_for: Duration,
+}
+
+/// Jobs that run on no machine of the pool and on no server that exists.
+pub(super) fn stranded(
+    observation: &Observation,
+    policy: &Policy,
+    state: &State,
+    survey: &Survey<'_>,
+) -> Option<StrandedJobs> {
+    let heard: BTreeSet<&str> = heard(observation, policy);
+    let mut machines = Vec::new();
+    for gone in gone(state, survey) {
+        // Another machine of that name has joined: whose jobs these are, nobody can tell.
+        if heard.contains(gone.machine) {
+            continue;
+        }
+        for (schedd, view) in &observation.pool.schedds {
+            let running = view
+                .known()
+                .and_then(|view| view.running_on.get(gone.machine));
+            if let Some(running) = running.filter(|running| running.jobs > 0) {
+                machines.push(StrandedOn {
+                    machine: gone.machine.to_owned(),
+                    node: gone.node.0.clone(),
+                    schedd: schedd.clone(),
+                    jobs: running.jobs,
+                    example: running.example.clone(),
+                    seconds_left: left(running, gone.gone_for).map(seconds),
+                });
+            }
+        }
+    }
+    let jobs = machines.iter().map(|one| one.jobs).sum();
+    if jobs == 0 {
+        return None;
+    }
+    let ends: Option<Vec<u64>> = machines.iter().map(|one| one.seconds_left).collect();
+    let seconds_left = ends.and_then(|ends| ends.into_iter().max());
+    let until = seconds_left.and_then(|left| {
+        let left = jiff::SignedDuration::from_secs(i64::try_from(left).ok()?);
+        observation.at.checked_add(left).ok()
+    });
+    machines.sort_by_cached_key(|one| {
+        let unknown_first = one.seconds_left.is_some();
+        (
+            unknown_first,
+            std::cmp::Reverse(one.seconds_left),
+            one.machine.clone(),
+        )
+    });
+    machines.truncate(MACHINES);
+    Some(StrandedJobs {
+        jobs,
+        until,
+        seconds_left,
+        machines,
+    })
+}
+
+/// Machines of which the collector has a fresh ad.
+pub(super) fn heard<'a>(observation: &'a Observation, policy: &Policy) -> BTreeSet<&'a str> {
+    let collector = observation.pool.collector.known();
+    let startds = collector.iter().flat_map(|collector| &collector.startds);
+    startds
+        .filter(|startd| is_fresh(startd, policy))
+        .map(|startd| startd.machine.as_str())
+        .collect()
+}
+
+/// Nodes without a server, and those whose server is switched off and whose startd is not heard.
+fn gone<'a>(state: &'a State, survey: &'a Survey<'_>) -> Vec<Gone<'a>> {
+    let departed = state.departed.iter().filter_map(|(node, departed)| {
+        Some(Gone {
+            node,
+            machine: departed.machine.as_deref()?,
+            gone_for: state.now.since(departed.at),
+        })
+    });
+    let nodes = survey.nodes.iter().filter_map(|node| {
+        let over = matches!(
+            node.phase,
+            Phase::Gone | Phase::Vanished | Phase::Stopped { silent: true, .. }
+        );
+        let memory = state.nodes.get(&node.id).filter(|_| over)?;
+        let since = memory.silent.or(memory.missing);
+        Some(Gone {
+            node: &node.id,
+            machine: memory.machine.as_deref()?,
+            gone_for: since.map_or(Duration::ZERO, |since| state.now.since(since)),
+        })
+    });
+    departed.chain(nodes).collect()
+}
+
+/// How long the schedd keeps these jobs as running, at the most.
+fn left(running: &RunningJobs, gone_for: Duration) -> Option<Duration> {
+    running.lease_left.or_else(|| {
+        let noticed_and_over = running.lease?.saturating_add(NOTICED_WITHIN);
+        Some(noticed_and_over.saturating_sub(gone_for))
+    })
+}
+
+/// Notes which departed machines have no job left: nobody is asked about them any more.
+pub(super) fn learn_jobless(observation: &Observation, policy: &Policy, state: &mut State) {
+    let heard = heard(observation, policy);
+    let schedds = &observation.pool.schedds;
+    // While the collector is unknown, no schedd was asked about any machine.
+    let asked = observation.pool.collector.is_known()
+        && !schedds.is_empty()
+        && schedds.values().all(Seen::is_known);
+    if !asked {
+        return;
+    }
+    for departed in state.departed.values_mut() {
+        let Some(machine) = departed.machine.as_deref() else {
+            continue;
+        };
+        let mut views = schedds.values().filter_map(Seen::known);
+        let listed = views.any(|view| view.running_on.contains_key(machine));
+        departed.jobless |= !listed && !heard.contains(machine);
+    }
+}
+
+/// Whether a host name may stand in a command to be typed: an ad may hold anything.
+fn is_plain(machine: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    !machine.is_empty() && machine.len() <= 253 && machine.chars().all(plain)
+}
+
+impl StrandedJobs {
+    /// What ends them now. `condor_hold` and `condor_rm` wait for the machine, as the schedd does (HTCondor's
+    /// `UniShadow::handleJobRemoval`); a fast vacate ends the shadow itself.
+    fn command(&self) -> Option<String> {
+        let schedd = &self.machines.first()?.schedd;
+        let here = self.machines.iter().filter(|one| one.schedd == *schedd);
+        let names: Vec<&str> = here
+            .map(|one| one.machine.as_str())
+            .filter(|machine| is_plain(machine))
+            .take(3)
+            .collect();
+        if names.is_empty() || (schedd != "local" && !is_plain(&schedd.replace('@', ""))) {
+            return None;
+        }
+        let name = match schedd.as_str() {
+            "local" => String::new(),
+            other => format!("-name {other} "),
+        };
+        Some(format!(
+            "condor_vacate_job {name}-fast -constraint 'regexp(\"@({})$\", RemoteHost)'",
+            names.join("|")
+        ))
+    }
+}
+
+impl fmt::Display for StrandedJobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (run, these) = match self.jobs {
+            1 => ("1 job runs".to_owned(), "it"),
+            jobs => (format!("{} run", count(jobs, "job")), "them"),
+        };
+        write!(f, "{run} on no machine, ")?;
+        match self.until {
+            Some(until) => write!(f, "until {until:.0} at the latest: ")?,
+            None => f.write_str("until the job leases end: ")?,
+        }
+        let mut names: Vec<String> = Vec::new();
+        for one in &self.machines {
+            if !names.contains(&one.machine) {
+                names.push(one.machine.clone());
+            }
+        }
+        let are = if names.len() == 1 { "is" } else { "are" };
+        write!(
+            f,
+            "{} {are} gone, and the schedd tries to reconnect",
+            first_few(names, ", ")
+        )?;
+        match self.command() {
+            Some(command) => write!(f, "; to run {these} elsewhere now: {command}"),
+            None => write!(
+                f,
+                "; to run {these} elsewhere now: condor_vacate_job -fast JOB"
+            ),
+        }
+    }
+}
