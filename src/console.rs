@@ -343,6 +343,112 @@ mod tests {
         assert!(warned[0].starts_with("cloud-config failed schema validation!"));
     }
 
+    fn excerpt_of(console: &str) -> (ConsoleSource, String) {
+        let ConsoleExcerpt { source, text } = excerpt(console);
+        (source, text)
+    }
+
+    #[test]
+    fn the_words_of_the_template_go_before_all_others() {
+        let console = "[   10.0] cloud-init[400]: 2026-11-29 10:00:00,000 - util.py[WARNING]: Running module x (<module 'y' from \
+                       'z'>) failed\n[   12.1] cloud-init[400]: EHOS: FAILED: HTCondor is not in this image; make one with \
+                       base.yaml\nKernel panic - not syncing: late\n+--[RSA 3072]----+\n|   .o=.  |\nnode login: ";
+        assert_eq!(
+            excerpt_of(console),
+            (
+                ConsoleSource::Node,
+                "HTCondor is not in this image; make one with base.yaml".to_owned()
+            )
+        );
+        assert_eq!(
+            excerpt_of("EHOS: FAILED: first\nEHOS: FAILED: second").1,
+            "first",
+            "the first is the cause of those that follow"
+        );
+        let (source, text) = excerpt_of(&recorded("powered-off"));
+        assert_eq!(source, ConsoleSource::Node);
+        assert_eq!(
+            text,
+            "this server cannot become an image, see the lines above"
+        );
+        // Words without any are none.
+        assert_eq!(
+            excerpt_of("EHOS: FAILED:\nKernel panic - not syncing: x").0,
+            ConsoleSource::Boot
+        );
+    }
+
+    #[test]
+    fn without_words_of_the_template_the_kernel_or_cloud_init_says_it() {
+        for (line, said) in [
+            (
+                "[    1.234567] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)",
+                "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)",
+            ),
+            (
+                "You are in emergency mode. After logging in, type \"journalctl -xb\"",
+                "You are in emergency mode. After logging in, type \"journalctl -xb\"",
+            ),
+            (
+                "Boot failed: not a bootable disk",
+                "Boot failed: not a bootable disk",
+            ),
+            (
+                "BdsDxe: No bootable option or device was found.",
+                "BdsDxe: No bootable option or device was found.",
+            ),
+        ] {
+            let console = format!("SeaBIOS (version 1.16)\n{line}\n---[ end ]---\n");
+            assert_eq!(excerpt_of(&console), (ConsoleSource::Boot, said.to_owned()));
+        }
+        let (source, text) = excerpt_of(&recorded("runcmd-fails"));
+        assert_eq!(source, ConsoleSource::CloudInit);
+        assert_eq!(
+            text,
+            "Failed to run module scripts-user (scripts in /var/lib/cloud/instance/scripts)"
+        );
+    }
+
+    #[test]
+    fn where_nobody_says_what_failed_the_last_line_is_none_of_the_art_of_keys() {
+        for name in ["debian-13-base", "host-keys-debian-13"] {
+            let (source, text) = excerpt_of(&recorded(name));
+            assert_eq!(source, ConsoleSource::LastLine, "{name}");
+            let art = [
+                "|",
+                "+--",
+                "SHA256",
+                "ssh-",
+                "BEGIN SSH",
+                "END SSH",
+                "login:",
+                "ci-info",
+            ];
+            assert!(!art.iter().any(|art| text.contains(art)), "{name}: {text}");
+        }
+        assert_eq!(excerpt_of("").0, ConsoleSource::Empty);
+        assert_eq!(
+            excerpt_of(" \n\t\n|  o+=.  |\n+----[SHA256]-----+\nnode login: ").0,
+            ConsoleSource::Empty
+        );
+        assert_eq!(
+            excerpt_of("[   42.9] cloud-init[105]: Fetched 9819 kB\nnode login: "),
+            (ConsoleSource::LastLine, "Fetched 9819 kB".to_owned())
+        );
+    }
+
+    #[test]
+    fn what_a_machine_says_is_bounded_and_has_no_control_characters() {
+        let hostile = format!(
+            "EHOS: FAILED: \u{1b}[31mred\u{7}\u{202e}drow\u{200b}\t a  b {}",
+            "x".repeat(5000)
+        );
+        let (_, text) = excerpt_of(&hostile);
+        assert_eq!(text.chars().count(), MAX_CHARS);
+        assert!(text.starts_with("[31mred drow a b xxx"), "{text}");
+        assert!(text.ends_with('…'));
+    }
+
     #[test]
     fn what_led_to_a_failure() {
         assert_eq!(before_failure("a\n\nb\n \nc\n", 2), "b\nc");

@@ -603,13 +603,20 @@ mod tests {
         fake.answer(
             "condor_q",
             "unparse(RemoteHost)",
-            "out|\"slot1_1@gone.example\"\nout|\"slot1@x@elsewhere\"\nout|\nexit=0\n",
+            // The recorded clock of the schedd is 1795353048.
+            "out|\"slot1_1@gone.example\"\t2400\t1795352448\t1795350000\t3.0\n\
+             out|\"slot1_2@gone.example\"\t900\t1795352948\t1795350000\t3.1\n\
+             out|\"slot1@x@elsewhere\"\t2400\tundefined\t1795350000\t4.0\nout|\nexit=0\n",
         );
         let view = pool(&fake).observe(&silent, Deadline::within(LIMIT));
-        assert_eq!(
-            local(&view).unwrap().running_on,
-            BTreeSet::from(["Gone.Example".to_owned()])
-        );
+        let running_on = &local(&view).unwrap().running_on;
+        assert_eq!(running_on.keys().collect::<Vec<_>>(), ["Gone.Example"]);
+        let jobs = &running_on["Gone.Example"];
+        assert_eq!((jobs.jobs, jobs.example.as_deref()), (2, Some("3.0")));
+        assert_eq!(jobs.lease, Some(Duration::from_secs(2400)));
+        // Of the first 600 s are over, of the second 100.
+        let left = jobs.lease_left.unwrap().as_secs();
+        assert!((1798..=1800).contains(&left), "{left}");
         assert!(
             fake.calls().contains("{\"Gone.Example\", \"never\"}"),
             "{}",
@@ -618,6 +625,39 @@ mod tests {
         fake.answer("condor_q", "unparse(RemoteHost)", "err|Failed\nexit=1\n");
         let view = pool(&fake).observe(&silent, Deadline::within(LIMIT));
         assert!(local(&view).is_err(), "the schedd is unknown as a whole");
+    }
+
+    #[test]
+    fn leases_that_are_not_known_are_not_made_up() {
+        let lease_left = |columns: &str| {
+            let fake = recorded();
+            let line = format!("out|\"slot1@gone\"\t{columns}\t3.0\nout|\nexit=0\n");
+            fake.answer("condor_q", "unparse(RemoteHost)", &line);
+            let view = pool(&fake).observe(&watch(&["gone"]), Deadline::within(LIMIT));
+            let jobs = local(&view).unwrap().running_on["gone"].clone();
+            let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
+            (seconds(jobs.lease), seconds(jobs.lease_left))
+        };
+        // The schedd has not lost the connection yet, or lost that of an earlier run.
+        let connected = (Some(2400), None);
+        assert_eq!(lease_left("2400\tundefined\t1795350000"), connected);
+        assert_eq!(lease_left("2400\t1795340000\t1795350000"), connected);
+        // Over already.
+        let over = (Some(60), Some(0));
+        assert_eq!(lease_left("60\t1795351000\t1795350000"), over);
+        assert_eq!(lease_left("60\t1795351000\tundefined"), over);
+        // None, or nothing that is one.
+        for odd in [
+            "undefined",
+            "error",
+            "-5",
+            "{1,2}",
+            "9223372036854775807",
+            "",
+        ] {
+            let columns = format!("{odd}\t1795353000\t1795350000");
+            assert_eq!(lease_left(&columns), (None, None), "{odd}");
+        }
     }
 
     #[test]

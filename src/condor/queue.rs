@@ -374,6 +374,9 @@ impl Schedd {
             about: &self.about(),
         };
         tools.run(&call, deadline, BTreeMap::new(), |found, line| {
+            if line.is_empty() {
+                return Ok(());
+            }
             let [host, lease, disconnected, started, id] = values(line)?;
             // slot1_2@MACHINE, or slot1_2@STARTD@MACHINE.
             if let Some(machine) = string(host)

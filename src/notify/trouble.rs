@@ -210,6 +210,18 @@ mod tests {
     }
 
     #[test]
+    fn jobs_on_machines_that_are_gone_are_trouble_that_may_pass() {
+        let stranded = json!({"jobs": 4, "machines": [], "text": "4 jobs run on no machine"});
+        let snapshot: Snapshot = serde_json::from_value(json!({"stranded": stranded})).unwrap();
+        let troubles = troubles(&snapshot);
+        assert_eq!(troubles.len(), 1);
+        assert_eq!(troubles[0].kind, Kind::StrandedJobs);
+        assert_eq!(troubles[0].key, "stranded_jobs", "the same for other jobs");
+        assert_eq!(troubles[0].text, "4 jobs run on no machine");
+        assert!(!troubles[0].kind.lasts());
+    }
+
+    #[test]
     fn a_brake_says_for_its_source_too() {
         let brake = json!([{"brake": "collector_unknown", "text": "it does not answer", "stops_creates": true}]);
         let unseen = json!([{"source": "collector", "why": "it does not answer"}, {"source": "cloud a", "why": "x"}]);

@@ -46,10 +46,7 @@ impl Resource {
         match self {
             Resource::Cpus => (plural(requested, "CPU"), plural(available, "CPU")),
             Resource::Gpus => (plural(requested, "GPU"), plural(available, "GPU")),
-            Resource::MemoryMb => (
-                format!("{requested} MB memory"),
-                format!("{available} MB memory"),
-            ),
+            Resource::MemoryMb => (format!("{requested} MB"), format!("{available} MB")),
             Resource::DiskKb => {
                 let in_units = |kb_each: u64, unit: &str| {
                     // The request up, the offer down: neither is told as more than it is.
@@ -79,7 +76,7 @@ pub struct Excess {
     pub available: u64,
 }
 
-/// The node type that lacks the fewest resources.
+/// The node type that lacks the fewest resources, and of several the one that lacks least of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nearest {
     /// Its cloud.
@@ -93,8 +90,7 @@ pub struct Nearest {
 }
 
 impl Nearest {
-    /// Of these spaces, each of a node type; none without one. Of several that lack as few resources, the one with the most
-    /// memory.
+    /// Of these spaces, each of a node type; none without one.
     pub fn of(request: &Resources, spaces: &[(&Kind, Resources)]) -> Option<Nearest> {
         let excess = |space: &Resources| -> Vec<Excess> {
             let excess = Resource::ALL.into_iter().map(|resource| Excess {
@@ -105,9 +101,17 @@ impl Nearest {
             excess.filter(|one| one.requested > one.available).collect()
         };
         let no_gpu = request.gpus > 0 && spaces.iter().all(|(_, space)| space.gpus == 0);
+        // Thousandths of what is requested, summed over what is too large.
+        let has = |space: &Resources| -> u128 {
+            let excess = excess(space).into_iter();
+            let share =
+                |one: Excess| u128::from(one.available) * 1000 / u128::from(one.requested.max(1));
+            excess.map(share).sum()
+        };
         let lacks = |space: &Resources| std::cmp::Reverse(excess(space).len());
         let nearest = spaces.iter();
-        let nearest = nearest.max_by_key(|(_, space)| (lacks(space), space.memory_mb, *space));
+        let nearest =
+            nearest.max_by_key(|(_, space)| (lacks(space), has(space), space.memory_mb, *space));
         let (kind, space) = nearest?;
         Some(Nearest {
             cloud: kind.cloud.clone(),
@@ -195,7 +199,7 @@ mod tests {
         let told = |request| nearest(request, &flavors);
         insta::assert_snapshot!(told(resources(1, 128, 500, 0)), @"no flavor is large enough: requested 500 GB disk; largest node 72 GB disk (large in blue)");
         insta::assert_snapshot!(told(resources(16, 4096, 1, 0)), @"no flavor is large enough: requested 16 CPUs; largest node 4 CPUs (large in blue)");
-        insta::assert_snapshot!(told(resources(16, 8192, 1, 0)), @"no flavor is large enough: requested 16 CPUs, 8192 MB memory; largest node 4 CPUs, 7537 MB memory (large in blue)");
+        insta::assert_snapshot!(told(resources(16, 8192, 1, 0)), @"no flavor is large enough: requested 16 CPUs, 8192 MB; largest node 4 CPUs, 7537 MB (large in blue)");
         insta::assert_snapshot!(told(resources(1, 512, 1, 1)), @"no flavor has a GPU: requested 1 GPU");
         insta::assert_snapshot!(told(resources(9, 512, 1, 2)), @"no flavor has a GPU: requested 2 GPUs; no flavor is large enough: requested 9 CPUs; largest node 4 CPUs (large in blue)");
     }
@@ -227,7 +231,7 @@ mod tests {
             ("gpu", resources(4, 16_000, 72, 1)),
         ];
         let told = |request| nearest(request, &flavors);
-        insta::assert_snapshot!(told(resources(4, 20_000, 1, 1)), @"no flavor is large enough: requested 1 GPU; largest node 0 GPUs (big in blue)");
+        insta::assert_snapshot!(told(resources(4, 20_000, 1, 1)), @"no flavor is large enough: requested 20000 MB; largest node 16000 MB (gpu in blue)");
         insta::assert_snapshot!(told(resources(4, 8000, 1, 4)), @"no flavor is large enough: requested 4 GPUs; largest node 1 GPU (gpu in blue)");
         insta::assert_snapshot!(told(resources(64, 8000, 1, 1)), @"no flavor is large enough: requested 64 CPUs; largest node 4 CPUs (gpu in blue)");
     }

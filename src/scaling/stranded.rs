@@ -242,11 +242,101 @@ impl fmt::Display for StrandedJobs {
             first_few(names, ", ")
         )?;
         match self.command() {
-            Some(command) => write!(f, "; to run {these} elsewhere now: {command}"),
+            Some(command) => write!(f, "; to run {these} elsewhere now, as root: {command}"),
             None => write!(
                 f,
-                "; to run {these} elsewhere now: condor_vacate_job -fast JOB"
+                "; to run {these} elsewhere now, as root: condor_vacate_job -fast JOB"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on(machine: &str, schedd: &str) -> StrandedOn {
+        StrandedOn {
+            machine: machine.to_owned(),
+            node: "n".to_owned(),
+            schedd: schedd.to_owned(),
+            jobs: 1,
+            example: Some("3.0".to_owned()),
+            seconds_left: Some(60),
+        }
+    }
+
+    fn told(machines: Vec<StrandedOn>) -> String {
+        StrandedJobs {
+            jobs: machines.len() as u64,
+            until: Some(Timestamp::from_second(1_800_000_000).unwrap()),
+            seconds_left: Some(60),
+            machines,
+        }
+        .to_string()
+    }
+
+    #[test]
+    fn what_to_type_is_said_for_the_schedd_that_lists_them() {
+        insta::assert_snapshot!(told(vec![on("n1", "local")]), @r#"1 job runs on no machine, until 2027-01-15T08:00:00Z at the latest: n1 is gone, and the schedd tries to reconnect; to run it elsewhere now, as root: condor_vacate_job -fast -constraint 'regexp("@(n1)$", RemoteHost)'"#);
+        let several = ["n1", "n2", "n3", "n4"].map(|machine| on(machine, "a@cm.example"));
+        insta::assert_snapshot!(told(several.to_vec()), @r#"4 jobs run on no machine, until 2027-01-15T08:00:00Z at the latest: n1, n2, n3 and 1 other are gone, and the schedd tries to reconnect; to run them elsewhere now, as root: condor_vacate_job -name a@cm.example -fast -constraint 'regexp("@(n1|n2|n3)$", RemoteHost)'"#);
+    }
+
+    #[test]
+    fn a_host_name_that_is_none_is_in_no_command() {
+        for hostile in ["n' ; rm -rf / #", "n\"", "n$(x)", "", &"n".repeat(300)] {
+            let told = told(vec![on(hostile, "local")]);
+            assert!(
+                told.ends_with("now, as root: condor_vacate_job -fast JOB"),
+                "{told}"
+            );
+        }
+        let told = told(vec![on("n1", "a'; x")]);
+        assert!(
+            told.ends_with("now, as root: condor_vacate_job -fast JOB"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn the_latest_end_is_that_of_the_lease_after_the_schedd_has_noticed() {
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        let running = |lease, lease_left| RunningJobs {
+            jobs: 1,
+            example: None,
+            lease,
+            lease_left,
+        };
+        let noticed = running(Some(minutes(40)), Some(minutes(12)));
+        assert_eq!(left(&noticed, minutes(39)), Some(minutes(12)));
+        let connected = running(Some(minutes(40)), None);
+        assert_eq!(left(&connected, minutes(2)), Some(minutes(54)));
+        assert_eq!(left(&connected, minutes(200)), Some(minutes(0)));
+        assert_eq!(left(&running(None, None), minutes(2)), None);
+    }
+
+    #[test]
+    fn of_jobs_together_the_latest_end_counts_and_none_where_one_is_not_known() {
+        let jobs = |jobs, lease, left: Option<u64>| RunningJobs {
+            jobs,
+            example: Some(format!("{jobs}.0")),
+            lease: Some(Duration::from_secs(lease)),
+            lease_left: left.map(Duration::from_secs),
+        };
+        let both = jobs(1, 900, Some(10)).and(&jobs(2, 2400, Some(5)));
+        assert_eq!(both.example.as_deref(), Some("1.0"));
+        assert_eq!(
+            (both.jobs, both.lease, both.lease_left),
+            (
+                3,
+                Some(Duration::from_secs(2400)),
+                Some(Duration::from_secs(10))
+            )
+        );
+        let one_connected = jobs(1, 900, Some(10)).and(&jobs(2, 2400, None));
+        assert_eq!(one_connected.lease_left, None);
+        assert_eq!(RunningJobs::default().and(&both), both);
+        assert_eq!(both.clone().and(&RunningJobs::default()), both);
     }
 }

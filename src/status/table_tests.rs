@@ -99,7 +99,7 @@ fn site() -> Value {
                 {"reason": "new_nodes", "text": "40 on 5 new nodes: m1.large in green"},
                 {"reason": "limited", "text": "60: the quota of blue: 60 cores left", "jobs": 60, "limit": {"name": "cores"}}]},
             {"request": {"cpus": 64, "memory_mb": 2048, "disk_kb": 0, "gpus": 0}, "jobs": 4, "waiting_seconds": 5400, "why": [
-                {"reason": "too_large", "text": "no node: asks 64 cpus, the largest node has 8"}]}],
+                {"reason": "too_large", "text": "no flavor is large enough: requested 64 CPUs; largest node 8 CPUs"}]}],
         "actions": [{"action": "create", "node": "20261126t093000-09", "cloud": "blue", "result": "failed", "message": "403: Quota exceeded for cores"},
             {"action": "drain", "node": "20261126t090002-01", "result": "done"}],
     })
@@ -138,12 +138,35 @@ fn what_is_wrong_comes_first_and_decides_the_exit_code() {
         "a young collector gets older"
     );
     assert_eq!(wrong(&["budgets_spent"]), (1, false), "as it is configured");
+    let stranded = snapshot(with_stranded());
+    let found = troubles(&stranded, now);
+    assert_eq!((found.len(), found[0].what), (1, "stranded"));
+    assert!(!found[0].wrong, "it ends with the leases");
     let vanished =
         json!({"at": "2026-11-26T09:30:00Z", "brakes": [{"brake": "nodes_vanished", "text": "t"}]});
     assert!(
         troubles(&snapshot(vanished), now)
             .iter()
             .all(|one| one.wrong)
+    );
+}
+
+fn with_stranded() -> Value {
+    json!({"at": "2026-11-26T09:30:00Z", "queue": {"schedds": 1, "running": 9, "stranded": 4}, "stranded": {
+        "jobs": 4, "until": "2026-11-26T09:50:00Z", "seconds_left": 1200, "machines": [], "text": "4 jobs run on no machine, until …"}})
+}
+
+#[test]
+fn jobs_on_machines_that_are_gone_are_told_at_the_top_and_counted() {
+    let site = snapshot(with_stranded());
+    let text = table(&site, site.at, &view(80));
+    assert!(
+        text.starts_with("stranded   4 jobs run on no machine, until …\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("0 idle, 9 running, 0 held; 4 running on no machine\n"),
+        "{text}"
     );
 }
 

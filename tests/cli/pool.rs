@@ -179,7 +179,7 @@ fn a_recorded_pool_gets_the_nodes_that_it_needs() {
         .exits(0)
         .says("queue    49 idle, 3 running, 1 held")
         .says("3 of 1 cpu, 512 MB, longest 14 s: 1 in free slots; 2 on 2 new nodes")
-        .says("40 of 8 cpus, 16384 MB (as job 16.0), longest 14 s: no node: asks 8 cpus, 16384 MB")
+        .says("40 of 8 cpus, 16384 MB (as job 16.0), longest 14 s: no flavor is large enough: requested 8 CPUs, 16384 MB; largest node 1 CPU, 1536 MB (m1.small in lab)")
         .says("plan     create 2");
     assert_eq!(double.count("POST", CREATE), 2);
     let received = double.received();

@@ -17,6 +17,7 @@ mod needs;
 mod node_ends;
 mod placing;
 mod random;
+mod reasons;
 mod refusals;
 mod rotation;
 mod site;

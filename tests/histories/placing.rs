@@ -145,8 +145,9 @@ fn a_job_that_asks_for_a_gpu_makes_a_node_of_a_flavor_with_one() {
     site.ticks(3);
     assert_eq!(site.servers(), 1);
     assert!(
-        site.describe()
-            .contains("no node: asks 1 cpu, 1024 MB, 3 gpus"),
+        site.describe().contains(
+            "no flavor is large enough: requested 3 GPUs; largest node 2 GPUs (b-gpu in blue)"
+        ),
         "{}",
         site.describe()
     );

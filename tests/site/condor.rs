@@ -3,7 +3,6 @@
 //! `EHOS_TEST_CONDOR_DIR` names a built testbed whose pool is down; it is started, used and stopped.
 //! `EHOS_TEST_CONDOR_SCRIPTS` names the folder of its scripts when that is not `tests/testbed/condor`.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -872,14 +871,21 @@ fn a_crashed_node_is_silent_and_forgotten(testbed: &Testbed, pool: &CondorPool) 
         .map(|machine| (machine.to_owned(), server.clone()))
         .into();
     let view = pool.observe(&watch, soon());
-    assert_eq!(schedd(&view, "local").running_on, BTreeSet::new());
+    assert!(schedd(&view, "local").running_on.is_empty());
     testbed.script("node-stop", &["n1", "--crash"], "");
     let heard_ago = wait_for("n1 silent", pool, |view| {
         Some(startd(view, "n1")?.heard_ago).filter(|ago| *ago > Duration::from_secs(15))
     });
     assert!(heard_ago < Duration::from_secs(30), "{heard_ago:?}");
-    let running_on = |view: &PoolView| schedd(view, "local").running_on.clone();
-    let expected = BTreeSet::from(["n1".to_owned()]);
+    let running_on = |view: &PoolView| {
+        let running_on = schedd(view, "local").running_on.clone();
+        running_on
+            .into_iter()
+            .map(|(machine, jobs)| (machine, jobs.jobs, jobs.lease))
+            .collect::<Vec<_>>()
+    };
+    let lease = Some(Duration::from_secs(2400));
+    let expected = vec![("n1".to_owned(), 1, lease)];
     assert_eq!(running_on(&pool.observe(&watch, soon())), expected);
 
     assert_eq!(pool.perform(&invalidate("n1"), soon()), Ok(Done::Accepted));

@@ -89,3 +89,55 @@ fn what_is_there_and_why_on_80_columns() {
     }));
     step("done");
 }
+
+#[test]
+fn jobs_of_a_server_that_somebody_deleted_are_told_and_can_be_vacated() {
+    let daemon = "nodes_max: 2\nidle_timeout: 1 h\nlost_timeout: 20 s";
+    let Some(rig) = Rig::up("vanished", daemon) else {
+        return;
+    };
+    rig.over("clouds: {small: {nodes_max: 0}}");
+    rig.pool
+        .submit(1, "100000", "request_cpus = 1\nrequest_memory = 512");
+    rig.tick_until("the job runs", 120, &[0], |rig| rig.pool.jobs(2) == 1);
+    let server = rig.servers().remove(0);
+    let nova = rig.nova.project("big").clone();
+    let place = format!(":8774/v2.1/servers/{}", server.id);
+    nova.ok("DELETE", &place, None);
+
+    step("its job is said to run, and by whom it is not");
+    rig.tick_until("that is told", 120, &[0, 1], |rig| {
+        let answer = on_a_terminal(rig, "status");
+        plain(&answer.stdout).contains("1 job runs on no machine")
+    });
+    assert_eq!(rig.pool.jobs(2), 1, "HTCondor still says that it runs");
+    let json = on_a_terminal(&rig, "status -o json").stdout;
+    let from = json.find('{').unwrap();
+    let snapshot: serde_json::Value = serde_json::from_str(json[from..].trim()).unwrap();
+    let stranded = &snapshot["stranded"];
+    println!("{stranded:#}");
+    assert_eq!(stranded["jobs"], 1);
+    assert_eq!(snapshot["queue"]["stranded"], 1);
+    // The lease of HTCondor itself, and what the schedd may take to notice.
+    let left = stranded["seconds_left"].as_u64().unwrap();
+    assert!((600..=2400 + 16 * 60).contains(&left), "{left}");
+
+    step("what is to be typed makes it idle again");
+    let machine = stranded["machines"][0]["machine"].as_str().unwrap();
+    let constraint = format!("regexp(\"@({machine})$\", RemoteHost)");
+    let text = stranded["text"].as_str().unwrap();
+    let typed = format!("condor_vacate_job -fast -constraint '{constraint}'");
+    assert!(text.ends_with(&typed), "{text}");
+    let vacate = ["-fast", "-constraint", &constraint];
+    let answer = rig.pool.tool("condor_vacate_job", &vacate);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert!(
+        within(120, || rig.pool.jobs(1) == 1),
+        "it is idle, long before the end of its lease"
+    );
+    rig.tick_until("it runs on another server", 120, &[0, 1], |rig| {
+        rig.pool.jobs(2) == 1
+    });
+    let tick = rig.steady_tick();
+    assert!(!tick.says("on no machine"), "{tick}");
+}

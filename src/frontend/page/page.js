@@ -209,6 +209,8 @@ function drawClock() {
 
 // ---------------------------------------------------------------- what is wrong
 
+// Nodes that serve nobody, and of which no source says why: a collector that does not answer is named itself.
+const APART = ['silent', 'inactive', 'unreachable', 'unclear', 'untrusted'];
 const LEVELS = { error: 'Error', warning: 'Warning', note: 'Note' };
 
 function troubles() {
@@ -233,7 +235,7 @@ function troubles() {
   }
   const byFailure = new Map();
   for (const node of status.nodes) {
-    if (family(node.phase) === 'failed' && node.fate === 'keeps') {
+    if ((family(node.phase) === 'failed' || APART.includes(node.phase)) && node.fate === 'keeps') {
       byFailure.set(node.phase, [...(byFailure.get(node.phase) ?? []), node.name]);
     }
   }
