@@ -294,7 +294,12 @@ fn a_paused_node_keeps_its_jobs_for_as_long_as_it_is_paused() {
     // Longer than lost_job_timeout, after which it would have been lost.
     site.ticks(60);
     assert_eq!(only(&site).phase, "inactive");
+    // It runs again, and is not heard yet: its silence begins now.
     put_aside(&site, &id, ServerStatus::Active, "ACTIVE");
+    locked(&site.world).cut_off(&id, true);
+    site.ticks(3);
+    assert_eq!(only(&site).phase, "silent", "{}", site.describe());
+    locked(&site.world).cut_off(&id, false);
     site.tick();
     assert_eq!(only(&site).phase, "busy", "{}", site.describe());
 }
