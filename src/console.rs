@@ -8,6 +8,9 @@ pub const LINES: usize = 20_000;
 /// The line that ehos's own templates print when something cannot be done; what follows says what.
 const FAILED: &str = "EHOS: FAILED";
 
+/// What the final message of ehos's own templates begins with.
+const FINISHED: &str = "The EHOS vm is up after";
+
 /// What cloud-init says on the console when a part of the user data fails; all of its modules and scripts end in one
 /// of these. Of a `runcmd` it judges the last command only.
 const FAILURES: [&[&str]; 6] = [
@@ -124,14 +127,21 @@ pub fn excerpt(console: &str) -> ConsoleExcerpt {
         let line = lines().find(|line| is_failure(line))?;
         found(ConsoleSource::CloudInit, &told(line))
     };
+    let finished = || {
+        let line = lines().rfind(|line| line.contains(FINISHED) || is_own_final_message(line));
+        found(ConsoleSource::Finished, &told(line?))
+    };
     let last = || {
-        let lines = lines().rev().filter(|line| is_meaningful(line));
-        let mut lines = lines.map(|line| told(line));
-        lines.find_map(|line| found(ConsoleSource::LastLine, &line))
+        let meaningful = || lines().rev().filter(|line| is_meaningful(line));
+        // What has a clock before it is of the kernel or of cloud-init; what has none may be a greeting.
+        let mut clocked = meaningful().filter(|line| line.trim_start().starts_with('['));
+        let last = clocked.next().or_else(|| meaningful().next())?;
+        found(ConsoleSource::LastLine, &told(last))
     };
     node()
         .or_else(boot)
         .or_else(cloud_init)
+        .or_else(finished)
         .or_else(last)
         .unwrap_or(ConsoleExcerpt {
             source: ConsoleSource::Empty,
@@ -165,15 +175,41 @@ fn is_meaningful(line: &str) -> bool {
 /// A line of a machine for a report: of bounded length, without control characters or such as change the direction of the
 /// text beside it.
 fn cleaned(line: &str) -> String {
+    let line = without_colours(line);
     let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     let shown = line.chars().map(|c| if c.is_control() { ' ' } else { c });
     let shown: String = shown.filter(|c| !hidden(*c)).collect();
-    let words: Vec<&str> = shown.split_whitespace().collect();
+    // A word of this length is a key or a token: its beginning tells what it was.
+    let word = |word: &str| match word.char_indices().nth(64) {
+        Some(_) => word.chars().take(16).chain(['…']).collect(),
+        None => word.to_owned(),
+    };
+    let words: Vec<String> = shown.split_whitespace().map(word).collect();
     let text = words.join(" ");
     match text.char_indices().nth(MAX_CHARS) {
         Some(_) => text.chars().take(MAX_CHARS - 1).chain(['…']).collect(),
         None => text,
     }
+}
+
+/// Without what colours text (`ESC [ 0;32 m`). Nova may have taken the ESC away.
+fn without_colours(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once('[') {
+        let codes = after.find(|c: char| !(c.is_ascii_digit() || c == ';'));
+        let colour = codes.and_then(|end| after.get(end..)?.strip_prefix('m'));
+        plain.push_str(before.trim_end_matches('\u{1b}'));
+        match colour {
+            Some(after) => rest = after,
+            None => {
+                plain.push('[');
+                rest = after;
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
 }
 
 fn is_failure(line: &str) -> bool {
@@ -412,7 +448,13 @@ mod tests {
     #[test]
     fn where_nobody_says_what_failed_the_last_line_is_none_of_the_art_of_keys() {
         for name in ["debian-13-base", "host-keys-debian-13"] {
-            let (source, text) = excerpt_of(&recorded(name));
+            // Buffered output of children comes after the final message.
+            let console = recorded(name);
+            let (source, text) = excerpt_of(&console);
+            assert_eq!(source, ConsoleSource::Finished);
+            assert!(text.starts_with(FINISHED), "{text}");
+            let unfinished = console.replace(FINISHED, "#");
+            let (source, text) = excerpt_of(&unfinished);
             assert_eq!(source, ConsoleSource::LastLine, "{name}");
             let art = [
                 "|",
@@ -428,6 +470,13 @@ mod tests {
         }
         assert_eq!(excerpt_of("").0, ConsoleSource::Empty);
         assert_eq!(
+            excerpt_of("[\u{1b}[0;32m  OK  \u{1b}[0m] Reached target [0;1;39mcloud-init.target[0m - Cloud-init target.\n\nDebian GNU/Linux 13\n").1,
+            "[ OK ] Reached target cloud-init.target - Cloud-init target."
+        );
+        for plain in ["[31", "[31;", "a [b] [m", "]["] {
+            assert_eq!(without_colours(plain), plain.replace("[m", ""));
+        }
+        assert_eq!(
             excerpt_of(" \n\t\n|  o+=.  |\n+----[SHA256]-----+\nnode login: ").0,
             ConsoleSource::Empty
         );
@@ -441,12 +490,17 @@ mod tests {
     fn what_a_machine_says_is_bounded_and_has_no_control_characters() {
         let hostile = format!(
             "EHOS: FAILED: \u{1b}[31mred\u{7}\u{202e}drow\u{200b}\t a  b {}",
-            "x".repeat(5000)
+            "xy ".repeat(5000)
         );
         let (_, text) = excerpt_of(&hostile);
         assert_eq!(text.chars().count(), MAX_CHARS);
-        assert!(text.starts_with("[31mred drow a b xxx"), "{text}");
+        assert!(text.starts_with("red drow a b xy xy"), "{text}");
         assert!(text.ends_with('…'));
+        let token = format!(
+            "EHOS: FAILED: eyJhbGciOiJIUzI1NiIs{} is no token",
+            "A".repeat(200)
+        );
+        assert_eq!(excerpt_of(&token).1, "eyJhbGciOiJIUzI1… is no token");
     }
 
     #[test]

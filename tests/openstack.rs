@@ -29,6 +29,7 @@ use ehos::openstack::{Effect, OpenStackCloud, auth::Session, compute, identity, 
 use ehos::scaling::action::{
     CloudAction, Done, Expected, Failure, FailureKind, Intent, StartdIdentity,
 };
+use ehos::scaling::console::{ConsoleExcerpt, ConsoleSource};
 use ehos::scaling::floating_ip::NodeFloatingIp;
 use ehos::scaling::leftover::{FloatingIpRecord, Leftover, Leftovers, PortRecord, VolumeRecord};
 use ehos::scaling::observation::{NodeId, OwnedServer, Seen, ServerRecord, ServerStatus};
@@ -1394,14 +1395,32 @@ fn a_delete_is_accepted_or_there_is_nothing_left() {
 
 #[test]
 fn the_console_of_a_failed_server_is_looked_at_as_far_as_there_is_one() {
-    for reply in [
-        Reply::fixture("console-done"),
-        Reply::fixture("console-while-building"),
-        Reply::status(500, ""),
+    // The cause stands far before the last forty lines, which are the art of keys.
+    let art = "|  .o=.  |\n".repeat(60);
+    let output = format!("boot\nEHOS: FAILED: HTCondor is not in this image\n{art}node login: ");
+    let words = ConsoleExcerpt {
+        source: ConsoleSource::Node,
+        text: "HTCondor is not in this image".to_owned(),
+    };
+    for (reply, said) in [
+        (
+            Reply::status(200, &json!({"output": output}).to_string()),
+            Some(words),
+        ),
+        (
+            Reply::status(200, &json!({"output": ""}).to_string()),
+            Some(ConsoleExcerpt {
+                source: ConsoleSource::Empty,
+                text: String::new(),
+            }),
+        ),
+        (Reply::fixture("console-while-building"), None),
+        (Reply::status(500, ""), None),
     ] {
         let double = Double::start(vec![login(), always("POST", "/v2.1/servers/", reply)]);
         let settings = settings(double.url());
-        cloud(&settings).keep_console(&server(SERVER_ID), soon());
+        let console = cloud(&settings).keep_console(&server(SERVER_ID), soon());
+        assert_eq!(console, said);
         let action = format!("/v2.1/servers/{SERVER_ID}/action");
         assert!(double.count("POST", &action) >= 1);
     }
@@ -1428,6 +1447,28 @@ fn a_console_has_no_control_characters_and_an_end() {
         request.json(),
         json!({"os-getConsoleOutput": {"length": 2}})
     );
+}
+
+#[test]
+fn a_status_is_kept_in_novas_word_where_it_is_one() {
+    for (status, word) in [
+        ("PAUSED", Some("PAUSED")),
+        ("SHELVED_OFFLOADED", Some("SHELVED_OFFLOADED")),
+        ("of a later Nova", Some("of a later Nova")),
+        ("\u{1b}[31mPAUSED", None),
+        ("", None),
+        (&"X".repeat(41), None),
+    ] {
+        let mut listed = listed(SERVER_ID, "execute");
+        listed["status"] = json!(status);
+        let reply = Reply::status(200, &json!({"server": listed}).to_string());
+        let double = Double::start(vec![login(), always("GET", "/v2.1/servers/", reply)]);
+        let settings = settings(double.url());
+        let record = cloud(&settings).look(SERVER_ID, soon()).unwrap().unwrap();
+        assert_eq!(record.nova_status.as_deref(), word);
+        let put_aside = ["PAUSED", "SHELVED_OFFLOADED"].contains(&status);
+        assert_eq!(record.is_put_aside(), put_aside, "{status}");
+    }
 }
 
 // Secrets and TLS

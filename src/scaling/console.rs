@@ -19,6 +19,8 @@ pub enum ConsoleSource {
     Boot,
     /// cloud-init, of a part of the user data.
     CloudInit,
+    /// Nobody says what failed, and its first boot is finished: the line that says so.
+    Finished,
     /// Nobody says what failed: the last line that says anything.
     LastLine,
     /// The console is empty.
@@ -39,7 +41,7 @@ impl ConsoleExcerpt {
     pub fn is_cause(&self) -> bool {
         match self.source {
             ConsoleSource::Node | ConsoleSource::Boot | ConsoleSource::CloudInit => true,
-            ConsoleSource::LastLine | ConsoleSource::Empty => false,
+            ConsoleSource::Finished | ConsoleSource::LastLine | ConsoleSource::Empty => false,
         }
     }
 }
@@ -49,6 +51,7 @@ impl fmt::Display for ConsoleExcerpt {
         match self.source {
             ConsoleSource::Node | ConsoleSource::Boot => f.write_str(&self.text),
             ConsoleSource::CloudInit => write!(f, "cloud-init: {}", self.text),
+            ConsoleSource::Finished => write!(f, "its first boot finished ({})", self.text),
             ConsoleSource::LastLine => write!(f, "the last line of its console is {:?}", self.text),
             ConsoleSource::Empty => f.write_str("its console is empty"),
         }
