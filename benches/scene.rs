@@ -106,6 +106,7 @@ pub fn scene(size: Size) -> Scene {
         machine.node = None;
         startds.push(machine);
         let gone = Departed {
+            jobless: true,
             server_id: Some(uuid(size.nodes + number)),
             machine: Some(format!("gone{number}")),
             at: earlier.now,

@@ -451,10 +451,7 @@ fn the_words_of_a_node_are_told_with_its_failure() {
     site.submit(4, 1, 1024, 300);
     let deleted = |site: &Site| {
         let nodes = site.plan().nodes.iter();
-        nodes
-            .filter(|node| node.fate == Fate::Deletes)
-            .cloned()
-            .next()
+        nodes.find(|node| node.fate == Fate::Deletes).cloned()
     };
     let deleted = loop {
         site.tick();
