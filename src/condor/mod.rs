@@ -604,9 +604,9 @@ mod tests {
             "condor_q",
             "unparse(RemoteHost)",
             // The recorded clock of the schedd is 1795353048.
-            "out|\"slot1_1@gone.example\"\t2400\t1795352448\t1795350000\t3.0\n\
-             out|\"slot1_2@gone.example\"\t900\t1795352948\t1795350000\t3.1\n\
-             out|\"slot1@x@elsewhere\"\t2400\tundefined\t1795350000\t4.0\nout|\nexit=0\n",
+            "out|2400\t1795352448\t1795350000\t3.0\t\"slot1_1@gone.example\"\n\
+             out|900\t1795352948\t1795350000\t3.1\t\"slot1_2@gone.example\"\n\
+             out|2400\tundefined\t1795350000\t4.0\t\"slot1@x@elsewhere\"\nout|\nexit=0\n",
         );
         let view = pool(&fake).observe(&silent, Deadline::within(LIMIT));
         let running_on = &local(&view).unwrap().running_on;
@@ -628,10 +628,29 @@ mod tests {
     }
 
     #[test]
+    fn a_running_job_that_cannot_be_read_may_be_on_any_silent_machine() {
+        for odd in [
+            "{1,2}",
+            "2400\tundefined\t1\t3.0\tundefined",
+            "2400\t1\t1\t3.0\t{\"a\",",
+            "\"}",
+        ] {
+            let fake = recorded();
+            let line = format!("out|{odd}\nout|2400\tundefined\t1\t4.0\t\"slot1@gone\"\nexit=0\n");
+            fake.answer("condor_q", "unparse(RemoteHost)", &line);
+            let silent = watch(&["gone", "other"]);
+            let view = pool(&fake).observe(&silent, Deadline::within(LIMIT));
+            let running_on = &local(&view).unwrap().running_on;
+            let jobs: Vec<u64> = running_on.values().map(|jobs| jobs.jobs).collect();
+            assert_eq!(jobs, [1, 0], "{odd}: listed on both, counted on one");
+        }
+    }
+
+    #[test]
     fn leases_that_are_not_known_are_not_made_up() {
         let lease_left = |columns: &str| {
             let fake = recorded();
-            let line = format!("out|\"slot1@gone\"\t{columns}\t3.0\nout|\nexit=0\n");
+            let line = format!("out|{columns}\t3.0\t\"slot1@gone\"\nout|\nexit=0\n");
             fake.answer("condor_q", "unparse(RemoteHost)", &line);
             let view = pool(&fake).observe(&watch(&["gone"]), Deadline::within(LIMIT));
             let jobs = local(&view).unwrap().running_on["gone"].clone();

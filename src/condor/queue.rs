@@ -377,13 +377,20 @@ impl Schedd {
             if line.is_empty() {
                 return Ok(());
             }
-            let [host, lease, disconnected, started, id] = values(line)?;
+            // The host last: whatever stands in it, the others are read.
+            let mut values = line.splitn(RunningJob::COLUMNS.len(), '\t');
+            let mut value = || values.next().unwrap_or_default();
+            let [lease, disconnected, started, id, host] = std::array::from_fn(|_| value());
             // slot1_2@MACHINE, or slot1_2@STARTD@MACHINE.
-            if let Some(machine) = string(host)
-                .as_deref()
-                .and_then(|host| host.rsplit('@').next())
-                .and_then(|machine| by_name.get(&machine.to_ascii_lowercase()))
-            {
+            let host = string(host);
+            let Some(machine) = host.as_deref().and_then(|host| host.rsplit('@').next()) else {
+                // A job that runs, and cannot be read where: on any of them, perhaps. It is counted on none.
+                for machine in silent {
+                    found.entry(machine.clone()).or_default();
+                }
+                return Ok(());
+            };
+            if let Some(machine) = by_name.get(&machine.to_ascii_lowercase()) {
                 let jobs: &mut Vec<RunningJob> = found.entry((*machine).clone()).or_default();
                 jobs.push(RunningJob::read(id, lease, disconnected, started));
             }
@@ -410,11 +417,11 @@ struct RunningJob {
 impl RunningJob {
     /// The lease may be an expression, and a job may say what it likes: what is no number is not known.
     const COLUMNS: [&'static str; 5] = [
-        "unparse(RemoteHost)",
         "int(JobLeaseDuration)",
         "int(JobDisconnectedDate)",
         "int(JobCurrentStartDate)",
         "strcat(ClusterId, \".\", ProcId)",
+        "unparse(RemoteHost)",
     ];
 
     fn read(id: &str, lease: &str, disconnected: &str, started: &str) -> RunningJob {

@@ -450,7 +450,7 @@ fn the_words_of_a_node_are_told_with_its_failure() {
     site.policy.protect_after = 2;
     site.submit(4, 1, 1024, 300);
     let deleted = |site: &Site| {
-        let nodes = site.plan().nodes.iter();
+        let mut nodes = site.plan().nodes.iter();
         nodes.find(|node| node.fate == Fate::Deletes).cloned()
     };
     let deleted = loop {
