@@ -655,22 +655,27 @@ impl<'a> Planner<'a> {
         notices.extend(obscure::counted(&self.survey.uncounted));
         notices.extend(told);
         notices.extend(self.next.full_zones(self.policy));
-        if !self.survey.adopted.is_empty() {
-            let names: Vec<&str> = self
-                .survey
-                .adopted
-                .iter()
-                .map(|node| node.0.as_str())
-                .collect();
-            notices.push(format!(
-                "adopted {} that this state did not know: {}",
-                if names.len() == 1 {
-                    "a server"
-                } else {
-                    "servers"
-                },
-                names.join(", ")
-            ));
+        let foreign = |node: &&NodeId| {
+            let memory = self.next.nodes.get(node);
+            memory.is_some_and(|memory| memory.other_condor_host.is_some())
+        };
+        let (foreign, adopted): (Vec<&NodeId>, Vec<&NodeId>) =
+            self.survey.adopted.iter().partition(foreign);
+        for (nodes, found, what) in [
+            (adopted, "adopted", "that this state did not know"),
+            (
+                foreign,
+                "found",
+                "with this ehos.cluster and another central manager, not touched",
+            ),
+        ] {
+            let servers = match nodes.len() {
+                0 => continue,
+                1 => "a server",
+                _ => "servers",
+            };
+            let names: Vec<&str> = nodes.iter().map(|node| node.0.as_str()).collect();
+            notices.push(format!("{found} {servers} {what}: {}", names.join(", ")));
         }
         Plan {
             at: self.observation.at,

@@ -295,8 +295,12 @@ fn a_paused_node_keeps_its_jobs_for_as_long_as_it_is_paused() {
     site.ticks(60);
     assert_eq!(only(&site).phase, "inactive");
     // It runs again, and is not heard yet: its silence begins now.
-    put_aside(&site, &id, ServerStatus::Active, "ACTIVE");
-    locked(&site.world).cut_off(&id, true);
+    locked(&site.world)
+        .servers
+        .get_mut(&id)
+        .unwrap()
+        .nova_status = None;
+    locked(&site.world).servers.get_mut(&id).unwrap().status = ServerStatus::Active;
     site.ticks(3);
     assert_eq!(only(&site).phase, "silent", "{}", site.describe());
     locked(&site.world).cut_off(&id, false);
@@ -392,6 +396,10 @@ fn a_node_of_another_pool_is_told_at_once_and_serves_nobody_here() {
         "{}",
         site.describe()
     );
+    let notices = &site.plan().notices;
+    let words = "found a server with this ehos.cluster and another central manager, not touched: ";
+    assert!(notices[0].starts_with(words), "{notices:?}");
+    assert_eq!(notices.len(), 1, "it was not adopted: {notices:?}");
     assert_eq!(
         site.created(),
         1,
