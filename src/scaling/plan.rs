@@ -608,11 +608,10 @@ impl<'a> Planner<'a> {
             };
             let why = match why {
                 // Its cloud does answer.
-                Reason::CloudUnknown | Reason::Unheard
-                    if self.survey.obscured.contains(&node.id) =>
-                {
-                    Reason::ServerUnread
-                }
+                Reason::CloudUnknown
+                | Reason::Unheard {
+                    cause: Unheard::CloudUnknown { .. },
+                } if self.survey.obscured.contains(&node.id) => Reason::ServerUnread,
                 why => why,
             };
             nodes.push(NodeLine {
