@@ -397,11 +397,29 @@ impl Values {
         })
     }
 
+    fn resources(&mut self, attributes: [&'static str; 4], values: [&str; 4]) -> Resources {
+        let [cpus, memory, disk, gpus] = attributes;
+        let [cpus_value, memory_value, disk_value, gpus_value] = values;
+        Resources {
+            cpus: self.needed(cpus, cpus_value),
+            memory_mb: self.needed(memory, memory_value),
+            disk_kb: self.needed(disk, disk_value),
+            // Absent where none were discovered.
+            gpus: self.amount(gpus, gpus_value).unwrap_or(0),
+        }
+    }
+
     fn boolean(&mut self, attribute: &'static str, value: &str) -> bool {
         if !matches!(value, "true" | "false") {
             self.is_wrong::<()>(attribute);
         }
         value == "true"
+    }
+
+    fn must_be(&mut self, attribute: &'static str, there: bool) {
+        if !there && !self.wrong.contains(&attribute) {
+            self.wrong.push(attribute);
+        }
     }
 
     fn is_wrong<T>(&mut self, attribute: &'static str) -> Option<T> {
@@ -493,36 +511,34 @@ impl Slot {
             let name = name.as_deref()?;
             Some(name.rsplit('@').next().unwrap_or(name).to_owned())
         });
-        if name.is_none() && !ad.wrong.contains(&"Name") {
-            ad.wrong.push("Name");
-        }
+        ad.must_be("Name", name.is_some());
         let instance_id = ad.string("CloudInstanceID", instance_id);
         let node = ad.string("EhosNode", node);
         let update_interval = ad.amount("EhosUpdateInterval", update_interval);
         let state = ad.string("State", state).unwrap_or_default();
-        if state.is_empty() && !ad.wrong.contains(&"State") {
-            ad.wrong.push("State");
-        }
+        ad.must_be("State", !state.is_empty());
         let activity = ad.string("Activity", activity);
         let start_is_false = ad.boolean("Start", start_is_false);
-        let draining = ad.boolean("Draining", draining).then(|| {
-            let reason = ad.string("DrainReason", reason);
-            let request_id = ad.string("DrainingRequestId", request_id);
-            (reason.unwrap_or_default(), request_id.unwrap_or_default())
-        });
-        let total = Resources {
-            cpus: ad.needed("TotalSlotCpus", total_cpus),
-            memory_mb: ad.needed("TotalSlotMemory", total_memory),
-            disk_kb: ad.needed("TotalSlotDisk", total_disk),
-            // Absent where none were discovered.
-            gpus: ad.amount("TotalSlotGPUs", total_gpus).unwrap_or(0),
-        };
-        let left = Resources {
-            cpus: ad.needed("Cpus", cpus),
-            memory_mb: ad.needed("Memory", memory),
-            disk_kb: ad.needed("Disk", disk),
-            gpus: ad.amount("GPUs", gpus).unwrap_or(0),
-        };
+        let reason = ad.string("DrainReason", reason).unwrap_or_default();
+        let request_id = ad
+            .string("DrainingRequestId", request_id)
+            .unwrap_or_default();
+        let draining = ad
+            .boolean("Draining", draining)
+            .then_some((reason, request_id));
+        let total = ad.resources(
+            [
+                "TotalSlotCpus",
+                "TotalSlotMemory",
+                "TotalSlotDisk",
+                "TotalSlotGPUs",
+            ],
+            [total_cpus, total_memory, total_disk, total_gpus],
+        );
+        let left = ad.resources(
+            ["Cpus", "Memory", "Disk", "GPUs"],
+            [cpus, memory, disk, gpus],
+        );
         let partitionable = ad.string("SlotType", kind).as_deref() == Some("Partitionable");
         let claimed = !matches!(state.as_str(), "Unclaimed" | "Owner" | "Drained");
         let dynamic = if partitionable {
@@ -533,9 +549,7 @@ impl Slot {
         let heard = ad
             .integer("LastHeardFrom", heard)
             .filter(|heard| *heard > 0);
-        if heard.is_none() && !ad.wrong.contains(&"LastHeardFrom") {
-            ad.wrong.push("LastHeardFrom");
-        }
+        ad.must_be("LastHeardFrom", heard.is_some());
         let started = ad.integer("DaemonStartTime", started);
         let changed = ad.integer("NumDynamicSlotsTime or EnteredCurrentState", changed);
         let drain_stopped = ad.integer("LastDrainStopTime", drain_stopped);
