@@ -94,7 +94,6 @@ pub struct Decisions {
     /// Older ones were not looked for.
     since: Option<Timestamp>,
     /// Days that are missing from them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     unread: Vec<UnreadDay>,
 }
 

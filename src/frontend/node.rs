@@ -14,6 +14,5 @@ pub struct Shown<'a> {
     /// The oldest first.
     pub events: Vec<Decision>,
     /// Days that are missing from them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<UnreadDay>,
 }

@@ -318,7 +318,6 @@ struct Shown {
     clouds: BTreeMap<String, CloudShown>,
     totals: Totals,
     /// Days that are missing from it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     unread: Vec<UnreadDay>,
 }
 
