@@ -117,9 +117,6 @@ fn a_full_disk() {
     }
     assert_eq!(double.count("POST", CREATE), 0);
     assert_eq!(names(&site), ["tick.lock"], "nothing half written");
-    checked(&site)
-        .says("FAILED   state ")
-        .says("No space left on device");
     // A dry run needs no room.
     site.tick(&["--dry-run"]).exits(0).says("would    create 1");
 
@@ -135,7 +132,7 @@ fn a_full_disk() {
         .warns("what was done could not be written down, the next tick finds it out: ")
         .warns("No space left on device")
         .says("plan     create 1");
-    assert_eq!(double.count("POST", CREATE), 1 + TRIED);
+    assert_eq!(double.count("POST", CREATE), 1);
     assert_eq!(full.remembered().len(), 1, "the intent");
     // A counter that goes back counts as begun anew, with all that it had.
     let told = fs::read_to_string(&metrics).unwrap();
@@ -150,6 +147,9 @@ fn a_full_disk() {
         full.tick(&[]).exits(74).warns("No space left on device");
     }
     assert_eq!(fs::read(state.join("state.json")).unwrap(), whole);
+    checked(&full)
+        .says("FAILED   state ")
+        .says("No space left on device");
     disk.make_room();
     full.tick(&[])
         .exits(0)
