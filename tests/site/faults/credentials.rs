@@ -25,6 +25,7 @@ struct Guest {
     admin: Api,
     name: String,
     id: String,
+    project: String,
     grant: String,
 }
 
@@ -35,17 +36,25 @@ impl Guest {
         let user = json!({"user": {"name": name, "domain_id": "default", "password": "first"}});
         let user = admin.ok("POST", ":5000/v3/users", Some(&user));
         let id = user["user"]["id"].as_str().unwrap().to_owned();
-        let roles = admin.ok("GET", ":5000/v3/roles?name=member", None);
-        let role = roles["roles"][0]["id"].as_str().unwrap().to_owned();
-        let project = &rig.nova.project("big").project;
-        let grant = format!(":5000/v3/projects/{project}/users/{id}/roles/{role}");
-        admin.ok("PUT", &grant, None);
-        Guest {
+        let mut guest = Guest {
             admin,
             name,
             id,
-            grant,
-        }
+            project: rig.nova.project("big").project.clone(),
+            grant: String::new(),
+        };
+        guest.grant = guest.role("member");
+        guest.admin.ok("PUT", &guest.grant, None);
+        guest
+    }
+
+    /// Where this role is granted.
+    fn role(&self, name: &str) -> String {
+        let roles = format!(":5000/v3/roles?name={name}");
+        let roles = self.admin.ok("GET", &roles, None);
+        let role = roles["roles"][0]["id"].as_str().unwrap();
+        let (project, user) = (&self.project, &self.id);
+        format!(":5000/v3/projects/{project}/users/{user}/roles/{role}")
     }
 
     fn password(&self, password: &str) {
@@ -167,8 +176,26 @@ fn tokens_passwords_and_credentials_that_are_no_good_any_more() {
         &format!("does not accept application credential {id}"),
     ]);
 
-    step("and with a password that is right the idle node goes");
     access("second", goes);
+    if super::long() {
+        step("the role is reduced to reader: the node is drained and may not be deleted (403)");
+        let reader = guest.role("reader");
+        guest.admin.ok("PUT", &reader, None);
+        guest.admin.ok("DELETE", &guest.grant, None);
+        forget_tokens(&rig.address);
+        let is_refused = |_| rig.tick(&[]).text.contains("status 403");
+        assert!((0..60).any(is_refused), "it is never refused");
+        assert!(rig.servers().iter().any(|server| server.id == idle.id));
+
+        step("the role is given back: a new token is tried within five minutes");
+        // The grant of reader stays: its end would end the kept token.
+        guest.admin.ok("PUT", &guest.grant, None);
+        rig.tick_until("the idle node is gone", 400, &[0, 1], |rig| {
+            !rig.servers().iter().any(|server| server.id == idle.id)
+        });
+    }
+
+    step("and with a password that is right the idle node goes");
     // In its place one may be made for the job that waits.
     rig.tick_until("the idle node is gone", 60, &[0], |rig| {
         !rig.servers().iter().any(|server| server.id == idle.id)
