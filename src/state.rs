@@ -293,6 +293,13 @@ pub fn load(directory: &Path, set_aside: bool) -> Result<Loaded, Error> {
     }
 }
 
+/// What tests/fuzz reads: the state in `text`, as far as its entries parse.
+#[cfg(fuzzing)]
+pub fn read_anything(text: &[u8]) -> Option<State> {
+    let value: serde_json::Value = serde_json::from_slice(text).ok()?;
+    salvage::salvage(value.as_object()?).map(|(state, _)| state)
+}
+
 /// Sets a damaged state file aside with `how`, and returns the words for it. A dry run changes nothing.
 fn aside(
     path: &Path,

@@ -94,6 +94,11 @@ const CASES: &[Case] = &[
     Case {
         how: How::Killed,
         when: When::Before,
+        words: &[
+            "unknown  collector: ",
+            "no collector answers at 127.0.0.1",
+            "brake    no node is made or deleted",
+        ],
         ..COLLECTOR
     },
     Case {
