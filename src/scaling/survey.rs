@@ -216,6 +216,7 @@ fn set_aside_removed_clouds(observation: &Observation, state: &mut State) {
                 memory.kind.cloud.clone_from(renamed);
             }
             if configured(&memory.kind.cloud) {
+                memory.was_not_watched();
                 state.nodes.insert(id, memory);
             } else {
                 let of_cloud = state.removed_clouds.entry(cloud.clone()).or_default();
