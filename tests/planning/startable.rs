@@ -169,9 +169,7 @@ fn jobs_that_no_node_runs_take_nothing_of_the_limit_of_their_schedd() {
                 let verdict = Verdict::JobRefuses { clause: None };
                 let (kind, asks) = (kind(&small.clouds[0], position), stuck.kind());
                 if stuck.needs.0.starts_with("of a machine") {
-                    observation
-                        .matches
-                        .insert(kind, asks, Seen::Known(verdict));
+                    observation.matches.insert(kind, asks, Seen::Known(verdict));
                 }
             }
             let schedd = schedd(observation);
