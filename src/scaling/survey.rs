@@ -537,7 +537,13 @@ fn learn(
                 memory.proven = true;
                 proven.push(memory.kind.clone());
             }
-        } else if hears && !hidden(&observation.pool, memory.machine.as_deref()) {
+        } else if hears
+            && !hidden(
+                &observation.pool,
+                memory.machine.as_deref(),
+                servers.get(id).copied(),
+            )
+        {
             // One that its cloud holds still is waited for: its silence begins when it runs again.
             if servers.get(id).is_some_and(|server| is_held(server)) {
                 memory.silent = Some(now);
