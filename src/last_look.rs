@@ -57,6 +57,8 @@ pub enum OwnWord {
     None(String),
     /// It was asked, and its time is over.
     Hangs(String),
+    /// Another one answers where it should be, and would get what is meant for it.
+    Elsewhere(String),
 }
 
 /// Asks the startd of a node, where the collector says that it is, or where it was last known to be.
@@ -80,7 +82,10 @@ fn own_word(
     match StartdFinder::new(&said).identified(identity) {
         Match::Startd(startd) => OwnWord::Is(Box::new(startd.clone())),
         Match::Contradiction(_) => OwnWord::OfAnother,
-        Match::None => OwnWord::None(format!("another startd answers at {address}")),
+        Match::None if said.is_empty() => {
+            OwnWord::None(format!("the startd at {address} says nothing of itself"))
+        }
+        Match::None => OwnWord::Elsewhere(format!("another startd answers at {address}")),
     }
 }
 
@@ -101,7 +106,9 @@ pub fn before_drain(
         OwnWord::OfAnother => as_planned(contradiction()).map(|_| ()),
         // The drain is checked by the startd.
         OwnWord::None(_) => Ok(()),
-        OwnWord::Hangs(why) => Err(not_done(&format!("its startd does not answer: {why}"))),
+        OwnWord::Hangs(why) | OwnWord::Elsewhere(why) => {
+            Err(not_done(&format!("its startd does not answer: {why}")))
+        }
     }
 }
 
@@ -273,7 +280,7 @@ pub fn may_delete(
         (Expected::Overdue, _) => Found::AsPlanned,
         (Expected::Drained(drain), OwnWord::Is(own)) => still_drained(drain, own),
         (Expected::Drained(drain), _) => match ad.startd() {
-            Some(ad) => drained_by_ad(drain, ad, own),
+            Some(ad) => drained_by_ad(drain, ad, startds, own),
             None => Found::Changed("the collector does not know its startd any more".to_owned()),
         },
         (Expected::Silent { update_interval }, own) => match (ad.startd(), own) {
@@ -287,7 +294,9 @@ pub fn may_delete(
             _ => Found::AsPlanned,
         },
         (Expected::NeverJoined, own) => match (ad.startd(), own) {
-            (None, OwnWord::None(_) | OwnWord::Hangs(_)) => Found::AsPlanned,
+            (None, OwnWord::None(_) | OwnWord::Hangs(_) | OwnWord::Elsewhere(_)) => {
+                Found::AsPlanned
+            }
             _ => Found::Changed("it has joined the pool meanwhile".to_owned()),
         },
     }
@@ -310,17 +319,26 @@ fn still_drained(drain: &DrainView, startd: &StartdView) -> Found {
 }
 
 /// The same, where the startd has not said it.
-fn drained_by_ad(drain: &DrainView, ad: &StartdView, own: &OwnWord) -> Found {
+fn drained_by_ad(
+    drain: &DrainView,
+    ad: &StartdView,
+    startds: &[StartdView],
+    own: &OwnWord,
+) -> Found {
     let found = still_drained(drain, ad);
     let slot = ad.slots.first().map(|slot| slot.name.clone());
+    // Ids of drains are small numbers, and a namesake may have the same.
+    let slot = slot.filter(|slot| !is_ambiguous(slot, startds));
     match (found, own, slot) {
         (Found::AsPlanned, OwnWord::None(why), Some(slot)) => Found::DrainedByAd {
             slot,
             why: why.clone(),
         },
-        (Found::AsPlanned, OwnWord::None(why) | OwnWord::Hangs(why), _) => {
-            Found::Unsaid(why.clone())
-        }
+        (
+            Found::AsPlanned,
+            OwnWord::None(why) | OwnWord::Hangs(why) | OwnWord::Elsewhere(why),
+            _,
+        ) => Found::Unsaid(why.clone()),
         (found, ..) => found,
     }
 }
@@ -340,16 +358,19 @@ pub fn may_drain(startd: &StartdIdentity, slot: &str, startds: &[StartdView]) ->
             Found::Changed(format!("it has no slot {slot} any more"))
         }
         // condor_drain knows names alone. The one that it reaches asks itself whether it is meant, by the UUID of its server.
-        Match::Startd(startd)
-            if startd.instance_id.is_none() && startds.iter().filter(has_slot).count() > 1 =>
-        {
-            Found::Changed(format!(
-                "several machines have a slot {slot}, and this one does not say which it is: give each node a host name \
-                 of its own, or let it publish CloudInstanceID"
-            ))
-        }
+        Match::Startd(_) if is_ambiguous(slot, startds) => Found::Changed(format!(
+            "several machines have a slot {slot}, and one of them does not say which it is: give each node a host name of \
+             its own, or let it publish CloudInstanceID"
+        )),
         Match::Startd(_) => Found::AsPlanned,
     }
+}
+
+/// Whether condor_drain, which knows names alone, may reach another machine that does not notice that it is not meant.
+fn is_ambiguous(slot: &str, startds: &[StartdView]) -> bool {
+    let of_name = |startd: &&StartdView| startd.slots.iter().any(|has| has.name == slot);
+    let named = || startds.iter().filter(of_name);
+    named().count() > 1 && named().any(|startd| startd.instance_id.is_none())
 }
 
 fn contradiction() -> Found {
@@ -584,8 +605,16 @@ mod tests {
             why: "refused".to_owned(),
         };
         assert_eq!(judge(drained.clone(), refuses()), renewed);
+        let nameless = startd((None, None), 0, Some(drain("defrag")));
+        let both = [drained.clone(), nameless];
+        assert_eq!(
+            may_delete(&expects, &identity(), &both, &refuses()),
+            Found::Unsaid("refused".to_owned())
+        );
         let unsaid = Found::Unsaid("no answer".to_owned());
         assert_eq!(judge(drained.clone(), hangs()), unsaid);
+        let elsewhere = OwnWord::Elsewhere("no answer".to_owned());
+        assert_eq!(judge(drained.clone(), elsewhere), unsaid);
         let no_slot = StartdView {
             slots: Vec::new(),
             ..drained
@@ -685,6 +714,8 @@ mod tests {
             vec![startd(NAMESAKE, 0, None)],
             vec![startd(CONTRADICTION, 0, None)],
             vec![startd(BY_NODE, 0, None), startd(NAMESAKE, 0, None)],
+            // It would be taken for the one that is meant, for it says nothing else.
+            vec![startd(OURS, 0, None), startd((None, None), 0, None)],
             vec![StartdView {
                 slots: Vec::new(),
                 ..startd(OURS, 0, None)

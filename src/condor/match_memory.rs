@@ -17,6 +17,7 @@ use super::job_ad::Columns;
 use super::machine_ad::MachineAd;
 use crate::scaling::memory::Kind;
 use crate::scaling::needs::Verdict;
+use crate::scaling::observation::Resources;
 
 const VERSION: u32 = 1;
 /// Its name in the state directory.
@@ -32,6 +33,7 @@ const MACHINE_FORGOTTEN: SignedDuration = SignedDuration::from_hours(30 * 24);
 const LEARNT: SignedDuration = SignedDuration::from_hours(1);
 /// More answers are not kept.
 const ANSWERS_MAX: usize = 100_000;
+const REQUESTS_MAX: usize = 10_000;
 
 /// Where it is kept.
 #[derive(Debug, Clone)]
@@ -57,6 +59,8 @@ struct Stored {
     columns: BTreeMap<String, Timestamp>,
     machines: Vec<Learnt>,
     answers: BTreeMap<String, Kept>,
+    /// What jobs ask of a machine on which that depends.
+    requests: BTreeMap<String, KeptRequest>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,6 +73,12 @@ struct Learnt {
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
     answer: Answer,
+    used: Timestamp,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptRequest {
+    request: Resources,
     used: Timestamp,
 }
 
@@ -126,6 +136,7 @@ impl MatchMemory {
                 stored.columns.len(),
                 stored.machines.len(),
                 stored.answers.len(),
+                stored.requests.len(),
             ]
         };
         let before = sizes(stored);
@@ -134,6 +145,7 @@ impl MatchMemory {
             .machines
             .retain(|learnt| within(learnt.at, MACHINE_FORGOTTEN));
         stored.answers.retain(|_, kept| recent(kept.used));
+        stored.requests.retain(|_, kept| recent(kept.used));
         self.changed |= before != sizes(stored);
     }
 
@@ -219,6 +231,26 @@ impl MatchMemory {
         self.changed = true;
     }
 
+    /// What jobs ask of a machine, as it was worked out.
+    pub(super) fn request(&mut self, question: &str) -> Option<Resources> {
+        let kept = self.stored.requests.get_mut(question)?;
+        if self.now.duration_since(kept.used).abs() > NOTED {
+            kept.used = self.now;
+            self.changed = true;
+        }
+        Some(kept.request)
+    }
+
+    /// Keeps what jobs ask of a machine.
+    pub(super) fn keep_request(&mut self, question: String, request: Resources) {
+        if self.stored.requests.len() < REQUESTS_MAX {
+            let used = self.now;
+            let kept = KeptRequest { request, used };
+            self.stored.requests.insert(question, kept);
+            self.changed = true;
+        }
+    }
+
     /// Writes it down when anything is new.
     pub(super) fn save(&mut self) {
         let Some(file) = self.file.as_ref().filter(|file| file.writes) else {
@@ -268,6 +300,8 @@ struct Entries {
     machines: Vec<Value>,
     #[serde(default)]
     answers: BTreeMap<String, Value>,
+    #[serde(default)]
+    requests: BTreeMap<String, Value>,
 }
 
 impl Entries {
@@ -284,6 +318,7 @@ impl Entries {
                 .filter_map(|value| serde_json::from_value(value).ok())
                 .collect(),
             answers: each(self.answers),
+            requests: each(self.requests),
         }
     }
 }

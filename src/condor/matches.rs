@@ -27,7 +27,8 @@ const JOBS_MAX: usize = 4000;
 /// Parts of Requirements that are looked at one by one, and how much of one is told.
 const CLAUSES_MAX: usize = 40;
 const CLAUSE_TOLD: usize = 120;
-/// Kinds of jobs whose requests depend on the machine that are asked about in one tick, and the bits of such a request.
+/// Kinds of jobs whose requests depend on the machine that are asked about for one kind of node in one tick, and the bits
+/// of such a request.
 const BY_MACHINE_MAX: usize = 40;
 const REQUEST_BITS: u32 = 40;
 
@@ -68,6 +69,15 @@ struct Counts {
     available: u64,
 }
 
+/// The name of a question in [`MatchMemory`].
+fn question_name(digest: &str, kind: &JobKind) -> String {
+    let request = &kind.request;
+    format!(
+        "{digest}:{}:{}:{}:{}:{}",
+        kind.needs.0, request.cpus, request.memory_mb, request.disk_kb, request.gpus
+    )
+}
+
 impl Matching<'_> {
     /// The answers, as far as there are any.
     pub(super) fn ask(
@@ -78,17 +88,23 @@ impl Matching<'_> {
     ) -> Matches {
         let mut matches = Matches::default();
         self.learn(candidates, memory);
-        for candidate in candidates {
-            let node = self.node(candidate, memory);
-            let (answers, failure) = self.answers(&node, jobs, memory);
+        let nodes = candidates
+            .iter()
+            .map(|candidate| self.node(candidate, memory));
+        let nodes: Vec<Node<'_>> = nodes.collect();
+        for node in &nodes {
+            let (answers, failure) = self.answers(node, jobs, memory);
             if let Some(why) = failure {
                 matches.fail(why);
             }
             for (jobs, answer) in answers {
-                matches.insert(candidate.kind.clone(), jobs.clone(), answer);
+                matches.insert(node.candidate.kind.clone(), jobs.clone(), answer);
             }
-            for (jobs, request) in self.requests(&node, jobs) {
-                matches.insert_request(candidate.kind.clone(), jobs.clone(), request);
+        }
+        // Last: what some jobs ask of a machine takes no time from the answers that all others wait for.
+        for node in &nodes {
+            for (jobs, request) in self.requests(node, jobs, memory) {
+                matches.insert_request(node.candidate.kind.clone(), jobs.clone(), request);
             }
         }
         memory.save();
@@ -188,11 +204,7 @@ impl Matching<'_> {
                 answers.push((kind, unknown(why)));
                 continue;
             }
-            let request = &kind.request;
-            let name = format!(
-                "{digest}:{}:{}:{}:{}:{}",
-                kind.needs.0, request.cpus, request.memory_mb, request.disk_kb, request.gpus
-            );
+            let name = question_name(&digest, kind);
             match memory.answer(&name) {
                 Some(verdict) => answers.push((kind, Seen::Known(verdict))),
                 None => open.push((Question { jobs: kind, ad }, kind, name)),
@@ -315,17 +327,36 @@ impl Matching<'_> {
         &self,
         node: &Node<'_>,
         jobs: &'a BTreeSet<JobKind>,
+        memory: &mut MatchMemory,
     ) -> Vec<(&'a JobKind, Resources)> {
+        let digest = node.ad.digest(&node.candidate.capacity);
+        let node_changes = node.ad.changes();
+        let mut asked = 0;
+        let mut ask = |kind: &JobKind, question: &Question<'_>| {
+            let name = question_name(&digest, kind);
+            if let Some(known) = memory.request(&name) {
+                return Ok(known);
+            }
+            if asked >= BY_MACHINE_MAX {
+                return Err("there are more such jobs than a tick asks about".to_owned());
+            }
+            asked += 1;
+            let request = self.request(node, question)?;
+            if !question.ad.changes && !node_changes {
+                memory.keep_request(name, request);
+            }
+            Ok(request)
+        };
         let by_machine = jobs.iter().filter_map(|kind| {
             let ad = self.ads.get(&kind.needs)?;
             ad.machine_requests().next()?;
             Some((kind, Question { jobs: kind, ad }))
         });
         let mut found = Vec::new();
-        for (kind, question) in by_machine.take(BY_MACHINE_MAX) {
+        for (kind, question) in by_machine {
             let largest = node.candidate.capacity.spaces().max();
             let largest = largest.copied().unwrap_or_default();
-            let request = self.request(node, &question).unwrap_or_else(|why| {
+            let request = ask(kind, &question).unwrap_or_else(|why| {
                 log::debug!("{why}; such jobs are taken to need a whole node");
                 largest
             });
@@ -879,11 +910,59 @@ mod tests {
             (4, 3968, 1024)
         );
         assert_eq!(matches.request(&new.kind, &plain), plain.request);
+        // It is kept: no process is started for it again.
+        let before = pool.processes();
+        assert_eq!(ask(&pool).request(&new.kind, &whole), request);
+        assert_eq!(pool.processes(), before);
         // Where it does not say, such a job has a node for itself.
         pool.fake
             .script("condor_q", "-better-analyze:summary", "exit 1");
-        let request = ask(&pool).request(&new.kind, &whole);
+        let larger = candidate("m2", None);
+        let request = pool.ask(&[&whole, &plain], std::slice::from_ref(&larger), LIMIT);
+        let request = request.request(&larger.kind, &whole);
         assert_eq!((request.cpus, request.memory_mb), (4, 4096));
+    }
+
+    /// However many of them there are, and however long it takes to work that out.
+    #[test]
+    fn what_jobs_ask_of_a_machine_takes_no_answer_from_others() {
+        let mut pool = Pool::new();
+        let slow = format!("grep -q '>>' \"$3\" && sleep 1\n{ANALYZE}");
+        pool.fake
+            .script("condor_q", "-better-analyze:summary", &slow);
+        let mut names = BTreeSet::new();
+        let columns = BTreeMap::from([("totalcpus", "")]);
+        let mut whole = Vec::new();
+        for number in 0..BY_MACHINE_MAX {
+            let mut requests = JobColumns::default().requests;
+            let request = format!("TotalCpus - {number}");
+            requests[0] = ("RequestCpus", &request);
+            let job = JobColumns {
+                universe: 5,
+                requirements: "TARGET.x",
+                requests,
+                ..JobColumns::default()
+            };
+            let ad = JobAd::of(&job, &columns, &BTreeSet::new(), &mut names).unwrap();
+            let needs = ad.needs();
+            pool.ads.insert(ad.needs(), ad);
+            whole.push(JobKind {
+                needs,
+                ..pool.jobs("TARGET.x")
+            });
+        }
+        let plain = pool.jobs("TARGET.y");
+        let mut jobs: Vec<&JobKind> = whole.iter().collect();
+        jobs.push(&plain);
+        let nodes = [candidate("m1", None), candidate("m2", None)];
+        let matches = pool.ask(&jobs, &nodes, Duration::from_secs(5));
+        for node in &nodes {
+            assert_eq!(
+                verdict(&matches, node, &plain),
+                Seen::Known(Verdict::Matches)
+            );
+            assert_eq!(matches.request(&node.kind, &whole[39]).cpus, 4);
+        }
     }
 
     /// One job at which condor_q ends takes no answer from the others.

@@ -16,6 +16,8 @@ const SCHEDDS_MAX: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct ScheddAds {
     ads: BTreeMap<String, (Option<String>, MaxRunning)>,
+    /// Lines that are no such ad: there are more schedds than these.
+    others: bool,
 }
 
 /// Asks the collector. An ad that cannot be read limits nothing, and the others do.
@@ -59,8 +61,11 @@ impl ScheddAds {
                 MaxRunning { limit, running },
             ))
         };
-        if let Some((name, machine, max)) = read().filter(|_| self.ads.len() < SCHEDDS_MAX) {
-            self.ads.insert(name.to_ascii_lowercase(), (machine, max));
+        match read().filter(|_| self.ads.len() < SCHEDDS_MAX) {
+            Some((name, machine, max)) => {
+                self.ads.insert(name.to_ascii_lowercase(), (machine, max));
+            }
+            None => self.others |= !line.trim().is_empty(),
         }
     }
 
@@ -89,7 +94,9 @@ impl ScheddAds {
             let machine = machine.as_deref().map(short);
             machine.is_some_and(|machine| machine == short(host))
         });
-        let all = self.ads.values().map(|(_, max)| *max);
+        // Where an ad cannot be read, the other may be the only one that can.
+        let all = self.ads.values().filter(|_| !self.others);
+        let all = all.map(|(_, max)| *max);
         only(all.collect()).or_else(|| only(here.map(|(_, max)| *max).collect()))
     }
 }
@@ -138,5 +145,9 @@ mod tests {
         assert_eq!(ads.local(), None);
         ads.add("\"cm\"\t\"cm\"\t2\t0");
         assert_eq!(ads.on("elsewhere").map(|max| max.limit), Some(2));
+        // That of this machine cannot be read: the limit of the other is not its own.
+        ads.add("\"here\"\t\"here\"\terror\t0");
+        assert_eq!(ads.on("here"), None);
+        assert_eq!(ads.on("cm").map(|max| max.limit), Some(2));
     }
 }

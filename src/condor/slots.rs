@@ -360,6 +360,8 @@ struct Slot {
     /// The following on the startd's clock.
     sent: Option<i64>,
     started: Option<i64>,
+    /// From start to ad.
+    up_for: Option<Duration>,
     unchanged_since: Option<i64>,
     /// The attributes that cannot be read, or must be there and are not: it counts as claimed then.
     wrong: Vec<&'static str>,
@@ -553,7 +555,11 @@ impl Slot {
         let started = ad.integer("DaemonStartTime", started);
         let changed = ad.integer("NumDynamicSlotsTime or EnteredCurrentState", changed);
         let drain_stopped = ad.integer("LastDrainStopTime", drain_stopped);
-        let sent = ad.integer("MyCurrentTime", sent).or(heard);
+        let sent = ad.integer("MyCurrentTime", sent);
+        let up_for = sent
+            .zip(started)
+            .map(|(sent, started)| since(sent, started));
+        let sent = sent.or(heard);
         let wrong = ad.wrong;
         let claims = dynamic.saturating_add(u64::from(claimed));
         Ok(Slot {
@@ -574,6 +580,7 @@ impl Slot {
             heard,
             sent,
             started,
+            up_for,
             unchanged_since: changed.max(drain_stopped).max(started),
             machine,
             name,
@@ -594,6 +601,7 @@ impl Slot {
             machine: self.machine.clone(),
             slot: self.name.clone(),
             owner_known: self.owner_known(),
+            up_for: self.up_for,
             what: format!("cannot be read: {}", self.wrong.join(", ")),
         }
     }
@@ -644,6 +652,7 @@ impl Startds {
                     machine: None,
                     slot: None,
                     owner_known: false,
+                    up_for: None,
                     what: what.clone(),
                 });
                 self.no_answer.get_or_insert(what);
@@ -678,6 +687,7 @@ impl Startds {
                 machine: None,
                 slot: None,
                 owner_known: false,
+                up_for: None,
                 what: "cannot be read, like more than can be told".to_owned(),
             };
         }
@@ -910,6 +920,12 @@ mod tests {
         assert!(unreadable[0].may_be_of(Some("N1")) && unreadable[0].may_be_of(None));
         assert!(!unreadable[0].may_be_of(Some("n2")));
         assert_eq!(unreadable[0].called(), "slot slot2@n1");
+        // By its own clock it is a minute old.
+        let age = |seconds| unreadable[0].is_older_than(Duration::from_secs(seconds));
+        assert_eq!(unreadable[0].up_for, Some(Duration::from_secs(60)));
+        assert!(!age(0), "clocks differ");
+        let (_, of_old) = read(&[line(&[whose[0], whose[1], (24, "90000")])], 200);
+        assert!(of_old[0].is_older_than(Duration::from_secs(3600)));
         // Alone it is a startd of nobody, which is claimed; without a machine it may be anybody's.
         let (startds, _) = read(&[line(&whose)], 200);
         assert_eq!((startds.len(), startds[0].claims()), (1, 1));

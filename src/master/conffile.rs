@@ -86,7 +86,7 @@ impl FileChange {
         Some(FileChange {
             path: path.display().to_string(),
             change: *change,
-            difference: difference.trim_end().to_owned(),
+            difference: without_secrets(difference.trim_end()),
         })
     }
 
@@ -116,6 +116,82 @@ impl FileChange {
             ),
         })
     }
+}
+
+/// What stands before a secret, where somebody has written one into a file that is shown.
+const BEFORE_SECRETS: [&str; 6] = [
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "webhook",
+    "private_key",
+];
+
+/// A difference without what stands behind such a word, and in the block below it. Addresses lose their passwords, too.
+fn without_secrets(difference: &str) -> String {
+    let mut shown: Vec<String> = Vec::new();
+    // How far the key of a secret of several lines is indented.
+    let mut block: Option<usize> = None;
+    for line in difference.lines() {
+        let depth = |line: &str| {
+            let text = line.get(1..).unwrap_or_default();
+            text.len() - text.trim_start().len()
+        };
+        let in_block = block.is_some_and(|key| depth(line) > key);
+        if in_block && !line.starts_with("@@") {
+            if let Some(sign) = line.get(..1) {
+                shown.push(format!("{sign}***"));
+            }
+            continue;
+        }
+        block = None;
+        match secret_at(line) {
+            Some(at) => {
+                let (before, value) = line.split_at_checked(at).unwrap_or((line, ""));
+                let value = value.trim();
+                if value.is_empty() || value.starts_with(['|', '>']) {
+                    block = Some(depth(line));
+                }
+                shown.push(format!("{before} ***"));
+            }
+            None => shown.push(without_login(line)),
+        }
+    }
+    shown.join("\n")
+}
+
+/// Where a secret may begin in a line: behind one of these words and a `:` or `=`.
+fn secret_at(line: &str) -> Option<usize> {
+    let small = line.to_ascii_lowercase();
+    let ends = BEFORE_SECRETS.iter().flat_map(|word| {
+        let found = small.match_indices(word);
+        found.map(move |(at, _)| at + word.len())
+    });
+    let behind = ends.filter_map(|end| {
+        let rest = small.get(end..)?;
+        let sign = rest.trim_start_matches([' ', '"', '\'']);
+        let at = end + (rest.len() - sign.len());
+        sign.starts_with([':', '=']).then_some(at + 1)
+    });
+    behind.min()
+}
+
+/// A line without the user and the password of the addresses in it.
+fn without_login(line: &str) -> String {
+    let mut parts = line.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(['/', ' ', '"', '\'']).unwrap_or(part.len());
+        let (host, rest) = part.split_at_checked(end).unwrap_or((part, ""));
+        let host = host
+            .rsplit_once('@')
+            .map_or_else(|| host.to_owned(), |(_, host)| format!("***@{host}"));
+        shown.push_str("://");
+        shown.push_str(&host);
+        shown.push_str(rest);
+    }
+    shown
 }
 
 /// A file as it is brought.
@@ -248,6 +324,36 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+
+    #[test]
+    fn no_secret_stands_in_a_difference() {
+        let said = "differs\n--- /etc/ehos/ehos.yaml\n+++ new\n@@ -1,9 +1,2 @@\n ehos:\n-  password: hush1\n-  token: |\n-    hush2\n\
+                    -    hush3\n-  nodes_max: 3\n-  influxdb: {login: a, \"Password\" : \"hush4\"}\n-  url: https://me:hush5@db.example/x\n\
+                    -  # SECRET=hush6\n-  webhook:\n-    https://hooks.example/hush7\n-  token_file: /etc/ehos/a.token\n-\tx: 1\n+  nodes_max: 4\n";
+        let read = FileChange::read(Path::new("/etc/ehos/ehos.yaml"), said).unwrap();
+        let shown = read.difference;
+        assert!(!shown.contains("hush"), "{shown}");
+        for line in [
+            "-  nodes_max: 3",
+            "+  nodes_max: 4",
+            "-  password: ***",
+            "-  url: https://***@db.example/x",
+            "-  token_file: /etc/ehos/a.token",
+        ] {
+            assert!(shown.lines().any(|there| there == line), "{line}: {shown}");
+        }
+        // Any text is taken.
+        for odd in [
+            "\u{e4}password:\u{e4}",
+            "",
+            "+",
+            "password",
+            "://@",
+            "\u{e4}://\u{e4}@",
+        ] {
+            without_secrets(odd);
+        }
+    }
 
     struct Machine {
         dir: tempfile::TempDir,

@@ -191,6 +191,20 @@ impl NodeMemory {
             volumes: Vec::new(),
         }
     }
+
+    /// Forgets what was timed before nobody looked at its cloud for a while: its timers start anew, and since it was last
+    /// seen it may have taken a job of anybody.
+    pub fn was_not_watched(&mut self) {
+        self.missing = None;
+        self.silent = None;
+        self.unlisted = None;
+        self.job_listed = false;
+        self.closed = None;
+        self.outlived = None;
+        self.overdue = None;
+        self.token_ending = None;
+        self.claimed |= self.joined.is_some();
+    }
 }
 
 /// What is remembered of a server that is gone: its ads may be heard of for a while, and it may have left something

@@ -219,11 +219,14 @@ pub fn hearing<'a>(pool: &'a PoolView, policy: &Policy) -> Option<&'a CollectorV
 }
 
 /// Whether an ad that cannot be read may be that of the startd on this machine, whose name may not be known: the collector says
-/// nothing of it then.
-pub(super) fn hidden(pool: &PoolView, machine: Option<&str>) -> bool {
+/// nothing of it then. That of a machine that was there before the server is none.
+pub(super) fn hidden(pool: &PoolView, machine: Option<&str>, server: Option<&OwnedServer>) -> bool {
     let collector = pool.collector.known();
     let mut ads = collector.iter().flat_map(|view| &view.unreadable);
-    ads.any(|ad| ad.may_be_of(machine))
+    ads.any(|ad| {
+        let older = server.is_some_and(|server| ad.is_older_than(server.record().age));
+        ad.may_be_of(machine) && !older
+    })
 }
 
 /// Whether one of the schedds that are asked lists a running job on a machine.
@@ -278,7 +281,8 @@ impl Facts<'_> {
 
     fn hears(&self) -> bool {
         let pool = &self.observation.pool;
-        hearing(pool, self.policy).is_some() && !hidden(pool, self.memory.machine.as_deref())
+        let machine = self.memory.machine.as_deref();
+        hearing(pool, self.policy).is_some() && !hidden(pool, machine, self.server)
     }
 
     fn fresh_startd(&self) -> Option<&StartdView> {

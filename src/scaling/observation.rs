@@ -233,6 +233,9 @@ pub struct CollectorView {
     pub unreadable: Vec<UnreadableAd>,
 }
 
+/// Two clocks are not compared with each other, and what both say of an age differs by less than this.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(600);
+
 /// The ad of a slot that ehos cannot read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadableAd {
@@ -242,6 +245,8 @@ pub struct UnreadableAd {
     pub slot: Option<String>,
     /// Whose slot it is can be read: its claim is counted on its startd, and it hides no other.
     pub owner_known: bool,
+    /// For how long its startd has run at least, on its own clock, as far as that can be read.
+    pub up_for: Option<Duration>,
     /// What is wrong with it.
     pub what: String,
 }
@@ -254,6 +259,12 @@ impl UnreadableAd {
             _ => true,
         };
         !self.owner_known && same
+    }
+
+    /// Whether its startd has run for longer than a server of this age, which cannot be where it runs then.
+    pub fn is_older_than(&self, server: Duration) -> bool {
+        self.up_for
+            .is_some_and(|up_for| up_for > server.saturating_add(CLOCKS_DIFFER))
     }
 
     /// What it is called in a report.

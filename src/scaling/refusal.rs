@@ -140,6 +140,9 @@ const WORDS: [(About, &[&str]); 8] = [
     ),
 ];
 
+/// So many words may stand between a thing and what is said of it: `Flavor with name 'm 1' could not be found`.
+const NAME_WORDS: usize = 4;
+
 /// What stands between a word and "could not be found", or "not found", in Nova's and Neutron's sentences: an id or a name.
 fn missing(text: &str, thing: &str) -> bool {
     let Some((before, after)) = text.split_once(thing) else {
@@ -151,7 +154,16 @@ fn missing(text: &str, thing: &str) -> bool {
         .is_none_or(|c| !c.is_alphanumeric());
     let end = after.find(". ").unwrap_or(after.len());
     let sentence = after.get(..end).unwrap_or(after);
-    whole_word && (sentence.contains("could not be found") || sentence.contains("not found"))
+    let mut ends = ["could not be found", "not found"].into_iter();
+    let name = ends.find_map(|end| sentence.split_once(end));
+    // Of more words it is another sentence: `image to volume: host c-17 not found`.
+    let few = name.is_some_and(|(name, _)| name.split_whitespace().count() <= NAME_WORDS);
+    whole_word && few
+}
+
+/// Whether it may be an id or a quoted name, and not a word: `image 77`, and not `image cache`.
+fn is_name(word: &str) -> bool {
+    word.contains(|c: char| c.is_ascii_digit() || matches!(c, '\'' | '"'))
 }
 
 /// Whether a sentence tells what such a thing is: `image 77 is damaged`.
@@ -164,8 +176,8 @@ fn is_said_of(text: &str, thing: &str) -> bool {
             .get(..at)
             .and_then(|before| before.chars().next_back())
             .is_none_or(|c| !c.is_alphanumeric());
-        // The image service is another thing.
-        whole_word && name.is_some_and(|name| name != "service") && words.next() == Some("is")
+        // The image service, its cache and the like are other things.
+        whole_word && name.is_some_and(is_name) && words.next() == Some("is")
     })
 }
 
@@ -342,6 +354,13 @@ mod tests {
             ("Disk format vmdk is not acceptable", Image),
             ("Build of instance 9 aborted: Image 77 is damaged.", Image),
             ("Flavor 7 is disabled", Flavor),
+            ("Image cache is full on host c-17", Cloud),
+            ("The image store is not reachable", Cloud),
+            ("Flavor access is being synchronized", Cloud),
+            (
+                "Failed to copy image to volume on backend ceph: host c-17 not found",
+                Cloud,
+            ),
             (
                 "Build of instance 9 aborted: the image service is not there",
                 Cloud,

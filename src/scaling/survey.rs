@@ -216,6 +216,7 @@ fn set_aside_removed_clouds(observation: &Observation, state: &mut State) {
                 memory.kind.cloud.clone_from(renamed);
             }
             if configured(&memory.kind.cloud) {
+                memory.was_not_watched();
                 state.nodes.insert(id, memory);
             } else {
                 let of_cloud = state.removed_clouds.entry(cloud.clone()).or_default();
@@ -536,7 +537,13 @@ fn learn(
                 memory.proven = true;
                 proven.push(memory.kind.clone());
             }
-        } else if hears && !hidden(&observation.pool, memory.machine.as_deref()) {
+        } else if hears
+            && !hidden(
+                &observation.pool,
+                memory.machine.as_deref(),
+                servers.get(id).copied(),
+            )
+        {
             // One that its cloud holds still is waited for: its silence begins when it runs again.
             if servers.get(id).is_some_and(|server| is_held(server)) {
                 memory.silent = Some(now);

@@ -202,6 +202,37 @@ fn a_removed_cloud_is_told_with_what_runs_in_it_until_it_is_put_back_and_empty()
     all_once(&site);
 }
 
+/// What was silent when its cloud was removed was heard of while nobody looked.
+#[test]
+fn no_timer_of_a_node_runs_while_its_cloud_is_removed() {
+    let mut site = two_clouds();
+    site.until(70, "the jobs end", |world| world.unfinished() == 0);
+    let name = site.names()[0].clone();
+    locked(&site.world).cut_off(&name, true);
+    let silent = |site: &Site| {
+        let mut nodes = site.plan().nodes.iter();
+        nodes.any(|node| node.phase == "silent")
+    };
+    for _ in 0..10 {
+        if !site.last.as_ref().is_some_and(|_| silent(&site)) {
+            site.tick();
+        }
+    }
+    assert!(silent(&site), "{}", site.describe());
+    let (policy, entry) = remove(&mut site);
+    site.ticks(2);
+    locked(&site.world).cut_off(&name, false);
+    site.ticks(60);
+    locked(&site.world).cut_off(&name, true);
+    // Its ads end.
+    site.ticks(45);
+    locked(&site.world).scenario.clouds.extend([entry]);
+    site.policy.clouds.insert(0, policy);
+    site.ticks(3);
+    assert!(silent(&site), "{}", site.describe());
+    assert!(site.names().contains(&name), "{}", site.describe());
+}
+
 #[test]
 fn a_removed_cloud_that_is_gone_can_be_forgotten() {
     let mut site = two_clouds();

@@ -887,6 +887,7 @@ fn unreadable(view: &mut PoolView, machine: Option<&str>, owner_known: bool) {
             machine: machine.map(str::to_owned),
             slot: machine.map(|machine| format!("slot1@{machine}")),
             owner_known,
+            up_for: None,
             what: "cannot be read: EhosNode".to_owned(),
         });
     }
@@ -946,6 +947,23 @@ fn a_node_has_not_failed_to_join_while_its_ad_may_be_one_that_cannot_be_read() {
     site.between = Box::new(|asked| asked);
     site.ticks(20);
     assert!(site.state.departed.len() == 1, "{}", site.describe());
+}
+
+/// A machine of others that has been there for longer than the server hides no failure of it.
+#[test]
+fn a_node_fails_to_join_beside_an_older_ad_that_cannot_be_read() {
+    let mut site = Site::simple();
+    locked(&site.world).broken.image = true;
+    site.policy.nodes_min = 1;
+    see_pool(&mut site, |view| {
+        unreadable(view, Some("odd.example"), false);
+        if let Seen::Known(collector) = &mut view.collector {
+            collector.unreadable[0].up_for = Some(std::time::Duration::from_secs(30 * 86_400));
+        }
+    });
+    site.ticks(60);
+    assert!(!site.state.departed.is_empty(), "{}", site.describe());
+    assert!(site.state.kinds[0].failures > 0, "{}", site.describe());
 }
 
 #[test]

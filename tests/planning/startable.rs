@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ehos::scaling::needs::{JobFault, Needs};
+use ehos::scaling::needs::{JobFault, Needs, Verdict};
 use ehos::scaling::observation::{Demand, MaxRunning, Observation, Resources, ScheddView, Seen};
 use ehos::scaling::plan::{Plan, plan};
 use ehos::scaling::reason::Reason;
@@ -132,6 +132,57 @@ fn no_node_is_made_for_jobs_that_the_schedd_would_not_start() {
                 .to_string()
                 .contains(&format!("MAX_JOBS_RUNNING {limit} of schedd schedd0"))
         );
+    }
+}
+
+/// Jobs that no node runs have waited for longest, and are more than the schedd would start.
+#[test]
+fn jobs_that_no_node_runs_take_nothing_of_the_limit_of_their_schedd() {
+    let unread = JobFault::Unread {
+        attribute: Some("Requirements".to_owned()),
+        problem: "odd".to_owned(),
+    };
+    let too_large = Demand {
+        request: Resources {
+            cpus: 64,
+            memory_mb: 512,
+            ..Resources::default()
+        },
+        fault: None,
+        needs: Needs::default(),
+        ..faulty(unread.clone())
+    };
+    let refused = Demand {
+        needs: Needs("of a machine that is not there".to_owned()),
+        fault: None,
+        ..faulty(unread.clone())
+    };
+    let not_asked = Demand {
+        needs: Needs::unread("room"),
+        fault: None,
+        ..faulty(unread.clone())
+    };
+    for stuck in [faulty(unread), too_large, refused, not_asked] {
+        let small = small();
+        let plan = planned(&small, |observation| {
+            for position in 0..2 {
+                let verdict = Verdict::JobRefuses { clause: None };
+                let (kind, asks) = (kind(&small.clouds[0], position), stuck.kind());
+                if stuck.needs.0.starts_with("of a machine") {
+                    observation.matches.insert(kind, asks, Seen::Known(verdict));
+                }
+            }
+            let schedd = schedd(observation);
+            schedd.max_running = Some(MaxRunning {
+                limit: 8,
+                running: 0,
+            });
+            schedd.demand.push(Demand {
+                jobs: 20_000,
+                ..stuck.clone()
+            });
+        });
+        assert_eq!(made_in_order(&plan).len(), 2, "{:?}", plan.groups);
     }
 }
 

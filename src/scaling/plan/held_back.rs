@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::Planner;
+use crate::scaling::capacity::Capacity;
+use crate::scaling::memory::Kind;
 use crate::scaling::needs::{JobFault, with_parents};
 use crate::scaling::observation::{Ceiling, Demand, MaxRunning, NegotiatorView, Seen};
 use crate::scaling::reason::Reason;
@@ -109,15 +111,52 @@ impl<'a> Planner<'a> {
         if all_free && all_start {
             return all.into_iter().map(|(_, startable)| startable).collect();
         }
-        // The order in which schedds and groups are listed says nothing.
-        all.sort_by(|(_, one), (_, other)| order(one.demand, other.demand));
+        // The order in which schedds and groups are listed says nothing. Jobs that no node would run take nothing from
+        // those that one would.
+        let kinds = self.kinds();
+        let mut all: Vec<_> = all
+            .into_iter()
+            .map(|(schedd, startable)| {
+                let no_node = !self.may_run(&kinds, startable.demand);
+                (no_node, schedd, startable)
+            })
+            .collect();
+        all.sort_by(|(one_last, _, one), (other_last, _, other)| {
+            let last = one_last.cmp(other_last);
+            last.then_with(|| order(one.demand, other.demand))
+        });
         let mut limits = Room::new(negotiator.map(|negotiator| &negotiator.concurrency_limits));
         let mut quotas = Room::new(negotiator.map(|negotiator| &negotiator.group_quotas));
-        let start = |(schedd, mut startable): (&'a str, Startable<'a>)| {
+        let start = |(_, schedd, mut startable): (bool, &'a str, Startable<'a>)| {
             startable.within(&mut limits, &mut quotas, schedd, &mut schedds);
             startable
         };
         all.into_iter().map(start).collect()
+    }
+
+    /// Every kind of node that there is or that may be made, with what it offers where that is known.
+    fn kinds(&self) -> BTreeMap<Kind, Option<Capacity>> {
+        let made = self.options().into_iter().map(|(_, kind)| kind);
+        let there = self.survey.nodes.iter().map(|node| node.kind.clone());
+        let with_capacity = |kind: Kind| {
+            let capacity = self.capacity(&kind);
+            (kind, capacity)
+        };
+        made.chain(there).map(with_capacity).collect()
+    }
+
+    /// Whether a node of one of these kinds may run such jobs, as far as that can be read.
+    fn may_run(&self, kinds: &BTreeMap<Kind, Option<Capacity>>, demand: &Demand) -> bool {
+        let asks = demand.kind();
+        if demand.fault.is_some() || asks.needs.is_unread() {
+            return false;
+        }
+        let matches = &self.observation.matches;
+        kinds.iter().any(|(kind, capacity)| {
+            let request = matches.request(kind, &asks);
+            let fits = capacity.as_ref().is_none_or(|it| it.holds(&request) > 0);
+            fits && matches.answer(kind, &asks).may_use()
+        })
     }
 
     /// How many jobs would be started, whatever else waits.
