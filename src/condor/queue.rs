@@ -233,7 +233,7 @@ impl Schedd {
         let missing = waiting.map_or(folded.torn, |jobs| jobs.saturating_sub(folded.counted));
         let unread = if folded.torn > 0 {
             missing.max(1)
-        } else if folded.grouped && lacks(&folded, waiting) {
+        } else if lacks(&folded, waiting) {
             missing
         } else {
             0
@@ -264,12 +264,14 @@ impl Schedd {
             return Ok(folded);
         }
         let empty = folded.counted == 0 && folded.torn == 0 && waiting.is_none() && idle > 0;
-        let lacks = empty || lacks(&folded, waiting);
-        if !lacks && !folded.needs_numbers() {
+        let whole = !empty && !lacks(&folded, waiting);
+        if whole && !folded.needs_numbers() {
             return Ok(folded);
         }
         let columns = columns.clone().with(&folded.names);
         match self.with_names(question, &columns, false) {
+            // Where fewer were listed one by one, the groups tell more.
+            Ok(each) if each.counted < folded.counted && lacks(&each, waiting) => Ok(folded),
             Ok(each) => Ok(each),
             Err(error) if empty => Err(error),
             Err(error) => {

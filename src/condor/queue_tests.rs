@@ -74,7 +74,7 @@ fn groups_with_the_same_id_are_checked_by_their_sum() {
         "-group-by",
         &(same.to_owned() + &lines(&[(4, 128), (3, 256)])),
     );
-    fake.script("condor_q", "any", &lines(&[(1, 128), (1, 256), (1, 512)]));
+    fake.script("condor_q", "any", &lines(&[(4, 128), (3, 256), (2, 512)]));
     // Nothing is missing.
     fake.answer("condor_q", "-totals", &totals(7));
     let view = observe(&fake).unwrap();
@@ -87,7 +87,7 @@ fn groups_with_the_same_id_are_checked_by_their_sum() {
     let view = observe(&fake).unwrap();
     assert_eq!(
         jobs(&view),
-        [(1, 128, false), (1, 256, false), (1, 512, false)]
+        [(4, 128, false), (3, 256, false), (2, 512, false)]
     );
     // That fails as well: what was told counts, and so does that there are more.
     fake.answer("condor_q", "any", "err|Failed\nexit=1\n");
@@ -108,11 +108,41 @@ fn groups_with_the_same_id_are_checked_by_their_sum() {
 fn a_hundredth_of_a_large_queue_is_no_loss() {
     let fake = FakeTools::new();
     fake.script("condor_q", "-group-by", &lines(&[(991, 128)]));
-    fake.script("condor_q", "any", &lines(&[(1, 512)]));
+    fake.script("condor_q", "any", &lines(&[(999, 512)]));
     fake.answer("condor_q", "-totals", &totals(1000));
     assert_eq!(jobs(&observe(&fake).unwrap()), [(991, 128, false)]);
     fake.script("condor_q", "-group-by", &lines(&[(989, 128)]));
-    assert_eq!(jobs(&observe(&fake).unwrap()), [(1, 512, false)]);
+    assert_eq!(jobs(&observe(&fake).unwrap()), [(999, 512, false)]);
+}
+
+/// What is missing from both answers waits unread: it is no job that has just come.
+#[test]
+fn jobs_that_no_answer_lists_are_unread() {
+    let fake = FakeTools::new();
+    fake.script("condor_q", "-group-by", &lines(&[(4, 128)]));
+    fake.answer("condor_q", "-totals", &totals(9));
+    for (each, told) in [
+        (
+            lines(&[(4, 128), (1, 256)]),
+            &[(4, 128, false), (1, 256, false), (4, 0, true)][..],
+        ),
+        (lines(&[(1, 256)]), &[(4, 128, false), (5, 0, true)]),
+        (lines(&[]), &[(4, 128, false), (5, 0, true)]),
+    ] {
+        fake.script("condor_q", "any", &each);
+        assert_eq!(jobs(&observe(&fake).unwrap()), told);
+    }
+    // A condor_q that cannot group, too.
+    fake.answer(
+        "condor_q",
+        "-group-by",
+        "err|Error: unrecognized argument -group-by\nexit=1\n",
+    );
+    fake.script("condor_q", "any", &lines(&[(1, 256)]));
+    assert_eq!(
+        jobs(&observe(&fake).unwrap()),
+        [(1, 256, false), (8, 0, true)]
+    );
 }
 
 /// Lines that are none of ours: the jobs are told one by one, and what is torn there too waits unread.

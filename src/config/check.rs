@@ -64,6 +64,7 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
         let (clouds, policies) = clouds::check(context, &mut file, &ehos, &daemon);
         settings = clouds;
         policy.clouds = policies;
+        costs::unlisted(context, &ehos, &policy);
         costs::check(context, &policy);
     }
     money::time(context, &daemon, &mut policy);

@@ -526,7 +526,10 @@ impl<'a> One<'a> {
             );
         }
         let mut prices = self.ehos.prices.value().unwrap_or_default();
-        prices.retain(|name, _| flavors.contains(name));
+        // Nodes of flavors that were listed once may still run, and cost.
+        if !prices.keys().any(|name| flavors.contains(name)) {
+            prices.clear();
+        }
         prices.extend(own);
         prices
     }

@@ -21,6 +21,7 @@ fn note(text: &str) -> String {
 #[test]
 fn what_is_of_no_use_is_noted_and_the_rest_counts() {
     let of_cloud = |more: &str| cloud(&format!("{PASSWORD}, {more}"));
+    let of_all = |more: &str| cloud(PASSWORD).replace("flavor: f", &format!("flavor: f, {more}"));
     let beside = |section: &str| format!("{}{section}\n", cloud(PASSWORD));
     for (text, said) in [
         (
@@ -31,6 +32,14 @@ fn what_is_of_no_use_is_noted_and_the_rest_counts() {
         (
             of_cloud("gpus: {gone: 1}"),
             "clouds.one.gpus.gone: not a flavor of new nodes; these are: f",
+        ),
+        (
+            of_all("prices: {gone: 1, f: 2}"),
+            "ehos.prices.gone: no cloud has it as a flavor of new nodes, this price counts only for nodes that still run",
+        ),
+        (
+            of_all("gpus: {gone: 1}"),
+            "ehos.gpus.gone: no cloud has it as a flavor of new nodes, so this counts for none",
         ),
         (
             of_cloud("boot_volume_type: ssd"),

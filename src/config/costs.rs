@@ -1,10 +1,30 @@
 //! What is said of costs, taken together: flavors with prices and flavors without.
 
 use super::context::Context;
+use super::file::Ehos;
 use crate::scaling::policy::{Allocation, Policy};
 
 /// A weight above this says nothing that a smaller one could not.
 const LARGEST_WEIGHT: u64 = 1000;
+
+/// Notes what `ehos:` says of flavors that no cloud has.
+pub(super) fn unlisted(context: &mut Context<'_>, ehos: &Ehos, policy: &Policy) {
+    let listed = |name: &String| policy.clouds.iter().any(|c| c.flavors.contains(name));
+    let prices = ehos.prices.value().unwrap_or_default();
+    for name in prices.keys().filter(|name| !listed(name)) {
+        context.note(
+            &["ehos", "prices", name],
+            "no cloud has it as a flavor of new nodes, this price counts only for nodes that still run",
+        );
+    }
+    let gpus = ehos.gpus.value().unwrap_or_default();
+    for name in gpus.keys().filter(|name| !listed(name)) {
+        context.note(
+            &["ehos", "gpus", name],
+            "no cloud has it as a flavor of new nodes, so this counts for none",
+        );
+    }
+}
 
 /// Notes how flavors without a price are counted beside others that have one, where that decides.
 pub(super) fn check(context: &mut Context<'_>, policy: &Policy) {

@@ -27,12 +27,15 @@ pub fn variables(path: &Path, env: &Environment) -> Result<Openrc, Error> {
     let openrc = parse(path, &text, &env.variables)?;
     let by_entry = openrc.variables.contains_key("OS_CLOUD");
     if !openrc.variables.contains_key("OS_AUTH_URL") && !by_entry {
-        return Err(Problem::of_file(
-            path,
-            "is no openrc file: it sets no OS_AUTH_URL; download one in the dashboard (API access), or name an entry \
-             of clouds.yaml with --os-cloud",
-        )
-        .into());
+        let mut what = "is no openrc file: it sets no OS_AUTH_URL; download one in the dashboard (API access), or name an entry \
+             of clouds.yaml with --os-cloud"
+            .to_owned();
+        // What was not read may be what sets it.
+        for note in &openrc.notes {
+            what.push('\n');
+            what.push_str(note);
+        }
+        return Err(Problem::of_file(path, what).into());
     }
     Ok(openrc)
 }
@@ -89,10 +92,6 @@ impl Shell<'_> {
         let mut rest = text;
         // What the command itself has set counts in it, as `export A=b C=$A` has it.
         let mut own: BTreeMap<String, String> = BTreeMap::new();
-        let end_of_line = |text: &'t str| {
-            text.find('\n')
-                .map_or("", |at| text.get(at..).unwrap_or(""))
-        };
         loop {
             rest = rest.trim_start_matches([' ', '\t']);
             // A line that goes on.
@@ -104,7 +103,7 @@ impl Shell<'_> {
                 return (tokens, rest);
             }
             if rest.starts_with('#') {
-                return (tokens, end_of_line(rest));
+                return (tokens, after_line(rest));
             }
             let variables = &self.openrc.variables;
             let known = |name: &str| {
@@ -119,14 +118,14 @@ impl Shell<'_> {
                     }
                     None => {
                         tokens.push(Token::Assignment(name.to_owned(), None));
-                        return (tokens, end_of_line(rest));
+                        return (tokens, after_line(rest));
                     }
                 },
                 None => match word(rest, &known) {
                     Some((value, after)) => (Token::Word(Some(value)), after),
                     None => {
                         tokens.push(Token::Word(None));
-                        return (tokens, end_of_line(rest));
+                        return (tokens, after_line(rest));
                     }
                 },
             };
@@ -279,6 +278,20 @@ impl Shell<'_> {
         }
         Ok(())
     }
+}
+
+/// What follows the line that `text` begins with. A block that ends at the end of that line ends there, whatever the line says,
+/// as `for key in $( set | awk … ); do unset $key ; done` of Kolla has it.
+fn after_line(text: &str) -> &str {
+    let line = text.find('\n').unwrap_or(text.len());
+    let (line, after) = text.split_at_checked(line).unwrap_or((text, ""));
+    let end = line.trim_end();
+    let block = ["done", "fi", "esac"].into_iter().find(|word| {
+        end.strip_suffix(word)
+            .is_some_and(|before| before.trim_end().ends_with(';'))
+    });
+    let at = block.map(|word| end.len().saturating_sub(word.len()));
+    at.and_then(|at| text.get(at..)).unwrap_or(after)
 }
 
 /// Whether a test holds: of a variable that is empty or not, or of two texts. `None`: only a shell can tell.
@@ -551,6 +564,13 @@ mod tests {
             ("echo it's\nexport X='\nexport A=b", Some("b")),
             ("for x in 1 2; do export A=$x; done", None),
             ("case $X in a) export A=b;; esac", None),
+            (
+                "for key in $( set | awk '{FS=\"=\"} /^OS_/ {print $1}' ); do unset $key ; done\nA=b",
+                Some("b"),
+            ),
+            ("if [ -n \"$(a)\" ]; then A=c; fi # x\nA=b", None),
+            ("if [ -n \"$(a)\" ]; then A=c; fi\nA=b", Some("b")),
+            ("for x in $(a); do\nA=c\ndone\nA=b", Some("b")),
         ] {
             assert_eq!(read(text).get("A").map(String::as_str), a, "{text}");
         }

@@ -375,7 +375,9 @@ impl Server {
             nova_status: status_word(&self.status),
             deleting: gone || matches!(task, Some("deleting" | "soft-deleting")),
             age: Duration::try_from(now.duration_since(self.created)).unwrap_or_default(),
-            fault: fault.map(|fault| message::shorten(&fault.message)),
+            fault: fault
+                .map(|fault| message::shorten(&fault.message))
+                .filter(|message| !message.is_empty()),
             volumes: self
                 .volumes
                 .into_iter()

@@ -220,7 +220,7 @@ impl fmt::Display for Limit {
                 )
             }
             Limit::FlavorUnknown { cloud, flavor } => {
-                write!(f, "cloud {cloud}, which has no flavor {flavor}")
+                write!(f, "cloud {cloud}, whose flavor {flavor} could not be seen")
             }
             Limit::Ports { cloud, left, each } => {
                 write!(
@@ -251,10 +251,7 @@ impl fmt::Display for Limit {
                 )
             }
             Limit::PartsUnknown { cloud, why } => {
-                write!(
-                    f,
-                    "cloud {cloud}, whose quota of volumes, ports or server groups could not be seen: {why}"
-                )
+                write!(f, "cloud {cloud}, whose quota could not be seen: {why}")
             }
         }
     }

@@ -95,7 +95,7 @@ fn an_unknown_flavor() {
         site.tick(args)
             .exits(1)
             .says("unknown  flavor m1.huge of cloud lab: ")
-            .says("limited by cloud lab, which has no flavor m1.huge")
+            .says("limited by cloud lab, whose flavor m1.huge could not be seen")
             .warns("(there are: m1.small, m1.medium, m1.large, m1.xlarge, impossible)");
     }
     assert_eq!(double.count("POST", CREATE), 0);
