@@ -41,6 +41,9 @@ const REQUEST_TOLD: usize = 60;
 /// What jobs ask for.
 const REQUESTS: [&str; 4] = ["RequestCpus", "RequestMemory", "RequestDisk", "RequestGPUs"];
 
+/// A job of the parallel universe asks for no more nodes: amounts are added up.
+const HOSTS_MAX: u64 = 1_000_000;
+
 /// The universe whose jobs take several nodes.
 pub(super) const PARALLEL: u64 = 11;
 
@@ -329,7 +332,7 @@ impl Folded {
         let [begins, ends] = take(&mut values)?;
         let mut shape = Shape {
             nodes: if universe == PARALLEL {
-                hosts.max(1)
+                hosts.clamp(1, HOSTS_MAX)
             } else {
                 1
             },

@@ -42,6 +42,22 @@ fn jobs_of_equal_requests_are_one_demand_with_the_longest_wait() {
     assert_eq!((folded.counted, folded.torn), (46, 0));
 }
 
+/// Amounts of jobs are added up, whatever a user has written there.
+#[test]
+fn a_job_asks_for_a_bounded_number_of_nodes() {
+    let hosts = 1_u64 << 50;
+    let lines: Vec<String> = (0..3)
+        .map(|queued| format!("{hosts}\t{queued}\t128\t45\t0\t1\t1\t7.0\t11\t{hosts}\t\t\t1\t128\t45\t\tundefined\tundefined"))
+        .collect();
+    let mut folded = Folded::new(Columns::default(), false, true);
+    lines.iter().for_each(|line| folded.add(line));
+    let demand = folded.demand(1100, 0);
+    assert_eq!((demand.len(), folded.torn), (3, 0));
+    let mut one = Folded::new(Columns::default(), false, true);
+    one.add(&lines[0].replacen(&hosts.to_string(), "2", 1));
+    assert_eq!(one.demand(1100, 0)[0].jobs, 2_000_000);
+}
+
 /// Each is named with the attribute and its value, whatever it is.
 #[test]
 fn a_request_that_is_no_amount_is_named() {

@@ -678,7 +678,7 @@ impl Startds {
         }
     }
 
-    /// Each by its name, as many as a person reads; of more it is not known whose they are.
+    /// Each by its name, as many as a person reads. Of more it is only known whether each says whose it is.
     fn cannot_read(&mut self, ad: UnreadableAd) {
         if self.unreadable.len() < MOST_UNREADABLE {
             self.unreadable.push(ad);
@@ -686,7 +686,7 @@ impl Startds {
             *last = UnreadableAd {
                 machine: None,
                 slot: None,
-                owner_known: false,
+                owner_known: last.owner_known && ad.owner_known,
                 up_for: None,
                 what: "cannot be read, like more than can be told".to_owned(),
             };
@@ -938,6 +938,22 @@ mod tests {
         let (startds, unreadable) = read(&[of_n1(&[(0, "error"), (1, "error")])], 200);
         assert_eq!((startds[0].node.is_some(), startds[0].claims()), (true, 1));
         assert!(!unreadable[0].may_be_of(Some("n2")));
+    }
+
+    #[test]
+    fn however_many_cannot_be_read_they_hide_no_node_that_they_are_not() {
+        let names: Vec<String> = (0..3 * MOST_UNREADABLE)
+            .map(|number| format!("\"m{number}\""))
+            .collect();
+        let ads = |whose: &str| -> Vec<String> {
+            let ad = |name: &String| line(&[(0, name), (1, name), (3, whose), (12, "error")]);
+            names.iter().map(ad).collect()
+        };
+        let (startds, unreadable) = read(&ads("\"another\""), 200);
+        assert_eq!((startds.len(), unreadable.len()), (300, MOST_UNREADABLE));
+        assert!(!unreadable.iter().any(|ad| ad.may_be_of(Some("n1"))));
+        let (_, unreadable) = read(&[ads("\"another\""), ads("error")].concat(), 200);
+        assert!(unreadable.iter().any(|ad| ad.may_be_of(Some("n1"))));
     }
 
     #[test]

@@ -267,6 +267,11 @@ impl Shell<'_> {
                     self.openrc.lines.insert(name.clone(), line);
                     self.openrc.variables.insert(name, value);
                 }
+                (Some(true), None) if ours && !matters(&name) => self.note(
+                    line,
+                    Some(&name),
+                    "not read: its value is left to the shell, and ehos does not run this file",
+                ),
                 (Some(true), None) if ours => {
                     let what = "its value is left to the shell, and ehos does not run this file: put the value itself \
                                 there, between single quotes (a `'` in it is written `'\\''`)";
@@ -292,6 +297,29 @@ fn after_line(text: &str) -> &str {
     });
     let at = block.map(|word| end.len().saturating_sub(word.len()));
     at.and_then(|at| text.get(at..)).unwrap_or(after)
+}
+
+/// Whether a login, or where it leads, may depend on a variable.
+fn matters(name: &str) -> bool {
+    const PARTS: [&str; 16] = [
+        "AUTH",
+        "USER",
+        "PASSWORD",
+        "PROJECT",
+        "TENANT",
+        "DOMAIN",
+        "CREDENTIAL",
+        "TOKEN",
+        "REGION",
+        "INTERFACE",
+        "ENDPOINT",
+        "CACERT",
+        "INSECURE",
+        "VERIFY",
+        "TRUST",
+        "SCOPE",
+    ];
+    name == "OS_CLOUD" || PARTS.iter().any(|part| name.contains(part))
 }
 
 /// Whether a test holds: of a variable that is empty or not, or of two texts. `None`: only a shell can tell.
@@ -616,6 +644,13 @@ mod tests {
             assert!(error.starts_with("o.sh:2:1: OS_PASSWORD: "), "{error}");
             assert!(!error.contains("pass show"), "{error}");
             assert!(read(&format!("export X={value}\n")).is_empty());
+            // Nor is it refused where no login depends on it.
+            let text =
+                format!("export OS_COMPUTE_API_VERSION={value}\nexport OS_AUTH_URL=https://a\n");
+            let openrc = parse(Path::new("o.sh"), &text, &BTreeMap::new()).unwrap();
+            assert_eq!(openrc.variables["OS_AUTH_URL"], "https://a");
+            assert_eq!(openrc.notes.len(), 1, "{:?}", openrc.notes);
+            assert!(openrc.notes[0].starts_with("o.sh:1:1: OS_COMPUTE_API_VERSION: "));
         }
     }
 }

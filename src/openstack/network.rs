@@ -94,7 +94,8 @@ pub struct FloatingIp {
     pub floating_ip_address: String,
     /// The network it is of.
     pub floating_network_id: String,
-    /// The port it leads to; `None`: it is free.
+    /// The port it leads to; `None`: it is free. It must be there: without it nothing is known to be free.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub port_id: Option<String>,
     /// What its maker wrote to it: the only mark there is.
     #[serde(default)]
@@ -485,8 +486,9 @@ fn create<T: serde::de::DeserializeOwned>(
 #[derive(Deserialize)]
 struct DevicePort {
     id: String,
-    #[serde(default, deserialize_with = "lenient")]
-    name: String,
+    /// One that has a name is somebody's: what cannot be read is none without.
+    #[serde(default)]
+    name: Option<String>,
     #[serde(default)]
     device_id: String,
     /// It must be there: without it nothing is known to be Nova's.
@@ -497,7 +499,7 @@ impl DevicePort {
     fn record(self) -> PortRecord {
         PortRecord {
             id: self.id,
-            name: self.name,
+            name: self.name.unwrap_or_default(),
             device_id: self.device_id,
             device_owner: self.device_owner,
         }

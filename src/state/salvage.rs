@@ -19,9 +19,11 @@ pub(super) fn salvage(fields: &Map<String, Value>) -> Option<(State, Vec<String>
     let Ok(Value::Object(mut whole)) = serde_json::to_value(State::default()) else {
         return None;
     };
+    // Small, however large the state is: each entry is read with it.
+    let base = whole.clone();
     let mut lost = Vec::new();
     for (field, value) in fields {
-        let (kept, without) = readable(&whole, field, value);
+        let (kept, without) = readable(&base, field, value);
         lost.extend(without);
         match kept {
             Some(kept) => whole.insert(field.clone(), kept),

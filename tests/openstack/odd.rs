@@ -453,6 +453,34 @@ fn every_other_list_is_read_item_by_item() {
     }
 }
 
+/// What would be removed because it has no name, or leads nowhere, is read or left alone.
+#[test]
+fn what_decides_about_a_removal_is_not_guessed() {
+    let port = json!({"id": "a", "device_id": "s", "device_owner": "compute:nova"});
+    let ip = json!({"id": "a", "floating_ip_address": "10.0.0.1", "floating_network_id": "n", "description": "ehos"});
+    let with = |thing: &Value, key: &str, value: Value| {
+        let mut thing = thing.clone();
+        thing[key] = value;
+        thing
+    };
+    for odd in [json!(7), json!(["mine"]), json!({"of": "mine"})] {
+        let list =
+            json!({"ports": [with(&port, "name", odd.clone()), with(&port, "name", json!(null))]});
+        let double = answering("/v2.0/ports", list);
+        let settings = settings(double.url());
+        let session = session(&settings).reporting();
+        let read = network::ports_of(&session, &["s"], soon()).unwrap();
+        assert_eq!(read.len(), 1, "{odd}");
+        assert_eq!(session.unread().len(), 1, "{odd}");
+    }
+    let list = json!({"floatingips": [ip, with(&ip, "port_id", json!(null)), with(&ip, "port_id", json!(7))]});
+    let double = answering("/v2.0/floatingips", list);
+    let settings = settings(double.url());
+    let session = session(&settings).reporting();
+    assert_eq!(network::floating_ips(&session, soon()).unwrap().len(), 1);
+    assert_eq!(session.unread().len(), 2);
+}
+
 #[test]
 fn what_is_asked_for_by_name_and_cannot_be_read_is_said_so() {
     let double = answering(
