@@ -82,6 +82,8 @@ fn damaged(path: &Path, error: &serde_json::Error) -> io::Error {
     let name = path.file_name().unwrap_or_default().display();
     io::Error::new(
         ErrorKind::InvalidData,
-        format!("{name} is damaged: {error}; the next tick writes it anew: ehos tick, or wait a minute"),
+        format!(
+            "{name} is damaged: {error}; the next tick writes it anew: ehos tick, or wait a minute"
+        ),
     )
 }
