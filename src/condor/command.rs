@@ -117,7 +117,11 @@ impl Tools {
                 tool: call.tool.to_owned(),
                 about: call.about.to_owned(),
                 status: described(status),
-                stderr,
+                stderr: if stderr.is_empty() {
+                    "it says nothing on standard error".to_owned()
+                } else {
+                    stderr
+                },
             });
         }
         if !stderr.is_empty() {

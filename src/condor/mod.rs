@@ -614,13 +614,16 @@ mod tests {
             assert!(!view.collector.is_known(), "{word} {answer}");
             assert!(local(&view).is_ok());
         }
-        // Half an answer, then a crash.
+        // Half an answer, then a crash: it does not count, and the jobs are asked for one by one.
         let fake = recorded();
-        fake.script(
-            "condor_q",
-            "-group-by",
-            "printf '3\\t1\\t512\\t45\\t0\\t5\\t5\\n'; exit 1",
-        );
+        let whole = observe(&fake);
+        let jobs: u64 = local(&whole).unwrap().demand.iter().map(|d| d.jobs).sum();
+        let crash = "printf '3\\t1\\t512\\t45\\t0\\t5\\t5\\n'; exit 1";
+        fake.script("condor_q", "-group-by", crash);
+        let view = observe(&fake);
+        let each = &local(&view).unwrap().demand;
+        assert_eq!(each.iter().map(|d| d.jobs).sum::<u64>(), jobs);
+        fake.script("condor_q", "any", crash);
         assert!(local(&observe(&fake)).is_err());
     }
 

@@ -283,10 +283,11 @@ impl Schedd {
         }
     }
 
-    /// The idle jobs: as the schedd groups them, or one by one where `condor_q` does not know how.
+    /// The idle jobs: as the schedd groups them, or one by one where `condor_q` does not know how or fails at it.
     fn idle(&self, question: &Question, columns: &Columns) -> Result<Folded, Error> {
         match self.with_names(question, columns, true) {
-            Err(Error::Failed { stderr, .. }) if stderr.contains("-group-by") => {
+            Err(error @ Error::Failed { .. }) => {
+                log::debug!("{error}; the idle jobs are asked for one by one");
                 self.with_names(question, columns, false)
             }
             answer => answer,

@@ -145,6 +145,30 @@ fn jobs_that_no_answer_lists_are_unread() {
     );
 }
 
+/// Whatever it fails at, the same jobs are told one by one; a schedd that does not do that either is unknown.
+#[test]
+fn a_query_for_groups_that_fails_is_asked_job_by_job() {
+    let fake = FakeTools::new();
+    fake.answer("condor_q", "-totals", &totals(2));
+    for answer in [
+        "err|Error: Two results with the same ID.\nexit=1\n",
+        "err|Error: something odd\nexit=0\n",
+        "exit=1\n",
+        "#!/bin/sh\nkill -SEGV $$\n",
+    ] {
+        fake.answer("condor_q", "-group-by", answer);
+        fake.script("condor_q", "any", &lines(&[(1, 128), (1, 256)]));
+        let view = observe(&fake).unwrap();
+        assert_eq!(jobs(&view), [(1, 128, false), (1, 256, false)], "{answer}");
+        fake.script("condor_q", "any", "kill -SEGV $$");
+        let error = observe(&fake).unwrap_err().to_string();
+        assert!(
+            error.ends_with("(killed by signal 11): it says nothing on standard error"),
+            "{error}"
+        );
+    }
+}
+
 /// Lines that are none of ours: the jobs are told one by one, and what is torn there too waits unread.
 #[test]
 fn a_torn_line_never_makes_a_schedd_unknown() {

@@ -160,7 +160,7 @@ fn odd_blanks_tabs_and_several_documents_are_named() {
         ),
         (
             "daemon: {}\n---\nehos: {}\n",
-            "has several YAML documents (`---`): keep one, and put the others into files of their own in ehos.d",
+            "has several YAML documents (`---`): keep one (more of ehos.yaml can stand in files of its own in ehos.d)",
         ),
         (
             "daemon:\n  nodes_max: 1\n  nodes_max: 2\n",

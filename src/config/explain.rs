@@ -45,7 +45,7 @@ pub(super) fn explain(path: &Path, source: &str, error: &serde_yaml::Error) -> P
         if line.is_some_and(|line| line.contains(": {")) && what.contains("map") {
             what.push_str("; braces that are to be filled in? Put the real value there, or `None`");
         } else if what.contains("more than one document") {
-            what = "has several YAML documents (`---`): keep one, and put the others into files of their own in ehos.d"
+            what = "has several YAML documents (`---`): keep one (more of ehos.yaml can stand in files of its own in ehos.d)"
                 .to_owned();
         } else if let Some((_, blank)) = line.and_then(text::odd_blank_in) {
             what.push_str(&format!(

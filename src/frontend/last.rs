@@ -69,10 +69,21 @@ impl LastTick {
         file.read_to_end(&mut bytes)?;
         let read = Arc::new(Last {
             mark,
-            snapshot: serde_json::from_slice(&bytes)?,
+            snapshot: serde_json::from_slice(&bytes).map_err(|error| damaged(path, &error))?,
             answer: Answer::ok(JSON, bytes),
         });
         *last = Some(Arc::clone(&read));
         Ok(Some(read))
     }
+}
+
+fn damaged(path: &Path, error: &serde_json::Error) -> io::Error {
+    // Who reads the page need not know where the state is.
+    let name = path.file_name().unwrap_or_default().display();
+    io::Error::new(
+        ErrorKind::InvalidData,
+        format!(
+            "{name} is damaged: {error}; the next tick writes it anew: ehos tick, or wait a minute"
+        ),
+    )
 }

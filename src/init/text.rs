@@ -117,6 +117,7 @@ fn choose(text: &mut String, choice: &Choice) {
         "flavor" => "What nodes are; a list under `flavors:` in order of preference",
         "network" => "Where nodes are",
         "key" => "With which key people log in",
+        "boot_volume_size" => "GB of the volume that a node boots from",
         _ => "Must let nodes and central manager reach each other on port 9618",
     };
     comment(text, 4, &format!("{what}: {}.", choice.why));

@@ -84,7 +84,10 @@ pub fn fault(session: &Session, id: &str, deadline: Deadline) -> Result<Option<S
     let path = format!("/servers/{id}");
     let answer = session.send(Service::Compute, &path, &request, deadline)?;
     let ShownBody { server } = answer.json()?;
-    Ok(server.fault.map(|fault| message::shorten(&fault.message)))
+    Ok(server
+        .fault
+        .map(|fault| message::shorten(&fault.message))
+        .filter(|message| !message.is_empty()))
 }
 
 /// Deletes a server. One that is gone already is no error.

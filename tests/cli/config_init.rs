@@ -142,6 +142,52 @@ fn init(site: &Site, more: &[&str]) -> Run {
 }
 
 #[test]
+fn flavors_without_a_disk_come_with_a_volume_to_boot_from() {
+    let mut script = usual();
+    let flavors =
+        json!({"flavors": [{"id": "1", "name": "m1.medium", "vcpus": 2, "ram": 4096, "disk": 0}]});
+    script[2] = always(
+        "GET",
+        "/v2.1/flavors/detail",
+        Reply::status(200, &flavors.to_string()),
+    );
+    let double = Double::start(script);
+    let site = laptop().set("OS_PASSWORD", PASSWORD);
+    site.write("farm-openrc.sh", &openrc(double.url()));
+    init(&site, &["--openrc", "farm-openrc.sh"])
+        .exits(0)
+        .says("boot_volume_size 20: flavor m1.medium has no disk");
+    let text = written(&site);
+    let text: Vec<&str> = text.lines().map(|line| line.trim()).collect();
+    let text = text.join("\n").replace("\n# ", " ");
+    assert!(
+        text.contains("GB of the volume that a node boots from: flavor m1.medium has no disk"),
+        "{text}"
+    );
+    assert!(text.contains("\nboot_volume_size: 20"), "{text}");
+}
+
+/// As the tools that install a cloud write it: what is there before is cleared in a loop.
+#[test]
+fn an_openrc_file_of_kolla_is_read() {
+    let double = Double::start(usual());
+    let site = laptop();
+    let text = format!(
+        "# Clear any old environment that may conflict.\n\
+         for key in $( set | awk '{{FS=\"=\"}}  /^OS_/ {{print $1}}' ); do unset $key ; done\n\
+         export OS_PROJECT_DOMAIN_NAME='Default'\nexport OS_USER_DOMAIN_NAME='Default'\nexport OS_PROJECT_NAME='farm'\n\
+         export OS_TENANT_NAME='farm'\nexport OS_USERNAME='ehos'\nexport OS_PASSWORD='{PASSWORD}'\n\
+         export OS_AUTH_URL='{}/v3'\nexport OS_INTERFACE='public'\nexport OS_ENDPOINT_TYPE='publicURL'\n\
+         export OS_IDENTITY_API_VERSION='3'\nexport OS_REGION_NAME='RegionOne'\nexport OS_AUTH_PLUGIN='password'\n",
+        double.url()
+    );
+    site.write("admin-openrc.sh", &text);
+    init(&site, &["--openrc", "admin-openrc.sh"])
+        .exits(0)
+        .says("network          mine: ");
+}
+
+#[test]
 fn an_openrc_file_becomes_a_configuration_that_is_valid() {
     let double = Double::start(usual());
     let site = laptop().set("OS_PASSWORD", PASSWORD);

@@ -472,7 +472,10 @@ fn before_the_first_tick_and_with_a_history_that_cannot_be_read() {
     let reply = server.get("/api/status");
     assert_eq!(reply.status, 503);
     let error = reply.json()["error"].as_str().unwrap().to_owned();
-    assert!(error.starts_with("the history cannot be read: "), "{error}");
+    assert!(
+        error.starts_with("the history cannot be read: last.json is damaged: "),
+        "{error}"
+    );
     // What is long ago does not depend on the last tick.
     for (path, status) in [
         ("/api/series", 200),
