@@ -216,7 +216,7 @@ impl fmt::Display for Limit {
             Limit::NeverSeen { cloud } => {
                 write!(
                     f,
-                    "cloud {cloud}: it does not answer, and how many nodes it has has never been seen"
+                    "cloud {cloud}: it could not be seen now, and how many nodes it has has never been seen"
                 )
             }
             Limit::FlavorUnknown { cloud, flavor } => {
