@@ -235,6 +235,7 @@ fn charts_are_drawn_for_each_range() {
     }
     // The same as a table.
     browser.click("#chart-queue ~ details summary");
+    browser.wait("document.querySelector('#chart-queue ~ details tbody tr')");
     let rows =
         browser.js("return document.querySelectorAll('#chart-queue ~ details tbody tr').length");
     let series = server.api("series?range=30d");
@@ -482,7 +483,7 @@ fn a_history_that_cannot_be_read_or_shown_is_said_and_tried_again() {
     };
     browser.wait(DRAWN);
     site.last(&json!("no tick"));
-    browser.wait("document.querySelector('#connection').textContent.includes('the history cannot be read: invalid type')");
+    browser.wait("document.querySelector('#connection').textContent.includes('the history cannot be read: last.json is damaged: ')");
     assert!(!browser.text("#connection").contains("not reachable"));
     assert!(!browser.text("#live").contains("not reachable"));
     // Of another version of ehos, which has not what this page shows.
