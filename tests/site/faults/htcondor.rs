@@ -176,7 +176,15 @@ fn a_daemon_of_htcondor_that_is_away_costs_no_job_and_no_node() {
     };
     let idle = furnished(&rig);
     let idle_machine = machine_of(&idle);
-    let drained = |tick: &Tick| tick.code == 0 && tick.says("drain");
+    // Nobody does anything for it. What a dry run sees of a startd that is new is not remembered: a tick that drains
+    // nothing yet looks first.
+    let may_go = |rig: &Rig| {
+        rig.over("");
+        rig.tick(&[]);
+        rig.over("daemon: {idle_timeout: 1 s}");
+        let tick = rig.tick(&["--dry-run"]);
+        (tick.code == 0 && tick.says("drain"), tick)
+    };
     for case in CASES.iter().filter(|case| super::long() || !case.long) {
         let how = match case.how {
             How::Killed => "killed",
@@ -188,6 +196,8 @@ fn a_daemon_of_htcondor_that_is_away_costs_no_job_and_no_node() {
             When::At(tool) => format!("at {tool}"),
         };
         step(&format!("{} {how} {when}", case.daemon));
+        // A drain that was taken back makes it idle anew.
+        assert!(within(60, || may_go(&rig).0));
         let before = rig.holdings();
         let of = if case.of_node {
             idle_machine.as_str()
@@ -224,15 +234,11 @@ fn a_daemon_of_htcondor_that_is_away_costs_no_job_and_no_node() {
         tick.expect(case.codes, case.words);
         drop(frozen);
 
-        // Nobody does anything for it. What a dry run sees of a startd that is new is not remembered: a tick that drains
-        // nothing yet looks first.
         let mut last = tick;
         let back = within(60, || {
-            rig.over("");
-            rig.tick(&[]);
-            rig.over("daemon: {idle_timeout: 1 s}");
-            last = rig.tick(&["--dry-run"]);
-            drained(&last)
+            let (may_go, tick) = may_go(&rig);
+            last = tick;
+            may_go
         });
         assert!(
             back,
