@@ -2,7 +2,7 @@
 
 use super::furnished;
 use super::processes::Frozen;
-use super::rig::{Rig, Tick, machine_of, within};
+use super::rig::{Rig, machine_of, within};
 use crate::machines::step;
 
 /// When a daemon goes away.
