@@ -22,6 +22,7 @@ static SITE: LazyLock<(Observation, Policy)> = LazyLock::new(|| {
         ram_mb: None,
         build_seconds: 20,
         boot_seconds: (40, 90),
+        billing_period_seconds: None,
         flavors: [("medium".to_owned(), flavor)].into(),
     };
     let scenario = Scenario {
