@@ -83,6 +83,21 @@ fn a_cloud_that_retires_is_emptied_as_its_jobs_end_and_no_node_is_made_in_it() {
     assert_eq!(site.plan().unseen, []);
 }
 
+/// The report of a removed cloud advises to put it back so: it may be gone for good.
+#[test]
+fn a_cloud_that_retires_and_never_answers_again_holds_up_no_other() {
+    for retire in [false, true] {
+        let mut site = two_clouds();
+        site.policy.clouds[0].retire = retire;
+        locked(&site.world).broken.clouds.push("blue".to_owned());
+        site.state.clouds.remove("blue");
+        site.submit(8, 1, 1024, 600);
+        site.ticks(10);
+        assert_eq!(in_cloud(&site, "green") > 0, retire, "{}", site.describe());
+        assert_eq!(in_cloud(&site, "blue"), 2);
+    }
+}
+
 #[test]
 fn idle_nodes_of_a_cloud_that_retires_go_at_once_and_jobs_wait_for_another() {
     let mut site = two_clouds();

@@ -292,8 +292,10 @@ impl<'a> Planner<'a> {
             .clouds
             .iter()
             .filter(|(_, view)| !view.is_known());
+        // One that is to be removed counts with the nodes that are known of it: it may never answer again.
+        let retires = |name: &str| self.policy.cloud(name).is_some_and(|cloud| cloud.retire);
         let never_seen = unknown
-            .find(|(name, _)| !self.next.clouds.contains(*name))
+            .find(|(name, _)| !self.next.clouds.contains(*name) && !retires(name))
             .map(|(name, _)| name.as_str());
         let deletes = self.removals.len() as u64 + self.builder_deletes();
         let reserved = deletes.min(self.policy.max_actions / 2);
