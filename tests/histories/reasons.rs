@@ -65,11 +65,7 @@ fn jobs_on_a_vanished_server_are_told_until_their_leases_end() {
         on.machine
     );
     assert!(text.starts_with(&begin), "{text}");
-    let end = format!(
-        "condor_vacate_job -name simulated -fast -constraint 'regexp(\"@({})$\", RemoteHost)'",
-        on.machine
-    );
-    assert!(text.ends_with(&end), "{text}");
+    assert!(text.contains("JOB_DEFAULT_LEASE_DURATION"), "{text}");
     // Nothing is made for them meanwhile: they run, as far as HTCondor says.
     assert_eq!(site.servers(), 0);
 
