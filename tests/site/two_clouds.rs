@@ -139,7 +139,7 @@ fn jobs_of_six_shapes_on_two_clouds() {
         "the quota of small",
         &format!("back-off of {NOWHERE} in testbed"),
         "No valid host",
-        "the largest node has",
+        "no flavor is large enough: requested 16 CPUs",
         "no node would run them",
     ] {
         assert!(site.said(words), "never said: {words}\n{}", site.story());
