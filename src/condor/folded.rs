@@ -494,6 +494,8 @@ fn one_demand(request: Resources, shape: Shape, waiting: &Waiting, now: i64) -> 
         jobs: waiting.jobs.saturating_mul(shape.nodes.max(1)),
         waiting: waiting.since.map_or(Duration::ZERO, since),
         example: waiting.example.clone(),
+        owner: None,
+        newest_cluster: None,
         concurrency_limits: concurrency_limits(&shape.concurrency_limits),
         accounting_group: shape.accounting_group,
         fault: shape.fault,
