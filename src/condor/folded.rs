@@ -496,6 +496,7 @@ fn one_demand(request: Resources, shape: Shape, waiting: &Waiting, now: i64) -> 
         example: waiting.example.clone(),
         owner: None,
         newest_cluster: None,
+        starts: 0,
         concurrency_limits: concurrency_limits(&shape.concurrency_limits),
         accounting_group: shape.accounting_group,
         fault: shape.fault,

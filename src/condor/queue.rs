@@ -247,6 +247,7 @@ impl Schedd {
                 0
             }),
             max_running: None,
+            newest_cluster: None,
         };
         Ok((view, folded.into_ads()))
     }

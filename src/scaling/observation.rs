@@ -371,6 +371,9 @@ pub struct ScheddView {
     pub max_running: Option<MaxRunning>,
     /// Jobs of its factories that are not in the queue yet (late materialization).
     pub to_come: u64,
+    /// The highest `ClusterId` of all its idle jobs, those that do not count as demand yet included; 0 where it has none, `None`
+    /// where that is not known.
+    pub newest_cluster: Option<u64>,
 }
 
 /// The schedd's `MAX_JOBS_RUNNING`.
@@ -452,6 +455,8 @@ pub struct Demand {
     pub accounting_group: Option<String>,
     /// Why HTCondor matches them with no slot, or why ehos cannot tell.
     pub fault: Option<JobFault>,
+    /// How often each of them was started at least (`NumShadowStarts`), and is idle again.
+    pub starts: u64,
     /// For deferred jobs: time until the negotiator matches them (`DeferralTime` less `DeferralPrepTime`).
     pub deferred: Option<Duration>,
 }

@@ -308,6 +308,11 @@ pub enum Reason {
     ParallelUniverse {
         jobs: u64,
     },
+    Restarting {
+        jobs: u64,
+        starts: u64,
+        seconds: u64,
+    },
     BadRequest {
         jobs: u64,
         attribute: String,
@@ -432,8 +437,8 @@ fn no_match(f: &mut fmt::Formatter<'_>, refused: &[Refuses]) -> fmt::Result {
 }
 
 impl Reason {
-    /// Both together, when both are of deferred jobs.
-    pub(super) fn deferred_with(&self, other: &Reason) -> Option<Reason> {
+    /// Both together, when both are of deferred jobs, or of jobs that start again and again.
+    pub(super) fn together_with(&self, other: &Reason) -> Option<Reason> {
         match (self, other) {
             (
                 Reason::Deferred { jobs, seconds },
@@ -443,6 +448,22 @@ impl Reason {
                 },
             ) => Some(Reason::Deferred {
                 jobs: jobs.saturating_add(*more),
+                seconds: *seconds.min(then),
+            }),
+            (
+                Reason::Restarting {
+                    jobs,
+                    starts,
+                    seconds,
+                },
+                Reason::Restarting {
+                    jobs: more,
+                    starts: fewest,
+                    seconds: then,
+                },
+            ) => Some(Reason::Restarting {
+                jobs: jobs.saturating_add(*more),
+                starts: *starts.min(fewest),
                 seconds: *seconds.min(then),
             }),
             _ => None,
@@ -1070,6 +1091,15 @@ impl fmt::Display for Reason {
             Reason::Deferred { jobs, seconds } => write!(
                 f,
                 "{jobs} deferred: HTCondor matches the first in {}, nodes are made shortly before",
+                spoken(*seconds)
+            ),
+            Reason::Restarting {
+                jobs,
+                starts,
+                seconds,
+            } => write!(
+                f,
+                "{jobs} wait in backoff: each was started at least {starts} times and is idle again; a node is created in {}",
                 spoken(*seconds)
             ),
             Reason::DeferralMissed { jobs } => write!(
