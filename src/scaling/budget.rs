@@ -355,7 +355,7 @@ pub fn count(
         .collect();
     let others = names.into_iter().map(|name| spent_in(name));
     clouds.extend(others.filter(|cost| cost.spent_this_month > Money::default()));
-    let submitters = by_submitter(&spending, &month, policy, nodes, ahead);
+    let submitters = by_submitter(&spending, state, &month, policy, nodes, ahead);
     let since = spending.since.filter(|since| *since > month.begins);
     state.spending = spending;
     Costs {
@@ -372,6 +372,7 @@ pub fn count(
 /// What the nodes of each submitter that has a limit cost.
 fn by_submitter(
     spending: &Spending,
+    state: &State,
     month: &Month,
     policy: &Policy,
     nodes: &[Node<'_>],
@@ -385,23 +386,30 @@ fn by_submitter(
         let cost = costs.entry(submitter.clone()).or_default();
         cost.spent_this_month = *money;
     }
-    let existing: BTreeSet<&NodeId> = nodes
-        .iter()
-        .filter(|node| node.exists())
-        .map(|node| &node.id)
-        .collect();
-    for (id, meter) in &spending.meters {
-        let period = period(policy, &meter.cloud);
-        let spent = meter.spent(month, period);
-        let until_now = paid(meter.price, meter.age, period);
-        let then = paid(meter.price, meter.age + ahead, period);
+    for meter in spending.meters.values() {
+        let spent = meter.spent(month, period(policy, &meter.cloud));
         for submitter in &meter.submitters.0 {
             let cost = costs.entry(submitter.clone()).or_default();
             cost.spent_this_month = cost.spent_this_month.plus(spent);
-            if existing.contains(id) {
-                cost.per_hour = cost.per_hour.plus(meter.price);
-                cost.coming = cost.coming.plus(then.minus(until_now));
-            }
+        }
+    }
+    for node in nodes.iter().filter(|node| node.exists()) {
+        let Some(memory) = state.nodes.get(&node.id) else {
+            continue;
+        };
+        let meter = spending.meters.get(&node.id);
+        let price = policy.cloud(&node.kind.cloud);
+        let price = price.and_then(|cloud| cloud.price(&node.kind.flavor));
+        let Some(price) = price.or(meter.map(|meter| meter.price)) else {
+            continue;
+        };
+        let age = meter.map_or(Duration::ZERO, |meter| meter.age);
+        let period = period(policy, &node.kind.cloud);
+        let coming = paid(price, age + ahead, period).minus(paid(price, age, period));
+        for submitter in &memory.submitters.0 {
+            let cost = costs.entry(submitter.clone()).or_default();
+            cost.per_hour = cost.per_hour.plus(price);
+            cost.coming = cost.coming.plus(coming);
         }
     }
     costs

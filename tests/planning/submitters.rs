@@ -145,6 +145,7 @@ fn a_budget_of_one_user_counts_the_nodes_created_for_it() {
         per_hour: Some(Money::new(1.0)),
         per_month: None,
     };
+    policy.max_unproven = 100;
     let users = &mut policy.submitter_limits.users;
     users.insert(
         "bob".to_owned(),
@@ -158,7 +159,7 @@ fn a_budget_of_one_user_counts_the_nodes_created_for_it() {
 
     with(
         &mut observation,
-        vec![demand("bob", 9, 4), demand("alice", 3, 4)],
+        vec![demand("bob", 9, 4), demand("alice", 5, 4)],
     );
     let second = plan(&observation, &policy, &first.next);
     let told = limited(&second).join("\n");
@@ -170,7 +171,12 @@ fn a_budget_of_one_user_counts_the_nodes_created_for_it() {
             .count()
     };
     assert_eq!(charged(&second), 2, "no more for bob");
-    assert_eq!(second.next.nodes.len(), 5, "alice has her other two");
+    assert_eq!(
+        second.next.nodes.len(),
+        5,
+        "three of alice fit, two more are made: {:?}",
+        second.groups
+    );
 }
 
 #[test]
