@@ -176,7 +176,9 @@ impl<'a> Planner<'a> {
                 jobs,
                 seconds: deferred.as_secs(),
             },
-            (Some(JobFault::Unread { .. }) | None, _) => return startable,
+            (Some(JobFault::Unread { .. } | JobFault::OwnerBound { .. }) | None, _) => {
+                return startable;
+            }
         };
         startable.held_back.push(why);
         startable.jobs = 0;
