@@ -19,6 +19,8 @@ mod machine_ad;
 mod match_memory;
 mod matches;
 mod negotiator;
+mod odd;
+mod plain;
 #[cfg(fuzzing)]
 pub mod queue;
 #[cfg(not(fuzzing))]
@@ -52,7 +54,7 @@ pub use match_memory::MatchFile;
 use match_memory::MatchMemory;
 use matches::Matching;
 pub use matches::StartdAttributes;
-use queue::{JobFilter, Schedd};
+use queue::{Asked, JobFilter, Schedd};
 use schedds::ScheddAds;
 use slots::Clock;
 
@@ -201,12 +203,18 @@ impl Pool for CondorPool {
         } else {
             self.min_wait
         };
-        let columns = self.known().memory.columns();
+        let (columns, slow) = {
+            let known = self.known();
+            (known.memory.columns(), known.memory.slow())
+        };
         let (schedds, limits): (Vec<_>, _) = thread::scope(|scope| {
-            let columns = &columns;
+            let asked = Asked {
+                columns: &columns,
+                slow: &slow,
+            };
             let pool = self.pool.as_deref();
             let limits = scope.spawn(move || schedds::observe(&self.tools, pool, deadline));
-            let asked: Vec<_> = self
+            let asking: Vec<_> = self
                 .schedds
                 .iter()
                 .map(|schedd| {
@@ -216,7 +224,7 @@ impl Pool for CondorPool {
                             &self.tools,
                             &self.filter,
                             min_wait,
-                            columns,
+                            &asked,
                             silent,
                             deadline,
                         )
@@ -224,7 +232,7 @@ impl Pool for CondorPool {
                     (schedd.name.clone(), thread)
                 })
                 .collect();
-            let answers = asked
+            let answers = asking
                 .into_iter()
                 .map(|(name, thread)| (name, joined(thread)))
                 .collect();
@@ -244,9 +252,11 @@ impl Pool for CondorPool {
         let mut known = self.known();
         known.ads.clear();
         known.nodes_ask = columns.nodes_ask;
+        let mut names = BTreeSet::new();
         let mut keep = |(name, answer): (String, Result<(ScheddView, Ads), Error>)| {
             let view = answer.map(|(mut view, ads)| {
-                known.memory.use_columns(&ads.names);
+                names.extend(ads.names);
+                known.memory.note_slow(&ads.slow);
                 known.ads.extend(ads.ads);
                 view.max_running = max_running(&name);
                 view
@@ -259,6 +269,7 @@ impl Pool for CondorPool {
         };
         let schedds: BTreeMap<String, Seen<ScheddView>> =
             schedds.into_iter().map(&mut keep).collect();
+        known.memory.use_columns(&names);
         let waiting = schedds.values().filter_map(Seen::known);
         let named = negotiator::Named::by(waiting.flat_map(|schedd| &schedd.demand));
         let negotiator = negotiator::observe(&self.tools, self.pool.as_deref(), &named, deadline);

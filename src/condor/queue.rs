@@ -32,15 +32,18 @@ use super::expression::references;
 use super::folded::{Ads, Folded, PARALLEL};
 use super::job_ad::Columns;
 use super::joined;
+use super::odd::{self, OddJobs};
+use super::plain;
 use crate::deadline::Deadline;
 #[cfg(fuzzing)]
 use crate::scaling::observation::Demand;
 use crate::scaling::observation::{JobCounts, RunningJobs, ScheddView};
 
 /// The attributes by which idle jobs are grouped, besides those of the site's constraint and of their Requirements.
-const GROUP_BY: [&str; 16] = [
+const GROUP_BY: [&str; 17] = [
     "JobStatus",
     "JobUniverse",
+    "Owner",
     "Managed",
     "RequestCpus",
     "RequestMemory",
@@ -74,6 +77,8 @@ const HOST_MAX: usize = 1024;
 pub(super) struct JobFilter {
     /// A ClassAd expression that is true for jobs of the right universe that the site wants counted.
     counted: String,
+    /// The site's own constraint.
+    pub(super) site: Option<String>,
     /// `-attributes`: what jobs are grouped by.
     group_by: Vec<String>,
     /// Their Requirements are asked for.
@@ -100,23 +105,35 @@ impl JobFilter {
         }
         let universes: Vec<String> = all
             .iter()
-            .map(|universe| format!("JobUniverse == {universe}"))
+            .map(|universe| format!("unparse(JobUniverse) == \"{universe}\""))
             .collect();
         let universes = universes.join(" || ");
         // A job router has made another job of these; that one counts.
-        let mut counted = format!("({universes}) && Managed =!= \"External\"");
+        let mut counted = format!(
+            "({universes}) && unparse(Managed) =!= {}",
+            quoted("\"External\"")
+        );
         let mut group_by: Vec<String> = GROUP_BY.iter().map(|name| (*name).to_owned()).collect();
         if requirements {
             group_by.push("Requirements".to_owned());
         }
         if let Some(site) = job_constraint {
-            counted.push_str(&format!(" && ({site})"));
-            for name in references(site) {
+            let names = references(site);
+            // Of a job with an expression there it is known later whether it counts.
+            counted.push_str(&match names.is_empty() {
+                true => format!(" && ({site})"),
+                false => format!(
+                    " && (({}) =!= true || ({site}))",
+                    plain::literals(names.iter().map(String::as_str))
+                ),
+            });
+            for name in names {
                 add(&mut group_by, &name);
             }
         }
         JobFilter {
             counted,
+            site: job_constraint.map(str::to_owned),
             group_by,
             requirements,
             parallel,
@@ -124,20 +141,25 @@ impl JobFilter {
     }
 
     /// `-attributes`, with these columns.
-    fn group_by(&self, columns: &Columns) -> String {
+    fn group_by(&self, columns: &Columns) -> Vec<String> {
         let mut group_by = self.group_by.clone();
         for name in columns.all() {
             add(&mut group_by, name);
         }
-        group_by.join(",")
+        group_by
+    }
+
+    /// An expression that is true for jobs that may be asked for by these attributes.
+    pub(super) fn plain(&self, columns: &Columns) -> String {
+        plain::plain(&self.group_by(columns), self.requirements)
     }
 
     /// Idle jobs that count, and that have been idle for `min_wait` by the schedd's clock.
     fn idle(&self, min_wait: Duration) -> String {
-        let mut constraint = format!("JobStatus == 1 && {}", self.counted);
+        let mut constraint = format!("unparse(JobStatus) == \"1\" && {}", self.counted);
         if !min_wait.is_zero() {
             // A job whose age cannot be told, or that says it is of the future, is waiting.
-            let age = "time() - max({QDate, EnteredCurrentStatus})";
+            let age = "time() - max({int(unparse(QDate)), int(unparse(EnteredCurrentStatus))})";
             constraint.push_str(&format!(
                 " && (({age} >= 0 && {age} < {}) =!= true)",
                 min_wait.as_secs()
@@ -200,14 +222,16 @@ impl Schedd {
         tools: &Tools,
         filter: &JobFilter,
         min_wait: Duration,
-        columns: &Columns,
+        asked: &Asked<'_>,
         silent: &BTreeSet<String>,
         deadline: Deadline,
     ) -> Result<(ScheddView, Ads), Error> {
+        let Asked { columns, slow } = *asked;
         let question = Question {
             tools,
             filter,
             constraint: filter.idle(min_wait),
+            slow,
             deadline,
         };
         let (totals, waiting, to_come, folded, running_on) = thread::scope(|scope| {
@@ -228,7 +252,7 @@ impl Schedd {
                 None
             }
         };
-        let folded = self.whole(&question, columns, folded?, waiting, totals.jobs.idle)?;
+        let folded = self.whole(&question, folded?, waiting, totals.jobs.idle)?;
         // Of a line that cannot be read, how many jobs it stood for.
         let missing = waiting.map_or(folded.torn, |jobs| jobs.saturating_sub(folded.counted));
         let unread = if folded.torn > 0 {
@@ -252,15 +276,27 @@ impl Schedd {
         Ok((view, folded.into_ads()))
     }
 
-    /// The answer, or that about each job where groups do not tell all.
+    /// The answer with the jobs that it leaves out, or that about each job where groups do not tell all.
     fn whole(
         &self,
         question: &Question,
-        columns: &Columns,
-        folded: Folded,
+        mut folded: Folded,
         waiting: Option<u64>,
         idle: u64,
     ) -> Result<Folded, Error> {
+        let mut odd = self.odd(question, &mut folded, waiting);
+        let columns = folded.columns.clone().with(&folded.names());
+        let time = question.deadline.left() > self.time_to_ask_again(question);
+        if folded.has_unread() && columns != folded.columns && time {
+            // With what the others refer to most of them may be asked for as groups.
+            match self.with_names(question, &columns, folded.grouped) {
+                Ok(more) => {
+                    folded = more;
+                    odd = self.odd(question, &mut folded, waiting);
+                }
+                Err(error) => log::warn!("{error}; what some Requirements refer to is not known"),
+            }
+        }
         if !folded.grouped {
             return Ok(folded);
         }
@@ -269,17 +305,60 @@ impl Schedd {
         if whole && !folded.needs_numbers() {
             return Ok(folded);
         }
-        let columns = columns.clone().with(&folded.names);
+        let columns = columns.with(&folded.names());
         match self.with_names(question, &columns, false) {
-            // Where fewer were listed one by one, the groups tell more.
-            Ok(each) if each.counted < folded.counted && lacks(&each, waiting) => Ok(folded),
-            Ok(each) => Ok(each),
+            Ok(mut each) => {
+                each.add_odd(&odd);
+                // Where fewer were listed one by one, the groups tell more.
+                match each.counted < folded.counted && lacks(&each, waiting) {
+                    true => Ok(folded),
+                    false => Ok(each),
+                }
+            }
             Err(error) if empty => Err(error),
             Err(error) => {
                 log::warn!(
                     "{error}; the jobs that condor_q -group-by did not tell of are counted as unread"
                 );
                 Ok(folded)
+            }
+        }
+    }
+
+    /// Half of the tool's own limit: to match jobs takes time too.
+    fn time_to_ask_again(&self, question: &Question) -> Duration {
+        question.tools.limit() / 2
+    }
+
+    /// Adds the jobs that may not be asked for by attributes, if there are any.
+    fn odd(&self, question: &Question, folded: &mut Folded, waiting: Option<u64>) -> OddJobs {
+        if waiting.is_some_and(|jobs| jobs <= folded.counted) {
+            return OddJobs::default();
+        }
+        let about = self.about();
+        let constraint = format!(
+            "{} && ({}) =!= true",
+            question.constraint,
+            question.filter.plain(&folded.columns)
+        );
+        let ask = odd::Ask {
+            tools: question.tools,
+            args: self.args(),
+            about: &about,
+            constraint,
+            site: question.filter.site.as_deref(),
+            nodes_ask: &folded.columns.nodes_ask,
+            slow: question.slow,
+            deadline: question.deadline,
+        };
+        match ask.jobs() {
+            Ok(odd) => {
+                folded.add_odd(&odd);
+                odd
+            }
+            Err(error) => {
+                log::warn!("{error}; jobs with expressions of their own are counted as unread");
+                OddJobs::default()
             }
         }
     }
@@ -306,7 +385,7 @@ impl Schedd {
         let mut folded = self.fold(question, columns.clone(), grouped)?;
         let took = start.elapsed();
         for _ in 1..ROUNDS {
-            let columns = folded.columns.clone().with(&folded.names);
+            let columns = folded.columns.clone().with(&folded.names());
             if columns == folded.columns {
                 break;
             }
@@ -367,7 +446,12 @@ impl Schedd {
     /// Jobs of factories that are not in the queue yet.
     fn to_come(&self, question: &Question) -> Result<u64, Error> {
         let mut args = self.args();
-        args.extend(["-factory", "-constraint", &question.filter.counted, "-af:t"]);
+        let constraint = format!(
+            "{} && {}",
+            question.filter.counted,
+            plain::literals(["TotalSubmitProcs", "JobMaterializeNextProcId"].into_iter())
+        );
+        args.extend(["-factory", "-constraint", &constraint, "-af:t"]);
         args.extend(["int(TotalSubmitProcs)", "int(JobMaterializeNextProcId)"]);
         let call = Call {
             tool: "condor_q",
@@ -389,12 +473,13 @@ impl Schedd {
 
     fn fold(&self, question: &Question, columns: Columns, grouped: bool) -> Result<Folded, Error> {
         let filter = question.filter;
-        let group_by = filter.group_by(&columns);
+        let group_by = filter.group_by(&columns).join(",");
+        let constraint = format!("{} && {}", question.constraint, filter.plain(&columns));
         let mut args = self.args();
         if grouped {
             args.extend(["-group-by", "-attributes", &group_by]);
         }
-        args.extend(["-constraint", &question.constraint, "-af:t"]);
+        args.extend(["-constraint", &constraint, "-af:t"]);
         let expressions = Folded::expressions(&columns, filter.requirements, grouped);
         args.extend(expressions.iter().map(String::as_str));
         let call = Call {
@@ -548,7 +633,16 @@ struct Question<'a> {
     tools: &'a Tools,
     filter: &'a JobFilter,
     constraint: String,
+    slow: &'a BTreeSet<String>,
     deadline: Deadline,
+}
+
+/// What was learnt of jobs before.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub columns: &'a Columns,
+    /// Names of evaluations that take too long.
+    pub slow: &'a BTreeSet<String>,
 }
 
 /// The answer of `condor_q -totals`.

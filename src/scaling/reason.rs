@@ -10,6 +10,7 @@ use super::allocation::Choice;
 use super::console::ConsoleExcerpt;
 use super::limits::Limit;
 use super::nearest::Nearest;
+use super::needs::OwnerBound;
 use super::node::{JobLeft, JobListed};
 use super::observation::Resources;
 
@@ -323,6 +324,12 @@ pub enum Reason {
         #[serde(skip_serializing_if = "Option::is_none")]
         attribute: Option<String>,
         problem: String,
+    },
+    OwnerBound {
+        jobs: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        owner: Option<String>,
+        bound: OwnerBound,
     },
     Limited {
         jobs: u64,
@@ -1130,6 +1137,13 @@ impl fmt::Display for Reason {
                     Some(attribute) => write!(f, "{attribute}: {problem}"),
                     None => f.write_str(problem),
                 }
+            }
+            Reason::OwnerBound { jobs, owner, bound } => {
+                let owner = owner.as_deref().unwrap_or("an unknown owner");
+                write!(
+                    f,
+                    "{jobs} of {owner} not read, no node is made for them: {bound}"
+                )
             }
             Reason::Limited {
                 jobs,

@@ -33,13 +33,21 @@ impl<'a> Planner<'a> {
                 group.why.push(Reason::FitsNew { jobs: group.beside });
             }
             if group.left > 0 {
-                if let Some(JobFault::Unread { attribute, problem }) = group.fault.take() {
-                    group.why.push(Reason::Unread {
-                        jobs: group.left,
-                        attribute,
-                        problem,
-                    });
-                    continue;
+                let jobs = group.left;
+                match group.fault.take() {
+                    Some(JobFault::Unread { attribute, problem }) => {
+                        group.why.push(Reason::Unread {
+                            jobs,
+                            attribute,
+                            problem,
+                        });
+                        continue;
+                    }
+                    Some(JobFault::OwnerBound { owner, bound }) => {
+                        group.why.push(Reason::OwnerBound { jobs, owner, bound });
+                        continue;
+                    }
+                    _ => {}
                 }
                 if let Some(why) = self.impossible(&market, &group.asks) {
                     group.why.push(why);

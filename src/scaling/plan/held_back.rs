@@ -183,14 +183,16 @@ impl<'a> Planner<'a> {
                 jobs,
                 seconds: deferred.as_secs(),
             },
-            (Some(JobFault::Unread { .. }) | None, _) => match self.restart_backoff(demand) {
-                Some(left) => Reason::Restarting {
-                    jobs,
-                    starts: demand.starts,
-                    seconds: left.as_secs(),
-                },
-                None => return startable,
-            },
+            (Some(JobFault::Unread { .. } | JobFault::OwnerBound { .. }) | None, _) => {
+                match self.restart_backoff(demand) {
+                    Some(left) => Reason::Restarting {
+                        jobs,
+                        starts: demand.starts,
+                        seconds: left.as_secs(),
+                    },
+                    None => return startable,
+                }
+            }
         };
         startable.held_back.push(why);
         startable.jobs = 0;
