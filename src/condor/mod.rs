@@ -10,6 +10,7 @@ mod expression;
 #[cfg(test)]
 mod fake;
 mod folded;
+mod idle_time;
 pub mod inspect;
 mod job_ad;
 #[cfg(fuzzing)]
@@ -54,7 +55,7 @@ pub use match_memory::MatchFile;
 use match_memory::MatchMemory;
 use matches::Matching;
 pub use matches::StartdAttributes;
-use queue::{Asked, JobFilter, Schedd};
+use queue::{Asked, JobFilter, Schedd, Waits};
 use schedds::ScheddAds;
 use slots::Clock;
 
@@ -169,6 +170,7 @@ impl CondorPool {
             .map(|startd| (startd.machine.as_str(), startd.instance_id.as_deref()))
             .collect();
         watch
+            .machines
             .iter()
             .filter(|(machine, server)| {
                 // A startd that does not say which server it is on is taken at its name.
@@ -198,16 +200,22 @@ impl Pool for CondorPool {
         let no_slot = collector
             .known()
             .is_some_and(|collector| collector.startds.is_empty());
-        let min_wait = if no_slot {
-            Duration::ZERO
-        } else {
-            self.min_wait
+        let waits = Waits {
+            // Where there is no slot there is none to wait for.
+            min_wait: if no_slot {
+                Duration::ZERO
+            } else {
+                self.min_wait
+            },
+            at: watch.at,
+            clusters: &watch.clusters,
         };
         let (columns, slow) = {
             let known = self.known();
             (known.memory.columns(), known.memory.slow())
         };
         let (schedds, limits): (Vec<_>, _) = thread::scope(|scope| {
+            let waits = &waits;
             let asked = Asked {
                 columns: &columns,
                 slow: &slow,
@@ -220,14 +228,7 @@ impl Pool for CondorPool {
                 .map(|schedd| {
                     let silent = &silent;
                     let thread = scope.spawn(move || {
-                        schedd.observe(
-                            &self.tools,
-                            &self.filter,
-                            min_wait,
-                            &asked,
-                            silent,
-                            deadline,
-                        )
+                        schedd.observe(&self.tools, &self.filter, waits, &asked, silent, deadline)
                     });
                     (schedd.name.clone(), thread)
                 })
@@ -440,7 +441,7 @@ mod tests {
     }
 
     fn observe(fake: &FakeTools) -> PoolView {
-        pool(fake).observe(&Watch::new(), Deadline::within(LIMIT))
+        pool(fake).observe(&Watch::default(), Deadline::within(LIMIT))
     }
 
     fn local(view: &PoolView) -> Result<&ScheddView, &str> {
@@ -673,7 +674,7 @@ mod tests {
         pool(&fake).observe(&heard, Deadline::within(LIMIT));
         assert!(!fake.calls().contains("RemoteHost"));
         // Another server of the same host name is silent all the same.
-        let namesake = Watch::from([("n1".to_owned(), "another".to_owned())]);
+        let namesake = Watch::from_iter([("n1".to_owned(), "another".to_owned())]);
         pool(&fake).observe(&namesake, Deadline::within(LIMIT));
         assert!(fake.calls().contains("RemoteHost"));
         let silent = watch(&["n1", "Gone.Example", "never"]);
@@ -768,7 +769,7 @@ mod tests {
         settings.pool = Some("cm.example".to_owned());
         settings.schedds = vec!["a@".to_owned(), "b@".to_owned()];
         let pool = CondorPool::new(&settings, LIMIT, LIMIT, LIMIT);
-        let view = pool.observe(&Watch::new(), Deadline::within(LIMIT));
+        let view = pool.observe(&Watch::default(), Deadline::within(LIMIT));
         assert_eq!(view.schedds.keys().collect::<Vec<_>>(), ["a@", "b@"]);
         let calls = fake.calls();
         assert!(
@@ -786,7 +787,7 @@ mod tests {
         let fake = recorded();
         let pool = pool(&fake);
         let deadline = Deadline::within(LIMIT);
-        pool.observe(&Watch::new(), deadline);
+        pool.observe(&Watch::default(), deadline);
         let before = fake.calls().lines().count();
         // The collector answers with what the constraint leaves; here with all of it.
         let found = pool.look(&identity(Some("uuid-\"a"), "n-1", Some("n1")), deadline);

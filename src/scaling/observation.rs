@@ -447,8 +447,6 @@ pub struct Demand {
     /// The user that submitted them (`Owner`, which the schedd sets from the authenticated connection); `None` where that is
     /// not known.
     pub owner: Option<String>,
-    /// The highest `ClusterId` among them. A schedd counts these up, and a user cannot choose one.
-    pub newest_cluster: Option<u64>,
     /// What each takes of which concurrency limits.
     pub concurrency_limits: BTreeMap<String, f64>,
     /// Their accounting group (`AcctGroup`).

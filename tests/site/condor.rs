@@ -251,7 +251,7 @@ fn soon() -> Deadline {
 
 fn see(pool: &CondorPool) -> PoolView {
     let start = Instant::now();
-    let view = pool.observe(&Watch::new(), soon());
+    let view = pool.observe(&Watch::default(), soon());
     if start.elapsed() > Duration::from_secs(1) || !view.collector.is_known() {
         println!("looked for {:?}: {view:?}", start.elapsed());
     }
@@ -990,7 +990,8 @@ fn a_crashed_node_is_silent_and_forgotten(testbed: &Testbed, pool: &CondorPool) 
     let server = server.unwrap_or_else(|| "server".to_owned());
     let watch: Watch = ["n1", "elsewhere"]
         .map(|machine| (machine.to_owned(), server.clone()))
-        .into();
+        .into_iter()
+        .collect();
     let view = pool.observe(&watch, soon());
     assert!(schedd(&view, "local").running_on.is_empty());
     testbed.script("node-stop", &["n1", "--crash"], "");
