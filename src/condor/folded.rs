@@ -481,6 +481,12 @@ impl Folded {
                     Err(Unread::Long(attribute)) => {
                         fault = fault.or(Some(unread(&attribute, &longer(AD_MAX))));
                     }
+                    Err(Unread::Steps) => {
+                        fault = fault.or(Some(JobFault::OwnerBound {
+                            owner: shape.owner.clone(),
+                            bound: OwnerBound::Time,
+                        }));
+                    }
                     Err(why) => {
                         by_number = why == Unread::Number;
                         shape.needs = why.needs();

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 
 use super::column::LONG;
-use super::expression::{Names, Scope, is_plain, renamed};
+use super::expression::{Names, STEPS_MAX, Scope, is_plain, renamed, steps};
 use crate::scaling::needs::Needs;
 use crate::scaling::observation::Resources;
 
@@ -125,6 +125,8 @@ pub(super) enum Unread {
     Names,
     /// The number of the job itself, of which only the group is told.
     Number,
+    /// What they refer to doubles with each step.
+    Steps,
     /// An attribute is too long.
     Long(String),
 }
@@ -135,13 +137,19 @@ impl Unread {
         Needs::unread(match self {
             Unread::Names => "names",
             Unread::Number => "number",
+            Unread::Steps => "steps",
             Unread::Long(_) => "long",
         })
     }
 
     /// Why HTCondor cannot be asked about them, when these are such needs.
     pub(super) fn of(needs: &Needs) -> Option<&'static str> {
-        let all = [Unread::Names, Unread::Number, Unread::Long(String::new())];
+        let all = [
+            Unread::Names,
+            Unread::Number,
+            Unread::Steps,
+            Unread::Long(String::new()),
+        ];
         let unread = all.into_iter().find(|why| why.needs() == *needs)?;
         Some(match unread {
             Unread::Names => {
@@ -150,6 +158,7 @@ impl Unread {
             Unread::Number => {
                 "their Requirements name ClusterId or ProcId, and ehos asks about 500 of such jobs of one owner at most"
             }
+            Unread::Steps => "what they refer to takes too long to evaluate",
             Unread::Long(_) => "their Requirements or what these refer to are too long",
         })
     }
@@ -204,6 +213,11 @@ impl JobAd {
                     }
                 }
             }
+        }
+        let expressions =
+            std::iter::once(job.requirements).chain(requests.values().map(String::as_str));
+        if search.refused.is_none() && steps(expressions, &search.attributes) > STEPS_MAX {
+            search.refused = Some(Unread::Steps);
         }
         match search.refused {
             Some(why) => Err(why),

@@ -17,7 +17,7 @@ use super::answer::{amount, quoted, values};
 use super::column::{self, LONG};
 use super::command::{Call, Tools, is_cut};
 use super::error::Error;
-use super::expression::{Names, Scope, is_plain, references};
+use super::expression::{Names, STEPS_MAX, Scope, is_plain, references, steps};
 use super::folded::{AD_MAX, Folded, PARALLEL};
 use super::job_ad::digest;
 use crate::child::Bounds;
@@ -32,7 +32,7 @@ const OWNERS_MAX: usize = 8;
 const JOB_MAX: usize = 64 * 1024;
 /// CPU time and memory of one `condor_q` that evaluates, and how many of them an owner's jobs may cost.
 const EVALUATION: Bounds = Bounds {
-    cpu: Some(Duration::from_secs(2)),
+    cpu: Some(Duration::from_secs(1)),
     memory: Some(1 << 30),
 };
 const EVALUATIONS_MAX: usize = 12;
@@ -260,6 +260,15 @@ impl Ask<'_> {
         for job in jobs {
             let text = ad_text(&job);
             let name = digest(&text);
+            let evaluated = job
+                .attributes
+                .iter()
+                .filter(|(name, _)| *name != "requirements");
+            let evaluated = evaluated.map(|(_, text)| text.as_str());
+            if steps(evaluated, &job.attributes) > STEPS_MAX {
+                found.slow.push((job, String::new()));
+                continue;
+            }
             if self.slow.contains(&name) {
                 found.slow.push((job, name));
                 continue;

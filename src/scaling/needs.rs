@@ -94,7 +94,7 @@ impl fmt::Display for OwnerBound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             OwnerBound::Time => {
-                "HTCondor does not evaluate their expressions within 2 s; set their requests to numbers with condor_qedit"
+                "their expressions take HTCondor too long to evaluate; write shorter ones with condor_qedit"
             }
             OwnerBound::Expressions => {
                 "this owner has more than 2000 idle jobs with expressions of their own; set their requests to numbers"
