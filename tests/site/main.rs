@@ -14,6 +14,7 @@ mod crashes;
 mod faults;
 mod first;
 mod first_site;
+mod hostile_nodes;
 mod image;
 mod machines;
 mod matches;
