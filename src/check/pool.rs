@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
 use crate::scaling::observation::{CollectorView, Seen};
+use crate::scaling::sender;
 use crate::setup::CONDOR_PORT;
 
 const NAME: &str = "pool";
@@ -263,7 +264,7 @@ fn joining(config: &Config, tools: &Tools, deadline: Deadline) -> Vec<Finding> {
         (None, Some(domain)) => {
             let identity = match &config.condor.token_identity {
                 Some(identity) => identity.clone(),
-                None => format!("execute@{domain}"),
+                None => sender::shared_identity(domain),
             };
             let authorizations = &token::NODE_AUTHORIZATIONS;
             let signing = token::Signing::of(&config.condor);
@@ -294,7 +295,39 @@ fn joining(config: &Config, tools: &Tools, deadline: Deadline) -> Vec<Finding> {
         }
         (None, None) => Finding::skipped(CHECK, "without a trust domain no token can be made"),
     });
+    if let (None, None, Some(domain)) =
+        (&config.condor.token, &config.condor.token_identity, &domain)
+    {
+        let pool = config.condor.pool.as_deref();
+        let taken = token::takes_own_identities(tools, pool, domain, deadline);
+        findings.push(identities(taken, domain));
+    }
     findings
+}
+
+/// Whether each node speaks for itself alone.
+fn identities(taken: Result<bool, Error>, domain: &str) -> Finding {
+    const CHECK: &str = "identities";
+    let entry = sender::own_identities(domain);
+    match taken {
+        Ok(true) => Finding::ok(
+            CHECK,
+            format!("each node's token has an identity of its own ({entry})"),
+        ),
+        Ok(false) => Finding::warning(
+            CHECK,
+            format!(
+                "the collector does not take ads from {entry}: tokens of all nodes have the identity {}, and whoever is root on one \
+                 node can send ads of the others",
+                sender::shared_identity(domain)
+            ),
+            format!(
+                "add {entry} to ALLOW_ADVERTISE_STARTD and ALLOW_ADVERTISE_MASTER on the central manager, and run condor_reconfig \
+                 there; nodes that are created from then on use it"
+            ),
+        ),
+        Err(error) => Finding::skipped(CHECK, error.to_string()),
+    }
 }
 
 /// The token of the configuration, by what it says about itself.
@@ -538,6 +571,7 @@ mod tests {
                 negotiation_period: period.map(Duration::from_secs),
                 startds: Vec::new(),
                 unreadable: Vec::new(),
+                forged: Vec::new(),
             };
             negotiator(&view, Duration::from_secs(80)).outcome
         };

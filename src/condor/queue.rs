@@ -509,7 +509,7 @@ impl Schedd {
             .join(", ");
         if list.len() <= CONSTRAINT_MAX {
             constraint.push_str(&format!(
-                " && member(split(RemoteHost, \"@\")[size(split(RemoteHost, \"@\")) - 1], {{{list}}})"
+                " && (member({MACHINE}, {{{list}}}) || member(split({MACHINE}, \".\")[0], {{{list}}}))"
             ));
         }
         let mut args = self.args();
@@ -533,8 +533,16 @@ impl Schedd {
                 // slot1_2@MACHINE, or slot1_2@STARTD@MACHINE.
                 Some((host, job)) if host.contains('@') => {
                     let machine = host.rsplit('@').next().unwrap_or_default();
-                    if let Some(machine) = by_name.get(&machine.to_ascii_lowercase()) {
-                        found.entry((*machine).clone()).or_default().push(job);
+                    let machine = machine.to_ascii_lowercase();
+                    // A node whose startd was never seen is asked for by the name of its server.
+                    let short = machine.split('.').next().unwrap_or_default();
+                    let asked: BTreeSet<&String> = [machine.as_str(), short]
+                        .iter()
+                        .filter_map(|name| by_name.get(*name))
+                        .copied()
+                        .collect();
+                    for machine in asked {
+                        found.entry(machine.clone()).or_default().push(job.clone());
                     }
                 }
                 // A job that runs, and cannot be read where: on any of them, perhaps.
@@ -554,6 +562,9 @@ impl Schedd {
         args
     }
 }
+
+/// The machine in a job's RemoteHost.
+const MACHINE: &str = "split(RemoteHost, \"@\")[size(split(RemoteHost, \"@\")) - 1]";
 
 /// A running job on a machine that is silent or gone.
 #[derive(Debug, Clone)]

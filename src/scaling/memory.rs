@@ -14,8 +14,9 @@ use super::failing::Cause;
 use super::failing::Protected;
 use super::first_seen::ClusterMarks;
 use super::leftover::{LeftoverKind, MOST_SERVERS, Traces};
+use super::matching::host_of;
 use super::needs::JobKind;
-use super::observation::{AttachedVolume, CloudName, NodeId, OwnedServer, Role};
+use super::observation::{AttachedVolume, CloudName, NodeId, OwnedServer, Role, StartdView};
 use super::plan::Action;
 use super::policy::Policy;
 use super::refusal::About;
@@ -67,6 +68,18 @@ pub struct Kind {
     pub image: String,
 }
 
+/// Where a startd was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// `Machine`.
+    pub machine: String,
+    /// `MyAddress`.
+    pub address: Option<String>,
+}
+
+/// More places of a node are not remembered: the first and the last ones.
+const MOST_PLACES: usize = 4;
+
 /// What is remembered of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeMemory {
@@ -97,6 +110,13 @@ pub struct NodeMemory {
     /// `MyAddress` of its startd.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// Where its startd was on other hosts or under other names before: an ad of somebody else may have been taken for its
+    /// own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<Place>,
+    /// An ad of it has come from its own identity: others speak for it no more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub identified: bool,
     /// When its startd was first seen.
     pub joined: Option<Moment>,
     /// Since when its startd has not been heard of, by a collector that hears: before or after it joined.
@@ -172,6 +192,8 @@ impl NodeMemory {
             missing: None,
             machine: None,
             address: None,
+            former: Vec::new(),
+            identified: false,
             joined: None,
             silent: None,
             proven: false,
@@ -196,6 +218,38 @@ impl NodeMemory {
             delete_accepted: None,
             volumes: Vec::new(),
         }
+    }
+
+    /// Remembers where its startd is, and where it was on another host or under another name.
+    pub fn is_at(&mut self, startd: &StartdView) {
+        let host = |address: Option<&str>| address.and_then(host_of).map(str::to_owned);
+        let moved = host(self.address.as_deref()) != host(startd.address.as_deref());
+        if let Some(machine) = &self.machine
+            && (*machine != startd.machine || moved)
+        {
+            let place = Place {
+                machine: machine.clone(),
+                address: self.address.clone(),
+            };
+            self.former.retain(|former| {
+                former.machine != place.machine
+                    || host(former.address.as_deref()) != host(place.address.as_deref())
+            });
+            if self.former.len() >= MOST_PLACES {
+                self.former.remove(1);
+            }
+            self.former.push(place);
+        }
+        if !startd.machine.is_empty() {
+            self.machine = Some(startd.machine.clone());
+        }
+        self.address.clone_from(&startd.address);
+    }
+
+    /// Every name that its startd has had.
+    pub fn machines(&self) -> impl Iterator<Item = &str> {
+        let former = self.former.iter().map(|place| place.machine.as_str());
+        self.machine.as_deref().into_iter().chain(former)
     }
 
     /// Forgets what was timed before nobody looked at its cloud for a while: its timers start anew, and since it was last
@@ -384,6 +438,9 @@ pub struct State {
     /// The newest clusters that were idle on each schedd.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub clusters: BTreeMap<String, ClusterMarks>,
+    /// Since when so many nodes have been silent that the fault is not theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vanished: Option<Moment>,
     /// Groups that more nodes would not help.
     pub refusals: Vec<Refusal>,
     /// Nodes that were adopted until then are this pool's: one of them was seen in its collector, or an operator

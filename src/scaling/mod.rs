@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod allocation;
+mod amounts;
 pub mod brakes;
 pub mod budget;
 pub mod capacity;
@@ -27,6 +28,7 @@ pub mod policy;
 pub mod reason;
 pub mod refusal;
 pub mod schedule;
+pub mod sender;
 pub mod stranded;
 pub mod submitter;
 pub mod survey;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::leftover::Leftovers;
 use super::needs::{JobFault, JobKind, Matches, Needs};
+use super::sender::Sender;
 
 /// Something that was asked for: its answer, or why there is none.
 ///
@@ -231,6 +232,17 @@ pub struct CollectorView {
     pub startds: Vec<StartdView>,
     /// Its ads that ehos cannot read: each counts as a claimed slot.
     pub unreadable: Vec<UnreadableAd>,
+    /// Ads of daemons that ehos leaves out, because a node may have sent them.
+    pub forged: Vec<ForgedAd>,
+}
+
+/// An ad whose sender may not speak for what the ad describes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForgedAd {
+    /// The daemon that the ad describes, with its machine and, where the ad has one, its address.
+    pub of: String,
+    /// Why ehos leaves the ad out.
+    pub why: String,
 }
 
 /// Two clocks are not compared with each other, and what both say of an age differs by less than this.
@@ -290,6 +302,8 @@ pub struct StartdView {
     pub address: Option<String>,
     /// Partitionable and static slots; dynamic slots are counted in their parents.
     pub slots: Vec<SlotView>,
+    /// Sender of its ads; [`Sender::Unknown`] in what the startd says itself.
+    pub sender: Sender,
     /// How long ago the collector last heard from it (`LastHeardFrom`, on the collector's clock).
     pub heard_ago: Duration,
     /// How often it promises to be heard (`EhosUpdateInterval`, published by ehos's own nodes).
@@ -347,6 +361,12 @@ impl StartdView {
         self.slots
             .iter()
             .fold(Resources::default(), |sum, slot| sum.plus(&slot.free))
+    }
+
+    /// Its machine and where it answers, for an operator.
+    pub fn called(&self) -> String {
+        let address = self.address.as_deref().unwrap_or("an unknown address");
+        format!("{} at {address}", self.machine)
     }
 
     /// How long nothing has been claimed on it; `None` while something is.
@@ -596,6 +616,8 @@ pub const METADATA_CONDOR_HOST: &str = "ehos_condor_host";
 
 /// Metadata key of how long a node's token is good for: seconds from the server's creation, on Nova's clock.
 pub const METADATA_TOKEN_LIFETIME: &str = "ehos_token_lifetime";
+/// Metadata key of the identity of a node's token (`sub`), where it is this node's alone.
+pub const METADATA_TOKEN_IDENTITY: &str = "ehos_token_identity";
 /// Metadata key of the id of a node's token (`jti`), by which it can be revoked.
 pub const METADATA_TOKEN_ID: &str = "ehos_token_id";
 
@@ -628,6 +650,9 @@ pub struct ServerRecord {
     /// Its availability zone, where Nova says one.
     #[serde(default)]
     pub zone: Option<String>,
+    /// Its addresses (`addresses`), where Nova says them.
+    #[serde(default)]
+    pub addresses: Vec<String>,
 }
 
 /// A volume that is attached to a server.
@@ -767,6 +792,19 @@ impl OwnedServer {
         host.map(String::as_str).filter(|host| !host.is_empty())
     }
 
+    /// Its flavor, as configured when it was made.
+    pub fn flavor(&self) -> Option<&str> {
+        self.record
+            .metadata
+            .get(METADATA_FLAVOR)
+            .map(String::as_str)
+    }
+
+    /// Whether its token has an identity that is this node's alone.
+    pub fn has_own_identity(&self) -> bool {
+        self.record.metadata.contains_key(METADATA_TOKEN_IDENTITY)
+    }
+
     /// How long it may exist, from its creation: `ehos_lifetime` of its metadata, else [`BUILDER_LIFETIME`]. It means
     /// something for a builder only.
     pub fn lifetime(&self) -> Duration {
@@ -847,6 +885,7 @@ mod tests {
             fault: None,
             volumes: Vec::new(),
             zone: None,
+            addresses: Vec::new(),
         };
         OwnedServer::recognise(record, "pool-1").unwrap()
     }

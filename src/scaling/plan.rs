@@ -2,6 +2,7 @@
 
 mod builders;
 mod choosing;
+mod contradictions;
 mod creating;
 mod demand;
 mod floating_ips;
@@ -19,6 +20,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::action::{CloudAction, PoolAction};
+use super::amounts;
 use super::brakes::{Brake, brakes};
 use super::budget::{self, BudgetSpent, Costs};
 use super::console::ConsoleExcerpt;
@@ -340,12 +342,19 @@ impl Plan {
 pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let (policy, window) = policy.in_force(observation.at);
     let policy = &*policy;
+    let (observation, cut) = amounts::bounded(observation, state);
+    let observation = &*observation;
     let mut next = state.at(observation.at);
     let survey = survey(observation, policy, &mut next);
     let brakes = brakes(observation, policy, &next, &survey.nodes);
+    let vanished = brakes
+        .iter()
+        .any(|brake| matches!(brake, Brake::NodesVanished { .. }));
+    next.vanished = vanished.then(|| next.vanished.unwrap_or(next.now));
     let costs = budget::count(observation.at, policy, &mut next, &survey.nodes, state.now);
     let mut planner = Planner::new(observation, policy, next, survey, brakes, costs);
     planner.window = window;
+    planner.notices.extend(cut);
     planner.stranded = stranded(observation, policy, &planner.next, &planner.survey);
     planner.drain_ending_tokens();
     planner.drain_retiring();
@@ -669,6 +678,7 @@ impl<'a> Planner<'a> {
             fate: Fate::Creates,
             why: new.why,
         }));
+        let contradictions = contradictions::told(&self.survey);
         let mut notices = self.notices;
         notices.extend(obscure::told(self.observation));
         notices.extend(obscure::counted(&self.survey.uncounted));
@@ -727,7 +737,10 @@ impl<'a> Planner<'a> {
             stranded: self.stranded,
             cost: self.costs.known(self.policy).then_some(self.costs),
             window: self.window,
-            unseen: unseen(self.observation, self.policy, &self.next),
+            unseen: unseen(self.observation, self.policy, &self.next)
+                .into_iter()
+                .chain(contradictions)
+                .collect(),
             sources_seen: SourcesSeen {
                 schedds: self
                     .observation
@@ -796,6 +809,19 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The name under which a schedd lists a running job on a node whose startd says that it is drained.
+    fn drained_with_job(&self, node: &Node<'_>) -> Option<String> {
+        let startd = node.startd?;
+        let drained = startd.draining.as_ref().is_some_and(|drain| drain.complete);
+        let memory = self.next.nodes.get(&node.id)?;
+        let pool = &self.observation.pool;
+        let mut machines = memory.machines().chain([memory.name.as_str()]);
+        let listed = machines.find(|machine| job_listed(pool, machine) == JobListed::Yes);
+        listed
+            .filter(|_| drained && startd.claims() == 0)
+            .map(str::to_owned)
+    }
+
     /// Why a node that nothing happens to is as it is.
     fn kept_because(&self, index: usize, spare: &Reason) -> Reason {
         let Some(node) = self.survey.nodes.get(index) else {
@@ -809,6 +835,12 @@ impl<'a> Planner<'a> {
             .unwrap_or_default();
         let jobs = self.placed.get(index).copied().unwrap_or_default();
         let policy = self.policy;
+        if let Some((other, startd)) = node.contested.zip(node.startd) {
+            return Reason::Contested {
+                first: startd.called(),
+                second: other.called(),
+            };
+        }
         match &node.phase {
             Phase::Requested => Reason::Requested { seconds: age },
             Phase::Building => Reason::Building { seconds: age },
@@ -845,7 +877,10 @@ impl<'a> Planner<'a> {
                     .unwrap_or_default(),
             },
             Phase::Draining { complete: true, .. } if !node.cloud_known => Reason::CloudUnknown,
-            Phase::Draining { .. } => Reason::DrainNotComplete,
+            Phase::Draining { .. } => match self.drained_with_job(node) {
+                Some(machine) => Reason::DrainedWithJob { machine },
+                None => Reason::DrainNotComplete,
+            },
             Phase::Silent { silent_for, job } => {
                 let silent_seconds = seconds(*silent_for);
                 let lost_job_timeout_seconds = seconds(policy.lost_job_timeout);
@@ -1003,6 +1038,11 @@ fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unse
             why: format!("{}: {counts}", ad.what),
         });
     }
+    let forged = collector.iter().flat_map(|view| &view.forged);
+    all.extend(forged.map(|ad| Unseen {
+        source: format!("ad of {}", ad.of),
+        why: ad.why.clone(),
+    }));
     for (name, schedd) in &observation.pool.schedds {
         if let Seen::Unknown(why) = schedd {
             all.push(Unseen {

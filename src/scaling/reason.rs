@@ -108,6 +108,13 @@ pub enum Reason {
         says_instance_id: String,
         says_node: String,
     },
+    Contested {
+        first: String,
+        second: String,
+    },
+    DrainedWithJob {
+        machine: String,
+    },
     AdoptedUntrusted {
         seconds: u64,
     },
@@ -733,6 +740,16 @@ impl fmt::Display for Reason {
                 f,
                 "its startd says it is server {says_instance_id} and node {says_node}, which is another one: not touched; \
                  look at EhosNode and CloudInstanceID there"
+            ),
+            Reason::Contested { first, second } => write!(
+                f,
+                "two startds say that they are this node, {first} and {second}: ehos drains and deletes nothing of it until one of \
+                 them is gone; find out which one runs on another machine, and stop that one"
+            ),
+            Reason::DrainedWithJob { machine } => write!(
+                f,
+                "its startd says that it is drained, and a schedd lists a running job on {machine}: ehos keeps the node until the \
+                 schedd lists none"
             ),
             Reason::AdoptedUntrusted { seconds } => write!(
                 f,

@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::capacity::Capacity;
 use super::matching::{GhostFinder, Match, StartdFinder};
 use super::memory::{BuilderMemory, Departed, Kind, Moment, NodeMemory, State};
-use super::node::{Facts, JobListed, Node, hearing, hidden, is_fresh, is_held, job_listed};
+use super::node::{Facts, JobListed, Node, hearing, hidden, is_fresh, is_held, node_listed};
 use super::obscure::{Obscured, hides_builder, obscured};
 use super::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, OwnedServer, Role, Seen,
     ServerStatus, StartdView,
 };
 use super::policy::Policy;
+use super::sender::Sender;
 use super::stranded::learn_jobless;
 
 /// All nodes, and the startds that are not ours.
@@ -32,6 +33,8 @@ pub struct Survey<'a> {
     pub obscured: BTreeSet<NodeId>,
     /// Servers that cannot be read and may be nodes, besides those of `nodes`, by cloud.
     pub uncounted: BTreeMap<CloudName, u64>,
+    /// Fresh startds that say that they are a node, and are not, with that node.
+    pub impostors: Vec<(NodeId, &'a StartdView)>,
 }
 
 /// A server that becomes an image: neither a node nor capacity.
@@ -81,7 +84,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         .collector
         .known()
         .map_or(&[], |collector| collector.startds.as_slice());
-    let finder = StartdFinder::new(startds);
+    let finder = StartdFinder::new(startds, policy.update_interval);
     let matches: BTreeMap<NodeId, Match<'a>> = state
         .nodes
         .iter()
@@ -92,6 +95,8 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
             )
         })
         .collect();
+
+    let impostors = impostors(&finder, startds, policy, state, &servers);
 
     state.forget_failures(policy);
     state.forget_zones(policy);
@@ -136,6 +141,11 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
             kind: memory.kind.clone(),
             server,
             startd: found.startd(),
+            contested: match found {
+                Match::Contested(_, other) => Some(other),
+                _ => None,
+            },
+            own_identity: finder.needs_own_identity(memory, server),
             cloud_known,
             unchanged_for: facts.unchanged_for(),
             token_ends: memory
@@ -155,6 +165,8 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         .collect();
     // What runs on a builder is not there to stay. Its UUID says which it is; without one its node id does.
     let on = |builder: &Builder<'_>, startd: &StartdView| match startd.instance_id.as_deref() {
+        // A builder has no token of a node.
+        _ if matches!(startd.sender, Sender::Node(_)) => false,
         Some(id) => id == builder.server.id(),
         None => startd.node.is_some() && startd.node.as_ref() == builder.server.node(),
     };
@@ -169,10 +181,17 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
     for startd in startds
         .iter()
         .filter(|startd| !ours.contains(startd.machine.as_str()))
+        .filter(|startd| {
+            !impostors
+                .iter()
+                .any(|(_, other)| std::ptr::eq(*other, *startd))
+        })
         .filter(|startd| !builders.iter().any(|builder| on(builder, startd)))
     {
         match departed.find(startd) {
             Some(node) => ghosts.push((node.clone(), startd)),
+            // A token outlives its node, and whoever has it may say anything: no room is counted by it.
+            None if matches!(startd.sender, Sender::Node(_)) => {}
             None if is_fresh(startd, policy) => others.push(startd),
             None => {}
         }
@@ -186,7 +205,34 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         builders,
         obscured: obscured.nodes.into_keys().collect(),
         uncounted: obscured.uncounted,
+        impostors,
     }
+}
+
+/// Fresh startds that say that they are a node, and are not: by their senders, or because another one is.
+fn impostors<'a>(
+    finder: &StartdFinder<'a>,
+    startds: &'a [StartdView],
+    policy: &Policy,
+    state: &State,
+    servers: &BTreeMap<NodeId, &OwnedServer>,
+) -> Vec<(NodeId, &'a StartdView)> {
+    let mut all: Vec<(NodeId, &'a StartdView)> = Vec::new();
+    for (id, memory) in &state.nodes {
+        let found = finder.impostors(id, memory, servers.get(id).copied());
+        all.extend(found.into_iter().map(|startd| (id.clone(), startd)));
+    }
+    // What a node sends of nodes that ehos does not know is left out as well.
+    for startd in startds.iter().filter(|startd| is_fresh(startd, policy)) {
+        let known = all.iter().any(|(_, other)| std::ptr::eq(*other, startd));
+        if let (Sender::Node(sender), Some(node)) = (&startd.sender, &startd.node)
+            && sender != node
+            && !known
+        {
+            all.push((node.clone(), startd));
+        }
+    }
+    all
 }
 
 /// The nodes of a cloud that is not in the configuration any more are no capacity, and nothing can be done to them: they
@@ -488,8 +534,18 @@ fn learn(
         } else if cloud_known && memory.listed {
             memory.missing.get_or_insert(now);
         }
-        let fresh = match matches.get(id) {
-            Some(Match::Startd(startd)) if is_fresh(startd, policy) => Some(*startd),
+        let found = matches.get(id).copied().unwrap_or(Match::None);
+        let fresh = match found {
+            Match::Startd(startd) if is_fresh(startd, policy) => Some(startd),
+            Match::Contradiction(startd) | Match::Contested(startd, _)
+                if is_fresh(startd, policy) =>
+            {
+                // Somebody is there: what it is, is not learnt from that, and its silence begins after it.
+                memory.silent = None;
+                memory.unlisted = None;
+                memory.claimed |= startd.claims() > 0;
+                continue;
+            }
             _ => None,
         };
         if let Some(startd) = fresh {
@@ -508,10 +564,9 @@ fn learn(
             if startd.draining.is_none() {
                 memory.closed = (!open).then(|| memory.closed.unwrap_or(now));
             }
-            if !startd.machine.is_empty() {
-                memory.machine = Some(startd.machine.clone());
-            }
-            memory.address.clone_from(&startd.address);
+            memory.is_at(startd);
+            let named = servers.get(id).and_then(|server| server.node());
+            memory.identified |= startd.sender == Sender::Node(named.unwrap_or(id).clone());
             memory.silent = None;
             memory.job_listed = false;
             memory.unlisted = None;
@@ -553,15 +608,14 @@ fn learn(
             if let Some(Match::Startd(startd)) = matches.get(id) {
                 *silent = now.minus(startd.heard_ago).max(*silent);
             }
-            // Where the machine is not known, no schedd can be asked about it.
-            let machine = memory.machine.as_deref().unwrap_or_default();
-            let listed = job_listed(&observation.pool, machine);
+            let listed = node_listed(&observation.pool, memory);
             memory.job_listed |= listed == JobListed::Yes;
             memory.unlisted = (listed == JobListed::No).then(|| memory.unlisted.unwrap_or(now));
             // An old ad: it has joined all the same, and jobs may run on it.
             if let Some(Match::Startd(startd)) = matches.get(id) {
-                memory.machine.get_or_insert_with(|| startd.machine.clone());
-                memory.address.clone_from(&startd.address);
+                if memory.machine.is_none() {
+                    memory.is_at(startd);
+                }
                 memory.joined.get_or_insert(now);
                 memory.claimed = startd.claims() > 0;
             }
@@ -577,6 +631,11 @@ fn learn(
             state.zone_has_room(&kind, &zone, asked_for);
         }
     }
+    // Of several that are there the largest: one that says less than it has makes no other look smaller.
+    sizes.sort_by_cached_key(|(_, size)| {
+        let total = size.total();
+        (total.cpus, total.memory_mb)
+    });
     for (kind, total) in sizes {
         state.kind_mut(&kind).capacity = Some(total);
     }

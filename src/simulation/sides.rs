@@ -21,6 +21,7 @@ use crate::scaling::observation::{
     NegotiatorView, NodeId, OwnedServer, PartsQuota, PoolView, Quota, Resources, RunningJobs,
     ScheddView, Seen, ServerRecord, ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
+use crate::scaling::sender::Sender;
 
 /// One cloud of a world.
 pub struct SimulatedCloud<'a> {
@@ -219,6 +220,7 @@ fn record(world: &World, server: &SimulatedServer) -> ServerRecord {
         },
         volumes: Vec::new(),
         zone: server.zone.clone(),
+        addresses: vec![server.id.clone()],
     }
 }
 
@@ -314,6 +316,7 @@ impl Pool for SimulatedPool<'_> {
                 negotiation_period: Some(Duration::from_secs(world.scenario.negotiation_seconds)),
                 startds: startds(&world),
                 unreadable: Vec::new(),
+                forged: Vec::new(),
             })
         };
         let schedd = if world.broken.schedd {
@@ -463,6 +466,7 @@ fn view(world: &World, ad: &SimulatedAd) -> StartdView {
             accepts_jobs: !ad.startd.closed && drain.is_none(),
             unchanged_for: since(ad.startd.unchanged_since),
         }],
+        sender: Sender::Unknown,
         heard_ago: Duration::from_secs(heard_ago),
         update_interval: Some(Duration::from_secs(world.scenario.update_seconds)),
         up_for: since(ad.startd.started),
@@ -489,9 +493,13 @@ fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {
                 jobs.running += 1;
                 // A schedd is only asked about machines that have fallen silent; it knows of all of its jobs.
                 let name = world.names.get(server).map(|name| machine(name));
-                let asked =
-                    |name: &String| watch.machines.iter().any(|(machine, _)| machine == name);
-                if let Some(name) = name.filter(asked) {
+                let short = name.as_ref().and_then(|name| name.split('.').next());
+                let asked = watch.machines.iter().map(|(machine, _)| machine);
+                let asked = asked.filter(|asked| {
+                    let asked = Some(asked.as_str());
+                    asked == name.as_deref() || asked == short
+                });
+                for name in asked {
                     let end = (since + LEASE).saturating_sub(world.now);
                     let job = RunningJobs {
                         jobs: 1,
@@ -499,8 +507,8 @@ fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {
                         lease: Some(Duration::from_secs(LEASE)),
                         lease_left: Some(Duration::from_secs(end)),
                     };
-                    let known = running_on.remove(&name).unwrap_or_default();
-                    running_on.insert(name, known.and(&job));
+                    let known = running_on.remove(name).unwrap_or_default();
+                    running_on.insert(name.clone(), known.and(&job));
                 }
             }
             JobState::Done(_) => {}

@@ -8,8 +8,10 @@
     clippy::indexing_slicing
 )]
 
+mod attacker;
 mod builders;
 mod economy;
+mod hostile_nodes;
 mod last_looks;
 mod leftovers;
 mod masters;

@@ -406,6 +406,7 @@ fn listed(world: &World) -> Vec<OwnedServer> {
         fault: None,
         volumes: Vec::new(),
         zone: None,
+        addresses: Vec::new(),
     };
     world
         .servers

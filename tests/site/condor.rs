@@ -95,6 +95,13 @@ impl Testbed {
         stdout.split('.').next().unwrap().trim().to_owned()
     }
 
+    /// What a tool answers with success that has the rights of one token alone.
+    pub fn tool_with(&self, token: &str, name: &str, args: &[&str]) -> String {
+        let (status, stdout, stderr) = self.run(&self.bin_of(token).join(name), args, "", None);
+        assert_eq!(status, Some(0), "{name} {args:?}: {stderr}");
+        stdout
+    }
+
     fn run(
         &self,
         program: &Path,
@@ -298,6 +305,10 @@ fn identity(server_id: Option<&str>, node: &str, machine: Option<&str>) -> Start
         shares_node: false,
         machine: machine.map(str::to_owned),
         address: None,
+        former_addresses: Vec::new(),
+        own_identity: false,
+        addresses: Vec::new(),
+        update_interval: Duration::from_secs(5),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::scaling::observation::{Resources, StartdView};
 use crate::scaling::packing::{Class, Stock, dominant_share};
 use crate::scaling::plan::Action;
 use crate::scaling::reason::Reason;
+use crate::scaling::sender::Sender;
 use crate::scaling::submitter::Submitters;
 
 /// Negotiation cycles after which a job that still waits beside a free slot is not going to take it.
@@ -174,11 +175,13 @@ impl Planner<'_> {
         let seen: Vec<Duration> = nodes.map(|node| node.unchanged_for).collect();
         let offer = |stock: &mut Stock, startd: &StartdView, owner: usize| {
             let seen = seen.get(owner).copied();
+            // Any node may have sent this: its room is believed for as long as jobs may take to meet it, and no longer.
+            let doubtful = owner == nobody && startd.sender == Sender::AnyNode;
             for slot in startd.slots.iter().filter(|slot| slot.accepts_jobs) {
                 let unchanged_for = slot.unchanged_for.min(seen.unwrap_or(Duration::MAX));
                 stock.add(
                     slot.free,
-                    unchanged_for >= settling_time,
+                    doubtful || unchanged_for >= settling_time,
                     class(owner),
                     owner,
                 );

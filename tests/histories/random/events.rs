@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::faults::{CloudAnswer, PoolAnswer};
+use crate::attacker::Attack;
 
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -54,6 +55,8 @@ pub enum Event {
     },
     /// They take their drains back.
     DefragEnds,
+    /// Root on a node forges ads, or stops it.
+    Forge(Option<Attack>),
 
     // Clouds
     /// These clouds do not answer.
@@ -187,6 +190,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         4 => prop::collection::vec(PoolAnswer::any(), 0..6).prop_map(PoolAnswers),
         2 => (index(), any::<bool>()).prop_map(|(index, busy)| DrainByOther { index, busy }),
         1 => Just(DefragEnds),
+        3 => prop::option::weighted(0.8, Attack::any()).prop_map(Forge),
     ];
     let clouds = prop_oneof![
         3 => (0..4u8).prop_map(Clouds),

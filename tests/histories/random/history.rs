@@ -110,6 +110,7 @@ impl History {
         }
         let has = |which: fn(&Event) -> bool| events.iter().any(|(_, event)| which(event));
         let mut faults = Faults::default();
+        faults.cluster.clone_from(&policy.cluster);
         faults.keeps_lists = has(|event| matches!(event, Event::Lag { .. }));
         History {
             world,
@@ -190,6 +191,7 @@ impl History {
                 }
             }
             Event::DefragEnds => end_defrag(&mut world),
+            Event::Forge(attack) => self.faults.attack = *attack,
             Event::Clouds(which) => {
                 let names = ["blue", "green"];
                 let down = names
