@@ -26,6 +26,7 @@ pub mod policy;
 pub mod reason;
 pub mod refusal;
 pub mod schedule;
+pub mod signing;
 pub mod stranded;
 pub mod survey;
 pub mod totals;
