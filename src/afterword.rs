@@ -12,8 +12,8 @@ use std::sync::{Mutex, PoisonError};
 
 use log::debug;
 
+use crate::child;
 use crate::plain::clean;
-
 use crate::rights;
 
 const SHELL: &str = "trap '' HUP INT TERM; said=; while IFS= read -r line; do said=$line; done; \
@@ -59,8 +59,7 @@ impl Afterword {
     }
 
     fn start() -> Afterword {
-        let started = Command::new("/bin/sh")
-            .args(["-c", SHELL])
+        let started = child::clean(Command::new("/bin/sh").args(["-c", SHELL]))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .process_group(0)

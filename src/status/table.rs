@@ -235,6 +235,7 @@ impl Page {
                 "bad_request",
                 "unread",
                 "deferral_missed",
+                "restarting",
                 "parallel_universe",
             ];
             let stuck = group
