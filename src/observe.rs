@@ -25,7 +25,7 @@ pub fn observe(
     at: Timestamp,
     deadline: Deadline,
 ) -> (Observation, Durations) {
-    let watch = watch(state);
+    let watch = watch(state, at);
     let (pool, clouds) = std::thread::scope(|scope| {
         let clouds: Vec<_> = site
             .clouds
@@ -106,7 +106,7 @@ pub fn observe_in_turn(
     at: Timestamp,
     deadline: Deadline,
 ) -> Observation {
-    let pool = site.pool.observe(&watch(state), deadline);
+    let pool = site.pool.observe(&watch(state, at), deadline);
     let seen = |cloud: &dyn Cloud| match cloud.observe(&state.traces(cloud.name()), deadline) {
         Ok(view) => Seen::Known(view),
         Err(failure) => Seen::Unknown(failure.message),
@@ -123,7 +123,7 @@ pub fn observe_in_turn(
 }
 
 /// The nodes whose startds have been seen, and those that are gone and on which a job may still be listed.
-fn watch(state: &State) -> Watch {
+fn watch(state: &State, at: Timestamp) -> Watch {
     let watched = |node: &NodeMemory| Some((node.machine.clone()?, node.server_id.clone()?));
     let nodes = state.nodes.values().filter_map(watched);
     let departed = state.departed.values().filter(|gone| !gone.jobless);
@@ -131,7 +131,11 @@ fn watch(state: &State) -> Watch {
         let server = gone.server_id.clone().unwrap_or_default();
         Some((gone.machine.clone()?, server))
     });
-    nodes.chain(departed).collect()
+    Watch {
+        machines: nodes.chain(departed).collect(),
+        clusters: state.clusters.clone(),
+        at,
+    }
 }
 
 fn timed<T>(ask: impl FnOnce() -> T) -> (T, Duration) {

@@ -50,7 +50,7 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
     let mut answered = false;
     thread::scope(|scope| {
         let tools = &tools;
-        let view = scope.spawn(|| condor_pool.observe(&Watch::new(), deadline));
+        let view = scope.spawn(|| condor_pool.observe(&Watch::default(), deadline));
         let rights = scope.spawn(move || {
             let drains = config.policy.drains();
             [

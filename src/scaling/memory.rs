@@ -12,12 +12,14 @@ use super::budget::Spending;
 use super::capacity::Capacity;
 use super::failing::Cause;
 use super::failing::Protected;
+use super::first_seen::ClusterMarks;
 use super::leftover::{LeftoverKind, MOST_SERVERS, Traces};
 use super::needs::JobKind;
 use super::observation::{AttachedVolume, CloudName, NodeId, OwnedServer, Role};
 use super::plan::Action;
 use super::policy::Policy;
 use super::refusal::About;
+use super::submitter::Submitters;
 use super::totals::Totals;
 use super::zones::ZoneMemory;
 
@@ -138,6 +140,9 @@ pub struct NodeMemory {
     pub idle_since: Option<Moment>,
     /// The request that it was made for.
     pub made_for: Option<JobKind>,
+    /// The submitters of those jobs, as far as limits apply to them.
+    #[serde(default, skip_serializing_if = "Submitters::is_empty")]
+    pub submitters: Submitters,
     /// A claim on it has been seen, or a trace of one.
     pub taken: bool,
     /// It was found to have failed, and that was counted.
@@ -184,6 +189,7 @@ impl NodeMemory {
             cancelled_since: None,
             idle_since: None,
             made_for: None,
+            submitters: Submitters::default(),
             taken: false,
             failed: false,
             delete_intended: None,
@@ -375,6 +381,9 @@ pub struct State {
     pub pauses: BTreeMap<CloudName, Pause>,
     /// Since when each schedd that does not answer has not.
     pub unknown_schedds: BTreeMap<String, Moment>,
+    /// The newest clusters that were idle on each schedd.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clusters: BTreeMap<String, ClusterMarks>,
     /// Groups that more nodes would not help.
     pub refusals: Vec<Refusal>,
     /// Nodes that were adopted until then are this pool's: one of them was seen in its collector, or an operator

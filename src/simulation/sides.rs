@@ -489,7 +489,8 @@ fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {
                 jobs.running += 1;
                 // A schedd is only asked about machines that have fallen silent; it knows of all of its jobs.
                 let name = world.names.get(server).map(|name| machine(name));
-                let asked = |name: &String| watch.iter().any(|(machine, _)| machine == name);
+                let asked =
+                    |name: &String| watch.machines.iter().any(|(machine, _)| machine == name);
                 if let Some(name) = name.filter(asked) {
                     let end = (since + LEASE).saturating_sub(world.now);
                     let job = RunningJobs {

@@ -14,6 +14,7 @@ mod crashes;
 mod faults;
 mod first;
 mod first_site;
+mod hostile_jobs;
 mod hostile_users;
 mod image;
 mod machines;
