@@ -187,8 +187,8 @@ pub fn takes_own_identities(
         return Ok(false);
     };
     let named = |list: &&str| names(list, &identity);
-    let allowed = [startds, masters].into_iter().all(|list| named(list));
-    Ok(allowed && ![no_startds, no_masters].into_iter().any(|list| named(list)))
+    let allowed = [startds, masters].into_iter().all(&named);
+    Ok(allowed && ![no_startds, no_masters].into_iter().any(&named))
 }
 
 /// Whether a list of HTCondor names this identity on every host.

@@ -156,11 +156,17 @@ fn vanished(policy: &Policy, state: &State, nodes: &[Node<'_>]) -> Option<Brake>
     };
     let silent = nodes.iter().filter(is_silent).count() as u64;
     let new_too = state.vanished.is_some_and(|since| {
-        let new = |node: &Node<'_>| {
-            let memory = state.nodes.get(&node.id);
-            memory.is_some_and(|memory| !memory.adopted && memory.started > since)
-        };
-        nodes.iter().filter(is_silent).any(new)
+        nodes.iter().any(|node| {
+            let memory = state.nodes.get(&node.id).filter(|memory| !memory.adopted);
+            let started = memory.map(|memory| memory.started);
+            match node.phase {
+                // It should have joined since then.
+                Phase::Failed { fault: None } => {
+                    started.is_some_and(|at| at.plus(policy.boot_timeout) > since)
+                }
+                _ => is_silent(&node) && started > Some(since),
+            }
+        })
     });
     let joined = silent + nodes.iter().filter(heard).count() as u64;
     #[allow(clippy::cast_precision_loss)] // Counts of nodes.

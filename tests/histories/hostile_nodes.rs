@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ehos::scaling::plan::Fate;
 use ehos::simulation::JobState;
 
-use crate::attacker::{Attack, HostilePool, Lie};
+use crate::attacker::{ADDRESS, Attack, HostilePool, Lie};
 use crate::site::{Site, running};
 
 fn attack(site: &mut Site, attack: Option<Attack>) {
@@ -85,7 +85,8 @@ fn a_forged_ad_is_told_with_both_addresses() {
         site.tick();
         let told = site.plan().unseen.iter().any(|one| {
             one.why.contains(words)
-                && one.why.contains("aaa at the attacker's")
+                && format!("{} {}", one.source, one.why).contains("aaa")
+                && one.why.contains(ADDRESS)
                 && one.why.matches(" at ").count() >= 2
         });
         assert!(told, "{lie:?}: {:?}", site.plan().unseen);
@@ -110,4 +111,56 @@ fn room_that_one_node_makes_up_is_not_counted() {
         let waits = |job: &JobState| matches!(job, JobState::Idle(_));
         !world.jobs.iter().any(|job| waits(&job.state))
     });
+}
+
+#[test]
+fn a_node_whose_ads_are_hidden_from_the_first_on_keeps_its_job() {
+    for lie in [
+        Lie::Silenced,
+        Lie::AllSilenced,
+        Lie::DrainedAlone,
+        Lie::IdleAlone,
+    ] {
+        for own_identities in [false, true] {
+            let mut site = Site::simple();
+            let lies = Attack {
+                lie,
+                victim: 0,
+                own_identities,
+            };
+            attack(&mut site, Some(lies));
+            site.submit(8, 1, 1024, 2 * 3600);
+            site.ticks(100);
+            let world = site.world();
+            let kept = world.jobs.iter().all(|job| job.starts == 1);
+            drop(world);
+            assert!(kept, "{lies:?}\n{}", site.describe());
+        }
+    }
+}
+
+#[test]
+fn ads_that_are_taken_away_buy_no_nodes_without_end() {
+    let mut site = Site::simple();
+    site.policy.nodes_max = 60;
+    running(&mut site, 32, 4 * 3600);
+    let before = site.servers();
+    let lies = Attack {
+        lie: Lie::AllSilenced,
+        victim: 0,
+        own_identities: true,
+    };
+    attack(&mut site, Some(lies));
+    site.submit(400, 1, 1024, 600);
+    site.ticks(30);
+    let made = site.servers() - before;
+    site.ticks(120);
+    assert!(site.servers() - before <= made, "{}", site.describe());
+    assert!(made <= 20, "{made}: {}", site.describe());
+    let stops = site.plan().brakes.iter().any(|brake| brake.stops_creates());
+    assert!(stops, "{}", site.describe());
+    // No person is needed for it to go on.
+    attack(&mut site, None);
+    site.until(180, "all is done", |world| world.unfinished() == 0);
+    assert!(site.world().jobs.iter().all(|job| job.starts == 1));
 }

@@ -336,7 +336,13 @@ fn own_identity(testbed: &Testbed) {
     ] {
         lab.forge_drained(token);
         let plan = lab.tick();
-        assert!(told(&plan, &["aaa", VICTIM, &sender]), "{plan:#?}");
+        assert!(
+            told(
+                &plan,
+                &["startd aaa: it answers at <127.0.0.1:1>", VICTIM, &sender]
+            ),
+            "{plan:#?}"
+        );
         assert_eq!(fate(&plan, VICTIM), (Fate::Keeps, "idle"), "{sender}");
     }
     // Room that is not there, and an ad that cannot be read.

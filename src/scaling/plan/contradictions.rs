@@ -26,8 +26,8 @@ pub(super) fn told(survey: &Survey<'_>) -> Vec<Unseen> {
     let impostors = survey.impostors.iter().map(|(id, startd)| Unseen {
         source: format!("startd {}", startd.machine),
         why: format!(
-            "{} says that it is node {id}{}, and {}: ehos leaves the startd out; look at {}",
-            startd.called(),
+            "it answers at {} and says that it is node {id}{}, and {}: ehos leaves the startd out; look at {}",
+            startd.address.as_deref().unwrap_or("an unknown address"),
             real(survey, id),
             match &startd.sender {
                 Sender::Node(node) if node == id =>

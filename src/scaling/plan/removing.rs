@@ -180,6 +180,8 @@ impl Planner<'_> {
             let Some(node) = self.survey.nodes.get(*index) else {
                 continue;
             };
+            // Or somebody else says to be it: its own ads may have been taken away.
+            let unheard = unheard || self.survey.impostors.iter().any(|(id, _)| *id == node.id);
             let Some(memory) = self.next.nodes.get_mut(&node.id) else {
                 continue;
             };

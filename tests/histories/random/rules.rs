@@ -19,6 +19,7 @@ use ehos::simulation::{JobState, World};
 use super::events::{Event, THERE};
 use super::faults::CloudAnswer;
 use super::history::is_execute;
+use crate::attacker;
 
 /// The id of a port that is somebody else's.
 pub const FOREIGN_PORT: &str = "x-port";
@@ -366,6 +367,8 @@ fn startds_of<'a>(tick: &'a Tick<'_>, server: &'a str) -> impl Iterator<Item = &
     all.into_iter()
         .flat_map(|collector| &collector.startds)
         .filter(move |startd| startd.instance_id.as_deref() == Some(server))
+        // What an attacker says of a server is nothing that was seen of it.
+        .filter(|startd| startd.address.as_deref() != Some(attacker::ADDRESS))
 }
 
 fn no_job_is_ended(tick: &Tick<'_>) -> Result<(), String> {
