@@ -148,6 +148,7 @@ pub fn scene(size: Size) -> Scene {
             negotiation_period: None,
             startds,
             unreadable: Vec::new(),
+            forged: Vec::new(),
         }),
         schedds: BTreeMap::from([("local".to_owned(), Seen::Known(schedd))]),
         negotiator: Seen::Known(NegotiatorView::default()),
@@ -214,6 +215,7 @@ fn server(number: usize, id: &NodeId, status: ServerStatus) -> ServerRecord {
         fault: None,
         volumes: Vec::new(),
         zone: None,
+        addresses: Vec::new(),
     }
 }
 
@@ -247,6 +249,7 @@ fn startd(number: usize, id: &NodeId, uuid: &str) -> StartdView {
         address: None,
         instance_id: Some(uuid.to_owned()),
         node: Some(id.clone()),
+        sender: ehos::scaling::sender::Sender::Unknown,
         heard_ago: Duration::from_secs(number as u64 % 60),
         update_interval: Some(Duration::from_secs(60)),
         up_for: Duration::from_secs(3600),

@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use log::debug;
 
 use crate::child;
+use crate::plain::clean;
 use crate::rights;
 
 const SHELL: &str = "trap '' HUP INT TERM; said=; while IFS= read -r line; do said=$line; done; \
@@ -99,7 +100,7 @@ impl Afterword {
     fn send(&self, line: &str) {
         let mut shell = self.shell.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, stdin)) = shell.as_mut()
-            && let Err(error) = writeln!(stdin, "{line}")
+            && let Err(error) = writeln!(stdin, "{}", clean(line))
         {
             debug!("no words after an interrupt: {error}");
         }

@@ -17,11 +17,12 @@ use crate::scaling::action::{
     CloudAction, Expected, Failure, FailureKind, PoolAction, StartdIdentity,
 };
 use crate::scaling::floating_ip::NodeFloatingIp;
-use crate::scaling::matching::{Match, StartdFinder};
+use crate::scaling::matching::{Match, StartdFinder, host_of};
 use crate::scaling::node::is_heard;
 use crate::scaling::observation::{
     DrainView, METADATA_CLUSTER, NodeId, OwnedServer, ServerRecord, ServerStatus, StartdView,
 };
+use crate::scaling::sender::Sender;
 
 /// A startd that hangs answers no drain either, and HTCondor's tools wait for it for a minute.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
@@ -68,20 +69,48 @@ fn own_word(
     startds: &[StartdView],
     deadline: Deadline,
 ) -> OwnWord {
-    let ad = StartdFinder::new(startds).identified(identity).startd();
+    let ad = finder(identity, startds).identified(identity).startd();
     let address = ad.and_then(|ad| ad.address.as_ref());
     let Some(address) = address.or(identity.address.as_ref()) else {
         return OwnWord::None("its address is not known".to_owned());
     };
+    let word = word_at(pool, identity, address, deadline);
+    // Where the ad was somebody else's, it answers there still. Its claims count, wherever it says them.
+    let elsewhere = identity.address.iter().chain(&identity.former_addresses);
+    for former in elsewhere.filter(|former| host_of(former) != host_of(address)) {
+        match word_at(pool, identity, former, deadline) {
+            OwnWord::Is(own) if own.claims() > 0 => return OwnWord::Is(own),
+            _ => {}
+        }
+    }
+    word
+}
+
+/// The finder for the startds of an answer.
+fn finder<'a>(identity: &StartdIdentity, startds: &'a [StartdView]) -> StartdFinder<'a> {
+    StartdFinder::new(startds, identity.update_interval)
+}
+
+fn word_at(
+    pool: &dyn Pool,
+    identity: &StartdIdentity,
+    address: &str,
+    deadline: Deadline,
+) -> OwnWord {
     let deadline = deadline.at_most(ASK_LIMIT);
     let said = match pool.ask(address, deadline) {
         Ok(said) => said,
         Err(failure) if deadline.passed() => return OwnWord::Hangs(failure.message),
         Err(failure) => return OwnWord::None(failure.message),
     };
-    match StartdFinder::new(&said).identified(identity) {
+    // No collector has written the sender into what it says itself.
+    let identity = &StartdIdentity {
+        own_identity: false,
+        ..identity.clone()
+    };
+    match finder(identity, &said).identified(identity) {
         Match::Startd(startd) => OwnWord::Is(Box::new(startd.clone())),
-        Match::Contradiction(_) => OwnWord::OfAnother,
+        Match::Contradiction(_) | Match::Contested(..) => OwnWord::OfAnother,
         Match::None if said.is_empty() => {
             OwnWord::None(format!("the startd at {address} says nothing of itself"))
         }
@@ -270,7 +299,10 @@ pub fn may_delete(
     startds: &[StartdView],
     own: &OwnWord,
 ) -> Found {
-    let ad = StartdFinder::new(startds).identified(startd);
+    let ad = finder(startd, startds).identified(startd);
+    if let (Match::Contested(one, other), false) = (ad, *expects == Expected::NoClaim) {
+        return contested(one, other);
+    }
     let another = matches!(ad, Match::Contradiction(_)) || *own == OwnWord::OfAnother;
     match (expects, own) {
         (Expected::NoClaim, OwnWord::Is(own)) if own.claims() > 0 => claimed(own),
@@ -283,7 +315,13 @@ pub fn may_delete(
             Some(ad) => drained_by_ad(drain, ad, startds, own),
             None => Found::Changed("the collector does not know its startd any more".to_owned()),
         },
-        (Expected::Silent { update_interval }, own) => match (ad.startd(), own) {
+        (
+            Expected::Silent {
+                update_interval,
+                long,
+            },
+            own,
+        ) => match (ad.startd(), own) {
             (Some(ad), _) if is_heard(ad, *update_interval) => {
                 Found::Changed("its startd is heard of again".to_owned())
             }
@@ -291,6 +329,11 @@ pub fn may_delete(
                 "its startd answers when it is asked itself, and {} of its slots are claimed",
                 own.claims()
             )),
+            // Somebody may have taken its ads out of the collector; the negotiator may find the next one at any moment.
+            (_, OwnWord::Is(_)) if !long => Found::Changed(
+                "its startd answers when it is asked itself, and the collector does not hear of it: see the CollectorLog"
+                    .to_owned(),
+            ),
             _ => Found::AsPlanned,
         },
         (Expected::NeverJoined, own) => match (ad.startd(), own) {
@@ -346,10 +389,10 @@ fn drained_by_ad(
 /// Whether the startds that were found let a node be drained by this slot.
 pub fn may_drain(startd: &StartdIdentity, slot: &str, startds: &[StartdView]) -> Found {
     let has_slot = |startd: &&StartdView| startd.slots.iter().any(|has| has.name == slot);
-    let finder = StartdFinder::new(startds);
-    match finder.identified(startd) {
+    match finder(startd, startds).identified(startd) {
         Match::None => Found::Changed("the collector does not know its startd any more".to_owned()),
         Match::Contradiction(_) => contradiction(),
+        Match::Contested(one, other) => contested(one, other),
         Match::Startd(startd) if startd.claims() > 0 => claimed(startd),
         Match::Startd(startd) if startd.draining.is_some() => {
             Found::Changed("it is being drained already".to_owned())
@@ -377,6 +420,14 @@ fn contradiction() -> Found {
     Found::Changed("its startd says that it is another node".to_owned())
 }
 
+fn contested(one: &StartdView, other: &StartdView) -> Found {
+    Found::Changed(format!(
+        "two startds say that they are this node, {} and {}",
+        one.called(),
+        other.called()
+    ))
+}
+
 fn claimed(startd: &StartdView) -> Found {
     Found::Changed(format!("{} of its slots are claimed", startd.claims()))
 }
@@ -384,6 +435,8 @@ fn claimed(startd: &StartdView) -> Found {
 /// Of a builder all that may be its startd is looked at: whatever shows a claim.
 fn on_builder(identity: &StartdIdentity, startds: &[StartdView]) -> Found {
     let here = |startd: &&StartdView| match startd.instance_id.as_deref() {
+        // A builder has no token of a node.
+        _ if matches!(startd.sender, Sender::Node(_)) => false,
         Some(id) => Some(id) == identity.server_id.as_deref(),
         None => startd.node.as_ref() == Some(&identity.node),
     };
@@ -410,6 +463,10 @@ mod tests {
             shares_node: false,
             machine: Some("m".to_owned()),
             address: None,
+            former_addresses: Vec::new(),
+            own_identity: false,
+            addresses: Vec::new(),
+            update_interval: Duration::from_secs(5),
         }
     }
 
@@ -439,6 +496,7 @@ mod tests {
                 accepts_jobs: true,
                 unchanged_for: Duration::ZERO,
             }],
+            sender: Sender::Unknown,
             heard_ago: Duration::from_secs(10),
             update_interval: None,
             up_for: Duration::ZERO,
@@ -448,9 +506,9 @@ mod tests {
 
     /// The startd says of itself what the collector has of it.
     fn own(startds: &[StartdView]) -> OwnWord {
-        match StartdFinder::new(startds).identified(&identity()) {
+        match finder(&identity(), startds).identified(&identity()) {
             Match::Startd(startd) => OwnWord::Is(Box::new(startd.clone())),
-            Match::Contradiction(_) => OwnWord::OfAnother,
+            Match::Contradiction(_) | Match::Contested(..) => OwnWord::OfAnother,
             Match::None => refuses(),
         }
     }
@@ -476,6 +534,14 @@ mod tests {
     fn silent() -> Expected {
         Expected::Silent {
             update_interval: Duration::from_secs(5),
+            long: false,
+        }
+    }
+
+    fn long_silent() -> Expected {
+        Expected::Silent {
+            update_interval: Duration::from_secs(5),
+            long: true,
         }
     }
 
@@ -528,7 +594,7 @@ mod tests {
         let drained = || startd(OURS, 0, ours());
         let expects = [
             Expected::Drained(drain("ehos c: idle")),
-            silent(),
+            long_silent(),
             Expected::NeverJoined,
             Expected::NoClaim,
             Expected::Overdue,
@@ -593,6 +659,98 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_silent_startd_that_answers_itself_keeps_its_node() {
+        let own = says(startd(OURS, 0, None));
+        let judge = |expects: &Expected| may_delete(expects, &identity(), &[], &own);
+        assert!(saved(judge(&silent())));
+        // In the end it is of no use: nobody can send it a job.
+        assert_eq!(judge(&long_silent()), Found::AsPlanned);
+    }
+
+    #[test]
+    fn two_startds_that_say_to_be_one_node_are_a_contradiction() {
+        let drain = || Some(drain("ehos c: idle"));
+        let forged = StartdView {
+            machine: "aaa".to_owned(),
+            address: Some("<a>".to_owned()),
+            heard_ago: Duration::ZERO,
+            ..startd(OURS, 0, drain())
+        };
+        let real = startd(OURS, 1, None);
+        let idle = startd(OURS, 0, None);
+        let expects = Expected::Drained(drain().unwrap());
+        let named = |found: &Found, one: &str, other: &str| match found {
+            Found::Changed(how) => how.contains(one) && how.contains(other),
+            _ => false,
+        };
+        for others in [&real, &idle] {
+            for ads in [
+                [forged.clone(), others.clone()],
+                [others.clone(), forged.clone()],
+            ] {
+                let own = says(startd(OURS, 0, drain()));
+                for expects in [
+                    &expects,
+                    &silent(),
+                    &Expected::Overdue,
+                    &Expected::NeverJoined,
+                ] {
+                    let found = may_delete(expects, &identity(), &ads, &own);
+                    assert!(
+                        named(&found, "aaa at <a>", "m at <m>"),
+                        "{expects:?}: {found:?}"
+                    );
+                }
+                let found = may_drain(&identity(), "slot1@m", &ads);
+                assert!(named(&found, "aaa at <a>", "m at <m>"), "{found:?}");
+            }
+        }
+        // The collector names the senders.
+        let sent = |startd: StartdView, sender| StartdView { sender, ..startd };
+        let node = Sender::Node(NodeId("n".to_owned()));
+        let other = Sender::Node(NodeId("a".to_owned()));
+        let drained = sent(startd(OURS, 0, drain()), node);
+        let ads = [sent(forged.clone(), other.clone()), drained.clone()];
+        let own = says(startd(OURS, 0, drain()));
+        assert_eq!(
+            may_delete(&expects, &identity(), &ads, &own),
+            Found::AsPlanned
+        );
+        // Of the forged ad alone nothing is believed.
+        assert!(saved(may_delete(
+            &expects,
+            &identity(),
+            &ads[..1],
+            &refuses()
+        )));
+        let identified = StartdIdentity {
+            own_identity: true,
+            ..identity()
+        };
+        let shared = [sent(forged.clone(), Sender::AnyNode)];
+        assert!(saved(may_delete(
+            &expects,
+            &identified,
+            &shared,
+            &refuses()
+        )));
+        // Nova says where the server is.
+        let there = StartdIdentity {
+            addresses: vec!["10.0.0.7".to_owned()],
+            ..identity()
+        };
+        let at_home = StartdView {
+            address: Some("<10.0.0.7:9618?sock=startd_1>".to_owned()),
+            ..startd(OURS, 1, None)
+        };
+        let ads = [forged, at_home.clone()];
+        assert_eq!(
+            may_delete(&expects, &there, &ads, &says(at_home)),
+            claimed(&real)
+        );
     }
 
     #[test]
@@ -737,6 +895,7 @@ mod tests {
             fault: None,
             volumes: Vec::new(),
             zone: None,
+            addresses: Vec::new(),
         }
     }
 

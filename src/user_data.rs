@@ -13,9 +13,12 @@ use crate::condor::{Tools, token};
 use crate::config::{CloudSettings, CondorSettings};
 use crate::deadline::Deadline;
 use crate::scaling::action::{Failure, FailureKind, Intent};
-use crate::scaling::observation::{METADATA_TOKEN_ID, METADATA_TOKEN_LIFETIME};
+use crate::scaling::observation::{
+    METADATA_TOKEN_ID, METADATA_TOKEN_IDENTITY, METADATA_TOKEN_LIFETIME, NodeId,
+};
 use crate::scaling::policy::{Policy, retires_after};
 use crate::scaling::reason::spoken;
+use crate::scaling::sender;
 
 /// Fills in the user data of nodes. Each node gets a token of its own, unless one for all is configured; the trust
 /// domain is asked for once, when the first node is made.
@@ -25,6 +28,8 @@ pub struct NodeUserData<'a> {
     policy: &'a Policy,
     tools: Tools,
     trust_domain: Mutex<Option<String>>,
+    /// Whether the collector takes identities of nodes.
+    own_identities: Mutex<Option<bool>>,
 }
 
 /// User data that is filled in.
@@ -53,6 +58,8 @@ struct NodeToken {
     lifetime: Option<Duration>,
     /// Its id.
     id: Option<String>,
+    /// Its identity, where that is this node's alone.
+    identity: Option<String>,
 }
 
 /// HTCondor's connection broker on the central manager: its collector, on the port of all its daemons.
@@ -83,6 +90,7 @@ impl<'a> NodeUserData<'a> {
             policy,
             tools: Tools::new(condor.bin.clone(), command_timeout),
             trust_domain: Mutex::default(),
+            own_identities: Mutex::default(),
         }
     }
 
@@ -157,11 +165,13 @@ impl<'a> NodeUserData<'a> {
                 token,
                 lifetime,
                 id,
-            } = self.token(deadline)?;
+                identity,
+            } = self.token(&intent.node, deadline)?;
             values.insert("token", token);
             let lifetime = lifetime.map(|lifetime| lifetime.as_secs().to_string());
             metadata.extend(lifetime.map(|seconds| (METADATA_TOKEN_LIFETIME.to_owned(), seconds)));
             metadata.extend(id.map(|id| (METADATA_TOKEN_ID.to_owned(), id)));
+            metadata.extend(identity.map(|own| (METADATA_TOKEN_IDENTITY.to_owned(), own)));
         }
         let text = template
             .render(&values)
@@ -200,13 +210,39 @@ impl<'a> NodeUserData<'a> {
         Ok(domain)
     }
 
-    fn token(&self, deadline: Deadline) -> Result<NodeToken, Failure> {
+    /// The identity of this node alone, where the collector takes it. Where the collector is not known to, nodes share one: an
+    /// identity that the collector does not take would keep them out of the pool.
+    fn own_identity(&self, node: &NodeId, domain: &str, deadline: Deadline) -> Option<String> {
+        let own = sender::own_identity(node, domain)?;
+        // Held while the collector is asked: of the creates that run at once one asks.
+        let mut asked = self
+            .own_identities
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let taken = *asked.get_or_insert_with(|| {
+            let pool = self.condor.pool.as_deref();
+            token::takes_own_identities(&self.tools, pool, domain, deadline).unwrap_or_else(
+                |error| {
+                    log::debug!("{error}; nodes share one identity");
+                    false
+                },
+            )
+        });
+        taken.then_some(own)
+    }
+
+    fn token(&self, node: &NodeId, deadline: Deadline) -> Result<NodeToken, Failure> {
         if let Some(token) = &self.condor.token {
             return self.given(token);
         }
-        let identity = match &self.condor.token_identity {
-            Some(identity) => identity.clone(),
-            None => format!("execute@{}", self.trust_domain(deadline)?),
+        let (identity, own) = match &self.condor.token_identity {
+            Some(identity) => (identity.clone(), None),
+            None => {
+                let domain = self.trust_domain(deadline)?;
+                let own = self.own_identity(node, &domain, deadline);
+                let shared = || sender::shared_identity(&domain);
+                (own.clone().unwrap_or_else(shared), own)
+            }
         };
         let lifetime = self.condor.token_lifetime();
         let signing = token::Signing::of(self.condor);
@@ -228,6 +264,7 @@ impl<'a> NodeUserData<'a> {
         Ok(NodeToken {
             lifetime: Some(lifetime),
             id: token::claims(&token).and_then(|claims| claims.jti),
+            identity: own,
             token,
         })
     }
@@ -252,6 +289,7 @@ impl<'a> NodeUserData<'a> {
         Ok(NodeToken {
             token: token.clone(),
             lifetime,
+            identity: None,
             id: claims.jti,
         })
     }

@@ -208,6 +208,7 @@ fn server(id: &str) -> OwnedServer {
             fault: Some("No valid host was found.".to_owned()),
             volumes: Vec::new(),
             zone: None,
+            addresses: Vec::new(),
         },
         "pool-1",
     )
@@ -227,6 +228,10 @@ fn delete(double: &Double) -> Result<Done, Failure> {
                 shares_node: false,
                 machine: None,
                 address: None,
+                former_addresses: Vec::new(),
+                own_identity: false,
+                addresses: Vec::new(),
+                update_interval: Duration::from_secs(300),
             },
             keep_console: false,
             again: false,

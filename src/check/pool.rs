@@ -1,13 +1,15 @@
 //! The pool: whether HTCondor answers, and whether ehos may do there what it has to.
 
+use std::collections::BTreeMap;
 use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use super::{Area, Finding, access, joined};
+use super::{Area, Finding, access, joined, slot_users};
 use crate::cloudinit::Template;
 use crate::condor::inspect::{self, NodeSettings, Permission};
 use crate::condor::{CondorPool, Error, Tools, token};
@@ -15,6 +17,7 @@ use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
 use crate::scaling::observation::{CollectorView, Seen};
+use crate::scaling::sender;
 use crate::setup::CONDOR_PORT;
 
 const NAME: &str = "pool";
@@ -48,7 +51,7 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
     let mut answered = false;
     thread::scope(|scope| {
         let tools = &tools;
-        let view = scope.spawn(|| condor_pool.observe(&Watch::new(), deadline));
+        let view = scope.spawn(|| condor_pool.observe(&Watch::default(), deadline));
         let rights = scope.spawn(move || {
             let drains = config.policy.drains();
             [
@@ -119,15 +122,31 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
         findings.push(host);
         findings.extend(joined(settings));
         findings.extend(match joined(nodes) {
-            Ok(found) => nodes_settings(&found, &config.policy.cluster),
+            Ok(found) => {
+                let mut findings = nodes_settings(&found, &config.policy.cluster);
+                findings.push(slot_users::nodes(&found, &config.policy.cluster));
+                findings
+            }
             Err(_) => vec![Finding::skipped("nodes", "the collector does not answer")],
         });
+        findings.extend(templates(config));
     });
     Area {
         name: NAME.to_owned(),
         findings,
         answered: Some(answered),
     }
+}
+
+/// Findings on the users of jobs, one for each template.
+fn templates(config: &Config) -> Vec<Finding> {
+    let mut templates: BTreeMap<&Path, Vec<&str>> = BTreeMap::new();
+    for cloud in &config.clouds {
+        let clouds = templates.entry(&cloud.user_data_file).or_default();
+        clouds.push(&cloud.name);
+    }
+    let check = |(path, clouds): (&Path, Vec<&str>)| slot_users::template(path, &clouds);
+    templates.into_iter().filter_map(check).collect()
 }
 
 fn unanswered(check: &'static str, why: &str) -> Finding {
@@ -245,7 +264,7 @@ fn joining(config: &Config, tools: &Tools, deadline: Deadline) -> Vec<Finding> {
         (None, Some(domain)) => {
             let identity = match &config.condor.token_identity {
                 Some(identity) => identity.clone(),
-                None => format!("execute@{domain}"),
+                None => sender::shared_identity(domain),
             };
             let authorizations = &token::NODE_AUTHORIZATIONS;
             let signing = token::Signing::of(&config.condor);
@@ -276,7 +295,39 @@ fn joining(config: &Config, tools: &Tools, deadline: Deadline) -> Vec<Finding> {
         }
         (None, None) => Finding::skipped(CHECK, "without a trust domain no token can be made"),
     });
+    if let (None, None, Some(domain)) =
+        (&config.condor.token, &config.condor.token_identity, &domain)
+    {
+        let pool = config.condor.pool.as_deref();
+        let taken = token::takes_own_identities(tools, pool, domain, deadline);
+        findings.push(identities(taken, domain));
+    }
     findings
+}
+
+/// Whether each node speaks for itself alone.
+fn identities(taken: Result<bool, Error>, domain: &str) -> Finding {
+    const CHECK: &str = "identities";
+    let entry = sender::own_identities(domain);
+    match taken {
+        Ok(true) => Finding::ok(
+            CHECK,
+            format!("each node's token has an identity of its own ({entry})"),
+        ),
+        Ok(false) => Finding::warning(
+            CHECK,
+            format!(
+                "the collector does not take ads from {entry}: tokens of all nodes have the identity {}, and whoever is root on one \
+                 node can send ads of the others",
+                sender::shared_identity(domain)
+            ),
+            format!(
+                "add {entry} to ALLOW_ADVERTISE_STARTD and ALLOW_ADVERTISE_MASTER on the central manager, and run condor_reconfig \
+                 there; nodes that are created from then on use it"
+            ),
+        ),
+        Err(error) => Finding::skipped(CHECK, error.to_string()),
+    }
 }
 
 /// The token of the configuration, by what it says about itself.
@@ -520,6 +571,7 @@ mod tests {
                 negotiation_period: period.map(Duration::from_secs),
                 startds: Vec::new(),
                 unreadable: Vec::new(),
+                forged: Vec::new(),
             };
             negotiator(&view, Duration::from_secs(80)).outcome
         };
@@ -545,6 +597,8 @@ mod tests {
             cluster: Some(cluster.to_owned()),
             max_job_retirement_seconds: retirement,
             update_interval_seconds: interval,
+            slot_users: None,
+            cpus: None,
         };
         let of = |nodes: &[NodeSettings]| {
             let findings = nodes_settings(nodes, "pool-1");

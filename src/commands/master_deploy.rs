@@ -17,13 +17,15 @@ use crate::image;
 use crate::local_keys::LocalKeys;
 use crate::lock::{self, try_lock};
 use crate::master::conffile::FileChange;
-use crate::master::deploy::{self, Deployed, Manner, Preview};
+use crate::master::deploy::{self, Deployed, Manner, Preview, Proof};
 use crate::master::install::{self, Program, Timer};
 use crate::master::order::{Order, Wishes};
 use crate::openstack::auth::Session;
 use crate::openstack::token_cache;
+use crate::plain::line;
 use crate::progress::Progress;
 use crate::scaling::observation::ServerRecord;
+use crate::signing_key;
 use crate::state;
 
 /// How long looking everything up may take.
@@ -58,7 +60,15 @@ pub fn run(
             ),
         }
     };
-    alone(args, &config)?;
+    let proof = Proof {
+        keys: match args.dry_run {
+            true => signing_key::load(&directory, &config, environment),
+            false => signing_key::load_or_make(&directory, &config, environment),
+        },
+        known_hosts: directory.join("known_hosts"),
+        trusted: args.trust_server.clone(),
+    };
+    alone(args, &config, &proof)?;
     let mut notices = notices(&directory)?;
     carry_over(args, environment, &name, &mut config)?;
     let progress = match args.dry_run {
@@ -71,6 +81,7 @@ pub fn run(
             environment,
             &directory,
             &mut config,
+            &proof,
             &progress,
             &mut notices,
         )?;
@@ -101,6 +112,7 @@ pub fn run(
         user: args.ssh_user.as_deref(),
         identity,
         known_hosts: directory.join("known_hosts"),
+        proof: proof.clone(),
         accept_host_key: args.accept_host_key,
         keep: args.keep,
         poll: environment.poll()?,
@@ -110,6 +122,7 @@ pub fn run(
         public::secret_files(&config),
         public::plain_files(&config),
         public::public(&config),
+        signing_key::text(&directory, &config, environment),
     );
     if manner.identity.is_none()
         && let keys = LocalKeys::look(environment)
@@ -121,7 +134,7 @@ pub fn run(
         notices.push(notice);
     }
     if args.dry_run {
-        let found = deploy::look(&session, &order, looking)?;
+        let found = deploy::look(&session, &order, &proof, looking)?;
         let mut plan = planned(args, &order, found.as_ref());
         let mut files = Vec::new();
         if let Some((record, true)) = &found {
@@ -148,7 +161,10 @@ pub fn run(
             }
         }
         let printed = match args.output {
-            Output::Text => plan.join("\n") + "\n" + &differences(&files),
+            Output::Text => {
+                let plan = plan.iter().map(|step| line!("{step}"));
+                plan.collect::<String>() + &differences(&files)
+            }
             Output::Json => in_json(&json!({
                 "version": 1, "dry_run": true, "exit": Exit::Done as u8, "cloud": settings.name,
                 "image": order.image.1, "trust_domain": order.trust_domain, "plan": plan,
@@ -212,12 +228,12 @@ fn chosen_cloud<'c>(args: &MasterDeploy, config: &'c Config) -> anyhow::Result<&
 }
 
 /// A pool has one central manager: none is made beside one that another cloud of the configuration has.
-fn alone(args: &MasterDeploy, config: &Config) -> anyhow::Result<()> {
+fn alone(args: &MasterDeploy, config: &Config, proof: &Proof) -> anyhow::Result<()> {
     let here = chosen_cloud(args, config)?;
     let looking = Deadline::within(LOOKING);
     let found = |settings: &CloudSettings| {
         let session = Session::new(settings, config.timeouts.request, None)?;
-        let found = deploy::found_in(&session, &config.policy.cluster, looking)?;
+        let found = deploy::found_in(&session, &config.policy.cluster, proof, looking)?;
         anyhow::Ok(found)
     };
     if config.clouds.len() < 2 || found(here)?.is_some() {
@@ -279,6 +295,7 @@ fn build_images(
     environment: &Environment,
     directory: &Path,
     config: &mut Config,
+    proof: &Proof,
     progress: &Progress,
     notices: &mut Vec<String>,
 ) -> anyhow::Result<()> {
@@ -288,7 +305,7 @@ fn build_images(
         let settings = chosen_cloud(args, config)?;
         let session = Session::new(settings, config.timeouts.request, None)?;
         let looking = Deadline::within(LOOKING);
-        let image = deploy::unfinished(&session, &config.policy.cluster, looking)?;
+        let image = deploy::unfinished(&session, &config.policy.cluster, proof, looking)?;
         has_image(&settings) && image.as_ref() == Some(&settings.image)
     };
     // An interrupted run has made images already; where it could not, they are made now.
@@ -531,14 +548,15 @@ impl Report<'_> {
         } else {
             String::new()
         };
-        let mut text = format!(
-            "the central manager {} ({}) is ready: {}\n{version}{made_of}\n",
+        let mut text = line!(
+            "the central manager {} ({}) is ready: {}",
             server.record.name,
             server.record.id,
             self.addresses().join(", "),
         );
+        text.push_str(&line!("{version}{made_of}"));
         for notice in self.notices {
-            text.push_str(&format!("note: {notice}\n"));
+            text.push_str(&line!("note: {notice}"));
         }
         text.push_str(&differences(&self.deployed.files));
         let ended = match tick_exit {
@@ -547,17 +565,18 @@ impl Report<'_> {
             None if self.exit == Exit::Done => "was not started".to_owned(),
             None => "has no exit code".to_owned(),
         };
-        text.push_str(&format!("\nits first tick {ended}:\n"));
+        text.push('\n');
+        text.push_str(&line!("its first tick {ended}:"));
         for line in tick.lines() {
-            text.push_str(&format!("    {line}\n"));
+            text.push_str(&line!("    {line}"));
         }
-        text.push_str(&format!(
-            "\nlog in:          {}\n\
-             a first job:     as an ordinary user there: printf '%s\\n' executable=/bin/sleep arguments=60 queue | \
+        text.push('\n');
+        text.push_str(&line!("log in:          {}", self.login()));
+        text.push_str(
+            "a first job:     as an ordinary user there: printf '%s\\n' executable=/bin/sleep arguments=60 queue | \
              condor_submit\n\
              what ehos does:  journalctl -fu ehos\n",
-            self.login()
-        ));
+        );
         text
     }
 

@@ -11,6 +11,7 @@ use super::answer::{amount, excerpt, integer};
 use super::column::{self, LONG, NO_STRING};
 use super::command::is_cut;
 use super::expression::Names;
+use super::idle_time::{Clocks, IdleTimes, Waiting};
 use super::job_ad::{COLUMNS_MAX, Columns, JobAd, JobColumns, Unread, digest};
 use super::odd::{OddJob, OddJobs};
 use super::queue::concurrency_limits;
@@ -77,7 +78,9 @@ pub(super) struct Folded {
     /// Jobs that were read.
     pub counted: u64,
     /// By request, and by the place of their shape in `shapes`.
-    jobs: BTreeMap<(Resources, usize), Waiting>,
+    jobs: BTreeMap<(Resources, usize), Idle>,
+    /// The highest `ClusterId` of all.
+    newest_cluster: u64,
     shapes: Vec<Shape>,
     /// What the jobs of each shape refer to.
     shape_names: Vec<Rc<BTreeSet<String>>>,
@@ -140,13 +143,9 @@ impl Shape {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Waiting {
-    jobs: u64,
-    /// Since when the longest waiting one has been idle, on the schedd's clock.
-    since: Option<i64>,
+struct Idle {
+    times: IdleTimes,
     example: Option<String>,
-    /// The highest `ClusterId` among them.
-    newest_cluster: Option<u64>,
 }
 
 /// What ehos learns of idle jobs.
@@ -282,22 +281,12 @@ impl Folded {
         };
         self.counted = self.counted.saturating_add(jobs);
         let (request, place) = self.within_share(request, place);
-        self.jobs
-            .entry((request, place))
-            .and_modify(|waiting| {
-                waiting.jobs = waiting.jobs.saturating_add(jobs);
-                waiting.newest_cluster = waiting.newest_cluster.max(newest_cluster);
-                waiting.since = match (waiting.since, since) {
-                    (Some(one), Some(other)) => Some(one.min(other)),
-                    (one, other) => one.or(other),
-                };
-            })
-            .or_insert_with(|| Waiting {
-                jobs,
-                since,
-                example: example(),
-                newest_cluster,
-            });
+        self.newest_cluster = self.newest_cluster.max(newest_cluster.unwrap_or(0));
+        let idle = self.jobs.entry((request, place)).or_insert_with(|| Idle {
+            times: IdleTimes::default(),
+            example: example(),
+        });
+        idle.times.add(since, newest_cluster, jobs);
         Some(())
     }
 
@@ -601,20 +590,18 @@ impl Folded {
         let place = self.keep(shape, Rc::default());
         let request = ONE_CORE;
         self.counted = self.counted.saturating_add(1);
-        let waiting = self.jobs.entry((request, place)).or_insert(Waiting {
-            jobs: 0,
-            since: None,
+        self.newest_cluster = self.newest_cluster.max(job.cluster);
+        let idle = self.jobs.entry((request, place)).or_insert_with(|| Idle {
+            times: IdleTimes::default(),
             example: Some(format!("{}.{}", job.cluster, job.proc)),
-            newest_cluster: None,
         });
-        waiting.jobs = waiting.jobs.saturating_add(1);
-        waiting.newest_cluster = waiting.newest_cluster.max(Some(job.cluster));
+        idle.times.add(None, Some(job.cluster), 1);
     }
 
     /// The attributes that jobs refer to, as many as are asked for: each owner's own, those that most jobs need first.
     pub(super) fn names(&self) -> BTreeSet<String> {
         let mut owners: BTreeMap<&Option<String>, BTreeMap<&str, u64>> = BTreeMap::new();
-        for ((_, place), waiting) in &self.jobs {
+        for ((_, place), idle) in &self.jobs {
             let (Some(shape), Some(names)) =
                 (self.shapes.get(*place), self.shape_names.get(*place))
             else {
@@ -623,7 +610,7 @@ impl Folded {
             let votes = owners.entry(&shape.owner).or_default();
             for name in names.iter() {
                 let jobs = votes.entry(name).or_default();
-                *jobs = jobs.saturating_add(waiting.jobs);
+                *jobs = jobs.saturating_add(idle.times.jobs());
             }
         }
         let mut lists: Vec<std::vec::IntoIter<&str>> = owners
@@ -667,15 +654,25 @@ impl Folded {
         }
     }
 
-    /// The demand at `now`, on the schedd's clock; `unread` more jobs are in the queue than could be read.
-    pub(super) fn demand(&self, now: i64, unread: u64) -> Vec<Demand> {
+    /// The highest `ClusterId`; `None` where not every job was read.
+    pub(super) fn newest_cluster(&self) -> Option<u64> {
+        (self.torn == 0 && self.unread.is_empty()).then_some(self.newest_cluster)
+    }
+
+    /// The demand as of these clocks; `unread` more jobs are in the queue than could be read.
+    pub(super) fn demand(&self, clocks: Clocks<'_>, unread: u64) -> Vec<Demand> {
         let mut demand: Vec<Demand> = Vec::new();
         // Deferred jobs of a minute are one, though each may have a time of its own.
         let mut minutes: BTreeMap<_, usize> = BTreeMap::new();
-        for (&(request, place), waiting) in &self.jobs {
+        for (&(request, place), idle) in &self.jobs {
+            let waiting = idle.times.waiting(clocks);
+            if waiting.jobs == 0 {
+                continue;
+            }
             let shape = self.shapes.get(place).cloned().unwrap_or_default();
             let (deferral, limits) = (shape.deferral, shape.concurrency_limits.clone());
-            let one = one_demand(request, shape, waiting, now);
+            let mut one = one_demand(request, shape, waiting, clocks.schedd);
+            one.example.clone_from(&idle.example);
             if deferral.is_none() {
                 demand.push(one);
                 continue;
@@ -692,7 +689,6 @@ impl Folded {
                     known.jobs = known.jobs.saturating_add(one.jobs);
                     known.waiting = known.waiting.max(one.waiting);
                     known.deferred = known.deferred.min(one.deferred);
-                    known.newest_cluster = known.newest_cluster.max(one.newest_cluster);
                 }
                 None => {
                     minutes.insert(key, demand.len());
@@ -704,11 +700,9 @@ impl Folded {
             let shape = beyond(owner.clone(), OwnerBound::Expressions);
             let waiting = Waiting {
                 jobs: *jobs,
-                since: None,
-                example: None,
-                newest_cluster: None,
+                longest: Duration::ZERO,
             };
-            demand.push(one_demand(ONE_CORE, shape, &waiting, now));
+            demand.push(one_demand(ONE_CORE, shape, waiting, clocks.schedd));
         }
         if unread > 0 {
             let problem = match self.torn_example.as_str() {
@@ -740,17 +734,17 @@ fn beyond(owner: Option<String>, bound: OwnerBound) -> Shape {
     shape.with_fault(JobFault::OwnerBound { owner, bound })
 }
 
-fn one_demand(request: Resources, shape: Shape, waiting: &Waiting, now: i64) -> Demand {
+fn one_demand(request: Resources, shape: Shape, waiting: Waiting, now: i64) -> Demand {
     let since =
         |then: i64| Duration::from_secs(u64::try_from(now.saturating_sub(then)).unwrap_or(0));
     let mut one = Demand {
         request,
         needs: shape.needs,
         jobs: waiting.jobs.saturating_mul(shape.nodes.max(1)),
-        waiting: waiting.since.map_or(Duration::ZERO, since),
-        example: waiting.example.clone(),
+        waiting: waiting.longest,
+        example: None,
         owner: shape.owner,
-        newest_cluster: waiting.newest_cluster,
+        starts: 0,
         concurrency_limits: concurrency_limits(&shape.concurrency_limits),
         accounting_group: shape.accounting_group,
         fault: shape.fault,

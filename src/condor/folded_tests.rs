@@ -10,6 +10,16 @@ const PLAIN: &str = "\t7.0\t5\t1\t\t\t1\t5\t45\t\tundefined\tundefined\talice";
 /// … where Requirements count, before these.
 const BEFORE: &str = "\t1.0\t5\t1\t\t\t1\t5\t45\t\tundefined\tundefined\talice\t";
 
+/// The schedd's clock alone.
+fn clocks(now: i64) -> Clocks<'static> {
+    Clocks {
+        schedd: now,
+        at: jiff::Timestamp::UNIX_EPOCH,
+        marks: None,
+        min_wait: Duration::ZERO,
+    }
+}
+
 fn fold(lines: &[&str]) -> Folded {
     let mut folded = Folded::default();
     for line in lines {
@@ -36,7 +46,7 @@ fn jobs_of_equal_requests_are_one_demand_with_the_longest_wait() {
         "1\t8\t16384\t1048576\t0\t995\t995",
         "2\t1\t128\t45\t1\tundefined\tundefined",
     ]);
-    let demand = folded.demand(1100, 0);
+    let demand = folded.demand(clocks(1100), 0);
     assert_eq!(demand.len(), 2);
     assert_eq!(demand[0].request.gpus, 1);
     assert_eq!(demand[0].waiting, Duration::ZERO);
@@ -44,7 +54,7 @@ fn jobs_of_equal_requests_are_one_demand_with_the_longest_wait() {
     assert_eq!(demand[1].waiting, Duration::from_secs(105));
     assert_eq!(demand[1].example.as_deref(), Some("7.0"));
     assert_eq!(demand[1].owner.as_deref(), Some("alice"));
-    assert_eq!(demand[1].newest_cluster, Some(7));
+    assert_eq!(folded.newest_cluster(), Some(7));
     assert!(demand[1].needs.is_empty() && demand[1].fault.is_none());
     assert_eq!((folded.counted, folded.torn), (46, 0));
 }
@@ -58,11 +68,11 @@ fn a_job_asks_for_a_bounded_number_of_nodes() {
         .collect();
     let mut folded = Folded::new(Columns::default(), false, true);
     lines.iter().for_each(|line| folded.add(line));
-    let demand = folded.demand(1100, 0);
+    let demand = folded.demand(clocks(1100), 0);
     assert_eq!((demand.len(), folded.torn), (3, 0));
     let mut one = Folded::new(Columns::default(), false, true);
     one.add(&lines[0].replacen(&hosts.to_string(), "2", 1));
-    assert_eq!(one.demand(1100, 0)[0].jobs, 2_000_000);
+    assert_eq!(one.demand(clocks(1100), 0)[0].jobs, 2_000_000);
 }
 
 /// Each is named with the attribute and its value, whatever it is.
@@ -119,7 +129,7 @@ fn a_request_that_is_no_amount_is_named() {
     }
     // Beside them one that is well.
     folded.add(&line("1\t5\t45\t0", "1\t5\t45\t"));
-    let demand = folded.demand(1, 0);
+    let demand = folded.demand(clocks(1), 0);
     assert_eq!(demand.iter().map(|demand| demand.jobs).sum::<u64>(), 22);
     for (.., attribute, value) in table {
         let fault = JobFault::Request {
@@ -146,7 +156,7 @@ fn a_request_by_the_machine_is_not_read_where_nothing_is_matched() {
     folded.add(
         "2\t1\terror\t45\t0\t1\t1\t7.0\t5\t1\t\t\t1\tTotalMemory * 95 / 100\t45\t\tundefined\tundefined\talice",
     );
-    let demand = folded.demand(1, 0);
+    let demand = folded.demand(clocks(1), 0);
     let unread = |one: &Demand| matches!(&one.fault, Some(JobFault::Unread { attribute: Some(name), .. }) if name == "RequestMemory");
     assert!(matches!(&demand[..], [one] if unread(one)), "{demand:?}");
 }
@@ -169,7 +179,7 @@ fn a_torn_line_costs_itself_alone() {
         columns.add(line);
     }
     assert_eq!((columns.counted, columns.torn), (21, 7));
-    let demand = columns.demand(1, 5);
+    let demand = columns.demand(clocks(1), 5);
     let jobs = |unread: bool| -> u64 {
         let all = demand.iter().filter(|one| one.fault.is_some() == unread);
         all.map(|one| one.jobs).sum()
@@ -192,7 +202,7 @@ fn jobs_that_need_the_same_are_one_kind() {
     ] {
         folded.add(&format!("2\t1\t5\t45\t0\t1\t1{BEFORE}{ending}"));
     }
-    let demand = folded.demand(1, 0);
+    let demand = folded.demand(clocks(1), 0);
     let jobs: BTreeMap<&str, u64> = demand
         .iter()
         .map(|d| (d.needs.0.as_str(), d.jobs))
@@ -214,7 +224,7 @@ fn memory_has_a_bound_and_no_job_is_lost() {
     for number in 0..2000 {
         folded.add(&format!("1\t1\t5\t45\t0\t1\t1{BEFORE}\"{long}{number}\""));
     }
-    let demand = folded.demand(1, 0);
+    let demand = folded.demand(clocks(1), 0);
     assert_eq!(demand.iter().map(|demand| demand.jobs).sum::<u64>(), 2000);
     assert!(folded.all.ads_bytes < ADS_MAX + AD_MAX);
     assert!(folded.endings_bytes < ENDINGS_MAX + AD_MAX);
@@ -239,7 +249,7 @@ fn what_jobs_name_has_a_bound_and_no_job_is_lost() {
         "{}",
         folded.all.shapes_bytes
     );
-    let demand = folded.demand(1, 0);
+    let demand = folded.demand(clocks(1), 0);
     assert_eq!(demand.iter().map(|demand| demand.jobs).sum::<u64>(), 3000);
 }
 
@@ -260,7 +270,7 @@ fn what_no_job_refers_to_takes_no_room() {
         folded.names().contains("c"),
         "what it refers to is asked for"
     );
-    let demand = folded.demand(1, 0);
+    let demand = folded.demand(clocks(1), 0);
     let of = |unread: Unread| demand.iter().find(|demand| demand.needs == unread.needs());
     assert!(
         !demand
@@ -288,7 +298,7 @@ fn a_job_of_several_nodes_counts_as_so_many() {
     let end = "\t1\t5\t45\t\tundefined\tundefined\talice";
     folded.add(&format!("{line}11\t4\tGroup_A\tsw:2,LIC.a{end}"));
     folded.add(&format!("{line}5\t4\t\t{end}"));
-    let demand = folded.demand(1, 0);
+    let demand = folded.demand(clocks(1), 0);
     assert_eq!(demand.iter().map(|d| d.jobs).collect::<Vec<_>>(), [8, 2]);
     assert_eq!(demand[0].accounting_group.as_deref(), Some("group_a"));
     let limits = BTreeMap::from([("sw".to_owned(), 2.0), ("lic.a".to_owned(), 1.0)]);
@@ -301,14 +311,14 @@ fn the_parallel_universe_is_told_or_asks_for_its_scheduler() {
     let line = "2\t1\t5\t45\t0\t1\t1\t3.0\t11\t4\t\t\t1\t5\t45\t\tundefined\tundefined\talice\ttrue\t\"D@cm\"";
     let mut told = with_columns(&["scheduler"]).without_parallel();
     told.add(line);
-    let demand = told.demand(1, 0);
+    let demand = told.demand(clocks(1), 0);
     assert_eq!(
         (demand[0].jobs, demand[0].fault.clone()),
         (8, Some(JobFault::ParallelUniverse))
     );
     let mut served = with_columns(&["scheduler"]);
     served.add(line);
-    assert_eq!(served.demand(1, 0)[0].fault, None);
+    assert_eq!(served.demand(clocks(1), 0)[0].fault, None);
     let ads = served.into_ads().ads;
     let ad = ads.values().next().unwrap();
     assert_eq!(
@@ -332,7 +342,7 @@ fn limits_and_groups_of_any_type_cost_their_own_jobs_alone() {
             "1\t1\t5\t45\t0\t1\t1\t3.0\t5\t1\t{group}\t{limits}\t1\t5\t45\t\tundefined\tundefined\talice"
         ));
     }
-    let demand = folded.demand(1, 0);
+    let demand = folded.demand(clocks(1), 0);
     let mut faults = demand.iter().filter_map(|one| one.fault.as_ref());
     let unread = |fault: &JobFault| matches!(fault, JobFault::Unread { attribute: Some(name), .. } if name == "ConcurrencyLimits");
     assert!(faults.all(unread), "{demand:?}");
@@ -358,7 +368,7 @@ fn deferred_jobs_wait_until_they_match() {
     ] {
         folded.add(&line(begins, ends));
     }
-    let demand = folded.demand(1000, 0);
+    let demand = folded.demand(clocks(1000), 0);
     let seen: Vec<_> = demand
         .iter()
         .map(|one| {
@@ -401,7 +411,7 @@ fn jobs_whose_requirements_name_their_number_are_told_one_by_one() {
         each.add(&line(1, &format!("3.{number}")));
     }
     assert!(!each.needs_numbers());
-    let demand = each.demand(1, 0);
+    let demand = each.demand(clocks(1), 0);
     assert_eq!(demand.iter().map(|one| one.jobs).sum::<u64>(), 700);
     assert_eq!(each.ads.len(), NUMBERED_MAX);
     let number = Unread::Number.needs();
@@ -462,7 +472,7 @@ proptest! {
         for line in &lines {
             folded.add(line);
         }
-        let _ = folded.demand(i64::MIN, folded.torn);
+        let _ = folded.demand(clocks(i64::MIN), folded.torn);
     }
 
     #[test]
@@ -471,7 +481,7 @@ proptest! {
         for (count, cpus, memory) in &jobs {
             folded.add(&format!("{count}\t{cpus}\t{memory}\t1\t0\t5\t5{PLAIN}"));
         }
-        let total: u64 = folded.demand(9, 0).iter().map(|demand| demand.jobs).sum();
+        let total: u64 = folded.demand(clocks(9), 0).iter().map(|demand| demand.jobs).sum();
         prop_assert_eq!(total, jobs.iter().map(|(count, _, _)| count).sum::<u64>());
     }
 
@@ -489,7 +499,7 @@ proptest! {
             beside.add(line);
         }
         let own = |folded: &Folded| {
-            let all = folded.demand(9, 0);
+            let all = folded.demand(clocks(9), 0);
             all.into_iter().find(|one| one.request.memory_mb == 777 && one.jobs >= 7)
         };
         let (alone, beside) = (own(&alone).unwrap(), own(&beside).unwrap());

@@ -10,6 +10,7 @@ mod expression;
 #[cfg(test)]
 mod fake;
 mod folded;
+mod idle_time;
 pub mod inspect;
 mod job_ad;
 #[cfg(fuzzing)]
@@ -54,7 +55,7 @@ pub use match_memory::MatchFile;
 use match_memory::MatchMemory;
 pub use matches::StartdAttributes;
 use matches::{Matching, Owner};
-use queue::{Asked, JobFilter, Schedd};
+use queue::{Asked, JobFilter, Schedd, Waits};
 use schedds::ScheddAds;
 use slots::Clock;
 
@@ -63,6 +64,8 @@ use slots::Clock;
 pub struct CondorPool {
     tools: Tools,
     pool: Option<String>,
+    /// `condor.token_identity`: tokens of nodes with it are no proof of which node has sent an ad.
+    token_identity: Option<String>,
     schedds: Vec<Schedd>,
     filter: JobFilter,
     min_wait: Duration,
@@ -117,6 +120,7 @@ impl CondorPool {
             min_wait,
             update_interval,
             pool,
+            token_identity: settings.token_identity.clone(),
             clock: Mutex::new(None),
             startd_attributes: StartdAttributes::new(),
             known: Mutex::new(Known {
@@ -155,8 +159,9 @@ impl CondorPool {
         self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The machines of `watch` that the collector has not heard within three of their update intervals. None while
-    /// the collector is unknown: nothing is decided about a node then.
+    /// The machines of `watch` that the collector has not heard within three of their update intervals, and those that say
+    /// that they are drained, of which a job would be a contradiction. None while the collector is unknown: nothing is decided
+    /// about a node then.
     fn silent(&self, watch: &Watch, collector: &Seen<CollectorView>) -> BTreeSet<String> {
         let Seen::Known(collector) = collector else {
             return BTreeSet::new();
@@ -165,17 +170,30 @@ impl CondorPool {
             let interval = startd.update_interval.unwrap_or(self.update_interval);
             startd.heard_ago <= interval.saturating_mul(3)
         };
-        let heard: BTreeSet<(&str, Option<&str>)> = collector
-            .startds
-            .iter()
-            .filter(fresh)
-            .map(|startd| (startd.machine.as_str(), startd.instance_id.as_deref()))
+        let drained =
+            |startd: &StartdView| startd.draining.as_ref().is_some_and(|drain| drain.complete);
+        let heard = || {
+            let startds = collector.startds.iter().filter(fresh);
+            startds.filter(|startd| !drained(startd))
+        };
+        let servers: BTreeSet<&str> = heard()
+            .filter_map(|one| one.instance_id.as_deref())
+            .collect();
+        let unnamed = heard().filter(|one| one.instance_id.is_none());
+        let machines: BTreeSet<&str> = unnamed
+            .flat_map(|one| {
+                [
+                    one.machine.as_str(),
+                    one.machine.split('.').next().unwrap_or_default(),
+                ]
+            })
             .collect();
         watch
+            .machines
             .iter()
             .filter(|(machine, server)| {
                 // A startd that does not say which server it is on is taken at its name.
-                !heard.contains(&(machine, Some(server))) && !heard.contains(&(machine, None))
+                !servers.contains(server.as_str()) && !machines.contains(machine.as_str())
             })
             .map(|(machine, _)| machine.clone())
             .collect()
@@ -184,7 +202,12 @@ impl CondorPool {
 
 impl Pool for CondorPool {
     fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
-        let collector = slots::observe(&self.tools, self.pool.as_deref(), deadline);
+        let collector = slots::observe(
+            &self.tools,
+            self.pool.as_deref(),
+            self.token_identity.as_deref(),
+            deadline,
+        );
         let collector = match collector {
             Ok((collector, clock)) => {
                 *self.known_clock() = Some(clock);
@@ -201,16 +224,22 @@ impl Pool for CondorPool {
         let no_slot = collector
             .known()
             .is_some_and(|collector| collector.startds.is_empty());
-        let min_wait = if no_slot {
-            Duration::ZERO
-        } else {
-            self.min_wait
+        let waits = Waits {
+            // Where there is no slot there is none to wait for.
+            min_wait: if no_slot {
+                Duration::ZERO
+            } else {
+                self.min_wait
+            },
+            at: watch.at,
+            clusters: &watch.clusters,
         };
         let (columns, slow) = {
             let known = self.known();
             (known.memory.columns(), known.memory.slow())
         };
         let (schedds, limits): (Vec<_>, _) = thread::scope(|scope| {
+            let waits = &waits;
             let asked = Asked {
                 columns: &columns,
                 slow: &slow,
@@ -223,14 +252,7 @@ impl Pool for CondorPool {
                 .map(|schedd| {
                     let silent = &silent;
                     let thread = scope.spawn(move || {
-                        schedd.observe(
-                            &self.tools,
-                            &self.filter,
-                            min_wait,
-                            &asked,
-                            silent,
-                            deadline,
-                        )
+                        schedd.observe(&self.tools, &self.filter, waits, &asked, silent, deadline)
                     });
                     (schedd.name.clone(), thread)
                 })
@@ -323,7 +345,14 @@ impl Pool for CondorPool {
     ) -> Result<Vec<StartdView>, Failure> {
         let clock = self.clock(deadline)?;
         let pool = self.pool.as_deref();
-        Ok(slots::look(&self.tools, pool, startd, clock, deadline)?)
+        Ok(slots::look(
+            &self.tools,
+            pool,
+            self.token_identity.as_deref(),
+            startd,
+            clock,
+            deadline,
+        )?)
     }
 
     fn ask(&self, address: &str, deadline: Deadline) -> Result<Vec<StartdView>, Failure> {
@@ -436,7 +465,8 @@ mod tests {
     fn pool(fake: &FakeTools) -> CondorPool {
         CondorPool::new(
             &fake.settings(),
-            Duration::from_secs(80),
+            // Less than recorded jobs have waited.
+            Duration::from_secs(10),
             Duration::from_secs(300),
             LIMIT,
         )
@@ -449,11 +479,15 @@ mod tests {
             shares_node: false,
             machine: machine.map(str::to_owned),
             address: None,
+            former_addresses: Vec::new(),
+            own_identity: false,
+            addresses: Vec::new(),
+            update_interval: Duration::from_secs(300),
         }
     }
 
     fn observe(fake: &FakeTools) -> PoolView {
-        pool(fake).observe(&Watch::new(), Deadline::within(LIMIT))
+        pool(fake).observe(&Watch::default(), Deadline::within(LIMIT))
     }
 
     fn local(view: &PoolView) -> Result<&ScheddView, &str> {
@@ -672,8 +706,11 @@ mod tests {
 
     fn watch(machines: &[&str]) -> Watch {
         let pair = |machine: &&str| {
-            let server = "0f3c6c1e-0000-4000-8000-000000000001";
-            ((*machine).to_owned(), server.to_owned())
+            let server = match *machine {
+                "n1" => "0f3c6c1e-0000-4000-8000-000000000001".to_owned(),
+                other => format!("the server of {other}"),
+            };
+            ((*machine).to_owned(), server)
         };
         machines.iter().map(pair).collect()
     }
@@ -685,8 +722,15 @@ mod tests {
         let heard = watch(&["n1"]);
         pool(&fake).observe(&heard, Deadline::within(LIMIT));
         assert!(!fake.calls().contains("RemoteHost"));
+        // Under any name: one that its server has sent is enough.
+        let former = Watch::from_iter([(
+            "former".to_owned(),
+            heard.machines.iter().next().unwrap().1.clone(),
+        )]);
+        pool(&fake).observe(&former, Deadline::within(LIMIT));
+        assert!(!fake.calls().contains("RemoteHost"));
         // Another server of the same host name is silent all the same.
-        let namesake = Watch::from([("n1".to_owned(), "another".to_owned())]);
+        let namesake = Watch::from_iter([("n1".to_owned(), "another".to_owned())]);
         pool(&fake).observe(&namesake, Deadline::within(LIMIT));
         assert!(fake.calls().contains("RemoteHost"));
         let silent = watch(&["n1", "Gone.Example", "never"]);
@@ -719,6 +763,13 @@ mod tests {
         );
         let view = pool(&fake).observe(&silent, Deadline::within(LIMIT));
         assert!(local(&view).is_err(), "the schedd is unknown as a whole");
+    }
+
+    #[test]
+    fn jobs_on_machines_that_say_that_they_are_drained_are_looked_for() {
+        let fake = recorded();
+        pool(&fake).observe(&watch(&["n2"]), Deadline::within(LIMIT));
+        assert!(fake.calls().contains("RemoteHost"));
     }
 
     #[test]
@@ -781,7 +832,7 @@ mod tests {
         settings.pool = Some("cm.example".to_owned());
         settings.schedds = vec!["a@".to_owned(), "b@".to_owned()];
         let pool = CondorPool::new(&settings, LIMIT, LIMIT, LIMIT);
-        let view = pool.observe(&Watch::new(), Deadline::within(LIMIT));
+        let view = pool.observe(&Watch::default(), Deadline::within(LIMIT));
         assert_eq!(view.schedds.keys().collect::<Vec<_>>(), ["a@", "b@"]);
         let calls = fake.calls();
         assert!(
@@ -799,7 +850,7 @@ mod tests {
         let fake = recorded();
         let pool = pool(&fake);
         let deadline = Deadline::within(LIMIT);
-        pool.observe(&Watch::new(), deadline);
+        pool.observe(&Watch::default(), deadline);
         let before = fake.calls().lines().count();
         // The collector answers with what the constraint leaves; here with all of it.
         let found = pool.look(&identity(Some("uuid-\"a"), "n-1", Some("n1")), deadline);

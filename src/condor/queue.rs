@@ -24,17 +24,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::answer::{amount, excerpt, integer, quoted, values};
 use super::column;
 use super::command::{Call, Tools};
 use super::error::Error;
 use super::expression::references;
 use super::folded::{Ads, Folded, PARALLEL};
+use super::idle_time::Clocks;
 use super::job_ad::Columns;
 use super::joined;
 use super::odd::{self, OddJobs};
 use super::plain;
 use crate::deadline::Deadline;
+use crate::scaling::first_seen::ClusterMarks;
 #[cfg(fuzzing)]
 use crate::scaling::observation::Demand;
 use crate::scaling::observation::{JobCounts, RunningJobs, ScheddView};
@@ -154,18 +158,9 @@ impl JobFilter {
         plain::plain(&self.group_by(columns), self.requirements)
     }
 
-    /// Idle jobs that count, and that have been idle for `min_wait` by the schedd's clock.
-    fn idle(&self, min_wait: Duration) -> String {
-        let mut constraint = format!("unparse(JobStatus) == \"1\" && {}", self.counted);
-        if !min_wait.is_zero() {
-            // A job whose age cannot be told, or that says it is of the future, is waiting.
-            let age = "time() - max({int(unparse(QDate)), int(unparse(EnteredCurrentStatus))})";
-            constraint.push_str(&format!(
-                " && (({age} >= 0 && {age} < {}) =!= true)",
-                min_wait.as_secs()
-            ));
-        }
-        constraint
+    /// Idle jobs that count, however long they have been idle.
+    fn idle(&self) -> String {
+        format!("unparse(JobStatus) == \"1\" && {}", self.counted)
     }
 }
 
@@ -221,7 +216,7 @@ impl Schedd {
         &self,
         tools: &Tools,
         filter: &JobFilter,
-        min_wait: Duration,
+        waits: &Waits<'_>,
         asked: &Asked<'_>,
         silent: &BTreeSet<String>,
         deadline: Deadline,
@@ -230,40 +225,38 @@ impl Schedd {
         let question = Question {
             tools,
             filter,
-            constraint: filter.idle(min_wait),
+            constraint: filter.idle(),
             slow,
             deadline,
         };
-        let (totals, waiting, to_come, folded, running_on) = thread::scope(|scope| {
+        let (totals, to_come, folded, running_on) = thread::scope(|scope| {
             let totals = scope.spawn(|| self.totals(&question, &filter.counted));
-            let waiting = scope.spawn(|| self.totals(&question, &question.constraint));
             let to_come = scope.spawn(|| self.to_come(&question));
             let running_on = scope.spawn(|| self.running_on(tools, silent, deadline));
             let folded = self.idle(&question, columns);
-            let (totals, waiting) = (joined(totals), joined(waiting));
-            (totals, waiting, joined(to_come), folded, joined(running_on))
+            (joined(totals), joined(to_come), folded, joined(running_on))
         });
         let totals = totals?;
         let running_on = running_on?;
-        let waiting = match waiting {
-            Ok(waiting) => Some(waiting.jobs.idle),
-            Err(error) => {
-                log::debug!("{error}; whether all idle jobs were listed is not checked");
-                None
-            }
-        };
-        let folded = self.whole(&question, folded?, waiting, totals.jobs.idle)?;
+        let idle = totals.jobs.idle;
+        let folded = self.whole(&question, folded?, idle)?;
         // Of a line that cannot be read, how many jobs it stood for.
-        let missing = waiting.map_or(folded.torn, |jobs| jobs.saturating_sub(folded.counted));
+        let missing = idle.saturating_sub(folded.counted);
         let unread = if folded.torn > 0 {
             missing.max(1)
-        } else if lacks(&folded, waiting) {
+        } else if lacks(&folded, idle) {
             missing
         } else {
             0
         };
+        let clocks = Clocks {
+            schedd: totals.now(),
+            at: waits.at,
+            marks: waits.clusters.get(&self.name),
+            min_wait: waits.min_wait,
+        };
         let view = ScheddView {
-            demand: folded.demand(totals.now(), unread),
+            demand: folded.demand(clocks, unread),
             jobs: totals.jobs,
             running_on: since(running_on, totals.now()),
             to_come: to_come.unwrap_or_else(|error| {
@@ -271,19 +264,14 @@ impl Schedd {
                 0
             }),
             max_running: None,
+            newest_cluster: folded.newest_cluster(),
         };
         Ok((view, folded.into_ads()))
     }
 
     /// The answer with the jobs that it leaves out, or that about each job where groups do not tell all.
-    fn whole(
-        &self,
-        question: &Question,
-        mut folded: Folded,
-        waiting: Option<u64>,
-        idle: u64,
-    ) -> Result<Folded, Error> {
-        let mut odd = self.odd(question, &mut folded, waiting);
+    fn whole(&self, question: &Question, mut folded: Folded, idle: u64) -> Result<Folded, Error> {
+        let mut odd = self.odd(question, &mut folded, idle);
         let columns = folded.columns.clone().with(&folded.names());
         let time = question.deadline.left() > self.time_to_ask_again(question);
         if folded.has_unread() && columns != folded.columns && time {
@@ -291,7 +279,7 @@ impl Schedd {
             match self.with_names(question, &columns, folded.grouped) {
                 Ok(more) => {
                     folded = more;
-                    odd = self.odd(question, &mut folded, waiting);
+                    odd = self.odd(question, &mut folded, idle);
                 }
                 Err(error) => log::warn!("{error}; what some Requirements refer to is not known"),
             }
@@ -299,9 +287,7 @@ impl Schedd {
         if !folded.grouped {
             return Ok(folded);
         }
-        let empty = folded.counted == 0 && folded.torn == 0 && waiting.is_none() && idle > 0;
-        let whole = !empty && !lacks(&folded, waiting);
-        if whole && !folded.needs_numbers() {
+        if !lacks(&folded, idle) && !folded.needs_numbers() {
             return Ok(folded);
         }
         let columns = columns.with(&folded.names());
@@ -309,12 +295,11 @@ impl Schedd {
             Ok(mut each) => {
                 each.add_odd(&odd);
                 // Where fewer were listed one by one, the groups tell more.
-                match each.counted < folded.counted && lacks(&each, waiting) {
+                match each.counted < folded.counted && lacks(&each, idle) {
                     true => Ok(folded),
                     false => Ok(each),
                 }
             }
-            Err(error) if empty => Err(error),
             Err(error) => {
                 log::warn!(
                     "{error}; the jobs that condor_q -group-by did not tell of are counted as unread"
@@ -330,8 +315,8 @@ impl Schedd {
     }
 
     /// Adds the jobs that may not be asked for by attributes, if there are any.
-    fn odd(&self, question: &Question, folded: &mut Folded, waiting: Option<u64>) -> OddJobs {
-        if waiting.is_some_and(|jobs| jobs <= folded.counted) {
+    fn odd(&self, question: &Question, folded: &mut Folded, idle: u64) -> OddJobs {
+        if idle <= folded.counted {
             return OddJobs::default();
         }
         let about = self.about();
@@ -524,7 +509,7 @@ impl Schedd {
             .join(", ");
         if list.len() <= CONSTRAINT_MAX {
             constraint.push_str(&format!(
-                " && member(split(RemoteHost, \"@\")[size(split(RemoteHost, \"@\")) - 1], {{{list}}})"
+                " && (member({MACHINE}, {{{list}}}) || member(split({MACHINE}, \".\")[0], {{{list}}}))"
             ));
         }
         let mut args = self.args();
@@ -548,8 +533,16 @@ impl Schedd {
                 // slot1_2@MACHINE, or slot1_2@STARTD@MACHINE.
                 Some((host, job)) if host.contains('@') => {
                     let machine = host.rsplit('@').next().unwrap_or_default();
-                    if let Some(machine) = by_name.get(&machine.to_ascii_lowercase()) {
-                        found.entry((*machine).clone()).or_default().push(job);
+                    let machine = machine.to_ascii_lowercase();
+                    // A node whose startd was never seen is asked for by the name of its server.
+                    let short = machine.split('.').next().unwrap_or_default();
+                    let asked: BTreeSet<&String> = [machine.as_str(), short]
+                        .iter()
+                        .filter_map(|name| by_name.get(*name))
+                        .copied()
+                        .collect();
+                    for machine in asked {
+                        found.entry(machine.clone()).or_default().push(job.clone());
                     }
                 }
                 // A job that runs, and cannot be read where: on any of them, perhaps.
@@ -569,6 +562,9 @@ impl Schedd {
         args
     }
 }
+
+/// The machine in a job's RemoteHost.
+const MACHINE: &str = "split(RemoteHost, \"@\")[size(split(RemoteHost, \"@\")) - 1]";
 
 /// A running job on a machine that is silent or gone.
 #[derive(Debug, Clone)]
@@ -636,6 +632,16 @@ struct Question<'a> {
     deadline: Deadline,
 }
 
+/// When a job counts as demand.
+pub(super) struct Waits<'a> {
+    /// It has been idle for this long.
+    pub min_wait: Duration,
+    /// The time of this observation.
+    pub at: Timestamp,
+    /// The newest clusters that earlier ticks saw, by schedd.
+    pub clusters: &'a BTreeMap<String, ClusterMarks>,
+}
+
 /// What was learnt of jobs before.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
@@ -690,9 +696,9 @@ impl Totals {
 }
 
 /// Whether groups tell of fewer jobs than there are. Jobs come and go between two answers; one in a hundred is no loss.
-fn lacks(folded: &Folded, waiting: Option<u64>) -> bool {
-    let missing = waiting.map_or(0, |jobs| jobs.saturating_sub(folded.counted));
-    folded.torn > 0 || missing.saturating_mul(100) > waiting.unwrap_or(0)
+fn lacks(folded: &Folded, idle: u64) -> bool {
+    let missing = idle.saturating_sub(folded.counted);
+    folded.torn > 0 || missing.saturating_mul(100) > idle
 }
 
 /// `ConcurrencyLimits`: names with how much of each a job takes (`a`, `b:2`, `c.d:0.5`), with commas between them.
@@ -731,7 +737,13 @@ pub fn read_anything(text: &str) -> Vec<Demand> {
     super::negotiator::read_anything(text);
     super::matches::read_anything(text);
     super::match_memory::read_anything(text);
-    folded.demand(now, folded.torn)
+    let clocks = Clocks {
+        schedd: now,
+        at: jiff::Timestamp::UNIX_EPOCH,
+        marks: None,
+        min_wait: Duration::ZERO,
+    };
+    folded.demand(clocks, folded.torn)
 }
 
 #[cfg(test)]

@@ -21,8 +21,19 @@ use super::error::Error;
 use crate::deadline::Deadline;
 use crate::scaling::action::StartdIdentity;
 use crate::scaling::observation::{
-    CollectorView, DrainView, NodeId, Resources, SlotView, StartdView, UnreadableAd,
+    CollectorView, DrainView, ForgedAd, NodeId, Resources, SlotView, StartdView, UnreadableAd,
 };
+use crate::scaling::sender::Sender;
+
+/// The longest update interval that ehos believes: by default an ad lives for no longer without an update
+/// (`CLASSAD_LIFETIME`).
+const LONGEST_UPDATE_INTERVAL: Duration = Duration::from_secs(900);
+
+/// The longest negotiation cycle that ehos believes.
+const LONGEST_CYCLE: Duration = Duration::from_secs(3600);
+
+/// More ads of daemons than these are left out without their names.
+const MOST_FORGED: usize = 10;
 
 /// The collector's clock, as it was at some moment of ours.
 #[derive(Debug, Clone, Copy)]
@@ -48,15 +59,17 @@ impl Clock {
 }
 
 /// Asks the collector of `pool`, or of this machine's configuration: all of it, or an error. With it comes its clock.
+/// `identity` is the one that the tokens of nodes have (`condor.token_identity`).
 pub(super) fn observe(
     tools: &Tools,
     pool: Option<&str>,
+    identity: Option<&str>,
     deadline: Deadline,
 ) -> Result<(CollectorView, Clock), Error> {
     let (clock, daemons, startds) = thread::scope(|scope| {
         let clock = scope.spawn(|| own_ad(tools, pool, deadline));
-        let daemons = scope.spawn(|| daemons(tools, pool, deadline));
-        let startds = startds(tools, Asked::Collector(pool), NODES, deadline);
+        let daemons = scope.spawn(|| daemons(tools, pool, identity, deadline));
+        let startds = startds(tools, Asked::Collector(pool), NODES, identity, deadline);
         (join(clock), join(daemons), startds)
     });
     let (collector, daemons, startds) = (clock?, daemons?, startds?);
@@ -72,6 +85,7 @@ pub(super) fn observe(
         negotiation_period: daemons.negotiation_period,
         startds,
         unreadable,
+        forged: daemons.forged,
     };
     Ok((view, clock))
 }
@@ -80,6 +94,7 @@ pub(super) fn observe(
 pub(super) fn look(
     tools: &Tools,
     pool: Option<&str>,
+    identity: Option<&str>,
     startd: &StartdIdentity,
     clock: Clock,
     deadline: Deadline,
@@ -95,7 +110,13 @@ pub(super) fn look(
     ];
     let which: Vec<String> = known.into_iter().flatten().map(is).collect();
     let constraint = format!("{NODES} && ({})", which.join(" || "));
-    let startds = startds(tools, Asked::Collector(pool), &constraint, deadline)?;
+    let startds = startds(
+        tools,
+        Asked::Collector(pool),
+        &constraint,
+        identity,
+        deadline,
+    )?;
     let now = clock.now_after(&startds);
     Ok(startds.views(now).0)
 }
@@ -116,12 +137,14 @@ pub(super) fn ask(
     ] {
         tools = tools.with(setting, "OPTIONAL");
     }
-    let startds = startds(&tools, Asked::Startd(address), NODES, deadline)?;
+    let startds = startds(&tools, Asked::Startd(address), NODES, None, deadline)?;
     // It has just said so.
     let now = startds.slots().filter_map(|slot| slot.heard).max();
     let (mut said, _) = startds.views(now.unwrap_or_default());
     for startd in &mut said {
         startd.heard_ago = Duration::ZERO;
+        // The startd may say anything here.
+        startd.sender = Sender::Unknown;
     }
     Ok(said)
 }
@@ -199,15 +222,17 @@ struct Collector {
 }
 
 impl Collector {
-    /// `COLLECTOR_StartTime` of the master beside it says since when, and so does its own count; the younger wins.
-    /// With neither it has just started.
-    fn up_for(&self, masters: &[(Option<String>, i64)], now: i64) -> Duration {
+    /// `COLLECTOR_StartTime` of the master beside it says since when, and so does its own count; the younger wins. A
+    /// master whose sender the collector does not name counts only where there is no count. With neither it has just started.
+    fn up_for(&self, masters: &[Master], now: i64) -> Duration {
+        let lifetime = self.lifetime.map(Duration::from_secs);
         let by_master = masters
             .iter()
-            .filter(|(machine, _)| *machine == self.machine)
-            .map(|(_, start)| since(now, *start))
+            .filter(|master| master.machine == self.machine)
+            .filter(|master| lifetime.is_none() || master.sender != Sender::Unknown)
+            .map(|master| since(now, master.start))
             .min();
-        match (by_master, self.lifetime.map(Duration::from_secs)) {
+        match (by_master, lifetime) {
             (Some(one), Some(other)) => one.min(other),
             (one, other) => one.or(other).unwrap_or_default(),
         }
@@ -257,16 +282,94 @@ fn own_ad(tools: &Tools, pool: Option<&str>, deadline: Deadline) -> Result<Colle
     })
 }
 
+/// A master that runs a collector.
+#[derive(Debug)]
+struct Master {
+    machine: Option<String>,
+    sender: Sender,
+    /// When it started the collector.
+    start: i64,
+}
+
 /// What the daemons of the central manager say.
 #[derive(Debug, Default)]
 struct Daemons {
-    /// The masters that run a collector, with when they started it.
-    masters: Vec<(Option<String>, i64)>,
+    masters: Vec<Master>,
     /// The longest time between the starts of the last two cycles of a negotiator.
     negotiation_period: Option<Duration>,
+    forged: Vec<ForgedAd>,
 }
 
-fn daemons(tools: &Tools, pool: Option<&str>, deadline: Deadline) -> Result<Daemons, Error> {
+impl Daemons {
+    fn add(&mut self, line: &str, identity: Option<&str>) {
+        let (line, sender) = match line.rsplit_once('\t') {
+            // The sender is the last of five.
+            Some((rest, sender)) if line.matches('\t').count() == 4 => (rest, string(sender)),
+            _ => (line, None),
+        };
+        // One that cannot be read says nothing: the collector's own ad says how long it has been up, too.
+        let Ok([kind, machine, start, period]) = values(line) else {
+            log::warn!("the ad of a daemon cannot be read: {}", excerpt(line));
+            return;
+        };
+        let machine = string(machine);
+        let sender = Sender::of(sender.as_deref(), identity);
+        let negotiates = string(kind).as_deref() == Some("Negotiator");
+        // A node may advertise a master, and HTCondor takes a master's ad of any name and MyType.
+        if sender.may_be_node() {
+            let what = if negotiates {
+                "a negotiator"
+            } else {
+                "the master of a collector"
+            };
+            self.leave_out(what, machine.as_deref(), &sender);
+        } else if negotiates {
+            let period = amount(period).map(Duration::from_secs);
+            if period.is_some_and(|period| period > LONGEST_CYCLE) {
+                self.forged.push(ForgedAd {
+                    of: format!(
+                        "negotiator on machine {}",
+                        machine.as_deref().unwrap_or("unknown")
+                    ),
+                    why: format!(
+                        "a negotiation cycle of {} s is longer than ehos believes, which counts it as {} s; see \
+                         condor_status -negotiator -long",
+                        period.unwrap_or_default().as_secs(),
+                        LONGEST_CYCLE.as_secs()
+                    ),
+                });
+            }
+            let period = period.map(|period| period.min(LONGEST_CYCLE));
+            self.negotiation_period = self.negotiation_period.max(period);
+        } else if let Some(start) = integer(start) {
+            self.masters.push(Master {
+                machine,
+                sender,
+                start,
+            });
+        }
+    }
+
+    fn leave_out(&mut self, what: &str, machine: Option<&str>, sender: &Sender) {
+        if self.forged.len() >= MOST_FORGED {
+            return;
+        }
+        self.forged.push(ForgedAd {
+            of: format!("{what} on machine {}", machine.unwrap_or("unknown")),
+            why: format!(
+                "the collector received this ad from {sender}, which runs none: ehos leaves the ad out; look at that node, \
+                 and revoke its token"
+            ),
+        });
+    }
+}
+
+fn daemons(
+    tools: &Tools,
+    pool: Option<&str>,
+    identity: Option<&str>,
+    deadline: Deadline,
+) -> Result<Daemons, Error> {
     query(
         tools,
         Asked::Collector(pool),
@@ -280,21 +383,12 @@ fn daemons(tools: &Tools, pool: Option<&str>, deadline: Deadline) -> Result<Daem
             short_string("Machine"),
             "int(COLLECTOR_StartTime)".to_owned(),
             "int(LastNegotiationCyclePeriod0)".to_owned(),
+            short_string("AuthenticatedIdentity"),
         ],
         deadline,
         Daemons::default(),
         |daemons: &mut Daemons, line| {
-            // One that cannot be read says nothing: the collector's own ad says how long it has been up, too.
-            let Ok([kind, machine, start, period]) = values(line) else {
-                log::warn!("the ad of a daemon cannot be read: {}", excerpt(line));
-                return Ok(());
-            };
-            if string(kind).as_deref() == Some("Negotiator") {
-                let period = amount(period).map(Duration::from_secs);
-                daemons.negotiation_period = daemons.negotiation_period.max(period);
-            } else if let Some(start) = integer(start) {
-                daemons.masters.push((string(machine), start));
-            }
+            daemons.add(line, identity);
             Ok(())
         },
     )
@@ -306,6 +400,7 @@ fn startds(
     tools: &Tools,
     asked: Asked<'_>,
     constraint: &str,
+    identity: Option<&str>,
     deadline: Deadline,
 ) -> Result<Startds, Error> {
     let mut startds = query(
@@ -316,7 +411,7 @@ fn startds(
         deadline,
         Startds::default(),
         |startds: &mut Startds, line| {
-            startds.add(line);
+            startds.add(line, identity);
             Ok(())
         },
     )?;
@@ -346,6 +441,7 @@ struct Slot {
     instance_id: Option<String>,
     node: Option<String>,
     address: Option<String>,
+    sender: Option<String>,
     update_interval: Option<u64>,
     total: Resources,
     free: Resources,
@@ -433,7 +529,7 @@ impl Values {
 impl Slot {
     fn expressions() -> Vec<String> {
         let int = |attribute: &str| format!("int({attribute})");
-        let mut all = Vec::with_capacity(27);
+        let mut all = Vec::with_capacity(28);
         let strings = ["Machine", "Name", "SlotType", "CloudInstanceID", "EhosNode"];
         all.extend(strings.map(short_string));
         all.push(int("EhosUpdateInterval"));
@@ -468,17 +564,18 @@ impl Slot {
             "LastHeardFrom",
         ];
         all.extend(times.map(int));
-        all.push(short_string("MyAddress"));
+        all.extend(["MyAddress", "AuthenticatedIdentity"].map(short_string));
         all
     }
 
     /// The slot of a line; an error where it is no line of an answer.
-    fn read(line: &str) -> Result<Slot, String> {
-        let (line, address) = match line.rsplit_once('\t') {
-            // The address is the last of 27.
-            Some((rest, address)) if line.matches('\t').count() == 26 => (rest, address),
+    fn read<'l>(line: &'l str) -> Result<Slot, String> {
+        let last_of = |count: usize, line: &'l str| match line.rsplit_once('\t') {
+            Some((rest, last)) if line.matches('\t').count() + 1 == count => (rest, last),
             _ => (line, ""),
         };
+        let (line, sender) = last_of(28, line);
+        let (line, address) = last_of(27, line);
         let [
             machine,
             name,
@@ -566,6 +663,7 @@ impl Slot {
             instance_id,
             node,
             address: string(address),
+            sender: string(sender),
             update_interval,
             total,
             free: if claimed || !wrong.is_empty() {
@@ -621,12 +719,14 @@ impl Slot {
     }
 }
 
-/// What tells startds apart: two machines can have one host name.
+/// What tells startds apart: two machines can have one host name, and one can send ads that say that they are another's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct StartdKey {
     machine: String,
     instance_id: Option<String>,
     node: Option<String>,
+    address: Option<String>,
+    sender: Sender,
 }
 
 /// The slots of one startd.
@@ -644,8 +744,8 @@ struct Startds {
 }
 
 impl Startds {
-    fn add(&mut self, line: &str) {
-        let slot = match Slot::read(line) {
+    fn add(&mut self, line: &str, identity: Option<&str>) {
+        let mut slot = match Slot::read(line) {
             Ok(slot) => slot,
             Err(what) => {
                 self.cannot_read(UnreadableAd {
@@ -659,6 +759,11 @@ impl Startds {
                 return;
             }
         };
+        let sender = Sender::of(slot.sender.as_deref(), identity);
+        if let (Sender::Node(node), None) = (&sender, &slot.node) {
+            // Whatever its ad says, or does not: no other node's ad is hidden by it.
+            slot.node = Some(node.0.clone());
+        }
         if !slot.wrong.is_empty() {
             self.cannot_read(slot.unreadable());
         }
@@ -671,6 +776,8 @@ impl Startds {
                 machine,
                 instance_id: slot.instance_id.clone(),
                 node: slot.node.clone(),
+                address: slot.address.clone(),
+                sender,
             };
             self.machines.entry(key).or_default().push(slot);
         } else {
@@ -706,7 +813,7 @@ impl Startds {
         let mut views: Vec<StartdView> = Vec::with_capacity(self.machines.len());
         let mut there: BTreeSet<String> = BTreeSet::new();
         for (key, slots) in self.machines {
-            let mut view = view(&key.machine, &slots, now);
+            let mut view = view(&key.machine, key.sender, &slots, now);
             for stray in claims.get(&key.machine).into_iter().flatten() {
                 add_stray(&mut view, stray, now);
             }
@@ -715,7 +822,7 @@ impl Startds {
         }
         for (machine, slots) in claims {
             if !there.contains(&machine) {
-                views.push(view(&machine, &slots, now));
+                views.push(view(&machine, Sender::Unknown, &slots, now));
             }
         }
         (views, unreadable)
@@ -730,7 +837,7 @@ fn add_stray(startd: &mut StartdView, stray: &Slot, now: i64) {
     }
 }
 
-fn view(machine: &str, slots: &[Slot], now: i64) -> StartdView {
+fn view(machine: &str, sender: Sender, slots: &[Slot], now: i64) -> StartdView {
     let ago = |slot: &Slot| slot.heard.map_or(Duration::ZERO, |heard| since(now, heard));
     // By the name of the first one the startd is drained.
     let (readable, others): (Vec<&Slot>, Vec<&Slot>) =
@@ -750,7 +857,8 @@ fn view(machine: &str, slots: &[Slot], now: i64) -> StartdView {
         heard_ago: slots().map(ago).min().unwrap_or_default(),
         update_interval: slots()
             .find_map(|slot| slot.update_interval)
-            .map(Duration::from_secs),
+            .map(|interval| Duration::from_secs(interval).min(LONGEST_UPDATE_INTERVAL)),
+        sender,
         up_for: slots().filter_map(up_for).min().unwrap_or_default(),
         draining: drain.map(|(reason, request_id)| DrainView {
             reason,
@@ -766,7 +874,7 @@ fn view(machine: &str, slots: &[Slot], now: i64) -> StartdView {
 pub fn read_anything(text: &str) -> (Vec<StartdView>, Vec<UnreadableAd>) {
     let mut startds = Startds::default();
     for line in text.lines() {
-        startds.add(line);
+        startds.add(line, None);
     }
     let now = startds.slots().filter_map(|slot| slot.heard).max();
     startds.views(now.unwrap_or(0))
@@ -817,7 +925,7 @@ mod tests {
     fn read(lines: &[String], now: i64) -> (Vec<StartdView>, Vec<UnreadableAd>) {
         let mut startds = Startds::default();
         for line in lines {
-            startds.add(line);
+            startds.add(line, None);
         }
         startds.views(now)
     }
@@ -979,8 +1087,8 @@ mod tests {
             at: Instant::now(),
         };
         let mut startds = Startds::default();
-        startds.add(&line(&[(25, "1010")]));
-        startds.add(&line(&[(0, "\"n2\""), (25, "9000000000000000000")]));
+        startds.add(&line(&[(25, "1010")]), None);
+        startds.add(&line(&[(0, "\"n2\""), (25, "9000000000000000000")]), None);
         let now = clock.now_after(&startds);
         assert!((1010..1020).contains(&now), "{now}");
     }
@@ -1046,6 +1154,85 @@ mod tests {
         }
         let slot = Slot::read(&line(&[(0, "")])).unwrap();
         assert_eq!(slot.machine.as_deref(), Some("n1"));
+    }
+
+    #[test]
+    fn a_node_speaks_for_no_daemon_of_the_central_manager() {
+        let of_node = [
+            "\"execute@testbed\"",
+            "\"execute-20261129t090000-01@testbed\"",
+            "\"worker@testbed\"",
+        ];
+        let mut daemons = Daemons::default();
+        for sender in of_node {
+            for kind in ["DaemonMaster", "Negotiator"] {
+                let line = format!("\"{kind}\"\t\"cm\"\t990\t100000000\t{sender}");
+                daemons.add(&line, Some("worker@testbed"));
+            }
+        }
+        assert_eq!(daemons.forged.len(), 6);
+        assert!(daemons.forged[1].of.contains("negotiator on machine cm"));
+        assert!((daemons.masters.is_empty(), daemons.negotiation_period) == (true, None));
+        // One that is as slow as that, whoever sent it.
+        daemons.add(
+            "\"Negotiator\"\t\"cm\"\tundefined\t100000000\t\"condor@family\"",
+            None,
+        );
+        assert_eq!(daemons.negotiation_period, Some(LONGEST_CYCLE));
+        assert_eq!(daemons.forged.len(), 7);
+        for _ in 0..100 {
+            daemons.add("\"Negotiator\"\t\"cm\"\t1\t1\t\"execute@x\"", None);
+        }
+        assert_eq!(daemons.forged.len(), MOST_FORGED);
+        // Those of its own are believed; those of nobody only where the collector does not count.
+        let collector = |lifetime| Collector {
+            machine: Some("cm".to_owned()),
+            clock: Clock {
+                seconds: 1000,
+                at: Instant::now(),
+            },
+            lifetime,
+        };
+        daemons.add("\"DaemonMaster\"\t\"cm\"\t900\t\t\"condor@family\"", None);
+        let up = |lifetime, daemons: &Daemons| collector(lifetime).up_for(&daemons.masters, 1000);
+        assert_eq!(up(Some(500), &daemons), Duration::from_secs(100));
+        let mut unnamed = Daemons::default();
+        unnamed.add("\"DaemonMaster\"\t\"cm\"\t999\t\tundefined", None);
+        unnamed.add("\"DaemonMaster\"\t\"cm\"\t998\t", None);
+        assert_eq!(up(Some(500), &unnamed), Duration::from_secs(500));
+        assert_eq!(up(None, &unnamed), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn the_sender_of_an_ad_is_its_collectors_word() {
+        let sent = |sender: &str, changes: &[(usize, &str)]| {
+            format!("{}\t\"<10.0.0.1:9618>\"\t{sender}", line(changes))
+        };
+        let node = "\"execute-20261129t090000-01@testbed\"";
+        let sender = Sender::Node(NodeId("20261129t090000-01".to_owned()));
+        // Neither what it leaves out nor what cannot be read hides whose ad it is.
+        for changes in [&[][..], &[(4, "error"), (3, "error")], &[(12, "error")]] {
+            let (startds, unreadable) = read(&[sent(node, changes)], 200);
+            assert_eq!(startds[0].sender, sender);
+            assert_eq!(
+                startds[0].node,
+                Some(NodeId("20261129t090000-01".to_owned()))
+            );
+            assert!(unreadable.iter().all(|ad| ad.owner_known));
+        }
+        let other = [(4, "\"another\"")];
+        let startd = view(&[sent(node, &other)], 200);
+        assert_eq!(startd.node, Some(NodeId("another".to_owned())));
+        assert_eq!(startd.sender, sender);
+        assert_eq!(view(&[line(&[])], 200).sender, Sender::Unknown);
+        // Two senders, or two addresses, are two startds.
+        let both = [sent(node, &other), sent("\"execute@testbed\"", &other)];
+        assert_eq!(read(&both, 200).0.len(), 2);
+        let elsewhere = sent("\"execute@testbed\"", &other).replace("10.0.0.1", "10.0.0.2");
+        assert_eq!(read(&[both[1].clone(), elsewhere], 200).0.len(), 2);
+        // Nobody is fresh for ever.
+        let patient = view(&[line(&[(5, "1000000000")])], 200);
+        assert_eq!(patient.update_interval, Some(LONGEST_UPDATE_INTERVAL));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use super::error::Error;
 use crate::config::{CondorSettings, is_json_web_token};
 use crate::deadline::Deadline;
 use crate::rights;
+use crate::scaling::observation::NodeId;
+use crate::scaling::sender;
 
 /// What a node's token allows: to join, and to read.
 pub const NODE_AUTHORIZATIONS: [&str; 3] = ["ADVERTISE_STARTD", "ADVERTISE_MASTER", "READ"];
@@ -138,4 +140,129 @@ pub fn trust_domain(tools: &Tools, deadline: Deadline) -> Result<String, Error> 
         });
     }
     Ok(domain)
+}
+
+/// Lists of the collector that a node's token must be on, and must not be on.
+const LISTS: [&str; 4] = [
+    "ALLOW_ADVERTISE_STARTD",
+    "ALLOW_ADVERTISE_MASTER",
+    "DENY_ADVERTISE_STARTD",
+    "DENY_ADVERTISE_MASTER",
+];
+
+/// Whether the collector of `pool` takes ads from nodes whose tokens have identities of their own. Where its lists name hosts, or
+/// `execute@…` alone, it is not known to.
+///
+/// # Errors
+/// When the collector does not say.
+pub fn takes_own_identities(
+    tools: &Tools,
+    pool: Option<&str>,
+    trust_domain: &str,
+    deadline: Deadline,
+) -> Result<bool, Error> {
+    let mut args = Vec::new();
+    if let Some(pool) = pool {
+        args.extend(["-pool", pool]);
+    }
+    args.push("-collector");
+    args.extend(LISTS);
+    let call = Call {
+        tool: "condor_config_val",
+        args: &args,
+        stdin: "",
+        about: "the collector's ALLOW lists",
+    };
+    let said = tools.text(&call, deadline)?;
+    let lines: Vec<&str> = said.lines().map(str::trim).collect();
+    let [startds, masters, no_startds, no_masters] = lines.as_slice() else {
+        return Err(Error::Unparsable {
+            tool: call.tool.to_owned(),
+            about: call.about.to_owned(),
+            what: format!("{} lines for {} settings", lines.len(), LISTS.len()),
+        });
+    };
+    let some_node = NodeId("20000101t000000-01".to_owned());
+    let Some(identity) = sender::own_identity(&some_node, trust_domain) else {
+        return Ok(false);
+    };
+    let named = |list: &&str| names(list, &identity);
+    let allowed = [startds, masters].into_iter().all(&named);
+    Ok(allowed && ![no_startds, no_masters].into_iter().any(&named))
+}
+
+/// Whether a list of HTCondor names this identity on every host.
+fn names(list: &str, identity: &str) -> bool {
+    let entries = list
+        .split([',', ' ', '\t'])
+        .filter(|entry| !entry.is_empty());
+    let mut users = entries.filter_map(|entry| match entry.split_once('/') {
+        Some((user, "*")) => Some(user),
+        Some(_) => None,
+        None => (entry == "*" || entry.contains('@')).then_some(entry),
+    });
+    users.any(|user| match user.split_once('*') {
+        None => user == identity,
+        Some((before, after)) => {
+            identity.len() >= before.len() + after.len()
+                && identity.starts_with(before)
+                && identity.ends_with(after)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::FakeTools;
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    fn takes(lists: &str) -> Option<bool> {
+        let fake = FakeTools::new();
+        let answer: String = lists.lines().map(|line| format!("out|{line}\n")).collect();
+        fake.answer(
+            "condor_config_val",
+            "-collector",
+            &format!("{answer}exit=0\n"),
+        );
+        let tools = Tools::new(fake.settings().bin, LIMIT);
+        takes_own_identities(&tools, None, "dom", Deadline::within(LIMIT)).ok()
+    }
+
+    #[test]
+    fn nodes_get_identities_that_the_collector_takes() {
+        let undenied = "Not defined\nNot defined";
+        for list in [
+            "condor@dom, execute@dom, execute-*@dom",
+            "condor@dom execute*@dom",
+            "*@dom",
+            "*",
+            "execute-*@dom/*",
+        ] {
+            assert_eq!(
+                takes(&format!("{list}\n{list}\n{undenied}")),
+                Some(true),
+                "{list}"
+            );
+            let alone = format!("{list}\nexecute@dom\n{undenied}");
+            assert_eq!(takes(&alone), Some(false), "{list}: masters are not let in");
+        }
+        for list in [
+            "execute@dom",
+            "execute-*@other",
+            "execute-*@dom/10.0.0.1",
+            "10.0.0.*",
+            "Not defined",
+            "",
+        ] {
+            assert_eq!(
+                takes(&format!("{list}\n{list}\n{undenied}")),
+                Some(false),
+                "{list}"
+            );
+        }
+        assert_eq!(takes("*\n*\nNot defined\nexecute-*@dom"), Some(false));
+        assert_eq!(takes("*\n*"), None);
+    }
 }

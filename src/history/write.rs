@@ -11,6 +11,7 @@ use jiff::{Span, Timestamp};
 use rustix::fs::OFlags;
 
 use super::{DAY, LAST, Record, folder, read};
+use crate::plain;
 use crate::report::Snapshot;
 
 /// What the name of the last tick's file begins with while it is written.
@@ -23,9 +24,16 @@ const NEW: &str = "last.json.new-";
 /// When it cannot be written. A line is then missing, or the last tick shown is an older one; nothing else depends on it.
 pub fn write(state_directory: &Path, now: &Snapshot, keep_days: u64) -> io::Result<()> {
     let folder = folder(state_directory);
-    fs::create_dir_all(&folder)?;
-    // The unit's umask lets nobody else read; a page may be served by another user.
-    fs::set_permissions(&folder, Permissions::from_mode(0o755))?;
+    match fs::create_dir(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    // The unit's umask lets nobody else read; a page may be served by another user. A link would give a folder elsewhere away.
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed())
+        .open(&folder)?;
+    opened.set_permissions(Permissions::from_mode(0o755))?;
     // Of what cannot be read nothing is known.
     let before = read::last(&folder).unwrap_or_default();
     if keep_days > 0 {
@@ -41,7 +49,7 @@ fn day(at: Timestamp) -> Date {
 }
 
 fn append(folder: &Path, record: &Record) -> io::Result<()> {
-    let mut line = serde_json::to_vec(record)?;
+    let mut line = plain::json(&serde_json::to_string(record)?).into_bytes();
     line.push(b'\n');
     let path = folder.join(format!("{}{DAY}", day(record.at)));
     let mut file = OpenOptions::new()
@@ -75,7 +83,7 @@ fn replace(folder: &Path, now: &Snapshot) -> io::Result<()> {
         .prefix(NEW)
         .permissions(Permissions::from_mode(0o644))
         .tempfile_in(folder)?;
-    file.write_all(&serde_json::to_vec(now)?)?;
+    file.write_all(plain::json(&serde_json::to_string(now)?).as_bytes())?;
     // It is not asked for by its umask, but set.
     file.as_file()
         .set_permissions(Permissions::from_mode(0o644))?;

@@ -176,8 +176,12 @@ pub(super) fn entry(raw: &RawValue, position: usize, now: Timestamp) -> Entry {
     let name = decorative(&fields, "name", &mut note).unwrap_or_else(|| server.id.clone());
     let zone = decorative(&fields, "OS-EXT-AZ:availability_zone", &mut note);
     let fault: Option<Fault> = decorative(&fields, "fault", &mut note);
+    let addresses: Option<BTreeMap<String, Vec<Address>>> =
+        decorative(&fields, "addresses", &mut note);
     let metadata = read.read.clone();
-    let record = server.record(now, status, name, metadata, fault, zone);
+    let mut record = server.record(now, status, name, metadata, fault, zone);
+    let addresses = addresses.unwrap_or_default().into_values().flatten();
+    record.addresses = addresses.map(|address| address.addr).collect();
     let record = Box::new(record);
     Entry::Read { record, odd }
 }
@@ -353,6 +357,12 @@ struct Attached {
     delete_on_termination: Option<bool>,
 }
 
+/// One address of a server (`addresses`, by network).
+#[derive(Deserialize)]
+struct Address {
+    addr: String,
+}
+
 #[derive(Deserialize)]
 pub(super) struct Fault {
     pub(super) message: String,
@@ -387,6 +397,7 @@ impl Server {
                 })
                 .collect(),
             zone: zone.filter(|zone| !zone.is_empty()),
+            addresses: Vec::new(),
             id: self.id,
             name,
             metadata,

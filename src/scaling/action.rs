@@ -76,6 +76,8 @@ pub enum Expected {
     Silent {
         /// How often a startd is heard that does not say.
         update_interval: Duration,
+        /// For so long that a startd which answers itself, and says that it has no claim, does not keep its node.
+        long: bool,
     },
     /// Not there at all: it never joined.
     NeverJoined,
@@ -98,6 +100,14 @@ pub struct StartdIdentity {
     pub machine: Option<String>,
     /// Where it was last known to answer (`MyAddress`), for when the collector has no ad of it any more.
     pub address: Option<String>,
+    /// Where it answered before that, on other hosts: an ad of somebody else may have been taken for its own.
+    pub former_addresses: Vec<String>,
+    /// Its ads come from its own identity alone.
+    pub own_identity: bool,
+    /// Addresses of its server, where Nova says them.
+    pub addresses: Vec<String>,
+    /// How often a startd is heard that does not say.
+    pub update_interval: Duration,
 }
 
 impl CloudAction {

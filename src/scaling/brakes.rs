@@ -30,6 +30,9 @@ pub enum Brake {
     NodesVanished {
         silent: u64,
         joined: u64,
+        /// Nodes that were made since then fell silent too: more of them would not help.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        new_too: bool,
     },
 }
 
@@ -38,7 +41,9 @@ impl Brake {
     pub fn stops_creates(&self) -> bool {
         matches!(
             self,
-            Brake::CollectorUnknown { .. } | Brake::CollectorYoung { .. }
+            Brake::CollectorUnknown { .. }
+                | Brake::CollectorYoung { .. }
+                | Brake::NodesVanished { new_too: true, .. }
         )
     }
 }
@@ -67,11 +72,24 @@ impl fmt::Display for Brake {
                     spoken(*unknown_seconds)
                 )
             }
-            Brake::NodesVanished { silent, joined } => write!(
-                f,
-                "{silent} of {joined} nodes fell silent: the network's or the collector's fault until proven \
+            Brake::NodesVanished {
+                silent,
+                joined,
+                new_too,
+            } => {
+                write!(
+                    f,
+                    "{silent} of {joined} nodes fell silent: the network's or the collector's fault until proven \
                  otherwise; until they return, or `ehos tick --trust-silence` says that they are gone"
-            ),
+                )?;
+                match new_too {
+                    true => write!(
+                        f,
+                        "; nodes that were created since then fell silent too: ehos creates none"
+                    ),
+                    false => Ok(()),
+                }
+            }
         }
     }
 }
@@ -86,7 +104,7 @@ pub fn brakes(
     let mut all = Vec::new();
     all.extend(collector(observation, policy));
     all.extend(schedds(observation, policy, state));
-    all.extend(vanished(policy, nodes));
+    all.extend(vanished(policy, state, nodes));
     all
 }
 
@@ -123,8 +141,8 @@ fn schedds(observation: &Observation, policy: &Policy, state: &State) -> Option<
 }
 
 /// When many nodes fall silent together, it is not they who failed.
-fn vanished(policy: &Policy, nodes: &[Node<'_>]) -> Option<Brake> {
-    let silent = |node: &&Node<'_>| {
+fn vanished(policy: &Policy, state: &State, nodes: &[Node<'_>]) -> Option<Brake> {
+    let is_silent = |node: &&Node<'_>| {
         matches!(
             node.phase,
             Phase::Silent { .. } | Phase::Lost { .. } | Phase::Vanished | Phase::Unheard
@@ -136,10 +154,27 @@ fn vanished(policy: &Policy, nodes: &[Node<'_>]) -> Option<Brake> {
             Phase::Idle { .. } | Phase::Busy | Phase::Closed | Phase::Draining { .. }
         )
     };
-    let silent = nodes.iter().filter(silent).count() as u64;
+    let silent = nodes.iter().filter(is_silent).count() as u64;
+    let new_too = state.vanished.is_some_and(|since| {
+        nodes.iter().any(|node| {
+            let memory = state.nodes.get(&node.id).filter(|memory| !memory.adopted);
+            let started = memory.map(|memory| memory.started);
+            match node.phase {
+                // It should have joined since then.
+                Phase::Failed { fault: None } => {
+                    started.is_some_and(|at| at.plus(policy.boot_timeout) > since)
+                }
+                _ => is_silent(&node) && started > Some(since),
+            }
+        })
+    });
     let joined = silent + nodes.iter().filter(heard).count() as u64;
     #[allow(clippy::cast_precision_loss)] // Counts of nodes.
     let too_many =
         silent > policy.vanish_count && silent as f64 > policy.vanish_share * joined as f64;
-    too_many.then_some(Brake::NodesVanished { silent, joined })
+    too_many.then_some(Brake::NodesVanished {
+        silent,
+        joined,
+        new_too,
+    })
 }

@@ -91,6 +91,8 @@ pub enum Cause {
     Boot,
     /// Its cloud refused it, or could not make it.
     Refused(About),
+    /// It did not join while many nodes are not heard of that had joined: nobody can tell what is broken.
+    Unheard,
 }
 
 impl KindMemory {
@@ -138,6 +140,7 @@ impl State {
         let at = self.last_tick;
         let broken = match cause {
             Cause::Boot => true,
+            Cause::Unheard => false,
             Cause::Refused(about) => {
                 about.is_of_the_kind() || about.meets_all() && self.others_joined(kind, asked_for)
             }

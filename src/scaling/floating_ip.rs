@@ -62,6 +62,7 @@ mod tests {
             fault: None,
             volumes: Vec::new(),
             zone: None,
+            addresses: Vec::new(),
         };
         OwnedServer::recognise(record, "pool-1").unwrap()
     }

@@ -1,10 +1,17 @@
 //! Which startd runs on which node's server: by UUID or by node id, never by host name.
+//!
+//! Root on one node can send an ad that says that it is another node's. Which of two ads is true shows by the sender, where
+//! each node has an identity of its own, or by the address, where Nova says which ones the server has. Where neither shows it,
+//! two fresh startds of one node are a contradiction: ehos drains and deletes nothing until one of them is gone.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::action::StartdIdentity;
 use super::memory::{Departed, NodeMemory};
+use super::node::is_heard;
 use super::observation::{NodeId, OwnedServer, StartdView};
+use super::sender::Sender;
 
 /// Which startd runs on a node's server.
 #[derive(Clone, Copy)]
@@ -15,43 +22,102 @@ pub(crate) enum Match<'a> {
     Startd(&'a StartdView),
     /// This one says so, and says something else too.
     Contradiction(&'a StartdView),
+    /// Both say so, and nothing shows which one is true: the one with more claims first.
+    Contested(&'a StartdView, &'a StartdView),
 }
 
 impl<'a> Match<'a> {
     pub(crate) fn startd(self) -> Option<&'a StartdView> {
         match self {
             Match::None => None,
-            Match::Startd(startd) | Match::Contradiction(startd) => Some(startd),
+            Match::Startd(startd) | Match::Contradiction(startd) | Match::Contested(startd, _) => {
+                Some(startd)
+            }
         }
     }
 }
 
 /// Startds by what they say of themselves.
 pub(crate) struct StartdFinder<'a> {
-    by_instance: BTreeMap<&'a str, &'a StartdView>,
-    by_node: BTreeMap<&'a NodeId, &'a StartdView>,
+    by_instance: BTreeMap<&'a str, Vec<&'a StartdView>>,
+    by_node: BTreeMap<&'a NodeId, Vec<&'a StartdView>>,
+    /// How often a startd is heard that does not say.
+    update_interval: Duration,
+    /// The collector names senders.
+    names_senders: bool,
+    /// The same, and nodes have identities of their own.
+    names_nodes: bool,
+}
+
+/// A node whose startd is searched.
+struct Wanted<'i> {
+    uuid: Option<&'i str>,
+    node: &'i NodeId,
+    /// Its node id is no other server's.
+    unique: bool,
+    /// Ads of it come from its own identity alone.
+    own_identity: bool,
+    /// Addresses of its server, where Nova says them.
+    addresses: &'i [String],
+}
+
+impl Wanted<'_> {
+    fn may_send(&self, startd: &StartdView) -> bool {
+        match &startd.sender {
+            Sender::Node(node) => node == self.node,
+            Sender::Unknown | Sender::AnyNode => !self.own_identity,
+            Sender::Other => true,
+        }
+    }
+
+    /// UUID and node id do not disagree with it.
+    fn is_meant(&self, startd: &StartdView) -> bool {
+        let uuid = match (startd.instance_id.as_deref(), self.uuid) {
+            (Some(says), Some(is)) => says == is,
+            _ => true,
+        };
+        let node = startd.node.as_ref();
+        uuid && node.is_none_or(|node| node == self.node)
+    }
+
+    fn is_proven(&self, startd: &StartdView) -> bool {
+        matches!(&startd.sender, Sender::Node(node) if node == self.node)
+    }
+
+    fn is_at_its_address(&self, startd: &StartdView) -> bool {
+        let Some(address) = startd.address.as_deref() else {
+            return false;
+        };
+        host_of(address).is_some_and(|host| self.addresses.iter().any(|known| known == host))
+    }
+}
+
+/// The host in a daemon's address (`<10.0.0.1:9618?addrs=…>`).
+pub(crate) fn host_of(address: &str) -> Option<&str> {
+    let inner = address.strip_prefix('<')?.strip_suffix('>')?;
+    let place = inner.split('?').next()?;
+    let (host, _) = place.rsplit_once(':')?;
+    Some(host.trim_start_matches('[').trim_end_matches(']'))
 }
 
 impl<'a> StartdFinder<'a> {
-    pub(crate) fn new(startds: &'a [StartdView]) -> StartdFinder<'a> {
+    /// Over `startds`; one that does not say how often it reports does so every `update_interval`.
+    pub(crate) fn new(startds: &'a [StartdView], update_interval: Duration) -> StartdFinder<'a> {
         let mut finder = StartdFinder {
             by_instance: BTreeMap::new(),
             by_node: BTreeMap::new(),
+            update_interval,
+            names_senders: false,
+            names_nodes: false,
         };
-        let order = |startd: &'a StartdView| (startd.heard_ago, &startd.machine);
         for startd in startds {
-            // Of two with one id, the one heard of last: a host name may have changed.
+            finder.names_senders |= startd.sender != Sender::Unknown;
+            finder.names_nodes |= matches!(startd.sender, Sender::Node(_));
             if let Some(id) = startd.instance_id.as_deref() {
-                let kept = finder.by_instance.entry(id).or_insert(startd);
-                if order(startd) < order(kept) {
-                    *kept = startd;
-                }
+                finder.by_instance.entry(id).or_default().push(startd);
             }
             if let Some(node) = &startd.node {
-                let kept = finder.by_node.entry(node).or_insert(startd);
-                if order(startd) < order(kept) {
-                    *kept = startd;
-                }
+                finder.by_node.entry(node).or_default().push(startd);
             }
         }
         finder
@@ -64,34 +130,144 @@ impl<'a> StartdFinder<'a> {
         memory: &NodeMemory,
         server: Option<&OwnedServer>,
     ) -> Match<'a> {
-        let named = server.and_then(OwnedServer::node).unwrap_or(id);
-        self.which(memory.server_id.as_deref(), named, named == id)
+        self.which(&self.wanted(id, memory, server))
+    }
+
+    /// Fresh startds that say that they are this node, and are not.
+    pub(super) fn impostors(
+        &self,
+        id: &NodeId,
+        memory: &NodeMemory,
+        server: Option<&OwnedServer>,
+    ) -> Vec<&'a StartdView> {
+        let wanted = self.wanted(id, memory, server);
+        let found = match self.which(&wanted) {
+            Match::None => [None, None],
+            Match::Startd(one) | Match::Contradiction(one) => [Some(one), None],
+            Match::Contested(one, other) => [Some(one), Some(other)],
+        };
+        let found = found.map(|startd| startd.and_then(|startd| startd.address.as_deref()));
+        let mut others = self.candidates(&wanted);
+        others.retain(|startd| {
+            let same = found.contains(&startd.address.as_deref());
+            self.is_fresh(startd)
+                && (!same || !self.may_send(&wanted, startd) || !wanted.is_meant(startd))
+        });
+        if let Match::Contradiction(startd) = self.which(&wanted) {
+            others.retain(|other| !std::ptr::eq(*other, startd));
+        }
+        others
     }
 
     /// The same for a last look.
     pub(crate) fn identified(&self, startd: &StartdIdentity) -> Match<'a> {
-        let uuid = startd.server_id.as_deref();
-        self.which(uuid, &startd.node, !startd.shares_node)
+        self.which(&Wanted {
+            uuid: startd.server_id.as_deref(),
+            node: &startd.node,
+            unique: !startd.shares_node,
+            own_identity: startd.own_identity,
+            addresses: &startd.addresses,
+        })
     }
 
-    fn which(&self, uuid: Option<&str>, named: &NodeId, unique: bool) -> Match<'a> {
-        if let Some(startd) = uuid.and_then(|uuid| self.by_instance.get(uuid)).copied() {
-            return match &startd.node {
-                Some(node) if node != named => Match::Contradiction(startd),
-                _ => Match::Startd(startd),
-            };
+    fn wanted<'i>(
+        &self,
+        id: &'i NodeId,
+        memory: &'i NodeMemory,
+        server: Option<&'i OwnedServer>,
+    ) -> Wanted<'i> {
+        let node = server.and_then(OwnedServer::node).unwrap_or(id);
+        Wanted {
+            uuid: memory.server_id.as_deref(),
+            node,
+            unique: node == id,
+            own_identity: self.needs_own_identity(memory, server),
+            addresses: server.map_or(&[], |server| &server.record().addresses),
         }
+    }
+
+    /// Whether only ads with the node's own identity are its: the collector has shown one of this node, or its token has one
+    /// and the collector shows those of others. Where it maps all identities to one, it shows none.
+    pub(super) fn needs_own_identity(
+        &self,
+        memory: &NodeMemory,
+        server: Option<&OwnedServer>,
+    ) -> bool {
+        let given = server.is_some_and(OwnedServer::has_own_identity);
+        memory.identified || (given && self.names_nodes)
+    }
+
+    fn is_fresh(&self, startd: &StartdView) -> bool {
+        is_heard(startd, self.update_interval)
+    }
+
+    /// A collector that names no sender at all (another one, or another configuration) is no reason to believe none.
+    fn may_send(&self, wanted: &Wanted<'_>, startd: &StartdView) -> bool {
+        !self.names_senders || wanted.may_send(startd)
+    }
+
+    /// All that say that they are this node, whoever has sent it.
+    fn candidates(&self, wanted: &Wanted<'_>) -> Vec<&'a StartdView> {
+        let by_uuid = wanted.uuid.and_then(|uuid| self.by_instance.get(uuid));
+        let mut all: Vec<&'a StartdView> = by_uuid.into_iter().flatten().copied().collect();
         // One that goes by its UUID shares its node id with another: that alone does not tell them apart.
-        if !unique {
-            return Match::None;
+        if wanted.unique {
+            let by_node = self.by_node.get(wanted.node).into_iter().flatten().copied();
+            let new: Vec<_> = by_node
+                .filter(|startd| !all.iter().any(|known| std::ptr::eq(*known, *startd)))
+                .collect();
+            all.extend(new);
         }
-        match self.by_node.get(named).copied() {
-            None => Match::None,
-            Some(startd) => match (startd.instance_id.as_deref(), uuid) {
-                (Some(says), Some(is)) if says != is => Match::Contradiction(startd),
-                _ => Match::Startd(startd),
-            },
+        all
+    }
+
+    fn which(&self, wanted: &Wanted<'_>) -> Match<'a> {
+        let mut all = self.candidates(wanted);
+        all.retain(|startd| self.may_send(wanted, startd));
+        if all.iter().any(|startd| self.is_fresh(startd)) {
+            all.retain(|startd| self.is_fresh(startd));
         }
+        let (mut meant, odd): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|startd| wanted.is_meant(startd));
+        let last_heard = |startds: &[&'a StartdView]| {
+            let order = |startd: &&&'a StartdView| (startd.heard_ago, &startd.machine);
+            startds.iter().min_by_key(order).copied()
+        };
+        let Some(last) = last_heard(&meant) else {
+            return last_heard(&odd).map_or(Match::None, Match::Contradiction);
+        };
+        prefer(&mut meant, |startd| wanted.is_proven(startd));
+        prefer(&mut meant, |startd| wanted.is_at_its_address(startd));
+        // Stale ads say where it was: of two with one id, the one heard of last, for a host name may have changed.
+        if !self.is_fresh(last) {
+            return Match::Startd(last_heard(&meant).unwrap_or(last));
+        }
+        let busiest = |startds: &[&'a StartdView]| {
+            let order = |startd: &&&'a StartdView| {
+                let drained = startd.draining.as_ref().is_some_and(|drain| drain.complete);
+                (
+                    startd.claims(),
+                    !drained,
+                    std::cmp::Reverse(startd.heard_ago),
+                )
+            };
+            startds.iter().max_by_key(order).copied()
+        };
+        let Some(one) = busiest(&meant) else {
+            return Match::Startd(last);
+        };
+        meant.retain(|startd| startd.address != one.address);
+        match busiest(&meant) {
+            Some(other) => Match::Contested(one, other),
+            None => Match::Startd(one),
+        }
+    }
+}
+
+/// Leaves those of which this is true, where there are any.
+fn prefer(startds: &mut Vec<&StartdView>, is_true: impl Fn(&StartdView) -> bool) {
+    if startds.iter().any(|startd| is_true(startd)) {
+        startds.retain(|startd| is_true(startd));
     }
 }
 
@@ -127,5 +303,184 @@ impl<'a> GhostFinder<'a> {
             .and_then(|id| self.departed.get_key_value(id))
             .map(|(id, _)| id);
         by_instance.into_iter().chain(by_node).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scaling::observation::{DrainView, Resources, SlotView};
+
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    fn startd(
+        machine: &str,
+        says: (Option<&str>, Option<&str>),
+        ago: u64,
+        claims: u64,
+    ) -> StartdView {
+        StartdView {
+            machine: machine.to_owned(),
+            instance_id: says.0.map(str::to_owned),
+            node: says.1.map(|node| NodeId(node.to_owned())),
+            address: Some(format!("<10.0.0.{}:9618>", machine.len())),
+            slots: vec![SlotView {
+                name: format!("slot1@{machine}"),
+                total: Resources::default(),
+                free: Resources::default(),
+                claims,
+                accepts_jobs: true,
+                unchanged_for: Duration::ZERO,
+            }],
+            sender: Sender::AnyNode,
+            heard_ago: Duration::from_secs(ago),
+            update_interval: None,
+            up_for: Duration::ZERO,
+            draining: None,
+        }
+    }
+
+    fn sent(startd: StartdView, sender: Sender) -> StartdView {
+        StartdView { sender, ..startd }
+    }
+
+    fn by(node: &str) -> Sender {
+        Sender::Node(NodeId(node.to_owned()))
+    }
+
+    fn wanted() -> StartdIdentity {
+        StartdIdentity {
+            server_id: Some("u".to_owned()),
+            node: NodeId("n".to_owned()),
+            shares_node: false,
+            machine: None,
+            address: None,
+            former_addresses: Vec::new(),
+            own_identity: false,
+            addresses: Vec::new(),
+            update_interval: INTERVAL,
+        }
+    }
+
+    /// The machine that is taken for the node, and what is said of that.
+    fn found(identity: &StartdIdentity, startds: &[StartdView]) -> String {
+        match StartdFinder::new(startds, INTERVAL).identified(identity) {
+            Match::None => "none".to_owned(),
+            Match::Startd(one) => one.machine.clone(),
+            Match::Contradiction(one) => format!("{}?", one.machine),
+            Match::Contested(one, other) => format!("{} or {}", one.machine, other.machine),
+        }
+    }
+
+    const OURS: (Option<&str>, Option<&str>) = (Some("u"), Some("n"));
+
+    #[test]
+    fn of_two_that_are_heard_neither_the_later_nor_the_name_decides() {
+        for (real, forged) in [(1, 0), (0, 1), (100, 0), (0, 0)] {
+            for forger in ["aaa", "zzzzzz"] {
+                let ads = [
+                    startd("real", OURS, real, 2),
+                    startd(forger, OURS, forged, 0),
+                ];
+                assert_eq!(found(&wanted(), &ads), format!("real or {forger}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_startd_that_came_back_under_another_name_is_itself_when_its_old_ad_is_stale() {
+        let old = startd("old", OURS, 181, 2);
+        let new = startd("newer", OURS, 5, 0);
+        assert_eq!(found(&wanted(), &[old.clone(), new.clone()]), "newer");
+        let older = startd("oldest", OURS, 900, 2);
+        assert_eq!(found(&wanted(), &[older, old]), "old");
+        // Two names at one address are one startd.
+        let renamed = StartdView {
+            machine: "renamed".to_owned(),
+            ..new.clone()
+        };
+        assert_eq!(found(&wanted(), &[renamed, new]), "newer");
+    }
+
+    #[test]
+    fn the_sender_and_the_address_tell_two_startds_apart() {
+        let real = startd("real", OURS, 50, 2);
+        let forged = startd("aaa", OURS, 0, 0);
+        let both = |real: &StartdView, forged: &StartdView| [real.clone(), forged.clone()];
+        // Old tokens beside new ones: the node's own sender counts.
+        let proven = sent(real.clone(), by("n"));
+        for sender in [by("a"), Sender::AnyNode, Sender::Unknown, Sender::Other] {
+            let forged = sent(forged.clone(), sender);
+            assert_eq!(found(&wanted(), &both(&proven, &forged)), "real");
+        }
+        // Another node's sender speaks for no other node.
+        let other = sent(forged.clone(), by("a"));
+        assert_eq!(found(&wanted(), std::slice::from_ref(&other)), "none");
+        assert_eq!(found(&wanted(), &both(&real, &other)), "real");
+        let own = StartdIdentity {
+            own_identity: true,
+            ..wanted()
+        };
+        assert_eq!(found(&own, std::slice::from_ref(&forged)), "none");
+        // A collector that names nobody takes nothing away.
+        let unnamed = sent(real.clone(), Sender::Unknown);
+        assert_eq!(found(&own, std::slice::from_ref(&unnamed)), "real");
+        assert_eq!(found(&own, &both(&unnamed, &forged)), "none");
+        let there = StartdIdentity {
+            addresses: vec!["192.0.2.1".to_owned(), "10.0.0.4".to_owned()],
+            ..wanted()
+        };
+        assert_eq!(found(&there, &both(&real, &forged)), "real");
+        assert_eq!(found(&there, std::slice::from_ref(&forged)), "aaa");
+    }
+
+    #[test]
+    fn one_that_contradicts_itself_takes_nothing_from_one_that_does_not() {
+        let odd = startd("odd", (Some("u"), Some("another")), 0, 0);
+        assert_eq!(found(&wanted(), std::slice::from_ref(&odd)), "odd?");
+        for says in [OURS, (None, Some("n")), (Some("u"), None)] {
+            let real = startd("real", says, 100, 1);
+            assert_eq!(found(&wanted(), &[odd.clone(), real]), "real");
+        }
+        let twin = StartdIdentity {
+            shares_node: true,
+            ..wanted()
+        };
+        assert_eq!(
+            found(&twin, &[startd("twin", (Some("v"), Some("n")), 0, 0)]),
+            "none"
+        );
+    }
+
+    #[test]
+    fn of_slots_at_one_address_the_least_drained_speak() {
+        let mut drained = startd("real", OURS, 0, 0);
+        drained.draining = Some(DrainView {
+            reason: String::new(),
+            request_id: String::new(),
+            complete: true,
+        });
+        let rest = startd("real", (Some("u"), None), 0, 0);
+        for ads in [[drained.clone(), rest.clone()], [rest, drained]] {
+            let finder = StartdFinder::new(&ads, INTERVAL);
+            let found = finder.identified(&wanted()).startd().unwrap();
+            assert_eq!(found.draining, None);
+        }
+    }
+
+    #[test]
+    fn hosts_are_read_out_of_addresses() {
+        for (address, host) in [
+            (
+                "<10.0.0.7:9618?addrs=10.0.0.7-9618&sock=startd_1>",
+                Some("10.0.0.7"),
+            ),
+            ("<[2001:db8::1]:9618?x>", Some("2001:db8::1")),
+            ("10.0.0.7:9618", None),
+            ("<>", None),
+            ("", None),
+        ] {
+            assert_eq!(host_of(address), host, "{address}");
+        }
     }
 }

@@ -12,12 +12,15 @@ use super::budget::Spending;
 use super::capacity::Capacity;
 use super::failing::Cause;
 use super::failing::Protected;
+use super::first_seen::ClusterMarks;
 use super::leftover::{LeftoverKind, MOST_SERVERS, Traces};
+use super::matching::host_of;
 use super::needs::JobKind;
-use super::observation::{AttachedVolume, CloudName, NodeId, OwnedServer, Role};
+use super::observation::{AttachedVolume, CloudName, NodeId, OwnedServer, Role, StartdView};
 use super::plan::Action;
 use super::policy::Policy;
 use super::refusal::About;
+use super::submitter::Submitters;
 use super::totals::Totals;
 use super::zones::ZoneMemory;
 
@@ -65,6 +68,18 @@ pub struct Kind {
     pub image: String,
 }
 
+/// Where a startd was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// `Machine`.
+    pub machine: String,
+    /// `MyAddress`.
+    pub address: Option<String>,
+}
+
+/// More places of a node are not remembered: the first and the last ones.
+const MOST_PLACES: usize = 4;
+
 /// What is remembered of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeMemory {
@@ -83,6 +98,10 @@ pub struct NodeMemory {
     pub started: Moment,
     /// It was found on the cloud without a memory of it.
     pub adopted: bool,
+    /// Since when a list has had its server without a valid signature, and its startd was not seen in the collector:
+    /// it may be a forgery, is no capacity and is not touched. `None`: it is ehos's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsigned: Option<Moment>,
     /// The other central manager that it was told to join, when it was adopted and its metadata say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_condor_host: Option<String>,
@@ -95,6 +114,13 @@ pub struct NodeMemory {
     /// `MyAddress` of its startd.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// Where its startd was on other hosts or under other names before: an ad of somebody else may have been taken for its
+    /// own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<Place>,
+    /// An ad of it has come from its own identity: others speak for it no more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub identified: bool,
     /// When its startd was first seen.
     pub joined: Option<Moment>,
     /// Since when its startd has not been heard of, by a collector that hears: before or after it joined.
@@ -138,6 +164,9 @@ pub struct NodeMemory {
     pub idle_since: Option<Moment>,
     /// The request that it was made for.
     pub made_for: Option<JobKind>,
+    /// The submitters of those jobs, as far as limits apply to them.
+    #[serde(default, skip_serializing_if = "Submitters::is_empty")]
+    pub submitters: Submitters,
     /// A claim on it has been seen, or a trace of one.
     pub taken: bool,
     /// It was found to have failed, and that was counted.
@@ -162,11 +191,14 @@ impl NodeMemory {
             since,
             started,
             adopted: false,
+            unsigned: None,
             other_condor_host: None,
             listed: false,
             missing: None,
             machine: None,
             address: None,
+            former: Vec::new(),
+            identified: false,
             joined: None,
             silent: None,
             proven: false,
@@ -184,12 +216,45 @@ impl NodeMemory {
             cancelled_since: None,
             idle_since: None,
             made_for: None,
+            submitters: Submitters::default(),
             taken: false,
             failed: false,
             delete_intended: None,
             delete_accepted: None,
             volumes: Vec::new(),
         }
+    }
+
+    /// Remembers where its startd is, and where it was on another host or under another name.
+    pub fn is_at(&mut self, startd: &StartdView) {
+        let host = |address: Option<&str>| address.and_then(host_of).map(str::to_owned);
+        let moved = host(self.address.as_deref()) != host(startd.address.as_deref());
+        if let Some(machine) = &self.machine
+            && (*machine != startd.machine || moved)
+        {
+            let place = Place {
+                machine: machine.clone(),
+                address: self.address.clone(),
+            };
+            self.former.retain(|former| {
+                former.machine != place.machine
+                    || host(former.address.as_deref()) != host(place.address.as_deref())
+            });
+            if self.former.len() >= MOST_PLACES {
+                self.former.remove(1);
+            }
+            self.former.push(place);
+        }
+        if !startd.machine.is_empty() {
+            self.machine = Some(startd.machine.clone());
+        }
+        self.address.clone_from(&startd.address);
+    }
+
+    /// Every name that its startd has had.
+    pub fn machines(&self) -> impl Iterator<Item = &str> {
+        let former = self.former.iter().map(|place| place.machine.as_str());
+        self.machine.as_deref().into_iter().chain(former)
     }
 
     /// Forgets what was timed before nobody looked at its cloud for a while: its timers start anew, and since it was last
@@ -258,6 +323,9 @@ pub struct LeftoverMemory {
 pub struct BuilderMemory {
     /// Its cloud.
     pub cloud: CloudName,
+    /// It had no valid signature when it was found: it is not touched.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsigned: bool,
     /// Since when it has been seen to be older than its lifetime.
     pub expired: Option<Moment>,
     /// A delete was decided.
@@ -375,6 +443,12 @@ pub struct State {
     pub pauses: BTreeMap<CloudName, Pause>,
     /// Since when each schedd that does not answer has not.
     pub unknown_schedds: BTreeMap<String, Moment>,
+    /// The newest clusters that were idle on each schedd.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clusters: BTreeMap<String, ClusterMarks>,
+    /// Since when so many nodes have been silent that the fault is not theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vanished: Option<Moment>,
     /// Groups that more nodes would not help.
     pub refusals: Vec<Refusal>,
     /// Nodes that were adopted until then are this pool's: one of them was seen in its collector, or an operator
@@ -438,6 +512,27 @@ impl State {
         self.adopted_trusted = last.max(Some(self.now.plus(LONGEST_STEP)));
     }
 
+    /// An operator says that this server is of this pool, though its signature is not valid. Whether the state knows it.
+    pub fn trust_server(&mut self, server: &str) -> bool {
+        let mut known = false;
+        if let Some(memory) = self.builders.get_mut(server) {
+            memory.unsigned = false;
+            known = true;
+        }
+        let is_it = |memory: &&mut NodeMemory| memory.server_id.as_deref() == Some(server);
+        if let Some(memory) = self.nodes.values_mut().find(is_it) {
+            memory.unsigned = None;
+            self.adopted_trusted = self.adopted_trusted.max(Some(memory.started));
+            known = true;
+        }
+        known
+    }
+
+    /// For how long this state has watched the site, since it was empty.
+    pub fn age(&self) -> Duration {
+        self.now.since(Moment::default())
+    }
+
     /// The memory of a kind, made when there is none.
     pub fn kind_mut(&mut self, kind: &Kind) -> &mut KindMemory {
         let position = match self.kinds.iter().position(|memory| memory.kind == *kind) {
@@ -485,6 +580,10 @@ impl State {
     pub fn depart(&mut self, node: &NodeId) {
         let now = self.now;
         if let Some(memory) = self.nodes.remove(node) {
+            // Nothing that it has left behind is ours.
+            if memory.unsigned.is_some() {
+                return;
+            }
             // Of one that was deleted without a claim no schedd need be asked.
             let jobless = memory.delete_intended.is_some() && !memory.claimed && !memory.job_listed;
             let departed = Departed {
@@ -506,6 +605,9 @@ impl State {
     pub fn depart_builder(&mut self, server_id: &str) {
         let now = self.now;
         if let Some(memory) = self.builders.remove(server_id) {
+            if memory.unsigned {
+                return;
+            }
             let departed = Departed {
                 jobless: true,
                 server_id: Some(server_id.to_owned()),

@@ -2,12 +2,14 @@
 
 pub mod action;
 pub mod allocation;
+mod amounts;
 pub mod brakes;
 pub mod budget;
 pub mod capacity;
 pub mod console;
 pub mod failing;
 pub mod figures;
+pub mod first_seen;
 pub mod floating_ip;
 pub mod leftover;
 pub mod limits;
@@ -26,7 +28,10 @@ pub mod policy;
 pub mod reason;
 pub mod refusal;
 pub mod schedule;
+pub mod sender;
+pub mod signing;
 pub mod stranded;
+pub mod submitter;
 pub mod survey;
 pub mod totals;
 pub mod zones;

@@ -101,6 +101,13 @@ pub enum Phase {
         /// What the startd says.
         node: String,
     },
+    /// It carries this pool's id without a valid signature, and has not joined: a forgery, or made with a lost key. It is no
+    /// capacity, and is left alone.
+    Unsigned {
+        /// It may be of this pool: a state that is younger than a boot has not seen all of its own nodes yet, and a create
+        /// may have been done twice.
+        counts: bool,
+    },
     /// Adopted, and told to join another pool; or overdue, and no adopted node has ever been seen in this pool.
     Untrusted,
 }
@@ -145,6 +152,10 @@ pub struct Node<'a> {
     pub server: Option<&'a OwnedServer>,
     /// Its startd, when the collector has an ad of it, fresh or stale.
     pub startd: Option<&'a StartdView>,
+    /// Another startd says that it is this node, and nothing shows which of both is: ehos drains and deletes nothing.
+    pub contested: Option<&'a StartdView>,
+    /// Its ads come from its own identity alone.
+    pub own_identity: bool,
     /// Its cloud answered.
     pub cloud_known: bool,
     /// For how long no change of its claims has been seen: no slot has been as it is for longer.
@@ -164,7 +175,10 @@ pub struct Node<'a> {
 impl Node<'_> {
     /// Whether a server of it exists, or may exist: what nodes_max counts.
     pub fn exists(&self) -> bool {
-        !matches!(self.phase, Phase::Gone | Phase::Lapsed)
+        !matches!(
+            self.phase,
+            Phase::Gone | Phase::Lapsed | Phase::Unsigned { counts: false }
+        )
     }
 
     /// Whether it is on its way to take jobs.
@@ -242,6 +256,25 @@ pub fn job_listed(pool: &PoolView, machine: &str) -> JobListed {
     }
 }
 
+/// Whether a schedd lists a running job on a node, under any name that its startd has had, or that of its server. What the
+/// startd says then is no leave to delete.
+pub fn lists_job(pool: &PoolView, memory: &NodeMemory) -> bool {
+    node_listed(pool, memory) == JobListed::Yes
+}
+
+/// The same, with what is not known. Where the machine is not known, no schedd lists a job on it but by the server's name.
+pub(super) fn node_listed(pool: &PoolView, memory: &NodeMemory) -> JobListed {
+    let mut all = JobListed::No;
+    for machine in memory.machines().chain([memory.name.as_str()]) {
+        match job_listed(pool, machine) {
+            JobListed::Yes => return JobListed::Yes,
+            JobListed::Unknown => all = JobListed::Unknown,
+            JobListed::No => {}
+        }
+    }
+    all
+}
+
 /// All that a node's phase is decided by.
 pub(super) struct Facts<'a> {
     pub(super) observation: &'a Observation,
@@ -263,6 +296,17 @@ impl Facts<'_> {
                     .as_ref()
                     .map(ToString::to_string)
                     .unwrap_or_default(),
+            };
+        }
+        if let Some(since) = self.memory.unsigned {
+            // A second server with a whole signature may be a create that the cloud has done twice.
+            let twice = self.server.is_some_and(OwnedServer::is_signed)
+                && self.state.now.since(since) < self.policy.boot_timeout;
+            return match self.server {
+                None if self.cloud_known => Phase::Gone,
+                _ => Phase::Unsigned {
+                    counts: twice || self.state.age() < self.policy.boot_timeout,
+                },
             };
         }
         match self.server {
@@ -360,6 +404,15 @@ impl Facts<'_> {
     }
 
     fn of_startd(&self, startd: &StartdView) -> Phase {
+        if let Match::Contested(..) = self.found {
+            return match startd.draining {
+                Some(_) => Phase::Draining {
+                    ours: false,
+                    complete: false,
+                },
+                None => Phase::Busy,
+            };
+        }
         if let Some(drain) = &startd.draining {
             let ours = drain.reason.starts_with(&drain_mark(&self.policy.cluster));
             // An ad from before the drain was taken back does not say that it is drained. The collector may have got it
@@ -369,9 +422,18 @@ impl Facts<'_> {
                 let same = self.memory.cancelled.as_ref() == Some(&drain.request_id);
                 since > startd.heard_ago && (!same || since >= self.policy.lost_timeout)
             });
+            // Schedds are asked about nodes that were there a tick before.
+            let asked = self
+                .memory
+                .joined
+                .is_some_and(|joined| joined < self.state.now);
             return Phase::Draining {
                 ours,
-                complete: drain.complete && startd.claims() == 0 && believed,
+                complete: drain.complete
+                    && startd.claims() == 0
+                    && believed
+                    && asked
+                    && !lists_job(&self.observation.pool, self.memory),
             };
         }
         match startd.idle_for() {
@@ -440,10 +502,7 @@ impl Facts<'_> {
     /// Silent, with a token that is over: that says nothing about its jobs.
     fn unreachable(&self) -> Phase {
         let memory = self.memory;
-        let listed = job_listed(
-            &self.observation.pool,
-            memory.machine.as_deref().unwrap_or_default(),
-        );
+        let listed = node_listed(&self.observation.pool, memory);
         let not_asked = memory.machine.is_none() || memory.claimed && !memory.job_listed;
         let job = match listed {
             JobListed::Yes => JobLeft::Listed,
@@ -486,6 +545,13 @@ impl Facts<'_> {
                 _ => Phase::Booting,
             };
         };
+        // It runs a job: whoever takes its ads away hides it from the collector, and not from the schedd.
+        if lists_job(&self.observation.pool, self.memory) {
+            return Phase::Silent {
+                silent_for: self.age(),
+                job: JobListed::Yes,
+            };
+        }
         if !self.memory.adopted {
             return Phase::Failed { fault };
         }
@@ -515,10 +581,10 @@ impl Facts<'_> {
 
     /// What the schedds that are asked say.
     fn listed(&self) -> JobListed {
-        let machine = self.memory.machine.as_deref();
-        machine.map_or(JobListed::Unknown, |machine| {
-            job_listed(&self.observation.pool, machine)
-        })
+        match node_listed(&self.observation.pool, self.memory) {
+            JobListed::No if self.memory.machine.is_none() => JobListed::Unknown,
+            said => said,
+        }
     }
 
     /// The same, but for a node that had a claim when it was last heard of, and whose job none of these schedds has

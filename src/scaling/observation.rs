@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::leftover::Leftovers;
 use super::needs::{JobFault, JobKind, Matches, Needs};
+use super::sender::Sender;
+use super::signing::SigningKeys;
 
 /// Something that was asked for: its answer, or why there is none.
 ///
@@ -231,6 +233,17 @@ pub struct CollectorView {
     pub startds: Vec<StartdView>,
     /// Its ads that ehos cannot read: each counts as a claimed slot.
     pub unreadable: Vec<UnreadableAd>,
+    /// Ads of daemons that ehos leaves out, because a node may have sent them.
+    pub forged: Vec<ForgedAd>,
+}
+
+/// An ad whose sender may not speak for what the ad describes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForgedAd {
+    /// The daemon that the ad describes, with its machine and, where the ad has one, its address.
+    pub of: String,
+    /// Why ehos leaves the ad out.
+    pub why: String,
 }
 
 /// Two clocks are not compared with each other, and what both say of an age differs by less than this.
@@ -290,6 +303,8 @@ pub struct StartdView {
     pub address: Option<String>,
     /// Partitionable and static slots; dynamic slots are counted in their parents.
     pub slots: Vec<SlotView>,
+    /// Sender of its ads; [`Sender::Unknown`] in what the startd says itself.
+    pub sender: Sender,
     /// How long ago the collector last heard from it (`LastHeardFrom`, on the collector's clock).
     pub heard_ago: Duration,
     /// How often it promises to be heard (`EhosUpdateInterval`, published by ehos's own nodes).
@@ -349,6 +364,12 @@ impl StartdView {
             .fold(Resources::default(), |sum, slot| sum.plus(&slot.free))
     }
 
+    /// Its machine and where it answers, for an operator.
+    pub fn called(&self) -> String {
+        let address = self.address.as_deref().unwrap_or("an unknown address");
+        format!("{} at {address}", self.machine)
+    }
+
     /// How long nothing has been claimed on it; `None` while something is.
     pub fn idle_for(&self) -> Option<Duration> {
         if self.claims() > 0 {
@@ -371,6 +392,9 @@ pub struct ScheddView {
     pub max_running: Option<MaxRunning>,
     /// Jobs of its factories that are not in the queue yet (late materialization).
     pub to_come: u64,
+    /// The highest `ClusterId` of all its idle jobs, those that do not count as demand yet included; 0 where it has none, `None`
+    /// where that is not known.
+    pub newest_cluster: Option<u64>,
 }
 
 /// The schedd's `MAX_JOBS_RUNNING`.
@@ -444,14 +468,14 @@ pub struct Demand {
     /// The user that submitted them (`Owner`, which the schedd sets from the authenticated connection); `None` where that is
     /// not known.
     pub owner: Option<String>,
-    /// The highest `ClusterId` among them. A schedd counts these up, and a user cannot choose one.
-    pub newest_cluster: Option<u64>,
     /// What each takes of which concurrency limits.
     pub concurrency_limits: BTreeMap<String, f64>,
     /// Their accounting group (`AcctGroup`).
     pub accounting_group: Option<String>,
     /// Why HTCondor matches them with no slot, or why ehos cannot tell.
     pub fault: Option<JobFault>,
+    /// How often each of them was started at least (`NumShadowStarts`), and is idle again.
+    pub starts: u64,
     /// For deferred jobs: time until the negotiator matches them (`DeferralTime` less `DeferralPrepTime`).
     pub deferred: Option<Duration>,
 }
@@ -593,6 +617,8 @@ pub const METADATA_CONDOR_HOST: &str = "ehos_condor_host";
 
 /// Metadata key of how long a node's token is good for: seconds from the server's creation, on Nova's clock.
 pub const METADATA_TOKEN_LIFETIME: &str = "ehos_token_lifetime";
+/// Metadata key of the identity of a node's token (`sub`), where it is this node's alone.
+pub const METADATA_TOKEN_IDENTITY: &str = "ehos_token_identity";
 /// Metadata key of the id of a node's token (`jti`), by which it can be revoked.
 pub const METADATA_TOKEN_ID: &str = "ehos_token_id";
 
@@ -625,6 +651,9 @@ pub struct ServerRecord {
     /// Its availability zone, where Nova says one.
     #[serde(default)]
     pub zone: Option<String>,
+    /// Its addresses (`addresses`), where Nova says them.
+    #[serde(default)]
+    pub addresses: Vec<String>,
 }
 
 /// A volume that is attached to a server.
@@ -711,13 +740,14 @@ impl Role {
     }
 }
 
-/// A server that ehos made for this pool, as its metadata says. There is no other way to get one than
+/// A server of this pool, as its metadata says; with a signature ([`OwnedServer::is_signed`]) that is proven. There is no other way to get one than
 /// [`OwnedServer::recognise`], and a delete takes nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnedServer {
     record: ServerRecord,
     role: Role,
     node: Option<NodeId>,
+    signed: bool,
 }
 
 impl OwnedServer {
@@ -735,7 +765,24 @@ impl OwnedServer {
             .filter(|node| !node.is_empty())
             .cloned()
             .map(NodeId);
-        Some(OwnedServer { record, role, node })
+        Some(OwnedServer {
+            record,
+            role,
+            node,
+            signed: false,
+        })
+    }
+
+    /// The same, with its signature checked. `now` is when its age was told.
+    #[must_use]
+    pub fn checked(mut self, keys: &SigningKeys, now: Timestamp) -> OwnedServer {
+        self.signed = keys.has_signed(&self.record, now);
+        self
+    }
+
+    /// Whether it carries a valid signature of its own: ehos made it. Of one that does not, only the state can tell.
+    pub fn is_signed(&self) -> bool {
+        self.signed
     }
 
     /// Its UUID.
@@ -762,6 +809,19 @@ impl OwnedServer {
     pub fn condor_host(&self) -> Option<&str> {
         let host = self.record.metadata.get(METADATA_CONDOR_HOST);
         host.map(String::as_str).filter(|host| !host.is_empty())
+    }
+
+    /// Its flavor, as configured when it was made.
+    pub fn flavor(&self) -> Option<&str> {
+        self.record
+            .metadata
+            .get(METADATA_FLAVOR)
+            .map(String::as_str)
+    }
+
+    /// Whether its token has an identity that is this node's alone.
+    pub fn has_own_identity(&self) -> bool {
+        self.record.metadata.contains_key(METADATA_TOKEN_IDENTITY)
     }
 
     /// How long it may exist, from its creation: `ehos_lifetime` of its metadata, else [`BUILDER_LIFETIME`]. It means
@@ -844,6 +904,7 @@ mod tests {
             fault: None,
             volumes: Vec::new(),
             zone: None,
+            addresses: Vec::new(),
         };
         OwnedServer::recognise(record, "pool-1").unwrap()
     }

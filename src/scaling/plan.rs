@@ -2,6 +2,7 @@
 
 mod builders;
 mod choosing;
+mod contradictions;
 mod creating;
 mod demand;
 mod floating_ips;
@@ -12,6 +13,7 @@ mod removing;
 mod retiring;
 mod rotating;
 mod tokens;
+mod unsigned;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +21,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::action::{CloudAction, PoolAction};
+use super::amounts;
 use super::brakes::{Brake, brakes};
 use super::budget::{self, BudgetSpent, Costs};
 use super::console::ConsoleExcerpt;
@@ -29,7 +32,7 @@ use super::figures::{
 use super::leftover::LeftoverKind;
 use super::limits::Planned;
 use super::memory::{Kind, Outcome, State};
-use super::needs::{Answer, JobFault, JobKind, Needs};
+use super::needs::{self, Answer, JobFault, JobKind, Needs};
 use super::node::{JobListed, Node, Phase, job_listed};
 use super::obscure;
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
@@ -37,6 +40,7 @@ use super::policy::Policy;
 use super::reason::{Reason, Unheard, seconds};
 use super::schedule::InForce;
 use super::stranded::{StrandedJobs, stranded};
+use super::submitter::{ChargedNodes, Submitters};
 use super::survey::{Survey, survey};
 
 /// One thing to do.
@@ -205,6 +209,9 @@ pub struct GroupLine {
     /// What they ask for depends on the machine: each kind of node has a request of its own.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_machine: bool,
+    /// The user and the accounting groups of its jobs that have a limit.
+    #[serde(skip_serializing_if = "Submitters::is_empty")]
+    pub submitters: Submitters,
     /// One of them, as `condor_q` names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub example: Option<String>,
@@ -336,12 +343,19 @@ impl Plan {
 pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let (policy, window) = policy.in_force(observation.at);
     let policy = &*policy;
+    let (observation, cut) = amounts::bounded(observation, state);
+    let observation = &*observation;
     let mut next = state.at(observation.at);
     let survey = survey(observation, policy, &mut next);
     let brakes = brakes(observation, policy, &next, &survey.nodes);
+    let vanished = brakes
+        .iter()
+        .any(|brake| matches!(brake, Brake::NodesVanished { .. }));
+    next.vanished = vanished.then(|| next.vanished.unwrap_or(next.now));
     let costs = budget::count(observation.at, policy, &mut next, &survey.nodes, state.now);
     let mut planner = Planner::new(observation, policy, next, survey, brakes, costs);
     planner.window = window;
+    planner.notices.extend(cut);
     planner.stranded = stranded(observation, policy, &planner.next, &planner.survey);
     planner.drain_ending_tokens();
     planner.drain_retiring();
@@ -373,6 +387,8 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
 /// A group of jobs on its way through the plan.
 struct Group {
     asks: JobKind,
+    /// The submitters of its jobs that have a limit.
+    submitters: Submitters,
     jobs: u64,
     /// One of its jobs.
     example: Option<String>,
@@ -395,14 +411,17 @@ struct Counts {
     in_cloud: BTreeMap<CloudName, u64>,
     /// Those that are on their way, or have joined and take no jobs.
     unjoined_of_kind: BTreeMap<Kind, u64>,
+    charged: ChargedNodes,
 }
 
 impl Counts {
-    fn of(survey: &Survey<'_>, state: &State) -> Counts {
+    fn of(survey: &Survey<'_>, observation: &Observation, state: &State) -> Counts {
+        let cores = |node: &Node<'_>| cores(&node.kind, observation, state);
         let mut counts = Counts {
             nodes: 0,
             in_cloud: BTreeMap::new(),
             unjoined_of_kind: BTreeMap::new(),
+            charged: ChargedNodes::count(&survey.nodes, state, cores),
         };
         for (cloud, servers) in &survey.uncounted {
             counts.nodes += servers;
@@ -430,6 +449,17 @@ impl Counts {
             *self.unjoined_of_kind.entry(kind.clone()).or_default() += 1;
         }
     }
+}
+
+/// The cores of a flavor, or else those that nodes of it were seen to have.
+fn cores(kind: &Kind, observation: &Observation, state: &State) -> u64 {
+    let view = observation.clouds.get(&kind.cloud).and_then(Seen::known);
+    let flavor = view.and_then(|view| view.flavors.get(&kind.flavor));
+    let capacity = || needs::capacity(kind, state, &observation.clouds);
+    flavor.map_or_else(
+        || capacity().map_or(0, |capacity| capacity.total().cpus),
+        |flavor| flavor.vcpus,
+    )
 }
 
 /// A new node of the plan.
@@ -480,7 +510,7 @@ impl<'a> Planner<'a> {
     ) -> Planner<'a> {
         let budgets_spent = costs.spent(policy);
         let count = survey.nodes.len();
-        let counts = Counts::of(&survey, &next);
+        let counts = Counts::of(&survey, observation, &next);
         Planner {
             observation,
             policy,
@@ -649,17 +679,23 @@ impl<'a> Planner<'a> {
             fate: Fate::Creates,
             why: new.why,
         }));
+        let contradictions = contradictions::told(&self.survey);
         let mut notices = self.notices;
         notices.extend(obscure::told(self.observation));
         notices.extend(obscure::counted(&self.survey.uncounted));
+        notices.extend(unsigned::told(&self.survey, &self.next));
         notices.extend(told);
         notices.extend(self.next.full_zones(self.policy));
         let foreign = |node: &&NodeId| {
             let memory = self.next.nodes.get(node);
             memory.is_some_and(|memory| memory.other_condor_host.is_some())
         };
-        let (foreign, adopted): (Vec<&NodeId>, Vec<&NodeId>) =
-            self.survey.adopted.iter().partition(foreign);
+        let unsigned = |node: &&NodeId| {
+            let memory = self.next.nodes.get(node);
+            memory.is_some_and(|memory| memory.unsigned.is_some())
+        };
+        let adopted = self.survey.adopted.iter().filter(|node| !unsigned(node));
+        let (foreign, adopted): (Vec<&NodeId>, Vec<&NodeId>) = adopted.partition(foreign);
         for (nodes, found, what) in [
             (adopted, "adopted", "that this state did not know"),
             (
@@ -694,6 +730,7 @@ impl<'a> Planner<'a> {
                     request: group.asks.request,
                     by_machine: self.observation.matches.depends_on_machine(&group.asks),
                     needs: group.asks.needs,
+                    submitters: group.submitters,
                     example: group.example,
                     jobs: group.jobs,
                     waiting_seconds: seconds(group.waiting),
@@ -706,7 +743,10 @@ impl<'a> Planner<'a> {
             stranded: self.stranded,
             cost: self.costs.known(self.policy).then_some(self.costs),
             window: self.window,
-            unseen: unseen(self.observation, self.policy, &self.next),
+            unseen: unseen(self.observation, self.policy, &self.next)
+                .into_iter()
+                .chain(contradictions)
+                .collect(),
             sources_seen: SourcesSeen {
                 schedds: self
                     .observation
@@ -775,6 +815,19 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The name under which a schedd lists a running job on a node whose startd says that it is drained.
+    fn drained_with_job(&self, node: &Node<'_>) -> Option<String> {
+        let startd = node.startd?;
+        let drained = startd.draining.as_ref().is_some_and(|drain| drain.complete);
+        let memory = self.next.nodes.get(&node.id)?;
+        let pool = &self.observation.pool;
+        let mut machines = memory.machines().chain([memory.name.as_str()]);
+        let listed = machines.find(|machine| job_listed(pool, machine) == JobListed::Yes);
+        listed
+            .filter(|_| drained && startd.claims() == 0)
+            .map(str::to_owned)
+    }
+
     /// Why a node that nothing happens to is as it is.
     fn kept_because(&self, index: usize, spare: &Reason) -> Reason {
         let Some(node) = self.survey.nodes.get(index) else {
@@ -788,6 +841,12 @@ impl<'a> Planner<'a> {
             .unwrap_or_default();
         let jobs = self.placed.get(index).copied().unwrap_or_default();
         let policy = self.policy;
+        if let Some((other, startd)) = node.contested.zip(node.startd) {
+            return Reason::Contested {
+                first: startd.called(),
+                second: other.called(),
+            };
+        }
         match &node.phase {
             Phase::Requested => Reason::Requested { seconds: age },
             Phase::Building => Reason::Building { seconds: age },
@@ -824,7 +883,10 @@ impl<'a> Planner<'a> {
                     .unwrap_or_default(),
             },
             Phase::Draining { complete: true, .. } if !node.cloud_known => Reason::CloudUnknown,
-            Phase::Draining { .. } => Reason::DrainNotComplete,
+            Phase::Draining { .. } => match self.drained_with_job(node) {
+                Some(machine) => Reason::DrainedWithJob { machine },
+                None => Reason::DrainNotComplete,
+            },
             Phase::Silent { silent_for, job } => {
                 let silent_seconds = seconds(*silent_for);
                 let lost_job_timeout_seconds = seconds(policy.lost_job_timeout);
@@ -892,6 +954,7 @@ impl<'a> Planner<'a> {
                 says_instance_id: instance_id.clone(),
                 says_node: node.clone(),
             },
+            Phase::Unsigned { counts } => Reason::Unsigned { counts: *counts },
             Phase::Untrusted => {
                 let memory = self.next.nodes.get(&node.id);
                 let elsewhere = memory.and_then(|memory| memory.other_condor_host.as_ref());
@@ -939,6 +1002,7 @@ pub fn phase_name(phase: &Phase) -> &'static str {
         Phase::Gone | Phase::Vanished => "gone",
         Phase::Lapsed => "lapsed",
         Phase::Contradiction { .. } => "unclear",
+        Phase::Unsigned { .. } => "unsigned",
         Phase::Untrusted => "untrusted",
     }
 }
@@ -982,6 +1046,11 @@ fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unse
             why: format!("{}: {counts}", ad.what),
         });
     }
+    let forged = collector.iter().flat_map(|view| &view.forged);
+    all.extend(forged.map(|ad| Unseen {
+        source: format!("ad of {}", ad.of),
+        why: ad.why.clone(),
+    }));
     for (name, schedd) in &observation.pool.schedds {
         if let Seen::Unknown(why) = schedd {
             all.push(Unseen {

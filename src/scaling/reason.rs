@@ -108,8 +108,19 @@ pub enum Reason {
         says_instance_id: String,
         says_node: String,
     },
+    Contested {
+        first: String,
+        second: String,
+    },
+    DrainedWithJob {
+        machine: String,
+    },
     AdoptedUntrusted {
         seconds: u64,
+    },
+    Unsigned {
+        /// It counts towards nodes_max.
+        counts: bool,
     },
     AnotherCondorHost {
         condor_host: String,
@@ -309,6 +320,11 @@ pub enum Reason {
     ParallelUniverse {
         jobs: u64,
     },
+    Restarting {
+        jobs: u64,
+        starts: u64,
+        seconds: u64,
+    },
     BadRequest {
         jobs: u64,
         attribute: String,
@@ -439,8 +455,8 @@ fn no_match(f: &mut fmt::Formatter<'_>, refused: &[Refuses]) -> fmt::Result {
 }
 
 impl Reason {
-    /// Both together, when both are of deferred jobs.
-    pub(super) fn deferred_with(&self, other: &Reason) -> Option<Reason> {
+    /// Both together, when both are of deferred jobs, or of jobs that start again and again.
+    pub(super) fn together_with(&self, other: &Reason) -> Option<Reason> {
         match (self, other) {
             (
                 Reason::Deferred { jobs, seconds },
@@ -450,6 +466,22 @@ impl Reason {
                 },
             ) => Some(Reason::Deferred {
                 jobs: jobs.saturating_add(*more),
+                seconds: *seconds.min(then),
+            }),
+            (
+                Reason::Restarting {
+                    jobs,
+                    starts,
+                    seconds,
+                },
+                Reason::Restarting {
+                    jobs: more,
+                    starts: fewest,
+                    seconds: then,
+                },
+            ) => Some(Reason::Restarting {
+                jobs: jobs.saturating_add(*more),
+                starts: *starts.min(fewest),
                 seconds: *seconds.min(then),
             }),
             _ => None,
@@ -713,11 +745,31 @@ impl fmt::Display for Reason {
                 "its startd says it is server {says_instance_id} and node {says_node}, which is another one: not touched; \
                  look at EhosNode and CloudInstanceID there"
             ),
+            Reason::Contested { first, second } => write!(
+                f,
+                "two startds say that they are this node, {first} and {second}: ehos drains and deletes nothing of it until one of \
+                 them is gone; find out which one runs on another machine, and stop that one"
+            ),
+            Reason::DrainedWithJob { machine } => write!(
+                f,
+                "its startd says that it is drained, and a schedd lists a running job on {machine}: ehos keeps the node until the \
+                 schedd lists none"
+            ),
             Reason::AdoptedUntrusted { seconds } => write!(
                 f,
                 "found on the cloud {} ago, never seen in this pool's collector: another ehos's with the same \
                  ehos.cluster? `ehos tick --trust-adopted` when it is ours",
                 spoken(*seconds)
+            ),
+            Reason::Unsigned { counts } => write!(
+                f,
+                "its ehos_proof is not valid: a forgery, or made with a lost key: not touched{}; delete it by hand, or run \
+                 `ehos tick --trust-server UUID` when it is of this pool",
+                if *counts {
+                    ", counts towards nodes_max"
+                } else {
+                    ""
+                }
             ),
             Reason::AnotherCondorHost {
                 condor_host,
@@ -1077,6 +1129,15 @@ impl fmt::Display for Reason {
             Reason::Deferred { jobs, seconds } => write!(
                 f,
                 "{jobs} deferred: HTCondor matches the first in {}, nodes are made shortly before",
+                spoken(*seconds)
+            ),
+            Reason::Restarting {
+                jobs,
+                starts,
+                seconds,
+            } => write!(
+                f,
+                "{jobs} wait in backoff: each was started at least {starts} times and is idle again; a node is created in {}",
                 spoken(*seconds)
             ),
             Reason::DeferralMissed { jobs } => write!(

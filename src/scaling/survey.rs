@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::capacity::Capacity;
 use super::matching::{GhostFinder, Match, StartdFinder};
 use super::memory::{BuilderMemory, Departed, Kind, Moment, NodeMemory, State};
-use super::node::{Facts, JobListed, Node, hearing, hidden, is_fresh, is_held, job_listed};
+use super::node::{Facts, JobListed, Node, hearing, hidden, is_fresh, is_held, node_listed};
 use super::obscure::{Obscured, hides_builder, obscured};
 use super::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, OwnedServer, Role, Seen,
     ServerStatus, StartdView,
 };
 use super::policy::Policy;
+use super::sender::Sender;
 use super::stranded::learn_jobless;
 
 /// All nodes, and the startds that are not ours.
@@ -32,6 +33,8 @@ pub struct Survey<'a> {
     pub obscured: BTreeSet<NodeId>,
     /// Servers that cannot be read and may be nodes, besides those of `nodes`, by cloud.
     pub uncounted: BTreeMap<CloudName, u64>,
+    /// Fresh startds that say that they are a node, and are not, with that node.
+    pub impostors: Vec<(NodeId, &'a StartdView)>,
 }
 
 /// A server that becomes an image: neither a node nor capacity.
@@ -81,7 +84,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         .collector
         .known()
         .map_or(&[], |collector| collector.startds.as_slice());
-    let finder = StartdFinder::new(startds);
+    let finder = StartdFinder::new(startds, policy.update_interval);
     let matches: BTreeMap<NodeId, Match<'a>> = state
         .nodes
         .iter()
@@ -92,6 +95,8 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
             )
         })
         .collect();
+
+    let impostors = impostors(&finder, startds, policy, state, &servers);
 
     state.forget_failures(policy);
     state.forget_zones(policy);
@@ -136,6 +141,11 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
             kind: memory.kind.clone(),
             server,
             startd: found.startd(),
+            contested: match found {
+                Match::Contested(_, other) => Some(other),
+                _ => None,
+            },
+            own_identity: finder.needs_own_identity(memory, server),
             cloud_known,
             unchanged_for: facts.unchanged_for(),
             token_ends: memory
@@ -155,6 +165,8 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         .collect();
     // What runs on a builder is not there to stay. Its UUID says which it is; without one its node id does.
     let on = |builder: &Builder<'_>, startd: &StartdView| match startd.instance_id.as_deref() {
+        // A builder has no token of a node.
+        _ if matches!(startd.sender, Sender::Node(_)) => false,
         Some(id) => id == builder.server.id(),
         None => startd.node.is_some() && startd.node.as_ref() == builder.server.node(),
     };
@@ -169,10 +181,17 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
     for startd in startds
         .iter()
         .filter(|startd| !ours.contains(startd.machine.as_str()))
+        .filter(|startd| {
+            !impostors
+                .iter()
+                .any(|(_, other)| std::ptr::eq(*other, *startd))
+        })
         .filter(|startd| !builders.iter().any(|builder| on(builder, startd)))
     {
         match departed.find(startd) {
             Some(node) => ghosts.push((node.clone(), startd)),
+            // A token outlives its node, and whoever has it may say anything: no room is counted by it.
+            None if matches!(startd.sender, Sender::Node(_)) => {}
             None if is_fresh(startd, policy) => others.push(startd),
             None => {}
         }
@@ -186,7 +205,34 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         builders,
         obscured: obscured.nodes.into_keys().collect(),
         uncounted: obscured.uncounted,
+        impostors,
     }
+}
+
+/// Fresh startds that say that they are a node, and are not: by their senders, or because another one is.
+fn impostors<'a>(
+    finder: &StartdFinder<'a>,
+    startds: &'a [StartdView],
+    policy: &Policy,
+    state: &State,
+    servers: &BTreeMap<NodeId, &OwnedServer>,
+) -> Vec<(NodeId, &'a StartdView)> {
+    let mut all: Vec<(NodeId, &'a StartdView)> = Vec::new();
+    for (id, memory) in &state.nodes {
+        let found = finder.impostors(id, memory, servers.get(id).copied());
+        all.extend(found.into_iter().map(|startd| (id.clone(), startd)));
+    }
+    // What a node sends of nodes that ehos does not know is left out as well.
+    for startd in startds.iter().filter(|startd| is_fresh(startd, policy)) {
+        let known = all.iter().any(|(_, other)| std::ptr::eq(*other, startd));
+        if let (Sender::Node(sender), Some(node)) = (&startd.sender, &startd.node)
+            && sender != node
+            && !known
+        {
+            all.push((node.clone(), startd));
+        }
+    }
+    all
 }
 
 /// The nodes of a cloud that is not in the configuration any more are no capacity, and nothing can be done to them: they
@@ -300,12 +346,18 @@ fn builders<'a>(observation: &'a Observation, state: &mut State) -> Vec<Builder<
     for id in &gone {
         state.depart_builder(id);
     }
+    let copied = copied_nodes(observation);
     for (id, builder) in &listed {
         let memory = state
             .builders
             .entry((*id).to_owned())
             .or_insert_with(|| BuilderMemory {
                 cloud: builder.cloud.clone(),
+                unsigned: !builder.server.is_signed()
+                    || builder
+                        .server
+                        .node()
+                        .is_none_or(|node| copied.contains(node)),
                 expired: None,
                 delete_intended: None,
                 delete_accepted: None,
@@ -331,11 +383,13 @@ fn servers_by_node<'a>(
             clouds_of.insert((server_id.clone(), memory.kind.cloud.clone()));
         }
     }
+    let copied = copied_nodes(observation);
     for (cloud, view) in &observation.clouds {
         let Some(view) = view.known() else { continue };
         let mut servers: Vec<&OwnedServer> = view.servers.iter().collect();
         // Not the order of the list: which of two with one node id keeps it must not depend on that.
-        servers.sort_unstable_by_key(|server| server.id());
+        // One with a signature comes before one that has copied its node id.
+        servers.sort_unstable_by_key(|server| (!server.is_signed(), server.id()));
         for server in servers
             .into_iter()
             .filter(|server| server.role() == Role::Execute)
@@ -374,13 +428,26 @@ fn servers_by_node<'a>(
                         another(&memory.server_id) || memory.kind.cloud != *cloud
                     })
             };
-            let id = if taken(&own) { by_uuid } else { own };
+            // Without a signature it is none that is waited for or that has gone, but for its UUID.
+            let signed = server.is_signed() && !copied.contains(&own);
+            let foreign = !signed && !is_known(state, &own, server.id());
+            let copy = taken(&own) || (foreign && is_remembered(state, &own));
+            let is_own =
+                is_known(state, &own, server.id()) || (signed && (!copy || own == by_uuid));
+            let id = if copy { by_uuid } else { own };
             if let Some(memory) = state.nodes.get_mut(&id) {
                 memory.server_id = Some(server.id().to_owned());
             } else {
                 // An intent that had lapsed and came late after all is no stranger.
-                let departed = state.departed.remove(&id);
+                let departed = if is_own {
+                    state.departed.remove(&id)
+                } else {
+                    None
+                };
                 adopt(state, cloud, &id, server, departed, observation);
+                if !is_own && let Some(memory) = state.nodes.get_mut(&id) {
+                    memory.unsigned = Some(state.now);
+                }
                 adopted.push(id.clone());
             }
             clouds_of.insert((server.id().to_owned(), cloud.clone()));
@@ -389,6 +456,39 @@ fn servers_by_node<'a>(
     }
     adopted.sort_unstable();
     (by_node, adopted)
+}
+
+/// Node ids that several servers carry: whose signature was copied, only the state knows.
+fn copied_nodes(observation: &Observation) -> BTreeSet<NodeId> {
+    let mut first: BTreeMap<&NodeId, &str> = BTreeMap::new();
+    let mut copied = BTreeSet::new();
+    let servers = observation.clouds.values().filter_map(Seen::known);
+    for server in servers.flat_map(|view| &view.servers) {
+        let Some(node) = server.node() else { continue };
+        // Two entries of the configuration may be one project.
+        if *first.entry(node).or_insert(server.id()) != server.id() {
+            copied.insert(node.clone());
+        }
+    }
+    copied
+}
+
+/// Whether this state knows that server, or has known it, under this node id.
+fn is_known(state: &State, id: &NodeId, server: &str) -> bool {
+    let there = state
+        .nodes
+        .get(id)
+        .and_then(|memory| memory.server_id.as_deref());
+    let gone = state
+        .departed
+        .get(id)
+        .and_then(|gone| gone.server_id.as_deref());
+    there == Some(server) || gone == Some(server)
+}
+
+/// Whether this state has an intent, a node or one that has gone under this node id.
+fn is_remembered(state: &State, id: &NodeId) -> bool {
+    state.nodes.contains_key(id) || state.departed.contains_key(id)
 }
 
 fn adopt(
@@ -457,7 +557,9 @@ fn learn(
             if let Some(zone) = &server.record().zone {
                 memory.zone = Some(zone.clone());
             }
-            if let (ServerStatus::Active, Some(zone)) = (server.record().status, &memory.zone) {
+            if memory.unsigned.is_none()
+                && let (ServerStatus::Active, Some(zone)) = (server.record().status, &memory.zone)
+            {
                 roomy.push((memory.kind.clone(), zone.clone(), memory.started));
             }
             let elsewhere = policy.other_condor_host(server);
@@ -488,10 +590,27 @@ fn learn(
         } else if cloud_known && memory.listed {
             memory.missing.get_or_insert(now);
         }
-        let fresh = match matches.get(id) {
-            Some(Match::Startd(startd)) if is_fresh(startd, policy) => Some(*startd),
+        let found = matches.get(id).copied().unwrap_or(Match::None);
+        let fresh = match found {
+            Match::Startd(startd) if is_fresh(startd, policy) => Some(startd),
+            Match::Contradiction(startd) | Match::Contested(startd, _)
+                if is_fresh(startd, policy) =>
+            {
+                // Somebody is there: what it is, is not learnt from that, and its silence begins after it.
+                memory.silent = None;
+                memory.unlisted = None;
+                memory.claimed |= startd.claims() > 0;
+                continue;
+            }
             _ => None,
         };
+        if memory.unsigned.is_some() {
+            if fresh.is_none() {
+                continue;
+            }
+            // It has joined with a token of this pool: that is a proof as well.
+            memory.unsigned = None;
+        }
         if let Some(startd) = fresh {
             if memory.adopted {
                 // Those that were found together belong together; those that are found later may be another's.
@@ -508,10 +627,9 @@ fn learn(
             if startd.draining.is_none() {
                 memory.closed = (!open).then(|| memory.closed.unwrap_or(now));
             }
-            if !startd.machine.is_empty() {
-                memory.machine = Some(startd.machine.clone());
-            }
-            memory.address.clone_from(&startd.address);
+            memory.is_at(startd);
+            let named = servers.get(id).and_then(|server| server.node());
+            memory.identified |= startd.sender == Sender::Node(named.unwrap_or(id).clone());
             memory.silent = None;
             memory.job_listed = false;
             memory.unlisted = None;
@@ -553,15 +671,14 @@ fn learn(
             if let Some(Match::Startd(startd)) = matches.get(id) {
                 *silent = now.minus(startd.heard_ago).max(*silent);
             }
-            // Where the machine is not known, no schedd can be asked about it.
-            let machine = memory.machine.as_deref().unwrap_or_default();
-            let listed = job_listed(&observation.pool, machine);
+            let listed = node_listed(&observation.pool, memory);
             memory.job_listed |= listed == JobListed::Yes;
             memory.unlisted = (listed == JobListed::No).then(|| memory.unlisted.unwrap_or(now));
             // An old ad: it has joined all the same, and jobs may run on it.
             if let Some(Match::Startd(startd)) = matches.get(id) {
-                memory.machine.get_or_insert_with(|| startd.machine.clone());
-                memory.address.clone_from(&startd.address);
+                if memory.machine.is_none() {
+                    memory.is_at(startd);
+                }
                 memory.joined.get_or_insert(now);
                 memory.claimed = startd.claims() > 0;
             }
@@ -577,6 +694,11 @@ fn learn(
             state.zone_has_room(&kind, &zone, asked_for);
         }
     }
+    // Of several that are there the largest: one that says less than it has makes no other look smaller.
+    sizes.sort_by_cached_key(|(_, size)| {
+        let total = size.total();
+        (total.cpus, total.memory_mb)
+    });
     for (kind, total) in sizes {
         state.kind_mut(&kind).capacity = Some(total);
     }
@@ -598,12 +720,19 @@ fn learn(
         .clouds
         .retain(|name| observation.clouds.contains_key(name));
     for (name, schedd) in &observation.pool.schedds {
-        if schedd.is_known() {
+        if let Seen::Known(schedd) = schedd {
             state.unknown_schedds.remove(name);
+            if let Some(newest) = schedd.newest_cluster {
+                let marks = state.clusters.entry(name.clone()).or_default();
+                marks.add(observation.at, newest);
+            }
         } else {
             state.unknown_schedds.entry(name.clone()).or_insert(now);
         }
     }
+    state
+        .clusters
+        .retain(|name, _| observation.pool.schedds.contains_key(name));
     state
         .unknown_schedds
         .retain(|name, _| observation.pool.schedds.contains_key(name));

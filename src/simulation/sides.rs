@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use super::world::{JobState, LEASE, SimulatedAd, SimulatedServer, SimulatedThing, World, machine};
 use crate::cloud::{Cloud, Traces};
 use crate::console;
@@ -21,6 +23,8 @@ use crate::scaling::observation::{
     NegotiatorView, NodeId, OwnedServer, PartsQuota, PoolView, Quota, Resources, RunningJobs,
     ScheddView, Seen, ServerRecord, ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
+use crate::scaling::sender::Sender;
+use crate::scaling::signing::SigningKeys;
 
 /// One cloud of a world.
 pub struct SimulatedCloud<'a> {
@@ -93,6 +97,7 @@ impl Cloud for SimulatedCloud<'_> {
             unread: Vec::new(),
             servers: records
                 .filter_map(|record| OwnedServer::recognise(record, &self.cluster))
+                .map(|server| server.checked(&keys(), world.at()))
                 .collect(),
             quota: Quota {
                 instances: Usage {
@@ -150,7 +155,8 @@ impl Cloud for SimulatedCloud<'_> {
                     lifetime
                         .map(|seconds| (METADATA_TOKEN_LIFETIME.to_owned(), seconds.to_string())),
                 );
-                let server_id = world.create(&self.name, &intent.name, &intent.flavor, metadata);
+                let server_id =
+                    world.create_signed(&self.name, &intent.name, &intent.flavor, metadata);
                 world.place(&server_id, intent.zone.as_deref());
                 Ok(Done::Created { server_id })
             }
@@ -200,6 +206,25 @@ impl Cloud for SimulatedCloud<'_> {
     }
 }
 
+impl World {
+    /// Makes a server as ehos does, with a signature.
+    pub fn create_signed(
+        &mut self,
+        cloud: &str,
+        name: &str,
+        flavor: &str,
+        mut metadata: BTreeMap<String, String>,
+    ) -> String {
+        keys().sign(&mut metadata, name, self.at());
+        self.create(cloud, name, flavor, metadata)
+    }
+}
+
+/// The keys of a simulated site: one that is always the same.
+pub fn keys() -> SigningKeys {
+    SigningKeys::new(vec![SecretString::from("simulation".to_owned())])
+}
+
 fn record(world: &World, server: &SimulatedServer) -> ServerRecord {
     ServerRecord {
         id: server.id.clone(),
@@ -219,6 +244,7 @@ fn record(world: &World, server: &SimulatedServer) -> ServerRecord {
         },
         volumes: Vec::new(),
         zone: server.zone.clone(),
+        addresses: vec![server.id.clone()],
     }
 }
 
@@ -314,6 +340,7 @@ impl Pool for SimulatedPool<'_> {
                 negotiation_period: Some(Duration::from_secs(world.scenario.negotiation_seconds)),
                 startds: startds(&world),
                 unreadable: Vec::new(),
+                forged: Vec::new(),
             })
         };
         let schedd = if world.broken.schedd {
@@ -463,6 +490,7 @@ fn view(world: &World, ad: &SimulatedAd) -> StartdView {
             accepts_jobs: !ad.startd.closed && drain.is_none(),
             unchanged_for: since(ad.startd.unchanged_since),
         }],
+        sender: Sender::Unknown,
         heard_ago: Duration::from_secs(heard_ago),
         update_interval: Some(Duration::from_secs(world.scenario.update_seconds)),
         up_for: since(ad.startd.started),
@@ -489,8 +517,13 @@ fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {
                 jobs.running += 1;
                 // A schedd is only asked about machines that have fallen silent; it knows of all of its jobs.
                 let name = world.names.get(server).map(|name| machine(name));
-                let asked = |name: &String| watch.iter().any(|(machine, _)| machine == name);
-                if let Some(name) = name.filter(asked) {
+                let short = name.as_ref().and_then(|name| name.split('.').next());
+                let asked = watch.machines.iter().map(|(machine, _)| machine);
+                let asked = asked.filter(|asked| {
+                    let asked = Some(asked.as_str());
+                    asked == name.as_deref() || asked == short
+                });
+                for name in asked {
                     let end = (since + LEASE).saturating_sub(world.now);
                     let job = RunningJobs {
                         jobs: 1,
@@ -498,8 +531,8 @@ fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {
                         lease: Some(Duration::from_secs(LEASE)),
                         lease_left: Some(Duration::from_secs(end)),
                     };
-                    let known = running_on.remove(&name).unwrap_or_default();
-                    running_on.insert(name, known.and(&job));
+                    let known = running_on.remove(name).unwrap_or_default();
+                    running_on.insert(name.clone(), known.and(&job));
                 }
             }
             JobState::Done(_) => {}

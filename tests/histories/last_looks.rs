@@ -4,12 +4,13 @@ use std::sync::Mutex;
 
 use ehos::report::Report;
 use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
-use ehos::scaling::observation::{METADATA_CLUSTER, METADATA_NODE, ServerStatus};
+use ehos::scaling::observation::{METADATA_CLUSTER, METADATA_NODE, Seen, ServerStatus};
 use ehos::scaling::plan::Action;
 use ehos::scaling::reason::Reason;
 use ehos::simulation::{JobState, World, locked, machine};
 
 use crate::site::{Site, running};
+use crate::suspicions::see_pool;
 
 /// What came of the delete of the last tick.
 fn deleted(site: &Site) -> Option<Result<Done, Failure>> {
@@ -418,11 +419,33 @@ fn restarted_behind_a_late_ad(site: &Site, id: &str) {
     world.ads.get_mut(id).unwrap().heard = now;
 }
 
+/// The jobs are of a schedd that is not asked.
+fn of_another_schedd(site: &mut Site) {
+    see_pool(site, |view| {
+        for schedd in view.schedds.values_mut() {
+            if let Seen::Known(schedd) = schedd {
+                schedd.running_on.clear();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_drained_node_on_which_a_schedd_lists_a_job_is_left() {
+    let (mut site, id) = with_a_drained_node();
+    restarted_behind_a_late_ad(&site, &id);
+    site.tick();
+    assert_eq!(deleted(&site), None);
+    let why = &site.plan().nodes[0].why;
+    assert!(matches!(why, Reason::DrainedWithJob { .. }), "{why}");
+}
+
 #[test]
 fn a_late_ad_that_looks_new_ends_no_job() {
     for mute in [false, true] {
         let (mut site, id) = with_a_drained_node();
         restarted_behind_a_late_ad(&site, &id);
+        of_another_schedd(&mut site);
         site.world().broken.mute = mute;
         site.tick();
         changed(
@@ -453,6 +476,7 @@ fn a_delete_that_was_not_done_is_not_asked_again_under_a_job_of_which_a_late_ad_
         site.describe()
     );
     restarted_behind_a_late_ad(&site, &id);
+    of_another_schedd(&mut site);
     for minute in 0..4 {
         site.tick();
         let now = site.world().now;

@@ -8,12 +8,15 @@
     clippy::indexing_slicing
 )]
 
+mod attacker;
 mod builders;
 mod economy;
+mod hostile_nodes;
 mod last_looks;
 mod leftovers;
 mod masters;
 mod needs;
+mod neighbour;
 mod node_ends;
 mod obscure;
 mod placing;

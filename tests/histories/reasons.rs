@@ -647,6 +647,7 @@ fn jobs_of_a_namesake_are_not_those_of_the_machine_that_is_gone() {
             node: None,
             address: None,
             slots: Vec::new(),
+            sender: ehos::scaling::sender::Sender::Unknown,
             heard_ago: Duration::ZERO,
             update_interval: None,
             up_for: Duration::ZERO,

@@ -282,6 +282,7 @@ impl Small {
                 negotiation_period: None,
                 startds,
                 unreadable: Vec::new(),
+                forged: Vec::new(),
             }),
             schedds: schedds.collect(),
             negotiator: Seen::Known(NegotiatorView::default()),
@@ -364,6 +365,7 @@ fn server(id: &NodeId, position: usize, phase: SmallPhase) -> ServerRecord {
         fault: None,
         volumes: Vec::new(),
         zone: None,
+        addresses: Vec::new(),
     }
 }
 
@@ -393,6 +395,7 @@ fn startd(id: &NodeId, uuid: &str, flavor: &SmallFlavor, phase: SmallPhase) -> O
         address: None,
         instance_id: Some(uuid.to_owned()),
         node: Some(id.clone()),
+        sender: ehos::scaling::sender::Sender::Unknown,
         heard_ago: Duration::from_secs(5),
         update_interval: Some(Duration::from_secs(60)),
         up_for: Duration::from_secs(3600),

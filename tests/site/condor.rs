@@ -95,6 +95,13 @@ impl Testbed {
         stdout.split('.').next().unwrap().trim().to_owned()
     }
 
+    /// What a tool answers with success that has the rights of one token alone.
+    pub fn tool_with(&self, token: &str, name: &str, args: &[&str]) -> String {
+        let (status, stdout, stderr) = self.run(&self.bin_of(token).join(name), args, "", None);
+        assert_eq!(status, Some(0), "{name} {args:?}: {stderr}");
+        stdout
+    }
+
     fn run(
         &self,
         program: &Path,
@@ -253,7 +260,7 @@ fn soon() -> Deadline {
 
 fn see(pool: &CondorPool) -> PoolView {
     let start = Instant::now();
-    let view = pool.observe(&Watch::new(), soon());
+    let view = pool.observe(&Watch::default(), soon());
     if start.elapsed() > Duration::from_secs(1) || !view.collector.is_known() {
         println!("looked for {:?}: {view:?}", start.elapsed());
     }
@@ -298,6 +305,10 @@ fn identity(server_id: Option<&str>, node: &str, machine: Option<&str>) -> Start
         shares_node: false,
         machine: machine.map(str::to_owned),
         address: None,
+        former_addresses: Vec::new(),
+        own_identity: false,
+        addresses: Vec::new(),
+        update_interval: Duration::from_secs(5),
     }
 }
 
@@ -992,7 +1003,8 @@ fn a_crashed_node_is_silent_and_forgotten(testbed: &Testbed, pool: &CondorPool) 
     let server = server.unwrap_or_else(|| "server".to_owned());
     let watch: Watch = ["n1", "elsewhere"]
         .map(|machine| (machine.to_owned(), server.clone()))
-        .into();
+        .into_iter()
+        .collect();
     let view = pool.observe(&watch, soon());
     assert!(schedd(&view, "local").running_on.is_empty());
     testbed.script("node-stop", &["n1", "--crash"], "");

@@ -56,7 +56,7 @@ fn look_at(testbed: &Testbed, memory: &Path, site: Option<&str>, min_wait: Durat
         .remembering(MatchFile::new(memory, true), StartdAttributes::new());
     let start = Instant::now();
     let deadline = Deadline::within(TICK);
-    let view = pool.observe(&Watch::new(), deadline);
+    let view = pool.observe(&Watch::default(), deadline);
     let schedd = match &view.schedds["local"] {
         Seen::Known(schedd) => schedd.clone(),
         Seen::Unknown(why) => panic!("{why}"),

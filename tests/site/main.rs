@@ -15,6 +15,8 @@ mod faults;
 mod first;
 mod first_site;
 mod hostile_jobs;
+mod hostile_nodes;
+mod hostile_users;
 mod image;
 mod machines;
 mod matches;

@@ -208,6 +208,7 @@ impl Site for World {
                     fault: None,
                     volumes: Vec::new(),
                     zone: None,
+                    addresses: Vec::new(),
                 };
                 let server = Server {
                     record,

@@ -194,6 +194,7 @@ fn owned(
         fault: None,
         volumes: Vec::new(),
         zone: None,
+        addresses: Vec::new(),
     };
     OwnedServer::recognise(record, "pool-1").unwrap()
 }

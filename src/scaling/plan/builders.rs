@@ -11,6 +11,9 @@ use crate::scaling::survey::Builder;
 fn fate(builder: &Builder<'_>, memory: &BuilderMemory, planner: &Planner<'_>) -> (Fate, Reason) {
     let now = planner.next.now;
     let record = builder.server.record();
+    if memory.unsigned {
+        return (Fate::Keeps, Reason::Unsigned { counts: false });
+    }
     if record.deleting || memory.delete_accepted.is_some() {
         let Some(intended) = memory.delete_intended else {
             return (Fate::Keeps, Reason::DeletedByOther);
@@ -121,6 +124,10 @@ impl Planner<'_> {
                         shares_node: false,
                         machine: builder.startd.map(|startd| startd.machine.clone()),
                         address: builder.startd.and_then(|startd| startd.address.clone()),
+                        former_addresses: Vec::new(),
+                        own_identity: false,
+                        addresses: builder.server.record().addresses.clone(),
+                        update_interval: self.policy.update_interval,
                     },
                     keep_console: !again,
                     again,

@@ -8,7 +8,7 @@ use crate::scaling::action::{CloudAction, Expected, PoolAction, StartdIdentity};
 use crate::scaling::brakes::Brake;
 use crate::scaling::budget::BudgetSpent;
 use crate::scaling::failing::{Cause, is_of_every_host};
-use crate::scaling::memory::{Kind, NodeMemory};
+use crate::scaling::memory::{Kind, Moment, NodeMemory};
 use crate::scaling::money::Money;
 use crate::scaling::node::{JobLeft, Node, Phase, drain_mark, is_fresh};
 use crate::scaling::observation::{NodeId, Seen, ServerStatus, StartdView};
@@ -24,13 +24,16 @@ const LEAVING: Duration = Duration::from_secs(300);
 const TAKES_NO_JOBS: &str = "takes no jobs,";
 
 /// What a delete of this node, in its present phase, is for.
-fn expected(node: &Node<'_>, memory: &NodeMemory, policy: &Policy) -> Expected {
+fn expected(node: &Node<'_>, memory: &NodeMemory, policy: &Policy, now: Moment) -> Expected {
     let heard = node.startd.filter(|startd| is_fresh(startd, policy));
     match heard.and_then(|startd| startd.draining.clone()) {
         Some(drain) => Expected::Drained(drain),
         None if memory.joined.is_none() => Expected::NeverJoined,
         None => Expected::Silent {
             update_interval: policy.update_interval,
+            long: memory
+                .silent
+                .is_some_and(|since| now.since(since) >= policy.lost_job_timeout),
         },
     }
 }
@@ -54,12 +57,20 @@ impl Planner<'_> {
     fn startd_identity(&self, node: &Node<'_>) -> StartdIdentity {
         let memory = self.next.nodes.get(&node.id);
         let named = node.server.and_then(|server| server.node());
+        let former = memory.into_iter().flat_map(|memory| &memory.former);
         StartdIdentity {
             server_id: memory.and_then(|memory| memory.server_id.clone()),
             node: named.unwrap_or(&node.id).clone(),
             shares_node: named.is_some_and(|named| *named != node.id),
             machine: memory.and_then(|memory| memory.machine.clone()),
             address: memory.and_then(|memory| memory.address.clone()),
+            former_addresses: former.filter_map(|place| place.address.clone()).collect(),
+            own_identity: node.own_identity,
+            addresses: node
+                .server
+                .map(|server| server.record().addresses.clone())
+                .unwrap_or_default(),
+            update_interval: self.policy.update_interval,
         }
     }
 
@@ -75,7 +86,8 @@ impl Planner<'_> {
     pub(super) fn choose_removals(&mut self) {
         let mut chosen: Vec<(u8, usize, Reason)> = Vec::new();
         for (index, node) in self.survey.nodes.iter().enumerate() {
-            if self.settled(index) || !node.cloud_known || node.server.is_none() {
+            let contested = node.contested.is_some();
+            if self.settled(index) || !node.cloud_known || node.server.is_none() || contested {
                 continue;
             }
             let memory = self.next.nodes.get(&node.id);
@@ -162,10 +174,14 @@ impl Planner<'_> {
 
     /// Each failed node counts once.
     fn count_failures(&mut self, chosen: &[(u8, usize, Reason)]) {
+        let vanished = |brake: &Brake| matches!(brake, Brake::NodesVanished { .. });
+        let unheard = self.brakes.iter().any(vanished);
         for (_, index, why) in chosen {
             let Some(node) = self.survey.nodes.get(*index) else {
                 continue;
             };
+            // Or somebody else says to be it: its own ads may have been taken away.
+            let unheard = unheard || self.survey.impostors.iter().any(|(id, _)| *id == node.id);
             let Some(memory) = self.next.nodes.get_mut(&node.id) else {
                 continue;
             };
@@ -187,6 +203,7 @@ impl Planner<'_> {
                         };
                         Cause::Refused(about)
                     }
+                    _ if unheard => Cause::Unheard,
                     _ => Cause::Boot,
                 };
                 let why = why.to_string();
@@ -243,7 +260,7 @@ impl Planner<'_> {
             memory.delete_accepted = None;
             let expects = match why {
                 Reason::KilledForItsAge { .. } => Expected::Overdue,
-                _ => expected(node, memory, self.policy),
+                _ => expected(node, memory, self.policy, now),
             };
             let keep_console = !again && matches!(node.phase, Phase::Failed { .. });
             let action = CloudAction::Delete {
@@ -404,6 +421,9 @@ impl Planner<'_> {
         let Some(node) = self.survey.nodes.get(index) else {
             return false;
         };
+        if node.contested.is_some() {
+            return false;
+        }
         let slot = node.startd.and_then(|startd| startd.slots.first());
         let Some(slot) = slot.map(|slot| slot.name.clone()) else {
             return false;
@@ -494,7 +514,7 @@ impl Planner<'_> {
         };
         let collector = self.observation.pool.collector.known();
         let mut startds = collector.iter().flat_map(|view| &view.startds);
-        startds.any(|startd| startd.machine == machine && !is_it(startd))
+        startds.any(|startd| startd.machine.eq_ignore_ascii_case(machine) && !is_it(startd))
     }
 
     /// Forgets nodes whose servers are gone, and takes their ads out of the collector.

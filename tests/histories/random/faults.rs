@@ -1,8 +1,8 @@
 //! What stands between ehos and the world: answers that are wrong, late, half or missing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ehos::cloud::{Cloud, Traces};
@@ -16,6 +16,8 @@ use ehos::scaling::observation::{
 use ehos::simulation::{Seconds, World, locked};
 use ehos::site::Site;
 use proptest::prelude::*;
+
+use crate::attacker::{Attack, HostilePool};
 
 /// How a cloud answers one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +99,11 @@ pub struct Faults {
     pub blink: u8,
     /// In this look alone: a cloud, and which of its servers its list does not have.
     pub missing: Option<(String, usize)>,
+    pub cluster: String,
+    /// The attacker's startd has taken a drain.
+    pub drained: Arc<AtomicBool>,
+    /// What root on a node forges.
+    pub attack: Option<Attack>,
     calls: AtomicUsize,
     pool_calls: AtomicUsize,
     lists: Mutex<BTreeMap<String, Lists>>,
@@ -121,6 +128,14 @@ impl Faults {
             })
         };
         site.clouds = site.clouds.into_iter().map(faulty).collect();
+        if let Some(attack) = self.attack {
+            site.pool = Box::new(HostilePool::new(
+                site.pool,
+                attack,
+                &self.cluster,
+                &self.drained,
+            ));
+        }
         site.pool = Box::new(FaultyPool {
             pool: site.pool,
             faults: self,

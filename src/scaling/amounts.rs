@@ -1,0 +1,170 @@
+//! Bounds what a node says that it offers by its flavor: whoever is root on a node may advertise any amount.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::memory::State;
+use super::observation::{NodeId, Observation, Role, Seen, SlotView, StartdView};
+use super::sender::Sender;
+
+/// Flavors of nodes, by node id and by the UUID of the server: cores and memory in MiB.
+type Sizes<'a> = (BTreeMap<&'a NodeId, Size>, BTreeMap<&'a str, Size>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Size {
+    cpus: u64,
+    memory_mb: u64,
+}
+
+fn sizes<'a>(observation: &'a Observation, state: &'a State) -> Sizes<'a> {
+    let (mut by_node, mut by_server) = Sizes::default();
+    let size = |cloud: &str, flavor: &str| {
+        let view = observation.clouds.get(cloud).and_then(Seen::known)?;
+        let flavor = view.flavors.get(flavor)?;
+        Some(Size {
+            cpus: flavor.vcpus,
+            memory_mb: flavor.ram_mb,
+        })
+    };
+    for (id, memory) in &state.nodes {
+        if let Some(size) = size(&memory.kind.cloud, &memory.kind.flavor) {
+            by_node.insert(id, size);
+            let server = memory.server_id.as_deref();
+            by_server.extend(server.map(|server| (server, size)));
+        }
+    }
+    // The first look at a server that no state knows.
+    for (cloud, view) in &observation.clouds {
+        let servers = view.known().map_or(&[][..], |view| &view.servers);
+        for server in servers
+            .iter()
+            .filter(|server| server.role() == Role::Execute)
+        {
+            let flavor = server.flavor().and_then(|flavor| size(cloud, flavor));
+            if let Some(size) = flavor {
+                by_server.entry(server.id()).or_insert(size);
+                if let Some(node) = server.node() {
+                    by_node.entry(node).or_insert(size);
+                }
+            }
+        }
+    }
+    (by_node, by_server)
+}
+
+/// The observation with at most what its flavor has on each node, and what was cut, for an operator.
+pub(super) fn bounded<'o>(
+    observation: &'o Observation,
+    state: &State,
+) -> (Cow<'o, Observation>, Vec<String>) {
+    let Seen::Known(collector) = &observation.pool.collector else {
+        return (Cow::Borrowed(observation), Vec::new());
+    };
+    let (by_node, by_server) = sizes(observation, state);
+    let size_of = |startd: &StartdView| {
+        let server = startd.instance_id.as_deref();
+        let server = server.and_then(|id| by_server.get(id));
+        let node = startd.node.as_ref().and_then(|id| by_node.get(id));
+        let sender = match &startd.sender {
+            Sender::Node(node) => by_node.get(node),
+            _ => None,
+        };
+        // Of a startd that says to be several nodes, the smallest.
+        let all = [server, node, sender].into_iter().flatten();
+        all.copied().min_by_key(|size| (size.cpus, size.memory_mb))
+    };
+    let above = |startd: &StartdView, size: Size| {
+        let total = startd.total();
+        total.cpus > size.cpus || total.memory_mb > size.memory_mb
+    };
+    let cut: Vec<(usize, Size)> = collector
+        .startds
+        .iter()
+        .enumerate()
+        .filter_map(|(index, startd)| {
+            let size = size_of(startd).filter(|size| above(startd, *size))?;
+            Some((index, size))
+        })
+        .collect();
+    if cut.is_empty() {
+        return (Cow::Borrowed(observation), Vec::new());
+    }
+    let mut told = Vec::new();
+    let mut startds = collector.startds.clone();
+    for (index, size) in cut {
+        let Some(startd) = startds.get_mut(index) else {
+            continue;
+        };
+        let total = startd.total();
+        told.push(format!(
+            "startd {}: it advertises {} cpus and {} MB, and the flavor of its server has {} cpus and {} MB: ehos counts what the \
+             flavor has; correct NUM_CPUS and MEMORY there",
+            startd.machine, total.cpus, total.memory_mb, size.cpus, size.memory_mb
+        ));
+        cut_to(&mut startd.slots, size);
+    }
+    let mut observation = observation.clone();
+    if let Seen::Known(collector) = &mut observation.pool.collector {
+        collector.startds = startds;
+    }
+    told.truncate(10);
+    (Cow::Owned(observation), told)
+}
+
+/// Leaves of the slots, in their order, what fits into this size.
+fn cut_to(slots: &mut [SlotView], size: Size) {
+    let mut left = size;
+    for slot in slots {
+        slot.total.cpus = slot.total.cpus.min(left.cpus);
+        slot.total.memory_mb = slot.total.memory_mb.min(left.memory_mb);
+        slot.free.cpus = slot.free.cpus.min(slot.total.cpus);
+        slot.free.memory_mb = slot.free.memory_mb.min(slot.total.memory_mb);
+        left.cpus -= slot.total.cpus;
+        left.memory_mb -= slot.total.memory_mb;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::scaling::observation::Resources;
+
+    #[test]
+    fn a_node_offers_at_most_its_flavor() {
+        let slot = |cpus: u64, free: u64| SlotView {
+            name: String::new(),
+            total: Resources {
+                cpus,
+                memory_mb: 1000 * cpus,
+                disk_kb: 7,
+                gpus: 0,
+            },
+            free: Resources {
+                cpus: free,
+                memory_mb: 1000 * free,
+                disk_kb: 7,
+                gpus: 0,
+            },
+            claims: 0,
+            accepts_jobs: true,
+            unchanged_for: Duration::ZERO,
+        };
+        let size = Size {
+            cpus: 8,
+            memory_mb: 4000,
+        };
+        let cut = |mut slots: Vec<SlotView>| {
+            cut_to(&mut slots, size);
+            let sizes = slots
+                .iter()
+                .map(|slot| (slot.total.cpus, slot.total.memory_mb, slot.free.cpus));
+            sizes.collect::<Vec<_>>()
+        };
+        assert_eq!(cut(vec![slot(100_000, 100_000)]), [(8, 4000, 8)]);
+        assert_eq!(cut(vec![slot(4, 2), slot(4, 4)]), [(4, 4000, 2), (4, 0, 4)]);
+        assert_eq!(cut(vec![slot(6, 6), slot(6, 6)]), [(6, 4000, 6), (2, 0, 2)]);
+        assert_eq!(cut(vec![slot(2, 1)]), [(2, 2000, 1)]);
+    }
+}

@@ -1,0 +1,63 @@
+//! Tells of startds that say that they are a node which they are not, or which another startd says to be as well.
+
+use super::Unseen;
+use crate::scaling::observation::NodeId;
+use crate::scaling::sender::Sender;
+use crate::scaling::survey::Survey;
+
+/// More of them are only counted.
+const MOST_TOLD: usize = 10;
+
+/// Each of them, by node.
+pub(super) fn told(survey: &Survey<'_>) -> Vec<Unseen> {
+    let contested = survey.nodes.iter().filter_map(|node| {
+        let (one, other) = node.startd.zip(node.contested)?;
+        Some(Unseen {
+            source: format!("startd of node {}", node.id),
+            why: format!(
+                "two startds say that they are this node, {} and {}: ehos drains and deletes nothing of it until one of them is \
+                 gone; find out which one does not run on server {}, and stop that one",
+                one.called(),
+                other.called(),
+                node.name
+            ),
+        })
+    });
+    let impostors = survey.impostors.iter().map(|(id, startd)| Unseen {
+        source: format!("startd {}", startd.machine),
+        why: format!(
+            "it answers at {} and says that it is node {id}{}, and {}: ehos leaves the startd out; look at {}",
+            startd.address.as_deref().unwrap_or("an unknown address"),
+            real(survey, id),
+            match &startd.sender {
+                Sender::Node(node) if node == id =>
+                    "its CloudInstanceID is another server's".to_owned(),
+                Sender::Node(node) => format!("the collector received its ad from node {node}"),
+                sender => format!("it is not (the collector received its ad from {sender})"),
+            },
+            match &startd.sender {
+                Sender::Node(node) => format!("node {node}, and revoke its token"),
+                _ => "that machine".to_owned(),
+            }
+        ),
+    });
+    let all: Vec<Unseen> = contested.chain(impostors).collect();
+    let more = all.len().saturating_sub(MOST_TOLD);
+    let mut told: Vec<Unseen> = all.into_iter().take(MOST_TOLD).collect();
+    if more > 0 {
+        told.push(Unseen {
+            source: "startds".to_owned(),
+            why: format!("{more} more say that they are a node and are not, or contradict another"),
+        });
+    }
+    told
+}
+
+/// Where the startd that is taken for the node is.
+fn real(survey: &Survey<'_>, id: &NodeId) -> String {
+    let node = survey.nodes.iter().find(|node| node.id == *id);
+    let startd = node.and_then(|node| node.startd);
+    startd.map_or_else(String::new, |startd| {
+        format!(", whose startd is {}", startd.called())
+    })
+}

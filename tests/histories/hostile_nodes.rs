@@ -1,0 +1,166 @@
+//! A node whose root forges ads: no other node ends by them, and honest demand is served.
+
+use std::sync::Arc;
+
+use ehos::scaling::plan::Fate;
+use ehos::simulation::JobState;
+
+use crate::attacker::{ADDRESS, Attack, HostilePool, Lie};
+use crate::site::{Site, running};
+
+fn attack(site: &mut Site, attack: Option<Attack>) {
+    let cluster = site.policy.cluster.clone();
+    let drained = Arc::default();
+    site.between = Box::new(move |mut site| {
+        if let Some(attack) = attack {
+            site.pool = Box::new(HostilePool::new(site.pool, attack, &cluster, &drained));
+        }
+        site
+    });
+}
+
+const LIES: [Lie; 8] = [
+    Lie::Drained,
+    Lie::DrainedAlone,
+    Lie::IdleAlone,
+    Lie::Silenced,
+    Lie::AllSilenced,
+    Lie::OtherNode,
+    Lie::Odd,
+    Lie::Room,
+];
+
+#[test]
+fn a_forged_ad_ends_no_node_that_runs_a_job() {
+    for own_identities in [false, true] {
+        for lie in LIES {
+            let mut site = Site::simple();
+            running(&mut site, 16, 3 * 3600);
+            let lies = Attack {
+                lie,
+                victim: 0,
+                own_identities,
+            };
+            attack(&mut site, Some(lies));
+            for _ in 0..150 {
+                site.tick();
+                let plan = site.plan();
+                assert_eq!(
+                    plan.count(Fate::Forgets),
+                    0,
+                    "{lies:?}\n{}",
+                    site.describe()
+                );
+            }
+            let started_once = |site: &Site| site.world().jobs.iter().all(|job| job.starts == 1);
+            assert!(started_once(&site), "{lies:?}\n{}", site.describe());
+            // It ends, and nobody has to do anything.
+            attack(&mut site, None);
+            site.ticks(5);
+            site.submit(4, 1, 1024, 600);
+            site.until(90, "all is done", |world| {
+                let done = |job: &_| matches!(job, JobState::Done(_));
+                world.jobs.iter().all(|job| done(&job.state))
+            });
+            assert!(started_once(&site), "{lies:?}");
+            site.until(60, "all servers gone", |world| world.servers.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_forged_ad_is_told_with_both_addresses() {
+    for (lie, words) in [
+        (Lie::Drained, "two startds say that they are this node"),
+        (Lie::OtherNode, "leaves the startd out"),
+    ] {
+        let mut site = Site::simple();
+        running(&mut site, 8, 3600);
+        let lies = Attack {
+            lie,
+            victim: 1,
+            own_identities: false,
+        };
+        attack(&mut site, Some(lies));
+        site.tick();
+        let told = site.plan().unseen.iter().any(|one| {
+            one.why.contains(words)
+                && format!("{} {}", one.source, one.why).contains("aaa")
+                && one.why.contains(ADDRESS)
+                && one.why.matches(" at ").count() >= 2
+        });
+        assert!(told, "{lie:?}: {:?}", site.plan().unseen);
+        attack(&mut site, None);
+        site.tick();
+        assert_eq!(site.plan().unseen, []);
+    }
+}
+
+#[test]
+fn room_that_one_node_makes_up_is_not_counted() {
+    let mut site = Site::simple();
+    running(&mut site, 4, 3 * 3600);
+    let lies = Attack {
+        lie: Lie::Room,
+        victim: 0,
+        own_identities: true,
+    };
+    attack(&mut site, Some(lies));
+    site.submit(8, 1, 1024, 600);
+    site.until(15, "the jobs run", |world| {
+        let waits = |job: &JobState| matches!(job, JobState::Idle(_));
+        !world.jobs.iter().any(|job| waits(&job.state))
+    });
+}
+
+#[test]
+fn a_node_whose_ads_are_hidden_from_the_first_on_keeps_its_job() {
+    for lie in [
+        Lie::Silenced,
+        Lie::AllSilenced,
+        Lie::DrainedAlone,
+        Lie::IdleAlone,
+    ] {
+        for own_identities in [false, true] {
+            let mut site = Site::simple();
+            let lies = Attack {
+                lie,
+                victim: 0,
+                own_identities,
+            };
+            attack(&mut site, Some(lies));
+            site.submit(8, 1, 1024, 2 * 3600);
+            site.ticks(100);
+            let world = site.world();
+            let kept = world.jobs.iter().all(|job| job.starts == 1);
+            drop(world);
+            assert!(kept, "{lies:?}\n{}", site.describe());
+        }
+    }
+}
+
+#[test]
+fn ads_that_are_taken_away_buy_no_nodes_without_end() {
+    let mut site = Site::simple();
+    site.policy.nodes_max = 60;
+    running(&mut site, 32, 4 * 3600);
+    let before = site.servers();
+    let lies = Attack {
+        lie: Lie::AllSilenced,
+        victim: 0,
+        own_identities: true,
+    };
+    attack(&mut site, Some(lies));
+    site.submit(400, 1, 1024, 600);
+    site.ticks(30);
+    let made = site.servers() - before;
+    site.ticks(120);
+    assert!(site.servers() - before <= made, "{}", site.describe());
+    assert!(made <= 20, "{made}: {}", site.describe());
+    let stops = site.plan().brakes.iter().any(|brake| brake.stops_creates());
+    assert!(stops, "{}", site.describe());
+    // No person is needed for it to go on.
+    attack(&mut site, None);
+    site.until(180, "all is done", |world| world.unfinished() == 0);
+    assert!(site.world().jobs.iter().all(|job| job.starts == 1));
+}
