@@ -199,6 +199,7 @@ mod tests {
             fault: None,
             volumes: Vec::new(),
             zone: None,
+            addresses: Vec::new(),
         }
     }
 

@@ -184,7 +184,7 @@ fn expressions_that_double_are_neither_followed_nor_evaluated() {
     for _ in 0..2 {
         let look = look(&testbed, memory.path());
         assert_eq!(look.served("alice"), 3, "{:?}", look.schedd);
-        assert_eq!(look.of("alice")[0].newest_cluster, alice.parse().ok());
+        assert!(look.schedd.newest_cluster >= alice.parse().ok());
         assert_eq!(
             look.bound("bob", OwnerBound::Time),
             slow,
