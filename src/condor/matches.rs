@@ -624,12 +624,13 @@ impl Halving<'_, '_> {
             }
             Err(trouble) => trouble,
         };
-        if !too_late && let Some((one, other)) = places.split_at_checked(places.len() / 2) {
-            if !one.is_empty() {
-                self.ask(one);
-                self.ask(other);
-                return;
-            }
+        if let Some((one, other)) = places.split_at_checked(places.len() / 2)
+            && !too_late
+            && !one.is_empty()
+        {
+            self.ask(one);
+            self.ask(other);
+            return;
         }
         let why = match trouble.slow && !self.deadline.passed() {
             true => {
