@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
+
+use rustix::process::Signal;
 
 use super::error::Error;
 use crate::child::{self, Bounds, described};
@@ -126,6 +129,13 @@ impl Tools {
             child::Error::Lost { .. } => unparsable(call, error.to_string()),
         })?;
         let status = ended.status;
+        if self.bounds.cpu.is_some() && is_killed(status) {
+            return Err(Error::OutOfBounds {
+                tool: call.tool.to_owned(),
+                about: call.about.to_owned(),
+                status: described(status),
+            });
+        }
         let stderr = told(&ended.stderr);
         if !status.success() || says_error(&stderr, harmless) {
             return Err(Error::Failed {
@@ -285,6 +295,13 @@ fn without_time(line: &str) -> &str {
     }
 }
 
+/// Whether a signal ended a tool, or the tool that a wrapper in its place has run: 128 and the signal is what a shell says then.
+fn is_killed(status: ExitStatus) -> bool {
+    let killed = [Signal::ABORT, Signal::KILL, Signal::SEGV, Signal::XCPU].map(Signal::as_raw);
+    let by_shell = |code: i32| killed.iter().any(|signal| code == 128 + signal);
+    status.signal().is_some() || status.code().is_some_and(by_shell)
+}
+
 /// Some tools end with 0 although they failed, and say so in words only.
 fn says_error(stderr: &str, harmless: Option<&str>) -> bool {
     stderr.split(" | ").any(|line| {
@@ -310,7 +327,7 @@ mod tests {
     use std::thread;
     use std::time::Instant;
 
-    use rustix::process::{Pid, Signal};
+    use rustix::process::Pid;
 
     use super::super::fake::FakeTools;
     use super::*;

@@ -60,6 +60,16 @@ pub enum Error {
         /// How long it had.
         limit: Duration,
     },
+    /// It used up its bounds of CPU time or memory.
+    #[error("{tool} used up its CPU time or memory for {about} ({status})")]
+    OutOfBounds {
+        /// The tool.
+        tool: String,
+        /// Whom or what it was asked about.
+        about: String,
+        /// The signal.
+        status: String,
+    },
     /// It ended and said that it failed.
     #[error("{tool} failed for {about} ({status}): {stderr}")]
     Failed {
@@ -85,15 +95,21 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it was killed, for it took too long or too much.
+    pub(super) fn is_killed(&self) -> bool {
+        matches!(self, Error::TimedOut { .. } | Error::OutOfBounds { .. })
+    }
+
     /// Whether the tool may have done something all the same.
     pub fn effect(&self) -> Effect {
         match self {
             Error::NotFound { .. } | Error::NotStarted { .. } | Error::NoTime { .. } => {
                 Effect::None
             }
-            Error::TimedOut { .. } | Error::Failed { .. } | Error::Unparsable { .. } => {
-                Effect::Unknown
-            }
+            Error::TimedOut { .. }
+            | Error::OutOfBounds { .. }
+            | Error::Failed { .. }
+            | Error::Unparsable { .. } => Effect::Unknown,
         }
     }
 }

@@ -95,7 +95,7 @@ pub(super) struct Folded {
     /// The job that is being taken was told with all of its attributes: these.
     told_whole: Option<Rc<BTreeMap<String, String>>>,
     /// Jobs of each owner that were not read.
-    unread: BTreeMap<Option<String>, u64>,
+    unread: BTreeMap<(Option<String>, OwnerBound), u64>,
     /// Names of evaluations that take too long.
     slow: BTreeSet<String>,
 }
@@ -536,10 +536,15 @@ impl Folded {
             self.add_slow(job);
         }
         for (owner, jobs) in &odd.unread {
-            let sum = self.unread.entry(owner.clone()).or_default();
-            *sum = sum.saturating_add(*jobs);
-            self.counted = self.counted.saturating_add(*jobs);
+            self.leave_unread(owner.clone(), OwnerBound::Expressions, *jobs);
         }
+    }
+
+    /// Counts jobs that were not read.
+    pub(super) fn leave_unread(&mut self, owner: Option<String>, bound: OwnerBound, jobs: u64) {
+        let sum = self.unread.entry((owner, bound)).or_default();
+        *sum = sum.saturating_add(jobs);
+        self.counted = self.counted.saturating_add(jobs);
     }
 
     fn add_valued(&mut self, job: &OddJob, line: &str) {
@@ -696,8 +701,8 @@ impl Folded {
                 }
             }
         }
-        for (owner, jobs) in &self.unread {
-            let shape = beyond(owner.clone(), OwnerBound::Expressions);
+        for ((owner, bound), jobs) in &self.unread {
+            let shape = beyond(owner.clone(), *bound);
             let waiting = Waiting {
                 jobs: *jobs,
                 longest: Duration::ZERO,

@@ -6,17 +6,21 @@
 //! of all that went into it ([`MatchMemory`]), so that a queue like that of the tick before starts no process.
 //!
 //! Each file begins with two jobs whose answers are known. When they are not answered so, nothing is.
+//!
+//! A process has bounds of time and memory. When one is killed, each owner's jobs are asked about by themselves, and a batch that
+//! is killed is halved until the slow job is found. That one is remembered as slow and not asked about for an hour.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::os::fd::AsRawFd;
-use std::time::Instant;
+use std::time::Duration;
 
 use super::command::{Call, Tools};
 use super::expression::clauses;
 use super::job_ad::{JobAd, Unread, built_in};
 use super::machine_ad::{LongAds, MachineAd};
 use super::match_memory::MatchMemory;
+use crate::child::Bounds;
 use crate::deadline::Deadline;
 use crate::scaling::memory::Kind;
 use crate::scaling::needs::{Candidate, JobKind, Matches, Needs, Verdict};
@@ -30,6 +34,11 @@ const CLAUSE_TOLD: usize = 120;
 /// Kinds of jobs whose requests depend on the machine that are asked about for one kind of node in one tick, and the bits
 /// of such a request.
 const BY_MACHINE_MAX: usize = 40;
+/// Memory of one process, in bytes, and processes that one owner's jobs may cost when one is killed.
+const MEMORY_MAX: u64 = 2 << 30;
+const HALVES_MAX: usize = 24;
+/// CPU time of one process: 2,000 jobs and 20 slots take a tenth of a second.
+const CPU_SECONDS: u64 = 1;
 const REQUEST_BITS: u32 = 40;
 
 /// What the configuration says of new nodes' ads: name and expression, by cloud.
@@ -42,6 +51,8 @@ pub(super) struct Matching<'a> {
     pub startd_attributes: &'a StartdAttributes,
     /// What the jobs need that the observation has found.
     pub ads: &'a BTreeMap<Needs, JobAd>,
+    /// Whose they are.
+    pub owners: &'a BTreeMap<Needs, Owner>,
     /// What was asked of each of them because nodes ask for it.
     pub nodes_ask: &'a BTreeSet<String>,
     pub deadline: Deadline,
@@ -54,7 +65,31 @@ struct Node<'a> {
     learnt: bool,
 }
 
+/// Who has jobs with such needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub name: Option<String>,
+    /// One of the jobs.
+    pub example: Option<String>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone)]
+struct Trouble {
+    why: String,
+    /// The process was killed: something takes too long.
+    slow: bool,
+}
+
+/// Bounds of one process.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    bounds: Bounds,
+    deadline: Deadline,
+}
+
 /// One question: what jobs ask for, and their ad.
+#[derive(Clone, Copy)]
 struct Question<'a> {
     jobs: &'a JobKind,
     ad: &'a JobAd,
@@ -200,6 +235,10 @@ impl Matching<'_> {
             let Some(ad) = self.ads.get(&kind.needs) else {
                 continue;
             };
+            if memory.is_slow(&kind.needs.0) {
+                answers.push((kind, Seen::Unknown(self.too_slow(&kind.needs))));
+                continue;
+            }
             if let Some(why) = &not_asked {
                 answers.push((kind, unknown(why)));
                 continue;
@@ -212,8 +251,8 @@ impl Matching<'_> {
         }
         let mut failure = None;
         for some in open.chunks(JOBS_MAX) {
-            let questions: Vec<&Question> = some.iter().map(|(question, ..)| question).collect();
-            let verdicts = self.verdicts(node, &questions, &mut failure);
+            let questions: Vec<Question> = some.iter().map(|(question, ..)| *question).collect();
+            let verdicts = self.verdicts_by_owner(node, &questions, memory, &mut failure);
             for ((question, kind, name), answer) in some.iter().zip(verdicts) {
                 if let Seen::Known(verdict) = &answer
                     && !question.ad.changes
@@ -227,35 +266,90 @@ impl Matching<'_> {
         (answers, failure)
     }
 
-    /// An answer to each question.
-    fn verdicts(
+    /// An answer to each question: to all at once, or owner by owner where that fails.
+    fn verdicts_by_owner(
         &self,
         node: &Node<'_>,
-        questions: &[&Question<'_>],
+        questions: &[Question<'_>],
+        memory: &mut MatchMemory,
         failure: &mut Option<String>,
     ) -> Vec<Seen<Verdict>> {
-        let whole: Vec<(&Question, &str)> = questions
-            .iter()
-            .map(|question| (*question, question.ad.requirements.as_str()))
-            .collect();
-        let start = Instant::now();
-        let counts = match self.counts(node, &whole) {
-            Ok(counts) => counts,
-            Err(why) => {
-                // One of them may be what HTCondor cannot read: each half is asked about by itself.
-                let middle = questions.len() / 2;
-                let time = start.elapsed().saturating_mul(4) < self.deadline.left();
-                if let (true, true, Some((one, other))) =
-                    (middle > 0, time, questions.split_at_checked(middle))
-                {
-                    let mut answers = self.verdicts(node, one, failure);
-                    answers.extend(self.verdicts(node, other, failure));
-                    return answers;
-                }
+        let limits = self.limits(questions.len(), self.deadline.left() / 3);
+        match self.verdicts(node, questions, limits) {
+            Ok(answers) => return answers,
+            Err(Trouble { why, .. }) if self.deadline.passed() => {
                 failure.get_or_insert_with(|| why.clone());
                 return vec![Seen::Unknown(why); questions.len()];
             }
-        };
+            Err(Trouble { why, .. }) => log::debug!("{why}; each owner's jobs are asked about"),
+        }
+        let mut owners: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
+        for (place, question) in questions.iter().enumerate() {
+            let owner = self.owners.get(&question.jobs.needs);
+            let name = owner.and_then(|owner| owner.name.as_deref());
+            owners.entry(name).or_default().push(place);
+        }
+        let mut owners: Vec<Vec<usize>> = owners.into_values().collect();
+        owners.sort_by_key(Vec::len);
+        let mut found: BTreeMap<usize, Seen<Verdict>> = BTreeMap::new();
+        let mut left = u32::try_from(owners.len()).unwrap_or(u32::MAX);
+        for places in owners {
+            let mut halving = Halving {
+                matching: self,
+                node,
+                questions,
+                deadline: self
+                    .deadline
+                    .at_most(self.deadline.left() / 2 / left.max(1)),
+                left: HALVES_MAX,
+                found: &mut found,
+                slow: BTreeSet::new(),
+                failure,
+            };
+            halving.ask(&places);
+            memory.note_slow(&halving.slow);
+            left = left.saturating_sub(1);
+        }
+        let unsaid = || Seen::Unknown("condor_q -better-analyze did not say".to_owned());
+        (0..questions.len())
+            .map(|place| found.remove(&place).unwrap_or_else(unsaid))
+            .collect()
+    }
+
+    fn limits(&self, questions: usize, time: Duration) -> Limits {
+        let more = u64::try_from(questions / 500).unwrap_or(0);
+        Limits {
+            bounds: Bounds {
+                cpu: Some(Duration::from_secs(CPU_SECONDS + more)),
+                memory: Some(MEMORY_MAX),
+            },
+            deadline: self.deadline.at_most(time),
+        }
+    }
+
+    /// Why there is no answer about jobs that take too long.
+    fn too_slow(&self, needs: &Needs) -> String {
+        let owner = self.owners.get(needs).cloned().unwrap_or_default();
+        format!(
+            "HTCondor takes longer than {CPU_SECONDS} s to evaluate the Requirements of job {} of {}; \
+             shorten them with condor_qedit",
+            owner.example.as_deref().unwrap_or("?"),
+            owner.name.as_deref().unwrap_or("an unknown owner")
+        )
+    }
+
+    /// An answer to each question, or to none.
+    fn verdicts(
+        &self,
+        node: &Node<'_>,
+        questions: &[Question<'_>],
+        limits: Limits,
+    ) -> Result<Vec<Seen<Verdict>>, Trouble> {
+        let whole: Vec<(&Question, &str)> = questions
+            .iter()
+            .map(|question| (question, question.ad.requirements.as_str()))
+            .collect();
+        let counts = self.counts(node, &whole, limits)?;
         let verdict = |count: &Option<Counts>| match count {
             None => Some(Seen::Unknown(
                 "condor_q -better-analyze did not say".to_owned(),
@@ -268,14 +362,14 @@ impl Matching<'_> {
         let refused = verdicts.iter().zip(questions);
         let refused: Vec<&Question> = refused
             .filter(|(verdict, _)| verdict.is_none())
-            .map(|(_, question)| *question)
+            .map(|(_, question)| question)
             .collect();
-        let mut refusals = self.refusals(node, &refused, failure).into_iter();
+        let mut refusals = self.refusals(node, &refused, limits)?.into_iter();
         let missing = || Seen::Unknown("condor_q -better-analyze did not say".to_owned());
-        verdicts
+        Ok(verdicts
             .into_iter()
             .map(|verdict| verdict.or_else(|| refusals.next()).unwrap_or_else(missing))
-            .collect()
+            .collect())
     }
 
     /// Why each of these does not match.
@@ -283,8 +377,8 @@ impl Matching<'_> {
         &self,
         node: &Node<'_>,
         questions: &[&Question<'_>],
-        failure: &mut Option<String>,
-    ) -> Vec<Seen<Verdict>> {
+        limits: Limits,
+    ) -> Result<Vec<Seen<Verdict>>, Trouble> {
         let mut answers = Vec::new();
         let mut rest = questions;
         while !rest.is_empty() {
@@ -302,23 +396,14 @@ impl Matching<'_> {
                 here.push((question, clauses));
                 rest = others;
             }
-            match self.counts(node, &parts) {
-                Ok(counts) => {
-                    let mut counts = counts.into_iter();
-                    for (question, clauses) in here {
-                        let readable = counts.next().flatten();
-                        let counts: Vec<Option<Counts>> =
-                            counts.by_ref().take(clauses.len()).collect();
-                        answers.push(refusal(node, question, readable, &clauses, &counts));
-                    }
-                }
-                Err(why) => {
-                    answers.extend(here.iter().map(|_| Seen::Unknown(why.clone())));
-                    failure.get_or_insert(why);
-                }
+            let mut counts = self.counts(node, &parts, limits)?.into_iter();
+            for (question, clauses) in here {
+                let readable = counts.next().flatten();
+                let counts: Vec<Option<Counts>> = counts.by_ref().take(clauses.len()).collect();
+                answers.push(refusal(node, question, readable, &clauses, &counts));
             }
         }
-        answers
+        Ok(answers)
     }
 
     /// What those of these jobs ask of the node whose requests depend on the machine. HTCondor works it out: each bit of
@@ -332,6 +417,7 @@ impl Matching<'_> {
         let digest = node.ad.digest(&node.candidate.capacity);
         let node_changes = node.ad.changes();
         let mut asked = 0;
+        let spare = self.deadline.left() / 2;
         let mut ask = |kind: &JobKind, question: &Question<'_>| {
             let name = question_name(&digest, kind);
             if let Some(known) = memory.request(&name) {
@@ -340,8 +426,19 @@ impl Matching<'_> {
             if asked >= BY_MACHINE_MAX {
                 return Err("there are more such jobs than a tick asks about".to_owned());
             }
+            if memory.is_slow(&kind.needs.0) || self.deadline.left() < spare {
+                return Err(self.too_slow(&kind.needs));
+            }
             asked += 1;
-            let request = self.request(node, question)?;
+            let request = match self.request(node, question) {
+                Ok(request) => request,
+                Err(trouble) => {
+                    if trouble.slow {
+                        memory.note_slow(&BTreeSet::from([kind.needs.0.clone()]));
+                    }
+                    return Err(trouble.why);
+                }
+            };
             if !question.ad.changes && !node_changes {
                 memory.keep_request(name, request);
             }
@@ -372,7 +469,7 @@ impl Matching<'_> {
     }
 
     /// What one job asks of the node.
-    fn request(&self, node: &Node<'_>, question: &Question<'_>) -> Result<Resources, String> {
+    fn request(&self, node: &Node<'_>, question: &Question<'_>) -> Result<Resources, Trouble> {
         let bits: Vec<(&'static str, u32)> = question
             .ad
             .machine_requests()
@@ -386,7 +483,8 @@ impl Matching<'_> {
             .iter()
             .map(|expression| (question, expression.as_str()))
             .collect();
-        let counts = self.counts(node, &jobs)?;
+        let counts = self.counts(node, &jobs, self.limits(jobs.len(), self.deadline.left()))?;
+        let no_amount = |why: String| Trouble { why, slow: false };
         let (_, slots) = node.ad.slots(&node.candidate.capacity);
         let mut request = question.jobs.request;
         for name in question.ad.machine_requests() {
@@ -401,7 +499,7 @@ impl Matching<'_> {
             let set = match count {
                 Some(count) if count.matches == slots => true,
                 Some(count) if count.matches == 0 => false,
-                _ => return Err(format!("{name} differs from slot to slot")),
+                _ => return Err(no_amount(format!("{name} differs from slot to slot"))),
             };
             if set {
                 let amount = 1_u64 << bit;
@@ -414,7 +512,8 @@ impl Matching<'_> {
             }
         }
         if request.cpus == 0 && request.memory_mb == 0 {
-            return Err("a request that depends on the machine is no amount".to_owned());
+            let why = "a request that depends on the machine is no amount";
+            return Err(no_amount(why.to_owned()));
         }
         Ok(request)
     }
@@ -424,7 +523,8 @@ impl Matching<'_> {
         &self,
         node: &Node<'_>,
         jobs: &[(&Question<'_>, &str)],
-    ) -> Result<Vec<Option<Counts>>, String> {
+        limits: Limits,
+    ) -> Result<Vec<Option<Counts>>, Trouble> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
@@ -441,8 +541,10 @@ impl Matching<'_> {
                 .ad
                 .write(place + 3, &question.jobs.request, requirements, &mut text);
         }
-        let unwritable =
-            |error: std::io::Error| format!("the ads could not be written for condor_q: {error}");
+        let unwritable = |error: std::io::Error| Trouble {
+            why: format!("the ads could not be written for condor_q: {error}"),
+            slow: false,
+        };
         let file = |text: &str| {
             let mut file = tempfile::tempfile()?;
             file.write_all(text.as_bytes())?;
@@ -466,12 +568,97 @@ impl Matching<'_> {
         };
         let said = self
             .tools
-            .run(&call, self.deadline, Summary::default(), Summary::add)
-            .map_err(|error| {
-                format!("{error}; condor.match_requirements: false does without this answer")
+            .bounded(limits.bounds)
+            .run(&call, limits.deadline, Summary::default(), Summary::add)
+            .map_err(|error| Trouble {
+                slow: error.is_killed(),
+                why: format!("{error}; condor.match_requirements: false does without this answer"),
             })?;
-        said.of(jobs.len(), number)
-            .map_err(|why| format!("condor_q -better-analyze about {about}: {why}"))
+        said.of(jobs.len(), number).map_err(|why| Trouble {
+            why: format!("condor_q -better-analyze about {about}: {why}"),
+            slow: false,
+        })
+    }
+}
+
+/// One owner's questions, asked by themselves.
+struct Halving<'a, 'b> {
+    matching: &'a Matching<'b>,
+    node: &'a Node<'b>,
+    questions: &'a [Question<'a>],
+    deadline: Deadline,
+    /// Processes that may still be started.
+    left: usize,
+    found: &'a mut BTreeMap<usize, Seen<Verdict>>,
+    /// Needs of jobs that take too long.
+    slow: BTreeSet<String>,
+    failure: &'a mut Option<String>,
+}
+
+impl Halving<'_, '_> {
+    fn ask(&mut self, places: &[usize]) {
+        let questions: Vec<Question> = places
+            .iter()
+            .filter_map(|place| self.questions.get(*place).copied())
+            .collect();
+        let Some(first) = questions.first() else {
+            return;
+        };
+        let needs = first.jobs.needs.clone();
+        let too_late = self.left == 0 || self.deadline.passed();
+        self.left = self.left.saturating_sub(1);
+        let answers = match too_late {
+            true => Err(Trouble {
+                why: self.beside_slow(&needs),
+                slow: false,
+            }),
+            false => {
+                let limits = self.matching.limits(questions.len(), self.deadline.left());
+                self.matching.verdicts(self.node, &questions, limits)
+            }
+        };
+        let trouble = match answers {
+            Ok(answers) => {
+                self.found.extend(places.iter().copied().zip(answers));
+                return;
+            }
+            Err(trouble) => trouble,
+        };
+        if let Some((one, other)) = places.split_at_checked(places.len() / 2)
+            && !too_late
+            && !one.is_empty()
+        {
+            self.ask(one);
+            self.ask(other);
+            return;
+        }
+        let why = match trouble.slow && !self.deadline.passed() {
+            true => {
+                self.slow.insert(needs.0.clone());
+                self.matching.too_slow(&needs)
+            }
+            false => {
+                // The time was too short to tell.
+                let why = match trouble.slow {
+                    true => self.beside_slow(&needs),
+                    false => trouble.why,
+                };
+                self.failure.get_or_insert_with(|| why.clone());
+                why
+            }
+        };
+        for place in places {
+            self.found.insert(*place, Seen::Unknown(why.clone()));
+        }
+    }
+
+    fn beside_slow(&self, needs: &Needs) -> String {
+        let owner = self.matching.owners.get(needs);
+        let name = owner.and_then(|owner| owner.name.as_deref());
+        format!(
+            "Requirements of {} take HTCondor too long to evaluate; the next tick asks about the rest of this owner's jobs",
+            name.unwrap_or("an unknown owner")
+        )
     }
 }
 
@@ -682,6 +869,7 @@ mod tests {
                 pool: None,
                 startd_attributes: &self.startd_attributes,
                 ads: &self.ads,
+                owners: &BTreeMap::new(),
                 nodes_ask: &self.nodes_ask,
                 deadline: Deadline::within(time),
             };

@@ -142,7 +142,7 @@ impl Ask<'_> {
     }
 
     /// How many such jobs each owner has.
-    fn owners(&self) -> Result<BTreeMap<Option<String>, u64>, Error> {
+    pub(super) fn owners(&self) -> Result<BTreeMap<Option<String>, u64>, Error> {
         // The schedd applies the constraint to each job and then to each group, which has no number of a job.
         let constraint = format!("unparse(ClusterId) == \"\" || ({})", self.constraint);
         let mut args = self.args.clone();

@@ -20,6 +20,7 @@
 //! idle jobs. Where jobs are missing, where it is not known, and where Requirements name the number of a job, the idle
 //! jobs are asked for one by one.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,6 +40,7 @@ use super::odd::{self, OddJobs};
 use super::plain;
 use crate::deadline::Deadline;
 use crate::scaling::first_seen::ClusterMarks;
+use crate::scaling::needs::OwnerBound;
 #[cfg(fuzzing)]
 use crate::scaling::observation::Demand;
 use crate::scaling::observation::{JobCounts, RunningJobs, ScheddView};
@@ -230,7 +232,7 @@ impl Schedd {
             deadline,
         };
         let (totals, to_come, folded, running_on) = thread::scope(|scope| {
-            let totals = scope.spawn(|| self.totals(&question, &filter.counted));
+            let totals = scope.spawn(|| self.totals(tools, &filter.counted, deadline));
             let to_come = scope.spawn(|| self.to_come(&question));
             let running_on = scope.spawn(|| self.running_on(tools, silent, deadline));
             let folded = self.idle(&question, columns);
@@ -354,8 +356,60 @@ impl Schedd {
                 log::debug!("{error}; the idle jobs are asked for one by one");
                 self.with_names(question, columns, false)
             }
+            Err(error @ Error::TimedOut { .. }) => {
+                log::warn!("{error}; ehos asks for the idle jobs owner by owner");
+                self.by_owner(question, columns)
+            }
             answer => answer,
         }
+    }
+
+    /// The idle jobs of each owner by themselves, those with the fewest first: one owner's jobs take the time of no other's.
+    fn by_owner(&self, question: &Question, columns: &Columns) -> Result<Folded, Error> {
+        let about = self.about();
+        let ask = odd::Ask {
+            tools: question.tools,
+            args: self.args(),
+            about: &about,
+            constraint: question.constraint.clone(),
+            site: None,
+            nodes_ask: &columns.nodes_ask,
+            slow: question.slow,
+            deadline: question.deadline,
+        };
+        let owners = ask.owners()?;
+        let mut owners: Vec<(u64, Option<String>)> = owners
+            .into_iter()
+            .map(|(owner, jobs)| (jobs, owner))
+            .collect();
+        owners.sort();
+        let mut all = self.folded(question, columns.clone(), true);
+        let mut left = u32::try_from(owners.len()).unwrap_or(u32::MAX);
+        for (jobs, owner) in owners {
+            let before = all.counted;
+            if let Some(name) = &owner {
+                let own = Question {
+                    constraint: format!(
+                        "{} && unparse(Owner) =?= {}",
+                        question.constraint,
+                        quoted(&quoted(name))
+                    ),
+                    deadline: question
+                        .deadline
+                        .at_most(question.deadline.left() / 2 / left.max(1)),
+                    ..*question
+                };
+                let (folded, answer) = self.fold_into(&own, all);
+                all = folded;
+                if let Err(error) = answer {
+                    log::warn!("{error}: idle jobs of {name}");
+                    let missing = jobs.saturating_sub(all.counted.saturating_sub(before));
+                    all.leave_unread(owner, OwnerBound::Time, missing);
+                }
+            }
+            left = left.saturating_sub(1);
+        }
+        Ok(all)
     }
 
     /// Asks again for what the answer refers to and does not say.
@@ -395,7 +449,7 @@ impl Schedd {
     }
 
     /// The jobs by state for which `constraint` is true.
-    fn totals(&self, question: &Question, constraint: &str) -> Result<Totals, Error> {
+    fn totals(&self, tools: &Tools, constraint: &str, deadline: Deadline) -> Result<Totals, Error> {
         let mut args = self.args();
         args.extend(["-totals", "-constraint", constraint, "-af:t"]);
         args.extend(Totals::ATTRIBUTES);
@@ -406,11 +460,8 @@ impl Schedd {
             stdin: "",
             about: &about,
         };
-        let (totals, wrong) = question.tools.run(
-            &call,
-            question.deadline,
-            (None, None),
-            |(totals, wrong), line| {
+        let (totals, wrong) =
+            tools.run(&call, deadline, (None, None), |(totals, wrong), line| {
                 // A line that is none of ours costs nothing while the right one is there.
                 match Totals::read(line) {
                     Ok(read) => *totals = Some(read),
@@ -418,8 +469,7 @@ impl Schedd {
                     Err(why) => drop(wrong.get_or_insert(why)),
                 }
                 Ok(())
-            },
-        )?;
+            })?;
         totals.ok_or_else(|| Error::Unparsable {
             tool: call.tool.to_owned(),
             about: about.clone(),
@@ -456,15 +506,37 @@ impl Schedd {
     }
 
     fn fold(&self, question: &Question, columns: Columns, grouped: bool) -> Result<Folded, Error> {
+        let folded = self.folded(question, columns, grouped);
+        // An owner's flood leaves time for the jobs of the others.
+        let first = Question {
+            constraint: question.constraint.clone(),
+            deadline: question.deadline.at_most(question.deadline.left() / 2),
+            ..*question
+        };
+        let (folded, answer) = self.fold_into(&first, folded);
+        answer.map(|()| folded)
+    }
+
+    fn folded(&self, question: &Question, columns: Columns, grouped: bool) -> Folded {
+        let folded = Folded::new(columns, question.filter.requirements, grouped);
+        match question.filter.parallel {
+            true => folded,
+            false => folded.without_parallel(),
+        }
+    }
+
+    /// Adds the answer, as far as there is one, and says whether that is all.
+    fn fold_into(&self, question: &Question, folded: Folded) -> (Folded, Result<(), Error>) {
         let filter = question.filter;
-        let group_by = filter.group_by(&columns).join(",");
-        let constraint = format!("{} && {}", question.constraint, filter.plain(&columns));
+        let columns = &folded.columns;
+        let group_by = filter.group_by(columns).join(",");
+        let constraint = format!("{} && {}", question.constraint, filter.plain(columns));
         let mut args = self.args();
-        if grouped {
+        if folded.grouped {
             args.extend(["-group-by", "-attributes", &group_by]);
         }
         args.extend(["-constraint", &constraint, "-af:t"]);
-        let expressions = Folded::expressions(&columns, filter.requirements, grouped);
+        let expressions = Folded::expressions(columns, filter.requirements, folded.grouped);
         args.extend(expressions.iter().map(String::as_str));
         let call = Call {
             tool: "condor_q",
@@ -472,18 +544,33 @@ impl Schedd {
             stdin: "",
             about: &self.about(),
         };
-        let mut folded = Folded::new(columns, filter.requirements, grouped);
-        if !filter.parallel {
-            folded = folded.without_parallel();
-        }
-        let harmless = grouped.then_some(SAME_ID);
-        let add = |folded: &mut Folded, line: &str| {
-            folded.add(line);
+        let harmless = folded.grouped.then_some(SAME_ID);
+        let folded = RefCell::new(folded);
+        let add = |(): &mut (), line: &str| {
+            folded.borrow_mut().add(line);
             Ok(())
         };
-        question
+        let answer = question
             .tools
-            .run_despite(&call, harmless, question.deadline, folded, add)
+            .run_despite(&call, harmless, question.deadline, (), add);
+        (folded.into_inner(), answer)
+    }
+
+    /// Whether there is a job for which the constraint is true.
+    fn has(&self, tools: &Tools, constraint: &str, deadline: Deadline) -> Result<bool, Error> {
+        let mut args = self.args();
+        args.extend(["-limit", "1", "-constraint", constraint]);
+        args.extend(["-af:t", "\"there is one\""]);
+        let call = Call {
+            tool: "condor_q",
+            args: &args,
+            stdin: "",
+            about: &self.about(),
+        };
+        tools.run(&call, deadline, false, |found, line| {
+            *found |= line == "there is one";
+            Ok(())
+        })
     }
 
     fn running_on(
@@ -501,16 +588,22 @@ impl Schedd {
             .map(|machine| (machine.to_ascii_lowercase(), machine))
             .collect();
         // 2 running, 6 transferring output, 7 suspended.
-        let mut constraint = "(JobStatus == 2 || JobStatus == 6 || JobStatus == 7)".to_owned();
+        let running = "member(unparse(JobStatus), {\"2\", \"6\", \"7\"})";
+        let plain = plain::literals(RunningJob::ATTRIBUTES.into_iter());
+        let mut constraint = format!("{running} && {plain}");
         let list = silent
             .iter()
             .map(|machine| quoted(machine))
             .collect::<Vec<_>>()
             .join(", ");
+        let mut odd = format!("{running} && ({plain}) =!= true");
         if list.len() <= CONSTRAINT_MAX {
-            constraint.push_str(&format!(
-                " && (member({MACHINE}, {{{list}}}) || member(split({MACHINE}, \".\")[0], {{{list}}}))"
-            ));
+            let there = format!(
+                "member({MACHINE}, {{{list}}}) || member(split({MACHINE}, \".\")[0], {{{list}}})"
+            );
+            constraint.push_str(&format!(" && ({there})"));
+            let host = plain::literals(["RemoteHost"].into_iter());
+            odd.push_str(&format!(" && (({there}) =?= true || ({host}) =!= true)"));
         }
         let mut args = self.args();
         let host = column::text("RemoteHost", HOST_MAX);
@@ -523,7 +616,12 @@ impl Schedd {
             about: &self.about(),
         };
         type Found = BTreeMap<String, Vec<RunningJob>>;
-        tools.run(&call, deadline, Found::new(), |found, line| {
+        // Jobs of which that cannot be asked may run on any of them.
+        let mut found = Found::new();
+        if self.has(tools, &odd, deadline)? {
+            found.extend(silent.iter().map(|machine| (machine.clone(), Vec::new())));
+        }
+        tools.run(&call, deadline, found, |found, line| {
             if line.is_empty() {
                 return Ok(());
             }
@@ -564,7 +662,8 @@ impl Schedd {
 }
 
 /// The machine in a job's RemoteHost.
-const MACHINE: &str = "split(RemoteHost, \"@\")[size(split(RemoteHost, \"@\")) - 1]";
+const MACHINE: &str =
+    "split(unparse(RemoteHost), \"@\\\"\")[size(split(unparse(RemoteHost), \"@\\\"\")) - 1]";
 
 /// A running job on a machine that is silent or gone.
 #[derive(Debug, Clone)]
@@ -577,6 +676,12 @@ struct RunningJob {
 
 impl RunningJob {
     /// The lease may be an expression, and a job may say what it likes: what is no number is not known.
+    const ATTRIBUTES: [&'static str; 4] = [
+        "RemoteHost",
+        "JobLeaseDuration",
+        "JobDisconnectedDate",
+        "JobCurrentStartDate",
+    ];
     /// They follow its RemoteHost.
     const COLUMNS: [&'static str; 4] = [
         "int(JobLeaseDuration)",

@@ -118,6 +118,49 @@ fn groups_with_the_same_id_are_checked_by_their_sum() {
     );
 }
 
+/// One owner's flood takes the time of that owner's jobs alone.
+#[test]
+fn a_query_that_takes_too_long_is_asked_owner_by_owner() {
+    let fake = FakeTools::new();
+    let of = |owner: &str| lines(&[(4, 128)]).replace("alice", owner);
+    fake.answer(
+        "condor_q",
+        "Owner,JobStatus",
+        "out|5000\tbob\nout|4\tcarol\nexit=0\n",
+    );
+    let script = format!(
+        "case \"$*\" in *carol*) {} ;; *) sleep 60 ;; esac",
+        of("carol").trim_end()
+    );
+    fake.script("condor_q", "-group-by", &script);
+    fake.answer("condor_q", "-totals", &totals(5004));
+    let filter = JobFilter::new(&[], None, true);
+    let observed = Schedd::local().observe(
+        &fake.tools(Duration::from_secs(2)),
+        &filter,
+        &waits(&BTreeMap::new()),
+        &Asked {
+            columns: &Columns::default(),
+            slow: &BTreeSet::new(),
+        },
+        &BTreeSet::new(),
+        Deadline::within(LIMIT),
+    );
+    let demand = observed.unwrap().0.demand;
+    let of = |owner: &str| -> Vec<_> {
+        let own = demand
+            .iter()
+            .filter(|one| one.owner.as_deref() == Some(owner));
+        own.map(|one| (one.jobs, one.fault.clone())).collect()
+    };
+    assert_eq!(of("carol"), [(4, None)]);
+    let bound = JobFault::OwnerBound {
+        owner: Some("bob".to_owned()),
+        bound: OwnerBound::Time,
+    };
+    assert_eq!(of("bob"), [(5000, Some(bound))]);
+}
+
 /// One group in a hundred may come or go between two answers.
 #[test]
 fn a_hundredth_of_a_large_queue_is_no_loss() {

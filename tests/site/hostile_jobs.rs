@@ -213,3 +213,131 @@ fn expressions_that_double_are_neither_followed_nor_evaluated() {
     );
     schedd_answers(&testbed);
 }
+
+/// Each of these once kept all other users from nodes.
+#[test]
+fn what_is_long_or_names_much_costs_its_own_jobs_alone() {
+    let Some(testbed) = Testbed::start() else {
+        return;
+    };
+    let memory = tempfile::tempdir().unwrap();
+    honest(&testbed);
+    let long = "x".repeat(1_200_000);
+    let mut unread = 0;
+    for description in [
+        format!("requirements = TARGET.Foo =!= \"{long}\""),
+        format!("concurrency_limits = {long}"),
+        format!("+Blob = \"{long}\"\nrequirements = MY.Blob =!= TARGET.Foo"),
+    ] {
+        hostile(&testbed, &description, "1");
+        unread += 1;
+    }
+    // HTCondor goes by no such group.
+    let mut served = 0;
+    for description in [
+        format!("+AcctGroup = \"{long}\""),
+        format!("+Blob = \"{long}\""),
+    ] {
+        hostile(&testbed, &description, "1");
+        served += 1;
+    }
+    let names: Vec<String> = (0..150).map(|n| format!("(A{n:03} =!= 1)")).collect();
+    hostile(
+        &testbed,
+        &format!("requirements = {}", names.join(" && ")),
+        "1",
+    );
+    served += 1;
+    let mut many = String::new();
+    for n in 0..300 {
+        let text = format!("{n}{}", "y".repeat(10_000));
+        let _ = write!(many, "requirements = TARGET.Foo =!= \"{text}\"\nqueue 1\n");
+    }
+    testbed.submit_as("bob", None, &format!("{PLAIN}{many}"));
+    for _ in 0..2 {
+        let look = look(&testbed, memory.path());
+        assert_eq!(look.served("alice"), 3);
+        let faults = look.of("bob").into_iter().filter(|demand| {
+            matches!(demand.fault, Some(JobFault::Unread { .. })) && demand.example.is_some()
+        });
+        assert_eq!(faults.map(|demand| demand.jobs).sum::<u64>(), unread);
+        // As many as one owner's Requirements have room.
+        let bound = look.bound("bob", OwnerBound::Requirements);
+        assert!((80..120).contains(&bound), "{bound}");
+        assert_eq!(look.served("bob") + bound, served + 300);
+        let kept = std::fs::read_to_string(memory.path().join("matches.json")).unwrap();
+        assert!(!kept.contains("\"a149\""));
+    }
+}
+
+/// What HTCondor takes long to match is found in halves, told, and not asked again for a while.
+#[test]
+fn requirements_that_take_long_are_found_and_set_aside() {
+    let Some(testbed) = Testbed::start() else {
+        return;
+    };
+    let memory = tempfile::tempdir().unwrap();
+    honest(&testbed);
+    // With time() in them no answer lasts.
+    let regexps = vec!["!regexp(\"^(a+)+$\", X)"; 400].join(" && ");
+    let requirements = format!(
+        "+X = \"{}!\"\nrequirements = time() > 5 && {regexps}",
+        "a".repeat(40)
+    );
+    let slow = hostile(&testbed, &requirements, "1");
+    for n in 0..5 {
+        hostile(
+            &testbed,
+            &format!("requirements = TARGET.Cpus > 0 && {n} < 100"),
+            "1",
+        );
+    }
+    let mut took = Vec::new();
+    for _ in 0..5 {
+        let look = look(&testbed, memory.path());
+        assert_eq!(look.served("alice"), 3);
+        took.push(look.took);
+        assert!(look.took < TICK, "{took:?}");
+        if let Some(why) = look.matches.failure() {
+            assert!(why.contains("Requirements of bob"), "{why}");
+            continue;
+        }
+        assert_eq!(look.served("bob"), 5, "{:?}", look.of("bob"));
+        for demand in look.of("bob") {
+            if let Answer::Unknown(why) = look.matches.answer(&node().kind, &demand.kind()) {
+                assert!(why.contains(&format!("job {slow}.0 of bob")), "{why}");
+            }
+        }
+        if look.took < Duration::from_secs(5) {
+            return;
+        }
+    }
+    panic!("they are asked about again and again: {took:?}");
+}
+
+/// Groups of which no two are alike, asked for with more columns in the second tick.
+#[test]
+fn thousands_of_different_requirements_leave_others_served() {
+    let Some(testbed) = Testbed::start() else {
+        return;
+    };
+    let memory = tempfile::tempdir().unwrap();
+    honest(&testbed);
+    let mut many = String::new();
+    for n in 0..3000 {
+        let _ = write!(many, "requirements = Other{} =?= {n}\nqueue 1\n", n % 10);
+    }
+    testbed.submit_as("bob", None, &format!("{PLAIN}{many}"));
+    for _ in 0..2 {
+        let look = look(&testbed, memory.path());
+        assert_eq!(look.served("alice"), 3);
+        let jobs: u64 = look.of("bob").iter().map(|demand| demand.jobs).sum();
+        assert_eq!(jobs, 3000);
+        assert!(
+            look.schedd
+                .demand
+                .iter()
+                .all(|demand| demand.owner.is_some())
+        );
+    }
+}
