@@ -12,6 +12,8 @@ use std::sync::{Mutex, PoisonError};
 
 use log::debug;
 
+use crate::child;
+use crate::plain::clean;
 use crate::rights;
 
 const SHELL: &str = "trap '' HUP INT TERM; said=; while IFS= read -r line; do said=$line; done; \
@@ -57,8 +59,7 @@ impl Afterword {
     }
 
     fn start() -> Afterword {
-        let started = Command::new("/bin/sh")
-            .args(["-c", SHELL])
+        let started = child::clean(Command::new("/bin/sh").args(["-c", SHELL]))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .process_group(0)
@@ -99,7 +100,7 @@ impl Afterword {
     fn send(&self, line: &str) {
         let mut shell = self.shell.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, stdin)) = shell.as_mut()
-            && let Err(error) = writeln!(stdin, "{line}")
+            && let Err(error) = writeln!(stdin, "{}", clean(line))
         {
             debug!("no words after an interrupt: {error}");
         }

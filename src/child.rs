@@ -1,6 +1,7 @@
 //! A child process that cannot outlive its deadline: it runs in a process group of its own, which is killed and reaped
 //! whole.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -9,7 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process_group, prlimit, waitid,
+};
 
 use crate::deadline::Deadline;
 
@@ -19,6 +22,47 @@ const PIECE: usize = 64 * 1024;
 const STDERR_MAX: usize = 16 * 1024;
 /// How long a killed process may take to go (it can hang in the kernel, on a dead network file system).
 const DEATH: Duration = Duration::from_secs(2);
+
+/// Environment variables that a child gets. All others stay here: the variables of OpenStack hold a password.
+const VARIABLES: [&str; 26] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "XDG_RUNTIME_DIR",
+    "SSH_AUTH_SOCK",
+    "KRB5CCNAME",
+    "CONDOR_CONFIG",
+    "EHOS_CONFIG",
+    "EHOS_STATE_DIR",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "SSL_CERT_FILE",
+];
+/// Prefixes of further ones. `_CONDOR_NAME` is HTCondor's setting NAME. Source: HTCondor manual, "Introduction to Configuration".
+const PREFIXES: [&str; 3] = ["LC_", "_CONDOR_", "TESTBED_"];
+
+/// Bounds of one child besides its deadline. They hold for each process of its group.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Bounds {
+    /// CPU time; the kernel kills a process that has used it up (`SIGXCPU`, `SIGKILL` a second later).
+    pub cpu: Option<Duration>,
+    /// Address space in bytes.
+    pub memory: Option<u64>,
+}
 
 /// A child that has ended by itself.
 #[derive(Debug)]
@@ -54,9 +98,20 @@ pub(crate) fn run(
     command: &mut Command,
     stdin: Vec<u8>,
     deadline: Deadline,
+    output: impl FnMut(&[u8]),
+) -> Result<Ended, Error> {
+    run_within(command, stdin, Bounds::default(), deadline, output)
+}
+
+/// The same, within these bounds.
+pub(crate) fn run_within(
+    command: &mut Command,
+    stdin: Vec<u8>,
+    bounds: Bounds,
+    deadline: Deadline,
     mut output: impl FnMut(&[u8]),
 ) -> Result<Ended, Error> {
-    let mut running = start(command, stdin).map_err(Error::NotStarted)?;
+    let mut running = start(command, stdin, bounds).map_err(Error::NotStarted)?;
     let mut stderr = Vec::new();
     let mut piece = vec![0; PIECE];
     while !running.over() {
@@ -81,10 +136,60 @@ pub(crate) fn run(
     Ok(Ended { status, stderr })
 }
 
-fn start(command: &mut Command, stdin: Vec<u8>) -> io::Result<Running> {
+/// Takes everything from the command's environment that no child needs; what the caller has set stays.
+pub(crate) fn clean(command: &mut Command) -> &mut Command {
+    let set: Vec<(OsString, Option<OsString>)> = command
+        .get_envs()
+        .map(|(name, value)| (name.to_owned(), value.map(OsStr::to_owned)))
+        .collect();
+    command.env_clear();
+    command.envs(std::env::vars_os().filter(|(name, _)| is_passed(name)));
+    for (name, value) in set {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
+fn is_passed(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| {
+        VARIABLES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    })
+}
+
+/// Sets the limits of a child that has just been started. A child of its own inherits them.
+fn limit(pid: Pid, bounds: Bounds) {
+    let cpu = bounds.cpu.map(|time| time.as_secs().max(1));
+    let limits = [
+        // A core file would hold what the child was given.
+        (Resource::Core, Some((0, 0))),
+        (
+            Resource::Cpu,
+            cpu.map(|time| (time, time.saturating_add(1))),
+        ),
+        (Resource::As, bounds.memory.map(|bytes| (bytes, bytes))),
+    ];
+    for (resource, limit) in limits {
+        let Some((current, maximum)) = limit else {
+            continue;
+        };
+        let limit = Rlimit {
+            current: Some(current),
+            maximum: Some(maximum),
+        };
+        if let Err(error) = prlimit(Some(pid), resource, limit) {
+            // It may have ended already.
+            log::debug!("process {pid} has no limit {resource:?}: {error}");
+        }
+    }
+}
+
+fn start(command: &mut Command, stdin: Vec<u8>, bounds: Bounds) -> io::Result<Running> {
     // The other end is closed when the child has ended. (Linux has had a better way, pidfd, since 5.3.)
     let (exit, open) = io::pipe()?;
-    let mut child = command
+    let mut child = clean(command)
         .stdin(if stdin.is_empty() {
             Stdio::null()
         } else {
@@ -95,6 +200,7 @@ fn start(command: &mut Command, stdin: Vec<u8>) -> io::Result<Running> {
         .process_group(0)
         .spawn()?;
     let pid = Pid::from_child(&child);
+    limit(pid, bounds);
     let input = child.stdin.take();
     let running = Running {
         stdout: child.stdout.take(),
@@ -255,5 +361,67 @@ pub(crate) fn described(status: ExitStatus) -> String {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("killed by signal {signal}"),
         (None, None) => status.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn said(script: &str, bounds: Bounds) -> (Ended, String) {
+        let mut text = Vec::new();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).env("EHOS_SAID", "said");
+        let ended = run_within(
+            &mut command,
+            Vec::new(),
+            bounds,
+            Deadline::within(LONG),
+            |piece| text.extend_from_slice(piece),
+        );
+        (ended.unwrap(), String::from_utf8(text).unwrap())
+    }
+
+    /// Cargo sets its own variables for a test, and no child needs them.
+    #[test]
+    fn a_child_gets_the_variables_that_it_needs_and_no_others() {
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+        let (_, text) = said("env", Bounds::default());
+        let has = |name: &str| text.lines().any(|line| line.starts_with(name));
+        assert!(has("PATH=") && has("EHOS_SAID=said"), "{text}");
+        assert!(!has("CARGO"), "{text}");
+        for kept in [
+            "HOME",
+            "LC_ALL",
+            "_CONDOR_SEC_CLIENT_AUTHENTICATION",
+            "TESTBED_DIR",
+        ] {
+            assert!(is_passed(OsStr::new(kept)), "{kept}");
+        }
+        for secret in [
+            "OS_PASSWORD",
+            "OS_TOKEN",
+            "AWS_SECRET_ACCESS_KEY",
+            "INFLUX_TOKEN",
+        ] {
+            assert!(!is_passed(OsStr::new(secret)), "{secret}");
+        }
+    }
+
+    #[test]
+    fn a_child_writes_no_core_and_keeps_its_bounds() {
+        let bounds = Bounds {
+            cpu: Some(Duration::from_secs(1)),
+            memory: Some(256 << 20),
+        };
+        // The limits are set right after the start.
+        let (_, text) = said("sleep 0.2; ulimit -c; ulimit -t; ulimit -v", bounds);
+        assert_eq!(text, format!("0\n1\n{}\n", 256 << 10));
+        let (ended, _) = said("sleep 0.2; while :; do :; done", bounds);
+        assert_eq!(described(ended.status), "killed by signal 24");
+        let (_, text) = said("sleep 0.2; ulimit -c; ulimit -t", Bounds::default());
+        assert!(text.starts_with("0\n"), "{text}");
     }
 }

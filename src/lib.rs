@@ -28,6 +28,7 @@ pub mod notify;
 pub mod observe;
 pub mod openstack;
 mod outbound;
+pub mod plain;
 pub mod pool;
 pub mod progress;
 mod proxy;
@@ -50,8 +51,9 @@ use log::error;
 use cli::{Cli, CloudCommand, Command, ConfigCommand, ImageCommand, MasterCommand};
 use config::Environment;
 use exit::Exit;
+use plain::{Own, PlainWriter};
 
-/// Runs the command line `args` (the program's name first) and writes what it has to say to `out`.
+/// Runs the command line `args` (the program's name first) and writes what it has to say to `out`, as plain text.
 pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exit {
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match Cli::try_parse_from(&args) {
@@ -73,11 +75,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
     let journal = journal.map(String::as_str);
     let levels = logging::is_journal(std::io::stderr(), journal);
     logging::start(verbosity(&cli.command), levels);
+    let to_journal = logging::is_journal(std::io::stdout(), journal);
+    let exact = matches!(&cli.command, Command::Config(ConfigCommand::Render(_)));
+    let mut plain;
+    let out: &mut dyn Write = if exact {
+        // User data to the byte: the site's own text.
+        out
+    } else {
+        plain = PlainWriter::new(out, own(&cli.command, to_journal));
+        &mut plain
+    };
     let result = match &cli.command {
-        Command::Tick(args) => {
-            let levels = logging::is_journal(std::io::stdout(), journal);
-            commands::tick::run(args, &environment, levels, out)
-        }
+        Command::Tick(args) => commands::tick::run(args, &environment, to_journal, out),
         Command::Status(args) => commands::status::run(args, &environment, out),
         Command::Explain(args) => commands::explain::run(args, &environment, out),
         Command::Check(args) => commands::check::run(args, &environment, out),
@@ -115,6 +124,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
         error!("{failure:#}");
         exit_of(&failure)
     })
+}
+
+/// What a command writes besides text.
+fn own(command: &Command, to_journal: bool) -> Own {
+    let own = |styles, levels| Own { styles, levels };
+    match command {
+        Command::Status(_) | Command::Explain(_) => own(true, !to_journal),
+        Command::Tick(_) => own(false, true),
+        _ => own(false, !to_journal),
+    }
 }
 
 /// How often `-v` was given.

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use crate::plain::clean;
 use crate::progress;
 
 /// Whether `stream` goes to journald, as `journal_stream` (`$JOURNAL_STREAM`: device and inode of its socket, see
@@ -41,7 +42,7 @@ pub fn start(verbose: u8, journal: bool) {
                 Level::Info => 6,
                 Level::Debug | Level::Trace => 7,
             };
-            for line in record.args().to_string().lines() {
+            for line in lines(record) {
                 writeln!(out, "<{priority}>{line}")?;
             }
             Ok(())
@@ -51,7 +52,10 @@ pub fn start(verbose: u8, journal: bool) {
             let level = record.level();
             let style = out.default_level_style(level);
             let name = level.as_str().to_lowercase();
-            writeln!(out, "{style}{name}{style:#}: {}", record.args())
+            let mut lines = lines(record);
+            let first = lines.next().unwrap_or_default();
+            writeln!(out, "{style}{name}{style:#}: {first}")?;
+            lines.try_for_each(|line| writeln!(out, "{line}"))
         });
     }
     let logger = builder.build();
@@ -60,6 +64,20 @@ pub fn start(verbose: u8, journal: bool) {
     if log::set_boxed_logger(Box::new(Aside(logger))).is_ok() {
         log::set_max_level(level);
     }
+}
+
+/// The lines of a record. Each but the first is indented, so that no value in it begins a line that looks like another
+/// record or like a line of a report.
+fn lines(record: &Record<'_>) -> impl Iterator<Item = String> {
+    let text = record.args().to_string();
+    let lines: Vec<String> = text.lines().map(clean).collect();
+    lines.into_iter().enumerate().map(|(index, line)| {
+        if index == 0 {
+            line
+        } else {
+            format!("  {line}")
+        }
+    })
 }
 
 /// A logger that does not write into the live lines of a long command.

@@ -25,7 +25,7 @@ pub fn observe(
     at: Timestamp,
     deadline: Deadline,
 ) -> (Observation, Durations) {
-    let watch = watch(state, policy);
+    let watch = watch(state, policy, at);
     let (pool, clouds) = std::thread::scope(|scope| {
         let clouds: Vec<_> = site
             .clouds
@@ -106,7 +106,7 @@ pub fn observe_in_turn(
     at: Timestamp,
     deadline: Deadline,
 ) -> Observation {
-    let pool = site.pool.observe(&watch(state, policy), deadline);
+    let pool = site.pool.observe(&watch(state, policy, at), deadline);
     let seen = |cloud: &dyn Cloud| match cloud.observe(&state.traces(cloud.name()), deadline) {
         Ok(view) => Seen::Known(view),
         Err(failure) => Seen::Unknown(failure.message),
@@ -124,7 +124,7 @@ pub fn observe_in_turn(
 
 /// The nodes whose startds have been seen, those that should have been by now (by the names of their servers), and those that are
 /// gone and on which a job may still be listed.
-fn watch(state: &State, policy: &Policy) -> Watch {
+fn watch(state: &State, policy: &Policy, at: Timestamp) -> Watch {
     let watched = |node: &NodeMemory| {
         let server = node.server_id.clone();
         let mut machines: Vec<String> = node.machines().map(str::to_owned).collect();
@@ -142,7 +142,11 @@ fn watch(state: &State, policy: &Policy) -> Watch {
         let server = gone.server_id.clone().unwrap_or_default();
         Some((gone.machine.clone()?, server))
     });
-    nodes.chain(departed).collect()
+    Watch {
+        machines: nodes.chain(departed).collect(),
+        clusters: state.clusters.clone(),
+        at,
+    }
 }
 
 fn timed<T>(ask: impl FnOnce() -> T) -> (T, Duration) {

@@ -1,16 +1,40 @@
 //! What the tick asks of an HTCondor pool: the whole of it, so that the real one and the simulated one are alike.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
 
 use crate::deadline::Deadline;
 use crate::scaling::action::{Done, Failure, PoolAction, StartdIdentity};
+use crate::scaling::first_seen::ClusterMarks;
 use crate::scaling::needs::{Candidate, JobKind, Matches};
 use crate::scaling::observation::{PoolView, StartdView};
 
 /// The nodes whose startds have been seen: their machines (`Machine`) and the UUIDs of their servers. For those that the
 /// collector has not heard of lately, each schedd is asked whether it lists running jobs there. So it is for nodes whose
 /// servers are gone, while one may.
-pub type Watch = BTreeSet<(String, String)>;
+pub type Machines = BTreeSet<(String, String)>;
+
+/// What earlier ticks know, and an observation goes by.
+#[derive(Debug, Clone, Default)]
+pub struct Watch {
+    /// Nodes that may have fallen silent.
+    pub machines: Machines,
+    /// The newest clusters that were idle on each schedd.
+    pub clusters: BTreeMap<String, ClusterMarks>,
+    /// The time of the observation.
+    pub at: Timestamp,
+}
+
+impl FromIterator<(String, String)> for Watch {
+    /// Of these machines, without any earlier tick.
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(machines: T) -> Watch {
+        Watch {
+            machines: machines.into_iter().collect(),
+            ..Watch::default()
+        }
+    }
+}
 
 /// An HTCondor pool, or something that behaves like one.
 pub trait Pool: Sync {

@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::afterword::Afterword;
 pub use crate::afterword::Remains;
+use crate::plain::{clean, is_like_level};
 
 /// How often the elapsed time is drawn anew.
 const REDRAW: Duration = Duration::from_millis(250);
@@ -78,7 +79,7 @@ impl Progress {
             {
                 bar.set_style(style);
             }
-            bar.set_prefix(subject.to_owned());
+            bar.set_prefix(clean(subject));
             bar.enable_steady_tick(REDRAW);
             bar
         });
@@ -124,7 +125,7 @@ impl Line {
         }
         what.clone_into(&mut doing);
         match &self.bar {
-            Some(bar) => bar.set_message(what.to_owned()),
+            Some(bar) => bar.set_message(clean(what)),
             None => self.print(what),
         }
     }
@@ -133,7 +134,7 @@ impl Line {
     pub fn detail(&self, detail: &str) {
         if let Some(bar) = &self.bar {
             let doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner);
-            bar.set_message(format!("{doing}: {detail}"));
+            bar.set_message(clean(&format!("{doing}: {detail}")));
         }
     }
 
@@ -141,13 +142,16 @@ impl Line {
     pub fn done(&self, what: &str) {
         self.leaves(None);
         match &self.bar {
-            Some(bar) => bar.finish_with_message(what.to_owned()),
+            Some(bar) => bar.finish_with_message(clean(what)),
             None => self.print(what),
         }
     }
 
     fn print(&self, what: &str) {
         let seconds = self.began.elapsed().as_secs();
-        eprintln!("{} {seconds:>4} s  {what}", self.subject);
+        let line = clean(&format!("{} {seconds:>4} s  {what}", self.subject));
+        // No subject becomes a level of the journal.
+        let space = if is_like_level(&line) { " " } else { "" };
+        eprintln!("{space}{line}");
     }
 }

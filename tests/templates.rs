@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -101,6 +103,111 @@ fn the_fence_is_the_same_on_master_and_nodes() {
         for rule in ["meta skuid 0 accept", "reject", "drop"] {
             assert!(rules.contains(&format!("{address} {rule}")), "{rules}");
         }
+    }
+}
+
+/// Runs the block of execute.yaml that makes the slot users, below `root`, with stand-ins for the tools that it calls.
+/// `cores` is the answer of condor_config_val. Returns what the console got.
+fn make_slot_users(root: &Path, cores: &str, useradd: &str) -> String {
+    let tools = root.join("bin");
+    for folder in ["bin", "log", "dev", "etc/condor/config.d"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    let tool = |name: &str, script: &str| {
+        let path = tools.join(name);
+        fs::write(
+            &path,
+            format!(
+                "#!/bin/sh\necho {name} \"$@\" >>{0}/calls\n{script}\n",
+                root.display()
+            ),
+        )
+        .unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    };
+    let log = root.join("log");
+    tool(
+        "condor_config_val",
+        &format!(
+            "case $1 in LOG) echo {} ;; *) echo {cores} ;; esac",
+            log.display()
+        ),
+    );
+    tool("systemctl", "");
+    tool("condor_master", "");
+    tool("id", "[ \"$2\" = slot1_1 ]");
+    tool("useradd", useradd);
+    tool("usermod", "");
+    let (_, script) = shell("execute.yaml").swap_remove(1);
+    let script = ["/etc/", "/var/", "/dev/console"]
+        .iter()
+        .fold(script, |text, path| {
+            text.replace(&format!(" {path}"), &format!(" {}{path}", root.display()))
+                .replace(&format!("={path}"), &format!("={}{path}", root.display()))
+                .replace(&format!(">{path}"), &format!(">{}{path}", root.display()))
+        });
+    let path = format!("{}:/usr/bin:/bin", tools.display());
+    let done = Command::new("sh")
+        .args(["-c", &script])
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{done:?}");
+    fs::read_to_string(root.join("dev/console")).unwrap_or_default()
+}
+
+#[test]
+fn each_core_gets_a_slot_user() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let text = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+    // The second boot finds what the first one made.
+    for _ in 0..2 {
+        assert_eq!(make_slot_users(root, "3", ""), "");
+        assert_eq!(
+            text("etc/condor/config.d/60-ehos-slots.config"),
+            "EhosSlotUsers = 3\nSTARTD_ATTRS = $(STARTD_ATTRS) EhosSlotUsers\nSLOT1_1_USER = slot1_1\n\
+             SLOT1_2_USER = slot1_2\nSLOT1_3_USER = slot1_3\n"
+        );
+    }
+    assert_eq!(
+        text("etc/systemd/system/condor.service.d/40-ehos-slots.conf"),
+        "[Service]\nProtectProc=invisible\n"
+    );
+    let mode = fs::metadata(root.join("log")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o007, 0);
+    let calls = text("calls");
+    assert!(calls.contains("systemctl daemon-reload"), "{calls}");
+    // One exists already.
+    let made: Vec<&str> = calls
+        .lines()
+        .filter(|call| call.starts_with("useradd"))
+        .collect();
+    assert!(
+        made[0].ends_with(" slot1_2") && made[1].ends_with(" slot1_3"),
+        "{calls}"
+    );
+    assert!(made[0].contains("--no-create-home"), "{calls}");
+    for slot in 1..=3 {
+        let expired = format!("usermod --expiredate 1970-01-02 slot1_{slot}\n");
+        assert!(calls.contains(&expired), "{calls}");
+    }
+}
+
+#[test]
+fn without_slot_users_htcondor_stays_off() {
+    for (cores, useradd) in [("2", "exit 1"), ("0", ""), ("", ""), ("undefined", "")] {
+        let folder = tempfile::tempdir().unwrap();
+        let console = make_slot_users(folder.path(), cores, useradd);
+        assert!(
+            console.starts_with("EHOS: FAILED: no users for the slots"),
+            "{cores}: {console}"
+        );
+        let calls = fs::read_to_string(folder.path().join("calls")).unwrap();
+        assert!(
+            calls.contains("systemctl mask --runtime --now condor.service"),
+            "{calls}"
+        );
     }
 }
 

@@ -11,6 +11,7 @@ mod quota;
 mod reach;
 pub mod report;
 mod rights;
+mod slot_users;
 mod state_directory;
 
 use std::path::Path;

@@ -1,13 +1,15 @@
 //! The pool: whether HTCondor answers, and whether ehos may do there what it has to.
 
+use std::collections::BTreeMap;
 use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use super::{Area, Finding, access, joined};
+use super::{Area, Finding, access, joined, slot_users};
 use crate::cloudinit::Template;
 use crate::condor::inspect::{self, NodeSettings, Permission};
 use crate::condor::{CondorPool, Error, Tools, token};
@@ -49,7 +51,7 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
     let mut answered = false;
     thread::scope(|scope| {
         let tools = &tools;
-        let view = scope.spawn(|| condor_pool.observe(&Watch::new(), deadline));
+        let view = scope.spawn(|| condor_pool.observe(&Watch::default(), deadline));
         let rights = scope.spawn(move || {
             let drains = config.policy.drains();
             [
@@ -120,15 +122,31 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
         findings.push(host);
         findings.extend(joined(settings));
         findings.extend(match joined(nodes) {
-            Ok(found) => nodes_settings(&found, &config.policy.cluster),
+            Ok(found) => {
+                let mut findings = nodes_settings(&found, &config.policy.cluster);
+                findings.push(slot_users::nodes(&found, &config.policy.cluster));
+                findings
+            }
             Err(_) => vec![Finding::skipped("nodes", "the collector does not answer")],
         });
+        findings.extend(templates(config));
     });
     Area {
         name: NAME.to_owned(),
         findings,
         answered: Some(answered),
     }
+}
+
+/// Findings on the users of jobs, one for each template.
+fn templates(config: &Config) -> Vec<Finding> {
+    let mut templates: BTreeMap<&Path, Vec<&str>> = BTreeMap::new();
+    for cloud in &config.clouds {
+        let clouds = templates.entry(&cloud.user_data_file).or_default();
+        clouds.push(&cloud.name);
+    }
+    let check = |(path, clouds): (&Path, Vec<&str>)| slot_users::template(path, &clouds);
+    templates.into_iter().filter_map(check).collect()
 }
 
 fn unanswered(check: &'static str, why: &str) -> Finding {
@@ -579,6 +597,8 @@ mod tests {
             cluster: Some(cluster.to_owned()),
             max_job_retirement_seconds: retirement,
             update_interval_seconds: interval,
+            slot_users: None,
+            cpus: None,
         };
         let of = |nodes: &[NodeSettings]| {
             let findings = nodes_settings(nodes, "pool-1");

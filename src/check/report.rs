@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Area, Finding, Outcome};
 use crate::exit::Exit;
+use crate::plain::line;
 
 /// The version of the JSON: raised when something in it changes its meaning or goes.
 const VERSION: u32 = 1;
@@ -63,20 +64,17 @@ pub fn text(areas: &[Area]) -> String {
     let width = all().map(|finding| finding.check.len()).max().unwrap_or(0);
     let mut text = String::new();
     for area in areas {
-        text.push_str(&area.name);
-        text.push('\n');
+        text.push_str(&line!("{}", area.name));
         for finding in &area.findings {
             let indent = 2 + WORD + 2 + width + 2;
-            // Names are what somebody on the cloud made of them.
-            let shown = |text: &str| text.replace(char::is_control, " ");
-            text.push_str(&format!(
-                "  {:WORD$}  {:width$}  {}\n",
+            text.push_str(&line!(
+                "  {:WORD$}  {:width$}  {}",
                 word(finding.outcome),
                 finding.check,
-                shown(&finding.what)
+                finding.what
             ));
             if let Some(remedy) = &finding.remedy {
-                text.push_str(&format!("{:indent$}→ {}\n", "", shown(remedy)));
+                text.push_str(&line!("{:indent$}→ {}", "", remedy));
             }
         }
     }

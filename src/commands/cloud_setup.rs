@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::local_keys::LocalKeys;
 use crate::openstack::auth::Session;
 use crate::openstack::{self, compute, network, server_group};
+use crate::plain::line;
 use crate::setup::{self, Asked, Change, NAME, PublicKey, There};
 
 /// Where `ssh-keygen` puts public keys, the better kinds first.
@@ -144,22 +145,22 @@ impl All<'_> {
                     "planned" => "would",
                     other => other,
                 };
-                text.push_str(&format!("{name}: {result}: {}\n", step.what));
+                text.push_str(&line!("{name}: {result}: {}", step.what));
             }
             match &report.error {
-                Some(error) => text.push_str(&format!("{name}: {error}\n")),
+                Some(error) => text.push_str(&line!("{name}: {error}")),
                 None if report.changes.is_empty() => {
-                    text.push_str(&format!("{name}: nothing to do\n"));
+                    text.push_str(&line!("{name}: nothing to do"));
                 }
                 None => {}
             }
             if let Some(note) = &report.note {
-                text.push_str(&format!("{name}: note: {note}\n"));
+                text.push_str(&line!("{name}: note: {note}"));
             }
         }
         if let Some(file) = &self.file {
-            text.push_str(&format!(
-                "{} names the keypair and security group from now on\n",
+            text.push_str(&line!(
+                "{} names the keypair and security group from now on",
                 file.display()
             ));
         }

@@ -15,6 +15,7 @@ use crate::init::choice::{self, Choice};
 use crate::init::{source, text};
 use crate::openstack::auth::Session;
 use crate::openstack::{self, compute, image, network};
+use crate::plain::line;
 use crate::rights;
 
 /// For all that is asked of the cloud.
@@ -72,8 +73,7 @@ pub fn run(
     {
         let value = value.as_deref().unwrap_or("-");
         // Names are what somebody on the cloud made of them.
-        let line = format!("{key:<16} {value}: {why}").replace(char::is_control, " ");
-        words.push_str(&(line + "\n"));
+        words.push_str(&line!("{key:<16} {value}: {why}"));
     }
     if print {
         out.write_all(yaml.as_bytes())?;

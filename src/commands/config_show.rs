@@ -24,11 +24,12 @@ pub fn run(
     match args.output {
         Output::Text => {
             let here = &environment.working_directory;
-            write!(out, "{}", table(&settings, here))?;
+            out.write_all(table(&settings, here).as_bytes())?;
         }
         Output::Json => {
             let all: Vec<Value> = settings.iter().map(json).collect();
-            writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
+            let all = serde_json::to_string_pretty(&all)? + "\n";
+            out.write_all(all.as_bytes())?;
         }
     }
     config::ensure_cluster(files, environment, true)?;

@@ -16,10 +16,11 @@ use crate::history;
 use crate::history::UnreadDay;
 use crate::history::life::{Deed, End, Life, Step, in_words};
 use crate::history::search::{Found, search};
+use crate::plain::clean;
 use crate::report::snapshot::ActionResult;
 use crate::scaling::plan::Fate;
 use crate::status;
-use crate::status::layout::{Style, clean, labelled, paint};
+use crate::status::layout::{Style, labelled, paint};
 
 /// No terminal is taken to be narrower.
 const NARROWEST: usize = 50;

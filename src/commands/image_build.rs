@@ -12,6 +12,7 @@ use crate::config::{self, Environment};
 use crate::exit::Exit;
 use crate::image::step::Leftover;
 use crate::image::{Builds, Built, Error, Order, Preview, build_everywhere, preview};
+use crate::plain::line;
 use crate::progress::Progress;
 
 /// Makes the images, or says what would be done, and writes what came of it to `out`.
@@ -69,14 +70,14 @@ fn exit(well: bool) -> Exit {
 pub fn text(builds: &Builds) -> String {
     let mut text: String = builds.clouds.iter().map(told).collect();
     if let Some(file) = &builds.recorded.file {
-        text += &format!("written to {}\n", file.display());
+        text += &line!("written to {}", file.display());
     }
     for by_hand in &builds.recorded.by_hand {
-        text += &format!(
-            "not written: {}; put this into the configuration:\n{}\n",
-            by_hand.why,
-            indented(&by_hand.lines, "    ")
+        text += &line!(
+            "not written: {}; put this into the configuration:",
+            by_hand.why
         );
+        text += &indented(&by_hand.lines, "    ");
     }
     let made = builds.clouds.iter().any(|(_, built)| built.is_ok());
     if made && builds.recorded.by_hand.is_empty() {
@@ -94,25 +95,20 @@ fn told((cloud, built): &(String, Result<Built, Error>)) -> String {
                 .iter()
                 .map(|(part, time)| format!("{part} {}", seconds(*time)))
                 .collect();
-            let mut text = format!(
-                "{cloud}: image {} ({})\n    made of {}: {}\n",
-                built.image_name,
-                built.image_id,
-                built.source,
-                took.join(", ")
-            );
+            let mut text = line!("{cloud}: image {} ({})", built.image_name, built.image_id);
+            text += &line!("    made of {}: {}", built.source, took.join(", "));
             for note in &built.notes {
-                text += &format!("    note: {note}\n");
+                text += &line!("    note: {note}");
             }
             if let Some(why) = &built.server_left {
-                text += &format!("    its server is still there: {why}\n");
+                text += &line!("    its server is still there: {why}");
             }
             text
         }
         Err(error) => {
-            let mut text = format!("{cloud}: no image: {error}\n");
+            let mut text = line!("{cloud}: no image: {error}");
             if let Some(console) = &error.console {
-                text += &format!("{}\n", indented(console, "    | "));
+                text += &indented(console, "    | ");
             }
             text
         }
@@ -122,34 +118,35 @@ fn told((cloud, built): &(String, Result<Built, Error>)) -> String {
 fn previewed((cloud, preview): &(String, Result<Preview, Error>)) -> String {
     let preview = match preview {
         Ok(preview) => preview,
-        Err(error) => return format!("{cloud}: {error}\n"),
+        Err(error) => return line!("{cloud}: {error}"),
     };
-    let mut text = format!(
-        "{cloud}: would make image {} of {} on a server of flavor {}\n",
-        preview.image_name, preview.source, preview.flavor
+    let mut text = line!(
+        "{cloud}: would make image {} of {} on a server of flavor {}",
+        preview.image_name,
+        preview.source,
+        preview.flavor
     );
     for leftover in &preview.leftovers {
         text += &match leftover {
             Leftover::Server { name, why, .. } => {
-                format!("    would delete server {name}, which an earlier build has left: {why}\n")
+                line!("    would delete server {name}, which an earlier build has left: {why}")
             }
             Leftover::Image { name, .. } => {
-                format!("    would delete image {name}, which an earlier build has not finished\n")
+                line!("    would delete image {name}, which an earlier build has not finished")
             }
         };
     }
     if let Some(name) = &preview.goes_on_with {
-        text += &format!("    would go on with server {name}, which an earlier build has begun\n");
+        text += &line!("    would go on with server {name}, which an earlier build has begun");
     }
     for note in &preview.notes {
-        text += &format!("    note: {note}\n");
+        text += &line!("    note: {note}");
     }
     text
 }
 
 fn indented(text: &str, by: &str) -> String {
-    let lines: Vec<String> = text.lines().map(|line| format!("{by}{line}")).collect();
-    lines.join("\n")
+    text.lines().map(|line| line!("{by}{line}")).collect()
 }
 
 fn seconds(time: Duration) -> String {

@@ -13,6 +13,7 @@ use crate::deadline::Deadline;
 use crate::exit::Exit;
 use crate::image::inventory::{Inventory, in_each, look};
 use crate::openstack::Error;
+use crate::plain::{clean, line};
 
 /// Lists the images of this pool to `out`.
 ///
@@ -64,7 +65,7 @@ fn text(config: &Config, seen: &[(String, Result<Inventory, Error>)]) -> String 
         let inventory = match inventory {
             Ok(inventory) => inventory,
             Err(error) => {
-                unseen += &format!("unknown  {error}\n");
+                unseen += &line!("unknown  {error}");
                 continue;
             }
         };
@@ -74,7 +75,7 @@ fn text(config: &Config, seen: &[(String, Result<Inventory, Error>)]) -> String 
                 .size
                 .map_or_else(String::new, |bytes| format!("{:.1} GB", bytes as f64 / 1e9));
             let configured = owned.is_configured(&config.clouds);
-            table.add_row([
+            let cells = [
                 cloud.clone(),
                 owned.name().to_owned(),
                 image.id.clone(),
@@ -84,7 +85,8 @@ fn text(config: &Config, seen: &[(String, Result<Inventory, Error>)]) -> String 
                 owned.source().unwrap_or_default().to_owned(),
                 inventory.in_use.get(&image.id).unwrap_or(&0).to_string(),
                 if configured { "yes" } else { "" }.to_owned(),
-            ]);
+            ];
+            table.add_row(cells.iter().map(|cell| clean(cell)));
             rows += 1;
         }
     }

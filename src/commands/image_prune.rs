@@ -17,6 +17,7 @@ use crate::image::owned::{Fate, OwnedImage, Ticks, fates};
 use crate::master::deploy;
 use crate::openstack::auth::Session;
 use crate::openstack::{Error, image};
+use crate::plain::line;
 use crate::state;
 
 /// Where the last tick is not longer ago than this, the timer runs: it ticks every minute.
@@ -161,10 +162,10 @@ fn why(fate: Fate) -> String {
 fn text(cloud: &str, pruned: &Result<Vec<Pruned>, Error>, dry_run: bool) -> String {
     let pruned = match pruned {
         Ok(pruned) => pruned,
-        Err(error) => return format!("{cloud}: nothing is deleted: {error}\n"),
+        Err(error) => return line!("{cloud}: nothing is deleted: {error}"),
     };
     if pruned.is_empty() {
-        return format!("{cloud}: no images of this pool\n");
+        return line!("{cloud}: no images of this pool");
     }
     let line = |Pruned {
                     image,
@@ -181,8 +182,8 @@ fn text(cloud: &str, pruned: &Result<Vec<Pruned>, Error>, dry_run: bool) -> Stri
             Some(Err(error)) => error.to_string(),
             _ => why(*fate),
         };
-        format!(
-            "{cloud}: {what}: {} ({}): {why}\n",
+        line!(
+            "{cloud}: {what}: {} ({}): {why}",
             image.name(),
             image.image().id
         )

@@ -22,6 +22,7 @@ use crate::master::install::{self, Program, Timer};
 use crate::master::order::{Order, Wishes};
 use crate::openstack::auth::Session;
 use crate::openstack::token_cache;
+use crate::plain::line;
 use crate::progress::Progress;
 use crate::scaling::observation::ServerRecord;
 use crate::state;
@@ -148,7 +149,10 @@ pub fn run(
             }
         }
         let printed = match args.output {
-            Output::Text => plan.join("\n") + "\n" + &differences(&files),
+            Output::Text => {
+                let plan = plan.iter().map(|step| line!("{step}"));
+                plan.collect::<String>() + &differences(&files)
+            }
             Output::Json => in_json(&json!({
                 "version": 1, "dry_run": true, "exit": Exit::Done as u8, "cloud": settings.name,
                 "image": order.image.1, "trust_domain": order.trust_domain, "plan": plan,
@@ -531,14 +535,15 @@ impl Report<'_> {
         } else {
             String::new()
         };
-        let mut text = format!(
-            "the central manager {} ({}) is ready: {}\n{version}{made_of}\n",
+        let mut text = line!(
+            "the central manager {} ({}) is ready: {}",
             server.record.name,
             server.record.id,
             self.addresses().join(", "),
         );
+        text.push_str(&line!("{version}{made_of}"));
         for notice in self.notices {
-            text.push_str(&format!("note: {notice}\n"));
+            text.push_str(&line!("note: {notice}"));
         }
         text.push_str(&differences(&self.deployed.files));
         let ended = match tick_exit {
@@ -547,17 +552,18 @@ impl Report<'_> {
             None if self.exit == Exit::Done => "was not started".to_owned(),
             None => "has no exit code".to_owned(),
         };
-        text.push_str(&format!("\nits first tick {ended}:\n"));
+        text.push('\n');
+        text.push_str(&line!("its first tick {ended}:"));
         for line in tick.lines() {
-            text.push_str(&format!("    {line}\n"));
+            text.push_str(&line!("    {line}"));
         }
-        text.push_str(&format!(
-            "\nlog in:          {}\n\
-             a first job:     as an ordinary user there: printf '%s\\n' executable=/bin/sleep arguments=60 queue | \
+        text.push('\n');
+        text.push_str(&line!("log in:          {}", self.login()));
+        text.push_str(
+            "a first job:     as an ordinary user there: printf '%s\\n' executable=/bin/sleep arguments=60 queue | \
              condor_submit\n\
              what ehos does:  journalctl -fu ehos\n",
-            self.login()
-        ));
+        );
         text
     }
 

@@ -1,6 +1,5 @@
 //! `ehos resume CLOUD`: what failed there was mended, nodes may be made again.
 
-use std::fmt::Write as _;
 use std::io::Write;
 use std::path::Path;
 use std::thread;
@@ -16,6 +15,7 @@ use crate::config::{self, Environment};
 use crate::deadline::Deadline;
 use crate::exit::Exit;
 use crate::lock::{self, Lock, try_lock};
+use crate::plain::line;
 use crate::scaling::failing::Resumed;
 use crate::state;
 
@@ -120,12 +120,12 @@ fn text(clouds: &[CloudOut<'_>]) -> String {
     } in clouds
     {
         if let Some(servers) = forgotten {
-            text += &format!(
+            text += &line!(
                 "cloud {cloud} is not in the configuration: {servers} of its servers forgotten; those that still run \
-                 cost until they are deleted by hand\n"
+                 cost until they are deleted by hand"
             );
         } else if resumed.is_empty() {
-            text += &format!("cloud {cloud}: no failure is remembered, nothing held it up\n");
+            text += &line!("cloud {cloud}: no failure is remembered, nothing held it up");
         }
         for what in resumed {
             let Resumed {
@@ -140,14 +140,12 @@ fn text(clouds: &[CloudOut<'_>]) -> String {
             } else {
                 "back-off ended"
             };
-            // Writing to a String does not fail.
-            let _ = match (flavor, image) {
-                (Some(flavor), Some(image)) => writeln!(
-                    text,
+            text += &match (flavor, image) {
+                (Some(flavor), Some(image)) => line!(
                     "cloud {cloud}: {flavor} from image {image}: {mode}, {failures} failures forgotten, the last: \
                      {last_failure}"
                 ),
-                _ => writeln!(text, "cloud {cloud}: pause ended, after: {last_failure}"),
+                _ => line!("cloud {cloud}: pause ended, after: {last_failure}"),
             };
         }
     }

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::error::Error;
-use crate::child::{self, described};
+use crate::child::{self, Bounds, described};
 use crate::deadline::Deadline;
 
 /// A longer line is no answer of a tool of HTCondor.
@@ -22,6 +22,7 @@ pub struct Tools {
     bin: Option<PathBuf>,
     limit: Duration,
     variables: Vec<(&'static str, OsString)>,
+    bounds: Bounds,
 }
 
 /// One call of a tool.
@@ -44,7 +45,20 @@ impl Tools {
             bin,
             limit,
             variables: Vec::new(),
+            bounds: Bounds::default(),
         }
+    }
+
+    /// How long one call may take.
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// The same tools with bounds of their own for each call.
+    pub(super) fn bounded(&self, bounds: Bounds) -> Tools {
+        let mut tools = self.clone();
+        tools.bounds = bounds;
+        tools
     }
 
     /// The same tools with one more variable in their environment, which others than this user can not see: HTCondor
@@ -86,13 +100,14 @@ impl Tools {
         let deadline = deadline.at_most(limit);
         let mut lines = Lines::default();
         let mut wrong = None;
-        let ended = child::run(
+        let ended = child::run_within(
             Command::new(self.program(call))
                 .args(call.args.iter().map(OsStr::new))
                 // Its messages are judged by their English text.
                 .env("LC_ALL", "C")
                 .envs(self.variables.iter().map(|(name, value)| (name, value))),
             call.stdin.as_bytes().to_vec(),
+            self.bounds,
             deadline,
             |text| {
                 // A tool that fails may print its usage: why it failed tells more than that this is no answer.

@@ -1,6 +1,8 @@
 //! ClassAd expressions, as far as ehos reads them: which attributes they name, and what they are the AND of. Whether
 //! they are true, HTCondor says.
 
+use std::collections::{BTreeMap, HashMap};
+
 /// Whose attribute a name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
@@ -167,6 +169,59 @@ pub(super) fn references(expression: &str) -> Vec<String> {
     found
 }
 
+/// More references are not followed to evaluate one job: each step of `B1 = B0 + B0`, `B2 = B1 + B1`, … doubles them.
+pub(super) const STEPS_MAX: u64 = 100_000;
+
+/// How many references HTCondor follows to evaluate `expressions` of an ad with these attributes (by name in small letters); no
+/// more than it can count for an attribute that refers to itself.
+pub(super) fn steps<'a>(
+    expressions: impl Iterator<Item = &'a str>,
+    attributes: &'a BTreeMap<String, String>,
+) -> u64 {
+    fn own<'a>(
+        text: &'a str,
+        attributes: &'a BTreeMap<String, String>,
+    ) -> impl Iterator<Item = &'a str> {
+        let names = Names::of(text).attributes.into_iter();
+        names
+            .filter(|(scope, _)| *scope != Scope::Target)
+            .filter_map(|(_, name)| {
+                let (name, _) = attributes.get_key_value(&name.to_ascii_lowercase())?;
+                Some(name.as_str())
+            })
+    }
+    // `None` while what it refers to is being counted.
+    let mut counted: HashMap<&str, Option<u64>> = HashMap::new();
+    let mut sum: u64 = 0;
+    for expression in expressions {
+        let first: Vec<&str> = own(expression, attributes).collect();
+        let mut open = first.clone();
+        while let Some(name) = open.last().copied() {
+            let text = attributes.get(name).map_or("", String::as_str);
+            match counted.get(name) {
+                Some(Some(_)) => drop(open.pop()),
+                Some(None) => {
+                    let steps = own(text, attributes).fold(1_u64, |steps, name| {
+                        let more = counted.get(name).copied().flatten();
+                        steps.saturating_add(more.unwrap_or(u64::MAX))
+                    });
+                    counted.insert(name, Some(steps));
+                    open.pop();
+                }
+                None => {
+                    counted.insert(name, None);
+                    open.extend(own(text, attributes).filter(|name| !counted.contains_key(name)));
+                }
+            }
+        }
+        for name in first {
+            let steps = counted.get(name).copied().flatten().unwrap_or(u64::MAX);
+            sum = sum.saturating_add(steps);
+        }
+    }
+    sum
+}
+
 /// What `expression` is the AND of: itself, when it is none.
 pub(super) fn clauses(expression: &str) -> Vec<&str> {
     let mut found = Vec::new();
@@ -272,6 +327,26 @@ mod tests {
             assert!(Names::of(changes).change(), "{changes}");
         }
         assert!(!Names::of("Time > 5 && \"time()\"").change());
+    }
+
+    #[test]
+    fn what_doubles_with_each_step_is_counted_without_being_followed() {
+        let mut ad: BTreeMap<String, String> = (1..5000)
+            .map(|n| (format!("b{n}"), format!("B{} + 1", n - 1)))
+            .collect();
+        ad.insert("b0".to_owned(), "1".to_owned());
+        let count =
+            |expression: &str, ad: &BTreeMap<String, String>| steps([expression].into_iter(), ad);
+        assert_eq!(count("TARGET.B40 > 5", &ad), 0);
+        assert_eq!(count("B4999 > 5", &ad), 5000);
+        for n in 1..60 {
+            ad.insert(format!("b{n}"), format!("strcat(MY.B{0}, b{0})", n - 1));
+        }
+        assert_eq!(count("B3", &ad), 15);
+        assert!(count("B20", &ad) > STEPS_MAX && count("B59", &ad) > STEPS_MAX);
+        ad.insert("x".to_owned(), "Y + Y".to_owned());
+        ad.insert("y".to_owned(), "X".to_owned());
+        assert_eq!(count("x", &ad), u64::MAX);
     }
 
     #[test]

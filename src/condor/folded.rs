@@ -4,39 +4,56 @@
 //! its own jobs alone, which are counted as [`JobFault`] or by [`Folded::torn`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::answer::{amount, excerpt, integer};
 use super::column::{self, LONG, NO_STRING};
 use super::command::is_cut;
 use super::expression::Names;
-use super::job_ad::{Columns, JobAd, JobColumns, Unread, digest};
+use super::idle_time::{Clocks, IdleTimes, Waiting};
+use super::job_ad::{COLUMNS_MAX, Columns, JobAd, JobColumns, Unread, digest};
+use super::odd::{OddJob, OddJobs};
 use super::queue::concurrency_limits;
-use crate::scaling::needs::{JobFault, Needs};
+use crate::scaling::needs::{JobFault, Needs, OwnerBound};
 use crate::scaling::observation::{Demand, Resources};
 
-/// Texts of ads that are kept of one schedd, in bytes; such as are longer than this are not looked at.
+/// Texts of ads that are kept of one owner's jobs, and of all, in bytes; such as are longer than `AD_MAX` are not looked at.
 pub(super) const ADS_MAX: usize = 2 * 1024 * 1024;
+const ALL_ADS_MAX: usize = 64 * 1024 * 1024;
 pub(super) const AD_MAX: usize = 16 * 1024;
 
 /// Endings of lines that are kept, in bytes. The others are read anew: nothing is lost with them.
 pub(super) const ENDINGS_MAX: usize = 2 * 1024 * 1024;
 
-/// Texts of shapes that are kept, in bytes; jobs beyond are counted together.
+/// Texts of shapes that are kept of one owner's jobs, and of all, in bytes; jobs beyond are counted together.
 const SHAPES_MAX: usize = 4 * 1024 * 1024;
+const ALL_SHAPES_MAX: usize = 64 * 1024 * 1024;
 
-/// Attributes that are noted.
-const NAMES_MAX: usize = 1000;
+/// Job groups of one owner; jobs beyond are counted together.
+const GROUPS_MAX: usize = 10_000;
 
-/// Jobs whose Requirements name their own number that HTCondor is asked about, each by itself.
+/// Jobs that refer to more attributes ask for no columns: they are read one by one.
+const NAMES_MAX: usize = 30;
+
+/// Jobs of one owner whose Requirements name their own number that HTCondor is asked about, each by itself.
 const NUMBERED_MAX: usize = 500;
 
 /// Longest values of the columns in front of Requirements.
 const GROUP_MAX: usize = 256;
+const OWNER_MAX: usize = 256;
 const LIMITS_MAX: usize = 4096;
 const REQUEST_MAX: usize = 1024;
 /// How much of a request is told.
 const REQUEST_TOLD: usize = 60;
+
+/// The request of jobs of which no other is known.
+const ONE_CORE: Resources = Resources {
+    cpus: 1,
+    memory_mb: 0,
+    disk_kb: 0,
+    gpus: 0,
+};
 
 /// What jobs ask for.
 const REQUESTS: [&str; 4] = ["RequestCpus", "RequestMemory", "RequestDisk", "RequestGPUs"];
@@ -61,26 +78,42 @@ pub(super) struct Folded {
     /// Jobs that were read.
     pub counted: u64,
     /// By request, and by the place of their shape in `shapes`.
-    jobs: BTreeMap<(Resources, usize), Waiting>,
+    jobs: BTreeMap<(Resources, usize), Idle>,
+    /// The highest `ClusterId` of all.
+    newest_cluster: u64,
     shapes: Vec<Shape>,
-    shapes_bytes: usize,
+    /// What the jobs of each shape refer to.
+    shape_names: Vec<Rc<BTreeSet<String>>>,
+    shares: HashMap<Option<String>, Share>,
+    all: Share,
     /// Where the shape of a line is that ends like this: a thousand lines end alike.
     endings: HashMap<String, usize>,
     /// Where each shape is.
     places: HashMap<Shape, usize>,
     ads: BTreeMap<Needs, JobAd>,
-    /// Their texts.
-    ads_bytes: usize,
     endings_bytes: usize,
+    /// The job that is being taken was told with all of its attributes: these.
+    told_whole: Option<Rc<BTreeMap<String, String>>>,
+    /// Jobs of each owner that were not read.
+    unread: BTreeMap<Option<String>, u64>,
+    /// Names of evaluations that take too long.
+    slow: BTreeSet<String>,
+}
+
+/// What is kept of the jobs of one owner.
+#[derive(Debug, Default)]
+struct Share {
+    ads_bytes: usize,
+    shapes_bytes: usize,
+    groups: usize,
     numbered: usize,
-    /// Attributes that Requirements refer to, asked for or not.
-    pub names: BTreeSet<String>,
 }
 
 /// What jobs are like besides their requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 struct Shape {
     needs: Needs,
+    owner: Option<String>,
     /// How many nodes each takes, in the parallel universe.
     nodes: u64,
     concurrency_limits: String,
@@ -95,7 +128,8 @@ struct Shape {
 impl Shape {
     fn size(&self) -> usize {
         let group = self.accounting_group.as_ref().map_or(0, String::len);
-        self.needs.0.len() + self.concurrency_limits.len() + group + size_of::<Shape>()
+        let owner = self.owner.as_ref().map_or(0, String::len);
+        self.needs.0.len() + self.concurrency_limits.len() + group + owner + size_of::<Shape>()
     }
 
     fn with_fault(self, fault: JobFault) -> Shape {
@@ -109,10 +143,8 @@ impl Shape {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Waiting {
-    jobs: u64,
-    /// Since when the longest waiting one has been idle, on the schedd's clock.
-    since: Option<i64>,
+struct Idle {
+    times: IdleTimes,
     example: Option<String>,
 }
 
@@ -121,8 +153,10 @@ struct Waiting {
 pub(super) struct Ads {
     /// By their needs.
     pub ads: BTreeMap<Needs, JobAd>,
-    /// Those that Requirements refer to.
+    /// Attributes that most of them refer to.
     pub names: BTreeSet<String>,
+    /// Names of evaluations that take too long.
+    pub slow: BTreeSet<String>,
 }
 
 impl Folded {
@@ -164,11 +198,23 @@ impl Folded {
         all.push(column::text("ConcurrencyLimits", LIMITS_MAX));
         all.extend(REQUESTS.map(|name| column::expression(name, REQUEST_MAX)));
         all.extend(Self::DEFERRAL.map(str::to_owned));
+        all.push(column::text("Owner", OWNER_MAX));
         if requirements {
             all.push(column::expression("Requirements", AD_MAX));
             let columns = columns.all().into_iter();
             all.extend(columns.map(|name| column::expression(name, AD_MAX)));
         }
+        all
+    }
+
+    /// The columns of an ad that is evaluated by itself: all numbers of a line, and whether the site's constraint is true.
+    pub(super) fn evaluated(site: Option<&str>) -> Vec<String> {
+        let mut all: Vec<String> = Self::EXPRESSIONS.map(str::to_owned).into();
+        all.extend(Self::NUMBERS.map(str::to_owned));
+        all.push(column::text("AcctGroup", GROUP_MAX));
+        all.push(column::text("ConcurrencyLimits", LIMITS_MAX));
+        all.extend(Self::DEFERRAL.map(str::to_owned));
+        all.push(format!("ifThenElse(({}), 1, 0)", site.unwrap_or("true")));
         all
     }
 
@@ -222,28 +268,25 @@ impl Folded {
             _ => place,
         };
         let since = integer(queued).max(integer(entered));
+        // `2.0`, `2.0 2.1` or `2.0 ... 2.9`.
+        let clusters = name
+            .split(' ')
+            .filter_map(|id| amount(id.split_once('.')?.0));
+        let newest_cluster = clusters.max();
         let example = || {
-            // `2.0`, `2.0 2.1` or `2.0 ... 2.9`.
             let first = name.split(' ').next()?;
             let is_name =
                 first.len() <= 30 && first.chars().all(|c| c.is_ascii_digit() || c == '.');
             (is_name && !first.is_empty()).then(|| first.to_owned())
         };
         self.counted = self.counted.saturating_add(jobs);
-        self.jobs
-            .entry((request, place))
-            .and_modify(|waiting| {
-                waiting.jobs = waiting.jobs.saturating_add(jobs);
-                waiting.since = match (waiting.since, since) {
-                    (Some(one), Some(other)) => Some(one.min(other)),
-                    (one, other) => one.or(other),
-                };
-            })
-            .or_insert_with(|| Waiting {
-                jobs,
-                since,
-                example: example(),
-            });
+        let (request, place) = self.within_share(request, place);
+        self.newest_cluster = self.newest_cluster.max(newest_cluster.unwrap_or(0));
+        let idle = self.jobs.entry((request, place)).or_insert_with(|| Idle {
+            times: IdleTimes::default(),
+            example: example(),
+        });
+        idle.times.add(since, newest_cluster, jobs);
         Some(())
     }
 
@@ -255,7 +298,8 @@ impl Folded {
             return Some(place);
         }
         let attribute = (*REQUESTS.get(which)?).to_owned();
-        let expression = ending.split('\t').nth(4 + which)?;
+        let expression = ending.split('\t').nth(4 + which)?.to_owned();
+        let expression = expression.as_str();
         let value = match expression {
             LONG => format!("longer than {REQUEST_MAX} bytes"),
             "" => "undefined".to_owned(),
@@ -271,7 +315,23 @@ impl Folded {
                 ),
             },
         };
-        Some(self.keep(shape.with_fault(fault)))
+        let names = self.shape_names.get(place).cloned().unwrap_or_default();
+        Some(self.keep(shape.with_fault(fault), names))
+    }
+
+    /// The group of such jobs: one for all that are more than the owner's share.
+    fn within_share(&mut self, request: Resources, place: usize) -> (Resources, usize) {
+        if self.jobs.contains_key(&(request, place)) {
+            return (request, place);
+        }
+        let owner = self.shapes.get(place).and_then(|shape| shape.owner.clone());
+        let share = self.shares.entry(owner.clone()).or_default();
+        share.groups += 1;
+        if share.groups <= GROUPS_MAX {
+            return (request, place);
+        }
+        let shape = beyond(owner, OwnerBound::Groups);
+        (ONE_CORE, self.keep(shape, Rc::default()))
     }
 
     /// Where the shape is that a line with this ending has.
@@ -279,17 +339,21 @@ impl Folded {
         if let Some(place) = self.endings.get(ending) {
             return Some(*place);
         }
-        let (shape, by_number) = self.read(ending, None)?;
-        if by_number && !self.grouped && self.numbered < NUMBERED_MAX {
-            // Not kept under the ending: the next job has another number.
-            let (cluster, proc) = name.split_once('.')?;
-            let number = [amount(cluster)?, amount(proc)?];
-            let (shape, _) = self.read(ending, Some(number))?;
-            self.numbered += 1;
-            return Some(self.keep(shape));
+        let alone = !self.grouped || self.told_whole.is_some();
+        let (shape, by_number, names) = self.read(ending, None)?;
+        if by_number && alone {
+            let share = self.shares.entry(shape.owner.clone()).or_default();
+            share.numbered += 1;
+            if share.numbered <= NUMBERED_MAX {
+                // Not kept under the ending: the next job has another number.
+                let (cluster, proc) = name.split_once('.')?;
+                let number = [amount(cluster)?, amount(proc)?];
+                let (shape, _, names) = self.read(ending, Some(number))?;
+                return Some(self.keep(shape, names));
+            }
         }
-        let place = self.keep(shape);
-        let lasts = !by_number || self.grouped;
+        let place = self.keep(shape, names);
+        let lasts = !by_number || !alone;
         if lasts && self.endings_bytes < ENDINGS_MAX {
             self.endings_bytes += ending.len();
             self.endings.insert(ending.to_owned(), place);
@@ -297,28 +361,34 @@ impl Folded {
         Some(place)
     }
 
-    fn keep(&mut self, mut shape: Shape) -> usize {
+    fn keep(&mut self, mut shape: Shape, mut names: Rc<BTreeSet<String>>) -> usize {
         if let Some(place) = self.places.get(&shape) {
             return *place;
         }
-        if self.shapes_bytes > SHAPES_MAX {
-            shape = Shape {
-                needs: Unread::Room.needs(),
-                nodes: 1,
-                ..Shape::default()
-            };
+        let size = shape.size() + names.iter().map(String::len).sum::<usize>();
+        let share = self.shares.entry(shape.owner.clone()).or_default();
+        let full = share.shapes_bytes > SHAPES_MAX || self.all.shapes_bytes > ALL_SHAPES_MAX;
+        if full {
+            shape = beyond(shape.owner, OwnerBound::Groups);
+            names = Rc::default();
             if let Some(place) = self.places.get(&shape) {
                 return *place;
             }
         }
-        self.shapes_bytes += shape.size();
+        share.shapes_bytes += size;
+        self.all.shapes_bytes += size;
         self.shapes.push(shape.clone());
+        self.shape_names.push(names);
         self.places.insert(shape, self.shapes.len() - 1);
         self.shapes.len() - 1
     }
 
     /// The shape of jobs with this ending, and whether their Requirements name their own number.
-    fn read(&mut self, ending: &str, number: Option<[u64; 2]>) -> Option<(Shape, bool)> {
+    fn read(
+        &mut self,
+        ending: &str,
+        number: Option<[u64; 2]>,
+    ) -> Option<(Shape, bool, Rc<BTreeSet<String>>)> {
         let mut values = ending.split('\t');
         let universe = amount(values.next()?).unwrap_or(0);
         let hosts = amount(values.next()?).unwrap_or(1);
@@ -330,12 +400,17 @@ impl Folded {
         let limits = values.next()?;
         let requests: [&str; 4] = take(&mut values)?;
         let [begins, ends] = take(&mut values)?;
+        let owner = match values.next()? {
+            "" | LONG | NO_STRING => None,
+            owner => Some(owner.to_owned()),
+        };
         let mut shape = Shape {
             nodes: if universe == PARALLEL {
                 hosts.clamp(1, HOSTS_MAX)
             } else {
                 1
             },
+            owner,
             accounting_group,
             deferral: integer(begins).zip(integer(ends)),
             ..Shape::default()
@@ -351,15 +426,27 @@ impl Folded {
             limits => shape.concurrency_limits = limits.to_owned(),
         }
         let mut by_number = false;
+        let mut names = BTreeSet::new();
         if self.requirements {
+            let whole = self.told_whole.clone();
             let requirements = values.next()?;
             // Each column has its value, which may be empty.
-            let columns: Option<BTreeMap<&str, &str>> = self
-                .columns
-                .all()
-                .into_iter()
-                .map(|name| Some((name, values.next()?)))
-                .collect();
+            let columns: Option<BTreeMap<&str, &str>> = match &whole {
+                Some(ad) => {
+                    values.next()?;
+                    let all = ad.iter();
+                    Some(
+                        all.map(|(name, text)| (name.as_str(), text.as_str()))
+                            .collect(),
+                    )
+                }
+                None => self
+                    .columns
+                    .all()
+                    .into_iter()
+                    .map(|name| Some((name, values.next()?)))
+                    .collect(),
+            };
             let columns = columns?;
             if values.next().is_some() {
                 return None;
@@ -372,20 +459,33 @@ impl Folded {
                     (name, requests.get(which).copied().unwrap_or_default())
                 }),
                 number,
+                whole: whole.is_some(),
             };
             if requirements.is_empty() {
                 shape.needs = Needs::default();
-            } else if ending.len() > AD_MAX + REQUEST_MAX * 4 + LIMITS_MAX {
-                shape.needs = Unread::Room.needs();
             } else {
-                match ad(&job, &columns, &self.columns.nodes_ask, &mut self.names) {
+                match ad(&job, &columns, &self.columns.nodes_ask, &mut names) {
                     Ok(ad) => {
                         shape.machine_requests = ad.machine_requests().next().is_some();
                         by_number = ad.is_numbered();
-                        shape.needs = self.keep_ad(ad);
+                        match self.keep_ad(ad, &shape.owner) {
+                            Some(needs) => shape.needs = needs,
+                            None => {
+                                fault = fault.or(Some(JobFault::OwnerBound {
+                                    owner: shape.owner.clone(),
+                                    bound: OwnerBound::Requirements,
+                                }));
+                            }
+                        }
                     }
                     Err(Unread::Long(attribute)) => {
                         fault = fault.or(Some(unread(&attribute, &longer(AD_MAX))));
+                    }
+                    Err(Unread::Steps) => {
+                        fault = fault.or(Some(JobFault::OwnerBound {
+                            owner: shape.owner.clone(),
+                            bound: OwnerBound::Time,
+                        }));
                     }
                     Err(why) => {
                         by_number = why == Unread::Number;
@@ -393,7 +493,7 @@ impl Folded {
                     }
                 }
             }
-        } else if values.next().is_some() {
+        } else if values.next().is_some() && self.told_whole.is_none() {
             return None;
         }
         if universe == PARALLEL && self.parallel_only_told {
@@ -402,20 +502,141 @@ impl Folded {
         if let Some(fault) = fault {
             shape = shape.with_fault(fault);
         }
-        Some((shape, by_number))
+        if names.len() > NAMES_MAX {
+            names.clear();
+        }
+        Some((shape, by_number, Rc::new(names)))
     }
 
-    fn keep_ad(&mut self, ad: JobAd) -> Needs {
+    fn keep_ad(&mut self, ad: JobAd, owner: &Option<String>) -> Option<Needs> {
         let needs = ad.needs();
         if self.ads.contains_key(&needs) {
-            return needs;
+            return Some(needs);
         }
-        if self.ads_bytes >= ADS_MAX {
-            return Unread::Room.needs();
+        let size = ad.size();
+        let share = self.shares.entry(owner.clone()).or_default();
+        if share.ads_bytes + size > ADS_MAX || self.all.ads_bytes + size > ALL_ADS_MAX {
+            return None;
         }
-        self.ads_bytes += ad.size();
+        share.ads_bytes += size;
+        self.all.ads_bytes += size;
         self.ads.insert(needs.clone(), ad);
-        needs
+        Some(needs)
+    }
+
+    /// Takes jobs that were asked for by themselves.
+    pub(super) fn add_odd(&mut self, odd: &OddJobs) {
+        for (job, line) in &odd.valued {
+            self.add_valued(job, line);
+        }
+        for (job, name) in &odd.slow {
+            if !name.is_empty() {
+                self.slow.insert(name.clone());
+            }
+            self.add_slow(job);
+        }
+        for (owner, jobs) in &odd.unread {
+            let sum = self.unread.entry(owner.clone()).or_default();
+            *sum = sum.saturating_add(*jobs);
+            self.counted = self.counted.saturating_add(*jobs);
+        }
+    }
+
+    fn add_valued(&mut self, job: &OddJob, line: &str) {
+        let values: Vec<&str> = line.split('\t').collect();
+        let Some((numbers, [universe, hosts, group, limits, begins, ends, counts])) =
+            values.split_first_chunk::<6>().and_then(|(numbers, rest)| {
+                let rest: &[&str; 7] = rest.try_into().ok()?;
+                Some((numbers, rest))
+            })
+        else {
+            self.add_slow(job);
+            return;
+        };
+        if *counts != "1" {
+            // The site's constraint is not true for it.
+            self.counted = self.counted.saturating_add(1);
+            return;
+        }
+        let text = |name: &str, max: usize| {
+            let text = job.attributes.get(&name.to_ascii_lowercase());
+            let text = text.map_or("", String::as_str);
+            if text.len() > max { LONG } else { text }
+        };
+        let [cpus, memory, disk, gpus] = REQUESTS.map(|name| text(name, REQUEST_MAX));
+        let mut all = String::new();
+        for (name, text) in &job.attributes {
+            all.push_str(name);
+            all.push_str(text);
+        }
+        let line = format!(
+            "1\t{}\t{}.{}\t{universe}\t{hosts}\t{group}\t{limits}\t{cpus}\t{memory}\t{disk}\t{gpus}\t{begins}\t{ends}\t{}\t{}\t{}",
+            numbers.join("\t"),
+            job.cluster,
+            job.proc,
+            job.owner.as_deref().unwrap_or_default(),
+            text("requirements", AD_MAX),
+            digest(&all),
+        );
+        self.told_whole = Some(Rc::new(job.attributes.clone()));
+        self.add(&line);
+        self.told_whole = None;
+    }
+
+    /// A job of which HTCondor did not say in time what it asks for.
+    fn add_slow(&mut self, job: &OddJob) {
+        let mut shape = beyond(job.owner.clone(), OwnerBound::Time);
+        shape.owner.clone_from(&job.owner);
+        let place = self.keep(shape, Rc::default());
+        let request = ONE_CORE;
+        self.counted = self.counted.saturating_add(1);
+        self.newest_cluster = self.newest_cluster.max(job.cluster);
+        let idle = self.jobs.entry((request, place)).or_insert_with(|| Idle {
+            times: IdleTimes::default(),
+            example: Some(format!("{}.{}", job.cluster, job.proc)),
+        });
+        idle.times.add(None, Some(job.cluster), 1);
+    }
+
+    /// The attributes that jobs refer to, as many as are asked for: each owner's own, those that most jobs need first.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        let mut owners: BTreeMap<&Option<String>, BTreeMap<&str, u64>> = BTreeMap::new();
+        for ((_, place), idle) in &self.jobs {
+            let (Some(shape), Some(names)) =
+                (self.shapes.get(*place), self.shape_names.get(*place))
+            else {
+                continue;
+            };
+            let votes = owners.entry(&shape.owner).or_default();
+            for name in names.iter() {
+                let jobs = votes.entry(name).or_default();
+                *jobs = jobs.saturating_add(idle.times.jobs());
+            }
+        }
+        let mut lists: Vec<std::vec::IntoIter<&str>> = owners
+            .into_values()
+            .map(|votes| {
+                let mut votes: Vec<(&str, u64)> = votes.into_iter().collect();
+                votes.sort_by_key(|(name, jobs)| (std::cmp::Reverse(*jobs), *name));
+                let names: Vec<&str> = votes.into_iter().map(|(name, _)| name).collect();
+                names.into_iter()
+            })
+            .collect();
+        let mut chosen = BTreeSet::new();
+        while chosen.len() < COLUMNS_MAX {
+            let round: Vec<&str> = lists.iter_mut().filter_map(Iterator::next).collect();
+            if round.is_empty() {
+                break;
+            }
+            let left = COLUMNS_MAX - chosen.len();
+            chosen.extend(round.into_iter().take(left).map(str::to_owned));
+        }
+        chosen
+    }
+
+    /// Jobs that were not read, whosever they are.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
     }
 
     /// Jobs whose Requirements name their own number, of which a group does not tell.
@@ -425,21 +646,33 @@ impl Folded {
     }
 
     pub(super) fn into_ads(self) -> Ads {
+        let names = self.names();
         Ads {
             ads: self.ads,
-            names: self.names,
+            names,
+            slow: self.slow,
         }
     }
 
-    /// The demand at `now`, on the schedd's clock; `unread` more jobs are in the queue than could be read.
-    pub(super) fn demand(&self, now: i64, unread: u64) -> Vec<Demand> {
+    /// The highest `ClusterId`; `None` where not every job was read.
+    pub(super) fn newest_cluster(&self) -> Option<u64> {
+        (self.torn == 0 && self.unread.is_empty()).then_some(self.newest_cluster)
+    }
+
+    /// The demand as of these clocks; `unread` more jobs are in the queue than could be read.
+    pub(super) fn demand(&self, clocks: Clocks<'_>, unread: u64) -> Vec<Demand> {
         let mut demand: Vec<Demand> = Vec::new();
         // Deferred jobs of a minute are one, though each may have a time of its own.
         let mut minutes: BTreeMap<_, usize> = BTreeMap::new();
-        for (&(request, place), waiting) in &self.jobs {
+        for (&(request, place), idle) in &self.jobs {
+            let waiting = idle.times.waiting(clocks);
+            if waiting.jobs == 0 {
+                continue;
+            }
             let shape = self.shapes.get(place).cloned().unwrap_or_default();
             let (deferral, limits) = (shape.deferral, shape.concurrency_limits.clone());
-            let one = one_demand(request, shape, waiting, now);
+            let mut one = one_demand(request, shape, waiting, clocks.schedd);
+            one.example.clone_from(&idle.example);
             if deferral.is_none() {
                 demand.push(one);
                 continue;
@@ -448,6 +681,7 @@ impl Folded {
             let key = (
                 (request, one.needs.clone(), minute),
                 (limits, one.accounting_group.clone()),
+                one.owner.clone(),
             );
             let known = minutes.get(&key).and_then(|place| demand.get_mut(*place));
             match known {
@@ -462,16 +696,21 @@ impl Folded {
                 }
             }
         }
+        for (owner, jobs) in &self.unread {
+            let shape = beyond(owner.clone(), OwnerBound::Expressions);
+            let waiting = Waiting {
+                jobs: *jobs,
+                longest: Duration::ZERO,
+            };
+            demand.push(one_demand(ONE_CORE, shape, waiting, clocks.schedd));
+        }
         if unread > 0 {
             let problem = match self.torn_example.as_str() {
                 "" => "condor_q did not list them".to_owned(),
                 torn => format!("condor_q printed a line with other columns: {torn}"),
             };
             demand.push(Demand {
-                request: Resources {
-                    cpus: 1,
-                    ..Resources::default()
-                },
+                request: ONE_CORE,
                 jobs: unread,
                 needs: Needs::unread("line"),
                 fault: Some(JobFault::Unread {
@@ -485,17 +724,27 @@ impl Folded {
     }
 }
 
-fn one_demand(request: Resources, shape: Shape, waiting: &Waiting, now: i64) -> Demand {
+/// The shape of jobs of which no more is kept, for so much of their owner's is kept already.
+fn beyond(owner: Option<String>, bound: OwnerBound) -> Shape {
+    let shape = Shape {
+        nodes: 1,
+        owner: owner.clone(),
+        ..Shape::default()
+    };
+    shape.with_fault(JobFault::OwnerBound { owner, bound })
+}
+
+fn one_demand(request: Resources, shape: Shape, waiting: Waiting, now: i64) -> Demand {
     let since =
         |then: i64| Duration::from_secs(u64::try_from(now.saturating_sub(then)).unwrap_or(0));
     let mut one = Demand {
         request,
         needs: shape.needs,
         jobs: waiting.jobs.saturating_mul(shape.nodes.max(1)),
-        waiting: waiting.since.map_or(Duration::ZERO, since),
-        example: waiting.example.clone(),
-        owner: None,
-        newest_cluster: None,
+        waiting: waiting.longest,
+        example: None,
+        owner: shape.owner,
+        starts: 0,
         concurrency_limits: concurrency_limits(&shape.concurrency_limits),
         accounting_group: shape.accounting_group,
         fault: shape.fault,
@@ -521,12 +770,6 @@ fn ad(
     nodes_ask: &BTreeSet<String>,
     names: &mut BTreeSet<String>,
 ) -> Result<JobAd, Unread> {
-    let mut no_more = BTreeSet::new();
-    let names = if names.len() < NAMES_MAX {
-        names
-    } else {
-        &mut no_more
-    };
     if job.universe != PARALLEL || job.requirements == LONG {
         return JobAd::of(job, columns, nodes_ask, names);
     }

@@ -5,10 +5,20 @@ use proptest::prelude::*;
 use super::*;
 
 /// What a line ends with after the times of a job in a pool where only room counts.
-const PLAIN: &str = "\t7.0\t5\t1\t\t\t1\t5\t45\t\tundefined\tundefined";
+const PLAIN: &str = "\t7.0\t5\t1\t\t\t1\t5\t45\t\tundefined\tundefined\talice";
 
 /// … where Requirements count, before these.
-const BEFORE: &str = "\t1.0\t5\t1\t\t\t1\t5\t45\t\tundefined\tundefined\t";
+const BEFORE: &str = "\t1.0\t5\t1\t\t\t1\t5\t45\t\tundefined\tundefined\talice\t";
+
+/// The schedd's clock alone.
+fn clocks(now: i64) -> Clocks<'static> {
+    Clocks {
+        schedd: now,
+        at: jiff::Timestamp::UNIX_EPOCH,
+        marks: None,
+        min_wait: Duration::ZERO,
+    }
+}
 
 fn fold(lines: &[&str]) -> Folded {
     let mut folded = Folded::default();
@@ -16,6 +26,11 @@ fn fold(lines: &[&str]) -> Folded {
         folded.add(&format!("{line}{PLAIN}"));
     }
     folded
+}
+
+fn is_bound(demand: &Demand, bound: OwnerBound) -> bool {
+    let owner = Some("alice".to_owned());
+    demand.owner == owner && demand.fault == Some(JobFault::OwnerBound { owner, bound })
 }
 
 fn with_columns(names: &[&str]) -> Folded {
@@ -31,13 +46,15 @@ fn jobs_of_equal_requests_are_one_demand_with_the_longest_wait() {
         "1\t8\t16384\t1048576\t0\t995\t995",
         "2\t1\t128\t45\t1\tundefined\tundefined",
     ]);
-    let demand = folded.demand(1100, 0);
+    let demand = folded.demand(clocks(1100), 0);
     assert_eq!(demand.len(), 2);
     assert_eq!(demand[0].request.gpus, 1);
     assert_eq!(demand[0].waiting, Duration::ZERO);
     assert_eq!(demand[1].jobs, 44);
     assert_eq!(demand[1].waiting, Duration::from_secs(105));
     assert_eq!(demand[1].example.as_deref(), Some("7.0"));
+    assert_eq!(demand[1].owner.as_deref(), Some("alice"));
+    assert_eq!(folded.newest_cluster(), Some(7));
     assert!(demand[1].needs.is_empty() && demand[1].fault.is_none());
     assert_eq!((folded.counted, folded.torn), (46, 0));
 }
@@ -47,22 +64,22 @@ fn jobs_of_equal_requests_are_one_demand_with_the_longest_wait() {
 fn a_job_asks_for_a_bounded_number_of_nodes() {
     let hosts = 1_u64 << 50;
     let lines: Vec<String> = (0..3)
-        .map(|queued| format!("{hosts}\t{queued}\t128\t45\t0\t1\t1\t7.0\t11\t{hosts}\t\t\t1\t128\t45\t\tundefined\tundefined"))
+        .map(|queued| format!("{hosts}\t{queued}\t128\t45\t0\t1\t1\t7.0\t11\t{hosts}\t\t\t1\t128\t45\t\tundefined\tundefined\talice"))
         .collect();
     let mut folded = Folded::new(Columns::default(), false, true);
     lines.iter().for_each(|line| folded.add(line));
-    let demand = folded.demand(1100, 0);
+    let demand = folded.demand(clocks(1100), 0);
     assert_eq!((demand.len(), folded.torn), (3, 0));
     let mut one = Folded::new(Columns::default(), false, true);
     one.add(&lines[0].replacen(&hosts.to_string(), "2", 1));
-    assert_eq!(one.demand(1100, 0)[0].jobs, 2_000_000);
+    assert_eq!(one.demand(clocks(1100), 0)[0].jobs, 2_000_000);
 }
 
 /// Each is named with the attribute and its value, whatever it is.
 #[test]
 fn a_request_that_is_no_amount_is_named() {
     let line = |amounts: &str, raw: &str| {
-        format!("2\t{amounts}\t1\t1\t7.0\t5\t1\t\t\t{raw}\tundefined\tundefined")
+        format!("2\t{amounts}\t1\t1\t7.0\t5\t1\t\t\t{raw}\tundefined\tundefined\talice")
     };
     let table = [
         (
@@ -112,7 +129,7 @@ fn a_request_that_is_no_amount_is_named() {
     }
     // Beside them one that is well.
     folded.add(&line("1\t5\t45\t0", "1\t5\t45\t"));
-    let demand = folded.demand(1, 0);
+    let demand = folded.demand(clocks(1), 0);
     assert_eq!(demand.iter().map(|demand| demand.jobs).sum::<u64>(), 22);
     for (.., attribute, value) in table {
         let fault = JobFault::Request {
@@ -137,9 +154,9 @@ fn a_request_that_is_no_amount_is_named() {
 fn a_request_by_the_machine_is_not_read_where_nothing_is_matched() {
     let mut folded = Folded::default();
     folded.add(
-        "2\t1\terror\t45\t0\t1\t1\t7.0\t5\t1\t\t\t1\tTotalMemory * 95 / 100\t45\t\tundefined\tundefined",
+        "2\t1\terror\t45\t0\t1\t1\t7.0\t5\t1\t\t\t1\tTotalMemory * 95 / 100\t45\t\tundefined\tundefined\talice",
     );
-    let demand = folded.demand(1, 0);
+    let demand = folded.demand(clocks(1), 0);
     let unread = |one: &Demand| matches!(&one.fault, Some(JobFault::Unread { attribute: Some(name), .. }) if name == "RequestMemory");
     assert!(matches!(&demand[..], [one] if unread(one)), "{demand:?}");
 }
@@ -162,7 +179,7 @@ fn a_torn_line_costs_itself_alone() {
         columns.add(line);
     }
     assert_eq!((columns.counted, columns.torn), (21, 7));
-    let demand = columns.demand(1, 5);
+    let demand = columns.demand(clocks(1), 5);
     let jobs = |unread: bool| -> u64 {
         let all = demand.iter().filter(|one| one.fault.is_some() == unread);
         all.map(|one| one.jobs).sum()
@@ -185,7 +202,7 @@ fn jobs_that_need_the_same_are_one_kind() {
     ] {
         folded.add(&format!("2\t1\t5\t45\t0\t1\t1{BEFORE}{ending}"));
     }
-    let demand = folded.demand(1, 0);
+    let demand = folded.demand(clocks(1), 0);
     let jobs: BTreeMap<&str, u64> = demand
         .iter()
         .map(|d| (d.needs.0.as_str(), d.jobs))
@@ -207,12 +224,13 @@ fn memory_has_a_bound_and_no_job_is_lost() {
     for number in 0..2000 {
         folded.add(&format!("1\t1\t5\t45\t0\t1\t1{BEFORE}\"{long}{number}\""));
     }
-    let demand = folded.demand(1, 0);
+    let demand = folded.demand(clocks(1), 0);
     assert_eq!(demand.iter().map(|demand| demand.jobs).sum::<u64>(), 2000);
-    assert!(folded.ads_bytes < ADS_MAX + AD_MAX);
+    assert!(folded.all.ads_bytes < ADS_MAX + AD_MAX);
     assert!(folded.endings_bytes < ENDINGS_MAX + AD_MAX);
-    let unread = Unread::Room.needs();
-    let beyond = demand.iter().find(|demand| demand.needs == unread);
+    let beyond = demand
+        .iter()
+        .find(|demand| is_bound(demand, OwnerBound::Requirements));
     assert!(beyond.is_some_and(|demand| demand.jobs > 1000));
 }
 
@@ -223,15 +241,15 @@ fn what_jobs_name_has_a_bound_and_no_job_is_lost() {
     let long = "x".repeat(4000);
     for number in 0..3000 {
         folded.add(&format!(
-            "1\t1\t5\t45\t0\t1\t1\t1.0\t5\t1\tgroup{number}\t{long}{number}\t1\t5\t45\t\tundefined\tundefined"
+            "1\t1\t5\t45\t0\t1\t1\t1.0\t5\t1\tgroup{number}\t{long}{number}\t1\t5\t45\t\tundefined\tundefined\talice"
         ));
     }
     assert!(
-        folded.shapes_bytes < SHAPES_MAX + 10_000,
+        folded.all.shapes_bytes < SHAPES_MAX + 10_000,
         "{}",
-        folded.shapes_bytes
+        folded.all.shapes_bytes
     );
-    let demand = folded.demand(1, 0);
+    let demand = folded.demand(clocks(1), 0);
     assert_eq!(demand.iter().map(|demand| demand.jobs).sum::<u64>(), 3000);
 }
 
@@ -248,10 +266,17 @@ fn what_no_job_refers_to_takes_no_room() {
     }
     // This one comes last.
     folded.add(&format!("1\t1\t5\t45\t0\t1\t1{BEFORE}C > 1\t1\t"));
-    assert!(folded.names.contains("c"), "what it refers to is asked for");
-    let demand = folded.demand(1, 0);
+    assert!(
+        folded.names().contains("c"),
+        "what it refers to is asked for"
+    );
+    let demand = folded.demand(clocks(1), 0);
     let of = |unread: Unread| demand.iter().find(|demand| demand.needs == unread.needs());
-    assert_eq!(of(Unread::Room), None);
+    assert!(
+        !demand
+            .iter()
+            .any(|demand| is_bound(demand, OwnerBound::Requirements))
+    );
     assert_eq!(of(Unread::Names).unwrap().jobs, 1);
     assert_eq!((demand.len(), folded.ads.len()), (2, 1));
     assert!(folded.endings.len() < 1000);
@@ -263,17 +288,17 @@ fn attributes_that_jobs_refer_to_have_a_bound() {
     for number in 0..5000 {
         folded.add(&format!("1\t1\t5\t45\t0\t1\t1{BEFORE}a{number} > 1"));
     }
-    assert!(folded.names.len() <= 1000, "{}", folded.names.len());
+    assert!(folded.names().len() <= 1000, "{}", folded.names().len());
 }
 
 #[test]
 fn a_job_of_several_nodes_counts_as_so_many() {
     let mut folded = Folded::default();
     let line = "2\t1\t5\t45\t0\t1\t1\t3.0\t";
-    let end = "\t1\t5\t45\t\tundefined\tundefined";
+    let end = "\t1\t5\t45\t\tundefined\tundefined\talice";
     folded.add(&format!("{line}11\t4\tGroup_A\tsw:2,LIC.a{end}"));
     folded.add(&format!("{line}5\t4\t\t{end}"));
-    let demand = folded.demand(1, 0);
+    let demand = folded.demand(clocks(1), 0);
     assert_eq!(demand.iter().map(|d| d.jobs).collect::<Vec<_>>(), [8, 2]);
     assert_eq!(demand[0].accounting_group.as_deref(), Some("group_a"));
     let limits = BTreeMap::from([("sw".to_owned(), 2.0), ("lic.a".to_owned(), 1.0)]);
@@ -283,18 +308,17 @@ fn a_job_of_several_nodes_counts_as_so_many() {
 /// Nodes of this site are no dedicated scheduler's; elsewhere they must be those of the job's own.
 #[test]
 fn the_parallel_universe_is_told_or_asks_for_its_scheduler() {
-    let line =
-        "2\t1\t5\t45\t0\t1\t1\t3.0\t11\t4\t\t\t1\t5\t45\t\tundefined\tundefined\ttrue\t\"D@cm\"";
+    let line = "2\t1\t5\t45\t0\t1\t1\t3.0\t11\t4\t\t\t1\t5\t45\t\tundefined\tundefined\talice\ttrue\t\"D@cm\"";
     let mut told = with_columns(&["scheduler"]).without_parallel();
     told.add(line);
-    let demand = told.demand(1, 0);
+    let demand = told.demand(clocks(1), 0);
     assert_eq!(
         (demand[0].jobs, demand[0].fault.clone()),
         (8, Some(JobFault::ParallelUniverse))
     );
     let mut served = with_columns(&["scheduler"]);
     served.add(line);
-    assert_eq!(served.demand(1, 0)[0].fault, None);
+    assert_eq!(served.demand(clocks(1), 0)[0].fault, None);
     let ads = served.into_ads().ads;
     let ad = ads.values().next().unwrap();
     assert_eq!(
@@ -315,10 +339,10 @@ fn limits_and_groups_of_any_type_cost_their_own_jobs_alone() {
         ("g", "a"),
     ] {
         folded.add(&format!(
-            "1\t1\t5\t45\t0\t1\t1\t3.0\t5\t1\t{group}\t{limits}\t1\t5\t45\t\tundefined\tundefined"
+            "1\t1\t5\t45\t0\t1\t1\t3.0\t5\t1\t{group}\t{limits}\t1\t5\t45\t\tundefined\tundefined\talice"
         ));
     }
-    let demand = folded.demand(1, 0);
+    let demand = folded.demand(clocks(1), 0);
     let mut faults = demand.iter().filter_map(|one| one.fault.as_ref());
     let unread = |fault: &JobFault| matches!(fault, JobFault::Unread { attribute: Some(name), .. } if name == "ConcurrencyLimits");
     assert!(faults.all(unread), "{demand:?}");
@@ -331,7 +355,7 @@ fn limits_and_groups_of_any_type_cost_their_own_jobs_alone() {
 fn deferred_jobs_wait_until_they_match() {
     let mut folded = Folded::default();
     let line = |begins: &str, ends: &str| {
-        format!("1\t1\t5\t45\t0\t100\t100\t3.0\t5\t1\t\t\t1\t5\t45\t\t{begins}\t{ends}")
+        format!("1\t1\t5\t45\t0\t100\t100\t3.0\t5\t1\t\t\t1\t5\t45\t\t{begins}\t{ends}\talice")
     };
     for (begins, ends) in [
         ("900", "2000"),
@@ -344,7 +368,7 @@ fn deferred_jobs_wait_until_they_match() {
     ] {
         folded.add(&line(begins, ends));
     }
-    let demand = folded.demand(1000, 0);
+    let demand = folded.demand(clocks(1000), 0);
     let seen: Vec<_> = demand
         .iter()
         .map(|one| {
@@ -376,7 +400,7 @@ fn deferred_jobs_wait_until_they_match() {
 fn jobs_whose_requirements_name_their_number_are_told_one_by_one() {
     let line = |count: u64, name: &str| {
         format!(
-            "{count}\t1\t5\t45\t0\t1\t1\t{name}\t5\t1\t\t\t1\t5\t45\t\tundefined\tundefined\tProcId < 2 || TARGET.x"
+            "{count}\t1\t5\t45\t0\t1\t1\t{name}\t5\t1\t\t\t1\t5\t45\t\tundefined\tundefined\talice\tProcId < 2 || TARGET.x"
         )
     };
     let mut grouped = with_columns(&[]);
@@ -387,7 +411,7 @@ fn jobs_whose_requirements_name_their_number_are_told_one_by_one() {
         each.add(&line(1, &format!("3.{number}")));
     }
     assert!(!each.needs_numbers());
-    let demand = each.demand(1, 0);
+    let demand = each.demand(clocks(1), 0);
     assert_eq!(demand.iter().map(|one| one.jobs).sum::<u64>(), 700);
     assert_eq!(each.ads.len(), NUMBERED_MAX);
     let number = Unread::Number.needs();
@@ -448,7 +472,7 @@ proptest! {
         for line in &lines {
             folded.add(line);
         }
-        let _ = folded.demand(i64::MIN, folded.torn);
+        let _ = folded.demand(clocks(i64::MIN), folded.torn);
     }
 
     #[test]
@@ -457,7 +481,7 @@ proptest! {
         for (count, cpus, memory) in &jobs {
             folded.add(&format!("{count}\t{cpus}\t{memory}\t1\t0\t5\t5{PLAIN}"));
         }
-        let total: u64 = folded.demand(9, 0).iter().map(|demand| demand.jobs).sum();
+        let total: u64 = folded.demand(clocks(9), 0).iter().map(|demand| demand.jobs).sum();
         prop_assert_eq!(total, jobs.iter().map(|(count, _, _)| count).sum::<u64>());
     }
 
@@ -475,7 +499,7 @@ proptest! {
             beside.add(line);
         }
         let own = |folded: &Folded| {
-            let all = folded.demand(9, 0);
+            let all = folded.demand(clocks(9), 0);
             all.into_iter().find(|one| one.request.memory_mb == 777 && one.jobs >= 7)
         };
         let (alone, beside) = (own(&alone).unwrap(), own(&beside).unwrap());

@@ -123,6 +123,10 @@ pub struct NodeSettings {
     pub max_job_retirement_seconds: Option<i64>,
     /// `EhosUpdateInterval` in seconds.
     pub update_interval_seconds: Option<u64>,
+    /// `EhosSlotUsers`: how many of its slots have a user of their own.
+    pub slot_users: Option<u64>,
+    /// `TotalSlotCpus`.
+    pub cpus: Option<u64>,
 }
 
 /// The slots of all nodes that say which node of ehos they are.
@@ -144,6 +148,8 @@ pub fn nodes(
         &cluster,
         "int(MaxJobRetirementTime)",
         "int(EhosUpdateInterval)",
+        "int(EhosSlotUsers)",
+        "int(TotalSlotCpus)",
     ]);
     let call = Call {
         tool: "condor_status",
@@ -153,7 +159,7 @@ pub fn nodes(
     };
     tools.run(&call, deadline, Vec::new(), |nodes, line| {
         // One that cannot be read is told by the tick, and costs no other.
-        let Ok([machine, cluster, retirement, interval]) = values(line) else {
+        let Ok([machine, cluster, retirement, interval, slot_users, cpus]) = values(line) else {
             log::warn!("the ad of a node cannot be read: {}", excerpt(line));
             return Ok(());
         };
@@ -162,6 +168,8 @@ pub fn nodes(
             cluster: string(cluster),
             max_job_retirement_seconds: integer(retirement),
             update_interval_seconds: amount(interval),
+            slot_users: amount(slot_users),
+            cpus: amount(cpus),
         });
         Ok(())
     })
@@ -187,7 +195,7 @@ mod tests {
         fake.answer(
             "condor_status",
             "any",
-            "out|\"n1\"\t{\nout|error\t\"c\"\terror\terror\nout|\"n2\"\t\"c\"\t3600\t30\nexit=0\n",
+            "out|\"n1\"\t{\nout|error\t\"c\"\terror\terror\terror\terror\nout|\"n2\"\t\"c\"\t3600\t30\t4\t4\nexit=0\n",
         );
         let tools = Tools::new(fake.settings().bin, LIMIT);
         let nodes = nodes(&tools, None, Deadline::within(LIMIT)).unwrap();

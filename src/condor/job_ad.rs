@@ -6,12 +6,12 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 
 use super::column::LONG;
-use super::expression::{Names, Scope, is_plain, renamed};
+use super::expression::{Names, STEPS_MAX, Scope, is_plain, renamed, steps};
 use crate::scaling::needs::Needs;
 use crate::scaling::observation::Resources;
 
 /// More columns are not asked for, nor longer names.
-const COLUMNS_MAX: usize = 100;
+pub(super) const COLUMNS_MAX: usize = 100;
 const NAME_MAX: usize = 64;
 
 /// Known of each job without a column of its own; in small letters, as all names here.
@@ -101,6 +101,8 @@ pub(super) struct JobColumns<'a> {
     pub requests: [(&'static str, &'a str); 4],
     /// Its ClusterId and ProcId, where it is told by itself.
     pub number: Option<[u64; 2]>,
+    /// All of its attributes are told: what is missing it has not.
+    pub whole: bool,
 }
 
 /// A job, as far as it matters where it may run.
@@ -123,8 +125,8 @@ pub(super) enum Unread {
     Names,
     /// The number of the job itself, of which only the group is told.
     Number,
-    /// There are too many, or it is too long.
-    Room,
+    /// What they refer to doubles with each step.
+    Steps,
     /// An attribute is too long.
     Long(String),
 }
@@ -135,25 +137,29 @@ impl Unread {
         Needs::unread(match self {
             Unread::Names => "names",
             Unread::Number => "number",
-            Unread::Room | Unread::Long(_) => "room",
+            Unread::Steps => "steps",
+            Unread::Long(_) => "long",
         })
     }
 
     /// Why HTCondor cannot be asked about them, when these are such needs.
     pub(super) fn of(needs: &Needs) -> Option<&'static str> {
-        let all = [Unread::Names, Unread::Number, Unread::Room];
+        let all = [
+            Unread::Names,
+            Unread::Number,
+            Unread::Steps,
+            Unread::Long(String::new()),
+        ];
         let unread = all.into_iter().find(|why| why.needs() == *needs)?;
         Some(match unread {
             Unread::Names => {
-                "their Requirements refer to more attributes than ehos has asked for so far; \
-                 the next tick asks for more (100 at most)"
+                "their Requirements refer to attributes that ehos has not asked for yet; the next tick asks for them"
             }
             Unread::Number => {
-                "their Requirements name ClusterId or ProcId, and ehos asks about 500 of such jobs at most"
+                "their Requirements name ClusterId or ProcId, and ehos asks about 500 of such jobs of one owner at most"
             }
-            Unread::Room | Unread::Long(_) => {
-                "there are too many different Requirements in the queue, or they are too long, to ask for all of them"
-            }
+            Unread::Steps => "what they refer to takes too long to evaluate",
+            Unread::Long(_) => "their Requirements or what these refer to are too long",
         })
     }
 }
@@ -174,6 +180,7 @@ impl JobAd {
             absent: BTreeSet::new(),
             changes: false,
             numbered: false,
+            whole: job.whole,
             refused: None,
         };
         if job.requirements == LONG {
@@ -206,6 +213,11 @@ impl JobAd {
                     }
                 }
             }
+        }
+        let expressions =
+            std::iter::once(job.requirements).chain(requests.values().map(String::as_str));
+        if search.refused.is_none() && steps(expressions, &search.attributes) > STEPS_MAX {
+            search.refused = Some(Unread::Steps);
         }
         match search.refused {
             Some(why) => Err(why),
@@ -327,6 +339,7 @@ struct Search<'a, 'b> {
     absent: BTreeSet<String>,
     changes: bool,
     numbered: bool,
+    whole: bool,
     refused: Option<Unread>,
 }
 
@@ -350,6 +363,7 @@ impl<'a> Search<'a, '_> {
                 continue;
             }
             match self.columns.get(name.as_str()) {
+                None if self.whole => drop(self.absent.insert(name.clone())),
                 None => self.refused = self.refused.take().or(Some(Unread::Names)),
                 // Absent, or as good as.
                 Some(&"" | &"undefined") => drop(self.absent.insert(name.clone())),
@@ -472,7 +486,7 @@ mod tests {
         assert_eq!(ad, Err(Unread::Names));
         assert_eq!(missing, ["c", "d", "e"]);
         assert_eq!(read("ProcId == 3", &[], &[]).0, Err(Unread::Number));
-        for why in [Unread::Names, Unread::Number, Unread::Room] {
+        for why in [Unread::Names, Unread::Number] {
             assert!(Unread::of(&why.needs()).is_some());
         }
         assert_eq!(Unread::of(&Needs("0123456789abcdef".to_owned())), None);

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::job_ad::Columns;
+use super::job_ad::{COLUMNS_MAX, Columns};
 use super::machine_ad::MachineAd;
 use crate::scaling::memory::Kind;
 use crate::scaling::needs::Verdict;
@@ -27,6 +27,14 @@ const FILE: &str = "matches.json";
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(24);
 /// … and what is used is noted so often.
 const NOTED: SignedDuration = SignedDuration::from_hours(6);
+/// An attribute that no job has referred to for so long is asked for no more …
+const COLUMN_FORGOTTEN: SignedDuration = SignedDuration::from_mins(30);
+/// … and one that some refer to is noted so often.
+const COLUMN_NOTED: SignedDuration = SignedDuration::from_mins(10);
+/// What took too long is tried again after this time.
+const SLOW: SignedDuration = SignedDuration::from_hours(1);
+/// More of these are not kept.
+const SLOW_MAX: usize = 10_000;
 /// What nodes of a kind are like is remembered for longer: a pool may have none of them for a while …
 const MACHINE_FORGOTTEN: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// … and is learnt anew after this time, while there are any.
@@ -61,6 +69,8 @@ struct Stored {
     answers: BTreeMap<String, Kept>,
     /// What jobs ask of a machine on which that depends.
     requests: BTreeMap<String, KeptRequest>,
+    /// Questions that took too long, and since when they are not asked.
+    slow: BTreeMap<String, Timestamp>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -137,10 +147,12 @@ impl MatchMemory {
                 stored.machines.len(),
                 stored.answers.len(),
                 stored.requests.len(),
+                stored.slow.len(),
             ]
         };
         let before = sizes(stored);
-        stored.columns.retain(|_, at| recent(*at));
+        stored.columns.retain(|_, at| within(*at, COLUMN_FORGOTTEN));
+        stored.slow.retain(|_, at| within(*at, SLOW));
         stored
             .machines
             .retain(|learnt| within(learnt.at, MACHINE_FORGOTTEN));
@@ -159,12 +171,35 @@ impl MatchMemory {
         .with(&self.stored.columns.keys().cloned().collect())
     }
 
-    /// These were referred to.
+    /// These were referred to. They have the room before those that no job needs any more.
     pub(super) fn use_columns(&mut self, names: &BTreeSet<String>) {
         for name in names {
             let noted = self.stored.columns.get(name);
-            if noted.is_none_or(|at| self.now.duration_since(*at).abs() > NOTED) {
+            if noted.is_none_or(|at| self.now.duration_since(*at).abs() > COLUMN_NOTED) {
                 self.stored.columns.insert(name.clone(), self.now);
+                self.changed = true;
+            }
+        }
+        if self.stored.columns.len() > COLUMNS_MAX {
+            self.stored.columns.retain(|name, _| names.contains(name));
+        }
+    }
+
+    /// Names of questions that took too long a while ago.
+    pub(super) fn slow(&self) -> BTreeSet<String> {
+        self.stored.slow.keys().cloned().collect()
+    }
+
+    /// Whether this question took too long a while ago.
+    pub(super) fn is_slow(&self, question: &str) -> bool {
+        self.stored.slow.contains_key(question)
+    }
+
+    /// These took too long: they are not asked for a while.
+    pub(super) fn note_slow(&mut self, questions: &BTreeSet<String>) {
+        for question in questions {
+            if self.stored.slow.len() < SLOW_MAX && !self.stored.slow.contains_key(question) {
+                self.stored.slow.insert(question.clone(), self.now);
                 self.changed = true;
             }
         }
@@ -302,6 +337,8 @@ struct Entries {
     answers: BTreeMap<String, Value>,
     #[serde(default)]
     requests: BTreeMap<String, Value>,
+    #[serde(default)]
+    slow: BTreeMap<String, Value>,
 }
 
 impl Entries {
@@ -319,6 +356,7 @@ impl Entries {
                 .collect(),
             answers: each(self.answers),
             requests: each(self.requests),
+            slow: each(self.slow),
         }
     }
 }
@@ -387,8 +425,6 @@ mod tests {
         assert_eq!(memory.answer("q"), Some(refuses.clone()));
         assert_eq!(memory.answer("other"), None);
         assert!(!memory.machine(&kind()).unwrap().1, "too old by now");
-        let columns = memory.columns();
-        assert!(columns.all().contains("wanted") && columns.nodes_ask.contains("owner"));
         memory.save();
         // Used since; the other one was not.
         let mut memory = load(30, true);
@@ -407,6 +443,31 @@ mod tests {
         dry.save();
         assert_eq!(fs::read(&path).unwrap(), before);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    /// What no job refers to any more takes no room from what others refer to.
+    #[test]
+    fn attributes_are_forgotten_with_the_jobs_that_refer_to_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let load = |minutes| {
+            let now = at(0) + SignedDuration::from_mins(minutes);
+            MatchMemory::load(Some(MatchFile::new(folder.path(), true)), now)
+        };
+        let mut memory = load(0);
+        let many: BTreeSet<String> = (0..COLUMNS_MAX).map(|n| format!("a{n:03}")).collect();
+        memory.use_columns(&many);
+        memory.note_slow(&BTreeSet::from(["x".to_owned()]));
+        memory.save();
+        let mut memory = load(29);
+        assert_eq!(memory.columns().names.len(), COLUMNS_MAX);
+        assert!(memory.is_slow("x"));
+        memory.use_columns(&BTreeSet::from(["site".to_owned()]));
+        assert_eq!(memory.columns().names, BTreeSet::from(["site".to_owned()]));
+        assert!(load(31).columns().names.is_empty());
+        assert!(
+            load(59).is_slow("x") && !load(61).is_slow("x"),
+            "it is tried again"
+        );
     }
 
     /// Else a queue whose Requirements are new every hour would be asked about anew in each tick.

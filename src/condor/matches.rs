@@ -1037,7 +1037,7 @@ mod tests {
         }
         // Requirements that were not read.
         let unread = JobKind {
-            needs: Unread::Room.needs(),
+            needs: Unread::Number.needs(),
             ..jobs.clone()
         };
         let matches = pool.ask(&[&unread], std::slice::from_ref(&new), LIMIT);

@@ -10,6 +10,7 @@ mod expression;
 #[cfg(test)]
 mod fake;
 mod folded;
+mod idle_time;
 pub mod inspect;
 mod job_ad;
 #[cfg(fuzzing)]
@@ -19,6 +20,8 @@ mod machine_ad;
 mod match_memory;
 mod matches;
 mod negotiator;
+mod odd;
+mod plain;
 #[cfg(fuzzing)]
 pub mod queue;
 #[cfg(not(fuzzing))]
@@ -52,7 +55,7 @@ pub use match_memory::MatchFile;
 use match_memory::MatchMemory;
 use matches::Matching;
 pub use matches::StartdAttributes;
-use queue::{JobFilter, Schedd};
+use queue::{Asked, JobFilter, Schedd, Waits};
 use schedds::ScheddAds;
 use slots::Clock;
 
@@ -183,6 +186,7 @@ impl CondorPool {
             })
             .collect();
         watch
+            .machines
             .iter()
             .filter(|(machine, server)| {
                 // A startd that does not say which server it is on is taken at its name.
@@ -217,35 +221,40 @@ impl Pool for CondorPool {
         let no_slot = collector
             .known()
             .is_some_and(|collector| collector.startds.is_empty());
-        let min_wait = if no_slot {
-            Duration::ZERO
-        } else {
-            self.min_wait
+        let waits = Waits {
+            // Where there is no slot there is none to wait for.
+            min_wait: if no_slot {
+                Duration::ZERO
+            } else {
+                self.min_wait
+            },
+            at: watch.at,
+            clusters: &watch.clusters,
         };
-        let columns = self.known().memory.columns();
+        let (columns, slow) = {
+            let known = self.known();
+            (known.memory.columns(), known.memory.slow())
+        };
         let (schedds, limits): (Vec<_>, _) = thread::scope(|scope| {
-            let columns = &columns;
+            let waits = &waits;
+            let asked = Asked {
+                columns: &columns,
+                slow: &slow,
+            };
             let pool = self.pool.as_deref();
             let limits = scope.spawn(move || schedds::observe(&self.tools, pool, deadline));
-            let asked: Vec<_> = self
+            let asking: Vec<_> = self
                 .schedds
                 .iter()
                 .map(|schedd| {
                     let silent = &silent;
                     let thread = scope.spawn(move || {
-                        schedd.observe(
-                            &self.tools,
-                            &self.filter,
-                            min_wait,
-                            columns,
-                            silent,
-                            deadline,
-                        )
+                        schedd.observe(&self.tools, &self.filter, waits, &asked, silent, deadline)
                     });
                     (schedd.name.clone(), thread)
                 })
                 .collect();
-            let answers = asked
+            let answers = asking
                 .into_iter()
                 .map(|(name, thread)| (name, joined(thread)))
                 .collect();
@@ -265,9 +274,11 @@ impl Pool for CondorPool {
         let mut known = self.known();
         known.ads.clear();
         known.nodes_ask = columns.nodes_ask;
+        let mut names = BTreeSet::new();
         let mut keep = |(name, answer): (String, Result<(ScheddView, Ads), Error>)| {
             let view = answer.map(|(mut view, ads)| {
-                known.memory.use_columns(&ads.names);
+                names.extend(ads.names);
+                known.memory.note_slow(&ads.slow);
                 known.ads.extend(ads.ads);
                 view.max_running = max_running(&name);
                 view
@@ -280,6 +291,7 @@ impl Pool for CondorPool {
         };
         let schedds: BTreeMap<String, Seen<ScheddView>> =
             schedds.into_iter().map(&mut keep).collect();
+        known.memory.use_columns(&names);
         let waiting = schedds.values().filter_map(Seen::known);
         let named = negotiator::Named::by(waiting.flat_map(|schedd| &schedd.demand));
         let negotiator = negotiator::observe(&self.tools, self.pool.as_deref(), &named, deadline);
@@ -461,7 +473,7 @@ mod tests {
     }
 
     fn observe(fake: &FakeTools) -> PoolView {
-        pool(fake).observe(&Watch::new(), Deadline::within(LIMIT))
+        pool(fake).observe(&Watch::default(), Deadline::within(LIMIT))
     }
 
     fn local(view: &PoolView) -> Result<&ScheddView, &str> {
@@ -697,11 +709,14 @@ mod tests {
         pool(&fake).observe(&heard, Deadline::within(LIMIT));
         assert!(!fake.calls().contains("RemoteHost"));
         // Under any name: one that its server has sent is enough.
-        let former = Watch::from([("former".to_owned(), heard.iter().next().unwrap().1.clone())]);
+        let former = Watch::from_iter([(
+            "former".to_owned(),
+            heard.machines.iter().next().unwrap().1.clone(),
+        )]);
         pool(&fake).observe(&former, Deadline::within(LIMIT));
         assert!(!fake.calls().contains("RemoteHost"));
         // Another server of the same host name is silent all the same.
-        let namesake = Watch::from([("n1".to_owned(), "another".to_owned())]);
+        let namesake = Watch::from_iter([("n1".to_owned(), "another".to_owned())]);
         pool(&fake).observe(&namesake, Deadline::within(LIMIT));
         assert!(fake.calls().contains("RemoteHost"));
         let silent = watch(&["n1", "Gone.Example", "never"]);
@@ -803,7 +818,7 @@ mod tests {
         settings.pool = Some("cm.example".to_owned());
         settings.schedds = vec!["a@".to_owned(), "b@".to_owned()];
         let pool = CondorPool::new(&settings, LIMIT, LIMIT, LIMIT);
-        let view = pool.observe(&Watch::new(), Deadline::within(LIMIT));
+        let view = pool.observe(&Watch::default(), Deadline::within(LIMIT));
         assert_eq!(view.schedds.keys().collect::<Vec<_>>(), ["a@", "b@"]);
         let calls = fake.calls();
         assert!(
@@ -821,7 +836,7 @@ mod tests {
         let fake = recorded();
         let pool = pool(&fake);
         let deadline = Deadline::within(LIMIT);
-        pool.observe(&Watch::new(), deadline);
+        pool.observe(&Watch::default(), deadline);
         let before = fake.calls().lines().count();
         // The collector answers with what the constraint leaves; here with all of it.
         let found = pool.look(&identity(Some("uuid-\"a"), "n-1", Some("n1")), deadline);

@@ -24,23 +24,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::answer::{amount, excerpt, integer, quoted, values};
 use super::column;
 use super::command::{Call, Tools};
 use super::error::Error;
 use super::expression::references;
 use super::folded::{Ads, Folded, PARALLEL};
+use super::idle_time::Clocks;
 use super::job_ad::Columns;
 use super::joined;
+use super::odd::{self, OddJobs};
+use super::plain;
 use crate::deadline::Deadline;
+use crate::scaling::first_seen::ClusterMarks;
 #[cfg(fuzzing)]
 use crate::scaling::observation::Demand;
 use crate::scaling::observation::{JobCounts, RunningJobs, ScheddView};
 
 /// The attributes by which idle jobs are grouped, besides those of the site's constraint and of their Requirements.
-const GROUP_BY: [&str; 16] = [
+const GROUP_BY: [&str; 17] = [
     "JobStatus",
     "JobUniverse",
+    "Owner",
     "Managed",
     "RequestCpus",
     "RequestMemory",
@@ -74,6 +81,8 @@ const HOST_MAX: usize = 1024;
 pub(super) struct JobFilter {
     /// A ClassAd expression that is true for jobs of the right universe that the site wants counted.
     counted: String,
+    /// The site's own constraint.
+    pub(super) site: Option<String>,
     /// `-attributes`: what jobs are grouped by.
     group_by: Vec<String>,
     /// Their Requirements are asked for.
@@ -100,23 +109,35 @@ impl JobFilter {
         }
         let universes: Vec<String> = all
             .iter()
-            .map(|universe| format!("JobUniverse == {universe}"))
+            .map(|universe| format!("unparse(JobUniverse) == \"{universe}\""))
             .collect();
         let universes = universes.join(" || ");
         // A job router has made another job of these; that one counts.
-        let mut counted = format!("({universes}) && Managed =!= \"External\"");
+        let mut counted = format!(
+            "({universes}) && unparse(Managed) =!= {}",
+            quoted("\"External\"")
+        );
         let mut group_by: Vec<String> = GROUP_BY.iter().map(|name| (*name).to_owned()).collect();
         if requirements {
             group_by.push("Requirements".to_owned());
         }
         if let Some(site) = job_constraint {
-            counted.push_str(&format!(" && ({site})"));
-            for name in references(site) {
+            let names = references(site);
+            // Of a job with an expression there it is known later whether it counts.
+            counted.push_str(&match names.is_empty() {
+                true => format!(" && ({site})"),
+                false => format!(
+                    " && (({}) =!= true || ({site}))",
+                    plain::literals(names.iter().map(String::as_str))
+                ),
+            });
+            for name in names {
                 add(&mut group_by, &name);
             }
         }
         JobFilter {
             counted,
+            site: job_constraint.map(str::to_owned),
             group_by,
             requirements,
             parallel,
@@ -124,26 +145,22 @@ impl JobFilter {
     }
 
     /// `-attributes`, with these columns.
-    fn group_by(&self, columns: &Columns) -> String {
+    fn group_by(&self, columns: &Columns) -> Vec<String> {
         let mut group_by = self.group_by.clone();
         for name in columns.all() {
             add(&mut group_by, name);
         }
-        group_by.join(",")
+        group_by
     }
 
-    /// Idle jobs that count, and that have been idle for `min_wait` by the schedd's clock.
-    fn idle(&self, min_wait: Duration) -> String {
-        let mut constraint = format!("JobStatus == 1 && {}", self.counted);
-        if !min_wait.is_zero() {
-            // A job whose age cannot be told, or that says it is of the future, is waiting.
-            let age = "time() - max({QDate, EnteredCurrentStatus})";
-            constraint.push_str(&format!(
-                " && (({age} >= 0 && {age} < {}) =!= true)",
-                min_wait.as_secs()
-            ));
-        }
-        constraint
+    /// An expression that is true for jobs that may be asked for by these attributes.
+    pub(super) fn plain(&self, columns: &Columns) -> String {
+        plain::plain(&self.group_by(columns), self.requirements)
+    }
+
+    /// Idle jobs that count, however long they have been idle.
+    fn idle(&self) -> String {
+        format!("unparse(JobStatus) == \"1\" && {}", self.counted)
     }
 }
 
@@ -199,47 +216,47 @@ impl Schedd {
         &self,
         tools: &Tools,
         filter: &JobFilter,
-        min_wait: Duration,
-        columns: &Columns,
+        waits: &Waits<'_>,
+        asked: &Asked<'_>,
         silent: &BTreeSet<String>,
         deadline: Deadline,
     ) -> Result<(ScheddView, Ads), Error> {
+        let Asked { columns, slow } = *asked;
         let question = Question {
             tools,
             filter,
-            constraint: filter.idle(min_wait),
+            constraint: filter.idle(),
+            slow,
             deadline,
         };
-        let (totals, waiting, to_come, folded, running_on) = thread::scope(|scope| {
+        let (totals, to_come, folded, running_on) = thread::scope(|scope| {
             let totals = scope.spawn(|| self.totals(&question, &filter.counted));
-            let waiting = scope.spawn(|| self.totals(&question, &question.constraint));
             let to_come = scope.spawn(|| self.to_come(&question));
             let running_on = scope.spawn(|| self.running_on(tools, silent, deadline));
             let folded = self.idle(&question, columns);
-            let (totals, waiting) = (joined(totals), joined(waiting));
-            (totals, waiting, joined(to_come), folded, joined(running_on))
+            (joined(totals), joined(to_come), folded, joined(running_on))
         });
         let totals = totals?;
         let running_on = running_on?;
-        let waiting = match waiting {
-            Ok(waiting) => Some(waiting.jobs.idle),
-            Err(error) => {
-                log::debug!("{error}; whether all idle jobs were listed is not checked");
-                None
-            }
-        };
-        let folded = self.whole(&question, columns, folded?, waiting, totals.jobs.idle)?;
+        let idle = totals.jobs.idle;
+        let folded = self.whole(&question, folded?, idle)?;
         // Of a line that cannot be read, how many jobs it stood for.
-        let missing = waiting.map_or(folded.torn, |jobs| jobs.saturating_sub(folded.counted));
+        let missing = idle.saturating_sub(folded.counted);
         let unread = if folded.torn > 0 {
             missing.max(1)
-        } else if lacks(&folded, waiting) {
+        } else if lacks(&folded, idle) {
             missing
         } else {
             0
         };
+        let clocks = Clocks {
+            schedd: totals.now(),
+            at: waits.at,
+            marks: waits.clusters.get(&self.name),
+            min_wait: waits.min_wait,
+        };
         let view = ScheddView {
-            demand: folded.demand(totals.now(), unread),
+            demand: folded.demand(clocks, unread),
             jobs: totals.jobs,
             running_on: since(running_on, totals.now()),
             to_come: to_come.unwrap_or_else(|error| {
@@ -247,38 +264,85 @@ impl Schedd {
                 0
             }),
             max_running: None,
+            newest_cluster: folded.newest_cluster(),
         };
         Ok((view, folded.into_ads()))
     }
 
-    /// The answer, or that about each job where groups do not tell all.
-    fn whole(
-        &self,
-        question: &Question,
-        columns: &Columns,
-        folded: Folded,
-        waiting: Option<u64>,
-        idle: u64,
-    ) -> Result<Folded, Error> {
+    /// The answer with the jobs that it leaves out, or that about each job where groups do not tell all.
+    fn whole(&self, question: &Question, mut folded: Folded, idle: u64) -> Result<Folded, Error> {
+        let mut odd = self.odd(question, &mut folded, idle);
+        let columns = folded.columns.clone().with(&folded.names());
+        let time = question.deadline.left() > self.time_to_ask_again(question);
+        if folded.has_unread() && columns != folded.columns && time {
+            // With what the others refer to most of them may be asked for as groups.
+            match self.with_names(question, &columns, folded.grouped) {
+                Ok(more) => {
+                    folded = more;
+                    odd = self.odd(question, &mut folded, idle);
+                }
+                Err(error) => log::warn!("{error}; what some Requirements refer to is not known"),
+            }
+        }
         if !folded.grouped {
             return Ok(folded);
         }
-        let empty = folded.counted == 0 && folded.torn == 0 && waiting.is_none() && idle > 0;
-        let whole = !empty && !lacks(&folded, waiting);
-        if whole && !folded.needs_numbers() {
+        if !lacks(&folded, idle) && !folded.needs_numbers() {
             return Ok(folded);
         }
-        let columns = columns.clone().with(&folded.names);
+        let columns = columns.with(&folded.names());
         match self.with_names(question, &columns, false) {
-            // Where fewer were listed one by one, the groups tell more.
-            Ok(each) if each.counted < folded.counted && lacks(&each, waiting) => Ok(folded),
-            Ok(each) => Ok(each),
-            Err(error) if empty => Err(error),
+            Ok(mut each) => {
+                each.add_odd(&odd);
+                // Where fewer were listed one by one, the groups tell more.
+                match each.counted < folded.counted && lacks(&each, idle) {
+                    true => Ok(folded),
+                    false => Ok(each),
+                }
+            }
             Err(error) => {
                 log::warn!(
                     "{error}; the jobs that condor_q -group-by did not tell of are counted as unread"
                 );
                 Ok(folded)
+            }
+        }
+    }
+
+    /// Half of the tool's own limit: to match jobs takes time too.
+    fn time_to_ask_again(&self, question: &Question) -> Duration {
+        question.tools.limit() / 2
+    }
+
+    /// Adds the jobs that may not be asked for by attributes, if there are any.
+    fn odd(&self, question: &Question, folded: &mut Folded, idle: u64) -> OddJobs {
+        if idle <= folded.counted {
+            return OddJobs::default();
+        }
+        let about = self.about();
+        let constraint = format!(
+            "{} && ({}) =!= true",
+            question.constraint,
+            question.filter.plain(&folded.columns)
+        );
+        let ask = odd::Ask {
+            tools: question.tools,
+            args: self.args(),
+            about: &about,
+            constraint,
+            site: question.filter.site.as_deref(),
+            nodes_ask: &folded.columns.nodes_ask,
+            slow: question.slow,
+            deadline: question.deadline,
+        };
+        match ask.jobs() {
+            Ok(odd) => {
+                folded.add_odd(&odd);
+                odd
+            }
+            Err(error) => {
+                log::warn!("{error}; jobs with expressions of their own are counted as unread");
+                OddJobs::default()
             }
         }
     }
@@ -305,7 +369,7 @@ impl Schedd {
         let mut folded = self.fold(question, columns.clone(), grouped)?;
         let took = start.elapsed();
         for _ in 1..ROUNDS {
-            let columns = folded.columns.clone().with(&folded.names);
+            let columns = folded.columns.clone().with(&folded.names());
             if columns == folded.columns {
                 break;
             }
@@ -366,7 +430,12 @@ impl Schedd {
     /// Jobs of factories that are not in the queue yet.
     fn to_come(&self, question: &Question) -> Result<u64, Error> {
         let mut args = self.args();
-        args.extend(["-factory", "-constraint", &question.filter.counted, "-af:t"]);
+        let constraint = format!(
+            "{} && {}",
+            question.filter.counted,
+            plain::literals(["TotalSubmitProcs", "JobMaterializeNextProcId"].into_iter())
+        );
+        args.extend(["-factory", "-constraint", &constraint, "-af:t"]);
         args.extend(["int(TotalSubmitProcs)", "int(JobMaterializeNextProcId)"]);
         let call = Call {
             tool: "condor_q",
@@ -388,12 +457,13 @@ impl Schedd {
 
     fn fold(&self, question: &Question, columns: Columns, grouped: bool) -> Result<Folded, Error> {
         let filter = question.filter;
-        let group_by = filter.group_by(&columns);
+        let group_by = filter.group_by(&columns).join(",");
+        let constraint = format!("{} && {}", question.constraint, filter.plain(&columns));
         let mut args = self.args();
         if grouped {
             args.extend(["-group-by", "-attributes", &group_by]);
         }
-        args.extend(["-constraint", &question.constraint, "-af:t"]);
+        args.extend(["-constraint", &constraint, "-af:t"]);
         let expressions = Folded::expressions(&columns, filter.requirements, grouped);
         args.extend(expressions.iter().map(String::as_str));
         let call = Call {
@@ -558,7 +628,26 @@ struct Question<'a> {
     tools: &'a Tools,
     filter: &'a JobFilter,
     constraint: String,
+    slow: &'a BTreeSet<String>,
     deadline: Deadline,
+}
+
+/// When a job counts as demand.
+pub(super) struct Waits<'a> {
+    /// It has been idle for this long.
+    pub min_wait: Duration,
+    /// The time of this observation.
+    pub at: Timestamp,
+    /// The newest clusters that earlier ticks saw, by schedd.
+    pub clusters: &'a BTreeMap<String, ClusterMarks>,
+}
+
+/// What was learnt of jobs before.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub columns: &'a Columns,
+    /// Names of evaluations that take too long.
+    pub slow: &'a BTreeSet<String>,
 }
 
 /// The answer of `condor_q -totals`.
@@ -607,9 +696,9 @@ impl Totals {
 }
 
 /// Whether groups tell of fewer jobs than there are. Jobs come and go between two answers; one in a hundred is no loss.
-fn lacks(folded: &Folded, waiting: Option<u64>) -> bool {
-    let missing = waiting.map_or(0, |jobs| jobs.saturating_sub(folded.counted));
-    folded.torn > 0 || missing.saturating_mul(100) > waiting.unwrap_or(0)
+fn lacks(folded: &Folded, idle: u64) -> bool {
+    let missing = idle.saturating_sub(folded.counted);
+    folded.torn > 0 || missing.saturating_mul(100) > idle
 }
 
 /// `ConcurrencyLimits`: names with how much of each a job takes (`a`, `b:2`, `c.d:0.5`), with commas between them.
@@ -648,7 +737,13 @@ pub fn read_anything(text: &str) -> Vec<Demand> {
     super::negotiator::read_anything(text);
     super::matches::read_anything(text);
     super::match_memory::read_anything(text);
-    folded.demand(now, folded.torn)
+    let clocks = Clocks {
+        schedd: now,
+        at: jiff::Timestamp::UNIX_EPOCH,
+        marks: None,
+        min_wait: Duration::ZERO,
+    };
+    folded.demand(clocks, folded.torn)
 }
 
 #[cfg(test)]

@@ -6,10 +6,19 @@ use crate::scaling::needs::JobFault;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The rest of a line after the times of a job.
-const REST: &str = "\\t1.0\\t5\\t1\\t\\t\\t1\\t5\\t45\\t\\tundefined\\tundefined\\t";
+const REST: &str = "\\t1.0\\t5\\t1\\t\\t\\t1\\t5\\t45\\t\\tundefined\\tundefined\\talice\\t";
 
 fn totals(idle: u64) -> String {
     format!("out|Summary\t{idle}\t{idle}\t0\t0\t0\t1795350962\nexit=0\n")
+}
+
+/// Every idle job counts as demand.
+fn waits(clusters: &BTreeMap<String, ClusterMarks>) -> Waits<'_> {
+    Waits {
+        min_wait: Duration::ZERO,
+        at: Timestamp::UNIX_EPOCH,
+        clusters,
+    }
 }
 
 fn observe(fake: &FakeTools) -> Result<ScheddView, Error> {
@@ -17,8 +26,11 @@ fn observe(fake: &FakeTools) -> Result<ScheddView, Error> {
     let observed = Schedd::local().observe(
         &fake.tools(LIMIT),
         &filter,
-        Duration::ZERO,
-        &Columns::default(),
+        &waits(&BTreeMap::new()),
+        &Asked {
+            columns: &Columns::default(),
+            slow: &BTreeSet::new(),
+        },
         &BTreeSet::new(),
         Deadline::within(LIMIT),
     );
@@ -52,8 +64,11 @@ fn a_slow_schedd_is_asked_again_in_the_next_tick() {
     let observed = Schedd::local().observe(
         &fake.tools(LIMIT),
         &filter,
-        Duration::ZERO,
-        &Columns::default(),
+        &waits(&BTreeMap::new()),
+        &Asked {
+            columns: &Columns::default(),
+            slow: &BTreeSet::new(),
+        },
         &BTreeSet::new(),
         Deadline::within(Duration::from_millis(2900)),
     );
@@ -285,7 +300,7 @@ fn totals_are_read_or_refused() {
     );
     assert!(totals.now() >= 1_795_350_962);
     for garbage in [
-        "undefined\tundefined\tundefined\tundefined\tundefined\tundefined\tundefined",
+        "undefined\tundefined\talice\tundefined\tundefined\talice\tundefined\tundefined\talice\tundefined",
         "Summary\t49",
         "Summary\t49\t-1\t2\t2\t1\t1795350962",
         "",
@@ -307,27 +322,33 @@ fn totals_are_read_or_refused() {
 
 #[test]
 fn what_a_constraint_refers_to_is_part_of_the_group() {
-    let filter = JobFilter::new(&[5, 11], Some("owner == \"x\" && jobuniverse == 5"), false);
-    let group_by = filter.group_by(&Columns::default());
-    assert!(group_by.ends_with("ScheddInterval,owner"), "{group_by}");
+    let filter = JobFilter::new(
+        &[5, 11],
+        Some("project == \"x\" && jobuniverse == 5"),
+        false,
+    );
+    let group_by = filter.group_by(&Columns::default()).join(",");
+    assert!(group_by.ends_with("ScheddInterval,project"), "{group_by}");
     let columns = ["Owner", "qdate", "wanted", "requestcpus"].map(str::to_owned);
     let columns = Columns::default().with(&columns.into_iter().collect());
-    let other = JobFilter::new(&[], Some("owner == 1"), true);
-    let group_by = other.group_by(&columns);
+    let other = JobFilter::new(&[], Some("project == 1"), true);
+    let group_by = other.group_by(&columns).join(",");
     assert!(
-        group_by.ends_with("ScheddInterval,Requirements,owner,wanted"),
+        group_by.ends_with("ScheddInterval,Requirements,project,wanted"),
         "{group_by}"
     );
     assert_eq!(
-        filter.idle(Duration::from_secs(80)),
-        "JobStatus == 1 && (JobUniverse == 5 || JobUniverse == 11) && Managed =!= \"External\" \
-         && (owner == \"x\" && jobuniverse == 5) \
-         && ((time() - max({QDate, EnteredCurrentStatus}) >= 0 && time() - max({QDate, EnteredCurrentStatus}) < 80) =!= true)"
+        filter.idle(),
+        format!(
+            "unparse(JobStatus) == \"1\" && (unparse(JobUniverse) == \"5\" || unparse(JobUniverse) == \"11\") \
+             && unparse(Managed) =!= \"\\\"External\\\"\" \
+             && (({}) =!= true || (project == \"x\" && jobuniverse == 5))",
+            plain::literals(["jobuniverse", "project"].into_iter())
+        )
     );
-    assert!(!filter.idle(Duration::ZERO).contains("time()"));
     assert!(
         JobFilter::new(&[], None, true)
             .counted
-            .starts_with("(JobUniverse == 5 || JobUniverse == 11)")
+            .starts_with("(unparse(JobUniverse) == \"5\" || unparse(JobUniverse) == \"11\")")
     );
 }

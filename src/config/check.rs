@@ -18,6 +18,7 @@ use super::secrets;
 use super::settings::{CondorSettings, Config, HISTORY_DAYS, Timeouts};
 use crate::scaling::policy::{Allocation, Policy, ScaleDown};
 use crate::scaling::schedule::Spare;
+use crate::scaling::submitter::SubmitterLimits;
 
 /// Universes whose jobs run on the machine of their schedd, or on another service.
 const WITHOUT_NODES: [(u32, &str); 3] = [(7, "scheduler"), (9, "grid"), (12, "local")];
@@ -133,6 +134,14 @@ fn policy(context: &mut Context<'_>, ehos: &Ehos, daemon: &Daemon) -> Policy {
     policy.max_lifetime = daemon.max_lifetime.value();
     policy.max_lifetime_kill = daemon.max_lifetime_kill.value();
     policy.budget = money::budget(daemon.budget.as_ref());
+    policy.submitter_limits = SubmitterLimits {
+        users: money::submitters(context, "user_limits", daemon.user_limits.as_ref()),
+        accounting_groups: money::submitters(
+            context,
+            "accounting_group_limits",
+            daemon.accounting_group_limits.as_ref(),
+        ),
+    };
     if let Some(prefix) = ehos.project_prefix.value() {
         let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if prefix.len() > 40 || !prefix.chars().all(fine) {

@@ -303,6 +303,8 @@ section! {
         max_lifetime_kill: Given<Duration>,
         time_zone: Given<String>,
         budget: Option<Budget>,
+        user_limits: Option<Named<SubmitterKeys>>,
+        accounting_group_limits: Option<Named<SubmitterKeys>>,
         schedules: Option<Schedules>,
         vanish_share: Given<f64>,
         vanish_count: Given<u64>,
@@ -353,6 +355,15 @@ section! {
     Budget {
         per_hour: Given<f64>,
         per_month: Given<f64>,
+    }
+}
+
+section! {
+    /// One entry of `user_limits:` or `accounting_group_limits:`.
+    SubmitterKeys {
+        nodes_max: Given<u64>,
+        cores_max: Given<u64>,
+        budget: Option<Budget>,
     }
 }
 
@@ -546,70 +557,93 @@ impl Field for Influxdb {
     }
 }
 
-/// `clouds:`, in the order of the file.
-#[derive(Debug, Default)]
-pub(super) struct Clouds(pub(super) Vec<(String, Option<Cloud>)>);
+/// A section that stands under a name of the site's own.
+pub(super) trait Entry {
+    /// The noun for it.
+    const NOUN: &'static str;
+}
 
-impl<'de> Deserialize<'de> for Clouds {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Clouds, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Clouds;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a mapping of names to clouds")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Clouds, A::Error> {
-                let mut clouds: Vec<(String, Option<Cloud>)> = Vec::new();
-                let mut merged: Vec<(String, Option<Cloud>)> = Vec::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    if name == MERGE_KEY {
-                        let under: Merged<Clouds> = map.next_value()?;
-                        merged.extend(under.0.into_iter().flat_map(|clouds| clouds.0));
-                        continue;
-                    }
-                    if clouds.iter().any(|(there, _)| *there == name) {
-                        return Err(A::Error::custom(format!(
-                            "the cloud `{name}` stands here twice"
-                        )));
-                    }
-                    clouds.push((name, map.next_value()?));
-                }
-                for (name, cloud) in merged {
-                    if clouds.iter().all(|(there, _)| *there != name) {
-                        clouds.push((name, cloud));
-                    }
-                }
-                Ok(Clouds(clouds))
-            }
-        }
-        deserializer.deserialize_map(InOrder)
+impl Entry for Cloud {
+    const NOUN: &'static str = "cloud";
+}
+
+impl Entry for SubmitterKeys {
+    const NOUN: &'static str = "limit";
+}
+
+/// `clouds:`.
+pub(super) type Clouds = Named<Cloud>;
+
+/// A mapping of names to sections, in the order of the file.
+#[derive(Debug)]
+pub(super) struct Named<T>(pub(super) Vec<(String, Option<T>)>);
+
+impl<T> Default for Named<T> {
+    fn default() -> Named<T> {
+        Named(Vec::new())
     }
 }
 
-impl Field for Clouds {
+impl<'de, T: Entry + Deserialize<'de>> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Named<T>, D::Error> {
+        struct InOrder<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Entry + Deserialize<'de>> Visitor<'de> for InOrder<T> {
+            type Value = Named<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a mapping of names to {}s", T::NOUN)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named<T>, A::Error> {
+                let mut entries: Vec<(String, Option<T>)> = Vec::new();
+                let mut merged: Vec<(String, Option<T>)> = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == MERGE_KEY {
+                        let under: Merged<Named<T>> = map.next_value()?;
+                        merged.extend(under.0.into_iter().flat_map(|entries| entries.0));
+                        continue;
+                    }
+                    if entries.iter().any(|(there, _)| *there == name) {
+                        return Err(A::Error::custom(format!(
+                            "the {} `{name}` stands here twice",
+                            T::NOUN
+                        )));
+                    }
+                    entries.push((name, map.next_value()?));
+                }
+                for (name, entry) in merged {
+                    if entries.iter().all(|(there, _)| *there != name) {
+                        entries.push((name, entry));
+                    }
+                }
+                Ok(Named(entries))
+            }
+        }
+        deserializer.deserialize_map(InOrder(std::marker::PhantomData))
+    }
+}
+
+impl<T: Entry + Field> Field for Named<T> {
     fn is_missing(&self) -> bool {
         false
     }
 
-    fn merge(&mut self, over: Clouds) {
-        for (name, cloud) in over.0 {
+    fn merge(&mut self, over: Named<T>) {
+        for (name, entry) in over.0 {
             match self.0.iter_mut().find(|(there, _)| *there == name) {
-                Some((_, base)) => base.merge(cloud),
-                None => self.0.push((name, cloud)),
+                Some((_, base)) => base.merge(entry),
+                None => self.0.push((name, entry)),
             }
         }
     }
 
     fn visit(&self, path: &mut Vec<String>, f: &mut dyn FnMut(&[String], Finding<'_>)) {
-        for (name, cloud) in &self.0 {
+        for (name, entry) in &self.0 {
             path.push(name.clone());
             if is_placeholder(name) {
-                f(
-                    path,
-                    Finding::Wrong("is still a placeholder: give the cloud a name"),
-                );
+                let noun = T::NOUN;
+                let why = format!("is still a placeholder: give the {noun} a name");
+                f(path, Finding::Wrong(&why));
             }
-            cloud.visit(path, f);
+            entry.visit(path, f);
             path.pop();
         }
     }

@@ -1,16 +1,18 @@
 //! Budgets, billing periods and lifetimes of nodes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
 use super::context::Context;
-use super::file::{self, Daemon};
+use super::file::{self, Daemon, Named, SubmitterKeys};
 use super::schedules;
 use crate::scaling::budget::Budget;
 use crate::scaling::money::Money;
 use crate::scaling::policy::{CloudPolicy, Policy};
 use crate::scaling::reason::spoken;
+use crate::scaling::submitter::SubmitterLimit;
 
 /// `budget:`, where there is one.
 pub(super) fn budget(given: Option<&file::Budget>) -> Budget {
@@ -21,11 +23,47 @@ pub(super) fn budget(given: Option<&file::Budget>) -> Budget {
     })
 }
 
+/// The limits of users or accounting groups, which stand under `key`.
+pub(super) fn submitters(
+    context: &mut Context<'_>,
+    key: &str,
+    given: Option<&Named<SubmitterKeys>>,
+) -> BTreeMap<String, SubmitterLimit> {
+    let mut limits = BTreeMap::new();
+    for (name, keys) in given.iter().flat_map(|given| &given.0) {
+        let limit = keys
+            .as_ref()
+            .map_or_else(SubmitterLimit::default, |keys| SubmitterLimit {
+                nodes_max: keys.nodes_max.value(),
+                cores_max: keys.cores_max.value(),
+                budget: budget(keys.budget.as_ref()),
+            });
+        // HTCondor compares names of accounting groups without regard to case.
+        let name = match key {
+            "accounting_group_limits" => name.to_ascii_lowercase(),
+            _ => name.clone(),
+        };
+        if limits.insert(name.clone(), limit).is_some() {
+            context.problem(
+                &["daemon", key, &name],
+                "stands here twice: keep one of them",
+            );
+        }
+    }
+    limits
+}
+
 /// Windows, and the time zone in which they and months are: this machine's, where none is given.
 pub(super) fn time(context: &mut Context<'_>, daemon: &Daemon, policy: &mut Policy) {
     let by_month = |budget: &Budget| budget.per_month.is_some();
+    let limits = &policy.submitter_limits;
+    let mut submitters = limits
+        .users
+        .values()
+        .chain(limits.accounting_groups.values());
     let needed = daemon.schedules.is_some()
         || by_month(&policy.budget)
+        || submitters.any(|limit| by_month(&limit.budget))
         || policy.clouds.iter().any(|cloud| by_month(&cloud.budget));
     policy.time_zone = match daemon.time_zone.get() {
         Some(name) => schedules::time_zone(context, &["daemon", "time_zone"], name),
@@ -86,7 +124,23 @@ pub(super) fn check(context: &mut Context<'_>, daemon: &Daemon, policy: &Policy,
     if simulated {
         return;
     }
-    let of_all = daemon.budget.is_some() && policy.budget != Budget::default();
+    let limits = &policy.submitter_limits;
+    let budget_of = |key: &'static str, limits: &BTreeMap<String, SubmitterLimit>| {
+        let mut limits = limits.iter();
+        let with = limits.find(|(_, limit)| limit.budget != Budget::default());
+        with.map(|(name, _)| {
+            vec![
+                "daemon".to_owned(),
+                key.to_owned(),
+                name.clone(),
+                "budget".to_owned(),
+            ]
+        })
+    };
+    let of_all = (daemon.budget.is_some() && policy.budget != Budget::default())
+        .then(|| vec!["daemon".to_owned(), "budget".to_owned()])
+        .or_else(|| budget_of("user_limits", &limits.users))
+        .or_else(|| budget_of("accounting_group_limits", &limits.accounting_groups));
     for cloud in policy.clouds.iter().filter(|cloud| !cloud.retire) {
         let own = cloud.budget != Budget::default();
         let without = |cloud: &CloudPolicy| {
@@ -95,17 +149,19 @@ pub(super) fn check(context: &mut Context<'_>, daemon: &Daemon, policy: &Policy,
                 .find(|flavor| cloud.price(flavor).is_none())
                 .cloned()
         };
-        let Some(flavor) = without(cloud).filter(|_| of_all || own) else {
+        let Some(flavor) = without(cloud).filter(|_| of_all.is_some() || own) else {
             continue;
         };
         let what = format!(
             "counts what nodes cost, and flavor {flavor} of cloud {} has no price: add it to `prices`",
             cloud.name
         );
-        if own {
-            context.problem(&["clouds", &cloud.name, "budget"], what);
-        } else {
-            context.problem(&["daemon", "budget"], what);
+        match &of_all {
+            Some(place) if !own => {
+                let place: Vec<&str> = place.iter().map(String::as_str).collect();
+                context.problem(&place, what);
+            }
+            _ => context.problem(&["clouds", &cloud.name, "budget"], what),
         }
     }
 }

@@ -20,6 +20,7 @@ use super::yaml::{list, scalar};
 use crate::notify;
 use crate::scaling::budget::Budget;
 use crate::scaling::policy::{Allocation, CloudPolicy, Policy};
+use crate::scaling::submitter::{SubmitterLimit, SubmitterLimits};
 
 /// Where the central manager keeps its configuration.
 const FOLDER: &str = "/etc/ehos";
@@ -215,6 +216,7 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         schedules: _,
         time_zone: _,
         budget: _,
+        submitter_limits: _,
         max_lifetime: _,
         max_lifetime_kill: _,
         trust_silence: _,
@@ -284,7 +286,33 @@ fn economy(text: &mut String, policy: &Policy) {
         line(text, 2, "time_zone", &scalar(name));
     }
     budget(text, 2, &policy.budget);
+    let SubmitterLimits {
+        users,
+        accounting_groups,
+    } = &policy.submitter_limits;
+    submitters(text, "user_limits", users);
+    submitters(text, "accounting_group_limits", accounting_groups);
     schedules::text(text, &policy.schedules);
+}
+
+/// The limits by name; nothing where there are none.
+fn submitters(text: &mut String, key: &str, limits: &BTreeMap<String, SubmitterLimit>) {
+    if limits.is_empty() {
+        return;
+    }
+    entries(text, 2, key, &[]);
+    for (name, limit) in limits {
+        let SubmitterLimit {
+            nodes_max,
+            cores_max,
+            budget: money,
+        } = limit;
+        let mut keys = Keys::new();
+        keys.extend(nodes_max.map(|nodes| ("nodes_max", nodes.to_string())));
+        keys.extend(cores_max.map(|cores| ("cores_max", cores.to_string())));
+        entries(text, 4, &scalar(name), &keys);
+        budget(text, 6, money);
+    }
 }
 
 /// Where notices are posted to. A hook command is a program of this machine.

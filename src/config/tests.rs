@@ -523,6 +523,11 @@ daemon:
   max_lifetime_kill: 24h
   time_zone: Europe/Vienna
   budget: {per_hour: 12.5, per_month: 1000}
+  user_limits:
+    default: {cores_max: 64}
+    'bob smith': {nodes_max: 2, budget: {per_month: 30}}
+    root:
+  accounting_group_limits: {Physics.heavy: {nodes_max: 7, budget: {per_hour: 0.5}}}
   schedules:
   - {days: [mon-wed, fri], hours: '08:00-18:00', nodes_max: 40, nodes_min: 2}
   - {hours: 22:00-06:00, time_zone: America/New_York, nodes_spare: 10%, idle_timeout: 90s}

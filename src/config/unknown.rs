@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use super::error::Problem;
 use super::file::{
     Auth, Budget, Cloud, Condor, Daemon, Ehos, File, InfluxdbKeys, MERGE_KEY, Metrics, Section,
-    Window,
+    SubmitterKeys, Window,
 };
 use super::position;
 use super::schedules::skip;
@@ -72,6 +72,7 @@ enum At {
     Clouds,
     Cloud,
     Windows,
+    Submitters,
     Keys(&'static [&'static str]),
     Value,
 }
@@ -83,7 +84,7 @@ impl At {
             At::File => Some(File::KEYS),
             At::Cloud => Some(Cloud::KEYS),
             At::Keys(keys) => Some(keys),
-            At::Clouds | At::Windows | At::Value => None,
+            At::Clouds | At::Windows | At::Submitters | At::Value => None,
         }
     }
 
@@ -97,6 +98,8 @@ impl At {
             (At::File | At::Keys(_), "influxdb") => At::Keys(InfluxdbKeys::KEYS),
             (At::Clouds, _) => At::Cloud,
             (At::Cloud | At::Keys(_), "budget") => At::Keys(Budget::KEYS),
+            (At::Keys(_), "user_limits" | "accounting_group_limits") => At::Submitters,
+            (At::Submitters, _) => At::Keys(SubmitterKeys::KEYS),
             (At::Keys(_), "schedules") => At::Windows,
             (At::Windows, _) => At::Keys(Window::KEYS),
             (At::Cloud, "auth") => At::Keys(Auth::KEYS),

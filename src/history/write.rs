@@ -11,6 +11,7 @@ use jiff::{Span, Timestamp};
 use rustix::fs::OFlags;
 
 use super::{DAY, LAST, Record, folder, read};
+use crate::plain;
 use crate::report::Snapshot;
 
 /// What the name of the last tick's file begins with while it is written.
@@ -41,7 +42,7 @@ fn day(at: Timestamp) -> Date {
 }
 
 fn append(folder: &Path, record: &Record) -> io::Result<()> {
-    let mut line = serde_json::to_vec(record)?;
+    let mut line = plain::json(&serde_json::to_string(record)?).into_bytes();
     line.push(b'\n');
     let path = folder.join(format!("{}{DAY}", day(record.at)));
     let mut file = OpenOptions::new()
@@ -75,7 +76,7 @@ fn replace(folder: &Path, now: &Snapshot) -> io::Result<()> {
         .prefix(NEW)
         .permissions(Permissions::from_mode(0o644))
         .tempfile_in(folder)?;
-    file.write_all(&serde_json::to_vec(now)?)?;
+    file.write_all(plain::json(&serde_json::to_string(now)?).as_bytes())?;
     // It is not asked for by its umask, but set.
     file.as_file()
         .set_permissions(Permissions::from_mode(0o644))?;

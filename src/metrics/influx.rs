@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{exists, nodes, sees_claims, sees_jobs, sees_paid};
 use crate::history::limits;
+use crate::plain::clean;
 use crate::report::Snapshot;
 
 /// What a line says of one measurement.
@@ -49,7 +50,7 @@ impl Line {
 
 /// A tag's value. What cannot be escaped in one is a space.
 fn escaped(value: &str) -> String {
-    let plain = value.replace(|c: char| c.is_control() || c == '\\', " ");
+    let plain = clean(value).replace('\\', " ");
     plain
         .replace(',', "\\,")
         .replace('=', "\\=")

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{nodes, sees_claims, sees_jobs, sees_paid};
 use crate::history::limits;
+use crate::plain::clean;
 use crate::report::Snapshot;
 use crate::scaling::figures::{CloudFigures, UsageFigures};
 use crate::scaling::money::Money;
@@ -56,10 +57,11 @@ impl Samples<'_> {
 }
 
 fn escaped(content: &str) -> String {
-    content
+    let content = content
         .replace('\\', "\\\\")
         .replace('"', "\\\"")
-        .replace('\n', "\\n")
+        .replace('\n', "\\n");
+    clean(&content)
 }
 
 impl Text {

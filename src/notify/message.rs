@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::due::{Notice, State};
+use crate::plain::{self, clean};
 use crate::report::Snapshot;
 
 /// The version of this layout.
@@ -33,9 +34,13 @@ pub fn json(snapshot: &Snapshot, notices: &[Notice<'_>]) -> String {
         version: VERSION,
         cluster,
         at: snapshot.at,
-        text: lines.collect::<Vec<_>>().join("\n"),
+        // A chat or a mail shows it: each notice is one line.
+        text: lines
+            .map(|line| clean(&line))
+            .collect::<Vec<_>>()
+            .join("\n"),
         notices,
     };
     // Strings, numbers and times: always JSON.
-    serde_json::to_string(&message).unwrap_or_default()
+    plain::json(&serde_json::to_string(&message).unwrap_or_default())
 }

@@ -18,6 +18,7 @@ use crate::scaling::observation::Resources;
 use crate::scaling::plan::{Action, Fate, GroupLine, NodeLine, Plan, Unseen};
 use crate::scaling::reason::Reason;
 use crate::scaling::stranded::StrandedJobs;
+use crate::scaling::submitter::Submitters;
 use crate::scaling::totals::Totals;
 
 /// The version of this layout: raised when something in it changes its meaning or goes.
@@ -214,6 +215,9 @@ pub struct GroupShown {
     /// What they ask for depends on the machine.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_machine: bool,
+    /// The user and the accounting groups of its jobs that have a limit.
+    #[serde(default, skip_serializing_if = "Submitters::is_empty")]
+    pub submitters: Submitters,
     /// One of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub example: Option<String>,
@@ -231,6 +235,7 @@ impl From<&GroupLine> for GroupShown {
             request: line.request,
             needs: value(&line.needs).as_str().unwrap_or_default().to_owned(),
             by_machine: line.by_machine,
+            submitters: line.submitters.clone(),
             example: line.example.clone(),
             jobs: line.jobs,
             waiting_seconds: line.waiting_seconds,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::Report;
+use crate::plain::Lines;
 use crate::scaling::budget::Costs;
 use crate::scaling::plan::{
     BuilderLine, Fate, FloatingIpLine, GroupLine, LeftoverLine, NodeLine, Plan,
@@ -30,9 +31,10 @@ const NOT_DONE: &str = "not done";
 
 /// The report for people; with `levels`, each line begins with its level as journald reads it (sd-daemon(3)).
 pub fn text(report: &Report<'_>, levels: bool) -> String {
-    let mut out = String::new();
-    // Writing to a String does not fail.
+    let mut out = Lines::new();
+    // Writing to lines does not fail.
     let _ = write_all(&mut out, report);
+    let out = out.into_string();
     if levels { with_levels(&out) } else { out }
 }
 
@@ -60,7 +62,7 @@ fn with_levels(text: &str) -> String {
         .collect()
 }
 
-fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
+fn write_all(out: &mut Lines, report: &Report<'_>) -> std::fmt::Result {
     let plan = report.plan;
     let dry_run = report.outcomes.is_none();
     for unseen in &plan.unseen {
@@ -146,13 +148,15 @@ fn write_all(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
     let mut heading = Some(NOT_DONE);
     for (action, message) in report.failures() {
         if let Some(heading) = heading.take() {
-            writeln!(out, "\n{heading}")?;
+            out.gap();
+            writeln!(out, "{heading}")?;
         }
         writeln!(out, "  {} {}: {message}", action.verb(), action.node())?;
     }
-    let mut heading = Some("\notherwise than planned");
+    let mut heading = Some("otherwise than planned");
     for (action, message) in report.asides() {
         if let Some(heading) = heading.take() {
+            out.gap();
             writeln!(out, "{heading}")?;
         }
         writeln!(out, "  {} {}: {message}", action.verb(), action.node())?;
@@ -211,7 +215,7 @@ fn costs(cost: &Costs) -> String {
     text
 }
 
-fn write_nodes(out: &mut String, report: &Report<'_>, dry_run: bool) -> std::fmt::Result {
+fn write_nodes(out: &mut Lines, report: &Report<'_>, dry_run: bool) -> std::fmt::Result {
     let kept = |node: &&NodeLine| node.fate == Fate::Keeps;
     let nodes = &report.plan.nodes;
     let all = dry_run || nodes.iter().filter(kept).count() <= NODES_ON_A_SCREEN;
@@ -252,7 +256,7 @@ fn write_nodes(out: &mut String, report: &Report<'_>, dry_run: bool) -> std::fmt
     Ok(())
 }
 
-fn write_builders(out: &mut String, plan: &Plan) -> std::fmt::Result {
+fn write_builders(out: &mut Lines, plan: &Plan) -> std::fmt::Result {
     if !plan.builders.is_empty() {
         writeln!(out, "\nbuilders of images")?;
     }
@@ -264,7 +268,7 @@ fn write_builders(out: &mut String, plan: &Plan) -> std::fmt::Result {
     Ok(())
 }
 
-fn write_leftovers(out: &mut String, plan: &Plan) -> std::fmt::Result {
+fn write_leftovers(out: &mut Lines, plan: &Plan) -> std::fmt::Result {
     if !plan.leftovers.is_empty() {
         writeln!(out, "\nleft behind")?;
     }
@@ -273,16 +277,17 @@ fn write_leftovers(out: &mut String, plan: &Plan) -> std::fmt::Result {
         let (cloud, why, kind) = (&leftover.cloud, &leftover.why, leftover.kind.name());
         let (id, name) = (&leftover.id, &leftover.name);
         let space = if name.is_empty() { "" } else { " " };
-        write!(out, "  {fate:8} {kind} {name}{space}({id})  {cloud}  ")?;
-        match &leftover.server {
-            Some(server) => writeln!(out, "of server {server}: {why}")?,
-            None => writeln!(out, "{why}")?,
-        }
+        let server = leftover.server.as_ref();
+        let server = server.map_or_else(String::new, |server| format!("of server {server}: "));
+        writeln!(
+            out,
+            "  {fate:8} {kind} {name}{space}({id})  {cloud}  {server}{why}"
+        )?;
     }
     Ok(())
 }
 
-fn write_floating_ips(out: &mut String, plan: &Plan) -> std::fmt::Result {
+fn write_floating_ips(out: &mut Lines, plan: &Plan) -> std::fmt::Result {
     if !plan.floating_ips.is_empty() {
         writeln!(out, "\nfloating IPs of nodes")?;
     }

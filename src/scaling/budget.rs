@@ -14,6 +14,7 @@ use super::money::Money;
 use super::node::Node;
 use super::observation::{CloudName, NodeId};
 use super::policy::{CloudPolicy, Policy};
+use super::submitter::{Submitter, Submitters};
 
 /// What may be spent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,6 +42,9 @@ pub struct Meter {
     pub age: Duration,
     /// … at this time.
     pub until: Timestamp,
+    /// The submitters that it is charged to.
+    #[serde(default, skip_serializing_if = "Submitters::is_empty")]
+    pub submitters: Submitters,
 }
 
 /// What is remembered of money.
@@ -52,6 +56,9 @@ pub struct Spending {
     pub meters: BTreeMap<NodeId, Meter>,
     /// What those that are gone have cost, by month (`2026-11`) and cloud.
     pub months: BTreeMap<String, BTreeMap<CloudName, Money>>,
+    /// The same by submitter, of the latest month.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub submitters: BTreeMap<String, BTreeMap<Submitter, Money>>,
 }
 
 /// A calendar month.
@@ -112,6 +119,7 @@ impl Spending {
         policy: &Policy,
         nodes: &[Node<'_>],
         asked_for: impl Fn(&NodeId) -> Option<Duration>,
+        submitters: impl Fn(&NodeId) -> Submitters,
     ) {
         self.since.get_or_insert(at);
         for node in nodes.iter().filter(|node| node.exists()) {
@@ -132,6 +140,7 @@ impl Spending {
                 price,
                 age,
                 until: at,
+                submitters: submitters(&node.id),
             };
             self.meters.insert(node.id.clone(), meter);
         }
@@ -154,10 +163,18 @@ impl Spending {
             if let Some(meter) = self.meters.remove(&id) {
                 let month = Month::of(meter.until, &policy.time_zone);
                 let spent = meter.spent(&month, period(policy, &meter.cloud));
+                for submitter in meter.submitters.0 {
+                    let all = self.submitters.entry(month.name.clone()).or_default();
+                    let sum = all.entry(submitter).or_default();
+                    *sum = sum.plus(spent);
+                }
                 let clouds = self.months.entry(month.name).or_default();
                 let sum = clouds.entry(meter.cloud).or_default();
                 *sum = sum.plus(spent);
             }
+        }
+        while self.submitters.len() > 1 {
+            self.submitters.pop_first();
         }
         while self.months.len() > MONTHS {
             self.months.pop_first();
@@ -185,6 +202,29 @@ pub struct CloudCost {
     pub nodes_without_price: u64,
 }
 
+/// What the nodes for the jobs of one submitter cost.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SubmitterCost {
+    /// An hour.
+    pub per_hour: Money,
+    /// This month until now.
+    pub spent_this_month: Money,
+    /// The coming hour, as far as it belongs to this month.
+    pub coming: Money,
+}
+
+/// Whose costs a budget counts.
+#[derive(Debug, Clone, Copy)]
+pub enum Payer<'a> {
+    /// All clouds.
+    All,
+    /// One cloud.
+    Cloud(&'a str),
+    /// The nodes for the jobs of one submitter.
+    Submitter(&'a Submitter),
+}
+
 /// What nodes cost.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -200,6 +240,9 @@ pub struct Costs {
     pub spent_this_month: Money,
     /// Each cloud, in the order of the configuration, then those that are not in it any more and have cost something.
     pub clouds: Vec<CloudCost>,
+    /// The submitters that have a limit.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub submitters: BTreeMap<Submitter, SubmitterCost>,
     /// How far ahead is counted.
     #[serde(skip)]
     ahead: Duration,
@@ -254,7 +297,11 @@ pub fn count(
         memory.server_id.as_ref()?;
         Some(state.now.since(memory.started))
     };
-    spending.read(at, step, policy, nodes, asked_for);
+    let submitters = |id: &NodeId| match state.nodes.get(id) {
+        Some(memory) => memory.submitters.clone(),
+        None => Submitters::default(),
+    };
+    spending.read(at, step, policy, nodes, asked_for, submitters);
     let month = Month::of(at, &policy.time_zone);
     spending.settle(policy, |id, meter| {
         // A cloud that is not configured for a while is forgotten with its nodes: they are not to be counted twice.
@@ -308,6 +355,7 @@ pub fn count(
         .collect();
     let others = names.into_iter().map(|name| spent_in(name));
     clouds.extend(others.filter(|cost| cost.spent_this_month > Money::default()));
+    let submitters = by_submitter(&spending, state, &month, policy, nodes, ahead);
     let since = spending.since.filter(|since| *since > month.begins);
     state.spending = spending;
     Costs {
@@ -316,8 +364,55 @@ pub fn count(
         per_hour: clouds.iter().map(|cloud| cloud.per_hour).sum(),
         spent_this_month: clouds.iter().map(|cloud| cloud.spent_this_month).sum(),
         clouds,
+        submitters,
         ahead,
     }
+}
+
+/// What the nodes of each submitter that has a limit cost.
+fn by_submitter(
+    spending: &Spending,
+    state: &State,
+    month: &Month,
+    policy: &Policy,
+    nodes: &[Node<'_>],
+    ahead: Duration,
+) -> BTreeMap<Submitter, SubmitterCost> {
+    let mut costs: BTreeMap<Submitter, SubmitterCost> = BTreeMap::new();
+    if policy.submitter_limits.is_empty() {
+        return costs;
+    }
+    for (submitter, money) in spending.submitters.get(&month.name).into_iter().flatten() {
+        let cost = costs.entry(submitter.clone()).or_default();
+        cost.spent_this_month = *money;
+    }
+    for meter in spending.meters.values() {
+        let spent = meter.spent(month, period(policy, &meter.cloud));
+        for submitter in &meter.submitters.0 {
+            let cost = costs.entry(submitter.clone()).or_default();
+            cost.spent_this_month = cost.spent_this_month.plus(spent);
+        }
+    }
+    for node in nodes.iter().filter(|node| node.exists()) {
+        let Some(memory) = state.nodes.get(&node.id) else {
+            continue;
+        };
+        let meter = spending.meters.get(&node.id);
+        let price = policy.cloud(&node.kind.cloud);
+        let price = price.and_then(|cloud| cloud.price(&node.kind.flavor));
+        let Some(price) = price.or(meter.map(|meter| meter.price)) else {
+            continue;
+        };
+        let age = meter.map_or(Duration::ZERO, |meter| meter.age);
+        let period = period(policy, &node.kind.cloud);
+        let coming = paid(price, age + ahead, period).minus(paid(price, age, period));
+        for submitter in &memory.submitters.0 {
+            let cost = costs.entry(submitter.clone()).or_default();
+            cost.per_hour = cost.per_hour.plus(price);
+            cost.coming = cost.coming.plus(coming);
+        }
+    }
+    costs
 }
 
 impl Costs {
@@ -327,7 +422,7 @@ impl Costs {
     }
 
     /// A node more, which is made now.
-    pub fn add(&mut self, cloud: &CloudPolicy, flavor: &str) {
+    pub fn add(&mut self, cloud: &CloudPolicy, flavor: &str, submitters: &Submitters) {
         let Some(price) = cloud.price(flavor) else {
             return;
         };
@@ -338,11 +433,24 @@ impl Costs {
             cost.per_hour = cost.per_hour.plus(price);
             cost.coming = cost.coming.plus(coming);
         }
+        for submitter in &submitters.0 {
+            let cost = self.submitters.entry(submitter.clone()).or_default();
+            cost.per_hour = cost.per_hour.plus(price);
+            cost.coming = cost.coming.plus(coming);
+        }
     }
 
-    /// An hour's price, what was spent and what is coming, of one cloud or of all.
-    fn of(&self, cloud: Option<&str>) -> (Money, Money, Money) {
-        let of_scope = |cost: &&CloudCost| cloud.is_none_or(|cloud| cost.cloud == *cloud);
+    /// An hour's price, the money spent and the money of the coming hour.
+    fn of(&self, payer: Payer<'_>) -> (Money, Money, Money) {
+        let of_scope = |cost: &&CloudCost| match payer {
+            Payer::All => true,
+            Payer::Cloud(cloud) => cost.cloud == *cloud,
+            Payer::Submitter(_) => false,
+        };
+        if let Payer::Submitter(submitter) = payer {
+            let cost = self.submitters.get(submitter).cloned().unwrap_or_default();
+            return (cost.per_hour, cost.spent_this_month, cost.coming);
+        }
         let clouds = self.clouds.iter().filter(of_scope);
         clouds.fold(Default::default(), |sum: (Money, Money, Money), cost| {
             (
@@ -357,12 +465,12 @@ impl Costs {
     /// anything.
     pub fn left_an_hour(
         &self,
-        scope: Option<&str>,
+        payer: Payer<'_>,
         budget: Money,
         cloud: &CloudPolicy,
         flavor: &str,
     ) -> (u64, Money) {
-        let (per_hour, _, _) = self.of(scope);
+        let (per_hour, _, _) = self.of(payer);
         let price = cloud.price(flavor);
         let more = price.map_or(0, |price| budget.minus(per_hour).holds(price));
         (if per_hour > budget { 0 } else { more }, per_hour)
@@ -371,12 +479,12 @@ impl Costs {
     /// How many more of this flavor the month's budget allows, with what was spent and what comes.
     pub fn left_a_month(
         &self,
-        scope: Option<&str>,
+        payer: Payer<'_>,
         budget: Money,
         cloud: &CloudPolicy,
         flavor: &str,
     ) -> (u64, Money, Money) {
-        let (_, spent, coming) = self.of(scope);
+        let (_, spent, coming) = self.of(payer);
         let used = spent.plus(coming);
         let each = cloud.price(flavor).map(|price| self.of_new(cloud, price));
         let more = each.map_or(0, |each| budget.minus(used).holds(each));
@@ -385,12 +493,12 @@ impl Costs {
 
     /// The months' budgets that have no room for one more node of any flavor.
     pub fn spent(&self, policy: &Policy) -> Vec<BudgetSpent> {
-        let room = |scope: Option<&str>, budget: Money, cloud: &CloudPolicy| {
+        let room = |payer: Payer<'_>, budget: Money, cloud: &CloudPolicy| {
             let mut flavors = cloud.flavors.iter();
-            flavors.any(|flavor| self.left_a_month(scope, budget, cloud, flavor).0 > 0)
+            flavors.any(|flavor| self.left_a_month(payer, budget, cloud, flavor).0 > 0)
         };
         let line = |cloud: Option<&str>, per_month: Money| {
-            let (_, spent, coming) = self.of(cloud);
+            let (_, spent, coming) = self.of(cloud.map_or(Payer::All, Payer::Cloud));
             BudgetSpent {
                 cloud: cloud.map(str::to_owned),
                 per_month,
@@ -401,13 +509,13 @@ impl Costs {
         let mut all = Vec::new();
         if let Some(budget) = policy.budget.per_month {
             let mut clouds = policy.clouds.iter();
-            if !clouds.any(|cloud| room(None, budget, cloud)) {
+            if !clouds.any(|cloud| room(Payer::All, budget, cloud)) {
                 all.push(line(None, budget));
             }
         }
         for cloud in &policy.clouds {
             if let Some(budget) = cloud.budget.per_month
-                && !room(Some(&cloud.name), budget, cloud)
+                && !room(Payer::Cloud(&cloud.name), budget, cloud)
             {
                 all.push(line(Some(&cloud.name), budget));
             }
@@ -439,6 +547,7 @@ mod tests {
             cloud: "a".to_owned(),
             price: Money::new(2.0),
             age,
+            submitters: Submitters::default(),
             until: at(until),
         }
     }

@@ -5,13 +5,14 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::budget::{Budget, Costs};
+use super::budget::{Budget, Costs, Payer};
 use super::memory::{Kind, Moment, State};
 use super::money::Money;
 use super::observation::{CloudView, Flavor, Usage};
 use super::parts;
 use super::policy::{CloudPolicy, Policy};
 use super::reason::spoken;
+use super::submitter::{ChargedNodes, Submitter, Submitters};
 
 /// The limit that holds, with its numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,10 +41,21 @@ pub enum Limit {
         left_mb: u64,
         kept_mb: u64,
     },
+    SubmitterNodesMax {
+        submitter: Submitter,
+        nodes_max: u64,
+    },
+    SubmitterCoresMax {
+        submitter: Submitter,
+        cores_max: u64,
+        cores: u64,
+    },
     BudgetPerHour {
         /// All clouds when absent.
         #[serde(skip_serializing_if = "Option::is_none")]
         cloud: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        submitter: Option<Submitter>,
         budget: Money,
         per_hour: Money,
     },
@@ -51,6 +63,8 @@ pub enum Limit {
         /// All clouds when absent.
         #[serde(skip_serializing_if = "Option::is_none")]
         cloud: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        submitter: Option<Submitter>,
         budget: Money,
         spent: Money,
         coming: Money,
@@ -147,21 +161,35 @@ impl fmt::Display for Limit {
                     "the quota of {cloud}: {left_mb} MB of memory left, min_ram {kept_mb} MB"
                 )
             }
+            Limit::SubmitterNodesMax {
+                submitter,
+                nodes_max,
+            } => write!(f, "nodes_max {nodes_max} of {submitter}"),
+            Limit::SubmitterCoresMax {
+                submitter,
+                cores_max,
+                cores,
+            } => write!(
+                f,
+                "cores_max {cores_max} of {submitter}: its nodes have {cores} cores"
+            ),
             Limit::BudgetPerHour {
                 cloud,
+                submitter,
                 budget,
                 per_hour,
             } => {
-                write!(f, "budget.per_hour {budget}{}", of(cloud))?;
+                write!(f, "budget.per_hour {budget}{}", of(cloud, submitter))?;
                 write!(f, ": {per_hour} an hour is what runs")
             }
             Limit::BudgetPerMonth {
                 cloud,
+                submitter,
                 budget,
                 spent,
                 coming,
             } => {
-                write!(f, "budget.per_month {budget}{}", of(cloud))?;
+                write!(f, "budget.per_month {budget}{}", of(cloud, submitter))?;
                 write!(
                     f,
                     ": {spent} spent, and {coming} for what runs in the hour that comes"
@@ -257,10 +285,12 @@ impl fmt::Display for Limit {
     }
 }
 
-fn of(cloud: &Option<String>) -> String {
-    cloud
-        .as_ref()
-        .map_or_else(String::new, |cloud| format!(" of cloud {cloud}"))
+fn of(cloud: &Option<String>, submitter: &Option<Submitter>) -> String {
+    match (submitter, cloud) {
+        (Some(submitter), _) => format!(" of {submitter}"),
+        (None, Some(cloud)) => format!(" of cloud {cloud}"),
+        (None, None) => String::new(),
+    }
 }
 
 /// What one (cloud, flavor) is judged by.
@@ -287,6 +317,10 @@ pub struct Case<'a> {
     pub planned: Planned,
     /// What nodes cost, with those that this plan makes.
     pub costs: &'a Costs,
+    /// The submitters of the jobs that the node is for.
+    pub submitters: &'a Submitters,
+    /// The nodes of each submitter, with those that this plan makes.
+    pub charged: &'a ChargedNodes,
     /// Creates and deletes that may still be planned.
     pub actions_left: u64,
 }
@@ -327,12 +361,15 @@ pub fn allowance(case: &Case<'_>) -> (u64, Limit) {
         ram(case, view, flavor),
         unproven(case),
         max_actions(case),
-        per_hour(case, None, &case.policy.budget),
-        per_hour(case, Some(&case.cloud.name), &case.cloud.budget),
-        per_month(case, None, &case.policy.budget),
-        per_month(case, Some(&case.cloud.name), &case.cloud.budget),
+        per_hour(case, Payer::All, &case.policy.budget),
+        per_hour(case, Payer::Cloud(&case.cloud.name), &case.cloud.budget),
+        per_month(case, Payer::All, &case.policy.budget),
+        per_month(case, Payer::Cloud(&case.cloud.name), &case.cloud.budget),
     ];
-    let all = all.into_iter().flatten().chain(parts::all(case, view));
+    let submitters = case.submitters.0.iter();
+    let submitters = submitters.flat_map(|submitter| of_submitter(case, submitter, flavor));
+    let all = all.into_iter().flatten().chain(submitters);
+    let all = all.chain(parts::all(case, view));
     let first = (
         u64::MAX,
         Limit::MaxActions {
@@ -363,8 +400,12 @@ pub fn closed(case: &Case<'_>) -> Option<Limit> {
         protected(case),
         backoff(case),
         pause(case),
-        spent(per_month(case, None, &case.policy.budget)),
-        spent(per_month(case, Some(&case.cloud.name), &case.cloud.budget)),
+        spent(per_month(case, Payer::All, &case.policy.budget)),
+        spent(per_month(
+            case,
+            Payer::Cloud(&case.cloud.name),
+            &case.cloud.budget,
+        )),
     ];
     all.into_iter().flatten().next().map(|(_, limit)| limit)
 }
@@ -599,32 +640,82 @@ fn unproven(case: &Case<'_>) -> Option<(u64, Limit)> {
     Some((most.saturating_sub(unjoined), limit))
 }
 
-fn per_hour(case: &Case<'_>, scope: Option<&str>, budget: &Budget) -> Option<(u64, Limit)> {
+/// The limits of one submitter.
+fn of_submitter<'a>(
+    case: &'a Case<'_>,
+    submitter: &'a Submitter,
+    flavor: &Flavor,
+) -> impl Iterator<Item = (u64, Limit)> + use<'a> {
+    let limit = case.policy.submitter_limits.of(submitter);
+    let limit = limit.copied().unwrap_or_default();
+    let charged = case.charged.of(submitter);
+    let vcpus = flavor.vcpus.max(1);
+    let nodes = limit.nodes_max.map(|nodes_max| {
+        let submitter = submitter.clone();
+        let more = nodes_max.saturating_sub(charged.nodes);
+        (
+            more,
+            Limit::SubmitterNodesMax {
+                submitter,
+                nodes_max,
+            },
+        )
+    });
+    let cores = limit.cores_max.map(|cores_max| {
+        let limit = Limit::SubmitterCoresMax {
+            submitter: submitter.clone(),
+            cores_max,
+            cores: charged.cores,
+        };
+        (cores_max.saturating_sub(charged.cores) / vcpus, limit)
+    });
+    let payer = Payer::Submitter(submitter);
+    let all = [
+        nodes,
+        cores,
+        per_hour(case, payer, &limit.budget),
+        per_month(case, payer, &limit.budget),
+    ];
+    all.into_iter().flatten()
+}
+
+/// Cloud and submitter of a budget.
+fn named(payer: Payer<'_>) -> (Option<String>, Option<Submitter>) {
+    match payer {
+        Payer::All => (None, None),
+        Payer::Cloud(cloud) => (Some(cloud.to_owned()), None),
+        Payer::Submitter(submitter) => (None, Some(submitter.clone())),
+    }
+}
+
+fn per_hour(case: &Case<'_>, payer: Payer<'_>, budget: &Budget) -> Option<(u64, Limit)> {
     let budget = budget.per_hour?;
     let (more, per_hour) = case
         .costs
-        .left_an_hour(scope, budget, case.cloud, case.flavor);
-    let cloud = scope.map(str::to_owned);
+        .left_an_hour(payer, budget, case.cloud, case.flavor);
+    let (cloud, submitter) = named(payer);
     Some((
         more,
         Limit::BudgetPerHour {
             cloud,
+            submitter,
             budget,
             per_hour,
         },
     ))
 }
 
-fn per_month(case: &Case<'_>, scope: Option<&str>, budget: &Budget) -> Option<(u64, Limit)> {
+fn per_month(case: &Case<'_>, payer: Payer<'_>, budget: &Budget) -> Option<(u64, Limit)> {
     let budget = budget.per_month?;
     let (more, spent, coming) = case
         .costs
-        .left_a_month(scope, budget, case.cloud, case.flavor);
-    let cloud = scope.map(str::to_owned);
+        .left_a_month(payer, budget, case.cloud, case.flavor);
+    let (cloud, submitter) = named(payer);
     Some((
         more,
         Limit::BudgetPerMonth {
             cloud,
+            submitter,
             budget,
             spent,
             coming,

@@ -12,6 +12,7 @@ use super::budget::Spending;
 use super::capacity::Capacity;
 use super::failing::Cause;
 use super::failing::Protected;
+use super::first_seen::ClusterMarks;
 use super::leftover::{LeftoverKind, MOST_SERVERS, Traces};
 use super::matching::host_of;
 use super::needs::JobKind;
@@ -19,6 +20,7 @@ use super::observation::{AttachedVolume, CloudName, NodeId, OwnedServer, Role, S
 use super::plan::Action;
 use super::policy::Policy;
 use super::refusal::About;
+use super::submitter::Submitters;
 use super::totals::Totals;
 use super::zones::ZoneMemory;
 
@@ -158,6 +160,9 @@ pub struct NodeMemory {
     pub idle_since: Option<Moment>,
     /// The request that it was made for.
     pub made_for: Option<JobKind>,
+    /// The submitters of those jobs, as far as limits apply to them.
+    #[serde(default, skip_serializing_if = "Submitters::is_empty")]
+    pub submitters: Submitters,
     /// A claim on it has been seen, or a trace of one.
     pub taken: bool,
     /// It was found to have failed, and that was counted.
@@ -206,6 +211,7 @@ impl NodeMemory {
             cancelled_since: None,
             idle_since: None,
             made_for: None,
+            submitters: Submitters::default(),
             taken: false,
             failed: false,
             delete_intended: None,
@@ -432,6 +438,9 @@ pub struct State {
     /// Since when so many nodes have been silent that the fault is not theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vanished: Option<Moment>,
+    /// The newest clusters that were idle on each schedd.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clusters: BTreeMap<String, ClusterMarks>,
     /// Groups that more nodes would not help.
     pub refusals: Vec<Refusal>,
     /// Nodes that were adopted until then are this pool's: one of them was seen in its collector, or an operator

@@ -2,6 +2,7 @@
 //! HTCondor's own; here are the questions and the words.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,14 @@ pub enum JobFault {
         /// The problem.
         problem: String,
     },
+    /// Their owner has more of them, or more in them, than ehos works on for one owner.
+    OwnerBound {
+        /// The owner, where it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<String>,
+        /// The share that is used up.
+        bound: OwnerBound,
+    },
     /// Their time is over: `DeferralTime` and `DeferralWindow` have passed.
     Missed,
     /// They are of the parallel universe, which is not among the configured ones.
@@ -63,7 +72,40 @@ pub enum JobFault {
 impl JobFault {
     /// HTCondor may run them: what is free is kept for them.
     pub fn may_run(&self) -> bool {
-        matches!(self, JobFault::Unread { .. })
+        matches!(self, JobFault::Unread { .. } | JobFault::OwnerBound { .. })
+    }
+}
+
+/// What ehos bounds for each owner of jobs, so that one owner's jobs keep nobody else's from being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnerBound {
+    /// Time to evaluate an expression.
+    Time,
+    /// Jobs with expressions, which are read one by one.
+    Expressions,
+    /// Bytes of Requirements and of what they refer to.
+    Requirements,
+    /// Job groups.
+    Groups,
+}
+
+impl fmt::Display for OwnerBound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            OwnerBound::Time => {
+                "their expressions take HTCondor too long to evaluate; write shorter ones with condor_qedit"
+            }
+            OwnerBound::Expressions => {
+                "this owner has more than 2000 idle jobs with expressions of their own; set their requests to numbers"
+            }
+            OwnerBound::Requirements => {
+                "the Requirements of this owner's idle jobs are longer than 2 MiB; make them alike or shorter"
+            }
+            OwnerBound::Groups => {
+                "this owner has more than 10000 job groups; make requests and Requirements alike"
+            }
+        })
     }
 }
 

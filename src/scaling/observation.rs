@@ -391,6 +391,9 @@ pub struct ScheddView {
     pub max_running: Option<MaxRunning>,
     /// Jobs of its factories that are not in the queue yet (late materialization).
     pub to_come: u64,
+    /// The highest `ClusterId` of all its idle jobs, those that do not count as demand yet included; 0 where it has none, `None`
+    /// where that is not known.
+    pub newest_cluster: Option<u64>,
 }
 
 /// The schedd's `MAX_JOBS_RUNNING`.
@@ -464,14 +467,14 @@ pub struct Demand {
     /// The user that submitted them (`Owner`, which the schedd sets from the authenticated connection); `None` where that is
     /// not known.
     pub owner: Option<String>,
-    /// The highest `ClusterId` among them. A schedd counts these up, and a user cannot choose one.
-    pub newest_cluster: Option<u64>,
     /// What each takes of which concurrency limits.
     pub concurrency_limits: BTreeMap<String, f64>,
     /// Their accounting group (`AcctGroup`).
     pub accounting_group: Option<String>,
     /// Why HTCondor matches them with no slot, or why ehos cannot tell.
     pub fault: Option<JobFault>,
+    /// How often each of them was started at least (`NumShadowStarts`), and is idle again.
+    pub starts: u64,
     /// For deferred jobs: time until the negotiator matches them (`DeferralTime` less `DeferralPrepTime`).
     pub deferred: Option<Duration>,
 }

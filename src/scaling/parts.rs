@@ -124,6 +124,7 @@ mod tests {
     use crate::scaling::memory::State;
     use crate::scaling::observation::{Flavor, Quota};
     use crate::scaling::policy::{CloudPolicy, Policy};
+    use crate::scaling::submitter::{ChargedNodes, Submitters};
 
     const TAKES: Takes = Takes {
         ports: 2,
@@ -181,6 +182,8 @@ mod tests {
             nodes: 0,
             nodes_in_cloud: 0,
             unjoined_of_kind: 0,
+            submitters: Submitters::NONE,
+            charged: &ChargedNodes::default(),
             planned,
             actions_left: 100,
             costs: &Costs::default(),

@@ -31,7 +31,7 @@ use super::figures::{
 use super::leftover::LeftoverKind;
 use super::limits::Planned;
 use super::memory::{Kind, Outcome, State};
-use super::needs::{Answer, JobFault, JobKind, Needs};
+use super::needs::{self, Answer, JobFault, JobKind, Needs};
 use super::node::{JobListed, Node, Phase, job_listed};
 use super::obscure;
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
@@ -39,6 +39,7 @@ use super::policy::Policy;
 use super::reason::{Reason, Unheard, seconds};
 use super::schedule::InForce;
 use super::stranded::{StrandedJobs, stranded};
+use super::submitter::{ChargedNodes, Submitters};
 use super::survey::{Survey, survey};
 
 /// One thing to do.
@@ -207,6 +208,9 @@ pub struct GroupLine {
     /// What they ask for depends on the machine: each kind of node has a request of its own.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_machine: bool,
+    /// The user and the accounting groups of its jobs that have a limit.
+    #[serde(skip_serializing_if = "Submitters::is_empty")]
+    pub submitters: Submitters,
     /// One of them, as `condor_q` names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub example: Option<String>,
@@ -382,6 +386,8 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
 /// A group of jobs on its way through the plan.
 struct Group {
     asks: JobKind,
+    /// The submitters of its jobs that have a limit.
+    submitters: Submitters,
     jobs: u64,
     /// One of its jobs.
     example: Option<String>,
@@ -404,14 +410,17 @@ struct Counts {
     in_cloud: BTreeMap<CloudName, u64>,
     /// Those that are on their way, or have joined and take no jobs.
     unjoined_of_kind: BTreeMap<Kind, u64>,
+    charged: ChargedNodes,
 }
 
 impl Counts {
-    fn of(survey: &Survey<'_>, state: &State) -> Counts {
+    fn of(survey: &Survey<'_>, observation: &Observation, state: &State) -> Counts {
+        let cores = |node: &Node<'_>| cores(&node.kind, observation, state);
         let mut counts = Counts {
             nodes: 0,
             in_cloud: BTreeMap::new(),
             unjoined_of_kind: BTreeMap::new(),
+            charged: ChargedNodes::count(&survey.nodes, state, cores),
         };
         for (cloud, servers) in &survey.uncounted {
             counts.nodes += servers;
@@ -439,6 +448,17 @@ impl Counts {
             *self.unjoined_of_kind.entry(kind.clone()).or_default() += 1;
         }
     }
+}
+
+/// The cores of a flavor, or else those that nodes of it were seen to have.
+fn cores(kind: &Kind, observation: &Observation, state: &State) -> u64 {
+    let view = observation.clouds.get(&kind.cloud).and_then(Seen::known);
+    let flavor = view.and_then(|view| view.flavors.get(&kind.flavor));
+    let capacity = || needs::capacity(kind, state, &observation.clouds);
+    flavor.map_or_else(
+        || capacity().map_or(0, |capacity| capacity.total().cpus),
+        |flavor| flavor.vcpus,
+    )
 }
 
 /// A new node of the plan.
@@ -489,7 +509,7 @@ impl<'a> Planner<'a> {
     ) -> Planner<'a> {
         let budgets_spent = costs.spent(policy);
         let count = survey.nodes.len();
-        let counts = Counts::of(&survey, &next);
+        let counts = Counts::of(&survey, observation, &next);
         Planner {
             observation,
             policy,
@@ -704,6 +724,7 @@ impl<'a> Planner<'a> {
                     request: group.asks.request,
                     by_machine: self.observation.matches.depends_on_machine(&group.asks),
                     needs: group.asks.needs,
+                    submitters: group.submitters,
                     example: group.example,
                     jobs: group.jobs,
                     waiting_seconds: seconds(group.waiting),

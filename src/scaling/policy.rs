@@ -12,6 +12,7 @@ use super::budget::Budget;
 use super::money::Money;
 use super::observation::{CloudName, NodeId, OwnedServer};
 use super::schedule::{Spare, Window};
+use super::submitter::SubmitterLimits;
 
 /// How the next cloud and flavor is chosen among those that may grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -117,6 +118,8 @@ pub struct Policy {
     pub time_zone: TimeZone,
     /// What all clouds together may cost.
     pub budget: Budget,
+    /// Limits on the nodes for the jobs of one user or accounting group.
+    pub submitter_limits: SubmitterLimits,
     /// A node that is older is replaced when it is idle.
     pub max_lifetime: Option<Duration>,
     /// A node that is older by so much more is deleted with its jobs; `None`: never.
@@ -246,6 +249,7 @@ impl Policy {
             schedules: Vec::new(),
             time_zone: TimeZone::UTC,
             budget: Budget::default(),
+            submitter_limits: SubmitterLimits::default(),
             max_lifetime: None,
             max_lifetime_kill: None,
             trust_silence: false,

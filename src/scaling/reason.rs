@@ -10,6 +10,7 @@ use super::allocation::Choice;
 use super::console::ConsoleExcerpt;
 use super::limits::Limit;
 use super::nearest::Nearest;
+use super::needs::OwnerBound;
 use super::node::{JobLeft, JobListed};
 use super::observation::Resources;
 
@@ -315,6 +316,11 @@ pub enum Reason {
     ParallelUniverse {
         jobs: u64,
     },
+    Restarting {
+        jobs: u64,
+        starts: u64,
+        seconds: u64,
+    },
     BadRequest {
         jobs: u64,
         attribute: String,
@@ -325,6 +331,12 @@ pub enum Reason {
         #[serde(skip_serializing_if = "Option::is_none")]
         attribute: Option<String>,
         problem: String,
+    },
+    OwnerBound {
+        jobs: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        owner: Option<String>,
+        bound: OwnerBound,
     },
     Limited {
         jobs: u64,
@@ -439,8 +451,8 @@ fn no_match(f: &mut fmt::Formatter<'_>, refused: &[Refuses]) -> fmt::Result {
 }
 
 impl Reason {
-    /// Both together, when both are of deferred jobs.
-    pub(super) fn deferred_with(&self, other: &Reason) -> Option<Reason> {
+    /// Both together, when both are of deferred jobs, or of jobs that start again and again.
+    pub(super) fn together_with(&self, other: &Reason) -> Option<Reason> {
         match (self, other) {
             (
                 Reason::Deferred { jobs, seconds },
@@ -450,6 +462,22 @@ impl Reason {
                 },
             ) => Some(Reason::Deferred {
                 jobs: jobs.saturating_add(*more),
+                seconds: *seconds.min(then),
+            }),
+            (
+                Reason::Restarting {
+                    jobs,
+                    starts,
+                    seconds,
+                },
+                Reason::Restarting {
+                    jobs: more,
+                    starts: fewest,
+                    seconds: then,
+                },
+            ) => Some(Reason::Restarting {
+                jobs: jobs.saturating_add(*more),
+                starts: *starts.min(fewest),
                 seconds: *seconds.min(then),
             }),
             _ => None,
@@ -1089,6 +1117,15 @@ impl fmt::Display for Reason {
                 "{jobs} deferred: HTCondor matches the first in {}, nodes are made shortly before",
                 spoken(*seconds)
             ),
+            Reason::Restarting {
+                jobs,
+                starts,
+                seconds,
+            } => write!(
+                f,
+                "{jobs} wait in backoff: each was started at least {starts} times and is idle again; a node is created in {}",
+                spoken(*seconds)
+            ),
             Reason::DeferralMissed { jobs } => write!(
                 f,
                 "{jobs} match no slot: DeferralTime and DeferralWindow have passed; remove the jobs, or set \
@@ -1117,6 +1154,13 @@ impl fmt::Display for Reason {
                     Some(attribute) => write!(f, "{attribute}: {problem}"),
                     None => f.write_str(problem),
                 }
+            }
+            Reason::OwnerBound { jobs, owner, bound } => {
+                let owner = owner.as_deref().unwrap_or("an unknown owner");
+                write!(
+                    f,
+                    "{jobs} of {owner} not read, no node is made for them: {bound}"
+                )
             }
             Reason::Limited {
                 jobs,

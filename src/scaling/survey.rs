@@ -657,12 +657,19 @@ fn learn(
         .clouds
         .retain(|name| observation.clouds.contains_key(name));
     for (name, schedd) in &observation.pool.schedds {
-        if schedd.is_known() {
+        if let Seen::Known(schedd) = schedd {
             state.unknown_schedds.remove(name);
+            if let Some(newest) = schedd.newest_cluster {
+                let marks = state.clusters.entry(name.clone()).or_default();
+                marks.add(observation.at, newest);
+            }
         } else {
             state.unknown_schedds.entry(name.clone()).or_insert(now);
         }
     }
+    state
+        .clusters
+        .retain(|name, _| observation.pool.schedds.contains_key(name));
     state
         .unknown_schedds
         .retain(|name, _| observation.pool.schedds.contains_key(name));

@@ -494,7 +494,7 @@ fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {
                 // A schedd is only asked about machines that have fallen silent; it knows of all of its jobs.
                 let name = world.names.get(server).map(|name| machine(name));
                 let short = name.as_ref().and_then(|name| name.split('.').next());
-                let asked = watch.iter().map(|(machine, _)| machine);
+                let asked = watch.machines.iter().map(|(machine, _)| machine);
                 let asked = asked.filter(|asked| {
                     let asked = Some(asked.as_str());
                     asked == name.as_deref() || asked == short

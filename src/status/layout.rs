@@ -2,6 +2,8 @@
 
 use unicode_width::UnicodeWidthChar;
 
+use crate::plain::clean;
+
 /// Between two columns.
 const GAP: usize = 2;
 
@@ -40,20 +42,6 @@ pub fn paint(style: Style, text: &str, colour: bool) -> String {
         return text.to_owned();
     }
     format!("\u{1b}[{code}m{text}\u{1b}[0m")
-}
-
-/// What others have named cannot move the cursor, colour the terminal or turn the line around: control characters become
-/// spaces, what is not seen is left out.
-pub fn clean(text: &str) -> String {
-    let unseen = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}');
-    text.chars()
-        .filter(|c| !unseen(*c))
-        .map(|c| match c {
-            '\u{2028}' | '\u{2029}' => ' ',
-            c if c.is_control() => ' ',
-            c => c,
-        })
-        .collect()
 }
 
 /// The columns that `text` takes at most.

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::layout::{Cell, Style, clean, columns, cut, labelled, paint, width, wrap};
+use super::layout::{Cell, Style, columns, cut, labelled, paint, width, wrap};
 use super::trouble::{age_seconds, troubles};
 use crate::history;
 use crate::metrics::{sees_claims, sees_paid};
+use crate::plain::clean;
 use crate::report::Snapshot;
 use crate::report::snapshot::{ActionResult, GroupShown, NodeShown, exists};
 use crate::scaling::figures::{BackoffFigures, CloudFigures, UsageFigures};
@@ -234,6 +235,7 @@ impl Page {
                 "bad_request",
                 "unread",
                 "deferral_missed",
+                "restarting",
                 "parallel_universe",
             ];
             let stuck = group

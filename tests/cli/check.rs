@@ -193,6 +193,7 @@ fn all_is_well() {
         "host-ip",
         "settings",
         "nodes",
+        "slot-users",
     ] {
         assert!(names.iter().any(|name| name == needed), "{needed}");
     }
@@ -462,10 +463,18 @@ fn each_thing_of_the_pool_that_is_broken_is_found() {
         (
             "condor_status",
             "EhosNode =!= undefined && SlotType =!= \"Dynamic\"",
-            "out|\"n1\"\t\"pool-1\"\t0\t60\nexit=0\n".to_owned(),
+            "out|\"n1\"\t\"pool-1\"\t0\t60\t4\t4\nexit=0\n".to_owned(),
             "nodes",
             "failed",
             "MaxJobRetirementTime is 0",
+        ),
+        (
+            "condor_status",
+            "EhosNode =!= undefined && SlotType =!= \"Dynamic\"",
+            "out|\"n1\"\t\"pool-1\"\t3600\t60\tundefined\t4\nexit=0\n".to_owned(),
+            "slot-users",
+            "warning",
+            "1 of 1 nodes, as n1, run jobs of several users as one user",
         ),
     ];
     for (tool, word, answer, id, outcome, words) in cases {

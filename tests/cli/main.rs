@@ -42,6 +42,7 @@ mod master;
 mod matches;
 mod metrics;
 mod notify;
+mod plain;
 mod pool;
 mod proxies;
 mod resume;

@@ -221,7 +221,7 @@ impl Pool for HostilePool<'_> {
         identity: &StartdIdentity,
         deadline: Deadline,
     ) -> Result<Vec<StartdView>, Failure> {
-        let mut startds = match self.pool.observe(&Watch::new(), deadline).collector {
+        let mut startds = match self.pool.observe(&Watch::default(), deadline).collector {
             Seen::Known(collector) => collector.startds,
             Seen::Unknown(_) => return self.pool.look(identity, deadline),
         };
@@ -238,7 +238,7 @@ impl Pool for HostilePool<'_> {
         if address != ADDRESS {
             return self.pool.ask(address, deadline);
         }
-        let collector = self.pool.observe(&Watch::new(), deadline).collector;
+        let collector = self.pool.observe(&Watch::default(), deadline).collector;
         let startds = collector.known().map_or(&[][..], |view| &view.startds);
         let said = self.victim(startds).and_then(|victim| self.forged(&victim));
         // No collector has stamped it.

@@ -15,3 +15,4 @@ mod properties;
 mod size;
 mod small;
 mod startable;
+mod submitters;

@@ -76,6 +76,11 @@ impl Testbed {
 
     /// Submits as an ordinary user; the cluster id.
     pub fn submit(&self, schedd: Option<&str>, description: &str) -> String {
+        self.submit_as("alice", schedd, description)
+    }
+
+    /// Submits as this user of the testbed; the cluster id.
+    pub fn submit_as(&self, user: &str, schedd: Option<&str>, description: &str) -> String {
         let args = match schedd {
             Some(name) => vec!["-terse", "-name", name],
             None => vec!["-terse"],
@@ -83,13 +88,10 @@ impl Testbed {
         let job = format!(
             "executable = /bin/sleep\ntransfer_executable = false\narguments = 900\n{description}\n"
         );
-        let (status, stdout, stderr) = self.run(
-            &self.bin().join("condor_submit"),
-            &args,
-            &job,
-            Some("alice"),
-        );
-        assert_eq!(status, Some(0), "{job}: {stdout}{stderr}");
+        let (status, stdout, stderr) =
+            self.run(&self.bin().join("condor_submit"), &args, &job, Some(user));
+        let begin: String = job.chars().take(500).collect();
+        assert_eq!(status, Some(0), "{begin}: {stdout}{stderr}");
         stdout.split('.').next().unwrap().trim().to_owned()
     }
 
@@ -258,7 +260,7 @@ fn soon() -> Deadline {
 
 fn see(pool: &CondorPool) -> PoolView {
     let start = Instant::now();
-    let view = pool.observe(&Watch::new(), soon());
+    let view = pool.observe(&Watch::default(), soon());
     if start.elapsed() > Duration::from_secs(1) || !view.collector.is_known() {
         println!("looked for {:?}: {view:?}", start.elapsed());
     }
@@ -1001,7 +1003,8 @@ fn a_crashed_node_is_silent_and_forgotten(testbed: &Testbed, pool: &CondorPool) 
     let server = server.unwrap_or_else(|| "server".to_owned());
     let watch: Watch = ["n1", "elsewhere"]
         .map(|machine| (machine.to_owned(), server.clone()))
-        .into();
+        .into_iter()
+        .collect();
     let view = pool.observe(&watch, soon());
     assert!(schedd(&view, "local").running_on.is_empty());
     testbed.script("node-stop", &["n1", "--crash"], "");

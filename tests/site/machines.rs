@@ -473,17 +473,14 @@ request_memory = 256
 queue {count}
 "
         );
-        let command = "cd && cat >job.sub && condor_submit job.sub";
+        self.submit_as("alice", &submit);
+    }
+
+    /// Submits the jobs of a submit file, as an ordinary user from their home.
+    pub fn submit_as(&self, user: &str, submit: &str) {
+        let command = format!("HOME=/home/{user}; cd && cat >job.sub && condor_submit job.sub");
         self.run(
-            &[
-                "runuser",
-                "-u",
-                "alice",
-                "--",
-                "sh",
-                "-c",
-                &format!("HOME=/home/alice; {command}"),
-            ],
+            &["runuser", "-u", user, "--", "sh", "-c", &command],
             submit.as_bytes(),
         )
         .ok();

@@ -46,7 +46,7 @@ fn pool(testbed: &Testbed, memory: &Path) -> CondorPool {
 fn look(testbed: &Testbed, memory: &Path, node: &Candidate) -> (PoolView, Matches) {
     let pool = pool(testbed, memory);
     let deadline = Deadline::within(Duration::from_secs(40));
-    let view = pool.observe(&Watch::new(), deadline);
+    let view = pool.observe(&Watch::default(), deadline);
     let jobs: BTreeSet<JobKind> = demand(&view).iter().map(Demand::kind).collect();
     let matches = pool.matches(&jobs, std::slice::from_ref(node), deadline);
     (view, matches)

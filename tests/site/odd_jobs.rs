@@ -46,7 +46,7 @@ fn look(testbed: &Testbed, schedd: Option<&str>) -> (ScheddView, Matches) {
     let pool = CondorPool::new(&settings, Duration::ZERO, limit, limit)
         .remembering(MatchFile::new(folder.path(), true), StartdAttributes::new());
     let deadline = Deadline::within(Duration::from_secs(40));
-    let view = pool.observe(&Watch::new(), deadline);
+    let view = pool.observe(&Watch::default(), deadline);
     let schedd = match &view.schedds[schedd.unwrap_or("local")] {
         Seen::Known(schedd) => schedd.clone(),
         Seen::Unknown(why) => panic!("{why}"),

@@ -1,15 +1,16 @@
 //! Which cloud and flavor the next node is of: what is in the way of each, and how well the demand that is left would
 //! use it.
 
-use super::{Group, Planner};
+use super::{Group, Planner, cores};
 use crate::scaling::allocation::{Amount, Basis, Choice, Figure, Other, Rates, draw, next_turn};
 use crate::scaling::capacity::Capacity;
 use crate::scaling::limits::{self, Limit};
 use crate::scaling::memory::Kind;
 use crate::scaling::needs::{Answer, JobKind};
-use crate::scaling::observation::{Resources, Seen};
+use crate::scaling::observation::Resources;
 use crate::scaling::packing::{WHOLE, dominant_share};
 use crate::scaling::policy::{Allocation, CloudPolicy};
+use crate::scaling::submitter::Submitters;
 
 /// How many others are named beside the one that was chosen.
 const OTHERS: usize = 2;
@@ -160,12 +161,7 @@ impl<'a> Planner<'a> {
 
     /// The cores of a flavor, or else those that nodes of it were seen to have.
     fn cores(&self, kind: &Kind) -> Option<u64> {
-        let view = self.observation.clouds.get(&kind.cloud);
-        let view = view.and_then(Seen::known);
-        let flavor = view.and_then(|view| view.flavors.get(&kind.flavor));
-        flavor
-            .map(|flavor| flavor.vcpus)
-            .or_else(|| Some(self.capacity(kind)?.total().cpus))
+        Some(cores(kind, self.observation, &self.next)).filter(|cores| *cores > 0)
     }
 
     fn candidate(&self, cloud: &'a CloudPolicy, kind: Kind, rates: &Rates) -> Candidate<'a> {
@@ -284,6 +280,7 @@ impl<'a> Planner<'a> {
         let mut offers = Vec::new();
         let mut untold = Vec::new();
         let asks = wanted.map(|wanted| &wanted.group.asks);
+        let submitters = wanted.map_or(Submitters::NONE, |wanted| &wanted.group.submitters);
         // Of kinds that may or may not take such jobs one is tried at a time.
         let trying = asks.is_some_and(|asks| self.first_will_tell(market, asks).is_some());
         for candidate in &market.candidates {
@@ -297,7 +294,8 @@ impl<'a> Planner<'a> {
             {
                 continue;
             }
-            let (more, limit) = limits::allowance(&self.case(candidate.cloud, &candidate.kind));
+            let (more, limit) =
+                limits::allowance(&self.case(candidate.cloud, &candidate.kind, submitters));
             let offer = Offer {
                 candidate,
                 limit: (more == 0).then_some(limit),
@@ -415,7 +413,7 @@ impl<'a> Planner<'a> {
 
     /// What takes the place of a node of an older image goes before all others.
     fn replacement(&self, market: &Market<'a>, wanted: Option<Wanted<'_>>) -> Option<Chosen<'a>> {
-        let kind = self.replacement_for(wanted.map(|wanted| &wanted.group.asks))?;
+        let kind = self.replacement_for(wanted.map(|wanted| wanted.group))?;
         let cloud = self.policy.cloud(&kind.cloud)?;
         let candidate = self.candidate(cloud, kind, &market.rates);
         candidate.capacity.as_ref()?;

@@ -1,7 +1,7 @@
 //! New nodes: for the demand that is left, then for nodes_min and nodes_spare.
 
 use super::choosing::{Candidate, Chosen, Market, Wanted};
-use super::{Action, Group, NewNode, Planner};
+use super::{Action, Group, NewNode, Planner, cores};
 use crate::scaling::action::{CloudAction, Intent};
 use crate::scaling::allocation::Choice;
 use crate::scaling::capacity::Capacity;
@@ -13,6 +13,7 @@ use crate::scaling::node::{Node, Phase};
 use crate::scaling::observation::{NodeId, Resources, Seen};
 use crate::scaling::policy::CloudPolicy;
 use crate::scaling::reason::{Made, Reason, Refuses};
+use crate::scaling::submitter::Submitters;
 
 impl<'a> Planner<'a> {
     /// Packs what is left of the groups into new nodes, then makes up nodes_min and nodes_spare. A node is made for the
@@ -32,13 +33,21 @@ impl<'a> Planner<'a> {
                 group.why.push(Reason::FitsNew { jobs: group.beside });
             }
             if group.left > 0 {
-                if let Some(JobFault::Unread { attribute, problem }) = group.fault.take() {
-                    group.why.push(Reason::Unread {
-                        jobs: group.left,
-                        attribute,
-                        problem,
-                    });
-                    continue;
+                let jobs = group.left;
+                match group.fault.take() {
+                    Some(JobFault::Unread { attribute, problem }) => {
+                        group.why.push(Reason::Unread {
+                            jobs,
+                            attribute,
+                            problem,
+                        });
+                        continue;
+                    }
+                    Some(JobFault::OwnerBound { owner, bound }) => {
+                        group.why.push(Reason::OwnerBound { jobs, owner, bound });
+                        continue;
+                    }
+                    _ => {}
                 }
                 if let Some(why) = self.impossible(&market, &group.asks) {
                     group.why.push(why);
@@ -112,7 +121,7 @@ impl<'a> Planner<'a> {
                 request: group.asks.request,
                 choice,
             };
-            self.make(cloud, kind, why, Some(&group.asks));
+            self.make(cloud, kind, why, Some(group));
         }
         if asked > group.left {
             group.why.push(Reason::NewNodes {
@@ -286,7 +295,12 @@ impl<'a> Planner<'a> {
         jobs.div_ceil(each.unwrap_or(1))
     }
 
-    pub(super) fn case<'b>(&'b self, cloud: &'b CloudPolicy, kind: &'b Kind) -> Case<'b> {
+    pub(super) fn case<'b>(
+        &'b self,
+        cloud: &'b CloudPolicy,
+        kind: &'b Kind,
+        submitters: &'b Submitters,
+    ) -> Case<'b> {
         let mut unknown = self
             .observation
             .clouds
@@ -325,6 +339,8 @@ impl<'a> Planner<'a> {
                 .unwrap_or_default(),
             planned: self.planned.get(&cloud.name).copied().unwrap_or_default(),
             costs: &self.costs,
+            submitters,
+            charged: &self.counts.charged,
             actions_left: self
                 .policy
                 .max_actions
@@ -332,7 +348,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn make(&mut self, cloud: &CloudPolicy, kind: Kind, why: Reason, asks: Option<&JobKind>) {
+    fn make(&mut self, cloud: &CloudPolicy, kind: Kind, why: Reason, group: Option<&Group>) {
         let id = self.fresh_id();
         let name = format!("{}-execute-{id}", self.policy.prefix);
         let intent = Intent {
@@ -345,11 +361,15 @@ impl<'a> Planner<'a> {
             at: self.observation.at,
         };
         self.count_planned(&kind);
-        self.costs.add(cloud, &kind.flavor);
+        let submitters = group.map_or(Submitters::NONE, |group| &group.submitters);
+        self.costs.add(cloud, &kind.flavor, submitters);
         self.counts.add(&kind, true);
+        let cores = cores(&kind, self.observation, &self.next);
+        self.counts.charged.add(submitters, cores);
         self.next.intend(&intent);
         if let Some(memory) = self.next.nodes.get_mut(&intent.node) {
-            memory.made_for = asks.cloned();
+            memory.made_for = group.map(|group| group.asks.clone());
+            memory.submitters.clone_from(submitters);
         }
         let zone = intent.zone.clone();
         self.actions.push(Action::Cloud {

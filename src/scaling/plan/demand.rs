@@ -15,6 +15,7 @@ use crate::scaling::packing::{Class, Stock, dominant_share};
 use crate::scaling::plan::Action;
 use crate::scaling::reason::Reason;
 use crate::scaling::sender::Sender;
+use crate::scaling::submitter::Submitters;
 
 /// Negotiation cycles after which a job that still waits beside a free slot is not going to take it.
 const CYCLES: u32 = 3;
@@ -94,7 +95,7 @@ impl Planner<'_> {
 
     /// The groups of all schedds that answered, jobs that are alike together, the largest request first.
     fn groups(&mut self) -> Vec<Group> {
-        let mut by_kind: BTreeMap<JobKind, Group> = BTreeMap::new();
+        let mut by_kind: BTreeMap<(JobKind, Submitters), Group> = BTreeMap::new();
         for Startable {
             demand,
             jobs,
@@ -102,8 +103,11 @@ impl Planner<'_> {
         } in self.startable()
         {
             let asks = demand.kind();
-            let group = by_kind.entry(asks.clone()).or_insert_with(|| Group {
+            let submitters = self.policy.submitter_limits.submitters(demand);
+            let key = (asks.clone(), submitters.clone());
+            let group = by_kind.entry(key).or_insert_with(|| Group {
                 asks,
+                submitters,
                 jobs: 0,
                 example: None,
                 waiting: Duration::ZERO,
@@ -122,7 +126,7 @@ impl Planner<'_> {
             group.waiting = group.waiting.max(demand.waiting);
             for why in held_back {
                 let alike = group.why.iter_mut().find_map(|known| {
-                    let together = known.deferred_with(&why)?;
+                    let together = known.together_with(&why)?;
                     Some((known, together))
                 });
                 match alike {

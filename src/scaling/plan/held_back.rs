@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Planner;
 use crate::scaling::capacity::Capacity;
@@ -159,6 +160,12 @@ impl<'a> Planner<'a> {
         })
     }
 
+    /// The rest of the time for which no node is created for these jobs, because they start again and again.
+    fn restart_backoff(&self, demand: &Demand) -> Option<Duration> {
+        let left = restart_backoff(demand.starts).checked_sub(demand.waiting)?;
+        (!left.is_zero()).then_some(left)
+    }
+
     /// How many jobs would be started, whatever else waits.
     fn by_itself(&self, demand: &'a Demand) -> Startable<'a> {
         let mut startable = whole(demand);
@@ -176,12 +183,37 @@ impl<'a> Planner<'a> {
                 jobs,
                 seconds: deferred.as_secs(),
             },
-            (Some(JobFault::Unread { .. }) | None, _) => return startable,
+            (Some(JobFault::Unread { .. } | JobFault::OwnerBound { .. }) | None, _) => {
+                match self.restart_backoff(demand) {
+                    Some(left) => Reason::Restarting {
+                        jobs,
+                        starts: demand.starts,
+                        seconds: left.as_secs(),
+                    },
+                    None => return startable,
+                }
+            }
         };
         startable.held_back.push(why);
         startable.jobs = 0;
         startable
     }
+}
+
+/// Jobs that were started so often and are idle again wait for longer and longer: one that can never end would keep a node up
+/// for ever.
+const MANY_STARTS: u64 = 5;
+
+/// The longest such wait.
+const MAX_RESTART_BACKOFF: Duration = Duration::from_secs(6 * 3600);
+
+/// The time that jobs with so many starts stay idle before a node is created for them: a minute, doubled with each start more.
+fn restart_backoff(starts: u64) -> Duration {
+    let Some(more) = starts.checked_sub(MANY_STARTS) else {
+        return Duration::ZERO;
+    };
+    let minutes = 1_u64 << more.min(10);
+    Duration::from_secs(minutes * 60).min(MAX_RESTART_BACKOFF)
 }
 
 /// Those that have waited longest first.
@@ -269,6 +301,13 @@ fn whole(demand: &Demand) -> Startable<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn jobs_that_start_again_and_again_wait_longer_each_time() {
+        let minutes = |starts| restart_backoff(starts).as_secs() / 60;
+        let all: Vec<u64> = [0, 4, 5, 6, 9, 13, 14, u64::MAX].map(minutes).to_vec();
+        assert_eq!(all, [0, 0, 1, 2, 16, 256, 360, 360]);
+    }
 
     #[test]
     fn room_is_counted_once() {

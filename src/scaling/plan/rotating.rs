@@ -7,13 +7,14 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::{Fate, Planner};
+use super::{Fate, Group, Planner};
 use crate::scaling::limits::{self, Limit};
 use crate::scaling::memory::{ConfiguredImage, Kind, Replacement};
-use crate::scaling::needs::{Answer, JobKind};
+use crate::scaling::needs::Answer;
 use crate::scaling::node::{Node, Phase, drain_mark};
 use crate::scaling::observation::{Seen, ServerStatus};
 use crate::scaling::reason::{Reason, seconds};
+use crate::scaling::submitter::Submitters;
 
 /// What the reason of such a drain begins with, after the pool's mark: the startd keeps it, whatever becomes of the
 /// state.
@@ -73,7 +74,7 @@ impl Planner<'_> {
     /// What stands in the way of any node of this kind.
     fn closed(&self, kind: &Kind) -> Option<Limit> {
         let cloud = self.policy.cloud(&kind.cloud)?;
-        limits::closed(&self.case(cloud, kind))
+        limits::closed(&self.case(cloud, kind, Submitters::NONE))
     }
 
     /// What stands in the way of one of this kind in the place of a node.
@@ -82,7 +83,7 @@ impl Planner<'_> {
         let view = self.observation.clouds.get(&successor.cloud);
         let view = view.and_then(Seen::known);
         let leaving = view.and_then(|view| view.flavors.get(&node.kind.flavor));
-        limits::exchange(&self.case(cloud, successor), leaving)
+        limits::exchange(&self.case(cloud, successor, Submitters::NONE), leaving)
     }
 
     /// How many nodes may be drained now for their images or their age, so that most of the pool is there while others
@@ -272,7 +273,9 @@ impl Planner<'_> {
 
     /// The kind that takes the place of a node which was drained for its image, when nothing of it is on its way: it
     /// goes before what `node_allocation` would choose, or the image would not be tried where it is configured.
-    pub(super) fn replacement_for(&self, asks: Option<&JobKind>) -> Option<Kind> {
+    pub(super) fn replacement_for(&self, group: Option<&Group>) -> Option<Kind> {
+        let asks = group.map(|group| &group.asks);
+        let submitters = group.map_or(Submitters::NONE, |group| &group.submitters);
         let mut kinds = self.next.replacements.values().map(|entry| &entry.kind);
         let suits = |kind: &&Kind| {
             let Some(cloud) = self.policy.cloud(&kind.cloud) else {
@@ -290,7 +293,7 @@ impl Planner<'_> {
             holds
                 && asks.is_none_or(takes)
                 && !self.counts.unjoined_of_kind.contains_key(*kind)
-                && limits::allowance(&self.case(cloud, kind)).0 > 0
+                && limits::allowance(&self.case(cloud, kind, submitters)).0 > 0
         };
         kinds.find(suits).cloned()
     }

@@ -1,0 +1,214 @@
+//! Jobs by which one user of a real HTCondor tries to keep the others from nodes: each costs that user's own jobs alone.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ehos::condor::{CondorPool, MatchFile, StartdAttributes};
+use ehos::config::CondorSettings;
+use ehos::deadline::Deadline;
+use ehos::pool::{Pool, Watch};
+use ehos::scaling::capacity::Capacity;
+use ehos::scaling::memory::Kind;
+use ehos::scaling::needs::{Answer, Candidate, JobFault, JobKind, Matches, OwnerBound};
+use ehos::scaling::observation::{Demand, Resources, ScheddView, Seen};
+
+use crate::condor::Testbed;
+
+const PLAIN: &str =
+    "request_cpus = 1\nrequest_memory = 512\nrequest_disk = 1024\nshould_transfer_files = yes\n";
+/// A tick of `tick_timeout`.
+const TICK: Duration = Duration::from_secs(60);
+
+fn node() -> Candidate {
+    Candidate {
+        kind: Kind {
+            cloud: "a".to_owned(),
+            flavor: "m1".to_owned(),
+            image: "gold".to_owned(),
+        },
+        capacity: Capacity::whole(Resources {
+            cpus: 4,
+            memory_mb: 8000,
+            disk_kb: 1 << 22,
+            gpus: 0,
+        }),
+        example: None,
+    }
+}
+
+struct Look {
+    schedd: ScheddView,
+    matches: Matches,
+    took: Duration,
+}
+
+/// One tick, which knows what the one before has kept in `memory`.
+fn look_at(testbed: &Testbed, memory: &Path, site: Option<&str>, min_wait: Duration) -> Look {
+    let settings = CondorSettings {
+        bin: Some(testbed.bin()),
+        job_constraint: site.map(str::to_owned),
+        ..CondorSettings::default()
+    };
+    let limit = Duration::from_secs(30);
+    let pool = CondorPool::new(&settings, min_wait, limit, limit)
+        .remembering(MatchFile::new(memory, true), StartdAttributes::new());
+    let start = Instant::now();
+    let deadline = Deadline::within(TICK);
+    let view = pool.observe(&Watch::new(), deadline);
+    let schedd = match &view.schedds["local"] {
+        Seen::Known(schedd) => schedd.clone(),
+        Seen::Unknown(why) => panic!("{why}"),
+    };
+    let well = schedd.demand.iter().filter(|demand| demand.fault.is_none());
+    let jobs: BTreeSet<JobKind> = well.map(Demand::kind).collect();
+    let matches = pool.matches(&jobs, &[node()], deadline);
+    let took = start.elapsed();
+    Look {
+        schedd,
+        matches,
+        took,
+    }
+}
+
+fn look(testbed: &Testbed, memory: &Path) -> Look {
+    look_at(testbed, memory, None, Duration::ZERO)
+}
+
+impl Look {
+    fn of(&self, owner: &str) -> Vec<&Demand> {
+        let own = |demand: &&Demand| demand.owner.as_deref() == Some(owner);
+        self.schedd.demand.iter().filter(own).collect()
+    }
+
+    fn takes(&self, demand: &Demand) -> bool {
+        let answer = self.matches.answer(&node().kind, &demand.kind());
+        matches!(answer, Answer::Takes)
+    }
+
+    /// Jobs of an owner that a new node would run.
+    fn served(&self, owner: &str) -> u64 {
+        let demand = self.of(owner).into_iter();
+        let served = demand.filter(|demand| demand.fault.is_none() && self.takes(demand));
+        served.map(|demand| demand.jobs).sum()
+    }
+
+    /// Jobs of an owner that are told to have used up this share, and whether one of them is named.
+    fn bound(&self, owner: &str, bound: OwnerBound) -> u64 {
+        let expected = JobFault::OwnerBound {
+            owner: Some(owner.to_owned()),
+            bound,
+        };
+        let demand = self.of(owner).into_iter();
+        let told = demand.filter(|demand| demand.fault.as_ref() == Some(&expected));
+        told.map(|demand| demand.jobs).sum()
+    }
+}
+
+/// `B0` … `B33`, each the double of the one before.
+fn doubling(step: &str) -> String {
+    let mut text = "+B0 = 1\n".to_owned();
+    for n in 1..34 {
+        let _ = writeln!(
+            text,
+            "+B{n} = {}",
+            step.replace('B', &format!("B{}", n - 1))
+        );
+    }
+    text
+}
+
+fn hostile(testbed: &Testbed, description: &str, jobs: &str) -> String {
+    testbed.submit_as("bob", None, &format!("{PLAIN}{description}\nqueue {jobs}"))
+}
+
+fn honest(testbed: &Testbed) -> String {
+    testbed.submit(None, &format!("{PLAIN}request_memory = 640\nqueue 3"))
+}
+
+/// The schedd answers at once.
+#[track_caller]
+fn schedd_answers(testbed: &Testbed) {
+    let start = Instant::now();
+    testbed.tool("condor_q", &["-totals", "-allusers"]);
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn expressions_that_double_are_neither_followed_nor_evaluated() {
+    let Some(testbed) = Testbed::start() else {
+        return;
+    };
+    let memory = tempfile::tempdir().unwrap();
+    let chain = doubling("B + B");
+    let strings = doubling("strcat(B, B)");
+    let alice = honest(&testbed);
+    let mut slow = 0;
+    for attribute in [
+        "RequestCpus",
+        "RequestMemory",
+        "RequestDisk",
+        "QDate",
+        "EnteredCurrentStatus",
+        "AcctGroup",
+        "ConcurrencyLimits",
+        "DeferralTime",
+        "ScheddInterval",
+    ] {
+        hostile(&testbed, &format!("{chain}+{attribute} = B33"), "2");
+        slow += 2;
+    }
+    for (chain, requirements) in [(&chain, "B33 > TARGET.Foo"), (&strings, "B33 =!= \"x\"")] {
+        hostile(
+            &testbed,
+            &format!("{chain}requirements = {requirements}"),
+            "1",
+        );
+        slow += 1;
+    }
+    // Nobody needs these of such a job.
+    let mut harmless = 0;
+    for attribute in [
+        "MaxHosts",
+        "Managed",
+        "TARGET",
+        "MY",
+        "JobMaterializeNextProcId",
+    ] {
+        hostile(&testbed, &format!("{chain}+{attribute} = B33"), "2");
+        harmless += 2;
+    }
+    for _ in 0..2 {
+        let look = look(&testbed, memory.path());
+        assert_eq!(look.served("alice"), 3, "{:?}", look.schedd);
+        assert_eq!(look.of("alice")[0].newest_cluster, alice.parse().ok());
+        assert_eq!(
+            look.bound("bob", OwnerBound::Time),
+            slow,
+            "{:?}",
+            look.of("bob")
+        );
+        assert!(look.of("bob").iter().all(|demand| demand.example.is_some()));
+        assert_eq!(look.served("bob"), harmless, "{:?}", look.of("bob"));
+        assert!(look.took < Duration::from_secs(30), "{:?}", look.took);
+        schedd_answers(&testbed);
+    }
+    // The site's own constraint, and the time of a negotiation cycle, ask for users' attributes as well.
+    hostile(&testbed, &format!("{chain}+Project = B33"), "2");
+    let look = look_at(
+        &testbed,
+        memory.path(),
+        Some("Project =!= \"other\" && Project =!= \"another\""),
+        Duration::from_secs(1),
+    );
+    assert_eq!(look.served("alice"), 3);
+    assert_eq!(
+        look.bound("bob", OwnerBound::Time),
+        slow + 2,
+        "{:?}",
+        look.of("bob")
+    );
+    schedd_answers(&testbed);
+}
