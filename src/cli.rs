@@ -199,12 +199,21 @@ pub struct Frontend {
     /// What every command takes.
     #[command(flatten)]
     pub common: Common,
-    /// Where to listen; nobody has to log in, so keep it to this machine (see docs/frontend.md)
+    /// Where to listen; see docs/frontend.md for other addresses than this machine's own
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
     pub listen: std::net::SocketAddr,
     /// A name that the page is asked for by, besides localhost; can be given several times
     #[arg(long = "host", value_name = "NAME")]
     pub hosts: Vec<String>,
+    /// Print the address with the token that the page asks for, and end
+    #[arg(long, conflicts_with_all = ["once", "no_token"])]
+    pub url: bool,
+    /// The file of the token that the page asks for [default: frontend.token in the state directory]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_token")]
+    pub token_file: Option<PathBuf>,
+    /// Ask for no token: every user of this machine sees the page
+    #[arg(long)]
+    pub no_token: bool,
     /// The folder of the history itself [default: history in the state directory]
     #[arg(long, value_name = "DIR", conflicts_with = "state_dir")]
     pub history: Option<PathBuf>,
@@ -442,6 +451,9 @@ pub struct MasterDeploy {
     /// Trust the host key that the server shows, when its console does not tell it
     #[arg(long)]
     pub accept_host_key: bool,
+    /// A server of this pool without a valid ehos_proof, by its UUID: it is the central manager, and gets its secrets
+    #[arg(long, value_name = "UUID", value_delimiter = ',')]
+    pub trust_server: Vec<String>,
     /// The ehos binary to install there [default: this one]
     #[arg(long, value_name = "FILE", conflicts_with = "package")]
     pub binary: Option<PathBuf>,
@@ -502,6 +514,9 @@ pub struct Tick {
     /// Servers that were found without a memory of them are this pool's, even if none has been seen in its collector
     #[arg(long)]
     pub trust_adopted: bool,
+    /// Servers of this pool without a valid ehos_proof, by their UUIDs: manage them as ehos's own
+    #[arg(long, value_name = "UUID", value_delimiter = ',')]
+    pub trust_server: Vec<String>,
     /// Many nodes that fell silent together are really gone: let them be deleted
     #[arg(long)]
     pub trust_silence: bool,

@@ -1,14 +1,16 @@
 //! One process at a time: one tick, one build of images, one deploy of a central manager, on a state directory.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fs2::FileExt;
 use rustix::fs::OFlags;
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::own_file;
 
 /// The lock, held as long as this lives. The kernel gives it up when the process ends, however it ends.
 #[derive(Debug)]
@@ -39,9 +41,12 @@ pub fn try_lock(state_dir: &Path, name: &str) -> io::Result<Option<Lock>> {
         .create(true)
         .truncate(false)
         .write(true)
+        // Whoever can open it can lock it.
+        .mode(0o600)
         // What a lock holds is written over: no link may lead elsewhere.
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(state_dir.join(name))?;
+    close_to_others(&file, name);
     // std has had `File::try_lock` since 1.89; fs2 also serves the stated minimum version.
     match FileExt::try_lock_exclusive(&file) {
         Ok(()) => {
@@ -58,6 +63,20 @@ pub fn try_lock(state_dir: &Path, name: &str) -> io::Result<Option<Lock>> {
     }
 }
 
+/// Takes the rights of others to a lock that an earlier ehos has made, or a hand: with them any user of this machine could
+/// hold it. Only its owner can.
+fn close_to_others(file: &File, name: &str) {
+    let closed = file
+        .metadata()
+        .and_then(|metadata| match metadata.permissions().mode() & 0o077 {
+            0 => Ok(()),
+            _ => file.set_permissions(Permissions::from_mode(0o600)),
+        });
+    if let Err(error) = closed {
+        log::debug!("{name} stays open to others: {error}");
+    }
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         if let Err(error) = self.0.set_len(0) {
@@ -69,7 +88,7 @@ impl Drop for Lock {
 /// Who has the lock called `name` of `state_dir`, when it was found taken. `None` when that is not known: it does not
 /// say so, or what it says is of a process that is no more.
 pub fn holder(state_dir: &Path, name: &str) -> Option<Holder> {
-    let text = fs::read_to_string(state_dir.join(name)).ok()?;
+    let text = String::from_utf8(own_file::read(&state_dir.join(name)).ok()?).ok()?;
     let (pid, seconds) = text.strip_suffix('\n')?.split_once(' ')?;
     let pid = pid.parse().ok()?;
     // A process that was killed leaves its words behind, until the next holder has written its own.
@@ -81,6 +100,29 @@ pub fn holder(state_dir: &Path, name: &str) -> Option<Holder> {
         pid,
         since: uptime().checked_sub(since)?,
     })
+}
+
+/// For how long the lock called `name` of `state_dir` may have been held by somebody who has not signed: nothing that a
+/// holder writes there, the lock and the state in `file`, has been written since. By the machine's clock, which may jump.
+pub fn unsigned_for(state_dir: &Path, name: &str, file: &Path) -> Option<Duration> {
+    let written = |path: &Path| fs::symlink_metadata(path).ok()?.modified().ok();
+    let last = written(&state_dir.join(name)).max(written(file))?;
+    SystemTime::now().duration_since(last).ok()
+}
+
+/// The process that has locked the file, as the kernel says (proc(5), /proc/locks); `None` where it does not.
+pub fn locked_by(state_dir: &Path, name: &str) -> Option<u32> {
+    let inode = fs::symlink_metadata(state_dir.join(name)).ok()?.ino();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let of_file = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let is_flock = fields.nth(1) == Some("FLOCK");
+        let pid = fields.nth(2)?.parse().ok()?;
+        let place = fields.next()?;
+        let same = place.rsplit(':').next()? == inode.to_string();
+        (is_flock && same).then_some(pid)
+    };
+    locks.lines().find_map(of_file)
 }
 
 /// Writes down who has the lock and since when. The old words go first: half a line says nothing.
@@ -121,6 +163,29 @@ mod tests {
         assert!(held.since < Duration::from_secs(30), "{held:?}");
         drop(lock);
         assert_eq!(holder(dir.path(), TICK), None);
+    }
+
+    #[test]
+    fn a_lock_is_for_its_user_alone_and_an_open_one_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(TICK);
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        drop(try_lock(dir.path(), TICK).unwrap());
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        drop(try_lock(dir.path(), TICK).unwrap());
+        assert_eq!(mode(), 0o600);
+    }
+
+    #[test]
+    fn the_kernel_says_who_has_a_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = try_lock(dir.path(), TICK).unwrap();
+        // Not where /proc belongs to another namespace.
+        assert!([None, Some(std::process::id())].contains(&locked_by(dir.path(), TICK)));
+        drop(lock);
+        assert_eq!(locked_by(dir.path(), TICK), None);
+        assert_eq!(locked_by(dir.path(), MASTER), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::config::{CloudSettings, Config};
 use crate::openstack::{self, OpenStackCloud};
 use crate::pool::Pool;
 use crate::scaling::policy::Policy;
+use crate::scaling::signing::SigningKeys;
 use crate::simulation::{SimulatedCloud, SimulatedPool, World, locked};
 use crate::user_data::NodeUserData;
 
@@ -22,7 +23,7 @@ pub struct Site<'a> {
 
 impl<'a> Site<'a> {
     /// The real one. Tokens of the clouds are kept in the folder `token_folder`, or not at all (a dry run writes
-    /// nothing); which jobs run where is remembered in `matches`. Nothing is asked yet.
+    /// nothing); which jobs run where is remembered in `matches`. Its servers are signed with `keys`. Nothing is asked yet.
     ///
     /// # Errors
     /// When a cloud's `cacert` cannot be used.
@@ -31,6 +32,7 @@ impl<'a> Site<'a> {
         user_data: &'a NodeUserData<'a>,
         token_folder: Option<&Path>,
         matches: MatchFile,
+        keys: &SigningKeys,
     ) -> Result<Site<'a>, openstack::Error> {
         let Config {
             policy, timeouts, ..
@@ -54,7 +56,9 @@ impl<'a> Site<'a> {
                     user_data.render(settings, intent, region, deadline)
                 }),
             )?;
-            let cloud = cloud.joining(policy.condor_host.as_deref());
+            let cloud = cloud
+                .joining(policy.condor_host.as_deref())
+                .signing(keys.clone());
             clouds.push(Box::new(
                 cloud.finding_floating_ips(policy.purge_floating_ips),
             ));

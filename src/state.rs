@@ -4,7 +4,7 @@ mod salvage;
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -12,10 +12,13 @@ use log::debug;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::frontend;
 use crate::history;
 use crate::notify;
+use crate::own_file;
 use crate::rights;
 use crate::scaling::memory::State;
+use crate::signing_key;
 
 /// The version of the state file that this program writes, and the newest that it reads.
 const VERSION: u32 = 1;
@@ -25,6 +28,11 @@ pub const SYSTEM_DIRECTORY: &str = "/var/lib/ehos";
 
 /// Name of the state file.
 const FILE: &str = "state.json";
+
+/// The state file in a state directory.
+pub fn file(directory: &Path) -> PathBuf {
+    directory.join(FILE)
+}
 
 /// What the names of state files that are being written begin with.
 const NEW: &str = "state.json.new-";
@@ -142,7 +150,18 @@ pub fn owns_system_directory() -> bool {
 /// When it cannot be made, or is another user's and this is root.
 pub fn prepare(directory: &Path) -> Result<(), Error> {
     refuse_foreign(directory)?;
-    fs::create_dir_all(directory).map_err(|source| io_error(directory, "cannot be made", source))
+    let made = match directory.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => fs::create_dir_all(parent),
+        _ => Ok(()),
+    };
+    // Its own folder is for this user alone; what is above it is not ehos's.
+    let made = made.and_then(
+        |()| match fs::DirBuilder::new().mode(0o700).create(directory) {
+            Err(_) if directory.is_dir() => Ok(()),
+            made => made,
+        },
+    );
+    made.map_err(|source| io_error(directory, "cannot be made", source))
 }
 
 fn refuse_foreign(directory: &Path) -> Result<(), Error> {
@@ -203,7 +222,14 @@ pub fn unwritable(directory: &Path, source: io::Error) -> Error {
 }
 
 /// What files that are not whole yet are called, before they take the place of another.
-const UNFINISHED: [&str; 4] = [NEW, "world.json.new-", ".token-", notify::NEW];
+const UNFINISHED: [&str; 6] = [
+    NEW,
+    "world.json.new-",
+    ".token-",
+    notify::NEW,
+    signing_key::NEW,
+    frontend::token::NEW,
+];
 
 /// Removes the unfinished files that processes which were killed have left, so that they do not pile up. The lock must
 /// be held. A cloud's token is written by other commands too: one that loses its file so asks for a token once more.
@@ -231,7 +257,7 @@ pub fn sweep(directory: &Path) {
 /// When it cannot be read, or a newer ehos wrote it.
 pub fn load(directory: &Path, set_aside: bool) -> Result<Loaded, Error> {
     let path = directory.join(FILE);
-    let text = match fs::read(&path) {
+    let text = match own_file::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(Loaded {

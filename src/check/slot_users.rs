@@ -12,8 +12,8 @@ use crate::condor::inspect::NodeSettings;
 const CHECK: &str = "slot-users";
 /// The attribute by which a node publishes how many slots have a user.
 const ATTRIBUTE: &str = "EhosSlotUsers";
-const REMEDY: &str =
-    "copy the bootcmd block `slot_users` of the execute.yaml of this version into that template";
+const REMEDY: &str = "copy the bootcmd block `slot_users` and the settings from STARTER_ALLOW_RUNAS_OWNER to \
+     MOUNT_PRIVATE_DEV_SHM into it from /usr/share/ehos/execute.yaml of this version";
 
 /// Checks the template at `path`, by which the nodes of `clouds` are created.
 pub fn template(path: &Path, clouds: &[&str]) -> Option<Finding> {
@@ -58,7 +58,7 @@ pub fn nodes(found: &[NodeSettings], cluster: &str) -> Finding {
                  than their cores",
                 without.len()
             ),
-            format!("{REMEDY}, and replace these nodes"),
+            "replace these nodes; first change their template if it makes no slot users",
         ),
         None if all == 0 => Finding::skipped(CHECK, "no node of this pool has joined yet"),
         None => Finding::ok(CHECK, format!("{all} nodes have a user for each slot")),

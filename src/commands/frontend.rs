@@ -1,8 +1,9 @@
 //! `ehos frontend`: the page that shows the pool.
 
 use std::fs::Permissions;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -11,6 +12,7 @@ use log::warn;
 use crate::cli::Frontend;
 use crate::config::{self, Environment, Origin};
 use crate::exit::Exit;
+use crate::frontend::token::{self, Token};
 use crate::frontend::{self, History, Hosts, Site};
 use crate::{history, rights, state};
 
@@ -27,6 +29,11 @@ pub fn run(
     out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
     let folder = folder(args, environment)?;
+    if args.url {
+        let token = kept(args, environment, &folder)?;
+        writeln!(out, "{}", address_with(args.listen, &token)).context("nothing can be printed")?;
+        return Ok(Exit::Done);
+    }
     if let Err(error) = std::fs::read_dir(&folder) {
         warn!(
             "no history in {}: {}; the first tick makes it, and --state-dir or --history says where it is",
@@ -34,7 +41,7 @@ pub fn run(
             rights::told_in(&folder, folder.parent(), &error)
         );
     }
-    let site = Site::new(History::new(folder));
+    let site = Site::new(History::new(folder.clone()));
     if let Some(file) = &args.once {
         let html = frontend::html(&site)?;
         if file.as_os_str() == "-" {
@@ -52,19 +59,84 @@ pub fn run(
         }
         return Ok(Exit::Done);
     }
+    let terminal = std::io::stdout().is_terminal();
+    let token = match (args.no_token, terminal) {
+        (true, _) => None,
+        (false, true) => Some(kept(args, environment, &folder).or_else(|error| {
+            warn!("{error}; the token of this run ends with it");
+            Token::random().context("no random number from /dev/urandom")
+        })?),
+        (false, false) => Some(kept(args, environment, &folder)?),
+    };
     let listener = frontend::bind(args.listen)?;
     let address = listener
         .local_addr()
         .context("the port that was taken is not told")?;
-    if !frontend::is_loopback(address.ip()) {
-        warn!(
-            "whoever reaches {address} sees the page: there is no login. Keep it to 127.0.0.1 behind a web server that asks \
-             for one (docs/frontend.md)"
-        );
+    match (&token, frontend::is_loopback(address.ip())) {
+        (Some(_), true) => {}
+        (Some(_), false) => warn!(
+            "{address}: token and page cross the network unencrypted; put a web server with TLS in front (docs/frontend.md)"
+        ),
+        (None, true) => warn!("--no-token: every user of this machine sees the page"),
+        (None, false) => warn!(
+            "--no-token: whoever reaches {address} sees the page: there is no login. Keep it to 127.0.0.1 behind a web server \
+             that asks for one (docs/frontend.md)"
+        ),
     }
-    writeln!(out, "listening on http://{address}").context("nothing can be printed")?;
+    let words = match &token {
+        // A log is no place for it.
+        Some(token) if terminal => format!("listening on {}", address_with(address, token)),
+        Some(_) => {
+            format!(
+                "listening on http://{address}\nthe page asks for a token: `ehos frontend --url` prints its address"
+            )
+        }
+        None => format!("listening on http://{address}"),
+    };
+    out.write_all((words + "\n").as_bytes())
+        .context("nothing can be printed")?;
     out.flush().context("nothing can be printed")?;
-    frontend::serve(&listener, Hosts::new(address, &args.hosts), site)
+    let hosts = Hosts::new(address, &args.hosts);
+    frontend::serve(&listener, hosts, site.asking_for(token))
+}
+
+/// The address that opens the page.
+fn address_with(address: SocketAddr, token: &Token) -> String {
+    format!("http://{address}/?token={}", token.expose())
+}
+
+/// The token of the page: that of the file which is named, the unit's credential (systemd.exec(5), `LoadCredential=`), or the
+/// state directory's.
+fn kept(args: &Frontend, environment: &Environment, history: &Path) -> anyhow::Result<Token> {
+    let remedy =
+        "give --token-file FILE, or --no-token where a web server in front asks for a login";
+    let credentials = environment.variables.get("CREDENTIALS_DIRECTORY");
+    let credential = credentials.map(|folder| Path::new(folder).join(token::FILE));
+    let given = match &args.token_file {
+        Some(file) => Some(environment.working_directory.join(file)),
+        None => credential.filter(|file| file.exists()),
+    };
+    if let Some(file) = given {
+        return Token::read(&file)
+            .map_err(|error| anyhow!("token {}: {error}; {remedy}", file.display()));
+    }
+    let directory = history.parent().unwrap_or(history);
+    let root = rustix::process::geteuid().is_root();
+    let others = root && std::fs::metadata(directory).is_ok_and(|folder| folder.uid() != 0);
+    let file = directory.join(token::FILE);
+    // Root makes nothing in a directory of another user.
+    let found = if others {
+        Token::read(&file)
+    } else {
+        Token::kept(directory)
+    };
+    found.map_err(|error| {
+        let told = rights::told_in(&file, Some(directory), &error);
+        anyhow!(
+            "token {}: {told}; a tick makes it; else {remedy}",
+            file.display()
+        )
+    })
 }
 
 /// Where the history is.

@@ -17,7 +17,7 @@ use crate::image;
 use crate::local_keys::LocalKeys;
 use crate::lock::{self, try_lock};
 use crate::master::conffile::FileChange;
-use crate::master::deploy::{self, Deployed, Manner, Preview};
+use crate::master::deploy::{self, Deployed, Manner, Preview, Proof};
 use crate::master::install::{self, Program, Timer};
 use crate::master::order::{Order, Wishes};
 use crate::openstack::auth::Session;
@@ -25,6 +25,7 @@ use crate::openstack::token_cache;
 use crate::plain::line;
 use crate::progress::Progress;
 use crate::scaling::observation::ServerRecord;
+use crate::signing_key;
 use crate::state;
 
 /// How long looking everything up may take.
@@ -59,7 +60,15 @@ pub fn run(
             ),
         }
     };
-    alone(args, &config)?;
+    let proof = Proof {
+        keys: match args.dry_run {
+            true => signing_key::load(&directory, &config, environment),
+            false => signing_key::load_or_make(&directory, &config, environment),
+        },
+        known_hosts: directory.join("known_hosts"),
+        trusted: args.trust_server.clone(),
+    };
+    alone(args, &config, &proof)?;
     let mut notices = notices(&directory)?;
     carry_over(args, environment, &name, &mut config)?;
     let progress = match args.dry_run {
@@ -72,6 +81,7 @@ pub fn run(
             environment,
             &directory,
             &mut config,
+            &proof,
             &progress,
             &mut notices,
         )?;
@@ -102,6 +112,7 @@ pub fn run(
         user: args.ssh_user.as_deref(),
         identity,
         known_hosts: directory.join("known_hosts"),
+        proof: proof.clone(),
         accept_host_key: args.accept_host_key,
         keep: args.keep,
         poll: environment.poll()?,
@@ -111,6 +122,7 @@ pub fn run(
         public::secret_files(&config),
         public::plain_files(&config),
         public::public(&config),
+        signing_key::text(&directory, &config, environment),
     );
     if manner.identity.is_none()
         && let keys = LocalKeys::look(environment)
@@ -122,7 +134,7 @@ pub fn run(
         notices.push(notice);
     }
     if args.dry_run {
-        let found = deploy::look(&session, &order, looking)?;
+        let found = deploy::look(&session, &order, &proof, looking)?;
         let mut plan = planned(args, &order, found.as_ref());
         let mut files = Vec::new();
         if let Some((record, true)) = &found {
@@ -216,12 +228,12 @@ fn chosen_cloud<'c>(args: &MasterDeploy, config: &'c Config) -> anyhow::Result<&
 }
 
 /// A pool has one central manager: none is made beside one that another cloud of the configuration has.
-fn alone(args: &MasterDeploy, config: &Config) -> anyhow::Result<()> {
+fn alone(args: &MasterDeploy, config: &Config, proof: &Proof) -> anyhow::Result<()> {
     let here = chosen_cloud(args, config)?;
     let looking = Deadline::within(LOOKING);
     let found = |settings: &CloudSettings| {
         let session = Session::new(settings, config.timeouts.request, None)?;
-        let found = deploy::found_in(&session, &config.policy.cluster, looking)?;
+        let found = deploy::found_in(&session, &config.policy.cluster, proof, looking)?;
         anyhow::Ok(found)
     };
     if config.clouds.len() < 2 || found(here)?.is_some() {
@@ -283,6 +295,7 @@ fn build_images(
     environment: &Environment,
     directory: &Path,
     config: &mut Config,
+    proof: &Proof,
     progress: &Progress,
     notices: &mut Vec<String>,
 ) -> anyhow::Result<()> {
@@ -292,7 +305,7 @@ fn build_images(
         let settings = chosen_cloud(args, config)?;
         let session = Session::new(settings, config.timeouts.request, None)?;
         let looking = Deadline::within(LOOKING);
-        let image = deploy::unfinished(&session, &config.policy.cluster, looking)?;
+        let image = deploy::unfinished(&session, &config.policy.cluster, proof, looking)?;
         has_image(&settings) && image.as_ref() == Some(&settings.image)
     };
     // An interrupted run has made images already; where it could not, they are made now.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::Timestamp;
-use log::{error, info, warn};
+use log::{debug, error, info, warn};
 
 use crate::act::{Acted, act_and_listen};
 use crate::afterword::Afterword;
@@ -17,6 +17,7 @@ use crate::condor::MatchFile;
 use crate::config::{self, Config, Environment};
 use crate::deadline::Deadline;
 use crate::exit::Exit;
+use crate::frontend;
 use crate::history;
 use crate::lock::{self, Holder, try_lock};
 use crate::metrics;
@@ -25,6 +26,7 @@ use crate::observe::observe;
 use crate::report::{self, Report, Snapshot, json, text};
 use crate::rights;
 use crate::scaling::plan::{Plan, plan};
+use crate::signing_key;
 use crate::simulation::{self, World, locked};
 use crate::site::Site;
 use crate::state;
@@ -81,9 +83,20 @@ pub fn run(
     if args.trust_adopted {
         remembered.trust_adopted();
     }
+    for server in &args.trust_server {
+        if !remembered.trust_server(server) {
+            warn!(
+                "--trust-server {server}: the state knows no such server; give the UUID of one that a tick has named"
+            );
+        }
+    }
 
     let deadline = Deadline::within(config.timeouts.tick);
     let world = open_world(&config, &directory)?;
+    let keys = match acting {
+        true => signing_key::load_or_make(&directory, &config, environment),
+        false => signing_key::load(&directory, &config, environment),
+    };
     let user_data = NodeUserData::new(&config.condor, &config.policy, config.timeouts.command);
     let site = match &world {
         Some(world) => Site::simulated(world, &config.policy),
@@ -92,6 +105,7 @@ pub fn run(
             &user_data,
             acting.then_some(&*directory),
             MatchFile::new(&directory, acting),
+            &keys,
         )?,
     };
     let at = world
@@ -169,6 +183,10 @@ pub fn run(
                 rights::told_in(&folder, Some(&directory), &error)
             );
         }
+        // The page asks for it, and nothing of a tick does.
+        if let Err(error) = frontend::token::Token::kept(&directory) {
+            debug!("{}: {error}", frontend::token::FILE);
+        }
         metrics::write(&config.metrics, &snapshot);
         notify::tell(&config.notify, &directory, &snapshot);
         // What is sent may take its time: the next tick need not wait for it.
@@ -215,8 +233,44 @@ fn leave(directory: &Path, timeout: Duration) -> Exit {
             );
             Exit::Unavailable
         }
-        Some(_) | None => {
+        Some(_) => {
             info!("another tick has the lock of {place}");
+            Exit::Done
+        }
+        None => unsigned(directory, timeout),
+    }
+}
+
+/// The same where the holder has not signed: a tick does so at once, so it is another program or another user, who holds up
+/// every tick.
+fn unsigned(directory: &Path, timeout: Duration) -> Exit {
+    let place = directory.display();
+    let held = lock::unsigned_for(directory, lock::TICK, &state::file(directory));
+    match held.filter(|held| *held > timeout * HANGING) {
+        Some(held) => {
+            let (who, remedy) = match lock::locked_by(directory, lock::TICK) {
+                Some(pid) => (
+                    format!("process {pid}"),
+                    format!("look at it (ps -o pid,user,cmd {pid}) and end it (kill {pid})"),
+                ),
+                None => (
+                    "a process".to_owned(),
+                    format!(
+                        "find it with `fuser -v {}` and end it",
+                        directory.join(lock::TICK).display()
+                    ),
+                ),
+            };
+            error!(
+                "{place}: no tick can run: {who} has had {} for at least {} s and is no tick of ehos; {remedy}, and keep other \
+                 users out of the directory (chmod 700 {place})",
+                lock::TICK,
+                held.as_secs()
+            );
+            Exit::Unavailable
+        }
+        None => {
+            info!("another process has the lock of {place}");
             Exit::Done
         }
     }

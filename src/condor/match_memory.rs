@@ -2,7 +2,7 @@
 //! Without it all is asked again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, Permissions};
+use std::fs::Permissions;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::job_ad::{COLUMNS_MAX, Columns};
 use super::machine_ad::MachineAd;
+use crate::own_file;
 use crate::scaling::memory::Kind;
 use crate::scaling::needs::Verdict;
 use crate::scaling::observation::Resources;
@@ -313,7 +314,7 @@ impl MatchMemory {
 }
 
 fn read(path: &Path) -> Result<Option<Stored>, String> {
-    let text = match fs::read(path) {
+    let text = match own_file::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(|error| error.to_string())?,
     };
@@ -383,6 +384,8 @@ pub(super) fn read_anything(text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn at(hours: i64) -> Timestamp {

@@ -452,7 +452,8 @@ mod tests {
     fn pool(fake: &FakeTools) -> CondorPool {
         CondorPool::new(
             &fake.settings(),
-            Duration::from_secs(80),
+            // Less than recorded jobs have waited.
+            Duration::from_secs(10),
             Duration::from_secs(300),
             LIMIT,
         )

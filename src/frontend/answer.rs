@@ -22,6 +22,8 @@ pub struct Answer {
     pub body: Arc<[u8]>,
     /// What changes when the body does; none for an answer that is not worth keeping.
     pub etag: Option<String>,
+    /// What else the head says: whole lines.
+    pub head: String,
 }
 
 impl Answer {
@@ -46,6 +48,7 @@ impl Answer {
             content_type,
             body,
             etag: Some(format!("\"{digest}\"")),
+            head: String::new(),
         }
     }
 
@@ -56,6 +59,26 @@ impl Answer {
             content_type: TEXT,
             body: format!("{text}\n").into_bytes().into(),
             etag: None,
+            head: String::new(),
+        }
+    }
+
+    /// A token is missing, or wrong.
+    pub fn unauthorized(text: &str) -> Answer {
+        Answer {
+            head: "WWW-Authenticate: Bearer realm=\"ehos\"\r\n".to_owned(),
+            ..Answer::text(401, text)
+        }
+    }
+
+    /// The way to the page without the token in its address: the cookie has it from then on. The address is relative, for a
+    /// web server may serve the page below a path of its own.
+    pub fn with_cookie(name: &str, value: &str) -> Answer {
+        Answer {
+            head: format!(
+                "Location: ./\r\nSet-Cookie: {name}={value}; HttpOnly; SameSite=Lax; Max-Age=31536000\r\n"
+            ),
+            ..Answer::text(303, "the page is at ./")
         }
     }
 
@@ -67,6 +90,7 @@ impl Answer {
             content_type: JSON,
             body: body.into_bytes().into(),
             etag: None,
+            head: String::new(),
         }
     }
 
@@ -85,8 +109,10 @@ impl Answer {
 pub fn status_name(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        303 => "See Other",
         304 => "Not Modified",
         400 => "Bad Request",
+        401 => "Unauthorized",
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",

@@ -13,6 +13,7 @@ use serde::de::IgnoredAny;
 
 use super::last::Mark;
 use crate::history::{CloudCounts, CostCounts};
+use crate::own_file;
 use crate::report::snapshot::Queue;
 use crate::scaling::figures::CoreFigures;
 use crate::scaling::observation::Resources;
@@ -429,7 +430,7 @@ impl DayRead {
         if Mark::of(&std::fs::metadata(path)?) == self.mark {
             return Ok(false);
         }
-        let file = File::open(path)?;
+        let file = own_file::open(path)?;
         let mark = Mark::of(&file.metadata()?);
         let mut file = BufReader::with_capacity(1 << 18, file);
         if !self.goes_on(&mut file, mark)? {

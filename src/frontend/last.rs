@@ -1,12 +1,13 @@
 //! The last tick, read again when there is a newer one.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::answer::{Answer, JSON};
+use crate::own_file;
 use crate::report::Snapshot;
 
 /// Which file it was, and as of when.
@@ -63,7 +64,7 @@ impl LastTick {
             return Ok(Some(Arc::clone(last)));
         }
         // It may have been replaced since.
-        let mut file = File::open(path)?;
+        let mut file = own_file::open(path)?;
         let mark = Mark::of(&file.metadata()?);
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;

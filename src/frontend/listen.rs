@@ -252,6 +252,7 @@ impl Connection {
         if let Some(etag) = &answer.etag {
             text += &format!("ETag: {etag}\r\n");
         }
+        text += &answer.head;
         if status == 405 {
             text += "Allow: GET, HEAD\r\n";
         }

@@ -14,6 +14,7 @@ mod page;
 mod request;
 mod routes;
 mod series;
+pub mod token;
 
 pub use history::History;
 pub use host::{Hosts, is_loopback};

@@ -21,6 +21,10 @@ pub struct Head {
     pub host: Option<String>,
     /// `If-None-Match`.
     pub if_none_match: Option<String>,
+    /// `Authorization`.
+    pub authorization: Option<String>,
+    /// `Cookie`.
+    pub cookies: Option<String>,
 }
 
 /// Why a request gets no answer.
@@ -95,12 +99,16 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Head>, Refused> {
     let mut host = Lines::default();
     let mut length = Lines::default();
     let mut if_none_match = Lines::default();
+    let mut authorization = Lines::default();
+    let mut cookies = Lines::default();
     let mut coded = false;
     for header in request.headers.iter() {
         let lines = match header.name.to_ascii_lowercase().as_str() {
             "host" => &mut host,
             "content-length" => &mut length,
             "if-none-match" => &mut if_none_match,
+            "authorization" => &mut authorization,
+            "cookie" => &mut cookies,
             "transfer-encoding" => {
                 coded = true;
                 continue;
@@ -139,7 +147,9 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Head>, Refused> {
         path: path.to_owned(),
         query: query.to_owned(),
         host: authority,
-        if_none_match: (if_none_match.count > 0).then_some(if_none_match.text),
+        if_none_match: if_none_match.given(),
+        authorization: authorization.given(),
+        cookies: cookies.given(),
     }))
 }
 
@@ -151,6 +161,10 @@ struct Lines {
 }
 
 impl Lines {
+    fn given(self) -> Option<String> {
+        (self.count > 0).then_some(self.text)
+    }
+
     fn add(&mut self, value: &[u8]) {
         if self.count > 0 {
             self.text.push(',');
@@ -224,6 +238,7 @@ mod tests {
                 query: "range=1h".to_owned(),
                 host: Some("localhost:5000".to_owned()),
                 if_none_match: Some("\"a\"".to_owned()),
+                ..Head::default()
             }
         );
         let head = get("HEAD / HTTP/1.0\n\n").unwrap().unwrap();

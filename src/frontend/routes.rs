@@ -11,6 +11,7 @@ use super::history::History;
 use super::page;
 use super::request::{Head, decoded};
 use super::series::Range;
+use super::token::{COOKIE, Shown, Token};
 use crate::metrics::prometheus;
 
 /// How old the last tick may be: they come every minute, and one may last almost two.
@@ -26,12 +27,37 @@ const DECISIONS: usize = 100;
 #[derive(Debug)]
 pub struct Site {
     history: History,
+    token: Option<Token>,
 }
 
 impl Site {
     /// A page of this history.
     pub fn new(history: History) -> Site {
-        Site { history }
+        Site {
+            history,
+            token: None,
+        }
+    }
+
+    /// The same, for who has the token. The files of the program and the age of the last tick are for all.
+    #[must_use]
+    pub fn asking_for(mut self, token: Option<Token>) -> Site {
+        self.token = token;
+        self
+    }
+
+    /// What a request without the token gets; `None`: it may be answered.
+    fn refused(&self, head: &Head) -> Option<Answer> {
+        let token = self.token.as_ref()?;
+        match token.shown_by(head) {
+            Shown::Header => None,
+            Shown::Address if head.path == "/" => Some(Answer::with_cookie(COOKIE, token.expose())),
+            Shown::Address => None,
+            Shown::Nothing => Some(Answer::unauthorized(
+                "this page asks for a token: open the address that `ehos frontend --url` prints (the service: sudo -u ehos \
+                 ehos frontend --url --state-dir /var/lib/ehos)",
+            )),
+        }
     }
 
     /// Reads what the first who asks would have to wait for.
@@ -44,6 +70,11 @@ impl Site {
 
     /// The answer to a request.
     pub fn answer(&self, head: &Head) -> Answer {
+        let is_open =
+            head.path == "/healthz" || (head.path != "/" && page::file(&head.path).is_some());
+        if !is_open && let Some(refusal) = self.refused(head) {
+            return refusal;
+        }
         if let Some(file) = page::file(&head.path) {
             return file;
         }

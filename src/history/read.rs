@@ -1,6 +1,6 @@
 //! Reads the history back. What cannot be read of it, a line that a killed tick left half written, is skipped.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::{DAY, LAST};
+use crate::own_file;
 use crate::report::Snapshot;
 
 /// The last tick that is on disk; none before the first one.
@@ -15,7 +16,7 @@ use crate::report::Snapshot;
 /// # Errors
 /// When there is one that cannot be read.
 pub fn last(folder: &Path) -> io::Result<Option<Snapshot>> {
-    match fs::read(folder.join(LAST)) {
+    match own_file::read(&folder.join(LAST)) {
         Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -79,7 +80,7 @@ impl Day {
     /// # Errors
     /// When the file cannot be read (any further).
     pub fn each_line(&self, mut take: impl FnMut(String)) -> io::Result<()> {
-        let Some(file) = there(File::open(&self.path))? else {
+        let Some(file) = there(own_file::open(&self.path))? else {
             return Ok(());
         };
         for line in BufReader::with_capacity(1 << 18, file).split(b'\n') {
@@ -95,7 +96,7 @@ impl Day {
     /// # Errors
     /// When the file cannot be read.
     pub fn bytes(&self) -> io::Result<Vec<u8>> {
-        Ok(there(fs::read(&self.path))?.unwrap_or_default())
+        Ok(there(own_file::read(&self.path))?.unwrap_or_default())
     }
 }
 

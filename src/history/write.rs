@@ -24,9 +24,16 @@ const NEW: &str = "last.json.new-";
 /// When it cannot be written. A line is then missing, or the last tick shown is an older one; nothing else depends on it.
 pub fn write(state_directory: &Path, now: &Snapshot, keep_days: u64) -> io::Result<()> {
     let folder = folder(state_directory);
-    fs::create_dir_all(&folder)?;
-    // The unit's umask lets nobody else read; a page may be served by another user.
-    fs::set_permissions(&folder, Permissions::from_mode(0o755))?;
+    match fs::create_dir(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    // The unit's umask lets nobody else read; a page may be served by another user. A link would give a folder elsewhere away.
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed())
+        .open(&folder)?;
+    opened.set_permissions(Permissions::from_mode(0o755))?;
     // Of what cannot be read nothing is known.
     let before = read::last(&folder).unwrap_or_default();
     if keep_days > 0 {

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use log::info;
+use log::{info, warn};
 
 use super::build::Site;
 use super::owned::{self, OwnedImage};
@@ -20,7 +20,7 @@ use crate::openstack::auth::Session;
 use crate::openstack::compute::ServerDetails;
 use crate::openstack::{Effect, Error, compute, image};
 use crate::scaling::observation::{
-    METADATA_CLUSTER, METADATA_ROLE, OwnedServer, ServerRecord, ServerStatus,
+    METADATA_CLUSTER, METADATA_ROLE, NodeId, OwnedServer, Role, ServerRecord, ServerStatus,
 };
 
 /// The role of a server that was handed over: none that ehos knows, so it is not ours any more.
@@ -119,7 +119,9 @@ impl<'a> CloudSite<'a> {
             .records
             .into_iter()
             .filter_map(|record| OwnedServer::recognise(record, self.wish.cluster))
+            .map(|server| server.checked(self.wish.keys, Timestamp::now()))
             .collect();
+        let servers = signed_builders(servers, self.cloud());
         let (mine, mut leftovers) = sort(&servers, self.cloud(), &self.recipe.digest);
         for image in self.images(METADATA_CLUSTER, self.wish.cluster, deadline)? {
             // A server whose id cannot be read may be its builder.
@@ -381,4 +383,31 @@ fn snapshot(image: &OwnedImage) -> Snapshot {
         id: image.image().id.clone(),
         status: image.image().status.clone(),
     }
+}
+/// The builders that ehos has made: neither a build goes on with a forgery, nor is one deleted. Of several with one node id
+/// nobody knows which one is the copy.
+fn signed_builders(servers: Vec<OwnedServer>, cloud: &str) -> Vec<OwnedServer> {
+    let mut of_node: BTreeMap<NodeId, u64> = BTreeMap::new();
+    let builders = servers
+        .iter()
+        .filter(|server| server.role() == Role::Builder);
+    for node in builders.filter_map(OwnedServer::node) {
+        *of_node.entry(node.clone()).or_default() += 1;
+    }
+    let (signed, others): (Vec<_>, Vec<_>) = servers.into_iter().partition(|server| {
+        let copies = server.node().and_then(|node| of_node.get(node));
+        server.is_signed() && copies.is_none_or(|copies| *copies == 1)
+    });
+    for server in others
+        .iter()
+        .filter(|server| server.role() == Role::Builder)
+    {
+        warn!(
+            "cloud {cloud}: builder {} ({}): no valid ehos_proof: a forgery, or made with a lost key; this build leaves it alone; \
+             delete it by hand when no build needs it",
+            server.record().name,
+            server.id()
+        );
+    }
+    signed
 }

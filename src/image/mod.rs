@@ -18,6 +18,8 @@ use crate::lock::{self, try_lock};
 use crate::openstack::auth::Session;
 use crate::openstack::token_cache;
 use crate::progress::{Line, Progress};
+use crate::scaling::signing::SigningKeys;
+use crate::signing_key;
 use crate::state;
 
 pub mod build;
@@ -139,7 +141,13 @@ impl<'c> Prepared<'c> {
         })
     }
 
-    fn wish<'w>(&'w self, config: &'w Config, order: &'w Order, from: &'w str) -> Wish<'w> {
+    fn wish<'w>(
+        &'w self,
+        config: &'w Config,
+        order: &'w Order,
+        from: &'w str,
+        keys: &'w SigningKeys,
+    ) -> Wish<'w> {
         Wish {
             cluster: &config.policy.cluster,
             prefix: &config.policy.prefix,
@@ -148,6 +156,7 @@ impl<'c> Prepared<'c> {
             flavor: order.recipe.flavor.as_deref(),
             name: order.recipe.name.as_deref(),
             timeout: order.recipe.timeout,
+            keys,
         }
     }
 }
@@ -182,6 +191,7 @@ pub fn build_everywhere(
             directory.display()
         );
     };
+    let keys = signing_key::load_or_make(directory, config, order.environment);
     let recorded = Mutex::new(Recorded::default());
     let publish = |finished: &Finished| {
         let mut recorded = recorded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -193,7 +203,7 @@ pub fn build_everywhere(
             .iter()
             .map(|(settings, from)| {
                 let line = progress.line(&settings.name);
-                let wish = prepared.wish(config, order, from);
+                let wish = prepared.wish(config, order, from, &keys);
                 let (poll, publish) = (prepared.poll, &publish);
                 let work = move || {
                     let built = one(config, settings, order, &wish, poll, publish, &line);
@@ -274,12 +284,13 @@ pub fn preview(
     order: &Order,
 ) -> anyhow::Result<Vec<(String, Result<Preview, Error>)>> {
     let prepared = Prepared::new(clouds, order)?;
+    let keys = signing_key::load(order.state_directory, config, order.environment);
     Ok(thread::scope(|scope| {
         let running: Vec<_> = prepared
             .clouds
             .iter()
             .map(|(settings, from)| {
-                let wish = prepared.wish(config, order, from);
+                let wish = prepared.wish(config, order, from, &keys);
                 let poll = prepared.poll;
                 let work = move || {
                     preview_one(config, settings, order, &wish, poll).map_err(|cause| Error {

@@ -19,6 +19,7 @@ use crate::openstack::image::Image;
 use crate::openstack::items::Items;
 use crate::openstack::{Surroundings, compute, find_flavor, image, surroundings};
 use crate::scaling::observation::{Flavor, NodeId, builder_metadata};
+use crate::scaling::signing::SigningKeys;
 
 /// How much longer than its build a builder may exist: for the clean-up, and for clocks.
 const SPARE_LIFETIME: Duration = Duration::from_secs(30 * 60);
@@ -40,6 +41,8 @@ pub struct Wish<'a> {
     pub name: Option<&'a str>,
     /// How long the build may take.
     pub timeout: Duration,
+    /// Sign the builder, and tell one of ours from a forgery.
+    pub keys: &'a SigningKeys,
 }
 
 /// What an image is made of.
@@ -144,6 +147,7 @@ impl Recipe {
         ] {
             metadata.insert(key.to_owned(), value.clone());
         }
+        wish.keys.sign(&mut metadata, name, Timestamp::now());
         NewServer {
             name,
             description: format!(

@@ -25,6 +25,7 @@ use crate::openstack::{self, Effect, network};
 use crate::progress::{Line, Remains};
 use crate::rights;
 use crate::scaling::observation::{METADATA_IMAGE, OwnedServer, Role, ServerRecord, ServerStatus};
+use crate::scaling::signing::SigningKeys;
 
 /// When its installation was whole.
 const METADATA_READY: &str = "ehos_ready";
@@ -52,12 +53,33 @@ pub struct Manner<'a> {
     pub identity: Option<PathBuf>,
     /// The file of the host keys.
     pub known_hosts: PathBuf,
+    /// Signs the server, and tells it from a forgery.
+    pub proof: Proof,
     /// A host key that the console does not tell is believed.
     pub accept_host_key: bool,
     /// What failed is left as it is.
     pub keep: bool,
     /// Between two looks.
     pub poll: Duration,
+}
+
+/// How the central manager of this pool is told from a server of somebody else that says so.
+#[derive(Debug, Clone)]
+pub struct Proof {
+    /// Sign the metadata of servers.
+    pub keys: SigningKeys,
+    /// The host keys that this machine has learnt, by the UUIDs of servers: those were deployed from here.
+    pub known_hosts: PathBuf,
+    /// UUIDs that an operator trusts (`--trust-server`).
+    pub trusted: Vec<String>,
+}
+
+impl Proof {
+    fn holds(&self, server: &OwnedServer) -> bool {
+        let known = || knows(&self.known_hosts, server.id()).unwrap_or(false);
+        let trusted = || self.trusted.iter().any(|id| id == server.id());
+        server.is_signed() || trusted() || known()
+    }
 }
 
 /// A central manager that works.
@@ -99,6 +121,19 @@ pub enum Error {
         servers.join(", ")
     )]
     Several {
+        /// The cloud.
+        cloud: String,
+        /// Name, id and readiness of each.
+        servers: Vec<String>,
+    },
+    /// One says that it is, and nothing shows it.
+    #[error(
+        "cloud {cloud}: {} carries the id of this pool as its central manager, without a valid ehos_proof, and this machine has \
+         not deployed it: nothing is installed there, for it would get every secret; give --trust-server UUID when it is \
+         yours, or delete it",
+        servers.join(", ")
+    )]
+    Unsigned {
         /// The cloud.
         cloud: String,
         /// Name, id and readiness of each.
@@ -249,9 +284,10 @@ pub fn preview(
 pub fn look(
     session: &Session,
     order: &Order,
+    proof: &Proof,
     deadline: Deadline,
 ) -> Result<Option<(ServerRecord, bool)>, Error> {
-    let found = the_master(session, &order.cluster, deadline)?;
+    let found = the_master(session, &order.cluster, proof, deadline)?;
     Ok(found.map(|record| {
         let ready = record.metadata.contains_key(METADATA_READY);
         (record, ready)
@@ -265,9 +301,10 @@ pub fn look(
 pub fn found_in(
     session: &Session,
     cluster: &str,
+    proof: &Proof,
     deadline: Deadline,
 ) -> Result<Option<(String, String)>, Error> {
-    let found = the_master(session, cluster, deadline)?;
+    let found = the_master(session, cluster, proof, deadline)?;
     Ok(found
         .filter(|record| !record.deleting)
         .map(|record| (record.name, record.id)))
@@ -285,6 +322,7 @@ pub fn has_ready_master(
     let masters = masters(session, cluster, deadline)?;
     Ok(masters
         .iter()
+        .map(OwnedServer::record)
         .any(|record| !record.deleting && record.metadata.contains_key(METADATA_READY)))
 }
 
@@ -296,9 +334,10 @@ pub fn has_ready_master(
 pub fn unfinished(
     session: &Session,
     cluster: &str,
+    proof: &Proof,
     deadline: Deadline,
 ) -> Result<Option<String>, Error> {
-    let found = the_master(session, cluster, deadline)?;
+    let found = the_master(session, cluster, proof, deadline)?;
     let alive = |record: &ServerRecord| {
         !record.deleting && matches!(record.status, ServerStatus::Build | ServerStatus::Active)
     };
@@ -311,9 +350,36 @@ pub fn unfinished(
 fn the_master(
     session: &Session,
     cluster: &str,
+    proof: &Proof,
     deadline: Deadline,
 ) -> Result<Option<ServerRecord>, Error> {
-    let mut masters = masters(session, cluster, deadline).map_err(refused)?;
+    let masters = masters(session, cluster, deadline).map_err(refused)?;
+    let checked = masters
+        .into_iter()
+        .map(|server| server.checked(&proof.keys, Timestamp::now()));
+    let (own, others): (Vec<OwnedServer>, Vec<OwnedServer>) =
+        checked.partition(|server| proof.holds(server));
+    let others = others.iter().map(OwnedServer::record);
+    let others: Vec<String> = others
+        .filter(|record| !record.deleting)
+        .map(in_words)
+        .collect();
+    let cloud = &session.settings().name;
+    match (own.is_empty(), others.is_empty()) {
+        (_, true) => {}
+        (true, false) => {
+            return Err(Error::Unsigned {
+                cloud: cloud.clone(),
+                servers: others,
+            });
+        }
+        (false, false) => warn!(
+            "cloud {cloud}: {}: carries the id of this pool as its central manager, without a valid ehos_proof: not touched; \
+             delete it when it is nobody's",
+            others.join(", ")
+        ),
+    }
+    let mut masters: Vec<ServerRecord> = own.iter().map(|server| server.record().clone()).collect();
     if masters.iter().filter(|record| !record.deleting).count() > 1 {
         return Err(Error::Several {
             cloud: session.settings().name.clone(),
@@ -329,7 +395,7 @@ fn masters(
     session: &Session,
     cluster: &str,
     deadline: Deadline,
-) -> Result<Vec<ServerRecord>, openstack::Error> {
+) -> Result<Vec<OwnedServer>, openstack::Error> {
     let servers = compute::servers(session, deadline)?;
     session.tell(servers.told());
     for server in &servers.unread {
@@ -353,7 +419,6 @@ fn masters(
         .into_iter()
         .filter_map(|record| OwnedServer::recognise(record, cluster))
         .filter(|server| server.role() == Role::Master)
-        .map(|server| server.record().clone())
         .collect())
 }
 
@@ -544,7 +609,9 @@ impl<'r> Run<'r> {
     }
 
     fn look(&mut self) -> Result<(Option<ServerRecord>, Seen), Error> {
-        let found = the_master(self.session, &self.order.cluster, soon())?;
+        let mut proof = self.manner.proof.clone();
+        proof.trusted.extend(self.made.clone());
+        let found = the_master(self.session, &self.order.cluster, &proof, soon())?;
         let ready = |record: &ServerRecord| record.metadata.contains_key(METADATA_READY);
         let mut boot_seen = None;
         let mut floating_ip = FloatingIp::NotWanted;
@@ -606,6 +673,9 @@ impl<'r> Run<'r> {
     fn create(&mut self) -> Result<(), Error> {
         let Order { name, image, .. } = self.order;
         self.line.doing(&format!("makes {name} of {}", image.1));
+        let mut metadata = self.order.metadata.clone();
+        let keys = &self.manner.proof.keys;
+        keys.sign(&mut metadata, name, Timestamp::now());
         let server = NewServer {
             name,
             description: format!("central manager of the ehos pool {}", self.order.cluster),
@@ -616,7 +686,7 @@ impl<'r> Run<'r> {
             security_groups: &self.order.security_groups,
             availability_zone: self.order.availability_zone.as_deref(),
             user_data: self.order.user_data.clone(),
-            metadata: self.order.metadata.clone(),
+            metadata,
             scratch_size_gb: None,
             boot_volume: None,
             server_group: None,

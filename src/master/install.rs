@@ -11,6 +11,8 @@ use crate::built_in;
 
 /// The configuration there.
 const MAIN: &str = "/etc/ehos/ehos.yaml";
+/// The keys that sign servers, besides those that its ticks may have made.
+const PROOF: &str = "/etc/ehos/proof.key";
 /// The user that ticks, as the units name it.
 const USER: &str = "ehos";
 
@@ -139,12 +141,14 @@ impl Content {
 }
 
 /// All that is done, in order, up to and with the check of the configuration there. `secrets`, `plain` and `main` (the
-/// text of ehos.yaml) are what [`crate::config::public`] makes.
+/// text of ehos.yaml) are what [`crate::config::public`] makes; `proof` are the keys that sign servers here: what was signed
+/// here is to be known there.
 pub fn work(
     program: &Program,
     secrets: Vec<(PathBuf, SecretString)>,
     plain: Vec<(PathBuf, PathBuf)>,
     main: String,
+    proof: Option<SecretString>,
 ) -> Vec<Work> {
     let packaged = matches!(program, Program::Package { url, .. } if package_kind(url).is_some());
     let mut work = Vec::new();
@@ -204,6 +208,15 @@ pub fn work(
             group: USER,
             content: Content::Secret(secret),
             care: Care::KeepEdited,
+        })
+    }));
+    work.extend(proof.map(|keys| {
+        Work::File(File {
+            path: PathBuf::from(PROOF),
+            mode: "640",
+            group: USER,
+            content: Content::Secret(keys),
+            care: Care::Replace,
         })
     }));
     // What its first boot wrote, and its administrator may have changed: it is never touched.
@@ -382,6 +395,7 @@ mod tests {
                 PathBuf::from("/here/ca.pem"),
             )],
             "ehos:\n".to_owned(),
+            Some(SecretString::from("key")),
         )
     }
 
@@ -422,6 +436,7 @@ mod tests {
         (the user ehos)
         644 root /etc/ehos/lab.pem
         640 ehos /etc/ehos/lab.password
+        640 ehos /etc/ehos/proof.key
         640 ehos /etc/ehos/ehos.yaml
         (who may read what)
         (the check of its configuration)

@@ -20,6 +20,7 @@ use ureq::http::Uri;
 use crate::child;
 use crate::deadline::Deadline;
 use crate::outbound;
+use crate::own_file;
 use crate::report::Snapshot;
 use crate::rights;
 use due::{Memory, Notice};
@@ -182,7 +183,7 @@ fn post(address: &SecretString, message: String, timeout: Duration) -> Result<()
 
 /// What is not there or cannot be read is begun anew: some things are told again.
 fn load(directory: &Path) -> Memory {
-    let text = std::fs::read(path(directory)).unwrap_or_default();
+    let text = own_file::read(&path(directory)).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use log::{info, warn};
 
 use self::items::Items;
@@ -21,6 +22,7 @@ use crate::scaling::observation::{
     CloudView, Flavor, METADATA_CONDOR_HOST, OwnedServer, Quota, Seen, ServerRecord, ServerStatus,
     execute_metadata,
 };
+use crate::scaling::signing::SigningKeys;
 use crate::user_data::Filled;
 
 pub mod auth;
@@ -75,6 +77,7 @@ pub struct OpenStackCloud<'c> {
     session: auth::Session<'c>,
     cluster: String,
     condor_host: Option<String>,
+    keys: SigningKeys,
     floating_ips_of_nodes: bool,
     user_data: UserData<'c>,
     /// What names in the configuration stand for, looked up when first needed.
@@ -108,6 +111,7 @@ impl<'c> OpenStackCloud<'c> {
             session: auth::Session::new(settings, request_timeout, token_cache)?.reporting(),
             cluster: cluster.to_owned(),
             condor_host: None,
+            keys: SigningKeys::default(),
             floating_ips_of_nodes: false,
             user_data,
             flavors: Mutex::new(None),
@@ -122,6 +126,19 @@ impl<'c> OpenStackCloud<'c> {
     pub fn joining(mut self, condor_host: Option<&str>) -> OpenStackCloud<'c> {
         self.condor_host = condor_host.map(str::to_owned);
         self
+    }
+
+    /// The servers that it creates are signed, and those that it lists are checked, with these keys.
+    #[must_use]
+    pub fn signing(mut self, keys: SigningKeys) -> OpenStackCloud<'c> {
+        self.keys = keys;
+        self
+    }
+
+    /// One of this pool, with its signature checked.
+    fn recognise(&self, record: ServerRecord, now: Timestamp) -> Option<OwnedServer> {
+        let server = OwnedServer::recognise(record, &self.cluster)?;
+        Some(server.checked(&self.keys, now))
     }
 
     /// It is asked for the floating IPs that lead to nodes (`purge_floating_ips`).
@@ -159,6 +176,8 @@ impl<'c> OpenStackCloud<'c> {
             )
         });
         let servers = servers?;
+        // Their ages were told just now.
+        let now = Timestamp::now();
         let (flavors, unread_flavors) = flavors?;
         session.tell(servers.told());
         let all = servers.ids();
@@ -166,7 +185,7 @@ impl<'c> OpenStackCloud<'c> {
         let owned: Vec<OwnedServer> = servers
             .records
             .into_iter()
-            .filter_map(|record| OwnedServer::recognise(record, &self.cluster))
+            .filter_map(|record| self.recognise(record, now))
             .collect();
         let leftovers = match look {
             Ok(look) => {
@@ -190,7 +209,7 @@ impl<'c> OpenStackCloud<'c> {
             obscure,
             servers: owned
                 .into_iter()
-                .map(|server| self.with_fault(server, &mut looks, deadline))
+                .map(|server| self.with_fault(server, &mut looks, now, deadline))
                 .collect(),
             quota,
             parts,
@@ -207,6 +226,7 @@ impl<'c> OpenStackCloud<'c> {
         &self,
         server: OwnedServer,
         looks: &mut usize,
+        now: Timestamp,
         deadline: Deadline,
     ) -> OwnedServer {
         let record = server.record();
@@ -220,7 +240,7 @@ impl<'c> OpenStackCloud<'c> {
                     fault,
                     ..record.clone()
                 };
-                OwnedServer::recognise(record, &self.cluster).unwrap_or(server)
+                self.recognise(record, now).unwrap_or(server)
             }
             Err(error) => {
                 info!("{error}; why server {} failed is not known", record.name);
@@ -316,6 +336,8 @@ impl<'c> OpenStackCloud<'c> {
         let region = self.session.token(deadline)?.catalog.region(settings)?;
         let filled = (self.user_data)(intent, &region, deadline)?;
         metadata.extend(filled.metadata);
+        self.keys
+            .sign(&mut metadata, &intent.name, Timestamp::now());
         let server = compute::NewServer {
             name: &intent.name,
             description: format!(

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Token;
 use super::catalog::Catalog;
+use crate::own_file;
 
 /// Where a token is kept, and whose it is.
 pub struct TokenCache {
@@ -80,7 +81,7 @@ impl TokenCache {
         if metadata.permissions().mode() & 0o077 != 0 {
             return Err("others may read or write it".to_owned());
         }
-        let text = fs::read(&self.path).map_err(|error| error.to_string())?;
+        let text = own_file::read(&self.path).map_err(|error| error.to_string())?;
         // The error of serde_json could quote a part of the token.
         serde_json::from_slice(&text)
             .map(Some)

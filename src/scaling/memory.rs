@@ -98,6 +98,10 @@ pub struct NodeMemory {
     pub started: Moment,
     /// It was found on the cloud without a memory of it.
     pub adopted: bool,
+    /// Since when a list has had its server without a valid signature, and its startd was not seen in the collector:
+    /// it may be a forgery, is no capacity and is not touched. `None`: it is ehos's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsigned: Option<Moment>,
     /// The other central manager that it was told to join, when it was adopted and its metadata say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_condor_host: Option<String>,
@@ -187,6 +191,7 @@ impl NodeMemory {
             since,
             started,
             adopted: false,
+            unsigned: None,
             other_condor_host: None,
             listed: false,
             missing: None,
@@ -318,6 +323,9 @@ pub struct LeftoverMemory {
 pub struct BuilderMemory {
     /// Its cloud.
     pub cloud: CloudName,
+    /// It had no valid signature when it was found: it is not touched.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsigned: bool,
     /// Since when it has been seen to be older than its lifetime.
     pub expired: Option<Moment>,
     /// A delete was decided.
@@ -435,12 +443,12 @@ pub struct State {
     pub pauses: BTreeMap<CloudName, Pause>,
     /// Since when each schedd that does not answer has not.
     pub unknown_schedds: BTreeMap<String, Moment>,
-    /// Since when so many nodes have been silent that the fault is not theirs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vanished: Option<Moment>,
     /// The newest clusters that were idle on each schedd.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub clusters: BTreeMap<String, ClusterMarks>,
+    /// Since when so many nodes have been silent that the fault is not theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vanished: Option<Moment>,
     /// Groups that more nodes would not help.
     pub refusals: Vec<Refusal>,
     /// Nodes that were adopted until then are this pool's: one of them was seen in its collector, or an operator
@@ -504,6 +512,27 @@ impl State {
         self.adopted_trusted = last.max(Some(self.now.plus(LONGEST_STEP)));
     }
 
+    /// An operator says that this server is of this pool, though its signature is not valid. Whether the state knows it.
+    pub fn trust_server(&mut self, server: &str) -> bool {
+        let mut known = false;
+        if let Some(memory) = self.builders.get_mut(server) {
+            memory.unsigned = false;
+            known = true;
+        }
+        let is_it = |memory: &&mut NodeMemory| memory.server_id.as_deref() == Some(server);
+        if let Some(memory) = self.nodes.values_mut().find(is_it) {
+            memory.unsigned = None;
+            self.adopted_trusted = self.adopted_trusted.max(Some(memory.started));
+            known = true;
+        }
+        known
+    }
+
+    /// For how long this state has watched the site, since it was empty.
+    pub fn age(&self) -> Duration {
+        self.now.since(Moment::default())
+    }
+
     /// The memory of a kind, made when there is none.
     pub fn kind_mut(&mut self, kind: &Kind) -> &mut KindMemory {
         let position = match self.kinds.iter().position(|memory| memory.kind == *kind) {
@@ -551,6 +580,10 @@ impl State {
     pub fn depart(&mut self, node: &NodeId) {
         let now = self.now;
         if let Some(memory) = self.nodes.remove(node) {
+            // Nothing that it has left behind is ours.
+            if memory.unsigned.is_some() {
+                return;
+            }
             // Of one that was deleted without a claim no schedd need be asked.
             let jobless = memory.delete_intended.is_some() && !memory.claimed && !memory.job_listed;
             let departed = Departed {
@@ -572,6 +605,9 @@ impl State {
     pub fn depart_builder(&mut self, server_id: &str) {
         let now = self.now;
         if let Some(memory) = self.builders.remove(server_id) {
+            if memory.unsigned {
+                return;
+            }
             let departed = Departed {
                 jobless: true,
                 server_id: Some(server_id.to_owned()),

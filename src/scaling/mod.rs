@@ -29,6 +29,7 @@ pub mod reason;
 pub mod refusal;
 pub mod schedule;
 pub mod sender;
+pub mod signing;
 pub mod stranded;
 pub mod submitter;
 pub mod survey;

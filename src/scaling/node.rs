@@ -101,6 +101,13 @@ pub enum Phase {
         /// What the startd says.
         node: String,
     },
+    /// It carries this pool's id without a valid signature, and has not joined: a forgery, or made with a lost key. It is no
+    /// capacity, and is left alone.
+    Unsigned {
+        /// It may be of this pool: a state that is younger than a boot has not seen all of its own nodes yet, and a create
+        /// may have been done twice.
+        counts: bool,
+    },
     /// Adopted, and told to join another pool; or overdue, and no adopted node has ever been seen in this pool.
     Untrusted,
 }
@@ -168,7 +175,10 @@ pub struct Node<'a> {
 impl Node<'_> {
     /// Whether a server of it exists, or may exist: what nodes_max counts.
     pub fn exists(&self) -> bool {
-        !matches!(self.phase, Phase::Gone | Phase::Lapsed)
+        !matches!(
+            self.phase,
+            Phase::Gone | Phase::Lapsed | Phase::Unsigned { counts: false }
+        )
     }
 
     /// Whether it is on its way to take jobs.
@@ -286,6 +296,17 @@ impl Facts<'_> {
                     .as_ref()
                     .map(ToString::to_string)
                     .unwrap_or_default(),
+            };
+        }
+        if let Some(since) = self.memory.unsigned {
+            // A second server with a whole signature may be a create that the cloud has done twice.
+            let twice = self.server.is_some_and(OwnedServer::is_signed)
+                && self.state.now.since(since) < self.policy.boot_timeout;
+            return match self.server {
+                None if self.cloud_known => Phase::Gone,
+                _ => Phase::Unsigned {
+                    counts: twice || self.state.age() < self.policy.boot_timeout,
+                },
             };
         }
         match self.server {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::leftover::Leftovers;
 use super::needs::{JobFault, JobKind, Matches, Needs};
 use super::sender::Sender;
+use super::signing::SigningKeys;
 
 /// Something that was asked for: its answer, or why there is none.
 ///
@@ -739,13 +740,14 @@ impl Role {
     }
 }
 
-/// A server that ehos made for this pool, as its metadata says. There is no other way to get one than
+/// A server of this pool, as its metadata says; with a signature ([`OwnedServer::is_signed`]) that is proven. There is no other way to get one than
 /// [`OwnedServer::recognise`], and a delete takes nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnedServer {
     record: ServerRecord,
     role: Role,
     node: Option<NodeId>,
+    signed: bool,
 }
 
 impl OwnedServer {
@@ -763,7 +765,24 @@ impl OwnedServer {
             .filter(|node| !node.is_empty())
             .cloned()
             .map(NodeId);
-        Some(OwnedServer { record, role, node })
+        Some(OwnedServer {
+            record,
+            role,
+            node,
+            signed: false,
+        })
+    }
+
+    /// The same, with its signature checked. `now` is when its age was told.
+    #[must_use]
+    pub fn checked(mut self, keys: &SigningKeys, now: Timestamp) -> OwnedServer {
+        self.signed = keys.has_signed(&self.record, now);
+        self
+    }
+
+    /// Whether it carries a valid signature of its own: ehos made it. Of one that does not, only the state can tell.
+    pub fn is_signed(&self) -> bool {
+        self.signed
     }
 
     /// Its UUID.

@@ -13,6 +13,7 @@ mod removing;
 mod retiring;
 mod rotating;
 mod tokens;
+mod unsigned;
 
 use std::collections::BTreeMap;
 
@@ -682,14 +683,19 @@ impl<'a> Planner<'a> {
         let mut notices = self.notices;
         notices.extend(obscure::told(self.observation));
         notices.extend(obscure::counted(&self.survey.uncounted));
+        notices.extend(unsigned::told(&self.survey, &self.next));
         notices.extend(told);
         notices.extend(self.next.full_zones(self.policy));
         let foreign = |node: &&NodeId| {
             let memory = self.next.nodes.get(node);
             memory.is_some_and(|memory| memory.other_condor_host.is_some())
         };
-        let (foreign, adopted): (Vec<&NodeId>, Vec<&NodeId>) =
-            self.survey.adopted.iter().partition(foreign);
+        let unsigned = |node: &&NodeId| {
+            let memory = self.next.nodes.get(node);
+            memory.is_some_and(|memory| memory.unsigned.is_some())
+        };
+        let adopted = self.survey.adopted.iter().filter(|node| !unsigned(node));
+        let (foreign, adopted): (Vec<&NodeId>, Vec<&NodeId>) = adopted.partition(foreign);
         for (nodes, found, what) in [
             (adopted, "adopted", "that this state did not know"),
             (
@@ -948,6 +954,7 @@ impl<'a> Planner<'a> {
                 says_instance_id: instance_id.clone(),
                 says_node: node.clone(),
             },
+            Phase::Unsigned { counts } => Reason::Unsigned { counts: *counts },
             Phase::Untrusted => {
                 let memory = self.next.nodes.get(&node.id);
                 let elsewhere = memory.and_then(|memory| memory.other_condor_host.as_ref());
@@ -995,6 +1002,7 @@ pub fn phase_name(phase: &Phase) -> &'static str {
         Phase::Gone | Phase::Vanished => "gone",
         Phase::Lapsed => "lapsed",
         Phase::Contradiction { .. } => "unclear",
+        Phase::Unsigned { .. } => "unsigned",
         Phase::Untrusted => "untrusted",
     }
 }

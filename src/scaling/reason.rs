@@ -118,6 +118,10 @@ pub enum Reason {
     AdoptedUntrusted {
         seconds: u64,
     },
+    Unsigned {
+        /// It counts towards nodes_max.
+        counts: bool,
+    },
     AnotherCondorHost {
         condor_host: String,
         configured_condor_host: String,
@@ -756,6 +760,16 @@ impl fmt::Display for Reason {
                 "found on the cloud {} ago, never seen in this pool's collector: another ehos's with the same \
                  ehos.cluster? `ehos tick --trust-adopted` when it is ours",
                 spoken(*seconds)
+            ),
+            Reason::Unsigned { counts } => write!(
+                f,
+                "its ehos_proof is not valid: a forgery, or made with a lost key: not touched{}; delete it by hand, or run \
+                 `ehos tick --trust-server UUID` when it is of this pool",
+                if *counts {
+                    ", counts towards nodes_max"
+                } else {
+                    ""
+                }
             ),
             Reason::AnotherCondorHost {
                 condor_host,

@@ -346,12 +346,18 @@ fn builders<'a>(observation: &'a Observation, state: &mut State) -> Vec<Builder<
     for id in &gone {
         state.depart_builder(id);
     }
+    let copied = copied_nodes(observation);
     for (id, builder) in &listed {
         let memory = state
             .builders
             .entry((*id).to_owned())
             .or_insert_with(|| BuilderMemory {
                 cloud: builder.cloud.clone(),
+                unsigned: !builder.server.is_signed()
+                    || builder
+                        .server
+                        .node()
+                        .is_none_or(|node| copied.contains(node)),
                 expired: None,
                 delete_intended: None,
                 delete_accepted: None,
@@ -377,11 +383,13 @@ fn servers_by_node<'a>(
             clouds_of.insert((server_id.clone(), memory.kind.cloud.clone()));
         }
     }
+    let copied = copied_nodes(observation);
     for (cloud, view) in &observation.clouds {
         let Some(view) = view.known() else { continue };
         let mut servers: Vec<&OwnedServer> = view.servers.iter().collect();
         // Not the order of the list: which of two with one node id keeps it must not depend on that.
-        servers.sort_unstable_by_key(|server| server.id());
+        // One with a signature comes before one that has copied its node id.
+        servers.sort_unstable_by_key(|server| (!server.is_signed(), server.id()));
         for server in servers
             .into_iter()
             .filter(|server| server.role() == Role::Execute)
@@ -420,13 +428,26 @@ fn servers_by_node<'a>(
                         another(&memory.server_id) || memory.kind.cloud != *cloud
                     })
             };
-            let id = if taken(&own) { by_uuid } else { own };
+            // Without a signature it is none that is waited for or that has gone, but for its UUID.
+            let signed = server.is_signed() && !copied.contains(&own);
+            let foreign = !signed && !is_known(state, &own, server.id());
+            let copy = taken(&own) || (foreign && is_remembered(state, &own));
+            let is_own =
+                is_known(state, &own, server.id()) || (signed && (!copy || own == by_uuid));
+            let id = if copy { by_uuid } else { own };
             if let Some(memory) = state.nodes.get_mut(&id) {
                 memory.server_id = Some(server.id().to_owned());
             } else {
                 // An intent that had lapsed and came late after all is no stranger.
-                let departed = state.departed.remove(&id);
+                let departed = if is_own {
+                    state.departed.remove(&id)
+                } else {
+                    None
+                };
                 adopt(state, cloud, &id, server, departed, observation);
+                if !is_own && let Some(memory) = state.nodes.get_mut(&id) {
+                    memory.unsigned = Some(state.now);
+                }
                 adopted.push(id.clone());
             }
             clouds_of.insert((server.id().to_owned(), cloud.clone()));
@@ -435,6 +456,39 @@ fn servers_by_node<'a>(
     }
     adopted.sort_unstable();
     (by_node, adopted)
+}
+
+/// Node ids that several servers carry: whose signature was copied, only the state knows.
+fn copied_nodes(observation: &Observation) -> BTreeSet<NodeId> {
+    let mut first: BTreeMap<&NodeId, &str> = BTreeMap::new();
+    let mut copied = BTreeSet::new();
+    let servers = observation.clouds.values().filter_map(Seen::known);
+    for server in servers.flat_map(|view| &view.servers) {
+        let Some(node) = server.node() else { continue };
+        // Two entries of the configuration may be one project.
+        if *first.entry(node).or_insert(server.id()) != server.id() {
+            copied.insert(node.clone());
+        }
+    }
+    copied
+}
+
+/// Whether this state knows that server, or has known it, under this node id.
+fn is_known(state: &State, id: &NodeId, server: &str) -> bool {
+    let there = state
+        .nodes
+        .get(id)
+        .and_then(|memory| memory.server_id.as_deref());
+    let gone = state
+        .departed
+        .get(id)
+        .and_then(|gone| gone.server_id.as_deref());
+    there == Some(server) || gone == Some(server)
+}
+
+/// Whether this state has an intent, a node or one that has gone under this node id.
+fn is_remembered(state: &State, id: &NodeId) -> bool {
+    state.nodes.contains_key(id) || state.departed.contains_key(id)
 }
 
 fn adopt(
@@ -503,7 +557,9 @@ fn learn(
             if let Some(zone) = &server.record().zone {
                 memory.zone = Some(zone.clone());
             }
-            if let (ServerStatus::Active, Some(zone)) = (server.record().status, &memory.zone) {
+            if memory.unsigned.is_none()
+                && let (ServerStatus::Active, Some(zone)) = (server.record().status, &memory.zone)
+            {
                 roomy.push((memory.kind.clone(), zone.clone(), memory.started));
             }
             let elsewhere = policy.other_condor_host(server);
@@ -548,6 +604,13 @@ fn learn(
             }
             _ => None,
         };
+        if memory.unsigned.is_some() {
+            if fresh.is_none() {
+                continue;
+            }
+            // It has joined with a token of this pool: that is a proof as well.
+            memory.unsigned = None;
+        }
         if let Some(startd) = fresh {
             if memory.adopted {
                 // Those that were found together belong together; those that are found later may be another's.

@@ -1,11 +1,11 @@
 //! A world in the state directory: it goes on where the last tick left it.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::scenario::Scenario;
 use super::world::World;
+use crate::own_file;
 
 fn path(directory: &Path) -> PathBuf {
     directory.join("world.json")
@@ -17,7 +17,7 @@ fn path(directory: &Path) -> PathBuf {
 /// # Errors
 /// When there is a file that cannot be read.
 pub fn load(directory: &Path, scenario: &Scenario) -> io::Result<World> {
-    let text = match fs::read(path(directory)) {
+    let text = match own_file::read(&path(directory)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(World::new(scenario.clone()));

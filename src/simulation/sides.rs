@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use super::world::{JobState, LEASE, SimulatedAd, SimulatedServer, SimulatedThing, World, machine};
 use crate::cloud::{Cloud, Traces};
 use crate::console;
@@ -22,6 +24,7 @@ use crate::scaling::observation::{
     ScheddView, Seen, ServerRecord, ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
 use crate::scaling::sender::Sender;
+use crate::scaling::signing::SigningKeys;
 
 /// One cloud of a world.
 pub struct SimulatedCloud<'a> {
@@ -94,6 +97,7 @@ impl Cloud for SimulatedCloud<'_> {
             unread: Vec::new(),
             servers: records
                 .filter_map(|record| OwnedServer::recognise(record, &self.cluster))
+                .map(|server| server.checked(&keys(), world.at()))
                 .collect(),
             quota: Quota {
                 instances: Usage {
@@ -151,7 +155,8 @@ impl Cloud for SimulatedCloud<'_> {
                     lifetime
                         .map(|seconds| (METADATA_TOKEN_LIFETIME.to_owned(), seconds.to_string())),
                 );
-                let server_id = world.create(&self.name, &intent.name, &intent.flavor, metadata);
+                let server_id =
+                    world.create_signed(&self.name, &intent.name, &intent.flavor, metadata);
                 world.place(&server_id, intent.zone.as_deref());
                 Ok(Done::Created { server_id })
             }
@@ -199,6 +204,25 @@ impl Cloud for SimulatedCloud<'_> {
             }
         }
     }
+}
+
+impl World {
+    /// Makes a server as ehos does, with a signature.
+    pub fn create_signed(
+        &mut self,
+        cloud: &str,
+        name: &str,
+        flavor: &str,
+        mut metadata: BTreeMap<String, String>,
+    ) -> String {
+        keys().sign(&mut metadata, name, self.at());
+        self.create(cloud, name, flavor, metadata)
+    }
+}
+
+/// The keys of a simulated site: one that is always the same.
+pub fn keys() -> SigningKeys {
+    SigningKeys::new(vec![SecretString::from("simulation".to_owned())])
 }
 
 fn record(world: &World, server: &SimulatedServer) -> ServerRecord {

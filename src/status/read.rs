@@ -1,6 +1,5 @@
 //! The last tick, or why there is none to show.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use thiserror::Error as ThisError;
 
 use crate::exit::Exit;
 use crate::history;
+use crate::own_file;
 use crate::report::Snapshot;
 use crate::report::snapshot::VERSION;
 use crate::rights;
@@ -100,7 +100,7 @@ struct Version {
 /// When there is none, or it cannot be read.
 pub fn last(folder: &Path) -> Result<Snapshot, Error> {
     let path = folder.join(history::LAST);
-    let text = fs::read(&path).map_err(|error| Error::of_file(folder, &path, error))?;
+    let text = own_file::read(&path).map_err(|error| Error::of_file(folder, &path, error))?;
     let damaged = |error| Error::Damaged {
         path: path.clone(),
         error,

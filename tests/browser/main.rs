@@ -917,3 +917,33 @@ fn two_thousand_nodes_stay_fluid() {
     assert!(longest.as_f64().unwrap() < 2000.0, "{longest} ms");
     nothing_amiss(&browser, &server.address);
 }
+
+#[test]
+fn the_address_with_the_token_opens_the_page_and_the_cookie_keeps_it_open() {
+    let Some(browser) = Browser::start() else {
+        return;
+    };
+    let site = Site::demo(6);
+    let server = Server::asking(&site);
+    let address = &server.address;
+    browser.open(address);
+    let refused = browser.text("body");
+    assert!(refused.contains("ehos frontend --url"), "{refused}");
+    assert!(!refused.contains("demo"), "{refused}");
+    let token = std::fs::read_to_string(site.path().join("frontend.token")).unwrap();
+    browser.open(&format!("{address}/?token={}", token.trim()));
+    browser.wait(DRAWN);
+    assert_eq!(browser.text("#cluster"), "demo");
+    // It stands neither in the address nor where a script could read it.
+    assert_eq!(browser.js("return location.href"), format!("{address}/"));
+    assert_eq!(browser.js("return document.cookie"), "");
+    browser.open(address);
+    browser.wait(DRAWN);
+    // The console has the refusal of the first try.
+    assert!(
+        browser
+            .asked_for()
+            .iter()
+            .all(|one| one.starts_with(address))
+    );
+}

@@ -112,8 +112,19 @@ impl Server {
 
     /// On this port.
     pub fn on(site: &Site, listen: &str) -> Server {
+        Server::with(site, &["--listen", listen, "--no-token"])
+    }
+
+    /// One that asks for a token.
+    pub fn asking(site: &Site) -> Server {
+        Server::with(site, &["--listen", "127.0.0.1:0"])
+    }
+
+    fn with(site: &Site, options: &[&str]) -> Server {
         let mut child = Command::new(EHOS)
-            .args(["frontend", "--listen", listen, "--state-dir"])
+            .arg("frontend")
+            .args(options)
+            .arg("--state-dir")
             .arg(site.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -8,16 +8,21 @@ use crate::harness::cloud::{self, SERVERS};
 
 const ID: &str = "bbbbbbbb-0000-4000-8000-000000000001";
 
-fn builder() -> serde_json::Value {
-    json!({
+/// It, when Nova's clock says this.
+fn builder(time: &str) -> serde_json::Value {
+    let time: jiff::civil::Time = time.parse().unwrap();
+    let age = jiff::civil::time(10, 31, 13, 0).duration_until(time);
+    let created = jiff::Timestamp::now() - age;
+    let builder = json!({
         "id": ID, "name": "ehos-v1-builder-b1", "status": "ACTIVE", "created": "2026-11-22T10:31:13Z",
         "metadata": {"ehos_cluster": "pool-1", "ehos_role": "builder", "ehos_node": "b1", "ehos_lifetime": "7200"},
-    })
+    });
+    cloud::signed(builder, created)
 }
 
 /// One builder, made at 10:31:13 with two hours to live, as Nova lists it at this time of its clock.
 pub fn listed_at(time: &str) -> crate::double::Line {
-    let list = json!({ "servers": [builder()] }).to_string();
+    let list = json!({ "servers": [builder(time)] }).to_string();
     let date = format!("Sun, 22 Nov 2026 {time} GMT");
     always(
         "GET",
@@ -48,7 +53,7 @@ fn two_ticks_that_find_it_too_old_delete_it_with_its_console_kept() {
     double.play(cloud::script(vec![
         listed_at("12:33:13"),
         console(),
-        cloud::shown(&builder()),
+        cloud::shown(&builder("12:33:13")),
     ]));
     let report = site.tick(&["-n", "-o", "json"]).exits(0).json();
     let builder = &report["builders"][0];

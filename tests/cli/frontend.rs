@@ -65,6 +65,11 @@ impl Reply {
 
 impl Server {
     pub fn start(site: &Site, more: &[&str]) -> Server {
+        Server::asking(site, &[&["--no-token"], more].concat())
+    }
+
+    /// One that asks for a token.
+    pub fn asking(site: &Site, more: &[&str]) -> Server {
         let state = site.state();
         let words = [
             &[
@@ -558,6 +563,7 @@ fn a_port_that_is_taken_and_one_that_all_can_reach() {
             "frontend",
             "--listen",
             "0.0.0.0:0",
+            "--no-token",
             "--state-dir",
             state,
         ])
@@ -655,4 +661,132 @@ pub fn answers() -> Vec<(&'static str, Value)> {
             server.get(&format!("/api/node/{node}")).json(),
         ),
     ]
+}
+
+/// The token of the site's page.
+fn token(site: &Site) -> String {
+    let file = site.state().join("frontend.token");
+    std::fs::read_to_string(file).unwrap().trim().to_owned()
+}
+
+#[test]
+fn who_has_no_token_sees_nothing_of_the_pool() {
+    let site = site(2);
+    let server = Server::asking(&site, &[]);
+    let token = token(&site);
+    let with = |target: &str, header: &str| {
+        server.send(&format!(
+            "GET {target} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n"
+        ))
+    };
+    for target in [
+        "/",
+        "/api/status",
+        "/api/series",
+        "/api/decisions",
+        "/api/node/x",
+        "/metrics",
+        "/else",
+    ] {
+        for header in [
+            String::new(),
+            "Authorization: Bearer wrong\r\n".to_owned(),
+            format!("Authorization: Basic {token}\r\n"),
+            "Cookie: ehos_token=wrong\r\n".to_owned(),
+        ] {
+            let reply = with(target, &header);
+            assert_eq!(reply.status, 401, "{target} {header}");
+            assert!(reply.body.contains("ehos frontend --url"), "{reply:?}");
+            assert_eq!(
+                reply.header("WWW-Authenticate"),
+                Some("Bearer realm=\"ehos\"")
+            );
+        }
+        assert_eq!(server.get(&format!("{target}?token=wrong")).status, 401);
+        for header in [
+            format!("Authorization: Bearer {token}\r\n"),
+            format!("Cookie: a=b; ehos_token={token}\r\n"),
+        ] {
+            assert_ne!(with(target, &header).status, 401, "{target}");
+        }
+    }
+    // What is in the program, and how old the last tick is.
+    for target in ["/healthz", "/page.css", "/page.js", "/icon.svg"] {
+        assert_eq!(server.get(target).status, 200, "{target}");
+    }
+    let reply = server.get(&format!("/?token={token}"));
+    assert_eq!((reply.status, reply.header("Location")), (303, Some("./")));
+    let cookie = reply.header("Set-Cookie").unwrap();
+    assert!(
+        cookie.starts_with(&format!("ehos_token={token}; HttpOnly; SameSite=Lax")),
+        "{cookie}"
+    );
+    // A name that is not ours comes first: no other site gets the cookie set.
+    let other = format!("GET /?token={token} HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+    assert_eq!(server.send(&other).status, 421);
+}
+
+#[test]
+fn the_address_with_the_token_is_printed_for_who_may_read_it() {
+    let site = site(1);
+    let state = site.state();
+    let state = state.to_str().unwrap();
+    let run = site.run(&["frontend", "--url", "--state-dir", state]);
+    let token = token(&site);
+    run.exits(0)
+        .says(&format!("http://127.0.0.1:5000/?token={token}\n"))
+        .warns_nothing();
+    use std::os::unix::fs::PermissionsExt;
+    let file = site.state().join("frontend.token");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    site.write("given", "a-token-of-the-site-1\n");
+    site.run(&[
+        "frontend",
+        "--url",
+        "--state-dir",
+        state,
+        "--token-file",
+        "given",
+    ])
+    .exits(0)
+    .says("/?token=a-token-of-the-site-1\n");
+    // A file that others can read, one that is none, and no place for one.
+    std::fs::set_permissions(
+        site.path().join("given"),
+        std::fs::Permissions::from_mode(0o644),
+    )
+    .unwrap();
+    site.run(&[
+        "frontend",
+        "--state-dir",
+        state,
+        "--token-file",
+        "given",
+        "--listen",
+        "127.0.0.1:0",
+    ])
+    .exits(1)
+    .warns("every user of this machine can read it");
+    site.run(&[
+        "frontend",
+        "--state-dir",
+        "nowhere",
+        "--listen",
+        "127.0.0.1:0",
+    ])
+    .exits(1)
+    .warns("a tick makes it")
+    .warns("--no-token");
+}
+
+#[test]
+fn the_token_of_the_unit_comes_as_a_credential() {
+    let site = site(1);
+    site.write("credentials/frontend.token", "a-token-of-the-unit-1\n");
+    let folder = site.path().join("credentials");
+    let site = site.set("CREDENTIALS_DIRECTORY", folder.to_str().unwrap());
+    let state = site.state();
+    site.run(&["frontend", "--url", "--state-dir", state.to_str().unwrap()])
+        .exits(0)
+        .says("/?token=a-token-of-the-unit-1\n");
 }

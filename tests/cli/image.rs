@@ -546,3 +546,40 @@ fn ticks_go_on_beside_a_build() {
     building.wait().unwrap();
     site.tick(&[]).exits(0).warns_nothing();
 }
+
+#[test]
+fn no_build_goes_on_with_a_forged_builder() {
+    let server = json!({
+        "id": SERVER_ID, "name": "ehos-v1-builder-b-1", "status": "ACTIVE", "created": "2026-11-22T10:31:13Z",
+        "metadata": {"ehos_cluster": "pool-1", "ehos_role": "builder", "ehos_node": "b-1", "ehos_lifetime": "0",
+                     "ehos_cloud": "lab", "ehos_digest": "x"},
+    });
+    let with = |servers: &[Value]| {
+        let none = always(
+            "GET",
+            "/v2/images?limit=500&sort=created_at:desc",
+            images(&[]),
+        );
+        site(vec![cloud::list(servers), none])
+    };
+    let (_double, forged) = with(std::slice::from_ref(&server));
+    build(&forged, &["--dry-run"])
+        .exits(0)
+        .warns("builder ehos-v1-builder-b-1")
+        .warns("no valid ehos_proof")
+        .never_says("would delete server");
+    let created = "2026-11-22T10:31:13Z".parse().unwrap();
+    let signed = cloud::signed(server, created);
+    let (_double, own) = with(std::slice::from_ref(&signed));
+    build(&own, &["--dry-run"])
+        .exits(0)
+        .says("would delete server ehos-v1-builder-b-1");
+    // Of one that was copied nobody knows which one it is.
+    let mut copy = signed.clone();
+    copy["id"] = json!("aaaaaaaa-0000-4000-8000-000000000009");
+    let (_double, copied) = with(&[signed, copy]);
+    build(&copied, &["--dry-run"])
+        .exits(0)
+        .warns("no valid ehos_proof")
+        .never_says("would delete server");
+}

@@ -47,6 +47,13 @@ fn reports() -> Vec<Value> {
         always("GET", "/v2.0/floatingips", Reply::status(200, floating_ip)),
     ]));
     reports.push(site.tick(&["-o", "json"]).exits(0).json());
+    let mut forged = cloud::server("aaaaaaaa-0000-4000-8000-000000000001", "n-1", "ACTIVE");
+    forged["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("ehos_proof");
+    double.play(cloud::script(vec![cloud::list(&[forged])]));
+    reports.push(site.tick(&["-o", "json"]).exits(0).json());
     reports.push(crate::floating_ips::report());
     reports.push(crate::economy::report());
     double.play(vec![]);

@@ -38,6 +38,7 @@ mod image;
 mod interruption;
 mod jobs;
 mod json;
+mod lock;
 mod master;
 mod matches;
 mod metrics;

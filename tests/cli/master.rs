@@ -50,10 +50,11 @@ fn master(status: &str, more: &[(&str, &str)]) -> Value {
     for (key, value) in more {
         metadata[*key] = json!(value);
     }
-    json!({
-        "id": SERVER_ID, "name": "ehos-v1-master", "status": status, "created": "2026-11-22T10:31:13Z",
-        "metadata": metadata,
-    })
+    let created = "2026-11-22T10:31:13Z";
+    let server = json!({
+        "id": SERVER_ID, "name": "ehos-v1-master", "status": status, "created": created, "metadata": metadata,
+    });
+    cloud::signed(server, created.parse().unwrap())
 }
 
 fn listed(servers: &[Value]) -> Reply {
@@ -1019,4 +1020,23 @@ fn every_field_of_its_json_is_documented() {
     let documented = crate::json::documented("ehos master deploy");
     let missing: Vec<_> = found.difference(&documented).collect();
     assert!(missing.is_empty(), "not in docs/json.md: {missing:?}");
+}
+
+#[test]
+fn nothing_is_installed_on_a_server_that_only_says_it_is_the_master() {
+    let mut forged = master("ACTIVE", &[("ehos_ready", "2026-11-22T10:40:00Z")]);
+    forged["metadata"]["ehos_host_key"] = json!("ssh-ed25519 AAAA");
+    forged["metadata"]["ehos_proof"] = json!("1:forged");
+    let double = cloud_with(vec![from_then_on(&[forged])]);
+    let site = site(&double, WELL);
+    for more in [&[][..], &["--dry-run"]] {
+        deploy(&site, more)
+            .exits(1)
+            .warns(SERVER_ID)
+            .warns("without a valid ehos_proof")
+            .warns("--trust-server UUID");
+    }
+    let calls = fs::read_to_string(site.path().join("ssh-calls")).unwrap_or_default();
+    assert_eq!(calls, "", "nobody logs in there");
+    assert_eq!((deletes(&double), double.count("POST", CREATE)), (0, 0));
 }

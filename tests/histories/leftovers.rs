@@ -244,7 +244,7 @@ fn a_builder_leaves_things_behind_too() {
     locked(&site.world).broken.leaks = true;
     let node = ehos::scaling::observation::NodeId("b-1".to_owned());
     let metadata = ehos::scaling::observation::builder_metadata("pool-1", &node, minutes(5));
-    locked(&site.world).create("blue", "ehos-v1-builder-b-1", "medium", metadata);
+    locked(&site.world).create_signed("blue", "ehos-v1-builder-b-1", "medium", metadata);
     site.until(12, "it is gone", |world| world.servers.is_empty());
     site.until(4, "they are gone", |world| world.things.is_empty());
 }

@@ -16,6 +16,7 @@ mod last_looks;
 mod leftovers;
 mod masters;
 mod needs;
+mod neighbour;
 mod node_ends;
 mod obscure;
 mod placing;

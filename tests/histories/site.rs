@@ -121,11 +121,18 @@ impl Site {
 
     /// Servers that are neither builders nor central managers.
     fn execute_servers(&self) -> u64 {
+        // A neighbour makes as many as it likes.
+        let signed = |server: &&SimulatedServer| server.metadata.contains_key("ehos_proof");
         let role = |server: &&SimulatedServer| {
             let role = server.metadata.get("ehos_role");
             role.is_none_or(|role| role == "execute")
         };
-        self.world().servers.values().filter(role).count() as u64
+        self.world()
+            .servers
+            .values()
+            .filter(role)
+            .filter(signed)
+            .count() as u64
     }
 
     fn only_ours(&self) -> bool {

@@ -56,7 +56,7 @@ fn look_at(testbed: &Testbed, memory: &Path, site: Option<&str>, min_wait: Durat
         .remembering(MatchFile::new(memory, true), StartdAttributes::new());
     let start = Instant::now();
     let deadline = Deadline::within(TICK);
-    let view = pool.observe(&Watch::new(), deadline);
+    let view = pool.observe(&Watch::default(), deadline);
     let schedd = match &view.schedds["local"] {
         Seen::Known(schedd) => schedd.clone(),
         Seen::Unknown(why) => panic!("{why}"),
@@ -146,18 +146,19 @@ fn expressions_that_double_are_neither_followed_nor_evaluated() {
     let strings = doubling("strcat(B, B)");
     let alice = honest(&testbed);
     let mut slow = 0;
-    for attribute in [
-        "RequestCpus",
-        "RequestMemory",
-        "RequestDisk",
-        "QDate",
-        "EnteredCurrentStatus",
-        "AcctGroup",
-        "ConcurrencyLimits",
-        "DeferralTime",
-        "ScheddInterval",
+    for (attribute, value) in [
+        ("RequestMemory", "B33"),
+        ("RequestDisk", "B33"),
+        ("QDate", "B33"),
+        ("AcctGroup", "B33"),
+        // The schedd itself evaluates these, in a tenth of a second.
+        ("RequestCpus", "B18"),
+        ("EnteredCurrentStatus", "B18"),
+        ("ConcurrencyLimits", "B18"),
+        ("DeferralTime", "B18"),
+        ("ScheddInterval", "B18"),
     ] {
-        hostile(&testbed, &format!("{chain}+{attribute} = B33"), "2");
+        hostile(&testbed, &format!("{chain}+{attribute} = {value}"), "2");
         slow += 2;
     }
     for (chain, requirements) in [(&chain, "B33 > TARGET.Foo"), (&strings, "B33 =!= \"x\"")] {
@@ -177,13 +178,13 @@ fn expressions_that_double_are_neither_followed_nor_evaluated() {
         "MY",
         "JobMaterializeNextProcId",
     ] {
-        hostile(&testbed, &format!("{chain}+{attribute} = B33"), "2");
+        hostile(&testbed, &format!("{chain}+{attribute} = B18"), "2");
         harmless += 2;
     }
     for _ in 0..2 {
         let look = look(&testbed, memory.path());
         assert_eq!(look.served("alice"), 3, "{:?}", look.schedd);
-        assert_eq!(look.of("alice")[0].newest_cluster, alice.parse().ok());
+        assert!(look.schedd.newest_cluster >= alice.parse().ok());
         assert_eq!(
             look.bound("bob", OwnerBound::Time),
             slow,

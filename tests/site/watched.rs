@@ -26,7 +26,13 @@ impl Watched {
     pub fn open() -> Watched {
         let folder = tempfile::tempdir().unwrap();
         let mut frontend = Command::new(env!("CARGO_BIN_EXE_ehos"))
-            .args(["frontend", "--listen", "127.0.0.1:0", "--history"])
+            .args([
+                "frontend",
+                "--no-token",
+                "--listen",
+                "127.0.0.1:0",
+                "--history",
+            ])
             .arg(folder.path().join("history"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

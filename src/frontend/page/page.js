@@ -134,7 +134,7 @@ const FAMILIES = {
   new: 'coming', requested: 'coming', building: 'coming', booting: 'coming',
   idle: 'idle', busy: 'busy',
   closed: 'leaving', draining: 'leaving', drained: 'leaving',
-  silent: 'doubt', unheard: 'doubt', inactive: 'doubt', unreachable: 'doubt', unclear: 'doubt', untrusted: 'doubt',
+  silent: 'doubt', unheard: 'doubt', inactive: 'doubt', unreachable: 'doubt', unclear: 'doubt', untrusted: 'doubt', unsigned: 'doubt',
   stopped: 'failed', failed: 'failed', lost: 'failed',
   deleting: 'going', gone: 'going', lapsed: 'going',
 };
@@ -143,7 +143,7 @@ const MEANS = {
   new: 'made by this tick', requested: 'asked for', building: 'its cloud makes it', booting: 'not in the pool yet',
   idle: 'in the pool, without a job', busy: 'runs jobs', closed: 'takes no new jobs', draining: 'its jobs run out',
   drained: 'empty, to be deleted', silent: 'not heard of', unheard: 'not heard of yet', inactive: 'its server is paused or put aside', unreachable: 'not heard of, its server runs',
-  unclear: 'server and startd disagree', untrusted: 'not judged', stopped: 'its server is off', failed: 'its server failed',
+  unclear: 'server and startd disagree', untrusted: 'not judged', unsigned: 'no valid ehos_proof', stopped: 'its server is off', failed: 'its server failed',
   lost: 'given up', deleting: 'its server is going', gone: 'its server is gone', lapsed: 'never made',
 };
 const family = (phase) => FAMILIES[phase] ?? 'doubt';
@@ -210,7 +210,7 @@ function drawClock() {
 // ---------------------------------------------------------------- what is wrong
 
 // Nodes that serve nobody, and of which no source says why: a collector that does not answer is named itself.
-const APART = ['silent', 'inactive', 'unreachable', 'unclear', 'untrusted'];
+const APART = ['silent', 'inactive', 'unreachable', 'unclear', 'untrusted', 'unsigned'];
 const LEVELS = { error: 'Error', warning: 'Warning', note: 'Note' };
 
 function troubles() {

@@ -11,6 +11,9 @@ use crate::scaling::survey::Builder;
 fn fate(builder: &Builder<'_>, memory: &BuilderMemory, planner: &Planner<'_>) -> (Fate, Reason) {
     let now = planner.next.now;
     let record = builder.server.record();
+    if memory.unsigned {
+        return (Fate::Keeps, Reason::Unsigned { counts: false });
+    }
     if record.deleting || memory.delete_accepted.is_some() {
         let Some(intended) = memory.delete_intended else {
             return (Fate::Keeps, Reason::DeletedByOther);

@@ -31,7 +31,10 @@ impl Planner<'_> {
             let server = ip.server();
             // With a server goes its port, and nothing leads to it any more.
             let goes = server.record().deleting || self.deletes(server.id());
-            if goes || self.policy.other_condor_host(server).is_some() {
+            if goes
+                || self.policy.other_condor_host(server).is_some()
+                || self.is_unsigned(server.id())
+            {
                 continue;
             }
             let own = || NodeId(server.id().to_owned());
@@ -59,6 +62,15 @@ impl Planner<'_> {
                 why,
             });
         }
+    }
+
+    /// Whether that server may be a forgery.
+    fn is_unsigned(&self, id: &str) -> bool {
+        let mut nodes = self.next.nodes.values();
+        // One that no memory has is none of the nodes.
+        nodes
+            .find(|memory| memory.server_id.as_deref() == Some(id))
+            .is_none_or(|memory| memory.unsigned.is_some())
     }
 
     /// Whether this plan deletes that server.

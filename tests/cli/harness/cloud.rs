@@ -1,8 +1,11 @@
 //! What a cloud answers: recorded, or with the servers that a test puts there.
 
+use ehos::scaling::signing::SigningKeys;
+use jiff::Timestamp;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::{PASSWORD, TOKEN};
+use super::{PASSWORD, PROOF_KEY, TOKEN};
 use crate::double::{Line, Received, Reply, always};
 
 pub const SERVERS: &str = "/v2.1/servers/detail";
@@ -76,20 +79,31 @@ pub fn login() -> Reply {
     Reply::fixture("token-password").with("X-Subject-Token", TOKEN)
 }
 
-/// A server of the pool `pool-1`.
+/// A server of the pool `pool-1`, with a signature of when it was created.
 pub fn server(id: &str, node: &str, status: &str) -> Value {
-    json!({
-        "id": id, "name": format!("ehos-v1-execute-{node}"), "status": status, "created": "2026-11-22T10:31:13Z",
+    let created = "2026-11-22T10:31:13Z";
+    let server = json!({
+        "id": id, "name": format!("ehos-v1-execute-{node}"), "status": status, "created": created,
         "metadata": {"ehos_cluster": "pool-1", "ehos_role": "execute", "ehos_node": node,
                      "ehos_flavor": "m1.small", "ehos_image": "GOLD CentOS 7"},
-    })
+    });
+    signed(server, created.parse().unwrap())
+}
+
+/// The same server with the signature that it would have got at this time.
+pub fn signed(mut server: Value, at: Timestamp) -> Value {
+    let keys = SigningKeys::new(vec![SecretString::from(PROOF_KEY.to_owned())]);
+    let mut metadata = serde_json::from_value(server["metadata"].take()).unwrap();
+    keys.sign(&mut metadata, server["name"].as_str().unwrap(), at);
+    server["metadata"] = json!(metadata);
+    server
 }
 
 /// The server that was asked for by this request.
 pub fn asked_for(create: &Received) -> Value {
     let asked = &create.json()["server"];
     json!({
-        "id": SERVER_ID, "name": asked["name"], "status": "BUILD", "created": "2026-11-22T10:31:13Z",
+        "id": SERVER_ID, "name": asked["name"], "status": "BUILD", "created": Timestamp::now().to_string(),
         "metadata": asked["metadata"],
     })
 }

@@ -28,7 +28,11 @@ pub const CREDENTIAL_SECRET: &str = "s3cret-of-the-application-credential";
 /// What is in the file of the key that signs tokens.
 pub const SIGNING_KEY: &str = "k3y-that-signs-tokens";
 
-const SECRETS: [&str; 7] = [
+/// The key that signs the metadata of servers, beside the configuration.
+pub const PROOF_KEY: &str = "5ec7e75ec7e75ec7e75ec7e75ec7e75ec7e75ec7e75ec7e75ec7e75ec7e75ec7";
+
+const SECRETS: [&str; 8] = [
+    PROOF_KEY,
     PASSWORD,
     TOKEN,
     JOIN_TOKEN,
@@ -39,7 +43,8 @@ const SECRETS: [&str; 7] = [
 ];
 
 /// The files of a state directory that is in use, as [`Site::state_names`] has them.
-pub const STATE_NAMES: [&str; 5] = [
+pub const STATE_NAMES: [&str; 6] = [
+    "frontend.token",
     "history/DAY",
     "history/last.json",
     "state.json",
@@ -81,6 +86,7 @@ impl Site {
             overs: 0,
         };
         site.write("ehos.yaml", config);
+        site.write("proof.key", &format!("{PROOF_KEY}\n"));
         condor::install(&site.tools());
         let path = format!("{}:/usr/bin:/bin", site.tools().display());
         site.set("PATH", &path)

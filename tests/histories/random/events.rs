@@ -1,5 +1,10 @@
 //! What can happen to a site, to its clouds, to its pool and to ehos itself.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ehos::scaling::observation::{self, builder_metadata, execute_metadata};
+use ehos::simulation::{IMAGE, SimulatedServer};
 use proptest::prelude::*;
 
 use super::faults::{CloudAnswer, PoolAnswer};
@@ -115,6 +120,12 @@ pub enum Event {
         same_pool: bool,
     },
 
+    /// Somebody else in the project makes a server that looks like one of ours.
+    Neighbour {
+        forgery: Forgery,
+        index: usize,
+    },
+
     // ehos
     LoseState,
     /// A backup of the state that is so many ticks old is put back: all of it, its nodes, or all but its nodes.
@@ -151,6 +162,65 @@ pub enum Event {
     },
     /// The machine's clock jumps by so many seconds.
     Clock(i64),
+}
+
+/// What a neighbour forges.
+#[derive(Debug, Clone, Copy)]
+pub enum Forgery {
+    /// An execute server with an id of its own.
+    Execute,
+    /// An execute server under a name that breaks lines.
+    Hostile,
+    /// A builder whose time is over.
+    Builder,
+    /// A second server with all metadata and the name of one of ours.
+    Copy,
+    /// A second server with the node id of one of ours.
+    NodeId,
+}
+
+impl Forgery {
+    fn any() -> impl Strategy<Value = Forgery> {
+        use Forgery::{Builder, Copy, Execute, Hostile, NodeId};
+        prop::sample::select(vec![Execute, Hostile, Builder, Copy, NodeId])
+    }
+
+    /// Name and metadata of the server.
+    pub fn server(
+        self,
+        cluster: &str,
+        now: u64,
+        copied: Option<&SimulatedServer>,
+    ) -> (String, BTreeMap<String, String>) {
+        let node = observation::NodeId(format!("forged-{now}"));
+        let execute = |node: &observation::NodeId| execute_metadata(cluster, node, "large", IMAGE);
+        let forged = format!("ehos-v1-execute-forged-{now}");
+        match (self, copied) {
+            (Forgery::Builder, _) => {
+                let metadata = builder_metadata(cluster, &node, Duration::ZERO);
+                (forged, metadata)
+            }
+            (Forgery::Hostile, _) => {
+                let mut metadata = execute(&node);
+                let hostile = "large\n<3>PROTECTED MODE\u{1b}[2J\u{202e}".to_owned();
+                metadata.insert("ehos_flavor".to_owned(), hostile.clone());
+                (hostile, metadata)
+            }
+            (Forgery::Copy, Some(server)) => (server.name.clone(), server.metadata.clone()),
+            (Forgery::NodeId, Some(server)) => {
+                let node = server
+                    .metadata
+                    .get("ehos_node")
+                    .cloned()
+                    .unwrap_or_default();
+                (forged, execute(&observation::NodeId(node)))
+            }
+            (Forgery::Execute | Forgery::Copy | Forgery::NodeId, _) => {
+                let metadata = execute(&node);
+                (forged, metadata)
+            }
+        }
+    }
 }
 
 /// What jobs can need that some flavors have, and that none has.
@@ -218,6 +288,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         2 => Just(Rejoin),
         2 => index().prop_map(DeleteBehindOurBack),
         2 => any::<bool>().prop_map(|same_pool| SecondEhos { same_pool }),
+        4 => (Forgery::any(), index()).prop_map(|(forgery, index)| Neighbour { forgery, index }),
     ];
     let ehos = prop_oneof![
         2 => Just(LoseState),

@@ -265,7 +265,8 @@ impl History {
                 let node = NodeId(format!("theirs-{}", world.now));
                 let pool = if *same_pool { "pool-1" } else { "pool-2" };
                 let metadata = execute_metadata(pool, &node, "large", IMAGE);
-                let id = world.create("green", "ehos-v1-execute-theirs", "large", metadata);
+                // One with a copy of the configuration has a copy of the key beside it.
+                let id = world.create_signed("green", "ehos-v1-execute-theirs", "large", metadata);
                 // Its startd is in their pool.
                 world.servers.get_mut(&id).unwrap().joins_at = None;
                 drop(world);
@@ -274,6 +275,16 @@ impl History {
                 } else {
                     self.tally.foreign.push(id);
                 }
+            }
+            Event::Neighbour { forgery, index } => {
+                let copied = ours(&world, index).and_then(|id| world.servers.get(&id).cloned());
+                let (name, metadata) =
+                    forgery.server(&self.policy.cluster, world.now, copied.as_ref());
+                let id = world.create("green", &name, "small", metadata);
+                world.servers.get_mut(&id).unwrap().joins_at = None;
+                drop(world);
+                self.tally.theirs.insert(id.clone());
+                self.tally.foreign.push(id);
             }
             Event::LoseState => {
                 self.state = State::default();
@@ -336,7 +347,7 @@ impl History {
                 let lifetime = Duration::from_secs(minutes * 60);
                 let node = NodeId(format!("builder-{}", world.now));
                 let metadata = builder_metadata(&self.policy.cluster, &node, lifetime);
-                world.create("green", "builder", "small", metadata);
+                world.create_signed("green", "builder", "small", metadata);
             }
             Event::Killed(after) => then.killed = Some(*after),
             Event::Pause(minutes) => world.advance(minutes * 60),
@@ -469,6 +480,18 @@ impl History {
         self.policy.nodes_spare = Spare::Count(0);
         // An operator says that adopted nodes are ours, and that those which are silent are gone.
         self.state.trust_adopted();
+        let unsigned = self.state.nodes.values();
+        let unsigned = unsigned.filter(|memory| memory.unsigned.is_some());
+        let mut servers: Vec<String> = unsigned
+            .filter_map(|memory| memory.server_id.clone())
+            .collect();
+        servers.extend(self.state.builders.keys().cloned());
+        for server in servers
+            .iter()
+            .filter(|id| !self.tally.foreign.contains(*id))
+        {
+            self.state.trust_server(server);
+        }
         for cloud in ["blue", "green"] {
             self.state.resume(cloud);
         }
@@ -498,8 +521,10 @@ impl History {
             self.step(&[])?;
             let world = locked(&self.world);
             let left = world.servers.len() - self.tally.foreign.len();
-            let remembered = !self.state.nodes.is_empty()
-                || !self.state.builders.is_empty()
+            // Servers of a neighbour stay, and are told of for as long.
+            let nodes = self.state.nodes.values();
+            let remembered = nodes.filter(|memory| memory.unsigned.is_none()).count() > 0
+                || self.state.builders.values().any(|memory| !memory.unsigned)
                 || !self.state.leftovers.is_empty();
             if world.unfinished() == 0 && left == 0 && !remembered && self.left_behind(&world) == 0
             {
