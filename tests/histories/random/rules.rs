@@ -619,6 +619,8 @@ fn money_is_counted(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
     let creates = plan.actions.iter().any(|action| action.verb() == "create");
     let costs = plan.cost.as_ref().unwrap();
     let remembered = plan.next.nodes.values();
+    // What may be a neighbour's is no cost of this pool.
+    let remembered = remembered.filter(|memory| memory.unsigned.is_none());
     let per_hour: f64 = remembered
         .map(|memory| price(&memory.kind.cloud, &memory.kind.flavor))
         .sum();
