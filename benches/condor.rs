@@ -98,7 +98,7 @@ fn observed(bencher: Bencher, tools: &TempDir, nodes: u64, requests: u64) {
         ..CondorSettings::default()
     };
     let pool = CondorPool::new(&settings, Duration::from_secs(80), LONG, LONG);
-    let observe = || pool.observe(&Watch::new(), Deadline::within(LONG));
+    let observe = || pool.observe(&Watch::default(), Deadline::within(LONG));
     let view = observe();
     match (&view.collector, &view.schedds["local"]) {
         (Seen::Known(collector), Seen::Known(schedd)) => {
