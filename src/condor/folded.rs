@@ -17,6 +17,7 @@ use super::odd::{OddJob, OddJobs};
 use super::queue::concurrency_limits;
 use crate::scaling::needs::{JobFault, Needs, OwnerBound};
 use crate::scaling::observation::{Demand, Resources};
+use crate::scaling::plan::MANY_STARTS;
 
 /// Texts of ads that are kept of one owner's jobs, and of all, in bytes; such as are longer than `AD_MAX` are not looked at.
 pub(super) const ADS_MAX: usize = 2 * 1024 * 1024;
@@ -57,6 +58,9 @@ const ONE_CORE: Resources = Resources {
 
 /// What jobs ask for.
 const REQUESTS: [&str; 4] = ["RequestCpus", "RequestMemory", "RequestDisk", "RequestGPUs"];
+
+/// More starts are not told apart.
+const STARTS_MAX: u64 = 20;
 
 /// A job of the parallel universe asks for no more nodes: amounts are added up.
 const HOSTS_MAX: u64 = 1_000_000;
@@ -114,6 +118,8 @@ struct Share {
 struct Shape {
     needs: Needs,
     owner: Option<String>,
+    /// How often each was started, where that is often.
+    starts: u64,
     /// How many nodes each takes, in the parallel universe.
     nodes: u64,
     concurrency_limits: String,
@@ -199,6 +205,7 @@ impl Folded {
         all.extend(REQUESTS.map(|name| column::expression(name, REQUEST_MAX)));
         all.extend(Self::DEFERRAL.map(str::to_owned));
         all.push(column::text("Owner", OWNER_MAX));
+        all.push("int(NumShadowStarts)".to_owned());
         if requirements {
             all.push(column::expression("Requirements", AD_MAX));
             let columns = columns.all().into_iter();
@@ -404,6 +411,7 @@ impl Folded {
             "" | LONG | NO_STRING => None,
             owner => Some(owner.to_owned()),
         };
+        let starts = amount(values.next()?).unwrap_or(0);
         let mut shape = Shape {
             nodes: if universe == PARALLEL {
                 hosts.clamp(1, HOSTS_MAX)
@@ -411,6 +419,11 @@ impl Folded {
                 1
             },
             owner,
+            starts: if starts < MANY_STARTS {
+                0
+            } else {
+                starts.min(STARTS_MAX)
+            },
             accounting_group,
             deferral: integer(begins).zip(integer(ends)),
             ..Shape::default()
@@ -575,11 +588,12 @@ impl Folded {
             all.push_str(text);
         }
         let line = format!(
-            "1\t{}\t{}.{}\t{universe}\t{hosts}\t{group}\t{limits}\t{cpus}\t{memory}\t{disk}\t{gpus}\t{begins}\t{ends}\t{}\t{}\t{}",
+            "1\t{}\t{}.{}\t{universe}\t{hosts}\t{group}\t{limits}\t{cpus}\t{memory}\t{disk}\t{gpus}\t{begins}\t{ends}\t{}\t{}\t{}\t{}",
             numbers.join("\t"),
             job.cluster,
             job.proc,
             job.owner.as_deref().unwrap_or_default(),
+            text("numshadowstarts", 20),
             text("requirements", AD_MAX),
             digest(&all),
         );
@@ -749,7 +763,7 @@ fn one_demand(request: Resources, shape: Shape, waiting: Waiting, now: i64) -> D
         waiting: waiting.longest,
         example: None,
         owner: shape.owner,
-        starts: 0,
+        starts: shape.starts,
         concurrency_limits: concurrency_limits(&shape.concurrency_limits),
         accounting_group: shape.accounting_group,
         fault: shape.fault,

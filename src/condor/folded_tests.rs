@@ -5,10 +5,10 @@ use proptest::prelude::*;
 use super::*;
 
 /// What a line ends with after the times of a job in a pool where only room counts.
-const PLAIN: &str = "\t7.0\t5\t1\t\t\t1\t5\t45\t\tundefined\tundefined\talice";
+const PLAIN: &str = "\t7.0\t5\t1\t\t\t1\t5\t45\t\tundefined\tundefined\talice\t0";
 
 /// … where Requirements count, before these.
-const BEFORE: &str = "\t1.0\t5\t1\t\t\t1\t5\t45\t\tundefined\tundefined\talice\t";
+const BEFORE: &str = "\t1.0\t5\t1\t\t\t1\t5\t45\t\tundefined\tundefined\talice\t0\t";
 
 /// The schedd's clock alone.
 fn clocks(now: i64) -> Clocks<'static> {
@@ -64,7 +64,7 @@ fn jobs_of_equal_requests_are_one_demand_with_the_longest_wait() {
 fn a_job_asks_for_a_bounded_number_of_nodes() {
     let hosts = 1_u64 << 50;
     let lines: Vec<String> = (0..3)
-        .map(|queued| format!("{hosts}\t{queued}\t128\t45\t0\t1\t1\t7.0\t11\t{hosts}\t\t\t1\t128\t45\t\tundefined\tundefined\talice"))
+        .map(|queued| format!("{hosts}\t{queued}\t128\t45\t0\t1\t1\t7.0\t11\t{hosts}\t\t\t1\t128\t45\t\tundefined\tundefined\talice\t0"))
         .collect();
     let mut folded = Folded::new(Columns::default(), false, true);
     lines.iter().for_each(|line| folded.add(line));
@@ -79,7 +79,7 @@ fn a_job_asks_for_a_bounded_number_of_nodes() {
 #[test]
 fn a_request_that_is_no_amount_is_named() {
     let line = |amounts: &str, raw: &str| {
-        format!("2\t{amounts}\t1\t1\t7.0\t5\t1\t\t\t{raw}\tundefined\tundefined\talice")
+        format!("2\t{amounts}\t1\t1\t7.0\t5\t1\t\t\t{raw}\tundefined\tundefined\talice\t0")
     };
     let table = [
         (
@@ -154,7 +154,7 @@ fn a_request_that_is_no_amount_is_named() {
 fn a_request_by_the_machine_is_not_read_where_nothing_is_matched() {
     let mut folded = Folded::default();
     folded.add(
-        "2\t1\terror\t45\t0\t1\t1\t7.0\t5\t1\t\t\t1\tTotalMemory * 95 / 100\t45\t\tundefined\tundefined\talice",
+        "2\t1\terror\t45\t0\t1\t1\t7.0\t5\t1\t\t\t1\tTotalMemory * 95 / 100\t45\t\tundefined\tundefined\talice\t0",
     );
     let demand = folded.demand(clocks(1), 0);
     let unread = |one: &Demand| matches!(&one.fault, Some(JobFault::Unread { attribute: Some(name), .. }) if name == "RequestMemory");
@@ -241,7 +241,7 @@ fn what_jobs_name_has_a_bound_and_no_job_is_lost() {
     let long = "x".repeat(4000);
     for number in 0..3000 {
         folded.add(&format!(
-            "1\t1\t5\t45\t0\t1\t1\t1.0\t5\t1\tgroup{number}\t{long}{number}\t1\t5\t45\t\tundefined\tundefined\talice"
+            "1\t1\t5\t45\t0\t1\t1\t1.0\t5\t1\tgroup{number}\t{long}{number}\t1\t5\t45\t\tundefined\tundefined\talice\t0"
         ));
     }
     assert!(
@@ -295,7 +295,7 @@ fn attributes_that_jobs_refer_to_have_a_bound() {
 fn a_job_of_several_nodes_counts_as_so_many() {
     let mut folded = Folded::default();
     let line = "2\t1\t5\t45\t0\t1\t1\t3.0\t";
-    let end = "\t1\t5\t45\t\tundefined\tundefined\talice";
+    let end = "\t1\t5\t45\t\tundefined\tundefined\talice\t0";
     folded.add(&format!("{line}11\t4\tGroup_A\tsw:2,LIC.a{end}"));
     folded.add(&format!("{line}5\t4\t\t{end}"));
     let demand = folded.demand(clocks(1), 0);
@@ -308,7 +308,7 @@ fn a_job_of_several_nodes_counts_as_so_many() {
 /// Nodes of this site are no dedicated scheduler's; elsewhere they must be those of the job's own.
 #[test]
 fn the_parallel_universe_is_told_or_asks_for_its_scheduler() {
-    let line = "2\t1\t5\t45\t0\t1\t1\t3.0\t11\t4\t\t\t1\t5\t45\t\tundefined\tundefined\talice\ttrue\t\"D@cm\"";
+    let line = "2\t1\t5\t45\t0\t1\t1\t3.0\t11\t4\t\t\t1\t5\t45\t\tundefined\tundefined\talice\t0\ttrue\t\"D@cm\"";
     let mut told = with_columns(&["scheduler"]).without_parallel();
     told.add(line);
     let demand = told.demand(clocks(1), 0);
@@ -339,7 +339,7 @@ fn limits_and_groups_of_any_type_cost_their_own_jobs_alone() {
         ("g", "a"),
     ] {
         folded.add(&format!(
-            "1\t1\t5\t45\t0\t1\t1\t3.0\t5\t1\t{group}\t{limits}\t1\t5\t45\t\tundefined\tundefined\talice"
+            "1\t1\t5\t45\t0\t1\t1\t3.0\t5\t1\t{group}\t{limits}\t1\t5\t45\t\tundefined\tundefined\talice\t0"
         ));
     }
     let demand = folded.demand(clocks(1), 0);
@@ -355,7 +355,7 @@ fn limits_and_groups_of_any_type_cost_their_own_jobs_alone() {
 fn deferred_jobs_wait_until_they_match() {
     let mut folded = Folded::default();
     let line = |begins: &str, ends: &str| {
-        format!("1\t1\t5\t45\t0\t100\t100\t3.0\t5\t1\t\t\t1\t5\t45\t\t{begins}\t{ends}\talice")
+        format!("1\t1\t5\t45\t0\t100\t100\t3.0\t5\t1\t\t\t1\t5\t45\t\t{begins}\t{ends}\talice\t0")
     };
     for (begins, ends) in [
         ("900", "2000"),
@@ -400,7 +400,7 @@ fn deferred_jobs_wait_until_they_match() {
 fn jobs_whose_requirements_name_their_number_are_told_one_by_one() {
     let line = |count: u64, name: &str| {
         format!(
-            "{count}\t1\t5\t45\t0\t1\t1\t{name}\t5\t1\t\t\t1\t5\t45\t\tundefined\tundefined\talice\tProcId < 2 || TARGET.x"
+            "{count}\t1\t5\t45\t0\t1\t1\t{name}\t5\t1\t\t\t1\t5\t45\t\tundefined\tundefined\talice\t0\tProcId < 2 || TARGET.x"
         )
     };
     let mut grouped = with_columns(&[]);

@@ -46,7 +46,7 @@ use crate::scaling::observation::Demand;
 use crate::scaling::observation::{JobCounts, RunningJobs, ScheddView};
 
 /// The attributes by which idle jobs are grouped, besides those of the site's constraint and of their Requirements.
-const GROUP_BY: [&str; 17] = [
+const GROUP_BY: [&str; 18] = [
     "JobStatus",
     "JobUniverse",
     "Owner",
@@ -64,6 +64,7 @@ const GROUP_BY: [&str; 17] = [
     "DeferralPrepTime",
     "DeferralWindow",
     "ScheddInterval",
+    "NumShadowStarts",
 ];
 
 /// How often a schedd is asked in one tick for what Requirements refer to.

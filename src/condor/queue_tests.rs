@@ -6,7 +6,7 @@ use crate::scaling::needs::JobFault;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The rest of a line after the times of a job.
-const REST: &str = "\\t1.0\\t5\\t1\\t\\t\\t1\\t5\\t45\\t\\tundefined\\tundefined\\talice\\t";
+const REST: &str = "\\t1.0\\t5\\t1\\t\\t\\t1\\t5\\t45\\t\\tundefined\\tundefined\\talice\\t0\\t";
 
 fn totals(idle: u64) -> String {
     format!("out|Summary\t{idle}\t{idle}\t0\t0\t0\t1795350962\nexit=0\n")
@@ -343,7 +343,7 @@ fn totals_are_read_or_refused() {
     );
     assert!(totals.now() >= 1_795_350_962);
     for garbage in [
-        "undefined\tundefined\talice\tundefined\tundefined\talice\tundefined\tundefined\talice\tundefined",
+        "undefined\tundefined\talice\t0\tundefined\tundefined\talice\t0\tundefined\tundefined\talice\t0\tundefined",
         "Summary\t49",
         "Summary\t49\t-1\t2\t2\t1\t1795350962",
         "",
@@ -371,13 +371,13 @@ fn what_a_constraint_refers_to_is_part_of_the_group() {
         false,
     );
     let group_by = filter.group_by(&Columns::default()).join(",");
-    assert!(group_by.ends_with("ScheddInterval,project"), "{group_by}");
+    assert!(group_by.ends_with("NumShadowStarts,project"), "{group_by}");
     let columns = ["Owner", "qdate", "wanted", "requestcpus"].map(str::to_owned);
     let columns = Columns::default().with(&columns.into_iter().collect());
     let other = JobFilter::new(&[], Some("project == 1"), true);
     let group_by = other.group_by(&columns).join(",");
     assert!(
-        group_by.ends_with("ScheddInterval,Requirements,project,wanted"),
+        group_by.ends_with("NumShadowStarts,Requirements,project,wanted"),
         "{group_by}"
     );
     assert_eq!(

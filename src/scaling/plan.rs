@@ -15,6 +15,8 @@ mod rotating;
 mod tokens;
 mod unsigned;
 
+pub use held_back::MANY_STARTS;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

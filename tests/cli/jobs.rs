@@ -42,7 +42,7 @@ impl Line {
             requirements,
         } = self;
         format!(
-            "3\t{amounts}\t{SINCE}\t9.0 ... 9.2\t{shape}\t{requests}\t{deferral}\talice\t{requirements}"
+            "3\t{amounts}\t{SINCE}\t9.0 ... 9.2\t{shape}\t{requests}\t{deferral}\talice\t0\t{requirements}"
         )
     }
 }

@@ -72,7 +72,7 @@ fn without_an_answer_nothing_is_made_and_that_is_said() {
         .says("unknown option");
     assert_eq!(double.count("POST", CREATE), 0);
     // A site whose HTCondor cannot say it goes by the size of jobs; Requirements are not asked for then.
-    let group = condor::group(2, 1, 512).replace("alice\t\n", "alice\n");
+    let group = condor::group(2, 1, 512).replace("alice\t0\t\n", "alice\t0\n");
     let site =
         site.over("condor: {match_requirements: false}\n")
             .answers("condor_q", "-group-by", &group);

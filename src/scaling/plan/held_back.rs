@@ -202,7 +202,7 @@ impl<'a> Planner<'a> {
 
 /// Jobs that were started so often and are idle again wait for longer and longer: one that can never end would keep a node up
 /// for ever.
-const MANY_STARTS: u64 = 5;
+pub const MANY_STARTS: u64 = 5;
 
 /// The longest such wait.
 const MAX_RESTART_BACKOFF: Duration = Duration::from_secs(6 * 3600);

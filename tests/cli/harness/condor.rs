@@ -93,7 +93,7 @@ pub fn group(jobs: u64, cpus: u64, memory_mb: u64) -> String {
     let since = RECORDED - 14;
     format!(
         "out|{jobs}\t{cpus}\t{memory_mb}\t45\t0\t{since}\t{since}\t7.0\t5\t1\t\t\t{cpus}\t{memory_mb}\t45\t\t\
-         undefined\tundefined\talice\t\nexit=0\n"
+         undefined\tundefined\talice\t0\t\nexit=0\n"
     )
 }
 
