@@ -83,7 +83,7 @@ fn groups(lines: u64, requests: u64, jobs: u64) -> String {
         writeln!(
             text,
             "{}\t{cpus}\t{memory}\t1048576\t0\t{}\t1795353034\t7.0\t5\t1\t\t\t{cpus}\t{memory}\tDiskUsage\t\t\
-             undefined\tundefined\t{REQUIREMENTS}",
+             undefined\tundefined\talice\t{REQUIREMENTS}",
             jobs / lines,
             1_795_300_000 + line / 3
         )

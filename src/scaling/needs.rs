@@ -97,7 +97,7 @@ impl fmt::Display for OwnerBound {
                 "their expressions take HTCondor too long to evaluate; write shorter ones with condor_qedit"
             }
             OwnerBound::Expressions => {
-                "this owner has more than 2000 idle jobs with expressions of their own; set their requests to numbers"
+                "ehos reads at most 2000 jobs with expressions of one owner, and of 8 owners, in one tick; set requests to numbers"
             }
             OwnerBound::Requirements => {
                 "the Requirements of this owner's idle jobs are longer than 2 MiB; make them alike or shorter"
