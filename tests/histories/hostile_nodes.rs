@@ -106,7 +106,7 @@ fn room_that_one_node_makes_up_is_not_counted() {
         own_identities: true,
     };
     attack(&mut site, Some(lies));
-    site.submit(8, 1, 1024, 600);
+    site.submit(8, 1, 1024, 3 * 3600);
     site.until(15, "the jobs run", |world| {
         let waits = |job: &JobState| matches!(job, JobState::Idle(_));
         !world.jobs.iter().any(|job| waits(&job.state))
