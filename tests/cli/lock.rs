@@ -15,14 +15,16 @@ impl Holder {
     fn of(site: &Site) -> Holder {
         let lock = site.state().join("tick.lock");
         let words = ["flock", "--no-fork", lock.to_str().unwrap(), "sleep", "120"];
-        let child = site.words(&words).stdin(Stdio::null()).spawn().unwrap();
+        let child = site.words(&words).stdin(Stdio::null()).spawn();
+        // From here on it is ended and waited for.
+        let holder = Holder(child.unwrap());
         let held = || {
             let mut try_it = site.words(&["flock", "--nonblock", lock.to_str().unwrap(), "true"]);
             !try_it.status().unwrap().success()
         };
         for _ in 0..100 {
             if held() {
-                return Holder(child);
+                return holder;
             }
             thread::sleep(Duration::from_millis(50));
         }
