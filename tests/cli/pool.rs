@@ -199,7 +199,7 @@ fn one_slot_that_cannot_be_read_is_told_by_name_and_the_rest_goes_on() {
     ));
     for (bad, words) in bad {
         let (double, site) = site();
-        let site = site.waiting(2);
+        let site = site.waiting(2).over("daemon: {negotiation_cycle: 10s}\n");
         // One job fits the free slot of the good machine, a node is made for the other; none is placed on the bad one.
         let good = condor::slot("good", "uuid-good", "node-good", 900);
         for answer in [
@@ -234,6 +234,33 @@ fn machines_that_publish_lists_records_and_megabytes() {
     assert_eq!(double.count("DELETE", ""), 0);
 }
 
+/// `+QDate = 5` and `+EnteredCurrentStatus = 5`: free slots would serve the jobs in the next negotiation cycle.
+#[test]
+fn a_job_waits_no_longer_than_ehos_has_seen_its_cluster() {
+    let (double, site) = site();
+    let slot = condor::slot("good", "uuid-good", "node-good", 900);
+    let site = site
+        .answers("condor_status", "any", &format!("{slot}exit=0\n"))
+        .answers("condor_q", "-totals", &condor::totals(0, 0))
+        .answers("condor_q", "-group-by", "exit=0\n");
+    site.tick(&[]).exits(0).says("queue    0 idle");
+    let recorded = condor::group(40, 1, 512);
+    let claims: Vec<&str> = recorded.split('\t').collect();
+    let forged = recorded.replace(&format!("{0}\t{0}", claims[5]), "5\t5");
+    assert_ne!(forged, recorded);
+    let site = site
+        .answers("condor_q", "-totals", &condor::totals(40, 0))
+        .answers("condor_q", "-group-by", &forged);
+    site.tick(&[])
+        .exits(0)
+        .says("40 idle for less than a negotiation cycle, not counted yet")
+        .says("plan     nothing to do");
+    assert_eq!(double.count("POST", CREATE), 0);
+    // After a negotiation cycle they count like any other job.
+    let site = site.over("daemon: {negotiation_cycle: 1ms}\n");
+    site.tick(&[]).exits(0).says("plan     create");
+}
+
 #[test]
 fn a_recorded_pool_gets_the_nodes_that_it_needs() {
     let (double, site) = site();
@@ -243,7 +270,8 @@ fn a_recorded_pool_gets_the_nodes_that_it_needs() {
             "any",
             &condor::recorded("status-slots.txt"),
         )
-        .answers("condor_q", "-totals", &condor::recorded("q-totals.txt"));
+        .answers("condor_q", "-totals", &condor::recorded("q-totals.txt"))
+        .over("daemon: {negotiation_cycle: 10s}\n");
     condor::recorded_groups(&site.tools());
     // One of the three jobs of one core fits into the free static slot; no flavor holds the others.
     site.tick(&[])
