@@ -34,7 +34,7 @@ use super::figures::{
 use super::leftover::LeftoverKind;
 use super::limits::Planned;
 use super::memory::{Kind, Outcome, State};
-use super::needs::{self, Answer, JobFault, JobKind, Needs};
+use super::needs::{self, Answer, JobFault, JobKind, Needs, OwnerBound};
 use super::node::{JobListed, Node, Phase, job_listed};
 use super::obscure;
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
@@ -228,7 +228,7 @@ pub struct GroupLine {
 /// A source that did not answer, or something configured that is not there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unseen {
-    /// `collector`, `schedd NAME`, `which jobs would run where`, `cloud NAME`, `leftovers of cloud NAME`, `limits of cloud NAME`, `removed cloud NAME`, or `flavor NAME of cloud NAME`.
+    /// `collector`, `schedd NAME`, `jobs of OWNER`, `which jobs would run where`, `cloud NAME`, `leftovers of cloud NAME`, `limits of cloud NAME`, `removed cloud NAME`, or `flavor NAME of cloud NAME`.
     pub source: String,
     /// Why.
     pub why: String,
@@ -1027,6 +1027,29 @@ fn to_come(observation: &Observation) -> u64 {
     schedds.fold(0, |sum, schedd| sum.saturating_add(schedd.to_come))
 }
 
+/// Owners whose jobs are named beyond their share; of more only the first are.
+const MAX_OWNERS_TOLD: usize = 20;
+
+/// The jobs that are not read because their owner's share is used up, those of the owners with the most first.
+fn beyond_shares(observation: &Observation) -> Vec<Unseen> {
+    let mut jobs: BTreeMap<(&Option<String>, OwnerBound), u64> = BTreeMap::new();
+    let schedds = observation.pool.schedds.values().filter_map(Seen::known);
+    for demand in schedds.flat_map(|schedd| &schedd.demand) {
+        if let Some(JobFault::OwnerBound { owner, bound }) = &demand.fault {
+            let sum = jobs.entry((owner, *bound)).or_default();
+            *sum = sum.saturating_add(demand.jobs);
+        }
+    }
+    let mut jobs: Vec<_> = jobs.into_iter().collect();
+    jobs.sort_by_key(|(which, jobs)| (std::cmp::Reverse(*jobs), *which));
+    let told = jobs.into_iter().take(MAX_OWNERS_TOLD);
+    let unseen = told.map(|((owner, bound), jobs)| Unseen {
+        source: format!("jobs of {}", owner.as_deref().unwrap_or("an unknown owner")),
+        why: format!("no node is created for {jobs} of them: {bound}"),
+    });
+    unseen.collect()
+}
+
 fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unseen> {
     let mut all = Vec::new();
     if let Seen::Unknown(why) = &observation.pool.collector {
@@ -1061,6 +1084,7 @@ fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unse
             });
         }
     }
+    all.extend(beyond_shares(observation));
     for (name, cloud) in &observation.clouds {
         if let Seen::Unknown(why) = cloud {
             let source = format!("cloud {name}");

@@ -1173,7 +1173,7 @@ impl fmt::Display for Reason {
                 let owner = owner.as_deref().unwrap_or("an unknown owner");
                 write!(
                     f,
-                    "{jobs} of {owner} not read, no node is made for them: {bound}"
+                    "{jobs} of {owner} not read, no node is created for them: {bound}"
                 )
             }
             Reason::Limited {

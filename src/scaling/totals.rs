@@ -132,8 +132,11 @@ pub struct SpentTotal {
 
 /// Of which kind a source is that did not answer (`Unseen::source`): a few words, whatever it is called.
 pub fn unseen_kind(source: &str) -> &'static str {
-    const KINDS: [(&str, &str); 7] = [
+    const KINDS: [(&str, &str); 10] = [
         ("slot ", "slot"),
+        ("startd", "startd"),
+        ("ad of ", "ad"),
+        ("jobs of ", "jobs"),
         ("collector", "collector"),
         ("schedd ", "schedd"),
         ("cloud ", "cloud"),
@@ -148,7 +151,7 @@ pub fn unseen_kind(source: &str) -> &'static str {
 }
 
 /// Every kind of source there is.
-pub const UNSEEN_KINDS: [&str; 8] = [
+pub const UNSEEN_KINDS: [&str; 11] = [
     "collector",
     "schedd",
     "matches",
@@ -157,6 +160,9 @@ pub const UNSEEN_KINDS: [&str; 8] = [
     "limits",
     "flavor",
     "slot",
+    "startd",
+    "ad",
+    "jobs",
 ];
 
 fn kind_name(kind: FailureKind) -> &'static str {

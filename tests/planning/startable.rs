@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ehos::scaling::needs::{JobFault, Needs, Verdict};
+use ehos::scaling::needs::{JobFault, Needs, OwnerBound, Verdict};
 use ehos::scaling::observation::{Demand, MaxRunning, Observation, Resources, ScheddView, Seen};
 use ehos::scaling::plan::{Plan, plan};
 use ehos::scaling::reason::Reason;
@@ -78,6 +78,29 @@ fn a_fault_costs_its_own_jobs_alone() {
         assert_eq!(names, [reason], "{fault:?}");
         assert!(plan.unseen.is_empty(), "{:?}", plan.unseen);
     }
+}
+
+/// A share that is used up costs its owner's jobs alone, and is no silent matter.
+#[test]
+fn whoever_is_beyond_the_share_is_named() {
+    let well = made_in_order(&small().plan());
+    let bound = JobFault::OwnerBound {
+        owner: Some("bob".to_owned()),
+        bound: OwnerBound::Requirements,
+    };
+    let plan = planned(&small(), |observation| {
+        schedd(observation).demand.push(faulty(bound.clone()));
+    });
+    assert_eq!(made_in_order(&plan), well);
+    let [unseen] = &*plan.unseen else {
+        panic!("{:?}", plan.unseen);
+    };
+    assert_eq!(unseen.source, "jobs of bob");
+    assert!(
+        unseen.why.starts_with("no node is created for 3 of them: "),
+        "{}",
+        unseen.why
+    );
 }
 
 /// What may run keeps what is free; what HTCondor never starts keeps nothing.
