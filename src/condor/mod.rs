@@ -10,7 +10,6 @@ mod expression;
 #[cfg(test)]
 mod fake;
 mod folded;
-mod idle_time;
 pub mod inspect;
 mod job_ad;
 #[cfg(fuzzing)]

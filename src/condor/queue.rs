@@ -33,13 +33,13 @@ use super::command::{Call, Tools};
 use super::error::Error;
 use super::expression::references;
 use super::folded::{Ads, Folded, PARALLEL};
-use super::idle_time::Clocks;
 use super::job_ad::Columns;
 use super::joined;
 use super::odd::{self, OddJobs};
 use super::plain;
 use crate::deadline::Deadline;
 use crate::scaling::first_seen::ClusterMarks;
+use crate::scaling::idle_time::Clocks;
 use crate::scaling::needs::OwnerBound;
 #[cfg(fuzzing)]
 use crate::scaling::observation::Demand;

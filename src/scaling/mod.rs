@@ -11,6 +11,7 @@ pub mod failing;
 pub mod figures;
 pub mod first_seen;
 pub mod floating_ip;
+pub mod idle_time;
 pub mod leftover;
 pub mod limits;
 pub(crate) mod matching;

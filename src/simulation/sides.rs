@@ -14,6 +14,7 @@ use crate::pool::{Pool, Watch};
 use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use crate::scaling::console::ConsoleExcerpt;
 use crate::scaling::floating_ip::NodeFloatingIp;
+use crate::scaling::idle_time::{Clocks, IdleTimes, Waiting};
 use crate::scaling::leftover::{
     FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, Unmarked, VolumeRecord,
 };
@@ -358,7 +359,7 @@ impl Pool for SimulatedPool<'_> {
         };
         PoolView {
             collector,
-            schedds: BTreeMap::from([("simulated".to_owned(), schedd)]),
+            schedds: BTreeMap::from([(SCHEDD.to_owned(), schedd)]),
             negotiator: Seen::Known(NegotiatorView::default()),
         }
     }
@@ -498,20 +499,24 @@ fn view(world: &World, ad: &SimulatedAd) -> StartdView {
     }
 }
 
+/// The one schedd of the site.
+const SCHEDD: &str = "simulated";
+
 fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {
-    let mut groups: BTreeMap<(Resources, Needs), (u64, u64)> = BTreeMap::new();
+    let mut groups: BTreeMap<(Resources, Needs), IdleTimes> = BTreeMap::new();
+    let mut newest_cluster = 0;
     let mut jobs = JobCounts::default();
     let mut running_on: BTreeMap<String, RunningJobs> = BTreeMap::new();
     for (number, job) in world.jobs.iter().enumerate() {
         match &job.state {
             JobState::Idle(since) => {
                 jobs.idle += 1;
-                let waiting = world.now - since;
-                if waiting >= min_wait.as_secs() {
-                    let needs = Needs(job.needs.clone());
-                    let group = groups.entry((job.request, needs)).or_default();
-                    *group = (group.0 + 1, group.1.max(waiting));
-                }
+                let cluster = number as u64 + 1;
+                newest_cluster = cluster;
+                let since = if job.claims_to_wait { 0 } else { *since };
+                let needs = Needs(job.needs.clone());
+                let group = groups.entry((job.request, needs)).or_default();
+                group.add(i64::try_from(since).ok(), Some(cluster), 1);
             }
             JobState::Running { server, since } => {
                 jobs.running += 1;
@@ -538,17 +543,25 @@ fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {
             JobState::Done(_) => {}
         }
     }
-    let demand = groups
-        .into_iter()
-        .map(|((request, needs), (jobs, waiting))| Demand {
+    let clocks = Clocks {
+        schedd: i64::try_from(world.now).unwrap_or(i64::MAX),
+        at: watch.at,
+        marks: watch.clusters.get(SCHEDD),
+        min_wait,
+    };
+    let demand = groups.into_iter().map(|((request, needs), times)| {
+        let Waiting { jobs, longest } = times.waiting(clocks);
+        Demand {
             request,
             needs,
             jobs,
-            waiting: Duration::from_secs(waiting),
+            waiting: longest,
             ..Demand::default()
-        });
+        }
+    });
     ScheddView {
-        demand: demand.collect(),
+        demand: demand.filter(|demand| demand.jobs > 0).collect(),
+        newest_cluster: Some(newest_cluster),
         jobs,
         running_on,
         ..ScheddView::default()

@@ -140,6 +140,9 @@ pub struct SimulatedJob {
     pub state: JobState,
     /// When it was submitted.
     pub submitted: Seconds,
+    /// Its `QDate` says that it has waited since 1970.
+    #[serde(default)]
+    pub claims_to_wait: bool,
 }
 
 /// A port, a volume or a floating IP.
@@ -160,6 +163,9 @@ pub struct SimulatedThing {
 /// What is broken at the moment.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Broken {
+    /// Users write into their jobs that these have waited since 1970.
+    #[serde(default)]
+    pub forged_waits: bool,
     /// The collector does not answer.
     pub collector: bool,
     /// The schedd does not answer.
@@ -405,6 +411,7 @@ impl World {
             starts: 0,
             state,
             submitted: self.now,
+            claims_to_wait: self.broken.forged_waits,
         };
         self.jobs.extend((0..count).map(|_| job.clone()));
     }

@@ -12,6 +12,7 @@ mod attacker;
 mod builders;
 mod economy;
 mod hostile_nodes;
+mod hostile_users;
 mod last_looks;
 mod leftovers;
 mod masters;

@@ -32,6 +32,9 @@ pub enum Event {
         runs: u64,
     },
 
+    /// Jobs that are submitted say that they have waited since 1970.
+    ForgedWaits(bool),
+
     // HTCondor
     /// True: it does not answer. False: it starts anew.
     Collector(bool),
@@ -244,6 +247,7 @@ pub fn event() -> impl Strategy<Value = Event> {
                 needs: if there { THERE } else { NOWHERE }, count, cpus, runs: minutes * 60
             }
         ),
+        1 => prop::bool::weighted(0.8).prop_map(ForgedWaits),
         2 => (1..5u64, 1..10u64).prop_map(|(count, minutes)| SubmitMeanwhile { count, runs: minutes * 60 }),
     ];
     let pool = prop_oneof![

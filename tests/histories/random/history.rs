@@ -157,6 +157,7 @@ impl History {
                 cpus,
                 runs,
             } => world.submit_needing(needs, *count, *cpus, 1024, *runs),
+            Event::ForgedWaits(forged) => world.broken.forged_waits = *forged,
             Event::NoMatches(none) => world.broken.matches = *none,
             Event::Unlearnt(unlearnt) => world.broken.unlearnt = *unlearnt,
             Event::SubmitMeanwhile { count, runs } => then.submit = Some((*count, *runs)),

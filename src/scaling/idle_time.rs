@@ -1,21 +1,21 @@
 //! How long the idle jobs of one group have been idle, and how many of them count as demand.
 //!
 //! A job says so itself (the later one of `QDate` and `EnteredCurrentStatus`), and its user may write there what they like. So
-//! each wait is bounded by what earlier ticks saw of the job's cluster ([`crate::scaling::first_seen`]).
+//! each wait is bounded by what earlier ticks saw of the job's cluster ([`super::first_seen`]).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::scaling::first_seen::ClusterMarks;
+use super::first_seen::ClusterMarks;
 
 /// Times that are told apart in one group; of more the oldest are one. Only the youngest decide whether a job counts yet.
 const MAX_TIMES: usize = 1000;
 
 /// The idle jobs of one group, by the time since which they say they have been idle.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct IdleTimes(BTreeMap<i64, Lines>);
+pub struct IdleTimes(BTreeMap<i64, Lines>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Lines {
@@ -26,7 +26,7 @@ struct Lines {
 
 /// What the waits are judged by.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clocks<'a> {
+pub struct Clocks<'a> {
     /// The schedd's clock, in seconds since 1970.
     pub schedd: i64,
     /// The time of this observation, as in `marks`.
@@ -37,9 +37,10 @@ pub(super) struct Clocks<'a> {
     pub min_wait: Duration,
 }
 
-/// The jobs that count as demand.
+/// The idle jobs that count as demand.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Waiting {
+pub struct Waiting {
+    /// How many.
     pub jobs: u64,
     /// The longest wait among them.
     pub longest: Duration,
@@ -47,7 +48,7 @@ pub(super) struct Waiting {
 
 impl IdleTimes {
     /// Adds jobs that say they have been idle since this time; `None` where that cannot be read.
-    pub(super) fn add(&mut self, since: Option<i64>, newest_cluster: Option<u64>, jobs: u64) {
+    pub fn add(&mut self, since: Option<i64>, newest_cluster: Option<u64>, jobs: u64) {
         let lines = self.0.entry(since.unwrap_or(i64::MAX)).or_insert(Lines {
             jobs: 0,
             newest_cluster,
@@ -70,13 +71,13 @@ impl IdleTimes {
     }
 
     /// All jobs.
-    pub(super) fn jobs(&self) -> u64 {
+    pub fn jobs(&self) -> u64 {
         let jobs = self.0.values().map(|lines| lines.jobs);
         jobs.fold(0, u64::saturating_add)
     }
 
     /// Those that count.
-    pub(super) fn waiting(&self, clocks: Clocks<'_>) -> Waiting {
+    pub fn waiting(&self, clocks: Clocks<'_>) -> Waiting {
         let mut waiting = Waiting::default();
         for (since, lines) in &self.0 {
             let wait = lines.wait(*since, clocks);
