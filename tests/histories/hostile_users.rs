@@ -13,10 +13,13 @@ fn servers_made(forged: bool) -> usize {
     site.policy.nodes_max = 10;
     site.policy.nodes_min = 2;
     running(&mut site, 8, 120);
-    for _ in 0..6 {
+    // Long enough for the slots to count as settled.
+    for _ in 0..15 {
         site.tick();
     }
     locked(&site.world).broken.forged_waits = forged;
+    // The negotiator comes after ehos.
+    locked(&site.world).scenario.negotiation_seconds = 180;
     let before = site.world().servers.len();
     // One core of eight stays free in the next cycle.
     site.submit(7, 1, 1024, 1800);
