@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::capacity::Capacity;
-use super::matching::{GhostFinder, Match, StartdFinder};
+use super::matching::{GhostFinder, Match, StartdFinder, by_what_it_says};
 use super::memory::{BuilderMemory, Departed, Kind, Moment, NodeMemory, State};
 use super::node::{Facts, JobListed, Node, hearing, hidden, is_fresh, is_held, node_listed};
 use super::obscure::{Obscured, hides_builder, obscured};
@@ -232,6 +232,11 @@ fn impostors<'a>(
             all.push((node.clone(), startd));
         }
     }
+    // Not the order of the list.
+    all.sort_by(|(node, startd), (other, another)| {
+        let by_node = node.cmp(other);
+        by_node.then_with(|| by_what_it_says(startd, another))
+    });
     all
 }
 
