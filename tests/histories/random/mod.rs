@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-use events::{Event, Forgery, event};
+use events::{Event, Forgery, THERE, event};
 use faults::CloudAnswer;
 use history::{History, MINUTES};
 
@@ -156,7 +156,7 @@ fn histories_that_have_found_something_hold() {
             own_identities,
         }))
     };
-    let histories: [(u64, &[(u8, Event)]); 10] = [
+    let histories: [(u64, &[(u8, Event)]); 13] = [
         // A delete that was not done is asked for again behind an ad from before the startd's restart.
         (
             7_325_456_115_058_893,
@@ -253,6 +253,69 @@ fn histories_that_have_found_something_hold() {
                 (0, Event::Clouds(2)),
                 (2, Event::Builder(0)),
                 (2, Event::Clock(-960)),
+            ],
+        ),
+        // A schedd had listed jobs on a node that was drained by a forged ad, and the next job came right before its delete.
+        (
+            16_592_958_155_516_901_196,
+            &[
+                (0, submit(3, 1, 2561, 1380)),
+                (0, forge(Lie::Room, false)),
+                (18, submit(2, 3, 1, 300)),
+                (30, submit(5, 3, 1, 540)),
+                (
+                    33,
+                    Event::Forge(Some(Attack {
+                        lie: Lie::IdleAlone,
+                        victim: 2,
+                        own_identities: false,
+                    })),
+                ),
+                (44, Event::SubmitMeanwhile { count: 1, runs: 60 }),
+            ],
+        ),
+        // With a copy of it there, a node of a lost state did not count.
+        (
+            0,
+            &[
+                (0, Event::Images(1)),
+                (1, submit(3, 1, 2561, 1080)),
+                (9, submit(4, 3, 4993, 60)),
+                (10, submit(2, 1, 7425, 60)),
+                (
+                    12,
+                    Event::SubmitNeeding {
+                        needs: THERE,
+                        count: 4,
+                        cpus: 2,
+                        runs: 1200,
+                    },
+                ),
+                (17, Event::SubmitMeanwhile { count: 1, runs: 60 }),
+                (
+                    28,
+                    Event::Neighbour {
+                        forgery: Forgery::Copy,
+                        index: 9,
+                    },
+                ),
+                (41, Event::LoseState),
+            ],
+        ),
+        // The negotiator gave smaller jobs the room that was made for a larger one.
+        (
+            8_866_201_981_573_014_269,
+            &[
+                (
+                    0,
+                    Event::Quota {
+                        cores: 0,
+                        instances: None,
+                    },
+                ),
+                (0, Event::Clouds(1)),
+                (11, submit(5, 1, 6401, 1020)),
+                (47, submit(3, 1, 8449, 60)),
             ],
         ),
     ];
