@@ -4,6 +4,7 @@
 //! each node has an identity of its own, or by the address, where Nova says which ones the server has. Where neither shows it,
 //! two fresh startds of one node are a contradiction: ehos drains and deletes nothing until one of them is gone.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -100,6 +101,18 @@ pub(crate) fn host_of(address: &str) -> Option<&str> {
     Some(host.trim_start_matches('[').trim_end_matches(']'))
 }
 
+/// An order of startds that is not that of the list.
+pub(super) fn by_what_it_says(one: &StartdView, other: &StartdView) -> Ordering {
+    let place = |startd: &StartdView| (startd.heard_ago, startd.claims());
+    let by_name = one.machine.cmp(&other.machine);
+    by_name
+        .then_with(|| one.address.cmp(&other.address))
+        .then_with(|| one.instance_id.cmp(&other.instance_id))
+        .then_with(|| one.node.cmp(&other.node))
+        .then_with(|| one.sender.cmp(&other.sender))
+        .then_with(|| place(one).cmp(&place(other)))
+}
+
 impl<'a> StartdFinder<'a> {
     /// Over `startds`; one that does not say how often it reports does so every `update_interval`.
     pub(crate) fn new(startds: &'a [StartdView], update_interval: Duration) -> StartdFinder<'a> {
@@ -110,7 +123,9 @@ impl<'a> StartdFinder<'a> {
             names_senders: false,
             names_nodes: false,
         };
-        for startd in startds {
+        let mut ordered: Vec<&'a StartdView> = startds.iter().collect();
+        ordered.sort_by(|one, other| by_what_it_says(one, other));
+        for startd in ordered {
             finder.names_senders |= startd.sender != Sender::Unknown;
             finder.names_nodes |= matches!(startd.sender, Sender::Node(_));
             if let Some(id) = startd.instance_id.as_deref() {

@@ -167,6 +167,10 @@ pub struct NodeMemory {
     /// The submitters of those jobs, as far as limits apply to them.
     #[serde(default, skip_serializing_if = "Submitters::is_empty")]
     pub submitters: Submitters,
+    /// When a schedd last listed a running job on it, in its present drain, though its startd said that it is drained: what that
+    /// says is not so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contradicted: Option<Moment>,
     /// A claim on it has been seen, or a trace of one.
     pub taken: bool,
     /// It was found to have failed, and that was counted.
@@ -217,6 +221,7 @@ impl NodeMemory {
             idle_since: None,
             made_for: None,
             submitters: Submitters::default(),
+            contradicted: None,
             taken: false,
             failed: false,
             delete_intended: None,

@@ -277,6 +277,7 @@ pub(super) fn node_listed(pool: &PoolView, memory: &NodeMemory) -> JobListed {
 
 /// All that a node's phase is decided by.
 pub(super) struct Facts<'a> {
+    pub(super) id: &'a NodeId,
     pub(super) observation: &'a Observation,
     pub(super) policy: &'a Policy,
     pub(super) state: &'a State,
@@ -300,12 +301,14 @@ impl Facts<'_> {
         }
         if let Some(since) = self.memory.unsigned {
             // A second server with a whole signature may be a create that the cloud has done twice.
-            let twice = self.server.is_some_and(OwnedServer::is_signed)
-                && self.state.now.since(since) < self.policy.boot_timeout;
+            let signed = self.server.filter(|server| server.is_signed());
+            let twice = signed.is_some() && self.state.now.since(since) < self.policy.boot_timeout;
+            // One of those that carry its signature is the node, as far as anybody knows.
+            let one_is = signed.is_some_and(|server| server.node() == Some(self.id));
             return match self.server {
                 None if self.cloud_known => Phase::Gone,
                 _ => Phase::Unsigned {
-                    counts: twice || self.state.age() < self.policy.boot_timeout,
+                    counts: twice || one_is || self.state.age() < self.policy.boot_timeout,
                 },
             };
         }
@@ -433,7 +436,8 @@ impl Facts<'_> {
                     && startd.claims() == 0
                     && believed
                     && asked
-                    && !lists_job(&self.observation.pool, self.memory),
+                    && !lists_job(&self.observation.pool, self.memory)
+                    && !self.was_contradicted(),
             };
         }
         match startd.idle_for() {
@@ -443,6 +447,13 @@ impl Facts<'_> {
                 idle_for: idle_for.min(self.unchanged_for()),
             },
         }
+    }
+
+    /// A schedd has listed a job on it in its present drain: the ad may be somebody else's, and the next job may begin at any
+    /// moment. No job for that long, and there is no demand that would run there.
+    fn was_contradicted(&self) -> bool {
+        let contradicted = self.memory.contradicted;
+        contradicted.is_some_and(|at| self.state.now.since(at) < self.policy.lost_job_timeout)
     }
 
     /// For how long no change of its claims has been seen. With the end of its last claim a startd says at once that it

@@ -786,6 +786,19 @@ impl<'a> Planner<'a> {
         })
     }
 
+    fn drain_not_complete(&self, node: &Node<'_>) -> Reason {
+        let memory = self.next.nodes.get(&node.id);
+        let drain = node.startd.and_then(|startd| startd.draining.as_ref());
+        let contradicted = memory.and_then(|memory| memory.contradicted);
+        match contradicted.filter(|_| drain.is_some_and(|drain| drain.complete)) {
+            Some(at) => Reason::DrainContradicted {
+                unlisted_seconds: seconds(self.next.now.since(at)),
+                lost_job_timeout_seconds: seconds(self.policy.lost_job_timeout),
+            },
+            None => Reason::DrainNotComplete,
+        }
+    }
+
     /// A schedd that does not answer.
     fn unknown_schedd(&self) -> Option<String> {
         let mut schedds = self.observation.pool.schedds.iter();
@@ -887,7 +900,7 @@ impl<'a> Planner<'a> {
             Phase::Draining { complete: true, .. } if !node.cloud_known => Reason::CloudUnknown,
             Phase::Draining { .. } => match self.drained_with_job(node) {
                 Some(machine) => Reason::DrainedWithJob { machine },
-                None => Reason::DrainNotComplete,
+                None => self.drain_not_complete(node),
             },
             Phase::Silent { silent_for, job } => {
                 let silent_seconds = seconds(*silent_for);

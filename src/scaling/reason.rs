@@ -115,6 +115,10 @@ pub enum Reason {
     DrainedWithJob {
         machine: String,
     },
+    DrainContradicted {
+        unlisted_seconds: u64,
+        lost_job_timeout_seconds: u64,
+    },
     AdoptedUntrusted {
         seconds: u64,
     },
@@ -754,6 +758,16 @@ impl fmt::Display for Reason {
                 f,
                 "its startd says that it is drained, and a schedd lists a running job on {machine}: ehos keeps the node until the \
                  schedd lists none"
+            ),
+            Reason::DrainContradicted {
+                unlisted_seconds,
+                lost_job_timeout_seconds,
+            } => write!(
+                f,
+                "its startd says that it is drained, and a schedd listed a running job on it {} ago: ehos keeps the node until no \
+                 schedd has listed one for {}",
+                spoken(*unlisted_seconds),
+                spoken(*lost_job_timeout_seconds)
             ),
             Reason::AdoptedUntrusted { seconds } => write!(
                 f,

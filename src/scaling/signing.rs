@@ -20,10 +20,11 @@ use super::observation::{
 /// Metadata key of the signature: seconds since the epoch, a colon, and an HMAC-SHA256 in hexadecimal.
 pub const METADATA_PROOF: &str = "ehos_proof";
 
-/// A server is created within this of its signature, for it is signed right before. A copy that is made later is none of
-/// ours, and one that is made earlier stands beside its original. Both ages are of this machine's clock: Nova's age of the
-/// server is subtracted from the time here.
-const WINDOW: Duration = Duration::from_secs(15 * 60);
+/// A server is created within this of its signature: it is signed right before the request, which takes less than a tick
+/// (`tick_timeout`), and the clock of this machine may be set meanwhile. A copy that is made later is none of ours, and one that
+/// is made earlier stands beside its original. Both ages are of this machine's clock: Nova's age of the server is subtracted
+/// from the time here.
+pub const WINDOW: Duration = Duration::from_secs(5 * 60);
 
 /// The block of SHA-256 in bytes.
 const BLOCK: usize = 64;
@@ -249,9 +250,9 @@ mod tests {
         keys.sign(&mut metadata, "ehos-builder-b-1", at(0));
         let copy = |age| server(metadata.clone(), "ehos-builder-b-1", age);
         assert!(keys.has_signed(&copy(86_400), at(86_400)));
-        assert!(keys.has_signed(&copy(86_400 - 900), at(86_400)));
-        assert!(!keys.has_signed(&copy(86_400 - 901), at(86_400)));
-        assert!(!keys.has_signed(&copy(86_400 + 901), at(86_400)));
+        assert!(keys.has_signed(&copy(86_400 - 300), at(86_400)));
+        assert!(!keys.has_signed(&copy(86_400 - 301), at(86_400)));
+        assert!(!keys.has_signed(&copy(86_400 + 301), at(86_400)));
         assert!(!keys.has_signed(&copy(u64::MAX), at(86_400)));
     }
 

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::capacity::Capacity;
-use super::matching::{GhostFinder, Match, StartdFinder};
+use super::matching::{GhostFinder, Match, StartdFinder, by_what_it_says};
 use super::memory::{BuilderMemory, Departed, Kind, Moment, NodeMemory, State};
-use super::node::{Facts, JobListed, Node, hearing, hidden, is_fresh, is_held, node_listed};
+use super::node::{
+    Facts, JobListed, Node, hearing, hidden, is_fresh, is_held, lists_job, node_listed,
+};
 use super::obscure::{Obscured, hides_builder, obscured};
 use super::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, OwnedServer, Role, Seen,
@@ -126,6 +128,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
                 .get(&memory.kind.cloud)
                 .is_some_and(Seen::is_known);
         let facts = Facts {
+            id,
             observation,
             policy,
             state,
@@ -232,6 +235,11 @@ fn impostors<'a>(
             all.push((node.clone(), startd));
         }
     }
+    // Not the order of the list.
+    all.sort_by(|(node, startd), (other, another)| {
+        let by_node = node.cmp(other);
+        by_node.then_with(|| by_what_it_says(startd, another))
+    });
     all
 }
 
@@ -628,6 +636,13 @@ fn learn(
                 memory.closed = (!open).then(|| memory.closed.unwrap_or(now));
             }
             memory.is_at(startd);
+            let drain = startd.draining.as_ref();
+            let drained = drain.is_some_and(|drain| drain.complete) && startd.claims() == 0;
+            if drained && lists_job(&observation.pool, memory) {
+                memory.contradicted = Some(now);
+            } else if drain.is_none() {
+                memory.contradicted = None;
+            }
             let named = servers.get(id).and_then(|server| server.node());
             memory.identified |= startd.sender == Sender::Node(named.unwrap_or(id).clone());
             memory.silent = None;

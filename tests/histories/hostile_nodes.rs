@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use ehos::scaling::plan::Fate;
+use ehos::scaling::observation::Seen;
+use ehos::scaling::plan::{Fate, plan};
+use ehos::scaling::reason::Reason;
 use ehos::simulation::JobState;
+use ehos::simulation::engine::tick;
 
 use crate::attacker::{ADDRESS, Attack, HostilePool, Lie};
 use crate::site::{Site, running};
@@ -136,6 +139,86 @@ fn a_node_whose_ads_are_hidden_from_the_first_on_keeps_its_job() {
             drop(world);
             assert!(kept, "{lies:?}\n{}", site.describe());
         }
+    }
+}
+
+#[test]
+fn a_node_whose_ads_are_hidden_keeps_its_job_while_its_schedd_does_not_answer() {
+    for lie in [
+        Lie::Silenced,
+        Lie::AllSilenced,
+        Lie::DrainedAlone,
+        Lie::IdleAlone,
+    ] {
+        for own_identities in [false, true] {
+            let mut site = Site::simple();
+            let lies = Attack {
+                lie,
+                victim: 0,
+                own_identities,
+            };
+            attack(&mut site, Some(lies));
+            site.submit(8, 1, 1024, 2 * 3600);
+            site.ticks(14);
+            site.world().broken.schedd = true;
+            site.ticks(55);
+            let kept = site.world().jobs.iter().all(|job| job.starts == 1);
+            assert!(kept, "{lies:?}\n{}", site.describe());
+            assert_eq!(site.plan().count(Fate::Deletes), 0, "{}", site.describe());
+        }
+    }
+}
+
+#[test]
+fn a_failed_boot_is_counted_at_once_and_waits_for_a_schedd_no_longer_than_unknown_grace() {
+    for comes_back in [false, true] {
+        let mut site = Site::simple();
+        site.world().broken.image = true;
+        site.submit(1, 1, 1024, 3600);
+        site.until(5, "a server is made", |world| !world.servers.is_empty());
+        let name = site.names()[0].clone();
+        let there = |site: &Site| site.names().contains(&name);
+        site.world().broken.schedd = true;
+        site.ticks(20);
+        assert!(there(&site), "{}", site.describe());
+        let failed = site.state.kinds.iter().any(|kind| kind.failures == 1);
+        assert!(failed, "{:?}", site.state.kinds);
+        assert!(matches!(site.plan().nodes[0].why, Reason::Braked { .. }));
+        site.world().broken.schedd = !comes_back;
+        site.ticks(if comes_back { 3 } else { 45 });
+        assert!(!there(&site), "{comes_back}: {}", site.describe());
+    }
+}
+
+#[test]
+fn the_order_of_ads_makes_no_difference_to_what_is_told_of_them() {
+    for lie in LIES {
+        let mut site = Site::simple();
+        let lies = |lie, own_identities| Attack {
+            lie,
+            victim: 0,
+            own_identities,
+        };
+        // The collector shows the identity of its node, and then that of all nodes.
+        attack(&mut site, Some(lies(Lie::Drained, true)));
+        running(&mut site, 8, 3600);
+        attack(&mut site, Some(lies(lie, false)));
+        let before = site.state.clone();
+        let ticked = tick(
+            &site.world,
+            &site.policy,
+            &before,
+            60,
+            &*site.between,
+            &mut |_| {},
+        );
+        let mut observation = ticked.observation;
+        if let Seen::Known(collector) = &mut observation.pool.collector {
+            collector.startds.reverse();
+        }
+        let again = plan(&observation, &site.policy, &before);
+        assert_eq!(again.unseen, ticked.plan.unseen, "{lie:?}");
+        assert_eq!(again, ticked.plan, "{lie:?}");
     }
 }
 

@@ -75,11 +75,19 @@ impl Planner<'_> {
     }
 
     /// The brake that stops this node's end.
-    pub(super) fn removal_brake(&self, never_joined: bool) -> Option<String> {
-        // No schedd can have a job on a node that never joined.
-        let stops =
-            |brake: &&Brake| !(never_joined && matches!(brake, Brake::ScheddUnknown { .. }));
+    pub(super) fn removal_brake(&self, without_job: bool) -> Option<String> {
+        let stops = |brake: &&Brake| !(without_job && matches!(brake, Brake::ScheddUnknown { .. }));
         self.brakes.iter().find(stops).map(ToString::to_string)
+    }
+
+    /// Whether no schedd can have a job on it: Nova says that it does not run, or a delete of it was decided. One that only
+    /// was not heard of may run a job: whoever takes its ads away hides it from the collector. A schedd that has listed one
+    /// may not have seen its end.
+    fn is_without_job(&self, node: &Node<'_>, rank: u8) -> bool {
+        let memory = self.next.nodes.get(&node.id);
+        rank <= 1
+            && node.phase != Phase::Failed { fault: None }
+            && memory.is_none_or(|memory| !memory.job_listed)
     }
 
     /// Which servers are to be deleted, and why: the failed first.
@@ -165,7 +173,12 @@ impl Planner<'_> {
         self.count_failures(&chosen);
         chosen.sort_by_key(|(rank, index, _)| (*rank, *index));
         for (rank, index, why) in chosen {
-            match self.removal_brake(rank <= 1) {
+            let without_job = self
+                .survey
+                .nodes
+                .get(index)
+                .is_some_and(|node| self.is_without_job(node, rank));
+            match self.removal_brake(without_job) {
                 Some(brake) => self.settle(index, Fate::Keeps, Reason::Braked { brake }),
                 None => self.removals.push((index, why)),
             }

@@ -17,11 +17,12 @@ use ehos::scaling::observation::{
 use ehos::scaling::plan::plan;
 use ehos::scaling::policy::{Allocation, Policy};
 use ehos::scaling::schedule::Spare;
+use ehos::scaling::signing;
 use ehos::simulation::{Broken, IMAGE, SimulatedServer, SimulatedThing, World, locked};
 use ehos::site::Site;
 
-use super::events::{Event, IMAGES, THERE};
-use super::faults::Faults;
+use super::events::{Event, Forgery, IMAGES, THERE};
+use super::faults::{CloudAnswer, Faults};
 use super::rules::{self, Tally, Tick};
 use crate::site::{cloud, scenario};
 
@@ -44,6 +45,10 @@ pub struct History {
     keeps_backups: bool,
     /// It may not remember that a node has joined.
     forgets: bool,
+    /// The machine's clock jumps.
+    jumps: bool,
+    /// A server of ours may look like a copy: an operator says after the faults which ones are ours.
+    asks_operator: bool,
     faults: Faults,
     tally: Tally,
     /// Servers that the state knows or has known: what they leave behind is to be removed.
@@ -119,6 +124,12 @@ impl History {
             backups: VecDeque::new(),
             keeps_backups: has(|event| matches!(event, Event::OldState { .. })),
             forgets: has(|event| matches!(event, Event::OldState { .. } | Event::LoseState)),
+            jumps: has(|event| matches!(event, Event::Clock(_))),
+            asks_operator: has(|event| match event {
+                Event::Clock(_) => true,
+                Event::Answers(answers) => answers.contains(&CloudAnswer::Twice),
+                _ => false,
+            }),
             faults,
             tally,
             known: BTreeSet::new(),
@@ -279,11 +290,17 @@ impl History {
             }
             Event::Neighbour { forgery, index } => {
                 let copied = ours(&world, index).and_then(|id| world.servers.get(&id).cloned());
+                let since = copied.as_ref().map(|copied| world.now - copied.created);
+                let soon = since.is_some_and(|since| since <= signing::WINDOW.as_secs());
+                let unknowable = matches!(forgery, Forgery::Copy) && self.forgets;
                 let (name, metadata) =
                     forgery.server(&self.policy.cluster, world.now, copied.as_ref());
                 let id = world.create("green", &name, "small", metadata);
                 world.servers.get_mut(&id).unwrap().joins_at = None;
                 drop(world);
+                if unknowable && (soon || self.jumps) {
+                    self.tally.unknowable.insert(id.clone());
+                }
                 self.tally.theirs.insert(id.clone());
                 self.tally.foreign.push(id);
             }
@@ -346,7 +363,7 @@ impl History {
             }
             Event::Builder(minutes) => {
                 let lifetime = Duration::from_secs(minutes * 60);
-                let node = NodeId(format!("builder-{}", world.now));
+                let node = NodeId(format!("builder-{}-{}", world.now, world.servers.len()));
                 let metadata = builder_metadata(&self.policy.cluster, &node, lifetime);
                 world.create_signed("green", "builder", "small", metadata);
             }
@@ -479,8 +496,23 @@ impl History {
         }
         self.policy.nodes_min = 0;
         self.policy.nodes_spare = Spare::Count(0);
+        drop(world);
         // An operator says that adopted nodes are ours, and that those which are silent are gone.
         self.state.trust_adopted();
+        self.trust_servers();
+        for cloud in ["blue", "green"] {
+            self.state.resume(cloud);
+        }
+        self.policy.vanish_share = 1.0;
+        let world = locked(&self.world);
+        self.tally.end_faults(&world, &self.policy);
+        if let Some(log) = &mut self.log {
+            log.push("    the faults end".to_owned());
+        }
+    }
+
+    /// An operator says of the servers without a signature which ones are ours.
+    fn trust_servers(&mut self) {
         let unsigned = self.state.nodes.values();
         let unsigned = unsigned.filter(|memory| memory.unsigned.is_some());
         let mut servers: Vec<String> = unsigned
@@ -492,14 +524,6 @@ impl History {
             .filter(|id| !self.tally.foreign.contains(*id))
         {
             self.state.trust_server(server);
-        }
-        for cloud in ["blue", "green"] {
-            self.state.resume(cloud);
-        }
-        self.policy.vanish_share = 1.0;
-        self.tally.end_faults(&world, &self.policy);
-        if let Some(log) = &mut self.log {
-            log.push("    the faults end".to_owned());
         }
     }
 
@@ -520,8 +544,12 @@ impl History {
         let most = QUIET + work / 8;
         for _ in 0..most {
             self.step(&[])?;
+            if self.asks_operator {
+                self.trust_servers();
+            }
             let world = locked(&self.world);
-            let left = world.servers.len() - self.tally.foreign.len();
+            let foreign = |id: &&String| self.tally.foreign.contains(*id);
+            let left = world.servers.keys().filter(|id| !foreign(id)).count();
             // Servers of a neighbour stay, and are told of for as long.
             let nodes = self.state.nodes.values();
             let remembered = nodes.filter(|memory| memory.unsigned.is_none()).count() > 0

@@ -18,9 +18,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-use events::{Event, event};
+use events::{Event, Forgery, THERE, event};
 use faults::CloudAnswer;
 use history::{History, MINUTES};
+
+use crate::attacker::{Attack, Lie};
 
 /// How many there are when no number is given.
 const USUAL: u64 = 3000;
@@ -147,7 +149,14 @@ fn histories_that_have_found_something_hold() {
         runs,
         unmatchable: false,
     };
-    let histories: [(u64, &[(u8, Event)]); 5] = [
+    let forge = |lie, own_identities| {
+        Event::Forge(Some(Attack {
+            lie,
+            victim: 0,
+            own_identities,
+        }))
+    };
+    let histories: [(u64, &[(u8, Event)]); 13] = [
         // A delete that was not done is asked for again behind an ad from before the startd's restart.
         (
             7_325_456_115_058_893,
@@ -194,6 +203,119 @@ fn histories_that_have_found_something_hold() {
                 (0, submit(2, 1, 3713, 60)),
                 (0, submit(12, 1, 7681, 1860)),
                 (3, Event::LateAds(1801)),
+            ],
+        ),
+        // A node whose ads were taken away from the first on went with its job, for its schedd did not answer.
+        (
+            0,
+            &[
+                (0, forge(Lie::DrainedAlone, true)),
+                (0, submit(17, 1, 7681, 300)),
+                (14, Event::Schedd(true)),
+            ],
+        ),
+        // Which of two startds was named first was the order of the list.
+        (
+            0,
+            &[
+                (0, forge(Lie::Drained, true)),
+                (0, submit(1, 1, 7681, 960)),
+                (3, forge(Lie::OtherNode, false)),
+            ],
+        ),
+        // A neighbour's copy of a server that was a quarter of an hour old went with a lost state.
+        (
+            9_804_341_032_736_945_685,
+            &[
+                (7, submit(5, 1, 2561, 300)),
+                (
+                    22,
+                    Event::Neighbour {
+                        forgery: Forgery::Copy,
+                        index: 0,
+                    },
+                ),
+                (22, Event::LoseState),
+            ],
+        ),
+        // A second server of one create, and a builder that was made while the clock was set, are an operator's to name.
+        (
+            0,
+            &[
+                (0, Event::Answers(vec![CloudAnswer::Twice])),
+                (0, Event::Image(true)),
+                (58, submit(2, 3, 1, 120)),
+            ],
+        ),
+        (
+            0,
+            &[
+                (0, Event::Clouds(2)),
+                (2, Event::Builder(0)),
+                (2, Event::Clock(-960)),
+            ],
+        ),
+        // A schedd had listed jobs on a node that was drained by a forged ad, and the next job came right before its delete.
+        (
+            16_592_958_155_516_901_196,
+            &[
+                (0, submit(3, 1, 2561, 1380)),
+                (0, forge(Lie::Room, false)),
+                (18, submit(2, 3, 1, 300)),
+                (30, submit(5, 3, 1, 540)),
+                (
+                    33,
+                    Event::Forge(Some(Attack {
+                        lie: Lie::IdleAlone,
+                        victim: 2,
+                        own_identities: false,
+                    })),
+                ),
+                (44, Event::SubmitMeanwhile { count: 1, runs: 60 }),
+            ],
+        ),
+        // With a copy of it there, a node of a lost state did not count.
+        (
+            0,
+            &[
+                (0, Event::Images(1)),
+                (1, submit(3, 1, 2561, 1080)),
+                (9, submit(4, 3, 4993, 60)),
+                (10, submit(2, 1, 7425, 60)),
+                (
+                    12,
+                    Event::SubmitNeeding {
+                        needs: THERE,
+                        count: 4,
+                        cpus: 2,
+                        runs: 1200,
+                    },
+                ),
+                (17, Event::SubmitMeanwhile { count: 1, runs: 60 }),
+                (
+                    28,
+                    Event::Neighbour {
+                        forgery: Forgery::Copy,
+                        index: 9,
+                    },
+                ),
+                (41, Event::LoseState),
+            ],
+        ),
+        // The negotiator gave smaller jobs the room that was made for a larger one.
+        (
+            8_866_201_981_573_014_269,
+            &[
+                (
+                    0,
+                    Event::Quota {
+                        cores: 0,
+                        instances: None,
+                    },
+                ),
+                (0, Event::Clouds(1)),
+                (11, submit(5, 1, 6401, 1020)),
+                (47, submit(3, 1, 8449, 60)),
             ],
         ),
     ];
