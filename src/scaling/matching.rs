@@ -409,12 +409,14 @@ mod tests {
         assert_eq!(found(&wanted(), &[old.clone(), new.clone()]), "newer");
         let older = startd("oldest", OURS, 900, 2);
         assert_eq!(found(&wanted(), &[older, old]), "old");
-        // Two names at one address are one startd.
+        // Two names at one address are one startd, in whatever order they are listed.
         let renamed = StartdView {
             machine: "renamed".to_owned(),
             ..new.clone()
         };
-        assert_eq!(found(&wanted(), &[renamed, new]), "newer");
+        for ads in [[renamed.clone(), new.clone()], [new, renamed]] {
+            assert_eq!(found(&wanted(), &ads), "renamed");
+        }
     }
 
     #[test]

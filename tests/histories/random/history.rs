@@ -114,6 +114,7 @@ impl History {
             world.things.insert(rules::FOREIGN_PORT.to_owned(), port);
         }
         let has = |which: fn(&Event) -> bool| events.iter().any(|(_, event)| which(event));
+        let forgets = has(|event| matches!(event, Event::OldState { .. } | Event::LoseState));
         let mut faults = Faults::default();
         faults.cluster.clone_from(&policy.cluster);
         faults.keeps_lists = has(|event| matches!(event, Event::Lag { .. }));
@@ -123,13 +124,23 @@ impl History {
             state: State::default(),
             backups: VecDeque::new(),
             keeps_backups: has(|event| matches!(event, Event::OldState { .. })),
-            forgets: has(|event| matches!(event, Event::OldState { .. } | Event::LoseState)),
+            forgets,
             jumps: has(|event| matches!(event, Event::Clock(_))),
             asks_operator: has(|event| match event {
                 Event::Clock(_) => true,
                 Event::Answers(answers) => answers.contains(&CloudAnswer::Twice),
                 _ => false,
-            }),
+            }) || forgets
+                && has(|event| {
+                    use Forgery::{Copy, NodeId};
+                    matches!(
+                        event,
+                        Event::Neighbour {
+                            forgery: Copy | NodeId,
+                            ..
+                        }
+                    )
+                }),
             faults,
             tally,
             known: BTreeSet::new(),

@@ -60,6 +60,8 @@ pub struct Tally {
     pub foreign: Vec<String>,
     /// Servers of another ehos with a copy of our configuration.
     pub theirs: BTreeSet<String>,
+    /// Servers that the state has called unsigned.
+    unsigned: BTreeSet<String>,
     /// Copies of our servers that nobody can tell from their originals: only the rule about adopted ones holds.
     pub unknowable: BTreeSet<String>,
     /// Two servers may have one name: what is asked of the one reaches the other.
@@ -233,6 +235,7 @@ impl Tally {
             random: seed,
             foreign: Vec::new(),
             theirs: BTreeSet::new(),
+            unsigned: BTreeSet::new(),
             unknowable: BTreeSet::new(),
             twins: events.iter().any(twins),
             hides: events.iter().any(hides),
@@ -553,9 +556,16 @@ fn limits_hold(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
             "{remembered} nodes are remembered, {creates} of them new, nodes_max {nodes_max}"
         );
     }
+    let unsigned = plan.next.nodes.values();
+    let unsigned = unsigned.filter(|memory| memory.unsigned.is_some());
+    tally
+        .unsigned
+        .extend(unsigned.filter_map(|memory| memory.server_id.clone()));
     let ours = tick.world.servers.values();
     let ours = ours.filter(|server| is_execute(server, policy));
     let ours = ours.filter(|server| !may_be_forged(plan, tally, &server.id));
+    // It did not count, and others were made beside it, until an operator said that it is ours.
+    let ours = ours.filter(|server| !tally.unsigned.contains(&server.id));
     let ours = ours.count() as u64;
     must!(
         tally.hides || ours <= tally.most_nodes_max,
