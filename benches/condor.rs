@@ -83,7 +83,7 @@ fn groups(lines: u64, requests: u64, jobs: u64) -> String {
         writeln!(
             text,
             "{}\t{cpus}\t{memory}\t1048576\t0\t{}\t1795353034\t7.0\t5\t1\t\t\t{cpus}\t{memory}\tDiskUsage\t\t\
-             undefined\tundefined\talice\t{REQUIREMENTS}",
+             undefined\tundefined\talice\t0\t{REQUIREMENTS}",
             jobs / lines,
             1_795_300_000 + line / 3
         )
@@ -97,7 +97,7 @@ fn observed(bencher: Bencher, tools: &TempDir, nodes: u64, requests: u64) {
         bin: Some(tools.path().to_owned()),
         ..CondorSettings::default()
     };
-    let pool = CondorPool::new(&settings, Duration::from_secs(80), LONG, LONG);
+    let pool = CondorPool::new(&settings, Duration::from_secs(10), LONG, LONG);
     let observe = || pool.observe(&Watch::default(), Deadline::within(LONG));
     let view = observe();
     match (&view.collector, &view.schedds["local"]) {
