@@ -87,6 +87,8 @@ fn a_drained_node_is_taken_back_before_a_new_one_is_made() {
             job.state = JobState::Idle(job.submitted - 100);
         }
     }
+    // No earlier tick was there to see that they did not.
+    site.state.clusters.clear();
     let plan = site.tick();
     assert!(
         plan.nodes

@@ -715,6 +715,8 @@ fn a_drain_that_was_taken_back_is_no_leave_to_delete_even_when_the_old_ad_is_see
             job.state = JobState::Idle(job.submitted - 100);
         }
     }
+    // No earlier tick was there to see that they did not.
+    site.state.clusters.clear();
     site.tick();
     assert_eq!(site.plan().count(Fate::Returns), 1, "{}", site.describe());
     // The user removes the jobs. The update of the startd was lost: the collector still has the drained ad when it is
