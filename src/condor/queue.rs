@@ -1,7 +1,7 @@
 //! What a schedd has in its queue: how many jobs in which state, and what the idle ones ask for.
 //!
-//! Each schedd is asked by itself (`condor_q -global` takes a schedd without an ad for an empty queue), with up to
-//! three calls at the same time:
+//! Each schedd is asked by itself (`condor_q -global` takes a schedd without an ad for an empty queue), with
+//! several calls at the same time:
 //!
 //! - `-totals`: the jobs by state. Its answer is never empty, so it tells "none" from "no answer", and it carries
 //!   the schedd's clock (`ServerTime`).
@@ -14,6 +14,8 @@
 //!   names attributes that were not asked for, the schedd is asked again with them, and they are kept for the next tick.
 //! - `-constraint … RemoteHost`: jobs that run on machines which have gone silent; only when there are any.
 //!
+//! - `-json`: jobs with expressions of their users, read whole (`odd`). A schedd evaluates none of these: each other query asks
+//!   only for jobs whose attributes are literals (`plain`). There are none of them in most queues, and then no such call.
 //! - `-factory`: jobs that are still to come (late materialization).
 //!
 //! `-group-by` says `Two results with the same ID` at random and leaves groups out. So its answer is compared with the number of
@@ -267,7 +269,8 @@ impl Schedd {
                 0
             }),
             max_running: None,
-            newest_cluster: folded.newest_cluster(),
+            // A job that was not listed may be of a newer one.
+            newest_cluster: folded.newest_cluster().filter(|_| unread == 0),
         };
         Ok((view, folded.into_ads()))
     }

@@ -124,9 +124,7 @@ impl Spending {
         self.since.get_or_insert(at);
         for node in nodes.iter().filter(|node| node.exists()) {
             let old = self.meters.get(&node.id);
-            let price = policy.cloud(&node.kind.cloud);
-            let price = price.and_then(|cloud| cloud.price(&node.kind.flavor));
-            let Some(price) = price.or(old.map(|meter| meter.price)) else {
+            let Some(price) = price_of(policy, node, old) else {
                 continue;
             };
             let age = match (node.server, old) {
@@ -180,6 +178,13 @@ impl Spending {
             self.months.pop_first();
         }
     }
+}
+
+/// The price of a node an hour: that of its flavor, or else the one that it had before.
+fn price_of(policy: &Policy, node: &Node<'_>, meter: Option<&Meter>) -> Option<Money> {
+    let cloud = policy.cloud(&node.kind.cloud);
+    let price = cloud.and_then(|cloud| cloud.price(&node.kind.flavor));
+    price.or(meter.map(|meter| meter.price))
 }
 
 fn period(policy: &Policy, cloud: &str) -> Option<Duration> {
@@ -333,8 +338,7 @@ pub fn count(
         let mine = nodes.iter().filter(|node| node.kind.cloud == cloud.name);
         for node in mine.filter(|node| node.exists()) {
             let meter = spending.meters.get(&node.id);
-            let price = cloud.price(&node.kind.flavor);
-            let Some(price) = price.or(meter.map(|meter| meter.price)) else {
+            let Some(price) = price_of(policy, node, meter) else {
                 cost.nodes_without_price += 1;
                 continue;
             };
@@ -398,9 +402,7 @@ fn by_submitter(
             continue;
         };
         let meter = spending.meters.get(&node.id);
-        let price = policy.cloud(&node.kind.cloud);
-        let price = price.and_then(|cloud| cloud.price(&node.kind.flavor));
-        let Some(price) = price.or(meter.map(|meter| meter.price)) else {
+        let Some(price) = price_of(policy, node, meter) else {
             continue;
         };
         let age = meter.map_or(Duration::ZERO, |meter| meter.age);
