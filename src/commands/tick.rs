@@ -31,6 +31,7 @@ use crate::simulation::{self, World, locked};
 use crate::site::Site;
 use crate::state;
 use crate::user_data::NodeUserData;
+use crate::wake;
 
 /// Things that are done at once.
 const AT_ONCE: usize = 8;
@@ -91,6 +92,8 @@ pub fn run(
         }
     }
 
+    let begun = (acting && config.simulation.is_none())
+        .then(|| wake::Begun::now(config.event_interval, config.condor.event_log()));
     let deadline = Deadline::within(config.timeouts.tick);
     let world = open_world(&config, &directory)?;
     let keys = match acting {
@@ -189,6 +192,9 @@ pub fn run(
         }
         metrics::write(&config.metrics, &snapshot);
         notify::tell(&config.notify, &directory, &snapshot);
+        if let Some(begun) = begun {
+            begun.end(&directory, None, plan.queue.idle > 0);
+        }
         // What is sent may take its time: the next tick need not wait for it.
         drop(lock);
         metrics::send(&config.metrics, &snapshot);
@@ -286,6 +292,10 @@ fn configuration(args: &Tick, environment: &Environment) -> Result<Config, confi
         config.policy.vanish_share = 1.0;
         config.policy.trust_silence = true;
     }
+    // Without passes for events nothing starts one before the timer.
+    config.policy.look_again = args
+        .look_again
+        .filter(|soon| !soon.is_zero() && !config.event_interval.is_zero());
     Ok(config)
 }
 

@@ -126,6 +126,8 @@ pub struct Policy {
     pub max_lifetime_kill: Option<Duration>,
     /// An operator says, for this tick, that nodes which are not heard of are gone.
     pub trust_silence: bool,
+    /// How soon after this one another pass can be had (`ehos tick --look-again`); `None`: with the timer's minute.
+    pub look_again: Option<Duration>,
 }
 
 /// What decides about one cloud.
@@ -253,6 +255,7 @@ impl Policy {
             max_lifetime: None,
             max_lifetime_kill: None,
             trust_silence: false,
+            look_again: None,
         }
     }
 
