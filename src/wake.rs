@@ -40,8 +40,8 @@ pub struct LastPass {
     pub took: Duration,
     /// After how long, from its beginning, it asked to look again.
     pub look_again: Option<Duration>,
-    /// It saw jobs that wait.
-    pub had_idle_jobs: bool,
+    /// The jobs that it saw waiting.
+    pub idle_jobs: u64,
 }
 
 /// When the next pass is due.
@@ -58,14 +58,15 @@ pub enum NextPass {
 /// When a pass is due after the last one, where `events` were seen since and `interval` (`daemon.event_interval`) is the
 /// shortest distance of passes.
 ///
-/// Jobs that wait need nodes, so they are a reason. Jobs that ended are one only where none waits: else the next job gets
-/// the slot. A pass that took long rests for longer, so that slow services are not asked without a pause.
+/// Jobs that wait need nodes, so they are a reason. Jobs that ended are one only where none waits any more, as far as starts
+/// are counted: else the next job gets the slot. A pass that took long rests for longer, so that slow services are not asked without a pause.
 pub fn next_pass(last: &LastPass, events: Events, interval: Duration) -> NextPass {
     if interval.is_zero() || last.age >= STALE {
         return NextPass::OfTimer;
     }
     let rest = last.took * REST;
-    let event = events.waiting || (events.ended && !last.had_idle_jobs);
+    let none_waits = last.idle_jobs <= events.started;
+    let event = events.waiting > 0 || (events.ended > 0 && none_waits);
     let due = [event.then_some(interval), last.look_again];
     match due.into_iter().flatten().min().map(|due| due.max(rest)) {
         Some(due) if due <= last.age => NextPass::Due,
@@ -82,7 +83,7 @@ struct Record {
     began: Duration,
     took: Duration,
     look_again: Option<Duration>,
-    had_idle_jobs: bool,
+    idle_jobs: u64,
     /// `daemon.event_interval` and `condor.event_log` of the pass, so that `ehos due` need not read the configuration.
     interval: Duration,
     log: PathBuf,
@@ -115,7 +116,7 @@ impl Record {
             age,
             took: self.took,
             look_again: self.look_again,
-            had_idle_jobs: self.had_idle_jobs,
+            idle_jobs: self.idle_jobs,
         };
         next_pass(
             &last,
@@ -147,13 +148,13 @@ impl Begun {
 
     /// Ends the pass: writes its record, and `wake` where the next pass is due before the timer's. `look_again` counts
     /// from the beginning. The tick's lock must be held.
-    pub fn end(self, directory: &Path, look_again: Option<Duration>, had_idle_jobs: bool) {
+    pub fn end(self, directory: &Path, look_again: Option<Duration>, idle_jobs: u64) {
         let record = Record {
             boot: boot(),
             began: self.began,
             took: lock::uptime().saturating_sub(self.began),
             look_again,
-            had_idle_jobs,
+            idle_jobs,
             interval: self.interval,
             log: self.log,
             mark: self.mark,
@@ -218,55 +219,59 @@ mod tests {
 
     fn events(letters: &str) -> Events {
         Events {
-            waiting: letters.contains('w'),
-            ended: letters.contains('e'),
+            waiting: letters.matches('w').count() as u64,
+            started: letters.matches('s').count() as u64,
+            ended: letters.matches('e').count() as u64,
         }
     }
 
     #[test]
     fn a_pass_is_due_for_jobs_that_wait_that_ended_and_at_the_time_it_asked_for() {
         use NextPass::{Due, In, OfTimer};
-        // Age and duration of the last pass, what it asked for, whether jobs waited, events, the interval: what is due.
+        // Age and duration of the last pass, what it asked for, the jobs that waited, events, the interval: what is due.
         let table = [
             // Nothing happened.
-            (20, 1, None, false, "", 10, OfTimer),
-            (70, 1, None, true, "", 10, OfTimer),
+            (20, 1, None, 0, "", 10, OfTimer),
+            (70, 1, None, 2, "", 10, OfTimer),
             // Jobs wait.
-            (20, 1, None, false, "w", 10, Due),
-            (20, 1, None, true, "we", 10, Due),
-            (10, 1, None, true, "w", 10, Due),
-            (4, 1, None, false, "w", 10, In(seconds(6))),
-            (4, 1, None, false, "w", 0, OfTimer),
-            (20, 1, None, false, "w", 40, In(seconds(20))),
-            (20, 1, None, false, "w", 120, OfTimer),
+            (20, 1, None, 0, "w", 10, Due),
+            (20, 1, None, 2, "we", 10, Due),
+            (10, 1, None, 2, "w", 10, Due),
+            (4, 1, None, 0, "w", 10, In(seconds(6))),
+            (4, 1, None, 0, "w", 0, OfTimer),
+            (20, 1, None, 0, "w", 40, In(seconds(20))),
+            (20, 1, None, 0, "w", 120, OfTimer),
             // Jobs ended.
-            (20, 1, None, false, "e", 10, Due),
-            (4, 1, None, false, "e", 10, In(seconds(6))),
-            (20, 1, None, true, "e", 10, OfTimer),
+            (20, 1, None, 0, "e", 10, Due),
+            (4, 1, None, 0, "e", 10, In(seconds(6))),
+            (20, 1, None, 2, "e", 10, OfTimer),
+            (20, 1, None, 2, "eees", 10, OfTimer),
+            (20, 1, None, 2, "sse", 10, Due),
+            (20, 1, None, 0, "s", 10, OfTimer),
             // It asked for it.
-            (4, 1, Some(5), false, "", 10, In(seconds(1))),
-            (5, 1, Some(5), true, "", 10, Due),
-            (20, 1, Some(30), false, "", 10, In(seconds(10))),
-            (20, 1, Some(30), false, "w", 10, Due),
-            (4, 1, Some(30), false, "w", 10, In(seconds(6))),
-            (20, 1, Some(58), false, "", 10, OfTimer),
-            (58, 1, Some(58), false, "", 10, Due),
-            (6, 1, Some(5), false, "", 0, OfTimer),
+            (4, 1, Some(5), 0, "", 10, In(seconds(1))),
+            (5, 1, Some(5), 2, "", 10, Due),
+            (20, 1, Some(30), 0, "", 10, In(seconds(10))),
+            (20, 1, Some(30), 0, "w", 10, Due),
+            (4, 1, Some(30), 0, "w", 10, In(seconds(6))),
+            (20, 1, Some(58), 0, "", 10, OfTimer),
+            (58, 1, Some(58), 0, "", 10, Due),
+            (6, 1, Some(5), 0, "", 0, OfTimer),
             // A pass that took long rests.
-            (35, 20, None, false, "w", 10, In(seconds(5))),
-            (21, 20, Some(5), false, "", 10, In(seconds(19))),
-            (35, 30, None, false, "w", 10, OfTimer),
-            (60, 30, None, false, "w", 10, Due),
+            (35, 20, None, 0, "w", 10, In(seconds(5))),
+            (21, 20, Some(5), 0, "", 10, In(seconds(19))),
+            (35, 30, None, 0, "w", 10, OfTimer),
+            (60, 30, None, 0, "w", 10, Due),
             // The last ones failed.
-            (149, 1, None, false, "w", 10, Due),
-            (150, 1, Some(5), false, "w", 10, OfTimer),
+            (149, 1, None, 0, "w", 10, Due),
+            (150, 1, Some(5), 0, "w", 10, OfTimer),
         ];
         for (age, took, again, idle, what, interval, expected) in table {
             let last = LastPass {
                 age: seconds(age),
                 took: seconds(took),
                 look_again: again.map(seconds),
-                had_idle_jobs: idle,
+                idle_jobs: idle,
             };
             let next = next_pass(&last, events(what), seconds(interval));
             assert_eq!(next, expected, "{last:?} {what:?} {interval}");
@@ -316,7 +321,7 @@ mod tests {
                 log: self.log.clone(),
                 mark: self.mark,
             };
-            begun.end(directory, again.map(seconds), false);
+            begun.end(directory, again.map(seconds), 0);
             let mut record = Record::load(directory).unwrap();
             record.began = record.began.saturating_sub(seconds(age));
             record.save(directory).unwrap();
@@ -354,11 +359,11 @@ mod tests {
         let world = World::new();
         let begun = Begun::now(seconds(10), &world.log());
         world.submit();
-        begun.end(world.0.path(), None, true);
+        begun.end(world.0.path(), None, 1);
         assert!(world.wakes());
         let begun = Begun::now(Duration::ZERO, &world.log());
         world.submit();
-        begun.end(world.0.path(), None, true);
+        begun.end(world.0.path(), None, 1);
         assert!(!world.wakes(), "passes for events are off");
     }
 

@@ -1,6 +1,8 @@
 //! The pool: whether HTCondor answers, and whether ehos may do there what it has to.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::thread;
@@ -410,10 +412,9 @@ fn host_ip(
 /// Settings of the central manager, where this machine is it.
 fn central_manager(config: &Config, tools: &Tools, deadline: Deadline) -> Vec<Finding> {
     const CHECK: &str = "settings";
-    let is_here = config.condor.pool.is_none()
-        && inspect::setting(tools, "MASTER", "DAEMON_LIST", deadline)
-            .is_ok_and(|list| list.is_some_and(|list| list.to_uppercase().contains("COLLECTOR")));
-    if !is_here {
+    let daemons = inspect::setting(tools, "MASTER", "DAEMON_LIST", deadline);
+    let daemons = daemons.ok().flatten().unwrap_or_default().to_uppercase();
+    if config.condor.pool.is_some() || !daemons.contains("COLLECTOR") {
         return vec![Finding::skipped(
             CHECK,
             "settings of the central manager can be seen on it only",
@@ -426,7 +427,7 @@ fn central_manager(config: &Config, tools: &Tools, deadline: Deadline) -> Vec<Fi
         "NEGOTIATOR_UPDATE_AFTER_CYCLE",
         deadline,
     );
-    vec![
+    let mut findings = vec![
         lifetime.map_or_else(
             |error| Finding::skipped(CHECK, error.to_string()),
             |value| ad_lifetime(value.as_deref()),
@@ -435,7 +436,53 @@ fn central_manager(config: &Config, tools: &Tools, deadline: Deadline) -> Vec<Fi
             |error| Finding::skipped(CHECK, error.to_string()),
             |value| update_after_cycle(value.as_deref()),
         ),
-    ]
+    ];
+    // Only a schedd writes it.
+    if daemons.contains("SCHEDD") && !config.event_interval.is_zero() {
+        let log = inspect::setting(tools, "SCHEDD", "EVENT_LOG", deadline);
+        findings.push(log.map_or_else(
+            |error| Finding::skipped(CHECK, error.to_string()),
+            |value| event_log(value.as_deref(), config.condor.event_log()),
+        ));
+    }
+    findings
+}
+
+/// Without an event log that ehos can read, a tick comes with the timer's minute: that is slower, and no fault.
+fn event_log(value: Option<&str>, expected: &Path) -> Finding {
+    const CHECK: &str = "settings";
+    let place = expected.display();
+    let Some(value) = value.filter(|value| !value.is_empty()) else {
+        return Finding::warning(
+            CHECK,
+            "EVENT_LOG is not set: jobs wait for the next minute's tick",
+            format!(
+                "set EVENT_LOG = {place} on the central manager and run condor_reconfig; or set daemon.event_interval: 0"
+            ),
+        );
+    };
+    if Path::new(value) != expected {
+        return Finding::warning(
+            CHECK,
+            format!("EVENT_LOG is {value}, and ehos reads {place}"),
+            format!(
+                "set condor.event_log: {value} here, and PathModified={value} by `systemctl edit ehos.path`"
+            ),
+        );
+    }
+    match File::open(expected) {
+        Ok(_) => Finding::ok(CHECK, format!("EVENT_LOG = {value}")),
+        // It comes with the first job.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Finding::ok(
+            CHECK,
+            format!("EVENT_LOG = {value}; no job has been logged yet"),
+        ),
+        Err(error) => Finding::warning(
+            CHECK,
+            format!("EVENT_LOG = {value} cannot be read: {error}"),
+            "let the user that runs the ticks read the file and its folder: without, each change counts as new jobs",
+        ),
+    }
 }
 
 fn ad_lifetime(value: Option<&str>) -> Finding {
@@ -588,6 +635,20 @@ mod tests {
         assert_eq!(update_after_cycle(Some("True")).outcome, Outcome::Ok);
         assert_eq!(update_after_cycle(Some("false")).outcome, Outcome::Warning);
         assert_eq!(update_after_cycle(None).outcome, Outcome::Warning);
+    }
+
+    #[test]
+    fn the_event_log_is_the_one_that_ehos_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("EventLog");
+        let of = |value: Option<&str>| event_log(value, &log);
+        assert!(of(None).what.contains("is not set"));
+        assert_eq!(of(Some("")).outcome, Outcome::Warning);
+        assert!(of(Some("/elsewhere")).what.contains("/elsewhere"));
+        let value = log.to_str();
+        assert_eq!(of(value).outcome, Outcome::Ok, "before the first job");
+        std::fs::write(&log, "").unwrap();
+        assert_eq!(of(value).outcome, Outcome::Ok);
     }
 
     #[test]

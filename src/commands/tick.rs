@@ -193,7 +193,7 @@ pub fn run(
         metrics::write(&config.metrics, &snapshot);
         notify::tell(&config.notify, &directory, &snapshot);
         if let Some(begun) = begun {
-            begun.end(&directory, None, plan.queue.idle > 0);
+            begun.end(&directory, None, plan.queue.idle);
         }
         // What is sent may take its time: the next tick need not wait for it.
         drop(lock);

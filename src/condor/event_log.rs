@@ -37,29 +37,34 @@ impl Mark {
     }
 }
 
-/// What happened to jobs.
+/// How often something happened to jobs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Events {
     /// Jobs became idle: submitted, released, evicted.
-    pub waiting: bool,
-    /// Jobs left their slots for good: ended, removed, held.
-    pub ended: bool,
+    pub waiting: u64,
+    /// Jobs got a slot.
+    pub started: u64,
+    /// Jobs left their slots for good, or the queue: ended, removed, held.
+    pub ended: u64,
 }
 
 impl Events {
     /// What cannot be read may be anything.
     const UNKNOWN: Events = Events {
-        waiting: true,
-        ended: true,
+        waiting: 1,
+        started: 0,
+        ended: 1,
     };
 
     fn add(&mut self, code: Code) {
         // Source: HTCondor manual, "Job Event Log Codes".
         match code.0 {
             // Submitted, evicted, shadow exception, released, reconnection failed.
-            0 | 4 | 7 | 13 | 24 => self.waiting = true,
+            0 | 4 | 7 | 13 | 24 => self.waiting += 1,
+            // Executing.
+            1 => self.started += 1,
             // Terminated, aborted, held.
-            5 | 9 | 12 => self.ended = true,
+            5 | 9 | 12 => self.ended += 1,
             _ => {}
         }
     }
@@ -140,17 +145,22 @@ mod tests {
     /// As HTCondor 23.9 wrote it: jobs submitted, run, ended, held, released, evicted and removed, and a late
     /// materialization.
     const LOG: &str = include_str!("../../tests/fixtures/condor/event-log.txt");
+    const NOTHING: Events = Events {
+        waiting: 0,
+        started: 0,
+        ended: 0,
+    };
     const WAITING: Events = Events {
-        waiting: true,
-        ended: false,
+        waiting: 1,
+        ..NOTHING
+    };
+    const STARTED: Events = Events {
+        started: 1,
+        ..NOTHING
     };
     const ENDED: Events = Events {
-        waiting: false,
-        ended: true,
-    };
-    const NOTHING: Events = Events {
-        waiting: false,
-        ended: false,
+        ended: 1,
+        ..NOTHING
     };
 
     fn written(text: impl AsRef<[u8]>) -> (tempfile::TempDir, std::path::PathBuf) {
@@ -188,6 +198,7 @@ mod tests {
             append(&log, event);
             let expected = match code {
                 0 | 4 | 13 => WAITING,
+                1 => STARTED,
                 5 | 9 | 12 => ENDED,
                 _ => NOTHING,
             };

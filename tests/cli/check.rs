@@ -70,7 +70,8 @@ fn site(double: &Double) -> Site {
         )
         .answers("condor_ping", "ADMINISTRATOR", &ping("ADMINISTRATOR"))
         .answers("condor_ping", "ADVERTISE_STARTD", &ping("ADVERTISE_STARTD"))
-        .answers("condor_config_val", "DAEMON_LIST", "out|MASTER, COLLECTOR\nexit=0\n")
+        .answers("condor_config_val", "DAEMON_LIST", "out|MASTER, COLLECTOR, SCHEDD\nexit=0\n")
+        .answers("condor_config_val", "EVENT_LOG", "out|/var/log/condor/EventLog\nexit=0\n")
         .answers("condor_config_val", "CLASSAD_LIFETIME", "out|180\nexit=0\n")
         .answers("condor_config_val", "NEGOTIATOR_UPDATE_AFTER_CYCLE", "out|True\nexit=0\n")
 }
@@ -459,6 +460,14 @@ fn each_thing_of_the_pool_that_is_broken_is_found() {
             "settings",
             "warning",
             "NEGOTIATOR_UPDATE_AFTER_CYCLE is not True",
+        ),
+        (
+            "condor_config_val",
+            "EVENT_LOG",
+            "err|Not defined: EVENT_LOG\nexit=1\n".to_owned(),
+            "settings",
+            "warning",
+            "EVENT_LOG is not set",
         ),
         (
             "condor_status",

@@ -522,7 +522,9 @@ fn a_timer_that_was_turned_off_stays_off() {
     );
     let path_started = || {
         let calls = site.calls();
-        calls.lines().any(|line| line == "systemctl start ehos.path")
+        calls
+            .lines()
+            .any(|line| line == "systemctl start ehos.path")
     };
     assert!(!path_started());
     fs::write(&timer, "disabled active\n").unwrap();

@@ -11,6 +11,7 @@ mod condor;
 mod crash;
 #[path = "../crashes/mod.rs"]
 mod crashes;
+mod events;
 mod faults;
 mod first;
 mod first_site;
