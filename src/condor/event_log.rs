@@ -246,6 +246,13 @@ mod tests {
         )
         .unwrap();
         assert_eq!(since(&log, Some(&mark)), Events::UNKNOWN);
+        // The new one is longer, and its end says nothing.
+        fs::write(
+            &log,
+            format!("{LOG}006 (007.000.000) 11/29 Image size\n...\n"),
+        )
+        .unwrap();
+        assert_eq!(since(&log, Some(&mark)), Events::UNKNOWN);
 
         fs::write(&log, LOG).unwrap();
         let mark = Mark::of(&log).unwrap();
