@@ -569,6 +569,7 @@ mod tests {
             let view = CollectorView {
                 up_for: Duration::from_secs(3600),
                 negotiation_period: period.map(Duration::from_secs),
+                cycle_began: None,
                 startds: Vec::new(),
                 unreadable: Vec::new(),
                 forged: Vec::new(),

@@ -220,6 +220,8 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         max_lifetime: _,
         max_lifetime_kill: _,
         trust_silence: _,
+        // How the tick is started, no key.
+        look_again: _,
     } = policy;
     let Timeouts {
         tick,

@@ -17,6 +17,7 @@ use super::leftover::{LeftoverKind, MOST_SERVERS, Traces};
 use super::matching::host_of;
 use super::needs::JobKind;
 use super::observation::{AttachedVolume, CloudName, NodeId, OwnedServer, Role, StartdView};
+use super::pace::RecentActions;
 use super::plan::Action;
 use super::policy::Policy;
 use super::refusal::About;
@@ -454,6 +455,9 @@ pub struct State {
     /// Since when so many nodes have been silent that the fault is not theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vanished: Option<Moment>,
+    /// The actions of the last minute.
+    #[serde(default, skip_serializing_if = "RecentActions::is_empty")]
+    pub recent: RecentActions,
     /// Groups that more nodes would not help.
     pub refusals: Vec<Refusal>,
     /// Nodes that were adopted until then are this pool's: one of them was seen in its collector, or an operator

@@ -10,6 +10,7 @@ use super::observation::{
     CollectorView, NodeId, Observation, OwnedServer, PoolView, ScheddView, Seen, ServerStatus,
     StartdView,
 };
+use super::pace::MINUTE;
 use super::policy::Policy;
 
 /// What `DrainReason` begins with when the drain is this pool's ehos's.
@@ -364,7 +365,10 @@ impl Facts<'_> {
                 .delete_accepted
                 .is_some_and(|at| self.state.now.since(at) >= self.policy.delete_timeout);
             // A host that could not destroy the server leaves it in ERROR, and a new delete works.
-            let failed = status == ServerStatus::Error && !server.record().deleting;
+            let asked = self.memory.delete_accepted.or(self.memory.delete_intended);
+            let failed = status == ServerStatus::Error
+                && !server.record().deleting
+                && asked.is_none_or(|at| self.state.now.since(at) >= MINUTE);
             let ours = self.memory.delete_intended.is_some();
             let again = ours && (overdue || failed);
             return if again && self.memory.joined.is_some() {

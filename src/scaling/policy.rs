@@ -57,7 +57,7 @@ pub struct Policy {
     pub nodes_max: u64,
     /// Idle nodes kept beyond what the queue needs.
     pub nodes_spare: Spare,
-    /// Creates and deletes in one tick, at most.
+    /// Creates and deletes in a minute, at most.
     pub max_actions: u64,
     /// How the next cloud is chosen.
     pub allocation: Allocation,
@@ -91,6 +91,8 @@ pub struct Policy {
     pub negotiation_cycle: Duration,
     /// How often a startd is heard that does not say (`UPDATE_INTERVAL` of HTCondor).
     pub update_interval: Duration,
+    /// How soon the next pass can be had where this one asks for it; `None`: only when the timer starts it.
+    pub look_again: Option<Duration>,
     /// Servers of one (cloud, flavor, image) that have not joined, until one of them has.
     pub max_unproven: u64,
     /// After so many failures in a row with no success nothing more is made of a (cloud, flavor, image) until an operator
@@ -236,6 +238,7 @@ impl Policy {
             // NEGOTIATOR_INTERVAL (60 s) and NEGOTIATOR_CYCLE_DELAY (20 s) of HTCondor.
             negotiation_cycle: Duration::from_secs(80),
             update_interval: minutes(5),
+            look_again: None,
             max_unproven: 3,
             protect_after: 5,
             failure_memory: minutes(180),

@@ -650,7 +650,8 @@ fn learn(
             memory.unlisted = None;
             memory.claimed = startd.claims() > 0;
             if memory.claims.replace(startd.claims()) != Some(startd.claims()) {
-                memory.claims_changed = memory.joined.map(|_| now);
+                // HTCondor sends an ad at once when a claim begins or ends: it has been so since then.
+                memory.claims_changed = memory.joined.map(|_| now.minus(startd.heard_ago));
             }
             let joined_for = memory
                 .joined

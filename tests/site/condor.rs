@@ -241,10 +241,10 @@ fn settings(bin: PathBuf) -> CondorSettings {
     }
 }
 
-fn pool_with(settings: &CondorSettings, min_wait: u64) -> CondorPool {
+fn pool_with(settings: &CondorSettings, negotiation_cycle: u64) -> CondorPool {
     CondorPool::new(
         settings,
-        Duration::from_secs(min_wait),
+        Duration::from_secs(negotiation_cycle),
         Duration::from_secs(5),
         // Each tool looks up this host's own name; where nobody answers that, it takes 5 s.
         LIMIT,

@@ -112,6 +112,7 @@ impl Planner<'_> {
                 example: None,
                 waiting: Duration::ZERO,
                 left: 0,
+                young: 0,
                 beside: 0,
                 why: Vec::new(),
                 may_buy: u64::MAX,
@@ -120,6 +121,7 @@ impl Planner<'_> {
             });
             group.jobs += demand.jobs;
             group.left += jobs;
+            group.young += demand.young.min(jobs);
             if demand.waiting >= group.waiting || group.example.is_none() {
                 group.example = demand.example.clone().or(group.example.take());
             }
@@ -254,8 +256,6 @@ impl Planner<'_> {
                     })
                     .map(|(_, class)| *class)
                     .collect();
-                let takes =
-                    |settled: bool, class: Class| (fresh || !settled) && !closed.contains(&class);
                 let matches = &self.observation.matches;
                 // What depends on the machine is another request of each kind of node.
                 let requests: Vec<(Option<Class>, Resources)> =
@@ -278,32 +278,44 @@ impl Planner<'_> {
                         *count += jobs;
                     }
                 };
-                let mut put = |stock: &mut Stock| {
+                let mut put = |stock: &mut Stock, jobs: u64, fresh: bool| {
                     let mut placed = 0;
                     for (own, request) in &requests {
                         let takes = |settled: bool, class: Class| {
-                            takes(settled, class) && own.is_none_or(|own| own == class)
+                            (fresh || !settled)
+                                && !closed.contains(&class)
+                                && own.is_none_or(|own| own == class)
                         };
-                        placed += stock.place(request, group.left - placed, takes, &mut used);
+                        placed += stock.place(request, jobs - placed, takes, &mut used);
                     }
-                    group.left -= placed;
                     placed
                 };
-                *now += put(&mut free) + put(&mut idle);
-                *later += put(&mut coming);
+                // A young job may still take a slot that the others of its group have been passed over for.
+                let mut young = group.young.min(group.left);
+                let mut old = group.left - young;
+                let mut fill = |stock: &mut Stock, placed: &mut u64| {
+                    let olds = put(stock, old, fresh);
+                    let youngs = put(stock, young, true);
+                    (old, young) = (old - olds, young - youngs);
+                    *placed += olds + youngs;
+                };
+                fill(&mut free, now);
+                fill(&mut idle, now);
+                fill(&mut coming, later);
+                (group.left, group.young) = (old + young, young);
                 for node in &mut returning {
-                    // A group that has waited for as long as the node has been idle had its chance.
-                    if !closed.contains(&class(node.index))
-                        && node
-                            .idle_for
-                            .is_none_or(|idle_for| group.waiting < idle_for)
-                    {
+                    // Jobs that have waited for as long as the node has been idle had their chance.
+                    let new_to_it = match node.idle_for {
+                        Some(idle_for) if group.waiting >= idle_for => group.young.min(group.left),
+                        _ => group.left,
+                    };
+                    if new_to_it > 0 && !closed.contains(&class(node.index)) {
                         let own = |(own, _): &&(Option<Class>, Resources)| {
                             own.is_none_or(|own| own == class(node.index))
                         };
                         let request = requests.iter().find(own).map(|(_, request)| *request);
                         let request = request.unwrap_or(group.asks.request);
-                        let jobs = node.place(&request, group.left, &mut used);
+                        let jobs = node.place(&request, new_to_it, &mut used);
                         group.left -= jobs;
                         *back += jobs;
                     }
@@ -347,13 +359,13 @@ impl Planner<'_> {
                 && made_for_it.is_some_and(|kinds| kinds.iter().any(|kind| takes(&kind)));
             let refusal = match self.next.refusals.iter().find(unchanged) {
                 Some(refusal) if beside => Some(Refusal {
-                    jobs: group.jobs,
+                    jobs: group.jobs - group.young,
                     ..refusal.clone()
                 }),
                 Some(refusal) => Some(refusal.clone()),
                 None => beside.then_some(Refusal {
                     asks: group.asks.clone(),
-                    jobs: group.jobs,
+                    jobs: group.jobs - group.young,
                     oldest,
                     until,
                 }),

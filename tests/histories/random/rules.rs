@@ -464,7 +464,10 @@ fn what_is_not_seen_is_left_alone(tick: &Tick<'_>) -> Result<(), String> {
             );
         }
         let is_builder = deleted(action).is_some_and(|(_, server)| server.role() == Role::Builder);
-        let ads = matches!(action, Action::Pool(PoolAction::Invalidate { .. }));
+        let ads = matches!(
+            action,
+            Action::Pool(PoolAction::Invalidate { .. } | PoolAction::Reschedule { .. })
+        );
         // What servers have left behind is its cloud's affair alone.
         let leftover = matches!(action.verb(), "remove" | "disassociate");
         must!(
@@ -526,14 +529,19 @@ fn limits_hold(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
     };
     let creates = count("create");
     let deletes = count("delete") + count("remove") + count("disassociate");
+    let before = tick.before.recent.clone().count(plan.next.now);
     must!(
-        creates + deletes <= policy.max_actions,
-        "{creates} creates and {deletes} deletes and removals, max_actions {}",
+        before.changes + creates + deletes <= policy.max_actions,
+        "{creates} creates and {deletes} deletes and removals after {}, max_actions {}",
+        before.changes,
         policy.max_actions
     );
-    for verb in ["drain", "invalidate"] {
+    for (verb, before) in [("drain", before.drains), ("invalidate", 0)] {
         let (count, most) = (count(verb), policy.max_actions);
-        must!(count <= most, "{count} times {verb}, max_actions {most}");
+        must!(
+            before + count <= most,
+            "{count} times {verb} after {before}, max_actions {most}"
+        );
     }
     let views = || {
         let views = tick.observation.clouds.iter();
