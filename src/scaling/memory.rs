@@ -105,6 +105,12 @@ pub struct NodeMemory {
     /// The other central manager that it was told to join, when it was adopted and its metadata say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_condor_host: Option<String>,
+    /// Its create is saved, and no outcome of that create: the tick that sends it still runs, or was killed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unanswered: bool,
+    /// Since when a later tick has found it so: nothing of ehos waits for that request any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abandoned: Option<Moment>,
     /// A server list has had it.
     pub listed: bool,
     /// Since when a whole server list has not had it, after it was listed.
@@ -197,6 +203,8 @@ impl NodeMemory {
             adopted: false,
             unsigned: None,
             other_condor_host: None,
+            unanswered: false,
+            abandoned: None,
             listed: false,
             missing: None,
             machine: None,
@@ -578,6 +586,7 @@ impl State {
         };
         let mut memory = NodeMemory::new(kind, &intent.name, intent.at, now);
         memory.zone.clone_from(&intent.zone);
+        memory.unanswered = true;
         self.nodes.insert(intent.node.clone(), memory);
     }
 
@@ -743,6 +752,10 @@ impl State {
     }
 
     fn after_create(&mut self, intent: &Intent, result: &Result<Done, Failure>, policy: &Policy) {
+        // Nova may still be at one whose effect is unknown: that one keeps `intent_grace`.
+        if let Some(memory) = self.nodes.get_mut(&intent.node) {
+            memory.unanswered = false;
+        }
         let failure = match result {
             Ok(Done::Created { server_id }) => {
                 if let Some(memory) = self.nodes.get_mut(&intent.node) {

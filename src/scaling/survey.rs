@@ -559,7 +559,12 @@ fn learn(
             .clouds
             .get(&memory.kind.cloud)
             .is_some_and(Seen::is_known);
+        if memory.unanswered {
+            memory.abandoned.get_or_insert(now);
+        }
         if let Some(server) = servers.get(id) {
+            memory.unanswered = false;
+            memory.abandoned = None;
             memory.listed = true;
             memory.missing = None;
             if let Some(zone) = &server.record().zone {

@@ -13,6 +13,7 @@ mod builders;
 mod economy;
 mod hostile_nodes;
 mod hostile_users;
+mod interrupted;
 mod last_looks;
 mod leftovers;
 mod masters;
