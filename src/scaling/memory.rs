@@ -410,6 +410,27 @@ pub struct Replacement {
     pub at: Moment,
 }
 
+/// Whether the pool has had startds on machines that ehos does not manage: a collector that is young may not have heard
+/// from these yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnmanagedMachines {
+    /// None since this state is empty.
+    #[default]
+    NeverSeen,
+    /// At least one.
+    Seen,
+    /// The state is older than this field, or what it said was lost.
+    Unknown,
+}
+
+impl UnmanagedMachines {
+    /// For a state file that does not say it.
+    pub fn unknown() -> UnmanagedMachines {
+        UnmanagedMachines::Unknown
+    }
+}
+
 /// The image that a cloud is configured with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfiguredImage {
@@ -462,6 +483,9 @@ pub struct State {
     /// Since when so many nodes have been silent that the fault is not theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vanished: Option<Moment>,
+    /// Whether a machine that ehos does not manage was ever in the pool.
+    #[serde(default = "UnmanagedMachines::unknown")]
+    pub unmanaged: UnmanagedMachines,
     /// Groups that more nodes would not help.
     pub refusals: Vec<Refusal>,
     /// Nodes that were adopted until then are this pool's: one of them was seen in its collector, or an operator

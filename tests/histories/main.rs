@@ -33,3 +33,4 @@ mod suspicions;
 mod tokens;
 mod totals;
 mod traps;
+mod young_collectors;
