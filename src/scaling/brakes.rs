@@ -55,6 +55,13 @@ impl Brake {
     }
 }
 
+impl Brake {
+    /// Whether the collector may not show all that is there.
+    pub fn hides_startds(&self) -> bool {
+        self.stops_creates() || matches!(self, Brake::CollectorYoung { .. })
+    }
+}
+
 impl fmt::Display for Brake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -72,7 +79,7 @@ impl fmt::Display for Brake {
                 )?;
                 match creates_continue {
                     true => f.write_str(
-                        "; creates continue: no node has joined yet, and the pool never had an unmanaged machine",
+                        "; creates continue: no node that has joined is missing, and the pool never had an unmanaged machine",
                     ),
                     false => Ok(()),
                 }
@@ -125,22 +132,25 @@ pub fn brakes(
 }
 
 /// Whether a young collector may not have heard yet from a startd that offers room: of an unmanaged machine, or of a node
-/// that may have joined before the collector started. A node that has never joined counts as coming capacity whether
-/// the collector has heard from it or not, so no node too many is created beside it.
+/// that joined before the collector started. A node that has never joined counts as coming capacity whether the collector
+/// has heard from it or not, so no node too many is created beside it.
 fn startds_are_expected(observation: &Observation, state: &State, survey: &Survey<'_>) -> bool {
-    let may_have_joined = |node: &Node<'_>| match node.phase {
+    let may_be_missing = |node: &Node<'_>| match node.phase {
         Phase::Gone | Phase::Lapsed => false,
-        _ => {
+        // It has been heard of.
+        Phase::Idle { .. } | Phase::Busy | Phase::Closed | Phase::Draining { .. } => false,
+        // One that was adopted may have joined before.
+        Phase::Requested | Phase::Building | Phase::Booting => {
             let memory = state.nodes.get(&node.id);
-            let adopted = memory.is_none_or(|memory| memory.adopted);
-            !node.coming() || adopted
+            memory.is_none_or(|memory| memory.adopted)
         }
+        _ => true,
     };
     state.unmanaged != UnmanagedMachines::NeverSeen
         || !state.removed_clouds.is_empty()
         || !observation.clouds.values().all(Seen::is_known)
         || !survey.uncounted.is_empty()
-        || survey.nodes.iter().any(may_have_joined)
+        || survey.nodes.iter().any(may_be_missing)
 }
 
 fn collector(

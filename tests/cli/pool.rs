@@ -100,7 +100,7 @@ fn a_young_collector_has_not_heard_from_all() {
     site.tick(&["--dry-run"])
         .exits(0)
         .says("brake    no node is deleted: the collector has been up for 34 s only")
-        .says("creates continue: no node has joined yet")
+        .says("creates continue: no node that has joined is missing")
         .says("would    create 1");
     let state = State {
         unmanaged: UnmanagedMachines::Seen,

@@ -75,6 +75,15 @@ fn the_first_jobs_of_a_new_pool_do_not_wait_for_the_collector() {
 }
 
 #[test]
+fn where_all_nodes_are_heard_of_creates_do_not_wait_for_the_collector() {
+    let mut site = Site::simple();
+    running(&mut site, 4, 6000);
+    site.world().restart_collector();
+    site.submit(4, 1, 1024, 600);
+    assert_eq!(while_young(&mut site), (1, true), "{}", site.describe());
+}
+
+#[test]
 fn a_young_collector_still_stops_deletes_and_drains() {
     let mut site = Site::simple();
     running(&mut site, 4, 300);

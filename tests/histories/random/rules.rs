@@ -447,7 +447,8 @@ fn no_job_is_ended(tick: &Tick<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a collector that has just started may hide a startd that offers room: of a node that has joined, or may have.
+/// Whether a collector that has just started may hide a startd that offers room: of a node that has joined, or may have,
+/// and is not heard of.
 fn hides_startds(tick: &Tick<'_>) -> bool {
     let nodes = &tick.plan.next.nodes;
     let new = |node: &NodeId| !tick.before.nodes.contains_key(node);
@@ -455,7 +456,12 @@ fn hides_startds(tick: &Tick<'_>) -> bool {
     !tick.observation.pool.collector.is_known()
         || !tick.observation.clouds.values().all(Seen::is_known)
         || tick.plan.next.unmanaged != UnmanagedMachines::NeverSeen
-        || old.any(|(_, memory)| memory.joined.is_some() || memory.adopted)
+        || old.any(|(_, memory)| {
+            let server = memory.server_id.as_deref().unwrap_or_default();
+            let heard = startds_of(tick, server)
+                .any(|startd| startd.heard_ago <= Duration::from_secs(3 * 60));
+            (memory.joined.is_some() || memory.adopted) && !heard
+        })
 }
 
 fn what_is_not_seen_is_left_alone(tick: &Tick<'_>) -> Result<(), String> {
