@@ -197,6 +197,8 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         lost_timeout,
         lost_job_timeout,
         intent_grace,
+        // One of the timeouts.
+        request_timeout: _,
         collector_grace,
         unknown_grace,
         delete_timeout,

@@ -357,7 +357,7 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let observation = &*observation;
     let mut next = state.at(observation.at);
     let survey = survey(observation, policy, &mut next);
-    let brakes = brakes(observation, policy, &next, &survey.nodes);
+    let brakes = brakes(observation, policy, &next, &survey);
     let vanished = brakes
         .iter()
         .any(|brake| matches!(brake, Brake::NodesVanished { .. }));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::held_back::Startable;
 use super::{Fate, Group, Planner};
 use crate::scaling::action::PoolAction;
+use crate::scaling::brakes::Brake;
 use crate::scaling::capacity::Capacity;
 use crate::scaling::memory::{Kind, Refusal};
 use crate::scaling::needs::{self, Answer, JobKind};
@@ -339,7 +340,7 @@ impl Planner<'_> {
     /// took it, more nodes would not help them: those that wait now are neither placed nor bought for. Believed until
     /// one of them has gone; each `refusal_memory` one node is tried.
     fn remember_refusals(&mut self, groups: &mut [Group], settling_time: Duration) {
-        let hears = self.create_brake().is_none();
+        let hears = !self.brakes.iter().any(Brake::hides_startds);
         let now = self.next.now;
         let until = now.plus(self.policy.refusal_memory);
         let at = self.observation.at;
@@ -440,7 +441,7 @@ impl Planner<'_> {
 
     /// Takes back the drains that demand, nodes_min or nodes_spare can use: quicker and cheaper than a new server.
     pub(super) fn take_back_drains(&mut self) {
-        if self.create_brake().is_some() {
+        if self.brakes.iter().any(Brake::hides_startds) {
             return;
         }
         let ours =

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ehos::scaling::action::{CloudAction, FailureKind, PoolAction};
-use ehos::scaling::memory::{Outcome, State};
+use ehos::scaling::memory::{Outcome, State, UnmanagedMachines};
 use ehos::scaling::money::Money;
 use ehos::scaling::needs::Answer;
 use ehos::scaling::node::drain_mark;
@@ -447,8 +447,26 @@ fn no_job_is_ended(tick: &Tick<'_>) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a collector that has just started may hide a startd that offers room: of a node that has joined, or may have,
+/// and is not heard of.
+fn hides_startds(tick: &Tick<'_>) -> bool {
+    let nodes = &tick.plan.next.nodes;
+    let new = |node: &NodeId| !tick.before.nodes.contains_key(node);
+    let mut old = nodes.iter().filter(|(node, _)| !new(node));
+    !tick.observation.pool.collector.is_known()
+        || !tick.observation.clouds.values().all(Seen::is_known)
+        || tick.plan.next.unmanaged != UnmanagedMachines::NeverSeen
+        || old.any(|(_, memory)| {
+            let server = memory.server_id.as_deref().unwrap_or_default();
+            let heard = startds_of(tick, server)
+                .any(|startd| startd.heard_ago <= Duration::from_secs(3 * 60));
+            (memory.joined.is_some() || memory.adopted) && !heard
+        })
+}
+
 fn what_is_not_seen_is_left_alone(tick: &Tick<'_>) -> Result<(), String> {
     let hears = collector(tick).is_some();
+    let hides = !hears && hides_startds(tick);
     let new_unknown = tick.observation.pool.schedds.iter().any(|(name, schedd)| {
         !schedd.is_known() && !tick.before.unknown_schedds.contains_key(name)
     });
@@ -470,8 +488,9 @@ fn what_is_not_seen_is_left_alone(tick: &Tick<'_>) -> Result<(), String> {
         );
         // What servers have left behind is its cloud's affair alone.
         let leftover = matches!(action.verb(), "remove" | "disassociate");
+        let create = action.verb() == "create" && !hides;
         must!(
-            hears || is_builder || ads || leftover,
+            hears || is_builder || ads || leftover || create,
             "{} {node} while the collector does not hear",
             action.verb()
         );
