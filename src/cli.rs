@@ -19,6 +19,11 @@ pub struct Cli {
 pub enum Command {
     /// Look, plan and act once: run every minute by a timer
     Tick(Tick),
+    /// Say by the exit code whether a tick is due before the timer's: 0 yes, 1 no
+    ///
+    /// It is due when jobs came or ended, by HTCondor's event log, or when the last tick asked for it. It asks no service and
+    /// needs no secret. ehos.path starts it, and it has the tick started: `ehos due && ehos tick`.
+    Due(Due),
     /// Show the last tick: what is wrong, queue, nodes, clouds; asks no service
     ///
     /// It reads history/last.json of the state directory. Exit code 0: all is well; 1: something should be looked at (a
@@ -499,6 +504,17 @@ fn sha256(text: &str) -> Result<String, String> {
     }
 }
 
+/// `ehos due`.
+#[derive(Debug, Args)]
+pub struct Due {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// Wait this long first, for what belongs together, and then for a tick that is due later; a minute in all
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub wait: Option<Duration>,
+}
+
 /// `ehos tick`.
 #[derive(Debug, Args)]
 pub struct Tick {
@@ -520,4 +536,7 @@ pub struct Tick {
     /// Many nodes that fell silent together are really gone: let them be deleted
     #[arg(long)]
     pub trust_silence: bool,
+    /// How soon after this tick `ehos due` can start another one; the units say so [default: a tick a minute]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub look_again: Option<Duration>,
 }

@@ -43,6 +43,7 @@ pub mod site;
 pub mod state;
 pub mod status;
 pub mod user_data;
+mod wake;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -89,6 +90,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
     };
     let result = match &cli.command {
         Command::Tick(args) => commands::tick::run(args, &environment, to_journal, out),
+        Command::Due(args) => commands::due::run(args, &environment),
         Command::Status(args) => commands::status::run(args, &environment, out),
         Command::Explain(args) => commands::explain::run(args, &environment, out),
         Command::Check(args) => commands::check::run(args, &environment, out),
@@ -142,6 +144,7 @@ fn own(command: &Command, to_journal: bool) -> Own {
 fn verbosity(command: &Command) -> u8 {
     match command {
         Command::Tick(args) => args.common.verbose,
+        Command::Due(args) => args.common.verbose,
         Command::Status(args) => args.common.verbose,
         Command::Explain(args) => args.common.verbose,
         Command::Check(args) => args.common.verbose,

@@ -133,9 +133,10 @@ fn sign(mut file: &File) -> io::Result<()> {
 }
 
 /// How long this machine has been awake: it is the same for all processes, and does not jump with the time of day.
-fn uptime() -> Duration {
+pub fn uptime() -> Duration {
     let now = clock_gettime(ClockId::Monotonic);
-    Duration::from_secs(u64::try_from(now.tv_sec).unwrap_or(0))
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 #[cfg(test)]

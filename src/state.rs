@@ -19,6 +19,7 @@ use crate::own_file;
 use crate::rights;
 use crate::scaling::memory::{State, UnmanagedMachines};
 use crate::signing_key;
+use crate::wake;
 
 /// The version of the state file that this program writes, and the newest that it reads.
 const VERSION: u32 = 1;
@@ -222,13 +223,14 @@ pub fn unwritable(directory: &Path, source: io::Error) -> Error {
 }
 
 /// What files that are not whole yet are called, before they take the place of another.
-const UNFINISHED: [&str; 6] = [
+const UNFINISHED: [&str; 7] = [
     NEW,
     "world.json.new-",
     ".token-",
     notify::NEW,
     signing_key::NEW,
     frontend::token::NEW,
+    wake::NEW,
 ];
 
 /// Removes the unfinished files that processes which were killed have left, so that they do not pile up. The lock must

@@ -13,6 +13,7 @@ pub mod config_check;
 pub mod config_init;
 pub mod config_render;
 pub mod config_show;
+pub mod due;
 pub mod explain;
 pub mod frontend;
 pub mod image_build;

@@ -132,6 +132,7 @@ pub fn run(
         if let Err(error) = frontend::token::Token::kept(&directory) {
             debug!("{}: {error}", frontend::token::FILE);
         }
+        second.as_ref().unwrap_or(&first).ask_for_next(&directory);
         // What is sent may take its time: the next tick need not wait for it.
         drop(lock);
         for pass in all() {
@@ -219,6 +220,10 @@ fn configuration(args: &Tick, environment: &Environment) -> Result<Config, confi
         config.policy.vanish_share = 1.0;
         config.policy.trust_silence = true;
     }
+    // Without passes for events nothing starts one before the timer.
+    config.policy.look_again = args
+        .look_again
+        .filter(|soon| !soon.is_zero() && !config.event_interval.is_zero());
     Ok(config)
 }
 

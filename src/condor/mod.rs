@@ -6,6 +6,7 @@ mod command;
 mod control;
 mod daemon_off;
 mod error;
+pub mod event_log;
 mod expression;
 #[cfg(test)]
 mod fake;

@@ -15,7 +15,7 @@ use super::influxdb;
 use super::money;
 use super::notify;
 use super::secrets;
-use super::settings::{CondorSettings, Config, HISTORY_DAYS, Timeouts};
+use super::settings::{CondorSettings, Config, EVENT_INTERVAL, HISTORY_DAYS, Timeouts};
 use crate::scaling::policy::{Allocation, Policy, ScaleDown};
 use crate::scaling::schedule::Spare;
 use crate::scaling::submitter::SubmitterLimits;
@@ -107,6 +107,7 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
             .map(|folder| context.env.path(folder)),
         notify: notify::settings(context, file.notify.as_ref()),
         history_days: daemon.history_days.value().unwrap_or(HISTORY_DAYS),
+        event_interval: daemon.event_interval.value().unwrap_or(EVENT_INTERVAL),
         metrics,
         notes: Vec::new(),
     }
@@ -347,6 +348,7 @@ fn condor_settings(context: &mut Context<'_>, condor: &Condor) -> CondorSettings
         job_constraint: condor.job_constraint.value(),
         ignore_requirements: condor.match_requirements.value() == Some(false),
         bin: condor.bin.get().map(|folder| context.env.path(folder)),
+        event_log: condor.event_log.get().map(|log| context.env.path(log)),
         universes,
         trust_domain: condor.trust_domain.value(),
         password: context.secret(

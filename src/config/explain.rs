@@ -123,7 +123,8 @@ mod tests {
             (
                 "condor:\n  zzzz: 1\n",
                 "2:3: condor.zzzz: there is no such key; the known keys here are host_ip, pool, schedds, \
-                 job_constraint, match_requirements, universes, bin, trust_domain, password, password_file, token, token_file, \
+                 job_constraint, match_requirements, universes, bin, event_log, trust_domain, password, \
+                 password_file, token, token_file, \
                  token_key, token_key_directory, token_identity, token_lifetime, scale_down",
             ),
             (

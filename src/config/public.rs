@@ -13,8 +13,8 @@ use secrecy::SecretString;
 use super::given::duration_text;
 use super::schedules;
 use super::settings::{
-    Auth, AuthMethod, CloudSettings, CondorSettings, Config, HISTORY_DAYS, InfluxLogin,
-    InfluxSettings, MetricsSettings, NameOrId, ServiceSettings, Timeouts,
+    Auth, AuthMethod, CloudSettings, CondorSettings, Config, EVENT_INTERVAL, HISTORY_DAYS,
+    InfluxLogin, InfluxSettings, MetricsSettings, NameOrId, ServiceSettings, Timeouts,
 };
 use super::yaml::{list, scalar};
 use crate::notify;
@@ -49,6 +49,7 @@ pub fn public(config: &Config) -> String {
         state_dir: _,
         notify,
         history_days,
+        event_interval,
         metrics,
         notes: _,
     } = config;
@@ -72,6 +73,14 @@ pub fn public(config: &Config) -> String {
     economy(&mut text, policy);
     if *history_days != HISTORY_DAYS {
         line(&mut text, 2, "history_days", &history_days.to_string());
+    }
+    if *event_interval != EVENT_INTERVAL {
+        line(
+            &mut text,
+            2,
+            "event_interval",
+            &duration_text(*event_interval),
+        );
     }
     if let Some(name) = &metrics.hostname {
         line(&mut text, 2, "hostname", &scalar(name));
@@ -397,6 +406,7 @@ fn condor_keys(condor: &CondorSettings) -> Keys {
         job_constraint,
         ignore_requirements,
         bin: _,
+        event_log: _,
         universes,
         trust_domain,
         password,

@@ -1,7 +1,7 @@
 //! The checked configuration: what every part of ehos gets to see of it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -12,6 +12,9 @@ use crate::scaling::policy::{Policy, Takes};
 
 /// Days of the history that are kept, when the configuration says nothing.
 pub const HISTORY_DAYS: u64 = 400;
+
+/// The least time between two passes for events, when the configuration says nothing.
+pub const EVENT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The whole configuration, merged and checked.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub struct Config {
     pub notify: notify::Settings,
     /// Days of the history that are kept; 0 keeps none.
     pub history_days: u64,
+    /// The least time between two passes for what happened to jobs; 0: only the timer's.
+    pub event_interval: Duration,
     /// Who gets the figures of a tick.
     pub metrics: MetricsSettings,
     /// What is worth knowing about the configuration: keys without a meaning any more, and the like.
@@ -156,6 +161,8 @@ pub struct CondorSettings {
     pub ignore_requirements: bool,
     /// Folder of the condor_* tools; else `$PATH`.
     pub bin: Option<PathBuf>,
+    /// HTCondor's global event log, where it is not [`CondorSettings::EVENT_LOG`].
+    pub event_log: Option<PathBuf>,
     /// Universes whose idle jobs need nodes (5 vanilla).
     pub universes: Vec<u32>,
     /// `UID_DOMAIN`/`TRUST_DOMAIN` for tokens and user data, when not asked of `condor_config_val`.
@@ -180,6 +187,15 @@ pub struct CondorSettings {
 impl CondorSettings {
     /// The lifetime of tokens that ehos makes, when none is configured: a node that gets old is replaced before.
     pub const TOKEN_LIFETIME: Duration = Duration::from_secs(90 * 86_400);
+
+    /// `$(LOG)/EventLog` of HTCondor's packages, which ehos.path watches.
+    pub const EVENT_LOG: &str = "/var/log/condor/EventLog";
+
+    /// HTCondor's global event log, if there is one.
+    pub fn event_log(&self) -> &Path {
+        let given = self.event_log.as_deref();
+        given.unwrap_or(Path::new(Self::EVENT_LOG))
+    }
 
     /// The lifetime of tokens that ehos makes.
     pub fn token_lifetime(&self) -> Duration {

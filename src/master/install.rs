@@ -17,7 +17,7 @@ const PROOF: &str = "/etc/ehos/proof.key";
 const USER: &str = "ehos";
 
 /// What a package would put there too: its path and its text.
-const SHARED: [(&str, &str); 7] = [
+const SHARED: [(&str, &str); 9] = [
     (
         "/usr/lib/sysusers.d/ehos.conf",
         include_str!("../../systemd/ehos.sysusers"),
@@ -29,6 +29,14 @@ const SHARED: [(&str, &str); 7] = [
     (
         "/usr/lib/systemd/system/ehos.timer",
         include_str!("../../systemd/ehos.timer"),
+    ),
+    (
+        "/usr/lib/systemd/system/ehos.path",
+        include_str!("../../systemd/ehos.path"),
+    ),
+    (
+        "/usr/lib/systemd/system/ehos-soon.service",
+        include_str!("../../systemd/ehos-soon.service"),
     ),
     (
         "/usr/lib/systemd/system/ehos-frontend.service",
@@ -239,6 +247,7 @@ pub fn work(
          if command -v restorecon >/dev/null; then\n\
          restorecon -R /etc/ehos /usr/bin/ehos /usr/share/ehos /usr/lib/sysusers.d/ehos.conf \
          /usr/lib/systemd/system/ehos.service /usr/lib/systemd/system/ehos.timer \
+         /usr/lib/systemd/system/ehos.path /usr/lib/systemd/system/ehos-soon.service \
          /usr/lib/systemd/system/ehos-frontend.service\n\
          fi\n\
          systemctl daemon-reload; systemctl try-restart ehos-frontend.service",
@@ -260,7 +269,9 @@ pub fn timer(occasion: Occasion) -> Work {
     let script = match occasion {
         Occasion::First => format!("set -e\nsystemctl enable --now ehos.timer >&2\n{TIMER}"),
         Occasion::Again => {
-            format!("set -e\n[ -e {STATE} ] || systemctl enable --now ehos.timer >&2\n{TIMER}")
+            format!(
+                "set -e\n[ -e {STATE} ] || systemctl enable --now ehos.timer >&2\n{PATH}\n{TIMER}"
+            )
         }
         Occasion::DryRun => TIMER.to_owned(),
     };
@@ -270,6 +281,10 @@ pub fn timer(occasion: Occasion) -> Work {
         remedy: "look at `systemctl status ehos.timer` there",
     }
 }
+
+/// A timer that runs has started the units that it wanted then: a first ehos.path is started here. One that is masked stays so.
+const PATH: &str =
+    "if systemctl is-active --quiet ehos.timer; then systemctl start ehos.path >&2 || true; fi";
 
 /// What the first tick leaves.
 const STATE: &str = "/var/lib/ehos/state.json";
@@ -427,6 +442,8 @@ mod tests {
         644 root /usr/lib/sysusers.d/ehos.conf
         644 root /usr/lib/systemd/system/ehos.service
         644 root /usr/lib/systemd/system/ehos.timer
+        644 root /usr/lib/systemd/system/ehos.path
+        644 root /usr/lib/systemd/system/ehos-soon.service
         644 root /usr/lib/systemd/system/ehos-frontend.service
         644 root /usr/share/ehos/base.yaml
         644 root /usr/share/ehos/master.yaml

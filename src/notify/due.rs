@@ -38,6 +38,10 @@ pub struct Notice<'a> {
     pub text: &'a String,
 }
 
+/// Ticks that are closer count once: `after_ticks` was made for the timer's minute, and a tick for an event may follow
+/// seconds after another.
+const APART: Duration = Duration::from_secs(45);
+
 /// What is remembered of one trouble.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
@@ -60,6 +64,8 @@ struct Known {
 pub struct Memory {
     #[serde(deserialize_with = "each")]
     troubles: BTreeMap<String, Known>,
+    /// The last tick that counted.
+    counted: Option<Timestamp>,
 }
 
 /// Reads each entry for itself: one that does not parse is told anew, the others are not.
@@ -83,9 +89,22 @@ impl Memory {
             .into_iter()
             .map(|trouble| (trouble.key.clone(), trouble))
             .collect();
+        let apart = |last| Duration::try_from(snapshot.at.duration_since(last));
+        // One of the future was so by a clock that was set back since.
+        let counts = self
+            .counted
+            .is_none_or(|last| apart(last).map_or(true, |apart| apart >= APART));
+        if counts {
+            self.counted = Some(snapshot.at);
+        }
+        let count = |ticks: &mut u64| {
+            if counts || *ticks == 0 {
+                *ticks = ticks.saturating_add(1);
+            }
+        };
         for (key, known) in &mut self.troubles {
             if !now.contains_key(key) {
-                known.gone = known.gone.saturating_add(1);
+                count(&mut known.gone);
             }
         }
         for (key, trouble) in now {
@@ -103,7 +122,7 @@ impl Memory {
                 known.seen = 0;
             }
             known.gone = 0;
-            known.seen = known.seen.saturating_add(1);
+            count(&mut known.seen);
             known.text = trouble.text;
         }
         // What comes back soon is not new: that it was told is remembered for as long as it is not told again.
@@ -189,6 +208,11 @@ mod tests {
     /// Ticks, one a minute, in which a source is not seen (`u`), a kind is protected (`p`), both (`b`), or all is well;
     /// what each would tell, in letters.
     fn told(ticks: &str) -> String {
+        told_apart(ticks, 60)
+    }
+
+    /// The same with ticks that are so many seconds apart.
+    fn told_apart(ticks: &str, seconds: i64) -> String {
         let (mut memory, settings) = (Memory::default(), settings());
         let mut at: Timestamp = "2026-11-26T12:00:00Z".parse().unwrap();
         let mut all = Vec::new();
@@ -220,7 +244,7 @@ mod tests {
             let keys = due.iter().map(|notice| (notice.key.clone(), notice.state));
             let keys = keys.collect();
             memory.told("hook", at, keys);
-            at = at.checked_add(1.minute()).unwrap();
+            at = at.checked_add(seconds.seconds()).unwrap();
         }
         let words = all
             .iter()
@@ -235,6 +259,20 @@ mod tests {
         assert_eq!(told("bbb"), "P.U");
         // Gone before it was told: never told.
         assert_eq!(told("uu......"), "........");
+    }
+
+    #[test]
+    fn ticks_for_events_make_nothing_sure_sooner() {
+        // Six are a minute.
+        let minutes = |letters: &str| {
+            let each = letters.chars().map(|letter| letter.to_string().repeat(6));
+            each.collect::<String>()
+        };
+        let of_minutes = told_apart(&minutes("uuuu..."), 10);
+        assert_eq!(of_minutes.find('U'), Some(10), "{of_minutes}");
+        assert_eq!(of_minutes.matches('/').count(), 1, "{of_minutes}");
+        assert_eq!(told_apart("uuuuuuuu", 5), "........");
+        assert_eq!(told_apart("pp", 5), "P.", "what does not pass by itself");
     }
 
     #[test]

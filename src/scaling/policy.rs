@@ -93,8 +93,6 @@ pub struct Policy {
     pub negotiation_cycle: Duration,
     /// How often a startd is heard that does not say (`UPDATE_INTERVAL` of HTCondor).
     pub update_interval: Duration,
-    /// How soon the next pass can be had where this one asks for it; `None`: only when the timer starts it.
-    pub look_again: Option<Duration>,
     /// Servers of one (cloud, flavor, image) that have not joined, until one of them has.
     pub max_unproven: u64,
     /// After so many failures in a row with no success nothing more is made of a (cloud, flavor, image) until an operator
@@ -130,6 +128,8 @@ pub struct Policy {
     pub max_lifetime_kill: Option<Duration>,
     /// An operator says, for this tick, that nodes which are not heard of are gone.
     pub trust_silence: bool,
+    /// How soon after this one another pass can be had (`ehos tick --look-again`); `None`: with the timer's minute.
+    pub look_again: Option<Duration>,
 }
 
 /// What decides about one cloud.
@@ -241,7 +241,6 @@ impl Policy {
             // NEGOTIATOR_INTERVAL (60 s) and NEGOTIATOR_CYCLE_DELAY (20 s) of HTCondor.
             negotiation_cycle: Duration::from_secs(80),
             update_interval: minutes(5),
-            look_again: None,
             max_unproven: 3,
             protect_after: 5,
             failure_memory: minutes(180),
@@ -259,6 +258,7 @@ impl Policy {
             max_lifetime: None,
             max_lifetime_kill: None,
             trust_silence: false,
+            look_again: None,
         }
     }
 

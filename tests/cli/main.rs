@@ -31,6 +31,7 @@ mod disk;
 mod documents;
 mod dry_run;
 mod economy;
+mod events;
 mod explain;
 mod file_calls;
 mod history;

@@ -225,6 +225,8 @@ fn a_master_is_made_installed_and_marked() {
         "/usr/bin/ehos",
         "ehos.service",
         "ehos.timer",
+        "ehos.path",
+        "ehos-soon.service",
         "ehos-frontend.service",
         "sysusers.d",
     ] {
@@ -394,7 +396,7 @@ fn deployed_in_a_folder() -> (Double, Site) {
         "systemctl",
         "any",
         &format!(
-            "read -r enabled active <{}; case $1 in is-enabled) echo $enabled ;; is-active) echo $active ;; esac",
+            "read -r enabled active <{}; case $1 in is-enabled) echo $enabled ;; is-active) echo $active; [ $active = active ] ;; esac",
             timer.display()
         ),
     );
@@ -518,11 +520,19 @@ fn a_timer_that_was_turned_off_stays_off() {
         (1, before),
         "nothing ticks"
     );
+    let path_started = || {
+        let calls = site.calls();
+        calls
+            .lines()
+            .any(|line| line == "systemctl start ehos.path")
+    };
+    assert!(!path_started());
     fs::write(&timer, "disabled active\n").unwrap();
     deploy(&site, &[])
         .exits(0)
         .says("its timer runs, and is disabled");
     assert_eq!((turned_on(&site), ticks(&site)), (1, before + 1));
+    assert!(path_started(), "a timer that runs did not want it before");
 
     // One that was interrupted before its timer was turned on has never ticked.
     fs::write(&timer, "disabled inactive\n").unwrap();

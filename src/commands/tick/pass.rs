@@ -24,6 +24,7 @@ use crate::scaling::plan::{Action, Plan, plan};
 use crate::simulation::{self, World, locked};
 use crate::site::Site;
 use crate::state;
+use crate::wake;
 
 /// Things that are done at once.
 const AT_ONCE: usize = 8;
@@ -56,10 +57,21 @@ pub struct Pass {
     pub text: String,
     /// The report for programs.
     pub snapshot: Snapshot,
-    /// When the next pass would have something to do.
-    pub look_again: Option<Duration>,
+    /// When the next pass would have something to do, where that is known.
+    look_again: Option<Duration>,
+    has_idle_jobs: bool,
+    begun: Option<wake::Begun>,
     /// Startds have accepted drains.
     pub has_drained: bool,
+}
+
+impl Pass {
+    /// Leaves for `ehos due` when the next pass is due. The tick's lock must be held.
+    pub fn ask_for_next(&self, directory: &Path) {
+        if let Some(begun) = &self.begun {
+            begun.end(directory, self.look_again, self.has_idle_jobs);
+        }
+    }
 }
 
 impl Passes<'_> {
@@ -75,6 +87,8 @@ impl Passes<'_> {
         levels: bool,
     ) -> anyhow::Result<Pass> {
         let policy = &self.config.policy;
+        let begun = (self.acting && self.world.is_none())
+            .then(|| wake::Begun::now(self.config.event_interval, self.config.condor.event_log()));
         let at = self
             .world
             .map_or_else(Timestamp::now, |world| locked(world).at());
@@ -114,6 +128,8 @@ impl Passes<'_> {
                 .as_ref()
                 .is_some_and(|done| done.outcomes.iter().any(is_accepted_drain)),
             look_again: plan.look_again,
+            has_idle_jobs: plan.queue.idle > 0,
+            begun,
             next: done.map_or(plan.next, |done| done.next),
         })
     }

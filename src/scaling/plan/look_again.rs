@@ -26,6 +26,7 @@ impl Planner<'_> {
             Brake::CollectorYoung {
                 up_seconds,
                 collector_grace_seconds,
+                creates_continue: false,
             } if jobs_are_left => collector_grace_seconds.checked_sub(*up_seconds),
             _ => None,
         });

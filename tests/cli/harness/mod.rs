@@ -43,13 +43,14 @@ const SECRETS: [&str; 8] = [
 ];
 
 /// The files of a state directory that is in use, as [`Site::state_names`] has them.
-pub const STATE_NAMES: [&str; 6] = [
+pub const STATE_NAMES: [&str; 7] = [
     "frontend.token",
     "history/DAY",
     "history/last.json",
     "state.json",
     "tick.lock",
     "token-lab.json",
+    "wake.json",
 ];
 
 /// A folder with a configuration, a state directory that is not there yet, and fake tools.

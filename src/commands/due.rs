@@ -1,0 +1,58 @@
+//! `ehos due`: whether a tick is due before the timer's.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::cli::Due;
+use crate::commands::state_directory;
+use crate::config::{self, Environment};
+use crate::exit::Exit;
+use crate::state;
+use crate::wake::{self, NextPass};
+
+/// The longest that it waits in all: by then the timer's tick has come.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// Says by its exit code whether a tick is due: [`Exit::Done`] or [`Exit::Failed`].
+///
+/// With `--wait` one that is due later is waited for, with a look at the log each time: a process that systemd starts costs
+/// a hundred times as much as such a look.
+///
+/// # Errors
+/// The configuration, where the state directory has to be looked up in it, and the directory.
+pub fn run(args: &Due, environment: &Environment) -> anyhow::Result<Exit> {
+    let began = Instant::now();
+    let wait = args.wait.unwrap_or_default().min(MAX_WAIT);
+    thread::sleep(wait);
+    let Some(directory) = directory(args, environment)? else {
+        return Ok(Exit::Failed);
+    };
+    // Root writes to no directory of another user.
+    state::prepare(&directory)?;
+    loop {
+        match wake::look(&directory) {
+            NextPass::Due => return Ok(Exit::Done),
+            NextPass::In(time) if !wait.is_zero() && began.elapsed() < MAX_WAIT => {
+                thread::sleep(time.min(wait));
+            }
+            NextPass::In(_) | NextPass::OfTimer => return Ok(Exit::Failed),
+        }
+    }
+}
+
+/// The state directory that has the record of a tick. The configuration is read only where it may name another one: this is
+/// run every few seconds while jobs come and end.
+fn directory(args: &Due, environment: &Environment) -> anyhow::Result<Option<PathBuf>> {
+    let variable = |name: &str| environment.variables.get(name).cloned();
+    let usual = match &args.common.state_dir {
+        Some(directory) => environment.working_directory.join(directory),
+        None => state::default_directory(variable, state::owns_system_directory())?,
+    };
+    if wake::has_record(&usual) {
+        return Ok(Some(usual));
+    }
+    let config = config::load(&args.common.config, environment)?;
+    let configured = state_directory(&args.common, &config, environment)?;
+    Ok(wake::has_record(&configured).then_some(configured))
+}
