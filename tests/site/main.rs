@@ -22,6 +22,7 @@ mod machines;
 mod matches;
 mod odd_jobs;
 mod openstack;
+mod parallel_deletes;
 mod setup;
 mod status;
 mod story;
