@@ -149,19 +149,28 @@ class Manager:
             done
             systemctl daemon-reload""")
 
-    def use_rule(self, rule):
-        """Stops ehos, and lets the rule scale with the same nodes."""
+    def stop_ehos(self):
         self.run("""
             systemctl disable --now $(systemctl list-unit-files --no-legend 'ehos*.timer' 'ehos*.path' | cut -d' ' -f1)
             while systemctl is-active --quiet ehos.service; do sleep 0.2; done""")
+
+    def node(self):
+        """A node, as Nova names its parts."""
         interfaces = self.project.nova.call("GET", f"/servers/{self.server}/os-interface")["interfaceAttachments"]
-        settings = {"auth": self.project.auth, "nodes_max": NODES_MAX, "cores": CORES, "node": {
-            "flavor": self.project.flavor, "image": self.project.image, "network": interfaces[0]["net_id"],
-            "security_groups": ["ehos"]}}
+        return {"flavor": self.project.flavor, "image": self.project.image, "network": interfaces[0]["net_id"],
+                "security_groups": ["ehos"]}
+
+    def render_user_data(self):
+        self.run("mkdir -p /opt/race; umask 077; runuser -u ehos -- ehos config render execute.yaml >/opt/race/user-data")
+
+    def use_rule(self, rule):
+        """Stops ehos, and lets the rule scale with the same nodes."""
+        self.stop_ehos()
+        settings = {"auth": self.project.auth, "nodes_max": NODES_MAX, "cores": CORES, "node": self.node()}
         self.put("/opt/race/rule.json", json.dumps(settings), "600")
         self.put("/opt/race/nova.py", (HERE / "nova.py").read_text())
         self.put("/opt/race/rules.py", (HERE / "manager/rules.py").read_text())
-        self.run("runuser -u ehos -- ehos config render execute.yaml >/opt/race/user-data; chmod 600 /opt/race/user-data")
+        self.render_user_data()
         service = f"[Service]\nSlice={SLICE}\nExecStart=/usr/bin/python3 /opt/race/rules.py {rule}\n"
         self.put("/run/systemd/system/rule.service", service + ("Type=oneshot\n" if rule == "google" else ""))
         self.put("/run/systemd/system/rule.timer", "[Timer]\nOnCalendar=minutely\nAccuracySec=1s\n")

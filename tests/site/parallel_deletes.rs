@@ -46,8 +46,7 @@ impl Folder {
     }
 
     fn destroy(&self, uuid: &str) -> Answer {
-        let script =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/testbed/machines/machine");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/testbed/machines/machine");
         let mut command = Command::new(script);
         command
             .args(["destroy", uuid])
