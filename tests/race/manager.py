@@ -183,8 +183,9 @@ class Manager:
     def burst(self, batches):
         self.run("runuser -u alice -- env HOME=/home/alice burst " + " ".join(batches))
 
-    def queued(self):
-        return int(self.run("condor_q -totals -allusers -af Jobs"))
+    def has_jobs(self):
+        """Whether a job is in the queue; a schedd that does not answer has some."""
+        return self.run("condor_q -totals -allusers -af Jobs", check=False).strip() != "0"
 
     def collect(self, folder):
         """Saves what tells of the run."""
