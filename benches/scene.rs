@@ -146,6 +146,7 @@ pub fn scene(size: Size) -> Scene {
         collector: Seen::Known(CollectorView {
             up_for: Duration::from_secs(86_400),
             negotiation_period: None,
+            cycle_began: None,
             startds,
             unreadable: Vec::new(),
             forged: Vec::new(),

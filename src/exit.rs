@@ -22,6 +22,15 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// The one of two that says more of what is wrong.
+    pub fn worse(self, other: Exit) -> Exit {
+        if other as u8 > self as u8 {
+            other
+        } else {
+            self
+        }
+    }
+
     /// In a word, as metrics have it.
     pub fn word(self) -> &'static str {
         match self {

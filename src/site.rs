@@ -82,7 +82,7 @@ impl<'a> Site<'a> {
         Site {
             pool: Box::new(SimulatedPool {
                 world,
-                min_wait: policy.negotiation_cycle,
+                negotiation_cycle: policy.negotiation_cycle,
             }),
             clouds: names.into_iter().map(cloud).collect(),
         }

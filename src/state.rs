@@ -17,7 +17,7 @@ use crate::history;
 use crate::notify;
 use crate::own_file;
 use crate::rights;
-use crate::scaling::memory::State;
+use crate::scaling::memory::{State, UnmanagedMachines};
 use crate::signing_key;
 use crate::wake;
 
@@ -310,8 +310,13 @@ pub fn load(directory: &Path, set_aside: bool) -> Result<Loaded, Error> {
                 .err()
                 .map_or_else(|| "it has no version".to_owned(), |error| error.to_string());
             let kept = aside(&path, set_aside, |path, aside| fs::rename(path, aside))?;
+            // A file that cannot be read said something: what the pool had is not known, and not "nothing".
+            let state = State {
+                unmanaged: UnmanagedMachines::Unknown,
+                ..State::default()
+            };
             Ok(Loaded {
-                state: State::default(),
+                state,
                 notice: Some(format!(
                     "{} could not be read ({why}); {kept}. Nodes are found again by their metadata; only timers start anew",
                     path.display(),
@@ -457,7 +462,11 @@ mod tests {
             );
             assert!(dir.path().join(FILE).exists());
             let loaded = load(dir.path(), true).unwrap();
-            assert_eq!(loaded.state, State::default());
+            let empty = State {
+                unmanaged: UnmanagedMachines::Unknown,
+                ..State::default()
+            };
+            assert_eq!(loaded.state, empty);
             assert!(loaded.notice.unwrap().contains("set aside"), "{garbage:?}");
             assert!(!dir.path().join(FILE).exists());
             assert_eq!(
@@ -466,6 +475,37 @@ mod tests {
                 "the garbage is kept"
             );
         }
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_read_does_not_say_what_the_pool_never_had() {
+        let state = State {
+            turn: 7,
+            ..State::default()
+        };
+        let unmanaged = |value: serde_json::Value| {
+            let dir = written(&value.to_string());
+            let state = load(dir.path(), true).unwrap().state;
+            (state.turn, state.unmanaged)
+        };
+        let whole = serde_json::json!({"version": 1, "state": state});
+        assert_eq!(unmanaged(whole.clone()), (7, UnmanagedMachines::NeverSeen));
+        let mut older = whole.clone();
+        older["state"].as_object_mut().unwrap().remove("unmanaged");
+        assert_eq!(unmanaged(older.clone()), (7, UnmanagedMachines::Unknown));
+        // An older one with an entry that does not parse, and one in which this very entry does not.
+        older["state"]["refusals"] = serde_json::json!([{"jobs": "many"}]);
+        assert_eq!(unmanaged(older), (7, UnmanagedMachines::Unknown));
+        let mut damaged = whole;
+        damaged["state"]["unmanaged"] = serde_json::json!("perhaps");
+        assert_eq!(unmanaged(damaged), (7, UnmanagedMachines::Unknown));
+        assert_eq!(
+            unmanaged(serde_json::json!({})),
+            (0, UnmanagedMachines::Unknown)
+        );
+        let nothing = tempfile::tempdir().unwrap();
+        let fresh = load(nothing.path(), true).unwrap().state;
+        assert_eq!(fresh.unmanaged, UnmanagedMachines::NeverSeen);
     }
 
     #[test]

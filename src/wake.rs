@@ -148,7 +148,7 @@ impl Begun {
 
     /// Ends the pass: writes its record, and `wake` where the next pass is due before the timer's. `look_again` counts
     /// from the beginning. The tick's lock must be held.
-    pub fn end(self, directory: &Path, look_again: Option<Duration>, idle_jobs: u64) {
+    pub fn end(&self, directory: &Path, look_again: Option<Duration>, idle_jobs: u64) {
         let record = Record {
             boot: boot(),
             began: self.began,
@@ -156,8 +156,8 @@ impl Begun {
             look_again,
             idle_jobs,
             interval: self.interval,
-            log: self.log,
-            mark: self.mark,
+            log: self.log.clone(),
+            mark: self.mark.clone(),
         };
         if let Err(error) = record.save(directory) {
             debug!("{RECORD}: {error}; the next pass is the timer's");

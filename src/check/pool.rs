@@ -25,6 +25,9 @@ use crate::setup::CONDOR_PORT;
 const NAME: &str = "pool";
 /// Ads of a node that is gone stay with the collector for this long at most: so long jobs are matched to it in vain.
 const LONGEST_AD_LIFETIME_SECONDS: u64 = 180;
+/// The intervals of configs/master.yaml: with longer ones nodes that have joined wait for their first job.
+const LONGEST_NEGOTIATOR_INTERVAL_SECONDS: u64 = 20;
+const LONGEST_CYCLE_DELAY_SECONDS: u64 = 5;
 /// How long a connection to the central manager may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A token that is made to see that it can be: it ends soon, and nobody gets it.
@@ -427,6 +430,12 @@ fn central_manager(config: &Config, tools: &Tools, deadline: Deadline) -> Vec<Fi
         "NEGOTIATOR_UPDATE_AFTER_CYCLE",
         deadline,
     );
+    let negotiation_interval = |name: &str, longest, consequence: &str| {
+        inspect::setting(tools, "NEGOTIATOR", name, deadline).map_or_else(
+            |error| Finding::skipped(CHECK, error.to_string()),
+            |value| at_most(name, value.as_deref(), longest, consequence),
+        )
+    };
     let mut findings = vec![
         lifetime.map_or_else(
             |error| Finding::skipped(CHECK, error.to_string()),
@@ -435,6 +444,16 @@ fn central_manager(config: &Config, tools: &Tools, deadline: Deadline) -> Vec<Fi
         update.map_or_else(
             |error| Finding::skipped(CHECK, error.to_string()),
             |value| update_after_cycle(value.as_deref()),
+        ),
+        negotiation_interval(
+            "NEGOTIATOR_INTERVAL",
+            LONGEST_NEGOTIATOR_INTERVAL_SECONDS,
+            "a node that has joined may wait for its first job for as long",
+        ),
+        negotiation_interval(
+            "NEGOTIATOR_CYCLE_DELAY",
+            LONGEST_CYCLE_DELAY_SECONDS,
+            "new jobs and nodes may wait for their cycle for as long after the end of another",
         ),
     ];
     // Only a schedd writes it.
@@ -518,6 +537,25 @@ fn update_after_cycle(value: Option<&str>) -> Finding {
     )
 }
 
+/// A setting in seconds against the longest that suits a pool of elastic nodes.
+fn at_most(name: &str, value: Option<&str>, longest: u64, consequence: &str) -> Finding {
+    const CHECK: &str = "settings";
+    match value.map(str::parse::<u64>) {
+        Some(Ok(seconds)) if seconds <= longest => {
+            Finding::ok(CHECK, format!("{name} = {seconds}"))
+        }
+        Some(Ok(seconds)) => Finding::warning(
+            CHECK,
+            format!("{name} is {seconds} s: {consequence}"),
+            format!(
+                "set {name} = {longest} on the central manager, as master.yaml does, unless negotiation cycles take longer"
+            ),
+        ),
+        // An expression, which HTCondor evaluates.
+        _ => Finding::skipped(CHECK, format!("{name} is not a number of seconds")),
+    }
+}
+
 /// Nodes that are there must let jobs finish, and say how often they report.
 fn nodes_settings(found: &[NodeSettings], cluster: &str) -> Vec<Finding> {
     const CHECK: &str = "nodes";
@@ -589,6 +627,17 @@ mod tests {
     }
 
     #[test]
+    fn a_negotiator_setting_is_compared_as_a_number_of_seconds() {
+        let outcome = |value| at_most("NEGOTIATOR_INTERVAL", value, 20, "jobs wait").outcome;
+        assert_eq!(outcome(Some("20")), Outcome::Ok);
+        assert_eq!(outcome(Some("0")), Outcome::Ok);
+        assert_eq!(outcome(Some("21")), Outcome::Warning);
+        for unknown in [None, Some("$(MINUTE) * 2"), Some("-1"), Some("20 s")] {
+            assert_eq!(outcome(unknown), Outcome::Skipped, "{unknown:?}");
+        }
+    }
+
+    #[test]
     fn a_given_token_is_read_and_not_told() {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let of = |token: SecretString| {
@@ -616,6 +665,7 @@ mod tests {
             let view = CollectorView {
                 up_for: Duration::from_secs(3600),
                 negotiation_period: period.map(Duration::from_secs),
+                cycle_began: None,
                 startds: Vec::new(),
                 unreadable: Vec::new(),
                 forged: Vec::new(),

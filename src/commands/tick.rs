@@ -1,15 +1,16 @@
 //! `ehos tick`: lock → load state → observe → plan → save intents → act → save outcomes → unlock → report.
 
+mod pass;
+
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use jiff::Timestamp;
 use log::{debug, error, info, warn};
 
-use crate::act::{Acted, act_and_listen};
+use self::pass::{DRAIN_TIME, Passes};
 use crate::afterword::Afterword;
 use crate::cli::{Output, Tick};
 use crate::commands::state_directory;
@@ -18,26 +19,15 @@ use crate::config::{self, Config, Environment};
 use crate::deadline::Deadline;
 use crate::exit::Exit;
 use crate::frontend;
-use crate::history;
 use crate::lock::{self, Holder, try_lock};
 use crate::metrics;
-use crate::notify;
-use crate::observe::observe;
-use crate::report::{self, Report, Snapshot, json, text};
+use crate::report::json;
 use crate::rights;
-use crate::scaling::plan::{Plan, plan};
 use crate::signing_key;
-use crate::simulation::{self, World, locked};
+use crate::simulation::{self, World};
 use crate::site::Site;
 use crate::state;
 use crate::user_data::NodeUserData;
-use crate::wake;
-
-/// Things that are done at once.
-const AT_ONCE: usize = 8;
-
-/// The share of the tick's time that looking may take: the rest is for acting.
-const LOOKING: f64 = 0.6;
 
 /// A tick that has the lock for so many times its time-out does not run any more: what can block in it ends before.
 const HANGING: u32 = 2;
@@ -92,8 +82,6 @@ pub fn run(
         }
     }
 
-    let begun = (acting && config.simulation.is_none())
-        .then(|| wake::Begun::now(config.event_interval, config.condor.event_log()));
     let deadline = Deadline::within(config.timeouts.tick);
     let world = open_world(&config, &directory)?;
     let keys = match acting {
@@ -111,116 +99,56 @@ pub fn run(
             &keys,
         )?,
     };
-    let at = world
-        .as_ref()
-        .map_or_else(Timestamp::now, |world| locked(world).at());
-
-    let looking = deadline.at_most(config.timeouts.tick.mul_f64(LOOKING));
-    let (observation, durations) = observe(&site, &config.policy, &remembered, at, looking);
-    let mut plan = plan(&observation, &config.policy, &remembered);
-
-    let mut unsaved = false;
-    let mut totals = plan.next.totals.clone();
-    let outcomes = if acting {
-        if !plan.actions.is_empty() {
-            state::save(&directory, &plan.next)
-                .context("nothing was done: intents must be on disk first")?;
-        }
-        // A simulated world is to be the same again each time.
-        let at_once = if world.is_some() { 1 } else { AT_ONCE };
-        let Acted { outcomes, consoles } = act_and_listen(&site, &plan.actions, at_once, deadline);
-        plan.learn_consoles(&consoles);
-        if let Some(world) = &world {
-            simulation::file::save(&directory, &locked(world))
-                .map_err(|error| state::unwritable(&directory, error))?;
-        }
-        let mut next = plan.after(&outcomes, &config.policy);
-        let exit = report::exit(&plan, Some(&outcomes), false);
-        next.totals.ticked(at, exit.word(), exit == Exit::Done);
-        totals.clone_from(&next.totals);
-        let saved = state::save(&directory, &next);
-        if plan.actions.is_empty() {
-            saved?;
-        } else if let Err(error) = saved {
-            // What was done is reported all the same.
-            error!("what was done could not be written down, the next tick finds it out: {error}");
-            // What is counted anew must not be told now: counters would go back.
-            totals.clone_from(&plan.next.totals);
-            unsaved = true;
-        }
-        Some(outcomes)
-    } else {
-        None
+    let passes = Passes {
+        config: &config,
+        environment,
+        directory: &directory,
+        site: &site,
+        world: world.as_ref(),
+        acting,
+        deadline,
     };
-
-    let notices = config
-        .notes
-        .iter()
-        .cloned()
-        .chain(loaded.notice)
-        .chain(still_reachable(&plan, &config, environment))
-        .chain(world.as_ref().map(|world| locked(world).describe()));
-    let report = Report {
-        plan: &plan,
-        outcomes: outcomes.as_deref(),
-        unsaved,
-        notices: notices.collect(),
-        simulated: world.is_some(),
-        durations: &durations,
-        took: start.elapsed(),
-        totals,
+    let notices = config.notes.iter().cloned().chain(loaded.notice);
+    let first = passes.run(&remembered, notices.collect(), start, levels)?;
+    let mut said = print(out, args.output, &first.text);
+    // What has drained need not wait for the next tick to be deleted.
+    let second = match first.has_drained && passes.has_time() {
+        true => {
+            passes.let_drain();
+            let second = passes.run(&first.next, Vec::new(), Instant::now(), levels)?;
+            let heading = format!("\nsecond pass, {} s later:\n", DRAIN_TIME.as_secs());
+            said = said.and_then(|()| print(out, args.output, &(heading + &second.text)));
+            Some(second)
+        }
+        false => None,
     };
-    let printed = match args.output {
-        Output::Text => text(&report, levels),
-        Output::Json => json(&report).map(|json| json + "\n")?,
-    };
-    let said = out.write_all(printed.as_bytes());
+    if args.output == Output::Json {
+        let json = json(&first.snapshot, second.as_ref().map(|pass| &pass.snapshot))?;
+        said = said.and_then(|()| writeln!(out, "{json}"));
+    }
+    let all = || [Some(&first), second.as_ref()].into_iter().flatten();
     if acting {
-        let snapshot = Snapshot::of(&report);
-        if let Err(error) = history::write(&directory, &snapshot, config.history_days) {
-            let folder = history::folder(&directory);
-            warn!(
-                "{}: this tick is missing in the history: {}. It must be a folder, writable by this user, on a disk \
-                 with room",
-                folder.display(),
-                rights::told_in(&folder, Some(&directory), &error)
-            );
-        }
         // The page asks for it, and nothing of a tick does.
         if let Err(error) = frontend::token::Token::kept(&directory) {
             debug!("{}: {error}", frontend::token::FILE);
         }
-        metrics::write(&config.metrics, &snapshot);
-        notify::tell(&config.notify, &directory, &snapshot);
-        if let Some(begun) = begun {
-            begun.end(&directory, None, plan.queue.idle);
-        }
+        second.as_ref().unwrap_or(&first).ask_for_next(&directory);
         // What is sent may take its time: the next tick need not wait for it.
         drop(lock);
-        metrics::send(&config.metrics, &snapshot);
+        for pass in all() {
+            metrics::send(&config.metrics, &pass.snapshot);
+        }
     }
     said.context("the report could not be printed")?;
-    Ok(report.exit())
+    Ok(all().fold(Exit::Done, |exit, pass| exit.worse(pass.exit)))
 }
 
-/// Removed clouds whose access is still in clouds.yaml.
-fn still_reachable(plan: &Plan, config: &Config, environment: &Environment) -> Vec<String> {
-    let configured = |name: &str| config.policy.cloud(name).is_some();
-    let removed = plan.next.removed(configured);
-    if removed.is_empty() {
-        return Vec::new();
+/// Prints what is for people as soon as it is known.
+fn print(out: &mut dyn Write, output: Output, text: &str) -> std::io::Result<()> {
+    match output {
+        Output::Text => out.write_all(text.as_bytes()).and_then(|()| out.flush()),
+        Output::Json => Ok(()),
     }
-    // Nothing of a file that cannot be read: it is no part of this configuration.
-    let entries = config::connection::entries(environment).unwrap_or_default();
-    let there = removed.iter().filter(|name| entries.contains(name));
-    there
-        .map(|name| {
-            format!(
-                "the removed cloud {name} is an entry of clouds.yaml: `{name}: {{cloud: {name}, retire: true}}` under \
-                 clouds: puts it back"
-            )
-        })
-        .collect()
 }
 
 /// Leaves the directory to the tick that has its lock: quietly, unless that one has had it for much longer than a tick

@@ -3,6 +3,8 @@
 //! The tools' exit codes alone do not tell what happened, their words do. `-debug` makes them say why a connection
 //! failed: without it "not allowed" and "not there" read the same.
 
+use std::time::Duration;
+
 use super::answer::quoted;
 use super::command::{Call, Tools};
 use super::error::Error;
@@ -84,6 +86,27 @@ fn condor_drain(
             ),
         })
     }
+}
+
+/// A negotiator that is stopped or in a long cycle does not answer; it takes 30 ms else.
+const RESCHEDULE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Asks the negotiator at `address` (its `MyAddress`) for a cycle. Sent to a schedd, the command has done nothing since
+/// HTCondor 25 (HTCONDOR-3624).
+pub(super) fn reschedule(
+    tools: &Tools,
+    address: &str,
+    deadline: Deadline,
+) -> Result<Done, Failure> {
+    let call = Call {
+        tool: "condor_reschedule",
+        args: &["-addr", address],
+        stdin: "",
+        about: "the negotiator",
+    };
+    let deadline = deadline.at_most(RESCHEDULE_LIMIT);
+    tools.text(&call, deadline).map_err(judged)?;
+    Ok(Done::Accepted)
 }
 
 /// Takes the ads of `machine` out of the collector: its slots, its startd and its master. The collector does not say

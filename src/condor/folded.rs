@@ -685,9 +685,6 @@ impl Folded {
         let mut minutes: BTreeMap<_, usize> = BTreeMap::new();
         for (&(request, place), idle) in &self.jobs {
             let waiting = idle.times.waiting(clocks);
-            if waiting.jobs == 0 {
-                continue;
-            }
             let shape = self.shapes.get(place).cloned().unwrap_or_default();
             let (deferral, limits) = (shape.deferral, shape.concurrency_limits.clone());
             let mut one = one_demand(request, shape, waiting, clocks.schedd);
@@ -706,6 +703,7 @@ impl Folded {
             match known {
                 Some(known) => {
                     known.jobs = known.jobs.saturating_add(one.jobs);
+                    known.young = known.young.saturating_add(one.young);
                     known.waiting = known.waiting.max(one.waiting);
                     known.deferred = known.deferred.min(one.deferred);
                 }
@@ -719,7 +717,7 @@ impl Folded {
             let shape = beyond(owner.clone(), *bound);
             let waiting = Waiting {
                 jobs: *jobs,
-                longest: Duration::ZERO,
+                ..Waiting::default()
             };
             demand.push(one_demand(ONE_CORE, shape, waiting, clocks.schedd));
         }
@@ -760,6 +758,7 @@ fn one_demand(request: Resources, shape: Shape, waiting: Waiting, now: i64) -> D
         request,
         needs: shape.needs,
         jobs: waiting.jobs.saturating_mul(shape.nodes.max(1)),
+        young: waiting.young.saturating_mul(shape.nodes.max(1)),
         waiting: waiting.longest,
         example: None,
         owner: shape.owner,

@@ -16,7 +16,7 @@ fn clocks(now: i64) -> Clocks<'static> {
         schedd: now,
         at: jiff::Timestamp::UNIX_EPOCH,
         marks: None,
-        min_wait: Duration::ZERO,
+        young: Duration::ZERO,
     }
 }
 

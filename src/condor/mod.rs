@@ -43,7 +43,8 @@ use jiff::Timestamp;
 use crate::config::CondorSettings;
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
-use crate::scaling::action::{Done, Failure, PoolAction, StartdIdentity};
+use crate::scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
+use crate::scaling::idle_time::young;
 use crate::scaling::needs::{Candidate, JobKind, Matches, Needs};
 use crate::scaling::observation::{CollectorView, PoolView, ScheddView, Seen, StartdView};
 
@@ -68,7 +69,7 @@ pub struct CondorPool {
     token_identity: Option<String>,
     schedds: Vec<Schedd>,
     filter: JobFilter,
-    min_wait: Duration,
+    negotiation_cycle: Duration,
     update_interval: Duration,
     /// The collector's clock, from the last observation: a look needs no call for it.
     clock: Mutex<Option<Clock>>,
@@ -87,15 +88,17 @@ struct Known {
     owners: BTreeMap<Needs, Owner>,
     /// What was asked of them because nodes ask for it.
     nodes_ask: BTreeSet<String>,
+    /// `MyAddress` of the negotiator.
+    negotiator: Option<String>,
 }
 
 impl CondorPool {
-    /// The pool of `settings`. A job counts as demand when it has been idle for `min_wait` (a negotiation cycle) or
-    /// when there is no slot at all; a startd that does not say how often it reports is expected to do so every
+    /// The pool of `settings`. Where the negotiator does not say when its last cycle began, a job is young for
+    /// `negotiation_cycle`; a startd that does not say how often it reports is expected to do so every
     /// `update_interval`; each call of a tool ends within `command_timeout`.
     pub fn new(
         settings: &CondorSettings,
-        min_wait: Duration,
+        negotiation_cycle: Duration,
         update_interval: Duration,
         command_timeout: Duration,
     ) -> CondorPool {
@@ -117,7 +120,7 @@ impl CondorPool {
                 settings.job_constraint.as_deref(),
                 !settings.ignore_requirements,
             ),
-            min_wait,
+            negotiation_cycle,
             update_interval,
             pool,
             token_identity: settings.token_identity.clone(),
@@ -128,6 +131,7 @@ impl CondorPool {
                 ads: BTreeMap::new(),
                 owners: BTreeMap::new(),
                 nodes_ask: BTreeSet::new(),
+                negotiator: None,
             }),
         }
     }
@@ -209,8 +213,9 @@ impl Pool for CondorPool {
             deadline,
         );
         let collector = match collector {
-            Ok((collector, clock)) => {
+            Ok((collector, clock, negotiator)) => {
                 *self.known_clock() = Some(clock);
+                self.known().negotiator = negotiator;
                 Seen::Known(collector)
             }
             Err(error) => Seen::Unknown(daemon_off::collector(
@@ -221,16 +226,8 @@ impl Pool for CondorPool {
             )),
         };
         let silent = self.silent(watch, &collector);
-        let no_slot = collector
-            .known()
-            .is_some_and(|collector| collector.startds.is_empty());
         let waits = Waits {
-            // Where there is no slot there is none to wait for.
-            min_wait: if no_slot {
-                Duration::ZERO
-            } else {
-                self.min_wait
-            },
+            young: young(collector.known(), self.negotiation_cycle),
             at: watch.at,
             clusters: &watch.clusters,
         };
@@ -325,6 +322,7 @@ impl Pool for CondorPool {
             ads,
             owners,
             nodes_ask,
+            ..
         } = &mut *known;
         let matching = Matching {
             tools: &self.tools,
@@ -373,6 +371,14 @@ impl Pool for CondorPool {
             } => control::cancel(&self.tools, pool, slot, request_id, deadline),
             PoolAction::Invalidate { machine, .. } => {
                 control::invalidate(&self.tools, pool, machine, deadline)
+            }
+            PoolAction::Reschedule { .. } => {
+                let address = self.known().negotiator.clone();
+                let address = address.ok_or_else(|| Failure {
+                    kind: FailureKind::NotDone,
+                    message: "the negotiator's ad does not say where it is (MyAddress)".to_owned(),
+                })?;
+                control::reschedule(&self.tools, &address, deadline)
             }
         }
     }
@@ -698,7 +704,7 @@ mod tests {
         fake.answer(
             "condor_status",
             "-any",
-            "out|\"DaemonMaster\"\t\"other\"\t1795351456\tundefined\nexit=0\n",
+            "out|\"DaemonMaster\"\t\"other\"\t1795351456\tundefined\tundefined\tundefined\nexit=0\n",
         );
         assert_eq!(observe(&fake).collector.known().unwrap().up_for, up_for);
     }
@@ -938,7 +944,7 @@ mod tests {
         let fake = recorded();
         observe(&fake);
         let calls = fake.calls();
-        let slots = calls.lines().find(|call| call.contains("MyAddress"));
+        let slots = calls.lines().find(|call| call.contains("TotalSlotCpus"));
         assert!(
             slots
                 .unwrap()
@@ -950,11 +956,11 @@ mod tests {
     #[test]
     fn one_daemon_ad_that_cannot_be_read_costs_itself_alone() {
         let fake = recorded();
-        let good = "out|\"Negotiator\"\t\"ehos-cm\"\tundefined\t5\nexit=0\n";
+        let good = "out|\"Negotiator\"\t\"ehos-cm\"\tundefined\t5\t1795353040\t\"<127.0.0.1:9618>\"\nexit=0\n";
         for bad in [
             "{",
-            "error\terror\terror\terror",
-            "\"Negotiator\"\t\"x\"\tundefined\terror",
+            "error\terror\terror\terror\terror\terror",
+            "\"Negotiator\"\t\"x\"\tundefined\terror\terror\terror",
             "",
         ] {
             fake.answer("condor_status", "-any", &format!("out|{bad}\n{good}"));

@@ -258,7 +258,7 @@ impl Schedd {
             schedd: totals.now(),
             at: waits.at,
             marks: waits.clusters.get(&self.name),
-            min_wait: waits.min_wait,
+            young: waits.young,
         };
         let view = ScheddView {
             demand: folded.demand(clocks, unread),
@@ -741,10 +741,10 @@ struct Question<'a> {
     deadline: Deadline,
 }
 
-/// When a job counts as demand.
+/// What tells how long a job has waited.
 pub(super) struct Waits<'a> {
-    /// It has been idle for this long.
-    pub min_wait: Duration,
+    /// One that has been idle for less is young.
+    pub young: Duration,
     /// The time of this observation.
     pub at: Timestamp,
     /// The newest clusters that earlier ticks saw, by schedd.
@@ -850,7 +850,7 @@ pub fn read_anything(text: &str) -> Vec<Demand> {
         schedd: now,
         at: jiff::Timestamp::UNIX_EPOCH,
         marks: None,
-        min_wait: Duration::ZERO,
+        young: Duration::ZERO,
     };
     folded.demand(clocks, folded.torn)
 }

@@ -15,7 +15,7 @@ fn totals(idle: u64) -> String {
 /// Every idle job counts as demand.
 fn waits(clusters: &BTreeMap<String, ClusterMarks>) -> Waits<'_> {
     Waits {
-        min_wait: Duration::ZERO,
+        young: Duration::ZERO,
         at: Timestamp::UNIX_EPOCH,
         clusters,
     }

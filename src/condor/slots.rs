@@ -58,14 +58,15 @@ impl Clock {
     }
 }
 
-/// Asks the collector of `pool`, or of this machine's configuration: all of it, or an error. With it comes its clock.
+/// Asks the collector of `pool`, or of this machine's configuration: all of it, or an error. With it come its clock and the
+/// address of the negotiator (`MyAddress`).
 /// `identity` is the one that the tokens of nodes have (`condor.token_identity`).
 pub(super) fn observe(
     tools: &Tools,
     pool: Option<&str>,
     identity: Option<&str>,
     deadline: Deadline,
-) -> Result<(CollectorView, Clock), Error> {
+) -> Result<(CollectorView, Clock, Option<String>), Error> {
     let (clock, daemons, startds) = thread::scope(|scope| {
         let clock = scope.spawn(|| own_ad(tools, pool, deadline));
         let daemons = scope.spawn(|| daemons(tools, pool, identity, deadline));
@@ -83,11 +84,12 @@ pub(super) fn observe(
     let view = CollectorView {
         up_for,
         negotiation_period: daemons.negotiation_period,
+        cycle_began: daemons.cycle_began.map(|began| since(now, began)),
         startds,
         unreadable,
         forged: daemons.forged,
     };
-    Ok((view, clock))
+    Ok((view, clock, daemons.negotiator))
 }
 
 /// The startds that `startd` may be, in one call.
@@ -297,18 +299,22 @@ struct Daemons {
     masters: Vec<Master>,
     /// The longest time between the starts of the last two cycles of a negotiator.
     negotiation_period: Option<Duration>,
+    /// When the last cycle that has ended began, of the negotiator of which that is longest ago.
+    cycle_began: Option<i64>,
+    /// `MyAddress` of a negotiator.
+    negotiator: Option<String>,
     forged: Vec<ForgedAd>,
 }
 
 impl Daemons {
     fn add(&mut self, line: &str, identity: Option<&str>) {
         let (line, sender) = match line.rsplit_once('\t') {
-            // The sender is the last of five.
-            Some((rest, sender)) if line.matches('\t').count() == 4 => (rest, string(sender)),
+            // The sender is the last of seven.
+            Some((rest, sender)) if line.matches('\t').count() == 6 => (rest, string(sender)),
             _ => (line, None),
         };
         // One that cannot be read says nothing: the collector's own ad says how long it has been up, too.
-        let Ok([kind, machine, start, period]) = values(line) else {
+        let Ok([kind, machine, start, period, cycle_began, address]) = values(line) else {
             log::warn!("the ad of a daemon cannot be read: {}", excerpt(line));
             return;
         };
@@ -341,6 +347,9 @@ impl Daemons {
             }
             let period = period.map(|period| period.min(LONGEST_CYCLE));
             self.negotiation_period = self.negotiation_period.max(period);
+            self.negotiator = string(address).or(self.negotiator.take());
+            let cycle_began = integer(cycle_began).filter(|began| *began > 0);
+            self.cycle_began = [self.cycle_began, cycle_began].into_iter().flatten().min();
         } else if let Some(start) = integer(start) {
             self.masters.push(Master {
                 machine,
@@ -383,6 +392,8 @@ fn daemons(
             short_string("Machine"),
             "int(COLLECTOR_StartTime)".to_owned(),
             "int(LastNegotiationCyclePeriod0)".to_owned(),
+            "int(LastNegotiationCycleTime0)".to_owned(),
+            short_string("MyAddress"),
             short_string("AuthenticatedIdentity"),
         ],
         deadline,
@@ -1166,7 +1177,7 @@ mod tests {
         let mut daemons = Daemons::default();
         for sender in of_node {
             for kind in ["DaemonMaster", "Negotiator"] {
-                let line = format!("\"{kind}\"\t\"cm\"\t990\t100000000\t{sender}");
+                let line = format!("\"{kind}\"\t\"cm\"\t990\t100000000\t990\t\"<n>\"\t{sender}");
                 daemons.add(&line, Some("worker@testbed"));
             }
         }
@@ -1175,13 +1186,20 @@ mod tests {
         assert!((daemons.masters.is_empty(), daemons.negotiation_period) == (true, None));
         // One that is as slow as that, whoever sent it.
         daemons.add(
-            "\"Negotiator\"\t\"cm\"\tundefined\t100000000\t\"condor@family\"",
+            "\"Negotiator\"\t\"cm\"\tundefined\t100000000\t990\t\"<cm>\"\t\"condor@family\"",
             None,
         );
         assert_eq!(daemons.negotiation_period, Some(LONGEST_CYCLE));
+        assert_eq!(
+            (daemons.cycle_began, daemons.negotiator.as_deref()),
+            (Some(990), Some("<cm>"))
+        );
         assert_eq!(daemons.forged.len(), 7);
         for _ in 0..100 {
-            daemons.add("\"Negotiator\"\t\"cm\"\t1\t1\t\"execute@x\"", None);
+            daemons.add(
+                "\"Negotiator\"\t\"cm\"\t1\t1\t1\t\"<n>\"\t\"execute@x\"",
+                None,
+            );
         }
         assert_eq!(daemons.forged.len(), MOST_FORGED);
         // Those of its own are believed; those of nobody only where the collector does not count.
@@ -1193,11 +1211,14 @@ mod tests {
             },
             lifetime,
         };
-        daemons.add("\"DaemonMaster\"\t\"cm\"\t900\t\t\"condor@family\"", None);
+        daemons.add(
+            "\"DaemonMaster\"\t\"cm\"\t900\t\t\t\t\"condor@family\"",
+            None,
+        );
         let up = |lifetime, daemons: &Daemons| collector(lifetime).up_for(&daemons.masters, 1000);
         assert_eq!(up(Some(500), &daemons), Duration::from_secs(100));
         let mut unnamed = Daemons::default();
-        unnamed.add("\"DaemonMaster\"\t\"cm\"\t999\t\tundefined", None);
+        unnamed.add("\"DaemonMaster\"\t\"cm\"\t999\t\t\t\tundefined", None);
         unnamed.add("\"DaemonMaster\"\t\"cm\"\t998\t", None);
         assert_eq!(up(Some(500), &unnamed), Duration::from_secs(500));
         assert_eq!(up(None, &unnamed), Duration::from_secs(1));

@@ -71,6 +71,7 @@ pub(super) fn check(context: &mut Context<'_>, mut file: File, cluster: Option<&
     money::time(context, &daemon, &mut policy);
     money::check(context, &daemon, &policy, simulation.is_some());
     let timeouts = timeouts(context, &daemon);
+    policy.request_timeout = timeouts.request;
     policy.scale_down = scale_down(context, &condor);
     let mut settings_of_condor = condor_settings(context, &condor);
     policy.condor_host.clone_from(&settings_of_condor.host_ip);

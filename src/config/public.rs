@@ -206,6 +206,8 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         lost_timeout,
         lost_job_timeout,
         intent_grace,
+        // One of the timeouts.
+        request_timeout: _,
         collector_grace,
         unknown_grace,
         delete_timeout,
@@ -229,6 +231,7 @@ pub(super) fn daemon(policy: &Policy, timeouts: &Timeouts) -> Keys {
         max_lifetime: _,
         max_lifetime_kill: _,
         trust_silence: _,
+        // How the tick is started, no key.
         look_again: _,
     } = policy;
     let Timeouts {

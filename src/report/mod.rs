@@ -40,7 +40,8 @@ pub struct Report<'a> {
 
 impl Report<'_> {
     /// Actions that failed, with what was said. A startd that was not idle any more is no failure, nor what a last look
-    /// stopped, and ads that may not be taken out of the collector are only ignored.
+    /// stopped, and ads that may not be taken out of the collector are only ignored. A
+    /// negotiation cycle that ehos may not ask for comes by itself.
     pub fn failures(&self) -> impl Iterator<Item = (&Action, &str)> {
         failures(self.outcomes)
     }
@@ -68,7 +69,10 @@ fn failures(outcomes: Option<&[Outcome]>) -> impl Iterator<Item = (&Action, &str
     outcomes.into_iter().flatten().filter_map(|outcome| {
         let failure = outcome.result.as_ref().err()?;
         let harmless = matches!(failure.kind, FailureKind::NotIdle | FailureKind::Changed)
-            || matches!(outcome.action, Action::Pool(PoolAction::Invalidate { .. }));
+            || matches!(
+                outcome.action,
+                Action::Pool(PoolAction::Invalidate { .. } | PoolAction::Reschedule { .. })
+            );
         (!harmless).then_some((&outcome.action, failure.message.as_str()))
     })
 }

@@ -176,11 +176,6 @@ fn queue(plan: &Plan) -> String {
     if let Some(stranded) = &plan.stranded {
         text += &format!("; {} running on no machine", stranded.jobs);
     }
-    let waiting: u64 = plan.groups.iter().map(|group| group.jobs).sum();
-    let fresh = counts.idle.saturating_sub(waiting);
-    if fresh > 0 {
-        text += &format!("; {fresh} idle for less than a negotiation cycle, not counted yet");
-    }
     if plan.to_come > 0 {
         text += &format!("; {} to come (late materialization)", plan.to_come);
     }

@@ -154,6 +154,11 @@ pub enum PoolAction {
         /// `Machine` of its ads.
         machine: String,
     },
+    /// Ask for a negotiation cycle (`condor_reschedule`), so that nodes that have joined get jobs at once.
+    Reschedule {
+        /// One of the nodes.
+        node: NodeId,
+    },
 }
 
 impl PoolAction {
@@ -162,7 +167,8 @@ impl PoolAction {
         match self {
             PoolAction::Drain { node, .. }
             | PoolAction::CancelDrain { node, .. }
-            | PoolAction::Invalidate { node, .. } => node,
+            | PoolAction::Invalidate { node, .. }
+            | PoolAction::Reschedule { node } => node,
         }
     }
 }

@@ -4,11 +4,12 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::memory::State;
+use super::memory::{State, UnmanagedMachines};
 use super::node::{Node, Phase};
 use super::observation::{Observation, Seen};
 use super::policy::Policy;
 use super::reason::spoken;
+use super::survey::Survey;
 
 /// Why nothing is made, or nothing is drained and deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,6 +22,9 @@ pub enum Brake {
     CollectorYoung {
         up_seconds: u64,
         collector_grace_seconds: u64,
+        /// No startd can be missing: creates need not wait.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        creates_continue: bool,
     },
     ScheddUnknown {
         schedd: String,
@@ -42,9 +46,19 @@ impl Brake {
         matches!(
             self,
             Brake::CollectorUnknown { .. }
-                | Brake::CollectorYoung { .. }
+                | Brake::CollectorYoung {
+                    creates_continue: false,
+                    ..
+                }
                 | Brake::NodesVanished { new_too: true, .. }
         )
+    }
+}
+
+impl Brake {
+    /// Whether the collector may not show all that is there.
+    pub fn hides_startds(&self) -> bool {
+        self.stops_creates() || matches!(self, Brake::CollectorYoung { .. })
     }
 }
 
@@ -55,12 +69,21 @@ impl fmt::Display for Brake {
             Brake::CollectorYoung {
                 up_seconds,
                 collector_grace_seconds,
-            } => write!(
-                f,
-                "the collector has been up for {} only, and has heard from all after {}",
-                spoken(*up_seconds),
-                spoken(*collector_grace_seconds)
-            ),
+                creates_continue,
+            } => {
+                write!(
+                    f,
+                    "the collector has been up for {} only, and has heard from all after {}",
+                    spoken(*up_seconds),
+                    spoken(*collector_grace_seconds)
+                )?;
+                match creates_continue {
+                    true => f.write_str(
+                        "; creates continue: no node that has joined is missing, and the pool never had an unmanaged machine",
+                    ),
+                    false => Ok(()),
+                }
+            }
             Brake::ScheddUnknown {
                 schedd,
                 why,
@@ -99,22 +122,50 @@ pub fn brakes(
     observation: &Observation,
     policy: &Policy,
     state: &State,
-    nodes: &[Node<'_>],
+    survey: &Survey<'_>,
 ) -> Vec<Brake> {
     let mut all = Vec::new();
-    all.extend(collector(observation, policy));
+    all.extend(collector(observation, policy, state, survey));
     all.extend(schedds(observation, policy, state));
-    all.extend(vanished(policy, state, nodes));
+    all.extend(vanished(policy, state, &survey.nodes));
     all
 }
 
-fn collector(observation: &Observation, policy: &Policy) -> Option<Brake> {
+/// Whether a young collector may not have heard yet from a startd that offers room: of an unmanaged machine, or of a node
+/// that joined before the collector started. A node that has never joined counts as coming capacity whether the collector
+/// has heard from it or not, so no node too many is created beside it.
+fn startds_are_expected(observation: &Observation, state: &State, survey: &Survey<'_>) -> bool {
+    let may_be_missing = |node: &Node<'_>| match node.phase {
+        Phase::Gone | Phase::Lapsed => false,
+        // It has been heard of.
+        Phase::Idle { .. } | Phase::Busy | Phase::Closed | Phase::Draining { .. } => false,
+        // One that was adopted may have joined before.
+        Phase::Requested | Phase::Building | Phase::Booting => {
+            let memory = state.nodes.get(&node.id);
+            memory.is_none_or(|memory| memory.adopted)
+        }
+        _ => true,
+    };
+    state.unmanaged != UnmanagedMachines::NeverSeen
+        || !state.removed_clouds.is_empty()
+        || !observation.clouds.values().all(Seen::is_known)
+        || !survey.uncounted.is_empty()
+        || survey.nodes.iter().any(may_be_missing)
+}
+
+fn collector(
+    observation: &Observation,
+    policy: &Policy,
+    state: &State,
+    survey: &Survey<'_>,
+) -> Option<Brake> {
     match &observation.pool.collector {
         Seen::Unknown(why) => Some(Brake::CollectorUnknown { why: why.clone() }),
         Seen::Known(collector) if collector.up_for < policy.collector_grace => {
             Some(Brake::CollectorYoung {
                 up_seconds: collector.up_for.as_secs(),
                 collector_grace_seconds: policy.collector_grace.as_secs(),
+                creates_continue: !startds_are_expected(observation, state, survey),
             })
         }
         Seen::Known(_) => None,

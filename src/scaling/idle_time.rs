@@ -1,4 +1,4 @@
-//! How long the idle jobs of one group have been idle, and how many of them count as demand.
+//! How long the idle jobs of one group have been idle, and how many of them no negotiation cycle has looked at yet.
 //!
 //! A job says so itself (the later one of `QDate` and `EnteredCurrentStatus`), and its user may write there what they like. So
 //! each wait is bounded by what earlier ticks saw of the job's cluster ([`super::first_seen`]).
@@ -9,9 +9,22 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::first_seen::ClusterMarks;
+use super::observation::CollectorView;
 
-/// Times that are told apart in one group; of more the oldest are one. Only the youngest decide whether a job counts yet.
+/// Times that are told apart in one group; of more the oldest are one. Only the youngest tell which jobs are young.
 const MAX_TIMES: usize = 1000;
+
+/// A queue is read some seconds after the negotiator's ad, and times are whole seconds.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// A job that has been idle for less is young: it came after the last negotiation cycle began. Where the negotiator does not say
+/// when that was, or has not ended a cycle for longer than `negotiation_cycle`, a job is young for that long.
+pub fn young(collector: Option<&CollectorView>, negotiation_cycle: Duration) -> Duration {
+    let began = collector.and_then(|collector| collector.cycle_began);
+    began.map_or(negotiation_cycle, |began| {
+        began.saturating_add(MARGIN).min(negotiation_cycle)
+    })
+}
 
 /// The idle jobs of one group, by the time since which they say they have been idle.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,15 +46,17 @@ pub struct Clocks<'a> {
     pub at: Timestamp,
     /// The newest clusters that earlier ticks saw on this schedd.
     pub marks: Option<&'a ClusterMarks>,
-    /// A job that has been idle for less does not count as demand.
-    pub min_wait: Duration,
+    /// A job that has been idle for less is young: no negotiation cycle has offered it a slot yet.
+    pub young: Duration,
 }
 
-/// The idle jobs that count as demand.
+/// The idle jobs of one group.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waiting {
     /// How many.
     pub jobs: u64,
+    /// Of these, the young ones.
+    pub young: u64,
     /// The longest wait among them.
     pub longest: Duration,
 }
@@ -76,15 +91,15 @@ impl IdleTimes {
         jobs.fold(0, u64::saturating_add)
     }
 
-    /// Those that count.
+    /// How many there are, and how long they have waited.
     pub fn waiting(&self, clocks: Clocks<'_>) -> Waiting {
         let mut waiting = Waiting::default();
         for (since, lines) in &self.0 {
             let wait = lines.wait(*since, clocks);
-            if wait < clocks.min_wait {
-                continue;
-            }
             waiting.jobs = waiting.jobs.saturating_add(lines.jobs);
+            if wait < clocks.young {
+                waiting.young = waiting.young.saturating_add(lines.jobs);
+            }
             waiting.longest = waiting.longest.max(wait);
         }
         waiting
@@ -105,7 +120,7 @@ impl Lines {
             }
             // It says nothing, or that it is of the future.
             (_, Some(possible)) => possible,
-            (_, None) => clocks.min_wait,
+            (_, None) => clocks.young,
         }
     }
 }
@@ -120,16 +135,21 @@ mod tests {
         Timestamp::from_second(NOW - ago).unwrap()
     }
 
-    fn waiting(times: &IdleTimes, marks: Option<&ClusterMarks>) -> (u64, u64) {
+    /// All, the young ones, and the longest wait.
+    fn waiting(times: &IdleTimes, marks: Option<&ClusterMarks>) -> (u64, u64, u64) {
         let clocks = Clocks {
             // Clocks of two machines differ.
             schedd: NOW + 5000,
             at: at(0),
             marks,
-            min_wait: Duration::from_secs(80),
+            young: Duration::from_secs(80),
         };
-        let Waiting { jobs, longest } = times.waiting(clocks);
-        (jobs, longest.as_secs())
+        let Waiting {
+            jobs,
+            young,
+            longest,
+        } = times.waiting(clocks);
+        (jobs, young, longest.as_secs())
     }
 
     fn times(lines: &[(i64, u64, u64)]) -> IdleTimes {
@@ -141,9 +161,26 @@ mod tests {
     }
 
     #[test]
-    fn jobs_count_after_the_minimum_wait() {
+    fn a_job_is_young_until_a_cycle_began_after_it() {
+        let collector = |began: Option<u64>| CollectorView {
+            up_for: Duration::ZERO,
+            negotiation_period: None,
+            cycle_began: began.map(Duration::from_secs),
+            startds: Vec::new(),
+            unreadable: Vec::new(),
+            forged: Vec::new(),
+        };
+        let young = |began| young(Some(&collector(began)), Duration::from_secs(80)).as_secs();
+        assert_eq!(young(Some(10)), 15);
+        assert_eq!(young(Some(1000)), 80);
+        assert_eq!(young(None), 80);
+        assert_eq!(super::young(None, Duration::from_secs(80)).as_secs(), 80);
+    }
+
+    #[test]
+    fn jobs_are_young_until_a_negotiation_cycle_has_looked_at_them() {
         let times = times(&[(79, 7, 1), (80, 6, 2), (600, 5, 4)]);
-        assert_eq!(waiting(&times, None), (6, 600));
+        assert_eq!(waiting(&times, None), (7, 1, 600));
     }
 
     #[test]
@@ -153,27 +190,32 @@ mod tests {
         marks.add(at(60), 6);
         let marks = Some(&marks);
         // Cluster 7 came after the last tick, whatever it says; 6 after the one before; of 5 nothing is known.
-        assert_eq!(waiting(&times(&[(1_700_000_000, 7, 20)]), marks), (0, 0));
-        assert_eq!(waiting(&times(&[(1_700_000_000, 6, 20)]), marks), (20, 600));
-        assert_eq!(waiting(&times(&[(5000, 5, 20)]), marks), (20, 5000));
-        assert_eq!(waiting(&times(&[(90, 6, 1), (90, 7, 1)]), marks), (0, 0));
+        assert_eq!(
+            waiting(&times(&[(1_700_000_000, 7, 20)]), marks),
+            (20, 20, 60)
+        );
+        assert_eq!(
+            waiting(&times(&[(1_700_000_000, 6, 20)]), marks),
+            (20, 0, 600)
+        );
+        assert_eq!(waiting(&times(&[(5000, 5, 20)]), marks), (20, 0, 5000));
+        assert_eq!(
+            waiting(&times(&[(90, 6, 1), (90, 7, 1)]), marks),
+            (2, 2, 60),
+            "jobs of one time are one line, and the newest cluster is judged"
+        );
     }
 
     #[test]
-    fn a_time_that_cannot_be_is_no_way_past_the_minimum_wait() {
+    fn a_time_that_cannot_be_makes_no_young_job_old() {
         let mut marks = ClusterMarks::default();
         marks.add(at(60), 6);
         for since in [None, Some(NOW + 9_000_000), Some(i64::MIN), Some(i64::MAX)] {
             let mut times = IdleTimes::default();
             times.add(since, Some(7), 3);
-            assert_eq!(waiting(&times, Some(&marks)), (0, 0), "{since:?}");
-            let expected = if since == Some(i64::MIN) {
-                None
-            } else {
-                Some((3, 80))
-            };
-            if let Some(expected) = expected {
-                assert_eq!(waiting(&times, None), expected, "{since:?}: a first tick");
+            assert_eq!(waiting(&times, Some(&marks)), (3, 3, 60), "{since:?}");
+            if since != Some(i64::MIN) {
+                assert_eq!(waiting(&times, None), (3, 0, 80), "{since:?}: a first tick");
             }
         }
     }
@@ -184,6 +226,6 @@ mod tests {
         lines.reverse();
         let times = times(&lines);
         assert!(times.0.len() <= MAX_TIMES);
-        assert_eq!(waiting(&times, None), (5000 - 80, 4999));
+        assert_eq!(waiting(&times, None), (5000, 80, 4999));
     }
 }

@@ -238,7 +238,7 @@ impl fmt::Display for Limit {
                     "max_unproven: {unjoined} of {flavor} in {cloud} have not joined yet"
                 )
             }
-            Limit::MaxActions { max_actions } => write!(f, "max_actions {max_actions} a tick"),
+            Limit::MaxActions { max_actions } => write!(f, "max_actions {max_actions} a minute"),
             Limit::CloudUnknown { cloud } => write!(f, "cloud {cloud}, which could not be seen"),
             Limit::Retire { cloud } => write!(f, "retire: true of cloud {cloud}"),
             Limit::NeverSeen { cloud } => {

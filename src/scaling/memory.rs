@@ -17,6 +17,7 @@ use super::leftover::{LeftoverKind, MOST_SERVERS, Traces};
 use super::matching::host_of;
 use super::needs::JobKind;
 use super::observation::{AttachedVolume, CloudName, NodeId, OwnedServer, Role, StartdView};
+use super::pace::RecentActions;
 use super::plan::Action;
 use super::policy::Policy;
 use super::refusal::About;
@@ -105,6 +106,12 @@ pub struct NodeMemory {
     /// The other central manager that it was told to join, when it was adopted and its metadata say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_condor_host: Option<String>,
+    /// Its create is saved, and no outcome of that create: the tick that sends it still runs, or was killed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unanswered: bool,
+    /// Since when a later tick has found it so: nothing of ehos waits for that request any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abandoned: Option<Moment>,
     /// A server list has had it.
     pub listed: bool,
     /// Since when a whole server list has not had it, after it was listed.
@@ -197,6 +204,8 @@ impl NodeMemory {
             adopted: false,
             unsigned: None,
             other_condor_host: None,
+            unanswered: false,
+            abandoned: None,
             listed: false,
             missing: None,
             machine: None,
@@ -402,6 +411,27 @@ pub struct Replacement {
     pub at: Moment,
 }
 
+/// Whether the pool has had startds on machines that ehos does not manage: a collector that is young may not have heard
+/// from these yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnmanagedMachines {
+    /// None since this state is empty.
+    #[default]
+    NeverSeen,
+    /// At least one.
+    Seen,
+    /// The state is older than this field, or what it said was lost.
+    Unknown,
+}
+
+impl UnmanagedMachines {
+    /// For a state file that does not say it.
+    pub fn unknown() -> UnmanagedMachines {
+        UnmanagedMachines::Unknown
+    }
+}
+
 /// The image that a cloud is configured with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfiguredImage {
@@ -454,6 +484,12 @@ pub struct State {
     /// Since when so many nodes have been silent that the fault is not theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vanished: Option<Moment>,
+    /// The actions of the last minute.
+    #[serde(default, skip_serializing_if = "RecentActions::is_empty")]
+    pub recent: RecentActions,
+    /// Whether a machine that ehos does not manage was ever in the pool.
+    #[serde(default = "UnmanagedMachines::unknown")]
+    pub unmanaged: UnmanagedMachines,
     /// Groups that more nodes would not help.
     pub refusals: Vec<Refusal>,
     /// Nodes that were adopted until then are this pool's: one of them was seen in its collector, or an operator
@@ -578,6 +614,7 @@ impl State {
         };
         let mut memory = NodeMemory::new(kind, &intent.name, intent.at, now);
         memory.zone.clone_from(&intent.zone);
+        memory.unanswered = true;
         self.nodes.insert(intent.node.clone(), memory);
     }
 
@@ -743,6 +780,10 @@ impl State {
     }
 
     fn after_create(&mut self, intent: &Intent, result: &Result<Done, Failure>, policy: &Policy) {
+        // Nova may still be at one whose effect is unknown: that one keeps `intent_grace`.
+        if let Some(memory) = self.nodes.get_mut(&intent.node) {
+            memory.unanswered = false;
+        }
         let failure = match result {
             Ok(Done::Created { server_id }) => {
                 if let Some(memory) = self.nodes.get_mut(&intent.node) {

@@ -22,6 +22,7 @@ pub mod needs;
 pub mod node;
 mod obscure;
 pub mod observation;
+pub mod pace;
 pub mod packing;
 mod parts;
 pub mod plan;

@@ -10,7 +10,11 @@ use super::observation::{
     CollectorView, NodeId, Observation, OwnedServer, PoolView, ScheddView, Seen, ServerStatus,
     StartdView,
 };
+use super::pace::MINUTE;
 use super::policy::Policy;
+
+/// The time for a server to show up in Nova's list once its create was answered.
+const LIST_DELAY: Duration = Duration::from_secs(5);
 
 /// What `DrainReason` begins with when the drain is this pool's ehos's.
 pub fn drain_mark(cluster: &str) -> String {
@@ -92,7 +96,7 @@ pub enum Phase {
     Gone,
     /// A whole list of its cloud's servers has it no more, and ehos did not delete it.
     Vanished,
-    /// An intent without a server, for too long.
+    /// An intent without a server for longer than `intent_grace`, or for longer than a request takes after its tick was killed.
     Lapsed,
     /// Startd and server disagree about who they are.
     Contradiction {
@@ -317,13 +321,21 @@ impl Facts<'_> {
             None if !self.cloud_known => self.of_unknown_cloud(),
             None if self.memory.delete_intended.is_some() => Phase::Gone,
             None if self.memory.listed => Phase::Vanished,
-            None if self.age() < self.policy.intent_grace => Phase::Requested,
-            None => Phase::Lapsed,
+            None if self.age() >= self.policy.intent_grace || self.is_abandoned() => Phase::Lapsed,
+            None => Phase::Requested,
         }
     }
 
     fn age(&self) -> Duration {
         self.state.now.since(self.memory.started)
+    }
+
+    /// The tick that sent its create was killed, and no request of that tick can be under way any more. The time counts from
+    /// the first tick that found it so: when the other one was killed nobody knows.
+    fn is_abandoned(&self) -> bool {
+        let most = self.policy.request_timeout.saturating_add(LIST_DELAY);
+        let abandoned = self.memory.abandoned;
+        abandoned.is_some_and(|since| self.state.now.since(since) >= most)
     }
 
     fn hears(&self) -> bool {
@@ -364,7 +376,10 @@ impl Facts<'_> {
                 .delete_accepted
                 .is_some_and(|at| self.state.now.since(at) >= self.policy.delete_timeout);
             // A host that could not destroy the server leaves it in ERROR, and a new delete works.
-            let failed = status == ServerStatus::Error && !server.record().deleting;
+            let asked = self.memory.delete_accepted.or(self.memory.delete_intended);
+            let failed = status == ServerStatus::Error
+                && !server.record().deleting
+                && asked.is_none_or(|at| self.state.now.since(at) >= MINUTE);
             let ours = self.memory.delete_intended.is_some();
             let again = ours && (overdue || failed);
             return if again && self.memory.joined.is_some() {

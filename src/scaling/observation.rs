@@ -229,6 +229,9 @@ pub struct CollectorView {
     pub up_for: Duration,
     /// How long ago the negotiator's last cycle but one began before the last one; `None` when it does not say.
     pub negotiation_period: Option<Duration>,
+    /// How long ago the last negotiation cycle that has ended began (`LastNegotiationCycleTime0`), of several negotiators the
+    /// one that is longest ago; `None` where none says so.
+    pub cycle_began: Option<Duration>,
     /// The startds it knows, one for each machine.
     pub startds: Vec<StartdView>,
     /// Its ads that ehos cannot read: each counts as a claimed slot.
@@ -382,7 +385,7 @@ impl StartdView {
 /// What one schedd said.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ScheddView {
-    /// Its idle jobs that count as demand, grouped by equal requests.
+    /// Its idle jobs, grouped by equal requests.
     pub demand: Vec<Demand>,
     /// Jobs by state, all users and universes that ehos looks at.
     pub jobs: JobCounts,
@@ -392,8 +395,7 @@ pub struct ScheddView {
     pub max_running: Option<MaxRunning>,
     /// Jobs of its factories that are not in the queue yet (late materialization).
     pub to_come: u64,
-    /// The highest `ClusterId` of all its idle jobs, those that do not count as demand yet included; 0 where it has none, `None`
-    /// where that is not known.
+    /// The highest `ClusterId` of all its idle jobs; 0 where it has none, `None` where that is not known.
     pub newest_cluster: Option<u64>,
 }
 
@@ -461,6 +463,8 @@ pub struct Demand {
     pub needs: Needs,
     /// How many there are; of a job that takes several nodes (parallel universe) each node is one.
     pub jobs: u64,
+    /// Of these, the young ones: no negotiation cycle has offered them a slot yet, so that each free one may take them.
+    pub young: u64,
     /// How long the longest waiting one has been idle, on the schedd's clock.
     pub waiting: Duration,
     /// One of them, as `condor_q` names it.

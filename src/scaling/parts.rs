@@ -200,7 +200,7 @@ mod tests {
             ..Planned::default()
         };
         for (parts, more, words) in [
-            (none, 100, "max_actions 20 a tick"),
+            (none, 100, "max_actions 20 a minute"),
             (
                 PartsQuota {
                     ports: left(9),

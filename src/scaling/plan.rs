@@ -4,11 +4,13 @@ mod builders;
 mod choosing;
 mod contradictions;
 mod creating;
+mod cycle;
 mod demand;
 mod floating_ips;
 mod held_back;
 mod leftovers;
 mod lifetime;
+mod look_again;
 mod removing;
 mod retiring;
 mod rotating;
@@ -18,6 +20,7 @@ mod unsigned;
 pub use held_back::MANY_STARTS;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -38,6 +41,7 @@ use super::needs::{self, Answer, JobFault, JobKind, Needs, OwnerBound};
 use super::node::{JobListed, Node, Phase, job_listed};
 use super::obscure;
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
+use super::pace::ActionCounts;
 use super::policy::Policy;
 use super::reason::{Reason, Unheard, seconds};
 use super::schedule::InForce;
@@ -83,6 +87,7 @@ impl Action {
             Action::Pool(PoolAction::Drain { .. }) => "drain",
             Action::Pool(PoolAction::CancelDrain { .. }) => "cancel drain",
             Action::Pool(PoolAction::Invalidate { .. }) => "invalidate",
+            Action::Pool(PoolAction::Reschedule { .. }) => "reschedule",
         }
     }
 
@@ -293,6 +298,9 @@ pub struct Plan {
     /// What is to be done, in order.
     #[serde(skip)]
     pub actions: Vec<Action>,
+    /// When the next pass would have something to do, where that is known.
+    #[serde(skip)]
+    pub look_again: Option<Duration>,
     /// The state with the plan's intents, to be on disk before anything is done.
     #[serde(skip)]
     pub next: State,
@@ -349,7 +357,7 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let observation = &*observation;
     let mut next = state.at(observation.at);
     let survey = survey(observation, policy, &mut next);
-    let brakes = brakes(observation, policy, &next, &survey.nodes);
+    let brakes = brakes(observation, policy, &next, &survey);
     let vanished = brakes
         .iter()
         .any(|brake| matches!(brake, Brake::NodesVanished { .. }));
@@ -357,6 +365,7 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let costs = budget::count(observation.at, policy, &mut next, &survey.nodes, state.now);
     let mut planner = Planner::new(observation, policy, next, survey, brakes, costs);
     planner.window = window;
+    planner.step = planner.next.now.since(state.now);
     planner.notices.extend(cut);
     planner.stranded = stranded(observation, policy, &planner.next, &planner.survey);
     planner.drain_ending_tokens();
@@ -379,6 +388,8 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     planner.drain_surplus();
     planner.drain_closed();
     planner.forget();
+    planner.ask_for_cycle();
+    planner.count_actions();
     let mut plan = planner.into_plan(groups);
     let mut totals = std::mem::take(&mut plan.next.totals);
     totals.saw(state, &plan, policy);
@@ -394,8 +405,10 @@ struct Group {
     jobs: u64,
     /// One of its jobs.
     example: Option<String>,
-    waiting: std::time::Duration,
+    waiting: Duration,
     left: u64,
+    /// Of those that are left, the young ones.
+    young: u64,
     /// Of its jobs, those that find room beside others on nodes that are made for these.
     beside: u64,
     why: Vec<Reason>,
@@ -492,7 +505,11 @@ struct Planner<'a> {
     builders: Vec<BuilderLine>,
     leftovers: Vec<LeftoverLine>,
     floating_ips: Vec<FloatingIpLine>,
-    /// How many nodes are drained.
+    /// How long ago the last pass was.
+    step: Duration,
+    /// The creates, deletes and removals of the last minute.
+    changes_before: u64,
+    /// The nodes that are drained, with those of the last minute.
     drains: u64,
     new_nodes: Vec<NewNode>,
     counts: Counts,
@@ -505,11 +522,12 @@ impl<'a> Planner<'a> {
     fn new(
         observation: &'a Observation,
         policy: &'a Policy,
-        next: State,
+        mut next: State,
         survey: Survey<'a>,
         brakes: Vec<Brake>,
         costs: Costs,
     ) -> Planner<'a> {
+        let before = next.recent.count(next.now);
         let budgets_spent = costs.spent(policy);
         let count = survey.nodes.len();
         let counts = Counts::of(&survey, observation, &next);
@@ -529,7 +547,9 @@ impl<'a> Planner<'a> {
             builders: Vec::new(),
             leftovers: Vec::new(),
             floating_ips: Vec::new(),
-            drains: 0,
+            step: Duration::ZERO,
+            changes_before: before.changes,
+            drains: before.drains,
             new_nodes: Vec::new(),
             counts,
             planned: BTreeMap::new(),
@@ -541,6 +561,23 @@ impl<'a> Planner<'a> {
     /// Whether a node of `kind` takes jobs that ask for this.
     fn answer(&self, kind: &Kind, asks: &JobKind) -> Answer<'a> {
         self.observation.matches.answer(kind, asks)
+    }
+
+    /// How many more creates, deletes and removals `max_actions` leaves, beside these.
+    fn changes_left(&self, planned: u64) -> u64 {
+        let changes = self.changes_before.saturating_add(planned);
+        self.policy.max_actions.saturating_sub(changes)
+    }
+
+    /// Remembers how many actions the plan has.
+    fn count_actions(&mut self) {
+        let is_change = |action: &&Action| matches!(action, Action::Cloud { .. });
+        let is_drain = |action: &&Action| matches!(action, Action::Pool(PoolAction::Drain { .. }));
+        let counts = ActionCounts {
+            changes: self.actions.iter().filter(is_change).count() as u64,
+            drains: self.actions.iter().filter(is_drain).count() as u64,
+        };
+        self.next.recent.add(self.next.now, counts);
     }
 
     fn needed(&self, index: usize) -> bool {
@@ -623,6 +660,7 @@ impl<'a> Planner<'a> {
     }
 
     fn into_plan(mut self, groups: Vec<Group>) -> Plan {
+        let look_again = self.look_again(groups.iter().any(|group| group.left > 0));
         let mut told = self.outlived();
         told.extend(self.ending_tokens());
         told.extend(self.older_images());
@@ -766,6 +804,7 @@ impl<'a> Planner<'a> {
             },
             notices,
             actions: self.actions,
+            look_again,
             next: self.next,
         }
     }

@@ -57,7 +57,7 @@ pub struct Policy {
     pub nodes_max: u64,
     /// Idle nodes kept beyond what the queue needs.
     pub nodes_spare: Spare,
-    /// Creates and deletes in one tick, at most.
+    /// Creates and deletes in a minute, at most.
     pub max_actions: u64,
     /// How the next cloud is chosen.
     pub allocation: Allocation,
@@ -81,6 +81,8 @@ pub struct Policy {
     pub lost_job_timeout: Duration,
     /// How long a create without an answer counts as coming capacity.
     pub intent_grace: Duration,
+    /// The longest time that one request to a cloud takes (`request_timeout`).
+    pub request_timeout: Duration,
     /// A collector younger than this has not heard from all startds yet.
     pub collector_grace: Duration,
     /// A schedd that is unknown for longer than this no longer keeps idle nodes up.
@@ -232,6 +234,7 @@ impl Policy {
             lost_timeout: minutes(15),
             lost_job_timeout: minutes(60),
             intent_grace: minutes(5),
+            request_timeout: Duration::from_secs(30),
             collector_grace: minutes(6),
             unknown_grace: minutes(60),
             delete_timeout: minutes(5),

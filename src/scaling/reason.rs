@@ -813,7 +813,7 @@ impl fmt::Display for Reason {
             }
             Reason::Braked { brake } => write!(f, "would go, but {brake}"),
             Reason::MaxActions { max_actions } => {
-                write!(f, "would go, but max_actions is {max_actions}")
+                write!(f, "would go, but max_actions is {max_actions} a minute")
             }
             Reason::DrainSurplus {
                 idle_seconds,

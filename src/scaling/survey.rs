@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::capacity::Capacity;
 use super::matching::{GhostFinder, Match, StartdFinder, by_what_it_says};
-use super::memory::{BuilderMemory, Departed, Kind, Moment, NodeMemory, State};
+use super::memory::{BuilderMemory, Departed, Kind, Moment, NodeMemory, State, UnmanagedMachines};
 use super::node::{
     Facts, JobListed, Node, hearing, hidden, is_fresh, is_held, lists_job, node_listed,
 };
@@ -195,9 +195,17 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
             Some(node) => ghosts.push((node.clone(), startd)),
             // A token outlives its node, and whoever has it may say anything: no room is counted by it.
             None if matches!(startd.sender, Sender::Node(_)) => {}
-            None if is_fresh(startd, policy) => others.push(startd),
-            None => {}
+            None if is_fresh(startd, policy) => {
+                state.unmanaged = UnmanagedMachines::Seen;
+                others.push(startd);
+            }
+            None => state.unmanaged = UnmanagedMachines::Seen,
         }
+    }
+    // An ad that cannot be read may be of such a machine, too.
+    let collector = observation.pool.collector.known();
+    if collector.is_some_and(|collector| !collector.unreadable.is_empty()) {
+        state.unmanaged = UnmanagedMachines::Seen;
     }
     ghosts.sort_unstable_by(|a, b| (&a.0, &a.1.machine).cmp(&(&b.0, &b.1.machine)));
     Survey {
@@ -559,7 +567,12 @@ fn learn(
             .clouds
             .get(&memory.kind.cloud)
             .is_some_and(Seen::is_known);
+        if memory.unanswered {
+            memory.abandoned.get_or_insert(now);
+        }
         if let Some(server) = servers.get(id) {
+            memory.unanswered = false;
+            memory.abandoned = None;
             memory.listed = true;
             memory.missing = None;
             if let Some(zone) = &server.record().zone {
@@ -650,7 +663,8 @@ fn learn(
             memory.unlisted = None;
             memory.claimed = startd.claims() > 0;
             if memory.claims.replace(startd.claims()) != Some(startd.claims()) {
-                memory.claims_changed = memory.joined.map(|_| now);
+                // HTCondor sends an ad at once when a claim begins or ends: it has been so since then.
+                memory.claims_changed = memory.joined.map(|_| now.minus(startd.heard_ago));
             }
             let joined_for = memory
                 .joined

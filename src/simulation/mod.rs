@@ -9,5 +9,6 @@ mod world;
 pub use scenario::{IMAGE, Scenario, ScenarioCloud, ScenarioFlavor, ScenarioJobs};
 pub use sides::{SimulatedCloud, SimulatedPool, keys, locked};
 pub use world::{
-    Broken, JobState, Seconds, SimulatedJob, SimulatedServer, SimulatedThing, World, machine,
+    Broken, JobState, Seconds, SimulatedAd, SimulatedJob, SimulatedServer, SimulatedStartd,
+    SimulatedThing, World, machine,
 };

@@ -14,7 +14,7 @@ use crate::pool::{Pool, Watch};
 use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use crate::scaling::console::ConsoleExcerpt;
 use crate::scaling::floating_ip::NodeFloatingIp;
-use crate::scaling::idle_time::{Clocks, IdleTimes, Waiting};
+use crate::scaling::idle_time::{Clocks, IdleTimes, Waiting, young};
 use crate::scaling::leftover::{
     FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, Unmarked, VolumeRecord,
 };
@@ -42,7 +42,7 @@ pub struct SimulatedPool<'a> {
     /// The world.
     pub world: &'a Mutex<World>,
     /// Only jobs that have been idle for longer than this are demand.
-    pub min_wait: Duration,
+    pub negotiation_cycle: Duration,
 }
 
 /// The world behind its lock. A panic elsewhere does not make it less true.
@@ -339,6 +339,9 @@ impl Pool for SimulatedPool<'_> {
             Seen::Known(CollectorView {
                 up_for: Duration::from_secs(world.now - world.collector_started),
                 negotiation_period: Some(Duration::from_secs(world.scenario.negotiation_seconds)),
+                cycle_began: world
+                    .cycle_began
+                    .map(|began| Duration::from_secs(world.now - began)),
                 startds: startds(&world),
                 unreadable: Vec::new(),
                 forged: Vec::new(),
@@ -347,15 +350,8 @@ impl Pool for SimulatedPool<'_> {
         let schedd = if world.broken.schedd {
             Seen::Unknown("the schedd does not answer".to_owned())
         } else {
-            let no_slots = collector
-                .known()
-                .is_some_and(|collector| collector.startds.is_empty());
-            let min_wait = if no_slots {
-                Duration::ZERO
-            } else {
-                self.min_wait
-            };
-            Seen::Known(schedd(&world, watch, min_wait))
+            let young = young(collector.known(), self.negotiation_cycle);
+            Seen::Known(schedd(&world, watch, young))
         };
         PoolView {
             collector,
@@ -443,6 +439,10 @@ impl Pool for SimulatedPool<'_> {
                 world.ads.retain(|_, ad| ad.machine != *machine);
                 Ok(())
             }
+            PoolAction::Reschedule { .. } => {
+                world.reschedule();
+                Ok(())
+            }
         };
         done.map(|()| Done::Accepted)
             .map_err(|message| failure(FailureKind::NotIdle, message))
@@ -502,7 +502,7 @@ fn view(world: &World, ad: &SimulatedAd) -> StartdView {
 /// The one schedd of the site.
 const SCHEDD: &str = "simulated";
 
-fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {
+fn schedd(world: &World, watch: &Watch, young: Duration) -> ScheddView {
     let mut groups: BTreeMap<(Resources, Needs), IdleTimes> = BTreeMap::new();
     let mut newest_cluster = 0;
     let mut jobs = JobCounts::default();
@@ -547,20 +547,25 @@ fn schedd(world: &World, watch: &Watch, min_wait: Duration) -> ScheddView {
         schedd: i64::try_from(world.now).unwrap_or(i64::MAX),
         at: watch.at,
         marks: watch.clusters.get(SCHEDD),
-        min_wait,
+        young,
     };
     let demand = groups.into_iter().map(|((request, needs), times)| {
-        let Waiting { jobs, longest } = times.waiting(clocks);
+        let Waiting {
+            jobs,
+            young,
+            longest,
+        } = times.waiting(clocks);
         Demand {
             request,
             needs,
             jobs,
+            young,
             waiting: longest,
             ..Demand::default()
         }
     });
     ScheddView {
-        demand: demand.filter(|demand| demand.jobs > 0).collect(),
+        demand: demand.collect(),
         newest_cluster: Some(newest_cluster),
         jobs,
         running_on,

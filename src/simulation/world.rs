@@ -246,6 +246,9 @@ pub struct World {
     pub clock_ahead: i64,
     /// Since when the collector runs.
     pub collector_started: Seconds,
+    /// When the last negotiation cycle was.
+    #[serde(default)]
+    pub cycle_began: Option<Seconds>,
     /// The names of all servers that there ever were, by UUID: a schedd goes on naming the machine of a job.
     #[serde(default)]
     pub names: BTreeMap<String, String>,
@@ -285,6 +288,7 @@ impl World {
             under_way: VecDeque::new(),
             clock_ahead: 0,
             collector_started: 0,
+            cycle_began: None,
             names: BTreeMap::new(),
             jobs: Vec::new(),
             submitted: 0,
@@ -578,9 +582,17 @@ impl World {
         self.update(id);
     }
 
+    /// Somebody asks for a negotiation cycle.
+    pub fn reschedule(&mut self) {
+        if !self.broken.negotiator && !self.broken.collector {
+            self.negotiate();
+        }
+    }
+
     /// One negotiation cycle: the oldest jobs first, each to the first slot that it fits.
     fn negotiate(&mut self) {
         let now = self.now;
+        self.cycle_began = Some(now);
         let mut free: Vec<(String, Resources, Vec<String>)> = Vec::new();
         for server in self.servers.values() {
             let Some(startd) = &server.startd else {

@@ -11,6 +11,8 @@ const CLOCK: &str = "now";
 /// The nodes, and the clouds whose nodes are all known.
 const NODES: &str = "nodes";
 const CLOUDS: &str = "clouds";
+/// Whether the pool has ever had machines that ehos does not manage.
+const UNMANAGED: &str = "unmanaged";
 
 /// Returns the state with every entry of `fields` that parses, and the names of those that do not (`nodes.NAME`).
 ///
@@ -37,6 +39,10 @@ pub(super) fn salvage(fields: &Map<String, Value>) -> Option<(State, Vec<String>
     // A cloud that held a lost node may be unknown in this tick: as one never seen, it may hold any number of nodes.
     if lost.iter().any(|name| name.starts_with(NODES)) {
         whole.insert(CLOUDS.to_owned(), Value::Array(Vec::new()));
+    }
+    // What is lost is not "never".
+    if !fields.contains_key(UNMANAGED) || lost.iter().any(|name| name == UNMANAGED) {
+        whole.remove(UNMANAGED);
     }
     let state = serde_json::from_value(Value::Object(whole)).ok()?;
     Some((state, lost))

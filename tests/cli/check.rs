@@ -74,6 +74,8 @@ fn site(double: &Double) -> Site {
         .answers("condor_config_val", "EVENT_LOG", "out|/var/log/condor/EventLog\nexit=0\n")
         .answers("condor_config_val", "CLASSAD_LIFETIME", "out|180\nexit=0\n")
         .answers("condor_config_val", "NEGOTIATOR_UPDATE_AFTER_CYCLE", "out|True\nexit=0\n")
+        .answers("condor_config_val", "NEGOTIATOR_INTERVAL", "out|20\nexit=0\n")
+        .answers("condor_config_val", "NEGOTIATOR_CYCLE_DELAY", "out|5\nexit=0\n")
 }
 
 fn ping(level: &str) -> String {
@@ -468,6 +470,22 @@ fn each_thing_of_the_pool_that_is_broken_is_found() {
             "settings",
             "warning",
             "EVENT_LOG is not set",
+        ),
+        (
+            "condor_config_val",
+            "NEGOTIATOR_INTERVAL",
+            "out|60\nexit=0\n".to_owned(),
+            "settings",
+            "warning",
+            "NEGOTIATOR_INTERVAL is 60 s",
+        ),
+        (
+            "condor_config_val",
+            "NEGOTIATOR_CYCLE_DELAY",
+            "out|20\nexit=0\n".to_owned(),
+            "settings",
+            "warning",
+            "NEGOTIATOR_CYCLE_DELAY is 20 s",
         ),
         (
             "condor_status",

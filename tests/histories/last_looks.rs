@@ -304,8 +304,10 @@ fn what_has_changed_is_said_and_is_no_failure() {
     assert_eq!(asides.len(), 1);
     let text = ehos::report::text(&report, false);
     assert!(text.contains("otherwise than planned\n  delete "), "{text}");
-    let json: serde_json::Value =
-        serde_json::from_str(&ehos::report::json(&report).unwrap()).unwrap();
+    let json: serde_json::Value = serde_json::from_str(
+        &ehos::report::json(&ehos::report::Snapshot::of(&report), None).unwrap(),
+    )
+    .unwrap();
     assert_eq!(json["actions"][0]["result"], "changed", "{json}");
     assert_eq!(json["exit"], 0);
 }

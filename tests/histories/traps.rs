@@ -3,7 +3,7 @@
 use ehos::cloud::{Cloud, Traces};
 use ehos::deadline::Deadline;
 use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind};
-use ehos::scaling::memory::State;
+use ehos::scaling::memory::{State, UnmanagedMachines};
 use ehos::scaling::node::drain_mark;
 use ehos::scaling::observation::{CloudView, ServerRecord};
 use ehos::scaling::plan::Fate;
@@ -74,6 +74,8 @@ fn a_second_ehos_with_a_copied_configuration_does_not_touch_the_first_ones_nodes
 fn nothing_is_made_or_unmade_while_the_collector_is_unknown_or_young() {
     let mut site = Site::simple();
     running(&mut site, 4, 300);
+    // There may be more of them than it has heard of.
+    site.state.unmanaged = UnmanagedMachines::Seen;
     site.until(12, "done", |world| world.unfinished() == 0);
     locked(&site.world).broken.collector = true;
     site.submit(40, 1, 1024, 600);

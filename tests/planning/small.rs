@@ -280,6 +280,7 @@ impl Small {
             collector: Seen::Known(CollectorView {
                 up_for: Duration::from_secs(86_400),
                 negotiation_period: None,
+                cycle_began: None,
                 startds,
                 unreadable: Vec::new(),
                 forged: Vec::new(),

@@ -102,7 +102,8 @@ impl Testbed {
         stdout
     }
 
-    fn run(
+    /// Exit code, standard output and error of a program.
+    pub fn run(
         &self,
         program: &Path,
         args: &[&str],
@@ -143,7 +144,7 @@ impl Testbed {
     }
 
     /// The tools with the rights of one token alone.
-    fn bin_of(&self, token: &str) -> PathBuf {
+    pub fn bin_of(&self, token: &str) -> PathBuf {
         let bin = self.wrappers.path().join(token);
         fs::create_dir_all(&bin).unwrap();
         for tool in [
@@ -152,6 +153,7 @@ impl Testbed {
             "condor_status",
             "condor_ping",
             "condor_off",
+            "condor_reschedule",
             "condor_submit",
         ] {
             let script = format!(
@@ -241,10 +243,10 @@ fn settings(bin: PathBuf) -> CondorSettings {
     }
 }
 
-fn pool_with(settings: &CondorSettings, min_wait: u64) -> CondorPool {
+fn pool_with(settings: &CondorSettings, negotiation_cycle: u64) -> CondorPool {
     CondorPool::new(
         settings,
-        Duration::from_secs(min_wait),
+        Duration::from_secs(negotiation_cycle),
         Duration::from_secs(5),
         // Each tool looks up this host's own name; where nobody answers that, it takes 5 s.
         LIMIT,

@@ -75,12 +75,12 @@ daemon:
         // The templates as they are, quicker to negotiate.
         let master = edited(
             config("master.yaml"),
-            "NEGOTIATOR_INTERVAL = 60",
+            "NEGOTIATOR_INTERVAL = 20",
             "NEGOTIATOR_INTERVAL = 5",
         );
         let master = edited(
             master,
-            "NEGOTIATOR_CYCLE_DELAY = 20",
+            "NEGOTIATOR_CYCLE_DELAY = 5",
             "NEGOTIATOR_CYCLE_DELAY = 1",
         );
         fs::create_dir(self.path("configs")).unwrap();

@@ -45,14 +45,19 @@ struct Look {
 }
 
 /// One tick, which knows what the one before has kept in `memory`.
-fn look_at(testbed: &Testbed, memory: &Path, site: Option<&str>, min_wait: Duration) -> Look {
+fn look_at(
+    testbed: &Testbed,
+    memory: &Path,
+    site: Option<&str>,
+    negotiation_cycle: Duration,
+) -> Look {
     let settings = CondorSettings {
         bin: Some(testbed.bin()),
         job_constraint: site.map(str::to_owned),
         ..CondorSettings::default()
     };
     let limit = Duration::from_secs(30);
-    let pool = CondorPool::new(&settings, min_wait, limit, limit)
+    let pool = CondorPool::new(&settings, negotiation_cycle, limit, limit)
         .remembering(MatchFile::new(memory, true), StartdAttributes::new());
     let start = Instant::now();
     let deadline = Deadline::within(TICK);

@@ -4,6 +4,7 @@ use super::{Action, BuilderLine, Fate, Planner};
 use crate::scaling::action::{CloudAction, Expected, StartdIdentity};
 use crate::scaling::memory::BuilderMemory;
 use crate::scaling::observation::{NodeId, ServerStatus};
+use crate::scaling::pace::MINUTE;
 use crate::scaling::reason::{Reason, seconds};
 use crate::scaling::survey::Builder;
 
@@ -20,7 +21,8 @@ fn fate(builder: &Builder<'_>, memory: &BuilderMemory, planner: &Planner<'_>) ->
         };
         let asked_for = now.since(memory.delete_accepted.unwrap_or(intended));
         // A host that could not destroy the server leaves it in ERROR, and a new delete works.
-        let failed = record.status == ServerStatus::Error && !record.deleting;
+        let failed =
+            record.status == ServerStatus::Error && !record.deleting && asked_for >= MINUTE;
         let seconds = seconds(asked_for);
         return if failed || asked_for >= planner.policy.delete_timeout {
             (Fate::Deletes, Reason::DeleteAgain { seconds })
@@ -38,7 +40,7 @@ fn fate(builder: &Builder<'_>, memory: &BuilderMemory, planner: &Planner<'_>) ->
                 lifetime_seconds,
             },
         ),
-        Some(since) if since >= now => (
+        Some(since) if now.since(since) < MINUTE => (
             Fate::Keeps,
             Reason::BuilderExpiredOnce {
                 age_seconds,
@@ -92,7 +94,7 @@ impl Planner<'_> {
     /// Deletes them, as many as `max_actions` leaves after the creates.
     pub(super) fn remove_builders(&mut self) {
         let max_actions = self.policy.max_actions;
-        let mut left = max_actions.saturating_sub(self.new_nodes.len() as u64);
+        let mut left = self.changes_left(self.new_nodes.len() as u64);
         for line in &mut self.builders {
             if line.fate != Fate::Deletes {
                 continue;

@@ -312,7 +312,7 @@ impl<'a> Planner<'a> {
             .find(|(name, _)| !self.next.clouds.contains(*name) && !retires(name))
             .map(|(name, _)| name.as_str());
         let deletes = self.removals.len() as u64 + self.builder_deletes();
-        let reserved = deletes.min(self.policy.max_actions / 2);
+        let reserved = deletes.min(self.changes_left(0) / 2);
         Case {
             policy: self.policy,
             cloud,
@@ -341,10 +341,7 @@ impl<'a> Planner<'a> {
             costs: &self.costs,
             submitters,
             charged: &self.counts.charged,
-            actions_left: self
-                .policy
-                .max_actions
-                .saturating_sub(reserved + self.new_nodes.len() as u64),
+            actions_left: self.changes_left(reserved + self.new_nodes.len() as u64),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::held_back::Startable;
 use super::{Fate, Group, Planner};
 use crate::scaling::action::PoolAction;
+use crate::scaling::brakes::Brake;
 use crate::scaling::capacity::Capacity;
 use crate::scaling::memory::{Kind, Refusal};
 use crate::scaling::needs::{self, Answer, JobKind};
@@ -112,6 +113,7 @@ impl Planner<'_> {
                 example: None,
                 waiting: Duration::ZERO,
                 left: 0,
+                young: 0,
                 beside: 0,
                 why: Vec::new(),
                 may_buy: u64::MAX,
@@ -120,6 +122,7 @@ impl Planner<'_> {
             });
             group.jobs += demand.jobs;
             group.left += jobs;
+            group.young += demand.young.min(jobs);
             if demand.waiting >= group.waiting || group.example.is_none() {
                 group.example = demand.example.clone().or(group.example.take());
             }
@@ -254,8 +257,6 @@ impl Planner<'_> {
                     })
                     .map(|(_, class)| *class)
                     .collect();
-                let takes =
-                    |settled: bool, class: Class| (fresh || !settled) && !closed.contains(&class);
                 let matches = &self.observation.matches;
                 // What depends on the machine is another request of each kind of node.
                 let requests: Vec<(Option<Class>, Resources)> =
@@ -278,32 +279,44 @@ impl Planner<'_> {
                         *count += jobs;
                     }
                 };
-                let mut put = |stock: &mut Stock| {
+                let mut put = |stock: &mut Stock, jobs: u64, fresh: bool| {
                     let mut placed = 0;
                     for (own, request) in &requests {
                         let takes = |settled: bool, class: Class| {
-                            takes(settled, class) && own.is_none_or(|own| own == class)
+                            (fresh || !settled)
+                                && !closed.contains(&class)
+                                && own.is_none_or(|own| own == class)
                         };
-                        placed += stock.place(request, group.left - placed, takes, &mut used);
+                        placed += stock.place(request, jobs - placed, takes, &mut used);
                     }
-                    group.left -= placed;
                     placed
                 };
-                *now += put(&mut free) + put(&mut idle);
-                *later += put(&mut coming);
+                // A young job may still take a slot that the others of its group have been passed over for.
+                let mut young = group.young.min(group.left);
+                let mut old = group.left - young;
+                let mut fill = |stock: &mut Stock, placed: &mut u64| {
+                    let olds = put(stock, old, fresh);
+                    let youngs = put(stock, young, true);
+                    (old, young) = (old - olds, young - youngs);
+                    *placed += olds + youngs;
+                };
+                fill(&mut free, now);
+                fill(&mut idle, now);
+                fill(&mut coming, later);
+                (group.left, group.young) = (old + young, young);
                 for node in &mut returning {
-                    // A group that has waited for as long as the node has been idle had its chance.
-                    if !closed.contains(&class(node.index))
-                        && node
-                            .idle_for
-                            .is_none_or(|idle_for| group.waiting < idle_for)
-                    {
+                    // Jobs that have waited for as long as the node has been idle had their chance.
+                    let new_to_it = match node.idle_for {
+                        Some(idle_for) if group.waiting >= idle_for => group.young.min(group.left),
+                        _ => group.left,
+                    };
+                    if new_to_it > 0 && !closed.contains(&class(node.index)) {
                         let own = |(own, _): &&(Option<Class>, Resources)| {
                             own.is_none_or(|own| own == class(node.index))
                         };
                         let request = requests.iter().find(own).map(|(_, request)| *request);
                         let request = request.unwrap_or(group.asks.request);
-                        let jobs = node.place(&request, group.left, &mut used);
+                        let jobs = node.place(&request, new_to_it, &mut used);
                         group.left -= jobs;
                         *back += jobs;
                     }
@@ -327,7 +340,7 @@ impl Planner<'_> {
     /// took it, more nodes would not help them: those that wait now are neither placed nor bought for. Believed until
     /// one of them has gone; each `refusal_memory` one node is tried.
     fn remember_refusals(&mut self, groups: &mut [Group], settling_time: Duration) {
-        let hears = self.create_brake().is_none();
+        let hears = !self.brakes.iter().any(Brake::hides_startds);
         let now = self.next.now;
         let until = now.plus(self.policy.refusal_memory);
         let at = self.observation.at;
@@ -347,13 +360,13 @@ impl Planner<'_> {
                 && made_for_it.is_some_and(|kinds| kinds.iter().any(|kind| takes(&kind)));
             let refusal = match self.next.refusals.iter().find(unchanged) {
                 Some(refusal) if beside => Some(Refusal {
-                    jobs: group.jobs,
+                    jobs: group.jobs - group.young,
                     ..refusal.clone()
                 }),
                 Some(refusal) => Some(refusal.clone()),
                 None => beside.then_some(Refusal {
                     asks: group.asks.clone(),
-                    jobs: group.jobs,
+                    jobs: group.jobs - group.young,
                     oldest,
                     until,
                 }),
@@ -428,7 +441,7 @@ impl Planner<'_> {
 
     /// Takes back the drains that demand, nodes_min or nodes_spare can use: quicker and cheaper than a new server.
     pub(super) fn take_back_drains(&mut self) {
-        if self.create_brake().is_some() {
+        if self.brakes.iter().any(Brake::hides_startds) {
             return;
         }
         let ours =

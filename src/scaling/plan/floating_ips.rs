@@ -26,7 +26,7 @@ impl Planner<'_> {
         let max_actions = self.policy.max_actions;
         let by_clouds = self.actions.iter();
         let by_clouds = by_clouds.filter(|action| matches!(action, Action::Cloud { .. }));
-        let mut left = max_actions.saturating_sub(by_clouds.count() as u64);
+        let mut left = self.changes_left(by_clouds.count() as u64);
         for (cloud, ip) in all.into_values() {
             let server = ip.server();
             // With a server goes its port, and nothing leads to it any more.

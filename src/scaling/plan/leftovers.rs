@@ -8,6 +8,7 @@ use crate::scaling::action::CloudAction;
 use crate::scaling::leftover::{Leftover, LeftoverKind, Unmarked};
 use crate::scaling::memory::{LeftoverMemory, State};
 use crate::scaling::observation::{CloudName, CloudView, NodeId, Observation, OwnedServer, Role};
+use crate::scaling::pace::MINUTE;
 use crate::scaling::reason::{Reason, seconds};
 
 /// A floating IP that has led nowhere for so long is given back: a central manager that is being made needs it soon.
@@ -186,7 +187,7 @@ impl<'a> Planner<'a> {
                 (Fate::Deletes, Reason::DeleteAgain { seconds })
             };
         }
-        if memory.since >= now {
+        if now.since(memory.since) < MINUTE {
             (Fate::Keeps, Reason::LeftoverSeenOnce)
         } else {
             (Fate::Deletes, Reason::LeftBehind { seconds })
@@ -198,7 +199,7 @@ impl<'a> Planner<'a> {
         let max_actions = self.policy.max_actions;
         let by_clouds = self.actions.iter();
         let by_clouds = by_clouds.filter(|action| matches!(action, Action::Cloud { .. }));
-        let mut left = max_actions.saturating_sub(by_clouds.count() as u64);
+        let mut left = self.changes_left(by_clouds.count() as u64);
         let found = found(self.observation);
         for line in &mut self.leftovers {
             if line.fate != Fate::Deletes {

@@ -12,13 +12,14 @@ use crate::scaling::memory::{Kind, Moment, NodeMemory};
 use crate::scaling::money::Money;
 use crate::scaling::node::{JobLeft, Node, Phase, drain_mark, is_fresh};
 use crate::scaling::observation::{NodeId, Seen, ServerStatus, StartdView};
+use crate::scaling::pace::MINUTE;
 use crate::scaling::parts;
 use crate::scaling::policy::Policy;
 use crate::scaling::reason::{Reason, seconds};
 use crate::scaling::refusal::{self, About};
 
 /// So long before the end of a paid period a node is drained: its drain, two ticks and its delete are done by then.
-const LEAVING: Duration = Duration::from_secs(300);
+pub(super) const LEAVING: Duration = Duration::from_secs(300);
 
 /// What the reason of a drain begins with, after the pool's mark, when the startd took no jobs.
 const TAKES_NO_JOBS: &str = "takes no jobs,";
@@ -249,10 +250,7 @@ impl Planner<'_> {
 
     /// Deletes them, as many as `max_actions` leaves after the creates.
     pub(super) fn remove(&mut self) {
-        let most = self
-            .policy
-            .max_actions
-            .saturating_sub(self.new_nodes.len() as u64 + self.builder_deletes());
+        let most = self.changes_left(self.new_nodes.len() as u64 + self.builder_deletes());
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let now = self.next.now;
         for (number, (index, why)) in std::mem::take(&mut self.removals).into_iter().enumerate() {
@@ -340,7 +338,7 @@ impl Planner<'_> {
                 Reason::Minimum {
                     nodes_min: self.policy.nodes_min,
                 }
-            } else if idle_for < idle_timeout {
+            } else if !self.has_reached(idle_for, idle_timeout) {
                 may_go -= 1;
                 Reason::IdleNotLongEnough {
                     idle_seconds: seconds(idle_for),
@@ -375,6 +373,13 @@ impl Planner<'_> {
             };
             self.settle(index, Fate::Keeps, why);
         }
+    }
+
+    /// Whether a node has been idle for `timeout`, or will have been before the middle of the time until the next pass: half of
+    /// the nodes would leave a whole pass late otherwise, by the jitter of a timer.
+    fn has_reached(&self, idle_for: Duration, timeout: Duration) -> bool {
+        let next_pass = self.policy.look_again.unwrap_or(self.step.min(MINUTE));
+        idle_for + (next_pass / 2).min(timeout / 4) >= timeout
     }
 
     fn price_of(&self, index: usize) -> Option<Money> {
@@ -551,7 +556,7 @@ impl Planner<'_> {
             let heard = node
                 .startd
                 .is_some_and(|startd| is_fresh(startd, self.policy));
-            let twice = missing.is_some_and(|since| since < self.next.now);
+            let twice = missing.is_some_and(|since| self.next.now.since(since) >= MINUTE);
             let overdue =
                 missing.is_some_and(|since| self.next.now.since(since) >= self.policy.lost_timeout);
             let why = match node.phase {

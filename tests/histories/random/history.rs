@@ -53,8 +53,22 @@ pub struct History {
     tally: Tally,
     /// Servers that the state knows or has known: what they leave behind is to be removed.
     known: BTreeSet<String>,
+    pace: Pace,
+    /// How far the next pass is from the last one.
+    distance: u64,
     /// What is told of it; nothing, unless it is to be told.
     pub log: Option<Vec<String>>,
+}
+
+/// When ehos passes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Each minute.
+    EveryMinute,
+    /// Each minute, and once more some seconds after a pass that has drained.
+    WithSecondPass,
+    /// As jobs come and go: at any distance, some number that a generator goes on from.
+    AtAnyDistance(u64),
 }
 
 /// What is to happen in a step when ehos has looked.
@@ -144,6 +158,12 @@ impl History {
             faults,
             tally,
             known: BTreeSet::new(),
+            pace: match seed / 5 % 4 {
+                0 => Pace::AtAnyDistance(seed | 1),
+                1 => Pace::WithSecondPass,
+                _ => Pace::EveryMinute,
+            },
+            distance: 60,
             log: None,
         }
     }
@@ -400,7 +420,7 @@ impl History {
     }
 
     fn tick(&mut self, then: &Then) -> Result<(), String> {
-        locked(&self.world).advance(60);
+        locked(&self.world).advance(self.distance);
         let at = locked(&self.world).at();
         let site = Site::simulated(&self.world, &self.policy);
         let site = self.faults.between(site, &self.world);
@@ -425,8 +445,8 @@ impl History {
             None => plan.after(&outcomes, &self.policy),
         };
         if let Some(log) = &mut self.log {
-            let now = locked(&self.world).elapsed() / 60;
-            log.push(format!("minute {now}"));
+            let now = locked(&self.world).elapsed();
+            log.push(format!("minute {}:{:02}", now / 60, now % 60));
             log.extend(rules::told(&plan, &outcomes));
         }
         let world = locked(&self.world);
@@ -452,6 +472,33 @@ impl History {
         self.known
             .extend(listed.filter_map(|node| node.server_id.clone()));
         judged
+    }
+
+    /// The passes of one minute, in the first of which the events happen.
+    fn minute(&mut self, events: &[(u8, Event)]) -> Result<(), String> {
+        let mut left = 60;
+        let mut events = events;
+        while left > 0 {
+            self.distance = match &mut self.pace {
+                Pace::EveryMinute | Pace::WithSecondPass => left,
+                Pace::AtAnyDistance(random) => {
+                    *random ^= *random << 13;
+                    *random ^= *random >> 7;
+                    *random ^= *random << 17;
+                    left.min(1 + *random % 60)
+                }
+            };
+            left -= self.distance;
+            self.step(events)?;
+            events = &[];
+            let drains = self.state.recent.clone().count(self.state.now).drains;
+            if self.pace == Pace::WithSecondPass && drains > 0 {
+                self.distance = 4;
+                self.step(&[])?;
+            }
+        }
+        self.distance = 60;
+        Ok(())
     }
 
     fn step(&mut self, events: &[(u8, Event)]) -> Result<(), String> {
@@ -544,7 +591,7 @@ impl History {
             let count = left.partition_point(|(at, _)| *at <= minute);
             let (now, later) = left.split_at(count);
             left = later;
-            self.step(now)?;
+            self.minute(now)?;
         }
         self.end_faults();
         let work: u64 = locked(&self.world)
@@ -554,7 +601,7 @@ impl History {
             .sum();
         let most = QUIET + work / 8;
         for _ in 0..most {
-            self.step(&[])?;
+            self.minute(&[])?;
             if self.asks_operator {
                 self.trust_servers();
             }

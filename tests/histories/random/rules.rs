@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ehos::scaling::action::{CloudAction, FailureKind, PoolAction};
-use ehos::scaling::memory::{Outcome, State};
+use ehos::scaling::memory::{Outcome, State, UnmanagedMachines};
 use ehos::scaling::money::Money;
 use ehos::scaling::needs::Answer;
 use ehos::scaling::node::drain_mark;
@@ -447,8 +447,26 @@ fn no_job_is_ended(tick: &Tick<'_>) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a collector that has just started may hide a startd that offers room: of a node that has joined, or may have,
+/// and is not heard of.
+fn hides_startds(tick: &Tick<'_>) -> bool {
+    let nodes = &tick.plan.next.nodes;
+    let new = |node: &NodeId| !tick.before.nodes.contains_key(node);
+    let mut old = nodes.iter().filter(|(node, _)| !new(node));
+    !tick.observation.pool.collector.is_known()
+        || !tick.observation.clouds.values().all(Seen::is_known)
+        || tick.plan.next.unmanaged != UnmanagedMachines::NeverSeen
+        || old.any(|(_, memory)| {
+            let server = memory.server_id.as_deref().unwrap_or_default();
+            let heard = startds_of(tick, server)
+                .any(|startd| startd.heard_ago <= Duration::from_secs(3 * 60));
+            (memory.joined.is_some() || memory.adopted) && !heard
+        })
+}
+
 fn what_is_not_seen_is_left_alone(tick: &Tick<'_>) -> Result<(), String> {
     let hears = collector(tick).is_some();
+    let hides = !hears && hides_startds(tick);
     let new_unknown = tick.observation.pool.schedds.iter().any(|(name, schedd)| {
         !schedd.is_known() && !tick.before.unknown_schedds.contains_key(name)
     });
@@ -464,11 +482,15 @@ fn what_is_not_seen_is_left_alone(tick: &Tick<'_>) -> Result<(), String> {
             );
         }
         let is_builder = deleted(action).is_some_and(|(_, server)| server.role() == Role::Builder);
-        let ads = matches!(action, Action::Pool(PoolAction::Invalidate { .. }));
+        let ads = matches!(
+            action,
+            Action::Pool(PoolAction::Invalidate { .. } | PoolAction::Reschedule { .. })
+        );
         // What servers have left behind is its cloud's affair alone.
         let leftover = matches!(action.verb(), "remove" | "disassociate");
+        let create = action.verb() == "create" && !hides;
         must!(
-            hears || is_builder || ads || leftover,
+            hears || is_builder || ads || leftover || create,
             "{} {node} while the collector does not hear",
             action.verb()
         );
@@ -526,14 +548,19 @@ fn limits_hold(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
     };
     let creates = count("create");
     let deletes = count("delete") + count("remove") + count("disassociate");
+    let before = tick.before.recent.clone().count(plan.next.now);
     must!(
-        creates + deletes <= policy.max_actions,
-        "{creates} creates and {deletes} deletes and removals, max_actions {}",
+        before.changes + creates + deletes <= policy.max_actions,
+        "{creates} creates and {deletes} deletes and removals after {}, max_actions {}",
+        before.changes,
         policy.max_actions
     );
-    for verb in ["drain", "invalidate"] {
+    for (verb, before) in [("drain", before.drains), ("invalidate", 0)] {
         let (count, most) = (count(verb), policy.max_actions);
-        must!(count <= most, "{count} times {verb}, max_actions {most}");
+        must!(
+            before + count <= most,
+            "{count} times {verb} after {before}, max_actions {most}"
+        );
     }
     let views = || {
         let views = tick.observation.clouds.iter();

@@ -21,4 +21,5 @@ DROP=-sys_module,-sys_time,-sys_rawio,-syslog,-mac_admin,-mac_override,-wake_ala
 BASE=$TESTBED_DIR/base         # debootstrap tree
 IMAGES=$TESTBED_DIR/images     # unpacked images, one folder each
 MACHINES=$TESTBED_DIR/machines # one folder per machine, named by UUID
+GONE=$TESTBED_DIR/gone         # folders of machines that are being destroyed
 NET=$TESTBED_DIR/net           # dnsmasq, metadata service, host names

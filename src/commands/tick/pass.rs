@@ -1,0 +1,229 @@
+//! One pass of a tick: observe → plan → save intents → act → save outcomes → report.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use log::{error, warn};
+
+use crate::act::{Acted, act_and_listen};
+use crate::config::{self, Config, Environment};
+use crate::deadline::Deadline;
+use crate::exit::Exit;
+use crate::history;
+use crate::metrics;
+use crate::notify;
+use crate::observe::observe;
+use crate::report::{self, Report, Snapshot};
+use crate::rights;
+use crate::scaling::action::PoolAction;
+use crate::scaling::memory::{Outcome, State};
+use crate::scaling::plan::{Action, Plan, plan};
+use crate::simulation::{self, World, locked};
+use crate::site::Site;
+use crate::state;
+use crate::wake;
+
+/// Things that are done at once.
+const AT_ONCE: usize = 8;
+
+/// The share of a pass's time that looking may take: the rest is for acting.
+const LOOKING: f64 = 0.6;
+
+/// In this time a startd without a claim has drained, and the collector has its ad that says so.
+pub const DRAIN_TIME: Duration = Duration::from_secs(4);
+
+/// All that the passes of one tick have in common.
+pub struct Passes<'a> {
+    pub config: &'a Config,
+    pub environment: &'a Environment,
+    pub directory: &'a Path,
+    pub site: &'a Site<'a>,
+    pub world: Option<&'a Mutex<World>>,
+    /// False in a dry run.
+    pub acting: bool,
+    pub deadline: Deadline,
+}
+
+/// A pass that is over.
+pub struct Pass {
+    /// The state after it.
+    pub next: State,
+    /// How it ended.
+    pub exit: Exit,
+    /// The report for people.
+    pub text: String,
+    /// The report for programs.
+    pub snapshot: Snapshot,
+    /// When the next pass would have something to do, where that is known.
+    look_again: Option<Duration>,
+    idle_jobs: u64,
+    begun: Option<wake::Begun>,
+    /// Startds have accepted drains.
+    pub has_drained: bool,
+}
+
+impl Pass {
+    /// Leaves for `ehos due` when the next pass is due. The tick's lock must be held.
+    pub fn ask_for_next(&self, directory: &Path) {
+        if let Some(begun) = &self.begun {
+            begun.end(directory, self.look_again, self.idle_jobs);
+        }
+    }
+}
+
+impl Passes<'_> {
+    /// Observes, plans and, but for a dry run, acts and saves. With `levels`, each line for people begins with journald's level.
+    ///
+    /// # Errors
+    /// The state directory: where intents cannot be saved, nothing is done.
+    pub fn run(
+        &self,
+        remembered: &State,
+        mut notices: Vec<String>,
+        start: Instant,
+        levels: bool,
+    ) -> anyhow::Result<Pass> {
+        let policy = &self.config.policy;
+        let begun = (self.acting && self.world.is_none())
+            .then(|| wake::Begun::now(self.config.event_interval, self.config.condor.event_log()));
+        let at = self
+            .world
+            .map_or_else(Timestamp::now, |world| locked(world).at());
+        let looking = self.deadline.left().mul_f64(LOOKING);
+        let looking = self.deadline.at_most(looking);
+        let (observation, durations) = observe(self.site, policy, remembered, at, looking);
+        let mut plan = plan(&observation, policy, remembered);
+        let done = match self.acting {
+            true => Some(self.act(&mut plan, at)?),
+            false => None,
+        };
+        notices.extend(self.still_reachable(&plan));
+        notices.extend(self.world.map(|world| locked(world).describe()));
+        let report = Report {
+            plan: &plan,
+            outcomes: done.as_ref().map(|done| &*done.outcomes),
+            unsaved: done.as_ref().is_some_and(|done| done.unsaved),
+            notices,
+            simulated: self.world.is_some(),
+            durations: &durations,
+            took: start.elapsed(),
+            totals: match &done {
+                // What is counted anew must not be told where it is not saved: counters would go back.
+                Some(done) if !done.unsaved => done.next.totals.clone(),
+                _ => plan.next.totals.clone(),
+            },
+        };
+        let snapshot = Snapshot::of(&report);
+        if self.acting {
+            self.tell(&snapshot);
+        }
+        Ok(Pass {
+            exit: report.exit(),
+            text: report::text(&report, levels),
+            snapshot,
+            has_drained: done
+                .as_ref()
+                .is_some_and(|done| done.outcomes.iter().any(is_accepted_drain)),
+            look_again: plan.look_again,
+            idle_jobs: plan.queue.idle,
+            begun,
+            next: done.map_or(plan.next, |done| done.next),
+        })
+    }
+
+    /// Whether there is time left for another pass.
+    pub fn has_time(&self) -> bool {
+        self.deadline.left() > self.config.timeouts.tick / 2
+    }
+
+    /// Lets the time pass in which startds drain.
+    pub fn let_drain(&self) {
+        match self.world {
+            Some(world) => locked(world).advance(DRAIN_TIME.as_secs()),
+            None => std::thread::sleep(DRAIN_TIME),
+        }
+    }
+
+    fn act(&self, plan: &mut Plan, at: Timestamp) -> anyhow::Result<ActedOn> {
+        if !plan.actions.is_empty() {
+            state::save(self.directory, &plan.next)
+                .context("nothing was done: intents must be on disk first")?;
+        }
+        // A simulated world is to be the same again each time.
+        let at_once = if self.world.is_some() { 1 } else { AT_ONCE };
+        let Acted { outcomes, consoles } =
+            act_and_listen(self.site, &plan.actions, at_once, self.deadline);
+        plan.learn_consoles(&consoles);
+        if let Some(world) = self.world {
+            simulation::file::save(self.directory, &locked(world))
+                .map_err(|error| state::unwritable(self.directory, error))?;
+        }
+        let mut next = plan.after(&outcomes, &self.config.policy);
+        let exit = report::exit(plan, Some(&outcomes), false);
+        next.totals.ticked(at, exit.word(), exit == Exit::Done);
+        let saved = state::save(self.directory, &next);
+        let mut unsaved = false;
+        if plan.actions.is_empty() {
+            saved?;
+        } else if let Err(error) = saved {
+            // What was done is reported all the same.
+            error!("what was done could not be written down, the next tick finds it out: {error}");
+            unsaved = true;
+        }
+        Ok(ActedOn {
+            outcomes,
+            next,
+            unsaved,
+        })
+    }
+
+    /// Writes the history and the files of metrics, and notifies.
+    fn tell(&self, snapshot: &Snapshot) {
+        let directory = self.directory;
+        if let Err(error) = history::write(directory, snapshot, self.config.history_days) {
+            let folder = history::folder(directory);
+            warn!(
+                "{}: this tick is missing in the history: {}. It must be a folder, writable by this user, on a disk \
+                 with room",
+                folder.display(),
+                rights::told_in(&folder, Some(directory), &error)
+            );
+        }
+        metrics::write(&self.config.metrics, snapshot);
+        notify::tell(&self.config.notify, directory, snapshot);
+    }
+
+    /// Removed clouds whose access is still in clouds.yaml.
+    fn still_reachable(&self, plan: &Plan) -> Vec<String> {
+        let configured = |name: &str| self.config.policy.cloud(name).is_some();
+        let removed = plan.next.removed(configured);
+        if removed.is_empty() {
+            return Vec::new();
+        }
+        // Nothing of a file that cannot be read: it is no part of this configuration.
+        let entries = config::connection::entries(self.environment).unwrap_or_default();
+        let there = removed.iter().filter(|name| entries.contains(name));
+        there
+            .map(|name| {
+                format!(
+                    "the removed cloud {name} is an entry of clouds.yaml: `{name}: {{cloud: {name}, retire: true}}` under \
+                     clouds: puts it back"
+                )
+            })
+            .collect()
+    }
+}
+
+struct ActedOn {
+    outcomes: Vec<Outcome>,
+    next: State,
+    unsaved: bool,
+}
+
+fn is_accepted_drain(outcome: &Outcome) -> bool {
+    let is_drain = matches!(outcome.action, Action::Pool(PoolAction::Drain { .. }));
+    is_drain && outcome.result.is_ok()
+}

@@ -1,0 +1,64 @@
+//! The moment at which the next pass would have something to do, where that is before the timer's minute.
+
+use std::time::Duration;
+
+use super::removing::LEAVING;
+use super::{Fate, Planner};
+use crate::scaling::brakes::Brake;
+use crate::scaling::node::Node;
+use crate::scaling::reason::Reason;
+
+/// Time in which a startd has drained, where it had no claim, and its ad says so.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// A node that boots joins no sooner.
+const FIRST_BOOT_LOOK: Duration = Duration::from_secs(10);
+
+impl Planner<'_> {
+    /// How long it takes until the first of: a surplus node reaches `idle_timeout`, a drain that this pass asks for is seen, a
+    /// node that jobs wait for may have joined, creates that wait for the collector may begin.
+    pub(super) fn look_again(&self, jobs_are_left: bool) -> Option<Duration> {
+        let nodes = self.survey.nodes.iter().enumerate();
+        let of_nodes = nodes.filter_map(|(index, node)| self.node_changes_in(index, node));
+        let new = self.new_nodes.iter().map(|_| FIRST_BOOT_LOOK);
+        let brakes = self.brakes.iter();
+        let creates = brakes.filter_map(|brake| match brake {
+            Brake::CollectorYoung {
+                up_seconds,
+                collector_grace_seconds,
+                creates_continue: false,
+            } if jobs_are_left => collector_grace_seconds.checked_sub(*up_seconds),
+            _ => None,
+        });
+        let creates = creates.map(Duration::from_secs);
+        of_nodes.chain(new).chain(creates).min()
+    }
+
+    fn node_changes_in(&self, index: usize, node: &Node<'_>) -> Option<Duration> {
+        match self.fates.get(index)?.as_ref() {
+            Some((
+                Fate::Keeps,
+                Reason::IdleNotLongEnough {
+                    idle_seconds,
+                    idle_timeout_seconds,
+                },
+            )) => Some(Duration::from_secs(
+                idle_timeout_seconds.saturating_sub(*idle_seconds),
+            )),
+            Some((
+                Fate::Keeps,
+                Reason::Paid {
+                    paid_seconds_left, ..
+                },
+            )) => Some(Duration::from_secs(*paid_seconds_left).saturating_sub(LEAVING)),
+            Some((Fate::Drains, _)) => Some(DRAIN_TIME),
+            None if node.coming() && self.needed(index) => {
+                let memory = self.next.nodes.get(&node.id)?;
+                let age = self.next.now.since(memory.started);
+                // A boot of minutes is looked at less often than one of seconds.
+                Some(FIRST_BOOT_LOOK.max(age / 4))
+            }
+            _ => None,
+        }
+    }
+}
