@@ -157,7 +157,7 @@ impl Begun {
             idle_jobs,
             interval: self.interval,
             log: self.log.clone(),
-            mark: self.mark.clone(),
+            mark: self.mark,
         };
         if let Err(error) = record.save(directory) {
             debug!("{RECORD}: {error}; the next pass is the timer's");
