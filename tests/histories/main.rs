@@ -21,6 +21,7 @@ mod needs;
 mod neighbour;
 mod node_ends;
 mod obscure;
+mod pace;
 mod placing;
 mod random;
 mod reasons;
