@@ -10,6 +10,7 @@
 
 mod attacker;
 mod builders;
+mod deleted_ads;
 mod economy;
 mod hostile_nodes;
 mod hostile_users;
