@@ -25,7 +25,8 @@ use crate::setup::CONDOR_PORT;
 const NAME: &str = "pool";
 /// Ads of a node that is gone stay with the collector for this long at most: so long jobs are matched to it in vain.
 const LONGEST_AD_LIFETIME_SECONDS: u64 = 180;
-/// The intervals of configs/master.yaml: with longer ones nodes that have joined wait for their first job.
+/// Longer ones are for pools whose slots stay: nodes that have joined wait for their first job. Those of configs/master.yaml
+/// are 10 and 5.
 const LONGEST_NEGOTIATOR_INTERVAL_SECONDS: u64 = 20;
 const LONGEST_CYCLE_DELAY_SECONDS: u64 = 5;
 /// How long a connection to the central manager may take.
@@ -548,7 +549,7 @@ fn at_most(name: &str, value: Option<&str>, longest: u64, consequence: &str) -> 
             CHECK,
             format!("{name} is {seconds} s: {consequence}"),
             format!(
-                "set {name} = {longest} on the central manager, as master.yaml does, unless negotiation cycles take longer"
+                "set {name} = {longest}, or less, on the central manager, unless negotiation cycles take longer than 5 s"
             ),
         ),
         // An expression, which HTCondor evaluates.

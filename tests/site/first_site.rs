@@ -75,7 +75,7 @@ daemon:
         // The templates as they are, quicker to negotiate.
         let master = edited(
             config("master.yaml"),
-            "NEGOTIATOR_INTERVAL = 20",
+            "NEGOTIATOR_INTERVAL = 10",
             "NEGOTIATOR_INTERVAL = 5",
         );
         let master = edited(

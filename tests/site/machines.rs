@@ -771,7 +771,7 @@ fn master_user_data() -> String {
     let text = edited(config("master.yaml"), "{trust_domain}", DOMAIN);
     let text = edited(text, "{execute_yaml}", &execute);
     let text = edited(text, "{ehos_yaml}", "");
-    let text = edited(text, "NEGOTIATOR_INTERVAL = 20", "NEGOTIATOR_INTERVAL = 5");
+    let text = edited(text, "NEGOTIATOR_INTERVAL = 10", "NEGOTIATOR_INTERVAL = 5");
     let text = edited(text, "SCHEDD_INTERVAL = 60", "SCHEDD_INTERVAL = 5");
     let text = edited(text, "_UPDATE_INTERVAL = 60", "_UPDATE_INTERVAL = 5");
     edited(
