@@ -342,6 +342,8 @@ impl Site {
         };
         let mut names: Vec<_> = self.state_files().unwrap().into_keys().map(name).collect();
         names.dedup();
+        // It is there while a tick is due before the timer's.
+        names.retain(|name| name != "wake");
         names
     }
 
