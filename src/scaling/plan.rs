@@ -496,6 +496,8 @@ struct Planner<'a> {
     drains: u64,
     new_nodes: Vec<NewNode>,
     counts: Counts,
+    /// Of kinds whose images are tested: how many nodes may be on their way before one has joined.
+    first_nodes: BTreeMap<Kind, u64>,
     planned: BTreeMap<CloudName, Planned>,
     actions: Vec<Action>,
     notices: Vec<String>,
@@ -532,6 +534,7 @@ impl<'a> Planner<'a> {
             drains: 0,
             new_nodes: Vec::new(),
             counts,
+            first_nodes: BTreeMap::new(),
             planned: BTreeMap::new(),
             actions: Vec::new(),
             notices: Vec::new(),
