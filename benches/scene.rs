@@ -122,6 +122,7 @@ pub fn scene(size: Size) -> Scene {
     let clouds = CLOUDS.iter().map(|name| {
         let view = CloudView {
             obscure: Vec::new(),
+            image_tested: false,
             unread_flavors: BTreeMap::new(),
             unread: Vec::new(),
             servers: servers.remove(name).unwrap_or_default(),

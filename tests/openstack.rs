@@ -2517,3 +2517,63 @@ fn a_server_says_which_of_its_volumes_stay() {
     let volumes: Vec<_> = volumes.map(|it| (it.id.as_str(), it.goes)).collect();
     assert_eq!(volumes, [("v-1", true), ("v-2", false)]);
 }
+
+#[test]
+fn an_image_that_image_build_has_made_for_this_pool_is_tested() {
+    let made = json!({"id": IMAGE_ID, "name": "golden", "status": "active", "created_at": "2026-11-22T10:31:13Z",
+        "owner": PROJECT_ID, "ehos_cluster": "pool-1", "ehos_role": "image", "ehos_image_name": "golden",
+        "ehos_builder": "b-1"});
+    let with = |key: &str, value: &str| {
+        let mut other = made.clone();
+        other[key] = json!(value);
+        Reply::status(200, &other.to_string())
+    };
+    let whole = Reply::status(200, &made.to_string());
+    let joined = Traces {
+        joined_images: [IMAGE_ID.to_owned()].into(),
+        ..Traces::default()
+    };
+    for (reply, traces, tested, asked) in [
+        (whole.clone(), Traces::default(), true, 1),
+        // That of another pool or project, one that is not whole, and a snapshot of a node.
+        (with("ehos_cluster", "pool-2"), Traces::default(), false, 1),
+        (with("owner", "another"), Traces::default(), false, 1),
+        (with("status", "saving"), Traces::default(), false, 1),
+        (
+            with("name", "snapshot of a node"),
+            Traces::default(),
+            false,
+            1,
+        ),
+        (
+            Reply::fixture("glance-image-404"),
+            Traces::default(),
+            false,
+            1,
+        ),
+        (Reply::status(200, "{"), Traces::default(), false, 1),
+        // A node of it has joined: it is known.
+        (whole, joined, false, 0),
+    ] {
+        let double = Double::start(vec![
+            login(),
+            always(
+                "GET",
+                "/v2.1/servers/detail",
+                Reply::fixture("servers-page-3"),
+            ),
+            always("GET", &format!("/v2/images/{IMAGE_ID}"), reply),
+            always("GET", "/v2.1/limits", Reply::fixture("nova-limits")),
+            always(
+                "GET",
+                "/v2.1/flavors/detail",
+                Reply::fixture("nova-flavors"),
+            ),
+        ]);
+        let mut settings = settings(double.url());
+        settings.image = IMAGE_ID.to_owned();
+        let view = cloud(&settings).observe(&traces, soon()).unwrap();
+        assert_eq!(view.image_tested, tested);
+        assert_eq!(double.count("GET", "/v2/images/"), asked);
+    }
+}

@@ -16,6 +16,7 @@ use crate::cloud::{Cloud, Traces};
 use crate::config::CloudSettings;
 use crate::console;
 use crate::deadline::Deadline;
+use crate::image::owned::OwnedImage;
 use crate::scaling::action::{CloudAction, Done, Failure, Intent};
 use crate::scaling::console::ConsoleExcerpt;
 use crate::scaling::observation::{
@@ -64,6 +65,9 @@ const LEFTOVERS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The quota of what else nodes take is worth waiting for no longer than this.
 const PARTS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is known of the image is worth waiting for no longer than this.
+const IMAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Renders the user data of a node for the region it is in.
 pub type UserData<'c> =
@@ -157,7 +161,8 @@ impl<'c> OpenStackCloud<'c> {
         let session = &self.session;
         // Before all else: when Keystone hangs or refuses, it is asked once, not by each of the threads.
         session.token(deadline)?;
-        let (servers, quota, parts, flavors, look) = thread::scope(|scope| {
+        let (servers, quota, parts, flavors, look, image_tested) = thread::scope(|scope| {
+            let tested = scope.spawn(move || self.image_is_tested(traces, deadline));
             let look = scope.spawn(move || {
                 let deadline = deadline.at_most(LEFTOVERS_TIMEOUT);
                 leftovers::look(session, traces, self.floating_ips_of_nodes, deadline)
@@ -173,6 +178,7 @@ impl<'c> OpenStackCloud<'c> {
                 joined(parts),
                 joined(flavors),
                 joined(look),
+                joined(tested),
             )
         });
         let servers = servers?;
@@ -215,9 +221,37 @@ impl<'c> OpenStackCloud<'c> {
             parts,
             flavors,
             unread_flavors,
+            image_tested,
             leftovers,
             unread: session.unread(),
         })
+    }
+
+    /// Whether `ehos image build` has made the configured image for this pool in this project. It makes none of a server
+    /// whose first boot did not go well. That Glance does not say it changes little: fewer nodes are created at first.
+    fn image_is_tested(&self, traces: &Traces, deadline: Deadline) -> bool {
+        let session = &self.session;
+        let id = &session.settings().image;
+        // `ehos image build` configures ids.
+        if !looks_like_id(id) || traces.joined_images.contains(id) {
+            return false;
+        }
+        let deadline = deadline.at_most(IMAGE_TIMEOUT);
+        let project = session
+            .token(deadline)
+            .map(|token| token.project_id.clone());
+        let found = image::image(session, id, deadline);
+        match (found, project) {
+            (Ok(Some(image)), Ok(project)) => {
+                let image = OwnedImage::recognise(image, &self.cluster, project.as_deref());
+                image.is_some_and(|image| image.is_whole())
+            }
+            (Ok(None), _) => false,
+            (Err(error), _) | (_, Err(error)) => {
+                info!("{error}; whether `ehos image build` has made this image is not known");
+                false
+            }
+        }
     }
 
     /// The same server, with the reason of its failure where the list left it out. It is for the log: that it

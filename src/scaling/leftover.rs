@@ -13,6 +13,8 @@ pub struct Traces {
     pub servers: BTreeSet<String>,
     /// Volumes that were attached to departed servers, and whether each was to go with its server.
     pub volumes: BTreeMap<String, bool>,
+    /// Images from which a node of the cloud has joined: nothing need be known of these.
+    pub joined_images: BTreeSet<String>,
 }
 
 /// So many departed servers are asked about in one look at a cloud.
@@ -223,6 +225,7 @@ mod tests {
         Traces {
             servers: BTreeSet::from(["gone".to_owned()]),
             volumes: BTreeMap::from([("kept".to_owned(), false), ("v".to_owned(), true)]),
+            ..Traces::default()
         }
     }
 

@@ -313,6 +313,8 @@ pub struct Case<'a> {
     pub nodes_in_cloud: u64,
     /// Nodes of this kind that have not joined, with those that this plan makes.
     pub unjoined_of_kind: u64,
+    /// How many of this kind may be on their way before one has joined, where its image is tested; `None`: it is not.
+    pub first_nodes: Option<u64>,
     /// What this plan makes in this cloud.
     pub planned: Planned,
     /// What nodes cost, with those that this plan makes.
@@ -619,17 +621,28 @@ fn pause(case: &Case<'_>) -> Option<(u64, Limit)> {
     ))
 }
 
-/// An image that has not proven itself can do little harm: `max_unproven` servers until one has joined, then at most
-/// as many on their way as have joined, and never fewer than ten.
+/// More servers of a kind that has not joined are never on their way, however well its image is known.
+const MAX_FIRST_NODES: u64 = 10;
+
+/// How many nodes of a tested image are tried at first, where the demand would need so many of them: half, for the other
+/// half may wait until one has joined.
+pub fn first_nodes(needed: u64, max_unproven: u64) -> u64 {
+    let half = needed.div_ceil(2).min(MAX_FIRST_NODES);
+    half.max(max_unproven)
+}
+
+/// An image that has not proven itself can do little harm: `max_unproven` servers until one has joined (more of an image
+/// that was seen to boot, until one of it fails), then at most as many on their way as have joined, and never fewer than
+/// ten.
 fn unproven(case: &Case<'_>) -> Option<(u64, Limit)> {
     let joined = case
         .state
         .kind(&kind(case))
         .map_or(0, |memory| memory.joined);
-    let most = if joined == 0 {
-        case.policy.max_unproven
-    } else {
-        joined.max(10)
+    let most = match case.first_nodes {
+        _ if joined > 0 => joined.max(10),
+        Some(first) if !case.state.has_failed(&kind(case)) => first,
+        _ => case.policy.max_unproven,
     };
     let unjoined = case.unjoined_of_kind;
     let limit = Limit::Unproven {

@@ -691,7 +691,10 @@ impl State {
             servers.insert((*id).clone());
         }
         let volumes = departed.iter().flat_map(|(gone, _)| &gone.volumes);
+        let kinds = self.kinds.iter().filter(|memory| memory.joined > 0);
+        let kinds = kinds.filter(|memory| memory.kind.cloud == *cloud);
         Traces {
+            joined_images: kinds.map(|memory| memory.kind.image.clone()).collect(),
             volumes: volumes
                 .map(|volume| (volume.id.clone(), volume.goes))
                 .collect(),

@@ -509,6 +509,8 @@ pub struct CloudView {
     pub flavors: BTreeMap<String, Flavor>,
     /// The configured flavors that the cloud has and that cannot be read, with the reason.
     pub unread_flavors: BTreeMap<String, String>,
+    /// `ehos image build` has made the configured image for this pool: it has seen its first boot go well.
+    pub image_tested: bool,
     /// What servers of ours have left behind.
     pub leftovers: Seen<Leftovers>,
     /// Items of all these lists that cannot be read, whoever they are of: they are told, and decide nothing more.

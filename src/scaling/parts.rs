@@ -143,6 +143,7 @@ mod tests {
         };
         CloudView {
             obscure: Vec::new(),
+            image_tested: false,
             unread_flavors: BTreeMap::new(),
             unread: Vec::new(),
             servers: Vec::new(),
@@ -182,6 +183,7 @@ mod tests {
             nodes: 0,
             nodes_in_cloud: 0,
             unjoined_of_kind: 0,
+            first_nodes: None,
             submitters: Submitters::NONE,
             charged: &ChargedNodes::default(),
             planned,

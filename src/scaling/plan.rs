@@ -513,6 +513,8 @@ struct Planner<'a> {
     drains: u64,
     new_nodes: Vec<NewNode>,
     counts: Counts,
+    /// Of kinds whose images are tested: how many nodes may be on their way before one has joined.
+    first_nodes: BTreeMap<Kind, u64>,
     planned: BTreeMap<CloudName, Planned>,
     actions: Vec<Action>,
     notices: Vec<String>,
@@ -552,6 +554,7 @@ impl<'a> Planner<'a> {
             drains: before.drains,
             new_nodes: Vec::new(),
             counts,
+            first_nodes: BTreeMap::new(),
             planned: BTreeMap::new(),
             actions: Vec::new(),
             notices: Vec::new(),

@@ -94,6 +94,7 @@ impl Cloud for SimulatedCloud<'_> {
         });
         Ok(CloudView {
             obscure: Vec::new(),
+            image_tested: world.image_tested,
             unread_flavors: BTreeMap::new(),
             unread: Vec::new(),
             servers: records

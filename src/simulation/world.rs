@@ -258,6 +258,9 @@ pub struct World {
     pub submitted: usize,
     /// What is broken.
     pub broken: Broken,
+    /// `ehos image build` has made the image of all nodes.
+    #[serde(default)]
+    pub image_tested: bool,
     /// After how long without a claim nodes power themselves off; `None`: never.
     #[serde(default)]
     pub noclaim_shutdown: Option<Seconds>,
@@ -293,6 +296,7 @@ impl World {
             jobs: Vec::new(),
             submitted: 0,
             broken: Broken::default(),
+            image_tested: false,
             noclaim_shutdown: None,
             max_lifetime: None,
             jobs_end: None,

@@ -32,6 +32,7 @@ mod rotation;
 mod site;
 mod story;
 mod suspicions;
+mod tested_images;
 mod tokens;
 mod totals;
 mod traps;

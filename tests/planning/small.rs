@@ -235,6 +235,7 @@ impl Small {
             };
             let view = CloudView {
                 obscure: Vec::new(),
+                image_tested: false,
                 unread_flavors: BTreeMap::new(),
                 unread: Vec::new(),
                 servers,

@@ -58,6 +58,7 @@ impl Cloud for Servers {
                 .filter_map(|record| OwnedServer::recognise(record, CLUSTER))
                 .collect(),
             obscure: Vec::new(),
+            image_tested: false,
             quota: Quota::default(),
             parts: Seen::Known(PartsQuota::default()),
             flavors: BTreeMap::from([("f".to_owned(), flavor)]),

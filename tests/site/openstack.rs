@@ -596,6 +596,7 @@ fn what_a_server_leaves_behind_is_removed_by_two_ticks() {
     let traces = Traces {
         servers: [server_id.clone()].into(),
         volumes: [(record.volumes[0].id.clone(), true)].into(),
+        ..Traces::default()
     };
     let view = cloud.observe(&traces, soon()).unwrap();
     let ours = view.leftovers.known().unwrap().ours.clone();

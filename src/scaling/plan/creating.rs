@@ -1,16 +1,20 @@
 //! New nodes: for the demand that is left, then for nodes_min and nodes_spare.
 
+use std::collections::BTreeMap;
+
 use super::choosing::{Candidate, Chosen, Market, Wanted};
 use super::{Action, Group, NewNode, Planner, cores};
 use crate::scaling::action::{CloudAction, Intent};
 use crate::scaling::allocation::Choice;
 use crate::scaling::capacity::Capacity;
-use crate::scaling::limits::{Case, Limit};
+use crate::scaling::limits::{self, Case, Limit};
 use crate::scaling::memory::Kind;
 use crate::scaling::nearest::Nearest;
 use crate::scaling::needs::{Answer, JobFault, JobKind, Verdict};
 use crate::scaling::node::{Node, Phase};
-use crate::scaling::observation::{NodeId, Resources, Seen};
+use crate::scaling::observation::{
+    METADATA_IMAGE, NodeId, OwnedServer, Resources, Role, Seen, ServerStatus,
+};
 use crate::scaling::policy::CloudPolicy;
 use crate::scaling::reason::{Made, Reason, Refuses};
 use crate::scaling::submitter::Submitters;
@@ -21,6 +25,7 @@ impl<'a> Planner<'a> {
     pub(super) fn create(&mut self, mut groups: Vec<Group>) -> Vec<Group> {
         self.count_requested();
         let market = self.market(&groups);
+        self.first_nodes = self.first_nodes(&market, &groups);
         let brake = self.create_brake();
         for position in 0..groups.len() {
             let Some((group, behind)) = groups
@@ -204,6 +209,51 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// How many nodes may be on their way before one has joined, of each kind whose image is tested.
+    fn first_nodes(&self, market: &Market<'a>, groups: &[Group]) -> BTreeMap<Kind, u64> {
+        let tested = market.candidates.iter().filter(|candidate| {
+            let joined = self.next.kind(&candidate.kind);
+            joined.is_none_or(|memory| memory.joined == 0) && self.is_tested(candidate.cloud)
+        });
+        let share = |candidate: &Candidate<'_>| {
+            // In thousandths of a node: groups share nodes.
+            let needed = groups.iter().filter(|group| group.left > 0).map(|group| {
+                let request = self
+                    .observation
+                    .matches
+                    .request(&candidate.kind, &group.asks);
+                let holds = candidate.capacity.as_ref();
+                let holds = holds.map_or(0, |capacity| capacity.holds(&request));
+                let takes = self.answer(&candidate.kind, &group.asks).may_use();
+                let jobs = if takes { group.left } else { 0 };
+                jobs.saturating_mul(1000).checked_div(holds).unwrap_or(0)
+            });
+            let needed = needed.fold(0, u64::saturating_add).div_ceil(1000);
+            let coming = self.counts.unjoined_of_kind.get(&candidate.kind);
+            let needed = needed.saturating_add(coming.copied().unwrap_or_default());
+            limits::first_nodes(needed, self.policy.max_unproven)
+        };
+        tested
+            .map(|candidate| (candidate.kind.clone(), share(candidate)))
+            .collect()
+    }
+
+    /// Whether the first boot of this cloud's image was seen to go well: `ehos image build` has made it, or the pool's
+    /// central manager runs from it.
+    fn is_tested(&self, cloud: &CloudPolicy) -> bool {
+        let view = self.observation.clouds.get(&cloud.name);
+        view.and_then(Seen::known).is_some_and(|view| {
+            let runs_from_it = |server: &OwnedServer| {
+                let record = server.record();
+                server.role() == Role::Master
+                    && server.is_signed()
+                    && record.status == ServerStatus::Active
+                    && record.metadata.get(METADATA_IMAGE) == Some(&cloud.image)
+            };
+            view.image_tested || view.servers.iter().any(runs_from_it)
+        })
+    }
+
     /// Intents whose servers no list has yet will take quota that the cloud does not count yet.
     fn count_requested(&mut self) {
         for index in self.nodes_where(|node| node.exists() && node.server.is_none()) {
@@ -337,6 +387,7 @@ impl<'a> Planner<'a> {
                 .get(kind)
                 .copied()
                 .unwrap_or_default(),
+            first_nodes: self.first_nodes.get(kind).copied(),
             planned: self.planned.get(&cloud.name).copied().unwrap_or_default(),
             costs: &self.costs,
             submitters,
