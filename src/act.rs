@@ -34,7 +34,7 @@ pub fn act(
 }
 
 /// Performs the actions, `at_once` of them at a time, in their order as far as that goes. What the deadline leaves
-/// undone has certainly not been done.
+/// undone has certainly not been done. After each delete that its cloud has accepted comes what became of its ads.
 pub fn act_and_listen(
     site: &Site<'_>,
     actions: &[Action],
@@ -54,10 +54,16 @@ pub fn act_and_listen(
                 action: action.clone(),
                 result,
             };
+            let follow_up = invalidate_after_delete(site, &outcome, deadline);
             results
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .push((index, outcome));
+                .extend(
+                    [Some(outcome), follow_up]
+                        .into_iter()
+                        .flatten()
+                        .map(|outcome| (index, outcome)),
+                );
         }
     };
     let workers = at_once.min(actions.len());
@@ -78,6 +84,35 @@ pub fn act_and_listen(
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner),
     }
+}
+
+/// Takes the ads of a node out of the collector as soon as its cloud has accepted the delete: until then the negotiator
+/// matches jobs with them. `None` where there are none, or another machine has ads of the same name. A failure costs
+/// little: the node is forgotten with its ads in any case.
+fn invalidate_after_delete(
+    site: &Site<'_>,
+    outcome: &Outcome,
+    deadline: Deadline,
+) -> Option<Outcome> {
+    let Action::Cloud {
+        action: CloudAction::Delete { node, startd, .. },
+        ..
+    } = &outcome.action
+    else {
+        return None;
+    };
+    if outcome.result.is_err() || deadline.passed() {
+        return None;
+    }
+    let action = PoolAction::Invalidate {
+        node: node.clone(),
+        machine: startd.own_ads.clone()?,
+    };
+    let result = site.pool.perform(&action, deadline);
+    Some(Outcome {
+        action: Action::Pool(action),
+        result,
+    })
 }
 
 fn perform(

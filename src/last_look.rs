@@ -462,6 +462,7 @@ mod tests {
             node: NodeId("n".to_owned()),
             shares_node: false,
             machine: Some("m".to_owned()),
+            own_ads: None,
             address: None,
             former_addresses: Vec::new(),
             own_identity: false,

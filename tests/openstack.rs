@@ -227,6 +227,7 @@ fn delete(double: &Double) -> Result<Done, Failure> {
                 node: NodeId("n-1".to_owned()),
                 shares_node: false,
                 machine: None,
+                own_ads: None,
                 address: None,
                 former_addresses: Vec::new(),
                 own_identity: false,

@@ -484,6 +484,7 @@ mod tests {
             node: NodeId(node.to_owned()),
             shares_node: false,
             machine: machine.map(str::to_owned),
+            own_ads: None,
             address: None,
             former_addresses: Vec::new(),
             own_identity: false,

@@ -218,7 +218,7 @@ fn of_jobs(text: &mut Text, now: &Snapshot) {
     );
     text.value(
         "ehos_jobs_waiting",
-        "Idle jobs that have waited for a negotiation cycle: the demand.",
+        "Idle jobs that ehos counts as demand.",
         queue.map(|queue| queue.waiting),
     );
     text.value(

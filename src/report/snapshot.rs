@@ -124,7 +124,7 @@ pub struct Queue {
     pub held: u64,
     /// Of those that run, the ones whose machine is gone.
     pub stranded: u64,
-    /// Of those that are idle, the ones that have waited for a negotiation cycle: the demand.
+    /// Of those that are idle, the ones that count as demand.
     pub waiting: u64,
     /// For how long the longest of these has.
     pub longest_seconds: u64,

@@ -98,6 +98,9 @@ pub struct StartdIdentity {
     pub shares_node: bool,
     /// `Machine`, when it has been seen. It proves nothing.
     pub machine: Option<String>,
+    /// `Machine` of the ads that the collector has of it, where no other machine has ads of that name: with it they can be
+    /// taken out.
+    pub own_ads: Option<String>,
     /// Where it was last known to answer (`MyAddress`), for when the collector has no ad of it any more.
     pub address: Option<String>,
     /// Where it answered before that, on other hosts: an ad of somebody else may have been taken for its own.

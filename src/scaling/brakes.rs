@@ -205,7 +205,12 @@ fn vanished(policy: &Policy, state: &State, nodes: &[Node<'_>]) -> Option<Brake>
             Phase::Idle { .. } | Phase::Busy | Phase::Closed | Phase::Draining { .. }
         )
     };
-    let silent = nodes.iter().filter(is_silent).count() as u64;
+    // The ads of one whose delete was accepted were taken out by ehos itself.
+    let told = |node: &&Node<'_>| {
+        let memory = state.nodes.get(&node.id);
+        memory.is_none_or(|memory| !memory.invalidated)
+    };
+    let silent = nodes.iter().filter(is_silent).filter(told).count() as u64;
     let new_too = state.vanished.is_some_and(|since| {
         nodes.iter().any(|node| {
             let memory = state.nodes.get(&node.id).filter(|memory| !memory.adopted);

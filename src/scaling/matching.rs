@@ -369,6 +369,7 @@ mod tests {
             node: NodeId("n".to_owned()),
             shares_node: false,
             machine: None,
+            own_ads: None,
             address: None,
             former_addresses: Vec::new(),
             own_identity: false,

@@ -186,6 +186,9 @@ pub struct NodeMemory {
     pub delete_intended: Option<Moment>,
     /// The cloud has accepted a delete.
     pub delete_accepted: Option<Moment>,
+    /// Its ads were taken out of the collector after that, and it has not been heard of since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub invalidated: bool,
     /// The volumes of its server, as last seen before a delete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<AttachedVolume>,
@@ -235,6 +238,7 @@ impl NodeMemory {
             failed: false,
             delete_intended: None,
             delete_accepted: None,
+            invalidated: false,
             volumes: Vec::new(),
         }
     }
@@ -733,6 +737,9 @@ impl State {
                 (Action::Pool(PoolAction::Invalidate { node, .. }), Ok(_)) => {
                     if let Some(departed) = self.departed.get_mut(node) {
                         departed.invalidated = true;
+                    }
+                    if let Some(memory) = self.nodes.get_mut(node) {
+                        memory.invalidated = true;
                     }
                 }
                 (

@@ -633,6 +633,7 @@ fn learn(
             memory.unsigned = None;
         }
         if let Some(startd) = fresh {
+            memory.invalidated = false;
             if memory.adopted {
                 // Those that were found together belong together; those that are found later may be another's.
                 trusted = trusted.max(Some(memory.started));

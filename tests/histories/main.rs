@@ -10,6 +10,7 @@
 
 mod attacker;
 mod builders;
+mod deleted_ads;
 mod economy;
 mod hostile_nodes;
 mod hostile_users;
@@ -21,6 +22,7 @@ mod needs;
 mod neighbour;
 mod node_ends;
 mod obscure;
+mod pace;
 mod placing;
 mod random;
 mod reasons;

@@ -90,7 +90,16 @@ impl Site {
         self.tick_while(&mut |_| {})
     }
 
+    /// A pass so many seconds after the last one.
+    pub fn tick_after(&mut self, seconds: u64) -> &Plan {
+        self.pass(seconds, &mut |_| {})
+    }
+
     pub fn tick_while(&mut self, meanwhile: &mut dyn FnMut(&Mutex<World>)) -> &Plan {
+        self.pass(60, meanwhile)
+    }
+
+    fn pass(&mut self, seconds: u64, meanwhile: &mut dyn FnMut(&Mutex<World>)) -> &Plan {
         let Ticked {
             plan,
             outcomes,
@@ -100,7 +109,7 @@ impl Site {
             &self.world,
             &self.policy,
             &self.state,
-            60,
+            seconds,
             &*self.between,
             meanwhile,
         );

@@ -306,6 +306,7 @@ fn identity(server_id: Option<&str>, node: &str, machine: Option<&str>) -> Start
         node: NodeId(node.to_owned()),
         shares_node: false,
         machine: machine.map(str::to_owned),
+        own_ads: None,
         address: None,
         former_addresses: Vec::new(),
         own_identity: false,

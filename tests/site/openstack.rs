@@ -123,6 +123,7 @@ fn delete(server: &OwnedServer) -> CloudAction {
             node: server.node().unwrap().clone(),
             shares_node: false,
             machine: None,
+            own_ads: None,
             address: None,
             former_addresses: Vec::new(),
             own_identity: false,

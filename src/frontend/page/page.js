@@ -316,9 +316,9 @@ function drawQueue() {
   }
   keyed($('queue-numbers'), jobs.map(([name, n]) => [name, !seen ? 'unknown' : whole ? count(n) : `at least ${count(n)}`, name]));
   let text = 'No schedd answered: what waits is not known.';
-  if (seen && queue.waiting === 0) text = queue.idle ? 'No job has waited for longer than a negotiation cycle.' : 'No job waits.';
+  if (seen && queue.waiting === 0) text = queue.idle ? 'No job that waits could be read.' : 'No job waits.';
   else if (seen) {
-    const parts = [`${many(queue.waiting, 'job has', 'jobs have')} waited for longer than a negotiation cycle, the longest for ${span(queue.longest_seconds)}; together they ask for ${asks(demand)}`];
+    const parts = [`${many(queue.waiting, 'job waits', 'jobs wait')}, the longest for ${span(queue.longest_seconds)}; together they ask for ${asks(demand)}`];
     if (queue.unmatched) parts.push(`${many(queue.unmatched, 'fits', 'fit')} no node`);
     if (queue.limited) parts.push(`a limit holds back ${count(queue.limited)}`);
     if (queue.to_come) parts.push(`${count(queue.to_come)} more to come (late materialization)`);

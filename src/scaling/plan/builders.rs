@@ -125,6 +125,7 @@ impl Planner<'_> {
                         node: line.node.clone(),
                         shares_node: false,
                         machine: builder.startd.map(|startd| startd.machine.clone()),
+                        own_ads: None,
                         address: builder.startd.and_then(|startd| startd.address.clone()),
                         former_addresses: Vec::new(),
                         own_identity: false,

@@ -64,6 +64,10 @@ impl Planner<'_> {
             node: named.unwrap_or(&node.id).clone(),
             shares_node: named.is_some_and(|named| *named != node.id),
             machine: memory.and_then(|memory| memory.machine.clone()),
+            own_ads: node
+                .startd
+                .map(|startd| startd.machine.clone())
+                .filter(|machine| !self.has_namesake(&node.id, machine)),
             address: memory.and_then(|memory| memory.address.clone()),
             former_addresses: former.filter_map(|place| place.address.clone()).collect(),
             own_identity: node.own_identity,
@@ -522,10 +526,13 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether the collector has an ad of another machine that is called like that of this departed node.
+    /// Whether the collector has an ad of another machine that is called like that of this node.
     fn has_namesake(&self, id: &NodeId, machine: &str) -> bool {
         let departed = self.next.departed.get(id);
-        let server = departed.and_then(|departed| departed.server_id.as_deref());
+        let departed = departed.and_then(|departed| departed.server_id.as_deref());
+        let memory = self.next.nodes.get(id);
+        let server = memory.and_then(|memory| memory.server_id.as_deref());
+        let server = server.or(departed);
         let is_it = |startd: &StartdView| match (startd.instance_id.as_deref(), server) {
             (Some(says), Some(server)) => says == server,
             _ => startd.node.as_ref() == Some(id),

@@ -1,0 +1,176 @@
+//! Passes at any distance: jobs are served in the pass that first sees them, nodes leave when their time has come, and what is
+//! bounded by the minute stays so.
+
+use std::time::Duration;
+
+use crate::site::{Site, running};
+use ehos::scaling::action::PoolAction;
+use ehos::scaling::plan::{Action, Fate};
+use ehos::scaling::reason::Reason;
+use ehos::simulation::JobState;
+
+fn idle_reason(site: &Site) -> Option<(u64, u64)> {
+    site.plan().nodes.iter().find_map(|line| match line.why {
+        Reason::IdleNotLongEnough {
+            idle_seconds,
+            idle_timeout_seconds,
+        } => Some((idle_seconds, idle_timeout_seconds)),
+        _ => None,
+    })
+}
+
+fn asks_for_cycle(site: &Site) -> bool {
+    let is_it = |action: &Action| matches!(action, Action::Pool(PoolAction::Reschedule { .. }));
+    site.plan().actions.iter().any(is_it)
+}
+
+/// A node that is idle since so many seconds, more or less, when a job of ten minutes has ended.
+fn idle_node(site: &mut Site, seconds: u64) {
+    running(site, 1, 600);
+    site.until(15, "the job is done", |world| world.unfinished() == 0);
+    site.tick_after(seconds);
+}
+
+#[test]
+fn jobs_get_nodes_in_the_pass_that_first_sees_them() {
+    let mut site = Site::simple();
+    running(&mut site, 4, 3600);
+    assert_eq!(site.servers(), 1);
+    site.submit(4, 1, 1024, 600);
+    site.tick_after(5);
+    assert_eq!(site.created(), 1, "{}", site.describe());
+}
+
+#[test]
+fn young_jobs_take_the_slot_that_older_ones_of_their_group_have_not() {
+    let mut site = Site::simple();
+    site.policy.nodes_min = 1;
+    site.ticks(8);
+    // HTCondor matches it with no slot, and nothing foretells that.
+    site.world().submit(1, 1, 1024, 60, true);
+    site.ticks(10);
+    let servers = site.servers();
+    site.world().broken.negotiator = true;
+    site.submit(2, 1, 1024, 600);
+    site.tick_after(10);
+    assert_eq!(
+        (site.created(), site.servers()),
+        (0, servers),
+        "{}",
+        site.describe()
+    );
+}
+
+#[test]
+fn max_actions_bounds_the_minute() {
+    let mut site = Site::simple();
+    site.policy.max_actions = 2;
+    site.policy.max_unproven = 10;
+    site.submit(10, 4, 1024, 3600);
+    let mut made = Vec::new();
+    for _ in 0..18 {
+        site.tick_after(10);
+        made.push(site.created());
+    }
+    for minute in made.windows(5) {
+        assert!(minute.iter().sum::<usize>() <= 2, "{made:?}");
+    }
+    assert!(made.iter().sum::<usize>() >= 6, "{made:?}");
+}
+
+#[test]
+fn idle_counts_from_the_end_of_the_last_claim() {
+    let mut site = Site::simple();
+    running(&mut site, 1, 600);
+    let ends = site.world().jobs[0].runs;
+    let JobState::Running { since, .. } = site.world().jobs[0].state else {
+        panic!("it does not run");
+    };
+    let left = since + ends - site.world().now;
+    site.tick_after(left - 10);
+    site.tick_after(50);
+    let (idle, _) = idle_reason(&site).unwrap();
+    assert!((35..=40).contains(&idle), "{idle} s\n{}", site.describe());
+}
+
+#[test]
+fn a_pass_says_when_the_next_one_has_something_to_do() {
+    let mut site = Site::simple();
+    site.policy.look_again = Some(Duration::from_secs(5));
+    idle_node(&mut site, 10);
+    let (idle, timeout) = idle_reason(&site).unwrap();
+    let left = timeout - idle;
+    assert_eq!(site.plan().look_again, Some(Duration::from_secs(left)));
+    site.tick_after(left - 5);
+    assert_eq!(site.plan().count(Fate::Drains), 0, "{}", site.describe());
+    site.tick_after(5);
+    assert_eq!(site.plan().count(Fate::Drains), 1, "{}", site.describe());
+    assert_eq!(site.plan().look_again, Some(Duration::from_secs(5)));
+    site.tick_after(4);
+    assert_eq!(site.plan().count(Fate::Deletes), 1, "{}", site.describe());
+    site.tick_after(60);
+    assert_eq!(site.servers(), 0);
+    assert_eq!(site.plan().look_again, None);
+}
+
+#[test]
+fn a_node_leaves_in_the_pass_that_is_nearest_to_its_time() {
+    for (idle_timeout, first) in [(120, true), (150, false)] {
+        let mut site = Site::simple();
+        site.policy.idle_timeout = Duration::from_secs(idle_timeout);
+        running(&mut site, 1, 600);
+        site.until(15, "the job is done", |world| world.unfinished() == 0);
+        // Idle for 59 s when the clock of the timer was a second early.
+        let before = idle_reason(&site).map_or(0, |(idle, _)| idle);
+        site.tick_after(59 - before.min(58));
+        site.tick_after(60);
+        let drains = site.plan().count(Fate::Drains);
+        assert_eq!(drains == 1, first, "{}", site.describe());
+    }
+}
+
+#[test]
+fn a_node_that_has_joined_gets_a_negotiation_cycle() {
+    let mut site = Site::simple();
+    site.world().scenario.negotiation_seconds = 3600;
+    site.submit(1, 1, 1024, 600);
+    let mut asked = 0;
+    for _ in 0..12 {
+        site.tick_after(15);
+        asked += usize::from(asks_for_cycle(&site));
+    }
+    assert_eq!(asked, 1, "{}", site.describe());
+    let state = site.world().jobs[0].state.clone();
+    assert!(matches!(state, JobState::Running { .. }), "{state:?}");
+    // A node that has met a cycle is no reason for another one.
+    site.submit(1, 1, 1024, 600);
+    site.tick_after(15);
+    assert!(!asks_for_cycle(&site), "{}", site.describe());
+}
+
+#[test]
+fn ehos_that_may_not_drain_asks_for_no_cycle() {
+    let mut site = Site::simple();
+    site.policy.scale_down = ehos::scaling::policy::ScaleDown::Node;
+    site.world().scenario.negotiation_seconds = 3600;
+    site.submit(1, 1, 1024, 600);
+    for _ in 0..12 {
+        site.tick_after(15);
+        assert!(!asks_for_cycle(&site), "{}", site.describe());
+    }
+}
+
+#[test]
+fn two_looks_within_seconds_are_one() {
+    let mut site = Site::simple();
+    running(&mut site, 1, 3600);
+    let id = site.names().remove(0);
+    site.world().servers.remove(&id);
+    site.world().ads.clear();
+    for _ in 0..5 {
+        site.tick_after(10);
+        assert_eq!(site.plan().count(Fate::Forgets), 0, "{}", site.describe());
+    }
+    site.tick_after(15);
+    assert_eq!(site.plan().count(Fate::Forgets), 1, "{}", site.describe());
+}
