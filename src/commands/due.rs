@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use log::debug;
+
 use crate::cli::Due;
 use crate::commands::state_directory;
 use crate::config::{self, Environment};
@@ -20,7 +22,7 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// a hundred times as much as such a look.
 ///
 /// # Errors
-/// The configuration, where the state directory has to be looked up in it, and the directory.
+/// There is no place for a state directory, or it is another user's and this is root.
 pub fn run(args: &Due, environment: &Environment) -> anyhow::Result<Exit> {
     let began = Instant::now();
     let wait = args.wait.unwrap_or_default().min(MAX_WAIT);
@@ -52,7 +54,14 @@ fn directory(args: &Due, environment: &Environment) -> anyhow::Result<Option<Pat
     if wake::has_record(&usual) {
         return Ok(Some(usual));
     }
-    let config = config::load(&args.common.config, environment)?;
+    // A tick says it, once a minute; this may be run every few seconds.
+    let config = match config::load(&args.common.config, environment) {
+        Ok(config) => config,
+        Err(error) => {
+            debug!("{error}");
+            return Ok(None);
+        }
+    };
     let configured = state_directory(&args.common, &config, environment)?;
     Ok(wake::has_record(&configured).then_some(configured))
 }

@@ -141,6 +141,9 @@ fn the_configuration_is_not_read_where_the_state_directory_is_known() {
     site.log(SUBMIT);
     site.later(20);
     site.due(&["--config", "ehos.yaml"]).exits(0);
+    // Where it would have to be: the timer's ticks say that it is broken.
+    fs::remove_file(site.site.state().join("wake.json")).unwrap();
+    site.due(&["--config", "ehos.yaml"]).exits(1);
 }
 
 #[test]
