@@ -14,13 +14,17 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// A node that boots joins no sooner.
 const FIRST_BOOT_LOOK: Duration = Duration::from_secs(10);
 
+/// A negotiator that begins a cycle so often serves a node that has joined sooner than a pass could ask for one.
+const SHORT_PERIOD: Duration = Duration::from_secs(20);
+
 impl Planner<'_> {
     /// How long it takes until the first of: a surplus node reaches `idle_timeout`, a drain that this pass asks for is seen, a
     /// node that jobs wait for may have joined, creates that wait for the collector may begin.
     pub(super) fn look_again(&self, jobs_are_left: bool) -> Option<Duration> {
         let nodes = self.survey.nodes.iter().enumerate();
         let of_nodes = nodes.filter_map(|(index, node)| self.node_changes_in(index, node));
-        let new = self.new_nodes.iter().map(|_| FIRST_BOOT_LOOK);
+        let new = self.new_nodes.first().map(|_| FIRST_BOOT_LOOK);
+        let new = new.filter(|_| self.is_worth_a_cycle());
         let brakes = self.brakes.iter();
         let creates = brakes.filter_map(|brake| match brake {
             Brake::CollectorYoung {
@@ -32,6 +36,13 @@ impl Planner<'_> {
         });
         let creates = creates.map(Duration::from_secs);
         of_nodes.chain(new).chain(creates).min()
+    }
+
+    /// Whether nodes that join would wait for the negotiator.
+    fn is_worth_a_cycle(&self) -> bool {
+        let collector = self.observation.pool.collector.known();
+        let period = collector.and_then(|collector| collector.negotiation_period);
+        self.policy.drains() && period.is_none_or(|period| period > SHORT_PERIOD)
     }
 
     fn node_changes_in(&self, index: usize, node: &Node<'_>) -> Option<Duration> {
@@ -52,7 +63,7 @@ impl Planner<'_> {
                 },
             )) => Some(Duration::from_secs(*paid_seconds_left).saturating_sub(LEAVING)),
             Some((Fate::Drains, _)) => Some(DRAIN_TIME),
-            None if node.coming() && self.needed(index) => {
+            None if node.coming() && self.needed(index) && self.is_worth_a_cycle() => {
                 let memory = self.next.nodes.get(&node.id)?;
                 let age = self.next.now.since(memory.started);
                 // A boot of minutes is looked at less often than one of seconds.
