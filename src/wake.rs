@@ -42,6 +42,8 @@ pub struct LastPass {
     pub look_again: Option<Duration>,
     /// The jobs that it saw waiting.
     pub idle_jobs: u64,
+    /// `idle_timeout`, as it holds.
+    pub idle_timeout: Duration,
 }
 
 /// When the next pass is due.
@@ -59,15 +61,19 @@ pub enum NextPass {
 /// shortest distance of passes.
 ///
 /// Jobs that wait need nodes, so they are a reason. Jobs that ended are one only where none waits any more, as far as starts
-/// are counted: else the next job gets the slot. A pass that took long rests for longer, so that slow services are not asked without a pause.
+/// are counted: else the next job gets the slot. Nothing is to be done about a node that is idle before its `idle_timeout` is over,
+/// and the next pass sees since when it is. A pass that took long rests for longer, so that slow services are not asked without a pause.
 pub fn next_pass(last: &LastPass, events: Events, interval: Duration) -> NextPass {
     if interval.is_zero() || last.age >= STALE {
         return NextPass::OfTimer;
     }
     let rest = last.took * REST;
     let none_waits = last.idle_jobs <= events.started;
-    let event = events.waiting > 0 || (events.ended > 0 && none_waits);
-    let due = [event.then_some(interval), last.look_again];
+    let due = [
+        (events.waiting > 0).then_some(interval),
+        (events.ended > 0 && none_waits).then_some(interval.max(last.idle_timeout)),
+        last.look_again,
+    ];
     match due.into_iter().flatten().min().map(|due| due.max(rest)) {
         Some(due) if due <= last.age => NextPass::Due,
         Some(due) if due < TIMER => NextPass::In(due.saturating_sub(last.age)),
@@ -84,6 +90,8 @@ struct Record {
     took: Duration,
     look_again: Option<Duration>,
     idle_jobs: u64,
+    #[serde(default)]
+    idle_timeout: Duration,
     /// `daemon.event_interval` and `condor.event_log` of the pass, so that `ehos due` need not read the configuration.
     interval: Duration,
     log: PathBuf,
@@ -117,6 +125,7 @@ impl Record {
             took: self.took,
             look_again: self.look_again,
             idle_jobs: self.idle_jobs,
+            idle_timeout: self.idle_timeout,
         };
         next_pass(
             &last,
@@ -130,6 +139,7 @@ impl Record {
 #[derive(Debug)]
 pub struct Begun {
     began: Duration,
+    idle_timeout: Duration,
     interval: Duration,
     log: PathBuf,
     mark: Option<Mark>,
@@ -137,8 +147,9 @@ pub struct Begun {
 
 impl Begun {
     /// Now, before anything is observed: what is logged from here on may not have been seen.
-    pub fn now(interval: Duration, log: &Path) -> Begun {
+    pub fn now(interval: Duration, idle_timeout: Duration, log: &Path) -> Begun {
         Begun {
+            idle_timeout,
             began: lock::uptime(),
             interval,
             log: log.to_owned(),
@@ -155,6 +166,7 @@ impl Begun {
             took: lock::uptime().saturating_sub(self.began),
             look_again,
             idle_jobs,
+            idle_timeout: self.idle_timeout,
             interval: self.interval,
             log: self.log.clone(),
             mark: self.mark,
@@ -272,9 +284,27 @@ mod tests {
                 took: seconds(took),
                 look_again: again.map(seconds),
                 idle_jobs: idle,
+                idle_timeout: Duration::ZERO,
             };
             let next = next_pass(&last, events(what), seconds(interval));
             assert_eq!(next, expected, "{last:?} {what:?} {interval}");
+        }
+        // Nodes that have become idle wait for their time-out.
+        for (age, idle_timeout, what, expected) in [
+            (20, 30, "e", In(seconds(10))),
+            (30, 30, "e", Due),
+            (20, 30, "we", Due),
+            (20, 120, "e", OfTimer),
+        ] {
+            let last = LastPass {
+                age: seconds(age),
+                took: seconds(1),
+                look_again: None,
+                idle_jobs: 0,
+                idle_timeout: seconds(idle_timeout),
+            };
+            let next = next_pass(&last, events(what), seconds(10));
+            assert_eq!(next, expected, "{last:?} {what:?}");
         }
     }
 
@@ -295,7 +325,7 @@ mod tests {
         }
 
         fn passed(&self, age: u64, again: Option<u64>) {
-            let mut begun = Begun::now(seconds(10), &self.log());
+            let mut begun = Begun::now(seconds(10), Duration::ZERO, &self.log());
             begun.end_later(self.0.path(), age, again);
         }
 
@@ -316,6 +346,7 @@ mod tests {
     impl Begun {
         fn end_later(&mut self, directory: &Path, age: u64, again: Option<u64>) {
             let begun = Begun {
+                idle_timeout: Duration::ZERO,
                 began: self.began,
                 interval: self.interval,
                 log: self.log.clone(),
@@ -357,11 +388,11 @@ mod tests {
     #[test]
     fn what_is_logged_while_a_pass_runs_is_due_after_it() {
         let world = World::new();
-        let begun = Begun::now(seconds(10), &world.log());
+        let begun = Begun::now(seconds(10), Duration::ZERO, &world.log());
         world.submit();
         begun.end(world.0.path(), None, 1);
         assert!(world.wakes());
-        let begun = Begun::now(Duration::ZERO, &world.log());
+        let begun = Begun::now(Duration::ZERO, Duration::ZERO, &world.log());
         world.submit();
         begun.end(world.0.path(), None, 1);
         assert!(!world.wakes(), "passes for events are off");

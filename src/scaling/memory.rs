@@ -167,6 +167,9 @@ pub struct NodeMemory {
     /// Since when that drain has been asked to be taken back.
     #[serde(default)]
     pub cancelled_since: Option<Moment>,
+    /// When its startd last accepted a drain: ads of it may not say so yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_accepted: Option<Moment>,
     /// Since when it had been idle when it was drained: what its startd says of that under a drain is not relied on.
     pub idle_since: Option<Moment>,
     /// The request that it was made for.
@@ -230,6 +233,7 @@ impl NodeMemory {
             returned: None,
             cancelled: None,
             cancelled_since: None,
+            drain_accepted: None,
             idle_since: None,
             made_for: None,
             submitters: Submitters::default(),
@@ -754,7 +758,13 @@ impl State {
                 ) => {
                     self.leftovers.remove(leftover.id());
                 }
-                // A drain is seen, or not, in the next observation; what failed is planned again from there.
+                (Action::Pool(PoolAction::Drain { node, .. }), Ok(_)) => {
+                    let now = self.now;
+                    if let Some(memory) = self.nodes.get_mut(node) {
+                        memory.drain_accepted = Some(now);
+                    }
+                }
+                // What failed is planned again from what the next observation shows.
                 (Action::Cloud { .. } | Action::Pool(_), _) => {}
             }
         }

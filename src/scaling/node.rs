@@ -381,7 +381,9 @@ impl Facts<'_> {
                 && !server.record().deleting
                 && asked.is_none_or(|at| self.state.now.since(at) >= MINUTE);
             let ours = self.memory.delete_intended.is_some();
-            let again = ours && (overdue || failed);
+            // It may have taken a job since: another node can hide it from the collector, and not from the schedd.
+            let again =
+                ours && (overdue || failed) && !lists_job(&self.observation.pool, self.memory);
             return if again && self.memory.joined.is_some() {
                 self.of_undeleted(status)
             } else {

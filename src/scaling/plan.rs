@@ -368,6 +368,7 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     planner.step = planner.next.now.since(state.now);
     planner.notices.extend(cut);
     planner.stranded = stranded(observation, policy, &planner.next, &planner.survey);
+    planner.wait_for_drains();
     planner.drain_ending_tokens();
     planner.drain_retiring();
     planner.drain_outlived();

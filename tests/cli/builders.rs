@@ -49,6 +49,7 @@ fn two_ticks_that_find_it_too_old_delete_it_with_its_console_kept() {
     site.tick(&[])
         .exits(0)
         .says("its lifetime of 2 h is over: it goes when the next tick sees that too");
+    site.a_minute_later();
     assert_eq!(double.count("DELETE", ""), 0);
     double.play(cloud::script(vec![
         listed_at("12:33:13"),

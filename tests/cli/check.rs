@@ -442,7 +442,8 @@ fn each_thing_of_the_pool_that_is_broken_is_found() {
         (
             "condor_status",
             "-any",
-            "out|\"Negotiator\"\t\"ehos-cm\"\tundefined\t600\t1795353040\t\"<c>\"\nexit=0\n".to_owned(),
+            "out|\"Negotiator\"\t\"ehos-cm\"\tundefined\t600\t1795353040\t\"<c>\"\nexit=0\n"
+                .to_owned(),
             "negotiator",
             "warning",
             "a cycle takes 600 s, and daemon.negotiation_cycle is 80 s",

@@ -87,9 +87,11 @@ fn a_tick_is_due_when_jobs_came_and_not_before_the_interval() {
 
 #[test]
 fn an_end_of_jobs_is_due_only_where_none_waits() {
-    let site = Events::new("event_interval: 10s");
+    let site = Events::new("event_interval: 10s, idle_timeout: 20s");
     site.log(END);
-    site.later(20);
+    site.later(10);
+    site.due(&[]).exits(1);
+    site.later(10);
     site.due(&[]).exits(0);
 
     condor::answer(

@@ -44,7 +44,7 @@ fn a_life_from_the_first_wish_to_the_end_by_each_name() {
             .says(" [create: done]\n")
             .says(" UTC  busy 4 of 4 cpus\n")
             .says("told to take no more jobs: idle ")
-            .says(" [delete: done]\n")
+            .says(" [delete: done] [invalidate: done]\n")
             .says("\ntook     new 2 min, busy ")
             .says("\ncost     about ")
             .says("\nIt was deleted at ")

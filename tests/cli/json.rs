@@ -117,7 +117,9 @@ fn every_field_is_documented() {
     };
     let missing: Vec<_> = found
         .iter()
-        .filter(|field| !documented.contains(field.as_str()) && !number(field))
+        // It is the same record.
+        .map(|field| field.strip_prefix("second_pass.").unwrap_or(field))
+        .filter(|field| !documented.contains(*field) && !number(field))
         .collect();
     assert!(missing.is_empty(), "not in docs/json.md: {missing:?}");
     for needed in [

@@ -55,6 +55,7 @@ fn a_cloud_with_retire_needs_nothing_for_new_nodes_and_says_what_is_left_in_it()
     double.play(cloud::script(vec![cloud::list(&[])]));
     for _ in 0..4 {
         site.tick(&[]);
+        site.a_minute_later();
     }
     site.tick(&[])
         .says("cloud lab has retire: true, and nothing that ehos deletes is left in it: remove it from the configuration");

@@ -87,8 +87,11 @@ impl Passes<'_> {
         levels: bool,
     ) -> anyhow::Result<Pass> {
         let policy = &self.config.policy;
-        let begun = (self.acting && self.world.is_none())
-            .then(|| wake::Begun::now(self.config.event_interval, self.config.condor.event_log()));
+        let begun = (self.acting && self.world.is_none()).then(|| {
+            let idle_timeout = policy.in_force(Timestamp::now()).0.idle_timeout;
+            let (interval, log) = (self.config.event_interval, self.config.condor.event_log());
+            wake::Begun::now(interval, idle_timeout, log)
+        });
         let at = self
             .world
             .map_or_else(Timestamp::now, |world| locked(world).at());

@@ -62,7 +62,9 @@ impl Planner<'_> {
                     paid_seconds_left, ..
                 },
             )) => Some(Duration::from_secs(*paid_seconds_left).saturating_sub(LEAVING)),
-            Some((Fate::Drains, _)) => Some(DRAIN_TIME),
+            Some((Fate::Drains, _)) | Some((Fate::Keeps, Reason::DrainNotComplete)) => {
+                Some(DRAIN_TIME)
+            }
             None if node.coming() && self.needed(index) && self.is_worth_a_cycle() => {
                 let memory = self.next.nodes.get(&node.id)?;
                 let age = self.next.now.since(memory.started);

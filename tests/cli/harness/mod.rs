@@ -306,6 +306,18 @@ impl Site {
         serde_json::from_slice::<serde_json::Value>(&text).unwrap()["state"].clone()
     }
 
+    /// Makes the last tick one of a minute ago.
+    pub fn a_minute_later(&self) {
+        let path = self.state().join("state.json");
+        let mut file: serde_json::Value =
+            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let last = file["state"]["last_tick"].as_str().unwrap();
+        let last: jiff::Timestamp = last.parse().unwrap();
+        let earlier = last - jiff::SignedDuration::from_mins(1);
+        file["state"]["last_tick"] = serde_json::json!(earlier);
+        fs::write(path, file.to_string()).unwrap();
+    }
+
     /// The nodes in the state on disk.
     pub fn remembered(&self) -> Vec<String> {
         let nodes = self.saved()["nodes"].clone();
