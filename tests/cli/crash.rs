@@ -157,6 +157,29 @@ fn killed_at_every_point_at_which_it_sends_it_does_each_thing_once() {
         hit.len()
     );
     assert_eq!(hit, killed.points.seen());
-    let missed: Vec<_> = points.difference(&hit).collect();
+    // A startd that has accepted a drain before its tick was killed needs no second pass.
+    let of_second_pass = |point: &&String| point.contains(" 2 ") || point.contains("status 4 ");
+    let missed = points.difference(&hit);
+    let missed: Vec<_> = missed.filter(|point| !of_second_pass(point)).collect();
     assert!(missed.is_empty(), "{missed:?}");
+}
+
+#[test]
+fn killed_in_its_second_pass_a_tick_does_each_thing_once() {
+    let plain = World::new();
+    plain.to_the_end();
+    let points = plain.points.seen();
+    for point in [
+        "GET v2.1:servers:detail 2 after",
+        "condor_status 4 before",
+        "DELETE v2.1:servers:ID 1 before",
+        "DELETE v2.1:servers:ID 1 after",
+    ] {
+        assert!(points.contains(point), "{point} is none of {points:#?}");
+        let killed = World::new();
+        killed.points.arm_only(point, &points);
+        killed.to_the_end();
+        killed.assert_each_thing_was_done_once();
+        assert!(killed.points.seen().contains(point), "{point}");
+    }
 }

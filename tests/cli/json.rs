@@ -15,7 +15,7 @@ pub fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
             for (key, inner) in map {
                 let path = match path {
                     "" => key.clone(),
-                    "source_milliseconds" => continue,
+                    path if path.ends_with("source_milliseconds") => continue,
                     path => format!("{path}.{key}"),
                 };
                 found.insert(path.clone());

@@ -95,6 +95,14 @@ impl Points {
         fs::write(self.folder("armed"), "").unwrap();
     }
 
+    /// Ticks are killed at this point alone, of those that are known, from now on.
+    pub fn arm_only(&self, point: &str, known: &BTreeSet<String>) {
+        for other in known.iter().filter(|other| *other != point) {
+            fs::create_dir(self.folder("hit").join(other)).unwrap();
+        }
+        self.arm();
+    }
+
     /// What is sent from now on is of this part of a story, and of no other.
     pub fn part(&self, name: &str) {
         fs::write(self.folder("part"), name).unwrap();
