@@ -152,7 +152,12 @@ class Manager:
     def stop_ehos(self):
         self.run("""
             systemctl disable --now $(systemctl list-unit-files --no-legend 'ehos*.timer' 'ehos*.path' | cut -d' ' -f1)
-            while systemctl is-active --quiet ehos.service; do sleep 0.2; done""")
+            # What they have started may start a tick yet.
+            for unit in $(systemctl list-unit-files --no-legend 'ehos*.service' | cut -d' ' -f1); do
+                [ "$unit" = ehos.service ] || systemctl stop "$unit"
+            done
+            # A oneshot service is `activating` while it runs.
+            while [[ $(systemctl is-active ehos.service) = *activating ]]; do sleep 0.2; done""")
 
     def node(self):
         """A node, as Nova names its parts."""
