@@ -115,7 +115,7 @@ pub fn run(
     let second = match first.has_drained && passes.has_time() {
         true => {
             passes.let_drain();
-            let second = passes.run(&first.next, Vec::new(), Instant::now(), levels)?;
+            let second = passes.run(&first.next, config.notes.clone(), Instant::now(), levels)?;
             let heading = format!("\nsecond pass, {} s later:\n", DRAIN_TIME.as_secs());
             said = said.and_then(|()| print(out, args.output, &(heading + &second.text)));
             Some(second)

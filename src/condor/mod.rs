@@ -302,7 +302,14 @@ impl Pool for CondorPool {
         known.memory.use_columns(&names);
         let waiting = schedds.values().filter_map(Seen::known);
         let named = negotiator::Named::by(waiting.flat_map(|schedd| &schedd.demand));
-        let negotiator = negotiator::observe(&self.tools, self.pool.as_deref(), &named, deadline);
+        let address = known.negotiator.clone().filter(|_| self.pool.is_some());
+        let negotiator = negotiator::observe(
+            &self.tools,
+            self.pool.as_deref(),
+            address.as_deref(),
+            &named,
+            deadline,
+        );
         PoolView {
             collector,
             schedds,
@@ -1087,6 +1094,27 @@ mod tests {
             "advertise-denied.txt",
         );
         let failure = perform(&invalidate).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::NotAuthorized);
+    }
+
+    #[test]
+    fn the_negotiator_itself_is_asked_for_a_cycle() {
+        let fake = recorded();
+        let pool = pool(&fake);
+        let deadline = Deadline::within(LIMIT);
+        let action = PoolAction::Reschedule {
+            node: NodeId("n".to_owned()),
+        };
+        let failure = pool.perform(&action, deadline).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::NotDone, "no ad was read yet");
+        pool.observe(&Watch::default(), deadline);
+        fake.answer("condor_reschedule", "-addr", "out|Sent\nexit=0\n");
+        assert_eq!(pool.perform(&action, deadline), Ok(Done::Accepted));
+        let asked = "condor_reschedule -addr <127.0.0.1:9618?sock=negotiator>";
+        assert!(fake.calls().contains(asked), "{}", fake.calls());
+        let denied = "err|ERROR\nerr|SECMAN:2010:Received \"DENIED\" from server\nexit=1\n";
+        fake.answer("condor_reschedule", "-addr", denied);
+        let failure = pool.perform(&action, deadline).unwrap_err();
         assert_eq!(failure.kind, FailureKind::NotAuthorized);
     }
 

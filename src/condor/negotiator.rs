@@ -73,12 +73,14 @@ fn is_limit(name: &str) -> bool {
 pub(super) fn observe(
     tools: &Tools,
     pool: Option<&str>,
+    address: Option<&str>,
     named: &Named,
     deadline: Deadline,
 ) -> Result<NegotiatorView, Error> {
     let ask = Ask {
         tools,
         pool,
+        address,
         deadline,
     };
     let mut view = NegotiatorView::default();
@@ -102,6 +104,8 @@ pub(super) fn observe(
 struct Ask<'a> {
     tools: &'a Tools,
     pool: Option<&'a str>,
+    /// `MyAddress` of the negotiator.
+    address: Option<&'a str>,
     deadline: Deadline,
 }
 
@@ -144,11 +148,21 @@ impl Ask<'_> {
             settings.insert(own(name));
             settings.extend(of_group(name));
         }
-        let mut args = vec!["-negotiator"];
+        // `condor_config_val -pool P -negotiator` takes only names of daemons.
+        let (ask, mut args) = match self.address {
+            Some(address) => (
+                Ask {
+                    pool: None,
+                    ..*self
+                },
+                vec!["-addr", address],
+            ),
+            None => (Ask { ..*self }, vec!["-negotiator"]),
+        };
         args.extend(settings.iter().map(String::as_str));
         // One line for each, `Not defined` for some.
         let said: Vec<String> =
-            self.run("condor_config_val", &args, |said: &mut Vec<_>, line| {
+            ask.run("condor_config_val", &args, |said: &mut Vec<_>, line| {
                 said.push(line.trim().to_owned());
                 Ok(())
             })?;
@@ -314,7 +328,31 @@ mod tests {
     }
 
     fn ask(fake: &FakeTools, named: &Named) -> Result<NegotiatorView, Error> {
-        observe(&fake.tools(LIMIT), None, named, Deadline::within(LIMIT))
+        observe(
+            &fake.tools(LIMIT),
+            None,
+            None,
+            named,
+            Deadline::within(LIMIT),
+        )
+    }
+
+    #[test]
+    fn the_negotiator_of_another_pool_is_asked_at_its_address() {
+        let fake = recorded();
+        fake.answer(
+            "condor_config_val",
+            "-addr",
+            "out|Not defined\nout|2\nexit=0\n",
+        );
+        let tools = fake.tools(LIMIT);
+        let pool = Some("pool.example");
+        let named = named(&["sw"], &[]);
+        let deadline = Deadline::within(LIMIT);
+        observe(&tools, pool, Some("<10.0.0.1:9618>"), &named, deadline).unwrap();
+        let calls = fake.calls();
+        let asked = "condor_config_val -addr <10.0.0.1:9618> CONCURRENCY_LIMIT_DEFAULT";
+        assert!(calls.contains(asked), "{calls}");
     }
 
     #[test]

@@ -664,7 +664,7 @@ impl<'a> Planner<'a> {
     }
 
     fn into_plan(mut self, groups: Vec<Group>) -> Plan {
-        let look_again = self.look_again(groups.iter().any(|group| group.left > 0));
+        let look_again = self.look_again();
         let mut told = self.outlived();
         told.extend(self.ending_tokens());
         told.extend(self.older_images());

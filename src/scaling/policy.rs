@@ -89,7 +89,7 @@ pub struct Policy {
     pub unknown_grace: Duration,
     /// A delete that is not done after this is asked again.
     pub delete_timeout: Duration,
-    /// What can be matched is matched within this: one negotiation interval and the delay between cycles.
+    /// What can be matched is matched within this: one negotiation interval and what a cycle takes.
     pub negotiation_cycle: Duration,
     /// How often a startd is heard that does not say (`UPDATE_INTERVAL` of HTCondor).
     pub update_interval: Duration,
@@ -238,7 +238,7 @@ impl Policy {
             collector_grace: minutes(6),
             unknown_grace: minutes(60),
             delete_timeout: minutes(5),
-            // NEGOTIATOR_INTERVAL (60 s) and NEGOTIATOR_CYCLE_DELAY (20 s) of HTCondor.
+            // HTCondor's NEGOTIATOR_INTERVAL (60 s) from start to start, and what a cycle may take.
             negotiation_cycle: Duration::from_secs(80),
             update_interval: minutes(5),
             max_unproven: 3,

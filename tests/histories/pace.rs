@@ -161,6 +161,24 @@ fn ehos_that_may_not_drain_asks_for_no_cycle() {
 }
 
 #[test]
+fn a_drain_that_no_ad_says_yet_is_not_asked_for_again() {
+    let mut site = Site::simple();
+    site.policy.look_again = Some(Duration::from_secs(5));
+    idle_node(&mut site, 10);
+    let (idle, timeout) = idle_reason(&site).unwrap();
+    site.world().broken.late_ads = 30;
+    site.tick_after(timeout - idle);
+    assert_eq!(site.plan().count(Fate::Drains), 1, "{}", site.describe());
+    for _ in 0..2 {
+        site.tick_after(4);
+        assert_eq!(site.plan().count(Fate::Keeps), 1, "{}", site.describe());
+        assert_eq!(site.plan().look_again, Some(Duration::from_secs(5)));
+    }
+    site.tick_after(30);
+    assert_eq!(site.plan().count(Fate::Deletes), 1, "{}", site.describe());
+}
+
+#[test]
 fn two_looks_within_seconds_are_one() {
     let mut site = Site::simple();
     running(&mut site, 1, 3600);

@@ -5,6 +5,13 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ehos::condor::CondorPool;
+use ehos::config::CondorSettings;
+use ehos::deadline::Deadline;
+use ehos::pool::{Pool, Watch};
+use ehos::scaling::action::PoolAction;
+use ehos::scaling::observation::NodeId;
+
 use crate::condor::Testbed;
 
 /// Long enough that no cycle of these tests begins by itself.
@@ -125,6 +132,25 @@ fn a_cycle_that_an_administrator_asks_for_begins_at_once() {
         end.parse::<u64>().unwrap() - ended,
         period.parse::<u64>().unwrap()
     );
+
+    // The same by the pool of a tick.
+    let settings = CondorSettings {
+        bin: Some(pool.testbed.bin_of("ehos")),
+        ..CondorSettings::default()
+    };
+    let second = Duration::from_secs(1);
+    let ticks = CondorPool::new(&settings, second, second, Duration::from_secs(12));
+    let deadline = || Deadline::within(Duration::from_secs(20));
+    let before = pool.began();
+    let view = ticks.observe(&Watch::default(), deadline());
+    assert!(view.collector.known().unwrap().cycle_began < Some(Duration::from_secs(20)));
+    let node = NodeId("test".to_owned());
+    ticks
+        .perform(&PoolAction::Reschedule { node }, deadline())
+        .unwrap();
+    wait_for("another cycle", || {
+        Some(()).filter(|()| pool.began() != before)
+    });
 
     // A node's token and an ordinary user have no right to it.
     let address = pool.negotiator("MyAddress");

@@ -19,23 +19,22 @@ const SHORT_PERIOD: Duration = Duration::from_secs(20);
 
 impl Planner<'_> {
     /// How long it takes until the first of: a surplus node reaches `idle_timeout`, a drain that this pass asks for is seen, a
-    /// node that jobs wait for may have joined, creates that wait for the collector may begin.
-    pub(super) fn look_again(&self, jobs_are_left: bool) -> Option<Duration> {
+    /// node that jobs wait for may have joined, the collector has been up for `collector_grace`.
+    pub(super) fn look_again(&self) -> Option<Duration> {
         let nodes = self.survey.nodes.iter().enumerate();
         let of_nodes = nodes.filter_map(|(index, node)| self.node_changes_in(index, node));
         let new = self.new_nodes.first().map(|_| FIRST_BOOT_LOOK);
         let new = new.filter(|_| self.is_worth_a_cycle());
-        let brakes = self.brakes.iter();
-        let creates = brakes.filter_map(|brake| match brake {
+        let brakes = self.brakes.iter().filter_map(|brake| match brake {
             Brake::CollectorYoung {
                 up_seconds,
                 collector_grace_seconds,
-                creates_continue: false,
-            } if jobs_are_left => collector_grace_seconds.checked_sub(*up_seconds),
+                ..
+            } => collector_grace_seconds.checked_sub(*up_seconds),
             _ => None,
         });
-        let creates = creates.map(Duration::from_secs);
-        of_nodes.chain(new).chain(creates).min()
+        let brakes = brakes.map(Duration::from_secs);
+        of_nodes.chain(new).chain(brakes).min()
     }
 
     /// Whether nodes that join would wait for the negotiator.
