@@ -180,6 +180,12 @@ impl Begun {
     }
 }
 
+/// The size of the event log, where the last pass has left a record.
+pub fn log_size(directory: &Path) -> Option<u64> {
+    let record = Record::load(directory)?;
+    Some(fs::metadata(&record.log).ok()?.len())
+}
+
 /// Whether there is a record in this state directory.
 pub fn has_record(directory: &Path) -> bool {
     fs::symlink_metadata(directory.join(RECORD)).is_ok()

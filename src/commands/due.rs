@@ -32,11 +32,19 @@ pub fn run(args: &Due, environment: &Environment) -> anyhow::Result<Exit> {
     };
     // Root writes to no directory of another user.
     state::prepare(&directory)?;
+    let mut log = wake::log_size(&directory);
     loop {
+        let waits = !wait.is_zero() && began.elapsed() < MAX_WAIT;
         match wake::look(&directory) {
             NextPass::Due => return Ok(Exit::Done),
-            NextPass::In(time) if !wait.is_zero() && began.elapsed() < MAX_WAIT => {
-                thread::sleep(time.min(wait));
+            NextPass::In(time) if waits => thread::sleep(time.min(wait)),
+            // The next change of a log that changes all the time would start another process.
+            NextPass::OfTimer if waits => {
+                thread::sleep(wait);
+                let before = std::mem::replace(&mut log, wake::log_size(&directory));
+                if log == before {
+                    return Ok(Exit::Failed);
+                }
             }
             NextPass::In(_) | NextPass::OfTimer => return Ok(Exit::Failed),
         }

@@ -16,6 +16,9 @@ use super::policy::Policy;
 /// The time for a server to show up in Nova's list once its create was answered.
 const LIST_DELAY: Duration = Duration::from_secs(5);
 
+/// A startd records the end of a claim so much later at most: its POLLING_INTERVAL (5 s), and whole seconds.
+const RECORD_DELAY: Duration = Duration::from_secs(8);
+
 /// What `DrainReason` begins with when the drain is this pool's ehos's.
 pub fn drain_mark(cluster: &str) -> String {
     format!("ehos {cluster}:")
@@ -461,8 +464,18 @@ impl Facts<'_> {
             None => Phase::Busy,
             Some(_) if !startd.slots.iter().any(|slot| slot.accepts_jobs) => Phase::Closed,
             Some(idle_for) => Phase::Idle {
-                idle_for: idle_for.min(self.unchanged_for()),
+                idle_for: self.idle_for(idle_for),
             },
+        }
+    }
+
+    /// Since the last change of its claims that was seen, unless its startd says that it is newer by more than `RECORD_DELAY`.
+    fn idle_for(&self, startd_says: Duration) -> Duration {
+        let seen = self.unchanged_for();
+        if seen < startd_says.saturating_add(RECORD_DELAY) {
+            seen
+        } else {
+            startd_says
         }
     }
 

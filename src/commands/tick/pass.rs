@@ -32,8 +32,8 @@ const AT_ONCE: usize = 8;
 /// The share of a pass's time that looking may take: the rest is for acting.
 const LOOKING: f64 = 0.6;
 
-/// In this time a startd without a claim has drained, and the collector has its ad that says so.
-pub const DRAIN_TIME: Duration = Duration::from_secs(4);
+/// In this time a startd without a claim has drained, and the collector has its ad that says so (1.1 s with HTCondor 23.9).
+pub const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// All that the passes of one tick have in common.
 pub struct Passes<'a> {

@@ -11,6 +11,9 @@ use crate::scaling::reason::Reason;
 /// Time in which a startd has drained, where it had no claim, and its ad says so.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
+/// A pass begins so long before what it is for: the planner takes what is nearer than half its distance as reached.
+const LEAD: Duration = Duration::from_secs(2);
+
 /// A node that boots joins no sooner.
 const FIRST_BOOT_LOOK: Duration = Duration::from_secs(10);
 
@@ -52,9 +55,10 @@ impl Planner<'_> {
                     idle_seconds,
                     idle_timeout_seconds,
                 },
-            )) => Some(Duration::from_secs(
-                idle_timeout_seconds.saturating_sub(*idle_seconds),
-            )),
+            )) => Some(
+                Duration::from_secs(idle_timeout_seconds.saturating_sub(*idle_seconds))
+                    .saturating_sub(LEAD),
+            ),
             Some((
                 Fate::Keeps,
                 Reason::Paid {
