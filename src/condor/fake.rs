@@ -21,6 +21,7 @@ impl FakeTools {
             "condor_status",
             "condor_drain",
             "condor_advertise",
+            "condor_reschedule",
             "condor_token_create",
             "condor_config_val",
             "condor_ping",

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::JOIN_TOKEN;
 
-const TOOLS: [&str; 7] = [
+const TOOLS: [&str; 8] = [
     "condor_q",
     "condor_status",
     "condor_drain",
     "condor_advertise",
+    "condor_reschedule",
     "condor_token_create",
     "condor_config_val",
     "condor_ping",
@@ -56,6 +57,8 @@ pub fn install(tools: &Path) {
     queue("any", "exit=0\n");
     queue("-better-analyze:summary", &recorded("analyze"));
     answer(tools, "condor_drain", "any", &recorded("drain.txt"));
+    let sent = "out|Sent \"Reschedule\" command to daemon at <x>\nexit=0\n";
+    answer(tools, "condor_reschedule", "any", sent);
     answer(
         tools,
         "condor_advertise",
