@@ -99,7 +99,7 @@ impl Site {
         self.pass(60, meanwhile)
     }
 
-    fn pass(&mut self, seconds: u64, meanwhile: &mut dyn FnMut(&Mutex<World>)) -> &Plan {
+    pub fn pass(&mut self, seconds: u64, meanwhile: &mut dyn FnMut(&Mutex<World>)) -> &Plan {
         let Ticked {
             plan,
             outcomes,
