@@ -55,7 +55,9 @@ pub fn ehos_yaml(access: &Access, cluster: &str, secret_file: &Path, choices: &[
          nodes_max: 10                       # never more nodes than this\n  \
          # nodes_min: 0                      # never fewer\n  \
          # nodes_spare: 0                    # idle nodes kept beyond what the queue needs\n  \
-         # idle_timeout: 5m                  # a surplus node goes when it has been idle for this long\n  \
+         # A surplus node is deleted when it has been idle for this long. About the time that a new node takes until\n  \
+         # its first job costs least; a longer one serves bursts sooner.\n  \
+         idle_timeout: 2m\n  \
          # A collector that has just started has heard from all nodes by then: those of execute.yaml say\n  \
          # every 30 s that they are there. With machines that ehos did not make: 6m, the default.\n  \
          collector_grace: 2m\n\

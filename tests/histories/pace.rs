@@ -194,3 +194,24 @@ fn two_looks_within_seconds_are_one() {
     site.tick_after(15);
     assert_eq!(site.plan().count(Fate::Forgets), 1, "{}", site.describe());
 }
+
+#[test]
+fn nodes_whose_time_comes_within_seconds_leave_together() {
+    let mut site = Site::simple();
+    site.policy.look_again = Some(Duration::from_secs(5));
+    running(&mut site, 8, 3600);
+    assert_eq!(site.servers(), 2);
+    // The jobs of one node end 5 s before those of the other.
+    let server = site.names().remove(0);
+    let now = site.world().now;
+    for job in &mut site.world().jobs {
+        let JobState::Running { server: on, since } = &job.state else {
+            panic!("it does not run");
+        };
+        job.runs = now - since + if *on == server { 20 } else { 25 };
+    }
+    site.tick_after(30);
+    let (idle, timeout) = idle_reason(&site).unwrap();
+    site.tick_after(timeout - idle - 2);
+    assert_eq!(site.plan().count(Fate::Drains), 2, "{}", site.describe());
+}

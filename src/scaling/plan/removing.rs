@@ -342,6 +342,7 @@ impl Planner<'_> {
         let nodes_spare = self.spare();
         let surplus = self.unneeded().saturating_sub(nodes_spare);
         let mut may_go = self.alive().saturating_sub(self.policy.nodes_min);
+        let mut some_leave = false;
         for (number, (idle_for, index)) in idle.into_iter().enumerate() {
             let Some(node) = self.survey.nodes.get(index) else {
                 continue;
@@ -359,7 +360,7 @@ impl Planner<'_> {
                 Reason::Minimum {
                     nodes_min: self.policy.nodes_min,
                 }
-            } else if !self.has_reached(idle_for, idle_timeout) {
+            } else if !self.has_reached(idle_for, idle_timeout, some_leave) {
                 may_go -= 1;
                 Reason::IdleNotLongEnough {
                     idle_seconds: seconds(idle_for),
@@ -388,6 +389,7 @@ impl Planner<'_> {
                 };
                 if self.drain(index, idle_for, &reason, why) {
                     may_go -= 1;
+                    some_leave = true;
                     continue;
                 }
                 Reason::NoSlot
@@ -397,10 +399,15 @@ impl Planner<'_> {
     }
 
     /// Whether a node has been idle for `timeout`, or will have been before the middle of the time until the next pass: half of
-    /// the nodes would leave a whole pass late otherwise, by the jitter of a timer.
-    fn has_reached(&self, idle_for: Duration, timeout: Duration) -> bool {
+    /// the nodes would leave a whole pass late otherwise, by the jitter of a timer. Nodes whose time comes before the next
+    /// pass leave together with others.
+    fn has_reached(&self, idle_for: Duration, timeout: Duration, some_leave: bool) -> bool {
         let next_pass = self.policy.look_again.unwrap_or(self.step.min(MINUTE));
-        idle_for + (next_pass / 2).min(timeout / 4) >= timeout
+        let early = match (self.policy.look_again, some_leave) {
+            (Some(next_pass), true) => next_pass,
+            _ => next_pass / 2,
+        };
+        idle_for + early.min(timeout / 4) >= timeout
     }
 
     fn price_of(&self, index: usize) -> Option<Money> {
