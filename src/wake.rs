@@ -173,6 +173,8 @@ impl Begun {
         };
         if let Err(error) = record.save(directory) {
             debug!("{RECORD}: {error}; the next pass is the timer's");
+            set_wake(directory, false);
+            return;
         }
         // A pass that is due now still has to be started.
         let is_ahead = record.next_pass() != NextPass::OfTimer;
@@ -186,9 +188,12 @@ pub fn log_size(directory: &Path) -> Option<u64> {
     Some(fs::metadata(&record.log).ok()?.len())
 }
 
-/// Whether there is a record in this state directory.
+/// Whether ticks have left a record in this state directory lately.
 pub fn has_record(directory: &Path) -> bool {
-    fs::symlink_metadata(directory.join(RECORD)).is_ok()
+    let age = |record: Record| lock::uptime().checked_sub(record.began);
+    Record::load(directory)
+        .and_then(age)
+        .is_some_and(|age| age < STALE)
 }
 
 /// When the next pass is due; `wake` is set for later, and removed else. Without a record all is the timer's, and while a
@@ -200,7 +205,8 @@ pub fn look(directory: &Path) -> NextPass {
     }
     let next = Record::load(directory).map_or(NextPass::OfTimer, |record| record.next_pass());
     debug!("next pass: {next:?}");
-    set_wake(directory, matches!(next, NextPass::In(_)));
+    // One that is due now may find a tick that has just let go of its lock: it is asked for until a tick has answered.
+    set_wake(directory, next != NextPass::OfTimer);
     next
 }
 
@@ -380,13 +386,13 @@ mod tests {
 
         world.passed(20, None);
         world.submit();
-        assert_eq!(world.due(), (true, false), "due");
+        assert_eq!(world.due(), (true, true), "due, until a tick has answered");
 
         world.passed(0, Some(30));
         assert!(world.wakes(), "asked to look again");
         assert_eq!(world.due(), (false, true));
         world.passed(31, Some(30));
-        assert_eq!(world.due(), (true, false));
+        assert_eq!(world.due(), (true, true));
         world.passed(0, Some(58));
         assert!(!world.wakes(), "the timer's");
     }
@@ -433,7 +439,7 @@ mod tests {
             assert_eq!(world.due(), (false, false), "{words}");
         }
         fs::write(&path, good).unwrap();
-        assert_eq!(world.due(), (true, false));
+        assert_eq!(world.due(), (true, true));
     }
 
     #[test]
@@ -446,6 +452,6 @@ mod tests {
         fs::write(world.0.path().join(WAKE), "").unwrap();
         assert_eq!(world.due(), (false, true));
         drop(tick);
-        assert_eq!(world.due(), (true, false));
+        assert_eq!(world.due(), (true, true));
     }
 }

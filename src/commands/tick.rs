@@ -21,6 +21,7 @@ use crate::exit::Exit;
 use crate::frontend;
 use crate::lock::{self, Holder, try_lock};
 use crate::metrics;
+use crate::notify;
 use crate::report::json;
 use crate::rights;
 use crate::signing_key;
@@ -112,22 +113,34 @@ pub fn run(
     let first = passes.run(&remembered, notices.collect(), start, levels)?;
     let mut said = print(out, args.output, &first.text);
     // What has drained need not wait for the next tick to be deleted.
-    let second = match first.has_drained && passes.has_time() {
-        true => {
-            passes.let_drain();
-            let second = passes.run(&first.next, config.notes.clone(), Instant::now(), levels)?;
-            let heading = format!("\nsecond pass, {} s later:\n", DRAIN_TIME.as_secs());
-            said = said.and_then(|()| print(out, args.output, &(heading + &second.text)));
-            Some(second)
+    let mut failed = None;
+    let mut second = None;
+    if first.has_drained && passes.has_time() {
+        passes.let_drain();
+        match passes.run(&first.next, config.notes.clone(), Instant::now(), levels) {
+            Ok(pass) => {
+                let heading = format!("\nsecond pass, {} s later:\n", DRAIN_TIME.as_secs());
+                said = said.and_then(|()| print(out, args.output, &(heading + &pass.text)));
+                second = Some(pass);
+            }
+            // The first one is told, and goes on record, all the same.
+            Err(error) => failed = Some(error),
         }
-        false => None,
-    };
+    }
     if args.output == Output::Json {
         let json = json(&first.snapshot, second.as_ref().map(|pass| &pass.snapshot))?;
         said = said.and_then(|()| writeln!(out, "{json}"));
     }
     let all = || [Some(&first), second.as_ref()].into_iter().flatten();
+    let worst = all().fold(&first, |worst, pass| {
+        if worst.exit.worse(pass.exit) == worst.exit {
+            worst
+        } else {
+            pass
+        }
+    });
     if acting {
+        notify::tell(&config.notify, &directory, &worst.snapshot);
         // The page asks for it, and nothing of a tick does.
         if let Err(error) = frontend::token::Token::kept(&directory) {
             debug!("{}: {error}", frontend::token::FILE);
@@ -140,7 +153,10 @@ pub fn run(
         }
     }
     said.context("the report could not be printed")?;
-    Ok(all().fold(Exit::Done, |exit, pass| exit.worse(pass.exit)))
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(worst.exit),
+    }
 }
 
 /// Prints what is for people as soon as it is known.

@@ -283,8 +283,7 @@ pub fn timer(occasion: Occasion) -> Work {
 }
 
 /// A timer that runs has started the units that it wanted then: a first ehos.path is started here. One that is masked stays so.
-const PATH: &str =
-    "if systemctl is-active --quiet ehos.timer; then systemctl start ehos.path >&2 || true; fi";
+const PATH: &str = "if systemctl is-active --quiet ehos.timer; then systemctl try-restart ehos.path >&2 || true; systemctl start ehos.path >&2 || true; fi";
 
 /// What the first tick leaves.
 const STATE: &str = "/var/lib/ehos/state.json";

@@ -340,6 +340,7 @@ fn example(group: &GroupLine) -> String {
         matches!(
             why,
             Reason::FitsFree { .. }
+                | Reason::FitsClaimed { .. }
                 | Reason::FitsComing { .. }
                 | Reason::FitsTakenBack { .. }
                 | Reason::FitsNew { .. }

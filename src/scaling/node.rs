@@ -460,6 +460,12 @@ impl Facts<'_> {
                     && !self.was_contradicted(),
             };
         }
+        if startd.claims() == 0 && self.has_accepted_drain() {
+            return Phase::Draining {
+                ours: true,
+                complete: false,
+            };
+        }
         match startd.idle_for() {
             None => Phase::Busy,
             Some(_) if !startd.slots.iter().any(|slot| slot.accepts_jobs) => Phase::Closed,
@@ -467,6 +473,12 @@ impl Facts<'_> {
                 idle_for: self.idle_for(idle_for),
             },
         }
+    }
+
+    /// Its startd has accepted a drain, and the ad may not say so yet.
+    fn has_accepted_drain(&self) -> bool {
+        let accepted = self.memory.drain_accepted;
+        accepted.is_some_and(|at| self.state.now.since(at) < MINUTE)
     }
 
     /// Since the last change of its claims that was seen, unless its startd says that it is newer by more than `RECORD_DELAY`.

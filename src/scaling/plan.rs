@@ -18,6 +18,7 @@ mod tokens;
 mod unsigned;
 
 pub use held_back::MANY_STARTS;
+pub use look_again::DRAIN_TIME;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -368,7 +369,6 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     planner.step = planner.next.now.since(state.now);
     planner.notices.extend(cut);
     planner.stranded = stranded(observation, policy, &planner.next, &planner.survey);
-    planner.wait_for_drains();
     planner.drain_ending_tokens();
     planner.drain_retiring();
     planner.drain_outlived();

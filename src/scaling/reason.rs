@@ -266,6 +266,9 @@ pub enum Reason {
     FitsFree {
         jobs: u64,
     },
+    FitsClaimed {
+        jobs: u64,
+    },
     FitsComing {
         jobs: u64,
     },
@@ -1062,6 +1065,9 @@ impl fmt::Display for Reason {
                 share(f, *percent)
             }
             Reason::FitsFree { jobs } => write!(f, "{jobs} in free slots"),
+            Reason::FitsClaimed { jobs } => {
+                write!(f, "{jobs} in claimed slots that run no job yet")
+            }
             Reason::FitsComing { jobs } => write!(f, "{jobs} on nodes that are coming"),
             Reason::FitsTakenBack { jobs } => write!(f, "{jobs} on drains taken back"),
             Reason::NewNodes { jobs, nodes, kinds } => {

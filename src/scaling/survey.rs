@@ -649,6 +649,9 @@ fn learn(
             if startd.draining.is_none() {
                 memory.closed = (!open).then(|| memory.closed.unwrap_or(now));
             }
+            if startd.draining.is_some() {
+                memory.drain_accepted = None;
+            }
             memory.is_at(startd);
             let drain = startd.draining.as_ref();
             let drained = drain.is_some_and(|drain| drain.complete) && startd.claims() == 0;

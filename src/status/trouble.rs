@@ -70,9 +70,10 @@ pub fn troubles(snapshot: &Snapshot, now: Timestamp) -> Vec<Trouble> {
     let protected = snapshot.protected.iter();
     all.extend(protected.map(|one| Trouble::new("protected", true, &one.text)));
     let failed = snapshot.actions.iter();
-    // Of ads that cannot be taken out of the collector, and of a node that is not idle any more, a tick makes nothing.
+    // Nothing depends on ads that cannot be taken out of the collector, nor on a negotiation cycle that comes by itself.
     let failed = failed.filter(|one| {
-        snapshot.exit == 1 && one.result == ActionResult::Failed && one.action != "invalidate"
+        let minor = ["invalidate", "reschedule"].contains(&one.action.as_str());
+        snapshot.exit == 1 && one.result == ActionResult::Failed && !minor
     });
     all.extend(failed.map(|one| {
         let message = one.message.as_deref().unwrap_or("failed");

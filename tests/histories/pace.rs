@@ -105,7 +105,6 @@ fn a_pass_says_when_the_next_one_has_something_to_do() {
     assert_eq!(site.plan().count(Fate::Drains), 0, "{}", site.describe());
     site.tick_after(5);
     assert_eq!(site.plan().count(Fate::Drains), 1, "{}", site.describe());
-    assert_eq!(site.plan().look_again, Some(Duration::from_secs(5)));
     site.tick_after(4);
     assert_eq!(site.plan().count(Fate::Deletes), 1, "{}", site.describe());
     site.tick_after(60);
@@ -214,4 +213,44 @@ fn nodes_whose_time_comes_within_seconds_leave_together() {
     let (idle, timeout) = idle_reason(&site).unwrap();
     site.tick_after(timeout - idle - 2);
     assert_eq!(site.plan().count(Fate::Drains), 2, "{}", site.describe());
+}
+
+#[test]
+fn a_drain_that_no_ad_says_yet_is_no_node_that_stays() {
+    let mut site = Site::simple();
+    running(&mut site, 12, 600);
+    assert_eq!(site.servers(), 3);
+    site.until(15, "all done", |world| world.unfinished() == 0);
+    site.policy.nodes_min = 2;
+    site.policy.idle_timeout = Duration::ZERO;
+    let late = &mut |world: &std::sync::Mutex<ehos::simulation::World>| {
+        locked(world).broken.late_ads = 30;
+    };
+    site.pass(5, late);
+    assert_eq!(site.plan().count(Fate::Drains), 1, "{}", site.describe());
+    for _ in 0..3 {
+        site.tick_after(2);
+        assert_eq!(site.plan().count(Fate::Drains), 0, "{}", site.describe());
+    }
+}
+
+#[test]
+fn a_drain_that_was_taken_back_hides_no_room() {
+    let mut site = Site::simple();
+    site.world().scenario.negotiation_seconds = 3600;
+    running(&mut site, 1, 600);
+    site.until(15, "the job is done", |world| world.unfinished() == 0);
+    let left = idle_reason(&site).map_or(0, |(idle, timeout)| timeout - idle);
+    site.tick_after(left);
+    assert_eq!(site.plan().count(Fate::Drains), 1, "{}", site.describe());
+    site.submit(1, 1, 1024, 600);
+    site.tick_after(2);
+    assert_eq!(site.plan().count(Fate::Returns), 1, "{}", site.describe());
+    site.tick_after(8);
+    assert_eq!(
+        (site.created(), site.servers()),
+        (0, 1),
+        "{}",
+        site.describe()
+    );
 }

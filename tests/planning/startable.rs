@@ -323,3 +323,38 @@ fn what_could_not_be_read_of_the_negotiator_is_told_by_name() {
         plan.notices
     );
 }
+
+/// A slot is claimed before its job counts as running.
+#[test]
+fn young_jobs_whose_slots_are_claimed_already_need_no_node() {
+    let mut small = small();
+    small.clouds[0].nodes = vec![SmallNode {
+        flavor: 0,
+        phase: SmallPhase::Busy { cpus: 4 },
+    }];
+    let claims = {
+        let (observation, ..) = small.scene();
+        let startds = &observation.pool.collector.known().unwrap().startds;
+        startds[0].claims()
+    };
+    let held = |young: u64, running: u64| {
+        let plan = planned(&small, |observation| {
+            let schedd = schedd(observation);
+            schedd.jobs.running = running;
+            schedd.demand[0].young = young;
+        });
+        let why = plan.groups[0].why.iter();
+        let held: u64 = why
+            .map(|why| match why {
+                Reason::FitsClaimed { jobs } => *jobs,
+                _ => 0,
+            })
+            .sum();
+        held
+    };
+    assert!(claims > 0);
+    assert_eq!(held(8, 0), claims);
+    assert_eq!(held(8, claims), 0, "all of them run jobs");
+    assert_eq!(held(8, claims + 5), 0);
+    assert_eq!(held(0, 0), 0, "older jobs have been looked at");
+}

@@ -14,13 +14,12 @@ use crate::deadline::Deadline;
 use crate::exit::Exit;
 use crate::history;
 use crate::metrics;
-use crate::notify;
 use crate::observe::observe;
 use crate::report::{self, Report, Snapshot};
 use crate::rights;
 use crate::scaling::action::PoolAction;
 use crate::scaling::memory::{Outcome, State};
-use crate::scaling::plan::{Action, Plan, plan};
+use crate::scaling::plan::{self, Action, Plan};
 use crate::simulation::{self, World, locked};
 use crate::site::Site;
 use crate::state;
@@ -98,7 +97,7 @@ impl Passes<'_> {
         let looking = self.deadline.left().mul_f64(LOOKING);
         let looking = self.deadline.at_most(looking);
         let (observation, durations) = observe(self.site, policy, remembered, at, looking);
-        let mut plan = plan(&observation, policy, remembered);
+        let mut plan = plan::plan(&observation, policy, remembered);
         let done = match self.acting {
             true => Some(self.act(&mut plan, at)?),
             false => None,
@@ -123,14 +122,16 @@ impl Passes<'_> {
         if self.acting {
             self.tell(&snapshot);
         }
+        let outcomes = done.iter().flat_map(|done| &done.outcomes);
+        let has_drained = outcomes.into_iter().any(is_accepted_drain);
+        // A drain that failed is tried again by the timer's pass.
+        let drained = has_drained.then_some(plan::DRAIN_TIME);
         Ok(Pass {
             exit: report.exit(),
             text: report::text(&report, levels),
             snapshot,
-            has_drained: done
-                .as_ref()
-                .is_some_and(|done| done.outcomes.iter().any(is_accepted_drain)),
-            look_again: plan.look_again,
+            has_drained,
+            look_again: [plan.look_again, drained].into_iter().flatten().min(),
             idle_jobs: plan.queue.idle,
             begun,
             next: done.map_or(plan.next, |done| done.next),
@@ -183,7 +184,7 @@ impl Passes<'_> {
         })
     }
 
-    /// Writes the history and the files of metrics, and notifies.
+    /// Writes the history and the files of metrics.
     fn tell(&self, snapshot: &Snapshot) {
         let directory = self.directory;
         if let Err(error) = history::write(directory, snapshot, self.config.history_days) {
@@ -196,7 +197,6 @@ impl Passes<'_> {
             );
         }
         metrics::write(&self.config.metrics, snapshot);
-        notify::tell(&self.config.notify, directory, snapshot);
     }
 
     /// Removed clouds whose access is still in clouds.yaml.

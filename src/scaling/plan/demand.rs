@@ -11,7 +11,7 @@ use crate::scaling::capacity::Capacity;
 use crate::scaling::memory::{Kind, Refusal};
 use crate::scaling::needs::{self, Answer, JobKind};
 use crate::scaling::node::{Node, Phase};
-use crate::scaling::observation::{Resources, StartdView};
+use crate::scaling::observation::{Resources, Seen, StartdView};
 use crate::scaling::packing::{Class, Stock, dominant_share};
 use crate::scaling::plan::Action;
 use crate::scaling::reason::Reason;
@@ -323,6 +323,7 @@ impl Planner<'_> {
                 }
             }
         }
+        self.wait_for_claims(&mut groups);
         for (group, [now, later, back]) in groups.iter_mut().zip(fits) {
             let all = [
                 (now, Reason::FitsFree { jobs: now }),
@@ -334,6 +335,30 @@ impl Planner<'_> {
         }
         self.placed = placed;
         groups
+    }
+
+    /// Young jobs that slots are claimed for: a slot is claimed some time before its job counts as running, and a schedd keeps
+    /// the claim of a job that has ended for the next one. Claims of jobs that ehos does not see hold young jobs back, too: for
+    /// as long as these are young.
+    fn wait_for_claims(&self, groups: &mut [Group]) {
+        let pool = &self.observation.pool;
+        let Some(collector) = pool.collector.known() else {
+            return;
+        };
+        let startds = collector.startds.iter();
+        let claims: u64 = startds.map(StartdView::claims).sum();
+        let schedds = pool.schedds.values().filter_map(Seen::known);
+        let running: u64 = schedds.map(|schedd| schedd.jobs.running).sum();
+        let mut unused = claims.saturating_sub(running);
+        for group in groups {
+            let jobs = group.young.min(group.left).min(unused);
+            if jobs > 0 {
+                unused -= jobs;
+                group.left -= jobs;
+                group.young -= jobs;
+                group.why.push(Reason::FitsClaimed { jobs });
+            }
+        }
     }
 
     /// When a node that was made for a group has been free for several negotiation cycles and none of the group's jobs
@@ -485,6 +510,7 @@ impl Planner<'_> {
             let now = self.next.now;
             if let Some(memory) = self.next.nodes.get_mut(&id) {
                 memory.returned = Some(now);
+                memory.drain_accepted = None;
                 if memory.cancelled.replace(request_id.clone()) != Some(request_id) {
                     memory.cancelled_since = Some(now);
                 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::removing::LEAVING;
 use super::{Fate, Planner};
 use crate::scaling::brakes::Brake;
-use crate::scaling::node::Node;
+use crate::scaling::node::{Node, Phase};
 use crate::scaling::reason::Reason;
 
 /// Time in which a startd has drained, where it had no claim, and its ad says so.
-const DRAIN_TIME: Duration = Duration::from_secs(5);
+pub const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// A pass begins so long before what it is for: the planner takes what is nearer than half its distance as reached.
 const LEAD: Duration = Duration::from_secs(2);
@@ -21,8 +21,7 @@ const FIRST_BOOT_LOOK: Duration = Duration::from_secs(10);
 const SHORT_PERIOD: Duration = Duration::from_secs(20);
 
 impl Planner<'_> {
-    /// How long it takes until the first of: a surplus node reaches `idle_timeout`, a drain that this pass asks for is seen, a
-    /// node that jobs wait for may have joined, the collector has been up for `collector_grace`.
+    /// How long it takes until the first of: a surplus node reaches `idle_timeout`, a drain that was accepted is seen, a node that jobs wait for may have joined, the collector has been up for `collector_grace`.
     pub(super) fn look_again(&self) -> Option<Duration> {
         let nodes = self.survey.nodes.iter().enumerate();
         let of_nodes = nodes.filter_map(|(index, node)| self.node_changes_in(index, node));
@@ -65,7 +64,10 @@ impl Planner<'_> {
                     paid_seconds_left, ..
                 },
             )) => Some(Duration::from_secs(*paid_seconds_left).saturating_sub(LEAVING)),
-            Some((Fate::Drains, _)) | Some((Fate::Keeps, Reason::DrainNotComplete)) => {
+            // Its ad does not say yet that it drains.
+            None if matches!(node.phase, Phase::Draining { ours: true, .. })
+                && node.startd.is_some_and(|startd| startd.draining.is_none()) =>
+            {
                 Some(DRAIN_TIME)
             }
             None if node.coming() && self.needed(index) && self.is_worth_a_cycle() => {

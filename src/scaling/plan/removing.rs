@@ -47,23 +47,6 @@ pub(super) fn runs(node: &Node<'_>) -> bool {
 }
 
 impl Planner<'_> {
-    /// Leaves nodes whose startds have accepted a drain, until their ads may be expected to say so.
-    pub(super) fn wait_for_drains(&mut self) {
-        for index in
-            self.nodes_where(|node| matches!(node.phase, Phase::Idle { .. } | Phase::Closed))
-        {
-            let memory = self
-                .survey
-                .nodes
-                .get(index)
-                .and_then(|node| self.next.nodes.get(&node.id));
-            let accepted = memory.and_then(|memory| memory.drain_accepted);
-            if accepted.is_some_and(|at| self.next.now.since(at) < MINUTE) {
-                self.settle(index, Fate::Keeps, Reason::DrainNotComplete);
-            }
-        }
-    }
-
     /// Whether it was drained because its startd took no jobs: it would take none again.
     pub(super) fn leaves_for_taking_no_jobs(&self, node: &Node<'_>) -> bool {
         let mark = format!("{} {TAKES_NO_JOBS}", drain_mark(&self.policy.cluster));
