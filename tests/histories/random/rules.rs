@@ -327,13 +327,16 @@ fn another_order(mut observation: Observation, tally: &mut Tally) -> Observation
         if let Seen::Known(schedd) = schedd {
             let halves = |demand: Demand| {
                 let half = demand.jobs / 2;
+                let young = demand.young.min(half);
                 let other = Demand {
                     jobs: demand.jobs - half,
+                    young: demand.young - young,
                     ..demand.clone()
                 };
                 [
                     Demand {
                         jobs: half,
+                        young,
                         ..demand
                     },
                     other,
