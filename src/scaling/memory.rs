@@ -454,6 +454,9 @@ pub struct ConfiguredImage {
 pub struct State {
     /// The watched clock.
     pub now: Moment,
+    /// The same at the pass before this one.
+    #[serde(default)]
+    pub previous: Moment,
     /// When the last tick observed, by the machine's clock.
     pub last_tick: Option<Timestamp>,
     /// The nodes.
@@ -548,6 +551,7 @@ impl State {
             Some(last) => Duration::try_from(at.duration_since(last)).unwrap_or(Duration::ZERO),
             None => Duration::ZERO,
         };
+        next.previous = self.now;
         next.now = self.now.plus(step.min(LONGEST_STEP));
         next.last_tick = Some(at);
         next

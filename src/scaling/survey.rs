@@ -546,6 +546,14 @@ fn adopt(
     state.nodes.insert(id.clone(), memory);
 }
 
+/// How long ago the claims changed that the pass before, `since_previous` ago, has not seen. A startd sends an ad at once when a
+/// claim begins or ends: it has been so since then. A later ad has the time of the change, up to RECORD_DELAY late; the
+/// first one has that of the change before.
+fn changed_ago(startd: &StartdView, since_previous: Duration) -> Duration {
+    let recorded = startd.idle_for().filter(|time| *time <= since_previous);
+    startd.heard_ago.max(recorded.unwrap_or_default())
+}
+
 /// Writes into the memory what this observation shows of each node.
 fn learn(
     observation: &Observation,
@@ -556,6 +564,7 @@ fn learn(
     matches: &BTreeMap<NodeId, Match<'_>>,
 ) {
     let now = state.now;
+    let since_previous = now.since(state.previous);
     let hears = hearing(&observation.pool, policy).is_some();
     let mut proven: Vec<Kind> = Vec::new();
     let mut ran_jobs: Vec<Kind> = Vec::new();
@@ -667,8 +676,9 @@ fn learn(
             memory.unlisted = None;
             memory.claimed = startd.claims() > 0;
             if memory.claims.replace(startd.claims()) != Some(startd.claims()) {
-                // HTCondor sends an ad at once when a claim begins or ends: it has been so since then.
-                memory.claims_changed = memory.joined.map(|_| now.minus(startd.heard_ago));
+                memory.claims_changed = memory
+                    .joined
+                    .map(|_| now.minus(changed_ago(startd, since_previous)));
             }
             let joined_for = memory
                 .joined

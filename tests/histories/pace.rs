@@ -94,6 +94,23 @@ fn idle_counts_from_the_end_of_the_last_claim() {
 }
 
 #[test]
+fn idle_counts_from_there_too_where_a_later_ad_is_the_first_that_is_seen() {
+    let mut site = Site::simple();
+    site.world().scenario.update_seconds = 30;
+    running(&mut site, 1, 600);
+    let now = site.world().now;
+    // The job ends ten seconds after this pass, and two updates come before the next.
+    let JobState::Running { since, .. } = site.world().jobs[0].state else {
+        panic!("it does not run");
+    };
+    site.world().jobs[0].runs = now - since + 15;
+    site.tick_after(5);
+    site.tick_after(75);
+    let (idle, _) = idle_reason(&site).unwrap();
+    assert!((58..=65).contains(&idle), "{idle} s\n{}", site.describe());
+}
+
+#[test]
 fn a_pass_says_when_the_next_one_has_something_to_do() {
     let mut site = Site::simple();
     site.policy.look_again = Some(Duration::from_secs(5));
@@ -200,6 +217,7 @@ fn nodes_whose_time_comes_within_seconds_leave_together() {
     site.policy.look_again = Some(Duration::from_secs(5));
     running(&mut site, 8, 3600);
     assert_eq!(site.servers(), 2);
+    site.tick_after(5);
     // The jobs of one node end 5 s before those of the other.
     let server = site.names().remove(0);
     let now = site.world().now;
