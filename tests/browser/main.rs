@@ -117,7 +117,7 @@ fn what_the_api_says_is_shown() {
 
 #[test]
 fn a_tick_changes_the_page_that_is_open() {
-    let site = Site::demo(4);
+    let site = Site::demo(2);
     let Some((browser, server)) = opened(&site) else {
         return;
     };
