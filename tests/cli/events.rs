@@ -79,7 +79,7 @@ fn a_tick_is_due_when_jobs_came_and_not_before_the_interval() {
     assert!(site.wake().exists(), "it is due later");
     site.later(10);
     site.due(&[]).exits(0);
-    assert!(!site.wake().exists());
+    assert!(site.wake().exists(), "until a tick has answered");
     site.tick();
     site.due(&[]).exits(1);
     assert!(!site.wake().exists(), "the tick has seen the job");
@@ -155,7 +155,6 @@ fn it_waits_for_a_tick_that_is_due_later() {
     site.later(7);
     let run = site.due(&["--wait", "1s"]);
     run.exits(0);
-    assert!(!site.wake().exists());
 }
 
 #[test]

@@ -452,7 +452,7 @@ fn many_ask_while_ticks_write() {
         }
     });
     let series = server.get("/api/series?range=24h").json();
-    assert_eq!(series["totals"]["ticks"], 14);
+    assert_eq!(series["totals"]["ticks"], 15);
 }
 
 #[test]
@@ -628,7 +628,7 @@ fn the_page_as_one_file() {
     let (_, data) = html.split_once("id=\"data\">").unwrap();
     let data: Value = serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap();
     assert_eq!(data["status"]["simulated"], true);
-    assert_eq!(data["series"]["1h"]["totals"]["ticks"], 14);
+    assert_eq!(data["series"]["1h"]["totals"]["ticks"], 15);
     assert!(
         !data["decisions"]["decisions"]
             .as_array()

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::proxy::{Fault, GLANCE, KEYSTONE, NEUTRON, NOVA, What};
-use super::rig::{REQUEST_TIMEOUT, Rig, machine_of, within};
+use super::rig::{REQUEST_TIMEOUT, Rig, within};
 use super::{furnished, long};
 use crate::machines::step;
 
@@ -187,7 +187,6 @@ fn a_cloud_that_does_not_answer_keeps_its_nodes_and_the_other_goes_on() {
     let tick = rig.tick(&[]);
     println!("{tick}");
     tick.expect(&[0], &["drain"]);
-    assert!(within(20, || rig.pool.draining() == [machine_of(&idle)].into()));
     rig.tick_until("the idle node is gone", 60, &[0], |rig| {
         !rig.servers().iter().any(|server| server.id == idle.id)
     });

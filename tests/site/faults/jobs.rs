@@ -22,7 +22,9 @@ impl Deeds {
     fn add(&mut self, report: &str) {
         let report: Value =
             serde_json::from_str(report).unwrap_or_else(|e| panic!("{e}: {report}"));
-        for action in report["actions"].as_array().unwrap() {
+        let passes = [&report, &report["second_pass"]];
+        let actions = passes.iter().filter_map(|pass| pass["actions"].as_array());
+        for action in actions.flatten() {
             let word = |key: &str| action[key].as_str().unwrap_or("").to_owned();
             // What the startd answers: 10001 it drains already, 10003 its own check says no.
             let message = word("message");
