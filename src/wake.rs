@@ -28,7 +28,7 @@ const WAKE: &str = "wake";
 const TIMER: Duration = Duration::from_secs(55);
 /// The last passes have failed, or the timer is off: only the timer tries again.
 const STALE: Duration = Duration::from_secs(150);
-/// A pass rests for at least so many times what it took.
+/// A pass rests for at least this many times its duration.
 const REST: u32 = 2;
 
 /// What the last pass left for the decision.

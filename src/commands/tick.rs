@@ -19,6 +19,7 @@ use crate::config::{self, Config, Environment};
 use crate::deadline::Deadline;
 use crate::exit::Exit;
 use crate::frontend;
+use crate::history;
 use crate::lock::{self, Holder, try_lock};
 use crate::metrics;
 use crate::notify;
@@ -132,15 +133,16 @@ pub fn run(
         said = said.and_then(|()| writeln!(out, "{json}"));
     }
     let all = || [Some(&first), second.as_ref()].into_iter().flatten();
-    let worst = all().fold(&first, |worst, pass| {
-        if worst.exit.worse(pass.exit) == worst.exit {
-            worst
-        } else {
-            pass
-        }
-    });
+    let last = match &second {
+        Some(second) => second.snapshot.after(&first.snapshot),
+        None => first.snapshot.clone(),
+    };
     if acting {
-        notify::tell(&config.notify, &directory, &worst.snapshot);
+        if second.is_some() && first.exit != Exit::Done {
+            passes.record(history::write_last(&directory, &last));
+        }
+        metrics::write(&config.metrics, &last);
+        notify::tell(&config.notify, &directory, &last);
         // The page asks for it, and nothing of a tick does.
         if let Err(error) = frontend::token::Token::kept(&directory) {
             debug!("{}: {error}", frontend::token::FILE);
@@ -155,7 +157,7 @@ pub fn run(
     said.context("the report could not be printed")?;
     match failed {
         Some(error) => Err(error),
-        None => Ok(worst.exit),
+        None => Ok(all().fold(Exit::Done, |exit, pass| exit.worse(pass.exit))),
     }
 }
 

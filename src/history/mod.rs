@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 pub use read::{Day, UnreadDay, days, last, parse};
 pub use record::{CloudCounts, CostCounts, Event, GroupCounts, Record, VERSION, limits};
-pub use write::write;
+pub use write::{write, write_last};
 
 /// The folder of the history in the state directory.
 pub fn folder(state_directory: &Path) -> PathBuf {

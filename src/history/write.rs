@@ -43,6 +43,14 @@ pub fn write(state_directory: &Path, now: &Snapshot, keep_days: u64) -> io::Resu
     prune(&folder, now.at, keep_days)
 }
 
+/// Replaces the last tick, where it was written already: its line stays.
+///
+/// # Errors
+/// The folder is missing, or cannot be written to.
+pub fn write_last(state_directory: &Path, last: &Snapshot) -> io::Result<()> {
+    replace(&folder(state_directory), last)
+}
+
 /// The day of a tick, in UTC: no day has two names, or 25 hours.
 fn day(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()

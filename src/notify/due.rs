@@ -211,7 +211,7 @@ mod tests {
         told_apart(ticks, 60)
     }
 
-    /// The same with ticks that are so many seconds apart.
+    /// The same with ticks that are `seconds` apart.
     fn told_apart(ticks: &str, seconds: i64) -> String {
         let (mut memory, settings) = (Memory::default(), settings());
         let mut at: Timestamp = "2026-11-26T12:00:00Z".parse().unwrap();

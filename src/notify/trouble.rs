@@ -128,10 +128,7 @@ fn nothing_achieved(snapshot: &Snapshot) -> Option<String> {
         .any(|node| coming.contains(&node.phase.as_str()));
     let with = |result: ActionResult| {
         let mut actions = snapshot.actions.iter();
-        actions.find(move |action| {
-            let minor = ["invalidate", "reschedule"].contains(&action.action.as_str());
-            action.result == result && !minor
-        })
+        actions.find(move |action| action.result == result && !action.is_minor())
     };
     if coming || with(ActionResult::Done).is_some() {
         return None;

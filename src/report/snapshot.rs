@@ -261,6 +261,27 @@ pub struct ActionShown {
     pub message: Option<String>,
 }
 
+impl Snapshot {
+    /// The second pass of a tick, with what failed in the first: for those who read the last record alone.
+    #[must_use]
+    pub fn after(&self, first: &Snapshot) -> Snapshot {
+        let failed = first.actions.iter();
+        let failed = failed.filter(|action| action.result == ActionResult::Failed);
+        Snapshot {
+            actions: failed.chain(&self.actions).cloned().collect(),
+            exit: self.exit.max(first.exit),
+            ..self.clone()
+        }
+    }
+}
+
+impl ActionShown {
+    /// Whether nothing depends on it: ads that stay are ignored, and a negotiation cycle comes by itself.
+    pub fn is_minor(&self) -> bool {
+        ["invalidate", "reschedule"].contains(&self.action.as_str())
+    }
+}
+
 /// What came of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

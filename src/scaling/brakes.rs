@@ -53,9 +53,7 @@ impl Brake {
                 | Brake::NodesVanished { new_too: true, .. }
         )
     }
-}
 
-impl Brake {
     /// Whether the collector may not show all that is there.
     pub fn hides_startds(&self) -> bool {
         self.stops_creates() || matches!(self, Brake::CollectorYoung { .. })

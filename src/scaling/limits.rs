@@ -624,7 +624,7 @@ fn pause(case: &Case<'_>) -> Option<(u64, Limit)> {
 /// More servers of a kind that has not joined are never on their way, however well its image is known.
 const MAX_FIRST_NODES: u64 = 10;
 
-/// How many nodes of a tested image are tried at first, where the demand would need so many of them: half, for the other
+/// How many nodes of a tested image are tried at first, where the demand would need `needed` of them: half, for the other
 /// half may wait until one has joined.
 pub fn first_nodes(needed: u64, max_unproven: u64) -> u64 {
     let half = needed.div_ceil(2).min(MAX_FIRST_NODES);

@@ -18,7 +18,7 @@ mod tokens;
 mod unsigned;
 
 pub use held_back::MANY_STARTS;
-pub use look_again::DRAIN_TIME;
+pub use look_again::NEXT_DRAIN_LOOK;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -366,7 +366,6 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let costs = budget::count(observation.at, policy, &mut next, &survey.nodes, state.now);
     let mut planner = Planner::new(observation, policy, next, survey, brakes, costs);
     planner.window = window;
-    planner.step = planner.next.now.since(state.now);
     planner.notices.extend(cut);
     planner.stranded = stranded(observation, policy, &planner.next, &planner.survey);
     planner.drain_ending_tokens();
@@ -506,8 +505,6 @@ struct Planner<'a> {
     builders: Vec<BuilderLine>,
     leftovers: Vec<LeftoverLine>,
     floating_ips: Vec<FloatingIpLine>,
-    /// How long ago the last pass was.
-    step: Duration,
     /// The creates, deletes and removals of the last minute.
     changes_before: u64,
     /// The nodes that are drained, with those of the last minute.
@@ -550,7 +547,6 @@ impl<'a> Planner<'a> {
             builders: Vec::new(),
             leftovers: Vec::new(),
             floating_ips: Vec::new(),
-            step: Duration::ZERO,
             changes_before: before.changes,
             drains: before.drains,
             new_nodes: Vec::new(),

@@ -70,11 +70,8 @@ pub fn troubles(snapshot: &Snapshot, now: Timestamp) -> Vec<Trouble> {
     let protected = snapshot.protected.iter();
     all.extend(protected.map(|one| Trouble::new("protected", true, &one.text)));
     let failed = snapshot.actions.iter();
-    // Nothing depends on ads that cannot be taken out of the collector, nor on a negotiation cycle that comes by itself.
-    let failed = failed.filter(|one| {
-        let minor = ["invalidate", "reschedule"].contains(&one.action.as_str());
-        snapshot.exit == 1 && one.result == ActionResult::Failed && !minor
-    });
+    let failed = failed
+        .filter(|one| snapshot.exit == 1 && one.result == ActionResult::Failed && !one.is_minor());
     all.extend(failed.map(|one| {
         let message = one.message.as_deref().unwrap_or("failed");
         Trouble::new(

@@ -122,6 +122,41 @@ fn a_dry_run_touches_nothing() {
 }
 
 #[test]
+fn what_failed_in_the_first_pass_is_on_record_after_the_second() {
+    let (double, site) = known_site();
+    let servers = [
+        cloud::server(IDLE, "n-1", "ACTIVE"),
+        cloud::server(DRAINED, "n-2", "ACTIVE"),
+    ];
+    double.play(cloud::script(vec![
+        always(
+            "POST",
+            CREATE,
+            Reply::fixture("server-create-quota-instances"),
+        ),
+        cloud::list(&servers),
+        cloud::shown(&servers[0]),
+        cloud::shown(&servers[1]),
+    ]));
+    let report = site.tick(&["-o", "json"]).exits(1).json();
+    let failed = |report: &Value| {
+        let actions = report["actions"].as_array().unwrap().iter();
+        actions
+            .filter(|action| action["action"] == "create" && action["result"] == "failed")
+            .count()
+    };
+    assert_eq!(failed(&report), 1, "{report:#}");
+    assert_eq!(failed(&report["second_pass"]), 0, "{report:#}");
+    let last = std::fs::read(site.state().join("history/last.json")).unwrap();
+    let last: Value = serde_json::from_slice(&last).unwrap();
+    assert_eq!((failed(&last), &last["exit"]), (1, &Value::from(1)));
+    let state = site.state();
+    let state = state.to_str().unwrap();
+    let status = site.run(&["status", "--state-dir", state]);
+    status.exits(1).says("not done");
+}
+
+#[test]
 fn a_dry_run_beside_a_running_tick_does_not_wait() {
     let (_double, site) = known_site();
     let lock = std::fs::File::create(site.state().join("tick.lock")).unwrap();

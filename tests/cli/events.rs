@@ -39,7 +39,7 @@ impl Events {
         self.site.write("EventLog", &(text + event));
     }
 
-    /// As if the last tick had begun so many seconds earlier.
+    /// As if the last tick had begun `seconds` earlier.
     fn later(&self, seconds: u64) {
         let path = self.site.state().join("wake.json");
         let mut record: serde_json::Value =

@@ -1,18 +1,13 @@
 //! Ads of a node whose delete was accepted: they leave the collector in the same tick, and nothing hangs on them.
 
-use std::collections::BTreeSet;
-
-use ehos::deadline::Deadline;
-use ehos::pool::{Pool, Watch};
-use ehos::scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
+use ehos::scaling::action::{Done, Failure, FailureKind, PoolAction};
 use ehos::scaling::brakes::Brake;
-use ehos::scaling::needs::{Candidate, JobKind, Matches};
-use ehos::scaling::observation::{PoolView, StartdView};
 use ehos::scaling::plan::{Action, Fate};
 use ehos::scaling::reason::Reason;
 use ehos::simulation::locked;
 use ehos::site::Site as Asked;
 
+use crate::refusing_pool::RefusingPool;
 use crate::site::{Site, running};
 
 /// Ticks until the delete of the only node was asked for; its server.
@@ -104,39 +99,14 @@ fn ads_stay_where_the_delete_was_not_accepted() {
     assert!(planned > 0, "{}", site.describe());
 }
 
-/// A pool in which ehos may not invalidate.
-struct MayNotInvalidate<'a>(Box<dyn Pool + 'a>);
-
-impl Pool for MayNotInvalidate<'_> {
-    fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
-        self.0.observe(watch, deadline)
-    }
-    fn look(
-        &self,
-        startd: &StartdIdentity,
-        deadline: Deadline,
-    ) -> Result<Vec<StartdView>, Failure> {
-        self.0.look(startd, deadline)
-    }
-    fn ask(&self, address: &str, deadline: Deadline) -> Result<Vec<StartdView>, Failure> {
-        self.0.ask(address, deadline)
-    }
-    fn matches(
-        &self,
-        jobs: &BTreeSet<JobKind>,
-        nodes: &[Candidate],
-        deadline: Deadline,
-    ) -> Matches {
-        self.0.matches(jobs, nodes, deadline)
-    }
-    fn perform(&self, action: &PoolAction, deadline: Deadline) -> Result<Done, Failure> {
-        match action {
-            PoolAction::Invalidate { .. } => Err(Failure {
-                kind: FailureKind::NotAuthorized,
-                message: "not allowed".to_owned(),
-            }),
-            _ => self.0.perform(action, deadline),
-        }
+/// ehos may not invalidate.
+fn may_not_invalidate(action: &PoolAction) -> Option<Failure> {
+    match action {
+        PoolAction::Invalidate { .. } => Some(Failure {
+            kind: FailureKind::NotAuthorized,
+            message: "not allowed".to_owned(),
+        }),
+        _ => None,
     }
 }
 
@@ -144,7 +114,10 @@ impl Pool for MayNotInvalidate<'_> {
 fn an_invalidate_that_fails_is_told_and_makes_no_delete_fail() {
     let mut site = Site::simple();
     site.between = Box::new(|site: Asked<'_>| Asked {
-        pool: Box::new(MayNotInvalidate(site.pool)),
+        pool: Box::new(RefusingPool {
+            pool: site.pool,
+            refusal: may_not_invalidate,
+        }),
         clouds: site.clouds,
     });
     let id = deleted(&mut site);

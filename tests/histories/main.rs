@@ -27,6 +27,7 @@ mod placing;
 mod random;
 mod reasons;
 mod refusals;
+mod refusing_pool;
 mod retiring;
 mod rotation;
 mod site;

@@ -24,7 +24,7 @@ fn asks_for_cycle(site: &Site) -> bool {
     site.plan().actions.iter().any(is_it)
 }
 
-/// A node that is idle since so many seconds, more or less, when a job of ten minutes has ended.
+/// A node that has been idle for about `seconds`, when a job of ten minutes has ended.
 fn idle_node(site: &mut Site, seconds: u64) {
     running(site, 1, 600);
     site.until(15, "the job is done", |world| world.unfinished() == 0);

@@ -1,22 +1,20 @@
 //! What is asked for is refused, or comes to nothing, for a long time: demand is served all the same, and nobody pays for it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ehos::cloud::{Cloud, Traces};
 use ehos::deadline::Deadline;
-use ehos::pool::{Pool, Watch};
-use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
+use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
 use ehos::scaling::failing::Cause;
 use ehos::scaling::memory::{Kind, KindMemory};
-use ehos::scaling::needs::{Candidate, JobKind, Matches};
-use ehos::scaling::observation::{CloudView, PoolView, ServerRecord, ServerStatus, StartdView};
+use ehos::scaling::observation::{CloudView, ServerRecord, ServerStatus};
 use ehos::scaling::plan::Fate;
 use ehos::scaling::policy::Allocation;
 use ehos::simulation::{World, locked, machine};
 use ehos::site::Site as Asked;
 
+use crate::refusing_pool::RefusingPool;
 use crate::site::{Site, cloud, running, scenario};
 
 fn refused(what: &str) -> Failure {
@@ -27,35 +25,10 @@ fn refused(what: &str) -> Failure {
 }
 
 /// Startds that cannot be told to go on.
-struct DeafPool<'a>(Box<dyn Pool + 'a>);
-
-impl Pool for DeafPool<'_> {
-    fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
-        self.0.observe(watch, deadline)
-    }
-    fn matches(
-        &self,
-        jobs: &BTreeSet<JobKind>,
-        nodes: &[Candidate],
-        deadline: Deadline,
-    ) -> Matches {
-        self.0.matches(jobs, nodes, deadline)
-    }
-    fn look(
-        &self,
-        startd: &StartdIdentity,
-        deadline: Deadline,
-    ) -> Result<Vec<StartdView>, Failure> {
-        self.0.look(startd, deadline)
-    }
-    fn ask(&self, address: &str, deadline: Deadline) -> Result<Vec<StartdView>, Failure> {
-        self.0.ask(address, deadline)
-    }
-    fn perform(&self, action: &PoolAction, deadline: Deadline) -> Result<Done, Failure> {
-        match action {
-            PoolAction::CancelDrain { slot, .. } => Err(refused(slot)),
-            _ => self.0.perform(action, deadline),
-        }
+fn deaf(action: &PoolAction) -> Option<Failure> {
+    match action {
+        PoolAction::CancelDrain { slot, .. } => Some(refused(slot)),
+        _ => None,
     }
 }
 
@@ -125,7 +98,10 @@ fn a_drain_that_cannot_be_taken_back_holds_no_demand_for_ever() {
     site.until(12, "a drain", drained);
     let id = site.names()[0].clone();
     site.between = Box::new(|mut asked: Asked<'_>| {
-        asked.pool = Box::new(DeafPool(asked.pool));
+        asked.pool = Box::new(RefusingPool {
+            pool: asked.pool,
+            refusal: deaf,
+        });
         asked
     });
     // It is not deleted before there is demand for it.

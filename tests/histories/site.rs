@@ -90,7 +90,7 @@ impl Site {
         self.tick_while(&mut |_| {})
     }
 
-    /// A pass so many seconds after the last one.
+    /// A pass `seconds` after the last one.
     pub fn tick_after(&mut self, seconds: u64) -> &Plan {
         self.pass(seconds, &mut |_| {})
     }

@@ -1,5 +1,6 @@
 //! One pass of a tick: observe → plan → save intents → act → save outcomes → report.
 
+use std::io;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -13,7 +14,6 @@ use crate::config::{self, Config, Environment};
 use crate::deadline::Deadline;
 use crate::exit::Exit;
 use crate::history;
-use crate::metrics;
 use crate::observe::observe;
 use crate::report::{self, Report, Snapshot};
 use crate::rights;
@@ -120,12 +120,16 @@ impl Passes<'_> {
         };
         let snapshot = Snapshot::of(&report);
         if self.acting {
-            self.tell(&snapshot);
+            self.record(history::write(
+                self.directory,
+                &snapshot,
+                self.config.history_days,
+            ));
         }
         let outcomes = done.iter().flat_map(|done| &done.outcomes);
         let has_drained = outcomes.into_iter().any(is_accepted_drain);
         // A drain that failed is tried again by the timer's pass.
-        let drained = has_drained.then_some(plan::DRAIN_TIME);
+        let drained = has_drained.then_some(plan::NEXT_DRAIN_LOOK);
         Ok(Pass {
             exit: report.exit(),
             text: report::text(&report, levels),
@@ -184,10 +188,10 @@ impl Passes<'_> {
         })
     }
 
-    /// Writes the history and the files of metrics.
-    fn tell(&self, snapshot: &Snapshot) {
+    /// Says where the history could not be written.
+    pub fn record(&self, written: io::Result<()>) {
         let directory = self.directory;
-        if let Err(error) = history::write(directory, snapshot, self.config.history_days) {
+        if let Err(error) = written {
             let folder = history::folder(directory);
             warn!(
                 "{}: this tick is missing in the history: {}. It must be a folder, writable by this user, on a disk \
@@ -196,7 +200,6 @@ impl Passes<'_> {
                 rights::told_in(&folder, Some(directory), &error)
             );
         }
-        metrics::write(&self.config.metrics, snapshot);
     }
 
     /// Removed clouds whose access is still in clouds.yaml.

@@ -10,7 +10,7 @@ use crate::scaling::brakes::Brake;
 use crate::scaling::capacity::Capacity;
 use crate::scaling::memory::{Kind, Refusal};
 use crate::scaling::needs::{self, Answer, JobKind};
-use crate::scaling::node::{Node, Phase};
+use crate::scaling::node::{Node, Phase, is_fresh};
 use crate::scaling::observation::{Resources, Seen, StartdView};
 use crate::scaling::packing::{Class, Stock, dominant_share};
 use crate::scaling::plan::Action;
@@ -341,13 +341,12 @@ impl Planner<'_> {
     /// the claim of a job that has ended for the next one. Claims of jobs that ehos does not see hold young jobs back, too: for
     /// as long as these are young.
     fn wait_for_claims(&self, groups: &mut [Group]) {
-        let pool = &self.observation.pool;
-        let Some(collector) = pool.collector.known() else {
-            return;
-        };
-        let startds = collector.startds.iter();
-        let claims: u64 = startds.map(StartdView::claims).sum();
-        let schedds = pool.schedds.values().filter_map(Seen::known);
+        let nodes = self.survey.nodes.iter().filter_map(|node| node.startd);
+        let startds = nodes.chain(self.survey.others.iter().copied());
+        let fresh = startds.filter(|startd| is_fresh(startd, self.policy));
+        let claims: u64 = fresh.map(StartdView::claims).sum();
+        let schedds = self.observation.pool.schedds.values();
+        let schedds = schedds.filter_map(Seen::known);
         let running: u64 = schedds.map(|schedd| schedd.jobs.running).sum();
         let mut unused = claims.saturating_sub(running);
         for group in groups {

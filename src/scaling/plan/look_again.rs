@@ -8,8 +8,8 @@ use crate::scaling::brakes::Brake;
 use crate::scaling::node::{Node, Phase};
 use crate::scaling::reason::Reason;
 
-/// Time in which a startd has drained, where it had no claim, and its ad says so.
-pub const DRAIN_TIME: Duration = Duration::from_secs(5);
+/// After this time ehos looks again for a drain that was accepted and that no ad shows yet.
+pub const NEXT_DRAIN_LOOK: Duration = Duration::from_secs(5);
 
 /// A pass begins so long before what it is for: the planner takes what is nearer than half its distance as reached.
 const LEAD: Duration = Duration::from_secs(2);
@@ -68,7 +68,7 @@ impl Planner<'_> {
             None if matches!(node.phase, Phase::Draining { ours: true, .. })
                 && node.startd.is_some_and(|startd| startd.draining.is_none()) =>
             {
-                Some(DRAIN_TIME)
+                Some(NEXT_DRAIN_LOOK)
             }
             None if node.coming() && self.needed(index) && self.is_worth_a_cycle() => {
                 let memory = self.next.nodes.get(&node.id)?;

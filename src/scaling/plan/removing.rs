@@ -385,7 +385,8 @@ impl Planner<'_> {
     /// the nodes would leave a whole pass late otherwise, by the jitter of a timer. Nodes whose time comes before the next
     /// pass leave together with others.
     fn has_reached(&self, idle_for: Duration, timeout: Duration, some_leave: bool) -> bool {
-        let next_pass = self.policy.look_again.unwrap_or(self.step.min(MINUTE));
+        let since_previous = self.next.now.since(self.next.previous);
+        let next_pass = self.policy.look_again.unwrap_or(since_previous.min(MINUTE));
         let early = match (self.policy.look_again, some_leave) {
             (Some(next_pass), true) => next_pass,
             _ => next_pass / 2,

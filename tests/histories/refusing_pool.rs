@@ -1,0 +1,44 @@
+//! A pool that refuses some actions, and is as it was for all else.
+
+use std::collections::BTreeSet;
+
+use ehos::deadline::Deadline;
+use ehos::pool::{Pool, Watch};
+use ehos::scaling::action::{Done, Failure, PoolAction, StartdIdentity};
+use ehos::scaling::needs::{Candidate, JobKind, Matches};
+use ehos::scaling::observation::{PoolView, StartdView};
+
+pub struct RefusingPool<'a> {
+    pub pool: Box<dyn Pool + 'a>,
+    pub refusal: fn(&PoolAction) -> Option<Failure>,
+}
+
+impl Pool for RefusingPool<'_> {
+    fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
+        self.pool.observe(watch, deadline)
+    }
+    fn look(
+        &self,
+        startd: &StartdIdentity,
+        deadline: Deadline,
+    ) -> Result<Vec<StartdView>, Failure> {
+        self.pool.look(startd, deadline)
+    }
+    fn ask(&self, address: &str, deadline: Deadline) -> Result<Vec<StartdView>, Failure> {
+        self.pool.ask(address, deadline)
+    }
+    fn matches(
+        &self,
+        jobs: &BTreeSet<JobKind>,
+        nodes: &[Candidate],
+        deadline: Deadline,
+    ) -> Matches {
+        self.pool.matches(jobs, nodes, deadline)
+    }
+    fn perform(&self, action: &PoolAction, deadline: Deadline) -> Result<Done, Failure> {
+        match (self.refusal)(action) {
+            Some(failure) => Err(failure),
+            None => self.pool.perform(action, deadline),
+        }
+    }
+}
