@@ -218,18 +218,18 @@ fn nodes_whose_time_comes_within_seconds_leave_together() {
     running(&mut site, 8, 3600);
     assert_eq!(site.servers(), 2);
     site.tick_after(5);
-    // The jobs of one node end 5 s before those of the other.
+    // The jobs of one node end 3 s before those of the other.
     let server = site.names().remove(0);
     let now = site.world().now;
     for job in &mut site.world().jobs {
         let JobState::Running { server: on, since } = &job.state else {
             panic!("it does not run");
         };
-        job.runs = now - since + if *on == server { 20 } else { 25 };
+        job.runs = now - since + if *on == server { 20 } else { 23 };
     }
-    site.tick_after(30);
-    let (idle, timeout) = idle_reason(&site).unwrap();
-    site.tick_after(timeout - idle - 2);
+    site.tick_after(23);
+    let timeout = site.policy.idle_timeout.as_secs();
+    site.tick_after(timeout - 5);
     assert_eq!(site.plan().count(Fate::Drains), 2, "{}", site.describe());
 }
 
@@ -265,6 +265,7 @@ fn a_drain_that_was_taken_back_hides_no_room() {
     site.tick_after(2);
     assert_eq!(site.plan().count(Fate::Returns), 1, "{}", site.describe());
     site.tick_after(8);
+    assert_eq!(site.plan().nodes[0].phase, "idle", "{}", site.describe());
     assert_eq!(
         (site.created(), site.servers()),
         (0, 1),
