@@ -300,7 +300,7 @@ const LIMITS: Limits = Limits {
 };
 
 fn go(world: &mut World, limits: Limits) -> Result<Outcome, Error> {
-    let line = Progress::silent().line("lab");
+    let line = Progress::plain().line("lab");
     run(world, "lab", GOAL, limits, &line)
 }
 
@@ -431,7 +431,7 @@ fn what_takes_too_long_is_deleted() {
 #[test]
 fn a_server_that_is_kept_is_not_deleted() {
     let mut world = World::default();
-    let line = Progress::silent().line("lab");
+    let line = Progress::plain().line("lab");
     run(&mut world, "lab", Goal { keep_server: true }, LIMITS, &line).unwrap();
     assert_eq!(world.images.len(), 1);
 }
