@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::super::step::{BOOTED, Builder, CLOUD, DIGEST, FAILED, Snapshot, Why, sort};
+use super::super::step::{BOOTED, Builder, DIGEST, FAILED, Snapshot, Why, sort};
 use super::*;
-use crate::console::Boot;
+use crate::deploy::console::Boot;
+use crate::openstack::owned_image::CLOUD;
 use crate::openstack::{Call, Error as CloudError, Kind};
 use crate::progress::Progress;
 use crate::scaling::observation::{
