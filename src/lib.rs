@@ -1,10 +1,8 @@
 //! ehos, Elastic HTCondor OpenStack Scaling: makes an HTCondor pool exactly as large as its queue needs.
 
 pub mod act;
-mod afterword;
 pub mod built_in;
 pub mod check;
-mod child;
 pub mod cli;
 pub mod cloud;
 pub mod cloudinit;
@@ -12,29 +10,19 @@ pub mod commands;
 pub mod condor;
 pub mod config;
 pub mod console;
-pub mod deadline;
-pub mod exit;
 pub mod frontend;
 pub mod history;
 pub mod image;
 pub mod init;
 pub mod last_look;
 pub mod local_keys;
-mod lock;
-mod logging;
 pub mod master;
 pub mod metrics;
 pub mod notify;
 pub mod observe;
 pub mod openstack;
-mod outbound;
-mod own_file;
-pub mod plain;
 pub mod pool;
-pub mod progress;
-mod proxy;
 pub mod report;
-mod rights;
 pub mod scaling;
 pub mod setup;
 mod signing_key;
@@ -44,6 +32,11 @@ pub mod state;
 pub mod status;
 pub mod user_data;
 mod wake;
+
+pub use system::http_client as outbound;
+pub use system::{
+    afterword, child, deadline, exit, lock, logging, own_file, plain, progress, proxy, rights,
+};
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -115,7 +115,7 @@ pub fn run(
         proof: proof.clone(),
         accept_host_key: args.accept_host_key,
         keep: args.keep,
-        poll: environment.poll()?,
+        poll: environment.poll().map_err(crate::config::Error::from)?,
     };
     let work = install::work(
         &program,

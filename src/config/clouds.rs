@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::clouds_yaml::{self, Found};
 use super::context::Context;
-use super::environment::Environment;
 use super::file::{Cloud, Daemon, Ehos, Field, File};
 use super::given::Given;
 use super::money;
@@ -13,6 +12,7 @@ use super::search;
 use super::settings::{CloudSettings, ServiceSettings};
 use crate::cloudinit::Template;
 use crate::scaling::policy::CloudPolicy;
+use system::environment::Environment;
 
 /// The name of the cloud that the `OS_*` variables make.
 const ENVVARS: &str = "envvars";

@@ -14,7 +14,6 @@ pub mod connection;
 mod context;
 mod costs;
 pub(crate) mod drop_in;
-mod environment;
 mod error;
 mod explain;
 mod file;
@@ -47,7 +46,6 @@ use file::{Field, File, Finding};
 
 pub use cloud_names::Names;
 pub(crate) use context::can_be_named;
-pub use environment::Environment;
 pub use error::{Error, Place, Problem};
 pub(crate) use given::duration;
 pub(crate) use new_file::new_file;
@@ -58,6 +56,7 @@ pub use settings::{
     MetricsSettings, NameOrId, ServiceSettings, Timeouts,
 };
 pub use shown::{Origin, Setting, settings};
+pub use system::environment::Environment;
 
 /// The configuration of `files`, of `$EHOS_CONFIG`, or of the site.
 ///

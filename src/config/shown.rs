@@ -4,12 +4,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::access::has_user;
-use super::environment::Environment;
 use super::file::{Cloud, Field, File, Finding, Section};
 use super::given::{self, MASK};
 use super::settings::{MetricsSettings, Timeouts};
 use super::{clouds, clouds_yaml, file, position, public, search};
 use crate::scaling::policy::Policy;
+use system::environment::Environment;
 
 /// A key, and what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -137,7 +137,10 @@ impl<'c> Prepared<'c> {
         Ok(Prepared {
             template: Template::load(&base)?,
             clouds: chosen,
-            poll: order.environment.poll()?,
+            poll: order
+                .environment
+                .poll()
+                .map_err(crate::config::Error::from)?,
         })
     }
 

@@ -4,12 +4,26 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::error::{Error, Problem};
+use std::fmt;
 
 /// How often a command that waits looks at a cloud.
 const POLL: Duration = Duration::from_secs(5);
 /// The variable that says it in seconds, for clouds that are quicker or slower than most.
 const POLL_VARIABLE: &str = "EHOS_POLL_SECONDS";
+
+/// The value of `EHOS_POLL_SECONDS` that is no number of seconds.
+#[derive(Debug)]
+pub struct InvalidPoll(String);
+
+impl fmt::Display for InvalidPoll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{POLL_VARIABLE} is `{}`, and must be a number of seconds above 0",
+            self.0
+        )
+    }
+}
 
 /// The surroundings of the process, as a value: tests make their own. Not `Debug`: `OS_PASSWORD` may be in it.
 pub struct Environment {
@@ -39,21 +53,18 @@ impl Environment {
     ///
     /// # Errors
     /// When the variable is no number of seconds above 0.
-    pub fn poll(&self) -> Result<Duration, Error> {
+    pub fn poll(&self) -> Result<Duration, InvalidPoll> {
         let Some(text) = self.variable(POLL_VARIABLE) else {
             return Ok(POLL);
         };
         match text.parse().map(Duration::try_from_secs_f64) {
             Ok(Ok(poll)) if !poll.is_zero() => Ok(poll),
-            _ => Err(Problem::general(format!(
-                "{POLL_VARIABLE} is `{text}`, and must be a number of seconds above 0"
-            ))
-            .into()),
+            _ => Err(InvalidPoll(text.to_owned())),
         }
     }
 
     /// A variable that is set and not empty.
-    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+    pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables
             .get(name)
             .map(String::as_str)

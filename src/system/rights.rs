@@ -13,8 +13,10 @@ use std::sync::OnceLock;
 
 use rustix::process::geteuid;
 
-use crate::config::Environment;
-use crate::state::SYSTEM_DIRECTORY;
+use crate::environment::Environment;
+
+/// The state directory of a system.
+pub const SYSTEM_DIRECTORY: &str = "/var/lib/ehos";
 
 /// Variables that `sudo` drops, and the flags that stand for them.
 const FLAGS: [(&str, &str); 2] = [

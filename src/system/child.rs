@@ -57,7 +57,7 @@ const PREFIXES: [&str; 3] = ["LC_", "_CONDOR_", "TESTBED_"];
 
 /// Bounds of one child besides its deadline. They hold for each process of its group.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Bounds {
+pub struct Bounds {
     /// CPU time; the kernel kills a process that has used it up (`SIGXCPU`, `SIGKILL` a second later).
     pub cpu: Option<Duration>,
     /// Address space in bytes.
@@ -66,7 +66,7 @@ pub(crate) struct Bounds {
 
 /// A child that has ended by itself.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub struct Ended {
     /// Its exit code, or the signal that killed it.
     pub status: ExitStatus,
     /// The beginning of its standard error.
@@ -75,7 +75,7 @@ pub(crate) struct Ended {
 
 /// A child that was not heard to the end.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// It was not started.
     #[error("it could not be started: {0}")]
     NotStarted(#[source] io::Error),
@@ -94,7 +94,7 @@ pub(crate) enum Error {
 
 /// Runs `command` until it has ended and all of its output was read. It reads `stdin` (nothing when that is empty);
 /// `output` gets the pieces of its standard output. Whatever happens, its process group is gone afterwards.
-pub(crate) fn run(
+pub fn run(
     command: &mut Command,
     stdin: Vec<u8>,
     deadline: Deadline,
@@ -104,7 +104,7 @@ pub(crate) fn run(
 }
 
 /// The same, within these bounds.
-pub(crate) fn run_within(
+pub fn run_within(
     command: &mut Command,
     stdin: Vec<u8>,
     bounds: Bounds,
@@ -137,7 +137,7 @@ pub(crate) fn run_within(
 }
 
 /// Takes everything from the command's environment that no child needs; what the caller has set stays.
-pub(crate) fn clean(command: &mut Command) -> &mut Command {
+pub fn clean(command: &mut Command) -> &mut Command {
     let set: Vec<(OsString, Option<OsString>)> = command
         .get_envs()
         .map(|(name, value)| (name.to_owned(), value.map(OsStr::to_owned)))
@@ -356,7 +356,7 @@ fn read(pipe: &mut impl Read, piece: &mut [u8]) -> io::Result<Option<usize>> {
 }
 
 /// How a child ended, in words.
-pub(crate) fn described(status: ExitStatus) -> String {
+pub fn described(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("killed by signal {signal}"),

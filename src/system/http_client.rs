@@ -10,23 +10,23 @@ use ureq::tls::{RootCerts, TlsConfig};
 use crate::proxy::{Proxies, Proxy};
 
 /// One agent for requests that go to their hosts directly, and one for each proxy.
-pub(crate) struct Agents {
+pub struct Agents {
     proxies: Proxies,
     direct: Agent,
     by_proxy: Vec<(Proxy, Agent)>,
 }
 
 /// How a request goes out.
-pub(crate) struct Route<'a> {
+pub struct Route<'a> {
     /// What sends it.
-    pub(crate) agent: &'a Agent,
+    pub agent: &'a Agent,
     /// What it goes through.
-    pub(crate) proxy: Option<&'a Proxy>,
+    pub proxy: Option<&'a Proxy>,
 }
 
 impl Agents {
     /// Agents as `config` says, but for its proxy: that is by the environment of this process.
-    pub(crate) fn new(config: &dyn Fn(Option<ureq::Proxy>) -> Config) -> Agents {
+    pub fn new(config: &dyn Fn(Option<ureq::Proxy>) -> Config) -> Agents {
         let proxies = Proxies::of(|name| std::env::var(name).ok());
         let agent = |proxy: &Proxy| {
             let through = ureq::Proxy::new(&proxy.url).ok()?;
@@ -43,7 +43,7 @@ impl Agents {
     ///
     /// # Errors
     /// When they go through a proxy that is none.
-    pub(crate) fn route(&self, uri: &Uri) -> Result<Route<'_>, String> {
+    pub fn route(&self, uri: &Uri) -> Result<Route<'_>, String> {
         let https = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
         let host = uri.host().unwrap_or_default();
@@ -66,7 +66,7 @@ impl Agents {
 }
 
 /// Agents of what only tells (notices, InfluxDB): one attempt within `timeout`, to that host alone.
-pub(crate) fn agents(timeout: Duration) -> Agents {
+pub fn agents(timeout: Duration) -> Agents {
     Agents::new(&|proxy| {
         let trusted = TlsConfig::builder()
             .root_certs(RootCerts::PlatformVerifier)
@@ -86,7 +86,7 @@ pub(crate) fn agents(timeout: Duration) -> Agents {
 }
 
 /// What failed on the way through a proxy, with the proxy in it.
-pub(crate) fn told(error: String, proxy: Option<&Proxy>) -> String {
+pub fn told(error: String, proxy: Option<&Proxy>) -> String {
     match proxy {
         Some(proxy) => format!("{error}; it was sent through {proxy}"),
         None => error,

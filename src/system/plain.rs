@@ -33,12 +33,13 @@ pub fn clean(text: &str) -> String {
 }
 
 /// One line of text with its line break, whatever its values hold: `format!` for what is printed.
+#[macro_export]
 macro_rules! line {
     ($($arguments:tt)*) => {
         $crate::plain::clean(&format!($($arguments)*)) + "\n"
     };
 }
-pub(crate) use line;
+pub use crate::line;
 
 /// Escapes hostile characters as JSON does (`\u202e`), and keeps those that `keep` names.
 fn escape_into(out: &mut String, text: &str, keep: impl Fn(char) -> bool) {
