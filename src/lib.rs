@@ -13,6 +13,7 @@ pub mod condor;
 pub mod config;
 pub mod console;
 pub mod deadline;
+pub mod environment;
 pub mod exit;
 pub mod frontend;
 pub mod history;
@@ -52,7 +53,7 @@ use clap::Parser;
 use log::error;
 
 use cli::{Cli, CloudCommand, Command, ConfigCommand, ImageCommand, MasterCommand};
-use config::Environment;
+use environment::Environment;
 use exit::Exit;
 use plain::{Own, PlainWriter};
 

@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 
 use rustix::process::geteuid;
 
-use crate::config::Environment;
+use crate::environment::Environment;
 use crate::state::SYSTEM_DIRECTORY;
 
 /// Variables that `sudo` drops, and the flags that stand for them.

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::cli::{ImageBuild, Output};
 use crate::commands::state_directory;
-use crate::config::{self, Environment};
+use crate::config;
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::image::step::Leftover;
 use crate::image::{Builds, Built, Error, Order, Preview, build_everywhere, preview};

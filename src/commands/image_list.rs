@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::cli::{ImageList, Output};
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config};
 use crate::deadline::Deadline;
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::image::inventory::{Inventory, in_each, look};
 use crate::openstack::Error;

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use crate::cli::{ImagePrune, Output};
 use crate::commands::state_directory;
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config};
 use crate::deadline::Deadline;
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::image::inventory::{in_each, look};
 use crate::image::owned::{Fate, OwnedImage, Ticks, fates};

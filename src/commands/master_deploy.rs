@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use crate::cli::{ImageRecipe, MasterDeploy, Output};
 use crate::commands::state_directory;
-use crate::config::{self, CloudSettings, Config, Environment, public};
+use crate::config::{self, Config, public};
 use crate::deadline::Deadline;
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::image;
 use crate::local_keys::LocalKeys;
@@ -20,6 +21,7 @@ use crate::master::conffile::FileChange;
 use crate::master::deploy::{self, Deployed, Manner, Preview, Proof};
 use crate::master::install::{self, Program, Timer};
 use crate::master::order::{Order, Wishes};
+use crate::openstack::CloudSettings;
 use crate::openstack::auth::Session;
 use crate::openstack::token_cache;
 use crate::plain::line;
@@ -115,7 +117,7 @@ pub fn run(
         proof: proof.clone(),
         accept_host_key: args.accept_host_key,
         keep: args.keep,
-        poll: environment.poll()?,
+        poll: config::poll(environment)?,
     };
     let work = install::work(
         &program,

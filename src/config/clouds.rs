@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::clouds_yaml::{self, Found};
 use super::context::Context;
-use super::environment::Environment;
 use super::file::{Cloud, Daemon, Ehos, Field, File};
 use super::given::Given;
 use super::money;
 use super::search;
-use super::settings::{CloudSettings, ServiceSettings};
 use crate::cloudinit::Template;
+use crate::environment::Environment;
+use crate::openstack::{CloudSettings, ServiceSettings};
 use crate::scaling::policy::CloudPolicy;
 
 /// The name of the cloud that the `OS_*` variables make.

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::environment::Environment;
 use super::error::Problem;
 use super::explain::explain;
 use super::file::Cloud;
 use super::sdk::{Keys, Origin};
 use super::tree::{self, Node};
 use super::{secrets, text};
+use crate::environment::Environment;
 
 /// An entry, and what is worth knowing about it.
 pub(super) struct Found {

@@ -6,10 +6,10 @@ use std::path::Path;
 use super::clouds::One;
 use super::clouds_yaml::{self, Found};
 use super::context::{Context, Source};
-use super::environment::Environment;
 use super::error::{Error, Problem};
 use super::file::{Daemon, Ehos};
-use super::settings::CloudSettings;
+use crate::environment::Environment;
+use crate::openstack::CloudSettings;
 
 /// The names of the entries of clouds.yaml, none when there is no such file, with the file.
 ///

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use super::environment::Environment;
 use super::error::{Place, Problem};
 use super::given::{Given, is_placeholder};
 use super::{position, secrets};
+use crate::environment::Environment;
 
 /// A file and its text.
 pub(super) struct Source {

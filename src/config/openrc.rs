@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::environment::Environment;
 use super::error::{Error, Place, Problem};
 use super::text;
+use crate::environment::Environment;
 
 /// What an openrc file sets.
 #[derive(Debug, Default)]

@@ -4,11 +4,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::access::has_user;
-use super::environment::Environment;
 use super::file::{Cloud, Field, File, Finding, Section};
 use super::given::{self, MASK};
-use super::settings::{MetricsSettings, Timeouts};
 use super::{clouds, clouds_yaml, file, position, public, search};
+use crate::deadline::Timeouts;
+use crate::environment::Environment;
+use crate::metrics::MetricsSettings;
 use crate::scaling::policy::Policy;
 
 /// A key, and what it says.

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::thread;
 
 use super::owned::OwnedImage;
-use crate::config::{CloudSettings, Config};
+use crate::config::Config;
 use crate::deadline::Deadline;
+use crate::openstack::CloudSettings;
 use crate::openstack::auth::Session;
 use crate::openstack::{Error, compute, image, token_cache};
 use crate::scaling::observation::METADATA_CLUSTER;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::step::{CLOUD, IMAGE_NAME};
-use crate::config::CloudSettings;
+use crate::openstack::CloudSettings;
 use crate::openstack::image::Image;
 use crate::scaling::observation::{METADATA_CLUSTER, METADATA_ROLE};
 

@@ -13,7 +13,6 @@ use log::{info, warn};
 
 use self::items::Items;
 use crate::cloud::{Cloud, Traces};
-use crate::config::CloudSettings;
 use crate::console;
 use crate::deadline::Deadline;
 use crate::image::owned::OwnedImage;
@@ -43,12 +42,14 @@ mod new_server;
 pub mod rule;
 mod server;
 pub mod server_group;
+mod settings;
 mod token_cache;
 pub mod volume;
 pub mod zone;
 
 pub use catalog::Service;
 pub use error::{Call, Effect, Error, Kind, Refusal};
+pub use settings::{Auth, AuthMethod, CloudSettings, NameOrId, ServiceSettings};
 
 /// Lines of a failed server's console that are kept in the log.
 const CONSOLE_LINES: usize = 40;
