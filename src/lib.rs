@@ -32,7 +32,8 @@ mod wake;
 
 pub use system::http_client as outbound;
 pub use system::{
-    afterword, child, deadline, exit, lock, logging, own_file, plain, progress, proxy, rights,
+    afterword, child, deadline, environment, exit, lock, logging, own_file, plain, progress, proxy,
+    rights,
 };
 
 use std::ffi::OsString;
@@ -42,7 +43,7 @@ use clap::Parser;
 use log::error;
 
 use cli::{Cli, CloudCommand, Command, ConfigCommand, ImageCommand, MasterCommand};
-use config::Environment;
+use environment::Environment;
 use exit::Exit;
 use plain::{Own, PlainWriter};
 

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use log::warn;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::config::{Config, Environment};
+use crate::config::Config;
+use crate::environment::Environment;
 use crate::own_file;
 use crate::rights;
 use crate::scaling::signing::SigningKeys;

@@ -5,7 +5,8 @@ use std::sync::Mutex;
 
 use crate::cloud::Cloud;
 use crate::condor::{CondorPool, MatchFile, StartdAttributes};
-use crate::config::{CloudSettings, Config};
+use crate::config::Config;
+use crate::openstack::CloudSettings;
 use crate::openstack::{self, OpenStackCloud};
 use crate::pool::Pool;
 use crate::scaling::policy::Policy;

@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use crate::cloudinit::Template;
+use crate::condor::CondorSettings;
 use crate::condor::{Tools, token};
-use crate::config::{CloudSettings, CondorSettings};
 use crate::deadline::Deadline;
+use crate::openstack::CloudSettings;
 use crate::scaling::action::{Failure, FailureKind, Intent};
 use crate::scaling::observation::{
     METADATA_TOKEN_ID, METADATA_TOKEN_IDENTITY, METADATA_TOKEN_LIFETIME, NodeId,

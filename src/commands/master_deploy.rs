@@ -10,16 +10,18 @@ use serde_json::{Value, json};
 
 use crate::cli::{ImageRecipe, MasterDeploy, Output};
 use crate::commands::state_directory;
-use crate::config::{self, CloudSettings, Config, Environment, public};
+use crate::config::{self, Config, public};
 use crate::deadline::Deadline;
 use crate::deploy::image;
 use crate::deploy::master::conffile::FileChange;
 use crate::deploy::master::deploy::{self, Deployed, Manner, Preview, Proof};
 use crate::deploy::master::install::{self, Program, Timer};
 use crate::deploy::master::order::{Order, Wishes};
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::local_keys::LocalKeys;
 use crate::lock::{self, try_lock};
+use crate::openstack::CloudSettings;
 use crate::openstack::auth::Session;
 use crate::openstack::token_cache;
 use crate::plain::line;
@@ -115,7 +117,7 @@ pub fn run(
         proof: proof.clone(),
         accept_host_key: args.accept_host_key,
         keep: args.keep,
-        poll: environment.poll().map_err(crate::config::Error::from)?,
+        poll: config::poll(environment)?,
     };
     let work = install::work(
         &program,

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::cli::Common;
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config};
+use crate::environment::Environment;
 use crate::history;
 use crate::state;
 

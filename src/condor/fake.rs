@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Tools;
-use crate::config::CondorSettings;
+use crate::condor::CondorSettings;
 
 /// A folder of such tools.
 pub(super) struct FakeTools {

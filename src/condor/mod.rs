@@ -27,6 +27,7 @@ pub mod queue;
 #[cfg(not(fuzzing))]
 mod queue;
 mod schedds;
+mod settings;
 #[cfg(fuzzing)]
 pub mod slots;
 #[cfg(not(fuzzing))]
@@ -40,7 +41,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::config::CondorSettings;
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
 use crate::scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
@@ -58,6 +58,7 @@ pub use matches::StartdAttributes;
 use matches::{Matching, Owner};
 use queue::{Asked, JobFilter, Schedd, Waits};
 use schedds::ScheddAds;
+pub use settings::CondorSettings;
 use slots::Clock;
 
 /// The shared port of HTCondor, and the only one that its daemons need (`SHARED_PORT_PORT`).

@@ -8,7 +8,7 @@ use super::clouds::One;
 use super::context::Context;
 use super::file;
 use super::given::Given;
-use super::settings::{Auth, AuthMethod, NameOrId};
+use crate::openstack::{Auth, AuthMethod, NameOrId};
 
 impl One<'_> {
     /// How a key of the access is called where this cloud is described.

@@ -14,8 +14,10 @@ use super::given::Given;
 use super::influxdb;
 use super::money;
 use super::notify;
-use super::secrets;
-use super::settings::{CondorSettings, Config, EVENT_INTERVAL, HISTORY_DAYS, Timeouts};
+use super::settings::{Config, EVENT_INTERVAL, HISTORY_DAYS};
+use crate::condor::CondorSettings;
+use crate::condor::token::is_json_web_token;
+use crate::deadline::Timeouts;
 use crate::scaling::policy::{Allocation, Policy, ScaleDown};
 use crate::scaling::schedule::Spare;
 use crate::scaling::submitter::SubmitterLimits;
@@ -380,7 +382,7 @@ fn token(context: &mut Context<'_>, condor: &Condor) -> Option<SecretString> {
         "make it as root on the central manager: \
          `(umask 077; condor_token_create -identity execute@TRUST_DOMAIN > FILE)`",
     )?;
-    if !secrets::is_json_web_token(token.expose_secret()) {
+    if !is_json_web_token(token.expose_secret()) {
         let key = if condor.token.is_absent() {
             "token_file"
         } else {

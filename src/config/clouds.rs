@@ -9,8 +9,8 @@ use super::file::{Cloud, Daemon, Ehos, Field, File};
 use super::given::Given;
 use super::money;
 use super::search;
-use super::settings::{CloudSettings, ServiceSettings};
 use crate::cloudinit::Template;
+use crate::openstack::{CloudSettings, ServiceSettings};
 use crate::scaling::policy::CloudPolicy;
 use system::environment::Environment;
 

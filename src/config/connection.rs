@@ -8,7 +8,7 @@ use super::clouds_yaml::{self, Found};
 use super::context::{Context, Source};
 use super::error::{Error, Problem};
 use super::file::{Daemon, Ehos};
-use super::settings::CloudSettings;
+use crate::openstack::CloudSettings;
 use system::environment::Environment;
 
 /// The names of the entries of clouds.yaml, none when there is no such file, with the file.

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use system::environment::InvalidPoll;
-
 use crate::rights;
 
 /// Everything that is wrong with a configuration, as far as it could be read. Holds no value of a secret.
@@ -61,12 +59,6 @@ impl Problem {
             key: None,
             what: what.into(),
         }
-    }
-}
-
-impl From<InvalidPoll> for Error {
-    fn from(invalid: InvalidPoll) -> Error {
-        Problem::general(invalid.to_string()).into()
     }
 }
 

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::context::Context;
 use super::file::{Daemon, File, InfluxdbKeys};
 use super::given::{Given, MASK};
-use super::settings::{InfluxLogin, InfluxSettings, MetricsSettings};
+use crate::metrics::{InfluxLogin, InfluxSettings, MetricsSettings};
 
 /// Longer than this nothing is sent: systemd ends a tick a while after its own time is over.
 const LONGEST: Duration = Duration::from_secs(10);

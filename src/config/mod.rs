@@ -14,6 +14,7 @@ pub mod connection;
 mod context;
 mod costs;
 pub(crate) mod drop_in;
+
 mod error;
 mod explain;
 mod file;
@@ -23,6 +24,7 @@ mod money;
 mod new_file;
 mod notify;
 pub mod openrc;
+mod poll;
 mod position;
 pub mod public;
 mod schedules;
@@ -41,22 +43,22 @@ use std::path::PathBuf;
 use context::{Context, Source};
 
 use crate::cloudinit::Template;
+use crate::environment::Environment;
+use crate::openstack::CloudSettings;
 use crate::rights;
 use file::{Field, File, Finding};
 
 pub use cloud_names::Names;
 pub(crate) use context::can_be_named;
+
 pub use error::{Error, Place, Problem};
 pub(crate) use given::duration;
 pub(crate) use new_file::new_file;
+pub use poll::poll;
 pub use search::{folders, template};
-pub(crate) use secrets::{is_json_web_token, others_can_read};
-pub use settings::{
-    Auth, AuthMethod, CloudSettings, CondorSettings, Config, InfluxLogin, InfluxSettings,
-    MetricsSettings, NameOrId, ServiceSettings, Timeouts,
-};
+pub(crate) use secrets::others_can_read;
+pub use settings::Config;
 pub use shown::{Origin, Setting, settings};
-pub use system::environment::Environment;
 
 /// The configuration of `files`, of `$EHOS_CONFIG`, or of the site.
 ///

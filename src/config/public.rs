@@ -12,12 +12,13 @@ use secrecy::SecretString;
 
 use super::given::duration_text;
 use super::schedules;
-use super::settings::{
-    Auth, AuthMethod, CloudSettings, CondorSettings, Config, EVENT_INTERVAL, HISTORY_DAYS,
-    InfluxLogin, InfluxSettings, MetricsSettings, NameOrId, ServiceSettings, Timeouts,
-};
+use super::settings::{Config, EVENT_INTERVAL, HISTORY_DAYS};
 use super::yaml::{list, scalar};
+use crate::condor::CondorSettings;
+use crate::deadline::Timeouts;
+use crate::metrics::{InfluxLogin, InfluxSettings, MetricsSettings};
 use crate::notify;
+use crate::openstack::{Auth, AuthMethod, CloudSettings, NameOrId, ServiceSettings};
 use crate::scaling::budget::Budget;
 use crate::scaling::policy::{Allocation, CloudPolicy, Policy};
 use crate::scaling::submitter::{SubmitterLimit, SubmitterLimits};

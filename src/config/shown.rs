@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use super::access::has_user;
 use super::file::{Cloud, Field, File, Finding, Section};
 use super::given::{self, MASK};
-use super::settings::{MetricsSettings, Timeouts};
 use super::{clouds, clouds_yaml, file, position, public, search};
+use crate::deadline::Timeouts;
+use crate::metrics::MetricsSettings;
 use crate::scaling::policy::Policy;
 use system::environment::Environment;
 

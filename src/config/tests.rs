@@ -10,6 +10,8 @@ use secrecy::ExposeSecret;
 
 use super::file::{Auth as AuthKeys, Cloud, Condor, Daemon, Ehos, InfluxdbKeys, Metrics, Section};
 use super::*;
+use crate::metrics::InfluxLogin;
+use crate::openstack::{AuthMethod, NameOrId};
 use crate::scaling::policy::Policy;
 
 const PROJECT: &str = env!("CARGO_MANIFEST_DIR");

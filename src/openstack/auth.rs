@@ -18,8 +18,8 @@ use super::http::{Answer, Client, Request};
 use super::items;
 use super::looks_like_id;
 use super::token_cache::TokenCache;
-use crate::config::{AuthMethod, CloudSettings, NameOrId};
 use crate::deadline::Deadline;
+use crate::openstack::{AuthMethod, CloudSettings, NameOrId};
 use crate::scaling::observation::Unread;
 use crate::scaling::refusal::About;
 

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::error::Error;
 use super::items;
-use crate::config::CloudSettings;
+use crate::openstack::CloudSettings;
 use crate::scaling::observation::Unread;
 
 /// A service that ehos asks.

@@ -18,8 +18,8 @@ use ureq::{Agent, AsSendBody, Body, SendBody, Timeout};
 
 use super::error::{Call, Error, Kind, Refusal};
 use super::{items, message};
-use crate::config::{AuthMethod, CloudSettings};
 use crate::deadline::Deadline;
+use crate::openstack::{AuthMethod, CloudSettings};
 use crate::outbound::Agents;
 use crate::rights;
 

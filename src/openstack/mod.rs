@@ -14,7 +14,6 @@ use log::{info, warn};
 use self::items::Items;
 use self::owned_image::OwnedImage;
 use crate::cloud::{Cloud, Traces};
-use crate::config::CloudSettings;
 use crate::deadline::Deadline;
 use crate::scaling::action::{CloudAction, Done, Failure, Intent};
 use crate::scaling::console::{self, ConsoleExcerpt};
@@ -43,12 +42,14 @@ pub mod owned_image;
 pub mod rule;
 mod server;
 pub mod server_group;
+mod settings;
 mod token_cache;
 pub mod volume;
 pub mod zone;
 
 pub use catalog::Service;
 pub use error::{Call, Effect, Error, Kind, Refusal};
+pub use settings::{Auth, AuthMethod, CloudSettings, NameOrId, ServiceSettings};
 
 /// Lines of a failed server's console that are kept in the log.
 const CONSOLE_LINES: usize = 40;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use ehos::act::act;
 use ehos::cloud::{Cloud, Traces};
+use ehos::condor::CondorSettings;
 use ehos::condor::{CondorPool, Tools, token};
-use ehos::config::CondorSettings;
 use ehos::deadline::Deadline;
 use ehos::observe::observe_in_turn;
 use ehos::scaling::action::{CloudAction, Done, Failure};

@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use log::{error, warn};
 
 use crate::act::{Acted, act_and_listen};
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config};
 use crate::deadline::Deadline;
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::history;
 use crate::observe::observe;

@@ -12,9 +12,11 @@ use serde::Serialize;
 
 use crate::cli::ImageRecipe;
 use crate::cloudinit::Template;
-use crate::config::{self, CloudSettings, Config, Environment};
+use crate::config::{self, Config};
 use crate::deadline::Deadline;
+use crate::environment::Environment;
 use crate::lock::{self, try_lock};
+use crate::openstack::CloudSettings;
 use crate::openstack::auth::Session;
 use crate::openstack::token_cache;
 use crate::progress::{Line, Progress};
@@ -137,10 +139,7 @@ impl<'c> Prepared<'c> {
         Ok(Prepared {
             template: Template::load(&base)?,
             clouds: chosen,
-            poll: order
-                .environment
-                .poll()
-                .map_err(crate::config::Error::from)?,
+            poll: config::poll(order.environment)?,
         })
     }
 
