@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::policy::Policy;
+use super::seconds::seconds;
 
 /// Idle nodes that are kept beyond what the queue needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,10 +162,7 @@ impl fmt::Display for InForce {
         parts.extend(nodes_min.map(|nodes| format!("nodes_min {nodes}")));
         parts.extend(nodes_max.map(|nodes| format!("nodes_max {nodes}")));
         parts.extend(nodes_spare.map(|spare| format!("nodes_spare {spare}")));
-        parts.extend(idle_timeout.map(|time| {
-            let time = super::reason::spoken(time.as_secs());
-            format!("idle_timeout {time}")
-        }));
+        parts.extend(idle_timeout.map(|time| format!("idle_timeout {}", seconds(time))));
         write!(f, ": {}", parts.join(", "))
     }
 }
