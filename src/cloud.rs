@@ -1,5 +1,7 @@
 //! What the tick asks of a cloud: the whole of it, so that the real one and the simulated one are alike.
 
+#![warn(missing_docs)]
+
 use crate::deadline::Deadline;
 use crate::scaling::action::{CloudAction, Done, Failure};
 use crate::scaling::console::ConsoleExcerpt;

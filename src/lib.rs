@@ -21,7 +21,6 @@ pub mod observe;
 pub mod openstack;
 pub mod pool;
 pub mod report;
-pub mod scaling;
 mod signing_key;
 pub mod simulation;
 pub mod site;
@@ -30,6 +29,7 @@ pub mod status;
 pub mod user_data;
 mod wake;
 
+pub use ::scaling;
 pub use system::http_client as outbound;
 pub use system::{
     afterword, child, deadline, environment, exit, lock, logging, own_file, plain, progress, proxy,

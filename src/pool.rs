@@ -1,5 +1,7 @@
 //! What the tick asks of an HTCondor pool: the whole of it, so that the real one and the simulated one are alike.
 
+#![warn(missing_docs)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;

@@ -1,5 +1,7 @@
 //! The plan: from what was seen, the policy and what is remembered to what is to be done, and why. Pure.
 
+#![warn(missing_docs)]
+
 mod builders;
 mod choosing;
 mod contradictions;

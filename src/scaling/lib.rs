@@ -14,7 +14,7 @@ pub mod floating_ip;
 pub mod idle_time;
 pub mod leftover;
 pub mod limits;
-pub(crate) mod matching;
+pub mod matching;
 pub mod memory;
 pub mod money;
 pub mod nearest;
@@ -39,3 +39,8 @@ pub mod submitter;
 pub mod survey;
 pub mod totals;
 pub mod zones;
+
+// Paths of before.
+pub(crate) mod scaling {
+    pub(crate) use crate::*;
+}
