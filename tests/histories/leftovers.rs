@@ -217,7 +217,7 @@ fn a_server_that_is_there_after_all_keeps_what_is_its_own() {
     assert!(state.traces("blue").servers.contains(&id));
     let plan = {
         let world = &site.world;
-        let real = ehos::site::Site::simulated(world, &site.policy);
+        let real = ehos::simulation::backends(world, &site.policy);
         let deadline = ehos::deadline::Deadline::within(minutes(1));
         let at = locked(world).at();
         let (observation, _) = ehos::observe::observe(&real, &site.policy, &state, at, deadline);

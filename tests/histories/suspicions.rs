@@ -19,7 +19,7 @@ use ehos::scaling::plan::Fate;
 use ehos::scaling::policy::Allocation;
 use ehos::scaling::reason::Reason;
 use ehos::simulation::{JobState, World, locked};
-use ehos::site::Site as Asked;
+use tick::backends::Backends as Asked;
 
 use crate::site::{Site, cloud, running, scenario};
 

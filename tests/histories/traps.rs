@@ -9,7 +9,7 @@ use ehos::scaling::observation::{CloudView, ServerRecord};
 use ehos::scaling::plan::Fate;
 use ehos::scaling::reason::Reason;
 use ehos::simulation::{JobState, locked};
-use ehos::site::Site as Asked;
+use tick::backends::Backends as Asked;
 
 use crate::site::{Site, minutes, running};
 

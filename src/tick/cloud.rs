@@ -2,12 +2,12 @@
 
 #![warn(missing_docs)]
 
-use crate::deadline::Deadline;
-use crate::scaling::action::{CloudAction, Done, Failure};
-use crate::scaling::console::ConsoleExcerpt;
-use crate::scaling::observation::{CloudView, OwnedServer, ServerRecord};
+use scaling::action::{CloudAction, Done, Failure};
+use scaling::console::ConsoleExcerpt;
+use scaling::observation::{CloudView, OwnedServer, ServerRecord};
+use system::deadline::Deadline;
 
-pub use crate::scaling::leftover::Traces;
+pub use scaling::leftover::Traces;
 
 /// One OpenStack project in one region, or something that behaves like one.
 pub trait Cloud: Sync {
