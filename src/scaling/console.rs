@@ -284,7 +284,7 @@ mod tests {
     /// A console of a machine with Debian 13, recorded.
     fn recorded(name: &str) -> String {
         let file = format!(
-            "{}/tests/fixtures/console/{name}.txt",
+            "{}/../../tests/fixtures/console/{name}.txt",
             env!("CARGO_MANIFEST_DIR")
         );
         std::fs::read_to_string(file).unwrap()
