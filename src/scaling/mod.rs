@@ -32,6 +32,7 @@ pub mod refusal;
 pub mod schedule;
 pub mod sender;
 pub mod signing;
+pub mod source;
 pub mod stranded;
 pub mod submitter;
 pub mod survey;
