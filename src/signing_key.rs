@@ -16,7 +16,6 @@ use crate::config::{Config, Environment};
 use crate::own_file;
 use crate::rights;
 use crate::scaling::signing::SigningKeys;
-use crate::state;
 
 /// The name of a file of keys: one a line, in hexadecimal.
 pub const FILE: &str = "proof.key";

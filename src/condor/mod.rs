@@ -60,6 +60,9 @@ use queue::{Asked, JobFilter, Schedd, Waits};
 use schedds::ScheddAds;
 use slots::Clock;
 
+/// The shared port of HTCondor, and the only one that its daemons need (`SHARED_PORT_PORT`).
+pub const SHARED_PORT: u16 = 9618;
+
 /// A pool of HTCondor, asked with `condor_status` and `condor_q`, told with `condor_drain` and `condor_advertise`.
 #[derive(Debug)]
 pub struct CondorPool {

@@ -60,9 +60,8 @@ impl Progress {
         progress
     }
 
-    /// For tests: plain lines, whatever standard error is.
-    #[cfg(test)]
-    pub fn silent() -> Progress {
+    /// Plain lines, whatever standard error is.
+    pub fn plain() -> Progress {
         Progress {
             live: None,
             afterword: None,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::console::Boot;
+use crate::deploy::console::Boot;
 use crate::scaling::observation::ServerStatus;
 
 /// How long a server that was asked for may be missing in Nova's list, when the answer was lost, before it is asked for

@@ -6,15 +6,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::console::Boot;
+use crate::deploy::console::Boot;
+use crate::openstack::owned_image::CLOUD;
 use crate::scaling::observation::{OwnedServer, Role, ServerRecord, ServerStatus};
 
-/// Metadata key of a builder and of an image: the cloud it is for, by its name in the configuration.
-pub const CLOUD: &str = "ehos_cloud";
 /// Metadata key of a builder and of an image: what all that goes into it comes to (SHA-256).
 pub const DIGEST: &str = "ehos_digest";
-/// Metadata key of a builder and of an image: what the image is called.
-pub const IMAGE_NAME: &str = "ehos_image_name";
 /// Metadata key of a builder whose first boot is over and went well.
 pub const BOOTED: &str = "ehos_booted";
 /// Metadata key of a builder whose build failed, and that was left for a look.

@@ -4,8 +4,6 @@
 
 pub mod conffile;
 pub mod deploy;
-pub mod host_key;
 pub mod install;
 pub mod order;
-pub mod ssh;
 pub mod step;

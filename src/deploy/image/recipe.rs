@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::error::Cause;
-use super::step::{CLOUD, DIGEST, IMAGE_NAME};
+use super::step::DIGEST;
 use crate::cloudinit::Template;
 use crate::config::CloudSettings;
 use crate::deadline::Deadline;
@@ -17,6 +17,7 @@ use crate::openstack::auth::Session;
 use crate::openstack::compute::{NamedFlavor, NewServer};
 use crate::openstack::image::Image;
 use crate::openstack::items::Items;
+use crate::openstack::owned_image::{CLOUD, IMAGE_NAME};
 use crate::openstack::{Surroundings, compute, find_flavor, image, surroundings};
 use crate::scaling::observation::{Flavor, NodeId, builder_metadata};
 use crate::scaling::signing::SigningKeys;

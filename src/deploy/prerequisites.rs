@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::condor::SHARED_PORT;
 use crate::openstack::compute::Keypair;
 use crate::openstack::network::SecurityGroup;
 use crate::openstack::rule::{Direction, Family, Prefix, Remote, Traffic};
@@ -12,8 +13,6 @@ use crate::openstack::server_group::ServerGroup;
 pub const NAME: &str = "ehos";
 /// SSH.
 pub const SSH_PORT: u16 = 22;
-/// HTCondor's shared port, and the only one that its daemons need (`SHARED_PORT_PORT`).
-pub const CONDOR_PORT: u16 = 9618;
 
 /// What the cloud has.
 #[derive(Debug, Default)]
@@ -106,7 +105,7 @@ impl fmt::Display for Change {
 
 /// Why it cannot be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum PrerequisiteError {
     /// The name is another key's.
     #[error(
         "keypair {name} is there with another key ({fingerprint}) than {file}; it is never replaced: set `key:` to \
@@ -168,7 +167,7 @@ pub enum Refusal {
 pub fn group<'g>(
     there: &'g [SecurityGroup],
     wanted: &str,
-) -> Result<Option<&'g SecurityGroup>, Refusal> {
+) -> Result<Option<&'g SecurityGroup>, PrerequisiteError> {
     if let Some(group) = there.iter().find(|group| group.id == wanted) {
         return Ok(Some(group));
     }
@@ -178,7 +177,7 @@ pub fn group<'g>(
         [only] => Ok(Some(only)),
         several => {
             let ids: Vec<&str> = several.iter().map(|group| group.id.as_str()).collect();
-            Err(Refusal::Ambiguous {
+            Err(PrerequisiteError::Ambiguous {
                 name: wanted.to_owned(),
                 ids: ids.join(", "),
             })
@@ -190,7 +189,7 @@ pub fn group<'g>(
 ///
 /// # Errors
 /// When something cannot be made as it is asked for.
-pub fn wanted(there: &There, asked: &Asked) -> Result<Vec<Change>, Refusal> {
+pub fn wanted(there: &There, asked: &Asked) -> Result<Vec<Change>, PrerequisiteError> {
     let mut changes = Vec::from_iter(key(there, asked)?);
     changes.extend(server_group(there, asked)?);
     let Some(first) = asked.groups.first() else {
@@ -202,7 +201,7 @@ pub fn wanted(there: &There, asked: &Asked) -> Result<Vec<Change>, Refusal> {
             Some(group) => ours.push(group),
             None if name == first => {}
             None => {
-                return Err(Refusal::NotOurs {
+                return Err(PrerequisiteError::NotOurs {
                     name: (*name).to_owned(),
                 });
             }
@@ -210,7 +209,7 @@ pub fn wanted(there: &There, asked: &Asked) -> Result<Vec<Change>, Refusal> {
     }
     if group(&there.groups, first)?.is_none() {
         if crate::openstack::looks_like_id(first) {
-            return Err(Refusal::UnknownId {
+            return Err(PrerequisiteError::UnknownId {
                 id: (*first).to_owned(),
             });
         }
@@ -232,7 +231,7 @@ pub fn wanted(there: &There, asked: &Asked) -> Result<Vec<Change>, Refusal> {
 }
 
 /// The server group, where there is none of that id or name. Several of one name are told by `ehos check`.
-fn server_group(there: &There, asked: &Asked) -> Result<Option<Change>, Refusal> {
+fn server_group(there: &There, asked: &Asked) -> Result<Option<Change>, PrerequisiteError> {
     let Some((wanted, policy)) = asked.server_group else {
         return Ok(None);
     };
@@ -241,7 +240,7 @@ fn server_group(there: &There, asked: &Asked) -> Result<Option<Change>, Refusal>
         return Ok(None);
     }
     if crate::openstack::looks_like_id(wanted) {
-        return Err(Refusal::UnknownServerGroup {
+        return Err(PrerequisiteError::UnknownServerGroup {
             id: wanted.to_owned(),
         });
     }
@@ -276,7 +275,7 @@ pub fn key_name(there: &There, asked: &Asked) -> String {
     name
 }
 
-fn key(there: &There, asked: &Asked) -> Result<Option<Change>, Refusal> {
+fn key(there: &There, asked: &Asked) -> Result<Option<Change>, PrerequisiteError> {
     let name = key_name(there, asked);
     let found = there.keypairs.iter().find(|pair| pair.name == name);
     match (found, &asked.public_key) {
@@ -284,9 +283,9 @@ fn key(there: &There, asked: &Asked) -> Result<Option<Change>, Refusal> {
             name,
             key: key.clone(),
         })),
-        (None, None) => Err(Refusal::NoPublicKey { name }),
+        (None, None) => Err(PrerequisiteError::NoPublicKey { name }),
         (Some(pair), Some(key)) if key.named && !same_key(&pair.public_key, &key.line) => {
-            Err(Refusal::OtherKey {
+            Err(PrerequisiteError::OtherKey {
                 name,
                 fingerprint: pair.fingerprint.clone(),
                 file: key.file.clone(),
@@ -317,9 +316,9 @@ fn traffic(asked: &Asked) -> Vec<Traffic> {
         .ssh_from
         .iter()
         .map(|from| ingress(from.family(), SSH_PORT, Remote::Prefix(*from)));
-    let group = both.map(|family| ingress(family, CONDOR_PORT, Remote::Group));
+    let group = both.map(|family| ingress(family, SHARED_PORT, Remote::Group));
     let world =
-        both.map(|family| ingress(family, CONDOR_PORT, Remote::Prefix(Prefix::all(family))));
+        both.map(|family| ingress(family, SHARED_PORT, Remote::Prefix(Prefix::all(family))));
     // From everywhere is from the group, too.
     let condor = if asked.external { world } else { group };
     ssh.chain(condor).collect()
@@ -408,7 +407,7 @@ mod tests {
         };
         let refused = wanted(&there, &asked).unwrap_err();
         assert!(
-            matches!(refused, Refusal::UnknownServerGroup { .. }),
+            matches!(refused, PrerequisiteError::UnknownServerGroup { .. }),
             "{refused}"
         );
     }
@@ -492,9 +491,15 @@ mod tests {
             assert_eq!(wanted(&there, &with(fine)), Ok(vec![]));
         }
         let refused = wanted(&there, &with(Some(public_key("BBBB", true)))).unwrap_err();
-        assert!(matches!(refused, Refusal::OtherKey { .. }), "{refused}");
+        assert!(
+            matches!(refused, PrerequisiteError::OtherKey { .. }),
+            "{refused}"
+        );
         let none = wanted(&There::default(), &with(None)).unwrap_err();
-        assert!(matches!(none, Refusal::NoPublicKey { .. }), "{none}");
+        assert!(
+            matches!(none, PrerequisiteError::NoPublicKey { .. }),
+            "{none}"
+        );
     }
 
     #[test]
@@ -544,10 +549,16 @@ mod tests {
         assert!(wanted(&there, &asked).is_ok(), "an id is only one");
         asked.groups = vec![GROUP];
         let refused = wanted(&there, &asked).unwrap_err();
-        assert!(matches!(refused, Refusal::UnknownId { .. }), "{refused}");
+        assert!(
+            matches!(refused, PrerequisiteError::UnknownId { .. }),
+            "{refused}"
+        );
         // Nodes would not be made without the other one.
         asked.groups = vec!["b", "site"];
         let refused = wanted(&there, &asked).unwrap_err();
-        assert!(matches!(refused, Refusal::NotOurs { .. }), "{refused}");
+        assert!(
+            matches!(refused, PrerequisiteError::NotOurs { .. }),
+            "{refused}"
+        );
     }
 }

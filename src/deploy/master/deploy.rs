@@ -11,19 +11,19 @@ use jiff::Timestamp;
 use log::{debug, info, warn};
 
 use super::conffile::{Care, FileChange, Occasion};
-use super::host_key::{host_keys, login_user};
 use super::install::{self, TICK, Timer, Work};
 use super::order::{METADATA_DIGEST, Order};
-use super::ssh::{self, Login, Ssh};
 use super::step::{Asked, FloatingIp, Installation, Seen, Server, Step, next};
 use crate::config::CloudSettings;
-use crate::console::{self, Boot, boot};
 use crate::deadline::Deadline;
+use crate::deploy::console::{Boot, boot, host_keys, login_user};
+use crate::deploy::ssh::{self, Login, Ssh};
 use crate::openstack::auth::Session;
 use crate::openstack::compute::{self, NewServer, ServerDetails};
 use crate::openstack::{self, Effect, network};
 use crate::progress::{Line, Remains};
 use crate::rights;
+use crate::scaling::console;
 use crate::scaling::observation::{METADATA_IMAGE, OwnedServer, Role, ServerRecord, ServerStatus};
 use crate::scaling::signing::SigningKeys;
 
@@ -656,7 +656,7 @@ impl<'r> Run<'r> {
 
     /// How its boot goes; nothing when there is no console, which can be for a while, or for good.
     fn boot(&mut self, record: &ServerRecord) -> Option<Boot> {
-        match compute::console(self.session, &record.id, console::LINES, soon()) {
+        match compute::console(self.session, &record.id, compute::ALL_LINES, soon()) {
             Ok(console) => {
                 let seen = boot(&console, self.order.final_message.as_deref());
                 self.console = console;

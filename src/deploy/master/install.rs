@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::conffile::{self, Brought, Care, Occasion};
-use super::ssh::quoted;
 use crate::built_in;
+use crate::deploy::ssh::quoted;
 
 /// The configuration there.
 const MAIN: &str = "/etc/ehos/ehos.yaml";
@@ -20,39 +20,39 @@ const USER: &str = "ehos";
 const SHARED: [(&str, &str); 9] = [
     (
         "/usr/lib/sysusers.d/ehos.conf",
-        include_str!("../../systemd/ehos.sysusers"),
+        include_str!("../../../systemd/ehos.sysusers"),
     ),
     (
         "/usr/lib/systemd/system/ehos.service",
-        include_str!("../../systemd/ehos.service"),
+        include_str!("../../../systemd/ehos.service"),
     ),
     (
         "/usr/lib/systemd/system/ehos.timer",
-        include_str!("../../systemd/ehos.timer"),
+        include_str!("../../../systemd/ehos.timer"),
     ),
     (
         "/usr/lib/systemd/system/ehos.path",
-        include_str!("../../systemd/ehos.path"),
+        include_str!("../../../systemd/ehos.path"),
     ),
     (
         "/usr/lib/systemd/system/ehos-soon.service",
-        include_str!("../../systemd/ehos-soon.service"),
+        include_str!("../../../systemd/ehos-soon.service"),
     ),
     (
         "/usr/lib/systemd/system/ehos-frontend.service",
-        include_str!("../../systemd/ehos-frontend.service"),
+        include_str!("../../../systemd/ehos-frontend.service"),
     ),
     (
         "/usr/share/ehos/base.yaml",
-        include_str!("../../configs/base.yaml"),
+        include_str!("../../../configs/base.yaml"),
     ),
     (
         "/usr/share/ehos/master.yaml",
-        include_str!("../../configs/master.yaml"),
+        include_str!("../../../configs/master.yaml"),
     ),
     (
         "/usr/share/ehos/execute.yaml",
-        include_str!("../../configs/execute.yaml"),
+        include_str!("../../../configs/execute.yaml"),
     ),
 ];
 

@@ -27,7 +27,7 @@ pub mod cloud;
 pub mod configured;
 mod error;
 pub mod inventory;
-pub mod owned;
+pub mod prune;
 pub mod recipe;
 pub mod step;
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::super::step::{BOOTED, Builder, CLOUD, DIGEST, FAILED, Snapshot, Why, sort};
+use super::super::step::{BOOTED, Builder, DIGEST, FAILED, Snapshot, Why, sort};
 use super::*;
-use crate::console::Boot;
+use crate::deploy::console::Boot;
+use crate::openstack::owned_image::CLOUD;
 use crate::openstack::{Call, Error as CloudError, Kind};
 use crate::progress::Progress;
 use crate::scaling::observation::{
@@ -300,7 +301,7 @@ const LIMITS: Limits = Limits {
 };
 
 fn go(world: &mut World, limits: Limits) -> Result<Outcome, Error> {
-    let line = Progress::silent().line("lab");
+    let line = Progress::plain().line("lab");
     run(world, "lab", GOAL, limits, &line)
 }
 
@@ -431,7 +432,7 @@ fn what_takes_too_long_is_deleted() {
 #[test]
 fn a_server_that_is_kept_is_not_deleted() {
     let mut world = World::default();
-    let line = Progress::silent().line("lab");
+    let line = Progress::plain().line("lab");
     run(&mut world, "lab", Goal { keep_server: true }, LIMITS, &line).unwrap();
     assert_eq!(world.images.len(), 1);
 }

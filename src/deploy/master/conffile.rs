@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::ssh::quoted;
+use crate::deploy::ssh::quoted;
 
 /// SHA-256 of each file as the last deploy brought it, and its path, as `sha256sum` prints them.
 pub const LIST: &str = "/etc/ehos/.installed";

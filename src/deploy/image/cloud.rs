@@ -8,17 +8,15 @@ use jiff::Timestamp;
 use log::{info, warn};
 
 use super::build::Site;
-use super::owned::{self, OwnedImage};
 use super::recipe::{Recipe, Wish, new_node};
-use super::step::{
-    Attempt, BOOTED, Builder, CLOUD, DIGEST, FAILED, IMAGE_NAME, Leftover, Seen, Snapshot, Step,
-    sort,
-};
-use crate::console::{self, Boot};
+use super::step::{Attempt, BOOTED, Builder, DIGEST, FAILED, Leftover, Seen, Snapshot, Step, sort};
 use crate::deadline::Deadline;
+use crate::deploy::console::{self, Boot};
 use crate::openstack::auth::Session;
 use crate::openstack::compute::ServerDetails;
+use crate::openstack::owned_image::{self as owned, CLOUD, IMAGE_NAME, OwnedImage};
 use crate::openstack::{Effect, Error, compute, image};
+use crate::scaling::console::before_failure;
 use crate::scaling::observation::{
     METADATA_CLUSTER, METADATA_ROLE, NodeId, OwnedServer, Role, ServerRecord, ServerStatus,
 };
@@ -154,7 +152,7 @@ impl<'a> CloudSite<'a> {
     /// How far the first boot of the server is; `None` when its console cannot be had.
     fn boot(&mut self, server: &ServerRecord, deadline: Deadline) -> Option<Boot> {
         let deadline = deadline.at_most(CONSOLE_TIMEOUT);
-        match compute::console(self.session, &server.id, console::LINES, deadline) {
+        match compute::console(self.session, &server.id, compute::ALL_LINES, deadline) {
             Ok(text) => {
                 let boot = console::boot(&text, self.recipe.final_message.as_deref());
                 if boot == Boot::Finished {
@@ -369,7 +367,7 @@ impl Site for CloudSite<'_> {
 
     fn console(&self) -> Option<String> {
         let text = self.console.as_deref()?;
-        let told = console::before_failure(text, TOLD);
+        let told = before_failure(text, TOLD);
         (!told.is_empty()).then_some(told)
     }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread;
 
-use super::owned::OwnedImage;
 use crate::config::{CloudSettings, Config};
 use crate::deadline::Deadline;
 use crate::openstack::auth::Session;
+use crate::openstack::owned_image::OwnedImage;
 use crate::openstack::{Error, compute, image, token_cache};
 use crate::scaling::observation::METADATA_CLUSTER;
 
@@ -41,6 +41,19 @@ pub fn look(session: &Session, cluster: &str, deadline: Deadline) -> Result<Inve
         images,
         in_use: in_use.servers,
         more_in_use: !in_use.unread.is_empty(),
+    })
+}
+
+/// Whether a cloud of the configuration names the image: nodes are created from it, or images.
+pub fn is_configured<'c>(
+    image: &OwnedImage,
+    clouds: impl IntoIterator<Item = &'c CloudSettings>,
+) -> bool {
+    clouds.into_iter().any(|cloud| {
+        [Some(&cloud.image), cloud.base_image.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|named| *named == image.image().id || Some(named) == image.image().name.as_ref())
     })
 }
 
