@@ -1031,7 +1031,7 @@ mod tests {
         }
         assert_eq!(view.unreadable.len(), 23);
         assert!(view.unreadable.iter().all(|ad| ad.owner_known));
-        assert!(view.unreadable[0].called().starts_with("slot slot1@odd"));
+        assert!(view.unreadable[0].slot_name().starts_with("slot1@odd"));
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub mod seconds;
 pub mod sender;
 mod sentence;
 pub mod signing;
+pub mod source;
 pub mod stranded;
 pub mod submitter;
 pub mod survey;

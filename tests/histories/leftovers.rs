@@ -119,7 +119,7 @@ fn what_is_not_seen_is_unknown_and_nothing_else_is() {
     site.until(5, "a node is made", |world| !world.servers.is_empty());
     let unseen = &site.plan().unseen;
     assert_eq!(unseen.len(), 1, "{unseen:?}");
-    assert_eq!(unseen[0].source, "leftovers of cloud blue");
+    assert_eq!(unseen[0].source.to_string(), "leftovers of cloud blue");
     site.until(30, "nodes come and go", |world| world.servers.is_empty());
     // Longer than ads are remembered to mean nothing.
     site.ticks(180);

@@ -85,7 +85,7 @@ fn nothing_is_made_or_unmade_while_the_collector_is_unknown_or_young() {
         assert!(
             plan.unseen
                 .iter()
-                .any(|unseen| unseen.source == "collector")
+                .any(|unseen| unseen.source.kind == SourceKind::Collector)
         );
     }
     locked(&site.world).restart_collector();
