@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::keys::settings;
+
 /// A moment on the monotonic clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
@@ -33,25 +35,18 @@ impl Deadline {
     }
 }
 
-/// Time limits of one tick.
-#[derive(Debug, Clone)]
-pub struct Timeouts {
-    /// The whole tick.
-    pub tick: Duration,
-    /// One HTTP request.
-    pub request: Duration,
-    /// One child process.
-    pub command: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Timeouts {
-        Timeouts {
-            tick: Duration::from_secs(100),
-            request: Duration::from_secs(30),
-            command: Duration::from_secs(30),
-        }
+settings! {
+    /// Time limits of one tick.
+    #[derive(Debug, Clone)]
+    pub struct Timeouts {
+        /// Time limit of the whole tick.
+        tick as "tick_timeout" [Positive]: Duration = Duration::from_secs(100);
+        /// Time limit of one HTTP request.
+        request as "request_timeout" [Positive]: Duration = Duration::from_secs(30);
+        /// Time limit of one HTCondor command.
+        command as "command_timeout" [Positive]: Duration = Duration::from_secs(30);
     }
+    beside {}
 }
 
 #[cfg(test)]

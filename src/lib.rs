@@ -19,6 +19,7 @@ pub mod frontend;
 pub mod history;
 pub mod image;
 pub mod init;
+pub mod keys;
 pub mod last_look;
 pub mod local_keys;
 mod lock;
@@ -45,6 +46,7 @@ pub mod state;
 pub mod status;
 pub mod user_data;
 mod wake;
+mod yaml;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::error::{Error, Place, Problem};
+use super::error::{Error, Problem};
 use super::text;
 use crate::environment::Environment;
+use crate::yaml::Place;
 
 /// What an openrc file sets.
 #[derive(Debug, Default)]
