@@ -1,44 +1,27 @@
 //! ehos, Elastic HTCondor OpenStack Scaling: makes an HTCondor pool exactly as large as its queue needs.
 
 pub mod act;
-mod afterword;
 pub mod built_in;
 pub mod check;
-mod child;
 pub mod cli;
 pub mod cloud;
 pub mod cloudinit;
 pub mod commands;
 pub mod condor;
 pub mod config;
-pub mod console;
-pub mod deadline;
-pub mod environment;
-pub mod exit;
+pub mod deploy;
 pub mod frontend;
 pub mod history;
-pub mod image;
 pub mod init;
-pub mod keys;
 pub mod last_look;
 pub mod local_keys;
-mod lock;
-mod logging;
-pub mod master;
 pub mod metrics;
 pub mod notify;
 pub mod observe;
 pub mod openstack;
-mod outbound;
-mod own_file;
-pub mod plain;
 pub mod pool;
-pub mod progress;
-mod proxy;
 pub mod report;
-mod rights;
 pub mod scaling;
-pub mod setup;
 mod signing_key;
 pub mod simulation;
 pub mod site;
@@ -47,6 +30,12 @@ pub mod status;
 pub mod user_data;
 mod wake;
 mod yaml;
+
+pub use system::http_client as outbound;
+pub use system::{
+    afterword, child, deadline, environment, exit, lock, logging, own_file, plain, progress, proxy,
+    rights,
+};
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -17,7 +17,6 @@ use crate::environment::Environment;
 use crate::own_file;
 use crate::rights;
 use crate::scaling::signing::SigningKeys;
-use crate::state;
 
 /// The name of a file of keys: one a line, in hexadecimal.
 pub const FILE: &str = "proof.key";
@@ -36,7 +35,7 @@ fn places(directory: &Path, config: &Config, environment: &Environment) -> Vec<P
     let main = config.files.first().and_then(|file| file.parent());
     let system = environment
         .root
-        .join(state::SYSTEM_DIRECTORY.trim_start_matches('/'));
+        .join(rights::SYSTEM_DIRECTORY.trim_start_matches('/'));
     let mut places = vec![directory.join(FILE)];
     for folder in main.into_iter().chain([&*system]) {
         let file = folder.join(FILE);

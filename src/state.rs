@@ -17,15 +17,13 @@ use crate::history;
 use crate::notify;
 use crate::own_file;
 use crate::rights;
+use crate::rights::SYSTEM_DIRECTORY;
 use crate::scaling::memory::{State, UnmanagedMachines};
 use crate::signing_key;
 use crate::wake;
 
 /// The version of the state file that this program writes, and the newest that it reads.
 const VERSION: u32 = 1;
-
-/// Where the state of a system is kept.
-pub const SYSTEM_DIRECTORY: &str = "/var/lib/ehos";
 
 /// Name of the state file.
 const FILE: &str = "state.json";

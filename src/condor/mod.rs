@@ -46,7 +46,7 @@ use crate::pool::{Pool, Watch};
 use crate::scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use crate::scaling::idle_time::young;
 use crate::scaling::needs::{Candidate, JobKind, Matches, Needs};
-use crate::scaling::observation::{CollectorView, PoolView, ScheddView, Seen, StartdView};
+use crate::scaling::observation::{CollectorView, Demand, PoolView, ScheddView, Seen, StartdView};
 
 pub use command::Tools;
 pub use error::{Effect, Error};
@@ -60,6 +60,9 @@ use queue::{Asked, JobFilter, Schedd, Waits};
 use schedds::ScheddAds;
 pub use settings::CondorSettings;
 use slots::Clock;
+
+/// The shared port of HTCondor, and the only one that its daemons need (`SHARED_PORT_PORT`).
+pub const SHARED_PORT: u16 = 9618;
 
 /// A pool of HTCondor, asked with `condor_status` and `condor_q`, told with `condor_drain` and `condor_advertise`.
 #[derive(Debug)]
@@ -164,6 +167,30 @@ impl CondorPool {
         self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many jobs each schedd runs at most: nothing where the collector does not say.
+    fn limits(&self, deadline: Deadline) -> ScheddAds {
+        let limits = schedds::observe(&self.tools, self.pool.as_deref(), deadline);
+        limits.unwrap_or_else(|error| {
+            log::debug!("{error}; MAX_JOBS_RUNNING limits nothing");
+            ScheddAds::default()
+        })
+    }
+
+    fn set_max_running(
+        &self,
+        schedds: &mut BTreeMap<String, Seen<ScheddView>>,
+        limits: &ScheddAds,
+    ) {
+        for (name, view) in schedds {
+            let Seen::Known(view) = view else { continue };
+            let named = self.schedds.iter().find(|schedd| schedd.name == *name);
+            view.max_running = match named.is_some_and(Schedd::is_local) {
+                true => limits.local(),
+                false => limits.of(name),
+            };
+        }
+    }
+
     /// The machines of `watch` that the collector has not heard within three of their update intervals, and those that say
     /// that they are drained, of which a job would be a contradiction. None while the collector is unknown: nothing is decided
     /// about a node then.
@@ -236,14 +263,12 @@ impl Pool for CondorPool {
             let known = self.known();
             (known.memory.columns(), known.memory.slow())
         };
-        let (schedds, limits): (Vec<_>, _) = thread::scope(|scope| {
+        let schedds: Vec<_> = thread::scope(|scope| {
             let waits = &waits;
             let asked = Asked {
                 columns: &columns,
                 slow: &slow,
             };
-            let pool = self.pool.as_deref();
-            let limits = scope.spawn(move || schedds::observe(&self.tools, pool, deadline));
             let asking: Vec<_> = self
                 .schedds
                 .iter()
@@ -255,30 +280,18 @@ impl Pool for CondorPool {
                     (schedd.name.clone(), thread)
                 })
                 .collect();
-            let answers = asking
+            asking
                 .into_iter()
                 .map(|(name, thread)| (name, joined(thread)))
-                .collect();
-            (answers, joined(limits))
+                .collect()
         });
-        let limits = limits.unwrap_or_else(|error| {
-            log::debug!("{error}; MAX_JOBS_RUNNING limits nothing");
-            ScheddAds::default()
-        });
-        let max_running = |name: &str| {
-            let named = self.schedds.iter().find(|schedd| schedd.name == name);
-            match named.is_some_and(Schedd::is_local) {
-                true => limits.local(),
-                false => limits.of(name),
-            }
-        };
         let mut known = self.known();
         known.ads.clear();
         known.owners.clear();
         known.nodes_ask = columns.nodes_ask;
         let mut names = BTreeSet::new();
         let mut keep = |(name, answer): (String, Result<(ScheddView, Ads), Error>)| {
-            let view = answer.map(|(mut view, ads)| {
+            let view = answer.map(|(view, ads)| {
                 names.extend(ads.names);
                 known.memory.note_slow(&ads.slow);
                 known.ads.extend(ads.ads);
@@ -289,7 +302,6 @@ impl Pool for CondorPool {
                         example: demand.example.clone(),
                     });
                 }
-                view.max_running = max_running(&name);
                 view
             });
             let view = match view {
@@ -298,19 +310,29 @@ impl Pool for CondorPool {
             };
             (name, view)
         };
-        let schedds: BTreeMap<String, Seen<ScheddView>> =
+        let mut schedds: BTreeMap<String, Seen<ScheddView>> =
             schedds.into_iter().map(&mut keep).collect();
         known.memory.use_columns(&names);
-        let waiting = schedds.values().filter_map(Seen::known);
-        let named = negotiator::Named::by(waiting.flat_map(|schedd| &schedd.demand));
         let address = known.negotiator.clone().filter(|_| self.pool.is_some());
-        let negotiator = negotiator::observe(
-            &self.tools,
-            self.pool.as_deref(),
-            address.as_deref(),
-            &named,
-            deadline,
-        );
+        drop(known);
+        let demand = schedds.values().filter_map(Seen::known);
+        let demand: Vec<&Demand> = demand.flat_map(|schedd| &schedd.demand).collect();
+        let named = negotiator::Named::by(demand.iter().copied());
+        let is_any_waiting = demand.iter().any(|demand| demand.jobs > 0);
+        let (limits, negotiator) = thread::scope(|scope| {
+            let limits = is_any_waiting.then(|| scope.spawn(|| self.limits(deadline)));
+            let negotiator = negotiator::observe(
+                &self.tools,
+                self.pool.as_deref(),
+                address.as_deref(),
+                &named,
+                deadline,
+            );
+            (limits.map(joined), negotiator)
+        });
+        if let Some(limits) = limits {
+            self.set_max_running(&mut schedds, &limits);
+        }
         PoolView {
             collector,
             schedds,
@@ -583,6 +605,7 @@ mod tests {
         assert_eq!(kinds[0].accounting_group.as_deref(), Some("group_phys.a"));
         assert_eq!(kinds[0].concurrency_limits["sw"], 2.0);
         assert!(!calls.contains("RemoteHost"), "{calls}");
+        assert!(calls.contains("-schedd"), "{calls}");
     }
 
     /// The collector keeps startds apart by name and address: two nodes of two clouds with overlapping networks, or of
@@ -651,6 +674,9 @@ mod tests {
         let view = observe(&fake);
         assert_eq!(local(&view).unwrap().demand, []);
         assert_eq!(local(&view).unwrap().jobs.running, 1);
+        // Nothing waits: no limit of the schedd matters.
+        let calls = fake.calls();
+        assert!(!calls.contains("-schedd"), "{calls}");
         // condor_q -global with no schedd at all says something like this.
         for answer in [
             "exit=0\n",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::keys::settings;
+use keys::settings;
 
 settings! {
     /// How ehos queries HTCondor, and how nodes join. A field with a key is that key of `condor:`.

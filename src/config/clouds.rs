@@ -9,10 +9,10 @@ use super::document::{Item, Section};
 use super::money;
 use super::search;
 use crate::cloudinit::Template;
-use crate::environment::Environment;
-use crate::keys::{Setting, Value};
 use crate::openstack::{Auth, CloudSettings, INTERFACES, ServiceSettings};
 use crate::scaling::policy::CloudPolicy;
+use keys::{Setting, Value};
+use system::environment::Environment;
 
 /// The name of the cloud that the `OS_*` variables make.
 const ENVVARS: &str = "envvars";

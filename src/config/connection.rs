@@ -8,8 +8,8 @@ use super::clouds_yaml::{self, Found};
 use super::context::{Context, Source};
 use super::document::Section;
 use super::error::{Error, Problem};
-use crate::environment::Environment;
 use crate::openstack::CloudSettings;
+use system::environment::Environment;
 
 /// The names of the entries of clouds.yaml, none when there is no such file, with the file.
 ///

@@ -7,9 +7,9 @@ use secrecy::SecretString;
 use super::document::{Item, Section, is_placeholder};
 use super::error::Problem;
 use super::secrets;
-use crate::environment::Environment;
-use crate::keys::{Key, Kind, Rule, Settings, Value};
 use crate::yaml::{self, Place};
+use keys::{Key, Kind, Rule, Settings, Value};
+use system::environment::Environment;
 
 /// A file and its text.
 pub(super) struct Source {

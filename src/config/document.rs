@@ -8,9 +8,9 @@ use std::path::Path;
 use super::error::Problem;
 use super::explain::{explain, hint};
 use super::table::FILE;
-use crate::keys::{Kind, Setting, Table, Value};
 use crate::simulation::Scenario;
 use crate::yaml::{self, Node};
+use keys::{Kind, Setting, Table, Value};
 
 /// A mapping of known keys: those that say something, in the order of the file.
 #[derive(Debug, Default, Clone)]

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::error::Problem;
 use super::table::{CLOUD, CONDOR, DAEMON, EHOS};
 use super::text;
-use crate::keys::Table;
 use crate::yaml;
+use keys::Table;
 
 /// Each section's keys, for hints.
 static SECTIONS: [(&str, &Table); 4] = [

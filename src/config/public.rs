@@ -10,12 +10,12 @@ use super::settings::Config;
 pub(crate) use super::there::secret;
 use super::there::{FOLDER, POOL_PASSWORD, WEBHOOK, file_of, influx_secret, template};
 pub use super::there::{plain_files, secret_files};
-use crate::keys::{Kind, Rule, Settings, Value};
 use crate::openstack::{Auth, AuthMethod, CloudSettings, NameOrId, ServiceSettings};
 use crate::scaling::budget::Budget;
 use crate::scaling::schedule::{Window, day_name};
 use crate::scaling::submitter::SubmitterLimit;
 use crate::yaml::{list, scalar};
+use keys::{Kind, Rule, Settings, Value};
 
 /// The merged configuration as the text of the central manager's `ehos.yaml`. It is valid there once
 /// [`secret_files`] and [`plain_files`] are in place; where the clouds' access came from clouds.yaml or variables it

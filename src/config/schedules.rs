@@ -5,9 +5,9 @@ use jiff::tz::TimeZone;
 
 use super::context::Context;
 use super::document::Section;
-use crate::keys::Settings;
 use crate::scaling::policy::Policy;
 use crate::scaling::schedule::{self, Hours, day_name};
+use keys::Settings;
 
 /// The time zone of this name.
 pub(super) fn time_zone(context: &mut Context<'_>, key: &[&str], name: &str) -> TimeZone {

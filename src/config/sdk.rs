@@ -11,9 +11,9 @@ use secrecy::SecretString;
 use super::document::{Item, Section, scalar};
 use super::error::Problem;
 use super::explain::nearest;
-use crate::keys::{Value as Setting, flag};
 use crate::openstack::INTERFACES;
 use crate::yaml::{self, Node, Place};
+use keys::{Value as Setting, flag};
 
 /// The services that ehos asks, with the names that keys of openstacksdk give them.
 const SERVICES: [(&str, &[&str]); 5] = [

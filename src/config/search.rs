@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::drop_in;
 use super::error::{Error, Problem};
 use crate::built_in;
-use crate::environment::Environment;
+use system::environment::Environment;
 
 /// The name of the site's file.
 pub(super) const FILE: &str = "ehos.yaml";

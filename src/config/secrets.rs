@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::text::BYTE_ORDER_MARK;
-use crate::environment::Environment;
 use crate::rights;
+use system::environment::Environment;
 
 /// The secret in the file `name`. A relative name is looked for in systemd's `$CREDENTIALS_DIRECTORY`
 /// (`LoadCredential=`) first, then in the folder `beside`. With the path where it was found; the error says what

@@ -5,12 +5,25 @@ use std::time::Duration;
 
 use super::error::{Error, Problem};
 use crate::condor::CondorSettings;
-use crate::deadline::Timeouts;
-use crate::keys::settings;
 use crate::metrics::MetricsSettings;
 use crate::notify;
 use crate::openstack::CloudSettings;
 use crate::scaling::policy::Policy;
+use keys::settings;
+
+settings! {
+    /// Time limits of one tick.
+    #[derive(Debug, Clone)]
+    pub struct Timeouts {
+        /// Time limit of the whole tick.
+        tick as "tick_timeout" [Positive]: Duration = Duration::from_secs(100);
+        /// Time limit of one HTTP request.
+        request as "request_timeout" [Positive]: Duration = Duration::from_secs(30);
+        /// Time limit of one HTCondor command.
+        command as "command_timeout" [Positive]: Duration = Duration::from_secs(30);
+    }
+    beside {}
+}
 
 settings! {
     /// The whole configuration, merged and checked. A field with a key is that key of `daemon:`.

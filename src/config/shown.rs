@@ -8,12 +8,12 @@ use secrecy::ExposeSecret;
 use super::document::{self, Entry, Item, Section};
 use super::table::FILE;
 use super::{address, clouds, clouds_yaml, search};
-use crate::environment::Environment;
-use crate::keys::{Kind, Value};
 use crate::yaml;
+use keys::{Kind, Value};
 
 /// What stands in the place of a secret.
 pub(super) const MASK: &str = "***";
+use system::environment::Environment;
 
 /// A key, and what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,6 @@
 //! of docs/configuration.md are made of it.
 
 use crate::condor::CondorSettings;
-use crate::deadline::Timeouts;
-use crate::keys::{Group, Key, Kind, Setting, Settings, Table, keys};
 use crate::metrics::MetricsSettings;
 use crate::notify;
 use crate::openstack::CloudSettings;
@@ -14,8 +12,9 @@ use crate::scaling::budget::Budget;
 use crate::scaling::policy::{CloudPolicy, Policy, ScaleDown};
 use crate::scaling::schedule::Window;
 use crate::scaling::submitter::SubmitterLimit;
+use keys::{Group, Key, Kind, Setting, Settings, Table, keys};
 
-use super::settings::Config;
+use super::settings::{Config, Timeouts};
 
 /// The whole file.
 pub(super) static FILE: Table = Table {

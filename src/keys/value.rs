@@ -207,6 +207,7 @@ impl<T: Setting> Setting for Option<T> {
 }
 
 /// Words for the variants of an enum, and that it is a [`Setting`].
+#[macro_export]
 macro_rules! words {
     ($enum:ident: $($variant:ident $word:literal),* $(,)?) => {
         impl $enum {
@@ -218,19 +219,17 @@ macro_rules! words {
             }
         }
 
-        impl $crate::keys::Setting for $enum {
-            const KIND: $crate::keys::Kind = $crate::keys::Kind::Choice(&[$($word),*]);
-            fn of(value: $crate::keys::Value) -> Option<$enum> {
+        impl $crate::Setting for $enum {
+            const KIND: $crate::Kind = $crate::Kind::Choice(&[$($word),*]);
+            fn of(value: $crate::Value) -> Option<$enum> {
                 match value.text()?.as_str() {
                     $($word => Some($enum::$variant),)*
                     _ => None,
                 }
             }
-            fn value(&self) -> Option<$crate::keys::Value> {
-                Some($crate::keys::Value::Text(self.word().to_owned()))
+            fn value(&self) -> Option<$crate::Value> {
+                Some($crate::Value::Text(self.word().to_owned()))
             }
         }
     };
 }
-
-pub(crate) use words;

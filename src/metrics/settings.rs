@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::keys::settings;
+use keys::settings;
 
 settings! {
     /// The receivers of the figures of a tick. A field with a key is that key of `metrics:`.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::keys::settings;
+use keys::settings;
 
 settings! {
     /// The receivers of notifications. A field with a key is that key of `notify:`.

@@ -12,12 +12,11 @@ use jiff::Timestamp;
 use log::{info, warn};
 
 use self::items::Items;
+use self::owned_image::OwnedImage;
 use crate::cloud::{Cloud, Traces};
-use crate::console;
 use crate::deadline::Deadline;
-use crate::image::owned::OwnedImage;
 use crate::scaling::action::{CloudAction, Done, Failure, Intent};
-use crate::scaling::console::ConsoleExcerpt;
+use crate::scaling::console::{self, ConsoleExcerpt};
 use crate::scaling::observation::{
     CloudView, Flavor, METADATA_CONDOR_HOST, OwnedServer, Quota, Seen, ServerRecord, ServerStatus,
     execute_metadata,
@@ -39,6 +38,7 @@ pub mod limits;
 mod message;
 pub mod network;
 mod new_server;
+pub mod owned_image;
 pub mod rule;
 mod server;
 pub mod server_group;
@@ -411,7 +411,7 @@ impl<'c> OpenStackCloud<'c> {
         }
         let deadline = deadline.at_most(CONSOLE_TIMEOUT);
         // The line that says what failed may stand far before the last one.
-        match compute::console(&self.session, id, console::LINES, deadline) {
+        match compute::console(&self.session, id, compute::ALL_LINES, deadline) {
             Ok(text) => {
                 let lines = console::before_failure(&text, CONSOLE_LINES);
                 match lines.is_empty() {

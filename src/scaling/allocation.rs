@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use super::limits::Limit;
 use super::observation::CloudName;
 use super::policy::Policy;
+use super::sentence::sentences;
 
 /// Of a core, when nothing is configured: the memory that the system of a node takes (512 MB, where a core comes with
 /// 2 GB), its boot and its part of the API.
@@ -71,24 +72,26 @@ impl fmt::Display for Figure {
     }
 }
 
+sentences! {
 /// What decided between clouds and flavors.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "by", rename_all = "kebab-case")]
-#[allow(missing_docs)] // The words of each are below.
+#[serde(tag = "by")]
 pub enum Basis {
-    RoundRobin {
-        weight: u64,
-        weights: u64,
-    },
-    Random {
-        weight: u64,
-        weights: u64,
-    },
-    FillFirst,
-    Cheapest,
-    LeastWaste,
+    RoundRobin "round-robin" { weight: u64, weights: u64 } => "whose turn it is{}", turn(*weight, *weights);
+    Random "random" { weight: u64, weights: u64 } => "drawn at random{}", turn(*weight, *weights);
+    FillFirst "fill-first" => "the first that can";
+    Cheapest "cheapest" => "cheapest";
+    LeastWaste "least-waste" => "least waste";
     /// In the place of a node of an older image.
-    Replacement,
+    Replacement "replacement" => "in the place of a node of an older image";
+}
+}
+
+fn turn(weight: u64, weights: u64) -> String {
+    if weights > weight && weight > 0 {
+        format!(" (weight {weight} of {weights})")
+    } else {
+        String::new()
+    }
 }
 
 /// Why a new node is where it is, and what it is.
@@ -126,28 +129,7 @@ pub struct Other {
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {}, ", self.flavor, self.cloud)?;
-        let turn = |f: &mut fmt::Formatter<'_>, weight: u64, weights: u64| {
-            if weights > weight && weight > 0 {
-                write!(f, " (weight {weight} of {weights})")
-            } else {
-                Ok(())
-            }
-        };
-        match &self.basis {
-            Basis::RoundRobin { weight, weights } => {
-                f.write_str("whose turn it is")?;
-                turn(f, *weight, *weights)?;
-            }
-            Basis::Random { weight, weights } => {
-                f.write_str("drawn at random")?;
-                turn(f, *weight, *weights)?;
-            }
-            Basis::FillFirst => f.write_str("the first that can")?,
-            Basis::Cheapest => f.write_str("cheapest")?,
-            Basis::LeastWaste => f.write_str("least waste")?,
-            Basis::Replacement => f.write_str("in the place of a node of an older image")?,
-        }
+        write!(f, "{} in {}, {}", self.flavor, self.cloud, self.basis)?;
         match &self.figure {
             Some(Figure::CostPerCpuHour(cost)) => write!(f, " at {cost} for a cpu-hour of demand")?,
             Some(figure) => write!(f, ", {figure} unused")?,

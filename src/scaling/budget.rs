@@ -15,7 +15,7 @@ use super::node::Node;
 use super::observation::{CloudName, NodeId};
 use super::policy::{CloudPolicy, Policy};
 use super::submitter::{Submitter, Submitters};
-use crate::keys::settings;
+use keys::settings;
 
 settings! {
     /// A budget.

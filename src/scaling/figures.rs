@@ -9,7 +9,6 @@ use super::money::Money;
 use super::node::Node;
 use super::observation::{CloudName, Observation, Seen, StartdView, Usage};
 use super::policy::{CloudPolicy, Policy};
-use super::reason::seconds;
 use super::survey::Survey;
 
 /// The server of a node, as far as it is known.
@@ -251,7 +250,7 @@ pub(super) fn server_of(
     figures.id = listed
         .map(|record| record.id.clone())
         .or_else(|| state.nodes.get(&node.id)?.server_id.clone());
-    figures.age_seconds = listed.map(|record| seconds(record.age));
+    figures.age_seconds = listed.map(|record| record.age.as_secs());
     // Of a cloud that does not answer, and of a flavor that the configuration does not name any more, the startd knows, or
     // what one of its kind has offered.
     let offered = || Some(state.kind(kind)?.capacity.as_ref()?.total().cpus);
@@ -320,7 +319,7 @@ pub(super) fn clouds(
             }),
             budget: cloud.budget.into(),
             pause: pause.map(|pause| PauseFigures {
-                seconds: seconds(pause.until.since(state.now)),
+                seconds: pause.until.since(state.now).as_secs(),
                 why: pause.why.clone(),
             }),
             retire: cloud.retire,
@@ -340,7 +339,7 @@ pub(super) fn backoffs(policy: &Policy, state: &State) -> Vec<BackoffFigures> {
             cloud: kind.cloud.clone(),
             flavor: kind.flavor.clone(),
             image: kind.image.clone(),
-            seconds: seconds(until.since(state.now)),
+            seconds: until.since(state.now).as_secs(),
             failures: memory.failures,
             last_failure: memory.last_failure.clone().unwrap_or_default(),
         })

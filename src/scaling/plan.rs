@@ -44,8 +44,9 @@ use super::obscure;
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
 use super::pace::ActionCounts;
 use super::policy::Policy;
-use super::reason::{Reason, Unheard, seconds};
+use super::reason::{Reason, Unheard};
 use super::schedule::InForce;
+use super::seconds::{Seconds, seconds};
 use super::stranded::{StrandedJobs, stranded};
 use super::submitter::{ChargedNodes, Submitters};
 use super::survey::{Survey, survey};
@@ -773,7 +774,7 @@ impl<'a> Planner<'a> {
                     submitters: group.submitters,
                     example: group.example,
                     jobs: group.jobs,
-                    waiting_seconds: seconds(group.waiting),
+                    waiting_seconds: group.waiting.as_secs(),
                     why: group.why,
                 })
                 .collect(),
@@ -810,10 +811,10 @@ impl<'a> Planner<'a> {
     }
 
     /// For how long a node's startd has been seen to take no jobs.
-    fn closed_seconds(&self, node: &Node<'_>) -> u64 {
+    fn closed_seconds(&self, node: &Node<'_>) -> Seconds {
         let memory = self.next.nodes.get(&node.id);
         let closed = memory.and_then(|memory| memory.closed);
-        closed.map_or(0, |since| seconds(self.next.now.since(since)))
+        closed.map_or(Seconds(0), |since| seconds(self.next.now.since(since)))
     }
 
     /// Whether a schedd lists a running job on a node.
@@ -846,7 +847,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Why nothing is known of a node.
-    fn unheard(&self, node: &Node<'_>, age: u64) -> Unheard {
+    fn unheard(&self, node: &Node<'_>, age: Seconds) -> Unheard {
         let memory = self.next.nodes.get(&node.id);
         let joined = memory.is_some_and(|memory| memory.joined.is_some());
         match &self.observation.pool.collector {

@@ -13,7 +13,7 @@ use super::money::Money;
 use super::observation::{CloudName, NodeId, OwnedServer};
 use super::schedule::{Spare, Window};
 use super::submitter::SubmitterLimits;
-use crate::keys::{settings, words};
+use keys::{settings, words};
 
 /// How the next cloud and flavor is chosen among those that may grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]

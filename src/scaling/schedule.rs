@@ -11,7 +11,8 @@ use jiff::tz::TimeZone;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::policy::Policy;
-use crate::keys::{Form, Kind, Setting, Value, settings};
+use super::seconds::seconds;
+use keys::{Form, Kind, Setting, Value, settings};
 
 /// Idle nodes that are kept beyond what the queue needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,10 +203,7 @@ impl fmt::Display for InForce {
         parts.extend(nodes_min.map(|nodes| format!("nodes_min {nodes}")));
         parts.extend(nodes_max.map(|nodes| format!("nodes_max {nodes}")));
         parts.extend(nodes_spare.map(|spare| format!("nodes_spare {spare}")));
-        parts.extend(idle_timeout.map(|time| {
-            let time = super::reason::spoken(time.as_secs());
-            format!("idle_timeout {time}")
-        }));
+        parts.extend(idle_timeout.map(|time| format!("idle_timeout {}", seconds(time))));
         write!(f, ": {}", parts.join(", "))
     }
 }

@@ -12,7 +12,7 @@ use super::memory::State;
 use super::needs::with_parents;
 use super::node::Node;
 use super::observation::Demand;
-use crate::keys::settings;
+use keys::settings;
 
 /// The entry of `user_limits` and `accounting_group_limits` for all that have none of their own.
 pub const DEFAULT: &str = "default";

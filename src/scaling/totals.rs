@@ -346,7 +346,7 @@ impl Totals {
                 let new = DeleteTotal {
                     cloud: line.cloud.clone(),
                     flavor: line.flavor.clone(),
-                    reason: reason.clone(),
+                    reason: reason.to_owned(),
                     count: 0,
                 };
                 add(&mut row(&mut self.deletes, is, new).count, 1);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::memory::{Kind, Moment, State};
 use super::observation::CloudName;
 use super::policy::{CloudPolicy, Policy};
-use super::reason::spoken;
+use super::seconds::seconds;
 
 /// A zone that had no room for a flavor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,7 +146,7 @@ impl State {
             } = memory;
             format!(
                 "cloud {cloud}: zone {zone} is passed over for {flavor}, for {}, after: {}",
-                spoken(until.since(now).as_secs()),
+                seconds(until.since(now)),
                 why.trim_end()
             )
         })

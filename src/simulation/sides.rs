@@ -8,11 +8,10 @@ use secrecy::SecretString;
 
 use super::world::{JobState, LEASE, SimulatedAd, SimulatedServer, SimulatedThing, World, machine};
 use crate::cloud::{Cloud, Traces};
-use crate::console;
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
 use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
-use crate::scaling::console::ConsoleExcerpt;
+use crate::scaling::console::{ConsoleExcerpt, excerpt};
 use crate::scaling::floating_ip::NodeFloatingIp;
 use crate::scaling::idle_time::{Clocks, IdleTimes, Waiting, young};
 use crate::scaling::leftover::{
@@ -61,7 +60,7 @@ impl Cloud for SimulatedCloud<'_> {
 
     fn keep_console(&self, _server: &OwnedServer, _deadline: Deadline) -> Option<ConsoleExcerpt> {
         let world = locked(self.world);
-        world.broken.console.as_deref().map(console::excerpt)
+        world.broken.console.as_deref().map(excerpt)
     }
 
     fn observe(&self, traces: &Traces, _deadline: Deadline) -> Result<CloudView, Failure> {

@@ -34,7 +34,7 @@ fn golden(cluster: &str) -> Reply {
 }
 
 /// A cloud where all is well but for `first`.
-fn script(first: Vec<Line>) -> Vec<Line> {
+pub fn script(first: Vec<Line>) -> Vec<Line> {
     let well = [
         (LOGIN, login(0)),
         (NETWORKS, Reply::fixture("neutron-networks")),
@@ -57,7 +57,7 @@ fn script(first: Vec<Line>) -> Vec<Line> {
 }
 
 /// A site where all is well.
-fn site(double: &Double) -> Site {
+pub fn site(double: &Double) -> Site {
     let address = double.url().trim_start_matches("http://");
     Site::with_cloud(double.url())
         .over(&format!(
@@ -86,7 +86,7 @@ fn ping(level: &str) -> String {
 
 const REFUSED: &str = "out|It failed!  Use -verbose for more information.\nexit=1\n";
 
-fn check(site: &Site, more: &[&str]) -> Run {
+pub fn check(site: &Site, more: &[&str]) -> Run {
     let (config, state) = (site.config(), site.state());
     let args = [
         "check",

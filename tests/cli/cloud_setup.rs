@@ -45,7 +45,7 @@ fn group() -> Reply {
 }
 
 /// A cloud that has nothing, takes everything, and then has it.
-fn takes_all() -> Vec<Line> {
+pub fn takes_all() -> Vec<Line> {
     cloud::script(vec![
         once("GET", KEYS, no_keys()),
         always("GET", KEYS, key()),
@@ -62,7 +62,7 @@ fn takes_all() -> Vec<Line> {
 }
 
 /// A site whose configuration names no keypair and no security group.
-fn site(double: &Double) -> Site {
+pub fn site(double: &Double) -> Site {
     let site = Site::with_cloud(double.url());
     let text = fs::read_to_string(site.config()).unwrap();
     let lines: Vec<&str> = text
@@ -77,7 +77,7 @@ fn site(double: &Double) -> Site {
     site.set("HOME", &home)
 }
 
-fn setup(site: &Site, more: &[&str]) -> Run {
+pub fn setup(site: &Site, more: &[&str]) -> Run {
     let config = site.config();
     let args = ["cloud", "setup", "--config", config.to_str().unwrap()];
     site.run(&[&args, more].concat())

@@ -66,7 +66,7 @@ fn busy_site() -> (Double, Site) {
 
 /// The same, where a tick has seen both nodes before: a drain of another's is no leave to delete until the schedds were asked
 /// about the machine.
-fn known_site() -> (Double, Site) {
+pub fn known_site() -> (Double, Site) {
     let (double, site) = busy_site();
     let busy = std::fs::read_to_string(site.tools().join("condor_status.any")).unwrap();
     let fresh = [

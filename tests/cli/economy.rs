@@ -6,7 +6,7 @@ use crate::double::Double;
 use crate::harness::{Site, cloud};
 
 /// A window that always holds, prices, and a month whose budget is spent before it begins.
-fn site(double: &Double, per_month: u64) -> Site {
+pub fn site(double: &Double, per_month: u64) -> Site {
     let over = format!(
         "ehos: {{prices: {{m1.small: 0.25}}}}\ndaemon:\n  nodes_spare: 50%\n  time_zone: UTC\n  budget: {{per_hour: 5, \
          per_month: {per_month}}}\n  schedules:\n  - {{nodes_max: 7, days: [mon-sun], hours: '00:00-24:00'}}\n"

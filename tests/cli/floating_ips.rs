@@ -10,7 +10,7 @@ const SERVER: &str = "aaaaaaaa-0000-4000-8000-000000000001";
 const PATH: &str = "/v2.0/floatingips/f-1";
 
 /// A site with one node, to which a floating IP leads.
-fn site() -> (Double, Site) {
+pub fn site() -> (Double, Site) {
     let server = cloud::server(SERVER, "n-1", "ACTIVE");
     let ip = json!({"id": "f-1", "floating_ip_address": "192.0.2.1", "port_id": "p-1", "floating_network_id": "n",
         "description": "", "port_details": {"device_id": SERVER, "device_owner": "compute:nova"}});

@@ -60,7 +60,7 @@ fn console(text: &str) -> Reply {
 }
 
 /// A cloud in which a build goes well, from an empty project on.
-fn well() -> Vec<Line> {
+pub fn well() -> Vec<Line> {
     let made = image(
         IMAGE_ID,
         "golden",
@@ -112,7 +112,7 @@ fn well() -> Vec<Line> {
     ]
 }
 
-fn site(first: Vec<Line>) -> (Double, Site) {
+pub fn site(first: Vec<Line>) -> (Double, Site) {
     let double = Double::start(cloud::script(first));
     let site = Site::with_cloud(double.url())
         .over("ehos: {base_image: GOLD CentOS 7}\n")
@@ -121,7 +121,7 @@ fn site(first: Vec<Line>) -> (Double, Site) {
     (double, site)
 }
 
-fn ehos(site: &Site, command: &str, more: &[&str]) -> Run {
+pub fn ehos(site: &Site, command: &str, more: &[&str]) -> Run {
     let (config, state) = (site.config(), site.state());
     let mut args = vec!["image", command, "--config", config.to_str().unwrap()];
     args.extend(["--state-dir", state.to_str().unwrap()]);
@@ -129,7 +129,7 @@ fn ehos(site: &Site, command: &str, more: &[&str]) -> Run {
     site.run(&args)
 }
 
-fn build(site: &Site, more: &[&str]) -> Run {
+pub fn build(site: &Site, more: &[&str]) -> Run {
     ehos(site, "build", &[&["--base", "my-base.yaml"], more].concat())
 }
 
@@ -274,7 +274,7 @@ fn what_stops_a_build_before_it_begins() {
 }
 
 /// Old images, one that a node uses, one that is configured, one of somebody else.
-fn old_images() -> Vec<Line> {
+pub fn old_images() -> Vec<Line> {
     let all = [
         image("i-new", "new", "active", "2026-11-22T10:00:00Z", json!({})),
         image(

@@ -34,6 +34,7 @@ mod economy;
 mod events;
 mod explain;
 mod file_calls;
+mod golden;
 mod history;
 mod image;
 mod interruption;

@@ -17,7 +17,7 @@ use crate::harness::cloud::{self, CREATE, SERVER_ID, SERVERS};
 use crate::harness::{PASSWORD, POOL_PASSWORD, Run, Site, repository};
 
 /// What the fake `ssh` does on a master where all goes well: it keeps what it is given.
-const WELL: &str = r#"
+pub const WELL: &str = r#"
 for script; do :; done
 case $script in
     *'id -u'*) echo 1000 ;;
@@ -111,7 +111,7 @@ fn cloud_with(first: Vec<Line>) -> Double {
 }
 
 /// A cloud without a master: one that is asked for is there at once.
-fn empty_cloud(first: Vec<Line>) -> Double {
+pub fn empty_cloud(first: Vec<Line>) -> Double {
     let made = vec![then(&[]), then(&[master("BUILD", &[])])];
     let made = first.into_iter().chain(made);
     cloud_with(
@@ -129,7 +129,7 @@ fn gone_after(looks: usize) -> Vec<Line> {
     lines
 }
 
-fn site(double: &Double, ssh: &str) -> Site {
+pub fn site(double: &Double, ssh: &str) -> Site {
     let site = Site::with_cloud(double.url()).set("EHOS_POLL_SECONDS", "0.02");
     let replay = repository().join("tests/fixtures/condor/replay");
     symlink(replay, site.tools().join("ssh")).unwrap();
@@ -137,7 +137,7 @@ fn site(double: &Double, ssh: &str) -> Site {
     site.script("ssh", "any", &format!("dir={dir}\n{ssh}"))
 }
 
-fn deploy(site: &Site, more: &[&str]) -> Run {
+pub fn deploy(site: &Site, more: &[&str]) -> Run {
     let (config, state) = (site.config(), site.state());
     let template = repository().join("configs/master.yaml");
     let args: Vec<PathBuf> = ["master", "deploy", "--config"]

@@ -115,7 +115,7 @@ fn snapshots() -> Vec<Snapshot> {
 }
 
 /// One with a value in each field that a metric is made of, and names that have to be escaped.
-fn of_everything() -> Snapshot {
+pub fn of_everything() -> Snapshot {
     let cloud = "a \"b\\c\nd";
     serde_json::from_value(serde_json::json!({
         "version": 1, "program": "0.0.0", "at": "2026-11-26T12:00:00.5Z", "exit": 1, "milliseconds": 1234,

@@ -13,7 +13,7 @@ use crate::harness::cloud::{self, CREATE};
 const HOOK: &str = "/hook/s3cret-of-the-chat";
 
 /// A cloud that refuses every server.
-fn refusing() -> Vec<Line> {
+pub fn refusing() -> Vec<Line> {
     cloud::script(vec![always(
         "POST",
         CREATE,
@@ -32,7 +32,7 @@ fn broken(double: &Double, notify: &str) -> Site {
 }
 
 /// A hook that writes down what it is told, before it does this.
-fn hook(folder: &std::path::Path, then: &str) -> String {
+pub fn hook(folder: &std::path::Path, then: &str) -> String {
     let path = folder.join("hook");
     let log = folder.join("told");
     let script = format!(
@@ -110,7 +110,7 @@ fn a_hook_and_a_webhook_are_told_when_it_begins_and_when_it_is_over() {
 }
 
 /// Lets the next tick count, though it follows at once.
-fn a_minute_later(site: &Site) {
+pub fn a_minute_later(site: &Site) {
     let path = site.state().join("notices.json");
     let mut memory: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();

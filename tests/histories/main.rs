@@ -10,6 +10,7 @@
 
 mod attacker;
 mod builders;
+mod corpus;
 mod deleted_ads;
 mod economy;
 mod hostile_nodes;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::corpus::Recorder;
 use ehos::scaling::memory::{Outcome, State};
 use ehos::scaling::plan::{Fate, Plan};
 use ehos::scaling::policy::Policy;
@@ -19,6 +20,7 @@ pub struct Site {
     pub between: Box<dyn for<'a> Fn(ehos::site::Site<'a>) -> ehos::site::Site<'a>>,
     pub last: Option<(Plan, Vec<Outcome>)>,
     pub most_servers: usize,
+    plans: Recorder,
 }
 
 pub fn flavor(vcpus: u64, ram_mb: u64) -> ScenarioFlavor {
@@ -74,6 +76,7 @@ impl Site {
             between: Box::new(|site| site),
             last: None,
             most_servers: 0,
+            plans: Recorder::new(),
         }
     }
 
@@ -116,6 +119,7 @@ impl Site {
         // What is remembered survives the way to the disk and back.
         let text = serde_json::to_string(&next).unwrap();
         assert_eq!(serde_json::from_str::<State>(&text).unwrap(), next);
+        self.plans.add(&plan, &outcomes, &next);
         self.state = next;
         self.most_servers = self.most_servers.max(self.servers());
         assert!(

@@ -52,7 +52,7 @@ class Project:
     def configure(self, idle_timeout):
         """Writes what differs from a first configuration: `idle_timeout` is empty for the default."""
         daemon = f"daemon:\n  nodes_max: {NODES_MAX}\n" + (f"  idle_timeout: {idle_timeout}\n" if idle_timeout else "")
-        text = (f"clouds:\n  {self.cloud}:\n    flavor: {FLAVOR}\n    key: {PREFIX}\n"
+        text = (f"clouds:\n  {self.cloud}:\n    flavor: {FLAVOR}\n    key: {PREFIX}\n    network: machines\n"
                 f"ehos:\n  project_prefix: {PREFIX}\n{daemon}")
         (self.folder / "configs/ehos.d").mkdir(exist_ok=True)
         (self.folder / "configs/ehos.d/60-race.yaml").write_text(text)

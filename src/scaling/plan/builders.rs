@@ -5,7 +5,8 @@ use crate::scaling::action::{CloudAction, Expected, StartdIdentity};
 use crate::scaling::memory::BuilderMemory;
 use crate::scaling::observation::{NodeId, ServerStatus};
 use crate::scaling::pace::MINUTE;
-use crate::scaling::reason::{Reason, seconds};
+use crate::scaling::reason::Reason;
+use crate::scaling::seconds::seconds;
 use crate::scaling::survey::Builder;
 
 /// What happens to a builder, and why.

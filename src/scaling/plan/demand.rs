@@ -128,13 +128,8 @@ impl Planner<'_> {
             }
             group.waiting = group.waiting.max(demand.waiting);
             for why in held_back {
-                let alike = group.why.iter_mut().find_map(|known| {
-                    let together = known.together_with(&why)?;
-                    Some((known, together))
-                });
-                match alike {
-                    Some((known, together)) => *known = together,
-                    None => group.why.push(why),
+                if !group.why.iter_mut().any(|known| known.absorb(&why)) {
+                    group.why.push(why);
                 }
             }
         }

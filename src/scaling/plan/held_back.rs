@@ -181,14 +181,14 @@ impl<'a> Planner<'a> {
             (Some(JobFault::ParallelUniverse), _) => Reason::ParallelUniverse { jobs },
             (None, Some(deferred)) if deferred > lead => Reason::Deferred {
                 jobs,
-                seconds: deferred.as_secs(),
+                seconds: deferred.into(),
             },
             (Some(JobFault::Unread { .. } | JobFault::OwnerBound { .. }) | None, _) => {
                 match self.restart_backoff(demand) {
                     Some(left) => Reason::Restarting {
                         jobs,
                         starts: demand.starts,
-                        seconds: left.as_secs(),
+                        seconds: left.into(),
                     },
                     None => return startable,
                 }

@@ -9,7 +9,8 @@ use crate::scaling::leftover::{Leftover, LeftoverKind, Unmarked};
 use crate::scaling::memory::{LeftoverMemory, State};
 use crate::scaling::observation::{CloudName, CloudView, NodeId, Observation, OwnedServer, Role};
 use crate::scaling::pace::MINUTE;
-use crate::scaling::reason::{Reason, seconds};
+use crate::scaling::reason::Reason;
+use crate::scaling::seconds::seconds;
 
 /// A floating IP that has led nowhere for so long is given back: a central manager that is being made needs it soon.
 const UNUSED_AFTER: Duration = Duration::from_secs(3600);
@@ -168,7 +169,7 @@ impl<'a> Planner<'a> {
                 return (Fate::Keeps, Reason::FloatingIpForMaster);
             }
             if seen_for < UNUSED_AFTER {
-                let unused_after_seconds = UNUSED_AFTER.as_secs();
+                let unused_after_seconds = UNUSED_AFTER.into();
                 return (
                     Fate::Keeps,
                     Reason::FloatingIpUnused {
@@ -180,7 +181,7 @@ impl<'a> Planner<'a> {
         }
         if let Some(removed) = memory.removed {
             let asked_for = now.since(removed);
-            let seconds = asked_for.as_secs();
+            let seconds = asked_for.into();
             return if asked_for < self.policy.delete_timeout {
                 (Fate::Keeps, Reason::DeleteUnderWay { seconds })
             } else {

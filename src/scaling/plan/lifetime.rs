@@ -8,14 +8,15 @@ use super::removing::runs;
 use super::{Fate, Planner, phase_name};
 use crate::scaling::node::{Node, Phase, drain_mark};
 use crate::scaling::policy::retires_after;
-use crate::scaling::reason::{Reason, seconds, spoken};
+use crate::scaling::reason::Reason;
+use crate::scaling::seconds::{Seconds, seconds};
 
 /// What the reason of such a drain begins with, after the pool's mark: the startd keeps it, whatever becomes of the
 /// state.
 const OUTLIVED: &str = "older than max_lifetime,";
 
 impl Planner<'_> {
-    fn lifetimes(&self, node: &Node<'_>) -> (u64, u64) {
+    fn lifetimes(&self, node: &Node<'_>) -> (Seconds, Seconds) {
         let age = node.server.map(|server| server.record().age);
         let most = self.policy.max_lifetime(&node.kind.cloud);
         (
@@ -79,8 +80,8 @@ impl Planner<'_> {
                     max_lifetime_seconds,
                 };
                 let reason = match closed_seconds {
-                    Some(closed) => format!("{OUTLIVED} takes no jobs for {closed} s"),
-                    None => format!("{OUTLIVED} idle {} s", seconds(idle_for)),
+                    Some(Seconds(closed)) => format!("{OUTLIVED} takes no jobs for {closed} s"),
+                    None => format!("{OUTLIVED} idle {} s", idle_for.as_secs()),
                 };
                 if self.drain(index, idle_for, &reason, why) {
                     may_leave = may_leave.saturating_sub(u64::from(!closed));
@@ -150,7 +151,7 @@ impl Planner<'_> {
                 idle_seconds: seconds(idle_for),
                 nodes_max,
             };
-            let reason = format!("idle {} s, above nodes_max", seconds(idle_for));
+            let reason = format!("idle {} s, above nodes_max", idle_for.as_secs());
             above -= u64::from(self.drain(index, idle_for, &reason, why));
         }
     }
@@ -178,7 +179,7 @@ impl Planner<'_> {
                 old.len(),
                 oldest.name,
                 phase_name(&oldest.phase),
-                spoken(age_seconds),
+                age_seconds,
             ));
         }
         told

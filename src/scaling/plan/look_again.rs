@@ -32,10 +32,9 @@ impl Planner<'_> {
                 up_seconds,
                 collector_grace_seconds,
                 ..
-            } => collector_grace_seconds.checked_sub(*up_seconds),
+            } => Duration::from(*collector_grace_seconds).checked_sub((*up_seconds).into()),
             _ => None,
         });
-        let brakes = brakes.map(Duration::from_secs);
         of_nodes.chain(new).chain(brakes).min()
     }
 
@@ -55,7 +54,8 @@ impl Planner<'_> {
                     idle_timeout_seconds,
                 },
             )) => Some(
-                Duration::from_secs(idle_timeout_seconds.saturating_sub(*idle_seconds))
+                Duration::from(*idle_timeout_seconds)
+                    .saturating_sub((*idle_seconds).into())
                     .saturating_sub(LEAD),
             ),
             Some((
@@ -63,7 +63,7 @@ impl Planner<'_> {
                 Reason::Paid {
                     paid_seconds_left, ..
                 },
-            )) => Some(Duration::from_secs(*paid_seconds_left).saturating_sub(LEAVING)),
+            )) => Some(Duration::from(*paid_seconds_left).saturating_sub(LEAVING)),
             // Its ad does not say yet that it drains.
             None if matches!(node.phase, Phase::Draining { ours: true, .. })
                 && node.startd.is_some_and(|startd| startd.draining.is_none()) =>

@@ -15,8 +15,9 @@ use crate::scaling::observation::{NodeId, Seen, ServerStatus, StartdView};
 use crate::scaling::pace::MINUTE;
 use crate::scaling::parts;
 use crate::scaling::policy::Policy;
-use crate::scaling::reason::{Reason, seconds};
+use crate::scaling::reason::Reason;
 use crate::scaling::refusal::{self, About};
+use crate::scaling::seconds::{Seconds, seconds};
 
 /// So long before the end of a paid period a node is drained: its drain, two ticks and its delete are done by then.
 pub(super) const LEAVING: Duration = Duration::from_secs(300);
@@ -364,7 +365,7 @@ impl Planner<'_> {
                     max_actions: self.policy.max_actions,
                 }
             } else {
-                let reason = format!("idle {} s, not needed", seconds(idle_for));
+                let reason = format!("idle {} s, not needed", idle_for.as_secs());
                 let why = Reason::DrainSurplus {
                     idle_seconds: seconds(idle_for),
                     surplus,
@@ -411,7 +412,7 @@ impl Planner<'_> {
 
     /// Where a started period is paid: for how many seconds yet the node is paid for, until shortly before the end of that
     /// time. It is kept for no longer than one period.
-    fn paid_for(&self, node: &Node<'_>, idle_for: Duration) -> Option<u64> {
+    fn paid_for(&self, node: &Node<'_>, idle_for: Duration) -> Option<Seconds> {
         let cloud = self.policy.cloud(&node.kind.cloud)?;
         let period = cloud.billing_period?;
         let age = node.server?.record().age;
@@ -527,7 +528,7 @@ impl Planner<'_> {
                 self.settle(index, Fate::Keeps, Reason::MaxActions { max_actions });
                 continue;
             }
-            let reason = format!("{TAKES_NO_JOBS} no claim for {} s", seconds(idle_for));
+            let reason = format!("{TAKES_NO_JOBS} no claim for {} s", idle_for.as_secs());
             if !self.drain(index, idle_for, &reason, why) {
                 self.settle(index, Fate::Keeps, Reason::NoSlot);
             }

@@ -10,7 +10,8 @@ use crate::scaling::money::Money;
 use crate::scaling::node::{Node, Phase};
 use crate::scaling::observation::{CloudName, Role, Seen};
 use crate::scaling::policy::CloudPolicy;
-use crate::scaling::reason::{Reason, seconds};
+use crate::scaling::reason::Reason;
+use crate::scaling::seconds::seconds;
 
 /// So many servers are named.
 const NAMED: usize = 5;
@@ -48,7 +49,7 @@ impl Planner<'_> {
             } else {
                 let idle_seconds = seconds(idle_for);
                 let why = Reason::DrainCloudRetires { idle_seconds };
-                let reason = format!("its cloud retires, idle {idle_seconds} s");
+                let reason = format!("its cloud retires, idle {} s", idle_for.as_secs());
                 if self.drain(index, idle_for, &reason, why) {
                     continue;
                 }

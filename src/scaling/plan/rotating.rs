@@ -13,7 +13,8 @@ use crate::scaling::memory::{ConfiguredImage, Kind, Replacement};
 use crate::scaling::needs::Answer;
 use crate::scaling::node::{Node, Phase, drain_mark};
 use crate::scaling::observation::{Seen, ServerStatus};
-use crate::scaling::reason::{Reason, seconds};
+use crate::scaling::reason::Reason;
+use crate::scaling::seconds::seconds;
 use crate::scaling::submitter::Submitters;
 
 /// What the reason of such a drain begins with, after the pool's mark: the startd keeps it, whatever becomes of the
@@ -224,7 +225,7 @@ impl Planner<'_> {
             return false;
         };
         let why = why(node.kind.image.clone(), successor.image.clone());
-        let reason = format!("{OLDER_IMAGE} idle {} s", seconds(idle_for));
+        let reason = format!("{OLDER_IMAGE} idle {} s", idle_for.as_secs());
         self.drain(index, idle_for, &reason, why)
     }
 

@@ -4,7 +4,8 @@
 use super::removing::runs;
 use super::{Planner, phase_name};
 use crate::scaling::node::Phase;
-use crate::scaling::reason::{Reason, seconds, spoken};
+use crate::scaling::reason::Reason;
+use crate::scaling::seconds::seconds;
 
 impl Planner<'_> {
     /// Drains the idle nodes whose tokens end within `token_margin`, at once: they serve no demand any more, and count for
@@ -46,7 +47,7 @@ impl Planner<'_> {
 
     /// How many there are, for an operator.
     pub(super) fn ending_tokens(&self) -> Option<String> {
-        let margin = spoken(seconds(self.policy.token_margin));
+        let margin = seconds(self.policy.token_margin);
         let nodes = self.survey.nodes.iter();
         let ending = nodes
             .filter(|node| node.token_ends && node.exists())

@@ -24,6 +24,7 @@ use ehos::site::Site;
 use super::events::{Event, Forgery, IMAGES, THERE};
 use super::faults::{CloudAnswer, Faults};
 use super::rules::{self, Tally, Tick};
+use crate::corpus::Recorder;
 use crate::site::{cloud, scenario};
 
 /// Faults happen for so long.
@@ -58,6 +59,8 @@ pub struct History {
     distance: u64,
     /// What is told of it; nothing, unless it is to be told.
     pub log: Option<Vec<String>>,
+    /// What is planned in it, where that is to be compared.
+    pub plans: Option<Recorder>,
 }
 
 /// When ehos passes.
@@ -165,6 +168,7 @@ impl History {
             },
             distance: 60,
             log: None,
+            plans: None,
         }
     }
 
@@ -449,6 +453,9 @@ impl History {
             log.push(format!("minute {}:{:02}", now / 60, now % 60));
             log.extend(rules::told(&plan, &outcomes));
         }
+        if let Some(plans) = &mut self.plans {
+            plans.add(&plan, &outcomes, &next);
+        }
         let world = locked(&self.world);
         let tick = Tick {
             observation: &observation,
@@ -646,6 +653,13 @@ impl History {
     /// All of it; an error says which rule was broken.
     pub fn run(mut self, events: &[(u8, Event)]) -> Result<(), String> {
         self.all_of_it(events)
+    }
+
+    /// All of it; the digest of its plans.
+    pub fn digest(mut self, events: &[(u8, Event)]) -> String {
+        drop(self.all_of_it(events));
+        let plans = self.plans.take();
+        plans.map(|plans| plans.digest()).unwrap_or_default()
     }
 
     /// All of it; what was told of it last.

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use events::{Event, Forgery, THERE, event};
@@ -23,12 +24,16 @@ use faults::CloudAnswer;
 use history::{History, MINUTES};
 
 use crate::attacker::{Attack, Lie};
+use crate::corpus::{self, Recorder};
 
 /// Histories that have failed once.
 const FAILED: [u64; 2] = [1883198132846800, 1883198132846838];
 
 /// How many there are when no number is given.
 const USUAL: u64 = 3000;
+
+/// Those whose plans are compared with the recorded ones.
+const RECORDED: u64 = 100;
 
 /// So many different failures are looked for before the test ends.
 const FAILURES: usize = 5;
@@ -39,8 +44,7 @@ fn variable(name: &str) -> Option<u64> {
     Some(number.unwrap_or_else(|_| panic!("{name}: {value} is no number")))
 }
 
-/// One history, and when it fails, the least of it that still does.
-fn run(seed: u64) -> Result<(), String> {
+fn runner(seed: u64) -> TestRunner {
     let config = Config {
         cases: 1,
         failure_persistence: None,
@@ -50,15 +54,22 @@ fn run(seed: u64) -> Result<(), String> {
     // Of what proptest has, the one that is quick in a debug build, too.
     let seeds = [seed, !seed].map(u64::to_le_bytes).concat();
     let rng = TestRng::from_seed(RngAlgorithm::XorShift, &seeds);
+    TestRunner::new_with_rng(config, rng)
+}
+
+/// The seed of a world, and what happens in it when.
+fn histories() -> impl Strategy<Value = (u64, Vec<(u8, Event)>)> {
     let events = prop::collection::vec((0..MINUTES, event()), 0..30);
-    let result = TestRunner::new_with_rng(config, rng).run(
-        &(any::<u64>(), events),
-        |(world, mut events)| {
-            events.sort_by_key(|(minute, _)| *minute);
-            let history = History::new(world, &events);
-            history.run(&events).map_err(TestCaseError::fail)
-        },
-    );
+    (any::<u64>(), events)
+}
+
+/// One history, and when it fails, the least of it that still does.
+fn run(seed: u64) -> Result<(), String> {
+    let result = runner(seed).run(&histories(), |(world, mut events)| {
+        events.sort_by_key(|(minute, _)| *minute);
+        let history = History::new(world, &events);
+        history.run(&events).map_err(TestCaseError::fail)
+    });
     match result {
         Ok(()) => Ok(()),
         Err(TestError::Abort(why)) => Err(why.to_string()),
@@ -115,6 +126,38 @@ fn run_all(first: u64, count: u64) -> BTreeMap<u64, String> {
         began.elapsed().as_secs_f64()
     );
     failures.into_inner().unwrap()
+}
+
+#[test]
+fn random_histories_have_the_recorded_plans() {
+    let digest = |seed: u64| {
+        let tree = histories().new_tree(&mut runner(seed)).unwrap();
+        let (world, mut events) = tree.current();
+        events.sort_by_key(|(minute, _)| *minute);
+        let mut history = History::new(world, &events);
+        history.plans = Some(Recorder::unchecked(format!("random-{seed}")));
+        history.digest(&events)
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let part = |first: u64| {
+        (first..RECORDED)
+            .step_by(cores as usize)
+            .map(|seed| (seed, digest(seed)))
+    };
+    let digests: BTreeMap<u64, String> = std::thread::scope(|scope| {
+        let parts: Vec<_> = (0..cores)
+            .map(|first| scope.spawn(move || part(first).collect::<Vec<_>>()))
+            .collect();
+        parts
+            .into_iter()
+            .flat_map(|part| part.join().unwrap())
+            .collect()
+    });
+    // Ten at a time, so that a change of few shows as one.
+    let digests: Vec<String> = digests.into_values().collect();
+    for (number, ten) in digests.chunks(10).enumerate() {
+        corpus::check(&format!("random-{number}0"), &corpus::digest(ten.concat()));
+    }
 }
 
 #[test]
