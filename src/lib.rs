@@ -20,6 +20,7 @@ pub mod simulation;
 pub mod status;
 pub mod user_data;
 mod wake;
+mod yaml;
 
 pub use ::scaling;
 pub use ::tick::{act, cloud, observe, pool, signing_key, state_directory as state};

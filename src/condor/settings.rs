@@ -5,42 +5,48 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-/// How HTCondor is asked.
-#[derive(Debug, Default)]
-pub struct CondorSettings {
-    /// The central manager's address as nodes reach it (`host_ip`): the `{host_ip}` of user data.
-    pub host_ip: Option<String>,
-    /// Another pool's collector (`-pool`); else what this machine's HTCondor is configured for.
-    pub pool: Option<String>,
-    /// Schedds to ask, by name; empty: the one of this machine.
-    pub schedds: Vec<String>,
-    /// A site's own limit on which jobs count, ANDed to the demand query.
-    pub job_constraint: Option<String>,
-    /// Room alone decides where jobs may run (`match_requirements: false`), not their Requirements.
-    pub ignore_requirements: bool,
-    /// Folder of the condor_* tools; else `$PATH`.
-    pub bin: Option<PathBuf>,
-    /// HTCondor's global event log, where it is not [`CondorSettings::EVENT_LOG`].
-    pub event_log: Option<PathBuf>,
-    /// Universes whose idle jobs need nodes (5 vanilla).
-    pub universes: Vec<u32>,
-    /// `UID_DOMAIN`/`TRUST_DOMAIN` for tokens and user data, when not asked of `condor_config_val`.
-    pub trust_domain: Option<String>,
-    /// The shared pool password of the original ehos: the `{password}` of user data.
-    pub password: Option<SecretString>,
-    /// The token with which all nodes join; else `condor_token_create` makes one for each.
-    pub token: Option<SecretString>,
-    /// The name of the key that signs such tokens; `None`: the pool's.
-    pub token_key: Option<String>,
-    /// The folder in which that key is ehos's own file; `None`: HTCondor's.
-    pub token_key_directory: Option<PathBuf>,
-    /// The identity of tokens that ehos makes (`execute@TRUST_DOMAIN` by default).
-    pub token_identity: Option<String>,
-    /// How long such a token is good for; by default [`CondorSettings::TOKEN_LIFETIME`].
-    pub token_lifetime: Option<Duration>,
-    /// With `scale_down: node`, after how long without a claim a node powers itself off (`idle_timeout`): the
-    /// `{noclaim_shutdown}` of user data.
-    pub noclaim_shutdown: Option<Duration>,
+use keys::settings;
+
+settings! {
+    /// How ehos queries HTCondor, and how nodes join. A field with a key is that key of `condor:`.
+    #[derive(Debug)]
+    pub struct CondorSettings {
+        /// The central manager's address as nodes reach it: `{host_ip}` of the template.
+        host_ip: Option<String> = None, "needed by `execute.yaml`";
+        /// Another pool's collector (`-pool`).
+        pool [Machine]: Option<String> = None, "this machine's";
+        /// Schedds to query, by name.
+        schedds: Vec<String> = Vec::new(), "this machine's";
+        /// Jobs that count: a ClassAd expression.
+        job_constraint: Option<String> = None, "all";
+        /// Folder of the condor_* commands.
+        bin [Machine]: Option<PathBuf> = None, "`$PATH`";
+        /// HTCondor's global event log (its `EVENT_LOG`), where ehos runs beside the schedd.
+        event_log [Machine]: Option<PathBuf> = None, "/var/log/condor/EventLog";
+        /// TRUST_DOMAIN of the pool: `{trust_domain}`.
+        trust_domain: Option<String> = None, "that of HTCondor's configuration here";
+        /// Name of the key that signs a token for each node: `{token}`; see [below](#tokens-of-nodes).
+        token_key [Machine]: Option<String> = None, "the pool's, which only root can read";
+        /// Folder with that key as a file of the user that runs ehos, mode 0600.
+        token_key_directory [Machine]: Option<PathBuf> = None, "HTCondor's SEC_PASSWORD_DIRECTORY, root's";
+        /// Identity of these tokens, the same for all nodes.
+        token_identity: Option<String> = None, "`execute-NODE@TRUST_DOMAIN`, see [below](#tokens-of-nodes)";
+        /// Lifetime of these tokens. A node is replaced before its token expires.
+        token_lifetime [Positive]: Option<Duration> = None, "90 days";
+    }
+    beside {
+        /// Matching goes by free resources alone (`match_requirements: false`), not by the jobs' Requirements.
+        ignore_requirements: bool = false;
+        /// Universes whose idle jobs need nodes (5 vanilla).
+        universes: Vec<u32> = vec![5];
+        /// The shared pool password of the original ehos: the `{password}` of user data.
+        password: Option<SecretString> = None;
+        /// The token with which all nodes join; else `condor_token_create` makes one for each.
+        token: Option<SecretString> = None;
+        /// With `scale_down: node`, after how long without a claim a node powers itself off (`idle_timeout`): the
+        /// `{noclaim_shutdown}` of user data.
+        noclaim_shutdown: Option<Duration> = None;
+    }
 }
 
 impl CondorSettings {

@@ -5,47 +5,60 @@ use std::time::Duration;
 
 use super::error::{Error, Problem};
 use crate::condor::CondorSettings;
-use crate::deadline::Timeouts;
 use crate::metrics::MetricsSettings;
 use crate::notify;
 use crate::openstack::CloudSettings;
 use crate::scaling::policy::Policy;
+use keys::settings;
 
-/// Days of the history that are kept, when the configuration says nothing.
-pub const HISTORY_DAYS: u64 = 400;
+settings! {
+    /// Time limits of one tick.
+    #[derive(Debug, Clone)]
+    pub struct Timeouts {
+        /// Time limit of the whole tick.
+        tick as "tick_timeout" [Positive]: Duration = Duration::from_secs(100);
+        /// Time limit of one HTTP request.
+        request as "request_timeout" [Positive]: Duration = Duration::from_secs(30);
+        /// Time limit of one HTCondor command.
+        command as "command_timeout" [Positive]: Duration = Duration::from_secs(30);
+    }
+    beside {}
+}
 
-/// The least time between two passes for events, when the configuration says nothing.
-pub const EVENT_INTERVAL: Duration = Duration::from_secs(10);
-
-/// The whole configuration, merged and checked.
-#[derive(Debug)]
-pub struct Config {
-    /// The files it was read from, in the order they were merged.
-    pub files: Vec<PathBuf>,
-    /// What decides.
-    pub policy: Policy,
-    /// How HTCondor is asked.
-    pub condor: CondorSettings,
-    /// How each cloud is asked, in the order of the configuration.
-    pub clouds: Vec<CloudSettings>,
-    /// The one cloud is that of `$OS_CLOUD` or of the `OS_*` variables: no file describes it under `clouds:`.
-    pub cloud_of_environment: bool,
-    /// A simulated world instead of HTCondor and clouds.
-    pub simulation: Option<crate::simulation::Scenario>,
-    /// Time limits.
-    pub timeouts: Timeouts,
-    /// `state_dir`, where it is given.
-    pub state_dir: Option<PathBuf>,
-    /// Who is told of what is wrong.
-    pub notify: notify::Settings,
-    /// Days of the history that are kept; 0 keeps none.
-    pub history_days: u64,
-    /// The least time between two passes for what happened to jobs; 0: only the timer's.
-    pub event_interval: Duration,
-    /// Who gets the figures of a tick.
-    pub metrics: MetricsSettings,
-    /// What is worth knowing about the configuration: keys without a meaning any more, and the like.
-    pub notes: Vec<String>,
+settings! {
+    /// The whole configuration, merged and checked. A field with a key is that key of `daemon:`.
+    #[derive(Debug)]
+    pub struct Config {
+        /// Least time between two ticks for [events](#ticks-between-the-minutes); 0: only the timer's ticks.
+        event_interval: Duration = Duration::from_secs(10);
+        /// Days of the [history](history.md) that are kept; 0 keeps none.
+        history_days: u64 = 400;
+        /// State directory.
+        state_dir [Machine]: Option<PathBuf> = None,
+            "`$STATE_DIRECTORY`; /var/lib/ehos for root and its owner; `$XDG_STATE_HOME/ehos` for others";
+    }
+    beside {
+        /// The files it was read from, in the order they were merged.
+        files: Vec<PathBuf> = Vec::new();
+        /// What decides.
+        policy: Policy = Policy::default();
+        /// How HTCondor is queried.
+        condor: CondorSettings = CondorSettings::default();
+        /// How each cloud is queried, in the order of the configuration.
+        clouds: Vec<CloudSettings> = Vec::new();
+        /// The one cloud is that of `$OS_CLOUD` or of the `OS_*` variables: no file describes it under `clouds:`.
+        cloud_of_environment: bool = false;
+        /// A simulated site instead of HTCondor and clouds.
+        simulation: Option<crate::simulation::Scenario> = None;
+        /// Time limits.
+        timeouts: Timeouts = Timeouts::default();
+        /// The receivers of notifications.
+        notify: notify::Settings = notify::Settings::default();
+        /// The receivers of the figures of a tick.
+        metrics: MetricsSettings = MetricsSettings::default();
+        /// Notes on the configuration: keys that are not used, and the like.
+        notes: Vec<String> = Vec::new();
+    }
 }
 
 impl Config {

@@ -5,27 +5,22 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-/// Who gets the figures of a tick.
-#[derive(Debug)]
-pub struct MetricsSettings {
-    /// The file for node_exporter's textfile collector.
-    pub prometheus_textfile: Option<PathBuf>,
-    /// The InfluxDB that they are sent to.
-    pub influxdb: Option<InfluxSettings>,
-    /// What this machine is called there (`daemon.hostname`); `None`: its name.
-    pub hostname: Option<String>,
-    /// How long sending may take.
-    pub timeout: Duration,
-}
+use keys::settings;
 
-impl Default for MetricsSettings {
-    fn default() -> MetricsSettings {
-        MetricsSettings {
-            prometheus_textfile: None,
-            influxdb: None,
-            hostname: None,
-            timeout: Duration::from_secs(2),
-        }
+settings! {
+    /// The receivers of the figures of a tick. A field with a key is that key of `metrics:`.
+    #[derive(Debug)]
+    pub struct MetricsSettings {
+        /// File for node_exporter's textfile collector, written by each acting tick; its name ends in `.prom`.
+        prometheus_textfile: Option<PathBuf> = None, "none";
+        /// Time limit of the request to InfluxDB, at most 10 s.
+        timeout [Positive, AtMost(10)]: Duration = Duration::from_secs(2);
+    }
+    beside {
+        /// The InfluxDB that they are sent to.
+        influxdb: Option<InfluxSettings> = None;
+        /// The name of this machine there (`daemon.hostname`); `None`: its own.
+        hostname: Option<String> = None;
     }
 }
 

@@ -49,7 +49,7 @@ pub mod zone;
 
 pub use catalog::Service;
 pub use error::{Call, Effect, Error, Kind, Refusal};
-pub use settings::{Auth, AuthMethod, CloudSettings, NameOrId, ServiceSettings};
+pub use settings::{Auth, AuthMethod, CloudSettings, INTERFACES, NameOrId, ServiceSettings};
 
 /// Lines of a failed server's console that are kept in the log.
 const CONSOLE_LINES: usize = 40;

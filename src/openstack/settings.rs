@@ -6,63 +6,100 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 
 use crate::scaling::policy::Takes;
+use keys::{Form, Kind, settings};
 
-/// How one cloud is asked and what its servers are made of.
-#[derive(Debug)]
-pub struct CloudSettings {
-    /// Its name in the configuration.
-    pub name: String,
-    /// Who ehos is there.
-    pub auth: Auth,
-    /// Region of the catalog; `None`: the only one there.
-    pub region: Option<String>,
-    /// `public`, `internal` or `admin`.
-    pub interface: String,
-    /// What is said of one service alone.
-    pub services: ServiceSettings,
-    /// Certificates to trust instead of the system's.
-    pub cacert: Option<PathBuf>,
-    /// Do not check certificates.
-    pub insecure: bool,
-    /// Image of nodes: name or id.
-    pub image: String,
-    /// Image that golden images are built from: name or id.
-    pub base_image: Option<String>,
-    /// Flavors of nodes: names or ids, in order of preference.
-    pub flavors: Vec<String>,
-    /// Networks: names or ids.
-    pub networks: Vec<String>,
-    /// Keypair.
-    pub key: Option<String>,
-    /// Security groups: names or ids.
-    pub security_groups: Vec<String>,
-    /// Availability zones over which nodes are spread; none: the cloud's choice.
-    pub availability_zones: Vec<String>,
-    /// Server group of nodes: name or id.
-    pub server_group: Option<String>,
-    /// Its policy, where it is made.
-    pub server_group_policy: String,
-    /// Size in GiB of the volume that nodes boot from; `None`: from the disk of their flavor.
-    pub boot_volume_size_gb: Option<u64>,
-    /// The volume's type.
-    pub boot_volume_type: Option<String>,
-    /// Nodes get a config drive.
-    pub config_drive: bool,
-    /// Tags of each server.
-    pub tags: Vec<String>,
-    /// GPUs of a node, by flavor, where the flavor itself does not say it right.
-    pub gpus: BTreeMap<String, u64>,
-    /// User data template of nodes (`userdata_file`).
-    pub user_data_file: PathBuf,
-    /// More metadata for each server.
-    pub metadata: BTreeMap<String, String>,
-    /// Size in GiB of a blank scratch volume that lives and dies with the server.
-    pub scratch_size_gb: Option<u64>,
-    /// The central manager cannot reach the nodes: they keep a connection to it and are told over it to call back
-    /// (HTCondor's connection broker, `CCB_ADDRESS`).
-    pub ccb: bool,
-    /// What the ads of its nodes say (`startd_attrs`), as long as none has joined: ClassAd expressions by name.
-    pub startd_attributes: BTreeMap<String, String>,
+/// Policies of server groups that Nova has; the first is the default: nodes are spread over hosts as far as there are enough.
+pub const SERVER_GROUP_POLICIES: [&str; 4] = [
+    "soft-anti-affinity",
+    "anti-affinity",
+    "soft-affinity",
+    "affinity",
+];
+
+/// Interfaces of an endpoint in the catalog.
+pub const INTERFACES: [&str; 3] = ["public", "internal", "admin"];
+
+/// An interface, which may end in `URL` as in openstacksdk.
+pub const INTERFACE: Form = Form {
+    name: "public, internal or admin",
+    pattern: "^(public|internal|admin)(URL)?$",
+    check: |text| {
+        let interface = text.trim_end_matches("URL");
+        match INTERFACES.contains(&interface) {
+            true => Ok(()),
+            false => Err(format!("`{text}` is none of {}", INTERFACES.join(", "))),
+        }
+    },
+};
+
+settings! {
+    /// How ehos logs in to one cloud, and how it creates servers there. A field with a key is that key of an entry of
+    /// `clouds:`.
+    #[derive(Debug)]
+    pub struct CloudSettings {
+        /// Region of the catalog.
+        region as "region_name": Option<String> = None, "the only one of the catalog";
+        /// Interface of the catalog's endpoints: `public`, `internal` or `admin`.
+        interface: String as [Kind::Form(&INTERFACE)] = "public".to_owned();
+        /// Certificates to trust instead of the system's.
+        cacert: Option<PathBuf> = None, "the system's";
+        /// Image that golden images are built from, name or id. Nodes boot from it where there is no `image`.
+        base_image [For("ehos")]: Option<String> = None, "none";
+        /// Flavors of nodes, names or ids, in order of preference.
+        flavors [For("ehos"), Also("flavor")]: Vec<String> = Vec::new(), "required";
+        /// Networks of nodes, names or ids. A node gets a port in each, in this order.
+        networks [For("ehos"), Also("network")]: Vec<String> = Vec::new(), "required";
+        /// Keypair.
+        key [For("ehos")]: Option<String> = None, "none";
+        /// Security groups, names or ids.
+        security_groups [For("ehos")]: Vec<String> = Vec::new(), "the project's default";
+        /// Availability zones of nodes. Over several of them nodes are spread, the zone with the fewest first. A zone without
+        /// capacity is skipped for `backoff_first`, doubling; the flavor waits only when all zones are full. Builders and
+        /// central managers take the first.
+        availability_zones [For("ehos"), Also("availability_zone")]: Vec<String> = Vec::new(), "the cloud's choice";
+        /// Server group of nodes, name or id; `ehos cloud setup` creates a missing one. Its members have a quota of their own,
+        /// 10 by default in Nova.
+        server_group [For("ehos")]: Option<String> = None, "none";
+        /// Its policy, where `ehos cloud setup` creates it. A group of hard anti-affinity takes as many nodes as there are hosts.
+        server_group_policy [For("ehos")]: String as [Kind::Choice(&SERVER_GROUP_POLICIES)] =
+            "soft-anti-affinity".to_owned();
+        /// Size in GB of a volume, made of the image, that nodes boot from; it is deleted with the server. For flavors without a
+        /// disk, whose disk counts with this size then; 0 is none. Images are built on the disk of a flavor.
+        boot_volume_size_gb as "boot_volume_size" [For("ehos")]: Option<u64> = None, "none";
+        /// Type of that volume.
+        boot_volume_type [For("ehos")]: Option<String> = None, "the cloud's";
+        /// `true`: servers have their user data on a drive, for clouds without a metadata service.
+        config_drive [For("ehos")]: bool = false;
+        /// Tags of nodes' servers, besides metadata: at most 50, of 60 characters, without `/` and `,`.
+        tags [For("ehos")]: Vec<String> = Vec::new(), "none";
+        /// GPUs of a node, by flavor: `{g1.large: 2}`. For clouds that do not show the extra specs of flavors, and where
+        /// `pci_passthrough:alias` means other devices (0).
+        gpus [For("ehos")]: BTreeMap<String, u64> = BTreeMap::new(), "`pci_passthrough:alias`, `resources:VGPU`";
+        /// Size in GB of a blank volume that is created and deleted with the server; 0 is none. ehos removes one that outlived its server.
+        scratch_size_gb as "scratch_size" [For("ehos")]: Option<u64> = None, "none";
+        /// `true`: the central manager cannot reach the nodes, see [below](#nodes-behind-nat).
+        ccb [For("ehos")]: bool = false;
+        /// More metadata of servers.
+        metadata [For("ehos")]: BTreeMap<String, String> = BTreeMap::new(), "none";
+        /// Attributes of the startds of new nodes besides those that every startd has, ClassAd expressions by name:
+        /// `{HasDocker: 'true', OpSysAndVer: '"AlmaLinux9"'}`. Until the first node of a node type has joined, jobs are matched
+        /// with them; then its own ad counts. `START` can stand here, too.
+        startd_attributes as "startd_attrs" [For("ehos")]: BTreeMap<String, String> = BTreeMap::new(), "none";
+        /// `true`: certificates are not checked (noted). `verify: false` is the same.
+        insecure: bool = false;
+    }
+    beside {
+        /// Its name in the configuration.
+        name: String = String::new();
+        /// Who ehos is there.
+        auth: Auth = Auth::nobody();
+        /// What is said of one service alone.
+        services: ServiceSettings = ServiceSettings::default();
+        /// Image of nodes: name or id.
+        image: String = String::new();
+        /// User data template of nodes (`userdata_file`).
+        user_data_file: PathBuf = PathBuf::new();
+    }
 }
 
 impl CloudSettings {
@@ -106,6 +143,20 @@ pub struct Auth {
     pub url: String,
     /// How it proves itself.
     pub method: AuthMethod,
+}
+
+impl Auth {
+    /// Nobody, while the rest of an entry is checked.
+    pub fn nobody() -> Auth {
+        Auth {
+            url: String::new(),
+            method: AuthMethod::Token {
+                token: SecretString::default(),
+                project: None,
+                project_domain: None,
+            },
+        }
+    }
 }
 
 /// How ehos proves who it is.

@@ -33,27 +33,6 @@ impl Deadline {
     }
 }
 
-/// Time limits of one tick.
-#[derive(Debug, Clone)]
-pub struct Timeouts {
-    /// The whole tick.
-    pub tick: Duration,
-    /// One HTTP request.
-    pub request: Duration,
-    /// One child process.
-    pub command: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Timeouts {
-        Timeouts {
-            tick: Duration::from_secs(100),
-            request: Duration::from_secs(30),
-            command: Duration::from_secs(30),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

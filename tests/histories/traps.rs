@@ -8,6 +8,7 @@ use ehos::scaling::node::drain_mark;
 use ehos::scaling::observation::{CloudView, ServerRecord};
 use ehos::scaling::plan::Fate;
 use ehos::scaling::reason::Reason;
+use ehos::scaling::source::SourceKind;
 use ehos::simulation::{JobState, locked};
 use tick::backends::Backends as Asked;
 

@@ -4,12 +4,19 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::error::Place;
-use super::file::MERGE_KEY;
-use super::schedules::{index, skip};
+use super::MERGE_KEY;
+
+/// A place in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+}
 
 /// The place of the key at the end of `path` in `text`; `None` when it is not there.
-pub(super) fn find(text: &str, path: &[&str]) -> Option<Place> {
+pub(crate) fn find(text: &str, path: &[&str]) -> Option<Place> {
     // What stands at the place itself goes before what is merged into it.
     search(text, path, false).or_else(|| search(text, path, true))
 }
@@ -71,7 +78,8 @@ impl<'de> Visitor<'de> for Find<'_> {
             }
         }
         seq.next_element_seed(Find { path: rest, ..self })?;
-        skip(&mut seq)
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
@@ -88,6 +96,11 @@ impl<'de> Visitor<'de> for Find<'_> {
         }
         Ok(())
     }
+}
+
+/// An element's index, of its number from 1.
+fn index(key: &str) -> Option<usize> {
+    key.parse::<usize>().ok()?.checked_sub(1)
 }
 
 /// The next key.

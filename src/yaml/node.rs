@@ -1,4 +1,4 @@
-//! YAML of other programs as a tree: any keys, merge keys put in, and each scalar as it is written (`0123` is no number here).
+//! YAML as a tree: any keys, merge keys resolved, and each scalar as it is written (`0123` is no number here).
 
 use std::fmt;
 
@@ -7,15 +7,17 @@ use serde::de::{
     Visitor,
 };
 
-use super::file::MERGE_KEY;
+use super::{Error, MERGE_KEY};
 
 /// What stands at a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Node {
+pub(crate) enum Node {
     Null,
     Text(String),
     /// A number, a truth value: its text is read in a second pass.
     Untold,
+    /// Something with a tag of its own (`!tag value`).
+    Tagged,
     List(Vec<Node>),
     /// In the order of the file.
     Map(Vec<(String, Node)>),
@@ -23,7 +25,7 @@ pub(super) enum Node {
 
 impl Node {
     /// What stands at a key; of a key that stands there twice, the last, as other readers of YAML take it.
-    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         let Node::Map(entries) = self else {
             return None;
         };
@@ -32,7 +34,7 @@ impl Node {
     }
 
     /// Its entries, when it is a mapping.
-    pub(super) fn entries(&self) -> &[(String, Node)] {
+    pub(crate) fn entries(&self) -> &[(String, Node)] {
         match self {
             Node::Map(entries) => entries,
             _ => &[],
@@ -41,7 +43,7 @@ impl Node {
 }
 
 /// The tree of the text.
-pub(super) fn parse(text: &str) -> Result<Node, serde_yaml::Error> {
+pub(crate) fn parse(text: &str) -> Result<Node, Error> {
     let mut node = Shape.deserialize(serde_yaml::Deserializer::from_str(text))?;
     Texts(&mut node).deserialize(serde_yaml::Deserializer::from_str(text))?;
     merge(&mut node);
@@ -76,7 +78,7 @@ fn merge(node: &mut Node) {
                 }
             }
         }
-        Node::Null | Node::Text(_) | Node::Untold => {}
+        Node::Null | Node::Text(_) | Node::Untold | Node::Tagged => {}
     }
 }
 
@@ -135,11 +137,10 @@ impl<'de> Visitor<'de> for Shape {
         Ok(Node::Map(entries))
     }
 
-    /// Something with a tag of its own, which says nothing here.
     fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<Node, A::Error> {
         let (_, value) = data.variant::<IgnoredAny>()?;
         value.newtype_variant::<IgnoredAny>()?;
-        Ok(Node::Null)
+        Ok(Node::Tagged)
     }
 }
 
@@ -153,7 +154,7 @@ impl<'de> DeserializeSeed<'de> for Texts<'_> {
             Node::Untold => deserializer.deserialize_str(self),
             Node::List(_) => deserializer.deserialize_seq(self),
             Node::Map(_) => deserializer.deserialize_map(self),
-            Node::Null | Node::Text(_) => {
+            Node::Null | Node::Text(_) | Node::Tagged => {
                 deserializer.deserialize_ignored_any(IgnoredAny).map(drop)
             }
         }
@@ -233,7 +234,8 @@ mod tests {
         };
         assert_eq!(items[0], Node::Text("12345678".to_owned()));
         assert_eq!(items[1].get("n"), Some(&Node::Text("0123".to_owned())));
-        for null in ["d", "e", "f"] {
+        assert_eq!(tree.get("f"), Some(&Node::Tagged));
+        for null in ["d", "e"] {
             assert_eq!(tree.get(null), Some(&Node::Null), "{null}");
         }
     }
