@@ -5,7 +5,6 @@ pub mod check;
 pub mod cli;
 pub mod cloudinit;
 pub mod commands;
-pub mod condor;
 pub mod config;
 pub mod deploy;
 pub mod frontend;
@@ -14,7 +13,6 @@ pub mod init;
 pub mod local_keys;
 pub mod metrics;
 pub mod notify;
-pub mod openstack;
 pub mod report;
 pub mod simulation;
 pub mod status;
@@ -22,7 +20,7 @@ pub mod user_data;
 mod wake;
 mod yaml;
 
-pub use ::scaling;
+pub use ::{condor, openstack, scaling};
 pub use ::tick::{act, cloud, observe, pool, signing_key, state_directory as state};
 pub use system::http_client as outbound;
 pub use system::{

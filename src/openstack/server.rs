@@ -12,11 +12,11 @@ use super::compute::{Link, each_page, local_now};
 use super::error::Error;
 use super::items::{self, UnreadItem};
 use super::message;
-use crate::deadline::Deadline;
-use crate::scaling::observation::{
+use scaling::observation::{
     AttachedVolume, METADATA_CLUSTER, METADATA_NODE, METADATA_ROLE, NodeId, ObscureServer, Role,
     ServerRecord, ServerStatus, Unread,
 };
+use system::deadline::Deadline;
 
 /// Nova's word for a server of which it knows nothing, above all where its cell is down.
 const UNKNOWN: &str = "UNKNOWN";

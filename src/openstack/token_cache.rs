@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Token;
 use super::catalog::Catalog;
-use crate::own_file;
+use system::own_file;
 
 /// Where a token is kept, and whose it is.
 pub struct TokenCache {
