@@ -155,6 +155,8 @@ pub struct Node<'a> {
     pub name: String,
     /// What it is made of.
     pub kind: Kind,
+    /// What is remembered of it, with what this observation shows.
+    pub memory: NodeMemory,
     /// Its server, when its cloud lists it.
     pub server: Option<&'a OwnedServer>,
     /// Its startd, when the collector has an ad of it, fresh or stale.

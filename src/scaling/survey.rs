@@ -142,6 +142,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
             id: id.clone(),
             name: memory.name.clone(),
             kind: memory.kind.clone(),
+            memory: memory.clone(),
             server,
             startd: found.startd(),
             contested: match found {

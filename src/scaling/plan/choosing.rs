@@ -1,7 +1,7 @@
 //! Which cloud and flavor the next node is of: what is in the way of each, and how well the demand that is left would
 //! use it.
 
-use super::{Group, Planner, cores};
+use super::planner::{Group, Planner, cores};
 use crate::scaling::allocation::{Amount, Basis, Choice, Figure, Other, Rates, draw, next_turn};
 use crate::scaling::capacity::Capacity;
 use crate::scaling::limits::{self, Limit};
@@ -113,10 +113,7 @@ impl<'a> Planner<'a> {
 
     /// Whether nodes of this kind are on their way.
     fn on_their_way(&self, kind: &Kind) -> bool {
-        self.counts
-            .unjoined_of_kind
-            .get(kind)
-            .is_some_and(|nodes| *nodes > 0)
+        self.counts.unjoined(kind) > 0
     }
 
     /// What there is to choose from for these groups, which are in the order of the plan.
