@@ -340,6 +340,19 @@ impl Pool for CondorPool {
         }
     }
 
+    fn has_job_on(&self, machine: &str, deadline: Deadline) -> Result<bool, Failure> {
+        let machines = BTreeSet::from([machine.to_owned()]);
+        let mut answer = Ok(false);
+        for schedd in &self.schedds {
+            match schedd.running_on(&self.tools, &machines, deadline) {
+                Ok(jobs) if jobs.is_empty() => {}
+                Ok(_) => return Ok(true),
+                Err(error) => answer = Err(error.into()),
+            }
+        }
+        answer
+    }
+
     fn matches(
         &self,
         jobs: &BTreeSet<JobKind>,

@@ -577,7 +577,8 @@ impl Schedd {
         })
     }
 
-    fn running_on(
+    /// The running jobs on these machines, by machine.
+    pub(super) fn running_on(
         &self,
         tools: &Tools,
         silent: &BTreeSet<String>,

@@ -411,6 +411,16 @@ impl Pool for SimulatedPool<'_> {
         Ok(startds)
     }
 
+    fn has_job_on(&self, machine: &str, _deadline: Deadline) -> Result<bool, Failure> {
+        let world = locked(self.world);
+        if world.broken.schedd {
+            let message = "the schedd does not answer".to_owned();
+            return Err(failure(FailureKind::Unknown, message));
+        }
+        let watch = Watch::from_iter([(machine.to_owned(), String::new())]);
+        Ok(!schedd(&world, &watch, Duration::ZERO).running_on.is_empty())
+    }
+
     fn ask(&self, address: &str, _deadline: Deadline) -> Result<Vec<StartdView>, Failure> {
         let world = locked(self.world);
         let said = world.own_ad(address).ok_or_else(|| {
