@@ -1,36 +1,27 @@
 //! ehos, Elastic HTCondor OpenStack Scaling: makes an HTCondor pool exactly as large as its queue needs.
 
-pub mod act;
 pub mod built_in;
 pub mod check;
 pub mod cli;
-pub mod cloud;
 pub mod cloudinit;
 pub mod commands;
-pub mod condor;
 pub mod config;
 pub mod deploy;
 pub mod frontend;
 pub mod history;
 pub mod init;
-pub mod last_look;
 pub mod local_keys;
 pub mod metrics;
 pub mod notify;
-pub mod observe;
-pub mod openstack;
-pub mod pool;
 pub mod report;
-pub mod scaling;
-mod signing_key;
 pub mod simulation;
-pub mod site;
-pub mod state;
 pub mod status;
 pub mod user_data;
 mod wake;
 mod yaml;
 
+pub use ::{condor, openstack, scaling};
+pub use ::tick::{act, cloud, observe, pool, signing_key, state_directory as state};
 pub use system::http_client as outbound;
 pub use system::{
     afterword, child, deadline, environment, exit, lock, logging, own_file, plain, progress, proxy,

@@ -64,8 +64,8 @@ pub fn run(
     };
     let proof = Proof {
         keys: match args.dry_run {
-            true => signing_key::load(&directory, &config, environment),
-            false => signing_key::load_or_make(&directory, &config, environment),
+            true => signing_key::load(&directory, config.folder(), environment),
+            false => signing_key::load_or_make(&directory, config.folder(), environment),
         },
         known_hosts: directory.join("known_hosts"),
         trusted: args.trust_server.clone(),
@@ -124,7 +124,7 @@ pub fn run(
         public::secret_files(&config),
         public::plain_files(&config),
         public::public(&config),
-        signing_key::text(&directory, &config, environment),
+        signing_key::text(&directory, config.folder(), environment),
     );
     if manner.identity.is_none()
         && let keys = LocalKeys::look(environment)

@@ -11,16 +11,16 @@ use serde::Deserialize;
 use super::command::{Call, Tools};
 use super::error::Error;
 use super::settings::CondorSettings;
-use crate::deadline::Deadline;
-use crate::rights;
-use crate::scaling::observation::NodeId;
-use crate::scaling::sender;
+use scaling::observation::NodeId;
+use scaling::sender;
+use system::deadline::Deadline;
+use system::rights;
 
 /// What a node's token allows: to join, and to read.
 pub const NODE_AUTHORIZATIONS: [&str; 3] = ["ADVERTISE_STARTD", "ADVERTISE_MASTER", "READ"];
 
 /// Whether this can be a token of HTCondor: a JSON Web Token, three parts in base64url.
-pub(crate) fn is_json_web_token(text: &str) -> bool {
+pub fn is_json_web_token(text: &str) -> bool {
     let is_part = |part: &str| {
         !part.is_empty()
             && part

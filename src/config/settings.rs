@@ -1,6 +1,6 @@
 //! The checked configuration: what every part of ehos gets to see of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::{Error, Problem};
@@ -62,6 +62,11 @@ settings! {
 }
 
 impl Config {
+    /// The folder of the main file.
+    pub fn folder(&self) -> Option<&Path> {
+        self.files.first().and_then(|file| file.parent())
+    }
+
     /// The clouds of these names, in the order of the configuration; without any name, all of them.
     ///
     /// # Errors

@@ -30,9 +30,6 @@ pub use settings::Settings;
 /// What is remembered of notices, in the state directory.
 const FILE: &str = "notices.json";
 
-/// What the name of that file begins with while it is written.
-pub(crate) const NEW: &str = "notices.json.new-";
-
 fn path(directory: &Path) -> PathBuf {
     directory.join(FILE)
 }
@@ -164,7 +161,7 @@ fn load(directory: &Path) -> Memory {
 
 fn save(directory: &Path, memory: &Memory) -> io::Result<()> {
     let mut file = tempfile::Builder::new()
-        .prefix(NEW)
+        .prefix(tick::state_directory::new_file::NOTICES)
         .tempfile_in(directory)?;
     file.write_all(&serde_json::to_vec(memory)?)?;
     file.persist(path(directory)).map_err(|error| error.error)?;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use crate::scaling::policy::Takes;
 use keys::{Form, Kind, settings};
+use scaling::policy::Takes;
 
 /// Policies of server groups that Nova has; the first is the default: nodes are spread over hosts as far as there are enough.
 pub const SERVER_GROUP_POLICIES: [&str; 4] = [

@@ -1,5 +1,7 @@
 //! The part of the configuration that decides. It holds no credentials.
 
+#![warn(missing_docs)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -162,7 +162,7 @@ fn remove(site: &mut Site) -> (CloudPolicy, (String, ScenarioCloud)) {
 
 fn told(site: &Site) -> String {
     let mut unseen = site.plan().unseen.iter();
-    let found = unseen.find(|unseen| unseen.source == "removed cloud blue");
+    let found = unseen.find(|unseen| unseen.source.to_string() == "removed cloud blue");
     found.map(|unseen| unseen.why.clone()).unwrap_or_default()
 }
 

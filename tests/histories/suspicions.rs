@@ -19,7 +19,7 @@ use ehos::scaling::plan::Fate;
 use ehos::scaling::policy::Allocation;
 use ehos::scaling::reason::Reason;
 use ehos::simulation::{JobState, World, locked};
-use ehos::site::Site as Asked;
+use tick::backends::Backends as Asked;
 
 use crate::site::{Site, cloud, running, scenario};
 
@@ -980,7 +980,7 @@ fn an_ad_that_cannot_be_read_is_told_and_the_rest_goes_on() {
         .plan()
         .unseen
         .iter()
-        .map(|one| one.source.clone())
+        .map(|one| one.source.to_string())
         .collect();
     assert_eq!(unseen, ["slot slot1@odd.example"]);
     assert!(

@@ -193,7 +193,7 @@ pub fn build_everywhere(
             directory.display()
         );
     };
-    let keys = signing_key::load_or_make(directory, config, order.environment);
+    let keys = signing_key::load_or_make(directory, config.folder(), order.environment);
     let recorded = Mutex::new(Recorded::default());
     let publish = |finished: &Finished| {
         let mut recorded = recorded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -286,7 +286,7 @@ pub fn preview(
     order: &Order,
 ) -> anyhow::Result<Vec<(String, Result<Preview, Error>)>> {
     let prepared = Prepared::new(clouds, order)?;
-    let keys = signing_key::load(order.state_directory, config, order.environment);
+    let keys = signing_key::load(order.state_directory, config.folder(), order.environment);
     Ok(thread::scope(|scope| {
         let running: Vec<_> = prepared
             .clouds

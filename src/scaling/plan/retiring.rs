@@ -12,6 +12,7 @@ use crate::scaling::observation::{CloudName, Role, Seen};
 use crate::scaling::policy::CloudPolicy;
 use crate::scaling::reason::Reason;
 use crate::scaling::seconds::seconds;
+use crate::scaling::source::{Source, SourceKind};
 
 /// So many servers are named.
 const NAMED: usize = 5;
@@ -183,7 +184,7 @@ pub(super) fn removed(state: &State, configured: impl Fn(&CloudName) -> bool) ->
             String::new()
         };
         Unseen {
-            source: format!("removed cloud {cloud}"),
+            source: Source::new(SourceKind::RemovedCloud, cloud),
             why: format!(
                 "it is not in the configuration any more, and when it last was, {} ran in it{an_hour}; put it back with \
                  `retire: true` until a report says that nothing runs in it; or delete them by hand, then: ehos resume \

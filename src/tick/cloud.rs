@@ -1,11 +1,13 @@
 //! What the tick asks of a cloud: the whole of it, so that the real one and the simulated one are alike.
 
-use crate::deadline::Deadline;
-use crate::scaling::action::{CloudAction, Done, Failure};
-use crate::scaling::console::ConsoleExcerpt;
-use crate::scaling::observation::{CloudView, OwnedServer, ServerRecord};
+#![warn(missing_docs)]
 
-pub use crate::scaling::leftover::Traces;
+use scaling::action::{CloudAction, Done, Failure};
+use scaling::console::ConsoleExcerpt;
+use scaling::observation::{CloudView, OwnedServer, ServerRecord};
+use system::deadline::Deadline;
+
+pub use scaling::leftover::Traces;
 
 /// One OpenStack project in one region, or something that behaves like one.
 pub trait Cloud: Sync {

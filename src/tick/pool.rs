@@ -1,14 +1,16 @@
 //! What the tick asks of an HTCondor pool: the whole of it, so that the real one and the simulated one are alike.
 
+#![warn(missing_docs)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::deadline::Deadline;
-use crate::scaling::action::{Done, Failure, PoolAction, StartdIdentity};
-use crate::scaling::first_seen::ClusterMarks;
-use crate::scaling::needs::{Candidate, JobKind, Matches};
-use crate::scaling::observation::{PoolView, StartdView};
+use scaling::action::{Done, Failure, PoolAction, StartdIdentity};
+use scaling::first_seen::ClusterMarks;
+use scaling::needs::{Candidate, JobKind, Matches};
+use scaling::observation::{PoolView, StartdView};
+use system::deadline::Deadline;
 
 /// The nodes whose startds have been seen: their machines (`Machine`) and the UUIDs of their servers. For those that the
 /// collector has not heard of lately, each schedd is asked whether it lists running jobs there. So it is for nodes whose
@@ -39,7 +41,7 @@ impl FromIterator<(String, String)> for Watch {
 /// An HTCondor pool, or something that behaves like one.
 pub trait Pool: Sync {
     /// Startds first, then queues, so that a job which starts in between delays a node and never buys one.
-    /// Each source that does not answer is [`crate::scaling::observation::Seen::Unknown`] in the view.
+    /// Each source that does not answer is [`scaling::observation::Seen::Unknown`] in the view.
     fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView;
 
     /// The startds that this may be, as the collector knows them at this moment: of the machine, the server and the node

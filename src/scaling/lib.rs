@@ -14,7 +14,7 @@ pub mod floating_ip;
 pub mod idle_time;
 pub mod leftover;
 pub mod limits;
-pub(crate) mod matching;
+pub mod matching;
 pub mod memory;
 pub mod money;
 pub mod nearest;
@@ -34,8 +34,14 @@ pub mod seconds;
 pub mod sender;
 mod sentence;
 pub mod signing;
+pub mod source;
 pub mod stranded;
 pub mod submitter;
 pub mod survey;
 pub mod totals;
 pub mod zones;
+
+// Paths of before.
+pub(crate) mod scaling {
+    pub(crate) use crate::*;
+}

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::scaling::memory::State;
+use scaling::memory::State;
 
 /// The clock that all other entries are measured by. Without it they mean nothing.
 const CLOCK: &str = "now";
@@ -102,8 +102,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::scaling::memory::{Kind, Moment, NodeMemory, Pause};
-    use crate::scaling::observation::{CloudName, NodeId};
+    use scaling::memory::{Kind, Moment, NodeMemory, Pause};
+    use scaling::observation::{CloudName, NodeId};
 
     fn state() -> State {
         let mut state = State {

@@ -41,12 +41,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::deadline::Deadline;
-use crate::pool::{Pool, Watch};
-use crate::scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
-use crate::scaling::idle_time::young;
-use crate::scaling::needs::{Candidate, JobKind, Matches, Needs};
-use crate::scaling::observation::{CollectorView, Demand, PoolView, ScheddView, Seen, StartdView};
+use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
+use scaling::idle_time::young;
+use scaling::needs::{Candidate, JobKind, Matches, Needs};
+use scaling::observation::{CollectorView, Demand, PoolView, ScheddView, Seen, StartdView};
+use system::deadline::Deadline;
+use tick::pool::{Pool, Watch};
 
 pub use command::Tools;
 pub use error::{Effect, Error};
@@ -432,9 +432,9 @@ fn seen<T>(answer: Result<T, Error>) -> Seen<T> {
 mod tests {
     use super::fake::FakeTools;
     use super::*;
-    use crate::scaling::action::FailureKind;
-    use crate::scaling::needs::JobFault;
-    use crate::scaling::observation::{Demand, JobCounts, NodeId, Resources};
+    use scaling::action::FailureKind;
+    use scaling::needs::JobFault;
+    use scaling::observation::{Demand, JobCounts, NodeId, Resources};
 
     const LIMIT: Duration = Duration::from_secs(60);
 
@@ -1031,7 +1031,7 @@ mod tests {
         }
         assert_eq!(view.unreadable.len(), 23);
         assert!(view.unreadable.iter().all(|ad| ad.owner_known));
-        assert!(view.unreadable[0].called().starts_with("slot slot1@odd"));
+        assert!(view.unreadable[0].slot_name().starts_with("slot1@odd"));
     }
 
     #[test]

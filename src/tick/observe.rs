@@ -5,21 +5,21 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::backends::Backends;
 use crate::cloud::Cloud;
-use crate::deadline::Deadline;
 use crate::pool::Watch;
-use crate::scaling::memory::{NodeMemory, State};
-use crate::scaling::needs::{JobKind, Matches, candidates};
-use crate::scaling::observation::{CloudName, CloudView, Demand, Observation, PoolView, Seen};
-use crate::scaling::policy::Policy;
-use crate::site::Site;
+use scaling::memory::{NodeMemory, State};
+use scaling::needs::{JobKind, Matches, candidates};
+use scaling::observation::{CloudName, CloudView, Demand, Observation, PoolView, Seen};
+use scaling::policy::Policy;
+use system::deadline::Deadline;
 
 /// How long each source took.
 pub type Durations = BTreeMap<String, Duration>;
 
 /// Everything there is to see. A source that does not answer in time is unknown; it holds up no other.
 pub fn observe(
-    site: &Site<'_>,
+    backends: &Backends<'_>,
     policy: &Policy,
     state: &State,
     at: Timestamp,
@@ -27,7 +27,7 @@ pub fn observe(
 ) -> (Observation, Durations) {
     let watch = watch(state, policy, at);
     let (pool, clouds) = std::thread::scope(|scope| {
-        let clouds: Vec<_> = site
+        let clouds: Vec<_> = backends
             .clouds
             .iter()
             .map(|cloud| {
@@ -38,7 +38,7 @@ pub fn observe(
                 )
             })
             .collect();
-        let pool = timed(|| site.pool.observe(&watch, deadline));
+        let pool = timed(|| backends.pool.observe(&watch, deadline));
         let clouds: Vec<_> = clouds
             .into_iter()
             .map(|(name, thread)| {
@@ -61,7 +61,7 @@ pub fn observe(
         durations.insert(format!("cloud {name}"), took);
         views.insert(name, view);
     }
-    let (matches, took) = timed(|| matches(site, policy, state, &pool.0, &views, deadline));
+    let (matches, took) = timed(|| matches(backends, policy, state, &pool.0, &views, deadline));
     durations.insert("matches".to_owned(), took);
     (
         Observation {
@@ -76,7 +76,7 @@ pub fn observe(
 
 /// Which of the waiting jobs would run on which nodes. Nobody is asked when no job that waits is known.
 fn matches(
-    site: &Site<'_>,
+    backends: &Backends<'_>,
     policy: &Policy,
     state: &State,
     pool: &PoolView,
@@ -95,27 +95,27 @@ fn matches(
     let collector = pool.collector.known();
     let startds = collector.map_or(&[][..], |collector| &collector.startds);
     let nodes = candidates(policy, state, startds, clouds);
-    site.pool.matches(&jobs, &nodes, deadline)
+    backends.pool.matches(&jobs, &nodes, deadline)
 }
 
-/// The same, one after the other: for a simulated site, whose answers take less time than a thread.
+/// The same, one after the other: for a simulated backends, whose answers take less time than a thread.
 pub fn observe_in_turn(
-    site: &Site<'_>,
+    backends: &Backends<'_>,
     policy: &Policy,
     state: &State,
     at: Timestamp,
     deadline: Deadline,
 ) -> Observation {
-    let pool = site.pool.observe(&watch(state, policy, at), deadline);
+    let pool = backends.pool.observe(&watch(state, policy, at), deadline);
     let seen = |cloud: &dyn Cloud| match cloud.observe(&state.traces(cloud.name()), deadline) {
         Ok(view) => Seen::Known(view),
         Err(failure) => Seen::Unknown(failure.message),
     };
-    let clouds = site.clouds.iter();
+    let clouds = backends.clouds.iter();
     let clouds = clouds.map(|cloud| (cloud.name().to_owned(), seen(cloud.as_ref())));
     let clouds = clouds.collect();
     Observation {
-        matches: matches(site, policy, state, &pool, &clouds, deadline),
+        matches: matches(backends, policy, state, &pool, &clouds, deadline),
         at,
         pool,
         clouds,

@@ -9,20 +9,17 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::state_directory::new_file;
 use log::warn;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::config::Config;
-use crate::environment::Environment;
-use crate::own_file;
-use crate::rights;
-use crate::scaling::signing::SigningKeys;
+use scaling::signing::SigningKeys;
+use system::environment::Environment;
+use system::own_file;
+use system::rights;
 
 /// The name of a file of keys: one a line, in hexadecimal.
 pub const FILE: &str = "proof.key";
-
-/// What the name of the file begins with while it is written.
-pub(crate) const NEW: &str = ".proof.key-";
 
 /// The bytes of a key.
 const BYTES: usize = 32;
@@ -31,13 +28,16 @@ const BYTES: usize = 32;
 const MAX_FILE: u64 = 16 * 1024;
 
 /// The places of keys, the first of which signs.
-fn places(directory: &Path, config: &Config, environment: &Environment) -> Vec<PathBuf> {
-    let main = config.files.first().and_then(|file| file.parent());
+fn places(
+    directory: &Path,
+    config_folder: Option<&Path>,
+    environment: &Environment,
+) -> Vec<PathBuf> {
     let system = environment
         .root
         .join(rights::SYSTEM_DIRECTORY.trim_start_matches('/'));
     let mut places = vec![directory.join(FILE)];
-    for folder in main.into_iter().chain([&*system]) {
+    for folder in config_folder.into_iter().chain([&*system]) {
         let file = folder.join(FILE);
         if !places.contains(&file) {
             places.push(file);
@@ -47,19 +47,27 @@ fn places(directory: &Path, config: &Config, environment: &Environment) -> Vec<P
 }
 
 /// The keys of this pool, as far as they can be read.
-pub fn load(directory: &Path, config: &Config, environment: &Environment) -> SigningKeys {
-    SigningKeys::new(read_all(directory, config, environment))
+pub fn load(
+    directory: &Path,
+    config_folder: Option<&Path>,
+    environment: &Environment,
+) -> SigningKeys {
+    SigningKeys::new(read_all(directory, config_folder, environment))
 }
 
 /// The same; where there is no key yet, one is made in the state directory. Without one a server that is created has no
 /// signature, and the state alone knows it.
-pub fn load_or_make(directory: &Path, config: &Config, environment: &Environment) -> SigningKeys {
+pub fn load_or_make(
+    directory: &Path,
+    config_folder: Option<&Path>,
+    environment: &Environment,
+) -> SigningKeys {
     set_aside(directory);
-    let mut keys = read_all(directory, config, environment);
+    let mut keys = read_all(directory, config_folder, environment);
     if keys.is_empty() {
         match make(directory) {
             // Another process may have been quicker.
-            Ok(()) => keys = read_all(directory, config, environment),
+            Ok(()) => keys = read_all(directory, config_folder, environment),
             Err(error) => warn!(
                 "{}: no signing key: {}; new servers have no ehos_proof until it can be written",
                 directory.join(FILE).display(),
@@ -71,15 +79,23 @@ pub fn load_or_make(directory: &Path, config: &Config, environment: &Environment
 }
 
 /// The text of all keys, for the central manager; `None` without any.
-pub fn text(directory: &Path, config: &Config, environment: &Environment) -> Option<SecretString> {
-    let keys = read_all(directory, config, environment);
+pub fn text(
+    directory: &Path,
+    config_folder: Option<&Path>,
+    environment: &Environment,
+) -> Option<SecretString> {
+    let keys = read_all(directory, config_folder, environment);
     let lines: Vec<&str> = keys.iter().map(ExposeSecret::expose_secret).collect();
     (!lines.is_empty()).then(|| SecretString::from(lines.join("\n")))
 }
 
-fn read_all(directory: &Path, config: &Config, environment: &Environment) -> Vec<SecretString> {
+fn read_all(
+    directory: &Path,
+    config_folder: Option<&Path>,
+    environment: &Environment,
+) -> Vec<SecretString> {
     let mut all: Vec<SecretString> = Vec::new();
-    for place in places(directory, config, environment) {
+    for place in places(directory, config_folder, environment) {
         let own = place.parent() == Some(directory);
         let keys = match read(&place) {
             Ok(keys) => keys,
@@ -162,7 +178,7 @@ fn make(directory: &Path) -> io::Result<()> {
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     let key: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut new = tempfile::Builder::new()
-        .prefix(NEW)
+        .prefix(new_file::SIGNING_KEY)
         .permissions(Permissions::from_mode(0o600))
         .tempfile_in(directory)?;
     writeln!(new, "{key}")?;

@@ -13,16 +13,16 @@ use log::{info, warn};
 
 use self::items::Items;
 use self::owned_image::OwnedImage;
-use crate::cloud::{Cloud, Traces};
-use crate::deadline::Deadline;
-use crate::scaling::action::{CloudAction, Done, Failure, Intent};
-use crate::scaling::console::{self, ConsoleExcerpt};
-use crate::scaling::observation::{
+use scaling::action::{CloudAction, Done, Failure, Intent};
+use scaling::console::{self, ConsoleExcerpt};
+use scaling::observation::{
     CloudView, Flavor, METADATA_CONDOR_HOST, OwnedServer, Quota, Seen, ServerRecord, ServerStatus,
     execute_metadata,
 };
-use crate::scaling::signing::SigningKeys;
-use crate::user_data::Filled;
+use scaling::signing::SigningKeys;
+use secrecy::SecretString;
+use system::deadline::Deadline;
+use tick::cloud::{Cloud, Traces};
 
 pub mod auth;
 mod catalog;
@@ -69,6 +69,25 @@ const PARTS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is known of the image is worth waiting for no longer than this.
 const IMAGE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// User data that is filled in.
+#[derive(Debug)]
+pub struct Filled {
+    /// The user data. A node's token is in it.
+    pub text: SecretString,
+    /// What the server's metadata say of that token.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl<T: Into<SecretString>> From<T> for Filled {
+    /// User data without a token.
+    fn from(text: T) -> Filled {
+        Filled {
+            text: text.into(),
+            metadata: BTreeMap::new(),
+        }
+    }
+}
 
 /// Renders the user data of a node for the region it is in.
 pub type UserData<'c> =
@@ -562,14 +581,14 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Whether this is written like an id of OpenStack: a UUID, with or without hyphens.
-pub(crate) fn looks_like_id(text: &str) -> bool {
+pub fn looks_like_id(text: &str) -> bool {
     let digits = text.chars().filter(char::is_ascii_hexdigit).count();
     let hyphens = text.chars().filter(|c| *c == '-').count();
     digits == 32 && digits + hyphens == text.chars().count() && matches!(hyphens, 0 | 4)
 }
 
 /// What there is instead, for an error: not more than fits a line or two.
-pub(crate) fn among(names: &[&str]) -> String {
+pub fn among(names: &[&str]) -> String {
     const MOST: usize = 20;
     let some = names.get(..MOST).unwrap_or(names).join(", ");
     match names.len() {

@@ -12,15 +12,10 @@ use log::debug;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::frontend;
-use crate::history;
-use crate::notify;
-use crate::own_file;
-use crate::rights;
-use crate::rights::SYSTEM_DIRECTORY;
-use crate::scaling::memory::{State, UnmanagedMachines};
-use crate::signing_key;
-use crate::wake;
+use scaling::memory::{State, UnmanagedMachines};
+use system::own_file;
+use system::rights;
+use system::rights::SYSTEM_DIRECTORY;
 
 /// The version of the state file that this program writes, and the newest that it reads.
 const VERSION: u32 = 1;
@@ -33,8 +28,37 @@ pub fn file(directory: &Path) -> PathBuf {
     directory.join(FILE)
 }
 
-/// What the names of state files that are being written begin with.
-const NEW: &str = "state.json.new-";
+/// Name of the folder of the history.
+pub const HISTORY: &str = "history";
+
+/// Beginnings of the names of files that are not whole yet, before they take the place of another: whatever writes into
+/// the state directory. The next tick removes those that a killed process has left.
+pub mod new_file {
+    /// The state.
+    pub const STATE: &str = "state.json.new-";
+    /// A simulated world.
+    pub const WORLD: &str = "world.json.new-";
+    /// A cloud's token.
+    pub const CLOUD_TOKEN: &str = ".token-";
+    /// Which notices were sent.
+    pub const NOTICES: &str = "notices.json.new-";
+    /// Keys that sign servers.
+    pub const SIGNING_KEY: &str = ".proof.key-";
+    /// The token of the page.
+    pub const PAGE_TOKEN: &str = ".frontend.token-";
+    /// When the next pass is due.
+    pub const WAKE: &str = "wake.json.new-";
+
+    pub(super) const ALL: [&str; 7] = [
+        STATE,
+        WORLD,
+        CLOUD_TOKEN,
+        NOTICES,
+        SIGNING_KEY,
+        PAGE_TOKEN,
+        WAKE,
+    ];
+}
 
 /// What can be wrong with the state directory.
 #[derive(Debug, Error)]
@@ -178,7 +202,7 @@ fn refuse_foreign(directory: &Path) -> Result<(), Error> {
     };
     owner_of(directory.to_owned(), fs::metadata(directory))?;
     // The history is opened by its name: neither a link nor a folder of another user.
-    let history = history::folder(directory);
+    let history = directory.join(HISTORY);
     owner_of(history.clone(), fs::symlink_metadata(&history))?;
     let leads_to = fs::metadata(&history);
     owner_of(history, leads_to)
@@ -220,17 +244,6 @@ pub fn unwritable(directory: &Path, source: io::Error) -> Error {
     io_error(directory, "cannot be read or written", source)
 }
 
-/// What files that are not whole yet are called, before they take the place of another.
-const UNFINISHED: [&str; 7] = [
-    NEW,
-    "world.json.new-",
-    ".token-",
-    notify::NEW,
-    signing_key::NEW,
-    frontend::token::NEW,
-    wake::NEW,
-];
-
 /// Removes the unfinished files that processes which were killed have left, so that they do not pile up. The lock must
 /// be held. A cloud's token is written by other commands too: one that loses its file so asks for a token once more.
 pub fn sweep(directory: &Path) {
@@ -241,7 +254,7 @@ pub fn sweep(directory: &Path) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if UNFINISHED.iter().any(|start| name.starts_with(start)) {
+        if new_file::ALL.iter().any(|start| name.starts_with(start)) {
             match fs::remove_file(entry.path()) {
                 Ok(()) => debug!("{name}: left by a process that was killed, removed"),
                 Err(error) => debug!("{name}: left by a process that was killed, stays: {error}"),
@@ -353,7 +366,7 @@ pub fn save(directory: &Path, state: &State) -> Result<(), Error> {
     let path = directory.join(FILE);
     let failed = |what| move |source| io_error(directory, what, source);
     let mut file = tempfile::Builder::new()
-        .prefix(NEW)
+        .prefix(new_file::STATE)
         .tempfile_in(directory)
         .map_err(failed("cannot be written to"))?;
     let text = serde_json::to_vec(&FileOut {

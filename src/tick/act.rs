@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::deadline::Deadline;
-use crate::last_look;
-use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
-use crate::scaling::console::ConsoleExcerpt;
-use crate::scaling::memory::Outcome;
-use crate::scaling::observation::NodeId;
-use crate::scaling::plan::Action;
-use crate::site::Site;
+use crate::backends::Backends;
+use crate::recheck;
+use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
+use scaling::console::ConsoleExcerpt;
+use scaling::memory::Outcome;
+use scaling::observation::NodeId;
+use scaling::plan::Action;
+use system::deadline::Deadline;
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -25,18 +25,18 @@ pub struct Acted {
 
 /// Performs the actions as [`act_and_listen`] does, and returns what came of each.
 pub fn act(
-    site: &Site<'_>,
+    backends: &Backends<'_>,
     actions: &[Action],
     at_once: usize,
     deadline: Deadline,
 ) -> Vec<Outcome> {
-    act_and_listen(site, actions, at_once, deadline).outcomes
+    act_and_listen(backends, actions, at_once, deadline).outcomes
 }
 
 /// Performs the actions, `at_once` of them at a time, in their order as far as that goes. What the deadline leaves
 /// undone has certainly not been done. After each delete that its cloud has accepted comes what became of its ads.
 pub fn act_and_listen(
-    site: &Site<'_>,
+    backends: &Backends<'_>,
     actions: &[Action],
     at_once: usize,
     deadline: Deadline,
@@ -49,12 +49,12 @@ pub fn act_and_listen(
             let index = next.fetch_add(1, Ordering::Relaxed);
             actions.get(index).map(|action| (index, action))
         } {
-            let result = perform(site, action, &consoles, deadline);
+            let result = perform(backends, action, &consoles, deadline);
             let outcome = Outcome {
                 action: action.clone(),
                 result,
             };
-            let follow_up = invalidate_after_delete(site, &outcome, deadline);
+            let follow_up = invalidate_after_delete(backends, &outcome, deadline);
             results
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -90,7 +90,7 @@ pub fn act_and_listen(
 /// matches jobs with them. `None` where there are none, or another machine has ads of the same name. A failure costs
 /// little: the node is forgotten with its ads in any case.
 fn invalidate_after_delete(
-    site: &Site<'_>,
+    backends: &Backends<'_>,
     outcome: &Outcome,
     deadline: Deadline,
 ) -> Option<Outcome> {
@@ -108,7 +108,7 @@ fn invalidate_after_delete(
         node: node.clone(),
         machine: startd.own_ads.clone()?,
     };
-    let result = site.pool.perform(&action, deadline);
+    let result = backends.pool.perform(&action, deadline);
     Some(Outcome {
         action: Action::Pool(action),
         result,
@@ -116,7 +116,7 @@ fn invalidate_after_delete(
 }
 
 fn perform(
-    site: &Site<'_>,
+    backends: &Backends<'_>,
     action: &Action,
     consoles: &Mutex<BTreeMap<NodeId, ConsoleExcerpt>>,
     deadline: Deadline,
@@ -135,12 +135,12 @@ fn perform(
     match action {
         Action::Pool(action) => {
             if let PoolAction::Drain { startd, slot, .. } = action {
-                last_look::before_drain(&*site.pool, startd, slot, deadline)?;
+                recheck::before_drain(&*backends.pool, startd, slot, deadline)?;
             }
-            site.pool.perform(action, deadline)
+            backends.pool.perform(action, deadline)
         }
         Action::Cloud { cloud, action } => {
-            let Some(known) = site.clouds.iter().find(|known| known.name() == cloud) else {
+            let Some(known) = backends.clouds.iter().find(|known| known.name() == cloud) else {
                 return Err(Failure {
                     kind: FailureKind::NotDone,
                     message: format!("cloud {cloud} is not in the configuration"),
@@ -160,9 +160,9 @@ fn perform(
             }
             let as_planned = match action {
                 CloudAction::Disassociate { floating_ip, .. } => {
-                    last_look::before_disassociate(&**known, floating_ip, deadline)?
+                    recheck::before_disassociate(&**known, floating_ip, deadline)?
                 }
-                _ => last_look::before_delete(&*site.pool, &**known, action, deadline)?,
+                _ => recheck::before_delete(&*backends.pool, &**known, action, deadline)?,
             };
             if as_planned {
                 known.perform(action, deadline)

@@ -11,25 +11,23 @@
 use std::time::Duration;
 
 use crate::cloud::Cloud;
-use crate::deadline::Deadline;
 use crate::pool::Pool;
-use crate::scaling::action::{
-    CloudAction, Expected, Failure, FailureKind, PoolAction, StartdIdentity,
-};
-use crate::scaling::floating_ip::NodeFloatingIp;
-use crate::scaling::matching::{Match, StartdFinder, host_of};
-use crate::scaling::node::is_heard;
-use crate::scaling::observation::{
+use scaling::action::{CloudAction, Expected, Failure, FailureKind, PoolAction, StartdIdentity};
+use scaling::floating_ip::NodeFloatingIp;
+use scaling::matching::{Match, StartdFinder, host_of};
+use scaling::node::is_heard;
+use scaling::observation::{
     DrainView, METADATA_CLUSTER, NodeId, OwnedServer, ServerRecord, ServerStatus, StartdView,
 };
-use crate::scaling::sender::Sender;
+use scaling::sender::Sender;
+use system::deadline::Deadline;
 
 /// A startd that hangs answers no drain either, and HTCondor's tools wait for it for a minute.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a last look has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum RecheckResult {
     /// All is as the plan has it.
     AsPlanned,
     /// The server is gone already.
@@ -174,7 +172,7 @@ pub fn before_delete(
     };
     let own = own_word(pool, startd, &startds, deadline);
     match (may_delete(expects, startd, &startds, &own), expects) {
-        (Found::DrainedByAd { slot, why }, Expected::Drained(drain)) => {
+        (RecheckResult::DrainedByAd { slot, why }, Expected::Drained(drain)) => {
             renew(pool, (node, startd), &slot, drain, &why, deadline).map(|()| true)
         }
         (found, _) => as_planned(found),
@@ -243,14 +241,14 @@ fn unseen(failure: Failure) -> Failure {
     }
 }
 
-fn as_planned(found: Found) -> Result<bool, Failure> {
+fn as_planned(found: RecheckResult) -> Result<bool, Failure> {
     match found {
-        Found::AsPlanned => Ok(true),
-        Found::Gone => Ok(false),
-        Found::Changed(how) => Err(changed(&how)),
-        Found::DrainedByAd { why, .. } | Found::Unsaid(why) => Err(not_done(&format!(
-            "its startd does not say whether it is drained: {why}"
-        ))),
+        RecheckResult::AsPlanned => Ok(true),
+        RecheckResult::Gone => Ok(false),
+        RecheckResult::Changed(how) => Err(changed(&how)),
+        RecheckResult::DrainedByAd { why, .. } | RecheckResult::Unsaid(why) => Err(not_done(
+            &format!("its startd does not say whether it is drained: {why}"),
+        )),
     }
 }
 
@@ -269,27 +267,29 @@ fn not_done(why: &str) -> Failure {
 }
 
 /// Whether the server is still the one that was planned with: ours, this node, and as dead as it was.
-pub fn still_ours(planned: &OwnedServer, now: Option<ServerRecord>) -> Found {
+pub fn still_ours(planned: &OwnedServer, now: Option<ServerRecord>) -> RecheckResult {
     let Some(record) = now else {
-        return Found::Gone;
+        return RecheckResult::Gone;
     };
     let cluster = planned.record().metadata.get(METADATA_CLUSTER);
     let cluster = cluster.map_or("", String::as_str);
     let (status, deleting) = (record.status, record.deleting);
     let Some(server) = OwnedServer::recognise(record, cluster) else {
-        return Found::Changed(
+        return RecheckResult::Changed(
             "its metadata do not say any more that it is this pool's".to_owned(),
         );
     };
     if server.role() != planned.role() || server.node() != planned.node() {
-        return Found::Changed("its metadata say now that it is another node".to_owned());
+        return RecheckResult::Changed("its metadata say now that it is another node".to_owned());
     }
     let was = planned.record().status;
     let dead = matches!(was, ServerStatus::Shutoff | ServerStatus::Error);
     if dead && status != was && !deleting {
-        return Found::Changed("Nova's status of it has changed: it may be running".to_owned());
+        return RecheckResult::Changed(
+            "Nova's status of it has changed: it may be running".to_owned(),
+        );
     }
-    Found::AsPlanned
+    RecheckResult::AsPlanned
 }
 
 /// Whether the startds that were found let a node be deleted for this reason, and its own one.
@@ -298,7 +298,7 @@ pub fn may_delete(
     startd: &StartdIdentity,
     startds: &[StartdView],
     own: &OwnWord,
-) -> Found {
+) -> RecheckResult {
     let ad = finder(startd, startds).identified(startd);
     if let (Match::Contested(one, other), false) = (ad, *expects == Expected::NoClaim) {
         return contested(one, other);
@@ -309,11 +309,11 @@ pub fn may_delete(
         (Expected::NoClaim, _) => on_builder(startd, startds),
         _ if another => contradiction(),
         // The site has said that its jobs are not waited for.
-        (Expected::Overdue, _) => Found::AsPlanned,
+        (Expected::Overdue, _) => RecheckResult::AsPlanned,
         (Expected::Drained(drain), OwnWord::Is(own)) => still_drained(drain, own),
         (Expected::Drained(drain), _) => match ad.startd() {
             Some(ad) => drained_by_ad(drain, ad, startds, own),
-            None => Found::Changed("the collector does not know its startd any more".to_owned()),
+            None => RecheckResult::Changed("the collector does not know its startd any more".to_owned()),
         },
         (
             Expected::Silent {
@@ -323,38 +323,38 @@ pub fn may_delete(
             own,
         ) => match (ad.startd(), own) {
             (Some(ad), _) if is_heard(ad, *update_interval) => {
-                Found::Changed("its startd is heard of again".to_owned())
+                RecheckResult::Changed("its startd is heard of again".to_owned())
             }
-            (_, OwnWord::Is(own)) if own.claims() > 0 => Found::Changed(format!(
+            (_, OwnWord::Is(own)) if own.claims() > 0 => RecheckResult::Changed(format!(
                 "its startd answers when it is asked itself, and {} of its slots are claimed",
                 own.claims()
             )),
             // Somebody may have taken its ads out of the collector; the negotiator may find the next one at any moment.
-            (_, OwnWord::Is(_)) if !long => Found::Changed(
+            (_, OwnWord::Is(_)) if !long => RecheckResult::Changed(
                 "its startd answers when it is asked itself, and the collector does not hear of it: see the CollectorLog"
                     .to_owned(),
             ),
-            _ => Found::AsPlanned,
+            _ => RecheckResult::AsPlanned,
         },
         (Expected::NeverJoined, own) => match (ad.startd(), own) {
             (None, OwnWord::None(_) | OwnWord::Hangs(_) | OwnWord::Elsewhere(_)) => {
-                Found::AsPlanned
+                RecheckResult::AsPlanned
             }
-            _ => Found::Changed("it has joined the pool meanwhile".to_owned()),
+            _ => RecheckResult::Changed("it has joined the pool meanwhile".to_owned()),
         },
     }
 }
 
 /// Whether a startd is drained by this very drain, without a claim.
-fn still_drained(drain: &DrainView, startd: &StartdView) -> Found {
+fn still_drained(drain: &DrainView, startd: &StartdView) -> RecheckResult {
     match &startd.draining {
         _ if startd.claims() > 0 => claimed(startd),
-        None => Found::Changed("its drain was taken back".to_owned()),
-        Some(now) if now == drain => Found::AsPlanned,
+        None => RecheckResult::Changed("its drain was taken back".to_owned()),
+        Some(now) if now == drain => RecheckResult::AsPlanned,
         Some(now) if !now.complete => {
-            Found::Changed("its drain is not complete any more".to_owned())
+            RecheckResult::Changed("its drain is not complete any more".to_owned())
         }
-        Some(now) => Found::Changed(format!(
+        Some(now) => RecheckResult::Changed(format!(
             "it is drained by somebody else now ({:?})",
             now.reason
         )),
@@ -367,45 +367,47 @@ fn drained_by_ad(
     ad: &StartdView,
     startds: &[StartdView],
     own: &OwnWord,
-) -> Found {
+) -> RecheckResult {
     let found = still_drained(drain, ad);
     let slot = ad.slots.first().map(|slot| slot.name.clone());
     // Ids of drains are small numbers, and a namesake may have the same.
     let slot = slot.filter(|slot| !is_ambiguous(slot, startds));
     match (found, own, slot) {
-        (Found::AsPlanned, OwnWord::None(why), Some(slot)) => Found::DrainedByAd {
+        (RecheckResult::AsPlanned, OwnWord::None(why), Some(slot)) => RecheckResult::DrainedByAd {
             slot,
             why: why.clone(),
         },
         (
-            Found::AsPlanned,
+            RecheckResult::AsPlanned,
             OwnWord::None(why) | OwnWord::Hangs(why) | OwnWord::Elsewhere(why),
             _,
-        ) => Found::Unsaid(why.clone()),
+        ) => RecheckResult::Unsaid(why.clone()),
         (found, ..) => found,
     }
 }
 
 /// Whether the startds that were found let a node be drained by this slot.
-pub fn may_drain(startd: &StartdIdentity, slot: &str, startds: &[StartdView]) -> Found {
+pub fn may_drain(startd: &StartdIdentity, slot: &str, startds: &[StartdView]) -> RecheckResult {
     let has_slot = |startd: &&StartdView| startd.slots.iter().any(|has| has.name == slot);
     match finder(startd, startds).identified(startd) {
-        Match::None => Found::Changed("the collector does not know its startd any more".to_owned()),
+        Match::None => {
+            RecheckResult::Changed("the collector does not know its startd any more".to_owned())
+        }
         Match::Contradiction(_) => contradiction(),
         Match::Contested(one, other) => contested(one, other),
         Match::Startd(startd) if startd.claims() > 0 => claimed(startd),
         Match::Startd(startd) if startd.draining.is_some() => {
-            Found::Changed("it is being drained already".to_owned())
+            RecheckResult::Changed("it is being drained already".to_owned())
         }
         Match::Startd(startd) if !has_slot(&startd) => {
-            Found::Changed(format!("it has no slot {slot} any more"))
+            RecheckResult::Changed(format!("it has no slot {slot} any more"))
         }
         // condor_drain knows names alone. The one that it reaches asks itself whether it is meant, by the UUID of its server.
-        Match::Startd(_) if is_ambiguous(slot, startds) => Found::Changed(format!(
+        Match::Startd(_) if is_ambiguous(slot, startds) => RecheckResult::Changed(format!(
             "several machines have a slot {slot}, and one of them does not say which it is: give each node a host name of \
              its own, or let it publish CloudInstanceID"
         )),
-        Match::Startd(_) => Found::AsPlanned,
+        Match::Startd(_) => RecheckResult::AsPlanned,
     }
 }
 
@@ -416,24 +418,24 @@ fn is_ambiguous(slot: &str, startds: &[StartdView]) -> bool {
     named().count() > 1 && named().any(|startd| startd.instance_id.is_none())
 }
 
-fn contradiction() -> Found {
-    Found::Changed("its startd says that it is another node".to_owned())
+fn contradiction() -> RecheckResult {
+    RecheckResult::Changed("its startd says that it is another node".to_owned())
 }
 
-fn contested(one: &StartdView, other: &StartdView) -> Found {
-    Found::Changed(format!(
+fn contested(one: &StartdView, other: &StartdView) -> RecheckResult {
+    RecheckResult::Changed(format!(
         "two startds say that they are this node, {} and {}",
         one.called(),
         other.called()
     ))
 }
 
-fn claimed(startd: &StartdView) -> Found {
-    Found::Changed(format!("{} of its slots are claimed", startd.claims()))
+fn claimed(startd: &StartdView) -> RecheckResult {
+    RecheckResult::Changed(format!("{} of its slots are claimed", startd.claims()))
 }
 
 /// Of a builder all that may be its startd is looked at: whatever shows a claim.
-fn on_builder(identity: &StartdIdentity, startds: &[StartdView]) -> Found {
+fn on_builder(identity: &StartdIdentity, startds: &[StartdView]) -> RecheckResult {
     let here = |startd: &&StartdView| match startd.instance_id.as_deref() {
         // A builder has no token of a node.
         _ if matches!(startd.sender, Sender::Node(_)) => false,
@@ -443,7 +445,7 @@ fn on_builder(identity: &StartdIdentity, startds: &[StartdView]) -> Found {
     let mut claims = startds.iter().filter(here);
     match claims.find(|startd| startd.claims() > 0) {
         Some(startd) => claimed(startd),
-        None => Found::AsPlanned,
+        None => RecheckResult::AsPlanned,
     }
 }
 
@@ -452,7 +454,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::scaling::observation::{
+    use scaling::observation::{
         DrainView, NodeId, Resources, SlotView, builder_metadata, execute_metadata,
     };
 
@@ -546,8 +548,8 @@ mod tests {
         }
     }
 
-    fn saved(found: Found) -> bool {
-        matches!(found, Found::Changed(_))
+    fn saved(found: RecheckResult) -> bool {
+        matches!(found, RecheckResult::Changed(_))
     }
 
     #[test]
@@ -557,12 +559,12 @@ mod tests {
             |startds: &[StartdView]| may_delete(&expects, &identity(), startds, &own(startds));
         let ours = || Some(drain("ehos c: idle"));
         for says in [OURS, BY_NODE] {
-            assert_eq!(judge(&[startd(says, 0, ours())]), Found::AsPlanned);
+            assert_eq!(judge(&[startd(says, 0, ours())]), RecheckResult::AsPlanned);
         }
         let namesake = startd(NAMESAKE, 3, None);
         assert_eq!(
             judge(&[startd(OURS, 0, ours()), namesake.clone()]),
-            Found::AsPlanned
+            RecheckResult::AsPlanned
         );
         let again = DrainView {
             request_id: "2".to_owned(),
@@ -654,7 +656,7 @@ mod tests {
             for (expects, goes) in expects.iter().zip(goes) {
                 let found = may_delete(expects, &identity(), &ads, &own);
                 assert_eq!(
-                    found == Found::AsPlanned,
+                    found == RecheckResult::AsPlanned,
                     goes,
                     "{expects:?} {ads:?} {own:?}: {found:?}"
                 );
@@ -668,7 +670,7 @@ mod tests {
         let judge = |expects: &Expected| may_delete(expects, &identity(), &[], &own);
         assert!(saved(judge(&silent())));
         // In the end it is of no use: nobody can send it a job.
-        assert_eq!(judge(&long_silent()), Found::AsPlanned);
+        assert_eq!(judge(&long_silent()), RecheckResult::AsPlanned);
     }
 
     #[test]
@@ -683,8 +685,8 @@ mod tests {
         let real = startd(OURS, 1, None);
         let idle = startd(OURS, 0, None);
         let expects = Expected::Drained(drain().unwrap());
-        let named = |found: &Found, one: &str, other: &str| match found {
-            Found::Changed(how) => how.contains(one) && how.contains(other),
+        let named = |found: &RecheckResult, one: &str, other: &str| match found {
+            RecheckResult::Changed(how) => how.contains(one) && how.contains(other),
             _ => false,
         };
         for others in [&real, &idle] {
@@ -718,7 +720,7 @@ mod tests {
         let own = says(startd(OURS, 0, drain()));
         assert_eq!(
             may_delete(&expects, &identity(), &ads, &own),
-            Found::AsPlanned
+            RecheckResult::AsPlanned
         );
         // Of the forged ad alone nothing is believed.
         assert!(saved(may_delete(
@@ -759,7 +761,7 @@ mod tests {
         let expects = Expected::Drained(drain("ehos c: idle"));
         let judge = |ad: StartdView, own: OwnWord| may_delete(&expects, &identity(), &[ad], &own);
         let drained = startd(OURS, 0, Some(drain("ehos c: idle")));
-        let renewed = Found::DrainedByAd {
+        let renewed = RecheckResult::DrainedByAd {
             slot: "slot1@m".to_owned(),
             why: "refused".to_owned(),
         };
@@ -768,9 +770,9 @@ mod tests {
         let both = [drained.clone(), nameless];
         assert_eq!(
             may_delete(&expects, &identity(), &both, &refuses()),
-            Found::Unsaid("refused".to_owned())
+            RecheckResult::Unsaid("refused".to_owned())
         );
-        let unsaid = Found::Unsaid("no answer".to_owned());
+        let unsaid = RecheckResult::Unsaid("no answer".to_owned());
         assert_eq!(judge(drained.clone(), hangs()), unsaid);
         let elsewhere = OwnWord::Elsewhere("no answer".to_owned());
         assert_eq!(judge(drained.clone(), elsewhere), unsaid);
@@ -778,7 +780,10 @@ mod tests {
             slots: Vec::new(),
             ..drained
         };
-        assert!(matches!(judge(no_slot, refuses()), Found::Unsaid(_)));
+        assert!(matches!(
+            judge(no_slot, refuses()),
+            RecheckResult::Unsaid(_)
+        ));
         assert!(saved(judge(startd(OURS, 1, None), refuses())));
         for found in [renewed, unsaid] {
             assert_eq!(as_planned(found).unwrap_err().kind, FailureKind::NotDone);
@@ -793,9 +798,12 @@ mod tests {
             heard_ago: Duration::from_secs(ago),
             ..startd(OURS, 1, None)
         };
-        assert_eq!(judge(&[]), Found::AsPlanned);
-        assert_eq!(judge(&[startd(NAMESAKE, 1, None)]), Found::AsPlanned);
-        assert_eq!(judge(&[heard(16)]), Found::AsPlanned);
+        assert_eq!(judge(&[]), RecheckResult::AsPlanned);
+        assert_eq!(
+            judge(&[startd(NAMESAKE, 1, None)]),
+            RecheckResult::AsPlanned
+        );
+        assert_eq!(judge(&[heard(16)]), RecheckResult::AsPlanned);
         assert!(saved(judge(&[heard(15)])));
         assert!(
             saved(judge(&[startd(OURS, 0, None)])),
@@ -809,8 +817,11 @@ mod tests {
         let judge = |startds: &[StartdView]| {
             may_delete(&Expected::NeverJoined, &identity(), startds, &refuses())
         };
-        assert_eq!(judge(&[]), Found::AsPlanned);
-        assert_eq!(judge(&[startd(NAMESAKE, 1, None)]), Found::AsPlanned);
+        assert_eq!(judge(&[]), RecheckResult::AsPlanned);
+        assert_eq!(
+            judge(&[startd(NAMESAKE, 1, None)]),
+            RecheckResult::AsPlanned
+        );
         let long_ago = StartdView {
             heard_ago: Duration::from_secs(900),
             ..startd(OURS, 0, None)
@@ -824,7 +835,7 @@ mod tests {
         let other = [startd((Some("other"), Some("n")), 1, None)];
         assert_eq!(
             may_delete(&Expected::NeverJoined, &twin, &other, &refuses()),
-            Found::AsPlanned
+            RecheckResult::AsPlanned
         );
         assert!(saved(may_delete(
             &Expected::NeverJoined,
@@ -839,9 +850,12 @@ mod tests {
         let judge = |startds: &[StartdView]| {
             may_delete(&Expected::NoClaim, &identity(), startds, &refuses())
         };
-        assert_eq!(judge(&[]), Found::AsPlanned);
-        assert_eq!(judge(&[startd(OURS, 0, None)]), Found::AsPlanned);
-        assert_eq!(judge(&[startd(NAMESAKE, 2, None)]), Found::AsPlanned);
+        assert_eq!(judge(&[]), RecheckResult::AsPlanned);
+        assert_eq!(judge(&[startd(OURS, 0, None)]), RecheckResult::AsPlanned);
+        assert_eq!(
+            judge(&[startd(NAMESAKE, 2, None)]),
+            RecheckResult::AsPlanned
+        );
         assert!(saved(judge(&[startd(OURS, 1, None)])));
         assert!(saved(judge(&[
             startd(OURS, 0, None),
@@ -852,19 +866,19 @@ mod tests {
     #[test]
     fn a_drain_needs_its_startd_idle_undrained_and_alone_of_its_name() {
         let judge = |startds: &[StartdView]| may_drain(&identity(), "slot1@m", startds);
-        assert_eq!(judge(&[startd(OURS, 0, None)]), Found::AsPlanned);
+        assert_eq!(judge(&[startd(OURS, 0, None)]), RecheckResult::AsPlanned);
         let elsewhere = StartdView {
             slots: Vec::new(),
             ..startd(NAMESAKE, 0, None)
         };
         assert_eq!(
             judge(&[startd(OURS, 0, None), elsewhere.clone()]),
-            Found::AsPlanned
+            RecheckResult::AsPlanned
         );
         // The startd says for itself which of the two it is.
         assert_eq!(
             judge(&[startd(OURS, 0, None), startd(NAMESAKE, 0, None)]),
-            Found::AsPlanned
+            RecheckResult::AsPlanned
         );
         for startds in [
             vec![],
@@ -904,10 +918,10 @@ mod tests {
     fn a_server_goes_as_long_as_it_is_ours_and_as_dead_as_it_was() {
         let planned = |status| OwnedServer::recognise(record(status), "c").unwrap();
         let active = planned(ServerStatus::Active);
-        assert_eq!(still_ours(&active, None), Found::Gone);
+        assert_eq!(still_ours(&active, None), RecheckResult::Gone);
         let same = |status| still_ours(&active, Some(record(status)));
-        assert_eq!(same(ServerStatus::Active), Found::AsPlanned);
-        assert_eq!(same(ServerStatus::Shutoff), Found::AsPlanned);
+        assert_eq!(same(ServerStatus::Active), RecheckResult::AsPlanned);
+        assert_eq!(same(ServerStatus::Shutoff), RecheckResult::AsPlanned);
         for metadata in [
             execute_metadata("other", &NodeId("n".to_owned()), "f", "i"),
             execute_metadata("c", &NodeId("m".to_owned()), "f", "i"),
@@ -925,7 +939,7 @@ mod tests {
         }
         for dead in [ServerStatus::Shutoff, ServerStatus::Error] {
             let now = |status| still_ours(&planned(dead), Some(record(status)));
-            assert_eq!(now(dead), Found::AsPlanned);
+            assert_eq!(now(dead), RecheckResult::AsPlanned);
             assert!(saved(now(ServerStatus::Active)));
         }
         let deleting = ServerRecord {
@@ -933,6 +947,9 @@ mod tests {
             ..record(ServerStatus::Active)
         };
         let planned = planned(ServerStatus::Error);
-        assert_eq!(still_ours(&planned, Some(deleting)), Found::AsPlanned);
+        assert_eq!(
+            still_ours(&planned, Some(deleting)),
+            RecheckResult::AsPlanned
+        );
     }
 }
