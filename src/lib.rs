@@ -87,6 +87,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
         Command::Config(ConfigCommand::Render(args)) => {
             commands::config_render::run(args, &environment, out)
         }
+        Command::Config(ConfigCommand::Schema) => commands::config_schema::run(out),
         Command::Cloud(CloudCommand::Setup(args)) => {
             commands::cloud_setup::run(args, &environment, out)
         }
@@ -133,6 +134,7 @@ fn verbosity(command: &Command) -> u8 {
         Command::Config(ConfigCommand::Show(args)) => args.common.verbose,
         Command::Config(ConfigCommand::Check(args)) => args.common.verbose,
         Command::Config(ConfigCommand::Render(args)) => args.common.verbose,
+        Command::Config(ConfigCommand::Schema) => 0,
         Command::Cloud(CloudCommand::Setup(args)) => args.common.verbose,
         Command::Image(ImageCommand::Build(args)) => args.common.verbose,
         Command::Image(ImageCommand::List(args)) => args.common.verbose,
