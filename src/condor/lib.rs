@@ -341,12 +341,11 @@ impl Pool for CondorPool {
     }
 
     fn has_job_on(&self, machine: &str, deadline: Deadline) -> Result<bool, Failure> {
-        let machines = BTreeSet::from([machine.to_owned()]);
         let mut answer = Ok(false);
         for schedd in &self.schedds {
-            match schedd.running_on(&self.tools, &machines, deadline) {
-                Ok(jobs) if jobs.is_empty() => {}
-                Ok(_) => return Ok(true),
+            match schedd.has_job_on(&self.tools, machine, deadline) {
+                Ok(false) => {}
+                Ok(true) => return Ok(true),
                 Err(error) => answer = Err(error.into()),
             }
         }

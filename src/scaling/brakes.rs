@@ -137,7 +137,7 @@ fn vanished(policy: &Policy, state: &State, nodes: &[Node<'_>]) -> Option<Brake>
         )
     };
     // The ads of one whose delete was accepted were taken out by ehos itself.
-    let told = |node: &&Node<'_>| !node.memory.invalidated;
+    let told = |node: &&Node<'_>| !node.memory.delete.invalidated;
     let silent = nodes.iter().filter(is_silent).filter(told).count() as u64;
     let new_too = state.vanished.is_some_and(|since| {
         nodes.iter().any(|node| {

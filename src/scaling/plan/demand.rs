@@ -165,7 +165,12 @@ impl Planner<'_> {
             if !matches!(node.phase, Phase::Idle { idle_for } if idle_for >= settling_time) {
                 continue;
             }
-            if let Some(asks) = node.memory.made_for.as_ref().filter(|_| !node.memory.taken) {
+            if let Some(asks) = node
+                .memory
+                .made_for
+                .as_ref()
+                .filter(|_| !node.memory.claims.taken)
+            {
                 let kinds = untaken.entry(asks.clone()).or_default();
                 kinds.insert(node.kind.clone());
             }

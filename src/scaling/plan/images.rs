@@ -83,6 +83,7 @@ impl Planner<'_> {
     /// Whether its drain was taken back a moment ago.
     pub(super) fn has_just_returned(&self, node: &Node<'_>) -> bool {
         node.memory
+            .drain
             .returned
             .is_some_and(|at| self.next.now.since(at) < self.policy.idle_timeout)
     }

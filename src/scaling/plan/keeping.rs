@@ -34,7 +34,7 @@ impl Planner<'_> {
             Phase::Idle { .. } if !node.cloud_known => Reason::CloudUnknown,
             Phase::Idle { .. } => spare.clone(),
             Phase::Closed => Reason::TakesNoJobs {
-                closed_seconds: self.since(node.memory.closed),
+                closed_seconds: self.since(node.memory.join.closed),
             },
             Phase::Draining { .. } => self.draining(node),
             Phase::Silent { .. } => self.silent(node),
@@ -60,7 +60,7 @@ impl Planner<'_> {
                 job: self.listed_job(node),
             },
             Phase::Deleting { ours: true, .. } => Reason::DeleteUnderWay {
-                seconds: self.since(node.memory.delete_accepted.or(node.memory.delete_intended)),
+                seconds: self.since(node.memory.delete.accepted.or(node.memory.delete.intended)),
             },
             Phase::Deleting { .. } => Reason::DeletedByOther,
             Phase::Vanished | Phase::Gone => Reason::GoneFromCloud,
@@ -92,7 +92,7 @@ impl Planner<'_> {
         if let Some(machine) = self.drained_with_job(node) {
             return Reason::DrainedWithJob { machine };
         }
-        match node.memory.contradicted {
+        match node.memory.drain.contradicted {
             Some(at) if drain.is_some_and(|drain| drain.complete) => Reason::DrainContradicted {
                 unlisted_seconds: self.since(Some(at)),
                 lost_job_timeout_seconds: seconds(self.policy.lost_job_timeout),
@@ -107,7 +107,7 @@ impl Planner<'_> {
         let drained = startd.draining.as_ref().is_some_and(|drain| drain.complete);
         let pool = &self.observation.pool;
         let memory = &node.memory;
-        let mut machines = memory.machines().chain([memory.name.as_str()]);
+        let mut machines = memory.join.machines().chain([memory.name.as_str()]);
         let listed = machines.find(|machine| job_listed(pool, machine) == JobListed::Yes);
         listed
             .filter(|_| drained && startd.claims() == 0)
@@ -122,7 +122,7 @@ impl Planner<'_> {
         let lost_job_timeout_seconds = seconds(self.policy.lost_job_timeout);
         let job_listed = job == JobListed::Yes;
         match job {
-            _ if node.memory.joined.is_none() => Reason::SilentAdopted {
+            _ if node.memory.join.joined.is_none() => Reason::SilentAdopted {
                 silent_seconds,
                 lost_job_timeout_seconds,
             },
@@ -152,7 +152,7 @@ impl Planner<'_> {
     /// Why nothing is known of a node.
     fn unheard(&self, node: &Node<'_>, age: Seconds) -> Unheard {
         match &self.observation.pool.collector {
-            _ if !node.cloud_known && node.memory.joined.is_none() => {
+            _ if !node.cloud_known && node.memory.join.joined.is_none() => {
                 Unheard::CloudUnknown { seconds: age }
             }
             Seen::Unknown(_) => Unheard::CollectorUnknown,
@@ -165,7 +165,7 @@ impl Planner<'_> {
 
     /// Whether a schedd lists a running job on a node.
     fn listed_job(&self, node: &Node<'_>) -> JobListed {
-        let machine = node.memory.machine.as_deref();
+        let machine = node.memory.join.machine.as_deref();
         machine.map_or(JobListed::Unknown, |machine| {
             job_listed(&self.observation.pool, machine)
         })

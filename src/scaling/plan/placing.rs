@@ -240,7 +240,7 @@ impl Planner<'_> {
                     idle.push((*idle_for, index, class));
                 }
                 (Phase::Draining { ours: true, .. }, Some(startd)) if self.may_return(node) => {
-                    let idle_since = node.memory.idle_since;
+                    let idle_since = node.memory.drain.idle_since;
                     spaces.returning.push(Returning {
                         index,
                         class,

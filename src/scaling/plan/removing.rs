@@ -327,7 +327,7 @@ impl Planner<'_> {
         };
         self.actions.ask_pool(action);
         let idle_since = self.next.now.minus(drain.idle_for);
-        self.remember(index, |memory| memory.idle_since = Some(idle_since));
+        self.remember(index, |memory| memory.drain.idle_since = Some(idle_since));
         self.decide(index, Fate::Drains, drain.why);
     }
 

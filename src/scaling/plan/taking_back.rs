@@ -11,7 +11,7 @@ impl Planner<'_> {
     /// Whether a drain of ours may be taken back. Who may not drain may not take a drain back either.
     pub(super) fn may_return(&self, node: &NodePlan<'_>) -> bool {
         self.policy.drains()
-            && node.memory.delete_intended.is_none()
+            && node.memory.delete.intended.is_none()
             && !node.retires()
             && !self.stays_drained(node)
             && !self.keeps_drained(node)
@@ -21,9 +21,9 @@ impl Planner<'_> {
     fn stays_drained(&self, node: &Node<'_>) -> bool {
         let drain = node.startd.and_then(|startd| startd.draining.as_ref());
         let request_id = drain.map(|drain| &drain.request_id);
-        let since = node.memory.cancelled_since;
+        let since = node.memory.drain.cancelled_since;
         request_id.is_some()
-            && node.memory.cancelled.as_ref() == request_id
+            && node.memory.drain.cancelled.as_ref() == request_id
             && since.is_some_and(|at| self.next.now.since(at) >= self.policy.delete_timeout)
     }
 
@@ -68,10 +68,10 @@ impl Planner<'_> {
             };
             self.actions.ask_pool(action);
             self.remember(index, |memory| {
-                memory.returned = Some(now);
-                memory.drain_accepted = None;
-                if memory.cancelled.replace(request_id.clone()) != Some(request_id) {
-                    memory.cancelled_since = Some(now);
+                memory.drain.returned = Some(now);
+                memory.drain.accepted = None;
+                if memory.drain.cancelled.replace(request_id.clone()) != Some(request_id) {
+                    memory.drain.cancelled_since = Some(now);
                 }
             });
             self.decide(index, Fate::Returns, why);

@@ -18,12 +18,12 @@ impl Rule for NotDeletedYet {
 
     fn wants(&mut self, planner: &Planner<'_>, node: &NodePlan<'_>) -> Option<Verdict> {
         let why = Reason::DeleteAgain {
-            seconds: planner.since(node.memory.delete_accepted),
+            seconds: planner.since(node.memory.delete.accepted),
         };
         matches!(node.phase, Phase::Deleting { again: true, .. }).then_some(Verdict::Delete(
             Delete {
                 why,
-                without_job: !node.memory.job_listed,
+                without_job: !node.memory.silence.job_listed,
                 despite_claims: false,
             },
         ))
@@ -41,7 +41,7 @@ impl Planner<'_> {
             }
             let node = self.node(index);
             let Some(server) = node.server else { continue };
-            let again = node.memory.delete_intended.is_some();
+            let again = node.memory.delete.intended.is_some();
             let action = CloudAction::Delete {
                 node: node.id.clone(),
                 server: server.clone(),
@@ -56,8 +56,8 @@ impl Planner<'_> {
             let cloud = node.kind.cloud.clone();
             self.actions.ask_cloud(&cloud, action);
             self.remember(index, |memory| {
-                memory.delete_intended = Some(now);
-                memory.delete_accepted = None;
+                memory.delete.intended = Some(now);
+                memory.delete.accepted = None;
             });
             self.decide(index, Fate::Deletes, why);
         }
@@ -66,11 +66,11 @@ impl Planner<'_> {
     /// What a delete of this node, in its present phase, is for.
     fn expected(&self, node: &Node<'_>) -> Expected {
         let heard = node.startd.filter(|startd| is_fresh(startd, self.policy));
-        let silent = node.memory.silent;
+        let silent = node.memory.silence.silent;
         let long = |since| self.next.now.since(since) >= self.policy.lost_job_timeout;
         match heard.and_then(|startd| startd.draining.clone()) {
             Some(drain) => Expected::Drained(drain),
-            None if node.memory.joined.is_none() => Expected::NeverJoined,
+            None if node.memory.join.joined.is_none() => Expected::NeverJoined,
             None => Expected::Silent {
                 update_interval: self.policy.update_interval,
                 long: silent.is_some_and(long),
@@ -83,15 +83,15 @@ impl Planner<'_> {
         let memory = &node.memory;
         let named = node.server.and_then(|server| server.node());
         let addresses = node.server.map(|server| server.record().addresses.clone());
-        let former = memory.former.iter();
+        let former = memory.join.former.iter();
         let own = node.startd.map(|startd| startd.machine.clone());
         StartdIdentity {
             server_id: memory.server_id.clone(),
             node: named.unwrap_or(&node.id).clone(),
             shares_node: named.is_some_and(|named| *named != node.id),
-            machine: memory.machine.clone(),
+            machine: memory.join.machine.clone(),
             own_ads: own.filter(|machine| !self.has_namesake(&node.id, machine)),
-            address: memory.address.clone(),
+            address: memory.join.address.clone(),
             former_addresses: former.filter_map(|place| place.address.clone()).collect(),
             own_identity: node.own_identity,
             addresses: addresses.unwrap_or_default(),

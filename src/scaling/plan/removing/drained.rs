@@ -17,7 +17,7 @@ impl Rule for Drained {
             ours: true,
             complete: true,
         };
-        let idle_since = node.memory.idle_since;
+        let idle_since = node.memory.drain.idle_since;
         let why = Reason::Drained {
             idle_seconds: idle_since.map(|since| planner.since(Some(since))),
         };

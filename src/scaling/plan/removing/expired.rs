@@ -23,7 +23,7 @@ impl Rule for Expired {
         let idle_for = unclaimed_for(node)?;
         let closed = node.phase == Phase::Closed;
         let (age_seconds, max_lifetime_seconds) = planner.lifetimes(node);
-        let closed_seconds = closed.then(|| planner.since(node.memory.closed));
+        let closed_seconds = closed.then(|| planner.since(node.memory.join.closed));
         let words = match closed_seconds {
             Some(Seconds(closed)) => format!("{}, takes no jobs for {closed} s", self.name()),
             None => format!("{}, idle {} s", self.name(), idle_for.as_secs()),
@@ -66,7 +66,7 @@ impl Rule for ForcefullyExpired {
     }
 
     fn wants(&mut self, planner: &Planner<'_>, node: &NodePlan<'_>) -> Option<Verdict> {
-        let accepted = node.memory.delete_accepted;
+        let accepted = node.memory.delete.accepted;
         let there = match node.phase {
             Phase::Busy | Phase::Idle { .. } | Phase::Closed | Phase::Draining { .. } => true,
             Phase::Deleting { ours: true, .. } => accepted

@@ -31,7 +31,7 @@ impl Rule for Failed {
             why: planner.failure(node)?,
             // Nova says that it does not run. One that only was not heard of may run a job: whoever takes its ads away hides
             // it from the collector. A schedd that has listed one may not have seen its end.
-            without_job: fault.is_some() && !node.memory.job_listed,
+            without_job: fault.is_some() && !node.memory.silence.job_listed,
             despite_claims: false,
         }))
     }

@@ -70,7 +70,7 @@ impl Rule for OlderImage {
                     || planner.takes_over(&successor)
                         && planner.no_exchange(node, &successor).is_none()
             }
-            None => for_image && node.memory.returned.is_some(),
+            None => for_image && node.memory.drain.returned.is_some(),
         }
     }
 }

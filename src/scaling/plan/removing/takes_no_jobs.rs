@@ -22,7 +22,7 @@ impl Rule for TakesNoJobs {
             let node = planner.node(index);
             let memory = &node.memory;
             // One that was adopted may have taken jobs for all its life, which is over.
-            if memory.proven || memory.adopted || memory.failed {
+            if memory.join.proven || memory.adopted || memory.failed {
                 continue;
             }
             let Some((_, why)) = planner.takes_no_jobs(node) else {
@@ -56,7 +56,7 @@ impl Planner<'_> {
         if node.phase != Phase::Closed || !node.cloud_known {
             return None;
         }
-        let patience = match node.memory.proven {
+        let patience = match node.memory.join.proven {
             true => self.policy.idle_timeout,
             false => self.policy.boot_timeout,
         };
@@ -64,7 +64,7 @@ impl Planner<'_> {
         let idle_for = idle_for.min(node.unchanged_for);
         let why = Reason::DrainTakesNoJobs {
             idle_seconds: seconds(idle_for),
-            closed_seconds: self.since(node.memory.closed),
+            closed_seconds: self.since(node.memory.join.closed),
         };
         (idle_for >= patience).then_some((idle_for, why))
     }
