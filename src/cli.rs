@@ -484,7 +484,7 @@ pub struct MasterDeploy {
 
 /// `10m`, `90s`, or a number of seconds.
 fn duration(text: &str) -> Result<Duration, String> {
-    crate::config::duration(text)
+    keys::duration(text)
 }
 
 /// A duration that is not 0.

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::built_in;
 use crate::rights;
+use crate::yaml;
 
 mod format;
 
@@ -289,7 +290,7 @@ impl Template {
             block.push('\n');
             block.push_str(line);
         }
-        let parsed: BTreeMap<String, String> = serde_yaml::from_str(&block).ok()?;
+        let parsed: BTreeMap<String, String> = yaml::read(&block).ok()?;
         let message = parsed.into_values().next()?;
         fixed_parts(&message)
             .map(str::trim)

@@ -1,49 +1,32 @@
 //! ehos, Elastic HTCondor OpenStack Scaling: makes an HTCondor pool exactly as large as its queue needs.
 
-pub mod act;
-mod afterword;
 pub mod built_in;
 pub mod check;
-mod child;
 pub mod cli;
-pub mod cloud;
 pub mod cloudinit;
 pub mod commands;
-pub mod condor;
 pub mod config;
-pub mod console;
-pub mod deadline;
-pub mod exit;
+pub mod deploy;
 pub mod frontend;
 pub mod history;
-pub mod image;
 pub mod init;
-pub mod last_look;
 pub mod local_keys;
-mod lock;
-mod logging;
-pub mod master;
 pub mod metrics;
 pub mod notify;
-pub mod observe;
-pub mod openstack;
-mod outbound;
-mod own_file;
-pub mod plain;
-pub mod pool;
-pub mod progress;
-mod proxy;
 pub mod report;
-mod rights;
-pub mod scaling;
-pub mod setup;
-mod signing_key;
 pub mod simulation;
-pub mod site;
-pub mod state;
 pub mod status;
 pub mod user_data;
 mod wake;
+mod yaml;
+
+pub use ::{condor, openstack, scaling};
+pub use ::tick::{act, cloud, observe, pool, signing_key, state_directory as state};
+pub use system::http_client as outbound;
+pub use system::{
+    afterword, child, deadline, environment, exit, lock, logging, own_file, plain, progress, proxy,
+    rights,
+};
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -52,7 +35,7 @@ use clap::Parser;
 use log::error;
 
 use cli::{Cli, CloudCommand, Command, ConfigCommand, ImageCommand, MasterCommand};
-use config::Environment;
+use environment::Environment;
 use exit::Exit;
 use plain::{Own, PlainWriter};
 

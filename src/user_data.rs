@@ -9,9 +9,11 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use crate::cloudinit::Template;
+use crate::condor::CondorSettings;
 use crate::condor::{Tools, token};
-use crate::config::{CloudSettings, CondorSettings};
 use crate::deadline::Deadline;
+use crate::openstack::CloudSettings;
+use crate::openstack::Filled;
 use crate::scaling::action::{Failure, FailureKind, Intent};
 use crate::scaling::observation::{
     METADATA_TOKEN_ID, METADATA_TOKEN_IDENTITY, METADATA_TOKEN_LIFETIME, NodeId,
@@ -30,25 +32,6 @@ pub struct NodeUserData<'a> {
     trust_domain: Mutex<Option<String>>,
     /// Whether the collector takes identities of nodes.
     own_identities: Mutex<Option<bool>>,
-}
-
-/// User data that is filled in.
-#[derive(Debug)]
-pub struct Filled {
-    /// The user data. A node's token is in it.
-    pub text: SecretString,
-    /// What the server's metadata say of that token.
-    pub metadata: BTreeMap<String, String>,
-}
-
-impl<T: Into<SecretString>> From<T> for Filled {
-    /// User data without a token.
-    fn from(text: T) -> Filled {
-        Filled {
-            text: text.into(),
-            metadata: BTreeMap::new(),
-        }
-    }
 }
 
 /// A token with which a node joins.

@@ -13,6 +13,7 @@ use secrecy::SecretString;
 
 use super::{Area, Finding, access, joined, slot_users};
 use crate::cloudinit::Template;
+use crate::condor::SHARED_PORT;
 use crate::condor::inspect::{self, NodeSettings, Permission};
 use crate::condor::{CondorPool, Error, Tools, token};
 use crate::config::Config;
@@ -20,7 +21,6 @@ use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
 use crate::scaling::observation::{CollectorView, Seen};
 use crate::scaling::sender;
-use crate::setup::CONDOR_PORT;
 
 const NAME: &str = "pool";
 /// Ads of a node that is gone stay with the collector for this long at most: so long jobs are matched to it in vain.
@@ -378,9 +378,9 @@ fn host_ip(
             host_ip.to_owned()
         }
         _ if host_ip.contains(':') && !host_ip.starts_with('[') => {
-            format!("[{host_ip}]:{CONDOR_PORT}")
+            format!("[{host_ip}]:{SHARED_PORT}")
         }
-        _ => format!("{host_ip}:{CONDOR_PORT}"),
+        _ => format!("{host_ip}:{SHARED_PORT}"),
     };
     let reached = address
         .to_socket_addrs()

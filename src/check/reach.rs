@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 
 use super::Finding;
+use crate::condor::SHARED_PORT;
+use crate::deploy::prerequisites::{self, SSH_PORT};
 use crate::openstack::network::{Network, SecurityGroup, Subnet};
 use crate::openstack::rule::{Direction, Family, Prefix, Remote, Rule, Traffic};
 use crate::openstack::{among, looks_like_id};
-use crate::setup::{self, CONDOR_PORT, SSH_PORT};
 
 /// The name of the group that servers get when none is named.
 const DEFAULT_GROUP: &str = "default";
@@ -109,7 +110,7 @@ pub fn security_groups(
     let mut findings = Vec::new();
     let mut groups = Vec::new();
     for (place, wanted) in configured.iter().enumerate() {
-        match setup::group(there, wanted) {
+        match prerequisites::group(there, wanted) {
             Ok(Some(group)) => groups.push(group),
             Ok(None) => {
                 let names: Vec<&str> = there.iter().map(|group| group.name.as_str()).collect();
@@ -201,7 +202,7 @@ fn within(gate: &Gate, subnets: &[Prefix]) -> Finding {
     let closed: Vec<&str> = families(subnets)
         .into_iter()
         .filter(|family| {
-            !gate.passes_within(&traffic(Direction::Ingress, *family, CONDOR_PORT), subnets)
+            !gate.passes_within(&traffic(Direction::Ingress, *family, SHARED_PORT), subnets)
         })
         .map(Family::as_str)
         .collect();
@@ -219,7 +220,7 @@ fn within(gate: &Gate, subnets: &[Prefix]) -> Finding {
         };
     }
     let world = gate.rules.iter().any(|rule| {
-        let concerns = |family| rule.may_concern(&traffic(Direction::Ingress, family, CONDOR_PORT));
+        let concerns = |family| rule.may_concern(&traffic(Direction::Ingress, family, SHARED_PORT));
         rule.is_for_anyone() && (concerns(Family::V4) || concerns(Family::V6))
     });
     Finding::ok(
@@ -240,7 +241,7 @@ fn from_master(gate: &Gate, subnets: &[Prefix], host_ip: &str) -> Option<Finding
     }
     let in_from = Traffic {
         remote: Remote::Prefix(address),
-        ..traffic(Direction::Ingress, address.family(), CONDOR_PORT)
+        ..traffic(Direction::Ingress, address.family(), SHARED_PORT)
     };
     (!gate.passes(&in_from)).then(|| {
         Finding::warning(
@@ -256,7 +257,7 @@ fn from_master(gate: &Gate, subnets: &[Prefix], host_ip: &str) -> Option<Finding
 fn egress(gate: &Gate, subnets: &[Prefix]) -> Finding {
     const CHECK: &str = "egress";
     let out = |family: &Family| {
-        gate.passes_within(&traffic(Direction::Egress, *family, CONDOR_PORT), subnets)
+        gate.passes_within(&traffic(Direction::Egress, *family, SHARED_PORT), subnets)
     };
     if families(subnets).iter().any(out) {
         return Finding::ok(CHECK, "nodes may reach tcp 9618 of the group");

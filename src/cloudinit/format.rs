@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{CLOUD_CONFIG, JINJA};
+use crate::yaml;
 
 const ARCHIVE: &str = "#cloud-config-archive";
 
@@ -81,12 +82,12 @@ impl Format {
     /// What is no YAML of this filled-in text and should be.
     pub(super) fn problem(self, text: &str) -> Option<String> {
         let yaml = |text: &str| {
-            let parsed = serde_yaml::from_str::<IgnoredAny>(text);
+            let parsed = yaml::read::<IgnoredAny>(text);
             parsed.err().map(|error| error.to_string())
         };
         match self {
             Format::CloudConfig => yaml(text),
-            Format::Archive => match serde_yaml::from_str::<Option<Vec<Entry>>>(text) {
+            Format::Archive => match yaml::read::<Option<Vec<Entry>>>(text) {
                 Err(error) => Some(error.to_string()),
                 Ok(entries) => {
                     let mut entries = entries.into_iter().flatten().enumerate();
@@ -131,7 +132,7 @@ enum Entry {
     Text(String),
     Typed {
         #[serde(default)]
-        content: serde_yaml::Value,
+        content: yaml::Value,
         #[serde(rename = "type")]
         kind: Option<String>,
     },

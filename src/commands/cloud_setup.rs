@@ -8,14 +8,16 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use crate::cli::{CloudSetup, Output};
-use crate::config::{self, CloudSettings, Config, Environment, Names};
+use crate::config::{self, Config, Names};
 use crate::deadline::Deadline;
+use crate::deploy::prerequisites::{self, Asked, Change, NAME, PublicKey, There};
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::local_keys::LocalKeys;
+use crate::openstack::CloudSettings;
 use crate::openstack::auth::Session;
 use crate::openstack::{self, compute, network, server_group};
 use crate::plain::line;
-use crate::setup::{self, Asked, Change, NAME, PublicKey, There};
 
 /// Where `ssh-keygen` puts public keys, the better kinds first.
 const PUBLIC_KEYS: [&str; 3] = ["id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub"];
@@ -226,8 +228,8 @@ fn make(
     let deadline = Deadline::within(config.timeouts.tick);
     let session = Session::new(settings, config.timeouts.request, None)?;
     let there = look(&session, deadline)?;
-    let changes = setup::wanted(&there, asked)?;
-    let key = setup::key_name(&there, asked);
+    let changes = prerequisites::wanted(&there, asked)?;
+    let key = prerequisites::key_name(&there, asked);
     let note = not_held(&there, asked, &key, here);
     if dry_run || changes.is_empty() {
         steps.extend(changes.iter().map(|change| Step::new(change, "planned")));
@@ -251,7 +253,7 @@ fn make(
     if let Some(error) = failed {
         return Err(error);
     }
-    let missing = setup::wanted(&look(&session, deadline)?, asked)?;
+    let missing = prerequisites::wanted(&look(&session, deadline)?, asked)?;
     if let Some(change) = missing.first() {
         bail!(
             "the cloud took it, and does not show it: {change}; run it again, or look with `openstack security group \
@@ -268,7 +270,7 @@ fn not_held(there: &There, asked: &Asked, name: &str, here: &LocalKeys) -> Optio
         None => &asked.public_key.as_ref()?.line,
     };
     let given = asked.public_key.as_ref().filter(|key| key.named);
-    if given.is_some_and(|key| setup::same_key(public, &key.line)) {
+    if given.is_some_and(|key| prerequisites::same_key(public, &key.line)) {
         // Who names a public key knows where its other half is.
         return None;
     }
@@ -319,7 +321,7 @@ fn perform(
         Change::AddRule { group, traffic } => {
             let id = match made {
                 Some(id) => id.clone(),
-                None => setup::group(&there.groups, group)?
+                None => prerequisites::group(&there.groups, group)?
                     .map(|group| group.id.clone())
                     .with_context(|| format!("there is no security group {group}"))?,
             };

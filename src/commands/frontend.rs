@@ -10,7 +10,8 @@ use anyhow::{Context, anyhow};
 use log::warn;
 
 use crate::cli::Frontend;
-use crate::config::{self, Environment, Origin};
+use crate::config::{self, Origin};
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::frontend::token::{self, Token};
 use crate::frontend::{self, History, Hosts, Site};
@@ -157,7 +158,7 @@ fn folder(args: &Frontend, environment: &Environment) -> Result<PathBuf, state::
         Some(setting) => environment.path(Path::new(&setting.value)),
         None => {
             let of = |name: &str| environment.variables.get(name).cloned();
-            let system = history::folder(Path::new(state::SYSTEM_DIRECTORY));
+            let system = history::folder(Path::new(system::rights::SYSTEM_DIRECTORY));
             // What its ticks have written is for all to read.
             let readable = state::owns_system_directory() || system.is_dir();
             state::default_directory(of, readable)?

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::cli::{ImageList, Output};
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config};
 use crate::deadline::Deadline;
+use crate::deploy::image::inventory::{Inventory, in_each, is_configured, look};
+use crate::environment::Environment;
 use crate::exit::Exit;
-use crate::image::inventory::{Inventory, in_each, look};
 use crate::openstack::Error;
 use crate::plain::{clean, line};
 
@@ -74,7 +75,7 @@ fn text(config: &Config, seen: &[(String, Result<Inventory, Error>)]) -> String 
             let size = image
                 .size
                 .map_or_else(String::new, |bytes| format!("{:.1} GB", bytes as f64 / 1e9));
-            let configured = owned.is_configured(&config.clouds);
+            let configured = is_configured(owned, &config.clouds);
             let cells = [
                 cloud.clone(),
                 owned.name().to_owned(),
@@ -134,7 +135,7 @@ fn json(
                             "status": image.status,
                             "source": owned.source(),
                             "servers": inventory.in_use.get(&image.id).unwrap_or(&0),
-                            "configured": owned.is_configured(&config.clouds),
+                            "configured": is_configured(owned, &config.clouds),
                         })
                     })
                     .collect();

@@ -9,13 +9,15 @@ use serde_json::{Value, json};
 
 use crate::cli::{ImagePrune, Output};
 use crate::commands::state_directory;
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config};
 use crate::deadline::Deadline;
+use crate::deploy::image::inventory::{in_each, look};
+use crate::deploy::image::prune::{PruneDecision, Ticks, decisions};
+use crate::deploy::master::deploy;
+use crate::environment::Environment;
 use crate::exit::Exit;
-use crate::image::inventory::{in_each, look};
-use crate::image::owned::{Fate, OwnedImage, Ticks, fates};
-use crate::master::deploy;
 use crate::openstack::auth::Session;
+use crate::openstack::owned_image::OwnedImage;
 use crate::openstack::{Error, image};
 use crate::plain::line;
 use crate::state;
@@ -26,7 +28,7 @@ const TICKING: SignedDuration = SignedDuration::from_hours(1);
 /// What became of one image.
 struct Pruned {
     image: OwnedImage,
-    fate: Fate,
+    decision: PruneDecision,
     /// It was deleted, or why not; `None` where it was not tried.
     deleted: Option<Result<(), Error>>,
 }
@@ -112,7 +114,7 @@ fn prune(
     // Those of all clouds: two of them may be the same project.
     let clouds: Vec<_> = config.clouds.iter().collect();
     let now = Timestamp::now();
-    let fates = fates(
+    let decisions = decisions(
         &inventory.images,
         args.keep,
         (&inventory.in_use, inventory.more_in_use),
@@ -120,14 +122,14 @@ fn prune(
         ticks,
         now,
     );
-    let images = inventory.images.into_iter().zip(fates);
+    let images = inventory.images.into_iter().zip(decisions);
     Ok(images
-        .map(|(image, fate)| {
-            let deleted = (fate == Fate::Pruned && !args.dry_run)
+        .map(|(image, decision)| {
+            let deleted = (decision == PruneDecision::Pruned && !args.dry_run)
                 .then(|| image::delete(session, &image.image().id, deadline));
             Pruned {
                 image,
-                fate,
+                decision,
                 deleted,
             }
         })
@@ -135,27 +137,27 @@ fn prune(
 }
 
 /// Why it stays, or that it goes.
-fn why(fate: Fate) -> String {
-    match fate {
-        Fate::Configured => "the configuration names it".to_owned(),
-        Fate::InUse(servers) => format!("{servers} server(s) boot from it"),
-        Fate::UseUnknown => {
+fn why(decision: PruneDecision) -> String {
+    match decision {
+        PruneDecision::Configured => "the configuration names it".to_owned(),
+        PruneDecision::InUse(servers) => format!("{servers} server(s) boot from it"),
+        PruneDecision::UseUnknown => {
             "a server whose image cannot be read may boot from it; the warning names that server".to_owned()
         }
-        Fate::Protected => "it is protected".to_owned(),
-        Fate::Newest => "it is one of the newest".to_owned(),
-        Fate::UnderWay => "it is not whole yet".to_owned(),
-        Fate::Shared => {
+        PruneDecision::Protected => "it is protected".to_owned(),
+        PruneDecision::Newest => "it is one of the newest".to_owned(),
+        PruneDecision::UnderWay => "it is not whole yet".to_owned(),
+        PruneDecision::Shared => {
             "other projects see it, and their servers may boot from it: make it private to have it pruned".to_owned()
         }
-        Fate::OthersConfiguration => {
+        PruneDecision::OthersConfiguration => {
             "the configuration of the central manager may name it, which is not seen from here: run this there"
                 .to_owned()
         }
-        Fate::OthersUnknown => {
+        PruneDecision::OthersUnknown => {
             "there may be a central manager whose configuration names it, in a cloud that does not answer".to_owned()
         }
-        Fate::Pruned => "nothing uses it".to_owned(),
+        PruneDecision::Pruned => "nothing uses it".to_owned(),
     }
 }
 
@@ -169,18 +171,18 @@ fn text(cloud: &str, pruned: &Result<Vec<Pruned>, Error>, dry_run: bool) -> Stri
     }
     let line = |Pruned {
                     image,
-                    fate,
+                    decision,
                     deleted,
                 }: &Pruned| {
-        let what = match (fate, deleted) {
+        let what = match (decision, deleted) {
             (_, Some(Ok(()))) => "deleted",
             (_, Some(Err(_))) => "not deleted",
-            (Fate::Pruned, None) if dry_run => "would be deleted",
+            (PruneDecision::Pruned, None) if dry_run => "would be deleted",
             _ => "kept",
         };
         let why = match deleted {
             Some(Err(error)) => error.to_string(),
-            _ => why(*fate),
+            _ => why(*decision),
         };
         line!(
             "{cloud}: {what}: {} ({}): {why}",
@@ -205,7 +207,7 @@ fn json(
                     .map(
                         |Pruned {
                              image,
-                             fate,
+                             decision,
                              deleted,
                          }| {
                             json!({
@@ -214,12 +216,12 @@ fn json(
                                 "result": match deleted {
                                     Some(Ok(())) => "deleted",
                                     Some(Err(_)) => "failed",
-                                    None if *fate == Fate::Pruned => "planned",
+                                    None if *decision == PruneDecision::Pruned => "planned",
                                     None => "kept",
                                 },
                                 "why": match deleted {
                                     Some(Err(error)) => error.to_string(),
-                                    _ => why(*fate),
+                                    _ => why(*decision),
                                 },
                             })
                         },

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::cli::Common;
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config};
+use crate::environment::Environment;
 use crate::history;
 use crate::state;
 
@@ -50,7 +51,7 @@ fn directory_of_ticks(
     let is_given = common.state_dir.is_some() || config.state_dir.is_some();
     let system = environment
         .root
-        .join(state::SYSTEM_DIRECTORY.trim_start_matches('/'));
+        .join(system::rights::SYSTEM_DIRECTORY.trim_start_matches('/'));
     match own {
         Ok(own) if is_given || own.exists() || !system.exists() => Ok(own),
         Err(error) if !system.exists() => Err(error),
@@ -75,7 +76,7 @@ fn state_directory_of_reader(
     let own = state::default_directory(variable, state::owns_system_directory());
     let system = environment
         .root
-        .join(state::SYSTEM_DIRECTORY.trim_start_matches('/'));
+        .join(system::rights::SYSTEM_DIRECTORY.trim_start_matches('/'));
     match own {
         Ok(own) if history::folder(&own).exists() || !system.exists() => Ok(own),
         Err(error) if !system.exists() => Err(error.into()),

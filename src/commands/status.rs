@@ -11,10 +11,12 @@ use jiff::tz::TimeZone;
 
 use crate::cli::{Status, StatusOutput};
 use crate::commands::state_directory_of_reader;
-use crate::config::{self, Environment, MetricsSettings};
+use crate::config;
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::history;
 use crate::metrics;
+use crate::metrics::MetricsSettings;
 use crate::report::Snapshot;
 use crate::status::layout::wrap;
 use crate::status::{self, View, is_late, table, troubles};

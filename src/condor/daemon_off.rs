@@ -2,11 +2,11 @@
 //!
 //! Source: tests/testbed/FACTS.md, "Unreachable daemons".
 
+use super::SHARED_PORT;
 use super::command::Tools;
 use super::error::Error;
 use super::inspect;
-use crate::deadline::Deadline;
-use crate::setup::CONDOR_PORT;
+use system::deadline::Deadline;
 
 /// Nobody listens at the address, or the shared port there knows no such daemon.
 const OFF: [&str; 2] = ["CEDAR:6001:", "SECMAN:2011:"];
@@ -74,8 +74,8 @@ fn with_port(address: &str) -> String {
     };
     match (has_port, host.contains(':') && !host.starts_with('[')) {
         (true, _) => host.to_owned(),
-        (false, true) => format!("[{host}]:{CONDOR_PORT}"),
-        (false, false) => format!("{host}:{CONDOR_PORT}"),
+        (false, true) => format!("[{host}]:{SHARED_PORT}"),
+        (false, false) => format!("{host}:{SHARED_PORT}"),
     }
 }
 

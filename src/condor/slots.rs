@@ -18,12 +18,12 @@ use super::answer::{
 };
 use super::command::{Call, Tools};
 use super::error::Error;
-use crate::deadline::Deadline;
-use crate::scaling::action::StartdIdentity;
-use crate::scaling::observation::{
+use scaling::action::StartdIdentity;
+use scaling::observation::{
     CollectorView, DrainView, ForgedAd, NodeId, Resources, SlotView, StartdView, UnreadableAd,
 };
-use crate::scaling::sender::Sender;
+use scaling::sender::Sender;
+use system::deadline::Deadline;
 
 /// The longest update interval that ehos believes: by default an ad lives for no longer without an update
 /// (`CLASSAD_LIFETIME`).
@@ -1038,7 +1038,7 @@ mod tests {
         assert!(!unreadable[0].owner_known);
         assert!(unreadable[0].may_be_of(Some("N1")) && unreadable[0].may_be_of(None));
         assert!(!unreadable[0].may_be_of(Some("n2")));
-        assert_eq!(unreadable[0].called(), "slot slot2@n1");
+        assert_eq!(unreadable[0].slot_name(), "slot2@n1");
         // By its own clock it is a minute old.
         let age = |seconds| unreadable[0].is_older_than(Duration::from_secs(seconds));
         assert_eq!(unreadable[0].up_for, Some(Duration::from_secs(60)));
@@ -1052,7 +1052,7 @@ mod tests {
         let (startds, unreadable) = read(&[line(&nameless)], 200);
         assert_eq!(startds, []);
         assert!(unreadable[0].may_be_of(Some("n2")));
-        assert_eq!(unreadable[0].called(), "slot of an unknown machine");
+        assert_eq!(unreadable[0].slot_name(), "of an unknown machine");
         // Its server is known, its machine is not.
         let (startds, unreadable) = read(&[of_n1(&[(0, "error"), (1, "error")])], 200);
         assert_eq!((startds[0].node.is_some(), startds[0].claims()), (true, 1));

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::environment::Environment;
+use super::document::{Item, Section};
 use super::error::Problem;
 use super::explain::explain;
-use super::file::Cloud;
 use super::sdk::{Keys, Origin};
-use super::tree::{self, Node};
 use super::{secrets, text};
+use crate::yaml::{self, Node};
+use system::environment::Environment;
 
 /// An entry, and what is worth knowing about it.
 pub(super) struct Found {
     /// As a cloud of ours that says no more than the entry does.
-    pub(super) cloud: Cloud,
+    pub(super) cloud: Section,
     /// The files that it stands in.
     pub(super) files: Vec<PathBuf>,
     /// Secrets that others can read, and keys that are not used.
@@ -33,7 +33,7 @@ struct File {
 impl File {
     fn read(path: &Path) -> Result<File, Problem> {
         let text = text::read(path)?;
-        let tree = tree::parse(&text).map_err(|error| explain(path, &text, &error))?;
+        let tree = yaml::parse(&text).map_err(|error| explain(path, &text, &error))?;
         Ok(File {
             path: path.to_owned(),
             text,
@@ -86,7 +86,7 @@ pub(super) fn entry(name: &str, region: Option<&str>, env: &Environment) -> Resu
     };
     if !matches!(entry, Node::Map(_) | Node::Null) {
         return Err(Problem {
-            place: super::position::find(&file.text, &["clouds", name]),
+            place: yaml::find(&file.text, &["clouds", name]),
             key: Some(format!("clouds.{name}")),
             ..Problem::of_file(path, "must be a mapping of keys to values")
         });
@@ -235,7 +235,9 @@ pub(super) fn from_variables(
     keys.take_profile(true);
     keys.choose_region(None);
     let mut cloud = keys.cloud(file.is_some());
-    cloud.flatten_auth();
+    if let Some(Item::Section(auth)) = cloud.take("auth") {
+        cloud.merge(auth);
+    }
     Some(Found {
         cloud,
         files: file.iter().map(|(path, _)| (*path).to_owned()).collect(),

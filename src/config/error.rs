@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::rights;
+use crate::yaml::Place;
 
 /// Everything that is wrong with a configuration, as far as it could be read. Holds no value of a secret.
 #[derive(Debug)]
@@ -23,15 +24,6 @@ pub struct Problem {
     pub key: Option<String>,
     /// What is wrong and what to do.
     pub what: String,
-}
-
-/// A place in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// From 1.
-    pub line: usize,
-    /// In characters, from 1.
-    pub column: usize,
 }
 
 impl Problem {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::environment::Environment;
-use super::error::{Error, Place, Problem};
+use super::error::{Error, Problem};
 use super::text;
+use crate::yaml::Place;
+use system::environment::Environment;
 
 /// What an openrc file sets.
 #[derive(Debug, Default)]

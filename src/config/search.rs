@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::drop_in;
-use super::environment::Environment;
 use super::error::{Error, Problem};
 use crate::built_in;
+use system::environment::Environment;
 
 /// The name of the site's file.
 pub(super) const FILE: &str = "ehos.yaml";

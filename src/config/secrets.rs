@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use super::environment::Environment;
 use super::text::BYTE_ORDER_MARK;
 use crate::rights;
+use system::environment::Environment;
 
 /// The secret in the file `name`. A relative name is looked for in systemd's `$CREDENTIALS_DIRECTORY`
 /// (`LoadCredential=`) first, then in the folder `beside`. With the path where it was found; the error says what
@@ -67,15 +67,4 @@ pub(super) fn warning(path: &Path) -> String {
         "{} holds a secret, and every user of this machine can read it: chmod o-r {0}",
         path.display()
     )
-}
-
-/// Whether this can be a token of HTCondor: a JSON Web Token, three parts in base64url.
-pub(crate) fn is_json_web_token(text: &str) -> bool {
-    let is_part = |part: &str| {
-        !part.is_empty()
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-    };
-    text.split('.').count() == 3 && text.split('.').all(is_part)
 }

@@ -11,6 +11,7 @@ use crate::scaling::figures::CoreFigures;
 use crate::scaling::money::Money;
 use crate::scaling::observation::{CloudName, Resources};
 use crate::scaling::plan::{Fate, Unseen};
+use crate::scaling::source::SourceKind;
 
 /// The version of this layout: raised when something in it changes its meaning or goes.
 pub const VERSION: u32 = 1;
@@ -231,7 +232,6 @@ impl Record {
         }
         let mut waiting: Vec<&GroupShown> = now.groups.iter().collect();
         waiting.sort_by_key(|group| std::cmp::Reverse(group.waiting_seconds));
-        let unseen = |source: &str| now.unseen.iter().any(|unseen| unseen.source == source);
         Record {
             version: VERSION,
             at: now.at,
@@ -241,7 +241,7 @@ impl Record {
             queue: (now.queue.schedds > 0).then_some(now.queue),
             demand: now.demand,
             cores: now.cores,
-            collector: !unseen("collector"),
+            collector: now.knows(SourceKind::Collector),
             nodes,
             clouds,
             cost: now.cost.as_ref().map(|cost| CostCounts {

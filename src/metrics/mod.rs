@@ -3,6 +3,7 @@
 pub mod influx;
 pub mod prometheus;
 mod send;
+mod settings;
 mod textfile;
 
 use std::collections::BTreeMap;
@@ -10,10 +11,10 @@ use std::path::Path;
 
 use log::warn;
 
-use crate::config::{InfluxSettings, MetricsSettings};
 use crate::report::Snapshot;
 use crate::report::snapshot::exists;
-use crate::scaling::plan::Unseen;
+use crate::scaling::source::SourceKind;
+pub use settings::{InfluxLogin, InfluxSettings, MetricsSettings};
 
 /// Writes the textfile of Prometheus, where there is to be one. It is a warning when it cannot be.
 pub fn write(settings: &MetricsSettings, now: &Snapshot) {
@@ -57,15 +58,9 @@ pub fn host(settings: &MetricsSettings) -> String {
     }
 }
 
-/// What was seen, and what not.
-fn unseen(now: &Snapshot, source: &str) -> bool {
-    now.unseen.iter().any(|unseen| unseen.source == source)
-}
-
 /// Every schedd has answered: a sum without one of them would be a fall that there was none of.
 fn sees_jobs(now: &Snapshot) -> bool {
-    let silent = |unseen: &Unseen| unseen.source.starts_with("schedd ");
-    now.queue.schedds > 0 && !now.unseen.iter().any(silent)
+    now.queue.schedds > 0 && now.knows(SourceKind::Schedd)
 }
 
 /// The cores of all servers are known: of a cloud that does not answer, and of which no node has ever joined, they are not.
@@ -80,7 +75,7 @@ const UNHEARD: [&str; 2] = ["collector_young", "nodes_vanished"];
 /// The collector has answered, and heard from all nodes: else nothing is known of claims.
 pub(crate) fn sees_claims(now: &Snapshot) -> bool {
     let mut brakes = now.brakes.iter();
-    !unseen(now, "collector") && !brakes.any(|brake| UNHEARD.contains(&brake.brake.as_str()))
+    now.knows(SourceKind::Collector) && !brakes.any(|brake| UNHEARD.contains(&brake.brake.as_str()))
 }
 
 /// Phases that only the collector can tell.

@@ -11,7 +11,7 @@ use crate::plain::clean;
 use crate::report::Snapshot;
 use crate::scaling::figures::{CloudFigures, UsageFigures};
 use crate::scaling::money::Money;
-use crate::scaling::totals::{UNSEEN_KINDS, unseen_kind};
+use crate::scaling::totals::UNSEEN_KINDS;
 
 /// The content type of it.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -176,7 +176,7 @@ fn of_tick(text: &mut Text, now: &Snapshot) {
             let mut counts: BTreeMap<&str, u64> =
                 UNSEEN_KINDS.iter().map(|kind| (*kind, 0)).collect();
             for unseen in &now.unseen {
-                *counts.entry(unseen_kind(&unseen.source)).or_default() += 1;
+                *counts.entry(unseen.source.kind.name()).or_default() += 1;
             }
             for (kind, count) in counts {
                 samples.add(&[("source", kind)], count);

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::report::Snapshot;
 use crate::report::snapshot::ActionResult;
+use crate::scaling::source::SourceKind;
 
 /// What sort of trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +91,10 @@ pub fn troubles(snapshot: &Snapshot) -> Vec<Trouble> {
     }
     for unseen in &snapshot.unseen {
         // A brake says the same, and what follows.
-        let braked = unseen.source == "collector" || unseen.source.starts_with("schedd ");
+        let braked = matches!(
+            unseen.source.kind,
+            SourceKind::Collector | SourceKind::Schedd
+        );
         if !braked {
             all.push(Trouble {
                 key: format!("unseen {}", unseen.source),

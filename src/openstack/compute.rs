@@ -23,9 +23,9 @@ use super::message;
 pub use super::new_server::{BootVolume, NewServer, TAGS, VOLUME_TYPE, create, try_create};
 use super::server::{self, Entry, Fault};
 pub use super::server::{ImagesInUse, Servers};
-use crate::deadline::Deadline;
-use crate::scaling::action::Done;
-use crate::scaling::observation::{Flavor, ServerRecord};
+use scaling::action::Done;
+use scaling::observation::{Flavor, ServerRecord};
+use system::deadline::Deadline;
 
 /// The first version: lists, limits, flavors, keypairs, console.
 const FIRST: &str = "2.1";
@@ -35,6 +35,8 @@ const DOWN_CELLS: &str = "2.69";
 const EXTRA_SPECS: &str = "2.61";
 /// What Nova answers when it does not have a microversion.
 const NOT_ACCEPTABLE: u16 = 406;
+/// As many lines of a console as there may be: a hypervisor keeps some 100 KiB (`MAX_CONSOLE_BYTES` of Nova's libvirt driver).
+pub const ALL_LINES: usize = 20_000;
 /// From here on the answer to createImage has the image's id in its body; before, in a header of a form of its own.
 const IMAGE_ID_IN_BODY: &str = "2.45";
 

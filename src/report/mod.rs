@@ -11,6 +11,7 @@ use crate::observe::Durations;
 use crate::scaling::action::{FailureKind, PoolAction};
 use crate::scaling::memory::Outcome;
 use crate::scaling::plan::{Action, Plan};
+use crate::scaling::source::SourceKind;
 use crate::scaling::totals::Totals;
 
 pub use json::json;
@@ -79,16 +80,10 @@ fn failures(outcomes: Option<&[Outcome]>) -> impl Iterator<Item = (&Action, &str
 
 /// How a tick ends that came to this.
 pub fn exit(plan: &Plan, outcomes: Option<&[Outcome]>, unsaved: bool) -> Exit {
-    let unseen = |kind: &str| {
-        let unseen = plan.unseen.iter();
-        unseen
-            .filter(|unseen| unseen.source.starts_with(kind))
-            .count()
-    };
-    let all = |missing: usize, seen: usize| missing > 0 && seen == 0;
-    if unseen("collector") > 0
-        || all(unseen("schedd "), plan.sources_seen.schedds)
-        || all(unseen("cloud "), plan.sources_seen.clouds)
+    let none = |kind: SourceKind, seen: usize| !plan.knows(kind) && seen == 0;
+    if !plan.knows(SourceKind::Collector)
+        || none(SourceKind::Schedd, plan.sources_seen.schedds)
+        || none(SourceKind::Cloud, plan.sources_seen.clouds)
     {
         Exit::Unavailable
     } else if !plan.unseen.is_empty()

@@ -17,6 +17,7 @@ use crate::scaling::figures::{
 use crate::scaling::observation::Resources;
 use crate::scaling::plan::{Action, Fate, GroupLine, NodeLine, Plan, Unseen};
 use crate::scaling::reason::Reason;
+use crate::scaling::source::SourceKind;
 use crate::scaling::stranded::StrandedJobs;
 use crate::scaling::submitter::Submitters;
 use crate::scaling::totals::Totals;
@@ -272,6 +273,13 @@ impl Snapshot {
             exit: self.exit.max(first.exit),
             ..self.clone()
         }
+    }
+}
+
+impl Snapshot {
+    /// Whether no source of this kind is unknown.
+    pub fn knows(&self, kind: SourceKind) -> bool {
+        !self.unseen.iter().any(|unseen| unseen.source.kind == kind)
     }
 }
 

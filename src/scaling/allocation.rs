@@ -11,6 +11,7 @@ mod round_robin;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use keys::words;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::limits::Limit;
@@ -93,16 +94,15 @@ pub enum Allocation {
     LeastWaste,
 }
 
-impl Allocation {
-    /// Every policy.
-    pub const ALL: [Allocation; 5] = [
-        Allocation::RoundRobin,
-        Allocation::Random,
-        Allocation::FillFirst,
-        Allocation::Cheapest,
-        Allocation::LeastWaste,
-    ];
+words!(Allocation:
+    RoundRobin "round-robin",
+    Random "random",
+    FillFirst "fill-first",
+    Cheapest "cheapest",
+    LeastWaste "least-waste",
+);
 
+impl Allocation {
     /// Returns what the policy does.
     pub(super) fn strategy(self) -> &'static dyn Strategy {
         match self {
@@ -114,11 +114,6 @@ impl Allocation {
         }
     }
 
-    /// Returns the name in the configuration.
-    pub fn name(self) -> &'static str {
-        self.strategy().name()
-    }
-
     /// Whether prices and sizes of flavors decide.
     pub fn judges(self) -> bool {
         self.strategy().judges()
@@ -127,9 +122,6 @@ impl Allocation {
 
 /// What an allocation policy decides by.
 pub(super) trait Strategy {
-    /// Its name in the configuration.
-    fn name(&self) -> &'static str;
-
     /// What is said of a node that it has chosen in a cloud of this weight, of all weights of the clouds that may grow.
     fn basis(&self, weight: u64, weights: u64) -> Basis;
 

@@ -3,6 +3,8 @@
 //! An observation carries one time stamp, `at`, and otherwise ages: how long ago something happened,
 //! worked out in the adapter on the clock of the daemon that stamped it. The planner never compares clocks.
 
+#![warn(missing_docs)]
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -283,12 +285,12 @@ impl UnreadableAd {
             .is_some_and(|up_for| up_for > server.saturating_add(CLOCKS_DIFFER))
     }
 
-    /// What it is called in a report.
-    pub fn called(&self) -> String {
+    /// The slot's name, or the machine that it is of.
+    pub fn slot_name(&self) -> String {
         match (&self.slot, &self.machine) {
-            (Some(slot), _) => format!("slot {slot}"),
-            (None, Some(machine)) => format!("slot of machine {machine}"),
-            (None, None) => "slot of an unknown machine".to_owned(),
+            (Some(slot), _) => slot.clone(),
+            (None, Some(machine)) => format!("of machine {machine}"),
+            (None, None) => "of an unknown machine".to_owned(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The plan: from what was seen, the policy and what is remembered to what is to be done, and why. Pure.
 
+#![warn(missing_docs)]
+
 mod builders;
 mod choosing;
 mod contradictions;
@@ -47,6 +49,7 @@ use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, S
 use super::policy::Policy;
 use super::reason::Reason;
 use super::schedule::InForce;
+use super::source::{Source, SourceKind};
 use super::stranded::{StrandedJobs, stranded};
 use super::submitter::Submitters;
 use super::survey::survey;
@@ -236,8 +239,8 @@ pub struct GroupLine {
 /// A source that did not answer, or something configured that is not there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unseen {
-    /// `collector`, `schedd NAME`, `jobs of OWNER`, `which jobs would run where`, `cloud NAME`, `leftovers of cloud NAME`, `limits of cloud NAME`, `removed cloud NAME`, or `flavor NAME of cloud NAME`.
-    pub source: String,
+    /// Its name.
+    pub source: Source,
     /// Why.
     pub why: String,
 }
@@ -310,6 +313,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether no source of this kind is unknown.
+    pub fn knows(&self, kind: SourceKind) -> bool {
+        !self.unseen.iter().any(|unseen| unseen.source.kind == kind)
+    }
+
     /// Nodes with this fate.
     pub fn count(&self, fate: Fate) -> usize {
         self.nodes.iter().filter(|node| node.fate == fate).count()
@@ -473,7 +481,10 @@ fn beyond_shares(observation: &Observation) -> Vec<Unseen> {
     jobs.sort_by_key(|(which, jobs)| (std::cmp::Reverse(*jobs), *which));
     let told = jobs.into_iter().take(MAX_OWNERS_TOLD);
     let unseen = told.map(|((owner, bound), jobs)| Unseen {
-        source: format!("jobs of {}", owner.as_deref().unwrap_or("an unknown owner")),
+        source: Source::new(
+            SourceKind::Jobs,
+            owner.as_deref().unwrap_or("an unknown owner"),
+        ),
         why: format!("no node is created for {jobs} of them: {bound}"),
     });
     unseen.collect()
@@ -483,7 +494,7 @@ fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unse
     let mut all = Vec::new();
     if let Seen::Unknown(why) = &observation.pool.collector {
         all.push(Unseen {
-            source: "collector".to_owned(),
+            source: Source::only(SourceKind::Collector),
             why: why.clone(),
         });
     }
@@ -496,19 +507,19 @@ fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unse
              correct what the startd publishes"
         };
         all.push(Unseen {
-            source: ad.called(),
+            source: Source::new(SourceKind::Slot, ad.slot_name()),
             why: format!("{}: {counts}", ad.what),
         });
     }
     let forged = collector.iter().flat_map(|view| &view.forged);
     all.extend(forged.map(|ad| Unseen {
-        source: format!("ad of {}", ad.of),
+        source: Source::new(SourceKind::Ad, ad.of.to_string()),
         why: ad.why.clone(),
     }));
     for (name, schedd) in &observation.pool.schedds {
         if let Seen::Unknown(why) = schedd {
             all.push(Unseen {
-                source: format!("schedd {name}"),
+                source: Source::new(SourceKind::Schedd, name),
                 why: why.clone(),
             });
         }
@@ -516,7 +527,7 @@ fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unse
     all.extend(beyond_shares(observation));
     for (name, cloud) in &observation.clouds {
         if let Seen::Unknown(why) = cloud {
-            let source = format!("cloud {name}");
+            let source = Source::new(SourceKind::Cloud, name);
             // The client's own messages begin with it.
             let why = why.strip_prefix(&format!("{source}: ")).unwrap_or(why);
             all.push(Unseen {
@@ -527,7 +538,7 @@ fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unse
     }
     if let Some(why) = observation.matches.failure() {
         all.push(Unseen {
-            source: "which jobs would run where".to_owned(),
+            source: Source::only(SourceKind::Matches),
             why: why.to_owned(),
         });
     }
@@ -535,7 +546,7 @@ fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unse
         if let Some(Seen::Unknown(why)) = cloud.known().map(|cloud| &cloud.leftovers) {
             let why = why.strip_prefix(&format!("cloud {name}: ")).unwrap_or(why);
             all.push(Unseen {
-                source: format!("leftovers of cloud {name}"),
+                source: Source::new(SourceKind::Leftovers, name),
                 why: why.to_owned(),
             });
         }
@@ -544,7 +555,7 @@ fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unse
         if let Some(Seen::Unknown(why)) = cloud.known().map(|cloud| &cloud.parts) {
             let why = why.strip_prefix(&format!("cloud {name}: ")).unwrap_or(why);
             all.push(Unseen {
-                source: format!("limits of cloud {name}"),
+                source: Source::new(SourceKind::Limits, name),
                 why: why.to_owned(),
             });
         }
@@ -558,14 +569,20 @@ fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unse
             let unread = view.and_then(|view| view.unread_flavors.get(flavor));
             if let Some(why) = unread {
                 all.push(Unseen {
-                    source: format!("flavor {flavor} of cloud {}", cloud.name),
+                    source: Source::new(
+ SourceKind::Flavor,
+ format!("{flavor} of cloud {}", cloud.name),
+),
                     why: format!(
                         "{why}: no node of it is created; ask the operators of the cloud to correct this flavor"
                     ),
                 });
             } else if view.is_some_and(|view| !view.flavors.contains_key(flavor)) {
                 all.push(Unseen {
-                    source: format!("flavor {flavor} of cloud {}", cloud.name),
+                    source: Source::new(
+                        SourceKind::Flavor,
+                        format!("{flavor} of cloud {}", cloud.name),
+                    ),
                     why: "this cloud has no such flavor for this project: no node of it is made; \
                           correct `flavor` in the configuration of this cloud"
                         .to_owned(),

@@ -16,7 +16,6 @@ macro_rules! sentences {
         }
     ) => {
         #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-        #[allow(missing_docs)] // The sentence says what each is.
         $(#[$meta])*
         pub enum $enum {
             $(

@@ -13,6 +13,7 @@ use super::observation::{CloudName, NodeId};
 use super::plan::{Action, NodeLine, Plan};
 use super::policy::Policy;
 use super::reason::Reason;
+use super::source::SourceKind;
 
 /// Rows of each list that are kept when the configuration does not name their clouds and flavors any more.
 const MOST_ROWS: usize = 200;
@@ -110,7 +111,7 @@ pub struct FailureTotal {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UnseenTotal {
-    /// See [`unseen_kind`].
+    /// See [`SourceKind::name`].
     pub source: String,
     /// How many, each once a tick.
     pub count: u64,
@@ -128,26 +129,6 @@ pub struct SpentTotal {
     pub month: String,
     /// … and the most that was known to be spent in it.
     pub month_money: Money,
-}
-
-/// Of which kind a source is that did not answer (`Unseen::source`): a few words, whatever it is called.
-pub fn unseen_kind(source: &str) -> &'static str {
-    const KINDS: [(&str, &str); 10] = [
-        ("slot ", "slot"),
-        ("startd", "startd"),
-        ("ad of ", "ad"),
-        ("jobs of ", "jobs"),
-        ("collector", "collector"),
-        ("schedd ", "schedd"),
-        ("cloud ", "cloud"),
-        ("leftovers of ", "leftovers"),
-        ("limits of ", "limits"),
-        ("flavor ", "flavor"),
-    ];
-    KINDS
-        .iter()
-        .find(|(beginning, _)| source.starts_with(beginning))
-        .map_or("matches", |(_, kind)| kind)
 }
 
 /// Every kind of source there is.
@@ -226,7 +207,7 @@ impl Totals {
             self.saw_node(before.nodes.get(id), memory);
         }
         for unseen in &plan.unseen {
-            let source = unseen_kind(&unseen.source);
+            let source = unseen.source.kind.name();
             let new = UnseenTotal {
                 source: source.to_owned(),
                 count: 0,
@@ -242,8 +223,8 @@ impl Totals {
                 Brake::CollectorYoung { .. } | Brake::NodesVanished { .. }
             )
         };
-        let unseen = plan.unseen.iter().any(|one| one.source == "collector");
-        if !unseen && !plan.brakes.iter().any(unheard) {
+        let knows_collector = plan.knows(SourceKind::Collector);
+        if knows_collector && !plan.brakes.iter().any(unheard) {
             let cores = plan.cores;
             add(&mut self.paid_core_milliseconds, of_cores(cores.paid, step));
             add(

@@ -7,7 +7,7 @@ mod sides;
 mod world;
 
 pub use scenario::{IMAGE, Scenario, ScenarioCloud, ScenarioFlavor, ScenarioJobs};
-pub use sides::{SimulatedCloud, SimulatedPool, keys, locked};
+pub use sides::{SimulatedCloud, SimulatedPool, backends, keys, locked};
 pub use world::{
     Broken, JobState, Seconds, SimulatedAd, SimulatedJob, SimulatedServer, SimulatedStartd,
     SimulatedThing, World, machine,

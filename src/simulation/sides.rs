@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use ::tick::backends::Backends;
+
 use super::world::{JobState, LEASE, SimulatedAd, SimulatedServer, SimulatedThing, World, machine};
 use crate::cloud::{Cloud, Traces};
-use crate::console;
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
 use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
-use crate::scaling::console::ConsoleExcerpt;
+use crate::scaling::console::{ConsoleExcerpt, excerpt};
 use crate::scaling::floating_ip::NodeFloatingIp;
 use crate::scaling::idle_time::{Clocks, IdleTimes, Waiting, young};
 use crate::scaling::leftover::{
@@ -24,6 +25,7 @@ use crate::scaling::observation::{
     NegotiatorView, NodeId, OwnedServer, PartsQuota, PoolView, Quota, Resources, RunningJobs,
     ScheddView, Seen, ServerRecord, ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
+use crate::scaling::policy::Policy;
 use crate::scaling::sender::Sender;
 use crate::scaling::signing::SigningKeys;
 
@@ -61,7 +63,7 @@ impl Cloud for SimulatedCloud<'_> {
 
     fn keep_console(&self, _server: &OwnedServer, _deadline: Deadline) -> Option<ConsoleExcerpt> {
         let world = locked(self.world);
-        world.broken.console.as_deref().map(console::excerpt)
+        world.broken.console.as_deref().map(excerpt)
     }
 
     fn observe(&self, traces: &Traces, _deadline: Deadline) -> Result<CloudView, Failure> {
@@ -571,5 +573,24 @@ fn schedd(world: &World, watch: &Watch, young: Duration) -> ScheddView {
         jobs,
         running_on,
         ..ScheddView::default()
+    }
+}
+
+/// The backends of a tick on `world`.
+pub fn backends<'a>(world: &'a Mutex<World>, policy: &Policy) -> Backends<'a> {
+    let names: Vec<String> = locked(world).scenario.clouds.keys().cloned().collect();
+    let cloud = |name| -> Box<dyn Cloud + 'a> {
+        Box::new(SimulatedCloud {
+            world,
+            name,
+            cluster: policy.cluster.clone(),
+        })
+    };
+    Backends {
+        pool: Box::new(SimulatedPool {
+            world,
+            negotiation_cycle: policy.negotiation_cycle,
+        }),
+        clouds: names.into_iter().map(cloud).collect(),
     }
 }

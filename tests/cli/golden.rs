@@ -15,10 +15,10 @@ use crate::harness::cloud::{self, CREATE, LOGIN};
 use crate::harness::{Run, Site, condor, repository};
 
 /// Fields that differ between two runs of the same site.
-const TAKES: [&str; 3] = ["milliseconds", "source_milliseconds.*", "program"];
+const TAKES: &[&str] = &["milliseconds", "source_milliseconds.*", "program"];
 
 /// Fields that come from this machine's clock, besides.
-const CLOCK: [&str; 10] = [
+const CLOCK: &[&str] = &[
     "age_seconds",
     // The one signs the time, the other comes from addresses here.
     "ehos_proof",
@@ -29,6 +29,11 @@ const CLOCK: [&str; 10] = [
     "spent.month_money",
     "paid_core_milliseconds",
     "claimed_core_milliseconds",
+    "longest_seconds",
+    "waiting_seconds",
+    "unknown_seconds",
+    "idle_seconds",
+    "seconds",
     "server.user_data",
 ];
 
@@ -222,7 +227,10 @@ fn laid_out(json: &str) -> String {
 }
 
 /// Shapes of times: `9` is a digit.
-const SHAPES: [(&str, &str); 6] = [
+const SHAPES: &[(&str, &str)] = &[
+    (" 999 s", " N s"),
+    (" 99 s", " N s"),
+    (" 9 s", " N s"),
     ("spent in 9999-99", "spent in MONTH"),
     // The length of an address is in it.
     ("9999 bytes", "N bytes"),
@@ -243,7 +251,10 @@ fn without_times(text: &str, nodes: &mut BTreeMap<String, usize>) -> String {
             b'9' => is.is_ascii_digit(),
             want => want == is,
         });
-        fits.then_some(shape.len())
+        let next = bytes.get(at + shape.len()).copied().unwrap_or_default();
+        // Seconds, and no servers.
+        let is_word = shape.ends_with(" s") && next.is_ascii_alphanumeric();
+        (fits && !is_word).then_some(shape.len())
     };
     let mut out = String::new();
     let mut at = 0;

@@ -5,7 +5,7 @@ use ehos::scaling::brakes::Brake;
 use ehos::scaling::plan::{Action, Fate};
 use ehos::scaling::reason::Reason;
 use ehos::simulation::locked;
-use ehos::site::Site as Asked;
+use tick::backends::Backends as Asked;
 
 use crate::refusing_pool::RefusingPool;
 use crate::site::{Site, running};

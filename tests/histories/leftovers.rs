@@ -119,7 +119,7 @@ fn what_is_not_seen_is_unknown_and_nothing_else_is() {
     site.until(5, "a node is made", |world| !world.servers.is_empty());
     let unseen = &site.plan().unseen;
     assert_eq!(unseen.len(), 1, "{unseen:?}");
-    assert_eq!(unseen[0].source, "leftovers of cloud blue");
+    assert_eq!(unseen[0].source.to_string(), "leftovers of cloud blue");
     site.until(30, "nodes come and go", |world| world.servers.is_empty());
     // Longer than ads are remembered to mean nothing.
     site.ticks(180);
@@ -217,7 +217,7 @@ fn a_server_that_is_there_after_all_keeps_what_is_its_own() {
     assert!(state.traces("blue").servers.contains(&id));
     let plan = {
         let world = &site.world;
-        let real = ehos::site::Site::simulated(world, &site.policy);
+        let real = ehos::simulation::backends(world, &site.policy);
         let deadline = ehos::deadline::Deadline::within(minutes(1));
         let at = locked(world).at();
         let (observation, _) = ehos::observe::observe(&real, &site.policy, &state, at, deadline);

@@ -1,8 +1,9 @@
 //! Clouds that are to be removed from the configuration, and clouds that were removed with what runs in them.
 
+use ehos::scaling::allocation::Allocation;
 use ehos::scaling::limits::Limit;
 use ehos::scaling::plan::{Fate, Plan};
-use ehos::scaling::policy::{Allocation, CloudPolicy, ScaleDown};
+use ehos::scaling::policy::{CloudPolicy, ScaleDown};
 use ehos::scaling::reason::Reason;
 use ehos::simulation::{JobState, ScenarioCloud, locked};
 
@@ -162,7 +163,7 @@ fn remove(site: &mut Site) -> (CloudPolicy, (String, ScenarioCloud)) {
 
 fn told(site: &Site) -> String {
     let mut unseen = site.plan().unseen.iter();
-    let found = unseen.find(|unseen| unseen.source == "removed cloud blue");
+    let found = unseen.find(|unseen| unseen.source.to_string() == "removed cloud blue");
     found.map(|unseen| unseen.why.clone()).unwrap_or_default()
 }
 

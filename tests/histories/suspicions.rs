@@ -9,6 +9,7 @@ use ehos::cloud::{Cloud, Traces};
 use ehos::deadline::Deadline;
 use ehos::pool::{Pool, Watch};
 use ehos::scaling::action::{CloudAction, Done, Failure, PoolAction, StartdIdentity};
+use ehos::scaling::allocation::Allocation;
 use ehos::scaling::memory::State;
 use ehos::scaling::needs::{Candidate, JobKind, Matches};
 use ehos::scaling::observation::{
@@ -16,10 +17,9 @@ use ehos::scaling::observation::{
     UnreadableAd, builder_metadata, execute_metadata,
 };
 use ehos::scaling::plan::Fate;
-use ehos::scaling::policy::Allocation;
 use ehos::scaling::reason::Reason;
 use ehos::simulation::{JobState, World, locked};
-use ehos::site::Site as Asked;
+use tick::backends::Backends as Asked;
 
 use crate::site::{Site, cloud, running, scenario};
 
@@ -980,7 +980,7 @@ fn an_ad_that_cannot_be_read_is_told_and_the_rest_goes_on() {
         .plan()
         .unseen
         .iter()
-        .map(|one| one.source.clone())
+        .map(|one| one.source.to_string())
         .collect();
     assert_eq!(unseen, ["slot slot1@odd.example"]);
     assert!(

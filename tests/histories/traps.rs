@@ -8,8 +8,9 @@ use ehos::scaling::node::drain_mark;
 use ehos::scaling::observation::{CloudView, ServerRecord};
 use ehos::scaling::plan::Fate;
 use ehos::scaling::reason::Reason;
+use ehos::scaling::source::SourceKind;
 use ehos::simulation::{JobState, locked};
-use ehos::site::Site as Asked;
+use tick::backends::Backends as Asked;
 
 use crate::site::{Site, minutes, running};
 
@@ -85,7 +86,7 @@ fn nothing_is_made_or_unmade_while_the_collector_is_unknown_or_young() {
         assert!(
             plan.unseen
                 .iter()
-                .any(|unseen| unseen.source == "collector")
+                .any(|unseen| unseen.source.kind == SourceKind::Collector)
         );
     }
     locked(&site.world).restart_collector();

@@ -96,7 +96,7 @@ fn whoever_is_beyond_the_share_is_named() {
     let [unseen] = &*plan.unseen else {
         panic!("{:?}", plan.unseen);
     };
-    assert_eq!(unseen.source, "jobs of bob");
+    assert_eq!(unseen.source.to_string(), "jobs of bob");
     assert!(
         unseen.why.starts_with("no node is created for 3 of them: "),
         "{}",

@@ -5,10 +5,6 @@ use super::{Amount, Basis, Figure, Rank, Strategy, rank};
 pub(super) struct Cheapest;
 
 impl Strategy for Cheapest {
-    fn name(&self) -> &'static str {
-        "cheapest"
-    }
-
     fn basis(&self, _weight: u64, _weights: u64) -> Basis {
         Basis::Cheapest
     }

@@ -5,10 +5,6 @@ use super::{Basis, Strategy};
 pub(super) struct FillFirst;
 
 impl Strategy for FillFirst {
-    fn name(&self) -> &'static str {
-        "fill-first"
-    }
-
     fn basis(&self, _weight: u64, _weights: u64) -> Basis {
         Basis::FillFirst
     }

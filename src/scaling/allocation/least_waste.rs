@@ -5,10 +5,6 @@ use super::{Amount, Basis, Figure, Rank, Strategy, rank};
 pub(super) struct LeastWaste;
 
 impl Strategy for LeastWaste {
-    fn name(&self) -> &'static str {
-        "least-waste"
-    }
-
     fn basis(&self, _weight: u64, _weights: u64) -> Basis {
         Basis::LeastWaste
     }

@@ -5,10 +5,6 @@ use super::{Basis, Strategy, Turns};
 pub(super) struct Random;
 
 impl Strategy for Random {
-    fn name(&self) -> &'static str {
-        "random"
-    }
-
     fn basis(&self, weight: u64, weights: u64) -> Basis {
         Basis::Random { weight, weights }
     }

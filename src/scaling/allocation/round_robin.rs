@@ -3,15 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{Basis, Strategy, Turns};
-use crate::scaling::observation::CloudName;
+use crate::observation::CloudName;
 
 pub(super) struct RoundRobin;
 
 impl Strategy for RoundRobin {
-    fn name(&self) -> &'static str {
-        "round-robin"
-    }
-
     fn basis(&self, weight: u64, weights: u64) -> Basis {
         Basis::RoundRobin { weight, weights }
     }

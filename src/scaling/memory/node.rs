@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Kind, Moment};
-use crate::scaling::matching::host_of;
-use crate::scaling::needs::JobKind;
-use crate::scaling::observation::{AttachedVolume, OwnedServer, StartdView};
-use crate::scaling::policy::Policy;
-use crate::scaling::submitter::Submitters;
+use crate::matching::host_of;
+use crate::needs::JobKind;
+use crate::observation::{AttachedVolume, OwnedServer, StartdView};
+use crate::policy::Policy;
+use crate::submitter::Submitters;
 
 /// Where a startd was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -272,7 +272,7 @@ impl Join {
 
 impl Silence {
     /// What was not heard while nobody listened is not silence.
-    pub(in crate::scaling) fn ends(&mut self) {
+    pub(crate) fn ends(&mut self) {
         self.silent = None;
         self.unlisted = None;
     }
@@ -280,7 +280,7 @@ impl Silence {
 
 impl Claims {
     /// Learns from a fresh ad of a node that joined at `joined`; `since_previous` is the time since the pass before.
-    pub(in crate::scaling) fn learn(
+    pub(crate) fn learn(
         &mut self,
         startd: &StartdView,
         joined: Option<Moment>,
@@ -308,7 +308,7 @@ fn changed_ago(startd: &StartdView, since_previous: Duration) -> Duration {
 
 impl Age {
     /// Learns from a server that is listed.
-    pub(in crate::scaling) fn learn(
+    pub(crate) fn learn(
         &mut self,
         server: &OwnedServer,
         policy: &Policy,
@@ -334,24 +334,19 @@ impl Age {
     }
 
     /// Whether its token ends within `token_margin`: it is to take no new demand, and to go when it is idle.
-    pub(in crate::scaling) fn token_ends(&self, policy: &Policy, now: Moment) -> bool {
+    pub(crate) fn token_ends(&self, policy: &Policy, now: Moment) -> bool {
         for_long(self.token_ending, policy.token_margin, now)
     }
 
     /// Whether it is older than `max_lifetime`.
-    pub(in crate::scaling) fn is_outlived(
-        &self,
-        policy: &Policy,
-        cloud: &str,
-        now: Moment,
-    ) -> bool {
+    pub(crate) fn is_outlived(&self, policy: &Policy, cloud: &str, now: Moment) -> bool {
         let most = policy.max_lifetime(cloud);
         most.is_some_and(|most| for_long(self.outlived, most, now))
     }
 
     /// Whether its jobs are not waited for any more. An age that is told wrong, or a limit that is new, ends no job at once: a
     /// node must have been seen to be too old for as long as its jobs are waited for.
-    pub(in crate::scaling) fn is_overdue(&self, policy: &Policy, cloud: &str, now: Moment) -> bool {
+    pub(crate) fn is_overdue(&self, policy: &Policy, cloud: &str, now: Moment) -> bool {
         let (Some(most), Some(more)) = (policy.max_lifetime(cloud), policy.max_lifetime_kill)
         else {
             return false;

@@ -2,8 +2,9 @@
 
 use super::Unseen;
 use super::planner::NodePlan;
-use crate::scaling::observation::{NodeId, StartdView};
-use crate::scaling::sender::Sender;
+use crate::observation::{NodeId, StartdView};
+use crate::sender::Sender;
+use crate::source::{Source, SourceKind};
 
 /// More of them are only counted.
 const MOST_TOLD: usize = 10;
@@ -13,7 +14,7 @@ pub(super) fn told(nodes: &[NodePlan<'_>], impostors: &[(NodeId, &StartdView)]) 
     let contested = nodes.iter().filter_map(|node| {
         let (one, other) = node.startd.zip(node.contested)?;
         Some(Unseen {
-            source: format!("startd of node {}", node.id),
+            source: Source::new(SourceKind::Startd, format!("of node {}", node.id)),
             why: format!(
                 "two startds say that they are this node, {} and {}: ehos drains and deletes nothing of it until one of them is \
                  gone; find out which one does not run on server {}, and stop that one",
@@ -24,7 +25,7 @@ pub(super) fn told(nodes: &[NodePlan<'_>], impostors: &[(NodeId, &StartdView)]) 
         })
     });
     let impostors = impostors.iter().map(|(id, startd)| Unseen {
-        source: format!("startd {}", startd.machine),
+        source: Source::new(SourceKind::Startd, &startd.machine),
         why: format!(
             "it answers at {} and says that it is node {id}{}, and {}: ehos leaves the startd out; look at {}",
             startd.address.as_deref().unwrap_or("an unknown address"),
@@ -46,7 +47,7 @@ pub(super) fn told(nodes: &[NodePlan<'_>], impostors: &[(NodeId, &StartdView)]) 
     let mut told: Vec<Unseen> = all.into_iter().take(MOST_TOLD).collect();
     if more > 0 {
         told.push(Unseen {
-            source: "startds".to_owned(),
+            source: Source::only(SourceKind::Startds),
             why: format!("{more} more say that they are a node and are not, or contradict another"),
         });
     }

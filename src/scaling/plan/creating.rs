@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 use super::choosing::{Candidate, Chosen, Market, Wanted};
 use super::planner::{Group, NewNode, NodePlan, Planner, cores};
-use crate::scaling::action::{CloudAction, Intent};
-use crate::scaling::allocation::Choice;
-use crate::scaling::capacity::Capacity;
-use crate::scaling::limits::{self, Case, Limit};
-use crate::scaling::memory::Kind;
-use crate::scaling::nearest::Nearest;
-use crate::scaling::needs::{Answer, JobFault, JobKind, Verdict};
-use crate::scaling::node::Phase;
-use crate::scaling::observation::{
+use crate::action::{CloudAction, Intent};
+use crate::allocation::Choice;
+use crate::capacity::Capacity;
+use crate::limits::{self, Case, Limit};
+use crate::memory::Kind;
+use crate::nearest::Nearest;
+use crate::needs::{Answer, JobFault, JobKind, Verdict};
+use crate::node::Phase;
+use crate::observation::{
     METADATA_IMAGE, NodeId, OwnedServer, Resources, Role, Seen, ServerStatus,
 };
-use crate::scaling::policy::CloudPolicy;
-use crate::scaling::reason::{Made, Reason, Refuses};
-use crate::scaling::submitter::Submitters;
+use crate::policy::CloudPolicy;
+use crate::reason::{Made, Reason, Refuses};
+use crate::submitter::Submitters;
 
 impl<'a> Planner<'a> {
     /// Packs what is left of the groups into new nodes, then makes up nodes_min and nodes_spare. A node is made for the

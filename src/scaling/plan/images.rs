@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::planner::{Group, NodePlan, Planner};
-use crate::scaling::limits::{self, Limit};
-use crate::scaling::memory::{ConfiguredImage, Kind, Replacement};
-use crate::scaling::needs::Answer;
-use crate::scaling::node::{Node, Phase};
-use crate::scaling::observation::Seen;
-use crate::scaling::submitter::Submitters;
+use crate::limits::{self, Limit};
+use crate::memory::{ConfiguredImage, Kind, Replacement};
+use crate::needs::Answer;
+use crate::node::{Node, Phase};
+use crate::observation::Seen;
+use crate::submitter::Submitters;
 
 /// A server that was asked for in the tick before the image was configured may have been made after it.
 const CREATED_LATE: Duration = Duration::from_secs(600);

@@ -21,11 +21,11 @@ use std::time::Duration;
 
 use super::planner::{NodePlan, Planner};
 use super::{Fate, status_word};
-use crate::scaling::action::PoolAction;
-use crate::scaling::brakes::Brake;
-use crate::scaling::node::{Node, Phase, drain_mark, is_fresh};
-use crate::scaling::observation::ServerStatus;
-use crate::scaling::reason::Reason;
+use crate::action::PoolAction;
+use crate::brakes::Brake;
+use crate::node::{Node, Phase, drain_mark, is_fresh};
+use crate::observation::ServerStatus;
+use crate::reason::Reason;
 pub(super) use surplus::LEAVING;
 
 /// A rule by which nodes go.

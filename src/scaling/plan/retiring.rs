@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::planner::{NodePlan, Planner};
 use super::{Unseen, phase_name};
-use crate::scaling::leftover::Leftover;
-use crate::scaling::memory::State;
-use crate::scaling::money::Money;
-use crate::scaling::observation::{CloudName, Role, Seen};
-use crate::scaling::policy::CloudPolicy;
+use crate::leftover::Leftover;
+use crate::memory::State;
+use crate::money::Money;
+use crate::observation::{CloudName, Role, Seen};
+use crate::policy::CloudPolicy;
+use crate::source::{Source, SourceKind};
 
 /// So many servers are named.
 const NAMED: usize = 5;
@@ -138,7 +139,7 @@ pub(super) fn removed(state: &State, configured: impl Fn(&CloudName) -> bool) ->
             String::new()
         };
         Unseen {
-            source: format!("removed cloud {cloud}"),
+            source: Source::new(SourceKind::RemovedCloud, cloud),
             why: format!(
                 "it is not in the configuration any more, and when it last was, {} ran in it{an_hour}; put it back with \
                  `retire: true` until a report says that nothing runs in it; or delete them by hand, then: ehos resume \

@@ -1,12 +1,12 @@
 //! Deletes of servers: those that are not done are asked for again, and all are sent here.
 
 use super::{Delete, Rule, Verdict};
-use crate::scaling::action::{CloudAction, Expected, StartdIdentity};
-use crate::scaling::node::{Node, Phase, is_fresh};
-use crate::scaling::observation::{NodeId, StartdView};
-use crate::scaling::plan::Fate;
-use crate::scaling::plan::planner::{NodePlan, Planner};
-use crate::scaling::reason::Reason;
+use crate::action::{CloudAction, Expected, StartdIdentity};
+use crate::node::{Node, Phase, is_fresh};
+use crate::observation::{NodeId, StartdView};
+use crate::plan::Fate;
+use crate::plan::planner::{NodePlan, Planner};
+use crate::reason::Reason;
 
 /// A delete was accepted a while ago, and the server is still there.
 pub(super) struct NotDeletedYet;
@@ -32,7 +32,7 @@ impl Rule for NotDeletedYet {
 
 impl Planner<'_> {
     /// Deletes what was chosen, as much as `max_actions` leaves after the creates.
-    pub(in crate::scaling::plan) fn delete_nodes(&mut self) {
+    pub(in crate::plan) fn delete_nodes(&mut self) {
         let now = self.next.now;
         for (index, why) in std::mem::take(&mut self.removals) {
             if self.actions.changes_left() == 0 {
@@ -100,7 +100,7 @@ impl Planner<'_> {
     }
 
     /// Whether the collector has an ad of another machine that is called like that of this node.
-    pub(in crate::scaling::plan) fn has_namesake(&self, id: &NodeId, machine: &str) -> bool {
+    pub(in crate::plan) fn has_namesake(&self, id: &NodeId, machine: &str) -> bool {
         let departed = self.next.departed.get(id);
         let departed = departed.and_then(|departed| departed.server_id.as_deref());
         let memory = self.next.nodes.get(id);

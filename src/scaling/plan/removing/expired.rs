@@ -2,12 +2,12 @@
 //! that take no jobs any more. Only `max_lifetime_kill` ends a job.
 
 use super::{Delete, Drain, Rule, Verdict, unclaimed_for};
-use crate::scaling::node::{Node, Phase};
-use crate::scaling::plan::planner::{NodePlan, Planner};
-use crate::scaling::plan::{Fate, phase_name};
-use crate::scaling::policy::retires_after;
-use crate::scaling::reason::Reason;
-use crate::scaling::seconds::{Seconds, seconds};
+use crate::node::{Node, Phase};
+use crate::plan::planner::{NodePlan, Planner};
+use crate::plan::{Fate, phase_name};
+use crate::policy::retires_after;
+use crate::reason::Reason;
+use crate::seconds::{Seconds, seconds};
 
 pub(super) struct Expired;
 
@@ -111,7 +111,7 @@ impl Planner<'_> {
     }
 
     /// How many there are, for an operator; those whose jobs are ended first.
-    pub(in crate::scaling::plan) fn outlived(&self) -> Vec<String> {
+    pub(in crate::plan) fn outlived(&self) -> Vec<String> {
         let killed = self.nodes.iter().filter_map(|node| match &node.decision {
             Some((Fate::Deletes, why @ Reason::KilledForItsAge { .. })) => {
                 Some(format!("{}: {why}", node.name))

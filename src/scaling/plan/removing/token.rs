@@ -2,11 +2,11 @@
 //! has ended stays in the pool until the collector restarts, and then it cannot come back.
 
 use super::{Drain, Rule, Verdict};
-use crate::scaling::node::Phase;
-use crate::scaling::plan::phase_name;
-use crate::scaling::plan::planner::{NodePlan, Planner};
-use crate::scaling::reason::Reason;
-use crate::scaling::seconds::seconds;
+use crate::node::Phase;
+use crate::plan::phase_name;
+use crate::plan::planner::{NodePlan, Planner};
+use crate::reason::Reason;
+use crate::seconds::seconds;
 
 pub(super) struct TokenEnds;
 
@@ -30,7 +30,7 @@ impl Rule for TokenEnds {
 
 impl Planner<'_> {
     /// How many there are, for an operator.
-    pub(in crate::scaling::plan) fn ending_tokens(&self) -> Option<String> {
+    pub(in crate::plan) fn ending_tokens(&self) -> Option<String> {
         let margin = seconds(self.policy.token_margin);
         let ending = self
             .nodes

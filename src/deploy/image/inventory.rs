@@ -1,0 +1,90 @@
+//! What images of ours a cloud has, and how many servers boot from each.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::thread;
+
+use crate::config::Config;
+use crate::deadline::Deadline;
+use crate::openstack::CloudSettings;
+use crate::openstack::auth::Session;
+use crate::openstack::owned_image::OwnedImage;
+use crate::openstack::{Error, compute, image, token_cache};
+use crate::scaling::observation::METADATA_CLUSTER;
+
+/// The images of ours in one cloud.
+#[derive(Debug)]
+pub struct Inventory {
+    /// They, the newest first.
+    pub images: Vec<OwnedImage>,
+    /// How many servers of the project, whoever made them, boot from an image, by its id.
+    pub in_use: BTreeMap<String, u64>,
+    /// A server's image cannot be read: it may be any.
+    pub more_in_use: bool,
+}
+
+/// Looks it up in the cloud of `session`. Whole, or an error: what is deleted depends on it.
+///
+/// # Errors
+/// When the cloud does not say.
+pub fn look(session: &Session, cluster: &str, deadline: Deadline) -> Result<Inventory, Error> {
+    let project = session.token(deadline)?.project_id.clone();
+    let mut images: Vec<OwnedImage> =
+        image::images_with(session, METADATA_CLUSTER, cluster, deadline)?
+            .into_iter()
+            .filter_map(|image| OwnedImage::recognise(image, cluster, project.as_deref()))
+            .collect();
+    images.sort_by_key(|image| std::cmp::Reverse(image.image().created_at));
+    // After the images: a server that boots from one of them meanwhile is seen.
+    let in_use = compute::images_in_use(session, deadline)?;
+    session.tell(&in_use.unread);
+    Ok(Inventory {
+        images,
+        in_use: in_use.servers,
+        more_in_use: !in_use.unread.is_empty(),
+    })
+}
+
+/// Whether a cloud of the configuration names the image: nodes are created from it, or images.
+pub fn is_configured<'c>(
+    image: &OwnedImage,
+    clouds: impl IntoIterator<Item = &'c CloudSettings>,
+) -> bool {
+    clouds.into_iter().any(|cloud| {
+        [Some(&cloud.image), cloud.base_image.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|named| *named == image.image().id || Some(named) == image.image().name.as_ref())
+    })
+}
+
+/// Does `work` in each of these clouds at once, each with a session whose token is kept in the folder `tokens`, and
+/// returns the results by cloud.
+pub fn in_each<T: Send>(
+    config: &Config,
+    clouds: &[&CloudSettings],
+    tokens: Option<&Path>,
+    deadline: Deadline,
+    work: impl Fn(&Session, Deadline) -> Result<T, Error> + Sync,
+) -> Vec<(String, Result<T, Error>)> {
+    let work = &work;
+    thread::scope(|scope| {
+        let running: Vec<_> = clouds
+            .iter()
+            .map(|settings| {
+                let cache = tokens.map(|folder| token_cache(folder, &settings.name));
+                let ask = move || {
+                    let session = Session::new(settings, config.timeouts.request, cache)?;
+                    work(&session, deadline)
+                };
+                (settings.name.clone(), scope.spawn(ask))
+            })
+            .collect();
+        let joined = |(name, thread): (String, thread::ScopedJoinHandle<'_, _>)| match thread.join()
+        {
+            Ok(answer) => (name, answer),
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        running.into_iter().map(joined).collect()
+    })
+}
