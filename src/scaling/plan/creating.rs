@@ -136,31 +136,32 @@ impl<'a> Planner<'a> {
                 kinds,
             });
         }
-        let mut limits = limits.unwrap_or_default().into_iter();
+        self.say_what_waits(market, group, limits.unwrap_or_default());
+    }
+
+    /// Why the rest of a group gets no nodes.
+    fn say_what_waits(&self, market: &Market<'a>, group: &mut Group, limits: Vec<Limit>) {
+        let mut limits = limits.into_iter();
         let limit = limits.next();
-        let refused = group.refused
-            + if group.may_buy < u64::MAX && limit.is_none() {
-                group.left
-            } else {
-                0
-            };
+        let jobs = group.left;
+        let took_none = group.may_buy < u64::MAX && limit.is_none();
+        let refused = group.refused + if took_none { jobs } else { 0 };
         if refused > 0 {
             group.why.push(Reason::Refused { jobs: refused });
         }
-        if let (true, None, Some(clause)) = (
-            group.left > 0 && refused == 0,
-            &limit,
-            self.first_will_tell(market, &group.asks),
-        ) {
-            group.why.push(Reason::FirstWillTell {
-                jobs: group.left,
-                clause,
-            });
-        }
-        if let (true, Some(limit)) = (group.left > 0, limit) {
+        let Some(limit) = limit else {
+            if jobs > 0
+                && refused == 0
+                && let Some(clause) = self.first_will_tell(market, &group.asks)
+            {
+                group.why.push(Reason::FirstWillTell { jobs, clause });
+            }
+            return;
+        };
+        if jobs > 0 {
             group.why.push(Reason::Limited {
-                jobs: group.left,
-                nodes: self.nodes_for(market, &group.asks, group.left),
+                jobs,
+                nodes: self.nodes_for(market, &group.asks, jobs),
                 limit,
                 other_limits: limits.collect(),
             });

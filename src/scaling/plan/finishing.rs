@@ -1,9 +1,9 @@
 //! The plan as it is told: every node with its reason, figures, and what an operator should know.
 
 use super::planner::{Group, NewNode, NodePlan, Planner};
+use super::unseen::unseen;
 use super::{
     Fate, GroupLine, NodeLine, Plan, SourcesSeen, contradictions, phase_name, queue, to_come,
-    unseen,
 };
 use crate::figures::{self, PolicyFigures};
 use crate::node::Node;

@@ -24,7 +24,7 @@ impl Rule for TokenEnds {
             token_left_seconds: seconds(node.token_left().unwrap_or_default()),
         };
         let drain = Drain::new(idle_for, self.name().to_owned(), why);
-        node.token_ends.then_some(Verdict::Drain(drain))
+        node.expiry.token_ends.then_some(Verdict::Drain(drain))
     }
 }
 
@@ -35,7 +35,7 @@ impl Planner<'_> {
         let ending = self
             .nodes
             .iter()
-            .filter(|node| node.token_ends && node.is_kept());
+            .filter(|node| node.expiry.token_ends && node.is_kept());
         let all: Vec<_> = ending.collect();
         let first = all.first()?;
         Some(format!(
