@@ -1,9 +1,7 @@
 //! ehos, Elastic HTCondor OpenStack Scaling: makes an HTCondor pool exactly as large as its queue needs.
 
-pub mod built_in;
 pub mod check;
 pub mod cli;
-pub mod cloudinit;
 pub mod commands;
 pub mod config;
 pub mod deploy;
@@ -14,19 +12,17 @@ pub mod local_keys;
 pub mod metrics;
 pub mod notify;
 pub mod report;
-pub mod simulation;
 pub mod status;
-pub mod user_data;
 mod wake;
-mod yaml;
 
-pub use ::{condor, openstack, scaling};
+pub use ::{condor, openstack, scaling, simulation, yaml};
 pub use ::tick::{act, cloud, observe, pool, signing_key, state_directory as state};
 pub use system::http_client as outbound;
 pub use system::{
     afterword, child, deadline, environment, exit, lock, logging, own_file, plain, progress, proxy,
     rights,
 };
+pub use userdata::{builtin_templates as built_in, cloudinit, node as user_data};
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -91,6 +87,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
         Command::Config(ConfigCommand::Render(args)) => {
             commands::config_render::run(args, &environment, out)
         }
+        Command::Config(ConfigCommand::Schema) => commands::config_schema::run(out),
         Command::Cloud(CloudCommand::Setup(args)) => {
             commands::cloud_setup::run(args, &environment, out)
         }
@@ -137,6 +134,7 @@ fn verbosity(command: &Command) -> u8 {
         Command::Config(ConfigCommand::Show(args)) => args.common.verbose,
         Command::Config(ConfigCommand::Check(args)) => args.common.verbose,
         Command::Config(ConfigCommand::Render(args)) => args.common.verbose,
+        Command::Config(ConfigCommand::Schema) => 0,
         Command::Cloud(CloudCommand::Setup(args)) => args.common.verbose,
         Command::Image(ImageCommand::Build(args)) => args.common.verbose,
         Command::Image(ImageCommand::List(args)) => args.common.verbose,

@@ -13,6 +13,7 @@ pub mod cloud_setup;
 pub mod config_check;
 pub mod config_init;
 pub mod config_render;
+pub mod config_schema;
 pub mod config_show;
 pub mod due;
 pub mod explain;

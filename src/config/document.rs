@@ -477,3 +477,144 @@ pub(super) fn is_placeholder(text: &str) -> bool {
             inner.starts_with(|c: char| c.is_ascii_uppercase()) && !inner.contains(['<', '>'])
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use secrecy::{ExposeSecret, SecretString};
+
+    use super::*;
+    use crate::scaling::schedule::Spare;
+
+    /// What stands at a key of the type, written so: nothing, a value, or why it is none.
+    fn parsed<T: Setting>(text: &str) -> Option<Result<T, String>> {
+        let node = yaml::parse(text).unwrap();
+        let read = value(&node, T::KIND)?;
+        Some(read.map(|value| T::of(value).unwrap()))
+    }
+
+    fn ok<T: Setting>(text: &str) -> T {
+        parsed(text).unwrap().unwrap()
+    }
+
+    fn is_wrong<T: Setting>(text: &str) -> bool {
+        matches!(parsed::<T>(text), Some(Err(_)))
+    }
+
+    #[test]
+    fn values_are_read_as_they_are_written() {
+        assert_eq!(ok::<String>("0123"), "0123");
+        assert_eq!(ok::<String>("1e5"), "1e5");
+        assert!(parsed::<String>("None").is_none());
+        assert!(parsed::<u64>("~").is_none());
+        assert_eq!(ok::<String>("'~'"), "~");
+        assert_eq!(ok::<u64>("'12'"), 12);
+        for yes in ["True", "yes", "on", "1", "'1'"] {
+            assert!(ok::<bool>(yes), "{yes}");
+        }
+        assert!(is_wrong::<u64>("-1"));
+        assert!(is_wrong::<f64>("nan"));
+        for wrong in ["<URL>", "<BASE OS NAME, like X>", "''", "[a]", "!secret a"] {
+            assert!(is_wrong::<String>(wrong), "{wrong}");
+        }
+        assert_eq!(ok::<PathBuf>("~/a"), Path::new("~/a"));
+    }
+
+    #[test]
+    fn durations() {
+        let seconds = |text| ok::<Duration>(text).as_secs_f64();
+        assert_eq!(seconds("10m"), 600.0);
+        assert_eq!(seconds("1h30m"), 5400.0);
+        assert_eq!(seconds("1 hour 30 min"), 5400.0);
+        assert_eq!(seconds("90"), 90.0);
+        assert_eq!(seconds("0.5s"), 0.5);
+        for wrong in ["-5", "5 apples", "-10m", "1.5", "99999999999999999999"] {
+            assert!(is_wrong::<Duration>(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn lists() {
+        assert_eq!(ok::<Vec<String>>("a b"), ["a b"]);
+        assert_eq!(ok::<Vec<String>>("[a, 2, None]"), ["a", "2"]);
+        assert!(parsed::<Vec<String>>("None").is_none());
+        assert_eq!(ok::<Vec<String>>("2"), ["2"]);
+        assert!(is_wrong::<Vec<String>>("[a, <B>]"));
+        assert!(is_wrong::<Vec<String>>("{a: b}"));
+    }
+
+    #[test]
+    fn amounts_and_counts_by_name() {
+        let amounts: BTreeMap<String, f64> = ok("{m1.small: 0.05, m1.large: '2'}");
+        assert_eq!(
+            amounts,
+            BTreeMap::from([("m1.large".to_owned(), 2.0), ("m1.small".to_owned(), 0.05)])
+        );
+        for wrong in ["{a: -1}", "{a: cheap}", "{a: nan}", "a"] {
+            assert!(is_wrong::<BTreeMap<String, f64>>(wrong), "{wrong}");
+        }
+        let counts: BTreeMap<String, u64> = ok("{g1.large: 2, m1.small: 0}");
+        assert_eq!(
+            counts,
+            BTreeMap::from([("g1.large".to_owned(), 2), ("m1.small".to_owned(), 0)])
+        );
+        for wrong in ["{a: -1}", "{a: many}", "{a: 0.5}", "{a: 1, a: 2}"] {
+            assert!(is_wrong::<BTreeMap<String, u64>>(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_count_or_a_share() {
+        assert_eq!(ok::<Spare>("2"), Spare::Count(2));
+        assert_eq!(ok::<Spare>("10%"), Spare::Percent(10));
+        for wrong in ["-1", "10.5%", "many", "'%'", "5000%"] {
+            assert!(is_wrong::<Spare>(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let secret: SecretString = ok("hush");
+        assert_eq!(secret.expose_secret(), "hush");
+        let document = keys("condor: {password: hush}\ninfluxdb: http://u:hush@h\n");
+        assert!(!format!("{document:?}").contains("hush"));
+    }
+
+    fn keys(text: &str) -> Section {
+        let found = read(Path::new("e.yaml"), text, 0).unwrap();
+        assert!(found.unknown.is_empty() && found.wrong.is_empty(), "{text}");
+        found.keys
+    }
+
+    #[test]
+    fn an_empty_file_says_nothing() {
+        for text in ["", "# only a comment\n", "ehos:\ndaemon:\n"] {
+            assert!(keys(text).0.is_empty(), "{text:?}");
+        }
+        let clouds = keys("clouds:\n  a:\n");
+        assert_eq!(clouds.section("clouds").sections().count(), 1);
+    }
+
+    #[test]
+    fn later_files_are_merged_over_key_by_key() {
+        let mut file =
+            keys("clouds:\n  b: {image: one, key: k}\n  a:\nehos: {flavor: f, tags: [a, b]}\n");
+        file.merge(keys(
+            "clouds:\n  a: {image: x}\n  c: {image: z}\n  b: {image: two, key: None}\nehos: {flavors: [g], tags: c}\n\
+             daemon: {nodes_max: 1}\n",
+        ));
+        let clouds = file.section("clouds");
+        let images: Vec<_> = clouds
+            .sections()
+            .map(|(name, cloud)| (name, cloud.text("image").unwrap()))
+            .collect();
+        assert_eq!(images, [("b", "two"), ("a", "x"), ("c", "z")]);
+        assert_eq!(clouds.section("b").text("key"), Some("k"));
+        assert_eq!(file.section("daemon").value("nodes_max"), Some(1_u64));
+        let list = |key| file.section("ehos").value::<Vec<String>>(key).unwrap();
+        assert_eq!(list("flavors"), ["g"]);
+        assert_eq!(list("tags"), ["c"]);
+    }
+}

@@ -27,6 +27,7 @@ pub mod openrc;
 mod poll;
 pub mod public;
 mod schedules;
+pub mod schema;
 mod sdk;
 mod search;
 mod secrets;
@@ -323,6 +324,8 @@ fn endless(config: &Config) -> Option<String> {
 
 #[cfg(test)]
 mod contained_tests;
+#[cfg(test)]
+mod reference_tests;
 #[cfg(test)]
 mod sdk_tests;
 #[cfg(test)]

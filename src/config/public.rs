@@ -259,64 +259,59 @@ fn copy(settings: &CloudSettings) -> CloudSettings {
 
 /// Who ehos is on a cloud, with the secret in a file of its own.
 pub(crate) fn access(auth: &Auth, secret_file: &Path) -> Keys {
-    let Auth { url, method } = auth;
-    let mut keys = vec![("auth_url", scalar(url))];
-    let mut put = |name, id, value: Option<&NameOrId>| match value {
-        Some(NameOrId::Name(value)) => keys.push((name, scalar(value))),
-        Some(NameOrId::Id(value)) => keys.push((id, scalar(value))),
-        None => {}
+    let user = |user, domain| [(["username", "user_id"], user), (USER_DOMAIN, domain)];
+    let project = |project, domain| {
+        [
+            (["project_name", "project_id"], project),
+            (PROJECT_DOMAIN, domain),
+        ]
     };
-    let secret = match method {
+    let (names, secret) = match &auth.method {
         AuthMethod::Password {
-            user,
+            user: name,
             user_domain,
-            password: _,
-            project,
+            project: of,
             project_domain,
+            ..
         } => {
-            put("username", "user_id", Some(user));
-            put("user_domain_name", "user_domain_id", user_domain.as_ref());
-            put("project_name", "project_id", Some(project));
-            put(
-                "project_domain_name",
-                "project_domain_id",
-                project_domain.as_ref(),
-            );
-            "password_file"
+            let user = user(Some(name), user_domain.as_ref());
+            let project = project(Some(of), project_domain.as_ref());
+            ([user, project].concat(), "password_file")
         }
         AuthMethod::ApplicationCredential {
             credential,
-            user,
+            user: name,
             user_domain,
-            secret: _,
+            ..
         } => {
-            put(
-                "application_credential_name",
-                "application_credential_id",
-                Some(credential),
-            );
-            put("username", "user_id", user.as_ref());
-            put("user_domain_name", "user_domain_id", user_domain.as_ref());
-            "application_credential_secret_file"
+            let mut names = vec![(CREDENTIAL, Some(credential))];
+            names.extend(user(name.as_ref(), user_domain.as_ref()));
+            (names, "application_credential_secret_file")
         }
         AuthMethod::Token {
-            token: _,
-            project,
+            project: of,
             project_domain,
-        } => {
-            put("project_name", "project_id", project.as_ref());
-            put(
-                "project_domain_name",
-                "project_domain_id",
-                project_domain.as_ref(),
-            );
-            "token_file"
-        }
+            ..
+        } => (
+            project(of.as_ref(), project_domain.as_ref()).to_vec(),
+            "token_file",
+        ),
     };
-    let file = secret_file.display().to_string();
-    keys.push((secret, scalar(&file)));
+    let mut keys = vec![("auth_url", scalar(&auth.url))];
+    for ([by_name, by_id], value) in names {
+        match value {
+            Some(NameOrId::Name(value)) => keys.push((by_name, scalar(value))),
+            Some(NameOrId::Id(value)) => keys.push((by_id, scalar(value))),
+            None => {}
+        }
+    }
+    keys.push((secret, scalar(&secret_file.display().to_string())));
     keys
 }
+
+const USER_DOMAIN: [&str; 2] = ["user_domain_name", "user_domain_id"];
+const PROJECT_DOMAIN: [&str; 2] = ["project_domain_name", "project_domain_id"];
+const CREDENTIAL: [&str; 2] = ["application_credential_name", "application_credential_id"];
 
 /// MiB as the configuration takes memory.
 #[allow(clippy::cast_precision_loss)] // Nobody has 8 EiB.

@@ -143,7 +143,8 @@ struct Known {
 struct All(Vec<Known>);
 
 impl All {
-    /// Adds the values of `section`, which stands at `above`, where nothing is said yet.
+    /// Adds the values of `section`, which stands at `above`, where nothing is said yet. Of two spellings that mean the same
+    /// the shorter path counts.
     fn add(
         &mut self,
         section: &Section,
@@ -191,9 +192,12 @@ impl All {
             .into_iter()
             .filter_map(|path| Some((path.clone(), std::fs::read_to_string(path).ok()?)))
             .collect();
-        let mut of_entry = All::default();
-        of_entry.add(&found.cloud, &["clouds", entry], |key, _| {
-            let mut above = key;
+        self.add(&found.cloud, &["clouds", cloud], |key, _| {
+            let mut in_entry = key.to_vec();
+            if let Some(name) = in_entry.get_mut(1) {
+                *name = entry;
+            }
+            let mut above = in_entry.as_slice();
             // A key that is called otherwise there is somewhere in its entry.
             while !above.is_empty() {
                 for (path, text) in texts.iter().rev() {
@@ -206,16 +210,6 @@ impl All {
             }
             Origin::Default
         });
-        for mut new in of_entry.0 {
-            for path in [&mut new.path, &mut new.means] {
-                if let Some(name) = path.get_mut(1) {
-                    cloud.clone_into(name);
-                }
-            }
-            if !self.0.iter().any(|known| known.means == new.means) {
-                self.0.push(new);
-            }
-        }
     }
 
     fn add_defaults(&mut self, simulated: bool, env: &Environment) {

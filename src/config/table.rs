@@ -61,7 +61,7 @@ pub(super) static EHOS: Table = Table {
 /// Servers of one cloud or of all.
 const SERVERS: &[Key] = keys! {
     /// Image of nodes, name or id. When it changes, idle nodes of the older one are replaced.
-    image [For("ehos")]: Kind::Text, "`base_image`";
+    image [For("ehos")]: Kind::Text, "`base_image`; one of the two is required";
     /// Template of nodes' user data; a relative name is looked for beside the file, then in the folders of templates.
     userdata_file [For("ehos"), Machine]: Kind::Path, "`execute.yaml`";
 };

@@ -8,7 +8,6 @@ use std::path::Path;
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
-use super::table::{AUTH, CLOUD, CONDOR, DAEMON, EHOS, INFLUXDB, METRICS};
 use super::*;
 use crate::metrics::InfluxLogin;
 use crate::openstack::{AuthMethod, NameOrId};
@@ -169,19 +168,6 @@ fn the_example_lacks_nothing_but_what_is_to_be_filled_in() {
         ..Policy::new("")
     };
     assert_eq!(config.policy, default);
-}
-
-#[test]
-fn the_configuration_page_has_every_key() {
-    let page = std::fs::read_to_string(Path::new(PROJECT).join("docs/configuration.md")).unwrap();
-    for table in [&CLOUD, &AUTH, &EHOS, &DAEMON, &CONDOR, &METRICS, &INFLUXDB] {
-        for key in table.spellings() {
-            assert!(
-                page.contains(&format!("`{key}`")),
-                "{key} is not in docs/configuration.md"
-            );
-        }
-    }
 }
 
 #[test]

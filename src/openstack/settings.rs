@@ -21,7 +21,7 @@ pub const INTERFACES: [&str; 3] = ["public", "internal", "admin"];
 
 /// An interface, which may end in `URL` as in openstacksdk.
 pub const INTERFACE: Form = Form {
-    name: "public, internal or admin",
+    name: "choice",
     pattern: "^(public|internal|admin)(URL)?$",
     check: |text| {
         let interface = text.trim_end_matches("URL");
