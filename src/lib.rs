@@ -1,9 +1,7 @@
 //! ehos, Elastic HTCondor OpenStack Scaling: makes an HTCondor pool exactly as large as its queue needs.
 
-pub mod built_in;
 pub mod check;
 pub mod cli;
-pub mod cloudinit;
 pub mod commands;
 pub mod config;
 pub mod deploy;
@@ -14,19 +12,17 @@ pub mod local_keys;
 pub mod metrics;
 pub mod notify;
 pub mod report;
-pub mod simulation;
 pub mod status;
-pub mod user_data;
 mod wake;
-mod yaml;
 
-pub use ::{condor, openstack, scaling};
+pub use ::{condor, openstack, scaling, simulation, yaml};
 pub use ::tick::{act, cloud, observe, pool, signing_key, state_directory as state};
 pub use system::http_client as outbound;
 pub use system::{
     afterword, child, deadline, environment, exit, lock, logging, own_file, plain, progress, proxy,
     rights,
 };
+pub use userdata::{builtin_templates as built_in, cloudinit, node as user_data};
 
 use std::ffi::OsString;
 use std::io::Write;

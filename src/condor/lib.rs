@@ -340,6 +340,18 @@ impl Pool for CondorPool {
         }
     }
 
+    fn has_job_on(&self, machine: &str, deadline: Deadline) -> Result<bool, Failure> {
+        let mut answer = Ok(false);
+        for schedd in &self.schedds {
+            match schedd.has_job_on(&self.tools, machine, deadline) {
+                Ok(false) => {}
+                Ok(true) => return Ok(true),
+                Err(error) => answer = Err(error.into()),
+            }
+        }
+        answer
+    }
+
     fn matches(
         &self,
         jobs: &BTreeSet<JobKind>,

@@ -577,6 +577,17 @@ impl Schedd {
         })
     }
 
+    /// Whether a job runs on this machine.
+    pub(super) fn has_job_on(
+        &self,
+        tools: &Tools,
+        machine: &str,
+        deadline: Deadline,
+    ) -> Result<bool, Error> {
+        let machines = BTreeSet::from([machine.to_owned()]);
+        Ok(!self.running_on(tools, &machines, deadline)?.is_empty())
+    }
+
     fn running_on(
         &self,
         tools: &Tools,

@@ -74,10 +74,7 @@ fn startds_are_expected(observation: &Observation, state: &State, survey: &Surve
         // It has been heard of.
         Phase::Idle { .. } | Phase::Busy | Phase::Closed | Phase::Draining { .. } => false,
         // One that was adopted may have joined before.
-        Phase::Requested | Phase::Building | Phase::Booting => {
-            let memory = state.nodes.get(&node.id);
-            memory.is_none_or(|memory| memory.adopted)
-        }
+        Phase::Requested | Phase::Building | Phase::Booting => node.memory.adopted,
         _ => true,
     };
     state.unmanaged != UnmanagedMachines::NeverSeen
@@ -140,15 +137,11 @@ fn vanished(policy: &Policy, state: &State, nodes: &[Node<'_>]) -> Option<Brake>
         )
     };
     // The ads of one whose delete was accepted were taken out by ehos itself.
-    let told = |node: &&Node<'_>| {
-        let memory = state.nodes.get(&node.id);
-        memory.is_none_or(|memory| !memory.invalidated)
-    };
+    let told = |node: &&Node<'_>| !node.memory.delete.invalidated;
     let silent = nodes.iter().filter(is_silent).filter(told).count() as u64;
     let new_too = state.vanished.is_some_and(|since| {
         nodes.iter().any(|node| {
-            let memory = state.nodes.get(&node.id).filter(|memory| !memory.adopted);
-            let started = memory.map(|memory| memory.started);
+            let started = Some(node.memory.started).filter(|_| !node.memory.adopted);
             match node.phase {
                 // It should have joined since then.
                 Phase::Failed { fault: None } => {

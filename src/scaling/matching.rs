@@ -209,7 +209,7 @@ impl<'a> StartdFinder<'a> {
         server: Option<&OwnedServer>,
     ) -> bool {
         let given = server.is_some_and(OwnedServer::has_own_identity);
-        memory.identified || (given && self.names_nodes)
+        memory.join.identified || (given && self.names_nodes)
     }
 
     fn is_fresh(&self, startd: &StartdView) -> bool {

@@ -10,37 +10,13 @@ use serde::{Deserialize, Serialize};
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
+pub use super::allocation::Allocation;
 use super::budget::Budget;
 use super::money::Money;
 use super::observation::{CloudName, NodeId, OwnedServer};
 use super::schedule::{Spare, Window};
 use super::submitter::SubmitterLimits;
 use keys::{settings, words};
-
-/// How the next cloud and flavor is chosen among those that may grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "kebab-case")]
-pub enum Allocation {
-    /// One cloud after the other.
-    #[default]
-    RoundRobin,
-    /// Any of them, from a seed in the state.
-    Random,
-    /// The first until it is full, then the next.
-    FillFirst,
-    /// The cloud and flavor that cost least for the demand they would take.
-    Cheapest,
-    /// The cloud and flavor that the demand would leave least of unused.
-    LeastWaste,
-}
-
-words!(Allocation:
-    RoundRobin "round-robin",
-    Random "random",
-    FillFirst "fill-first",
-    Cheapest "cheapest",
-    LeastWaste "least-waste",
-);
 
 /// Who ends surplus nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]

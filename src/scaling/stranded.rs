@@ -148,10 +148,10 @@ fn gone<'a>(state: &'a State, survey: &'a Survey<'_>) -> Vec<Gone<'a>> {
             Phase::Gone | Phase::Vanished | Phase::Stopped { silent: true, .. }
         );
         let memory = state.nodes.get(&node.id).filter(|_| over)?;
-        let since = memory.silent.or(memory.missing);
+        let since = memory.silence.silent.or(memory.missing);
         Some(Gone {
             node: &node.id,
-            machine: memory.machine.as_deref()?,
+            machine: memory.join.machine.as_deref()?,
             gone_for: since.map_or(Duration::ZERO, |since| state.now.since(since)),
         })
     });

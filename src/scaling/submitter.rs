@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
-use super::memory::State;
 use super::needs::with_parents;
 use super::node::Node;
 use super::observation::Demand;
@@ -138,13 +137,11 @@ pub struct ChargedNodes(BTreeMap<Submitter, Charged>);
 
 impl ChargedNodes {
     /// Counts the nodes that exist; `cores` says how many a node has.
-    pub fn count(nodes: &[Node<'_>], state: &State, cores: impl Fn(&Node<'_>) -> u64) -> Self {
+    pub fn count(nodes: &[Node<'_>], cores: impl Fn(&Node<'_>) -> u64) -> Self {
         let mut charged = ChargedNodes::default();
         for node in nodes.iter().filter(|node| node.exists()) {
-            if let Some(memory) = state.nodes.get(&node.id)
-                && !memory.submitters.is_empty()
-            {
-                charged.add(&memory.submitters, cores(node));
+            if !node.memory.submitters.is_empty() {
+                charged.add(&node.memory.submitters, cores(node));
             }
         }
         charged

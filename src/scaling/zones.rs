@@ -49,7 +49,7 @@ impl State {
                 memory.kind.cloud == cloud.name
                     && memory.zone.as_deref() == Some(zone)
                     && !memory.failed
-                    && memory.delete_intended.is_none()
+                    && memory.delete.intended.is_none()
             });
             here.count()
         };

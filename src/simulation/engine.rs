@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use super::sides::{backends, locked};
 use super::world::{Seconds, World};
-use crate::act::{Acted, act_and_listen};
-use crate::deadline::Deadline;
-use crate::observe::observe_in_turn;
-use crate::scaling::memory::{Outcome, State};
-use crate::scaling::observation::Observation;
-use crate::scaling::plan::{Plan, plan};
-use crate::scaling::policy::Policy;
 use ::tick::backends::Backends;
+use scaling::memory::{Outcome, State};
+use scaling::observation::Observation;
+use scaling::plan::{Plan, plan};
+use scaling::policy::Policy;
+use system::deadline::Deadline;
+use tick::act::{Acted, act_and_listen};
+use tick::observe::observe_in_turn;
 
 /// What stands between ehos and the world: nothing, or faults.
 pub type Between<'b> = &'b dyn for<'a> Fn(Backends<'a>) -> Backends<'a>;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::scenario::Scenario;
 use super::world::World;
-use crate::own_file;
+use system::own_file;
 
 fn path(directory: &Path) -> PathBuf {
     directory.join("world.json")

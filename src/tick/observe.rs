@@ -127,7 +127,7 @@ pub fn observe_in_turn(
 fn watch(state: &State, policy: &Policy, at: Timestamp) -> Watch {
     let watched = |node: &NodeMemory| {
         let server = node.server_id.clone();
-        let mut machines: Vec<String> = node.machines().map(str::to_owned).collect();
+        let mut machines: Vec<String> = node.join.machines().map(str::to_owned).collect();
         // The name of its server is none that an ad can change. One that boots has no job yet.
         if !machines.is_empty() || state.now.since(node.started) >= policy.boot_timeout / 2 {
             machines.push(node.name.clone());

@@ -56,6 +56,12 @@ pub trait Pool: Sync {
     /// It is not reached before the deadline, refuses to say, or its answer cannot be read: nothing is known then.
     fn ask(&self, address: &str, deadline: Deadline) -> Result<Vec<StartdView>, Failure>;
 
+    /// Whether a schedd lists a running job on this machine (a host name with or without its domain) at this moment.
+    ///
+    /// # Errors
+    /// No schedd lists one, and a schedd does not answer.
+    fn has_job_on(&self, machine: &str, deadline: Deadline) -> Result<bool, Failure>;
+
     /// Whether jobs that the last observation found would run on nodes of these kinds. What is not answered in time is
     /// unknown, or missing.
     fn matches(&self, jobs: &BTreeSet<JobKind>, nodes: &[Candidate], deadline: Deadline)

@@ -175,7 +175,23 @@ pub fn before_delete(
         (RecheckResult::DrainedByAd { slot, why }, Expected::Drained(drain)) => {
             renew(pool, (node, startd), &slot, drain, &why, deadline).map(|()| true)
         }
+        (RecheckResult::AsPlanned, Expected::NeverJoined) => {
+            as_planned(without_job(pool, &server.record().name, deadline))
+        }
         (found, _) => as_planned(found),
+    }
+}
+
+/// Somebody may hide the ads of a node that has joined; a schedd that has a job there says so. The planner has judged
+/// by the schedds that it knows: one that does not answer now keeps nothing.
+fn without_job(pool: &dyn Pool, machine: &str, deadline: Deadline) -> RecheckResult {
+    match pool.has_job_on(machine, deadline.at_most(ASK_LIMIT)) {
+        Ok(true) => RecheckResult::Changed(format!("a schedd lists a running job on {machine}")),
+        Ok(false) => RecheckResult::AsPlanned,
+        Err(failure) => {
+            log::debug!("{machine}: {}", failure.message);
+            RecheckResult::AsPlanned
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Error, MERGE_KEY};
 
 /// What stands at a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Node {
+pub enum Node {
     Null,
     Text(String),
     /// A number, a truth value: its text is read in a second pass.
@@ -25,7 +25,7 @@ pub(crate) enum Node {
 
 impl Node {
     /// What stands at a key; of a key that stands there twice, the last, as other readers of YAML take it.
-    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+    pub fn get(&self, key: &str) -> Option<&Node> {
         let Node::Map(entries) = self else {
             return None;
         };
@@ -34,7 +34,7 @@ impl Node {
     }
 
     /// Its entries, when it is a mapping.
-    pub(crate) fn entries(&self) -> &[(String, Node)] {
+    pub fn entries(&self) -> &[(String, Node)] {
         match self {
             Node::Map(entries) => entries,
             _ => &[],
@@ -43,7 +43,7 @@ impl Node {
 }
 
 /// The tree of the text.
-pub(crate) fn parse(text: &str) -> Result<Node, Error> {
+pub fn parse(text: &str) -> Result<Node, Error> {
     let mut node = Shape.deserialize(serde_yaml::Deserializer::from_str(text))?;
     Texts(&mut node).deserialize(serde_yaml::Deserializer::from_str(text))?;
     merge(&mut node);

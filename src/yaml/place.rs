@@ -16,7 +16,7 @@ pub struct Place {
 }
 
 /// The place of the key at the end of `path` in `text`; `None` when it is not there.
-pub(crate) fn find(text: &str, path: &[&str]) -> Option<Place> {
+pub fn find(text: &str, path: &[&str]) -> Option<Place> {
     // What stands at the place itself goes before what is merged into it.
     search(text, path, false).or_else(|| search(text, path, true))
 }

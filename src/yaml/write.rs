@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// `text` as it stands alone or as the value of a key: plain where that is safe, else in double quotes as JSON has
 /// them, which YAML understands.
-pub(crate) fn scalar(text: &str) -> String {
+pub fn scalar(text: &str) -> String {
     if is_plain(text) {
         text.to_owned()
     } else {
@@ -33,7 +33,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A list on one line.
-pub(crate) fn list<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
+pub fn list<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
     let item = |item: T| {
         let text = item.as_ref();
         // Between brackets a colon may end a plain scalar.

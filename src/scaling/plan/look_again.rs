@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::Fate;
+use super::planner::{NodePlan, Planner};
 use super::removing::LEAVING;
-use super::{Fate, Planner};
 use crate::scaling::brakes::Brake;
-use crate::scaling::node::{Node, Phase};
+use crate::scaling::node::Phase;
 use crate::scaling::reason::Reason;
 
 /// After this time ehos looks again for a drain that was accepted and that no ad shows yet.
@@ -23,8 +24,8 @@ const SHORT_PERIOD: Duration = Duration::from_secs(20);
 impl Planner<'_> {
     /// How long it takes until the first of: a surplus node reaches `idle_timeout`, a drain that was accepted is seen, a node that jobs wait for may have joined, the collector has been up for `collector_grace`.
     pub(super) fn look_again(&self) -> Option<Duration> {
-        let nodes = self.survey.nodes.iter().enumerate();
-        let of_nodes = nodes.filter_map(|(index, node)| self.node_changes_in(index, node));
+        let nodes = self.nodes.iter();
+        let of_nodes = nodes.filter_map(|node| self.node_changes_in(node));
         let new = self.new_nodes.first().map(|_| FIRST_BOOT_LOOK);
         let new = new.filter(|_| self.is_worth_a_cycle());
         let brakes = self.brakes.iter().filter_map(|brake| match brake {
@@ -45,8 +46,8 @@ impl Planner<'_> {
         self.policy.drains() && period.is_none_or(|period| period > SHORT_PERIOD)
     }
 
-    fn node_changes_in(&self, index: usize, node: &Node<'_>) -> Option<Duration> {
-        match self.fates.get(index)?.as_ref() {
+    fn node_changes_in(&self, node: &NodePlan<'_>) -> Option<Duration> {
+        match &node.decision {
             Some((
                 Fate::Keeps,
                 Reason::IdleNotLongEnough {
@@ -70,9 +71,8 @@ impl Planner<'_> {
             {
                 Some(NEXT_DRAIN_LOOK)
             }
-            None if node.coming() && self.needed(index) && self.is_worth_a_cycle() => {
-                let memory = self.next.nodes.get(&node.id)?;
-                let age = self.next.now.since(memory.started);
+            None if node.coming() && node.jobs > 0 && self.is_worth_a_cycle() => {
+                let age = self.next.now.since(node.memory.started);
                 // A boot of minutes is looked at less often than one of seconds.
                 Some(FIRST_BOOT_LOOK.max(age / 4))
             }

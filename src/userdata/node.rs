@@ -9,18 +9,18 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use crate::cloudinit::Template;
-use crate::condor::CondorSettings;
-use crate::condor::{Tools, token};
-use crate::deadline::Deadline;
-use crate::openstack::CloudSettings;
-use crate::openstack::Filled;
-use crate::scaling::action::{Failure, FailureKind, Intent};
-use crate::scaling::observation::{
+use condor::CondorSettings;
+use condor::{Tools, token};
+use openstack::CloudSettings;
+use openstack::Filled;
+use scaling::action::{Failure, FailureKind, Intent};
+use scaling::observation::{
     METADATA_TOKEN_ID, METADATA_TOKEN_IDENTITY, METADATA_TOKEN_LIFETIME, NodeId,
 };
-use crate::scaling::policy::{Policy, retires_after};
-use crate::scaling::reason::spoken;
-use crate::scaling::sender;
+use scaling::policy::{Policy, retires_after};
+use scaling::reason::spoken;
+use scaling::sender;
+use system::deadline::Deadline;
 
 /// Fills in the user data of nodes. Each node gets a token of its own, unless one for all is configured; the trust
 /// domain is asked for once, when the first node is made.
@@ -286,7 +286,7 @@ mod tests {
     fn a_node_with_a_lifetime_is_told_when_it_is_over() {
         let mut policy = Policy::new("p");
         let intent = Intent {
-            node: crate::scaling::observation::NodeId("n".to_owned()),
+            node: scaling::observation::NodeId("n".to_owned()),
             name: "n".to_owned(),
             cloud: "a".to_owned(),
             flavor: "f".to_owned(),
@@ -301,9 +301,9 @@ mod tests {
         policy.max_lifetime = Some(Duration::from_secs(64_000));
         // In the last eighth: the first byte of the digest of its id is 27 of 256.
         assert_eq!(told(&policy), 1000 + 64_000 - 843 - 1);
-        policy.clouds.push(crate::scaling::policy::CloudPolicy {
+        policy.clouds.push(scaling::policy::CloudPolicy {
             max_lifetime: Some(Duration::from_secs(2048)),
-            ..crate::scaling::policy::CloudPolicy::new("a", vec!["f".to_owned()], "i")
+            ..scaling::policy::CloudPolicy::new("a", vec!["f".to_owned()], "i")
         });
         assert_eq!(told(&policy), 3048 - 27, "that of its cloud goes before");
     }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{CLOUD_CONFIG, JINJA};
-use crate::yaml;
+use yaml;
 
 const ARCHIVE: &str = "#cloud-config-archive";
 

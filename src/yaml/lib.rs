@@ -9,11 +9,11 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub(crate) use node::{Node, parse};
+pub use node::{Node, parse};
 pub use place::Place;
-pub(crate) use place::find;
-pub(crate) use serde_yaml::{Mapping, Value};
-pub(crate) use write::{list, scalar};
+pub use place::find;
+pub use serde_yaml::{Mapping, Value};
+pub use write::{list, scalar};
 
 /// The name of a merge key: `<<: *anchor`.
 const MERGE_KEY: &str = "<<";

@@ -9,9 +9,9 @@ const FOLDER: &str = "(built into ehos)";
 
 /// Names and texts.
 pub const TEMPLATES: [(&str, &str); 3] = [
-    ("base.yaml", include_str!("../configs/base.yaml")),
-    ("master.yaml", include_str!("../configs/master.yaml")),
-    ("execute.yaml", include_str!("../configs/execute.yaml")),
+    ("base.yaml", include_str!("../../configs/base.yaml")),
+    ("master.yaml", include_str!("../../configs/master.yaml")),
+    ("execute.yaml", include_str!("../../configs/execute.yaml")),
 ];
 
 /// The path that stands for the file `name`; `None` when there is none.

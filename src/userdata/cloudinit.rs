@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::built_in;
-use crate::rights;
-use crate::yaml;
+use crate::builtin_templates;
+use system::rights;
+use yaml;
 
 mod format;
 
@@ -208,7 +208,7 @@ impl Template {
     /// # Errors
     /// As [`Template::parse`], and when the file cannot be read.
     pub fn load(path: &Path) -> Result<Template, Error> {
-        let bytes = built_in::read_bytes(path).map_err(|source| Error::Read {
+        let bytes = builtin_templates::read_bytes(path).map_err(|source| Error::Read {
             path: path.to_owned(),
             source,
         })?;
@@ -653,7 +653,7 @@ mod tests {
     fn the_final_message_is_known_by_its_longest_fixed_part() {
         let of = |text: &str| Template::parse("t", text).unwrap().final_message();
         let found = |text: &str| Some(text.to_owned());
-        let base = include_str!("../configs/base.yaml");
+        let base = include_str!("../../configs/base.yaml");
         assert_eq!(of(base), found("The EHOS vm is up after"));
         for (message, part) in [
             ("Up after $UPTIME seconds\n", found("Up after")),
