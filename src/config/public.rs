@@ -348,9 +348,9 @@ mod tests {
             Kind::Numbers => Value::Numbers(BTreeMap::from([("a".to_owned(), 0.5)])),
             Kind::Choice(words) => Value::Text(words[words.len() - 1].to_owned()),
             Kind::Form(form) => {
-                let texts = ["5%", "internal"].into_iter();
-                let text = texts.filter(|text| (form.check)(text).is_ok());
-                Value::Text(text.last().unwrap().to_owned())
+                let mut texts = ["internal", "5%"].into_iter();
+                let text = texts.find(|text| (form.check)(text).is_ok());
+                Value::Text(text.unwrap().to_owned())
             }
             _ => Value::Text("0123".to_owned()),
         }
