@@ -29,7 +29,7 @@ mod totals;
 mod job_filter;
 
 pub(crate) use job_filter::JobFilter;
-use running::{MACHINE, RunningJob, since};
+use running::since;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
@@ -39,7 +39,6 @@ use totals::Totals;
 use jiff::Timestamp;
 
 use super::answer::{amount, quoted, values};
-use super::column;
 use super::command::{Call, Tools};
 use super::error::Error;
 use super::folded::{Ads, Folded};
@@ -487,98 +486,6 @@ impl Schedd {
         };
         tools.run(&call, deadline, false, |found, line| {
             *found |= line == "there is one";
-            Ok(())
-        })
-    }
-
-    /// Whether a job runs on this machine.
-    pub(super) fn has_job_on(
-        &self,
-        tools: &Tools,
-        machine: &str,
-        deadline: Deadline,
-    ) -> Result<bool, Error> {
-        let machines = BTreeSet::from([machine.to_owned()]);
-        Ok(!self.running_on(tools, &machines, deadline)?.is_empty())
-    }
-
-    fn running_on(
-        &self,
-        tools: &Tools,
-        silent: &BTreeSet<String>,
-        deadline: Deadline,
-    ) -> Result<BTreeMap<String, Vec<RunningJob>>, Error> {
-        if silent.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        // Host names differ in case from one place to the other.
-        let by_name: BTreeMap<String, &String> = silent
-            .iter()
-            .map(|machine| (machine.to_ascii_lowercase(), machine))
-            .collect();
-        // 2 running, 6 transferring output, 7 suspended.
-        let running = "member(unparse(JobStatus), {\"2\", \"6\", \"7\"})";
-        let plain = plain::literals(RunningJob::ATTRIBUTES.into_iter());
-        let mut constraint = format!("{running} && {plain}");
-        let list = silent
-            .iter()
-            .map(|machine| quoted(machine))
-            .collect::<Vec<_>>()
-            .join(", ");
-        let mut odd = format!("{running} && ({plain}) =!= true");
-        if list.len() <= CONSTRAINT_MAX {
-            let there = format!(
-                "member({MACHINE}, {{{list}}}) || member(split({MACHINE}, \".\")[0], {{{list}}})"
-            );
-            constraint.push_str(&format!(" && ({there})"));
-            let host = plain::literals(["RemoteHost"].into_iter());
-            odd.push_str(&format!(" && (({there}) =?= true || ({host}) =!= true)"));
-        }
-        let mut args = self.args();
-        let host = column::text("RemoteHost", HOST_MAX);
-        args.extend(["-constraint", &constraint, "-af:t", &host]);
-        args.extend(RunningJob::COLUMNS);
-        let call = Call {
-            tool: "condor_q",
-            args: &args,
-            stdin: "",
-            about: &self.about(),
-        };
-        type Found = BTreeMap<String, Vec<RunningJob>>;
-        // Jobs of which that cannot be asked may run on any of them.
-        let mut found = Found::new();
-        if self.has(tools, &odd, deadline)? {
-            found.extend(silent.iter().map(|machine| (machine.clone(), Vec::new())));
-        }
-        tools.run(&call, deadline, found, |found, line| {
-            if line.is_empty() {
-                return Ok(());
-            }
-            match RunningJob::read(line) {
-                // It has no machine yet.
-                Some(("", _)) => {}
-                // slot1_2@MACHINE, or slot1_2@STARTD@MACHINE.
-                Some((host, job)) if host.contains('@') => {
-                    let machine = host.rsplit('@').next().unwrap_or_default();
-                    let machine = machine.to_ascii_lowercase();
-                    // A node whose startd was never seen is asked for by the name of its server.
-                    let short = machine.split('.').next().unwrap_or_default();
-                    let asked: BTreeSet<&String> = [machine.as_str(), short]
-                        .iter()
-                        .filter_map(|name| by_name.get(*name))
-                        .copied()
-                        .collect();
-                    for machine in asked {
-                        found.entry(machine.clone()).or_default().push(job.clone());
-                    }
-                }
-                // A job that runs, and cannot be read where: on any of them, perhaps.
-                _ => {
-                    for machine in silent {
-                        found.entry(machine.clone()).or_default();
-                    }
-                }
-            }
             Ok(())
         })
     }

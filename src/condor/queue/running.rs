@@ -1,11 +1,16 @@
 //! Running jobs on machines that are silent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use scaling::observation::RunningJobs;
+use system::deadline::Deadline;
 
-use crate::answer::{amount, integer, values};
+use super::{CONSTRAINT_MAX, HOST_MAX, Schedd};
+use crate::answer::{amount, integer, quoted, values};
+use crate::command::{Call, Tools};
+use crate::error::Error;
+use crate::{column, plain};
 
 /// The machine in a job's RemoteHost.
 pub(super) const MACHINE: &str =
@@ -75,4 +80,98 @@ pub(super) fn since(
         (machine, jobs.fold(none, |sum, job| sum.and(&job)))
     };
     running_on.into_iter().map(of_machine).collect()
+}
+
+impl Schedd {
+    /// Whether a job runs on this machine.
+    pub fn has_job_on(
+        &self,
+        tools: &Tools,
+        machine: &str,
+        deadline: Deadline,
+    ) -> Result<bool, Error> {
+        let machines = BTreeSet::from([machine.to_owned()]);
+        Ok(!self.running_on(tools, &machines, deadline)?.is_empty())
+    }
+
+    pub(super) fn running_on(
+        &self,
+        tools: &Tools,
+        silent: &BTreeSet<String>,
+        deadline: Deadline,
+    ) -> Result<BTreeMap<String, Vec<RunningJob>>, Error> {
+        if silent.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        // Host names differ in case from one place to the other.
+        let by_name: BTreeMap<String, &String> = silent
+            .iter()
+            .map(|machine| (machine.to_ascii_lowercase(), machine))
+            .collect();
+        // 2 running, 6 transferring output, 7 suspended.
+        let running = "member(unparse(JobStatus), {\"2\", \"6\", \"7\"})";
+        let plain = plain::literals(RunningJob::ATTRIBUTES.into_iter());
+        let mut constraint = format!("{running} && {plain}");
+        let list = silent
+            .iter()
+            .map(|machine| quoted(machine))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let mut odd = format!("{running} && ({plain}) =!= true");
+        if list.len() <= CONSTRAINT_MAX {
+            let there = format!(
+                "member({MACHINE}, {{{list}}}) || member(split({MACHINE}, \".\")[0], {{{list}}})"
+            );
+            constraint.push_str(&format!(" && ({there})"));
+            let host = plain::literals(["RemoteHost"].into_iter());
+            odd.push_str(&format!(" && (({there}) =?= true || ({host}) =!= true)"));
+        }
+        let mut args = self.args();
+        let host = column::text("RemoteHost", HOST_MAX);
+        args.extend(["-constraint", &constraint, "-af:t", &host]);
+        args.extend(RunningJob::COLUMNS);
+        let call = Call {
+            tool: "condor_q",
+            args: &args,
+            stdin: "",
+            about: &self.about(),
+        };
+        type Found = BTreeMap<String, Vec<RunningJob>>;
+        // Jobs of which that cannot be asked may run on any of them.
+        let mut found = Found::new();
+        if self.has(tools, &odd, deadline)? {
+            found.extend(silent.iter().map(|machine| (machine.clone(), Vec::new())));
+        }
+        tools.run(&call, deadline, found, |found, line| {
+            if line.is_empty() {
+                return Ok(());
+            }
+            match RunningJob::read(line) {
+                // It has no machine yet.
+                Some(("", _)) => {}
+                // slot1_2@MACHINE, or slot1_2@STARTD@MACHINE.
+                Some((host, job)) if host.contains('@') => {
+                    let machine = host.rsplit('@').next().unwrap_or_default();
+                    let machine = machine.to_ascii_lowercase();
+                    // A node whose startd was never seen is asked for by the name of its server.
+                    let short = machine.split('.').next().unwrap_or_default();
+                    let asked: BTreeSet<&String> = [machine.as_str(), short]
+                        .iter()
+                        .filter_map(|name| by_name.get(*name))
+                        .copied()
+                        .collect();
+                    for machine in asked {
+                        found.entry(machine.clone()).or_default().push(job.clone());
+                    }
+                }
+                // A job that runs, and cannot be read where: on any of them, perhaps.
+                _ => {
+                    for machine in silent {
+                        found.entry(machine.clone()).or_default();
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
 }
