@@ -9,7 +9,7 @@ use super::context::Context;
 use super::document::{Item, Section};
 use super::schedules;
 use crate::scaling::budget::Budget;
-use crate::scaling::policy::{CloudPolicy, Policy};
+use crate::scaling::policy::Policy;
 use crate::scaling::reason::spoken;
 use crate::scaling::submitter::SubmitterLimit;
 
