@@ -124,7 +124,7 @@ impl<'a> Planner<'a> {
             cloud: new.kind.cloud.clone(),
             flavor: new.kind.flavor.clone(),
             zone: new.zone.clone(),
-            phase: "new",
+            phase: crate::names::PhaseName::New,
             fate: Fate::Creates,
             why: new.why.clone(),
         }
