@@ -79,15 +79,13 @@ impl Rule for ForcefullyExpired {
             return None;
         }
         let (age_seconds, max_lifetime_seconds) = planner.lifetimes(node);
-        Some(Verdict::Delete(Delete {
-            why: Reason::KilledForItsAge {
-                age_seconds,
-                max_lifetime_seconds,
-                claims,
-            },
-            without_job: false,
-            despite_claims: true,
-        }))
+        let mut delete = Delete::new(Reason::KilledForItsAge {
+            age_seconds,
+            max_lifetime_seconds,
+            claims,
+        });
+        delete.despite_claims = true;
+        Some(Verdict::Delete(delete))
     }
 }
 
