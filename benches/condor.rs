@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use divan::Bencher;
 use ehos::condor::CondorPool;
-use ehos::config::CondorSettings;
+use ehos::condor::CondorSettings;
 use ehos::deadline::Deadline;
 use ehos::pool::{Pool, Watch};
 use ehos::scaling::observation::Seen;

@@ -1,6 +1,5 @@
 //! How long it takes to plan, to read what HTCondor and Nova answer, and to tell it. `cargo bench`; docs/performance.md says more.
 #![allow(
-    missing_docs,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

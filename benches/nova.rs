@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use divan::Bencher;
 use ehos::cloud::{Cloud, Traces};
-use ehos::config::{Auth, AuthMethod, CloudSettings, NameOrId};
 use ehos::deadline::Deadline;
 use ehos::openstack::OpenStackCloud;
+use ehos::openstack::{Auth, AuthMethod, CloudSettings, NameOrId};
 use ehos::scaling::observation::{NodeId, execute_metadata};
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ fn settings(url: &str) -> CloudSettings {
         },
         region: None,
         interface: "public".to_owned(),
-        services: ehos::config::ServiceSettings::default(),
+        services: ehos::openstack::ServiceSettings::default(),
         cacert: None,
         insecure: false,
         image: "execute".to_owned(),

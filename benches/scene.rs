@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ehos::scaling::capacity::Capacity;
 use ehos::scaling::leftover::Leftovers;
-use ehos::scaling::memory::{Departed, Kind, NodeMemory, State};
+use ehos::scaling::memory::{Departed, Join, Kind, NodeMemory, State};
 use ehos::scaling::needs::Matches;
 use ehos::scaling::node::drain_mark;
 use ehos::scaling::observation::{
@@ -89,9 +89,12 @@ pub fn scene(size: Size) -> Scene {
         let memory = NodeMemory {
             server_id: Some(record.id.clone()),
             listed: true,
-            machine: startd.as_ref().map(|startd| startd.machine.clone()),
-            joined: startd.as_ref().map(|_| earlier.now),
-            proven: startd.is_some(),
+            join: Join {
+                machine: startd.as_ref().map(|startd| startd.machine.clone()),
+                joined: startd.as_ref().map(|_| earlier.now),
+                proven: startd.is_some(),
+                ..Join::default()
+            },
             ..NodeMemory::new(kind, &record.name, at, earlier.now)
         };
         state.nodes.insert(id, memory);

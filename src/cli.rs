@@ -69,6 +69,8 @@ pub enum ConfigCommand {
     /// For `openstack server create --user-data FILE`. Such a server has no metadata of ehos, so it is not ehos's: it
     /// is never counted and never deleted, though it joins the pool when it was made of execute.yaml.
     Render(ConfigRender),
+    /// Print the JSON schema of ehos.yaml (draft 2020-12), for editors
+    Schema,
 }
 
 /// `ehos cloud …`.
@@ -484,7 +486,7 @@ pub struct MasterDeploy {
 
 /// `10m`, `90s`, or a number of seconds.
 fn duration(text: &str) -> Result<Duration, String> {
-    crate::config::duration(text)
+    keys::duration(text)
 }
 
 /// A duration that is not 0.

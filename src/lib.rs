@@ -1,39 +1,28 @@
 //! ehos, Elastic HTCondor OpenStack Scaling: makes an HTCondor pool exactly as large as its queue needs.
 
-pub mod act;
-pub mod built_in;
 pub mod check;
 pub mod cli;
-pub mod cloud;
-pub mod cloudinit;
 pub mod commands;
-pub mod condor;
 pub mod config;
 pub mod deploy;
 pub mod frontend;
 pub mod history;
 pub mod init;
-pub mod last_look;
 pub mod local_keys;
 pub mod metrics;
 pub mod notify;
-pub mod observe;
-pub mod openstack;
-pub mod pool;
 pub mod report;
-pub mod scaling;
-mod signing_key;
-pub mod simulation;
-pub mod site;
-pub mod state;
 pub mod status;
-pub mod user_data;
 mod wake;
 
+pub use ::{condor, openstack, scaling, simulation, yaml};
+pub use ::tick::{act, cloud, observe, pool, signing_key, state_directory as state};
 pub use system::http_client as outbound;
 pub use system::{
-    afterword, child, deadline, exit, lock, logging, own_file, plain, progress, proxy, rights,
+    afterword, child, deadline, environment, exit, lock, logging, own_file, plain, progress, proxy,
+    rights,
 };
+pub use userdata::{builtin_templates as built_in, cloudinit, node as user_data};
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -42,7 +31,7 @@ use clap::Parser;
 use log::error;
 
 use cli::{Cli, CloudCommand, Command, ConfigCommand, ImageCommand, MasterCommand};
-use config::Environment;
+use environment::Environment;
 use exit::Exit;
 use plain::{Own, PlainWriter};
 
@@ -98,6 +87,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
         Command::Config(ConfigCommand::Render(args)) => {
             commands::config_render::run(args, &environment, out)
         }
+        Command::Config(ConfigCommand::Schema) => commands::config_schema::run(out),
         Command::Cloud(CloudCommand::Setup(args)) => {
             commands::cloud_setup::run(args, &environment, out)
         }
@@ -144,6 +134,7 @@ fn verbosity(command: &Command) -> u8 {
         Command::Config(ConfigCommand::Show(args)) => args.common.verbose,
         Command::Config(ConfigCommand::Check(args)) => args.common.verbose,
         Command::Config(ConfigCommand::Render(args)) => args.common.verbose,
+        Command::Config(ConfigCommand::Schema) => 0,
         Command::Cloud(CloudCommand::Setup(args)) => args.common.verbose,
         Command::Image(ImageCommand::Build(args)) => args.common.verbose,
         Command::Image(ImageCommand::List(args)) => args.common.verbose,

@@ -12,8 +12,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::child;
-use crate::config::Environment;
 use crate::deadline::Deadline;
+use crate::environment::Environment;
 
 /// How long the agent may take to list its keys: it may be at the other end of a connection.
 const AGENT: Duration = Duration::from_secs(5);

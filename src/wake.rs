@@ -19,8 +19,6 @@ use crate::own_file;
 
 /// The record of the last pass.
 pub const RECORD: &str = "wake.json";
-/// What the names of records that are being written begin with.
-pub const NEW: &str = "wake.json.new-";
 /// The file that asks for another look.
 const WAKE: &str = "wake";
 
@@ -108,7 +106,7 @@ impl Record {
 
     fn save(&self, directory: &Path) -> io::Result<()> {
         let mut file = tempfile::Builder::new()
-            .prefix(NEW)
+            .prefix(tick::state_directory::new_file::WAKE)
             .tempfile_in(directory)?;
         file.write_all(&serde_json::to_vec(self)?)?;
         file.persist(directory.join(RECORD))?;

@@ -26,9 +26,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use double::{Double, Line, Reply, always, once};
 use ehos::cloud::{Cloud, Traces};
-use ehos::config::{Auth, AuthMethod, CloudSettings, NameOrId};
 use ehos::deadline::Deadline;
 use ehos::openstack::rule::{Direction, Family, Remote, Traffic};
+use ehos::openstack::{Auth, AuthMethod, CloudSettings, NameOrId};
 use ehos::openstack::{
     Effect, OpenStackCloud, Service, auth::Session, compute, identity, image, network,
 };
@@ -71,7 +71,7 @@ fn settings(url: &str) -> CloudSettings {
         },
         region: None,
         interface: "public".to_owned(),
-        services: ehos::config::ServiceSettings::default(),
+        services: ehos::openstack::ServiceSettings::default(),
         cacert: None,
         insecure: false,
         image: "GOLD CentOS 7".to_owned(),
@@ -324,7 +324,7 @@ fn what_is_said_of_one_service_goes_before_the_catalog() {
         own.services.endpoint_overrides = given(service.name(), given_url);
         assert_eq!(url(&own, service).unwrap(), expected);
     }
-    own.services = ehos::config::ServiceSettings {
+    own.services = ehos::openstack::ServiceSettings {
         interfaces: given("image", "nowhere"),
         ..Default::default()
     };
@@ -334,7 +334,7 @@ fn what_is_said_of_one_service_goes_before_the_catalog() {
         "{error}"
     );
     assert!(url(&own, Service::Compute).is_ok());
-    own.services = ehos::config::ServiceSettings {
+    own.services = ehos::openstack::ServiceSettings {
         region_names: given("network", "Mars"),
         ..Default::default()
     };

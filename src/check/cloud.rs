@@ -5,10 +5,11 @@ use std::thread;
 use jiff::Timestamp;
 
 use super::{Area, Finding, access, boot, configuration, joined, placement, quota, reach, rights};
-use crate::config::{AuthMethod, CloudSettings, Config};
+use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::local_keys::LocalKeys;
 use crate::openstack::auth::{Session, Token};
+use crate::openstack::{AuthMethod, CloudSettings};
 use crate::openstack::{
     Error, Service, compute, identity, image, limits, network, server_group, volume, zone,
 };

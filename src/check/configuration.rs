@@ -5,8 +5,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Area, Finding};
 use crate::cloudinit::{MAX_BASE64, Template};
-use crate::config::{self, CloudSettings, CondorSettings, Config, Environment};
+use crate::condor::CondorSettings;
+use crate::config::{self, Config};
 use crate::deadline::Deadline;
+use crate::environment::Environment;
+use crate::openstack::CloudSettings;
 use crate::scaling::action::Intent;
 use crate::scaling::observation::NodeId;
 use crate::user_data::NodeUserData;

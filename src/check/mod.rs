@@ -19,10 +19,12 @@ use std::thread;
 
 use serde::Serialize;
 
-use crate::config::{CloudSettings, Config, Environment};
+use crate::config::Config;
 use crate::deadline::Deadline;
+use crate::environment::Environment;
 use crate::local_keys::LocalKeys;
 use crate::openstack;
+use crate::openstack::CloudSettings;
 
 pub use configuration::unusable;
 

@@ -1,8 +1,8 @@
 //! What ehos may do on a cloud, as far as that can be asked without an effect, and what its Nova is too old for.
 
 use super::Finding;
-use crate::config::CloudSettings;
 use crate::deadline::Deadline;
+use crate::openstack::CloudSettings;
 use crate::openstack::auth::{Session, Token};
 use crate::openstack::{Error, compute, network};
 use crate::scaling::refusal::About;

@@ -7,8 +7,9 @@ use anyhow::Context;
 use crate::check::{self, report};
 use crate::cli::{Check, Output};
 use crate::commands::directory_of_ticks;
-use crate::config::{self, Environment};
+use crate::config;
 use crate::deadline::Deadline;
+use crate::environment::Environment;
 use crate::exit::Exit;
 
 /// Runs it and writes what it has to say to `out`.

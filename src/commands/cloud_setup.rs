@@ -8,11 +8,13 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use crate::cli::{CloudSetup, Output};
-use crate::config::{self, CloudSettings, Config, Environment, Names};
+use crate::config::{self, Config, Names};
 use crate::deadline::Deadline;
 use crate::deploy::prerequisites::{self, Asked, Change, NAME, PublicKey, There};
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::local_keys::LocalKeys;
+use crate::openstack::CloudSettings;
 use crate::openstack::auth::Session;
 use crate::openstack::{self, compute, network, server_group};
 use crate::plain::line;

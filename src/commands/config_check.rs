@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use crate::cli::ConfigCheck;
-use crate::config::{self, Environment};
+use crate::config;
+use crate::environment::Environment;
 use crate::exit::Exit;
 
 /// Loads the configuration and says which files make it, what is worth knowing, and that it is valid.

@@ -8,8 +8,9 @@ use anyhow::bail;
 use secrecy::ExposeSecret;
 
 use crate::cli::ConfigInit;
-use crate::config::{self, Environment, new_file, others_can_read, public};
+use crate::config::{self, new_file, others_can_read, public};
 use crate::deadline::Deadline;
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::init::choice::{self, Choice};
 use crate::init::{source, text};

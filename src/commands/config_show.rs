@@ -7,7 +7,8 @@ use comfy_table::{ContentArrangement, Table};
 use serde_json::{Value, json};
 
 use crate::cli::{ConfigShow, Output};
-use crate::config::{self, Environment, Origin, Setting};
+use crate::config::{self, Origin, Setting};
+use crate::environment::Environment;
 use crate::exit::Exit;
 
 /// Prints what can be read of the configuration.

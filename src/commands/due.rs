@@ -8,7 +8,8 @@ use log::debug;
 
 use crate::cli::Due;
 use crate::commands::state_directory;
-use crate::config::{self, Environment};
+use crate::config;
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::state;
 use crate::wake::{self, NextPass};

@@ -10,7 +10,7 @@ use log::{error, warn};
 use super::status::{colour, time_zone, width};
 use crate::cli::{Explain, Output};
 use crate::commands::state_directory_of_reader;
-use crate::config::Environment;
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::history;
 use crate::history::UnreadDay;

@@ -10,7 +10,8 @@ use anyhow::{Context, anyhow};
 use log::warn;
 
 use crate::cli::Frontend;
-use crate::config::{self, Environment, Origin};
+use crate::config::{self, Origin};
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::frontend::token::{self, Token};
 use crate::frontend::{self, History, Hosts, Site};

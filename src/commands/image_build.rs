@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use crate::cli::{ImageBuild, Output};
 use crate::commands::state_directory;
-use crate::config::{self, Environment};
+use crate::config;
 use crate::deploy::image::step::Leftover;
 use crate::deploy::image::{Builds, Built, Error, Order, Preview, build_everywhere, preview};
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::plain::line;
 use crate::progress::Progress;

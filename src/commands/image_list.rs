@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::cli::{ImageList, Output};
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config};
 use crate::deadline::Deadline;
 use crate::deploy::image::inventory::{Inventory, in_each, is_configured, look};
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::openstack::Error;
 use crate::plain::{clean, line};

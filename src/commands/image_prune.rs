@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 
 use crate::cli::{ImagePrune, Output};
 use crate::commands::state_directory;
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config};
 use crate::deadline::Deadline;
 use crate::deploy::image::inventory::{in_each, look};
 use crate::deploy::image::prune::{PruneDecision, Ticks, decisions};
 use crate::deploy::master::deploy;
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::openstack::auth::Session;
 use crate::openstack::owned_image::OwnedImage;

@@ -10,16 +10,18 @@ use serde_json::{Value, json};
 
 use crate::cli::{ImageRecipe, MasterDeploy, Output};
 use crate::commands::state_directory;
-use crate::config::{self, CloudSettings, Config, Environment, public};
+use crate::config::{self, Config, public};
 use crate::deadline::Deadline;
 use crate::deploy::image;
 use crate::deploy::master::conffile::FileChange;
 use crate::deploy::master::deploy::{self, Deployed, Manner, Preview, Proof};
 use crate::deploy::master::install::{self, Program, Timer};
 use crate::deploy::master::order::{Order, Wishes};
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::local_keys::LocalKeys;
 use crate::lock::{self, try_lock};
+use crate::openstack::CloudSettings;
 use crate::openstack::auth::Session;
 use crate::openstack::token_cache;
 use crate::plain::line;
@@ -62,8 +64,8 @@ pub fn run(
     };
     let proof = Proof {
         keys: match args.dry_run {
-            true => signing_key::load(&directory, &config, environment),
-            false => signing_key::load_or_make(&directory, &config, environment),
+            true => signing_key::load(&directory, config.folder(), environment),
+            false => signing_key::load_or_make(&directory, config.folder(), environment),
         },
         known_hosts: directory.join("known_hosts"),
         trusted: args.trust_server.clone(),
@@ -115,14 +117,14 @@ pub fn run(
         proof: proof.clone(),
         accept_host_key: args.accept_host_key,
         keep: args.keep,
-        poll: environment.poll().map_err(crate::config::Error::from)?,
+        poll: config::poll(environment)?,
     };
     let work = install::work(
         &program,
         public::secret_files(&config),
         public::plain_files(&config),
         public::public(&config),
-        signing_key::text(&directory, &config, environment),
+        signing_key::text(&directory, config.folder(), environment),
     );
     if manner.identity.is_none()
         && let keys = LocalKeys::look(environment)

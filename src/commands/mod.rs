@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::cli::Common;
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config};
+use crate::environment::Environment;
 use crate::history;
 use crate::state;
 
@@ -12,6 +13,7 @@ pub mod cloud_setup;
 pub mod config_check;
 pub mod config_init;
 pub mod config_render;
+pub mod config_schema;
 pub mod config_show;
 pub mod due;
 pub mod explain;

@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use crate::cli::{Output, Resume};
 use crate::commands::state_directory;
-use crate::config::{self, Environment};
+use crate::config;
 use crate::deadline::Deadline;
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::lock::{self, Lock, try_lock};
 use crate::plain::line;

@@ -11,10 +11,12 @@ use jiff::tz::TimeZone;
 
 use crate::cli::{Status, StatusOutput};
 use crate::commands::state_directory_of_reader;
-use crate::config::{self, Environment, MetricsSettings};
+use crate::config;
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::history;
 use crate::metrics;
+use crate::metrics::MetricsSettings;
 use crate::report::TickReport;
 use crate::report::problem::{Level, is_late, problems};
 use crate::status::layout::wrap;

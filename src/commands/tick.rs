@@ -1,5 +1,6 @@
 //! `ehos tick`: lock → load state → observe → plan → save intents → act → save outcomes → unlock → report.
 
+mod backends;
 mod pass;
 
 use std::io::{IsTerminal, Write};
@@ -15,8 +16,9 @@ use crate::afterword::Afterword;
 use crate::cli::{Output, Tick};
 use crate::commands::state_directory;
 use crate::condor::MatchFile;
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config};
 use crate::deadline::Deadline;
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::frontend;
 use crate::history;
@@ -27,7 +29,6 @@ use crate::report::json;
 use crate::rights;
 use crate::signing_key;
 use crate::simulation::{self, World};
-use crate::site::Site;
 use crate::state;
 use crate::user_data::NodeUserData;
 
@@ -87,13 +88,13 @@ pub fn run(
     let deadline = Deadline::within(config.timeouts.tick);
     let world = open_world(&config, &directory)?;
     let keys = match acting {
-        true => signing_key::load_or_make(&directory, &config, environment),
-        false => signing_key::load(&directory, &config, environment),
+        true => signing_key::load_or_make(&directory, config.folder(), environment),
+        false => signing_key::load(&directory, config.folder(), environment),
     };
     let user_data = NodeUserData::new(&config.condor, &config.policy, config.timeouts.command);
-    let site = match &world {
-        Some(world) => Site::simulated(world, &config.policy),
-        None => Site::real(
+    let backends = match &world {
+        Some(world) => simulation::backends(world, &config.policy),
+        None => backends::real(
             &config,
             &user_data,
             acting.then_some(&*directory),
@@ -105,7 +106,7 @@ pub fn run(
         config: &config,
         environment,
         directory: &directory,
-        site: &site,
+        backends: &backends,
         world: world.as_ref(),
         acting,
         deadline,

@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::error::Error;
-use crate::child::{self, Bounds, described};
-use crate::deadline::Deadline;
+use system::child::{self, Bounds, described};
+use system::deadline::Deadline;
 
 /// A longer line is no answer of a tool of HTCondor.
 const LINE_MAX: usize = 1024 * 1024;

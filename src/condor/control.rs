@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::answer::quoted;
 use super::command::{Call, Tools};
 use super::error::Error;
-use crate::deadline::Deadline;
-use crate::scaling::action::{Done, Failure, FailureKind, StartdIdentity};
+use scaling::action::{Done, Failure, FailureKind, StartdIdentity};
+use system::deadline::Deadline;
 
 /// What the startd itself checks on every slot, dynamic ones too, before it drains: that nobody has claimed it, and that
 /// it is the one that is meant, for condor_drain knows names alone, and two machines can have one.

@@ -6,7 +6,7 @@ use super::SHARED_PORT;
 use super::command::Tools;
 use super::error::Error;
 use super::inspect;
-use crate::deadline::Deadline;
+use system::deadline::Deadline;
 
 /// Nobody listens at the address, or the shared port there knows no such daemon.
 const OFF: [&str; 2] = ["CEDAR:6001:", "SECMAN:2011:"];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::scaling::action::{Failure, FailureKind};
+use scaling::action::{Failure, FailureKind};
 
 /// Whether something may have happened although there was an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

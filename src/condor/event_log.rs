@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::own_file;
+use system::own_file;
 
 /// The most that is read; more new text counts as every event.
 const MAX_READ: u64 = 256 << 10;

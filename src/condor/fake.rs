@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Tools;
-use crate::config::CondorSettings;
+use crate::CondorSettings;
 
 /// A folder of such tools.
 pub(super) struct FakeTools {
@@ -69,5 +69,5 @@ impl FakeTools {
 }
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/condor")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/condor")
 }

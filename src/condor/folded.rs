@@ -14,10 +14,10 @@ use super::expression::Names;
 use super::job_ad::{COLUMNS_MAX, Columns, JobAd, JobColumns, Unread, digest};
 use super::odd::{OddJob, OddJobs};
 use super::queue::concurrency_limits;
-use crate::scaling::idle_time::{Clocks, IdleTimes, Waiting};
-use crate::scaling::needs::{JobFault, Needs, OwnerBound};
-use crate::scaling::observation::{Demand, Resources};
-use crate::scaling::plan::MANY_STARTS;
+use scaling::idle_time::{Clocks, IdleTimes, Waiting};
+use scaling::needs::{JobFault, Needs, OwnerBound};
+use scaling::observation::{Demand, Resources};
+use scaling::plan::MANY_STARTS;
 
 /// Texts of ads that are kept of one owner's jobs, and of all, in bytes; such as are longer than `AD_MAX` are not looked at.
 pub(super) const ADS_MAX: usize = 2 * 1024 * 1024;

@@ -8,7 +8,7 @@ use super::answer::{amount, excerpt, integer, short_string, string, values};
 use super::command::{Call, Tools};
 use super::error::Error;
 use super::slots;
-use crate::deadline::Deadline;
+use system::deadline::Deadline;
 
 /// Whether the collector lets us do something.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::column::LONG;
 use super::expression::{Names, STEPS_MAX, Scope, is_plain, renamed, steps};
-use crate::scaling::needs::Needs;
-use crate::scaling::observation::Resources;
+use scaling::needs::Needs;
+use scaling::observation::Resources;
 
 /// More columns are not asked for, nor longer names.
 pub(super) const COLUMNS_MAX: usize = 100;

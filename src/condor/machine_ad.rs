@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::expression::{Names, Scope};
 use super::job_ad::{JobAd, digest};
-use crate::scaling::capacity::Capacity;
-use crate::scaling::memory::Kind;
-use crate::scaling::observation::Resources;
+use scaling::capacity::Capacity;
+use scaling::memory::Kind;
+use scaling::observation::Resources;
 
 /// What a slot's ad says of the very machine, of its address, its load, its claims and its history: nothing that holds
 /// for the next one.

@@ -15,10 +15,10 @@ use serde_json::Value;
 
 use super::job_ad::{COLUMNS_MAX, Columns};
 use super::machine_ad::MachineAd;
-use crate::own_file;
-use crate::scaling::memory::Kind;
-use crate::scaling::needs::Verdict;
-use crate::scaling::observation::Resources;
+use scaling::memory::Kind;
+use scaling::needs::Verdict;
+use scaling::observation::Resources;
+use system::own_file;
 
 const VERSION: u32 = 1;
 /// Its name in the state directory.

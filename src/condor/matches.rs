@@ -20,11 +20,11 @@ use super::expression::clauses;
 use super::job_ad::{JobAd, Unread, built_in};
 use super::machine_ad::{LongAds, MachineAd};
 use super::match_memory::MatchMemory;
-use crate::child::Bounds;
-use crate::deadline::Deadline;
-use crate::scaling::memory::Kind;
-use crate::scaling::needs::{Candidate, JobKind, Matches, Needs, Verdict};
-use crate::scaling::observation::{CloudName, Resources, Seen};
+use scaling::memory::Kind;
+use scaling::needs::{Candidate, JobKind, Matches, Needs, Verdict};
+use scaling::observation::{CloudName, Resources, Seen};
+use system::child::Bounds;
+use system::deadline::Deadline;
 
 /// Jobs in one file.
 const JOBS_MAX: usize = 4000;
@@ -791,8 +791,8 @@ mod tests {
     use super::super::job_ad::JobColumns;
     use super::super::match_memory::MatchFile;
     use super::*;
-    use crate::scaling::capacity::Capacity;
-    use crate::scaling::needs::Answer;
+    use scaling::capacity::Capacity;
+    use scaling::needs::Answer;
 
     const LIMIT: Duration = Duration::from_secs(60);
 

@@ -11,9 +11,9 @@ use super::answer::{excerpt, string, values};
 use super::command::{Call, Tools};
 use super::error::Error;
 use super::queue::concurrency_limits;
-use crate::deadline::Deadline;
-use crate::scaling::needs::with_parents;
-use crate::scaling::observation::{Ceiling, Demand, NegotiatorView};
+use scaling::needs::with_parents;
+use scaling::observation::{Ceiling, Demand, NegotiatorView};
+use system::deadline::Deadline;
 
 /// More limits than these are not asked about: each is an argument of a tool.
 const LIMITS_MAX: usize = 200;

@@ -20,8 +20,8 @@ use super::error::Error;
 use super::expression::{Names, STEPS_MAX, Scope, is_plain, references, steps};
 use super::folded::{AD_MAX, Folded, PARALLEL};
 use super::job_ad::digest;
-use crate::child::Bounds;
-use crate::deadline::Deadline;
+use system::child::Bounds;
+use system::deadline::Deadline;
 
 /// Jobs that are read of one owner in one tick, and the bytes of their ads.
 const JOBS_MAX: u64 = 2000;

@@ -39,13 +39,13 @@ use super::job_ad::Columns;
 use super::joined;
 use super::odd::{self, OddJobs};
 use super::plain;
-use crate::deadline::Deadline;
-use crate::scaling::first_seen::ClusterMarks;
-use crate::scaling::idle_time::Clocks;
-use crate::scaling::needs::OwnerBound;
+use scaling::first_seen::ClusterMarks;
+use scaling::idle_time::Clocks;
+use scaling::needs::OwnerBound;
 #[cfg(fuzzing)]
-use crate::scaling::observation::Demand;
-use crate::scaling::observation::{JobCounts, RunningJobs, ScheddView};
+use scaling::observation::Demand;
+use scaling::observation::{JobCounts, RunningJobs, ScheddView};
+use system::deadline::Deadline;
 
 /// The attributes by which idle jobs are grouped, besides those of the site's constraint and of their Requirements.
 const GROUP_BY: [&str; 18] = [
@@ -575,6 +575,17 @@ impl Schedd {
             *found |= line == "there is one";
             Ok(())
         })
+    }
+
+    /// Whether a job runs on this machine.
+    pub(super) fn has_job_on(
+        &self,
+        tools: &Tools,
+        machine: &str,
+        deadline: Deadline,
+    ) -> Result<bool, Error> {
+        let machines = BTreeSet::from([machine.to_owned()]);
+        Ok(!self.running_on(tools, &machines, deadline)?.is_empty())
     }
 
     fn running_on(

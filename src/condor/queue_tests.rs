@@ -1,7 +1,7 @@
 use super::super::fake::FakeTools;
 use super::super::job_ad::Unread;
 use super::*;
-use crate::scaling::needs::JobFault;
+use scaling::needs::JobFault;
 
 const LIMIT: Duration = Duration::from_secs(60);
 

@@ -6,8 +6,8 @@ use std::fs;
 use super::answer::{amount, string, values};
 use super::command::{Call, Tools};
 use super::error::Error;
-use crate::deadline::Deadline;
-use crate::scaling::observation::MaxRunning;
+use scaling::observation::MaxRunning;
+use system::deadline::Deadline;
 
 /// More schedds are not read.
 const SCHEDDS_MAX: usize = 10_000;

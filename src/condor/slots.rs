@@ -18,12 +18,12 @@ use super::answer::{
 };
 use super::command::{Call, Tools};
 use super::error::Error;
-use crate::deadline::Deadline;
-use crate::scaling::action::StartdIdentity;
-use crate::scaling::observation::{
+use scaling::action::StartdIdentity;
+use scaling::observation::{
     CollectorView, DrainView, ForgedAd, NodeId, Resources, SlotView, StartdView, UnreadableAd,
 };
-use crate::scaling::sender::Sender;
+use scaling::sender::Sender;
+use system::deadline::Deadline;
 
 /// The longest update interval that ehos believes: by default an ad lives for no longer without an update
 /// (`CLASSAD_LIFETIME`).

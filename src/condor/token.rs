@@ -10,14 +10,25 @@ use serde::Deserialize;
 
 use super::command::{Call, Tools};
 use super::error::Error;
-use crate::config::{CondorSettings, is_json_web_token};
-use crate::deadline::Deadline;
-use crate::rights;
-use crate::scaling::observation::NodeId;
-use crate::scaling::sender;
+use super::settings::CondorSettings;
+use scaling::observation::NodeId;
+use scaling::sender;
+use system::deadline::Deadline;
+use system::rights;
 
 /// What a node's token allows: to join, and to read.
 pub const NODE_AUTHORIZATIONS: [&str; 3] = ["ADVERTISE_STARTD", "ADVERTISE_MASTER", "READ"];
+
+/// Whether this can be a token of HTCondor: a JSON Web Token, three parts in base64url.
+pub fn is_json_web_token(text: &str) -> bool {
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+    };
+    text.split('.').count() == 3 && text.split('.').all(is_part)
+}
 
 /// With which key a token is signed.
 #[derive(Debug, Clone, Copy, Default)]

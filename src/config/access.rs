@@ -1,16 +1,14 @@
 //! Who ehos is on a cloud: what is given for it, checked for being whole.
 
-use std::path::PathBuf;
-
 use secrecy::SecretString;
 
-use super::clouds::One;
+use super::address::has_user;
+use super::clouds::CloudChecker;
 use super::context::Context;
-use super::file;
-use super::given::Given;
-use super::settings::{Auth, AuthMethod, NameOrId};
+use super::document::Section;
+use crate::openstack::{Auth, AuthMethod, NameOrId};
 
-impl One<'_> {
+impl CloudChecker<'_> {
     /// How a key of the access is called where this cloud is described.
     fn called(&self, field: &str) -> String {
         if self.of_variables {
@@ -21,11 +19,11 @@ impl One<'_> {
     }
 
     /// Who ehos is on it, when that is whole.
-    pub(super) fn auth(&mut self, context: &mut Context<'_>) -> Option<Auth> {
-        let keys = self.cloud.take_auth();
+    pub(super) fn auth(&self, context: &mut Context<'_>) -> Option<Auth> {
+        let keys = self.cloud.login();
         let key = ["clouds", self.name];
         let before = context.problems.len();
-        let application_credential = match self.cloud.auth_type.get().map(String::as_str) {
+        let application_credential = match self.cloud.text("auth_type") {
             Some("v3applicationcredential" | "application_credential") => true,
             Some("v3password" | "password" | "v3token" | "token") => false,
             Some(other) => {
@@ -36,13 +34,12 @@ impl One<'_> {
                 return None;
             }
             None => {
-                !keys.application_credential_id.is_absent()
-                    || !keys.application_credential_name.is_absent()
+                keys.has("application_credential_id") || keys.has("application_credential_name")
             }
         };
-        let url = match &keys.auth_url {
+        let url = match (keys.get("auth_url"), keys.text("auth_url")) {
             // Addresses are shown; what stands in it must not be.
-            Given::Value(url) if has_user(url) => {
+            (_, Some(url)) if has_user(url) => {
                 context.problem(
                     &key,
                     "`auth_url` has a user or a password in it: leave out what stands before the `@`, and put it into keys \
@@ -50,27 +47,27 @@ impl One<'_> {
                 );
                 String::new()
             }
-            Given::Value(url) if url.starts_with("https://") || url.starts_with("http://") => {
-                url.clone()
+            (_, Some(url)) if url.starts_with("https://") || url.starts_with("http://") => {
+                url.to_owned()
             }
-            Given::Value(url) => {
+            (_, Some(url)) => {
                 context.problem(
                     &key,
                     format!("`auth_url` must begin with https:// or http://, and is `{url}`"),
                 );
                 String::new()
             }
-            Given::Absent => {
+            (None, None) => {
                 context.problem(&key, format!("{} is missing", self.called("auth_url")));
                 String::new()
             }
-            Given::Wrong(_) => String::new(),
+            (Some(_), None) => String::new(),
         };
-        let by_token = match self.cloud.auth_type.get() {
+        let by_token = match self.cloud.text("auth_type") {
             Some(kind) => kind.ends_with("token"),
-            None => !keys.token.is_absent() || !keys.token_file.is_absent(),
+            None => keys.has("token") || keys.has("token_file"),
         };
-        let user_domain = name_or_id(&keys.user_domain_name, &keys.user_domain_id);
+        let user_domain = name_or_id(&keys, "user_domain");
         let method = if by_token {
             self.token(context, &keys)
         } else if application_credential {
@@ -87,16 +84,16 @@ impl One<'_> {
     fn application_credential(
         &self,
         context: &mut Context<'_>,
-        keys: &file::Auth,
+        keys: &Section,
         user_domain: Option<NameOrId>,
     ) -> Option<AuthMethod> {
         let credential = self.named(
             context,
+            keys,
+            "application_credential",
             "application_credential_id",
-            &keys.application_credential_name,
-            &keys.application_credential_id,
         );
-        let user = name_or_id(&keys.username, &keys.user_id);
+        let user = name_or_id(keys, "user");
         if matches!(credential, Some(NameOrId::Name(_))) {
             if user.is_none() {
                 context.problem(
@@ -106,12 +103,7 @@ impl One<'_> {
             }
             self.check_domain(context, user.as_ref(), user_domain.as_ref());
         }
-        let secret = self.secret(
-            context,
-            "application_credential_secret",
-            &keys.application_credential_secret,
-            &keys.application_credential_secret_file,
-        );
+        let secret = self.secret(context, keys, "application_credential_secret");
         Some(AuthMethod::ApplicationCredential {
             credential: credential?,
             user,
@@ -120,36 +112,30 @@ impl One<'_> {
         })
     }
 
-    fn token(&self, context: &mut Context<'_>, keys: &file::Auth) -> Option<AuthMethod> {
+    fn token(&self, context: &mut Context<'_>, keys: &Section) -> Option<AuthMethod> {
         context.note(
             &["clouds", self.name],
             "a token ends within hours and ehos cannot renew it; create an application credential (openstack application \
              credential create ehos)",
         );
-        let token = self.secret(context, "token", &keys.token, &keys.token_file);
+        let token = self.secret(context, keys, "token");
         Some(AuthMethod::Token {
             token: token?,
-            project: name_or_id(&keys.project_name, &keys.project_id),
-            project_domain: name_or_id(&keys.project_domain_name, &keys.project_domain_id),
+            project: name_or_id(keys, "project"),
+            project_domain: name_or_id(keys, "project_domain"),
         })
     }
 
     fn password(
         &self,
         context: &mut Context<'_>,
-        keys: &file::Auth,
+        keys: &Section,
         user_domain: Option<NameOrId>,
     ) -> Option<AuthMethod> {
-        let user = self.named(context, "username", &keys.username, &keys.user_id);
+        let user = self.named(context, keys, "user", "username");
         self.check_domain(context, user.as_ref(), user_domain.as_ref());
-        let project = self.named(
-            context,
-            "project_name",
-            &keys.project_name,
-            &keys.project_id,
-        );
-        let project_domain = name_or_id(&keys.project_domain_name, &keys.project_domain_id)
-            .or_else(|| user_domain.clone());
+        let project = self.named(context, keys, "project", "project_name");
+        let project_domain = name_or_id(keys, "project_domain").or_else(|| user_domain.clone());
         if matches!(project, Some(NameOrId::Name(_)))
             && project_domain.is_none()
             && !matches!(user, Some(NameOrId::Name(_)))
@@ -162,7 +148,7 @@ impl One<'_> {
                 ),
             );
         }
-        let password = self.secret(context, "password", &keys.password, &keys.password_file);
+        let password = self.secret(context, keys, "password");
         Some(AuthMethod::Password {
             user: user?,
             user_domain,
@@ -172,21 +158,22 @@ impl One<'_> {
         })
     }
 
-    /// The id, or else the name; one of them must be there. `field` is the key to ask for.
+    /// The id, or else the name; one of them must be there. `asked` is the key to ask for.
     fn named(
         &self,
         context: &mut Context<'_>,
-        field: &str,
-        name: &Given<String>,
-        id: &Given<String>,
+        keys: &Section,
+        what: &str,
+        asked: &str,
     ) -> Option<NameOrId> {
-        if name.is_absent() && id.is_absent() {
+        let [name, id] = names(what);
+        if !keys.has(&name) && !keys.has(&id) {
             context.problem(
                 &["clouds", self.name],
-                format!("{} is missing", self.called(field)),
+                format!("{} is missing", self.called(asked)),
             );
         }
-        name_or_id(name, id)
+        name_or_id(keys, what)
     }
 
     /// A user by name is one of a domain.
@@ -210,11 +197,11 @@ impl One<'_> {
     fn secret(
         &self,
         context: &mut Context<'_>,
+        keys: &Section,
         field: &str,
-        inline: &Given<SecretString>,
-        file: &Given<PathBuf>,
     ) -> Option<SecretString> {
-        if inline.is_absent() && file.is_absent() {
+        let file_key = format!("{field}_file");
+        if !keys.has(field) && !keys.has(&file_key) {
             let or_file = if self.of_variables {
                 String::new()
             } else {
@@ -227,7 +214,6 @@ impl One<'_> {
             return None;
         }
         let nested = ["clouds", self.name, "auth"];
-        let file_key = format!("{field}_file");
         let section = if context.has(&["clouds", self.name, "auth", &file_key]) {
             &nested[..]
         } else {
@@ -236,24 +222,24 @@ impl One<'_> {
         context.secret(
             section,
             field,
-            inline,
-            file,
+            keys,
             "put the secret alone into it, for its owner to read (chmod 600)",
         )
     }
 }
 
-/// Whether the address has a user, or a user and a password, before its host (RFC 3986, 3.2.1).
-pub(super) fn has_user(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split(['/', '?', '#'])
-        .next()
-        .is_some_and(|host| host.contains('@'))
+/// The keys with the name and with the id of something.
+fn names(what: &str) -> [String; 2] {
+    let name = match what {
+        "user" => "username".to_owned(),
+        _ => format!("{what}_name"),
+    };
+    [name, format!("{what}_id")]
 }
 
 /// The id, where it is given, else the name.
-fn name_or_id(name: &Given<String>, id: &Given<String>) -> Option<NameOrId> {
-    id.value()
-        .map(NameOrId::Id)
-        .or_else(|| name.value().map(NameOrId::Name))
+fn name_or_id(keys: &Section, what: &str) -> Option<NameOrId> {
+    let [name, id] = names(what);
+    let id = keys.value(&id).map(NameOrId::Id);
+    id.or_else(|| keys.value(&name).map(NameOrId::Name))
 }

@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde_yaml::{Mapping, Value};
-
 use super::drop_in;
 use super::error::{Error, Problem};
 use super::settings::Config;
 use crate::rights;
+use crate::yaml::{self, Mapping, Value};
 
 const HEADER: &str = "\
 # Made by `ehos cloud setup`: keypair and security group of clouds for which no other file here named any. What stands\n\
@@ -38,7 +37,7 @@ impl Config {
         let path = drop_in::folder(main).join("40-cloud.yaml");
         let added = self.added(names);
         keep(&path, added.clone()).map_err(|why| {
-            let lines = serde_yaml::to_string(&added).unwrap_or_default();
+            let lines = yaml::write(&added).unwrap_or_default();
             Problem::of_file(
                 &path,
                 format!(
@@ -79,12 +78,12 @@ impl Config {
 /// Merges `added` over what the file has and writes it: the file changes whole or not at all.
 fn keep(path: &Path, added: Value) -> Result<(), String> {
     let mut all = match std::fs::read_to_string(path) {
-        Ok(text) => serde_yaml::from_str(&text).map_err(|error| error.to_string())?,
+        Ok(text) => yaml::read(&text).map_err(|error| error.to_string())?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Value::Null,
         Err(error) => return Err(rights::told(path, &error).to_string()),
     };
     merge(&mut all, added);
-    let text = serde_yaml::to_string(&all).map_err(|error| error.to_string())?;
+    let text = yaml::write(&all).map_err(|error| error.to_string())?;
     drop_in::write(path, &format!("{HEADER}{text}"))
         .map_err(|error| rights::told(path, &error).to_string())
 }
@@ -113,7 +112,7 @@ mod tests {
     fn what_the_file_has_for_other_clouds_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ehos.d/40-cloud.yaml");
-        let yaml = |text: &str| serde_yaml::from_str::<Value>(text).unwrap();
+        let yaml = |text: &str| yaml::read::<Value>(text).unwrap();
         keep(&path, yaml("clouds: {a: {key: one}}")).unwrap();
         keep(&path, yaml("clouds: {b: {key: two, security_groups: [x]}}")).unwrap();
         keep(&path, yaml("clouds: {a: {security_groups: [y]}}")).unwrap();

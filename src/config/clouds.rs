@@ -1,53 +1,43 @@
 //! The clouds: where their access comes from, and what their servers are made of.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::clouds_yaml::{self, Found};
 use super::context::Context;
-use super::file::{Cloud, Daemon, Ehos, Field, File};
-use super::given::Given;
+use super::document::{Item, Section};
 use super::money;
 use super::search;
-use super::settings::{CloudSettings, ServiceSettings};
 use crate::cloudinit::Template;
+use crate::openstack::{Auth, CloudSettings, INTERFACES, ServiceSettings};
 use crate::scaling::policy::CloudPolicy;
+use keys::{Setting, Value};
 use system::environment::Environment;
 
 /// The name of the cloud that the `OS_*` variables make.
 const ENVVARS: &str = "envvars";
-/// The policy of a server group where none is given: nodes are spread over hosts as far as there are enough.
-const SERVER_GROUP_POLICY: &str = "soft-anti-affinity";
-/// The policies of server groups that Nova has.
-const SERVER_GROUP_POLICIES: [&str; 4] = [
-    "soft-anti-affinity",
-    "anti-affinity",
-    "soft-affinity",
-    "affinity",
-];
 /// Services of which something can be said alone.
 const SERVICES: [&str; 4] = ["compute", "image", "network", "volume"];
-/// Of an endpoint in the catalog.
-const INTERFACES: [&str; 3] = ["public", "internal", "admin"];
 /// Nova takes no more tags, and no longer ones.
-const MOST_TAGS: usize = 50;
-const LONGEST_TAG: usize = 60;
+const MAX_TAGS: usize = 50;
+const MAX_TAG: usize = 60;
 
 /// Every cloud of the configuration; without any, the one of `$OS_CLOUD` or of the `OS_*` variables.
 pub(super) fn check(
     context: &mut Context<'_>,
-    file: &mut File,
-    ehos: &Ehos,
-    daemon: &Daemon,
+    file: &Section,
 ) -> (Vec<CloudSettings>, Vec<CloudPolicy>) {
-    let mut clouds = file.clouds.take().unwrap_or_default().0;
+    let clouds = file.section("clouds").sections();
+    let mut clouds: Vec<(String, Section)> = clouds
+        .map(|(name, cloud)| (name.to_owned(), cloud.clone()))
+        .collect();
     let mut of_variables = false;
     if clouds.is_empty() {
         if let Some((name, found)) = of_environment(context.env) {
-            of_variables = found.cloud.cloud.is_absent();
+            of_variables = !found.cloud.has("cloud");
             context.notes.extend(found.notes);
             context.problems.extend(found.problems);
-            clouds.push((name, Some(found.cloud)));
+            clouds.push((name, found.cloud));
         } else {
             context.problem(
                 &["clouds"],
@@ -58,12 +48,16 @@ pub(super) fn check(
     let mut settings = Vec::new();
     let mut policies = Vec::new();
     for (name, cloud) in clouds {
-        let cloud = cloud.unwrap_or_default();
-        let mut one = One::new(&name, cloud, ehos, daemon, of_variables);
-        if let (Some(cloud), policy) = one.check(context) {
-            settings.push(cloud);
-            policies.push(policy);
-        }
+        let mut checker = CloudChecker {
+            name: &name,
+            cloud,
+            ehos: file.section("ehos"),
+            daemon: file.section("daemon"),
+            of_variables,
+        };
+        let (cloud, policy) = checker.check(context);
+        settings.push(cloud);
+        policies.push(policy);
     }
     (settings, policies)
 }
@@ -73,12 +67,10 @@ pub(super) fn of_environment(env: &Environment) -> Option<(String, Found)> {
     let Some(name) = env.variable("OS_CLOUD") else {
         return clouds_yaml::from_variables(env, None).map(|found| (ENVVARS.to_owned(), found));
     };
-    let region = env.variable("OS_REGION_NAME");
-    let cloud = Cloud {
-        cloud: Given::Value(name.to_owned()),
-        region_name: region.map_or(Given::Absent, |region| Given::Value(region.to_owned())),
-        ..Cloud::default()
-    };
+    let text = |text: &str| Value::Text(text.to_owned());
+    let mut cloud = Section::default();
+    cloud.set("cloud", Some(text(name)));
+    cloud.set("region_name", env.variable("OS_REGION_NAME").map(text));
     let found = Found {
         cloud,
         files: Vec::new(),
@@ -88,107 +80,81 @@ pub(super) fn of_environment(env: &Environment) -> Option<(String, Found)> {
     Some((name.to_owned(), found))
 }
 
-/// One cloud, and what it falls back to.
-pub(super) struct One<'a> {
+/// One cloud, and what counts for all of them.
+pub(super) struct CloudChecker<'a> {
     pub(super) name: &'a str,
-    pub(super) cloud: Cloud,
-    ehos: &'a Ehos,
-    daemon: &'a Daemon,
+    pub(super) cloud: Section,
+    pub(super) ehos: &'a Section,
+    pub(super) daemon: &'a Section,
     /// The `OS_*` variables describe it.
     pub(super) of_variables: bool,
 }
 
-/// The first that is given.
-fn first<'g, T>(candidates: &[&'g Given<T>]) -> Option<&'g Given<T>> {
-    candidates
-        .iter()
-        .copied()
-        .find(|candidate| !candidate.is_absent())
-}
-
-fn value<T: Clone>(candidates: &[&Given<T>]) -> Option<T> {
-    first(candidates).and_then(Given::value)
-}
-
-impl<'a> One<'a> {
-    pub(super) fn new(
-        name: &'a str,
-        cloud: Cloud,
-        ehos: &'a Ehos,
-        daemon: &'a Daemon,
-        of_variables: bool,
-    ) -> One<'a> {
-        One {
-            name,
-            cloud,
-            ehos,
-            daemon,
-            of_variables,
-        }
-    }
-
+impl CloudChecker<'_> {
     /// How it is reached and who ehos is there, without what its servers are made of.
     pub(super) fn connection(&mut self, context: &mut Context<'_>) -> Option<CloudSettings> {
+        let auth = self.login(context)?;
+        let settings = self.settings(context);
+        Some(CloudSettings { auth, ..settings })
+    }
+
+    /// Who ehos is there.
+    fn login(&mut self, context: &mut Context<'_>) -> Option<Auth> {
         context.quotable(&["clouds", self.name], self.name);
-        let auth = self.add_entry(context).then(|| self.auth(context))??;
-        Some(CloudSettings {
-            name: self.name.to_owned(),
-            auth,
-            region: self.cloud.region_name.value(),
-            interface: self.interface(context),
-            services: self.services(context),
-            cacert: self.cacert(context),
-            insecure: self.insecure(),
-            image: String::new(),
-            base_image: None,
-            flavors: Vec::new(),
-            networks: Vec::new(),
-            key: None,
-            security_groups: Vec::new(),
-            availability_zones: Vec::new(),
-            server_group: None,
-            server_group_policy: SERVER_GROUP_POLICY.to_owned(),
-            boot_volume_size_gb: None,
-            boot_volume_type: None,
-            config_drive: false,
-            tags: Vec::new(),
-            gpus: BTreeMap::new(),
-            user_data_file: PathBuf::new(),
-            metadata: BTreeMap::new(),
-            startd_attributes: BTreeMap::new(),
-            scratch_size_gb: None,
-            ccb: false,
-        })
-    }
-
-    fn retires(&self) -> bool {
-        self.cloud.retire.value() == Some(true)
-    }
-
-    fn insecure(&self) -> bool {
-        self.cloud
-            .insecure
-            .value()
-            .unwrap_or(self.cloud.verify.value() == Some(false))
-    }
-
-    fn check(&mut self, context: &mut Context<'_>) -> (Option<CloudSettings>, CloudPolicy) {
-        let key = ["clouds", self.name];
-        context.quotable(&key, self.name);
-        let auth = if self.add_entry(context) {
+        if self.add_entry(context) {
             self.auth(context)
         } else {
             None
-        };
+        }
+    }
 
-        let cloud = &self.cloud;
-        let (ehos, daemon) = (self.ehos, self.daemon);
-        let base_image = [&cloud.base_image, &ehos.base_image];
-        if cloud.image.is_absent()
-            && ehos.image.is_absent()
-            && first(&base_image).is_some()
-            && !self.retires()
-        {
+    /// The settings as they are given.
+    fn settings(&self, context: &mut Context<'_>) -> CloudSettings {
+        let mut settings = CloudSettings {
+            name: self.name.to_owned(),
+            services: self.services(context),
+            ..CloudSettings::default()
+        };
+        let path = ["clouds", self.name];
+        context.fill(
+            &mut settings,
+            &[(&path, &self.cloud), (&["ehos"], self.ehos)],
+        );
+        if let Some(cacert) = settings.cacert.as_ref().filter(|path| !path.is_file()) {
+            let what = format!("there is no file {}", cacert.display());
+            context.problem(&["clouds", self.name, "cacert"], what);
+        }
+        let interface = settings.interface.trim_end_matches("URL").to_owned();
+        settings.interface = interface;
+        if !self.cloud.has("insecure") {
+            settings.insecure = self.cloud.value("verify") == Some(false);
+        }
+        settings
+    }
+
+    fn retires(&self) -> bool {
+        self.cloud.value("retire") == Some(true)
+    }
+
+    /// What stands here, else for all clouds under `ehos:`.
+    fn item(&self, key: &str) -> Option<&Item> {
+        self.cloud.get(key).or_else(|| self.ehos.get(key))
+    }
+
+    fn value<T: Setting>(&self, key: &str) -> Option<T> {
+        match self.item(key)? {
+            Item::Value(value) => T::of(value.clone()),
+            _ => None,
+        }
+    }
+
+    fn check(&mut self, context: &mut Context<'_>) -> (CloudSettings, CloudPolicy) {
+        let auth = self.login(context).unwrap_or_else(Auth::nobody);
+        let mut settings = CloudSettings {
+            auth,
+            ..self.settings(context)
+        };
+        if self.item("image").is_none() && self.item("base_image").is_some() && !self.retires() {
             context.note(
                 &["clouds", self.name],
                 format!(
@@ -197,179 +163,165 @@ impl<'a> One<'a> {
                 ),
             );
         }
-        let image = self.required(
-            context,
-            "image",
-            &[
-                &cloud.image,
-                &ehos.image,
-                &cloud.base_image,
-                &ehos.base_image,
-            ],
-        );
-        let flavors = self.required(context, "flavor", &[&cloud.flavors, &ehos.flavors]);
-        let networks = self.required(context, "network", &[&cloud.networks, &ehos.networks]);
-        let region = cloud.region_name.value();
-        for (field, text) in image
-            .iter()
-            .map(|image| ("image", image))
-            .chain(flavors.iter().flatten().map(|flavor| ("flavor", flavor)))
-            .chain(region.iter().map(|region| ("region_name", region)))
-        {
-            context.quotable(&["clouds", self.name, field], text);
-        }
-        let policy = CloudPolicy {
-            name: self.name.to_owned(),
-            flavors: unique(flavors.clone().unwrap_or_default()),
-            image: image.clone().unwrap_or_default(),
-            nodes_max: cloud.nodes_max.value(),
-            weight: cloud.weight.value().unwrap_or(1),
-            min_cores: value(&[&cloud.min_cores, &daemon.min_cores]).unwrap_or(0),
-            min_ram_mb: mebibytes(value(&[&cloud.min_ram, &daemon.min_ram]).unwrap_or(0.0)),
-            min_instances: value(&[&cloud.min_instances, &daemon.min_instances]).unwrap_or(0),
-            prices: self.prices(context),
-            budget: money::budget(cloud.budget.as_ref()),
-            billing_period: cloud.billing_period.value(),
-            max_lifetime: cloud.max_lifetime.value(),
-            retire: self.retires(),
-            ..CloudPolicy::new(self.name, Vec::new(), "")
+        let image = match self.item("image") {
+            Some(_) => "image",
+            None => "base_image",
         };
-        let boot_volume_size = value(&[&cloud.boot_volume_size, &ehos.boot_volume_size]);
-        let boot_volume_type = value(&[&cloud.boot_volume_type, &ehos.boot_volume_type]);
-        if boot_volume_type.is_some() && boot_volume_size.is_none() {
+        settings.image = self.required(context, image, "image").unwrap_or_default();
+        let flavors = self.required(context, "flavors", "flavor");
+        settings.flavors = unique(flavors.unwrap_or_default());
+        let networks = self.required(context, "networks", "network");
+        settings.networks = unique(networks.unwrap_or_default());
+        self.quotable(context, &settings);
+        for list in [
+            &mut settings.security_groups,
+            &mut settings.availability_zones,
+        ] {
+            *list = unique(std::mem::take(list));
+        }
+        settings.tags = self.tags(context, std::mem::take(&mut settings.tags));
+        for size in [
+            &mut settings.boot_volume_size_gb,
+            &mut settings.scratch_size_gb,
+        ] {
+            *size = size.filter(|size| *size > 0);
+        }
+        if settings.boot_volume_type.is_some() && self.item("boot_volume_size").is_none() {
             self.note(
                 context,
                 "boot_volume_type",
                 "not used: nodes boot from the disk of their flavor; to boot them from a volume, set boot_volume_size",
             );
         }
-        let insecure = self.insecure();
-        if insecure {
-            context.note(&key, "certificates of this cloud are not checked: whoever is on the way can take its place, and learns the password");
+        if settings.insecure {
+            context.note(&["clouds", self.name], "certificates of this cloud are not checked: whoever is on the way can take its place, and learns the password");
         }
-        let settings = CloudSettings {
-            name: self.name.to_owned(),
-            region,
-            interface: self.interface(context),
-            services: self.services(context),
-            cacert: self.cacert(context),
-            insecure,
-            image: policy.image.clone(),
-            base_image: value(&base_image),
-            flavors: policy.flavors.clone(),
-            networks: unique(networks.unwrap_or_default()),
-            key: value(&[&cloud.key, &ehos.key]),
-            security_groups: unique(
-                value(&[&cloud.security_groups, &ehos.security_groups]).unwrap_or_default(),
-            ),
-            availability_zones: unique(
-                value(&[&cloud.availability_zones, &ehos.availability_zones]).unwrap_or_default(),
-            ),
-            server_group: value(&[&cloud.server_group, &ehos.server_group]),
-            server_group_policy: self.server_group_policy(context),
-            boot_volume_size_gb: boot_volume_size.filter(|size| *size > 0),
-            boot_volume_type,
-            config_drive: value(&[&cloud.config_drive, &ehos.config_drive]).unwrap_or(false),
-            tags: self.tags(context),
-            gpus: self.gpus(context),
-            user_data_file: self.user_data_file(context),
-            metadata: self.metadata(context),
-            startd_attributes: self.startd_attributes(context),
-            scratch_size_gb: value(&[&cloud.scratch_size, &ehos.scratch_size])
-                .filter(|size| *size > 0),
-            ccb: value(&[&cloud.ccb, &ehos.ccb]).unwrap_or(false),
-            auth: match auth {
-                Some(auth) => auth,
-                None => return (None, policy),
-            },
-        };
-        let policy = CloudPolicy {
-            zones: settings.availability_zones.clone(),
-            takes: settings.takes(),
-            hard_server_group: settings.has_hard_server_group(),
-            ..policy
-        };
-        (Some(settings), policy)
+        settings.gpus = self.by_flavor(context, "gpus", "");
+        settings.user_data_file = self.user_data_file(context);
+        settings.metadata = self.metadata(context);
+        settings.startd_attributes = self.startd_attributes(context);
+        let policy = self.policy(context, &settings);
+        (settings, policy)
     }
 
-    /// A note on a key that stands here or, for all clouds, under `ehos:`.
-    fn note(&self, context: &mut Context<'_>, field: &str, what: &str) {
-        let key = ["clouds", self.name, field];
-        if context.has(&key) {
-            context.note(&key, what);
-        } else {
-            context.note(&["ehos", field], what);
+    fn policy(&self, context: &mut Context<'_>, settings: &CloudSettings) -> CloudPolicy {
+        let mut policy = CloudPolicy::new(self.name, settings.flavors.clone(), &settings.image);
+        let path = ["clouds", self.name];
+        let from: [(&[&str], &Section); 3] = [
+            (&path, &self.cloud),
+            (&["ehos"], self.ehos),
+            (&["daemon"], self.daemon),
+        ];
+        context.fill(&mut policy, &from);
+        let min_ram = self
+            .cloud
+            .get("min_ram")
+            .or_else(|| self.daemon.get("min_ram"));
+        if let Some(Item::Value(Value::Number(gigabytes))) = min_ram {
+            policy.min_ram_mb = mebibytes(*gigabytes);
         }
-    }
-
-    /// A problem with a key that stands here or, for all clouds, under `ehos:`.
-    fn problem(&self, context: &mut Context<'_>, field: &str, what: impl Into<String>) {
-        let key = ["clouds", self.name, field];
-        if context.has(&key) {
-            context.problem(&key, what);
-        } else {
-            context.problem(&["ehos", field], what);
-        }
-    }
-
-    fn server_group_policy(&self, context: &mut Context<'_>) -> String {
-        let given = value(&[
-            &self.cloud.server_group_policy,
-            &self.ehos.server_group_policy,
-        ]);
-        let policy = given.unwrap_or_else(|| SERVER_GROUP_POLICY.to_owned());
-        if !SERVER_GROUP_POLICIES.contains(&policy.as_str()) {
-            let what = format!("`{policy}` is none of {}", SERVER_GROUP_POLICIES.join(", "));
-            self.problem(context, "server_group_policy", what);
-        }
+        policy.prices = self.by_flavor(
+            context,
+            "prices",
+            ", this price counts only for nodes that still run; the flavors are",
+        );
+        policy.budget = money::budget(context, &path, &self.cloud);
+        policy.zones.clone_from(&settings.availability_zones);
+        policy.takes = settings.takes();
+        policy.hard_server_group = settings.has_hard_server_group();
         policy
     }
 
+    /// What is written into the configuration of HTCondor.
+    fn quotable(&self, context: &mut Context<'_>, settings: &CloudSettings) {
+        let image = ("image", &settings.image);
+        let flavors = settings.flavors.iter().map(|flavor| ("flavor", flavor));
+        let region = settings.region.iter().map(|region| ("region_name", region));
+        for (field, text) in std::iter::once(image).chain(flavors).chain(region) {
+            context.quotable(&["clouds", self.name, field], text);
+        }
+    }
+
+    /// The section in which a key stands: this cloud's, or that for all clouds.
+    fn place<'k>(&'k self, context: &Context<'_>, key: &[&'k str]) -> Vec<&'k str> {
+        let own: Vec<&str> = ["clouds", self.name].iter().chain(key).copied().collect();
+        match context.has(&own) {
+            true => own,
+            false => std::iter::once("ehos").chain(key.iter().copied()).collect(),
+        }
+    }
+
+    fn note(&self, context: &mut Context<'_>, field: &str, what: &str) {
+        let place = self.place(context, &[field]);
+        context.note(&place, what);
+    }
+
+    fn problem(&self, context: &mut Context<'_>, key: &[&str], what: impl Into<String>) {
+        let place = self.place(context, key);
+        context.problem(&place, what);
+    }
+
     /// Tags as Nova takes them.
-    fn tags(&self, context: &mut Context<'_>) -> Vec<String> {
-        let tags = unique(value(&[&self.cloud.tags, &self.ehos.tags]).unwrap_or_default());
+    fn tags(&self, context: &mut Context<'_>, tags: Vec<String>) -> Vec<String> {
+        let tags = unique(tags);
         let wrong = |tag: &&String| {
-            tag.is_empty() || tag.chars().count() > LONGEST_TAG || tag.contains(['/', ','])
+            tag.is_empty() || tag.chars().count() > MAX_TAG || tag.contains(['/', ','])
         };
         if let Some(tag) = tags.iter().find(wrong) {
             let what = format!(
-                "`{tag}` is no tag: Nova takes at most {LONGEST_TAG} characters, without `/` and `,`"
+                "`{tag}` is no tag: Nova takes at most {MAX_TAG} characters, without `/` and `,`"
             );
-            self.problem(context, "tags", what);
+            self.problem(context, &["tags"], what);
         }
-        if tags.len() > MOST_TAGS {
-            let what = format!("Nova takes at most {MOST_TAGS} tags");
-            self.problem(context, "tags", what);
+        if tags.len() > MAX_TAGS {
+            self.problem(
+                context,
+                &["tags"],
+                format!("Nova takes at most {MAX_TAGS} tags"),
+            );
         }
         tags
     }
 
-    /// GPUs by flavor: those of `ehos:`, and over them its own.
-    fn gpus(&self, context: &mut Context<'_>) -> BTreeMap<String, u64> {
-        let own = self.cloud.gpus.value().unwrap_or_default();
-        let flavors = value(&[&self.cloud.flavors, &self.ehos.flavors]).unwrap_or_default();
+    /// Amounts by flavor: those of `ehos:` that are of use here, and over them its own.
+    fn by_flavor<T: Clone>(
+        &self,
+        context: &mut Context<'_>,
+        key: &str,
+        meaning: &str,
+    ) -> BTreeMap<String, T>
+    where
+        BTreeMap<String, T>: Setting,
+    {
+        let own: BTreeMap<String, T> = self.cloud.value(key).unwrap_or_default();
+        let flavors: Vec<String> = self.value("flavors").unwrap_or_default();
+        let meaning = if meaning.is_empty() {
+            "; these are"
+        } else {
+            meaning
+        };
         for name in own.keys().filter(|name| !flavors.contains(name)) {
             context.note(
-                &["clouds", self.name, "gpus", name],
-                format!(
-                    "not a flavor of new nodes; these are: {}",
-                    flavors.join(", ")
-                ),
+                &["clouds", self.name, key, name],
+                format!("not a flavor of new nodes{meaning}: {}", flavors.join(", ")),
             );
         }
-        let mut gpus = self.ehos.gpus.value().unwrap_or_default();
-        gpus.retain(|name, _| flavors.contains(name));
-        gpus.extend(own);
-        gpus
+        let mut all: BTreeMap<String, T> = self.ehos.value(key).unwrap_or_default();
+        match key {
+            // Nodes of flavors that were listed once may still run, and cost.
+            "prices" if all.keys().any(|name| flavors.contains(name)) => {}
+            _ => all.retain(|name, _| flavors.contains(name)),
+        }
+        all.extend(own);
+        all
     }
 
     /// Puts the entry of clouds.yaml, when the cloud names one, under what it says itself; false when there is none.
     fn add_entry(&mut self, context: &mut Context<'_>) -> bool {
-        let Some(entry) = self.cloud.cloud.value() else {
+        let Some(entry) = self.cloud.text("cloud") else {
             return true;
         };
-        let region = self.cloud.region_name.value();
-        match clouds_yaml::entry(&entry, region.as_deref(), context.env) {
+        match clouds_yaml::entry(entry, self.cloud.text("region_name"), context.env) {
             Ok(found) => {
                 let own = std::mem::replace(&mut self.cloud, found.cloud);
                 self.cloud.merge(own);
@@ -386,36 +338,35 @@ impl<'a> One<'a> {
     }
 
     /// What must be given somewhere.
-    fn required<T: Clone + Emptiness>(
+    fn required<T: Setting + Emptiness>(
         &self,
         context: &mut Context<'_>,
-        field: &str,
-        candidates: &[&Given<T>],
+        key: &str,
+        called: &str,
     ) -> Option<T> {
-        match first(candidates) {
-            Some(Given::Value(value)) if !value.is_empty() => Some(value.clone()),
+        let value = match self.item(key) {
             // Said already.
-            Some(Given::Wrong(_)) => None,
-            // No node is created any more.
-            Some(_) | None if self.retires() => None,
-            Some(_) | None => {
-                context.problem(
-                    &["clouds", self.name],
-                    format!(
-                        "no {field} for its nodes: write `{field}:` here or, for all clouds, under `ehos:`"
-                    ),
-                );
-                None
-            }
+            Some(Item::Wrong) => return None,
+            _ => self.value(key).filter(|value: &T| !value.is_empty()),
+        };
+        // Where the cloud retires, no node is created any more.
+        if value.is_none() && !self.retires() {
+            context.problem(
+                &["clouds", self.name],
+                format!(
+                    "no {called} for its nodes: write `{called}:` here or, for all clouds, under `ehos:`"
+                ),
+            );
         }
+        value
     }
 
     /// What is said of one service alone.
     fn services(&self, context: &mut Context<'_>) -> ServiceSettings {
         let services = ServiceSettings {
-            endpoint_overrides: self.cloud.endpoint_overrides.value().unwrap_or_default(),
-            interfaces: self.cloud.interfaces.value().unwrap_or_default(),
-            region_names: self.cloud.region_names.value().unwrap_or_default(),
+            endpoint_overrides: self.cloud.value("endpoint_overrides").unwrap_or_default(),
+            interfaces: self.cloud.value("interfaces").unwrap_or_default(),
+            region_names: self.cloud.value("region_names").unwrap_or_default(),
         };
         for (field, values) in [
             ("endpoint_overrides", &services.endpoint_overrides),
@@ -440,55 +391,29 @@ impl<'a> One<'a> {
         services
     }
 
-    fn interface(&self, context: &mut Context<'_>) -> String {
-        let Some(given) = self.cloud.interface.get() else {
-            return "public".to_owned();
-        };
-        let interface = given.trim_end_matches("URL");
-        if !INTERFACES.contains(&interface) {
-            context.problem(
-                &["clouds", self.name, "interface"],
-                format!("`{given}` is none of public, internal, admin"),
-            );
-        }
-        interface.to_owned()
-    }
-
-    fn cacert(&self, context: &mut Context<'_>) -> Option<PathBuf> {
-        let path = context.env.path(self.cloud.cacert.get()?);
-        if !path.is_file() {
-            context.problem(
-                &["clouds", self.name, "cacert"],
-                format!("there is no file {}", path.display()),
-            );
-        }
-        Some(path)
-    }
-
     /// The template of its nodes' user data, which must be one.
     fn user_data_file(&self, context: &mut Context<'_>) -> PathBuf {
         let own = ["clouds", self.name, "userdata_file"];
-        let candidates = [
-            (&self.cloud.userdata_file, &own[..]),
-            (&self.ehos.userdata_file, &["ehos", "userdata_file"][..]),
-            (
-                &self.daemon.execute_config,
-                &["daemon", "execute_config"][..],
-            ),
+        let for_all = ["ehos", "userdata_file"];
+        let candidates: [(&Section, &[&str]); 3] = [
+            (&self.cloud, &own),
+            (self.ehos, &for_all),
+            (self.daemon, &["daemon", "execute_config"]),
         ];
-        let given = candidates
-            .into_iter()
-            .find_map(|(given, key)| given.get().map(|path| (path.as_path(), key)));
-        let (name, key) =
-            given.unwrap_or((Path::new("execute.yaml"), &["ehos", "userdata_file"][..]));
-        let beside = context.env.path(&context.folder(key).join(name));
+        let given = candidates.into_iter().find_map(|(section, key)| {
+            let path: PathBuf = section.value(key.last().copied().unwrap_or_default())?;
+            Some((path, key))
+        });
+        let is_given = given.is_some();
+        let (name, key) = given.unwrap_or((PathBuf::from("execute.yaml"), &for_all));
+        let beside = context.env.path(&context.folder(key).join(&name));
         let searched = name
             .to_str()
             .and_then(|name| search::template(name, context.env));
         let path = match searched {
-            _ if name.is_absolute() => name.to_owned(),
-            _ if name.starts_with("~") => context.env.path(name),
-            _ if given.is_some() && beside.exists() => beside,
+            _ if name.is_absolute() => name,
+            _ if name.starts_with("~") => context.env.path(&name),
+            _ if is_given && beside.exists() => beside,
             Some(path) => path,
             None => {
                 let folders: Vec<String> = search::folders(context.env)
@@ -512,31 +437,14 @@ impl<'a> One<'a> {
         path
     }
 
-    /// What its flavors cost: those of `ehos:`, and over them its own.
-    fn prices(&self, context: &mut Context<'_>) -> BTreeMap<String, f64> {
-        let own = self.cloud.prices.value().unwrap_or_default();
-        let flavors = value(&[&self.cloud.flavors, &self.ehos.flavors]).unwrap_or_default();
-        for name in own.keys().filter(|name| !flavors.contains(name)) {
-            context.note(
-                &["clouds", self.name, "prices", name],
-                format!(
-                    "not a flavor of new nodes, this price counts only for nodes that still run; the flavors are: {}",
-                    flavors.join(", ")
-                ),
-            );
-        }
-        let mut prices = self.ehos.prices.value().unwrap_or_default();
-        // Nodes of flavors that were listed once may still run, and cost.
-        if !prices.keys().any(|name| flavors.contains(name)) {
-            prices.clear();
-        }
-        prices.extend(own);
-        prices
-    }
-
     fn metadata(&self, context: &mut Context<'_>) -> BTreeMap<String, String> {
-        let mut metadata = self.ehos.metadata.value().unwrap_or_default();
-        metadata.extend(self.cloud.metadata.value().unwrap_or_default());
+        let mut metadata: BTreeMap<String, String> =
+            self.ehos.value("metadata").unwrap_or_default();
+        metadata.extend(
+            self.cloud
+                .value::<BTreeMap<String, String>>("metadata")
+                .unwrap_or_default(),
+        );
         for (name, value) in &metadata {
             let what = if name.starts_with("ehos_") {
                 "keys that begin with ehos_ are ehos's own"
@@ -545,20 +453,20 @@ impl<'a> One<'a> {
             } else {
                 continue;
             };
-            let key = ["clouds", self.name, "metadata", name];
-            if context.has(&key) {
-                context.problem(&key, what);
-            } else {
-                context.problem(&["ehos", "metadata", name], what);
-            }
+            self.problem(context, &["metadata", name], what);
         }
         metadata
     }
 
     /// ClassAd expressions: that they are some is HTCondor's to say, that each is one line is ours.
     fn startd_attributes(&self, context: &mut Context<'_>) -> BTreeMap<String, String> {
-        let mut attributes = self.ehos.startd_attrs.value().unwrap_or_default();
-        attributes.extend(self.cloud.startd_attrs.value().unwrap_or_default());
+        let mut attributes: BTreeMap<String, String> =
+            self.ehos.value("startd_attrs").unwrap_or_default();
+        attributes.extend(
+            self.cloud
+                .value::<BTreeMap<String, String>>("startd_attrs")
+                .unwrap_or_default(),
+        );
         for (name, value) in &attributes {
             let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
             let what =
@@ -569,12 +477,7 @@ impl<'a> One<'a> {
                 } else {
                     continue;
                 };
-            let key = ["clouds", self.name, "startd_attrs", name];
-            if context.has(&key) {
-                context.problem(&key, what);
-            } else {
-                context.problem(&["ehos", "startd_attrs", name], what);
-            }
+            self.problem(context, &["startd_attrs", name], what);
         }
         attributes
     }

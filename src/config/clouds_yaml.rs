@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::document::{Item, Section};
 use super::error::Problem;
 use super::explain::explain;
-use super::file::Cloud;
 use super::sdk::{Keys, Origin};
-use super::tree::{self, Node};
 use super::{secrets, text};
+use crate::yaml::{self, Node};
 use system::environment::Environment;
 
 /// An entry, and what is worth knowing about it.
 pub(super) struct Found {
     /// As a cloud of ours that says no more than the entry does.
-    pub(super) cloud: Cloud,
+    pub(super) cloud: Section,
     /// The files that it stands in.
     pub(super) files: Vec<PathBuf>,
     /// Secrets that others can read, and keys that are not used.
@@ -33,7 +33,7 @@ struct File {
 impl File {
     fn read(path: &Path) -> Result<File, Problem> {
         let text = text::read(path)?;
-        let tree = tree::parse(&text).map_err(|error| explain(path, &text, &error))?;
+        let tree = yaml::parse(&text).map_err(|error| explain(path, &text, &error))?;
         Ok(File {
             path: path.to_owned(),
             text,
@@ -86,7 +86,7 @@ pub(super) fn entry(name: &str, region: Option<&str>, env: &Environment) -> Resu
     };
     if !matches!(entry, Node::Map(_) | Node::Null) {
         return Err(Problem {
-            place: super::position::find(&file.text, &["clouds", name]),
+            place: yaml::find(&file.text, &["clouds", name]),
             key: Some(format!("clouds.{name}")),
             ..Problem::of_file(path, "must be a mapping of keys to values")
         });
@@ -95,33 +95,9 @@ pub(super) fn entry(name: &str, region: Option<&str>, env: &Environment) -> Resu
     let secret = secure
         .as_ref()
         .and_then(|secure| secure.entry("clouds", name));
-    let profile = [secret, Some(entry)]
-        .into_iter()
-        .flatten()
-        .find_map(|entry| entry.get("profile").or_else(|| entry.get("cloud")));
-    let profile = match profile {
-        Some(Node::Text(name)) => Some(name.clone()),
-        _ => None,
-    };
     let mut keys = Keys::new();
     let mut files = Vec::new();
-    let mut missing = false;
-    if let Some(profile) = &profile {
-        let places = candidates("OS_CLIENT_VENDOR_FILE", "clouds-public", env);
-        let vendors = places.iter().find(|place| place.exists());
-        let vendors = vendors.map(|place| File::read(place)).transpose()?;
-        let found = vendors.as_ref().and_then(|vendors| {
-            let entry = vendors.entry("public-clouds", profile)?;
-            Some((vendors, entry))
-        });
-        match found {
-            Some((vendors, entry)) => {
-                put(&mut keys, vendors, entry, &["public-clouds", profile]);
-                files.push(vendors.path.clone());
-            }
-            None => missing = true,
-        }
-    }
+    let missing = put_profile(&mut keys, &mut files, secret, entry, env)?;
     let mut origins = vec![(
         put(&mut keys, &file, entry, &["clouds", name]),
         path.clone(),
@@ -148,6 +124,33 @@ pub(super) fn entry(name: &str, region: Option<&str>, env: &Environment) -> Resu
         notes: keys.notes,
         problems: keys.problems,
     })
+}
+
+/// Puts in the vendor profile that the entry names, of the first clouds-public.yaml there is; whether it is missing there.
+fn put_profile(
+    keys: &mut Keys,
+    files: &mut Vec<PathBuf>,
+    secret: Option<&Node>,
+    entry: &Node,
+    env: &Environment,
+) -> Result<bool, Problem> {
+    let mut entries = [secret, Some(entry)].into_iter().flatten();
+    let named = entries.find_map(|entry| entry.get("profile").or_else(|| entry.get("cloud")));
+    let Some(Node::Text(profile)) = named else {
+        return Ok(false);
+    };
+    let places = candidates("OS_CLIENT_VENDOR_FILE", "clouds-public", env);
+    let vendors = places.iter().find(|place| place.exists());
+    let vendors = vendors.map(|place| File::read(place)).transpose()?;
+    let found = vendors.as_ref().and_then(|vendors| {
+        let entry = vendors.entry("public-clouds", profile)?;
+        Some((vendors, entry))
+    });
+    if let Some((vendors, entry)) = found {
+        put(keys, vendors, entry, &["public-clouds", profile]);
+        files.push(vendors.path.clone());
+    }
+    Ok(found.is_none())
 }
 
 fn put(keys: &mut Keys, file: &File, entry: &Node, path: &[&str]) -> usize {
@@ -235,7 +238,9 @@ pub(super) fn from_variables(
     keys.take_profile(true);
     keys.choose_region(None);
     let mut cloud = keys.cloud(file.is_some());
-    cloud.flatten_auth();
+    if let Some(Item::Section(auth)) = cloud.take("auth") {
+        cloud.merge(auth);
+    }
     Some(Found {
         cloud,
         files: file.iter().map(|(path, _)| (*path).to_owned()).collect(),

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::clouds::One;
+use super::clouds::CloudChecker;
 use super::clouds_yaml::{self, Found};
 use super::context::{Context, Source};
+use super::document::Section;
 use super::error::{Error, Problem};
-use super::file::{Daemon, Ehos};
-use super::settings::CloudSettings;
+use crate::openstack::CloudSettings;
 use system::environment::Environment;
 
 /// The names of the entries of clouds.yaml, none when there is no such file, with the file.
@@ -81,9 +81,15 @@ fn settings(
         problems: found.problems,
         notes: found.notes,
     };
-    let (ehos, daemon) = (Ehos::default(), Daemon::default());
-    let mut one = One::new(name, found.cloud, &ehos, &daemon, of_variables);
-    match one.connection(&mut context) {
+    let nothing = Section::default();
+    let mut checker = CloudChecker {
+        name,
+        cloud: found.cloud,
+        ehos: &nothing,
+        daemon: &nothing,
+        of_variables,
+    };
+    match checker.connection(&mut context) {
         Some(settings) if context.problems.is_empty() => Ok(Connection {
             settings,
             notes: context.notes,

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use super::error::{Place, Problem};
-use super::given::{Given, is_placeholder};
-use super::{position, secrets};
+use super::document::{Item, Section, is_placeholder};
+use super::error::Problem;
+use super::secrets;
+use crate::yaml::{self, Place};
+use keys::{Key, Kind, Rule, Settings, Value};
 use system::environment::Environment;
 
 /// A file and its text.
@@ -32,7 +34,7 @@ impl Context<'_> {
         let mut key = key;
         while !key.is_empty() {
             for source in self.sources.iter().rev() {
-                if let Some(place) = position::find(&source.text, key) {
+                if let Some(place) = yaml::find(&source.text, key) {
                     return (Some(source.path.clone()), Some(place));
                 }
             }
@@ -67,7 +69,7 @@ impl Context<'_> {
     pub(super) fn has(&self, key: &[&str]) -> bool {
         self.sources
             .iter()
-            .any(|source| position::find(&source.text, key).is_some())
+            .any(|source| yaml::find(&source.text, key).is_some())
     }
 
     /// The folder of the file in which `key` stands.
@@ -79,26 +81,66 @@ impl Context<'_> {
             .unwrap_or_default()
     }
 
-    /// The secret `name` of the section `section`, from its own key or from the file that `NAME_file` names;
+    /// Puts the values of `from` into the fields of `target`: of each key that of the first section where it can stand.
+    /// Sections after the first hold what counts for all clouds.
+    pub(super) fn fill<T: Settings>(&mut self, target: &mut T, from: &[(&[&str], &Section)]) {
+        for key in T::KEYS {
+            let stands = |index: usize, section: &[&str]| {
+                index == 0
+                    || section.iter().any(|name| {
+                        key.rules
+                            .iter()
+                            .any(|rule| matches!(rule, Rule::For(of) if of == name))
+                    })
+            };
+            let mut places = from.iter().enumerate();
+            let found = places.find_map(|(index, (path, section))| {
+                let item = section.get(key.name).filter(|_| stands(index, path))?;
+                Some((path, item))
+            });
+            // Secrets are read with the files that hold them.
+            if let Some((path, Item::Value(value))) = found
+                && !matches!(key.kind, Kind::Secret)
+            {
+                self.check_bounds(path, key, value);
+                target.set(key.name, self.resolved(value.clone()));
+            }
+        }
+    }
+
+    fn check_bounds(&mut self, path: &[&str], key: &Key, value: &Value) {
+        if let Some(why) = key.out_of_bounds(value) {
+            let path: Vec<&str> = path.iter().copied().chain([key.name]).collect();
+            self.problem(&path, why);
+        }
+    }
+
+    fn resolved(&self, value: Value) -> Value {
+        match value {
+            Value::Path(path) => Value::Path(self.env.path(&path)),
+            value => value,
+        }
+    }
+
+    /// The secret `name` of `keys`, the section at `section`: from its own key or from the file that `NAME_file` names.
     /// `missing` is what to do when there is no such file.
     pub(super) fn secret(
         &mut self,
         section: &[&str],
         name: &str,
-        inline: &Given<SecretString>,
-        file: &Given<PathBuf>,
+        keys: &Section,
         missing: &str,
     ) -> Option<SecretString> {
         let file_key = format!("{name}_file");
         let key: Vec<&str> = section.iter().copied().chain([file_key.as_str()]).collect();
-        let Given::Value(path) = file else {
-            return inline.value();
+        let Some(path) = keys.value::<PathBuf>(&file_key) else {
+            return keys.value(name);
         };
-        if !inline.is_absent() {
+        if keys.has(name) {
             self.problem(&key, format!("`{name}` is given too: keep one of them"));
             return None;
         }
-        match secrets::read(path, &self.folder(&key), self.env, missing) {
+        match secrets::read(&path, &self.folder(&key), self.env, missing) {
             Ok((secret, path)) => {
                 if secrets::others_can_read(&path) {
                     self.notes.push(secrets::warning(&path));

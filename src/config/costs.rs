@@ -1,23 +1,22 @@
 //! What is said of costs, taken together: flavors with prices and flavors without.
 
+use std::collections::BTreeMap;
+
 use super::context::Context;
-use super::file::Ehos;
+use super::document::Section;
 use crate::scaling::policy::{Allocation, Policy};
 
-/// A weight above this says nothing that a smaller one could not.
-const LARGEST_WEIGHT: u64 = 1000;
-
 /// Notes what `ehos:` says of flavors that no cloud has.
-pub(super) fn unlisted(context: &mut Context<'_>, ehos: &Ehos, policy: &Policy) {
+pub(super) fn unlisted(context: &mut Context<'_>, ehos: &Section, policy: &Policy) {
     let listed = |name: &String| policy.clouds.iter().any(|c| c.flavors.contains(name));
-    let prices = ehos.prices.value().unwrap_or_default();
+    let prices: BTreeMap<String, f64> = ehos.value("prices").unwrap_or_default();
     for name in prices.keys().filter(|name| !listed(name)) {
         context.note(
             &["ehos", "prices", name],
             "no cloud has it as a flavor of new nodes, this price counts only for nodes that still run",
         );
     }
-    let gpus = ehos.gpus.value().unwrap_or_default();
+    let gpus: BTreeMap<String, u64> = ehos.value("gpus").unwrap_or_default();
     for name in gpus.keys().filter(|name| !listed(name)) {
         context.note(
             &["ehos", "gpus", name],
@@ -28,12 +27,6 @@ pub(super) fn unlisted(context: &mut Context<'_>, ehos: &Ehos, policy: &Policy) 
 
 /// Notes how flavors without a price are counted beside others that have one, where that decides.
 pub(super) fn check(context: &mut Context<'_>, policy: &Policy) {
-    for cloud in policy.clouds.iter().filter(|c| c.weight > LARGEST_WEIGHT) {
-        context.problem(
-            &["clouds", &cloud.name, "weight"],
-            format!("is the cloud's part of the turns: a whole number up to {LARGEST_WEIGHT}"),
-        );
-    }
     let judged = matches!(
         policy.allocation,
         Allocation::Cheapest | Allocation::LeastWaste

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use system::environment::InvalidPoll;
-
 use crate::rights;
+use crate::yaml::Place;
 
 /// Everything that is wrong with a configuration, as far as it could be read. Holds no value of a secret.
 #[derive(Debug)]
@@ -25,15 +24,6 @@ pub struct Problem {
     pub key: Option<String>,
     /// What is wrong and what to do.
     pub what: String,
-}
-
-/// A place in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// From 1.
-    pub line: usize,
-    /// In characters, from 1.
-    pub column: usize,
 }
 
 impl Problem {
@@ -61,12 +51,6 @@ impl Problem {
             key: None,
             what: what.into(),
         }
-    }
-}
-
-impl From<InvalidPoll> for Error {
-    fn from(invalid: InvalidPoll) -> Error {
-        Problem::general(invalid.to_string()).into()
     }
 }
 

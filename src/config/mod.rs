@@ -5,6 +5,7 @@
 //! merged, in the order of their names.
 
 mod access;
+mod address;
 mod check;
 mod cloud_names;
 mod clouds;
@@ -13,50 +14,49 @@ mod cluster;
 pub mod connection;
 mod context;
 mod costs;
+mod document;
 pub(crate) mod drop_in;
+
 mod error;
 mod explain;
-mod file;
-mod given;
 mod influxdb;
 mod money;
 mod new_file;
 mod notify;
 pub mod openrc;
-mod position;
+mod poll;
 pub mod public;
 mod schedules;
+pub mod schema;
 mod sdk;
 mod search;
 mod secrets;
 mod settings;
 mod shown;
+mod table;
 mod text;
-mod tree;
-mod unknown;
-pub(crate) mod yaml;
+mod there;
 
 use std::path::PathBuf;
 
 use context::{Context, Source};
+use document::{Document, Section};
 
 use crate::cloudinit::Template;
+use crate::environment::Environment;
+use crate::openstack::CloudSettings;
 use crate::rights;
-use file::{Field, File, Finding};
 
 pub use cloud_names::Names;
 pub(crate) use context::can_be_named;
-pub use error::{Error, Place, Problem};
-pub(crate) use given::duration;
+
+pub use error::{Error, Problem};
 pub(crate) use new_file::new_file;
+pub use poll::poll;
 pub use search::{folders, template};
-pub(crate) use secrets::{is_json_web_token, others_can_read};
-pub use settings::{
-    Auth, AuthMethod, CloudSettings, CondorSettings, Config, InfluxLogin, InfluxSettings,
-    MetricsSettings, NameOrId, ServiceSettings, Timeouts,
-};
+pub(crate) use secrets::others_can_read;
+pub use settings::Config;
 pub use shown::{Origin, Setting, settings};
-pub use system::environment::Environment;
 
 /// The configuration of `files`, of `$EHOS_CONFIG`, or of the site.
 ///
@@ -143,20 +143,21 @@ pub fn for_reader(files: &[PathBuf], env: &Environment) -> Result<ForReader, Err
         Err(error) if !files.is_empty() => return Err(error),
         Err(_) => return Ok(ForReader::default()),
     };
-    let mut merged = File::default();
+    let mut merged = Section::default();
     for path in found {
         let named = files.iter().any(|file| env.path(file) == path);
-        let file = text::read(&path).and_then(|text| file::parse(&path, &text));
+        let file = text::read(&path).and_then(|text| document::read(&path, &text, 0));
         match file {
-            Ok(file) => merged.merge(file),
+            Ok(file) => merged.merge(file.keys),
             Err(problem) if named => return Err(problem.into()),
             Err(_) => {}
         }
     }
-    let daemon = merged.daemon.unwrap_or_default();
+    let daemon = merged.section("daemon");
+    let state_dir = daemon.value::<PathBuf>("state_dir");
     Ok(ForReader {
-        state_dir: daemon.state_dir.get().map(|folder| env.path(folder)),
-        hostname: daemon.hostname.value(),
+        state_dir: state_dir.map(|folder| env.path(&folder)),
+        hostname: daemon.value("hostname"),
     })
 }
 
@@ -172,7 +173,7 @@ pub fn new_cluster() -> Result<String, Error> {
 
 /// The files, read and merged.
 struct Read {
-    file: File,
+    file: Section,
     sources: Vec<Source>,
     problems: Vec<Problem>,
     notes: Vec<String>,
@@ -180,7 +181,7 @@ struct Read {
 
 fn read(named: &[PathBuf], env: &Environment) -> Result<Read, Error> {
     let mut all = Read {
-        file: File::default(),
+        file: Section::default(),
         sources: Vec::new(),
         problems: Vec::new(),
         notes: Vec::new(),
@@ -199,9 +200,9 @@ fn read(named: &[PathBuf], env: &Environment) -> Result<Read, Error> {
                 continue;
             }
         };
-        match file::parse(&path, &text) {
-            Ok(file) => {
-                unreadable.extend(unknown::keys(&path, &text));
+        match document::read(&path, &text, all.sources.len()) {
+            Ok(mut file) => {
+                unreadable.append(&mut file.unknown);
                 all.add(path, text, file);
             }
             Err(problem) => unreadable.push(problem),
@@ -219,35 +220,11 @@ fn read(named: &[PathBuf], env: &Environment) -> Result<Read, Error> {
 }
 
 impl Read {
-    fn add(&mut self, path: PathBuf, text: String, mut file: File) {
-        let mut secret = false;
-        file.visit(&mut Vec::new(), &mut |key, finding| {
-            let keys: Vec<&str> = key.iter().map(String::as_str).collect();
-            let at = |what: String| Problem {
-                file: Some(path.clone()),
-                place: position::find(&text, &keys),
-                key: Some(key.join(".")),
-                what,
-            };
-            match finding {
-                Finding::Wrong(why) => self.problems.push(at(why.to_owned())),
-                Finding::Obsolete => {
-                    let why = obsolete(keys.last().copied().unwrap_or_default());
-                    self.notes.push(at(format!("not used: {why}")).to_string());
-                }
-                Finding::Secret => secret = true,
-                Finding::Value(_) => {}
-            }
-        });
-        file.unify(&mut |keys, why| {
-            self.problems.push(Problem {
-                file: Some(path.clone()),
-                place: position::find(&text, keys),
-                key: Some(keys.join(".")),
-                what: why.to_owned(),
-            });
-        });
-        if secret && secrets::others_can_read(&path) {
+    fn add(&mut self, path: PathBuf, text: String, file: Document) {
+        self.problems.extend(file.wrong);
+        self.notes
+            .extend(file.unused.iter().map(Problem::to_string));
+        if file.secret && secrets::others_can_read(&path) {
             self.notes.push(secrets::warning(&path));
         }
         if let Some((place, name)) = text::first_odd_blank(&text) {
@@ -262,18 +239,13 @@ impl Read {
             };
             self.notes.push(note.to_string());
         }
-        self.file.merge(file);
+        self.file.merge(file.keys);
         self.sources.push(Source { path, text });
     }
 
     /// Whether there is an id, be it a wrong one; a simulated world needs none.
     fn has_cluster(&self) -> bool {
-        self.file.simulation.is_some()
-            || self
-                .file
-                .ehos
-                .as_ref()
-                .is_some_and(|ehos| !ehos.cluster.is_absent())
+        self.file.has("simulation") || self.file.section("ehos").has("cluster")
     }
 
     fn main_file(&self) -> Result<PathBuf, Error> {
@@ -293,7 +265,7 @@ impl Read {
             problems: self.problems,
             notes: self.notes,
         };
-        let mut config = check::check(&mut context, self.file, cluster);
+        let mut config = check::check(&mut context, &self.file, cluster);
         if !context.problems.is_empty() {
             // From top to bottom, as one corrects them.
             context.problems.sort_by_key(|problem| {
@@ -350,26 +322,10 @@ fn endless(config: &Config) -> Option<String> {
     ))
 }
 
-/// Why a key of the original program, or of openstacksdk, says nothing here.
-fn obsolete(key: &str) -> &'static str {
-    match key {
-        "sleep" | "sleep_min" | "sleep_max" => "a timer runs `ehos tick`, and nothing sleeps",
-        "database" | "use_db_settings" => {
-            "there is no database: settings stand in this file, state in the state folder"
-        }
-        "submission_nodes" => "only nodes that ehos made are counted",
-        "base_image_id" => "the image is named by `image`",
-        "backend" => "every cloud is an OpenStack cloud",
-        "no_cache" => "nothing is cached but tokens",
-        "identity_api_version" => "Keystone v3 is what is spoken",
-        "node_log" => "the log says which nodes are made",
-        "master_cloud" => "`ehos tick` makes no central manager",
-        _ => "it has no meaning any more",
-    }
-}
-
 #[cfg(test)]
 mod contained_tests;
+#[cfg(test)]
+mod reference_tests;
 #[cfg(test)]
 mod sdk_tests;
 #[cfg(test)]

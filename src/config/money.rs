@@ -1,4 +1,4 @@
-//! Budgets, billing periods and lifetimes of nodes.
+//! Budgets, limits by user, and lifetimes of nodes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,42 +6,37 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::context::Context;
-use super::file::{self, Daemon, Named, SubmitterKeys};
+use super::document::{Item, Section};
 use super::schedules;
 use crate::scaling::budget::Budget;
-use crate::scaling::money::Money;
 use crate::scaling::policy::{CloudPolicy, Policy};
 use crate::scaling::reason::spoken;
 use crate::scaling::submitter::SubmitterLimit;
 
-/// `budget:`, where there is one.
-pub(super) fn budget(given: Option<&file::Budget>) -> Budget {
-    let amount = |given: Option<f64>| given.map(Money::new);
-    given.map_or_else(Budget::default, |given| Budget {
-        per_hour: amount(given.per_hour.value()),
-        per_month: amount(given.per_month.value()),
-    })
+/// The `budget:` that stands in the section at `path`.
+pub(super) fn budget(context: &mut Context<'_>, path: &[&str], section: &Section) -> Budget {
+    let mut budget = Budget::default();
+    let path: Vec<&str> = path.iter().copied().chain(["budget"]).collect();
+    context.fill(&mut budget, &[(&path, section.section("budget"))]);
+    budget
 }
 
 /// The limits of users or accounting groups, which stand under `key`.
 pub(super) fn submitters(
     context: &mut Context<'_>,
     key: &str,
-    given: Option<&Named<SubmitterKeys>>,
+    daemon: &Section,
 ) -> BTreeMap<String, SubmitterLimit> {
     let mut limits = BTreeMap::new();
-    for (name, keys) in given.iter().flat_map(|given| &given.0) {
-        let limit = keys
-            .as_ref()
-            .map_or_else(SubmitterLimit::default, |keys| SubmitterLimit {
-                nodes_max: keys.nodes_max.value(),
-                cores_max: keys.cores_max.value(),
-                budget: budget(keys.budget.as_ref()),
-            });
+    for (name, keys) in daemon.section(key).sections() {
+        let path = ["daemon", key, name];
+        let mut limit = SubmitterLimit::default();
+        context.fill(&mut limit, &[(&path, keys)]);
+        limit.budget = budget(context, &path, keys);
         // HTCondor compares names of accounting groups without regard to case.
         let name = match key {
             "accounting_group_limits" => name.to_ascii_lowercase(),
-            _ => name.clone(),
+            _ => name.to_owned(),
         };
         if limits.insert(name.clone(), limit).is_some() {
             context.problem(
@@ -54,37 +49,29 @@ pub(super) fn submitters(
 }
 
 /// Windows, and the time zone in which they and months are: this machine's, where none is given.
-pub(super) fn time(context: &mut Context<'_>, daemon: &Daemon, policy: &mut Policy) {
+pub(super) fn time(context: &mut Context<'_>, daemon: &Section, policy: &mut Policy) {
     let by_month = |budget: &Budget| budget.per_month.is_some();
     let limits = &policy.submitter_limits;
     let mut submitters = limits
         .users
         .values()
         .chain(limits.accounting_groups.values());
-    let needed = daemon.schedules.is_some()
+    let needed = daemon.has("schedules")
         || by_month(&policy.budget)
         || submitters.any(|limit| by_month(&limit.budget))
         || policy.clouds.iter().any(|cloud| by_month(&cloud.budget));
-    policy.time_zone = match daemon.time_zone.get() {
+    policy.time_zone = match daemon.text("time_zone") {
         Some(name) => schedules::time_zone(context, &["daemon", "time_zone"], name),
         None if needed => TimeZone::system(),
         None => TimeZone::UTC,
     };
-    if let Some(given) = &daemon.schedules {
-        policy.schedules = schedules::check(context, given, &policy.time_zone, policy);
+    if let Some(Item::List(windows)) = daemon.get("schedules") {
+        policy.schedules = schedules::check(context, windows, &policy.time_zone, policy);
     }
 }
 
-/// What a budget counts must have a price; billing periods and lifetimes must be some time.
-pub(super) fn check(context: &mut Context<'_>, daemon: &Daemon, policy: &Policy, simulated: bool) {
-    for (key, time) in [
-        ("max_lifetime", policy.max_lifetime),
-        ("max_lifetime_kill", policy.max_lifetime_kill),
-    ] {
-        if time.is_some_and(|time| time.is_zero()) {
-            context.problem(&["daemon", key], "must be longer than 0");
-        }
-    }
+/// What a budget counts must have a price; lifetimes must be longer than a boot.
+pub(super) fn check(context: &mut Context<'_>, policy: &Policy, simulated: bool) {
     let too_short = |time: Option<Duration>| {
         let short = time.is_some_and(|time| !time.is_zero() && time <= policy.boot_timeout);
         let least = spoken(policy.boot_timeout.as_secs());
@@ -104,16 +91,6 @@ pub(super) fn check(context: &mut Context<'_>, daemon: &Daemon, policy: &Policy,
             &["daemon", "max_lifetime_kill"],
             "not used: there is no max_lifetime, so no node expires",
         );
-    }
-    for cloud in &policy.clouds {
-        for (key, time) in [
-            ("billing_period", cloud.billing_period),
-            ("max_lifetime", cloud.max_lifetime),
-        ] {
-            if time.is_some_and(|time| time.is_zero()) {
-                context.problem(&["clouds", &cloud.name, key], "must be longer than 0");
-            }
-        }
     }
     for cloud in &policy.clouds {
         if let Some(what) = too_short(cloud.max_lifetime) {
@@ -137,7 +114,7 @@ pub(super) fn check(context: &mut Context<'_>, daemon: &Daemon, policy: &Policy,
             ]
         })
     };
-    let of_all = (daemon.budget.is_some() && policy.budget != Budget::default())
+    let of_all = (policy.budget != Budget::default())
         .then(|| vec!["daemon".to_owned(), "budget".to_owned()])
         .or_else(|| budget_of("user_limits", &limits.users))
         .or_else(|| budget_of("accounting_group_limits", &limits.accounting_groups));

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::error::{Error, Place, Problem};
+use super::error::{Error, Problem};
 use super::text;
+use crate::yaml::Place;
 use system::environment::Environment;
 
 /// What an openrc file sets.

@@ -1,61 +1,13 @@
 //! `daemon.schedules`: hours of the week in which other numbers count.
 
-use std::fmt;
-use std::time::Duration;
-
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 
 use super::context::Context;
-use super::file::{Field, Finding, Window};
-use super::given::duration_text;
-use super::yaml::{list, scalar};
+use super::document::Section;
 use crate::scaling::policy::Policy;
 use crate::scaling::schedule::{self, Hours, day_name};
-
-/// The windows, in the order of the file. A later file's list takes the place of an earlier one's.
-#[derive(Debug, Default)]
-pub(super) struct Schedules(pub(super) Vec<Window>);
-
-impl<'de> Deserialize<'de> for Schedules {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Schedules, D::Error> {
-        struct List;
-        impl<'de> Visitor<'de> for List {
-            type Value = Schedules;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of windows")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Schedules, A::Error> {
-                let mut windows = Vec::new();
-                while let Some(window) = seq.next_element()? {
-                    windows.push(window);
-                }
-                Ok(Schedules(windows))
-            }
-        }
-        deserializer.deserialize_seq(List)
-    }
-}
-
-impl Field for Schedules {
-    fn is_missing(&self) -> bool {
-        false
-    }
-
-    fn merge(&mut self, over: Schedules) {
-        *self = over;
-    }
-
-    fn visit(&self, path: &mut Vec<String>, f: &mut dyn FnMut(&[String], Finding<'_>)) {
-        for (index, window) in self.0.iter().enumerate() {
-            path.push((index + 1).to_string());
-            window.visit(path, f);
-            path.pop();
-        }
-    }
-}
+use keys::Settings;
 
 /// The time zone of this name.
 pub(super) fn time_zone(context: &mut Context<'_>, key: &[&str], name: &str) -> TimeZone {
@@ -117,12 +69,12 @@ fn hours(text: &str) -> Option<Hours> {
 /// Every window; `policy` is what counts outside of them.
 pub(super) fn check(
     context: &mut Context<'_>,
-    given: &Schedules,
+    given: &[Section],
     time_zone_of_all: &TimeZone,
     policy: &Policy,
 ) -> Vec<schedule::Window> {
     let mut windows: Vec<schedule::Window> = Vec::new();
-    for (index, window) in given.0.iter().enumerate() {
+    for (index, window) in given.iter().enumerate() {
         let number = (index + 1).to_string();
         let always = |window: &schedule::Window| {
             window.days.len() == DAYS.len() && window.hours == Hours::ALL
@@ -142,13 +94,13 @@ pub(super) fn check(
 fn one(
     context: &mut Context<'_>,
     number: &str,
-    given: &Window,
+    given: &Section,
     time_zone_of_all: &TimeZone,
     policy: &Policy,
 ) -> schedule::Window {
     let key = |name: &'static str| ["daemon", "schedules", number, name];
     let mut on: Vec<Weekday> = Vec::new();
-    let words = given.days.get().map_or(&[][..], Vec::as_slice);
+    let words: Vec<String> = given.value("days").unwrap_or_default();
     for text in words.iter().flat_map(|words| words.split(',')) {
         match days(text) {
             Some(more) => on.extend(more),
@@ -158,13 +110,13 @@ fn one(
             ),
         }
     }
-    if given.days.is_absent() || on.is_empty() {
+    if on.is_empty() {
         on = DAYS.to_vec();
     }
     on.sort_unstable_by_key(|day| day.to_monday_zero_offset());
     on.dedup();
     let mut within = Hours::ALL;
-    if let Some(text) = given.hours.get() {
+    if let Some(text) = given.text("hours") {
         match hours(text) {
             Some(hours) => within = hours,
             None => context.problem(
@@ -175,7 +127,7 @@ fn one(
             ),
         }
     }
-    let zone = given.time_zone.get();
+    let zone = given.text("time_zone");
     let time_zone = match zone {
         Some(name) => time_zone(context, &key("time_zone"), name),
         None => time_zone_of_all.clone(),
@@ -184,16 +136,11 @@ fn one(
         days: on,
         hours: within,
         time_zone,
-        nodes_min: given.nodes_min.value(),
-        nodes_max: given.nodes_max.value(),
-        nodes_spare: given.nodes_spare.value(),
-        idle_timeout: given.idle_timeout.value(),
+        ..schedule::Window::default()
     };
-    if window.nodes_min.is_none()
-        && window.nodes_max.is_none()
-        && window.nodes_spare.is_none()
-        && window.idle_timeout.is_none()
-    {
+    context.fill(&mut window, &[(&["daemon", "schedules", number], given)]);
+    let keys = schedule::Window::KEYS;
+    if keys.iter().all(|key| window.get(key.name).is_none()) {
         context.note(
             &["daemon", "schedules", number],
             "changes nothing while it is active: it has none of nodes_min, nodes_max, nodes_spare, idle_timeout",
@@ -214,52 +161,6 @@ fn one(
         window.nodes_min = Some(nodes_max);
     }
     window
-}
-
-/// The windows as they are written; none of it without any.
-pub(super) fn text(out: &mut String, windows: &[schedule::Window]) {
-    if !windows.is_empty() {
-        out.push_str("  schedules:\n");
-    }
-    for window in windows {
-        let schedule::Window {
-            days,
-            hours,
-            time_zone,
-            nodes_min,
-            nodes_max,
-            nodes_spare,
-            idle_timeout,
-        } = window;
-        let mut keys = vec![
-            ("days", list(days.iter().map(|day| day_name(*day)))),
-            ("hours", scalar(&hours.to_string())),
-        ];
-        keys.extend(
-            time_zone
-                .iana_name()
-                .map(|name| ("time_zone", scalar(name))),
-        );
-        keys.extend(nodes_min.map(|nodes| ("nodes_min", nodes.to_string())));
-        keys.extend(nodes_max.map(|nodes| ("nodes_max", nodes.to_string())));
-        keys.extend(nodes_spare.map(|spare| ("nodes_spare", scalar(&spare.to_string()))));
-        keys.extend(idle_timeout.map(|time: Duration| ("idle_timeout", duration_text(time))));
-        for (index, (key, value)) in keys.into_iter().enumerate() {
-            let dash = if index == 0 { "- " } else { "  " };
-            out.push_str(&format!("    {dash}{key}: {value}\n"));
-        }
-    }
-}
-
-/// What stands at a place in a list, which is a number from 1.
-pub(super) fn index(key: &str) -> Option<usize> {
-    key.parse::<usize>().ok()?.checked_sub(1)
-}
-
-/// Passes over the rest of a list.
-pub(super) fn skip<'de, A: SeqAccess<'de>>(seq: &mut A) -> Result<(), A::Error> {
-    while seq.next_element::<IgnoredAny>()?.is_some() {}
-    Ok(())
 }
 
 #[cfg(test)]

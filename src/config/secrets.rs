@@ -68,14 +68,3 @@ pub(super) fn warning(path: &Path) -> String {
         path.display()
     )
 }
-
-/// Whether this can be a token of HTCondor: a JSON Web Token, three parts in base64url.
-pub(crate) fn is_json_web_token(text: &str) -> bool {
-    let is_part = |part: &str| {
-        !part.is_empty()
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-    };
-    text.split('.').count() == 3 && text.split('.').all(is_part)
-}

@@ -3,12 +3,16 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::access::has_user;
-use super::file::{Cloud, Field, File, Finding, Section};
-use super::given::{self, MASK};
-use super::settings::{MetricsSettings, Timeouts};
-use super::{clouds, clouds_yaml, file, position, public, search};
-use crate::scaling::policy::Policy;
+use secrecy::ExposeSecret;
+
+use super::document::{self, Entry, Item, Section};
+use super::table::FILE;
+use super::{address, clouds, clouds_yaml, search};
+use crate::yaml;
+use keys::{Kind, Value};
+
+/// What stands in the place of a secret.
+pub(super) const MASK: &str = "***";
 use system::environment::Environment;
 
 /// A key, and what it says.
@@ -55,55 +59,73 @@ impl fmt::Display for Origin {
 /// Each value that counts in the merged configuration of `files` (as [`super::load`] finds them), with that of
 /// clouds.yaml and of variables, and then the defaults. A file that cannot be read or parsed says nothing here.
 pub fn settings(files: &[PathBuf], env: &Environment) -> Vec<Setting> {
-    let mut all = All::default();
-    let mut clouds: Vec<(String, Option<String>)> = Vec::new();
+    let mut merged = Section::default();
+    let mut texts: Vec<(PathBuf, String)> = Vec::new();
     // That there is no file is an error that `load` tells.
     for path in search::files(files, env).unwrap_or_default() {
         let Ok(text) = std::fs::read_to_string(&path) else {
             continue;
         };
-        let Ok(parsed) = file::parse(&path, &text) else {
+        let Ok(found) = document::read(&path, &text, texts.len()) else {
             continue;
         };
-        all.add(&parsed, &mut Vec::new(), |key| in_file(&path, &text, key));
-        for (name, cloud) in parsed.clouds.iter().flat_map(|clouds| &clouds.0) {
-            let entry = cloud.as_ref().and_then(entry_name);
-            match clouds.iter_mut().find(|(there, _)| there == name) {
-                Some((_, known)) => *known = entry.or(known.take()),
-                None => clouds.push((name.clone(), entry)),
-            }
-        }
+        merged.merge(found.keys);
+        texts.push((path, text));
     }
-    let simulated = all.has("simulation");
+    let mut all = All::default();
+    all.add(&merged, &[], |key, entry| match texts.get(entry.file) {
+        Some((path, text)) => in_file(path, text, key),
+        None => Origin::Default,
+    });
+    let mut clouds: Vec<(String, Section)> = Vec::new();
+    for (name, cloud) in merged.section("clouds").sections() {
+        clouds.push((name.to_owned(), cloud.clone()));
+    }
+    let simulated = merged.has("simulation");
     if clouds.is_empty()
         && !simulated
         && let Some((name, found)) = clouds::of_environment(env)
     {
-        let mut path = vec!["clouds".to_owned(), name.clone()];
-        let entry = entry_name(&found.cloud);
-        all.add(&found.cloud, &mut path, |key| {
+        all.add(&found.cloud, &["clouds", &name], |key, _| {
             let field = key.last().copied().unwrap_or_default();
             Origin::Variable(format!("OS_{}", field.to_ascii_uppercase()))
         });
-        clouds.push((name, entry));
+        clouds.push((name, found.cloud));
     }
-    for (name, entry) in clouds {
-        if let Some(entry) = entry {
-            all.add_entry(&name, &entry, env);
+    for (name, cloud) in clouds {
+        if let Some(entry) = cloud.text("cloud") {
+            all.add_entry(&name, entry, env);
         }
     }
-    all.add_defaults(env);
+    all.add_defaults(simulated, env);
     all.sorted()
-}
-
-fn entry_name(cloud: &Cloud) -> Option<String> {
-    cloud.cloud.value().or_else(|| cloud.os_cloud.value())
 }
 
 fn in_file(path: &Path, text: &str, key: &[&str]) -> Origin {
     Origin::File {
         file: path.to_owned(),
-        line: position::find(text, key).map(|place| place.line),
+        line: yaml::find(text, key).map(|place| place.line),
+    }
+}
+
+/// A value for people to read.
+fn value_text(name: &str, value: &Value) -> String {
+    match value {
+        Value::Secret(_) => MASK.to_owned(),
+        Value::Address(url) => address::shown(url.expose_secret()),
+        Value::Text(url) if name == "auth_url" && address::has_user(url) => MASK.to_owned(),
+        Value::List(items) => match items.as_slice() {
+            [only] => only.clone(),
+            several => yaml::list(several),
+        },
+        value => match (value.text(), value.entries()) {
+            (Some(text), _) => text,
+            (None, entries) => {
+                let entries = entries.unwrap_or_default().into_iter();
+                let pairs: Vec<String> = entries.map(|(k, v)| format!("{k}: {v}")).collect();
+                format!("{{{}}}", pairs.join(", "))
+            }
+        },
     }
 }
 
@@ -121,42 +143,45 @@ struct Known {
 struct All(Vec<Known>);
 
 impl All {
-    /// Puts what is given in `section`, which stands at `path`, over what is there.
+    /// Adds the values of `section`, which stands at `above`, where nothing is said yet. Of two spellings that mean the same
+    /// the shorter path counts.
     fn add(
         &mut self,
-        section: &impl Field,
-        path: &mut Vec<String>,
-        origin: impl Fn(&[&str]) -> Origin,
+        section: &Section,
+        above: &[&str],
+        origin: impl Fn(&[&str], &Entry) -> Origin,
     ) {
-        section.visit(path, &mut |path, finding| {
-            let value = match finding {
-                Finding::Value(url)
-                    if path.last().is_some_and(|key| key == "auth_url") && has_user(&url) =>
-                {
-                    MASK.to_owned()
-                }
-                Finding::Value(value) => value,
-                Finding::Secret => MASK.to_owned(),
-                Finding::Obsolete => "(not used)".to_owned(),
-                Finding::Wrong(_) => "(not usable)".to_owned(),
-            };
-            let keys: Vec<&str> = path.iter().map(String::as_str).collect();
+        let above = above
+            .iter()
+            .map(|name| ((*name).to_owned(), (*name).to_owned()));
+        section.visit(&mut above.collect(), &mut |path, entry| {
+            let written: Vec<&str> = path.iter().map(|(_, written)| written.as_str()).collect();
+            let mut means: Vec<String> = path.iter().map(|(name, _)| name.clone()).collect();
+            // What stands beside `auth:` goes over what stands in it, in whichever file.
+            let in_auth = means.len() == 4 && means.get(2).is_some_and(|key| key == "auth");
+            if in_auth {
+                means.remove(2);
+            }
             let new = Known {
-                path: path.to_vec(),
-                means: means(path),
-                value,
-                origin: origin(&keys),
+                value: match &entry.item {
+                    Item::Value(value) => value_text(&entry.name, value),
+                    Item::Unused => "(not used)".to_owned(),
+                    Item::World(_) => "a simulated world".to_owned(),
+                    Item::Wrong | Item::Section(_) | Item::List(_) => "(not usable)".to_owned(),
+                },
+                origin: origin(&written, entry),
+                path: written.into_iter().map(str::to_owned).collect(),
+                means,
             };
             match self.0.iter_mut().find(|known| known.means == new.means) {
-                // What stands beside `auth:` goes over what stands in it, in whichever file.
-                Some(known) if known.path.len() < new.path.len() => {}
-                Some(known) => *known = new,
+                Some(known) if known.path.len() > new.path.len() => *known = new,
+                Some(_) => {}
                 None => self.0.push(new),
             }
         });
     }
 
-    /// Puts the entry of clouds.yaml under what the cloud says itself.
+    /// Adds the entry of clouds.yaml under what the cloud says itself.
     fn add_entry(&mut self, cloud: &str, entry: &str, env: &Environment) {
         // What is wrong with it is told by `load`.
         let Ok(found) = clouds_yaml::entry(entry, None, env) else {
@@ -167,10 +192,12 @@ impl All {
             .into_iter()
             .filter_map(|path| Some((path.clone(), std::fs::read_to_string(path).ok()?)))
             .collect();
-        let mut of_entry = All::default();
-        let mut path = vec!["clouds".to_owned(), entry.to_owned()];
-        of_entry.add(&found.cloud, &mut path, |key| {
-            let mut above = key;
+        self.add(&found.cloud, &["clouds", cloud], |key, _| {
+            let mut in_entry = key.to_vec();
+            if let Some(name) = in_entry.get_mut(1) {
+                *name = entry;
+            }
+            let mut above = in_entry.as_slice();
             // A key that is called otherwise there is somewhere in its entry.
             while !above.is_empty() {
                 for (path, text) in texts.iter().rev() {
@@ -183,34 +210,23 @@ impl All {
             }
             Origin::Default
         });
-        for mut new in of_entry.0 {
-            for path in [&mut new.path, &mut new.means] {
-                if let Some(name) = path.get_mut(1) {
-                    cloud.clone_into(name);
-                }
-            }
-            if !self.0.iter().any(|known| known.means == new.means) {
-                self.0.push(new);
-            }
-        }
     }
 
-    fn add_defaults(&mut self, env: &Environment) {
-        let policy = Policy::new("");
-        let mut defaults = vec![("ehos", "project_prefix", policy.prefix.clone())];
-        if !self.has("simulation")
-            && let Some(template) = search::template("execute.yaml", env)
-        {
-            defaults.push(("ehos", "userdata_file", template.display().to_string()));
+    fn add_defaults(&mut self, simulated: bool, env: &Environment) {
+        let mut defaults = vec![("ehos", "project_prefix", "ehos-v1".to_owned())];
+        let template = search::template("execute.yaml", env).filter(|_| !simulated);
+        defaults.extend(template.map(|path| ("ehos", "userdata_file", path.display().to_string())));
+        for section in FILE.keys() {
+            // What is said for all clouds under `ehos:` has its defaults in each of them.
+            let Kind::Table(table) = section.kind else {
+                continue;
+            };
+            for key in table.keys().filter(|_| section.name != "ehos") {
+                let value = (key.default)().map(|value| value_text(key.name, &value));
+                let value = value.filter(|text| !["[]", "{}"].contains(&text.as_str()));
+                defaults.extend(value.map(|value| (section.name, key.name, value)));
+            }
         }
-        let daemon = public::daemon(&policy, &Timeouts::default());
-        defaults.extend(
-            daemon
-                .into_iter()
-                .map(|(key, value)| ("daemon", key, value)),
-        );
-        let timeout = given::duration_text(MetricsSettings::default().timeout);
-        defaults.push(("metrics", "timeout", timeout));
         defaults.push(("condor", "universes", "5".to_owned()));
         for (section, key, value) in defaults {
             let path = vec![section.to_owned(), key.to_owned()];
@@ -218,7 +234,7 @@ impl All {
                 // The original's older files have some under `ehos:`, and the template under another name.
                 let last = known.means.get(1).map(String::as_str);
                 known.means == path
-                    || (known.means.len() == 2 && last == Some(key))
+                    || (known.means.len() == 2 && last == Some(key) && section == "daemon")
                     || (key == "userdata_file" && last == Some("execute_config"))
             };
             if !self.0.iter().any(given) {
@@ -230,12 +246,6 @@ impl All {
                 });
             }
         }
-    }
-
-    fn has(&self, section: &str) -> bool {
-        self.0
-            .iter()
-            .any(|known| known.path.first().is_some_and(|first| first == section))
     }
 
     /// By section, and among the clouds by cloud; what is given before what is not.
@@ -257,7 +267,7 @@ impl All {
                 .and_then(|name| clouds.iter().position(|cloud| cloud == name));
             (
                 known.origin == Origin::Default,
-                File::KEYS.iter().position(|key| *key == first),
+                FILE.keys().position(|key| key.name == first),
                 cloud.filter(|_| first == "clouds"),
             )
         };
@@ -271,25 +281,4 @@ impl All {
             })
             .collect()
     }
-}
-
-/// The path of the key whose value it is, in its one spelling and one place.
-fn means(path: &[String]) -> Vec<String> {
-    let mut means = path.to_vec();
-    if means.first().is_some_and(|section| section == "clouds")
-        && means.len() == 4
-        && means.get(2).is_some_and(|key| key == "auth")
-    {
-        means.remove(2);
-    }
-    if let Some(last) = means.last_mut() {
-        let one = match last.as_str() {
-            "flavor" => "flavors",
-            "network" => "networks",
-            "os_cloud" => "cloud",
-            other => other,
-        };
-        *last = one.to_owned();
-    }
-    means
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::error::{Place, Problem};
+use super::error::Problem;
+use crate::yaml::Place;
 
 /// The text of the file, without a byte order mark.
 ///

@@ -18,9 +18,6 @@ use crate::own_file;
 /// The name of the file in the state directory, and of the credential of the unit.
 pub const FILE: &str = "frontend.token";
 
-/// What the name of the file begins with while it is written.
-pub(crate) const NEW: &str = ".frontend.token-";
-
 /// The cookie that the page gets for its address with the token in it.
 pub const COOKIE: &str = "ehos_token";
 
@@ -92,7 +89,7 @@ impl Token {
         }
         let token = Token::random()?;
         let mut new = tempfile::Builder::new()
-            .prefix(NEW)
+            .prefix(tick::state_directory::new_file::PAGE_TOKEN)
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(directory)?;
         writeln!(new, "{}", token.0.expose_secret())?;

@@ -21,7 +21,7 @@ pub use write::{write, write_last};
 
 /// The folder of the history in the state directory.
 pub fn folder(state_directory: &Path) -> PathBuf {
-    state_directory.join("history")
+    state_directory.join(tick::state_directory::HISTORY)
 }
 
 /// The file of the last tick in the folder of the history.

@@ -13,6 +13,7 @@ use crate::report::tick_report::ReasonReport;
 use crate::scaling::names::PhaseName;
 use crate::scaling::plan::Fate;
 use crate::scaling::reason::Reason;
+use crate::scaling::seconds::Seconds;
 
 /// A tick at this time, with nodes of these (id, phase, fate).
 fn tick(at: &str, nodes: &[(&str, &str, &str)]) -> TickReport {
@@ -180,7 +181,7 @@ fn fields_that_are_new_or_missing_hinder_nobody() {
 fn a_drain_for_another_image_is_read_back() {
     let dir = tempfile::tempdir().unwrap();
     let why = ReasonReport::from(&Reason::DrainOlderImage {
-        idle_seconds: 60,
+        idle_seconds: Seconds(60),
         image: "gold".to_owned(),
         configured_image: "silver".to_owned(),
     });

@@ -7,7 +7,9 @@ use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 
 use super::password;
-use crate::config::{CloudSettings, Environment, connection, openrc};
+use crate::config::{connection, openrc};
+use crate::environment::Environment;
+use crate::openstack::CloudSettings;
 
 /// A cloud whose project has no name that is known.
 const NAMELESS: &str = "cloud";

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use super::choice::Choice;
 use super::source::Access;
-use crate::config::yaml::{list, scalar};
-use crate::config::{AuthMethod, CloudSettings, public};
+use crate::config::public;
+use crate::openstack::{AuthMethod, CloudSettings};
+use crate::yaml::{list, scalar};
 
 /// Characters in a line of a comment.
 const WIDTH: usize = 100;

@@ -3,6 +3,7 @@
 pub mod influx;
 pub mod prometheus;
 mod send;
+mod settings;
 mod textfile;
 
 use std::collections::BTreeMap;
@@ -10,10 +11,10 @@ use std::path::Path;
 
 use log::warn;
 
-use crate::config::{InfluxSettings, MetricsSettings};
 use crate::report::TickReport;
 use crate::report::names::Named;
 use crate::scaling::names::PhaseName;
+pub use settings::{InfluxLogin, InfluxSettings, MetricsSettings};
 
 /// Writes the textfile of Prometheus, where there is to be one. It is a warning when it cannot be.
 pub fn write(settings: &MetricsSettings, now: &TickReport) {

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use ureq::http::Uri;
 use ureq::http::header::HeaderValue;
 
-use crate::config::{InfluxLogin, InfluxSettings};
+use crate::metrics::{InfluxLogin, InfluxSettings};
 use crate::outbound;
 
 /// Of what InfluxDB says so much is shown.

@@ -6,6 +6,7 @@
 
 mod due;
 mod message;
+mod settings;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -23,39 +24,10 @@ use crate::own_file;
 use crate::report::TickReport;
 use crate::rights;
 use due::{Memory, Notice};
-
-/// The configuration's `notify:`.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The hook: a program and its arguments. The message is its standard input.
-    pub command: Vec<String>,
-    /// Where the message is posted to. Whoever knows such an address may write there: it is a secret.
-    pub webhook: Option<SecretString>,
-    /// After so many ticks in a row something that may pass by itself is told.
-    pub after_ticks: u64,
-    /// What lasts is told again after this.
-    pub repeat: Duration,
-    /// How long each delivery may take.
-    pub timeout: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            command: Vec::new(),
-            webhook: None,
-            after_ticks: 10,
-            repeat: Duration::from_secs(24 * 3600),
-            timeout: Duration::from_secs(5),
-        }
-    }
-}
+pub use settings::Settings;
 
 /// What is remembered of notices, in the state directory.
 const FILE: &str = "notices.json";
-
-/// What the name of that file begins with while it is written.
-pub(crate) const NEW: &str = "notices.json.new-";
 
 fn path(directory: &Path) -> PathBuf {
     directory.join(FILE)
@@ -188,7 +160,7 @@ fn load(directory: &Path) -> Memory {
 
 fn save(directory: &Path, memory: &Memory) -> io::Result<()> {
     let mut file = tempfile::Builder::new()
-        .prefix(NEW)
+        .prefix(tick::state_directory::new_file::NOTICES)
         .tempfile_in(directory)?;
     file.write_all(&serde_json::to_vec(memory)?)?;
     file.persist(path(directory)).map_err(|error| error.error)?;

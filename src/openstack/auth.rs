@@ -18,10 +18,10 @@ use super::http::{Answer, Client, Request};
 use super::items;
 use super::looks_like_id;
 use super::token_cache::TokenCache;
-use crate::config::{AuthMethod, CloudSettings, NameOrId};
-use crate::deadline::Deadline;
-use crate::scaling::observation::Unread;
-use crate::scaling::refusal::About;
+use crate::{AuthMethod, CloudSettings, NameOrId};
+use scaling::observation::Unread;
+use scaling::refusal::About;
+use system::deadline::Deadline;
 
 /// A token is renewed when it has less than this to live: what is asked with it may take a while.
 const MARGIN: SignedDuration = SignedDuration::from_secs(60);

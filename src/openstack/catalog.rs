@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use super::error::Error;
 use super::items;
-use crate::config::CloudSettings;
-use crate::scaling::observation::Unread;
+use crate::CloudSettings;
+use scaling::observation::Unread;
 
 /// A service that ehos asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,9 +23,9 @@ use super::message;
 pub use super::new_server::{BootVolume, NewServer, TAGS, VOLUME_TYPE, create, try_create};
 use super::server::{self, Entry, Fault};
 pub use super::server::{ImagesInUse, Servers};
-use crate::deadline::Deadline;
-use crate::scaling::action::Done;
-use crate::scaling::observation::{Flavor, ServerRecord};
+use scaling::action::Done;
+use scaling::observation::{Flavor, ServerRecord};
+use system::deadline::Deadline;
 
 /// The first version: lists, limits, flavors, keypairs, console.
 const FIRST: &str = "2.1";

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::scaling::action::{Failure, FailureKind};
-use crate::scaling::observation::Unread;
-use crate::scaling::refusal::{self, About};
+use scaling::action::{Failure, FailureKind};
+use scaling::observation::Unread;
+use scaling::refusal::{self, About};
 
 /// What a request does to the cloud: whether it may be sent again, and what its silence means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

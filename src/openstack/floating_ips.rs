@@ -3,10 +3,10 @@
 use super::auth::Session;
 use super::error::Error;
 use super::network::{self, FloatingIp};
-use crate::deadline::Deadline;
-use crate::scaling::action::{Done, Failure, FailureKind};
-use crate::scaling::floating_ip::NodeFloatingIp;
-use crate::scaling::leftover::FloatingIpRecord;
+use scaling::action::{Done, Failure, FailureKind};
+use scaling::floating_ip::NodeFloatingIp;
+use scaling::leftover::FloatingIpRecord;
+use system::deadline::Deadline;
 
 /// So many ports are asked about in one request: each takes 40 characters of its line, and 4096 is what some servers take.
 const PORTS_IN_A_REQUEST: usize = 50;

@@ -18,10 +18,10 @@ use ureq::{Agent, AsSendBody, Body, SendBody, Timeout};
 
 use super::error::{Call, Error, Kind, Refusal};
 use super::{items, message};
-use crate::config::{AuthMethod, CloudSettings};
-use crate::deadline::Deadline;
-use crate::outbound::Agents;
-use crate::rights;
+use crate::{AuthMethod, CloudSettings};
+use system::deadline::Deadline;
+use system::http_client::Agents;
+use system::rights;
 
 /// No answer that ehos asks for is larger: a page of 1000 servers is about 2 MB.
 const LARGEST_BODY: u64 = 16 * 1024 * 1024;

@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use super::auth::Session;
 use super::error::Error;
 use super::http::{Request, percent_encoded};
-use crate::config::{AuthMethod, NameOrId};
-use crate::deadline::Deadline;
+use crate::{AuthMethod, NameOrId};
+use system::deadline::Deadline;
 
 /// An application credential.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

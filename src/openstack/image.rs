@@ -12,8 +12,8 @@ use super::error::Error;
 use super::http::{Request, percent_encoded};
 use super::items;
 use super::{ambiguous, looks_like_id, not_found};
-use crate::deadline::Deadline;
-use crate::scaling::observation::Unread;
+use scaling::observation::Unread;
+use system::deadline::Deadline;
 
 /// An image.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::message;
-use crate::scaling::observation::Unread;
+use scaling::observation::Unread;
 
 /// A list of which each item was read alone.
 #[derive(Debug, Clone, PartialEq, Eq)]

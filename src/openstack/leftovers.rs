@@ -6,14 +6,14 @@ use super::auth::Session;
 use super::error::Error;
 use super::floating_ips::{find_servers, record};
 use super::{compute, network, volume};
-use crate::deadline::Deadline;
-use crate::scaling::action::{Done, Failure, FailureKind};
-use crate::scaling::floating_ip::NodeFloatingIp;
-use crate::scaling::leftover::{
+use scaling::action::{Done, Failure, FailureKind};
+use scaling::floating_ip::NodeFloatingIp;
+use scaling::leftover::{
     FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, Traces, Unmarked,
     VolumeRecord, is_masters,
 };
-use crate::scaling::observation::OwnedServer;
+use scaling::observation::OwnedServer;
+use system::deadline::Deadline;
 
 /// So many servers are asked about in one request: each takes 47 characters of its line, and 4096 is what some servers take.
 const SERVERS_IN_A_REQUEST: usize = 50;

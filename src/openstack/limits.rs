@@ -11,8 +11,8 @@ use super::error::Error;
 use super::http::{Answer, Request, percent_encoded};
 use super::items;
 use super::server_group::{self, ServerGroup};
-use crate::deadline::Deadline;
-use crate::scaling::observation::{PartsQuota, Quota, Unread, Usage};
+use scaling::observation::{PartsQuota, Quota, Unread, Usage};
+use system::deadline::Deadline;
 
 /// The first version of Nova's API.
 const FIRST: &str = "2.1";

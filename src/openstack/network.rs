@@ -14,9 +14,9 @@ use super::http::{Answer, Request, percent_encoded};
 use super::items::{self, Items, lenient, readable};
 use super::rule::Rule;
 use super::{ambiguous, looks_like_id, not_found};
-use crate::deadline::Deadline;
-use crate::scaling::action::Done;
-use crate::scaling::leftover::PortRecord;
+use scaling::action::Done;
+use scaling::leftover::PortRecord;
+use system::deadline::Deadline;
 
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

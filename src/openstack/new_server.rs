@@ -14,7 +14,7 @@ use super::auth::Session;
 use super::catalog::Service;
 use super::error::{Error, Kind};
 use super::http::Request;
-use crate::deadline::Deadline;
+use system::deadline::Deadline;
 
 /// The first version.
 const FIRST: &str = "2.1";

@@ -1,7 +1,7 @@
 //! The images that ehos made for this pool, known by their properties.
 
 use super::image::Image;
-use crate::scaling::observation::{METADATA_CLUSTER, METADATA_ROLE};
+use scaling::observation::{METADATA_CLUSTER, METADATA_ROLE};
 
 /// Property of a builder and of an image: the cloud it is for, by its name in the configuration.
 pub const CLOUD: &str = "ehos_cloud";

@@ -12,11 +12,11 @@ use super::compute::{Link, each_page, local_now};
 use super::error::Error;
 use super::items::{self, UnreadItem};
 use super::message;
-use crate::deadline::Deadline;
-use crate::scaling::observation::{
+use scaling::observation::{
     AttachedVolume, METADATA_CLUSTER, METADATA_NODE, METADATA_ROLE, NodeId, ObscureServer, Role,
     ServerRecord, ServerStatus, Unread,
 };
+use system::deadline::Deadline;
 
 /// Nova's word for a server of which it knows nothing, above all where its cell is down.
 const UNKNOWN: &str = "UNKNOWN";
@@ -164,7 +164,7 @@ pub(super) fn entry(raw: &RawValue, position: usize, now: Timestamp) -> Entry {
     if is_null("id") || server.id.is_empty() {
         return unread("id: empty".to_owned());
     }
-    let Some(status) = ServerStatus::of(&server.status) else {
+    let Some(status) = server_status(&server.status) else {
         let word = message::shorten(&server.status);
         return unread(format!("status: {word} says nothing about the server"));
     };
@@ -405,19 +405,17 @@ impl Server {
     }
 }
 
-impl ServerStatus {
-    /// Nova's `status` (Compute API reference, "Servers"); `None` for a word that is not there, and for Nova's own UNKNOWN.
-    fn of(word: &str) -> Option<ServerStatus> {
-        Some(match word {
-            "BUILD" => ServerStatus::Build,
-            "ACTIVE" | "REBOOT" | "HARD_REBOOT" | "MIGRATING" => ServerStatus::Active,
-            "SHUTOFF" | "SHELVED" | "SHELVED_OFFLOADED" => ServerStatus::Shutoff,
-            "ERROR" => ServerStatus::Error,
-            "DELETED" | "SOFT_DELETED" | "PASSWORD" | "PAUSED" | "REBUILD" | "RESCUE"
-            | "RESIZE" | "REVERT_RESIZE" | "SUSPENDED" | "VERIFY_RESIZE" => ServerStatus::Other,
-            _ => return None,
-        })
-    }
+/// Nova's `status` (Compute API reference, "Servers"); `None` for a word that is not there, and for Nova's own UNKNOWN.
+fn server_status(word: &str) -> Option<ServerStatus> {
+    Some(match word {
+        "BUILD" => ServerStatus::Build,
+        "ACTIVE" | "REBOOT" | "HARD_REBOOT" | "MIGRATING" => ServerStatus::Active,
+        "SHUTOFF" | "SHELVED" | "SHELVED_OFFLOADED" => ServerStatus::Shutoff,
+        "ERROR" => ServerStatus::Error,
+        "DELETED" | "SOFT_DELETED" | "PASSWORD" | "PAUSED" | "REBUILD" | "RESCUE" | "RESIZE"
+        | "REVERT_RESIZE" | "SUSPENDED" | "VERIFY_RESIZE" => ServerStatus::Other,
+        _ => return None,
+    })
 }
 
 /// The word itself, where it is one: it goes into reports.

@@ -11,7 +11,7 @@ use super::error::{Error, Kind};
 use super::http::Request;
 use super::items::{self, Items};
 use super::{ambiguous, among, not_found};
-use crate::deadline::Deadline;
+use system::deadline::Deadline;
 
 /// The first version, whose groups have a list of policies.
 const FIRST: &str = "2.1";

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Token;
 use super::catalog::Catalog;
-use crate::own_file;
+use system::own_file;
 
 /// Where a token is kept, and whose it is.
 pub struct TokenCache {
@@ -115,7 +115,7 @@ impl TokenCache {
             _ => Path::new("."),
         };
         let mut file = tempfile::Builder::new()
-            .prefix(".token-")
+            .prefix(tick::state_directory::new_file::CLOUD_TOKEN)
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(folder)?;
         file.write_all(&serde_json::to_vec(&stored)?)?;

@@ -7,9 +7,9 @@ use super::auth::Session;
 use super::catalog::Service;
 use super::error::Error;
 use super::http::Request;
-use crate::deadline::Deadline;
-use crate::scaling::action::Done;
-use crate::scaling::leftover::VolumeRecord;
+use scaling::action::Done;
+use scaling::leftover::VolumeRecord;
+use system::deadline::Deadline;
 
 /// The project's volumes with this status: the first page of them, which has a thousand where Cinder is as it comes.
 pub fn volumes(

@@ -7,7 +7,7 @@ use super::auth::Session;
 use super::catalog::Service;
 use super::error::Error;
 use super::http::Request;
-use crate::deadline::Deadline;
+use system::deadline::Deadline;
 
 /// The first version of Nova's API.
 const FIRST: &str = "2.1";

@@ -1,5 +1,7 @@
 //! What a plan asks for and what came of it: the words between the planner and those who act.
 
+#![warn(missing_docs)]
+
 use std::time::Duration;
 
 use jiff::Timestamp;

@@ -1,13 +1,23 @@
-//! Which of several clouds and flavors: whose turn it is, what a node costs, and how much of it is used. Pure arithmetic.
+//! Which of several clouds and flavors: the allocation policies, what a node costs, and how much of it is used.
+//!
+//! Pure arithmetic. A new policy is a file and a line in each list here.
+
+mod cheapest;
+mod fill_first;
+mod least_waste;
+mod random;
+mod round_robin;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use keys::words;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::limits::Limit;
 use super::observation::CloudName;
 use super::policy::Policy;
+use super::sentence::sentences;
 
 /// Of a core, when nothing is configured: the memory that the system of a node takes (512 MB, where a core comes with
 /// 2 GB), its boot and its part of the API.
@@ -71,24 +81,104 @@ impl fmt::Display for Figure {
     }
 }
 
-/// What decided between clouds and flavors.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "by", rename_all = "kebab-case")]
-#[allow(missing_docs)] // The words of each are below.
-pub enum Basis {
-    RoundRobin {
-        weight: u64,
-        weights: u64,
-    },
-    Random {
-        weight: u64,
-        weights: u64,
-    },
+/// How the next cloud and flavor is chosen among those that may grow (`node_allocation`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)] // Each has its file.
+pub enum Allocation {
+    #[default]
+    RoundRobin,
+    Random,
     FillFirst,
     Cheapest,
     LeastWaste,
+}
+
+words!(Allocation:
+    RoundRobin "round-robin",
+    Random "random",
+    FillFirst "fill-first",
+    Cheapest "cheapest",
+    LeastWaste "least-waste",
+);
+
+impl Allocation {
+    /// Returns what the policy does.
+    pub(super) fn strategy(self) -> &'static dyn Strategy {
+        match self {
+            Allocation::RoundRobin => &round_robin::RoundRobin,
+            Allocation::Random => &random::Random,
+            Allocation::FillFirst => &fill_first::FillFirst,
+            Allocation::Cheapest => &cheapest::Cheapest,
+            Allocation::LeastWaste => &least_waste::LeastWaste,
+        }
+    }
+
+    /// Whether prices and sizes of flavors decide.
+    pub fn judges(self) -> bool {
+        self.strategy().judges()
+    }
+}
+
+/// What an allocation policy decides by.
+pub(super) trait Strategy {
+    /// What is said of a node that it has chosen in a cloud of this weight, of all weights of the clouds that may grow.
+    fn basis(&self, weight: u64, weights: u64) -> Basis;
+
+    /// The cloud whose turn it is, by its position among `open` (names with their weights); `None`: clouds have no turns.
+    fn turn(&self, _turns: &mut Turns<'_>, _open: &[(&str, u64)]) -> Option<usize> {
+        None
+    }
+
+    /// Whether prices and sizes of flavors decide, and not the order of the configuration.
+    fn judges(&self) -> bool {
+        false
+    }
+
+    /// How good a node is that costs so much for a core of the demand, an hour, and the share of it that is left unused:
+    /// without demand that is not known, and the cost is that of the node.
+    fn judge(&self, _cost: f64, _unused: Option<f64>) -> (Option<Figure>, Rank) {
+        (None, (0, 0))
+    }
+}
+
+/// The less, the better.
+pub(super) type Rank = (i128, i128);
+
+/// What is remembered of turns.
+pub(super) struct Turns<'s> {
+    /// What `round-robin` owes each cloud, in parts of a turn.
+    pub(super) owed: &'s mut BTreeMap<CloudName, i64>,
+    /// The seed of `random`.
+    pub(super) seed: &'s mut u64,
+}
+
+/// To nine decimals: what is equal is not told apart by how it was added up.
+#[allow(clippy::cast_possible_truncation)] // Such casts saturate.
+fn rank(value: f64) -> i128 {
+    (value * 1e9).round() as i128
+}
+
+sentences! {
+/// What decided between clouds and flavors.
+#[serde(tag = "by")]
+pub enum Basis {
+    RoundRobin "round-robin" { weight: u64, weights: u64 } => "whose turn it is{}", turn(*weight, *weights);
+    Random "random" { weight: u64, weights: u64 } => "drawn at random{}", turn(*weight, *weights);
+    FillFirst "fill-first" => "the first that can";
+    Cheapest "cheapest" => "cheapest";
+    LeastWaste "least-waste" => "least waste";
     /// In the place of a node of an older image.
-    Replacement,
+    Replacement "replacement" => "in the place of a node of an older image";
+}
+}
+
+fn turn(weight: u64, weights: u64) -> String {
+    if weights > weight && weight > 0 {
+        format!(" (weight {weight} of {weights})")
+    } else {
+        String::new()
+    }
 }
 
 /// Why a new node is where it is, and what it is.
@@ -126,28 +216,7 @@ pub struct Other {
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {}, ", self.flavor, self.cloud)?;
-        let turn = |f: &mut fmt::Formatter<'_>, weight: u64, weights: u64| {
-            if weights > weight && weight > 0 {
-                write!(f, " (weight {weight} of {weights})")
-            } else {
-                Ok(())
-            }
-        };
-        match &self.basis {
-            Basis::RoundRobin { weight, weights } => {
-                f.write_str("whose turn it is")?;
-                turn(f, *weight, *weights)?;
-            }
-            Basis::Random { weight, weights } => {
-                f.write_str("drawn at random")?;
-                turn(f, *weight, *weights)?;
-            }
-            Basis::FillFirst => f.write_str("the first that can")?,
-            Basis::Cheapest => f.write_str("cheapest")?,
-            Basis::LeastWaste => f.write_str("least waste")?,
-            Basis::Replacement => f.write_str("in the place of a node of an older image")?,
-        }
+        write!(f, "{} in {}, {}", self.flavor, self.cloud, self.basis)?;
         match &self.figure {
             Some(Figure::CostPerCpuHour(cost)) => write!(f, " at {cost} for a cpu-hour of demand")?,
             Some(figure) => write!(f, ", {figure} unused")?,
@@ -234,84 +303,9 @@ impl Rates {
     }
 }
 
-/// The next in turn, by its position among `open` (names with their weights, in the order of the configuration), and
-/// remembers what each is owed: each gets its weight in every round, the others between its turns (nginx's smooth
-/// weighted round-robin).
-pub fn next_turn(owed: &mut BTreeMap<CloudName, i64>, open: &[(&str, u64)]) -> usize {
-    let mut best: Option<(i64, usize)> = None;
-    let mut weights: i64 = 0;
-    for (position, (name, weight)) in open.iter().enumerate() {
-        let weight = i64::try_from(*weight).unwrap_or(i64::MAX);
-        weights = weights.saturating_add(weight);
-        let owed = owed.entry((*name).to_owned()).or_default();
-        *owed = owed.saturating_add(weight);
-        if best.is_none_or(|(most, _)| *owed > most) {
-            best = Some((*owed, position));
-        }
-    }
-    let position = best.map_or(0, |(_, position)| position);
-    if let Some((name, _)) = open.get(position)
-        && let Some(owed) = owed.get_mut(*name)
-    {
-        *owed = owed.saturating_sub(weights);
-    }
-    position
-}
-
-/// One of `open`, each as likely as its weight says, by a number that is as likely to be any.
-pub fn draw(number: u64, open: &[(&str, u64)]) -> usize {
-    let weights = open
-        .iter()
-        .fold(0u64, |sum, (_, weight)| sum.saturating_add(*weight));
-    let mut left = number.checked_rem(weights).unwrap_or(0);
-    for (position, (_, weight)) in open.iter().enumerate() {
-        match left.checked_sub(*weight) {
-            Some(rest) => left = rest,
-            None => return position,
-        }
-    }
-    0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn turns(open: &[(&str, u64)], count: usize) -> String {
-        let mut owed = BTreeMap::new();
-        (0..count)
-            .map(|_| open[next_turn(&mut owed, open)].0)
-            .collect()
-    }
-
-    #[test]
-    fn turns_are_as_many_as_weights_and_not_in_one_piece() {
-        assert_eq!(turns(&[("a", 1), ("b", 1), ("c", 1)], 6), "abcabc");
-        assert_eq!(turns(&[("a", 3), ("b", 1)], 8), "aabaaaba");
-        assert_eq!(turns(&[("a", 1), ("b", 4), ("c", 2)], 7), "bcbabcb");
-        assert_eq!(turns(&[("a", 0), ("b", 0)], 3), "aaa", "of none the first");
-    }
-
-    #[test]
-    fn a_cloud_that_was_closed_gets_no_turns_for_that_time() {
-        let mut owed = BTreeMap::new();
-        for _ in 0..100 {
-            next_turn(&mut owed, &[("a", 1)]);
-        }
-        let open = [("a", 1), ("b", 1)];
-        let next: String = (0..4)
-            .map(|_| open[next_turn(&mut owed, &open)].0)
-            .collect();
-        assert_eq!(next, "abab");
-    }
-
-    #[test]
-    fn a_draw_is_as_likely_as_the_weight() {
-        let open = [("a", 3), ("b", 0), ("c", 1)];
-        let drawn: Vec<usize> = (0..8).map(|number| draw(number, &open)).collect();
-        assert_eq!(drawn, [0, 0, 0, 2, 0, 0, 0, 2]);
-        assert_eq!(draw(5, &[("a", 0), ("b", 0)]), 0);
-    }
 
     #[test]
     fn amounts_are_told_with_the_digits_that_matter() {

@@ -1,43 +1,34 @@
 //! What stops deletes: each brake is one function from what was seen to "nothing goes, because".
 
-use std::fmt;
-
-use serde::Serialize;
-
 use super::memory::{State, UnmanagedMachines};
 use super::node::{Node, Phase};
 use super::observation::{Observation, Seen};
 use super::policy::Policy;
-use super::reason::spoken;
+use super::seconds::{Seconds, seconds};
+use super::sentence::{sentences, when};
 use super::survey::Survey;
 
+sentences! {
 /// Why nothing is made, or nothing is drained and deleted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "brake", rename_all = "snake_case")]
-#[allow(missing_docs)] // The sentence of each is below.
+#[serde(tag = "brake")]
 pub enum Brake {
-    CollectorUnknown {
-        why: String,
-    },
-    CollectorYoung {
-        up_seconds: u64,
-        collector_grace_seconds: u64,
-        /// No startd can be missing: creates need not wait.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        creates_continue: bool,
-    },
-    ScheddUnknown {
-        schedd: String,
-        why: String,
-        unknown_seconds: u64,
-    },
-    NodesVanished {
-        silent: u64,
-        joined: u64,
-        /// Nodes that were made since then fell silent too: more of them would not help.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        new_too: bool,
-    },
+    CollectorUnknown "collector_unknown" { why: String } => "the collector is unknown: {why}";
+    CollectorYoung "collector_young" {
+        up_seconds: Seconds, collector_grace_seconds: Seconds,
+        /** No startd can be missing: creates need not wait. */
+        #[serde(skip_serializing_if = "std::ops::Not::not")] creates_continue: bool,
+    } => "the collector has been up for {up_seconds} only, and has heard from all after {collector_grace_seconds}{}",
+        when(*creates_continue, "; creates continue: no node that has joined is missing, and the pool never had an unmanaged machine");
+    ScheddUnknown "schedd_unknown" { schedd: String, why: String, unknown_seconds: Seconds } =>
+        "schedd {schedd} is unknown for {unknown_seconds}: {why}";
+    NodesVanished "nodes_vanished" {
+        silent: u64, joined: u64,
+        /** Nodes that were made since then fell silent too: more of them would not help. */
+        #[serde(skip_serializing_if = "std::ops::Not::not")] new_too: bool,
+    } => "{silent} of {joined} nodes fell silent: the network's or the collector's fault until proven otherwise; until they \
+        return, or `ehos tick --trust-silence` says that they are gone{}",
+        when(*new_too, "; nodes that were created since then fell silent too: ehos creates none");
+}
 }
 
 impl Brake {
@@ -57,61 +48,6 @@ impl Brake {
     /// Whether the collector may not show all that is there.
     pub fn hides_startds(&self) -> bool {
         self.stops_creates() || matches!(self, Brake::CollectorYoung { .. })
-    }
-}
-
-impl fmt::Display for Brake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Brake::CollectorUnknown { why } => write!(f, "the collector is unknown: {why}"),
-            Brake::CollectorYoung {
-                up_seconds,
-                collector_grace_seconds,
-                creates_continue,
-            } => {
-                write!(
-                    f,
-                    "the collector has been up for {} only, and has heard from all after {}",
-                    spoken(*up_seconds),
-                    spoken(*collector_grace_seconds)
-                )?;
-                match creates_continue {
-                    true => f.write_str(
-                        "; creates continue: no node that has joined is missing, and the pool never had an unmanaged machine",
-                    ),
-                    false => Ok(()),
-                }
-            }
-            Brake::ScheddUnknown {
-                schedd,
-                why,
-                unknown_seconds,
-            } => {
-                write!(
-                    f,
-                    "schedd {schedd} is unknown for {}: {why}",
-                    spoken(*unknown_seconds)
-                )
-            }
-            Brake::NodesVanished {
-                silent,
-                joined,
-                new_too,
-            } => {
-                write!(
-                    f,
-                    "{silent} of {joined} nodes fell silent: the network's or the collector's fault until proven \
-                 otherwise; until they return, or `ehos tick --trust-silence` says that they are gone"
-                )?;
-                match new_too {
-                    true => write!(
-                        f,
-                        "; nodes that were created since then fell silent too: ehos creates none"
-                    ),
-                    false => Ok(()),
-                }
-            }
-        }
     }
 }
 
@@ -138,10 +74,7 @@ fn startds_are_expected(observation: &Observation, state: &State, survey: &Surve
         // It has been heard of.
         Phase::Idle { .. } | Phase::Busy | Phase::Closed | Phase::Draining { .. } => false,
         // One that was adopted may have joined before.
-        Phase::Requested | Phase::Building | Phase::Booting => {
-            let memory = state.nodes.get(&node.id);
-            memory.is_none_or(|memory| memory.adopted)
-        }
+        Phase::Requested | Phase::Building | Phase::Booting => node.memory.adopted,
         _ => true,
     };
     state.unmanaged != UnmanagedMachines::NeverSeen
@@ -161,8 +94,8 @@ fn collector(
         Seen::Unknown(why) => Some(Brake::CollectorUnknown { why: why.clone() }),
         Seen::Known(collector) if collector.up_for < policy.collector_grace => {
             Some(Brake::CollectorYoung {
-                up_seconds: collector.up_for.as_secs(),
-                collector_grace_seconds: policy.collector_grace.as_secs(),
+                up_seconds: seconds(collector.up_for),
+                collector_grace_seconds: seconds(policy.collector_grace),
                 creates_continue: !startds_are_expected(observation, state, survey),
             })
         }
@@ -184,7 +117,7 @@ fn schedds(observation: &Observation, policy: &Policy, state: &State) -> Option<
         (unknown_for < policy.unknown_grace).then(|| Brake::ScheddUnknown {
             schedd: name.clone(),
             why: why.clone(),
-            unknown_seconds: unknown_for.as_secs(),
+            unknown_seconds: seconds(unknown_for),
         })
     })
 }
@@ -204,15 +137,11 @@ fn vanished(policy: &Policy, state: &State, nodes: &[Node<'_>]) -> Option<Brake>
         )
     };
     // The ads of one whose delete was accepted were taken out by ehos itself.
-    let told = |node: &&Node<'_>| {
-        let memory = state.nodes.get(&node.id);
-        memory.is_none_or(|memory| !memory.invalidated)
-    };
+    let told = |node: &&Node<'_>| !node.memory.delete.invalidated;
     let silent = nodes.iter().filter(is_silent).filter(told).count() as u64;
     let new_too = state.vanished.is_some_and(|since| {
         nodes.iter().any(|node| {
-            let memory = state.nodes.get(&node.id).filter(|memory| !memory.adopted);
-            let started = memory.map(|memory| memory.started);
+            let started = Some(node.memory.started).filter(|_| !node.memory.adopted);
             match node.phase {
                 // It should have joined since then.
                 Phase::Failed { fault: None } => {

@@ -15,14 +15,18 @@ use super::node::Node;
 use super::observation::{CloudName, NodeId};
 use super::policy::{CloudPolicy, Policy};
 use super::submitter::{Submitter, Submitters};
+use keys::settings;
 
-/// What may be spent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Budget {
-    /// By all that run at once, an hour.
-    pub per_hour: Option<Money>,
-    /// In a calendar month.
-    pub per_month: Option<Money>,
+settings! {
+    /// A budget.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Budget {
+        /// Nodes that run at the same time cost at most this for an hour.
+        per_hour: Option<Money> = None, "no limit";
+        /// Cost of a calendar month.
+        per_month: Option<Money> = None, "no limit";
+    }
+    beside {}
 }
 
 /// How far ahead what runs is counted, before more is made: nobody ends it for money.

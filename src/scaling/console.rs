@@ -59,7 +59,7 @@ impl fmt::Display for ConsoleExcerpt {
 }
 
 /// The line that ehos's own templates print when something cannot be done; what follows says what.
-pub(crate) const FAILED: &str = "EHOS: FAILED";
+pub const FAILED: &str = "EHOS: FAILED";
 
 /// What the final message of ehos's own templates begins with.
 const FINISHED: &str = "The EHOS vm is up after";
@@ -210,7 +210,7 @@ fn without_colours(line: &str) -> String {
     plain
 }
 
-pub(crate) fn is_failure(line: &str) -> bool {
+pub fn is_failure(line: &str) -> bool {
     let of_cloud_init = FAILURES.iter().any(|words| {
         let mut rest = line;
         words.iter().all(|word| match rest.split_once(word) {
@@ -245,12 +245,12 @@ fn is_failed_unit(line: &str) -> bool {
 }
 
 /// cloud-init's default (`final_message` in its reference).
-pub(crate) fn is_own_final_message(line: &str) -> bool {
+pub fn is_own_final_message(line: &str) -> bool {
     line.contains("Cloud-init v.") && line.contains(" finished at ")
 }
 
 /// A line without what the kernel's clock, the journal, a login prompt and cloud-init's log put before it.
-pub(crate) fn told(line: &str) -> String {
+pub fn told(line: &str) -> String {
     let said = match line.split_once("] cloud-init[") {
         Some((_, rest)) => rest.split_once("]: ").map_or(line, |(_, text)| text),
         None => line,
@@ -284,7 +284,7 @@ mod tests {
     /// A console of a machine with Debian 13, recorded.
     fn recorded(name: &str) -> String {
         let file = format!(
-            "{}/tests/fixtures/console/{name}.txt",
+            "{}/../../tests/fixtures/console/{name}.txt",
             env!("CARGO_MANIFEST_DIR")
         );
         std::fs::read_to_string(file).unwrap()

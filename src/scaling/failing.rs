@@ -172,9 +172,9 @@ impl State {
         self.nodes.values().any(|node| {
             node.kind.cloud == kind.cloud
                 && node.kind != *kind
-                && node.proven
+                && node.join.proven
                 && !node.adopted
-                && node.joined >= Some(since)
+                && node.join.joined >= Some(since)
         })
     }
 
@@ -406,8 +406,8 @@ mod tests {
             };
             let at = jiff::Timestamp::UNIX_EPOCH;
             let mut node = NodeMemory::new(kind, "n", at, state.now);
-            node.joined = Some(state.now.plus(minutes(2)));
-            node.proven = true;
+            node.join.joined = Some(state.now.plus(minutes(2)));
+            node.join.proven = true;
             state.nodes.insert(NodeId(format!("{:?}", state.now)), node);
         };
         for (flavor, cloud, fault, protected) in [

@@ -1,6 +1,8 @@
 //! What was seen, in figures: of each node, of each cloud, and of the pool as a whole. For reports; nothing is decided by
 //! it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
@@ -9,8 +11,6 @@ use super::money::Money;
 use super::node::Node;
 use super::observation::{CloudName, Observation, Seen, StartdView, Usage};
 use super::policy::{CloudPolicy, Policy};
-use super::reason::seconds;
-use super::survey::Survey;
 
 /// The server of a node, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -251,7 +251,7 @@ pub(super) fn server_of(
     figures.id = listed
         .map(|record| record.id.clone())
         .or_else(|| state.nodes.get(&node.id)?.server_id.clone());
-    figures.age_seconds = listed.map(|record| seconds(record.age));
+    figures.age_seconds = listed.map(|record| record.age.as_secs());
     // Of a cloud that does not answer, and of a flavor that the configuration does not name any more, the startd knows, or
     // what one of its kind has offered.
     let offered = || Some(state.kind(kind)?.capacity.as_ref()?.total().cpus);
@@ -266,14 +266,15 @@ pub(super) fn startd_of(node: &Node<'_>) -> Option<StartdFigures> {
 }
 
 /// Cores of the whole pool, before this tick does anything.
-pub(super) fn cores(
+pub(super) fn cores<'n, 'a: 'n>(
     observation: &Observation,
     policy: &Policy,
     state: &State,
-    survey: &Survey<'_>,
+    nodes: impl Iterator<Item = &'n Node<'a>>,
+    others: &[&StartdView],
 ) -> CoreFigures {
     let mut sum = CoreFigures::default();
-    for node in survey.nodes.iter().filter(|node| node.exists()) {
+    for node in nodes.filter(|node| node.exists()) {
         sum.paid += server_of(observation, policy, state, node)
             .vcpus
             .unwrap_or_default();
@@ -286,7 +287,7 @@ pub(super) fn cores(
             sum.free += startd.cpus - startd.claimed_cpus;
         }
     }
-    for startd in &survey.others {
+    for startd in others {
         let other = StartdFigures::of(startd);
         sum.others += other.cpus;
         sum.others_claimed += other.claimed_cpus;
@@ -295,15 +296,16 @@ pub(super) fn cores(
 }
 
 /// Every cloud of the configuration, in its order.
-pub(super) fn clouds(
+pub(super) fn clouds<'n, 'a: 'n>(
     observation: &Observation,
     policy: &Policy,
     state: &State,
-    survey: &Survey<'_>,
+    nodes: impl Iterator<Item = &'n Node<'a>> + Clone,
+    uncounted: &BTreeMap<CloudName, u64>,
 ) -> Vec<CloudFigures> {
     let of = |cloud: &CloudPolicy| {
         let view = observation.clouds.get(&cloud.name).and_then(Seen::known);
-        let nodes = survey.nodes.iter().filter(|node| node.exists());
+        let nodes = nodes.clone().filter(|node| node.exists());
         let pause = state.pauses.get(&cloud.name);
         let pause = pause.filter(|pause| pause.until > state.now);
         CloudFigures {
@@ -311,7 +313,7 @@ pub(super) fn clouds(
             answers: view.is_some(),
             image: cloud.image.clone(),
             nodes: nodes.filter(|node| node.kind.cloud == cloud.name).count() as u64
-                + survey.uncounted.get(&cloud.name).unwrap_or(&0),
+                + uncounted.get(&cloud.name).unwrap_or(&0),
             nodes_max: cloud.nodes_max,
             quota: view.map(|view| QuotaFigures {
                 instances: view.quota.instances.into(),
@@ -320,7 +322,7 @@ pub(super) fn clouds(
             }),
             budget: cloud.budget.into(),
             pause: pause.map(|pause| PauseFigures {
-                seconds: seconds(pause.until.since(state.now)),
+                seconds: pause.until.since(state.now).as_secs(),
                 why: pause.why.clone(),
             }),
             retire: cloud.retire,
@@ -340,7 +342,7 @@ pub(super) fn backoffs(policy: &Policy, state: &State) -> Vec<BackoffFigures> {
             cloud: kind.cloud.clone(),
             flavor: kind.flavor.clone(),
             image: kind.image.clone(),
-            seconds: seconds(until.since(state.now)),
+            seconds: until.since(state.now).as_secs(),
             failures: memory.failures,
             last_failure: memory.last_failure.clone().unwrap_or_default(),
         })

@@ -1,295 +1,70 @@
 //! How many more nodes: each limit is one function from a (cloud, flavor) to how many more it allows. The smallest
 //! wins, and its name is the reason.
 
-use std::fmt;
-
-use serde::Serialize;
-
 use super::budget::{Budget, Costs, Payer};
 use super::memory::{Kind, Moment, State};
 use super::money::Money;
 use super::observation::{CloudView, Flavor, Usage};
 use super::parts;
 use super::policy::{CloudPolicy, Policy};
-use super::reason::spoken;
+use super::seconds::{Seconds, seconds};
+use super::sentence::{after, sentences};
 use super::submitter::{ChargedNodes, Submitter, Submitters};
 
+sentences! {
 /// The limit that holds, with its numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "name", rename_all = "snake_case")]
-#[allow(missing_docs)] // The sentence of each is below.
+#[serde(tag = "name")]
 pub enum Limit {
-    NodesMax {
-        nodes_max: u64,
-    },
-    CloudNodesMax {
-        cloud: String,
-        nodes_max: u64,
-    },
-    Instances {
-        cloud: String,
-        left: u64,
-        kept: u64,
-    },
-    Cores {
-        cloud: String,
-        left: u64,
-        kept: u64,
-    },
-    Ram {
-        cloud: String,
-        left_mb: u64,
-        kept_mb: u64,
-    },
-    SubmitterNodesMax {
-        submitter: Submitter,
-        nodes_max: u64,
-    },
-    SubmitterCoresMax {
-        submitter: Submitter,
-        cores_max: u64,
-        cores: u64,
-    },
-    BudgetPerHour {
-        /// All clouds when absent.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        cloud: Option<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        submitter: Option<Submitter>,
-        budget: Money,
-        per_hour: Money,
-    },
-    BudgetPerMonth {
-        /// All clouds when absent.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        cloud: Option<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        submitter: Option<Submitter>,
-        budget: Money,
-        spent: Money,
-        coming: Money,
-    },
-    Backoff {
-        cloud: String,
-        flavor: String,
-        seconds: u64,
-        failure: String,
-    },
-    Protected {
-        cloud: String,
-        flavor: String,
-        failures: u32,
-        failure: String,
-    },
-    Pause {
-        cloud: String,
-        seconds: u64,
-        why: String,
-    },
-    Unproven {
-        cloud: String,
-        flavor: String,
-        unjoined: u64,
-    },
-    MaxActions {
-        max_actions: u64,
-    },
-    CloudUnknown {
-        cloud: String,
-    },
-    Retire {
-        cloud: String,
-    },
-    NeverSeen {
-        cloud: String,
-    },
-    FlavorUnknown {
-        cloud: String,
-        flavor: String,
-    },
-    Ports {
-        cloud: String,
-        left: u64,
-        each: u64,
-    },
-    Volumes {
-        cloud: String,
-        left: u64,
-        each: u64,
-    },
-    VolumeGigabytes {
-        cloud: String,
-        left_gb: u64,
-        each_gb: u64,
-    },
-    ServerGroupMembers {
-        cloud: String,
-        left: u64,
-    },
-    PartsUnknown {
-        cloud: String,
-        why: String,
-    },
+    NodesMax "nodes_max" { nodes_max: u64 } => "nodes_max {nodes_max}";
+    CloudNodesMax "cloud_nodes_max" { cloud: String, nodes_max: u64 } => "nodes_max {nodes_max} of cloud {cloud}";
+    Instances "instances" { cloud: String, left: u64, kept: u64 } =>
+        "the quota of {cloud}: {left} instances left, min_instances {kept}";
+    Cores "cores" { cloud: String, left: u64, kept: u64 } => "the quota of {cloud}: {left} cores left, min_cores {kept}";
+    Ram "ram" { cloud: String, left_mb: u64, kept_mb: u64 } =>
+        "the quota of {cloud}: {left_mb} MB of memory left, min_ram {kept_mb} MB";
+    SubmitterNodesMax "submitter_nodes_max" { submitter: Submitter, nodes_max: u64 } => "nodes_max {nodes_max} of {submitter}";
+    SubmitterCoresMax "submitter_cores_max" { submitter: Submitter, cores_max: u64, cores: u64 } =>
+        "cores_max {cores_max} of {submitter}: its nodes have {cores} cores";
+    BudgetPerHour "budget_per_hour" {
+        /** All clouds when absent. */ #[serde(skip_serializing_if = "Option::is_none")] cloud: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")] submitter: Option<Submitter>,
+        budget: Money, per_hour: Money,
+    } => "budget.per_hour {budget}{}: {per_hour} an hour is what runs", of(cloud, submitter);
+    BudgetPerMonth "budget_per_month" {
+        /** All clouds when absent. */ #[serde(skip_serializing_if = "Option::is_none")] cloud: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")] submitter: Option<Submitter>,
+        budget: Money, spent: Money, coming: Money,
+    } => "budget.per_month {budget}{}: {spent} spent, and {coming} for what runs in the hour that comes", of(cloud, submitter);
+    Backoff "backoff" { cloud: String, flavor: String, seconds: Seconds, failure: String } =>
+        "back-off of {flavor} in {cloud} for {seconds} after: {failure}";
+    Protected "protected" { cloud: String, flavor: String, failures: u32, failure: String } =>
+        "protected mode of {flavor} in {cloud} after {failures} failures in a row, the last: {failure}; mend it, then: \
+         ehos resume {cloud}";
+    Pause "pause" { cloud: String, seconds: Seconds, why: String } => "a pause in {cloud} for {seconds} after: {why}";
+    Unproven "unproven" { cloud: String, flavor: String, unjoined: u64 } =>
+        "max_unproven: {unjoined} of {flavor} in {cloud} have not joined yet";
+    MaxActions "max_actions" { max_actions: u64 } => "max_actions {max_actions} a minute";
+    CloudUnknown "cloud_unknown" { cloud: String } => "cloud {cloud}, which could not be seen";
+    Retire "retire" { cloud: String } => "retire: true of cloud {cloud}";
+    NeverSeen "never_seen" { cloud: String } =>
+        "cloud {cloud}: it could not be seen now, and how many nodes it has has never been seen";
+    FlavorUnknown "flavor_unknown" { cloud: String, flavor: String } =>
+        "cloud {cloud}, whose flavor {flavor} could not be seen";
+    Ports "ports" { cloud: String, left: u64, each: u64 } => "the quota of {cloud}: {left} ports left, a node takes {each}";
+    Volumes "volumes" { cloud: String, left: u64, each: u64 } =>
+        "the quota of {cloud}: {left} volumes left, a node takes {each}";
+    VolumeGigabytes "volume_gigabytes" { cloud: String, left_gb: u64, each_gb: u64 } =>
+        "the quota of {cloud}: {left_gb} GB of volumes left, a node takes {each_gb} GB";
+    ServerGroupMembers "server_group_members" { cloud: String, left: u64 } =>
+        "the quota of {cloud}: {left} more servers in the server group";
+    PartsUnknown "parts_unknown" { cloud: String, why: String } => "cloud {cloud}, whose quota could not be seen: {why}";
 }
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Limit::NodesMax { nodes_max } => write!(f, "nodes_max {nodes_max}"),
-            Limit::CloudNodesMax { cloud, nodes_max } => {
-                write!(f, "nodes_max {nodes_max} of cloud {cloud}")
-            }
-            Limit::Instances { cloud, left, kept } => {
-                write!(
-                    f,
-                    "the quota of {cloud}: {left} instances left, min_instances {kept}"
-                )
-            }
-            Limit::Cores { cloud, left, kept } => {
-                write!(
-                    f,
-                    "the quota of {cloud}: {left} cores left, min_cores {kept}"
-                )
-            }
-            Limit::Ram {
-                cloud,
-                left_mb,
-                kept_mb,
-            } => {
-                write!(
-                    f,
-                    "the quota of {cloud}: {left_mb} MB of memory left, min_ram {kept_mb} MB"
-                )
-            }
-            Limit::SubmitterNodesMax {
-                submitter,
-                nodes_max,
-            } => write!(f, "nodes_max {nodes_max} of {submitter}"),
-            Limit::SubmitterCoresMax {
-                submitter,
-                cores_max,
-                cores,
-            } => write!(
-                f,
-                "cores_max {cores_max} of {submitter}: its nodes have {cores} cores"
-            ),
-            Limit::BudgetPerHour {
-                cloud,
-                submitter,
-                budget,
-                per_hour,
-            } => {
-                write!(f, "budget.per_hour {budget}{}", of(cloud, submitter))?;
-                write!(f, ": {per_hour} an hour is what runs")
-            }
-            Limit::BudgetPerMonth {
-                cloud,
-                submitter,
-                budget,
-                spent,
-                coming,
-            } => {
-                write!(f, "budget.per_month {budget}{}", of(cloud, submitter))?;
-                write!(
-                    f,
-                    ": {spent} spent, and {coming} for what runs in the hour that comes"
-                )
-            }
-            Limit::Backoff {
-                cloud,
-                flavor,
-                seconds,
-                failure,
-            } => {
-                write!(
-                    f,
-                    "back-off of {flavor} in {cloud} for {} after: {failure}",
-                    spoken(*seconds)
-                )
-            }
-            Limit::Protected {
-                cloud,
-                flavor,
-                failures,
-                failure,
-            } => write!(
-                f,
-                "protected mode of {flavor} in {cloud} after {failures} failures in a row, the last: {failure}; mend it, \
-                 then: ehos resume {cloud}"
-            ),
-            Limit::Pause {
-                cloud,
-                seconds,
-                why,
-            } => {
-                write!(
-                    f,
-                    "a pause in {cloud} for {} after: {why}",
-                    spoken(*seconds)
-                )
-            }
-            Limit::Unproven {
-                cloud,
-                flavor,
-                unjoined,
-            } => {
-                write!(
-                    f,
-                    "max_unproven: {unjoined} of {flavor} in {cloud} have not joined yet"
-                )
-            }
-            Limit::MaxActions { max_actions } => write!(f, "max_actions {max_actions} a minute"),
-            Limit::CloudUnknown { cloud } => write!(f, "cloud {cloud}, which could not be seen"),
-            Limit::Retire { cloud } => write!(f, "retire: true of cloud {cloud}"),
-            Limit::NeverSeen { cloud } => {
-                write!(
-                    f,
-                    "cloud {cloud}: it could not be seen now, and how many nodes it has has never been seen"
-                )
-            }
-            Limit::FlavorUnknown { cloud, flavor } => {
-                write!(f, "cloud {cloud}, whose flavor {flavor} could not be seen")
-            }
-            Limit::Ports { cloud, left, each } => {
-                write!(
-                    f,
-                    "the quota of {cloud}: {left} ports left, a node takes {each}"
-                )
-            }
-            Limit::Volumes { cloud, left, each } => {
-                write!(
-                    f,
-                    "the quota of {cloud}: {left} volumes left, a node takes {each}"
-                )
-            }
-            Limit::VolumeGigabytes {
-                cloud,
-                left_gb,
-                each_gb,
-            } => {
-                write!(
-                    f,
-                    "the quota of {cloud}: {left_gb} GB of volumes left, a node takes {each_gb} GB"
-                )
-            }
-            Limit::ServerGroupMembers { cloud, left } => {
-                write!(
-                    f,
-                    "the quota of {cloud}: {left} more servers in the server group"
-                )
-            }
-            Limit::PartsUnknown { cloud, why } => {
-                write!(f, "cloud {cloud}, whose quota could not be seen: {why}")
-            }
-        }
-    }
 }
 
 fn of(cloud: &Option<String>, submitter: &Option<Submitter>) -> String {
-    match (submitter, cloud) {
-        (Some(submitter), _) => format!(" of {submitter}"),
-        (None, Some(cloud)) => format!(" of cloud {cloud}"),
-        (None, None) => String::new(),
+    match submitter {
+        Some(submitter) => format!(" of {submitter}"),
+        None => after(" of cloud ", cloud),
     }
 }
 
@@ -574,9 +349,8 @@ fn kind(case: &Case<'_>) -> Kind {
     }
 }
 
-fn seconds_until(until: Moment, now: Moment) -> Option<u64> {
-    let left = until.since(now).as_secs();
-    (until > now).then_some(left)
+fn seconds_until(until: Moment, now: Moment) -> Option<Seconds> {
+    (until > now).then_some(seconds(until.since(now)))
 }
 
 fn backoff(case: &Case<'_>) -> Option<(u64, Limit)> {

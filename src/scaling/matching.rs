@@ -16,7 +16,7 @@ use super::sender::Sender;
 
 /// Which startd runs on a node's server.
 #[derive(Clone, Copy)]
-pub(crate) enum Match<'a> {
+pub enum Match<'a> {
     /// None does.
     None,
     /// This one.
@@ -28,7 +28,7 @@ pub(crate) enum Match<'a> {
 }
 
 impl<'a> Match<'a> {
-    pub(crate) fn startd(self) -> Option<&'a StartdView> {
+    pub fn startd(self) -> Option<&'a StartdView> {
         match self {
             Match::None => None,
             Match::Startd(startd) | Match::Contradiction(startd) | Match::Contested(startd, _) => {
@@ -39,7 +39,7 @@ impl<'a> Match<'a> {
 }
 
 /// Startds by what they say of themselves.
-pub(crate) struct StartdFinder<'a> {
+pub struct StartdFinder<'a> {
     by_instance: BTreeMap<&'a str, Vec<&'a StartdView>>,
     by_node: BTreeMap<&'a NodeId, Vec<&'a StartdView>>,
     /// How often a startd is heard that does not say.
@@ -94,7 +94,7 @@ impl Wanted<'_> {
 }
 
 /// The host in a daemon's address (`<10.0.0.1:9618?addrs=…>`).
-pub(crate) fn host_of(address: &str) -> Option<&str> {
+pub fn host_of(address: &str) -> Option<&str> {
     let inner = address.strip_prefix('<')?.strip_suffix('>')?;
     let place = inner.split('?').next()?;
     let (host, _) = place.rsplit_once(':')?;
@@ -115,7 +115,7 @@ pub(super) fn by_what_it_says(one: &StartdView, other: &StartdView) -> Ordering 
 
 impl<'a> StartdFinder<'a> {
     /// Over `startds`; one that does not say how often it reports does so every `update_interval`.
-    pub(crate) fn new(startds: &'a [StartdView], update_interval: Duration) -> StartdFinder<'a> {
+    pub fn new(startds: &'a [StartdView], update_interval: Duration) -> StartdFinder<'a> {
         let mut finder = StartdFinder {
             by_instance: BTreeMap::new(),
             by_node: BTreeMap::new(),
@@ -175,7 +175,7 @@ impl<'a> StartdFinder<'a> {
     }
 
     /// The same for a last look.
-    pub(crate) fn identified(&self, startd: &StartdIdentity) -> Match<'a> {
+    pub fn identified(&self, startd: &StartdIdentity) -> Match<'a> {
         self.which(&Wanted {
             uuid: startd.server_id.as_deref(),
             node: &startd.node,
@@ -209,7 +209,7 @@ impl<'a> StartdFinder<'a> {
         server: Option<&OwnedServer>,
     ) -> bool {
         let given = server.is_some_and(OwnedServer::has_own_identity);
-        memory.identified || (given && self.names_nodes)
+        memory.join.identified || (given && self.names_nodes)
     }
 
     fn is_fresh(&self, startd: &StartdView) -> bool {

@@ -1,5 +1,8 @@
 //! What is remembered from one tick to the next. Losing it costs timers, never servers and never jobs.
 
+mod after;
+mod node;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,23 +10,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::action::{CloudAction, Done, Failure, FailureKind, Intent, PoolAction};
+use super::action::{Done, Failure, Intent};
 use super::budget::Spending;
 use super::capacity::Capacity;
-use super::failing::Cause;
 use super::failing::Protected;
 use super::first_seen::ClusterMarks;
 use super::leftover::{LeftoverKind, MOST_SERVERS, Traces};
-use super::matching::host_of;
 use super::needs::JobKind;
-use super::observation::{AttachedVolume, CloudName, NodeId, OwnedServer, Role, StartdView};
+use super::observation::{AttachedVolume, CloudName, NodeId};
 use super::pace::RecentActions;
 use super::plan::Action;
-use super::policy::Policy;
-use super::refusal::About;
-use super::submitter::Submitters;
 use super::totals::Totals;
 use super::zones::ZoneMemory;
+
+pub use node::{Age, Claims, DeleteState, DrainState, Join, NodeMemory, Place, Silence};
 
 /// The longest time that one tick adds to the watched time: after a longer pause (or a jump of the clock) nothing
 /// is known of what lay between.
@@ -67,231 +67,6 @@ pub struct Kind {
     pub flavor: String,
     /// The image.
     pub image: String,
-}
-
-/// Where a startd was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// `Machine`.
-    pub machine: String,
-    /// `MyAddress`.
-    pub address: Option<String>,
-}
-
-/// More places of a node are not remembered: the first and the last ones.
-const MOST_PLACES: usize = 4;
-
-/// What is remembered of a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeMemory {
-    /// What it is made of.
-    pub kind: Kind,
-    /// The server's name.
-    pub name: String,
-    /// Its availability zone, as asked for, or as Nova says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub zone: Option<String>,
-    /// The server's UUID, once it is known.
-    pub server_id: Option<String>,
-    /// When it was decided, or adopted, by the machine's clock: for people.
-    pub since: Timestamp,
-    /// The same on the watched clock: its boot timer and the intent's grace start here.
-    pub started: Moment,
-    /// It was found on the cloud without a memory of it.
-    pub adopted: bool,
-    /// Since when a list has had its server without a valid signature, and its startd was not seen in the collector:
-    /// it may be a forgery, is no capacity and is not touched. `None`: it is ehos's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unsigned: Option<Moment>,
-    /// The other central manager that it was told to join, when it was adopted and its metadata say so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub other_condor_host: Option<String>,
-    /// Its create is saved, and no outcome of that create: the tick that sends it still runs, or was killed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub unanswered: bool,
-    /// Since when a later tick has found it so: nothing of ehos waits for that request any more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub abandoned: Option<Moment>,
-    /// A server list has had it.
-    pub listed: bool,
-    /// Since when a whole server list has not had it, after it was listed.
-    pub missing: Option<Moment>,
-    /// `Machine` of its startd.
-    pub machine: Option<String>,
-    /// `MyAddress` of its startd.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<String>,
-    /// Where its startd was on other hosts or under other names before: an ad of somebody else may have been taken for its
-    /// own.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub former: Vec<Place>,
-    /// An ad of it has come from its own identity: others speak for it no more.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub identified: bool,
-    /// When its startd was first seen.
-    pub joined: Option<Moment>,
-    /// Since when its startd has not been heard of, by a collector that hears: before or after it joined.
-    pub silent: Option<Moment>,
-    /// Its startd has been seen to take jobs: what proves its kind.
-    pub proven: bool,
-    /// Since when its server's age says that it is older than `max_lifetime`.
-    #[serde(default)]
-    pub outlived: Option<Moment>,
-    /// Since when that says that it is older by `max_lifetime_kill`.
-    #[serde(default)]
-    pub overdue: Option<Moment>,
-    /// Since when its server's age says that its token ends within `token_margin`.
-    #[serde(default)]
-    pub token_ending: Option<Moment>,
-    /// The last time it was heard of, it had claims on it.
-    pub claimed: bool,
-    /// How many.
-    #[serde(default)]
-    pub claims: Option<u64>,
-    /// When that was last seen to change: what a startd says of it is out of date until its next update.
-    #[serde(default)]
-    pub claims_changed: Option<Moment>,
-    /// In its present silence a schedd has listed a running job on it.
-    pub job_listed: bool,
-    /// Since when, in its present silence, every schedd has answered and none has listed a running job on it.
-    #[serde(default)]
-    pub unlisted: Option<Moment>,
-    /// Since when its startd has been seen to take no jobs, though no drain is under way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub closed: Option<Moment>,
-    /// When a drain of it was taken back: an ad that is older says nothing of drains.
-    pub returned: Option<Moment>,
-    /// The request id of that drain: an ad that shows it may have been late.
-    #[serde(default)]
-    pub cancelled: Option<String>,
-    /// Since when that drain has been asked to be taken back.
-    #[serde(default)]
-    pub cancelled_since: Option<Moment>,
-    /// When its startd last accepted a drain: ads of it may not say so yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drain_accepted: Option<Moment>,
-    /// Since when it had been idle when it was drained: what its startd says of that under a drain is not relied on.
-    pub idle_since: Option<Moment>,
-    /// The request that it was made for.
-    pub made_for: Option<JobKind>,
-    /// The submitters of those jobs, as far as limits apply to them.
-    #[serde(default, skip_serializing_if = "Submitters::is_empty")]
-    pub submitters: Submitters,
-    /// When a schedd last listed a running job on it, in its present drain, though its startd said that it is drained: what that
-    /// says is not so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub contradicted: Option<Moment>,
-    /// A claim on it has been seen, or a trace of one.
-    pub taken: bool,
-    /// It was found to have failed, and that was counted.
-    pub failed: bool,
-    /// A delete was decided: from here on no drain is cancelled.
-    pub delete_intended: Option<Moment>,
-    /// The cloud has accepted a delete.
-    pub delete_accepted: Option<Moment>,
-    /// Its ads were taken out of the collector after that, and it has not been heard of since.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub invalidated: bool,
-    /// The volumes of its server, as last seen before a delete.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub volumes: Vec<AttachedVolume>,
-}
-
-impl NodeMemory {
-    /// A node of which nothing is known yet but what it is made of.
-    pub fn new(kind: Kind, name: &str, since: Timestamp, started: Moment) -> NodeMemory {
-        NodeMemory {
-            kind,
-            name: name.to_owned(),
-            zone: None,
-            server_id: None,
-            since,
-            started,
-            adopted: false,
-            unsigned: None,
-            other_condor_host: None,
-            unanswered: false,
-            abandoned: None,
-            listed: false,
-            missing: None,
-            machine: None,
-            address: None,
-            former: Vec::new(),
-            identified: false,
-            joined: None,
-            silent: None,
-            proven: false,
-            outlived: None,
-            overdue: None,
-            token_ending: None,
-            claimed: false,
-            claims: None,
-            claims_changed: None,
-            job_listed: false,
-            unlisted: None,
-            closed: None,
-            returned: None,
-            cancelled: None,
-            cancelled_since: None,
-            drain_accepted: None,
-            idle_since: None,
-            made_for: None,
-            submitters: Submitters::default(),
-            contradicted: None,
-            taken: false,
-            failed: false,
-            delete_intended: None,
-            delete_accepted: None,
-            invalidated: false,
-            volumes: Vec::new(),
-        }
-    }
-
-    /// Remembers where its startd is, and where it was on another host or under another name.
-    pub fn is_at(&mut self, startd: &StartdView) {
-        let host = |address: Option<&str>| address.and_then(host_of).map(str::to_owned);
-        let moved = host(self.address.as_deref()) != host(startd.address.as_deref());
-        if let Some(machine) = &self.machine
-            && (*machine != startd.machine || moved)
-        {
-            let place = Place {
-                machine: machine.clone(),
-                address: self.address.clone(),
-            };
-            self.former.retain(|former| {
-                former.machine != place.machine
-                    || host(former.address.as_deref()) != host(place.address.as_deref())
-            });
-            if self.former.len() >= MOST_PLACES {
-                self.former.remove(1);
-            }
-            self.former.push(place);
-        }
-        if !startd.machine.is_empty() {
-            self.machine = Some(startd.machine.clone());
-        }
-        self.address.clone_from(&startd.address);
-    }
-
-    /// Every name that its startd has had.
-    pub fn machines(&self) -> impl Iterator<Item = &str> {
-        let former = self.former.iter().map(|place| place.machine.as_str());
-        self.machine.as_deref().into_iter().chain(former)
-    }
-
-    /// Forgets what was timed before nobody looked at its cloud for a while: its timers start anew, and since it was last
-    /// seen it may have taken a job of anybody.
-    pub fn was_not_watched(&mut self) {
-        self.missing = None;
-        self.silent = None;
-        self.unlisted = None;
-        self.job_listed = false;
-        self.closed = None;
-        self.outlived = None;
-        self.overdue = None;
-        self.token_ending = None;
-        self.claimed |= self.joined.is_some();
-    }
 }
 
 /// What is remembered of a server that is gone: its ads may be heard of for a while, and it may have left something
@@ -639,11 +414,13 @@ impl State {
                 return;
             }
             // Of one that was deleted without a claim no schedd need be asked.
-            let jobless = memory.delete_intended.is_some() && !memory.claimed && !memory.job_listed;
+            let jobless = memory.delete.intended.is_some()
+                && !memory.claims.claimed
+                && !memory.silence.job_listed;
             let departed = Departed {
                 jobless,
                 server_id: memory.server_id,
-                machine: memory.machine,
+                machine: memory.join.machine,
                 at: now,
                 invalidated: false,
                 cloud: memory.kind.cloud,
@@ -708,156 +485,6 @@ impl State {
                 .collect(),
             servers,
         }
-    }
-
-    /// The state after the plan's actions came out as they did: the second pure function. [`Plan::after`] counts them, too.
-    ///
-    /// [`Plan::after`]: super::plan::Plan::after
-    pub fn after(mut self, outcomes: &[Outcome], policy: &Policy) -> State {
-        for outcome in outcomes {
-            match (&outcome.action, &outcome.result) {
-                (
-                    Action::Cloud {
-                        action: CloudAction::Create(intent),
-                        ..
-                    },
-                    result,
-                ) => {
-                    self.after_create(intent, result, policy);
-                }
-                (
-                    Action::Cloud {
-                        action: CloudAction::Delete { node, server, .. },
-                        ..
-                    },
-                    Ok(done),
-                ) => self.after_delete(node, server, done),
-                (
-                    Action::Cloud {
-                        action:
-                            CloudAction::Delete {
-                                node,
-                                server,
-                                again: false,
-                                ..
-                            },
-                        ..
-                    },
-                    Err(failure),
-                ) if failure.kind == FailureKind::Changed => self.not_deleted(node, server),
-                (Action::Pool(PoolAction::Invalidate { node, .. }), Ok(_)) => {
-                    if let Some(departed) = self.departed.get_mut(node) {
-                        departed.invalidated = true;
-                    }
-                    if let Some(memory) = self.nodes.get_mut(node) {
-                        memory.invalidated = true;
-                    }
-                }
-                (
-                    Action::Cloud {
-                        action: CloudAction::Remove { leftover, .. },
-                        ..
-                    },
-                    Ok(Done::AlreadyGone),
-                ) => {
-                    self.leftovers.remove(leftover.id());
-                }
-                (Action::Pool(PoolAction::Drain { node, .. }), Ok(_)) => {
-                    let now = self.now;
-                    if let Some(memory) = self.nodes.get_mut(node) {
-                        memory.drain_accepted = Some(now);
-                    }
-                }
-                // What failed is planned again from what the next observation shows.
-                (Action::Cloud { .. } | Action::Pool(_), _) => {}
-            }
-        }
-        self
-    }
-
-    /// A node that a last look has saved: nothing was asked for, so its drains may be cancelled as before, and that its
-    /// server goes would not be ehos's doing.
-    fn not_deleted(&mut self, node: &NodeId, server: &OwnedServer) {
-        if server.role() == Role::Builder {
-            if let Some(memory) = self.builders.get_mut(server.id()) {
-                memory.delete_intended = None;
-            }
-        } else if let Some(memory) = self.nodes.get_mut(node) {
-            memory.delete_intended = None;
-        }
-    }
-
-    fn after_delete(&mut self, node: &NodeId, server: &OwnedServer, done: &Done) {
-        let now = self.now;
-        let gone = *done == Done::AlreadyGone;
-        if server.role() == Role::Builder {
-            if gone {
-                self.depart_builder(server.id());
-            } else if let Some(memory) = self.builders.get_mut(server.id()) {
-                memory.delete_accepted = Some(now);
-            }
-        } else if gone {
-            self.depart(node);
-        } else if let Some(memory) = self.nodes.get_mut(node) {
-            memory.delete_accepted = Some(now);
-        }
-    }
-
-    fn after_create(&mut self, intent: &Intent, result: &Result<Done, Failure>, policy: &Policy) {
-        // Nova may still be at one whose effect is unknown: that one keeps `intent_grace`.
-        if let Some(memory) = self.nodes.get_mut(&intent.node) {
-            memory.unanswered = false;
-        }
-        let failure = match result {
-            Ok(Done::Created { server_id }) => {
-                if let Some(memory) = self.nodes.get_mut(&intent.node) {
-                    memory.server_id = Some(server_id.clone());
-                }
-                return;
-            }
-            // Not what a create answers: as good as no answer.
-            Ok(Done::Accepted | Done::AlreadyGone) => return,
-            Err(failure) => failure,
-        };
-        if !failure.kind.had_no_effect() {
-            return;
-        }
-        self.nodes.remove(&intent.node);
-        let pause = match failure.kind {
-            FailureKind::Later(wait) => Some(wait.unwrap_or(Duration::from_secs(60))),
-            FailureKind::Quota => Some(policy.backoff_first),
-            _ => None,
-        };
-        if let Some(wait) = pause {
-            let until = self.now.plus(wait.min(policy.backoff_longest));
-            self.pauses.insert(
-                intent.cloud.clone(),
-                Pause {
-                    until,
-                    why: failure.message.clone(),
-                },
-            );
-            return;
-        }
-        let about = match failure.kind {
-            FailureKind::Refused(about) => about,
-            FailureKind::NotAuthorized => About::Rights,
-            FailureKind::NotDone => return,
-            _ => About::Cloud,
-        };
-        let kind = Kind {
-            cloud: intent.cloud.clone(),
-            flavor: intent.flavor.clone(),
-            image: intent.image.clone(),
-        };
-        // A zone that is not there, or is closed, is not the fault of the others.
-        let zone = intent.zone.as_deref().filter(|_| about == About::Zone);
-        let (now, why) = (self.now, &failure.message);
-        if zone.is_some_and(|zone| self.count_full_zone(&kind, zone, now, why, policy)) {
-            return;
-        }
-        // Several failures of one tick count once.
-        self.count_failure(&kind, now, why, Cause::Refused(about), policy);
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use keys::{Kind, Setting, Value};
+
 /// An amount; never negative.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Money(u64);
@@ -45,6 +47,18 @@ impl Money {
     #[allow(clippy::cast_precision_loss)] // Nobody spends nine thousand millions.
     pub fn amount(self) -> f64 {
         self.0 as f64 / MILLIONTHS as f64
+    }
+}
+
+impl Setting for Money {
+    const KIND: Kind = Kind::Number;
+
+    fn of(value: Value) -> Option<Money> {
+        f64::of(value).map(Money::new)
+    }
+
+    fn value(&self) -> Option<Value> {
+        Some(Value::Number(self.amount()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Names that programs read, as types.
 
 /// Declares an enum with its name on the wire beside each variant.
+#[macro_export]
 macro_rules! names {
     ($(#[$meta:meta])* pub enum $type:ident { $($(#[$doc:meta])* $variant:ident = $name:literal,)* }) => {
         $(#[$meta])*
@@ -42,8 +43,6 @@ macro_rules! names {
         }
     };
 }
-
-pub(crate) use names;
 
 names! {
     /// The phase of a node, in the order of its life.

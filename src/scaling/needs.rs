@@ -271,8 +271,8 @@ pub fn candidates(
         configured.map(|kind| (kind, None)).collect();
     for node in state.nodes.values() {
         let example = examples.entry(node.kind.clone()).or_default();
-        let proven = node.proven && !node.failed;
-        if let (None, true, Some(machine)) = (&example, proven, &node.machine) {
+        let proven = node.join.proven && !node.failed;
+        if let (None, true, Some(machine)) = (&example, proven, &node.join.machine) {
             *example = slots.get(machine.as_str()).map(|name| (*name).to_owned());
         }
     }

@@ -155,6 +155,8 @@ pub struct Node<'a> {
     pub name: String,
     /// What it is made of.
     pub kind: Kind,
+    /// What is remembered of it, with what this observation shows.
+    pub memory: NodeMemory,
     /// Its server, when its cloud lists it.
     pub server: Option<&'a OwnedServer>,
     /// Its startd, when the collector has an ad of it, fresh or stale.
@@ -272,7 +274,7 @@ pub fn lists_job(pool: &PoolView, memory: &NodeMemory) -> bool {
 /// The same, with what is not known. Where the machine is not known, no schedd lists a job on it but by the server's name.
 pub(super) fn node_listed(pool: &PoolView, memory: &NodeMemory) -> JobListed {
     let mut all = JobListed::No;
-    for machine in memory.machines().chain([memory.name.as_str()]) {
+    for machine in memory.join.machines().chain([memory.name.as_str()]) {
         match job_listed(pool, machine) {
             JobListed::Yes => return JobListed::Yes,
             JobListed::Unknown => all = JobListed::Unknown,
@@ -283,19 +285,45 @@ pub(super) fn node_listed(pool: &PoolView, memory: &NodeMemory) -> JobListed {
 }
 
 /// All that a node's phase is decided by.
-pub(super) struct Facts<'a> {
-    pub(super) id: &'a NodeId,
+pub(super) struct Facts<'a, 's> {
+    pub(super) id: &'s NodeId,
     pub(super) observation: &'a Observation,
-    pub(super) policy: &'a Policy,
-    pub(super) state: &'a State,
-    pub(super) memory: &'a NodeMemory,
+    pub(super) policy: &'s Policy,
+    pub(super) state: &'s State,
+    pub(super) memory: &'s NodeMemory,
     pub(super) server: Option<&'a OwnedServer>,
     pub(super) found: Match<'a>,
     pub(super) cloud_known: bool,
 }
 
-impl Facts<'_> {
-    pub(super) fn phase(&self) -> Phase {
+impl<'a> Facts<'a, '_> {
+    /// The node; `own_identity`: its ads come from its own identity alone.
+    pub(super) fn node(&self, own_identity: bool) -> Node<'a> {
+        let (memory, policy, now) = (self.memory, self.policy, self.state.now);
+        let cloud = &memory.kind.cloud;
+        Node {
+            id: self.id.clone(),
+            name: memory.name.clone(),
+            kind: memory.kind.clone(),
+            memory: memory.clone(),
+            server: self.server,
+            startd: self.found.startd(),
+            contested: match self.found {
+                Match::Contested(_, other) => Some(other),
+                _ => None,
+            },
+            own_identity,
+            cloud_known: self.cloud_known,
+            unchanged_for: self.unchanged_for(),
+            token_ends: memory.age.token_ends(policy, now),
+            outlived: memory.age.is_outlived(policy, cloud, now),
+            overdue: memory.age.is_overdue(policy, cloud, now),
+            cloud_retires: policy.retires(cloud),
+            phase: self.phase(),
+        }
+    }
+
+    fn phase(&self) -> Phase {
         if let Match::Contradiction(startd) = self.found {
             return Phase::Contradiction {
                 instance_id: startd.instance_id.clone().unwrap_or_default(),
@@ -322,7 +350,7 @@ impl Facts<'_> {
         match self.server {
             Some(server) => self.of_server(server),
             None if !self.cloud_known => self.of_unknown_cloud(),
-            None if self.memory.delete_intended.is_some() => Phase::Gone,
+            None if self.memory.delete.intended.is_some() => Phase::Gone,
             None if self.memory.listed => Phase::Vanished,
             None if self.age() >= self.policy.intent_grace || self.is_abandoned() => Phase::Lapsed,
             None => Phase::Requested,
@@ -343,7 +371,7 @@ impl Facts<'_> {
 
     fn hears(&self) -> bool {
         let pool = &self.observation.pool;
-        let machine = self.memory.machine.as_deref();
+        let machine = self.memory.join.machine.as_deref();
         hearing(pool, self.policy).is_some() && !hidden(pool, machine, self.server)
     }
 
@@ -354,7 +382,7 @@ impl Facts<'_> {
     }
 
     fn of_unknown_cloud(&self) -> Phase {
-        if self.memory.delete_intended.is_some() {
+        if self.memory.delete.intended.is_some() {
             return Phase::Deleting {
                 ours: true,
                 again: false,
@@ -362,7 +390,7 @@ impl Facts<'_> {
         }
         match self.fresh_startd() {
             Some(startd) => self.of_startd(startd),
-            None if self.memory.joined.is_some() => self.silence(self.policy.lost_timeout),
+            None if self.memory.join.joined.is_some() => self.silence(self.policy.lost_timeout),
             None if self.memory.other_condor_host.is_some() => Phase::Untrusted,
             // What should have come by now is no capacity; it exists, as far as anybody knows.
             None if self.age() >= self.policy.boot_timeout => Phase::Unheard,
@@ -373,21 +401,22 @@ impl Facts<'_> {
 
     fn of_server(&self, server: &OwnedServer) -> Phase {
         let status = server.record().status;
-        if server.record().deleting || self.memory.delete_accepted.is_some() {
+        if server.record().deleting || self.memory.delete.accepted.is_some() {
             let overdue = self
                 .memory
-                .delete_accepted
+                .delete
+                .accepted
                 .is_some_and(|at| self.state.now.since(at) >= self.policy.delete_timeout);
             // A host that could not destroy the server leaves it in ERROR, and a new delete works.
-            let asked = self.memory.delete_accepted.or(self.memory.delete_intended);
+            let asked = self.memory.delete.accepted.or(self.memory.delete.intended);
             let failed = status == ServerStatus::Error
                 && !server.record().deleting
                 && asked.is_none_or(|at| self.state.now.since(at) >= MINUTE);
-            let ours = self.memory.delete_intended.is_some();
+            let ours = self.memory.delete.intended.is_some();
             // It may have taken a job since: another node can hide it from the collector, and not from the schedd.
             let again =
                 ours && (overdue || failed) && !lists_job(&self.observation.pool, self.memory);
-            return if again && self.memory.joined.is_some() {
+            return if again && self.memory.join.joined.is_some() {
                 self.of_undeleted(status)
             } else {
                 Phase::Deleting { ours, again }
@@ -402,7 +431,7 @@ impl Facts<'_> {
                 silent: false,
             },
             Some(startd) => self.of_startd(startd),
-            None if self.memory.joined.is_some() => self.of_silent(status),
+            None if self.memory.join.joined.is_some() => self.of_silent(status),
             None => self.of_unjoined(server),
         }
     }
@@ -440,14 +469,15 @@ impl Facts<'_> {
             let ours = drain.reason.starts_with(&drain_mark(&self.policy.cluster));
             // An ad from before the drain was taken back does not say that it is drained. The collector may have got it
             // late; in the end the drain is still there because it was not taken back after all.
-            let believed = self.memory.returned.is_none_or(|returned| {
+            let believed = self.memory.drain.returned.is_none_or(|returned| {
                 let since = self.state.now.since(returned);
-                let same = self.memory.cancelled.as_ref() == Some(&drain.request_id);
+                let same = self.memory.drain.cancelled.as_ref() == Some(&drain.request_id);
                 since > startd.heard_ago && (!same || since >= self.policy.lost_timeout)
             });
             // Schedds are asked about nodes that were there a tick before.
             let asked = self
                 .memory
+                .join
                 .joined
                 .is_some_and(|joined| joined < self.state.now);
             return Phase::Draining {
@@ -477,7 +507,7 @@ impl Facts<'_> {
 
     /// Its startd has accepted a drain, and the ad may not say so yet.
     fn has_accepted_drain(&self) -> bool {
-        let accepted = self.memory.drain_accepted;
+        let accepted = self.memory.drain.accepted;
         accepted.is_some_and(|at| self.state.now.since(at) < MINUTE)
     }
 
@@ -494,7 +524,7 @@ impl Facts<'_> {
     /// A schedd has listed a job on it in its present drain: the ad may be somebody else's, and the next job may begin at any
     /// moment. No job for that long, and there is no demand that would run there.
     fn was_contradicted(&self) -> bool {
-        let contradicted = self.memory.contradicted;
+        let contradicted = self.memory.drain.contradicted;
         contradicted.is_some_and(|at| self.state.now.since(at) < self.policy.lost_job_timeout)
     }
 
@@ -502,9 +532,9 @@ impl Facts<'_> {
     /// has none, but since when only with its next update: until then it says when that claim came. And one whose first ad
     /// came late had been idle before the negotiator could match a job with it. Of one that was adopted nobody knows when
     /// that was.
-    pub(super) fn unchanged_for(&self) -> Duration {
-        let joined = self.memory.joined.filter(|_| !self.memory.adopted);
-        let changed = self.memory.claims_changed.max(joined);
+    fn unchanged_for(&self) -> Duration {
+        let joined = self.memory.join.joined.filter(|_| !self.memory.adopted);
+        let changed = self.memory.claims.changed.max(joined);
         changed.map_or(Duration::MAX, |at| self.state.now.since(at))
     }
 
@@ -556,7 +586,8 @@ impl Facts<'_> {
     fn unreachable(&self) -> Phase {
         let memory = self.memory;
         let listed = node_listed(&self.observation.pool, memory);
-        let not_asked = memory.machine.is_none() || memory.claimed && !memory.job_listed;
+        let not_asked =
+            memory.join.machine.is_none() || memory.claims.claimed && !memory.silence.job_listed;
         let job = match listed {
             JobListed::Yes => JobLeft::Listed,
             JobListed::Unknown => JobLeft::Unknown,
@@ -567,6 +598,7 @@ impl Facts<'_> {
             silent_for: self.silent_for(),
             job,
             unlisted_for: memory
+                .silence
                 .unlisted
                 .map_or(Duration::ZERO, |since| self.state.now.since(since)),
         }
@@ -626,7 +658,7 @@ impl Facts<'_> {
 
     /// For how long a collector that hears has not heard of it: for no longer than it runs, whatever the state remembers.
     fn silent_for(&self) -> Duration {
-        let remembered = self.memory.silent;
+        let remembered = self.memory.silence.silent;
         let remembered = remembered.map_or(Duration::ZERO, |since| self.state.now.since(since));
         let collector = self.observation.pool.collector.known();
         collector.map_or(remembered, |collector| remembered.min(collector.up_for))
@@ -635,7 +667,7 @@ impl Facts<'_> {
     /// What the schedds that are asked say.
     fn listed(&self) -> JobListed {
         match node_listed(&self.observation.pool, self.memory) {
-            JobListed::No if self.memory.machine.is_none() => JobListed::Unknown,
+            JobListed::No if self.memory.join.machine.is_none() => JobListed::Unknown,
             said => said,
         }
     }
@@ -644,7 +676,9 @@ impl Facts<'_> {
     /// listed since: it may be another schedd's.
     fn job(&self) -> JobListed {
         match self.listed() {
-            JobListed::No if self.memory.claimed && !self.memory.job_listed => JobListed::Unknown,
+            JobListed::No if self.memory.claims.claimed && !self.memory.silence.job_listed => {
+                JobListed::Unknown
+            }
             said => said,
         }
     }

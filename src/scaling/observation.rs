@@ -3,6 +3,8 @@
 //! An observation carries one time stamp, `at`, and otherwise ages: how long ago something happened,
 //! worked out in the adapter on the clock of the daemon that stamped it. The planner never compares clocks.
 
+#![warn(missing_docs)]
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;

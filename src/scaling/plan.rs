@@ -1,20 +1,26 @@
 //! The plan: from what was seen, the policy and what is remembered to what is to be done, and why. Pure.
 
+#![warn(missing_docs)]
+
 mod builders;
 mod choosing;
 mod contradictions;
 mod creating;
 mod cycle;
 mod demand;
+mod finishing;
 mod floating_ips;
+mod forgetting;
 mod held_back;
+mod images;
+mod keeping;
 mod leftovers;
-mod lifetime;
 mod look_again;
+mod placing;
+mod planner;
 mod removing;
 mod retiring;
-mod rotating;
-mod tokens;
+mod taking_back;
 mod unsigned;
 
 pub use held_back::MANY_STARTS;
@@ -33,24 +39,23 @@ use super::budget::{self, BudgetSpent, Costs};
 use super::console::ConsoleExcerpt;
 use super::failing::ProtectedKind;
 use super::figures::{
-    self, BackoffFigures, CloudFigures, CoreFigures, PolicyFigures, ServerFigures, StartdFigures,
+    BackoffFigures, CloudFigures, CoreFigures, PolicyFigures, ServerFigures, StartdFigures,
 };
 use super::leftover::LeftoverKind;
-use super::limits::Planned;
-use super::memory::{Kind, Outcome, State};
-use super::names::{ActionName, PhaseName, names};
-use super::needs::{self, Answer, JobFault, JobKind, Needs, OwnerBound};
-use super::node::{JobListed, Node, Phase, job_listed};
-use super::obscure;
+use super::memory::{Outcome, State};
+use super::names::{ActionName, PhaseName};
+use super::needs::{JobFault, Needs, OwnerBound};
+use super::node::{Node, Phase};
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
-use super::pace::ActionCounts;
 use super::policy::Policy;
-use super::reason::{Reason, Unheard, seconds};
+use super::reason::Reason;
 use super::schedule::InForce;
 use super::source::{Source, SourceKind};
 use super::stranded::{StrandedJobs, stranded};
-use super::submitter::{ChargedNodes, Submitters};
-use super::survey::{Survey, survey};
+use super::submitter::Submitters;
+use super::survey::survey;
+use crate::names;
+use planner::Planner;
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -363,673 +368,48 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let mut next = state.at(observation.at);
     let survey = survey(observation, policy, &mut next);
     let brakes = brakes(observation, policy, &next, &survey);
-    let vanished = brakes
-        .iter()
-        .any(|brake| matches!(brake, Brake::NodesVanished { .. }));
-    next.vanished = vanished.then(|| next.vanished.unwrap_or(next.now));
+    let stranded = stranded(observation, policy, &next, &survey);
     let costs = budget::count(observation.at, policy, &mut next, &survey.nodes, state.now);
-    let mut planner = Planner::new(observation, policy, next, survey, brakes, costs);
-    planner.window = window;
+    let mut planner = Planner::new(observation, policy, state, next, survey, brakes, costs);
     planner.notices.extend(cut);
-    planner.stranded = stranded(observation, policy, &planner.next, &planner.survey);
-    planner.drain_ending_tokens();
-    planner.drain_retiring();
-    planner.drain_outlived();
-    planner.drain_above_nodes_max();
-    planner.remember_images();
-    planner.drain_older_images();
-    let groups = planner.place_demand();
-    planner.take_back_drains();
-    planner.choose_removals();
-    planner.choose_builders();
-    planner.choose_leftovers(state);
-    let groups = planner.create(groups);
-    planner.remove_builders();
-    planner.remove();
-    planner.remove_leftovers();
-    planner.take_off_floating_ips();
-    planner.try_newer_images();
-    planner.drain_surplus();
-    planner.drain_closed();
-    planner.forget();
-    planner.ask_for_cycle();
-    planner.count_actions();
-    let mut plan = planner.into_plan(groups);
+    planner.next.vanished = match planner.many_vanished() {
+        true => planner.next.vanished.or(Some(planner.next.now)),
+        false => None,
+    };
+    for pass in passes() {
+        pass(&mut planner);
+    }
+    let mut plan = planner.into_plan();
+    plan.window = window;
+    plan.stranded = stranded;
     let mut totals = std::mem::take(&mut plan.next.totals);
     totals.saw(state, &plan, policy);
     plan.next.totals = totals;
     plan
 }
 
-/// A group of jobs on its way through the plan.
-struct Group {
-    asks: JobKind,
-    /// The submitters of its jobs that have a limit.
-    submitters: Submitters,
-    jobs: u64,
-    /// One of its jobs.
-    example: Option<String>,
-    waiting: Duration,
-    left: u64,
-    /// Of those that are left, the young ones.
-    young: u64,
-    /// Of its jobs, those that find room beside others on nodes that are made for these.
-    beside: u64,
-    why: Vec<Reason>,
-    /// New nodes that may be made for it; none while it takes none of our slots.
-    may_buy: u64,
-    /// Of its jobs, those that took none of the nodes made for them: neither placed nor bought for.
-    refused: u64,
-    /// Why it could not be read.
-    fault: Option<JobFault>,
-}
-
-/// Servers of ours that exist or may, with those that the plan makes: what limits are judged by, counted once.
-struct Counts {
-    nodes: u64,
-    in_cloud: BTreeMap<CloudName, u64>,
-    /// Those that are on their way, or have joined and take no jobs.
-    unjoined_of_kind: BTreeMap<Kind, u64>,
-    charged: ChargedNodes,
-}
-
-impl Counts {
-    fn of(survey: &Survey<'_>, observation: &Observation, state: &State) -> Counts {
-        let cores = |node: &Node<'_>| cores(&node.kind, observation, state);
-        let mut counts = Counts {
-            nodes: 0,
-            in_cloud: BTreeMap::new(),
-            unjoined_of_kind: BTreeMap::new(),
-            charged: ChargedNodes::count(&survey.nodes, state, cores),
-        };
-        for (cloud, servers) in &survey.uncounted {
-            counts.nodes += servers;
-            counts.in_cloud.insert(cloud.clone(), *servers);
-        }
-        for node in survey.nodes.iter().filter(|node| node.exists()) {
-            let proven = state
-                .nodes
-                .get(&node.id)
-                .is_some_and(|memory| memory.proven);
-            // One that takes no jobs proves nothing; one that is going or lost is not on its way.
-            let unproven = node.coming() || (node.phase == Phase::Closed && !proven);
-            counts.add(&node.kind, unproven);
-        }
-        counts
-    }
-
-    fn add(&mut self, kind: &Kind, unproven: bool) {
-        self.nodes += 1;
-        match self.in_cloud.get_mut(&kind.cloud) {
-            Some(count) => *count += 1,
-            None => drop(self.in_cloud.insert(kind.cloud.clone(), 1)),
-        }
-        if unproven {
-            *self.unjoined_of_kind.entry(kind.clone()).or_default() += 1;
-        }
-    }
-}
-
-/// The cores of a flavor, or else those that nodes of it were seen to have.
-fn cores(kind: &Kind, observation: &Observation, state: &State) -> u64 {
-    let view = observation.clouds.get(&kind.cloud).and_then(Seen::known);
-    let flavor = view.and_then(|view| view.flavors.get(&kind.flavor));
-    let capacity = || needs::capacity(kind, state, &observation.clouds);
-    flavor.map_or_else(
-        || capacity().map_or(0, |capacity| capacity.total().cpus),
-        |flavor| flavor.vcpus,
-    )
-}
-
-/// A new node of the plan.
-struct NewNode {
-    id: NodeId,
-    name: String,
-    zone: Option<String>,
-    kind: Kind,
-    why: Reason,
-}
-
-struct Planner<'a> {
-    observation: &'a Observation,
-    policy: &'a Policy,
-    next: State,
-    survey: Survey<'a>,
-    brakes: Vec<Brake>,
-    costs: Costs,
-    budgets_spent: Vec<BudgetSpent>,
-    window: Option<InForce>,
-    stranded: Option<StrandedJobs>,
-    /// Jobs that were placed on each node, by its index in the survey.
-    placed: Vec<u64>,
-    /// What happens to each node, by its index in the survey.
-    fates: Vec<Option<(Fate, Reason)>>,
-    /// Indexes of nodes whose servers are to be deleted, in order.
-    removals: Vec<(usize, Reason)>,
-    builders: Vec<BuilderLine>,
-    leftovers: Vec<LeftoverLine>,
-    floating_ips: Vec<FloatingIpLine>,
-    /// The creates, deletes and removals of the last minute.
-    changes_before: u64,
-    /// The nodes that are drained, with those of the last minute.
-    drains: u64,
-    new_nodes: Vec<NewNode>,
-    counts: Counts,
-    /// Of kinds whose images are tested: how many nodes may be on their way before one has joined.
-    first_nodes: BTreeMap<Kind, u64>,
-    planned: BTreeMap<CloudName, Planned>,
-    actions: Vec<Action>,
-    notices: Vec<String>,
-}
-
-impl<'a> Planner<'a> {
-    fn new(
-        observation: &'a Observation,
-        policy: &'a Policy,
-        mut next: State,
-        survey: Survey<'a>,
-        brakes: Vec<Brake>,
-        costs: Costs,
-    ) -> Planner<'a> {
-        let before = next.recent.count(next.now);
-        let budgets_spent = costs.spent(policy);
-        let count = survey.nodes.len();
-        let counts = Counts::of(&survey, observation, &next);
-        Planner {
-            observation,
-            policy,
-            next,
-            survey,
-            brakes,
-            costs,
-            budgets_spent,
-            window: None,
-            stranded: None,
-            placed: vec![0; count],
-            fates: vec![None; count],
-            removals: Vec::new(),
-            builders: Vec::new(),
-            leftovers: Vec::new(),
-            floating_ips: Vec::new(),
-            changes_before: before.changes,
-            drains: before.drains,
-            new_nodes: Vec::new(),
-            counts,
-            first_nodes: BTreeMap::new(),
-            planned: BTreeMap::new(),
-            actions: Vec::new(),
-            notices: Vec::new(),
-        }
-    }
-
-    /// Whether a node of `kind` takes jobs that ask for this.
-    fn answer(&self, kind: &Kind, asks: &JobKind) -> Answer<'a> {
-        self.observation.matches.answer(kind, asks)
-    }
-
-    /// How many more creates, deletes and removals `max_actions` leaves, beside these.
-    fn changes_left(&self, planned: u64) -> u64 {
-        let changes = self.changes_before.saturating_add(planned);
-        self.policy.max_actions.saturating_sub(changes)
-    }
-
-    /// Remembers how many actions the plan has.
-    fn count_actions(&mut self) {
-        let is_change = |action: &&Action| matches!(action, Action::Cloud { .. });
-        let is_drain = |action: &&Action| matches!(action, Action::Pool(PoolAction::Drain { .. }));
-        let counts = ActionCounts {
-            changes: self.actions.iter().filter(is_change).count() as u64,
-            drains: self.actions.iter().filter(is_drain).count() as u64,
-        };
-        self.next.recent.add(self.next.now, counts);
-    }
-
-    fn needed(&self, index: usize) -> bool {
-        self.placed.get(index).is_some_and(|jobs| *jobs > 0)
-    }
-
-    fn settle(&mut self, index: usize, fate: Fate, why: Reason) {
-        if let Some(entry) = self.fates.get_mut(index) {
-            *entry = Some((fate, why));
-        }
-    }
-
-    fn settled(&self, index: usize) -> bool {
-        self.fates.get(index).is_some_and(Option::is_some)
-    }
-
-    /// The brake that stops new nodes.
-    fn create_brake(&self) -> Option<String> {
-        self.brakes
-            .iter()
-            .find(|brake| brake.stops_creates())
-            .map(ToString::to_string)
-    }
-
-    /// Indexes of nodes for which `which` holds.
-    fn nodes_where(&self, which: impl Fn(&Node<'a>) -> bool) -> Vec<usize> {
-        self.survey
-            .nodes
-            .iter()
-            .enumerate()
-            .filter(|(_, node)| which(node))
-            .map(|(index, _)| index)
-            .collect()
-    }
-
-    fn has_fate(&self, index: usize, fate: Fate) -> bool {
-        matches!(self.fates.get(index), Some(Some((settled, _))) if *settled == fate)
-    }
-
-    /// Nodes that take jobs or will, of those there are and of the new ones: with drains that are taken back, without
-    /// those that are drained or whose tokens end.
-    fn alive(&self) -> u64 {
-        let nodes = self.survey.nodes.iter().enumerate();
-        let there = nodes
-            .filter(|(index, node)| {
-                node.alive() && !node.retires() && !self.has_fate(*index, Fate::Drains)
-                    || self.has_fate(*index, Fate::Returns)
-            })
-            .count();
-        (there + self.new_nodes.len()) as u64
-    }
-
-    /// Nodes that take jobs or will and that no job needs: what nodes_spare counts.
-    fn unneeded(&self) -> u64 {
-        let idle = |node: &Node<'_>| node.coming() || matches!(node.phase, Phase::Idle { .. });
-        let nodes = self.survey.nodes.iter().enumerate();
-        let there = nodes.filter(|(index, node)| {
-            let there = idle(node) && !node.retires() && !self.has_fate(*index, Fate::Drains)
-                || self.has_fate(*index, Fate::Returns);
-            there && !self.needed(*index)
-        });
-        let new = self
-            .new_nodes
-            .iter()
-            .filter(|node| !matches!(node.why, Reason::CreateForDemand { .. }));
-        (there.count() + new.count()) as u64
-    }
-
-    /// How many idle nodes are kept beyond those that are needed.
-    fn spare(&self) -> u64 {
-        let needed = self.alive().saturating_sub(self.unneeded());
-        self.policy.nodes_spare.nodes(needed)
-    }
-
-    fn spare_reason(&self) -> Reason {
-        Reason::Spare {
-            nodes_spare: self.spare(),
-            percent: self.policy.nodes_spare.percent(),
-        }
-    }
-
-    fn into_plan(mut self, groups: Vec<Group>) -> Plan {
-        let look_again = self.look_again();
-        let mut told = self.outlived();
-        told.extend(self.ending_tokens());
-        told.extend(self.older_images());
-        told.extend(self.retiring());
-        let mut nodes = Vec::with_capacity(self.survey.nodes.len() + self.new_nodes.len());
-        // Counted once, while all fates are there.
-        let spare = self.spare_reason();
-        for index in 0..self.survey.nodes.len() {
-            let (fate, why) = match self.fates.get_mut(index).and_then(Option::take) {
-                Some(settled) => settled,
-                None => (Fate::Keeps, self.kept_because(index, &spare)),
-            };
-            let Some(node) = self.survey.nodes.get(index) else {
-                continue;
-            };
-            let why = match why {
-                // Its cloud does answer.
-                Reason::CloudUnknown
-                | Reason::Unheard {
-                    cause: Unheard::CloudUnknown { .. },
-                } if self.survey.obscured.contains(&node.id) => Reason::ServerUnread,
-                why => why,
-            };
-            nodes.push(NodeLine {
-                node: node.id.clone(),
-                name: node.name.clone(),
-                cloud: node.kind.cloud.clone(),
-                flavor: node.kind.flavor.clone(),
-                zone: self
-                    .next
-                    .nodes
-                    .get(&node.id)
-                    .and_then(|memory| memory.zone.clone()),
-                server: figures::server_of(self.observation, self.policy, &self.next, node),
-                startd: figures::startd_of(node),
-                phase: phase_name(&node.phase),
-                fate,
-                why,
-            });
-        }
-        let (observation, policy) = (self.observation, self.policy);
-        nodes.extend(self.new_nodes.into_iter().map(|new| NodeLine {
-            server: figures::server(
-                observation,
-                policy.cloud(&new.kind.cloud),
-                &new.kind.flavor,
-                &new.kind.image,
-            ),
-            startd: None,
-            node: new.id,
-            name: new.name,
-            cloud: new.kind.cloud,
-            flavor: new.kind.flavor,
-            zone: new.zone,
-            phase: PhaseName::New,
-            fate: Fate::Creates,
-            why: new.why,
-        }));
-        let contradictions = contradictions::told(&self.survey);
-        let mut notices = self.notices;
-        notices.extend(obscure::told(self.observation));
-        notices.extend(obscure::counted(&self.survey.uncounted));
-        notices.extend(unsigned::told(&self.survey, &self.next));
-        notices.extend(told);
-        notices.extend(self.next.full_zones(self.policy));
-        let foreign = |node: &&NodeId| {
-            let memory = self.next.nodes.get(node);
-            memory.is_some_and(|memory| memory.other_condor_host.is_some())
-        };
-        let unsigned = |node: &&NodeId| {
-            let memory = self.next.nodes.get(node);
-            memory.is_some_and(|memory| memory.unsigned.is_some())
-        };
-        let adopted = self.survey.adopted.iter().filter(|node| !unsigned(node));
-        let (foreign, adopted): (Vec<&NodeId>, Vec<&NodeId>) = adopted.partition(foreign);
-        for (nodes, found, what) in [
-            (adopted, "adopted", "that this state did not know"),
-            (
-                foreign,
-                "found",
-                "with this ehos.cluster and another central manager, not touched",
-            ),
-        ] {
-            let servers = match nodes.len() {
-                0 => continue,
-                1 => "a server",
-                _ => "servers",
-            };
-            let names: Vec<&str> = nodes.iter().map(|node| node.0.as_str()).collect();
-            notices.push(format!("{found} {servers} {what}: {}", names.join(", ")));
-        }
-        Plan {
-            at: self.observation.at,
-            policy: PolicyFigures::of(self.policy),
-            queue: queue(self.observation),
-            to_come: to_come(self.observation),
-            cores: figures::cores(self.observation, self.policy, &self.next, &self.survey),
-            clouds: figures::clouds(self.observation, self.policy, &self.next, &self.survey),
-            backoffs: figures::backoffs(self.policy, &self.next),
-            nodes,
-            builders: self.builders,
-            leftovers: self.leftovers,
-            floating_ips: self.floating_ips,
-            groups: groups
-                .into_iter()
-                .map(|group| GroupLine {
-                    request: group.asks.request,
-                    by_machine: self.observation.matches.depends_on_machine(&group.asks),
-                    needs: group.asks.needs,
-                    submitters: group.submitters,
-                    example: group.example,
-                    jobs: group.jobs,
-                    waiting_seconds: seconds(group.waiting),
-                    why: group.why,
-                })
-                .collect(),
-            brakes: self.brakes,
-            protected: self.next.protected(self.policy),
-            budgets_spent: self.budgets_spent,
-            stranded: self.stranded,
-            cost: self.costs.known(self.policy).then_some(self.costs),
-            window: self.window,
-            unseen: unseen(self.observation, self.policy, &self.next)
-                .into_iter()
-                .chain(contradictions)
-                .collect(),
-            sources_seen: SourcesSeen {
-                schedds: self
-                    .observation
-                    .pool
-                    .schedds
-                    .values()
-                    .filter(|schedd| schedd.is_known())
-                    .count(),
-                clouds: self
-                    .observation
-                    .clouds
-                    .values()
-                    .filter(|cloud| cloud.is_known())
-                    .count(),
-            },
-            notices,
-            actions: self.actions,
-            look_again,
-            next: self.next,
-        }
-    }
-
-    /// For how long a node's startd has been seen to take no jobs.
-    fn closed_seconds(&self, node: &Node<'_>) -> u64 {
-        let memory = self.next.nodes.get(&node.id);
-        let closed = memory.and_then(|memory| memory.closed);
-        closed.map_or(0, |since| seconds(self.next.now.since(since)))
-    }
-
-    /// Whether a schedd lists a running job on a node.
-    fn listed_job(&self, node: &Node<'_>) -> JobListed {
-        let memory = self.next.nodes.get(&node.id);
-        let machine = memory.and_then(|memory| memory.machine.as_deref());
-        machine.map_or(JobListed::Unknown, |machine| {
-            job_listed(&self.observation.pool, machine)
-        })
-    }
-
-    fn drain_not_complete(&self, node: &Node<'_>) -> Reason {
-        let memory = self.next.nodes.get(&node.id);
-        let drain = node.startd.and_then(|startd| startd.draining.as_ref());
-        let contradicted = memory.and_then(|memory| memory.contradicted);
-        match contradicted.filter(|_| drain.is_some_and(|drain| drain.complete)) {
-            Some(at) => Reason::DrainContradicted {
-                unlisted_seconds: seconds(self.next.now.since(at)),
-                lost_job_timeout_seconds: seconds(self.policy.lost_job_timeout),
-            },
-            None => Reason::DrainNotComplete,
-        }
-    }
-
-    /// A schedd that does not answer.
-    fn unknown_schedd(&self) -> Option<String> {
-        let mut schedds = self.observation.pool.schedds.iter();
-        let unknown = schedds.find(|(_, schedd)| !schedd.is_known());
-        unknown.map(|(name, _)| name.clone())
-    }
-
-    /// Why nothing is known of a node.
-    fn unheard(&self, node: &Node<'_>, age: u64) -> Unheard {
-        let memory = self.next.nodes.get(&node.id);
-        let joined = memory.is_some_and(|memory| memory.joined.is_some());
-        match &self.observation.pool.collector {
-            _ if !node.cloud_known && !joined => Unheard::CloudUnknown { seconds: age },
-            Seen::Unknown(_) => Unheard::CollectorUnknown,
-            Seen::Known(collector) => Unheard::CollectorYoung {
-                up_seconds: seconds(collector.up_for),
-                collector_grace_seconds: seconds(self.policy.collector_grace),
-            },
-        }
-    }
-
-    /// Why an idle node whose server is not known to run is not drained.
-    fn not_drained(&self, node: &Node<'_>) -> Reason {
-        match node.server {
-            Some(_) if node.cloud_known => Reason::NotActive {
-                status: status_word(node),
-            },
-            _ => Reason::CloudUnknown,
-        }
-    }
-
-    /// The name under which a schedd lists a running job on a node whose startd says that it is drained.
-    fn drained_with_job(&self, node: &Node<'_>) -> Option<String> {
-        let startd = node.startd?;
-        let drained = startd.draining.as_ref().is_some_and(|drain| drain.complete);
-        let memory = self.next.nodes.get(&node.id)?;
-        let pool = &self.observation.pool;
-        let mut machines = memory.machines().chain([memory.name.as_str()]);
-        let listed = machines.find(|machine| job_listed(pool, machine) == JobListed::Yes);
-        listed
-            .filter(|_| drained && startd.claims() == 0)
-            .map(str::to_owned)
-    }
-
-    /// Why a node that nothing happens to is as it is.
-    fn kept_because(&self, index: usize, spare: &Reason) -> Reason {
-        let Some(node) = self.survey.nodes.get(index) else {
-            return Reason::CloudUnknown;
-        };
-        let age = self
-            .next
-            .nodes
-            .get(&node.id)
-            .map(|memory| seconds(self.next.now.since(memory.started)))
-            .unwrap_or_default();
-        let jobs = self.placed.get(index).copied().unwrap_or_default();
-        let policy = self.policy;
-        if let Some((other, startd)) = node.contested.zip(node.startd) {
-            return Reason::Contested {
-                first: startd.called(),
-                second: other.called(),
-            };
-        }
-        match &node.phase {
-            Phase::Requested => Reason::Requested { seconds: age },
-            Phase::Building => Reason::Building { seconds: age },
-            Phase::Booting if !node.cloud_known => Reason::CloudUnknown,
-            Phase::Booting => Reason::Booting {
-                seconds: age,
-                boot_timeout_seconds: seconds(policy.boot_timeout),
-            },
-            Phase::Busy => {
-                let total = node
-                    .startd
-                    .map(|startd| startd.total().cpus)
-                    .unwrap_or_default();
-                let free = node
-                    .startd
-                    .map(|startd| startd.free().cpus)
-                    .unwrap_or_default();
-                Reason::Busy {
-                    claimed_cpus: total.saturating_sub(free),
-                    total_cpus: total,
-                }
-            }
-            Phase::Idle { .. } if jobs > 0 => Reason::NeededByDemand { jobs },
-            Phase::Idle { .. } if !node.cloud_known => Reason::CloudUnknown,
-            Phase::Idle { .. } => spare.clone(),
-            Phase::Closed => Reason::TakesNoJobs {
-                closed_seconds: self.closed_seconds(node),
-            },
-            Phase::Draining { ours: false, .. } => Reason::DrainedByOther {
-                drain_reason: node
-                    .startd
-                    .and_then(|startd| startd.draining.as_ref())
-                    .map(|drain| drain.reason.clone())
-                    .unwrap_or_default(),
-            },
-            Phase::Draining { complete: true, .. } if !node.cloud_known => Reason::CloudUnknown,
-            Phase::Draining { .. } => match self.drained_with_job(node) {
-                Some(machine) => Reason::DrainedWithJob { machine },
-                None => self.drain_not_complete(node),
-            },
-            Phase::Silent { silent_for, job } => {
-                let silent_seconds = seconds(*silent_for);
-                let lost_job_timeout_seconds = seconds(policy.lost_job_timeout);
-                let memory = self.next.nodes.get(&node.id);
-                let joined = memory.is_some_and(|memory| memory.joined.is_some());
-                match job {
-                    _ if !joined => Reason::SilentAdopted {
-                        silent_seconds,
-                        lost_job_timeout_seconds,
-                    },
-                    JobListed::Unknown => Reason::SilentOnUnknownSchedd {
-                        silent_seconds,
-                        lost_job_timeout_seconds,
-                        schedd: self.unknown_schedd(),
-                    },
-                    job => {
-                        let job_listed = *job == JobListed::Yes;
-                        let timeout = if job_listed {
-                            policy.lost_job_timeout
-                        } else {
-                            policy.lost_timeout
-                        };
-                        Reason::Silent {
-                            silent_seconds,
-                            lost_timeout_seconds: seconds(timeout),
-                            job_listed,
-                        }
-                    }
-                }
-            }
-            Phase::Unheard => Reason::Unheard {
-                cause: self.unheard(node, age),
-            },
-            Phase::Inactive => Reason::Inactive {
-                status: status_word(node),
-                job: self.listed_job(node),
-            },
-            Phase::Unreachable {
-                silent_for,
-                job,
-                unlisted_for,
-            } => Reason::Unreachable {
-                silent_seconds: seconds(*silent_for),
-                unlisted_seconds: seconds(*unlisted_for),
-                lost_job_timeout_seconds: seconds(policy.lost_job_timeout),
-                job_left: *job,
-            },
-            Phase::Stopped { silent, .. } => Reason::Stopped {
-                silent: *silent,
-                job: self.listed_job(node),
-            },
-            Phase::Deleting { ours: true, .. } => {
-                let memory = self.next.nodes.get(&node.id);
-                let since =
-                    memory.and_then(|memory| memory.delete_accepted.or(memory.delete_intended));
-                let seconds = since
-                    .map(|since| seconds(self.next.now.since(since)))
-                    .unwrap_or_default();
-                Reason::DeleteUnderWay { seconds }
-            }
-            Phase::Deleting { .. } => Reason::DeletedByOther,
-            Phase::Vanished | Phase::Gone => Reason::GoneFromCloud,
-            Phase::Lapsed => Reason::IntentLapsed { seconds: age },
-            Phase::Contradiction { instance_id, node } => Reason::Contradiction {
-                says_instance_id: instance_id.clone(),
-                says_node: node.clone(),
-            },
-            Phase::Unsigned { counts } => Reason::Unsigned { counts: *counts },
-            Phase::Untrusted => {
-                let memory = self.next.nodes.get(&node.id);
-                let elsewhere = memory.and_then(|memory| memory.other_condor_host.as_ref());
-                match (elsewhere, &policy.condor_host) {
-                    (Some(host), Some(ours)) => Reason::AnotherCondorHost {
-                        condor_host: host.clone(),
-                        configured_condor_host: ours.clone(),
-                    },
-                    _ => Reason::AdoptedUntrusted { seconds: age },
-                }
-            }
-            Phase::Failed { .. } | Phase::Lost { .. } if !node.cloud_known => Reason::CloudUnknown,
-            Phase::Failed { .. } | Phase::Lost { .. } => Reason::MaxActions {
-                max_actions: policy.max_actions,
-            },
-        }
-    }
+/// What a plan is made by, in this order. Each pass leaves alone what an earlier one has decided.
+fn passes<'a>() -> [fn(&mut Planner<'a>); 14] {
+    [
+        // Nodes that go although jobs wait: they serve none.
+        Planner::go_before_demand,
+        // Demand into what is there, before anything is made for it.
+        Planner::place_demand,
+        Planner::take_back_drains,
+        // What is to be deleted has a part of max_actions, so it is chosen before creates and sent after them.
+        Planner::choose_deletes,
+        Planner::choose_builders,
+        Planner::choose_leftovers,
+        Planner::create,
+        Planner::remove_builders,
+        Planner::delete_nodes,
+        Planner::remove_leftovers,
+        Planner::take_off_floating_ips,
+        // Nodes that nobody needs, with the new ones counted.
+        Planner::go_after_creates,
+        Planner::forget,
+        Planner::ask_for_cycle,
+    ]
 }
 
 /// Nova's word for what a node's server does.

@@ -1,5 +1,7 @@
 //! The part of the configuration that decides. It holds no credentials.
 
+#![warn(missing_docs)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,30 +10,15 @@ use serde::{Deserialize, Serialize};
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
+pub use super::allocation::Allocation;
 use super::budget::Budget;
 use super::money::Money;
 use super::observation::{CloudName, NodeId, OwnedServer};
 use super::schedule::{Spare, Window};
 use super::submitter::SubmitterLimits;
+use keys::{settings, words};
 
-/// How the next cloud and flavor is chosen among those that may grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "kebab-case")]
-pub enum Allocation {
-    /// One cloud after the other.
-    #[default]
-    RoundRobin,
-    /// Any of them, from a seed in the state.
-    Random,
-    /// The first until it is full, then the next.
-    FillFirst,
-    /// The cloud and flavor that cost least for the demand they would take.
-    Cheapest,
-    /// The cloud and flavor that the demand would leave least of unused.
-    LeastWaste,
-}
-
-/// How nodes that nobody needs go.
+/// Who ends surplus nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScaleDown {
@@ -42,131 +29,157 @@ pub enum ScaleDown {
     Node,
 }
 
-/// All that decides.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Policy {
-    /// The pool's id (`ehos_cluster` of every server).
-    pub cluster: String,
-    /// The central manager that nodes are told to join (`condor.host_ip`).
-    pub condor_host: Option<String>,
-    /// What server names begin with (`project_prefix`).
-    pub prefix: String,
-    /// Never fewer nodes than this.
-    pub nodes_min: u64,
-    /// Never more servers than this.
-    pub nodes_max: u64,
-    /// Idle nodes kept beyond what the queue needs.
-    pub nodes_spare: Spare,
-    /// Creates and deletes in a minute, at most.
-    pub max_actions: u64,
-    /// How the next cloud is chosen.
-    pub allocation: Allocation,
-    /// What a core of a flavor without a price costs an hour.
-    pub core_price: Option<f64>,
-    /// What each node costs an hour beside its price.
-    pub node_cost: Option<f64>,
-    /// How much longer a node is kept, as a share, with each doubling of the jobs on it: the longest of them holds it up.
-    pub hold_up: f64,
-    /// How surplus nodes go.
-    pub scale_down: ScaleDown,
-    /// The clouds, in the order of the configuration.
-    pub clouds: Vec<CloudPolicy>,
-    /// A surplus node drains when it has been idle for this long.
-    pub idle_timeout: Duration,
-    /// A server that has not joined by then has failed.
-    pub boot_timeout: Duration,
-    /// A node that has been silent for this long, with no job on it, is lost.
-    pub lost_timeout: Duration,
-    /// A silent node that a schedd still lists a job on is lost after this: longer than the job's lease.
-    pub lost_job_timeout: Duration,
-    /// How long a create without an answer counts as coming capacity.
-    pub intent_grace: Duration,
-    /// The longest time that one request to a cloud takes (`request_timeout`).
-    pub request_timeout: Duration,
-    /// A collector younger than this has not heard from all startds yet.
-    pub collector_grace: Duration,
-    /// A schedd that is unknown for longer than this no longer keeps idle nodes up.
-    pub unknown_grace: Duration,
-    /// A delete that is not done after this is asked again.
-    pub delete_timeout: Duration,
-    /// What can be matched is matched within this: one negotiation interval and what a cycle takes.
-    pub negotiation_cycle: Duration,
-    /// How often a startd is heard that does not say (`UPDATE_INTERVAL` of HTCondor).
-    pub update_interval: Duration,
-    /// Servers of one (cloud, flavor, image) that have not joined, until one of them has.
-    pub max_unproven: u64,
-    /// After so many failures in a row with no success nothing more is made of a (cloud, flavor, image) until an operator
-    /// says so or one of it joins.
-    pub protect_after: u64,
-    /// Failures are forgotten when the last one is older than this.
-    pub failure_memory: Duration,
-    /// Back-off after a failure: the first …
-    pub backoff_first: Duration,
-    /// … and, doubling, the longest.
-    pub backoff_longest: Duration,
-    /// When more than this share of the nodes, and more than `vanish_count`, fall silent, deletes stop.
-    pub vanish_share: f64,
-    /// See `vanish_share`.
-    pub vanish_count: u64,
-    /// How long a group buys no more nodes after one that was made for it took none of its jobs.
-    pub refusal_memory: Duration,
-    /// Floating IPs are taken off nodes, and those that are unused and that nothing marks are told of.
-    pub purge_floating_ips: bool,
-    /// A node takes no new demand, and is drained when it is idle, this long before its token ends.
-    pub token_margin: Duration,
-    /// Hours of the week in which other numbers count; the first one that holds does.
-    pub schedules: Vec<Window>,
-    /// The time zone of months.
-    pub time_zone: TimeZone,
-    /// What all clouds together may cost.
-    pub budget: Budget,
-    /// Limits on the nodes for the jobs of one user or accounting group.
-    pub submitter_limits: SubmitterLimits,
-    /// A node that is older is replaced when it is idle.
-    pub max_lifetime: Option<Duration>,
-    /// A node that is older by so much more is deleted with its jobs; `None`: never.
-    pub max_lifetime_kill: Option<Duration>,
-    /// An operator says, for this tick, that nodes which are not heard of are gone.
-    pub trust_silence: bool,
-    /// How soon after this one another pass can be had (`ehos tick --look-again`); `None`: with the timer's minute.
-    pub look_again: Option<Duration>,
+words!(ScaleDown: Drain "drain", Node "node");
+
+const fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(minutes * 60)
 }
 
-/// What decides about one cloud.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CloudPolicy {
-    /// Its name.
-    pub name: CloudName,
-    /// Flavors for nodes, as configured, in order of preference.
-    pub flavors: Vec<String>,
-    /// The image of nodes, as configured.
-    pub image: String,
-    /// Never more servers of ours than this in it.
-    pub nodes_max: Option<u64>,
-    /// Its part of the turns of `round-robin` and `random`; of none is only made what no other cloud can.
-    pub weight: u64,
-    /// Cores of the quota that are left to others (`min_cores`).
-    pub min_cores: u64,
-    /// Memory of the quota in MiB that is left to others (`min_ram`, which the original gives in GB).
-    pub min_ram_mb: u64,
-    /// Servers of the quota that are left to others (`min_instances`).
-    pub min_instances: u64,
-    /// What a server of a flavor costs an hour, in the site's own money; a flavor that is not in it has no price.
-    pub prices: BTreeMap<String, f64>,
-    /// Availability zones over which nodes are spread; none: the cloud's choice.
-    pub zones: Vec<String>,
-    /// What each node takes of the project besides a server, cores and memory.
-    pub takes: Takes,
-    /// What it may cost.
-    pub budget: Budget,
-    /// A started period is paid whole; `None`: what is used is paid.
-    pub billing_period: Option<Duration>,
-    /// A node of it that is older is replaced when it is idle; `None`: as for all.
-    pub max_lifetime: Option<Duration>,
-    /// Its server group is a hard one: a host that does not suit is none.
-    pub hard_server_group: bool,
-    /// It is to be removed from the configuration: no node is created in it, and idle ones are drained.
-    pub retire: bool,
+settings! {
+    /// All that decides. A field with a key is that key of `daemon:`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Policy {
+        /// Never fewer nodes than this.
+        nodes_min [For("ehos")]: u64 = 0;
+        /// Never more servers than this, in all clouds together.
+        nodes_max [For("ehos")]: u64 = 10;
+        /// Idle nodes above the demand: a number, or a share of the nodes that the demand needs, rounded up (`10%`).
+        nodes_spare [For("ehos")]: Spare = Spare::Count(0);
+        /// Choice of cloud and flavor for a new node, see [below](#choice-of-cloud-and-flavor).
+        allocation as "node_allocation": Allocation = Allocation::RoundRobin;
+        /// Price of one core for an hour, for flavors without a price.
+        core_price: Option<f64> = None, "that of the dearest core with a price; 1 without any price";
+        /// Cost of each node for an hour besides its price, in the same money.
+        node_cost: Option<f64> = None, "a quarter of the cheapest core";
+        /// How much longer a node is kept, as a share, with each doubling of the jobs that it runs at the same time.
+        hold_up: f64 = 0.0;
+        /// Creates and deletes in a minute, and as many drains.
+        max_actions [Positive]: u64 = 20;
+        /// A surplus node is drained when it has been idle for this long, or will have been before the middle of the time
+        /// until the next tick: at most 30 s and a quarter of it sooner.
+        idle_timeout: Duration = minutes(5);
+        /// A server that has not joined within this time has failed.
+        boot_timeout [Positive]: Duration = minutes(15);
+        /// A silent node without a job is lost after this.
+        lost_timeout [Positive]: Duration = minutes(15);
+        /// A silent node with a job on a schedd's list is lost after this. It must be longer than the job's lease
+        /// (`JOB_DEFAULT_LEASE_DURATION`: 15 min of master.yaml, 40 min of HTCondor) and the 16 min in which the schedd notices.
+        lost_job_timeout: Duration = minutes(60);
+        /// A create without an answer counts as a starting node for this long; one whose tick was killed, for
+        /// `request_timeout` and 5 s.
+        intent_grace: Duration = minutes(5);
+        /// A younger collector has not heard from all nodes. Creates do not wait for it while every node that has joined is
+        /// heard of and no unmanaged machine was ever seen.
+        collector_grace: Duration = minutes(6);
+        /// A schedd that is unknown for longer no longer keeps idle nodes.
+        unknown_grace: Duration = minutes(60);
+        /// A delete that is not done after this time is requested again.
+        delete_timeout [Positive]: Duration = minutes(5);
+        /// Longest time until a negotiation cycle has considered a job: at least NEGOTIATOR_INTERVAL of the pool (10 s of
+        /// master.yaml, 60 s of HTCondor).
+        // NEGOTIATOR_INTERVAL from start to start, and what a cycle may take.
+        negotiation_cycle: Duration = Duration::from_secs(80);
+        /// UPDATE_INTERVAL of startds that do not publish EhosUpdateInterval.
+        update_interval [Positive]: Duration = minutes(5);
+        /// Servers of one node type (cloud, flavor, image) until the first of them joined. A tested image, which
+        /// `ehos image build` made or the central manager runs from, starts with half of the nodes that the demand needs, at
+        /// most 10. After a failure it counts as any other.
+        max_unproven [Positive]: u64 = 3;
+        /// After this many consecutive failures that show that a node type is broken, ehos creates no node of it until
+        /// `ehos resume CLOUD` or until one of its nodes joins (protected mode).
+        protect_after [Positive]: u64 = 5;
+        /// Failures are forgotten when the last one is older than this.
+        failure_memory: Duration = minutes(180);
+        /// First backoff of a node type after a failure; each further one is twice as long.
+        backoff_first [Positive]: Duration = minutes(5);
+        /// Longest backoff.
+        backoff_longest: Duration = minutes(60);
+        /// Deletes stop when more than this share of the nodes, and more than `vanish_count`, become silent at once.
+        vanish_share [Share]: f64 = 0.45;
+        /// See `vanish_share`.
+        vanish_count: u64 = 3;
+        /// How long ehos creates no further node for a job group after a node created for it stayed unclaimed.
+        refusal_memory: Duration = minutes(60);
+        /// `true`: ehos disassociates floating IPs from nodes, for clouds that give one to each server; see
+        /// [below](#floating-ips).
+        purge_floating_ips: bool = false;
+        /// A node gets no new demand, and is replaced when it is idle, this long before its token expires.
+        token_margin: Duration = minutes(7 * 24 * 60);
+        /// A node of nearly this age takes no new jobs, and is replaced when it is idle. It must be longer than `boot_timeout`, and at most
+        /// `condor.token_lifetime` less `token_margin`. See [below](#node-lifetime).
+        max_lifetime [Positive]: Option<Duration> = None, "no limit";
+        /// **ehos ends jobs** on a node that is older than `max_lifetime` by this much: it deletes the node.
+        max_lifetime_kill [Positive]: Option<Duration> = None, "never";
+    }
+    beside {
+        /// The pool's id (`ehos_cluster` of every server).
+        cluster: String = String::new();
+        /// The central manager that nodes join (`condor.host_ip`).
+        condor_host: Option<String> = None;
+        /// The prefix of server names (`ehos.project_prefix`).
+        prefix: String = "ehos-v1".to_owned();
+        /// Who ends surplus nodes (`condor.scale_down`).
+        scale_down: ScaleDown = ScaleDown::Drain;
+        /// The clouds, in the order of the configuration.
+        clouds: Vec<CloudPolicy> = Vec::new();
+        /// The longest time that one request to a cloud takes (`request_timeout`).
+        request_timeout: Duration = Duration::from_secs(30);
+        /// Schedule windows; the first active one counts.
+        schedules: Vec<Window> = Vec::new();
+        /// The time zone of months.
+        time_zone: TimeZone = TimeZone::UTC;
+        /// The budget of all clouds together.
+        budget: Budget = Budget::default();
+        /// Limits on the nodes for the jobs of one user or accounting group.
+        submitter_limits: SubmitterLimits = SubmitterLimits::default();
+        /// An operator says, for this tick, that silent nodes are gone.
+        trust_silence: bool = false;
+        /// How soon after this one another pass can be had (`ehos tick --look-again`); `None`: with the timer's minute.
+        look_again: Option<Duration> = None;
+    }
+}
+
+settings! {
+    /// The part of one cloud that decides. A field with a key is that key of an entry of `clouds:`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct CloudPolicy {
+        /// Never more servers of the pool than this in the cloud.
+        nodes_max: Option<u64> = None, "`daemon.nodes_max`";
+        /// Its part of the turns of `round-robin` and `random`. With 0, nodes are created in it only when no other cloud can,
+        /// whatever `node_allocation` is.
+        weight [AtMost(1000)]: u64 = 1;
+        /// Cores of the project's quota that ehos leaves free.
+        min_cores [For("daemon")]: u64 = 0;
+        /// Servers of the project's quota that ehos leaves free.
+        min_instances [For("daemon")]: u64 = 0;
+        /// Price of a server of a flavor for an hour, by flavor, in money of your own: `{m1.small: 0.05}`.
+        prices [For("ehos")]: BTreeMap<String, f64> = BTreeMap::new(), "none";
+        /// Billing period, such as `1h`, where a started period is paid whole. A surplus node is kept until five minutes before
+        /// the end of what is paid, and at most one period longer than `idle_timeout`.
+        billing_period [Positive]: Option<Duration> = None, "none: what is used is paid";
+        /// A node of nearly this age is replaced, see `daemon.max_lifetime`.
+        max_lifetime [Positive]: Option<Duration> = None, "`daemon.max_lifetime`";
+        /// `true`: the cloud is to be removed from the configuration, see [below](#removal-of-a-cloud).
+        retire: bool = false;
+    }
+    beside {
+        /// Its name.
+        name: CloudName = CloudName::new();
+        /// Flavors of nodes, as configured, in order of preference.
+        flavors: Vec<String> = Vec::new();
+        /// The image of nodes, as configured.
+        image: String = String::new();
+        /// Memory of the quota in MiB that ehos leaves free (`min_ram`, which the original has in GB).
+        min_ram_mb: u64 = 0;
+        /// Availability zones over which nodes are spread; none: the cloud's choice.
+        zones: Vec<String> = Vec::new();
+        /// What each node takes of the project besides a server, cores and memory.
+        takes: Takes = Takes::default();
+        /// Its own budget.
+        budget: Budget = Budget::default();
+        /// Its server group is a hard one: a host that does not suit is none.
+        hard_server_group: bool = false;
+    }
 }
 
 /// What one node takes of a project besides a server, cores and memory; nothing, where it is not used.
@@ -189,19 +202,7 @@ impl CloudPolicy {
             name: name.to_owned(),
             flavors,
             image: image.to_owned(),
-            nodes_max: None,
-            weight: 1,
-            min_cores: 0,
-            min_ram_mb: 0,
-            min_instances: 0,
-            prices: BTreeMap::new(),
-            zones: Vec::new(),
-            takes: Takes::default(),
-            budget: Budget::default(),
-            billing_period: None,
-            max_lifetime: None,
-            hard_server_group: false,
-            retire: false,
+            ..CloudPolicy::default()
         }
     }
 
@@ -214,51 +215,9 @@ impl CloudPolicy {
 impl Policy {
     /// A policy for `cluster` with every default and no cloud.
     pub fn new(cluster: &str) -> Policy {
-        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
         Policy {
             cluster: cluster.to_owned(),
-            condor_host: None,
-            prefix: "ehos-v1".to_owned(),
-            nodes_min: 0,
-            nodes_max: 10,
-            nodes_spare: Spare::Count(0),
-            max_actions: 20,
-            allocation: Allocation::RoundRobin,
-            core_price: None,
-            node_cost: None,
-            hold_up: 0.0,
-            scale_down: ScaleDown::Drain,
-            clouds: Vec::new(),
-            idle_timeout: minutes(5),
-            boot_timeout: minutes(15),
-            lost_timeout: minutes(15),
-            lost_job_timeout: minutes(60),
-            intent_grace: minutes(5),
-            request_timeout: Duration::from_secs(30),
-            collector_grace: minutes(6),
-            unknown_grace: minutes(60),
-            delete_timeout: minutes(5),
-            // HTCondor's NEGOTIATOR_INTERVAL (60 s) from start to start, and what a cycle may take.
-            negotiation_cycle: Duration::from_secs(80),
-            update_interval: minutes(5),
-            max_unproven: 3,
-            protect_after: 5,
-            failure_memory: minutes(180),
-            backoff_first: minutes(5),
-            backoff_longest: minutes(60),
-            vanish_share: 0.45,
-            vanish_count: 3,
-            refusal_memory: minutes(60),
-            purge_floating_ips: false,
-            token_margin: minutes(7 * 24 * 60),
-            schedules: Vec::new(),
-            time_zone: TimeZone::UTC,
-            budget: Budget::default(),
-            submitter_limits: SubmitterLimits::default(),
-            max_lifetime: None,
-            max_lifetime_kill: None,
-            trust_silence: false,
-            look_again: None,
+            ..Policy::default()
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,6 +11,8 @@ use jiff::tz::TimeZone;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::policy::Policy;
+use super::seconds::seconds;
+use keys::{Form, Kind, Setting, Value, settings};
 
 /// Idle nodes that are kept beyond what the queue needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,41 @@ impl fmt::Display for Spare {
     }
 }
 
+impl FromStr for Spare {
+    type Err = String;
+
+    /// `2`, or `10%`.
+    fn from_str(text: &str) -> Result<Spare, String> {
+        let (number, share) = match text.strip_suffix('%') {
+            Some(number) => (number.trim_end(), true),
+            None => (text, false),
+        };
+        match (number.parse(), share) {
+            (Ok(count), false) => Ok(Spare::Count(count)),
+            (Ok(percent), true) if percent <= 1000 => Ok(Spare::Percent(percent)),
+            _ => Err(format!(
+                "`{text}` is neither a whole number of 0 or more, nor a share of the nodes like `10%`"
+            )),
+        }
+    }
+}
+
+impl Setting for Spare {
+    const KIND: Kind = Kind::Form(&Form {
+        name: "number or share",
+        pattern: "^[0-9]+ ?%?$",
+        check: |text| text.parse::<Spare>().map(drop),
+    });
+
+    fn of(value: Value) -> Option<Spare> {
+        value.text()?.parse().ok()
+    }
+
+    fn value(&self) -> Option<Value> {
+        Some(Value::Text(self.to_string()))
+    }
+}
+
 /// A part of the day, in minutes after midnight: from the first, to but without the second. It may pass midnight, and
 /// belongs to the day on which it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,23 +114,27 @@ impl fmt::Display for Hours {
     }
 }
 
-/// Hours of the week, and what counts in them instead of what counts else.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Window {
-    /// On these days.
-    pub days: Vec<Weekday>,
-    /// In these hours.
-    pub hours: Hours,
-    /// By the clocks of this time zone.
-    pub time_zone: TimeZone,
-    /// Never fewer nodes than this.
-    pub nodes_min: Option<u64>,
-    /// Never more servers than this.
-    pub nodes_max: Option<u64>,
-    /// Idle nodes kept beyond what the queue needs.
-    pub nodes_spare: Option<Spare>,
-    /// A surplus node drains when it has been idle for this long.
-    pub idle_timeout: Option<Duration>,
+settings! {
+    /// A schedule window: hours of the week, and the numbers that count in them.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Window {
+        /// `daemon.nodes_min` in the window.
+        nodes_min: Option<u64> = None, "as outside";
+        /// `daemon.nodes_max` in the window.
+        nodes_max: Option<u64> = None, "as outside";
+        /// `daemon.nodes_spare` in the window.
+        nodes_spare: Option<Spare> = None, "as outside";
+        /// `daemon.idle_timeout` in the window.
+        idle_timeout: Option<Duration> = None, "as outside";
+    }
+    beside {
+        /// On these days.
+        days: Vec<Weekday> = Vec::new();
+        /// In these hours.
+        hours: Hours = Hours::ALL;
+        /// By the clocks of this time zone.
+        time_zone: TimeZone = TimeZone::UTC;
+    }
 }
 
 /// What a day is called in a window.
@@ -161,10 +203,7 @@ impl fmt::Display for InForce {
         parts.extend(nodes_min.map(|nodes| format!("nodes_min {nodes}")));
         parts.extend(nodes_max.map(|nodes| format!("nodes_max {nodes}")));
         parts.extend(nodes_spare.map(|spare| format!("nodes_spare {spare}")));
-        parts.extend(idle_timeout.map(|time| {
-            let time = super::reason::spoken(time.as_secs());
-            format!("idle_timeout {time}")
-        }));
+        parts.extend(idle_timeout.map(|time| format!("idle_timeout {}", seconds(time))));
         write!(f, ": {}", parts.join(", "))
     }
 }

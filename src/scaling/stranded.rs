@@ -15,7 +15,7 @@ use super::memory::State;
 use super::node::{Phase, is_fresh};
 use super::observation::{NodeId, Observation, RunningJobs, Seen};
 use super::policy::Policy;
-use super::reason::{count, first_few, seconds};
+use super::sentence::{count, first_few};
 use super::survey::Survey;
 
 /// A schedd loses the connection to a machine that is gone within this: after `TCP_KEEPALIVE_INTERVAL` (6 min) and five
@@ -91,7 +91,7 @@ pub(super) fn stranded(
                     schedd: schedd.clone(),
                     jobs: running.jobs,
                     example: running.example.clone(),
-                    seconds_left: left(running, gone.gone_for).map(seconds),
+                    seconds_left: left(running, gone.gone_for).map(|left| left.as_secs()),
                 });
             }
         }
@@ -148,10 +148,10 @@ fn gone<'a>(state: &'a State, survey: &'a Survey<'_>) -> Vec<Gone<'a>> {
             Phase::Gone | Phase::Vanished | Phase::Stopped { silent: true, .. }
         );
         let memory = state.nodes.get(&node.id).filter(|_| over)?;
-        let since = memory.silent.or(memory.missing);
+        let since = memory.silence.silent.or(memory.missing);
         Some(Gone {
             node: &node.id,
-            machine: memory.machine.as_deref()?,
+            machine: memory.join.machine.as_deref()?,
             gone_for: since.map_or(Duration::ZERO, |since| state.now.since(since)),
         })
     });

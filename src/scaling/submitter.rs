@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
-use super::memory::State;
 use super::needs::with_parents;
 use super::node::Node;
 use super::observation::Demand;
+use keys::settings;
 
 /// The entry of `user_limits` and `accounting_group_limits` for all that have none of their own.
 pub const DEFAULT: &str = "default";
@@ -68,15 +68,19 @@ impl Submitters {
     }
 }
 
-/// The limits of one submitter.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SubmitterLimit {
-    /// The most nodes that exist for its jobs at once.
-    pub nodes_max: Option<u64>,
-    /// The most cores of these nodes.
-    pub cores_max: Option<u64>,
-    /// The most that these nodes cost.
-    pub budget: Budget,
+settings! {
+    /// The limits of one submitter.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct SubmitterLimit {
+        /// Nodes that exist for its jobs at the same time.
+        nodes_max: Option<u64> = None, "no limit";
+        /// Cores of these nodes.
+        cores_max: Option<u64> = None, "no limit";
+    }
+    beside {
+        /// The most that these nodes cost.
+        budget: Budget = Budget::default();
+    }
 }
 
 /// `user_limits` and `accounting_group_limits`.
@@ -133,13 +137,11 @@ pub struct ChargedNodes(BTreeMap<Submitter, Charged>);
 
 impl ChargedNodes {
     /// Counts the nodes that exist; `cores` says how many a node has.
-    pub fn count(nodes: &[Node<'_>], state: &State, cores: impl Fn(&Node<'_>) -> u64) -> Self {
+    pub fn count(nodes: &[Node<'_>], cores: impl Fn(&Node<'_>) -> u64) -> Self {
         let mut charged = ChargedNodes::default();
         for node in nodes.iter().filter(|node| node.exists()) {
-            if let Some(memory) = state.nodes.get(&node.id)
-                && !memory.submitters.is_empty()
-            {
-                charged.add(&memory.submitters, cores(node));
+            if !node.memory.submitters.is_empty() {
+                charged.add(&node.memory.submitters, cores(node));
             }
         }
         charged

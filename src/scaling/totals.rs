@@ -239,8 +239,8 @@ impl Totals {
     fn saw_node(&mut self, before: Option<&NodeMemory>, memory: &NodeMemory) {
         let had = |which: fn(&NodeMemory) -> bool| before.is_some_and(which);
         // Of one that was found running nobody knows how long it took.
-        if let Some(joined) = memory.joined.filter(|_| !memory.adopted)
-            && !had(|before| before.joined.is_some())
+        if let Some(joined) = memory.join.joined.filter(|_| !memory.adopted)
+            && !had(|before| before.join.joined.is_some())
         {
             let took = joined.since(memory.started).as_secs();
             let row = self.of_node(memory);
@@ -309,7 +309,7 @@ impl Totals {
         let Some(line) = line else { return };
         let accepted = || {
             let memory = before.nodes.get(&line.node);
-            memory.is_some_and(|memory| memory.delete_accepted.is_some())
+            memory.is_some_and(|memory| memory.delete.accepted.is_some())
         };
         match action {
             Action::Cloud {
@@ -327,7 +327,7 @@ impl Totals {
                 let new = DeleteTotal {
                     cloud: line.cloud.clone(),
                     flavor: line.flavor.clone(),
-                    reason: reason.clone(),
+                    reason: reason.to_owned(),
                     count: 0,
                 };
                 add(&mut row(&mut self.deletes, is, new).count, 1);

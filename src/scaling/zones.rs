@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::memory::{Kind, Moment, State};
 use super::observation::CloudName;
 use super::policy::{CloudPolicy, Policy};
-use super::reason::spoken;
+use super::seconds::seconds;
 
 /// A zone that had no room for a flavor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ impl State {
                 memory.kind.cloud == cloud.name
                     && memory.zone.as_deref() == Some(zone)
                     && !memory.failed
-                    && memory.delete_intended.is_none()
+                    && memory.delete.intended.is_none()
             });
             here.count()
         };
@@ -146,7 +146,7 @@ impl State {
             } = memory;
             format!(
                 "cloud {cloud}: zone {zone} is passed over for {flavor}, for {}, after: {}",
-                spoken(until.since(now).as_secs()),
+                seconds(until.since(now)),
                 why.trim_end()
             )
         })

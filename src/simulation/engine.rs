@@ -3,19 +3,19 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::sides::locked;
+use super::sides::{backends, locked};
 use super::world::{Seconds, World};
-use crate::act::{Acted, act_and_listen};
-use crate::deadline::Deadline;
-use crate::observe::observe_in_turn;
-use crate::scaling::memory::{Outcome, State};
-use crate::scaling::observation::Observation;
-use crate::scaling::plan::{Plan, plan};
-use crate::scaling::policy::Policy;
-use crate::site::Site;
+use ::tick::backends::Backends;
+use scaling::memory::{Outcome, State};
+use scaling::observation::Observation;
+use scaling::plan::{Plan, plan};
+use scaling::policy::Policy;
+use system::deadline::Deadline;
+use tick::act::{Acted, act_and_listen};
+use tick::observe::observe_in_turn;
 
 /// What stands between ehos and the world: nothing, or faults.
-pub type Between<'b> = &'b dyn for<'a> Fn(Site<'a>) -> Site<'a>;
+pub type Between<'b> = &'b dyn for<'a> Fn(Backends<'a>) -> Backends<'a>;
 
 /// What one tick saw, planned, did and remembers.
 pub struct Ticked {
@@ -40,7 +40,7 @@ pub fn tick(
 ) -> Ticked {
     locked(world).advance(seconds);
     let at = locked(world).at();
-    let site = between(Site::simulated(world, policy));
+    let site = between(backends(world, policy));
     // The world answers at once: this deadline is never met.
     let deadline = Deadline::within(Duration::from_secs(3600));
     let observation = observe_in_turn(&site, policy, state, at, deadline);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::scenario::Scenario;
 use super::world::World;
-use crate::own_file;
+use system::own_file;
 
 fn path(directory: &Path) -> PathBuf {
     directory.join("world.json")
@@ -36,7 +36,7 @@ pub fn load(directory: &Path, scenario: &Scenario) -> io::Result<World> {
 /// When it cannot be written.
 pub fn save(directory: &Path, world: &World) -> io::Result<()> {
     let mut file = tempfile::Builder::new()
-        .prefix("world.json.new-")
+        .prefix(tick::state_directory::new_file::WORLD)
         .tempfile_in(directory)?;
     serde_json::to_writer(io::BufWriter::new(&mut file), world)?;
     file.persist(path(directory)).map_err(|error| error.error)?;

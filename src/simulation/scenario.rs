@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::scaling::policy::CloudPolicy;
+use scaling::policy::CloudPolicy;
 
 /// A simulated site.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

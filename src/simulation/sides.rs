@@ -6,25 +6,28 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use ::tick::backends::Backends;
+
 use super::world::{JobState, LEASE, SimulatedAd, SimulatedServer, SimulatedThing, World, machine};
-use crate::cloud::{Cloud, Traces};
-use crate::deadline::Deadline;
-use crate::pool::{Pool, Watch};
-use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
-use crate::scaling::console::{ConsoleExcerpt, excerpt};
-use crate::scaling::floating_ip::NodeFloatingIp;
-use crate::scaling::idle_time::{Clocks, IdleTimes, Waiting, young};
-use crate::scaling::leftover::{
+use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
+use scaling::console::{ConsoleExcerpt, excerpt};
+use scaling::floating_ip::NodeFloatingIp;
+use scaling::idle_time::{Clocks, IdleTimes, Waiting, young};
+use scaling::leftover::{
     FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, Unmarked, VolumeRecord,
 };
-use crate::scaling::needs::{Candidate, JobKind, Matches, Needs, Verdict};
-use crate::scaling::observation::{
+use scaling::needs::{Candidate, JobKind, Matches, Needs, Verdict};
+use scaling::observation::{
     CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, METADATA_TOKEN_LIFETIME,
     NegotiatorView, NodeId, OwnedServer, PartsQuota, PoolView, Quota, Resources, RunningJobs,
     ScheddView, Seen, ServerRecord, ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
-use crate::scaling::sender::Sender;
-use crate::scaling::signing::SigningKeys;
+use scaling::policy::Policy;
+use scaling::sender::Sender;
+use scaling::signing::SigningKeys;
+use system::deadline::Deadline;
+use tick::cloud::{Cloud, Traces};
+use tick::pool::{Pool, Watch};
 
 /// One cloud of a world.
 pub struct SimulatedCloud<'a> {
@@ -408,6 +411,16 @@ impl Pool for SimulatedPool<'_> {
         Ok(startds)
     }
 
+    fn has_job_on(&self, machine: &str, _deadline: Deadline) -> Result<bool, Failure> {
+        let world = locked(self.world);
+        if world.broken.schedd {
+            let message = "the schedd does not answer".to_owned();
+            return Err(failure(FailureKind::Unknown, message));
+        }
+        let watch = Watch::from_iter([(machine.to_owned(), String::new())]);
+        Ok(!schedd(&world, &watch, Duration::ZERO).running_on.is_empty())
+    }
+
     fn ask(&self, address: &str, _deadline: Deadline) -> Result<Vec<StartdView>, Failure> {
         let world = locked(self.world);
         let said = world.own_ad(address).ok_or_else(|| {
@@ -570,5 +583,24 @@ fn schedd(world: &World, watch: &Watch, young: Duration) -> ScheddView {
         jobs,
         running_on,
         ..ScheddView::default()
+    }
+}
+
+/// The backends of a tick on `world`.
+pub fn backends<'a>(world: &'a Mutex<World>, policy: &Policy) -> Backends<'a> {
+    let names: Vec<String> = locked(world).scenario.clouds.keys().cloned().collect();
+    let cloud = |name| -> Box<dyn Cloud + 'a> {
+        Box::new(SimulatedCloud {
+            world,
+            name,
+            cluster: policy.cluster.clone(),
+        })
+    };
+    Backends {
+        pool: Box::new(SimulatedPool {
+            world,
+            negotiation_cycle: policy.negotiation_cycle,
+        }),
+        clouds: names.into_iter().map(cloud).collect(),
     }
 }

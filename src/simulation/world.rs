@@ -8,12 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::scenario::Scenario;
-use crate::scaling::leftover::LeftoverKind;
-use crate::scaling::observation::{
+use scaling::leftover::LeftoverKind;
+use scaling::observation::{
     METADATA_IMAGE, METADATA_LIFETIME, METADATA_NODE, METADATA_ROLE, METADATA_TOKEN_LIFETIME,
     NodeId, Resources, ServerStatus,
 };
-use crate::scaling::policy::retires_after;
+use scaling::policy::retires_after;
 
 /// Seconds from the start of the world.
 pub type Seconds = u64;

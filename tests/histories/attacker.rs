@@ -234,6 +234,10 @@ impl Pool for HostilePool<'_> {
         Ok(startds)
     }
 
+    fn has_job_on(&self, machine: &str, deadline: Deadline) -> Result<bool, Failure> {
+        self.pool.has_job_on(machine, deadline)
+    }
+
     fn ask(&self, address: &str, deadline: Deadline) -> Result<Vec<StartdView>, Failure> {
         if address != ADDRESS {
             return self.pool.ask(address, deadline);

@@ -6,6 +6,7 @@ use ehos::scaling::memory::State;
 use ehos::scaling::observation::{NodeId, builder_metadata, master_metadata};
 use ehos::scaling::plan::Fate;
 use ehos::scaling::reason::Reason;
+use ehos::scaling::seconds::Seconds;
 use ehos::simulation::locked;
 
 use crate::site::Site;
@@ -32,8 +33,8 @@ fn a_forgotten_builder_goes_when_two_looks_have_found_it_too_old() {
     }
     site.tick();
     let once = Reason::BuilderExpiredOnce {
-        age_seconds: 31 * 60,
-        lifetime_seconds: 30 * 60,
+        age_seconds: Seconds(31 * 60),
+        lifetime_seconds: Seconds(30 * 60),
     };
     assert_eq!(site.plan().builders[0].why, once);
     assert_eq!(site.servers(), 1);
@@ -45,8 +46,8 @@ fn a_forgotten_builder_goes_when_two_looks_have_found_it_too_old() {
     let line = &site.plan().builders[0];
     assert_eq!(line.fate, Fate::Deletes);
     let expired = Reason::BuilderExpired {
-        age_seconds: 33 * 60,
-        lifetime_seconds: 30 * 60,
+        age_seconds: Seconds(33 * 60),
+        lifetime_seconds: Seconds(30 * 60),
     };
     assert_eq!(line.why, expired);
     site.tick();
@@ -84,7 +85,9 @@ fn its_delete_is_asked_for_again_after_delete_timeout() {
     assert_eq!(asked, 3, "in the 7th, 12th and 17th minute");
     assert!(matches!(
         site.plan().builders[0].why,
-        Reason::DeleteUnderWay { seconds: 120 }
+        Reason::DeleteUnderWay {
+            seconds: Seconds(120)
+        }
     ));
     locked(&site.world).broken.deletes = false;
     site.until(6, "gone", |world| world.servers.is_empty());

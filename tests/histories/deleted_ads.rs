@@ -5,7 +5,7 @@ use ehos::scaling::brakes::Brake;
 use ehos::scaling::plan::{Action, Fate};
 use ehos::scaling::reason::Reason;
 use ehos::simulation::locked;
-use ehos::site::Site as Asked;
+use tick::backends::Backends as Asked;
 
 use crate::refusing_pool::RefusingPool;
 use crate::site::{Site, running};
@@ -128,7 +128,7 @@ fn an_invalidate_that_fails_is_told_and_makes_no_delete_fail() {
     );
     assert!(site.world().ads.contains_key(&id));
     let memory = site.state.nodes.values().next().unwrap();
-    assert!(memory.delete_accepted.is_some());
+    assert!(memory.delete.accepted.is_some());
     site.ticks(2);
     assert_eq!(site.servers(), 0, "{}", site.describe());
 }

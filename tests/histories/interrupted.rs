@@ -7,6 +7,7 @@ use ehos::scaling::memory::State;
 use ehos::scaling::observation::{NodeId, execute_metadata};
 use ehos::scaling::plan::{Action, Fate};
 use ehos::scaling::reason::Reason;
+use ehos::scaling::seconds::Seconds;
 
 use crate::site::Site;
 
@@ -50,7 +51,12 @@ fn an_intent_whose_tick_was_killed_lapses_when_no_request_can_be_under_way() {
     site.tick();
     let lapsed = &site.plan().nodes[0];
     assert_eq!(lapsed.fate, Fate::Forgets, "{}", site.describe());
-    assert_eq!(lapsed.why, Reason::IntentLapsed { seconds: 120 });
+    assert_eq!(
+        lapsed.why,
+        Reason::IntentLapsed {
+            seconds: Seconds(120)
+        }
+    );
     assert_eq!(site.created(), 1, "another one\n{}", site.describe());
     site.until(12, "done", |world| world.unfinished() == 0);
 }

@@ -103,7 +103,7 @@ fn goes_on(mut site: Site, id: &str) {
     assert!(site.names().iter().any(|name| name == id));
     let intended = |site: &Site| {
         let mut nodes = site.state.nodes.values();
-        nodes.any(|node| node.delete_intended.is_some())
+        nodes.any(|node| node.delete.intended.is_some())
     };
     assert!(!intended(&site), "nothing was asked for");
     site.until(20, "the jobs end", |world| world.unfinished() == 0);

@@ -9,6 +9,7 @@ use ehos::scaling::observation::{
 };
 use ehos::scaling::plan::{Fate, LeftoverLine};
 use ehos::scaling::reason::Reason;
+use ehos::scaling::seconds::Seconds;
 use ehos::simulation::{JobState, SimulatedThing, World, locked};
 
 use crate::site::{Site, minutes, running};
@@ -67,7 +68,10 @@ fn what_a_server_leaves_behind_goes_when_two_looks_have_found_it() {
     site.until(8, "they are seen", |world| world.things.len() == 3);
     let deletes = |line: &LeftoverLine| {
         line.fate == Fate::Deletes
-            && line.why == Reason::LeftBehind { seconds: 60 }
+            && line.why
+                == Reason::LeftBehind {
+                    seconds: Seconds(60),
+                }
             && line.server.as_deref() == Some(&*id)
             && line.cloud == "blue"
     };
@@ -213,7 +217,7 @@ fn a_server_that_is_there_after_all_keeps_what_is_its_own() {
     assert!(state.traces("blue").servers.contains(&id));
     let plan = {
         let world = &site.world;
-        let real = ehos::site::Site::simulated(world, &site.policy);
+        let real = ehos::simulation::backends(world, &site.policy);
         let deadline = ehos::deadline::Deadline::within(minutes(1));
         let at = locked(world).at();
         let (observation, _) = ehos::observe::observe(&real, &site.policy, &state, at, deadline);
@@ -265,8 +269,8 @@ fn a_floating_ip_of_a_master_that_is_gone_is_given_back_after_an_hour() {
     );
     site.ticks(60);
     let unused = Reason::FloatingIpUnused {
-        seconds: 59 * 60,
-        unused_after_seconds: 3600,
+        seconds: Seconds(59 * 60),
+        unused_after_seconds: Seconds(3600),
     };
     assert_eq!(lines(&site), [("floating IP", Fate::Keeps, unused)]);
     site.tick();

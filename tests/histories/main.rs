@@ -1,7 +1,6 @@
 //! Histories of a simulated site: ehos looks, plans and acts on it, tick by tick, while things happen.
 
 #![allow(
-    missing_docs,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

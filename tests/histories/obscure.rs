@@ -10,7 +10,7 @@ use ehos::scaling::observation::{CloudView, ObscureServer, ServerRecord, Unread}
 use ehos::scaling::plan::Fate;
 use ehos::scaling::reason::Reason;
 use ehos::simulation::locked;
-use ehos::site::Site as Asked;
+use tick::backends::Backends as Asked;
 
 use crate::site::{Site, running};
 

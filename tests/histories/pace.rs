@@ -14,7 +14,7 @@ fn idle_reason(site: &Site) -> Option<(u64, u64)> {
         Reason::IdleNotLongEnough {
             idle_seconds,
             idle_timeout_seconds,
-        } => Some((idle_seconds, idle_timeout_seconds)),
+        } => Some((idle_seconds.0, idle_timeout_seconds.0)),
         _ => None,
     })
 }

@@ -11,6 +11,7 @@ use ehos::scaling::node::JobListed;
 use ehos::scaling::observation::{METADATA_CONDOR_HOST, Seen, ServerStatus, StartdView};
 use ehos::scaling::plan::{Fate, NodeLine};
 use ehos::scaling::reason::{Reason, Unheard};
+use ehos::scaling::seconds::Seconds;
 use ehos::simulation::{JobState, locked};
 
 use crate::site::{Site, minutes, running};
@@ -476,7 +477,7 @@ fn the_words_of_a_node_are_told_with_its_failure() {
     assert_eq!(console.text, words);
     let sentence = format!(
         "failed: made {} min ago and never joined the pool: {words}",
-        seconds / 60
+        seconds.0 / 60
     );
     assert_eq!(deleted.why.to_string(), sentence);
     assert_eq!(site.state.kinds[0].last_failure.as_ref(), Some(&sentence));
@@ -537,7 +538,7 @@ fn a_node_that_takes_no_jobs_says_for_how_long() {
         panic!("{}", site.describe());
     };
     assert!(
-        closed_seconds > idle_seconds && idle_seconds >= 300,
+        closed_seconds > idle_seconds && idle_seconds >= Seconds(300),
         "{}",
         drained.why
     );
@@ -575,7 +576,7 @@ fn a_node_of_which_nothing_is_known_says_why() {
     assert!(matches!(
         cause(&site),
         Unheard::CollectorYoung {
-            collector_grace_seconds: 600,
+            collector_grace_seconds: Seconds(600),
             ..
         }
     ));

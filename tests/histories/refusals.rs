@@ -12,7 +12,7 @@ use ehos::scaling::observation::{CloudView, ServerRecord, ServerStatus};
 use ehos::scaling::plan::Fate;
 use ehos::scaling::policy::Allocation;
 use ehos::simulation::{World, locked, machine};
-use ehos::site::Site as Asked;
+use tick::backends::Backends as Asked;
 
 use crate::refusing_pool::RefusingPool;
 use crate::site::{Site, cloud, running, scenario};

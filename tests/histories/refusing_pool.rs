@@ -24,6 +24,10 @@ impl Pool for RefusingPool<'_> {
     ) -> Result<Vec<StartdView>, Failure> {
         self.pool.look(startd, deadline)
     }
+    fn has_job_on(&self, machine: &str, deadline: Deadline) -> Result<bool, Failure> {
+        self.pool.has_job_on(machine, deadline)
+    }
+
     fn ask(&self, address: &str, deadline: Deadline) -> Result<Vec<StartdView>, Failure> {
         self.pool.ask(address, deadline)
     }

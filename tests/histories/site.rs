@@ -17,7 +17,7 @@ pub struct Site {
     pub world: Mutex<World>,
     pub policy: Policy,
     pub state: State,
-    pub between: Box<dyn for<'a> Fn(ehos::site::Site<'a>) -> ehos::site::Site<'a>>,
+    pub between: Box<dyn for<'a> Fn(tick::backends::Backends<'a>) -> tick::backends::Backends<'a>>,
     pub last: Option<(Plan, Vec<Outcome>)>,
     pub most_servers: usize,
     plans: Recorder,

@@ -19,7 +19,7 @@ use ehos::scaling::plan::Fate;
 use ehos::scaling::policy::Allocation;
 use ehos::scaling::reason::Reason;
 use ehos::simulation::{JobState, World, locked};
-use ehos::site::Site as Asked;
+use tick::backends::Backends as Asked;
 
 use crate::site::{Site, cloud, running, scenario};
 
@@ -52,6 +52,10 @@ impl Pool for SeenPool<'_> {
     ) -> Result<Vec<StartdView>, Failure> {
         self.pool.look(startd, deadline)
     }
+    fn has_job_on(&self, machine: &str, deadline: Deadline) -> Result<bool, Failure> {
+        self.pool.has_job_on(machine, deadline)
+    }
+
     fn ask(&self, address: &str, deadline: Deadline) -> Result<Vec<StartdView>, Failure> {
         self.pool.ask(address, deadline)
     }

@@ -5,6 +5,7 @@ use ehos::scaling::node::JobLeft;
 use ehos::scaling::plan::{Fate, NodeLine};
 use ehos::scaling::reason::Reason;
 use ehos::scaling::schedule::Spare;
+use ehos::scaling::seconds::Seconds;
 use ehos::simulation::{JobState, World, locked};
 
 use crate::site::{Site, cloud, minutes, running, scenario};
@@ -44,7 +45,7 @@ fn idle_nodes_are_replaced_before_their_tokens_end() {
         assert!(age(&site.world()) < 2 * HOUR, "{}", site.describe());
         site.tick();
     }
-    let ends = |line: &&NodeLine| matches!(line.why, Reason::DrainTokenEnds { token_left_seconds, .. } if token_left_seconds <= 1800);
+    let ends = |line: &&NodeLine| matches!(line.why, Reason::DrainTokenEnds { token_left_seconds, .. } if token_left_seconds <= Seconds(1800));
     let drained = site.plan().nodes.iter().filter(ends).count();
     // In one tick they go and others are made: they count neither for nodes_min nor for nodes_spare.
     assert_eq!((drained, site.created()), (2, 2), "{}", site.describe());

@@ -192,7 +192,7 @@ fn what_a_cloud_refuses_is_counted_by_kind() {
 fn tick_at(site: &Site, later: i64) -> Plan {
     let at = site.world().at() + jiff::SignedDuration::from_secs(later);
     let looked = ehos::observe::observe_in_turn(
-        &ehos::site::Site::simulated(&site.world, &site.policy),
+        &ehos::simulation::backends(&site.world, &site.policy),
         &site.policy,
         &site.state,
         at,

@@ -10,7 +10,7 @@ use ehos::scaling::plan::Fate;
 use ehos::scaling::reason::Reason;
 use ehos::scaling::source::SourceKind;
 use ehos::simulation::{JobState, locked};
-use ehos::site::Site as Asked;
+use tick::backends::Backends as Asked;
 
 use crate::site::{Site, minutes, running};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ehos::cloud::{Cloud, Traces};
-use ehos::config::CloudSettings;
+use ehos::openstack::CloudSettings;
 use ehos::openstack::{compute, limits, server_group, zone};
 use ehos::scaling::action::{CloudAction, FailureKind, Intent};
 use ehos::scaling::observation::{CloudView, PartsQuota, Seen, Usage};

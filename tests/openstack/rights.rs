@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ehos::cloud::{Cloud, Traces};
-use ehos::config::{AuthMethod, CloudSettings, NameOrId};
+use ehos::openstack::{AuthMethod, CloudSettings, NameOrId};
 use ehos::openstack::{OpenStackCloud, auth::Session, compute};
 use ehos::scaling::observation::Seen;
 

@@ -1,7 +1,6 @@
 //! The planner alone: small sites as one tick sees them, and what is made for them.
 
 #![allow(
-    missing_docs,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

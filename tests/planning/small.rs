@@ -6,7 +6,7 @@ use std::time::Duration;
 use ehos::scaling::action::CloudAction;
 use ehos::scaling::failing::Protected;
 use ehos::scaling::leftover::Leftovers;
-use ehos::scaling::memory::{Kind, NodeMemory, State};
+use ehos::scaling::memory::{Claims, Join, Kind, NodeMemory, State};
 use ehos::scaling::needs::Matches;
 use ehos::scaling::observation::{
     CloudView, CollectorView, Demand, Flavor, JobCounts, NegotiatorView, NodeId, Observation,
@@ -219,10 +219,16 @@ impl Small {
                 let memory = NodeMemory {
                     server_id: Some(record.id.clone()),
                     listed: true,
-                    machine: startd.as_ref().map(|startd| startd.machine.clone()),
-                    joined: startd.as_ref().map(|_| state.now),
-                    proven: startd.is_some(),
-                    taken: true,
+                    join: Join {
+                        machine: startd.as_ref().map(|startd| startd.machine.clone()),
+                        joined: startd.as_ref().map(|_| state.now),
+                        proven: startd.is_some(),
+                        ..Join::default()
+                    },
+                    claims: Claims {
+                        taken: true,
+                        ..Claims::default()
+                    },
                     ..NodeMemory::new(kind(cloud, position), &record.name, at, state.now)
                 };
                 state.nodes.insert(id, memory);

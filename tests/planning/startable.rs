@@ -6,6 +6,7 @@ use ehos::scaling::needs::{JobFault, Needs, OwnerBound, Verdict};
 use ehos::scaling::observation::{Demand, MaxRunning, Observation, Resources, ScheddView, Seen};
 use ehos::scaling::plan::{Plan, plan};
 use ehos::scaling::reason::Reason;
+use ehos::scaling::seconds::Seconds;
 
 use crate::small::{Small, SmallNode, SmallPhase, cloud, flavor, jobs, kind, made_in_order};
 
@@ -74,7 +75,7 @@ fn a_fault_costs_its_own_jobs_alone() {
         assert_eq!(made_in_order(&plan), well, "{fault:?}");
         let group = plan.groups.iter().find(|group| group.jobs == 3).unwrap();
         assert_eq!(group.example.as_deref(), Some("9.0"));
-        let names: Vec<String> = group.why.iter().map(Reason::name).collect();
+        let names: Vec<&str> = group.why.iter().map(Reason::name).collect();
         assert_eq!(names, [reason], "{fault:?}");
         assert!(plan.unseen.is_empty(), "{:?}", plan.unseen);
     }
@@ -241,7 +242,7 @@ fn nodes_are_made_for_deferred_jobs_shortly_before_their_time() {
     assert_eq!(made_in_order(&later).len(), 0);
     let expected = Reason::Deferred {
         jobs: 16,
-        seconds: 4000,
+        seconds: Seconds(4000),
     };
     assert_eq!(later.groups[0].why, [expected]);
     assert_eq!(made_in_order(&with(&[4000, 100])).len(), 2);

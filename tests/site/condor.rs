@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ehos::condor::CondorSettings;
 use ehos::condor::{CondorPool, Tools, token};
-use ehos::config::CondorSettings;
 use ehos::deadline::Deadline;
 use ehos::pool::{Pool, Watch};
 use ehos::scaling::action::{Done, FailureKind, PoolAction, StartdIdentity};

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ehos::condor::CondorSettings;
 use ehos::condor::{CondorPool, MatchFile, StartdAttributes};
-use ehos::config::CondorSettings;
 use ehos::deadline::Deadline;
 use ehos::pool::{Pool, Watch};
 use ehos::scaling::capacity::Capacity;

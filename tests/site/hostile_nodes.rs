@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use ehos::act::act;
 use ehos::cloud::{Cloud, Traces};
+use ehos::condor::CondorSettings;
 use ehos::condor::{CondorPool, Tools, token};
-use ehos::config::CondorSettings;
 use ehos::deadline::Deadline;
 use ehos::observe::observe_in_turn;
 use ehos::scaling::action::{CloudAction, Done, Failure};
@@ -23,9 +23,9 @@ use ehos::scaling::observation::{
 };
 use ehos::scaling::plan::{Fate, Plan, plan};
 use ehos::scaling::policy::{CloudPolicy, Policy};
-use ehos::site::Site;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
+use tick::backends::Backends;
 
 use crate::condor::Testbed;
 
@@ -114,7 +114,7 @@ fn soon() -> Deadline {
 
 struct Lab<'a> {
     testbed: &'a Testbed,
-    site: Site<'static>,
+    site: Backends<'static>,
     deleted: Arc<Mutex<Vec<String>>>,
     policy: Policy,
     state: State,
@@ -144,7 +144,7 @@ impl<'a> Lab<'a> {
         };
         Lab {
             testbed,
-            site: Site {
+            site: Backends {
                 pool: Box::new(pool),
                 clouds: vec![Box::new(cloud)],
             },

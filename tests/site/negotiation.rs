@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ehos::condor::CondorPool;
-use ehos::config::CondorSettings;
+use ehos::condor::CondorSettings;
 use ehos::deadline::Deadline;
 use ehos::pool::{Pool, Watch};
 use ehos::scaling::action::PoolAction;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
+use ehos::condor::CondorSettings;
 use ehos::condor::{CondorPool, MatchFile, StartdAttributes};
-use ehos::config::CondorSettings;
 use ehos::deadline::Deadline;
 use ehos::pool::{Pool, Watch};
 use ehos::scaling::capacity::Capacity;

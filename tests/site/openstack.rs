@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ehos::cloud::{Cloud, Traces};
-use ehos::config::{Auth, AuthMethod, CloudSettings, NameOrId};
 use ehos::deadline::Deadline;
+use ehos::openstack::{Auth, AuthMethod, CloudSettings, NameOrId};
 use ehos::openstack::{OpenStackCloud, Service, server_group};
 use ehos::scaling::action::{CloudAction, Done, Expected, FailureKind, Intent, StartdIdentity};
 use ehos::scaling::leftover::Leftovers;
@@ -54,7 +54,7 @@ fn settings(cloud: &str) -> Option<CloudSettings> {
         },
         region: entry["region_name"].as_str().map(str::to_owned),
         interface: "public".to_owned(),
-        services: ehos::config::ServiceSettings::default(),
+        services: ehos::openstack::ServiceSettings::default(),
         cacert: None,
         insecure: false,
         image: "GOLD CentOS 7".to_owned(),

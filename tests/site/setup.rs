@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command, Output};
 use std::time::Duration;
 
-use ehos::config::{CloudSettings, Environment};
 use ehos::deadline::Deadline;
+use ehos::environment::Environment;
+use ehos::openstack::CloudSettings;
 use ehos::openstack::auth::Session;
 use ehos::openstack::{compute, network};
 use serde_json::Value;

@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use log::{error, warn};
 
 use crate::act::{Acted, act_and_listen};
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config};
 use crate::deadline::Deadline;
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::history;
 use crate::observe::observe;
@@ -21,9 +22,9 @@ use crate::scaling::action::PoolAction;
 use crate::scaling::memory::{Outcome, State};
 use crate::scaling::plan::{self, Action, Plan};
 use crate::simulation::{self, World, locked};
-use crate::site::Site;
 use crate::state;
 use crate::wake;
+use ::tick::backends::Backends;
 
 /// Things that are done at once.
 const AT_ONCE: usize = 8;
@@ -39,7 +40,7 @@ pub struct Passes<'a> {
     pub config: &'a Config,
     pub environment: &'a Environment,
     pub directory: &'a Path,
-    pub site: &'a Site<'a>,
+    pub backends: &'a Backends<'a>,
     pub world: Option<&'a Mutex<World>>,
     /// False in a dry run.
     pub acting: bool,
@@ -96,7 +97,7 @@ impl Passes<'_> {
             .map_or_else(Timestamp::now, |world| locked(world).at());
         let looking = self.deadline.left().mul_f64(LOOKING);
         let looking = self.deadline.at_most(looking);
-        let (observation, durations) = observe(self.site, policy, remembered, at, looking);
+        let (observation, durations) = observe(self.backends, policy, remembered, at, looking);
         let mut plan = plan::plan(&observation, policy, remembered);
         let done = match self.acting {
             true => Some(self.act(&mut plan, at)?),
@@ -163,7 +164,7 @@ impl Passes<'_> {
         // A simulated world is to be the same again each time.
         let at_once = if self.world.is_some() { 1 } else { AT_ONCE };
         let Acted { outcomes, consoles } =
-            act_and_listen(self.site, &plan.actions, at_once, self.deadline);
+            act_and_listen(self.backends, &plan.actions, at_once, self.deadline);
         plan.learn_consoles(&consoles);
         if let Some(world) = self.world {
             simulation::file::save(self.directory, &locked(world))

@@ -160,7 +160,7 @@ mod tests {
             entries(&text).unwrap(),
             [entry("lab", "i-3"), entry("a \"b\": c", "i-2")]
         );
-        let yaml: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+        let yaml: crate::yaml::Value = crate::yaml::read(&text).unwrap();
         assert_eq!(yaml["clouds"]["lab"]["image"], "i-3");
         assert_eq!(yaml["clouds"]["a \"b\": c"]["image"], "i-2");
         put_back(&file, Some(&first)).unwrap();

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread;
 
-use crate::config::{CloudSettings, Config};
+use crate::config::Config;
 use crate::deadline::Deadline;
+use crate::openstack::CloudSettings;
 use crate::openstack::auth::Session;
 use crate::openstack::owned_image::OwnedImage;
 use crate::openstack::{Error, compute, image, token_cache};

@@ -12,9 +12,11 @@ use serde::Serialize;
 
 use crate::cli::ImageRecipe;
 use crate::cloudinit::Template;
-use crate::config::{self, CloudSettings, Config, Environment};
+use crate::config::{self, Config};
 use crate::deadline::Deadline;
+use crate::environment::Environment;
 use crate::lock::{self, try_lock};
+use crate::openstack::CloudSettings;
 use crate::openstack::auth::Session;
 use crate::openstack::token_cache;
 use crate::progress::{Line, Progress};
@@ -137,10 +139,7 @@ impl<'c> Prepared<'c> {
         Ok(Prepared {
             template: Template::load(&base)?,
             clouds: chosen,
-            poll: order
-                .environment
-                .poll()
-                .map_err(crate::config::Error::from)?,
+            poll: config::poll(order.environment)?,
         })
     }
 
@@ -194,7 +193,7 @@ pub fn build_everywhere(
             directory.display()
         );
     };
-    let keys = signing_key::load_or_make(directory, config, order.environment);
+    let keys = signing_key::load_or_make(directory, config.folder(), order.environment);
     let recorded = Mutex::new(Recorded::default());
     let publish = |finished: &Finished| {
         let mut recorded = recorded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -287,7 +286,7 @@ pub fn preview(
     order: &Order,
 ) -> anyhow::Result<Vec<(String, Result<Preview, Error>)>> {
     let prepared = Prepared::new(clouds, order)?;
-    let keys = signing_key::load(order.state_directory, config, order.environment);
+    let keys = signing_key::load(order.state_directory, config.folder(), order.environment);
     Ok(thread::scope(|scope| {
         let running: Vec<_> = prepared
             .clouds

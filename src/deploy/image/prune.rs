@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::inventory::is_configured;
-use crate::config::CloudSettings;
+use crate::openstack::CloudSettings;
 use crate::openstack::owned_image::OwnedImage;
 
 /// An image that is not whole may be on its way for so long.

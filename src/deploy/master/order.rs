@@ -10,8 +10,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::built_in;
 use crate::cloudinit::Template;
-use crate::config::{CloudSettings, Config, public};
+use crate::config::{Config, public};
 use crate::deadline::Deadline;
+use crate::openstack::CloudSettings;
 use crate::openstack::auth::Session;
 use crate::openstack::compute::{self, Keypair};
 use crate::openstack::{Surroundings, find_flavor, image, network, surroundings};

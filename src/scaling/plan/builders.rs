@@ -1,11 +1,13 @@
 //! Builders that their builds have forgotten: deleted when two looks have found them older than their lifetime.
 
-use super::{Action, BuilderLine, Fate, Planner};
+use super::planner::Planner;
+use super::{BuilderLine, Fate};
 use crate::scaling::action::{CloudAction, Expected, StartdIdentity};
 use crate::scaling::memory::BuilderMemory;
 use crate::scaling::observation::{NodeId, ServerStatus};
 use crate::scaling::pace::MINUTE;
-use crate::scaling::reason::{Reason, seconds};
+use crate::scaling::reason::Reason;
+use crate::scaling::seconds::seconds;
 use crate::scaling::survey::Builder;
 
 /// What happens to a builder, and why.
@@ -93,15 +95,13 @@ impl Planner<'_> {
 
     /// Deletes them, as many as `max_actions` leaves after the creates.
     pub(super) fn remove_builders(&mut self) {
-        let max_actions = self.policy.max_actions;
-        let mut left = self.changes_left(self.new_nodes.len() as u64);
         for line in &mut self.builders {
             if line.fate != Fate::Deletes {
                 continue;
             }
-            if left == 0 {
+            if self.actions.changes_left() == 0 {
                 line.fate = Fate::Keeps;
-                line.why = Reason::MaxActions { max_actions };
+                line.why = self.actions.used_up();
                 continue;
             }
             let of_line = |builder: &&Builder<'_>| builder.server.id() == line.server;
@@ -111,12 +111,11 @@ impl Planner<'_> {
             ) else {
                 continue;
             };
-            left -= 1;
             let again = memory.delete_intended.replace(self.next.now).is_some();
             memory.delete_accepted = None;
-            self.actions.push(Action::Cloud {
-                cloud: line.cloud.clone(),
-                action: CloudAction::Delete {
+            self.actions.ask_cloud(
+                &line.cloud,
+                CloudAction::Delete {
                     node: line.node.clone(),
                     server: builder.server.clone(),
                     expects: Expected::NoClaim,
@@ -135,7 +134,7 @@ impl Planner<'_> {
                     keep_console: !again,
                     again,
                 },
-            });
+            );
         }
     }
 }

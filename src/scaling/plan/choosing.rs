@@ -1,15 +1,15 @@
 //! Which cloud and flavor the next node is of: what is in the way of each, and how well the demand that is left would
 //! use it.
 
-use super::{Group, Planner, cores};
-use crate::scaling::allocation::{Amount, Basis, Choice, Figure, Other, Rates, draw, next_turn};
+use super::planner::{Group, Planner, cores};
+use crate::scaling::allocation::{Basis, Choice, Figure, Other, Rank, Rates, Turns};
 use crate::scaling::capacity::Capacity;
 use crate::scaling::limits::{self, Limit};
 use crate::scaling::memory::Kind;
 use crate::scaling::needs::{Answer, JobKind};
 use crate::scaling::observation::Resources;
 use crate::scaling::packing::{WHOLE, dominant_share};
-use crate::scaling::policy::{Allocation, CloudPolicy};
+use crate::scaling::policy::CloudPolicy;
 use crate::scaling::submitter::Submitters;
 
 /// How many others are named beside the one that was chosen.
@@ -71,8 +71,7 @@ struct Offer<'m, 'a> {
     limit: Option<Limit>,
     load: Load,
     figure: Option<Figure>,
-    /// The less, the better.
-    rank: (bool, i128, i128),
+    rank: Rank,
 }
 
 impl<'a> Planner<'a> {
@@ -113,10 +112,7 @@ impl<'a> Planner<'a> {
 
     /// Whether nodes of this kind are on their way.
     fn on_their_way(&self, kind: &Kind) -> bool {
-        self.counts
-            .unjoined_of_kind
-            .get(kind)
-            .is_some_and(|nodes| *nodes > 0)
+        self.counts.unjoined(kind) > 0
     }
 
     /// What there is to choose from for these groups, which are in the order of the plan.
@@ -240,12 +236,12 @@ impl<'a> Planner<'a> {
             self.judge(market, wanted, offer);
         }
         let cloud = self.cloud_in_turn(&offers);
-        let ordered = cloud.is_some() || self.policy.allocation == Allocation::FillFirst;
+        let ordered = !self.policy.allocation.judges();
         // What is in order of preference comes in that order; the sort keeps it.
         offers.sort_by_key(|offer| {
-            let (last_resort, first, second) = offer.rank;
+            let last_resort = offer.candidate.cloud.weight == 0;
             let of_another = cloud.is_some_and(|cloud| offer.candidate.cloud.name != cloud.name);
-            (last_resort, of_another, first, second)
+            (last_resort, of_another, offer.rank)
         });
         let Some(best) = offers.iter().position(|offer| offer.limit.is_none()) else {
             return Err(each_once(offers));
@@ -301,7 +297,7 @@ impl<'a> Planner<'a> {
                 limit: (more == 0).then_some(limit),
                 load: Load::default(),
                 figure: None,
-                rank: (candidate.cloud.weight == 0, 0, 0),
+                rank: (0, 0),
             };
             if told {
                 offers.push(offer);
@@ -321,42 +317,31 @@ impl<'a> Planner<'a> {
 
     /// Its figure and rank, where flavors are judged.
     fn judge(&self, market: &Market<'a>, wanted: Option<Wanted<'_>>, offer: &mut Offer<'_, 'a>) {
-        let by_cost = match self.policy.allocation {
-            Allocation::Cheapest => true,
-            Allocation::LeastWaste => false,
-            Allocation::RoundRobin | Allocation::Random | Allocation::FillFirst => return,
-        };
+        let strategy = self.policy.allocation.strategy();
         let rates = &market.rates;
         let Candidate { price, whole, .. } = offer.candidate;
-        let (cost, unused) = match (wanted, &offer.candidate.capacity) {
-            (Some(wanted), Some(_)) => {
-                offer.load = self.load(market, offer.candidate, wanted);
-                let Load {
-                    jobs, demand, used, ..
-                } = offer.load;
-                let largest = as_number(market.largest.cpus);
-                let cores = as_number(demand) / as_number(WHOLE) * largest;
-                let share = as_number(dominant_share(&used, whole)) / as_number(WHOLE);
-                let cost = rates.cost_per_cpu_hour(*price, jobs, cores);
-                let unused = rates.unused_share(as_number(whole.cpus), jobs, share);
-                offer.figure = Some(if by_cost {
-                    Figure::CostPerCpuHour(Amount::new(cost))
-                } else {
-                    Figure::UnusedShare(Amount::new(unused))
-                });
-                (rank(cost), rank(unused))
-            }
-            // What nobody has seen comes last.
-            (_, None) => (i128::MAX, i128::MAX),
-            // nodes_min and nodes_spare count nodes: without demand the order of the configuration is as good.
-            (None, Some(_)) => (rank(price + rates.node_cost), 0),
+        if !strategy.judges() {
+            return;
+        }
+        // What nobody has seen comes last.
+        if offer.candidate.capacity.is_none() {
+            offer.rank = (i128::MAX, i128::MAX);
+            return;
+        }
+        let Some(wanted) = wanted else {
+            (_, offer.rank) = strategy.judge(price + rates.node_cost, None);
+            return;
         };
-        let (last_resort, _, _) = offer.rank;
-        offer.rank = match (by_cost, wanted) {
-            (true, _) => (last_resort, cost, unused),
-            (false, Some(_)) => (last_resort, unused, cost),
-            (false, None) => (last_resort, unused, 0),
-        };
+        offer.load = self.load(market, offer.candidate, wanted);
+        let Load {
+            jobs, demand, used, ..
+        } = offer.load;
+        let largest = as_number(market.largest.cpus);
+        let cores = as_number(demand) / as_number(WHOLE) * largest;
+        let share = as_number(dominant_share(&used, whole)) / as_number(WHOLE);
+        let cost = rates.cost_per_cpu_hour(*price, jobs, cores);
+        let unused = rates.unused_share(as_number(whole.cpus), jobs, share);
+        (offer.figure, offer.rank) = strategy.judge(cost, Some(unused));
     }
 
     /// The cloud whose turn it is among those that can.
@@ -375,16 +360,15 @@ impl<'a> Planner<'a> {
             .iter()
             .map(|cloud| (cloud.name.as_str(), cloud.weight))
             .collect();
-        let position = match self.policy.allocation {
-            _ if clouds.is_empty() => return None,
-            Allocation::RoundRobin => next_turn(&mut self.next.turns, &weights),
-            Allocation::Random => {
-                self.next.turn = next_random(self.next.turn);
-                // The upper bits of the generator are the good ones.
-                draw(self.next.turn >> 33, &weights)
-            }
-            Allocation::FillFirst | Allocation::Cheapest | Allocation::LeastWaste => return None,
+        if clouds.is_empty() {
+            return None;
+        }
+        let mut turns = Turns {
+            owed: &mut self.next.turns,
+            seed: &mut self.next.turn,
         };
+        let strategy = self.policy.allocation.strategy();
+        let position = strategy.turn(&mut turns, &weights)?;
         clouds.get(position).copied()
     }
 
@@ -402,13 +386,7 @@ impl<'a> Planner<'a> {
         let weights = open
             .iter()
             .fold(0u64, |sum, cloud| sum.saturating_add(cloud.weight));
-        match self.policy.allocation {
-            Allocation::RoundRobin => Basis::RoundRobin { weight, weights },
-            Allocation::Random => Basis::Random { weight, weights },
-            Allocation::FillFirst => Basis::FillFirst,
-            Allocation::Cheapest => Basis::Cheapest,
-            Allocation::LeastWaste => Basis::LeastWaste,
-        }
+        self.policy.allocation.strategy().basis(weight, weights)
     }
 
     /// What takes the place of a node of an older image goes before all others.
@@ -488,20 +466,7 @@ fn only_what_could_have_been(
     });
 }
 
-/// To nine decimals: what is equal is not told apart by how it was added up.
-#[allow(clippy::cast_possible_truncation)] // Such casts saturate.
-fn rank(value: f64) -> i128 {
-    (value * 1e9).round() as i128
-}
-
 #[allow(clippy::cast_precision_loss)] // Six digits are more than enough to choose by.
 fn as_number(count: u64) -> f64 {
     count as f64
-}
-
-/// One step of a linear congruential generator (Knuth's MMIX constants): enough to choose a cloud, and the same
-/// again from the same state.
-fn next_random(seed: u64) -> u64 {
-    seed.wrapping_mul(6_364_136_223_846_793_005)
-        .wrapping_add(1_442_695_040_888_963_407)
 }

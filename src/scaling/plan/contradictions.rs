@@ -1,17 +1,17 @@
 //! Tells of startds that say that they are a node which they are not, or which another startd says to be as well.
 
 use super::Unseen;
-use crate::scaling::observation::NodeId;
+use super::planner::NodePlan;
+use crate::scaling::observation::{NodeId, StartdView};
 use crate::scaling::sender::Sender;
 use crate::scaling::source::{Source, SourceKind};
-use crate::scaling::survey::Survey;
 
 /// More of them are only counted.
 const MOST_TOLD: usize = 10;
 
 /// Each of them, by node.
-pub(super) fn told(survey: &Survey<'_>) -> Vec<Unseen> {
-    let contested = survey.nodes.iter().filter_map(|node| {
+pub(super) fn told(nodes: &[NodePlan<'_>], impostors: &[(NodeId, &StartdView)]) -> Vec<Unseen> {
+    let contested = nodes.iter().filter_map(|node| {
         let (one, other) = node.startd.zip(node.contested)?;
         Some(Unseen {
             source: Source::new(SourceKind::Startd, format!("of node {}", node.id)),
@@ -24,12 +24,12 @@ pub(super) fn told(survey: &Survey<'_>) -> Vec<Unseen> {
             ),
         })
     });
-    let impostors = survey.impostors.iter().map(|(id, startd)| Unseen {
+    let impostors = impostors.iter().map(|(id, startd)| Unseen {
         source: Source::new(SourceKind::Startd, &startd.machine),
         why: format!(
             "it answers at {} and says that it is node {id}{}, and {}: ehos leaves the startd out; look at {}",
             startd.address.as_deref().unwrap_or("an unknown address"),
-            real(survey, id),
+            real(nodes, id),
             match &startd.sender {
                 Sender::Node(node) if node == id =>
                     "its CloudInstanceID is another server's".to_owned(),
@@ -55,8 +55,8 @@ pub(super) fn told(survey: &Survey<'_>) -> Vec<Unseen> {
 }
 
 /// Where the startd that is taken for the node is.
-fn real(survey: &Survey<'_>, id: &NodeId) -> String {
-    let node = survey.nodes.iter().find(|node| node.id == *id);
+fn real(nodes: &[NodePlan<'_>], id: &NodeId) -> String {
+    let node = nodes.iter().find(|node| node.id == *id);
     let startd = node.and_then(|node| node.startd);
     startd.map_or_else(String::new, |startd| {
         format!(", whose startd is {}", startd.called())

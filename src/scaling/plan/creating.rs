@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::choosing::{Candidate, Chosen, Market, Wanted};
-use super::{Action, Group, NewNode, Planner, cores};
+use super::planner::{Group, NewNode, NodePlan, Planner, cores};
 use crate::scaling::action::{CloudAction, Intent};
 use crate::scaling::allocation::Choice;
 use crate::scaling::capacity::Capacity;
@@ -11,7 +11,7 @@ use crate::scaling::limits::{self, Case, Limit};
 use crate::scaling::memory::Kind;
 use crate::scaling::nearest::Nearest;
 use crate::scaling::needs::{Answer, JobFault, JobKind, Verdict};
-use crate::scaling::node::{Node, Phase};
+use crate::scaling::node::Phase;
 use crate::scaling::observation::{
     METADATA_IMAGE, NodeId, OwnedServer, Resources, Role, Seen, ServerStatus,
 };
@@ -22,10 +22,11 @@ use crate::scaling::submitter::Submitters;
 impl<'a> Planner<'a> {
     /// Packs what is left of the groups into new nodes, then makes up nodes_min and nodes_spare. A node is made for the
     /// first group that has no room yet, and takes of those behind it what fits beside: first-fit-decreasing, node by node.
-    pub(super) fn create(&mut self, mut groups: Vec<Group>) -> Vec<Group> {
+    pub(super) fn create(&mut self) {
+        let mut groups = std::mem::take(&mut self.groups);
         self.count_requested();
         let market = self.market(&groups);
-        self.first_nodes = self.first_nodes(&market, &groups);
+        self.counts.first_nodes = self.first_nodes(&market, &groups);
         let brake = self.create_brake();
         for position in 0..groups.len() {
             let Some((group, behind)) = groups
@@ -71,7 +72,7 @@ impl<'a> Planner<'a> {
         if brake.is_none() {
             self.create_minimum_and_spare(&market);
         }
-        groups
+        self.groups = groups;
     }
 
     /// Nodes for what is left of one group.
@@ -168,7 +169,7 @@ impl<'a> Planner<'a> {
 
     fn create_minimum_and_spare(&mut self, market: &Market<'a>) {
         // A node that is silent for a while is there as long as nobody knows better.
-        let away = |node: &Node<'_>| {
+        let away = |node: &NodePlan<'_>| {
             matches!(
                 node.phase,
                 Phase::Silent { .. } | Phase::Unheard | Phase::Vanished
@@ -229,8 +230,7 @@ impl<'a> Planner<'a> {
                 jobs.saturating_mul(1000).checked_div(holds).unwrap_or(0)
             });
             let needed = needed.fold(0, u64::saturating_add).div_ceil(1000);
-            let coming = self.counts.unjoined_of_kind.get(&candidate.kind);
-            let needed = needed.saturating_add(coming.copied().unwrap_or_default());
+            let needed = needed.saturating_add(self.counts.unjoined(&candidate.kind));
             limits::first_nodes(needed, self.policy.max_unproven)
         };
         tested
@@ -257,16 +257,13 @@ impl<'a> Planner<'a> {
     /// Intents whose servers no list has yet will take quota that the cloud does not count yet.
     fn count_requested(&mut self) {
         for index in self.nodes_where(|node| node.exists() && node.server.is_none()) {
-            if let Some(kind) = self.survey.nodes.get(index).map(|node| node.kind.clone()) {
-                self.count_planned(&kind);
-            }
+            let kind = self.node(index).kind.clone();
+            self.count_planned(&kind);
         }
         // Those that are built have their servers in the quota, and not yet their ports and volumes.
         for index in self.nodes_where(|node| node.phase == Phase::Building) {
-            if let Some(node) = self.survey.nodes.get(index) {
-                let cloud = node.kind.cloud.clone();
-                self.planned.entry(cloud).or_default().building += 1;
-            }
+            let cloud = self.node(index).kind.cloud.clone();
+            self.counts.planned.entry(cloud).or_default().building += 1;
         }
     }
 
@@ -277,7 +274,7 @@ impl<'a> Planner<'a> {
             .get(&kind.cloud)
             .and_then(Seen::known);
         let flavor = view.and_then(|view| view.flavors.get(&kind.flavor));
-        let planned = self.planned.entry(kind.cloud.clone()).or_default();
+        let planned = self.counts.planned.entry(kind.cloud.clone()).or_default();
         planned.instances += 1;
         planned.cores += flavor.map_or(0, |flavor| flavor.vcpus);
         planned.ram_mb += flavor.map_or(0, |flavor| flavor.ram_mb);
@@ -362,7 +359,7 @@ impl<'a> Planner<'a> {
             .find(|(name, _)| !self.next.clouds.contains(*name) && !retires(name))
             .map(|(name, _)| name.as_str());
         let deletes = self.removals.len() as u64 + self.builder_deletes();
-        let reserved = deletes.min(self.changes_left(0) / 2);
+        let reserved = deletes.min(self.actions.changes_at_first() / 2);
         Case {
             policy: self.policy,
             cloud,
@@ -381,18 +378,18 @@ impl<'a> Planner<'a> {
                 .get(&cloud.name)
                 .copied()
                 .unwrap_or_default(),
-            unjoined_of_kind: self
+            unjoined_of_kind: self.counts.unjoined(kind),
+            first_nodes: self.counts.first_nodes.get(kind).copied(),
+            planned: self
                 .counts
-                .unjoined_of_kind
-                .get(kind)
+                .planned
+                .get(&cloud.name)
                 .copied()
                 .unwrap_or_default(),
-            first_nodes: self.first_nodes.get(kind).copied(),
-            planned: self.planned.get(&cloud.name).copied().unwrap_or_default(),
             costs: &self.costs,
             submitters,
             charged: &self.counts.charged,
-            actions_left: self.changes_left(reserved + self.new_nodes.len() as u64),
+            actions_left: self.actions.changes_left().saturating_sub(reserved),
         }
     }
 
@@ -420,10 +417,8 @@ impl<'a> Planner<'a> {
             memory.submitters.clone_from(submitters);
         }
         let zone = intent.zone.clone();
-        self.actions.push(Action::Cloud {
-            cloud: cloud.name.clone(),
-            action: CloudAction::Create(intent),
-        });
+        self.actions
+            .ask_cloud(&cloud.name, CloudAction::Create(intent));
         self.new_nodes.push(NewNode {
             id,
             name,

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Action, Planner};
+use super::planner::{NodePlan, Planner};
 use crate::scaling::action::PoolAction;
-use crate::scaling::node::{Node, Phase};
+use crate::scaling::node::Phase;
 
 impl Planner<'_> {
     /// Asks the negotiator for a cycle: no ad of a startd makes it begin one before its interval is over. It takes the right
@@ -19,20 +19,18 @@ impl Planner<'_> {
         let since_cycle = collector
             .cycle_began
             .unwrap_or(self.policy.negotiation_cycle);
-        let nodes = self.survey.nodes.iter().enumerate();
-        let mut unmet = nodes.filter(|(index, node)| {
-            self.needed(*index) && !self.settled(*index) && has_joined_within(node, since_cycle)
+        let mut nodes = self.nodes.iter();
+        let unmet = nodes.find(|node| {
+            node.jobs > 0 && !node.is_decided() && has_joined_within(node, since_cycle)
         });
-        if let Some((_, node)) = unmet.next() {
-            let node = node.id.clone();
-            self.actions
-                .push(Action::Pool(PoolAction::Reschedule { node }));
+        if let Some(node) = unmet.map(|node| node.id.clone()) {
+            self.actions.ask_pool(PoolAction::Reschedule { node });
         }
     }
 }
 
 /// Whether its startd has been up for no longer than this, and is free.
-fn has_joined_within(node: &Node<'_>, time: Duration) -> bool {
+fn has_joined_within(node: &NodePlan<'_>, time: Duration) -> bool {
     matches!(node.phase, Phase::Idle { .. })
         && node.startd.is_some_and(|startd| startd.up_for <= time)
 }

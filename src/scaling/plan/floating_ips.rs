@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::leftovers::answered;
-use super::{Action, Fate, FloatingIpLine, Planner};
+use super::planner::Planner;
+use super::{Action, Fate, FloatingIpLine};
 use crate::scaling::action::CloudAction;
 use crate::scaling::observation::NodeId;
 use crate::scaling::reason::Reason;
@@ -23,10 +24,6 @@ impl Planner<'_> {
                 all.entry(ip.id()).or_insert((cloud, ip));
             }
         }
-        let max_actions = self.policy.max_actions;
-        let by_clouds = self.actions.iter();
-        let by_clouds = by_clouds.filter(|action| matches!(action, Action::Cloud { .. }));
-        let mut left = self.changes_left(by_clouds.count() as u64);
         for (cloud, ip) in all.into_values() {
             let server = ip.server();
             // With a server goes its port, and nothing leads to it any more.
@@ -39,17 +36,14 @@ impl Planner<'_> {
             }
             let own = || NodeId(server.id().to_owned());
             let node = server.node().cloned().unwrap_or_else(own);
-            let (fate, why) = if left == 0 {
-                (Fate::Keeps, Reason::MaxActions { max_actions })
+            let (fate, why) = if self.actions.changes_left() == 0 {
+                (Fate::Keeps, self.actions.used_up())
             } else {
-                left -= 1;
-                self.actions.push(Action::Cloud {
-                    cloud: cloud.clone(),
-                    action: CloudAction::Disassociate {
-                        node: node.clone(),
-                        floating_ip: ip.clone(),
-                    },
-                });
+                let action = CloudAction::Disassociate {
+                    node: node.clone(),
+                    floating_ip: ip.clone(),
+                };
+                self.actions.ask_cloud(cloud, action);
                 (Fate::Frees, Reason::FloatingIpOfNode)
             };
             self.floating_ips.push(FloatingIpLine {
@@ -75,7 +69,7 @@ impl Planner<'_> {
 
     /// Whether this plan deletes that server.
     fn deletes(&self, id: &str) -> bool {
-        self.actions.iter().any(|action| match action {
+        self.actions.all.iter().any(|action| match action {
             Action::Cloud {
                 action: CloudAction::Delete { server, .. },
                 ..

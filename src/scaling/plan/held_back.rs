@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Planner;
+use super::planner::Planner;
 use crate::scaling::capacity::Capacity;
 use crate::scaling::memory::Kind;
 use crate::scaling::needs::{JobFault, with_parents};
@@ -138,7 +138,7 @@ impl<'a> Planner<'a> {
     /// Every kind of node that there is or that may be made, with what it offers where that is known.
     fn kinds(&self) -> BTreeMap<Kind, Option<Capacity>> {
         let made = self.options().into_iter().map(|(_, kind)| kind);
-        let there = self.survey.nodes.iter().map(|node| node.kind.clone());
+        let there = self.nodes.iter().map(|node| node.kind.clone());
         let with_capacity = |kind: Kind| {
             let capacity = self.capacity(&kind);
             (kind, capacity)
@@ -181,14 +181,14 @@ impl<'a> Planner<'a> {
             (Some(JobFault::ParallelUniverse), _) => Reason::ParallelUniverse { jobs },
             (None, Some(deferred)) if deferred > lead => Reason::Deferred {
                 jobs,
-                seconds: deferred.as_secs(),
+                seconds: deferred.into(),
             },
             (Some(JobFault::Unread { .. } | JobFault::OwnerBound { .. }) | None, _) => {
                 match self.restart_backoff(demand) {
                     Some(left) => Reason::Restarting {
                         jobs,
                         starts: demand.starts,
-                        seconds: left.as_secs(),
+                        seconds: left.into(),
                     },
                     None => return startable,
                 }

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Action, Fate, LeftoverLine, Planner};
+use super::planner::Planner;
+use super::{Fate, LeftoverLine};
 use crate::scaling::action::CloudAction;
 use crate::scaling::leftover::{Leftover, LeftoverKind, Unmarked};
-use crate::scaling::memory::{LeftoverMemory, State};
+use crate::scaling::memory::LeftoverMemory;
 use crate::scaling::observation::{CloudName, CloudView, NodeId, Observation, OwnedServer, Role};
 use crate::scaling::pace::MINUTE;
-use crate::scaling::reason::{Reason, seconds};
+use crate::scaling::reason::Reason;
+use crate::scaling::seconds::seconds;
 
 /// A floating IP that has led nowhere for so long is given back: a central manager that is being made needs it soon.
 const UNUSED_AFTER: Duration = Duration::from_secs(3600);
@@ -84,8 +86,9 @@ fn found(observation: &Observation) -> BTreeMap<&str, (&CloudName, &CloudView, F
 
 impl<'a> Planner<'a> {
     /// What is seen is remembered, what is not seen any more is forgotten, and each thing gets its fate. The clouds were
-    /// asked by the state `asked`. No brake holds: a server that is there after all is found by the look before the removal.
-    pub(super) fn choose_leftovers(&mut self, asked: &State) {
+    /// asked by the state before this tick. No brake holds: a server that is there after all is found by the look before the removal.
+    pub(super) fn choose_leftovers(&mut self) {
+        let asked = self.previous;
         let now = self.next.now;
         let observation: &'a Observation = self.observation;
         let found = found(observation);
@@ -168,7 +171,7 @@ impl<'a> Planner<'a> {
                 return (Fate::Keeps, Reason::FloatingIpForMaster);
             }
             if seen_for < UNUSED_AFTER {
-                let unused_after_seconds = UNUSED_AFTER.as_secs();
+                let unused_after_seconds = UNUSED_AFTER.into();
                 return (
                     Fate::Keeps,
                     Reason::FloatingIpUnused {
@@ -180,7 +183,7 @@ impl<'a> Planner<'a> {
         }
         if let Some(removed) = memory.removed {
             let asked_for = now.since(removed);
-            let seconds = asked_for.as_secs();
+            let seconds = asked_for.into();
             return if asked_for < self.policy.delete_timeout {
                 (Fate::Keeps, Reason::DeleteUnderWay { seconds })
             } else {
@@ -196,18 +199,14 @@ impl<'a> Planner<'a> {
 
     /// Removes them, as many as `max_actions` leaves after creates and deletes.
     pub(super) fn remove_leftovers(&mut self) {
-        let max_actions = self.policy.max_actions;
-        let by_clouds = self.actions.iter();
-        let by_clouds = by_clouds.filter(|action| matches!(action, Action::Cloud { .. }));
-        let mut left = self.changes_left(by_clouds.count() as u64);
         let found = found(self.observation);
         for line in &mut self.leftovers {
             if line.fate != Fate::Deletes {
                 continue;
             }
-            if left == 0 {
+            if self.actions.changes_left() == 0 {
                 line.fate = Fate::Keeps;
-                line.why = Reason::MaxActions { max_actions };
+                line.why = self.actions.used_up();
                 continue;
             }
             let (Some((_, _, Found::Ours(leftover))), Some(memory)) = (
@@ -216,15 +215,12 @@ impl<'a> Planner<'a> {
             ) else {
                 continue;
             };
-            left -= 1;
             memory.removed = Some(self.next.now);
-            self.actions.push(Action::Cloud {
-                cloud: line.cloud.clone(),
-                action: CloudAction::Remove {
-                    node: NodeId(line.id.clone()),
-                    leftover: (*leftover).clone(),
-                },
-            });
+            let action = CloudAction::Remove {
+                node: NodeId(line.id.clone()),
+                leftover: (*leftover).clone(),
+            };
+            self.actions.ask_cloud(&line.cloud, action);
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::Fate;
+use super::planner::{NodePlan, Planner};
 use super::removing::LEAVING;
-use super::{Fate, Planner};
 use crate::scaling::brakes::Brake;
-use crate::scaling::node::{Node, Phase};
+use crate::scaling::node::Phase;
 use crate::scaling::reason::Reason;
 
 /// After this time ehos looks again for a drain that was accepted and that no ad shows yet.
@@ -23,8 +24,8 @@ const SHORT_PERIOD: Duration = Duration::from_secs(20);
 impl Planner<'_> {
     /// How long it takes until the first of: a surplus node reaches `idle_timeout`, a drain that was accepted is seen, a node that jobs wait for may have joined, the collector has been up for `collector_grace`.
     pub(super) fn look_again(&self) -> Option<Duration> {
-        let nodes = self.survey.nodes.iter().enumerate();
-        let of_nodes = nodes.filter_map(|(index, node)| self.node_changes_in(index, node));
+        let nodes = self.nodes.iter();
+        let of_nodes = nodes.filter_map(|node| self.node_changes_in(node));
         let new = self.new_nodes.first().map(|_| FIRST_BOOT_LOOK);
         let new = new.filter(|_| self.is_worth_a_cycle());
         let brakes = self.brakes.iter().filter_map(|brake| match brake {
@@ -32,10 +33,9 @@ impl Planner<'_> {
                 up_seconds,
                 collector_grace_seconds,
                 ..
-            } => collector_grace_seconds.checked_sub(*up_seconds),
+            } => Duration::from(*collector_grace_seconds).checked_sub((*up_seconds).into()),
             _ => None,
         });
-        let brakes = brakes.map(Duration::from_secs);
         of_nodes.chain(new).chain(brakes).min()
     }
 
@@ -46,8 +46,8 @@ impl Planner<'_> {
         self.policy.drains() && period.is_none_or(|period| period > SHORT_PERIOD)
     }
 
-    fn node_changes_in(&self, index: usize, node: &Node<'_>) -> Option<Duration> {
-        match self.fates.get(index)?.as_ref() {
+    fn node_changes_in(&self, node: &NodePlan<'_>) -> Option<Duration> {
+        match &node.decision {
             Some((
                 Fate::Keeps,
                 Reason::IdleNotLongEnough {
@@ -55,7 +55,8 @@ impl Planner<'_> {
                     idle_timeout_seconds,
                 },
             )) => Some(
-                Duration::from_secs(idle_timeout_seconds.saturating_sub(*idle_seconds))
+                Duration::from(*idle_timeout_seconds)
+                    .saturating_sub((*idle_seconds).into())
                     .saturating_sub(LEAD),
             ),
             Some((
@@ -63,16 +64,15 @@ impl Planner<'_> {
                 Reason::Paid {
                     paid_seconds_left, ..
                 },
-            )) => Some(Duration::from_secs(*paid_seconds_left).saturating_sub(LEAVING)),
+            )) => Some(Duration::from(*paid_seconds_left).saturating_sub(LEAVING)),
             // Its ad does not say yet that it drains.
             None if matches!(node.phase, Phase::Draining { ours: true, .. })
                 && node.startd.is_some_and(|startd| startd.draining.is_none()) =>
             {
                 Some(NEXT_DRAIN_LOOK)
             }
-            None if node.coming() && self.needed(index) && self.is_worth_a_cycle() => {
-                let memory = self.next.nodes.get(&node.id)?;
-                let age = self.next.now.since(memory.started);
+            None if node.coming() && node.jobs > 0 && self.is_worth_a_cycle() => {
+                let age = self.next.now.since(node.memory.started);
                 // A boot of minutes is looked at less often than one of seconds.
                 Some(FIRST_BOOT_LOOK.max(age / 4))
             }

@@ -2,63 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::removing::runs;
-use super::{Fate, Planner, Unseen, phase_name};
+use super::planner::{NodePlan, Planner};
+use super::{Unseen, phase_name};
 use crate::scaling::leftover::Leftover;
 use crate::scaling::memory::State;
 use crate::scaling::money::Money;
-use crate::scaling::node::{Node, Phase};
 use crate::scaling::observation::{CloudName, Role, Seen};
 use crate::scaling::policy::CloudPolicy;
-use crate::scaling::reason::{Reason, seconds};
 use crate::scaling::source::{Source, SourceKind};
 
 /// So many servers are named.
 const NAMED: usize = 5;
 
 impl Planner<'_> {
-    /// Drains the idle nodes of clouds that retire, all at once: they serve no demand, and count for neither nodes_min nor
-    /// nodes_spare. What runs a job runs on.
-    pub(super) fn drain_retiring(&mut self) {
-        if !self.policy.drains() {
-            return;
-        }
-        for index in self.nodes_where(|node| node.cloud_retires) {
-            let Some(node) = self.survey.nodes.get(index) else {
-                continue;
-            };
-            let idle_for = match node.phase {
-                Phase::Idle { idle_for } => idle_for,
-                Phase::Closed => {
-                    let idle_for = node.startd.and_then(|startd| startd.idle_for());
-                    idle_for.unwrap_or_default().min(node.unchanged_for)
-                }
-                _ => continue,
-            };
-            if self.settled(index) {
-                continue;
-            }
-            let kept = if !node.cloud_known || !runs(node) {
-                self.not_drained(node)
-            } else if let Some(brake) = self.removal_brake(false) {
-                Reason::Braked { brake }
-            } else if self.drains >= self.policy.max_actions {
-                Reason::MaxActions {
-                    max_actions: self.policy.max_actions,
-                }
-            } else {
-                let idle_seconds = seconds(idle_for);
-                let why = Reason::DrainCloudRetires { idle_seconds };
-                let reason = format!("its cloud retires, idle {idle_seconds} s");
-                if self.drain(index, idle_for, &reason, why) {
-                    continue;
-                }
-                Reason::NoSlot
-            };
-            self.settle(index, Fate::Keeps, kept);
-        }
-    }
-
     /// What still runs in each cloud that retires and what it costs, or that nothing does.
     pub(super) fn retiring(&self) -> Vec<String> {
         let clouds = self.policy.clouds.iter().filter(|cloud| cloud.retire);
@@ -74,8 +30,8 @@ impl Planner<'_> {
             );
         };
         let mut phases: BTreeMap<&str, usize> = BTreeMap::new();
-        let nodes = self.survey.nodes.iter();
-        let nodes: Vec<&Node<'_>> = nodes
+        let nodes = self.nodes.iter();
+        let nodes: Vec<&NodePlan<'_>> = nodes
             .filter(|node| node.kind.cloud == *name && node.exists())
             .collect();
         for node in &nodes {

@@ -2,46 +2,47 @@
 //!
 //! Must not: decide anything about them. They create, drain and delete nothing.
 
-use crate::scaling::memory::State;
-use crate::scaling::survey::Survey;
+use super::planner::Planner;
 
 /// More of them are only counted.
 const MAX_TOLD: usize = 10;
 
-/// The notice about execute servers and builders without a valid signature.
-pub(super) fn told(survey: &Survey<'_>, state: &State) -> Option<String> {
-    let nodes = survey.nodes.iter().filter_map(|node| {
-        let memory = state.nodes.get(&node.id)?;
-        memory.unsigned?;
-        let server = memory.server_id.as_deref().unwrap_or_default();
-        Some((&memory.kind.cloud, &memory.name, server.to_owned()))
-    });
-    let builders = survey.builders.iter().filter_map(|builder| {
-        let memory = state.builders.get(builder.server.id())?;
-        let name = &builder.server.record().name;
-        memory
-            .unsigned
-            .then(|| (&builder.cloud, name, builder.server.id().to_owned()))
-    });
-    let all: Vec<String> = nodes
-        .chain(builders)
-        .map(|(cloud, name, server)| format!("{name} ({server}, cloud {cloud})"))
-        .collect();
-    let more = all.len().saturating_sub(MAX_TOLD);
-    let servers = match all.len() {
-        0 => return None,
-        1 => "1 server carries".to_owned(),
-        count => format!("{count} servers carry"),
-    };
-    let names: Vec<&str> = all.iter().take(MAX_TOLD).map(String::as_str).collect();
-    let more = if more > 0 {
-        format!(" and {more} more")
-    } else {
-        String::new()
-    };
-    Some(format!(
-        "{servers} the id of this pool without a valid ehos_proof: {}{more}: a forgery, or made with a lost key; ehos leaves them \
+impl Planner<'_> {
+    /// The notice about execute servers and builders without a valid signature.
+    pub(super) fn unsigned(&self) -> Option<String> {
+        let nodes = self.nodes.iter().filter_map(|node| {
+            let memory = self.next.nodes.get(&node.id)?;
+            memory.unsigned?;
+            let server = memory.server_id.as_deref().unwrap_or_default();
+            Some((&memory.kind.cloud, &memory.name, server.to_owned()))
+        });
+        let builders = self.survey.builders.iter().filter_map(|builder| {
+            let memory = self.next.builders.get(builder.server.id())?;
+            let name = &builder.server.record().name;
+            memory
+                .unsigned
+                .then(|| (&builder.cloud, name, builder.server.id().to_owned()))
+        });
+        let all: Vec<String> = nodes
+            .chain(builders)
+            .map(|(cloud, name, server)| format!("{name} ({server}, cloud {cloud})"))
+            .collect();
+        let more = all.len().saturating_sub(MAX_TOLD);
+        let servers = match all.len() {
+            0 => return None,
+            1 => "1 server carries".to_owned(),
+            count => format!("{count} servers carry"),
+        };
+        let names: Vec<&str> = all.iter().take(MAX_TOLD).map(String::as_str).collect();
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        Some(format!(
+            "{servers} the id of this pool without a valid ehos_proof: {}{more}: a forgery, or made with a lost key; ehos leaves them \
          alone; delete them by hand, or run `ehos tick --trust-server UUID` for those that are of this pool",
-        names.join(", ")
-    ))
+            names.join(", ")
+        ))
+    }
 }

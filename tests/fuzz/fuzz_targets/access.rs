@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use ehos::cloudinit::Template;
-use ehos::config::{Environment, connection, openrc};
+use ehos::config::{connection, openrc};
+use ehos::environment::Environment;
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {

@@ -4,7 +4,8 @@
 use std::cell::RefCell;
 use std::fs;
 
-use ehos::config::{self, Environment};
+use ehos::config;
+use ehos::environment::Environment;
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {

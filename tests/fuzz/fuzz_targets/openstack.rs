@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use ehos::config::{self, CloudSettings, Environment};
+use ehos::config;
+use ehos::openstack::CloudSettings;
+use ehos::environment::Environment;
 use ehos::openstack::{auth, compute, image, network, volume};
 use ehos::scaling::observation::OwnedServer;
 use ehos::scaling::refusal;

@@ -10,7 +10,7 @@ use ehos::scaling::observation::Observation;
 use ehos::scaling::plan::plan;
 use ehos::scaling::policy::Policy;
 use ehos::simulation::{Scenario, ScenarioCloud, ScenarioFlavor, World, locked};
-use ehos::site::Site;
+use tick::backends::Backends;
 use libfuzzer_sys::fuzz_target;
 
 /// A small site at work.
@@ -44,7 +44,7 @@ static SITE: LazyLock<(Observation, Policy)> = LazyLock::new(|| {
     for minute in 0..9 {
         locked(&world).advance(60);
         let at = locked(&world).at();
-        let site = Site::simulated(&world, &policy);
+        let site = ehos::simulation::backends(&world, &policy);
         let (observation, _) = observe(&site, &policy, &state, at, hour);
         if minute == 8 {
             return (observation, policy);

@@ -14,8 +14,8 @@ use ehos::scaling::observation::{
     CloudView, OwnedServer, PoolView, ScheddView, Seen, ServerRecord, StartdView,
 };
 use ehos::simulation::{Seconds, World, locked};
-use ehos::site::Site;
 use proptest::prelude::*;
+use tick::backends::Backends;
 
 use crate::attacker::{Attack, HostilePool};
 
@@ -119,7 +119,7 @@ impl Faults {
     }
 
     /// Puts the faults between a site and ehos.
-    pub fn between<'a>(&'a self, mut site: Site<'a>, world: &'a Mutex<World>) -> Site<'a> {
+    pub fn between<'a>(&'a self, mut site: Backends<'a>, world: &'a Mutex<World>) -> Backends<'a> {
         let faulty = |cloud| -> Box<dyn Cloud + 'a> {
             Box::new(FaultyCloud {
                 cloud,
@@ -270,6 +270,10 @@ impl Pool for FaultyPool<'_> {
             return Err(failure(FailureKind::Unknown));
         }
         self.pool.look(identity, deadline)
+    }
+
+    fn has_job_on(&self, machine: &str, deadline: Deadline) -> Result<bool, Failure> {
+        self.pool.has_job_on(machine, deadline)
     }
 
     fn ask(&self, address: &str, deadline: Deadline) -> Result<Vec<StartdView>, Failure> {

@@ -19,7 +19,6 @@ use ehos::scaling::policy::{Allocation, Policy};
 use ehos::scaling::schedule::Spare;
 use ehos::scaling::signing;
 use ehos::simulation::{Broken, IMAGE, SimulatedServer, SimulatedThing, World, locked};
-use ehos::site::Site;
 
 use super::events::{Event, Forgery, IMAGES, THERE};
 use super::faults::{CloudAnswer, Faults};
@@ -426,7 +425,7 @@ impl History {
     fn tick(&mut self, then: &Then) -> Result<(), String> {
         locked(&self.world).advance(self.distance);
         let at = locked(&self.world).at();
-        let site = Site::simulated(&self.world, &self.policy);
+        let site = ehos::simulation::backends(&self.world, &self.policy);
         let site = self.faults.between(site, &self.world);
         // The world answers at once: this deadline is never met.
         let deadline = Deadline::within(Duration::from_secs(3600));

@@ -27,7 +27,12 @@ use crate::attacker::{Attack, Lie};
 use crate::corpus::{self, Recorder};
 
 /// Histories that have failed once.
-const FAILED: [u64; 2] = [1883198132846800, 1883198132846838];
+const FAILED: [u64; 4] = [
+    1883198132846800,
+    1883198132846838,
+    1883209467955459,
+    1883209467957041,
+];
 
 /// How many there are when no number is given.
 const USUAL: u64 = 3000;

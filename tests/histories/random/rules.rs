@@ -430,7 +430,7 @@ fn no_job_is_ended(tick: &Tick<'_>) -> Result<(), String> {
             continue;
         };
         let memory = tick.plan.next.nodes.get(node);
-        let identified = memory.is_some_and(|memory| memory.identified);
+        let identified = memory.is_some_and(|memory| memory.join.identified);
         for startd in startds_of(tick, server.id()) {
             // Nodes had identities of their own, and the collector shows them no more: whose ad it is, nobody can know.
             if identified && !matches!(startd.sender, Sender::Node(_)) {
@@ -463,7 +463,7 @@ fn hides_startds(tick: &Tick<'_>) -> bool {
             let server = memory.server_id.as_deref().unwrap_or_default();
             let heard = startds_of(tick, server)
                 .any(|startd| startd.heard_ago <= Duration::from_secs(3 * 60));
-            (memory.joined.is_some() || memory.adopted) && !heard
+            (memory.join.joined.is_some() || memory.adopted) && !heard
         })
 }
 
@@ -501,9 +501,9 @@ fn what_is_not_seen_is_left_alone(tick: &Tick<'_>) -> Result<(), String> {
             .before
             .nodes
             .get(node)
-            .is_some_and(|memory| memory.delete_intended.is_some());
+            .is_some_and(|memory| memory.delete.intended.is_some());
         let memory = tick.plan.next.nodes.get(node);
-        let joined = memory.is_none_or(|memory| memory.joined.is_some());
+        let joined = memory.is_none_or(|memory| memory.join.joined.is_some());
         let may_have_job = joined && !intended;
         let ends = deleted(action).is_some() && !is_builder && may_have_job
             || matches!(action, Action::Pool(PoolAction::Drain { .. }));

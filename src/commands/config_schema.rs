@@ -1,0 +1,16 @@
+//! `ehos config schema`: the JSON schema of ehos.yaml.
+
+use std::io::Write;
+
+use crate::config::schema;
+use crate::exit::Exit;
+
+/// Prints the schema.
+///
+/// # Errors
+/// When it cannot be printed.
+pub fn run(out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let text = serde_json::to_string_pretty(&schema::schema())?;
+    writeln!(out, "{text}")?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,68 @@
+//! The real backends of a tick: HTCondor and the clouds of the configuration.
+
+use std::path::Path;
+
+use crate::condor::{CondorPool, MatchFile, StartdAttributes};
+use crate::config::Config;
+use crate::openstack::CloudSettings;
+use crate::openstack::{self, OpenStackCloud};
+use crate::scaling::signing::SigningKeys;
+use crate::user_data::NodeUserData;
+use ::tick::backends::Backends;
+use ::tick::cloud::Cloud;
+
+/// The backends that the configuration names. Tokens of the clouds are kept in the folder `token_folder`, or not at all (a dry run writes
+/// nothing); which jobs run where is remembered in `matches`. Its servers are signed with `keys`. Nothing is asked yet.
+///
+/// # Errors
+/// When a cloud's `cacert` cannot be used.
+pub fn real<'a>(
+    config: &'a Config,
+    user_data: &'a NodeUserData<'a>,
+    token_folder: Option<&Path>,
+    matches: MatchFile,
+    keys: &SigningKeys,
+) -> Result<Backends<'a>, openstack::Error> {
+    let Config {
+        policy, timeouts, ..
+    } = config;
+    let pool = CondorPool::new(
+        &config.condor,
+        policy.negotiation_cycle,
+        policy.update_interval,
+        timeouts.command,
+    )
+    .remembering(matches, startd_attributes(config));
+    let mut clouds: Vec<Box<dyn Cloud + 'a>> = Vec::new();
+    for settings in &config.clouds {
+        let cache = token_folder.map(|folder| openstack::token_cache(folder, &settings.name));
+        let cloud = OpenStackCloud::new(
+            settings,
+            &policy.cluster,
+            timeouts.request,
+            cache,
+            Box::new(move |intent, region, deadline| {
+                user_data.render(settings, intent, region, deadline)
+            }),
+        )?;
+        let cloud = cloud
+            .joining(policy.condor_host.as_deref())
+            .signing(keys.clone());
+        clouds.push(Box::new(
+            cloud.finding_floating_ips(policy.purge_floating_ips),
+        ));
+    }
+    Ok(Backends {
+        pool: Box::new(pool),
+        clouds,
+    })
+}
+
+/// What the configuration says of new nodes' ads, by cloud.
+fn startd_attributes(config: &Config) -> StartdAttributes {
+    let of = |settings: &CloudSettings| {
+        let attributes = settings.startd_attributes.clone();
+        (settings.name.clone(), attributes.into_iter().collect())
+    };
+    config.clouds.iter().map(of).collect()
+}

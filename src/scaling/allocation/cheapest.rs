@@ -1,0 +1,20 @@
+//! The cloud and flavor that cost least for the demand they would take.
+
+use super::{Amount, Basis, Figure, Rank, Strategy, rank};
+
+pub(super) struct Cheapest;
+
+impl Strategy for Cheapest {
+    fn basis(&self, _weight: u64, _weights: u64) -> Basis {
+        Basis::Cheapest
+    }
+
+    fn judges(&self) -> bool {
+        true
+    }
+
+    fn judge(&self, cost: f64, unused: Option<f64>) -> (Option<Figure>, Rank) {
+        let figure = unused.map(|_| Figure::CostPerCpuHour(Amount::new(cost)));
+        (figure, (rank(cost), unused.map_or(0, rank)))
+    }
+}

@@ -1,0 +1,363 @@
+//! What is remembered of a node, in the parts of its life. In a state file all fields stand side by side.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, Moment};
+use crate::scaling::matching::host_of;
+use crate::scaling::needs::JobKind;
+use crate::scaling::observation::{AttachedVolume, OwnedServer, StartdView};
+use crate::scaling::policy::Policy;
+use crate::scaling::submitter::Submitters;
+
+/// Where a startd was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// `Machine`.
+    pub machine: String,
+    /// `MyAddress`.
+    pub address: Option<String>,
+}
+
+/// More places of a node are not remembered: the first and the last ones.
+const MOST_PLACES: usize = 4;
+
+/// What is remembered of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeMemory {
+    /// What it is made of.
+    pub kind: Kind,
+    /// The server's name.
+    pub name: String,
+    /// Its availability zone, as asked for, or as Nova says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// The server's UUID, once it is known.
+    pub server_id: Option<String>,
+    /// When it was decided, or adopted, by the machine's clock: for people.
+    pub since: Timestamp,
+    /// The same on the watched clock: its boot timer and the intent's grace start here.
+    pub started: Moment,
+    /// It was found on the cloud without a memory of it.
+    pub adopted: bool,
+    /// Since when a list has had its server without a valid signature, and its startd was not seen in the collector:
+    /// it may be a forgery, is no capacity and is not touched. `None`: it is ehos's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsigned: Option<Moment>,
+    /// The other central manager that it was told to join, when it was adopted and its metadata say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_condor_host: Option<String>,
+    /// Its create is saved, and no outcome of that create: the tick that sends it still runs, or was killed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unanswered: bool,
+    /// Since when a later tick has found it so: nothing of ehos waits for that request any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abandoned: Option<Moment>,
+    /// A server list has had it.
+    pub listed: bool,
+    /// Since when a whole server list has not had it, after it was listed.
+    pub missing: Option<Moment>,
+    /// The request that it was made for.
+    pub made_for: Option<JobKind>,
+    /// The submitters of those jobs, as far as limits apply to them.
+    #[serde(default, skip_serializing_if = "Submitters::is_empty")]
+    pub submitters: Submitters,
+    /// It was found to have failed, and that was counted.
+    pub failed: bool,
+    /// The volumes of its server, as last seen before a delete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<AttachedVolume>,
+    /// Its startd.
+    #[serde(flatten)]
+    pub join: Join,
+    /// Its silence.
+    #[serde(flatten)]
+    pub silence: Silence,
+    /// The claims on it.
+    #[serde(flatten)]
+    pub claims: Claims,
+    /// Its drain.
+    #[serde(flatten)]
+    pub drain: DrainState,
+    /// Its delete.
+    #[serde(flatten)]
+    pub delete: DeleteState,
+    /// What its age says.
+    #[serde(flatten)]
+    pub age: Age,
+}
+
+/// A node's startd: where it is, and that it takes jobs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// `Machine` of its startd.
+    pub machine: Option<String>,
+    /// `MyAddress` of its startd.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Where its startd was on other hosts or under other names before: an ad of somebody else may have been taken for its
+    /// own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<Place>,
+    /// An ad of it has come from its own identity: others speak for it no more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub identified: bool,
+    /// When its startd was first seen.
+    pub joined: Option<Moment>,
+    /// Its startd has been seen to take jobs: what proves its kind.
+    pub proven: bool,
+    /// Since when its startd has been seen to take no jobs, though no drain is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Moment>,
+}
+
+/// A node's silence.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silence {
+    /// Since when its startd has not been heard of, by a collector that hears: before or after it joined.
+    pub silent: Option<Moment>,
+    /// In its present silence a schedd has listed a running job on it.
+    pub job_listed: bool,
+    /// Since when, in its present silence, every schedd has answered and none has listed a running job on it.
+    #[serde(default)]
+    pub unlisted: Option<Moment>,
+}
+
+/// The claims on a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// The last time it was heard of, it had claims on it.
+    pub claimed: bool,
+    /// How many.
+    #[serde(default, rename = "claims")]
+    pub count: Option<u64>,
+    /// When that was last seen to change: what a startd says of it is out of date until its next update.
+    #[serde(default, rename = "claims_changed")]
+    pub changed: Option<Moment>,
+    /// A claim on it has been seen, or a trace of one.
+    pub taken: bool,
+}
+
+/// A node's drain.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainState {
+    /// When a drain of it was taken back: an ad that is older says nothing of drains.
+    pub returned: Option<Moment>,
+    /// The request id of that drain: an ad that shows it may have been late.
+    #[serde(default)]
+    pub cancelled: Option<String>,
+    /// Since when that drain has been asked to be taken back.
+    #[serde(default)]
+    pub cancelled_since: Option<Moment>,
+    /// When its startd last accepted a drain: ads of it may not say so yet.
+    #[serde(
+        default,
+        rename = "drain_accepted",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub accepted: Option<Moment>,
+    /// Since when it had been idle when it was drained: what its startd says of that under a drain is not relied on.
+    pub idle_since: Option<Moment>,
+    /// When a schedd last listed a running job on it, in its present drain, though its startd said that it is drained: what that
+    /// says is not so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contradicted: Option<Moment>,
+}
+
+/// A node's delete.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteState {
+    /// It was decided: from here on no drain is cancelled.
+    #[serde(rename = "delete_intended")]
+    pub intended: Option<Moment>,
+    /// The cloud has accepted it.
+    #[serde(rename = "delete_accepted")]
+    pub accepted: Option<Moment>,
+    /// The node's ads were taken out of the collector after that, and it has not been heard of since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub invalidated: bool,
+}
+
+/// Since when a server's age has said that its node is to be replaced. Where Nova does not tell the time, an age is by this
+/// machine's clock, which may jump, and jump back: so it is believed only when it has said so for a while.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Age {
+    /// It is older than `max_lifetime`.
+    #[serde(default)]
+    pub outlived: Option<Moment>,
+    /// It is older than that by `max_lifetime_kill`.
+    #[serde(default)]
+    pub overdue: Option<Moment>,
+    /// Its token ends within `token_margin`.
+    #[serde(default)]
+    pub token_ending: Option<Moment>,
+}
+
+impl NodeMemory {
+    /// A node of which nothing is known yet but what it is made of.
+    pub fn new(kind: Kind, name: &str, since: Timestamp, started: Moment) -> NodeMemory {
+        NodeMemory {
+            kind,
+            name: name.to_owned(),
+            zone: None,
+            server_id: None,
+            since,
+            started,
+            adopted: false,
+            unsigned: None,
+            other_condor_host: None,
+            unanswered: false,
+            abandoned: None,
+            listed: false,
+            missing: None,
+            made_for: None,
+            submitters: Submitters::default(),
+            failed: false,
+            volumes: Vec::new(),
+            join: Join::default(),
+            silence: Silence::default(),
+            claims: Claims::default(),
+            drain: DrainState::default(),
+            delete: DeleteState::default(),
+            age: Age::default(),
+        }
+    }
+
+    /// Forgets what was timed before nobody looked at its cloud for a while: its timers start anew, and since it was last
+    /// seen it may have taken a job of anybody.
+    pub fn was_not_watched(&mut self) {
+        self.missing = None;
+        self.silence = Silence::default();
+        self.join.closed = None;
+        self.age = Age::default();
+        self.claims.claimed |= self.join.joined.is_some();
+    }
+}
+
+impl Join {
+    /// Remembers where the startd is, and where it was on another host or under another name.
+    pub fn is_at(&mut self, startd: &StartdView) {
+        let host = |address: Option<&str>| address.and_then(host_of).map(str::to_owned);
+        let moved = host(self.address.as_deref()) != host(startd.address.as_deref());
+        if let Some(machine) = &self.machine
+            && (*machine != startd.machine || moved)
+        {
+            let place = Place {
+                machine: machine.clone(),
+                address: self.address.clone(),
+            };
+            self.former.retain(|former| {
+                former.machine != place.machine
+                    || host(former.address.as_deref()) != host(place.address.as_deref())
+            });
+            if self.former.len() >= MOST_PLACES {
+                self.former.remove(1);
+            }
+            self.former.push(place);
+        }
+        if !startd.machine.is_empty() {
+            self.machine = Some(startd.machine.clone());
+        }
+        self.address.clone_from(&startd.address);
+    }
+
+    /// Every name that the startd has had.
+    pub fn machines(&self) -> impl Iterator<Item = &str> {
+        let former = self.former.iter().map(|place| place.machine.as_str());
+        self.machine.as_deref().into_iter().chain(former)
+    }
+}
+
+impl Silence {
+    /// What was not heard while nobody listened is not silence.
+    pub(crate) fn ends(&mut self) {
+        self.silent = None;
+        self.unlisted = None;
+    }
+}
+
+impl Claims {
+    /// Learns from a fresh ad of a node that joined at `joined`; `since_previous` is the time since the pass before.
+    pub(crate) fn learn(
+        &mut self,
+        startd: &StartdView,
+        joined: Option<Moment>,
+        now: Moment,
+        since_previous: Duration,
+    ) {
+        self.claimed = startd.claims() > 0;
+        if self.count.replace(startd.claims()) != Some(startd.claims()) {
+            self.changed = joined.map(|_| now.minus(changed_ago(startd, since_previous)));
+        }
+        let joined_for = joined.map_or(Duration::ZERO, |joined| now.since(joined));
+        let idle_for = startd.idle_for();
+        let is_trace = |idle_for| idle_for + Duration::from_secs(60) < joined_for;
+        self.taken |= idle_for.is_none_or(is_trace);
+    }
+}
+
+/// How long ago the claims changed that the pass before, `since_previous` ago, has not seen. A startd sends an ad at once when a
+/// claim begins or ends: it has been so since then. A later ad has the time of the change, up to RECORD_DELAY late; the
+/// first one has that of the change before.
+fn changed_ago(startd: &StartdView, since_previous: Duration) -> Duration {
+    let recorded = startd.idle_for().filter(|time| *time <= since_previous);
+    startd.heard_ago.max(recorded.unwrap_or_default())
+}
+
+impl Age {
+    /// Learns from a server that is listed.
+    pub(crate) fn learn(
+        &mut self,
+        server: &OwnedServer,
+        policy: &Policy,
+        cloud: &str,
+        now: Moment,
+    ) {
+        let age = server.record().age;
+        let most = policy.max_lifetime(cloud);
+        let killed = most.zip(policy.max_lifetime_kill);
+        let killed = killed.map(|(most, more)| most.saturating_add(more));
+        let ends = server
+            .token_left()
+            .is_some_and(|left| left <= policy.token_margin);
+        let keep = |since: &mut Option<Moment>, holds: bool| {
+            *since = holds.then(|| since.unwrap_or(now));
+        };
+        keep(&mut self.outlived, most.is_some_and(|most| age >= most));
+        keep(
+            &mut self.overdue,
+            killed.is_some_and(|killed| age >= killed),
+        );
+        keep(&mut self.token_ending, ends);
+    }
+
+    /// Whether its token ends within `token_margin`: it is to take no new demand, and to go when it is idle.
+    pub(crate) fn token_ends(&self, policy: &Policy, now: Moment) -> bool {
+        for_long(self.token_ending, policy.token_margin, now)
+    }
+
+    /// Whether it is older than `max_lifetime`.
+    pub(crate) fn is_outlived(&self, policy: &Policy, cloud: &str, now: Moment) -> bool {
+        let most = policy.max_lifetime(cloud);
+        most.is_some_and(|most| for_long(self.outlived, most, now))
+    }
+
+    /// Whether its jobs are not waited for any more. An age that is told wrong, or a limit that is new, ends no job at once: a
+    /// node must have been seen to be too old for as long as its jobs are waited for.
+    pub(crate) fn is_overdue(&self, policy: &Policy, cloud: &str, now: Moment) -> bool {
+        let (Some(most), Some(more)) = (policy.max_lifetime(cloud), policy.max_lifetime_kill)
+        else {
+            return false;
+        };
+        let waited = self.outlived.is_some_and(|since| now.since(since) >= more);
+        waited && for_long(self.overdue, most.saturating_add(more), now)
+    }
+}
+
+/// Whether it has been so for an hour, or for an eighth of `limit` where that is less.
+fn for_long(since: Option<Moment>, limit: Duration, now: Moment) -> bool {
+    let patience = Duration::from_secs(3600).min(limit / 8);
+    since.is_some_and(|since| now.since(since) >= patience)
+}

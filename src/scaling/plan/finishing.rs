@@ -1,0 +1,181 @@
+//! The plan as it is told: every node with its reason, figures, and what an operator should know.
+
+use super::planner::{Group, NewNode, NodePlan, Planner};
+use super::{
+    Fate, GroupLine, NodeLine, Plan, SourcesSeen, contradictions, phase_name, queue, to_come,
+    unseen,
+};
+use crate::scaling::figures::{self, PolicyFigures};
+use crate::scaling::names::PhaseName;
+use crate::scaling::node::Node;
+use crate::scaling::obscure;
+use crate::scaling::observation::{NodeId, Seen};
+use crate::scaling::reason::{Reason, Unheard};
+
+impl<'a> Planner<'a> {
+    /// The plan, when all passes are done.
+    pub(super) fn into_plan(mut self) -> Plan {
+        let (observation, policy) = (self.observation, self.policy);
+        let contradictions = contradictions::told(&self.nodes, &self.survey.impostors);
+        let groups = std::mem::take(&mut self.groups).into_iter();
+        self.next.recent.add(self.next.now, self.actions.planned());
+        Plan {
+            at: observation.at,
+            policy: PolicyFigures::of(policy),
+            queue: queue(observation),
+            to_come: to_come(observation),
+            cores: figures::cores(
+                observation,
+                policy,
+                &self.next,
+                self.each_node(),
+                &self.survey.others,
+            ),
+            clouds: figures::clouds(
+                observation,
+                policy,
+                &self.next,
+                self.each_node(),
+                &self.survey.uncounted,
+            ),
+            backoffs: figures::backoffs(policy, &self.next),
+            nodes: self.node_lines(),
+            groups: groups.map(|group| self.group_line(group)).collect(),
+            protected: self.next.protected(policy),
+            stranded: None,
+            window: None,
+            unseen: unseen(observation, policy, &self.next)
+                .into_iter()
+                .chain(contradictions)
+                .collect(),
+            sources_seen: SourcesSeen {
+                schedds: known(observation.pool.schedds.values()),
+                clouds: known(observation.clouds.values()),
+            },
+            notices: self.all_notices(),
+            look_again: self.look_again(),
+            builders: self.builders,
+            leftovers: self.leftovers,
+            floating_ips: self.floating_ips,
+            brakes: self.brakes,
+            budgets_spent: self.budgets_spent,
+            cost: self.costs.known(policy).then_some(self.costs),
+            actions: self.actions.all,
+            next: self.next,
+        }
+    }
+
+    fn each_node(&self) -> impl Iterator<Item = &Node<'a>> + Clone {
+        self.nodes.iter().map(|plan| &plan.node)
+    }
+
+    fn group_line(&self, group: Group) -> GroupLine {
+        GroupLine {
+            request: group.asks.request,
+            by_machine: self.observation.matches.depends_on_machine(&group.asks),
+            needs: group.asks.needs,
+            submitters: group.submitters,
+            example: group.example,
+            jobs: group.jobs,
+            waiting_seconds: group.waiting.as_secs(),
+            why: group.why,
+        }
+    }
+
+    fn node_lines(&self) -> Vec<NodeLine> {
+        let spare = self.spare_reason(self.spare());
+        let there = self.nodes.iter().map(|node| self.node_line(node, &spare));
+        let new = self.new_nodes.iter().map(|new| self.new_line(new));
+        there.chain(new).collect()
+    }
+
+    fn node_line(&self, node: &NodePlan<'_>, spare: &Reason) -> NodeLine {
+        let kept = || (Fate::Keeps, self.kept_because(node, spare));
+        let (fate, why) = node.decision.clone().unwrap_or_else(kept);
+        let why = match why {
+            // Its cloud does answer.
+            Reason::CloudUnknown
+            | Reason::Unheard {
+                cause: Unheard::CloudUnknown { .. },
+            } if self.survey.obscured.contains(&node.id) => Reason::ServerUnread,
+            why => why,
+        };
+        let remembered = self.next.nodes.get(&node.id);
+        NodeLine {
+            node: node.id.clone(),
+            name: node.name.clone(),
+            cloud: node.kind.cloud.clone(),
+            flavor: node.kind.flavor.clone(),
+            zone: remembered.and_then(|memory| memory.zone.clone()),
+            server: figures::server_of(self.observation, self.policy, &self.next, node),
+            startd: figures::startd_of(node),
+            phase: phase_name(&node.phase),
+            fate,
+            why,
+        }
+    }
+
+    fn new_line(&self, new: &NewNode) -> NodeLine {
+        let cloud = self.policy.cloud(&new.kind.cloud);
+        NodeLine {
+            server: figures::server(self.observation, cloud, &new.kind.flavor, &new.kind.image),
+            startd: None,
+            node: new.id.clone(),
+            name: new.name.clone(),
+            cloud: new.kind.cloud.clone(),
+            flavor: new.kind.flavor.clone(),
+            zone: new.zone.clone(),
+            phase: PhaseName::New,
+            fate: Fate::Creates,
+            why: new.why.clone(),
+        }
+    }
+
+    /// All that an operator should know, in order.
+    fn all_notices(&self) -> Vec<String> {
+        let mut notices = self.notices.clone();
+        notices.extend(obscure::told(self.observation));
+        notices.extend(obscure::counted(&self.survey.uncounted));
+        notices.extend(self.unsigned());
+        notices.extend(self.outlived());
+        notices.extend(self.ending_tokens());
+        notices.extend(self.older_images());
+        notices.extend(self.retiring());
+        notices.extend(self.next.full_zones(self.policy));
+        notices.extend(self.found());
+        notices
+    }
+
+    /// Servers that this state did not know.
+    fn found(&self) -> Vec<String> {
+        let memory = |node: &NodeId| self.next.nodes.get(node);
+        let unsigned = |node: &NodeId| memory(node).is_some_and(|memory| memory.unsigned.is_some());
+        let foreign =
+            |node: &&NodeId| memory(node).is_some_and(|memory| memory.other_condor_host.is_some());
+        let adopted = self.survey.adopted.iter().filter(|node| !unsigned(node));
+        let (foreign, adopted): (Vec<&NodeId>, Vec<&NodeId>) = adopted.partition(foreign);
+        let lines = [
+            (adopted, "adopted", "that this state did not know"),
+            (
+                foreign,
+                "found",
+                "with this ehos.cluster and another central manager, not touched",
+            ),
+        ];
+        let some = lines.into_iter().filter(|(nodes, ..)| !nodes.is_empty());
+        some.map(|(nodes, found, what)| {
+            let servers = if nodes.len() == 1 {
+                "a server"
+            } else {
+                "servers"
+            };
+            let names: Vec<&str> = nodes.iter().map(|node| node.0.as_str()).collect();
+            format!("{found} {servers} {what}: {}", names.join(", "))
+        })
+        .collect()
+    }
+}
+
+fn known<'s, T: 's>(sources: impl Iterator<Item = &'s Seen<T>>) -> usize {
+    sources.filter(|source| source.is_known()).count()
+}

@@ -1,0 +1,66 @@
+//! Nodes whose servers are gone: forgotten, and their ads taken out of the collector.
+
+use super::Fate;
+use super::planner::{NodePlan, Planner};
+use crate::scaling::action::PoolAction;
+use crate::scaling::node::{Phase, is_fresh};
+use crate::scaling::pace::MINUTE;
+use crate::scaling::reason::Reason;
+
+impl Planner<'_> {
+    /// Forgets nodes whose servers are gone, and takes their ads out of the collector.
+    pub(super) fn forget(&mut self) {
+        let ghosts = self.survey.ghosts.iter();
+        let ghosts = ghosts.map(|(id, startd)| (id.clone(), startd.machine.clone()));
+        let mut ghosts: Vec<_> = ghosts.collect();
+        for index in 0..self.nodes.len() {
+            let node = self.node(index);
+            let Some(why) = self.gone(node) else { continue };
+            let id = node.id.clone();
+            ghosts.extend(
+                node.startd
+                    .map(|startd| (id.clone(), startd.machine.clone())),
+            );
+            self.next.depart(&id);
+            self.decide(index, Fate::Forgets, why);
+        }
+        let departed = &self.next.departed;
+        let open = |(id, machine): &(_, String)| {
+            departed.get(id).is_some_and(|departed| !departed.invalidated)
+                // Ads are taken out by the name of their machine: not those of another that has the same name.
+                && !self.has_namesake(id, machine)
+        };
+        let most = usize::try_from(self.policy.max_actions).unwrap_or(usize::MAX);
+        let open: Vec<_> = ghosts.into_iter().filter(open).take(most).collect();
+        for (node, machine) in open {
+            self.actions
+                .ask_pool(PoolAction::Invalidate { node, machine });
+        }
+    }
+
+    /// Why a node is to be forgotten.
+    fn gone(&self, node: &NodePlan<'_>) -> Option<Reason> {
+        match node.phase {
+            Phase::Gone => Some(Reason::ServerGone),
+            Phase::Vanished => self.is_missing(node).then_some(Reason::GoneFromCloud),
+            Phase::Lapsed => Some(Reason::IntentLapsed {
+                seconds: self.since(Some(node.memory.started)),
+            }),
+            _ => None,
+        }
+    }
+
+    /// A list can be wrong, of a cloud one of whose cells is down: seen missing twice, not with many others, and not heard of
+    /// either.
+    fn is_missing(&self, node: &NodePlan<'_>) -> bool {
+        let Some(missing) = node.memory.missing else {
+            return false;
+        };
+        let missing_for = self.next.now.since(missing);
+        let heard = node
+            .startd
+            .is_some_and(|startd| is_fresh(startd, self.policy));
+        (missing_for >= MINUTE && !self.many_vanished() && !heard)
+            || missing_for >= self.policy.lost_timeout
+    }
+}

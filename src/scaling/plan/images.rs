@@ -1,0 +1,194 @@
+//! The image that each cloud is configured with: what takes the place of nodes of an older one, and whether it may.
+
+use std::time::Duration;
+
+use super::planner::{Group, NodePlan, Planner};
+use crate::scaling::limits::{self, Limit};
+use crate::scaling::memory::{ConfiguredImage, Kind, Replacement};
+use crate::scaling::needs::Answer;
+use crate::scaling::node::{Node, Phase};
+use crate::scaling::observation::Seen;
+use crate::scaling::submitter::Submitters;
+
+/// A server that was asked for in the tick before the image was configured may have been made after it.
+const CREATED_LATE: Duration = Duration::from_secs(600);
+
+impl Planner<'_> {
+    /// Remembers since when each cloud has its image.
+    pub(super) fn remember_images(&mut self) {
+        let since = self.next.now;
+        let images = &mut self.next.images;
+        images.retain(|name, _| self.policy.cloud(name).is_some());
+        for cloud in &self.policy.clouds {
+            let known = images.get(&cloud.name);
+            if known.is_none_or(|known| known.image != cloud.image) {
+                let image = cloud.image.clone();
+                images.insert(cloud.name.clone(), ConfiguredImage { image, since });
+            }
+        }
+    }
+
+    /// Whether it was made before its cloud's image was configured. One that was adopted and is younger was made by
+    /// another ehos with the same pool id, which would take it for ours, and so on for ever.
+    fn made_before(&self, node: &Node<'_>) -> bool {
+        let Some(configured) = self.next.images.get(&node.kind.cloud) else {
+            return false;
+        };
+        let age = node.server.map(|server| server.record().age);
+        let since = self.next.now.since(configured.since);
+        !node.memory.adopted || age.is_none_or(|age| age + CREATED_LATE >= since)
+    }
+
+    /// What would be made in the place of a node of an older image: `None` when it is of none. A server that does not
+    /// say its image may be of any.
+    pub(super) fn successor(&self, node: &Node<'_>) -> Option<Kind> {
+        let cloud = self.policy.cloud(&node.kind.cloud)?;
+        if node.kind.image.is_empty() || node.kind.image == cloud.image || !self.made_before(node) {
+            return None;
+        }
+        let same = |flavor: &&String| **flavor == node.kind.flavor;
+        let flavor = cloud.flavors.iter().find(same).or(cloud.flavors.first())?;
+        Some(Kind {
+            cloud: cloud.name.clone(),
+            flavor: flavor.clone(),
+            image: cloud.image.clone(),
+        })
+    }
+
+    /// What stands in the way of one of this kind in the place of a node.
+    pub(super) fn no_exchange(&self, node: &Node<'_>, successor: &Kind) -> Option<Limit> {
+        let cloud = self.policy.cloud(&successor.cloud)?;
+        let view = self.observation.clouds.get(&successor.cloud);
+        let view = view.and_then(Seen::known);
+        let leaving = view.and_then(|view| view.flavors.get(&node.kind.flavor));
+        limits::exchange(&self.case(cloud, successor, Submitters::NONE), leaving)
+    }
+
+    /// Whether nodes of older images make room for this kind: it has proven itself and may be made.
+    pub(super) fn takes_over(&self, successor: &Kind) -> bool {
+        let closed = |cloud| limits::closed(&self.case(cloud, successor, Submitters::NONE));
+        // A failure that this tick sees is counted later in it.
+        let failed = |node: &NodePlan<'_>| {
+            node.kind == *successor && matches!(node.phase, Phase::Failed { .. })
+        };
+        self.next.proven(successor)
+            && self
+                .policy
+                .cloud(&successor.cloud)
+                .and_then(closed)
+                .is_none()
+            && !self.nodes.iter().any(failed)
+    }
+
+    /// Whether its drain was taken back a moment ago.
+    pub(super) fn has_just_returned(&self, node: &Node<'_>) -> bool {
+        node.memory
+            .drain
+            .returned
+            .is_some_and(|at| self.next.now.since(at) < self.policy.idle_timeout)
+    }
+
+    /// Forgets the replacements that are over: the new image has proven itself, it is not configured any more, or the
+    /// startd did not let itself be drained.
+    pub(super) fn review_replacements(&mut self) {
+        let now = self.next.now;
+        let mut replacements = std::mem::take(&mut self.next.replacements);
+        replacements.retain(|name, replacement| {
+            let Replacement { node, kind, at } = replacement;
+            let configured = self.policy.cloud(name).is_some_and(|cloud| {
+                cloud.image == kind.image && cloud.flavors.contains(&kind.flavor)
+            });
+            // An ad from before the drain says nothing of it.
+            let goes_on = |node: &Node<'_>| {
+                let heard = node.startd.map(|startd| startd.heard_ago);
+                matches!(node.phase, Phase::Idle { .. } | Phase::Busy | Phase::Closed)
+                    && heard.is_some_and(|ago| ago < now.since(*at))
+            };
+            let mut nodes = self.nodes.iter();
+            let refused = nodes.any(|there| there.id == *node && goes_on(there));
+            configured && !refused && !self.next.proven(kind)
+        });
+        self.next.replacements = replacements;
+    }
+
+    /// The kind that takes the place of a node which was drained for its image, when nothing of it is on its way: it
+    /// goes before what `node_allocation` would choose, or the image would not be tried where it is configured.
+    pub(super) fn replacement_for(&self, group: Option<&Group>) -> Option<Kind> {
+        let asks = group.map(|group| &group.asks);
+        let submitters = group.map_or(Submitters::NONE, |group| &group.submitters);
+        let mut kinds = self.next.replacements.values().map(|entry| &entry.kind);
+        let suits = |kind: &&Kind| {
+            let Some(cloud) = self.policy.cloud(&kind.cloud) else {
+                return false;
+            };
+            let holds = self.capacity(kind).is_some_and(|capacity| {
+                let holds = |asks| {
+                    let request = self.observation.matches.request(kind, asks);
+                    capacity.holds(&request) > 0
+                };
+                asks.is_none_or(holds)
+            });
+            let takes =
+                |asks| matches!(self.answer(kind, asks), Answer::Takes | Answer::Perhaps(_));
+            holds
+                && asks.is_none_or(takes)
+                && !self.counts.unjoined_of_kind.contains_key(*kind)
+                && limits::allowance(&self.case(cloud, kind, submitters)).0 > 0
+        };
+        kinds.find(suits).cloned()
+    }
+
+    /// How far each cloud is, for an operator.
+    pub(super) fn older_images(&self) -> Vec<String> {
+        let mut notices = Vec::new();
+        for cloud in &self.policy.clouds {
+            let nodes = self
+                .nodes
+                .iter()
+                .filter(|node| node.kind.cloud == cloud.name);
+            let older: Vec<(&NodePlan<'_>, Kind)> = nodes
+                .filter(|node| node.is_kept())
+                .filter_map(|node| Some((node, self.successor(node)?)))
+                .collect();
+            if older.is_empty() {
+                continue;
+            }
+            let how = match self.policy.drains() {
+                true => self.how_replaced(&older),
+                false => "each ends by itself when nobody has claimed it for a while, and takes jobs until then".to_owned(),
+            };
+            notices.push(format!(
+                "cloud {}: nodes of an older image than {}: {}; {how}",
+                cloud.name,
+                cloud.image,
+                older.len(),
+            ));
+        }
+        notices
+    }
+
+    fn how_replaced(&self, older: &[(&NodePlan<'_>, Kind)]) -> String {
+        let all = older.len();
+        let proven = older.iter().filter(|(_, kind)| self.next.proven(kind));
+        let held: Vec<Limit> = proven
+            .clone()
+            .filter_map(|(node, kind)| self.no_exchange(node, kind))
+            .collect();
+        let unproven = all - proven.count();
+        let mut parts = Vec::new();
+        match all - unproven - held.len() {
+            0 => {}
+            can if can == all => parts.push("each is replaced when it is idle".to_owned()),
+            can => parts.push(format!("{can} can be replaced when they are idle")),
+        }
+        if let Some(limit) = held.first() {
+            parts.push(format!("{} wait because of {limit}", held.len()));
+        }
+        if unproven > 0 {
+            parts.push(format!(
+                "{unproven} wait for a node of their flavor and the new image to run a job"
+            ));
+        }
+        parts.join(", ")
+    }
+}

@@ -1,0 +1,308 @@
+//! Demand into what is there: free slots, then nodes on their way, then drains that can be taken back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::planner::{Group, Planner};
+use crate::scaling::memory::Kind;
+use crate::scaling::needs::Answer;
+use crate::scaling::node::{Phase, is_fresh};
+use crate::scaling::observation::{Resources, Seen, StartdView};
+use crate::scaling::packing::{Class, Stock};
+use crate::scaling::reason::Reason;
+use crate::scaling::sender::Sender;
+
+/// Other machines of the pool: what their ads say is left to the negotiator.
+const OTHERS: Class = 0;
+
+/// A drained node that can be taken back.
+struct Returning {
+    index: usize,
+    class: Class,
+    /// Since before its drain; `None` when that is not known.
+    idle_for: Option<Duration>,
+    spaces: Vec<Resources>,
+}
+
+impl Returning {
+    /// Places up to `jobs` of `request`; how many.
+    fn place(&mut self, request: &Resources, jobs: u64) -> u64 {
+        let mut placed = 0;
+        for space in &mut self.spaces {
+            let here = request.times_in(space).min(jobs - placed);
+            *space = space.minus(request, here);
+            placed += here;
+        }
+        placed
+    }
+}
+
+/// All that demand is placed into.
+#[derive(Default)]
+struct Spaces {
+    free: Stock,
+    idle: Stock,
+    coming: Stock,
+    returning: Vec<Returning>,
+    /// Nodes of one kind are of one class.
+    classes: BTreeMap<Kind, Class>,
+}
+
+/// How many jobs of a group were placed.
+#[derive(Clone, Copy, Default)]
+struct Placed {
+    /// In free slots.
+    now: u64,
+    /// On coming nodes.
+    later: u64,
+    /// On drains that are taken back.
+    back: u64,
+}
+
+/// What a group asks for, and where it is not placed.
+struct Terms {
+    closed: BTreeSet<Class>,
+    /// What depends on the machine is another request of each kind of node.
+    requests: Vec<(Option<Class>, Resources)>,
+    /// Even the oldest of its jobs may still take a slot that has been as it is for long.
+    fresh: bool,
+}
+
+impl Terms {
+    /// Places up to `jobs`; how many.
+    fn put(
+        &self,
+        stock: &mut Stock,
+        jobs: u64,
+        fresh: bool,
+        used: &mut impl FnMut(usize, u64),
+    ) -> u64 {
+        let mut placed = 0;
+        for (own, request) in &self.requests {
+            let takes = |settled: bool, class: Class| {
+                (fresh || !settled)
+                    && !self.closed.contains(&class)
+                    && own.is_none_or(|own| own == class)
+            };
+            placed += stock.place(request, jobs - placed, takes, &mut *used);
+        }
+        placed
+    }
+}
+
+impl Spaces {
+    /// Offers the slots of a startd, of which no change has been seen for `seen`.
+    fn offer(
+        stock: &mut Stock,
+        startd: &StartdView,
+        settled: impl Fn(Duration) -> bool,
+        class: Class,
+        owner: usize,
+    ) {
+        for slot in startd.slots.iter().filter(|slot| slot.accepts_jobs) {
+            stock.add(slot.free, settled(slot.unchanged_for), class, owner);
+        }
+    }
+
+    fn place(
+        &mut self,
+        group: &mut Group,
+        terms: &Terms,
+        used: &mut impl FnMut(usize, u64),
+    ) -> Placed {
+        // A young job may still take a slot that the others of its group have been passed over for.
+        let mut young = group.young.min(group.left);
+        let mut old = group.left - young;
+        let mut fill = |stock: &mut Stock| {
+            let olds = terms.put(stock, old, terms.fresh, used);
+            let youngs = terms.put(stock, young, true, used);
+            (old, young) = (old - olds, young - youngs);
+            olds + youngs
+        };
+        let mut placed = Placed {
+            now: fill(&mut self.free) + fill(&mut self.idle),
+            later: fill(&mut self.coming),
+            back: 0,
+        };
+        (group.left, group.young) = (old + young, young);
+        for node in &mut self.returning {
+            // Jobs that have waited for as long as the node has been idle had their chance.
+            let new_to_it = match node.idle_for {
+                Some(idle_for) if group.waiting >= idle_for => group.young.min(group.left),
+                _ => group.left,
+            };
+            if new_to_it == 0 || terms.closed.contains(&node.class) {
+                continue;
+            }
+            let own = |(own, _): &&(Option<Class>, _)| own.is_none_or(|own| own == node.class);
+            let request = terms.requests.iter().find(own).map(|(_, request)| *request);
+            let jobs = node.place(&request.unwrap_or(group.asks.request), new_to_it);
+            if jobs > 0 {
+                used(node.index, jobs);
+            }
+            group.left -= jobs;
+            placed.back += jobs;
+        }
+        placed
+    }
+}
+
+impl Planner<'_> {
+    /// Places the demand into what is there, and marks each node that some of it needs.
+    pub(super) fn place_demand(&mut self) {
+        let mut groups = self.groups();
+        let settling_time = self.settling_time();
+        self.remember_refusals(&mut groups, settling_time);
+        let mut spaces = self.spaces(settling_time);
+        let mut fits = vec![Placed::default(); groups.len()];
+        let mut on_nodes = vec![0; self.nodes.len()];
+        let mut used = |owner: usize, jobs: u64| {
+            if let Some(count) = on_nodes.get_mut(owner) {
+                *count += jobs;
+            }
+        };
+        // First what HTCondor said that they take: jobs of which it did not would take the nodes that others were made
+        // for, and these get more.
+        for certain in [true, false] {
+            for (group, fits) in groups.iter_mut().zip(&mut fits) {
+                if group.left > 0 {
+                    let terms = self.terms(group, &spaces.classes, certain, settling_time);
+                    let placed = spaces.place(group, &terms, &mut used);
+                    fits.now += placed.now;
+                    fits.later += placed.later;
+                    fits.back += placed.back;
+                }
+            }
+        }
+        self.wait_for_claims(&mut groups);
+        for (group, Placed { now, later, back }) in groups.iter_mut().zip(fits) {
+            let all = [
+                (now, Reason::FitsFree { jobs: now }),
+                (later, Reason::FitsComing { jobs: later }),
+                (back, Reason::FitsTakenBack { jobs: back }),
+            ];
+            let some = all.into_iter().filter(|(jobs, _)| *jobs > 0);
+            group.why.extend(some.map(|(_, why)| why));
+        }
+        for (node, jobs) in self.nodes.iter_mut().zip(on_nodes) {
+            node.jobs = jobs;
+        }
+        self.groups = groups;
+    }
+
+    fn terms(
+        &self,
+        group: &Group,
+        classes: &BTreeMap<Kind, Class>,
+        certain: bool,
+        settling_time: Duration,
+    ) -> Terms {
+        let matches = &self.observation.matches;
+        let refuses = |kind: &Kind| {
+            let answer = matches.answer(kind, &group.asks);
+            !answer.may_use() || certain && !matches!(answer, Answer::Takes)
+        };
+        let closed = classes.iter().filter(|(kind, _)| refuses(kind));
+        let of_kind =
+            |(kind, class): (&Kind, &Class)| (Some(*class), matches.request(kind, &group.asks));
+        let others = (Some(OTHERS), group.asks.request);
+        let requests = match matches.depends_on_machine(&group.asks) {
+            false => vec![(None, group.asks.request)],
+            true => std::iter::once(others)
+                .chain(classes.iter().map(of_kind))
+                .collect(),
+        };
+        Terms {
+            closed: closed.map(|(_, class)| *class).collect(),
+            requests,
+            fresh: group.waiting < settling_time,
+        }
+    }
+
+    /// What there is. A slot that has been as it is for `settling_time` is settled: who has waited beside it for as long does
+    /// not take it.
+    fn spaces(&self, settling_time: Duration) -> Spaces {
+        let mut spaces = Spaces::default();
+        let mut idle: Vec<(Duration, usize, Class)> = Vec::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let next = spaces.classes.len() + 1;
+            let class = *spaces.classes.entry(node.kind.clone()).or_insert(next);
+            if node.retires() {
+                continue;
+            }
+            let settled =
+                |unchanged_for: Duration| unchanged_for.min(node.unchanged_for) >= settling_time;
+            match (&node.phase, node.startd) {
+                (Phase::Busy, Some(startd)) => {
+                    Spaces::offer(&mut spaces.free, startd, settled, class, index)
+                }
+                (Phase::Idle { idle_for }, Some(_)) if !node.is_decided() => {
+                    idle.push((*idle_for, index, class));
+                }
+                (Phase::Draining { ours: true, .. }, Some(startd)) if self.may_return(node) => {
+                    let idle_since = node.memory.drain.idle_since;
+                    spaces.returning.push(Returning {
+                        index,
+                        class,
+                        idle_for: idle_since.map(|since| self.next.now.since(since)),
+                        // It is whole again when its drain is taken back.
+                        spaces: startd.slots.iter().map(|slot| slot.total).collect(),
+                    });
+                }
+                _ if node.coming() => {
+                    let capacity = self.capacity(&node.kind);
+                    let coming = capacity.iter().flat_map(|capacity| capacity.spaces());
+                    coming.for_each(|space| spaces.coming.add(*space, false, class, index));
+                }
+                _ => {}
+            }
+        }
+        // nodes_max may have become smaller since they were made.
+        let room = self.policy.nodes_max.saturating_sub(self.alive());
+        spaces
+            .returning
+            .truncate(usize::try_from(room).unwrap_or(usize::MAX));
+        // The node that has been idle for the shortest time is filled first, so that the longest idle one may go.
+        idle.sort_unstable();
+        for (_, index, class) in idle {
+            let node = self.node(index);
+            let settled =
+                |unchanged_for: Duration| unchanged_for.min(node.unchanged_for) >= settling_time;
+            if let Some(startd) = node.startd {
+                Spaces::offer(&mut spaces.idle, startd, settled, class, index);
+            }
+        }
+        // Other machines of the pool serve demand too, but say nothing about nodes of ours.
+        let others = self.survey.others.iter();
+        for startd in others.filter(|startd| startd.draining.is_none()) {
+            // Any node may have sent this: its room is believed for as long as jobs may take to meet it, and no longer.
+            let doubtful = startd.sender == Sender::AnyNode;
+            let settled = |unchanged_for| doubtful || unchanged_for >= settling_time;
+            Spaces::offer(&mut spaces.free, startd, settled, OTHERS, self.nodes.len());
+        }
+        spaces
+    }
+
+    /// Young jobs that slots are claimed for: a slot is claimed some time before its job counts as running, and a schedd keeps
+    /// the claim of a job that has ended for the next one. Claims of jobs that ehos does not see hold young jobs back, too: for
+    /// as long as these are young.
+    fn wait_for_claims(&self, groups: &mut [Group]) {
+        let nodes = self.nodes.iter().filter_map(|node| node.startd);
+        let startds = nodes.chain(self.survey.others.iter().copied());
+        let fresh = startds.filter(|startd| is_fresh(startd, self.policy));
+        let claims: u64 = fresh.map(StartdView::claims).sum();
+        let schedds = self.observation.pool.schedds.values();
+        let schedds = schedds.filter_map(Seen::known);
+        let running: u64 = schedds.map(|schedd| schedd.jobs.running).sum();
+        let mut unused = claims.saturating_sub(running);
+        for group in groups {
+            let jobs = group.young.min(group.left).min(unused);
+            if jobs > 0 {
+                unused -= jobs;
+                group.left -= jobs;
+                group.young -= jobs;
+                group.why.push(Reason::FitsClaimed { jobs });
+            }
+        }
+    }
+}

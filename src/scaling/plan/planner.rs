@@ -1,0 +1,357 @@
+//! What the passes of a plan work on: each node with what becomes of it, counts of what limits go by, and actions.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::time::Duration;
+
+use super::{Action, BuilderLine, Fate, FloatingIpLine, LeftoverLine};
+use crate::scaling::action::{CloudAction, PoolAction};
+use crate::scaling::brakes::Brake;
+use crate::scaling::budget::{BudgetSpent, Costs};
+use crate::scaling::limits::Planned;
+use crate::scaling::memory::{Kind, NodeMemory, State};
+use crate::scaling::needs::{self, Answer, JobFault, JobKind};
+use crate::scaling::node::{Node, Phase};
+use crate::scaling::observation::{CloudName, NodeId, Observation, Seen};
+use crate::scaling::pace::ActionCounts;
+use crate::scaling::policy::Policy;
+use crate::scaling::reason::Reason;
+use crate::scaling::seconds::{Seconds, seconds};
+use crate::scaling::submitter::{ChargedNodes, Submitters};
+use crate::scaling::survey::Survey;
+
+/// A node, and what becomes of it.
+pub(super) struct NodePlan<'a> {
+    pub(super) node: Node<'a>,
+    /// Jobs that were placed on it.
+    pub(super) jobs: u64,
+    /// What happens to it and why, once a pass has decided that.
+    pub(super) decision: Option<(Fate, Reason)>,
+}
+
+impl<'a> Deref for NodePlan<'a> {
+    type Target = Node<'a>;
+
+    fn deref(&self) -> &Node<'a> {
+        &self.node
+    }
+}
+
+impl NodePlan<'_> {
+    pub(super) fn is_decided(&self) -> bool {
+        self.decision.is_some()
+    }
+
+    pub(super) fn is(&self, fate: Fate) -> bool {
+        matches!(&self.decision, Some((decided, _)) if *decided == fate)
+    }
+
+    /// Whether it exists, and is not being deleted.
+    pub(super) fn is_kept(&self) -> bool {
+        self.exists() && !matches!(self.phase, Phase::Deleting { .. })
+    }
+
+    /// Whether it takes jobs or will: with a drain that is taken back, without those that are drained or to be replaced.
+    fn stays(&self) -> bool {
+        self.alive() && !self.retires() && !self.is(Fate::Drains) || self.is(Fate::Returns)
+    }
+
+    fn is_unneeded(&self) -> bool {
+        let idle = matches!(self.phase, Phase::Idle { .. }) || self.is(Fate::Returns);
+        self.stays() && (idle || self.coming()) && self.jobs == 0
+    }
+}
+
+/// A group of jobs on its way through the plan.
+pub(super) struct Group {
+    pub(super) asks: JobKind,
+    /// The submitters of its jobs that have a limit.
+    pub(super) submitters: Submitters,
+    pub(super) jobs: u64,
+    /// One of its jobs.
+    pub(super) example: Option<String>,
+    pub(super) waiting: Duration,
+    pub(super) left: u64,
+    /// Of those that are left, the young ones.
+    pub(super) young: u64,
+    /// Of its jobs, those that find room beside others on nodes that are made for these.
+    pub(super) beside: u64,
+    pub(super) why: Vec<Reason>,
+    /// New nodes that may be made for it; none while it takes none of our slots.
+    pub(super) may_buy: u64,
+    /// Of its jobs, those that took none of the nodes made for them: neither placed nor bought for.
+    pub(super) refused: u64,
+    /// Why it could not be read.
+    pub(super) fault: Option<JobFault>,
+}
+
+/// Servers of ours that exist or may, with those that the plan makes: what limits are judged by, counted once.
+pub(super) struct Counts {
+    pub(super) nodes: u64,
+    pub(super) in_cloud: BTreeMap<CloudName, u64>,
+    /// Those that are on their way, or have joined and take no jobs.
+    pub(super) unjoined_of_kind: BTreeMap<Kind, u64>,
+    pub(super) charged: ChargedNodes,
+    /// What the plan makes in each cloud, and what intents will take.
+    pub(super) planned: BTreeMap<CloudName, Planned>,
+    /// Of kinds whose images are tested: how many nodes may be on their way before one has joined.
+    pub(super) first_nodes: BTreeMap<Kind, u64>,
+}
+
+impl Counts {
+    fn of(survey: &Survey<'_>, observation: &Observation, state: &State) -> Counts {
+        let cores = |node: &Node<'_>| cores(&node.kind, observation, state);
+        let mut counts = Counts {
+            nodes: 0,
+            in_cloud: BTreeMap::new(),
+            unjoined_of_kind: BTreeMap::new(),
+            charged: ChargedNodes::count(&survey.nodes, cores),
+            planned: BTreeMap::new(),
+            first_nodes: BTreeMap::new(),
+        };
+        for (cloud, servers) in &survey.uncounted {
+            counts.nodes += servers;
+            counts.in_cloud.insert(cloud.clone(), *servers);
+        }
+        for node in survey.nodes.iter().filter(|node| node.exists()) {
+            // One that takes no jobs proves nothing; one that is going or lost is not on its way.
+            let closed = node.phase == Phase::Closed && !node.memory.join.proven;
+            counts.add(&node.kind, node.coming() || closed);
+        }
+        counts
+    }
+
+    pub(super) fn add(&mut self, kind: &Kind, unproven: bool) {
+        self.nodes += 1;
+        *self.in_cloud.entry(kind.cloud.clone()).or_default() += 1;
+        if unproven {
+            *self.unjoined_of_kind.entry(kind.clone()).or_default() += 1;
+        }
+    }
+
+    /// How many of this kind are on their way.
+    pub(super) fn unjoined(&self, kind: &Kind) -> u64 {
+        self.unjoined_of_kind.get(kind).copied().unwrap_or_default()
+    }
+}
+
+/// The cores of a flavor, or else those that nodes of it were seen to have.
+pub(super) fn cores(kind: &Kind, observation: &Observation, state: &State) -> u64 {
+    let view = observation.clouds.get(&kind.cloud).and_then(Seen::known);
+    let flavor = view.and_then(|view| view.flavors.get(&kind.flavor));
+    let capacity = || needs::capacity(kind, state, &observation.clouds);
+    flavor.map_or_else(
+        || capacity().map_or(0, |capacity| capacity.total().cpus),
+        |flavor| flavor.vcpus,
+    )
+}
+
+/// A new node of the plan.
+pub(super) struct NewNode {
+    pub(super) id: NodeId,
+    pub(super) name: String,
+    pub(super) zone: Option<String>,
+    pub(super) kind: Kind,
+    pub(super) why: Reason,
+}
+
+/// What is to be done, and how much of it `max_actions` allows in a minute.
+pub(super) struct Actions {
+    pub(super) all: Vec<Action>,
+    /// Those of the last minute.
+    before: ActionCounts,
+    /// Those of the plan.
+    planned: ActionCounts,
+    most: u64,
+}
+
+impl Actions {
+    pub(super) fn ask_cloud(&mut self, cloud: &str, action: CloudAction) {
+        self.planned.changes += 1;
+        let cloud = cloud.to_owned();
+        self.all.push(Action::Cloud { cloud, action });
+    }
+
+    pub(super) fn ask_pool(&mut self, action: PoolAction) {
+        self.planned.drains += u64::from(matches!(action, PoolAction::Drain { .. }));
+        self.all.push(Action::Pool(action));
+    }
+
+    pub(super) fn planned(&self) -> ActionCounts {
+        self.planned
+    }
+
+    /// How many more creates, deletes and removals there may be.
+    pub(super) fn changes_left(&self) -> u64 {
+        let changes = self.before.changes.saturating_add(self.planned.changes);
+        self.most.saturating_sub(changes)
+    }
+
+    /// The same before the plan.
+    pub(super) fn changes_at_first(&self) -> u64 {
+        self.most.saturating_sub(self.before.changes)
+    }
+
+    /// How many more drains there may be.
+    pub(super) fn drains_left(&self) -> u64 {
+        let drains = self.before.drains.saturating_add(self.planned.drains);
+        self.most.saturating_sub(drains)
+    }
+
+    /// Why there are no more of them.
+    pub(super) fn used_up(&self) -> Reason {
+        let max_actions = self.most;
+        Reason::MaxActions { max_actions }
+    }
+}
+
+/// A plan in the making.
+pub(super) struct Planner<'a> {
+    pub(super) observation: &'a Observation,
+    pub(super) policy: &'a Policy,
+    /// The state before this tick.
+    pub(super) previous: &'a State,
+    pub(super) next: State,
+    /// What was put together of servers and startds; its nodes are in `nodes`.
+    pub(super) survey: Survey<'a>,
+    /// In the order of their making: none is added or taken away.
+    pub(super) nodes: Vec<NodePlan<'a>>,
+    /// The largest request first.
+    pub(super) groups: Vec<Group>,
+    pub(super) brakes: Vec<Brake>,
+    pub(super) costs: Costs,
+    pub(super) budgets_spent: Vec<BudgetSpent>,
+    pub(super) counts: Counts,
+    /// Indexes of nodes whose servers are to be deleted, in order.
+    pub(super) removals: Vec<(usize, Reason)>,
+    pub(super) builders: Vec<BuilderLine>,
+    pub(super) leftovers: Vec<LeftoverLine>,
+    pub(super) floating_ips: Vec<FloatingIpLine>,
+    pub(super) new_nodes: Vec<NewNode>,
+    pub(super) actions: Actions,
+    pub(super) notices: Vec<String>,
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn new(
+        observation: &'a Observation,
+        policy: &'a Policy,
+        previous: &'a State,
+        mut next: State,
+        mut survey: Survey<'a>,
+        brakes: Vec<Brake>,
+        costs: Costs,
+    ) -> Planner<'a> {
+        let counts = Counts::of(&survey, observation, &next);
+        let nodes = std::mem::take(&mut survey.nodes).into_iter();
+        let nodes = nodes.map(|node| NodePlan {
+            node,
+            jobs: 0,
+            decision: None,
+        });
+        let actions = Actions {
+            all: Vec::new(),
+            before: next.recent.count(next.now),
+            planned: ActionCounts::default(),
+            most: policy.max_actions,
+        };
+        Planner {
+            observation,
+            policy,
+            previous,
+            survey,
+            nodes: nodes.collect(),
+            groups: Vec::new(),
+            brakes,
+            budgets_spent: costs.spent(policy),
+            costs,
+            counts,
+            removals: Vec::new(),
+            builders: Vec::new(),
+            leftovers: Vec::new(),
+            floating_ips: Vec::new(),
+            new_nodes: Vec::new(),
+            actions,
+            notices: Vec::new(),
+            next,
+        }
+    }
+
+    /// The node at an index, which is one of `nodes`.
+    #[allow(clippy::indexing_slicing)]
+    pub(super) fn node(&self, index: usize) -> &NodePlan<'a> {
+        &self.nodes[index]
+    }
+
+    /// What is to be remembered of a node.
+    pub(super) fn remember(&mut self, index: usize, what: impl FnOnce(&mut NodeMemory)) {
+        let id = &self.nodes.get(index).map(|plan| &plan.node.id);
+        if let Some(memory) = id.and_then(|id| self.next.nodes.get_mut(id)) {
+            what(memory);
+        }
+    }
+
+    pub(super) fn decide(&mut self, index: usize, fate: Fate, why: Reason) {
+        if let Some(node) = self.nodes.get_mut(index) {
+            node.decision = Some((fate, why));
+        }
+    }
+
+    /// Indexes of nodes for which `which` holds.
+    pub(super) fn nodes_where(&self, which: impl Fn(&NodePlan<'a>) -> bool) -> Vec<usize> {
+        let nodes = self.nodes.iter().enumerate();
+        let chosen = nodes.filter(|(_, node)| which(node));
+        chosen.map(|(index, _)| index).collect()
+    }
+
+    /// Whether a node of `kind` takes jobs that ask for this.
+    pub(super) fn answer(&self, kind: &Kind, asks: &JobKind) -> Answer<'a> {
+        self.observation.matches.answer(kind, asks)
+    }
+
+    /// The brake that stops new nodes.
+    pub(super) fn create_brake(&self) -> Option<String> {
+        let mut brakes = self.brakes.iter();
+        let brake = brakes.find(|brake| brake.stops_creates());
+        brake.map(ToString::to_string)
+    }
+
+    /// Whether many nodes are silent together, which is not their own fault.
+    pub(super) fn many_vanished(&self) -> bool {
+        let vanished = |brake: &Brake| matches!(brake, Brake::NodesVanished { .. });
+        self.brakes.iter().any(vanished)
+    }
+
+    /// Nodes that take jobs or will, of those there are and of the new ones.
+    pub(super) fn alive(&self) -> u64 {
+        let there = self.nodes.iter().filter(|node| node.stays()).count();
+        (there + self.new_nodes.len()) as u64
+    }
+
+    /// Nodes that take jobs or will and that no job needs: what nodes_spare counts.
+    pub(super) fn unneeded(&self) -> u64 {
+        let there = self.nodes.iter().filter(|node| node.is_unneeded()).count();
+        let for_demand = |node: &&NewNode| matches!(node.why, Reason::CreateForDemand { .. });
+        let new = self.new_nodes.iter().filter(|node| !for_demand(node));
+        (there + new.count()) as u64
+    }
+
+    /// How many idle nodes are kept beyond those that are needed.
+    pub(super) fn spare(&self) -> u64 {
+        let needed = self.alive().saturating_sub(self.unneeded());
+        self.policy.nodes_spare.nodes(needed)
+    }
+
+    pub(super) fn spare_reason(&self, nodes_spare: u64) -> Reason {
+        let percent = self.policy.nodes_spare.percent();
+        Reason::Spare {
+            nodes_spare,
+            percent,
+        }
+    }
+
+    /// For how long something has been so.
+    pub(super) fn since(&self, moment: Option<crate::scaling::memory::Moment>) -> Seconds {
+        moment.map_or(Seconds(0), |moment| seconds(self.next.now.since(moment)))
+    }
+}

@@ -1,0 +1,51 @@
+//! Where nodes_max has become smaller: idle nodes above it go at once, though jobs wait. No job is ended.
+
+use super::{Drain, Rule, Verdict, longest_idle, runs};
+use crate::scaling::node::Phase;
+use crate::scaling::plan::planner::{NodePlan, Planner};
+use crate::scaling::reason::Reason;
+use crate::scaling::seconds::seconds;
+
+#[derive(Default)]
+pub(super) struct AboveMaximum {
+    above: u64,
+}
+
+impl Rule for AboveMaximum {
+    fn name(&self) -> &'static str {
+        "above nodes_max"
+    }
+
+    fn begin(&mut self, planner: &mut Planner<'_>) {
+        self.above = planner.alive().saturating_sub(planner.policy.nodes_max);
+    }
+
+    fn order(&self, planner: &Planner<'_>) -> Vec<usize> {
+        match self.above {
+            0 => Vec::new(),
+            _ => longest_idle(planner, |node| {
+                node.cloud_known && runs(node) && !node.retires()
+            }),
+        }
+    }
+
+    fn wants(&mut self, planner: &Planner<'_>, node: &NodePlan<'_>) -> Option<Verdict> {
+        let Phase::Idle { idle_for } = node.phase else {
+            return None;
+        };
+        let words = format!("idle {} s, {}", idle_for.as_secs(), self.name());
+        let why = Reason::DrainAboveMaximum {
+            idle_seconds: seconds(idle_for),
+            nodes_max: planner.policy.nodes_max,
+        };
+        (self.above > 0).then(|| Verdict::Drain(Drain::new(idle_for, words, why)))
+    }
+
+    fn insists(&self) -> bool {
+        false
+    }
+
+    fn drained(&mut self, _: &mut Planner<'_>, _: usize) {
+        self.above -= 1;
+    }
+}

@@ -1,0 +1,117 @@
+//! Deletes of servers: those that are not done are asked for again, and all are sent here.
+
+use super::{Delete, Rule, Verdict};
+use crate::scaling::action::{CloudAction, Expected, StartdIdentity};
+use crate::scaling::node::{Node, Phase, is_fresh};
+use crate::scaling::observation::{NodeId, StartdView};
+use crate::scaling::plan::Fate;
+use crate::scaling::plan::planner::{NodePlan, Planner};
+use crate::scaling::reason::Reason;
+
+/// A delete was accepted a while ago, and the server is still there.
+pub(super) struct NotDeletedYet;
+
+impl Rule for NotDeletedYet {
+    fn name(&self) -> &'static str {
+        "not deleted yet"
+    }
+
+    fn wants(&mut self, planner: &Planner<'_>, node: &NodePlan<'_>) -> Option<Verdict> {
+        let why = Reason::DeleteAgain {
+            seconds: planner.since(node.memory.delete.accepted),
+        };
+        matches!(node.phase, Phase::Deleting { again: true, .. }).then_some(Verdict::Delete(
+            Delete {
+                why,
+                without_job: !node.memory.silence.job_listed,
+                despite_claims: false,
+            },
+        ))
+    }
+}
+
+impl Planner<'_> {
+    /// Deletes what was chosen, as much as `max_actions` leaves after the creates.
+    pub(in crate::plan) fn delete_nodes(&mut self) {
+        let now = self.next.now;
+        for (index, why) in std::mem::take(&mut self.removals) {
+            if self.actions.changes_left() == 0 {
+                self.decide(index, Fate::Keeps, self.actions.used_up());
+                continue;
+            }
+            let node = self.node(index);
+            let Some(server) = node.server else { continue };
+            let again = node.memory.delete.intended.is_some();
+            let action = CloudAction::Delete {
+                node: node.id.clone(),
+                server: server.clone(),
+                expects: match why {
+                    Reason::KilledForItsAge { .. } => Expected::Overdue,
+                    _ => self.expected(node),
+                },
+                startd: self.startd_identity(node),
+                keep_console: !again && matches!(node.phase, Phase::Failed { .. }),
+                again,
+            };
+            let cloud = node.kind.cloud.clone();
+            self.actions.ask_cloud(&cloud, action);
+            self.remember(index, |memory| {
+                memory.delete.intended = Some(now);
+                memory.delete.accepted = None;
+            });
+            self.decide(index, Fate::Deletes, why);
+        }
+    }
+
+    /// What a delete of this node, in its present phase, is for.
+    fn expected(&self, node: &Node<'_>) -> Expected {
+        let heard = node.startd.filter(|startd| is_fresh(startd, self.policy));
+        let silent = node.memory.silence.silent;
+        let long = |since| self.next.now.since(since) >= self.policy.lost_job_timeout;
+        match heard.and_then(|startd| startd.draining.clone()) {
+            Some(drain) => Expected::Drained(drain),
+            None if node.memory.join.joined.is_none() => Expected::NeverJoined,
+            None => Expected::Silent {
+                update_interval: self.policy.update_interval,
+                long: silent.is_some_and(long),
+            },
+        }
+    }
+
+    /// How a last look finds the startd of a node.
+    pub(super) fn startd_identity(&self, node: &Node<'_>) -> StartdIdentity {
+        let memory = &node.memory;
+        let named = node.server.and_then(|server| server.node());
+        let addresses = node.server.map(|server| server.record().addresses.clone());
+        let former = memory.join.former.iter();
+        let own = node.startd.map(|startd| startd.machine.clone());
+        StartdIdentity {
+            server_id: memory.server_id.clone(),
+            node: named.unwrap_or(&node.id).clone(),
+            shares_node: named.is_some_and(|named| *named != node.id),
+            machine: memory.join.machine.clone(),
+            own_ads: own.filter(|machine| !self.has_namesake(&node.id, machine)),
+            address: memory.join.address.clone(),
+            former_addresses: former.filter_map(|place| place.address.clone()).collect(),
+            own_identity: node.own_identity,
+            addresses: addresses.unwrap_or_default(),
+            update_interval: self.policy.update_interval,
+        }
+    }
+
+    /// Whether the collector has an ad of another machine that is called like that of this node.
+    pub(in crate::plan) fn has_namesake(&self, id: &NodeId, machine: &str) -> bool {
+        let departed = self.next.departed.get(id);
+        let departed = departed.and_then(|departed| departed.server_id.as_deref());
+        let memory = self.next.nodes.get(id);
+        let server = memory.and_then(|memory| memory.server_id.as_deref());
+        let server = server.or(departed);
+        let is_it = |startd: &StartdView| match (startd.instance_id.as_deref(), server) {
+            (Some(says), Some(server)) => says == server,
+            _ => startd.node.as_ref() == Some(id),
+        };
+        let collector = self.observation.pool.collector.known();
+        let mut startds = collector.iter().flat_map(|view| &view.startds);
+        startds.any(|startd| startd.machine.eq_ignore_ascii_case(machine) && !is_it(startd))
+    }
+}

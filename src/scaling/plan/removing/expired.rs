@@ -1,0 +1,138 @@
+//! Nodes that are older than `max_lifetime`: replaced when they are idle, a part of the pool at a time, but those at once
+//! that take no jobs any more. Only `max_lifetime_kill` ends a job.
+
+use super::{Delete, Drain, Rule, Verdict, unclaimed_for};
+use crate::scaling::node::{Node, Phase};
+use crate::scaling::plan::planner::{NodePlan, Planner};
+use crate::scaling::plan::{Fate, phase_name};
+use crate::scaling::policy::retires_after;
+use crate::scaling::reason::Reason;
+use crate::scaling::seconds::{Seconds, seconds};
+
+pub(super) struct Expired;
+
+impl Rule for Expired {
+    fn name(&self) -> &'static str {
+        "older than max_lifetime"
+    }
+
+    fn wants(&mut self, planner: &Planner<'_>, node: &NodePlan<'_>) -> Option<Verdict> {
+        if !node.outlived && !planner.has_retired(node) {
+            return None;
+        }
+        let idle_for = unclaimed_for(node)?;
+        let closed = node.phase == Phase::Closed;
+        let (age_seconds, max_lifetime_seconds) = planner.lifetimes(node);
+        let closed_seconds = closed.then(|| planner.since(node.memory.join.closed));
+        let words = match closed_seconds {
+            Some(Seconds(closed)) => format!("{}, takes no jobs for {closed} s", self.name()),
+            None => format!("{}, idle {} s", self.name(), idle_for.as_secs()),
+        };
+        let why = Reason::DrainOutlived {
+            idle_seconds: seconds(idle_for),
+            closed_seconds,
+            age_seconds,
+            max_lifetime_seconds,
+        };
+        let mut drain = Drain::new(idle_for, words, why);
+        drain.waits = !closed;
+        drain.waiting = Some(Reason::OutlivedWaits {
+            age_seconds,
+            max_lifetime_seconds,
+        });
+        Some(Verdict::Drain(drain))
+    }
+
+    fn waits_for_share(&self) -> bool {
+        true
+    }
+
+    fn replaces(&self, _: &Planner<'_>, node: &Node<'_>) -> bool {
+        node.outlived
+    }
+
+    fn keeps_drained(&self, planner: &Planner<'_>, node: &Node<'_>) -> bool {
+        planner.policy.max_lifetime(&node.kind.cloud).is_some()
+            && planner.is_drained_by(node, self.name())
+    }
+}
+
+/// Older than `max_lifetime` and `max_lifetime_kill`: its jobs are what the site has said not to wait for.
+pub(super) struct ForcefullyExpired;
+
+impl Rule for ForcefullyExpired {
+    fn name(&self) -> &'static str {
+        "max_lifetime_kill"
+    }
+
+    fn wants(&mut self, planner: &Planner<'_>, node: &NodePlan<'_>) -> Option<Verdict> {
+        let accepted = node.memory.delete.accepted;
+        let there = match node.phase {
+            Phase::Busy | Phase::Idle { .. } | Phase::Closed | Phase::Draining { .. } => true,
+            Phase::Deleting { ours: true, .. } => accepted
+                .is_some_and(|at| planner.next.now.since(at) >= planner.policy.delete_timeout),
+            _ => false,
+        };
+        // Without a claim it is drained, as any other.
+        let claims = node.startd.map_or(0, |startd| startd.claims());
+        if !node.overdue || !there || claims == 0 {
+            return None;
+        }
+        let (age_seconds, max_lifetime_seconds) = planner.lifetimes(node);
+        Some(Verdict::Delete(Delete {
+            why: Reason::KilledForItsAge {
+                age_seconds,
+                max_lifetime_seconds,
+                claims,
+            },
+            without_job: false,
+            despite_claims: true,
+        }))
+    }
+}
+
+impl Planner<'_> {
+    fn lifetimes(&self, node: &Node<'_>) -> (Seconds, Seconds) {
+        let age = node.server.map(|server| server.record().age);
+        let most = self.policy.max_lifetime(&node.kind.cloud);
+        (
+            seconds(age.unwrap_or_default()),
+            seconds(most.unwrap_or_default()),
+        )
+    }
+
+    /// Whether it takes no jobs because its time has come: its startd and its server's age say the same.
+    fn has_retired(&self, node: &Node<'_>) -> bool {
+        let most = self.policy.max_lifetime(&node.kind.cloud);
+        let named = node.server.and_then(|server| server.node());
+        let after = most.map(|most| retires_after(most, named.unwrap_or(&node.id)));
+        let age = node.server.map(|server| server.record().age);
+        node.phase == Phase::Closed && after.is_some_and(|after| age >= Some(after))
+    }
+
+    /// How many there are, for an operator; those whose jobs are ended first.
+    pub(in crate::plan) fn outlived(&self) -> Vec<String> {
+        let killed = self.nodes.iter().filter_map(|node| match &node.decision {
+            Some((Fate::Deletes, why @ Reason::KilledForItsAge { .. })) => {
+                Some(format!("{}: {why}", node.name))
+            }
+            _ => None,
+        });
+        let mut told: Vec<String> = killed.collect();
+        let old = self
+            .nodes
+            .iter()
+            .filter(|node| node.outlived && node.is_kept());
+        let age = |node: &&NodePlan<'_>| node.server.map(|server| server.record().age);
+        if let Some(oldest) = old.clone().max_by_key(age) {
+            told.push(format!(
+                "nodes that are older than max_lifetime: {}, the oldest is {} ({}, {}); each is replaced when it is idle",
+                old.count(),
+                oldest.name,
+                phase_name(&oldest.phase).as_str(),
+                self.lifetimes(oldest).0,
+            ));
+        }
+        told
+    }
+}

@@ -1,0 +1,118 @@
+//! Nodes that did not join: Nova says ERROR, or `boot_timeout` is over. Each counts once as a failure of its kind.
+
+use super::{Delete, Rule, Verdict, may_be_deleted};
+use crate::scaling::failing::{Cause, is_of_every_host};
+use crate::scaling::memory::Kind;
+use crate::scaling::node::{Node, Phase};
+use crate::scaling::observation::{Seen, ServerStatus};
+use crate::scaling::parts;
+use crate::scaling::plan::planner::{NodePlan, Planner};
+use crate::scaling::reason::Reason;
+use crate::scaling::refusal::{self, About};
+
+pub(super) struct Failed;
+
+impl Rule for Failed {
+    fn name(&self) -> &'static str {
+        "failed"
+    }
+
+    fn begin(&mut self, planner: &mut Planner<'_>) {
+        for index in planner.nodes_where(may_be_deleted) {
+            planner.count_failure(index);
+        }
+    }
+
+    fn wants(&mut self, planner: &Planner<'_>, node: &NodePlan<'_>) -> Option<Verdict> {
+        let Phase::Failed { fault } = &node.phase else {
+            return None;
+        };
+        Some(Verdict::Delete(Delete {
+            why: planner.failure(node)?,
+            // Nova says that it does not run. One that only was not heard of may run a job: whoever takes its ads away hides
+            // it from the collector. A schedd that has listed one may not have seen its end.
+            without_job: fault.is_some() && !node.memory.silence.job_listed,
+            despite_claims: false,
+        }))
+    }
+}
+
+impl Planner<'_> {
+    fn failure(&self, node: &Node<'_>) -> Option<Reason> {
+        let Phase::Failed { fault } = &node.phase else {
+            return None;
+        };
+        let console = None;
+        Some(match fault.clone() {
+            Some(fault) => Reason::FailedInCloud { fault, console },
+            None => Reason::NeverJoined {
+                seconds: self.since(Some(node.memory.started)),
+                console,
+            },
+        })
+    }
+
+    /// Each failed node counts once.
+    fn count_failure(&mut self, index: usize) {
+        let node = self.node(index);
+        let Some(why) = self.failure(node).filter(|_| !self.is_claimed(node)) else {
+            return;
+        };
+        if node.memory.failed {
+            return;
+        }
+        let (kind, zone, asked_for) = (
+            node.kind.clone(),
+            node.memory.zone.clone(),
+            node.memory.started,
+        );
+        let cause = self.cause(node);
+        let why = why.to_string();
+        self.remember(index, |memory| memory.failed = true);
+        // Another zone is tried before the flavor waits.
+        if let (Cause::Refused(About::Room | About::Zone), Some(zone)) = (cause, zone)
+            && self
+                .next
+                .count_full_zone(&kind, &zone, asked_for, &why, self.policy)
+        {
+            return;
+        }
+        self.next
+            .count_failure(&kind, asked_for, &why, cause, self.policy);
+    }
+
+    fn cause(&self, node: &Node<'_>) -> Cause {
+        let in_error = |server: &crate::scaling::observation::OwnedServer| {
+            server.record().status == ServerStatus::Error
+        };
+        match &node.phase {
+            Phase::Failed { fault: Some(fault) } if node.server.is_some_and(in_error) => {
+                let used_up = is_of_every_host(fault) && self.used_up(&node.kind);
+                Cause::Refused(match used_up {
+                    true => About::Room,
+                    false => refusal::of_fault(fault),
+                })
+            }
+            // Or somebody else says to be it: its own ads may have been taken away.
+            _ if self.many_vanished()
+                || self.survey.impostors.iter().any(|(id, _)| *id == node.id) =>
+            {
+                Cause::Unheard
+            }
+            _ => Cause::Boot,
+        }
+    }
+
+    /// The cloud has no ports or volumes for another node, or may have no host that suits its server group: of servers that
+    /// are made at once, Nova finds that out on the host alone.
+    fn used_up(&self, kind: &Kind) -> bool {
+        let view = self.observation.clouds.get(&kind.cloud);
+        let cloud = self.policy.cloud(&kind.cloud);
+        match (view.and_then(Seen::known), cloud) {
+            (Some(view), Some(cloud)) => {
+                cloud.hard_server_group || parts::used_up(&cloud.takes, view)
+            }
+            _ => false,
+        }
+    }
+}

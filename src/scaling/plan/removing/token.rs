@@ -1,0 +1,49 @@
+//! Nodes whose tokens end within `token_margin`: replaced at once, while they can still be told to drain. A node whose token
+//! has ended stays in the pool until the collector restarts, and then it cannot come back.
+
+use super::{Drain, Rule, Verdict};
+use crate::scaling::node::Phase;
+use crate::scaling::plan::phase_name;
+use crate::scaling::plan::planner::{NodePlan, Planner};
+use crate::scaling::reason::Reason;
+use crate::scaling::seconds::seconds;
+
+pub(super) struct TokenEnds;
+
+impl Rule for TokenEnds {
+    fn name(&self) -> &'static str {
+        "its token ends"
+    }
+
+    fn wants(&mut self, _: &Planner<'_>, node: &NodePlan<'_>) -> Option<Verdict> {
+        let Phase::Idle { idle_for } = node.phase else {
+            return None;
+        };
+        let why = Reason::DrainTokenEnds {
+            idle_seconds: seconds(idle_for),
+            token_left_seconds: seconds(node.token_left().unwrap_or_default()),
+        };
+        let drain = Drain::new(idle_for, self.name().to_owned(), why);
+        node.token_ends.then_some(Verdict::Drain(drain))
+    }
+}
+
+impl Planner<'_> {
+    /// How many there are, for an operator.
+    pub(in crate::plan) fn ending_tokens(&self) -> Option<String> {
+        let margin = seconds(self.policy.token_margin);
+        let ending = self
+            .nodes
+            .iter()
+            .filter(|node| node.token_ends && node.is_kept());
+        let all: Vec<_> = ending.collect();
+        let first = all.first()?;
+        Some(format!(
+            "nodes whose tokens end within {margin}, or have ended: {}, the oldest is {} ({}); each is replaced when it \
+             is idle",
+            all.len(),
+            first.name,
+            phase_name(&first.phase).as_str(),
+        ))
+    }
+}

@@ -1,0 +1,82 @@
+//! Drains that are taken back: quicker and cheaper than a new server.
+
+use super::Fate;
+use super::planner::{NodePlan, Planner};
+use crate::scaling::action::PoolAction;
+use crate::scaling::brakes::Brake;
+use crate::scaling::node::{Node, Phase};
+use crate::scaling::reason::Reason;
+
+impl Planner<'_> {
+    /// Whether a drain of ours may be taken back. Who may not drain may not take a drain back either.
+    pub(super) fn may_return(&self, node: &NodePlan<'_>) -> bool {
+        self.policy.drains()
+            && node.memory.delete.intended.is_none()
+            && !node.retires()
+            && !self.stays_drained(node)
+            && !self.keeps_drained(node)
+    }
+
+    /// Whether its drain has been asked to be taken back for so long that it will not be: it is no capacity any more.
+    fn stays_drained(&self, node: &Node<'_>) -> bool {
+        let drain = node.startd.and_then(|startd| startd.draining.as_ref());
+        let request_id = drain.map(|drain| &drain.request_id);
+        let since = node.memory.drain.cancelled_since;
+        request_id.is_some()
+            && node.memory.drain.cancelled.as_ref() == request_id
+            && since.is_some_and(|at| self.next.now.since(at) >= self.policy.delete_timeout)
+    }
+
+    /// Takes back the drains that demand, nodes_min or nodes_spare can use.
+    pub(super) fn take_back_drains(&mut self) {
+        if self.brakes.iter().any(Brake::hides_startds) {
+            return;
+        }
+        let ours =
+            self.nodes_where(|node| matches!(node.phase, Phase::Draining { ours: true, .. }));
+        let mut alive = self.alive();
+        let mut unneeded = self.unneeded();
+        let nodes_spare = self.spare();
+        let nodes_min = self.policy.nodes_min;
+        let now = self.next.now;
+        for index in ours {
+            let node = self.node(index);
+            if !self.may_return(node) || alive >= self.policy.nodes_max {
+                continue;
+            }
+            let jobs = node.jobs;
+            let why = if jobs > 0 {
+                Reason::DrainTakenBack { jobs }
+            } else if alive < nodes_min {
+                Reason::Minimum { nodes_min }
+            } else if unneeded < nodes_spare {
+                self.spare_reason(nodes_spare)
+            } else {
+                continue;
+            };
+            let drain = node.startd.and_then(|startd| {
+                let slot = startd.slots.first()?.name.clone();
+                Some((slot, startd.draining.as_ref()?.request_id.clone()))
+            });
+            let Some((slot, request_id)) = drain else {
+                continue;
+            };
+            let action = PoolAction::CancelDrain {
+                node: node.id.clone(),
+                slot,
+                request_id: request_id.clone(),
+            };
+            self.actions.ask_pool(action);
+            self.remember(index, |memory| {
+                memory.drain.returned = Some(now);
+                memory.drain.accepted = None;
+                if memory.drain.cancelled.replace(request_id.clone()) != Some(request_id) {
+                    memory.drain.cancelled_since = Some(now);
+                }
+            });
+            self.decide(index, Fate::Returns, why);
+            alive += 1;
+            unneeded += u64::from(jobs == 0);
+        }
+    }
+}

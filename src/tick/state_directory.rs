@@ -1,0 +1,576 @@
+//! The state directory: where it is, and how the state gets there and back.
+
+mod salvage;
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use log::debug;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use scaling::memory::{State, UnmanagedMachines};
+use system::own_file;
+use system::rights;
+use system::rights::SYSTEM_DIRECTORY;
+
+/// The version of the state file that this program writes, and the newest that it reads.
+const VERSION: u32 = 1;
+
+/// Name of the state file.
+const FILE: &str = "state.json";
+
+/// The state file in a state directory.
+pub fn file(directory: &Path) -> PathBuf {
+    directory.join(FILE)
+}
+
+/// Name of the folder of the history.
+pub const HISTORY: &str = "history";
+
+/// Beginnings of the names of files that are not whole yet, before they take the place of another: whatever writes into
+/// the state directory. The next tick removes those that a killed process has left.
+pub mod new_file {
+    /// The state.
+    pub const STATE: &str = "state.json.new-";
+    /// A simulated world.
+    pub const WORLD: &str = "world.json.new-";
+    /// A cloud's token.
+    pub const CLOUD_TOKEN: &str = ".token-";
+    /// Which notices were sent.
+    pub const NOTICES: &str = "notices.json.new-";
+    /// Keys that sign servers.
+    pub const SIGNING_KEY: &str = ".proof.key-";
+    /// The token of the page.
+    pub const PAGE_TOKEN: &str = ".frontend.token-";
+    /// When the next pass is due.
+    pub const WAKE: &str = "wake.json.new-";
+
+    pub(super) const ALL: [&str; 7] = [
+        STATE,
+        WORLD,
+        CLOUD_TOKEN,
+        NOTICES,
+        SIGNING_KEY,
+        PAGE_TOKEN,
+        WAKE,
+    ];
+}
+
+/// What can be wrong with the state directory.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// It cannot be made, read or written.
+    #[error("state directory {path}: {what}: {error}{}", advice(remedy.as_deref()), path = path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What the system says. Not a `source`, which would be printed once more.
+        error: io::Error,
+        /// What to do, where access was denied.
+        remedy: Option<String>,
+    },
+    /// It is another user's, and this is root.
+    #[error(
+        "state directory {path}: belongs to the user {owner}, and this is root: what root writes there stops the ticks of \
+         {owner}; run this as that user: {command}", path = path.display()
+    )]
+    Foreign {
+        /// The directory, or the folder in it.
+        path: PathBuf,
+        /// The user whose it is.
+        owner: String,
+        /// The command to type.
+        command: String,
+    },
+    /// A newer ehos wrote it.
+    #[error("{path} was written by a newer ehos (version {version}, this one reads {VERSION}); it is left as it is. Install that version again, or move the file away: that costs timers, never servers", path = path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u64,
+    },
+    /// There is no place for it.
+    #[error(
+        "no state directory: set --state-dir, EHOS_STATE_DIR, state_dir in the configuration, or HOME"
+    )]
+    Nowhere,
+}
+
+/// The state as it was found.
+#[derive(Debug)]
+pub struct Loaded {
+    /// It.
+    pub state: State,
+    /// What an operator should know: that it could not be read and was set aside.
+    pub notice: Option<String>,
+}
+
+#[derive(Serialize)]
+struct FileOut<'a> {
+    version: u32,
+    state: &'a State,
+}
+
+#[derive(Deserialize)]
+struct FileIn {
+    state: State,
+    /// The names of entries that did not parse.
+    #[serde(skip)]
+    lost: Vec<String>,
+}
+
+/// Where the state directory is: `$STATE_DIRECTORY` (systemd), /var/lib/ehos for root and for the user it belongs to,
+/// else the XDG state home.
+///
+/// # Errors
+/// When there is no place for it.
+pub fn default_directory(
+    variable: impl Fn(&str) -> Option<String>,
+    owns_system_directory: bool,
+) -> Result<PathBuf, Error> {
+    if let Some(directory) = variable("STATE_DIRECTORY").filter(|directory| !directory.is_empty()) {
+        // systemd separates several by colons; ours is the first.
+        return Ok(PathBuf::from(
+            directory.split(':').next().unwrap_or_default(),
+        ));
+    }
+    if owns_system_directory {
+        return Ok(PathBuf::from(SYSTEM_DIRECTORY));
+    }
+    let home = || {
+        variable("HOME")
+            .filter(|home| !home.is_empty())
+            .map(|home| PathBuf::from(home).join(".local/state"))
+    };
+    let base = variable("XDG_STATE_HOME")
+        .filter(|home| !home.is_empty())
+        .map(PathBuf::from)
+        .or_else(home);
+    base.map(|base| base.join("ehos")).ok_or(Error::Nowhere)
+}
+
+/// Whether this user is root, or the one whom /var/lib/ehos belongs to.
+pub fn owns_system_directory() -> bool {
+    let user = rustix::process::geteuid();
+    user.is_root()
+        || fs::metadata(SYSTEM_DIRECTORY).is_ok_and(|directory| directory.uid() == user.as_raw())
+}
+
+/// Makes the directory when it is not there, for a command that writes to it.
+///
+/// Root writes to no directory of another user: that user could not read the files, and root would follow that user's
+/// links. A directory that root makes where systemd expects one of the service's becomes the service's at its next start
+/// (source: systemd.exec(5), `StateDirectory=`).
+///
+/// # Errors
+/// When it cannot be made, or is another user's and this is root.
+pub fn prepare(directory: &Path) -> Result<(), Error> {
+    refuse_foreign(directory)?;
+    let made = match directory.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => fs::create_dir_all(parent),
+        _ => Ok(()),
+    };
+    // Its own folder is for this user alone; what is above it is not ehos's.
+    let made = made.and_then(
+        |()| match fs::DirBuilder::new().mode(0o700).create(directory) {
+            Err(_) if directory.is_dir() => Ok(()),
+            made => made,
+        },
+    );
+    made.map_err(|source| io_error(directory, "cannot be made", source))
+}
+
+fn refuse_foreign(directory: &Path) -> Result<(), Error> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let owner_of = |path: PathBuf, found: io::Result<fs::Metadata>| match found {
+        Ok(found) if found.uid() != 0 => Err(Error::Foreign {
+            path,
+            owner: rights::user_name(found.uid()),
+            command: rights::command_as(found.uid()),
+        }),
+        // What cannot be looked at is told by the first thing that is opened there.
+        Ok(_) | Err(_) => Ok(()),
+    };
+    owner_of(directory.to_owned(), fs::metadata(directory))?;
+    // The history is opened by its name: neither a link nor a folder of another user.
+    let history = directory.join(HISTORY);
+    owner_of(history.clone(), fs::symlink_metadata(&history))?;
+    let leads_to = fs::metadata(&history);
+    owner_of(history, leads_to)
+}
+
+/// What to do about an error of the directory.
+fn advice(remedy: Option<&str>) -> String {
+    match remedy {
+        Some(remedy) => format!("; {remedy}"),
+        None => ". It must be a directory, writable by this user, on a disk with room".to_owned(),
+    }
+}
+
+fn io_error(path: &Path, what: &'static str, error: io::Error) -> Error {
+    let directory = match path.file_name() {
+        Some(name) if name == FILE => path.parent().unwrap_or(path),
+        _ => path,
+    };
+    in_directory(directory, path, what, error)
+}
+
+fn in_directory(directory: &Path, path: &Path, what: &'static str, error: io::Error) -> Error {
+    Error::Io {
+        path: path.to_owned(),
+        what,
+        remedy: rights::remedy(path, Some(directory), error.kind()),
+        error,
+    }
+}
+
+/// The lock `name` that cannot be taken, as an error of this directory.
+pub fn unlockable(directory: &Path, name: &str, source: io::Error) -> Error {
+    let path = directory.join(name);
+    in_directory(directory, &path, "cannot be made or locked", source)
+}
+
+/// Something else in the directory that cannot be read or written.
+pub fn unwritable(directory: &Path, source: io::Error) -> Error {
+    io_error(directory, "cannot be read or written", source)
+}
+
+/// Removes the unfinished files that processes which were killed have left, so that they do not pile up. The lock must
+/// be held. A cloud's token is written by other commands too: one that loses its file so asks for a token once more.
+pub fn sweep(directory: &Path) {
+    // What cannot be read or removed here will be told by the next thing that is written.
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if new_file::ALL.iter().any(|start| name.starts_with(start)) {
+            match fs::remove_file(entry.path()) {
+                Ok(()) => debug!("{name}: left by a process that was killed, removed"),
+                Err(error) => debug!("{name}: left by a process that was killed, stays: {error}"),
+            }
+        }
+    }
+}
+
+/// Reads the state. None there is an empty one; one that does not parse is set aside when `set_aside` is true (a dry
+/// run changes nothing), and the tick goes on without it.
+///
+/// # Errors
+/// When it cannot be read, or a newer ehos wrote it.
+pub fn load(directory: &Path, set_aside: bool) -> Result<Loaded, Error> {
+    let path = directory.join(FILE);
+    let text = match own_file::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Loaded {
+                state: State::default(),
+                notice: None,
+            });
+        }
+        Err(source) => return Err(io_error(&path, "cannot be read", source)),
+    };
+    // The version is looked at first: what a newer program wrote is not garbage.
+    let value: Result<serde_json::Value, _> = serde_json::from_slice(&text);
+    let version = value
+        .as_ref()
+        .ok()
+        .and_then(|value| value.get("version"))
+        .and_then(serde_json::Value::as_u64);
+    if let Some(version) = version.filter(|version| *version > u64::from(VERSION)) {
+        return Err(Error::Newer { path, version });
+    }
+    let parsed = value.and_then(|value| {
+        serde_json::from_value::<FileIn>(value.clone()).or_else(|error| {
+            let fields = value.get("state").and_then(serde_json::Value::as_object);
+            let salvaged = fields.and_then(salvage::salvage);
+            salvaged
+                .map(|(state, lost)| FileIn { state, lost })
+                .ok_or(error)
+        })
+    });
+    match parsed {
+        Ok(FileIn { state, lost }) if version.is_some() => {
+            let notice = if lost.is_empty() {
+                None
+            } else {
+                let kept = aside(&path, set_aside, |path, aside| {
+                    fs::copy(path, aside).map(drop)
+                })?;
+                Some(format!(
+                    "{}: entries that do not parse: {}; {kept}. Every other entry is kept. Nodes are found again by their \
+                     metadata, only timers start anew",
+                    path.display(),
+                    lost.join(", "),
+                ))
+            };
+            Ok(Loaded { state, notice })
+        }
+        other => {
+            let why = other
+                .err()
+                .map_or_else(|| "it has no version".to_owned(), |error| error.to_string());
+            let kept = aside(&path, set_aside, |path, aside| fs::rename(path, aside))?;
+            // A file that cannot be read said something: what the pool had is not known, and not "nothing".
+            let state = State {
+                unmanaged: UnmanagedMachines::Unknown,
+                ..State::default()
+            };
+            Ok(Loaded {
+                state,
+                notice: Some(format!(
+                    "{} could not be read ({why}); {kept}. Nodes are found again by their metadata; only timers start anew",
+                    path.display(),
+                )),
+            })
+        }
+    }
+}
+
+/// What tests/fuzz reads: the state in `text`, as far as its entries parse.
+#[cfg(fuzzing)]
+pub fn read_anything(text: &[u8]) -> Option<State> {
+    let value: serde_json::Value = serde_json::from_slice(text).ok()?;
+    salvage::salvage(value.as_object()?).map(|(state, _)| state)
+}
+
+/// Sets a damaged state file aside with `how`, and returns the words for it. A dry run changes nothing.
+fn aside(
+    path: &Path,
+    really: bool,
+    how: impl Fn(&Path, &Path) -> io::Result<()>,
+) -> Result<String, Error> {
+    if !really {
+        return Ok("a tick would set it aside".to_owned());
+    }
+    let aside = path.with_file_name(format!("{FILE}.damaged-{}", Timestamp::now().as_second()));
+    how(path, &aside).map_err(|source| io_error(path, "cannot be set aside", source))?;
+    Ok(format!("it was set aside as {}", aside.display()))
+}
+
+/// Writes the state: to a temporary file beside it, synced, renamed; the directory synced too.
+///
+/// # Errors
+/// When any of it fails; the old state is then still whole.
+pub fn save(directory: &Path, state: &State) -> Result<(), Error> {
+    let path = directory.join(FILE);
+    let failed = |what| move |source| io_error(directory, what, source);
+    let mut file = tempfile::Builder::new()
+        .prefix(new_file::STATE)
+        .tempfile_in(directory)
+        .map_err(failed("cannot be written to"))?;
+    let text = serde_json::to_vec(&FileOut {
+        version: VERSION,
+        state,
+    })
+    .map_err(io::Error::from);
+    let text = text.map_err(failed("the state cannot be put into JSON"))?;
+    file.write_all(&text)
+        .map_err(failed("cannot be written to"))?;
+    file.as_file()
+        .sync_all()
+        .map_err(failed("cannot be synced"))?;
+    file.persist(&path)
+        .map_err(|error| io_error(&path, "cannot be replaced", error.error))?;
+    fs::File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(failed("cannot be synced"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(text: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), text).unwrap();
+        dir
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded_again() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(load(dir.path(), true).unwrap().state, State::default());
+        let state = State {
+            turn: 7,
+            ..State::default()
+        };
+        save(dir.path(), &state).unwrap();
+        assert_eq!(load(dir.path(), true).unwrap().state, state);
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            1,
+            "nothing else is left"
+        );
+    }
+
+    #[test]
+    fn only_what_is_unfinished_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let stay = [
+            "state.json",
+            "state.json.damaged-1",
+            "tick.lock",
+            "token-lab.json",
+            "notes",
+        ];
+        let go = [
+            "state.json.new-a1B2c3",
+            ".token-a1B2c3",
+            "world.json.new-a1B2c3",
+        ];
+        for name in stay.iter().chain(&go) {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        sweep(dir.path());
+        let left: Vec<_> = stay
+            .iter()
+            .chain(&go)
+            .filter(|name| dir.path().join(name).exists())
+            .collect();
+        assert_eq!(left, stay.iter().collect::<Vec<_>>());
+        sweep(&dir.path().join("nowhere"));
+    }
+
+    #[test]
+    fn a_state_from_before_builders_and_replacements_is_whole() {
+        let state = State::default();
+        let mut older = serde_json::to_value(&state).unwrap();
+        let fields = older.as_object_mut().unwrap();
+        for later in ["builders", "replacements", "images", "leftovers"] {
+            assert!(fields.remove(later).is_some(), "{later}");
+        }
+        let dir = written(&serde_json::json!({"version": 1, "state": older}).to_string());
+        let loaded = load(dir.path(), true).unwrap();
+        assert_eq!((loaded.state, loaded.notice), (state, None));
+    }
+
+    #[test]
+    fn garbage_is_set_aside_and_said() {
+        for garbage in [
+            "",
+            "{",
+            "[]",
+            "{\"version\":1}",
+            "{\"state\":{}}",
+            "\0\0\0\0",
+        ] {
+            let dir = written(garbage);
+            let looked = load(dir.path(), false).unwrap();
+            assert!(
+                looked.notice.unwrap().contains("would"),
+                "a dry run only says so"
+            );
+            assert!(dir.path().join(FILE).exists());
+            let loaded = load(dir.path(), true).unwrap();
+            let empty = State {
+                unmanaged: UnmanagedMachines::Unknown,
+                ..State::default()
+            };
+            assert_eq!(loaded.state, empty);
+            assert!(loaded.notice.unwrap().contains("set aside"), "{garbage:?}");
+            assert!(!dir.path().join(FILE).exists());
+            assert_eq!(
+                fs::read_dir(dir.path()).unwrap().count(),
+                1,
+                "the garbage is kept"
+            );
+        }
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_read_does_not_say_what_the_pool_never_had() {
+        let state = State {
+            turn: 7,
+            ..State::default()
+        };
+        let unmanaged = |value: serde_json::Value| {
+            let dir = written(&value.to_string());
+            let state = load(dir.path(), true).unwrap().state;
+            (state.turn, state.unmanaged)
+        };
+        let whole = serde_json::json!({"version": 1, "state": state});
+        assert_eq!(unmanaged(whole.clone()), (7, UnmanagedMachines::NeverSeen));
+        let mut older = whole.clone();
+        older["state"].as_object_mut().unwrap().remove("unmanaged");
+        assert_eq!(unmanaged(older.clone()), (7, UnmanagedMachines::Unknown));
+        // An older one with an entry that does not parse, and one in which this very entry does not.
+        older["state"]["refusals"] = serde_json::json!([{"jobs": "many"}]);
+        assert_eq!(unmanaged(older), (7, UnmanagedMachines::Unknown));
+        let mut damaged = whole;
+        damaged["state"]["unmanaged"] = serde_json::json!("perhaps");
+        assert_eq!(unmanaged(damaged), (7, UnmanagedMachines::Unknown));
+        assert_eq!(
+            unmanaged(serde_json::json!({})),
+            (0, UnmanagedMachines::Unknown)
+        );
+        let nothing = tempfile::tempdir().unwrap();
+        let fresh = load(nothing.path(), true).unwrap().state;
+        assert_eq!(fresh.unmanaged, UnmanagedMachines::NeverSeen);
+    }
+
+    #[test]
+    fn an_entry_that_does_not_parse_is_named_and_the_file_is_kept() {
+        let mut value =
+            serde_json::json!({"version": 1, "state": State { turn: 7, ..State::default() }});
+        value["state"]["refusals"] = serde_json::json!([{"jobs": "many"}]);
+        let dir = written(&value.to_string());
+        for (really, words) in [(false, "would"), (true, "set aside as")] {
+            let loaded = load(dir.path(), really).unwrap();
+            let notice = loaded.notice.unwrap();
+            assert_eq!(loaded.state.turn, 7);
+            assert!(
+                notice.contains("refusals[0]") && notice.contains(words),
+                "{notice}"
+            );
+        }
+        // The tick that follows replaces the file.
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_newer_version_is_neither_read_nor_touched() {
+        let dir = written("{\"version\": 2, \"state\": {\"strange\": true}}");
+        let error = load(dir.path(), true).unwrap_err();
+        assert!(matches!(error, Error::Newer { version: 2, .. }));
+        assert!(dir.path().join(FILE).exists());
+    }
+
+    #[test]
+    fn the_directory_is_where_systemd_root_or_xdg_say() {
+        let none = |_: &str| None;
+        let of = |name: &'static str, value: &'static str| {
+            move |asked: &str| (asked == name).then(|| value.to_owned())
+        };
+        assert_eq!(
+            default_directory(of("STATE_DIRECTORY", "/a:/b"), true).unwrap(),
+            PathBuf::from("/a")
+        );
+        assert_eq!(
+            default_directory(none, true).unwrap(),
+            PathBuf::from("/var/lib/ehos")
+        );
+        assert_eq!(
+            default_directory(of("XDG_STATE_HOME", "/x"), false).unwrap(),
+            PathBuf::from("/x/ehos")
+        );
+        assert_eq!(
+            default_directory(of("HOME", "/h"), false).unwrap(),
+            PathBuf::from("/h/.local/state/ehos")
+        );
+        assert!(matches!(
+            default_directory(none, false),
+            Err(Error::Nowhere)
+        ));
+    }
+}
