@@ -127,7 +127,7 @@ impl Planner<'_> {
                 "nodes that are older than max_lifetime: {}, the oldest is {} ({}, {}); each is replaced when it is idle",
                 old.count(),
                 oldest.name,
-                phase_name(&oldest.phase),
+                phase_name(&oldest.phase).as_str(),
                 self.lifetimes(oldest).0,
             ));
         }
