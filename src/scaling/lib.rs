@@ -40,8 +40,3 @@ pub mod submitter;
 pub mod survey;
 pub mod totals;
 pub mod zones;
-
-// Paths of before.
-pub(crate) mod scaling {
-    pub(crate) use crate::*;
-}

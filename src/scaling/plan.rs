@@ -21,6 +21,7 @@ mod planner;
 mod removing;
 mod retiring;
 mod taking_back;
+mod unseen;
 mod unsigned;
 
 pub use held_back::MANY_STARTS;
@@ -43,7 +44,7 @@ use super::figures::{
 };
 use super::leftover::LeftoverKind;
 use super::memory::{Outcome, State};
-use super::needs::{JobFault, Needs, OwnerBound};
+use super::needs::Needs;
 use super::node::{Node, Phase};
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
 use super::policy::Policy;
@@ -462,133 +463,4 @@ fn queue(observation: &Observation) -> JobCounts {
 fn to_come(observation: &Observation) -> u64 {
     let schedds = observation.pool.schedds.values().filter_map(Seen::known);
     schedds.fold(0, |sum, schedd| sum.saturating_add(schedd.to_come))
-}
-
-/// Owners whose jobs are named beyond their share; of more only the first are.
-const MAX_OWNERS_TOLD: usize = 20;
-
-/// The jobs that are not read because their owner's share is used up, those of the owners with the most first.
-fn beyond_shares(observation: &Observation) -> Vec<Unseen> {
-    let mut jobs: BTreeMap<(&Option<String>, OwnerBound), u64> = BTreeMap::new();
-    let schedds = observation.pool.schedds.values().filter_map(Seen::known);
-    for demand in schedds.flat_map(|schedd| &schedd.demand) {
-        if let Some(JobFault::OwnerBound { owner, bound }) = &demand.fault {
-            let sum = jobs.entry((owner, *bound)).or_default();
-            *sum = sum.saturating_add(demand.jobs);
-        }
-    }
-    let mut jobs: Vec<_> = jobs.into_iter().collect();
-    jobs.sort_by_key(|(which, jobs)| (std::cmp::Reverse(*jobs), *which));
-    let told = jobs.into_iter().take(MAX_OWNERS_TOLD);
-    let unseen = told.map(|((owner, bound), jobs)| Unseen {
-        source: Source::new(
-            SourceKind::Jobs,
-            owner.as_deref().unwrap_or("an unknown owner"),
-        ),
-        why: format!("no node is created for {jobs} of them: {bound}"),
-    });
-    unseen.collect()
-}
-
-fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unseen> {
-    let mut all = Vec::new();
-    if let Seen::Unknown(why) = &observation.pool.collector {
-        all.push(Unseen {
-            source: Source::only(SourceKind::Collector),
-            why: why.clone(),
-        });
-    }
-    let collector = observation.pool.collector.known();
-    for ad in collector.iter().flat_map(|view| &view.unreadable) {
-        let counts = if ad.owner_known {
-            "it counts as claimed; see condor_status -long, and correct what the startd publishes"
-        } else {
-            "it counts as claimed, and silent nodes that it may be of are left alone; see condor_status -long, and \
-             correct what the startd publishes"
-        };
-        all.push(Unseen {
-            source: Source::new(SourceKind::Slot, ad.slot_name()),
-            why: format!("{}: {counts}", ad.what),
-        });
-    }
-    let forged = collector.iter().flat_map(|view| &view.forged);
-    all.extend(forged.map(|ad| Unseen {
-        source: Source::new(SourceKind::Ad, ad.of.to_string()),
-        why: ad.why.clone(),
-    }));
-    for (name, schedd) in &observation.pool.schedds {
-        if let Seen::Unknown(why) = schedd {
-            all.push(Unseen {
-                source: Source::new(SourceKind::Schedd, name),
-                why: why.clone(),
-            });
-        }
-    }
-    all.extend(beyond_shares(observation));
-    for (name, cloud) in &observation.clouds {
-        if let Seen::Unknown(why) = cloud {
-            let source = Source::new(SourceKind::Cloud, name);
-            // The client's own messages begin with it.
-            let why = why.strip_prefix(&format!("{source}: ")).unwrap_or(why);
-            all.push(Unseen {
-                why: why.to_owned(),
-                source,
-            });
-        }
-    }
-    if let Some(why) = observation.matches.failure() {
-        all.push(Unseen {
-            source: Source::only(SourceKind::Matches),
-            why: why.to_owned(),
-        });
-    }
-    for (name, cloud) in &observation.clouds {
-        if let Some(Seen::Unknown(why)) = cloud.known().map(|cloud| &cloud.leftovers) {
-            let why = why.strip_prefix(&format!("cloud {name}: ")).unwrap_or(why);
-            all.push(Unseen {
-                source: Source::new(SourceKind::Leftovers, name),
-                why: why.to_owned(),
-            });
-        }
-    }
-    for (name, cloud) in &observation.clouds {
-        if let Some(Seen::Unknown(why)) = cloud.known().map(|cloud| &cloud.parts) {
-            let why = why.strip_prefix(&format!("cloud {name}: ")).unwrap_or(why);
-            all.push(Unseen {
-                source: Source::new(SourceKind::Limits, name),
-                why: why.to_owned(),
-            });
-        }
-    }
-    all.extend(retiring::removed(state, |cloud| {
-        observation.clouds.contains_key(cloud)
-    }));
-    for cloud in policy.clouds.iter().filter(|cloud| !cloud.retire) {
-        let view = observation.clouds.get(&cloud.name).and_then(Seen::known);
-        for flavor in &cloud.flavors {
-            let unread = view.and_then(|view| view.unread_flavors.get(flavor));
-            if let Some(why) = unread {
-                all.push(Unseen {
-                    source: Source::new(
- SourceKind::Flavor,
- format!("{flavor} of cloud {}", cloud.name),
-),
-                    why: format!(
-                        "{why}: no node of it is created; ask the operators of the cloud to correct this flavor"
-                    ),
-                });
-            } else if view.is_some_and(|view| !view.flavors.contains_key(flavor)) {
-                all.push(Unseen {
-                    source: Source::new(
-                        SourceKind::Flavor,
-                        format!("{flavor} of cloud {}", cloud.name),
-                    ),
-                    why: "this cloud has no such flavor for this project: no node of it is made; \
-                          correct `flavor` in the configuration of this cloud"
-                        .to_owned(),
-                });
-            }
-        }
-    }
-    all
 }

@@ -1,8 +1,9 @@
 //! Clouds that are to be removed from the configuration, and clouds that were removed with what runs in them.
 
+use ehos::scaling::allocation::Allocation;
 use ehos::scaling::limits::Limit;
 use ehos::scaling::plan::{Fate, Plan};
-use ehos::scaling::policy::{Allocation, CloudPolicy, ScaleDown};
+use ehos::scaling::policy::{CloudPolicy, ScaleDown};
 use ehos::scaling::reason::Reason;
 use ehos::simulation::{JobState, ScenarioCloud, locked};
 

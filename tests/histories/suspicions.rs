@@ -9,6 +9,7 @@ use ehos::cloud::{Cloud, Traces};
 use ehos::deadline::Deadline;
 use ehos::pool::{Pool, Watch};
 use ehos::scaling::action::{CloudAction, Done, Failure, PoolAction, StartdIdentity};
+use ehos::scaling::allocation::Allocation;
 use ehos::scaling::memory::State;
 use ehos::scaling::needs::{Candidate, JobKind, Matches};
 use ehos::scaling::observation::{
@@ -16,7 +17,6 @@ use ehos::scaling::observation::{
     UnreadableAd, builder_metadata, execute_metadata,
 };
 use ehos::scaling::plan::Fate;
-use ehos::scaling::policy::Allocation;
 use ehos::scaling::reason::Reason;
 use ehos::simulation::{JobState, World, locked};
 use tick::backends::Backends as Asked;
