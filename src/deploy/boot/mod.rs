@@ -108,6 +108,9 @@ impl<F: fmt::Display> fmt::Display for Failure<F> {
     }
 }
 
+/// Why a run ended without success, and the last view where there was one.
+pub type Stopped<E> = (Failure<<E as Ending>::Failure>, Option<<E as Ending>::View>);
+
 /// What a run has asked for.
 #[derive(Debug, Clone)]
 pub struct Creates {
@@ -153,7 +156,7 @@ pub fn run<E: Ending>(
     ending: &mut E,
     timeout: Duration,
     line: &Line,
-) -> Result<E::View, (Failure<E::Failure>, Option<E::View>)> {
+) -> Result<E::View, Stopped<E>> {
     let deadline = Deadline::within(timeout);
     let mut view = None;
     loop {
