@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Area, Finding, access, boot, configuration, joined, placement, quota, reach, rights};
 use crate::config::Config;
 use crate::deadline::Deadline;
-use crate::local_keys::LocalKeys;
+use crate::deploy::local_keys::LocalKeys;
 use crate::openstack::auth::{Session, Token};
 use crate::openstack::{AuthMethod, CloudSettings};
 use crate::openstack::{
