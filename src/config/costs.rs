@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::context::Context;
 use super::document::Section;
-use crate::scaling::policy::{Allocation, Policy};
+use crate::scaling::policy::Policy;
 
 /// Notes what `ehos:` says of flavors that no cloud has.
 pub(super) fn unlisted(context: &mut Context<'_>, ehos: &Section, policy: &Policy) {
@@ -27,10 +27,7 @@ pub(super) fn unlisted(context: &mut Context<'_>, ehos: &Section, policy: &Polic
 
 /// Notes how flavors without a price are counted beside others that have one, where that decides.
 pub(super) fn check(context: &mut Context<'_>, policy: &Policy) {
-    let judged = matches!(
-        policy.allocation,
-        Allocation::Cheapest | Allocation::LeastWaste
-    );
+    let judged = policy.allocation.judges();
     let priced = policy.clouds.iter().any(|cloud| !cloud.prices.is_empty());
     if !judged || !priced {
         return;

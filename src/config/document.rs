@@ -28,6 +28,23 @@ pub(super) struct Entry {
     pub(super) item: Item,
 }
 
+/// A part of a key's path.
+pub(super) struct Step {
+    /// As the table has it.
+    pub(super) name: String,
+    /// As the file has it.
+    pub(super) written: String,
+}
+
+impl Step {
+    pub(super) fn of(name: &str) -> Step {
+        Step {
+            name: name.to_owned(),
+            written: name.to_owned(),
+        }
+    }
+}
+
 /// What stands at a key.
 #[derive(Debug, Clone)]
 pub(super) enum Item {
@@ -134,20 +151,18 @@ impl Section {
         login
     }
 
-    /// Calls `f` for each value, with its key path as the table and as the file has it.
-    pub(super) fn visit(
-        &self,
-        path: &mut Vec<(String, String)>,
-        f: &mut dyn FnMut(&[(String, String)], &Entry),
-    ) {
+    /// Calls `f` for each value, with its key path.
+    pub(super) fn visit(&self, path: &mut Vec<Step>, f: &mut dyn FnMut(&[Step], &Entry)) {
         for entry in &self.0 {
-            path.push((entry.name.clone(), entry.written.clone()));
+            path.push(Step {
+                name: entry.name.clone(),
+                written: entry.written.clone(),
+            });
             match &entry.item {
                 Item::Section(section) => section.visit(path, f),
                 Item::List(sections) => {
                     for (index, section) in sections.iter().enumerate() {
-                        let number = (index + 1).to_string();
-                        path.push((number.clone(), number));
+                        path.push(Step::of(&(index + 1).to_string()));
                         section.visit(path, f);
                         path.pop();
                     }

@@ -318,3 +318,76 @@ const CREDENTIAL: [&str; 2] = ["application_credential_name", "application_crede
 fn gigabytes(mebibytes: u64) -> String {
     (mebibytes as f64 / 1024.0).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::condor::CondorSettings;
+    use crate::config::settings::Timeouts;
+    use crate::metrics::MetricsSettings;
+    use crate::notify;
+    use crate::scaling::policy::{CloudPolicy, Policy};
+    use keys::Key;
+
+    /// Another value than the default.
+    fn other(key: &Key) -> Value {
+        let pair = |value: &str| ("a".to_owned(), value.to_owned());
+        match key.kind {
+            Kind::Flag => Value::Flag(!matches!((key.default)(), Some(Value::Flag(true)))),
+            Kind::Whole => Value::Whole(7),
+            Kind::Number => Value::Number(0.75),
+            Kind::Time => Value::Time(Duration::from_millis(7500)),
+            Kind::Path => Value::Path(PathBuf::from("/a: b")),
+            Kind::Secret => Value::Secret("hush".into()),
+            Kind::List => Value::List(vec!["a b".to_owned(), "c".to_owned()]),
+            Kind::Texts => Value::Texts(BTreeMap::from([pair("0123")])),
+            Kind::Wholes => Value::Wholes(BTreeMap::from([("a".to_owned(), 3)])),
+            Kind::Numbers => Value::Numbers(BTreeMap::from([("a".to_owned(), 0.5)])),
+            Kind::Choice(words) => Value::Text(words[words.len() - 1].to_owned()),
+            Kind::Form(form) => {
+                let mut texts = ["internal", "5%"].into_iter();
+                let text = texts.find(|text| (form.check)(text).is_ok());
+                Value::Text(text.unwrap().to_owned())
+            }
+            _ => Value::Text("0123".to_owned()),
+        }
+    }
+
+    fn every_key_of<T: Settings + Default>(seen: &mut Vec<&'static str>) {
+        for key in T::KEYS {
+            assert!(!key.text.trim().is_empty(), "{key:?} has no text");
+            let mut settings = T::default();
+            let before = format!("{:?}", settings.get(key.name));
+            settings.set(key.name, other(key));
+            let after = format!("{:?}", settings.get(key.name));
+            assert_ne!(before, after, "{key:?}");
+            assert_eq!(after, format!("{:?}", Some(other(key))), "{key:?}");
+            let mut text = Text(String::new());
+            text.settings(2, &settings, &[]);
+            let here = key.is(Rule::Machine) || matches!(key.kind, Kind::Secret);
+            let begins = format!("  {}:", key.name);
+            assert_eq!(text.0.starts_with(&begins), !here, "{key:?}: {}", text.0);
+            seen.push(key.name);
+        }
+    }
+
+    #[test]
+    fn every_key_is_set_and_read_and_goes_to_the_central_manager_unless_it_is_of_this_machine() {
+        let mut seen = Vec::new();
+        every_key_of::<Policy>(&mut seen);
+        every_key_of::<CloudPolicy>(&mut seen);
+        every_key_of::<CloudSettings>(&mut seen);
+        every_key_of::<CondorSettings>(&mut seen);
+        every_key_of::<Timeouts>(&mut seen);
+        every_key_of::<Config>(&mut seen);
+        every_key_of::<MetricsSettings>(&mut seen);
+        every_key_of::<notify::Settings>(&mut seen);
+        every_key_of::<Budget>(&mut seen);
+        every_key_of::<SubmitterLimit>(&mut seen);
+        every_key_of::<Window>(&mut seen);
+        assert!(seen.len() > 90, "{}", seen.len());
+    }
+}

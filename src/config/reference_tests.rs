@@ -143,6 +143,19 @@ fn the_tables_of_the_configuration_page_are_those_of_the_program() {
 }
 
 #[test]
+fn no_table_has_a_key_twice() {
+    for table in [
+        &EHOS, &DAEMON, &CLOUD, &CONDOR, &NOTIFY, &METRICS, &INFLUXDB, &LIMIT, &WINDOW,
+    ] {
+        let mut spellings = table.spellings();
+        spellings.sort_unstable();
+        let count = spellings.len();
+        spellings.dedup();
+        assert_eq!(spellings.len(), count, "{spellings:?}");
+    }
+}
+
+#[test]
 fn every_link_of_a_key_leads_to_a_heading() {
     let page = std::fs::read_to_string(project("docs/configuration.md")).unwrap();
     let headings: Vec<String> = page

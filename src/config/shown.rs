@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
 
-use super::document::{self, Entry, Item, Section};
+use super::document::{self, Entry, Item, Section, Step};
 use super::table::FILE;
 use super::{address, clouds, clouds_yaml, search};
 use crate::yaml;
@@ -151,12 +151,10 @@ impl All {
         above: &[&str],
         origin: impl Fn(&[&str], &Entry) -> Origin,
     ) {
-        let above = above
-            .iter()
-            .map(|name| ((*name).to_owned(), (*name).to_owned()));
-        section.visit(&mut above.collect(), &mut |path, entry| {
-            let written: Vec<&str> = path.iter().map(|(_, written)| written.as_str()).collect();
-            let mut means: Vec<String> = path.iter().map(|(name, _)| name.clone()).collect();
+        let mut above = above.iter().map(|name| Step::of(name)).collect();
+        section.visit(&mut above, &mut |path, entry| {
+            let written: Vec<&str> = path.iter().map(|step| step.written.as_str()).collect();
+            let mut means: Vec<String> = path.iter().map(|step| step.name.clone()).collect();
             // What stands beside `auth:` goes over what stands in it, in whichever file.
             let in_auth = means.len() == 4 && means.get(2).is_some_and(|key| key == "auth");
             if in_auth {

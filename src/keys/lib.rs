@@ -337,3 +337,6 @@ macro_rules! keys {
         )*]
     };
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,7 +129,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::scaling::observation::Resources;
+    use crate::observation::Resources;
 
     #[test]
     fn a_node_offers_at_most_its_flavor() {

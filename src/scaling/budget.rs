@@ -115,15 +115,14 @@ impl Meter {
 
 impl Spending {
     /// Reads the meters: of nodes whose servers are listed by their ages, of others that are there by the time since the
-    /// last tick, and `asked_for` says how long ago that was of one that no list has had yet.
+    /// last tick.
     fn read(
         &mut self,
         at: Timestamp,
         step: Duration,
         policy: &Policy,
         nodes: &[Node<'_>],
-        asked_for: impl Fn(&NodeId) -> Option<Duration>,
-        submitters: impl Fn(&NodeId) -> Submitters,
+        now: Moment,
     ) {
         self.since.get_or_insert(at);
         for node in nodes.iter().filter(|node| node.exists()) {
@@ -134,7 +133,11 @@ impl Spending {
             let age = match (node.server, old) {
                 (Some(server), _) => Some(server.record().age),
                 (None, Some(old)) => Some(old.age + step),
-                (None, None) => asked_for(&node.id),
+                // One that the cloud has said to make, before any list has it.
+                (None, None) => {
+                    let made = node.memory.server_id.is_some();
+                    made.then(|| now.since(node.memory.started))
+                }
             };
             let Some(age) = age else { continue };
             let meter = Meter {
@@ -142,7 +145,7 @@ impl Spending {
                 price,
                 age,
                 until: at,
-                submitters: submitters(&node.id),
+                submitters: node.memory.submitters.clone(),
             };
             self.meters.insert(node.id.clone(), meter);
         }
@@ -300,17 +303,7 @@ pub fn count(
 ) -> Costs {
     let step = state.now.since(before);
     let mut spending = std::mem::take(&mut state.spending);
-    // One that the cloud has said to make, before any list has it.
-    let asked_for = |id: &NodeId| {
-        let memory = state.nodes.get(id)?;
-        memory.server_id.as_ref()?;
-        Some(state.now.since(memory.started))
-    };
-    let submitters = |id: &NodeId| match state.nodes.get(id) {
-        Some(memory) => memory.submitters.clone(),
-        None => Submitters::default(),
-    };
-    spending.read(at, step, policy, nodes, asked_for, submitters);
+    spending.read(at, step, policy, nodes, state.now);
     let month = Month::of(at, &policy.time_zone);
     spending.settle(policy, |id, meter| {
         // A cloud that is not configured for a while is forgotten with its nodes: they are not to be counted twice.
@@ -323,13 +316,36 @@ pub fn count(
             || away
     });
     let ahead = AHEAD.min(between(at, month.ends));
+    let clouds = by_cloud(&spending, &month, policy, nodes, ahead);
+    let submitters = by_submitter(&spending, &month, policy, nodes, ahead);
+    let since = spending.since.filter(|since| *since > month.begins);
+    state.spending = spending;
+    Costs {
+        month: month.name,
+        counted_since: since,
+        per_hour: clouds.iter().map(|cloud| cloud.per_hour).sum(),
+        spent_this_month: clouds.iter().map(|cloud| cloud.spent_this_month).sum(),
+        clouds,
+        submitters,
+        ahead,
+    }
+}
+
+/// What each cloud costs.
+fn by_cloud(
+    spending: &Spending,
+    month: &Month,
+    policy: &Policy,
+    nodes: &[Node<'_>],
+    ahead: Duration,
+) -> Vec<CloudCost> {
     let settled = spending.months.get(&month.name);
     let spent_in = |cloud: &str| {
         let settled = settled.and_then(|clouds| clouds.get(cloud)).copied();
         let meters = spending.meters.values();
         let meters = meters.filter(|meter| meter.cloud == *cloud);
         let spent: Money = meters
-            .map(|meter| meter.spent(&month, period(policy, cloud)))
+            .map(|meter| meter.spent(month, period(policy, cloud)))
             .sum();
         CloudCost {
             cloud: cloud.to_owned(),
@@ -363,24 +379,12 @@ pub fn count(
         .collect();
     let others = names.into_iter().map(|name| spent_in(name));
     clouds.extend(others.filter(|cost| cost.spent_this_month > Money::default()));
-    let submitters = by_submitter(&spending, state, &month, policy, nodes, ahead);
-    let since = spending.since.filter(|since| *since > month.begins);
-    state.spending = spending;
-    Costs {
-        month: month.name,
-        counted_since: since,
-        per_hour: clouds.iter().map(|cloud| cloud.per_hour).sum(),
-        spent_this_month: clouds.iter().map(|cloud| cloud.spent_this_month).sum(),
-        clouds,
-        submitters,
-        ahead,
-    }
+    clouds
 }
 
 /// What the nodes of each submitter that has a limit cost.
 fn by_submitter(
     spending: &Spending,
-    state: &State,
     month: &Month,
     policy: &Policy,
     nodes: &[Node<'_>],
@@ -402,9 +406,6 @@ fn by_submitter(
         }
     }
     for node in nodes.iter().filter(|node| node.exists()) {
-        let Some(memory) = state.nodes.get(&node.id) else {
-            continue;
-        };
         let meter = spending.meters.get(&node.id);
         let Some(price) = price_of(policy, node, meter) else {
             continue;
@@ -412,7 +413,7 @@ fn by_submitter(
         let age = meter.map_or(Duration::ZERO, |meter| meter.age);
         let period = period(policy, &node.kind.cloud);
         let coming = paid(price, age + ahead, period).minus(paid(price, age, period));
-        for submitter in &memory.submitters.0 {
+        for submitter in &node.memory.submitters.0 {
             let cost = costs.entry(submitter.clone()).or_default();
             cost.per_hour = cost.per_hour.plus(price);
             cost.coming = cost.coming.plus(coming);

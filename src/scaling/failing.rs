@@ -278,10 +278,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::scaling::memory::{NodeMemory, Pause};
-    use crate::scaling::observation::NodeId;
-    use crate::scaling::policy::CloudPolicy;
-    use crate::scaling::refusal::of_fault;
+    use crate::memory::{NodeMemory, Pause};
+    use crate::observation::NodeId;
+    use crate::policy::CloudPolicy;
+    use crate::refusal::of_fault;
 
     fn kind() -> Kind {
         Kind {

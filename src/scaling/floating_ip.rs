@@ -46,7 +46,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::scaling::observation::{
+    use crate::observation::{
         NodeId, ServerRecord, ServerStatus, builder_metadata, execute_metadata, master_metadata,
     };
 

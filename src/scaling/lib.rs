@@ -17,6 +17,7 @@ pub mod limits;
 pub mod matching;
 pub mod memory;
 pub mod money;
+pub mod names;
 pub mod nearest;
 pub mod needs;
 pub mod node;
@@ -40,8 +41,3 @@ pub mod submitter;
 pub mod survey;
 pub mod totals;
 pub mod zones;
-
-// Paths of before.
-pub(crate) mod scaling {
-    pub(crate) use crate::*;
-}

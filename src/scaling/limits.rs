@@ -147,15 +147,13 @@ pub fn allowance(case: &Case<'_>) -> (u64, Limit) {
     let submitters = submitters.flat_map(|submitter| of_submitter(case, submitter, flavor));
     let all = all.into_iter().flatten().chain(submitters);
     let all = all.chain(parts::all(case, view));
-    let first = (
-        u64::MAX,
-        Limit::MaxActions {
-            max_actions: case.policy.max_actions,
-        },
-    );
+    let max_actions = case.policy.max_actions;
+    let first = (u64::MAX, Limit::MaxActions { max_actions });
     all.fold(
         first,
-        |least, next| if next.0 < least.0 { next } else { least },
+        |least, next| {
+            if next.0 < least.0 { next } else { least }
+        },
     )
 }
 
@@ -197,47 +195,40 @@ pub fn exchange(case: &Case<'_>, leaving: Option<&Flavor>) -> Option<Limit> {
     let flavor = view.flavors.get(case.flavor)?;
     // Of a flavor that is not configured any more the size is not known: as large as what is.
     let leaving = leaving.unwrap_or(flavor);
-    let CloudPolicy {
-        min_instances,
-        min_cores,
-        min_ram_mb,
-        ..
-    } = case.cloud;
+    let (cloud, planned, quota) = (case.cloud, case.planned, &view.quota);
     let short = |usage: Usage, planned: u64, kept: u64, leaving: u64, each: u64| {
         let needed = usage.used.saturating_add(planned).saturating_add(kept);
         let needed = needed.saturating_add(each).saturating_sub(leaving);
         usage.limit.is_some_and(|limit| needed > limit)
     };
-    let Planned {
-        instances: planned,
-        cores: planned_cores,
-        ram_mb: planned_ram_mb,
-        building: _,
-    } = case.planned;
-    let (cores_each, ram_each) = (flavor.vcpus, flavor.ram_mb);
-    let quota = &view.quota;
-    if short(quota.instances, planned, *min_instances, 1, 1) {
-        return instances(case, view).map(|(_, limit)| limit);
-    }
-    if short(
+    let all = if short(
+        quota.instances,
+        planned.instances,
+        cloud.min_instances,
+        1,
+        1,
+    ) {
+        instances(case, view)
+    } else if short(
         quota.cores,
-        planned_cores,
-        *min_cores,
+        planned.cores,
+        cloud.min_cores,
         leaving.vcpus,
-        cores_each,
+        flavor.vcpus,
     ) {
-        return cores(case, view, flavor).map(|(_, limit)| limit);
-    }
-    if short(
+        cores(case, view, flavor)
+    } else if short(
         quota.ram_mb,
-        planned_ram_mb,
-        *min_ram_mb,
+        planned.ram_mb,
+        cloud.min_ram_mb,
         leaving.ram_mb,
-        ram_each,
+        flavor.ram_mb,
     ) {
-        return ram(case, view, flavor).map(|(_, limit)| limit);
-    }
-    parts::exchange(case, view)
+        ram(case, view, flavor)
+    } else {
+        return parts::exchange(case, view);
+    };
+    all.map(|(_, limit)| limit)
 }
 
 fn unknown(case: &Case<'_>) -> Limit {
@@ -260,92 +251,67 @@ fn retire(case: &Case<'_>) -> Option<Limit> {
 
 fn nodes_max(case: &Case<'_>) -> Option<(u64, Limit)> {
     let nodes_max = case.policy.nodes_max;
-    Some((
-        nodes_max.saturating_sub(case.nodes),
-        Limit::NodesMax { nodes_max },
-    ))
+    let more = nodes_max.saturating_sub(case.nodes);
+    Some((more, Limit::NodesMax { nodes_max }))
 }
 
 /// Without a count of the nodes everywhere, nodes_max cannot be kept.
 fn never_seen(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let cloud = case.never_seen?;
-    Some((
-        0,
-        Limit::NeverSeen {
-            cloud: cloud.to_owned(),
-        },
-    ))
+    let cloud = case.never_seen?.to_owned();
+    Some((0, Limit::NeverSeen { cloud }))
 }
 
 fn cloud_nodes_max(case: &Case<'_>) -> Option<(u64, Limit)> {
     let nodes_max = case.cloud.nodes_max?;
     let cloud = case.cloud.name.clone();
-    Some((
-        nodes_max.saturating_sub(case.nodes_in_cloud),
-        Limit::CloudNodesMax { cloud, nodes_max },
-    ))
+    let more = nodes_max.saturating_sub(case.nodes_in_cloud);
+    Some((more, Limit::CloudNodesMax { cloud, nodes_max }))
 }
 
 /// What is left of a quota after what is planned, and how many of size `each` fit above the headroom.
 pub(super) fn quota(usage: Usage, planned: u64, kept: u64, each: u64) -> Option<(u64, u64)> {
     let left = usage.left()?.saturating_sub(planned);
-    Some((
-        left,
-        left.saturating_sub(kept)
-            .checked_div(each)
-            .unwrap_or(u64::MAX),
-    ))
+    let more = left.saturating_sub(kept).checked_div(each);
+    Some((left, more.unwrap_or(u64::MAX)))
 }
 
 fn instances(case: &Case<'_>, view: &CloudView) -> Option<(u64, Limit)> {
     let kept = case.cloud.min_instances;
     let (left, more) = quota(view.quota.instances, case.planned.instances, kept, 1)?;
-    Some((
-        more,
-        Limit::Instances {
-            cloud: case.cloud.name.clone(),
-            left,
-            kept,
-        },
-    ))
+    let cloud = case.cloud.name.clone();
+    Some((more, Limit::Instances { cloud, left, kept }))
 }
 
 fn cores(case: &Case<'_>, view: &CloudView, flavor: &Flavor) -> Option<(u64, Limit)> {
     let kept = case.cloud.min_cores;
     let (left, more) = quota(view.quota.cores, case.planned.cores, kept, flavor.vcpus)?;
-    Some((
-        more,
-        Limit::Cores {
-            cloud: case.cloud.name.clone(),
-            left,
-            kept,
-        },
-    ))
+    let cloud = case.cloud.name.clone();
+    Some((more, Limit::Cores { cloud, left, kept }))
 }
 
 fn ram(case: &Case<'_>, view: &CloudView, flavor: &Flavor) -> Option<(u64, Limit)> {
     let kept_mb = case.cloud.min_ram_mb;
-    let (left_mb, more) = quota(
-        view.quota.ram_mb,
-        case.planned.ram_mb,
-        kept_mb,
-        flavor.ram_mb,
-    )?;
+    let planned = case.planned.ram_mb;
+    let (left_mb, more) = quota(view.quota.ram_mb, planned, kept_mb, flavor.ram_mb)?;
+    let cloud = case.cloud.name.clone();
     Some((
         more,
         Limit::Ram {
-            cloud: case.cloud.name.clone(),
+            cloud,
             left_mb,
             kept_mb,
         },
     ))
 }
 
-fn kind(case: &Case<'_>) -> Kind {
-    Kind {
-        cloud: case.cloud.name.clone(),
-        flavor: case.flavor.to_owned(),
-        image: case.cloud.image.clone(),
+impl Case<'_> {
+    /// What is judged: its cloud, flavor and image.
+    fn kind(&self) -> Kind {
+        Kind {
+            cloud: self.cloud.name.clone(),
+            flavor: self.flavor.to_owned(),
+            image: self.cloud.image.clone(),
+        }
     }
 }
 
@@ -354,43 +320,44 @@ fn seconds_until(until: Moment, now: Moment) -> Option<Seconds> {
 }
 
 fn backoff(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let memory = case.state.kind(&kind(case))?;
+    let Kind { cloud, flavor, .. } = case.kind();
+    let memory = case.state.kind(&case.kind())?;
     let seconds = seconds_until(memory.backoff_until?, case.state.now)?;
     let failure = memory.last_failure.clone().unwrap_or_default();
-    Some((
-        0,
-        Limit::Backoff {
-            cloud: case.cloud.name.clone(),
-            flavor: case.flavor.to_owned(),
-            seconds,
-            failure,
-        },
-    ))
+    let limit = Limit::Backoff {
+        cloud,
+        flavor,
+        seconds,
+        failure,
+    };
+    Some((0, limit))
 }
 
 fn protected(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let memory = case.state.kind(&kind(case))?;
-    let protected = memory.protected.as_ref()?;
-    Some((
-        0,
-        Limit::Protected {
-            cloud: case.cloud.name.clone(),
-            flavor: case.flavor.to_owned(),
-            failures: protected.failures,
-            failure: memory.last_failure.clone().unwrap_or_default(),
-        },
-    ))
+    let Kind { cloud, flavor, .. } = case.kind();
+    let memory = case.state.kind(&case.kind())?;
+    let failures = memory.protected.as_ref()?.failures;
+    let failure = memory.last_failure.clone().unwrap_or_default();
+    let limit = Limit::Protected {
+        cloud,
+        flavor,
+        failures,
+        failure,
+    };
+    Some((0, limit))
 }
 
 fn pause(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let pause = case.state.pauses.get(&case.cloud.name)?;
+    let cloud = case.cloud.name.clone();
+    let pause = case.state.pauses.get(&cloud)?;
     let seconds = seconds_until(pause.until, case.state.now)?;
+    let why = pause.why.clone();
     Some((
         0,
         Limit::Pause {
-            cloud: case.cloud.name.clone(),
+            cloud,
             seconds,
-            why: pause.why.clone(),
+            why,
         },
     ))
 }
@@ -409,19 +376,18 @@ pub fn first_nodes(needed: u64, max_unproven: u64) -> u64 {
 /// that was seen to boot, until one of it fails), then at most as many on their way as have joined, and never fewer than
 /// ten.
 fn unproven(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let joined = case
-        .state
-        .kind(&kind(case))
-        .map_or(0, |memory| memory.joined);
+    let kind = case.kind();
+    let joined = case.state.kind(&kind).map_or(0, |memory| memory.joined);
     let most = match case.first_nodes {
         _ if joined > 0 => joined.max(10),
-        Some(first) if !case.state.has_failed(&kind(case)) => first,
+        Some(first) if !case.state.has_failed(&kind) => first,
         _ => case.policy.max_unproven,
     };
     let unjoined = case.unjoined_of_kind;
+    let Kind { cloud, flavor, .. } = kind;
     let limit = Limit::Unproven {
-        cloud: case.cloud.name.clone(),
-        flavor: case.flavor.to_owned(),
+        cloud,
+        flavor,
         unjoined,
     };
     Some((most.saturating_sub(unjoined), limit))

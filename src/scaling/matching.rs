@@ -324,7 +324,7 @@ impl<'a> GhostFinder<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scaling::observation::{DrainView, Resources, SlotView};
+    use crate::observation::{DrainView, Resources, SlotView};
 
     const INTERVAL: Duration = Duration::from_secs(60);
 

@@ -1,6 +1,7 @@
 //! What is remembered from one tick to the next. Losing it costs timers, never servers and never jobs.
 
 mod after;
+mod age;
 mod node;
 
 use std::cmp::Reverse;
@@ -23,7 +24,8 @@ use super::plan::Action;
 use super::totals::Totals;
 use super::zones::ZoneMemory;
 
-pub use node::{Age, Claims, DeleteState, DrainState, Join, NodeMemory, Place, Silence};
+pub use age::{Age, Expiry};
+pub use node::{Claims, DeleteState, DrainState, Join, NodeMemory, Place, Silence};
 
 /// The longest time that one tick adds to the watched time: after a longer pause (or a jump of the clock) nothing
 /// is known of what lay between.

@@ -118,13 +118,13 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::scaling::budget::Costs;
-    use crate::scaling::leftover::Leftovers;
-    use crate::scaling::limits::{Planned, allowance};
-    use crate::scaling::memory::State;
-    use crate::scaling::observation::{Flavor, Quota};
-    use crate::scaling::policy::{CloudPolicy, Policy};
-    use crate::scaling::submitter::{ChargedNodes, Submitters};
+    use crate::budget::Costs;
+    use crate::leftover::Leftovers;
+    use crate::limits::{Planned, allowance};
+    use crate::memory::State;
+    use crate::observation::{Flavor, Quota};
+    use crate::policy::{CloudPolicy, Policy};
+    use crate::submitter::{ChargedNodes, Submitters};
 
     const TAKES: Takes = Takes {
         ports: 2,

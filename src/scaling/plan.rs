@@ -21,6 +21,7 @@ mod planner;
 mod removing;
 mod retiring;
 mod taking_back;
+mod unseen;
 mod unsigned;
 
 pub use held_back::MANY_STARTS;
@@ -43,7 +44,8 @@ use super::figures::{
 };
 use super::leftover::LeftoverKind;
 use super::memory::{Outcome, State};
-use super::needs::{JobFault, Needs, OwnerBound};
+use super::names::{ActionName, PhaseName};
+use super::needs::Needs;
 use super::node::{Node, Phase};
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
 use super::policy::Policy;
@@ -53,6 +55,7 @@ use super::source::{Source, SourceKind};
 use super::stranded::{StrandedJobs, stranded};
 use super::submitter::Submitters;
 use super::survey::survey;
+use crate::names;
 use planner::Planner;
 
 /// One thing to do.
@@ -72,29 +75,26 @@ pub enum Action {
 
 impl Action {
     /// Its name in reports.
-    pub fn verb(&self) -> &'static str {
+    pub fn name(&self) -> ActionName {
         match self {
-            Action::Cloud {
-                action: CloudAction::Create(_),
-                ..
-            } => "create",
-            Action::Cloud {
-                action: CloudAction::Delete { .. },
-                ..
-            } => "delete",
-            Action::Cloud {
-                action: CloudAction::Remove { .. },
-                ..
-            } => "remove",
-            Action::Cloud {
-                action: CloudAction::Disassociate { .. },
-                ..
-            } => "disassociate",
-            Action::Pool(PoolAction::Drain { .. }) => "drain",
-            Action::Pool(PoolAction::CancelDrain { .. }) => "cancel drain",
-            Action::Pool(PoolAction::Invalidate { .. }) => "invalidate",
-            Action::Pool(PoolAction::Reschedule { .. }) => "reschedule",
+            Action::Cloud { action, .. } => match action {
+                CloudAction::Create(_) => ActionName::Create,
+                CloudAction::Delete { .. } => ActionName::Delete,
+                CloudAction::Remove { .. } => ActionName::Remove,
+                CloudAction::Disassociate { .. } => ActionName::Disassociate,
+            },
+            Action::Pool(action) => match action {
+                PoolAction::Drain { .. } => ActionName::Drain,
+                PoolAction::CancelDrain { .. } => ActionName::CancelDrain,
+                PoolAction::Invalidate { .. } => ActionName::Invalidate,
+                PoolAction::Reschedule { .. } => ActionName::Reschedule,
+            },
         }
+    }
+
+    /// The same as text.
+    pub fn verb(&self) -> &'static str {
+        self.name().as_str()
     }
 
     /// The node that it is about.
@@ -106,24 +106,24 @@ impl Action {
     }
 }
 
-/// What happens to a node in this tick.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fate {
-    /// Nothing.
-    Keeps,
-    /// It is made.
-    Creates,
-    /// It is drained.
-    Drains,
-    /// Its drain is taken back.
-    Returns,
-    /// Its server is deleted.
-    Deletes,
-    /// Its server is gone; it is forgotten.
-    Forgets,
-    /// A floating IP: it is taken off its node, and stays the project's.
-    Frees,
+names! {
+    /// The decision for a node in this tick.
+    pub enum Fate {
+        /// It stays as it is.
+        Keeps = "keeps",
+        /// It is created.
+        Creates = "creates",
+        /// It is drained.
+        Drains = "drains",
+        /// Its drain is cancelled.
+        Returns = "returns",
+        /// Its server is deleted.
+        Deletes = "deletes",
+        /// Its server is gone; it is forgotten.
+        Forgets = "forgets",
+        /// A floating IP: it is disassociated from its node, and stays the project's.
+        Frees = "frees",
+    }
 }
 
 /// One node in the plan.
@@ -145,7 +145,7 @@ pub struct NodeLine {
     /// Its startd, when the collector has an ad of it.
     pub startd: Option<StartdFigures>,
     /// Where it is in its life, in a word.
-    pub phase: &'static str,
+    pub phase: PhaseName,
     /// What happens to it.
     pub fate: Fate,
     /// Why.
@@ -419,30 +419,30 @@ fn status_word(node: &Node<'_>) -> String {
     record.map_or_else(String::new, |record| record.status_word().to_owned())
 }
 
-/// A phase in a word.
-pub fn phase_name(phase: &Phase) -> &'static str {
+/// The name of a phase.
+pub fn phase_name(phase: &Phase) -> PhaseName {
     match phase {
-        Phase::Requested => "requested",
-        Phase::Building => "building",
-        Phase::Booting => "booting",
-        Phase::Idle { .. } => "idle",
-        Phase::Busy => "busy",
-        Phase::Closed => "closed",
-        Phase::Draining { complete: true, .. } => "drained",
-        Phase::Draining { .. } => "draining",
-        Phase::Silent { .. } => "silent",
-        Phase::Unheard => "unheard",
-        Phase::Inactive => "inactive",
-        Phase::Stopped { .. } => "stopped",
-        Phase::Failed { .. } => "failed",
-        Phase::Lost { .. } => "lost",
-        Phase::Unreachable { .. } => "unreachable",
-        Phase::Deleting { .. } => "deleting",
-        Phase::Gone | Phase::Vanished => "gone",
-        Phase::Lapsed => "lapsed",
-        Phase::Contradiction { .. } => "unclear",
-        Phase::Unsigned { .. } => "unsigned",
-        Phase::Untrusted => "untrusted",
+        Phase::Requested => PhaseName::Requested,
+        Phase::Building => PhaseName::Building,
+        Phase::Booting => PhaseName::Booting,
+        Phase::Idle { .. } => PhaseName::Idle,
+        Phase::Busy => PhaseName::Busy,
+        Phase::Closed => PhaseName::Closed,
+        Phase::Draining { complete: true, .. } => PhaseName::Drained,
+        Phase::Draining { .. } => PhaseName::Draining,
+        Phase::Silent { .. } => PhaseName::Silent,
+        Phase::Unheard => PhaseName::Unheard,
+        Phase::Inactive => PhaseName::Inactive,
+        Phase::Stopped { .. } => PhaseName::Stopped,
+        Phase::Failed { .. } => PhaseName::Failed,
+        Phase::Lost { .. } => PhaseName::Lost,
+        Phase::Unreachable { .. } => PhaseName::Unreachable,
+        Phase::Deleting { .. } => PhaseName::Deleting,
+        Phase::Gone | Phase::Vanished => PhaseName::Gone,
+        Phase::Lapsed => PhaseName::Lapsed,
+        Phase::Contradiction { .. } => PhaseName::Unclear,
+        Phase::Unsigned { .. } => PhaseName::Unsigned,
+        Phase::Untrusted => PhaseName::Untrusted,
     }
 }
 
@@ -462,133 +462,4 @@ fn queue(observation: &Observation) -> JobCounts {
 fn to_come(observation: &Observation) -> u64 {
     let schedds = observation.pool.schedds.values().filter_map(Seen::known);
     schedds.fold(0, |sum, schedd| sum.saturating_add(schedd.to_come))
-}
-
-/// Owners whose jobs are named beyond their share; of more only the first are.
-const MAX_OWNERS_TOLD: usize = 20;
-
-/// The jobs that are not read because their owner's share is used up, those of the owners with the most first.
-fn beyond_shares(observation: &Observation) -> Vec<Unseen> {
-    let mut jobs: BTreeMap<(&Option<String>, OwnerBound), u64> = BTreeMap::new();
-    let schedds = observation.pool.schedds.values().filter_map(Seen::known);
-    for demand in schedds.flat_map(|schedd| &schedd.demand) {
-        if let Some(JobFault::OwnerBound { owner, bound }) = &demand.fault {
-            let sum = jobs.entry((owner, *bound)).or_default();
-            *sum = sum.saturating_add(demand.jobs);
-        }
-    }
-    let mut jobs: Vec<_> = jobs.into_iter().collect();
-    jobs.sort_by_key(|(which, jobs)| (std::cmp::Reverse(*jobs), *which));
-    let told = jobs.into_iter().take(MAX_OWNERS_TOLD);
-    let unseen = told.map(|((owner, bound), jobs)| Unseen {
-        source: Source::new(
-            SourceKind::Jobs,
-            owner.as_deref().unwrap_or("an unknown owner"),
-        ),
-        why: format!("no node is created for {jobs} of them: {bound}"),
-    });
-    unseen.collect()
-}
-
-fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unseen> {
-    let mut all = Vec::new();
-    if let Seen::Unknown(why) = &observation.pool.collector {
-        all.push(Unseen {
-            source: Source::only(SourceKind::Collector),
-            why: why.clone(),
-        });
-    }
-    let collector = observation.pool.collector.known();
-    for ad in collector.iter().flat_map(|view| &view.unreadable) {
-        let counts = if ad.owner_known {
-            "it counts as claimed; see condor_status -long, and correct what the startd publishes"
-        } else {
-            "it counts as claimed, and silent nodes that it may be of are left alone; see condor_status -long, and \
-             correct what the startd publishes"
-        };
-        all.push(Unseen {
-            source: Source::new(SourceKind::Slot, ad.slot_name()),
-            why: format!("{}: {counts}", ad.what),
-        });
-    }
-    let forged = collector.iter().flat_map(|view| &view.forged);
-    all.extend(forged.map(|ad| Unseen {
-        source: Source::new(SourceKind::Ad, ad.of.to_string()),
-        why: ad.why.clone(),
-    }));
-    for (name, schedd) in &observation.pool.schedds {
-        if let Seen::Unknown(why) = schedd {
-            all.push(Unseen {
-                source: Source::new(SourceKind::Schedd, name),
-                why: why.clone(),
-            });
-        }
-    }
-    all.extend(beyond_shares(observation));
-    for (name, cloud) in &observation.clouds {
-        if let Seen::Unknown(why) = cloud {
-            let source = Source::new(SourceKind::Cloud, name);
-            // The client's own messages begin with it.
-            let why = why.strip_prefix(&format!("{source}: ")).unwrap_or(why);
-            all.push(Unseen {
-                why: why.to_owned(),
-                source,
-            });
-        }
-    }
-    if let Some(why) = observation.matches.failure() {
-        all.push(Unseen {
-            source: Source::only(SourceKind::Matches),
-            why: why.to_owned(),
-        });
-    }
-    for (name, cloud) in &observation.clouds {
-        if let Some(Seen::Unknown(why)) = cloud.known().map(|cloud| &cloud.leftovers) {
-            let why = why.strip_prefix(&format!("cloud {name}: ")).unwrap_or(why);
-            all.push(Unseen {
-                source: Source::new(SourceKind::Leftovers, name),
-                why: why.to_owned(),
-            });
-        }
-    }
-    for (name, cloud) in &observation.clouds {
-        if let Some(Seen::Unknown(why)) = cloud.known().map(|cloud| &cloud.parts) {
-            let why = why.strip_prefix(&format!("cloud {name}: ")).unwrap_or(why);
-            all.push(Unseen {
-                source: Source::new(SourceKind::Limits, name),
-                why: why.to_owned(),
-            });
-        }
-    }
-    all.extend(retiring::removed(state, |cloud| {
-        observation.clouds.contains_key(cloud)
-    }));
-    for cloud in policy.clouds.iter().filter(|cloud| !cloud.retire) {
-        let view = observation.clouds.get(&cloud.name).and_then(Seen::known);
-        for flavor in &cloud.flavors {
-            let unread = view.and_then(|view| view.unread_flavors.get(flavor));
-            if let Some(why) = unread {
-                all.push(Unseen {
-                    source: Source::new(
- SourceKind::Flavor,
- format!("{flavor} of cloud {}", cloud.name),
-),
-                    why: format!(
-                        "{why}: no node of it is created; ask the operators of the cloud to correct this flavor"
-                    ),
-                });
-            } else if view.is_some_and(|view| !view.flavors.contains_key(flavor)) {
-                all.push(Unseen {
-                    source: Source::new(
-                        SourceKind::Flavor,
-                        format!("{flavor} of cloud {}", cloud.name),
-                    ),
-                    why: "this cloud has no such flavor for this project: no node of it is made; \
-                          correct `flavor` in the configuration of this cloud"
-                        .to_owned(),
-                });
-            }
-        }
-    }
-    all
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
-pub use super::allocation::Allocation;
+use super::allocation::Allocation;
 use super::budget::Budget;
 use super::money::Money;
 use super::observation::{CloudName, NodeId, OwnedServer};

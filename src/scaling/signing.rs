@@ -139,7 +139,7 @@ fn same(one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scaling::observation::{NodeId, ServerStatus, builder_metadata, execute_metadata};
+    use crate::observation::{NodeId, ServerStatus, builder_metadata, execute_metadata};
 
     fn hexadecimal(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()

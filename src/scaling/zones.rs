@@ -159,8 +159,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::scaling::memory::NodeMemory;
-    use crate::scaling::observation::NodeId;
+    use crate::memory::NodeMemory;
+    use crate::observation::NodeId;
 
     fn kind() -> Kind {
         Kind {

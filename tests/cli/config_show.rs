@@ -158,3 +158,13 @@ fn a_password_in_an_address_is_refused_and_not_shown() {
         }
     }
 }
+
+#[test]
+fn the_schema_for_editors_is_printed_without_a_configuration() {
+    let site = Site::with_cloud(NOWHERE);
+    std::fs::remove_file(site.config()).unwrap();
+    let run = site.run(&["config", "schema"]);
+    let printed = run.exits(0).warns_nothing().json();
+    let kept = include_str!("../../configs/ehos.schema.json");
+    assert_eq!(printed, serde_json::from_str::<Value>(kept).unwrap());
+}

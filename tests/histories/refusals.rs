@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ehos::cloud::{Cloud, Traces};
 use ehos::deadline::Deadline;
 use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
+use ehos::scaling::allocation::Allocation;
 use ehos::scaling::failing::Cause;
 use ehos::scaling::memory::{Kind, KindMemory};
 use ehos::scaling::observation::{CloudView, ServerRecord, ServerStatus};
 use ehos::scaling::plan::Fate;
-use ehos::scaling::policy::Allocation;
 use ehos::simulation::{World, locked, machine};
 use tick::backends::Backends as Asked;
 

@@ -333,7 +333,7 @@ fn what_takes_the_place_is_made_in_the_same_cloud_and_flavor() {
         ),
     ];
     let mut site = Site::new(scenario(&clouds));
-    site.policy.allocation = ehos::scaling::policy::Allocation::FillFirst;
+    site.policy.allocation = ehos::scaling::allocation::Allocation::FillFirst;
     site.policy.clouds.remove(0);
     site.submit(3, 8, 1024, 300);
     site.until(30, "done", |world| {

@@ -171,6 +171,12 @@ fn clouds_take_turns_or_are_filled_one_after_the_other() {
             .count();
         (blue, world.servers.len() - blue)
     };
-    assert_eq!(used(ehos::scaling::policy::Allocation::RoundRobin), (2, 2));
-    assert_eq!(used(ehos::scaling::policy::Allocation::FillFirst), (3, 1));
+    assert_eq!(
+        used(ehos::scaling::allocation::Allocation::RoundRobin),
+        (2, 2)
+    );
+    assert_eq!(
+        used(ehos::scaling::allocation::Allocation::FillFirst),
+        (3, 1)
+    );
 }

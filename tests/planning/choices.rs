@@ -1,9 +1,9 @@
 //! Which cloud and flavor, and the words for it.
 
+use ehos::scaling::allocation::Allocation;
 use ehos::scaling::needs::{Needs, Verdict};
 use ehos::scaling::observation::Seen;
 use ehos::scaling::plan::{Plan, plan};
-use ehos::scaling::policy::Allocation;
 
 use crate::small::{Small, SmallCloud, Standing, cloud, flavor, jobs, kind, made_in_order};
 

@@ -1,7 +1,7 @@
 //! The plan against the best there is, on sites so small that all ways can be tried.
 
+use ehos::scaling::allocation::Allocation;
 use ehos::scaling::observation::Resources;
-use ehos::scaling::policy::Allocation;
 use ehos::scaling::reason::Reason;
 
 use crate::small::{Jobs, Small, SmallFlavor, cloud, flavor, jobs, made, nova};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ehos::scaling::allocation::Allocation;
 use ehos::scaling::plan::{Fate, Plan, plan};
-use ehos::scaling::policy::Allocation;
 use ehos::scaling::reason::Reason;
 use ehos::scaling::schedule::Spare;
 use proptest::prelude::*;

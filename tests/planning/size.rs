@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
+use ehos::scaling::allocation::Allocation;
 use ehos::scaling::plan::Fate;
-use ehos::scaling::policy::Allocation;
 
 use crate::small::{Jobs, Small, cloud, flavor, jobs};
 

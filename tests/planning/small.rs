@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ehos::scaling::action::CloudAction;
+use ehos::scaling::allocation::Allocation;
 use ehos::scaling::failing::Protected;
 use ehos::scaling::leftover::Leftovers;
 use ehos::scaling::memory::{Claims, Join, Kind, NodeMemory, State};
@@ -14,7 +15,7 @@ use ehos::scaling::observation::{
     ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
 use ehos::scaling::plan::{Action, Plan, plan};
-use ehos::scaling::policy::{Allocation, CloudPolicy, Policy};
+use ehos::scaling::policy::{CloudPolicy, Policy};
 use jiff::Timestamp;
 
 pub const CLUSTER: &str = "pool-small";

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Basis, Strategy, Turns};
-use crate::scaling::observation::CloudName;
+use crate::observation::CloudName;
 
 pub(super) struct RoundRobin;
 

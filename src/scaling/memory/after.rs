@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{Kind, Outcome, Pause, State};
-use crate::scaling::action::{CloudAction, Done, Failure, FailureKind, Intent, PoolAction};
-use crate::scaling::failing::Cause;
-use crate::scaling::observation::{NodeId, OwnedServer, Role};
-use crate::scaling::plan::Action;
-use crate::scaling::policy::Policy;
-use crate::scaling::refusal::About;
+use crate::action::{CloudAction, Done, Failure, FailureKind, Intent, PoolAction};
+use crate::failing::Cause;
+use crate::observation::{NodeId, OwnedServer, Role};
+use crate::plan::Action;
+use crate::policy::Policy;
+use crate::refusal::About;
 
 impl State {
     /// The state after the plan's actions came out as they did: the second pure function. [`Plan::after`] counts them, too.

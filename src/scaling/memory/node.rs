@@ -5,12 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Moment};
-use crate::scaling::matching::host_of;
-use crate::scaling::needs::JobKind;
-use crate::scaling::observation::{AttachedVolume, OwnedServer, StartdView};
-use crate::scaling::policy::Policy;
-use crate::scaling::submitter::Submitters;
+use super::{Age, Kind, Moment};
+use crate::matching::host_of;
+use crate::needs::JobKind;
+use crate::observation::{AttachedVolume, StartdView};
+use crate::submitter::Submitters;
 
 /// Where a startd was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,21 +179,6 @@ pub struct DeleteState {
     pub invalidated: bool,
 }
 
-/// Since when a server's age has said that its node is to be replaced. Where Nova does not tell the time, an age is by this
-/// machine's clock, which may jump, and jump back: so it is believed only when it has said so for a while.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Age {
-    /// It is older than `max_lifetime`.
-    #[serde(default)]
-    pub outlived: Option<Moment>,
-    /// It is older than that by `max_lifetime_kill`.
-    #[serde(default)]
-    pub overdue: Option<Moment>,
-    /// Its token ends within `token_margin`.
-    #[serde(default)]
-    pub token_ending: Option<Moment>,
-}
-
 impl NodeMemory {
     /// A node of which nothing is known yet but what it is made of.
     pub fn new(kind: Kind, name: &str, since: Timestamp, started: Moment) -> NodeMemory {
@@ -304,60 +288,4 @@ impl Claims {
 fn changed_ago(startd: &StartdView, since_previous: Duration) -> Duration {
     let recorded = startd.idle_for().filter(|time| *time <= since_previous);
     startd.heard_ago.max(recorded.unwrap_or_default())
-}
-
-impl Age {
-    /// Learns from a server that is listed.
-    pub(crate) fn learn(
-        &mut self,
-        server: &OwnedServer,
-        policy: &Policy,
-        cloud: &str,
-        now: Moment,
-    ) {
-        let age = server.record().age;
-        let most = policy.max_lifetime(cloud);
-        let killed = most.zip(policy.max_lifetime_kill);
-        let killed = killed.map(|(most, more)| most.saturating_add(more));
-        let ends = server
-            .token_left()
-            .is_some_and(|left| left <= policy.token_margin);
-        let keep = |since: &mut Option<Moment>, holds: bool| {
-            *since = holds.then(|| since.unwrap_or(now));
-        };
-        keep(&mut self.outlived, most.is_some_and(|most| age >= most));
-        keep(
-            &mut self.overdue,
-            killed.is_some_and(|killed| age >= killed),
-        );
-        keep(&mut self.token_ending, ends);
-    }
-
-    /// Whether its token ends within `token_margin`: it is to take no new demand, and to go when it is idle.
-    pub(crate) fn token_ends(&self, policy: &Policy, now: Moment) -> bool {
-        for_long(self.token_ending, policy.token_margin, now)
-    }
-
-    /// Whether it is older than `max_lifetime`.
-    pub(crate) fn is_outlived(&self, policy: &Policy, cloud: &str, now: Moment) -> bool {
-        let most = policy.max_lifetime(cloud);
-        most.is_some_and(|most| for_long(self.outlived, most, now))
-    }
-
-    /// Whether its jobs are not waited for any more. An age that is told wrong, or a limit that is new, ends no job at once: a
-    /// node must have been seen to be too old for as long as its jobs are waited for.
-    pub(crate) fn is_overdue(&self, policy: &Policy, cloud: &str, now: Moment) -> bool {
-        let (Some(most), Some(more)) = (policy.max_lifetime(cloud), policy.max_lifetime_kill)
-        else {
-            return false;
-        };
-        let waited = self.outlived.is_some_and(|since| now.since(since) >= more);
-        waited && for_long(self.overdue, most.saturating_add(more), now)
-    }
-}
-
-/// Whether it has been so for an hour, or for an eighth of `limit` where that is less.
-fn for_long(since: Option<Moment>, limit: Duration, now: Moment) -> bool {
-    let patience = Duration::from_secs(3600).min(limit / 8);
-    since.is_some_and(|since| now.since(since) >= patience)
 }

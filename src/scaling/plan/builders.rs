@@ -2,13 +2,13 @@
 
 use super::planner::Planner;
 use super::{BuilderLine, Fate};
-use crate::scaling::action::{CloudAction, Expected, StartdIdentity};
-use crate::scaling::memory::BuilderMemory;
-use crate::scaling::observation::{NodeId, ServerStatus};
-use crate::scaling::pace::MINUTE;
-use crate::scaling::reason::Reason;
-use crate::scaling::seconds::seconds;
-use crate::scaling::survey::Builder;
+use crate::action::{CloudAction, Expected, StartdIdentity};
+use crate::memory::BuilderMemory;
+use crate::observation::{NodeId, ServerStatus};
+use crate::pace::MINUTE;
+use crate::reason::Reason;
+use crate::seconds::seconds;
+use crate::survey::Builder;
 
 /// What happens to a builder, and why.
 fn fate(builder: &Builder<'_>, memory: &BuilderMemory, planner: &Planner<'_>) -> (Fate, Reason) {

@@ -2,15 +2,15 @@
 //! use it.
 
 use super::planner::{Group, Planner, cores};
-use crate::scaling::allocation::{Basis, Choice, Figure, Other, Rank, Rates, Turns};
-use crate::scaling::capacity::Capacity;
-use crate::scaling::limits::{self, Limit};
-use crate::scaling::memory::Kind;
-use crate::scaling::needs::{Answer, JobKind};
-use crate::scaling::observation::Resources;
-use crate::scaling::packing::{WHOLE, dominant_share};
-use crate::scaling::policy::CloudPolicy;
-use crate::scaling::submitter::Submitters;
+use crate::allocation::{Basis, Choice, Figure, Other, Rank, Rates, Turns};
+use crate::capacity::Capacity;
+use crate::limits::{self, Limit};
+use crate::memory::Kind;
+use crate::needs::{Answer, JobKind};
+use crate::observation::Resources;
+use crate::packing::{WHOLE, dominant_share};
+use crate::policy::CloudPolicy;
+use crate::submitter::Submitters;
 
 /// How many others are named beside the one that was chosen.
 const OTHERS: usize = 2;

@@ -2,9 +2,9 @@
 
 use super::Unseen;
 use super::planner::NodePlan;
-use crate::scaling::observation::{NodeId, StartdView};
-use crate::scaling::sender::Sender;
-use crate::scaling::source::{Source, SourceKind};
+use crate::observation::{NodeId, StartdView};
+use crate::sender::Sender;
+use crate::source::{Source, SourceKind};
 
 /// More of them are only counted.
 const MOST_TOLD: usize = 10;

@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 use super::choosing::{Candidate, Chosen, Market, Wanted};
 use super::planner::{Group, NewNode, NodePlan, Planner, cores};
-use crate::scaling::action::{CloudAction, Intent};
-use crate::scaling::allocation::Choice;
-use crate::scaling::capacity::Capacity;
-use crate::scaling::limits::{self, Case, Limit};
-use crate::scaling::memory::Kind;
-use crate::scaling::nearest::Nearest;
-use crate::scaling::needs::{Answer, JobFault, JobKind, Verdict};
-use crate::scaling::node::Phase;
-use crate::scaling::observation::{
+use crate::action::{CloudAction, Intent};
+use crate::allocation::Choice;
+use crate::capacity::Capacity;
+use crate::limits::{self, Case, Limit};
+use crate::memory::Kind;
+use crate::nearest::Nearest;
+use crate::needs::{Answer, JobFault, JobKind, Verdict};
+use crate::node::Phase;
+use crate::observation::{
     METADATA_IMAGE, NodeId, OwnedServer, Resources, Role, Seen, ServerStatus,
 };
-use crate::scaling::policy::CloudPolicy;
-use crate::scaling::reason::{Made, Reason, Refuses};
-use crate::scaling::submitter::Submitters;
+use crate::policy::CloudPolicy;
+use crate::reason::{Made, Reason, Refuses};
+use crate::submitter::Submitters;
 
 impl<'a> Planner<'a> {
     /// Packs what is left of the groups into new nodes, then makes up nodes_min and nodes_spare. A node is made for the
@@ -136,31 +136,32 @@ impl<'a> Planner<'a> {
                 kinds,
             });
         }
-        let mut limits = limits.unwrap_or_default().into_iter();
+        self.say_what_waits(market, group, limits.unwrap_or_default());
+    }
+
+    /// Why the rest of a group gets no nodes.
+    fn say_what_waits(&self, market: &Market<'a>, group: &mut Group, limits: Vec<Limit>) {
+        let mut limits = limits.into_iter();
         let limit = limits.next();
-        let refused = group.refused
-            + if group.may_buy < u64::MAX && limit.is_none() {
-                group.left
-            } else {
-                0
-            };
+        let jobs = group.left;
+        let took_none = group.may_buy < u64::MAX && limit.is_none();
+        let refused = group.refused + if took_none { jobs } else { 0 };
         if refused > 0 {
             group.why.push(Reason::Refused { jobs: refused });
         }
-        if let (true, None, Some(clause)) = (
-            group.left > 0 && refused == 0,
-            &limit,
-            self.first_will_tell(market, &group.asks),
-        ) {
-            group.why.push(Reason::FirstWillTell {
-                jobs: group.left,
-                clause,
-            });
-        }
-        if let (true, Some(limit)) = (group.left > 0, limit) {
+        let Some(limit) = limit else {
+            if jobs > 0
+                && refused == 0
+                && let Some(clause) = self.first_will_tell(market, &group.asks)
+            {
+                group.why.push(Reason::FirstWillTell { jobs, clause });
+            }
+            return;
+        };
+        if jobs > 0 {
             group.why.push(Reason::Limited {
-                jobs: group.left,
-                nodes: self.nodes_for(market, &group.asks, group.left),
+                jobs,
+                nodes: self.nodes_for(market, &group.asks, jobs),
                 limit,
                 other_limits: limits.collect(),
             });

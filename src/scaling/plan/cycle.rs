@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::planner::{NodePlan, Planner};
-use crate::scaling::action::PoolAction;
-use crate::scaling::node::Phase;
+use crate::action::PoolAction;
+use crate::node::Phase;
 
 impl Planner<'_> {
     /// Asks the negotiator for a cycle: no ad of a startd makes it begin one before its interval is over. It takes the right

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use super::held_back::Startable;
 use super::planner::{Group, Planner};
-use crate::scaling::brakes::Brake;
-use crate::scaling::capacity::Capacity;
-use crate::scaling::memory::{Kind, Refusal};
-use crate::scaling::needs::{self, JobKind};
-use crate::scaling::node::Phase;
-use crate::scaling::observation::Resources;
-use crate::scaling::packing::dominant_share;
-use crate::scaling::submitter::Submitters;
+use crate::brakes::Brake;
+use crate::capacity::Capacity;
+use crate::memory::{Kind, Refusal};
+use crate::needs::{self, JobKind};
+use crate::node::Phase;
+use crate::observation::Resources;
+use crate::packing::dominant_share;
+use crate::submitter::Submitters;
 
 /// Negotiation cycles after which a job that still waits beside a free slot is not going to take it.
 const CYCLES: u32 = 3;

@@ -1,15 +1,15 @@
 //! The plan as it is told: every node with its reason, figures, and what an operator should know.
 
 use super::planner::{Group, NewNode, NodePlan, Planner};
+use super::unseen::unseen;
 use super::{
     Fate, GroupLine, NodeLine, Plan, SourcesSeen, contradictions, phase_name, queue, to_come,
-    unseen,
 };
-use crate::scaling::figures::{self, PolicyFigures};
-use crate::scaling::node::Node;
-use crate::scaling::obscure;
-use crate::scaling::observation::{NodeId, Seen};
-use crate::scaling::reason::{Reason, Unheard};
+use crate::figures::{self, PolicyFigures};
+use crate::node::Node;
+use crate::obscure;
+use crate::observation::{NodeId, Seen};
+use crate::reason::{Reason, Unheard};
 
 impl<'a> Planner<'a> {
     /// The plan, when all passes are done.
@@ -124,7 +124,7 @@ impl<'a> Planner<'a> {
             cloud: new.kind.cloud.clone(),
             flavor: new.kind.flavor.clone(),
             zone: new.zone.clone(),
-            phase: "new",
+            phase: crate::names::PhaseName::New,
             fate: Fate::Creates,
             why: new.why.clone(),
         }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::leftovers::answered;
 use super::planner::Planner;
 use super::{Action, Fate, FloatingIpLine};
-use crate::scaling::action::CloudAction;
-use crate::scaling::observation::NodeId;
-use crate::scaling::reason::Reason;
+use crate::action::CloudAction;
+use crate::observation::NodeId;
+use crate::reason::Reason;
 
 impl Planner<'_> {
     /// Takes them off, as many as `max_actions` leaves after all else. One look is enough: nothing is given back, and

@@ -2,10 +2,10 @@
 
 use super::Fate;
 use super::planner::{NodePlan, Planner};
-use crate::scaling::action::PoolAction;
-use crate::scaling::node::{Phase, is_fresh};
-use crate::scaling::pace::MINUTE;
-use crate::scaling::reason::Reason;
+use crate::action::PoolAction;
+use crate::node::{Phase, is_fresh};
+use crate::pace::MINUTE;
+use crate::reason::Reason;
 
 impl Planner<'_> {
     /// Forgets nodes whose servers are gone, and takes their ads out of the collector.

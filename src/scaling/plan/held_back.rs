@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::planner::Planner;
-use crate::scaling::capacity::Capacity;
-use crate::scaling::memory::Kind;
-use crate::scaling::needs::{JobFault, with_parents};
-use crate::scaling::observation::{Ceiling, Demand, MaxRunning, NegotiatorView, Seen};
-use crate::scaling::reason::Reason;
+use crate::capacity::Capacity;
+use crate::memory::Kind;
+use crate::needs::{JobFault, with_parents};
+use crate::observation::{Ceiling, Demand, MaxRunning, NegotiatorView, Seen};
+use crate::reason::Reason;
 
 /// Waiting jobs, and how many of them the negotiator would start.
 pub(super) struct Startable<'a> {

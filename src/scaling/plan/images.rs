@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use super::Fate;
 use super::planner::{Group, NodePlan, Planner};
-use crate::scaling::limits::{self, Limit};
-use crate::scaling::memory::{ConfiguredImage, Kind, Replacement};
-use crate::scaling::needs::Answer;
-use crate::scaling::node::{Node, Phase};
-use crate::scaling::observation::Seen;
-use crate::scaling::submitter::Submitters;
+use crate::limits::{self, Limit};
+use crate::memory::{ConfiguredImage, Kind, Replacement};
+use crate::needs::Answer;
+use crate::node::{Node, Phase};
+use crate::observation::Seen;
+use crate::submitter::Submitters;
 
 /// A server that was asked for in the tick before the image was configured may have been made after it.
 const CREATED_LATE: Duration = Duration::from_secs(600);
@@ -147,7 +148,7 @@ impl Planner<'_> {
                 .iter()
                 .filter(|node| node.kind.cloud == cloud.name);
             let older: Vec<(&NodePlan<'_>, Kind)> = nodes
-                .filter(|node| node.is_kept())
+                .filter(|node| node.is_kept() && !node.is(Fate::Forgets))
                 .filter_map(|node| Some((node, self.successor(node)?)))
                 .collect();
             if older.is_empty() {

@@ -2,10 +2,10 @@
 
 use super::planner::{NodePlan, Planner};
 use super::status_word;
-use crate::scaling::node::{JobListed, Node, Phase, job_listed};
-use crate::scaling::observation::Seen;
-use crate::scaling::reason::{Reason, Unheard};
-use crate::scaling::seconds::{Seconds, seconds};
+use crate::node::{JobListed, Node, Phase, job_listed};
+use crate::observation::Seen;
+use crate::reason::{Reason, Unheard};
+use crate::seconds::{Seconds, seconds};
 
 impl Planner<'_> {
     /// Why; `spare` is said of those that are idle.

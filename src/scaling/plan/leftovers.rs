@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::planner::Planner;
 use super::{Fate, LeftoverLine};
-use crate::scaling::action::CloudAction;
-use crate::scaling::leftover::{Leftover, LeftoverKind, Unmarked};
-use crate::scaling::memory::LeftoverMemory;
-use crate::scaling::observation::{CloudName, CloudView, NodeId, Observation, OwnedServer, Role};
-use crate::scaling::pace::MINUTE;
-use crate::scaling::reason::Reason;
-use crate::scaling::seconds::seconds;
+use crate::action::CloudAction;
+use crate::leftover::{Leftover, LeftoverKind, Unmarked};
+use crate::memory::LeftoverMemory;
+use crate::observation::{CloudName, CloudView, NodeId, Observation, OwnedServer, Role};
+use crate::pace::MINUTE;
+use crate::reason::Reason;
+use crate::seconds::seconds;
 
 /// A floating IP that has led nowhere for so long is given back: a central manager that is being made needs it soon.
 const UNUSED_AFTER: Duration = Duration::from_secs(3600);

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::Fate;
 use super::planner::{NodePlan, Planner};
 use super::removing::LEAVING;
-use crate::scaling::brakes::Brake;
-use crate::scaling::node::Phase;
-use crate::scaling::reason::Reason;
+use crate::brakes::Brake;
+use crate::node::Phase;
+use crate::reason::Reason;
 
 /// After this time ehos looks again for a drain that was accepted and that no ad shows yet.
 pub const NEXT_DRAIN_LOOK: Duration = Duration::from_secs(5);

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::planner::{Group, Planner};
-use crate::scaling::memory::Kind;
-use crate::scaling::needs::Answer;
-use crate::scaling::node::{Phase, is_fresh};
-use crate::scaling::observation::{Resources, Seen, StartdView};
-use crate::scaling::packing::{Class, Stock};
-use crate::scaling::reason::Reason;
-use crate::scaling::sender::Sender;
+use crate::memory::Kind;
+use crate::needs::Answer;
+use crate::node::{Phase, is_fresh};
+use crate::observation::{Resources, Seen, StartdView};
+use crate::packing::{Class, Stock};
+use crate::reason::Reason;
+use crate::sender::Sender;
 
 /// Other machines of the pool: what their ads say is left to the negotiator.
 const OTHERS: Class = 0;

@@ -5,20 +5,20 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use super::{Action, BuilderLine, Fate, FloatingIpLine, LeftoverLine};
-use crate::scaling::action::{CloudAction, PoolAction};
-use crate::scaling::brakes::Brake;
-use crate::scaling::budget::{BudgetSpent, Costs};
-use crate::scaling::limits::Planned;
-use crate::scaling::memory::{Kind, NodeMemory, State};
-use crate::scaling::needs::{self, Answer, JobFault, JobKind};
-use crate::scaling::node::{Node, Phase};
-use crate::scaling::observation::{CloudName, NodeId, Observation, Seen};
-use crate::scaling::pace::ActionCounts;
-use crate::scaling::policy::Policy;
-use crate::scaling::reason::Reason;
-use crate::scaling::seconds::{Seconds, seconds};
-use crate::scaling::submitter::{ChargedNodes, Submitters};
-use crate::scaling::survey::Survey;
+use crate::action::{CloudAction, PoolAction};
+use crate::brakes::Brake;
+use crate::budget::{BudgetSpent, Costs};
+use crate::limits::Planned;
+use crate::memory::{Kind, NodeMemory, State};
+use crate::needs::{self, Answer, JobFault, JobKind};
+use crate::node::{Node, Phase};
+use crate::observation::{CloudName, NodeId, Observation, Seen};
+use crate::pace::ActionCounts;
+use crate::policy::Policy;
+use crate::reason::Reason;
+use crate::seconds::{Seconds, seconds};
+use crate::submitter::{ChargedNodes, Submitters};
+use crate::survey::Survey;
 
 /// A node, and what becomes of it.
 pub(super) struct NodePlan<'a> {
@@ -351,7 +351,7 @@ impl<'a> Planner<'a> {
     }
 
     /// For how long something has been so.
-    pub(super) fn since(&self, moment: Option<crate::scaling::memory::Moment>) -> Seconds {
+    pub(super) fn since(&self, moment: Option<crate::memory::Moment>) -> Seconds {
         moment.map_or(Seconds(0), |moment| seconds(self.next.now.since(moment)))
     }
 }

@@ -21,11 +21,11 @@ use std::time::Duration;
 
 use super::planner::{NodePlan, Planner};
 use super::{Fate, status_word};
-use crate::scaling::action::PoolAction;
-use crate::scaling::brakes::Brake;
-use crate::scaling::node::{Node, Phase, drain_mark, is_fresh};
-use crate::scaling::observation::ServerStatus;
-use crate::scaling::reason::Reason;
+use crate::action::PoolAction;
+use crate::brakes::Brake;
+use crate::node::{Node, Phase, drain_mark, is_fresh};
+use crate::observation::ServerStatus;
+use crate::reason::Reason;
 pub(super) use surplus::LEAVING;
 
 /// A rule by which nodes go.
@@ -224,29 +224,34 @@ fn longest_idle(planner: &Planner<'_>, which: impl Fn(&NodePlan<'_>) -> bool) ->
     idle.into_iter().map(|(_, index)| index).collect()
 }
 
-/// The slot by which a drain is asked for, or why there is none now. This is the one place that holds drains back.
-fn gate(
-    planner: &Planner<'_>,
-    node: &Node<'_>,
-    drain: &Drain,
-    share: u64,
-) -> Result<String, Option<Reason>> {
+/// Whether a drain may be asked for now.
+enum Gate {
+    /// Of this slot.
+    Open(String),
+    /// Not now, and why.
+    Held(Option<Reason>),
+}
+
+/// The one place that holds drains back.
+fn gate(planner: &Planner<'_>, node: &Node<'_>, drain: &Drain, share: u64) -> Gate {
     if !node.cloud_known || drain.runs && !runs(node) {
-        return Err(Some(not_drained(node)));
+        return Gate::Held(Some(not_drained(node)));
     }
     if let Some(brake) = planner.removal_brake(false) {
-        return Err(Some(Reason::Braked { brake }));
+        return Gate::Held(Some(Reason::Braked { brake }));
     }
     if planner.actions.drains_left() == 0 {
-        return Err(Some(planner.actions.used_up()));
+        return Gate::Held(Some(planner.actions.used_up()));
     }
     if drain.waits && share == 0 {
-        return Err(drain.waiting.clone());
+        return Gate::Held(drain.waiting.clone());
     }
     let startd = node.startd.filter(|_| node.contested.is_none());
     let slot = startd.and_then(|startd| startd.slots.first());
-    slot.map(|slot| slot.name.clone())
-        .ok_or(Some(Reason::NoSlot))
+    match slot {
+        Some(slot) => Gate::Open(slot.name.clone()),
+        None => Gate::Held(Some(Reason::NoSlot)),
+    }
 }
 
 impl Planner<'_> {
@@ -306,13 +311,13 @@ impl Planner<'_> {
                 Some(Verdict::Delete(_)) | None => continue,
             };
             match gate(self, node, &drain, left) {
-                Ok(slot) => {
+                Gate::Open(slot) => {
                     left -= u64::from(drain.waits);
                     self.drain(index, slot, drain);
                     rule.drained(self, index);
                 }
-                Err(Some(why)) if rule.insists() => self.decide(index, Fate::Keeps, why),
-                Err(_) => {}
+                Gate::Held(Some(why)) if rule.insists() => self.decide(index, Fate::Keeps, why),
+                Gate::Held(_) => {}
             }
         }
     }

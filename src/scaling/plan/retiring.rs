@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::planner::{NodePlan, Planner};
 use super::{Unseen, phase_name};
-use crate::scaling::leftover::Leftover;
-use crate::scaling::memory::State;
-use crate::scaling::money::Money;
-use crate::scaling::observation::{CloudName, Role, Seen};
-use crate::scaling::policy::CloudPolicy;
-use crate::scaling::source::{Source, SourceKind};
+use crate::leftover::Leftover;
+use crate::memory::State;
+use crate::money::Money;
+use crate::observation::{CloudName, Role, Seen};
+use crate::policy::CloudPolicy;
+use crate::source::{Source, SourceKind};
 
 /// So many servers are named.
 const NAMED: usize = 5;
@@ -35,7 +35,7 @@ impl Planner<'_> {
             .filter(|node| node.kind.cloud == *name && node.exists())
             .collect();
         for node in &nodes {
-            *phases.entry(phase_name(&node.phase)).or_default() += 1;
+            *phases.entry(phase_name(&node.phase).as_str()).or_default() += 1;
         }
         let mut parts = Vec::new();
         if !nodes.is_empty() {

@@ -2,10 +2,10 @@
 
 use super::Fate;
 use super::planner::{NodePlan, Planner};
-use crate::scaling::action::PoolAction;
-use crate::scaling::brakes::Brake;
-use crate::scaling::node::{Node, Phase};
-use crate::scaling::reason::Reason;
+use crate::action::PoolAction;
+use crate::brakes::Brake;
+use crate::node::{Node, Phase};
+use crate::reason::Reason;
 
 impl Planner<'_> {
     /// Whether a drain of ours may be taken back. Who may not drain may not take a drain back either.

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::scaling::memory::{Claims, Departed, Join, Kind, NodeMemory, State};
-use crate::scaling::observation::{
+use crate::memory::{Claims, Departed, Join, Kind, NodeMemory, State};
+use crate::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, OwnedServer, Role, Seen,
 };
 

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::scaling::capacity::Capacity;
-use crate::scaling::matching::Match;
-use crate::scaling::memory::{Kind, Moment, NodeMemory, Silence, State};
-use crate::scaling::node::{JobListed, hearing, hidden, is_fresh, is_held, lists_job, node_listed};
-use crate::scaling::obscure::Obscured;
-use crate::scaling::observation::{
-    NodeId, Observation, OwnedServer, Seen, ServerStatus, StartdView,
-};
-use crate::scaling::policy::Policy;
-use crate::scaling::sender::Sender;
+use crate::capacity::Capacity;
+use crate::matching::Match;
+use crate::memory::{Kind, Moment, NodeMemory, Silence, State};
+use crate::node::{JobListed, hearing, hidden, is_fresh, is_held, lists_job, node_listed};
+use crate::obscure::Obscured;
+use crate::observation::{NodeId, Observation, OwnedServer, Seen, ServerStatus, StartdView};
+use crate::policy::Policy;
+use crate::sender::Sender;
 
 /// What nodes show of their kinds and zones.
 #[derive(Default)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ehos::act::act;
 use ehos::deadline::Deadline;
 use ehos::observe::observe_in_turn;
+use ehos::scaling::allocation::Allocation;
 use ehos::scaling::budget::Budget;
 use ehos::scaling::leftover::LeftoverKind;
 use ehos::scaling::memory::State;
@@ -15,7 +16,7 @@ use ehos::scaling::observation::{
     NodeId, ServerStatus, builder_metadata, execute_metadata, master_metadata,
 };
 use ehos::scaling::plan::plan;
-use ehos::scaling::policy::{Allocation, Policy};
+use ehos::scaling::policy::Policy;
 use ehos::scaling::schedule::Spare;
 use ehos::scaling::signing;
 use ehos::simulation::{Broken, IMAGE, SimulatedServer, SimulatedThing, World, locked};

@@ -1,10 +1,10 @@
 //! Where nodes_max has become smaller: idle nodes above it go at once, though jobs wait. No job is ended.
 
 use super::{Drain, Rule, Verdict, longest_idle, runs};
-use crate::scaling::node::Phase;
-use crate::scaling::plan::planner::{NodePlan, Planner};
-use crate::scaling::reason::Reason;
-use crate::scaling::seconds::seconds;
+use crate::node::Phase;
+use crate::plan::planner::{NodePlan, Planner};
+use crate::reason::Reason;
+use crate::seconds::seconds;
 
 #[derive(Default)]
 pub(super) struct AboveMaximum {

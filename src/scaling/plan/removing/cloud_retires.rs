@@ -1,9 +1,9 @@
 //! Nodes of clouds with `retire`: all idle ones go at once, and what runs a job runs on.
 
 use super::{Drain, Rule, Verdict, unclaimed_for};
-use crate::scaling::plan::planner::{NodePlan, Planner};
-use crate::scaling::reason::Reason;
-use crate::scaling::seconds::seconds;
+use crate::plan::planner::{NodePlan, Planner};
+use crate::reason::Reason;
+use crate::seconds::seconds;
 
 pub(super) struct CloudRetires;
 

@@ -1,12 +1,12 @@
 //! Deletes of servers: those that are not done are asked for again, and all are sent here.
 
 use super::{Delete, Rule, Verdict};
-use crate::scaling::action::{CloudAction, Expected, StartdIdentity};
-use crate::scaling::node::{Node, Phase, is_fresh};
-use crate::scaling::observation::{NodeId, StartdView};
-use crate::scaling::plan::Fate;
-use crate::scaling::plan::planner::{NodePlan, Planner};
-use crate::scaling::reason::Reason;
+use crate::action::{CloudAction, Expected, StartdIdentity};
+use crate::node::{Node, Phase, is_fresh};
+use crate::observation::{NodeId, StartdView};
+use crate::plan::Fate;
+use crate::plan::planner::{NodePlan, Planner};
+use crate::reason::Reason;
 
 /// A delete was accepted a while ago, and the server is still there.
 pub(super) struct NotDeletedYet;

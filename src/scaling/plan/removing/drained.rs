@@ -1,9 +1,9 @@
 //! Nodes that an earlier tick has drained: what a drained node is deleted by.
 
 use super::{Delete, Rule, Verdict};
-use crate::scaling::node::Phase;
-use crate::scaling::plan::planner::{NodePlan, Planner};
-use crate::scaling::reason::Reason;
+use crate::node::Phase;
+use crate::plan::planner::{NodePlan, Planner};
+use crate::reason::Reason;
 
 pub(super) struct Drained;
 

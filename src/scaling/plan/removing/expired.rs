@@ -2,12 +2,12 @@
 //! that take no jobs any more. Only `max_lifetime_kill` ends a job.
 
 use super::{Delete, Drain, Rule, Verdict, unclaimed_for};
-use crate::scaling::node::{Node, Phase};
-use crate::scaling::plan::planner::{NodePlan, Planner};
-use crate::scaling::plan::{Fate, phase_name};
-use crate::scaling::policy::retires_after;
-use crate::scaling::reason::Reason;
-use crate::scaling::seconds::{Seconds, seconds};
+use crate::node::{Node, Phase};
+use crate::plan::planner::{NodePlan, Planner};
+use crate::plan::{Fate, phase_name};
+use crate::policy::retires_after;
+use crate::reason::Reason;
+use crate::seconds::{Seconds, seconds};
 
 pub(super) struct Expired;
 
@@ -17,7 +17,7 @@ impl Rule for Expired {
     }
 
     fn wants(&mut self, planner: &Planner<'_>, node: &NodePlan<'_>) -> Option<Verdict> {
-        if !node.outlived && !planner.has_retired(node) {
+        if !node.expiry.expired && !planner.has_retired(node) {
             return None;
         }
         let idle_for = unclaimed_for(node)?;
@@ -48,7 +48,7 @@ impl Rule for Expired {
     }
 
     fn replaces(&self, _: &Planner<'_>, node: &Node<'_>) -> bool {
-        node.outlived
+        node.expiry.expired
     }
 
     fn keeps_drained(&self, planner: &Planner<'_>, node: &Node<'_>) -> bool {
@@ -75,7 +75,7 @@ impl Rule for ForcefullyExpired {
         };
         // Without a claim it is drained, as any other.
         let claims = node.startd.map_or(0, |startd| startd.claims());
-        if !node.overdue || !there || claims == 0 {
+        if !node.expiry.forced || !there || claims == 0 {
             return None;
         }
         let (age_seconds, max_lifetime_seconds) = planner.lifetimes(node);
@@ -122,7 +122,7 @@ impl Planner<'_> {
         let old = self
             .nodes
             .iter()
-            .filter(|node| node.outlived && node.is_kept());
+            .filter(|node| node.expiry.expired && node.is_kept());
         let age = |node: &&NodePlan<'_>| node.server.map(|server| server.record().age);
         if let Some(oldest) = old.clone().max_by_key(age) {
             told.push(format!(

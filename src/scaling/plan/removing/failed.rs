@@ -1,14 +1,14 @@
 //! Nodes that did not join: Nova says ERROR, or `boot_timeout` is over. Each counts once as a failure of its kind.
 
 use super::{Delete, Rule, Verdict, may_be_deleted};
-use crate::scaling::failing::{Cause, is_of_every_host};
-use crate::scaling::memory::Kind;
-use crate::scaling::node::{Node, Phase};
-use crate::scaling::observation::{Seen, ServerStatus};
-use crate::scaling::parts;
-use crate::scaling::plan::planner::{NodePlan, Planner};
-use crate::scaling::reason::Reason;
-use crate::scaling::refusal::{self, About};
+use crate::failing::{Cause, is_of_every_host};
+use crate::memory::Kind;
+use crate::node::{Node, Phase};
+use crate::observation::{Seen, ServerStatus};
+use crate::parts;
+use crate::plan::planner::{NodePlan, Planner};
+use crate::reason::Reason;
+use crate::refusal::{self, About};
 
 pub(super) struct Failed;
 
@@ -82,7 +82,7 @@ impl Planner<'_> {
     }
 
     fn cause(&self, node: &Node<'_>) -> Cause {
-        let in_error = |server: &crate::scaling::observation::OwnedServer| {
+        let in_error = |server: &crate::observation::OwnedServer| {
             server.record().status == ServerStatus::Error
         };
         match &node.phase {

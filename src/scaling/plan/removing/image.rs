@@ -7,12 +7,12 @@
 use std::time::Duration;
 
 use super::{Drain, Rule, Verdict, longest_idle};
-use crate::scaling::memory::Replacement;
-use crate::scaling::node::{Node, Phase};
-use crate::scaling::observation::ServerStatus;
-use crate::scaling::plan::planner::{NodePlan, Planner};
-use crate::scaling::reason::Reason;
-use crate::scaling::seconds::seconds;
+use crate::memory::Replacement;
+use crate::node::{Node, Phase};
+use crate::observation::ServerStatus;
+use crate::plan::planner::{NodePlan, Planner};
+use crate::reason::Reason;
+use crate::seconds::seconds;
 
 const NAME: &str = "older image";
 

@@ -1,10 +1,10 @@
 //! Nodes that are given up: silent for too long, unreachable without a job, or switched off.
 
 use super::{Delete, Rule, Verdict};
-use crate::scaling::node::{JobLeft, Phase};
-use crate::scaling::plan::planner::{NodePlan, Planner};
-use crate::scaling::reason::Reason;
-use crate::scaling::seconds::seconds;
+use crate::node::{JobLeft, Phase};
+use crate::plan::planner::{NodePlan, Planner};
+use crate::reason::Reason;
+use crate::seconds::seconds;
 
 pub(super) struct Lost;
 

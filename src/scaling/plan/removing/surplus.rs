@@ -5,13 +5,13 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::{Drain, Rule, Verdict};
-use crate::scaling::budget::BudgetSpent;
-use crate::scaling::money::Money;
-use crate::scaling::node::{Node, Phase};
-use crate::scaling::pace::MINUTE;
-use crate::scaling::plan::planner::{NodePlan, Planner};
-use crate::scaling::reason::Reason;
-use crate::scaling::seconds::{Seconds, seconds};
+use crate::budget::BudgetSpent;
+use crate::money::Money;
+use crate::node::{Node, Phase};
+use crate::pace::MINUTE;
+use crate::plan::planner::{NodePlan, Planner};
+use crate::reason::Reason;
+use crate::seconds::{Seconds, seconds};
 
 /// So long before the end of a paid period a node is drained: its drain, two ticks and its delete are done by then.
 pub(in crate::plan) const LEAVING: Duration = Duration::from_secs(300);

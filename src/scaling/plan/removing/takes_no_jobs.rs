@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use super::{Drain, Rule, Verdict};
-use crate::scaling::failing::Cause;
-use crate::scaling::node::{Node, Phase};
-use crate::scaling::plan::planner::{NodePlan, Planner};
-use crate::scaling::reason::Reason;
-use crate::scaling::seconds::seconds;
+use crate::failing::Cause;
+use crate::node::{Node, Phase};
+use crate::plan::planner::{NodePlan, Planner};
+use crate::reason::Reason;
+use crate::seconds::seconds;
 
 pub(super) struct TakesNoJobs;
 

@@ -2,11 +2,11 @@
 //! has ended stays in the pool until the collector restarts, and then it cannot come back.
 
 use super::{Drain, Rule, Verdict};
-use crate::scaling::node::Phase;
-use crate::scaling::plan::phase_name;
-use crate::scaling::plan::planner::{NodePlan, Planner};
-use crate::scaling::reason::Reason;
-use crate::scaling::seconds::seconds;
+use crate::node::Phase;
+use crate::plan::phase_name;
+use crate::plan::planner::{NodePlan, Planner};
+use crate::reason::Reason;
+use crate::seconds::seconds;
 
 pub(super) struct TokenEnds;
 
@@ -24,7 +24,7 @@ impl Rule for TokenEnds {
             token_left_seconds: seconds(node.token_left().unwrap_or_default()),
         };
         let drain = Drain::new(idle_for, self.name().to_owned(), why);
-        node.token_ends.then_some(Verdict::Drain(drain))
+        node.expiry.token_ends.then_some(Verdict::Drain(drain))
     }
 }
 
@@ -35,7 +35,7 @@ impl Planner<'_> {
         let ending = self
             .nodes
             .iter()
-            .filter(|node| node.token_ends && node.is_kept());
+            .filter(|node| node.expiry.token_ends && node.is_kept());
         let all: Vec<_> = ending.collect();
         let first = all.first()?;
         Some(format!(

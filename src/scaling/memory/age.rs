@@ -1,0 +1,92 @@
+//! What the age of a server says: an expired token, an expired node.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Moment;
+use crate::observation::OwnedServer;
+use crate::policy::Policy;
+
+/// Since when a server's age has said that its node is to be replaced. Where Nova does not tell the time, an age is by this
+/// machine's clock, which may jump, and jump back: so it is believed only when it has said so for a while.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Age {
+    /// It is older than `max_lifetime`.
+    #[serde(default)]
+    pub outlived: Option<Moment>,
+    /// It is older than that by `max_lifetime_kill`.
+    #[serde(default)]
+    pub overdue: Option<Moment>,
+    /// Its token ends within `token_margin`.
+    #[serde(default)]
+    pub token_ending: Option<Moment>,
+}
+
+impl Age {
+    /// Learns from a server that is listed.
+    pub(crate) fn learn(
+        &mut self,
+        server: &OwnedServer,
+        policy: &Policy,
+        cloud: &str,
+        now: Moment,
+    ) {
+        let age = server.record().age;
+        let most = policy.max_lifetime(cloud);
+        let killed = most.zip(policy.max_lifetime_kill);
+        let killed = killed.map(|(most, more)| most.saturating_add(more));
+        let ends = server
+            .token_left()
+            .is_some_and(|left| left <= policy.token_margin);
+        let keep = |since: &mut Option<Moment>, holds: bool| {
+            *since = holds.then(|| since.unwrap_or(now));
+        };
+        keep(&mut self.outlived, most.is_some_and(|most| age >= most));
+        keep(
+            &mut self.overdue,
+            killed.is_some_and(|killed| age >= killed),
+        );
+        keep(&mut self.token_ending, ends);
+    }
+
+    /// What follows from it. An age that is told wrong, or a limit that is new, ends no job at once: a node must have been
+    /// seen to be too old for as long as its jobs are waited for.
+    pub(crate) fn expiry(&self, policy: &Policy, cloud: &str, now: Moment) -> Expiry {
+        let most = policy.max_lifetime(cloud);
+        let forced = |most: Duration| {
+            let more = policy.max_lifetime_kill?;
+            let waited = now.since(self.outlived?) >= more;
+            Some(waited && for_long(self.overdue, most.saturating_add(more), now))
+        };
+        Expiry {
+            token_ends: for_long(self.token_ending, policy.token_margin, now),
+            expired: most.is_some_and(|most| for_long(self.outlived, most, now)),
+            forced: most.and_then(forced).unwrap_or(false),
+        }
+    }
+}
+
+/// What a node's age says, when it has said so for a while.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Expiry {
+    /// Its token ends within `token_margin`.
+    pub token_ends: bool,
+    /// It is older than `max_lifetime`.
+    pub expired: bool,
+    /// It is older than that by `max_lifetime_kill`: its jobs are not waited for.
+    pub forced: bool,
+}
+
+impl Expiry {
+    /// Whether the node is to take no new demand, and to go when it is idle.
+    pub fn retires(self) -> bool {
+        self.token_ends || self.expired
+    }
+}
+
+/// Whether it has been so for an hour, or for an eighth of `limit` where that is less.
+fn for_long(since: Option<Moment>, limit: Duration, now: Moment) -> bool {
+    let patience = Duration::from_secs(3600).min(limit / 8);
+    since.is_some_and(|since| now.since(since) >= patience)
+}

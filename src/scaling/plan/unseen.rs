@@ -1,0 +1,127 @@
+//! What did not answer in full, or is not there.
+
+use std::collections::BTreeMap;
+
+use super::{Unseen, retiring};
+use crate::memory::State;
+use crate::needs::{JobFault, OwnerBound};
+use crate::observation::{CloudView, CollectorView, Observation, Seen};
+use crate::policy::{CloudPolicy, Policy};
+use crate::source::{Source, SourceKind};
+
+/// Owners whose jobs are named beyond their share; of more only the first are.
+const MAX_OWNERS_TOLD: usize = 20;
+
+/// The jobs that are not read because their owner's share is used up, those of the owners with the most first.
+fn beyond_shares(observation: &Observation) -> Vec<Unseen> {
+    let mut jobs: BTreeMap<(&Option<String>, OwnerBound), u64> = BTreeMap::new();
+    let schedds = observation.pool.schedds.values().filter_map(Seen::known);
+    for demand in schedds.flat_map(|schedd| &schedd.demand) {
+        if let Some(JobFault::OwnerBound { owner, bound }) = &demand.fault {
+            let sum = jobs.entry((owner, *bound)).or_default();
+            *sum = sum.saturating_add(demand.jobs);
+        }
+    }
+    let mut jobs: Vec<_> = jobs.into_iter().collect();
+    jobs.sort_by_key(|(which, jobs)| (std::cmp::Reverse(*jobs), *which));
+    let told = jobs.into_iter().take(MAX_OWNERS_TOLD);
+    told.map(|((owner, bound), jobs)| {
+        let owner = owner.as_deref().unwrap_or("an unknown owner");
+        let why = format!("no node is created for {jobs} of them: {bound}");
+        unknown(Source::new(SourceKind::Jobs, owner), why)
+    })
+    .collect()
+}
+
+fn unknown(source: Source, why: impl Into<String>) -> Unseen {
+    Unseen {
+        source,
+        why: why.into(),
+    }
+}
+
+/// Every source that is unknown, and every flavor that is not there.
+pub(super) fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unseen> {
+    let mut all = Vec::new();
+    match &observation.pool.collector {
+        Seen::Unknown(why) => all.push(unknown(Source::only(SourceKind::Collector), why)),
+        Seen::Known(collector) => all.extend(ads(collector)),
+    }
+    for (name, schedd) in &observation.pool.schedds {
+        let why = schedd.why_unknown();
+        all.extend(why.map(|why| unknown(Source::new(SourceKind::Schedd, name), why)));
+    }
+    all.extend(beyond_shares(observation));
+    all.extend(of_clouds(observation, SourceKind::Cloud, Seen::why_unknown));
+    let matches = observation.matches.failure();
+    all.extend(matches.map(|why| unknown(Source::only(SourceKind::Matches), why)));
+    all.extend(of_clouds(observation, SourceKind::Leftovers, |cloud| {
+        cloud.known()?.leftovers.why_unknown()
+    }));
+    all.extend(of_clouds(observation, SourceKind::Limits, |cloud| {
+        cloud.known()?.parts.why_unknown()
+    }));
+    all.extend(retiring::removed(state, |cloud| {
+        observation.clouds.contains_key(cloud)
+    }));
+    for cloud in policy.clouds.iter().filter(|cloud| !cloud.retire) {
+        if let Some(Seen::Known(view)) = observation.clouds.get(&cloud.name) {
+            all.extend(flavors(cloud, view));
+        }
+    }
+    all
+}
+
+/// Ads that cannot be read, and those that are not from whom they say.
+fn ads(collector: &CollectorView) -> impl Iterator<Item = Unseen> {
+    let unreadable = collector.unreadable.iter().map(|ad| {
+        let hides = match ad.owner_known {
+            true => "",
+            false => ", and silent nodes that it may be of are left alone",
+        };
+        let why = format!(
+            "{}: it counts as claimed{hides}; see condor_status -long, and correct what the startd publishes",
+            ad.what
+        );
+        unknown(Source::new(SourceKind::Slot, ad.slot_name()), why)
+    });
+    let forged = collector.forged.iter().map(|ad| {
+        let source = Source::new(SourceKind::Ad, ad.of.to_string());
+        unknown(source, &ad.why)
+    });
+    unreadable.chain(forged)
+}
+
+/// The clouds of which `why` says that something is unknown. The client's own messages begin with the cloud's name.
+fn of_clouds(
+    observation: &Observation,
+    kind: SourceKind,
+    why: impl Fn(&Seen<CloudView>) -> Option<&str>,
+) -> Vec<Unseen> {
+    let clouds = observation.clouds.iter();
+    let clouds = clouds.filter_map(|(name, cloud)| {
+        let why = why(cloud)?;
+        let prefix = format!("cloud {name}: ");
+        let why = why.strip_prefix(&prefix).unwrap_or(why);
+        Some(unknown(Source::new(kind, name), why))
+    });
+    clouds.collect()
+}
+
+/// The configured flavors of a cloud that cannot be read or are not there.
+fn flavors(cloud: &CloudPolicy, view: &CloudView) -> Vec<Unseen> {
+    let flavors = cloud.flavors.iter().filter_map(|flavor| {
+        let why = match view.unread_flavors.get(flavor) {
+            Some(why) => format!(
+                "{why}: no node of it is created; ask the operators of the cloud to correct this flavor"
+            ),
+            None if view.flavors.contains_key(flavor) => return None,
+            None => "this cloud has no such flavor for this project: no node of it is made; \
+                     correct `flavor` in the configuration of this cloud"
+                .to_owned(),
+        };
+        let name = format!("{flavor} of cloud {}", cloud.name);
+        Some(unknown(Source::new(SourceKind::Flavor, name), why))
+    });
+    flavors.collect()
+}
