@@ -1,4 +1,11 @@
 //! Demand into what is there: free slots, then nodes on their way, then drains that can be taken back.
+//!
+//! Groups go in decreasing order of their dominant resource, each into the smallest space that
+//! fits. Of idle nodes the one that has been idle for the shortest time is filled first, so that
+//! the longest idle can be drained.
+//!
+//! As many young jobs as there are claims without a running job need no node: a slot is claimed
+//! before its job counts as running.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
