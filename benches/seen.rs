@@ -9,7 +9,7 @@ use divan::{Bencher, black_box};
 use ehos::frontend::{Head, History, Site, parse_request};
 use ehos::history::{self, Record};
 use ehos::metrics;
-use ehos::report::{Report, Snapshot};
+use ehos::report::{TickReport, TickResult};
 use ehos::scaling::plan::plan;
 use ehos::status::{View, table};
 use jiff::tz::TimeZone;
@@ -18,14 +18,14 @@ use jiff::{Timestamp, ToSpan};
 use crate::scene::{Size, scene};
 
 /// A tick with so many nodes.
-fn snapshot(nodes: usize) -> Snapshot {
+fn snapshot(nodes: usize) -> TickReport {
     let scene = scene(Size {
         jobs: 10_000,
         requests: 100,
         nodes,
     });
     let plan = plan(&scene.observation, &scene.policy, &scene.state);
-    Snapshot::of(&Report {
+    TickReport::of(&TickResult {
         plan: &plan,
         outcomes: Some(&[]),
         unsaved: false,

@@ -14,11 +14,13 @@ use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::history;
 use crate::history::UnreadDay;
-use crate::history::life::{Deed, End, Life, Step, in_words};
+use crate::history::life::{Deed, End, Life, Step, part_in_words};
 use crate::history::search::{Found, search};
 use crate::plain::clean;
-use crate::report::snapshot::ActionResult;
-use crate::scaling::plan::Fate;
+use crate::report::names::{Named, in_words};
+use crate::report::problem::is_unhealthy;
+use crate::report::tick_report::ActionResult;
+use crate::scaling::names::PhaseName;
 use crate::status;
 use crate::status::layout::{Style, labelled, paint};
 
@@ -95,14 +97,14 @@ impl Page {
         let place = format!("{} in {}, image {}", life.flavor, life.cloud, life.image);
         self.say(&mut text, "kind     ", &place, Style::Plain);
         text.push('\n');
-        let mut before: Option<&str> = None;
+        let mut before = None;
         for step in &life.events {
             let label = format!("{}  ", self.time(&step.at));
             self.say(&mut text, &label, &happened(step, before), style(step));
-            before = step.phase.as_deref().or(before);
+            before = step.phase.as_ref().or(before);
         }
         text.push('\n');
-        let phases: Vec<String> = life.phases.iter().map(in_words).collect();
+        let phases: Vec<String> = life.phases.iter().map(part_in_words).collect();
         if !phases.is_empty() {
             self.say(&mut text, "took     ", &phases.join(", "), Style::Plain);
         }
@@ -133,22 +135,21 @@ impl Page {
 }
 
 /// A step in a sentence.
-fn happened(step: &Step, before: Option<&str>) -> String {
-    let phase = step.phase.as_deref().unwrap_or_default();
-    let what = match step.fate {
-        Some(Fate::Creates) => "asked for",
-        Some(Fate::Drains) => "told to take no more jobs",
-        Some(Fate::Returns) => "its drain taken back",
-        Some(Fate::Deletes) => "its delete asked for",
-        Some(Fate::Forgets) => "forgotten",
-        Some(Fate::Frees) => "freed",
-        Some(Fate::Keeps) | None => "",
-    };
+fn happened(step: &Step, before: Option<&Named<PhaseName>>) -> String {
+    let phase = step
+        .phase
+        .as_ref()
+        .map_or_else(String::new, Named::to_string);
+    let what = step.fate.as_ref().map_or_else(String::new, in_words);
+    let is_new = step
+        .phase
+        .as_ref()
+        .is_some_and(|phase| phase.is(PhaseName::New));
     // The sentence of many a phase begins with its name.
-    let moved = Some(phase) != before && !phase.is_empty() && phase != "new";
-    let moved = moved && (!what.is_empty() || !step.text.starts_with(phase));
+    let moved = step.phase.is_some() && step.phase.as_ref() != before && !is_new;
+    let moved = moved && (!what.is_empty() || !step.text.starts_with(&phase));
     let mut text = String::new();
-    for part in [if moved { phase } else { "" }, what] {
+    for part in [if moved { phase.as_str() } else { "" }, what.as_str()] {
         if !part.is_empty() {
             let separator = if text.is_empty() { "" } else { ", " };
             text += &format!("{separator}{part}");
@@ -173,25 +174,18 @@ fn done(deed: &Deed) -> String {
         message,
     } = deed;
     let message = message.as_deref().unwrap_or_default();
-    match result {
-        ActionResult::Done | ActionResult::Planned => format!(" [{action}: done]"),
-        ActionResult::Changed => format!(" [{action}: not done, {message}]"),
-        ActionResult::Failed => format!(" [{action}: failed, {message}]"),
+    match result.known() {
+        Some(ActionResult::Done | ActionResult::Planned) => format!(" [{action}: done]"),
+        Some(ActionResult::Changed) => format!(" [{action}: not done, {message}]"),
+        Some(ActionResult::Failed) => format!(" [{action}: failed, {message}]"),
+        None => format!(" [{action}: {result}, {message}]"),
     }
 }
 
 fn style(step: &Step) -> Style {
-    let failed = |deed: &Deed| deed.result == ActionResult::Failed;
-    let trouble = [
-        "failed",
-        "lost",
-        "silent",
-        "unreachable",
-        "stopped",
-        "unclear",
-    ];
-    let in_trouble = |phase: &str| trouble.contains(&phase);
-    if step.actions.iter().any(failed) || step.phase.as_deref().is_some_and(in_trouble) {
+    let failed = |deed: &Deed| deed.result.is(ActionResult::Failed);
+    let phase = step.phase.as_ref().and_then(Named::known);
+    if step.actions.iter().any(failed) || phase.is_some_and(is_unhealthy) {
         Style::Bad
     } else {
         Style::Plain

@@ -17,9 +17,10 @@ use crate::exit::Exit;
 use crate::history;
 use crate::metrics;
 use crate::metrics::MetricsSettings;
-use crate::report::Snapshot;
+use crate::report::TickReport;
+use crate::report::problem::{Level, is_late, problems};
 use crate::status::layout::wrap;
-use crate::status::{self, View, is_late, table, troubles};
+use crate::status::{self, View, table};
 
 /// Where nothing says how wide a line may be.
 const WIDTH: usize = 80;
@@ -39,9 +40,11 @@ pub fn run(args: &Status, environment: &Environment, out: &mut dyn Write) -> any
     let printed = printed(args, &snapshot, now, environment)?;
     out.write_all(printed.as_bytes())
         .context("the status could not be printed")?;
-    let troubles = troubles(&snapshot, now);
+    let problems = problems(&snapshot, now);
     let wrong = match args.output {
-        StatusOutput::Table | StatusOutput::Json => troubles.iter().any(|one| one.wrong),
+        StatusOutput::Table | StatusOutput::Json => {
+            problems.iter().any(|one| one.level == Level::Error)
+        }
         // Collectors throw away what comes with an error, and are to have all but figures that are not of now.
         StatusOutput::Influx | StatusOutput::Prometheus => is_late(&snapshot, now),
     };
@@ -50,7 +53,7 @@ pub fn run(args: &Status, environment: &Environment, out: &mut dyn Write) -> any
 
 fn printed(
     args: &Status,
-    snapshot: &Snapshot,
+    snapshot: &TickReport,
     now: Timestamp,
     environment: &Environment,
 ) -> anyhow::Result<String> {

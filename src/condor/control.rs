@@ -2,6 +2,14 @@
 //!
 //! The tools' exit codes alone do not tell what happened, their words do. `-debug` makes them say why a connection
 //! failed: without it "not allowed" and "not there" read the same.
+//!
+//! A drain is `condor_drain -graceful -check CHECK`: the startd itself evaluates that each slot is
+//! Unclaimed and that CloudInstanceID is the server that is meant, for two machines can have one
+//! name. Never with -exit-on-completion, which nobody can observe or cancel. A drain is cancelled
+//! by its own request id only.
+//!
+//! Ads are not invalidated while another machine of that name is in the pool: HTCondor selects them
+//! by name.
 
 use std::time::Duration;
 

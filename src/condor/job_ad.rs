@@ -1,4 +1,7 @@
 //! What of a job decides where it may run: its Requirements and all that they refer to.
+//!
+//! Each name that an answer mentions becomes a column of the next query: learnt within three
+//! rounds, and kept for the next tick.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

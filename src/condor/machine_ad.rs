@@ -1,4 +1,9 @@
 //! The ad that a new node of a kind will have: learnt from one that is in the pool, or made up before there is one.
+//!
+//! The ad of a node in the pool, without what is of that machine alone, is learnt anew after an
+//! hour and kept for 30 days. Before there is one: the software of a node of the same image and
+//! another flavor, or what every node publishes, and `startd_attrs`. An attribute that is missing
+//! in an ad that was made up is undetermined, and no refusal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

@@ -4,6 +4,9 @@
 //! Both are public: how much is in use of a limit stands in the ads of the slots that are claimed
 //! (`ConcurrencyLimits`), groups have an ad of their own in the collector (`Accounting`), and how much there may be of a
 //! limit is in the negotiator's configuration.
+//!
+//! A quota is a ceiling only if the group takes no surplus and the quota is a number: a share of
+//! the pool grows with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

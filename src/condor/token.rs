@@ -1,4 +1,8 @@
 //! Tokens with which nodes join the pool.
+//!
+//! Each token has an identity of its own, `execute-NODE@TRUST_DOMAIN`, if both lists of the
+//! collector (ALLOW_ADVERTISE_STARTD, ALLOW_ADVERTISE_MASTER) accept it; otherwise all nodes share
+//! `execute@TRUST_DOMAIN`.
 
 use std::path::Path;
 use std::time::Duration;

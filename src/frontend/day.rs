@@ -14,9 +14,12 @@ use serde::de::IgnoredAny;
 use super::last::Mark;
 use crate::history::{CloudCounts, CostCounts};
 use crate::own_file;
-use crate::report::snapshot::Queue;
+use crate::report::names::{BrakeName, Named};
+use crate::report::tick_report::{ActionResult, Queue};
 use crate::scaling::figures::CoreFigures;
+use crate::scaling::names::{ActionName, PhaseName};
 use crate::scaling::observation::Resources;
+use crate::scaling::source::{Source, SourceKind};
 
 /// What a tick saw holds until the next one, and at most for so long (in milliseconds, as all times here).
 pub const HOLDS: i64 = 300_000;
@@ -123,9 +126,6 @@ pub struct Sample {
     counts: Box<[(u16, f64)]>,
 }
 
-/// Brakes that say that the collector has not heard from all its startds: what they use is not known then.
-const UNHEARD: [&str; 2] = ["collector_young", "nodes_vanished"];
-
 /// The parts of a line that have numbers. What is not known of it is skipped.
 #[derive(Deserialize)]
 #[serde(default)]
@@ -136,13 +136,11 @@ struct Line<'a> {
     demand: Resources,
     cores: CoreFigures,
     collector: bool,
-    #[serde(borrow)]
-    brakes: BTreeMap<Cow<'a, str>, IgnoredAny>,
+    brakes: BTreeMap<Named<BrakeName>, IgnoredAny>,
     nodes: BTreeMap<String, u64>,
     clouds: BTreeMap<String, CloudCounts>,
     cost: Option<CostCounts>,
-    #[serde(borrow)]
-    unseen: Vec<Source<'a>>,
+    unseen: Vec<Unknown>,
     #[serde(borrow)]
     events: Vec<Happened<'a>>,
     #[serde(borrow)]
@@ -170,27 +168,26 @@ impl Default for Line<'_> {
 }
 
 #[derive(Deserialize)]
-struct Source<'a> {
-    #[serde(borrow, default)]
-    source: Cow<'a, str>,
+struct Unknown {
+    source: Source,
 }
 
 #[derive(Deserialize)]
 struct Happened<'a> {
     #[serde(borrow, default)]
     node: Cow<'a, str>,
-    #[serde(borrow, default)]
-    phase: Cow<'a, str>,
+    #[serde(default)]
+    phase: Named<PhaseName>,
 }
 
 #[derive(Deserialize)]
 struct Done<'a> {
     #[serde(borrow, default)]
     node: Cow<'a, str>,
-    #[serde(borrow, default)]
-    action: Cow<'a, str>,
-    #[serde(borrow, default)]
-    result: Cow<'a, str>,
+    #[serde(default)]
+    action: Named<ActionName>,
+    #[serde(default)]
+    result: Named<ActionResult>,
 }
 
 #[allow(clippy::cast_precision_loss)] // Nobody has so many.
@@ -213,7 +210,7 @@ impl Sample {
         };
         mean(Column::Tick, 1.0);
         // A sum without one of the schedds would be a fall that there was none of.
-        let schedd = |unseen: &Source<'_>| unseen.source.starts_with("schedd ");
+        let schedd = |unseen: &Unknown| unseen.source.kind == SourceKind::Schedd;
         if let Some(queue) = line.queue.filter(|_| !line.unseen.iter().any(schedd)) {
             mean(Column::Idle, number(queue.idle));
             mean(Column::Running, number(queue.running));
@@ -228,7 +225,8 @@ impl Sample {
             .clone()
             .all(|cloud| cloud.answers || cloud.nodes.is_empty());
         let paid = paid.then_some(number(line.cores.paid));
-        let heard = line.collector && !UNHEARD.iter().any(|brake| line.brakes.contains_key(*brake));
+        let mut brakes = line.brakes.keys().filter_map(Named::known);
+        let heard = line.collector && !brakes.any(BrakeName::hides_claims);
         let claimed = heard.then_some(number(line.cores.claimed));
         if let Some(paid) = paid {
             mean(Column::Paid, paid);
@@ -264,20 +262,24 @@ impl Sample {
                 mean(Column::CloudPaid(cloud), number(counts.paid_cores));
             }
         }
-        let done = |verb: &str| {
+        let done = |verb: ActionName| {
             // A delete that is asked for again is no other one.
             let again = |one: &Done<'_>| {
-                let is = |event: &Happened<'_>| event.node == one.node && event.phase == "deleting";
+                let is = |event: &Happened<'_>| {
+                    event.node == one.node && event.phase.is(PhaseName::Deleting)
+                };
                 line.events.iter().any(is)
             };
-            let done = |one: &&Done<'_>| one.action == verb && one.result == "done" && !again(one);
+            let done = |one: &&Done<'_>| {
+                one.action.is(verb) && one.result.is(ActionResult::Done) && !again(one)
+            };
             number(line.actions.iter().filter(done).count() as u64)
         };
         let counts = [
             (Column::Ticks, 1.0),
             (Column::Failed, f64::from(u8::from(line.exit != 0))),
-            (Column::Created, done("create")),
-            (Column::Deleted, done("delete")),
+            (Column::Created, done(ActionName::Create)),
+            (Column::Deleted, done(ActionName::Delete)),
         ];
         let counts = counts.into_iter().filter(|(_, count)| *count > 0.0);
         let counts = counts.filter_map(|(column, count)| Some((columns.number(column)?, count)));

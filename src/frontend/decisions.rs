@@ -11,7 +11,9 @@ use serde::Serialize;
 
 use super::last::Mark;
 use crate::history::{self, Day, Event, Record, UnreadDay};
-use crate::report::snapshot::{ActionResult, ActionShown};
+use crate::report::names::{Named, ReasonName};
+use crate::report::tick_report::{ActionReport, ActionResult};
+use crate::scaling::names::{ActionName, PhaseName};
 use crate::scaling::plan::Fate;
 
 /// Days that are looked through for one answer.
@@ -21,16 +23,16 @@ pub const DAYS: i64 = 31;
 pub const LIMIT: usize = 1000;
 
 /// Phases that say of themselves that something is wrong.
-const WRONG: [&str; 9] = [
-    "failed",
-    "gone",
-    "inactive",
-    "lost",
-    "silent",
-    "stopped",
-    "unclear",
-    "unheard",
-    "unreachable",
+const WRONG: [PhaseName; 9] = [
+    PhaseName::Failed,
+    PhaseName::Gone,
+    PhaseName::Inactive,
+    PhaseName::Lost,
+    PhaseName::Silent,
+    PhaseName::Stopped,
+    PhaseName::Unclear,
+    PhaseName::Unheard,
+    PhaseName::Unreachable,
 ];
 
 /// One decision, or something that happened to a node.
@@ -43,31 +45,31 @@ pub struct Decision {
     cloud: String,
     flavor: String,
     /// Where it was in its life before.
-    pub was: Option<String>,
-    phase: String,
-    fate: Fate,
-    reason: String,
+    pub was: Option<Named<PhaseName>>,
+    phase: Named<PhaseName>,
+    fate: Named<Fate>,
+    reason: Named<ReasonName>,
     text: String,
-    result: Option<ActionResult>,
+    result: Option<Named<ActionResult>>,
     message: Option<String>,
 }
 
 impl Decision {
     fn new(event: Event, record: &Record) -> Decision {
-        let verb = match event.fate {
-            Fate::Creates => Some("create"),
-            Fate::Drains => Some("drain"),
-            Fate::Returns => Some("cancel drain"),
-            Fate::Deletes => Some("delete"),
+        let verb = event.fate.known().and_then(|fate| match fate {
+            Fate::Creates => Some(ActionName::Create),
+            Fate::Drains => Some(ActionName::Drain),
+            Fate::Returns => Some(ActionName::CancelDrain),
+            Fate::Deletes => Some(ActionName::Delete),
             Fate::Keeps | Fate::Forgets | Fate::Frees => None,
-        };
-        let of_it = |action: &&ActionShown| {
-            action.node == event.node && Some(action.action.as_str()) == verb
+        });
+        let of_it = |action: &&ActionReport| {
+            action.node == event.node && verb.is_some_and(|verb| action.action.is(verb))
         };
         let action = record.actions.iter().find(of_it);
         Decision {
             at: record.at,
-            result: action.map(|action| action.result),
+            result: action.map(|action| action.result.clone()),
             message: action.and_then(|action| action.message.clone()),
             node: event.node,
             name: event.name,
@@ -82,7 +84,7 @@ impl Decision {
     }
 
     fn matters(&self) -> bool {
-        self.fate != Fate::Keeps || WRONG.contains(&self.phase.as_str())
+        !self.fate.is(Fate::Keeps) || self.phase.is_one_of(&WRONG)
     }
 }
 
@@ -384,7 +386,7 @@ mod tests {
         let all = quiet.decisions(folder.path(), 9, None, now()).unwrap();
         assert_eq!(all.since, Some("2026-03-01T00:00:00Z".parse().unwrap()));
         let oldest = all.decisions.last().unwrap();
-        assert_eq!(oldest.result, Some(ActionResult::Failed));
+        assert_eq!(oldest.result, Some(ActionResult::Failed.into()));
         assert_eq!(oldest.message.as_deref(), Some("no"));
         assert_eq!(all.decisions[0].result, None);
     }

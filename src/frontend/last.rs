@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::answer::{Answer, JSON};
 use crate::own_file;
-use crate::report::Snapshot;
+use crate::report::TickReport;
 
 /// Which file it was, and as of when.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Last {
     /// Its file.
     pub mark: Mark,
     /// It.
-    pub snapshot: Snapshot,
+    pub snapshot: TickReport,
     /// As it is on disk: with fields that this program does not know.
     pub answer: Answer,
 }

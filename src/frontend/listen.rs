@@ -1,6 +1,9 @@
 //! Takes connections, reads a request of each, writes the answer and closes it. A thread for each; when there are as many
 //! as there may be, the one that has been waiting longest for its client has to go, so that those who say at once what
 //! they want get it however many others say nothing.
+//!
+//! A head has 8 KiB and 10 s, an answer 30 s; 64 connections at once. The small libraries that
+//! serve HTTP with threads have neither time-outs nor such a bound.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};

@@ -4,13 +4,13 @@ use serde::Serialize;
 
 use super::decisions::Decision;
 use crate::history::UnreadDay;
-use crate::report::snapshot::NodeShown;
+use crate::report::tick_report::NodeReport;
 
 /// It, and what happened to it.
 #[derive(Debug, Serialize)]
 pub struct Shown<'a> {
     /// As the last tick saw it; none when it is gone.
-    pub node: Option<&'a NodeShown>,
+    pub node: Option<&'a NodeReport>,
     /// The oldest first.
     pub events: Vec<Decision>,
     /// Days that are missing from them.

@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn nothing_in_the_page_ends_what_it_is_put_into_or_comes_from_elsewhere() {
         let folder = tempfile::tempdir().unwrap();
-        let mut last = crate::report::Snapshot::default();
+        let mut last = crate::report::TickReport::default();
         last.notices
             .push("</script><script>alert(1)</script> </body>".to_owned());
         let text = serde_json::to_vec(&last).unwrap();

@@ -6,11 +6,13 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 
 use super::{Event, Record};
-use crate::report::Snapshot;
-use crate::report::snapshot::{ActionResult, ActionShown, NodeShown, exists};
+use crate::report::TickReport;
+use crate::report::names::{Named, ReasonName, in_words};
+use crate::report::tick_report::{ActionReport, ActionResult, NodeReport, exists};
 use crate::scaling::money::Money;
+use crate::scaling::names::{ActionName, PhaseName};
 use crate::scaling::plan::Fate;
-use crate::scaling::reason::spoken;
+use crate::scaling::seconds::Seconds;
 
 /// The version of its JSON: raised when something in it changes its meaning or goes.
 pub const VERSION: u32 = 1;
@@ -53,13 +55,13 @@ pub struct Step {
     pub at: Timestamp,
     /// Where the node was in its life.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub phase: Option<String>,
+    pub phase: Option<Named<PhaseName>>,
     /// What the tick did to it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fate: Option<Fate>,
+    pub fate: Option<Named<Fate>>,
     /// Why, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    pub reason: Option<Named<ReasonName>>,
     /// In a sentence.
     pub text: String,
     /// The numbers in it.
@@ -73,9 +75,9 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Deed {
     /// What.
-    pub action: String,
+    pub action: Named<ActionName>,
     /// What came of it.
-    pub result: ActionResult,
+    pub result: Named<ActionResult>,
     /// What failed or has changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -85,7 +87,7 @@ pub struct Deed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Part {
     /// Its name.
-    pub phase: String,
+    pub phase: Named<PhaseName>,
     /// How long, all together.
     pub seconds: u64,
 }
@@ -97,7 +99,7 @@ pub enum End {
     /// The last tick has seen it.
     There {
         /// Where it is in its life.
-        phase: String,
+        phase: Named<PhaseName>,
         /// Why it is left so, or what is done with it.
         why: String,
     },
@@ -127,13 +129,13 @@ pub enum End {
         /// When it was seen last.
         at: Timestamp,
         /// Where it was in its life then.
-        phase: String,
+        phase: Named<PhaseName>,
     },
 }
 
 impl Life {
     /// Of the records that name the node, the oldest first, and the last tick. `None` when neither knows it.
-    pub fn of(node: &str, records: &[Record], last: &Snapshot) -> Option<Life> {
+    pub fn of(node: &str, records: &[Record], last: &TickReport) -> Option<Life> {
         let shown = last.nodes.iter().find(|one| one.node == node);
         let events: Vec<(Timestamp, &Event)> = records
             .iter()
@@ -145,7 +147,7 @@ impl Life {
             events.iter().rev().find_map(|(_, event)| of(event))
         };
         let named = |of_event: &dyn Fn(&Event) -> &String,
-                     of_shown: &dyn Fn(&NodeShown) -> &String| {
+                     of_shown: &dyn Fn(&NodeReport) -> &String| {
             let name = shown.map(of_shown).or_else(|| newest.map(of_event));
             name.cloned().unwrap_or_default()
         };
@@ -187,7 +189,7 @@ impl End {
     /// In a sentence, with times as `at` writes them.
     pub fn sentence(&self, at: impl Fn(&Timestamp) -> String) -> String {
         match self {
-            End::There { phase, why } if why.starts_with(phase) => {
+            End::There { phase, why } if why.starts_with(&phase.to_string()) => {
                 format!("It is still there: {why}.")
             }
             End::There { phase, why } => format!("It is still there, {phase}: {why}."),
@@ -216,14 +218,14 @@ fn deeds(node: &str, record: &Record) -> Vec<Deed> {
     let of_node = record.actions.iter().filter(|action| action.node == node);
     of_node
         .map(
-            |ActionShown {
+            |ActionReport {
                  action,
                  result,
                  message,
                  ..
              }| Deed {
                 action: action.clone(),
-                result: *result,
+                result: result.clone(),
                 message: message.clone(),
             },
         )
@@ -238,7 +240,7 @@ fn steps(node: &str, records: &[Record]) -> Vec<Step> {
             Some(event) => Some(Step {
                 at: record.at,
                 phase: Some(event.phase.clone()),
-                fate: Some(event.fate),
+                fate: Some(event.fate.clone()),
                 reason: Some(event.reason.clone()),
                 text: event.text.clone(),
                 numbers: event.numbers.clone(),
@@ -303,49 +305,42 @@ fn end(
     node: &str,
     records: &[Record],
     events: &[(Timestamp, &Event)],
-    shown: Option<&NodeShown>,
+    shown: Option<&NodeReport>,
 ) -> End {
-    let deed = |action: &str, result: ActionResult| {
+    let deed = |action: ActionName, result: ActionResult| {
         records.iter().rev().find_map(|record| {
             let mut deeds = deeds(node, record).into_iter();
-            let found = deeds.find(|deed| deed.action == action && deed.result == result)?;
+            let found = deeds.find(|deed| deed.action.is(action) && deed.result.is(result))?;
             Some((record.at, found))
         })
     };
-    let made = deed("create", ActionResult::Done).is_some();
-    let refused = deed("create", ActionResult::Failed);
+    let made = deed(ActionName::Create, ActionResult::Done).is_some();
+    let refused = deed(ActionName::Create, ActionResult::Failed);
     if let Some((at, refused)) = refused.filter(|_| !made && events.len() <= 1) {
         let why = refused.message.unwrap_or_else(|| "it failed".to_owned());
         return End::NotMade { at, why };
     }
     if let Some(shown) = shown.filter(|shown| exists(&shown.phase)) {
-        let fate = match shown.fate {
-            Fate::Keeps => "",
-            Fate::Creates => "asked for, ",
-            Fate::Drains => "told to take no more jobs, ",
-            Fate::Returns => "its drain taken back, ",
-            Fate::Deletes => "its delete asked for, ",
-            Fate::Forgets => "forgotten, ",
-            Fate::Frees => "freed, ",
-        };
+        let decision = in_words(&shown.fate);
+        let separator = if decision.is_empty() { "" } else { ", " };
         return End::There {
             phase: shown.phase.clone(),
-            why: format!("{fate}{}", shown.why.text),
+            why: format!("{decision}{separator}{}", shown.why.text),
         };
     }
     // The first delete has the reason; those after it are asked because it was not done yet.
     let first = records.iter().find_map(|record| {
         let deed = deeds(node, record)
             .into_iter()
-            .find(|deed| deed.action == "delete");
-        deed.filter(|deed| deed.result == ActionResult::Done)?;
+            .find(|deed| deed.action.is(ActionName::Delete));
+        deed.filter(|deed| deed.result.is(ActionResult::Done))?;
         Some(record.at)
     });
     if let Some(at) = first {
         let why = events
             .iter()
             .rev()
-            .find(|(when, event)| *when <= at && event.fate == Fate::Deletes);
+            .find(|(when, event)| *when <= at && event.fate.is(Fate::Deletes));
         let why = why.map_or("it is not said", |(_, event)| event.text.as_str());
         return End::Deleted {
             at,
@@ -353,7 +348,7 @@ fn end(
         };
     }
     match events.last() {
-        Some((at, event)) if !exists(&event.phase) || event.fate == Fate::Forgets => {
+        Some((at, event)) if !exists(&event.phase) || event.fate.is(Fate::Forgets) => {
             let first = events.iter().find(|(_, one)| one.phase == event.phase);
             End::Gone {
                 at: first.map_or(*at, |(at, _)| *at),
@@ -366,14 +361,14 @@ fn end(
         },
         None => End::Unknown {
             at: records.last().map(|record| record.at).unwrap_or_default(),
-            phase: "known".to_owned(),
+            phase: Named::Other("known".to_owned()),
         },
     }
 }
 
 /// How long, in words.
-pub fn in_words(part: &Part) -> String {
-    format!("{} {}", part.phase, spoken(part.seconds))
+pub fn part_in_words(part: &Part) -> String {
+    format!("{} {}", part.phase, Seconds(part.seconds))
 }
 
 #[cfg(test)]

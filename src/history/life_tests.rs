@@ -24,7 +24,7 @@ fn record(minute: u32, event: Value, action: &str, result: &str) -> Record {
 }
 
 fn life(records: &[Record]) -> Life {
-    Life::of(NODE, records, &Snapshot::default()).unwrap()
+    Life::of(NODE, records, &TickReport::default()).unwrap()
 }
 
 fn created() -> Record {
@@ -71,7 +71,7 @@ fn a_whole_life() {
     let life = life(&records);
     let (server, machine) = (life.server.as_deref(), life.machine.as_deref());
     assert_eq!((server, machine), (Some("uuid"), Some("host")));
-    let phases: Vec<String> = life.phases.iter().map(in_words).collect();
+    let phases: Vec<String> = life.phases.iter().map(part_in_words).collect();
     assert_eq!(
         phases,
         [
@@ -122,11 +122,11 @@ fn each_end() {
             },
             End::Unknown {
                 at: at(1),
-                phase: "idle".to_owned()
+                phase: PhaseName::Idle.into()
             },
         ]
     );
-    let last: Snapshot = serde_json::from_value(json!({"at": "2026-11-26T09:30:00Z", "nodes": [{"node": NODE, "name": "n",
+    let last: TickReport = serde_json::from_value(json!({"at": "2026-11-26T09:30:00Z", "nodes": [{"node": NODE, "name": "n",
         "cloud": "c", "flavor": "f", "phase": "busy", "fate": "keeps", "reason": "busy", "text": "busy 1 of 2 cpus"}]}))
     .unwrap();
     let there = Life::of(NODE, &[created()], &last).unwrap();

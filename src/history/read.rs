@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{DAY, LAST};
 use crate::own_file;
-use crate::report::Snapshot;
+use crate::report::TickReport;
 
 /// The last tick that is on disk; none before the first one.
 ///
 /// # Errors
 /// When there is one that cannot be read.
-pub fn last(folder: &Path) -> io::Result<Option<Snapshot>> {
+pub fn last(folder: &Path) -> io::Result<Option<TickReport>> {
     match own_file::read(&folder.join(LAST)) {
         Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

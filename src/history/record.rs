@@ -6,9 +6,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::report::snapshot::{ActionShown, GroupShown, NodeShown, Queue, Snapshot, Why, exists};
+use crate::report::names::{Named, ReasonName};
+use crate::report::tick_report::{
+    ActionReport, JobGroupReport, NodeReport, Queue, ReasonReport, TickReport, exists,
+};
 use crate::scaling::figures::CoreFigures;
 use crate::scaling::money::Money;
+use crate::scaling::names::PhaseName;
 use crate::scaling::observation::{CloudName, Resources};
 use crate::scaling::plan::{Fate, Unseen};
 use crate::scaling::source::SourceKind;
@@ -70,7 +74,7 @@ pub struct Record {
     /// Nodes to which something happened, or that are not what they were.
     pub events: Vec<Event>,
     /// What was done.
-    pub actions: Vec<ActionShown>,
+    pub actions: Vec<ActionReport>,
 }
 
 /// What there is in one cloud.
@@ -113,13 +117,13 @@ pub struct GroupCounts {
     /// For how long the longest waiting one has.
     pub waiting_seconds: u64,
     /// Where they go, or why they do not, in a word each.
-    pub reasons: Vec<String>,
+    pub reasons: Vec<Named<ReasonName>>,
     /// The same in sentences.
     pub text: String,
 }
 
-impl From<&GroupShown> for GroupCounts {
-    fn from(group: &GroupShown) -> GroupCounts {
+impl From<&JobGroupReport> for GroupCounts {
+    fn from(group: &JobGroupReport) -> GroupCounts {
         let texts: Vec<&str> = group.why.iter().map(|why| why.text.as_str()).collect();
         GroupCounts {
             request: group.request.to_string(),
@@ -157,13 +161,13 @@ pub struct Event {
     pub per_hour: Option<Money>,
     /// Where it was in its life at the last tick; none when it was not known then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub was: Option<String>,
+    pub was: Option<Named<PhaseName>>,
     /// Where it is now.
-    pub phase: String,
+    pub phase: Named<PhaseName>,
     /// What this tick did to it.
-    pub fate: Fate,
+    pub fate: Named<Fate>,
     /// Why, by name.
-    pub reason: String,
+    pub reason: Named<ReasonName>,
     /// Why, in a sentence.
     pub text: String,
     /// The numbers in it.
@@ -180,8 +184,8 @@ impl Event {
             || self.machine.as_deref() == Some(name)
     }
 
-    fn new(node: &NodeShown, was: Option<&str>) -> Event {
-        let Why {
+    fn new(node: &NodeReport, was: Option<&Named<PhaseName>>) -> Event {
+        let ReasonReport {
             reason,
             text,
             mut numbers,
@@ -197,9 +201,9 @@ impl Event {
             flavor: node.flavor.clone(),
             image: node.server.image.clone(),
             per_hour: node.server.per_hour,
-            was: was.map(str::to_owned),
+            was: was.cloned(),
             phase: node.phase.clone(),
-            fate: node.fate,
+            fate: node.fate.clone(),
             reason,
             text,
             numbers,
@@ -209,17 +213,21 @@ impl Event {
 
 impl Record {
     /// What a tick adds to the history, after the last one that is known.
-    pub fn of(now: &Snapshot, before: Option<&Snapshot>) -> Record {
+    pub fn of(now: &TickReport, before: Option<&TickReport>) -> Record {
         let mut nodes: BTreeMap<String, u64> = BTreeMap::new();
         let mut clouds: BTreeMap<CloudName, CloudCounts> = BTreeMap::new();
         for cloud in &now.clouds {
             let counts = clouds.entry(cloud.cloud.clone()).or_default();
             counts.answers = cloud.answers;
         }
-        for node in now.nodes.iter().filter(|node| node.phase != "new") {
-            *nodes.entry(node.phase.clone()).or_default() += 1;
+        for node in now
+            .nodes
+            .iter()
+            .filter(|node| !node.phase.is(PhaseName::New))
+        {
+            *nodes.entry(node.phase.to_string()).or_default() += 1;
             let counts = clouds.entry(node.cloud.clone()).or_default();
-            *counts.nodes.entry(node.phase.clone()).or_default() += 1;
+            *counts.nodes.entry(node.phase.to_string()).or_default() += 1;
             if exists(&node.phase) {
                 counts.paid_cores += node.server.vcpus.unwrap_or_default();
                 let startd = node.startd.as_ref();
@@ -230,7 +238,7 @@ impl Record {
             let counts = clouds.entry(cost.cloud.clone()).or_default();
             counts.per_hour = Some(cost.per_hour);
         }
-        let mut waiting: Vec<&GroupShown> = now.groups.iter().collect();
+        let mut waiting: Vec<&JobGroupReport> = now.groups.iter().collect();
         waiting.sort_by_key(|group| std::cmp::Reverse(group.waiting_seconds));
         Record {
             version: VERSION,
@@ -253,7 +261,7 @@ impl Record {
             brakes: now
                 .brakes
                 .iter()
-                .map(|brake| (brake.brake.clone(), brake.text.clone()))
+                .map(|brake| (brake.brake.to_string(), brake.text.clone()))
                 .collect(),
             protected: now.protected.iter().map(|one| one.text.clone()).collect(),
             budgets_spent: now
@@ -275,34 +283,32 @@ impl Record {
 }
 
 /// How many jobs each limit kept nodes from, by its name.
-pub fn limits(now: &Snapshot) -> BTreeMap<String, u64> {
+pub fn limits(now: &TickReport) -> BTreeMap<String, u64> {
     let mut limits = BTreeMap::new();
     let reasons = now.groups.iter().flat_map(|group| &group.why);
-    for why in reasons.filter(|why| why.reason == "limited") {
-        let name = why.numbers.get("limit").and_then(|limit| limit.get("name"));
-        let jobs = why.numbers.get("jobs").and_then(Value::as_u64);
-        let name = name.and_then(Value::as_str).unwrap_or("unknown");
-        *limits.entry(name.to_owned()).or_default() += jobs.unwrap_or_default();
+    for why in reasons.filter(|why| why.reason.is(ReasonName::Limited)) {
+        let name = why.limit().unwrap_or("unknown");
+        *limits.entry(name.to_owned()).or_default() += why.jobs();
     }
     limits
 }
 
 /// Nodes to which something happened, and those that are not what they were at the last tick.
-fn events(now: &Snapshot, before: Option<&Snapshot>) -> Vec<Event> {
-    let known: BTreeMap<&str, &NodeShown> = before
+fn events(now: &TickReport, before: Option<&TickReport>) -> Vec<Event> {
+    let known: BTreeMap<&str, &NodeReport> = before
         .iter()
         .flat_map(|before| &before.nodes)
         .map(|node| (node.node.as_str(), node))
         .collect();
-    let happened = |node: &NodeShown| {
+    let happened = |node: &NodeReport| {
         let was = known.get(node.node.as_str()).copied();
         // A node that waits for its delete says so once.
         let same = was.is_some_and(|was| {
             was.phase == node.phase && was.fate == node.fate && was.why.reason == node.why.reason
         });
         let changed = was.is_none_or(|was| was.phase != node.phase);
-        let touched = node.fate != Fate::Keeps && !same;
-        (changed || touched).then(|| Event::new(node, was.map(|was| was.phase.as_str())))
+        let touched = !node.fate.is(Fate::Keeps) && !same;
+        (changed || touched).then(|| Event::new(node, was.map(|was| &was.phase)))
     };
     now.nodes.iter().filter_map(happened).collect()
 }

@@ -9,8 +9,8 @@ use jiff::civil::Date;
 use memchr::{memchr, memmem, memrchr};
 
 use super::{Day, Record, UnreadDay, days};
-use crate::report::Snapshot;
-use crate::report::snapshot::exists;
+use crate::report::TickReport;
+use crate::report::tick_report::exists;
 
 /// The keys of a record under which a node is named.
 const KEYS: [&str; 4] = ["node", "name", "server", "machine"];
@@ -49,7 +49,11 @@ pub enum Found {
 ///
 /// # Errors
 /// When the folder of the history cannot be read.
-pub fn search(folder: &Path, last: &Snapshot, asked: &str) -> io::Result<(Found, Vec<UnreadDay>)> {
+pub fn search(
+    folder: &Path,
+    last: &TickReport,
+    asked: &str,
+) -> io::Result<(Found, Vec<UnreadDay>)> {
     let mut days = Days {
         all: days(folder)?,
         unread: BTreeMap::new(),
@@ -74,7 +78,7 @@ impl Days {
     }
 }
 
-fn find(days: &mut Days, last: &Snapshot, asked: &str) -> Found {
+fn find(days: &mut Days, last: &TickReport, asked: &str) -> Found {
     let nearly = of_last(last, asked).or_else(|| in_name(asked).map(str::to_owned));
     if let Some(node) = nearly {
         let records = life(days, &node);
@@ -126,7 +130,7 @@ fn is_over(record: &Record, node: &str) -> bool {
 }
 
 /// A node that the last tick has seen.
-fn of_last(last: &Snapshot, asked: &str) -> Option<String> {
+fn of_last(last: &TickReport, asked: &str) -> Option<String> {
     let found = last.nodes.iter().find(|node| node.is_called(asked));
     found.map(|node| node.node.clone())
 }
@@ -196,7 +200,7 @@ fn line_around(bytes: &[u8], at: usize) -> (&[u8], usize) {
 }
 
 /// Names of the last days that contain what was asked for, or are nearly it.
-fn suggestions(days: &mut Days, last: &Snapshot, asked: &str) -> Vec<String> {
+fn suggestions(days: &mut Days, last: &TickReport, asked: &str) -> Vec<String> {
     let mut known: BTreeSet<String> = BTreeSet::new();
     for node in &last.nodes {
         known.extend([node.node.clone(), node.name.clone()]);
@@ -272,7 +276,7 @@ mod tests {
 
     fn found(asked: &str) -> (String, usize) {
         let dir = history();
-        match search(dir.path(), &Snapshot::default(), asked).unwrap().0 {
+        match search(dir.path(), &TickReport::default(), asked).unwrap().0 {
             Found::Node { node, records } => (node, records.len()),
             Found::Nothing { suggestions } => (suggestions.join(" "), 0),
         }
@@ -316,11 +320,14 @@ mod tests {
             fs::write(dir.path().join(format!("2027-01-{day}.jsonl")), "").unwrap();
         }
         write("25", "busy");
-        let (found, _) = search(dir.path(), &Snapshot::default(), node).unwrap();
+        let (found, _) = search(dir.path(), &TickReport::default(), node).unwrap();
         let Found::Node { records, .. } = found else {
             panic!("{found:?}");
         };
-        let phases: Vec<_> = records.iter().map(|one| &one.events[0].phase).collect();
+        let phases: Vec<_> = records
+            .iter()
+            .map(|one| one.events[0].phase.to_string())
+            .collect();
         assert_eq!(phases, ["busy", "gone"]);
     }
 
@@ -341,7 +348,7 @@ mod tests {
         };
         assert_eq!(life(&mut days, "20270115t090000-01").len(), 2);
         assert_eq!(newest(&mut days, "nobody"), None);
-        suggestions(&mut days, &Snapshot::default(), "host");
+        suggestions(&mut days, &TickReport::default(), "host");
         assert!(days.unread.is_empty());
     }
 
@@ -351,7 +358,7 @@ mod tests {
         // A folder in the place of a file: an error for root too.
         fs::create_dir(dir.path().join("2027-01-16.jsonl")).unwrap();
         for asked in ["20270115t090000-01", "host-b", "nobody"] {
-            let (found, unread) = search(dir.path(), &Snapshot::default(), asked).unwrap();
+            let (found, unread) = search(dir.path(), &TickReport::default(), asked).unwrap();
             let is_node = matches!(found, Found::Node { .. });
             assert_eq!(is_node, asked != "nobody", "{found:?}");
             assert_eq!(unread.len(), 1, "{asked}");

@@ -7,14 +7,16 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
-use crate::report::Snapshot;
-use crate::report::snapshot::Why;
+use crate::report::TickReport;
+use crate::report::names::Named;
+use crate::report::tick_report::ReasonReport;
+use crate::scaling::names::PhaseName;
 use crate::scaling::plan::Fate;
 use crate::scaling::reason::Reason;
 use crate::scaling::seconds::Seconds;
 
 /// A tick at this time, with nodes of these (id, phase, fate).
-fn tick(at: &str, nodes: &[(&str, &str, &str)]) -> Snapshot {
+fn tick(at: &str, nodes: &[(&str, &str, &str)]) -> TickReport {
     let nodes: Vec<_> = nodes
         .iter()
         .map(|(id, phase, fate)| {
@@ -67,19 +69,23 @@ fn a_tick_is_a_line_of_its_day_and_what_happened_is_told_once() {
         .iter()
         .map(|record| {
             let events = record.events.iter();
-            let told = events.map(|event| (event.was.as_deref(), event.phase.as_str(), event.fate));
+            let known = |phase: &Named<PhaseName>| phase.known().unwrap();
+            let told = events.map(|event| {
+                let was = event.was.as_ref().map(known);
+                (was, known(&event.phase), event.fate.known().unwrap())
+            });
             told.collect::<Vec<_>>()
         })
         .collect();
     assert_eq!(
         told,
         [
-            vec![(None, "new", Fate::Creates)],
-            vec![(Some("new"), "building", Fate::Keeps)],
+            vec![(None, PhaseName::New, Fate::Creates)],
+            vec![(Some(PhaseName::New), PhaseName::Building, Fate::Keeps)],
             vec![],
-            vec![(Some("building"), "idle", Fate::Drains)],
+            vec![(Some(PhaseName::Building), PhaseName::Idle, Fate::Drains)],
             vec![],
-            vec![(Some("idle"), "gone", Fate::Forgets)],
+            vec![(Some(PhaseName::Idle), PhaseName::Gone, Fate::Forgets)],
             vec![],
         ]
     );
@@ -174,7 +180,7 @@ fn fields_that_are_new_or_missing_hinder_nobody() {
 #[test]
 fn a_drain_for_another_image_is_read_back() {
     let dir = tempfile::tempdir().unwrap();
-    let why = Why::from(&Reason::DrainOlderImage {
+    let why = ReasonReport::from(&Reason::DrainOlderImage {
         idle_seconds: Seconds(60),
         image: "gold".to_owned(),
         configured_image: "silver".to_owned(),

@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 
 use super::{DAY, LAST, Record, folder, read};
 use crate::plain;
-use crate::report::Snapshot;
+use crate::report::TickReport;
 
 /// What the name of the last tick's file begins with while it is written.
 const NEW: &str = "last.json.new-";
@@ -22,7 +22,7 @@ const NEW: &str = "last.json.new-";
 ///
 /// # Errors
 /// When it cannot be written. A line is then missing, or the last tick shown is an older one; nothing else depends on it.
-pub fn write(state_directory: &Path, now: &Snapshot, keep_days: u64) -> io::Result<()> {
+pub fn write(state_directory: &Path, now: &TickReport, keep_days: u64) -> io::Result<()> {
     let folder = folder(state_directory);
     match fs::create_dir(&folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -47,7 +47,7 @@ pub fn write(state_directory: &Path, now: &Snapshot, keep_days: u64) -> io::Resu
 ///
 /// # Errors
 /// The folder is missing, or cannot be written to.
-pub fn write_last(state_directory: &Path, last: &Snapshot) -> io::Result<()> {
+pub fn write_last(state_directory: &Path, last: &TickReport) -> io::Result<()> {
     replace(&folder(state_directory), last)
 }
 
@@ -86,7 +86,7 @@ fn torn(file: &mut File) -> io::Result<bool> {
     Ok(last != *b"\n")
 }
 
-fn replace(folder: &Path, now: &Snapshot) -> io::Result<()> {
+fn replace(folder: &Path, now: &TickReport) -> io::Result<()> {
     let mut file = tempfile::Builder::new()
         .prefix(NEW)
         .permissions(Permissions::from_mode(0o644))

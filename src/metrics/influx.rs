@@ -4,10 +4,13 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{exists, nodes, sees_claims, sees_jobs, sees_paid};
+use super::nodes;
 use crate::history::limits;
 use crate::plain::clean;
-use crate::report::Snapshot;
+use crate::report::TickReport;
+use crate::report::names::Named;
+use crate::report::tick_report::exists;
+use crate::scaling::names::PhaseName;
 
 /// What a line says of one measurement.
 struct Line {
@@ -63,11 +66,11 @@ fn seconds(milliseconds: u64) -> f64 {
 
 /// All lines of a tick, with `host` as the tag that says which ehos it is. There is no time in them: they are of now.
 /// What was not seen is left out.
-pub fn lines(now: &Snapshot, host: &str) -> String {
+pub fn lines(now: &TickReport, host: &str) -> String {
     let mut text = String::new();
     originals(&mut text, now, host);
     let queue = now.queue;
-    if sees_jobs(now) {
+    if now.knows_jobs() {
         Line::new("ehos_jobs", host)
             .field("idle", queue.idle)
             .field("running", queue.running)
@@ -87,16 +90,16 @@ pub fn lines(now: &Snapshot, host: &str) -> String {
                 .write(&mut text);
         }
     }
-    for ((cloud, phase), count) in nodes(now) {
+    for (cloud, phase, count) in nodes(now) {
         Line::new("ehos_nodes", host)
             .tag("cloud", cloud)
-            .tag("phase", phase)
+            .tag("phase", &phase.to_string())
             .field("count", count)
             .write(&mut text);
     }
-    let cores = sees_claims(now).then_some(now.cores);
+    let cores = now.knows_claims().then_some(now.cores);
     Line::new("ehos_cores", host)
-        .field("paid", sees_paid(now).then_some(now.cores.paid))
+        .field("paid", now.knows_paid().then_some(now.cores.paid))
         .field("joined", cores.map(|cores| cores.joined))
         .field("claimed", cores.map(|cores| cores.claimed))
         .field("free", cores.map(|cores| cores.free))
@@ -143,9 +146,9 @@ pub fn lines(now: &Snapshot, host: &str) -> String {
 }
 
 /// What the original's status prints, and what its daemon wrote. Suspended jobs are counted among the running ones.
-fn originals(text: &mut String, now: &Snapshot, host: &str) {
+fn originals(text: &mut String, now: &TickReport, host: &str) {
     let queue = now.queue;
-    let jobs = sees_jobs(now);
+    let jobs = now.knows_jobs();
     if jobs {
         Line::new("condor", host)
             .field("jobs_total", queue.idle + queue.running + queue.held)
@@ -154,16 +157,19 @@ fn originals(text: &mut String, now: &Snapshot, host: &str) {
             .field("jobs_suspended", 0)
             .write(text);
     }
-    let in_phase = |which: &dyn Fn(&str) -> bool| -> u64 {
+    let in_phase = |which: &dyn Fn(&Named<PhaseName>) -> bool| -> u64 {
         let counts = nodes(now).into_iter();
-        let counts = counts.filter(|((_, phase), _)| which(phase));
-        counts.map(|(_, count)| count).sum()
+        let counts = counts.filter(|(_, phase, _)| which(phase));
+        counts.map(|(.., count)| count).sum()
     };
-    let in_pool = |phase: &str| sees_claims(now).then(|| in_phase(&|one| one == phase));
+    let in_pool = |phase: PhaseName| {
+        let counts = || in_phase(&|one| one.is(phase));
+        now.knows_claims().then(counts)
+    };
     Line::new("ehos", host)
         .field("nodes_total", in_phase(&exists))
-        .field("nodes_idle", in_pool("idle"))
-        .field("nodes_busy", in_pool("busy"))
+        .field("nodes_idle", in_pool(PhaseName::Idle))
+        .field("nodes_busy", in_pool(PhaseName::Busy))
         .write(text);
     if jobs {
         Line::new("ehos", host)

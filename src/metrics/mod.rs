@@ -1,4 +1,4 @@
-//! A tick in figures for those who collect them: Prometheus, and InfluxDB. Both are rendered from a [`Snapshot`] alone.
+//! A tick in figures for those who collect them: Prometheus, and InfluxDB. Both are rendered from a [`TickReport`] alone.
 
 pub mod influx;
 pub mod prometheus;
@@ -11,13 +11,13 @@ use std::path::Path;
 
 use log::warn;
 
-use crate::report::Snapshot;
-use crate::report::snapshot::exists;
-use crate::scaling::source::SourceKind;
+use crate::report::TickReport;
+use crate::report::names::Named;
+use crate::scaling::names::PhaseName;
 pub use settings::{InfluxLogin, InfluxSettings, MetricsSettings};
 
 /// Writes the textfile of Prometheus, where there is to be one. It is a warning when it cannot be.
-pub fn write(settings: &MetricsSettings, now: &Snapshot) {
+pub fn write(settings: &MetricsSettings, now: &TickReport) {
     let Some(path) = &settings.prometheus_textfile else {
         return;
     };
@@ -32,7 +32,7 @@ pub fn write(settings: &MetricsSettings, now: &Snapshot) {
 }
 
 /// Sends the figures to InfluxDB, where there is one, within `metrics.timeout`. It is a warning when they do not arrive.
-pub fn send(settings: &MetricsSettings, now: &Snapshot) {
+pub fn send(settings: &MetricsSettings, now: &TickReport) {
     let Some(influxdb) = &settings.influxdb else {
         return;
     };
@@ -58,57 +58,53 @@ pub fn host(settings: &MetricsSettings) -> String {
     }
 }
 
-/// Every schedd has answered: a sum without one of them would be a fall that there was none of.
-fn sees_jobs(now: &Snapshot) -> bool {
-    now.queue.schedds > 0 && now.knows(SourceKind::Schedd)
-}
-
-/// The cores of all servers are known: of a cloud that does not answer, and of which no node has ever joined, they are not.
-pub(crate) fn sees_paid(now: &Snapshot) -> bool {
-    let mut nodes = now.nodes.iter().filter(|node| exists(&node.phase));
-    nodes.all(|node| node.phase == "new" || node.server.vcpus.is_some())
-}
-
-/// Brakes that say that the collector has not heard from all its startds.
-const UNHEARD: [&str; 2] = ["collector_young", "nodes_vanished"];
-
-/// The collector has answered, and heard from all nodes: else nothing is known of claims.
-pub(crate) fn sees_claims(now: &Snapshot) -> bool {
-    let mut brakes = now.brakes.iter();
-    now.knows(SourceKind::Collector) && !brakes.any(|brake| UNHEARD.contains(&brake.brake.as_str()))
-}
-
 /// Phases that only the collector can tell.
-const IN_POOL: [&str; 5] = ["idle", "busy", "closed", "draining", "drained"];
-
-/// Phases that a cloud shows a number for, also when that is 0.
-const PHASES: [&str; 12] = [
-    "requested",
-    "building",
-    "booting",
-    "idle",
-    "busy",
-    "closed",
-    "draining",
-    "drained",
-    "silent",
-    "failed",
-    "lost",
-    "deleting",
+const IN_POOL: [PhaseName; 5] = [
+    PhaseName::Idle,
+    PhaseName::Busy,
+    PhaseName::Closed,
+    PhaseName::Draining,
+    PhaseName::Drained,
 ];
 
-/// Nodes of each cloud by phase, before the tick did anything.
-fn nodes(now: &Snapshot) -> BTreeMap<(&str, &str), u64> {
+/// Phases that a cloud shows a number for, also when that is 0.
+const PHASES: [PhaseName; 12] = [
+    PhaseName::Requested,
+    PhaseName::Building,
+    PhaseName::Booting,
+    PhaseName::Idle,
+    PhaseName::Busy,
+    PhaseName::Closed,
+    PhaseName::Draining,
+    PhaseName::Drained,
+    PhaseName::Silent,
+    PhaseName::Failed,
+    PhaseName::Lost,
+    PhaseName::Deleting,
+];
+
+/// Nodes of each cloud by phase, before the tick did anything; in the order of the names of both.
+fn nodes(now: &TickReport) -> Vec<(&str, Named<PhaseName>, u64)> {
     let mut counts = BTreeMap::new();
+    let claims = now.knows_claims();
     for cloud in &now.clouds {
-        let seen = |phase: &&str| sees_claims(now) || !IN_POOL.contains(phase);
-        for phase in PHASES.into_iter().filter(seen) {
-            counts.insert((cloud.cloud.as_str(), phase), 0);
+        for phase in PHASES {
+            if claims || !IN_POOL.contains(&phase) {
+                counts.insert((cloud.cloud.as_str(), phase.to_string()), (phase.into(), 0));
+            }
         }
     }
-    for node in now.nodes.iter().filter(|node| node.phase != "new") {
-        let key = (node.cloud.as_str(), node.phase.as_str());
-        *counts.entry(key).or_default() += 1;
+    for node in now
+        .nodes
+        .iter()
+        .filter(|node| !node.phase.is(PhaseName::New))
+    {
+        let key = (node.cloud.as_str(), node.phase.to_string());
+        let entry = counts.entry(key);
+        entry.or_insert_with(|| (node.phase.clone(), 0)).1 += 1;
     }
+    let counts = counts.into_iter();
     counts
+        .map(|((cloud, _), (phase, count))| (cloud, phase, count))
+        .collect()
 }

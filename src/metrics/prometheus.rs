@@ -5,24 +5,17 @@ use std::fmt::{Display, Write as _};
 
 use serde::Serialize;
 
-use super::{nodes, sees_claims, sees_jobs, sees_paid};
+use super::nodes;
 use crate::history::limits;
 use crate::plain::clean;
-use crate::report::Snapshot;
+use crate::report::TickReport;
+use crate::report::names::BrakeName;
 use crate::scaling::figures::{CloudFigures, UsageFigures};
 use crate::scaling::money::Money;
 use crate::scaling::totals::UNSEEN_KINDS;
 
 /// The content type of it.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// Brakes that have a sample also when they are off.
-const BRAKES: [&str; 4] = [
-    "collector_unknown",
-    "collector_young",
-    "schedd_unknown",
-    "nodes_vanished",
-];
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
@@ -123,7 +116,7 @@ fn unix(at: jiff::Timestamp) -> f64 {
 }
 
 /// All metrics of a tick. What was not seen has no sample.
-pub fn text(now: &Snapshot) -> String {
+pub fn text(now: &TickReport) -> String {
     let mut text = Text(String::new());
     of_tick(&mut text, now);
     of_jobs(&mut text, now);
@@ -134,7 +127,7 @@ pub fn text(now: &Snapshot) -> String {
     text.0
 }
 
-fn of_tick(text: &mut Text, now: &Snapshot) {
+fn of_tick(text: &mut Text, now: &TickReport) {
     text.gauge(
         "ehos_build_info",
         "The version of ehos; always 1.",
@@ -187,17 +180,18 @@ fn of_tick(text: &mut Text, now: &Snapshot) {
         "ehos_brake",
         "Whether this brake stops deletes, or creates as well.",
         |samples| {
-            let mut brakes: BTreeMap<&str, u8> = BRAKES.iter().map(|name| (*name, 0)).collect();
-            brakes.extend(now.brakes.iter().map(|brake| (brake.brake.as_str(), 1)));
+            let none = BrakeName::ALL.iter().map(|name| (name.to_string(), 0));
+            let mut brakes: BTreeMap<String, u8> = none.collect();
+            brakes.extend(now.brakes.iter().map(|one| (one.brake.to_string(), 1)));
             for (brake, on) in brakes {
-                samples.add(&[("brake", brake)], on);
+                samples.add(&[("brake", brake.as_str())], on);
             }
         },
     );
 }
 
-fn of_jobs(text: &mut Text, now: &Snapshot) {
-    let queue = sees_jobs(now).then_some(now.queue);
+fn of_jobs(text: &mut Text, now: &TickReport) {
+    let queue = now.knows_jobs().then_some(now.queue);
     let demand = queue.map(|_| now.demand);
     text.gauge("ehos_jobs", "Jobs by state.", |samples| {
         if let Some(queue) = queue {
@@ -259,10 +253,10 @@ fn of_jobs(text: &mut Text, now: &Snapshot) {
     );
 }
 
-fn of_nodes(text: &mut Text, now: &Snapshot) {
+fn of_nodes(text: &mut Text, now: &TickReport) {
     text.gauge("ehos_nodes", "Nodes by cloud and phase.", |samples| {
-        for ((cloud, phase), count) in nodes(now) {
-            samples.add(&[("cloud", cloud), ("phase", phase)], count);
+        for (cloud, phase, count) in nodes(now) {
+            samples.add(&[("cloud", cloud), ("phase", &phase.to_string())], count);
         }
     });
     let limits = (now.policy.nodes_max > 0).then_some(&now.policy);
@@ -276,11 +270,11 @@ fn of_nodes(text: &mut Text, now: &Snapshot) {
         "Never more nodes than this, as configured and scheduled.",
         limits.map(|policy| policy.nodes_max),
     );
-    let seen = sees_claims(now).then_some(now.cores);
+    let seen = now.knows_claims().then_some(now.cores);
     text.value(
         "ehos_cores_paid",
         "Cores of all servers of nodes.",
-        sees_paid(now).then_some(now.cores.paid),
+        now.knows_paid().then_some(now.cores.paid),
     );
     text.value(
         "ehos_cores_joined",
@@ -346,7 +340,7 @@ type Resource = (
     fn(u64) -> f64,
 );
 
-fn of_clouds(text: &mut Text, now: &Snapshot) {
+fn of_clouds(text: &mut Text, now: &TickReport) {
     #[allow(clippy::cast_precision_loss)]
     fn plain(count: u64) -> f64 {
         count as f64
@@ -428,7 +422,7 @@ fn of_clouds(text: &mut Text, now: &Snapshot) {
     }
 }
 
-fn of_money(text: &mut Text, now: &Snapshot) {
+fn of_money(text: &mut Text, now: &TickReport) {
     let costs = now.cost.iter().flat_map(|cost| &cost.clouds);
     let costs: Vec<_> = costs.collect();
     text.gauge(
@@ -490,7 +484,7 @@ fn of_money(text: &mut Text, now: &Snapshot) {
     );
 }
 
-fn counters(text: &mut Text, now: &Snapshot) {
+fn counters(text: &mut Text, now: &TickReport) {
     let totals = &now.totals;
     text.counter(
         "ehos_ticks_total",

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Settings;
-use super::trouble::{Kind, troubles};
-use crate::report::Snapshot;
+use crate::report::TickReport;
+use crate::report::problem::{NoticeKind, notices};
 
 /// Whether it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct Notice<'a> {
     /// Whether it begins.
     pub state: State,
     /// What sort.
-    pub kind: Kind,
+    pub kind: NoticeKind,
     /// Since when.
     pub since: Timestamp,
     /// In a sentence; when it is over, as it was last.
@@ -45,7 +45,7 @@ const APART: Duration = Duration::from_secs(45);
 /// What is remembered of one trouble.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
-    kind: Kind,
+    kind: NoticeKind,
     text: String,
     since: Timestamp,
     /// Ticks that have seen it.
@@ -84,9 +84,8 @@ fn long_ago(told: Timestamp, now: Timestamp, settings: &Settings) -> bool {
 
 impl Memory {
     /// What a tick has seen.
-    pub fn look(&mut self, snapshot: &Snapshot, settings: &Settings) {
-        let now: BTreeMap<String, _> = troubles(snapshot)
-            .into_iter()
+    pub fn look(&mut self, snapshot: &TickReport, settings: &Settings) {
+        let now: BTreeMap<String, _> = notices(snapshot)
             .map(|trouble| (trouble.key.clone(), trouble))
             .collect();
         let apart = |last| Duration::try_from(snapshot.at.duration_since(last));
@@ -229,13 +228,13 @@ mod tests {
                 _ => json!([]),
             };
             let snapshot = json!({"at": at, "unseen": unseen, "protected": protected});
-            let snapshot: Snapshot = serde_json::from_value(snapshot).unwrap();
+            let snapshot: TickReport = serde_json::from_value(snapshot).unwrap();
             memory.look(&snapshot, &settings);
             let due = memory.due("hook", at, &settings);
             let words = due.iter().map(|notice| match (notice.kind, notice.state) {
-                (Kind::Unseen, State::Begins) => "U",
-                (Kind::Unseen, State::Lasts) => "=",
-                (Kind::Unseen, State::Over) => "/",
+                (NoticeKind::Unseen, State::Begins) => "U",
+                (NoticeKind::Unseen, State::Lasts) => "=",
+                (NoticeKind::Unseen, State::Over) => "/",
                 (_, State::Begins) => "P",
                 (_, State::Lasts) => "~",
                 (_, State::Over) => "|",
@@ -281,7 +280,7 @@ mod tests {
         let protected = json!([{"cloud": "a", "flavor": "f", "image": "i", "since": at, "failures": 5,
             "last_failure": "x", "text": "no more"}]);
         let snapshot = json!({"at": at, "unseen": [], "protected": protected});
-        let snapshot: Snapshot = serde_json::from_value(snapshot).unwrap();
+        let snapshot: TickReport = serde_json::from_value(snapshot).unwrap();
         let settings = settings();
         let mut memory = Memory::default();
         memory.look(&snapshot, &settings);
@@ -315,7 +314,7 @@ mod tests {
         let at: Timestamp = "2026-11-26T12:00:00Z".parse().unwrap();
         let snapshot = json!({"at": at, "protected": [{"cloud": "a", "flavor": "f", "image": "i", "since": at,
             "failures": 5, "last_failure": "x", "text": "no more"}]});
-        let snapshot: Snapshot = serde_json::from_value(snapshot).unwrap();
+        let snapshot: TickReport = serde_json::from_value(snapshot).unwrap();
         for _ in 0..3 {
             memory.look(&snapshot, &settings);
             assert_eq!(memory.due("webhook", at, &settings).len(), 1);
@@ -330,7 +329,7 @@ mod tests {
     fn a_clock_that_was_ahead_silences_nothing() {
         let settings = settings();
         let mut memory = Memory::default();
-        let snapshot = |at: &str| -> Snapshot {
+        let snapshot = |at: &str| -> TickReport {
             let protected = json!([{"cloud": "a", "flavor": "f", "image": "i", "since": at, "failures": 5,
                 "last_failure": "x", "text": "no more"}]);
             serde_json::from_value(json!({"at": at, "protected": protected})).unwrap()

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::due::{Notice, State};
 use crate::plain::{self, clean};
-use crate::report::Snapshot;
+use crate::report::TickReport;
 
 /// The version of this layout.
 const VERSION: u32 = 1;
@@ -20,7 +20,7 @@ struct Message<'a> {
 }
 
 /// One message about all that is to be told.
-pub fn json(snapshot: &Snapshot, notices: &[Notice<'_>]) -> String {
+pub fn json(snapshot: &TickReport, notices: &[Notice<'_>]) -> String {
     let cluster = &snapshot.policy.cluster;
     let lines = notices.iter().map(|notice| match notice.state {
         State::Begins => format!("ehos of pool {cluster}: {}", notice.text),

@@ -7,7 +7,6 @@
 mod due;
 mod message;
 mod settings;
-mod trouble;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -22,7 +21,7 @@ use crate::child;
 use crate::deadline::Deadline;
 use crate::outbound;
 use crate::own_file;
-use crate::report::Snapshot;
+use crate::report::TickReport;
 use crate::rights;
 use due::{Memory, Notice};
 pub use settings::Settings;
@@ -35,7 +34,7 @@ fn path(directory: &Path) -> PathBuf {
 }
 
 /// Tells what is to be told of a tick that is over. The lock must be held.
-pub fn tell(settings: &Settings, directory: &Path, snapshot: &Snapshot) {
+pub fn tell(settings: &Settings, directory: &Path, snapshot: &TickReport) {
     let mut channels: Vec<(&str, Channel<'_>)> = Vec::new();
     if let Some((program, arguments)) = settings.command.split_first() {
         channels.push(("command", Channel::Command(program, arguments)));
@@ -90,7 +89,7 @@ enum Channel<'a> {
 /// Sends one message.
 fn deliver(
     channel: &Channel<'_>,
-    snapshot: &Snapshot,
+    snapshot: &TickReport,
     notices: &[Notice<'_>],
     timeout: Duration,
 ) -> Result<(), String> {

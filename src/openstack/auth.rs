@@ -1,4 +1,11 @@
 //! Keystone v3: who ehos is on a cloud, and every request that needs a token.
+//!
+//! A 401, or a 403 that names a policy, gets a new token once: rights may have returned, and a kept
+//! token may be revoked. If that did not help, the request is remembered with the token, and tried
+//! with another one after five minutes.
+//!
+//! keystonemiddleware answers 401 as well if the access rules of an application credential lack a
+//! request: other requests continue.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

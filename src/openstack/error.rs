@@ -1,4 +1,7 @@
 //! What can go wrong between ehos and an OpenStack cloud.
+//!
+//! 429, and 413 with Retry-After, are rate limits. 413 without, and 403 or 409 that name a quota or
+//! a limit, are quotas.
 
 use std::fmt;
 use std::sync::Arc;

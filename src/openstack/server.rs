@@ -1,4 +1,8 @@
 //! Servers of Nova: the list of them, read one by one.
+//!
+//! The list is asked for at 2.69, which names the servers of cells that are down; then the cloud is
+//! unknown. Metadata is checked on each server: Nova ignores filters that it does not know. A
+//! server in ERROR is asked for once more by its id, for lists omit some faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

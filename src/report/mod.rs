@@ -1,26 +1,28 @@
-//! What a tick has to say: for people and for programs, from the same plan.
+//! What a tick has to say: for people and for programs, from one document.
 
-mod json;
-pub mod snapshot;
+pub mod names;
+pub mod problem;
 mod text;
+pub mod tick_report;
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::exit::Exit;
 use crate::observe::Durations;
-use crate::scaling::action::{FailureKind, PoolAction};
+use crate::scaling::action::FailureKind;
 use crate::scaling::memory::Outcome;
-use crate::scaling::plan::{Action, Plan};
+use crate::scaling::plan::Plan;
 use crate::scaling::source::SourceKind;
 use crate::scaling::totals::Totals;
 
-pub use json::json;
-pub use snapshot::Snapshot;
 pub use text::text;
+pub use tick_report::TickReport;
 
 /// One tick, over.
 #[derive(Debug)]
-pub struct Report<'a> {
+pub struct TickResult<'a> {
     /// What was planned.
     pub plan: &'a Plan,
     /// What came of it; `None` for a dry run.
@@ -39,48 +41,22 @@ pub struct Report<'a> {
     pub totals: Totals,
 }
 
-impl Report<'_> {
-    /// Actions that failed, with what was said. A startd that was not idle any more is no failure, nor what a last look
-    /// stopped, and ads that may not be taken out of the collector are only ignored. A
-    /// negotiation cycle that ehos may not ask for comes by itself.
-    pub fn failures(&self) -> impl Iterator<Item = (&Action, &str)> {
-        failures(self.outcomes)
-    }
-
-    /// Things that turned out otherwise, and need nobody.
-    pub fn asides(&self) -> impl Iterator<Item = (&Action, &str)> {
-        let failed: Vec<_> = self.failures().map(|(action, _)| action).collect();
-        self.outcomes
-            .into_iter()
-            .flatten()
-            .filter_map(move |outcome| {
-                let failure = outcome.result.as_ref().err()?;
-                (!failed.contains(&&outcome.action))
-                    .then_some((&outcome.action, failure.message.as_str()))
-            })
-    }
-
+impl TickResult<'_> {
     /// How the tick ended.
     pub fn exit(&self) -> Exit {
         exit(self.plan, self.outcomes, self.unsaved)
     }
 }
 
-fn failures(outcomes: Option<&[Outcome]>) -> impl Iterator<Item = (&Action, &str)> {
-    outcomes.into_iter().flatten().filter_map(|outcome| {
-        let failure = outcome.result.as_ref().err()?;
-        let harmless = matches!(failure.kind, FailureKind::NotIdle | FailureKind::Changed)
-            || matches!(
-                outcome.action,
-                Action::Pool(PoolAction::Invalidate { .. } | PoolAction::Reschedule { .. })
-            );
-        (!harmless).then_some((&outcome.action, failure.message.as_str()))
-    })
-}
-
-/// How a tick ends that came to this.
+/// How a tick ends that came to this. A startd that was not idle any more is no failure, nor what a recheck stopped.
 pub fn exit(plan: &Plan, outcomes: Option<&[Outcome]>, unsaved: bool) -> Exit {
-    let none = |kind: SourceKind, seen: usize| !plan.knows(kind) && seen == 0;
+    let none = |kind: SourceKind, known: usize| !plan.knows(kind) && known == 0;
+    let failed = |outcome: &Outcome| {
+        let harmless = [FailureKind::NotIdle, FailureKind::Changed];
+        let failure = outcome.result.as_ref().err();
+        failure.is_some_and(|failure| !harmless.contains(&failure.kind))
+            && !outcome.action.name().is_minor()
+    };
     if !plan.knows(SourceKind::Collector)
         || none(SourceKind::Schedd, plan.sources_seen.schedds)
         || none(SourceKind::Cloud, plan.sources_seen.clouds)
@@ -89,10 +65,26 @@ pub fn exit(plan: &Plan, outcomes: Option<&[Outcome]>, unsaved: bool) -> Exit {
     } else if !plan.unseen.is_empty()
         || !plan.protected.is_empty()
         || unsaved
-        || failures(outcomes).next().is_some()
+        || outcomes.into_iter().flatten().any(failed)
     {
         Exit::Failed
     } else {
         Exit::Done
     }
+}
+
+#[derive(Serialize)]
+struct Tick<'a> {
+    #[serde(flatten)]
+    first: &'a TickReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second_pass: Option<&'a TickReport>,
+}
+
+/// A tick as one JSON object: its first pass, with the second, if there was one, as `second_pass`.
+///
+/// # Errors
+/// None that a report can cause.
+pub fn json(first: &TickReport, second_pass: Option<&TickReport>) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(&Tick { first, second_pass })
 }

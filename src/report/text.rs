@@ -1,15 +1,15 @@
 //! A tick on one screen.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use std::fmt::Display;
 
-use super::Report;
+use super::names::{Named, ReasonName};
+use super::problem::blocked;
+use super::tick_report::{ActionResult, JobGroupReport, NodeReport, TickReport};
 use crate::plain::Lines;
 use crate::scaling::budget::Costs;
-use crate::scaling::plan::{
-    BuilderLine, Fate, FloatingIpLine, GroupLine, LeftoverLine, NodeLine, Plan,
-};
-use crate::scaling::reason::{Reason, spoken};
+use crate::scaling::plan::Fate;
+use crate::scaling::seconds::Seconds;
 
 /// More nodes than this that nothing happens to are only counted, unless it is a dry run.
 const NODES_ON_A_SCREEN: usize = 12;
@@ -17,167 +17,257 @@ const NODES_ON_A_SCREEN: usize = 12;
 /// More groups than this are only counted, unless it is a dry run.
 const GROUPS_ON_A_SCREEN: usize = 20;
 
-/// Heads a line about what nothing more is made of.
-const PROTECTED: &str = "PROTECTED MODE  ";
-
-/// Heads a line about a budget that is spent.
-const BUDGET: &str = "BUDGET SPENT  ";
-
-/// Heads a line about jobs on machines that are gone.
-const STRANDED: &str = "stranded ";
-
-/// Heads the actions that failed.
-const NOT_DONE: &str = "not done";
-
-/// The report for people; with `levels`, each line begins with its level as journald reads it (sd-daemon(3)).
-pub fn text(report: &Report<'_>, levels: bool) -> String {
-    let mut out = Lines::new();
-    // Writing to lines does not fail.
-    let _ = write_all(&mut out, report);
-    let out = out.into_string();
-    if levels { with_levels(&out) } else { out }
+/// A level of journald. Source: sd-daemon(3).
+#[derive(Debug, Clone, Copy)]
+enum Level {
+    Error = 3,
+    Warning = 4,
+    Information = 6,
 }
 
-/// What went wrong is an error, what was not seen a warning, everything else information.
-fn with_levels(text: &str) -> String {
-    let mut failing = false;
-    let mut level = |line: &str| {
-        if !line.starts_with(' ') {
-            failing = line == NOT_DONE;
-        }
-        if failing || line.starts_with(PROTECTED) {
-            3
-        } else if ["unknown", "brake", STRANDED, BUDGET]
-            .iter()
-            .any(|head| line.starts_with(head))
-        {
-            4
-        } else {
-            6
-        }
+struct Page<'a> {
+    tick: &'a TickReport,
+    levels: bool,
+    lines: Lines,
+}
+
+/// The report for people; with `levels`, each line begins with its level as journald reads it.
+pub fn text(tick: &TickReport, levels: bool) -> String {
+    let mut page = Page {
+        tick,
+        levels,
+        lines: Lines::new(),
     };
-    let lines = text.lines().filter(|line| !line.is_empty());
-    lines
-        .map(|line| format!("<{}>{line}\n", level(line)))
-        .collect()
+    page.problems();
+    page.summary();
+    page.groups();
+    page.nodes();
+    page.builders();
+    page.leftovers();
+    page.floating_ips();
+    page.actions("not done", Level::Error, |action| action.has_failed());
+    page.actions("otherwise than planned", Level::Information, |action| {
+        let is_off = [ActionResult::Changed, ActionResult::Failed];
+        action.result.is_one_of(&is_off) && !action.has_failed()
+    });
+    page.lines.into_string()
 }
 
-fn write_all(out: &mut Lines, report: &Report<'_>) -> std::fmt::Result {
-    let plan = report.plan;
-    let dry_run = report.outcomes.is_none();
-    for unseen in &plan.unseen {
-        writeln!(out, "unknown  {}: {}", unseen.source, unseen.why)?;
+impl Page<'_> {
+    fn line(&mut self, level: Level, text: impl Display) {
+        match self.levels {
+            true => self.lines.line(format_args!("<{}>{text}", level as u8)),
+            false => self.lines.line(format_args!("{text}")),
+        }
     }
-    for protected in &plan.protected {
-        writeln!(out, "{PROTECTED}{protected}")?;
-    }
-    for spent in &plan.budgets_spent {
-        writeln!(out, "{BUDGET}{spent}")?;
-    }
-    for brake in &plan.brakes {
-        // An unknown source has just been named.
-        let what = if brake.stops_creates() {
-            "no node is made or deleted"
-        } else {
-            "no node is deleted"
-        };
-        writeln!(out, "brake    {what}: {brake}")?;
-    }
-    if let Some(stranded) = &plan.stranded {
-        writeln!(out, "{STRANDED}{stranded}")?;
-    }
-    for notice in report.notices.iter().chain(&plan.notices) {
-        writeln!(out, "note     {notice}")?;
-    }
-    if let Some(window) = &plan.window {
-        writeln!(out, "window   {window}")?;
-    }
-    writeln!(out, "queue    {}", queue(plan))?;
-    writeln!(out, "nodes    {}", phases(&plan.nodes))?;
-    if let Some(cost) = &plan.cost {
-        writeln!(out, "cost     {}", costs(cost))?;
-    }
-    writeln!(
-        out,
-        "{}  {}",
-        if dry_run { "would  " } else { "plan   " },
-        fates(report)
-    )?;
 
-    if !plan.groups.is_empty() {
-        writeln!(out, "\nwaiting jobs")?;
-        let shown = if dry_run {
-            plan.groups.len()
-        } else {
-            GROUPS_ON_A_SCREEN
+    fn say(&mut self, text: impl Display) {
+        self.line(Level::Information, text);
+    }
+
+    fn heading(&mut self, level: Level, text: &str) {
+        if !self.levels {
+            self.lines.gap();
+        }
+        self.line(level, text);
+    }
+
+    fn problems(&mut self) {
+        let tick = self.tick;
+        for one in &tick.unseen {
+            self.line(
+                Level::Warning,
+                format_args!("unknown  {}: {}", one.source, one.why),
+            );
+        }
+        for one in &tick.protected {
+            self.line(Level::Error, format_args!("PROTECTED MODE  {}", one.text));
+        }
+        for one in &tick.budgets_spent {
+            self.line(Level::Warning, format_args!("BUDGET SPENT  {}", one.text));
+        }
+        for one in &tick.brakes {
+            let what = blocked(one);
+            self.line(
+                Level::Warning,
+                format_args!("brake    {what}: {}", one.text),
+            );
+        }
+        if let Some(one) = &tick.stranded {
+            self.line(Level::Warning, format_args!("stranded {}", one.text));
+        }
+        for notice in &tick.notices {
+            self.say(format_args!("note     {notice}"));
+        }
+    }
+
+    fn summary(&mut self) {
+        let tick = self.tick;
+        if let Some(window) = &tick.window {
+            self.say(format_args!("window   {}", window.text));
+        }
+        self.say(format_args!("queue    {}", queue(tick)));
+        self.say(format_args!("nodes    {}", phases(&tick.nodes)));
+        if let Some(cost) = &tick.cost {
+            self.say(format_args!("cost     {}", costs(cost)));
+        }
+        let head = if tick.dry_run { "would" } else { "plan" };
+        self.say(format_args!("{head:7}  {}", decisions(tick)));
+    }
+
+    fn groups(&mut self) {
+        let groups = &self.tick.groups;
+        if groups.is_empty() {
+            return;
+        }
+        self.heading(Level::Information, "waiting jobs");
+        let shown = match self.tick.dry_run {
+            true => groups.len(),
+            false => GROUPS_ON_A_SCREEN,
         };
-        for group in plan.groups.iter().take(shown) {
-            let why: Vec<String> = group.why.iter().map(ToString::to_string).collect();
-            let waiting = spoken(group.waiting_seconds);
-            let why = if why.is_empty() {
-                "nothing can be said yet".to_owned()
-            } else {
-                why.join("; ")
+        for group in groups.iter().take(shown) {
+            let why: Vec<&str> = group.why.iter().map(|why| why.text.as_str()).collect();
+            let why = match why.is_empty() {
+                true => "nothing can be said yet".to_owned(),
+                false => why.join("; "),
             };
-            writeln!(
-                out,
-                "  {} of {}{}{}, longest {waiting}: {why}",
+            let by_machine = match group.by_machine {
+                true => " (by the machine)",
+                false => "",
+            };
+            self.say(format_args!(
+                "  {} of {}{by_machine}{}, longest {}: {why}",
                 group.jobs,
                 group.request,
-                if group.by_machine {
-                    " (by the machine)"
-                } else {
-                    ""
-                },
-                example(group)
-            )?;
+                example(group),
+                Seconds(group.waiting_seconds)
+            ));
         }
-        let jobs: u64 = plan.groups.iter().skip(shown).map(|group| group.jobs).sum();
+        let rest = groups.get(shown..).unwrap_or_default();
+        let jobs: u64 = rest.iter().map(|group| group.jobs).sum();
         if jobs > 0 {
-            let groups = plan.groups.len() - shown;
-            writeln!(
-                out,
+            let groups = rest.len();
+            self.say(format_args!(
                 "  {jobs} in {groups} more groups: see ehos tick --dry-run"
-            )?;
+            ));
         }
     }
-    write_nodes(out, report, dry_run)?;
-    write_builders(out, plan)?;
-    write_leftovers(out, plan)?;
-    write_floating_ips(out, plan)?;
-    let mut heading = Some(NOT_DONE);
-    for (action, message) in report.failures() {
-        if let Some(heading) = heading.take() {
-            out.gap();
-            writeln!(out, "{heading}")?;
+
+    fn nodes(&mut self) {
+        let nodes = &self.tick.nodes;
+        let is_kept = |node: &&NodeReport| node.fate.is(Fate::Keeps);
+        let all = self.tick.dry_run || nodes.iter().filter(is_kept).count() <= NODES_ON_A_SCREEN;
+        let shown: Vec<&NodeReport> = nodes.iter().filter(|node| all || !is_kept(node)).collect();
+        if shown.is_empty() {
+            return;
         }
-        writeln!(out, "  {} {}: {message}", action.verb(), action.node())?;
-    }
-    let mut heading = Some("otherwise than planned");
-    for (action, message) in report.asides() {
-        if let Some(heading) = heading.take() {
-            out.gap();
-            writeln!(out, "{heading}")?;
+        self.heading(Level::Information, "nodes");
+        // The only zone of a cloud says nothing.
+        let mut zones: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for node in nodes {
+            let zones = zones.entry(&node.cloud).or_default();
+            zones.extend(node.zone.as_deref());
         }
-        writeln!(out, "  {} {}: {message}", action.verb(), action.node())?;
+        let several = |cloud: &str| zones.get(cloud).is_some_and(|zones| zones.len() > 1);
+        let place = |node: &NodeReport| match &node.zone {
+            Some(zone) if several(&node.cloud) => format!("{} {zone} {}", node.cloud, node.flavor),
+            _ => format!("{} {}", node.cloud, node.flavor),
+        };
+        let names = shown.iter().map(|node| node.name.len()).max();
+        let places = shown.iter().map(|node| place(node).len()).max();
+        let (name_width, place_width) = (names.unwrap_or(0), places.unwrap_or(0));
+        for node in shown {
+            let NodeReport {
+                fate, name, phase, ..
+            } = node;
+            let (place, why) = (place(node), &node.why.text);
+            self.say(format_args!(
+                "  {fate:8} {name:name_width$}  {place:place_width$}  {phase:9} {why}"
+            ));
+        }
     }
-    Ok(())
+
+    fn builders(&mut self) {
+        let builders = &self.tick.builders;
+        if !builders.is_empty() {
+            self.heading(Level::Information, "builders of images");
+        }
+        for one in builders {
+            let why = &one.why.text;
+            self.say(format_args!(
+                "  {:8} {}  {}  {why}",
+                one.fate, one.name, one.cloud
+            ));
+        }
+    }
+
+    fn leftovers(&mut self) {
+        let leftovers = &self.tick.leftovers;
+        if !leftovers.is_empty() {
+            self.heading(Level::Information, "left behind");
+        }
+        for one in leftovers {
+            let kind = match &one.kind {
+                Named::Known(kind) => kind.name(),
+                Named::Other(kind) => kind,
+            };
+            let space = if one.name.is_empty() { "" } else { " " };
+            let server = one.server.as_ref();
+            let server = server.map_or_else(String::new, |server| format!("of server {server}: "));
+            self.say(format_args!(
+                "  {:8} {kind} {}{space}({})  {}  {server}{}",
+                one.fate, one.name, one.id, one.cloud, one.why.text
+            ));
+        }
+    }
+
+    fn floating_ips(&mut self) {
+        let ips = &self.tick.floating_ips;
+        if !ips.is_empty() {
+            self.heading(Level::Information, "floating IPs of nodes");
+        }
+        for one in ips {
+            self.say(format_args!(
+                "  {:8} {} ({})  {}  of server {}: {}",
+                one.fate, one.address, one.id, one.cloud, one.server, one.why.text
+            ));
+        }
+    }
+
+    fn actions(
+        &mut self,
+        heading: &str,
+        level: Level,
+        which: impl Fn(&super::tick_report::ActionReport) -> bool,
+    ) {
+        let mut heading = Some(heading);
+        for one in self.tick.actions.iter().filter(|one| which(one)) {
+            if let Some(heading) = heading.take() {
+                self.heading(level, heading);
+            }
+            let message = one.message.as_deref().unwrap_or_default();
+            self.line(
+                level,
+                format_args!("  {} {}: {message}", one.action, one.node),
+            );
+        }
+    }
 }
 
-fn queue(plan: &Plan) -> String {
-    if plan.sources_seen.schedds == 0 {
+fn queue(tick: &TickReport) -> String {
+    let queue = tick.queue;
+    if queue.schedds == 0 {
         return "unknown".to_owned();
     }
-    let counts = plan.queue;
     let mut text = format!(
         "{} idle, {} running, {} held",
-        counts.idle, counts.running, counts.held
+        queue.idle, queue.running, queue.held
     );
-    if let Some(stranded) = &plan.stranded {
-        text += &format!("; {} running on no machine", stranded.jobs);
+    if queue.stranded > 0 {
+        text += &format!("; {} running on no machine", queue.stranded);
     }
-    if plan.to_come > 0 {
-        text += &format!("; {} to come (late materialization)", plan.to_come);
+    if queue.to_come > 0 {
+        text += &format!("; {} to come (late materialization)", queue.to_come);
     }
     text
 }
@@ -210,202 +300,68 @@ fn costs(cost: &Costs) -> String {
     text
 }
 
-fn write_nodes(out: &mut Lines, report: &Report<'_>, dry_run: bool) -> std::fmt::Result {
-    let kept = |node: &&NodeLine| node.fate == Fate::Keeps;
-    let nodes = &report.plan.nodes;
-    let all = dry_run || nodes.iter().filter(kept).count() <= NODES_ON_A_SCREEN;
-    let shown: Vec<&NodeLine> = nodes
-        .iter()
-        .filter(|node| all || node.fate != Fate::Keeps)
-        .collect();
-    if shown.is_empty() {
-        return Ok(());
-    }
-    writeln!(out, "\nnodes")?;
-    let name_width = shown.iter().map(|node| node.name.len()).max().unwrap_or(0);
-    // The only zone of a cloud says nothing.
-    let mut zones: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for node in nodes {
-        let zones = zones.entry(&node.cloud).or_default();
-        zones.extend(node.zone.as_deref());
-    }
-    let several = |cloud: &str| zones.get(cloud).is_some_and(|zones| zones.len() > 1);
-    let place = |node: &NodeLine| match &node.zone {
-        Some(zone) if several(&node.cloud) => format!("{} {zone} {}", node.cloud, node.flavor),
-        _ => format!("{} {}", node.cloud, node.flavor),
-    };
-    let place_width = shown
-        .iter()
-        .map(|node| place(node).len())
-        .max()
-        .unwrap_or(0);
-    for node in shown {
-        let fate = fate_name(node.fate);
-        let (name, place, phase) = (&node.name, place(node), node.phase);
-        writeln!(
-            out,
-            "  {fate:8} {name:name_width$}  {place:place_width$}  {phase:9} {}",
-            node.why
-        )?;
-    }
-    Ok(())
-}
-
-fn write_builders(out: &mut Lines, plan: &Plan) -> std::fmt::Result {
-    if !plan.builders.is_empty() {
-        writeln!(out, "\nbuilders of images")?;
-    }
-    for builder in &plan.builders {
-        let fate = fate_name(builder.fate);
-        let (name, cloud, why) = (&builder.name, &builder.cloud, &builder.why);
-        writeln!(out, "  {fate:8} {name}  {cloud}  {why}")?;
-    }
-    Ok(())
-}
-
-fn write_leftovers(out: &mut Lines, plan: &Plan) -> std::fmt::Result {
-    if !plan.leftovers.is_empty() {
-        writeln!(out, "\nleft behind")?;
-    }
-    for leftover in &plan.leftovers {
-        let fate = fate_name(leftover.fate);
-        let (cloud, why, kind) = (&leftover.cloud, &leftover.why, leftover.kind.name());
-        let (id, name) = (&leftover.id, &leftover.name);
-        let space = if name.is_empty() { "" } else { " " };
-        let server = leftover.server.as_ref();
-        let server = server.map_or_else(String::new, |server| format!("of server {server}: "));
-        writeln!(
-            out,
-            "  {fate:8} {kind} {name}{space}({id})  {cloud}  {server}{why}"
-        )?;
-    }
-    Ok(())
-}
-
-fn write_floating_ips(out: &mut Lines, plan: &Plan) -> std::fmt::Result {
-    if !plan.floating_ips.is_empty() {
-        writeln!(out, "\nfloating IPs of nodes")?;
-    }
-    for ip in &plan.floating_ips {
-        let fate = fate_name(ip.fate);
-        let FloatingIpLine {
-            id,
-            address,
-            cloud,
-            server,
-            why,
-            ..
-        } = ip;
-        writeln!(
-            out,
-            "  {fate:8} {address} ({id})  {cloud}  of server {server}: {why}"
-        )?;
-    }
-    Ok(())
-}
-
-fn fate_name(fate: Fate) -> &'static str {
-    match fate {
-        Fate::Keeps => "keeps",
-        Fate::Creates => "creates",
-        Fate::Drains => "drains",
-        Fate::Returns => "returns",
-        Fate::Deletes => "deletes",
-        Fate::Forgets => "forgets",
-        Fate::Frees => "frees",
-    }
-}
-
-fn phases(nodes: &[NodeLine]) -> String {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for node in nodes.iter().filter(|node| node.fate != Fate::Creates) {
-        *counts.entry(node.phase).or_default() += 1;
+fn phases(nodes: &[NodeReport]) -> String {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for node in nodes.iter().filter(|node| !node.fate.is(Fate::Creates)) {
+        *counts.entry(node.phase.to_string()).or_default() += 1;
     }
     let total: usize = counts.values().sum();
     if total == 0 {
         return "none".to_owned();
     }
     let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_by_key(|(phase, count)| (std::cmp::Reverse(*count), *phase));
-    let parts: Vec<String> = counts
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let parts = counts
         .iter()
-        .map(|(phase, count)| format!("{count} {phase}"))
-        .collect();
-    format!("{total}: {}", parts.join(", "))
+        .map(|(phase, count)| format!("{count} {phase}"));
+    format!("{total}: {}", parts.collect::<Vec<_>>().join(", "))
 }
 
 /// One of the group's jobs, unless there is room for all of them.
-fn example(group: &GroupLine) -> String {
-    let room = |why: &Reason| {
-        matches!(
-            why,
-            Reason::FitsFree { .. }
-                | Reason::FitsClaimed { .. }
-                | Reason::FitsComing { .. }
-                | Reason::FitsTakenBack { .. }
-                | Reason::FitsNew { .. }
-                | Reason::NewNodes { .. }
-        )
-    };
+fn example(group: &JobGroupReport) -> String {
+    let mut reasons = group.why.iter().map(|why| why.reason.known());
+    let placed = reasons.all(|reason| reason.is_some_and(ReasonName::is_placed));
     match &group.example {
-        Some(job) if !group.why.iter().all(room) => format!(" (as job {job})"),
+        Some(job) if !placed => format!(" (as job {job})"),
         _ => String::new(),
     }
 }
 
-fn fates(report: &Report<'_>) -> String {
-    let all = [
-        Fate::Creates,
-        Fate::Returns,
-        Fate::Drains,
-        Fate::Deletes,
-        Fate::Forgets,
+/// What is decided, with how often.
+fn decisions(tick: &TickReport) -> String {
+    let of_nodes = |fate: Fate| tick.nodes.iter().filter(|node| node.fate.is(fate)).count();
+    let nodes = [
+        (Fate::Creates, "create"),
+        (Fate::Returns, "return"),
+        (Fate::Drains, "drain"),
+        (Fate::Deletes, "delete"),
+        (Fate::Forgets, "forget"),
     ];
-    let named = all.into_iter().map(|fate| {
-        (
-            report.plan.count(fate),
-            fate_name(fate).trim_end_matches('s'),
-        )
-    });
-    let mut parts: Vec<String> = named
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, name)| format!("{name} {count}"))
+    let nodes = nodes.map(|(fate, verb)| (of_nodes(fate), verb, ""));
+    let deletes = |fate: &Named<Fate>| fate.is(Fate::Deletes);
+    let builders = tick.builders.iter().filter(|one| deletes(&one.fate));
+    let leftovers = tick.leftovers.iter().filter(|one| deletes(&one.fate));
+    let ips = tick.floating_ips.iter();
+    let ips = ips.filter(|one| one.fate.is(Fate::Frees));
+    let others = [
+        (builders.count(), "delete", " builder"),
+        (leftovers.count(), "remove", " leftover"),
+        (ips.count(), "free", " floating IP"),
+    ];
+    let all = nodes.into_iter().chain(others);
+    let parts: Vec<String> = all
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, verb, what)| {
+            let plural = if what.is_empty() || count == 1 {
+                ""
+            } else {
+                "s"
+            };
+            format!("{verb} {count}{what}{plural}")
+        })
         .collect();
-    let deleted = |builder: &&BuilderLine| builder.fate == Fate::Deletes;
-    match report.plan.builders.iter().filter(deleted).count() {
-        0 => {}
-        1 => parts.push("delete 1 builder".to_owned()),
-        count => parts.push(format!("delete {count} builders")),
-    }
-    let removed = |leftover: &&LeftoverLine| leftover.fate == Fate::Deletes;
-    match report.plan.leftovers.iter().filter(removed).count() {
-        0 => {}
-        1 => parts.push("remove 1 leftover".to_owned()),
-        count => parts.push(format!("remove {count} leftovers")),
-    }
-    let freed = |ip: &&FloatingIpLine| ip.fate == Fate::Frees;
-    match report.plan.floating_ips.iter().filter(freed).count() {
-        0 => {}
-        1 => parts.push("free 1 floating IP".to_owned()),
-        count => parts.push(format!("free {count} floating IPs")),
-    }
-    if parts.is_empty() {
-        "nothing to do".to_owned()
-    } else {
-        parts.join(", ")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn journald_gets_a_level_for_each_line() {
-        let text = "unknown  collector: x\nqueue    1\n\nnot done\n  create a: b\n";
-        assert_eq!(
-            with_levels(text),
-            "<4>unknown  collector: x\n<6>queue    1\n<3>not done\n<3>  create a: b\n"
-        );
+    match parts.is_empty() {
+        true => "nothing to do".to_owned(),
+        false => parts.join(", "),
     }
 }

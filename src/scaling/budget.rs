@@ -1,5 +1,12 @@
 //! What nodes cost: an hour, and what was spent this month. It is counted from what was really run: the age of each
 //! server by its cloud's clock. Nothing is ended for money but what is idle.
+//!
+//! A month's budget counts the money spent and the cost of the next hour of all that runs. The
+//! state keeps a meter for each node until its departure is forgotten, then a sum by month and
+//! cloud, twelve of them: a clock that jumps and returns forgets none.
+//!
+//! A `billing_period` keeps a surplus node until the last five minutes that are paid, at most one
+//! period longer than `idle_timeout`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,4 +1,7 @@
 //! What a node offers: one space for each of its slots.
+//!
+//! A node offers what a node of its type advertised, slot by slot. Before the first, its RAM less
+//! max(512 MB, 8 %).
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,13 @@
 //! What servers of ours have left behind in a cloud, and how it is known to be ours.
+//!
+//! A port is ours if its device_id is the UUID of a departed server of ours, Nova owns it, and it
+//! has no name. A volume is ours if Nova named it UUID-blank-vol with such a UUID, it is detached,
+//! and its server did not keep it. A floating IP is ours if `master deploy` wrote the pool into its
+//! description.
+//!
+//! Each must be observed twice. Right before the delete Nova must answer 404 for the server.
+//! Departed servers are remembered for two hours and until their cloud has answered, at most for a
+//! day, 1000 of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

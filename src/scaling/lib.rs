@@ -17,6 +17,7 @@ pub mod limits;
 pub mod matching;
 pub mod memory;
 pub mod money;
+pub mod names;
 pub mod nearest;
 pub mod needs;
 pub mod node;

@@ -1,4 +1,18 @@
 //! The life of a node: where it is, from its server, its startd and what is remembered of it.
+//!
+//! Silent: no update for three of the node's own update intervals. A node that is late again and
+//! again is silent only while its ad is older than its usual lateness.
+//!
+//! Idle since the first ad without a claim that the collector received, never for longer than ehos
+//! has known the node, unless ehos adopted it.
+//!
+//! Stopped or in ERROR, and no schedd lists a job: lost at once. With a claim when last heard of,
+//! and no schedd that lists the job: `lost_job_timeout`, for a schedd that is not queried may run
+//! it.
+//!
+//! A node within `token_margin` of its token's expiry serves no demand and counts neither for
+//! nodes_min nor nodes_spare. The expiry must be observed for an hour before, for ages may be of
+//! this machine's clock.
 
 mod facts;
 

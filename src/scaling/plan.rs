@@ -44,6 +44,7 @@ use super::figures::{
 };
 use super::leftover::LeftoverKind;
 use super::memory::{Outcome, State};
+use super::names::{ActionName, PhaseName};
 use super::needs::Needs;
 use super::node::{Node, Phase};
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
@@ -54,6 +55,7 @@ use super::source::{Source, SourceKind};
 use super::stranded::{StrandedJobs, stranded};
 use super::submitter::Submitters;
 use super::survey::survey;
+use crate::names;
 use planner::Planner;
 
 /// One thing to do.
@@ -73,29 +75,26 @@ pub enum Action {
 
 impl Action {
     /// Its name in reports.
-    pub fn verb(&self) -> &'static str {
+    pub fn name(&self) -> ActionName {
         match self {
-            Action::Cloud {
-                action: CloudAction::Create(_),
-                ..
-            } => "create",
-            Action::Cloud {
-                action: CloudAction::Delete { .. },
-                ..
-            } => "delete",
-            Action::Cloud {
-                action: CloudAction::Remove { .. },
-                ..
-            } => "remove",
-            Action::Cloud {
-                action: CloudAction::Disassociate { .. },
-                ..
-            } => "disassociate",
-            Action::Pool(PoolAction::Drain { .. }) => "drain",
-            Action::Pool(PoolAction::CancelDrain { .. }) => "cancel drain",
-            Action::Pool(PoolAction::Invalidate { .. }) => "invalidate",
-            Action::Pool(PoolAction::Reschedule { .. }) => "reschedule",
+            Action::Cloud { action, .. } => match action {
+                CloudAction::Create(_) => ActionName::Create,
+                CloudAction::Delete { .. } => ActionName::Delete,
+                CloudAction::Remove { .. } => ActionName::Remove,
+                CloudAction::Disassociate { .. } => ActionName::Disassociate,
+            },
+            Action::Pool(action) => match action {
+                PoolAction::Drain { .. } => ActionName::Drain,
+                PoolAction::CancelDrain { .. } => ActionName::CancelDrain,
+                PoolAction::Invalidate { .. } => ActionName::Invalidate,
+                PoolAction::Reschedule { .. } => ActionName::Reschedule,
+            },
         }
+    }
+
+    /// The same as text.
+    pub fn verb(&self) -> &'static str {
+        self.name().as_str()
     }
 
     /// The node that it is about.
@@ -107,24 +106,24 @@ impl Action {
     }
 }
 
-/// What happens to a node in this tick.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fate {
-    /// Nothing.
-    Keeps,
-    /// It is made.
-    Creates,
-    /// It is drained.
-    Drains,
-    /// Its drain is taken back.
-    Returns,
-    /// Its server is deleted.
-    Deletes,
-    /// Its server is gone; it is forgotten.
-    Forgets,
-    /// A floating IP: it is taken off its node, and stays the project's.
-    Frees,
+names! {
+    /// The decision for a node in this tick.
+    pub enum Fate {
+        /// It stays as it is.
+        Keeps = "keeps",
+        /// It is created.
+        Creates = "creates",
+        /// It is drained.
+        Drains = "drains",
+        /// Its drain is cancelled.
+        Returns = "returns",
+        /// Its server is deleted.
+        Deletes = "deletes",
+        /// Its server is gone; it is forgotten.
+        Forgets = "forgets",
+        /// A floating IP: it is disassociated from its node, and stays the project's.
+        Frees = "frees",
+    }
 }
 
 /// One node in the plan.
@@ -146,7 +145,7 @@ pub struct NodeLine {
     /// Its startd, when the collector has an ad of it.
     pub startd: Option<StartdFigures>,
     /// Where it is in its life, in a word.
-    pub phase: &'static str,
+    pub phase: PhaseName,
     /// What happens to it.
     pub fate: Fate,
     /// Why.
@@ -420,30 +419,30 @@ fn status_word(node: &Node<'_>) -> String {
     record.map_or_else(String::new, |record| record.status_word().to_owned())
 }
 
-/// A phase in a word.
-pub fn phase_name(phase: &Phase) -> &'static str {
+/// The name of a phase.
+pub fn phase_name(phase: &Phase) -> PhaseName {
     match phase {
-        Phase::Requested => "requested",
-        Phase::Building => "building",
-        Phase::Booting => "booting",
-        Phase::Idle { .. } => "idle",
-        Phase::Busy => "busy",
-        Phase::Closed => "closed",
-        Phase::Draining { complete: true, .. } => "drained",
-        Phase::Draining { .. } => "draining",
-        Phase::Silent { .. } => "silent",
-        Phase::Unheard => "unheard",
-        Phase::Inactive => "inactive",
-        Phase::Stopped { .. } => "stopped",
-        Phase::Failed { .. } => "failed",
-        Phase::Lost { .. } => "lost",
-        Phase::Unreachable { .. } => "unreachable",
-        Phase::Deleting { .. } => "deleting",
-        Phase::Gone | Phase::Vanished => "gone",
-        Phase::Lapsed => "lapsed",
-        Phase::Contradiction { .. } => "unclear",
-        Phase::Unsigned { .. } => "unsigned",
-        Phase::Untrusted => "untrusted",
+        Phase::Requested => PhaseName::Requested,
+        Phase::Building => PhaseName::Building,
+        Phase::Booting => PhaseName::Booting,
+        Phase::Idle { .. } => PhaseName::Idle,
+        Phase::Busy => PhaseName::Busy,
+        Phase::Closed => PhaseName::Closed,
+        Phase::Draining { complete: true, .. } => PhaseName::Drained,
+        Phase::Draining { .. } => PhaseName::Draining,
+        Phase::Silent { .. } => PhaseName::Silent,
+        Phase::Unheard => PhaseName::Unheard,
+        Phase::Inactive => PhaseName::Inactive,
+        Phase::Stopped { .. } => PhaseName::Stopped,
+        Phase::Failed { .. } => PhaseName::Failed,
+        Phase::Lost { .. } => PhaseName::Lost,
+        Phase::Unreachable { .. } => PhaseName::Unreachable,
+        Phase::Deleting { .. } => PhaseName::Deleting,
+        Phase::Gone | Phase::Vanished => PhaseName::Gone,
+        Phase::Lapsed => PhaseName::Lapsed,
+        Phase::Contradiction { .. } => PhaseName::Unclear,
+        Phase::Unsigned { .. } => PhaseName::Unsigned,
+        Phase::Untrusted => PhaseName::Untrusted,
     }
 }
 

@@ -1,4 +1,7 @@
 //! Hours of the week in which other numbers count: a window is what the wall clock says in its time zone.
+//!
+//! The first window that is active counts, and is applied once, at the head of the plan. A clock
+//! that jumps costs a wrong window and no more.
 
 use std::borrow::Cow;
 use std::fmt;

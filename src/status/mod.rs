@@ -3,8 +3,6 @@
 pub mod layout;
 mod read;
 mod table;
-mod trouble;
 
 pub use read::{Error, last};
 pub use table::{View, table};
-pub use trouble::{Trouble, is_late, troubles};

@@ -9,8 +9,8 @@ use thiserror::Error as ThisError;
 use crate::exit::Exit;
 use crate::history;
 use crate::own_file;
-use crate::report::Snapshot;
-use crate::report::snapshot::VERSION;
+use crate::report::TickReport;
+use crate::report::tick_report::VERSION;
 use crate::rights;
 
 /// Why nothing can be shown.
@@ -98,7 +98,7 @@ struct Version {
 ///
 /// # Errors
 /// When there is none, or it cannot be read.
-pub fn last(folder: &Path) -> Result<Snapshot, Error> {
+pub fn last(folder: &Path) -> Result<TickReport, Error> {
     let path = folder.join(history::LAST);
     let text = own_file::read(&path).map_err(|error| Error::of_file(folder, &path, error))?;
     let damaged = |error| Error::Damaged {

@@ -6,16 +6,17 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::layout::{Cell, Style, columns, cut, labelled, paint, width, wrap};
-use super::trouble::{age_seconds, troubles};
 use crate::history;
-use crate::metrics::{sees_claims, sees_paid};
 use crate::plain::clean;
-use crate::report::Snapshot;
-use crate::report::snapshot::{ActionResult, GroupShown, NodeShown, exists};
+use crate::report::TickReport;
+use crate::report::names::{Named, ReasonName};
+use crate::report::problem::{Level, age_seconds, problems};
+use crate::report::tick_report::{ActionResult, JobGroupReport, NodeReport};
 use crate::scaling::figures::{BackoffFigures, CloudFigures, UsageFigures};
 use crate::scaling::money::Money;
+use crate::scaling::names::PhaseName;
 use crate::scaling::plan::Fate;
-use crate::scaling::reason::spoken;
+use crate::scaling::seconds::Seconds;
 
 /// More nodes than this are only counted, unless all are asked for.
 const NODES: usize = 20;
@@ -58,14 +59,20 @@ struct Page {
 }
 
 /// The last tick for people, as of `now`.
-pub fn table(snapshot: &Snapshot, now: Timestamp, view: &View) -> String {
+pub fn table(snapshot: &TickReport, now: Timestamp, view: &View) -> String {
     let mut page = Page {
         room: view.width.max(NARROWEST),
         view: view.clone(),
         text: String::new(),
     };
-    for trouble in troubles(snapshot, now) {
-        page.entry(trouble.what, &trouble.text, trouble.style());
+    for problem in problems(snapshot, now) {
+        let style = match problem.level {
+            Level::Error => Style::Bad,
+            Level::Warning => Style::Warn,
+            // They stand in the lines below.
+            Level::Note => continue,
+        };
+        page.entry(problem.word, &problem.text, style);
     }
     for notice in &snapshot.notices {
         page.entry("note", notice, Style::Plain);
@@ -160,36 +167,43 @@ impl Page {
         }
     }
 
-    fn nodes_in_short(&mut self, snapshot: &Snapshot) {
-        let there: Vec<&NodeShown> = snapshot.nodes.iter().filter(|node| there(node)).collect();
-        let by = |of: &dyn Fn(&NodeShown) -> &str| {
-            let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    fn nodes_in_short(&mut self, snapshot: &TickReport) {
+        let there: Vec<&NodeReport> = snapshot
+            .nodes
+            .iter()
+            .filter(|node| node.is_there())
+            .collect();
+        let by = |of: &dyn Fn(&NodeReport) -> String| {
+            let mut counts: BTreeMap<String, u64> = BTreeMap::new();
             for node in &there {
                 *counts.entry(of(node)).or_default() += 1;
             }
-            let mut counts: Vec<(&str, u64)> = counts.into_iter().collect();
-            counts.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
+            let mut counts: Vec<(String, u64)> = counts.into_iter().collect();
+            counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
             counts
         };
         let policy = &snapshot.policy;
         let mut text = format!("{} of at most {}", there.len(), policy.nodes_max);
         if !there.is_empty() {
-            let phases = by(&|node| &node.phase);
+            let phases = by(&|node| node.phase.to_string());
             let phases = phases
                 .iter()
                 .map(|(phase, count)| format!("{count} {phase}"));
             text += &format!(": {}", join(phases));
         }
-        let new = snapshot.nodes.iter().filter(|node| node.phase == "new");
+        let new = snapshot
+            .nodes
+            .iter()
+            .filter(|node| node.phase.is(PhaseName::New));
         match new.count() {
             0 => {}
             new => text += &format!("; {new} asked for by this tick"),
         }
         self.entry("nodes", &text, Style::Plain);
         let parts = [
-            ("  by cloud", by(&|node| &node.cloud)),
-            ("  flavor", by(&|node| &node.flavor)),
-            ("  image", by(&|node| &node.server.image)),
+            ("  by cloud", by(&|node| node.cloud.clone())),
+            ("  flavor", by(&|node| node.flavor.clone())),
+            ("  image", by(&|node| node.server.image.clone())),
         ];
         for (label, counts) in parts {
             if !counts.is_empty() {
@@ -199,12 +213,12 @@ impl Page {
         }
     }
 
-    fn groups(&mut self, groups: &[GroupShown]) {
+    fn groups(&mut self, groups: &[JobGroupReport]) {
         if groups.is_empty() {
             return;
         }
         self.heading("waiting jobs");
-        let mut groups: Vec<&GroupShown> = groups.iter().collect();
+        let mut groups: Vec<&JobGroupReport> = groups.iter().collect();
         groups.sort_by_key(|group| std::cmp::Reverse(group.waiting_seconds));
         let shown = if self.view.all { groups.len() } else { GROUPS };
         for group in groups.iter().take(shown) {
@@ -223,25 +237,10 @@ impl Page {
             };
             let text = format!(
                 "{jobs} of {request}{by_machine}{example}, longest {}: {why}",
-                spoken(group.waiting_seconds)
+                Seconds(group.waiting_seconds)
             );
-            let stuck = [
-                "limited",
-                "too_large",
-                "no_match",
-                "refused",
-                "nothing_made",
-                "max_jobs_running",
-                "bad_request",
-                "unread",
-                "deferral_missed",
-                "restarting",
-                "parallel_universe",
-            ];
-            let stuck = group
-                .why
-                .iter()
-                .any(|why| stuck.contains(&why.reason.as_str()));
+            let mut reasons = group.why.iter().filter_map(|why| why.reason.known());
+            let stuck = reasons.any(ReasonName::is_stuck);
             let style = if stuck { Style::Warn } else { Style::Plain };
             self.item(&text, style);
         }
@@ -267,7 +266,7 @@ impl Page {
                 "no {} in {} for {} more, image {}: {}, the last: {}",
                 one.flavor,
                 one.cloud,
-                spoken(one.seconds),
+                Seconds(one.seconds),
                 one.image,
                 count(u64::from(one.failures), "failure"),
                 one.last_failure
@@ -276,7 +275,7 @@ impl Page {
         }
     }
 
-    fn clouds(&mut self, snapshot: &Snapshot) {
+    fn clouds(&mut self, snapshot: &TickReport) {
         if snapshot.clouds.is_empty() {
             return;
         }
@@ -329,23 +328,13 @@ impl Page {
         for line in lines {
             self.line(&format!("  {line}"));
         }
-        for cloud in &snapshot.clouds {
-            if let Some(pause) = &cloud.pause {
-                let time = spoken(pause.seconds);
-                let text = format!(
-                    "{}: nothing is made for {time} more: {}",
-                    cloud.cloud, pause.why
-                );
-                self.item(&text, Style::Warn);
-            }
-        }
     }
 
-    fn nodes(&mut self, nodes: &[NodeShown]) {
+    fn nodes(&mut self, nodes: &[NodeReport]) {
         if nodes.is_empty() {
             return;
         }
-        let mut nodes: Vec<&NodeShown> = nodes.iter().collect();
+        let mut nodes: Vec<&NodeReport> = nodes.iter().collect();
         nodes.sort_by_key(|node| (rank(node), &node.name, &node.node));
         let shown = if self.view.all { nodes.len() } else { NODES };
         let rest = nodes.len().saturating_sub(shown);
@@ -363,12 +352,15 @@ impl Page {
                 (None, Some(vcpus)) => format!("-/{vcpus}"),
                 (None, None) => String::new(),
             };
-            let age = node.server.age_seconds.map_or_else(String::new, spoken);
+            let age = node
+                .server
+                .age_seconds
+                .map_or_else(String::new, |age| Seconds(age).to_string());
             vec![
                 Cell::from(name),
                 Cell::from(&node.cloud),
                 Cell::from(&node.flavor),
-                Cell::styled(&node.phase, style_of(node)),
+                Cell::styled(&node.phase.to_string(), style_of(node)),
                 Cell::from(cpus),
                 Cell::from(age),
             ]
@@ -408,34 +400,39 @@ impl Page {
 }
 
 /// What happens to a node, and why. That a busy one is busy is said in its row.
-fn why(node: &NodeShown) -> String {
-    let fate = match node.fate {
-        Fate::Keeps if node.why.reason == "busy" => return String::new(),
-        Fate::Keeps => return node.why.text.clone(),
-        Fate::Creates => "is made",
-        Fate::Drains => "is drained",
-        Fate::Returns => "its drain is taken back",
-        Fate::Deletes => "is deleted",
-        Fate::Forgets => "is forgotten",
-        Fate::Frees => "is freed",
+fn why(node: &NodeReport) -> String {
+    let fate = match node.fate.known() {
+        Some(Fate::Keeps) if node.why.reason.is(ReasonName::Busy) => return String::new(),
+        Some(Fate::Keeps) => return node.why.text.clone(),
+        Some(Fate::Creates) => "is made",
+        Some(Fate::Drains) => "is drained",
+        Some(Fate::Returns) => "its drain is taken back",
+        Some(Fate::Deletes) => "is deleted",
+        Some(Fate::Forgets) => "is forgotten",
+        Some(Fate::Frees) => "is freed",
+        None => return format!("{}: {}", node.fate, node.why.text),
     };
     format!("{fate}: {}", node.why.text)
 }
 
 /// What is looked at first.
-fn rank(node: &NodeShown) -> u8 {
-    match node.phase.as_str() {
-        "gone" | "lapsed" => 6,
-        "busy" if node.fate == Fate::Keeps => 5,
-        "idle" if node.fate == Fate::Keeps => 4,
-        "drained" | "draining" | "deleting" => 3,
-        "new" | "requested" | "building" | "booting" => 2,
-        "busy" | "idle" => 1,
+fn rank(node: &NodeReport) -> u8 {
+    use PhaseName::*;
+    let Named::Known(phase) = node.phase else {
+        return 0;
+    };
+    match phase {
+        Gone | Lapsed => 6,
+        Busy if node.fate.is(Fate::Keeps) => 5,
+        Idle if node.fate.is(Fate::Keeps) => 4,
+        Drained | Draining | Deleting => 3,
+        New | Requested | Building | Booting => 2,
+        Busy | Idle => 1,
         _ => 0,
     }
 }
 
-fn style_of(node: &NodeShown) -> Style {
+fn style_of(node: &NodeReport) -> Style {
     match rank(node) {
         0 => Style::Bad,
         1..=3 => Style::Warn,
@@ -445,18 +442,13 @@ fn style_of(node: &NodeShown) -> Style {
     }
 }
 
-/// Its server is there.
-fn there(node: &NodeShown) -> bool {
-    node.phase != "new" && exists(&node.phase)
-}
-
-fn tick(snapshot: &Snapshot, now: Timestamp, view: &View) -> String {
+fn tick(snapshot: &TickReport, now: Timestamp, view: &View) -> String {
     let at = snapshot.at.to_zoned(view.time_zone.clone());
     let mut text = at.strftime("%Y-%m-%d %H:%M:%S %Z").to_string();
     if snapshot.simulated {
         text += " (simulated)";
     } else {
-        text += &format!(", {} ago", spoken(age_seconds(snapshot, now)));
+        text += &format!(", {} ago", Seconds(age_seconds(snapshot, now)));
     }
     text += &format!("; took {}", took(snapshot.milliseconds));
     let mut sources: Vec<(&String, &u64)> = snapshot.source_milliseconds.iter().collect();
@@ -468,10 +460,10 @@ fn tick(snapshot: &Snapshot, now: Timestamp, view: &View) -> String {
             .map(|(name, time)| format!("{name} {}", took(**time)));
         text += &format!(": {}", join(sources));
     }
-    let mut done: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut done: BTreeMap<String, u64> = BTreeMap::new();
     let actions = snapshot.actions.iter();
-    for action in actions.filter(|action| action.result == ActionResult::Done) {
-        *done.entry(&action.action).or_default() += 1;
+    for action in actions.filter(|action| action.result.is(ActionResult::Done)) {
+        *done.entry(action.action.to_string()).or_default() += 1;
     }
     if done.is_empty() {
         text + "; did nothing"
@@ -481,7 +473,7 @@ fn tick(snapshot: &Snapshot, now: Timestamp, view: &View) -> String {
     }
 }
 
-fn queue(snapshot: &Snapshot) -> String {
+fn queue(snapshot: &TickReport) -> String {
     let queue = snapshot.queue;
     if queue.schedds == 0 {
         return "unknown: no schedd answered".to_owned();
@@ -497,7 +489,7 @@ fn queue(snapshot: &Snapshot) -> String {
         text += &format!(
             "; {} waiting, the longest for {}",
             queue.waiting,
-            spoken(queue.longest_seconds)
+            Seconds(queue.longest_seconds)
         );
     }
     if queue.unmatched > 0 {
@@ -512,13 +504,13 @@ fn queue(snapshot: &Snapshot) -> String {
     text
 }
 
-fn cores(snapshot: &Snapshot) -> String {
+fn cores(snapshot: &TickReport) -> String {
     let cores = snapshot.cores;
-    let paid = match sees_paid(snapshot) {
+    let paid = match snapshot.knows_paid() {
         true => format!("{} paid", cores.paid),
         false => format!("at least {} paid (a cloud does not answer)", cores.paid),
     };
-    if !sees_claims(snapshot) {
+    if !snapshot.knows_claims() {
         return format!(
             "{paid}; what is used is unknown: the collector has not heard from all nodes"
         );
@@ -553,7 +545,7 @@ fn quota_left(usage: UsageFigures, unit: &dyn Fn(u64) -> String) -> String {
     }
 }
 
-fn budget_left(snapshot: &Snapshot, cloud: &CloudFigures) -> (String, String) {
+fn budget_left(snapshot: &TickReport, cloud: &CloudFigures) -> (String, String) {
     let costs = snapshot.cost.iter().flat_map(|cost| &cost.clouds);
     let cost = costs.into_iter().find(|cost| cost.cloud == cloud.cloud);
     (

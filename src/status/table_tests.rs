@@ -1,9 +1,10 @@
 use super::*;
+use crate::report::problem::is_late;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
-fn snapshot(value: Value) -> Snapshot {
+fn snapshot(value: Value) -> TickReport {
     serde_json::from_value(value).unwrap()
 }
 
@@ -124,8 +125,11 @@ fn what_is_wrong_comes_first_and_decides_the_exit_code() {
         for key in keep {
             some[*key] = whole[*key].clone();
         }
-        let found = troubles(&snapshot(some), now);
-        (found.len(), found.iter().any(|one| one.wrong))
+        let found = problems(&snapshot(some), now);
+        (
+            found.len(),
+            found.iter().any(|one| one.level == Level::Error),
+        )
     };
     assert_eq!(wrong(&[]), (0, false));
     assert_eq!(wrong(&["unseen"]), (1, true));
@@ -139,15 +143,15 @@ fn what_is_wrong_comes_first_and_decides_the_exit_code() {
     );
     assert_eq!(wrong(&["budgets_spent"]), (1, false), "as it is configured");
     let stranded = snapshot(with_stranded());
-    let found = troubles(&stranded, now);
-    assert_eq!((found.len(), found[0].what), (1, "stranded"));
-    assert!(!found[0].wrong, "it ends with the leases");
+    let found = problems(&stranded, now);
+    assert_eq!((found.len(), found[0].word), (1, "stranded"));
+    assert!(found[0].level == Level::Warning, "it ends with the leases");
     let vanished =
         json!({"at": "2026-11-26T09:30:00Z", "brakes": [{"brake": "nodes_vanished", "text": "t"}]});
     assert!(
-        troubles(&snapshot(vanished), now)
+        problems(&snapshot(vanished), now)
             .iter()
-            .all(|one| one.wrong)
+            .all(|one| one.level == Level::Error)
     );
 }
 
@@ -174,7 +178,7 @@ fn jobs_on_machines_that_are_gone_are_told_at_the_top_and_counted() {
 fn a_last_tick_that_is_long_ago_is_told_but_of_a_simulated_site() {
     let tick =
         |simulated: bool| snapshot(json!({"at": "2026-11-26T09:00:00Z", "simulated": simulated}));
-    let late = |simulated: bool, now: &str| !troubles(&tick(simulated), at(now)).is_empty();
+    let late = |simulated: bool, now: &str| is_late(&tick(simulated), at(now));
     assert!(!late(false, "2026-11-26T09:03:00Z"));
     assert!(late(false, "2026-11-26T09:03:01Z"));
     assert!(!late(true, "2026-11-27T09:00:00Z"));
@@ -182,6 +186,9 @@ fn a_last_tick_that_is_long_ago_is_told_but_of_a_simulated_site() {
         !late(false, "2026-11-26T08:00:00Z"),
         "a clock that was set back"
     );
+    let ahead = problems(&tick(false), at("2026-11-26T08:00:00Z"));
+    assert_eq!((ahead[0].word, ahead[0].level), ("clock", Level::Error));
+    assert_eq!(problems(&tick(true), at("2026-11-26T08:00:00Z")), []);
 }
 
 #[test]
@@ -227,7 +234,7 @@ fn colours_change_no_character() {
 
 #[test]
 fn nothing_at_all() {
-    let text = table(&Snapshot::default(), Timestamp::UNIX_EPOCH, &view(80));
+    let text = table(&TickReport::default(), Timestamp::UNIX_EPOCH, &view(80));
     insta::assert_snapshot!("nothing", text);
 }
 

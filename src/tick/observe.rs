@@ -1,4 +1,7 @@
 //! Asks HTCondor and every cloud, all at once.
+//!
+//! Startds are asked first, then the queues: a job that starts in between delays a node and never
+//! creates one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use ehos::history;
 use ehos::metrics::{influx, prometheus};
-use ehos::report::Snapshot;
+use ehos::report::TickReport;
+use ehos::report::names::BrakeName;
 
 use crate::double::{Double, Reply, always};
 use crate::harness::cloud::{self, LOGIN};
@@ -66,7 +67,7 @@ fn promtool_says_well(words: &[&str], input: &str) {
     );
 }
 
-fn last(site: &Site) -> Snapshot {
+fn last(site: &Site) -> TickReport {
     history::last(&history::folder(&site.state()))
         .unwrap()
         .unwrap()
@@ -78,9 +79,9 @@ fn busy() -> Site {
 }
 
 /// Ticks of several kinds.
-fn snapshots() -> Vec<Snapshot> {
+fn snapshots() -> Vec<TickReport> {
     let site = busy();
-    let mut all: Vec<Snapshot> = (0..45)
+    let mut all: Vec<TickReport> = (0..45)
         .map(|_| {
             site.tick(&[]);
             last(&site)
@@ -110,12 +111,12 @@ fn snapshots() -> Vec<Snapshot> {
     );
     site.tick(&[]).exits(75);
     all.push(last(&site));
-    all.extend([of_everything(), Snapshot::default()]);
+    all.extend([of_everything(), TickReport::default()]);
     all
 }
 
 /// One with a value in each field that a metric is made of, and names that have to be escaped.
-pub fn of_everything() -> Snapshot {
+pub fn of_everything() -> TickReport {
     let cloud = "a \"b\\c\nd";
     serde_json::from_value(serde_json::json!({
         "version": 1, "program": "0.0.0", "at": "2026-11-26T12:00:00.5Z", "exit": 1, "milliseconds": 1234,
@@ -269,9 +270,9 @@ fn what_was_not_seen_has_no_sample() {
         "{lines}"
     );
     // A collector that has not heard from all of them yet has answered, and knows as little.
-    for brake in ["collector_young", "nodes_vanished"] {
+    for brake in [BrakeName::CollectorYoung, BrakeName::NodesVanished] {
         let mut snapshot = of_everything();
-        snapshot.brakes[0].brake = brake.to_owned();
+        snapshot.brakes[0].brake = brake.into();
         let found = names(&prometheus::text(&snapshot));
         assert!(!found.contains("ehos_cores_claimed"), "{brake}");
     }
@@ -281,7 +282,7 @@ fn what_was_not_seen_has_no_sample() {
     assert!(!names(&prometheus::text(&snapshot)).contains("ehos_cores_paid"));
     assert!(!influx::lines(&snapshot, "h").contains("paid="));
     // Before the first success there is none.
-    assert!(!prometheus::text(&Snapshot::default()).contains("ehos_last_success"));
+    assert!(!prometheus::text(&TickReport::default()).contains("ehos_last_success"));
 }
 
 #[test]
@@ -550,7 +551,7 @@ fn config_show_masks_what_influxdb_is_told() {
 #[test]
 fn counters_survive_from_tick_to_tick() {
     let site = busy();
-    let mut before: Option<Snapshot> = None;
+    let mut before: Option<TickReport> = None;
     for _ in 0..30 {
         site.tick(&[]);
         let now = last(&site);

@@ -342,8 +342,9 @@ fn a_quarter_of_the_idle_nodes_is_replaced_at_a_time() {
         let now = site.plan().count(Fate::Drains);
         assert!(now <= 2, "{}", site.describe());
         drained += now;
-        let up =
-            |line: &&NodeLine| matches!(line.phase, "idle" | "busy") && line.fate != Fate::Drains;
+        let up = |line: &&NodeLine| {
+            matches!(line.phase.as_str(), "idle" | "busy") && line.fate != Fate::Drains
+        };
         if drained > 0 {
             least = least.min(site.plan().nodes.iter().filter(up).count());
         }
@@ -467,7 +468,11 @@ fn a_retired_node_goes_at_once_and_is_said_to_be_old() {
     site.policy.nodes_min = 1;
     site.ticks(5);
     let first = site.names();
-    let closed = |plan: &Plan| plan.nodes.iter().any(|line| line.phase == "closed");
+    let closed = |plan: &Plan| {
+        plan.nodes
+            .iter()
+            .any(|line| line.phase.as_str() == "closed")
+    };
     while !closed(site.plan()) {
         assert!(oldest(&site.world()) < 11 * HOUR, "{}", site.describe());
         site.tick();
@@ -519,7 +524,7 @@ fn nodes_that_were_made_together_do_not_go_together() {
             assert_eq!(first.len(), 8);
         }
         if minute >= 60 {
-            let up = |line: &&NodeLine| matches!(line.phase, "idle" | "busy");
+            let up = |line: &&NodeLine| matches!(line.phase.as_str(), "idle" | "busy");
             least = least.min(site.plan().nodes.iter().filter(up).count());
         }
         if oldest(&site.world()) > 8 * HOUR + 1800 {

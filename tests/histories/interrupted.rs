@@ -46,7 +46,7 @@ fn an_intent_whose_tick_was_killed_lapses_when_no_request_can_be_under_way() {
     assert_eq!(intents.len(), 1);
     // The other tick may have been killed a moment ago, with its request under way.
     site.tick();
-    assert_eq!(site.plan().nodes[0].phase, "requested");
+    assert_eq!(site.plan().nodes[0].phase.as_str(), "requested");
     assert_eq!(site.created(), 0, "{}", site.describe());
     site.tick();
     let lapsed = &site.plan().nodes[0];

@@ -59,7 +59,7 @@ fn forged_nodes_neither_serve_demand_nor_hold_nodes_max() {
         site.plan()
             .nodes
             .iter()
-            .all(|node| node.phase == "unsigned")
+            .all(|node| node.phase.as_str() == "unsigned")
     );
     assert!(site.state.kinds.iter().all(|kind| kind.failures == 0));
 }

@@ -44,7 +44,11 @@ fn the_pool_shrinks_without_a_drain_and_that_is_no_failure() {
         let ends = |why: &Reason| matches!(why, Reason::EndsItself { .. });
         said |= site.plan().nodes.iter().any(|node| ends(&node.why));
         assert!(
-            !site.plan().nodes.iter().any(|node| node.phase == "failed"),
+            !site
+                .plan()
+                .nodes
+                .iter()
+                .any(|node| node.phase.as_str() == "failed"),
             "{}",
             site.describe()
         );

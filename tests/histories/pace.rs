@@ -265,7 +265,12 @@ fn a_drain_that_was_taken_back_hides_no_room() {
     site.tick_after(2);
     assert_eq!(site.plan().count(Fate::Returns), 1, "{}", site.describe());
     site.tick_after(8);
-    assert_eq!(site.plan().nodes[0].phase, "idle", "{}", site.describe());
+    assert_eq!(
+        site.plan().nodes[0].phase.as_str(),
+        "idle",
+        "{}",
+        site.describe()
+    );
     assert_eq!(
         (site.created(), site.servers()),
         (0, 1),

@@ -189,7 +189,7 @@ fn jobs_of_a_machine_that_may_still_run_are_not_stranded() {
     let id = site.names()[0].clone();
     locked(&site.world).cut_off(&id, true);
     site.ticks(20);
-    assert_eq!(only(&site).phase, "silent");
+    assert_eq!(only(&site).phase.as_str(), "silent");
     assert_eq!(stranded(&site), 0, "the network may come back");
 }
 
@@ -247,7 +247,11 @@ fn a_server_that_is_put_aside_is_told_by_novas_word_and_left_alone() {
             status: word.to_owned(),
             job: JobListed::No,
         };
-        assert_eq!((only(&site).phase, &why), ("inactive", &told), "at once");
+        assert_eq!(
+            (only(&site).phase.as_str(), &why),
+            ("inactive", &told),
+            "at once"
+        );
         assert!(
             why.to_string().starts_with(&format!("Nova says {word}: ")),
             "{why}"
@@ -261,7 +265,7 @@ fn a_server_that_is_put_aside_is_told_by_novas_word_and_left_alone() {
 
         put_aside(&site, &id, ServerStatus::Active, "ACTIVE");
         site.tick();
-        let phase = site.plan().nodes[0].phase;
+        let phase = site.plan().nodes[0].phase.as_str();
         assert!(
             ["idle", "draining", "booting", "silent"].contains(&phase),
             "{phase}"
@@ -290,7 +294,7 @@ fn a_paused_node_keeps_its_jobs_for_as_long_as_it_is_paused() {
     assert_eq!(stranded(&site), 0, "they are paused with it");
     // Longer than lost_job_timeout, after which it would have been lost.
     site.ticks(60);
-    assert_eq!(only(&site).phase, "inactive");
+    assert_eq!(only(&site).phase.as_str(), "inactive");
     // It runs again, and is not heard yet: its silence begins now.
     locked(&site.world)
         .servers
@@ -299,10 +303,10 @@ fn a_paused_node_keeps_its_jobs_for_as_long_as_it_is_paused() {
         .nova_status = None;
     locked(&site.world).servers.get_mut(&id).unwrap().status = ServerStatus::Active;
     site.ticks(3);
-    assert_eq!(only(&site).phase, "silent", "{}", site.describe());
+    assert_eq!(only(&site).phase.as_str(), "silent", "{}", site.describe());
     locked(&site.world).cut_off(&id, false);
     site.tick();
-    assert_eq!(only(&site).phase, "busy", "{}", site.describe());
+    assert_eq!(only(&site).phase.as_str(), "busy", "{}", site.describe());
 }
 
 #[test]
@@ -325,7 +329,7 @@ fn a_status_that_a_later_nova_has_is_told_by_its_name_and_ends_nothing() {
     assert_eq!(only(&site).why, told, "idle for long, and not drained");
     locked(&site.world).cut_off(&id, true);
     site.ticks(3 * 60);
-    assert_eq!(only(&site).phase, "inactive", "nor lost");
+    assert_eq!(only(&site).phase.as_str(), "inactive", "nor lost");
     assert!(
         only(&site)
             .why
@@ -388,7 +392,7 @@ fn a_node_of_another_pool_is_told_at_once_and_serves_nobody_here() {
         configured_condor_host: "10.0.0.2".to_owned(),
     };
     assert_eq!(
-        (node.phase, &node.why),
+        (node.phase.as_str(), &node.why),
         ("untrusted", &told),
         "{}",
         site.describe()
@@ -415,7 +419,7 @@ fn a_node_of_another_pool_is_told_at_once_and_serves_nobody_here() {
         .nodes
         .iter()
         .find(|node| node.server.id.as_ref() == Some(&foreign));
-    assert_eq!(foreign.unwrap().phase, "untrusted");
+    assert_eq!(foreign.unwrap().phase.as_str(), "untrusted");
 }
 
 #[test]
@@ -438,7 +442,7 @@ fn a_node_that_is_being_built_for_another_pool_is_not_on_its_way_here() {
         .unwrap()
         .status = ServerStatus::Build;
     site.tick();
-    assert_eq!(only(&site).phase, "untrusted");
+    assert_eq!(only(&site).phase.as_str(), "untrusted");
 }
 
 const CONSOLE: &str = "[   12.1] cloud-init[400]: EHOS: FAILED: HTCondor is not in this image; make one with base.yaml\n\

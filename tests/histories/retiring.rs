@@ -227,7 +227,7 @@ fn no_timer_of_a_node_runs_while_its_cloud_is_removed() {
     locked(&site.world).cut_off(&name, true);
     let silent = |site: &Site| {
         let mut nodes = site.plan().nodes.iter();
-        nodes.any(|node| node.phase == "silent")
+        nodes.any(|node| node.phase.as_str() == "silent")
     };
     for _ in 0..10 {
         if !site.last.as_ref().is_some_and(|_| silent(&site)) {

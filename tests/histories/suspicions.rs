@@ -597,7 +597,7 @@ fn a_delete_that_was_not_done_is_not_asked_again_under_a_job() {
         site.plan()
             .nodes
             .iter()
-            .any(|node| node.phase == "deleting")
+            .any(|node| node.phase.as_str() == "deleting")
     };
     for _ in 0..20 {
         site.tick();
@@ -926,7 +926,12 @@ fn a_node_is_not_lost_while_its_ad_may_be_one_that_cannot_be_read() {
             site.describe()
         );
         if hides {
-            assert_eq!(site.plan().nodes[0].phase, "unheard", "{}", site.describe());
+            assert_eq!(
+                site.plan().nodes[0].phase.as_str(),
+                "unheard",
+                "{}",
+                site.describe()
+            );
             see_pool(&mut site, move |view| {
                 unreadable(view, Some(&machine), false)
             });
@@ -950,7 +955,12 @@ fn a_node_has_not_failed_to_join_while_its_ad_may_be_one_that_cannot_be_read() {
     });
     site.ticks(60);
     assert_eq!((site.servers(), site.plan().nodes.len()), (1, 1));
-    assert_eq!(site.plan().nodes[0].phase, "booting", "{}", site.describe());
+    assert_eq!(
+        site.plan().nodes[0].phase.as_str(),
+        "booting",
+        "{}",
+        site.describe()
+    );
     site.between = Box::new(|asked| asked);
     site.ticks(20);
     assert!(site.state.departed.len() == 1, "{}", site.describe());

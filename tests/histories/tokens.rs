@@ -111,7 +111,7 @@ fn cut_by_its_token(site: &mut Site) {
         site.tick();
     }
     assert_eq!(
-        line(site).phase,
+        line(site).phase.as_str(),
         "busy",
         "it stays until the collector restarts"
     );
@@ -140,7 +140,12 @@ fn a_node_that_cannot_come_back_keeps_its_job_and_goes_afterwards() {
     while !job_is_done(&site.world()) {
         site.tick();
         assert_eq!(site.servers(), 1, "{}", site.describe());
-        assert_eq!(line(&site).phase, "unreachable", "{}", site.describe());
+        assert_eq!(
+            line(&site).phase.as_str(),
+            "unreachable",
+            "{}",
+            site.describe()
+        );
         assert!(
             listed(line(&site)) || job_is_done(&site.world()),
             "{}",
@@ -217,7 +222,12 @@ fn a_lost_state_does_not_cost_the_job_of_an_unreachable_node() {
     site.state.trust_adopted();
     site.ticks(600);
     assert!(job_is_done(&site.world()));
-    assert_eq!(line(&site).phase, "unreachable", "{}", site.describe());
+    assert_eq!(
+        line(&site).phase.as_str(),
+        "unreachable",
+        "{}",
+        site.describe()
+    );
     site.policy.trust_silence = true;
     site.ticks(2);
     assert_eq!(site.servers(), 0, "{}", site.describe());

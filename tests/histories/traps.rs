@@ -23,7 +23,7 @@ fn losing_the_state_file_costs_timers_never_servers() {
     assert_eq!(
         plan.nodes
             .iter()
-            .filter(|node| node.phase == "busy")
+            .filter(|node| node.phase.as_str() == "busy")
             .count(),
         2,
         "{}",
@@ -525,7 +525,7 @@ fn a_delete_that_does_not_finish_is_asked_again_and_is_no_capacity() {
     site.until(12, "done", |world| world.unfinished() == 0);
     site.ticks(10);
     assert_eq!(
-        site.plan().nodes[0].phase,
+        site.plan().nodes[0].phase.as_str(),
         "deleting",
         "{}",
         site.describe()

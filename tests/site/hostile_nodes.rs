@@ -222,7 +222,7 @@ fn slot(machine: &str, more: &str) -> String {
 fn fate(plan: &Plan, node: &str) -> (Fate, &'static str) {
     let mut nodes = plan.nodes.iter();
     let line = nodes.find(|line| line.node.0 == node).unwrap();
-    (line.fate, line.phase)
+    (line.fate, line.phase.as_str())
 }
 
 fn told(plan: &Plan, words: &[&str]) -> bool {

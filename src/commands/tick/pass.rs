@@ -16,7 +16,7 @@ use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::history;
 use crate::observe::observe;
-use crate::report::{self, Report, Snapshot};
+use crate::report::{self, TickReport, TickResult};
 use crate::rights;
 use crate::scaling::action::PoolAction;
 use crate::scaling::memory::{Outcome, State};
@@ -56,7 +56,7 @@ pub struct Pass {
     /// The report for people.
     pub text: String,
     /// The report for programs.
-    pub snapshot: Snapshot,
+    pub snapshot: TickReport,
     /// When the next pass would have something to do, where that is known.
     look_again: Option<Duration>,
     idle_jobs: u64,
@@ -105,7 +105,7 @@ impl Passes<'_> {
         };
         notices.extend(self.still_reachable(&plan));
         notices.extend(self.world.map(|world| locked(world).describe()));
-        let report = Report {
+        let report = TickResult {
             plan: &plan,
             outcomes: done.as_ref().map(|done| &*done.outcomes),
             unsaved: done.as_ref().is_some_and(|done| done.unsaved),
@@ -119,7 +119,7 @@ impl Passes<'_> {
                 _ => plan.next.totals.clone(),
             },
         };
-        let snapshot = Snapshot::of(&report);
+        let snapshot = TickReport::of(&report);
         if self.acting {
             self.record(history::write(
                 self.directory,
@@ -133,7 +133,7 @@ impl Passes<'_> {
         let drained = has_drained.then_some(plan::NEXT_DRAIN_LOOK);
         Ok(Pass {
             exit: report.exit(),
-            text: report::text(&report, levels),
+            text: report::text(&snapshot, levels),
             snapshot,
             has_drained,
             look_again: [plan.look_again, drained].into_iter().flatten().min(),

@@ -1,6 +1,11 @@
 //! Golden images: servers that were booted once with base.yaml, and that nodes are copies of.
 //!
 //! [`step`] decides, [`build`] is the ending of the boot loop, [`cloud`] does what it says in an OpenStack cloud.
+//!
+//! The metadata of the builder (`ehos_digest`, over source image, flavor and user data) says what
+//! it is made of, so a run continues after an interrupt. The final message is searched in the whole
+//! console: buffered output of children follows it. Nodes boot from an image id, for a name need
+//! not be unique.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,14 @@
 //! Demand: job groups of all schedds, and those that more nodes would not help.
+//!
+//! All idle jobs are demand at once. A job is *young* until a negotiation cycle has begun after its
+//! submit. Young jobs count every free slot that they match.
+//!
+//! Settled slots: a slot that has not changed for three negotiation cycles neither serves a job
+//! group that has waited for as long, nor is kept for it. Such a group cancels no drain of a node
+//! beside which it waited.
+//!
+//! If a node that was created for a group stays unclaimed for as long, ehos creates no further node
+//! for the jobs of that group that wait, but for one an hour as a try. Jobs that come later count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

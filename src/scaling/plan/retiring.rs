@@ -35,7 +35,7 @@ impl Planner<'_> {
             .filter(|node| node.kind.cloud == *name && node.exists())
             .collect();
         for node in &nodes {
-            *phases.entry(phase_name(&node.phase)).or_default() += 1;
+            *phases.entry(phase_name(&node.phase).as_str()).or_default() += 1;
         }
         let mut parts = Vec::new();
         if !nodes.is_empty() {

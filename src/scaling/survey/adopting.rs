@@ -1,4 +1,8 @@
 //! Listed servers by the nodes that they are; those without a memory are adopted.
+//!
+//! An adopted server is not judged as failed or lost until a node that was adopted with it or later
+//! has joined, or an operator says so: a copied configuration must not delete the nodes of the
+//! first central manager. Then it waits for `lost_job_timeout`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,10 @@
 //! Nodes that are older than `max_lifetime`: replaced when they are idle, a part of the pool at a time, but those at once
 //! that take no jobs any more. Only `max_lifetime_kill` ends a job.
+//!
+//! Each node stops taking jobs at a moment of its own in the last eighth of `max_lifetime`
+//! (`{retire_at}` of its template): a drain with the check "no claim" cannot empty a node that
+//! always has one. Its age must be observed for an hour, or an eighth of the limit if that is less.
+//! The drain is not cancelled.
 
 use super::{Delete, Drain, Rule, Verdict, unclaimed_for};
 use crate::node::{Node, Phase};
@@ -79,15 +84,13 @@ impl Rule for ForcefullyExpired {
             return None;
         }
         let (age_seconds, max_lifetime_seconds) = planner.lifetimes(node);
-        Some(Verdict::Delete(Delete {
-            why: Reason::KilledForItsAge {
-                age_seconds,
-                max_lifetime_seconds,
-                claims,
-            },
-            without_job: false,
-            despite_claims: true,
-        }))
+        let mut delete = Delete::new(Reason::KilledForItsAge {
+            age_seconds,
+            max_lifetime_seconds,
+            claims,
+        });
+        delete.despite_claims = true;
+        Some(Verdict::Delete(delete))
     }
 }
 
@@ -129,7 +132,7 @@ impl Planner<'_> {
                 "nodes that are older than max_lifetime: {}, the oldest is {} ({}, {}); each is replaced when it is idle",
                 old.count(),
                 oldest.name,
-                phase_name(&oldest.phase),
+                phase_name(&oldest.phase).as_str(),
                 self.lifetimes(oldest).0,
             ));
         }

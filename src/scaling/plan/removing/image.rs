@@ -3,6 +3,14 @@
 //! Where the configured image has proven itself, idle nodes of an older one are drained, a part of the pool at a time.
 //! Where nothing is known of it yet, one node of each cloud is, so that there is room and need for a node of the new
 //! image; no other follows before that one has run a job.
+//!
+//! The startd keeps the reason of the drain, so that a drain for the image is recognised without
+//! the state. Images are compared as they are configured: a new image under an old name is no other
+//! image.
+//!
+//! An adopted node that is younger than the configured image counts as up to date: another ehos
+//! with the same pool id may have created it, and the two would replace each other's nodes without
+//! end.
 
 use std::time::Duration;
 

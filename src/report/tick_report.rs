@@ -1,12 +1,14 @@
-//! One tick as programs see it: what `-o json` prints, what `ehos status` and the page read again.
+//! The document of a tick: what `-o json` prints, and what everything else is made of that tells of a tick.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::Report;
+use super::TickResult;
+use super::names::{BrakeName, Named, ReasonName};
 use crate::scaling::action::FailureKind;
 use crate::scaling::brakes::Brake;
 use crate::scaling::budget::{BudgetSpent, Costs};
@@ -14,8 +16,12 @@ use crate::scaling::failing::ProtectedKind;
 use crate::scaling::figures::{
     BackoffFigures, CloudFigures, CoreFigures, PolicyFigures, ServerFigures, StartdFigures,
 };
+use crate::scaling::leftover::LeftoverKind;
+use crate::scaling::names::{ActionName, PhaseName};
 use crate::scaling::observation::Resources;
-use crate::scaling::plan::{Action, Fate, GroupLine, NodeLine, Plan, Unseen};
+use crate::scaling::plan::{
+    Action, BuilderLine, Fate, FloatingIpLine, GroupLine, LeftoverLine, NodeLine, Plan, Unseen,
+};
 use crate::scaling::reason::Reason;
 use crate::scaling::source::SourceKind;
 use crate::scaling::stranded::StrandedJobs;
@@ -28,9 +34,9 @@ pub const VERSION: u32 = 1;
 /// Why, as a program sees it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Why {
-    /// In a word.
-    pub reason: String,
+pub struct ReasonReport {
+    /// Its name.
+    pub reason: Named<ReasonName>,
     /// In a sentence.
     pub text: String,
     /// The numbers in it.
@@ -38,10 +44,10 @@ pub struct Why {
     pub numbers: Map<String, Value>,
 }
 
-impl From<&Reason> for Why {
-    fn from(reason: &Reason) -> Why {
+impl From<&Reason> for ReasonReport {
+    fn from(reason: &Reason) -> ReasonReport {
         let (name, numbers) = tagged(reason, "reason");
-        Why {
+        ReasonReport {
             reason: name,
             text: reason.to_string(),
             numbers,
@@ -49,20 +55,40 @@ impl From<&Reason> for Why {
     }
 }
 
-/// The name and the numbers of one value of a tagged enum.
-fn tagged(value: &impl Serialize, tag: &str) -> (String, Map<String, Value>) {
-    let mut numbers = match serde_json::to_value(value) {
-        Ok(Value::Object(numbers)) => numbers,
+impl ReasonReport {
+    /// The name of the limit in it.
+    pub fn limit(&self) -> Option<&str> {
+        self.numbers.get("limit")?.get("name")?.as_str()
+    }
+
+    /// How many jobs it is about.
+    pub fn jobs(&self) -> u64 {
+        let jobs = self.numbers.get("jobs").and_then(Value::as_u64);
+        jobs.unwrap_or_default()
+    }
+}
+
+fn object(value: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(object)) => object,
         Ok(_) | Err(_) => Map::new(),
-    };
-    let name = numbers.remove(tag);
-    let name = name.as_ref().and_then(Value::as_str).unwrap_or_default();
-    (name.to_owned(), numbers)
+    }
+}
+
+/// The name and the numbers of one value of a tagged enum.
+fn tagged<T: DeserializeOwned>(
+    value: &impl Serialize,
+    tag: &str,
+) -> (Named<T>, Map<String, Value>) {
+    let mut numbers = object(value);
+    let name = numbers.remove(tag).map(serde_json::from_value);
+    let name = name.and_then(Result::ok).unwrap_or_default();
+    (name, numbers)
 }
 
 /// Something with the sentence that says it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Told<T> {
+pub struct WithText<T> {
     /// It.
     #[serde(flatten)]
     pub what: T,
@@ -71,25 +97,32 @@ pub struct Told<T> {
     pub text: String,
 }
 
-impl<T: Clone + ToString> Told<T> {
-    fn of(what: &T) -> Told<T> {
-        Told {
+impl<T: Clone + ToString> WithText<T> {
+    fn of(what: &T) -> WithText<T> {
+        WithText {
             what: what.clone(),
             text: what.to_string(),
         }
     }
 }
 
-fn value(what: &impl Serialize) -> Value {
-    serde_json::to_value(what).unwrap_or_default()
+/// Each with sorted keys and the sentence last.
+fn sorted<T: Serialize, S: Serializer>(list: &[T], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(list.iter().map(|one| {
+        let mut what = object(one);
+        let text = what.remove("text");
+        let text = text.as_ref().and_then(Value::as_str).unwrap_or_default();
+        let text = text.to_owned();
+        WithText { what, text }
+    }))
 }
 
 /// What stops deletes, and perhaps creates.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct BrakeShown {
-    /// In a word.
-    pub brake: String,
+pub struct BrakeReport {
+    /// Its name.
+    pub brake: Named<BrakeName>,
     /// In a sentence.
     pub text: String,
     /// No node is made either.
@@ -99,10 +132,10 @@ pub struct BrakeShown {
     pub numbers: Map<String, Value>,
 }
 
-impl From<&Brake> for BrakeShown {
-    fn from(brake: &Brake) -> BrakeShown {
+impl From<&Brake> for BrakeReport {
+    fn from(brake: &Brake) -> BrakeReport {
         let (name, numbers) = tagged(brake, "brake");
-        BrakeShown {
+        BrakeReport {
             brake: name,
             text: brake.to_string(),
             stops_creates: brake.stops_creates(),
@@ -145,7 +178,7 @@ fn is_zero(number: &u64) -> bool {
 
 /// One node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NodeShown {
+pub struct NodeReport {
     /// Its id.
     pub node: String,
     /// Its server's name.
@@ -163,21 +196,26 @@ pub struct NodeShown {
     /// Its startd, when the collector has an ad of it.
     #[serde(default)]
     pub startd: Option<StartdFigures>,
-    /// Where it is in its life, in a word.
-    pub phase: String,
+    /// Its phase.
+    pub phase: Named<PhaseName>,
     /// What happened to it.
-    pub fate: Fate,
+    pub fate: Named<Fate>,
     /// Why.
     #[serde(flatten)]
-    pub why: Why,
+    pub why: ReasonReport,
 }
 
 /// Whether a node of this phase has a server, or may have.
-pub fn exists(phase: &str) -> bool {
-    !["gone", "lapsed"].contains(&phase)
+pub fn exists(phase: &Named<PhaseName>) -> bool {
+    phase.known().is_none_or(PhaseName::has_server)
 }
 
-impl NodeShown {
+impl NodeReport {
+    /// Whether it has a server, or may have, and is not created by this tick.
+    pub fn is_there(&self) -> bool {
+        !self.phase.is(PhaseName::New) && exists(&self.phase)
+    }
+
     /// Whether this is its id, its server's name or UUID, or its host name.
     pub fn is_called(&self, name: &str) -> bool {
         let machine = self.startd.as_ref().map(|startd| &startd.machine);
@@ -188,9 +226,9 @@ impl NodeShown {
     }
 }
 
-impl From<&NodeLine> for NodeShown {
-    fn from(line: &NodeLine) -> NodeShown {
-        NodeShown {
+impl From<&NodeLine> for NodeReport {
+    fn from(line: &NodeLine) -> NodeReport {
+        NodeReport {
             node: line.node.0.clone(),
             name: line.name.clone(),
             cloud: line.cloud.clone(),
@@ -198,16 +236,16 @@ impl From<&NodeLine> for NodeShown {
             zone: line.zone.clone(),
             server: line.server.clone(),
             startd: line.startd.clone(),
-            phase: line.phase.to_owned(),
-            fate: line.fate,
-            why: Why::from(&line.why),
+            phase: line.phase.into(),
+            fate: line.fate.into(),
+            why: ReasonReport::from(&line.why),
         }
     }
 }
 
 /// One group of waiting jobs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GroupShown {
+pub struct JobGroupReport {
     /// What each job asks for.
     pub request: Resources,
     /// A digest of what they need besides.
@@ -227,48 +265,153 @@ pub struct GroupShown {
     /// For how long the longest waiting one has.
     pub waiting_seconds: u64,
     /// Where they go, or why they do not.
-    pub why: Vec<Why>,
+    pub why: Vec<ReasonReport>,
 }
 
-impl From<&GroupLine> for GroupShown {
-    fn from(line: &GroupLine) -> GroupShown {
-        GroupShown {
+impl From<&GroupLine> for JobGroupReport {
+    fn from(line: &GroupLine) -> JobGroupReport {
+        JobGroupReport {
             request: line.request,
-            needs: value(&line.needs).as_str().unwrap_or_default().to_owned(),
+            needs: serde_json::to_value(&line.needs)
+                .ok()
+                .and_then(|needs| Some(needs.as_str()?.to_owned()))
+                .unwrap_or_default(),
             by_machine: line.by_machine,
             submitters: line.submitters.clone(),
             example: line.example.clone(),
             jobs: line.jobs,
             waiting_seconds: line.waiting_seconds,
-            why: line.why.iter().map(Why::from).collect(),
+            why: line.why.iter().map(ReasonReport::from).collect(),
+        }
+    }
+}
+
+/// A builder: a server that becomes an image.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BuilderReport {
+    /// Its id.
+    pub node: String,
+    /// Its server's UUID.
+    pub server: String,
+    /// Its server's name.
+    pub name: String,
+    /// Its cloud.
+    pub cloud: String,
+    /// The decision.
+    pub fate: Named<Fate>,
+    /// Why.
+    #[serde(flatten)]
+    pub why: ReasonReport,
+}
+
+impl From<&BuilderLine> for BuilderReport {
+    fn from(line: &BuilderLine) -> BuilderReport {
+        BuilderReport {
+            node: line.node.0.clone(),
+            server: line.server.clone(),
+            name: line.name.clone(),
+            cloud: line.cloud.clone(),
+            fate: line.fate.into(),
+            why: ReasonReport::from(&line.why),
+        }
+    }
+}
+
+/// A resource that outlived its server, or looks so.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LeftoverReport {
+    /// Its id.
+    pub id: String,
+    /// What it is.
+    pub kind: Named<LeftoverKind>,
+    /// Its name, or the address of a floating IP.
+    pub name: String,
+    /// Its cloud.
+    pub cloud: String,
+    /// The UUID of its server, where that is known.
+    pub server: Option<String>,
+    /// The decision.
+    pub fate: Named<Fate>,
+    /// Why.
+    #[serde(flatten)]
+    pub why: ReasonReport,
+}
+
+impl From<&LeftoverLine> for LeftoverReport {
+    fn from(line: &LeftoverLine) -> LeftoverReport {
+        LeftoverReport {
+            id: line.id.clone(),
+            kind: line.kind.into(),
+            name: line.name.clone(),
+            cloud: line.cloud.clone(),
+            server: line.server.clone(),
+            fate: line.fate.into(),
+            why: ReasonReport::from(&line.why),
+        }
+    }
+}
+
+/// A floating IP of a node.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FloatingIpReport {
+    /// Its id.
+    pub id: String,
+    /// The address.
+    pub address: String,
+    /// Its cloud.
+    pub cloud: String,
+    /// The node.
+    pub node: String,
+    /// The UUID of the node's server.
+    pub server: String,
+    /// The decision.
+    pub fate: Named<Fate>,
+    /// Why.
+    #[serde(flatten)]
+    pub why: ReasonReport,
+}
+
+impl From<&FloatingIpLine> for FloatingIpReport {
+    fn from(line: &FloatingIpLine) -> FloatingIpReport {
+        FloatingIpReport {
+            id: line.id.clone(),
+            address: line.address.clone(),
+            cloud: line.cloud.clone(),
+            node: line.node.0.clone(),
+            server: line.server.clone(),
+            fate: line.fate.into(),
+            why: ReasonReport::from(&line.why),
         }
     }
 }
 
 /// Something that was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ActionShown {
-    /// What.
-    pub action: String,
+pub struct ActionReport {
+    /// Its name.
+    pub action: Named<ActionName>,
     /// With which node.
     pub node: String,
     /// By which cloud, where one does it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud: Option<String>,
     /// What came of it.
-    pub result: ActionResult,
+    pub result: Named<ActionResult>,
     /// What failed or has changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-impl Snapshot {
+impl TickReport {
     /// The second pass of a tick, with what failed in the first: for those who read the last record alone.
     #[must_use]
-    pub fn after(&self, first: &Snapshot) -> Snapshot {
+    pub fn after(&self, first: &TickReport) -> TickReport {
         let failed = first.actions.iter();
-        let failed = failed.filter(|action| action.result == ActionResult::Failed);
-        Snapshot {
+        let failed = failed.filter(|action| action.result.is(ActionResult::Failed));
+        TickReport {
             actions: failed.chain(&self.actions).cloned().collect(),
             exit: self.exit.max(first.exit),
             ..self.clone()
@@ -276,45 +419,68 @@ impl Snapshot {
     }
 }
 
-impl Snapshot {
+impl TickReport {
     /// Whether no source of this kind is unknown.
     pub fn knows(&self, kind: SourceKind) -> bool {
         !self.unseen.iter().any(|unseen| unseen.source.kind == kind)
     }
-}
 
-impl ActionShown {
-    /// Whether nothing depends on it: ads that stay are ignored, and a negotiation cycle comes by itself.
-    pub fn is_minor(&self) -> bool {
-        ["invalidate", "reschedule"].contains(&self.action.as_str())
+    /// Whether every schedd answered: a sum without one of them would be a fall that there was none of.
+    pub fn knows_jobs(&self) -> bool {
+        self.queue.schedds > 0 && self.knows(SourceKind::Schedd)
+    }
+
+    /// Whether the cores of all servers are known: those of a cloud that does not answer, and of which no node has ever
+    /// joined, are not.
+    pub fn knows_paid(&self) -> bool {
+        let mut nodes = self.nodes.iter().filter(|node| exists(&node.phase));
+        nodes.all(|node| node.phase.is(PhaseName::New) || node.server.vcpus.is_some())
+    }
+
+    /// Whether the collector answered and every startd has reported: else nothing is known of claims.
+    pub fn knows_claims(&self) -> bool {
+        let hides = |brake: &BrakeReport| brake.brake.known().is_some_and(BrakeName::hides_claims);
+        self.knows(SourceKind::Collector) && !self.brakes.iter().any(hides)
     }
 }
 
-/// What came of an action.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ActionResult {
-    /// A dry run: nothing.
-    Planned,
-    /// It was done, or asked for.
-    Done,
-    /// A last look, or the startd itself, found it otherwise than planned, and nothing was done.
-    Changed,
-    /// It failed.
-    Failed,
+impl ActionReport {
+    /// Whether it failed, and something depends on it.
+    pub fn has_failed(&self) -> bool {
+        self.result.is(ActionResult::Failed) && !self.is_minor()
+    }
+
+    /// Whether nothing depends on it.
+    pub fn is_minor(&self) -> bool {
+        self.action.known().is_some_and(ActionName::is_minor)
+    }
 }
 
-impl ActionShown {
-    fn new(action: &Action, result: ActionResult, message: Option<&str>) -> ActionShown {
+scaling::names! {
+    /// What came of an action.
+    pub enum ActionResult {
+        /// A dry run: nothing.
+        Planned = "planned",
+        /// It was done, or asked for.
+        Done = "done",
+        /// A recheck, or the startd itself, found it otherwise than planned, and nothing was done.
+        Changed = "changed",
+        /// It failed.
+        Failed = "failed",
+    }
+}
+
+impl ActionReport {
+    fn new(action: &Action, result: ActionResult, message: Option<&str>) -> ActionReport {
         let cloud = match action {
             Action::Cloud { cloud, .. } => Some(cloud.clone()),
             Action::Pool(_) => None,
         };
-        ActionShown {
-            action: action.verb().to_owned(),
+        ActionReport {
+            action: action.name().into(),
             node: action.node().0.clone(),
             cloud,
-            result,
+            result: result.into(),
             message: message.map(str::to_owned),
         }
     }
@@ -323,7 +489,7 @@ impl ActionShown {
 /// One tick.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Snapshot {
+pub struct TickReport {
     /// Of this layout.
     pub version: u32,
     /// The version of the program.
@@ -353,57 +519,51 @@ pub struct Snapshot {
     /// What did not answer or is not there.
     pub unseen: Vec<Unseen>,
     /// What stops deletes.
-    pub brakes: Vec<BrakeShown>,
+    pub brakes: Vec<BrakeReport>,
     /// What nothing more is made of.
-    pub protected: Vec<Told<ProtectedKind>>,
+    pub protected: Vec<WithText<ProtectedKind>>,
     /// Months' budgets that are spent.
-    pub budgets_spent: Vec<Told<BudgetSpent>>,
+    pub budgets_spent: Vec<WithText<BudgetSpent>>,
     /// Jobs that run on no machine.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stranded: Option<Told<StrandedJobs>>,
+    pub stranded: Option<WithText<StrandedJobs>>,
     /// What nodes cost; none without any price.
     pub cost: Option<Costs>,
     /// The window of `schedules` that holds.
-    pub window: Option<Told<Map<String, Value>>>,
+    pub window: Option<WithText<Map<String, Value>>>,
     /// Every cloud of the configuration.
     pub clouds: Vec<CloudFigures>,
     /// Kinds of node of which no more is made for a while.
     pub backoffs: Vec<BackoffFigures>,
     /// Every node.
-    pub nodes: Vec<NodeShown>,
+    pub nodes: Vec<NodeReport>,
     /// Every builder.
-    pub builders: Vec<Told<Map<String, Value>>>,
+    #[serde(serialize_with = "sorted")]
+    pub builders: Vec<BuilderReport>,
     /// What servers have left behind.
-    pub leftovers: Vec<Told<Map<String, Value>>>,
+    #[serde(serialize_with = "sorted")]
+    pub leftovers: Vec<LeftoverReport>,
     /// Floating IPs that lead to nodes.
-    pub floating_ips: Vec<Told<Map<String, Value>>>,
+    #[serde(serialize_with = "sorted")]
+    pub floating_ips: Vec<FloatingIpReport>,
     /// Waiting jobs with equal requests.
-    pub groups: Vec<GroupShown>,
+    pub groups: Vec<JobGroupReport>,
     /// What was done.
-    pub actions: Vec<ActionShown>,
+    pub actions: Vec<ActionReport>,
     /// What was counted since the state file is there.
     pub totals: Totals,
-}
-
-fn told(what: &impl Serialize, text: String) -> Told<Map<String, Value>> {
-    let what = match value(what) {
-        Value::Object(what) => what,
-        _ => Map::new(),
-    };
-    Told { what, text }
 }
 
 fn milliseconds(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Snapshot {
+impl TickReport {
     /// A tick that is over.
-    pub fn of(report: &Report<'_>) -> Snapshot {
+    pub fn of(report: &TickResult<'_>) -> TickReport {
         let plan = report.plan;
         let notices = report.notices.iter().chain(&plan.notices);
-        let shown = |why: &Reason| why.to_string();
-        Snapshot {
+        TickReport {
             version: VERSION,
             program: env!("CARGO_PKG_VERSION").to_owned(),
             simulated: report.simulated,
@@ -422,34 +582,26 @@ impl Snapshot {
             cores: plan.cores,
             notices: notices.cloned().collect(),
             unseen: plan.unseen.clone(),
-            brakes: plan.brakes.iter().map(BrakeShown::from).collect(),
-            protected: plan.protected.iter().map(Told::of).collect(),
-            budgets_spent: plan.budgets_spent.iter().map(Told::of).collect(),
-            stranded: plan.stranded.as_ref().map(Told::of),
+            brakes: plan.brakes.iter().map(BrakeReport::from).collect(),
+            protected: plan.protected.iter().map(WithText::of).collect(),
+            budgets_spent: plan.budgets_spent.iter().map(WithText::of).collect(),
+            stranded: plan.stranded.as_ref().map(WithText::of),
             cost: plan.cost.clone(),
-            window: plan
-                .window
-                .as_ref()
-                .map(|window| told(window, window.to_string())),
+            window: plan.window.as_ref().map(|window| WithText {
+                what: object(window),
+                text: window.to_string(),
+            }),
             clouds: plan.clouds.clone(),
             backoffs: plan.backoffs.clone(),
-            nodes: plan.nodes.iter().map(NodeShown::from).collect(),
-            builders: plan
-                .builders
-                .iter()
-                .map(|line| told(line, shown(&line.why)))
-                .collect(),
-            leftovers: plan
-                .leftovers
-                .iter()
-                .map(|line| told(line, shown(&line.why)))
-                .collect(),
+            nodes: plan.nodes.iter().map(NodeReport::from).collect(),
+            builders: plan.builders.iter().map(BuilderReport::from).collect(),
+            leftovers: plan.leftovers.iter().map(LeftoverReport::from).collect(),
             floating_ips: plan
                 .floating_ips
                 .iter()
-                .map(|line| told(line, shown(&line.why)))
+                .map(FloatingIpReport::from)
                 .collect(),
-            groups: plan.groups.iter().map(GroupShown::from).collect(),
+            groups: plan.groups.iter().map(JobGroupReport::from).collect(),
             actions: actions(report),
             totals: report.totals.clone(),
         }
@@ -508,21 +660,21 @@ fn demand(plan: &Plan) -> Resources {
     })
 }
 
-fn actions(report: &Report<'_>) -> Vec<ActionShown> {
+fn actions(report: &TickResult<'_>) -> Vec<ActionReport> {
     let Some(outcomes) = report.outcomes else {
         let planned = report.plan.actions.iter();
         return planned
-            .map(|action| ActionShown::new(action, ActionResult::Planned, None))
+            .map(|action| ActionReport::new(action, ActionResult::Planned, None))
             .collect();
     };
     let done = outcomes.iter().map(|outcome| match &outcome.result {
-        Ok(_) => ActionShown::new(&outcome.action, ActionResult::Done, None),
+        Ok(_) => ActionReport::new(&outcome.action, ActionResult::Done, None),
         Err(failure) => {
             let result = match failure.kind {
                 FailureKind::Changed | FailureKind::NotIdle => ActionResult::Changed,
                 _ => ActionResult::Failed,
             };
-            ActionShown::new(&outcome.action, result, Some(&failure.message))
+            ActionReport::new(&outcome.action, result, Some(&failure.message))
         }
     });
     done.collect()

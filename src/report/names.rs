@@ -1,0 +1,203 @@
+//! Names in the document of a tick. A name that only another version knows is kept, so that older and newer records stay readable.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::scaling::plan::Fate;
+
+/// A name, or the text of one that only another version knows.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Named<T> {
+    /// A name of this version.
+    Known(T),
+    /// The text of another.
+    Other(String),
+}
+
+impl<T: Copy + PartialEq> Named<T> {
+    /// Whether it is this name.
+    pub fn is(&self, name: T) -> bool {
+        self.known() == Some(name)
+    }
+
+    /// The name, where this version knows it.
+    pub fn known(&self) -> Option<T> {
+        match self {
+            Named::Known(name) => Some(*name),
+            Named::Other(_) => None,
+        }
+    }
+
+    /// Whether it is one of these names.
+    pub fn is_one_of(&self, names: &[T]) -> bool {
+        self.known().is_some_and(|name| names.contains(&name))
+    }
+}
+
+impl<T> From<T> for Named<T> {
+    fn from(name: T) -> Named<T> {
+        Named::Known(name)
+    }
+}
+
+impl<T> Default for Named<T> {
+    fn default() -> Named<T> {
+        Named::Other(String::new())
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for Named<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Named::Known(name) => name.fmt(f),
+            Named::Other(text) => f.pad(text),
+        }
+    }
+}
+
+/// What a decision did to a node, in words; nothing for one that only stays.
+pub fn in_words(decision: &Named<Fate>) -> String {
+    let words = match decision {
+        Named::Known(Fate::Keeps) => "",
+        Named::Known(Fate::Creates) => "asked for",
+        Named::Known(Fate::Drains) => "told to take no more jobs",
+        Named::Known(Fate::Returns) => "its drain taken back",
+        Named::Known(Fate::Deletes) => "its delete asked for",
+        Named::Known(Fate::Forgets) => "forgotten",
+        Named::Known(Fate::Frees) => "freed",
+        Named::Other(text) => text,
+    };
+    words.to_owned()
+}
+
+scaling::names! {
+    /// The reasons that reports look at, by name; [`Reason`](crate::scaling::reason::Reason) has them all.
+    pub enum ReasonName {
+        /// A node is busy.
+        Busy = "busy",
+        /// A limit keeps nodes from being created.
+        Limited = "limited",
+        /// The request is larger than every node.
+        TooLarge = "too_large",
+        /// No node matches.
+        NoMatch = "no_match",
+        /// Nodes that were created for the jobs stayed unclaimed.
+        Refused = "refused",
+        /// No node could be created.
+        NothingMade = "nothing_made",
+        /// The schedd runs as many jobs as it may.
+        MaxJobsRunning = "max_jobs_running",
+        /// A request cannot be understood.
+        BadRequest = "bad_request",
+        /// A request cannot be read.
+        Unread = "unread",
+        /// The deferral time of a job has passed.
+        DeferralMissed = "deferral_missed",
+        /// The schedd restarts.
+        Restarting = "restarting",
+        /// Jobs of the parallel universe.
+        ParallelUniverse = "parallel_universe",
+        /// Free slots are large enough.
+        FitsFree = "fits_free",
+        /// Claimed slots are.
+        FitsClaimed = "fits_claimed",
+        /// Nodes that start are.
+        FitsComing = "fits_coming",
+        /// Nodes whose drain is cancelled are.
+        FitsTakenBack = "fits_taken_back",
+        /// A node that this tick creates is.
+        FitsNew = "fits_new",
+        /// This tick creates nodes.
+        NewNodes = "new_nodes",
+    }
+}
+
+impl ReasonName {
+    /// Jobs with this reason wait until somebody acts, or a limit permits more.
+    pub fn is_stuck(self) -> bool {
+        use ReasonName::*;
+        matches!(
+            self,
+            Limited
+                | TooLarge
+                | NoMatch
+                | Refused
+                | NothingMade
+                | MaxJobsRunning
+                | BadRequest
+                | Unread
+                | DeferralMissed
+                | Restarting
+                | ParallelUniverse
+        )
+    }
+
+    /// Jobs with this reason have a node, or get one.
+    pub fn is_placed(self) -> bool {
+        use ReasonName::*;
+        matches!(
+            self,
+            FitsFree | FitsClaimed | FitsComing | FitsTakenBack | FitsNew | NewNodes
+        )
+    }
+}
+
+scaling::names! {
+    /// The limits that are a fault, and neither a decision of an operator nor a full cloud.
+    pub enum BrokenLimit {
+        /// Failures, with a pause that grows.
+        Backoff = "backoff",
+        /// Protected mode.
+        Protected = "protected",
+        /// The cloud asked for a pause.
+        Pause = "pause",
+        /// The cloud does not answer.
+        CloudUnknown = "cloud_unknown",
+        /// The cloud has never answered.
+        NeverSeen = "never_seen",
+        /// The cloud does not have the flavor.
+        FlavorUnknown = "flavor_unknown",
+        /// Ports, volumes or server groups are not known.
+        PartsUnknown = "parts_unknown",
+    }
+}
+
+scaling::names! {
+    /// What blocks deletes, and perhaps creates.
+    pub enum BrakeName {
+        /// The collector does not answer.
+        CollectorUnknown = "collector_unknown",
+        /// The collector has not run for long enough.
+        CollectorYoung = "collector_young",
+        /// A schedd does not answer.
+        ScheddUnknown = "schedd_unknown",
+        /// Many nodes are silent.
+        NodesVanished = "nodes_vanished",
+    }
+}
+
+impl BrakeName {
+    /// Whether ads of nodes may be missing, so that nothing is known of claims.
+    pub fn hides_claims(self) -> bool {
+        matches!(self, BrakeName::CollectorYoung | BrakeName::NodesVanished)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scaling::names::PhaseName;
+
+    #[test]
+    fn a_name_of_another_version_is_kept() {
+        let read = |text: &str| -> Named<PhaseName> { serde_json::from_str(text).unwrap() };
+        assert!(read("\"busy\"").is(PhaseName::Busy));
+        let other = read("\"resting\"");
+        assert_eq!(other.known(), None);
+        assert_eq!(serde_json::to_string(&other).unwrap(), "\"resting\"");
+        assert_eq!(format!("{other:9}|"), "resting  |");
+        assert_eq!(format!("{:9}|", read("\"busy\"")), "busy     |");
+    }
+}

@@ -1,0 +1,434 @@
+//! Decides what is wrong with a tick. Everything that tells of problems tells of these: `ehos status`, notifications, the page.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::names::{BrakeName, BrokenLimit};
+use super::tick_report::{ActionResult, BrakeReport, NodeReport, TickReport};
+use crate::exit::Exit;
+use crate::scaling::names::PhaseName;
+use crate::scaling::plan::Fate;
+use crate::scaling::seconds::Seconds;
+use crate::scaling::source::SourceKind;
+
+/// A last tick that is older than this and the time that it took is late: the timer runs each minute.
+pub const LATE_SECONDS: u64 = 180;
+
+/// A problem names so many nodes; of more it says how many.
+const NODES_NAMED: usize = 3;
+
+/// How grave a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Somebody must act.
+    Error,
+    /// It ends by itself, or is as configured, and an operator should know.
+    Warning,
+    /// For information.
+    Note,
+}
+
+/// What a notification is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoticeKind {
+    /// Protected mode.
+    Protected,
+    /// A month's budget is spent.
+    BudgetSpent,
+    /// A brake.
+    Brake,
+    /// Jobs run on machines that are gone.
+    StrandedJobs,
+    /// A source is unknown.
+    Unseen,
+    /// Jobs wait for nodes, and every attempt fails.
+    NothingAchieved,
+}
+
+impl NoticeKind {
+    /// It does not end by itself: no need to wait before it is sent.
+    pub fn lasts(self) -> bool {
+        matches!(self, NoticeKind::Protected | NoticeKind::BudgetSpent)
+    }
+}
+
+/// The notification of a problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The same for the same problem in another tick.
+    pub key: String,
+    /// What it is about.
+    pub kind: NoticeKind,
+    /// The sentence.
+    pub text: String,
+}
+
+/// Something that an operator should know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// How grave it is.
+    pub level: Level,
+    /// One word for it.
+    pub word: &'static str,
+    /// What is wrong.
+    pub subject: String,
+    /// The sentence.
+    pub text: String,
+    /// Its notification, where it has one.
+    #[serde(skip)]
+    pub notice: Option<Notice>,
+}
+
+impl Problem {
+    fn new(
+        level: Level,
+        word: &'static str,
+        subject: impl Into<String>,
+        text: impl Into<String>,
+    ) -> Problem {
+        Problem {
+            level,
+            word,
+            subject: subject.into(),
+            text: text.into(),
+            notice: None,
+        }
+    }
+
+    fn notified(mut self, kind: NoticeKind, key: String, text: String) -> Problem {
+        self.notice = Some(Notice { key, kind, text });
+        self
+    }
+}
+
+/// The age of a tick in seconds; negative for one of the future. A simulated site's time is the simulation's.
+fn age(tick: &TickReport, now: Timestamp) -> i64 {
+    if tick.simulated {
+        return 0;
+    }
+    now.duration_since(tick.at).as_secs()
+}
+
+/// How long ago a tick was.
+pub fn age_seconds(tick: &TickReport, now: Timestamp) -> u64 {
+    u64::try_from(age(tick, now)).unwrap_or_default()
+}
+
+/// Another tick should have followed. One that takes as long as the last one did still runs.
+pub fn is_late(tick: &TickReport, now: Timestamp) -> bool {
+    let took = tick.milliseconds / 1000;
+    age_seconds(tick, now) > took.saturating_add(LATE_SECONDS)
+}
+
+/// What a brake blocks.
+pub fn blocked(brake: &BrakeReport) -> &'static str {
+    match brake.stops_creates {
+        true => "no node is made or deleted",
+        false => "no node is deleted",
+    }
+}
+
+/// Every problem, the gravest first.
+pub fn problems(tick: &TickReport, now: Timestamp) -> Vec<Problem> {
+    let mut all: Vec<Problem> = clock(tick, now).into_iter().collect();
+    all.extend(of_tick(tick));
+    all.sort_by_key(|problem| problem.level);
+    all
+}
+
+/// The problems of the clock: no tick, or one of the future.
+fn clock(tick: &TickReport, now: Timestamp) -> Option<Problem> {
+    let age = age(tick, now);
+    if is_late(tick, now) {
+        let text = format!(
+            "the last tick was {} ago: nothing is scaled, and what follows was so then. See systemctl status \
+             ehos.timer ehos.service",
+            Seconds(age.unsigned_abs())
+        );
+        return Some(Problem::new(Level::Error, "late", "No tick", text));
+    }
+    (age.unsigned_abs() > LATE_SECONDS).then(|| {
+        let text = format!(
+            "the last tick is {} ahead of this machine's clock: one of the two clocks is wrong",
+            Seconds(age.unsigned_abs())
+        );
+        Problem::new(Level::Error, "clock", "Clock", text)
+    })
+}
+
+/// The notifications of a tick's problems.
+pub fn notices(tick: &TickReport) -> impl Iterator<Item = Notice> {
+    of_tick(tick).into_iter().filter_map(|one| one.notice)
+}
+
+/// The problems that a tick found, whenever that was.
+pub fn of_tick(tick: &TickReport) -> Vec<Problem> {
+    let mut all = Vec::new();
+    unknown_sources(tick, &mut all);
+    for one in &tick.protected {
+        let kind = &one.what;
+        let key = format!("protected {} {} {}", kind.cloud, kind.flavor, kind.image);
+        let problem = Problem::new(Level::Error, "protected", "Protected mode", &one.text);
+        let text = format!("protected mode: {}", one.text);
+        all.push(problem.notified(NoticeKind::Protected, key, text));
+    }
+    actions(tick, &mut all);
+    if tick.exit != 0 {
+        let what = match tick.exit {
+            code if code == Exit::Failed as u8 => "something failed, or the view was partial",
+            code if code == Exit::Unavailable as u8 => "HTCondor or all clouds did not answer",
+            _ => "see journalctl -u ehos.service",
+        };
+        let text = format!("the last tick ended with exit code {}: {what}", tick.exit);
+        let subject = format!("Exit code {}", tick.exit);
+        all.push(Problem::new(Level::Error, "failed", subject, text));
+    }
+    for brake in &tick.brakes {
+        let what = blocked(brake);
+        // A young collector is waited for; the others have a cause.
+        let level = match brake.brake.is(BrakeName::CollectorYoung) {
+            true => Level::Warning,
+            false => Level::Error,
+        };
+        let text = format!("{what}: {}", brake.text);
+        let schedd = brake.numbers.get("schedd");
+        let schedd = schedd
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default();
+        let key = format!("brake {} {schedd}", brake.brake);
+        let problem = Problem::new(level, "brake", "Brake", &text);
+        all.push(problem.notified(NoticeKind::Brake, key, text));
+    }
+    if let Some(stranded) = &tick.stranded {
+        // It ends by itself, with the leases.
+        let subject = "Jobs on no machine";
+        let problem = Problem::new(Level::Warning, "stranded", subject, &stranded.text);
+        let (key, text) = ("stranded_jobs".to_owned(), stranded.text.clone());
+        all.push(problem.notified(NoticeKind::StrandedJobs, key, text));
+    }
+    for one in &tick.budgets_spent {
+        let key = format!(
+            "budget_spent {}",
+            one.what.cloud.as_deref().unwrap_or_default()
+        );
+        let text = format!("spent: {}", one.text);
+        let problem = Problem::new(Level::Warning, "budget", "Budget", &text);
+        all.push(problem.notified(NoticeKind::BudgetSpent, key, format!("budget {text}")));
+    }
+    nodes(tick, &mut all);
+    for cloud in &tick.clouds {
+        if let Some(pause) = &cloud.pause {
+            let subject = format!("Cloud {} paused", cloud.cloud);
+            let text = format!(
+                "{}: no node is made for {} more: {}",
+                cloud.cloud,
+                Seconds(pause.seconds),
+                pause.why
+            );
+            all.push(Problem::new(Level::Warning, "paused", subject, text));
+        }
+    }
+    if tick.queue.unmatched > 0 {
+        let text = format!("{} waiting jobs match no node type", tick.queue.unmatched);
+        let text = text.replacen("1 waiting jobs match ", "1 waiting job matches ", 1);
+        all.push(Problem::new(
+            Level::Note,
+            "unmatched",
+            "Jobs without a node",
+            text,
+        ));
+    }
+    // How far a simulation is, is no problem.
+    let notices = tick.notices.iter().filter(|_| !tick.simulated);
+    all.extend(notices.map(|text| Problem::new(Level::Note, "note", "Notice", text)));
+    all
+}
+
+fn unknown_sources(tick: &TickReport, all: &mut Vec<Problem>) {
+    for unseen in &tick.unseen {
+        let source = &unseen.source;
+        let text = format!("{source}: {}", unseen.why);
+        let subject = format!("Unknown: {source}");
+        let problem = Problem::new(Level::Error, "unknown", subject, &text);
+        // A brake says the same, and what follows.
+        let is_braked = matches!(source.kind, SourceKind::Collector | SourceKind::Schedd);
+        all.push(match is_braked {
+            true => problem,
+            false => problem.notified(
+                NoticeKind::Unseen,
+                format!("unseen {source}"),
+                format!("unknown: {text}"),
+            ),
+        });
+    }
+}
+
+/// Actions that failed; and jobs that wait although nothing else is in their way, where no attempt has an effect.
+fn actions(tick: &TickReport, all: &mut Vec<Problem>) {
+    let mut failed = tick.actions.iter().filter(|action| action.has_failed());
+    let kind = NoticeKind::NothingAchieved;
+    let key = "nothing_achieved";
+    let nothing = is_nothing_achieved(tick);
+    for (index, action) in failed.by_ref().enumerate() {
+        let message = action.message.as_deref();
+        let what = format!("{} {}", action.action, action.node);
+        let text = format!("{what}: {}", message.unwrap_or("failed"));
+        let problem = Problem::new(Level::Error, "not done", format!("Failed: {what}"), text);
+        all.push(match nothing && index == 0 {
+            true => {
+                let message = message.unwrap_or("it is not said why");
+                let text = format!("nothing is achieved: {what} failed: {message}");
+                problem.notified(kind, key.to_owned(), text)
+            }
+            false => problem,
+        });
+    }
+    if !nothing || tick.actions.iter().any(|action| action.has_failed()) {
+        return;
+    }
+    let reasons = tick.groups.iter().flat_map(|group| &group.why);
+    let broken = reasons
+        .into_iter()
+        .find(|why| why.limit().is_some_and(is_broken));
+    if let Some(broken) = broken {
+        let text = format!("nothing is achieved: {}", broken.text);
+        let problem = Problem::new(Level::Warning, "no effect", "No node for the jobs", &text);
+        all.push(problem.notified(kind, key.to_owned(), text));
+    }
+}
+
+fn is_broken(limit: &str) -> bool {
+    BrokenLimit::ALL.iter().any(|one| one.as_str() == limit)
+}
+
+/// Nothing that was tried was done, and no node starts. In protected mode nothing is tried any more, and that is a problem
+/// of its own.
+fn is_nothing_achieved(tick: &TickReport) -> bool {
+    let starting = [
+        PhaseName::Requested,
+        PhaseName::Building,
+        PhaseName::Booting,
+    ];
+    let mut nodes = tick.nodes.iter();
+    let starts = nodes.any(|node| node.phase.is_one_of(&starting));
+    let mut actions = tick.actions.iter();
+    let done = actions.any(|action| action.result.is(ActionResult::Done) && !action.is_minor());
+    tick.protected.is_empty() && !starts && !done
+}
+
+/// Whether a node of this phase serves nobody, and no unknown source says why.
+pub fn is_unhealthy(phase: PhaseName) -> bool {
+    use PhaseName::*;
+    matches!(
+        phase,
+        Silent | Inactive | Unreachable | Unclear | Untrusted | Unsigned | Stopped | Failed | Lost
+    )
+}
+
+/// Unhealthy nodes for which nothing is done.
+fn nodes(tick: &TickReport, all: &mut Vec<Problem>) {
+    let mut by_phase: BTreeMap<PhaseName, Vec<&NodeReport>> = BTreeMap::new();
+    for node in tick.nodes.iter().filter(|node| node.fate.is(Fate::Keeps)) {
+        let phase = node.phase.known().filter(|phase| is_unhealthy(*phase));
+        if let Some(phase) = phase {
+            by_phase.entry(phase).or_default().push(node);
+        }
+    }
+    for (phase, nodes) in by_phase {
+        let plural = if nodes.len() == 1 { "" } else { "s" };
+        let what = format!("{} node{plural} {phase}", nodes.len());
+        let names = nodes.iter().take(NODES_NAMED);
+        let names: Vec<&str> = names.map(|node| node.name.as_str()).collect();
+        let more = match nodes.len().saturating_sub(NODES_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let text = format!("{what}: {}{more}", names.join(", "));
+        all.push(Problem::new(Level::Warning, "unhealthy", what, text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::report::names::BrokenLimit;
+
+    fn kinds(snapshot: Value) -> Vec<NoticeKind> {
+        let snapshot: TickReport = serde_json::from_value(snapshot).unwrap();
+        notices(&snapshot).map(|notice| notice.kind).collect()
+    }
+
+    fn limited_by(name: &str) -> Value {
+        let why =
+            json!({"reason": "limited", "text": "no node", "jobs": 3, "limit": {"name": name}});
+        json!([{"request": {"cpus": 1, "memory_mb": 1, "disk_kb": 1, "gpus": 0}, "jobs": 3, "waiting_seconds": 9,
+            "why": [why]}])
+    }
+
+    fn action(result: &str) -> Value {
+        json!([{"action": "create", "node": "n", "result": result, "message": "m"}])
+    }
+
+    #[test]
+    fn a_full_cloud_or_a_limit_that_somebody_set_is_no_trouble() {
+        for name in [
+            "nodes_max",
+            "cores",
+            "budget_per_hour",
+            "max_actions",
+            "unproven",
+        ] {
+            assert_eq!(kinds(json!({"groups": limited_by(name)})), [], "{name}");
+        }
+        for name in BrokenLimit::ALL.iter().map(|one| one.as_str()) {
+            let groups = limited_by(name);
+            assert_eq!(
+                kinds(json!({"groups": groups})),
+                [NoticeKind::NothingAchieved],
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_succeeds_or_is_on_its_way_is_an_achievement() {
+        let groups = limited_by("backoff");
+        assert_eq!(
+            kinds(json!({"actions": action("failed")})),
+            [NoticeKind::NothingAchieved]
+        );
+        assert_eq!(kinds(json!({"actions": action("changed")})), []);
+        assert_eq!(
+            kinds(json!({"actions": action("done"), "groups": groups})),
+            []
+        );
+        let coming = json!([{"node": "n", "name": "n", "cloud": "c", "flavor": "f", "phase": "booting", "fate": "keeps"}]);
+        assert_eq!(kinds(json!({"nodes": coming, "groups": groups})), []);
+    }
+
+    #[test]
+    fn jobs_on_machines_that_are_gone_are_trouble_that_may_pass() {
+        let stranded = json!({"jobs": 4, "machines": [], "text": "4 jobs run on no machine"});
+        let snapshot: TickReport = serde_json::from_value(json!({"stranded": stranded})).unwrap();
+        let troubles: Vec<Notice> = notices(&snapshot).collect();
+        assert_eq!(troubles.len(), 1);
+        assert_eq!(troubles[0].kind, NoticeKind::StrandedJobs);
+        assert_eq!(troubles[0].key, "stranded_jobs", "the same for other jobs");
+        assert_eq!(troubles[0].text, "4 jobs run on no machine");
+        assert!(!troubles[0].kind.lasts());
+    }
+
+    #[test]
+    fn a_brake_says_for_its_source_too() {
+        let brake = json!([{"brake": "collector_unknown", "text": "it does not answer", "stops_creates": true}]);
+        let unseen = json!([{"source": "collector", "why": "it does not answer"}, {"source": "cloud a", "why": "x"}]);
+        let kinds = kinds(json!({"brakes": brake, "unseen": unseen}));
+        assert_eq!(kinds, [NoticeKind::Unseen, NoticeKind::Brake]);
+    }
+}
