@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 use crate::deploy::image::{BuildRequest, RecipeOverrides};
 use crate::deploy::master::find::{self, Proof};
 use crate::deploy::master::install::{self, Program};
-use crate::deploy::master::report::{Plan, Report};
+use crate::deploy::master::report::{DeployPlan, DeployReport};
 use crate::deploy::master::spec::{DeployOverrides, MasterSpec};
 use crate::deploy::master::{self, DeployOptions, images};
 use crate::environment::Environment;
@@ -50,7 +50,6 @@ pub fn run(
     };
     let options = DeployOptions {
         user: args.ssh_user.as_deref(),
-        known_hosts: None,
         proof: Proof::new(keys, &directory, &args.trust_server),
         accept_host_key: args.accept_host_key,
         keep_failed: args.keep,
@@ -80,7 +79,7 @@ pub fn run(
     let signing_keys = signing_key::text(&directory, config.folder(), environment);
     let work = install::everything(&program, &config, signing_keys);
     if args.dry_run {
-        let plan = Plan {
+        let plan = DeployPlan {
             spec: &spec,
             preview: master::preview(&session, &spec, options, &work)?,
             overrides: &overrides,
@@ -89,7 +88,7 @@ pub fn run(
         print(out, args.output, || plan.text(), || plan.json())?;
         return Ok(Exit::Done);
     }
-    let report = Report {
+    let report = DeployReport {
         spec: &spec,
         deployed: &master::deploy(&session, &spec, &options, &work, args.timeout)?,
         options: &options,

@@ -66,7 +66,7 @@ impl fmt::Display for Part {
 
 /// How a build runs.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct BuildLimits {
     /// How long it may take in all.
     pub timeout: Duration,
     /// What failed is left as it is.
@@ -79,7 +79,7 @@ pub struct Limits {
 
 /// What came of a build: the image's id, times, and why the server is still there.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct BuildOutcome {
     /// The image's id.
     pub image_id: String,
     /// How long each part took in this run.
@@ -96,9 +96,9 @@ pub struct Outcome {
 pub fn run<B: BuildBackend>(
     backend: &mut B,
     cloud: &str,
-    limits: Limits,
+    limits: BuildLimits,
     line: &Line,
-) -> Result<Outcome, Error> {
+) -> Result<BuildOutcome, Error> {
     let mut build = Build {
         backend,
         cloud,
@@ -112,7 +112,7 @@ pub fn run<B: BuildBackend>(
     build.enter(None);
     let failure = ended.err().map(|(failure, _)| failure);
     if let Some(image_id) = build.attempt.published.clone() {
-        return Ok(Outcome {
+        return Ok(BuildOutcome {
             image_id,
             server_left: failure.map(|failure| match failure {
                 Failure::TimedOut { during } => {
@@ -158,7 +158,7 @@ impl<B: BuildBackend> Build<'_, B> {
         self.part = part.map(|part| (part, Instant::now()));
     }
 
-    fn failed(&mut self, cause: Cause, limits: Limits, line: &Line) -> Error {
+    fn failed(&mut self, cause: Cause, limits: BuildLimits, line: &Line) -> Error {
         let console = self.backend.console();
         let left = self.attempt.creates.own.clone().map(|id| {
             if limits.keep_failed {

@@ -37,7 +37,7 @@ mod step;
 
 pub use error::Error;
 
-use build::{BuildBackend, Limits, Part};
+use build::{BuildBackend, BuildLimits, Part};
 use cloud::{CloudBackend, Finished, Publish};
 use error::Cause;
 use inventory::at_once;
@@ -128,7 +128,7 @@ pub struct ByHand {
 
 /// What would be done in a cloud.
 #[derive(Debug)]
-pub struct Preview {
+pub struct BuildPreview {
     /// The image that it begins with: name and id.
     source: String,
     /// The builder's flavor.
@@ -191,18 +191,6 @@ impl<'c> Prepared<'c> {
         from.or(cloud.base_image.as_ref()).map(String::as_str)
     }
 
-    fn session<'s>(
-        &self,
-        cloud: &'s CloudSettings,
-        tokens: Option<PathBuf>,
-    ) -> Result<Session<'s>, Cause> {
-        Ok(Session::new(
-            cloud,
-            self.request.config.timeouts.request,
-            tokens,
-        )?)
-    }
-
     fn recipe(&self, session: &Session, deadline: Deadline) -> Result<Recipe, Cause> {
         let from = self.from(session.settings()).unwrap_or_default();
         Recipe::look_up(session, self.request, &self.template, from, deadline)
@@ -213,10 +201,12 @@ impl<'c> Prepared<'c> {
         let failed = |cause| Error::before_it_began(&cloud.name, cause);
         line.doing("looking up image, flavor and network");
         let tokens = token_cache(self.request.state_directory, &cloud.name);
-        let session = self.session(cloud, Some(tokens)).map_err(failed)?;
+        let timeout = self.request.config.timeouts.request;
+        let session =
+            Session::new(cloud, timeout, Some(tokens)).map_err(|error| failed(error.into()))?;
         let deadline = Deadline::within(recipe.timeout);
         let made_of = self.recipe(&session, deadline).map_err(failed)?;
-        let limits = Limits {
+        let limits = BuildLimits {
             timeout: deadline.left(),
             keep_failed: recipe.keep_failed,
             keep_server: self.request.keep_server,
@@ -236,8 +226,8 @@ impl<'c> Prepared<'c> {
         })
     }
 
-    fn preview(&self, cloud: &CloudSettings) -> Result<Preview, Cause> {
-        let session = self.session(cloud, None)?;
+    fn preview(&self, cloud: &CloudSettings) -> Result<BuildPreview, Cause> {
+        let session = Session::new(cloud, self.request.config.timeouts.request, None)?;
         let deadline = Deadline::within(self.request.recipe.timeout);
         let recipe = self.recipe(&session, deadline)?;
         let publish = |_: &Finished| {};
@@ -245,7 +235,7 @@ impl<'c> Prepared<'c> {
         let mut attempt = Attempt::new(Creates::new(Duration::ZERO), false);
         let seen = backend.look(&mut attempt)?;
         let server = seen.boot.server.filter(|server| !server.deleting);
-        Ok(Preview {
+        Ok(BuildPreview {
             source: recipe.source_told(),
             flavor: recipe.spec.flavor.name.clone(),
             image_name: backend.image_name,
@@ -300,7 +290,7 @@ pub fn build_everywhere(
 pub fn preview(
     request: &BuildRequest,
     clouds: &[&CloudSettings],
-) -> anyhow::Result<Vec<(String, Result<Preview, Error>)>> {
+) -> anyhow::Result<Vec<(String, Result<BuildPreview, Error>)>> {
     let prepared = Prepared::new(request, clouds)?;
     Ok(at_once(clouds, |cloud| {
         let preview = prepared.preview(cloud);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Builds, Built, Error, Preview};
+use super::{BuildPreview, Builds, Built, Error};
 use crate::deploy::boot::Leftover;
 use crate::exit::Exit;
 use crate::plain::line;
@@ -67,11 +67,11 @@ fn seconds(time: Duration) -> String {
 }
 
 /// What a build would do, for people.
-pub fn preview_text(previews: &[(String, Result<Preview, Error>)]) -> String {
+pub fn preview_text(previews: &[(String, Result<BuildPreview, Error>)]) -> String {
     previews.iter().map(previewed).collect()
 }
 
-fn previewed((cloud, preview): &(String, Result<Preview, Error>)) -> String {
+fn previewed((cloud, preview): &(String, Result<BuildPreview, Error>)) -> String {
     let preview = match preview {
         Ok(preview) => preview,
         Err(error) => return line!("{cloud}: {error}"),
@@ -130,14 +130,14 @@ pub fn json(builds: &Builds, exit: Exit) -> Value {
 }
 
 /// What a build would do, for programs.
-pub fn preview_json(previews: &[(String, Result<Preview, Error>)], exit: Exit) -> Value {
+pub fn preview_json(previews: &[(String, Result<BuildPreview, Error>)], exit: Exit) -> Value {
     let leftover = |leftover: &Leftover| match leftover {
         Leftover::Server { id, name, why } => {
             json!({"kind": "server", "id": id, "name": name, "why": why})
         }
         Leftover::Image { id, name } => json!({"kind": "image", "id": id, "name": name}),
     };
-    let cloud = |(cloud, preview): &(String, Result<Preview, Error>)| match preview {
+    let cloud = |(cloud, preview): &(String, Result<BuildPreview, Error>)| match preview {
         Ok(preview) => json!({
             "cloud": cloud,
             "image": {"name": preview.image_name, "source": preview.source},

@@ -12,7 +12,7 @@ use super::conffile::Occasion;
 use super::error::{CleanUp, DeployFailure, Error};
 use super::find::{METADATA_READY, the_master};
 use super::install::Work;
-use super::installer::{InstallError, Installed, Installer, Preview};
+use super::installer::{InstallError, InstallPreview, Installed, Installer};
 use super::known_hosts::short_host_key;
 use super::login::{METADATA_HOST_KEY, METADATA_LOGIN, login};
 use super::spec::MasterSpec;
@@ -60,7 +60,7 @@ pub(super) struct Deploy<'r> {
 }
 
 /// A look at the central manager.
-pub(super) struct Looked {
+pub(super) struct DeployLook {
     record: Option<ServerRecord>,
     view: DeployView,
 }
@@ -106,7 +106,7 @@ impl<'r> Deploy<'r> {
     }
 
     /// Compares the files of a central manager that is ready with those that would come.
-    pub(super) fn preview(&self, record: &ServerRecord) -> Result<Preview, String> {
+    pub(super) fn preview(&self, record: &ServerRecord) -> Result<InstallPreview, String> {
         let text = |error: &dyn std::error::Error| error.to_string();
         let (addresses, _) = self.addresses(record).map_err(|error| text(&error))?;
         let login = login(record, "", self.spec, self.options).map_err(|error| text(&error))?;
@@ -209,12 +209,12 @@ impl<'r> Deploy<'r> {
             metadata.insert(METADATA_LOGIN.to_owned(), user);
         }
         if !record.metadata.contains_key(METADATA_HOST_KEY) {
-            match short_host_key(self.options.known_hosts(), &record.id) {
+            match short_host_key(&self.options.proof.known_hosts, &record.id) {
                 Ok(Some(key)) => {
                     metadata.insert(METADATA_HOST_KEY.to_owned(), key);
                 }
                 Ok(None) => {}
-                Err(error) => warn!("{}: {error}", self.options.known_hosts().display()),
+                Err(error) => warn!("{}: {error}", self.options.proof.known_hosts.display()),
             }
         }
         compute::add_metadata(self.session, &record.id, &metadata, soon())?;
@@ -313,7 +313,7 @@ impl<'r> Deploy<'r> {
 }
 
 impl Ending for Deploy<'_> {
-    type View = Looked;
+    type View = DeployLook;
     type Action = Action;
     type Failure = DeployFailure;
 
@@ -321,7 +321,7 @@ impl Ending for Deploy<'_> {
         &mut self.creates
     }
 
-    fn look(&mut self) -> Result<Looked, Failure<DeployFailure>> {
+    fn look(&mut self) -> Result<DeployLook, Failure<DeployFailure>> {
         let mut proof = self.options.proof.clone();
         proof.trusted.extend(self.creates.own.clone());
         let record = the_master(self.session, &self.spec.cluster, &proof, soon())?;
@@ -361,14 +361,14 @@ impl Ending for Deploy<'_> {
                 };
             }
         }
-        Ok(Looked { record, view })
+        Ok(DeployLook { record, view })
     }
 
-    fn server(looked: &Looked) -> Option<&Server> {
+    fn server(looked: &DeployLook) -> Option<&Server> {
         looked.view.boot.server.as_ref()
     }
 
-    fn next(&mut self, looked: &Looked) -> Step {
+    fn next(&mut self, looked: &DeployLook) -> Step {
         next(&looked.view)
     }
 
@@ -405,7 +405,11 @@ impl Ending for Deploy<'_> {
         compute::delete(self.session, leftover.id(), soon()).map(|_| ())
     }
 
-    fn perform(&mut self, action: &Action, looked: &Looked) -> Result<(), Failure<DeployFailure>> {
+    fn perform(
+        &mut self,
+        action: &Action,
+        looked: &DeployLook,
+    ) -> Result<(), Failure<DeployFailure>> {
         let Some(record) = &looked.record else {
             return Ok(());
         };

@@ -50,14 +50,14 @@ impl Proof {
 
 /// A central manager that is there.
 #[derive(Debug)]
-pub struct Found {
+pub struct FoundMaster {
     /// Its server.
     pub record: ServerRecord,
     /// A whole installation has marked it as ready.
     pub is_ready: bool,
 }
 
-impl Found {
+impl FoundMaster {
     /// The image, as configured, where an interrupted run has begun it and it is not ready: what is made of that image
     /// goes on, and of another one it would be made anew.
     pub fn unfinished_image(&self) -> Option<&String> {
@@ -78,14 +78,14 @@ pub fn find(
     cluster: &str,
     proof: &Proof,
     deadline: Deadline,
-) -> Result<Option<Found>, Error> {
+) -> Result<Option<FoundMaster>, Error> {
     let found = the_master(session, cluster, proof, deadline).map_err(|cause| Error {
         cloud: session.settings().name.clone(),
         name: String::new(),
         cause: Box::new(cause),
         clean_up: CleanUp::Nothing,
     })?;
-    Ok(found.map(|record| Found {
+    Ok(found.map(|record| FoundMaster {
         is_ready: record.metadata.contains_key(METADATA_READY),
         record,
     }))
@@ -119,7 +119,7 @@ pub fn no_other(config: &Config, here: &str, proof: &Proof) -> anyhow::Result<()
                 other.name
             )
         })?;
-        if let Some(Found { record, .. }) = found {
+        if let Some(FoundMaster { record, .. }) = found {
             bail!(
                 "the central manager of this pool is in cloud {}: {} ({}); bring it up to date with --cloud {}, or \
                  delete it before you make another one in cloud {}",

@@ -39,7 +39,7 @@ pub struct Installed {
 
 /// What a deploy would change on a central manager that is ready.
 #[derive(Debug)]
-pub struct Preview {
+pub struct InstallPreview {
     /// Each file, in order.
     pub files: Vec<FileChange>,
     /// Its timer, where it could be seen.
@@ -108,7 +108,7 @@ impl Installer<'_> {
     }
 
     /// Compares the files of `work` with those there. Changes nothing.
-    pub(super) fn compare(&self, work: &[Work]) -> Result<Preview, InstallError> {
+    pub(super) fn compare(&self, work: &[Work]) -> Result<InstallPreview, InstallError> {
         let mut files = Vec::new();
         for work in work {
             // The program is one file that no diff can show: its version is told.
@@ -122,7 +122,7 @@ impl Installer<'_> {
         let version = run("ehos", "/usr/bin/ehos --version").unwrap_or_default();
         let timer = install::timer(self.occasion);
         let timer = run(timer.what, &timer.text).ok();
-        Ok(Preview {
+        Ok(InstallPreview {
             files,
             timer: timer.and_then(|said| Timer::read(&said)),
             version: version.trim().to_owned(),

@@ -30,9 +30,9 @@ pub(super) fn login(
     spec: &MasterSpec,
     options: &DeployOptions,
 ) -> Result<Login, DeployFailure> {
-    let file = options.known_hosts();
+    let file = &options.proof.known_hosts;
     let unkept = |source: std::io::Error| DeployFailure::KnownHosts {
-        path: file.to_owned(),
+        path: file.clone(),
         why: rights::told(file, &source).to_string(),
     };
     let said = |key: &str| record.metadata.get(key).cloned();
@@ -72,7 +72,7 @@ pub(super) fn login(
     Ok(Login {
         user,
         identity: spec.identity.clone(),
-        known_hosts: file.to_owned(),
+        known_hosts: file.clone(),
         host_key_alias: record.id.clone(),
         accept_host_key: !is_known && options.accept_host_key,
         program: PathBuf::from("ssh"),

@@ -7,7 +7,6 @@
 //! metadata marks the end; a ready central manager is never deleted.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -32,10 +31,10 @@ pub mod spec;
 mod step;
 
 pub use error::Error;
-pub use installer::{Installed, Preview};
+pub use installer::{InstallPreview, Installed};
 
 use deploy::Deploy;
-use find::{Found, Proof};
+use find::{FoundMaster, Proof};
 use install::Work;
 use spec::MasterSpec;
 
@@ -51,8 +50,6 @@ fn looking() -> Deadline {
 pub struct DeployOptions<'a> {
     /// The user to log in as; `None`: what the console says.
     pub user: Option<&'a str>,
-    /// The file of the host keys, where it is another one than the proof's.
-    pub known_hosts: Option<PathBuf>,
     /// Signs the server, and tells it from a forgery.
     pub proof: Proof,
     /// A host key that the console does not tell is believed.
@@ -61,12 +58,6 @@ pub struct DeployOptions<'a> {
     pub keep_failed: bool,
     /// Between two looks.
     pub poll: Duration,
-}
-
-impl DeployOptions<'_> {
-    fn known_hosts(&self) -> &Path {
-        self.known_hosts.as_ref().unwrap_or(&self.proof.known_hosts)
-    }
 }
 
 /// A central manager that works.
@@ -103,11 +94,11 @@ pub fn deploy(
 
 /// What is there, and what a deploy would change on it.
 #[derive(Debug)]
-pub struct Previewed {
+pub struct DeployPreview {
     /// The central manager that is there.
-    found: Option<Found>,
+    found: Option<FoundMaster>,
     /// The changes on one that is ready, or why they cannot be seen.
-    changes: Option<Result<Preview, String>>,
+    changes: Option<Result<InstallPreview, String>>,
 }
 
 /// Looks at the central manager. Nothing is changed there, nor here: host keys are learnt in a copy.
@@ -119,18 +110,18 @@ pub fn preview(
     spec: &MasterSpec,
     mut options: DeployOptions,
     work: &[Work],
-) -> anyhow::Result<Previewed> {
+) -> anyhow::Result<DeployPreview> {
     let deadline = looking();
     let found = find::find(session, &spec.cluster, &options.proof, deadline)?;
     let mut changes = None;
     if let Some(found) = found.as_ref().filter(|found| found.is_ready) {
         let scratch = tempfile::tempdir().context("no temporary folder can be made")?;
         let copy = scratch.path().join("known_hosts");
-        if options.known_hosts().exists() {
-            fs::copy(options.known_hosts(), &copy)
+        if options.proof.known_hosts.exists() {
+            fs::copy(&options.proof.known_hosts, &copy)
                 .context("the known host keys cannot be copied")?;
         }
-        options.known_hosts = Some(copy);
+        options.proof.known_hosts = copy;
         let progress = Progress::new();
         let line = progress.line(&found.record.name);
         line.doing("compares its files");
@@ -138,5 +129,5 @@ pub fn preview(
         changes = Some(deploy.preview(&found.record));
         line.done("compared");
     }
-    Ok(Previewed { found, changes })
+    Ok(DeployPreview { found, changes })
 }

@@ -3,26 +3,26 @@
 use serde_json::{Value, json};
 
 use super::conffile::FileChange;
-use super::find::Found;
+use super::find::FoundMaster;
 use super::install::Timer;
 use super::spec::{DeployOverrides, MasterSpec};
-use super::{DeployOptions, Deployed, Installed, Preview, Previewed};
+use super::{DeployOptions, DeployPreview, Deployed, InstallPreview, Installed};
 use crate::exit::Exit;
 use crate::plain::line;
 
 /// A deploy that would be done.
-pub struct Plan<'p> {
+pub struct DeployPlan<'p> {
     /// What would be asked for.
     pub spec: &'p MasterSpec,
     /// What is there, and what would change on it.
-    pub preview: Previewed,
+    pub preview: DeployPreview,
     /// What was chosen apart from the configuration.
     pub overrides: &'p DeployOverrides<'p>,
     /// What an operator should know.
     pub notices: &'p [String],
 }
 
-impl Plan<'_> {
+impl DeployPlan<'_> {
     fn files(&self) -> &[FileChange] {
         match &self.preview.changes {
             Some(Ok(preview)) => &preview.files,
@@ -40,14 +40,14 @@ impl Plan<'_> {
         }
         let spec = self.spec;
         plan.push(match &self.preview.found {
-            Some(Found {
+            Some(FoundMaster {
                 record,
                 is_ready: true,
             }) => format!(
                 "install ehos again on {} ({}), which is ready",
                 record.name, record.id
             ),
-            Some(Found { record, .. }) => format!(
+            Some(FoundMaster { record, .. }) => format!(
                 "go on with {} ({}), which an earlier run left, or delete it if it failed and make {} anew",
                 record.name, record.id, spec.name
             ),
@@ -94,7 +94,7 @@ impl Plan<'_> {
 }
 
 /// What a deploy would change on a central manager that is ready, in sentences.
-fn in_sentences(preview: &Preview) -> Vec<String> {
+fn in_sentences(preview: &InstallPreview) -> Vec<String> {
     let mut sentences = vec![format!(
         "the program: {} there, ehos {} here",
         preview.version,
@@ -126,7 +126,7 @@ fn differences(files: &[FileChange]) -> String {
 
 /// What came of a deploy.
 #[derive(Debug)]
-pub struct Report<'r> {
+pub struct DeployReport<'r> {
     /// What was asked for.
     pub spec: &'r MasterSpec,
     /// How.
@@ -137,7 +137,7 @@ pub struct Report<'r> {
     pub notices: Vec<String>,
 }
 
-impl Report<'_> {
+impl DeployReport<'_> {
     /// Whether it went well to the first tick.
     pub fn exit(&self) -> Exit {
         let Deployed {
@@ -189,7 +189,7 @@ impl Report<'_> {
         let ssh = &self.deployed.installed.ssh;
         format!(
             "ssh{identity} -o UserKnownHostsFile={} -o HostKeyAlias={} {}@{}",
-            self.options.known_hosts().display(),
+            self.options.proof.known_hosts.display(),
             self.deployed.server.record.id,
             ssh.user(),
             ssh.address

@@ -291,20 +291,20 @@ impl BuildBackend for World {
     }
 }
 
-const LIMITS: Limits = Limits {
+const LIMITS: BuildLimits = BuildLimits {
     timeout: Duration::from_secs(20),
     keep_failed: false,
     keep_server: false,
     appearance: Duration::from_millis(2),
 };
 
-fn go(world: &mut World, limits: Limits) -> Result<Outcome, Error> {
+fn go(world: &mut World, limits: BuildLimits) -> Result<BuildOutcome, Error> {
     let line = Progress::plain().line("lab");
     run(world, "lab", limits, &line)
 }
 
 /// Runs it until a run is not killed; the first is killed at the request of this number.
-fn killed_once(world: &mut World, at: u32) -> Result<Outcome, Error> {
+fn killed_once(world: &mut World, at: u32) -> Result<BuildOutcome, Error> {
     world.killed_at = Some(at);
     let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| go(world, LIMITS)));
     world.killed_at = None;
@@ -319,7 +319,7 @@ fn killed_once(world: &mut World, at: u32) -> Result<Outcome, Error> {
     }
 }
 
-fn one_image_and_no_server(world: &World, outcome: Outcome) {
+fn one_image_and_no_server(world: &World, outcome: BuildOutcome) {
     assert!(world.servers.is_empty(), "{world:?}");
     let ids: Vec<&str> = world.images.iter().map(|image| image.id.as_str()).collect();
     assert_eq!(ids, [outcome.image_id.as_str()], "{world:?}");
@@ -375,7 +375,7 @@ fn after_a_failure_nothing_is_left_unless_it_is_to_be_kept() {
     let error = go(&mut world, LIMITS).unwrap_err();
     assert_eq!(error.left, Some(Left::Nothing));
     assert!(world.servers.is_empty());
-    let keep = Limits {
+    let keep = BuildLimits {
         keep_failed: true,
         ..LIMITS
     };
@@ -403,7 +403,7 @@ fn after_a_failure_nothing_is_left_unless_it_is_to_be_kept() {
 fn what_takes_too_long_is_deleted() {
     let mut world = World::default();
     world.faults.boot = Some(Boot::Running(None));
-    let limits = Limits {
+    let limits = BuildLimits {
         timeout: Duration::from_millis(50),
         ..LIMITS
     };
@@ -414,7 +414,7 @@ fn what_takes_too_long_is_deleted() {
     // Nothing is wrong with what only took too long: the next build goes on with it, and that is what is said.
     let error = go(
         &mut world,
-        Limits {
+        BuildLimits {
             keep_failed: true,
             ..limits
         },
@@ -434,7 +434,7 @@ fn what_takes_too_long_is_deleted() {
 fn a_server_that_is_kept_is_not_deleted() {
     let mut world = World::default();
     let line = Progress::plain().line("lab");
-    let limits = Limits {
+    let limits = BuildLimits {
         keep_server: true,
         ..LIMITS
     };
