@@ -1,4 +1,4 @@
-//! How long it takes to plan, to read what HTCondor and Nova answer, and to tell it. `cargo bench`; docs/performance.md says more.
+//! How long it takes to plan, to read what HTCondor and Nova answer, and to tell it. `cargo bench`; benches/README.md says more.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

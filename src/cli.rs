@@ -206,7 +206,7 @@ pub struct Frontend {
     /// What every command takes.
     #[command(flatten)]
     pub common: Common,
-    /// Where to listen; see docs/frontend.md for other addresses than this machine's own
+    /// Where to listen; see docs/security.md for other addresses than this machine's own
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
     pub listen: std::net::SocketAddr,
     /// A name that the page is asked for by, besides localhost; can be given several times

@@ -76,12 +76,12 @@ pub fn run(
     match (&token, frontend::is_loopback(address.ip())) {
         (Some(_), true) => {}
         (Some(_), false) => warn!(
-            "{address}: token and page cross the network unencrypted; put a web server with TLS in front (docs/frontend.md)"
+            "{address}: token and page cross the network unencrypted; put a web server with TLS in front (docs/security.md)"
         ),
         (None, true) => warn!("--no-token: every user of this machine sees the page"),
         (None, false) => warn!(
             "--no-token: whoever reaches {address} sees the page: there is no login. Keep it to 127.0.0.1 behind a web server \
-             that asks for one (docs/frontend.md)"
+             that asks for one (docs/security.md)"
         ),
     }
     let words = match &token {

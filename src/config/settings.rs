@@ -31,7 +31,7 @@ settings! {
     pub struct Config {
         /// Least time between two ticks for [events](#ticks-between-the-minutes); 0: only the timer's ticks.
         event_interval: Duration = Duration::from_secs(10);
-        /// Days of the [history](history.md) that are kept; 0 keeps none.
+        /// Days of the [history](operations.md#history) that are kept; 0 keeps none.
         history_days: u64 = 400;
         /// State directory.
         state_dir [Machine]: Option<PathBuf> = None,

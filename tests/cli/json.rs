@@ -89,7 +89,7 @@ fn names(page: &str) -> BTreeSet<&str> {
 pub fn documented(command: &str) -> BTreeSet<String> {
     let page = page();
     let (_, section) = page.split_once(&format!("# {command} in JSON\n")).unwrap();
-    let section = section.split("\n# ").next().unwrap_or_default();
+    let section = section.split("\n## ").next().unwrap_or_default();
     names(section).into_iter().map(str::to_owned).collect()
 }
 
@@ -205,7 +205,7 @@ fn every_answer_of_the_frontend_is_documented() {
         }
         let page = page();
         let (_, text) = page.split_once(&format!("# {section}\n")).unwrap();
-        let documented = names(text.split("\n# ").next().unwrap());
+        let documented = names(text.split("\n## ").next().unwrap());
         let mut found = BTreeSet::new();
         fields(&answer, "", &mut found);
         let found: BTreeSet<&str> = found.iter().map(String::as_str).collect();

@@ -2,7 +2,7 @@
 //!
 //! Owns: the order of the rules, and the gates: cloud, brakes, `max_actions`, the share of the pool that may leave at a time.
 //! Must not: delete without a drain that an earlier tick observed, but by the rules for failed and lost nodes and by
-//! `max_lifetime_kill` (docs/design.md, rule 2).
+//! `max_lifetime_kill` (docs/design-rules.md#rule-2).
 
 mod above_maximum;
 mod cloud_retires;

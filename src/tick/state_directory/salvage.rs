@@ -1,6 +1,6 @@
 //! Reads a state file of which a part does not parse: each entry is taken for itself.
 //!
-//! A lost entry costs its timers. A node without one is found again by its metadata, as rule 4 of docs/design.md has it.
+//! A lost entry costs its timers. A node without one is found again by its metadata, as rule 4 of docs/design-rules.md has it.
 
 use serde_json::{Map, Value};
 
