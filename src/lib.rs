@@ -8,7 +8,6 @@ pub mod deploy;
 pub mod frontend;
 pub mod history;
 pub mod init;
-pub mod local_keys;
 pub mod metrics;
 pub mod notify;
 pub mod report;

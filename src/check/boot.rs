@@ -1,7 +1,7 @@
 //! What a node is made of: flavor, image, keypair.
 
 use super::{Finding, Outcome};
-use crate::local_keys::LocalKeys;
+use crate::deploy::local_keys::LocalKeys;
 use crate::openstack::among;
 use crate::openstack::compute::{Keypair, NamedFlavor};
 use crate::openstack::image::Image;

@@ -7,13 +7,17 @@ use jiff::Timestamp;
 use super::{Area, Finding, access, boot, configuration, joined, placement, quota, reach, rights};
 use crate::config::Config;
 use crate::deadline::Deadline;
-use crate::local_keys::LocalKeys;
+use crate::deploy::local_keys::LocalKeys;
 use crate::openstack::auth::{Session, Token};
+use crate::openstack::compute::{Keypair, NamedFlavor, Servers};
+use crate::openstack::image::Image;
+use crate::openstack::items::Items;
+use crate::openstack::network::{Network, SecurityGroup, Subnet};
 use crate::openstack::{AuthMethod, CloudSettings};
 use crate::openstack::{
     Error, Service, compute, identity, image, limits, network, server_group, volume, zone,
 };
-use crate::scaling::observation::{OwnedServer, PartsQuota, Role};
+use crate::scaling::observation::{OwnedServer, PartsQuota, Quota, Role, Usage};
 
 /// Looks at the cloud of `settings`.
 pub fn check(
@@ -86,134 +90,19 @@ fn all(
         ));
         return;
     }
-    thread::scope(|scope| {
-        let flavors = scope.spawn(|| compute::flavors(session, deadline));
-        let image = scope.spawn(|| image::find(session, &settings.image, deadline));
-        let limits = scope.spawn(|| compute::quota(session, deadline));
-        let servers = scope.spawn(|| compute::servers(session, deadline));
-        let keys = scope.spawn(|| compute::keypairs(session, deadline));
-        let networks = scope.spawn(|| network::networks(session, deadline));
-        let subnets = scope.spawn(|| network::subnets(session, deadline));
-        let groups = scope.spawn(|| network::security_groups(session, deadline));
-        let ports = scope.spawn(|| limits::ports(session, deadline));
-        let parts = scope.spawn(|| limits::parts(session, deadline));
-        let placed = scope.spawn(|| placement(session, deadline));
-        let rights = scope.spawn(|| rights::rights(session, token, deadline));
-        let version = scope.spawn(|| compute::newest_version(session, deadline));
-
-        let image = joined(image);
-        let flavors = joined(flavors);
-        let or_failed = |check: &'static str, error: &Error| Finding::by_cloud(check, cloud, error);
-        match &flavors {
-            Ok(there) => {
-                findings.extend(boot::flavors(
-                    there,
-                    &settings.flavors,
-                    image.as_ref().ok(),
-                    settings.boot_volume_size_gb.is_some(),
-                ));
-            }
-            Err(error) => findings.push(or_failed("flavors", error)),
-        }
-        findings.push(match &image {
-            Ok(image) => boot::image(
-                image,
-                &settings.image,
-                settings.base_image.as_deref(),
-                &config.policy.cluster,
-                config.condor.host_ip.is_some(),
-            ),
-            Err(error) => or_failed("image", error),
-        });
-        findings.push(match joined(keys) {
-            Ok(there) => boot::key(
-                &there,
-                settings.key.as_deref(),
-                keys_here,
-                config.condor.host_ip.is_some(),
-            ),
-            Err(error) => or_failed("key", &error),
-        });
-        findings.extend(joined(placed));
-        findings.extend(joined(rights));
-        // A Nova that does not tell its version is asked for what it has.
-        let version = joined(version).ok().flatten();
-        findings.extend(rights::versions(settings, version));
-        if let Some(size_gb) = settings.boot_volume_size_gb {
-            let volume_type = settings.boot_volume_type.as_deref();
-            findings.push(match volume::volume_types(session, deadline) {
-                Ok(types) => {
-                    placement::boot_volume(size_gb, volume_type, &types, image.as_ref().ok())
-                }
-                Err(error) => or_failed("boot-volume", &error),
-            });
-        }
-        let subnets = match (joined(networks), joined(subnets)) {
-            (Ok(there), subnets) => {
-                let (found, said) = reach::networks(&there, &settings.networks);
-                findings.extend(said);
-                match subnets {
-                    Ok(subnets) => reach::prefixes(&subnets, &found),
-                    Err(error) => {
-                        findings.push(or_failed("networks", &error));
-                        Vec::new()
-                    }
-                }
-            }
-            (Err(error), _) => {
-                findings.push(or_failed("networks", &error));
-                Vec::new()
-            }
-        };
-        match joined(groups) {
-            Ok(there) => findings.extend(reach::security_groups(
-                &there,
-                &settings.security_groups,
-                &subnets,
-                config.condor.host_ip.as_deref(),
-            )),
-            Err(error) => findings.push(or_failed("security-groups", &error)),
-        }
-        let parts = match joined(parts) {
-            Ok(parts) => parts,
-            Err(error) => {
-                // A server group that is not there is told already.
-                if !matches!(error, Error::NotFound { .. } | Error::Ambiguous { .. }) {
-                    findings.push(or_failed("quota", &error));
-                }
-                PartsQuota::default()
-            }
-        };
-        let asked = joined(limits).and_then(|limits| Ok((limits, joined(servers)?, flavors?)));
-        if let Ok(None) = joined(ports) {
-            findings.push(Finding::skipped(
-                "quota",
-                "the cloud does not tell its quota of ports: a create that is over it is refused",
-            ));
-        }
-        match (asked, config.policy.cloud(cloud)) {
-            (Ok((limits, servers, flavors)), Some(policy)) => {
-                // Neither the central manager nor what becomes an image.
-                let ours = servers.records.into_iter().filter(|record| {
-                    OwnedServer::recognise(record.clone(), &config.policy.cluster)
-                        .is_some_and(|server| server.role() == Role::Execute)
-                });
-                let nodes = u64::try_from(ours.count()).unwrap_or(u64::MAX);
-                let flavors = boot::found(&flavors.read, &settings.flavors);
-                let nodes_max = config.policy.nodes_max;
-                findings.extend(quota::quota(
-                    (&limits, &parts),
-                    policy,
-                    nodes_max,
-                    &flavors,
-                    nodes,
-                ));
-            }
-            (Err(error), _) => findings.push(or_failed("quota", &error)),
-            // Every cloud has a policy.
-            (Ok(_), None) => {}
-        }
-    });
+    let judge = Judge {
+        config,
+        settings,
+        answers: Answers::of(session, token, deadline),
+    };
+    judge.boot(keys_here, findings);
+    findings.extend(judge.answers.placed.iter().cloned());
+    judge.rights(findings);
+    if let Some(size_gb) = settings.boot_volume_size_gb {
+        findings.push(judge.boot_volume(session, size_gb, deadline));
+    }
+    judge.reach(findings);
+    judge.quota(findings);
     findings.push(configuration::user_data(
         config, settings, &region, deadline,
     ));
@@ -226,6 +115,196 @@ fn all(
             "show this item to the operators of the cloud; ehos goes on without it",
         )
     }));
+}
+
+type Answer<T> = Result<T, Error>;
+
+/// What a cloud says, asked all at once.
+struct Answers {
+    flavors: Answer<Items<NamedFlavor>>,
+    image: Answer<Image>,
+    quota: Answer<Quota>,
+    servers: Answer<Servers>,
+    keys: Answer<Vec<Keypair>>,
+    networks: Answer<Vec<Network>>,
+    subnets: Answer<Vec<Subnet>>,
+    groups: Answer<Vec<SecurityGroup>>,
+    ports: Answer<Option<Usage>>,
+    parts: Answer<PartsQuota>,
+    placed: Vec<Finding>,
+    rights: Vec<Finding>,
+    version: Answer<Option<(u32, u32)>>,
+}
+
+impl Answers {
+    fn of(session: &Session, token: &Token, deadline: Deadline) -> Answers {
+        thread::scope(|scope| {
+            let image = &session.settings().image;
+            let flavors = scope.spawn(|| compute::flavors(session, deadline));
+            let image = scope.spawn(move || image::find(session, image, deadline));
+            let quota = scope.spawn(|| compute::quota(session, deadline));
+            let servers = scope.spawn(|| compute::servers(session, deadline));
+            let keys = scope.spawn(|| compute::keypairs(session, deadline));
+            let networks = scope.spawn(|| network::networks(session, deadline));
+            let subnets = scope.spawn(|| network::subnets(session, deadline));
+            let groups = scope.spawn(|| network::security_groups(session, deadline));
+            let ports = scope.spawn(|| limits::ports(session, deadline));
+            let parts = scope.spawn(|| limits::parts(session, deadline));
+            let placed = scope.spawn(|| placement(session, deadline));
+            let rights = scope.spawn(|| rights::rights(session, token, deadline));
+            let version = scope.spawn(|| compute::newest_version(session, deadline));
+            Answers {
+                flavors: joined(flavors),
+                image: joined(image),
+                quota: joined(quota),
+                servers: joined(servers),
+                keys: joined(keys),
+                networks: joined(networks),
+                subnets: joined(subnets),
+                groups: joined(groups),
+                ports: joined(ports),
+                parts: joined(parts),
+                placed: joined(placed),
+                rights: joined(rights),
+                version: joined(version),
+            }
+        })
+    }
+}
+
+/// Judges the answers of one cloud.
+struct Judge<'a> {
+    config: &'a Config,
+    settings: &'a CloudSettings,
+    answers: Answers,
+}
+
+impl Judge<'_> {
+    fn failed(&self, check: &'static str, error: &Error) -> Finding {
+        Finding::by_cloud(check, &self.settings.name, error)
+    }
+
+    /// What nodes boot from and with.
+    fn boot(&self, keys_here: &LocalKeys, findings: &mut Vec<Finding>) {
+        let settings = self.settings;
+        let has_manager = self.config.condor.host_ip.is_some();
+        let image = &self.answers.image;
+        match &self.answers.flavors {
+            Ok(there) => findings.extend(boot::flavors(
+                there,
+                &settings.flavors,
+                image.as_ref().ok(),
+                settings.boot_volume_size_gb.is_some(),
+            )),
+            Err(error) => findings.push(self.failed("flavors", error)),
+        }
+        findings.push(match image {
+            Ok(image) => boot::image(
+                image,
+                &settings.image,
+                settings.base_image.as_deref(),
+                &self.config.policy.cluster,
+                has_manager,
+            ),
+            Err(error) => self.failed("image", error),
+        });
+        findings.push(match &self.answers.keys {
+            Ok(there) => boot::key(there, settings.key.as_deref(), keys_here, has_manager),
+            Err(error) => self.failed("key", error),
+        });
+    }
+
+    fn rights(&self, findings: &mut Vec<Finding>) {
+        findings.extend(self.answers.rights.iter().cloned());
+        // A Nova that does not tell its version is asked for what it has.
+        let version = self.answers.version.as_ref().ok().copied().flatten();
+        findings.extend(rights::versions(self.settings, version));
+    }
+
+    fn boot_volume(&self, session: &Session, size_gb: u64, deadline: Deadline) -> Finding {
+        let volume_type = self.settings.boot_volume_type.as_deref();
+        let image = self.answers.image.as_ref().ok();
+        match volume::volume_types(session, deadline) {
+            Ok(types) => placement::boot_volume(size_gb, volume_type, &types, image),
+            Err(error) => self.failed("boot-volume", &error),
+        }
+    }
+
+    /// Networks, and what their security groups let through.
+    fn reach(&self, findings: &mut Vec<Finding>) {
+        let mut prefixes = Vec::new();
+        match &self.answers.networks {
+            Ok(there) => {
+                let (found, said) = reach::networks(there, &self.settings.networks);
+                findings.extend(said);
+                match &self.answers.subnets {
+                    Ok(subnets) => prefixes = reach::prefixes(subnets, &found),
+                    Err(error) => findings.push(self.failed("networks", error)),
+                }
+            }
+            Err(error) => findings.push(self.failed("networks", error)),
+        }
+        match &self.answers.groups {
+            Ok(there) => findings.extend(reach::security_groups(
+                there,
+                &self.settings.security_groups,
+                &prefixes,
+                self.config.condor.host_ip.as_deref(),
+            )),
+            Err(error) => findings.push(self.failed("security-groups", error)),
+        }
+    }
+
+    fn quota(&self, findings: &mut Vec<Finding>) {
+        let none = PartsQuota::default();
+        let parts = match &self.answers.parts {
+            Ok(parts) => parts,
+            Err(error) => {
+                // A server group that is not there is told already.
+                if !matches!(error, Error::NotFound { .. } | Error::Ambiguous { .. }) {
+                    findings.push(self.failed("quota", error));
+                }
+                &none
+            }
+        };
+        if let Ok(None) = self.answers.ports {
+            findings.push(Finding::skipped(
+                "quota",
+                "the cloud does not tell its quota of ports: a create that is over it is refused",
+            ));
+        }
+        let (limits, servers, flavors) = match (
+            &self.answers.quota,
+            &self.answers.servers,
+            &self.answers.flavors,
+        ) {
+            (Ok(limits), Ok(servers), Ok(flavors)) => (limits, servers, flavors),
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
+                findings.push(self.failed("quota", error));
+                return;
+            }
+        };
+        // Every cloud has a policy.
+        let policy = &self.config.policy;
+        let Some(cloud) = policy.cloud(&self.settings.name) else {
+            return;
+        };
+        // Neither the central manager nor what becomes an image.
+        let ours = servers.records.iter().filter(|record| {
+            OwnedServer::recognise((*record).clone(), &policy.cluster)
+                .is_some_and(|server| server.role() == Role::Execute)
+        });
+        let nodes = u64::try_from(ours.count()).unwrap_or(u64::MAX);
+        let flavors = boot::found(&flavors.read, &self.settings.flavors);
+        let quotas = (limits, parts);
+        findings.extend(quota::quota(
+            quotas,
+            cloud,
+            policy.nodes_max,
+            &flavors,
+            nodes,
+        ));
+    }
 }
 
 /// Where nodes are put.

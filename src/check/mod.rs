@@ -21,8 +21,8 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::deadline::Deadline;
+use crate::deploy::local_keys::LocalKeys;
 use crate::environment::Environment;
-use crate::local_keys::LocalKeys;
 use crate::openstack;
 use crate::openstack::CloudSettings;
 

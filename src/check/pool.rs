@@ -1,26 +1,25 @@
 //! The pool: whether HTCondor answers, and whether ehos may do there what it has to.
 
+mod joining;
+
+mod settings;
+
+use joining::joining;
+use settings::{central_manager, nodes_settings};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use secrecy::SecretString;
-
 use super::{Area, Finding, access, joined, slot_users};
-use crate::cloudinit::Template;
 use crate::condor::SHARED_PORT;
-use crate::condor::inspect::{self, NodeSettings, Permission};
-use crate::condor::{CondorPool, Error, Tools, token};
+use crate::condor::inspect::{self, Permission};
+use crate::condor::{CondorPool, Error, Tools};
 use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::pool::{Pool, Watch};
-use crate::scaling::observation::{CollectorView, Seen};
-use crate::scaling::sender;
+use crate::scaling::observation::{CollectorView, PoolView, Seen};
 
 const NAME: &str = "pool";
 /// Ads of a node that is gone stay with the collector for this long at most: so long jobs are matched to it in vain.
@@ -58,23 +57,7 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
     thread::scope(|scope| {
         let tools = &tools;
         let view = scope.spawn(|| condor_pool.observe(&Watch::default(), deadline));
-        let rights = scope.spawn(move || {
-            let drains = config.policy.drains();
-            [
-                match drains {
-                    true => {
-                        right_to_drain(&inspect::permission(tools, pool, "ADMINISTRATOR", deadline))
-                    }
-                    false => nodes_end_themselves(),
-                },
-                right_to_advertise(&inspect::permission(
-                    tools,
-                    pool,
-                    "ADVERTISE_STARTD",
-                    deadline,
-                )),
-            ]
-        });
+        let rights = scope.spawn(move || rights(config, tools, deadline));
         let tokens = scope.spawn(move || joining(config, tools, deadline));
         let settings = scope.spawn(move || central_manager(config, tools, deadline));
         let nodes = scope.spawn(move || inspect::nodes(tools, pool, deadline));
@@ -84,35 +67,9 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
         });
 
         let view = joined(view);
-        let collector = match &view.collector {
-            Seen::Known(collector) => Some(collector),
-            Seen::Unknown(why) => {
-                findings.push(unanswered("collector", why));
-                None
-            }
-        };
+        findings.extend(observed(&view, config.policy.negotiation_cycle));
+        let collector = view.collector.known();
         answered = collector.is_some() || view.schedds.values().any(Seen::is_known);
-        findings.extend(collector.map(|view| {
-            Finding::ok(
-                "collector",
-                format!("it knows {} startd(s)", view.startds.len()),
-            )
-        }));
-        for (name, schedd) in &view.schedds {
-            findings.push(match schedd {
-                Seen::Known(schedd) => Finding::ok(
-                    "schedd",
-                    format!(
-                        "{name}: {} jobs idle, {} running",
-                        schedd.jobs.idle, schedd.jobs.running
-                    ),
-                ),
-                Seen::Unknown(why) => unanswered("schedd", why),
-            });
-        }
-        if let Some(collector) = collector {
-            findings.push(negotiator(collector, config.policy.negotiation_cycle));
-        }
         match clock {
             Ok(ahead) => findings.push(access::clock("the collector", Some(ahead))),
             // Said above.
@@ -142,6 +99,43 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
         findings,
         answered: Some(answered),
     }
+}
+
+/// What collector, schedds and negotiator answer.
+fn observed(view: &PoolView, negotiation_cycle: Duration) -> Vec<Finding> {
+    let mut findings = vec![match &view.collector {
+        Seen::Known(collector) => Finding::ok(
+            "collector",
+            format!("it knows {} startd(s)", collector.startds.len()),
+        ),
+        Seen::Unknown(why) => unanswered("collector", why),
+    }];
+    for (name, schedd) in &view.schedds {
+        findings.push(match schedd {
+            Seen::Known(schedd) => Finding::ok(
+                "schedd",
+                format!(
+                    "{name}: {} jobs idle, {} running",
+                    schedd.jobs.idle, schedd.jobs.running
+                ),
+            ),
+            Seen::Unknown(why) => unanswered("schedd", why),
+        });
+    }
+    let collector = view.collector.known();
+    findings.extend(collector.map(|collector| negotiator(collector, negotiation_cycle)));
+    findings
+}
+
+/// Whether ehos may do what it has to.
+fn rights(config: &Config, tools: &Tools, deadline: Deadline) -> [Finding; 2] {
+    let pool = config.condor.pool.as_deref();
+    let may = |right| inspect::permission(tools, pool, right, deadline);
+    let drains = match config.policy.drains() {
+        true => right_to_drain(&may("ADMINISTRATOR")),
+        false => nodes_end_themselves(),
+    };
+    [drains, right_to_advertise(&may("ADVERTISE_STARTD"))]
 }
 
 /// Findings on the users of jobs, one for each template.
@@ -236,132 +230,6 @@ fn unknown_right(check: &'static str, error: &Error) -> Finding {
     }
 }
 
-/// What nodes join with: the trust domain and a token, where a template asks for them.
-fn joining(config: &Config, tools: &Tools, deadline: Deadline) -> Vec<Finding> {
-    const CHECK: &str = "token";
-    let asks = |tag: &str| {
-        // A template that cannot be read is the configuration's failure.
-        config.clouds.iter().any(|cloud| {
-            Template::load(&cloud.user_data_file)
-                .is_ok_and(|template| template.tags().contains(tag))
-        })
-    };
-    let mut findings = Vec::new();
-    let domain = match &config.condor.trust_domain {
-        Some(domain) => Some(domain.clone()),
-        None => match token::trust_domain(tools, deadline) {
-            Ok(domain) => Some(domain),
-            Err(error) if asks("trust_domain") || asks("token") => {
-                findings.push(Finding::failed(
-                    "trust-domain",
-                    format!("TRUST_DOMAIN is not known: {error}"),
-                    "set condor.trust_domain",
-                ));
-                None
-            }
-            Err(_) => None,
-        },
-    };
-    if !asks("token") {
-        return findings;
-    }
-    findings.push(match (&config.condor.token, &domain) {
-        (Some(secret), domain) => given_token(secret, domain.as_deref(), Timestamp::now()),
-        (None, Some(domain)) => {
-            let identity = match &config.condor.token_identity {
-                Some(identity) => identity.clone(),
-                None => sender::shared_identity(domain),
-            };
-            let authorizations = &token::NODE_AUTHORIZATIONS;
-            let signing = token::Signing::of(&config.condor);
-            let trial = token::create(
-                tools,
-                &identity,
-                authorizations,
-                TRIAL_TOKEN,
-                signing,
-                deadline,
-            );
-            match trial {
-                Ok(_) => Finding::ok(
-                    CHECK,
-                    match signing.key {
-                        Some(key) => {
-                            format!("tokens for {identity} can be made here, with the key {key}")
-                        }
-                        None => format!("tokens for {identity} can be made here"),
-                    },
-                ),
-                Err(error) => Finding::failed(
-                    CHECK,
-                    format!("no token for nodes can be made here: {error}"),
-                    signing.remedy(),
-                ),
-            }
-        }
-        (None, None) => Finding::skipped(CHECK, "without a trust domain no token can be made"),
-    });
-    if let (None, None, Some(domain)) =
-        (&config.condor.token, &config.condor.token_identity, &domain)
-    {
-        let pool = config.condor.pool.as_deref();
-        let taken = token::takes_own_identities(tools, pool, domain, deadline);
-        findings.push(identities(taken, domain));
-    }
-    findings
-}
-
-/// Whether each node speaks for itself alone.
-fn identities(taken: Result<bool, Error>, domain: &str) -> Finding {
-    const CHECK: &str = "identities";
-    let entry = sender::own_identities(domain);
-    match taken {
-        Ok(true) => Finding::ok(
-            CHECK,
-            format!("each node's token has an identity of its own ({entry})"),
-        ),
-        Ok(false) => Finding::warning(
-            CHECK,
-            format!(
-                "the collector does not take ads from {entry}: tokens of all nodes have the identity {}, and whoever is root on one \
-                 node can send ads of the others",
-                sender::shared_identity(domain)
-            ),
-            format!(
-                "add {entry} to ALLOW_ADVERTISE_STARTD and ALLOW_ADVERTISE_MASTER on the central manager, and run condor_reconfig \
-                 there; nodes that are created from then on use it"
-            ),
-        ),
-        Err(error) => Finding::skipped(CHECK, error.to_string()),
-    }
-}
-
-/// The token of the configuration, by what it says about itself.
-fn given_token(secret: &SecretString, trust_domain: Option<&str>, now: Timestamp) -> Finding {
-    const CHECK: &str = "token";
-    let renew = "make a new one by condor_token_create on the central manager, and put it where condor.token_file says";
-    let Some(claims) = token::claims(secret) else {
-        return Finding::failed(CHECK, "condor.token is no token (JSON Web Token)", renew);
-    };
-    let who = claims.sub.unwrap_or_else(|| "nobody".to_owned());
-    if let (Some(issuer), Some(domain)) = (&claims.iss, trust_domain)
-        && issuer != domain
-    {
-        return Finding::failed(
-            CHECK,
-            format!(
-                "the token of {who} is of the trust domain {issuer}, and the pool's is {domain}"
-            ),
-            format!("{renew}, or correct condor.trust_domain"),
-        );
-    }
-    let end = claims.exp.and_then(|end| Timestamp::from_second(end).ok());
-    Finding {
-        check: CHECK,
-        ..access::end(&format!("the nodes' token of {who}"), end, now, renew)
-    }
-}
-
 /// The collector's port at the address that nodes are told. `collectors` are this pool's and the one there, as they call
 /// themselves, where both say so.
 fn host_ip(
@@ -413,209 +281,15 @@ fn host_ip(
     }
 }
 
-/// Settings of the central manager, where this machine is it.
-fn central_manager(config: &Config, tools: &Tools, deadline: Deadline) -> Vec<Finding> {
-    const CHECK: &str = "settings";
-    let daemons = inspect::setting(tools, "MASTER", "DAEMON_LIST", deadline);
-    let daemons = daemons.ok().flatten().unwrap_or_default().to_uppercase();
-    if config.condor.pool.is_some() || !daemons.contains("COLLECTOR") {
-        return vec![Finding::skipped(
-            CHECK,
-            "settings of the central manager can be seen on it only",
-        )];
-    }
-    let lifetime = inspect::setting(tools, "COLLECTOR", "CLASSAD_LIFETIME", deadline);
-    let update = inspect::setting(
-        tools,
-        "NEGOTIATOR",
-        "NEGOTIATOR_UPDATE_AFTER_CYCLE",
-        deadline,
-    );
-    let negotiation_interval = |name: &str, longest, consequence: &str| {
-        inspect::setting(tools, "NEGOTIATOR", name, deadline).map_or_else(
-            |error| Finding::skipped(CHECK, error.to_string()),
-            |value| at_most(name, value.as_deref(), longest, consequence),
-        )
-    };
-    let mut findings = vec![
-        lifetime.map_or_else(
-            |error| Finding::skipped(CHECK, error.to_string()),
-            |value| ad_lifetime(value.as_deref()),
-        ),
-        update.map_or_else(
-            |error| Finding::skipped(CHECK, error.to_string()),
-            |value| update_after_cycle(value.as_deref()),
-        ),
-        negotiation_interval(
-            "NEGOTIATOR_INTERVAL",
-            LONGEST_NEGOTIATOR_INTERVAL_SECONDS,
-            "a node that has joined may wait for its first job for as long",
-        ),
-        negotiation_interval(
-            "NEGOTIATOR_CYCLE_DELAY",
-            LONGEST_CYCLE_DELAY_SECONDS,
-            "new jobs and nodes may wait for their cycle for as long after the end of another",
-        ),
-    ];
-    // Only a schedd writes it.
-    if daemons.contains("SCHEDD") && !config.event_interval.is_zero() {
-        let log = inspect::setting(tools, "SCHEDD", "EVENT_LOG", deadline);
-        findings.push(log.map_or_else(
-            |error| Finding::skipped(CHECK, error.to_string()),
-            |value| event_log(value.as_deref(), config.condor.event_log()),
-        ));
-    }
-    findings
-}
-
-/// Without an event log that ehos can read, a tick comes with the timer's minute: that is slower, and no fault.
-fn event_log(value: Option<&str>, expected: &Path) -> Finding {
-    const CHECK: &str = "settings";
-    let place = expected.display();
-    let Some(value) = value.filter(|value| !value.is_empty()) else {
-        return Finding::warning(
-            CHECK,
-            "EVENT_LOG is not set: jobs wait for the next minute's tick",
-            format!(
-                "set EVENT_LOG = {place} on the central manager and run condor_reconfig; or set daemon.event_interval: 0"
-            ),
-        );
-    };
-    if Path::new(value) != expected {
-        return Finding::warning(
-            CHECK,
-            format!("EVENT_LOG is {value}, and ehos reads {place}"),
-            format!(
-                "set condor.event_log: {value} here, and PathModified={value} by `systemctl edit ehos.path`"
-            ),
-        );
-    }
-    match File::open(expected) {
-        Ok(_) => Finding::ok(CHECK, format!("EVENT_LOG = {value}")),
-        // It comes with the first job.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Finding::ok(
-            CHECK,
-            format!("EVENT_LOG = {value}; no job has been logged yet"),
-        ),
-        Err(error) => Finding::warning(
-            CHECK,
-            format!("EVENT_LOG = {value} cannot be read: {error}"),
-            "let the user that runs the ticks read the file and its folder: without, each change counts as new jobs",
-        ),
-    }
-}
-
-fn ad_lifetime(value: Option<&str>) -> Finding {
-    const CHECK: &str = "settings";
-    match value.and_then(|value| value.parse::<u64>().ok()) {
-        Some(seconds) if seconds <= LONGEST_AD_LIFETIME_SECONDS => {
-            Finding::ok(CHECK, format!("CLASSAD_LIFETIME = {seconds}"))
-        }
-        seconds => Finding::warning(
-            CHECK,
-            format!(
-                "CLASSAD_LIFETIME is {}: ads of nodes that are gone stay for so long, and up to twice",
-                // The manual's default.
-                seconds.unwrap_or(900)
-            ),
-            format!(
-                "set COLLECTOR.CLASSAD_LIFETIME = {LONGEST_AD_LIFETIME_SECONDS} on the central manager, longer than \
-                 UPDATE_INTERVAL of the nodes"
-            ),
-        ),
-    }
-}
-
-fn update_after_cycle(value: Option<&str>) -> Finding {
-    const CHECK: &str = "settings";
-    if value.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        return Finding::ok(CHECK, "NEGOTIATOR_UPDATE_AFTER_CYCLE = True");
-    }
-    Finding::warning(
-        CHECK,
-        "NEGOTIATOR_UPDATE_AFTER_CYCLE is not True: ehos learns only every five minutes how long cycles take",
-        "set NEGOTIATOR_UPDATE_AFTER_CYCLE = True on the central manager",
-    )
-}
-
-/// A setting in seconds against the longest that suits a pool of elastic nodes.
-fn at_most(name: &str, value: Option<&str>, longest: u64, consequence: &str) -> Finding {
-    const CHECK: &str = "settings";
-    match value.map(str::parse::<u64>) {
-        Some(Ok(seconds)) if seconds <= longest => {
-            Finding::ok(CHECK, format!("{name} = {seconds}"))
-        }
-        Some(Ok(seconds)) => Finding::warning(
-            CHECK,
-            format!("{name} is {seconds} s: {consequence}"),
-            format!(
-                "set {name} = {longest}, or less, on the central manager, unless negotiation cycles take longer than 5 s"
-            ),
-        ),
-        // An expression, which HTCondor evaluates.
-        _ => Finding::skipped(CHECK, format!("{name} is not a number of seconds")),
-    }
-}
-
-/// Nodes that are there must let jobs finish, and say how often they report.
-fn nodes_settings(found: &[NodeSettings], cluster: &str) -> Vec<Finding> {
-    const CHECK: &str = "nodes";
-    let ours: Vec<&NodeSettings> = found
-        .iter()
-        .filter(|node| node.cluster.as_deref().is_none_or(|of| of == cluster))
-        .collect();
-    if ours.is_empty() {
-        return vec![Finding::skipped(CHECK, "no node of this pool is there yet")];
-    }
-    let named = |which: fn(&&&NodeSettings) -> bool| {
-        let mut machines: Vec<&str> = ours
-            .iter()
-            .filter(which)
-            .map(|node| node.machine.as_str())
-            .collect();
-        machines.sort_unstable();
-        machines.dedup();
-        machines
-    };
-    let mut findings = Vec::new();
-    let evicting = named(|node| {
-        node.max_job_retirement_seconds
-            .is_some_and(|time| time <= 0)
-    });
-    if let Some(first) = evicting.first() {
-        findings.push(Finding::failed(
-            CHECK,
-            format!(
-                "a drain would end running jobs on {} nodes, as {first}: their MaxJobRetirementTime is 0",
-                evicting.len()
-            ),
-            "set MAXJOBRETIREMENTTIME in the nodes' template (execute.yaml), and replace these nodes",
-        ));
-    }
-    let silent = named(|node| node.update_interval_seconds.is_none());
-    if let Some(first) = silent.first() {
-        findings.push(Finding::warning(
-            CHECK,
-            format!(
-                "{} nodes, as {first}, do not say how often they report (EhosUpdateInterval): daemon.update_interval is \
-                 taken",
-                silent.len()
-            ),
-            "publish EhosUpdateInterval in the nodes' template (execute.yaml)",
-        ));
-    }
-    if findings.is_empty() {
-        let machines = named(|_| true).len();
-        findings.push(Finding::ok(
-            CHECK,
-            format!("{machines} let jobs finish when they are drained"),
-        ));
-    }
-    findings
-}
-
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+    use secrecy::SecretString;
+
+    use crate::condor::inspect::NodeSettings;
+
+    use super::joining::given_token;
+    use super::settings::{ad_lifetime, at_most, event_log, nodes_settings, update_after_cycle};
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use secrecy::ExposeSecret;

@@ -29,7 +29,7 @@ pub fn run(
     let clouds = config.chosen(&args.clouds.names)?;
     let deadline = Deadline::within(config.timeouts.tick);
     let cluster = &config.policy.cluster;
-    let seen = in_each(&config, &clouds, None, deadline, |session, deadline| {
+    let seen = in_each(&config, &clouds, deadline, |session, deadline| {
         look(session, cluster, deadline)
     });
     let exit = match seen.iter().filter(|(_, seen)| seen.is_ok()).count() {

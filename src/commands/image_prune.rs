@@ -13,7 +13,7 @@ use crate::config::{self, Config};
 use crate::deadline::Deadline;
 use crate::deploy::image::inventory::{in_each, look};
 use crate::deploy::image::prune::{PruneDecision, Ticks, decisions};
-use crate::deploy::master::deploy;
+use crate::deploy::master::find::has_ready_master;
 use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::openstack::auth::Session;
@@ -50,7 +50,7 @@ pub fn run(
     } else {
         ticks_elsewhere(&config, deadline)
     };
-    let pruned = in_each(&config, &clouds, None, deadline, |session, deadline| {
+    let pruned = in_each(&config, &clouds, deadline, |session, deadline| {
         prune(session, &config, args, ticks, deadline)
     });
     let failed = pruned.iter().any(|(_, pruned)| match pruned {
@@ -86,8 +86,8 @@ fn ticks_here(
 /// Whether ticks run on a central manager, in whichever cloud it is.
 fn ticks_elsewhere(config: &Config, deadline: Deadline) -> Ticks {
     let clouds: Vec<_> = config.clouds.iter().collect();
-    let found = in_each(config, &clouds, None, deadline, |session, deadline| {
-        deploy::has_ready_master(session, &config.policy.cluster, deadline)
+    let found = in_each(config, &clouds, deadline, |session, deadline| {
+        has_ready_master(session, &config.policy.cluster, deadline)
     });
     let mut ticks = Ticks::Here;
     for (_, found) in found {

@@ -1,11 +1,16 @@
 //! One file for each subcommand.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
-use crate::cli::Common;
+use anyhow::{Context, anyhow};
+use serde_json::Value;
+
+use crate::cli::{Common, Output};
 use crate::config::{self, Config};
 use crate::environment::Environment;
 use crate::history;
+use crate::lock::{Lock, try_lock};
 use crate::state;
 
 pub mod check;
@@ -25,6 +30,33 @@ pub mod master_deploy;
 pub mod resume;
 pub mod status;
 pub mod tick;
+
+/// Takes the lock `name` of a state directory, or fails while another `command` has it.
+fn only_one(directory: &Path, name: &str, command: &str) -> anyhow::Result<Lock> {
+    let lock =
+        try_lock(directory, name).map_err(|error| state::unlockable(directory, name, error))?;
+    lock.ok_or_else(|| {
+        anyhow!(
+            "another `{command}` is at work: it has the lock of {}; wait for it, or name another --state-dir",
+            directory.display()
+        )
+    })
+}
+
+/// Writes a result to `out`, for people or for programs.
+fn print(
+    out: &mut dyn Write,
+    output: Output,
+    text: impl FnOnce() -> String,
+    json: impl FnOnce() -> Value,
+) -> anyhow::Result<()> {
+    let printed = match output {
+        Output::Text => text(),
+        Output::Json => serde_json::to_string_pretty(&json())? + "\n",
+    };
+    out.write_all(printed.as_bytes())
+        .context("the result could not be printed")
+}
 
 /// Where the state is kept: as the command line, the environment or the configuration says.
 fn state_directory(

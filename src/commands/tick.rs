@@ -1,17 +1,19 @@
 //! `ehos tick`: lock → load state → observe → plan → save intents → act → save outcomes → unlock → report.
 
 mod backends;
+mod held;
 mod pass;
+mod passes;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
-use log::{debug, error, info, warn};
+use log::warn;
 
-use self::pass::{DRAIN_TIME, Passes};
+use self::passes::Passes;
 use crate::afterword::Afterword;
 use crate::cli::{Output, Tick};
 use crate::commands::state_directory;
@@ -20,20 +22,13 @@ use crate::config::{self, Config};
 use crate::deadline::Deadline;
 use crate::environment::Environment;
 use crate::exit::Exit;
-use crate::frontend;
-use crate::history;
-use crate::lock::{self, Holder, try_lock};
-use crate::metrics;
-use crate::notify;
-use crate::report::json;
+use crate::lock::{self, Lock, try_lock};
 use crate::rights;
+use crate::scaling::memory::State;
 use crate::signing_key;
 use crate::simulation::{self, World};
 use crate::state;
 use crate::user_data::NodeUserData;
-
-/// A tick that has the lock for so many times its time-out does not run any more: what can block in it ends before.
-const HANGING: u32 = 2;
 
 /// Runs one tick and writes its report to `out`; with `levels`, each line for people begins with journald's level.
 ///
@@ -50,183 +45,98 @@ pub fn run(
     let acting = !args.dry_run;
     let config = configuration(args, environment)?;
     let directory = state_directory(&args.common, &config, environment)?;
-
-    let lock = if acting {
-        state::prepare(&directory)?;
-        match try_lock(&directory, lock::TICK)
-            .map_err(|error| state::unlockable(&directory, lock::TICK, error))?
-        {
-            Some(lock) => {
-                state::sweep(&directory);
-                Some(lock)
-            }
-            None => return Ok(leave(&directory, config.timeouts.tick)),
-        }
-    } else {
-        None
+    let lock = match acting.then(|| lock(&directory)).transpose()? {
+        Some(None) => return Ok(held::leave(&directory, config.timeouts.tick)),
+        lock => lock.flatten(),
     };
-    // Somebody watches: the timer's ticks need no words.
-    let _afterword = (acting && std::io::stderr().is_terminal()).then(|| {
-        let again = rights::command();
-        Afterword::of(&format!(
-            "interrupted: what this tick has begun stays, and the next one goes on with it: the timer's, or type: {again}"
-        ))
-    });
+    let _afterword = acting.then(afterword).flatten();
     let loaded = state::load(&directory, acting)?;
-    let mut remembered = loaded.state;
-    if args.trust_adopted {
-        remembered.trust_adopted();
-    }
-    for server in &args.trust_server {
-        if !remembered.trust_server(server) {
-            warn!(
-                "--trust-server {server}: the state knows no such server; give the UUID of one that a tick has named"
-            );
-        }
-    }
-
-    let deadline = Deadline::within(config.timeouts.tick);
     let world = open_world(&config, &directory)?;
     let keys = match acting {
         true => signing_key::load_or_make(&directory, config.folder(), environment),
         false => signing_key::load(&directory, config.folder(), environment),
     };
     let user_data = NodeUserData::new(&config.condor, &config.policy, config.timeouts.command);
-    let backends = match &world {
-        Some(world) => simulation::backends(world, &config.policy),
-        None => backends::real(
-            &config,
-            &user_data,
-            acting.then_some(&*directory),
-            MatchFile::new(&directory, acting),
-            &keys,
-        )?,
-    };
+    let token_folder = acting.then_some(&*directory);
+    let matches = MatchFile::new(&directory, acting);
     let passes = Passes {
+        backends: &match &world {
+            Some(world) => simulation::backends(world, &config.policy),
+            None => backends::real(&config, &user_data, token_folder, matches, &keys)?,
+        },
         config: &config,
         environment,
         directory: &directory,
-        backends: &backends,
         world: world.as_ref(),
         acting,
-        deadline,
+        deadline: Deadline::within(config.timeouts.tick),
+        levels,
     };
     let notices = config.notes.iter().cloned().chain(loaded.notice);
-    let first = passes.run(&remembered, notices.collect(), start, levels)?;
-    let mut said = print(out, args.output, &first.text);
-    // What has drained need not wait for the next tick to be deleted.
-    let mut failed = None;
-    let mut second = None;
-    if first.has_drained && passes.has_time() {
-        passes.let_drain();
-        match passes.run(&first.next, config.notes.clone(), Instant::now(), levels) {
-            Ok(pass) => {
-                let heading = format!("\nsecond pass, {} s later:\n", DRAIN_TIME.as_secs());
-                said = said.and_then(|()| print(out, args.output, &(heading + &pass.text)));
-                second = Some(pass);
-            }
-            // The first one is told, and goes on record, all the same.
-            Err(error) => failed = Some(error),
+    let mut said = Ok(());
+    let mut print = |text: &str| {
+        if said.is_ok() {
+            said = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         }
-    }
-    if args.output == Output::Json {
-        let json = json(&first.snapshot, second.as_ref().map(|pass| &pass.snapshot))?;
-        said = said.and_then(|()| writeln!(out, "{json}"));
-    }
-    let all = || [Some(&first), second.as_ref()].into_iter().flatten();
-    let last = match &second {
-        Some(second) => second.snapshot.after(&first.snapshot),
-        None => first.snapshot.clone(),
     };
+    let is_text = args.output == Output::Text;
+    let passed = passes.run(
+        &trusted(loaded.state, args),
+        notices.collect(),
+        start,
+        |text| {
+            if is_text {
+                print(text);
+            }
+        },
+    )?;
+    if !is_text {
+        print(&(passed.json()? + "\n"));
+    }
     if acting {
-        if second.is_some() && first.exit != Exit::Done {
-            passes.record(history::write_last(&directory, &last));
-        }
-        metrics::write(&config.metrics, &last);
-        notify::tell(&config.notify, &directory, &last);
-        // The page asks for it, and nothing of a tick does.
-        if let Err(error) = frontend::token::Token::kept(&directory) {
-            debug!("{}: {error}", frontend::token::FILE);
-        }
-        second.as_ref().unwrap_or(&first).ask_for_next(&directory);
+        passed.publish(&passes);
         // What is sent may take its time: the next tick need not wait for it.
         drop(lock);
-        for pass in all() {
-            metrics::send(&config.metrics, &pass.snapshot);
-        }
+        passed.send(&config.metrics);
     }
     said.context("the report could not be printed")?;
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(all().fold(Exit::Done, |exit, pass| exit.worse(pass.exit))),
-    }
+    passed.exit()
 }
 
-/// Prints what is for people as soon as it is known.
-fn print(out: &mut dyn Write, output: Output, text: &str) -> std::io::Result<()> {
-    match output {
-        Output::Text => out.write_all(text.as_bytes()).and_then(|()| out.flush()),
-        Output::Json => Ok(()),
+/// The lock, on a directory in which no killed tick has left an unfinished file; `None` when another process has it.
+fn lock(directory: &Path) -> Result<Option<Lock>, state::Error> {
+    state::prepare(directory)?;
+    let lock = try_lock(directory, lock::TICK)
+        .map_err(|error| state::unlockable(directory, lock::TICK, error))?;
+    if lock.is_some() {
+        state::sweep(directory);
     }
+    Ok(lock)
 }
 
-/// Leaves the directory to the tick that has its lock: quietly, unless that one has had it for much longer than a tick
-/// may last.
-fn leave(directory: &Path, timeout: Duration) -> Exit {
-    let place = directory.display();
-    match lock::holder(directory, lock::TICK) {
-        Some(Holder { pid, since }) if since > timeout * HANGING => {
-            error!(
-                "another tick, process {pid}, has had the lock of {place} for {} s, and a tick may take {} s: \
-                 it is stopped or hangs in the kernel, and nothing is scaled meanwhile. Look at it (ps -o \
-                 pid,user,stat,wchan,cmd {pid}), let it go on (kill -CONT {pid}) or end it (kill -KILL {pid}); the \
-                 next tick is the clean-up",
-                since.as_secs(),
-                timeout.as_secs()
+/// What is said after an interrupt, to somebody who watches: the timer's ticks need no words.
+fn afterword() -> Option<Afterword> {
+    std::io::stderr().is_terminal().then(|| {
+        let again = rights::command();
+        Afterword::of(&format!(
+            "interrupted: what this tick has begun stays, and the next one goes on with it: the timer's, or type: {again}"
+        ))
+    })
+}
+
+/// The state, with what an operator says to trust.
+fn trusted(mut state: State, args: &Tick) -> State {
+    if args.trust_adopted {
+        state.trust_adopted();
+    }
+    for server in &args.trust_server {
+        if !state.trust_server(server) {
+            warn!(
+                "--trust-server {server}: the state knows no such server; give the UUID of one that a tick has named"
             );
-            Exit::Unavailable
-        }
-        Some(_) => {
-            info!("another tick has the lock of {place}");
-            Exit::Done
-        }
-        None => unsigned(directory, timeout),
-    }
-}
-
-/// The same where the holder has not signed: a tick does so at once, so it is another program or another user, who holds up
-/// every tick.
-fn unsigned(directory: &Path, timeout: Duration) -> Exit {
-    let place = directory.display();
-    let held = lock::unsigned_for(directory, lock::TICK, &state::file(directory));
-    match held.filter(|held| *held > timeout * HANGING) {
-        Some(held) => {
-            let (who, remedy) = match lock::locked_by(directory, lock::TICK) {
-                Some(pid) => (
-                    format!("process {pid}"),
-                    format!("look at it (ps -o pid,user,cmd {pid}) and end it (kill {pid})"),
-                ),
-                None => (
-                    "a process".to_owned(),
-                    format!(
-                        "find it with `fuser -v {}` and end it",
-                        directory.join(lock::TICK).display()
-                    ),
-                ),
-            };
-            error!(
-                "{place}: no tick can run: {who} has had {} for at least {} s and is no tick of ehos; {remedy}, and keep other \
-                 users out of the directory (chmod 700 {place})",
-                lock::TICK,
-                held.as_secs()
-            );
-            Exit::Unavailable
-        }
-        None => {
-            info!("another process has the lock of {place}");
-            Exit::Done
         }
     }
+    state
 }
 
 fn configuration(args: &Tick, environment: &Environment) -> Result<Config, config::Error> {

@@ -3,21 +3,24 @@
 //! Owns: the columns of a line, and the bounds of what is kept. Each line counts for itself: one that cannot be read costs
 //! its own jobs alone, which are counted as [`JobFault`] or by [`Folded::torn`].
 
+mod ending;
+mod odd_jobs;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
+use ending::{AskedFor, Ending, Shape};
+
 use super::answer::{amount, excerpt, integer};
-use super::column::{self, LONG, NO_STRING};
+use super::column::{self, LONG};
 use super::command::is_cut;
 use super::expression::Names;
-use super::job_ad::{COLUMNS_MAX, Columns, JobAd, JobColumns, Unread, digest};
-use super::odd::{OddJob, OddJobs};
+use super::job_ad::{COLUMNS_MAX, Columns, JobAd, JobColumns, Unread};
 use super::queue::concurrency_limits;
 use scaling::idle_time::{Clocks, IdleTimes, Waiting};
 use scaling::needs::{JobFault, Needs, OwnerBound};
 use scaling::observation::{Demand, Resources};
-use scaling::plan::MANY_STARTS;
 
 /// Texts of ads that are kept of one owner's jobs, and of all, in bytes; such as are longer than `AD_MAX` are not looked at.
 pub(super) const ADS_MAX: usize = 2 * 1024 * 1024;
@@ -58,12 +61,6 @@ const ONE_CORE: Resources = Resources {
 
 /// What jobs ask for.
 const REQUESTS: [&str; 4] = ["RequestCpus", "RequestMemory", "RequestDisk", "RequestGPUs"];
-
-/// More starts are not told apart.
-const STARTS_MAX: u64 = 20;
-
-/// A job of the parallel universe asks for no more nodes: amounts are added up.
-const HOSTS_MAX: u64 = 1_000_000;
 
 /// The universe whose jobs take several nodes.
 pub(super) const PARALLEL: u64 = 11;
@@ -111,41 +108,6 @@ struct Share {
     shapes_bytes: usize,
     groups: usize,
     numbered: usize,
-}
-
-/// What jobs are like besides their requests.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-struct Shape {
-    needs: Needs,
-    owner: Option<String>,
-    /// How often each was started, where that is often.
-    starts: u64,
-    /// How many nodes each takes, in the parallel universe.
-    nodes: u64,
-    concurrency_limits: String,
-    accounting_group: Option<String>,
-    fault: Option<JobFault>,
-    /// When a deferred job begins and ceases to match, on the schedd's clock.
-    deferral: Option<(i64, i64)>,
-    /// Its requests depend on the machine.
-    machine_requests: bool,
-}
-
-impl Shape {
-    fn size(&self) -> usize {
-        let group = self.accounting_group.as_ref().map_or(0, String::len);
-        let owner = self.owner.as_ref().map_or(0, String::len);
-        self.needs.0.len() + self.concurrency_limits.len() + group + owner + size_of::<Shape>()
-    }
-
-    fn with_fault(self, fault: JobFault) -> Shape {
-        let needs = Needs::unread(&digest(&format!("{fault:?}")));
-        Shape {
-            needs,
-            fault: Some(fault),
-            ..self
-        }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -396,120 +358,20 @@ impl Folded {
         ending: &str,
         number: Option<[u64; 2]>,
     ) -> Option<(Shape, bool, Rc<BTreeSet<String>>)> {
-        let mut values = ending.split('\t');
-        let universe = amount(values.next()?).unwrap_or(0);
-        let hosts = amount(values.next()?).unwrap_or(1);
-        let accounting_group = match values.next()? {
-            // HTCondor goes by no group then.
-            "" | LONG | NO_STRING => None,
-            group => Some(group.to_ascii_lowercase()),
-        };
-        let limits = values.next()?;
-        let requests: [&str; 4] = take(&mut values)?;
-        let [begins, ends] = take(&mut values)?;
-        let owner = match values.next()? {
-            "" | LONG | NO_STRING => None,
-            owner => Some(owner.to_owned()),
-        };
-        let starts = amount(values.next()?).unwrap_or(0);
-        let mut shape = Shape {
-            nodes: if universe == PARALLEL {
-                hosts.clamp(1, HOSTS_MAX)
-            } else {
-                1
-            },
-            owner,
-            starts: if starts < MANY_STARTS {
-                0
-            } else {
-                starts.min(STARTS_MAX)
-            },
-            accounting_group,
-            deferral: integer(begins).zip(integer(ends)),
-            ..Shape::default()
-        };
-        let mut fault = None;
-        let unread = |attribute: &str, problem: &str| JobFault::Unread {
-            attribute: Some(attribute.to_owned()),
-            problem: problem.to_owned(),
-        };
-        match limits {
-            LONG => fault = Some(unread("ConcurrencyLimits", &longer(LIMITS_MAX))),
-            NO_STRING => fault = Some(unread("ConcurrencyLimits", "it is no string")),
-            limits => shape.concurrency_limits = limits.to_owned(),
-        }
+        let mut ending = Ending::read(ending)?;
+        let (mut shape, mut fault) = ending.shape();
         let mut by_number = false;
         let mut names = BTreeSet::new();
         if self.requirements {
-            let whole = self.told_whole.clone();
-            let requirements = values.next()?;
-            // Each column has its value, which may be empty.
-            let columns: Option<BTreeMap<&str, &str>> = match &whole {
-                Some(ad) => {
-                    values.next()?;
-                    let all = ad.iter();
-                    Some(
-                        all.map(|(name, text)| (name.as_str(), text.as_str()))
-                            .collect(),
-                    )
-                }
-                None => self
-                    .columns
-                    .all()
-                    .into_iter()
-                    .map(|name| Some((name, values.next()?)))
-                    .collect(),
-            };
-            let columns = columns?;
-            if values.next().is_some() {
-                return None;
-            }
-            let job = JobColumns {
-                universe,
-                requirements,
-                requests: std::array::from_fn(|which| {
-                    let name = REQUESTS.get(which).copied().unwrap_or_default();
-                    (name, requests.get(which).copied().unwrap_or_default())
-                }),
-                number,
-                whole: whole.is_some(),
-            };
-            if requirements.is_empty() {
-                shape.needs = Needs::default();
-            } else {
-                match ad(&job, &columns, &self.columns.nodes_ask, &mut names) {
-                    Ok(ad) => {
-                        shape.machine_requests = ad.machine_requests().next().is_some();
-                        by_number = ad.is_numbered();
-                        match self.keep_ad(ad, &shape.owner) {
-                            Some(needs) => shape.needs = needs,
-                            None => {
-                                fault = fault.or(Some(JobFault::OwnerBound {
-                                    owner: shape.owner.clone(),
-                                    bound: OwnerBound::Requirements,
-                                }));
-                            }
-                        }
-                    }
-                    Err(Unread::Long(attribute)) => {
-                        fault = fault.or(Some(unread(&attribute, &longer(AD_MAX))));
-                    }
-                    Err(Unread::Steps) => {
-                        fault = fault.or(Some(JobFault::OwnerBound {
-                            owner: shape.owner.clone(),
-                            bound: OwnerBound::Time,
-                        }));
-                    }
-                    Err(why) => {
-                        by_number = why == Unread::Number;
-                        shape.needs = why.needs();
-                    }
-                }
-            }
-        } else if values.next().is_some() && self.told_whole.is_none() {
+            let asked = self.asked(&mut ending, number, &shape.owner, &mut names)?;
+            shape.needs = asked.needs;
+            shape.machine_requests = asked.machine_requests;
+            by_number = asked.by_number;
+            fault = fault.or(asked.fault);
+        } else if ending.rest.next().is_some() && self.told_whole.is_none() {
             return None;
         }
-        if universe == PARALLEL && self.parallel_only_told {
+        if ending.universe == PARALLEL && self.parallel_only_told {
             fault = Some(JobFault::ParallelUniverse);
         }
         if let Some(fault) = fault {
@@ -519,6 +381,78 @@ impl Folded {
             names.clear();
         }
         Some((shape, by_number, Rc::new(names)))
+    }
+
+    /// What the Requirements of an ending, and the columns that they refer to, ask for. `names` gets the attributes that they
+    /// refer to.
+    fn asked(
+        &mut self,
+        ending: &mut Ending<'_>,
+        number: Option<[u64; 2]>,
+        owner: &Option<String>,
+        names: &mut BTreeSet<String>,
+    ) -> Option<AskedFor> {
+        let whole = self.told_whole.clone();
+        let requirements = ending.rest.next()?;
+        // Each column has its value, which may be empty.
+        let columns: BTreeMap<&str, &str> = match &whole {
+            Some(ad) => {
+                ending.rest.next()?;
+                let all = ad.iter();
+                all.map(|(name, text)| (name.as_str(), text.as_str()))
+                    .collect()
+            }
+            None => {
+                let columns = self.columns.all().into_iter();
+                let columns = columns.map(|name| Some((name, ending.rest.next()?)));
+                columns.collect::<Option<_>>()?
+            }
+        };
+        if ending.rest.next().is_some() {
+            return None;
+        }
+        let mut asked = AskedFor::default();
+        if requirements.is_empty() {
+            return Some(asked);
+        }
+        let job = JobColumns {
+            universe: ending.universe,
+            requirements,
+            requests: std::array::from_fn(|which| {
+                let name = REQUESTS.get(which).copied().unwrap_or_default();
+                (
+                    name,
+                    ending.requests.get(which).copied().unwrap_or_default(),
+                )
+            }),
+            number,
+            whole: whole.is_some(),
+        };
+        let beyond = |bound| {
+            Some(JobFault::OwnerBound {
+                owner: owner.clone(),
+                bound,
+            })
+        };
+        match ad(&job, &columns, &self.columns.nodes_ask, names) {
+            Ok(ad) => {
+                asked.machine_requests = ad.machine_requests().next().is_some();
+                asked.by_number = ad.is_numbered();
+                match self.keep_ad(ad, owner) {
+                    Some(needs) => asked.needs = needs,
+                    None => asked.fault = beyond(OwnerBound::Requirements),
+                }
+            }
+            Err(Unread::Long(attribute)) => {
+                asked.fault = Some(ending::unread(&attribute, &ending::longer(AD_MAX)));
+            }
+            Err(Unread::Steps) => asked.fault = beyond(OwnerBound::Time),
+            Err(why) => {
+                asked.by_number = why == Unread::Number;
+                asked.needs = why.needs();
+            }
+        }
+        Some(asked)
     }
 
     fn keep_ad(&mut self, ad: JobAd, owner: &Option<String>) -> Option<Needs> {
@@ -535,86 +469,6 @@ impl Folded {
         self.all.ads_bytes += size;
         self.ads.insert(needs.clone(), ad);
         Some(needs)
-    }
-
-    /// Takes jobs that were asked for by themselves.
-    pub(super) fn add_odd(&mut self, odd: &OddJobs) {
-        for (job, line) in &odd.valued {
-            self.add_valued(job, line);
-        }
-        for (job, name) in &odd.slow {
-            if !name.is_empty() {
-                self.slow.insert(name.clone());
-            }
-            self.add_slow(job);
-        }
-        for (owner, jobs) in &odd.unread {
-            self.leave_unread(owner.clone(), OwnerBound::Expressions, *jobs);
-        }
-    }
-
-    /// Counts jobs that were not read.
-    pub(super) fn leave_unread(&mut self, owner: Option<String>, bound: OwnerBound, jobs: u64) {
-        let sum = self.unread.entry((owner, bound)).or_default();
-        *sum = sum.saturating_add(jobs);
-        self.counted = self.counted.saturating_add(jobs);
-    }
-
-    fn add_valued(&mut self, job: &OddJob, line: &str) {
-        let values: Vec<&str> = line.split('\t').collect();
-        let Some((numbers, [universe, hosts, group, limits, begins, ends, counts])) =
-            values.split_first_chunk::<6>().and_then(|(numbers, rest)| {
-                let rest: &[&str; 7] = rest.try_into().ok()?;
-                Some((numbers, rest))
-            })
-        else {
-            self.add_slow(job);
-            return;
-        };
-        if *counts != "1" {
-            // The site's constraint is not true for it.
-            self.counted = self.counted.saturating_add(1);
-            return;
-        }
-        let text = |name: &str, max: usize| {
-            let text = job.attributes.get(&name.to_ascii_lowercase());
-            let text = text.map_or("", String::as_str);
-            if text.len() > max { LONG } else { text }
-        };
-        let [cpus, memory, disk, gpus] = REQUESTS.map(|name| text(name, REQUEST_MAX));
-        let mut all = String::new();
-        for (name, text) in &job.attributes {
-            all.push_str(name);
-            all.push_str(text);
-        }
-        let line = format!(
-            "1\t{}\t{}.{}\t{universe}\t{hosts}\t{group}\t{limits}\t{cpus}\t{memory}\t{disk}\t{gpus}\t{begins}\t{ends}\t{}\t{}\t{}\t{}",
-            numbers.join("\t"),
-            job.cluster,
-            job.proc,
-            job.owner.as_deref().unwrap_or_default(),
-            text("numshadowstarts", 20),
-            text("requirements", AD_MAX),
-            digest(&all),
-        );
-        self.told_whole = Some(Rc::new(job.attributes.clone()));
-        self.add(&line);
-        self.told_whole = None;
-    }
-
-    /// A job of which HTCondor did not say in time what it asks for.
-    fn add_slow(&mut self, job: &OddJob) {
-        let mut shape = beyond(job.owner.clone(), OwnerBound::Time);
-        shape.owner.clone_from(&job.owner);
-        let place = self.keep(shape, Rc::default());
-        let request = ONE_CORE;
-        self.counted = self.counted.saturating_add(1);
-        self.newest_cluster = self.newest_cluster.max(job.cluster);
-        let idle = self.jobs.entry((request, place)).or_insert_with(|| Idle {
-            times: IdleTimes::default(),
-            example: Some(format!("{}.{}", job.cluster, job.proc)),
-        });
-        idle.times.add(None, Some(job.cluster), 1);
     }
 
     /// The attributes that jobs refer to, as many as are asked for: each owner's own, those that most jobs need first.
@@ -808,10 +662,6 @@ fn is_literal(expression: &str) -> bool {
     expression == LONG
         || expression.trim_start().starts_with(['[', '{'])
         || Names::of(expression).attributes.is_empty()
-}
-
-fn longer(max: usize) -> String {
-    format!("it is longer than {max} bytes")
 }
 
 /// The next `N` of them.

@@ -44,7 +44,9 @@ use jiff::Timestamp;
 use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use scaling::idle_time::young;
 use scaling::needs::{Candidate, JobKind, Matches, Needs};
-use scaling::observation::{CollectorView, Demand, PoolView, ScheddView, Seen, StartdView};
+use scaling::observation::{
+    CollectorView, Demand, NegotiatorView, PoolView, ScheddView, Seen, StartdView,
+};
 use system::deadline::Deadline;
 use tick::pool::{Pool, Watch};
 
@@ -94,6 +96,22 @@ struct Known {
     nodes_ask: BTreeSet<String>,
     /// `MyAddress` of the negotiator.
     negotiator: Option<String>,
+}
+
+impl Known {
+    /// Keeps what the match of a schedd's jobs needs, and the attributes that they refer to.
+    fn keep(&mut self, demand: &[Demand], ads: Ads, names: &mut BTreeSet<String>) {
+        names.extend(ads.names);
+        self.memory.note_slow(&ads.slow);
+        self.ads.extend(ads.ads);
+        for demand in demand {
+            let owner = self.owners.entry(demand.needs.clone());
+            owner.or_insert_with(|| Owner {
+                name: demand.owner.clone(),
+                example: demand.example.clone(),
+            });
+        }
+    }
 }
 
 impl CondorPool {
@@ -167,6 +185,90 @@ impl CondorPool {
         self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn collector(&self, deadline: Deadline) -> Seen<CollectorView> {
+        let pool = self.pool.as_deref();
+        let identity = self.token_identity.as_deref();
+        match slots::observe(&self.tools, pool, identity, deadline) {
+            Ok((collector, clock, negotiator)) => {
+                *self.known_clock() = Some(clock);
+                self.known().negotiator = negotiator;
+                Seen::Known(collector)
+            }
+            Err(error) => Seen::Unknown(daemon_off::collector(&self.tools, pool, &error, deadline)),
+        }
+    }
+
+    /// Each schedd, all at once. Keeps what the match of their jobs needs.
+    fn schedds(
+        &self,
+        watch: &Watch,
+        collector: &Seen<CollectorView>,
+        deadline: Deadline,
+    ) -> BTreeMap<String, Seen<ScheddView>> {
+        let silent = &self.silent(watch, collector);
+        let waits = &Waits {
+            young: young(collector.known(), self.negotiation_cycle),
+            at: watch.at,
+            clusters: &watch.clusters,
+        };
+        let (columns, slow) = {
+            let known = self.known();
+            (known.memory.columns(), known.memory.slow())
+        };
+        let asked = &Asked {
+            columns: &columns,
+            slow: &slow,
+        };
+        let answers: Vec<(String, _)> = thread::scope(|scope| {
+            let asking: Vec<_> = self
+                .schedds
+                .iter()
+                .map(|schedd| {
+                    let thread = scope.spawn(move || {
+                        schedd.observe(&self.tools, &self.filter, waits, asked, silent, deadline)
+                    });
+                    (schedd.name.clone(), thread)
+                })
+                .collect();
+            let answers = asking.into_iter();
+            answers
+                .map(|(name, thread)| (name, joined(thread)))
+                .collect()
+        });
+        let nodes_ask = columns.nodes_ask;
+        let mut known = self.known();
+        known.ads.clear();
+        known.owners.clear();
+        known.nodes_ask = nodes_ask;
+        let mut names = BTreeSet::new();
+        let mut views = BTreeMap::new();
+        for (name, answer) in answers {
+            let view = match answer {
+                Ok((view, ads)) => {
+                    known.keep(&view.demand, ads, &mut names);
+                    Seen::Known(view)
+                }
+                Err(error) => Seen::Unknown(daemon_off::schedd(&name, &error)),
+            };
+            views.insert(name, view);
+        }
+        known.memory.use_columns(&names);
+        views
+    }
+
+    /// The limits that `named` jobs name.
+    fn negotiator(&self, named: &negotiator::Named, deadline: Deadline) -> Seen<NegotiatorView> {
+        let address = self.known().negotiator.clone();
+        let address = address.filter(|_| self.pool.is_some());
+        seen(negotiator::observe(
+            &self.tools,
+            self.pool.as_deref(),
+            address.as_deref(),
+            named,
+            deadline,
+        ))
+    }
+
     /// How many jobs each schedd runs at most: nothing where the collector does not say.
     fn limits(&self, deadline: Deadline) -> ScheddAds {
         let limits = schedds::observe(&self.tools, self.pool.as_deref(), deadline);
@@ -234,101 +336,15 @@ impl CondorPool {
 
 impl Pool for CondorPool {
     fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
-        let collector = slots::observe(
-            &self.tools,
-            self.pool.as_deref(),
-            self.token_identity.as_deref(),
-            deadline,
-        );
-        let collector = match collector {
-            Ok((collector, clock, negotiator)) => {
-                *self.known_clock() = Some(clock);
-                self.known().negotiator = negotiator;
-                Seen::Known(collector)
-            }
-            Err(error) => Seen::Unknown(daemon_off::collector(
-                &self.tools,
-                self.pool.as_deref(),
-                &error,
-                deadline,
-            )),
-        };
-        let silent = self.silent(watch, &collector);
-        let waits = Waits {
-            young: young(collector.known(), self.negotiation_cycle),
-            at: watch.at,
-            clusters: &watch.clusters,
-        };
-        let (columns, slow) = {
-            let known = self.known();
-            (known.memory.columns(), known.memory.slow())
-        };
-        let schedds: Vec<_> = thread::scope(|scope| {
-            let waits = &waits;
-            let asked = Asked {
-                columns: &columns,
-                slow: &slow,
-            };
-            let asking: Vec<_> = self
-                .schedds
-                .iter()
-                .map(|schedd| {
-                    let silent = &silent;
-                    let thread = scope.spawn(move || {
-                        schedd.observe(&self.tools, &self.filter, waits, &asked, silent, deadline)
-                    });
-                    (schedd.name.clone(), thread)
-                })
-                .collect();
-            asking
-                .into_iter()
-                .map(|(name, thread)| (name, joined(thread)))
-                .collect()
-        });
-        let mut known = self.known();
-        known.ads.clear();
-        known.owners.clear();
-        known.nodes_ask = columns.nodes_ask;
-        let mut names = BTreeSet::new();
-        let mut keep = |(name, answer): (String, Result<(ScheddView, Ads), Error>)| {
-            let view = answer.map(|(view, ads)| {
-                names.extend(ads.names);
-                known.memory.note_slow(&ads.slow);
-                known.ads.extend(ads.ads);
-                for demand in &view.demand {
-                    let owner = known.owners.entry(demand.needs.clone());
-                    owner.or_insert_with(|| Owner {
-                        name: demand.owner.clone(),
-                        example: demand.example.clone(),
-                    });
-                }
-                view
-            });
-            let view = match view {
-                Ok(view) => Seen::Known(view),
-                Err(error) => Seen::Unknown(daemon_off::schedd(&name, &error)),
-            };
-            (name, view)
-        };
-        let mut schedds: BTreeMap<String, Seen<ScheddView>> =
-            schedds.into_iter().map(&mut keep).collect();
-        known.memory.use_columns(&names);
-        let address = known.negotiator.clone().filter(|_| self.pool.is_some());
-        drop(known);
+        let collector = self.collector(deadline);
+        let mut schedds = self.schedds(watch, &collector, deadline);
         let demand = schedds.values().filter_map(Seen::known);
         let demand: Vec<&Demand> = demand.flat_map(|schedd| &schedd.demand).collect();
         let named = negotiator::Named::by(demand.iter().copied());
         let is_any_waiting = demand.iter().any(|demand| demand.jobs > 0);
         let (limits, negotiator) = thread::scope(|scope| {
             let limits = is_any_waiting.then(|| scope.spawn(|| self.limits(deadline)));
-            let negotiator = negotiator::observe(
-                &self.tools,
-                self.pool.as_deref(),
-                address.as_deref(),
-                &named,
-                deadline,
-            );
-            (limits.map(joined), negotiator)
+            (limits.map(joined), self.negotiator(&named, deadline))
         });
         if let Some(limits) = limits {
             self.set_max_running(&mut schedds, &limits);
@@ -336,7 +352,7 @@ impl Pool for CondorPool {
         PoolView {
             collector,
             schedds,
-            negotiator: seen(negotiator),
+            negotiator,
         }
     }
 

@@ -10,10 +10,17 @@
 //! A process has bounds of time and memory. When one is killed, each owner's jobs are asked about by themselves, and a batch that
 //! is killed is halved until the slow job is found. That one is remembered as slow and not asked about for an hour.
 
+mod halving;
+mod requests;
+
+mod summary;
+
+use halving::Halving;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
+use summary::Summary;
 
 use super::command::{Call, Tools};
 use super::expression::clauses;
@@ -406,118 +413,6 @@ impl Matching<'_> {
         Ok(answers)
     }
 
-    /// What those of these jobs ask of the node whose requests depend on the machine. HTCondor works it out: each bit of
-    /// each amount is a question.
-    fn requests<'a>(
-        &self,
-        node: &Node<'_>,
-        jobs: &'a BTreeSet<JobKind>,
-        memory: &mut MatchMemory,
-    ) -> Vec<(&'a JobKind, Resources)> {
-        let digest = node.ad.digest(&node.candidate.capacity);
-        let node_changes = node.ad.changes();
-        let mut asked = 0;
-        let spare = self.deadline.left() / 2;
-        let mut ask = |kind: &JobKind, question: &Question<'_>| {
-            let name = question_name(&digest, kind);
-            if let Some(known) = memory.request(&name) {
-                return Ok(known);
-            }
-            if asked >= BY_MACHINE_MAX {
-                return Err("there are more such jobs than a tick asks about".to_owned());
-            }
-            if memory.is_slow(&kind.needs.0) || self.deadline.left() < spare {
-                return Err(self.too_slow(&kind.needs));
-            }
-            asked += 1;
-            let request = match self.request(node, question) {
-                Ok(request) => request,
-                Err(trouble) => {
-                    if trouble.slow {
-                        memory.note_slow(&BTreeSet::from([kind.needs.0.clone()]));
-                    }
-                    return Err(trouble.why);
-                }
-            };
-            if !question.ad.changes && !node_changes {
-                memory.keep_request(name, request);
-            }
-            Ok(request)
-        };
-        let by_machine = jobs.iter().filter_map(|kind| {
-            let ad = self.ads.get(&kind.needs)?;
-            ad.machine_requests().next()?;
-            Some((kind, Question { jobs: kind, ad }))
-        });
-        let mut found = Vec::new();
-        for (kind, question) in by_machine {
-            let largest = node.candidate.capacity.spaces().max();
-            let largest = largest.copied().unwrap_or_default();
-            let request = ask(kind, &question).unwrap_or_else(|why| {
-                log::debug!("{why}; such jobs are taken to need a whole node");
-                largest
-            });
-            // Rounded up as the startd does, but for what is all of the node.
-            let rounded = request.rounded();
-            let request = match request.fits(&largest) {
-                true => rounded.each(&largest, u64::min),
-                false => rounded,
-            };
-            found.push((kind, request));
-        }
-        found
-    }
-
-    /// What one job asks of the node.
-    fn request(&self, node: &Node<'_>, question: &Question<'_>) -> Result<Resources, Trouble> {
-        let bits: Vec<(&'static str, u32)> = question
-            .ad
-            .machine_requests()
-            .flat_map(|name| (0..REQUEST_BITS).map(move |bit| (name, bit)))
-            .collect();
-        let expressions: Vec<String> = bits
-            .iter()
-            .map(|(name, bit)| format!("((int(ceiling({name})) >> {bit}) & 1) == 1"))
-            .collect();
-        let jobs: Vec<(&Question, &str)> = expressions
-            .iter()
-            .map(|expression| (question, expression.as_str()))
-            .collect();
-        let counts = self.counts(node, &jobs, self.limits(jobs.len(), self.deadline.left()))?;
-        let no_amount = |why: String| Trouble { why, slow: false };
-        let (_, slots) = node.ad.slots(&node.candidate.capacity);
-        let mut request = question.jobs.request;
-        for name in question.ad.machine_requests() {
-            match name {
-                "RequestCpus" => request.cpus = 0,
-                "RequestMemory" => request.memory_mb = 0,
-                "RequestDisk" => request.disk_kb = 0,
-                _ => request.gpus = 0,
-            }
-        }
-        for ((name, bit), count) in bits.iter().zip(counts) {
-            let set = match count {
-                Some(count) if count.matches == slots => true,
-                Some(count) if count.matches == 0 => false,
-                _ => return Err(no_amount(format!("{name} differs from slot to slot"))),
-            };
-            if set {
-                let amount = 1_u64 << bit;
-                match *name {
-                    "RequestCpus" => request.cpus |= amount,
-                    "RequestMemory" => request.memory_mb |= amount,
-                    "RequestDisk" => request.disk_kb |= amount,
-                    _ => request.gpus |= amount,
-                }
-            }
-        }
-        if request.cpus == 0 && request.memory_mb == 0 {
-            let why = "a request that depends on the machine is no amount";
-            return Err(no_amount(why.to_owned()));
-        }
-        Ok(request)
-    }
-
     /// What HTCondor says of each of these jobs, with these Requirements in place of their own.
     fn counts(
         &self,
@@ -581,87 +476,6 @@ impl Matching<'_> {
     }
 }
 
-/// One owner's questions, asked by themselves.
-struct Halving<'a, 'b> {
-    matching: &'a Matching<'b>,
-    node: &'a Node<'b>,
-    questions: &'a [Question<'a>],
-    deadline: Deadline,
-    /// Processes that may still be started.
-    left: usize,
-    found: &'a mut BTreeMap<usize, Seen<Verdict>>,
-    /// Needs of jobs that take too long.
-    slow: BTreeSet<String>,
-    failure: &'a mut Option<String>,
-}
-
-impl Halving<'_, '_> {
-    fn ask(&mut self, places: &[usize]) {
-        let questions: Vec<Question> = places
-            .iter()
-            .filter_map(|place| self.questions.get(*place).copied())
-            .collect();
-        let Some(first) = questions.first() else {
-            return;
-        };
-        let needs = first.jobs.needs.clone();
-        let too_late = self.left == 0 || self.deadline.passed();
-        self.left = self.left.saturating_sub(1);
-        let answers = match too_late {
-            true => Err(Trouble {
-                why: self.beside_slow(&needs),
-                slow: false,
-            }),
-            false => {
-                let limits = self.matching.limits(questions.len(), self.deadline.left());
-                self.matching.verdicts(self.node, &questions, limits)
-            }
-        };
-        let trouble = match answers {
-            Ok(answers) => {
-                self.found.extend(places.iter().copied().zip(answers));
-                return;
-            }
-            Err(trouble) => trouble,
-        };
-        if let Some((one, other)) = places.split_at_checked(places.len() / 2)
-            && !too_late
-            && !one.is_empty()
-        {
-            self.ask(one);
-            self.ask(other);
-            return;
-        }
-        let why = match trouble.slow && !self.deadline.passed() {
-            true => {
-                self.slow.insert(needs.0.clone());
-                self.matching.too_slow(&needs)
-            }
-            false => {
-                // The time was too short to tell.
-                let why = match trouble.slow {
-                    true => self.beside_slow(&needs),
-                    false => trouble.why,
-                };
-                self.failure.get_or_insert_with(|| why.clone());
-                why
-            }
-        };
-        for place in places {
-            self.found.insert(*place, Seen::Unknown(why.clone()));
-        }
-    }
-
-    fn beside_slow(&self, needs: &Needs) -> String {
-        let owner = self.matching.owners.get(needs);
-        let name = owner.and_then(|owner| owner.name.as_deref());
-        format!(
-            "Requirements of {} take HTCondor too long to evaluate; the next tick asks about the rest of this owner's jobs",
-            name.unwrap_or("an unknown owner")
-        )
-    }
-}
-
 fn refusal(
     node: &Node<'_>,
     question: &Question<'_>,
@@ -691,78 +505,6 @@ fn refusal(
             None => Verdict::JobRefuses { clause: None },
         },
     })
-}
-
-/// The answer of `condor_q -better-analyze:summary`.
-#[derive(Debug, Default)]
-struct Summary {
-    /// The table has begun, and has the columns that it should have.
-    begun: bool,
-    titled: bool,
-    counts: BTreeMap<usize, Option<Counts>>,
-}
-
-impl Summary {
-    fn add(&mut self, line: &str) -> Result<(), String> {
-        if !self.begun {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            self.titled |= words.starts_with(&["JobId"])
-                && words.ends_with(&[
-                    "Requirements",
-                    "Rejects",
-                    "Job",
-                    "Users",
-                    "Job",
-                    "Other",
-                    "User",
-                    "Available",
-                    "Owner",
-                ]);
-            self.begun = self.titled && line.starts_with("-----");
-            return Ok(());
-        }
-        if line.trim().is_empty() {
-            return Ok(());
-        }
-        let read = || {
-            let mut words = line.split_whitespace();
-            let number = words.next()?.strip_suffix(".0")?.parse().ok()?;
-            let mut count = || words.next()?.parse::<u64>().ok();
-            let (matches, rejected) = (count()?, count()?);
-            let (_running, _serving) = (count()?, count()?);
-            let available = count()?;
-            (rejected <= matches && available <= matches - rejected)
-                .then_some((number, Counts { matches, available }))
-        };
-        // A line that is none of the table costs the job alone of which it should be, and so do two that differ.
-        if let Some((number, counts)) = read() {
-            let known = self.counts.entry(number).or_insert(Some(counts));
-            if *known != Some(counts) {
-                *known = None;
-            }
-        }
-        Ok(())
-    }
-
-    /// The answers about so many jobs, when those that are known are right.
-    fn of(&self, jobs: usize, slots: u64) -> Result<Vec<Option<Counts>>, String> {
-        if !self.begun {
-            return Err("it has no table that ehos knows".to_owned());
-        }
-        let count = |number: usize| self.counts.get(&number).copied().flatten();
-        let matches = |number: usize| count(number).map(|counts| counts.matches);
-        if (matches(1), matches(2)) != (Some(slots), Some(0)) {
-            return Err(format!(
-                "of {slots} slots it says that {:?} match a job that asks for nothing and {:?} one that takes none; \
-                 look at startd_attrs",
-                matches(1),
-                matches(2)
-            ));
-        }
-        let counts = (3..jobs + 3).map(count);
-        let counts = counts.map(|counts| counts.filter(|counts| counts.matches <= slots));
-        Ok(counts.collect())
-    }
 }
 
 /// What tests/fuzz reads.

@@ -22,19 +22,26 @@
 //! idle jobs. Where jobs are missing, where it is not known, and where Requirements name the number of a job, the idle
 //! jobs are asked for one by one.
 
+mod running;
+
+mod totals;
+
+mod job_filter;
+
+pub(crate) use job_filter::JobFilter;
+use running::since;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
+use totals::Totals;
 
 use jiff::Timestamp;
 
-use super::answer::{amount, excerpt, integer, quoted, values};
-use super::column;
+use super::answer::{amount, quoted, values};
 use super::command::{Call, Tools};
 use super::error::Error;
-use super::expression::references;
-use super::folded::{Ads, Folded, PARALLEL};
+use super::folded::{Ads, Folded};
 use super::job_ad::Columns;
 use super::joined;
 use super::odd::{self, OddJobs};
@@ -44,7 +51,7 @@ use scaling::idle_time::Clocks;
 use scaling::needs::OwnerBound;
 #[cfg(fuzzing)]
 use scaling::observation::Demand;
-use scaling::observation::{JobCounts, RunningJobs, ScheddView};
+use scaling::observation::ScheddView;
 use system::deadline::Deadline;
 
 /// The attributes by which idle jobs are grouped, besides those of the site's constraint and of their Requirements.
@@ -80,100 +87,6 @@ const CONSTRAINT_MAX: usize = 64 * 1024;
 
 /// Longest name of a slot.
 const HOST_MAX: usize = 1024;
-
-/// Which jobs count.
-#[derive(Debug, Clone)]
-pub(super) struct JobFilter {
-    /// A ClassAd expression that is true for jobs of the right universe that the site wants counted.
-    counted: String,
-    /// The site's own constraint.
-    pub(super) site: Option<String>,
-    /// `-attributes`: what jobs are grouped by.
-    group_by: Vec<String>,
-    /// Their Requirements are asked for.
-    requirements: bool,
-    /// Nodes serve the parallel universe.
-    parallel: bool,
-}
-
-impl JobFilter {
-    /// Jobs of `universes` (vanilla when empty) for which the site's constraint is true.
-    pub(super) fn new(
-        universes: &[u32],
-        job_constraint: Option<&str>,
-        requirements: bool,
-    ) -> JobFilter {
-        let parallel = universes.iter().any(|one| u64::from(*one) == PARALLEL);
-        let mut all: Vec<u64> = universes.iter().copied().map(u64::from).collect();
-        if all.is_empty() {
-            all.push(5);
-        }
-        if !parallel {
-            // They are counted and told, and no node is made for them.
-            all.push(PARALLEL);
-        }
-        let universes: Vec<String> = all
-            .iter()
-            .map(|universe| format!("unparse(JobUniverse) == \"{universe}\""))
-            .collect();
-        let universes = universes.join(" || ");
-        // A job router has made another job of these; that one counts.
-        let mut counted = format!(
-            "({universes}) && unparse(Managed) =!= {}",
-            quoted("\"External\"")
-        );
-        let mut group_by: Vec<String> = GROUP_BY.iter().map(|name| (*name).to_owned()).collect();
-        if requirements {
-            group_by.push("Requirements".to_owned());
-        }
-        if let Some(site) = job_constraint {
-            let names = references(site);
-            // Of a job with an expression there it is known later whether it counts.
-            counted.push_str(&match names.is_empty() {
-                true => format!(" && ({site})"),
-                false => format!(
-                    " && (({}) =!= true || ({site}))",
-                    plain::literals(names.iter().map(String::as_str))
-                ),
-            });
-            for name in names {
-                add(&mut group_by, &name);
-            }
-        }
-        JobFilter {
-            counted,
-            site: job_constraint.map(str::to_owned),
-            group_by,
-            requirements,
-            parallel,
-        }
-    }
-
-    /// `-attributes`, with these columns.
-    fn group_by(&self, columns: &Columns) -> Vec<String> {
-        let mut group_by = self.group_by.clone();
-        for name in columns.all() {
-            add(&mut group_by, name);
-        }
-        group_by
-    }
-
-    /// An expression that is true for jobs that may be asked for by these attributes.
-    pub(super) fn plain(&self, columns: &Columns) -> String {
-        plain::plain(&self.group_by(columns), self.requirements)
-    }
-
-    /// Idle jobs that count, however long they have been idle.
-    fn idle(&self) -> String {
-        format!("unparse(JobStatus) == \"1\" && {}", self.counted)
-    }
-}
-
-fn add(names: &mut Vec<String>, name: &str) {
-    if !names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-        names.push(name.to_owned());
-    }
-}
 
 /// One schedd and how it is reached.
 #[derive(Debug, Clone)]
@@ -577,170 +490,11 @@ impl Schedd {
         })
     }
 
-    /// Whether a job runs on this machine.
-    pub(super) fn has_job_on(
-        &self,
-        tools: &Tools,
-        machine: &str,
-        deadline: Deadline,
-    ) -> Result<bool, Error> {
-        let machines = BTreeSet::from([machine.to_owned()]);
-        Ok(!self.running_on(tools, &machines, deadline)?.is_empty())
-    }
-
-    fn running_on(
-        &self,
-        tools: &Tools,
-        silent: &BTreeSet<String>,
-        deadline: Deadline,
-    ) -> Result<BTreeMap<String, Vec<RunningJob>>, Error> {
-        if silent.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        // Host names differ in case from one place to the other.
-        let by_name: BTreeMap<String, &String> = silent
-            .iter()
-            .map(|machine| (machine.to_ascii_lowercase(), machine))
-            .collect();
-        // 2 running, 6 transferring output, 7 suspended.
-        let running = "member(unparse(JobStatus), {\"2\", \"6\", \"7\"})";
-        let plain = plain::literals(RunningJob::ATTRIBUTES.into_iter());
-        let mut constraint = format!("{running} && {plain}");
-        let list = silent
-            .iter()
-            .map(|machine| quoted(machine))
-            .collect::<Vec<_>>()
-            .join(", ");
-        let mut odd = format!("{running} && ({plain}) =!= true");
-        if list.len() <= CONSTRAINT_MAX {
-            let there = format!(
-                "member({MACHINE}, {{{list}}}) || member(split({MACHINE}, \".\")[0], {{{list}}})"
-            );
-            constraint.push_str(&format!(" && ({there})"));
-            let host = plain::literals(["RemoteHost"].into_iter());
-            odd.push_str(&format!(" && (({there}) =?= true || ({host}) =!= true)"));
-        }
-        let mut args = self.args();
-        let host = column::text("RemoteHost", HOST_MAX);
-        args.extend(["-constraint", &constraint, "-af:t", &host]);
-        args.extend(RunningJob::COLUMNS);
-        let call = Call {
-            tool: "condor_q",
-            args: &args,
-            stdin: "",
-            about: &self.about(),
-        };
-        type Found = BTreeMap<String, Vec<RunningJob>>;
-        // Jobs of which that cannot be asked may run on any of them.
-        let mut found = Found::new();
-        if self.has(tools, &odd, deadline)? {
-            found.extend(silent.iter().map(|machine| (machine.clone(), Vec::new())));
-        }
-        tools.run(&call, deadline, found, |found, line| {
-            if line.is_empty() {
-                return Ok(());
-            }
-            match RunningJob::read(line) {
-                // It has no machine yet.
-                Some(("", _)) => {}
-                // slot1_2@MACHINE, or slot1_2@STARTD@MACHINE.
-                Some((host, job)) if host.contains('@') => {
-                    let machine = host.rsplit('@').next().unwrap_or_default();
-                    let machine = machine.to_ascii_lowercase();
-                    // A node whose startd was never seen is asked for by the name of its server.
-                    let short = machine.split('.').next().unwrap_or_default();
-                    let asked: BTreeSet<&String> = [machine.as_str(), short]
-                        .iter()
-                        .filter_map(|name| by_name.get(*name))
-                        .copied()
-                        .collect();
-                    for machine in asked {
-                        found.entry(machine.clone()).or_default().push(job.clone());
-                    }
-                }
-                // A job that runs, and cannot be read where: on any of them, perhaps.
-                _ => {
-                    for machine in silent {
-                        found.entry(machine.clone()).or_default();
-                    }
-                }
-            }
-            Ok(())
-        })
-    }
-
     fn args(&self) -> Vec<&str> {
         let mut args: Vec<&str> = self.address.iter().map(String::as_str).collect();
         args.push("-allusers");
         args
     }
-}
-
-/// The machine in a job's RemoteHost.
-const MACHINE: &str =
-    "split(unparse(RemoteHost), \"@\\\"\")[size(split(unparse(RemoteHost), \"@\\\"\")) - 1]";
-
-/// A running job on a machine that is silent or gone.
-#[derive(Debug, Clone)]
-struct RunningJob {
-    id: String,
-    lease: Option<u64>,
-    /// When the schedd lost the connection of this run, on its clock. A run that began since has another one.
-    disconnected: Option<i64>,
-}
-
-impl RunningJob {
-    /// The lease may be an expression, and a job may say what it likes: what is no number is not known.
-    const ATTRIBUTES: [&'static str; 4] = [
-        "RemoteHost",
-        "JobLeaseDuration",
-        "JobDisconnectedDate",
-        "JobCurrentStartDate",
-    ];
-    /// They follow its RemoteHost.
-    const COLUMNS: [&'static str; 4] = [
-        "int(JobLeaseDuration)",
-        "int(JobDisconnectedDate)",
-        "int(JobCurrentStartDate)",
-        "strcat(ClusterId, \".\", ProcId)",
-    ];
-
-    /// Its RemoteHost, and it.
-    fn read(line: &str) -> Option<(&str, RunningJob)> {
-        let [host, lease, disconnected, started, id] = values(line).ok()?;
-        let started = integer(started).unwrap_or(i64::MIN);
-        let job = RunningJob {
-            id: id.to_owned(),
-            lease: amount(lease),
-            disconnected: integer(disconnected).filter(|at| *at >= started),
-        };
-        Some((host, job))
-    }
-}
-
-/// What is known of these jobs at a time of the schedd's clock.
-fn since(running_on: BTreeMap<String, Vec<RunningJob>>, now: i64) -> BTreeMap<String, RunningJobs> {
-    let known = |job: RunningJob| {
-        let lease = job.lease.map(Duration::from_secs);
-        let lost_for = job
-            .disconnected
-            .and_then(|at| u64::try_from(now.saturating_sub(at)).ok());
-        let lost_for = lost_for.map(Duration::from_secs);
-        RunningJobs {
-            jobs: 1,
-            example: Some(job.id),
-            lease_left: lease
-                .zip(lost_for)
-                .map(|(lease, lost_for)| lease.saturating_sub(lost_for)),
-            lease,
-        }
-    };
-    let of_machine = |(machine, jobs): (String, Vec<RunningJob>)| {
-        let jobs = jobs.into_iter().map(known);
-        let none = RunningJobs::default();
-        (machine, jobs.fold(none, |sum, job| sum.and(&job)))
-    };
-    running_on.into_iter().map(of_machine).collect()
 }
 
 /// What is asked about idle jobs.
@@ -768,51 +522,6 @@ pub(super) struct Asked<'a> {
     pub columns: &'a Columns,
     /// Names of evaluations that take too long.
     pub slow: &'a BTreeSet<String>,
-}
-
-/// The answer of `condor_q -totals`.
-#[derive(Debug)]
-struct Totals {
-    jobs: JobCounts,
-    /// The schedd's clock, in seconds since 1970 …
-    server_time: i64,
-    /// … when it answered.
-    at: Instant,
-}
-
-impl Totals {
-    const ATTRIBUTES: [&'static str; 7] = [
-        "MyType",
-        "Jobs",
-        "Idle",
-        "Running",
-        "Held",
-        "Suspended",
-        "ServerTime",
-    ];
-
-    fn read(line: &str) -> Result<Totals, String> {
-        let numbers = || {
-            let [kind, _, idle, running, held, suspended, server_time] = values(line).ok()?;
-            (kind == "Summary").then_some(())?;
-            Some(Totals {
-                jobs: JobCounts {
-                    idle: amount(idle)?,
-                    running: amount(running)?.checked_add(amount(suspended)?)?,
-                    held: amount(held)?,
-                },
-                server_time: integer(server_time)?,
-                at: Instant::now(),
-            })
-        };
-        numbers().ok_or_else(|| format!("these are no job totals: {}", excerpt(line)))
-    }
-
-    /// The schedd's clock now.
-    fn now(&self) -> i64 {
-        let elapsed = i64::try_from(self.at.elapsed().as_secs()).unwrap_or(i64::MAX);
-        self.server_time.saturating_add(elapsed)
-    }
 }
 
 /// Whether groups tell of fewer jobs than there are. Jobs come and go between two answers; one in a hundred is no loss.

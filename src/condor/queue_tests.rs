@@ -2,6 +2,7 @@ use super::super::fake::FakeTools;
 use super::super::job_ad::Unread;
 use super::*;
 use scaling::needs::JobFault;
+use scaling::observation::JobCounts;
 
 const LIMIT: Duration = Duration::from_secs(60);
 

@@ -437,14 +437,17 @@ impl CloudChecker<'_> {
         path
     }
 
+    /// Texts by name: those of `ehos:`, and over them its own.
+    fn merged(&self, key: &str) -> BTreeMap<String, String> {
+        let sections = [self.ehos, &self.cloud];
+        let maps = sections
+            .iter()
+            .filter_map(|section| section.value::<BTreeMap<_, _>>(key));
+        maps.flatten().collect()
+    }
+
     fn metadata(&self, context: &mut Context<'_>) -> BTreeMap<String, String> {
-        let mut metadata: BTreeMap<String, String> =
-            self.ehos.value("metadata").unwrap_or_default();
-        metadata.extend(
-            self.cloud
-                .value::<BTreeMap<String, String>>("metadata")
-                .unwrap_or_default(),
-        );
+        let metadata = self.merged("metadata");
         for (name, value) in &metadata {
             let what = if name.starts_with("ehos_") {
                 "keys that begin with ehos_ are ehos's own"
@@ -460,13 +463,7 @@ impl CloudChecker<'_> {
 
     /// ClassAd expressions: that they are some is HTCondor's to say, that each is one line is ours.
     fn startd_attributes(&self, context: &mut Context<'_>) -> BTreeMap<String, String> {
-        let mut attributes: BTreeMap<String, String> =
-            self.ehos.value("startd_attrs").unwrap_or_default();
-        attributes.extend(
-            self.cloud
-                .value::<BTreeMap<String, String>>("startd_attrs")
-                .unwrap_or_default(),
-        );
+        let attributes = self.merged("startd_attrs");
         for (name, value) in &attributes {
             let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
             let what =

@@ -1,7 +1,6 @@
 //! The id of the pool: random, made once, and kept in the configuration.
 
-use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::drop_in;
@@ -32,27 +31,16 @@ pub(super) fn path(file: &Path) -> PathBuf {
 /// all, and is never overwritten. So whoever reads it afterwards reads the one id.
 pub(super) fn keep(file: &Path, id: &str) -> std::io::Result<()> {
     let path = path(file);
-    let folder = drop_in::folder(file);
-    drop_in::make_folder(&folder)?;
-    let mut new = tempfile::Builder::new()
-        .prefix(".10-cluster")
-        .tempfile_in(&folder)?;
-    write!(
-        new,
+    drop_in::make_folder(&drop_in::folder(file))?;
+    let text = format!(
         "# The id of this pool, made by ehos: each of its servers carries it, and ehos touches no others.\n\
          # Keep it, with the rest of the configuration. Another pool needs another one.\n\
          ehos:\n  cluster: {id}\n"
-    )?;
-    new.as_file()
-        .set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    new.as_file().sync_all()?;
-    match new.persist_noclobber(&path) {
-        Err(error) if error.error.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(error.error);
-        }
-        Ok(_) | Err(_) => {}
+    );
+    match drop_in::write_whole(&path, &text, 0o644, false) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        written => written,
     }
-    std::fs::File::open(&folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -26,17 +26,33 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// When folder or file cannot be made.
 pub fn write(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    make_folder(folder)?;
+    make_folder(path.parent().unwrap_or(Path::new(".")))?;
+    // The service reads it as another user.
+    write_whole(path, text, 0o644, true)
+}
+
+/// Writes `text` to a file with these permissions: it appears whole or not at all. Without `replace`, one that is there
+/// is an error.
+///
+/// # Errors
+/// When it cannot be written, or is there.
+pub(super) fn write_whole(path: &Path, text: &str, mode: u32, replace: bool) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
     // A name that begins with a dot is not read.
     let mut new = tempfile::Builder::new()
-        .prefix(".new")
+        .prefix(".ehos-")
         .tempfile_in(folder)?;
     new.write_all(text.as_bytes())?;
-    // The service reads it as another user.
     new.as_file()
-        .set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        .set_permissions(std::fs::Permissions::from_mode(mode))?;
     new.as_file().sync_all()?;
-    new.persist(path).map_err(|error| error.error)?;
+    let kept = match replace {
+        true => new.persist(path),
+        false => new.persist_noclobber(path),
+    };
+    kept.map_err(|error| error.error)?;
     std::fs::File::open(folder)?.sync_all()
 }

@@ -9,7 +9,7 @@ use super::context::Context;
 use super::document::{Item, Section};
 use super::schedules;
 use crate::scaling::budget::Budget;
-use crate::scaling::policy::{CloudPolicy, Policy};
+use crate::scaling::policy::Policy;
 use crate::scaling::reason::spoken;
 use crate::scaling::submitter::SubmitterLimit;
 
@@ -102,43 +102,28 @@ pub(super) fn check(context: &mut Context<'_>, policy: &Policy, simulated: bool)
         return;
     }
     let limits = &policy.submitter_limits;
-    let budget_of = |key: &'static str, limits: &BTreeMap<String, SubmitterLimit>| {
-        let mut limits = limits.iter();
-        let with = limits.find(|(_, limit)| limit.budget != Budget::default());
-        with.map(|(name, _)| {
-            vec![
-                "daemon".to_owned(),
-                key.to_owned(),
-                name.clone(),
-                "budget".to_owned(),
-            ]
-        })
-    };
-    let of_all = (policy.budget != Budget::default())
-        .then(|| vec!["daemon".to_owned(), "budget".to_owned()])
-        .or_else(|| budget_of("user_limits", &limits.users))
-        .or_else(|| budget_of("accounting_group_limits", &limits.accounting_groups));
+    let by_name = [
+        ("user_limits", &limits.users),
+        ("accounting_group_limits", &limits.accounting_groups),
+    ];
+    let some = |budget: &Budget| *budget != Budget::default();
+    let of_submitter = by_name.into_iter().find_map(|(key, limits)| {
+        let (name, _) = limits.iter().find(|(_, limit)| some(&limit.budget))?;
+        Some(vec!["daemon", key, name.as_str(), "budget"])
+    });
+    let of_all = some(&policy.budget).then(|| vec!["daemon", "budget"]);
+    let of_all = of_all.or(of_submitter);
     for cloud in policy.clouds.iter().filter(|cloud| !cloud.retire) {
-        let own = cloud.budget != Budget::default();
-        let without = |cloud: &CloudPolicy| {
-            let mut flavors = cloud.flavors.iter();
-            flavors
-                .find(|flavor| cloud.price(flavor).is_none())
-                .cloned()
-        };
-        let Some(flavor) = without(cloud).filter(|_| of_all.is_some() || own) else {
-            continue;
-        };
-        let what = format!(
-            "counts what nodes cost, and flavor {flavor} of cloud {} has no price: add it to `prices`",
-            cloud.name
-        );
-        match &of_all {
-            Some(place) if !own => {
-                let place: Vec<&str> = place.iter().map(String::as_str).collect();
-                context.problem(&place, what);
-            }
-            _ => context.problem(&["clouds", &cloud.name, "budget"], what),
+        let own = vec!["clouds", &cloud.name, "budget"];
+        let own = some(&cloud.budget).then_some(own);
+        let mut flavors = cloud.flavors.iter();
+        let unpriced = flavors.find(|flavor| cloud.price(flavor).is_none());
+        if let (Some(flavor), Some(place)) = (unpriced, own.as_ref().or(of_all.as_ref())) {
+            let what = format!(
+                "counts what nodes cost, and flavor {flavor} of cloud {} has no price: add it to `prices`",
+                cloud.name
+            );
+            context.problem(place, what);
         }
     }
 }

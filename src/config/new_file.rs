@@ -1,9 +1,8 @@
 //! Files that appear whole or not at all, and never in the place of another.
 
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::drop_in::write_whole;
 use super::error::{Error, Problem};
 use crate::rights;
 
@@ -12,30 +11,20 @@ use crate::rights;
 /// # Errors
 /// When it is there, or cannot be written.
 pub(crate) fn new_file(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let failed = |error: std::io::Error| {
+    write_whole(path, text, mode, false).map_err(|error| {
         let what = match error.kind() {
             std::io::ErrorKind::AlreadyExists => {
                 "is there already, and is not overwritten: remove it, or choose another name"
                     .to_owned()
             }
-            _ => format!("cannot be written: {}", rights::told(folder, &error)),
+            _ => {
+                let folder = path
+                    .parent()
+                    .filter(|folder| !folder.as_os_str().is_empty());
+                let folder = folder.unwrap_or(Path::new("."));
+                format!("cannot be written: {}", rights::told(folder, &error))
+            }
         };
-        Problem::of_file(path, what)
-    };
-    let mut new = tempfile::Builder::new()
-        .prefix(".ehos-")
-        .tempfile_in(folder)
-        .map_err(failed)?;
-    new.write_all(text.as_bytes()).map_err(failed)?;
-    new.as_file()
-        .set_permissions(std::fs::Permissions::from_mode(mode))
-        .map_err(failed)?;
-    new.as_file().sync_all().map_err(failed)?;
-    new.persist_noclobber(path)
-        .map_err(|error| failed(error.error))?;
-    Ok(())
+        Problem::of_file(path, what).into()
+    })
 }

@@ -98,7 +98,7 @@ fn key(line: &str) -> Option<String> {
 }
 
 /// The user that cloud-init made, and whether a key leads to it; `None` when the console does not tell.
-pub fn login_user(console: &str) -> Option<Login> {
+pub fn login_user(console: &str) -> Option<ConsoleLogin> {
     console.lines().rev().find_map(|line| {
         let with_key = line
             .split_once("Authorized keys from ")
@@ -113,13 +113,13 @@ pub fn login_user(console: &str) -> Option<Login> {
             .chars()
             .take_while(|c| c.is_ascii_alphanumeric() || "-_".contains(*c))
             .collect();
-        (!name.is_empty()).then_some(Login { name, has_key })
+        (!name.is_empty()).then_some(ConsoleLogin { name, has_key })
     })
 }
 
 /// A user of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Login {
+pub struct ConsoleLogin {
     /// Its name.
     pub name: String,
     /// It has a key that it may log in with.
@@ -241,7 +241,7 @@ mod tests {
             keys[1],
             "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICdAqLt19cF327jZ+DyCiyShB7HtY3pUC3yPCLvZ98jv"
         );
-        let login = Login {
+        let login = ConsoleLogin {
             name: "debian".to_owned(),
             has_key: true,
         };
@@ -280,7 +280,7 @@ mod tests {
     fn a_user_without_a_key_is_told_apart() {
         let console =
             "ci-info: no authorized SSH keys fingerprints found for user almalinux.\nlogin: \n";
-        let login = Login {
+        let login = ConsoleLogin {
             name: "almalinux".to_owned(),
             has_key: false,
         };

@@ -139,6 +139,11 @@ impl Error {
 }
 
 impl Ssh {
+    /// The user that is logged in as.
+    pub fn user(&self) -> &str {
+        &self.login.user
+    }
+
     /// Logs in at the first of the addresses that answers.
     ///
     /// # Errors

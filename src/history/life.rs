@@ -12,7 +12,7 @@ use crate::report::tick_report::{ActionReport, ActionResult, NodeReport, exists}
 use crate::scaling::money::Money;
 use crate::scaling::names::{ActionName, PhaseName};
 use crate::scaling::plan::Fate;
-use crate::scaling::reason::spoken;
+use crate::scaling::seconds::Seconds;
 
 /// The version of its JSON: raised when something in it changes its meaning or goes.
 pub const VERSION: u32 = 1;
@@ -368,7 +368,7 @@ fn end(
 
 /// How long, in words.
 pub fn part_in_words(part: &Part) -> String {
-    format!("{} {}", part.phase, spoken(part.seconds))
+    format!("{} {}", part.phase, Seconds(part.seconds))
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::scaling::names;
 use crate::scaling::plan::Fate;
 
 /// A name, or the text of one that only another version knows.
@@ -73,7 +72,7 @@ pub fn in_words(decision: &Named<Fate>) -> String {
     words.to_owned()
 }
 
-names! {
+scaling::names! {
     /// The reasons that reports look at, by name; [`Reason`](crate::scaling::reason::Reason) has them all.
     pub enum ReasonName {
         /// A node is busy.
@@ -145,7 +144,7 @@ impl ReasonName {
     }
 }
 
-names! {
+scaling::names! {
     /// The limits that are a fault, and neither a decision of an operator nor a full cloud.
     pub enum BrokenLimit {
         /// Failures, with a pause that grows.
@@ -165,7 +164,7 @@ names! {
     }
 }
 
-names! {
+scaling::names! {
     /// What blocks deletes, and perhaps creates.
     pub enum BrakeName {
         /// The collector does not answer.

@@ -10,7 +10,7 @@ use super::tick_report::{ActionResult, BrakeReport, NodeReport, TickReport};
 use crate::exit::Exit;
 use crate::scaling::names::PhaseName;
 use crate::scaling::plan::Fate;
-use crate::scaling::reason::spoken;
+use crate::scaling::seconds::Seconds;
 use crate::scaling::source::SourceKind;
 
 /// A last tick that is older than this and the time that it took is late: the timer runs each minute.
@@ -147,14 +147,14 @@ fn clock(tick: &TickReport, now: Timestamp) -> Option<Problem> {
         let text = format!(
             "the last tick was {} ago: nothing is scaled, and what follows was so then. See systemctl status \
              ehos.timer ehos.service",
-            spoken(age.unsigned_abs())
+            Seconds(age.unsigned_abs())
         );
         return Some(Problem::new(Level::Error, "late", "No tick", text));
     }
     (age.unsigned_abs() > LATE_SECONDS).then(|| {
         let text = format!(
             "the last tick is {} ahead of this machine's clock: one of the two clocks is wrong",
-            spoken(age.unsigned_abs())
+            Seconds(age.unsigned_abs())
         );
         Problem::new(Level::Error, "clock", "Clock", text)
     })
@@ -226,7 +226,7 @@ pub fn of_tick(tick: &TickReport) -> Vec<Problem> {
             let text = format!(
                 "{}: no node is made for {} more: {}",
                 cloud.cloud,
-                spoken(pause.seconds),
+                Seconds(pause.seconds),
                 pause.why
             );
             all.push(Problem::new(Level::Warning, "paused", subject, text));

@@ -9,7 +9,7 @@ use super::tick_report::{ActionResult, JobGroupReport, NodeReport, TickReport};
 use crate::plain::Lines;
 use crate::scaling::budget::Costs;
 use crate::scaling::plan::Fate;
-use crate::scaling::reason::spoken;
+use crate::scaling::seconds::Seconds;
 
 /// More nodes than this that nothing happens to are only counted, unless it is a dry run.
 const NODES_ON_A_SCREEN: usize = 12;
@@ -140,7 +140,7 @@ impl Page<'_> {
                 group.jobs,
                 group.request,
                 example(group),
-                spoken(group.waiting_seconds)
+                Seconds(group.waiting_seconds)
             ));
         }
         let rest = groups.get(shown..).unwrap_or_default();

@@ -17,7 +17,6 @@ use crate::scaling::figures::{
     BackoffFigures, CloudFigures, CoreFigures, PolicyFigures, ServerFigures, StartdFigures,
 };
 use crate::scaling::leftover::LeftoverKind;
-use crate::scaling::names;
 use crate::scaling::names::{ActionName, PhaseName};
 use crate::scaling::observation::Resources;
 use crate::scaling::plan::{
@@ -457,7 +456,7 @@ impl ActionReport {
     }
 }
 
-names! {
+scaling::names! {
     /// What came of an action.
     pub enum ActionResult {
         /// A dry run: nothing.

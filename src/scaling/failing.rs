@@ -149,11 +149,7 @@ impl State {
         if memory.failed_at.is_some_and(|failed| asked_for <= failed) {
             return;
         }
-        let doublings = memory.failures.min(16);
-        let wait = policy
-            .backoff_first
-            .saturating_mul(1 << doublings)
-            .min(policy.backoff_longest);
+        let wait = policy.backoff(memory.failures);
         memory.failures = memory.failures.saturating_add(1);
         memory.faults = memory.faults.saturating_add(u32::from(broken));
         memory.failed_at = Some(now);
@@ -198,10 +194,7 @@ impl State {
         let used: BTreeSet<&Kind> = nodes.map(|node| &node.kind).collect();
         self.kinds.retain(|memory| {
             let kind = &memory.kind;
-            let configured = policy.cloud(&kind.cloud).is_some_and(|cloud| {
-                cloud.image == kind.image && cloud.flavors.contains(&kind.flavor)
-            });
-            configured || memory.failures > 0 || used.contains(kind)
+            kind.is_configured(policy) || memory.failures > 0 || used.contains(kind)
         });
     }
 
@@ -210,30 +203,19 @@ impl State {
         let mut all = Vec::new();
         for cloud in &policy.clouds {
             for flavor in &cloud.flavors {
-                let kind = Kind {
-                    cloud: cloud.name.clone(),
-                    flavor: flavor.clone(),
-                    image: cloud.image.clone(),
-                };
-                let Some(memory) = self.kind(&kind) else {
-                    continue;
-                };
-                let Some(protected) = &memory.protected else {
-                    continue;
-                };
-                let Kind {
-                    cloud,
-                    flavor,
-                    image,
-                } = kind;
-                all.push(ProtectedKind {
-                    cloud,
-                    flavor,
-                    image,
-                    since: protected.since,
-                    failures: protected.failures,
-                    last_failure: memory.last_failure.clone().unwrap_or_default(),
-                });
+                let kind = Kind::of(cloud, flavor);
+                if let Some(memory) = self.kind(&kind)
+                    && let Some(protected) = &memory.protected
+                {
+                    all.push(ProtectedKind {
+                        cloud: kind.cloud,
+                        flavor: kind.flavor,
+                        image: kind.image,
+                        since: protected.since,
+                        failures: protected.failures,
+                        last_failure: memory.last_failure.clone().unwrap_or_default(),
+                    });
+                }
             }
         }
         all

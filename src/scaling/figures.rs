@@ -336,9 +336,7 @@ pub(super) fn backoffs(policy: &Policy, state: &State) -> Vec<BackoffFigures> {
     let kinds = state.kinds.iter().filter_map(|memory| {
         let until = memory.backoff_until.filter(|until| *until > state.now)?;
         let kind = &memory.kind;
-        let cloud = policy.cloud(&kind.cloud)?;
-        let configured = cloud.image == kind.image && cloud.flavors.contains(&kind.flavor);
-        configured.then(|| BackoffFigures {
+        kind.is_configured(policy).then(|| BackoffFigures {
             cloud: kind.cloud.clone(),
             flavor: kind.flavor.clone(),
             image: kind.image.clone(),

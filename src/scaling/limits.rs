@@ -305,13 +305,8 @@ fn ram(case: &Case<'_>, view: &CloudView, flavor: &Flavor) -> Option<(u64, Limit
 }
 
 impl Case<'_> {
-    /// What is judged: its cloud, flavor and image.
     fn kind(&self) -> Kind {
-        Kind {
-            cloud: self.cloud.name.clone(),
-            flavor: self.flavor.to_owned(),
-            image: self.cloud.image.clone(),
-        }
+        Kind::of(self.cloud, self.flavor)
     }
 }
 

@@ -21,6 +21,7 @@ use super::needs::JobKind;
 use super::observation::{AttachedVolume, CloudName, NodeId};
 use super::pace::RecentActions;
 use super::plan::Action;
+use super::policy::{CloudPolicy, Policy};
 use super::totals::Totals;
 use super::zones::ZoneMemory;
 
@@ -69,6 +70,33 @@ pub struct Kind {
     pub flavor: String,
     /// The image.
     pub image: String,
+}
+
+impl Kind {
+    /// A flavor of a cloud, with the image that is configured there.
+    pub fn of(cloud: &CloudPolicy, flavor: &str) -> Kind {
+        Kind {
+            cloud: cloud.name.clone(),
+            flavor: flavor.to_owned(),
+            image: cloud.image.clone(),
+        }
+    }
+
+    /// What an intent asks for.
+    fn asked(intent: &Intent) -> Kind {
+        Kind {
+            cloud: intent.cloud.clone(),
+            flavor: intent.flavor.clone(),
+            image: intent.image.clone(),
+        }
+    }
+
+    /// Whether nodes of it are made.
+    pub(crate) fn is_configured(&self, policy: &Policy) -> bool {
+        policy
+            .cloud(&self.cloud)
+            .is_some_and(|cloud| cloud.image == self.image && cloud.flavors.contains(&self.flavor))
+    }
 }
 
 /// What is remembered of a server that is gone: its ads may be heard of for a while, and it may have left something
@@ -396,12 +424,7 @@ impl State {
     /// Remembers a new intent as a node.
     pub fn intend(&mut self, intent: &Intent) {
         let now = self.now;
-        let kind = Kind {
-            cloud: intent.cloud.clone(),
-            flavor: intent.flavor.clone(),
-            image: intent.image.clone(),
-        };
-        let mut memory = NodeMemory::new(kind, &intent.name, intent.at, now);
+        let mut memory = NodeMemory::new(Kind::asked(intent), &intent.name, intent.at, now);
         memory.zone.clone_from(&intent.zone);
         memory.unanswered = true;
         self.nodes.insert(intent.node.clone(), memory);

@@ -261,11 +261,8 @@ pub fn candidates(
         .filter_map(|startd| Some((startd.machine.as_str(), startd.slots.first()?.name.as_str())))
         .collect();
     let configured = policy.clouds.iter().flat_map(|cloud| {
-        cloud.flavors.iter().map(|flavor| Kind {
-            cloud: cloud.name.clone(),
-            flavor: flavor.clone(),
-            image: cloud.image.clone(),
-        })
+        let flavors = cloud.flavors.iter();
+        flavors.map(|flavor| Kind::of(cloud, flavor))
     });
     let mut examples: BTreeMap<Kind, Option<String>> =
         configured.map(|kind| (kind, None)).collect();

@@ -243,6 +243,12 @@ impl Policy {
         self.scale_down == ScaleDown::Drain
     }
 
+    /// How long to wait after so many failures in a row and one more: `backoff_first`, doubling to `backoff_longest`.
+    pub(crate) fn backoff(&self, failures: u32) -> Duration {
+        let wait = self.backoff_first.saturating_mul(1 << failures.min(16));
+        wait.min(self.backoff_longest)
+    }
+
     /// The policy of one cloud.
     pub fn cloud(&self, name: &str) -> Option<&CloudPolicy> {
         self.clouds.iter().find(|cloud| cloud.name == name)

@@ -38,3 +38,28 @@ impl From<Seconds> for Duration {
 pub fn seconds(duration: Duration) -> Seconds {
     duration.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_told_in_the_unit_that_matters() {
+        let told = |seconds| Seconds(seconds).to_string();
+        let all = [0, 119, 120, 7199, 7200, 7259, 7260, 90_000].map(told);
+        assert_eq!(
+            all,
+            [
+                "0 s",
+                "119 s",
+                "2 min",
+                "119 min",
+                "2 h",
+                "2 h",
+                "2 h 1 min",
+                "25 h"
+            ]
+        );
+        assert_eq!(serde_json::to_value(Seconds(90)).unwrap(), 90);
+    }
+}

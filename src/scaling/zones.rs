@@ -28,6 +28,12 @@ pub struct ZoneMemory {
     pub why: String,
 }
 
+impl ZoneMemory {
+    fn is_of(&self, kind: &Kind, zone: &str) -> bool {
+        self.cloud == kind.cloud && self.flavor == kind.flavor && self.zone == zone
+    }
+}
+
 impl State {
     fn zone(&self, cloud: &str, flavor: &str, zone: &str) -> Option<&ZoneMemory> {
         self.zones
@@ -88,20 +94,14 @@ impl State {
             .is_none_or(|memory| asked_for > memory.failed_at)
         {
             let failures = before.map_or(0, |memory| memory.failures);
-            let wait = policy
-                .backoff_first
-                .saturating_mul(1 << failures.min(16))
-                .min(policy.backoff_longest);
-            self.zones.retain(|memory| {
-                memory.cloud != kind.cloud || memory.flavor != kind.flavor || memory.zone != zone
-            });
+            self.zones.retain(|memory| !memory.is_of(kind, zone));
             self.zones.push(ZoneMemory {
                 cloud: kind.cloud.clone(),
                 zone: zone.to_owned(),
                 flavor: kind.flavor.clone(),
                 failures: failures.saturating_add(1),
                 failed_at: now,
-                until: now.plus(wait),
+                until: now.plus(policy.backoff(failures)),
                 why: why.to_owned(),
             });
         }
@@ -111,12 +111,8 @@ impl State {
 
     /// A server that was asked for at `asked_for` runs there: the zone has room.
     pub(super) fn zone_has_room(&mut self, kind: &Kind, zone: &str, asked_for: Moment) {
-        self.zones.retain(|memory| {
-            memory.cloud != kind.cloud
-                || memory.flavor != kind.flavor
-                || memory.zone != zone
-                || memory.failed_at >= asked_for
-        });
+        self.zones
+            .retain(|memory| !memory.is_of(kind, zone) || memory.failed_at >= asked_for);
     }
 
     /// Forgets zones whose last failure is older than `failure_memory`, and those that are not configured any more.

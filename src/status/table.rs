@@ -16,7 +16,7 @@ use crate::scaling::figures::{BackoffFigures, CloudFigures, UsageFigures};
 use crate::scaling::money::Money;
 use crate::scaling::names::PhaseName;
 use crate::scaling::plan::Fate;
-use crate::scaling::reason::spoken;
+use crate::scaling::seconds::Seconds;
 
 /// More nodes than this are only counted, unless all are asked for.
 const NODES: usize = 20;
@@ -237,7 +237,7 @@ impl Page {
             };
             let text = format!(
                 "{jobs} of {request}{by_machine}{example}, longest {}: {why}",
-                spoken(group.waiting_seconds)
+                Seconds(group.waiting_seconds)
             );
             let mut reasons = group.why.iter().filter_map(|why| why.reason.known());
             let stuck = reasons.any(ReasonName::is_stuck);
@@ -266,7 +266,7 @@ impl Page {
                 "no {} in {} for {} more, image {}: {}, the last: {}",
                 one.flavor,
                 one.cloud,
-                spoken(one.seconds),
+                Seconds(one.seconds),
                 one.image,
                 count(u64::from(one.failures), "failure"),
                 one.last_failure
@@ -352,7 +352,10 @@ impl Page {
                 (None, Some(vcpus)) => format!("-/{vcpus}"),
                 (None, None) => String::new(),
             };
-            let age = node.server.age_seconds.map_or_else(String::new, spoken);
+            let age = node
+                .server
+                .age_seconds
+                .map_or_else(String::new, |age| Seconds(age).to_string());
             vec![
                 Cell::from(name),
                 Cell::from(&node.cloud),
@@ -445,7 +448,7 @@ fn tick(snapshot: &TickReport, now: Timestamp, view: &View) -> String {
     if snapshot.simulated {
         text += " (simulated)";
     } else {
-        text += &format!(", {} ago", spoken(age_seconds(snapshot, now)));
+        text += &format!(", {} ago", Seconds(age_seconds(snapshot, now)));
     }
     text += &format!("; took {}", took(snapshot.milliseconds));
     let mut sources: Vec<(&String, &u64)> = snapshot.source_milliseconds.iter().collect();
@@ -486,7 +489,7 @@ fn queue(snapshot: &TickReport) -> String {
         text += &format!(
             "; {} waiting, the longest for {}",
             queue.waiting,
-            spoken(queue.longest_seconds)
+            Seconds(queue.longest_seconds)
         );
     }
     if queue.unmatched > 0 {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,29 +53,13 @@ fn settings(cloud: &str) -> Option<CloudSettings> {
             method,
         },
         region: entry["region_name"].as_str().map(str::to_owned),
-        interface: "public".to_owned(),
-        services: ehos::openstack::ServiceSettings::default(),
-        cacert: None,
-        insecure: false,
         image: "GOLD CentOS 7".to_owned(),
-        base_image: None,
         flavors: vec!["m1.small".to_owned()],
         networks: vec!["dualStack".to_owned()],
         key: Some("ehos".to_owned()),
         security_groups: vec!["ehos".to_owned()],
-        availability_zones: Vec::new(),
-        server_group: None,
-        server_group_policy: "soft-anti-affinity".to_owned(),
-        boot_volume_size_gb: None,
-        boot_volume_type: None,
-        config_drive: false,
-        tags: Vec::new(),
-        gpus: BTreeMap::new(),
-        user_data_file: PathBuf::new(),
         metadata: BTreeMap::from([("purpose".to_owned(), "test".to_owned())]),
-        startd_attributes: BTreeMap::new(),
-        scratch_size_gb: None,
-        ccb: false,
+        ..CloudSettings::default()
     })
 }
 

@@ -2,17 +2,15 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::Timestamp;
 use log::{error, warn};
 
+use super::passes::Passes;
 use crate::act::{Acted, act_and_listen};
-use crate::config::{self, Config};
-use crate::deadline::Deadline;
-use crate::environment::Environment;
+use crate::config;
 use crate::exit::Exit;
 use crate::history;
 use crate::observe::observe;
@@ -21,31 +19,15 @@ use crate::rights;
 use crate::scaling::action::PoolAction;
 use crate::scaling::memory::{Outcome, State};
 use crate::scaling::plan::{self, Action, Plan};
-use crate::simulation::{self, World, locked};
+use crate::simulation::{self, locked};
 use crate::state;
 use crate::wake;
-use ::tick::backends::Backends;
 
 /// Things that are done at once.
 const AT_ONCE: usize = 8;
 
 /// The share of a pass's time that looking may take: the rest is for acting.
 const LOOKING: f64 = 0.6;
-
-/// In this time a startd without a claim has drained, and the collector has its ad that says so (1.1 s with HTCondor 23.9).
-pub const DRAIN_TIME: Duration = Duration::from_secs(2);
-
-/// All that the passes of one tick have in common.
-pub struct Passes<'a> {
-    pub config: &'a Config,
-    pub environment: &'a Environment,
-    pub directory: &'a Path,
-    pub backends: &'a Backends<'a>,
-    pub world: Option<&'a Mutex<World>>,
-    /// False in a dry run.
-    pub acting: bool,
-    pub deadline: Deadline,
-}
 
 /// A pass that is over.
 pub struct Pass {
@@ -75,16 +57,15 @@ impl Pass {
 }
 
 impl Passes<'_> {
-    /// Observes, plans and, but for a dry run, acts and saves. With `levels`, each line for people begins with journald's level.
+    /// Observes, plans and, but for a dry run, acts and saves.
     ///
     /// # Errors
     /// The state directory: where intents cannot be saved, nothing is done.
-    pub fn run(
+    pub fn pass(
         &self,
         remembered: &State,
         mut notices: Vec<String>,
         start: Instant,
-        levels: bool,
     ) -> anyhow::Result<Pass> {
         let policy = &self.config.policy;
         let begun = (self.acting && self.world.is_none()).then(|| {
@@ -133,7 +114,7 @@ impl Passes<'_> {
         let drained = has_drained.then_some(plan::NEXT_DRAIN_LOOK);
         Ok(Pass {
             exit: report.exit(),
-            text: report::text(&snapshot, levels),
+            text: report::text(&snapshot, self.levels),
             snapshot,
             has_drained,
             look_again: [plan.look_again, drained].into_iter().flatten().min(),
@@ -141,19 +122,6 @@ impl Passes<'_> {
             begun,
             next: done.map_or(plan.next, |done| done.next),
         })
-    }
-
-    /// Whether there is time left for another pass.
-    pub fn has_time(&self) -> bool {
-        self.deadline.left() > self.config.timeouts.tick / 2
-    }
-
-    /// Lets the time pass in which startds drain.
-    pub fn let_drain(&self) {
-        match self.world {
-            Some(world) => locked(world).advance(DRAIN_TIME.as_secs()),
-            None => std::thread::sleep(DRAIN_TIME),
-        }
     }
 
     fn act(&self, plan: &mut Plan, at: Timestamp) -> anyhow::Result<ActedOn> {

@@ -2,6 +2,7 @@
 
 use super::{ADVICE, Keys, text};
 use crate::config::explain::nearest;
+use crate::config::table::AUTH;
 
 /// Keys that cannot change what ehos does: what other programs create, show or keep.
 const HARMLESS: [&str; 29] = [
@@ -45,16 +46,8 @@ const OTHER_LOGINS: [(&str, &str); 5] = [
     ("endpoint", "an endpoint without a login"),
 ];
 
-/// Keys that could be meant by one that is not known.
-const KNOWN: [&str; 18] = [
-    "auth_url",
-    "username",
-    "password",
-    "project_name",
-    "project_id",
-    "user_domain_name",
-    "user_domain_id",
-    "project_domain_name",
+/// Keys beside those of a login that could be meant by one that is not known.
+const KNOWN: [&str; 8] = [
     "region_name",
     "interface",
     "auth_type",
@@ -62,8 +55,6 @@ const KNOWN: [&str; 18] = [
     "verify",
     "insecure",
     "regions",
-    "application_credential_id",
-    "application_credential_secret",
     "profile",
 ];
 
@@ -123,8 +114,10 @@ impl Keys {
         }
         let harmless = |key: &str| HARMLESS.contains(&key) || key.starts_with("has_");
         let beside = beside.into_iter().filter(|(key, _)| !harmless(key));
+        let mut known: Vec<&str> = AUTH.keys().map(|key| key.name).collect();
+        known.extend(KNOWN);
         for (key, value) in beside.chain(auth) {
-            let hint = nearest(&key, &KNOWN, 0.9).map_or_else(String::new, |known| {
+            let hint = nearest(&key, &known, 0.9).map_or_else(String::new, |known| {
                 format!("; the nearest known key is `{known}`")
             });
             self.note(

@@ -1,4 +1,7 @@
-//! The loop that makes an image in one cloud: look, ask for the next step, do it.
+//! The ending of the boot loop that makes an image: stop, snapshot, publish, delete.
+//!
+//! Owns: the words for each step, the times of the parts, and what is left after a failure.
+//! Must not: ask the cloud but through [`BuildBackend`].
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -6,35 +9,35 @@ use std::time::{Duration, Instant};
 use log::info;
 
 use super::error::{Cause, Error, Left};
-use super::step::{Attempt, Goal, Leftover, Seen, Step, Wait, clean, next};
-use crate::deadline::Deadline;
-use crate::openstack::{self, Effect};
-use crate::progress::{Line, Remains};
+use super::step::{self, Action, Attempt, BuildFailure, BuildView, Step, next};
+use crate::deploy::boot::{self, Creates, Ending, Failure, Leftover, Server, Wait};
+use crate::openstack;
+use crate::progress::Line;
 
 /// A server whose create was not answered comes within this, or not at all.
-pub const APPEARANCE: Duration = Duration::from_secs(120);
-/// How long the clean-up after a failure may take; it has time of its own when all is up.
-const CLEANING: Duration = Duration::from_secs(180);
+pub(super) const APPEARANCE: Duration = Duration::from_secs(120);
 
-/// One cloud, as the loop sees it.
-pub trait Site {
-    /// What is there now. Remembers in `attempt` the builder that it goes on with.
-    fn look(&mut self, attempt: &mut Attempt, deadline: Deadline)
-    -> Result<Seen, openstack::Error>;
-    /// Does one step that is neither a wait nor an end.
+/// One cloud, as a build asks and changes it.
+pub trait BuildBackend {
+    /// Asks for everything. Remembers in `attempt` the builder that it goes on with.
+    fn look(&mut self, attempt: &mut Attempt) -> Result<BuildView, openstack::Error>;
+    /// Sends one create.
+    fn create(&mut self) -> Result<String, openstack::Error>;
+    /// Deletes what an earlier build has left.
+    fn remove(&mut self, leftover: &Leftover) -> Result<(), openstack::Error>;
+    /// Does one action with the builder of this id.
     fn perform(
         &mut self,
-        step: &Step,
-        seen: &Seen,
+        action: &Action,
+        builder: &str,
         attempt: &mut Attempt,
-        deadline: Deadline,
     ) -> Result<(), openstack::Error>;
-    /// Lets some time pass.
-    fn pause(&mut self, deadline: Deadline);
-    /// What of the console belongs to a failure.
+    /// Writes into the builder's metadata that no build is to go on with it.
+    fn mark_failed(&mut self, builder: &str, why: &str) -> Result<(), openstack::Error>;
+    /// Lets some time pass, at most `longest`.
+    fn pause(&mut self, longest: Duration);
+    /// The lines of the console that belong to a failure.
     fn console(&self) -> Option<String>;
-    /// Remarks that a build gave cause for.
-    fn notes(&mut self) -> Vec<String>;
 }
 
 /// The parts of a build whose time is told.
@@ -61,43 +64,28 @@ impl fmt::Display for Part {
     }
 }
 
-/// An image that was made.
-#[derive(Debug, Clone)]
-pub struct Built {
-    /// Its id.
-    pub image_id: String,
-    /// Its name.
-    pub image_name: String,
-    /// The image that it began with: name and id.
-    pub source: String,
-    /// How long each part took in this run.
-    pub took: Vec<(Part, Duration)>,
-    /// What cloud-init warned of, flavors that are too small for it, and the like.
-    pub notes: Vec<String>,
-    /// The server, where it is still there: why.
-    pub server_left: Option<String>,
-}
-
-/// What came of the loop: the image's id, times, and why the server is still there.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The image's id.
-    pub image_id: String,
-    /// How long each part took.
-    pub took: Vec<(Part, Duration)>,
-    /// Why the server is still there.
-    pub server_left: Option<String>,
-}
-
-/// How the loop runs.
+/// How a build runs.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct BuildLimits {
     /// How long it may take in all.
     pub timeout: Duration,
     /// What failed is left as it is.
-    pub keep: bool,
-    /// For how long a create without an answer is waited for: [`APPEARANCE`].
+    pub keep_failed: bool,
+    /// The server stays.
+    pub keep_server: bool,
+    /// For how long a create without an answer is waited for.
     pub appearance: Duration,
+}
+
+/// What came of a build: the image's id, times, and why the server is still there.
+#[derive(Debug)]
+pub struct BuildOutcome {
+    /// The image's id.
+    pub image_id: String,
+    /// How long each part took in this run.
+    pub took: Vec<(Part, Duration)>,
+    /// Why the server is still there.
+    pub server_left: Option<String>,
 }
 
 /// Makes the image.
@@ -105,249 +93,233 @@ pub struct Limits {
 /// # Errors
 /// When there will be no image; what this run or the one that it went on with has made is deleted then, unless it is to
 /// be kept.
-pub fn run(
-    site: &mut dyn Site,
+pub fn run<B: BuildBackend>(
+    backend: &mut B,
     cloud: &str,
-    goal: Goal,
-    limits: Limits,
+    limits: BuildLimits,
     line: &Line,
-) -> Result<Outcome, Error> {
-    let mut attempt = Attempt::default();
-    let deadline = Deadline::within(limits.timeout);
-    match forward(site, cloud, goal, limits, &mut attempt, line, deadline) {
-        Ok(outcome) => Ok(outcome),
-        Err(cause) => {
-            let console = site.console();
-            let left = if attempt.builder.is_none() {
-                None
-            } else if limits.keep {
-                Some(keep(site, &mut attempt, &cause))
-            } else {
-                line.doing("it failed; deleting the server");
-                Some(clean_up(site, &mut attempt))
-            };
-            Err(Error {
-                cloud: cloud.to_owned(),
-                cause: Box::new(cause),
-                console,
-                left,
-            })
+) -> Result<BuildOutcome, Error> {
+    let mut build = Build {
+        backend,
+        cloud,
+        line,
+        attempt: Attempt::new(Creates::new(limits.appearance), limits.keep_server),
+        took: Vec::new(),
+        part: None,
+    };
+    line.doing("looking");
+    let ended = boot::run(&mut build, limits.timeout, line);
+    build.enter(None);
+    let failure = ended.err().map(|(failure, _)| failure);
+    if let Some(image_id) = build.attempt.published.clone() {
+        return Ok(BuildOutcome {
+            image_id,
+            server_left: failure.map(|failure| match failure {
+                Failure::TimedOut { during } => {
+                    format!("it is not gone after all this time: {during}")
+                }
+                failure => failure.to_string(),
+            }),
+            took: build.took,
+        });
+    }
+    let cause = match failure {
+        Some(Failure::Cloud(error) | Failure::Refused(error)) => Cause::Cloud(error),
+        Some(Failure::Ending(failure)) => Cause::Build(failure),
+        Some(Failure::TimedOut { during }) => Cause::TimedOut {
+            during,
+            limit: limits.timeout,
+        },
+        // A build is done only when its image is published.
+        None => Cause::Build(BuildFailure::Vanished),
+    };
+    Err(build.failed(cause, limits, line))
+}
+
+struct Build<'b, B> {
+    backend: &'b mut B,
+    cloud: &'b str,
+    line: &'b Line,
+    attempt: Attempt,
+    took: Vec<(Part, Duration)>,
+    /// The part that is under way, and since when.
+    part: Option<(Part, Instant)>,
+}
+
+impl<B: BuildBackend> Build<'_, B> {
+    /// Ends the part that is under way, and begins the next one.
+    fn enter(&mut self, part: Option<Part>) {
+        if let Some((part, since)) = self.part.take() {
+            match self.took.last_mut() {
+                Some((last, time)) if *last == part => *time += since.elapsed(),
+                _ => self.took.push((part, since.elapsed())),
+            }
         }
+        self.part = part.map(|part| (part, Instant::now()));
+    }
+
+    fn failed(&mut self, cause: Cause, limits: BuildLimits, line: &Line) -> Error {
+        let console = self.backend.console();
+        let left = self.attempt.creates.own.clone().map(|id| {
+            if limits.keep_failed {
+                return self.keep(id, &cause);
+            }
+            line.doing("it failed; deleting the server");
+            match boot::clean(self) {
+                Ok(()) => Left::Nothing,
+                Err(why) => Left::Undeleted { id, why },
+            }
+        });
+        Error {
+            cloud: self.cloud.to_owned(),
+            cause: Box::new(cause),
+            console,
+            left,
+        }
+    }
+
+    /// Leaves the builder, and says in its metadata that no build is to go on with it.
+    fn keep(&mut self, id: String, cause: &Cause) -> Left {
+        let mut name = String::new();
+        match self.backend.look(&mut self.attempt) {
+            Ok(BuildView { boot, .. }) => match boot.server {
+                Some(server) => name = server.name,
+                None => return Left::Nothing,
+            },
+            Err(error) => info!("{error}"),
+        }
+        let goes_on = match cause {
+            // Of a server in ERROR Nova takes no metadata, and its status says the same.
+            Cause::Build(why) => {
+                if let Err(error) = self.backend.mark_failed(&id, &why.to_string()) {
+                    info!("{error}");
+                }
+                false
+            }
+            // The next build may well go on with it.
+            _ => true,
+        };
+        Left::Kept { name, id, goes_on }
     }
 }
 
-fn forward(
-    site: &mut dyn Site,
-    cloud: &str,
-    goal: Goal,
-    limits: Limits,
-    attempt: &mut Attempt,
-    line: &Line,
-    deadline: Deadline,
-) -> Result<Outcome, Cause> {
-    let mut took: Vec<(Part, Duration)> = Vec::new();
-    let mut doing = "looking".to_owned();
-    let mut unanswered: Option<Instant> = None;
-    line.doing(&doing);
-    loop {
-        let began = Instant::now();
-        if deadline.passed() {
-            return match &attempt.published {
-                Some(id) => Ok(Outcome {
-                    image_id: id.clone(),
-                    took,
-                    server_left: Some(format!("it is not gone after all this time: {doing}")),
-                }),
-                None => Err(Cause::TimedOut {
-                    during: doing,
-                    limit: limits.timeout,
-                }),
-            };
-        }
-        attempt.may_appear = unanswered.is_some_and(|since| since.elapsed() < limits.appearance);
-        let seen = match site.look(attempt, deadline) {
-            Ok(seen) => seen,
-            Err(error) if is_borne(&error) => {
-                info!("{error}");
-                doing = format!("the cloud does not answer, looking again: {error}");
-                line.doing(&doing);
-                site.pause(deadline);
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let step = next(&seen, goal, attempt);
-        let part = part(&step);
-        let done = match &step {
-            Step::Done { id } => {
-                return Ok(Outcome {
-                    image_id: id.clone(),
-                    took,
-                    server_left: None,
-                });
-            }
-            Step::Fail(why) => return Err(Cause::Build(why.clone())),
-            Step::Wait(wait) => {
-                doing = wait.to_string();
-                line.doing(&doing);
-                match wait {
-                    Wait::Booting(Some(last)) => line.detail(last),
-                    Wait::Imaging(status) => line.detail(status),
-                    _ => {}
-                }
-                site.pause(deadline);
-                Ok(())
-            }
-            step => {
-                doing = told(step);
-                line.doing(&doing);
-                site.perform(step, &seen, attempt, deadline)
-            }
-        };
-        match done {
-            Ok(()) => {}
-            // Somebody was quicker, or Nova is busy with it: the next look tells.
-            Err(error) if error.status() == Some(409) => {
-                info!("{error}");
-                site.pause(deadline);
-            }
-            Err(error) if step == Step::Create => {
-                if error.effect() == Effect::None {
-                    return Err(error.into());
-                }
-                unanswered = Some(Instant::now());
-                info!("{error}");
-                site.pause(deadline);
-            }
-            Err(error) if is_borne(&error) || error.effect() == Effect::Unknown => {
-                info!("{error}");
-                line.doing(&format!("{doing}: {error}"));
-                site.pause(deadline);
-            }
-            Err(error) => return Err(error.into()),
-        }
-        line.leaves(attempt.builder.clone().map(|id| Remains::Server {
-            name: format!("the builder in cloud {cloud}"),
-            id,
-        }));
-        if let Some(part) = part {
-            match took.last_mut() {
-                Some((last, time)) if *last == part => *time += began.elapsed(),
-                _ => took.push((part, began.elapsed())),
-            }
-        }
-    }
-}
+impl<B: BuildBackend> Ending for Build<'_, B> {
+    type View = BuildView;
+    type Action = Action;
+    type Failure = BuildFailure;
 
-/// Whether the cloud may answer the next time.
-fn is_borne(error: &openstack::Error) -> bool {
-    error.is_passing()
-        || matches!(
-            error,
-            openstack::Error::NoAnswer { .. }
-                | openstack::Error::NotReached { .. }
-                | openstack::Error::DeadlinePassed { .. }
-        )
+    fn creates(&mut self) -> &mut Creates {
+        &mut self.attempt.creates
+    }
+
+    fn look(&mut self) -> Result<BuildView, Failure<BuildFailure>> {
+        Ok(self.backend.look(&mut self.attempt)?)
+    }
+
+    fn server(view: &BuildView) -> Option<&Server> {
+        view.boot.server.as_ref()
+    }
+
+    fn next(&mut self, view: &BuildView) -> Step {
+        let step = next(view, &self.attempt);
+        self.enter(part(&step));
+        step
+    }
+
+    fn told(&self, step: &Step) -> String {
+        told(step)
+    }
+
+    fn title(&self, _server: Option<&Server>) -> String {
+        format!("the builder in cloud {}", self.cloud)
+    }
+
+    fn create(&mut self) -> Result<String, openstack::Error> {
+        self.backend.create()
+    }
+
+    fn remove(&mut self, leftover: &Leftover) -> Result<(), openstack::Error> {
+        self.attempt.cleared.insert(leftover.id().to_owned());
+        self.backend.remove(leftover)
+    }
+
+    fn perform(&mut self, action: &Action, view: &BuildView) -> Result<(), Failure<BuildFailure>> {
+        self.line.doing(&told(&Step::Act(action.clone())));
+        let server = view.boot.server.as_ref();
+        let builder = server.map_or("", |server| &server.id);
+        Ok(self.backend.perform(action, builder, &mut self.attempt)?)
+    }
+
+    fn clean(&mut self) -> Result<bool, Failure<BuildFailure>> {
+        let view = self.look()?;
+        match step::clean(&view) {
+            Step::Done => return Ok(true),
+            Step::Act(action) => self.perform(&action, &view)?,
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    fn pause(&mut self, longest: Duration) {
+        self.backend.pause(longest);
+    }
 }
 
 fn part(step: &Step) -> Option<Part> {
     match step {
-        Step::Create | Step::MarkBooted => Some(Part::Boot),
+        Step::Create | Step::Act(Action::MarkBooted) => Some(Part::Boot),
+        Step::Wait(Wait::Task(task)) if task.starts_with("image_") => Some(Part::Snapshot),
+        Step::Act(Action::Stop) | Step::Wait(Wait::Task(_)) => Some(Part::Stop),
+        Step::Act(Action::Snapshot) | Step::Wait(Wait::Imaging(_)) => Some(Part::Snapshot),
+        Step::Act(Action::Delete | Action::Disown) | Step::Wait(Wait::Deleting) => {
+            Some(Part::CleanUp)
+        }
         Step::Wait(Wait::Appearing | Wait::Building | Wait::Booting(_) | Wait::Console) => {
             Some(Part::Boot)
         }
-        Step::Wait(Wait::Task(task)) if task.starts_with("image_") => Some(Part::Snapshot),
-        Step::Stop | Step::Wait(Wait::Task(_)) => Some(Part::Stop),
-        Step::Snapshot | Step::Wait(Wait::Imaging(_)) => Some(Part::Snapshot),
-        Step::Delete | Step::Disown | Step::Wait(Wait::Going) => Some(Part::CleanUp),
         _ => None,
     }
 }
 
 fn told(step: &Step) -> String {
     match step {
-        Step::Clear(Leftover::Server { name, why, .. }) => {
+        Step::Remove(Leftover::Server { name, why, .. }) => {
             format!("deleting server {name}, which an earlier build has left: {why}")
         }
-        Step::Clear(Leftover::Image { name, .. }) => {
+        Step::Remove(Leftover::Image { name, .. }) => {
             format!("deleting image {name}, which an earlier build has not finished")
         }
         Step::Create => "asking for a server".to_owned(),
-        Step::MarkBooted => "the first boot went well".to_owned(),
-        Step::Stop => "switching off".to_owned(),
-        Step::Snapshot => "snapshot".to_owned(),
-        Step::DeleteImage { id } => format!("deleting image {id}, which came to nothing"),
-        Step::Publish { .. } => "the image is whole".to_owned(),
-        Step::Disown => "leaving the server".to_owned(),
-        Step::Delete => "deleting the server".to_owned(),
-        Step::Wait(wait) => wait.to_string(),
-        Step::Done { .. } => "done".to_owned(),
+        Step::Act(Action::MarkBooted) => "the first boot went well".to_owned(),
+        Step::Act(Action::Stop) => "switching off".to_owned(),
+        Step::Act(Action::Snapshot) => "snapshot".to_owned(),
+        Step::Act(Action::DeleteImage { id }) => {
+            format!("deleting image {id}, which came to nothing")
+        }
+        Step::Act(Action::Publish { .. }) => "the image is whole".to_owned(),
+        Step::Act(Action::Disown) => "leaving the server".to_owned(),
+        Step::Act(Action::Delete) => "deleting the server".to_owned(),
+        Step::Wait(wait) => waited_for(wait),
+        Step::Done => "done".to_owned(),
         Step::Fail(why) => why.to_string(),
     }
 }
 
-/// Deletes what is there, whatever it was that failed.
-fn clean_up(site: &mut dyn Site, attempt: &mut Attempt) -> Left {
-    let deadline = Deadline::within(CLEANING);
-    let mut why = "it is not gone after a while".to_owned();
-    while !deadline.passed() {
-        let step = match site.look(attempt, deadline) {
-            Ok(seen) => clean(&seen).map(|step| (step, seen)),
-            Err(error) => {
-                why = error.to_string();
-                site.pause(deadline);
-                continue;
-            }
-        };
-        match step {
-            None => return Left::Nothing,
-            Some((Step::Wait(_), _)) => {}
-            Some((step, seen)) => {
-                if let Err(error) = site.perform(&step, &seen, attempt, deadline) {
-                    why = error.to_string();
-                }
-            }
-        }
-        site.pause(deadline);
+fn waited_for(wait: &Wait) -> String {
+    match wait {
+        Wait::Appearing => "the create was not answered: looking whether the server comes",
+        Wait::Building => "Nova makes the server",
+        Wait::Booting(Some(_)) => "first boot",
+        Wait::Booting(None) => "first boot; its console is empty",
+        Wait::Console => "first boot; its console cannot be had, waiting for it",
+        Wait::Task(task) if task == "powering-off" => "switching off",
+        Wait::Task(task) if task.starts_with("image_") => "snapshot",
+        Wait::Task(task) => return format!("Nova is at it: {task}"),
+        Wait::Imaging(_) => "snapshot",
+        Wait::Deleting => "deleting the server",
+        Wait::Unusual => "the server is paused, in rescue or the like: waiting for it to run",
     }
-    Left::Undeleted {
-        id: attempt.builder.clone().unwrap_or_default(),
-        why,
-    }
-}
-
-/// Leaves the builder, and says in its metadata that no build is to go on with it.
-fn keep(site: &mut dyn Site, attempt: &mut Attempt, cause: &Cause) -> Left {
-    let deadline = Deadline::within(CLEANING);
-    let id = attempt.builder.clone().unwrap_or_default();
-    match site.look(attempt, deadline) {
-        Ok(Seen { builder: None, .. }) => Left::Nothing,
-        Ok(seen) => {
-            let step = Step::Fail(match cause {
-                Cause::Build(why) => why.clone(),
-                // The next build may well go on with it.
-                _ => return kept(&seen, id, true),
-            });
-            // Of a server in ERROR Nova takes no metadata, and its status says the same.
-            if let Err(error) = site.perform(&step, &seen, attempt, deadline) {
-                info!("{error}");
-            }
-            kept(&seen, id, false)
-        }
-        Err(error) => {
-            info!("{error}");
-            kept(&Seen::default(), id, !matches!(cause, Cause::Build(_)))
-        }
-    }
-}
-
-fn kept(seen: &Seen, id: String, goes_on: bool) -> Left {
-    let name = seen.builder.as_ref().map(|builder| builder.name.clone());
-    Left::Kept {
-        name: name.unwrap_or_default(),
-        id,
-        goes_on,
-    }
+    .to_owned()
 }
 
 #[cfg(test)]

@@ -5,12 +5,13 @@ use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use log::{info, warn};
+use log::warn;
 
-use super::build::Site;
-use super::recipe::{Recipe, Wish, new_node};
-use super::step::{Attempt, BOOTED, Builder, DIGEST, FAILED, Leftover, Seen, Snapshot, Step, sort};
-use crate::deadline::Deadline;
+use super::BuildRequest;
+use super::build::BuildBackend;
+use super::recipe::{Recipe, new_node};
+use super::step::{Action, Attempt, BOOTED, BuildView, FAILED, ImageSnapshot, sort};
+use crate::deploy::boot::{BootView, Leftover, MAX_VALUE, METADATA_DIGEST, Server, soon};
 use crate::deploy::console::{self, Boot};
 use crate::openstack::auth::Session;
 use crate::openstack::compute::ServerDetails;
@@ -23,12 +24,8 @@ use crate::scaling::observation::{
 
 /// The role of a server that was handed over: none that ehos knows, so it is not ours any more.
 const KEPT: &str = "kept";
-/// A console is worth waiting for no longer than this: the next look asks again.
-const CONSOLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Lines of the console that are told of a failure.
 const TOLD: usize = 30;
-/// The longest value of metadata (`maxLength` of Nova's schema).
-const LONGEST_VALUE: usize = 255;
 
 /// An image that is whole: what is written down of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,42 +44,42 @@ pub struct Finished {
 pub type Publish<'a> = dyn Fn(&Finished) + Sync + 'a;
 
 /// One cloud.
-pub struct CloudSite<'a> {
+pub struct CloudBackend<'a> {
     session: &'a Session<'a>,
-    wish: &'a Wish<'a>,
+    request: &'a BuildRequest<'a>,
     recipe: &'a Recipe,
     publish: &'a Publish<'a>,
     poll: Duration,
     /// The name of the image, which the builder knows when an earlier run has made it.
-    image_name: String,
+    pub image_name: String,
+    /// Remarks that the build gave cause for.
+    pub notes: Vec<String>,
     console: Option<String>,
-    notes: Vec<String>,
 }
 
-impl<'a> CloudSite<'a> {
+impl<'a> CloudBackend<'a> {
     /// The cloud of `session`, looked at every `poll`.
     pub fn new(
         session: &'a Session<'a>,
-        wish: &'a Wish<'a>,
+        request: &'a BuildRequest<'a>,
         recipe: &'a Recipe,
         publish: &'a Publish<'a>,
         poll: Duration,
-    ) -> CloudSite<'a> {
-        CloudSite {
+    ) -> CloudBackend<'a> {
+        CloudBackend {
             session,
-            wish,
+            request,
             recipe,
             publish,
             poll,
             image_name: recipe.image_name.clone(),
-            console: None,
             notes: Vec::new(),
+            console: None,
         }
     }
 
-    /// What the image is called.
-    pub fn image_name(&self) -> &str {
-        &self.image_name
+    fn cluster(&self) -> &'a str {
+        &self.request.config.policy.cluster
     }
 
     fn cloud(&self) -> &str {
@@ -90,38 +87,31 @@ impl<'a> CloudSite<'a> {
     }
 
     /// The images of ours among those whose property `name` is `value`.
-    fn images(
-        &self,
-        name: &str,
-        value: &str,
-        deadline: Deadline,
-    ) -> Result<Vec<OwnedImage>, Error> {
+    fn images(&self, name: &str, value: &str) -> Result<Vec<OwnedImage>, Error> {
+        let deadline = soon();
         let project = self.session.token(deadline)?.project_id.clone();
         let images = image::images_with(self.session, name, value, deadline)?;
         Ok(images
             .into_iter()
-            .filter_map(|image| OwnedImage::recognise(image, self.wish.cluster, project.as_deref()))
+            .filter_map(|image| OwnedImage::recognise(image, self.cluster(), project.as_deref()))
             .collect())
     }
 
     /// What is there when this run has no builder yet: one to go on with, and what nobody goes on with.
-    fn first_look(
-        &self,
-        deadline: Deadline,
-    ) -> Result<(Option<ServerDetails>, Vec<Leftover>), Error> {
-        let there = compute::servers(self.session, deadline)?;
+    fn first_look(&self) -> Result<(Option<ServerDetails>, Vec<Leftover>), Error> {
+        let there = compute::servers(self.session, soon())?;
         self.session.tell(there.told());
         let ids = there.ids();
         let all_known = there.unread.iter().all(|server| server.item.id.is_some());
         let servers: Vec<OwnedServer> = there
             .records
             .into_iter()
-            .filter_map(|record| OwnedServer::recognise(record, self.wish.cluster))
-            .map(|server| server.checked(self.wish.keys, Timestamp::now()))
+            .filter_map(|record| OwnedServer::recognise(record, self.cluster()))
+            .map(|server| server.checked(self.request.keys, Timestamp::now()))
             .collect();
         let servers = signed_builders(servers, self.cloud());
-        let (mine, mut leftovers) = sort(&servers, self.cloud(), &self.recipe.digest);
-        for image in self.images(METADATA_CLUSTER, self.wish.cluster, deadline)? {
+        let (mine, mut leftovers) = sort(&servers, self.cloud(), &self.recipe.spec.digest);
+        for image in self.images(METADATA_CLUSTER, self.cluster())? {
             // A server whose id cannot be read may be its builder.
             let of_nobody = all_known && !ids.contains(image.builder());
             if image.cloud() == Some(self.cloud()) && !image.is_whole() && of_nobody {
@@ -132,55 +122,46 @@ impl<'a> CloudSite<'a> {
             }
         }
         let mine = match mine {
-            Some(server) => self.owned(server.id(), deadline)?,
+            Some(server) => self.owned(server.id())?,
             None => None,
         };
         Ok((mine, leftovers))
     }
 
     /// The server of this id, as long as it is ours.
-    fn owned(&self, id: &str, deadline: Deadline) -> Result<Option<ServerDetails>, Error> {
-        let details = compute::server(self.session, id, deadline)?;
+    fn owned(&self, id: &str) -> Result<Option<ServerDetails>, Error> {
+        let details = compute::server(self.session, id, soon())?;
         Ok(details.filter(|details| {
             // Deleted, though Nova keeps it for a while (`reclaim_instance_interval`).
             let gone = details.record.deleting && details.task_state.is_none();
-            let ours = OwnedServer::recognise(details.record.clone(), self.wish.cluster).is_some();
+            let ours = OwnedServer::recognise(details.record.clone(), self.cluster()).is_some();
             ours && !gone
         }))
     }
 
-    /// How far the first boot of the server is; `None` when its console cannot be had.
-    fn boot(&mut self, server: &ServerRecord, deadline: Deadline) -> Option<Boot> {
-        let deadline = deadline.at_most(CONSOLE_TIMEOUT);
-        match compute::console(self.session, &server.id, compute::ALL_LINES, deadline) {
-            Ok(text) => {
-                let boot = console::boot(&text, self.recipe.final_message.as_deref());
-                if boot == Boot::Finished {
-                    let warnings = console::warnings(&text).into_iter();
-                    self.notes = warnings
-                        .map(|warning| format!("cloud-init warned: {warning}"))
-                        .collect();
-                }
-                // What it says is of use as long as something may be wrong with it.
-                self.console = (boot != Boot::Finished).then_some(text);
-                Some(boot)
-            }
-            Err(error) => {
-                info!("{error}");
-                None
-            }
+    /// How far the first boot of the server is.
+    fn boot(&mut self, server: &ServerRecord) -> Option<Boot> {
+        let (boot, text) = self.recipe.spec.read_boot(self.session, &server.id)?;
+        if boot == Boot::Finished {
+            let warnings = console::warnings(&text).into_iter();
+            self.notes = warnings
+                .map(|warning| format!("cloud-init warned: {warning}"))
+                .collect();
         }
+        // What it says is of use as long as something may be wrong with it.
+        self.console = (boot != Boot::Finished).then_some(text);
+        Some(boot)
     }
 
     /// What the image is to carry.
     fn properties(&self, builder: &str) -> BTreeMap<String, String> {
         let built = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         [
-            (METADATA_CLUSTER, self.wish.cluster.to_owned()),
+            (METADATA_CLUSTER, self.cluster().to_owned()),
             (METADATA_ROLE, owned::ROLE.to_owned()),
             (CLOUD, self.cloud().to_owned()),
             (IMAGE_NAME, self.image_name.clone()),
-            (DIGEST, self.recipe.digest.clone()),
+            (METADATA_DIGEST, self.recipe.spec.digest.clone()),
             (owned::BUILDER, builder.to_owned()),
             (owned::SOURCE, self.recipe.source_told()),
             (owned::BUILT, built),
@@ -191,23 +172,10 @@ impl<'a> CloudSite<'a> {
         .collect()
     }
 
-    fn create(&self, deadline: Deadline) -> Result<String, Error> {
-        let node = new_node(self.cloud());
-        let name = format!("{}-builder-{node}", self.wish.prefix);
-        let settings = self.session.settings();
-        let server = self.recipe.builder(&name, &node, self.wish, settings);
-        compute::create(self.session, &server, deadline)
-    }
-
-    fn snapshot(
-        &mut self,
-        builder: &Builder,
-        attempt: &mut Attempt,
-        deadline: Deadline,
-    ) -> Result<(), Error> {
-        let properties = self.properties(&builder.id);
-        let name = self.image_name.clone();
-        let asked = compute::create_image(self.session, &builder.id, &name, &properties, deadline);
+    fn snapshot(&mut self, builder: &str, attempt: &mut Attempt) -> Result<(), Error> {
+        let properties = self.properties(builder);
+        let name = &self.image_name;
+        let asked = compute::create_image(self.session, builder, name, &properties, soon());
         let heard = match &asked {
             Ok(_) => true,
             Err(error) => error.effect() == Effect::Unknown,
@@ -217,8 +185,8 @@ impl<'a> CloudSite<'a> {
     }
 
     /// Whether it is written down: an image that was there a moment ago may have been deleted since.
-    fn publish(&mut self, id: &str, deadline: Deadline) -> Result<bool, Error> {
-        let Some(image) = image::image(self.session, id, deadline)? else {
+    fn publish(&mut self, id: &str) -> Result<bool, Error> {
+        let Some(image) = image::image(self.session, id, soon())? else {
             return Ok(false);
         };
         self.notes.extend(self.recipe.too_small_for(image.min_disk));
@@ -233,136 +201,125 @@ impl<'a> CloudSite<'a> {
         Ok(true)
     }
 
-    fn mark(&self, id: &str, key: &str, value: &str, deadline: Deadline) -> Result<(), Error> {
-        let value = value.chars().take(LONGEST_VALUE).collect();
+    fn mark(&self, id: &str, key: &str, value: &str) -> Result<(), Error> {
+        let value = value.chars().take(MAX_VALUE).collect();
         let metadata = BTreeMap::from([(key.to_owned(), value)]);
-        compute::add_metadata(self.session, id, &metadata, deadline)
+        compute::add_metadata(self.session, id, &metadata, soon())
     }
 }
 
-impl Site for CloudSite<'_> {
-    fn look(&mut self, attempt: &mut Attempt, deadline: Deadline) -> Result<Seen, Error> {
-        let (details, leftovers) = match &attempt.builder {
+impl BuildBackend for CloudBackend<'_> {
+    fn look(&mut self, attempt: &mut Attempt) -> Result<BuildView, Error> {
+        let (details, leftovers) = match &attempt.creates.own {
             Some(id) if attempt.published.is_some() => {
                 // A create that an earlier run did not live to hear of may have come late.
-                let (other, mut leftovers) = self.first_look(deadline)?;
+                let (other, mut leftovers) = self.first_look()?;
                 leftovers.extend(other.map(|other| Leftover::Server {
                     id: other.record.id,
                     name: other.record.name,
-                    why: "another one has become the image",
+                    why: "another one has become the image".to_owned(),
                 }));
                 leftovers.retain(|leftover| leftover.id() != id);
-                (self.owned(id, deadline)?, leftovers)
+                (self.owned(id)?, leftovers)
             }
-            Some(id) => (self.owned(id, deadline)?, Vec::new()),
-            None => self.first_look(deadline)?,
+            Some(id) => (self.owned(id)?, Vec::new()),
+            None => self.first_look()?,
         };
-        let Some(details) = details else {
-            let images = match &attempt.builder {
-                Some(id) => self.images(owned::BUILDER, id, deadline)?,
-                None => Vec::new(),
-            };
-            return Ok(Seen {
-                images: images.iter().map(snapshot).collect(),
-                leftovers,
-                ..Seen::default()
-            });
-        };
-        let record = &details.record;
-        let booted = record.metadata.contains_key(BOOTED);
-        let images = if booted {
-            self.images(owned::BUILDER, &record.id, deadline)?
-        } else {
-            Vec::new()
-        };
-        let running = matches!(record.status, ServerStatus::Active | ServerStatus::Shutoff);
-        let boot = if running && !booted && !record.deleting {
-            self.boot(record, deadline)
-        } else {
-            None
-        };
-        if !record.deleting && attempt.builder.is_none() {
-            attempt.builder = Some(record.id.clone());
+        let found = details.as_ref().map(|details| &details.record);
+        if let Some(record) = found
+            && !record.deleting
+            && attempt.creates.own.is_none()
+        {
+            attempt.creates.own = Some(record.id.clone());
             if let Some(name) = record.metadata.get(IMAGE_NAME)
-                && !self.recipe.named
+                && !self.recipe.is_named
             {
                 self.image_name.clone_from(name);
             }
         }
-        Ok(Seen {
-            builder: Some(Builder {
-                id: record.id.clone(),
-                name: record.name.clone(),
-                status: record.status,
-                deleting: record.deleting,
-                task: details.task_state.clone(),
-                fault: record.fault.clone(),
-                booted,
-            }),
-            boot,
+        let is_booted = found.is_some_and(|record| record.metadata.contains_key(BOOTED));
+        // A server that is gone may have become an image.
+        let images = match (found, &attempt.creates.own) {
+            (Some(record), _) if is_booted => self.images(owned::BUILDER, &record.id)?,
+            (None, Some(id)) => self.images(owned::BUILDER, id)?,
+            _ => Vec::new(),
+        };
+        let is_running = |record: &&ServerRecord| {
+            !record.deleting
+                && matches!(record.status, ServerStatus::Active | ServerStatus::Shutoff)
+        };
+        let boot = match found.filter(is_running) {
+            Some(record) if !is_booted => self.boot(record),
+            _ => None,
+        };
+        let server = details.map(|details| Server {
+            id: details.record.id,
+            name: details.record.name,
+            status: details.record.status,
+            deleting: details.record.deleting,
+            task: details.task_state,
+            fault: details.record.fault,
+            is_own: true,
+            is_ready: false,
+        });
+        Ok(BuildView {
+            boot: BootView {
+                server,
+                has_own: attempt.creates.own.is_some(),
+                request: attempt.creates.request(),
+                boot,
+            },
+            is_booted,
             images: images.iter().map(snapshot).collect(),
             leftovers,
         })
     }
 
+    fn create(&mut self) -> Result<String, Error> {
+        let node = new_node(self.cloud());
+        self.recipe.create(self.session, &node, self.request)
+    }
+
+    fn remove(&mut self, leftover: &Leftover) -> Result<(), Error> {
+        match leftover {
+            Leftover::Server { id, .. } => compute::delete(self.session, id, soon()).map(|_| ()),
+            Leftover::Image { id, .. } => image::delete(self.session, id, soon()),
+        }
+    }
+
     fn perform(
         &mut self,
-        step: &Step,
-        seen: &Seen,
+        action: &Action,
+        builder: &str,
         attempt: &mut Attempt,
-        deadline: Deadline,
     ) -> Result<(), Error> {
         let session = self.session;
-        match (step, &seen.builder) {
-            (Step::Clear(leftover), _) => {
-                attempt.cleared.insert(leftover.id().to_owned());
-                match leftover {
-                    Leftover::Server { id, .. } => {
-                        compute::delete(session, id, deadline).map(|_| ())
-                    }
-                    Leftover::Image { id, .. } => image::delete(session, id, deadline),
-                }
-            }
-            (Step::Create, _) => {
-                attempt.builder = Some(self.create(deadline)?);
-                Ok(())
-            }
-            (Step::DeleteImage { id }, _) => image::delete(session, id, deadline),
-            (Step::Publish { id }, _) => {
-                if self.publish(id, deadline)? {
+        match action {
+            Action::MarkBooted => self.mark(builder, BOOTED, "true"),
+            Action::Stop => compute::stop(session, builder, soon()),
+            Action::Snapshot => self.snapshot(builder, attempt),
+            Action::DeleteImage { id } => image::delete(session, id, soon()),
+            Action::Publish { id } => {
+                if self.publish(id)? {
                     attempt.published = Some(id.clone());
                 }
                 Ok(())
             }
-            (Step::MarkBooted, Some(builder)) => self.mark(&builder.id, BOOTED, "true", deadline),
-            (Step::Stop, Some(builder)) => compute::stop(session, &builder.id, deadline),
-            (Step::Snapshot, Some(builder)) => self.snapshot(builder, attempt, deadline),
-            (Step::Disown, Some(builder)) => {
-                self.mark(&builder.id, METADATA_ROLE, KEPT, deadline)?;
+            Action::Disown => {
+                self.mark(builder, METADATA_ROLE, KEPT)?;
                 attempt.disowned = true;
                 Ok(())
             }
-            (Step::Delete, Some(builder)) => {
-                compute::delete(session, &builder.id, deadline).map(|_| ())
-            }
-            (Step::Fail(why), Some(builder)) => {
-                self.mark(&builder.id, FAILED, &why.to_string(), deadline)
-            }
-            (
-                Step::MarkBooted
-                | Step::Stop
-                | Step::Snapshot
-                | Step::Disown
-                | Step::Delete
-                | Step::Fail(_),
-                None,
-            )
-            | (Step::Wait(_) | Step::Done { .. }, _) => Ok(()),
+            Action::Delete => compute::delete(session, builder, soon()).map(|_| ()),
         }
     }
 
-    fn pause(&mut self, deadline: Deadline) {
-        thread::sleep(self.poll.min(deadline.left()));
+    fn mark_failed(&mut self, builder: &str, why: &str) -> Result<(), Error> {
+        self.mark(builder, FAILED, why)
+    }
+
+    fn pause(&mut self, longest: Duration) {
+        thread::sleep(self.poll.min(longest));
     }
 
     fn console(&self) -> Option<String> {
@@ -370,18 +327,15 @@ impl Site for CloudSite<'_> {
         let told = before_failure(text, TOLD);
         (!told.is_empty()).then_some(told)
     }
-
-    fn notes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
-    }
 }
 
-fn snapshot(image: &OwnedImage) -> Snapshot {
-    Snapshot {
+fn snapshot(image: &OwnedImage) -> ImageSnapshot {
+    ImageSnapshot {
         id: image.image().id.clone(),
         status: image.image().status.clone(),
     }
 }
+
 /// The builders that ehos has made: neither a build goes on with a forgery, nor is one deleted. Of several with one node id
 /// nobody knows which one is the copy.
 fn signed_builders(servers: Vec<OwnedServer>, cloud: &str) -> Vec<OwnedServer> {

@@ -19,6 +19,18 @@ pub struct Error {
     pub left: Option<Left>,
 }
 
+impl Error {
+    /// A build that failed before there was a builder.
+    pub(super) fn before_it_began(cloud: &str, cause: Cause) -> Error {
+        Error {
+            cloud: cloud.to_owned(),
+            cause: Box::new(cause),
+            console: None,
+            left: None,
+        }
+    }
+}
+
 /// What failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
@@ -45,7 +57,7 @@ pub enum Cause {
     },
     /// The build itself failed.
     #[error("{0}")]
-    Build(step::Why),
+    Build(step::BuildFailure),
     /// The time is up.
     #[error("not done after {} s: {during}; give it more time with --timeout, or see what it waits for", limit.as_secs_f64().round())]
     TimedOut {

@@ -1,7 +1,6 @@
 //! What images of ours a cloud has, and how many servers boot from each.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::thread;
 
 use crate::config::Config;
@@ -9,7 +8,7 @@ use crate::deadline::Deadline;
 use crate::openstack::CloudSettings;
 use crate::openstack::auth::Session;
 use crate::openstack::owned_image::OwnedImage;
-use crate::openstack::{Error, compute, image, token_cache};
+use crate::openstack::{Error, compute, image};
 use crate::scaling::observation::METADATA_CLUSTER;
 
 /// The images of ours in one cloud.
@@ -58,27 +57,16 @@ pub fn is_configured<'c>(
     })
 }
 
-/// Does `work` in each of these clouds at once, each with a session whose token is kept in the folder `tokens`, and
-/// returns the results by cloud.
-pub fn in_each<T: Send>(
-    config: &Config,
-    clouds: &[&CloudSettings],
-    tokens: Option<&Path>,
-    deadline: Deadline,
-    work: impl Fn(&Session, Deadline) -> Result<T, Error> + Sync,
-) -> Vec<(String, Result<T, Error>)> {
+/// Does `work` for each of these clouds at once, and returns the results by cloud.
+pub(super) fn at_once<'c, T: Send>(
+    clouds: &[&'c CloudSettings],
+    work: impl Fn(&'c CloudSettings) -> T + Sync,
+) -> Vec<(String, T)> {
     let work = &work;
     thread::scope(|scope| {
         let running: Vec<_> = clouds
             .iter()
-            .map(|settings| {
-                let cache = tokens.map(|folder| token_cache(folder, &settings.name));
-                let ask = move || {
-                    let session = Session::new(settings, config.timeouts.request, cache)?;
-                    work(&session, deadline)
-                };
-                (settings.name.clone(), scope.spawn(ask))
-            })
+            .map(|cloud| (cloud.name.clone(), scope.spawn(move || work(cloud))))
             .collect();
         let joined = |(name, thread): (String, thread::ScopedJoinHandle<'_, _>)| match thread.join()
         {
@@ -86,5 +74,18 @@ pub fn in_each<T: Send>(
             Err(panic) => std::panic::resume_unwind(panic),
         };
         running.into_iter().map(joined).collect()
+    })
+}
+
+/// Does `work` in each of these clouds at once, each with a session of its own, and returns the results by cloud.
+pub fn in_each<T: Send>(
+    config: &Config,
+    clouds: &[&CloudSettings],
+    deadline: Deadline,
+    work: impl Fn(&Session, Deadline) -> Result<T, Error> + Sync,
+) -> Vec<(String, Result<T, Error>)> {
+    at_once(clouds, |settings| {
+        let session = Session::new(settings, config.timeouts.request, None)?;
+        work(&session, deadline)
     })
 }

@@ -1,4 +1,4 @@
-//! What is to be done next to make an image in one cloud. Pure: it knows what was seen, asks nobody and does nothing.
+//! Decides what comes after the first boot of a builder: the image of one cloud. Pure.
 //!
 //! The builder, a server of ours that carries all that is to be known of its build, is the build: as long as it is there
 //! the build goes on from where it stands, whoever began it. So it is deleted last, when the image is written down.
@@ -6,69 +6,43 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::deploy::console::Boot;
+use crate::deploy::boot::{
+    self, BootFailure, BootView, Creates, Leftover, METADATA_DIGEST, Server, Wait,
+};
 use crate::openstack::owned_image::CLOUD;
 use crate::scaling::observation::{OwnedServer, Role, ServerRecord, ServerStatus};
 
-/// Metadata key of a builder and of an image: what all that goes into it comes to (SHA-256).
-pub const DIGEST: &str = "ehos_digest";
 /// Metadata key of a builder whose first boot is over and went well.
 pub const BOOTED: &str = "ehos_booted";
 /// Metadata key of a builder whose build failed, and that was left for a look.
 pub const FAILED: &str = "ehos_failed";
 
-/// How often a snapshot is asked for.
+/// How many times a snapshot is asked for.
 pub const SNAPSHOTS: u32 = 2;
 
-/// What is wanted.
-#[derive(Debug, Clone, Copy)]
-pub struct Goal {
-    /// The server stays, switched off, and is not ours any more.
-    pub keep_server: bool,
-}
-
-/// What was seen in the cloud.
+/// The builder and its images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct BuildView {
     /// The builder.
-    pub builder: Option<Builder>,
-    /// What its console says; `None`: it cannot be had, or was not asked for.
-    pub boot: Option<Boot>,
+    pub boot: BootView,
+    /// Its first boot is over and went well, as its metadata say.
+    pub is_booted: bool,
     /// The images that were made of the builder.
-    pub images: Vec<Snapshot>,
+    pub images: Vec<ImageSnapshot>,
     /// What earlier builds have left.
     pub leftovers: Vec<Leftover>,
 }
 
-/// The server that becomes the image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Builder {
-    /// Its UUID.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// What Nova says it does.
-    pub status: ServerStatus,
-    /// Nova is deleting it.
-    pub deleting: bool,
-    /// What Nova is doing with it (`task_state`).
-    pub task: Option<String>,
-    /// Why it is in ERROR.
-    pub fault: Option<String>,
-    /// Its first boot is over and went well, as its metadata say.
-    pub booted: bool,
-}
-
 /// An image that was made of the builder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct ImageSnapshot {
     /// Its id.
     pub id: String,
     /// Glance's status: `queued`, `saving`, `active` …
     pub status: String,
 }
 
-impl Snapshot {
+impl ImageSnapshot {
     fn is_whole(&self) -> bool {
         self.status == "active"
     }
@@ -82,43 +56,13 @@ impl Snapshot {
     }
 }
 
-/// Something of ours that no build goes on with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Leftover {
-    /// A builder.
-    Server {
-        /// Its UUID.
-        id: String,
-        /// Its name.
-        name: String,
-        /// Why it is of no use.
-        why: &'static str,
-    },
-    /// An image that was never whole, whose builder is gone.
-    Image {
-        /// Its id.
-        id: String,
-        /// Its name.
-        name: String,
-    },
-}
-
-impl Leftover {
-    /// Its id.
-    pub fn id(&self) -> &str {
-        match self {
-            Leftover::Server { id, .. } | Leftover::Image { id, .. } => id,
-        }
-    }
-}
-
 /// What this run has done so far.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Attempt {
-    /// The builder that it goes on with.
-    pub builder: Option<String>,
-    /// A create may have been heard although no answer came.
-    pub may_appear: bool,
+    /// The builder that it goes on with, and its creates.
+    pub creates: Creates,
+    /// The server stays, switched off, and is not ours any more.
+    pub keep_server: bool,
     /// The leftovers whose delete was asked for: once, for one that stays must not keep the build from going on.
     pub cleared: BTreeSet<String>,
     /// How many snapshots were asked for.
@@ -129,22 +73,30 @@ pub struct Attempt {
     pub disowned: bool,
 }
 
-/// What is to be done.
+impl Attempt {
+    /// None yet.
+    pub fn new(creates: Creates, keep_server: bool) -> Attempt {
+        Attempt {
+            creates,
+            keep_server,
+            cleared: BTreeSet::new(),
+            snapshots: 0,
+            published: None,
+            disowned: false,
+        }
+    }
+}
+
+/// What is done with a builder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Delete what an earlier build has left.
-    Clear(Leftover),
-    /// Ask for the builder.
-    Create,
-    /// Look again after a while.
-    Wait(Wait),
-    /// Write into the builder's metadata that its first boot went well.
+pub enum Action {
+    /// Write into its metadata that its first boot went well.
     MarkBooted,
-    /// Switch the builder off.
+    /// Switch it off.
     Stop,
     /// Have the image made.
     Snapshot,
-    /// Delete an image of the builder that is not the one.
+    /// Delete an image of it that is not the one.
     DeleteImage {
         /// Its id.
         id: String,
@@ -154,110 +106,67 @@ pub enum Step {
         /// Its id.
         id: String,
     },
-    /// Leave the builder to whoever wants to look at it: it is ours no more.
+    /// Leave it to whoever wants to look at it: it is ours no more.
     Disown,
-    /// Delete the builder.
+    /// Delete it.
     Delete,
-    /// All is done.
-    Done {
-        /// The image's id.
-        id: String,
-    },
-    /// It cannot be done.
-    Fail(Why),
 }
 
-/// What is waited for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wait {
-    /// A server whose create was not answered.
-    Appearing,
-    /// Nova to make the server.
-    Building,
-    /// The first boot; the last line of the console.
-    Booting(Option<String>),
-    /// A console that cannot be had.
-    Console,
-    /// Nova to be done with something else (`task_state`).
-    Task(String),
-    /// The image to be whole; its status.
-    Imaging(String),
-    /// Nova to delete the server.
-    Going,
-    /// Somebody to bring it back (PAUSED, RESCUE …).
-    Unusual,
-}
-
-impl fmt::Display for Wait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Wait::Appearing => write!(
-                f,
-                "the create was not answered: looking whether the server comes"
-            ),
-            Wait::Building => write!(f, "Nova makes the server"),
-            Wait::Booting(Some(_)) => write!(f, "first boot"),
-            Wait::Booting(None) => write!(f, "first boot; its console is empty"),
-            Wait::Console => write!(f, "first boot; its console cannot be had, waiting for it"),
-            Wait::Task(task) if task == "powering-off" => write!(f, "switching off"),
-            Wait::Task(task) if task.starts_with("image_") => write!(f, "snapshot"),
-            Wait::Task(task) => write!(f, "Nova is at it: {task}"),
-            Wait::Imaging(_) => write!(f, "snapshot"),
-            Wait::Going => write!(f, "deleting the server"),
-            Wait::Unusual => write!(
-                f,
-                "the server is paused, in rescue or the like: waiting for it to run"
-            ),
-        }
-    }
-}
+/// What is to be done.
+pub type Step = boot::Step<Action, BuildFailure>;
 
 /// Why there is no image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
-    /// Nova could not make the server, or lost it.
-    Fault(Option<String>),
-    /// Something failed in the first boot: the line that says so.
-    Boot(String),
-    /// The server switched itself off before the first boot was over.
-    PoweredOff(Option<String>),
+pub enum BuildFailure {
+    /// The server has not booted.
+    Boot(BootFailure),
     /// The server is gone.
     Vanished,
     /// No snapshot became an image.
     Snapshot,
 }
 
-impl fmt::Display for Why {
+impl From<BootFailure> for BuildFailure {
+    fn from(failure: BootFailure) -> BuildFailure {
+        BuildFailure::Boot(failure)
+    }
+}
+
+impl fmt::Display for BuildFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Why::Fault(Some(fault)) => {
-                write!(f, "the server is in ERROR: {}", fault.trim())?;
-                write!(
-                    f,
-                    "; try another flavor (--flavor) or ask the cloud's operators"
-                )
-            }
-            Why::Fault(None) => write!(
+            BuildFailure::Boot(BootFailure::NoServer { creates }) => write!(
+                f,
+                "Nova was asked {creates} times for a server, gave no proper answer, and lists none"
+            ),
+            BuildFailure::Boot(BootFailure::Fault(Some(fault))) => write!(
+                f,
+                "the server is in ERROR: {}; try another flavor (--flavor) or ask the cloud's operators",
+                fault.trim()
+            ),
+            BuildFailure::Boot(BootFailure::Fault(None)) => write!(
                 f,
                 "the server is in ERROR and Nova does not say why; ask the cloud's operators"
             ),
-            Why::Boot(line) => write!(
+            BuildFailure::Boot(BootFailure::Boot(line)) => write!(
                 f,
                 "the first boot failed: {line}; correct base.yaml, or what it installs from"
             ),
-            Why::PoweredOff(line) => {
+            BuildFailure::Boot(BootFailure::PoweredOff(line)) => {
+                let last = match line {
+                    Some(line) => format!("its last words: {line}"),
+                    None => "its console is empty".to_owned(),
+                };
                 write!(
                     f,
-                    "the server switched itself off before its first boot was over"
-                )?;
-                match line {
-                    Some(line) => write!(f, " (its last words: {line})")?,
-                    None => write!(f, " (its console is empty)")?,
-                }
-                write!(f, "; base.yaml does so where something cannot be installed")
+                    "the server switched itself off before its first boot was over ({last}); base.yaml does so where \
+                     something cannot be installed"
+                )
             }
-            Why::Vanished => write!(f, "somebody has deleted the server; build again"),
-            Why::Snapshot => write!(
+            BuildFailure::Vanished => {
+                write!(f, "somebody has deleted the server; build again")
+            }
+            BuildFailure::Snapshot => write!(
                 f,
                 "Nova makes no image of the server: {SNAPSHOTS} snapshots came to nothing; ask the cloud's operators \
                  (the disk of its host may be full, or the project's quota of images)"
@@ -267,105 +176,79 @@ impl fmt::Display for Why {
 }
 
 /// The next step.
-pub fn next(seen: &Seen, goal: Goal, attempt: &Attempt) -> Step {
+pub fn next(view: &BuildView, attempt: &Attempt) -> Step {
     let uncleared = |leftover: &&Leftover| !attempt.cleared.contains(leftover.id());
-    if let Some(leftover) = seen.leftovers.iter().find(uncleared) {
-        return Step::Clear(leftover.clone());
+    if let Some(leftover) = view.leftovers.iter().find(uncleared) {
+        return Step::Remove(leftover.clone());
     }
-    let whole = seen.images.iter().find(|image| image.is_whole());
-    if let Some(image) = whole {
-        return finish(seen, image, goal, attempt);
+    if let Some(image) = view.images.iter().find(|image| image.is_whole()) {
+        return finish(view, image, attempt);
     }
-    let Some(builder) = &seen.builder else {
-        return match (&attempt.published, &attempt.builder) {
-            (Some(id), _) => Step::Done { id: id.clone() },
-            (None, Some(_)) => Step::Fail(Why::Vanished),
-            (None, None) if attempt.may_appear => Step::Wait(Wait::Appearing),
-            (None, None) => Step::Create,
-        };
-    };
-    if builder.deleting {
-        return match attempt.builder {
-            Some(_) => Step::Fail(Why::Vanished),
-            // It is somebody else's delete of what an earlier build has left.
-            None => Step::Create,
-        };
-    }
-    if builder.status == ServerStatus::Error {
-        return Step::Fail(Why::Fault(builder.fault.clone()));
-    }
-    if let Some(broken) = seen.images.iter().find(|image| !image.is_coming()) {
-        return Step::DeleteImage {
-            id: broken.id.clone(),
-        };
-    }
-    if let Some(image) = seen.images.first() {
-        return Step::Wait(Wait::Imaging(image.status.clone()));
-    }
-    if builder.status == ServerStatus::Build {
-        return Step::Wait(Wait::Building);
-    }
-    if let Some(task) = &builder.task {
-        return Step::Wait(Wait::Task(task.clone()));
-    }
-    match builder.status {
-        ServerStatus::Active if builder.booted => Step::Stop,
-        ServerStatus::Shutoff if builder.booted && attempt.snapshots < SNAPSHOTS => Step::Snapshot,
-        ServerStatus::Shutoff if builder.booted => Step::Fail(Why::Snapshot),
-        ServerStatus::Active | ServerStatus::Shutoff => booting(builder, seen.boot.as_ref()),
-        _ => Step::Wait(Wait::Unusual),
+    match &view.boot.server {
+        None if attempt.published.is_some() => Step::Done,
+        Some(server) if !server.deleting => build(server, view, attempt),
+        // It is gone, or somebody deletes it.
+        _ if view.boot.has_own => Step::Fail(BuildFailure::Vanished),
+        _ => boot::without_server(view.boot.request),
     }
 }
 
-/// Of a server whose first boot may be under way.
-fn booting(builder: &Builder, boot: Option<&Boot>) -> Step {
-    let off = builder.status == ServerStatus::Shutoff;
-    match boot {
-        Some(Boot::Failed(line)) => Step::Fail(Why::Boot(line.clone())),
-        // A template may end with switching off.
-        Some(Boot::Finished) => Step::MarkBooted,
-        Some(Boot::Running(line)) if off => Step::Fail(Why::PoweredOff(line.clone())),
-        Some(Boot::Running(line)) => Step::Wait(Wait::Booting(line.clone())),
-        // A console that cannot be had in one moment may be there in the next, also of a server that is off.
-        None => Step::Wait(Wait::Console),
+/// There is a builder, and no whole image of it.
+fn build(server: &Server, view: &BuildView, attempt: &Attempt) -> Step {
+    if !view.is_booted {
+        let step = boot::first_boot(server, view.boot.boot.as_ref());
+        return step.unwrap_or(Step::Act(Action::MarkBooted));
+    }
+    if let Some(step) = boot::not_running(server) {
+        return step;
+    }
+    if let Some(broken) = view.images.iter().find(|image| !image.is_coming()) {
+        return Step::Act(Action::DeleteImage {
+            id: broken.id.clone(),
+        });
+    }
+    if let Some(image) = view.images.first() {
+        return Step::Wait(Wait::Imaging(image.status.clone()));
+    }
+    match server.status {
+        ServerStatus::Shutoff if attempt.snapshots < SNAPSHOTS => Step::Act(Action::Snapshot),
+        ServerStatus::Shutoff => Step::Fail(BuildFailure::Snapshot),
+        _ => Step::Act(Action::Stop),
     }
 }
 
 /// There is an image.
-fn finish(seen: &Seen, image: &Snapshot, goal: Goal, attempt: &Attempt) -> Step {
-    if let Some(other) = seen.images.iter().find(|other| other.id != image.id) {
-        return Step::DeleteImage {
+fn finish(view: &BuildView, image: &ImageSnapshot, attempt: &Attempt) -> Step {
+    if let Some(other) = view.images.iter().find(|other| other.id != image.id) {
+        return Step::Act(Action::DeleteImage {
             id: other.id.clone(),
-        };
+        });
     }
     if attempt.published.as_deref() != Some(&image.id) {
-        return Step::Publish {
-            id: image.id.clone(),
-        };
-    }
-    let done = Step::Done {
-        id: image.id.clone(),
-    };
-    match &seen.builder {
-        None => done,
-        Some(_) if attempt.disowned => done,
-        Some(builder) if builder.deleting => Step::Wait(Wait::Going),
-        Some(_) if goal.keep_server => Step::Disown,
-        Some(_) => Step::Delete,
-    }
-}
-
-/// What is to be done to leave nothing behind when there will be no image; `None` when nothing is left.
-pub fn clean(seen: &Seen) -> Option<Step> {
-    if let Some(image) = seen.images.iter().find(|image| !image.is_whole()) {
-        return Some(Step::DeleteImage {
+        return Step::Act(Action::Publish {
             id: image.id.clone(),
         });
     }
-    match &seen.builder {
-        None => None,
-        Some(builder) if builder.deleting => Some(Step::Wait(Wait::Going)),
-        Some(_) => Some(Step::Delete),
+    match &view.boot.server {
+        None => Step::Done,
+        Some(_) if attempt.disowned => Step::Done,
+        Some(server) if server.deleting => Step::Wait(Wait::Deleting),
+        Some(_) if attempt.keep_server => Step::Act(Action::Disown),
+        Some(_) => Step::Act(Action::Delete),
+    }
+}
+
+/// The next step to leave nothing behind when there will be no image.
+pub fn clean(view: &BuildView) -> Step {
+    if let Some(image) = view.images.iter().find(|image| !image.is_whole()) {
+        return Step::Act(Action::DeleteImage {
+            id: image.id.clone(),
+        });
+    }
+    match &view.boot.server {
+        None => Step::Done,
+        Some(server) if server.deleting => Step::Wait(Wait::Deleting),
+        Some(_) => Step::Act(Action::Delete),
     }
 }
 
@@ -378,12 +261,12 @@ pub fn sort(
 ) -> (Option<OwnedServer>, Vec<Leftover>) {
     let mut mine: Option<&OwnedServer> = None;
     let mut leftovers = Vec::new();
-    let mut leave = |record: &ServerRecord, why| {
+    let mut leave = |record: &ServerRecord, why: &str| {
         if !record.deleting {
             leftovers.push(Leftover::Server {
                 id: record.id.clone(),
                 name: record.name.clone(),
-                why,
+                why: why.to_owned(),
             });
         }
     };
@@ -393,7 +276,7 @@ pub fn sort(
         if server.role() != Role::Builder || said(CLOUD).is_some_and(|other| other != cloud) {
             continue;
         }
-        if said(DIGEST) != Some(digest) {
+        if said(METADATA_DIGEST) != Some(digest) {
             leave(record, "it was to become another image");
         } else if said(FAILED).is_some() || record.status == ServerStatus::Error {
             leave(record, "its build failed");

@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::deploy::ssh::quoted;
 
 /// SHA-256 of each file as the last deploy brought it, and its path, as `sha256sum` prints them.
@@ -13,8 +15,8 @@ pub const LIST: &str = "/etc/ehos/.installed";
 pub const NEW: &str = ".ehos-new";
 /// What is put behind the name of an old file of which nobody knows whether it was edited.
 pub const OLD: &str = ".ehos-old";
-/// Lines of one difference that are shown.
-const MAX_LINES: usize = 200;
+/// Deals with a file, as the variables before it say.
+const SCRIPT: &str = include_str!("scripts/file.sh");
 
 /// How a file is dealt with where there is one already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +29,9 @@ pub enum Care {
     Compare,
 }
 
-/// What became of a file, or would.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What became of a file, or would. Its names are the words of the script, and of the JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Change {
     /// There was none.
     Added,
@@ -46,29 +49,8 @@ pub enum Change {
     Differs,
 }
 
-/// The words of the scripts.
-const WORDS: [(&str, Change); 7] = [
-    ("added", Change::Added),
-    ("same", Change::Same),
-    ("replaced", Change::Replaced),
-    ("kept", Change::Kept),
-    ("new-beside", Change::NewBeside),
-    ("old-beside", Change::OldBeside),
-    ("differs", Change::Differs),
-];
-
-impl Change {
-    /// In a word, as the JSON has it.
-    pub fn word(self) -> &'static str {
-        WORDS
-            .iter()
-            .find(|(_, change)| *change == self)
-            .map_or("", |(word, _)| *word)
-    }
-}
-
 /// A file that was looked at, or dealt with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileChange {
     /// Where it is.
     pub path: String,
@@ -82,10 +64,9 @@ impl FileChange {
     /// Reads what [`script`] prints.
     pub fn read(path: &Path, said: &str) -> Option<FileChange> {
         let (word, difference) = said.split_once('\n').unwrap_or((said, ""));
-        let (_, change) = WORDS.iter().find(|(known, _)| *known == word.trim())?;
         Some(FileChange {
             path: path.display().to_string(),
-            change: *change,
+            change: serde_json::from_value(word.trim().into()).ok()?,
             difference: without_secrets(difference.trim_end()),
         })
     }
@@ -225,93 +206,37 @@ pub enum Occasion {
 /// The script that deals with the file that it reads from its standard input. It prints what became of it, and then the
 /// difference.
 pub fn script(file: &Brought<'_>, occasion: Occasion, list: &str) -> String {
-    let path = file.path.display().to_string();
-    let folder = file.path.parent().unwrap_or(file.path).display();
-    let dry = occasion == Occasion::DryRun;
-    let new = if dry {
-        "new=$(mktemp); trap 'rm -f \"$new\"' EXIT; cat >\"$new\"".to_owned()
-    } else {
-        format!(
-            "mkdir -p -m 755 {}; umask 077; new=$path.new; cat >\"$new\"",
-            quoted(&folder.to_string())
-        )
-    };
-    let rights = format!(
-        "chown root:{} \"$new\"; chmod {} \"$new\"",
-        file.group, file.mode
-    );
+    let Brought {
+        path,
+        mode,
+        group,
+        length,
+        secret,
+        care,
+    } = file;
     // What is in /etc is its administrator's, what is in /usr a package's.
-    let unknown = if file.path.starts_with("/etc") {
+    let unknown = if path.starts_with("/etc") {
         "new-beside"
     } else {
         "old-beside"
     };
-    let judge = match (occasion, file.care) {
-        (_, Care::Compare) => "how=differs".to_owned(),
-        (Occasion::First, _) | (_, Care::Replace) => "how=replaced".to_owned(),
-        (_, Care::KeepEdited) => format!(
-            "if [ -L \"$path\" ]; then how=new-beside; \
-             elif [ -z \"$was\" ]; then how={unknown}; \
-             elif [ \"$is\" = \"$was\" ]; then how=replaced; \
-             elif [ \"$was\" = \"$will\" ]; then how=kept; \
-             else how=new-beside; fi"
-        ),
+    let care = match care {
+        Care::Replace => "replace",
+        Care::KeepEdited => "keep-edited",
+        Care::Compare => "compare",
     };
-    let show = if file.secret || file.care == Care::Replace {
-        String::new()
-    } else {
-        format!(
-            "if [ -e \"$path\" ] && command -v diff >/dev/null; then \
-             diff -u --label \"$path\" --label \"$path, as it comes\" \"$path\" \"$new\" | head -n {MAX_LINES} || :; fi\n"
-        )
-    };
-    let act = if dry {
-        String::new()
-    } else if file.care == Care::Compare {
-        "rm -f \"$new\"\n".to_owned()
-    } else {
-        let note = if file.care == Care::KeepEdited {
-            "mkdir -p -m 755 \"${list%/*}\"\n{ if [ -e \"$list\" ]; then while read -r sum name; do \
-             [ \"$name\" = \"$path\" ] || printf '%s  %s\\n' \"$sum\" \"$name\"; done <\"$list\"; fi; \
-             printf '%s  %s\\n' \"$will\" \"$path\"; } >\"$list.new\"\n\
-             chmod 600 \"$list.new\"; mv -f \"$list.new\" \"$list\"\n"
-        } else {
-            ""
-        };
-        format!(
-            "case $how in\n\
-             same) if [ -L \"$path\" ]; then rm -f \"$new\"; else mv -f \"$new\" \"$path\"; fi; rm -f \"$path{NEW}\" ;;\n\
-             added) mv -f \"$new\" \"$path\" ;;\n\
-             replaced) mv -f \"$new\" \"$path\"; rm -f \"$path{NEW}\" ;;\n\
-             kept) rm -f \"$new\" ;;\n\
-             new-beside) mv -f \"$new\" \"$path{NEW}\" ;;\n\
-             old-beside) cp -p \"$path\" \"$path{OLD}\"; mv -f \"$new\" \"$path\" ;;\n\
-             esac\n{note}"
-        )
+    let occasion = match occasion {
+        Occasion::First => "first",
+        Occasion::Again => "again",
+        Occasion::DryRun => "dry-run",
     };
     format!(
-        "set -e\n\
-         path={path}; list={list}\n\
-         {new}\n\
-         [ \"$(wc -c <\"$new\")\" -eq {length} ] || {{ echo 'only a part of it has come' >&2; exit 1; }}\n\
-         {rights}\n\
-         sum() {{ sha256sum <\"$1\" | cut -d ' ' -f 1; }}\n\
-         will=$(sum \"$new\"); is=; was=\n\
-         if [ -e \"$path\" ]; then is=$(sum \"$path\"); fi\n\
-         if [ -e \"$list\" ]; then while read -r sum name; do \
-         if [ \"$name\" = \"$path\" ]; then was=$sum; fi; done <\"$list\"; fi\n\
-         if [ -z \"$is\" ]; then how={added}; elif [ \"$is\" = \"$will\" ]; then how=same; else {judge}; fi\n\
-         echo \"$how\"\n\
-         {show}{act}",
-        path = quoted(&path),
-        list = quoted(list),
-        added = if file.care == Care::Compare {
-            "differs"
-        } else {
-            "added"
-        },
-        length = file.length,
-        rights = if dry { ":" } else { &rights },
+        "path={}; list={}; length={length}; care={care}; occasion={occasion}; secret={}; unknown={unknown}\n\
+         rights() {{ chown root:{group} \"$new\"; chmod {mode} \"$new\"; }}\n\
+         {SCRIPT}",
+        quoted(&path.display().to_string()),
+        quoted(list),
+        if *secret { "yes" } else { "" },
     )
 }
 
@@ -545,9 +470,10 @@ mod tests {
         assert_eq!(FileChange::read(path, "sudo: a word\nsame\n"), None);
         let same = FileChange::read(path, "same\n").unwrap();
         assert_eq!((same.change, same.told(false)), (Change::Same, None));
-        let all: Vec<String> = WORDS
-            .iter()
-            .flat_map(|(word, _)| {
+        let words = "added same replaced kept new-beside old-beside differs";
+        let all: Vec<String> = words
+            .split(' ')
+            .flat_map(|word| {
                 let change = FileChange::read(path, word).unwrap();
                 [change.told(false), change.told(true)]
             })

@@ -1,13 +1,16 @@
 //! What is put onto the central manager: files with owner and mode, and the commands between them, in order. All of it
 //! may be done again, at any time, on a machine where it runs already: that is the way to a newer ehos.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
 
 use super::conffile::{self, Brought, Care, Occasion};
 use crate::built_in;
+use crate::config::{Config, public};
 use crate::deploy::ssh::quoted;
+use crate::environment::Environment;
 
 /// The configuration there.
 const MAIN: &str = "/etc/ehos/ehos.yaml";
@@ -15,45 +18,27 @@ const MAIN: &str = "/etc/ehos/ehos.yaml";
 const PROOF: &str = "/etc/ehos/proof.key";
 /// The user that ticks, as the units name it.
 const USER: &str = "ehos";
+/// The group of what everybody may read.
+const ROOT: &str = "root";
+
+/// Paths there, with the texts of files of this repository.
+macro_rules! shared {
+    ($($path:literal from $file:literal),* $(,)?) => {
+        [$(($path, include_str!(concat!("../../../", $file)))),*]
+    };
+}
 
 /// What a package would put there too: its path and its text.
-const SHARED: [(&str, &str); 9] = [
-    (
-        "/usr/lib/sysusers.d/ehos.conf",
-        include_str!("../../../systemd/ehos.sysusers"),
-    ),
-    (
-        "/usr/lib/systemd/system/ehos.service",
-        include_str!("../../../systemd/ehos.service"),
-    ),
-    (
-        "/usr/lib/systemd/system/ehos.timer",
-        include_str!("../../../systemd/ehos.timer"),
-    ),
-    (
-        "/usr/lib/systemd/system/ehos.path",
-        include_str!("../../../systemd/ehos.path"),
-    ),
-    (
-        "/usr/lib/systemd/system/ehos-soon.service",
-        include_str!("../../../systemd/ehos-soon.service"),
-    ),
-    (
-        "/usr/lib/systemd/system/ehos-frontend.service",
-        include_str!("../../../systemd/ehos-frontend.service"),
-    ),
-    (
-        "/usr/share/ehos/base.yaml",
-        include_str!("../../../configs/base.yaml"),
-    ),
-    (
-        "/usr/share/ehos/master.yaml",
-        include_str!("../../../configs/master.yaml"),
-    ),
-    (
-        "/usr/share/ehos/execute.yaml",
-        include_str!("../../../configs/execute.yaml"),
-    ),
+const SHARED: [(&str, &str); 9] = shared![
+    "/usr/lib/sysusers.d/ehos.conf" from "systemd/ehos.sysusers",
+    "/usr/lib/systemd/system/ehos.service" from "systemd/ehos.service",
+    "/usr/lib/systemd/system/ehos.timer" from "systemd/ehos.timer",
+    "/usr/lib/systemd/system/ehos.path" from "systemd/ehos.path",
+    "/usr/lib/systemd/system/ehos-soon.service" from "systemd/ehos-soon.service",
+    "/usr/lib/systemd/system/ehos-frontend.service" from "systemd/ehos-frontend.service",
+    "/usr/share/ehos/base.yaml" from "configs/base.yaml",
+    "/usr/share/ehos/master.yaml" from "configs/master.yaml",
+    "/usr/share/ehos/execute.yaml" from "configs/execute.yaml",
 ];
 
 /// Where the program comes from.
@@ -70,20 +55,49 @@ pub enum Program {
     },
 }
 
+impl Program {
+    /// The package of this address and checksum, else this file, else the program that runs here.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn new(
+        package: Option<(&String, &String)>,
+        binary: Option<&Path>,
+        environment: &Environment,
+    ) -> anyhow::Result<Program> {
+        let binary = binary.map(|file| environment.working_directory.join(file));
+        match (package, binary) {
+            (Some((url, sha256)), _) => Ok(Program::Package {
+                url: url.clone(),
+                sha256: sha256.clone(),
+            }),
+            (None, None) => Ok(Program::File(PathBuf::from("/proc/self/exe"))),
+            (None, Some(file)) if file.is_file() => Ok(Program::File(file)),
+            (None, Some(file)) => {
+                anyhow::bail!("--binary {}: there is no such file", file.display())
+            }
+        }
+    }
+}
+
 /// One thing that is done.
 #[derive(Debug)]
 pub enum Work {
     /// A file is written, whole or not at all.
     File(File),
     /// A shell script is run as root.
-    Script {
-        /// What it does, for people.
-        what: &'static str,
-        /// The script.
-        script: String,
-        /// What to do when it fails.
-        remedy: &'static str,
-    },
+    Script(Script),
+}
+
+/// A shell script on the central manager.
+#[derive(Debug)]
+pub struct Script {
+    /// What it does, for people.
+    pub what: &'static str,
+    /// Its text.
+    pub text: String,
+    /// What to do when it fails.
+    pub remedy: &'static str,
 }
 
 /// A file on the central manager.
@@ -148,40 +162,45 @@ impl Content {
     }
 }
 
-/// All that is done, in order, up to and with the check of the configuration there. `secrets`, `plain` and `main` (the
-/// text of ehos.yaml) are what [`crate::config::public`] makes; `proof` are the keys that sign servers here: what was signed
-/// here is to be known there.
-pub fn work(
+/// All that is done for this configuration, in order, up to and with the check of the configuration there. `proof` are the
+/// keys that sign servers here: what was signed here is to be known there.
+pub fn everything(program: &Program, config: &Config, proof: Option<SecretString>) -> Vec<Work> {
+    let secrets = public::secret_files(config);
+    let plain = public::plain_files(config);
+    work(program, secrets, plain, public::public(config), proof)
+}
+
+/// The same with what [`crate::config::public`] makes: files of secrets, plain files, and the text of ehos.yaml.
+fn work(
     program: &Program,
     secrets: Vec<(PathBuf, SecretString)>,
     plain: Vec<(PathBuf, PathBuf)>,
     main: String,
     proof: Option<SecretString>,
 ) -> Vec<Work> {
-    let packaged = matches!(program, Program::Package { url, .. } if package_kind(url).is_some());
+    let is_packaged =
+        matches!(program, Program::Package { url, .. } if package_kind(url).is_some());
     let mut work = Vec::new();
-    if !packaged {
+    if !is_packaged {
         work.extend(SHARED.map(|(path, text)| {
-            Work::File(File {
-                path: PathBuf::from(path),
-                mode: "644",
-                group: "root",
-                content: Content::Text(text),
-                care: Care::KeepEdited,
-            })
+            let path = PathBuf::from(path);
+            file(path, "644", ROOT, Content::Text(text), Care::KeepEdited)
         }));
     }
-    match program {
-        Program::File(path) => work.push(Work::File(File {
-            path: PathBuf::from("/usr/bin/ehos.new-version"),
-            mode: "755",
-            group: "root",
-            content: Content::Local(path.clone()),
-            care: Care::Replace,
-        })),
-        Program::Package { url, sha256 } => work.push(download(url, sha256)),
-    }
-    if !packaged {
+    work.push(match program {
+        Program::File(here) => {
+            let path = PathBuf::from("/usr/bin/ehos.new-version");
+            file(
+                path,
+                "755",
+                ROOT,
+                Content::Local(here.clone()),
+                Care::Replace,
+            )
+        }
+        Program::Package { url, sha256 } => download(url, sha256),
+    });
+    if !is_packaged {
         work.push(script(
             "ehos",
             "set -e; if ! said=$(/usr/bin/ehos.new-version --version 2>&1); then echo \"$said; this machine is \
@@ -192,65 +211,29 @@ pub fn work(
     }
     work.push(script(
         "the user ehos",
-        "set -e\n\
-         if ! getent passwd ehos >/dev/null; then\n\
-         systemd-sysusers /usr/lib/sysusers.d/ehos.conf || { getent group ehos >/dev/null || groupadd --system ehos\n\
-         useradd --system --gid ehos --home-dir /var/lib/ehos --shell /usr/sbin/nologin ehos; }\n\
-         fi\n\
-         install -d -o ehos -g ehos -m 700 /var/lib/ehos",
+        include_str!("scripts/user.sh"),
         "look at the message, and at `getent passwd ehos` there",
     ));
-    work.extend(plain.into_iter().map(|(path, here)| {
-        Work::File(File {
-            path,
-            mode: "644",
-            group: "root",
-            content: Content::Local(here),
-            care: Care::KeepEdited,
-        })
-    }));
-    work.extend(secrets.into_iter().map(|(path, secret)| {
-        Work::File(File {
-            path,
-            mode: "640",
-            group: USER,
-            content: Content::Secret(secret),
-            care: Care::KeepEdited,
-        })
-    }));
+    work.extend(
+        plain
+            .into_iter()
+            .map(|(path, here)| file(path, "644", ROOT, Content::Local(here), Care::KeepEdited)),
+    );
+    work.extend(
+        secrets.into_iter().map(|(path, secret)| {
+            file(path, "640", USER, Content::Secret(secret), Care::KeepEdited)
+        }),
+    );
     work.extend(proof.map(|keys| {
-        Work::File(File {
-            path: PathBuf::from(PROOF),
-            mode: "640",
-            group: USER,
-            content: Content::Secret(keys),
-            care: Care::Replace,
-        })
+        let path = PathBuf::from(PROOF);
+        file(path, "640", USER, Content::Secret(keys), Care::Replace)
     }));
     // What its first boot wrote, and its administrator may have changed: it is never touched.
-    work.push(Work::File(File {
-        path: PathBuf::from(MAIN),
-        mode: "640",
-        group: USER,
-        content: Content::Made(main),
-        care: Care::Compare,
-    }));
+    let main = Content::Made(main);
+    work.push(file(PathBuf::from(MAIN), "640", USER, main, Care::Compare));
     work.push(script(
         "who may read what",
-        "set -e\n\
-         for file in /etc/ehos/ehos.yaml /etc/ehos/*.token; do\n\
-         if [ -e \"$file\" ]; then chown root:ehos \"$file\"; chmod 640 \"$file\"; fi\n\
-         done\n\
-         if [ -d /etc/ehos/keys ]; then\n\
-         chown -R ehos:ehos /etc/ehos/keys; chmod -R u=rwX,go= /etc/ehos/keys\n\
-         fi\n\
-         if command -v restorecon >/dev/null; then\n\
-         restorecon -R /etc/ehos /usr/bin/ehos /usr/share/ehos /usr/lib/sysusers.d/ehos.conf \
-         /usr/lib/systemd/system/ehos.service /usr/lib/systemd/system/ehos.timer \
-         /usr/lib/systemd/system/ehos.path /usr/lib/systemd/system/ehos-soon.service \
-         /usr/lib/systemd/system/ehos-frontend.service\n\
-         fi\n\
-         systemctl daemon-reload; systemctl try-restart ehos-frontend.service",
+        include_str!("scripts/rights.sh"),
         "look at the message",
     ));
     work.push(script(
@@ -265,8 +248,8 @@ pub fn work(
 ///
 /// On one that was ready before, the timer stays as it is, for an administrator may have turned it off; unless no tick has
 /// ever run there, as when a deploy was interrupted between the mark and the timer.
-pub fn timer(occasion: Occasion) -> Work {
-    let script = match occasion {
+pub fn timer(occasion: Occasion) -> Script {
+    let text = match occasion {
         Occasion::First => format!("set -e\nsystemctl enable --now ehos.timer >&2\n{TIMER}"),
         Occasion::Again => {
             format!(
@@ -275,9 +258,9 @@ pub fn timer(occasion: Occasion) -> Work {
         }
         Occasion::DryRun => TIMER.to_owned(),
     };
-    Work::Script {
+    Script {
         what: "the timer",
-        script,
+        text,
         remedy: "look at `systemctl status ehos.timer` there",
     }
 }
@@ -293,7 +276,7 @@ const TIMER: &str = "printf '%s %s\\n' \"$(systemctl is-enabled ehos.timer 2>/de
                      \"$(systemctl is-active ehos.timer 2>/dev/null)\"";
 
 /// The timer of the ticks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Timer {
     /// It starts with the machine.
     pub enabled: bool,
@@ -339,12 +322,28 @@ pub const TICK: &str = "\
     journalctl -o cat --no-pager -n 60 \
     _SYSTEMD_INVOCATION_ID=$(systemctl show -p InvocationID --value ehos.service) _SYSTEMD_UNIT=ehos.service";
 
-fn script(what: &'static str, script: &str, remedy: &'static str) -> Work {
-    Work::Script {
+fn file(
+    path: PathBuf,
+    mode: &'static str,
+    group: &'static str,
+    content: Content,
+    care: Care,
+) -> Work {
+    Work::File(File {
+        path,
+        mode,
+        group,
+        content,
+        care,
+    })
+}
+
+fn script(what: &'static str, text: &str, remedy: &'static str) -> Work {
+    Work::Script(Script {
         what,
-        script: script.to_owned(),
+        text: text.to_owned(),
         remedy,
-    }
+    })
 }
 
 /// How a package of this address is installed.
@@ -361,34 +360,18 @@ fn package_kind(url: &str) -> Option<&'static str> {
 
 /// Loads a package there, and installs it when its checksum is right.
 fn download(url: &str, sha256: &str) -> Work {
-    let kind = package_kind(url);
-    let install = match kind {
-        Some("deb") => "DEBIAN_FRONTEND=noninteractive apt-get -y install \"$file\" >&2",
-        Some(_) => "dnf -y install \"$file\" >&2",
-        None => "install -m 755 \"$file\" /usr/bin/ehos.new-version",
-    };
-    let ending = kind.unwrap_or("bin");
-    // Python is where cloud-init is.
-    let load = "import shutil, sys, urllib.request as r\n\
-                shutil.copyfileobj(r.urlopen(sys.argv[1], timeout=60), open(sys.argv[2], \"wb\"))";
-    let script = format!(
-        "set -e\n\
-         folder=$(mktemp -d /var/tmp/ehos.XXXXXX); trap 'rm -rf \"$folder\"' EXIT\n\
-         chmod 755 \"$folder\"; file=$folder/ehos.{ending}; url={url}\n\
-         if command -v curl >/dev/null; then curl -fsSL -o \"$file\" -- \"$url\"\n\
-         elif command -v wget >/dev/null; then wget -q -O \"$file\" -- \"$url\"\n\
-         else python3 -c {load} \"$url\" \"$file\"; fi\n\
-         echo {sum} \"$file\" | sha256sum -c - >/dev/null\n\
-         {install}",
-        url = quoted(url),
-        load = quoted(load),
-        sum = quoted(&format!("{} ", sha256.to_ascii_lowercase())),
+    let text = format!(
+        "kind={}; url={}; sum={}\n{}",
+        package_kind(url).unwrap_or("bin"),
+        quoted(url),
+        quoted(&sha256.to_ascii_lowercase()),
+        include_str!("scripts/download.sh")
     );
-    Work::Script {
-        what: "the package",
-        script,
-        remedy: "check --package and --sha256, and that the master reaches the address",
-    }
+    script(
+        "the package",
+        &text,
+        "check --package and --sha256, and that the master reaches the address",
+    )
 }
 
 #[cfg(test)]
@@ -430,7 +413,7 @@ mod tests {
                 Work::File(file) => {
                     format!("{} {} {}", file.mode, file.group, file.path.display())
                 }
-                Work::Script { what, .. } => format!("({what})"),
+                Work::Script(Script { what, .. }) => format!("({what})"),
             })
             .collect()
     }
@@ -498,7 +481,7 @@ mod tests {
                 for occasion in [Occasion::First, Occasion::Again, Occasion::DryRun] {
                     let script = match &work {
                         Work::File(file) => file.script(7, occasion),
-                        Work::Script { script, .. } => script.clone(),
+                        Work::Script(script) => script.text.clone(),
                     };
                     let status = Command::new("sh").args(["-n", "-c", &script]).status();
                     assert!(status.unwrap().success(), "{script}");
@@ -561,9 +544,7 @@ mod tests {
                 .contains("enable ehos.timer")
         );
         assert_eq!(Timer::read(""), None);
-        let Work::Script { script, .. } = timer(Occasion::DryRun) else {
-            panic!("it is a script")
-        };
+        let script = timer(Occasion::DryRun).text;
         assert!(!script.contains("enable --now"), "{script}");
     }
 }

@@ -147,11 +147,7 @@ impl State {
             FailureKind::NotDone => return,
             _ => About::Cloud,
         };
-        let kind = Kind {
-            cloud: intent.cloud.clone(),
-            flavor: intent.flavor.clone(),
-            image: intent.image.clone(),
-        };
+        let kind = Kind::asked(intent);
         // A zone that is not there, or is closed, is not the fault of the others.
         let zone = intent.zone.as_deref().filter(|_| about == About::Zone);
         let (now, why) = (self.now, &failure.message);

@@ -90,3 +90,41 @@ fn for_long(since: Option<Moment>, limit: Duration, now: Moment) -> bool {
     let patience = Duration::from_secs(3600).min(limit / 8);
     since.is_some_and(|since| now.since(since) >= patience)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_believed_when_it_has_said_so_for_a_while() {
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        let at = |minutes: u64| Moment::default().plus(Duration::from_secs(minutes * 60));
+        let policy = Policy {
+            max_lifetime: Some(hours(80)),
+            max_lifetime_kill: Some(hours(2)),
+            token_margin: hours(4),
+            ..Policy::new("c")
+        };
+        let age = Age {
+            outlived: Some(at(0)),
+            overdue: Some(at(30)),
+            token_ending: Some(at(0)),
+        };
+        let says = |minutes| {
+            let Expiry {
+                token_ends,
+                expired,
+                forced,
+            } = age.expiry(&policy, "blue", at(minutes));
+            (token_ends, expired, forced)
+        };
+        assert_eq!(says(29), (false, false, false));
+        assert_eq!(says(30), (true, false, false), "an eighth of the margin");
+        assert_eq!(says(60), (true, true, false));
+        // Seen to be too old for an hour, and its jobs were waited for.
+        assert_eq!(says(119), (true, true, false));
+        assert_eq!(says(120), (true, true, true));
+        let none = Policy::new("c");
+        assert!(!age.expiry(&none, "blue", at(1000)).expired);
+    }
+}

@@ -289,3 +289,115 @@ fn changed_ago(startd: &StartdView, since_previous: Duration) -> Duration {
     let recorded = startd.idle_for().filter(|time| *time <= since_previous);
     startd.heard_ago.max(recorded.unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn rewritten(node: &Value) -> Value {
+        let memory: NodeMemory = serde_json::from_value(node.clone()).unwrap();
+        serde_json::to_value(memory).unwrap()
+    }
+
+    #[test]
+    fn a_state_file_has_all_fields_of_a_node_side_by_side() {
+        let node = r#"{
+            "kind": {"cloud": "blue", "flavor": "small", "image": "i"},
+            "name": "n-1",
+            "zone": "z",
+            "server_id": "5a",
+            "since": "2027-01-15T09:40:08Z",
+            "started": 1,
+            "adopted": true,
+            "unsigned": 2,
+            "other_condor_host": "10.0.0.9",
+            "unanswered": true,
+            "abandoned": 3,
+            "listed": true,
+            "missing": 4,
+            "machine": "m",
+            "address": "<10.0.0.2:9618>",
+            "former": [{"machine": "f", "address": null}],
+            "identified": true,
+            "joined": 5,
+            "silent": 6,
+            "proven": true,
+            "outlived": 7,
+            "overdue": 8,
+            "token_ending": 9,
+            "claimed": true,
+            "claims": 10,
+            "claims_changed": 11,
+            "job_listed": true,
+            "unlisted": 12,
+            "closed": 13,
+            "returned": 14,
+            "cancelled": "c",
+            "cancelled_since": 15,
+            "drain_accepted": 16,
+            "idle_since": 17,
+            "made_for": {"cpus": 1, "memory_mb": 2, "disk_kb": 3, "gpus": 4, "needs": "n"},
+            "submitters": ["user u"],
+            "contradicted": 18,
+            "taken": true,
+            "failed": true,
+            "delete_intended": 19,
+            "delete_accepted": 20,
+            "invalidated": true,
+            "volumes": [{"id": "v", "goes": true}]
+        }"#;
+        let node: Value = serde_json::from_str(node).unwrap();
+        assert_eq!(rewritten(&node), node);
+    }
+
+    #[test]
+    fn a_state_file_of_an_earlier_version_lacks_some_fields() {
+        let node = json!({
+            "kind": {"cloud": "blue", "flavor": "small", "image": "i"},
+            "name": "n-1",
+            "server_id": null,
+            "since": "2027-01-15T09:40:08Z",
+            "started": 1,
+            "adopted": false,
+            "listed": false,
+            "missing": null,
+            "machine": null,
+            "joined": null,
+            "silent": null,
+            "proven": false,
+            "claimed": false,
+            "job_listed": false,
+            "returned": null,
+            "idle_since": null,
+            "made_for": null,
+            "taken": false,
+            "failed": false,
+            "delete_intended": null,
+            "delete_accepted": null,
+        });
+        let mut now = node.clone();
+        // These are always written.
+        let always = [
+            "outlived",
+            "overdue",
+            "token_ending",
+            "claims",
+            "claims_changed",
+            "unlisted",
+            "cancelled",
+            "cancelled_since",
+        ];
+        for field in always {
+            now[field] = Value::Null;
+        }
+        assert_eq!(rewritten(&node), now);
+        for field in ["listed", "proven", "claimed", "job_listed", "taken"] {
+            let mut without = node.clone();
+            without.as_object_mut().unwrap().remove(field);
+            let memory = serde_json::from_value::<NodeMemory>(without);
+            assert!(memory.is_err(), "{field} says what is not known otherwise");
+        }
+    }
+}

@@ -79,14 +79,8 @@ impl<'a> Planner<'a> {
     pub(super) fn options(&self) -> Vec<(&'a CloudPolicy, Kind)> {
         let policy = self.policy;
         let of_cloud = |cloud: &'a CloudPolicy| {
-            cloud.flavors.iter().map(move |flavor| {
-                let kind = Kind {
-                    cloud: cloud.name.clone(),
-                    flavor: flavor.clone(),
-                    image: cloud.image.clone(),
-                };
-                (cloud, kind)
-            })
+            let flavors = cloud.flavors.iter();
+            flavors.map(move |flavor| (cloud, Kind::of(cloud, flavor)))
         };
         policy.clouds.iter().flat_map(of_cloud).collect()
     }

@@ -6,6 +6,7 @@ use super::{
     Fate, GroupLine, NodeLine, Plan, SourcesSeen, contradictions, phase_name, queue, to_come,
 };
 use crate::figures::{self, PolicyFigures};
+use crate::names::PhaseName;
 use crate::node::Node;
 use crate::obscure;
 use crate::observation::{NodeId, Seen};
@@ -124,7 +125,7 @@ impl<'a> Planner<'a> {
             cloud: new.kind.cloud.clone(),
             flavor: new.kind.flavor.clone(),
             zone: new.zone.clone(),
-            phase: crate::names::PhaseName::New,
+            phase: PhaseName::New,
             fate: Fate::Creates,
             why: new.why.clone(),
         }

@@ -49,11 +49,7 @@ impl Planner<'_> {
         }
         let same = |flavor: &&String| **flavor == node.kind.flavor;
         let flavor = cloud.flavors.iter().find(same).or(cloud.flavors.first())?;
-        Some(Kind {
-            cloud: cloud.name.clone(),
-            flavor: flavor.clone(),
-            image: cloud.image.clone(),
-        })
+        Some(Kind::of(cloud, flavor))
     }
 
     /// What stands in the way of one of this kind in the place of a node.
@@ -94,11 +90,8 @@ impl Planner<'_> {
     pub(super) fn review_replacements(&mut self) {
         let now = self.next.now;
         let mut replacements = std::mem::take(&mut self.next.replacements);
-        replacements.retain(|name, replacement| {
+        replacements.retain(|_, replacement| {
             let Replacement { node, kind, at } = replacement;
-            let configured = self.policy.cloud(name).is_some_and(|cloud| {
-                cloud.image == kind.image && cloud.flavors.contains(&kind.flavor)
-            });
             // An ad from before the drain says nothing of it.
             let goes_on = |node: &Node<'_>| {
                 let heard = node.startd.map(|startd| startd.heard_ago);
@@ -107,7 +100,7 @@ impl Planner<'_> {
             };
             let mut nodes = self.nodes.iter();
             let refused = nodes.any(|there| there.id == *node && goes_on(there));
-            configured && !refused && !self.next.proven(kind)
+            kind.is_configured(self.policy) && !refused && !self.next.proven(kind)
         });
         self.next.replacements = replacements;
     }

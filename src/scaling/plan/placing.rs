@@ -46,7 +46,7 @@ impl Returning {
 
 /// All that demand is placed into.
 #[derive(Default)]
-struct Spaces {
+struct Supply {
     free: Stock,
     idle: Stock,
     coming: Stock,
@@ -97,7 +97,7 @@ impl Terms {
     }
 }
 
-impl Spaces {
+impl Supply {
     /// Offers the slots of a startd, of which no change has been seen for `seen`.
     fn offer(
         stock: &mut Stock,
@@ -160,7 +160,7 @@ impl Planner<'_> {
         let mut groups = self.groups();
         let settling_time = self.settling_time();
         self.remember_refusals(&mut groups, settling_time);
-        let mut spaces = self.spaces(settling_time);
+        let mut supply = self.supply(settling_time);
         let mut fits = vec![Placed::default(); groups.len()];
         let mut on_nodes = vec![0; self.nodes.len()];
         let mut used = |owner: usize, jobs: u64| {
@@ -173,8 +173,8 @@ impl Planner<'_> {
         for certain in [true, false] {
             for (group, fits) in groups.iter_mut().zip(&mut fits) {
                 if group.left > 0 {
-                    let terms = self.terms(group, &spaces.classes, certain, settling_time);
-                    let placed = spaces.place(group, &terms, &mut used);
+                    let terms = self.terms(group, &supply.classes, certain, settling_time);
+                    let placed = supply.place(group, &terms, &mut used);
                     fits.now += placed.now;
                     fits.later += placed.later;
                     fits.back += placed.back;
@@ -228,12 +228,12 @@ impl Planner<'_> {
 
     /// What there is. A slot that has been as it is for `settling_time` is settled: who has waited beside it for as long does
     /// not take it.
-    fn spaces(&self, settling_time: Duration) -> Spaces {
-        let mut spaces = Spaces::default();
+    fn supply(&self, settling_time: Duration) -> Supply {
+        let mut supply = Supply::default();
         let mut idle: Vec<(Duration, usize, Class)> = Vec::new();
         for (index, node) in self.nodes.iter().enumerate() {
-            let next = spaces.classes.len() + 1;
-            let class = *spaces.classes.entry(node.kind.clone()).or_insert(next);
+            let next = supply.classes.len() + 1;
+            let class = *supply.classes.entry(node.kind.clone()).or_insert(next);
             if node.retires() {
                 continue;
             }
@@ -241,14 +241,14 @@ impl Planner<'_> {
                 |unchanged_for: Duration| unchanged_for.min(node.unchanged_for) >= settling_time;
             match (&node.phase, node.startd) {
                 (Phase::Busy, Some(startd)) => {
-                    Spaces::offer(&mut spaces.free, startd, settled, class, index)
+                    Supply::offer(&mut supply.free, startd, settled, class, index)
                 }
                 (Phase::Idle { idle_for }, Some(_)) if !node.is_decided() => {
                     idle.push((*idle_for, index, class));
                 }
                 (Phase::Draining { ours: true, .. }, Some(startd)) if self.may_return(node) => {
                     let idle_since = node.memory.drain.idle_since;
-                    spaces.returning.push(Returning {
+                    supply.returning.push(Returning {
                         index,
                         class,
                         idle_for: idle_since.map(|since| self.next.now.since(since)),
@@ -259,14 +259,14 @@ impl Planner<'_> {
                 _ if node.coming() => {
                     let capacity = self.capacity(&node.kind);
                     let coming = capacity.iter().flat_map(|capacity| capacity.spaces());
-                    coming.for_each(|space| spaces.coming.add(*space, false, class, index));
+                    coming.for_each(|space| supply.coming.add(*space, false, class, index));
                 }
                 _ => {}
             }
         }
         // nodes_max may have become smaller since they were made.
         let room = self.policy.nodes_max.saturating_sub(self.alive());
-        spaces
+        supply
             .returning
             .truncate(usize::try_from(room).unwrap_or(usize::MAX));
         // The node that has been idle for the shortest time is filled first, so that the longest idle one may go.
@@ -276,7 +276,7 @@ impl Planner<'_> {
             let settled =
                 |unchanged_for: Duration| unchanged_for.min(node.unchanged_for) >= settling_time;
             if let Some(startd) = node.startd {
-                Spaces::offer(&mut spaces.idle, startd, settled, class, index);
+                Supply::offer(&mut supply.idle, startd, settled, class, index);
             }
         }
         // Other machines of the pool serve demand too, but say nothing about nodes of ours.
@@ -285,9 +285,9 @@ impl Planner<'_> {
             // Any node may have sent this: its room is believed for as long as jobs may take to meet it, and no longer.
             let doubtful = startd.sender == Sender::AnyNode;
             let settled = |unchanged_for| doubtful || unchanged_for >= settling_time;
-            Spaces::offer(&mut spaces.free, startd, settled, OTHERS, self.nodes.len());
+            Supply::offer(&mut supply.free, startd, settled, OTHERS, self.nodes.len());
         }
-        spaces
+        supply
     }
 
     /// Young jobs that slots are claimed for: a slot is claimed some time before its job counts as running, and a schedd keeps

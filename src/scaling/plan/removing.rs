@@ -114,6 +114,16 @@ pub(super) struct Delete {
     despite_claims: bool,
 }
 
+impl Delete {
+    fn new(why: Reason) -> Delete {
+        Delete {
+            why,
+            without_job: false,
+            despite_claims: false,
+        }
+    }
+}
+
 /// When rules are asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {

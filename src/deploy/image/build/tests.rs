@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::super::step::{BOOTED, Builder, DIGEST, FAILED, Snapshot, Why, sort};
+use super::super::step::{BOOTED, FAILED, ImageSnapshot, sort};
 use super::*;
+use crate::deploy::boot::{BootFailure, BootView, METADATA_DIGEST};
 use crate::deploy::console::Boot;
 use crate::openstack::owned_image::CLOUD;
 use crate::openstack::{Call, Error as CloudError, Kind};
@@ -126,16 +127,16 @@ impl World {
     }
 }
 
-impl Site for World {
-    fn look(&mut self, attempt: &mut Attempt, _: Deadline) -> Result<Seen, CloudError> {
+impl BuildBackend for World {
+    fn look(&mut self, attempt: &mut Attempt) -> Result<BuildView, CloudError> {
         self.request()?;
-        let (mine, leftovers) = match &attempt.builder {
+        let (mine, leftovers) = match &attempt.creates.own {
             Some(id) if attempt.published.is_some() => {
                 let (other, mut leftovers) = sort(&self.builders(), "lab", "d-1");
                 leftovers.extend(other.map(|other| Leftover::Server {
                     id: other.id().to_owned(),
                     name: other.record().name.clone(),
-                    why: "another one has become the image",
+                    why: "another one has become the image".to_owned(),
                 }));
                 leftovers.retain(|leftover| leftover.id() != id);
                 (self.servers.get(id), leftovers)
@@ -148,98 +149,101 @@ impl Site for World {
         };
         let id = mine
             .map(|server| server.record.id.clone())
-            .or(attempt.builder.clone());
-        let seen = Seen {
-            builder: mine.map(|server| Builder {
-                id: server.record.id.clone(),
-                name: server.record.name.clone(),
-                status: server.record.status,
-                deleting: server.record.deleting,
-                task: server.task.map(str::to_owned),
-                fault: None,
-                booted: server.record.metadata.contains_key(BOOTED),
-            }),
-            boot: mine.map(|_| self.faults.boot.clone().unwrap_or(Boot::Finished)),
+            .or(attempt.creates.own.clone());
+        if let Some(server) = mine
+            && !server.record.deleting
+        {
+            attempt.creates.own = Some(server.record.id.clone());
+        }
+        Ok(BuildView {
+            boot: BootView {
+                server: mine.map(|server| boot::Server {
+                    id: server.record.id.clone(),
+                    name: server.record.name.clone(),
+                    status: server.record.status,
+                    deleting: server.record.deleting,
+                    task: server.task.map(str::to_owned),
+                    fault: None,
+                    is_own: true,
+                    is_ready: false,
+                }),
+                has_own: attempt.creates.own.is_some(),
+                request: attempt.creates.request(),
+                boot: mine.map(|_| self.faults.boot.clone().unwrap_or(Boot::Finished)),
+            },
+            is_booted: mine.is_some_and(|server| server.record.metadata.contains_key(BOOTED)),
             images: self
                 .images
                 .iter()
                 .filter(|image| Some(&image.builder) == id.as_ref())
-                .map(|image| Snapshot {
+                .map(|image| ImageSnapshot {
                     id: image.id.clone(),
                     status: if image.whole { "active" } else { "saving" }.to_owned(),
                 })
                 .collect(),
             leftovers,
+        })
+    }
+
+    fn create(&mut self) -> Result<String, CloudError> {
+        self.request()?;
+        self.made += 1;
+        let id = format!("s-{}", self.made);
+        let node = NodeId(id.clone());
+        let mut metadata = builder_metadata("pool-1", &node, Duration::from_secs(5400));
+        metadata.insert(CLOUD.to_owned(), "lab".to_owned());
+        metadata.insert(METADATA_DIGEST.to_owned(), "d-1".to_owned());
+        let record = ServerRecord {
+            id: id.clone(),
+            name: id.clone(),
+            status: ServerStatus::Build,
+            nova_status: None,
+            deleting: false,
+            metadata,
+            age: Duration::ZERO,
+            fault: None,
+            volumes: Vec::new(),
+            zone: None,
+            addresses: Vec::new(),
         };
-        if let Some(server) = mine
-            && !server.record.deleting
-        {
-            attempt.builder = Some(server.record.id.clone());
+        let server = Server {
+            record,
+            task: Some("spawning"),
+            left: 3,
+        };
+        self.servers.insert(id.clone(), server);
+        self.request()?;
+        Ok(id)
+    }
+
+    fn remove(&mut self, leftover: &Leftover) -> Result<(), CloudError> {
+        self.request()?;
+        if let Some(server) = self.servers.get_mut(leftover.id()) {
+            server.record.deleting = true;
+            (server.task, server.left) = (Some("deleting"), 2);
         }
-        Ok(seen)
+        self.request()
     }
 
     fn perform(
         &mut self,
-        step: &Step,
-        seen: &Seen,
+        action: &Action,
+        builder: &str,
         attempt: &mut Attempt,
-        _: Deadline,
     ) -> Result<(), CloudError> {
-        let mine = seen.builder.as_ref().map(|builder| builder.id.clone());
         // The kill may come before it is done or after; the silence too.
         self.request()?;
-        let server = mine.as_ref().and_then(|id| self.servers.get_mut(id));
-        match step {
-            Step::Create => {
-                self.made += 1;
-                let id = format!("s-{}", self.made);
-                let node = NodeId(id.clone());
-                let mut metadata = builder_metadata("pool-1", &node, Duration::from_secs(5400));
-                metadata.insert(CLOUD.to_owned(), "lab".to_owned());
-                metadata.insert(DIGEST.to_owned(), "d-1".to_owned());
-                let record = ServerRecord {
-                    id: id.clone(),
-                    name: id.clone(),
-                    status: ServerStatus::Build,
-                    nova_status: None,
-                    deleting: false,
-                    metadata,
-                    age: Duration::ZERO,
-                    fault: None,
-                    volumes: Vec::new(),
-                    zone: None,
-                    addresses: Vec::new(),
-                };
-                let server = Server {
-                    record,
-                    task: Some("spawning"),
-                    left: 3,
-                };
-                self.servers.insert(id.clone(), server);
-                self.request()?;
-                attempt.builder = Some(id);
-                return Ok(());
+        let server = self.servers.get_mut(builder);
+        match action {
+            Action::MarkBooted => {
+                let metadata = &mut server.unwrap().record.metadata;
+                metadata.insert(BOOTED.to_owned(), String::new());
             }
-            Step::MarkBooted => {
-                let server = server.unwrap();
-                server
-                    .record
-                    .metadata
-                    .insert(BOOTED.to_owned(), String::new());
-            }
-            Step::Fail(_) => {
-                let server = server.unwrap();
-                server
-                    .record
-                    .metadata
-                    .insert(FAILED.to_owned(), String::new());
-            }
-            Step::Stop => {
+            Action::Stop => {
                 let server = server.unwrap();
                 (server.task, server.left) = (Some("powering-off"), 2);
             }
-            Step::Snapshot => {
+            Action::Snapshot => {
                 attempt.snapshots += 1;
                 let server = server.unwrap();
                 (server.task, server.left) = (Some("image_uploading"), 3);
@@ -252,34 +256,32 @@ impl Site for World {
                     whole: false,
                 });
             }
-            Step::Delete => {
+            Action::Delete => {
                 let server = server.unwrap();
                 server.record.deleting = true;
                 (server.task, server.left) = (Some("deleting"), 2);
             }
-            Step::Clear(leftover) => {
-                attempt.cleared.insert(leftover.id().to_owned());
-                if let Some(server) = self.servers.get_mut(leftover.id()) {
-                    server.record.deleting = true;
-                    (server.task, server.left) = (Some("deleting"), 2);
-                }
-            }
-            Step::DeleteImage { id } => self.images.retain(|image| image.id != *id),
-            Step::Publish { id } => {
+            Action::DeleteImage { id } => self.images.retain(|image| image.id != *id),
+            Action::Publish { id } => {
                 self.published.push(id.clone());
                 attempt.published = Some(id.clone());
             }
-            Step::Disown => {
-                let id = mine.unwrap();
-                self.servers.remove(&id);
+            Action::Disown => {
+                self.servers.remove(builder);
                 attempt.disowned = true;
             }
-            Step::Wait(_) | Step::Done { .. } => {}
         }
         self.request()
     }
 
-    fn pause(&mut self, _: Deadline) {
+    fn mark_failed(&mut self, builder: &str, _why: &str) -> Result<(), CloudError> {
+        self.request()?;
+        let metadata = &mut self.servers.get_mut(builder).unwrap().record.metadata;
+        metadata.insert(FAILED.to_owned(), String::new());
+        self.request()
+    }
+
+    fn pause(&mut self, _longest: Duration) {
         self.pass();
         std::thread::sleep(Duration::from_micros(200));
     }
@@ -287,26 +289,22 @@ impl Site for World {
     fn console(&self) -> Option<String> {
         None
     }
-
-    fn notes(&mut self) -> Vec<String> {
-        Vec::new()
-    }
 }
 
-const GOAL: Goal = Goal { keep_server: false };
-const LIMITS: Limits = Limits {
+const LIMITS: BuildLimits = BuildLimits {
     timeout: Duration::from_secs(20),
-    keep: false,
+    keep_failed: false,
+    keep_server: false,
     appearance: Duration::from_millis(2),
 };
 
-fn go(world: &mut World, limits: Limits) -> Result<Outcome, Error> {
+fn go(world: &mut World, limits: BuildLimits) -> Result<BuildOutcome, Error> {
     let line = Progress::plain().line("lab");
-    run(world, "lab", GOAL, limits, &line)
+    run(world, "lab", limits, &line)
 }
 
 /// Runs it until a run is not killed; the first is killed at the request of this number.
-fn killed_once(world: &mut World, at: u32) -> Result<Outcome, Error> {
+fn killed_once(world: &mut World, at: u32) -> Result<BuildOutcome, Error> {
     world.killed_at = Some(at);
     let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| go(world, LIMITS)));
     world.killed_at = None;
@@ -321,7 +319,7 @@ fn killed_once(world: &mut World, at: u32) -> Result<Outcome, Error> {
     }
 }
 
-fn one_image_and_no_server(world: &World, outcome: Outcome) {
+fn one_image_and_no_server(world: &World, outcome: BuildOutcome) {
     assert!(world.servers.is_empty(), "{world:?}");
     let ids: Vec<&str> = world.images.iter().map(|image| image.id.as_str()).collect();
     assert_eq!(ids, [outcome.image_id.as_str()], "{world:?}");
@@ -363,7 +361,7 @@ fn a_snapshot_that_comes_to_nothing_is_asked_for_once_more() {
     world.faults.snapshots = 2;
     let error = go(&mut world, LIMITS).unwrap_err();
     assert!(
-        matches!(*error.cause, Cause::Build(Why::Snapshot)),
+        matches!(*error.cause, Cause::Build(BuildFailure::Snapshot)),
         "{error}"
     );
     assert_eq!(error.left, Some(Left::Nothing));
@@ -377,8 +375,8 @@ fn after_a_failure_nothing_is_left_unless_it_is_to_be_kept() {
     let error = go(&mut world, LIMITS).unwrap_err();
     assert_eq!(error.left, Some(Left::Nothing));
     assert!(world.servers.is_empty());
-    let keep = Limits {
-        keep: true,
+    let keep = BuildLimits {
+        keep_failed: true,
         ..LIMITS
     };
     let error = go(&mut world, keep).unwrap_err();
@@ -392,7 +390,10 @@ fn after_a_failure_nothing_is_left_unless_it_is_to_be_kept() {
     world.faults.error = true;
     let error = go(&mut world, LIMITS).unwrap_err();
     assert!(
-        matches!(*error.cause, Cause::Build(Why::Fault(None))),
+        matches!(
+            *error.cause,
+            Cause::Build(BuildFailure::Boot(BootFailure::Fault(None)))
+        ),
         "{error}"
     );
     assert!(world.servers.is_empty());
@@ -402,7 +403,7 @@ fn after_a_failure_nothing_is_left_unless_it_is_to_be_kept() {
 fn what_takes_too_long_is_deleted() {
     let mut world = World::default();
     world.faults.boot = Some(Boot::Running(None));
-    let limits = Limits {
+    let limits = BuildLimits {
         timeout: Duration::from_millis(50),
         ..LIMITS
     };
@@ -413,8 +414,8 @@ fn what_takes_too_long_is_deleted() {
     // Nothing is wrong with what only took too long: the next build goes on with it, and that is what is said.
     let error = go(
         &mut world,
-        Limits {
-            keep: true,
+        BuildLimits {
+            keep_failed: true,
             ..limits
         },
     )
@@ -433,7 +434,11 @@ fn what_takes_too_long_is_deleted() {
 fn a_server_that_is_kept_is_not_deleted() {
     let mut world = World::default();
     let line = Progress::plain().line("lab");
-    run(&mut world, "lab", Goal { keep_server: true }, LIMITS, &line).unwrap();
+    let limits = BuildLimits {
+        keep_server: true,
+        ..LIMITS
+    };
+    run(&mut world, "lab", limits, &line).unwrap();
     assert_eq!(world.images.len(), 1);
 }
 

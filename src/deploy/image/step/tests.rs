@@ -4,151 +4,156 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::deploy::boot::CreateRequest;
+use crate::deploy::console::Boot;
 use crate::scaling::observation::{NodeId, builder_metadata, execute_metadata};
 
-const GOAL: Goal = Goal { keep_server: false };
-
-fn builder(status: ServerStatus) -> Builder {
-    Builder {
+fn builder(status: ServerStatus) -> Server {
+    Server {
         id: "s-1".to_owned(),
         name: "builder".to_owned(),
         status,
         deleting: false,
         task: None,
         fault: None,
-        booted: false,
+        is_own: true,
+        is_ready: false,
     }
 }
 
-fn seen(builder: Builder) -> Seen {
-    Seen {
-        builder: Some(builder),
-        ..Seen::default()
+/// A run that has this builder.
+fn seen(builder: Server) -> BuildView {
+    BuildView {
+        boot: BootView {
+            server: Some(builder),
+            has_own: true,
+            ..BootView::default()
+        },
+        ..BuildView::default()
     }
 }
 
-fn image(id: &str, status: &str) -> Snapshot {
-    Snapshot {
+fn booted(builder: Server) -> BuildView {
+    BuildView {
+        is_booted: true,
+        ..seen(builder)
+    }
+}
+
+fn image(id: &str, status: &str) -> ImageSnapshot {
+    ImageSnapshot {
         id: id.to_owned(),
         status: status.to_owned(),
     }
 }
 
-fn ours() -> Attempt {
-    Attempt {
-        builder: Some("s-1".to_owned()),
-        ..Attempt::default()
-    }
+fn attempt() -> Attempt {
+    Attempt::new(Creates::new(Duration::ZERO), false)
 }
 
 #[test]
 fn from_nothing_to_an_image() {
     use ServerStatus::{Active, Build, Shutoff};
-    let none = Attempt::default();
-    assert_eq!(next(&Seen::default(), GOAL, &none), Step::Create);
-    let heard = Attempt {
+    let mut attempt = attempt();
+    assert_eq!(next(&BuildView::default(), &attempt), Step::Create);
+    let mut now = BuildView::default();
+    now.boot.request = CreateRequest {
+        times: 1,
         may_appear: true,
-        ..none
     };
-    let appearing = Step::Wait(Wait::Appearing);
-    assert_eq!(next(&Seen::default(), GOAL, &heard), appearing);
-    let mut attempt = ours();
-    let mut now = seen(builder(Build));
-    assert_eq!(next(&now, GOAL, &attempt), Step::Wait(Wait::Building));
+    assert_eq!(next(&now, &attempt), Step::Wait(Wait::Appearing));
+    now = seen(builder(Build));
+    assert_eq!(next(&now, &attempt), Step::Wait(Wait::Building));
     now = seen(builder(Active));
-    assert_eq!(next(&now, GOAL, &attempt), Step::Wait(Wait::Console));
-    now.boot = Some(Boot::Running(Some("apt".to_owned())));
+    assert_eq!(next(&now, &attempt), Step::Wait(Wait::Console));
+    now.boot.boot = Some(Boot::Running(Some("apt".to_owned())));
     let booting = Step::Wait(Wait::Booting(Some("apt".to_owned())));
-    assert_eq!(next(&now, GOAL, &attempt), booting);
-    now.boot = Some(Boot::Finished);
-    assert_eq!(next(&now, GOAL, &attempt), Step::MarkBooted);
-    let booted = |status| Builder {
-        booted: true,
-        ..builder(status)
-    };
-    now = seen(booted(Active));
-    assert_eq!(next(&now, GOAL, &attempt), Step::Stop);
-    let stopping = Builder {
+    assert_eq!(next(&now, &attempt), booting);
+    now.boot.boot = Some(Boot::Finished);
+    assert_eq!(next(&now, &attempt), Step::Act(Action::MarkBooted));
+    now = booted(builder(Active));
+    assert_eq!(next(&now, &attempt), Step::Act(Action::Stop));
+    let stopping = Server {
         task: Some("powering-off".to_owned()),
-        ..booted(Active)
+        ..builder(Active)
     };
     let waits = Step::Wait(Wait::Task("powering-off".to_owned()));
-    assert_eq!(next(&seen(stopping), GOAL, &attempt), waits);
-    now = seen(booted(Shutoff));
-    assert_eq!(next(&now, GOAL, &attempt), Step::Snapshot);
+    assert_eq!(next(&booted(stopping), &attempt), waits);
+    now = booted(builder(Shutoff));
+    assert_eq!(next(&now, &attempt), Step::Act(Action::Snapshot));
     attempt.snapshots = 1;
     now.images = vec![image("i-1", "saving")];
     let imaging = Step::Wait(Wait::Imaging("saving".to_owned()));
-    assert_eq!(next(&now, GOAL, &attempt), imaging);
+    assert_eq!(next(&now, &attempt), imaging);
     now.images = vec![image("i-1", "active")];
     let id = || "i-1".to_owned();
-    assert_eq!(next(&now, GOAL, &attempt), Step::Publish { id: id() });
+    let publish = Step::Act(Action::Publish { id: id() });
+    assert_eq!(next(&now, &attempt), publish);
     attempt.published = Some(id());
-    assert_eq!(next(&now, GOAL, &attempt), Step::Delete);
-    let keep = Goal { keep_server: true };
-    assert_eq!(next(&now, keep, &attempt), Step::Disown);
-    let deleting = Builder {
+    assert_eq!(next(&now, &attempt), Step::Act(Action::Delete));
+    attempt.keep_server = true;
+    assert_eq!(next(&now, &attempt), Step::Act(Action::Disown));
+    attempt.keep_server = false;
+    now.boot.server = Some(Server {
         deleting: true,
-        ..booted(Shutoff)
-    };
-    now.builder = Some(deleting);
-    assert_eq!(next(&now, GOAL, &attempt), Step::Wait(Wait::Going));
-    now.builder = None;
-    assert_eq!(next(&now, GOAL, &attempt), Step::Done { id: id() });
+        ..builder(Shutoff)
+    });
+    assert_eq!(next(&now, &attempt), Step::Wait(Wait::Deleting));
+    now.boot.server = None;
+    assert_eq!(next(&now, &attempt), Step::Done);
 }
 
 #[test]
 fn what_cannot_become_an_image() {
     use ServerStatus::{Active, Error, Shutoff};
-    let attempt = ours();
-    let fails = |seen: &Seen, why| assert_eq!(next(seen, GOAL, &attempt), Step::Fail(why));
+    let mut attempt = attempt();
+    let fails = |seen: &BuildView, why: BuildFailure| {
+        assert_eq!(next(seen, &self::attempt()), Step::Fail(why));
+    };
+    let fault = Some("No valid host was found. ".to_owned());
     fails(
-        &seen(Builder {
-            fault: Some("No valid host was found. ".to_owned()),
+        &seen(Server {
+            fault: fault.clone(),
             ..builder(Error)
         }),
-        Why::Fault(Some("No valid host was found. ".to_owned())),
+        BootFailure::Fault(fault).into(),
     );
-    fails(&Seen::default(), Why::Vanished);
-    let deleting = Builder {
+    let mut gone = seen(builder(Active));
+    gone.boot.server = None;
+    fails(&gone, BuildFailure::Vanished);
+    let mut deleting = seen(Server {
         deleting: true,
         ..builder(Active)
-    };
-    fails(&seen(deleting.clone()), Why::Vanished);
+    });
+    fails(&deleting, BuildFailure::Vanished);
     // It was nobody's: an earlier run is deleting it.
-    assert_eq!(
-        next(&seen(deleting), GOAL, &Attempt::default()),
-        Step::Create
-    );
+    deleting.boot.has_own = false;
+    assert_eq!(next(&deleting, &attempt), Step::Create);
     for status in [Active, Shutoff] {
         let mut failed = seen(builder(status));
-        failed.boot = Some(Boot::Failed("E: no such package".to_owned()));
-        fails(&failed, Why::Boot("E: no such package".to_owned()));
+        failed.boot.boot = Some(Boot::Failed("E: no such package".to_owned()));
+        let why = BootFailure::Boot("E: no such package".to_owned());
+        fails(&failed, why.into());
     }
     let mut off = seen(builder(Shutoff));
-    off.boot = Some(Boot::Running(None));
-    fails(&off, Why::PoweredOff(None));
+    off.boot.boot = Some(Boot::Running(None));
+    fails(&off, BootFailure::PoweredOff(None).into());
     // A template may end with a power-off.
-    off.boot = Some(Boot::Finished);
-    assert_eq!(next(&off, GOAL, &attempt), Step::MarkBooted);
-    let mut twice = attempt.clone();
-    twice.snapshots = SNAPSHOTS;
-    let booted = Builder {
-        booted: true,
-        ..builder(Shutoff)
-    };
-    let step = next(&seen(booted), GOAL, &twice);
-    assert_eq!(step, Step::Fail(Why::Snapshot));
+    off.boot.boot = Some(Boot::Finished);
+    assert_eq!(next(&off, &attempt), Step::Act(Action::MarkBooted));
+    attempt.snapshots = SNAPSHOTS;
+    let step = next(&booted(builder(Shutoff)), &attempt);
+    assert_eq!(step, Step::Fail(BuildFailure::Snapshot));
 }
 
 #[test]
 fn of_several_images_one_is_whole_and_the_others_go() {
-    let mut now = seen(builder(ServerStatus::Shutoff));
+    let mut now = booted(builder(ServerStatus::Shutoff));
     now.images = vec![image("i-2", "killed"), image("i-1", "saving")];
-    let gone = |id: &str| Step::DeleteImage { id: id.to_owned() };
-    assert_eq!(next(&now, GOAL, &ours()), gone("i-2"));
+    let gone = |id: &str| Step::Act(Action::DeleteImage { id: id.to_owned() });
+    assert_eq!(next(&now, &attempt()), gone("i-2"));
     now.images = vec![image("i-2", "saving"), image("i-1", "active")];
-    assert_eq!(next(&now, GOAL, &ours()), gone("i-2"));
+    assert_eq!(next(&now, &attempt()), gone("i-2"));
 }
 
 #[test]
@@ -157,14 +162,14 @@ fn a_leftover_is_deleted_once_and_does_not_stop_the_build() {
         id: "i-9".to_owned(),
         name: "old".to_owned(),
     };
-    let now = Seen {
+    let now = BuildView {
         leftovers: vec![leftover.clone()],
-        ..Seen::default()
+        ..BuildView::default()
     };
-    let mut attempt = Attempt::default();
-    assert_eq!(next(&now, GOAL, &attempt), Step::Clear(leftover));
+    let mut attempt = attempt();
+    assert_eq!(next(&now, &attempt), Step::Remove(leftover));
     attempt.cleared.insert("i-9".to_owned());
-    assert_eq!(next(&now, GOAL, &attempt), Step::Create);
+    assert_eq!(next(&now, &attempt), Step::Create);
 }
 
 fn server(id: &str, status: ServerStatus, minutes: u64, more: &[(&str, &str)]) -> OwnedServer {
@@ -202,7 +207,7 @@ fn owned(
 #[test]
 fn a_build_goes_on_with_its_own_builder_only() {
     use ServerStatus::{Active, Build, Error, Shutoff};
-    let this: &[_] = &[(CLOUD, "lab"), (DIGEST, "d-1")];
+    let this: &[_] = &[(CLOUD, "lab"), (METADATA_DIGEST, "d-1")];
     let and = |more: (&'static str, &'static str)| [this, &[more]].concat();
     let node = NodeId("n".to_owned());
     let servers = [
@@ -216,13 +221,13 @@ fn a_build_goes_on_with_its_own_builder_only() {
             "other cloud",
             Active,
             1,
-            &[(CLOUD, "site"), (DIGEST, "d-2")],
+            &[(CLOUD, "site"), (METADATA_DIGEST, "d-2")],
         ),
         server(
             "other digest",
             Active,
             1,
-            &[(CLOUD, "lab"), (DIGEST, "d-2")],
+            &[(CLOUD, "lab"), (METADATA_DIGEST, "d-2")],
         ),
         server("failed", Active, 1, &and((FAILED, "no"))),
         server("error", Error, 1, this),
@@ -249,21 +254,18 @@ fn a_build_goes_on_with_its_own_builder_only() {
     assert!(mine.is_none() && leftovers.is_empty());
 }
 
-fn any_builder() -> impl Strategy<Value = Builder> {
+fn any_builder() -> impl Strategy<Value = Server> {
     use ServerStatus::{Active, Build, Error, Other, Shutoff};
     let status = prop::sample::select(vec![Build, Active, Shutoff, Error, Other]);
     let task = prop::sample::select(vec![None, Some("image_uploading"), Some("powering-off")]);
-    (status, any::<bool>(), any::<bool>(), task).prop_map(|(status, deleting, booted, task)| {
-        Builder {
-            deleting,
-            booted,
-            task: task.map(str::to_owned),
-            ..builder(status)
-        }
+    (status, any::<bool>(), task).prop_map(|(status, deleting, task)| Server {
+        deleting,
+        task: task.map(str::to_owned),
+        ..builder(status)
     })
 }
 
-fn any_seen() -> impl Strategy<Value = Seen> {
+fn any_seen() -> impl Strategy<Value = BuildView> {
     let boot = prop::sample::select(vec![
         None,
         Some(Boot::Running(None)),
@@ -272,43 +274,54 @@ fn any_seen() -> impl Strategy<Value = Seen> {
     ]);
     let status = prop::sample::select(vec!["queued", "saving", "active", "killed"]);
     let images = prop::collection::vec(status, 0..3);
-    (prop::option::of(any_builder()), boot, images).prop_map(|(builder, boot, images)| Seen {
-        builder,
-        boot,
-        images: (0..)
-            .zip(images)
-            .map(|(at, status)| image(&format!("i-{at}"), status))
-            .collect(),
-        leftovers: Vec::new(),
-    })
+    let server = prop::option::of(any_builder());
+    (server, boot, any::<[bool; 2]>(), images).prop_map(
+        |(server, boot, [is_booted, has_own], images)| BuildView {
+            boot: BootView {
+                server,
+                has_own,
+                boot,
+                ..BootView::default()
+            },
+            is_booted,
+            images: (0..)
+                .zip(images)
+                .map(|(at, status)| image(&format!("i-{at}"), status))
+                .collect(),
+            leftovers: Vec::new(),
+        },
+    )
 }
 
 proptest! {
     #[test]
     fn whatever_is_seen_nothing_is_lost(
-        seen in any_seen(), snapshots in 0..3u32, known in any::<bool>(), published in any::<bool>(), keep_server in any::<bool>()
+        seen in any_seen(), snapshots in 0..3u32, published in any::<bool>(), keep_server in any::<bool>()
     ) {
         let attempt = Attempt {
-            builder: known.then(|| "s-1".to_owned()),
             snapshots,
+            keep_server,
             published: published.then(|| "i-0".to_owned()),
-            ..Attempt::default()
+            ..attempt()
         };
         let whole = seen.images.iter().find(|image| image.is_whole()).map(|image| image.id.as_str());
-        match next(&seen, Goal { keep_server }, &attempt) {
+        let server = seen.boot.server.as_ref();
+        match next(&seen, &attempt) {
             // The builder goes only when its image is whole and written down.
-            Step::Delete | Step::Disown => {
+            Step::Act(Action::Delete | Action::Disown) => {
                 prop_assert!(whole.is_some() && attempt.published.as_deref() == whole);
             }
             // An image that is whole is deleted only beside another one.
-            Step::DeleteImage { id } => prop_assert!(Some(id.as_str()) != whole),
-            Step::Snapshot => {
-                let builder = seen.builder.as_ref().unwrap();
-                prop_assert!(builder.booted && builder.status == ServerStatus::Shutoff && seen.images.is_empty());
+            Step::Act(Action::DeleteImage { id }) => prop_assert!(Some(id.as_str()) != whole),
+            Step::Act(Action::Snapshot) => {
+                let is_off = server.is_some_and(|server| server.status == ServerStatus::Shutoff);
+                prop_assert!(seen.is_booted && is_off && seen.images.is_empty());
             }
-            Step::Create => prop_assert!(!known && seen.builder.as_ref().is_none_or(|builder| builder.deleting)),
+            Step::Create => {
+                prop_assert!(!seen.boot.has_own && server.is_none_or(|server| server.deleting));
+            }
             Step::Fail(_) => prop_assert!(whole.is_none()),
-            Step::Clear(_) => prop_assert!(false, "there is none"),
+            Step::Remove(_) => prop_assert!(false, "there is none"),
             _ => {}
         }
     }

@@ -17,16 +17,14 @@ impl Rule for NotDeletedYet {
     }
 
     fn wants(&mut self, planner: &Planner<'_>, node: &NodePlan<'_>) -> Option<Verdict> {
-        let why = Reason::DeleteAgain {
+        if !matches!(node.phase, Phase::Deleting { again: true, .. }) {
+            return None;
+        }
+        let mut delete = Delete::new(Reason::DeleteAgain {
             seconds: planner.since(node.memory.delete.accepted),
-        };
-        matches!(node.phase, Phase::Deleting { again: true, .. }).then_some(Verdict::Delete(
-            Delete {
-                why,
-                without_job: !node.memory.silence.job_listed,
-                despite_claims: false,
-            },
-        ))
+        });
+        delete.without_job = !node.memory.silence.job_listed;
+        Some(Verdict::Delete(delete))
     }
 }
 

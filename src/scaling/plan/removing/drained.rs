@@ -21,10 +21,6 @@ impl Rule for Drained {
         let why = Reason::Drained {
             idle_seconds: idle_since.map(|since| planner.since(Some(since))),
         };
-        (node.phase == drained).then_some(Verdict::Delete(Delete {
-            why,
-            without_job: false,
-            despite_claims: false,
-        }))
+        (node.phase == drained).then_some(Verdict::Delete(Delete::new(why)))
     }
 }

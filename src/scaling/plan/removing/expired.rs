@@ -84,15 +84,13 @@ impl Rule for ForcefullyExpired {
             return None;
         }
         let (age_seconds, max_lifetime_seconds) = planner.lifetimes(node);
-        Some(Verdict::Delete(Delete {
-            why: Reason::KilledForItsAge {
-                age_seconds,
-                max_lifetime_seconds,
-                claims,
-            },
-            without_job: false,
-            despite_claims: true,
-        }))
+        let mut delete = Delete::new(Reason::KilledForItsAge {
+            age_seconds,
+            max_lifetime_seconds,
+            claims,
+        });
+        delete.despite_claims = true;
+        Some(Verdict::Delete(delete))
     }
 }
 
@@ -134,7 +132,7 @@ impl Planner<'_> {
                 "nodes that are older than max_lifetime: {}, the oldest is {} ({}, {}); each is replaced when it is idle",
                 old.count(),
                 oldest.name,
-                phase_name(&oldest.phase),
+                phase_name(&oldest.phase).as_str(),
                 self.lifetimes(oldest).0,
             ));
         }

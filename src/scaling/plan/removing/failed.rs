@@ -27,13 +27,11 @@ impl Rule for Failed {
         let Phase::Failed { fault } = &node.phase else {
             return None;
         };
-        Some(Verdict::Delete(Delete {
-            why: planner.failure(node)?,
-            // Nova says that it does not run. One that only was not heard of may run a job: whoever takes its ads away hides
-            // it from the collector. A schedd that has listed one may not have seen its end.
-            without_job: fault.is_some() && !node.memory.silence.job_listed,
-            despite_claims: false,
-        }))
+        let mut delete = Delete::new(planner.failure(node)?);
+        // Nova says that it does not run. One that only was not heard of may run a job: whoever takes its ads away hides
+        // it from the collector. A schedd that has listed one may not have seen its end.
+        delete.without_job = fault.is_some() && !node.memory.silence.job_listed;
+        Some(Verdict::Delete(delete))
     }
 }
 

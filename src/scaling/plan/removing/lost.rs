@@ -33,10 +33,6 @@ impl Rule for Lost {
             } => Reason::StoppedInCloud,
             _ => return None,
         };
-        Some(Verdict::Delete(Delete {
-            why,
-            without_job: false,
-            despite_claims: false,
-        }))
+        Some(Verdict::Delete(Delete::new(why)))
     }
 }

@@ -43,7 +43,7 @@ impl Planner<'_> {
              is idle",
             all.len(),
             first.name,
-            phase_name(&first.phase),
+            phase_name(&first.phase).as_str(),
         ))
     }
 }

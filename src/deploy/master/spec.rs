@@ -1,162 +1,196 @@
 //! What a central manager is made of: names of the configuration looked up in the cloud, and the user data filled in.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
+use super::images::has_image;
+use super::login::identity;
+use super::looking;
 use crate::built_in;
 use crate::cloudinit::Template;
-use crate::config::{Config, public};
+use crate::config::{self, Config, public};
 use crate::deadline::Deadline;
-use crate::openstack::CloudSettings;
+use crate::deploy::boot::{ServerSpec, look_up_values};
+use crate::deploy::local_keys::LocalKeys;
+use crate::environment::Environment;
 use crate::openstack::auth::Session;
-use crate::openstack::compute::{self, Keypair};
-use crate::openstack::{Surroundings, find_flavor, image, network, surroundings};
-use crate::scaling::leftover::master_floating_ip_mark;
+use crate::openstack::compute::{self, Keypair, NamedFlavor};
+use crate::openstack::{CloudSettings, Error, find_flavor, image, network};
 use crate::scaling::observation::{METADATA_IMAGE, master_metadata};
-
-/// Of what a server was made; one that is the same needs not to be made again.
-pub const METADATA_DIGEST: &str = "ehos_digest";
+use crate::scaling::signing::SigningKeys;
 
 /// What may be chosen apart from the configuration.
-#[derive(Debug)]
-pub struct Wishes<'a> {
+pub struct DeployOverrides<'a> {
+    /// Relative paths are relative to its working folder.
+    pub environment: &'a Environment,
+    /// The image of the cloud, name or id.
+    pub image: Option<&'a str>,
+    /// Golden images are made before.
+    pub builds_image: bool,
     /// Flavor, name or id; else the cloud's first.
     pub flavor: Option<&'a str>,
     /// The server's name; else PREFIX-master.
     pub name: Option<&'a str>,
-    /// The template of its user data.
-    pub template: &'a Path,
+    /// The template of its user data; else master.yaml in the folders of templates.
+    pub template: Option<&'a Path>,
+    /// The template of nodes, which the master gets.
+    pub execute: Option<&'a Path>,
     /// TRUST_DOMAIN and UID_DOMAIN; else the configured one, else one made of the pool's id.
     pub trust_domain: Option<&'a str>,
     /// An external network, name or id.
     pub floating_ip: Option<&'a str>,
+    /// The private key to log in with; else the one of ~/.ssh whose public half is the keypair.
+    pub identity: Option<&'a Path>,
 }
 
-/// A server that can be asked for. All references are ids.
+impl DeployOverrides<'_> {
+    /// Puts what the master gets into the configuration of the cloud that it is created in.
+    ///
+    /// # Errors
+    /// When there is no golden image that it could boot from.
+    pub fn put_into(&self, config: &mut Config, cloud: &str) -> anyhow::Result<()> {
+        for settings in &mut config.clouds {
+            if let Some(execute) = self.execute {
+                settings.user_data_file = self.environment.working_directory.join(execute);
+            }
+            if settings.name != cloud {
+                continue;
+            }
+            match self.image {
+                Some(image) => image.clone_into(&mut settings.image),
+                None if !self.builds_image && !has_image(settings) => bail!(
+                    "cloud {cloud}: there is no golden image yet: make one with `ehos image build`, or here with \
+                     --build-image, or give --image"
+                ),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The template of the server.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn master_template(&self) -> anyhow::Result<PathBuf> {
+        match self.template {
+            Some(file) => Ok(self.environment.working_directory.join(file)),
+            None => config::template("master.yaml", self.environment).context(
+                "there is no master.yaml in the folders where templates are looked for; give one with --master",
+            ),
+        }
+    }
+}
+
+/// A central manager that can be asked for.
 #[derive(Debug)]
-pub struct Order {
+pub struct MasterSpec {
+    /// The cloud that it is created in.
+    pub cloud: String,
     /// The pool.
     pub cluster: String,
     /// The server's name.
     pub name: String,
-    /// Flavor.
-    pub flavor: String,
-    /// Image, and what it is called.
-    pub image: (String, String),
-    /// Networks.
-    pub networks: Vec<String>,
-    /// Security groups.
-    pub security_groups: Vec<String>,
+    /// The name of its image.
+    pub image_name: String,
+    /// The image, as configured.
+    image: String,
+    /// The server.
+    pub server: ServerSpec,
     /// The keypair that it is logged in to with.
     pub key: Keypair,
-    /// Availability zone.
-    pub availability_zone: Option<String>,
-    /// It gets a config drive.
-    pub config_drive: bool,
-    /// User data. It holds no secret, but Nova repeats it in errors, where it is cut out.
-    pub user_data: SecretString,
-    /// What its last message on the console begins with; cloud-init's own when missing.
-    pub final_message: Option<String>,
-    /// Metadata.
-    pub metadata: BTreeMap<String, String>,
-    /// `ehos_digest` of it.
-    pub digest: String,
+    /// The private key; `None`: those of ssh itself.
+    pub identity: Option<PathBuf>,
     /// The network that its floating IP comes from.
     pub external_network: Option<String>,
     /// TRUST_DOMAIN of the pool.
     pub trust_domain: String,
 }
 
-impl Order {
+impl MasterSpec {
     /// Looks all up in the cloud of `session`, which is one of `config`. Changes nothing there.
     ///
     /// # Errors
     /// What is not there or does not fit, and what to do about it.
-    pub fn new(
+    pub fn look_up(
         config: &Config,
         session: &Session,
-        wishes: &Wishes,
-        deadline: Deadline,
-    ) -> anyhow::Result<Order> {
+        overrides: &DeployOverrides,
+    ) -> anyhow::Result<MasterSpec> {
+        let deadline = looking();
         let settings = session.settings();
         let key = keypair(session, deadline)?;
-        let trust_domain = trust_domain(config, wishes.trust_domain)?;
-        let (flavor_name, flavor) = flavor(session, wishes.flavor, deadline)?;
+        let trust_domain = trust_domain(config, overrides.trust_domain)?;
+        let flavor = flavor(session, overrides.flavor, deadline)?;
         let image = image::find(session, &settings.image, deadline)?;
-        let region = session.token(deadline)?.catalog.region(settings)?;
 
-        let template = Template::load(wishes.template)?;
+        let file = overrides.master_template()?;
+        let template = Template::load(&file)?;
         let known = template.tags();
         for tag in ["ehos_yaml", "execute_yaml"] {
             if !known.contains(tag) {
                 bail!(
                     "{} has no tag {{{tag}}}: the central manager would not get its configuration; take it over from \
                      ehos's own master.yaml",
-                    wishes.template.display()
+                    file.display()
                 );
             }
         }
-        let mut values: BTreeMap<&str, SecretString> = BTreeMap::new();
+        let mut values = look_up_values(session, &flavor.name, &settings.image, deadline)?;
         let mut put = |tag, value: &str| values.insert(tag, SecretString::from(value));
         put("trust_domain", &trust_domain);
         put("ehos_cluster", &config.policy.cluster);
-        put("cloud", &settings.name);
-        put("region", &region);
-        put("flavor", &flavor_name);
-        put("image", &settings.image);
         put("ehos_yaml", &BASE64.encode(public::public(config)));
         put("execute_yaml", &BASE64.encode(execute_template(config)?));
+        // It holds no secret: every user of a server can ask for its user data.
         let user_data = template.render(&values)?;
 
-        let Surroundings {
-            networks,
-            security_groups,
-        } = surroundings(session, deadline)?;
-        let external_network = wishes
+        let external_network = overrides
             .floating_ip
             .map(|network| external_network(session, network, deadline))
             .transpose()?;
-
-        let mut parts = vec![user_data.expose_secret(), &image.id, &flavor, &key.name];
-        parts.extend(networks.iter().chain(&security_groups).map(String::as_str));
-        let digest = digest(&parts);
-        let mut metadata = settings.metadata.clone();
-        metadata.extend(master_metadata(&config.policy.cluster));
-        metadata.insert(METADATA_DIGEST.to_owned(), digest.clone());
-        metadata.insert(METADATA_IMAGE.to_owned(), settings.image.clone());
-        Ok(Order {
+        Ok(MasterSpec {
+            cloud: settings.name.clone(),
             cluster: config.policy.cluster.clone(),
-            name: match wishes.name {
+            name: match overrides.name {
                 Some(name) => name.to_owned(),
                 None => format!("{}-master", config.policy.prefix),
             },
-            flavor,
-            image: (
-                image.id.clone(),
-                image.name.unwrap_or_else(|| image.id.clone()),
-            ),
-            networks,
-            security_groups,
+            image_name: image.name.clone().unwrap_or_else(|| image.id.clone()),
+            image: settings.image.clone(),
+            server: ServerSpec::look_up(session, image, flavor, &template, user_data, deadline)?,
+            identity: identity(overrides, &key.public_key, settings)?,
             key,
-            availability_zone: settings.first_zone().map(str::to_owned),
-            config_drive: settings.config_drive,
-            final_message: template.final_message(),
-            user_data,
-            metadata,
-            digest,
             external_network,
             trust_domain,
         })
     }
 
-    /// What marks a floating IP as this pool's master's: nothing else can be written to it.
-    pub fn floating_ip_mark(&self) -> String {
-        master_floating_ip_mark(&self.cluster)
+    /// What an operator should know of the private key, where it is not here; ssh may know of one that cannot be seen from
+    /// here.
+    pub fn missing_key(&self, environment: &Environment) -> Option<String> {
+        if self.identity.is_some() {
+            return None;
+        }
+        let keys = LocalKeys::look(environment);
+        let (what, remedy) = keys.missing(&self.key.name, &self.key.public_key)?;
+        Some(format!("{what}; {remedy}"))
+    }
+
+    /// Sends one create and returns the server's id.
+    ///
+    /// # Errors
+    /// What the cloud says.
+    pub(super) fn create(&self, session: &Session, keys: &SigningKeys) -> Result<String, Error> {
+        let mut metadata = master_metadata(&self.cluster);
+        metadata.insert(METADATA_IMAGE.to_owned(), self.image.clone());
+        let description = format!("central manager of the ehos pool {}", self.cluster);
+        self.server
+            .create(session, &self.name, description, metadata, keys)
     }
 }
 
@@ -183,7 +217,7 @@ fn flavor(
     session: &Session,
     wish: Option<&str>,
     deadline: Deadline,
-) -> anyhow::Result<(String, String)> {
+) -> anyhow::Result<NamedFlavor> {
     let settings = session.settings();
     let Some(wanted) = wish.or(settings.flavors.first().map(String::as_str)) else {
         bail!(
@@ -192,8 +226,7 @@ fn flavor(
         );
     };
     let there = compute::flavors(session, deadline)?;
-    let found = find_flavor(session, wanted, &there)?;
-    Ok((found.name.clone(), found.flavor.id.clone()))
+    Ok(find_flavor(session, wanted, &there)?.clone())
 }
 
 fn external_network(session: &Session, wanted: &str, deadline: Deadline) -> anyhow::Result<String> {
@@ -252,25 +285,4 @@ fn trust_domain(config: &Config, wish: Option<&str>) -> anyhow::Result<String> {
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .collect();
     Ok(format!("ehos.{}", id.trim_matches('-')))
-}
-
-/// FNV-1a of the parts: not against anybody's will, only to know the same from another.
-fn digest(parts: &[&str]) -> String {
-    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{hash:016x}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_parts_of_a_digest_do_not_run_together() {
-        assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
-        assert_eq!(digest(&["ab", "c"]), digest(&["ab", "c"]));
-        assert_eq!(digest(&[]), "cbf29ce484222325");
-    }
 }
