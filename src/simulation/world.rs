@@ -1,6 +1,8 @@
 //! One deterministic world that is both clouds and a pool: servers that boot, startds that join, jobs that run.
 //! It follows what the real services were measured to do, and keeps a record of what must never happen.
 
+#[cfg(feature = "engine")]
+mod faults;
 mod servers;
 mod startds;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use scaling::leftover::LeftoverKind;
 use scaling::observation::{METADATA_IMAGE, METADATA_LIFETIME, METADATA_ROLE, ServerStatus};
 
-use super::{Seconds, SimulatedServer, SimulatedThing, World};
+use super::{SimulatedServer, SimulatedThing, World};
 
 impl World {
     /// Puts a server that was just made into a zone; where zone or flavor is full, there is no host for it.
@@ -17,6 +17,14 @@ impl World {
         let full = &self.broken.full;
         if full.contains(&server.flavor) || zone.is_some_and(|zone| full.contains(zone)) {
             server.status = ServerStatus::Error;
+            server.joins_at = None;
+        }
+    }
+
+    /// The machine dies: no goodbye, its server stays as Nova last saw it.
+    pub fn crash(&mut self, id: &str) {
+        if let Some(server) = self.servers.get_mut(id) {
+            server.startd = None;
             server.joins_at = None;
         }
     }
@@ -170,55 +178,6 @@ impl World {
             }
         }
         true
-    }
-
-    /// The machine dies: no goodbye, its server stays as Nova last saw it.
-    pub fn crash(&mut self, id: &str) {
-        if let Some(server) = self.servers.get_mut(id) {
-            server.startd = None;
-            server.joins_at = None;
-        }
-    }
-
-    /// The machine starts anew: switched on again, or rebooted by whoever may. Its startd knows nothing of its jobs.
-    pub fn boot_again(&mut self, id: &str, seconds: Seconds) {
-        let joins = self.now + seconds;
-        if let Some(server) = self.servers.get_mut(id).filter(|server| {
-            server.gone_at.is_none()
-                && server.active_at <= self.now
-                && server.status != ServerStatus::Error
-        }) {
-            server.startd = None;
-            server.status = ServerStatus::Active;
-            server.joins_at = Some(joins);
-        }
-    }
-
-    /// The startd starts anew, and knows of no drain; its jobs are lost, or go on (a master that is restarted in peace).
-    pub fn restart_startd(&mut self, id: &str, jobs_go_on: bool) {
-        let now = self.now;
-        let startd = self
-            .servers
-            .get_mut(id)
-            .and_then(|server| server.startd.as_mut());
-        let Some(startd) = startd else { return };
-        startd.started = now;
-        startd.unchanged_since = now;
-        startd.drain = None;
-        startd.drains = 0;
-        if !jobs_go_on {
-            self.lose_jobs(id);
-        }
-        self.update(id);
-    }
-
-    /// Cuts a machine off from the collector, or joins it again.
-    pub fn cut_off(&mut self, id: &str, off: bool) {
-        let now = self.now;
-        if let Some(server) = self.servers.get_mut(id) {
-            server.cut_off_since = off.then_some(server.cut_off_since.unwrap_or(now));
-        }
-        self.update(id);
     }
 
     /// The collector starts anew: it knows nobody until they say something.
