@@ -12,6 +12,7 @@ use super::decisions::{Quiet, of_node};
 use super::last::{Last, LastTick, Mark};
 use super::node;
 use super::series::{Range, Series};
+use super::view::View;
 use crate::history;
 
 /// Answers about decisions that are kept.
@@ -111,6 +112,21 @@ impl History {
             Some(last) => last.answer.clone(),
             None => Answer::ok(JSON, *b"null"),
         })
+    }
+
+    /// The last tick as JSON with the page's view of it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn page(&self) -> io::Result<Answer> {
+        let last = self.last()?;
+        let view = View::of(last.as_ref().map(|last| &last.snapshot), self.now());
+        let mut text = b"{\"tick\":".to_vec();
+        text.extend_from_slice(&self.status()?.body);
+        text.extend_from_slice(b",\"view\":");
+        text.extend_from_slice(&serde_json::to_vec(&view)?);
+        text.push(b'}');
+        Ok(Answer::ok(JSON, text))
     }
 
     /// What charts are drawn from.

@@ -15,6 +15,7 @@ mod request;
 mod routes;
 mod series;
 pub mod token;
+mod view;
 
 pub use history::History;
 pub use host::{Hosts, is_loopback};

@@ -96,7 +96,7 @@ mod tests {
         let (data, _) = data.split_once("</script>").unwrap();
         let data: serde_json::Value = serde_json::from_str(data).unwrap();
         assert_eq!(
-            data["status"]["notices"][0],
+            data["page"]["tick"]["notices"][0],
             "</script><script>alert(1)</script> </body>"
         );
         assert_eq!(data["series"]["30d"]["t"].as_array().unwrap().len(), 360);

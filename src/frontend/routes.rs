@@ -2,7 +2,7 @@
 
 use std::io;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use log::warn;
 
 use super::answer::{Answer, JSON};
@@ -13,9 +13,7 @@ use super::request::{Head, decoded};
 use super::series::Range;
 use super::token::{COOKIE, Shown, Token};
 use crate::metrics::prometheus;
-
-/// How old the last tick may be: they come every minute, and one may last almost two.
-const LATE: SignedDuration = SignedDuration::from_mins(5);
+use crate::report::problem::{age_seconds, clock};
 
 /// The text format of Prometheus.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -83,14 +81,14 @@ impl Site {
             "/healthz" => Ok(self.health()),
             "/metrics" => self.metrics(),
             "/api/status" => history.status(),
+            "/api/page" => history.page(),
             "/api/series" => self.series(head),
             "/api/decisions" => self.decisions(head),
             path => match path.strip_prefix("/api/node/").map(decoded) {
                 Some(Some(name)) => self.node(&name),
                 Some(None) => Ok(Answer::error(400, "the name of the node cannot be read")),
                 None if path.starts_with("/api/") => {
-                    let known =
-                        "there are /api/status, /api/series, /api/decisions and /api/node/NAME";
+                    let known = "there are /api/status, /api/page, /api/series, /api/decisions and /api/node/NAME";
                     Ok(Answer::error(404, known))
                 }
                 None => Ok(Answer::text(404, "there is nothing here; the page is at /")),
@@ -159,28 +157,19 @@ impl Site {
     }
 
     fn health(&self) -> Answer {
-        let (at, now) = match self.history.last() {
-            Ok(Some(last)) => (last.snapshot.at, self.history.now()),
+        let last = match self.history.last() {
+            Ok(Some(last)) => last,
             Ok(None) => return Answer::text(503, "there was no tick yet"),
             Err(error) => {
                 return Answer::text(503, &format!("the last tick cannot be read: {error}"));
             }
         };
-        let age = now.duration_since(at);
-        if age < -LATE {
-            let ahead = -age.as_secs();
-            return Answer::text(
-                503,
-                &format!(
-                    "the last tick is {ahead} s ahead of this machine's clock: one of them is wrong"
-                ),
-            );
+        let now = self.history.now();
+        let age = age_seconds(&last.snapshot, now);
+        match clock(&last.snapshot, now) {
+            None => Answer::text(200, &format!("ok, the last tick was {age} s ago")),
+            Some(problem) => Answer::text(503, &problem.text),
         }
-        let words = format!("the last tick was {} s ago", age.as_secs().max(0));
-        if age > LATE {
-            return Answer::text(503, &words);
-        }
-        Answer::text(200, &format!("ok, {words}"))
     }
 
     /// All that the page shows, as one JSON object.
@@ -189,8 +178,8 @@ impl Site {
     /// When the history cannot be read.
     pub fn all(&self) -> io::Result<Answer> {
         let written = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
-        let mut text = format!("{{\"written\":\"{written}\",\"status\":").into_bytes();
-        text.extend_from_slice(&self.history.status()?.body);
+        let mut text = format!("{{\"written\":\"{written}\",\"page\":").into_bytes();
+        text.extend_from_slice(&self.history.page()?.body);
         text.extend_from_slice(b",\"series\":{");
         for (number, range) in Range::ALL.into_iter().enumerate() {
             let comma = if number == 0 { "" } else { "," };

@@ -141,7 +141,7 @@ pub fn problems(tick: &TickReport, now: Timestamp) -> Vec<Problem> {
 }
 
 /// The problems of the clock: no tick, or one of the future.
-fn clock(tick: &TickReport, now: Timestamp) -> Option<Problem> {
+pub fn clock(tick: &TickReport, now: Timestamp) -> Option<Problem> {
     let age = age(tick, now);
     if is_late(tick, now) {
         let text = format!(

@@ -140,7 +140,7 @@ fn every_route() {
         ),
         ("/", "text/html; charset=utf-8", "<title>ehos"),
         ("/page.css", "text/css; charset=utf-8", "{"),
-        ("/page.js", "text/javascript; charset=utf-8", "api/status"),
+        ("/page.js", "text/javascript; charset=utf-8", "api/page"),
         ("/icon.svg", "image/svg+xml", "<svg"),
         (
             "/api/status",
@@ -603,7 +603,7 @@ fn the_state_is_where_the_configuration_says() {
     site.run(&["frontend", "--state-dir", "nowhere", "--once", "-"])
         .exits(0)
         .warns("no history in ")
-        .says("\"status\":null");
+        .says("\"tick\":null");
 }
 
 #[test]
@@ -627,7 +627,7 @@ fn the_page_as_one_file() {
     assert!(html.contains("script-src 'sha256-"));
     let (_, data) = html.split_once("id=\"data\">").unwrap();
     let data: Value = serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap();
-    assert_eq!(data["status"]["simulated"], true);
+    assert_eq!(data["page"]["tick"]["simulated"], true);
     assert_eq!(data["series"]["1h"]["totals"]["ticks"], 15);
     assert!(
         !data["decisions"]["decisions"]
@@ -651,6 +651,7 @@ pub fn answers() -> Vec<(&'static str, Value)> {
         .unwrap()
         .to_owned();
     vec![
+        ("ehos frontend: /api/page", server.get("/api/page").json()),
         (
             "ehos frontend: /api/series",
             server.get("/api/series?range=1h").json(),

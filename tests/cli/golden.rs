@@ -369,6 +369,7 @@ fn a_simulated_site_in_json() {
     let server = Server::start(&site, &[]);
     for target in [
         "/api/status",
+        "/api/page",
         "/api/series?range=1h",
         "/api/series?range=24h",
         "/api/series?range=7d",

@@ -129,28 +129,13 @@ const dayAndClock = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 's
 const sameDay = (a, b) => new Date(a).toDateString() === new Date(b).toDateString();
 const moment = (at) => (sameDay(at, now()) ? clockSeconds : dayAndClock).format(new Date(at));
 
-// The life of a node, in order; each phase belongs to a family, which has a shape.
-const FAMILIES = {
-  new: 'coming', requested: 'coming', building: 'coming', booting: 'coming',
-  idle: 'idle', busy: 'busy',
-  closed: 'leaving', draining: 'leaving', drained: 'leaving',
-  silent: 'doubt', unheard: 'doubt', inactive: 'doubt', unreachable: 'doubt', unclear: 'doubt', untrusted: 'doubt', unsigned: 'doubt',
-  stopped: 'failed', failed: 'failed', lost: 'failed',
-  deleting: 'going', gone: 'going', lapsed: 'going',
-};
-const PHASES = Object.keys(FAMILIES);
-const MEANS = {
-  new: 'made by this tick', requested: 'asked for', building: 'its cloud makes it', booting: 'not in the pool yet',
-  idle: 'in the pool, without a job', busy: 'runs jobs', closed: 'takes no new jobs', draining: 'its jobs run out',
-  drained: 'empty, to be deleted', silent: 'not heard of', unheard: 'not heard of yet', inactive: 'its server is paused or put aside', unreachable: 'not heard of, its server runs',
-  unclear: 'server and startd disagree', untrusted: 'not judged', unsigned: 'no valid ehos_proof', stopped: 'its server is off', failed: 'its server failed',
-  lost: 'given up', deleting: 'its server is going', gone: 'its server is gone', lapsed: 'never made',
-};
-const family = (phase) => FAMILIES[phase] ?? 'doubt';
-const rank = (phase) => (PHASES.indexOf(phase) + 1 || PHASES.length + 1);
-const FATES = {
-  creates: 'create', drains: 'drain', returns: 'take drain back', deletes: 'delete', forgets: 'forget', frees: 'free its address',
-};
+// What the server says of the last tick: problems, phases in the order of a node's life, words.
+let view = { problems: [], phases: [], decisions: [], limits: [], stuck: [], unknown_sources: [] };
+const phaseOf = (phase) => view.phases.find((one) => one.phase === phase);
+const family = (phase) => phaseOf(phase)?.family ?? 'doubt';
+const meaning = (phase) => phaseOf(phase)?.meaning;
+const rank = (phase) => (view.phases.findIndex((one) => one.phase === phase) + 1 || view.phases.length + 1);
+const decision = (fate) => view.decisions.find((one) => one.fate === fate) ?? { words: fate, family: 'doubt' };
 const shape = (of) => make('span', { class: 'shape', 'data-family': of, 'aria-hidden': 'true' });
 
 // ---------------------------------------------------------------- what is known
@@ -160,7 +145,6 @@ let status = null; // The last tick.
 let offset = 0; // The server's clock less this one's, in milliseconds.
 let contact = { ok: true, error: '', since: null, next: null };
 let range = '24h';
-const LATE_SECONDS = 300;
 
 // The time that ages are counted to. In a simulated site that is the simulation's.
 function now() {
@@ -170,12 +154,6 @@ function now() {
 }
 
 const sinceTick = () => (now() - Date.parse(status.at)) / 1000;
-const isLate = () => Boolean(status) && !status.simulated && sinceTick() > LATE_SECONDS;
-const isAhead = () => Boolean(status) && sinceTick() < -LATE_SECONDS;
-// Ads of nodes may be missing: what is used is not known.
-const DEAF = ['collector_young', 'nodes_vanished'];
-const collectorAnswers = () => !status.unseen.some(({ source }) => source === 'collector');
-const heardFromAll = () => collectorAnswers() && !status.brakes.some(({ brake }) => DEAF.includes(brake));
 
 // ---------------------------------------------------------------- heading
 
@@ -195,12 +173,12 @@ function drawClock() {
     const what = contact.answers ? 'nothing new' : 'not reachable';
     [state, text] = ['broken', left ? `${what}, next try in ${left} s` : `${what}, trying`];
   } else if (!status) [state, text] = ['waiting', 'live, no tick yet'];
-  else if (isLate()) [state, text] = ['late', 'live, but no tick'];
+  else if (view.is_late) [state, text] = ['late', 'live, but no tick'];
   mark($('live'), 'data-state', state);
   say($('live'), text);
   if (!status) say($('last-tick'), '');
   else if (status.simulated) say($('last-tick'), `last tick at ${wholeDate.format(new Date(status.at))} of the simulation`);
-  else say($('last-tick'), `last tick ${once || isAhead() ? wholeDate.format(new Date(status.at)) : `${span(sinceTick())} ago`}`);
+  else say($('last-tick'), `last tick ${once || sinceTick() < 0 ? wholeDate.format(new Date(status.at)) : `${span(sinceTick())} ago`}`);
   for (const one of document.querySelectorAll('[data-until]')) {
     const left = (Number(one.dataset.until) - now()) / 1000;
     say(one, left > 0 ? span(left) : 'over');
@@ -209,60 +187,10 @@ function drawClock() {
 
 // ---------------------------------------------------------------- what is wrong
 
-// Nodes that serve nobody, and of which no source says why: a collector that does not answer is named itself.
-const APART = ['silent', 'inactive', 'unreachable', 'unclear', 'untrusted', 'unsigned'];
 const LEVELS = { error: 'Error', warning: 'Warning', note: 'Note' };
 
-function troubles() {
-  const found = [];
-  const add = (level, what, text) => found.push({ level, what, text });
-  if (isLate()) {
-    add('error', 'No tick', `The last one was ${span(sinceTick())} ${once ? 'before this was written' : 'ago'}, it should be one a minute. Look at: systemctl status ehos.timer, journalctl -u ehos`);
-  }
-  if (!status) return found;
-  if (isAhead()) add('error', 'Clock', `The last tick is ${span(-sinceTick())} ahead of the clock of the machine that ${once ? 'wrote' : 'serves'} this page: one of them is wrong`);
-  const names = new Map(status.nodes.map((node) => [node.node, node.name]));
-  for (const { source, why } of status.unseen) add('error', `Not seen: ${source}`, why.startsWith(`${source}: `) ? why.slice(source.length + 2) : why);
-  for (const { brake, text, stops_creates } of status.brakes) {
-    add('error', stops_creates ? 'Brake: nothing is made or deleted' : 'Brake: nothing is deleted', text || brake);
-  }
-  for (const { text } of status.protected) add('error', 'Protected', text);
-  for (const { text } of status.budgets_spent) add('warning', 'Budget spent', text);
-  if (status.stranded) add('warning', 'Jobs on no machine', status.stranded.text);
-  for (const { action, node, cloud, result, message } of status.actions) {
-    if (result !== 'failed') continue;
-    add('error', `Failed: ${action} ${names.get(node) || node}${cloud ? ` in ${cloud}` : ''}`, message ?? '');
-  }
-  const byFailure = new Map();
-  for (const node of status.nodes) {
-    if ((family(node.phase) === 'failed' || APART.includes(node.phase)) && node.fate === 'keeps') {
-      byFailure.set(node.phase, [...(byFailure.get(node.phase) ?? []), node.name]);
-    }
-  }
-  for (const [phase, of] of byFailure) {
-    const more = of.length > 3 ? ` and ${of.length - 3} more` : '';
-    add('warning', `${many(of.length, 'node')} ${phase}`, of.slice(0, 3).join(', ') + more);
-  }
-  for (const { cloud, pause } of status.clouds) {
-    if (pause) add('warning', `Cloud ${cloud} asked for a pause`, `Nothing is made in it for ${span(pause.seconds)}: ${pause.why}`);
-  }
-  if (status.queue.unmatched > 0) {
-    add('note', 'No node for some jobs', `${many(status.queue.unmatched, 'waiting job')} would run on no node that could be made; the queue says why`);
-  }
-  for (const text of notices()) add('note', 'Notice', text);
-  if (status.exit !== 0 && !found.some(({ level }) => level !== 'note')) {
-    add('warning', `Exit code ${status.exit}`, 'The last tick did not end well; its journal says why: journalctl -u ehos');
-  }
-  const order = Object.keys(LEVELS);
-  return found.sort((a, b) => order.indexOf(a.level) - order.indexOf(b.level));
-}
-
-// How far a simulation is, is said with its last tick: that is nothing wrong.
-const SIMULATION = 'simulated: ';
-const notices = () => status.notices.filter((text) => !(status.simulated && text.startsWith(SIMULATION)));
-
 function drawTroubles() {
-  const found = troubles();
+  const found = view.problems;
   const of = (level) => found.filter((one) => one.level === level).length;
   const worst = contact.ok ? found[0]?.level ?? 'none' : 'error';
   const counts = Object.keys(LEVELS).filter(of).map((level) => many(of(level), level));
@@ -272,12 +200,12 @@ function drawTroubles() {
   else if (status) say($('verdict'), `Nothing: all sources answered, no brake holds, nothing failed${once ? ' at the last tick' : ''}.`);
   else say($('verdict'), 'Nothing is known yet.');
   say($('connection'), contact.ok ? '' : `${contact.error}${status ? ` What is shown is of ${clockSeconds.format(contact.since)}.` : ''}`);
-  shortened($('troubles'), $('more-troubles'), found, 8, 'lines', ({ level, what, text }) => level + what + (['No tick', 'Clock'].includes(what) ? '' : text),
+  shortened($('troubles'), $('more-troubles'), found, 8, 'lines', ({ level, word, subject }) => level + word + subject,
     ({ level }) => make('li', { 'data-level': level },
       make('span', { class: 'level' }, LEVELS[level]), make('span', {}, make('strong'), ' ', make('span'))),
-    (item, { what, text }) => {
+    (item, { subject, text }) => {
       const [strong, , plain] = item.lastChild.childNodes;
-      say(strong, what);
+      say(strong, subject);
       say(plain, text);
     });
   const pool = status?.policy?.cluster || 'pool';
@@ -306,7 +234,7 @@ function asks({ cpus, memory_mb, disk_kb, gpus }) {
 function drawQueue() {
   const { queue, demand, groups } = status;
   const seen = queue.schedds > 0;
-  const whole = !status.unseen.some(({ source }) => source.startsWith('schedd '));
+  const whole = view.knows_jobs;
   const jobs = [['idle', queue.idle], ['running', queue.running], ['held', queue.held]];
   const all = jobs.reduce((sum, [, n]) => sum + n, 0);
   for (const [name, n] of jobs) {
@@ -341,7 +269,7 @@ function drawQueue() {
       list(why, group.why.length ? group.why : [{ reason: '', text: '–' }], (one) => one.reason + one.text,
         () => make('p', { class: 'reason' }),
         (item, one) => {
-          mark(item, 'data-bad', ['too_large', 'no_match', 'limited', 'max_jobs_running', 'bad_request', 'unread', 'deferral_missed', 'parallel_universe'].includes(one.reason) ? '' : null);
+          mark(item, 'data-bad', view.stuck.includes(one.reason) ? '' : null);
           say(item, one.text);
         });
     });
@@ -376,8 +304,8 @@ const left = (usage) => (!usage || usage.limit === null ? null : Math.max(0, usa
 function drawFigures() {
   const { cores, cost, policy, nodes, clouds } = status;
   const existing = nodes.filter((node) => !['gone', 'lapsed', 'new'].includes(node.phase)).length;
-  const heard = heardFromAll();
-  const whole = clouds.every(({ answers, nodes: n }) => answers || !n);
+  const heard = view.knows_claims;
+  const whole = view.knows_paid;
   const paid = whole ? count(cores.paid) : `at least ${count(cores.paid)}`;
   const share = cores.paid && heard && whole ? cores.claimed / cores.paid : null;
   const rows = [
@@ -387,7 +315,7 @@ function drawFigures() {
     ['Nodes', `${count(existing)} of ${count(policy.nodes_max)}`, `at least ${count(policy.nodes_min)}${policy.nodes_spare && policy.nodes_spare !== '0' ? `, ${policy.nodes_spare} to spare` : ''}`,
       policy.nodes_max ? existing / policy.nodes_max : null],
   ];
-  if (!heard && cores.paid) rows[0][2] = collectorAnswers() ? 'the collector has not heard from all nodes' : 'the collector does not answer';
+  if (!heard && cores.paid) rows[0][2] = view.knows_collector ? 'the collector has not heard from all nodes' : 'the collector does not answer';
   if (cost) {
     const { per_hour, per_month } = policy.budget;
     rows.push(['Cost an hour', money(cost.per_hour), per_hour !== null ? `of ${money(per_hour)} allowed` : 'no budget an hour', per_hour ? cost.per_hour / per_hour : null]);
@@ -451,7 +379,7 @@ function nodeWords(node) {
   const parts = [node.name || node.node, node.phase];
   parts.push(!all ? 'cores not known' : node.startd ? `${used} of ${many(all, 'core')} used` : many(all, 'core'), `cloud ${node.cloud}`, node.flavor);
   if (node.server?.age_seconds != null) parts.push(`${span(node.server.age_seconds)} old`);
-  if (node.fate !== 'keeps') parts.push(`this tick: ${FATES[node.fate] ?? node.fate}`);
+  if (node.fate !== 'keeps') parts.push(`this tick: ${decision(node.fate).words}`);
   return parts.join(', ');
 }
 
@@ -564,7 +492,7 @@ function drawNodes() {
   show($('node-filter'), nodes.length > 0);
   const ordered = [...phases].sort(([a], [b]) => rank(a) - rank(b));
   list($('phase-key'), ordered, ([phase]) => phase,
-    ([phase]) => make('li', { title: MEANS[phase] }, shape(family(phase)), make('span', {}, phase), ' ', make('strong')),
+    ([phase]) => make('li', { title: meaning(phase) }, shape(family(phase)), make('span', {}, phase), ' ', make('strong')),
     (item, [, n]) => say(item.lastChild, count(n)));
   show($('phase-key'), ordered.length > 0 && by !== 'phase');
   options($('only-cloud'), [...new Set([...(status?.clouds ?? []).map(({ cloud }) => cloud), ...nodes.map(({ cloud }) => cloud)])].sort(order.compare));
@@ -670,8 +598,8 @@ function drawNode(node, name) {
   if (!node) return pairs($('node-pairs'), []);
   const { server = {}, startd } = node;
   pairs($('node-pairs'), [
-    ['Phase', MEANS[node.phase] ? `${node.phase} (${MEANS[node.phase]})` : node.phase],
-    ['This tick', node.fate === 'keeps' ? 'keeps it' : FATES[node.fate] ?? node.fate],
+    ['Phase', meaning(node.phase) ? `${node.phase} (${meaning(node.phase)})` : node.phase],
+    ['This tick', node.fate === 'keeps' ? 'keeps it' : decision(node.fate).words],
     ['Cores used', startd ? `${startd.claimed_cpus} of ${startd.cpus}` : null],
     ['Memory used', startd ? `${memory(startd.claimed_memory_mb)} of ${memory(startd.memory_mb)}` : null],
     ['GPUs used', startd?.gpus ? `${startd.claimed_gpus} of ${startd.gpus}` : null],
@@ -763,7 +691,7 @@ const CHARTS = [
   {
     id: 'chart-nodes', title: 'Nodes by phase', unit: 'nodes', whole: true, stacked: true,
     lines: (s) => Object.keys(s.nodes).sort((a, b) => stackRank(a) - stackRank(b)).map((phase) => (
-      { key: phase, label: phase, values: s.nodes[phase], class: `p-${PHASES.includes(phase) ? phase : 'unclear'}`, family: family(phase) })),
+      { key: phase, label: phase, values: s.nodes[phase], class: `p-${phaseOf(phase) ? phase : 'unclear'}`, family: family(phase) })),
   },
   {
     id: 'chart-cores', title: 'Cores paid for and used', unit: 'cores', whole: true,
@@ -1178,7 +1106,7 @@ let sought = null; // What is older was not looked for.
 let visible = 15;
 
 function whatOf({ fate, was, phase }) {
-  if (fate !== 'keeps') return FATES[fate] ?? fate;
+  if (fate !== 'keeps') return decision(fate).words;
   return was && was !== phase ? `${was} → ${phase}` : phase;
 }
 
@@ -1196,7 +1124,7 @@ function drawDecisions() {
       const open = make('button', { type: 'button', class: 'link', 'aria-haspopup': 'dialog', title: one.name, 'aria-label': one.name, on: { click: () => openNode(one.node, one.name) } }, shortName(one));
       const row = make('tr', { role: 'row', 'data-fate': one.fate }, cell('When', 'when'), cell('What', 'what'), cell('Node', 'node'), cell('Why', 'why'), cell('Result', 'result'));
       row.cells[0].append(make('time', { datetime: one.at }));
-      row.cells[1].append(shape(one.fate === 'creates' ? 'coming' : one.fate === 'keeps' ? family(one.phase) : one.fate === 'returns' ? 'idle' : one.fate === 'drains' ? 'leaving' : 'going'), make('span', {}, whatOf(one)));
+      row.cells[1].append(shape(decision(one.fate).family ?? family(one.phase)), make('span', {}, whatOf(one)));
       row.cells[2].append(open, make('span', { class: 'place' }, `${one.cloud} · ${one.flavor}`));
       row.cells[3].textContent = one.text ?? '';
       row.cells[4].textContent = resultOf(one) || '–';
@@ -1284,7 +1212,7 @@ function drawTick() {
     ['Took', milliseconds(status.milliseconds)],
     ['Exit code', status.exit],
     ['Did', [...verbs].map(([verb, n]) => `${count(n)} ${verb}`).join(', ') || 'nothing'],
-    ['Simulation', status.simulated ? status.notices.filter((text) => text.startsWith(SIMULATION)).map((text) => text.slice(SIMULATION.length)).join('; ') : null],
+    ['Simulation', status.simulated ? status.notices.join('; ') : null],
     ['Window', status.window?.text ?? 'none of schedules holds'],
   ]);
   const sources = Object.entries(status.source_milliseconds).sort(([, a], [, b]) => b - a);
@@ -1292,18 +1220,11 @@ function drawTick() {
   list($('sources'), sources, ([name]) => name,
     () => make('li', {}, make('span', { class: 'name' }), make('span', { class: 'use', 'aria-hidden': 'true' }, make('span')), make('span', { class: 'value' })),
     (item, [name, ms]) => {
-      const unseen = status.unseen.some(({ source }) => source === name || (name === 'pool' && (source === 'collector' || source.startsWith('schedd '))));
-      say(item.children[0], name + (unseen ? ' (not seen)' : ''));
+      say(item.children[0], name + (view.unknown_sources.includes(name) ? ' (not seen)' : ''));
       bar(item.children[1].firstChild, ms / longest);
       say(item.children[2], milliseconds(ms));
     });
-  const limits = new Map();
-  for (const { why } of status.groups) for (const one of why) if (one.reason === 'limited') {
-    const known = limits.get(one.limit?.name) ?? { jobs: 0, text: one.text };
-    known.jobs += one.jobs ?? 0;
-    limits.set(one.limit?.name, known);
-  }
-  plainList('limits', [...limits].map(([name, { jobs, text }]) => [`${String(name).replaceAll('_', ' ')}: ${many(jobs, 'job')}, such as: ${text}`]));
+  plainList('limits', view.limits.map(({ name, jobs, text }) => [`${name}: ${many(jobs, 'job')}, such as: ${text}`]));
   const end = (seconds) => Date.parse(status.at) + seconds * 1000;
   plainList('backoffs', [
     ...status.backoffs.map((one) => [`${one.flavor} in ${one.cloud}, after ${many(one.failures, 'failure')} (${one.last_failure}):`, end(one.seconds)]),
@@ -1373,7 +1294,7 @@ async function poll() {
   polling = true;
   let fresh = false;
   try {
-    const answer = await ask('api/status', { headers: etag ? { 'If-None-Match': etag } : {} });
+    const answer = await ask('api/page', { headers: etag ? { 'If-None-Match': etag } : {} });
     const date = Date.parse(answer.headers.get('Date') ?? '');
     // The header has whole seconds.
     if (date && Math.abs(date - Date.now() - offset) > 1500) offset = Math.abs(date - Date.now()) > 1500 ? date - Date.now() : 0;
@@ -1384,8 +1305,8 @@ async function poll() {
       }
       const next = await answer.json();
       etag = answer.headers.get('ETag');
-      fresh = next?.at !== status?.at || !contact.ok;
-      status = next;
+      fresh = next.tick?.at !== status?.at || !contact.ok;
+      ({ tick: status, view } = next);
     }
     failures = 0;
     const back = !contact.ok;
@@ -1441,7 +1362,7 @@ function start() {
   wireDecisions();
   say($('zone'), `Times are those of ${zone}.`);
   if (once) {
-    status = once.status ?? null;
+    ({ tick: status, view } = once.page);
     draw();
     loadSeries();
     loadDecisions();
