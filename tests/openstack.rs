@@ -6,7 +6,8 @@
     clippy::indexing_slicing
 )]
 
-mod double;
+use testkit::double;
+
 #[path = "openstack/odd.rs"]
 mod odd;
 #[path = "openstack/parts.rs"]

@@ -559,7 +559,7 @@ pub fn read_anything(text: &str) -> Vec<Demand> {
         if let Ok(totals) = Totals::read(line) {
             now = totals.now();
         }
-        references(line);
+        crate::expression::references(line);
         let _ = super::expression::renamed(line, |_| Some("x"));
     }
     super::schedds::read_anything(text);

@@ -258,7 +258,7 @@ fn since(now: i64, then: i64) -> Duration {
 
 /// What tests/fuzz reads: the slots in `text`, whatever it is.
 #[cfg(fuzzing)]
-pub fn read_anything(text: &str) -> (Vec<StartdView>, Vec<UnreadableAd>) {
+pub fn read_anything(text: &str) -> (Vec<StartdView>, Vec<scaling::observation::UnreadableAd>) {
     let mut startds = Startds::default();
     for line in text.lines() {
         startds.add(line, None);

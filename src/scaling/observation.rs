@@ -407,7 +407,7 @@ pub struct ScheddView {
     pub demand: Vec<Demand>,
     /// Jobs by state, all users and universes that ehos looks at.
     pub jobs: JobCounts,
-    /// Of the machines that were asked about ([`crate::pool::Watch`]): those on which it lists running jobs.
+    /// Of the machines that were asked about (`tick::pool::Watch`): those on which it lists running jobs.
     pub running_on: BTreeMap<String, RunningJobs>,
     /// How many jobs it runs at most, and how many it runs; `None` where that is not known.
     pub max_running: Option<MaxRunning>,

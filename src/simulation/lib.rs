@@ -1,5 +1,6 @@
 //! A deterministic world that is both clouds and a pool: the demo, the tests' histories, and what-if questions.
 
+#[cfg(feature = "engine")]
 pub mod engine;
 pub mod file;
 mod scenario;

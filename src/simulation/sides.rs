@@ -1,6 +1,8 @@
 //! The world as ehos meets it: a cloud on one side, a pool on the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod pool;
+
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,26 +10,21 @@ use secrecy::SecretString;
 
 use ::tick::backends::Backends;
 
-use super::world::{JobState, LEASE, SimulatedAd, SimulatedServer, SimulatedThing, World, machine};
-use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
+use super::world::{SimulatedServer, SimulatedThing, World};
+use scaling::action::{CloudAction, Done, Failure, FailureKind};
 use scaling::console::{ConsoleExcerpt, excerpt};
 use scaling::floating_ip::NodeFloatingIp;
-use scaling::idle_time::{Clocks, IdleTimes, Waiting, young};
 use scaling::leftover::{
     FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, Unmarked, VolumeRecord,
 };
-use scaling::needs::{Candidate, JobKind, Matches, Needs, Verdict};
 use scaling::observation::{
-    CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, METADATA_TOKEN_LIFETIME,
-    NegotiatorView, NodeId, OwnedServer, PartsQuota, PoolView, Quota, Resources, RunningJobs,
-    ScheddView, Seen, ServerRecord, ServerStatus, SlotView, StartdView, Usage, execute_metadata,
+    CloudView, Flavor, METADATA_TOKEN_LIFETIME, OwnedServer, PartsQuota, Quota, Seen, ServerRecord,
+    ServerStatus, Usage, execute_metadata,
 };
 use scaling::policy::Policy;
-use scaling::sender::Sender;
 use scaling::signing::SigningKeys;
 use system::deadline::Deadline;
 use tick::cloud::{Cloud, Traces};
-use tick::pool::{Pool, Watch};
 
 /// One cloud of a world.
 pub struct SimulatedCloud<'a> {
@@ -330,259 +327,6 @@ impl SimulatedCloud<'_> {
             ));
         }
         Ok(())
-    }
-}
-
-impl Pool for SimulatedPool<'_> {
-    fn observe(&self, watch: &Watch, _deadline: Deadline) -> PoolView {
-        let world = locked(self.world);
-        let collector = if world.broken.collector {
-            Seen::Unknown("the collector does not answer".to_owned())
-        } else {
-            Seen::Known(CollectorView {
-                up_for: Duration::from_secs(world.now - world.collector_started),
-                negotiation_period: Some(Duration::from_secs(world.scenario.negotiation_seconds)),
-                cycle_began: world
-                    .cycle_began
-                    .map(|began| Duration::from_secs(world.now - began)),
-                startds: startds(&world),
-                unreadable: Vec::new(),
-                forged: Vec::new(),
-            })
-        };
-        let schedd = if world.broken.schedd {
-            Seen::Unknown("the schedd does not answer".to_owned())
-        } else {
-            let young = young(collector.known(), self.negotiation_cycle);
-            Seen::Known(schedd(&world, watch, young))
-        };
-        PoolView {
-            collector,
-            schedds: BTreeMap::from([(SCHEDD.to_owned(), schedd)]),
-            negotiator: Seen::Known(NegotiatorView::default()),
-        }
-    }
-
-    fn matches(
-        &self,
-        jobs: &BTreeSet<JobKind>,
-        nodes: &[Candidate],
-        _deadline: Deadline,
-    ) -> Matches {
-        let world = locked(self.world);
-        let mut matches = Matches::default();
-        if world.broken.matches {
-            matches.fail("it does not answer which jobs would run".to_owned());
-        }
-        for node in nodes {
-            let cloud = world.scenario.clouds.get(&node.kind.cloud);
-            let flavor = cloud.and_then(|cloud| cloud.flavors.get(&node.kind.flavor));
-            for jobs in jobs {
-                let answer = if world.broken.matches {
-                    Seen::Unknown("it does not answer which jobs would run".to_owned())
-                } else if world.broken.unlearnt && node.example.is_none() {
-                    let clause = Some(format!("TARGET.{}", jobs.needs.0));
-                    Seen::Known(Verdict::Undetermined { clause })
-                } else if flavor.is_some_and(|flavor| flavor.has.contains(&jobs.needs.0)) {
-                    Seen::Known(Verdict::Matches)
-                } else {
-                    let clause = Some(format!("TARGET.{}", jobs.needs.0));
-                    Seen::Known(Verdict::JobRefuses { clause })
-                };
-                matches.insert(node.kind.clone(), jobs.clone(), answer);
-            }
-        }
-        matches
-    }
-
-    fn look(
-        &self,
-        startd: &StartdIdentity,
-        _deadline: Deadline,
-    ) -> Result<Vec<StartdView>, Failure> {
-        let world = locked(self.world);
-        Self::collector_answers(&world)?;
-        let mut startds = startds(&world);
-        startds.retain(|there| {
-            there.node.as_ref() == Some(&startd.node)
-                || startd.server_id.is_some() && there.instance_id == startd.server_id
-                || startd.machine.as_ref() == Some(&there.machine)
-        });
-        Ok(startds)
-    }
-
-    fn has_job_on(&self, machine: &str, _deadline: Deadline) -> Result<bool, Failure> {
-        let world = locked(self.world);
-        if world.broken.schedd {
-            let message = "the schedd does not answer".to_owned();
-            return Err(failure(FailureKind::Unknown, message));
-        }
-        let watch = Watch::from_iter([(machine.to_owned(), String::new())]);
-        Ok(!schedd(&world, &watch, Duration::ZERO).running_on.is_empty())
-    }
-
-    fn ask(&self, address: &str, _deadline: Deadline) -> Result<Vec<StartdView>, Failure> {
-        let world = locked(self.world);
-        let said = world.own_ad(address).ok_or_else(|| {
-            let message = format!("the startd at {address} does not answer");
-            failure(FailureKind::Unknown, message)
-        })?;
-        Ok(vec![view(&world, &said)])
-    }
-
-    fn perform(&self, action: &PoolAction, _deadline: Deadline) -> Result<Done, Failure> {
-        let mut world = locked(self.world);
-        Self::collector_answers(&world)?;
-        let machine_of = |slot: &str| {
-            slot.split_once('@')
-                .map_or(slot, |(_, machine)| machine)
-                .to_owned()
-        };
-        let done = match action {
-            PoolAction::Drain {
-                startd,
-                slot,
-                reason,
-                ..
-            } => world.drain_checked(&machine_of(slot), startd.server_id.as_deref(), reason),
-            PoolAction::CancelDrain {
-                slot, request_id, ..
-            } => world.cancel_drain(&machine_of(slot), request_id),
-            PoolAction::Invalidate { machine, .. } => {
-                world.ads.retain(|_, ad| ad.machine != *machine);
-                Ok(())
-            }
-            PoolAction::Reschedule { .. } => {
-                world.reschedule();
-                Ok(())
-            }
-        };
-        done.map(|()| Done::Accepted)
-            .map_err(|message| failure(FailureKind::NotIdle, message))
-    }
-}
-
-impl SimulatedPool<'_> {
-    fn collector_answers(world: &World) -> Result<(), Failure> {
-        if world.broken.collector {
-            return Err(failure(
-                FailureKind::NotDone,
-                "the collector does not answer".to_owned(),
-            ));
-        }
-        Ok(())
-    }
-}
-
-fn startds(world: &World) -> Vec<StartdView> {
-    world.ads.values().map(|ad| view(world, ad)).collect()
-}
-
-fn view(world: &World, ad: &SimulatedAd) -> StartdView {
-    let name = &ad.machine;
-    let heard_ago = world.now.saturating_sub(ad.heard);
-    let since = |then: u64| Duration::from_secs(world.now.saturating_sub(then + ad.late));
-    let drain = ad
-        .startd
-        .drain
-        .as_ref()
-        .map(|(reason, request_id)| DrainView {
-            reason: reason.clone(),
-            request_id: request_id.clone(),
-            complete: ad.claims == 0,
-        });
-    StartdView {
-        machine: name.clone(),
-        instance_id: Some(ad.server.clone()),
-        node: ad.node.clone().map(NodeId),
-        address: Some(ad.server.clone()),
-        slots: vec![SlotView {
-            name: format!("slot1@{name}"),
-            total: ad.startd.total,
-            free: ad.free,
-            claims: ad.claims,
-            accepts_jobs: !ad.startd.closed && drain.is_none(),
-            unchanged_for: since(ad.startd.unchanged_since),
-        }],
-        sender: Sender::Unknown,
-        heard_ago: Duration::from_secs(heard_ago),
-        update_interval: Some(Duration::from_secs(world.scenario.update_seconds)),
-        up_for: since(ad.startd.started),
-        draining: drain,
-    }
-}
-
-/// The one schedd of the site.
-const SCHEDD: &str = "simulated";
-
-fn schedd(world: &World, watch: &Watch, young: Duration) -> ScheddView {
-    let mut groups: BTreeMap<(Resources, Needs), IdleTimes> = BTreeMap::new();
-    let mut newest_cluster = 0;
-    let mut jobs = JobCounts::default();
-    let mut running_on: BTreeMap<String, RunningJobs> = BTreeMap::new();
-    for (number, job) in world.jobs.iter().enumerate() {
-        match &job.state {
-            JobState::Idle(since) => {
-                jobs.idle += 1;
-                let cluster = number as u64 + 1;
-                newest_cluster = cluster;
-                let since = if job.claims_to_wait { 0 } else { *since };
-                let needs = Needs(job.needs.clone());
-                let group = groups.entry((job.request, needs)).or_default();
-                group.add(i64::try_from(since).ok(), Some(cluster), 1);
-            }
-            JobState::Running { server, since } => {
-                jobs.running += 1;
-                // A schedd is only asked about machines that have fallen silent; it knows of all of its jobs.
-                let name = world.names.get(server).map(|name| machine(name));
-                let short = name.as_ref().and_then(|name| name.split('.').next());
-                let asked = watch.machines.iter().map(|(machine, _)| machine);
-                let asked = asked.filter(|asked| {
-                    let asked = Some(asked.as_str());
-                    asked == name.as_deref() || asked == short
-                });
-                for name in asked {
-                    let end = (since + LEASE).saturating_sub(world.now);
-                    let job = RunningJobs {
-                        jobs: 1,
-                        example: Some(format!("{number}.0")),
-                        lease: Some(Duration::from_secs(LEASE)),
-                        lease_left: Some(Duration::from_secs(end)),
-                    };
-                    let known = running_on.remove(name).unwrap_or_default();
-                    running_on.insert(name.clone(), known.and(&job));
-                }
-            }
-            JobState::Done(_) => {}
-        }
-    }
-    let clocks = Clocks {
-        schedd: i64::try_from(world.now).unwrap_or(i64::MAX),
-        at: watch.at,
-        marks: watch.clusters.get(SCHEDD),
-        young,
-    };
-    let demand = groups.into_iter().map(|((request, needs), times)| {
-        let Waiting {
-            jobs,
-            young,
-            longest,
-        } = times.waiting(clocks);
-        Demand {
-            request,
-            needs,
-            jobs,
-            young,
-            waiting: longest,
-            ..Demand::default()
-        }
-    });
-    ScheddView {
-        demand: demand.collect(),
-        newest_cluster: Some(newest_cluster),
-        jobs,
-        running_on,
-        ..ScheddView::default()
     }
 }
 

@@ -360,7 +360,7 @@ impl Page {
                 Cell::from(name),
                 Cell::from(&node.cloud),
                 Cell::from(&node.flavor),
-                Cell::styled(&node.phase.to_string(), style_of(node)),
+                Cell::styled(node.phase.to_string(), style_of(node)),
                 Cell::from(cpus),
                 Cell::from(age),
             ]

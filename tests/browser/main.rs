@@ -7,8 +7,6 @@
 )]
 
 mod site;
-#[allow(dead_code)] // Shared: each has use for a part of it.
-mod webdriver;
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use site::{Server, Site, history, node, snapshot};
-use webdriver::Browser;
+use testkit::webdriver::Browser;
 
 const ENTER: char = '\u{E007}';
 const ESCAPE: char = '\u{E00C}';

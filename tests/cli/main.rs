@@ -7,10 +7,8 @@
     clippy::indexing_slicing
 )]
 
-#[path = "../crashes/mod.rs"]
-mod crashes;
-#[path = "../double/mod.rs"]
-mod double;
+use testkit::{crashes, double};
+
 mod floating_ips;
 mod frontend;
 mod harness;

@@ -9,8 +9,6 @@
 
 mod condor;
 mod crash;
-#[path = "../crashes/mod.rs"]
-mod crashes;
 mod events;
 mod faults;
 mod first;
@@ -32,6 +30,5 @@ mod templates;
 mod tokens;
 mod two_clouds;
 mod watched;
-#[allow(dead_code)] // Shared: each has use for a part of it.
-#[path = "../browser/webdriver.rs"]
-mod webdriver;
+
+use testkit::{crashes, webdriver};

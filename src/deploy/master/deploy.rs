@@ -288,6 +288,15 @@ impl<'r> Deploy<'r> {
         let Some(record) = record else {
             return CleanUp::Nothing;
         };
+        // The last look may be older than the server of this run.
+        if self
+            .creates
+            .own
+            .as_ref()
+            .is_some_and(|own| *own != record.id)
+        {
+            return CleanUp::Unknown;
+        }
         if record.metadata.contains_key(METADATA_READY) {
             return CleanUp::Ready;
         }

@@ -1,6 +1,6 @@
 //! The central manager: its server is created, watched until it has booted, and gets ehos over SSH.
 //!
-//! [`step`] decides, [`deploy`] is the ending of the boot loop, [`install`] is what is put onto it.
+//! [`step`] decides, [`deploy`](mod@deploy) is the ending of the boot loop, [`install`] is what is put onto it.
 //!
 //! User data of a central manager holds no secret: each login user can ask the metadata service for
 //! it. Secrets follow by SSH, with the host key that the console prints. `ehos_ready` in the

@@ -13,7 +13,7 @@ use crate::refusal::About;
 impl State {
     /// The state after the plan's actions came out as they did: the second pure function. [`Plan::after`] counts them, too.
     ///
-    /// [`Plan::after`]: super::plan::Plan::after
+    /// [`Plan::after`]: crate::plan::Plan::after
     pub fn after(mut self, outcomes: &[Outcome], policy: &Policy) -> State {
         for Outcome { action, result } in outcomes {
             match action {

@@ -8,7 +8,7 @@ fuzz_target!(|text: &str| {
     assert!(startds.len() <= text.lines().count());
     assert!(unreadable.len() <= text.lines().count());
     for ad in &unreadable {
-        let _ = (ad.called(), ad.may_be_of(None));
+        let _ = (ad.slot_name(), ad.may_be_of(None));
     }
     for startd in &startds {
         let _ = (startd.claims(), startd.total(), startd.free());

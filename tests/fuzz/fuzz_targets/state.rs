@@ -10,7 +10,6 @@ use ehos::scaling::observation::Observation;
 use ehos::scaling::plan::plan;
 use ehos::scaling::policy::Policy;
 use ehos::simulation::{Scenario, ScenarioCloud, ScenarioFlavor, World, locked};
-use tick::backends::Backends;
 use libfuzzer_sys::fuzz_target;
 
 /// A small site at work.

@@ -1,9 +1,6 @@
 //! A dumb HTTP server that plays a script: which request gets which answer. It imitates no service: what it says
 //! was captured from real ones (`tests/fixtures/openstack`), or is written in the test.
 
-// Several test binaries share it, and none uses all of it.
-#![allow(dead_code)]
-
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -40,7 +37,7 @@ impl Reply {
     /// A captured answer.
     pub fn fixture(name: &str) -> Reply {
         let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/fixtures/openstack")
+            .join("../../tests/fixtures/openstack")
             .join(format!("{name}.json"));
         let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
         let exchange: Value = serde_json::from_str(&text).unwrap();

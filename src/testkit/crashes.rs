@@ -6,9 +6,6 @@
 //! tick is killed at the first one at which none was killed before. So the next tick gets one point further, and a
 //! story that comes to its end has been killed once at each point that there is.
 
-// Several test binaries share it, and none uses all of it.
-#![allow(dead_code)]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -72,7 +69,7 @@ impl Points {
 
     /// The folder of stubs for the tools in `real`: `condor.bin`.
     pub fn before(&self, real: &Path) -> PathBuf {
-        let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/crashes/stub");
+        let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("stub");
         let tools = self.folder("tools");
         for tool in fs::read_dir(real).unwrap() {
             let name = tool.unwrap().file_name();
