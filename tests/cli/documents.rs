@@ -31,27 +31,47 @@ fn tests_in(text: &str) -> Vec<&str> {
     names
 }
 
-#[test]
-fn every_test_that_faults_md_names_is_there() {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut all = Vec::new();
-    for folder in ["src", "tests"] {
-        sources(&project.join(folder), &mut all);
-    }
-    // Where and what: `…::tests::site::faults::jobs` and its tests.
-    let places: Vec<(String, Vec<&str>)> = all
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every test of the project: the path of its file as a module, and its names.
+fn all_tests(sources: &[(PathBuf, String)]) -> Vec<(String, Vec<&str>)> {
+    sources
         .iter()
         .map(|(file, text)| {
             let place = file.with_extension("").to_string_lossy().replace('/', "::");
             (place, tests_in(text))
         })
-        .collect();
-    let page = fs::read_to_string(project.join("docs/faults.md")).unwrap();
+        .collect()
+}
+
+/// The test that `path` names: its name, after the end of its module's path.
+fn exists(tests: &[(String, Vec<&str>)], path: &str) -> bool {
+    let (modules, name) = path.rsplit_once("::").unwrap_or(("", path));
+    tests
+        .iter()
+        .any(|(place, names)| place.ends_with(modules) && names.contains(&name))
+}
+
+fn sources_of_all() -> Vec<(PathBuf, String)> {
+    let mut all = Vec::new();
+    for folder in ["src", "tests"] {
+        sources(&project().join(folder), &mut all);
+    }
+    all
+}
+
+#[test]
+fn every_test_that_faults_md_names_is_there() {
+    let sources = sources_of_all();
+    let tests = all_tests(&sources);
+    let page = fs::read_to_string(project().join("docs/faults.md")).unwrap();
     let rows = page.lines().filter(|line| {
         line.starts_with("| ")
             && !line.starts_with("| ---")
             && !line.starts_with("| fault |")
-            && !line.starts_with("| the fault |")
+            && !line.starts_with("| reader |")
     });
     let mut named = 0;
     for row in rows {
@@ -60,15 +80,295 @@ fn every_test_that_faults_md_names_is_there() {
         // Names stand between backticks, words about them do not; `MODULE::*` is all of a module.
         let paths = cells[2].split('`').skip(1).step_by(2);
         for path in paths.filter(|path| !path.ends_with('*')) {
-            let (modules, name) = path.rsplit_once("::").unwrap_or(("", path));
-            let there = places
-                .iter()
-                .any(|(place, tests)| place.ends_with(modules) && tests.contains(&name));
-            assert!(there, "there is no test {path}: {row}");
+            assert!(exists(&tests, path), "there is no test {path}: {row}");
             named += 1;
         }
     }
-    assert!(named > 50, "only {named} are named");
+    assert!(named > 400, "only {named} are named");
+}
+
+#[test]
+fn every_test_that_the_design_rules_name_is_there() {
+    let sources = sources_of_all();
+    let tests = all_tests(&sources);
+    let page = fs::read_to_string(project().join("docs/design-rules.md")).unwrap();
+    let rules = page.split("\n## Rule ").skip(1);
+    let mut count = 0;
+    for rule in rules {
+        let (_, names) = rule.split_once("Tests:").expect("a rule has tests");
+        let names = names.split("\n\n").next().unwrap_or_default();
+        let mut named = names.split('`').skip(1).step_by(2);
+        assert!(
+            named.clone().any(|name| exists(&tests, name)),
+            "no test: {names}"
+        );
+        // Files stand there as well.
+        let missing = named.find(|name| !name.contains('/') && !exists(&tests, name));
+        assert_eq!(missing, None, "{names}");
+        count += 1;
+    }
+    assert_eq!(count, 10);
+}
+
+#[test]
+fn every_part_has_a_row_in_the_architecture() {
+    let page = fs::read_to_string(project().join("docs/architecture.md")).unwrap();
+    let mut parts = 0;
+    for entry in fs::read_dir(project().join("src")).unwrap() {
+        let folder = entry.unwrap().path();
+        if folder.join("Cargo.toml").exists() {
+            let row = format!("| `{}` |", folder.file_name().unwrap().display());
+            assert!(page.contains(&row), "docs/architecture.md has no {row}");
+            parts += 1;
+        }
+    }
+    assert!(parts > 8);
+}
+
+/// Pages for users and developers.
+fn pages() -> Vec<(String, String)> {
+    let mut names: Vec<String> = [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SCOPE.md",
+        "tests/README.md",
+        "benches/README.md",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for entry in fs::read_dir(project().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        if name.ends_with(".md") {
+            names.push(format!("docs/{name}"));
+        }
+    }
+    assert!(names.len() > 15);
+    let read = |name: String| {
+        let text = fs::read_to_string(project().join(&name)).unwrap();
+        (name, text)
+    };
+    names.into_iter().map(read).collect()
+}
+
+/// The lines of a page with their numbers, without tables of keys: the program makes those.
+fn written(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut is_made = false;
+    text.lines().enumerate().filter_map(move |(index, line)| {
+        if line.starts_with("<!-- keys:") {
+            is_made = true;
+        }
+        let written = (!is_made).then_some((index + 1, line));
+        if line == "<!-- end of keys -->" {
+            is_made = false;
+        }
+        written
+    })
+}
+
+fn is_row(line: &str) -> bool {
+    line.starts_with('|')
+}
+
+fn is_code(line: &str) -> bool {
+    line.starts_with("    ")
+}
+
+/// A page is read, its tables are looked up: their rows do not count.
+#[test]
+fn pages_are_short() {
+    for (name, text) in pages() {
+        let most = match name.as_str() {
+            "README.md" => 120,
+            _ => 250,
+        };
+        let lines = match name.as_str() {
+            "README.md" => text.lines().count(),
+            _ => written(&text).filter(|(_, line)| !is_row(line)).count(),
+        };
+        assert!(lines <= most, "{name} has {lines} lines of {most}");
+    }
+}
+
+#[test]
+fn no_line_is_longer_than_100_columns() {
+    let mut long = Vec::new();
+    for (name, text) in pages() {
+        for (number, line) in written(&text) {
+            if line.chars().count() > 100 && !is_row(line) && !line.contains("](") {
+                long.push(format!("{name}:{number}: {line}"));
+            }
+        }
+    }
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let heading = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+    heading
+        .chars()
+        .filter(kept)
+        .collect::<String>()
+        .replace(' ', "-")
+}
+
+#[test]
+fn links_lead_to_files_and_headings() {
+    let mut broken = Vec::new();
+    let mut links = 0;
+    for (name, text) in pages() {
+        let page = project().join(&name);
+        for (index, line) in text.lines().enumerate().filter(|(_, line)| !is_code(line)) {
+            for target in line.split("](").skip(1) {
+                let target = target.split(')').next().unwrap_or_default();
+                if target.contains("://") {
+                    continue;
+                }
+                links += 1;
+                let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+                let file = match path {
+                    "" => page.clone(),
+                    path => page.parent().unwrap().join(path),
+                };
+                let has_heading = || {
+                    let text = fs::read_to_string(&file).unwrap_or_default();
+                    text.lines()
+                        .any(|line| line.starts_with('#') && anchor(line) == heading)
+                };
+                if !file.exists() || (!heading.is_empty() && !has_heading()) {
+                    broken.push(format!("{name}:{}: {target}", index + 1));
+                }
+            }
+        }
+    }
+    assert!(links > 80, "only {links} links");
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// Words that have a better one.
+const RETIRED: [&str; 15] = [
+    "is told",
+    "are told",
+    "taken back",
+    "given back",
+    "left behind",
+    "goes on",
+    "in vain",
+    "at all",
+    "for ever",
+    "of ours",
+    "leads nowhere",
+    "nobody",
+    "whoever",
+    "so many",
+    "meanwhile",
+];
+
+/// Words that begin no sentence: a noun does.
+const BEGINNINGS: [&str; 8] = ["What", "Which", "Whom", "Who", "It", "Its", "Of", "Those"];
+
+/// What of a line is wrong: a retired word, or the beginning of a sentence.
+fn wrong_words(line: &str) -> Option<&'static str> {
+    // Between backticks stand names and messages.
+    let prose: String = line.split('`').step_by(2).collect::<Vec<_>>().join("x");
+    let lower = prose.to_lowercase();
+    let is_whole = |at: usize, word: &str| {
+        let is_letter = |c: char| c.is_alphanumeric();
+        !lower[..at].ends_with(is_letter) && !lower[at + word.len()..].starts_with(is_letter)
+    };
+    let retired = RETIRED.into_iter().find(|word| {
+        lower
+            .match_indices(word)
+            .any(|(at, word)| is_whole(at, word))
+    });
+    retired.or_else(|| {
+        BEGINNINGS.into_iter().find(|word| {
+            prose.match_indices(word).any(|(at, word)| {
+                let before = prose[..at].trim_end_matches(['*', ' ', '#']);
+                let is_beginning = before.is_empty() || before.ends_with(['.', '|', '-', '?', '!']);
+                let after = &prose[at + word.len()..];
+                is_beginning && !after.starts_with(|c: char| c.is_alphanumeric() || c == '-')
+            })
+        })
+    })
+}
+
+#[test]
+fn pages_use_no_retired_words() {
+    assert_eq!(wrong_words("The queue is told of it."), Some("is told"));
+    assert_eq!(wrong_words("## Which nodes"), Some("Which"));
+    assert_eq!(wrong_words("| x | It is so |"), Some("It"));
+    assert_eq!(wrong_words("- **Of** all"), Some("Of"));
+    assert_eq!(wrong_words("the message `nobody answers`"), None);
+    assert_eq!(wrong_words("Itself, Office, somebody"), None);
+    let mut found = Vec::new();
+    for (name, text) in pages() {
+        for (number, line) in written(&text).filter(|(_, line)| !is_code(line)) {
+            if let Some(word) = wrong_words(line) {
+                found.push(format!("{name}:{number}: {word}: {line}"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// The words of a command line of ehos, without what a shell does before and behind it.
+fn command_line(line: &str) -> Option<Vec<&str>> {
+    let line = line.trim().trim_start_matches("$ ");
+    let line = line.strip_prefix("sudo ").unwrap_or(line);
+    let line = line.strip_prefix("-u ehos ").unwrap_or(line);
+    if !line.starts_with("ehos ") {
+        return None;
+    }
+    let ends = |word: &&str| !matches!(*word, "#" | ">" | "|" | "&&" | "\\" | "…");
+    let words: Vec<&str> = line.split_whitespace().take_while(ends).collect();
+    // A drawing begins with it, too.
+    words.get(1)?.is_ascii().then_some(words)
+}
+
+#[test]
+fn every_command_line_of_a_page_is_one_that_the_program_takes() {
+    use clap::{CommandFactory, Parser, error::ErrorKind};
+    let mut faults = Vec::new();
+    let (mut lines, mut spans) = (0, 0);
+    for (name, text) in pages() {
+        for (number, line) in written(&text) {
+            // Output is indented deeper.
+            if is_code(line) && !line.starts_with("     ") {
+                let Some(words) = command_line(line) else {
+                    continue;
+                };
+                lines += 1;
+                if let Err(error) = ehos::cli::Cli::try_parse_from(&words) {
+                    faults.push(format!("{name}:{number}: {line}\n{error}"));
+                }
+            } else if !is_code(line) {
+                // Some are named without what they need.
+                for span in line.split('`').skip(1).step_by(2) {
+                    let Some(words) = command_line(span) else {
+                        continue;
+                    };
+                    spans += 1;
+                    let error = ehos::cli::Cli::try_parse_from(&words).err();
+                    let kind = error.as_ref().map(clap::Error::kind);
+                    if matches!(
+                        kind,
+                        Some(ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand)
+                    ) {
+                        faults.push(format!("{name}:{number}: {span}"));
+                    }
+                }
+            }
+        }
+    }
+    ehos::cli::Cli::command().debug_assert();
+    assert!(
+        lines > 20 && spans > 100,
+        "only {lines} lines, {spans} spans"
+    );
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 /// Texts in which commands are named: what is installed, what is read, and what the program says.
@@ -84,11 +384,20 @@ fn texts() -> Vec<(String, String)> {
                 .unwrap()
                 .to_string_lossy()
                 .into_owned();
-            let is_ours = ["configs", "docs", "scripts", "src", "systemd", "README.md"]
-                .iter()
-                .any(|part| name == *part || name.starts_with(&format!("{part}/")));
+            let is_read = [
+                "benches/README.md",
+                "configs",
+                "docs",
+                "scripts",
+                "src",
+                "systemd",
+                "CONTRIBUTING.md",
+                "README.md",
+            ]
+            .iter()
+            .any(|part| name == *part || name.starts_with(&format!("{part}/")));
             // What a change did is true of its time alone.
-            if !is_ours {
+            if !is_read {
                 continue;
             }
             if path.is_dir() {
