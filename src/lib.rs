@@ -6,16 +6,13 @@ pub mod commands;
 pub mod config;
 pub mod deploy;
 pub mod frontend;
-pub mod history;
 pub mod init;
-pub mod metrics;
-pub mod notify;
-pub mod report;
-pub mod status;
 mod wake;
 
 pub use ::{condor, openstack, scaling, simulation, yaml};
+pub use ::report;
 pub use ::tick::{act, cloud, observe, pool, signing_key, state_directory as state};
+pub use report::{history, metrics, notify, status};
 pub use system::http_client as outbound;
 pub use system::{
     afterword, child, deadline, environment, exit, lock, logging, own_file, plain, progress, proxy,

@@ -1,7 +1,11 @@
 //! What a tick has to say: for people and for programs, from one document.
 
+pub mod history;
+pub mod metrics;
 pub mod names;
+pub mod notify;
 pub mod problem;
+pub mod status;
 mod text;
 pub mod tick_report;
 
@@ -9,13 +13,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::exit::Exit;
-use crate::observe::Durations;
-use crate::scaling::action::FailureKind;
-use crate::scaling::memory::Outcome;
-use crate::scaling::plan::Plan;
-use crate::scaling::source::SourceKind;
-use crate::scaling::totals::Totals;
+use scaling::action::FailureKind;
+use scaling::memory::Outcome;
+use scaling::plan::Plan;
+use scaling::source::SourceKind;
+use scaling::totals::Totals;
+use system::exit::Exit;
+use tick::observe::Durations;
 
 pub use text::text;
 pub use tick_report::TickReport;

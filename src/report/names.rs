@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::scaling::plan::Fate;
+use scaling::plan::Fate;
 
 /// A name, or the text of one that only another version knows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -73,7 +73,7 @@ pub fn in_words(decision: &Named<Fate>) -> String {
 }
 
 scaling::names! {
-    /// The reasons that reports look at, by name; [`Reason`](crate::scaling::reason::Reason) has them all.
+    /// The reasons that reports look at, by name; [`Reason`](scaling::reason::Reason) has them all.
     pub enum ReasonName {
         /// A node is busy.
         Busy = "busy",
@@ -188,7 +188,7 @@ impl BrakeName {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scaling::names::PhaseName;
+    use scaling::names::PhaseName;
 
     #[test]
     fn a_name_of_another_version_is_kept() {

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::names::{BrakeName, BrokenLimit};
 use super::tick_report::{ActionResult, BrakeReport, NodeReport, TickReport};
-use crate::exit::Exit;
-use crate::scaling::names::PhaseName;
-use crate::scaling::plan::Fate;
-use crate::scaling::seconds::Seconds;
-use crate::scaling::source::SourceKind;
+use scaling::names::PhaseName;
+use scaling::plan::Fate;
+use scaling::seconds::Seconds;
+use scaling::source::SourceKind;
+use system::exit::Exit;
 
 /// A last tick that is older than this and the time that it took is late: the timer runs each minute.
 pub const LATE_SECONDS: u64 = 180;
@@ -357,7 +357,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::report::names::BrokenLimit;
+    use crate::names::BrokenLimit;
 
     fn kinds(snapshot: Value) -> Vec<NoticeKind> {
         let snapshot: TickReport = serde_json::from_value(snapshot).unwrap();

@@ -6,10 +6,10 @@ use std::fmt::Display;
 use super::names::{Named, ReasonName};
 use super::problem::blocked;
 use super::tick_report::{ActionResult, JobGroupReport, NodeReport, TickReport};
-use crate::plain::Lines;
-use crate::scaling::budget::Costs;
-use crate::scaling::plan::Fate;
-use crate::scaling::seconds::Seconds;
+use scaling::budget::Costs;
+use scaling::plan::Fate;
+use scaling::seconds::Seconds;
+use system::plain::Lines;
 
 /// More nodes than this that nothing happens to are only counted, unless it is a dry run.
 const NODES_ON_A_SCREEN: usize = 12;

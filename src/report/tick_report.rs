@@ -9,24 +9,24 @@ use serde_json::{Map, Value};
 
 use super::TickResult;
 use super::names::{BrakeName, Named, ReasonName};
-use crate::scaling::action::FailureKind;
-use crate::scaling::brakes::Brake;
-use crate::scaling::budget::{BudgetSpent, Costs};
-use crate::scaling::failing::ProtectedKind;
-use crate::scaling::figures::{
+use scaling::action::FailureKind;
+use scaling::brakes::Brake;
+use scaling::budget::{BudgetSpent, Costs};
+use scaling::failing::ProtectedKind;
+use scaling::figures::{
     BackoffFigures, CloudFigures, CoreFigures, PolicyFigures, ServerFigures, StartdFigures,
 };
-use crate::scaling::leftover::LeftoverKind;
-use crate::scaling::names::{ActionName, PhaseName};
-use crate::scaling::observation::Resources;
-use crate::scaling::plan::{
+use scaling::leftover::LeftoverKind;
+use scaling::names::{ActionName, PhaseName};
+use scaling::observation::Resources;
+use scaling::plan::{
     Action, BuilderLine, Fate, FloatingIpLine, GroupLine, LeftoverLine, NodeLine, Plan, Unseen,
 };
-use crate::scaling::reason::Reason;
-use crate::scaling::source::SourceKind;
-use crate::scaling::stranded::StrandedJobs;
-use crate::scaling::submitter::Submitters;
-use crate::scaling::totals::Totals;
+use scaling::reason::Reason;
+use scaling::source::SourceKind;
+use scaling::stranded::StrandedJobs;
+use scaling::submitter::Submitters;
+use scaling::totals::Totals;
 
 /// The version of this layout: raised when something in it changes its meaning or goes.
 pub const VERSION: u32 = 1;

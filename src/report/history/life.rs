@@ -6,13 +6,13 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 
 use super::{Event, Record};
-use crate::report::TickReport;
-use crate::report::names::{Named, ReasonName, in_words};
-use crate::report::tick_report::{ActionReport, ActionResult, NodeReport, exists};
-use crate::scaling::money::Money;
-use crate::scaling::names::{ActionName, PhaseName};
-use crate::scaling::plan::Fate;
-use crate::scaling::seconds::Seconds;
+use crate::TickReport;
+use crate::names::{Named, ReasonName, in_words};
+use crate::tick_report::{ActionReport, ActionResult, NodeReport, exists};
+use scaling::money::Money;
+use scaling::names::{ActionName, PhaseName};
+use scaling::plan::Fate;
+use scaling::seconds::Seconds;
 
 /// The version of its JSON: raised when something in it changes its meaning or goes.
 pub const VERSION: u32 = 1;

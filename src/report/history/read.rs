@@ -8,8 +8,8 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::{DAY, LAST};
-use crate::own_file;
-use crate::report::TickReport;
+use crate::TickReport;
+use system::own_file;
 
 /// The last tick that is on disk; none before the first one.
 ///

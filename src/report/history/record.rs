@@ -6,16 +6,16 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::report::names::{Named, ReasonName};
-use crate::report::tick_report::{
+use crate::names::{Named, ReasonName};
+use crate::tick_report::{
     ActionReport, JobGroupReport, NodeReport, Queue, ReasonReport, TickReport, exists,
 };
-use crate::scaling::figures::CoreFigures;
-use crate::scaling::money::Money;
-use crate::scaling::names::PhaseName;
-use crate::scaling::observation::{CloudName, Resources};
-use crate::scaling::plan::{Fate, Unseen};
-use crate::scaling::source::SourceKind;
+use scaling::figures::CoreFigures;
+use scaling::money::Money;
+use scaling::names::PhaseName;
+use scaling::observation::{CloudName, Resources};
+use scaling::plan::{Fate, Unseen};
+use scaling::source::SourceKind;
 
 /// The version of this layout: raised when something in it changes its meaning or goes.
 pub const VERSION: u32 = 1;

@@ -9,8 +9,8 @@ use jiff::civil::Date;
 use memchr::{memchr, memmem, memrchr};
 
 use super::{Day, Record, UnreadDay, days};
-use crate::report::TickReport;
-use crate::report::tick_report::exists;
+use crate::TickReport;
+use crate::tick_report::exists;
 
 /// The keys of a record under which a node is named.
 const KEYS: [&str; 4] = ["node", "name", "server", "machine"];

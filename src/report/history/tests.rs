@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
-use crate::report::TickReport;
-use crate::report::names::Named;
-use crate::report::tick_report::ReasonReport;
-use crate::scaling::names::PhaseName;
-use crate::scaling::plan::Fate;
-use crate::scaling::reason::Reason;
-use crate::scaling::seconds::Seconds;
+use crate::TickReport;
+use crate::names::Named;
+use crate::tick_report::ReasonReport;
+use scaling::names::PhaseName;
+use scaling::plan::Fate;
+use scaling::reason::Reason;
+use scaling::seconds::Seconds;
 
 /// A tick at this time, with nodes of these (id, phase, fate).
 fn tick(at: &str, nodes: &[(&str, &str, &str)]) -> TickReport {

@@ -11,8 +11,8 @@ use jiff::{Span, Timestamp};
 use rustix::fs::OFlags;
 
 use super::{DAY, LAST, Record, folder, read};
-use crate::plain;
-use crate::report::TickReport;
+use crate::TickReport;
+use system::plain;
 
 /// What the name of the last tick's file begins with while it is written.
 const NEW: &str = "last.json.new-";

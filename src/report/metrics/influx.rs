@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::nodes;
+use crate::TickReport;
 use crate::history::limits;
-use crate::plain::clean;
-use crate::report::TickReport;
-use crate::report::names::Named;
-use crate::report::tick_report::exists;
-use crate::scaling::names::PhaseName;
+use crate::names::Named;
+use crate::tick_report::exists;
+use scaling::names::PhaseName;
+use system::plain::clean;
 
 /// What a line says of one measurement.
 struct Line {

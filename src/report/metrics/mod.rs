@@ -11,9 +11,9 @@ use std::path::Path;
 
 use log::warn;
 
-use crate::report::TickReport;
-use crate::report::names::Named;
-use crate::scaling::names::PhaseName;
+use crate::TickReport;
+use crate::names::Named;
+use scaling::names::PhaseName;
 pub use settings::{InfluxLogin, InfluxSettings, MetricsSettings};
 
 /// Writes the textfile of Prometheus, where there is to be one. It is a warning when it cannot be.

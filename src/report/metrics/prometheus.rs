@@ -6,13 +6,13 @@ use std::fmt::{Display, Write as _};
 use serde::Serialize;
 
 use super::nodes;
+use crate::TickReport;
 use crate::history::limits;
-use crate::plain::clean;
-use crate::report::TickReport;
-use crate::report::names::BrakeName;
-use crate::scaling::figures::{CloudFigures, UsageFigures};
-use crate::scaling::money::Money;
-use crate::scaling::totals::UNSEEN_KINDS;
+use crate::names::BrakeName;
+use scaling::figures::{CloudFigures, UsageFigures};
+use scaling::money::Money;
+use scaling::totals::UNSEEN_KINDS;
+use system::plain::clean;
 
 /// The content type of it.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -495,7 +495,7 @@ fn counters(text: &mut Text, now: &TickReport) {
             }
         },
     );
-    type Count = fn(&crate::scaling::totals::NodeTotal) -> u64;
+    type Count = fn(&scaling::totals::NodeTotal) -> u64;
     let of_nodes: [(&str, &str, Count); 5] = [
         (
             "ehos_nodes_created_total",

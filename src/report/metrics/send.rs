@@ -9,7 +9,7 @@ use ureq::http::Uri;
 use ureq::http::header::HeaderValue;
 
 use crate::metrics::{InfluxLogin, InfluxSettings};
-use crate::outbound;
+use system::http_client;
 
 /// Of what InfluxDB says so much is shown.
 const LONGEST_MESSAGE: usize = 200;
@@ -23,7 +23,7 @@ pub(super) fn send(
     lines: String,
     timeout: Duration,
 ) -> Result<(), String> {
-    let agents = outbound::agents(timeout);
+    let agents = http_client::agents(timeout);
     let uri: Uri = settings
         .address
         .parse()
@@ -38,7 +38,7 @@ pub(super) fn send(
     }
     let mut answer = request
         .send(lines)
-        .map_err(|error| outbound::told(explained(&error, timeout), route.proxy))?;
+        .map_err(|error| http_client::told(explained(&error, timeout), route.proxy))?;
     let status = answer.status();
     if status.is_success() {
         return Ok(());

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Settings;
-use crate::report::TickReport;
-use crate::report::problem::{NoticeKind, notices};
+use crate::TickReport;
+use crate::problem::{NoticeKind, notices};
 
 /// Whether it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

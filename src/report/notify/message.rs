@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::due::{Notice, State};
-use crate::plain::{self, clean};
-use crate::report::TickReport;
+use crate::TickReport;
+use system::plain::{self, clean};
 
 /// The version of this layout.
 const VERSION: u32 = 1;

@@ -17,14 +17,14 @@ use log::{debug, warn};
 use secrecy::{ExposeSecret, SecretString};
 use ureq::http::Uri;
 
-use crate::child;
-use crate::deadline::Deadline;
-use crate::outbound;
-use crate::own_file;
-use crate::report::TickReport;
-use crate::rights;
+use crate::TickReport;
 use due::{Memory, Notice};
 pub use settings::Settings;
+use system::child;
+use system::deadline::Deadline;
+use system::http_client;
+use system::own_file;
+use system::rights;
 
 /// What is remembered of notices, in the state directory.
 const FILE: &str = "notices.json";
@@ -126,7 +126,7 @@ fn shortened(text: &str) -> String {
 }
 
 fn post(address: &SecretString, message: String, timeout: Duration) -> Result<(), String> {
-    let agents = outbound::agents(timeout);
+    let agents = http_client::agents(timeout);
     let uri: Uri = address
         .expose_secret()
         .parse()
@@ -142,7 +142,7 @@ fn post(address: &SecretString, message: String, timeout: Duration) -> Result<()
             ureq::Error::BadUri(_) => "its address is none".to_owned(),
             error => {
                 let error = error.to_string().replace(address.expose_secret(), "***");
-                outbound::told(error, route.proxy)
+                http_client::told(error, route.proxy)
             }
         })?;
     let status = answer.status();

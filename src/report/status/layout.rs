@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthChar;
 
-use crate::plain::clean;
+use system::plain::clean;
 
 /// Between two columns.
 const GAP: usize = 2;

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error as ThisError;
 
-use crate::exit::Exit;
+use crate::TickReport;
 use crate::history;
-use crate::own_file;
-use crate::report::TickReport;
-use crate::report::tick_report::VERSION;
-use crate::rights;
+use crate::tick_report::VERSION;
+use system::exit::Exit;
+use system::own_file;
+use system::rights;
 
 /// Why nothing can be shown.
 #[derive(Debug, ThisError)]

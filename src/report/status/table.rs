@@ -6,17 +6,17 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::layout::{Cell, Style, columns, cut, labelled, paint, width, wrap};
+use crate::TickReport;
 use crate::history;
-use crate::plain::clean;
-use crate::report::TickReport;
-use crate::report::names::{Named, ReasonName};
-use crate::report::problem::{Level, age_seconds, problems};
-use crate::report::tick_report::{ActionResult, JobGroupReport, NodeReport};
-use crate::scaling::figures::{BackoffFigures, CloudFigures, UsageFigures};
-use crate::scaling::money::Money;
-use crate::scaling::names::PhaseName;
-use crate::scaling::plan::Fate;
-use crate::scaling::seconds::Seconds;
+use crate::names::{Named, ReasonName};
+use crate::problem::{Level, age_seconds, problems};
+use crate::tick_report::{ActionResult, JobGroupReport, NodeReport};
+use scaling::figures::{BackoffFigures, CloudFigures, UsageFigures};
+use scaling::money::Money;
+use scaling::names::PhaseName;
+use scaling::plan::Fate;
+use scaling::seconds::Seconds;
+use system::plain::clean;
 
 /// More nodes than this are only counted, unless all are asked for.
 const NODES: usize = 20;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::report::problem::is_late;
+use crate::problem::is_late;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
