@@ -125,6 +125,24 @@ fn every_part_has_a_row_in_the_architecture() {
     assert!(parts > 8);
 }
 
+#[test]
+fn every_source_that_a_page_for_developers_names_is_there() {
+    let sources = sources_of_all();
+    let mut named = 0;
+    for name in ["docs/architecture.md", "CONTRIBUTING.md", "tests/README.md"] {
+        let text = fs::read_to_string(project().join(name)).unwrap();
+        let spans = text
+            .lines()
+            .flat_map(|line| line.split('`').skip(1).step_by(2));
+        for span in spans.filter(|span| span.ends_with(".rs") && !span.contains(' ')) {
+            let is_there = sources.iter().any(|(file, _)| file.ends_with(span));
+            assert!(is_there, "{name}: there is no {span}");
+            named += 1;
+        }
+    }
+    assert!(named > 20, "only {named} are named");
+}
+
 /// Pages for users and developers.
 fn pages() -> Vec<(String, String)> {
     let mut names: Vec<String> = [
