@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::harness::Site;
+
 fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -263,6 +265,39 @@ fn links_lead_to_files_and_headings() {
     }
     assert!(links > 80, "only {links} links");
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// The words of a text, however its lines are wrapped.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_first_screen_of_the_readme_is_what_a_tick_of_the_demo_prints() {
+    let site = Site::simulated();
+    for _ in 0..3 {
+        site.tick(&[]).exits(0);
+    }
+    let printed = words(&site.tick(&["--dry-run"]).exits(0).stdout);
+    let readme = fs::read_to_string(project().join("README.md")).unwrap();
+    let (_, sample) = readme.split_once("$ ehos tick --dry-run\n").unwrap();
+    let (sample, _) = sample.split_once("\n\nThe output").unwrap();
+    // A line that is wrapped goes on with a deeper indent.
+    let mut lines: Vec<String> = Vec::new();
+    for line in sample.lines() {
+        match lines.last_mut() {
+            Some(last) if line.starts_with("        ") => last.push_str(line),
+            _ => lines.push(line.to_owned()),
+        }
+    }
+    assert!(lines.len() > 5);
+    for line in lines {
+        let line = words(&line);
+        assert!(
+            printed.contains(&line),
+            "README.md has {line:?}, and not {printed}"
+        );
+    }
 }
 
 /// Words that have a better one.
