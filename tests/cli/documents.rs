@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::harness::Site;
+
 fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -125,6 +127,24 @@ fn every_part_has_a_row_in_the_architecture() {
     assert!(parts > 8);
 }
 
+#[test]
+fn every_source_that_a_page_for_developers_names_is_there() {
+    let sources = sources_of_all();
+    let mut named = 0;
+    for name in ["docs/architecture.md", "CONTRIBUTING.md", "tests/README.md"] {
+        let text = fs::read_to_string(project().join(name)).unwrap();
+        let spans = text
+            .lines()
+            .flat_map(|line| line.split('`').skip(1).step_by(2));
+        for span in spans.filter(|span| span.ends_with(".rs") && !span.contains(' ')) {
+            let is_there = sources.iter().any(|(file, _)| file.ends_with(span));
+            assert!(is_there, "{name}: there is no {span}");
+            named += 1;
+        }
+    }
+    assert!(named > 20, "only {named} are named");
+}
+
 /// Pages for users and developers.
 fn pages() -> Vec<(String, String)> {
     let mut names: Vec<String> = [
@@ -245,6 +265,39 @@ fn links_lead_to_files_and_headings() {
     }
     assert!(links > 80, "only {links} links");
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// The words of a text, however its lines are wrapped.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_first_screen_of_the_readme_is_what_a_tick_of_the_demo_prints() {
+    let site = Site::simulated();
+    for _ in 0..3 {
+        site.tick(&[]).exits(0);
+    }
+    let printed = words(&site.tick(&["--dry-run"]).exits(0).stdout);
+    let readme = fs::read_to_string(project().join("README.md")).unwrap();
+    let (_, sample) = readme.split_once("$ ehos tick --dry-run\n").unwrap();
+    let (sample, _) = sample.split_once("\n\nThe output").unwrap();
+    // A line that is wrapped goes on with a deeper indent.
+    let mut lines: Vec<String> = Vec::new();
+    for line in sample.lines() {
+        match lines.last_mut() {
+            Some(last) if line.starts_with("        ") => last.push_str(line),
+            _ => lines.push(line.to_owned()),
+        }
+    }
+    assert!(lines.len() > 5);
+    for line in lines {
+        let line = words(&line);
+        assert!(
+            printed.contains(&line),
+            "README.md has {line:?}, and not {printed}"
+        );
+    }
 }
 
 /// Words that have a better one.
