@@ -3,14 +3,13 @@
 pub mod check;
 pub mod cli;
 pub mod commands;
-pub mod config;
 pub mod deploy;
 pub mod frontend;
 pub mod init;
 mod wake;
 
 pub use ::{condor, openstack, scaling, simulation, yaml};
-pub use ::report;
+pub use ::{config, report};
 pub use ::tick::{act, cloud, observe, pool, signing_key, state_directory as state};
 pub use report::{history, metrics, notify, status};
 pub use system::http_client as outbound;

@@ -6,7 +6,7 @@ use super::address::has_user;
 use super::clouds::CloudChecker;
 use super::context::Context;
 use super::document::Section;
-use crate::openstack::{Auth, AuthMethod, NameOrId};
+use openstack::{Auth, AuthMethod, NameOrId};
 
 impl CloudChecker<'_> {
     /// How a key of the access is called where this cloud is described.

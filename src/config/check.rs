@@ -11,11 +11,11 @@ use super::influxdb;
 use super::money;
 use super::notify;
 use super::settings::{Config, Timeouts};
-use crate::condor::CondorSettings;
-use crate::condor::token::is_json_web_token;
-use crate::scaling::policy::{Policy, ScaleDown};
-use crate::scaling::schedule::Spare;
-use crate::scaling::submitter::SubmitterLimits;
+use condor::CondorSettings;
+use condor::token::is_json_web_token;
+use scaling::policy::{Policy, ScaleDown};
+use scaling::schedule::Spare;
+use scaling::submitter::SubmitterLimits;
 
 /// Universes whose jobs run on the machine of their schedd, or on another service.
 const WITHOUT_NODES: [(u32, &str); 3] = [(7, "scheduler"), (9, "grid"), (12, "local")];

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::drop_in;
 use super::error::{Error, Problem};
 use super::settings::Config;
-use crate::rights;
-use crate::yaml::{self, Mapping, Value};
+use system::rights;
+use yaml::{self, Mapping, Value};
 
 const HEADER: &str = "\
 # Made by `ehos cloud setup`: keypair and security group of clouds for which no other file here named any. What stands\n\

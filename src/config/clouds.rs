@@ -8,11 +8,11 @@ use super::context::Context;
 use super::document::{Item, Section};
 use super::money;
 use super::search;
-use crate::cloudinit::Template;
-use crate::openstack::{Auth, CloudSettings, INTERFACES, ServiceSettings};
-use crate::scaling::policy::CloudPolicy;
 use keys::{Setting, Value};
+use openstack::{Auth, CloudSettings, INTERFACES, ServiceSettings};
+use scaling::policy::CloudPolicy;
 use system::environment::Environment;
+use userdata::cloudinit::Template;
 
 /// The name of the cloud that the `OS_*` variables make.
 const ENVVARS: &str = "envvars";

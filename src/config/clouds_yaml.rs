@@ -8,8 +8,8 @@ use super::error::Problem;
 use super::explain::explain;
 use super::sdk::{Keys, Origin};
 use super::{secrets, text};
-use crate::yaml::{self, Node};
 use system::environment::Environment;
+use yaml::{self, Node};
 
 /// An entry, and what is worth knowing about it.
 pub(super) struct Found {

@@ -8,7 +8,7 @@ use super::clouds_yaml::{self, Found};
 use super::context::{Context, Source};
 use super::document::Section;
 use super::error::{Error, Problem};
-use crate::openstack::CloudSettings;
+use openstack::CloudSettings;
 use system::environment::Environment;
 
 /// The names of the entries of clouds.yaml, none when there is no such file, with the file.

@@ -2,7 +2,7 @@
 
 use super::tests::{PASSWORD, REST, TEMPLATE, cloud, environment, world};
 use super::*;
-use crate::openstack::{AuthMethod, NameOrId};
+use openstack::{AuthMethod, NameOrId};
 
 /// The configuration with this text, with `shown` for its notes.
 fn read_text(text: &str) -> Result<Config, String> {

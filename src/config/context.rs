@@ -7,9 +7,9 @@ use secrecy::SecretString;
 use super::document::{Item, Section, is_placeholder};
 use super::error::Problem;
 use super::secrets;
-use crate::yaml::{self, Place};
 use keys::{Key, Kind, Rule, Settings, Value};
 use system::environment::Environment;
+use yaml::{self, Place};
 
 /// A file and its text.
 pub(super) struct Source {
@@ -167,7 +167,7 @@ impl Context<'_> {
 }
 
 /// Whether `name`, as a cloud has it, can stand in the configuration; else its id must.
-pub(crate) fn can_be_named(name: &str) -> bool {
+pub fn can_be_named(name: &str) -> bool {
     is_quotable(name) && !["", "None"].contains(&name) && !is_placeholder(name)
 }
 

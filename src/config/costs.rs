@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::context::Context;
 use super::document::Section;
-use crate::scaling::policy::Policy;
+use scaling::policy::Policy;
 
 /// Notes what `ehos:` says of flavors that no cloud has.
 pub(super) fn unlisted(context: &mut Context<'_>, ehos: &Section, policy: &Policy) {

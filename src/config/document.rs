@@ -8,9 +8,9 @@ use std::path::Path;
 use super::error::Problem;
 use super::explain::{explain, hint};
 use super::table::FILE;
-use crate::simulation::Scenario;
-use crate::yaml::{self, Node};
 use keys::{Kind, Setting, Table, Value};
+use simulation::Scenario;
+use yaml::{self, Node};
 
 /// A mapping of known keys: those that say something, in the order of the file.
 #[derive(Debug, Default, Clone)]
@@ -501,7 +501,7 @@ mod tests {
     use secrecy::{ExposeSecret, SecretString};
 
     use super::*;
-    use crate::scaling::schedule::Spare;
+    use scaling::schedule::Spare;
 
     /// What stands at a key of the type, written so: nothing, a value, or why it is none.
     fn parsed<T: Setting>(text: &str) -> Option<Result<T, String>> {

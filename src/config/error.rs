@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::rights;
-use crate::yaml::Place;
+use system::rights;
+use yaml::Place;
 
 /// Everything that is wrong with a configuration, as far as it could be read. Holds no value of a secret.
 #[derive(Debug)]

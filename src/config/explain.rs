@@ -5,8 +5,8 @@ use std::path::Path;
 use super::error::Problem;
 use super::table::{CLOUD, CONDOR, DAEMON, EHOS};
 use super::text;
-use crate::yaml;
 use keys::Table;
+use yaml;
 
 /// Each section's keys, for hints.
 static SECTIONS: [(&str, &Table); 4] = [
@@ -82,7 +82,7 @@ pub(super) fn explain(path: &Path, source: &str, error: &yaml::Error) -> Problem
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::document;
+    use crate::document;
 
     fn problem(text: &str) -> String {
         let path = Path::new("e.yaml");

@@ -7,8 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::address::Parts;
 use super::context::Context;
 use super::document::{Item, Section};
-use crate::metrics::{InfluxLogin, InfluxSettings, MetricsSettings};
 use keys::Value;
+use report::metrics::{InfluxLogin, InfluxSettings, MetricsSettings};
 
 /// The database, when none is given.
 const DATABASE: &str = "ehos";

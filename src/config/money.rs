@@ -8,10 +8,10 @@ use jiff::tz::TimeZone;
 use super::context::Context;
 use super::document::{Item, Section};
 use super::schedules;
-use crate::scaling::budget::Budget;
-use crate::scaling::policy::Policy;
-use crate::scaling::reason::spoken;
-use crate::scaling::submitter::SubmitterLimit;
+use scaling::budget::Budget;
+use scaling::policy::Policy;
+use scaling::reason::spoken;
+use scaling::submitter::SubmitterLimit;
 
 /// The `budget:` that stands in the section at `path`.
 pub(super) fn budget(context: &mut Context<'_>, path: &[&str], section: &Section) -> Budget {

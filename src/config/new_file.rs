@@ -4,13 +4,13 @@ use std::path::Path;
 
 use super::drop_in::write_whole;
 use super::error::{Error, Problem};
-use crate::rights;
+use system::rights;
 
 /// Writes `text` to the file `path`, which must not be there yet, with these permissions.
 ///
 /// # Errors
 /// When it is there, or cannot be written.
-pub(crate) fn new_file(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
+pub fn new_file(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     write_whole(path, text, mode, false).map_err(|error| {
         let what = match error.kind() {
             std::io::ErrorKind::AlreadyExists => {

@@ -5,7 +5,7 @@ use ureq::http::Uri;
 
 use super::context::Context;
 use super::document::Section;
-use crate::notify::Settings;
+use report::notify::Settings;
 
 /// The settings of the section `notify:`.
 pub(super) fn settings(context: &mut Context<'_>, keys: &Section) -> Settings {

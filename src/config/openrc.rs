@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::error::{Error, Problem};
 use super::text;
-use crate::yaml::Place;
 use system::environment::Environment;
+use yaml::Place;
 
 /// What an openrc file sets.
 #[derive(Debug, Default)]

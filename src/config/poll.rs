@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::error::{Error, Problem};
-use crate::environment::Environment;
+use system::environment::Environment;
 
 /// How often, where the variable does not say.
 const POLL: Duration = Duration::from_secs(5);

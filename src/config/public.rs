@@ -7,15 +7,15 @@ use std::path::Path;
 use jiff::tz::TimeZone;
 
 use super::settings::Config;
-pub(crate) use super::there::secret;
+pub use super::there::secret;
 use super::there::{FOLDER, POOL_PASSWORD, WEBHOOK, file_of, influx_secret, template};
 pub use super::there::{plain_files, secret_files};
-use crate::openstack::{Auth, AuthMethod, CloudSettings, NameOrId, ServiceSettings};
-use crate::scaling::budget::Budget;
-use crate::scaling::schedule::{Window, day_name};
-use crate::scaling::submitter::SubmitterLimit;
-use crate::yaml::{list, scalar};
 use keys::{Kind, Rule, Settings, Value};
+use openstack::{Auth, AuthMethod, CloudSettings, NameOrId, ServiceSettings};
+use scaling::budget::Budget;
+use scaling::schedule::{Window, day_name};
+use scaling::submitter::SubmitterLimit;
+use yaml::{list, scalar};
 
 /// The merged configuration as the text of the central manager's `ehos.yaml`. It is valid there once
 /// [`secret_files`] and [`plain_files`] are in place; where the clouds' access came from clouds.yaml or variables it
@@ -53,7 +53,7 @@ pub fn public(config: &Config) -> String {
 }
 
 /// What is said of services alone, key by key.
-pub(crate) fn services(
+pub fn services(
     settings: &CloudSettings,
 ) -> impl Iterator<Item = (&'static str, &BTreeMap<String, String>)> {
     let ServiceSettings {
@@ -187,7 +187,7 @@ fn metrics(config: &Config) -> Text {
         text.section(0, "influxdb");
         text.line(2, "url", &scalar(&influxdb.address));
         if let Some(login) = &influxdb.login {
-            if let crate::metrics::InfluxLogin::Password { username, .. } = login {
+            if let report::metrics::InfluxLogin::Password { username, .. } = login {
                 text.line(2, "username", &scalar(username));
             }
             let (key, file) = influx_secret(login);
@@ -258,7 +258,7 @@ fn copy(settings: &CloudSettings) -> CloudSettings {
 }
 
 /// Who ehos is on a cloud, with the secret in a file of its own.
-pub(crate) fn access(auth: &Auth, secret_file: &Path) -> Keys {
+pub fn access(auth: &Auth, secret_file: &Path) -> Keys {
     let user = |user, domain| [(["username", "user_id"], user), (USER_DOMAIN, domain)];
     let project = |project, domain| {
         [
@@ -325,12 +325,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::condor::CondorSettings;
-    use crate::config::settings::Timeouts;
-    use crate::metrics::MetricsSettings;
-    use crate::notify;
-    use crate::scaling::policy::{CloudPolicy, Policy};
+    use crate::settings::Timeouts;
+    use condor::CondorSettings;
     use keys::Key;
+    use report::metrics::MetricsSettings;
+    use report::notify;
+    use scaling::policy::{CloudPolicy, Policy};
 
     /// Another value than the default.
     fn other(key: &Key) -> Value {

@@ -185,9 +185,8 @@ fn the_schema_is_kept_and_takes_what_the_program_takes() {
         is_kept(FILE, &text),
         "{FILE} is not what the table of keys says: EHOS_BLESS=1 renews it"
     );
-    let read = |path: &Path| -> Value {
-        crate::yaml::read(&std::fs::read_to_string(path).unwrap()).unwrap()
-    };
+    let read =
+        |path: &Path| -> Value { yaml::read(&std::fs::read_to_string(path).unwrap()).unwrap() };
     for name in ["full", "original-flat"] {
         let file = read(&project(&format!(
             "tests/fixtures/config/valid/{name}.yaml"
@@ -210,7 +209,7 @@ fn the_schema_is_kept_and_takes_what_the_program_takes() {
         "daemon: {max_actions: 0}",
         "clouds: {a: {weight: 1001}}",
     ] {
-        let file: Value = crate::yaml::read(wrong).unwrap();
+        let file: Value = yaml::read(wrong).unwrap();
         assert!(refusal(&schema, &schema, &file).is_some(), "{wrong}");
     }
 }

@@ -5,9 +5,9 @@ use jiff::tz::TimeZone;
 
 use super::context::Context;
 use super::document::Section;
-use crate::scaling::policy::Policy;
-use crate::scaling::schedule::{self, Hours, day_name};
 use keys::Settings;
+use scaling::policy::Policy;
+use scaling::schedule::{self, Hours, day_name};
 
 /// The time zone of this name.
 pub(super) fn time_zone(context: &mut Context<'_>, key: &[&str], name: &str) -> TimeZone {

@@ -14,9 +14,9 @@ use secrecy::SecretString;
 
 use super::document::{Item, Section, scalar};
 use super::error::Problem;
-use crate::openstack::INTERFACES;
-use crate::yaml::{self, Node, Place};
 use keys::{Value as Setting, flag};
+use openstack::INTERFACES;
+use yaml::{self, Node, Place};
 
 /// Keys of a login: their spellings, the last of them ours, and whether what stands beside `auth` counts before what stands in it.
 const LOGIN: [(&[&str], bool); 13] = [

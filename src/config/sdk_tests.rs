@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use super::connection::{self, Connection};
 use super::tests::{environment, world};
 use super::*;
-use crate::openstack::{AuthMethod, NameOrId, ServiceSettings};
+use openstack::{AuthMethod, NameOrId, ServiceSettings};
 
 const LOGIN: &str =
     "auth_url: https://a, username: u, password: hush, project_name: p, user_domain_name: d";

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::drop_in;
 use super::error::{Error, Problem};
-use crate::built_in;
 use system::environment::Environment;
+use userdata::builtin_templates;
 
 /// The name of the site's file.
 pub(super) const FILE: &str = "ehos.yaml";
@@ -25,13 +25,13 @@ pub fn folders(env: &Environment) -> Vec<PathBuf> {
 }
 
 /// The template `name` (`base.yaml`, `master.yaml`, `execute.yaml`) of the first folder that has one, else the one that
-/// is built in ([`built_in::read`]).
+/// is built in ([`builtin_templates::read`]).
 pub fn template(name: &str, env: &Environment) -> Option<PathBuf> {
     folders(env)
         .into_iter()
         .map(|folder| folder.join(name))
         .find(|path| path.exists())
-        .or_else(|| built_in::path(name))
+        .or_else(|| builtin_templates::path(name))
 }
 
 /// The files of the configuration, in the order in which they are merged: `named` ones, else those of

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::text::BYTE_ORDER_MARK;
-use crate::rights;
 use system::environment::Environment;
+use system::rights;
 
 /// The secret in the file `name`. A relative name is looked for in systemd's `$CREDENTIALS_DIRECTORY`
 /// (`LoadCredential=`) first, then in the folder `beside`. With the path where it was found; the error says what
@@ -57,7 +57,7 @@ pub(super) fn read(
 }
 
 /// Whether users who do not own `path` and are not in its group can read it.
-pub(crate) fn others_can_read(path: &Path) -> bool {
+pub fn others_can_read(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 

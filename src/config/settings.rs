@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::{Error, Problem};
-use crate::condor::CondorSettings;
-use crate::metrics::MetricsSettings;
-use crate::notify;
-use crate::openstack::CloudSettings;
-use crate::scaling::policy::Policy;
+use condor::CondorSettings;
 use keys::settings;
+use openstack::CloudSettings;
+use report::metrics::MetricsSettings;
+use report::notify;
+use scaling::policy::Policy;
 
 settings! {
     /// Time limits of one tick.
@@ -49,7 +49,7 @@ settings! {
         /// The one cloud is that of `$OS_CLOUD` or of the `OS_*` variables: no file describes it under `clouds:`.
         cloud_of_environment: bool = false;
         /// A simulated site instead of HTCondor and clouds.
-        simulation: Option<crate::simulation::Scenario> = None;
+        simulation: Option<simulation::Scenario> = None;
         /// Time limits.
         timeouts: Timeouts = Timeouts::default();
         /// The receivers of notifications.

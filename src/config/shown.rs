@@ -8,8 +8,8 @@ use secrecy::ExposeSecret;
 use super::document::{self, Entry, Item, Section, Step};
 use super::table::FILE;
 use super::{address, clouds, clouds_yaml, search};
-use crate::yaml;
 use keys::{Kind, Value};
+use yaml;
 
 /// What stands in the place of a secret.
 pub(super) const MASK: &str = "***";

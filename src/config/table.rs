@@ -4,15 +4,15 @@
 //! (`settings!` of the parts). Parsing, messages, `config show`, the central manager's file, the JSON schema and the tables
 //! of docs/configuration.md are made of it.
 
-use crate::condor::CondorSettings;
-use crate::metrics::MetricsSettings;
-use crate::notify;
-use crate::openstack::CloudSettings;
-use crate::scaling::budget::Budget;
-use crate::scaling::policy::{CloudPolicy, Policy, ScaleDown};
-use crate::scaling::schedule::Window;
-use crate::scaling::submitter::SubmitterLimit;
+use condor::CondorSettings;
 use keys::{Group, Key, Kind, Setting, Settings, Table, keys};
+use openstack::CloudSettings;
+use report::metrics::MetricsSettings;
+use report::notify;
+use scaling::budget::Budget;
+use scaling::policy::{CloudPolicy, Policy, ScaleDown};
+use scaling::schedule::Window;
+use scaling::submitter::SubmitterLimit;
 
 use super::settings::{Config, Timeouts};
 

@@ -9,12 +9,12 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::metrics::InfluxLogin;
-use crate::openstack::{AuthMethod, NameOrId};
-use crate::scaling::policy::Policy;
-use crate::yaml::Place;
+use openstack::{AuthMethod, NameOrId};
+use report::metrics::InfluxLogin;
+use scaling::policy::Policy;
+use yaml::Place;
 
-const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
+const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// A world in which `folder` is `/`, the working and the home folder.
 pub(super) fn environment(folder: &Path, variables: &[(&str, &str)]) -> Environment {
@@ -191,7 +191,7 @@ fn the_first_folder_with_a_file_is_the_sites_and_templates_are_searched_one_by_o
     );
     assert_eq!(
         template("base.yaml", &env),
-        crate::built_in::path("base.yaml")
+        userdata::builtin_templates::path("base.yaml")
     );
     assert_eq!(template("none.yaml", &env), None);
     assert!(config.notes.is_empty(), "{:?}", config.notes);
@@ -458,8 +458,8 @@ fn a_simulated_world_needs_neither_clouds_nor_an_id() {
 fn the_templates_of_the_project_are_templates() {
     let tags = |name: &str| {
         let path = Path::new(PROJECT).join("configs").join(name);
-        let template = crate::cloudinit::Template::load(&path).unwrap();
-        let values = crate::cloudinit::TAGS.map(|(tag, _)| (tag, "value".into()));
+        let template = userdata::cloudinit::Template::load(&path).unwrap();
+        let values = userdata::cloudinit::TAGS.map(|(tag, _)| (tag, "value".into()));
         template.render(&BTreeMap::from(values)).unwrap();
         template
             .tags()

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::error::Problem;
-use crate::yaml::Place;
+use yaml::Place;
 
 /// The text of the file, without a byte order mark.
 ///

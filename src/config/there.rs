@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::settings::Config;
-use crate::metrics::InfluxLogin;
-use crate::openstack::{AuthMethod, CloudSettings};
+use openstack::{AuthMethod, CloudSettings};
+use report::metrics::InfluxLogin;
 
 /// Where the central manager keeps its configuration.
 pub(super) const FOLDER: &str = "/etc/ehos";
@@ -46,7 +46,7 @@ pub fn secret_files(config: &Config) -> Vec<(PathBuf, SecretString)> {
 }
 
 /// The secret with which ehos proves who it is on the cloud, and what the file with it is called.
-pub(crate) fn secret(settings: &CloudSettings) -> (&SecretString, String) {
+pub fn secret(settings: &CloudSettings) -> (&SecretString, String) {
     let name = file_name(&settings.name);
     match &settings.auth.method {
         AuthMethod::Password { password, .. } => (password, format!("{name}.password")),

@@ -1,11 +1,11 @@
 //! The region of a cloud, which openstacksdk takes from several places.
 
 use super::{Keys, Value, text};
-use crate::yaml::Node;
+use yaml::Node;
 
 impl Keys {
     /// Chooses the region, and puts its own values over the rest.
-    pub(in crate::config) fn choose_region(&mut self, wanted: Option<&str>) {
+    pub(crate) fn choose_region(&mut self, wanted: Option<&str>) {
         let named = self.beside.remove("region_name");
         let regions = self.beside.remove("regions");
         let is_list = regions.is_some();

@@ -1,8 +1,8 @@
 //! Keys of openstacksdk that no setting of ehos is made of: other logins, profiles, and those of other programs.
 
 use super::{ADVICE, Keys, text};
-use crate::config::explain::nearest;
-use crate::config::table::AUTH;
+use crate::explain::nearest;
+use crate::table::AUTH;
 
 /// Keys that cannot change what ehos does: what other programs create, show or keep.
 const HARMLESS: [&str; 29] = [
@@ -61,7 +61,7 @@ const KNOWN: [&str; 8] = [
 impl Keys {
     /// Takes out the name of the vendor profile. One that is `missing`, in no file of profiles, is an error where nothing else
     /// says how to log in.
-    pub(in crate::config) fn take_profile(&mut self, missing: bool) {
+    pub(crate) fn take_profile(&mut self, missing: bool) {
         let Some(profile) = self.take(&["cloud", "profile"], true) else {
             return;
         };

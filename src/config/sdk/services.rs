@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Keys, Value, text};
-use crate::config::document::Section;
+use crate::document::Section;
 use keys::Value as Setting;
 
 /// The services that ehos asks, with the names that keys of openstacksdk give them.

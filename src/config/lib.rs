@@ -15,7 +15,7 @@ pub mod connection;
 mod context;
 mod costs;
 mod document;
-pub(crate) mod drop_in;
+pub mod drop_in;
 
 mod error;
 mod explain;
@@ -42,19 +42,19 @@ use std::path::PathBuf;
 use context::{Context, Source};
 use document::{Document, Section};
 
-use crate::cloudinit::Template;
-use crate::environment::Environment;
-use crate::openstack::CloudSettings;
-use crate::rights;
+use openstack::CloudSettings;
+use system::environment::Environment;
+use system::rights;
+use userdata::cloudinit::Template;
 
 pub use cloud_names::Names;
-pub(crate) use context::can_be_named;
+pub use context::can_be_named;
 
 pub use error::{Error, Problem};
-pub(crate) use new_file::new_file;
+pub use new_file::new_file;
 pub use poll::poll;
 pub use search::{folders, template};
-pub(crate) use secrets::others_can_read;
+pub use secrets::others_can_read;
 pub use settings::Config;
 pub use shown::{Origin, Setting, settings};
 
