@@ -10,7 +10,9 @@ use super::table::{BUDGET, CLOUD, CONDOR, DAEMON, EHOS, INFLUXDB, LIMIT, METRICS
 use keys::{Key, Kind, Rule, Table};
 
 fn project(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
 }
 
 /// Whether the file says this; with `EHOS_BLESS=1` it does from then on.
@@ -98,8 +100,18 @@ fn unused() -> String {
         .collect();
     names.sort_unstable();
     names.dedup();
-    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    format!("{}.\n", names.join(", "))
+    // Lines of a page have at most 100 columns.
+    let mut lines = vec![String::new()];
+    for (place, name) in names.iter().enumerate() {
+        let end = if place + 1 == names.len() { '.' } else { ',' };
+        let word = format!("`{name}`{end}");
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => *line = word,
+            Some(line) if line.len() + 1 + word.len() <= 100 => *line += &format!(" {word}"),
+            _ => lines.push(word),
+        }
+    }
+    lines.join("\n") + "\n"
 }
 
 #[test]

@@ -188,7 +188,8 @@ fn odd_jobs_cost_themselves_alone() {
     // The job of the parallel universe is one in the queue.
     assert_eq!(waiting, schedd.jobs.idle + 2);
 
-    // Each schedd says how many jobs it runs at most.
+    // Each schedd says how many jobs it runs at most; ehos asks where jobs wait.
+    let waits = testbed.submit(Some("second@"), "request_cpus = 7\nqueue 1");
     let root = testbed.root();
     let setting = root.join("etc/condor/config.d/80-max-jobs.config");
     fs::write(&setting, "MAX_JOBS_RUNNING = 2\n").unwrap();
@@ -203,6 +204,7 @@ fn odd_jobs_cost_themselves_alone() {
     });
     fs::remove_file(&setting).unwrap();
     testbed.tool("condor_reconfig", &[]);
+    testbed.tool("condor_rm", &["-name", "second@", &waits]);
     assert!(told);
 }
 
