@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::plain;
+use system::plain;
 
 /// JSON.
 pub const JSON: &str = "application/json; charset=utf-8";

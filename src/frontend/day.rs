@@ -12,14 +12,14 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::last::Mark;
-use crate::history::{CloudCounts, CostCounts};
-use crate::own_file;
-use crate::report::names::{BrakeName, Named};
-use crate::report::tick_report::{ActionResult, Queue};
-use crate::scaling::figures::CoreFigures;
-use crate::scaling::names::{ActionName, PhaseName};
-use crate::scaling::observation::Resources;
-use crate::scaling::source::{Source, SourceKind};
+use report::history::{CloudCounts, CostCounts};
+use report::names::{BrakeName, Named};
+use report::tick_report::{ActionResult, Queue};
+use scaling::figures::CoreFigures;
+use scaling::names::{ActionName, PhaseName};
+use scaling::observation::Resources;
+use scaling::source::{Source, SourceKind};
+use system::own_file;
 
 /// What a tick saw holds until the next one, and at most for so long (in milliseconds, as all times here).
 pub const HOLDS: i64 = 300_000;

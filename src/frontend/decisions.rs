@@ -10,11 +10,11 @@ use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 
 use super::last::Mark;
-use crate::history::{self, Day, Event, Record, UnreadDay};
-use crate::report::names::{Named, ReasonName};
-use crate::report::tick_report::{ActionReport, ActionResult};
-use crate::scaling::names::{ActionName, PhaseName};
-use crate::scaling::plan::Fate;
+use report::history::{self, Day, Event, Record, UnreadDay};
+use report::names::{Named, ReasonName};
+use report::tick_report::{ActionReport, ActionResult};
+use scaling::names::{ActionName, PhaseName};
+use scaling::plan::Fate;
 
 /// Days that are looked through for one answer.
 pub const DAYS: i64 = 31;

@@ -13,7 +13,7 @@ use super::last::{Last, LastTick, Mark};
 use super::node;
 use super::series::{Range, Series};
 use super::view::View;
-use crate::history;
+use report::history;
 
 /// Answers about decisions that are kept.
 const KEPT: usize = 8;

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::answer::{Answer, JSON};
-use crate::own_file;
-use crate::report::TickReport;
+use report::TickReport;
+use system::own_file;
 
 /// Which file it was, and as of when.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use super::answer::{Answer, status_name};
 use super::host::Hosts;
 use super::request::{self, HEAD_BYTES, Head, Refused};
 use super::routes::Site;
-use crate::deadline::Deadline;
+use system::deadline::Deadline;
 
 /// Connections at once.
 const CONNECTIONS: usize = 64;

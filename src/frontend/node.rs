@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::decisions::Decision;
-use crate::history::UnreadDay;
-use crate::report::tick_report::NodeReport;
+use report::history::UnreadDay;
+use report::tick_report::NodeReport;
 
 /// It, and what happened to it.
 #[derive(Debug, Serialize)]

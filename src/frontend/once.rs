@@ -67,16 +67,16 @@ fn put(html: &mut String, place: &str, text: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frontend::History;
+    use crate::History;
 
     #[test]
     fn nothing_in_the_page_ends_what_it_is_put_into_or_comes_from_elsewhere() {
         let folder = tempfile::tempdir().unwrap();
-        let mut last = crate::report::TickReport::default();
+        let mut last = report::TickReport::default();
         last.notices
             .push("</script><script>alert(1)</script> </body>".to_owned());
         let text = serde_json::to_vec(&last).unwrap();
-        std::fs::write(crate::history::last_file(folder.path()), text).unwrap();
+        std::fs::write(report::history::last_file(folder.path()), text).unwrap();
         let html = html(&Site::new(History::new(folder.path().to_owned()))).unwrap();
         assert!(!page::JS.contains("</script") && !page::CSS.contains("</style"));
         assert!(!html.contains("alert(1)</script>"));

@@ -12,8 +12,8 @@ use super::page;
 use super::request::{Head, decoded};
 use super::series::Range;
 use super::token::{COOKIE, Shown, Token};
-use crate::metrics::prometheus;
-use crate::report::problem::{age_seconds, clock};
+use report::metrics::prometheus;
+use report::problem::{age_seconds, clock};
 
 /// The text format of Prometheus.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";

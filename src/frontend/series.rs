@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::answer::{Answer, JSON};
 use super::day::{Column, Columns, DAY, DayRead, HOLDS, Row, STEP, Sample};
-use crate::history::{self, UnreadDay};
+use report::history::{self, UnreadDay};
 
 /// For how long an answer is given again when no tick has come (milliseconds).
 const FRESH: i64 = 10_000;

@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::request::Head;
-use crate::own_file;
+use system::own_file;
 
 /// The name of the file in the state directory, and of the credential of the unit.
 pub const FILE: &str = "frontend.token";

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::report::names::ReasonName;
-use crate::report::problem::{Problem, is_late, problems};
-use crate::report::tick_report::TickReport;
-use crate::scaling::names::PhaseName;
-use crate::scaling::plan::Fate;
-use crate::scaling::source::SourceKind;
+use report::names::ReasonName;
+use report::problem::{Problem, is_late, problems};
+use report::tick_report::TickReport;
+use scaling::names::PhaseName;
+use scaling::plan::Fate;
+use scaling::source::SourceKind;
 
 /// The view of the last tick.
 #[derive(Debug, Serialize)]
