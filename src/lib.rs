@@ -3,12 +3,11 @@
 pub mod check;
 pub mod cli;
 pub mod commands;
-pub mod deploy;
 pub mod init;
 mod wake;
 
 pub use ::{condor, openstack, scaling, simulation, yaml};
-pub use ::{config, frontend, report};
+pub use ::{config, deploy, frontend, report};
 pub use ::tick::{act, cloud, observe, pool, signing_key, state_directory as state};
 pub use report::{history, metrics, notify, status};
 pub use system::http_client as outbound;

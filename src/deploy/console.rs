@@ -1,6 +1,6 @@
 //! What a server's console tells of its first boot: how far it is, its SSH host keys, and the user that cloud-init made.
 
-use crate::scaling::console::{FAILED, is_failure, is_own_final_message, told};
+use scaling::console::{FAILED, is_failure, is_own_final_message, told};
 
 /// How far a server has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +135,7 @@ mod tests {
     /// A console of a machine with Debian 13, recorded.
     fn recorded(name: &str) -> String {
         let file = format!(
-            "{}/tests/fixtures/console/{name}.txt",
+            "{}/../../tests/fixtures/console/{name}.txt",
             env!("CARGO_MANIFEST_DIR")
         );
         std::fs::read_to_string(file).unwrap()

@@ -11,9 +11,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use crate::child;
-use crate::deadline::Deadline;
-use crate::environment::Environment;
+use system::child;
+use system::deadline::Deadline;
+use system::environment::Environment;
 
 /// How long the agent may take to list its keys: it may be at the other end of a connection.
 const AGENT: Duration = Duration::from_secs(5);

@@ -3,11 +3,11 @@
 
 use std::fmt;
 
-use crate::condor::SHARED_PORT;
-use crate::openstack::compute::Keypair;
-use crate::openstack::network::SecurityGroup;
-use crate::openstack::rule::{Direction, Family, Prefix, Remote, Traffic};
-use crate::openstack::server_group::ServerGroup;
+use condor::SHARED_PORT;
+use openstack::compute::Keypair;
+use openstack::network::SecurityGroup;
+use openstack::rule::{Direction, Family, Prefix, Remote, Traffic};
+use openstack::server_group::ServerGroup;
 
 /// What keypair and security group are called when the configuration names none.
 pub const NAME: &str = "ehos";
@@ -208,7 +208,7 @@ pub fn wanted(there: &There, asked: &Asked) -> Result<Vec<Change>, PrerequisiteE
         }
     }
     if group(&there.groups, first)?.is_none() {
-        if crate::openstack::looks_like_id(first) {
+        if openstack::looks_like_id(first) {
             return Err(PrerequisiteError::UnknownId {
                 id: (*first).to_owned(),
             });
@@ -239,7 +239,7 @@ fn server_group(there: &There, asked: &Asked) -> Result<Option<Change>, Prerequi
     if groups.any(|group| group.id == wanted || group.name == wanted) {
         return Ok(None);
     }
-    if crate::openstack::looks_like_id(wanted) {
+    if openstack::looks_like_id(wanted) {
         return Err(PrerequisiteError::UnknownServerGroup {
             id: wanted.to_owned(),
         });
@@ -448,7 +448,7 @@ mod tests {
     fn rules_of_another_group_of_the_servers_count() {
         let ssh_from = ["10.0.0.0/8".parse().unwrap()];
         let mut asked = asked(&ssh_from);
-        let any = |ethertype: &str, group: &str| crate::openstack::rule::Rule {
+        let any = |ethertype: &str, group: &str| openstack::rule::Rule {
             direction: "ingress".to_owned(),
             ethertype: ethertype.to_owned(),
             remote_group_id: Some(group.to_owned()),

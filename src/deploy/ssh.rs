@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::child::{self, described};
-use crate::deadline::Deadline;
+use system::child::{self, described};
+use system::deadline::Deadline;
 
 /// How long a connection may take to come about, in seconds.
 const CONNECT_SECONDS: u64 = 10;

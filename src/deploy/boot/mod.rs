@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-use crate::deadline::Deadline;
-use crate::openstack::{Effect, Error};
-use crate::progress::{Line, Remains};
+use openstack::{Effect, Error};
+use system::deadline::Deadline;
+use system::progress::{Line, Remains};
 
 pub use spec::{METADATA_DIGEST, ServerSpec, hexadecimal, look_up_values};
 pub use step::{

@@ -10,14 +10,14 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::soon;
-use crate::cloudinit::Template;
-use crate::deadline::Deadline;
-use crate::deploy::console::{self, Boot};
-use crate::openstack::auth::Session;
-use crate::openstack::compute::{self, NamedFlavor, NewServer};
-use crate::openstack::image::Image;
-use crate::openstack::{Error, Surroundings, surroundings};
-use crate::scaling::signing::SigningKeys;
+use crate::console::{self, Boot};
+use openstack::auth::Session;
+use openstack::compute::{self, NamedFlavor, NewServer};
+use openstack::image::Image;
+use openstack::{Error, Surroundings, surroundings};
+use scaling::signing::SigningKeys;
+use system::deadline::Deadline;
+use userdata::cloudinit::Template;
 
 /// A console is worth waiting for no longer than this: the next look asks again.
 const CONSOLE_TIMEOUT: Duration = Duration::from_secs(15);

@@ -3,8 +3,8 @@
 //! Owns: the steps up to there, the same for every kind of server; its ending decides what comes next.
 //! Must not: ask any service; decide for a server that an earlier run has finished.
 
-use crate::deploy::console::Boot;
-use crate::scaling::observation::ServerStatus;
+use crate::console::Boot;
+use scaling::observation::ServerStatus;
 
 /// How many times a server is asked for.
 const CREATES: u32 = 2;

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::*;
-use crate::deploy::console::Boot;
-use crate::openstack::{Call, Kind};
-use crate::progress::Progress;
-use crate::scaling::observation::ServerStatus;
+use crate::console::Boot;
+use openstack::{Call, Kind};
+use scaling::observation::ServerStatus;
+use system::progress::Progress;
 
 /// A server that is there at once, in a cloud whose errors are told beforehand.
 struct Smallest {

@@ -10,9 +10,9 @@ use log::info;
 
 use super::error::{Cause, Error, Left};
 use super::step::{self, Action, Attempt, BuildFailure, BuildView, Step, next};
-use crate::deploy::boot::{self, Creates, Ending, Failure, Leftover, Server, Wait};
-use crate::openstack;
-use crate::progress::Line;
+use crate::boot::{self, Creates, Ending, Failure, Leftover, Server, Wait};
+use openstack;
+use system::progress::Line;
 
 /// A server whose create was not answered comes within this, or not at all.
 pub(super) const APPEARANCE: Duration = Duration::from_secs(120);

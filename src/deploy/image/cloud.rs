@@ -11,14 +11,14 @@ use super::BuildRequest;
 use super::build::BuildBackend;
 use super::recipe::{Recipe, new_node};
 use super::step::{Action, Attempt, BOOTED, BuildView, FAILED, ImageSnapshot, sort};
-use crate::deploy::boot::{BootView, Leftover, MAX_VALUE, METADATA_DIGEST, Server, soon};
-use crate::deploy::console::{self, Boot};
-use crate::openstack::auth::Session;
-use crate::openstack::compute::ServerDetails;
-use crate::openstack::owned_image::{self as owned, CLOUD, IMAGE_NAME, OwnedImage};
-use crate::openstack::{Effect, Error, compute, image};
-use crate::scaling::console::before_failure;
-use crate::scaling::observation::{
+use crate::boot::{BootView, Leftover, MAX_VALUE, METADATA_DIGEST, Server, soon};
+use crate::console::{self, Boot};
+use openstack::auth::Session;
+use openstack::compute::ServerDetails;
+use openstack::owned_image::{self as owned, CLOUD, IMAGE_NAME, OwnedImage};
+use openstack::{Effect, Error, compute, image};
+use scaling::console::before_failure;
+use scaling::observation::{
     METADATA_CLUSTER, METADATA_ROLE, NodeId, OwnedServer, Role, ServerRecord, ServerStatus,
 };
 

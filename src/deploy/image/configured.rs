@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::drop_in;
-use crate::rights;
+use config::drop_in;
+use system::rights;
 
 /// The name of the file.
 const FILE: &str = "50-image.yaml";
@@ -160,7 +160,7 @@ mod tests {
             entries(&text).unwrap(),
             [entry("lab", "i-3"), entry("a \"b\": c", "i-2")]
         );
-        let yaml: crate::yaml::Value = crate::yaml::read(&text).unwrap();
+        let yaml: yaml::Value = yaml::read(&text).unwrap();
         assert_eq!(yaml["clouds"]["lab"]["image"], "i-3");
         assert_eq!(yaml["clouds"]["a \"b\": c"]["image"], "i-2");
         put_back(&file, Some(&first)).unwrap();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::step;
-use crate::{cloudinit, openstack};
+use userdata::cloudinit;
 
 /// A build that came to nothing.
 #[derive(Debug)]

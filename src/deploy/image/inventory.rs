@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::thread;
 
-use crate::config::Config;
-use crate::deadline::Deadline;
-use crate::openstack::CloudSettings;
-use crate::openstack::auth::Session;
-use crate::openstack::owned_image::OwnedImage;
-use crate::openstack::{Error, compute, image};
-use crate::scaling::observation::METADATA_CLUSTER;
+use config::Config;
+use openstack::CloudSettings;
+use openstack::auth::Session;
+use openstack::owned_image::OwnedImage;
+use openstack::{Error, compute, image};
+use scaling::observation::METADATA_CLUSTER;
+use system::deadline::Deadline;
 
 /// The images of ours in one cloud.
 #[derive(Debug)]

@@ -14,16 +14,16 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-use crate::cloudinit::Template;
-use crate::config::{self, Config};
-use crate::deadline::Deadline;
-use crate::deploy::boot::{Creates, Leftover};
-use crate::environment::Environment;
-use crate::openstack::CloudSettings;
-use crate::openstack::auth::Session;
-use crate::openstack::token_cache;
-use crate::progress::{Line, Progress};
-use crate::scaling::signing::SigningKeys;
+use crate::boot::{Creates, Leftover};
+use config::{self, Config};
+use openstack::CloudSettings;
+use openstack::auth::Session;
+use openstack::token_cache;
+use scaling::signing::SigningKeys;
+use system::deadline::Deadline;
+use system::environment::Environment;
+use system::progress::{Line, Progress};
+use userdata::cloudinit::Template;
 
 mod build;
 mod cloud;

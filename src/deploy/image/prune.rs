@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::inventory::is_configured;
-use crate::openstack::CloudSettings;
-use crate::openstack::owned_image::OwnedImage;
+use openstack::CloudSettings;
+use openstack::owned_image::OwnedImage;
 
 /// An image that is not whole may be on its way for so long.
 const UNDER_WAY: Duration = Duration::from_secs(86_400);

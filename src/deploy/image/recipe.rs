@@ -7,16 +7,16 @@ use sha2::{Digest, Sha256};
 
 use super::BuildRequest;
 use super::error::Cause;
-use crate::cloudinit::Template;
-use crate::deadline::Deadline;
-use crate::deploy::boot::{ServerSpec, hexadecimal, look_up_values};
-use crate::openstack::auth::Session;
-use crate::openstack::compute::{self, NamedFlavor};
-use crate::openstack::image::{self, Image};
-use crate::openstack::items::Items;
-use crate::openstack::owned_image::{CLOUD, IMAGE_NAME};
-use crate::openstack::{Error, find_flavor};
-use crate::scaling::observation::{Flavor, NodeId, builder_metadata};
+use crate::boot::{ServerSpec, hexadecimal, look_up_values};
+use openstack::auth::Session;
+use openstack::compute::{self, NamedFlavor};
+use openstack::image::{self, Image};
+use openstack::items::Items;
+use openstack::owned_image::{CLOUD, IMAGE_NAME};
+use openstack::{Error, find_flavor};
+use scaling::observation::{Flavor, NodeId, builder_metadata};
+use system::deadline::Deadline;
+use userdata::cloudinit::Template;
 
 /// How much longer than its build a builder may exist: for the clean-up, and for clocks.
 const SPARE_LIFETIME: Duration = Duration::from_secs(30 * 60);

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{BuildPreview, Builds, Built, Error};
-use crate::deploy::boot::Leftover;
-use crate::exit::Exit;
-use crate::plain::line;
+use crate::boot::Leftover;
+use system::exit::Exit;
+use system::plain::line;
 
 /// The result of a build for people.
 pub fn text(builds: &Builds) -> String {

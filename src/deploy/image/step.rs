@@ -6,11 +6,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::deploy::boot::{
-    self, BootFailure, BootView, Creates, Leftover, METADATA_DIGEST, Server, Wait,
-};
-use crate::openstack::owned_image::CLOUD;
-use crate::scaling::observation::{OwnedServer, Role, ServerRecord, ServerStatus};
+use crate::boot::{self, BootFailure, BootView, Creates, Leftover, METADATA_DIGEST, Server, Wait};
+use openstack::owned_image::CLOUD;
+use scaling::observation::{OwnedServer, Role, ServerRecord, ServerStatus};
 
 /// Metadata key of a builder whose first boot is over and went well.
 pub const BOOTED: &str = "ehos_booted";

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::deploy::ssh::quoted;
+use crate::ssh::quoted;
 
 /// SHA-256 of each file as the last deploy brought it, and its path, as `sha256sum` prints them.
 pub const LIST: &str = "/etc/ehos/.installed";

@@ -18,18 +18,18 @@ use super::login::{METADATA_HOST_KEY, METADATA_LOGIN, login};
 use super::spec::MasterSpec;
 use super::step::{Action, DeployView, FloatingIp, Installation, Step, next};
 use super::{DeployOptions, Deployed, floating_ip};
-use crate::deadline::Deadline;
-use crate::deploy::boot::{
+use crate::boot::{
     self, BootView, Creates, Ending, Failure, Leftover, METADATA_DIGEST, Server, Wait, soon,
 };
-use crate::deploy::console::Boot;
-use crate::deploy::ssh::Ssh;
-use crate::openstack::auth::Session;
-use crate::openstack::network::{self, Port};
-use crate::openstack::{self, Effect, compute};
-use crate::progress::Line;
-use crate::scaling::console::before_failure;
-use crate::scaling::observation::{ServerRecord, ServerStatus};
+use crate::console::Boot;
+use crate::ssh::Ssh;
+use openstack::auth::Session;
+use openstack::network::{self, Port};
+use openstack::{self, Effect, compute};
+use scaling::console::before_failure;
+use scaling::observation::{ServerRecord, ServerStatus};
+use system::deadline::Deadline;
+use system::progress::Line;
 
 /// How long a server that was asked for may be missing in Nova's list, when the answer was lost.
 const APPEARANCE: Duration = Duration::from_secs(60);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::deploy::boot::{BootFailure, Failure};
+use crate::boot::{BootFailure, Failure};
 
 /// No central manager came of it.
 #[derive(Debug)]

@@ -9,13 +9,13 @@ use log::warn;
 use super::error::{CleanUp, DeployFailure, Error};
 use super::known_hosts::knows;
 use super::looking;
-use crate::config::Config;
-use crate::deadline::Deadline;
-use crate::deploy::boot::Failure;
-use crate::openstack::auth::Session;
-use crate::openstack::{self, CloudSettings, compute};
-use crate::scaling::observation::{METADATA_IMAGE, OwnedServer, Role, ServerRecord, ServerStatus};
-use crate::scaling::signing::SigningKeys;
+use crate::boot::Failure;
+use config::Config;
+use openstack::auth::Session;
+use openstack::{self, CloudSettings, compute};
+use scaling::observation::{METADATA_IMAGE, OwnedServer, Role, ServerRecord, ServerStatus};
+use scaling::signing::SigningKeys;
+use system::deadline::Deadline;
 
 /// Metadata key: when its installation was whole.
 pub(super) const METADATA_READY: &str = "ehos_ready";

@@ -3,12 +3,12 @@
 //! Must not: touch one that is not marked as this pool's, or that leads to another server.
 
 use super::spec::MasterSpec;
-use crate::deploy::boot::soon;
-use crate::openstack::auth::Session;
-use crate::openstack::network::Port;
-use crate::openstack::{Error, network};
-use crate::progress::Line;
-use crate::scaling::leftover::master_floating_ip_mark;
+use crate::boot::soon;
+use openstack::auth::Session;
+use openstack::network::Port;
+use openstack::{Error, network};
+use scaling::leftover::master_floating_ip_mark;
+use system::progress::Line;
 
 /// The address of a floating IP that leads to the server.
 pub(super) fn find(session: &Session, server_id: &str) -> Result<Option<String>, Error> {

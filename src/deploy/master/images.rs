@@ -4,10 +4,10 @@ use log::warn;
 
 use super::find::{Proof, find};
 use super::looking;
-use crate::config::Config;
-use crate::deploy::image::Builds;
-use crate::openstack::CloudSettings;
-use crate::openstack::auth::Session;
+use crate::image::Builds;
+use config::Config;
+use openstack::CloudSettings;
+use openstack::auth::Session;
 
 /// Whether the cloud has a golden image; else it is named by the image that one begins with.
 pub(super) fn has_image(cloud: &CloudSettings) -> bool {

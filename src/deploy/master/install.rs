@@ -7,10 +7,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use super::conffile::{self, Brought, Care, Occasion};
-use crate::built_in;
-use crate::config::{Config, public};
-use crate::deploy::ssh::quoted;
-use crate::environment::Environment;
+use crate::ssh::quoted;
+use config::{Config, public};
+use system::environment::Environment;
+use userdata::builtin_templates;
 
 /// The configuration there.
 const MAIN: &str = "/etc/ehos/ehos.yaml";
@@ -152,7 +152,7 @@ impl Content {
         match self {
             Content::Text(text) => Ok(text.as_bytes().to_vec()),
             Content::Made(text) => Ok(text.as_bytes().to_vec()),
-            Content::Local(path) => match built_in::text(path) {
+            Content::Local(path) => match builtin_templates::text(path) {
                 Some(text) => Ok(text.into()),
                 None => std::fs::read(path),
             },
@@ -170,7 +170,7 @@ pub fn everything(program: &Program, config: &Config, proof: Option<SecretString
     work(program, secrets, plain, public::public(config), proof)
 }
 
-/// The same with what [`crate::config::public`] makes: files of secrets, plain files, and the text of ehos.yaml.
+/// The same with what [`config::public`] makes: files of secrets, plain files, and the text of ehos.yaml.
 fn work(
     program: &Program,
     secrets: Vec<(PathBuf, SecretString)>,

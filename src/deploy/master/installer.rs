@@ -6,10 +6,10 @@ use log::info;
 
 use super::conffile::{Care, FileChange, Occasion};
 use super::install::{self, File, Script, TICK, Timer, Work};
-use crate::deadline::Deadline;
-use crate::deploy::ssh::{self, Ssh};
-use crate::progress::Line;
-use crate::rights;
+use crate::ssh::{self, Ssh};
+use system::deadline::Deadline;
+use system::progress::Line;
+use system::rights;
 
 /// A central manager that can be logged in to.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::deploy::boot::MAX_VALUE;
+use crate::boot::MAX_VALUE;
 
 /// The file, which need not be there.
 fn read(file: &Path) -> io::Result<String> {

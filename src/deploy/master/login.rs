@@ -10,12 +10,12 @@ use super::error::DeployFailure;
 use super::find::METADATA_READY;
 use super::known_hosts::{keep_host_keys, knows};
 use super::spec::{DeployOverrides, MasterSpec};
-use crate::deploy::console::{host_keys, login_user};
-use crate::deploy::prerequisites::same_key;
-use crate::deploy::ssh::Login;
-use crate::openstack::CloudSettings;
-use crate::rights;
-use crate::scaling::observation::ServerRecord;
+use crate::console::{host_keys, login_user};
+use crate::prerequisites::same_key;
+use crate::ssh::Login;
+use openstack::CloudSettings;
+use scaling::observation::ServerRecord;
+use system::rights;
 
 /// The user to log in as: its console may have forgotten.
 pub(super) const METADATA_LOGIN: &str = "ehos_login";

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::deadline::Deadline;
-use crate::openstack::auth::Session;
-use crate::openstack::compute::ServerDetails;
-use crate::progress::Progress;
+use openstack::auth::Session;
+use openstack::compute::ServerDetails;
+use system::deadline::Deadline;
+use system::progress::Progress;
 
 mod conffile;
 mod deploy;

@@ -7,8 +7,8 @@ use super::find::FoundMaster;
 use super::install::Timer;
 use super::spec::{DeployOverrides, MasterSpec};
 use super::{DeployOptions, DeployPreview, Deployed, InstallPreview, Installed};
-use crate::exit::Exit;
-use crate::plain::line;
+use system::exit::Exit;
+use system::plain::line;
 
 /// A deploy that would be done.
 pub struct DeployPlan<'p> {

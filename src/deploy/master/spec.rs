@@ -10,18 +10,18 @@ use secrecy::SecretString;
 use super::images::has_image;
 use super::login::identity;
 use super::looking;
-use crate::built_in;
-use crate::cloudinit::Template;
-use crate::config::{self, Config, public};
-use crate::deadline::Deadline;
-use crate::deploy::boot::{ServerSpec, look_up_values};
-use crate::deploy::local_keys::LocalKeys;
-use crate::environment::Environment;
-use crate::openstack::auth::Session;
-use crate::openstack::compute::{self, Keypair, NamedFlavor};
-use crate::openstack::{CloudSettings, Error, find_flavor, image, network};
-use crate::scaling::observation::{METADATA_IMAGE, master_metadata};
-use crate::scaling::signing::SigningKeys;
+use crate::boot::{ServerSpec, look_up_values};
+use crate::local_keys::LocalKeys;
+use config::{self, Config, public};
+use openstack::auth::Session;
+use openstack::compute::{self, Keypair, NamedFlavor};
+use openstack::{CloudSettings, Error, find_flavor, image, network};
+use scaling::observation::{METADATA_IMAGE, master_metadata};
+use scaling::signing::SigningKeys;
+use system::deadline::Deadline;
+use system::environment::Environment;
+use userdata::builtin_templates;
+use userdata::cloudinit::Template;
 
 /// What may be chosen apart from the configuration.
 pub struct DeployOverrides<'a> {
@@ -258,7 +258,7 @@ fn execute_template(config: &Config) -> anyhow::Result<String> {
     };
     // Looked at before it is carried over: on the master nobody watches.
     Template::load(&first.user_data_file)?;
-    built_in::read(&first.user_data_file)
+    builtin_templates::read(&first.user_data_file)
         .with_context(|| format!("{}: cannot be read", first.user_data_file.display()))
 }
 

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use super::error::DeployFailure;
-use crate::deploy::boot::{self, BootFailure, BootView, Server, Wait};
-use crate::scaling::observation::ServerStatus;
+use crate::boot::{self, BootFailure, BootView, Server, Wait};
+use scaling::observation::ServerStatus;
 
 /// How long a server that is up may refuse connections: its sshd starts at about the time of the final message, and a
 /// floating IP takes a moment.
@@ -131,8 +131,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::deploy::boot::CreateRequest;
-    use crate::deploy::console::Boot;
+    use crate::boot::CreateRequest;
+    use crate::console::Boot;
 
     fn server(status: ServerStatus) -> Server {
         Server {

@@ -7,14 +7,12 @@ use proptest::prelude::*;
 
 use super::super::step::{BOOTED, FAILED, ImageSnapshot, sort};
 use super::*;
-use crate::deploy::boot::{BootFailure, BootView, METADATA_DIGEST};
-use crate::deploy::console::Boot;
-use crate::openstack::owned_image::CLOUD;
-use crate::openstack::{Call, Error as CloudError, Kind};
-use crate::progress::Progress;
-use crate::scaling::observation::{
-    NodeId, OwnedServer, ServerRecord, ServerStatus, builder_metadata,
-};
+use crate::boot::{BootFailure, BootView, METADATA_DIGEST};
+use crate::console::Boot;
+use openstack::owned_image::CLOUD;
+use openstack::{Call, Error as CloudError, Kind};
+use scaling::observation::{NodeId, OwnedServer, ServerRecord, ServerStatus, builder_metadata};
+use system::progress::Progress;
 
 /// A server of the simulated cloud.
 #[derive(Debug, Clone)]

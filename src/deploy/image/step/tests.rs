@@ -4,9 +4,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::deploy::boot::CreateRequest;
-use crate::deploy::console::Boot;
-use crate::scaling::observation::{NodeId, builder_metadata, execute_metadata};
+use crate::boot::CreateRequest;
+use crate::console::Boot;
+use scaling::observation::{NodeId, builder_metadata, execute_metadata};
 
 fn builder(status: ServerStatus) -> Server {
     Server {
