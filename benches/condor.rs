@@ -6,13 +6,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use condor::CondorPool;
+use condor::CondorSettings;
 use divan::Bencher;
-use ehos::condor::CondorPool;
-use ehos::condor::CondorSettings;
-use ehos::deadline::Deadline;
-use ehos::pool::{Pool, Watch};
-use ehos::scaling::observation::Seen;
+use scaling::observation::Seen;
+use system::deadline::Deadline;
 use tempfile::TempDir;
+use tick::pool::{Pool, Watch};
 
 const LONG: Duration = Duration::from_secs(60);
 

@@ -8,12 +8,12 @@ use std::thread;
 use std::time::Duration;
 
 use divan::Bencher;
-use ehos::cloud::{Cloud, Traces};
-use ehos::deadline::Deadline;
-use ehos::openstack::OpenStackCloud;
-use ehos::openstack::{Auth, AuthMethod, CloudSettings, NameOrId};
-use ehos::scaling::observation::{NodeId, execute_metadata};
+use openstack::OpenStackCloud;
+use openstack::{Auth, AuthMethod, CloudSettings, NameOrId};
+use scaling::observation::{NodeId, execute_metadata};
 use serde_json::{Value, json};
+use system::deadline::Deadline;
+use tick::cloud::{Cloud, Traces};
 
 const CLUSTER: &str = "pool-bench";
 /// `osapi_max_limit` of Nova.

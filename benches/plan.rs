@@ -1,7 +1,7 @@
 //! The planner.
 
 use divan::{Bencher, black_box};
-use ehos::scaling::plan::{Fate, plan};
+use scaling::plan::{Fate, plan};
 
 use crate::scene::{Size, scene};
 

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use ehos::scaling::capacity::Capacity;
-use ehos::scaling::leftover::Leftovers;
-use ehos::scaling::memory::{Departed, Join, Kind, NodeMemory, State};
-use ehos::scaling::needs::Matches;
-use ehos::scaling::node::drain_mark;
-use ehos::scaling::observation::{
+use jiff::Timestamp;
+use scaling::capacity::Capacity;
+use scaling::leftover::Leftovers;
+use scaling::memory::{Departed, Join, Kind, NodeMemory, State};
+use scaling::needs::Matches;
+use scaling::node::drain_mark;
+use scaling::observation::{
     CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, NegotiatorView, NodeId,
     Observation, OwnedServer, PartsQuota, PoolView, Quota, Resources, ScheddView, Seen,
     ServerRecord, ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
-use ehos::scaling::policy::{CloudPolicy, Policy};
-use ehos::scaling::schedule::Spare;
-use jiff::Timestamp;
+use scaling::policy::{CloudPolicy, Policy};
+use scaling::schedule::Spare;
 
 const CLUSTER: &str = "pool-bench";
 const CLOUDS: [&str; 2] = ["one", "two"];
@@ -254,7 +254,7 @@ fn startd(number: usize, id: &NodeId, uuid: &str) -> StartdView {
         address: None,
         instance_id: Some(uuid.to_owned()),
         node: Some(id.clone()),
-        sender: ehos::scaling::sender::Sender::Unknown,
+        sender: scaling::sender::Sender::Unknown,
         heard_ago: Duration::from_secs(number as u64 % 60),
         update_interval: Some(Duration::from_secs(60)),
         up_for: Duration::from_secs(3600),

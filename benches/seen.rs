@@ -6,14 +6,14 @@ use std::fs;
 use std::time::Duration;
 
 use divan::{Bencher, black_box};
-use ehos::frontend::{Head, History, Site, parse_request};
-use ehos::history::{self, Record};
-use ehos::metrics;
-use ehos::report::{TickReport, TickResult};
-use ehos::scaling::plan::plan;
-use ehos::status::{View, table};
+use frontend::{Head, History, Site, parse_request};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
+use report::history::{self, Record};
+use report::metrics;
+use report::status::{View, table};
+use report::{TickReport, TickResult};
+use scaling::plan::plan;
 
 use crate::scene::{Size, scene};
 

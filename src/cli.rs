@@ -321,7 +321,7 @@ pub struct CloudSetup {
     pub external: bool,
     /// Where SSH may come from; can be given several times
     #[arg(long, value_name = "CIDR", default_values = ["0.0.0.0/0", "::/0"])]
-    pub ssh_from: Vec<crate::openstack::rule::Prefix>,
+    pub ssh_from: Vec<openstack::rule::Prefix>,
     /// Print what would be done; do nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,

@@ -6,27 +6,18 @@ pub mod commands;
 pub mod init;
 mod wake;
 
-pub use ::{condor, openstack, scaling, simulation, yaml};
-pub use ::{config, deploy, frontend, report};
-pub use ::tick::{act, cloud, observe, pool, signing_key, state_directory as state};
-pub use report::{history, metrics, notify, status};
-pub use system::http_client as outbound;
-pub use system::{
-    afterword, child, deadline, environment, exit, lock, logging, own_file, plain, progress, proxy,
-    rights,
-};
-pub use userdata::{builtin_templates as built_in, cloudinit, node as user_data};
-
 use std::ffi::OsString;
 use std::io::Write;
 
 use clap::Parser;
 use log::error;
+use tick::state_directory;
 
 use cli::{Cli, CloudCommand, Command, ConfigCommand, ImageCommand, MasterCommand};
-use environment::Environment;
-use exit::Exit;
-use plain::{Own, PlainWriter};
+use system::environment::Environment;
+use system::exit::Exit;
+use system::plain::{Own, PlainWriter};
+use system::{logging, rights};
 
 /// Runs the command line `args` (the program's name first) and writes what it has to say to `out`, as plain text.
 pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exit {
@@ -145,11 +136,11 @@ fn exit_of(failure: &anyhow::Error) -> Exit {
         if let Some(error) = cause.downcast_ref::<openstack::Error>() {
             return exit_of_cloud(error);
         }
-        if let Some(error) = cause.downcast_ref::<status::Error>() {
+        if let Some(error) = cause.downcast_ref::<report::status::Error>() {
             return error.exit();
         }
-        match cause.downcast_ref::<state::Error>() {
-            Some(state::Error::Newer { .. }) => return Exit::Configuration,
+        match cause.downcast_ref::<state_directory::Error>() {
+            Some(state_directory::Error::Newer { .. }) => return Exit::Configuration,
             Some(_) => return Exit::State,
             None => {}
         }

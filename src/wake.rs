@@ -13,9 +13,9 @@ use std::time::Duration;
 use log::debug;
 use serde::{Deserialize, Serialize};
 
-use crate::condor::event_log::{self, Events, Mark};
-use crate::lock;
-use crate::own_file;
+use condor::event_log::{self, Events, Mark};
+use system::lock;
+use system::own_file;
 
 /// The record of the last pass.
 pub const RECORD: &str = "wake.json";

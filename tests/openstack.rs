@@ -26,22 +26,20 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use double::{Double, Line, Reply, always, once};
-use ehos::cloud::{Cloud, Traces};
-use ehos::deadline::Deadline;
-use ehos::openstack::rule::{Direction, Family, Remote, Traffic};
-use ehos::openstack::{Auth, AuthMethod, CloudSettings, NameOrId};
-use ehos::openstack::{
+use openstack::rule::{Direction, Family, Remote, Traffic};
+use openstack::{Auth, AuthMethod, CloudSettings, NameOrId};
+use openstack::{
     Effect, OpenStackCloud, Service, auth::Session, compute, identity, image, network,
 };
-use ehos::scaling::action::{
-    CloudAction, Done, Expected, Failure, FailureKind, Intent, StartdIdentity,
-};
-use ehos::scaling::console::{ConsoleExcerpt, ConsoleSource};
-use ehos::scaling::floating_ip::NodeFloatingIp;
-use ehos::scaling::leftover::{FloatingIpRecord, Leftover, Leftovers, PortRecord, VolumeRecord};
-use ehos::scaling::observation::{NodeId, OwnedServer, Seen, ServerRecord, ServerStatus};
-use ehos::scaling::refusal::About;
+use scaling::action::{CloudAction, Done, Expected, Failure, FailureKind, Intent, StartdIdentity};
+use scaling::console::{ConsoleExcerpt, ConsoleSource};
+use scaling::floating_ip::NodeFloatingIp;
+use scaling::leftover::{FloatingIpRecord, Leftover, Leftovers, PortRecord, VolumeRecord};
+use scaling::observation::{NodeId, OwnedServer, Seen, ServerRecord, ServerStatus};
+use scaling::refusal::About;
 use serde_json::json;
+use system::deadline::Deadline;
+use tick::cloud::{Cloud, Traces};
 
 const PASSWORD: &str = "pa55-w0rd-of-the-test";
 const TOKEN: &str = "gAAAAAB-token-of-the-test";
@@ -183,7 +181,7 @@ fn server(id: &str) -> OwnedServer {
             status: ServerStatus::Error,
             nova_status: None,
             deleting: false,
-            metadata: ehos::scaling::observation::execute_metadata(
+            metadata: scaling::observation::execute_metadata(
                 "pool-1",
                 &NodeId("n-1".to_owned()),
                 "m1.small",
@@ -309,7 +307,7 @@ fn what_is_said_of_one_service_goes_before_the_catalog() {
         own.services.endpoint_overrides = given(service.name(), given_url);
         assert_eq!(url(&own, service).unwrap(), expected);
     }
-    own.services = ehos::openstack::ServiceSettings {
+    own.services = openstack::ServiceSettings {
         interfaces: given("image", "nowhere"),
         ..Default::default()
     };
@@ -319,7 +317,7 @@ fn what_is_said_of_one_service_goes_before_the_catalog() {
         "{error}"
     );
     assert!(url(&own, Service::Compute).is_ok());
-    own.services = ehos::openstack::ServiceSettings {
+    own.services = openstack::ServiceSettings {
         region_names: given("network", "Mars"),
         ..Default::default()
     };
@@ -740,7 +738,7 @@ fn an_unlimited_quota_has_no_limit() {
     assert_eq!(quota.instances.limit, Some(2000));
 }
 
-fn list(script: Vec<Line>) -> (Double, Result<Vec<ServerRecord>, ehos::openstack::Error>) {
+fn list(script: Vec<Line>) -> (Double, Result<Vec<ServerRecord>, openstack::Error>) {
     let double = Double::start([vec![login()], script].into_iter().flatten().collect());
     let settings = settings(double.url());
     let servers = compute::servers(&session(&settings), soon());
@@ -847,7 +845,7 @@ fn a_redirect_is_not_followed() {
 
 // Faults
 
-fn quota_after(reply: Reply) -> (Double, Result<(), ehos::openstack::Error>) {
+fn quota_after(reply: Reply) -> (Double, Result<(), openstack::Error>) {
     let double = Double::start(vec![
         login(),
         once("GET", "/v2.1/limits", reply),

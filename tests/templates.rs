@@ -9,9 +9,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use ehos::cloudinit::{TAGS, Template};
 use secrecy::{ExposeSecret, SecretString};
 use serde_yaml::Value;
+use userdata::cloudinit::{TAGS, Template};
 
 const FILES: [&str; 3] = ["base.yaml", "execute.yaml", "master.yaml"];
 

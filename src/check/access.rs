@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::Finding;
-use crate::openstack::{Error, identity::ApplicationCredential};
+use openstack::{Error, identity::ApplicationCredential};
 
 /// Before its end a credential is renewed best in the week that is left.
 const EARLY: SignedDuration = SignedDuration::from_hours(8 * 24);

@@ -1,11 +1,11 @@
 //! What a node is made of: flavor, image, keypair.
 
 use super::{Finding, Outcome};
-use crate::deploy::local_keys::LocalKeys;
-use crate::openstack::among;
-use crate::openstack::compute::{Keypair, NamedFlavor};
-use crate::openstack::image::Image;
-use crate::openstack::items::Items;
+use deploy::local_keys::LocalKeys;
+use openstack::among;
+use openstack::compute::{Keypair, NamedFlavor};
+use openstack::image::Image;
+use openstack::items::Items;
 
 /// The configured flavors that are there.
 pub fn found<'f>(there: &'f [NamedFlavor], configured: &[String]) -> Vec<&'f NamedFlavor> {
@@ -173,7 +173,7 @@ pub fn key(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scaling::observation::Flavor;
+    use scaling::observation::Flavor;
 
     fn flavor(name: &str, root_disk_gb: u64, ram_mb: u64) -> NamedFlavor {
         NamedFlavor {

@@ -5,19 +5,19 @@ use std::thread;
 use jiff::Timestamp;
 
 use super::{Area, Finding, access, boot, configuration, joined, placement, quota, reach, rights};
-use crate::config::Config;
-use crate::deadline::Deadline;
-use crate::deploy::local_keys::LocalKeys;
-use crate::openstack::auth::{Session, Token};
-use crate::openstack::compute::{Keypair, NamedFlavor, Servers};
-use crate::openstack::image::Image;
-use crate::openstack::items::Items;
-use crate::openstack::network::{Network, SecurityGroup, Subnet};
-use crate::openstack::{AuthMethod, CloudSettings};
-use crate::openstack::{
+use config::Config;
+use deploy::local_keys::LocalKeys;
+use openstack::auth::{Session, Token};
+use openstack::compute::{Keypair, NamedFlavor, Servers};
+use openstack::image::Image;
+use openstack::items::Items;
+use openstack::network::{Network, SecurityGroup, Subnet};
+use openstack::{AuthMethod, CloudSettings};
+use openstack::{
     Error, Service, compute, identity, image, limits, network, server_group, volume, zone,
 };
-use crate::scaling::observation::{OwnedServer, PartsQuota, Quota, Role, Usage};
+use scaling::observation::{OwnedServer, PartsQuota, Quota, Role, Usage};
+use system::deadline::Deadline;
 
 /// Looks at the cloud of `settings`.
 pub fn check(

@@ -4,15 +4,15 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Area, Finding};
-use crate::cloudinit::{MAX_BASE64, Template};
-use crate::condor::CondorSettings;
-use crate::config::{self, Config};
-use crate::deadline::Deadline;
-use crate::environment::Environment;
-use crate::openstack::CloudSettings;
-use crate::scaling::action::Intent;
-use crate::scaling::observation::NodeId;
-use crate::user_data::NodeUserData;
+use condor::CondorSettings;
+use config::{self, Config};
+use openstack::CloudSettings;
+use scaling::action::Intent;
+use scaling::observation::NodeId;
+use system::deadline::Deadline;
+use system::environment::Environment;
+use userdata::cloudinit::{MAX_BASE64, Template};
+use userdata::node::NodeUserData;
 
 const NAME: &str = "configuration";
 /// The templates that servers other than nodes are made of.

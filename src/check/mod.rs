@@ -19,12 +19,12 @@ use std::thread;
 
 use serde::Serialize;
 
-use crate::config::Config;
-use crate::deadline::Deadline;
-use crate::deploy::local_keys::LocalKeys;
-use crate::environment::Environment;
-use crate::openstack;
-use crate::openstack::CloudSettings;
+use config::Config;
+use deploy::local_keys::LocalKeys;
+use openstack;
+use openstack::CloudSettings;
+use system::deadline::Deadline;
+use system::environment::Environment;
 
 pub use configuration::unusable;
 

@@ -1,11 +1,11 @@
 //! Where nodes are put, and what they boot from: availability zones, server group, boot volume.
 
 use super::Finding;
-use crate::openstack::among;
-use crate::openstack::image::Image;
-use crate::openstack::server_group::ServerGroup;
-use crate::openstack::volume::VolumeType;
-use crate::openstack::zone::Zone;
+use openstack::among;
+use openstack::image::Image;
+use openstack::server_group::ServerGroup;
+use openstack::volume::VolumeType;
+use openstack::zone::Zone;
 
 /// Each configured zone is there, and has a host that is up.
 pub fn zones(there: &[Zone], configured: &[String]) -> Vec<Finding> {

@@ -13,13 +13,13 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Area, Finding, access, joined, slot_users};
-use crate::condor::SHARED_PORT;
-use crate::condor::inspect::{self, Permission};
-use crate::condor::{CondorPool, Error, Tools};
-use crate::config::Config;
-use crate::deadline::Deadline;
-use crate::pool::{Pool, Watch};
-use crate::scaling::observation::{CollectorView, PoolView, Seen};
+use condor::SHARED_PORT;
+use condor::inspect::{self, Permission};
+use condor::{CondorPool, Error, Tools};
+use config::Config;
+use scaling::observation::{CollectorView, PoolView, Seen};
+use system::deadline::Deadline;
+use tick::pool::{Pool, Watch};
 
 const NAME: &str = "pool";
 /// Ads of a node that is gone stay with the collector for this long at most: so long jobs are matched to it in vain.
@@ -286,7 +286,7 @@ mod tests {
     use jiff::Timestamp;
     use secrecy::SecretString;
 
-    use crate::condor::inspect::NodeSettings;
+    use condor::inspect::NodeSettings;
 
     use super::joining::given_token;
     use super::settings::{ad_lifetime, at_most, event_log, nodes_settings, update_after_cycle};

@@ -1,9 +1,9 @@
 //! Room for nodes in the project's quota.
 
 use super::Finding;
-use crate::openstack::compute::NamedFlavor;
-use crate::scaling::observation::{PartsQuota, Quota, Usage};
-use crate::scaling::policy::CloudPolicy;
+use openstack::compute::NamedFlavor;
+use scaling::observation::{PartsQuota, Quota, Usage};
+use scaling::policy::CloudPolicy;
 
 /// How many more servers of `flavor` the quota allows beyond the headroom, and what stops the next.
 fn room(
@@ -110,8 +110,8 @@ pub fn quota(
 mod tests {
     use super::*;
     use crate::check::Outcome;
-    use crate::scaling::observation::Flavor;
-    use crate::scaling::policy::Takes;
+    use scaling::observation::Flavor;
+    use scaling::policy::Takes;
 
     fn flavor(name: &str, vcpus: u64) -> NamedFlavor {
         NamedFlavor {

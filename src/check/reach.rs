@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use super::Finding;
-use crate::condor::SHARED_PORT;
-use crate::deploy::prerequisites::{self, SSH_PORT};
-use crate::openstack::network::{Network, SecurityGroup, Subnet};
-use crate::openstack::rule::{Direction, Family, Prefix, Remote, Rule, Traffic};
-use crate::openstack::{among, looks_like_id};
+use condor::SHARED_PORT;
+use deploy::prerequisites::{self, SSH_PORT};
+use openstack::network::{Network, SecurityGroup, Subnet};
+use openstack::rule::{Direction, Family, Prefix, Remote, Rule, Traffic};
+use openstack::{among, looks_like_id};
 
 /// The name of the group that servers get when none is named.
 const DEFAULT_GROUP: &str = "default";

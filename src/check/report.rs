@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{Area, Finding, Outcome};
-use crate::exit::Exit;
-use crate::plain::line;
+use system::exit::Exit;
+use system::plain::line;
 
 /// The version of the JSON: raised when something in it changes its meaning or goes.
 const VERSION: u32 = 1;

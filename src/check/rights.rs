@@ -1,11 +1,11 @@
 //! What ehos may do on a cloud, as far as that can be asked without an effect, and what its Nova is too old for.
 
 use super::Finding;
-use crate::deadline::Deadline;
-use crate::openstack::CloudSettings;
-use crate::openstack::auth::{Session, Token};
-use crate::openstack::{Error, compute, network};
-use crate::scaling::refusal::About;
+use openstack::CloudSettings;
+use openstack::auth::{Session, Token};
+use openstack::{Error, compute, network};
+use scaling::refusal::About;
+use system::deadline::Deadline;
 
 const CHECK: &str = "rights";
 const REMEDY: &str = "give this user the role `member` on the project; an application credential needs it too, and access \

@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use super::Finding;
-use crate::built_in;
-use crate::condor::inspect::NodeSettings;
+use condor::inspect::NodeSettings;
+use userdata::builtin_templates;
 
 const CHECK: &str = "slot-users";
 /// The attribute by which a node publishes how many slots have a user.
@@ -18,7 +18,7 @@ const REMEDY: &str = "copy the bootcmd block `slot_users` and the settings from 
 /// Checks the template at `path`, by which the nodes of `clouds` are created.
 pub fn template(path: &Path, clouds: &[&str]) -> Option<Finding> {
     // The configuration's own check reports a template that cannot be read.
-    let text = built_in::read(path).ok()?;
+    let text = builtin_templates::read(path).ok()?;
     (!text.contains(ATTRIBUTE)).then(|| {
         Finding::warning(
             CHECK,

@@ -11,8 +11,8 @@ use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 use rustix::process::geteuid;
 
 use super::{Finding, Outcome};
-use crate::history;
-use crate::rights;
+use report::history;
+use system::rights;
 
 const CHECK: &str = "state";
 /// Below this a tick cannot keep its intents: the state of 1,000 nodes and a line of the history are less.

@@ -7,10 +7,10 @@ use anyhow::Context;
 use crate::check::{self, report};
 use crate::cli::{Check, Output};
 use crate::commands::directory_of_ticks;
-use crate::config;
-use crate::deadline::Deadline;
-use crate::environment::Environment;
-use crate::exit::Exit;
+use config;
+use system::deadline::Deadline;
+use system::environment::Environment;
+use system::exit::Exit;
 
 /// Runs it and writes what it has to say to `out`.
 ///

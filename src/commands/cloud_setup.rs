@@ -8,16 +8,16 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use crate::cli::{CloudSetup, Output};
-use crate::config::{self, Config, Names};
-use crate::deadline::Deadline;
-use crate::deploy::local_keys::LocalKeys;
-use crate::deploy::prerequisites::{self, Asked, Change, NAME, PublicKey, There};
-use crate::environment::Environment;
-use crate::exit::Exit;
-use crate::openstack::CloudSettings;
-use crate::openstack::auth::Session;
-use crate::openstack::{self, compute, network, server_group};
-use crate::plain::line;
+use config::{self, Config, Names};
+use deploy::local_keys::LocalKeys;
+use deploy::prerequisites::{self, Asked, Change, NAME, PublicKey, There};
+use openstack::CloudSettings;
+use openstack::auth::Session;
+use openstack::{self, compute, network, server_group};
+use system::deadline::Deadline;
+use system::environment::Environment;
+use system::exit::Exit;
+use system::plain::line;
 
 /// Where `ssh-keygen` puts public keys, the better kinds first.
 const PUBLIC_KEYS: [&str; 3] = ["id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub"];

@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use crate::cli::ConfigCheck;
-use crate::config;
-use crate::environment::Environment;
-use crate::exit::Exit;
+use config;
+use system::environment::Environment;
+use system::exit::Exit;
 
 /// Loads the configuration and says which files make it, what is worth knowing, and that it is valid.
 ///

@@ -8,16 +8,16 @@ use anyhow::bail;
 use secrecy::ExposeSecret;
 
 use crate::cli::ConfigInit;
-use crate::config::{self, new_file, others_can_read, public};
-use crate::deadline::Deadline;
-use crate::environment::Environment;
-use crate::exit::Exit;
 use crate::init::choice::{self, Choice};
 use crate::init::{source, text};
-use crate::openstack::auth::Session;
-use crate::openstack::{self, compute, image, network};
-use crate::plain::line;
-use crate::rights;
+use config::{self, new_file, others_can_read, public};
+use openstack::auth::Session;
+use openstack::{self, compute, image, network};
+use system::deadline::Deadline;
+use system::environment::Environment;
+use system::exit::Exit;
+use system::plain::line;
+use system::rights;
 
 /// For all that is asked of the cloud.
 const TIMEOUT: Duration = Duration::from_secs(120);

@@ -11,18 +11,18 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::built_in;
 use crate::cli::ConfigRender;
-use crate::cloudinit::Template;
-use crate::config::{self, new_file, public};
-use crate::deadline::Deadline;
-use crate::environment::Environment;
-use crate::exit::Exit;
-use crate::openstack::CloudSettings;
-use crate::rights;
-use crate::scaling::action::Intent;
-use crate::scaling::observation::NodeId;
-use crate::user_data::NodeUserData;
+use config::{self, new_file, public};
+use openstack::CloudSettings;
+use scaling::action::Intent;
+use scaling::observation::NodeId;
+use system::deadline::Deadline;
+use system::environment::Environment;
+use system::exit::Exit;
+use system::rights;
+use userdata::builtin_templates;
+use userdata::cloudinit::Template;
+use userdata::node::NodeUserData;
 
 /// The template of nodes.
 const EXECUTE: &str = "execute.yaml";
@@ -49,7 +49,7 @@ pub fn run(
 
     let encoded = |text: &str| SecretString::from(BASE64.encode(text));
     let file = &settings.user_data_file;
-    let execute = built_in::read(file).map_err(|error| {
+    let execute = builtin_templates::read(file).map_err(|error| {
         anyhow!(
             "cannot read {}: {}",
             file.display(),

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use crate::config::schema;
-use crate::exit::Exit;
+use config::schema;
+use system::exit::Exit;
 
 /// Prints the schema.
 ///

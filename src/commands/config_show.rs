@@ -7,9 +7,9 @@ use comfy_table::{ContentArrangement, Table};
 use serde_json::{Value, json};
 
 use crate::cli::{ConfigShow, Output};
-use crate::config::{self, Origin, Setting};
-use crate::environment::Environment;
-use crate::exit::Exit;
+use config::{self, Origin, Setting};
+use system::environment::Environment;
+use system::exit::Exit;
 
 /// Prints what can be read of the configuration.
 ///

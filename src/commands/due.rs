@@ -8,11 +8,11 @@ use log::debug;
 
 use crate::cli::Due;
 use crate::commands::state_directory;
-use crate::config;
-use crate::environment::Environment;
-use crate::exit::Exit;
-use crate::state;
 use crate::wake::{self, NextPass};
+use config;
+use system::environment::Environment;
+use system::exit::Exit;
+use tick::state_directory;
 
 /// The longest that it waits in all: by then the timer's tick has come.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -32,7 +32,7 @@ pub fn run(args: &Due, environment: &Environment) -> anyhow::Result<Exit> {
         return Ok(Exit::Failed);
     };
     // Root writes to no directory of another user.
-    state::prepare(&directory)?;
+    state_directory::prepare(&directory)?;
     let mut log = wake::log_size(&directory);
     loop {
         let waits = !wait.is_zero() && began.elapsed() < MAX_WAIT;
@@ -58,7 +58,9 @@ fn directory(args: &Due, environment: &Environment) -> anyhow::Result<Option<Pat
     let variable = |name: &str| environment.variables.get(name).cloned();
     let usual = match &args.common.state_dir {
         Some(directory) => environment.working_directory.join(directory),
-        None => state::default_directory(variable, state::owns_system_directory())?,
+        None => {
+            state_directory::default_directory(variable, state_directory::owns_system_directory())?
+        }
     };
     if wake::has_record(&usual) {
         return Ok(Some(usual));

@@ -10,12 +10,14 @@ use anyhow::{Context, anyhow};
 use log::warn;
 
 use crate::cli::Frontend;
-use crate::config::{self, Origin};
-use crate::environment::Environment;
-use crate::exit::Exit;
-use crate::frontend::token::{self, Token};
-use crate::frontend::{self, History, Hosts, Site};
-use crate::{history, rights, state};
+use config::{self, Origin};
+use frontend::token::{self, Token};
+use frontend::{self, History, Hosts, Site};
+use report::history;
+use system::environment::Environment;
+use system::exit::Exit;
+use system::rights;
+use tick::state_directory;
 
 /// The key that says where the state is.
 const STATE_DIR: &str = "daemon.state_dir";
@@ -141,7 +143,7 @@ fn kept(args: &Frontend, environment: &Environment, history: &Path) -> anyhow::R
 }
 
 /// Where the history is.
-fn folder(args: &Frontend, environment: &Environment) -> Result<PathBuf, state::Error> {
+fn folder(args: &Frontend, environment: &Environment) -> Result<PathBuf, state_directory::Error> {
     let here = &environment.working_directory;
     if let Some(folder) = &args.history {
         return Ok(here.join(folder));
@@ -160,8 +162,8 @@ fn folder(args: &Frontend, environment: &Environment) -> Result<PathBuf, state::
             let of = |name: &str| environment.variables.get(name).cloned();
             let system = history::folder(Path::new(system::rights::SYSTEM_DIRECTORY));
             // What its ticks have written is for all to read.
-            let readable = state::owns_system_directory() || system.is_dir();
-            state::default_directory(of, readable)?
+            let readable = state_directory::owns_system_directory() || system.is_dir();
+            state_directory::default_directory(of, readable)?
         }
     };
     Ok(history::folder(&directory))

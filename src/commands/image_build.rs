@@ -4,17 +4,15 @@ use std::io::Write;
 
 use crate::cli::{ImageBuild, ImageRecipe};
 use crate::commands::{only_one, print, state_directory};
-use crate::config;
-use crate::deploy::image::{
-    BuildRequest, Builds, RecipeOverrides, build_everywhere, preview, report,
-};
-use crate::environment::Environment;
-use crate::exit::Exit;
-use crate::lock;
-use crate::openstack::CloudSettings;
-use crate::progress::Progress;
-use crate::signing_key;
-use crate::state;
+use config;
+use deploy::image::{BuildRequest, Builds, RecipeOverrides, build_everywhere, preview, report};
+use openstack::CloudSettings;
+use system::environment::Environment;
+use system::exit::Exit;
+use system::lock;
+use system::progress::Progress;
+use tick::signing_key;
+use tick::state_directory;
 
 /// Makes the images, or says what would be done, and writes what came of it to `out`.
 ///
@@ -32,9 +30,9 @@ pub fn run(
     let keys = if args.dry_run {
         signing_key::load(&directory, config.folder(), environment)
     } else {
-        state::prepare(&directory).map_err(|error| match error {
+        state_directory::prepare(&directory).map_err(|error| match error {
             // Only root can write ehos.d beside /etc/ehos/ehos.yaml.
-            error @ state::Error::Foreign { .. } => anyhow::Error::from(error).context(
+            error @ state_directory::Error::Foreign { .. } => anyhow::Error::from(error).context(
                 "no image is built; as root give a state directory of root's own (--state-dir /root/ehos), so that \
                  50-image.yaml can be written, or",
             ),

@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::cli::{ImageList, Output};
-use crate::config::{self, Config};
-use crate::deadline::Deadline;
-use crate::deploy::image::inventory::{Inventory, in_each, is_configured, look};
-use crate::environment::Environment;
-use crate::exit::Exit;
-use crate::openstack::Error;
-use crate::plain::{clean, line};
+use config::{self, Config};
+use deploy::image::inventory::{Inventory, in_each, is_configured, look};
+use openstack::Error;
+use system::deadline::Deadline;
+use system::environment::Environment;
+use system::exit::Exit;
+use system::plain::{clean, line};
 
 /// Lists the images of this pool to `out`.
 ///

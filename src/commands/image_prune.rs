@@ -9,18 +9,18 @@ use serde_json::{Value, json};
 
 use crate::cli::{ImagePrune, Output};
 use crate::commands::state_directory;
-use crate::config::{self, Config};
-use crate::deadline::Deadline;
-use crate::deploy::image::inventory::{in_each, look};
-use crate::deploy::image::prune::{PruneDecision, Ticks, decisions};
-use crate::deploy::master::find::has_ready_master;
-use crate::environment::Environment;
-use crate::exit::Exit;
-use crate::openstack::auth::Session;
-use crate::openstack::owned_image::OwnedImage;
-use crate::openstack::{Error, image};
-use crate::plain::line;
-use crate::state;
+use config::{self, Config};
+use deploy::image::inventory::{in_each, look};
+use deploy::image::prune::{PruneDecision, Ticks, decisions};
+use deploy::master::find::has_ready_master;
+use openstack::auth::Session;
+use openstack::owned_image::OwnedImage;
+use openstack::{Error, image};
+use system::deadline::Deadline;
+use system::environment::Environment;
+use system::exit::Exit;
+use system::plain::line;
+use tick::state_directory;
 
 /// Where the last tick is not longer ago than this, the timer runs: it ticks every minute.
 const TICKING: SignedDuration = SignedDuration::from_hours(1);
@@ -79,7 +79,7 @@ fn ticks_here(
     environment: &Environment,
 ) -> anyhow::Result<bool> {
     let directory = state_directory(&args.common, config, environment)?;
-    let last = state::load(&directory, false)?.state.last_tick;
+    let last = state_directory::load(&directory, false)?.state.last_tick;
     Ok(last.is_some_and(|last| Timestamp::now().duration_since(last) < TICKING))
 }
 

@@ -8,26 +8,26 @@ use log::warn;
 
 use crate::cli::MasterDeploy;
 use crate::commands::{image_build, only_one, print, state_directory};
-use crate::config::{self, Config};
-use crate::deploy::image::{BuildRequest, RecipeOverrides};
-use crate::deploy::master::find::{self, Proof};
-use crate::deploy::master::install::{self, Program};
-use crate::deploy::master::report::{DeployPlan, DeployReport};
-use crate::deploy::master::spec::{DeployOverrides, MasterSpec};
-use crate::deploy::master::{self, DeployOptions, images};
-use crate::environment::Environment;
-use crate::exit::Exit;
-use crate::lock;
-use crate::openstack::auth::Session;
-use crate::openstack::{CloudSettings, token_cache};
-use crate::progress::Progress;
-use crate::signing_key;
-use crate::state;
+use config::{self, Config};
+use deploy::image::{BuildRequest, RecipeOverrides};
+use deploy::master::find::{self, Proof};
+use deploy::master::install::{self, Program};
+use deploy::master::report::{DeployPlan, DeployReport};
+use deploy::master::spec::{DeployOverrides, MasterSpec};
+use deploy::master::{self, DeployOptions, images};
+use openstack::auth::Session;
+use openstack::{CloudSettings, token_cache};
+use system::environment::Environment;
+use system::exit::Exit;
+use system::lock;
+use system::progress::Progress;
+use tick::signing_key;
+use tick::state_directory;
 
 /// Makes the central manager, or brings the one that is there up to date, and writes what came of it to `out`.
 ///
 /// # Errors
-/// The configuration ([`config::Error`]), the state directory ([`state::Error`]), and why there is no central manager.
+/// The configuration ([`config::Error`]), the state directory ([`state_directory::Error`]), and why there is no central manager.
 pub fn run(
     args: &MasterDeploy,
     environment: &Environment,
@@ -44,7 +44,7 @@ pub fn run(
     let keys = if args.dry_run {
         signing_key::load(&directory, config.folder(), environment)
     } else {
-        state::prepare(&directory)?;
+        state_directory::prepare(&directory)?;
         _lock = Some(only_one(&directory, lock::MASTER, "ehos master deploy")?);
         signing_key::load_or_make(&directory, config.folder(), environment)
     };
@@ -149,7 +149,7 @@ fn overrides<'a>(args: &'a MasterDeploy, environment: &'a Environment) -> Deploy
 
 /// What an operator should know beforehand.
 fn notices(directory: &Path) -> anyhow::Result<Vec<String>> {
-    let nodes = state::load(directory, false)?.state.nodes.len();
+    let nodes = state_directory::load(directory, false)?.state.nodes.len();
     if nodes == 0 {
         return Ok(Vec::new());
     }

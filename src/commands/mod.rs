@@ -7,11 +7,10 @@ use anyhow::{Context, anyhow};
 use serde_json::Value;
 
 use crate::cli::{Common, Output};
-use crate::config::{self, Config};
-use crate::environment::Environment;
-use crate::history;
-use crate::lock::{Lock, try_lock};
-use crate::state;
+use config::{self, Config};
+use report::history;
+use system::environment::Environment;
+use system::lock::{Lock, try_lock};
 
 pub mod check;
 pub mod cloud_setup;
@@ -33,8 +32,8 @@ pub mod tick;
 
 /// Takes the lock `name` of a state directory, or fails while another `command` has it.
 fn only_one(directory: &Path, name: &str, command: &str) -> anyhow::Result<Lock> {
-    let lock =
-        try_lock(directory, name).map_err(|error| state::unlockable(directory, name, error))?;
+    let lock = try_lock(directory, name)
+        .map_err(|error| ::tick::state_directory::unlockable(directory, name, error))?;
     lock.ok_or_else(|| {
         anyhow!(
             "another `{command}` is at work: it has the lock of {}; wait for it, or name another --state-dir",
@@ -63,12 +62,12 @@ fn state_directory(
     common: &Common,
     config: &Config,
     environment: &Environment,
-) -> Result<PathBuf, state::Error> {
+) -> Result<PathBuf, ::tick::state_directory::Error> {
     match common.state_dir.as_ref().or(config.state_dir.as_ref()) {
         Some(directory) => Ok(environment.working_directory.join(directory)),
-        None => state::default_directory(
+        None => ::tick::state_directory::default_directory(
             |name| environment.variables.get(name).cloned(),
-            state::owns_system_directory(),
+            ::tick::state_directory::owns_system_directory(),
         ),
     }
 }
@@ -79,7 +78,7 @@ fn directory_of_ticks(
     common: &Common,
     config: &Config,
     environment: &Environment,
-) -> Result<PathBuf, state::Error> {
+) -> Result<PathBuf, ::tick::state_directory::Error> {
     let own = state_directory(common, config, environment);
     let is_given = common.state_dir.is_some() || config.state_dir.is_some();
     let system = environment
@@ -106,7 +105,10 @@ fn state_directory_of_reader(
         return Ok(environment.working_directory.join(directory));
     }
     let variable = |name: &str| environment.variables.get(name).cloned();
-    let own = state::default_directory(variable, state::owns_system_directory());
+    let own = ::tick::state_directory::default_directory(
+        variable,
+        ::tick::state_directory::owns_system_directory(),
+    );
     let system = environment
         .root
         .join(system::rights::SYSTEM_DIRECTORY.trim_start_matches('/'));

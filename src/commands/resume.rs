@@ -11,14 +11,14 @@ use serde::Serialize;
 
 use crate::cli::{Output, Resume};
 use crate::commands::state_directory;
-use crate::config;
-use crate::deadline::Deadline;
-use crate::environment::Environment;
-use crate::exit::Exit;
-use crate::lock::{self, Lock, try_lock};
-use crate::plain::line;
-use crate::scaling::failing::Resumed;
-use crate::state;
+use config;
+use scaling::failing::Resumed;
+use system::deadline::Deadline;
+use system::environment::Environment;
+use system::exit::Exit;
+use system::lock::{self, Lock, try_lock};
+use system::plain::line;
+use tick::state_directory;
 
 /// How often a lock that a tick has is tried.
 const POLL: Duration = Duration::from_millis(100);
@@ -47,9 +47,9 @@ struct Out<'a> {
 pub fn run(args: &Resume, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let config = config::load(&args.common.config, environment)?;
     let directory = state_directory(&args.common, &config, environment)?;
-    state::prepare(&directory)?;
+    state_directory::prepare(&directory)?;
     let _lock = lock_after_tick(&directory, config.timeouts.tick)?;
-    let loaded = state::load(&directory, true)?;
+    let loaded = state_directory::load(&directory, true)?;
     if let Some(notice) = loaded.notice {
         warn!("{notice}");
     }
@@ -76,7 +76,7 @@ pub fn run(args: &Resume, environment: &Environment, out: &mut dyn Write) -> any
         .collect();
     let changed = |cloud: &CloudOut<'_>| !cloud.resumed.is_empty() || cloud.forgotten.is_some();
     if clouds.iter().any(changed) {
-        state::save(&directory, &state)?;
+        state_directory::save(&directory, &state)?;
     }
     let printed = match args.output {
         Output::Text => text(&clouds),
@@ -98,7 +98,7 @@ fn lock_after_tick(directory: &Path, longest_tick: Duration) -> anyhow::Result<L
     let deadline = Deadline::within(longest_tick + Duration::from_secs(5));
     loop {
         let lock = try_lock(directory, lock::TICK)
-            .map_err(|error| state::unlockable(directory, lock::TICK, error))?;
+            .map_err(|error| state_directory::unlockable(directory, lock::TICK, error))?;
         match lock {
             Some(lock) => return Ok(lock),
             None if deadline.passed() => bail!(

@@ -11,16 +11,16 @@ use jiff::tz::TimeZone;
 
 use crate::cli::{Status, StatusOutput};
 use crate::commands::state_directory_of_reader;
-use crate::config;
-use crate::environment::Environment;
-use crate::exit::Exit;
-use crate::history;
-use crate::metrics;
-use crate::metrics::MetricsSettings;
-use crate::report::TickReport;
-use crate::report::problem::{Level, is_late, problems};
-use crate::status::layout::wrap;
-use crate::status::{self, View, table};
+use config;
+use report::TickReport;
+use report::history;
+use report::metrics;
+use report::metrics::MetricsSettings;
+use report::problem::{Level, is_late, problems};
+use report::status::layout::wrap;
+use report::status::{self, View, table};
+use system::environment::Environment;
+use system::exit::Exit;
 
 /// Where nothing says how wide a line may be.
 const WIDTH: usize = 80;

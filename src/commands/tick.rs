@@ -14,26 +14,26 @@ use anyhow::Context;
 use log::warn;
 
 use self::passes::Passes;
-use crate::afterword::Afterword;
 use crate::cli::{Output, Tick};
 use crate::commands::state_directory;
-use crate::condor::MatchFile;
-use crate::config::{self, Config};
-use crate::deadline::Deadline;
-use crate::environment::Environment;
-use crate::exit::Exit;
-use crate::lock::{self, Lock, try_lock};
-use crate::rights;
-use crate::scaling::memory::State;
-use crate::signing_key;
-use crate::simulation::{self, World};
-use crate::state;
-use crate::user_data::NodeUserData;
+use condor::MatchFile;
+use config::{self, Config};
+use scaling::memory::State;
+use simulation::{self, World};
+use system::afterword::Afterword;
+use system::deadline::Deadline;
+use system::environment::Environment;
+use system::exit::Exit;
+use system::lock::{self, Lock, try_lock};
+use system::rights;
+use tick::signing_key;
+use tick::state_directory;
+use userdata::node::NodeUserData;
 
 /// Runs one tick and writes its report to `out`; with `levels`, each line for people begins with journald's level.
 ///
 /// # Errors
-/// The configuration ([`config::Error`]) and the state directory ([`state::Error`]). What a source or an action says
+/// The configuration ([`config::Error`]) and the state directory ([`state_directory::Error`]). What a source or an action says
 /// is no error: it is in the report.
 pub fn run(
     args: &Tick,
@@ -50,7 +50,7 @@ pub fn run(
         lock => lock.flatten(),
     };
     let _afterword = acting.then(afterword).flatten();
-    let loaded = state::load(&directory, acting)?;
+    let loaded = state_directory::load(&directory, acting)?;
     let world = open_world(&config, &directory)?;
     let keys = match acting {
         true => signing_key::load_or_make(&directory, config.folder(), environment),
@@ -104,12 +104,12 @@ pub fn run(
 }
 
 /// The lock, on a directory in which no killed tick has left an unfinished file; `None` when another process has it.
-fn lock(directory: &Path) -> Result<Option<Lock>, state::Error> {
-    state::prepare(directory)?;
+fn lock(directory: &Path) -> Result<Option<Lock>, state_directory::Error> {
+    state_directory::prepare(directory)?;
     let lock = try_lock(directory, lock::TICK)
-        .map_err(|error| state::unlockable(directory, lock::TICK, error))?;
+        .map_err(|error| state_directory::unlockable(directory, lock::TICK, error))?;
     if lock.is_some() {
-        state::sweep(directory);
+        state_directory::sweep(directory);
     }
     Ok(lock)
 }
@@ -157,12 +157,15 @@ fn configuration(args: &Tick, environment: &Environment) -> Result<Config, confi
 }
 
 /// The simulated world, moved on by one step, where the configuration has one.
-fn open_world(config: &Config, directory: &Path) -> Result<Option<Mutex<World>>, state::Error> {
+fn open_world(
+    config: &Config,
+    directory: &Path,
+) -> Result<Option<Mutex<World>>, state_directory::Error> {
     let Some(scenario) = &config.simulation else {
         return Ok(None);
     };
     let mut world = simulation::file::load(directory, scenario)
-        .map_err(|error| state::unwritable(directory, error))?;
+        .map_err(|error| state_directory::unwritable(directory, error))?;
     let noclaim_shutdown = config.condor.noclaim_shutdown;
     world.noclaim_shutdown = noclaim_shutdown.map(|time| time.as_secs());
     let lifetime = config.policy.max_lifetime;

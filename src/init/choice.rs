@@ -2,10 +2,10 @@
 
 use std::cmp::Reverse;
 
-use crate::config::can_be_named;
-use crate::openstack::compute::{Keypair, NamedFlavor};
-use crate::openstack::image::Image;
-use crate::openstack::network::{Network, SecurityGroup};
+use config::can_be_named;
+use openstack::compute::{Keypair, NamedFlavor};
+use openstack::image::Image;
+use openstack::network::{Network, SecurityGroup};
 
 /// What is chosen for one key of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -370,7 +370,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::scaling::observation::Flavor;
+    use scaling::observation::Flavor;
 
     fn image(name: &str, day: u8, more: serde_json::Value) -> Image {
         let mut fields = json!({

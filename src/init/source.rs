@@ -7,9 +7,9 @@ use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 
 use super::password;
-use crate::config::{connection, openrc};
-use crate::environment::Environment;
-use crate::openstack::CloudSettings;
+use config::{connection, openrc};
+use openstack::CloudSettings;
+use system::environment::Environment;
 
 /// A cloud whose project has no name that is known.
 const NAMELESS: &str = "cloud";
@@ -29,7 +29,7 @@ pub struct Access {
 /// first that is given.
 ///
 /// # Errors
-/// When it will not do ([`crate::config::Error`]), or nothing is given.
+/// When it will not do ([`config::Error`]), or nothing is given.
 pub fn access(
     openrc_file: Option<&Path>,
     os_cloud: Option<&str>,

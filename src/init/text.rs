@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::choice::Choice;
 use super::source::Access;
-use crate::config::public;
-use crate::openstack::{AuthMethod, CloudSettings};
-use crate::yaml::{list, scalar};
+use config::public;
+use openstack::{AuthMethod, CloudSettings};
+use yaml::{list, scalar};
 
 /// Characters in a line of a comment.
 const WIDTH: usize = 100;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use ehos::metrics::{influx, prometheus};
+use report::metrics::{influx, prometheus};
 
 use crate::double::{Double, Received, Reply, always};
 use crate::frontend::Server;

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ehos::history;
-use ehos::metrics::{influx, prometheus};
-use ehos::report::TickReport;
-use ehos::report::names::BrakeName;
+use report::TickReport;
+use report::history;
+use report::metrics::{influx, prometheus};
+use report::names::BrakeName;
 
 use crate::double::{Double, Reply, always};
 use crate::harness::cloud::{self, LOGIN};

@@ -79,7 +79,7 @@ fn is_plain(run: &Run) {
     for text in [&run.stdout, &run.stderr] {
         let odd = text
             .chars()
-            .find(|c| *c != '\n' && *c != '\t' && ehos::plain::is_hostile(*c));
+            .find(|c| *c != '\n' && *c != '\t' && system::plain::is_hostile(*c));
         assert_eq!(odd, None, "{run}");
         for line in text.lines() {
             let forged = line.starts_with("PROTECTED MODE")
@@ -130,7 +130,7 @@ fn no_output_holds_what_others_have_put_into_their_names() {
             let text = String::from_utf8(text).unwrap();
             assert!(
                 text.chars()
-                    .all(|c| c == '\n' || !ehos::plain::is_hostile(c)),
+                    .all(|c| c == '\n' || !system::plain::is_hostile(c)),
                 "{}",
                 path.display()
             );
@@ -162,7 +162,7 @@ fn no_line_of_the_journal_is_forged() {
                 !words.starts_with("PROTECTED") && !words.starts_with("error: forged"),
                 "{line:?}"
             );
-            assert!(!words.chars().any(ehos::plain::is_hostile), "{line:?}");
+            assert!(!words.chars().any(system::plain::is_hostile), "{line:?}");
         }
     }
 }

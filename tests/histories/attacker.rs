@@ -8,16 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ehos::deadline::Deadline;
-use ehos::pool::{Pool, Watch};
-use ehos::scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
-use ehos::scaling::needs::{Candidate, JobKind, Matches};
-use ehos::scaling::node::drain_mark;
-use ehos::scaling::observation::{
-    DrainView, NodeId, PoolView, Resources, Seen, SlotView, StartdView,
-};
-use ehos::scaling::sender::Sender;
 use proptest::prelude::*;
+use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
+use scaling::needs::{Candidate, JobKind, Matches};
+use scaling::node::drain_mark;
+use scaling::observation::{DrainView, NodeId, PoolView, Resources, Seen, SlotView, StartdView};
+use scaling::sender::Sender;
+use system::deadline::Deadline;
+use tick::pool::{Pool, Watch};
 
 /// What the attacker does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

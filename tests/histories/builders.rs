@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use ehos::scaling::memory::State;
-use ehos::scaling::observation::{NodeId, builder_metadata, master_metadata};
-use ehos::scaling::plan::Fate;
-use ehos::scaling::reason::Reason;
-use ehos::scaling::seconds::Seconds;
-use ehos::simulation::locked;
+use scaling::memory::State;
+use scaling::observation::{NodeId, builder_metadata, master_metadata};
+use scaling::plan::Fate;
+use scaling::reason::Reason;
+use scaling::seconds::Seconds;
+use simulation::locked;
 
 use crate::site::Site;
 

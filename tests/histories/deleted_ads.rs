@@ -1,10 +1,10 @@
 //! Ads of a node whose delete was accepted: they leave the collector in the same tick, and nothing hangs on them.
 
-use ehos::scaling::action::{Done, Failure, FailureKind, PoolAction};
-use ehos::scaling::brakes::Brake;
-use ehos::scaling::plan::{Action, Fate};
-use ehos::scaling::reason::Reason;
-use ehos::simulation::locked;
+use scaling::action::{Done, Failure, FailureKind, PoolAction};
+use scaling::brakes::Brake;
+use scaling::plan::{Action, Fate};
+use scaling::reason::Reason;
+use simulation::locked;
 use tick::backends::Backends as Asked;
 
 use crate::refusing_pool::RefusingPool;
@@ -154,7 +154,7 @@ fn deletes_that_are_never_done(startds_end: bool) -> (usize, Site) {
             .iter()
             .any(|brake| matches!(brake, Brake::NodesVanished { .. }));
         assert!(!vanished, "{}", site.describe());
-        let asked = |node: &&ehos::scaling::plan::NodeLine| {
+        let asked = |node: &&scaling::plan::NodeLine| {
             matches!(node.why, Reason::DeleteAgain { .. } | Reason::Lost { .. })
                 && node.fate == Fate::Deletes
         };

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use ehos::scaling::limits::Limit;
-use ehos::scaling::memory::State;
-use ehos::scaling::money::Money;
-use ehos::scaling::plan::{Fate, NodeLine, Plan};
-use ehos::scaling::policy::Policy;
-use ehos::scaling::reason::Reason;
-use ehos::scaling::schedule::{Hours, Spare, Window};
-use ehos::simulation::{JobState, World, locked};
 use jiff::tz::TimeZone;
+use scaling::limits::Limit;
+use scaling::memory::State;
+use scaling::money::Money;
+use scaling::plan::{Fate, NodeLine, Plan};
+use scaling::policy::Policy;
+use scaling::reason::Reason;
+use scaling::schedule::{Hours, Spare, Window};
+use simulation::{JobState, World, locked};
 
 use crate::site::{Site, cloud, minutes, running, scenario};
 
@@ -24,9 +24,8 @@ fn priced() -> Site {
 }
 
 fn done(world: &World) -> bool {
-    let done = |job: &ehos::simulation::SimulatedJob| {
-        matches!(job.state, JobState::Done(_)) && job.starts == 1
-    };
+    let done =
+        |job: &simulation::SimulatedJob| matches!(job.state, JobState::Done(_)) && job.starts == 1;
     world.jobs.iter().all(done)
 }
 

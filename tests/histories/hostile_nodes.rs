@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use ehos::scaling::observation::Seen;
-use ehos::scaling::plan::{Fate, plan};
-use ehos::scaling::reason::Reason;
-use ehos::simulation::JobState;
-use ehos::simulation::engine::tick;
+use scaling::observation::Seen;
+use scaling::plan::{Fate, plan};
+use scaling::reason::Reason;
+use simulation::JobState;
+use simulation::engine::tick;
 
 use crate::attacker::{ADDRESS, Attack, HostilePool, Lie};
 use crate::site::{Site, running};

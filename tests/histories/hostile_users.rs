@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ehos::scaling::submitter::{DEFAULT, SubmitterLimit};
-use ehos::simulation::{JobState, locked};
+use scaling::submitter::{DEFAULT, SubmitterLimit};
+use simulation::{JobState, locked};
 
 use crate::site::{Site, running};
 
@@ -28,7 +28,7 @@ fn servers_made(forged: bool) -> usize {
         site.tick();
         most = most.max(site.world().servers.len());
     }
-    let idle = |world: &ehos::simulation::World| {
+    let idle = |world: &simulation::World| {
         let jobs = world.jobs.iter();
         jobs.filter(|job| matches!(job.state, JobState::Idle(_)))
             .count()

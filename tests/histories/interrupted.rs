@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use ehos::scaling::action::{CloudAction, Intent};
-use ehos::scaling::memory::State;
-use ehos::scaling::observation::{NodeId, execute_metadata};
-use ehos::scaling::plan::{Action, Fate};
-use ehos::scaling::reason::Reason;
-use ehos::scaling::seconds::Seconds;
+use scaling::action::{CloudAction, Intent};
+use scaling::memory::State;
+use scaling::observation::{NodeId, execute_metadata};
+use scaling::plan::{Action, Fate};
+use scaling::reason::Reason;
+use scaling::seconds::Seconds;
 
 use crate::site::Site;
 

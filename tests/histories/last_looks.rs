@@ -2,12 +2,12 @@
 
 use std::sync::Mutex;
 
-use ehos::report::{TickReport, TickResult};
-use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
-use ehos::scaling::observation::{METADATA_CLUSTER, METADATA_NODE, Seen, ServerStatus};
-use ehos::scaling::plan::Action;
-use ehos::scaling::reason::Reason;
-use ehos::simulation::{JobState, World, locked, machine};
+use report::{TickReport, TickResult};
+use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
+use scaling::observation::{METADATA_CLUSTER, METADATA_NODE, Seen, ServerStatus};
+use scaling::plan::Action;
+use scaling::reason::Reason;
+use simulation::{JobState, World, locked, machine};
 
 use crate::site::{Site, running};
 use crate::suspicions::see_pool;
@@ -277,7 +277,7 @@ fn a_last_look_that_fails_is_no_leave_to_delete() {
         assert!(site.names().contains(&id));
         {
             let mut world = site.world();
-            world.broken = ehos::simulation::Broken::default();
+            world.broken = simulation::Broken::default();
         }
         site.until(8, "then it goes", |world| world.servers.is_empty());
     }
@@ -316,10 +316,10 @@ fn what_has_changed_is_said_and_is_no_failure() {
     };
     let tick = TickReport::of(&report);
     assert!(!tick.actions.iter().any(|action| action.has_failed()));
-    let text = ehos::report::text(&tick, false);
+    let text = report::text(&tick, false);
     assert!(text.contains("otherwise than planned\n  delete "), "{text}");
     let json: serde_json::Value =
-        serde_json::from_str(&ehos::report::json(&TickReport::of(&report), None).unwrap()).unwrap();
+        serde_json::from_str(&report::json(&TickReport::of(&report), None).unwrap()).unwrap();
     assert_eq!(json["actions"][0]["result"], "changed", "{json}");
     assert_eq!(json["exit"], 0);
 }

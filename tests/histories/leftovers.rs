@@ -1,16 +1,16 @@
 //! What servers leave behind: ports, volumes and floating IPs of ours go, others stay.
 
-use ehos::scaling::action::FailureKind;
-use ehos::scaling::leftover::{LeftoverKind, MOST_SERVERS, master_floating_ip_mark};
-use ehos::scaling::memory::State;
-use ehos::scaling::observation::{
+use scaling::action::FailureKind;
+use scaling::leftover::{LeftoverKind, MOST_SERVERS, master_floating_ip_mark};
+use scaling::memory::State;
+use scaling::observation::{
     METADATA_CONDOR_HOST, METADATA_ROLE, NodeId, builder_metadata, execute_metadata,
     master_metadata,
 };
-use ehos::scaling::plan::{Fate, LeftoverLine};
-use ehos::scaling::reason::Reason;
-use ehos::scaling::seconds::Seconds;
-use ehos::simulation::{JobState, SimulatedThing, World, locked};
+use scaling::plan::{Fate, LeftoverLine};
+use scaling::reason::Reason;
+use scaling::seconds::Seconds;
+use simulation::{JobState, SimulatedThing, World, locked};
 
 use crate::site::{Site, minutes, running};
 
@@ -195,7 +195,7 @@ fn the_servers_that_are_asked_about_are_bounded_and_the_unasked_go_first() {
         let mut departed = departed.clone();
         departed.server_id = Some(format!("s-{number}"));
         departed.searched = number % 10 != 0;
-        let node = ehos::scaling::observation::NodeId(format!("n-{number}"));
+        let node = scaling::observation::NodeId(format!("n-{number}"));
         state.departed.insert(node, departed);
     }
     let traces = state.traces("blue");
@@ -217,13 +217,13 @@ fn a_server_that_is_there_after_all_keeps_what_is_its_own() {
     assert!(state.traces("blue").servers.contains(&id));
     let plan = {
         let world = &site.world;
-        let real = ehos::simulation::backends(world, &site.policy);
-        let deadline = ehos::deadline::Deadline::within(minutes(1));
+        let real = simulation::backends(world, &site.policy);
+        let deadline = system::deadline::Deadline::within(minutes(1));
         let at = locked(world).at();
-        let (observation, _) = ehos::observe::observe(&real, &site.policy, &state, at, deadline);
+        let (observation, _) = tick::observe::observe(&real, &site.policy, &state, at, deadline);
         let view = observation.clouds["blue"].known().unwrap();
         assert_eq!(view.leftovers.known().unwrap().ours.len(), 1, "its port");
-        ehos::scaling::plan::plan(&observation, &site.policy, &state)
+        scaling::plan::plan(&observation, &site.policy, &state)
     };
     assert!(plan.leftovers.is_empty(), "{:?}", plan.leftovers);
     site.state = state;
@@ -246,8 +246,8 @@ fn without_a_memory_nothing_is_known_to_be_ours() {
 fn a_builder_leaves_things_behind_too() {
     let mut site = Site::simple();
     locked(&site.world).broken.leaks = true;
-    let node = ehos::scaling::observation::NodeId("b-1".to_owned());
-    let metadata = ehos::scaling::observation::builder_metadata("pool-1", &node, minutes(5));
+    let node = scaling::observation::NodeId("b-1".to_owned());
+    let metadata = scaling::observation::builder_metadata("pool-1", &node, minutes(5));
     locked(&site.world).create_signed("blue", "ehos-v1-builder-b-1", "medium", metadata);
     site.until(12, "it is gone", |world| world.servers.is_empty());
     site.until(4, "they are gone", |world| world.things.is_empty());

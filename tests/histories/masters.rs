@@ -1,10 +1,10 @@
 //! Two central managers with one configuration: the second was made with a copy of the first one's, so that both say
 //! that they own the same servers in one project.
 
-use ehos::scaling::memory::State;
-use ehos::scaling::observation::METADATA_CONDOR_HOST;
-use ehos::scaling::reason::Reason;
-use ehos::simulation::locked;
+use scaling::memory::State;
+use scaling::observation::METADATA_CONDOR_HOST;
+use scaling::reason::Reason;
+use simulation::locked;
 
 use crate::site::{Site, cloud, scenario};
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ehos::scaling::observation::{Ceiling, NegotiatorView, Seen};
-use ehos::scaling::plan::Fate;
-use ehos::scaling::reason::Reason;
-use ehos::simulation::JobState;
+use scaling::observation::{Ceiling, NegotiatorView, Seen};
+use scaling::plan::Fate;
+use scaling::reason::Reason;
+use simulation::JobState;
 
 use crate::site::{Site, cloud, minutes, scenario};
 use crate::suspicions::see_pool;

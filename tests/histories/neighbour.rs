@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use ehos::scaling::memory::State;
-use ehos::scaling::observation::{
+use scaling::memory::State;
+use scaling::observation::{
     METADATA_NODE, METADATA_ROLE, NodeId, builder_metadata, execute_metadata,
 };
-use ehos::scaling::plan::Fate;
-use ehos::scaling::reason::Reason;
-use ehos::simulation::{IMAGE, locked};
+use scaling::plan::Fate;
+use scaling::reason::Reason;
+use simulation::{IMAGE, locked};
 
 use crate::site::Site;
 
@@ -191,8 +191,8 @@ fn a_floating_ip_of_a_forged_node_stays_and_so_does_what_it_leaves_behind() {
     {
         let mut world = locked(&site.world);
         world.broken.leaks = true;
-        let thing = ehos::simulation::SimulatedThing {
-            kind: ehos::scaling::leftover::LeftoverKind::FloatingIp,
+        let thing = simulation::SimulatedThing {
+            kind: scaling::leftover::LeftoverKind::FloatingIp,
             cloud: "blue".to_owned(),
             server: Some(id.clone()),
             mark: String::new(),

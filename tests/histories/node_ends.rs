@@ -1,11 +1,11 @@
 //! A pool in which ehos may not drain (`condor.scale_down: node`): nodes end by themselves, and ehos takes away what is left.
 
-use ehos::scaling::action::PoolAction;
-use ehos::scaling::plan::{Action, Fate};
-use ehos::scaling::policy::ScaleDown;
-use ehos::scaling::reason::Reason;
-use ehos::scaling::schedule::Spare;
-use ehos::simulation::{JobState, locked};
+use scaling::action::PoolAction;
+use scaling::plan::{Action, Fate};
+use scaling::policy::ScaleDown;
+use scaling::reason::Reason;
+use scaling::schedule::Spare;
+use simulation::{JobState, locked};
 
 use crate::site::{Site, running};
 

@@ -2,15 +2,15 @@
 
 use std::sync::{Arc, Mutex};
 
-use ehos::cloud::{Cloud, Traces};
-use ehos::deadline::Deadline;
-use ehos::scaling::action::{CloudAction, Done, Failure};
-use ehos::scaling::memory::State;
-use ehos::scaling::observation::{CloudView, ObscureServer, ServerRecord, Unread};
-use ehos::scaling::plan::Fate;
-use ehos::scaling::reason::Reason;
-use ehos::simulation::locked;
+use scaling::action::{CloudAction, Done, Failure};
+use scaling::memory::State;
+use scaling::observation::{CloudView, ObscureServer, ServerRecord, Unread};
+use scaling::plan::Fate;
+use scaling::reason::Reason;
+use simulation::locked;
+use system::deadline::Deadline;
 use tick::backends::Backends as Asked;
+use tick::cloud::{Cloud, Traces};
 
 use crate::site::{Site, running};
 

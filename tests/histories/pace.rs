@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use crate::site::{Site, running};
-use ehos::scaling::action::PoolAction;
-use ehos::scaling::plan::{Action, Fate};
-use ehos::scaling::reason::Reason;
-use ehos::simulation::{JobState, locked};
+use scaling::action::PoolAction;
+use scaling::plan::{Action, Fate};
+use scaling::reason::Reason;
+use simulation::{JobState, locked};
 
 fn idle_reason(site: &Site) -> Option<(u64, u64)> {
     site.plan().nodes.iter().find_map(|line| match line.why {
@@ -167,7 +167,7 @@ fn a_node_that_has_joined_gets_a_negotiation_cycle() {
 #[test]
 fn ehos_that_may_not_drain_asks_for_no_cycle() {
     let mut site = Site::simple();
-    site.policy.scale_down = ehos::scaling::policy::ScaleDown::Node;
+    site.policy.scale_down = scaling::policy::ScaleDown::Node;
     site.world().scenario.negotiation_seconds = 3600;
     site.submit(1, 1, 1024, 600);
     for _ in 0..12 {
@@ -241,7 +241,7 @@ fn a_drain_that_no_ad_says_yet_is_no_node_that_stays() {
     site.until(15, "all done", |world| world.unfinished() == 0);
     site.policy.nodes_min = 2;
     site.policy.idle_timeout = Duration::ZERO;
-    let late = &mut |world: &std::sync::Mutex<ehos::simulation::World>| {
+    let late = &mut |world: &std::sync::Mutex<simulation::World>| {
         locked(world).broken.late_ads = 30;
     };
     site.pass(5, late);

@@ -1,7 +1,7 @@
 //! Where nodes are put: zones and flavors without room are passed over, and GPUs are where their flavor says.
 
-use ehos::scaling::plan::{Fate, NodeLine};
-use ehos::simulation::{JobState, locked};
+use scaling::plan::{Fate, NodeLine};
+use simulation::{JobState, locked};
 
 use crate::site::{Site, cloud, scenario};
 
@@ -34,7 +34,7 @@ fn zones(nodes: &[NodeLine]) -> Vec<&str> {
     zones.map(Option::unwrap_or_default).collect()
 }
 
-fn runs(world: &ehos::simulation::World) -> bool {
+fn runs(world: &simulation::World) -> bool {
     let mut jobs = world.jobs.iter();
     jobs.all(|job| matches!(job.state, JobState::Running { .. }))
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ehos::scaling::console::ConsoleSource;
-use ehos::scaling::memory::State;
-use ehos::scaling::node::JobListed;
-use ehos::scaling::observation::{METADATA_CONDOR_HOST, Seen, ServerStatus, StartdView};
-use ehos::scaling::plan::{Fate, NodeLine};
-use ehos::scaling::reason::{Reason, Unheard};
-use ehos::scaling::seconds::Seconds;
-use ehos::simulation::{JobState, locked};
+use scaling::console::ConsoleSource;
+use scaling::memory::State;
+use scaling::node::JobListed;
+use scaling::observation::{METADATA_CONDOR_HOST, Seen, ServerStatus, StartdView};
+use scaling::plan::{Fate, NodeLine};
+use scaling::reason::{Reason, Unheard};
+use scaling::seconds::Seconds;
+use simulation::{JobState, locked};
 
 use crate::site::{Site, minutes, running};
 use crate::suspicions::see_pool;
@@ -652,7 +652,7 @@ fn jobs_of_a_namesake_are_not_those_of_the_machine_that_is_gone() {
             node: None,
             address: None,
             slots: Vec::new(),
-            sender: ehos::scaling::sender::Sender::Unknown,
+            sender: scaling::sender::Sender::Unknown,
             heard_ago: Duration::ZERO,
             update_interval: None,
             up_for: Duration::ZERO,

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ehos::cloud::{Cloud, Traces};
-use ehos::deadline::Deadline;
-use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
-use ehos::scaling::allocation::Allocation;
-use ehos::scaling::failing::Cause;
-use ehos::scaling::memory::{Kind, KindMemory};
-use ehos::scaling::observation::{CloudView, ServerRecord, ServerStatus};
-use ehos::scaling::plan::Fate;
-use ehos::simulation::{World, locked, machine};
+use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
+use scaling::allocation::Allocation;
+use scaling::failing::Cause;
+use scaling::memory::{Kind, KindMemory};
+use scaling::observation::{CloudView, ServerRecord, ServerStatus};
+use scaling::plan::Fate;
+use simulation::{World, locked, machine};
+use system::deadline::Deadline;
 use tick::backends::Backends as Asked;
+use tick::cloud::{Cloud, Traces};
 
 use crate::refusing_pool::RefusingPool;
 use crate::site::{Site, cloud, running, scenario};

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use ehos::deadline::Deadline;
-use ehos::pool::{Pool, Watch};
-use ehos::scaling::action::{Done, Failure, PoolAction, StartdIdentity};
-use ehos::scaling::needs::{Candidate, JobKind, Matches};
-use ehos::scaling::observation::{PoolView, StartdView};
+use scaling::action::{Done, Failure, PoolAction, StartdIdentity};
+use scaling::needs::{Candidate, JobKind, Matches};
+use scaling::observation::{PoolView, StartdView};
+use system::deadline::Deadline;
+use tick::pool::{Pool, Watch};
 
 pub struct RefusingPool<'a> {
     pub pool: Box<dyn Pool + 'a>,

@@ -1,11 +1,11 @@
 //! Clouds that are to be removed from the configuration, and clouds that were removed with what runs in them.
 
-use ehos::scaling::allocation::Allocation;
-use ehos::scaling::limits::Limit;
-use ehos::scaling::plan::{Fate, Plan};
-use ehos::scaling::policy::{CloudPolicy, ScaleDown};
-use ehos::scaling::reason::Reason;
-use ehos::simulation::{JobState, ScenarioCloud, locked};
+use scaling::allocation::Allocation;
+use scaling::limits::Limit;
+use scaling::plan::{Fate, Plan};
+use scaling::policy::{CloudPolicy, ScaleDown};
+use scaling::reason::Reason;
+use simulation::{JobState, ScenarioCloud, locked};
 
 use crate::site::{Site, cloud, running, scenario};
 

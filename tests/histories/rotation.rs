@@ -1,9 +1,9 @@
 //! Another image is configured: idle nodes of the older one are replaced, and a broken image does not eat the pool.
 
-use ehos::scaling::memory::State;
-use ehos::scaling::plan::Fate;
-use ehos::scaling::reason::Reason;
-use ehos::simulation::{IMAGE, JobState, SimulatedServer, World, locked};
+use scaling::memory::State;
+use scaling::plan::Fate;
+use scaling::reason::Reason;
+use simulation::{IMAGE, JobState, SimulatedServer, World, locked};
 
 use crate::site::{Site, cloud, running, scenario};
 
@@ -97,7 +97,7 @@ fn under_steady_demand_all_nodes_are_replaced_and_no_job_is_killed() {
     }
     let world = site.world();
     assert_eq!(of(&world, IMAGE), 0);
-    let waiting = |job: &&ehos::simulation::SimulatedJob| matches!(job.state, JobState::Idle(_));
+    let waiting = |job: &&simulation::SimulatedJob| matches!(job.state, JobState::Idle(_));
     let waiting = world.jobs.iter().filter(waiting).count();
     assert!(waiting <= 3, "{waiting} jobs wait");
     drop(world);
@@ -333,7 +333,7 @@ fn what_takes_the_place_is_made_in_the_same_cloud_and_flavor() {
         ),
     ];
     let mut site = Site::new(scenario(&clouds));
-    site.policy.allocation = ehos::scaling::allocation::Allocation::FillFirst;
+    site.policy.allocation = scaling::allocation::Allocation::FillFirst;
     site.policy.clouds.remove(0);
     site.submit(3, 8, 1024, 300);
     site.until(30, "done", |world| {

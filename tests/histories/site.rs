@@ -5,11 +5,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::corpus::Recorder;
-use ehos::scaling::memory::{Outcome, State};
-use ehos::scaling::plan::{Fate, Plan};
-use ehos::scaling::policy::Policy;
-use ehos::simulation::engine::{Ticked, tick};
-use ehos::simulation::{
+use scaling::memory::{Outcome, State};
+use scaling::plan::{Fate, Plan};
+use scaling::policy::Policy;
+use simulation::engine::{Ticked, tick};
+use simulation::{
     JobState, Scenario, ScenarioCloud, ScenarioFlavor, SimulatedServer, World, locked,
 };
 

@@ -1,9 +1,9 @@
 //! What ehos is for: the pool grows with its queue and shrinks with it.
 
 use crate::site::{Site, cloud, scenario};
-use ehos::scaling::reason::Reason;
-use ehos::scaling::schedule::Spare;
-use ehos::simulation::JobState;
+use scaling::reason::Reason;
+use scaling::schedule::Spare;
+use simulation::JobState;
 
 #[test]
 fn the_pool_grows_with_its_queue_and_shrinks_to_nothing() {
@@ -80,7 +80,7 @@ fn a_drained_node_is_taken_back_before_a_new_one_is_made() {
     });
     // The next look finds it drained, and two waiting jobs; one job has waited a cycle by then.
     {
-        let mut world = ehos::simulation::locked(&site.world);
+        let mut world = simulation::locked(&site.world);
         world.broken.negotiator = true;
         world.submit(2, 1, 1024, 300, false);
         for job in world.jobs.iter_mut().filter(|job| job.starts == 0) {
@@ -98,7 +98,7 @@ fn a_drained_node_is_taken_back_before_a_new_one_is_made() {
         site.describe()
     );
     assert_eq!(site.created(), 0);
-    ehos::simulation::locked(&site.world).broken.negotiator = false;
+    simulation::locked(&site.world).broken.negotiator = false;
     site.until(12, "done", |world| world.unfinished() == 0);
     assert_eq!(site.most_servers, 1);
 }
@@ -171,12 +171,6 @@ fn clouds_take_turns_or_are_filled_one_after_the_other() {
             .count();
         (blue, world.servers.len() - blue)
     };
-    assert_eq!(
-        used(ehos::scaling::allocation::Allocation::RoundRobin),
-        (2, 2)
-    );
-    assert_eq!(
-        used(ehos::scaling::allocation::Allocation::FillFirst),
-        (3, 1)
-    );
+    assert_eq!(used(scaling::allocation::Allocation::RoundRobin), (2, 2));
+    assert_eq!(used(scaling::allocation::Allocation::FillFirst), (3, 1));
 }

@@ -5,21 +5,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ehos::cloud::{Cloud, Traces};
-use ehos::deadline::Deadline;
-use ehos::pool::{Pool, Watch};
-use ehos::scaling::action::{CloudAction, Done, Failure, PoolAction, StartdIdentity};
-use ehos::scaling::allocation::Allocation;
-use ehos::scaling::memory::State;
-use ehos::scaling::needs::{Candidate, JobKind, Matches};
-use ehos::scaling::observation::{
+use scaling::action::{CloudAction, Done, Failure, PoolAction, StartdIdentity};
+use scaling::allocation::Allocation;
+use scaling::memory::State;
+use scaling::needs::{Candidate, JobKind, Matches};
+use scaling::observation::{
     CloudView, NodeId, OwnedServer, PoolView, Resources, Seen, ServerRecord, StartdView,
     UnreadableAd, builder_metadata, execute_metadata,
 };
-use ehos::scaling::plan::Fate;
-use ehos::scaling::reason::Reason;
-use ehos::simulation::{JobState, World, locked};
+use scaling::plan::Fate;
+use scaling::reason::Reason;
+use simulation::{JobState, World, locked};
+use system::deadline::Deadline;
 use tick::backends::Backends as Asked;
+use tick::cloud::{Cloud, Traces};
+use tick::pool::{Pool, Watch};
 
 use crate::site::{Site, cloud, running, scenario};
 
@@ -258,7 +258,7 @@ fn three_servers_that_nova_cannot_delete_do_not_close_a_cloud() {
     for id in site.names() {
         assert_eq!(
             site.world().servers[&id].status,
-            ehos::scaling::observation::ServerStatus::Error
+            scaling::observation::ServerStatus::Error
         );
     }
     assert!(stuck <= 8, "back-off bounds them: {stuck}");
@@ -399,7 +399,7 @@ fn nodes_that_are_silent_for_a_moment_are_not_made_again_for_nodes_min() {
 
 /// The servers of the world as a list of its one project, whichever entry of `clouds:` asks for it.
 fn listed(world: &World) -> Vec<OwnedServer> {
-    let record = |server: &ehos::simulation::SimulatedServer| ServerRecord {
+    let record = |server: &simulation::SimulatedServer| ServerRecord {
         id: server.id.clone(),
         name: server.name.clone(),
         status: server.status,
@@ -912,7 +912,7 @@ fn a_node_is_not_lost_while_its_ad_may_be_one_that_cannot_be_read() {
         running(&mut site, 4, 120);
         site.until(12, "done", |world| world.unfinished() == 0);
         let id = site.names()[0].clone();
-        let machine = ehos::simulation::machine(&site.world().servers[&id].name);
+        let machine = simulation::machine(&site.world().servers[&id].name);
         locked(&site.world).cut_off(&id, true);
         // Its own ad cannot be read, or that of another.
         see_pool(&mut site, move |view| {

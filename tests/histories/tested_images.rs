@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ehos::scaling::limits::first_nodes;
-use ehos::scaling::observation::{METADATA_IMAGE, master_metadata};
-use ehos::simulation::{IMAGE, locked};
+use scaling::limits::first_nodes;
+use scaling::observation::{METADATA_IMAGE, master_metadata};
+use simulation::{IMAGE, locked};
 
 use crate::site::Site;
 

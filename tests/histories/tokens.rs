@@ -1,12 +1,12 @@
 //! Tokens end: nodes are replaced before, and one that is still there afterwards keeps its jobs.
 
-use ehos::scaling::memory::State;
-use ehos::scaling::node::JobLeft;
-use ehos::scaling::plan::{Fate, NodeLine};
-use ehos::scaling::reason::Reason;
-use ehos::scaling::schedule::Spare;
-use ehos::scaling::seconds::Seconds;
-use ehos::simulation::{JobState, World, locked};
+use scaling::memory::State;
+use scaling::node::JobLeft;
+use scaling::plan::{Fate, NodeLine};
+use scaling::reason::Reason;
+use scaling::schedule::Spare;
+use scaling::seconds::Seconds;
+use simulation::{JobState, World, locked};
 
 use crate::site::{Site, cloud, minutes, running, scenario};
 
@@ -189,7 +189,7 @@ fn a_claim_that_may_be_another_schedds_is_left_until_an_operator_knows() {
     let mut site = two_hours();
     crate::suspicions::see_pool(&mut site, |view| {
         for schedd in view.schedds.values_mut() {
-            if let ehos::scaling::observation::Seen::Known(schedd) = schedd {
+            if let scaling::observation::Seen::Known(schedd) = schedd {
                 schedd.running_on.clear();
             }
         }

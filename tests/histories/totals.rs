@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use ehos::scaling::action::FailureKind;
-use ehos::scaling::memory::{Outcome, State};
-use ehos::scaling::money::Money;
-use ehos::scaling::plan::{Plan, plan};
-use ehos::scaling::totals::Totals;
+use scaling::action::FailureKind;
+use scaling::memory::{Outcome, State};
+use scaling::money::Money;
+use scaling::plan::{Plan, plan};
+use scaling::totals::Totals;
 
 use crate::site::{Site, cloud, running, scenario};
 
@@ -140,7 +140,7 @@ fn failed_and_lost_nodes_are_counted_once() {
     let mut site = Site::simple();
     running(&mut site, 4, 36_000);
     let id = site.names()[0].clone();
-    ehos::simulation::locked(&site.world).cut_off(&id, true);
+    simulation::locked(&site.world).cut_off(&id, true);
     seen.ticks(&mut site, 180);
     let totals = &site.state.totals;
     let lost = totals.deletes.iter().find(|row| row.reason == "lost");
@@ -171,7 +171,7 @@ fn what_a_cloud_refuses_is_counted_by_kind() {
         _ => panic!("{plan:?}"),
     };
     let mut refused = outcomes.clone();
-    refused[0].result = Err(ehos::scaling::action::Failure {
+    refused[0].result = Err(scaling::action::Failure {
         kind: FailureKind::Quota,
         message: String::new(),
     });
@@ -191,12 +191,12 @@ fn what_a_cloud_refuses_is_counted_by_kind() {
 /// The state after a tick that looks at `at`, with nothing else changed.
 fn tick_at(site: &Site, later: i64) -> Plan {
     let at = site.world().at() + jiff::SignedDuration::from_secs(later);
-    let looked = ehos::observe::observe_in_turn(
-        &ehos::simulation::backends(&site.world, &site.policy),
+    let looked = tick::observe::observe_in_turn(
+        &simulation::backends(&site.world, &site.policy),
         &site.policy,
         &site.state,
         at,
-        ehos::deadline::Deadline::within(std::time::Duration::from_secs(60)),
+        system::deadline::Deadline::within(std::time::Duration::from_secs(60)),
     );
     plan(&looked, &site.policy, &site.state)
 }

@@ -1,16 +1,16 @@
 //! Traps that an operator would meet, each a history.
 
-use ehos::cloud::{Cloud, Traces};
-use ehos::deadline::Deadline;
-use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind};
-use ehos::scaling::memory::{State, UnmanagedMachines};
-use ehos::scaling::node::drain_mark;
-use ehos::scaling::observation::{CloudView, ServerRecord};
-use ehos::scaling::plan::Fate;
-use ehos::scaling::reason::Reason;
-use ehos::scaling::source::SourceKind;
-use ehos::simulation::{JobState, locked};
+use scaling::action::{CloudAction, Done, Failure, FailureKind};
+use scaling::memory::{State, UnmanagedMachines};
+use scaling::node::drain_mark;
+use scaling::observation::{CloudView, ServerRecord};
+use scaling::plan::Fate;
+use scaling::reason::Reason;
+use scaling::source::SourceKind;
+use simulation::{JobState, locked};
+use system::deadline::Deadline;
 use tick::backends::Backends as Asked;
+use tick::cloud::{Cloud, Traces};
 
 use crate::site::{Site, minutes, running};
 
@@ -146,7 +146,7 @@ fn a_group_that_the_negotiator_refuses_does_not_buy_nodes_for_ever() {
         site.describe()
     );
     site.submit(4, 2, 2048, 300);
-    let finished = |world: &ehos::simulation::World| {
+    let finished = |world: &simulation::World| {
         world
             .jobs
             .iter()
@@ -416,8 +416,7 @@ fn a_node_that_was_switched_off_is_deleted_and_is_no_failure() {
     {
         let mut world = locked(&site.world);
         world.crash(&id);
-        world.servers.get_mut(&id).unwrap().status =
-            ehos::scaling::observation::ServerStatus::Shutoff;
+        world.servers.get_mut(&id).unwrap().status = scaling::observation::ServerStatus::Shutoff;
     }
     site.until(8, "gone", |world| world.servers.is_empty());
     assert_eq!(site.state.kinds[0].failures, 0);
@@ -535,7 +534,7 @@ fn a_delete_that_does_not_finish_is_asked_again_and_is_no_capacity() {
     for _ in 0..8 {
         site.tick();
         let asked =
-            |node: &&ehos::scaling::plan::NodeLine| matches!(node.why, Reason::DeleteAgain { .. });
+            |node: &&scaling::plan::NodeLine| matches!(node.why, Reason::DeleteAgain { .. });
         again += site.plan().nodes.iter().filter(asked).count();
     }
     assert!(

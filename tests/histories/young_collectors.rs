@@ -1,9 +1,9 @@
 //! A collector that has just started hides startds. Where none can be hidden, creates do not wait for it.
 
-use ehos::scaling::brakes::Brake;
-use ehos::scaling::memory::{State, UnmanagedMachines};
-use ehos::scaling::observation::Resources;
-use ehos::simulation::{SimulatedAd, SimulatedStartd};
+use scaling::brakes::Brake;
+use scaling::memory::{State, UnmanagedMachines};
+use scaling::observation::Resources;
+use simulation::{SimulatedAd, SimulatedStartd};
 
 use crate::site::{Site, minutes, running};
 

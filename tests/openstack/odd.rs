@@ -1,9 +1,9 @@
 //! One odd item of a list: it is named, and all else is read.
 
-use ehos::cloud::{Cloud, Traces};
-use ehos::openstack::{compute, image, network, server_group, volume, zone};
-use ehos::scaling::observation::{CloudView, NodeId, Role, Seen};
+use openstack::{compute, image, network, server_group, volume, zone};
+use scaling::observation::{CloudView, NodeId, Role, Seen};
 use serde_json::{Value, json};
+use tick::cloud::{Cloud, Traces};
 
 use crate::double::{Double, Reply, always};
 use crate::{cloud, login, session, settings, soon};
@@ -395,7 +395,7 @@ fn every_other_list_is_read_item_by_item() {
         let at = |path, key: &str, good: Value| {
             answering(path, json!({ key: [odd.clone(), good, odd.clone()] }))
         };
-        let check = |double: &Double, read: &dyn Fn(&ehos::openstack::auth::Session) -> usize| {
+        let check = |double: &Double, read: &dyn Fn(&openstack::auth::Session) -> usize| {
             let settings = settings(double.url());
             let session = session(&settings).reporting();
             assert_eq!(read(&session), 1, "{odd}");

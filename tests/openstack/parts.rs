@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use ehos::cloud::{Cloud, Traces};
-use ehos::openstack::CloudSettings;
-use ehos::openstack::{compute, limits, server_group, zone};
-use ehos::scaling::action::{CloudAction, FailureKind, Intent};
-use ehos::scaling::observation::{CloudView, PartsQuota, Seen, Usage};
-use ehos::scaling::refusal::About;
+use openstack::CloudSettings;
+use openstack::{compute, limits, server_group, zone};
+use scaling::action::{CloudAction, FailureKind, Intent};
+use scaling::observation::{CloudView, PartsQuota, Seen, Usage};
+use scaling::refusal::About;
 use serde_json::{Value, json};
+use tick::cloud::{Cloud, Traces};
 
 use crate::double::{Double, Line, Reply, always, once};
 use crate::{

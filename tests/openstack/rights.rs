@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ehos::cloud::{Cloud, Traces};
-use ehos::openstack::{AuthMethod, CloudSettings, NameOrId};
-use ehos::openstack::{OpenStackCloud, auth::Session, compute};
-use ehos::scaling::observation::Seen;
+use openstack::{AuthMethod, CloudSettings, NameOrId};
+use openstack::{OpenStackCloud, auth::Session, compute};
+use scaling::observation::Seen;
+use tick::cloud::{Cloud, Traces};
 
 use crate::double::{Double, Line, Reply, always, once};
 use crate::{PASSWORD, TOKEN, login, settings, soon, token};

@@ -1,9 +1,9 @@
 //! Which cloud and flavor, and the words for it.
 
-use ehos::scaling::allocation::Allocation;
-use ehos::scaling::needs::{Needs, Verdict};
-use ehos::scaling::observation::Seen;
-use ehos::scaling::plan::{Plan, plan};
+use scaling::allocation::Allocation;
+use scaling::needs::{Needs, Verdict};
+use scaling::observation::Seen;
+use scaling::plan::{Plan, plan};
 
 use crate::small::{Small, SmallCloud, Standing, cloud, flavor, jobs, kind, made_in_order};
 
@@ -177,7 +177,7 @@ fn turns_are_remembered() {
     let (observation, policy, mut state) = small.scene();
     let mut turns = String::new();
     for _ in 0..4 {
-        let plan = ehos::scaling::plan::plan(&observation, &policy, &state);
+        let plan = scaling::plan::plan(&observation, &policy, &state);
         turns += &made_in_order(&plan)[0][..1];
         state.turns = plan.next.turns;
     }

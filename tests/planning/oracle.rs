@@ -1,8 +1,8 @@
 //! The plan against the best there is, on sites so small that all ways can be tried.
 
-use ehos::scaling::allocation::Allocation;
-use ehos::scaling::observation::Resources;
-use ehos::scaling::reason::Reason;
+use scaling::allocation::Allocation;
+use scaling::observation::Resources;
+use scaling::reason::Reason;
 
 use crate::small::{Jobs, Small, SmallFlavor, cloud, flavor, jobs, made, nova};
 

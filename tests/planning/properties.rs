@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use ehos::scaling::allocation::Allocation;
-use ehos::scaling::plan::{Fate, Plan, plan};
-use ehos::scaling::reason::Reason;
-use ehos::scaling::schedule::Spare;
 use proptest::prelude::*;
+use scaling::allocation::Allocation;
+use scaling::plan::{Fate, Plan, plan};
+use scaling::reason::Reason;
+use scaling::schedule::Spare;
 
 use crate::small::{
     Jobs, Small, SmallCloud, SmallFlavor, SmallNode, SmallPhase, Standing, cloud, flavor_name,
@@ -291,13 +291,13 @@ proptest! {
         let (mut observation, policy, state) = small.scene();
         let before = plan(&observation, &policy, &state);
         let turn = |length: usize| if length == 0 { 0 } else { (seed % length as u64) as usize };
-        if let ehos::scaling::observation::Seen::Known(collector) = &mut observation.pool.collector {
+        if let scaling::observation::Seen::Known(collector) = &mut observation.pool.collector {
             collector.startds.reverse();
             let by = turn(collector.startds.len());
             collector.startds.rotate_left(by);
         }
         for view in observation.clouds.values_mut() {
-            if let ehos::scaling::observation::Seen::Known(view) = view {
+            if let scaling::observation::Seen::Known(view) = view {
                 view.servers.reverse();
                 let by = turn(view.servers.len());
                 view.servers.rotate_left(by);
@@ -305,7 +305,7 @@ proptest! {
         }
         let mut all = Vec::new();
         for schedd in observation.pool.schedds.values_mut() {
-            if let ehos::scaling::observation::Seen::Known(schedd) = schedd {
+            if let scaling::observation::Seen::Known(schedd) = schedd {
                 all.append(&mut schedd.demand);
             }
         }
@@ -314,7 +314,7 @@ proptest! {
         for demand in all {
             let mut half = demand.clone();
             half.jobs = demand.jobs / 2;
-            parts.push(ehos::scaling::observation::Demand { jobs: demand.jobs - half.jobs, ..demand });
+            parts.push(scaling::observation::Demand { jobs: demand.jobs - half.jobs, ..demand });
             parts.push(half);
         }
         parts.reverse();
@@ -323,7 +323,7 @@ proptest! {
         let names: Vec<String> = observation.pool.schedds.keys().cloned().collect();
         for (number, part) in parts.into_iter().enumerate() {
             let schedd = observation.pool.schedds.get_mut(&names[number % names.len()]).unwrap();
-            if let ehos::scaling::observation::Seen::Known(schedd) = schedd {
+            if let scaling::observation::Seen::Known(schedd) = schedd {
                 schedd.demand.push(part);
             }
         }

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use ehos::scaling::allocation::Allocation;
-use ehos::scaling::plan::Fate;
+use scaling::allocation::Allocation;
+use scaling::plan::Fate;
 
 use crate::small::{Jobs, Small, cloud, flavor, jobs};
 
@@ -34,7 +34,7 @@ fn a_thousand_groups_and_twenty_flavors() {
             small.policy.max_actions = nodes;
             let (observation, policy, state) = small.scene();
             let start = Instant::now();
-            let plan = ehos::scaling::plan::plan(&observation, &policy, &state);
+            let plan = scaling::plan::plan(&observation, &policy, &state);
             println!("{allocation:?}, {nodes} nodes: {:?}", start.elapsed());
             assert_eq!(plan.count(Fate::Creates) as u64, nodes);
         }

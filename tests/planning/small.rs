@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ehos::scaling::action::CloudAction;
-use ehos::scaling::allocation::Allocation;
-use ehos::scaling::failing::Protected;
-use ehos::scaling::leftover::Leftovers;
-use ehos::scaling::memory::{Claims, Join, Kind, NodeMemory, State};
-use ehos::scaling::needs::Matches;
-use ehos::scaling::observation::{
+use jiff::Timestamp;
+use scaling::action::CloudAction;
+use scaling::allocation::Allocation;
+use scaling::failing::Protected;
+use scaling::leftover::Leftovers;
+use scaling::memory::{Claims, Join, Kind, NodeMemory, State};
+use scaling::needs::Matches;
+use scaling::observation::{
     CloudView, CollectorView, Demand, Flavor, JobCounts, NegotiatorView, NodeId, Observation,
     OwnedServer, PartsQuota, PoolView, Quota, Resources, ScheddView, Seen, ServerRecord,
     ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
-use ehos::scaling::plan::{Action, Plan, plan};
-use ehos::scaling::policy::{CloudPolicy, Policy};
-use jiff::Timestamp;
+use scaling::plan::{Action, Plan, plan};
+use scaling::policy::{CloudPolicy, Policy};
 
 pub const CLUSTER: &str = "pool-small";
 pub const IMAGE: &str = "execute";
@@ -404,7 +404,7 @@ fn startd(id: &NodeId, uuid: &str, flavor: &SmallFlavor, phase: SmallPhase) -> O
         address: None,
         instance_id: Some(uuid.to_owned()),
         node: Some(id.clone()),
-        sender: ehos::scaling::sender::Sender::Unknown,
+        sender: scaling::sender::Sender::Unknown,
         heard_ago: Duration::from_secs(5),
         update_interval: Some(Duration::from_secs(60)),
         up_for: Duration::from_secs(3600),

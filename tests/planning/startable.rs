@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use ehos::scaling::needs::{JobFault, Needs, OwnerBound, Verdict};
-use ehos::scaling::observation::{Demand, MaxRunning, Observation, Resources, ScheddView, Seen};
-use ehos::scaling::plan::{Plan, plan};
-use ehos::scaling::reason::Reason;
-use ehos::scaling::seconds::Seconds;
+use scaling::needs::{JobFault, Needs, OwnerBound, Verdict};
+use scaling::observation::{Demand, MaxRunning, Observation, Resources, ScheddView, Seen};
+use scaling::plan::{Plan, plan};
+use scaling::reason::Reason;
+use scaling::seconds::Seconds;
 
 use crate::small::{Small, SmallNode, SmallPhase, cloud, flavor, jobs, kind, made_in_order};
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use ehos::scaling::budget::Budget;
-use ehos::scaling::money::Money;
-use ehos::scaling::observation::{Demand, Observation, Resources, Seen};
-use ehos::scaling::plan::{Plan, plan};
-use ehos::scaling::policy::Policy;
-use ehos::scaling::reason::Reason;
-use ehos::scaling::submitter::{DEFAULT, SubmitterLimit, Submitters};
+use scaling::budget::Budget;
+use scaling::money::Money;
+use scaling::observation::{Demand, Observation, Resources, Seen};
+use scaling::plan::{Plan, plan};
+use scaling::policy::Policy;
+use scaling::reason::Reason;
+use scaling::submitter::{DEFAULT, SubmitterLimit, Submitters};
 
 use crate::small::{Small, cloud, flavor, jobs, made_in_order};
 

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ehos::condor::CondorSettings;
-use ehos::condor::{CondorPool, Tools, token};
-use ehos::deadline::Deadline;
-use ehos::pool::{Pool, Watch};
-use ehos::scaling::action::{Done, FailureKind, PoolAction, StartdIdentity};
-use ehos::scaling::observation::{Demand, NodeId, PoolView, ScheddView, Seen, StartdView};
+use condor::CondorSettings;
+use condor::{CondorPool, Tools, token};
+use scaling::action::{Done, FailureKind, PoolAction, StartdIdentity};
+use scaling::observation::{Demand, NodeId, PoolView, ScheddView, Seen, StartdView};
 use secrecy::ExposeSecret;
+use system::deadline::Deadline;
+use tick::pool::{Pool, Watch};
 
 /// A running testbed; dropped, it is stopped.
 pub struct Testbed {

@@ -5,14 +5,14 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ehos::condor::CondorSettings;
-use ehos::condor::{CondorPool, MatchFile, StartdAttributes};
-use ehos::deadline::Deadline;
-use ehos::pool::{Pool, Watch};
-use ehos::scaling::capacity::Capacity;
-use ehos::scaling::memory::Kind;
-use ehos::scaling::needs::{Answer, Candidate, JobFault, JobKind, Matches, OwnerBound};
-use ehos::scaling::observation::{Demand, Resources, ScheddView, Seen};
+use condor::CondorSettings;
+use condor::{CondorPool, MatchFile, StartdAttributes};
+use scaling::capacity::Capacity;
+use scaling::memory::Kind;
+use scaling::needs::{Answer, Candidate, JobFault, JobKind, Matches, OwnerBound};
+use scaling::observation::{Demand, Resources, ScheddView, Seen};
+use system::deadline::Deadline;
+use tick::pool::{Pool, Watch};
 
 use crate::condor::Testbed;
 

@@ -7,25 +7,25 @@ use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use ehos::act::act;
-use ehos::cloud::{Cloud, Traces};
-use ehos::condor::CondorSettings;
-use ehos::condor::{CondorPool, Tools, token};
-use ehos::deadline::Deadline;
-use ehos::observe::observe_in_turn;
-use ehos::scaling::action::{CloudAction, Done, Failure};
-use ehos::scaling::leftover::Leftovers;
-use ehos::scaling::memory::State;
-use ehos::scaling::node::drain_mark;
-use ehos::scaling::observation::{
+use condor::CondorSettings;
+use condor::{CondorPool, Tools, token};
+use jiff::Timestamp;
+use scaling::action::{CloudAction, Done, Failure};
+use scaling::leftover::Leftovers;
+use scaling::memory::State;
+use scaling::node::drain_mark;
+use scaling::observation::{
     CloudView, Flavor, METADATA_TOKEN_IDENTITY, NodeId, Observation, OwnedServer, PartsQuota,
     Quota, Seen, ServerRecord, ServerStatus, execute_metadata,
 };
-use ehos::scaling::plan::{Fate, Plan, plan};
-use ehos::scaling::policy::{CloudPolicy, Policy};
-use jiff::Timestamp;
+use scaling::plan::{Fate, Plan, plan};
+use scaling::policy::{CloudPolicy, Policy};
 use secrecy::ExposeSecret;
+use system::deadline::Deadline;
+use tick::act::act;
 use tick::backends::Backends;
+use tick::cloud::{Cloud, Traces};
+use tick::observe::observe_in_turn;
 
 use crate::condor::Testbed;
 

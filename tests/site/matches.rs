@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use ehos::condor::CondorSettings;
-use ehos::condor::{CondorPool, MatchFile, StartdAttributes};
-use ehos::deadline::Deadline;
-use ehos::pool::{Pool, Watch};
-use ehos::scaling::capacity::Capacity;
-use ehos::scaling::memory::Kind;
-use ehos::scaling::needs::{Answer, Candidate, JobKind, Matches, Verdict};
-use ehos::scaling::observation::{Demand, PoolView, Resources, Seen};
+use condor::CondorSettings;
+use condor::{CondorPool, MatchFile, StartdAttributes};
+use scaling::capacity::Capacity;
+use scaling::memory::Kind;
+use scaling::needs::{Answer, Candidate, JobKind, Matches, Verdict};
+use scaling::observation::{Demand, PoolView, Resources, Seen};
+use system::deadline::Deadline;
+use tick::pool::{Pool, Watch};
 
 use crate::condor::Testbed;
 

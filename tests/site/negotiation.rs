@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ehos::condor::CondorPool;
-use ehos::condor::CondorSettings;
-use ehos::deadline::Deadline;
-use ehos::pool::{Pool, Watch};
-use ehos::scaling::action::PoolAction;
-use ehos::scaling::observation::NodeId;
+use condor::CondorPool;
+use condor::CondorSettings;
+use scaling::action::PoolAction;
+use scaling::observation::NodeId;
+use system::deadline::Deadline;
+use tick::pool::{Pool, Watch};
 
 use crate::condor::Testbed;
 

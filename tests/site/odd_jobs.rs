@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-use ehos::condor::CondorSettings;
-use ehos::condor::{CondorPool, MatchFile, StartdAttributes};
-use ehos::deadline::Deadline;
-use ehos::pool::{Pool, Watch};
-use ehos::scaling::capacity::Capacity;
-use ehos::scaling::memory::Kind;
-use ehos::scaling::needs::{Answer, Candidate, JobFault, JobKind, Matches};
-use ehos::scaling::observation::{Demand, MaxRunning, Resources, ScheddView, Seen};
+use condor::CondorSettings;
+use condor::{CondorPool, MatchFile, StartdAttributes};
+use scaling::capacity::Capacity;
+use scaling::memory::Kind;
+use scaling::needs::{Answer, Candidate, JobFault, JobKind, Matches};
+use scaling::observation::{Demand, MaxRunning, Resources, ScheddView, Seen};
+use system::deadline::Deadline;
+use tick::pool::{Pool, Watch};
 
 use crate::condor::Testbed;
 

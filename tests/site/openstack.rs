@@ -9,16 +9,16 @@ use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ehos::cloud::{Cloud, Traces};
-use ehos::deadline::Deadline;
-use ehos::openstack::{Auth, AuthMethod, CloudSettings, NameOrId};
-use ehos::openstack::{OpenStackCloud, Service, server_group};
-use ehos::scaling::action::{CloudAction, Done, Expected, FailureKind, Intent, StartdIdentity};
-use ehos::scaling::leftover::Leftovers;
-use ehos::scaling::memory::State;
-use ehos::scaling::observation::{CloudView, NodeId, OwnedServer, Seen, ServerStatus};
+use openstack::{Auth, AuthMethod, CloudSettings, NameOrId};
+use openstack::{OpenStackCloud, Service, server_group};
+use scaling::action::{CloudAction, Done, Expected, FailureKind, Intent, StartdIdentity};
+use scaling::leftover::Leftovers;
+use scaling::memory::State;
+use scaling::observation::{CloudView, NodeId, OwnedServer, Seen, ServerStatus};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use system::deadline::Deadline;
+use tick::cloud::{Cloud, Traces};
 
 /// One entry of the clouds.yaml, or `None` with a word why not.
 fn settings(cloud: &str) -> Option<CloudSettings> {
@@ -619,7 +619,7 @@ fn what_a_server_leaves_behind_is_removed_by_two_ticks() {
     memory.server_id = Some(server_id);
     memory.volumes = view.servers[0].record().volumes.clone();
     state.depart(&node);
-    ehos::state::save(&folder.path().join("state"), &state).unwrap();
+    tick::state_directory::save(&folder.path().join("state"), &state).unwrap();
     let clouds = std::env::var("EHOS_TEST_CLOUDS_YAML").unwrap();
     fs::copy(clouds, folder.path().join("clouds.yaml")).unwrap();
     let yaml = format!(

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command, Output};
 use std::time::Duration;
 
-use ehos::deadline::Deadline;
-use ehos::environment::Environment;
-use ehos::openstack::CloudSettings;
-use ehos::openstack::auth::Session;
-use ehos::openstack::{compute, network};
+use openstack::CloudSettings;
+use openstack::auth::Session;
+use openstack::{compute, network};
 use serde_json::Value;
+use system::deadline::Deadline;
+use system::environment::Environment;
 
 fn soon() -> Deadline {
     Deadline::within(Duration::from_secs(60))
@@ -99,7 +99,7 @@ impl Site {
             .variables
             .insert("OS_CLIENT_CONFIG_FILE".to_owned(), clouds);
         environment.working_directory = self.path().to_owned();
-        ehos::config::load(&[self.path().join("ehos.yaml")], &environment)
+        config::load(&[self.path().join("ehos.yaml")], &environment)
             .unwrap()
             .clouds
     }

@@ -5,11 +5,11 @@ use secrecy::SecretString;
 
 use super::TRIAL_TOKEN;
 use crate::check::{Finding, access};
-use crate::cloudinit::Template;
-use crate::condor::{Error, Tools, token};
-use crate::config::Config;
-use crate::deadline::Deadline;
-use crate::scaling::sender;
+use condor::{Error, Tools, token};
+use config::Config;
+use scaling::sender;
+use system::deadline::Deadline;
+use userdata::cloudinit::Template;
 
 /// What nodes join with: the trust domain and a token, where a template asks for them.
 pub(super) fn joining(config: &Config, tools: &Tools, deadline: Deadline) -> Vec<Finding> {

@@ -8,10 +8,10 @@ use super::{
     LONGEST_AD_LIFETIME_SECONDS, LONGEST_CYCLE_DELAY_SECONDS, LONGEST_NEGOTIATOR_INTERVAL_SECONDS,
 };
 use crate::check::Finding;
-use crate::condor::inspect::NodeSettings;
-use crate::condor::{Tools, inspect};
-use crate::config::Config;
-use crate::deadline::Deadline;
+use condor::inspect::NodeSettings;
+use condor::{Tools, inspect};
+use config::Config;
+use system::deadline::Deadline;
 
 /// Settings of the central manager, where this machine is it.
 pub(super) fn central_manager(config: &Config, tools: &Tools, deadline: Deadline) -> Vec<Finding> {

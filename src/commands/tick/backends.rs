@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use crate::condor::{CondorPool, MatchFile, StartdAttributes};
-use crate::config::Config;
-use crate::openstack::CloudSettings;
-use crate::openstack::{self, OpenStackCloud};
-use crate::scaling::signing::SigningKeys;
-use crate::user_data::NodeUserData;
 use ::tick::backends::Backends;
 use ::tick::cloud::Cloud;
+use condor::{CondorPool, MatchFile, StartdAttributes};
+use config::Config;
+use openstack::CloudSettings;
+use openstack::{self, OpenStackCloud};
+use scaling::signing::SigningKeys;
+use userdata::node::NodeUserData;
 
 /// The backends that the configuration names. Tokens of the clouds are kept in the folder `token_folder`, or not at all (a dry run writes
 /// nothing); which jobs run where is remembered in `matches`. Its servers are signed with `keys`. Nothing is asked yet.

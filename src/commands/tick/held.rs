@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use log::{error, info};
 
-use crate::exit::Exit;
-use crate::lock::{self, Holder};
-use crate::state;
+use system::exit::Exit;
+use system::lock::{self, Holder};
+use tick::state_directory;
 
 /// A tick that has the lock for so many times its time-out does not run any more: what can block in it ends before.
 const HANGING: u32 = 2;
@@ -40,7 +40,7 @@ pub fn leave(directory: &Path, timeout: Duration) -> Exit {
 /// every tick.
 fn unsigned(directory: &Path, timeout: Duration) -> Exit {
     let place = directory.display();
-    let held = lock::unsigned_for(directory, lock::TICK, &state::file(directory));
+    let held = lock::unsigned_for(directory, lock::TICK, &state_directory::file(directory));
     match held.filter(|held| *held > timeout * HANGING) {
         Some(held) => {
             let (who, remedy) = match lock::locked_by(directory, lock::TICK) {

@@ -9,19 +9,19 @@ use jiff::Timestamp;
 use log::{error, warn};
 
 use super::passes::Passes;
-use crate::act::{Acted, act_and_listen};
-use crate::config;
-use crate::exit::Exit;
-use crate::history;
-use crate::observe::observe;
-use crate::report::{self, TickReport, TickResult};
-use crate::rights;
-use crate::scaling::action::PoolAction;
-use crate::scaling::memory::{Outcome, State};
-use crate::scaling::plan::{self, Action, Plan};
-use crate::simulation::{self, locked};
-use crate::state;
 use crate::wake;
+use config;
+use report::history;
+use report::{self, TickReport, TickResult};
+use scaling::action::PoolAction;
+use scaling::memory::{Outcome, State};
+use scaling::plan::{self, Action, Plan};
+use simulation::{self, locked};
+use system::exit::Exit;
+use system::rights;
+use tick::act::{Acted, act_and_listen};
+use tick::observe::observe;
+use tick::state_directory;
 
 /// Things that are done at once.
 const AT_ONCE: usize = 8;
@@ -126,7 +126,7 @@ impl Passes<'_> {
 
     fn act(&self, plan: &mut Plan, at: Timestamp) -> anyhow::Result<ActedOn> {
         if !plan.actions.is_empty() {
-            state::save(self.directory, &plan.next)
+            state_directory::save(self.directory, &plan.next)
                 .context("nothing was done: intents must be on disk first")?;
         }
         // A simulated world is to be the same again each time.
@@ -136,12 +136,12 @@ impl Passes<'_> {
         plan.learn_consoles(&consoles);
         if let Some(world) = self.world {
             simulation::file::save(self.directory, &locked(world))
-                .map_err(|error| state::unwritable(self.directory, error))?;
+                .map_err(|error| state_directory::unwritable(self.directory, error))?;
         }
         let mut next = plan.after(&outcomes, &self.config.policy);
         let exit = report::exit(plan, Some(&outcomes), false);
         next.totals.ticked(at, exit.word(), exit == Exit::Done);
-        let saved = state::save(self.directory, &next);
+        let saved = state_directory::save(self.directory, &next);
         let mut unsaved = false;
         if plan.actions.is_empty() {
             saved?;

@@ -8,17 +8,17 @@ use ::tick::backends::Backends;
 use log::debug;
 
 use super::pass::Pass;
-use crate::config::Config;
-use crate::deadline::Deadline;
-use crate::environment::Environment;
-use crate::exit::Exit;
-use crate::frontend;
-use crate::history;
-use crate::metrics::{self, MetricsSettings};
-use crate::notify;
-use crate::report::{TickReport, json};
-use crate::scaling::memory::State;
-use crate::simulation::{World, locked};
+use config::Config;
+use frontend;
+use report::history;
+use report::metrics::{self, MetricsSettings};
+use report::notify;
+use report::{TickReport, json};
+use scaling::memory::State;
+use simulation::{World, locked};
+use system::deadline::Deadline;
+use system::environment::Environment;
+use system::exit::Exit;
 
 /// In this time a startd without a claim has drained, and the collector has its ad that says so (1.1 s with HTCondor 23.9).
 pub const DRAIN_TIME: Duration = Duration::from_secs(2);

@@ -1,7 +1,7 @@
 //! What a cloud answers: recorded, or with the servers that a test puts there.
 
-use ehos::scaling::signing::SigningKeys;
 use jiff::Timestamp;
+use scaling::signing::SigningKeys;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 

@@ -6,9 +6,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 
-use ehos::cloudinit::Template;
-use ehos::config::{connection, openrc};
-use ehos::environment::Environment;
+use userdata::cloudinit::Template;
+use config::{connection, openrc};
+use system::environment::Environment;
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {

@@ -4,8 +4,8 @@
 use std::cell::RefCell;
 use std::fs;
 
-use ehos::config;
-use ehos::environment::Environment;
+use config;
+use system::environment::Environment;
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {

@@ -4,12 +4,12 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use ehos::config;
-use ehos::openstack::CloudSettings;
-use ehos::environment::Environment;
-use ehos::openstack::{auth, compute, image, network, volume};
-use ehos::scaling::observation::OwnedServer;
-use ehos::scaling::refusal;
+use config;
+use openstack::CloudSettings;
+use system::environment::Environment;
+use openstack::{auth, compute, image, network, volume};
+use scaling::observation::OwnedServer;
+use scaling::refusal;
 use libfuzzer_sys::fuzz_target;
 
 static CLOUD: LazyLock<CloudSettings> = LazyLock::new(|| {

@@ -3,13 +3,13 @@
 
 use std::sync::{LazyLock, Mutex};
 
-use ehos::deadline::Deadline;
-use ehos::observe::observe;
-use ehos::scaling::memory::State;
-use ehos::scaling::observation::Observation;
-use ehos::scaling::plan::plan;
-use ehos::scaling::policy::Policy;
-use ehos::simulation::{Scenario, ScenarioCloud, ScenarioFlavor, World, locked};
+use system::deadline::Deadline;
+use tick::observe::observe;
+use scaling::memory::State;
+use scaling::observation::Observation;
+use scaling::plan::plan;
+use scaling::policy::Policy;
+use simulation::{Scenario, ScenarioCloud, ScenarioFlavor, World, locked};
 use libfuzzer_sys::fuzz_target;
 
 /// A small site at work.
@@ -43,13 +43,13 @@ static SITE: LazyLock<(Observation, Policy)> = LazyLock::new(|| {
     for minute in 0..9 {
         locked(&world).advance(60);
         let at = locked(&world).at();
-        let site = ehos::simulation::backends(&world, &policy);
+        let site = simulation::backends(&world, &policy);
         let (observation, _) = observe(&site, &policy, &state, at, hour);
         if minute == 8 {
             return (observation, policy);
         }
         let plan = plan(&observation, &policy, &state);
-        let outcomes = ehos::act::act(&site, &plan.actions, 1, hour);
+        let outcomes = tick::act::act(&site, &plan.actions, 1, hour);
         state = plan.after(&outcomes, &policy);
     }
     unreachable!()
@@ -58,7 +58,7 @@ static SITE: LazyLock<(Observation, Policy)> = LazyLock::new(|| {
 fuzz_target!(|text: &[u8]| {
     // Whole, or what is left of it where entries do not parse.
     let whole = serde_json::from_slice::<State>(text).ok();
-    let Some(state) = whole.or_else(|| ehos::state::read_anything(text)) else {
+    let Some(state) = whole.or_else(|| tick::state_directory::read_anything(text)) else {
         return;
     };
     let (observation, policy) = &*SITE;

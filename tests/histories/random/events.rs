@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ehos::scaling::observation::{self, builder_metadata, execute_metadata};
-use ehos::simulation::{IMAGE, SimulatedServer};
 use proptest::prelude::*;
+use scaling::observation::{self, builder_metadata, execute_metadata};
+use simulation::{IMAGE, SimulatedServer};
 
 use super::faults::{CloudAnswer, PoolAnswer};
 use crate::attacker::Attack;

@@ -5,17 +5,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ehos::cloud::{Cloud, Traces};
-use ehos::deadline::Deadline;
-use ehos::pool::{Pool, Watch};
-use ehos::scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
-use ehos::scaling::needs::{Candidate, JobKind, Matches};
-use ehos::scaling::observation::{
+use proptest::prelude::*;
+use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
+use scaling::needs::{Candidate, JobKind, Matches};
+use scaling::observation::{
     CloudView, OwnedServer, PoolView, ScheddView, Seen, ServerRecord, StartdView,
 };
-use ehos::simulation::{Seconds, World, locked};
-use proptest::prelude::*;
+use simulation::{Seconds, World, locked};
+use system::deadline::Deadline;
 use tick::backends::Backends;
+use tick::cloud::{Cloud, Traces};
+use tick::pool::{Pool, Watch};
 
 use crate::attacker::{Attack, HostilePool};
 

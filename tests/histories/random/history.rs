@@ -4,22 +4,22 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use ehos::act::act;
-use ehos::deadline::Deadline;
-use ehos::observe::observe_in_turn;
-use ehos::scaling::allocation::Allocation;
-use ehos::scaling::budget::Budget;
-use ehos::scaling::leftover::LeftoverKind;
-use ehos::scaling::memory::State;
-use ehos::scaling::money::Money;
-use ehos::scaling::observation::{
+use scaling::allocation::Allocation;
+use scaling::budget::Budget;
+use scaling::leftover::LeftoverKind;
+use scaling::memory::State;
+use scaling::money::Money;
+use scaling::observation::{
     NodeId, ServerStatus, builder_metadata, execute_metadata, master_metadata,
 };
-use ehos::scaling::plan::plan;
-use ehos::scaling::policy::Policy;
-use ehos::scaling::schedule::Spare;
-use ehos::scaling::signing;
-use ehos::simulation::{Broken, IMAGE, SimulatedServer, SimulatedThing, World, locked};
+use scaling::plan::plan;
+use scaling::policy::Policy;
+use scaling::schedule::Spare;
+use scaling::signing;
+use simulation::{Broken, IMAGE, SimulatedServer, SimulatedThing, World, locked};
+use system::deadline::Deadline;
+use tick::act::act;
+use tick::observe::observe_in_turn;
 
 use super::events::{Event, Forgery, IMAGES, THERE};
 use super::faults::{CloudAnswer, Faults};
@@ -426,7 +426,7 @@ impl History {
     fn tick(&mut self, then: &Then) -> Result<(), String> {
         locked(&self.world).advance(self.distance);
         let at = locked(&self.world).at();
-        let site = ehos::simulation::backends(&self.world, &self.policy);
+        let site = simulation::backends(&self.world, &self.policy);
         let site = self.faults.between(site, &self.world);
         // The world answers at once: this deadline is never met.
         let deadline = Deadline::within(Duration::from_secs(3600));

@@ -4,18 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ehos::scaling::action::{CloudAction, FailureKind, PoolAction};
-use ehos::scaling::memory::{Outcome, State, UnmanagedMachines};
-use ehos::scaling::money::Money;
-use ehos::scaling::needs::Answer;
-use ehos::scaling::node::drain_mark;
-use ehos::scaling::observation::{
+use scaling::action::{CloudAction, FailureKind, PoolAction};
+use scaling::memory::{Outcome, State, UnmanagedMachines};
+use scaling::money::Money;
+use scaling::needs::Answer;
+use scaling::node::drain_mark;
+use scaling::observation::{
     CollectorView, Demand, NodeId, Observation, OwnedServer, Role, Seen, StartdView,
 };
-use ehos::scaling::plan::{Action, Fate, Plan, plan};
-use ehos::scaling::policy::Policy;
-use ehos::scaling::sender::Sender;
-use ehos::simulation::{JobState, SimulatedJob, World};
+use scaling::plan::{Action, Fate, Plan, plan};
+use scaling::policy::Policy;
+use scaling::sender::Sender;
+use simulation::{JobState, SimulatedJob, World};
 
 use super::events::{Event, THERE};
 use super::faults::CloudAnswer;
@@ -771,7 +771,7 @@ fn nothing_flaps(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
                 result,
             ) => {
                 let unknown =
-                    |failure: &ehos::scaling::action::Failure| failure.kind == FailureKind::Unknown;
+                    |failure: &scaling::action::Failure| failure.kind == FailureKind::Unknown;
                 changed = true;
                 tally.made += u64::from(result.as_ref().map_or_else(unknown, |_| true));
             }
