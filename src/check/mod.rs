@@ -21,7 +21,6 @@ use serde::Serialize;
 
 use config::Config;
 use deploy::local_keys::LocalKeys;
-use openstack;
 use openstack::CloudSettings;
 use system::deadline::Deadline;
 use system::environment::Environment;

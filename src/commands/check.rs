@@ -7,7 +7,6 @@ use anyhow::Context;
 use crate::check::{self, report};
 use crate::cli::{Check, Output};
 use crate::commands::directory_of_ticks;
-use config;
 use system::deadline::Deadline;
 use system::environment::Environment;
 use system::exit::Exit;

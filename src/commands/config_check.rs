@@ -3,7 +3,6 @@
 use std::io::Write;
 
 use crate::cli::ConfigCheck;
-use config;
 use system::environment::Environment;
 use system::exit::Exit;
 

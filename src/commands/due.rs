@@ -9,7 +9,6 @@ use log::debug;
 use crate::cli::Due;
 use crate::commands::state_directory;
 use crate::wake::{self, NextPass};
-use config;
 use system::environment::Environment;
 use system::exit::Exit;
 use tick::state_directory;

@@ -4,7 +4,6 @@ use std::io::Write;
 
 use crate::cli::{ImageBuild, ImageRecipe};
 use crate::commands::{only_one, print, state_directory};
-use config;
 use deploy::image::{BuildRequest, Builds, RecipeOverrides, build_everywhere, preview, report};
 use openstack::CloudSettings;
 use system::environment::Environment;

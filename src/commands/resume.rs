@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use crate::cli::{Output, Resume};
 use crate::commands::state_directory;
-use config;
 use scaling::failing::Resumed;
 use system::deadline::Deadline;
 use system::environment::Environment;

@@ -11,7 +11,6 @@ use jiff::tz::TimeZone;
 
 use crate::cli::{Status, StatusOutput};
 use crate::commands::state_directory_of_reader;
-use config;
 use report::TickReport;
 use report::history;
 use report::metrics;

@@ -6,7 +6,6 @@ use super::error::Problem;
 use super::table::{CLOUD, CONDOR, DAEMON, EHOS};
 use super::text;
 use keys::Table;
-use yaml;
 
 /// Each section's keys, for hints.
 static SECTIONS: [(&str, &Table); 4] = [

@@ -9,7 +9,6 @@ use super::document::{self, Entry, Item, Section, Step};
 use super::table::FILE;
 use super::{address, clouds, clouds_yaml, search};
 use keys::{Kind, Value};
-use yaml;
 
 /// What stands in the place of a secret.
 pub(super) const MASK: &str = "***";

@@ -11,7 +11,6 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::builtin_templates;
 use system::rights;
-use yaml;
 
 mod format;
 

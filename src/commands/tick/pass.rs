@@ -10,7 +10,6 @@ use log::{error, warn};
 
 use super::passes::Passes;
 use crate::wake;
-use config;
 use report::history;
 use report::{self, TickReport, TickResult};
 use scaling::action::PoolAction;

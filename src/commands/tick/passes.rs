@@ -9,7 +9,6 @@ use log::debug;
 
 use super::pass::Pass;
 use config::Config;
-use frontend;
 use report::history;
 use report::metrics::{self, MetricsSettings};
 use report::notify;

@@ -11,7 +11,6 @@ use log::info;
 use super::error::{Cause, Error, Left};
 use super::step::{self, Action, Attempt, BuildFailure, BuildView, Step, next};
 use crate::boot::{self, Creates, Ending, Failure, Leftover, Server, Wait};
-use openstack;
 use system::progress::Line;
 
 /// A server whose create was not answered comes within this, or not at all.

@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{CLOUD_CONFIG, JINJA};
-use yaml;
 
 const ARCHIVE: &str = "#cloud-config-archive";
 
