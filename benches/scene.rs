@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use scaling::capacity::Capacity;
 use scaling::leftover::Leftovers;
-use scaling::memory::{Departed, Join, Kind, NodeMemory, State};
+use scaling::memory::{Departed, Join, Kind, NodeState, State};
 use scaling::needs::Matches;
 use scaling::node::drain_mark;
 use scaling::observation::{
@@ -86,7 +86,7 @@ pub fn scene(size: Size) -> Scene {
             memory.joined += 1;
             memory.capacity = Some(Capacity::whole(NODE));
         }
-        let memory = NodeMemory {
+        let memory = NodeState {
             server_id: Some(record.id.clone()),
             listed: true,
             join: Join {
@@ -95,7 +95,7 @@ pub fn scene(size: Size) -> Scene {
                 proven: startd.is_some(),
                 ..Join::default()
             },
-            ..NodeMemory::new(kind, &record.name, at, earlier.now)
+            ..NodeState::new(kind, &record.name, at, earlier.now)
         };
         state.nodes.insert(id, memory);
         startds.extend(startd);

@@ -13,7 +13,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::memory::{Kind, KindMemory, Moment, State};
+use super::memory::{Kind, Moment, NodeTypeState, State};
 use super::observation::CloudName;
 use super::policy::Policy;
 use super::refusal::About;
@@ -95,10 +95,10 @@ pub enum Cause {
     Unheard,
 }
 
-impl KindMemory {
+impl NodeTypeState {
     /// Nothing but what it is.
-    pub fn new(kind: Kind) -> KindMemory {
-        KindMemory {
+    pub fn new(kind: Kind) -> NodeTypeState {
+        NodeTypeState {
             kind,
             joined: 0,
             ran_jobs: false,
@@ -260,7 +260,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::memory::{NodeMemory, Pause};
+    use crate::memory::{NodeState, Pause};
     use crate::observation::NodeId;
     use crate::policy::CloudPolicy;
     use crate::refusal::of_fault;
@@ -387,7 +387,7 @@ mod tests {
                 image: "i".into(),
             };
             let at = jiff::Timestamp::UNIX_EPOCH;
-            let mut node = NodeMemory::new(kind, "n", at, state.now);
+            let mut node = NodeState::new(kind, "n", at, state.now);
             node.join.joined = Some(state.now.plus(minutes(2)));
             node.join.proven = true;
             state.nodes.insert(NodeId(format!("{:?}", state.now)), node);

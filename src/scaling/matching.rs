@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::action::StartdIdentity;
-use super::memory::{Departed, NodeMemory};
+use super::memory::{Departed, NodeState};
 use super::node::is_heard;
 use super::observation::{NodeId, OwnedServer, StartdView};
 use super::sender::Sender;
@@ -142,7 +142,7 @@ impl<'a> StartdFinder<'a> {
     pub(super) fn find(
         &self,
         id: &NodeId,
-        memory: &NodeMemory,
+        memory: &NodeState,
         server: Option<&OwnedServer>,
     ) -> Match<'a> {
         self.which(&self.wanted(id, memory, server))
@@ -152,7 +152,7 @@ impl<'a> StartdFinder<'a> {
     pub(super) fn impostors(
         &self,
         id: &NodeId,
-        memory: &NodeMemory,
+        memory: &NodeState,
         server: Option<&OwnedServer>,
     ) -> Vec<&'a StartdView> {
         let wanted = self.wanted(id, memory, server);
@@ -188,7 +188,7 @@ impl<'a> StartdFinder<'a> {
     fn wanted<'i>(
         &self,
         id: &'i NodeId,
-        memory: &'i NodeMemory,
+        memory: &'i NodeState,
         server: Option<&'i OwnedServer>,
     ) -> Wanted<'i> {
         let node = server.and_then(OwnedServer::node).unwrap_or(id);
@@ -205,7 +205,7 @@ impl<'a> StartdFinder<'a> {
     /// and the collector shows those of others. Where it maps all identities to one, it shows none.
     pub(super) fn needs_own_identity(
         &self,
-        memory: &NodeMemory,
+        memory: &NodeState,
         server: Option<&OwnedServer>,
     ) -> bool {
         let given = server.is_some_and(OwnedServer::has_own_identity);

@@ -23,10 +23,10 @@ use super::pace::RecentActions;
 use super::plan::Action;
 use super::policy::{CloudPolicy, Policy};
 use super::totals::Totals;
-use super::zones::ZoneMemory;
+use super::zones::ZoneState;
 
 pub use age::{Age, Expiry};
-pub use node::{Claims, DeleteState, DrainState, Join, NodeMemory, Place, Silence};
+pub use node::{Claims, DeleteState, DrainState, Join, NodeState, Place, Silence};
 
 /// The longest time that one tick adds to the watched time: after a longer pause (or a jump of the clock) nothing
 /// is known of what lay between.
@@ -130,7 +130,7 @@ pub struct Departed {
 
 /// What is remembered of something that was left behind, or looks so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftoverMemory {
+pub struct LeftoverState {
     /// Its cloud.
     pub cloud: CloudName,
     /// What it is.
@@ -147,7 +147,7 @@ pub struct LeftoverMemory {
 
 /// What is remembered of a builder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BuilderMemory {
+pub struct BuilderState {
     /// Its cloud.
     pub cloud: CloudName,
     /// It had no valid signature when it was found: it is not touched.
@@ -163,7 +163,7 @@ pub struct BuilderMemory {
 
 /// What is remembered of a kind of node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KindMemory {
+pub struct NodeTypeState {
     /// Which.
     pub kind: Kind,
     /// How many of it have joined.
@@ -265,20 +265,20 @@ pub struct State {
     /// When the last tick observed, by the machine's clock.
     pub last_tick: Option<Timestamp>,
     /// The nodes.
-    pub nodes: BTreeMap<NodeId, NodeMemory>,
+    pub nodes: BTreeMap<NodeId, NodeState>,
     /// Nodes of clouds that are not in the configuration any more, as they were when it was last.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub removed_clouds: BTreeMap<CloudName, BTreeMap<NodeId, NodeMemory>>,
+    pub removed_clouds: BTreeMap<CloudName, BTreeMap<NodeId, NodeState>>,
     /// Builders, by the UUIDs of their servers.
     #[serde(default)]
-    pub builders: BTreeMap<String, BuilderMemory>,
+    pub builders: BTreeMap<String, BuilderState>,
     /// Nodes that are gone, and builders.
     pub departed: BTreeMap<NodeId, Departed>,
     /// What they have left behind, by its id.
     #[serde(default)]
-    pub leftovers: BTreeMap<String, LeftoverMemory>,
+    pub leftovers: BTreeMap<String, LeftoverState>,
     /// Kinds of node.
-    pub kinds: Vec<KindMemory>,
+    pub kinds: Vec<NodeTypeState>,
     /// In each cloud whose image has not proven itself, the one node that was given up for it.
     #[serde(default)]
     pub replacements: BTreeMap<CloudName, Replacement>,
@@ -287,7 +287,7 @@ pub struct State {
     pub images: BTreeMap<CloudName, ConfiguredImage>,
     /// Zones without room.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub zones: Vec<ZoneMemory>,
+    pub zones: Vec<ZoneState>,
     /// Clouds whose servers this state has seen.
     pub clouds: BTreeSet<CloudName>,
     /// Clouds that asked for a pause.
@@ -377,7 +377,7 @@ impl State {
             memory.unsigned = false;
             known = true;
         }
-        let is_it = |memory: &&mut NodeMemory| memory.server_id.as_deref() == Some(server);
+        let is_it = |memory: &&mut NodeState| memory.server_id.as_deref() == Some(server);
         if let Some(memory) = self.nodes.values_mut().find(is_it) {
             memory.unsigned = None;
             self.adopted_trusted = self.adopted_trusted.max(Some(memory.started));
@@ -392,11 +392,11 @@ impl State {
     }
 
     /// The memory of a kind, made when there is none.
-    pub fn kind_mut(&mut self, kind: &Kind) -> &mut KindMemory {
+    pub fn kind_mut(&mut self, kind: &Kind) -> &mut NodeTypeState {
         let position = match self.kinds.iter().position(|memory| memory.kind == *kind) {
             Some(position) => position,
             None => {
-                self.kinds.push(KindMemory::new(kind.clone()));
+                self.kinds.push(NodeTypeState::new(kind.clone()));
                 self.kinds.len() - 1
             }
         };
@@ -406,7 +406,7 @@ impl State {
     }
 
     /// The memory of a kind.
-    pub fn kind(&self, kind: &Kind) -> Option<&KindMemory> {
+    pub fn kind(&self, kind: &Kind) -> Option<&NodeTypeState> {
         self.kinds.iter().find(|memory| memory.kind == *kind)
     }
 
@@ -424,7 +424,7 @@ impl State {
     /// Remembers a new intent as a node.
     pub fn intend(&mut self, intent: &Intent) {
         let now = self.now;
-        let mut memory = NodeMemory::new(Kind::asked(intent), &intent.name, intent.at, now);
+        let mut memory = NodeState::new(Kind::asked(intent), &intent.name, intent.at, now);
         memory.zone.clone_from(&intent.zone);
         memory.unanswered = true;
         self.nodes.insert(intent.node.clone(), memory);
@@ -531,7 +531,7 @@ mod tests {
         };
         // Nodes of a later state than the rest of it: a file that was put together by hand.
         let later = state.now.plus(Duration::from_secs(7200));
-        let mut memory = NodeMemory::new(kind, "n", at(0), later);
+        let mut memory = NodeState::new(kind, "n", at(0), later);
         memory.adopted = true;
         state.nodes.insert(NodeId("n".to_owned()), memory);
         state.trust_adopted();

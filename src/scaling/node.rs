@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::memory::{Expiry, Kind, NodeMemory};
+use super::memory::{Expiry, Kind, NodeState};
 use super::observation::{
     CollectorView, NodeId, OwnedServer, PoolView, ScheddView, Seen, ServerStatus, StartdView,
 };
@@ -165,7 +165,7 @@ pub struct Node<'a> {
     /// What it is made of.
     pub kind: Kind,
     /// What is remembered of it, with what this observation shows.
-    pub memory: NodeMemory,
+    pub memory: NodeState,
     /// Its server, when its cloud lists it.
     pub server: Option<&'a OwnedServer>,
     /// Its startd, when the collector has an ad of it, fresh or stale.
@@ -272,12 +272,12 @@ pub fn job_listed(pool: &PoolView, machine: &str) -> JobListed {
 
 /// Whether a schedd lists a running job on a node, under any name that its startd has had, or that of its server. What the
 /// startd says then is no leave to delete.
-pub fn lists_job(pool: &PoolView, memory: &NodeMemory) -> bool {
+pub fn lists_job(pool: &PoolView, memory: &NodeState) -> bool {
     node_listed(pool, memory) == JobListed::Yes
 }
 
 /// The same, with what is not known. Where the machine is not known, no schedd lists a job on it but by the server's name.
-pub(super) fn node_listed(pool: &PoolView, memory: &NodeMemory) -> JobListed {
+pub(super) fn node_listed(pool: &PoolView, memory: &NodeState) -> JobListed {
     let mut all = JobListed::No;
     for machine in memory.join.machines().chain([memory.name.as_str()]) {
         match job_listed(pool, machine) {

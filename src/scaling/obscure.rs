@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::memory::{NodeMemory, State};
+use super::memory::{NodeState, State};
 use super::observation::{CloudName, NodeId, ObscureServer, Observation, OwnedServer, Role, Seen};
 use super::policy::Policy;
 
@@ -38,7 +38,7 @@ pub(super) fn node_names(policy: &Policy) -> String {
 }
 
 /// Whether it is the server of this node.
-fn is_of(server: &ObscureServer, id: &NodeId, memory: &NodeMemory) -> bool {
+fn is_of(server: &ObscureServer, id: &NodeId, memory: &NodeState) -> bool {
     match (&server.id, &memory.server_id) {
         (Some(server), Some(known)) => server == known,
         _ => match &server.node {

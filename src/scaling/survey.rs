@@ -7,7 +7,7 @@ mod learning;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::matching::{GhostFinder, Match, StartdFinder, by_what_it_says};
-use super::memory::{BuilderMemory, NodeMemory, State, UnmanagedMachines};
+use super::memory::{BuilderState, NodeState, State, UnmanagedMachines};
 use super::node::{Facts, Node, is_fresh};
 use super::obscure::{hides_builder, obscured};
 use super::observation::{CloudName, NodeId, Observation, OwnedServer, Role, Seen, StartdView};
@@ -61,7 +61,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
     let collector = observation.pool.collector.known();
     let startds: &'a [StartdView] = collector.map_or(&[], |collector| collector.startds.as_slice());
     let finder = StartdFinder::new(startds, policy.update_interval);
-    let found = |(id, memory): (&NodeId, &NodeMemory)| {
+    let found = |(id, memory): (&NodeId, &NodeState)| {
         let server = servers.get(id).copied();
         (id.clone(), finder.find(id, memory, server))
     };
@@ -208,7 +208,7 @@ fn builders<'a>(observation: &'a Observation, state: &mut State) -> Vec<Builder<
             });
         }
     }
-    let gone = |(id, memory): &(&String, &BuilderMemory)| {
+    let gone = |(id, memory): &(&String, &BuilderState)| {
         let cloud = observation.clouds.get(&memory.cloud);
         // That of a cloud that is not configured any more may be there.
         !listed.contains_key(id.as_str())
@@ -229,7 +229,7 @@ fn builders<'a>(observation: &'a Observation, state: &mut State) -> Vec<Builder<
         let memory = state
             .builders
             .entry((*id).to_owned())
-            .or_insert_with(|| BuilderMemory {
+            .or_insert_with(|| BuilderState {
                 cloud: builder.cloud.clone(),
                 unsigned: !builder.server.is_signed()
                     || builder

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{CloudAction, FailureKind, PoolAction};
 use super::brakes::Brake;
-use super::memory::{NodeMemory, Outcome, State};
+use super::memory::{NodeState, Outcome, State};
 use super::money::Money;
 use super::observation::{CloudName, NodeId};
 use super::plan::{Action, NodeLine, Plan};
@@ -195,7 +195,7 @@ impl Totals {
         )
     }
 
-    fn of_node(&mut self, memory: &NodeMemory) -> &mut NodeTotal {
+    fn of_node(&mut self, memory: &NodeState) -> &mut NodeTotal {
         self.of_kind(&memory.kind.cloud, &memory.kind.flavor)
     }
 
@@ -236,8 +236,8 @@ impl Totals {
         self.prune(policy);
     }
 
-    fn saw_node(&mut self, before: Option<&NodeMemory>, memory: &NodeMemory) {
-        let had = |which: fn(&NodeMemory) -> bool| before.is_some_and(which);
+    fn saw_node(&mut self, before: Option<&NodeState>, memory: &NodeState) {
+        let had = |which: fn(&NodeState) -> bool| before.is_some_and(which);
         // Of one that was found running nobody knows how long it took.
         if let Some(joined) = memory.join.joined.filter(|_| !memory.adopted)
             && !had(|before| before.join.joined.is_some())

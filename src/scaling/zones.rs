@@ -11,7 +11,7 @@ use super::seconds::seconds;
 
 /// A zone that had no room for a flavor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ZoneMemory {
+pub struct ZoneState {
     /// The cloud.
     pub cloud: CloudName,
     /// The zone.
@@ -28,14 +28,14 @@ pub struct ZoneMemory {
     pub why: String,
 }
 
-impl ZoneMemory {
+impl ZoneState {
     fn is_of(&self, kind: &Kind, zone: &str) -> bool {
         self.cloud == kind.cloud && self.flavor == kind.flavor && self.zone == zone
     }
 }
 
 impl State {
-    fn zone(&self, cloud: &str, flavor: &str, zone: &str) -> Option<&ZoneMemory> {
+    fn zone(&self, cloud: &str, flavor: &str, zone: &str) -> Option<&ZoneState> {
         self.zones
             .iter()
             .find(|memory| memory.cloud == cloud && memory.flavor == flavor && memory.zone == zone)
@@ -95,7 +95,7 @@ impl State {
         {
             let failures = before.map_or(0, |memory| memory.failures);
             self.zones.retain(|memory| !memory.is_of(kind, zone));
-            self.zones.push(ZoneMemory {
+            self.zones.push(ZoneState {
                 cloud: kind.cloud.clone(),
                 zone: zone.to_owned(),
                 flavor: kind.flavor.clone(),
@@ -132,7 +132,7 @@ impl State {
         let full = self.zones.iter().filter(|memory| memory.until > now);
         let told = full.filter(|memory| policy.cloud(&memory.cloud).is_some());
         told.map(|memory| {
-            let ZoneMemory {
+            let ZoneState {
                 cloud,
                 zone,
                 flavor,
@@ -155,7 +155,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::memory::NodeMemory;
+    use crate::memory::NodeState;
     use crate::observation::NodeId;
 
     fn kind() -> Kind {
@@ -192,7 +192,7 @@ mod tests {
 
     fn node(state: &mut State, id: &str, zone: &str) {
         let at = jiff::Timestamp::UNIX_EPOCH;
-        let mut memory = NodeMemory::new(kind(), id, at, state.now);
+        let mut memory = NodeState::new(kind(), id, at, state.now);
         memory.zone = Some(zone.to_owned());
         state.nodes.insert(NodeId(id.to_owned()), memory);
     }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::backends::Backends;
 use crate::cloud::Cloud;
 use crate::pool::Watch;
-use scaling::memory::{NodeMemory, State};
+use scaling::memory::{NodeState, State};
 use scaling::needs::{JobKind, Matches, candidates};
 use scaling::observation::{CloudName, CloudView, Demand, Observation, PoolView, Seen};
 use scaling::policy::Policy;
@@ -128,7 +128,7 @@ pub fn observe_in_turn(
 /// The nodes whose startds have been seen, those that should have been by now (by the names of their servers), and those that are
 /// gone and on which a job may still be listed.
 fn watch(state: &State, policy: &Policy, at: Timestamp) -> Watch {
-    let watched = |node: &NodeMemory| {
+    let watched = |node: &NodeState| {
         let server = node.server_id.clone();
         let mut machines: Vec<String> = node.join.machines().map(str::to_owned).collect();
         // The name of its server is none that an ad can change. One that boots has no job yet.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
 use scaling::allocation::Allocation;
 use scaling::failing::Cause;
-use scaling::memory::{Kind, KindMemory};
+use scaling::memory::{Kind, NodeTypeState};
 use scaling::observation::{CloudView, ServerRecord, ServerStatus};
 use scaling::plan::Fate;
 use simulation::{World, locked, machine};
@@ -212,7 +212,7 @@ fn images_that_were_configured_once_are_forgotten() {
     let used = site.state.kinds[0].kind.clone();
     for number in 0..1000 {
         let image = format!("image-{number}");
-        site.state.kinds.push(KindMemory::new(Kind {
+        site.state.kinds.push(NodeTypeState::new(Kind {
             image,
             ..used.clone()
         }));

@@ -8,7 +8,7 @@ use scaling::action::CloudAction;
 use scaling::allocation::Allocation;
 use scaling::failing::Protected;
 use scaling::leftover::Leftovers;
-use scaling::memory::{Claims, Join, Kind, NodeMemory, State};
+use scaling::memory::{Claims, Join, Kind, NodeState, State};
 use scaling::needs::Matches;
 use scaling::observation::{
     CloudView, CollectorView, Demand, Flavor, JobCounts, NegotiatorView, NodeId, Observation,
@@ -217,7 +217,7 @@ impl Small {
                 let id = NodeId(format!("{}-{number:03}", cloud.name));
                 let record = server(&id, position, node.phase);
                 let startd = startd(&id, &record.id, flavor, node.phase);
-                let memory = NodeMemory {
+                let memory = NodeState {
                     server_id: Some(record.id.clone()),
                     listed: true,
                     join: Join {
@@ -230,7 +230,7 @@ impl Small {
                         taken: true,
                         ..Claims::default()
                     },
-                    ..NodeMemory::new(kind(cloud, position), &record.name, at, state.now)
+                    ..NodeState::new(kind(cloud, position), &record.name, at, state.now)
                 };
                 state.nodes.insert(id, memory);
                 startds.extend(startd);

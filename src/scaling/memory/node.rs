@@ -25,7 +25,7 @@ const MOST_PLACES: usize = 4;
 
 /// What is remembered of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeMemory {
+pub struct NodeState {
     /// What it is made of.
     pub kind: Kind,
     /// The server's name.
@@ -179,10 +179,10 @@ pub struct DeleteState {
     pub invalidated: bool,
 }
 
-impl NodeMemory {
+impl NodeState {
     /// A node of which nothing is known yet but what it is made of.
-    pub fn new(kind: Kind, name: &str, since: Timestamp, started: Moment) -> NodeMemory {
-        NodeMemory {
+    pub fn new(kind: Kind, name: &str, since: Timestamp, started: Moment) -> NodeState {
+        NodeState {
             kind,
             name: name.to_owned(),
             zone: None,
@@ -297,7 +297,7 @@ mod tests {
     use super::*;
 
     fn rewritten(node: &Value) -> Value {
-        let memory: NodeMemory = serde_json::from_value(node.clone()).unwrap();
+        let memory: NodeState = serde_json::from_value(node.clone()).unwrap();
         serde_json::to_value(memory).unwrap()
     }
 
@@ -396,7 +396,7 @@ mod tests {
         for field in ["listed", "proven", "claimed", "job_listed", "taken"] {
             let mut without = node.clone();
             without.as_object_mut().unwrap().remove(field);
-            let memory = serde_json::from_value::<NodeMemory>(without);
+            let memory = serde_json::from_value::<NodeState>(without);
             assert!(memory.is_err(), "{field} says what is not known otherwise");
         }
     }

@@ -6,7 +6,7 @@ use super::{
     JobLeft, JobListed, Node, Phase, drain_mark, hearing, hidden, is_fresh, lists_job, node_listed,
 };
 use crate::matching::Match;
-use crate::memory::{NodeMemory, State};
+use crate::memory::{NodeState, State};
 use crate::observation::{NodeId, Observation, OwnedServer, ServerStatus, StartdView};
 use crate::pace::MINUTE;
 use crate::policy::Policy;
@@ -23,7 +23,7 @@ pub(crate) struct Facts<'a, 's> {
     pub(crate) observation: &'a Observation,
     pub(crate) policy: &'s Policy,
     pub(crate) state: &'s State,
-    pub(crate) memory: &'s NodeMemory,
+    pub(crate) memory: &'s NodeState,
     pub(crate) server: Option<&'a OwnedServer>,
     pub(crate) found: Match<'a>,
     pub(crate) cloud_known: bool,

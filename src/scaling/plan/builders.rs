@@ -3,7 +3,7 @@
 use super::planner::Planner;
 use super::{BuilderLine, Fate};
 use crate::action::{CloudAction, Expected, StartdIdentity};
-use crate::memory::BuilderMemory;
+use crate::memory::BuilderState;
 use crate::observation::{NodeId, ServerStatus};
 use crate::pace::MINUTE;
 use crate::reason::Reason;
@@ -11,7 +11,7 @@ use crate::seconds::seconds;
 use crate::survey::Builder;
 
 /// What happens to a builder, and why.
-fn fate(builder: &Builder<'_>, memory: &BuilderMemory, planner: &Planner<'_>) -> (Fate, Reason) {
+fn fate(builder: &Builder<'_>, memory: &BuilderState, planner: &Planner<'_>) -> (Fate, Reason) {
     let now = planner.next.now;
     let record = builder.server.record();
     if memory.unsigned {

@@ -7,7 +7,7 @@ use super::planner::Planner;
 use super::{Fate, LeftoverLine};
 use crate::action::CloudAction;
 use crate::leftover::{Leftover, LeftoverKind, Unmarked};
-use crate::memory::LeftoverMemory;
+use crate::memory::LeftoverState;
 use crate::observation::{CloudName, CloudView, NodeId, Observation, OwnedServer, Role};
 use crate::pace::MINUTE;
 use crate::reason::Reason;
@@ -115,7 +115,7 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let ours = matches!(thing, Found::Ours(_));
-            let new = || LeftoverMemory {
+            let new = || LeftoverState {
                 cloud: cloud.clone(),
                 kind: thing.kind(),
                 server: thing.server().map(str::to_owned),
@@ -159,7 +159,7 @@ impl<'a> Planner<'a> {
     fn fate_of(
         &self,
         leftover: &Leftover,
-        memory: &LeftoverMemory,
+        memory: &LeftoverState,
         view: &CloudView,
     ) -> (Fate, Reason) {
         let now = self.next.now;

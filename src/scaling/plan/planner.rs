@@ -9,7 +9,7 @@ use crate::action::{CloudAction, PoolAction};
 use crate::brakes::Brake;
 use crate::budget::{BudgetSpent, Costs};
 use crate::limits::Planned;
-use crate::memory::{Kind, NodeMemory, State};
+use crate::memory::{Kind, NodeState, State};
 use crate::needs::{self, Answer, JobFault, JobKind};
 use crate::node::{Node, Phase};
 use crate::observation::{CloudName, NodeId, Observation, Seen};
@@ -284,7 +284,7 @@ impl<'a> Planner<'a> {
     }
 
     /// What is to be remembered of a node.
-    pub(super) fn remember(&mut self, index: usize, what: impl FnOnce(&mut NodeMemory)) {
+    pub(super) fn remember(&mut self, index: usize, what: impl FnOnce(&mut NodeState)) {
         let id = &self.nodes.get(index).map(|plan| &plan.node.id);
         if let Some(memory) = id.and_then(|id| self.next.nodes.get_mut(id)) {
             what(memory);

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::memory::{Claims, Departed, Join, Kind, NodeMemory, State};
+use crate::memory::{Claims, Departed, Join, Kind, NodeState, State};
 use crate::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, OwnedServer, Role, Seen,
 };
@@ -158,7 +158,7 @@ fn adopt(
     let failed = departed.as_ref().is_some_and(|departed| departed.failed);
     // One that had joined may have jobs.
     let machine = departed.and_then(|departed| departed.machine);
-    let memory = NodeMemory {
+    let memory = NodeState {
         server_id: Some(server.id().to_owned()),
         adopted,
         listed: true,
@@ -173,7 +173,7 @@ fn adopt(
             taken: true,
             ..Claims::default()
         },
-        ..NodeMemory::new(kind, &server.record().name, observation.at, state.now)
+        ..NodeState::new(kind, &server.record().name, observation.at, state.now)
     };
     state.nodes.insert(id.clone(), memory);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::capacity::Capacity;
 use crate::matching::Match;
-use crate::memory::{Kind, Moment, NodeMemory, Silence, State};
+use crate::memory::{Kind, Moment, NodeState, Silence, State};
 use crate::node::{JobListed, hearing, hidden, is_fresh, is_held, lists_job, node_listed};
 use crate::obscure::Obscured;
 use crate::observation::{NodeId, Observation, OwnedServer, Seen, ServerStatus, StartdView};
@@ -65,7 +65,7 @@ pub(super) fn learn(
 }
 
 impl Sight<'_> {
-    fn learn_server(&self, memory: &mut NodeMemory, obscured: &Obscured, learnt: &mut Learnt) {
+    fn learn_server(&self, memory: &mut NodeState, obscured: &Obscured, learnt: &mut Learnt) {
         if memory.unanswered {
             memory.abandoned.get_or_insert(self.now);
         }
@@ -108,7 +108,7 @@ impl Sight<'_> {
         }
     }
 
-    fn learn_startd(&self, memory: &mut NodeMemory, learnt: &mut Learnt) {
+    fn learn_startd(&self, memory: &mut NodeState, learnt: &mut Learnt) {
         let fresh = self
             .found
             .startd()
@@ -139,7 +139,7 @@ impl Sight<'_> {
     }
 
     /// A fresh ad of it.
-    fn hear(&self, startd: &StartdView, memory: &mut NodeMemory, learnt: &mut Learnt) {
+    fn hear(&self, startd: &StartdView, memory: &mut NodeState, learnt: &mut Learnt) {
         let pool = &self.observation.pool;
         memory.delete.invalidated = false;
         if memory.adopted {
@@ -190,7 +190,7 @@ impl Sight<'_> {
     }
 
     /// No fresh ad of it, though the collector hears.
-    fn miss(&self, memory: &mut NodeMemory) {
+    fn miss(&self, memory: &mut NodeState) {
         let (pool, now) = (&self.observation.pool, self.now);
         // One that its cloud holds still is waited for: its silence begins when it runs again.
         if self.server.is_some_and(is_held) {
