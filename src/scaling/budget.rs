@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
-use super::memory::{Moment, State};
+use super::memory::{State, TickInstant};
 use super::money::Money;
 use super::node::Node;
 use super::observation::{CloudName, NodeId};
@@ -129,7 +129,7 @@ impl Spending {
         step: Duration,
         policy: &Policy,
         nodes: &[Node<'_>],
-        now: Moment,
+        now: TickInstant,
     ) {
         self.since.get_or_insert(at);
         for node in nodes.iter().filter(|node| node.exists()) {
@@ -306,7 +306,7 @@ pub fn count(
     policy: &Policy,
     state: &mut State,
     nodes: &[Node<'_>],
-    before: Moment,
+    before: TickInstant,
 ) -> Costs {
     let step = state.now.since(before);
     let mut spending = std::mem::take(&mut state.spending);

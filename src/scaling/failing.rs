@@ -13,7 +13,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::memory::{Kind, Moment, NodeTypeState, State};
+use super::memory::{Kind, NodeTypeState, State, TickInstant};
 use super::observation::CloudName;
 use super::policy::Policy;
 use super::refusal::About;
@@ -131,7 +131,7 @@ impl State {
     pub fn count_failure(
         &mut self,
         kind: &Kind,
-        asked_for: Moment,
+        asked_for: TickInstant,
         why: &str,
         cause: Cause,
         policy: &Policy,
@@ -164,7 +164,7 @@ impl State {
     }
 
     /// Whether a node of another kind of the same cloud has joined since then: what ails the whole cloud would have met it.
-    fn others_joined(&self, kind: &Kind, since: Moment) -> bool {
+    fn others_joined(&self, kind: &Kind, since: TickInstant) -> bool {
         self.nodes.values().any(|node| {
             node.kind.cloud == kind.cloud
                 && node.kind != *kind

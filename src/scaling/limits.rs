@@ -2,7 +2,7 @@
 //! wins, and its name is the reason.
 
 use super::budget::{Budget, Costs, Payer};
-use super::memory::{Kind, Moment, State};
+use super::memory::{Kind, State, TickInstant};
 use super::money::Money;
 use super::observation::{CloudView, Flavor, Usage};
 use super::parts;
@@ -310,7 +310,7 @@ impl Case<'_> {
     }
 }
 
-fn seconds_until(until: Moment, now: Moment) -> Option<Seconds> {
+fn seconds_until(until: TickInstant, now: TickInstant) -> Option<Seconds> {
     (until > now).then_some(seconds(until.since(now)))
 }
 

@@ -36,25 +36,25 @@ const LONGEST_STEP: Duration = Duration::from_secs(300);
 /// machine's clock nor a night without ticks makes a timer expire.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Moment(u64);
+pub struct TickInstant(u64);
 
-impl Moment {
+impl TickInstant {
     /// How long ago `earlier` was.
-    pub fn since(self, earlier: Moment) -> Duration {
+    pub fn since(self, earlier: TickInstant) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
     /// `duration` earlier; never before the beginning.
-    pub fn minus(self, duration: Duration) -> Moment {
-        Moment(
+    pub fn minus(self, duration: Duration) -> TickInstant {
+        TickInstant(
             self.0
                 .saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
         )
     }
 
     /// `duration` later.
-    pub fn plus(self, duration: Duration) -> Moment {
-        Moment(
+    pub fn plus(self, duration: Duration) -> TickInstant {
+        TickInstant(
             self.0
                 .saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
         )
@@ -108,7 +108,7 @@ pub struct Departed {
     /// `Machine` of its ads.
     pub machine: Option<String>,
     /// When it went.
-    pub at: Moment,
+    pub at: TickInstant,
     /// Its ads were taken out of the collector.
     pub invalidated: bool,
     /// The cloud it was in.
@@ -140,9 +140,9 @@ pub struct LeftoverState {
     /// It bears our mark.
     pub ours: bool,
     /// Since when it has been seen, at each look that could see it.
-    pub since: Moment,
+    pub since: TickInstant,
     /// When its removal was last decided.
-    pub removed: Option<Moment>,
+    pub removed: Option<TickInstant>,
 }
 
 /// What is remembered of a builder.
@@ -154,11 +154,11 @@ pub struct BuilderState {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unsigned: bool,
     /// Since when it has been seen to be older than its lifetime.
-    pub expired: Option<Moment>,
+    pub expired: Option<TickInstant>,
     /// A delete was decided.
-    pub delete_intended: Option<Moment>,
+    pub delete_intended: Option<TickInstant>,
     /// The cloud has accepted a delete.
-    pub delete_accepted: Option<Moment>,
+    pub delete_accepted: Option<TickInstant>,
 }
 
 /// What is remembered of a kind of node.
@@ -180,9 +180,9 @@ pub struct NodeTypeState {
     pub faults: u32,
     /// When it last failed.
     #[serde(default)]
-    pub failed_at: Option<Moment>,
+    pub failed_at: Option<TickInstant>,
     /// No new ones until then.
-    pub backoff_until: Option<Moment>,
+    pub backoff_until: Option<TickInstant>,
     /// What failed last.
     pub last_failure: Option<String>,
     /// Nothing more is made of it.
@@ -194,7 +194,7 @@ pub struct NodeTypeState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
     /// Until when nothing is made in it.
-    pub until: Moment,
+    pub until: TickInstant,
     /// What it said.
     pub why: String,
 }
@@ -210,7 +210,7 @@ pub struct Refusal {
     /// Since when the longest waiting one has been idle.
     pub oldest: Timestamp,
     /// How long this is believed; then one node is tried, and it is believed again.
-    pub until: Moment,
+    pub until: TickInstant,
 }
 
 /// A node of an older image that was drained so that the configured one can show what it is good for.
@@ -221,7 +221,7 @@ pub struct Replacement {
     /// What is to take its place.
     pub kind: Kind,
     /// When its drain was decided.
-    pub at: Moment,
+    pub at: TickInstant,
 }
 
 /// Whether the pool has had startds on machines that ehos does not manage: a collector that is young may not have heard
@@ -251,17 +251,17 @@ pub struct ConfiguredImage {
     /// As configured.
     pub image: String,
     /// Since when, as far as this state knows.
-    pub since: Moment,
+    pub since: TickInstant,
 }
 
 /// Everything that is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// The watched clock.
-    pub now: Moment,
+    pub now: TickInstant,
     /// The same at the pass before this one.
     #[serde(default)]
-    pub previous: Moment,
+    pub previous: TickInstant,
     /// When the last tick observed, by the machine's clock.
     pub last_tick: Option<Timestamp>,
     /// The nodes.
@@ -293,13 +293,13 @@ pub struct State {
     /// Clouds that asked for a pause.
     pub pauses: BTreeMap<CloudName, Pause>,
     /// Since when each schedd that does not answer has not.
-    pub unknown_schedds: BTreeMap<String, Moment>,
+    pub unknown_schedds: BTreeMap<String, TickInstant>,
     /// The newest clusters that were idle on each schedd.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub clusters: BTreeMap<String, ClusterMarks>,
     /// Since when so many nodes have been silent that the fault is not theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vanished: Option<Moment>,
+    pub vanished: Option<TickInstant>,
     /// The actions of the last minute.
     #[serde(default, skip_serializing_if = "RecentActions::is_empty")]
     pub recent: RecentActions,
@@ -310,7 +310,7 @@ pub struct State {
     pub refusals: Vec<Refusal>,
     /// Nodes that were adopted until then are this pool's: one of them was seen in its collector, or an operator
     /// said so.
-    pub adopted_trusted: Option<Moment>,
+    pub adopted_trusted: Option<TickInstant>,
     /// The seed of `random`.
     pub turn: u64,
     /// What `round-robin` owes each cloud, in parts of a turn.
@@ -388,7 +388,7 @@ impl State {
 
     /// For how long this state has watched the site, since it was empty.
     pub fn age(&self) -> Duration {
-        self.now.since(Moment::default())
+        self.now.since(TickInstant::default())
     }
 
     /// The memory of a kind, made when there is none.

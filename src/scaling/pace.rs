@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::memory::Moment;
+use super::memory::TickInstant;
 
 /// A minute, less what a timer's start may be late. Passes that are this far apart are independent: a fault of some seconds is
 /// in two that are closer.
@@ -13,7 +13,7 @@ pub const MINUTE: Duration = Duration::from_secs(55);
 /// What one pass has planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Pass {
-    at: Moment,
+    at: TickInstant,
     /// Creates, deletes and removals.
     changes: u64,
     drains: u64,
@@ -35,7 +35,7 @@ pub struct ActionCounts {
 
 impl RecentActions {
     /// Forgets passes of more than a minute ago, and counts the actions of the others.
-    pub fn count(&mut self, now: Moment) -> ActionCounts {
+    pub fn count(&mut self, now: TickInstant) -> ActionCounts {
         self.0.retain(|pass| now.since(pass.at) < MINUTE);
         let mut counts = ActionCounts::default();
         for pass in &self.0 {
@@ -46,7 +46,7 @@ impl RecentActions {
     }
 
     /// Adds a pass.
-    pub fn add(&mut self, at: Moment, counts: ActionCounts) {
+    pub fn add(&mut self, at: TickInstant, counts: ActionCounts) {
         let ActionCounts { changes, drains } = counts;
         if changes > 0 || drains > 0 {
             self.0.push(Pass {
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn actions_count_for_a_minute() {
-        let at = |seconds| Moment::default().plus(Duration::from_secs(seconds));
+        let at = |seconds| TickInstant::default().plus(Duration::from_secs(seconds));
         let mut recent = RecentActions::default();
         let done = |changes, drains| ActionCounts { changes, drains };
         recent.add(at(0), done(3, 1));

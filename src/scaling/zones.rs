@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::memory::{Kind, Moment, State};
+use super::memory::{Kind, State, TickInstant};
 use super::observation::CloudName;
 use super::policy::{CloudPolicy, Policy};
 use super::seconds::seconds;
@@ -21,9 +21,9 @@ pub struct ZoneState {
     /// How often in a row.
     pub failures: u32,
     /// When it last failed.
-    pub failed_at: Moment,
+    pub failed_at: TickInstant,
     /// It is passed over until then, while another zone has room.
-    pub until: Moment,
+    pub until: TickInstant,
     /// What the cloud said.
     pub why: String,
 }
@@ -76,7 +76,7 @@ impl State {
         &mut self,
         kind: &Kind,
         zone: &str,
-        asked_for: Moment,
+        asked_for: TickInstant,
         why: &str,
         policy: &Policy,
     ) -> bool {
@@ -110,7 +110,7 @@ impl State {
     }
 
     /// A server that was asked for at `asked_for` runs there: the zone has room.
-    pub(super) fn zone_has_room(&mut self, kind: &Kind, zone: &str, asked_for: Moment) {
+    pub(super) fn zone_has_room(&mut self, kind: &Kind, zone: &str, asked_for: TickInstant) {
         self.zones
             .retain(|memory| !memory.is_of(kind, zone) || memory.failed_at >= asked_for);
     }

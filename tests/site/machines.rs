@@ -288,7 +288,7 @@ pub enum By {
 
 /// When ehos is killed that calls a tool.
 #[derive(Debug, Clone, Copy)]
-pub enum Moment {
+pub enum TickInstant {
     /// Before the tool does its work (which it then does).
     Before,
     /// After it.
@@ -679,10 +679,10 @@ queue {count}
     }
 
     /// The next ehos that calls `tool` (such as condor_drain) is killed by SIGKILL at that moment, once.
-    pub fn kill_ehos_at(&self, tool: &str, moment: Moment) {
+    pub fn kill_ehos_at(&self, tool: &str, moment: TickInstant) {
         let work = match moment {
-            Moment::Before => format!("kill -KILL $PPID; exec {tool} \"$@\""),
-            Moment::After => format!("{tool} \"$@\"; kill -KILL $PPID"),
+            TickInstant::Before => format!("kill -KILL $PPID; exec {tool} \"$@\""),
+            TickInstant::After => format!("{tool} \"$@\"; kill -KILL $PPID"),
         };
         // First in $PATH. The user ehos may not remove it, but disarm it.
         let script = format!(

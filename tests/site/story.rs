@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::machines::{By, Moment, Site, step};
+use crate::machines::{By, Site, TickInstant, step};
 use crate::watched::Watched;
 
 /// All jobs have left the queue.
@@ -155,8 +155,8 @@ fn ehos_killed_between_any_two_steps_leaks_nothing() {
     site.submit(4, 15, "");
     let steps = if long() { 24 } else { 8 };
     // Twice at a certain moment: a node drains and ehos does not know; a server is deleted and its ads are still there.
-    site.kill_ehos_at("condor_drain", Moment::After);
-    site.kill_ehos_at("condor_advertise", Moment::Before);
+    site.kill_ehos_at("condor_drain", TickInstant::After);
+    site.kill_ehos_at("condor_advertise", TickInstant::Before);
     // Every tick is killed, each a little later than the one before; the last of a round ends by itself.
     let mut moment = 0;
     let mut most = 0;
@@ -252,7 +252,7 @@ fn where_ehos_may_not_drain_a_node_that_nobody_claims_ends_by_itself() {
     let node = "daemon:\n  idle_timeout: 20 s\ncondor:\n  scale_down: node\n";
     site.configure("60-node.yaml", node);
     // Whoever called it would be killed.
-    site.kill_ehos_at("condor_drain", Moment::Before);
+    site.kill_ehos_at("condor_drain", TickInstant::Before);
     site.submit(2, 15, "");
     site.tick_until("the jobs are done", 120, By::Hand, &[0], done);
     assert_each_ran_once(&site, 2);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Moment;
+use super::TickInstant;
 use crate::observation::OwnedServer;
 use crate::policy::Policy;
 
@@ -14,13 +14,13 @@ use crate::policy::Policy;
 pub struct Age {
     /// It is older than `max_lifetime`.
     #[serde(default)]
-    pub outlived: Option<Moment>,
+    pub outlived: Option<TickInstant>,
     /// It is older than that by `max_lifetime_kill`.
     #[serde(default)]
-    pub overdue: Option<Moment>,
+    pub overdue: Option<TickInstant>,
     /// Its token ends within `token_margin`.
     #[serde(default)]
-    pub token_ending: Option<Moment>,
+    pub token_ending: Option<TickInstant>,
 }
 
 impl Age {
@@ -30,7 +30,7 @@ impl Age {
         server: &OwnedServer,
         policy: &Policy,
         cloud: &str,
-        now: Moment,
+        now: TickInstant,
     ) {
         let age = server.record().age;
         let most = policy.max_lifetime(cloud);
@@ -39,7 +39,7 @@ impl Age {
         let ends = server
             .token_left()
             .is_some_and(|left| left <= policy.token_margin);
-        let keep = |since: &mut Option<Moment>, holds: bool| {
+        let keep = |since: &mut Option<TickInstant>, holds: bool| {
             *since = holds.then(|| since.unwrap_or(now));
         };
         keep(&mut self.outlived, most.is_some_and(|most| age >= most));
@@ -52,7 +52,7 @@ impl Age {
 
     /// What follows from it. An age that is told wrong, or a limit that is new, ends no job at once: a node must have been
     /// seen to be too old for as long as its jobs are waited for.
-    pub(crate) fn expiry(&self, policy: &Policy, cloud: &str, now: Moment) -> Expiry {
+    pub(crate) fn expiry(&self, policy: &Policy, cloud: &str, now: TickInstant) -> Expiry {
         let most = policy.max_lifetime(cloud);
         let forced = |most: Duration| {
             let more = policy.max_lifetime_kill?;
@@ -86,7 +86,7 @@ impl Expiry {
 }
 
 /// Whether it has been so for an hour, or for an eighth of `limit` where that is less.
-fn for_long(since: Option<Moment>, limit: Duration, now: Moment) -> bool {
+fn for_long(since: Option<TickInstant>, limit: Duration, now: TickInstant) -> bool {
     let patience = Duration::from_secs(3600).min(limit / 8);
     since.is_some_and(|since| now.since(since) >= patience)
 }
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn an_age_is_believed_when_it_has_said_so_for_a_while() {
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
-        let at = |minutes: u64| Moment::default().plus(Duration::from_secs(minutes * 60));
+        let at = |minutes: u64| TickInstant::default().plus(Duration::from_secs(minutes * 60));
         let policy = Policy {
             max_lifetime: Some(hours(80)),
             max_lifetime_kill: Some(hours(2)),

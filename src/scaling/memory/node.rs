@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Age, Kind, Moment};
+use super::{Age, Kind, TickInstant};
 use crate::matching::host_of;
 use crate::needs::JobKind;
 use crate::observation::{AttachedVolume, StartdView};
@@ -38,13 +38,13 @@ pub struct NodeState {
     /// When it was decided, or adopted, by the machine's clock: for people.
     pub since: Timestamp,
     /// The same on the watched clock: its boot timer and the intent's grace start here.
-    pub started: Moment,
+    pub started: TickInstant,
     /// It was found on the cloud without a memory of it.
     pub adopted: bool,
     /// Since when a list has had its server without a valid signature, and its startd was not seen in the collector:
     /// it may be a forgery, is no capacity and is not touched. `None`: it is ehos's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unsigned: Option<Moment>,
+    pub unsigned: Option<TickInstant>,
     /// The other central manager that it was told to join, when it was adopted and its metadata say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_condor_host: Option<String>,
@@ -53,11 +53,11 @@ pub struct NodeState {
     pub unanswered: bool,
     /// Since when a later tick has found it so: nothing of ehos waits for that request any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub abandoned: Option<Moment>,
+    pub abandoned: Option<TickInstant>,
     /// A server list has had it.
     pub listed: bool,
     /// Since when a whole server list has not had it, after it was listed.
-    pub missing: Option<Moment>,
+    pub missing: Option<TickInstant>,
     /// The request that it was made for.
     pub made_for: Option<JobKind>,
     /// The submitters of those jobs, as far as limits apply to them.
@@ -104,24 +104,24 @@ pub struct Join {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub identified: bool,
     /// When its startd was first seen.
-    pub joined: Option<Moment>,
+    pub joined: Option<TickInstant>,
     /// Its startd has been seen to take jobs: what proves its kind.
     pub proven: bool,
     /// Since when its startd has been seen to take no jobs, though no drain is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub closed: Option<Moment>,
+    pub closed: Option<TickInstant>,
 }
 
 /// A node's silence.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
     /// Since when its startd has not been heard of, by a collector that hears: before or after it joined.
-    pub silent: Option<Moment>,
+    pub silent: Option<TickInstant>,
     /// In its present silence a schedd has listed a running job on it.
     pub job_listed: bool,
     /// Since when, in its present silence, every schedd has answered and none has listed a running job on it.
     #[serde(default)]
-    pub unlisted: Option<Moment>,
+    pub unlisted: Option<TickInstant>,
 }
 
 /// The claims on a node.
@@ -134,7 +134,7 @@ pub struct Claims {
     pub count: Option<u64>,
     /// When that was last seen to change: what a startd says of it is out of date until its next update.
     #[serde(default, rename = "claims_changed")]
-    pub changed: Option<Moment>,
+    pub changed: Option<TickInstant>,
     /// A claim on it has been seen, or a trace of one.
     pub taken: bool,
 }
@@ -143,26 +143,26 @@ pub struct Claims {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainState {
     /// When a drain of it was taken back: an ad that is older says nothing of drains.
-    pub returned: Option<Moment>,
+    pub returned: Option<TickInstant>,
     /// The request id of that drain: an ad that shows it may have been late.
     #[serde(default)]
     pub cancelled: Option<String>,
     /// Since when that drain has been asked to be taken back.
     #[serde(default)]
-    pub cancelled_since: Option<Moment>,
+    pub cancelled_since: Option<TickInstant>,
     /// When its startd last accepted a drain: ads of it may not say so yet.
     #[serde(
         default,
         rename = "drain_accepted",
         skip_serializing_if = "Option::is_none"
     )]
-    pub accepted: Option<Moment>,
+    pub accepted: Option<TickInstant>,
     /// Since when it had been idle when it was drained: what its startd says of that under a drain is not relied on.
-    pub idle_since: Option<Moment>,
+    pub idle_since: Option<TickInstant>,
     /// When a schedd last listed a running job on it, in its present drain, though its startd said that it is drained: what that
     /// says is not so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub contradicted: Option<Moment>,
+    pub contradicted: Option<TickInstant>,
 }
 
 /// A node's delete.
@@ -170,10 +170,10 @@ pub struct DrainState {
 pub struct DeleteState {
     /// It was decided: from here on no drain is cancelled.
     #[serde(rename = "delete_intended")]
-    pub intended: Option<Moment>,
+    pub intended: Option<TickInstant>,
     /// The cloud has accepted it.
     #[serde(rename = "delete_accepted")]
-    pub accepted: Option<Moment>,
+    pub accepted: Option<TickInstant>,
     /// The node's ads were taken out of the collector after that, and it has not been heard of since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub invalidated: bool,
@@ -181,7 +181,7 @@ pub struct DeleteState {
 
 impl NodeState {
     /// A node of which nothing is known yet but what it is made of.
-    pub fn new(kind: Kind, name: &str, since: Timestamp, started: Moment) -> NodeState {
+    pub fn new(kind: Kind, name: &str, since: Timestamp, started: TickInstant) -> NodeState {
         NodeState {
             kind,
             name: name.to_owned(),
@@ -267,8 +267,8 @@ impl Claims {
     pub(crate) fn learn(
         &mut self,
         startd: &StartdView,
-        joined: Option<Moment>,
-        now: Moment,
+        joined: Option<TickInstant>,
+        now: TickInstant,
         since_previous: Duration,
     ) {
         self.claimed = startd.claims() > 0;

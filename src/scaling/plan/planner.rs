@@ -351,7 +351,7 @@ impl<'a> Planner<'a> {
     }
 
     /// For how long something has been so.
-    pub(super) fn since(&self, moment: Option<crate::memory::Moment>) -> Seconds {
+    pub(super) fn since(&self, moment: Option<crate::memory::TickInstant>) -> Seconds {
         moment.map_or(Seconds(0), |moment| seconds(self.next.now.since(moment)))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::capacity::Capacity;
 use crate::matching::Match;
-use crate::memory::{Kind, Moment, NodeState, Silence, State};
+use crate::memory::{Kind, NodeState, Silence, State, TickInstant};
 use crate::node::{JobListed, hearing, hidden, is_fresh, is_held, lists_job, node_listed};
 use crate::obscure::Obscured;
 use crate::observation::{NodeId, Observation, OwnedServer, Seen, ServerStatus, StartdView};
@@ -18,17 +18,17 @@ struct Learnt {
     proven: Vec<Kind>,
     ran_jobs: Vec<Kind>,
     sizes: Vec<(Kind, Capacity)>,
-    roomy: Vec<(Kind, String, Moment)>,
+    roomy: Vec<(Kind, String, TickInstant)>,
     /// Those that were adopted until then are this pool's.
-    trusted: Option<Moment>,
+    trusted: Option<TickInstant>,
 }
 
 /// One node, with all that shows something of it.
 struct Sight<'s> {
     observation: &'s Observation,
     policy: &'s Policy,
-    now: Moment,
-    previous: Moment,
+    now: TickInstant,
+    previous: TickInstant,
     id: &'s NodeId,
     server: Option<&'s OwnedServer>,
     found: Match<'s>,

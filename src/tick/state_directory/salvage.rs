@@ -102,7 +102,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use scaling::memory::{Kind, Moment, NodeState, Pause};
+    use scaling::memory::{Kind, NodeState, Pause, TickInstant};
     use scaling::observation::{CloudName, NodeId};
 
     fn state() -> State {
@@ -117,13 +117,18 @@ mod tests {
                 flavor: "m1.small".to_owned(),
                 image: name.to_owned(),
             };
-            let node = NodeState::new(kind.clone(), name, Timestamp::UNIX_EPOCH, Moment::default());
+            let node = NodeState::new(
+                kind.clone(),
+                name,
+                Timestamp::UNIX_EPOCH,
+                TickInstant::default(),
+            );
             state.nodes.insert(NodeId(name.to_owned()), node);
             state.kind_mut(&kind).joined = 3;
             state.pauses.insert(
                 CloudName::from(name),
                 Pause {
-                    until: Moment::default(),
+                    until: TickInstant::default(),
                     why: "later".to_owned(),
                 },
             );
