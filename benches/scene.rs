@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use scaling::capacity::Capacity;
 use scaling::leftover::Leftovers;
-use scaling::memory::{Departed, Join, Kind, NodeState, State};
+use scaling::memory::{Join, Kind, NodeState, State, Tombstone};
 use scaling::needs::Matches;
 use scaling::node::drain_mark;
 use scaling::observation::{
@@ -108,7 +108,7 @@ pub fn scene(size: Size) -> Scene {
         machine.instance_id = None;
         machine.node = None;
         startds.push(machine);
-        let gone = Departed {
+        let gone = Tombstone {
             jobless: true,
             server_id: Some(uuid(size.nodes + number)),
             machine: Some(format!("gone{number}")),

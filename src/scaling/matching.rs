@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::action::StartdIdentity;
-use super::memory::{Departed, NodeState};
+use super::memory::{NodeState, Tombstone};
 use super::node::is_heard;
 use super::observation::{NodeId, OwnedServer, StartdView};
 use super::sender::Sender;
@@ -289,11 +289,11 @@ fn prefer(startds: &mut Vec<&StartdView>, is_true: impl Fn(&StartdView) -> bool)
 /// Nodes whose servers are gone, by what their ads still say.
 pub(super) struct GhostFinder<'a> {
     by_instance: BTreeMap<&'a str, &'a NodeId>,
-    departed: &'a BTreeMap<NodeId, Departed>,
+    departed: &'a BTreeMap<NodeId, Tombstone>,
 }
 
 impl<'a> GhostFinder<'a> {
-    pub(super) fn new(departed: &'a BTreeMap<NodeId, Departed>) -> GhostFinder<'a> {
+    pub(super) fn new(departed: &'a BTreeMap<NodeId, Tombstone>) -> GhostFinder<'a> {
         let mut by_instance = BTreeMap::new();
         for (id, gone) in departed {
             if let Some(server_id) = gone.server_id.as_deref() {

@@ -102,7 +102,7 @@ impl Kind {
 /// What is remembered of a server that is gone: its ads may be heard of for a while, and it may have left something
 /// behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Departed {
+pub struct Tombstone {
     /// The server it was.
     pub server_id: Option<String>,
     /// `Machine` of its ads.
@@ -273,7 +273,7 @@ pub struct State {
     #[serde(default)]
     pub builders: BTreeMap<String, BuilderState>,
     /// Nodes that are gone, and builders.
-    pub departed: BTreeMap<NodeId, Departed>,
+    pub departed: BTreeMap<NodeId, Tombstone>,
     /// What they have left behind, by its id.
     #[serde(default)]
     pub leftovers: BTreeMap<String, LeftoverState>,
@@ -442,7 +442,7 @@ impl State {
             let jobless = memory.delete.intended.is_some()
                 && !memory.claims.claimed
                 && !memory.silence.job_listed;
-            let departed = Departed {
+            let departed = Tombstone {
                 jobless,
                 server_id: memory.server_id,
                 machine: memory.join.machine,
@@ -464,7 +464,7 @@ impl State {
             if memory.unsigned {
                 return;
             }
-            let departed = Departed {
+            let departed = Tombstone {
                 jobless: true,
                 server_id: Some(server_id.to_owned()),
                 machine: None,
@@ -489,7 +489,7 @@ impl State {
             .take(MOST_SERVERS)
             .collect();
         let departed = self.departed.values();
-        let mut departed: Vec<(&Departed, &String)> = departed
+        let mut departed: Vec<(&Tombstone, &String)> = departed
             .filter(|gone| gone.cloud == *cloud)
             .filter_map(|gone| Some((gone, gone.server_id.as_ref()?)))
             .collect();

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::memory::{Claims, Departed, Join, Kind, NodeState, State};
+use crate::memory::{Claims, Join, Kind, NodeState, State, Tombstone};
 use crate::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, OwnedServer, Role, Seen,
 };
@@ -138,7 +138,7 @@ fn adopt(
     cloud: &str,
     id: &NodeId,
     server: &OwnedServer,
-    departed: Option<Departed>,
+    departed: Option<Tombstone>,
     observation: &Observation,
 ) {
     let metadata = |key: &str| {
