@@ -287,20 +287,20 @@ fn prefer(startds: &mut Vec<&StartdView>, is_true: impl Fn(&StartdView) -> bool)
 }
 
 /// Nodes whose servers are gone, by what their ads still say.
-pub(super) struct GhostFinder<'a> {
+pub(super) struct StaleAdFinder<'a> {
     by_instance: BTreeMap<&'a str, &'a NodeId>,
     departed: &'a BTreeMap<NodeId, Tombstone>,
 }
 
-impl<'a> GhostFinder<'a> {
-    pub(super) fn new(departed: &'a BTreeMap<NodeId, Tombstone>) -> GhostFinder<'a> {
+impl<'a> StaleAdFinder<'a> {
+    pub(super) fn new(departed: &'a BTreeMap<NodeId, Tombstone>) -> StaleAdFinder<'a> {
         let mut by_instance = BTreeMap::new();
         for (id, gone) in departed {
             if let Some(server_id) = gone.server_id.as_deref() {
                 by_instance.entry(server_id).or_insert(id);
             }
         }
-        GhostFinder {
+        StaleAdFinder {
             by_instance,
             departed,
         }

@@ -6,7 +6,7 @@ mod learning;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::matching::{GhostFinder, Match, StartdFinder, by_what_it_says};
+use super::matching::{Match, StaleAdFinder, StartdFinder, by_what_it_says};
 use super::memory::{BuilderState, NodeState, State, UnmanagedMachines};
 use super::node::{Facts, Node, is_fresh};
 use super::obscure::{hides_builder, obscured};
@@ -124,7 +124,7 @@ impl<'a> Survey<'a> {
         }
         let nodes = matches.values().filter_map(|found| found.startd());
         let nodes: BTreeSet<&str> = nodes.map(|startd| startd.machine.as_str()).collect();
-        let departed = GhostFinder::new(&state.departed);
+        let departed = StaleAdFinder::new(&state.departed);
         for startd in startds {
             let mut impostors = self.impostors.iter();
             if nodes.contains(startd.machine.as_str())
