@@ -13,7 +13,7 @@ use openstack::{Auth, AuthMethod, CloudSettings, NameOrId};
 use scaling::observation::{NodeId, execute_metadata};
 use serde_json::{Value, json};
 use system::deadline::Deadline;
-use tick::cloud::{Cloud, Traces};
+use tick::cloud::{Cloud, LeftoverQuery};
 
 const CLUSTER: &str = "pool-bench";
 /// `osapi_max_limit` of Nova.
@@ -163,7 +163,7 @@ fn servers(bencher: Bencher, servers: usize) {
     let cloud = OpenStackCloud::new(&settings, CLUSTER, LONG, None, user_data).unwrap();
     let observe = || {
         cloud
-            .observe(&Traces::default(), Deadline::within(LONG))
+            .observe(&LeftoverQuery::default(), Deadline::within(LONG))
             .unwrap()
     };
     assert_eq!(observe().servers.len(), servers);

@@ -39,7 +39,7 @@ use scaling::observation::{NodeId, OwnedServer, Seen, ServerRecord, ServerStatus
 use scaling::refusal::About;
 use serde_json::json;
 use system::deadline::Deadline;
-use tick::cloud::{Cloud, Traces};
+use tick::cloud::{Cloud, LeftoverQuery};
 
 const PASSWORD: &str = "pa55-w0rd-of-the-test";
 const TOKEN: &str = "gAAAAAB-token-of-the-test";
@@ -337,7 +337,7 @@ fn a_wrong_password_is_told_with_the_user_and_without_the_password() {
         Reply::fixture("token-password-wrong"),
     )]);
     let failure = cloud(&settings(double.url()))
-        .observe(&Traces::default(), soon())
+        .observe(&LeftoverQuery::default(), soon())
         .unwrap_err();
     assert_eq!(failure.kind, FailureKind::NotAuthorized);
     assert_eq!(
@@ -361,7 +361,7 @@ fn an_application_credential_that_was_deleted_is_no_wrong_address() {
             secret: PASSWORD.into(),
         };
         cloud(&settings)
-            .observe(&Traces::default(), soon())
+            .observe(&LeftoverQuery::default(), soon())
             .unwrap_err()
     };
     let failure = refused_with(
@@ -551,7 +551,7 @@ fn a_cloud_is_seen_whole_and_foreign_servers_are_not() {
         ),
     ]);
     let view = cloud(&settings(double.url()))
-        .observe(&Traces::default(), soon())
+        .observe(&LeftoverQuery::default(), soon())
         .unwrap();
     assert_eq!(double.count("GET", "/v2.1/servers/detail"), 3);
     assert_eq!(
@@ -611,7 +611,7 @@ fn a_cloud_with_a_cell_down_is_unknown() {
         ),
     ]);
     let failure = cloud(&settings(double.url()))
-        .observe(&Traces::default(), soon())
+        .observe(&LeftoverQuery::default(), soon())
         .unwrap_err();
     assert!(
         failure.message.contains("a cell of the cloud is down"),
@@ -643,7 +643,7 @@ fn a_nova_that_is_too_old_for_that_is_asked_in_its_own_version() {
     ]);
     assert!(
         cloud(&settings(double.url()))
-            .observe(&Traces::default(), soon())
+            .observe(&LeftoverQuery::default(), soon())
             .is_ok()
     );
     assert_eq!(double.count("GET", "/v2.1/servers/detail"), 2);
@@ -716,7 +716,7 @@ fn a_fault_that_the_list_leaves_out_is_asked_for_and_never_spoils_the_view() {
             ),
         ]);
         let view = cloud(&settings(double.url()))
-            .observe(&Traces::default(), soon())
+            .observe(&LeftoverQuery::default(), soon())
             .unwrap();
         let seen = view
             .servers
@@ -1171,7 +1171,7 @@ fn a_create_is_sent_once_whatever_becomes_of_it() {
         let settings = settings(double.url());
         let cloud = cloud(&settings);
         // The lookups have all the time they want.
-        let _ = cloud.observe(&Traces::default(), soon());
+        let _ = cloud.observe(&LeftoverQuery::default(), soon());
         let failure = cloud
             .perform(
                 &CloudAction::Create(intent()),
@@ -1229,17 +1229,17 @@ fn a_create_that_cannot_be_sent_had_no_effect() {
     let mut nowhere = settings_for_nowhere();
     nowhere.auth.url = format!("http://{closed}/v3");
     let failure = cloud(&nowhere)
-        .observe(&Traces::default(), soon())
+        .observe(&LeftoverQuery::default(), soon())
         .unwrap_err();
     assert_eq!(failure.kind, FailureKind::NotDone);
     nowhere.auth.url = "http://no-such-host.invalid/v3".to_owned();
     let failure = cloud(&nowhere)
-        .observe(&Traces::default(), soon())
+        .observe(&LeftoverQuery::default(), soon())
         .unwrap_err();
     assert_eq!(failure.kind, FailureKind::NotDone, "{}", failure.message);
     nowhere.auth.url = "not an address".to_owned();
     let failure = cloud(&nowhere)
-        .observe(&Traces::default(), soon())
+        .observe(&LeftoverQuery::default(), soon())
         .unwrap_err();
     assert!(
         failure.message.contains("correct auth_url"),
@@ -2057,10 +2057,10 @@ fn volume(id: &str, name: &str, status: &str) -> serde_json::Value {
     json!({"id": id, "name": name, "size": 20, "status": status, "attachments": []})
 }
 
-fn gone(servers: &[&str]) -> Traces {
-    Traces {
+fn gone(servers: &[&str]) -> LeftoverQuery {
+    LeftoverQuery {
         servers: servers.iter().map(|id| (*id).to_owned()).collect(),
-        ..Traces::default()
+        ..LeftoverQuery::default()
     }
 }
 
@@ -2141,7 +2141,7 @@ fn who_left_nothing_behind_is_not_asked_about() {
     let double = empty_cloud(Vec::new());
     let settings = settings(double.url());
     let view = cloud(&settings)
-        .observe(&Traces::default(), soon())
+        .observe(&LeftoverQuery::default(), soon())
         .unwrap();
     assert_eq!(view.leftovers.known(), Some(&Leftovers::default()));
     assert_eq!(double.count("GET", "/v2.0/ports"), 0);
@@ -2344,7 +2344,7 @@ fn cloud_with(ips: &[serde_json::Value], ports: &[serde_json::Value]) -> Double 
 fn ips_of_nodes(double: &Double, wanted: bool) -> Vec<(String, String)> {
     let settings = settings(double.url());
     let cloud = cloud(&settings).finding_floating_ips(wanted);
-    let view = cloud.observe(&Traces::default(), soon()).unwrap();
+    let view = cloud.observe(&LeftoverQuery::default(), soon()).unwrap();
     let found = &view.leftovers.known().unwrap().of_nodes;
     let ip = |ip: &NodeFloatingIp| (ip.id().to_owned(), ip.server().id().to_owned());
     found.iter().map(ip).collect()
@@ -2406,7 +2406,7 @@ fn disassociate(double: &Double) -> Result<Done, Failure> {
         server: Some("s-node".to_owned()),
         description: String::new(),
     };
-    let view = cloud(&settings).observe(&Traces::default(), soon());
+    let view = cloud(&settings).observe(&LeftoverQuery::default(), soon());
     let servers = view.unwrap().servers;
     let node = servers.iter().find(|server| server.id() == "s-node");
     let floating_ip = NodeFloatingIp::new(&ip, node.unwrap()).unwrap();
@@ -2494,7 +2494,7 @@ fn a_server_says_which_of_its_volumes_stay() {
         Reply::status(200, &servers.to_string()),
     )]);
     let view = cloud(&settings(double.url()))
-        .observe(&Traces::default(), soon())
+        .observe(&LeftoverQuery::default(), soon())
         .unwrap();
     let volumes = view.servers[0].record().volumes.iter();
     let volumes: Vec<_> = volumes.map(|it| (it.id.as_str(), it.goes)).collect();
@@ -2512,29 +2512,34 @@ fn an_image_that_image_build_has_made_for_this_pool_is_tested() {
         Reply::status(200, &other.to_string())
     };
     let whole = Reply::status(200, &made.to_string());
-    let joined = Traces {
+    let joined = LeftoverQuery {
         joined_images: [IMAGE_ID.to_owned()].into(),
-        ..Traces::default()
+        ..LeftoverQuery::default()
     };
     for (reply, traces, tested, asked) in [
-        (whole.clone(), Traces::default(), true, 1),
+        (whole.clone(), LeftoverQuery::default(), true, 1),
         // That of another pool or project, one that is not whole, and a snapshot of a node.
-        (with("ehos_cluster", "pool-2"), Traces::default(), false, 1),
-        (with("owner", "another"), Traces::default(), false, 1),
-        (with("status", "saving"), Traces::default(), false, 1),
+        (
+            with("ehos_cluster", "pool-2"),
+            LeftoverQuery::default(),
+            false,
+            1,
+        ),
+        (with("owner", "another"), LeftoverQuery::default(), false, 1),
+        (with("status", "saving"), LeftoverQuery::default(), false, 1),
         (
             with("name", "snapshot of a node"),
-            Traces::default(),
+            LeftoverQuery::default(),
             false,
             1,
         ),
         (
             Reply::fixture("glance-image-404"),
-            Traces::default(),
+            LeftoverQuery::default(),
             false,
             1,
         ),
-        (Reply::status(200, "{"), Traces::default(), false, 1),
+        (Reply::status(200, "{"), LeftoverQuery::default(), false, 1),
         // A node of it has joined: it is known.
         (whole, joined, false, 0),
     ] {

@@ -9,7 +9,7 @@ use super::{compute, network, volume};
 use scaling::action::{Done, Failure, FailureKind};
 use scaling::floating_ip::NodeFloatingIp;
 use scaling::leftover::{
-    FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, Traces, Unmarked,
+    FloatingIpRecord, Leftover, LeftoverKind, LeftoverQuery, Leftovers, PortRecord, Unmarked,
     VolumeRecord, is_masters,
 };
 use scaling::observation::OwnedServer;
@@ -29,7 +29,7 @@ pub struct Look {
 /// of the services has nothing of it.
 pub fn look(
     session: &Session,
-    traces: &Traces,
+    traces: &LeftoverQuery,
     of_nodes: bool,
     deadline: Deadline,
 ) -> Result<Look, Error> {
@@ -74,7 +74,7 @@ impl Look {
     /// ours, and blank volumes of ours have `scratch_size_gb`.
     pub fn judged(
         &self,
-        traces: &Traces,
+        traces: &LeftoverQuery,
         cluster: &str,
         servers: &BTreeSet<String>,
         owned: &[OwnedServer],
@@ -136,9 +136,9 @@ pub fn remove(
         let what = format!("its server {server} is there after all");
         return Err(in_use(session, leftover, &what));
     }
-    let traces = Traces {
+    let traces = LeftoverQuery {
         servers: leftover.server().map(str::to_owned).into_iter().collect(),
-        ..Traces::default()
+        ..LeftoverQuery::default()
     };
     let still = match leftover.kind() {
         LeftoverKind::Port => network::port(session, id, deadline)?

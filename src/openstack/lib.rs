@@ -22,7 +22,7 @@ use scaling::observation::{
 use scaling::signing::SigningKeys;
 use secrecy::SecretString;
 use system::deadline::Deadline;
-use tick::cloud::{Cloud, Traces};
+use tick::cloud::{Cloud, LeftoverQuery};
 
 pub mod auth;
 mod catalog;
@@ -177,7 +177,7 @@ impl<'c> OpenStackCloud<'c> {
         &self.session
     }
 
-    fn view(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Error> {
+    fn view(&self, traces: &LeftoverQuery, deadline: Deadline) -> Result<CloudView, Error> {
         let session = &self.session;
         // Before all else: when Keystone hangs or refuses, it is asked once, not by each of the threads.
         session.token(deadline)?;
@@ -249,7 +249,7 @@ impl<'c> OpenStackCloud<'c> {
 
     /// Whether `ehos image build` has made the configured image for this pool in this project. It makes none of a server
     /// whose first boot did not go well. That Glance does not say it changes little: fewer nodes are created at first.
-    fn image_is_tested(&self, traces: &Traces, deadline: Deadline) -> bool {
+    fn image_is_tested(&self, traces: &LeftoverQuery, deadline: Deadline) -> bool {
         let session = &self.session;
         let id = &session.settings().image;
         // `ehos image build` configures ids.
@@ -454,7 +454,7 @@ impl Cloud for OpenStackCloud<'_> {
         &self.session.settings().name
     }
 
-    fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure> {
+    fn observe(&self, traces: &LeftoverQuery, deadline: Deadline) -> Result<CloudView, Failure> {
         Ok(self.view(traces, deadline)?)
     }
 

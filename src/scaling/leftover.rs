@@ -17,7 +17,7 @@ use super::floating_ip::NodeFloatingIp;
 
 /// What a cloud is asked about: servers of ours that are gone, of which something may have stayed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Traces {
+pub struct LeftoverQuery {
     /// Their UUIDs, at most [`MOST_SERVERS`].
     pub servers: BTreeSet<String>,
     /// Volumes that were attached to departed servers, and whether each was to go with its server.
@@ -125,7 +125,7 @@ pub struct Leftover {
 impl Leftover {
     /// A port that Nova made for one of the departed servers: their UUID is its mark. One with a name was made by
     /// somebody else, and one whose owner is not Nova is something else's.
-    pub fn port(port: &PortRecord, traces: &Traces) -> Option<Leftover> {
+    pub fn port(port: &PortRecord, traces: &LeftoverQuery) -> Option<Leftover> {
         let of_nova = port.device_owner.is_empty() || port.device_owner.starts_with("compute:");
         let ours = !port.device_id.is_empty() && traces.servers.contains(&port.device_id);
         (ours && of_nova && port.name.is_empty()).then(|| Leftover {
@@ -139,7 +139,7 @@ impl Leftover {
 
     /// A blank volume that Nova made with one of the departed servers: its name is its mark. It must be free, and one that
     /// was told to stay when the server goes is somebody's.
-    pub fn volume(volume: &VolumeRecord, traces: &Traces) -> Option<Leftover> {
+    pub fn volume(volume: &VolumeRecord, traces: &LeftoverQuery) -> Option<Leftover> {
         let server = volume.server()?;
         let ours =
             traces.servers.contains(server) && traces.volumes.get(&volume.id) != Some(&false);
@@ -230,11 +230,11 @@ pub struct Leftovers {
 mod tests {
     use super::*;
 
-    fn traces() -> Traces {
-        Traces {
+    fn traces() -> LeftoverQuery {
+        LeftoverQuery {
             servers: BTreeSet::from(["gone".to_owned()]),
             volumes: BTreeMap::from([("kept".to_owned(), false), ("v".to_owned(), true)]),
-            ..Traces::default()
+            ..LeftoverQuery::default()
         }
     }
 

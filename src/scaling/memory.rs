@@ -16,7 +16,7 @@ use super::budget::Spending;
 use super::capacity::Capacity;
 use super::failing::Protected;
 use super::first_seen::ClusterMarks;
-use super::leftover::{LeftoverKind, MOST_SERVERS, Traces};
+use super::leftover::{LeftoverKind, LeftoverQuery, MOST_SERVERS};
 use super::needs::JobKind;
 use super::observation::{AttachedVolume, CloudName, NodeId};
 use super::pace::RecentActions;
@@ -481,7 +481,7 @@ impl State {
 
     /// What `cloud` is to be asked about: servers of which something was found, then those that have not been asked about
     /// yet, then those that went last.
-    pub fn traces(&self, cloud: &str) -> Traces {
+    pub fn traces(&self, cloud: &str) -> LeftoverQuery {
         let found = self.leftovers.values();
         let found = found.filter(|memory| memory.cloud == *cloud && memory.ours);
         let mut servers: BTreeSet<String> = found
@@ -503,7 +503,7 @@ impl State {
         let volumes = departed.iter().flat_map(|(gone, _)| &gone.volumes);
         let kinds = self.kinds.iter().filter(|memory| memory.joined > 0);
         let kinds = kinds.filter(|memory| memory.kind.cloud == *cloud);
-        Traces {
+        LeftoverQuery {
             joined_images: kinds.map(|memory| memory.kind.image.clone()).collect(),
             volumes: volumes
                 .map(|volume| (volume.id.clone(), volume.goes))

@@ -24,7 +24,7 @@ use scaling::observation::{
 use scaling::policy::Policy;
 use scaling::signing::SigningKeys;
 use system::deadline::Deadline;
-use tick::cloud::{Cloud, Traces};
+use tick::cloud::{Cloud, LeftoverQuery};
 
 /// One cloud of a world.
 pub struct SimulatedCloud<'a> {
@@ -63,7 +63,7 @@ impl Cloud for SimulatedCloud<'_> {
         world.broken.console.as_deref().map(excerpt)
     }
 
-    fn observe(&self, traces: &Traces, _deadline: Deadline) -> Result<CloudView, Failure> {
+    fn observe(&self, traces: &LeftoverQuery, _deadline: Deadline) -> Result<CloudView, Failure> {
         let world = locked(self.world);
         self.answers(&world)?;
         let Some(cloud) = world.scenario.clouds.get(&self.name) else {
@@ -131,7 +131,7 @@ impl Cloud for SimulatedCloud<'_> {
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure> {
         match action {
             CloudAction::Create(intent) => {
-                let quota = self.observe(&Traces::default(), deadline)?.quota;
+                let quota = self.observe(&LeftoverQuery::default(), deadline)?.quota;
                 let mut world = locked(self.world);
                 let flavor = world
                     .scenario
@@ -260,7 +260,7 @@ fn floating_ip(id: &str, thing: &SimulatedThing) -> FloatingIpRecord {
 }
 
 impl SimulatedCloud<'_> {
-    fn leftovers(&self, world: &World, traces: &Traces) -> Seen<Leftovers> {
+    fn leftovers(&self, world: &World, traces: &LeftoverQuery) -> Seen<Leftovers> {
         if world.broken.things {
             return Seen::Unknown("Neutron does not answer".to_owned());
         }

@@ -7,7 +7,7 @@ use scaling::console::ConsoleExcerpt;
 use scaling::observation::{CloudView, OwnedServer, ServerRecord};
 use system::deadline::Deadline;
 
-pub use scaling::leftover::Traces;
+pub use scaling::leftover::LeftoverQuery;
 
 /// One OpenStack project in one region, or something that behaves like one.
 pub trait Cloud: Sync {
@@ -16,7 +16,7 @@ pub trait Cloud: Sync {
 
     /// The servers that are ours, the quota and the flavors: whole, or an error. And what the servers of `traces` have left
     /// behind, which may be unknown for itself.
-    fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure>;
+    fn observe(&self, traces: &LeftoverQuery, deadline: Deadline) -> Result<CloudView, Failure>;
 
     /// One server, whosever it is, as it is at this moment; `None`: gone.
     fn look(&self, server_id: &str, deadline: Deadline) -> Result<Option<ServerRecord>, Failure>;

@@ -10,7 +10,7 @@ use scaling::reason::Reason;
 use simulation::locked;
 use system::deadline::Deadline;
 use tick::backends::Backends as Asked;
-use tick::cloud::{Cloud, Traces};
+use tick::cloud::{Cloud, LeftoverQuery};
 
 use crate::site::{Site, running};
 
@@ -52,7 +52,7 @@ impl Cloud for OddCloud<'_> {
     fn name(&self) -> &str {
         self.cloud.name()
     }
-    fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure> {
+    fn observe(&self, traces: &LeftoverQuery, deadline: Deadline) -> Result<CloudView, Failure> {
         let mut view = self.cloud.observe(traces, deadline)?;
         if let Some(seen) = *self.odd.lock().unwrap() {
             for server in std::mem::take(&mut view.servers) {

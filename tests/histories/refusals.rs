@@ -12,7 +12,7 @@ use scaling::plan::Fate;
 use simulation::{World, locked, machine};
 use system::deadline::Deadline;
 use tick::backends::Backends as Asked;
-use tick::cloud::{Cloud, Traces};
+use tick::cloud::{Cloud, LeftoverQuery};
 
 use crate::refusing_pool::RefusingPool;
 use crate::site::{Site, cloud, running, scenario};
@@ -43,7 +43,7 @@ impl Cloud for BadCloud<'_> {
     fn name(&self) -> &str {
         self.cloud.name()
     }
-    fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure> {
+    fn observe(&self, traces: &LeftoverQuery, deadline: Deadline) -> Result<CloudView, Failure> {
         let mut view = self.cloud.observe(traces, deadline)?;
         if self.empty.load(Ordering::Relaxed) {
             view.servers.clear();

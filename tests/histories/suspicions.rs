@@ -18,7 +18,7 @@ use scaling::reason::Reason;
 use simulation::{JobState, World, locked};
 use system::deadline::Deadline;
 use tick::backends::Backends as Asked;
-use tick::cloud::{Cloud, Traces};
+use tick::cloud::{Cloud, LeftoverQuery};
 use tick::pool::{Pool, Watch};
 
 use crate::site::{Site, cloud, running, scenario};
@@ -73,7 +73,7 @@ impl Cloud for SeenCloud<'_> {
     fn name(&self) -> &str {
         self.cloud.name()
     }
-    fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure> {
+    fn observe(&self, traces: &LeftoverQuery, deadline: Deadline) -> Result<CloudView, Failure> {
         let mut view = self.cloud.observe(traces, deadline)?;
         (self.change)(&mut view);
         Ok(view)

@@ -10,7 +10,7 @@ use scaling::source::SourceKind;
 use simulation::{JobState, locked};
 use system::deadline::Deadline;
 use tick::backends::Backends as Asked;
-use tick::cloud::{Cloud, Traces};
+use tick::cloud::{Cloud, LeftoverQuery};
 
 use crate::site::{Site, minutes, running};
 
@@ -457,7 +457,7 @@ impl Cloud for NoAnswer<'_> {
     fn name(&self) -> &str {
         self.cloud.name()
     }
-    fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure> {
+    fn observe(&self, traces: &LeftoverQuery, deadline: Deadline) -> Result<CloudView, Failure> {
         self.cloud.observe(traces, deadline)
     }
     fn look(&self, server_id: &str, deadline: Deadline) -> Result<Option<ServerRecord>, Failure> {

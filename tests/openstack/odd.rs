@@ -3,7 +3,7 @@
 use openstack::{compute, image, network, server_group, volume, zone};
 use scaling::observation::{CloudView, NodeId, Role, Seen};
 use serde_json::{Value, json};
-use tick::cloud::{Cloud, Traces};
+use tick::cloud::{Cloud, LeftoverQuery};
 
 use crate::double::{Double, Reply, always};
 use crate::{cloud, login, session, settings, soon};
@@ -101,7 +101,7 @@ fn seen(servers: &[Value]) -> CloudView {
         ),
     ]);
     cloud(&settings(double.url()))
-        .observe(&Traces::default(), soon())
+        .observe(&LeftoverQuery::default(), soon())
         .unwrap()
 }
 
@@ -261,7 +261,7 @@ fn with_flavors(flavors: &[Value], configured: &str) -> CloudView {
     let mut settings = settings(double.url());
     settings.flavors = vec!["good".to_owned(), configured.to_owned()];
     cloud(&settings)
-        .observe(&Traces::default(), soon())
+        .observe(&LeftoverQuery::default(), soon())
         .unwrap()
 }
 
@@ -355,7 +355,7 @@ fn an_odd_quota_stops_creates_in_this_cloud_and_nothing_else() {
             ),
         ]);
         let view = cloud(&settings(double.url()))
-            .observe(&Traces::default(), soon())
+            .observe(&LeftoverQuery::default(), soon())
             .unwrap();
         assert_eq!(view.servers.len(), 1);
         match &view.parts {

@@ -8,7 +8,7 @@ use scaling::action::{CloudAction, FailureKind, Intent};
 use scaling::observation::{CloudView, PartsQuota, Seen, Usage};
 use scaling::refusal::About;
 use serde_json::{Value, json};
-use tick::cloud::{Cloud, Traces};
+use tick::cloud::{Cloud, LeftoverQuery};
 
 use crate::double::{Double, Line, Reply, always, once};
 use crate::{
@@ -140,7 +140,7 @@ fn view(first: Vec<Line>, change: impl Fn(&mut CloudSettings)) -> (Double, Cloud
     let mut settings = settings(double.url());
     change(&mut settings);
     let view = cloud(&settings)
-        .observe(&Traces::default(), soon())
+        .observe(&LeftoverQuery::default(), soon())
         .unwrap();
     (double, view)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use openstack::{AuthMethod, CloudSettings, NameOrId};
 use openstack::{OpenStackCloud, auth::Session, compute};
 use scaling::observation::Seen;
-use tick::cloud::{Cloud, Traces};
+use tick::cloud::{Cloud, LeftoverQuery};
 
 use crate::double::{Double, Line, Reply, always, once};
 use crate::{PASSWORD, TOKEN, login, settings, soon, token};
@@ -152,7 +152,7 @@ fn one_request_that_an_access_rule_lacks_is_no_dead_token() {
             Box::new(|_, _, _| Ok("".into())),
         )
         .unwrap();
-        let view = cloud.observe(&Traces::default(), soon()).unwrap();
+        let view = cloud.observe(&LeftoverQuery::default(), soon()).unwrap();
         assert!(
             matches!(view.parts, Seen::Known(_)),
             "nodes are created: a create over the quota is refused"

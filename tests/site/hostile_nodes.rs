@@ -24,7 +24,7 @@ use secrecy::ExposeSecret;
 use system::deadline::Deadline;
 use tick::act::act;
 use tick::backends::Backends;
-use tick::cloud::{Cloud, Traces};
+use tick::cloud::{Cloud, LeftoverQuery};
 use tick::observe::observe_in_turn;
 
 use crate::condor::Testbed;
@@ -44,7 +44,7 @@ impl Cloud for Servers {
         "lab"
     }
 
-    fn observe(&self, _: &Traces, _: Deadline) -> Result<CloudView, Failure> {
+    fn observe(&self, _: &LeftoverQuery, _: Deadline) -> Result<CloudView, Failure> {
         let servers = self.records.iter().cloned();
         let flavor = Flavor {
             id: "f".to_owned(),

@@ -18,7 +18,7 @@ use scaling::observation::{CloudView, NodeId, OwnedServer, Seen, ServerStatus};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use system::deadline::Deadline;
-use tick::cloud::{Cloud, Traces};
+use tick::cloud::{Cloud, LeftoverQuery};
 
 /// One entry of the clouds.yaml, or `None` with a word why not.
 fn settings(cloud: &str) -> Option<CloudSettings> {
@@ -123,7 +123,7 @@ fn delete(server: &OwnedServer) -> CloudAction {
 fn watch(cloud: &OpenStackCloud, what: &str, good: impl Fn(&CloudView) -> bool) -> CloudView {
     let deadline = Deadline::within(Duration::from_secs(120));
     loop {
-        let view = cloud.observe(&Traces::default(), soon()).unwrap();
+        let view = cloud.observe(&LeftoverQuery::default(), soon()).unwrap();
         if good(&view) {
             return view;
         }
@@ -137,7 +137,7 @@ struct CleanUp<'a, 'c>(&'a OpenStackCloud<'c>);
 
 impl Drop for CleanUp<'_, '_> {
     fn drop(&mut self) {
-        match self.0.observe(&Traces::default(), soon()) {
+        match self.0.observe(&LeftoverQuery::default(), soon()) {
             Ok(view) => {
                 for server in &view.servers {
                     if let Err(failure) = self.0.perform(&delete(server), soon()) {
@@ -160,7 +160,7 @@ fn a_server_lives_and_dies() {
     let cloud = cloud(&settings, &cluster);
     let _clean_up = CleanUp(&cloud);
 
-    let view = cloud.observe(&Traces::default(), soon()).unwrap();
+    let view = cloud.observe(&LeftoverQuery::default(), soon()).unwrap();
     assert!(view.servers.is_empty(), "a pool of this id is new");
     assert!(view.quota.instances.left().unwrap() > 0);
     assert_eq!(view.flavors["m1.small"].vcpus, 1);
@@ -191,7 +191,7 @@ fn a_server_lives_and_dies() {
     let other = self::cloud(&settings, "site-other");
     assert!(
         other
-            .observe(&Traces::default(), soon())
+            .observe(&LeftoverQuery::default(), soon())
             .unwrap()
             .servers
             .is_empty()
@@ -245,7 +245,7 @@ fn an_application_credential_is_as_good_as_a_password() {
         return;
     };
     let view = cloud(&settings, "site-other")
-        .observe(&Traces::default(), soon())
+        .observe(&LeftoverQuery::default(), soon())
         .unwrap();
     assert!(view.quota.instances.limit.is_some());
 }
@@ -272,7 +272,7 @@ fn a_node_is_in_its_zone_and_group_and_their_quotas_are_seen() {
     settings.config_drive = true;
     settings.scratch_size_gb = Some(1);
     let cloud = cloud(&settings, &cluster);
-    let missing = cloud.observe(&Traces::default(), soon()).unwrap();
+    let missing = cloud.observe(&LeftoverQuery::default(), soon()).unwrap();
     assert!(
         matches!(&missing.parts, Seen::Unknown(why) if why.contains("there is no server group")),
         "{:?}",
@@ -388,7 +388,7 @@ fn a_wrong_password_is_said() {
         *password = "not-this-one".into();
     }
     let failure = cloud(&settings, "site-other")
-        .observe(&Traces::default(), soon())
+        .observe(&LeftoverQuery::default(), soon())
         .unwrap_err();
     println!("{}", failure.message);
     assert_eq!(failure.kind, FailureKind::NotAuthorized);
@@ -419,7 +419,7 @@ fn a_look_costs_little() {
                 Box::new(|_, _, _| unreachable!("nothing is made")),
             )
             .unwrap();
-            cloud.observe(&Traces::default(), soon()).unwrap();
+            cloud.observe(&LeftoverQuery::default(), soon()).unwrap();
         }
         println!(
             "observed {what} {times} times: {} ms, {} ms of CPU in all; {}",
@@ -577,10 +577,10 @@ fn what_a_server_leaves_behind_is_removed_by_two_ticks() {
     assert_eq!(things.get(&volume).unwrap()["volume"]["name"], name);
 
     // As if it had gone: what it has is not left behind while it is there.
-    let traces = Traces {
+    let traces = LeftoverQuery {
         servers: [server_id.clone()].into(),
         volumes: [(record.volumes[0].id.clone(), true)].into(),
-        ..Traces::default()
+        ..LeftoverQuery::default()
     };
     let view = cloud.observe(&traces, soon()).unwrap();
     let ours = view.leftovers.known().unwrap().ours.clone();

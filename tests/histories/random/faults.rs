@@ -14,7 +14,7 @@ use scaling::observation::{
 use simulation::{Seconds, World, locked};
 use system::deadline::Deadline;
 use tick::backends::Backends;
-use tick::cloud::{Cloud, Traces};
+use tick::cloud::{Cloud, LeftoverQuery};
 use tick::pool::{Pool, Watch};
 
 use crate::attacker::{Attack, HostilePool};
@@ -175,7 +175,7 @@ impl Cloud for FaultyCloud<'_> {
         self.cloud.name()
     }
 
-    fn observe(&self, traces: &Traces, deadline: Deadline) -> Result<CloudView, Failure> {
+    fn observe(&self, traces: &LeftoverQuery, deadline: Deadline) -> Result<CloudView, Failure> {
         let name = self.cloud.name();
         let bit = if name == "blue" { 4 } else { 8 };
         if self.faults.blink & bit != 0 {
