@@ -9,7 +9,7 @@ use std::time::Duration;
 use condor::CondorPool;
 use condor::CondorSettings;
 use divan::Bencher;
-use scaling::observation::Seen;
+use scaling::observation::Observed;
 use system::deadline::Deadline;
 use tempfile::TempDir;
 use tick::pool::{Pool, Watch};
@@ -101,7 +101,7 @@ fn observed(bencher: Bencher, tools: &TempDir, nodes: u64, requests: u64) {
     let observe = || pool.observe(&Watch::default(), Deadline::within(LONG));
     let view = observe();
     match (&view.collector, &view.schedds["local"]) {
-        (Seen::Known(collector), Seen::Known(schedd)) => {
+        (Observed::Known(collector), Observed::Known(schedd)) => {
             assert_eq!(collector.startds.len() as u64, nodes);
             assert_eq!(schedd.demand.len() as u64, requests);
         }

@@ -12,7 +12,7 @@ use scaling::needs::Matches;
 use scaling::node::drain_mark;
 use scaling::observation::{
     CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, NegotiatorView, NodeId,
-    Observation, OwnedServer, PartsQuota, PoolView, Quota, Resources, ScheddView, Seen,
+    Observation, Observed, OwnedServer, PartsQuota, PoolView, Quota, Resources, ScheddView,
     ServerRecord, ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
 use scaling::policy::{CloudPolicy, Policy};
@@ -130,11 +130,11 @@ pub fn scene(size: Size) -> Scene {
             unread: Vec::new(),
             servers: servers.remove(name).unwrap_or_default(),
             quota: quota(),
-            parts: Seen::Known(PartsQuota::default()),
+            parts: Observed::Known(PartsQuota::default()),
             flavors: BTreeMap::from([(FLAVOR.to_owned(), flavor())]),
-            leftovers: Seen::Known(Leftovers::default()),
+            leftovers: Observed::Known(Leftovers::default()),
         };
-        ((*name).to_owned(), Seen::Known(view))
+        ((*name).to_owned(), Observed::Known(view))
     });
     let clouds = clouds.collect();
     let schedd = ScheddView {
@@ -147,7 +147,7 @@ pub fn scene(size: Size) -> Scene {
         ..ScheddView::default()
     };
     let pool = PoolView {
-        collector: Seen::Known(CollectorView {
+        collector: Observed::Known(CollectorView {
             up_for: Duration::from_secs(86_400),
             negotiation_period: None,
             cycle_began: None,
@@ -155,8 +155,8 @@ pub fn scene(size: Size) -> Scene {
             unreadable: Vec::new(),
             forged: Vec::new(),
         }),
-        schedds: BTreeMap::from([("local".to_owned(), Seen::Known(schedd))]),
-        negotiator: Seen::Known(NegotiatorView::default()),
+        schedds: BTreeMap::from([("local".to_owned(), Observed::Known(schedd))]),
+        negotiator: Observed::Known(NegotiatorView::default()),
     };
     Scene {
         observation: Observation {

@@ -35,7 +35,7 @@ use scaling::action::{CloudAction, Done, Expected, Failure, FailureKind, Intent,
 use scaling::console::{ConsoleExcerpt, ConsoleSource};
 use scaling::floating_ip::NodeFloatingIp;
 use scaling::leftover::{FloatingIpRecord, Leftover, Leftovers, PortRecord, VolumeRecord};
-use scaling::observation::{NodeId, OwnedServer, Seen, ServerRecord, ServerStatus};
+use scaling::observation::{NodeId, Observed, OwnedServer, ServerRecord, ServerStatus};
 use scaling::refusal::About;
 use serde_json::json;
 use system::deadline::Deadline;
@@ -2159,7 +2159,7 @@ fn a_service_that_does_not_answer_makes_leftovers_unknown_and_nothing_else() {
         let mut settings = settings(double.url());
         settings.scratch_size_gb = Some(1);
         let view = cloud(&settings).observe(&gone(&["s-1"]), soon()).unwrap();
-        let Seen::Unknown(why) = view.leftovers else {
+        let Observed::Unknown(why) = view.leftovers else {
             panic!("{target}: {:?}", view.leftovers);
         };
         assert!(why.contains("status 503"), "{why}");

@@ -17,7 +17,7 @@ use condor::SHARED_PORT;
 use condor::inspect::{self, Permission};
 use condor::{CondorPool, Error, Tools};
 use config::Config;
-use scaling::observation::{CollectorView, PoolView, Seen};
+use scaling::observation::{CollectorView, Observed, PoolView};
 use system::deadline::Deadline;
 use tick::pool::{Pool, Watch};
 
@@ -69,7 +69,7 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
         let view = joined(view);
         findings.extend(observed(&view, config.policy.negotiation_cycle));
         let collector = view.collector.known();
-        answered = collector.is_some() || view.schedds.values().any(Seen::is_known);
+        answered = collector.is_some() || view.schedds.values().any(Observed::is_known);
         match clock {
             Ok(ahead) => findings.push(access::clock("the collector", Some(ahead))),
             // Said above.
@@ -104,22 +104,22 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
 /// What collector, schedds and negotiator answer.
 fn observed(view: &PoolView, negotiation_cycle: Duration) -> Vec<Finding> {
     let mut findings = vec![match &view.collector {
-        Seen::Known(collector) => Finding::ok(
+        Observed::Known(collector) => Finding::ok(
             "collector",
             format!("it knows {} startd(s)", collector.startds.len()),
         ),
-        Seen::Unknown(why) => unanswered("collector", why),
+        Observed::Unknown(why) => unanswered("collector", why),
     }];
     for (name, schedd) in &view.schedds {
         findings.push(match schedd {
-            Seen::Known(schedd) => Finding::ok(
+            Observed::Known(schedd) => Finding::ok(
                 "schedd",
                 format!(
                     "{name}: {} jobs idle, {} running",
                     schedd.jobs.idle, schedd.jobs.running
                 ),
             ),
-            Seen::Unknown(why) => unanswered("schedd", why),
+            Observed::Unknown(why) => unanswered("schedd", why),
         });
     }
     let collector = view.collector.known();

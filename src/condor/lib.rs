@@ -45,7 +45,7 @@ use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use scaling::idle_time::young;
 use scaling::needs::{Candidate, JobKind, Matches, Needs};
 use scaling::observation::{
-    CollectorView, Demand, NegotiatorView, PoolView, ScheddView, Seen, StartdView,
+    CollectorView, Demand, NegotiatorView, Observed, PoolView, ScheddView, StartdView,
 };
 use system::deadline::Deadline;
 use tick::pool::{Pool, Watch};
@@ -185,16 +185,18 @@ impl CondorPool {
         self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn collector(&self, deadline: Deadline) -> Seen<CollectorView> {
+    fn collector(&self, deadline: Deadline) -> Observed<CollectorView> {
         let pool = self.pool.as_deref();
         let identity = self.token_identity.as_deref();
         match slots::observe(&self.tools, pool, identity, deadline) {
             Ok((collector, clock, negotiator)) => {
                 *self.known_clock() = Some(clock);
                 self.known().negotiator = negotiator;
-                Seen::Known(collector)
+                Observed::Known(collector)
             }
-            Err(error) => Seen::Unknown(daemon_off::collector(&self.tools, pool, &error, deadline)),
+            Err(error) => {
+                Observed::Unknown(daemon_off::collector(&self.tools, pool, &error, deadline))
+            }
         }
     }
 
@@ -202,9 +204,9 @@ impl CondorPool {
     fn schedds(
         &self,
         watch: &Watch,
-        collector: &Seen<CollectorView>,
+        collector: &Observed<CollectorView>,
         deadline: Deadline,
-    ) -> BTreeMap<String, Seen<ScheddView>> {
+    ) -> BTreeMap<String, Observed<ScheddView>> {
         let silent = &self.silent(watch, collector);
         let waits = &Waits {
             young: young(collector.known(), self.negotiation_cycle),
@@ -246,9 +248,9 @@ impl CondorPool {
             let view = match answer {
                 Ok((view, ads)) => {
                     known.keep(&view.demand, ads, &mut names);
-                    Seen::Known(view)
+                    Observed::Known(view)
                 }
-                Err(error) => Seen::Unknown(daemon_off::schedd(&name, &error)),
+                Err(error) => Observed::Unknown(daemon_off::schedd(&name, &error)),
             };
             views.insert(name, view);
         }
@@ -257,7 +259,11 @@ impl CondorPool {
     }
 
     /// The limits that `named` jobs name.
-    fn negotiator(&self, named: &negotiator::Named, deadline: Deadline) -> Seen<NegotiatorView> {
+    fn negotiator(
+        &self,
+        named: &negotiator::Named,
+        deadline: Deadline,
+    ) -> Observed<NegotiatorView> {
         let address = self.known().negotiator.clone();
         let address = address.filter(|_| self.pool.is_some());
         seen(negotiator::observe(
@@ -280,11 +286,13 @@ impl CondorPool {
 
     fn set_max_running(
         &self,
-        schedds: &mut BTreeMap<String, Seen<ScheddView>>,
+        schedds: &mut BTreeMap<String, Observed<ScheddView>>,
         limits: &ScheddAds,
     ) {
         for (name, view) in schedds {
-            let Seen::Known(view) = view else { continue };
+            let Observed::Known(view) = view else {
+                continue;
+            };
             let named = self.schedds.iter().find(|schedd| schedd.name == *name);
             view.max_running = match named.is_some_and(Schedd::is_local) {
                 true => limits.local(),
@@ -296,8 +304,8 @@ impl CondorPool {
     /// The machines of `watch` that the collector has not heard within three of their update intervals, and those that say
     /// that they are drained, of which a job would be a contradiction. None while the collector is unknown: nothing is decided
     /// about a node then.
-    fn silent(&self, watch: &Watch, collector: &Seen<CollectorView>) -> BTreeSet<String> {
-        let Seen::Known(collector) = collector else {
+    fn silent(&self, watch: &Watch, collector: &Observed<CollectorView>) -> BTreeSet<String> {
+        let Observed::Known(collector) = collector else {
             return BTreeSet::new();
         };
         let fresh = |startd: &&StartdView| {
@@ -338,7 +346,7 @@ impl Pool for CondorPool {
     fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
         let collector = self.collector(deadline);
         let mut schedds = self.schedds(watch, &collector, deadline);
-        let demand = schedds.values().filter_map(Seen::known);
+        let demand = schedds.values().filter_map(Observed::known);
         let demand: Vec<&Demand> = demand.flat_map(|schedd| &schedd.demand).collect();
         let named = negotiator::Named::by(demand.iter().copied());
         let is_any_waiting = demand.iter().any(|demand| demand.jobs > 0);
@@ -449,10 +457,10 @@ fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     }
 }
 
-fn seen<T>(answer: Result<T, Error>) -> Seen<T> {
+fn seen<T>(answer: Result<T, Error>) -> Observed<T> {
     match answer {
-        Ok(value) => Seen::Known(value),
-        Err(error) => Seen::Unknown(error.to_string()),
+        Ok(value) => Observed::Known(value),
+        Err(error) => Observed::Unknown(error.to_string()),
     }
 }
 
@@ -557,8 +565,8 @@ mod tests {
 
     fn local(view: &PoolView) -> Result<&ScheddView, &str> {
         match &view.schedds["local"] {
-            Seen::Known(view) => Ok(view),
-            Seen::Unknown(why) => Err(why),
+            Observed::Known(view) => Ok(view),
+            Observed::Unknown(why) => Err(why),
         }
     }
 

@@ -29,7 +29,7 @@ use super::machine_ad::{LongAds, MachineAd};
 use super::match_memory::MatchMemory;
 use scaling::memory::Kind;
 use scaling::needs::{Candidate, JobKind, Matches, Needs, Verdict};
-use scaling::observation::{CloudName, Resources, Seen};
+use scaling::observation::{CloudName, Observed, Resources};
 use system::child::Bounds;
 use system::deadline::Deadline;
 
@@ -217,8 +217,8 @@ impl Matching<'_> {
         node: &Node<'_>,
         jobs: &'a BTreeSet<JobKind>,
         memory: &mut MatchMemory,
-    ) -> (Vec<(&'a JobKind, Seen<Verdict>)>, Option<String>) {
-        let unknown = |why: &str| Seen::Unknown(why.to_owned());
+    ) -> (Vec<(&'a JobKind, Observed<Verdict>)>, Option<String>) {
+        let unknown = |why: &str| Observed::Unknown(why.to_owned());
         let capacity = &node.candidate.capacity;
         let digest = node.ad.digest(capacity);
         let node_changes = node.ad.changes();
@@ -243,7 +243,7 @@ impl Matching<'_> {
                 continue;
             };
             if memory.is_slow(&kind.needs.0) {
-                answers.push((kind, Seen::Unknown(self.too_slow(&kind.needs))));
+                answers.push((kind, Observed::Unknown(self.too_slow(&kind.needs))));
                 continue;
             }
             if let Some(why) = &not_asked {
@@ -252,7 +252,7 @@ impl Matching<'_> {
             }
             let name = question_name(&digest, kind);
             match memory.answer(&name) {
-                Some(verdict) => answers.push((kind, Seen::Known(verdict))),
+                Some(verdict) => answers.push((kind, Observed::Known(verdict))),
                 None => open.push((Question { jobs: kind, ad }, kind, name)),
             }
         }
@@ -261,7 +261,7 @@ impl Matching<'_> {
             let questions: Vec<Question> = some.iter().map(|(question, ..)| *question).collect();
             let verdicts = self.verdicts_by_owner(node, &questions, memory, &mut failure);
             for ((question, kind, name), answer) in some.iter().zip(verdicts) {
-                if let Seen::Known(verdict) = &answer
+                if let Observed::Known(verdict) = &answer
                     && !question.ad.changes
                     && !node_changes
                 {
@@ -280,13 +280,13 @@ impl Matching<'_> {
         questions: &[Question<'_>],
         memory: &mut MatchMemory,
         failure: &mut Option<String>,
-    ) -> Vec<Seen<Verdict>> {
+    ) -> Vec<Observed<Verdict>> {
         let limits = self.limits(questions.len(), self.deadline.left() / 3);
         match self.verdicts(node, questions, limits) {
             Ok(answers) => return answers,
             Err(Trouble { why, .. }) if self.deadline.passed() => {
                 failure.get_or_insert_with(|| why.clone());
-                return vec![Seen::Unknown(why); questions.len()];
+                return vec![Observed::Unknown(why); questions.len()];
             }
             Err(Trouble { why, .. }) => log::debug!("{why}; each owner's jobs are asked about"),
         }
@@ -298,7 +298,7 @@ impl Matching<'_> {
         }
         let mut owners: Vec<Vec<usize>> = owners.into_values().collect();
         owners.sort_by_key(Vec::len);
-        let mut found: BTreeMap<usize, Seen<Verdict>> = BTreeMap::new();
+        let mut found: BTreeMap<usize, Observed<Verdict>> = BTreeMap::new();
         let mut left = u32::try_from(owners.len()).unwrap_or(u32::MAX);
         for places in owners {
             let mut halving = Halving {
@@ -317,7 +317,7 @@ impl Matching<'_> {
             memory.note_slow(&halving.slow);
             left = left.saturating_sub(1);
         }
-        let unsaid = || Seen::Unknown("condor_q -better-analyze did not say".to_owned());
+        let unsaid = || Observed::Unknown("condor_q -better-analyze did not say".to_owned());
         (0..questions.len())
             .map(|place| found.remove(&place).unwrap_or_else(unsaid))
             .collect()
@@ -351,28 +351,28 @@ impl Matching<'_> {
         node: &Node<'_>,
         questions: &[Question<'_>],
         limits: Limits,
-    ) -> Result<Vec<Seen<Verdict>>, Trouble> {
+    ) -> Result<Vec<Observed<Verdict>>, Trouble> {
         let whole: Vec<(&Question, &str)> = questions
             .iter()
             .map(|question| (question, question.ad.requirements.as_str()))
             .collect();
         let counts = self.counts(node, &whole, limits)?;
         let verdict = |count: &Option<Counts>| match count {
-            None => Some(Seen::Unknown(
+            None => Some(Observed::Unknown(
                 "condor_q -better-analyze did not say".to_owned(),
             )),
-            Some(count) if count.available > 0 => Some(Seen::Known(Verdict::Matches)),
-            Some(count) if count.matches > 0 => Some(Seen::Known(Verdict::NodeRefuses)),
+            Some(count) if count.available > 0 => Some(Observed::Known(Verdict::Matches)),
+            Some(count) if count.matches > 0 => Some(Observed::Known(Verdict::NodeRefuses)),
             Some(_) => None,
         };
-        let verdicts: Vec<Option<Seen<Verdict>>> = counts.iter().map(verdict).collect();
+        let verdicts: Vec<Option<Observed<Verdict>>> = counts.iter().map(verdict).collect();
         let refused = verdicts.iter().zip(questions);
         let refused: Vec<&Question> = refused
             .filter(|(verdict, _)| verdict.is_none())
             .map(|(_, question)| question)
             .collect();
         let mut refusals = self.refusals(node, &refused, limits)?.into_iter();
-        let missing = || Seen::Unknown("condor_q -better-analyze did not say".to_owned());
+        let missing = || Observed::Unknown("condor_q -better-analyze did not say".to_owned());
         Ok(verdicts
             .into_iter()
             .map(|verdict| verdict.or_else(|| refusals.next()).unwrap_or_else(missing))
@@ -385,7 +385,7 @@ impl Matching<'_> {
         node: &Node<'_>,
         questions: &[&Question<'_>],
         limits: Limits,
-    ) -> Result<Vec<Seen<Verdict>>, Trouble> {
+    ) -> Result<Vec<Observed<Verdict>>, Trouble> {
         let mut answers = Vec::new();
         let mut rest = questions;
         while !rest.is_empty() {
@@ -482,9 +482,9 @@ fn refusal(
     readable: Option<Counts>,
     clauses: &[&str],
     counts: &[Option<Counts>],
-) -> Seen<Verdict> {
+) -> Observed<Verdict> {
     if readable.is_none_or(|counts| counts.matches == 0) {
-        return Seen::Unknown("HTCondor cannot read what they refer to".to_owned());
+        return Observed::Unknown("HTCondor cannot read what they refer to".to_owned());
     }
     let fails = |count: &Option<Counts>| count.is_some_and(|count| count.matches == 0);
     let failing = || clauses.iter().zip(counts).filter(|(_, count)| fails(count));
@@ -493,7 +493,7 @@ fn refusal(
         let clause = super::job_ad::with_own_numbers(clause);
         Some(clause.chars().take(CLAUSE_TOLD).collect())
     };
-    Seen::Known(match failing().find(|(clause, _)| !open(clause)) {
+    Observed::Known(match failing().find(|(clause, _)| !open(clause)) {
         Some((clause, _)) => Verdict::JobRefuses {
             clause: told(clause),
         },
@@ -642,20 +642,20 @@ mod tests {
         }
     }
 
-    fn verdict(matches: &Matches, node: &Candidate, jobs: &JobKind) -> Seen<Verdict> {
+    fn verdict(matches: &Matches, node: &Candidate, jobs: &JobKind) -> Observed<Verdict> {
         match matches.answer(&node.kind, jobs) {
-            Answer::Takes => Seen::Known(Verdict::Matches),
-            Answer::Perhaps(clause) => Seen::Known(Verdict::Undetermined {
+            Answer::Takes => Observed::Known(Verdict::Matches),
+            Answer::Perhaps(clause) => Observed::Known(Verdict::Undetermined {
                 clause: clause.map(str::to_owned),
             }),
-            Answer::Refuses(verdict) => Seen::Known(verdict.clone()),
-            Answer::Unknown(why) => Seen::Unknown(why.to_owned()),
+            Answer::Refuses(verdict) => Observed::Known(verdict.clone()),
+            Answer::Unknown(why) => Observed::Unknown(why.to_owned()),
         }
     }
 
-    fn job_refuses(clause: &str) -> Seen<Verdict> {
+    fn job_refuses(clause: &str) -> Observed<Verdict> {
         let clause = Some(clause.to_owned());
-        Seen::Known(Verdict::JobRefuses { clause })
+        Observed::Known(Verdict::JobRefuses { clause })
     }
 
     #[test]
@@ -672,13 +672,13 @@ mod tests {
         for processes in [2, 3] {
             let matches = pool.ask(&jobs, std::slice::from_ref(&new), LIMIT);
             let verdict = |jobs| verdict(&matches, &new, jobs);
-            assert_eq!(verdict(&fine), Seen::Known(Verdict::Matches));
+            assert_eq!(verdict(&fine), Observed::Known(Verdict::Matches));
             assert_eq!(verdict(&refuses), job_refuses("TARGET.OpSys == \"NO\""));
-            assert_eq!(verdict(&closed), Seen::Known(Verdict::NodeRefuses));
+            assert_eq!(verdict(&closed), Observed::Known(Verdict::NodeRefuses));
             let clause = Some("OpSysAndVer == \"NO\"".to_owned());
             assert_eq!(
                 verdict(&open),
-                Seen::Known(Verdict::Undetermined { clause })
+                Observed::Known(Verdict::Undetermined { clause })
             );
             assert_eq!(verdict(&both), job_refuses("Machine == \"NO\""));
             assert!(!verdict(&broken).is_known());
@@ -742,7 +742,10 @@ mod tests {
         let of = |jobs| verdict(&matches, &other_flavor, jobs);
         assert_eq!(of(&software), job_refuses("OpSysAndVer == \"NO\""));
         let clause = Some("Microarch == \"NO\"".to_owned());
-        assert_eq!(of(&hardware), Seen::Known(Verdict::Undetermined { clause }));
+        assert_eq!(
+            of(&hardware),
+            Observed::Known(Verdict::Undetermined { clause })
+        );
         assert_eq!(of(&vm_type), job_refuses("CloudVMType == \"NO\""));
         let slots = fs::read_to_string(pool.fake.path().join("slots")).unwrap();
         assert!(slots.contains("cloudvmtype = \"m2\""), "{slots}");
@@ -751,7 +754,7 @@ mod tests {
         let matches = pool.ask(&[&software], std::slice::from_ref(&other_flavor), LIMIT);
         let clause = Some("OpSysAndVer == \"NO\"".to_owned());
         let another = verdict(&matches, &other_flavor, &software);
-        assert_eq!(another, Seen::Known(Verdict::Undetermined { clause }));
+        assert_eq!(another, Observed::Known(Verdict::Undetermined { clause }));
     }
 
     #[test]
@@ -773,7 +776,7 @@ mod tests {
         let new = candidate("m1", None);
         let jobs = pool.jobs("TARGET.Arch == \"X86_64\"");
         let matches = pool.ask(&[&jobs], std::slice::from_ref(&new), LIMIT);
-        let Seen::Unknown(why) = verdict(&matches, &new, &jobs) else {
+        let Observed::Unknown(why) = verdict(&matches, &new, &jobs) else {
             panic!("it was not asked for");
         };
         assert!(why.contains("owner"), "{why}");
@@ -783,7 +786,7 @@ mod tests {
         let matches = pool.ask(&[&jobs], std::slice::from_ref(&new), LIMIT);
         assert_eq!(
             verdict(&matches, &new, &jobs),
-            Seen::Known(Verdict::Matches)
+            Observed::Known(Verdict::Matches)
         );
     }
 
@@ -889,7 +892,7 @@ mod tests {
         for node in &nodes {
             assert_eq!(
                 verdict(&matches, node, &plain),
-                Seen::Known(Verdict::Matches)
+                Observed::Known(Verdict::Matches)
             );
             assert_eq!(matches.request(&node.kind, &whole[39]).cpus, 4);
         }
@@ -909,7 +912,10 @@ mod tests {
         let new = candidate("m1", None);
         let matches = pool.ask(&jobs, std::slice::from_ref(&new), LIMIT);
         for jobs in &fine {
-            assert_eq!(verdict(&matches, &new, jobs), Seen::Known(Verdict::Matches));
+            assert_eq!(
+                verdict(&matches, &new, jobs),
+                Observed::Known(Verdict::Matches)
+            );
         }
         assert!(!verdict(&matches, &new, &bad).is_known());
         assert!(pool.processes() < 12, "{}", pool.processes());
@@ -943,7 +949,7 @@ mod tests {
         let why = |pool: &Pool, time| {
             let matches = pool.ask(&[&jobs], std::slice::from_ref(&new), time);
             match verdict(&matches, &new, &jobs) {
-                Seen::Unknown(why) => why,
+                Observed::Unknown(why) => why,
                 known => panic!("{known:?}"),
             }
         };

@@ -16,8 +16,8 @@ use self::owned_image::OwnedImage;
 use scaling::action::{CloudAction, Done, Failure, Intent};
 use scaling::console::{self, ConsoleExcerpt};
 use scaling::observation::{
-    CloudView, Flavor, METADATA_CONDOR_HOST, OwnedServer, Quota, Seen, ServerRecord, ServerStatus,
-    execute_metadata,
+    CloudView, Flavor, METADATA_CONDOR_HOST, Observed, OwnedServer, Quota, ServerRecord,
+    ServerStatus, execute_metadata,
 };
 use scaling::signing::SigningKeys;
 use secrecy::SecretString;
@@ -220,15 +220,15 @@ impl<'c> OpenStackCloud<'c> {
                 if !self.floating_ips_of_nodes {
                     found.of_nodes.clear();
                 }
-                Seen::Known(found)
+                Observed::Known(found)
             }
-            Err(error) => Seen::Unknown(error.to_string()),
+            Err(error) => Observed::Unknown(error.to_string()),
         };
         // What may be created depends on its limits, and nothing else does.
         let (quota, parts) = match (quota, parts) {
-            (Ok(quota), Ok(parts)) => (quota, Seen::Known(parts)),
-            (Ok(quota), Err(error)) => (quota, Seen::Unknown(error.to_string())),
-            (Err(error), _) => (Quota::default(), Seen::Unknown(error.to_string())),
+            (Ok(quota), Ok(parts)) => (quota, Observed::Known(parts)),
+            (Ok(quota), Err(error)) => (quota, Observed::Unknown(error.to_string())),
+            (Err(error), _) => (Quota::default(), Observed::Unknown(error.to_string())),
         };
         let mut looks = FAULT_LOOKS;
         Ok(CloudView {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::memory::State;
-use super::observation::{NodeId, Observation, Role, Seen, SlotView, StartdView};
+use super::observation::{NodeId, Observation, Observed, Role, SlotView, StartdView};
 use super::sender::Sender;
 
 /// Flavors of nodes, by node id and by the UUID of the server: cores and memory in MiB.
@@ -19,7 +19,7 @@ struct Size {
 fn sizes<'a>(observation: &'a Observation, state: &'a State) -> Sizes<'a> {
     let (mut by_node, mut by_server) = Sizes::default();
     let size = |cloud: &str, flavor: &str| {
-        let view = observation.clouds.get(cloud).and_then(Seen::known)?;
+        let view = observation.clouds.get(cloud).and_then(Observed::known)?;
         let flavor = view.flavors.get(flavor)?;
         Some(Size {
             cpus: flavor.vcpus,
@@ -57,7 +57,7 @@ pub(super) fn bounded<'o>(
     observation: &'o Observation,
     state: &State,
 ) -> (Cow<'o, Observation>, Vec<String>) {
-    let Seen::Known(collector) = &observation.pool.collector else {
+    let Observed::Known(collector) = &observation.pool.collector else {
         return (Cow::Borrowed(observation), Vec::new());
     };
     let (by_node, by_server) = sizes(observation, state);
@@ -104,7 +104,7 @@ pub(super) fn bounded<'o>(
         cut_to(&mut startd.slots, size);
     }
     let mut observation = observation.clone();
-    if let Seen::Known(collector) = &mut observation.pool.collector {
+    if let Observed::Known(collector) = &mut observation.pool.collector {
         collector.startds = startds;
     }
     told.truncate(10);

@@ -2,7 +2,7 @@
 
 use super::memory::{State, UnmanagedMachines};
 use super::node::{Node, Phase};
-use super::observation::{Observation, Seen};
+use super::observation::{Observation, Observed};
 use super::policy::Policy;
 use super::seconds::{Seconds, seconds};
 use super::sentence::{sentences, when};
@@ -79,7 +79,7 @@ fn startds_are_expected(observation: &Observation, state: &State, survey: &Surve
     };
     state.unmanaged != UnmanagedMachines::NeverSeen
         || !state.removed_clouds.is_empty()
-        || !observation.clouds.values().all(Seen::is_known)
+        || !observation.clouds.values().all(Observed::is_known)
         || !survey.uncounted.is_empty()
         || survey.nodes.iter().any(may_be_missing)
 }
@@ -91,22 +91,22 @@ fn collector(
     survey: &Survey<'_>,
 ) -> Option<Brake> {
     match &observation.pool.collector {
-        Seen::Unknown(why) => Some(Brake::CollectorUnknown { why: why.clone() }),
-        Seen::Known(collector) if collector.up_for < policy.collector_grace => {
+        Observed::Unknown(why) => Some(Brake::CollectorUnknown { why: why.clone() }),
+        Observed::Known(collector) if collector.up_for < policy.collector_grace => {
             Some(Brake::CollectorYoung {
                 up_seconds: seconds(collector.up_for),
                 collector_grace_seconds: seconds(policy.collector_grace),
                 creates_continue: !startds_are_expected(observation, state, survey),
             })
         }
-        Seen::Known(_) => None,
+        Observed::Known(_) => None,
     }
 }
 
 /// A schedd that does not answer may have jobs for the idle nodes, until `unknown_grace` is over.
 fn schedds(observation: &Observation, policy: &Policy, state: &State) -> Option<Brake> {
     observation.pool.schedds.iter().find_map(|(name, schedd)| {
-        let Seen::Unknown(why) = schedd else {
+        let Observed::Unknown(why) = schedd else {
             return None;
         };
         let unknown_for = state

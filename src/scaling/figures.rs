@@ -9,7 +9,7 @@ use super::budget::Budget;
 use super::memory::State;
 use super::money::Money;
 use super::node::Node;
-use super::observation::{CloudName, Observation, Seen, StartdView, Usage};
+use super::observation::{CloudName, Observation, Observed, StartdView, Usage};
 use super::policy::{CloudPolicy, Policy};
 
 /// The server of a node, as far as it is known.
@@ -225,7 +225,7 @@ pub(super) fn server(
     image: &str,
 ) -> ServerFigures {
     let view = cloud.and_then(|cloud| observation.clouds.get(&cloud.name));
-    let flavors = view.and_then(Seen::known).map(|view| &view.flavors);
+    let flavors = view.and_then(Observed::known).map(|view| &view.flavors);
     ServerFigures {
         id: None,
         image: image.to_owned(),
@@ -304,7 +304,10 @@ pub(super) fn clouds<'n, 'a: 'n>(
     uncounted: &BTreeMap<CloudName, u64>,
 ) -> Vec<CloudFigures> {
     let of = |cloud: &CloudPolicy| {
-        let view = observation.clouds.get(&cloud.name).and_then(Seen::known);
+        let view = observation
+            .clouds
+            .get(&cloud.name)
+            .and_then(Observed::known);
         let nodes = nodes.clone().filter(|node| node.exists());
         let pause = state.pauses.get(&cloud.name);
         let pause = pause.filter(|pause| pause.until > state.now);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::capacity::Capacity;
 use super::memory::{Kind, State};
-use super::observation::{CloudName, CloudView, Resources, Seen, StartdView};
+use super::observation::{CloudName, CloudView, Observed, Resources, StartdView};
 use super::policy::Policy;
 
 /// What a group of jobs needs of a machine besides room: a digest of their Requirements and of what those refer to.
@@ -153,7 +153,7 @@ pub struct Candidate {
 /// The answers: for each kind of node and each kind of jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Matches {
-    answers: BTreeMap<Kind, BTreeMap<JobKind, Seen<Verdict>>>,
+    answers: BTreeMap<Kind, BTreeMap<JobKind, Observed<Verdict>>>,
     /// What jobs ask of a node of a kind, where that depends on the machine.
     requests: BTreeMap<JobKind, BTreeMap<Kind, Resources>>,
     failure: Option<String>,
@@ -161,7 +161,7 @@ pub struct Matches {
 
 impl Matches {
     /// Keeps an answer.
-    pub fn insert(&mut self, kind: Kind, jobs: JobKind, answer: Seen<Verdict>) {
+    pub fn insert(&mut self, kind: Kind, jobs: JobKind, answer: Observed<Verdict>) {
         self.answers.entry(kind).or_default().insert(jobs, answer);
     }
 
@@ -197,12 +197,12 @@ impl Matches {
             return Answer::Takes;
         }
         match self.answers.get(kind).and_then(|answers| answers.get(jobs)) {
-            Some(Seen::Known(Verdict::Matches)) => Answer::Takes,
-            Some(Seen::Known(Verdict::Undetermined { clause })) => {
+            Some(Observed::Known(Verdict::Matches)) => Answer::Takes,
+            Some(Observed::Known(Verdict::Undetermined { clause })) => {
                 Answer::Perhaps(clause.as_deref())
             }
-            Some(Seen::Known(refusal)) => Answer::Refuses(refusal),
-            Some(Seen::Unknown(why)) => Answer::Unknown(why),
+            Some(Observed::Known(refusal)) => Answer::Refuses(refusal),
+            Some(Observed::Unknown(why)) => Answer::Unknown(why),
             None if jobs.needs.is_unread() => Answer::Unknown("they could not be read"),
             None => Answer::Unknown("HTCondor was not asked yet"),
         }
@@ -239,7 +239,7 @@ pub fn with_parents(group: &str) -> impl Iterator<Item = &str> {
 pub fn capacity(
     kind: &Kind,
     state: &State,
-    clouds: &BTreeMap<CloudName, Seen<CloudView>>,
+    clouds: &BTreeMap<CloudName, Observed<CloudView>>,
 ) -> Option<Capacity> {
     let learnt = state.kind(kind).and_then(|memory| memory.capacity.clone());
     learnt.or_else(|| {
@@ -254,7 +254,7 @@ pub fn candidates(
     policy: &Policy,
     state: &State,
     startds: &[StartdView],
-    clouds: &BTreeMap<CloudName, Seen<CloudView>>,
+    clouds: &BTreeMap<CloudName, Observed<CloudView>>,
 ) -> Vec<Candidate> {
     let slots: BTreeMap<&str, &str> = startds
         .iter()
@@ -307,8 +307,8 @@ mod tests {
     fn what_was_not_asked_is_unknown_and_no_refusal() {
         let mut matches = Matches::default();
         let refuses = Verdict::JobRefuses { clause: None };
-        matches.insert(kind("f"), jobs("x"), Seen::Known(Verdict::Matches));
-        matches.insert(kind("g"), jobs("x"), Seen::Known(refuses.clone()));
+        matches.insert(kind("f"), jobs("x"), Observed::Known(Verdict::Matches));
+        matches.insert(kind("g"), jobs("x"), Observed::Known(refuses.clone()));
         assert_eq!(matches.answer(&kind("f"), &jobs("x")), Answer::Takes);
         assert_eq!(
             matches.answer(&kind("g"), &jobs("x")),

@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use super::memory::{Expiry, Kind, NodeState};
 use super::observation::{
-    CollectorView, NodeId, OwnedServer, PoolView, ScheddView, Seen, ServerStatus, StartdView,
+    CollectorView, NodeId, Observed, OwnedServer, PoolView, ScheddView, ServerStatus, StartdView,
 };
 use super::policy::Policy;
 
@@ -261,7 +261,7 @@ pub(super) fn hidden(pool: &PoolView, machine: Option<&str>, server: Option<&Own
 pub fn job_listed(pool: &PoolView, machine: &str) -> JobListed {
     let lists = |schedd: &ScheddView| schedd.running_on.contains_key(machine);
     let mut schedds = pool.schedds.values();
-    if pool.schedds.values().filter_map(Seen::known).any(lists) {
+    if pool.schedds.values().filter_map(Observed::known).any(lists) {
         JobListed::Yes
     } else if pool.schedds.is_empty() || schedds.any(|schedd| !schedd.is_known()) {
         JobListed::Unknown

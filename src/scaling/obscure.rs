@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::memory::{NodeState, State};
-use super::observation::{CloudName, NodeId, ObscureServer, Observation, OwnedServer, Role, Seen};
+use super::observation::{
+    CloudName, NodeId, ObscureServer, Observation, Observed, OwnedServer, Role,
+};
 use super::policy::Policy;
 
 /// What servers that cannot be read stand for.
@@ -105,7 +107,7 @@ pub(super) fn obscured(
 
 /// Whether a builder that is not listed may be among them.
 pub(super) fn hides_builder(observation: &Observation, cloud: &str, server_id: &str) -> bool {
-    let view = observation.clouds.get(cloud).and_then(Seen::known);
+    let view = observation.clouds.get(cloud).and_then(Observed::known);
     let mut obscure = view.into_iter().flat_map(|view| &view.obscure);
     obscure.any(|server| server.id.as_deref().is_none_or(|id| id == server_id))
 }

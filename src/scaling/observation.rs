@@ -29,27 +29,27 @@ pub use server::{
 ///
 /// There is no default and no way to take an unknown for an empty answer: what was not seen is unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen<T> {
+pub enum Observed<T> {
     /// The whole answer.
     Known(T),
     /// No answer, or a partial one; the text says what failed, where, and what to do.
     Unknown(String),
 }
 
-impl<T> Seen<T> {
+impl<T> Observed<T> {
     /// The answer, where there is one.
     pub fn known(&self) -> Option<&T> {
         match self {
-            Seen::Known(value) => Some(value),
-            Seen::Unknown(_) => None,
+            Observed::Known(value) => Some(value),
+            Observed::Unknown(_) => None,
         }
     }
 
     /// Why there is no answer.
     pub fn why_unknown(&self) -> Option<&str> {
         match self {
-            Seen::Known(_) => None,
-            Seen::Unknown(why) => Some(why),
+            Observed::Known(_) => None,
+            Observed::Unknown(why) => Some(why),
         }
     }
 
@@ -197,7 +197,7 @@ pub struct Observation {
     /// What HTCondor said.
     pub pool: PoolView,
     /// What each configured cloud said.
-    pub clouds: BTreeMap<CloudName, Seen<CloudView>>,
+    pub clouds: BTreeMap<CloudName, Observed<CloudView>>,
     /// Which jobs HTCondor would match with which nodes.
     pub matches: Matches,
 }
@@ -206,11 +206,11 @@ pub struct Observation {
 #[derive(Debug, Clone)]
 pub struct PoolView {
     /// The collector: which startds there are.
-    pub collector: Seen<CollectorView>,
+    pub collector: Observed<CollectorView>,
     /// Each schedd that was asked, by its name (`local` for the one of this machine when none is configured).
-    pub schedds: BTreeMap<String, Seen<ScheddView>>,
+    pub schedds: BTreeMap<String, Observed<ScheddView>>,
     /// What the negotiator would hold jobs back for; asked only when a waiting job may be held back.
-    pub negotiator: Seen<NegotiatorView>,
+    pub negotiator: Observed<NegotiatorView>,
 }
 
 /// What keeps the negotiator from starting jobs however many nodes there are.
@@ -522,7 +522,7 @@ pub struct CloudView {
     /// The project's limits and what is used of them, by others too.
     pub quota: Quota,
     /// The same for what else nodes take of the project.
-    pub parts: Seen<PartsQuota>,
+    pub parts: Observed<PartsQuota>,
     /// The configured flavors that the cloud has, by name as configured.
     pub flavors: BTreeMap<String, Flavor>,
     /// The configured flavors that the cloud has and that cannot be read, with the reason.
@@ -530,7 +530,7 @@ pub struct CloudView {
     /// `ehos image build` has made the configured image for this pool: it has seen its first boot go well.
     pub image_tested: bool,
     /// What servers of ours have left behind.
-    pub leftovers: Seen<Leftovers>,
+    pub leftovers: Observed<Leftovers>,
     /// Items of all these lists that cannot be read, whoever they are of: they are told, and decide nothing more.
     pub unread: Vec<Unread>,
 }

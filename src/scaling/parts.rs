@@ -1,7 +1,7 @@
 //! What a node takes of a project besides a server, cores and memory: how many more that allows.
 
 use super::limits::{Case, Limit, quota};
-use super::observation::{CloudView, PartsQuota, Seen, Usage};
+use super::observation::{CloudView, Observed, PartsQuota, Usage};
 use super::policy::Takes;
 
 /// One of the quotas.
@@ -60,9 +60,9 @@ fn all_parts(case: &Case<'_>, seen: &PartsQuota) -> [Part; 4] {
 pub(super) fn all(case: &Case<'_>, view: &CloudView) -> Vec<(u64, Limit)> {
     let cloud = || case.cloud.name.clone();
     let seen = match &view.parts {
-        Seen::Known(seen) => seen,
+        Observed::Known(seen) => seen,
         // Nobody knows whether a node would get them.
-        Seen::Unknown(why) => {
+        Observed::Unknown(why) => {
             let unknown = Limit::PartsUnknown {
                 cloud: cloud(),
                 why: why.clone(),
@@ -85,8 +85,8 @@ pub(super) fn all(case: &Case<'_>, view: &CloudView) -> Vec<(u64, Limit)> {
 /// that is passed already.
 pub(super) fn exchange(case: &Case<'_>, view: &CloudView) -> Option<Limit> {
     let seen = match &view.parts {
-        Seen::Known(seen) => seen,
-        Seen::Unknown(why) => {
+        Observed::Known(seen) => seen,
+        Observed::Unknown(why) => {
             return Some(Limit::PartsUnknown {
                 cloud: case.cloud.name.clone(),
                 why: why.clone(),
@@ -133,7 +133,7 @@ mod tests {
         server_group_members: 1,
     };
 
-    fn view(parts: Seen<PartsQuota>) -> CloudView {
+    fn view(parts: Observed<PartsQuota>) -> CloudView {
         let flavor = Flavor {
             id: "1".to_owned(),
             vcpus: 1,
@@ -150,7 +150,7 @@ mod tests {
             quota: Quota::default(),
             parts,
             flavors: BTreeMap::from([("f".to_owned(), flavor)]),
-            leftovers: Seen::Known(Leftovers::default()),
+            leftovers: Observed::Known(Leftovers::default()),
         }
     }
 
@@ -162,7 +162,7 @@ mod tests {
     }
 
     /// How many nodes that take these may be made, and what limits them.
-    fn allowed(takes: Takes, parts: Seen<PartsQuota>, planned: Planned) -> (u64, String) {
+    fn allowed(takes: Takes, parts: Observed<PartsQuota>, planned: Planned) -> (u64, String) {
         let policy = Policy {
             nodes_max: 1000,
             max_unproven: 1000,
@@ -236,9 +236,9 @@ mod tests {
                 "the quota of blue: 5 more servers in the server group",
             ),
         ] {
-            let (allowed_more, said) = allowed(TAKES, Seen::Known(parts), planned);
+            let (allowed_more, said) = allowed(TAKES, Observed::Known(parts), planned);
             assert_eq!((allowed_more, &*said), (more, words), "{parts:?}");
-            let (untouched, _) = allowed(Takes::default(), Seen::Known(parts), planned);
+            let (untouched, _) = allowed(Takes::default(), Observed::Known(parts), planned);
             assert_eq!(untouched, 100, "what is not used limits nothing");
         }
     }
@@ -247,7 +247,7 @@ mod tests {
     fn what_could_not_be_seen_makes_nothing() {
         let (more, said) = allowed(
             TAKES,
-            Seen::Unknown("Cinder is down".to_owned()),
+            Observed::Unknown("Cinder is down".to_owned()),
             Planned::default(),
         );
         assert_eq!(more, 0);
@@ -264,11 +264,11 @@ mod tests {
                 ports,
                 ..PartsQuota::default()
             };
-            used_up(&TAKES, &view(Seen::Known(parts)))
+            used_up(&TAKES, &view(Observed::Known(parts)))
         };
         assert!(with(left(1)));
         assert!(!with(left(2)));
         assert!(!with(Usage::default()), "unlimited");
-        assert!(!used_up(&TAKES, &view(Seen::Unknown(String::new()))));
+        assert!(!used_up(&TAKES, &view(Observed::Unknown(String::new()))));
     }
 }

@@ -47,7 +47,7 @@ use super::memory::{Outcome, State};
 use super::names::{ActionName, PhaseName};
 use super::needs::Needs;
 use super::node::{Node, Phase};
-use super::observation::{CloudName, JobCounts, NodeId, Observation, Resources, Seen};
+use super::observation::{CloudName, JobCounts, NodeId, Observation, Observed, Resources};
 use super::policy::Policy;
 use super::reason::Reason;
 use super::schedule::InForce;
@@ -451,7 +451,7 @@ fn queue(observation: &Observation) -> JobCounts {
         .pool
         .schedds
         .values()
-        .filter_map(Seen::known)
+        .filter_map(Observed::known)
         .fold(JobCounts::default(), |sum, schedd| JobCounts {
             idle: sum.idle + schedd.jobs.idle,
             running: sum.running + schedd.jobs.running,
@@ -460,6 +460,10 @@ fn queue(observation: &Observation) -> JobCounts {
 }
 
 fn to_come(observation: &Observation) -> u64 {
-    let schedds = observation.pool.schedds.values().filter_map(Seen::known);
+    let schedds = observation
+        .pool
+        .schedds
+        .values()
+        .filter_map(Observed::known);
     schedds.fold(0, |sum, schedd| sum.saturating_add(schedd.to_come))
 }

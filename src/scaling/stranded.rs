@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::memory::State;
 use super::node::{Phase, is_fresh};
-use super::observation::{NodeId, Observation, RunningJobs, Seen};
+use super::observation::{NodeId, Observation, Observed, RunningJobs};
 use super::policy::Policy;
 use super::sentence::{count, first_few};
 use super::survey::Survey;
@@ -173,7 +173,7 @@ pub(super) fn learn_jobless(observation: &Observation, policy: &Policy, state: &
     // While the collector is unknown, no schedd was asked about any machine.
     let asked = observation.pool.collector.is_known()
         && !schedds.is_empty()
-        && schedds.values().all(Seen::is_known);
+        && schedds.values().all(Observed::is_known);
     if !asked {
         return;
     }
@@ -181,7 +181,7 @@ pub(super) fn learn_jobless(observation: &Observation, policy: &Policy, state: &
         let Some(machine) = departed.machine.as_deref() else {
             continue;
         };
-        let mut views = schedds.values().filter_map(Seen::known);
+        let mut views = schedds.values().filter_map(Observed::known);
         let listed = views.any(|view| view.running_on.contains_key(machine));
         departed.jobless |= !listed && !heard.contains(machine);
     }

@@ -10,7 +10,7 @@ use super::matching::{Match, StaleAdFinder, StartdFinder, by_what_it_says};
 use super::memory::{BuilderState, NodeState, State, UnmanagedMachines};
 use super::node::{Facts, Node, is_fresh};
 use super::obscure::{hides_builder, obscured};
-use super::observation::{CloudName, NodeId, Observation, OwnedServer, Role, Seen, StartdView};
+use super::observation::{CloudName, NodeId, Observation, Observed, OwnedServer, Role, StartdView};
 use super::policy::Policy;
 use super::sender::Sender;
 use super::stranded::learn_jobless;
@@ -75,7 +75,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
 
     let nodes = state.nodes.iter().map(|(id, memory)| {
         let cloud = observation.clouds.get(&memory.kind.cloud);
-        let known = cloud.is_some_and(Seen::is_known) && !obscured.nodes.contains_key(id);
+        let known = cloud.is_some_and(Observed::is_known) && !obscured.nodes.contains_key(id);
         let server = servers.get(id).copied();
         let found = matches.get(id).copied().unwrap_or(Match::None);
         let facts = Facts {
@@ -103,7 +103,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
     survey.sort_out(startds, &matches, policy, state);
     // An ad that cannot be read may be of such a machine, too.
     if collector.is_some_and(|collector| !collector.unreadable.is_empty()) {
-        state.unmanaged = UnmanagedMachines::Seen;
+        state.unmanaged = UnmanagedMachines::Observed;
     }
     survey
 }
@@ -138,7 +138,7 @@ impl<'a> Survey<'a> {
                 // A token outlives its node, and whoever has it may say anything: no room is counted by it.
                 None if matches!(startd.sender, Sender::Node(_)) => {}
                 None => {
-                    state.unmanaged = UnmanagedMachines::Seen;
+                    state.unmanaged = UnmanagedMachines::Observed;
                     self.others
                         .extend(Some(startd).filter(|startd| is_fresh(startd, policy)));
                 }
@@ -212,7 +212,7 @@ fn builders<'a>(observation: &'a Observation, state: &mut State) -> Vec<Builder<
         let cloud = observation.clouds.get(&memory.cloud);
         // That of a cloud that is not configured any more may be there.
         !listed.contains_key(id.as_str())
-            && cloud.is_some_and(Seen::is_known)
+            && cloud.is_some_and(Observed::is_known)
             && !hides_builder(observation, &memory.cloud, id)
     };
     let gone: Vec<String> = state

@@ -18,8 +18,8 @@ use scaling::leftover::{
     FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, Unmarked, VolumeRecord,
 };
 use scaling::observation::{
-    CloudView, Flavor, METADATA_TOKEN_LIFETIME, OwnedServer, PartsQuota, Quota, Seen, ServerRecord,
-    ServerStatus, Usage, execute_metadata,
+    CloudView, Flavor, METADATA_TOKEN_LIFETIME, Observed, OwnedServer, PartsQuota, Quota,
+    ServerRecord, ServerStatus, Usage, execute_metadata,
 };
 use scaling::policy::Policy;
 use scaling::signing::SigningKeys;
@@ -114,7 +114,7 @@ impl Cloud for SimulatedCloud<'_> {
                     used: used.2,
                 },
             },
-            parts: Seen::Known(PartsQuota::default()),
+            parts: Observed::Known(PartsQuota::default()),
             flavors: flavors.collect(),
             leftovers: self.leftovers(&world, traces),
         })
@@ -260,9 +260,9 @@ fn floating_ip(id: &str, thing: &SimulatedThing) -> FloatingIpRecord {
 }
 
 impl SimulatedCloud<'_> {
-    fn leftovers(&self, world: &World, traces: &LeftoverQuery) -> Seen<Leftovers> {
+    fn leftovers(&self, world: &World, traces: &LeftoverQuery) -> Observed<Leftovers> {
         if world.broken.things {
-            return Seen::Unknown("Neutron does not answer".to_owned());
+            return Observed::Unknown("Neutron does not answer".to_owned());
         }
         let mine = world
             .things
@@ -306,7 +306,7 @@ impl SimulatedCloud<'_> {
             let server = OwnedServer::recognise(record(world, server), &self.cluster)?;
             NodeFloatingIp::new(&floating_ip(id, thing), &server)
         });
-        Seen::Known(Leftovers {
+        Observed::Known(Leftovers {
             ours: ours.collect(),
             unmarked: unused
                 .map(|(id, thing)| Unmarked {

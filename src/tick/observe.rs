@@ -13,7 +13,7 @@ use crate::cloud::Cloud;
 use crate::pool::Watch;
 use scaling::memory::{NodeState, State};
 use scaling::needs::{JobKind, Matches, candidates};
-use scaling::observation::{CloudName, CloudView, Demand, Observation, PoolView, Seen};
+use scaling::observation::{CloudName, CloudView, Demand, Observation, Observed, PoolView};
 use scaling::policy::Policy;
 use system::deadline::Deadline;
 
@@ -46,10 +46,12 @@ pub fn observe(
             .into_iter()
             .map(|(name, thread)| {
                 let answer = match thread.join() {
-                    Ok((Ok(view), took)) => (Seen::Known(view), took),
-                    Ok((Err(failure), took)) => (Seen::Unknown(failure.message), took),
+                    Ok((Ok(view), took)) => (Observed::Known(view), took),
+                    Ok((Err(failure), took)) => (Observed::Unknown(failure.message), took),
                     Err(_) => (
-                        Seen::Unknown("ehos failed while it asked; please report this".to_owned()),
+                        Observed::Unknown(
+                            "ehos failed while it asked; please report this".to_owned(),
+                        ),
                         Duration::ZERO,
                     ),
                 };
@@ -83,10 +85,10 @@ fn matches(
     policy: &Policy,
     state: &State,
     pool: &PoolView,
-    clouds: &BTreeMap<CloudName, Seen<CloudView>>,
+    clouds: &BTreeMap<CloudName, Observed<CloudView>>,
     deadline: Deadline,
 ) -> Matches {
-    let schedds = pool.schedds.values().filter_map(Seen::known);
+    let schedds = pool.schedds.values().filter_map(Observed::known);
     let jobs: BTreeSet<JobKind> = schedds
         .flat_map(|schedd| &schedd.demand)
         .filter(|demand| demand.jobs > 0 && !demand.needs.is_empty() && demand.fault.is_none())
@@ -111,8 +113,8 @@ pub fn observe_in_turn(
 ) -> Observation {
     let pool = backends.pool.observe(&watch(state, policy, at), deadline);
     let seen = |cloud: &dyn Cloud| match cloud.observe(&state.traces(cloud.name()), deadline) {
-        Ok(view) => Seen::Known(view),
-        Err(failure) => Seen::Unknown(failure.message),
+        Ok(view) => Observed::Known(view),
+        Err(failure) => Observed::Unknown(failure.message),
     };
     let clouds = backends.clouds.iter();
     let clouds = clouds.map(|cloud| (cloud.name().to_owned(), seen(cloud.as_ref())));

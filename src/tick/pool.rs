@@ -41,7 +41,7 @@ impl FromIterator<(String, String)> for Watch {
 /// An HTCondor pool, or something that behaves like one.
 pub trait Pool: Sync {
     /// Startds first, then queues, so that a job which starts in between delays a node and never buys one.
-    /// Each source that does not answer is [`scaling::observation::Seen::Unknown`] in the view.
+    /// Each source that does not answer is [`scaling::observation::Observed::Unknown`] in the view.
     fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView;
 
     /// The startds that this may be, as the collector knows them at this moment: of the machine, the server and the node

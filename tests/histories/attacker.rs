@@ -12,7 +12,9 @@ use proptest::prelude::*;
 use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use scaling::needs::{Candidate, JobKind, Matches};
 use scaling::node::drain_mark;
-use scaling::observation::{DrainView, NodeId, PoolView, Resources, Seen, SlotView, StartdView};
+use scaling::observation::{
+    DrainView, NodeId, Observed, PoolView, Resources, SlotView, StartdView,
+};
 use scaling::sender::Sender;
 use system::deadline::Deadline;
 use tick::pool::{Pool, Watch};
@@ -199,7 +201,7 @@ impl<'a> HostilePool<'a> {
 impl Pool for HostilePool<'_> {
     fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
         let mut view = self.pool.observe(watch, deadline);
-        if let Seen::Known(collector) = &mut view.collector {
+        if let Observed::Known(collector) = &mut view.collector {
             self.forge(&mut collector.startds);
         }
         view
@@ -220,8 +222,8 @@ impl Pool for HostilePool<'_> {
         deadline: Deadline,
     ) -> Result<Vec<StartdView>, Failure> {
         let mut startds = match self.pool.observe(&Watch::default(), deadline).collector {
-            Seen::Known(collector) => collector.startds,
-            Seen::Unknown(_) => return self.pool.look(identity, deadline),
+            Observed::Known(collector) => collector.startds,
+            Observed::Unknown(_) => return self.pool.look(identity, deadline),
         };
         self.forge(&mut startds);
         startds.retain(|there| {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use scaling::observation::Seen;
+use scaling::observation::Observed;
 use scaling::plan::{Fate, plan};
 use scaling::reason::Reason;
 use simulation::JobState;
@@ -213,7 +213,7 @@ fn the_order_of_ads_makes_no_difference_to_what_is_told_of_them() {
             &mut |_| {},
         );
         let mut observation = ticked.observation;
-        if let Seen::Known(collector) = &mut observation.pool.collector {
+        if let Observed::Known(collector) = &mut observation.pool.collector {
             collector.startds.reverse();
         }
         let again = plan(&observation, &site.policy, &before);

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use report::{TickReport, TickResult};
 use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
-use scaling::observation::{METADATA_CLUSTER, METADATA_NODE, Seen, ServerStatus};
+use scaling::observation::{METADATA_CLUSTER, METADATA_NODE, Observed, ServerStatus};
 use scaling::plan::Action;
 use scaling::reason::Reason;
 use simulation::{JobState, World, locked, machine};
@@ -68,7 +68,7 @@ fn with_a_lost_node() -> (Site, String) {
     site.until(12, "done", |world| world.unfinished() == 0);
     let id = site.names()[0].clone();
     locked(&site.world).cut_off(&id, true);
-    // Seen silent three update intervals later, lost 15 minutes after that.
+    // Observed silent three update intervals later, lost 15 minutes after that.
     site.ticks(18);
     assert_eq!(
         site.plan().nodes[0].phase.as_str(),
@@ -441,7 +441,7 @@ fn restarted_behind_a_late_ad(site: &Site, id: &str) {
 fn of_another_schedd(site: &mut Site) {
     see_pool(site, |view| {
         for schedd in view.schedds.values_mut() {
-            if let Seen::Known(schedd) = schedd {
+            if let Observed::Known(schedd) = schedd {
                 schedd.running_on.clear();
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use scaling::observation::{Ceiling, NegotiatorView, Seen};
+use scaling::observation::{Ceiling, NegotiatorView, Observed};
 use scaling::plan::Fate;
 use scaling::reason::Reason;
 use simulation::JobState;
@@ -159,13 +159,13 @@ fn the_first_of_a_kind_tells_what_it_has() {
 fn hold_back(site: &mut Site, limit: f64, used: f64) {
     see_pool(site, move |view| {
         let ceilings = BTreeMap::from([("license".to_owned(), Ceiling { limit, used })]);
-        view.negotiator = Seen::Known(NegotiatorView {
+        view.negotiator = Observed::Known(NegotiatorView {
             concurrency_limits: ceilings.clone(),
             group_quotas: ceilings,
             ..NegotiatorView::default()
         });
         for schedd in view.schedds.values_mut() {
-            if let Seen::Known(schedd) = schedd {
+            if let Observed::Known(schedd) = schedd {
                 for demand in &mut schedd.demand {
                     demand.concurrency_limits = BTreeMap::from([("license".to_owned(), 2.0)]);
                     demand.example = Some("7.0".to_owned());
@@ -200,12 +200,12 @@ fn no_node_is_made_for_an_accounting_group_at_its_quota() {
             limit: 8.0,
             used: 4.0,
         };
-        view.negotiator = Seen::Known(NegotiatorView {
+        view.negotiator = Observed::Known(NegotiatorView {
             group_quotas: BTreeMap::from([("physics".to_owned(), ceiling)]),
             ..NegotiatorView::default()
         });
         for schedd in view.schedds.values_mut() {
-            if let Seen::Known(schedd) = schedd {
+            if let Observed::Known(schedd) = schedd {
                 for demand in &mut schedd.demand {
                     demand.accounting_group = Some("physics.cms".to_owned());
                 }

@@ -15,7 +15,7 @@ use tick::cloud::{Cloud, LeftoverQuery};
 use crate::site::{Site, running};
 
 /// What is left of a server that cannot be read.
-type Seen = fn(&ServerRecord) -> ObscureServer;
+type Observed = fn(&ServerRecord) -> ObscureServer;
 
 fn by_id(record: &ServerRecord) -> ObscureServer {
     ObscureServer {
@@ -40,12 +40,12 @@ fn nothing(_: &ServerRecord) -> ObscureServer {
     }
 }
 
-const WAYS: [Seen; 3] = [by_id, by_name, nothing];
+const WAYS: [Observed; 3] = [by_id, by_name, nothing];
 
 /// A cloud none of whose servers can be read while the switch says how they look.
 struct OddCloud<'a> {
     cloud: Box<dyn Cloud + 'a>,
-    odd: Arc<Mutex<Option<Seen>>>,
+    odd: Arc<Mutex<Option<Observed>>>,
 }
 
 impl Cloud for OddCloud<'_> {
@@ -73,7 +73,7 @@ impl Cloud for OddCloud<'_> {
     }
 }
 
-fn odd_cloud(site: &mut Site) -> Arc<Mutex<Option<Seen>>> {
+fn odd_cloud(site: &mut Site) -> Arc<Mutex<Option<Observed>>> {
     let odd = Arc::new(Mutex::new(None));
     let switch = Arc::clone(&odd);
     site.between = Box::new(move |mut asked: Asked<'_>| {

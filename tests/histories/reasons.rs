@@ -8,7 +8,7 @@ use std::time::Duration;
 use scaling::console::ConsoleSource;
 use scaling::memory::State;
 use scaling::node::JobListed;
-use scaling::observation::{METADATA_CONDOR_HOST, Seen, ServerStatus, StartdView};
+use scaling::observation::{METADATA_CONDOR_HOST, Observed, ServerStatus, StartdView};
 use scaling::plan::{Fate, NodeLine};
 use scaling::reason::{Reason, Unheard};
 use scaling::seconds::Seconds;
@@ -142,7 +142,7 @@ fn a_long_lease_is_told_for_as_long_as_a_day() {
     let mut site = vanished();
     see_pool(&mut site, |view| {
         for schedd in view.schedds.values_mut() {
-            let Seen::Known(schedd) = schedd else {
+            let Observed::Known(schedd) = schedd else {
                 continue;
             };
             for jobs in schedd.running_on.values_mut() {
@@ -164,7 +164,7 @@ fn jobs_of_a_lease_that_is_not_known_have_no_end_that_is_made_up() {
     let mut site = vanished();
     see_pool(&mut site, |view| {
         for schedd in view.schedds.values_mut() {
-            let Seen::Known(schedd) = schedd else {
+            let Observed::Known(schedd) = schedd else {
                 continue;
             };
             for jobs in schedd.running_on.values_mut() {
@@ -615,7 +615,7 @@ fn a_silent_node_names_the_schedd_that_does_not_answer() {
     running(&mut site, 4, 10 * HOUR);
     see_pool(&mut site, move |view| {
         for schedd in view.schedds.values_mut() {
-            let Seen::Known(schedd) = schedd else {
+            let Observed::Known(schedd) = schedd else {
                 continue;
             };
             if switch.load(Ordering::Relaxed) {
@@ -643,7 +643,7 @@ fn jobs_of_a_namesake_are_not_those_of_the_machine_that_is_gone() {
         .clone();
     // A machine of that name joins, which is not ehos's.
     see_pool(&mut site, move |view| {
-        let Seen::Known(collector) = &mut view.collector else {
+        let Observed::Known(collector) = &mut view.collector else {
             return;
         };
         collector.startds.push(StartdView {

@@ -10,7 +10,7 @@ use scaling::allocation::Allocation;
 use scaling::memory::State;
 use scaling::needs::{Candidate, JobKind, Matches};
 use scaling::observation::{
-    CloudView, NodeId, OwnedServer, PoolView, Resources, Seen, ServerRecord, StartdView,
+    CloudView, NodeId, Observed, OwnedServer, PoolView, Resources, ServerRecord, StartdView,
     UnreadableAd, builder_metadata, execute_metadata,
 };
 use scaling::plan::Fate;
@@ -111,7 +111,7 @@ pub fn see_pool(site: &mut Site, change: impl Fn(&mut PoolView) + Send + Sync + 
 }
 
 fn each_startd(view: &mut PoolView, change: impl Fn(&mut StartdView)) {
-    if let Seen::Known(collector) = &mut view.collector {
+    if let Observed::Known(collector) = &mut view.collector {
         collector.startds.iter_mut().for_each(change);
     }
 }
@@ -550,7 +550,7 @@ fn a_node_that_joined_while_ehos_did_not_hear_is_no_failed_boot() {
     let switch = Arc::clone(&deaf);
     see_pool(&mut site, move |view| {
         if switch.load(Ordering::Relaxed) {
-            view.collector = Seen::Unknown("condor_status took too long".to_owned());
+            view.collector = Observed::Unknown("condor_status took too long".to_owned());
         }
     });
     site.submit(4, 1, 1024, 10 * HOUR);
@@ -573,7 +573,7 @@ fn a_job_of_a_schedd_that_ehos_does_not_ask_is_not_ended_after_a_quarter_of_an_h
     running(&mut site, 4, 10 * HOUR);
     see_pool(&mut site, |view| {
         for schedd in view.schedds.values_mut() {
-            if let Seen::Known(schedd) = schedd {
+            if let Observed::Known(schedd) = schedd {
                 schedd.running_on.clear();
             }
         }
@@ -775,7 +775,7 @@ fn a_builder_whose_startd_says_only_its_node_id_is_no_capacity_and_keeps_its_job
     let id = locked(&site.world).create_signed("blue", "builder", "medium", metadata);
     locked(&site.world).servers.get_mut(&id).unwrap().joins_at = Some(3700);
     see_pool(&mut site, |view| {
-        if let Seen::Known(collector) = &mut view.collector {
+        if let Observed::Known(collector) = &mut view.collector {
             for startd in &mut collector.startds {
                 startd.instance_id = None;
             }
@@ -889,7 +889,7 @@ fn a_failed_server_that_a_list_shows_once_more_has_failed_once() {
 
 /// The collector has an ad of which this much can be read.
 fn unreadable(view: &mut PoolView, machine: Option<&str>, owner_known: bool) {
-    if let Seen::Known(collector) = &mut view.collector {
+    if let Observed::Known(collector) = &mut view.collector {
         collector.unreadable.push(UnreadableAd {
             machine: machine.map(str::to_owned),
             slot: machine.map(|machine| format!("slot1@{machine}")),
@@ -974,7 +974,7 @@ fn a_node_fails_to_join_beside_an_older_ad_that_cannot_be_read() {
     site.policy.nodes_min = 1;
     see_pool(&mut site, |view| {
         unreadable(view, Some("odd.example"), false);
-        if let Seen::Known(collector) = &mut view.collector {
+        if let Observed::Known(collector) = &mut view.collector {
             collector.unreadable[0].up_for = Some(std::time::Duration::from_secs(30 * 86_400));
         }
     });

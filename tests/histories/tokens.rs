@@ -189,7 +189,7 @@ fn a_claim_that_may_be_another_schedds_is_left_until_an_operator_knows() {
     let mut site = two_hours();
     crate::suspicions::see_pool(&mut site, |view| {
         for schedd in view.schedds.values_mut() {
-            if let scaling::observation::Seen::Known(schedd) = schedd {
+            if let scaling::observation::Observed::Known(schedd) = schedd {
                 schedd.running_on.clear();
             }
         }

@@ -19,12 +19,12 @@ fn priced() -> Site {
 
 /// How often each action was done, or failed, in these ticks.
 #[derive(Default)]
-struct Seen {
+struct Observed {
     done: BTreeMap<&'static str, u64>,
     failed: BTreeMap<&'static str, u64>,
 }
 
-impl Seen {
+impl Observed {
     fn add(&mut self, outcomes: &[Outcome]) {
         for Outcome { action, result } in outcomes {
             let counts = match result {
@@ -70,7 +70,7 @@ fn never_less(before: &Totals, now: &Totals) {
 #[test]
 fn what_was_done_is_counted_once() {
     let mut site = priced();
-    let mut seen = Seen::default();
+    let mut seen = Observed::default();
     site.submit(12, 1, 1024, 900);
     seen.ticks(&mut site, 60);
     assert_eq!(site.servers(), 0, "all is over: {}", site.describe());
@@ -123,7 +123,7 @@ fn failed_and_lost_nodes_are_counted_once() {
     let mut site = Site::simple();
     site.world().broken.image = true;
     site.submit(1, 1, 1024, 60);
-    let mut seen = Seen::default();
+    let mut seen = Observed::default();
     seen.ticks(&mut site, 40);
     let totals = site.state.totals.clone();
     let nodes = &totals.nodes[0];

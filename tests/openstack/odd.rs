@@ -1,7 +1,7 @@
 //! One odd item of a list: it is named, and all else is read.
 
 use openstack::{compute, image, network, server_group, volume, zone};
-use scaling::observation::{CloudView, NodeId, Role, Seen};
+use scaling::observation::{CloudView, NodeId, Observed, Role};
 use serde_json::{Value, json};
 use tick::cloud::{Cloud, LeftoverQuery};
 
@@ -359,11 +359,11 @@ fn an_odd_quota_stops_creates_in_this_cloud_and_nothing_else() {
             .unwrap();
         assert_eq!(view.servers.len(), 1);
         match &view.parts {
-            Seen::Known(_) => {
+            Observed::Known(_) => {
                 assert!(known, "{new}");
                 assert_eq!(view.quota.cores.limit, Some(8000), "{new}");
             }
-            Seen::Unknown(why) => {
+            Observed::Unknown(why) => {
                 assert!(!known, "{new}");
                 assert!(
                     why.contains("quota of Nova cannot be read: ") && why.contains("maxTotalCore"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use openstack::CloudSettings;
 use openstack::{compute, limits, server_group, zone};
 use scaling::action::{CloudAction, FailureKind, Intent};
-use scaling::observation::{CloudView, PartsQuota, Seen, Usage};
+use scaling::observation::{CloudView, Observed, PartsQuota, Usage};
 use scaling::refusal::About;
 use serde_json::{Value, json};
 use tick::cloud::{Cloud, LeftoverQuery};
@@ -169,7 +169,7 @@ fn only_what_nodes_take_is_asked_for() {
         },
         ..PartsQuota::default()
     };
-    assert_eq!(seen.parts, Seen::Known(unlimited), "-1 is unlimited");
+    assert_eq!(seen.parts, Observed::Known(unlimited), "-1 is unlimited");
     let (_, seen) = view(vec![], all);
     let every = PartsQuota {
         volumes: of(10, 0),
@@ -177,7 +177,7 @@ fn only_what_nodes_take_is_asked_for() {
         server_group_members: of(10, 1),
         ..unlimited
     };
-    assert_eq!(seen.parts, Seen::Known(every));
+    assert_eq!(seen.parts, Observed::Known(every));
 }
 
 #[test]
@@ -189,12 +189,16 @@ fn what_the_cloud_does_not_have_limits_nothing_and_what_fails_is_unknown() {
             always("GET", &cinder(LIMITS), refused),
         ];
         let (_, seen) = view(first, |settings| settings.scratch_size_gb = Some(1));
-        assert_eq!(seen.parts, Seen::Known(PartsQuota::default()), "{status}");
+        assert_eq!(
+            seen.parts,
+            Observed::Known(PartsQuota::default()),
+            "{status}"
+        );
     }
     for target in [PORTS.to_owned(), cinder(LIMITS), GROUPS.to_owned()] {
         let first = vec![always("GET", &target, Reply::status(503, ""))];
         let (_, seen) = view(first, all);
-        let Seen::Unknown(why) = seen.parts else {
+        let Observed::Unknown(why) = seen.parts else {
             panic!("{target}: {:?}", seen.parts);
         };
         assert!(why.contains(&target) && why.contains("503"), "{why}");
@@ -203,7 +207,7 @@ fn what_the_cloud_does_not_have_limits_nothing_and_what_fails_is_unknown() {
         settings.server_group = Some("gone".to_owned());
     });
     assert!(
-        matches!(&seen.parts, Seen::Unknown(why) if why.contains("there is no server group 'gone'")),
+        matches!(&seen.parts, Observed::Unknown(why) if why.contains("there is no server group 'gone'")),
         "{:?}",
         seen.parts
     );

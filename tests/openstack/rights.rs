@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use openstack::{AuthMethod, CloudSettings, NameOrId};
 use openstack::{OpenStackCloud, auth::Session, compute};
-use scaling::observation::Seen;
+use scaling::observation::Observed;
 use tick::cloud::{Cloud, LeftoverQuery};
 
 use crate::double::{Double, Line, Reply, always, once};
@@ -154,7 +154,7 @@ fn one_request_that_an_access_rule_lacks_is_no_dead_token() {
         .unwrap();
         let view = cloud.observe(&LeftoverQuery::default(), soon()).unwrap();
         assert!(
-            matches!(view.parts, Seen::Known(_)),
+            matches!(view.parts, Observed::Known(_)),
             "nodes are created: a create over the quota is refused"
         );
         let told: Vec<String> = view.unread.iter().map(ToString::to_string).collect();

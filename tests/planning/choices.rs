@@ -2,7 +2,7 @@
 
 use scaling::allocation::Allocation;
 use scaling::needs::{Needs, Verdict};
-use scaling::observation::Seen;
+use scaling::observation::Observed;
 use scaling::plan::{Plan, plan};
 
 use crate::small::{Small, SmallCloud, Standing, cloud, flavor, jobs, kind, made_in_order};
@@ -270,9 +270,9 @@ fn a_group_says_where_its_nodes_are_and_who_goes_with_others() {
 /// What HTCondor has not said takes nothing from jobs for which nodes are made: these would get another one in every tick.
 #[test]
 fn jobs_of_which_nothing_is_known_buy_no_nodes_by_taking_those_of_others() {
-    let known = Seen::Known(Verdict::Matches);
-    let open = Seen::Known(Verdict::Undetermined { clause: None });
-    let unknown = Seen::Unknown("not read".to_owned());
+    let known = Observed::Known(Verdict::Matches);
+    let open = Observed::Known(Verdict::Undetermined { clause: None });
+    let unknown = Observed::Unknown("not read".to_owned());
     let few = vec![jobs(50, 4, 1024), jobs(2, 1, 512)];
     let beside = vec![jobs(2, 5, 1024), jobs(50, 3, 1024), jobs(6, 1, 512)];
     // With one to see whether they are taken, where that is open.
@@ -288,7 +288,7 @@ fn jobs_of_which_nothing_is_known_buy_no_nodes_by_taking_those_of_others() {
         );
         small.policy.max_unproven = 100;
         let (mut observation, policy, mut state) = small.scene();
-        let Some(Seen::Known(schedd)) = observation.pool.schedds.values_mut().next() else {
+        let Some(Observed::Known(schedd)) = observation.pool.schedds.values_mut().next() else {
             panic!("no schedd");
         };
         let kind = kind(&small.clouds[0], 0);

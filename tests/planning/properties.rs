@@ -291,13 +291,13 @@ proptest! {
         let (mut observation, policy, state) = small.scene();
         let before = plan(&observation, &policy, &state);
         let turn = |length: usize| if length == 0 { 0 } else { (seed % length as u64) as usize };
-        if let scaling::observation::Seen::Known(collector) = &mut observation.pool.collector {
+        if let scaling::observation::Observed::Known(collector) = &mut observation.pool.collector {
             collector.startds.reverse();
             let by = turn(collector.startds.len());
             collector.startds.rotate_left(by);
         }
         for view in observation.clouds.values_mut() {
-            if let scaling::observation::Seen::Known(view) = view {
+            if let scaling::observation::Observed::Known(view) = view {
                 view.servers.reverse();
                 let by = turn(view.servers.len());
                 view.servers.rotate_left(by);
@@ -305,7 +305,7 @@ proptest! {
         }
         let mut all = Vec::new();
         for schedd in observation.pool.schedds.values_mut() {
-            if let scaling::observation::Seen::Known(schedd) = schedd {
+            if let scaling::observation::Observed::Known(schedd) = schedd {
                 all.append(&mut schedd.demand);
             }
         }
@@ -323,7 +323,7 @@ proptest! {
         let names: Vec<String> = observation.pool.schedds.keys().cloned().collect();
         for (number, part) in parts.into_iter().enumerate() {
             let schedd = observation.pool.schedds.get_mut(&names[number % names.len()]).unwrap();
-            if let scaling::observation::Seen::Known(schedd) = schedd {
+            if let scaling::observation::Observed::Known(schedd) = schedd {
                 schedd.demand.push(part);
             }
         }

@@ -12,7 +12,7 @@ use scaling::memory::{Claims, Join, Kind, NodeState, State};
 use scaling::needs::Matches;
 use scaling::observation::{
     CloudView, CollectorView, Demand, Flavor, JobCounts, NegotiatorView, NodeId, Observation,
-    OwnedServer, PartsQuota, PoolView, Quota, Resources, ScheddView, Seen, ServerRecord,
+    Observed, OwnedServer, PartsQuota, PoolView, Quota, Resources, ScheddView, ServerRecord,
     ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
 use scaling::plan::{Action, Plan, plan};
@@ -257,13 +257,13 @@ impl Small {
                     .enumerate()
                     .map(|(position, flavor)| (flavor_name(position), nova(position, flavor)))
                     .collect(),
-                leftovers: Seen::Known(Leftovers::default()),
-                parts: Seen::Known(PartsQuota::default()),
+                leftovers: Observed::Known(Leftovers::default()),
+                parts: Observed::Known(PartsQuota::default()),
             };
             let seen = if cloud.answers {
-                Seen::Known(view)
+                Observed::Known(view)
             } else {
-                Seen::Unknown("down".to_owned())
+                Observed::Unknown("down".to_owned())
             };
             clouds.insert(cloud.name.clone(), seen);
         }
@@ -282,10 +282,10 @@ impl Small {
                 jobs: JobCounts::default(),
                 ..ScheddView::default()
             };
-            (format!("schedd{number}"), Seen::Known(view))
+            (format!("schedd{number}"), Observed::Known(view))
         });
         let pool = PoolView {
-            collector: Seen::Known(CollectorView {
+            collector: Observed::Known(CollectorView {
                 up_for: Duration::from_secs(86_400),
                 negotiation_period: None,
                 cycle_began: None,
@@ -294,7 +294,7 @@ impl Small {
                 forged: Vec::new(),
             }),
             schedds: schedds.collect(),
-            negotiator: Seen::Known(NegotiatorView::default()),
+            negotiator: Observed::Known(NegotiatorView::default()),
         };
         let observation = Observation {
             at,

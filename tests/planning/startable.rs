@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use scaling::needs::{JobFault, Needs, OwnerBound, Verdict};
-use scaling::observation::{Demand, MaxRunning, Observation, Resources, ScheddView, Seen};
+use scaling::observation::{Demand, MaxRunning, Observation, Observed, Resources, ScheddView};
 use scaling::plan::{Plan, plan};
 use scaling::reason::Reason;
 use scaling::seconds::Seconds;
@@ -24,7 +24,7 @@ fn planned(small: &Small, change: impl FnOnce(&mut Observation)) -> Plan {
 
 fn schedd(observation: &mut Observation) -> &mut ScheddView {
     match observation.pool.schedds.get_mut("schedd0") {
-        Some(Seen::Known(view)) => view,
+        Some(Observed::Known(view)) => view,
         other => panic!("{other:?}"),
     }
 }
@@ -193,7 +193,9 @@ fn jobs_that_no_node_runs_take_nothing_of_the_limit_of_their_schedd() {
                 let verdict = Verdict::JobRefuses { clause: None };
                 let (kind, asks) = (kind(&small.clouds[0], position), stuck.kind());
                 if stuck.needs.0.starts_with("of a machine") {
-                    observation.matches.insert(kind, asks, Seen::Known(verdict));
+                    observation
+                        .matches
+                        .insert(kind, asks, Observed::Known(verdict));
                 }
             }
             let schedd = schedd(observation);
@@ -311,7 +313,7 @@ fn what_could_not_be_read_of_the_negotiator_is_told_by_name() {
     let plan = planned(&small(), |observation| {
         let schedd = schedd(observation);
         schedd.demand[0].accounting_group = Some("g".to_owned());
-        if let Seen::Known(negotiator) = &mut observation.pool.negotiator {
+        if let Observed::Known(negotiator) = &mut observation.pool.negotiator {
             negotiator.unread.push("accounting group g: odd".to_owned());
         }
     });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use scaling::budget::Budget;
 use scaling::money::Money;
-use scaling::observation::{Demand, Observation, Resources, Seen};
+use scaling::observation::{Demand, Observation, Observed, Resources};
 use scaling::plan::{Plan, plan};
 use scaling::policy::Policy;
 use scaling::reason::Reason;
@@ -39,7 +39,7 @@ fn site(demands: Vec<Demand>, limit: impl FnOnce(&mut Policy)) -> Plan {
 
 fn with(observation: &mut Observation, demands: Vec<Demand>) {
     match observation.pool.schedds.get_mut("schedd0") {
-        Some(Seen::Known(view)) => view.demand = demands,
+        Some(Observed::Known(view)) => view.demand = demands,
         other => panic!("{other:?}"),
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use condor::CondorSettings;
 use condor::{CondorPool, Tools, token};
 use scaling::action::{Done, FailureKind, PoolAction, StartdIdentity};
-use scaling::observation::{Demand, NodeId, PoolView, ScheddView, Seen, StartdView};
+use scaling::observation::{Demand, NodeId, Observed, PoolView, ScheddView, StartdView};
 use secrecy::ExposeSecret;
 use system::deadline::Deadline;
 use tick::pool::{Pool, Watch};
@@ -271,15 +271,15 @@ fn see(pool: &CondorPool) -> PoolView {
 
 fn schedd<'a>(view: &'a PoolView, name: &str) -> &'a ScheddView {
     match &view.schedds[name] {
-        Seen::Known(view) => view,
-        Seen::Unknown(why) => panic!("{name}: {why}"),
+        Observed::Known(view) => view,
+        Observed::Unknown(why) => panic!("{name}: {why}"),
     }
 }
 
 fn startd<'a>(view: &'a PoolView, machine: &str) -> Option<&'a StartdView> {
     match &view.collector {
-        Seen::Known(view) => view.startds.iter().find(|startd| startd.machine == machine),
-        Seen::Unknown(why) => panic!("collector: {why}"),
+        Observed::Known(view) => view.startds.iter().find(|startd| startd.machine == machine),
+        Observed::Unknown(why) => panic!("collector: {why}"),
     }
 }
 
@@ -532,11 +532,11 @@ fn without_slots_waiting_is_enough(testbed: &Testbed, pool: &CondorPool) {
         settings.job_constraint = Some(constraint.to_owned());
         let view = see(&pool_with(&settings, 80));
         match &view.schedds["local"] {
-            Seen::Known(view) => {
+            Observed::Known(view) => {
                 let demand = view.demand.iter().filter(well);
                 Ok(demand.map(|demand| demand.jobs).sum::<u64>())
             }
-            Seen::Unknown(why) => Err(why.clone()),
+            Observed::Unknown(why) => Err(why.clone()),
         }
     };
     assert_eq!(only("Owner == \"alice\" && regexp(\"sleep\", Cmd)"), Ok(7));
@@ -734,7 +734,7 @@ fn rights_are_told_from_faults(testbed: &Testbed) {
         refused(&elsewhere, &drain("slot1@n1")),
         FailureKind::NotDone
     );
-    let Seen::Unknown(why) = see(&elsewhere).collector else {
+    let Observed::Unknown(why) = see(&elsewhere).collector else {
         panic!("there is no collector");
     };
     assert!(why.contains("127.0.0.1:1"), "{why}");
@@ -786,7 +786,7 @@ fn every_schedd_is_asked_by_itself(testbed: &Testbed) {
     let view = see(&pool);
     assert_eq!(schedd(&view, "second@").jobs.idle, 2);
     assert_eq!(schedd(&view, "second@").demand[0].request.cpus, 7);
-    let Seen::Unknown(why) = &view.schedds["nosuch@"] else {
+    let Observed::Unknown(why) = &view.schedds["nosuch@"] else {
         panic!("there is no such schedd");
     };
     assert!(why.contains("Collector has no record"), "{why}");
@@ -1046,8 +1046,8 @@ fn a_crashed_node_is_silent_and_forgotten(testbed: &Testbed, pool: &CondorPool) 
 
 fn what_does_not_answer_is_unknown(testbed: &Testbed, pool: &CondorPool) {
     let unknown = |view: &PoolView| match &view.schedds["local"] {
-        Seen::Known(view) => panic!("{view:?}"),
-        Seen::Unknown(why) => why.clone(),
+        Observed::Known(view) => panic!("{view:?}"),
+        Observed::Unknown(why) => why.clone(),
     };
     {
         let frozen = testbed.daemons("condor_schedd");
@@ -1064,7 +1064,7 @@ fn what_does_not_answer_is_unknown(testbed: &Testbed, pool: &CondorPool) {
         let frozen = testbed.daemons("condor_collector");
         frozen.iter().for_each(Daemon::freeze);
         let view = see(pool);
-        let Seen::Unknown(why) = &view.collector else {
+        let Observed::Unknown(why) = &view.collector else {
             panic!("{view:?}");
         };
         assert!(why.contains("within 12 s"), "{why}");
@@ -1078,8 +1078,8 @@ fn what_does_not_answer_is_unknown(testbed: &Testbed, pool: &CondorPool) {
         "the schedd off",
         pool,
         |view| match &view.schedds["local"] {
-            Seen::Known(_) => None,
-            Seen::Unknown(why) => Some(why.clone()),
+            Observed::Known(_) => None,
+            Observed::Unknown(why) => Some(why.clone()),
         },
     );
     println!("{why}");

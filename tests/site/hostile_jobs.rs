@@ -10,7 +10,7 @@ use condor::{CondorPool, MatchFile, StartdAttributes};
 use scaling::capacity::Capacity;
 use scaling::memory::Kind;
 use scaling::needs::{Answer, Candidate, JobFault, JobKind, Matches, OwnerBound};
-use scaling::observation::{Demand, Resources, ScheddView, Seen};
+use scaling::observation::{Demand, Observed, Resources, ScheddView};
 use system::deadline::Deadline;
 use tick::pool::{Pool, Watch};
 
@@ -63,8 +63,8 @@ fn look_at(
     let deadline = Deadline::within(TICK);
     let view = pool.observe(&Watch::default(), deadline);
     let schedd = match &view.schedds["local"] {
-        Seen::Known(schedd) => schedd.clone(),
-        Seen::Unknown(why) => panic!("{why}"),
+        Observed::Known(schedd) => schedd.clone(),
+        Observed::Unknown(why) => panic!("{why}"),
     };
     let well = schedd.demand.iter().filter(|demand| demand.fault.is_none());
     let jobs: BTreeSet<JobKind> = well.map(Demand::kind).collect();

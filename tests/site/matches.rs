@@ -9,7 +9,7 @@ use condor::{CondorPool, MatchFile, StartdAttributes};
 use scaling::capacity::Capacity;
 use scaling::memory::Kind;
 use scaling::needs::{Answer, Candidate, JobKind, Matches, Verdict};
-use scaling::observation::{Demand, PoolView, Resources, Seen};
+use scaling::observation::{Demand, Observed, PoolView, Resources};
 use system::deadline::Deadline;
 use tick::pool::{Pool, Watch};
 
@@ -54,8 +54,8 @@ fn look(testbed: &Testbed, memory: &Path, node: &Candidate) -> (PoolView, Matche
 
 fn demand(view: &PoolView) -> &[Demand] {
     match &view.schedds["local"] {
-        Seen::Known(schedd) => &schedd.demand,
-        Seen::Unknown(why) => panic!("{why}"),
+        Observed::Known(schedd) => &schedd.demand,
+        Observed::Unknown(why) => panic!("{why}"),
     }
 }
 

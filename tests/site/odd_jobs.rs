@@ -9,7 +9,7 @@ use condor::{CondorPool, MatchFile, StartdAttributes};
 use scaling::capacity::Capacity;
 use scaling::memory::Kind;
 use scaling::needs::{Answer, Candidate, JobFault, JobKind, Matches};
-use scaling::observation::{Demand, MaxRunning, Resources, ScheddView, Seen};
+use scaling::observation::{Demand, MaxRunning, Observed, Resources, ScheddView};
 use system::deadline::Deadline;
 use tick::pool::{Pool, Watch};
 
@@ -48,8 +48,8 @@ fn look(testbed: &Testbed, schedd: Option<&str>) -> (ScheddView, Matches) {
     let deadline = Deadline::within(Duration::from_secs(40));
     let view = pool.observe(&Watch::default(), deadline);
     let schedd = match &view.schedds[schedd.unwrap_or("local")] {
-        Seen::Known(schedd) => schedd.clone(),
-        Seen::Unknown(why) => panic!("{why}"),
+        Observed::Known(schedd) => schedd.clone(),
+        Observed::Unknown(why) => panic!("{why}"),
     };
     let well = schedd.demand.iter().filter(|demand| demand.fault.is_none());
     let jobs: BTreeSet<JobKind> = well.map(Demand::kind).collect();

@@ -14,7 +14,7 @@ use openstack::{OpenStackCloud, Service, server_group};
 use scaling::action::{CloudAction, Done, Expected, FailureKind, Intent, StartdIdentity};
 use scaling::leftover::Leftovers;
 use scaling::memory::State;
-use scaling::observation::{CloudView, NodeId, OwnedServer, Seen, ServerStatus};
+use scaling::observation::{CloudView, NodeId, Observed, OwnedServer, ServerStatus};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use system::deadline::Deadline;
@@ -274,7 +274,7 @@ fn a_node_is_in_its_zone_and_group_and_their_quotas_are_seen() {
     let cloud = cloud(&settings, &cluster);
     let missing = cloud.observe(&LeftoverQuery::default(), soon()).unwrap();
     assert!(
-        matches!(&missing.parts, Seen::Unknown(why) if why.contains("there is no server group")),
+        matches!(&missing.parts, Observed::Unknown(why) if why.contains("there is no server group")),
         "{:?}",
         missing.parts
     );
@@ -296,7 +296,7 @@ fn a_node_is_in_its_zone_and_group_and_their_quotas_are_seen() {
         servers.any(|server| server.record().status == ServerStatus::Active)
     });
     assert_eq!(view.servers[0].record().zone.as_deref(), Some("nova"));
-    let Seen::Known(parts) = view.parts else {
+    let Observed::Known(parts) = view.parts else {
         panic!("{:?}", view.parts);
     };
     println!("{parts:?}");
@@ -596,7 +596,8 @@ fn what_a_server_leaves_behind_is_removed_by_two_ticks() {
     cloud.perform(&delete(server), soon()).unwrap();
     watch(&cloud, "its end", |view| view.servers.is_empty());
     let deadline = Deadline::within(Duration::from_secs(30));
-    while cloud.observe(&traces, soon()).unwrap().leftovers != Seen::Known(Leftovers::default()) {
+    while cloud.observe(&traces, soon()).unwrap().leftovers != Observed::Known(Leftovers::default())
+    {
         assert!(
             !deadline.passed(),
             "a healthy cloud leaves something behind"

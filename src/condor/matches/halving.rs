@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use scaling::needs::{Needs, Verdict};
-use scaling::observation::Seen;
+use scaling::observation::Observed;
 use system::deadline::Deadline;
 
 use super::{Matching, Node, Question, Trouble};
@@ -16,7 +16,7 @@ pub(super) struct Halving<'a, 'b> {
     pub deadline: Deadline,
     /// Processes that may still be started.
     pub left: usize,
-    pub found: &'a mut BTreeMap<usize, Seen<Verdict>>,
+    pub found: &'a mut BTreeMap<usize, Observed<Verdict>>,
     /// Needs of jobs that take too long.
     pub slow: BTreeSet<String>,
     pub failure: &'a mut Option<String>,
@@ -75,7 +75,7 @@ impl Halving<'_, '_> {
             }
         };
         for place in places {
-            self.found.insert(*place, Seen::Unknown(why.clone()));
+            self.found.insert(*place, Observed::Unknown(why.clone()));
         }
     }
 

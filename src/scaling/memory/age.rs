@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(says(29), (false, false, false));
         assert_eq!(says(30), (true, false, false), "an eighth of the margin");
         assert_eq!(says(60), (true, true, false));
-        // Seen to be too old for an hour, and its jobs were waited for.
+        // Observed to be too old for an hour, and its jobs were waited for.
         assert_eq!(says(119), (true, true, false));
         assert_eq!(says(120), (true, true, true));
         let none = Policy::new("c");

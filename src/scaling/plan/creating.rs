@@ -13,7 +13,7 @@ use crate::nearest::Nearest;
 use crate::needs::{Answer, JobFault, JobKind, Verdict};
 use crate::node::Phase;
 use crate::observation::{
-    METADATA_IMAGE, NodeId, OwnedServer, Resources, Role, Seen, ServerStatus,
+    METADATA_IMAGE, NodeId, Observed, OwnedServer, Resources, Role, ServerStatus,
 };
 use crate::policy::CloudPolicy;
 use crate::reason::{Made, Reason, Refuses};
@@ -243,7 +243,7 @@ impl<'a> Planner<'a> {
     /// central manager runs from it.
     fn is_tested(&self, cloud: &CloudPolicy) -> bool {
         let view = self.observation.clouds.get(&cloud.name);
-        view.and_then(Seen::known).is_some_and(|view| {
+        view.and_then(Observed::known).is_some_and(|view| {
             let runs_from_it = |server: &OwnedServer| {
                 let record = server.record();
                 server.role() == Role::Master
@@ -273,7 +273,7 @@ impl<'a> Planner<'a> {
             .observation
             .clouds
             .get(&kind.cloud)
-            .and_then(Seen::known);
+            .and_then(Observed::known);
         let flavor = view.and_then(|view| view.flavors.get(&kind.flavor));
         let planned = self.counts.planned.entry(kind.cloud.clone()).or_default();
         planned.instances += 1;
@@ -368,7 +368,7 @@ impl<'a> Planner<'a> {
                 .observation
                 .clouds
                 .get(&cloud.name)
-                .and_then(Seen::known),
+                .and_then(Observed::known),
             flavor: &kind.flavor,
             state: &self.next,
             never_seen,

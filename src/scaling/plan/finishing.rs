@@ -9,7 +9,7 @@ use crate::figures::{self, PolicyFigures};
 use crate::names::PhaseName;
 use crate::node::Node;
 use crate::obscure;
-use crate::observation::{NodeId, Seen};
+use crate::observation::{NodeId, Observed};
 use crate::reason::{Reason, Unheard};
 
 impl<'a> Planner<'a> {
@@ -176,6 +176,6 @@ impl<'a> Planner<'a> {
     }
 }
 
-fn known<'s, T: 's>(sources: impl Iterator<Item = &'s Seen<T>>) -> usize {
+fn known<'s, T: 's>(sources: impl Iterator<Item = &'s Observed<T>>) -> usize {
     sources.filter(|source| source.is_known()).count()
 }

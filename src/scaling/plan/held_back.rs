@@ -8,7 +8,7 @@ use super::planner::Planner;
 use crate::capacity::Capacity;
 use crate::memory::Kind;
 use crate::needs::{JobFault, with_parents};
-use crate::observation::{Ceiling, Demand, MaxRunning, NegotiatorView, Seen};
+use crate::observation::{Ceiling, Demand, MaxRunning, NegotiatorView, Observed};
 use crate::reason::Reason;
 
 /// Waiting jobs, and how many of them the negotiator would start.
@@ -88,8 +88,8 @@ impl<'a> Planner<'a> {
         };
         let all_free = all.iter().all(free);
         let negotiator: Option<&'a NegotiatorView> = match &self.observation.pool.negotiator {
-            Seen::Known(negotiator) => Some(negotiator),
-            Seen::Unknown(why) => {
+            Observed::Known(negotiator) => Some(negotiator),
+            Observed::Unknown(why) => {
                 if !all_free {
                     self.notices.push(format!(
                         "whether concurrency limits and group quotas hold jobs back is not known: {why}"

@@ -8,7 +8,7 @@ use crate::limits::{self, Limit};
 use crate::memory::{ConfiguredImage, Kind, Replacement};
 use crate::needs::Answer;
 use crate::node::{Node, Phase};
-use crate::observation::Seen;
+use crate::observation::Observed;
 use crate::submitter::Submitters;
 
 /// A server that was asked for in the tick before the image was configured may have been made after it.
@@ -56,7 +56,7 @@ impl Planner<'_> {
     pub(super) fn no_exchange(&self, node: &Node<'_>, successor: &Kind) -> Option<Limit> {
         let cloud = self.policy.cloud(&successor.cloud)?;
         let view = self.observation.clouds.get(&successor.cloud);
-        let view = view.and_then(Seen::known);
+        let view = view.and_then(Observed::known);
         let leaving = view.and_then(|view| view.flavors.get(&node.kind.flavor));
         limits::exchange(&self.case(cloud, successor, Submitters::NONE), leaving)
     }

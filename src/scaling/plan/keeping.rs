@@ -3,7 +3,7 @@
 use super::planner::{NodePlan, Planner};
 use super::status_word;
 use crate::node::{JobListed, Node, Phase, job_listed};
-use crate::observation::Seen;
+use crate::observation::Observed;
 use crate::reason::{Reason, Unheard};
 use crate::seconds::{Seconds, seconds};
 
@@ -155,8 +155,8 @@ impl Planner<'_> {
             _ if !node.cloud_known && node.memory.join.joined.is_none() => {
                 Unheard::CloudUnknown { seconds: age }
             }
-            Seen::Unknown(_) => Unheard::CollectorUnknown,
-            Seen::Known(collector) => Unheard::CollectorYoung {
+            Observed::Unknown(_) => Unheard::CollectorUnknown,
+            Observed::Known(collector) => Unheard::CollectorYoung {
                 up_seconds: seconds(collector.up_for),
                 collector_grace_seconds: seconds(self.policy.collector_grace),
             },

@@ -14,7 +14,7 @@ use super::planner::{Group, Planner};
 use crate::memory::Kind;
 use crate::needs::Answer;
 use crate::node::{Phase, is_fresh};
-use crate::observation::{Resources, Seen, StartdView};
+use crate::observation::{Observed, Resources, StartdView};
 use crate::packing::{Class, Stock};
 use crate::reason::Reason;
 use crate::sender::Sender;
@@ -299,7 +299,7 @@ impl Planner<'_> {
         let fresh = startds.filter(|startd| is_fresh(startd, self.policy));
         let claims: u64 = fresh.map(StartdView::claims).sum();
         let schedds = self.observation.pool.schedds.values();
-        let schedds = schedds.filter_map(Seen::known);
+        let schedds = schedds.filter_map(Observed::known);
         let running: u64 = schedds.map(|schedd| schedd.jobs.running).sum();
         let mut unused = claims.saturating_sub(running);
         for group in groups {

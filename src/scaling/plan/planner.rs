@@ -12,7 +12,7 @@ use crate::limits::Planned;
 use crate::memory::{Kind, NodeState, State};
 use crate::needs::{self, Answer, JobFault, JobKind};
 use crate::node::{Node, Phase};
-use crate::observation::{CloudName, NodeId, Observation, Seen};
+use crate::observation::{CloudName, NodeId, Observation, Observed};
 use crate::pace::ActionCounts;
 use crate::policy::Policy;
 use crate::reason::Reason;
@@ -137,7 +137,10 @@ impl Counts {
 
 /// The cores of a flavor, or else those that nodes of it were seen to have.
 pub(super) fn cores(kind: &Kind, observation: &Observation, state: &State) -> u64 {
-    let view = observation.clouds.get(&kind.cloud).and_then(Seen::known);
+    let view = observation
+        .clouds
+        .get(&kind.cloud)
+        .and_then(Observed::known);
     let flavor = view.and_then(|view| view.flavors.get(&kind.flavor));
     let capacity = || needs::capacity(kind, state, &observation.clouds);
     flavor.map_or_else(

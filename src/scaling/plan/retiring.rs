@@ -7,7 +7,7 @@ use super::{Unseen, phase_name};
 use crate::leftover::Leftover;
 use crate::memory::State;
 use crate::money::Money;
-use crate::observation::{CloudName, Role, Seen};
+use crate::observation::{CloudName, Observed, Role};
 use crate::policy::CloudPolicy;
 use crate::source::{Source, SourceKind};
 
@@ -23,7 +23,7 @@ impl Planner<'_> {
 
     fn retiring_cloud(&self, cloud: &CloudPolicy) -> String {
         let name = &cloud.name;
-        let Some(Seen::Known(view)) = self.observation.clouds.get(name) else {
+        let Some(Observed::Known(view)) = self.observation.clouds.get(name) else {
             return format!(
                 "cloud {name} has retire: true and does not answer: keep it in the configuration until a report says that \
                  nothing runs in it"
@@ -66,7 +66,7 @@ impl Planner<'_> {
         if ours > 0 {
             parts.push(several(ours, "leftover"));
         }
-        if let Seen::Unknown(_) = view.leftovers {
+        if let Observed::Unknown(_) = view.leftovers {
             parts.push("leftovers, which could not be listed".to_owned());
         } else if unsearched > 0 {
             let servers = several(unsearched, "deleted server");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Unseen, retiring};
 use crate::memory::State;
 use crate::needs::{JobFault, OwnerBound};
-use crate::observation::{CloudView, CollectorView, Observation, Seen};
+use crate::observation::{CloudView, CollectorView, Observation, Observed};
 use crate::policy::{CloudPolicy, Policy};
 use crate::source::{Source, SourceKind};
 
@@ -15,7 +15,11 @@ const MAX_OWNERS_TOLD: usize = 20;
 /// The jobs that are not read because their owner's share is used up, those of the owners with the most first.
 fn beyond_shares(observation: &Observation) -> Vec<Unseen> {
     let mut jobs: BTreeMap<(&Option<String>, OwnerBound), u64> = BTreeMap::new();
-    let schedds = observation.pool.schedds.values().filter_map(Seen::known);
+    let schedds = observation
+        .pool
+        .schedds
+        .values()
+        .filter_map(Observed::known);
     for demand in schedds.flat_map(|schedd| &schedd.demand) {
         if let Some(JobFault::OwnerBound { owner, bound }) = &demand.fault {
             let sum = jobs.entry((owner, *bound)).or_default();
@@ -44,15 +48,19 @@ fn unknown(source: Source, why: impl Into<String>) -> Unseen {
 pub(super) fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unseen> {
     let mut all = Vec::new();
     match &observation.pool.collector {
-        Seen::Unknown(why) => all.push(unknown(Source::only(SourceKind::Collector), why)),
-        Seen::Known(collector) => all.extend(ads(collector)),
+        Observed::Unknown(why) => all.push(unknown(Source::only(SourceKind::Collector), why)),
+        Observed::Known(collector) => all.extend(ads(collector)),
     }
     for (name, schedd) in &observation.pool.schedds {
         let why = schedd.why_unknown();
         all.extend(why.map(|why| unknown(Source::new(SourceKind::Schedd, name), why)));
     }
     all.extend(beyond_shares(observation));
-    all.extend(of_clouds(observation, SourceKind::Cloud, Seen::why_unknown));
+    all.extend(of_clouds(
+        observation,
+        SourceKind::Cloud,
+        Observed::why_unknown,
+    ));
     let matches = observation.matches.failure();
     all.extend(matches.map(|why| unknown(Source::only(SourceKind::Matches), why)));
     all.extend(of_clouds(observation, SourceKind::Leftovers, |cloud| {
@@ -65,7 +73,7 @@ pub(super) fn unseen(observation: &Observation, policy: &Policy, state: &State) 
         observation.clouds.contains_key(cloud)
     }));
     for cloud in policy.clouds.iter().filter(|cloud| !cloud.retire) {
-        if let Some(Seen::Known(view)) = observation.clouds.get(&cloud.name) {
+        if let Some(Observed::Known(view)) = observation.clouds.get(&cloud.name) {
             all.extend(flavors(cloud, view));
         }
     }
@@ -96,7 +104,7 @@ fn ads(collector: &CollectorView) -> impl Iterator<Item = Unseen> {
 fn of_clouds(
     observation: &Observation,
     kind: SourceKind,
-    why: impl Fn(&Seen<CloudView>) -> Option<&str>,
+    why: impl Fn(&Observed<CloudView>) -> Option<&str>,
 ) -> Vec<Unseen> {
     let clouds = observation.clouds.iter();
     let clouds = clouds.filter_map(|(name, cloud)| {

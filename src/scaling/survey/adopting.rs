@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::memory::{Claims, Join, Kind, NodeState, State, Tombstone};
 use crate::observation::{
-    CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, OwnedServer, Role, Seen,
+    CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, Observed, OwnedServer, Role,
 };
 
 /// The listed execute servers by node; those without a memory are adopted.
@@ -43,7 +43,7 @@ pub(super) fn servers_by_node<'a>(
             // Two entries of the configuration may be one project: a server is of the one that made it, or the first.
             let known = |cloud: &CloudName| {
                 let view = observation.clouds.get(cloud);
-                view.is_some_and(Seen::is_known)
+                view.is_some_and(Observed::is_known)
             };
             let first = (server.id().to_owned(), CloudName::new());
             let of_another = clouds_of
@@ -104,7 +104,7 @@ pub(super) fn servers_by_node<'a>(
 pub(super) fn copied_nodes(observation: &Observation) -> BTreeSet<NodeId> {
     let mut first: BTreeMap<&NodeId, &str> = BTreeMap::new();
     let mut copied = BTreeSet::new();
-    let servers = observation.clouds.values().filter_map(Seen::known);
+    let servers = observation.clouds.values().filter_map(Observed::known);
     for server in servers.flat_map(|view| &view.servers) {
         let Some(node) = server.node() else { continue };
         // Two entries of the configuration may be one project.

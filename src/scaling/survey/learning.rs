@@ -7,7 +7,7 @@ use crate::matching::Match;
 use crate::memory::{Kind, NodeState, Silence, State, TickInstant};
 use crate::node::{JobListed, hearing, hidden, is_fresh, is_held, lists_job, node_listed};
 use crate::obscure::Obscured;
-use crate::observation::{NodeId, Observation, OwnedServer, Seen, ServerStatus, StartdView};
+use crate::observation::{NodeId, Observation, Observed, OwnedServer, ServerStatus, StartdView};
 use crate::policy::Policy;
 use crate::sender::Sender;
 
@@ -102,7 +102,7 @@ impl Sight<'_> {
             }
         } else if memory.listed {
             let cloud = self.observation.clouds.get(&memory.kind.cloud);
-            if cloud.is_some_and(Seen::is_known) {
+            if cloud.is_some_and(Observed::is_known) {
                 memory.missing.get_or_insert(self.now);
             }
         }
@@ -259,7 +259,7 @@ fn learn_sources(observation: &Observation, state: &mut State) {
         .retain(|name| observation.clouds.contains_key(name));
     let schedds = &observation.pool.schedds;
     for (name, schedd) in schedds {
-        let Seen::Known(schedd) = schedd else {
+        let Observed::Known(schedd) = schedd else {
             state.unknown_schedds.entry(name.clone()).or_insert(now);
             continue;
         };

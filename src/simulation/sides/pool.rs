@@ -7,8 +7,8 @@ use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use scaling::idle_time::{Clocks, IdleTimes, Waiting, young};
 use scaling::needs::{Candidate, JobKind, Matches, Needs, Verdict};
 use scaling::observation::{
-    CollectorView, Demand, DrainView, JobCounts, NegotiatorView, NodeId, PoolView, Resources,
-    RunningJobs, ScheddView, Seen, SlotView, StartdView,
+    CollectorView, Demand, DrainView, JobCounts, NegotiatorView, NodeId, Observed, PoolView,
+    Resources, RunningJobs, ScheddView, SlotView, StartdView,
 };
 use scaling::sender::Sender;
 use system::deadline::Deadline;
@@ -21,9 +21,9 @@ impl Pool for SimulatedPool<'_> {
     fn observe(&self, watch: &Watch, _deadline: Deadline) -> PoolView {
         let world = locked(self.world);
         let collector = if world.broken.collector {
-            Seen::Unknown("the collector does not answer".to_owned())
+            Observed::Unknown("the collector does not answer".to_owned())
         } else {
-            Seen::Known(CollectorView {
+            Observed::Known(CollectorView {
                 up_for: Duration::from_secs(world.now - world.collector_started),
                 negotiation_period: Some(Duration::from_secs(world.scenario.negotiation_seconds)),
                 cycle_began: world
@@ -35,15 +35,15 @@ impl Pool for SimulatedPool<'_> {
             })
         };
         let schedd = if world.broken.schedd {
-            Seen::Unknown("the schedd does not answer".to_owned())
+            Observed::Unknown("the schedd does not answer".to_owned())
         } else {
             let young = young(collector.known(), self.negotiation_cycle);
-            Seen::Known(schedd(&world, watch, young))
+            Observed::Known(schedd(&world, watch, young))
         };
         PoolView {
             collector,
             schedds: BTreeMap::from([(SCHEDD.to_owned(), schedd)]),
-            negotiator: Seen::Known(NegotiatorView::default()),
+            negotiator: Observed::Known(NegotiatorView::default()),
         }
     }
 
@@ -63,15 +63,15 @@ impl Pool for SimulatedPool<'_> {
             let flavor = cloud.and_then(|cloud| cloud.flavors.get(&node.kind.flavor));
             for jobs in jobs {
                 let answer = if world.broken.matches {
-                    Seen::Unknown("it does not answer which jobs would run".to_owned())
+                    Observed::Unknown("it does not answer which jobs would run".to_owned())
                 } else if world.broken.unlearnt && node.example.is_none() {
                     let clause = Some(format!("TARGET.{}", jobs.needs.0));
-                    Seen::Known(Verdict::Undetermined { clause })
+                    Observed::Known(Verdict::Undetermined { clause })
                 } else if flavor.is_some_and(|flavor| flavor.has.contains(&jobs.needs.0)) {
-                    Seen::Known(Verdict::Matches)
+                    Observed::Known(Verdict::Matches)
                 } else {
                     let clause = Some(format!("TARGET.{}", jobs.needs.0));
-                    Seen::Known(Verdict::JobRefuses { clause })
+                    Observed::Known(Verdict::JobRefuses { clause })
                 };
                 matches.insert(node.kind.clone(), jobs.clone(), answer);
             }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use scaling::needs::{Candidate, JobKind, Matches};
 use scaling::observation::{
-    CloudView, OwnedServer, PoolView, ScheddView, Seen, ServerRecord, StartdView,
+    CloudView, Observed, OwnedServer, PoolView, ScheddView, ServerRecord, StartdView,
 };
 use simulation::{Seconds, World, locked};
 use system::deadline::Deadline;
@@ -239,15 +239,15 @@ impl Pool for FaultyPool<'_> {
     fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
         let mut view = self.pool.observe(watch, deadline);
         if self.faults.blink & 1 != 0 {
-            view.collector = Seen::Unknown("fault".to_owned());
+            view.collector = Observed::Unknown("fault".to_owned());
         }
         if self.faults.blink & 2 != 0 || self.faults.half_queue {
             for schedd in view.schedds.values_mut() {
-                *schedd = Seen::Unknown("fault".to_owned());
+                *schedd = Observed::Unknown("fault".to_owned());
             }
         }
         if self.faults.half_queue {
-            let empty = Seen::Known(ScheddView::default());
+            let empty = Observed::Known(ScheddView::default());
             view.schedds.insert("second".to_owned(), empty);
         }
         view

@@ -10,7 +10,7 @@ use scaling::money::Money;
 use scaling::needs::Answer;
 use scaling::node::drain_mark;
 use scaling::observation::{
-    CollectorView, Demand, NodeId, Observation, OwnedServer, Role, Seen, StartdView,
+    CollectorView, Demand, NodeId, Observation, Observed, OwnedServer, Role, StartdView,
 };
 use scaling::plan::{Action, Fate, Plan, plan};
 use scaling::policy::Policy;
@@ -311,20 +311,20 @@ pub fn check(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
 
 /// The same observation, everything in it listed in another order, and groups of jobs told in two halves.
 fn another_order(mut observation: Observation, tally: &mut Tally) -> Observation {
-    if let Seen::Known(collector) = &mut observation.pool.collector {
+    if let Observed::Known(collector) = &mut observation.pool.collector {
         tally.shuffle(&mut collector.startds);
     }
     for cloud in observation.clouds.values_mut() {
-        if let Seen::Known(cloud) = cloud {
+        if let Observed::Known(cloud) = cloud {
             tally.shuffle(&mut cloud.servers);
-            if let Seen::Known(leftovers) = &mut cloud.leftovers {
+            if let Observed::Known(leftovers) = &mut cloud.leftovers {
                 tally.shuffle(&mut leftovers.ours);
                 tally.shuffle(&mut leftovers.of_nodes);
             }
         }
     }
     for schedd in observation.pool.schedds.values_mut() {
-        if let Seen::Known(schedd) = schedd {
+        if let Observed::Known(schedd) = schedd {
             let halves = |demand: Demand| {
                 let half = demand.jobs / 2;
                 let young = demand.young.min(half);
@@ -457,7 +457,7 @@ fn hides_startds(tick: &Tick<'_>) -> bool {
     let new = |node: &NodeId| !tick.before.nodes.contains_key(node);
     let mut old = nodes.iter().filter(|(node, _)| !new(node));
     !tick.observation.pool.collector.is_known()
-        || !tick.observation.clouds.values().all(Seen::is_known)
+        || !tick.observation.clouds.values().all(Observed::is_known)
         || tick.plan.next.unmanaged != UnmanagedMachines::NeverSeen
         || old.any(|(_, memory)| {
             let server = memory.server_id.as_deref().unwrap_or_default();
@@ -477,7 +477,7 @@ fn what_is_not_seen_is_left_alone(tick: &Tick<'_>) -> Result<(), String> {
         let node = action.node();
         if let Action::Cloud { cloud, .. } = action {
             let known = tick.observation.clouds.get(cloud);
-            let known = known.is_some_and(Seen::is_known);
+            let known = known.is_some_and(Observed::is_known);
             must!(
                 known,
                 "{}: {node} in a cloud that was not seen",
@@ -633,7 +633,7 @@ fn every_server_is_accounted_for(tick: &Tick<'_>) -> Result<(), String> {
         .values()
         .filter_map(|memory| memory.server_id.as_deref())
         .collect();
-    let views = tick.observation.clouds.values().filter_map(Seen::known);
+    let views = tick.observation.clouds.values().filter_map(Observed::known);
     for server in views.flat_map(|view| &view.servers) {
         let id = server.id();
         let accounted = match server.role() {

@@ -4,7 +4,7 @@ use super::{Delete, Rule, Verdict, may_be_deleted};
 use crate::failing::{Cause, is_of_every_host};
 use crate::memory::Kind;
 use crate::node::{Node, Phase};
-use crate::observation::{Seen, ServerStatus};
+use crate::observation::{Observed, ServerStatus};
 use crate::parts;
 use crate::plan::planner::{NodePlan, Planner};
 use crate::reason::Reason;
@@ -106,7 +106,7 @@ impl Planner<'_> {
     fn used_up(&self, kind: &Kind) -> bool {
         let view = self.observation.clouds.get(&kind.cloud);
         let cloud = self.policy.cloud(&kind.cloud);
-        match (view.and_then(Seen::known), cloud) {
+        match (view.and_then(Observed::known), cloud) {
             (Some(view), Some(cloud)) => {
                 cloud.hard_server_group || parts::used_up(&cloud.takes, view)
             }
