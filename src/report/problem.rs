@@ -44,7 +44,7 @@ pub enum NoticeKind {
     /// Jobs run on machines that are gone.
     StrandedJobs,
     /// A source is unknown.
-    Unseen,
+    UnknownSource,
     /// Jobs wait for nodes, and every attempt fails.
     NothingAchieved,
 }
@@ -259,7 +259,7 @@ fn unknown_sources(tick: &TickReport, all: &mut Vec<Problem>) {
         all.push(match is_braked {
             true => problem,
             false => problem.notified(
-                NoticeKind::Unseen,
+                NoticeKind::UnknownSource,
                 format!("unseen {source}"),
                 format!("unknown: {text}"),
             ),
@@ -429,6 +429,6 @@ mod tests {
         let brake = json!([{"brake": "collector_unknown", "text": "it does not answer", "stops_creates": true}]);
         let unseen = json!([{"source": "collector", "why": "it does not answer"}, {"source": "cloud a", "why": "x"}]);
         let kinds = kinds(json!({"brakes": brake, "unseen": unseen}));
-        assert_eq!(kinds, [NoticeKind::Unseen, NoticeKind::Brake]);
+        assert_eq!(kinds, [NoticeKind::UnknownSource, NoticeKind::Brake]);
     }
 }

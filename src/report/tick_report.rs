@@ -20,7 +20,8 @@ use scaling::leftover::LeftoverKind;
 use scaling::names::{ActionName, PhaseName};
 use scaling::observation::Resources;
 use scaling::plan::{
-    Action, BuilderLine, Fate, FloatingIpLine, GroupLine, LeftoverLine, NodeLine, Plan, Unseen,
+    Action, BuilderLine, Fate, FloatingIpLine, GroupLine, LeftoverLine, NodeLine, Plan,
+    UnknownSource,
 };
 use scaling::reason::Reason;
 use scaling::source::SourceKind;
@@ -517,7 +518,7 @@ pub struct TickReport {
     /// What an operator should know.
     pub notices: Vec<String>,
     /// What did not answer or is not there.
-    pub unseen: Vec<Unseen>,
+    pub unseen: Vec<UnknownSource>,
     /// What stops deletes.
     pub brakes: Vec<BrakeReport>,
     /// What nothing more is made of.

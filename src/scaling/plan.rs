@@ -238,7 +238,7 @@ pub struct GroupLine {
 
 /// A source that did not answer, or something configured that is not there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unseen {
+pub struct UnknownSource {
     /// Its name.
     pub source: Source,
     /// Why.
@@ -247,7 +247,7 @@ pub struct Unseen {
 
 /// How many sources answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SourcesSeen {
+pub struct KnownSources {
     /// Schedds.
     pub schedds: usize,
     /// Clouds.
@@ -295,10 +295,10 @@ pub struct Plan {
     /// The window of `schedules` that holds.
     pub window: Option<InForce>,
     /// What did not answer or is not there.
-    pub unseen: Vec<Unseen>,
+    pub unseen: Vec<UnknownSource>,
     /// How many sources did.
     #[serde(skip)]
-    pub sources_seen: SourcesSeen,
+    pub sources_seen: KnownSources,
     /// What an operator should know.
     pub notices: Vec<String>,
     /// What is to be done, in order.

@@ -14,7 +14,7 @@ use scaling::figures::CoreFigures;
 use scaling::money::Money;
 use scaling::names::PhaseName;
 use scaling::observation::{CloudName, Resources};
-use scaling::plan::{Fate, Unseen};
+use scaling::plan::{Fate, UnknownSource};
 use scaling::source::SourceKind;
 
 /// The version of this layout: raised when something in it changes its meaning or goes.
@@ -57,7 +57,7 @@ pub struct Record {
     /// How many waiting jobs each limit kept nodes from, by its name.
     pub limits: BTreeMap<String, u64>,
     /// What did not answer or is not there.
-    pub unseen: Vec<Unseen>,
+    pub unseen: Vec<UnknownSource>,
     /// What stopped deletes, by name, with the sentence.
     pub brakes: BTreeMap<String, String>,
     /// Kinds of node in protected mode, in sentences.

@@ -232,9 +232,9 @@ mod tests {
             memory.look(&snapshot, &settings);
             let due = memory.due("hook", at, &settings);
             let words = due.iter().map(|notice| match (notice.kind, notice.state) {
-                (NoticeKind::Unseen, State::Begins) => "U",
-                (NoticeKind::Unseen, State::Lasts) => "=",
-                (NoticeKind::Unseen, State::Over) => "/",
+                (NoticeKind::UnknownSource, State::Begins) => "U",
+                (NoticeKind::UnknownSource, State::Lasts) => "=",
+                (NoticeKind::UnknownSource, State::Over) => "/",
                 (_, State::Begins) => "P",
                 (_, State::Lasts) => "~",
                 (_, State::Over) => "|",

@@ -1,6 +1,6 @@
 //! Tells of startds that say that they are a node which they are not, or which another startd says to be as well.
 
-use super::Unseen;
+use super::UnknownSource;
 use super::planner::NodePlan;
 use crate::observation::{NodeId, StartdView};
 use crate::sender::Sender;
@@ -10,10 +10,13 @@ use crate::source::{Source, SourceKind};
 const MOST_TOLD: usize = 10;
 
 /// Each of them, by node.
-pub(super) fn told(nodes: &[NodePlan<'_>], impostors: &[(NodeId, &StartdView)]) -> Vec<Unseen> {
+pub(super) fn told(
+    nodes: &[NodePlan<'_>],
+    impostors: &[(NodeId, &StartdView)],
+) -> Vec<UnknownSource> {
     let contested = nodes.iter().filter_map(|node| {
         let (one, other) = node.startd.zip(node.contested)?;
-        Some(Unseen {
+        Some(UnknownSource {
             source: Source::new(SourceKind::Startd, format!("of node {}", node.id)),
             why: format!(
                 "two startds say that they are this node, {} and {}: ehos drains and deletes nothing of it until one of them is \
@@ -24,7 +27,7 @@ pub(super) fn told(nodes: &[NodePlan<'_>], impostors: &[(NodeId, &StartdView)]) 
             ),
         })
     });
-    let impostors = impostors.iter().map(|(id, startd)| Unseen {
+    let impostors = impostors.iter().map(|(id, startd)| UnknownSource {
         source: Source::new(SourceKind::Startd, &startd.machine),
         why: format!(
             "it answers at {} and says that it is node {id}{}, and {}: ehos leaves the startd out; look at {}",
@@ -42,11 +45,11 @@ pub(super) fn told(nodes: &[NodePlan<'_>], impostors: &[(NodeId, &StartdView)]) 
             }
         ),
     });
-    let all: Vec<Unseen> = contested.chain(impostors).collect();
+    let all: Vec<UnknownSource> = contested.chain(impostors).collect();
     let more = all.len().saturating_sub(MOST_TOLD);
-    let mut told: Vec<Unseen> = all.into_iter().take(MOST_TOLD).collect();
+    let mut told: Vec<UnknownSource> = all.into_iter().take(MOST_TOLD).collect();
     if more > 0 {
-        told.push(Unseen {
+        told.push(UnknownSource {
             source: Source::only(SourceKind::Startds),
             why: format!("{more} more say that they are a node and are not, or contradict another"),
         });

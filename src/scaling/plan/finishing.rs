@@ -3,7 +3,7 @@
 use super::planner::{Group, NewNode, NodePlan, Planner};
 use super::unseen::unseen;
 use super::{
-    Fate, GroupLine, NodeLine, Plan, SourcesSeen, contradictions, phase_name, queue, to_come,
+    Fate, GroupLine, KnownSources, NodeLine, Plan, contradictions, phase_name, queue, to_come,
 };
 use crate::figures::{self, PolicyFigures};
 use crate::names::PhaseName;
@@ -48,7 +48,7 @@ impl<'a> Planner<'a> {
                 .into_iter()
                 .chain(contradictions)
                 .collect(),
-            sources_seen: SourcesSeen {
+            sources_seen: KnownSources {
                 schedds: known(observation.pool.schedds.values()),
                 clouds: known(observation.clouds.values()),
             },

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::planner::{NodePlan, Planner};
-use super::{Unseen, phase_name};
+use super::{UnknownSource, phase_name};
 use crate::leftover::Leftover;
 use crate::memory::State;
 use crate::money::Money;
@@ -108,7 +108,10 @@ fn several(count: usize, what: &str) -> String {
 }
 
 /// What runs, by the last look, in clouds that are not in the configuration any more.
-pub(super) fn removed(state: &State, configured: impl Fn(&CloudName) -> bool) -> Vec<Unseen> {
+pub(super) fn removed(
+    state: &State,
+    configured: impl Fn(&CloudName) -> bool,
+) -> Vec<UnknownSource> {
     let builders = state.builders.values().map(|builder| &builder.cloud);
     let mut clouds: BTreeMap<&CloudName, usize> = BTreeMap::new();
     for cloud in builders.filter(|cloud| !configured(cloud)) {
@@ -138,7 +141,7 @@ pub(super) fn removed(state: &State, configured: impl Fn(&CloudName) -> bool) ->
         } else {
             String::new()
         };
-        Unseen {
+        UnknownSource {
             source: Source::new(SourceKind::RemovedCloud, cloud),
             why: format!(
                 "it is not in the configuration any more, and when it last was, {} ran in it{an_hour}; put it back with \

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Unseen, retiring};
+use super::{UnknownSource, retiring};
 use crate::memory::State;
 use crate::needs::{JobFault, OwnerBound};
 use crate::observation::{CloudView, CollectorView, Observation, Observed};
@@ -13,7 +13,7 @@ use crate::source::{Source, SourceKind};
 const MAX_OWNERS_TOLD: usize = 20;
 
 /// The jobs that are not read because their owner's share is used up, those of the owners with the most first.
-fn beyond_shares(observation: &Observation) -> Vec<Unseen> {
+fn beyond_shares(observation: &Observation) -> Vec<UnknownSource> {
     let mut jobs: BTreeMap<(&Option<String>, OwnerBound), u64> = BTreeMap::new();
     let schedds = observation
         .pool
@@ -37,15 +37,19 @@ fn beyond_shares(observation: &Observation) -> Vec<Unseen> {
     .collect()
 }
 
-fn unknown(source: Source, why: impl Into<String>) -> Unseen {
-    Unseen {
+fn unknown(source: Source, why: impl Into<String>) -> UnknownSource {
+    UnknownSource {
         source,
         why: why.into(),
     }
 }
 
 /// Every source that is unknown, and every flavor that is not there.
-pub(super) fn unseen(observation: &Observation, policy: &Policy, state: &State) -> Vec<Unseen> {
+pub(super) fn unseen(
+    observation: &Observation,
+    policy: &Policy,
+    state: &State,
+) -> Vec<UnknownSource> {
     let mut all = Vec::new();
     match &observation.pool.collector {
         Observed::Unknown(why) => all.push(unknown(Source::only(SourceKind::Collector), why)),
@@ -81,7 +85,7 @@ pub(super) fn unseen(observation: &Observation, policy: &Policy, state: &State) 
 }
 
 /// Ads that cannot be read, and those that are not from whom they say.
-fn ads(collector: &CollectorView) -> impl Iterator<Item = Unseen> {
+fn ads(collector: &CollectorView) -> impl Iterator<Item = UnknownSource> {
     let unreadable = collector.unreadable.iter().map(|ad| {
         let hides = match ad.owner_known {
             true => "",
@@ -105,7 +109,7 @@ fn of_clouds(
     observation: &Observation,
     kind: SourceKind,
     why: impl Fn(&Observed<CloudView>) -> Option<&str>,
-) -> Vec<Unseen> {
+) -> Vec<UnknownSource> {
     let clouds = observation.clouds.iter();
     let clouds = clouds.filter_map(|(name, cloud)| {
         let why = why(cloud)?;
@@ -117,7 +121,7 @@ fn of_clouds(
 }
 
 /// The configured flavors of a cloud that cannot be read or are not there.
-fn flavors(cloud: &CloudPolicy, view: &CloudView) -> Vec<Unseen> {
+fn flavors(cloud: &CloudPolicy, view: &CloudView) -> Vec<UnknownSource> {
     let flavors = cloud.flavors.iter().filter_map(|flavor| {
         let why = match view.unread_flavors.get(flavor) {
             Some(why) => format!(
