@@ -1,7 +1,7 @@
 //! The planner.
 
 use divan::{Bencher, black_box};
-use scaling::plan::{Fate, plan};
+use scaling::plan::{NodeDecision, plan};
 
 use crate::scene::{Size, scene};
 
@@ -27,7 +27,7 @@ fn planned(bencher: Bencher, size: Size, max_actions: u64) {
     let once = plan(&scene.observation, &scene.policy, &scene.state);
     assert_eq!(
         once.nodes.len(),
-        size.nodes + once.count(Fate::Creates),
+        size.nodes + once.count(NodeDecision::Create),
         "all nodes are in the plan"
     );
     assert_eq!(once.groups.len() as u64, size.requests);

@@ -14,7 +14,7 @@ use report::history::{self, Day, Event, Record, UnreadDay};
 use report::names::{Named, ReasonName};
 use report::tick_report::{ActionReport, ActionResult};
 use scaling::names::{ActionName, PhaseName};
-use scaling::plan::Fate;
+use scaling::plan::NodeDecision;
 
 /// Days that are looked through for one answer.
 pub const DAYS: i64 = 31;
@@ -47,7 +47,7 @@ pub struct Decision {
     /// Where it was in its life before.
     pub was: Option<Named<PhaseName>>,
     phase: Named<PhaseName>,
-    fate: Named<Fate>,
+    fate: Named<NodeDecision>,
     reason: Named<ReasonName>,
     text: String,
     result: Option<Named<ActionResult>>,
@@ -57,11 +57,11 @@ pub struct Decision {
 impl Decision {
     fn new(event: Event, record: &Record) -> Decision {
         let verb = event.fate.known().and_then(|fate| match fate {
-            Fate::Creates => Some(ActionName::Create),
-            Fate::Drains => Some(ActionName::Drain),
-            Fate::Returns => Some(ActionName::CancelDrain),
-            Fate::Deletes => Some(ActionName::Delete),
-            Fate::Keeps | Fate::Forgets | Fate::Frees => None,
+            NodeDecision::Create => Some(ActionName::Create),
+            NodeDecision::Drain => Some(ActionName::Drain),
+            NodeDecision::CancelDrain => Some(ActionName::CancelDrain),
+            NodeDecision::Delete => Some(ActionName::Delete),
+            NodeDecision::Keep | NodeDecision::Forget | NodeDecision::Disassociate => None,
         });
         let of_it = |action: &&ActionReport| {
             action.node == event.node && verb.is_some_and(|verb| action.action.is(verb))
@@ -84,7 +84,7 @@ impl Decision {
     }
 
     fn matters(&self) -> bool {
-        !self.fate.is(Fate::Keeps) || self.phase.is_one_of(&WRONG)
+        !self.fate.is(NodeDecision::Keep) || self.phase.is_one_of(&WRONG)
     }
 }
 

@@ -9,7 +9,7 @@ use report::names::ReasonName;
 use report::problem::{Problem, is_late, problems};
 use report::tick_report::TickReport;
 use scaling::names::PhaseName;
-use scaling::plan::Fate;
+use scaling::plan::NodeDecision;
 use scaling::source::SourceKind;
 
 /// The view of the last tick.
@@ -55,7 +55,7 @@ struct PhaseView {
 
 #[derive(Debug, Serialize)]
 struct DecisionView {
-    fate: Fate,
+    fate: NodeDecision,
     /// Empty for a node that only stays: its phase has the family.
     family: Option<Family>,
     words: &'static str,
@@ -88,7 +88,7 @@ impl View {
             unknown_sources: tick.map_or_else(Vec::new, unknown_sources),
             limits: tick.map_or_else(Vec::new, limits),
             phases: PhaseName::ALL.iter().map(|phase| look(*phase)).collect(),
-            decisions: Fate::ALL.iter().map(|fate| words(*fate)).collect(),
+            decisions: NodeDecision::ALL.iter().map(|fate| words(*fate)).collect(),
             stuck: ReasonName::ALL
                 .iter()
                 .copied()
@@ -156,15 +156,15 @@ fn look(phase: PhaseName) -> PhaseView {
     }
 }
 
-fn words(fate: Fate) -> DecisionView {
+fn words(fate: NodeDecision) -> DecisionView {
     let (family, words) = match fate {
-        Fate::Keeps => (None, "keep"),
-        Fate::Creates => (Some(Family::Coming), "create"),
-        Fate::Drains => (Some(Family::Leaving), "drain"),
-        Fate::Returns => (Some(Family::Idle), "take drain back"),
-        Fate::Deletes => (Some(Family::Going), "delete"),
-        Fate::Forgets => (Some(Family::Going), "forget"),
-        Fate::Frees => (Some(Family::Going), "free its address"),
+        NodeDecision::Keep => (None, "keep"),
+        NodeDecision::Create => (Some(Family::Coming), "create"),
+        NodeDecision::Drain => (Some(Family::Leaving), "drain"),
+        NodeDecision::CancelDrain => (Some(Family::Idle), "take drain back"),
+        NodeDecision::Delete => (Some(Family::Going), "delete"),
+        NodeDecision::Forget => (Some(Family::Going), "forget"),
+        NodeDecision::Disassociate => (Some(Family::Going), "free its address"),
     };
     DecisionView {
         fate,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use scaling::plan::Fate;
+use scaling::plan::NodeDecision;
 
 /// A name, or the text of one that only another version knows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -58,15 +58,15 @@ impl<T: fmt::Display> fmt::Display for Named<T> {
 }
 
 /// What a decision did to a node, in words; nothing for one that only stays.
-pub fn in_words(decision: &Named<Fate>) -> String {
+pub fn in_words(decision: &Named<NodeDecision>) -> String {
     let words = match decision {
-        Named::Known(Fate::Keeps) => "",
-        Named::Known(Fate::Creates) => "asked for",
-        Named::Known(Fate::Drains) => "told to take no more jobs",
-        Named::Known(Fate::Returns) => "its drain taken back",
-        Named::Known(Fate::Deletes) => "its delete asked for",
-        Named::Known(Fate::Forgets) => "forgotten",
-        Named::Known(Fate::Frees) => "freed",
+        Named::Known(NodeDecision::Keep) => "",
+        Named::Known(NodeDecision::Create) => "asked for",
+        Named::Known(NodeDecision::Drain) => "told to take no more jobs",
+        Named::Known(NodeDecision::CancelDrain) => "its drain taken back",
+        Named::Known(NodeDecision::Delete) => "its delete asked for",
+        Named::Known(NodeDecision::Forget) => "forgotten",
+        Named::Known(NodeDecision::Disassociate) => "freed",
         Named::Other(text) => text,
     };
     words.to_owned()

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::names::{BrakeName, BrokenLimit};
 use super::tick_report::{ActionResult, BrakeReport, NodeReport, TickReport};
 use scaling::names::PhaseName;
-use scaling::plan::Fate;
+use scaling::plan::NodeDecision;
 use scaling::seconds::Seconds;
 use scaling::source::SourceKind;
 use system::exit::Exit;
@@ -332,7 +332,11 @@ pub fn is_unhealthy(phase: PhaseName) -> bool {
 /// Unhealthy nodes for which nothing is done.
 fn nodes(tick: &TickReport, all: &mut Vec<Problem>) {
     let mut by_phase: BTreeMap<PhaseName, Vec<&NodeReport>> = BTreeMap::new();
-    for node in tick.nodes.iter().filter(|node| node.fate.is(Fate::Keeps)) {
+    for node in tick
+        .nodes
+        .iter()
+        .filter(|node| node.fate.is(NodeDecision::Keep))
+    {
         let phase = node.phase.known().filter(|phase| is_unhealthy(*phase));
         if let Some(phase) = phase {
             by_phase.entry(phase).or_default().push(node);

@@ -7,7 +7,7 @@ use super::names::{Named, ReasonName};
 use super::problem::blocked;
 use super::tick_report::{ActionResult, JobGroupReport, NodeReport, TickReport};
 use scaling::budget::Costs;
-use scaling::plan::Fate;
+use scaling::plan::NodeDecision;
 use scaling::seconds::Seconds;
 use system::plain::Lines;
 
@@ -155,7 +155,7 @@ impl Page<'_> {
 
     fn nodes(&mut self) {
         let nodes = &self.tick.nodes;
-        let is_kept = |node: &&NodeReport| node.fate.is(Fate::Keeps);
+        let is_kept = |node: &&NodeReport| node.fate.is(NodeDecision::Keep);
         let all = self.tick.dry_run || nodes.iter().filter(is_kept).count() <= NODES_ON_A_SCREEN;
         let shown: Vec<&NodeReport> = nodes.iter().filter(|node| all || !is_kept(node)).collect();
         if shown.is_empty() {
@@ -302,7 +302,10 @@ fn costs(cost: &Costs) -> String {
 
 fn phases(nodes: &[NodeReport]) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for node in nodes.iter().filter(|node| !node.fate.is(Fate::Creates)) {
+    for node in nodes
+        .iter()
+        .filter(|node| !node.fate.is(NodeDecision::Create))
+    {
         *counts.entry(node.phase.to_string()).or_default() += 1;
     }
     let total: usize = counts.values().sum();
@@ -329,20 +332,20 @@ fn example(group: &JobGroupReport) -> String {
 
 /// What is decided, with how often.
 fn decisions(tick: &TickReport) -> String {
-    let of_nodes = |fate: Fate| tick.nodes.iter().filter(|node| node.fate.is(fate)).count();
+    let of_nodes = |fate: NodeDecision| tick.nodes.iter().filter(|node| node.fate.is(fate)).count();
     let nodes = [
-        (Fate::Creates, "create"),
-        (Fate::Returns, "return"),
-        (Fate::Drains, "drain"),
-        (Fate::Deletes, "delete"),
-        (Fate::Forgets, "forget"),
+        (NodeDecision::Create, "create"),
+        (NodeDecision::CancelDrain, "return"),
+        (NodeDecision::Drain, "drain"),
+        (NodeDecision::Delete, "delete"),
+        (NodeDecision::Forget, "forget"),
     ];
     let nodes = nodes.map(|(fate, verb)| (of_nodes(fate), verb, ""));
-    let deletes = |fate: &Named<Fate>| fate.is(Fate::Deletes);
+    let deletes = |fate: &Named<NodeDecision>| fate.is(NodeDecision::Delete);
     let builders = tick.builders.iter().filter(|one| deletes(&one.fate));
     let leftovers = tick.leftovers.iter().filter(|one| deletes(&one.fate));
     let ips = tick.floating_ips.iter();
-    let ips = ips.filter(|one| one.fate.is(Fate::Frees));
+    let ips = ips.filter(|one| one.fate.is(NodeDecision::Disassociate));
     let others = [
         (builders.count(), "delete", " builder"),
         (leftovers.count(), "remove", " leftover"),

@@ -20,7 +20,7 @@ use scaling::leftover::LeftoverKind;
 use scaling::names::{ActionName, PhaseName};
 use scaling::observation::Resources;
 use scaling::plan::{
-    Action, BuilderLine, Fate, FloatingIpLine, GroupLine, LeftoverLine, NodeLine, Plan,
+    Action, BuilderLine, FloatingIpLine, GroupLine, LeftoverLine, NodeDecision, NodeLine, Plan,
     UnknownSource,
 };
 use scaling::reason::Reason;
@@ -200,7 +200,7 @@ pub struct NodeReport {
     /// Its phase.
     pub phase: Named<PhaseName>,
     /// What happened to it.
-    pub fate: Named<Fate>,
+    pub fate: Named<NodeDecision>,
     /// Why.
     #[serde(flatten)]
     pub why: ReasonReport,
@@ -300,7 +300,7 @@ pub struct BuilderReport {
     /// Its cloud.
     pub cloud: String,
     /// The decision.
-    pub fate: Named<Fate>,
+    pub fate: Named<NodeDecision>,
     /// Why.
     #[serde(flatten)]
     pub why: ReasonReport,
@@ -334,7 +334,7 @@ pub struct LeftoverReport {
     /// The UUID of its server, where that is known.
     pub server: Option<String>,
     /// The decision.
-    pub fate: Named<Fate>,
+    pub fate: Named<NodeDecision>,
     /// Why.
     #[serde(flatten)]
     pub why: ReasonReport,
@@ -369,7 +369,7 @@ pub struct FloatingIpReport {
     /// The UUID of the node's server.
     pub server: String,
     /// The decision.
-    pub fate: Named<Fate>,
+    pub fate: Named<NodeDecision>,
     /// Why.
     #[serde(flatten)]
     pub why: ReasonReport,

@@ -108,21 +108,21 @@ impl Action {
 
 names! {
     /// The decision for a node in this tick.
-    pub enum Fate {
+    pub enum NodeDecision {
         /// It stays as it is.
-        Keeps = "keeps",
+        Keep = "keeps",
         /// It is created.
-        Creates = "creates",
+        Create = "creates",
         /// It is drained.
-        Drains = "drains",
+        Drain = "drains",
         /// Its drain is cancelled.
-        Returns = "returns",
+        CancelDrain = "returns",
         /// Its server is deleted.
-        Deletes = "deletes",
+        Delete = "deletes",
         /// Its server is gone; it is forgotten.
-        Forgets = "forgets",
+        Forget = "forgets",
         /// A floating IP: it is disassociated from its node, and stays the project's.
-        Frees = "frees",
+        Disassociate = "frees",
     }
 }
 
@@ -147,7 +147,7 @@ pub struct NodeLine {
     /// Where it is in its life, in a word.
     pub phase: PhaseName,
     /// What happens to it.
-    pub fate: Fate,
+    pub fate: NodeDecision,
     /// Why.
     #[serde(flatten)]
     pub why: Reason,
@@ -165,7 +165,7 @@ pub struct BuilderLine {
     /// Its cloud.
     pub cloud: CloudName,
     /// What happens to it.
-    pub fate: Fate,
+    pub fate: NodeDecision,
     /// Why.
     #[serde(flatten)]
     pub why: Reason,
@@ -185,7 +185,7 @@ pub struct LeftoverLine {
     /// The UUID of the server that it was made for, where that is known.
     pub server: Option<String>,
     /// What happens to it.
-    pub fate: Fate,
+    pub fate: NodeDecision,
     /// Why.
     #[serde(flatten)]
     pub why: Reason,
@@ -205,7 +205,7 @@ pub struct FloatingIpLine {
     /// The UUID of the node's server.
     pub server: String,
     /// What happens to it.
-    pub fate: Fate,
+    pub fate: NodeDecision,
     /// Why.
     #[serde(flatten)]
     pub why: Reason,
@@ -319,7 +319,7 @@ impl Plan {
     }
 
     /// Nodes with this fate.
-    pub fn count(&self, fate: Fate) -> usize {
+    pub fn count(&self, fate: NodeDecision) -> usize {
         self.nodes.iter().filter(|node| node.fate == fate).count()
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use scaling::memory::State;
 use scaling::observation::{NodeId, builder_metadata, master_metadata};
-use scaling::plan::Fate;
+use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
 use scaling::seconds::Seconds;
 use simulation::locked;
@@ -27,7 +27,7 @@ fn a_forgotten_builder_goes_when_two_looks_have_found_it_too_old() {
         let line = &site.plan().builders[0];
         assert_eq!(
             (line.server.as_str(), line.fate),
-            (id.as_str(), Fate::Keeps)
+            (id.as_str(), NodeDecision::Keep)
         );
         assert!(site.plan().nodes.is_empty(), "it is no node");
     }
@@ -41,10 +41,10 @@ fn a_forgotten_builder_goes_when_two_looks_have_found_it_too_old() {
     // Without memory the first look is the first one again.
     site.state = State::default();
     site.tick();
-    assert_eq!(site.plan().builders[0].fate, Fate::Keeps);
+    assert_eq!(site.plan().builders[0].fate, NodeDecision::Keep);
     site.tick();
     let line = &site.plan().builders[0];
-    assert_eq!(line.fate, Fate::Deletes);
+    assert_eq!(line.fate, NodeDecision::Delete);
     let expired = Reason::BuilderExpired {
         age_seconds: Seconds(33 * 60),
         lifetime_seconds: Seconds(30 * 60),

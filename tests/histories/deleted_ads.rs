@@ -2,7 +2,7 @@
 
 use scaling::action::{Done, Failure, FailureKind, PoolAction};
 use scaling::brakes::Brake;
-use scaling::plan::{Action, Fate};
+use scaling::plan::{Action, NodeDecision};
 use scaling::reason::Reason;
 use simulation::locked;
 use tick::backends::Backends as Asked;
@@ -16,7 +16,7 @@ fn deleted(site: &mut Site) -> String {
     let id = site.names()[0].clone();
     for _ in 0..20 {
         site.tick();
-        if site.plan().count(Fate::Deletes) > 0 {
+        if site.plan().count(NodeDecision::Delete) > 0 {
             return id;
         }
     }
@@ -40,7 +40,7 @@ fn ads_leave_the_collector_in_the_tick_in_which_the_delete_was_accepted() {
     assert!(site.world().servers.contains_key(&id), "Nova is at it");
     assert!(!site.world().ads.contains_key(&id), "{}", site.describe());
     site.tick();
-    assert_eq!(site.plan().count(Fate::Forgets), 1);
+    assert_eq!(site.plan().count(NodeDecision::Forget), 1);
     assert_eq!(invalidates(&site), [], "there are none any more");
 }
 
@@ -50,14 +50,19 @@ fn an_ad_that_a_startd_sends_after_the_delete_is_taken_out_when_the_node_is_forg
     running(&mut site, 4, 120);
     let id = site.names()[0].clone();
     let mut last = site.world().ads[&id].clone();
-    while site.last.is_none() || site.plan().count(Fate::Deletes) == 0 {
+    while site.last.is_none() || site.plan().count(NodeDecision::Delete) == 0 {
         last = site.world().ads[&id].clone();
         site.tick();
     }
     last.heard = site.world().now;
     site.world().ads.insert(id.clone(), last);
     site.tick();
-    assert_eq!(site.plan().count(Fate::Forgets), 1, "{}", site.describe());
+    assert_eq!(
+        site.plan().count(NodeDecision::Forget),
+        1,
+        "{}",
+        site.describe()
+    );
     assert_eq!(invalidates(&site), [Ok(Done::Accepted)]);
     assert!(!site.world().ads.contains_key(&id));
 }
@@ -91,7 +96,7 @@ fn ads_stay_where_the_delete_was_not_accepted() {
     let mut planned = 0;
     for _ in 0..20 {
         site.tick_while(&mut |world| locked(world).broken.clouds = vec!["blue".to_owned()]);
-        planned += site.plan().count(Fate::Deletes);
+        planned += site.plan().count(NodeDecision::Delete);
         assert_eq!(invalidates(&site), []);
         assert!(site.world().ads.contains_key(&id), "{}", site.describe());
         site.world().broken.clouds.clear();
@@ -144,7 +149,7 @@ fn deletes_that_are_never_done(startds_end: bool) -> (usize, Site) {
     let mut again = 0;
     for _ in 0..40 {
         site.tick();
-        if startds_end && site.plan().count(Fate::Deletes) > 0 {
+        if startds_end && site.plan().count(NodeDecision::Delete) > 0 {
             for id in &names {
                 site.world().crash(id);
             }
@@ -156,7 +161,7 @@ fn deletes_that_are_never_done(startds_end: bool) -> (usize, Site) {
         assert!(!vanished, "{}", site.describe());
         let asked = |node: &&scaling::plan::NodeLine| {
             matches!(node.why, Reason::DeleteAgain { .. } | Reason::Lost { .. })
-                && node.fate == Fate::Deletes
+                && node.fate == NodeDecision::Delete
         };
         again += site.plan().nodes.iter().filter(asked).count();
     }

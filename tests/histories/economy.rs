@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use scaling::limits::Limit;
 use scaling::memory::State;
 use scaling::money::Money;
-use scaling::plan::{Fate, NodeLine, Plan};
+use scaling::plan::{NodeDecision, NodeLine, Plan};
 use scaling::policy::Policy;
 use scaling::reason::Reason;
 use scaling::schedule::{Hours, Spare, Window};
@@ -123,7 +123,7 @@ fn a_smaller_maximum_ends_no_job_and_lets_idle_nodes_go_at_once() {
     for _ in 0..20 {
         let plan = site_tick(&mut site);
         let nodes = plan.nodes.len();
-        assert_eq!(plan.count(Fate::Creates), 0, "{nodes}");
+        assert_eq!(plan.count(NodeDecision::Create), 0, "{nodes}");
     }
     assert_eq!(
         servers(&site),
@@ -316,7 +316,12 @@ fn a_node_that_is_never_idle_is_replaced_when_its_jobs_have_ended() {
             site.submit(1, 1, 1024, 40 * 60);
         }
         site.tick();
-        assert_eq!(site.plan().count(Fate::Returns), 0, "{}", site.describe());
+        assert_eq!(
+            site.plan().count(NodeDecision::CancelDrain),
+            0,
+            "{}",
+            site.describe()
+        );
         most = most.max(oldest(&site.world()));
     }
     assert!((2 * HOUR..3 * HOUR).contains(&most), "{most}");
@@ -338,11 +343,11 @@ fn a_quarter_of_the_idle_nodes_is_replaced_at_a_time() {
     let mut least = 8;
     for _ in 0..240 {
         site.tick();
-        let now = site.plan().count(Fate::Drains);
+        let now = site.plan().count(NodeDecision::Drain);
         assert!(now <= 2, "{}", site.describe());
         drained += now;
         let up = |line: &&NodeLine| {
-            matches!(line.phase.as_str(), "idle" | "busy") && line.fate != Fate::Drains
+            matches!(line.phase.as_str(), "idle" | "busy") && line.fate != NodeDecision::Drain
         };
         if drained > 0 {
             least = least.min(site.plan().nodes.iter().filter(up).count());

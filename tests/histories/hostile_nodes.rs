@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use scaling::observation::Observed;
-use scaling::plan::{Fate, plan};
+use scaling::plan::{NodeDecision, plan};
 use scaling::reason::Reason;
 use simulation::JobState;
 use simulation::engine::tick;
@@ -49,7 +49,7 @@ fn a_forged_ad_ends_no_node_that_runs_a_job() {
                 site.tick();
                 let plan = site.plan();
                 assert_eq!(
-                    plan.count(Fate::Forgets),
+                    plan.count(NodeDecision::Forget),
                     0,
                     "{lies:?}\n{}",
                     site.describe()
@@ -164,7 +164,12 @@ fn a_node_whose_ads_are_hidden_keeps_its_job_while_its_schedd_does_not_answer() 
             site.ticks(55);
             let kept = site.world().jobs.iter().all(|job| job.starts == 1);
             assert!(kept, "{lies:?}\n{}", site.describe());
-            assert_eq!(site.plan().count(Fate::Deletes), 0, "{}", site.describe());
+            assert_eq!(
+                site.plan().count(NodeDecision::Delete),
+                0,
+                "{}",
+                site.describe()
+            );
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use scaling::action::{CloudAction, Intent};
 use scaling::memory::State;
 use scaling::observation::{NodeId, execute_metadata};
-use scaling::plan::{Action, Fate};
+use scaling::plan::{Action, NodeDecision};
 use scaling::reason::Reason;
 use scaling::seconds::Seconds;
 
@@ -50,7 +50,7 @@ fn an_intent_whose_tick_was_killed_lapses_when_no_request_can_be_under_way() {
     assert_eq!(site.created(), 0, "{}", site.describe());
     site.tick();
     let lapsed = &site.plan().nodes[0];
-    assert_eq!(lapsed.fate, Fate::Forgets, "{}", site.describe());
+    assert_eq!(lapsed.fate, NodeDecision::Forget, "{}", site.describe());
     assert_eq!(
         lapsed.why,
         Reason::IntentLapsed {

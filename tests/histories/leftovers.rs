@@ -7,7 +7,7 @@ use scaling::observation::{
     METADATA_CONDOR_HOST, METADATA_ROLE, NodeId, builder_metadata, execute_metadata,
     master_metadata,
 };
-use scaling::plan::{Fate, LeftoverLine};
+use scaling::plan::{LeftoverLine, NodeDecision};
 use scaling::reason::Reason;
 use scaling::seconds::Seconds;
 use simulation::{JobState, SimulatedThing, World, locked};
@@ -35,7 +35,7 @@ fn leaking() -> (Site, String) {
     (site, id)
 }
 
-fn lines(site: &Site) -> Vec<(&str, Fate, Reason)> {
+fn lines(site: &Site) -> Vec<(&str, NodeDecision, Reason)> {
     let line = |line: &LeftoverLine| (line.kind.name(), line.fate, line.why.clone());
     let lines = site.plan().leftovers.iter();
     lines.map(line).collect()
@@ -67,7 +67,7 @@ fn what_a_server_leaves_behind_goes_when_two_looks_have_found_it() {
     );
     site.until(8, "they are seen", |world| world.things.len() == 3);
     let deletes = |line: &LeftoverLine| {
-        line.fate == Fate::Deletes
+        line.fate == NodeDecision::Delete
             && line.why
                 == Reason::LeftBehind {
                     seconds: Seconds(60),
@@ -89,8 +89,9 @@ fn what_a_server_leaves_behind_goes_when_two_looks_have_found_it() {
 fn one_look_is_not_enough_and_what_comes_and_goes_is_seen_anew() {
     let (mut site, _) = leaking();
     let once = |site: &Site| {
-        let once =
-            |(_, fate, why): &(_, _, _)| *fate == Fate::Keeps && *why == Reason::LeftoverSeenOnce;
+        let once = |(_, fate, why): &(_, _, _)| {
+            *fate == NodeDecision::Keep && *why == Reason::LeftoverSeenOnce
+        };
         lines(site).len() == 2 && lines(site).iter().all(once)
     };
     let mut ticks = 0;
@@ -148,7 +149,7 @@ fn what_cannot_be_removed_is_remembered_and_asked_for_again_after_delete_timeout
         locked(&site.world).things.extend(things.clone());
         if lines(&site)
             .iter()
-            .any(|(_, fate, _)| *fate == Fate::Deletes)
+            .any(|(_, fate, _)| *fate == NodeDecision::Delete)
         {
             asked.push(minute);
         }
@@ -272,7 +273,7 @@ fn a_floating_ip_of_a_master_that_is_gone_is_given_back_after_an_hour() {
         seconds: Seconds(59 * 60),
         unused_after_seconds: Seconds(3600),
     };
-    assert_eq!(lines(&site), [("floating IP", Fate::Keeps, unused)]);
+    assert_eq!(lines(&site), [("floating IP", NodeDecision::Keep, unused)]);
     site.tick();
     assert_eq!(things(&site.world()), ["x-other", "y-led"]);
 }
@@ -285,7 +286,7 @@ fn a_master_that_has_none_yet_may_need_it() {
     let master = locked(&site.world).create("blue", "cm", "medium", master_metadata("pool-1"));
     site.ticks(90);
     let kept = Reason::FloatingIpForMaster;
-    assert_eq!(lines(&site), [("floating IP", Fate::Keeps, kept)]);
+    assert_eq!(lines(&site), [("floating IP", NodeDecision::Keep, kept)]);
     locked(&site.world).servers.remove(&master);
     site.tick();
     assert_eq!(site.world().things.len(), 0, "{}", site.describe());
@@ -338,7 +339,7 @@ fn a_floating_ip_that_a_cloud_gave_to_a_node_is_taken_off_it_with_the_key_alone(
     };
     assert_eq!(
         (line.fate, &line.why),
-        (Fate::Frees, &Reason::FloatingIpOfNode)
+        (NodeDecision::Disassociate, &Reason::FloatingIpOfNode)
     );
     let ip = format!("floating-ip-of-{}", line.server);
     assert_eq!((&line.id, &*line.cloud), (&ip, "blue"));
@@ -356,7 +357,7 @@ fn a_floating_ip_that_a_cloud_gave_to_a_node_is_taken_off_it_with_the_key_alone(
     assert!(site.plan().floating_ips.is_empty() && site.plan().actions.is_empty());
     // It bears no mark: whether it is ours nobody knows.
     let unmarked = |(_, fate, why): &(_, _, _)| {
-        *fate == Fate::Keeps && matches!(why, Reason::LeftoverUnmarked { .. })
+        *fate == NodeDecision::Keep && matches!(why, Reason::LeftoverUnmarked { .. })
     };
     assert!(lines(&site).len() == 1 && lines(&site).iter().all(unmarked));
     assert!(led(&site).contains(&(ip, None)));
@@ -373,8 +374,16 @@ fn floating_ips_are_taken_off_within_what_max_actions_leaves() {
     site.policy.purge_floating_ips = true;
     site.policy.max_actions = 3;
     site.tick();
-    let fates: Vec<Fate> = site.plan().floating_ips.iter().map(|ip| ip.fate).collect();
-    assert_eq!(fates, [Fate::Frees, Fate::Frees, Fate::Frees, Fate::Keeps]);
+    let fates: Vec<NodeDecision> = site.plan().floating_ips.iter().map(|ip| ip.fate).collect();
+    assert_eq!(
+        fates,
+        [
+            NodeDecision::Disassociate,
+            NodeDecision::Disassociate,
+            NodeDecision::Disassociate,
+            NodeDecision::Keep
+        ]
+    );
     let why = &site.plan().floating_ips[3].why;
     assert_eq!(*why, Reason::MaxActions { max_actions: 3 });
     site.tick();

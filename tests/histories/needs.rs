@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use scaling::observation::{Ceiling, NegotiatorView, Observed};
-use scaling::plan::Fate;
+use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
 use simulation::JobState;
 
@@ -111,7 +111,10 @@ fn what_is_not_answered_makes_nothing_and_takes_nothing_away() {
     site.ticks(2);
     for _ in 0..4 {
         site.tick();
-        assert_eq!((site.created(), site.plan().count(Fate::Drains)), (0, 0));
+        assert_eq!(
+            (site.created(), site.plan().count(NodeDecision::Drain)),
+            (0, 0)
+        );
         assert!(
             why(&site)
                 .iter()

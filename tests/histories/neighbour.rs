@@ -6,7 +6,7 @@ use scaling::memory::State;
 use scaling::observation::{
     METADATA_NODE, METADATA_ROLE, NodeId, builder_metadata, execute_metadata,
 };
-use scaling::plan::Fate;
+use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
 use simulation::{IMAGE, locked};
 
@@ -95,7 +95,7 @@ fn a_forged_builder_is_not_deleted() {
         let line = &site.plan().builders[0];
         assert_eq!(
             (line.fate, &line.why),
-            (Fate::Keeps, &Reason::Unsigned { counts: false })
+            (NodeDecision::Keep, &Reason::Unsigned { counts: false })
         );
         assert!(told(&site)[0].contains(&id));
     }

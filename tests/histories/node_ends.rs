@@ -1,7 +1,7 @@
 //! A pool in which ehos may not drain (`condor.scale_down: node`): nodes end by themselves, and ehos takes away what is left.
 
 use scaling::action::PoolAction;
-use scaling::plan::{Action, Fate};
+use scaling::plan::{Action, NodeDecision};
 use scaling::policy::ScaleDown;
 use scaling::reason::Reason;
 use scaling::schedule::Spare;
@@ -136,7 +136,7 @@ fn a_drain_of_ours_from_before_still_leads_to_a_delete() {
     tick(&mut site);
     assert_eq!(
         site.plan().nodes[0].fate,
-        Fate::Deletes,
+        NodeDecision::Delete,
         "{}",
         site.describe()
     );

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use scaling::action::{CloudAction, Done, Failure};
 use scaling::memory::State;
 use scaling::observation::{CloudView, ObscureServer, ServerRecord, Unread};
-use scaling::plan::Fate;
+use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
 use simulation::locked;
 use system::deadline::Deadline;
@@ -99,7 +99,7 @@ fn a_node_whose_server_cannot_be_read_is_left_alone_until_it_can() {
             site.tick();
             let plan = site.plan();
             assert!(plan.actions.is_empty(), "{}", site.describe());
-            assert_eq!(plan.count(Fate::Forgets), 0, "{}", site.describe());
+            assert_eq!(plan.count(NodeDecision::Forget), 0, "{}", site.describe());
             let mut whys = plan.nodes.iter().map(|node| &node.why);
             assert!(
                 whys.all(|why| *why != Reason::CloudUnknown),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::site::{Site, running};
 use scaling::action::PoolAction;
-use scaling::plan::{Action, Fate};
+use scaling::plan::{Action, NodeDecision};
 use scaling::reason::Reason;
 use simulation::{JobState, locked};
 
@@ -119,11 +119,26 @@ fn a_pass_says_when_the_next_one_has_something_to_do() {
     let left = timeout - idle;
     assert_eq!(site.plan().look_again, Some(Duration::from_secs(left - 2)));
     site.tick_after(left - 5);
-    assert_eq!(site.plan().count(Fate::Drains), 0, "{}", site.describe());
+    assert_eq!(
+        site.plan().count(NodeDecision::Drain),
+        0,
+        "{}",
+        site.describe()
+    );
     site.tick_after(5);
-    assert_eq!(site.plan().count(Fate::Drains), 1, "{}", site.describe());
+    assert_eq!(
+        site.plan().count(NodeDecision::Drain),
+        1,
+        "{}",
+        site.describe()
+    );
     site.tick_after(4);
-    assert_eq!(site.plan().count(Fate::Deletes), 1, "{}", site.describe());
+    assert_eq!(
+        site.plan().count(NodeDecision::Delete),
+        1,
+        "{}",
+        site.describe()
+    );
     site.tick_after(60);
     assert_eq!(site.servers(), 0);
     assert_eq!(site.plan().look_again, None);
@@ -140,7 +155,7 @@ fn a_node_leaves_in_the_pass_that_is_nearest_to_its_time() {
         let before = idle_reason(&site).map_or(0, |(idle, _)| idle);
         site.tick_after(59 - before.min(58));
         site.tick_after(60);
-        let drains = site.plan().count(Fate::Drains);
+        let drains = site.plan().count(NodeDecision::Drain);
         assert_eq!(drains == 1, first, "{}", site.describe());
     }
 }
@@ -186,14 +201,29 @@ fn a_drain_that_no_ad_says_yet_is_not_asked_for_again() {
     site.pass(timeout - idle, &mut |world| {
         locked(world).broken.late_ads = 30;
     });
-    assert_eq!(site.plan().count(Fate::Drains), 1, "{}", site.describe());
+    assert_eq!(
+        site.plan().count(NodeDecision::Drain),
+        1,
+        "{}",
+        site.describe()
+    );
     for _ in 0..2 {
         site.tick_after(4);
-        assert_eq!(site.plan().count(Fate::Keeps), 1, "{}", site.describe());
+        assert_eq!(
+            site.plan().count(NodeDecision::Keep),
+            1,
+            "{}",
+            site.describe()
+        );
         assert_eq!(site.plan().look_again, Some(Duration::from_secs(5)));
     }
     site.tick_after(30);
-    assert_eq!(site.plan().count(Fate::Deletes), 1, "{}", site.describe());
+    assert_eq!(
+        site.plan().count(NodeDecision::Delete),
+        1,
+        "{}",
+        site.describe()
+    );
 }
 
 #[test]
@@ -205,10 +235,20 @@ fn two_looks_within_seconds_are_one() {
     site.world().ads.clear();
     for _ in 0..5 {
         site.tick_after(10);
-        assert_eq!(site.plan().count(Fate::Forgets), 0, "{}", site.describe());
+        assert_eq!(
+            site.plan().count(NodeDecision::Forget),
+            0,
+            "{}",
+            site.describe()
+        );
     }
     site.tick_after(15);
-    assert_eq!(site.plan().count(Fate::Forgets), 1, "{}", site.describe());
+    assert_eq!(
+        site.plan().count(NodeDecision::Forget),
+        1,
+        "{}",
+        site.describe()
+    );
 }
 
 #[test]
@@ -230,7 +270,12 @@ fn nodes_whose_time_comes_within_seconds_leave_together() {
     site.tick_after(23);
     let timeout = site.policy.idle_timeout.as_secs();
     site.tick_after(timeout - 5);
-    assert_eq!(site.plan().count(Fate::Drains), 2, "{}", site.describe());
+    assert_eq!(
+        site.plan().count(NodeDecision::Drain),
+        2,
+        "{}",
+        site.describe()
+    );
 }
 
 #[test]
@@ -245,10 +290,20 @@ fn a_drain_that_no_ad_says_yet_is_no_node_that_stays() {
         locked(world).broken.late_ads = 30;
     };
     site.pass(5, late);
-    assert_eq!(site.plan().count(Fate::Drains), 1, "{}", site.describe());
+    assert_eq!(
+        site.plan().count(NodeDecision::Drain),
+        1,
+        "{}",
+        site.describe()
+    );
     for _ in 0..3 {
         site.tick_after(2);
-        assert_eq!(site.plan().count(Fate::Drains), 0, "{}", site.describe());
+        assert_eq!(
+            site.plan().count(NodeDecision::Drain),
+            0,
+            "{}",
+            site.describe()
+        );
     }
 }
 
@@ -260,10 +315,20 @@ fn a_drain_that_was_taken_back_hides_no_room() {
     site.until(15, "the job is done", |world| world.unfinished() == 0);
     let left = idle_reason(&site).map_or(0, |(idle, timeout)| timeout - idle);
     site.tick_after(left);
-    assert_eq!(site.plan().count(Fate::Drains), 1, "{}", site.describe());
+    assert_eq!(
+        site.plan().count(NodeDecision::Drain),
+        1,
+        "{}",
+        site.describe()
+    );
     site.submit(1, 1, 1024, 600);
     site.tick_after(2);
-    assert_eq!(site.plan().count(Fate::Returns), 1, "{}", site.describe());
+    assert_eq!(
+        site.plan().count(NodeDecision::CancelDrain),
+        1,
+        "{}",
+        site.describe()
+    );
     site.tick_after(8);
     assert_eq!(
         site.plan().nodes[0].phase.as_str(),

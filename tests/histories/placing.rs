@@ -1,6 +1,6 @@
 //! Where nodes are put: zones and flavors without room are passed over, and GPUs are where their flavor says.
 
-use scaling::plan::{Fate, NodeLine};
+use scaling::plan::{NodeDecision, NodeLine};
 use simulation::{JobState, locked};
 
 use crate::site::{Site, cloud, scenario};
@@ -9,7 +9,7 @@ use crate::site::{Site, cloud, scenario};
 fn made(site: &Site) -> Vec<NodeLine> {
     let nodes = site.plan().nodes.iter();
     nodes
-        .filter(|node| node.fate == Fate::Creates)
+        .filter(|node| node.fate == NodeDecision::Create)
         .cloned()
         .collect()
 }

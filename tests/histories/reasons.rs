@@ -9,7 +9,7 @@ use scaling::console::ConsoleSource;
 use scaling::memory::State;
 use scaling::node::JobListed;
 use scaling::observation::{METADATA_CONDOR_HOST, Observed, ServerStatus, StartdView};
-use scaling::plan::{Fate, NodeLine};
+use scaling::plan::{NodeDecision, NodeLine};
 use scaling::reason::{Reason, Unheard};
 use scaling::seconds::Seconds;
 use simulation::{JobState, locked};
@@ -44,7 +44,7 @@ fn jobs_on_a_vanished_server_are_told_until_their_leases_end() {
     site.tick();
     assert_eq!(stranded(&site), 0, "its ad is fresh: the list may be wrong");
     site.ticks(3);
-    assert_eq!(only(&site).fate, Fate::Forgets);
+    assert_eq!(only(&site).fate, NodeDecision::Forget);
     assert_eq!(stranded(&site), 4, "{}", site.describe());
     site.tick();
     let told = site.plan().stranded.clone().unwrap();
@@ -272,7 +272,7 @@ fn a_server_that_is_put_aside_is_told_by_novas_word_and_left_alone() {
         );
         assert_ne!(
             site.plan().nodes[0].fate,
-            Fate::Deletes,
+            NodeDecision::Delete,
             "{}",
             site.describe()
         );
@@ -460,7 +460,9 @@ fn the_words_of_a_node_are_told_with_its_failure() {
     site.submit(4, 1, 1024, 300);
     let deleted = |site: &Site| {
         let mut nodes = site.plan().nodes.iter();
-        nodes.find(|node| node.fate == Fate::Deletes).cloned()
+        nodes
+            .find(|node| node.fate == NodeDecision::Delete)
+            .cloned()
     };
     let deleted = loop {
         site.tick();
@@ -517,7 +519,7 @@ fn a_node_that_takes_no_jobs_says_for_how_long() {
             server.startd.as_mut().unwrap().closed = true;
         }
     }
-    let done = |site: &Site, fate: Fate| {
+    let done = |site: &Site, fate: NodeDecision| {
         site.plan()
             .nodes
             .iter()
@@ -526,7 +528,7 @@ fn a_node_that_takes_no_jobs_says_for_how_long() {
     };
     let drained = loop {
         site.tick();
-        if let Some(node) = done(&site, Fate::Drains) {
+        if let Some(node) = done(&site, NodeDecision::Drain) {
             break node;
         }
     };
@@ -544,7 +546,7 @@ fn a_node_that_takes_no_jobs_says_for_how_long() {
     );
     let deleted = loop {
         site.tick();
-        if let Some(node) = done(&site, Fate::Deletes) {
+        if let Some(node) = done(&site, NodeDecision::Delete) {
             break node;
         }
     };

@@ -8,7 +8,7 @@ use scaling::allocation::Allocation;
 use scaling::failing::Cause;
 use scaling::memory::{Kind, NodeTypeState};
 use scaling::observation::{CloudView, ServerRecord, ServerStatus};
-use scaling::plan::Fate;
+use scaling::plan::NodeDecision;
 use simulation::{World, locked, machine};
 use system::deadline::Deadline;
 use tick::backends::Backends as Asked;
@@ -110,7 +110,12 @@ fn a_drain_that_cannot_be_taken_back_holds_no_demand_for_ever() {
     site.ticks(2);
     locked(&site.world).broken.clouds.clear();
     site.tick();
-    assert_eq!(site.plan().count(Fate::Returns), 1, "{}", site.describe());
+    assert_eq!(
+        site.plan().count(NodeDecision::CancelDrain),
+        1,
+        "{}",
+        site.describe()
+    );
     site.until(40, "another node runs them", |world| {
         world.unfinished() == 0
     });
@@ -127,7 +132,12 @@ fn a_node_that_came_back_while_its_delete_failed_is_a_node_like_others() {
     locked(&site.world).cut_off(&id, true);
     no_deletes.store(true, Ordering::Relaxed);
     site.ticks(22);
-    assert_eq!(site.plan().count(Fate::Deletes), 1, "{}", site.describe());
+    assert_eq!(
+        site.plan().count(NodeDecision::Delete),
+        1,
+        "{}",
+        site.describe()
+    );
     locked(&site.world).cut_off(&id, false);
     no_deletes.store(false, Ordering::Relaxed);
     site.submit(4, 1, 1024, 1800);
@@ -136,7 +146,12 @@ fn a_node_that_came_back_while_its_delete_failed_is_a_node_like_others() {
     // One list without it proves nothing.
     empty.store(true, Ordering::Relaxed);
     site.tick();
-    assert_eq!(site.plan().count(Fate::Forgets), 0, "{}", site.describe());
+    assert_eq!(
+        site.plan().count(NodeDecision::Forget),
+        0,
+        "{}",
+        site.describe()
+    );
     assert!(site.world().ads.contains_key(&id), "its ads stay");
 }
 

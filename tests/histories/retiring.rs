@@ -2,7 +2,7 @@
 
 use scaling::allocation::Allocation;
 use scaling::limits::Limit;
-use scaling::plan::{Fate, Plan};
+use scaling::plan::{NodeDecision, Plan};
 use scaling::policy::{CloudPolicy, ScaleDown};
 use scaling::reason::Reason;
 use simulation::{JobState, ScenarioCloud, locked};
@@ -32,7 +32,7 @@ fn in_cloud(site: &Site, name: &str) -> usize {
 fn made_in(plan: &Plan, name: &str) -> usize {
     let nodes = plan.nodes.iter();
     nodes
-        .filter(|node| node.fate == Fate::Creates && node.cloud == name)
+        .filter(|node| node.fate == NodeDecision::Create && node.cloud == name)
         .count()
 }
 
@@ -151,7 +151,7 @@ fn where_nodes_end_by_themselves_those_of_a_cloud_that_retires_do_too() {
     );
     for _ in 0..80 {
         let plan = site.tick();
-        assert_eq!(plan.count(Fate::Drains) + made_in(plan, "blue"), 0);
+        assert_eq!(plan.count(NodeDecision::Drain) + made_in(plan, "blue"), 0);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Another image is configured: idle nodes of the older one are replaced, and a broken image does not eat the pool.
 
 use scaling::memory::State;
-use scaling::plan::Fate;
+use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
 use simulation::{IMAGE, JobState, SimulatedServer, World, locked};
 
@@ -38,7 +38,7 @@ fn nothing_was_killed(site: &Site) {
 
 /// Drains that this tick takes back.
 fn returns(site: &Site) -> usize {
-    site.plan().count(Fate::Returns)
+    site.plan().count(NodeDecision::CancelDrain)
 }
 
 /// One job of a whole node each two minutes, nine to eleven minutes long: about five nodes, sometimes one is idle.
@@ -116,7 +116,7 @@ fn nodes_min_is_replaced_one_first_and_then_the_others() {
         .plan()
         .nodes
         .iter()
-        .filter(|node| node.fate == Fate::Drains)
+        .filter(|node| node.fate == NodeDecision::Drain)
         .map(|node| node.why.clone())
         .collect();
     assert!(
@@ -248,7 +248,7 @@ fn back_before_the_new_image_was_tried_leaves_all_as_it_was() {
     site.until(20, "four are up", |world| up(world) == 4);
     configure(&mut site, "new");
     site.tick();
-    assert_eq!(site.plan().count(Fate::Drains), 1);
+    assert_eq!(site.plan().count(NodeDecision::Drain), 1);
     configure(&mut site, IMAGE);
     site.tick();
     assert_eq!(
@@ -296,7 +296,7 @@ fn a_drain_that_is_refused_is_no_replacement() {
         world.submit(2, 4, 1024, 400, false);
         world.advance(60);
     });
-    assert_eq!(site.plan().count(Fate::Drains), 1);
+    assert_eq!(site.plan().count(NodeDecision::Drain), 1);
     assert_eq!(site.state.replacements.len(), 1);
     site.tick();
     assert!(site.state.replacements.is_empty(), "{}", site.describe());

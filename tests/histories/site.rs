@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::corpus::Recorder;
 use scaling::memory::{Outcome, State};
-use scaling::plan::{Fate, Plan};
+use scaling::plan::{NodeDecision, Plan};
 use scaling::policy::Policy;
 use simulation::engine::{Ticked, tick};
 use simulation::{
@@ -185,7 +185,7 @@ impl Site {
     }
 
     pub fn created(&self) -> usize {
-        self.plan().count(Fate::Creates)
+        self.plan().count(NodeDecision::Create)
     }
 
     pub fn names(&self) -> Vec<String> {

@@ -13,7 +13,7 @@ use scaling::observation::{
     CloudView, NodeId, Observed, OwnedServer, PoolView, Resources, ServerRecord, StartdView,
     UnreadableAd, builder_metadata, execute_metadata,
 };
-use scaling::plan::Fate;
+use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
 use simulation::{JobState, World, locked};
 use system::deadline::Deadline;
@@ -435,7 +435,7 @@ fn two_clouds_that_are_one_project_count_each_server_once() {
         *project.lock().unwrap() = listed(&site.world());
         site.tick();
         nodes = nodes.max(site.plan().nodes.len());
-        flaps += site.plan().count(Fate::Returns);
+        flaps += site.plan().count(NodeDecision::CancelDrain);
     }
     assert_eq!(
         (nodes, flaps),
@@ -462,7 +462,7 @@ fn jobs_that_nobody_takes_do_not_call_drained_nodes_back() {
     let mut busy_for_nothing = 0;
     for _ in 0..120 {
         site.tick();
-        returns += site.plan().count(Fate::Returns);
+        returns += site.plan().count(NodeDecision::CancelDrain);
         busy_for_nothing += site.servers();
     }
     assert_eq!(returns, 0, "{}", site.describe());
@@ -722,7 +722,12 @@ fn a_drain_that_was_taken_back_is_no_leave_to_delete_even_when_the_old_ad_is_see
     // No earlier tick was there to see that they did not.
     site.state.clusters.clear();
     site.tick();
-    assert_eq!(site.plan().count(Fate::Returns), 1, "{}", site.describe());
+    assert_eq!(
+        site.plan().count(NodeDecision::CancelDrain),
+        1,
+        "{}",
+        site.describe()
+    );
     // The user removes the jobs. The update of the startd was lost: the collector still has the drained ad when it is
     // asked; the next update comes, and a new job is matched, before ehos acts.
     {
@@ -800,7 +805,12 @@ fn a_node_that_takes_no_jobs_is_not_drained_and_taken_back_for_ever() {
     site.submit(1, 1, 1024, 300);
     for _ in 0..40 {
         site.tick();
-        assert_eq!(site.plan().count(Fate::Returns), 0, "{}", site.describe());
+        assert_eq!(
+            site.plan().count(NodeDecision::CancelDrain),
+            0,
+            "{}",
+            site.describe()
+        );
     }
     locked(&site.world).broken.closed = false;
     site.until(90, "a node that takes jobs is made", |world| {
@@ -819,7 +829,11 @@ fn nodes_that_take_no_jobs_are_drained_no_more_than_max_actions_a_tick() {
     site.policy.max_actions = 1;
     for _ in 0..40 {
         site.tick();
-        assert!(site.plan().count(Fate::Drains) <= 1, "{}", site.describe());
+        assert!(
+            site.plan().count(NodeDecision::Drain) <= 1,
+            "{}",
+            site.describe()
+        );
     }
     assert_eq!(site.servers(), 0, "{}", site.describe());
 }
@@ -840,12 +854,22 @@ fn an_ad_that_comes_late_is_no_leave_to_delete_a_node_whose_drain_was_taken_back
     locked(&site.world).broken.late_ads = 150;
     site.policy.nodes_min = 1;
     site.tick();
-    assert_eq!(site.plan().count(Fate::Returns), 1, "{}", site.describe());
+    assert_eq!(
+        site.plan().count(NodeDecision::CancelDrain),
+        1,
+        "{}",
+        site.describe()
+    );
     site.policy.nodes_min = 0;
     site.submit(1, 1, 1024, 600);
     for _ in 0..8 {
         site.tick();
-        assert_eq!(site.plan().count(Fate::Deletes), 0, "{}", site.describe());
+        assert_eq!(
+            site.plan().count(NodeDecision::Delete),
+            0,
+            "{}",
+            site.describe()
+        );
     }
     assert_eq!(run_now(&site.world()), 1);
     site.until(40, "gone in the end", |world| world.servers.is_empty());

@@ -2,7 +2,7 @@
 
 use scaling::memory::State;
 use scaling::node::JobLeft;
-use scaling::plan::{Fate, NodeLine};
+use scaling::plan::{NodeDecision, NodeLine};
 use scaling::reason::Reason;
 use scaling::schedule::Spare;
 use scaling::seconds::Seconds;
@@ -41,7 +41,7 @@ fn idle_nodes_are_replaced_before_their_tokens_end() {
     site.ticks(10);
     let first = site.names();
     assert_eq!(first.len(), 2);
-    while site.plan().count(Fate::Drains) == 0 {
+    while site.plan().count(NodeDecision::Drain) == 0 {
         assert!(age(&site.world()) < 2 * HOUR, "{}", site.describe());
         site.tick();
     }
@@ -56,7 +56,12 @@ fn idle_nodes_are_replaced_before_their_tokens_end() {
     );
     for _ in 0..20 {
         site.tick();
-        assert_eq!(site.plan().count(Fate::Returns), 0, "{}", site.describe());
+        assert_eq!(
+            site.plan().count(NodeDecision::CancelDrain),
+            0,
+            "{}",
+            site.describe()
+        );
     }
     let now = site.names();
     assert_eq!(now.len(), 2, "{}", site.describe());
@@ -75,12 +80,19 @@ fn drains_for_tokens_keep_to_max_actions_and_brakes() {
     }
     locked(&site.world).broken.schedd = true;
     site.ticks(5);
-    assert_eq!(site.plan().count(Fate::Drains), 0, "{}", site.describe());
+    assert_eq!(
+        site.plan().count(NodeDecision::Drain),
+        0,
+        "{}",
+        site.describe()
+    );
     let braked = |line: &NodeLine| matches!(line.why, Reason::Braked { .. });
     assert!(site.plan().nodes.iter().any(braked), "{}", site.describe());
     locked(&site.world).broken.schedd = false;
     site.ticks(4);
-    let most = (0..20).map(|_| site.tick().count(Fate::Drains)).max();
+    let most = (0..20)
+        .map(|_| site.tick().count(NodeDecision::Drain))
+        .max();
     assert!(most <= Some(2), "{most:?}");
 }
 

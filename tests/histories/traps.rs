@@ -4,7 +4,7 @@ use scaling::action::{CloudAction, Done, Failure, FailureKind};
 use scaling::memory::{State, UnmanagedMachines};
 use scaling::node::drain_mark;
 use scaling::observation::{CloudView, ServerRecord};
-use scaling::plan::Fate;
+use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
 use scaling::source::SourceKind;
 use simulation::{JobState, locked};
@@ -430,12 +430,12 @@ fn a_server_deleted_behind_our_back_is_forgotten_when_seen_twice() {
     locked(&site.world).servers.remove(&id);
     site.tick();
     assert_eq!(site.plan().nodes[0].why, Reason::GoneFromCloud);
-    assert_eq!(site.plan().nodes[0].fate, Fate::Keeps);
+    assert_eq!(site.plan().nodes[0].fate, NodeDecision::Keep);
     // Its ad is as good as new for three of its update intervals: the list may be wrong.
     site.ticks(2);
-    assert_eq!(site.plan().nodes[0].fate, Fate::Keeps);
+    assert_eq!(site.plan().nodes[0].fate, NodeDecision::Keep);
     site.tick();
-    assert_eq!(site.plan().nodes[0].fate, Fate::Forgets);
+    assert_eq!(site.plan().nodes[0].fate, NodeDecision::Forget);
     site.tick();
     assert!(!site.world().ads.contains_key(&id), "its ad is taken out");
     assert!(

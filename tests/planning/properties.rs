@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use scaling::allocation::Allocation;
-use scaling::plan::{Fate, Plan, plan};
+use scaling::plan::{NodeDecision, Plan, plan};
 use scaling::reason::Reason;
 use scaling::schedule::Spare;
 
@@ -157,8 +157,8 @@ proptest! {
     #[test]
     fn no_limit_is_passed(small in small()) {
         let plan = small.plan();
-        let created = plan.count(Fate::Creates) as u64;
-        let deleted = plan.count(Fate::Deletes) as u64;
+        let created = plan.count(NodeDecision::Create) as u64;
+        let deleted = plan.count(NodeDecision::Delete) as u64;
         prop_assert!(created + deleted <= small.policy.max_actions);
         let there: u64 = small.clouds.iter().map(|cloud| cloud.nodes.len() as u64).sum();
         prop_assert!(created == 0 || there + created <= small.policy.nodes_max);
@@ -205,7 +205,7 @@ proptest! {
         let mut for_minimum = 0;
         let mut for_spare = 0;
         let mut placed: BTreeMap<_, u64> = BTreeMap::new();
-        for node in plan.nodes.iter().filter(|node| node.fate == Fate::Creates) {
+        for node in plan.nodes.iter().filter(|node| node.fate == NodeDecision::Create) {
             match &node.why {
                 Reason::CreateForDemand { jobs, request, .. } => {
                     prop_assert!(*jobs > 0);
@@ -375,7 +375,7 @@ proptest! {
             small.policy.max_actions = max_actions;
             small.turn = turn;
             let plan = small.plan();
-            (plan.count(Fate::Creates), plan.count(Fate::Drains))
+            (plan.count(NodeDecision::Create), plan.count(NodeDecision::Drain))
         };
         let (few, many) = (count(0), count(more));
         prop_assert!(many.0 >= few.0, "creates {} and then {}", few.0, many.0);

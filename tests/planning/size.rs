@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use scaling::allocation::Allocation;
-use scaling::plan::Fate;
+use scaling::plan::NodeDecision;
 
 use crate::small::{Jobs, Small, cloud, flavor, jobs};
 
@@ -36,7 +36,7 @@ fn a_thousand_groups_and_twenty_flavors() {
             let start = Instant::now();
             let plan = scaling::plan::plan(&observation, &policy, &state);
             println!("{allocation:?}, {nodes} nodes: {:?}", start.elapsed());
-            assert_eq!(plan.count(Fate::Creates) as u64, nodes);
+            assert_eq!(plan.count(NodeDecision::Create) as u64, nodes);
         }
     }
 }

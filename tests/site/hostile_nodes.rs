@@ -18,7 +18,7 @@ use scaling::observation::{
     CloudView, Flavor, METADATA_TOKEN_IDENTITY, NodeId, Observation, Observed, OwnedServer,
     PartsQuota, Quota, ServerRecord, ServerStatus, execute_metadata,
 };
-use scaling::plan::{Fate, Plan, plan};
+use scaling::plan::{NodeDecision, Plan, plan};
 use scaling::policy::{CloudPolicy, Policy};
 use secrecy::ExposeSecret;
 use system::deadline::Deadline;
@@ -219,7 +219,7 @@ fn slot(machine: &str, more: &str) -> String {
     )
 }
 
-fn fate(plan: &Plan, node: &str) -> (Fate, &'static str) {
+fn fate(plan: &Plan, node: &str) -> (NodeDecision, &'static str) {
     let mut nodes = plan.nodes.iter();
     let line = nodes.find(|line| line.node.0 == node).unwrap();
     (line.fate, line.phase.as_str())
@@ -279,7 +279,7 @@ fn a_forged_ad_costs_no_other_node() {
 fn shared_identity(testbed: &Testbed) {
     let mut lab = Lab::new(testbed, false);
     lab.tick_until("the job runs", |plan| {
-        fate(plan, VICTIM) == (Fate::Keeps, "busy")
+        fate(plan, VICTIM) == (NodeDecision::Keep, "busy")
     });
     for name in ["aaa", "zzz"] {
         lab.forge_drained("execute");
@@ -288,7 +288,7 @@ fn shared_identity(testbed: &Testbed) {
             told(&plan, &[VICTIM, "aaa at <127.0.0.1:1>", "victim at <"]),
             "{name}: {plan:#?}"
         );
-        assert_eq!(fate(&plan, VICTIM), (Fate::Keeps, "busy"));
+        assert_eq!(fate(&plan, VICTIM), (NodeDecision::Keep, "busy"));
     }
     // Its own ads are taken away, again and again.
     let all =
@@ -319,7 +319,7 @@ fn shared_identity(testbed: &Testbed) {
     let gone = all.replace("victim", "aaa");
     lab.send("execute", "INVALIDATE_STARTD_ADS", &gone);
     let plan = lab.tick_until("it is itself again", |plan| {
-        fate(plan, VICTIM) == (Fate::Keeps, "busy") && !told(plan, &[VICTIM])
+        fate(plan, VICTIM) == (NodeDecision::Keep, "busy") && !told(plan, &[VICTIM])
     });
     assert!(!told(&plan, &["two startds"]), "{plan:#?}");
     testbed.tool("condor_rm", &["-all"]);
@@ -329,7 +329,7 @@ fn shared_identity(testbed: &Testbed) {
 fn own_identity(testbed: &Testbed) {
     let mut lab = Lab::new(testbed, true);
     lab.tick_until("it is idle", |plan| {
-        fate(plan, VICTIM) == (Fate::Keeps, "idle")
+        fate(plan, VICTIM) == (NodeDecision::Keep, "idle")
     });
     for (token, sender) in [
         ("attacker", format!("node {ATTACKER}")),
@@ -344,7 +344,11 @@ fn own_identity(testbed: &Testbed) {
             ),
             "{plan:#?}"
         );
-        assert_eq!(fate(&plan, VICTIM), (Fate::Keeps, "idle"), "{sender}");
+        assert_eq!(
+            fate(&plan, VICTIM),
+            (NodeDecision::Keep, "idle"),
+            "{sender}"
+        );
     }
     // Room that is not there, and an ad that cannot be read.
     let room = "State = \"Unclaimed\"\nCpus = 100000\nTotalSlotCpus = 100000\n";
@@ -359,7 +363,11 @@ fn own_identity(testbed: &Testbed) {
     let odd = "State = \"Unclaimed\"\nEhosNode = {\"a\",\"b\"}\nCloudInstanceID = [a = 1]\n";
     lab.send("attacker", "UPDATE_STARTD_AD", &slot("odd", odd));
     let plan = lab.tick();
-    assert_eq!(fate(&plan, VICTIM), (Fate::Keeps, "idle"), "{plan:#?}");
+    assert_eq!(
+        fate(&plan, VICTIM),
+        (NodeDecision::Keep, "idle"),
+        "{plan:#?}"
+    );
 }
 
 fn daemons_of_the_central_manager(testbed: &Testbed) {

@@ -11,7 +11,7 @@ use crate::names::{Named, ReasonName, in_words};
 use crate::tick_report::{ActionReport, ActionResult, NodeReport, exists};
 use scaling::money::Money;
 use scaling::names::{ActionName, PhaseName};
-use scaling::plan::Fate;
+use scaling::plan::NodeDecision;
 use scaling::seconds::Seconds;
 
 /// The version of its JSON: raised when something in it changes its meaning or goes.
@@ -58,7 +58,7 @@ pub struct Step {
     pub phase: Option<Named<PhaseName>>,
     /// What the tick did to it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fate: Option<Named<Fate>>,
+    pub fate: Option<Named<NodeDecision>>,
     /// Why, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Named<ReasonName>>,
@@ -340,7 +340,7 @@ fn end(
         let why = events
             .iter()
             .rev()
-            .find(|(when, event)| *when <= at && event.fate.is(Fate::Deletes));
+            .find(|(when, event)| *when <= at && event.fate.is(NodeDecision::Delete));
         let why = why.map_or("it is not said", |(_, event)| event.text.as_str());
         return End::Deleted {
             at,
@@ -348,7 +348,7 @@ fn end(
         };
     }
     match events.last() {
-        Some((at, event)) if !exists(&event.phase) || event.fate.is(Fate::Forgets) => {
+        Some((at, event)) if !exists(&event.phase) || event.fate.is(NodeDecision::Forget) => {
             let first = events.iter().find(|(_, one)| one.phase == event.phase);
             End::Gone {
                 at: first.map_or(*at, |(at, _)| *at),

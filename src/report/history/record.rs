@@ -14,7 +14,7 @@ use scaling::figures::CoreFigures;
 use scaling::money::Money;
 use scaling::names::PhaseName;
 use scaling::observation::{CloudName, Resources};
-use scaling::plan::{Fate, UnknownSource};
+use scaling::plan::{NodeDecision, UnknownSource};
 use scaling::source::SourceKind;
 
 /// The version of this layout: raised when something in it changes its meaning or goes.
@@ -165,7 +165,7 @@ pub struct Event {
     /// Where it is now.
     pub phase: Named<PhaseName>,
     /// What this tick did to it.
-    pub fate: Named<Fate>,
+    pub fate: Named<NodeDecision>,
     /// Why, by name.
     pub reason: Named<ReasonName>,
     /// Why, in a sentence.
@@ -307,7 +307,7 @@ fn events(now: &TickReport, before: Option<&TickReport>) -> Vec<Event> {
             was.phase == node.phase && was.fate == node.fate && was.why.reason == node.why.reason
         });
         let changed = was.is_none_or(|was| was.phase != node.phase);
-        let touched = !node.fate.is(Fate::Keeps) && !same;
+        let touched = !node.fate.is(NodeDecision::Keep) && !same;
         (changed || touched).then(|| Event::new(node, was.map(|was| &was.phase)))
     };
     now.nodes.iter().filter_map(happened).collect()

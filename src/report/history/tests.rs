@@ -11,7 +11,7 @@ use crate::TickReport;
 use crate::names::Named;
 use crate::tick_report::ReasonReport;
 use scaling::names::PhaseName;
-use scaling::plan::Fate;
+use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
 use scaling::seconds::Seconds;
 
@@ -80,12 +80,20 @@ fn a_tick_is_a_line_of_its_day_and_what_happened_is_told_once() {
     assert_eq!(
         told,
         [
-            vec![(None, PhaseName::New, Fate::Creates)],
-            vec![(Some(PhaseName::New), PhaseName::Building, Fate::Keeps)],
+            vec![(None, PhaseName::New, NodeDecision::Create)],
+            vec![(
+                Some(PhaseName::New),
+                PhaseName::Building,
+                NodeDecision::Keep
+            )],
             vec![],
-            vec![(Some(PhaseName::Building), PhaseName::Idle, Fate::Drains)],
+            vec![(
+                Some(PhaseName::Building),
+                PhaseName::Idle,
+                NodeDecision::Drain
+            )],
             vec![],
-            vec![(Some(PhaseName::Idle), PhaseName::Gone, Fate::Forgets)],
+            vec![(Some(PhaseName::Idle), PhaseName::Gone, NodeDecision::Forget)],
             vec![],
         ]
     );

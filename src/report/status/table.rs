@@ -14,7 +14,7 @@ use crate::tick_report::{ActionResult, JobGroupReport, NodeReport};
 use scaling::figures::{BackoffFigures, CloudFigures, UsageFigures};
 use scaling::money::Money;
 use scaling::names::PhaseName;
-use scaling::plan::Fate;
+use scaling::plan::NodeDecision;
 use scaling::seconds::Seconds;
 use system::plain::clean;
 
@@ -402,14 +402,14 @@ impl Page {
 /// What happens to a node, and why. That a busy one is busy is said in its row.
 fn why(node: &NodeReport) -> String {
     let fate = match node.fate.known() {
-        Some(Fate::Keeps) if node.why.reason.is(ReasonName::Busy) => return String::new(),
-        Some(Fate::Keeps) => return node.why.text.clone(),
-        Some(Fate::Creates) => "is made",
-        Some(Fate::Drains) => "is drained",
-        Some(Fate::Returns) => "its drain is taken back",
-        Some(Fate::Deletes) => "is deleted",
-        Some(Fate::Forgets) => "is forgotten",
-        Some(Fate::Frees) => "is freed",
+        Some(NodeDecision::Keep) if node.why.reason.is(ReasonName::Busy) => return String::new(),
+        Some(NodeDecision::Keep) => return node.why.text.clone(),
+        Some(NodeDecision::Create) => "is made",
+        Some(NodeDecision::Drain) => "is drained",
+        Some(NodeDecision::CancelDrain) => "its drain is taken back",
+        Some(NodeDecision::Delete) => "is deleted",
+        Some(NodeDecision::Forget) => "is forgotten",
+        Some(NodeDecision::Disassociate) => "is freed",
         None => return format!("{}: {}", node.fate, node.why.text),
     };
     format!("{fate}: {}", node.why.text)
@@ -423,8 +423,8 @@ fn rank(node: &NodeReport) -> u8 {
     };
     match phase {
         Gone | Lapsed => 6,
-        Busy if node.fate.is(Fate::Keeps) => 5,
-        Idle if node.fate.is(Fate::Keeps) => 4,
+        Busy if node.fate.is(NodeDecision::Keep) => 5,
+        Idle if node.fate.is(NodeDecision::Keep) => 4,
         Drained | Draining | Deleting => 3,
         New | Requested | Building | Booting => 2,
         Busy | Idle => 1,

@@ -1,7 +1,7 @@
 //! Builders that their builds have forgotten: deleted when two looks have found them older than their lifetime.
 
 use super::planner::Planner;
-use super::{BuilderLine, Fate};
+use super::{BuilderLine, NodeDecision};
 use crate::action::{CloudAction, Expected, StartdIdentity};
 use crate::memory::BuilderState;
 use crate::observation::{NodeId, ServerStatus};
@@ -11,15 +11,19 @@ use crate::seconds::seconds;
 use crate::survey::Builder;
 
 /// What happens to a builder, and why.
-fn fate(builder: &Builder<'_>, memory: &BuilderState, planner: &Planner<'_>) -> (Fate, Reason) {
+fn fate(
+    builder: &Builder<'_>,
+    memory: &BuilderState,
+    planner: &Planner<'_>,
+) -> (NodeDecision, Reason) {
     let now = planner.next.now;
     let record = builder.server.record();
     if memory.unsigned {
-        return (Fate::Keeps, Reason::Unsigned { counts: false });
+        return (NodeDecision::Keep, Reason::Unsigned { counts: false });
     }
     if record.deleting || memory.delete_accepted.is_some() {
         let Some(intended) = memory.delete_intended else {
-            return (Fate::Keeps, Reason::DeletedByOther);
+            return (NodeDecision::Keep, Reason::DeletedByOther);
         };
         let asked_for = now.since(memory.delete_accepted.unwrap_or(intended));
         // A host that could not destroy the server leaves it in ERROR, and a new delete works.
@@ -27,30 +31,30 @@ fn fate(builder: &Builder<'_>, memory: &BuilderState, planner: &Planner<'_>) -> 
             record.status == ServerStatus::Error && !record.deleting && asked_for >= MINUTE;
         let seconds = seconds(asked_for);
         return if failed || asked_for >= planner.policy.delete_timeout {
-            (Fate::Deletes, Reason::DeleteAgain { seconds })
+            (NodeDecision::Delete, Reason::DeleteAgain { seconds })
         } else {
-            (Fate::Keeps, Reason::DeleteUnderWay { seconds })
+            (NodeDecision::Keep, Reason::DeleteUnderWay { seconds })
         };
     }
     let age_seconds = seconds(record.age);
     let lifetime_seconds = seconds(builder.server.lifetime());
     match memory.expired {
         None => (
-            Fate::Keeps,
+            NodeDecision::Keep,
             Reason::BuilderWithinLifetime {
                 age_seconds,
                 lifetime_seconds,
             },
         ),
         Some(since) if now.since(since) < MINUTE => (
-            Fate::Keeps,
+            NodeDecision::Keep,
             Reason::BuilderExpiredOnce {
                 age_seconds,
                 lifetime_seconds,
             },
         ),
         Some(_) => (
-            Fate::Deletes,
+            NodeDecision::Delete,
             Reason::BuilderExpired {
                 age_seconds,
                 lifetime_seconds,
@@ -70,8 +74,8 @@ impl Planner<'_> {
             };
             let (mut fate, mut why) = fate(builder, memory, self);
             let claims = builder.startd.map_or(0, |startd| startd.claims());
-            if fate == Fate::Deletes && claims > 0 {
-                (fate, why) = (Fate::Keeps, Reason::BuilderRunsJobs { claims });
+            if fate == NodeDecision::Delete && claims > 0 {
+                (fate, why) = (NodeDecision::Keep, Reason::BuilderRunsJobs { claims });
             }
             let record = builder.server.record();
             let own = || NodeId(record.id.clone());
@@ -89,18 +93,18 @@ impl Planner<'_> {
 
     /// How many builders are to be deleted.
     pub(super) fn builder_deletes(&self) -> u64 {
-        let deletes = |line: &&BuilderLine| line.fate == Fate::Deletes;
+        let deletes = |line: &&BuilderLine| line.fate == NodeDecision::Delete;
         self.builders.iter().filter(deletes).count() as u64
     }
 
     /// Deletes them, as many as `max_actions` leaves after the creates.
     pub(super) fn remove_builders(&mut self) {
         for line in &mut self.builders {
-            if line.fate != Fate::Deletes {
+            if line.fate != NodeDecision::Delete {
                 continue;
             }
             if self.actions.changes_left() == 0 {
-                line.fate = Fate::Keeps;
+                line.fate = NodeDecision::Keep;
                 line.why = self.actions.used_up();
                 continue;
             }

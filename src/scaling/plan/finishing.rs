@@ -3,7 +3,8 @@
 use super::planner::{Group, NewNode, NodePlan, Planner};
 use super::unseen::unseen;
 use super::{
-    Fate, GroupLine, KnownSources, NodeLine, Plan, contradictions, phase_name, queue, to_come,
+    GroupLine, KnownSources, NodeDecision, NodeLine, Plan, contradictions, phase_name, queue,
+    to_come,
 };
 use crate::figures::{self, PolicyFigures};
 use crate::names::PhaseName;
@@ -90,7 +91,7 @@ impl<'a> Planner<'a> {
     }
 
     fn node_line(&self, node: &NodePlan<'_>, spare: &Reason) -> NodeLine {
-        let kept = || (Fate::Keeps, self.kept_because(node, spare));
+        let kept = || (NodeDecision::Keep, self.kept_because(node, spare));
         let (fate, why) = node.decision.clone().unwrap_or_else(kept);
         let why = match why {
             // Its cloud does answer.
@@ -126,7 +127,7 @@ impl<'a> Planner<'a> {
             flavor: new.kind.flavor.clone(),
             zone: new.zone.clone(),
             phase: PhaseName::New,
-            fate: Fate::Creates,
+            fate: NodeDecision::Create,
             why: new.why.clone(),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::leftovers::answered;
 use super::planner::Planner;
-use super::{Action, Fate, FloatingIpLine};
+use super::{Action, FloatingIpLine, NodeDecision};
 use crate::action::CloudAction;
 use crate::observation::NodeId;
 use crate::reason::Reason;
@@ -37,14 +37,14 @@ impl Planner<'_> {
             let own = || NodeId(server.id().to_owned());
             let node = server.node().cloned().unwrap_or_else(own);
             let (fate, why) = if self.actions.changes_left() == 0 {
-                (Fate::Keeps, self.actions.used_up())
+                (NodeDecision::Keep, self.actions.used_up())
             } else {
                 let action = CloudAction::Disassociate {
                     node: node.clone(),
                     floating_ip: ip.clone(),
                 };
                 self.actions.ask_cloud(cloud, action);
-                (Fate::Frees, Reason::FloatingIpOfNode)
+                (NodeDecision::Disassociate, Reason::FloatingIpOfNode)
             };
             self.floating_ips.push(FloatingIpLine {
                 id: ip.id().to_owned(),

@@ -1,6 +1,6 @@
 //! Nodes whose servers are gone: forgotten, and their ads taken out of the collector.
 
-use super::Fate;
+use super::NodeDecision;
 use super::planner::{NodePlan, Planner};
 use crate::action::PoolAction;
 use crate::node::{Phase, is_fresh};
@@ -22,7 +22,7 @@ impl Planner<'_> {
                     .map(|startd| (id.clone(), startd.machine.clone())),
             );
             self.next.depart(&id);
-            self.decide(index, Fate::Forgets, why);
+            self.decide(index, NodeDecision::Forget, why);
         }
         let departed = &self.next.departed;
         let open = |(id, machine): &(_, String)| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Fate;
+use super::NodeDecision;
 use super::planner::{Group, NodePlan, Planner};
 use crate::limits::{self, Limit};
 use crate::memory::{ConfiguredImage, Kind, Replacement};
@@ -141,7 +141,7 @@ impl Planner<'_> {
                 .iter()
                 .filter(|node| node.kind.cloud == cloud.name);
             let older: Vec<(&NodePlan<'_>, Kind)> = nodes
-                .filter(|node| node.is_kept() && !node.is(Fate::Forgets))
+                .filter(|node| node.is_kept() && !node.is(NodeDecision::Forget))
                 .filter_map(|node| Some((node, self.successor(node)?)))
                 .collect();
             if older.is_empty() {

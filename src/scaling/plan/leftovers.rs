@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::planner::Planner;
-use super::{Fate, LeftoverLine};
+use super::{LeftoverLine, NodeDecision};
 use crate::action::CloudAction;
 use crate::leftover::{Leftover, LeftoverKind, Unmarked};
 use crate::memory::LeftoverState;
@@ -141,7 +141,7 @@ impl<'a> Planner<'a> {
                 }
                 Found::Unmarked(_) => {
                     let seconds = seconds(now.since(memory.since));
-                    (Fate::Keeps, Reason::LeftoverUnmarked { seconds })
+                    (NodeDecision::Keep, Reason::LeftoverUnmarked { seconds })
                 }
             };
             self.leftovers.push(LeftoverLine {
@@ -161,19 +161,19 @@ impl<'a> Planner<'a> {
         leftover: &Leftover,
         memory: &LeftoverState,
         view: &CloudView,
-    ) -> (Fate, Reason) {
+    ) -> (NodeDecision, Reason) {
         let now = self.next.now;
         let seen_for = now.since(memory.since);
         let seconds = seconds(seen_for);
         if leftover.kind() == LeftoverKind::FloatingIp {
             let master = |server: &OwnedServer| server.role() == Role::Master;
             if view.servers.iter().any(master) && !leftover.another_leads() {
-                return (Fate::Keeps, Reason::FloatingIpForMaster);
+                return (NodeDecision::Keep, Reason::FloatingIpForMaster);
             }
             if seen_for < UNUSED_AFTER {
                 let unused_after_seconds = UNUSED_AFTER.into();
                 return (
-                    Fate::Keeps,
+                    NodeDecision::Keep,
                     Reason::FloatingIpUnused {
                         seconds,
                         unused_after_seconds,
@@ -185,15 +185,15 @@ impl<'a> Planner<'a> {
             let asked_for = now.since(removed);
             let seconds = asked_for.into();
             return if asked_for < self.policy.delete_timeout {
-                (Fate::Keeps, Reason::DeleteUnderWay { seconds })
+                (NodeDecision::Keep, Reason::DeleteUnderWay { seconds })
             } else {
-                (Fate::Deletes, Reason::DeleteAgain { seconds })
+                (NodeDecision::Delete, Reason::DeleteAgain { seconds })
             };
         }
         if now.since(memory.since) < MINUTE {
-            (Fate::Keeps, Reason::LeftoverSeenOnce)
+            (NodeDecision::Keep, Reason::LeftoverSeenOnce)
         } else {
-            (Fate::Deletes, Reason::LeftBehind { seconds })
+            (NodeDecision::Delete, Reason::LeftBehind { seconds })
         }
     }
 
@@ -201,11 +201,11 @@ impl<'a> Planner<'a> {
     pub(super) fn remove_leftovers(&mut self) {
         let found = found(self.observation);
         for line in &mut self.leftovers {
-            if line.fate != Fate::Deletes {
+            if line.fate != NodeDecision::Delete {
                 continue;
             }
             if self.actions.changes_left() == 0 {
-                line.fate = Fate::Keeps;
+                line.fate = NodeDecision::Keep;
                 line.why = self.actions.used_up();
                 continue;
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Fate;
+use super::NodeDecision;
 use super::planner::{NodePlan, Planner};
 use super::removing::LEAVING;
 use crate::brakes::Brake;
@@ -49,7 +49,7 @@ impl Planner<'_> {
     fn node_changes_in(&self, node: &NodePlan<'_>) -> Option<Duration> {
         match &node.decision {
             Some((
-                Fate::Keeps,
+                NodeDecision::Keep,
                 Reason::IdleNotLongEnough {
                     idle_seconds,
                     idle_timeout_seconds,
@@ -60,7 +60,7 @@ impl Planner<'_> {
                     .saturating_sub(LEAD),
             ),
             Some((
-                Fate::Keeps,
+                NodeDecision::Keep,
                 Reason::Paid {
                     paid_seconds_left, ..
                 },

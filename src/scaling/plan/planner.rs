@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::time::Duration;
 
-use super::{Action, BuilderLine, Fate, FloatingIpLine, LeftoverLine};
+use super::{Action, BuilderLine, FloatingIpLine, LeftoverLine, NodeDecision};
 use crate::action::{CloudAction, PoolAction};
 use crate::brakes::Brake;
 use crate::budget::{BudgetSpent, Costs};
@@ -26,7 +26,7 @@ pub(super) struct NodePlan<'a> {
     /// Jobs that were placed on it.
     pub(super) jobs: u64,
     /// What happens to it and why, once a pass has decided that.
-    pub(super) decision: Option<(Fate, Reason)>,
+    pub(super) decision: Option<(NodeDecision, Reason)>,
 }
 
 impl<'a> Deref for NodePlan<'a> {
@@ -42,7 +42,7 @@ impl NodePlan<'_> {
         self.decision.is_some()
     }
 
-    pub(super) fn is(&self, fate: Fate) -> bool {
+    pub(super) fn is(&self, fate: NodeDecision) -> bool {
         matches!(&self.decision, Some((decided, _)) if *decided == fate)
     }
 
@@ -53,11 +53,12 @@ impl NodePlan<'_> {
 
     /// Whether it takes jobs or will: with a drain that is taken back, without those that are drained or to be replaced.
     fn stays(&self) -> bool {
-        self.alive() && !self.retires() && !self.is(Fate::Drains) || self.is(Fate::Returns)
+        self.alive() && !self.retires() && !self.is(NodeDecision::Drain)
+            || self.is(NodeDecision::CancelDrain)
     }
 
     fn is_unneeded(&self) -> bool {
-        let idle = matches!(self.phase, Phase::Idle { .. }) || self.is(Fate::Returns);
+        let idle = matches!(self.phase, Phase::Idle { .. }) || self.is(NodeDecision::CancelDrain);
         self.stays() && (idle || self.coming()) && self.jobs == 0
     }
 }
@@ -294,7 +295,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    pub(super) fn decide(&mut self, index: usize, fate: Fate, why: Reason) {
+    pub(super) fn decide(&mut self, index: usize, fate: NodeDecision, why: Reason) {
         if let Some(node) = self.nodes.get_mut(index) {
             node.decision = Some((fate, why));
         }

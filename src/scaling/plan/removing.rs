@@ -20,7 +20,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::planner::{NodePlan, Planner};
-use super::{Fate, status_word};
+use super::{NodeDecision, status_word};
 use crate::action::PoolAction;
 use crate::brakes::Brake;
 use crate::node::{Node, Phase, drain_mark, is_fresh};
@@ -170,7 +170,7 @@ fn share(planner: &Planner<'_>) -> u64 {
     let (mut up, mut leaving, mut coming) = (0, 0, 0);
     for node in &planner.nodes {
         // What takes the place of one that is just gone is made in this tick at the earliest.
-        let going = node.is(Fate::Drains)
+        let going = node.is(NodeDecision::Drain)
             || matches!(
                 node.phase,
                 Phase::Draining { ours: true, .. }
@@ -315,7 +315,7 @@ impl Planner<'_> {
             let drain = match rule.wants(self, node) {
                 Some(Verdict::Drain(drain)) => drain,
                 Some(Verdict::Keep(why)) => {
-                    self.decide(index, Fate::Keeps, why);
+                    self.decide(index, NodeDecision::Keep, why);
                     continue;
                 }
                 Some(Verdict::Delete(_)) | None => continue,
@@ -326,7 +326,9 @@ impl Planner<'_> {
                     self.drain(index, slot, drain);
                     rule.drained(self, index);
                 }
-                Gate::Held(Some(why)) if rule.insists() => self.decide(index, Fate::Keeps, why),
+                Gate::Held(Some(why)) if rule.insists() => {
+                    self.decide(index, NodeDecision::Keep, why)
+                }
                 Gate::Held(_) => {}
             }
         }
@@ -343,7 +345,7 @@ impl Planner<'_> {
         self.actions.ask_pool(action);
         let idle_since = self.next.now.minus(drain.idle_for);
         self.remember(index, |memory| memory.drain.idle_since = Some(idle_since));
-        self.decide(index, Fate::Drains, drain.why);
+        self.decide(index, NodeDecision::Drain, drain.why);
     }
 
     /// Chooses servers to delete: those of clouds that answer, and nothing that may run a job.
@@ -360,7 +362,7 @@ impl Planner<'_> {
                 continue;
             }
             match self.removal_brake(delete.without_job) {
-                Some(brake) => self.decide(index, Fate::Keeps, Reason::Braked { brake }),
+                Some(brake) => self.decide(index, NodeDecision::Keep, Reason::Braked { brake }),
                 None => self.removals.push((index, delete.why)),
             }
         }

@@ -1,6 +1,6 @@
 //! Drains that are taken back: quicker and cheaper than a new server.
 
-use super::Fate;
+use super::NodeDecision;
 use super::planner::{NodePlan, Planner};
 use crate::action::PoolAction;
 use crate::brakes::Brake;
@@ -74,7 +74,7 @@ impl Planner<'_> {
                     memory.drain.cancelled_since = Some(now);
                 }
             });
-            self.decide(index, Fate::Returns, why);
+            self.decide(index, NodeDecision::CancelDrain, why);
             alive += 1;
             unneeded += u64::from(jobs == 0);
         }

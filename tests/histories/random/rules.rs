@@ -12,7 +12,7 @@ use scaling::node::drain_mark;
 use scaling::observation::{
     CollectorView, Demand, NodeId, Observation, Observed, OwnedServer, Role, StartdView,
 };
-use scaling::plan::{Action, Fate, Plan, plan};
+use scaling::plan::{Action, NodeDecision, Plan, plan};
 use scaling::policy::Policy;
 use scaling::sender::Sender;
 use simulation::{JobState, SimulatedJob, World};
@@ -655,7 +655,7 @@ fn no_drain_for_an_image_is_taken_back(tick: &Tick<'_>) -> Result<(), String> {
         .plan
         .nodes
         .iter()
-        .filter(|line| line.fate == Fate::Returns)
+        .filter(|line| line.fate == NodeDecision::CancelDrain)
     {
         let Some(memory) = tick.plan.next.nodes.get(&line.node) else {
             continue;
@@ -680,7 +680,7 @@ fn no_drain_for_an_image_is_taken_back(tick: &Tick<'_>) -> Result<(), String> {
 
 fn no_drain_for_its_age_is_taken_back(tick: &Tick<'_>) -> Result<(), String> {
     let lines = tick.plan.nodes.iter();
-    for line in lines.filter(|line| line.fate == Fate::Returns) {
+    for line in lines.filter(|line| line.fate == NodeDecision::CancelDrain) {
         let memory = tick.plan.next.nodes.get(&line.node);
         let server = memory.and_then(|memory| memory.server_id.as_deref());
         let for_its_age = startds_of(tick, server.unwrap_or_default()).any(|startd| {

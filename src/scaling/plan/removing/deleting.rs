@@ -4,7 +4,7 @@ use super::{Delete, Rule, Verdict};
 use crate::action::{CloudAction, Expected, StartdIdentity};
 use crate::node::{Node, Phase, is_fresh};
 use crate::observation::{NodeId, StartdView};
-use crate::plan::Fate;
+use crate::plan::NodeDecision;
 use crate::plan::planner::{NodePlan, Planner};
 use crate::reason::Reason;
 
@@ -34,7 +34,7 @@ impl Planner<'_> {
         let now = self.next.now;
         for (index, why) in std::mem::take(&mut self.removals) {
             if self.actions.changes_left() == 0 {
-                self.decide(index, Fate::Keeps, self.actions.used_up());
+                self.decide(index, NodeDecision::Keep, self.actions.used_up());
                 continue;
             }
             let node = self.node(index);
@@ -57,7 +57,7 @@ impl Planner<'_> {
                 memory.delete.intended = Some(now);
                 memory.delete.accepted = None;
             });
-            self.decide(index, Fate::Deletes, why);
+            self.decide(index, NodeDecision::Delete, why);
         }
     }
 

@@ -9,7 +9,7 @@
 use super::{Delete, Drain, Rule, Verdict, unclaimed_for};
 use crate::node::{Node, Phase};
 use crate::plan::planner::{NodePlan, Planner};
-use crate::plan::{Fate, phase_name};
+use crate::plan::{NodeDecision, phase_name};
 use crate::policy::retires_after;
 use crate::reason::Reason;
 use crate::seconds::{Seconds, seconds};
@@ -116,7 +116,7 @@ impl Planner<'_> {
     /// How many there are, for an operator; those whose jobs are ended first.
     pub(in crate::plan) fn outlived(&self) -> Vec<String> {
         let killed = self.nodes.iter().filter_map(|node| match &node.decision {
-            Some((Fate::Deletes, why @ Reason::KilledForItsAge { .. })) => {
+            Some((NodeDecision::Delete, why @ Reason::KilledForItsAge { .. })) => {
                 Some(format!("{}: {why}", node.name))
             }
             _ => None,
