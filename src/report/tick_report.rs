@@ -20,8 +20,8 @@ use scaling::leftover::LeftoverKind;
 use scaling::names::{ActionName, PhaseName};
 use scaling::observation::Resources;
 use scaling::plan::{
-    Action, BuilderLine, FloatingIpLine, GroupLine, LeftoverLine, NodeDecision, NodeLine, Plan,
-    UnknownSource,
+    Action, BuilderEntry, FloatingIpEntry, JobGroupEntry, LeftoverEntry, NodeDecision, NodeEntry,
+    Plan, UnknownSource,
 };
 use scaling::reason::Reason;
 use scaling::source::SourceKind;
@@ -227,8 +227,8 @@ impl NodeReport {
     }
 }
 
-impl From<&NodeLine> for NodeReport {
-    fn from(line: &NodeLine) -> NodeReport {
+impl From<&NodeEntry> for NodeReport {
+    fn from(line: &NodeEntry) -> NodeReport {
         NodeReport {
             node: line.node.0.clone(),
             name: line.name.clone(),
@@ -269,8 +269,8 @@ pub struct JobGroupReport {
     pub why: Vec<ReasonReport>,
 }
 
-impl From<&GroupLine> for JobGroupReport {
-    fn from(line: &GroupLine) -> JobGroupReport {
+impl From<&JobGroupEntry> for JobGroupReport {
+    fn from(line: &JobGroupEntry) -> JobGroupReport {
         JobGroupReport {
             request: line.request,
             needs: serde_json::to_value(&line.needs)
@@ -306,8 +306,8 @@ pub struct BuilderReport {
     pub why: ReasonReport,
 }
 
-impl From<&BuilderLine> for BuilderReport {
-    fn from(line: &BuilderLine) -> BuilderReport {
+impl From<&BuilderEntry> for BuilderReport {
+    fn from(line: &BuilderEntry) -> BuilderReport {
         BuilderReport {
             node: line.node.0.clone(),
             server: line.server.clone(),
@@ -340,8 +340,8 @@ pub struct LeftoverReport {
     pub why: ReasonReport,
 }
 
-impl From<&LeftoverLine> for LeftoverReport {
-    fn from(line: &LeftoverLine) -> LeftoverReport {
+impl From<&LeftoverEntry> for LeftoverReport {
+    fn from(line: &LeftoverEntry) -> LeftoverReport {
         LeftoverReport {
             id: line.id.clone(),
             kind: line.kind.into(),
@@ -375,8 +375,8 @@ pub struct FloatingIpReport {
     pub why: ReasonReport,
 }
 
-impl From<&FloatingIpLine> for FloatingIpReport {
-    fn from(line: &FloatingIpLine) -> FloatingIpReport {
+impl From<&FloatingIpEntry> for FloatingIpReport {
+    fn from(line: &FloatingIpEntry) -> FloatingIpReport {
         FloatingIpReport {
             id: line.id.clone(),
             address: line.address.clone(),
@@ -611,7 +611,7 @@ impl TickReport {
 
 fn queue(plan: &Plan) -> Queue {
     let jobs = |which: &dyn Fn(&Reason) -> Option<u64>| -> u64 {
-        let of_group = |group: &GroupLine| {
+        let of_group = |group: &JobGroupEntry| {
             let reasons = group.why.iter().filter_map(which);
             let jobs = reasons.fold(0, u64::saturating_add);
             jobs.min(group.jobs)

@@ -128,7 +128,7 @@ names! {
 
 /// One node in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NodeLine {
+pub struct NodeEntry {
     /// Its id.
     pub node: NodeId,
     /// Its server's name.
@@ -155,7 +155,7 @@ pub struct NodeLine {
 
 /// One builder in the plan: a server that becomes an image, and no node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct BuilderLine {
+pub struct BuilderEntry {
     /// Its id (`ehos_node`), or its server's UUID.
     pub node: NodeId,
     /// Its server's UUID.
@@ -173,7 +173,7 @@ pub struct BuilderLine {
 
 /// One thing in the plan that a server has left behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LeftoverLine {
+pub struct LeftoverEntry {
     /// Its id.
     pub id: String,
     /// What it is.
@@ -193,7 +193,7 @@ pub struct LeftoverLine {
 
 /// One floating IP in the plan that leads to a node and is to be taken off it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FloatingIpLine {
+pub struct FloatingIpEntry {
     /// Its id.
     pub id: String,
     /// The address.
@@ -213,7 +213,7 @@ pub struct FloatingIpLine {
 
 /// One group of jobs in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct GroupLine {
+pub struct JobGroupEntry {
     /// What each job asks for.
     pub request: Resources,
     /// A digest of what they need besides room (Requirements); groups with another one are other groups.
@@ -273,15 +273,15 @@ pub struct Plan {
     /// Kinds of node of which no more is made for a while.
     pub backoffs: Vec<BackoffFigures>,
     /// Every node, in the order of their making; new ones last.
-    pub nodes: Vec<NodeLine>,
+    pub nodes: Vec<NodeEntry>,
     /// Every builder.
-    pub builders: Vec<BuilderLine>,
+    pub builders: Vec<BuilderEntry>,
     /// What servers have left behind, and what looks so.
-    pub leftovers: Vec<LeftoverLine>,
+    pub leftovers: Vec<LeftoverEntry>,
     /// Floating IPs that lead to nodes, with `purge_floating_ips`.
-    pub floating_ips: Vec<FloatingIpLine>,
+    pub floating_ips: Vec<FloatingIpEntry>,
     /// Every group of waiting jobs, the largest request first.
-    pub groups: Vec<GroupLine>,
+    pub groups: Vec<JobGroupEntry>,
     /// What stops deletes.
     pub brakes: Vec<Brake>,
     /// What nothing more is made of, until an operator says so.

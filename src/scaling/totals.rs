@@ -10,7 +10,7 @@ use super::brakes::Brake;
 use super::memory::{NodeState, Outcome, State};
 use super::money::Money;
 use super::observation::{CloudName, NodeId};
-use super::plan::{Action, NodeLine, Plan};
+use super::plan::{Action, NodeEntry, Plan};
 use super::policy::Policy;
 use super::reason::Reason;
 use super::source::SourceKind;
@@ -304,7 +304,7 @@ impl Totals {
         }
     }
 
-    fn was_done(&mut self, action: &Action, line: Option<&NodeLine>, before: &State) {
+    fn was_done(&mut self, action: &Action, line: Option<&NodeEntry>, before: &State) {
         // A builder is none, nor what was left behind.
         let Some(line) = line else { return };
         let accepted = || {
@@ -388,7 +388,7 @@ impl Totals {
 }
 
 /// The cloud of a node; of one that is gone, as far as that is remembered.
-fn cloud_of(plan: &Plan, node: &NodeId, line: Option<&NodeLine>) -> CloudName {
+fn cloud_of(plan: &Plan, node: &NodeId, line: Option<&NodeEntry>) -> CloudName {
     let departed = || {
         let departed = plan.next.departed.get(node)?;
         Some(departed.cloud.clone())

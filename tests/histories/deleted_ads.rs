@@ -159,7 +159,7 @@ fn deletes_that_are_never_done(startds_end: bool) -> (usize, Site) {
             .iter()
             .any(|brake| matches!(brake, Brake::NodesVanished { .. }));
         assert!(!vanished, "{}", site.describe());
-        let asked = |node: &&scaling::plan::NodeLine| {
+        let asked = |node: &&scaling::plan::NodeEntry| {
             matches!(node.why, Reason::DeleteAgain { .. } | Reason::Lost { .. })
                 && node.fate == NodeDecision::Delete
         };

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use scaling::limits::Limit;
 use scaling::memory::State;
 use scaling::money::Money;
-use scaling::plan::{NodeDecision, NodeLine, Plan};
+use scaling::plan::{NodeDecision, NodeEntry, Plan};
 use scaling::policy::Policy;
 use scaling::reason::Reason;
 use scaling::schedule::{Hours, Spare, Window};
@@ -346,7 +346,7 @@ fn a_quarter_of_the_idle_nodes_is_replaced_at_a_time() {
         let now = site.plan().count(NodeDecision::Drain);
         assert!(now <= 2, "{}", site.describe());
         drained += now;
-        let up = |line: &&NodeLine| {
+        let up = |line: &&NodeEntry| {
             matches!(line.phase.as_str(), "idle" | "busy") && line.fate != NodeDecision::Drain
         };
         if drained > 0 {
@@ -377,7 +377,7 @@ fn jobs_end_only_where_the_site_says_so() {
         // The job that was ended waits again, and gets another node.
         for _ in 0..4 * 60 {
             site.tick();
-            let kills = |line: &NodeLine| matches!(line.why, Reason::KilledForItsAge { .. });
+            let kills = |line: &NodeEntry| matches!(line.why, Reason::KilledForItsAge { .. });
             if site.plan().nodes.iter().any(kills) {
                 said = true;
                 let told = &site.plan().notices;
@@ -528,7 +528,7 @@ fn nodes_that_were_made_together_do_not_go_together() {
             assert_eq!(first.len(), 8);
         }
         if minute >= 60 {
-            let up = |line: &&NodeLine| matches!(line.phase.as_str(), "idle" | "busy");
+            let up = |line: &&NodeEntry| matches!(line.phase.as_str(), "idle" | "busy");
             least = least.min(site.plan().nodes.iter().filter(up).count());
         }
         if oldest(&site.world()) > 8 * HOUR + 1800 {

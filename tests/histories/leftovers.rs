@@ -7,7 +7,7 @@ use scaling::observation::{
     METADATA_CONDOR_HOST, METADATA_ROLE, NodeId, builder_metadata, execute_metadata,
     master_metadata,
 };
-use scaling::plan::{LeftoverLine, NodeDecision};
+use scaling::plan::{LeftoverEntry, NodeDecision};
 use scaling::reason::Reason;
 use scaling::seconds::Seconds;
 use simulation::{JobState, SimulatedThing, World, locked};
@@ -36,7 +36,7 @@ fn leaking() -> (Site, String) {
 }
 
 fn lines(site: &Site) -> Vec<(&str, NodeDecision, Reason)> {
-    let line = |line: &LeftoverLine| (line.kind.name(), line.fate, line.why.clone());
+    let line = |line: &LeftoverEntry| (line.kind.name(), line.fate, line.why.clone());
     let lines = site.plan().leftovers.iter();
     lines.map(line).collect()
 }
@@ -66,7 +66,7 @@ fn what_a_server_leaves_behind_goes_when_two_looks_have_found_it() {
         "somebody's",
     );
     site.until(8, "they are seen", |world| world.things.len() == 3);
-    let deletes = |line: &LeftoverLine| {
+    let deletes = |line: &LeftoverEntry| {
         line.fate == NodeDecision::Delete
             && line.why
                 == Reason::LeftBehind {

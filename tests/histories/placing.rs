@@ -1,12 +1,12 @@
 //! Where nodes are put: zones and flavors without room are passed over, and GPUs are where their flavor says.
 
-use scaling::plan::{NodeDecision, NodeLine};
+use scaling::plan::{NodeDecision, NodeEntry};
 use simulation::{JobState, locked};
 
 use crate::site::{Site, cloud, scenario};
 
 /// The nodes that the last tick made.
-fn made(site: &Site) -> Vec<NodeLine> {
+fn made(site: &Site) -> Vec<NodeEntry> {
     let nodes = site.plan().nodes.iter();
     nodes
         .filter(|node| node.fate == NodeDecision::Create)
@@ -29,7 +29,7 @@ fn zoned(zones: &[&str]) -> Site {
     site
 }
 
-fn zones(nodes: &[NodeLine]) -> Vec<&str> {
+fn zones(nodes: &[NodeEntry]) -> Vec<&str> {
     let zones = nodes.iter().map(|node| node.zone.as_deref());
     zones.map(Option::unwrap_or_default).collect()
 }

@@ -9,7 +9,7 @@ use scaling::console::ConsoleSource;
 use scaling::memory::State;
 use scaling::node::JobListed;
 use scaling::observation::{METADATA_CONDOR_HOST, Observed, ServerStatus, StartdView};
-use scaling::plan::{NodeDecision, NodeLine};
+use scaling::plan::{NodeDecision, NodeEntry};
 use scaling::reason::{Reason, Unheard};
 use scaling::seconds::Seconds;
 use simulation::{JobState, locked};
@@ -19,7 +19,7 @@ use crate::suspicions::see_pool;
 
 const HOUR: u64 = 3600;
 
-fn only(site: &Site) -> &NodeLine {
+fn only(site: &Site) -> &NodeEntry {
     assert_eq!(site.plan().nodes.len(), 1, "{}", site.describe());
     &site.plan().nodes[0]
 }

@@ -2,7 +2,7 @@
 
 use scaling::memory::State;
 use scaling::node::JobLeft;
-use scaling::plan::{NodeDecision, NodeLine};
+use scaling::plan::{NodeDecision, NodeEntry};
 use scaling::reason::Reason;
 use scaling::schedule::Spare;
 use scaling::seconds::Seconds;
@@ -29,7 +29,7 @@ fn age(world: &World) -> u64 {
         .unwrap_or(0)
 }
 
-fn line(site: &Site) -> &NodeLine {
+fn line(site: &Site) -> &NodeEntry {
     &site.plan().nodes[0]
 }
 
@@ -45,7 +45,7 @@ fn idle_nodes_are_replaced_before_their_tokens_end() {
         assert!(age(&site.world()) < 2 * HOUR, "{}", site.describe());
         site.tick();
     }
-    let ends = |line: &&NodeLine| matches!(line.why, Reason::DrainTokenEnds { token_left_seconds, .. } if token_left_seconds <= Seconds(1800));
+    let ends = |line: &&NodeEntry| matches!(line.why, Reason::DrainTokenEnds { token_left_seconds, .. } if token_left_seconds <= Seconds(1800));
     let drained = site.plan().nodes.iter().filter(ends).count();
     // In one tick they go and others are made: they count neither for nodes_min nor for nodes_spare.
     assert_eq!((drained, site.created()), (2, 2), "{}", site.describe());
@@ -86,7 +86,7 @@ fn drains_for_tokens_keep_to_max_actions_and_brakes() {
         "{}",
         site.describe()
     );
-    let braked = |line: &NodeLine| matches!(line.why, Reason::Braked { .. });
+    let braked = |line: &NodeEntry| matches!(line.why, Reason::Braked { .. });
     assert!(site.plan().nodes.iter().any(braked), "{}", site.describe());
     locked(&site.world).broken.schedd = false;
     site.ticks(4);
@@ -140,7 +140,7 @@ fn job_is_done(world: &World) -> bool {
 fn a_node_that_cannot_come_back_keeps_its_job_and_goes_afterwards() {
     let mut site = two_hours();
     cut_by_its_token(&mut site);
-    let listed = |line: &NodeLine| {
+    let listed = |line: &NodeEntry| {
         matches!(
             line.why,
             Reason::Unreachable {

@@ -534,7 +534,7 @@ fn a_delete_that_does_not_finish_is_asked_again_and_is_no_capacity() {
     for _ in 0..8 {
         site.tick();
         let asked =
-            |node: &&scaling::plan::NodeLine| matches!(node.why, Reason::DeleteAgain { .. });
+            |node: &&scaling::plan::NodeEntry| matches!(node.why, Reason::DeleteAgain { .. });
         again += site.plan().nodes.iter().filter(asked).count();
     }
     assert!(

@@ -1,7 +1,7 @@
 //! Builders that their builds have forgotten: deleted when two looks have found them older than their lifetime.
 
 use super::planner::Planner;
-use super::{BuilderLine, NodeDecision};
+use super::{BuilderEntry, NodeDecision};
 use crate::action::{CloudAction, Expected, StartdIdentity};
 use crate::memory::BuilderState;
 use crate::observation::{NodeId, ServerStatus};
@@ -79,7 +79,7 @@ impl Planner<'_> {
             }
             let record = builder.server.record();
             let own = || NodeId(record.id.clone());
-            lines.push(BuilderLine {
+            lines.push(BuilderEntry {
                 node: builder.server.node().cloned().unwrap_or_else(own),
                 server: record.id.clone(),
                 name: record.name.clone(),
@@ -93,7 +93,7 @@ impl Planner<'_> {
 
     /// How many builders are to be deleted.
     pub(super) fn builder_deletes(&self) -> u64 {
-        let deletes = |line: &&BuilderLine| line.fate == NodeDecision::Delete;
+        let deletes = |line: &&BuilderEntry| line.fate == NodeDecision::Delete;
         self.builders.iter().filter(deletes).count() as u64
     }
 

@@ -3,7 +3,7 @@
 use super::planner::{Group, NewNode, NodePlan, Planner};
 use super::unseen::unseen;
 use super::{
-    GroupLine, KnownSources, NodeDecision, NodeLine, Plan, contradictions, phase_name, queue,
+    JobGroupEntry, KnownSources, NodeDecision, NodeEntry, Plan, contradictions, phase_name, queue,
     to_come,
 };
 use crate::figures::{self, PolicyFigures};
@@ -70,8 +70,8 @@ impl<'a> Planner<'a> {
         self.nodes.iter().map(|plan| &plan.node)
     }
 
-    fn group_line(&self, group: Group) -> GroupLine {
-        GroupLine {
+    fn group_line(&self, group: Group) -> JobGroupEntry {
+        JobGroupEntry {
             request: group.asks.request,
             by_machine: self.observation.matches.depends_on_machine(&group.asks),
             needs: group.asks.needs,
@@ -83,14 +83,14 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn node_lines(&self) -> Vec<NodeLine> {
+    fn node_lines(&self) -> Vec<NodeEntry> {
         let spare = self.spare_reason(self.spare());
         let there = self.nodes.iter().map(|node| self.node_line(node, &spare));
         let new = self.new_nodes.iter().map(|new| self.new_line(new));
         there.chain(new).collect()
     }
 
-    fn node_line(&self, node: &NodePlan<'_>, spare: &Reason) -> NodeLine {
+    fn node_line(&self, node: &NodePlan<'_>, spare: &Reason) -> NodeEntry {
         let kept = || (NodeDecision::Keep, self.kept_because(node, spare));
         let (fate, why) = node.decision.clone().unwrap_or_else(kept);
         let why = match why {
@@ -102,7 +102,7 @@ impl<'a> Planner<'a> {
             why => why,
         };
         let remembered = self.next.nodes.get(&node.id);
-        NodeLine {
+        NodeEntry {
             node: node.id.clone(),
             name: node.name.clone(),
             cloud: node.kind.cloud.clone(),
@@ -116,9 +116,9 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn new_line(&self, new: &NewNode) -> NodeLine {
+    fn new_line(&self, new: &NewNode) -> NodeEntry {
         let cloud = self.policy.cloud(&new.kind.cloud);
-        NodeLine {
+        NodeEntry {
             server: figures::server(self.observation, cloud, &new.kind.flavor, &new.kind.image),
             startd: None,
             node: new.id.clone(),

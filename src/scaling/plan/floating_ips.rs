@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::leftovers::answered;
 use super::planner::Planner;
-use super::{Action, FloatingIpLine, NodeDecision};
+use super::{Action, FloatingIpEntry, NodeDecision};
 use crate::action::CloudAction;
 use crate::observation::NodeId;
 use crate::reason::Reason;
@@ -46,7 +46,7 @@ impl Planner<'_> {
                 self.actions.ask_cloud(cloud, action);
                 (NodeDecision::Disassociate, Reason::FloatingIpOfNode)
             };
-            self.floating_ips.push(FloatingIpLine {
+            self.floating_ips.push(FloatingIpEntry {
                 id: ip.id().to_owned(),
                 address: ip.address().to_owned(),
                 cloud: cloud.clone(),

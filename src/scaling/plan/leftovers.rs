@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::planner::Planner;
-use super::{LeftoverLine, NodeDecision};
+use super::{LeftoverEntry, NodeDecision};
 use crate::action::CloudAction;
 use crate::leftover::{Leftover, LeftoverKind, Unmarked};
 use crate::memory::LeftoverState;
@@ -144,7 +144,7 @@ impl<'a> Planner<'a> {
                     (NodeDecision::Keep, Reason::LeftoverUnmarked { seconds })
                 }
             };
-            self.leftovers.push(LeftoverLine {
+            self.leftovers.push(LeftoverEntry {
                 id: id.to_owned(),
                 kind: thing.kind(),
                 name: thing.name().to_owned(),

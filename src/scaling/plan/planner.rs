@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::time::Duration;
 
-use super::{Action, BuilderLine, FloatingIpLine, LeftoverLine, NodeDecision};
+use super::{Action, BuilderEntry, FloatingIpEntry, LeftoverEntry, NodeDecision};
 use crate::action::{CloudAction, PoolAction};
 use crate::brakes::Brake;
 use crate::budget::{BudgetSpent, Costs};
@@ -228,9 +228,9 @@ pub(super) struct Planner<'a> {
     pub(super) counts: Counts,
     /// Indexes of nodes whose servers are to be deleted, in order.
     pub(super) removals: Vec<(usize, Reason)>,
-    pub(super) builders: Vec<BuilderLine>,
-    pub(super) leftovers: Vec<LeftoverLine>,
-    pub(super) floating_ips: Vec<FloatingIpLine>,
+    pub(super) builders: Vec<BuilderEntry>,
+    pub(super) leftovers: Vec<LeftoverEntry>,
+    pub(super) floating_ips: Vec<FloatingIpEntry>,
     pub(super) new_nodes: Vec<NewNode>,
     pub(super) actions: Actions,
     pub(super) notices: Vec<String>,
