@@ -12,7 +12,7 @@ use scaling::needs::Matches;
 use scaling::node::drain_mark;
 use scaling::observation::{
     CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, NegotiatorView, NodeId,
-    Observation, Observed, OwnedServer, PartsQuota, PoolView, Quota, Resources, ScheddView,
+    Observation, Observed, OwnedServer, PoolView, Quota, Resources, ScheddView, SecondaryQuota,
     ServerRecord, ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
 use scaling::policy::{CloudPolicy, Policy};
@@ -130,7 +130,7 @@ pub fn scene(size: Size) -> Scene {
             unread: Vec::new(),
             servers: servers.remove(name).unwrap_or_default(),
             quota: quota(),
-            parts: Observed::Known(PartsQuota::default()),
+            parts: Observed::Known(SecondaryQuota::default()),
             flavors: BTreeMap::from([(FLAVOR.to_owned(), flavor())]),
             leftovers: Observed::Known(Leftovers::default()),
         };

@@ -16,7 +16,7 @@ use openstack::{AuthMethod, CloudSettings};
 use openstack::{
     Error, Service, compute, identity, image, limits, network, server_group, volume, zone,
 };
-use scaling::observation::{OwnedServer, PartsQuota, Quota, Role, Usage};
+use scaling::observation::{OwnedServer, Quota, Role, SecondaryQuota, Usage};
 use system::deadline::Deadline;
 
 /// Looks at the cloud of `settings`.
@@ -130,7 +130,7 @@ struct Answers {
     subnets: Answer<Vec<Subnet>>,
     groups: Answer<Vec<SecurityGroup>>,
     ports: Answer<Option<Usage>>,
-    parts: Answer<PartsQuota>,
+    parts: Answer<SecondaryQuota>,
     placed: Vec<Finding>,
     rights: Vec<Finding>,
     version: Answer<Option<(u32, u32)>>,
@@ -256,7 +256,7 @@ impl Judge<'_> {
     }
 
     fn quota(&self, findings: &mut Vec<Finding>) {
-        let none = PartsQuota::default();
+        let none = SecondaryQuota::default();
         let parts = match &self.answers.parts {
             Ok(parts) => parts,
             Err(error) => {

@@ -2,12 +2,12 @@
 
 use super::Finding;
 use openstack::compute::NamedFlavor;
-use scaling::observation::{PartsQuota, Quota, Usage};
+use scaling::observation::{Quota, SecondaryQuota, Usage};
 use scaling::policy::CloudPolicy;
 
 /// How many more servers of `flavor` the quota allows beyond the headroom, and what stops the next.
 fn room(
-    (quota, parts): (&Quota, &PartsQuota),
+    (quota, parts): (&Quota, &SecondaryQuota),
     policy: &CloudPolicy,
     flavor: &NamedFlavor,
 ) -> (u64, &'static str) {
@@ -59,7 +59,7 @@ fn room(
 
 /// Room for one node of each flavor, and for all that may be made; `nodes` are there already.
 pub fn quota(
-    quota: (&Quota, &PartsQuota),
+    quota: (&Quota, &SecondaryQuota),
     policy: &CloudPolicy,
     nodes_max: u64,
     flavors: &[&NamedFlavor],
@@ -147,7 +147,7 @@ mod tests {
         };
         let of = |limit, min_cores, nodes| {
             let findings = quota(
-                (&cores(limit), &PartsQuota::default()),
+                (&cores(limit), &SecondaryQuota::default()),
                 &policy(min_cores),
                 10,
                 &[&small, &large],
@@ -169,12 +169,12 @@ mod tests {
     #[test]
     fn what_else_nodes_take_must_have_room_too() {
         let small = flavor("small", 1);
-        let parts = PartsQuota {
+        let parts = SecondaryQuota {
             ports: Usage {
                 limit: Some(10),
                 used: 5,
             },
-            ..PartsQuota::default()
+            ..SecondaryQuota::default()
         };
         let of = |ports| {
             let policy = CloudPolicy {

@@ -11,7 +11,7 @@ use super::error::Error;
 use super::http::{Answer, Request, percent_encoded};
 use super::items;
 use super::server_group::{self, ServerGroup};
-use scaling::observation::{PartsQuota, Quota, Unread, Usage};
+use scaling::observation::{Quota, SecondaryQuota, Unread, Usage};
 use system::deadline::Deadline;
 
 /// The first version of Nova's API.
@@ -78,10 +78,10 @@ pub fn quota(session: &Session, deadline: Deadline) -> Result<Quota, Error> {
 
 /// The limits of what each node of this cloud takes besides a server, cores and memory. Only what is used is asked for; what
 /// the cloud does not tell limits nothing: a create is refused then.
-pub fn parts(session: &Session, deadline: Deadline) -> Result<PartsQuota, Error> {
+pub fn parts(session: &Session, deadline: Deadline) -> Result<SecondaryQuota, Error> {
     let settings = session.settings();
     let takes = settings.takes();
-    let mut parts = PartsQuota::default();
+    let mut parts = SecondaryQuota::default();
     if takes.ports > 0 {
         parts.ports = ports(session, deadline)?.unwrap_or_default();
     }

@@ -522,7 +522,7 @@ pub struct CloudView {
     /// The project's limits and what is used of them, by others too.
     pub quota: Quota,
     /// The same for what else nodes take of the project.
-    pub parts: Observed<PartsQuota>,
+    pub parts: Observed<SecondaryQuota>,
     /// The configured flavors that the cloud has, by name as configured.
     pub flavors: BTreeMap<String, Flavor>,
     /// The configured flavors that the cloud has and that cannot be read, with the reason.
@@ -563,7 +563,7 @@ pub struct Quota {
 /// The project's limits of what a node takes besides a server, cores and memory; unlimited, where nodes take nothing of
 /// it, and where the cloud does not tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PartsQuota {
+pub struct SecondaryQuota {
     /// Ports (Neutron).
     pub ports: Usage,
     /// Volumes (Cinder).

@@ -1,7 +1,7 @@
 //! What a node takes of a project besides a server, cores and memory: how many more that allows.
 
 use super::limits::{Case, Limit, quota};
-use super::observation::{CloudView, Observed, PartsQuota, Usage};
+use super::observation::{CloudView, Observed, SecondaryQuota, Usage};
 use super::policy::Takes;
 
 /// One of the quotas.
@@ -14,7 +14,7 @@ struct Part {
     limit: fn(String, u64, u64) -> Limit,
 }
 
-fn all_parts(case: &Case<'_>, seen: &PartsQuota) -> [Part; 4] {
+fn all_parts(case: &Case<'_>, seen: &SecondaryQuota) -> [Part; 4] {
     let Takes {
         ports,
         volumes,
@@ -133,7 +133,7 @@ mod tests {
         server_group_members: 1,
     };
 
-    fn view(parts: Observed<PartsQuota>) -> CloudView {
+    fn view(parts: Observed<SecondaryQuota>) -> CloudView {
         let flavor = Flavor {
             id: "1".to_owned(),
             vcpus: 1,
@@ -162,7 +162,7 @@ mod tests {
     }
 
     /// How many nodes that take these may be made, and what limits them.
-    fn allowed(takes: Takes, parts: Observed<PartsQuota>, planned: Planned) -> (u64, String) {
+    fn allowed(takes: Takes, parts: Observed<SecondaryQuota>, planned: Planned) -> (u64, String) {
         let policy = Policy {
             nodes_max: 1000,
             max_unproven: 1000,
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn each_part_limits_what_takes_it() {
-        let none = PartsQuota::default();
+        let none = SecondaryQuota::default();
         let planned = Planned {
             instances: 1,
             building: 1,
@@ -204,7 +204,7 @@ mod tests {
         for (parts, more, words) in [
             (none, 100, "max_actions 20 a minute"),
             (
-                PartsQuota {
+                SecondaryQuota {
                     ports: left(9),
                     ..none
                 },
@@ -212,7 +212,7 @@ mod tests {
                 "the quota of blue: 5 ports left, a node takes 2",
             ),
             (
-                PartsQuota {
+                SecondaryQuota {
                     volumes: left(5),
                     ..none
                 },
@@ -220,7 +220,7 @@ mod tests {
                 "the quota of blue: 3 volumes left, a node takes 1",
             ),
             (
-                PartsQuota {
+                SecondaryQuota {
                     volume_gb: left(139),
                     ..none
                 },
@@ -228,7 +228,7 @@ mod tests {
                 "the quota of blue: 99 GB of volumes left, a node takes 20 GB",
             ),
             (
-                PartsQuota {
+                SecondaryQuota {
                     server_group_members: left(6),
                     ..none
                 },
@@ -260,9 +260,9 @@ mod tests {
     #[test]
     fn used_up_is_what_has_no_room_for_one() {
         let with = |ports| {
-            let parts = PartsQuota {
+            let parts = SecondaryQuota {
                 ports,
-                ..PartsQuota::default()
+                ..SecondaryQuota::default()
             };
             used_up(&TAKES, &view(Observed::Known(parts)))
         };

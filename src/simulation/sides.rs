@@ -18,7 +18,7 @@ use scaling::leftover::{
     FloatingIpRecord, Leftover, LeftoverKind, Leftovers, PortRecord, Unmarked, VolumeRecord,
 };
 use scaling::observation::{
-    CloudView, Flavor, METADATA_TOKEN_LIFETIME, Observed, OwnedServer, PartsQuota, Quota,
+    CloudView, Flavor, METADATA_TOKEN_LIFETIME, Observed, OwnedServer, Quota, SecondaryQuota,
     ServerRecord, ServerStatus, Usage, execute_metadata,
 };
 use scaling::policy::Policy;
@@ -114,7 +114,7 @@ impl Cloud for SimulatedCloud<'_> {
                     used: used.2,
                 },
             },
-            parts: Observed::Known(PartsQuota::default()),
+            parts: Observed::Known(SecondaryQuota::default()),
             flavors: flavors.collect(),
             leftovers: self.leftovers(&world, traces),
         })

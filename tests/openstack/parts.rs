@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use openstack::CloudSettings;
 use openstack::{compute, limits, server_group, zone};
 use scaling::action::{CloudAction, FailureKind, Intent};
-use scaling::observation::{CloudView, Observed, PartsQuota, Usage};
+use scaling::observation::{CloudView, Observed, SecondaryQuota, Usage};
 use scaling::refusal::About;
 use serde_json::{Value, json};
 use tick::cloud::{Cloud, LeftoverQuery};
@@ -162,16 +162,16 @@ fn only_what_nodes_take_is_asked_for() {
     let (double, seen) = view(vec![], |_| {});
     assert_eq!(double.count("GET", &cinder(LIMITS)), 0);
     assert_eq!(double.count("GET", GROUPS), 0);
-    let unlimited = PartsQuota {
+    let unlimited = SecondaryQuota {
         ports: Usage {
             limit: None,
             used: 1,
         },
-        ..PartsQuota::default()
+        ..SecondaryQuota::default()
     };
     assert_eq!(seen.parts, Observed::Known(unlimited), "-1 is unlimited");
     let (_, seen) = view(vec![], all);
-    let every = PartsQuota {
+    let every = SecondaryQuota {
         volumes: of(10, 0),
         volume_gb: of(100, 0),
         server_group_members: of(10, 1),
@@ -191,7 +191,7 @@ fn what_the_cloud_does_not_have_limits_nothing_and_what_fails_is_unknown() {
         let (_, seen) = view(first, |settings| settings.scratch_size_gb = Some(1));
         assert_eq!(
             seen.parts,
-            Observed::Known(PartsQuota::default()),
+            Observed::Known(SecondaryQuota::default()),
             "{status}"
         );
     }

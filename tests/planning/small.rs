@@ -12,7 +12,7 @@ use scaling::memory::{Claims, Join, Kind, NodeState, State};
 use scaling::needs::Matches;
 use scaling::observation::{
     CloudView, CollectorView, Demand, Flavor, JobCounts, NegotiatorView, NodeId, Observation,
-    Observed, OwnedServer, PartsQuota, PoolView, Quota, Resources, ScheddView, ServerRecord,
+    Observed, OwnedServer, PoolView, Quota, Resources, ScheddView, SecondaryQuota, ServerRecord,
     ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
 use scaling::plan::{Action, Plan, plan};
@@ -258,7 +258,7 @@ impl Small {
                     .map(|(position, flavor)| (flavor_name(position), nova(position, flavor)))
                     .collect(),
                 leftovers: Observed::Known(Leftovers::default()),
-                parts: Observed::Known(PartsQuota::default()),
+                parts: Observed::Known(SecondaryQuota::default()),
             };
             let seen = if cloud.answers {
                 Observed::Known(view)

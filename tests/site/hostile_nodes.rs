@@ -15,8 +15,8 @@ use scaling::leftover::Leftovers;
 use scaling::memory::State;
 use scaling::node::drain_mark;
 use scaling::observation::{
-    CloudView, Flavor, METADATA_TOKEN_IDENTITY, NodeId, Observation, Observed, OwnedServer,
-    PartsQuota, Quota, ServerRecord, ServerStatus, execute_metadata,
+    CloudView, Flavor, METADATA_TOKEN_IDENTITY, NodeId, Observation, Observed, OwnedServer, Quota,
+    SecondaryQuota, ServerRecord, ServerStatus, execute_metadata,
 };
 use scaling::plan::{NodeDecision, Plan, plan};
 use scaling::policy::{CloudPolicy, Policy};
@@ -60,7 +60,7 @@ impl Cloud for Servers {
             obscure: Vec::new(),
             image_tested: false,
             quota: Quota::default(),
-            parts: Observed::Known(PartsQuota::default()),
+            parts: Observed::Known(SecondaryQuota::default()),
             flavors: BTreeMap::from([("f".to_owned(), flavor)]),
             unread_flavors: BTreeMap::new(),
             leftovers: Observed::Known(Leftovers::default()),
