@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::check::Outcome;
     use scaling::observation::Flavor;
-    use scaling::policy::Takes;
+    use scaling::policy::NodeFootprint;
 
     fn flavor(name: &str, vcpus: u64) -> NamedFlavor {
         NamedFlavor {
@@ -178,9 +178,9 @@ mod tests {
         };
         let of = |ports| {
             let policy = CloudPolicy {
-                takes: Takes {
+                takes: NodeFootprint {
                     ports,
-                    ..Takes::default()
+                    ..NodeFootprint::default()
                 },
                 ..policy(0)
             };

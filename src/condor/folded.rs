@@ -202,7 +202,7 @@ impl Folded {
         self
     }
 
-    /// Takes the next line.
+    /// NodeFootprint the next line.
     pub(super) fn add(&mut self, line: &str) {
         if self.take(line).is_none() {
             self.torn = self.torn.saturating_add(1);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 
 use keys::{Form, Kind, settings};
-use scaling::policy::Takes;
+use scaling::policy::NodeFootprint;
 
 /// Policies of server groups that Nova has; the first is the default: nodes are spread over hosts as far as there are enough.
 pub const SERVER_GROUP_POLICIES: [&str; 4] = [
@@ -114,9 +114,9 @@ impl CloudSettings {
     }
 
     /// What each node takes of the project besides a server, cores and memory.
-    pub fn takes(&self) -> Takes {
+    pub fn takes(&self) -> NodeFootprint {
         let volumes = [self.boot_volume_size_gb, self.scratch_size_gb];
-        Takes {
+        NodeFootprint {
             ports: self.networks.len() as u64,
             volumes: volumes.iter().flatten().count() as u64,
             volume_gb: volumes.iter().flatten().sum(),

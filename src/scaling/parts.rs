@@ -2,7 +2,7 @@
 
 use super::limits::{Case, Limit, quota};
 use super::observation::{CloudView, Observed, SecondaryQuota, Usage};
-use super::policy::Takes;
+use super::policy::NodeFootprint;
 
 /// One of the quotas.
 struct Part {
@@ -15,7 +15,7 @@ struct Part {
 }
 
 fn all_parts(case: &Case<'_>, seen: &SecondaryQuota) -> [Part; 4] {
-    let Takes {
+    let NodeFootprint {
         ports,
         volumes,
         volume_gb,
@@ -104,7 +104,7 @@ pub(super) fn exchange(case: &Case<'_>, view: &CloudView) -> Option<Limit> {
 
 /// Whether a cloud has no room for the parts of one more node: its ports may run out while a server is built, and Nova then
 /// says only that it has tried all hosts.
-pub(super) fn used_up(takes: &Takes, view: &CloudView) -> bool {
+pub(super) fn used_up(takes: &NodeFootprint, view: &CloudView) -> bool {
     let short = |usage: Usage, each: u64| usage.left().is_some_and(|left| left < each);
     view.parts.known().is_some_and(|seen| {
         short(seen.ports, takes.ports)
@@ -126,7 +126,7 @@ mod tests {
     use crate::policy::{CloudPolicy, Policy};
     use crate::submitter::{ChargedNodes, Submitters};
 
-    const TAKES: Takes = Takes {
+    const TAKES: NodeFootprint = NodeFootprint {
         ports: 2,
         volumes: 1,
         volume_gb: 20,
@@ -162,7 +162,11 @@ mod tests {
     }
 
     /// How many nodes that take these may be made, and what limits them.
-    fn allowed(takes: Takes, parts: Observed<SecondaryQuota>, planned: Planned) -> (u64, String) {
+    fn allowed(
+        takes: NodeFootprint,
+        parts: Observed<SecondaryQuota>,
+        planned: Planned,
+    ) -> (u64, String) {
         let policy = Policy {
             nodes_max: 1000,
             max_unproven: 1000,
@@ -238,7 +242,7 @@ mod tests {
         ] {
             let (allowed_more, said) = allowed(TAKES, Observed::Known(parts), planned);
             assert_eq!((allowed_more, &*said), (more, words), "{parts:?}");
-            let (untouched, _) = allowed(Takes::default(), Observed::Known(parts), planned);
+            let (untouched, _) = allowed(NodeFootprint::default(), Observed::Known(parts), planned);
             assert_eq!(untouched, 100, "what is not used limits nothing");
         }
     }

@@ -174,7 +174,7 @@ settings! {
         /// Availability zones over which nodes are spread; none: the cloud's choice.
         zones: Vec<String> = Vec::new();
         /// What each node takes of the project besides a server, cores and memory.
-        takes: Takes = Takes::default();
+        takes: NodeFootprint = NodeFootprint::default();
         /// Its own budget.
         budget: Budget = Budget::default();
         /// Its server group is a hard one: a host that does not suit is none.
@@ -184,7 +184,7 @@ settings! {
 
 /// What one node takes of a project besides a server, cores and memory; nothing, where it is not used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Takes {
+pub struct NodeFootprint {
     /// Ports: one in each network.
     pub ports: u64,
     /// Volumes: the one it boots from and the blank one.

@@ -136,7 +136,7 @@ pub fn run_within(
     Ok(Ended { status, stderr })
 }
 
-/// Takes everything from the command's environment that no child needs; what the caller has set stays.
+/// NodeFootprint everything from the command's environment that no child needs; what the caller has set stays.
 pub fn clean(command: &mut Command) -> &mut Command {
     let set: Vec<(OsString, Option<OsString>)> = command
         .get_envs()

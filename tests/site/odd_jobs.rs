@@ -67,7 +67,10 @@ fn of<'a>(schedd: &'a ScheddView, cluster: &str) -> Vec<&'a Demand> {
 }
 
 fn takes(matches: &Matches, demand: &Demand) -> bool {
-    matches!(matches.answer(&node().kind, &demand.kind()), Answer::Takes)
+    matches!(
+        matches.answer(&node().kind, &demand.kind()),
+        Answer::NodeFootprint
+    )
 }
 
 #[test]
