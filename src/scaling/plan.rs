@@ -11,11 +11,11 @@ mod demand;
 mod finishing;
 mod floating_ips;
 mod forgetting;
-mod held_back;
 mod images;
 mod keeping;
 mod leftovers;
 mod look_again;
+mod negotiator_limits;
 mod placing;
 mod planner;
 mod removing;
@@ -24,8 +24,8 @@ mod taking_back;
 mod unseen;
 mod unsigned;
 
-pub use held_back::MANY_STARTS;
 pub use look_again::NEXT_DRAIN_LOOK;
+pub use negotiator_limits::MANY_STARTS;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::held_back::Startable;
+use super::negotiator_limits::StartableJobs;
 use super::planner::{Group, Planner};
 use crate::brakes::Brake;
 use crate::capacity::Capacity;
@@ -67,7 +67,7 @@ impl Planner<'_> {
     /// The groups of all schedds that answered, jobs that are alike together, the largest request first.
     pub(super) fn groups(&mut self) -> Vec<Group> {
         let mut by_kind: BTreeMap<(JobKind, Submitters), Group> = BTreeMap::new();
-        for Startable {
+        for StartableJobs {
             demand,
             jobs,
             held_back,

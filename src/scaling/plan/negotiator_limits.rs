@@ -12,7 +12,7 @@ use crate::observation::{Ceiling, Demand, MaxRunning, NegotiatorView, Observed};
 use crate::reason::Reason;
 
 /// Waiting jobs, and how many of them the negotiator would start.
-pub(super) struct Startable<'a> {
+pub(super) struct StartableJobs<'a> {
     pub(super) demand: &'a Demand,
     /// Of its jobs, those that would be started.
     pub(super) jobs: u64,
@@ -70,10 +70,10 @@ impl<'a> Room<'a> {
 impl<'a> Planner<'a> {
     /// What waits on all schedds that answered, and how many of it would be started: those that have waited longest
     /// first.
-    pub(super) fn startable(&mut self) -> Vec<Startable<'a>> {
+    pub(super) fn startable(&mut self) -> Vec<StartableJobs<'a>> {
         let schedds = self.observation.pool.schedds.iter();
         let known = schedds.filter_map(|(name, schedd)| Some((name.as_str(), schedd.known()?)));
-        let mut all: Vec<(&'a str, Startable<'a>)> = Vec::new();
+        let mut all: Vec<(&'a str, StartableJobs<'a>)> = Vec::new();
         let mut schedds: BTreeMap<&'a str, (MaxRunning, u64)> = BTreeMap::new();
         for (name, schedd) in known {
             if let Some(max) = schedd.max_running {
@@ -82,7 +82,7 @@ impl<'a> Planner<'a> {
             let waiting = schedd.demand.iter().filter(|demand| demand.jobs > 0);
             all.extend(waiting.map(|demand| (name, self.by_itself(demand))));
         }
-        let free = |(_, startable): &(&str, Startable<'_>)| {
+        let free = |(_, startable): &(&str, StartableJobs<'_>)| {
             let demand = startable.demand;
             demand.concurrency_limits.is_empty() && demand.accounting_group.is_none()
         };
@@ -128,7 +128,7 @@ impl<'a> Planner<'a> {
         });
         let mut limits = Room::new(negotiator.map(|negotiator| &negotiator.concurrency_limits));
         let mut quotas = Room::new(negotiator.map(|negotiator| &negotiator.group_quotas));
-        let start = |(_, schedd, mut startable): (bool, &'a str, Startable<'a>)| {
+        let start = |(_, schedd, mut startable): (bool, &'a str, StartableJobs<'a>)| {
             startable.within(&mut limits, &mut quotas, schedd, &mut schedds);
             startable
         };
@@ -167,7 +167,7 @@ impl<'a> Planner<'a> {
     }
 
     /// How many jobs would be started, whatever else waits.
-    fn by_itself(&self, demand: &'a Demand) -> Startable<'a> {
+    fn by_itself(&self, demand: &'a Demand) -> StartableJobs<'a> {
         let mut startable = whole(demand);
         let jobs = demand.jobs;
         let lead = self.policy.boot_timeout / 2;
@@ -230,7 +230,7 @@ fn order(one: &Demand, other: &Demand) -> Ordering {
         .then_with(|| limits(one).cmp(&limits(other)))
 }
 
-impl<'a> Startable<'a> {
+impl<'a> StartableJobs<'a> {
     /// Leaves those that negotiator and schedd would start, and takes what they take.
     fn within(
         &mut self,
@@ -290,8 +290,8 @@ impl<'a> Startable<'a> {
     }
 }
 
-fn whole(demand: &Demand) -> Startable<'_> {
-    Startable {
+fn whole(demand: &Demand) -> StartableJobs<'_> {
+    StartableJobs {
         demand,
         jobs: demand.jobs,
         held_back: Vec::new(),
