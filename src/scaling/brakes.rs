@@ -2,11 +2,11 @@
 
 use super::memory::{State, UnmanagedMachines};
 use super::node::{Node, Phase};
+use super::node_inventory::NodeInventory;
 use super::observation::{Observation, Observed};
 use super::policy::Policy;
 use super::seconds::{Seconds, seconds};
 use super::sentence::{sentences, when};
-use super::survey::Survey;
 
 sentences! {
 /// Why nothing is made, or nothing is drained and deleted.
@@ -56,7 +56,7 @@ pub fn brakes(
     observation: &Observation,
     policy: &Policy,
     state: &State,
-    survey: &Survey<'_>,
+    survey: &NodeInventory<'_>,
 ) -> Vec<Brake> {
     let mut all = Vec::new();
     all.extend(collector(observation, policy, state, survey));
@@ -68,7 +68,11 @@ pub fn brakes(
 /// Whether a young collector may not have heard yet from a startd that offers room: of an unmanaged machine, or of a node
 /// that joined before the collector started. A node that has never joined counts as coming capacity whether the collector
 /// has heard from it or not, so no node too many is created beside it.
-fn startds_are_expected(observation: &Observation, state: &State, survey: &Survey<'_>) -> bool {
+fn startds_are_expected(
+    observation: &Observation,
+    state: &State,
+    survey: &NodeInventory<'_>,
+) -> bool {
     let may_be_missing = |node: &Node<'_>| match node.phase {
         Phase::Gone | Phase::Lapsed => false,
         // It has been heard of.
@@ -88,7 +92,7 @@ fn collector(
     observation: &Observation,
     policy: &Policy,
     state: &State,
-    survey: &Survey<'_>,
+    survey: &NodeInventory<'_>,
 ) -> Option<Brake> {
     match &observation.pool.collector {
         Observed::Unknown(why) => Some(Brake::CollectorUnknown { why: why.clone() }),

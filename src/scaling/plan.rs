@@ -47,6 +47,7 @@ use super::memory::{Outcome, State};
 use super::names::{ActionName, PhaseName};
 use super::needs::Needs;
 use super::node::{Node, Phase};
+use super::node_inventory::survey;
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Observed, Resources};
 use super::policy::Policy;
 use super::reason::Reason;
@@ -54,7 +55,6 @@ use super::schedule::InForce;
 use super::source::{Source, SourceKind};
 use super::stranded::{StrandedJobs, stranded};
 use super::submitter::Submitters;
-use super::survey::survey;
 use crate::names;
 use planner::Planner;
 

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::memory::State;
 use super::node::{Phase, is_fresh};
+use super::node_inventory::NodeInventory;
 use super::observation::{NodeId, Observation, Observed, RunningJobs};
 use super::policy::Policy;
 use super::sentence::{count, first_few};
-use super::survey::Survey;
 
 /// A schedd loses the connection to a machine that is gone within this: after `TCP_KEEPALIVE_INTERVAL` (6 min) and five
 /// probes where nothing is on its way, else when the kernel gives up what is (`tcp_retries2`, 15.4 min). Source: HTCondor's
@@ -71,7 +71,7 @@ pub(super) fn stranded(
     observation: &Observation,
     policy: &Policy,
     state: &State,
-    survey: &Survey<'_>,
+    survey: &NodeInventory<'_>,
 ) -> Option<StrandedJobs> {
     let heard: BTreeSet<&str> = heard(observation, policy);
     let mut machines = Vec::new();
@@ -134,7 +134,7 @@ pub(super) fn heard<'a>(observation: &'a Observation, policy: &Policy) -> BTreeS
 }
 
 /// Nodes without a server, and those whose server is switched off and whose startd is not heard.
-fn gone<'a>(state: &'a State, survey: &'a Survey<'_>) -> Vec<Gone<'a>> {
+fn gone<'a>(state: &'a State, survey: &'a NodeInventory<'_>) -> Vec<Gone<'a>> {
     let departed = state.departed.iter().filter_map(|(node, departed)| {
         Some(Gone {
             node,

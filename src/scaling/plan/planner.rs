@@ -12,13 +12,13 @@ use crate::limits::Planned;
 use crate::memory::{Kind, NodeState, State};
 use crate::needs::{self, Answer, JobFault, JobKind};
 use crate::node::{Node, Phase};
+use crate::node_inventory::NodeInventory;
 use crate::observation::{CloudName, NodeId, Observation, Observed};
 use crate::pace::ActionCounts;
 use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::seconds::{Seconds, seconds};
 use crate::submitter::{ChargedNodes, Submitters};
-use crate::survey::Survey;
 
 /// A node, and what becomes of it.
 pub(super) struct NodePlan<'a> {
@@ -100,7 +100,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    fn of(survey: &Survey<'_>, observation: &Observation, state: &State) -> Counts {
+    fn of(survey: &NodeInventory<'_>, observation: &Observation, state: &State) -> Counts {
         let cores = |node: &Node<'_>| cores(&node.kind, observation, state);
         let mut counts = Counts {
             nodes: 0,
@@ -217,7 +217,7 @@ pub(super) struct Planner<'a> {
     pub(super) previous: &'a State,
     pub(super) next: State,
     /// What was put together of servers and startds; its nodes are in `nodes`.
-    pub(super) survey: Survey<'a>,
+    pub(super) survey: NodeInventory<'a>,
     /// In the order of their making: none is added or taken away.
     pub(super) nodes: Vec<NodePlan<'a>>,
     /// The largest request first.
@@ -242,7 +242,7 @@ impl<'a> Planner<'a> {
         policy: &'a Policy,
         previous: &'a State,
         mut next: State,
-        mut survey: Survey<'a>,
+        mut survey: NodeInventory<'a>,
         brakes: Vec<Brake>,
         costs: Costs,
     ) -> Planner<'a> {

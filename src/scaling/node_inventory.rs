@@ -20,7 +20,7 @@ use learning::learn;
 
 /// All nodes, and the startds that are not ours.
 #[derive(Debug)]
-pub struct Survey<'a> {
+pub struct NodeInventory<'a> {
     /// In the order of their ids, which is that of their making.
     pub nodes: Vec<Node<'a>>,
     /// Fresh startds of other machines in the pool: their free slots serve demand, and nothing is ever done to them.
@@ -51,7 +51,11 @@ pub struct Builder<'a> {
 }
 
 /// Puts together servers, startds and memory; what it learns goes into `state`.
-pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut State) -> Survey<'a> {
+pub fn survey<'a>(
+    observation: &'a Observation,
+    policy: &Policy,
+    state: &mut State,
+) -> NodeInventory<'a> {
     learn_jobless(observation, policy, state);
     forget_departed(observation, state);
     set_aside_removed_clouds(observation, state);
@@ -90,7 +94,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
         };
         facts.node(finder.needs_own_identity(memory, server))
     });
-    let mut survey = Survey {
+    let mut survey = NodeInventory {
         nodes: nodes.collect(),
         others: Vec::new(),
         ghosts: Vec::new(),
@@ -108,7 +112,7 @@ pub fn survey<'a>(observation: &'a Observation, policy: &Policy, state: &mut Sta
     survey
 }
 
-impl<'a> Survey<'a> {
+impl<'a> NodeInventory<'a> {
     /// Finds those of builders, of nodes that are gone, and of other machines among the startds that are no node's.
     fn sort_out(
         &mut self,
