@@ -54,8 +54,8 @@ pub use command::Tools;
 pub use error::{Effect, Error};
 use folded::Ads;
 use job_ad::JobAd;
+use match_memory::MatchCache;
 pub use match_memory::MatchFile;
-use match_memory::MatchMemory;
 pub use matches::StartdAttributes;
 use matches::{Matching, Owner};
 use queue::{Asked, JobFilter, Schedd, Waits};
@@ -87,7 +87,7 @@ pub struct CondorPool {
 /// What is known of jobs besides the view.
 #[derive(Debug)]
 struct Known {
-    memory: MatchMemory,
+    memory: MatchCache,
     /// What the jobs of the last observation need.
     ads: BTreeMap<Needs, JobAd>,
     /// Whose they are.
@@ -149,7 +149,7 @@ impl CondorPool {
             clock: Mutex::new(None),
             startd_attributes: StartdAttributes::new(),
             known: Mutex::new(Known {
-                memory: MatchMemory::load(None, Timestamp::now()),
+                memory: MatchCache::load(None, Timestamp::now()),
                 ads: BTreeMap::new(),
                 owners: BTreeMap::new(),
                 nodes_ask: BTreeSet::new(),
@@ -165,7 +165,7 @@ impl CondorPool {
         startd_attributes: StartdAttributes,
     ) -> CondorPool {
         self.startd_attributes = startd_attributes;
-        self.known().memory = MatchMemory::load(Some(file), Timestamp::now());
+        self.known().memory = MatchCache::load(Some(file), Timestamp::now());
         self
     }
 

@@ -105,16 +105,16 @@ enum Answer {
 
 /// What is remembered.
 #[derive(Debug)]
-pub(super) struct MatchMemory {
+pub(super) struct MatchCache {
     stored: Stored,
     file: Option<MatchFile>,
     now: Timestamp,
     changed: bool,
 }
 
-impl MatchMemory {
+impl MatchCache {
     /// What the file holds; nothing when there is none or when it is broken.
-    pub(super) fn load(file: Option<MatchFile>, now: Timestamp) -> MatchMemory {
+    pub(super) fn load(file: Option<MatchFile>, now: Timestamp) -> MatchCache {
         let stored = file.as_ref().and_then(|file| match read(&file.path) {
             Ok(stored) => stored,
             Err(why) => {
@@ -125,7 +125,7 @@ impl MatchMemory {
                 None
             }
         });
-        let mut memory = MatchMemory {
+        let mut memory = MatchCache {
             stored: stored.unwrap_or_default(),
             file,
             now,
@@ -404,7 +404,7 @@ mod tests {
     fn what_is_kept_is_there_in_the_next_tick_and_gone_after_a_day_without_use() {
         let folder = tempfile::tempdir().unwrap();
         let load =
-            |hours, acts| MatchMemory::load(Some(MatchFile::new(folder.path(), acts)), at(hours));
+            |hours, acts| MatchCache::load(Some(MatchFile::new(folder.path(), acts)), at(hours));
         let refuses = Verdict::JobRefuses {
             clause: Some("x".to_owned()),
         };
@@ -454,7 +454,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let load = |minutes| {
             let now = at(0) + SignedDuration::from_mins(minutes);
-            MatchMemory::load(Some(MatchFile::new(folder.path(), true)), now)
+            MatchCache::load(Some(MatchFile::new(folder.path(), true)), now)
         };
         let mut memory = load(0);
         let many: BTreeSet<String> = (0..COLUMNS_MAX).map(|n| format!("a{n:03}")).collect();
@@ -477,7 +477,7 @@ mod tests {
     #[test]
     fn what_is_not_used_any_more_makes_room_when_there_is_none() {
         let folder = tempfile::tempdir().unwrap();
-        let load = |hours| MatchMemory::load(Some(MatchFile::new(folder.path(), true)), at(hours));
+        let load = |hours| MatchCache::load(Some(MatchFile::new(folder.path(), true)), at(hours));
         let mut memory = load(0);
         for number in 0..ANSWERS_MAX {
             memory.keep(format!("q{number}"), &Verdict::Matches);
@@ -504,12 +504,12 @@ mod tests {
         ] {
             fs::write(&path, text).unwrap();
             let file = Some(MatchFile::new(folder.path(), true));
-            let mut memory = MatchMemory::load(file, at(0));
+            let mut memory = MatchCache::load(file, at(0));
             assert_eq!(memory.answer("q"), None);
             memory.keep("q".to_owned(), &Verdict::Matches);
             memory.save();
             let file = Some(MatchFile::new(folder.path(), true));
-            let mut memory = MatchMemory::load(file, at(0));
+            let mut memory = MatchCache::load(file, at(0));
             assert_eq!(memory.answer("q"), Some(Verdict::Matches));
         }
     }
@@ -518,7 +518,7 @@ mod tests {
     #[test]
     fn an_odd_entry_costs_itself_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let load = || MatchMemory::load(Some(MatchFile::new(folder.path(), true)), at(0));
+        let load = || MatchCache::load(Some(MatchFile::new(folder.path(), true)), at(0));
         let mut memory = load();
         memory.keep("good".to_owned(), &Verdict::Matches);
         memory.keep("odd".to_owned(), &Verdict::Matches);

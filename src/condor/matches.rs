@@ -3,7 +3,7 @@
 //!
 //! One process for each kind of node with all jobs that are new to it, and one more for those without a match: with a
 //! job for each part of their Requirements, which says what it is that fails. What was answered is kept under a digest
-//! of all that went into it ([`MatchMemory`]), so that a queue like that of the tick before starts no process.
+//! of all that went into it ([`MatchCache`]), so that a queue like that of the tick before starts no process.
 //!
 //! Each file begins with two jobs whose answers are known. When they are not answered so, nothing is.
 //!
@@ -26,7 +26,7 @@ use super::command::{Call, Tools};
 use super::expression::clauses;
 use super::job_ad::{JobAd, Unread, built_in};
 use super::machine_ad::{LongAds, MachineAd};
-use super::match_memory::MatchMemory;
+use super::match_memory::MatchCache;
 use scaling::memory::Kind;
 use scaling::needs::{Candidate, JobKind, Matches, Needs, Verdict};
 use scaling::observation::{CloudName, Observed, Resources};
@@ -111,7 +111,7 @@ struct Counts {
     available: u64,
 }
 
-/// The name of a question in [`MatchMemory`].
+/// The name of a question in [`MatchCache`].
 fn question_name(digest: &str, kind: &JobKind) -> String {
     let request = &kind.request;
     format!(
@@ -126,7 +126,7 @@ impl Matching<'_> {
         &self,
         jobs: &BTreeSet<JobKind>,
         candidates: &[Candidate],
-        memory: &mut MatchMemory,
+        memory: &mut MatchCache,
     ) -> Matches {
         let mut matches = Matches::default();
         self.learn(candidates, memory);
@@ -154,7 +154,7 @@ impl Matching<'_> {
     }
 
     /// Learns what nodes are like that are in the pool, once in a while.
-    fn learn(&self, candidates: &[Candidate], memory: &mut MatchMemory) {
+    fn learn(&self, candidates: &[Candidate], memory: &mut MatchCache) {
         let stale = |kind: &Kind| !memory.machine(kind).is_some_and(|(_, fresh)| fresh);
         let examples: Vec<(&Kind, &str)> = candidates
             .iter()
@@ -195,7 +195,7 @@ impl Matching<'_> {
         }
     }
 
-    fn node<'a>(&self, candidate: &'a Candidate, memory: &MatchMemory) -> Node<'a> {
+    fn node<'a>(&self, candidate: &'a Candidate, memory: &MatchCache) -> Node<'a> {
         let kind = &candidate.kind;
         let learnt = memory.machine(kind).map(|(ad, _)| ad.clone());
         let said = self.startd_attributes.get(&kind.cloud);
@@ -216,7 +216,7 @@ impl Matching<'_> {
         &self,
         node: &Node<'_>,
         jobs: &'a BTreeSet<JobKind>,
-        memory: &mut MatchMemory,
+        memory: &mut MatchCache,
     ) -> (Vec<(&'a JobKind, Observed<Verdict>)>, Option<String>) {
         let unknown = |why: &str| Observed::Unknown(why.to_owned());
         let capacity = &node.candidate.capacity;
@@ -278,7 +278,7 @@ impl Matching<'_> {
         &self,
         node: &Node<'_>,
         questions: &[Question<'_>],
-        memory: &mut MatchMemory,
+        memory: &mut MatchCache,
         failure: &mut Option<String>,
     ) -> Vec<Observed<Verdict>> {
         let limits = self.limits(questions.len(), self.deadline.left() / 3);
@@ -604,7 +604,7 @@ mod tests {
 
         fn ask(&self, jobs: &[&JobKind], nodes: &[Candidate], time: Duration) -> Matches {
             let file = MatchFile::new(self.folder.path(), true);
-            let mut memory = MatchMemory::load(Some(file), Timestamp::now());
+            let mut memory = MatchCache::load(Some(file), Timestamp::now());
             let tools = self.fake.tools(LIMIT);
             let matching = Matching {
                 tools: &tools,

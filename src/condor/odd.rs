@@ -56,7 +56,7 @@ pub(super) struct OddJob {
 pub(super) struct OddJobs {
     /// Those that were read, with their values.
     pub valued: Vec<(OddJob, String)>,
-    /// Those whose expressions take too long, and the names of these in [`super::match_memory::MatchMemory`].
+    /// Those whose expressions take too long, and the names of these in [`super::match_memory::MatchCache`].
     pub slow: Vec<(OddJob, String)>,
     /// How many more each owner has.
     pub unread: BTreeMap<Option<String>, u64>,

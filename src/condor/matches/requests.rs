@@ -6,7 +6,7 @@ use scaling::needs::JobKind;
 use scaling::observation::Resources;
 
 use super::{BY_MACHINE_MAX, Matching, Node, Question, REQUEST_BITS, Trouble, question_name};
-use crate::match_memory::MatchMemory;
+use crate::match_memory::MatchCache;
 
 impl Matching<'_> {
     /// What those of these jobs ask of the node whose requests depend on the machine. HTCondor works it out: each bit of
@@ -15,7 +15,7 @@ impl Matching<'_> {
         &self,
         node: &Node<'_>,
         jobs: &'a BTreeSet<JobKind>,
-        memory: &mut MatchMemory,
+        memory: &mut MatchCache,
     ) -> Vec<(&'a JobKind, Resources)> {
         let digest = node.ad.digest(&node.candidate.capacity);
         let node_changes = node.ad.changes();
