@@ -115,7 +115,7 @@ pub fn create(
 
 /// The claims of a token that ehos looks at (RFC 7519, 4.1). None of them is a secret.
 #[derive(Debug, Default, Deserialize)]
-pub struct Claims {
+pub struct TokenClaims {
     /// The trust domain.
     pub iss: Option<String>,
     /// The identity.
@@ -127,7 +127,7 @@ pub struct Claims {
 }
 
 /// What a token says of itself; its signature only the collector can judge. `None` when it is no token.
-pub fn claims(token: &SecretString) -> Option<Claims> {
+pub fn claims(token: &SecretString) -> Option<TokenClaims> {
     let mut parts = token.expose_secret().trim().split('.');
     let (Some(_), Some(claims), Some(_), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
