@@ -51,7 +51,7 @@ use super::node_inventory::survey;
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Observed, Resources};
 use super::policy::Policy;
 use super::reason::Reason;
-use super::schedule::InForce;
+use super::schedule::ActiveWindow;
 use super::source::{Source, SourceKind};
 use super::stranded::{StrandedJobs, stranded};
 use super::submitter::Submitters;
@@ -293,7 +293,7 @@ pub struct Plan {
     /// What nodes cost, with those that are made; `None` without any price.
     pub cost: Option<Costs>,
     /// The window of `schedules` that holds.
-    pub window: Option<InForce>,
+    pub window: Option<ActiveWindow>,
     /// What did not answer or is not there.
     pub unseen: Vec<UnknownSource>,
     /// How many sources did.

@@ -185,14 +185,14 @@ impl fmt::Display for Window {
 
 /// The window that holds.
 #[derive(Debug, Clone, PartialEq)]
-pub struct InForce {
+pub struct ActiveWindow {
     /// Its place in the list, from 1.
     pub number: usize,
     /// It.
     pub window: Window,
 }
 
-impl fmt::Display for InForce {
+impl fmt::Display for ActiveWindow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} holds ({})", self.number, self.window)?;
         let Window {
@@ -211,11 +211,11 @@ impl fmt::Display for InForce {
     }
 }
 
-impl Serialize for InForce {
+impl Serialize for ActiveWindow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let window = &self.window;
         let days: Vec<&str> = window.days.iter().map(|day| day_name(*day)).collect();
-        let mut out = serializer.serialize_struct("InForce", 4)?;
+        let mut out = serializer.serialize_struct("ActiveWindow", 4)?;
         out.serialize_field("number", &self.number)?;
         out.serialize_field("days", &days)?;
         out.serialize_field("hours", &window.hours.to_string())?;
@@ -226,7 +226,7 @@ impl Serialize for InForce {
 
 impl Policy {
     /// What counts at this time, and the window that says so: the first one that holds.
-    pub fn in_force(&self, at: Timestamp) -> (Cow<'_, Policy>, Option<InForce>) {
+    pub fn in_force(&self, at: Timestamp) -> (Cow<'_, Policy>, Option<ActiveWindow>) {
         let windows = self.schedules.iter().enumerate();
         let Some((index, window)) = windows.into_iter().find(|(_, window)| window.holds(at)) else {
             return (Cow::Borrowed(self), None);
@@ -238,7 +238,7 @@ impl Policy {
             idle_timeout: window.idle_timeout.unwrap_or(self.idle_timeout),
             ..self.clone()
         };
-        let in_force = InForce {
+        let in_force = ActiveWindow {
             number: index + 1,
             window: window.clone(),
         };
