@@ -12,7 +12,7 @@ use crate::cli::{Explain, Output};
 use crate::commands::state_directory_of_reader;
 use report::history;
 use report::history::UnreadDay;
-use report::history::life::{Deed, End, Life, Step, part_in_words};
+use report::history::life::{ActionTaken, End, Life, LifeEvent, part_in_words};
 use report::history::search::{Found, search};
 use report::names::{Named, in_words};
 use report::problem::is_unhealthy;
@@ -135,7 +135,7 @@ impl Page {
 }
 
 /// A step in a sentence.
-fn happened(step: &Step, before: Option<&Named<PhaseName>>) -> String {
+fn happened(step: &LifeEvent, before: Option<&Named<PhaseName>>) -> String {
     let phase = step
         .phase
         .as_ref()
@@ -167,8 +167,8 @@ fn happened(step: &Step, before: Option<&Named<PhaseName>>) -> String {
 }
 
 /// What came of what was done: that it was done as said is not repeated.
-fn done(deed: &Deed) -> String {
-    let Deed {
+fn done(deed: &ActionTaken) -> String {
+    let ActionTaken {
         action,
         result,
         message,
@@ -182,8 +182,8 @@ fn done(deed: &Deed) -> String {
     }
 }
 
-fn style(step: &Step) -> Style {
-    let failed = |deed: &Deed| deed.result.is(ActionResult::Failed);
+fn style(step: &LifeEvent) -> Style {
+    let failed = |deed: &ActionTaken| deed.result.is(ActionResult::Failed);
     let phase = step.phase.as_ref().and_then(Named::known);
     if step.actions.iter().any(failed) || phase.is_some_and(is_unhealthy) {
         Style::Bad

@@ -37,9 +37,9 @@ pub struct Life {
     /// What it boots from.
     pub image: String,
     /// What happened, in order.
-    pub events: Vec<Step>,
+    pub events: Vec<LifeEvent>,
     /// How long it was in each phase, in the order in which it first was.
-    pub phases: Vec<Part>,
+    pub phases: Vec<PhaseSpan>,
     /// What it cost, about, where its flavor has a price.
     pub cost: Option<Money>,
     /// How it ended.
@@ -50,7 +50,7 @@ pub struct Life {
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Step {
+pub struct LifeEvent {
     /// When the tick looked.
     pub at: Timestamp,
     /// Where the node was in its life.
@@ -68,12 +68,12 @@ pub struct Step {
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub numbers: Map<String, Value>,
     /// What was done.
-    pub actions: Vec<Deed>,
+    pub actions: Vec<ActionTaken>,
 }
 
 /// Something that was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Deed {
+pub struct ActionTaken {
     /// What.
     pub action: Named<ActionName>,
     /// What came of it.
@@ -85,7 +85,7 @@ pub struct Deed {
 
 /// One phase of a life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Part {
+pub struct PhaseSpan {
     /// Its name.
     pub phase: Named<PhaseName>,
     /// How long, all together.
@@ -214,7 +214,7 @@ impl End {
 }
 
 /// What was done with the node in one tick.
-fn deeds(node: &str, record: &Record) -> Vec<Deed> {
+fn deeds(node: &str, record: &Record) -> Vec<ActionTaken> {
     let of_node = record.actions.iter().filter(|action| action.node == node);
     of_node
         .map(
@@ -223,7 +223,7 @@ fn deeds(node: &str, record: &Record) -> Vec<Deed> {
                  result,
                  message,
                  ..
-             }| Deed {
+             }| ActionTaken {
                 action: action.clone(),
                 result: result.clone(),
                 message: message.clone(),
@@ -232,12 +232,12 @@ fn deeds(node: &str, record: &Record) -> Vec<Deed> {
         .collect()
 }
 
-fn steps(node: &str, records: &[Record]) -> Vec<Step> {
+fn steps(node: &str, records: &[Record]) -> Vec<LifeEvent> {
     let step = |record: &Record| {
         let actions = deeds(node, record);
         let event = record.events.iter().find(|event| event.node == node);
         match event {
-            Some(event) => Some(Step {
+            Some(event) => Some(LifeEvent {
                 at: record.at,
                 phase: Some(event.phase.clone()),
                 fate: Some(event.fate.clone()),
@@ -247,7 +247,7 @@ fn steps(node: &str, records: &[Record]) -> Vec<Step> {
                 actions,
             }),
             // What is tried again is no event of its own.
-            None => (!actions.is_empty()).then(|| Step {
+            None => (!actions.is_empty()).then(|| LifeEvent {
                 at: record.at,
                 phase: None,
                 fate: None,
@@ -277,12 +277,12 @@ fn spans<'a>(
         .map(|((at, event), end)| (*event, seconds_between(*at, end)))
 }
 
-fn phases(events: &[(Timestamp, &Event)], until: Timestamp) -> Vec<Part> {
-    let mut parts: Vec<Part> = Vec::new();
+fn phases(events: &[(Timestamp, &Event)], until: Timestamp) -> Vec<PhaseSpan> {
+    let mut parts: Vec<PhaseSpan> = Vec::new();
     for (event, seconds) in spans(events, until) {
         match parts.iter_mut().find(|part| part.phase == event.phase) {
             Some(part) => part.seconds += seconds,
-            None => parts.push(Part {
+            None => parts.push(PhaseSpan {
                 phase: event.phase.clone(),
                 seconds,
             }),
@@ -367,7 +367,7 @@ fn end(
 }
 
 /// How long, in words.
-pub fn part_in_words(part: &Part) -> String {
+pub fn part_in_words(part: &PhaseSpan) -> String {
     format!("{} {}", part.phase, Seconds(part.seconds))
 }
 
