@@ -4,7 +4,7 @@ use secrecy::SecretString;
 
 use super::address::has_user;
 use super::clouds::CloudChecker;
-use super::context::Context;
+use super::diagnostics::Diagnostics;
 use super::document::Section;
 use openstack::{Auth, AuthMethod, NameOrId};
 
@@ -19,7 +19,7 @@ impl CloudChecker<'_> {
     }
 
     /// Who ehos is on it, when that is whole.
-    pub(super) fn auth(&self, context: &mut Context<'_>) -> Option<Auth> {
+    pub(super) fn auth(&self, context: &mut Diagnostics<'_>) -> Option<Auth> {
         let keys = self.cloud.login();
         let key = ["clouds", self.name];
         let before = context.problems.len();
@@ -83,7 +83,7 @@ impl CloudChecker<'_> {
 
     fn application_credential(
         &self,
-        context: &mut Context<'_>,
+        context: &mut Diagnostics<'_>,
         keys: &Section,
         user_domain: Option<NameOrId>,
     ) -> Option<AuthMethod> {
@@ -112,7 +112,7 @@ impl CloudChecker<'_> {
         })
     }
 
-    fn token(&self, context: &mut Context<'_>, keys: &Section) -> Option<AuthMethod> {
+    fn token(&self, context: &mut Diagnostics<'_>, keys: &Section) -> Option<AuthMethod> {
         context.note(
             &["clouds", self.name],
             "a token ends within hours and ehos cannot renew it; create an application credential (openstack application \
@@ -128,7 +128,7 @@ impl CloudChecker<'_> {
 
     fn password(
         &self,
-        context: &mut Context<'_>,
+        context: &mut Diagnostics<'_>,
         keys: &Section,
         user_domain: Option<NameOrId>,
     ) -> Option<AuthMethod> {
@@ -161,7 +161,7 @@ impl CloudChecker<'_> {
     /// The id, or else the name; one of them must be there. `asked` is the key to ask for.
     fn named(
         &self,
-        context: &mut Context<'_>,
+        context: &mut Diagnostics<'_>,
         keys: &Section,
         what: &str,
         asked: &str,
@@ -179,7 +179,7 @@ impl CloudChecker<'_> {
     /// A user by name is one of a domain.
     fn check_domain(
         &self,
-        context: &mut Context<'_>,
+        context: &mut Diagnostics<'_>,
         user: Option<&NameOrId>,
         domain: Option<&NameOrId>,
     ) {
@@ -196,7 +196,7 @@ impl CloudChecker<'_> {
 
     fn secret(
         &self,
-        context: &mut Context<'_>,
+        context: &mut Diagnostics<'_>,
         keys: &Section,
         field: &str,
     ) -> Option<SecretString> {

@@ -4,8 +4,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::clouds;
 use super::cluster;
-use super::context::Context;
 use super::costs;
+use super::diagnostics::Diagnostics;
 use super::document::{Item, Section};
 use super::influxdb;
 use super::money;
@@ -22,7 +22,11 @@ const WITHOUT_NODES: [(u32, &str); 3] = [(7, "scheduler"), (9, "grid"), (12, "lo
 
 /// `file` as a configuration. It is one only if `context` has no problem afterwards. `cluster` is the pool's id
 /// when the file gives none.
-pub(super) fn check(context: &mut Context<'_>, file: &Section, cluster: Option<&str>) -> Config {
+pub(super) fn check(
+    context: &mut Diagnostics<'_>,
+    file: &Section,
+    cluster: Option<&str>,
+) -> Config {
     let (ehos, daemon) = (file.section("ehos"), file.section("daemon"));
     let mut config = Config::default();
     context.fill(&mut config, &[(&["daemon"], daemon)]);
@@ -71,7 +75,7 @@ pub(super) fn check(context: &mut Context<'_>, file: &Section, cluster: Option<&
 }
 
 fn pool_id(
-    context: &mut Context<'_>,
+    context: &mut Diagnostics<'_>,
     ehos: &Section,
     cluster: Option<&str>,
     simulated: bool,
@@ -101,7 +105,7 @@ fn pool_id(
     }
 }
 
-fn policy(context: &mut Context<'_>, ehos: &Section, daemon: &Section) -> Policy {
+fn policy(context: &mut Diagnostics<'_>, ehos: &Section, daemon: &Section) -> Policy {
     let mut policy = Policy::default();
     // The original's older files have some of these under `ehos:`.
     let from: [(&[&str], &Section); 2] = [(&["daemon"], daemon), (&["ehos"], ehos)];
@@ -156,7 +160,7 @@ fn policy(context: &mut Context<'_>, ehos: &Section, daemon: &Section) -> Policy
     policy
 }
 
-fn timeouts(context: &mut Context<'_>, daemon: &Section) -> Timeouts {
+fn timeouts(context: &mut Diagnostics<'_>, daemon: &Section) -> Timeouts {
     let mut timeouts = Timeouts::default();
     context.fill(&mut timeouts, &[(&["daemon"], daemon)]);
     for (key, value) in [
@@ -173,7 +177,7 @@ fn timeouts(context: &mut Context<'_>, daemon: &Section) -> Timeouts {
     timeouts
 }
 
-fn condor_settings(context: &mut Context<'_>, keys: &Section) -> CondorSettings {
+fn condor_settings(context: &mut Diagnostics<'_>, keys: &Section) -> CondorSettings {
     let mut condor = CondorSettings::default();
     context.fill(&mut condor, &[(&["condor"], keys)]);
     for key in ["host_ip", "trust_domain", "token_identity", "token_key"] {
@@ -213,7 +217,7 @@ fn condor_settings(context: &mut Context<'_>, keys: &Section) -> CondorSettings 
     condor
 }
 
-fn universes(context: &mut Context<'_>, keys: &Section) -> Vec<u32> {
+fn universes(context: &mut Diagnostics<'_>, keys: &Section) -> Vec<u32> {
     let mut universes = Vec::new();
     for text in keys.value::<Vec<String>>("universes").unwrap_or_default() {
         let universe = text.parse().ok().filter(|number| (1..=13).contains(number));
@@ -236,7 +240,7 @@ fn universes(context: &mut Context<'_>, keys: &Section) -> Vec<u32> {
 }
 
 /// The token with which nodes join.
-fn token(context: &mut Context<'_>, keys: &Section) -> Option<SecretString> {
+fn token(context: &mut Diagnostics<'_>, keys: &Section) -> Option<SecretString> {
     let token = context.secret(
         &["condor"],
         "token",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::drop_in;
-use super::error::{Error, Problem};
+use super::error::{Diagnostic, Error};
 use super::settings::Config;
 use system::rights;
 use yaml::{self, Mapping, Value};
@@ -38,7 +38,7 @@ impl Config {
         let added = self.added(names);
         keep(&path, added.clone()).map_err(|why| {
             let lines = yaml::write(&added).unwrap_or_default();
-            Problem::of_file(
+            Diagnostic::of_file(
                 &path,
                 format!(
                     "cannot be written: {why}; or put these lines into {} yourself:\n{lines}",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::clouds_yaml::{self, Found};
-use super::context::Context;
+use super::diagnostics::Diagnostics;
 use super::document::{Item, Section};
 use super::money;
 use super::search;
@@ -24,7 +24,7 @@ const MAX_TAG: usize = 60;
 
 /// Every cloud of the configuration; without any, the one of `$OS_CLOUD` or of the `OS_*` variables.
 pub(super) fn check(
-    context: &mut Context<'_>,
+    context: &mut Diagnostics<'_>,
     file: &Section,
 ) -> (Vec<CloudSettings>, Vec<CloudPolicy>) {
     let clouds = file.section("clouds").sections();
@@ -92,14 +92,14 @@ pub(super) struct CloudChecker<'a> {
 
 impl CloudChecker<'_> {
     /// How it is reached and who ehos is there, without what its servers are made of.
-    pub(super) fn connection(&mut self, context: &mut Context<'_>) -> Option<CloudSettings> {
+    pub(super) fn connection(&mut self, context: &mut Diagnostics<'_>) -> Option<CloudSettings> {
         let auth = self.login(context)?;
         let settings = self.settings(context);
         Some(CloudSettings { auth, ..settings })
     }
 
     /// Who ehos is there.
-    fn login(&mut self, context: &mut Context<'_>) -> Option<Auth> {
+    fn login(&mut self, context: &mut Diagnostics<'_>) -> Option<Auth> {
         context.quotable(&["clouds", self.name], self.name);
         if self.add_entry(context) {
             self.auth(context)
@@ -109,7 +109,7 @@ impl CloudChecker<'_> {
     }
 
     /// The settings as they are given.
-    fn settings(&self, context: &mut Context<'_>) -> CloudSettings {
+    fn settings(&self, context: &mut Diagnostics<'_>) -> CloudSettings {
         let mut settings = CloudSettings {
             name: self.name.to_owned(),
             services: self.services(context),
@@ -148,7 +148,7 @@ impl CloudChecker<'_> {
         }
     }
 
-    fn check(&mut self, context: &mut Context<'_>) -> (CloudSettings, CloudPolicy) {
+    fn check(&mut self, context: &mut Diagnostics<'_>) -> (CloudSettings, CloudPolicy) {
         let auth = self.login(context).unwrap_or_else(Auth::nobody);
         let mut settings = CloudSettings {
             auth,
@@ -204,7 +204,7 @@ impl CloudChecker<'_> {
         (settings, policy)
     }
 
-    fn policy(&self, context: &mut Context<'_>, settings: &CloudSettings) -> CloudPolicy {
+    fn policy(&self, context: &mut Diagnostics<'_>, settings: &CloudSettings) -> CloudPolicy {
         let mut policy = CloudPolicy::new(self.name, settings.flavors.clone(), &settings.image);
         let path = ["clouds", self.name];
         let from: [(&[&str], &Section); 3] = [
@@ -233,7 +233,7 @@ impl CloudChecker<'_> {
     }
 
     /// What is written into the configuration of HTCondor.
-    fn quotable(&self, context: &mut Context<'_>, settings: &CloudSettings) {
+    fn quotable(&self, context: &mut Diagnostics<'_>, settings: &CloudSettings) {
         let image = ("image", &settings.image);
         let flavors = settings.flavors.iter().map(|flavor| ("flavor", flavor));
         let region = settings.region.iter().map(|region| ("region_name", region));
@@ -243,7 +243,7 @@ impl CloudChecker<'_> {
     }
 
     /// The section in which a key stands: this cloud's, or that for all clouds.
-    fn place<'k>(&'k self, context: &Context<'_>, key: &[&'k str]) -> Vec<&'k str> {
+    fn place<'k>(&'k self, context: &Diagnostics<'_>, key: &[&'k str]) -> Vec<&'k str> {
         let own: Vec<&str> = ["clouds", self.name].iter().chain(key).copied().collect();
         match context.has(&own) {
             true => own,
@@ -251,18 +251,18 @@ impl CloudChecker<'_> {
         }
     }
 
-    fn note(&self, context: &mut Context<'_>, field: &str, what: &str) {
+    fn note(&self, context: &mut Diagnostics<'_>, field: &str, what: &str) {
         let place = self.place(context, &[field]);
         context.note(&place, what);
     }
 
-    fn problem(&self, context: &mut Context<'_>, key: &[&str], what: impl Into<String>) {
+    fn problem(&self, context: &mut Diagnostics<'_>, key: &[&str], what: impl Into<String>) {
         let place = self.place(context, key);
         context.problem(&place, what);
     }
 
     /// Tags as Nova takes them.
-    fn tags(&self, context: &mut Context<'_>, tags: Vec<String>) -> Vec<String> {
+    fn tags(&self, context: &mut Diagnostics<'_>, tags: Vec<String>) -> Vec<String> {
         let tags = unique(tags);
         let wrong = |tag: &&String| {
             tag.is_empty() || tag.chars().count() > MAX_TAG || tag.contains(['/', ','])
@@ -286,7 +286,7 @@ impl CloudChecker<'_> {
     /// Amounts by flavor: those of `ehos:` that are of use here, and over them its own.
     fn by_flavor<T: Clone>(
         &self,
-        context: &mut Context<'_>,
+        context: &mut Diagnostics<'_>,
         key: &str,
         meaning: &str,
     ) -> BTreeMap<String, T>
@@ -317,7 +317,7 @@ impl CloudChecker<'_> {
     }
 
     /// Puts the entry of clouds.yaml, when the cloud names one, under what it says itself; false when there is none.
-    fn add_entry(&mut self, context: &mut Context<'_>) -> bool {
+    fn add_entry(&mut self, context: &mut Diagnostics<'_>) -> bool {
         let Some(entry) = self.cloud.text("cloud") else {
             return true;
         };
@@ -340,7 +340,7 @@ impl CloudChecker<'_> {
     /// What must be given somewhere.
     fn required<T: Setting + Emptiness>(
         &self,
-        context: &mut Context<'_>,
+        context: &mut Diagnostics<'_>,
         key: &str,
         called: &str,
     ) -> Option<T> {
@@ -362,7 +362,7 @@ impl CloudChecker<'_> {
     }
 
     /// What is said of one service alone.
-    fn services(&self, context: &mut Context<'_>) -> ServiceSettings {
+    fn services(&self, context: &mut Diagnostics<'_>) -> ServiceSettings {
         let services = ServiceSettings {
             endpoint_overrides: self.cloud.value("endpoint_overrides").unwrap_or_default(),
             interfaces: self.cloud.value("interfaces").unwrap_or_default(),
@@ -392,7 +392,7 @@ impl CloudChecker<'_> {
     }
 
     /// The template of its nodes' user data, which must be one.
-    fn user_data_file(&self, context: &mut Context<'_>) -> PathBuf {
+    fn user_data_file(&self, context: &mut Diagnostics<'_>) -> PathBuf {
         let own = ["clouds", self.name, "userdata_file"];
         let for_all = ["ehos", "userdata_file"];
         let candidates: [(&Section, &[&str]); 3] = [
@@ -446,7 +446,7 @@ impl CloudChecker<'_> {
         maps.flatten().collect()
     }
 
-    fn metadata(&self, context: &mut Context<'_>) -> BTreeMap<String, String> {
+    fn metadata(&self, context: &mut Diagnostics<'_>) -> BTreeMap<String, String> {
         let metadata = self.merged("metadata");
         for (name, value) in &metadata {
             let what = if name.starts_with("ehos_") {
@@ -462,7 +462,7 @@ impl CloudChecker<'_> {
     }
 
     /// ClassAd expressions: that they are some is HTCondor's to say, that each is one line is ours.
-    fn startd_attributes(&self, context: &mut Context<'_>) -> BTreeMap<String, String> {
+    fn startd_attributes(&self, context: &mut Diagnostics<'_>) -> BTreeMap<String, String> {
         let attributes = self.merged("startd_attrs");
         for (name, value) in &attributes {
             let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';

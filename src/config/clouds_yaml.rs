@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::document::{Item, Section};
-use super::error::Problem;
+use super::error::Diagnostic;
 use super::explain::explain;
 use super::sdk::{Keys, Origin};
 use super::{secrets, text};
@@ -20,7 +20,7 @@ pub(super) struct Found {
     /// Secrets that others can read, and keys that are not used.
     pub(super) notes: Vec<String>,
     /// What is wrong with it.
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<Diagnostic>,
 }
 
 /// A file that is read.
@@ -31,7 +31,7 @@ struct File {
 }
 
 impl File {
-    fn read(path: &Path) -> Result<File, Problem> {
+    fn read(path: &Path) -> Result<File, Diagnostic> {
         let text = text::read(path)?;
         let tree = yaml::parse(&text).map_err(|error| explain(path, &text, &error))?;
         Ok(File {
@@ -47,13 +47,13 @@ impl File {
     }
 
     /// The names of the entries.
-    fn names(&self) -> Result<Vec<String>, Problem> {
+    fn names(&self) -> Result<Vec<String>, Diagnostic> {
         match self.tree.get("clouds") {
             Some(Node::Map(entries)) => Ok(entries.iter().map(|(name, _)| name.clone()).collect()),
             None | Some(Node::Null) => Ok(Vec::new()),
-            Some(_) => Err(Problem {
+            Some(_) => Err(Diagnostic {
                 key: Some("clouds".to_owned()),
-                ..Problem::of_file(&self.path, "must be a mapping of names to clouds")
+                ..Diagnostic::of_file(&self.path, "must be a mapping of names to clouds")
             }),
         }
     }
@@ -61,10 +61,14 @@ impl File {
 
 /// The entry `name` of the first clouds.yaml there is, with that of secure.yaml over it; `region` is the one that is meant
 /// where it has several.
-pub(super) fn entry(name: &str, region: Option<&str>, env: &Environment) -> Result<Found, Problem> {
+pub(super) fn entry(
+    name: &str,
+    region: Option<&str>,
+    env: &Environment,
+) -> Result<Found, Diagnostic> {
     let files = candidates("OS_CLIENT_CONFIG_FILE", "clouds", env);
     let Some(path) = files.iter().find(|file| file.exists()) else {
-        return Err(Problem::general(format!(
+        return Err(Diagnostic::general(format!(
             "the cloud `{name}` is to come from clouds.yaml, and there is none: looked for {}",
             names_of(&files)
         )));
@@ -72,7 +76,7 @@ pub(super) fn entry(name: &str, region: Option<&str>, env: &Environment) -> Resu
     let file = File::read(path)?;
     let names = file.names()?;
     let Some(entry) = file.entry("clouds", name) else {
-        return Err(Problem::of_file(
+        return Err(Diagnostic::of_file(
             path,
             format!(
                 "there is no cloud `{name}` in it; there are {}",
@@ -85,10 +89,10 @@ pub(super) fn entry(name: &str, region: Option<&str>, env: &Environment) -> Resu
         ));
     };
     if !matches!(entry, Node::Map(_) | Node::Null) {
-        return Err(Problem {
+        return Err(Diagnostic {
             place: yaml::find(&file.text, &["clouds", name]),
             key: Some(format!("clouds.{name}")),
-            ..Problem::of_file(path, "must be a mapping of keys to values")
+            ..Diagnostic::of_file(path, "must be a mapping of keys to values")
         });
     }
     let secure = secure(path, env)?;
@@ -133,7 +137,7 @@ fn put_profile(
     secret: Option<&Node>,
     entry: &Node,
     env: &Environment,
-) -> Result<bool, Problem> {
+) -> Result<bool, Diagnostic> {
     let mut entries = [secret, Some(entry)].into_iter().flatten();
     let named = entries.find_map(|entry| entry.get("profile").or_else(|| entry.get("cloud")));
     let Some(Node::Text(profile)) = named else {
@@ -162,7 +166,7 @@ fn put(keys: &mut Keys, file: &File, entry: &Node, path: &[&str]) -> usize {
     origin
 }
 
-fn secure(beside: &Path, env: &Environment) -> Result<Option<File>, Problem> {
+fn secure(beside: &Path, env: &Environment) -> Result<Option<File>, Diagnostic> {
     let mut files = candidates("OS_CLIENT_SECURE_FILE", "secure", env);
     files.extend(ENDINGS.map(|ending| beside.with_file_name("secure").with_extension(ending)));
     let path = files.iter().find(|file| file.exists());
@@ -170,7 +174,7 @@ fn secure(beside: &Path, env: &Environment) -> Result<Option<File>, Problem> {
 }
 
 /// The names of the entries of the first clouds.yaml there is.
-pub(super) fn names(env: &Environment) -> Result<Vec<String>, Problem> {
+pub(super) fn names(env: &Environment) -> Result<Vec<String>, Diagnostic> {
     let files = candidates("OS_CLIENT_CONFIG_FILE", "clouds", env);
     match files.iter().find(|file| file.exists()) {
         Some(path) => File::read(path)?.names(),

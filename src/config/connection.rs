@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::clouds::CloudChecker;
 use super::clouds_yaml::{self, Found};
-use super::context::{Context, Source};
+use super::diagnostics::{Diagnostics, Source};
 use super::document::Section;
-use super::error::{Error, Problem};
+use super::error::{Diagnostic, Error};
 use openstack::CloudSettings;
 use system::environment::Environment;
 
@@ -54,7 +54,7 @@ pub fn of_variables(
         working_directory: env.working_directory.clone(),
     };
     let found = clouds_yaml::from_variables(&env, file)
-        .ok_or_else(|| Problem::general("OS_AUTH_URL is missing"))?;
+        .ok_or_else(|| Diagnostic::general("OS_AUTH_URL is missing"))?;
     settings(name, found, true, &env)
 }
 
@@ -74,7 +74,7 @@ fn settings(
         let text = std::fs::read_to_string(&path).ok()?;
         Some(Source { path, text })
     };
-    let mut context = Context {
+    let mut context = Diagnostics {
         env,
         sources: found.files.into_iter().filter_map(source).collect(),
         more_files: Vec::new(),

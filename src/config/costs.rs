@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::context::Context;
+use super::diagnostics::Diagnostics;
 use super::document::Section;
 use scaling::policy::Policy;
 
 /// Notes what `ehos:` says of flavors that no cloud has.
-pub(super) fn unlisted(context: &mut Context<'_>, ehos: &Section, policy: &Policy) {
+pub(super) fn unlisted(context: &mut Diagnostics<'_>, ehos: &Section, policy: &Policy) {
     let listed = |name: &String| policy.clouds.iter().any(|c| c.flavors.contains(name));
     let prices: BTreeMap<String, f64> = ehos.value("prices").unwrap_or_default();
     for name in prices.keys().filter(|name| !listed(name)) {
@@ -26,7 +26,7 @@ pub(super) fn unlisted(context: &mut Context<'_>, ehos: &Section, policy: &Polic
 }
 
 /// Notes how flavors without a price are counted beside others that have one, where that decides.
-pub(super) fn check(context: &mut Context<'_>, policy: &Policy) {
+pub(super) fn check(context: &mut Diagnostics<'_>, policy: &Policy) {
     let judged = policy.allocation.judges();
     let priced = policy.clouds.iter().any(|cloud| !cloud.prices.is_empty());
     if !judged || !priced {

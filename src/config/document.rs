@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::error::Problem;
+use super::error::Diagnostic;
 use super::explain::{explain, hint};
 use super::table::FILE;
 use keys::{Kind, Setting, Table, Value};
@@ -179,17 +179,17 @@ impl Section {
 pub(super) struct Document {
     pub(super) keys: Section,
     /// Why it is not known what the file says: unknown keys, and what stands in the place of a section.
-    pub(super) unknown: Vec<Problem>,
+    pub(super) unknown: Vec<Diagnostic>,
     /// Wrong values.
-    pub(super) wrong: Vec<Problem>,
+    pub(super) wrong: Vec<Diagnostic>,
     /// Keys that are not used.
-    pub(super) unused: Vec<Problem>,
+    pub(super) unused: Vec<Diagnostic>,
     /// A secret stands in it in plain text.
     pub(super) secret: bool,
 }
 
 /// The file with this text, the `number`th of the configuration.
-pub(super) fn read(path: &Path, text: &str, number: usize) -> Result<Document, Problem> {
+pub(super) fn read(path: &Path, text: &str, number: usize) -> Result<Document, Diagnostic> {
     let tree = yaml::parse(text).map_err(|error| explain(path, text, &error))?;
     let mut reader = Reader {
         file: path,
@@ -218,9 +218,9 @@ type Read<T> = Option<Result<T, String>>;
 
 impl Reader<'_> {
     /// A problem with the key at which the reader is.
-    fn here(&self, what: String) -> Problem {
+    fn here(&self, what: String) -> Diagnostic {
         let keys: Vec<&str> = self.path.iter().map(String::as_str).collect();
-        Problem {
+        Diagnostic {
             file: Some(self.file.to_owned()),
             place: yaml::find(self.text, &keys),
             key: (!keys.is_empty()).then(|| keys.join(".")),

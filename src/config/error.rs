@@ -10,12 +10,12 @@ use yaml::Place;
 #[derive(Debug)]
 pub struct Error {
     /// At least one.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<Diagnostic>,
 }
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct Diagnostic {
     /// The file; `None` when it is about no file (an environment variable, no file found).
     pub file: Option<PathBuf>,
     /// Where in it.
@@ -26,10 +26,10 @@ pub struct Problem {
     pub what: String,
 }
 
-impl Problem {
+impl Diagnostic {
     /// A problem with a whole file.
-    pub(super) fn of_file(file: &Path, what: impl Into<String>) -> Problem {
-        Problem {
+    pub(super) fn of_file(file: &Path, what: impl Into<String>) -> Diagnostic {
+        Diagnostic {
             file: Some(file.to_owned()),
             place: None,
             key: None,
@@ -38,14 +38,14 @@ impl Problem {
     }
 
     /// A file or folder that cannot be read.
-    pub(super) fn unreadable(file: &Path, error: &std::io::Error) -> Problem {
+    pub(super) fn unreadable(file: &Path, error: &std::io::Error) -> Diagnostic {
         let said = rights::told(file, error);
-        Problem::of_file(file, format!("cannot be read: {said}"))
+        Diagnostic::of_file(file, format!("cannot be read: {said}"))
     }
 
     /// A problem with no file in particular.
-    pub(super) fn general(what: impl Into<String>) -> Problem {
-        Problem {
+    pub(super) fn general(what: impl Into<String>) -> Diagnostic {
+        Diagnostic {
             file: None,
             place: None,
             key: None,
@@ -54,15 +54,15 @@ impl Problem {
     }
 }
 
-impl From<Problem> for Error {
-    fn from(problem: Problem) -> Error {
+impl From<Diagnostic> for Error {
+    fn from(problem: Diagnostic) -> Error {
         Error {
             problems: vec![problem],
         }
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {
             write!(f, "{}:", file.display())?;

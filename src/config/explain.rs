@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::error::Problem;
+use super::error::Diagnostic;
 use super::table::{CLOUD, CONDOR, DAEMON, EHOS};
 use super::text;
 use keys::Table;
@@ -39,7 +39,7 @@ pub(super) fn nearest<'k>(unknown: &str, known: &[&'k str], least: f64) -> Optio
 }
 
 /// What the parser says, in words of the configuration.
-pub(super) fn explain(path: &Path, source: &str, error: &yaml::Error) -> Problem {
+pub(super) fn explain(path: &Path, source: &str, error: &yaml::Error) -> Diagnostic {
     let mut what = error.to_string();
     if let Some(at) = error.place {
         what = what.replace(&format!(" at line {} column {}", at.line, at.column), "");
@@ -70,7 +70,7 @@ pub(super) fn explain(path: &Path, source: &str, error: &yaml::Error) -> Problem
     } else if line.is_some_and(|line| line.contains(": <")) {
         what.push_str("; a placeholder in `< >`? Put the real value in its place");
     }
-    Problem {
+    Diagnostic {
         file: Some(path.to_owned()),
         place: error.place,
         key,

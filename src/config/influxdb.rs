@@ -5,7 +5,7 @@ use std::path::Path;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::address::Parts;
-use super::context::Context;
+use super::diagnostics::Diagnostics;
 use super::document::{Item, Section};
 use keys::Value;
 use report::metrics::{InfluxLogin, InfluxSettings, MetricsSettings};
@@ -14,7 +14,7 @@ use report::metrics::{InfluxLogin, InfluxSettings, MetricsSettings};
 const DATABASE: &str = "ehos";
 
 /// The settings of `metrics:`, of `influxdb:`, and of what the original has of them under `daemon:`.
-pub(super) fn metrics(context: &mut Context<'_>, file: &Section) -> MetricsSettings {
+pub(super) fn metrics(context: &mut Diagnostics<'_>, file: &Section) -> MetricsSettings {
     let daemon = file.section("daemon");
     let mut settings = MetricsSettings {
         hostname: daemon.value("hostname"),
@@ -39,7 +39,7 @@ pub(super) fn metrics(context: &mut Context<'_>, file: &Section) -> MetricsSetti
     settings
 }
 
-fn textfile(context: &mut Context<'_>, path: &Path) {
+fn textfile(context: &mut Diagnostics<'_>, path: &Path) {
     let key = ["metrics", "prometheus_textfile"];
     if path.extension().is_none_or(|extension| extension != "prom") {
         context.problem(
@@ -56,7 +56,11 @@ fn textfile(context: &mut Context<'_>, path: &Path) {
 }
 
 /// The InfluxDB of the section at `section`; none where nothing is given.
-fn server(context: &mut Context<'_>, section: &[&str], keys: &Section) -> Option<InfluxSettings> {
+fn server(
+    context: &mut Diagnostics<'_>,
+    section: &[&str],
+    keys: &Section,
+) -> Option<InfluxSettings> {
     let password = context.secret(
         section,
         "password",
@@ -103,7 +107,7 @@ fn server(context: &mut Context<'_>, section: &[&str], keys: &Section) -> Option
 
 /// The address of version 1 or 2, with the parameters that it needs.
 fn address(
-    context: &mut Context<'_>,
+    context: &mut Diagnostics<'_>,
     section: &[&str],
     keys: &Section,
     parts: &Parts<'_>,
@@ -151,7 +155,7 @@ fn address(
 
 /// A parameter that is given by its key, and not in the address.
 fn parameter<'k>(
-    context: &mut Context<'_>,
+    context: &mut Diagnostics<'_>,
     section: &[&str],
     keys: &Section,
     parts: &Parts<'_>,
@@ -167,7 +171,7 @@ fn parameter<'k>(
 
 /// How ehos proves who it is.
 fn login(
-    context: &mut Context<'_>,
+    context: &mut Diagnostics<'_>,
     section: &[&str],
     keys: &Section,
     parts: &Parts<'_>,

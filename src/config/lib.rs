@@ -12,8 +12,8 @@ mod clouds;
 mod clouds_yaml;
 mod cluster;
 pub mod connection;
-mod context;
 mod costs;
+mod diagnostics;
 mod document;
 pub mod drop_in;
 
@@ -39,7 +39,7 @@ mod there;
 
 use std::path::PathBuf;
 
-use context::{Context, Source};
+use diagnostics::{Diagnostics, Source};
 use document::{Document, Section};
 
 use openstack::CloudSettings;
@@ -48,9 +48,9 @@ use system::rights;
 use userdata::cloudinit::Template;
 
 pub use cloud_names::Names;
-pub use context::can_be_named;
+pub use diagnostics::can_be_named;
 
-pub use error::{Error, Problem};
+pub use error::{Diagnostic, Error};
 pub use new_file::new_file;
 pub use poll::poll;
 pub use search::{folders, template};
@@ -95,7 +95,7 @@ pub fn ensure_cluster(
         return Ok(config);
     }
     cluster::keep(&main, &id).map_err(|error| {
-        Problem::of_file(
+        Diagnostic::of_file(
             &path,
             format!(
                 "this pool has no id yet, and a new one cannot be kept here: {}; or put this line under `ehos:` \
@@ -167,7 +167,7 @@ pub fn for_reader(files: &[PathBuf], env: &Environment) -> Result<ForReader, Err
 /// When the system gives no random number.
 pub fn new_cluster() -> Result<String, Error> {
     cluster::make().map_err(|error| {
-        Problem::general(format!("no random number from /dev/urandom: {error}")).into()
+        Diagnostic::general(format!("no random number from /dev/urandom: {error}")).into()
     })
 }
 
@@ -175,7 +175,7 @@ pub fn new_cluster() -> Result<String, Error> {
 struct Read {
     file: Section,
     sources: Vec<Source>,
-    problems: Vec<Problem>,
+    problems: Vec<Diagnostic>,
     notes: Vec<String>,
 }
 
@@ -190,7 +190,7 @@ fn read(named: &[PathBuf], env: &Environment) -> Result<Read, Error> {
     let files = search::files(named, env)?;
     for path in search::left_out(&files) {
         let what = "not read: the names of these files end in .yaml; rename it";
-        all.notes.push(Problem::of_file(&path, what).to_string());
+        all.notes.push(Diagnostic::of_file(&path, what).to_string());
     }
     for path in files {
         let text = match text::read(&path) {
@@ -223,14 +223,14 @@ impl Read {
     fn add(&mut self, path: PathBuf, text: String, file: Document) {
         self.problems.extend(file.wrong);
         self.notes
-            .extend(file.unused.iter().map(Problem::to_string));
+            .extend(file.unused.iter().map(Diagnostic::to_string));
         if file.secret && secrets::others_can_read(&path) {
             self.notes.push(secrets::warning(&path));
         }
         if let Some((place, name)) = text::first_odd_blank(&text) {
-            let note = Problem {
+            let note = Diagnostic {
                 place: Some(place),
-                ..Problem::of_file(
+                ..Diagnostic::of_file(
                     &path,
                     format!(
                         "there is {name} here, which YAML takes for a letter; put a space in its place"
@@ -251,14 +251,14 @@ impl Read {
     fn main_file(&self) -> Result<PathBuf, Error> {
         match self.sources.first() {
             Some(source) => Ok(source.path.clone()),
-            None => Err(Problem::general("no configuration file").into()),
+            None => Err(Diagnostic::general("no configuration file").into()),
         }
     }
 
     fn checked(self, env: &Environment, cluster: Option<&str>) -> Result<Config, Error> {
         let files = self.sources.iter().map(|source| source.path.clone());
         let mut files: Vec<PathBuf> = files.collect();
-        let mut context = Context {
+        let mut context = Diagnostics {
             env,
             sources: self.sources,
             more_files: Vec::new(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::context::Context;
+use super::diagnostics::Diagnostics;
 use super::document::{Item, Section};
 use super::schedules;
 use scaling::budget::Budget;
@@ -14,7 +14,7 @@ use scaling::reason::spoken;
 use scaling::submitter::SubmitterLimit;
 
 /// The `budget:` that stands in the section at `path`.
-pub(super) fn budget(context: &mut Context<'_>, path: &[&str], section: &Section) -> Budget {
+pub(super) fn budget(context: &mut Diagnostics<'_>, path: &[&str], section: &Section) -> Budget {
     let mut budget = Budget::default();
     let path: Vec<&str> = path.iter().copied().chain(["budget"]).collect();
     context.fill(&mut budget, &[(&path, section.section("budget"))]);
@@ -23,7 +23,7 @@ pub(super) fn budget(context: &mut Context<'_>, path: &[&str], section: &Section
 
 /// The limits of users or accounting groups, which stand under `key`.
 pub(super) fn submitters(
-    context: &mut Context<'_>,
+    context: &mut Diagnostics<'_>,
     key: &str,
     daemon: &Section,
 ) -> BTreeMap<String, SubmitterLimit> {
@@ -49,7 +49,7 @@ pub(super) fn submitters(
 }
 
 /// Windows, and the time zone in which they and months are: this machine's, where none is given.
-pub(super) fn time(context: &mut Context<'_>, daemon: &Section, policy: &mut Policy) {
+pub(super) fn time(context: &mut Diagnostics<'_>, daemon: &Section, policy: &mut Policy) {
     let by_month = |budget: &Budget| budget.per_month.is_some();
     let limits = &policy.submitter_limits;
     let mut submitters = limits
@@ -71,7 +71,7 @@ pub(super) fn time(context: &mut Context<'_>, daemon: &Section, policy: &mut Pol
 }
 
 /// What a budget counts must have a price; lifetimes must be longer than a boot.
-pub(super) fn check(context: &mut Context<'_>, policy: &Policy, simulated: bool) {
+pub(super) fn check(context: &mut Diagnostics<'_>, policy: &Policy, simulated: bool) {
     let too_short = |time: Option<Duration>| {
         let short = time.is_some_and(|time| !time.is_zero() && time <= policy.boot_timeout);
         let least = spoken(policy.boot_timeout.as_secs());
@@ -129,7 +129,7 @@ pub(super) fn check(context: &mut Context<'_>, policy: &Policy, simulated: bool)
 }
 
 /// A token that ends before its node is too old decides when that is replaced.
-pub(super) fn lifetimes(context: &mut Context<'_>, policy: &Policy, token_lifetime: Duration) {
+pub(super) fn lifetimes(context: &mut Diagnostics<'_>, policy: &Policy, token_lifetime: Duration) {
     let longest = token_lifetime.saturating_sub(policy.token_margin);
     let what = format!(
         "is longer than condor.token_lifetime less daemon.token_margin, {}: that is the age at which nodes are replaced",

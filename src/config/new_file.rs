@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::drop_in::write_whole;
-use super::error::{Error, Problem};
+use super::error::{Diagnostic, Error};
 use system::rights;
 
 /// Writes `text` to the file `path`, which must not be there yet, with these permissions.
@@ -25,6 +25,6 @@ pub fn new_file(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
                 format!("cannot be written: {}", rights::told(folder, &error))
             }
         };
-        Problem::of_file(path, what).into()
+        Diagnostic::of_file(path, what).into()
     })
 }

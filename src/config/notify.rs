@@ -3,12 +3,12 @@
 use secrecy::ExposeSecret;
 use ureq::http::Uri;
 
-use super::context::Context;
+use super::diagnostics::Diagnostics;
 use super::document::Section;
 use report::notify::Settings;
 
 /// The settings of the section `notify:`.
-pub(super) fn settings(context: &mut Context<'_>, keys: &Section) -> Settings {
+pub(super) fn settings(context: &mut Diagnostics<'_>, keys: &Section) -> Settings {
     let mut settings = Settings::default();
     context.fill(&mut settings, &[(&["notify"], keys)]);
     settings.webhook = context.secret(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::error::{Error, Problem};
+use super::error::{Diagnostic, Error};
 use super::text;
 use system::environment::Environment;
 use yaml::Place;
@@ -36,7 +36,7 @@ pub fn variables(path: &Path, env: &Environment) -> Result<Openrc, Error> {
             what.push('\n');
             what.push_str(note);
         }
-        return Err(Problem::of_file(path, what).into());
+        return Err(Diagnostic::of_file(path, what).into());
     }
     Ok(openrc)
 }
@@ -237,8 +237,8 @@ impl Shell<'_> {
         self.openrc.notes.push(note);
     }
 
-    fn problem(&self, line: usize, key: Option<&str>, what: &str) -> Problem {
-        Problem {
+    fn problem(&self, line: usize, key: Option<&str>, what: &str) -> Diagnostic {
+        Diagnostic {
             file: Some(self.path.to_owned()),
             place: Some(Place { line, column: 1 }),
             key: key.map(str::to_owned),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::error::{Error, Problem};
+use super::error::{Diagnostic, Error};
 use system::environment::Environment;
 
 /// How often, where the variable does not say.
@@ -20,7 +20,7 @@ pub fn poll(env: &Environment) -> Result<Duration, Error> {
     };
     match text.parse().map(Duration::try_from_secs_f64) {
         Ok(Ok(poll)) if !poll.is_zero() => Ok(poll),
-        _ => Err(Problem::general(format!(
+        _ => Err(Diagnostic::general(format!(
             "{POLL_VARIABLE} is `{text}`, and must be a number of seconds above 0"
         ))
         .into()),

@@ -3,14 +3,14 @@
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 
-use super::context::Context;
+use super::diagnostics::Diagnostics;
 use super::document::Section;
 use keys::Settings;
 use scaling::policy::Policy;
 use scaling::schedule::{self, Hours, day_name};
 
 /// The time zone of this name.
-pub(super) fn time_zone(context: &mut Context<'_>, key: &[&str], name: &str) -> TimeZone {
+pub(super) fn time_zone(context: &mut Diagnostics<'_>, key: &[&str], name: &str) -> TimeZone {
     TimeZone::get(name).unwrap_or_else(|_| {
         context.problem(
             key,
@@ -68,7 +68,7 @@ fn hours(text: &str) -> Option<Hours> {
 
 /// Every window; `policy` is what counts outside of them.
 pub(super) fn check(
-    context: &mut Context<'_>,
+    context: &mut Diagnostics<'_>,
     given: &[Section],
     time_zone_of_all: &TimeZone,
     policy: &Policy,
@@ -92,7 +92,7 @@ pub(super) fn check(
 }
 
 fn one(
-    context: &mut Context<'_>,
+    context: &mut Diagnostics<'_>,
     number: &str,
     given: &Section,
     time_zone_of_all: &TimeZone,

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 
 use super::document::{Item, Section, scalar};
-use super::error::Problem;
+use super::error::Diagnostic;
 use keys::{Value as Setting, flag};
 use openstack::INTERFACES;
 use yaml::{self, Node, Place};
@@ -66,7 +66,7 @@ pub(super) struct Keys {
     beside: BTreeMap<String, Value>,
     auth: BTreeMap<String, Value>,
     pub(super) notes: Vec<String>,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<Diagnostic>,
     /// The region that was chosen.
     region: Option<String>,
 }
@@ -141,12 +141,12 @@ impl Keys {
         }
     }
 
-    fn at(&self, value: &Value, what: impl Into<String>) -> Problem {
+    fn at(&self, value: &Value, what: impl Into<String>) -> Diagnostic {
         let what = what.into();
         match self.origins.get(value.origin) {
             Some(Origin::File { path, text }) => {
                 let keys: Vec<&str> = value.path.iter().map(String::as_str).collect();
-                Problem {
+                Diagnostic {
                     file: Some(path.clone()),
                     place: yaml::find(text, &keys),
                     key: Some(value.path.join(".")),
@@ -156,7 +156,7 @@ impl Keys {
             Some(Origin::Variables { file, lines }) => {
                 let name = value.path.last().cloned().unwrap_or_default();
                 let line = lines.get(&name);
-                Problem {
+                Diagnostic {
                     file: file.clone(),
                     place: line.map(|line| Place {
                         line: *line,
@@ -166,7 +166,7 @@ impl Keys {
                     what,
                 }
             }
-            None => Problem::general(what),
+            None => Diagnostic::general(what),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::drop_in;
-use super::error::{Error, Problem};
+use super::error::{Diagnostic, Error};
 use system::environment::Environment;
 use userdata::builtin_templates;
 
@@ -53,7 +53,7 @@ pub(super) fn files(named: &[PathBuf], env: &Environment) -> Result<Vec<PathBuf>
             .iter()
             .map(|folder| folder.display().to_string())
             .collect();
-        return Err(Problem::general(format!(
+        return Err(Diagnostic::general(format!(
             "no configuration: there is no {FILE} in {}; write one (ehos.yaml.example is a start), or name one with \
              --config or $EHOS_CONFIG",
             folders.join(", ")
@@ -84,7 +84,7 @@ pub(super) fn left_out(files: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 fn drop_ins(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let failed = |error: std::io::Error| Problem::unreadable(folder, &error);
+    let failed = |error: std::io::Error| Diagnostic::unreadable(folder, &error);
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error)

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::error::{Error, Problem};
+use super::error::{Diagnostic, Error};
 use condor::CondorSettings;
 use keys::settings;
 use openstack::CloudSettings;
@@ -75,7 +75,7 @@ impl Config {
         for name in names {
             if !self.clouds.iter().any(|cloud| cloud.name == *name) {
                 let there: Vec<&str> = self.clouds.iter().map(|cloud| &*cloud.name).collect();
-                return Err(Problem::general(format!(
+                return Err(Diagnostic::general(format!(
                     "there is no cloud `{name}` in the configuration; the clouds are: {}",
                     there.join(", ")
                 ))

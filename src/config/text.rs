@@ -2,18 +2,18 @@
 
 use std::path::Path;
 
-use super::error::Problem;
+use super::error::Diagnostic;
 use yaml::Place;
 
 /// The text of the file, without a byte order mark.
 ///
 /// # Errors
 /// When it cannot be read, or is not UTF-8.
-pub(super) fn read(path: &Path) -> Result<String, Problem> {
-    let bytes = std::fs::read(path).map_err(|error| Problem::unreadable(path, &error))?;
-    decode(bytes).map_err(|(place, what)| Problem {
+pub(super) fn read(path: &Path) -> Result<String, Diagnostic> {
+    let bytes = std::fs::read(path).map_err(|error| Diagnostic::unreadable(path, &error))?;
+    decode(bytes).map_err(|(place, what)| Diagnostic {
         place,
-        ..Problem::of_file(path, what)
+        ..Diagnostic::of_file(path, what)
     })
 }
 

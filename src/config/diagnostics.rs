@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::document::{Item, Section, is_placeholder};
-use super::error::Problem;
+use super::error::Diagnostic;
 use super::secrets;
 use keys::{Key, Kind, Rule, Settings, Value};
 use system::environment::Environment;
@@ -18,17 +18,17 @@ pub(super) struct Source {
 }
 
 /// Collects problems and notes.
-pub(super) struct Context<'e> {
+pub(super) struct Diagnostics<'e> {
     pub(super) env: &'e Environment,
     /// In the order in which they were merged; never empty.
     pub(super) sources: Vec<Source>,
     /// Files of other programs that were read too.
     pub(super) more_files: Vec<PathBuf>,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<Diagnostic>,
     pub(super) notes: Vec<String>,
 }
 
-impl Context<'_> {
+impl Diagnostics<'_> {
     /// The file and place of `key`, or of the nearest key above it. The last file that has it is what counts.
     fn locate(&self, key: &[&str]) -> (Option<PathBuf>, Option<Place>) {
         let mut key = key;
@@ -43,9 +43,9 @@ impl Context<'_> {
         (self.sources.first().map(|source| source.path.clone()), None)
     }
 
-    fn at(&self, key: &[&str], what: impl Into<String>) -> Problem {
+    fn at(&self, key: &[&str], what: impl Into<String>) -> Diagnostic {
         let (file, place) = self.locate(key);
-        Problem {
+        Diagnostic {
             file,
             place,
             key: Some(key.join(".")),
