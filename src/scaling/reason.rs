@@ -26,13 +26,13 @@ pub enum Reason {
     NeededByDemand "needed_by_demand" { jobs: u64 } => "needed by {}", count(*jobs, "waiting job");
     IdleNotLongEnough "idle_not_long_enough" { idle_seconds: Seconds, idle_timeout_seconds: Seconds } =>
         "idle {idle_seconds}, kept until {idle_timeout_seconds}";
-    EndsItself "ends_itself" { idle_seconds: Seconds, idle_timeout_seconds: Seconds } =>
+    SelfShutdown "ends_itself" { idle_seconds: Seconds, idle_timeout_seconds: Seconds } =>
         "idle {idle_seconds}, powers itself off after {idle_timeout_seconds} without a claim";
     Spare "spare" { nodes_spare: u64, #[serde(skip_serializing_if = "Option::is_none")] percent: Option<u64> } =>
         "one of {}{}", count(*nodes_spare, "spare node"), share(*percent);
     Paid "paid" { idle_seconds: Seconds, paid_seconds_left: Seconds } =>
         "idle {idle_seconds}, and paid for another {paid_seconds_left}";
-    OutlivedWaits "outlived_waits" { age_seconds: Seconds, max_lifetime_seconds: Seconds } =>
+    ExpiredWaiting "outlived_waits" { age_seconds: Seconds, max_lifetime_seconds: Seconds } =>
         "{age_seconds} old, max_lifetime {max_lifetime_seconds}: waits for others that are replaced";
     Minimum "minimum" { nodes_min: u64 } => "one of the least {}", count(*nodes_min, "node");
     Silent "silent" { silent_seconds: Seconds, lost_timeout_seconds: Seconds, job_listed: bool } =>
@@ -98,7 +98,7 @@ pub enum Reason {
         "no claim for {idle_seconds}, and its startd has taken no jobs for {closed_seconds} (Start is false)";
     DrainTokenEnds "drain_token_ends" { idle_seconds: Seconds, token_left_seconds: Seconds } =>
         "idle {idle_seconds}, and its token {}", token_end(*token_left_seconds);
-    DrainOutlived "drain_outlived" {
+    DrainExpired "drain_outlived" {
         idle_seconds: Seconds, #[serde(skip_serializing_if = "Option::is_none")] closed_seconds: Option<Seconds>,
         age_seconds: Seconds, max_lifetime_seconds: Seconds,
     } => "{}, {age_seconds} old, and max_lifetime is {max_lifetime_seconds}", idle_or_closed(*idle_seconds, *closed_seconds);
@@ -106,7 +106,7 @@ pub enum Reason {
         "idle {idle_seconds}, and its cloud has retire: true";
     DrainAboveMaximum "drain_above_maximum" { idle_seconds: Seconds, nodes_max: u64 } =>
         "idle {idle_seconds}, above nodes_max {nodes_max}";
-    KilledForItsAge "killed_for_its_age" { age_seconds: Seconds, max_lifetime_seconds: Seconds, claims: u64 } =>
+    ForcefulExpiration "killed_for_its_age" { age_seconds: Seconds, max_lifetime_seconds: Seconds, claims: u64 } =>
         "JOBS END: {age_seconds} old, max_lifetime {max_lifetime_seconds} and max_lifetime_kill are over; it is \
          deleted with {} on it", count(*claims, "claimed slot");
     DrainOlderImage "drain_older_image" { idle_seconds: Seconds, image: String, configured_image: String } =>
@@ -173,7 +173,7 @@ pub enum Reason {
     } => "{}", too_large(asks, largest.as_ref(), nearest.as_ref());
     NoMatch "no_match" { refused: Vec<Refuses> } => "no node would run them: {}", refusals(refused);
     NotAnswered "not_answered" { why: String } => "no node until it is known which would run them: {why}";
-    FirstWillTell "first_will_tell" { jobs: u64, clause: Option<String> } =>
+    FirstNodeDecides "first_will_tell" { jobs: u64, clause: Option<String> } =>
         "{jobs} wait for the first node of a kind to say {}",
         clause.as_ref().map_or("what it has".to_owned(), |clause| format!("whether {clause}"));
     ConcurrencyLimit "concurrency_limit" { jobs: u64, concurrency_limit: String, used: String, limit: String } =>

@@ -377,7 +377,7 @@ fn jobs_end_only_where_the_site_says_so() {
         // The job that was ended waits again, and gets another node.
         for _ in 0..4 * 60 {
             site.tick();
-            let kills = |line: &NodeEntry| matches!(line.why, Reason::KilledForItsAge { .. });
+            let kills = |line: &NodeEntry| matches!(line.why, Reason::ForcefulExpiration { .. });
             if site.plan().nodes.iter().any(kills) {
                 said = true;
                 let told = &site.plan().notices;
@@ -403,7 +403,7 @@ fn far_from_old(kill: u64) -> Site {
 
 fn kills(site: &Site) -> usize {
     whys(site.plan(), |why| {
-        matches!(why, Reason::KilledForItsAge { .. })
+        matches!(why, Reason::ForcefulExpiration { .. })
     })
 }
 
@@ -481,7 +481,7 @@ fn a_retired_node_goes_at_once_and_is_said_to_be_old() {
         assert!(oldest(&site.world()) < 11 * HOUR, "{}", site.describe());
         site.tick();
     }
-    let old = |why: &Reason| matches!(why, Reason::DrainOutlived { .. });
+    let old = |why: &Reason| matches!(why, Reason::DrainExpired { .. });
     assert_eq!(whys(site.plan(), old), 1, "{}", site.describe());
     site.ticks(10);
     assert_ne!(site.names(), first);

@@ -140,7 +140,7 @@ fn the_first_of_a_kind_tells_what_it_has() {
     assert!(
         why(&site).iter().any(|why| matches!(
             why,
-            Reason::FirstWillTell {
+            Reason::FirstNodeDecides {
                 jobs: 38,
                 clause: Some(_)
             }

@@ -41,7 +41,7 @@ fn the_pool_shrinks_without_a_drain_and_that_is_no_failure() {
     let mut said = false;
     for _ in 0..25 {
         tick(&mut site);
-        let ends = |why: &Reason| matches!(why, Reason::EndsItself { .. });
+        let ends = |why: &Reason| matches!(why, Reason::SelfShutdown { .. });
         said |= site.plan().nodes.iter().any(|node| ends(&node.why));
         assert!(
             !site

@@ -154,7 +154,7 @@ impl<'a> Planner<'a> {
                 && refused == 0
                 && let Some(clause) = self.first_will_tell(market, &group.asks)
             {
-                group.why.push(Reason::FirstWillTell { jobs, clause });
+                group.why.push(Reason::FirstNodeDecides { jobs, clause });
             }
             return;
         };

@@ -27,7 +27,7 @@ impl Planner<'_> {
             },
             Phase::Busy => busy(node),
             Phase::Idle { .. } if node.jobs > 0 => Reason::NeededByDemand { jobs: node.jobs },
-            Phase::Idle { idle_for } if !self.policy.drains() => Reason::EndsItself {
+            Phase::Idle { idle_for } if !self.policy.drains() => Reason::SelfShutdown {
                 idle_seconds: seconds(*idle_for),
                 idle_timeout_seconds: seconds(self.policy.idle_timeout),
             },

@@ -44,7 +44,7 @@ impl Planner<'_> {
                 node: node.id.clone(),
                 server: server.clone(),
                 expects: match why {
-                    Reason::KilledForItsAge { .. } => Expected::Overdue,
+                    Reason::ForcefulExpiration { .. } => Expected::Overdue,
                     _ => self.expected(node),
                 },
                 startd: self.startd_identity(node),

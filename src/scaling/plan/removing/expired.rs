@@ -33,7 +33,7 @@ impl Rule for Expired {
             Some(Seconds(closed)) => format!("{}, takes no jobs for {closed} s", self.name()),
             None => format!("{}, idle {} s", self.name(), idle_for.as_secs()),
         };
-        let why = Reason::DrainOutlived {
+        let why = Reason::DrainExpired {
             idle_seconds: seconds(idle_for),
             closed_seconds,
             age_seconds,
@@ -41,7 +41,7 @@ impl Rule for Expired {
         };
         let mut drain = Drain::new(idle_for, words, why);
         drain.waits = !closed;
-        drain.waiting = Some(Reason::OutlivedWaits {
+        drain.waiting = Some(Reason::ExpiredWaiting {
             age_seconds,
             max_lifetime_seconds,
         });
@@ -84,7 +84,7 @@ impl Rule for ForcefullyExpired {
             return None;
         }
         let (age_seconds, max_lifetime_seconds) = planner.lifetimes(node);
-        let mut delete = Delete::new(Reason::KilledForItsAge {
+        let mut delete = Delete::new(Reason::ForcefulExpiration {
             age_seconds,
             max_lifetime_seconds,
             claims,
@@ -116,7 +116,7 @@ impl Planner<'_> {
     /// How many there are, for an operator; those whose jobs are ended first.
     pub(in crate::plan) fn outlived(&self) -> Vec<String> {
         let killed = self.nodes.iter().filter_map(|node| match &node.decision {
-            Some((NodeDecision::Delete, why @ Reason::KilledForItsAge { .. })) => {
+            Some((NodeDecision::Delete, why @ Reason::ForcefulExpiration { .. })) => {
                 Some(format!("{}: {why}", node.name))
             }
             _ => None,
