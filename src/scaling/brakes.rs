@@ -74,9 +74,9 @@ fn startds_are_expected(
     survey: &NodeInventory<'_>,
 ) -> bool {
     let may_be_missing = |node: &Node<'_>| match node.phase {
-        Phase::Gone | Phase::Lapsed => false,
+        Phase::Gone | Phase::IntentExpired => false,
         // It has been heard of.
-        Phase::Idle { .. } | Phase::Busy | Phase::Closed | Phase::Draining { .. } => false,
+        Phase::Idle { .. } | Phase::Busy | Phase::StartFalse | Phase::Draining { .. } => false,
         // One that was adopted may have joined before.
         Phase::Requested | Phase::Building | Phase::Booting => node.memory.adopted,
         _ => true,
@@ -131,13 +131,16 @@ fn vanished(policy: &Policy, state: &State, nodes: &[Node<'_>]) -> Option<Brake>
     let is_silent = |node: &&Node<'_>| {
         matches!(
             node.phase,
-            Phase::Silent { .. } | Phase::Lost { .. } | Phase::Vanished | Phase::Unheard
+            Phase::Silent { .. }
+                | Phase::Lost { .. }
+                | Phase::DeletedExternally
+                | Phase::Unobserved
         )
     };
     let heard = |node: &&Node<'_>| {
         matches!(
             node.phase,
-            Phase::Idle { .. } | Phase::Busy | Phase::Closed | Phase::Draining { .. }
+            Phase::Idle { .. } | Phase::Busy | Phase::StartFalse | Phase::Draining { .. }
         )
     };
     // The ads of one whose delete was accepted were taken out by ehos itself.

@@ -50,7 +50,7 @@ pub enum Phase {
     /// At least one claim on it.
     Busy,
     /// No claim, and it takes no jobs.
-    Closed,
+    StartFalse,
     /// Draining or drained.
     Draining {
         /// The drain's reason is this pool's.
@@ -66,7 +66,7 @@ pub enum Phase {
         job: JobListed,
     },
     /// It has joined, and the collector cannot say.
-    Unheard,
+    Unobserved,
     /// Nova says that it is put aside (PAUSED, SHELVED …), or it is not heard of and Nova says something that ehos does not
     /// know: it offers nothing, and is left alone for as long as Nova says so.
     Inactive,
@@ -107,11 +107,11 @@ pub enum Phase {
     /// A whole list of its cloud's servers has it no more, as ehos asked.
     Gone,
     /// A whole list of its cloud's servers has it no more, and ehos did not delete it.
-    Vanished,
+    DeletedExternally,
     /// An intent without a server for longer than `intent_grace`, or for longer than a request takes after its tick was killed.
-    Lapsed,
+    IntentExpired,
     /// Startd and server disagree about who they are.
-    Contradiction {
+    IdentityMismatch {
         /// What the startd says.
         instance_id: String,
         /// What the startd says.
@@ -191,7 +191,7 @@ impl Node<'_> {
     pub fn exists(&self) -> bool {
         !matches!(
             self.phase,
-            Phase::Gone | Phase::Lapsed | Phase::Unsigned { counts: false }
+            Phase::Gone | Phase::IntentExpired | Phase::Unsigned { counts: false }
         )
     }
 

@@ -145,7 +145,7 @@ fn gone<'a>(state: &'a State, survey: &'a NodeInventory<'_>) -> Vec<Gone<'a>> {
     let nodes = survey.nodes.iter().filter_map(|node| {
         let over = matches!(
             node.phase,
-            Phase::Gone | Phase::Vanished | Phase::Stopped { silent: true, .. }
+            Phase::Gone | Phase::DeletedExternally | Phase::Stopped { silent: true, .. }
         );
         let memory = state.nodes.get(&node.id).filter(|_| over)?;
         let since = memory.silence.silent.or(memory.missing);

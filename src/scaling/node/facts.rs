@@ -56,7 +56,7 @@ impl<'a> Facts<'a, '_> {
 
     fn phase(&self) -> Phase {
         if let Match::Contradiction(startd) = self.found {
-            return Phase::Contradiction {
+            return Phase::IdentityMismatch {
                 instance_id: startd.instance_id.clone().unwrap_or_default(),
                 node: startd
                     .node
@@ -82,8 +82,10 @@ impl<'a> Facts<'a, '_> {
             Some(server) => self.of_server(server),
             None if !self.cloud_known => self.of_unknown_cloud(),
             None if self.memory.delete.intended.is_some() => Phase::Gone,
-            None if self.memory.listed => Phase::Vanished,
-            None if self.age() >= self.policy.intent_grace || self.is_abandoned() => Phase::Lapsed,
+            None if self.memory.listed => Phase::DeletedExternally,
+            None if self.age() >= self.policy.intent_grace || self.is_abandoned() => {
+                Phase::IntentExpired
+            }
             None => Phase::Requested,
         }
     }
@@ -124,7 +126,7 @@ impl<'a> Facts<'a, '_> {
             None if self.memory.join.joined.is_some() => self.silence(self.policy.lost_timeout),
             None if self.memory.other_condor_host.is_some() => Phase::Untrusted,
             // What should have come by now is no capacity; it exists, as far as anybody knows.
-            None if self.age() >= self.policy.boot_timeout => Phase::Unheard,
+            None if self.age() >= self.policy.boot_timeout => Phase::Unobserved,
             None if self.memory.server_id.is_none() => Phase::Requested,
             None => Phase::Booting,
         }
@@ -182,7 +184,7 @@ impl<'a> Facts<'a, '_> {
                 ours: true,
                 again: false,
             },
-            _ => Phase::Closed,
+            _ => Phase::StartFalse,
         }
     }
 
@@ -229,7 +231,7 @@ impl<'a> Facts<'a, '_> {
         }
         match startd.idle_for() {
             None => Phase::Busy,
-            Some(_) if !startd.slots.iter().any(|slot| slot.accepts_jobs) => Phase::Closed,
+            Some(_) if !startd.slots.iter().any(|slot| slot.accepts_jobs) => Phase::StartFalse,
             Some(idle_for) => Phase::Idle {
                 idle_for: self.idle_for(idle_for),
             },
@@ -272,7 +274,7 @@ impl<'a> Facts<'a, '_> {
     fn of_silent(&self, status: ServerStatus) -> Phase {
         match status {
             // Nova itself says that it does not run: no need to wait, unless a job may be on it.
-            ServerStatus::Shutoff if !self.hears() => Phase::Unheard,
+            ServerStatus::Shutoff if !self.hears() => Phase::Unobserved,
             ServerStatus::Shutoff => Phase::Stopped {
                 without_job: self.listed() == JobListed::No
                     || self.silent_for() >= self.policy.lost_job_timeout,
@@ -288,7 +290,7 @@ impl<'a> Facts<'a, '_> {
     /// Silent, or lost when it has been so for `patience` and no schedd lists a job, or for longer than any lease.
     fn silence(&self, patience: Duration) -> Phase {
         if !self.hears() {
-            return Phase::Unheard;
+            return Phase::Unobserved;
         }
         if self.token_is_over() {
             return self.unreachable();

@@ -173,7 +173,7 @@ impl<'a> Planner<'a> {
         let away = |node: &NodePlan<'_>| {
             matches!(
                 node.phase,
-                Phase::Silent { .. } | Phase::Unheard | Phase::Vanished
+                Phase::Silent { .. } | Phase::Unobserved | Phase::DeletedExternally
             )
         };
         let away = self.nodes_where(away).len() as u64;

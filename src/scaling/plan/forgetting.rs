@@ -42,8 +42,8 @@ impl Planner<'_> {
     fn gone(&self, node: &NodePlan<'_>) -> Option<Reason> {
         match node.phase {
             Phase::Gone => Some(Reason::ServerGone),
-            Phase::Vanished => self.is_missing(node).then_some(Reason::GoneFromCloud),
-            Phase::Lapsed => Some(Reason::IntentLapsed {
+            Phase::DeletedExternally => self.is_missing(node).then_some(Reason::GoneFromCloud),
+            Phase::IntentExpired => Some(Reason::IntentLapsed {
                 seconds: self.since(Some(node.memory.started)),
             }),
             _ => None,

@@ -95,8 +95,10 @@ impl Planner<'_> {
             // An ad from before the drain says nothing of it.
             let goes_on = |node: &Node<'_>| {
                 let heard = node.startd.map(|startd| startd.heard_ago);
-                matches!(node.phase, Phase::Idle { .. } | Phase::Busy | Phase::Closed)
-                    && heard.is_some_and(|ago| ago < now.since(*at))
+                matches!(
+                    node.phase,
+                    Phase::Idle { .. } | Phase::Busy | Phase::StartFalse
+                ) && heard.is_some_and(|ago| ago < now.since(*at))
             };
             let mut nodes = self.nodes.iter();
             let refused = nodes.any(|there| there.id == *node && goes_on(there));

@@ -33,12 +33,12 @@ impl Planner<'_> {
             },
             Phase::Idle { .. } if !node.cloud_known => Reason::CloudUnknown,
             Phase::Idle { .. } => spare.clone(),
-            Phase::Closed => Reason::TakesNoJobs {
+            Phase::StartFalse => Reason::TakesNoJobs {
                 closed_seconds: self.since(node.memory.join.closed),
             },
             Phase::Draining { .. } => self.draining(node),
             Phase::Silent { .. } => self.silent(node),
-            Phase::Unheard => Reason::Unheard {
+            Phase::Unobserved => Reason::Unheard {
                 cause: self.unheard(node, age),
             },
             Phase::Inactive => Reason::Inactive {
@@ -63,9 +63,9 @@ impl Planner<'_> {
                 seconds: self.since(node.memory.delete.accepted.or(node.memory.delete.intended)),
             },
             Phase::Deleting { .. } => Reason::DeletedByOther,
-            Phase::Vanished | Phase::Gone => Reason::GoneFromCloud,
-            Phase::Lapsed => Reason::IntentLapsed { seconds: age },
-            Phase::Contradiction { instance_id, node } => Reason::Contradiction {
+            Phase::DeletedExternally | Phase::Gone => Reason::GoneFromCloud,
+            Phase::IntentExpired => Reason::IntentLapsed { seconds: age },
+            Phase::IdentityMismatch { instance_id, node } => Reason::Contradiction {
                 says_instance_id: instance_id.clone(),
                 says_node: node.clone(),
             },

@@ -116,7 +116,7 @@ impl Counts {
         }
         for node in survey.nodes.iter().filter(|node| node.exists()) {
             // One that takes no jobs proves nothing; one that is going or lost is not on its way.
-            let closed = node.phase == Phase::Closed && !node.memory.join.proven;
+            let closed = node.phase == Phase::StartFalse && !node.memory.join.proven;
             counts.add(&node.kind, node.coming() || closed);
         }
         counts

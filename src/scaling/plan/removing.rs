@@ -211,7 +211,7 @@ fn not_drained(node: &Node<'_>) -> Reason {
 fn unclaimed_for(node: &Node<'_>) -> Option<Duration> {
     match node.phase {
         Phase::Idle { idle_for } => Some(idle_for),
-        Phase::Closed => {
+        Phase::StartFalse => {
             let idle_for = node.startd.and_then(|startd| startd.idle_for());
             Some(idle_for.unwrap_or_default().min(node.unchanged_for))
         }

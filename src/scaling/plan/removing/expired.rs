@@ -26,7 +26,7 @@ impl Rule for Expired {
             return None;
         }
         let idle_for = unclaimed_for(node)?;
-        let closed = node.phase == Phase::Closed;
+        let closed = node.phase == Phase::StartFalse;
         let (age_seconds, max_lifetime_seconds) = planner.lifetimes(node);
         let closed_seconds = closed.then(|| planner.since(node.memory.join.closed));
         let words = match closed_seconds {
@@ -73,7 +73,7 @@ impl Rule for ForcefullyExpired {
     fn wants(&mut self, planner: &Planner<'_>, node: &NodePlan<'_>) -> Option<Verdict> {
         let accepted = node.memory.delete.accepted;
         let there = match node.phase {
-            Phase::Busy | Phase::Idle { .. } | Phase::Closed | Phase::Draining { .. } => true,
+            Phase::Busy | Phase::Idle { .. } | Phase::StartFalse | Phase::Draining { .. } => true,
             Phase::Deleting { ours: true, .. } => accepted
                 .is_some_and(|at| planner.next.now.since(at) >= planner.policy.delete_timeout),
             _ => false,
@@ -110,7 +110,7 @@ impl Planner<'_> {
         let named = node.server.and_then(|server| server.node());
         let after = most.map(|most| retires_after(most, named.unwrap_or(&node.id)));
         let age = node.server.map(|server| server.record().age);
-        node.phase == Phase::Closed && after.is_some_and(|after| age >= Some(after))
+        node.phase == Phase::StartFalse && after.is_some_and(|after| age >= Some(after))
     }
 
     /// How many there are, for an operator; those whose jobs are ended first.

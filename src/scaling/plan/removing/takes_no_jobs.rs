@@ -53,7 +53,7 @@ impl Rule for TakesNoJobs {
 impl Planner<'_> {
     /// For how long it has had no claim, and what is said of it.
     fn takes_no_jobs(&self, node: &Node<'_>) -> Option<(Duration, Reason)> {
-        if node.phase != Phase::Closed || !node.cloud_known {
+        if node.phase != Phase::StartFalse || !node.cloud_known {
             return None;
         }
         let patience = match node.memory.join.proven {
