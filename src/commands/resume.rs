@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::cli::{Output, Resume};
 use crate::commands::state_directory;
-use scaling::failing::Resumed;
+use scaling::failure_tracking::Resumed;
 use system::deadline::Deadline;
 use system::environment::Environment;
 use system::exit::Exit;

@@ -12,7 +12,7 @@ use super::names::{BrakeName, Named, ReasonName};
 use scaling::action::FailureKind;
 use scaling::brakes::Brake;
 use scaling::budget::{BudgetSpent, Costs};
-use scaling::failing::ProtectedKind;
+use scaling::failure_tracking::ProtectedKind;
 use scaling::figures::{
     BackoffFigures, CloudFigures, CoreFigures, PolicyFigures, ServerFigures, StartdFigures,
 };

@@ -7,7 +7,7 @@ pub mod brakes;
 pub mod budget;
 pub mod capacity;
 pub mod console;
-pub mod failing;
+pub mod failure_tracking;
 pub mod figures;
 pub mod first_seen;
 pub mod floating_ip;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::action::{Done, Failure, Intent};
 use super::budget::Spending;
 use super::capacity::Capacity;
-use super::failing::Protected;
+use super::failure_tracking::Protected;
 use super::first_seen::ClusterMarks;
 use super::leftover::{LeftoverKind, LeftoverQuery, MOST_SERVERS};
 use super::needs::JobKind;

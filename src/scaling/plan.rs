@@ -38,7 +38,7 @@ use super::amounts;
 use super::brakes::{Brake, brakes};
 use super::budget::{self, BudgetSpent, Costs};
 use super::console::ConsoleExcerpt;
-use super::failing::ProtectedKind;
+use super::failure_tracking::ProtectedKind;
 use super::figures::{
     BackoffFigures, CloudFigures, CoreFigures, PolicyFigures, ServerFigures, StartdFigures,
 };

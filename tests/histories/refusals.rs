@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
 use scaling::allocation::Allocation;
-use scaling::failing::Cause;
+use scaling::failure_tracking::Cause;
 use scaling::memory::{Kind, NodeTypeState};
 use scaling::observation::{CloudView, ServerRecord, ServerStatus};
 use scaling::plan::NodeDecision;

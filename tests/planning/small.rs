@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use scaling::action::CloudAction;
 use scaling::allocation::Allocation;
-use scaling::failing::Protected;
+use scaling::failure_tracking::Protected;
 use scaling::leftover::Leftovers;
 use scaling::memory::{Claims, Join, Kind, NodeState, State};
 use scaling::needs::Matches;

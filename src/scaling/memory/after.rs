@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Kind, Outcome, Pause, State};
 use crate::action::{CloudAction, Done, Failure, FailureKind, Intent, PoolAction};
-use crate::failing::Cause;
+use crate::failure_tracking::Cause;
 use crate::observation::{NodeId, OwnedServer, Role};
 use crate::plan::Action;
 use crate::policy::Policy;

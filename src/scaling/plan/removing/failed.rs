@@ -1,7 +1,7 @@
 //! Nodes that did not join: Nova says ERROR, or `boot_timeout` is over. Each counts once as a failure of its kind.
 
 use super::{Delete, Rule, Verdict, may_be_deleted};
-use crate::failing::{Cause, is_of_every_host};
+use crate::failure_tracking::{Cause, is_no_valid_host};
 use crate::memory::Kind;
 use crate::node::{Node, Phase};
 use crate::observation::{Observed, ServerStatus};
@@ -85,7 +85,7 @@ impl Planner<'_> {
         };
         match &node.phase {
             Phase::Failed { fault: Some(fault) } if node.server.is_some_and(in_error) => {
-                let used_up = is_of_every_host(fault) && self.used_up(&node.kind);
+                let used_up = is_no_valid_host(fault) && self.used_up(&node.kind);
                 Cause::Refused(match used_up {
                     true => About::Room,
                     false => refusal::of_fault(fault),

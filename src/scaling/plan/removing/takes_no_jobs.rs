@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Drain, Rule, Verdict};
-use crate::failing::Cause;
+use crate::failure_tracking::Cause;
 use crate::node::{Node, Phase};
 use crate::plan::planner::{NodePlan, Planner};
 use crate::reason::Reason;

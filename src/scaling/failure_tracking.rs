@@ -80,7 +80,7 @@ pub struct Resumed {
 }
 
 /// Whether Nova says only that it has tried every host: what the reason was, it does not tell.
-pub fn is_of_every_host(fault: &str) -> bool {
+pub fn is_no_valid_host(fault: &str) -> bool {
     fault.contains("Exhausted all hosts")
 }
 
