@@ -113,7 +113,7 @@ impl NodeTypeState {
     }
 
     /// Forgets its failures.
-    pub(super) fn forgive(&mut self) {
+    pub(super) fn reset_failures(&mut self) {
         self.failures = 0;
         self.faults = 0;
         self.failed_at = None;
@@ -182,7 +182,7 @@ impl State {
                 .failed_at
                 .is_some_and(|at| now.since(at) >= policy.failure_memory);
             if old && memory.protected.is_none() {
-                memory.forgive();
+                memory.reset_failures();
             }
         }
     }
@@ -236,7 +236,7 @@ impl State {
                 protected: memory.protected.is_some(),
                 last_failure: memory.last_failure.clone().unwrap_or_default(),
             });
-            memory.forgive();
+            memory.reset_failures();
         }
         let now = self.now;
         let pause = self.pauses.remove(cloud);

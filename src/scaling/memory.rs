@@ -422,7 +422,7 @@ impl State {
     }
 
     /// Remembers a new intent as a node.
-    pub fn intend(&mut self, intent: &Intent) {
+    pub fn record_intent(&mut self, intent: &Intent) {
         let now = self.now;
         let mut memory = NodeState::new(Kind::asked(intent), &intent.name, intent.at, now);
         memory.zone.clone_from(&intent.zone);
@@ -431,7 +431,7 @@ impl State {
     }
 
     /// Forgets a node whose server is gone, and remembers that its ads mean nothing any more.
-    pub fn depart(&mut self, node: &NodeId) {
+    pub fn bury(&mut self, node: &NodeId) {
         let now = self.now;
         if let Some(memory) = self.nodes.remove(node) {
             // Nothing that it has left behind is ours.

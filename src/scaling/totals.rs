@@ -349,7 +349,7 @@ impl Totals {
     }
 
     /// Counts an acting tick that looked at `at` and ended so.
-    pub fn ticked(&mut self, at: Timestamp, result: &str, success: bool) {
+    pub fn record_tick(&mut self, at: Timestamp, result: &str, success: bool) {
         if success {
             self.last_success = Some(at);
         }

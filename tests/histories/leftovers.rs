@@ -214,7 +214,7 @@ fn a_server_that_is_there_after_all_keeps_what_is_its_own() {
     // As if it had been missing from the list for long, and its startd unheard.
     let node = site.state.nodes.keys().next().unwrap().clone();
     let mut state = site.state.clone();
-    state.depart(&node);
+    state.bury(&node);
     assert!(state.traces("blue").servers.contains(&id));
     let plan = {
         let world = &site.world;

@@ -614,12 +614,12 @@ fn what_a_server_leaves_behind_is_removed_by_two_ticks() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("state")).unwrap();
     let mut state = State::default();
-    state.intend(&intent(&cluster, 1));
+    state.record_intent(&intent(&cluster, 1));
     let node = intent(&cluster, 1).node;
     let memory = state.nodes.get_mut(&node).unwrap();
     memory.server_id = Some(server_id);
     memory.volumes = view.servers[0].record().volumes.clone();
-    state.depart(&node);
+    state.bury(&node);
     tick::state_directory::save(&folder.path().join("state"), &state).unwrap();
     let clouds = std::env::var("EHOS_TEST_CLOUDS_YAML").unwrap();
     fs::copy(clouds, folder.path().join("clouds.yaml")).unwrap();

@@ -139,7 +139,7 @@ impl Passes<'_> {
         }
         let mut next = plan.after(&outcomes, &self.config.policy);
         let exit = report::exit(plan, Some(&outcomes), false);
-        next.totals.ticked(at, exit.word(), exit == Exit::Done);
+        next.totals.record_tick(at, exit.word(), exit == Exit::Done);
         let saved = state_directory::save(self.directory, &next);
         let mut unsaved = false;
         if plan.actions.is_empty() {

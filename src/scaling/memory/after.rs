@@ -99,7 +99,7 @@ impl State {
                 memory.delete_accepted = Some(now);
             }
         } else if gone {
-            self.depart(node);
+            self.bury(node);
         } else if let Some(memory) = self.nodes.get_mut(node) {
             memory.delete.accepted = Some(now);
         }

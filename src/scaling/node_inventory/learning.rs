@@ -242,7 +242,7 @@ impl Learnt {
         for kind in self.proven {
             let memory = state.kind_mut(&kind);
             memory.joined = memory.joined.saturating_add(1);
-            memory.forgive();
+            memory.reset_failures();
         }
     }
 }

@@ -412,7 +412,7 @@ impl<'a> Planner<'a> {
         self.counts.add(&kind, true);
         let cores = cores(&kind, self.observation, &self.next);
         self.counts.charged.add(submitters, cores);
-        self.next.intend(&intent);
+        self.next.record_intent(&intent);
         if let Some(memory) = self.next.nodes.get_mut(&intent.node) {
             memory.made_for = group.map(|group| group.asks.clone());
             memory.submitters.clone_from(submitters);

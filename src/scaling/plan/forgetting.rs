@@ -21,7 +21,7 @@ impl Planner<'_> {
                 node.startd
                     .map(|startd| (id.clone(), startd.machine.clone())),
             );
-            self.next.depart(&id);
+            self.next.bury(&id);
             self.decide(index, NodeDecision::Forget, why);
         }
         let departed = &self.next.departed;
