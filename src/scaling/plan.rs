@@ -396,7 +396,7 @@ fn passes<'a>() -> [fn(&mut Planner<'a>); 14] {
         Planner::go_before_demand,
         // Demand into what is there, before anything is made for it.
         Planner::place_demand,
-        Planner::take_back_drains,
+        Planner::cancel_drains,
         // What is to be deleted has a part of max_actions, so it is chosen before creates and sent after them.
         Planner::choose_deletes,
         Planner::choose_builders,

@@ -1,7 +1,7 @@
 //! Which cloud and flavor the next node is of: what is in the way of each, and how well the demand that is left would
 //! use it.
 
-use super::planner::{Group, Planner, cores};
+use super::planner::{JobGroup, Planner, cores};
 use crate::allocation::{Basis, Choice, Figure, Other, Rank, Rates, Turns};
 use crate::capacity::Capacity;
 use crate::limits::{self, Limit};
@@ -41,8 +41,8 @@ pub(super) struct Market<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'g> {
     pub(super) position: usize,
-    pub(super) group: &'g Group,
-    pub(super) behind: &'g [Group],
+    pub(super) group: &'g JobGroup,
+    pub(super) behind: &'g [JobGroup],
 }
 
 /// What one node would take of the demand.
@@ -86,7 +86,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether jobs of the group may find room on a new node of this kind, which offers `capacity`.
-    fn takes(&self, kind: &Kind, capacity: &Capacity, group: &Group) -> bool {
+    fn takes(&self, kind: &Kind, capacity: &Capacity, group: &JobGroup) -> bool {
         let request = self.observation.matches.request(kind, &group.asks);
         capacity.holds(&request) > 0 && self.answer(kind, &group.asks).may_use()
     }
@@ -110,7 +110,7 @@ impl<'a> Planner<'a> {
     }
 
     /// What there is to choose from for these groups, which are in the order of the plan.
-    pub(super) fn market(&self, groups: &[Group]) -> Market<'a> {
+    pub(super) fn market(&self, groups: &[JobGroup]) -> Market<'a> {
         let options = self.options();
         let priced = options.iter().filter_map(|(cloud, kind)| {
             let price = cloud.prices.get(&kind.flavor)?;
@@ -130,7 +130,7 @@ impl<'a> Planner<'a> {
             .copied()
             .reduce(|one, other| one.each(&other, u64::max));
         let least_request =
-            |group: &Group| match self.observation.matches.depends_on_machine(&group.asks) {
+            |group: &JobGroup| match self.observation.matches.depends_on_machine(&group.asks) {
                 true => Resources::default(),
                 false => group.asks.request,
             };

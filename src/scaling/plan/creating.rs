@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::choosing::{Candidate, Chosen, Market, Wanted};
-use super::planner::{Group, NewNode, NodePlan, Planner, cores};
+use super::planner::{JobGroup, NewNode, NodePlan, Planner, cores};
 use crate::action::{CloudAction, Intent};
 use crate::allocation::Choice;
 use crate::capacity::Capacity;
@@ -31,7 +31,7 @@ impl<'a> Planner<'a> {
         for position in 0..groups.len() {
             let Some((group, behind)) = groups
                 .get_mut(position..)
-                .and_then(<[Group]>::split_first_mut)
+                .and_then(<[JobGroup]>::split_first_mut)
             else {
                 break;
             };
@@ -80,16 +80,16 @@ impl<'a> Planner<'a> {
         &mut self,
         market: &Market<'a>,
         position: usize,
-        group: &mut Group,
-        behind: &mut [Group],
+        group: &mut JobGroup,
+        behind: &mut [JobGroup],
     ) {
         let asked = group.left;
         let mut limits: Option<Vec<Limit>> = None;
-        let mut may_buy = group.may_buy;
+        let mut max_new_nodes = group.max_new_nodes;
         let mut nodes = 0;
         let mut kinds: Vec<Made> = Vec::new();
-        while group.left > 0 && may_buy > 0 {
-            may_buy -= 1;
+        while group.left > 0 && max_new_nodes > 0 {
+            max_new_nodes -= 1;
             let wanted = Wanted {
                 position,
                 group,
@@ -140,11 +140,11 @@ impl<'a> Planner<'a> {
     }
 
     /// Why the rest of a group gets no nodes.
-    fn say_what_waits(&self, market: &Market<'a>, group: &mut Group, limits: Vec<Limit>) {
+    fn say_what_waits(&self, market: &Market<'a>, group: &mut JobGroup, limits: Vec<Limit>) {
         let mut limits = limits.into_iter();
         let limit = limits.next();
         let jobs = group.left;
-        let took_none = group.may_buy < u64::MAX && limit.is_none();
+        let took_none = group.max_new_nodes < u64::MAX && limit.is_none();
         let refused = group.refused + if took_none { jobs } else { 0 };
         if refused > 0 {
             group.why.push(Reason::Refused { jobs: refused });
@@ -212,7 +212,7 @@ impl<'a> Planner<'a> {
     }
 
     /// How many nodes may be on their way before one has joined, of each kind whose image is tested.
-    fn first_nodes(&self, market: &Market<'a>, groups: &[Group]) -> BTreeMap<Kind, u64> {
+    fn first_nodes(&self, market: &Market<'a>, groups: &[JobGroup]) -> BTreeMap<Kind, u64> {
         let tested = market.candidates.iter().filter(|candidate| {
             let joined = self.next.kind(&candidate.kind);
             joined.is_none_or(|memory| memory.joined == 0) && self.is_tested(candidate.cloud)
@@ -394,7 +394,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn make(&mut self, cloud: &CloudPolicy, kind: Kind, why: Reason, group: Option<&Group>) {
+    fn make(&mut self, cloud: &CloudPolicy, kind: Kind, why: Reason, group: Option<&JobGroup>) {
         let id = self.fresh_id();
         let name = format!("{}-execute-{id}", self.policy.prefix);
         let intent = Intent {

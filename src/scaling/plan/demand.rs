@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::negotiator_limits::StartableJobs;
-use super::planner::{Group, Planner};
+use super::planner::{JobGroup, Planner};
 use crate::brakes::Brake;
 use crate::capacity::Capacity;
 use crate::memory::{Kind, Refusal};
@@ -65,8 +65,8 @@ impl Planner<'_> {
     }
 
     /// The groups of all schedds that answered, jobs that are alike together, the largest request first.
-    pub(super) fn groups(&mut self) -> Vec<Group> {
-        let mut by_kind: BTreeMap<(JobKind, Submitters), Group> = BTreeMap::new();
+    pub(super) fn groups(&mut self) -> Vec<JobGroup> {
+        let mut by_kind: BTreeMap<(JobKind, Submitters), JobGroup> = BTreeMap::new();
         for StartableJobs {
             demand,
             jobs,
@@ -76,7 +76,7 @@ impl Planner<'_> {
             let asks = demand.kind();
             let submitters = self.policy.submitter_limits.submitters(demand);
             let key = (asks.clone(), submitters.clone());
-            let group = by_kind.entry(key).or_insert_with(|| Group {
+            let group = by_kind.entry(key).or_insert_with(|| JobGroup {
                 asks,
                 submitters,
                 jobs: 0,
@@ -86,7 +86,7 @@ impl Planner<'_> {
                 young: 0,
                 beside: 0,
                 why: Vec::new(),
-                may_buy: u64::MAX,
+                max_new_nodes: u64::MAX,
                 refused: 0,
                 fault: demand.fault.clone(),
             });
@@ -104,7 +104,7 @@ impl Planner<'_> {
             }
         }
         let largest = self.largest();
-        let mut groups: Vec<Group> = by_kind
+        let mut groups: Vec<JobGroup> = by_kind
             .into_values()
             .filter(|group| group.jobs > 0)
             .collect();
@@ -120,7 +120,7 @@ impl Planner<'_> {
     /// When a node that was made for a group has been free for several negotiation cycles and none of the group's jobs
     /// took it, more nodes would not help them: those that wait now are neither placed nor bought for. Believed until
     /// one of them has gone; each `refusal_memory` one node is tried.
-    pub(super) fn remember_refusals(&mut self, groups: &mut [Group], settling_time: Duration) {
+    pub(super) fn remember_refusals(&mut self, groups: &mut [JobGroup], settling_time: Duration) {
         let hears = !self.brakes.iter().any(Brake::hides_startds);
         let now = self.next.now;
         let until = now.plus(self.policy.refusal_memory);
@@ -157,10 +157,10 @@ impl Planner<'_> {
                 group.refused = refusal.jobs.min(group.left);
                 group.left -= group.refused;
                 if group.left == 0 {
-                    group.may_buy = 0;
+                    group.max_new_nodes = 0;
                 }
             } else {
-                group.may_buy = 1;
+                group.max_new_nodes = 1;
                 refusal.until = until;
             }
             kept.push(refusal);

@@ -1,6 +1,6 @@
 //! The plan as it is told: every node with its reason, figures, and what an operator should know.
 
-use super::planner::{Group, NewNode, NodePlan, Planner};
+use super::planner::{JobGroup, NewNode, NodePlan, Planner};
 use super::unseen::unseen;
 use super::{
     JobGroupEntry, KnownSources, NodeDecision, NodeEntry, Plan, contradictions, phase_name, queue,
@@ -70,7 +70,7 @@ impl<'a> Planner<'a> {
         self.nodes.iter().map(|plan| &plan.node)
     }
 
-    fn group_line(&self, group: Group) -> JobGroupEntry {
+    fn group_line(&self, group: JobGroup) -> JobGroupEntry {
         JobGroupEntry {
             request: group.asks.request,
             by_machine: self.observation.matches.depends_on_machine(&group.asks),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::NodeDecision;
-use super::planner::{Group, NodePlan, Planner};
+use super::planner::{JobGroup, NodePlan, Planner};
 use crate::limits::{self, Limit};
 use crate::memory::{ConfiguredImage, Kind, Replacement};
 use crate::needs::Answer;
@@ -109,7 +109,7 @@ impl Planner<'_> {
 
     /// The kind that takes the place of a node which was drained for its image, when nothing of it is on its way: it
     /// goes before what `node_allocation` would choose, or the image would not be tried where it is configured.
-    pub(super) fn replacement_for(&self, group: Option<&Group>) -> Option<Kind> {
+    pub(super) fn replacement_for(&self, group: Option<&JobGroup>) -> Option<Kind> {
         let asks = group.map(|group| &group.asks);
         let submitters = group.map_or(Submitters::NONE, |group| &group.submitters);
         let mut kinds = self.next.replacements.values().map(|entry| &entry.kind);

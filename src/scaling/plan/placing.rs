@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::planner::{Group, Planner};
+use super::planner::{JobGroup, Planner};
 use crate::memory::Kind;
 use crate::needs::Answer;
 use crate::node::{Phase, is_fresh};
@@ -113,7 +113,7 @@ impl Supply {
 
     fn place(
         &mut self,
-        group: &mut Group,
+        group: &mut JobGroup,
         terms: &Terms,
         used: &mut impl FnMut(usize, u64),
     ) -> Placed {
@@ -199,7 +199,7 @@ impl Planner<'_> {
 
     fn terms(
         &self,
-        group: &Group,
+        group: &JobGroup,
         classes: &BTreeMap<Kind, Class>,
         certain: bool,
         settling_time: Duration,
@@ -293,7 +293,7 @@ impl Planner<'_> {
     /// Young jobs that slots are claimed for: a slot is claimed some time before its job counts as running, and a schedd keeps
     /// the claim of a job that has ended for the next one. Claims of jobs that ehos does not see hold young jobs back, too: for
     /// as long as these are young.
-    fn wait_for_claims(&self, groups: &mut [Group]) {
+    fn wait_for_claims(&self, groups: &mut [JobGroup]) {
         let nodes = self.nodes.iter().filter_map(|node| node.startd);
         let startds = nodes.chain(self.survey.others.iter().copied());
         let fresh = startds.filter(|startd| is_fresh(startd, self.policy));

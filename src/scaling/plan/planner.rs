@@ -64,7 +64,7 @@ impl NodePlan<'_> {
 }
 
 /// A group of jobs on its way through the plan.
-pub(super) struct Group {
+pub(super) struct JobGroup {
     pub(super) asks: JobKind,
     /// The submitters of its jobs that have a limit.
     pub(super) submitters: Submitters,
@@ -79,7 +79,7 @@ pub(super) struct Group {
     pub(super) beside: u64,
     pub(super) why: Vec<Reason>,
     /// New nodes that may be made for it; none while it takes none of our slots.
-    pub(super) may_buy: u64,
+    pub(super) max_new_nodes: u64,
     /// Of its jobs, those that took none of the nodes made for them: neither placed nor bought for.
     pub(super) refused: u64,
     /// Why it could not be read.
@@ -221,7 +221,7 @@ pub(super) struct Planner<'a> {
     /// In the order of their making: none is added or taken away.
     pub(super) nodes: Vec<NodePlan<'a>>,
     /// The largest request first.
-    pub(super) groups: Vec<Group>,
+    pub(super) groups: Vec<JobGroup>,
     pub(super) brakes: Vec<Brake>,
     pub(super) costs: Costs,
     pub(super) budgets_spent: Vec<BudgetSpent>,

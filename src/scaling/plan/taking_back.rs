@@ -28,7 +28,7 @@ impl Planner<'_> {
     }
 
     /// NodeFootprint back the drains that demand, nodes_min or nodes_spare can use.
-    pub(super) fn take_back_drains(&mut self) {
+    pub(super) fn cancel_drains(&mut self) {
         if self.brakes.iter().any(Brake::hides_startds) {
             return;
         }
