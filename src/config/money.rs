@@ -10,7 +10,7 @@ use super::document::{Item, Section};
 use super::schedules;
 use scaling::budget::Budget;
 use scaling::policy::Policy;
-use scaling::reason::spoken;
+use scaling::reason::format_duration;
 use scaling::submitter::SubmitterLimit;
 
 /// The `budget:` that stands in the section at `path`.
@@ -74,7 +74,7 @@ pub(super) fn time(context: &mut Diagnostics<'_>, daemon: &Section, policy: &mut
 pub(super) fn check(context: &mut Diagnostics<'_>, policy: &Policy, simulated: bool) {
     let too_short = |time: Option<Duration>| {
         let short = time.is_some_and(|time| !time.is_zero() && time <= policy.boot_timeout);
-        let least = spoken(policy.boot_timeout.as_secs());
+        let least = format_duration(policy.boot_timeout.as_secs());
         short.then(|| {
             format!("must be longer than daemon.boot_timeout ({least}): nodes would be too old before they run jobs")
         })
@@ -133,7 +133,7 @@ pub(super) fn lifetimes(context: &mut Diagnostics<'_>, policy: &Policy, token_li
     let longest = token_lifetime.saturating_sub(policy.token_margin);
     let what = format!(
         "is longer than condor.token_lifetime less daemon.token_margin, {}: that is the age at which nodes are replaced",
-        spoken(longest.as_secs())
+        format_duration(longest.as_secs())
     );
     if policy.max_lifetime.is_some_and(|time| time > longest) {
         context.note(&["daemon", "max_lifetime"], what.clone());

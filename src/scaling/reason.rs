@@ -286,7 +286,7 @@ pub struct Refuses {
 }
 
 /// A duration as people say it: `45 s`, `7 min`, `2 h 5 min`.
-pub fn spoken(seconds: u64) -> String {
+pub fn format_duration(seconds: u64) -> String {
     Seconds(seconds).to_string()
 }
 

@@ -18,7 +18,7 @@ use scaling::observation::{
     METADATA_TOKEN_ID, METADATA_TOKEN_IDENTITY, METADATA_TOKEN_LIFETIME, NodeId,
 };
 use scaling::policy::{Policy, retires_after};
-use scaling::reason::spoken;
+use scaling::reason::format_duration;
 use scaling::sender;
 use system::deadline::Deadline;
 
@@ -265,8 +265,8 @@ impl<'a> NodeUserData<'a> {
             return Err(failure(format!(
                 "condor.token_file: this token ends in {}, and nodes are drained {} before their tokens end \
                  (daemon.token_margin): make a new one by condor_token_create on the central manager",
-                spoken(left),
-                spoken(self.policy.token_margin.as_secs())
+                format_duration(left),
+                format_duration(self.policy.token_margin.as_secs())
             )));
         }
         Ok(NodeToken {
