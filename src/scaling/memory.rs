@@ -201,7 +201,7 @@ pub struct Pause {
 
 /// A group of jobs that did not take a free slot that it fits: more nodes would not help it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
+pub struct UnclaimedGroup {
     /// What its jobs ask for.
     #[serde(rename = "request")]
     pub asks: JobKind,
@@ -307,7 +307,7 @@ pub struct State {
     #[serde(default = "UnmanagedMachines::unknown")]
     pub unmanaged: UnmanagedMachines,
     /// Groups that more nodes would not help.
-    pub refusals: Vec<Refusal>,
+    pub refusals: Vec<UnclaimedGroup>,
     /// Nodes that were adopted until then are this pool's: one of them was seen in its collector, or an operator
     /// said so.
     pub adopted_trusted: Option<TickInstant>,

@@ -17,7 +17,7 @@ use super::negotiator_limits::StartableJobs;
 use super::planner::{JobGroup, Planner};
 use crate::brakes::Brake;
 use crate::capacity::Capacity;
-use crate::memory::{Kind, Refusal};
+use crate::memory::{Kind, UnclaimedGroup};
 use crate::needs::{self, JobKind};
 use crate::node::Phase;
 use crate::observation::Resources;
@@ -129,7 +129,7 @@ impl Planner<'_> {
         let untaken = self.untaken(settling_time);
         for group in groups {
             let oldest = at.checked_sub(group.waiting).unwrap_or(at);
-            let unchanged = |refusal: &&Refusal| {
+            let unchanged = |refusal: &&UnclaimedGroup| {
                 let moved = oldest.duration_since(refusal.oldest).unsigned_abs();
                 refusal.asks == group.asks && group.jobs >= refusal.jobs && moved < SAME_JOB
             };
@@ -140,12 +140,12 @@ impl Planner<'_> {
                 && group.waiting >= settling_time
                 && made_for_it.is_some_and(|kinds| kinds.iter().any(|kind| takes(&kind)));
             let refusal = match self.next.refusals.iter().find(unchanged) {
-                Some(refusal) if beside => Some(Refusal {
+                Some(refusal) if beside => Some(UnclaimedGroup {
                     jobs: group.jobs - group.young,
                     ..refusal.clone()
                 }),
                 Some(refusal) => Some(refusal.clone()),
-                None => beside.then_some(Refusal {
+                None => beside.then_some(UnclaimedGroup {
                     asks: group.asks.clone(),
                     jobs: group.jobs - group.young,
                     oldest,
