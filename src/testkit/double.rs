@@ -277,8 +277,14 @@ impl Shared {
     }
 
     fn reply(&self, request: &Received) -> Reply {
+        let reply = self.scripted(request);
+        // Who waits for the request may change the script next.
         self.received.lock().unwrap().push(request.clone());
         self.arrival.notify_all();
+        reply
+    }
+
+    fn scripted(&self, request: &Received) -> Reply {
         let mut script = self.script.lock().unwrap();
         let line = script.iter_mut().find(|line| {
             line.left > 0

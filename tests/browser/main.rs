@@ -454,6 +454,7 @@ fn what_was_not_seen_is_not_shown_as_none() {
     // Of a cloud that does not answer nobody knows the servers.
     let mut last = snapshot(now + SignedDuration::from_secs(1), 3);
     last["clouds"][0]["answers"] = json!(false);
+    last["nodes"][0]["server"]["vcpus"] = Value::Null;
     last["cores"]["paid"] = json!(8);
     site.last(&last);
     browser.wait(
