@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use scaling::capacity::Capacity;
+use scaling::job_requirements::Matches;
 use scaling::leftover::Leftovers;
 use scaling::memory::{Join, Kind, NodeState, State, Tombstone};
-use scaling::needs::Matches;
 use scaling::node::drain_mark;
 use scaling::observation::{
     CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, NegotiatorView, NodeId,

@@ -19,7 +19,7 @@ use super::expression::Names;
 use super::job_ad::{COLUMNS_MAX, Columns, JobAd, JobColumns, Unread};
 use super::queue::concurrency_limits;
 use scaling::idle_time::{Clocks, IdleTimes, Waiting};
-use scaling::needs::{JobFault, Needs, OwnerBound};
+use scaling::job_requirements::{JobFault, OwnerBound, RequirementsDigest};
 use scaling::observation::{Demand, Resources};
 
 /// Texts of ads that are kept of one owner's jobs, and of all, in bytes; such as are longer than `AD_MAX` are not looked at.
@@ -91,7 +91,7 @@ pub(super) struct Folded {
     endings: HashMap<String, usize>,
     /// Where each shape is.
     places: HashMap<Shape, usize>,
-    ads: BTreeMap<Needs, JobAd>,
+    ads: BTreeMap<RequirementsDigest, JobAd>,
     endings_bytes: usize,
     /// The job that is being taken was told with all of its attributes: these.
     told_whole: Option<Rc<BTreeMap<String, String>>>,
@@ -120,7 +120,7 @@ struct Idle {
 #[derive(Debug, Default)]
 pub(super) struct Ads {
     /// By their needs.
-    pub ads: BTreeMap<Needs, JobAd>,
+    pub ads: BTreeMap<RequirementsDigest, JobAd>,
     /// Attributes that most of them refer to.
     pub names: BTreeSet<String>,
     /// Names of evaluations that take too long.
@@ -455,7 +455,7 @@ impl Folded {
         Some(asked)
     }
 
-    fn keep_ad(&mut self, ad: JobAd, owner: &Option<String>) -> Option<Needs> {
+    fn keep_ad(&mut self, ad: JobAd, owner: &Option<String>) -> Option<RequirementsDigest> {
         let needs = ad.needs();
         if self.ads.contains_key(&needs) {
             return Some(needs);
@@ -583,7 +583,7 @@ impl Folded {
             demand.push(Demand {
                 request: ONE_CORE,
                 jobs: unread,
-                needs: Needs::unread("line"),
+                needs: RequirementsDigest::unread("line"),
                 fault: Some(JobFault::Unread {
                     attribute: None,
                     problem,
@@ -627,7 +627,7 @@ fn one_demand(request: Resources, shape: Shape, waiting: Waiting, now: i64) -> D
         one.waiting = one.waiting.min(since(begins));
         if now >= ends && one.fault.is_none() {
             one.fault = Some(JobFault::Missed);
-            one.needs = Needs::unread("missed");
+            one.needs = RequirementsDigest::unread("missed");
         } else if begins > now {
             one.deferred = Some(Duration::from_secs(begins.abs_diff(now)));
         }

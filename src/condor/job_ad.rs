@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::column::LONG;
 use super::expression::{Names, STEPS_MAX, Scope, is_plain, renamed, steps};
-use scaling::needs::Needs;
+use scaling::job_requirements::RequirementsDigest;
 use scaling::observation::Resources;
 
 /// More columns are not asked for, nor longer names.
@@ -136,8 +136,8 @@ pub(super) enum Unread {
 
 impl Unread {
     /// The needs of such jobs.
-    pub(super) fn needs(&self) -> Needs {
-        Needs::unread(match self {
+    pub(super) fn needs(&self) -> RequirementsDigest {
+        RequirementsDigest::unread(match self {
             Unread::Names => "names",
             Unread::Number => "number",
             Unread::Steps => "steps",
@@ -146,7 +146,7 @@ impl Unread {
     }
 
     /// Why HTCondor cannot be asked about them, when these are such needs.
-    pub(super) fn of(needs: &Needs) -> Option<&'static str> {
+    pub(super) fn of(needs: &RequirementsDigest) -> Option<&'static str> {
         let all = [
             Unread::Names,
             Unread::Number,
@@ -261,7 +261,7 @@ impl JobAd {
     }
 
     /// The digest by which such jobs are known.
-    pub(super) fn needs(&self) -> Needs {
+    pub(super) fn needs(&self) -> RequirementsDigest {
         let mut text = format!("{}\n{}\n", self.universe, self.requirements);
         for (name, value) in &self.attributes {
             text.push_str(name);
@@ -272,7 +272,7 @@ impl JobAd {
         for (name, value) in &self.requests {
             let _ = writeln!(text, "{name}={value}");
         }
-        Needs(digest(&text))
+        RequirementsDigest(digest(&text))
     }
 
     /// Whether it has such an attribute, by its name in small letters.
@@ -492,7 +492,10 @@ mod tests {
         for why in [Unread::Names, Unread::Number] {
             assert!(Unread::of(&why.needs()).is_some());
         }
-        assert_eq!(Unread::of(&Needs("0123456789abcdef".to_owned())), None);
+        assert_eq!(
+            Unread::of(&RequirementsDigest("0123456789abcdef".to_owned())),
+            None
+        );
     }
 
     #[test]

@@ -43,7 +43,7 @@ use jiff::Timestamp;
 
 use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use scaling::idle_time::young;
-use scaling::needs::{Candidate, JobKind, Matches, Needs};
+use scaling::job_requirements::{Candidate, JobGroupKey, Matches, RequirementsDigest};
 use scaling::observation::{
     CollectorView, Demand, NegotiatorView, Observed, PoolView, ScheddView, StartdView,
 };
@@ -89,9 +89,9 @@ pub struct CondorPool {
 struct Known {
     memory: MatchCache,
     /// What the jobs of the last observation need.
-    ads: BTreeMap<Needs, JobAd>,
+    ads: BTreeMap<RequirementsDigest, JobAd>,
     /// Whose they are.
-    owners: BTreeMap<Needs, Owner>,
+    owners: BTreeMap<RequirementsDigest, Owner>,
     /// What was asked of them because nodes ask for it.
     nodes_ask: BTreeSet<String>,
     /// `MyAddress` of the negotiator.
@@ -378,7 +378,7 @@ impl Pool for CondorPool {
 
     fn matches(
         &self,
-        jobs: &BTreeSet<JobKind>,
+        jobs: &BTreeSet<JobGroupKey>,
         nodes: &[Candidate],
         deadline: Deadline,
     ) -> Matches {
@@ -469,7 +469,7 @@ mod tests {
     use super::fake::FakeTools;
     use super::*;
     use scaling::action::FailureKind;
-    use scaling::needs::JobFault;
+    use scaling::job_requirements::JobFault;
     use scaling::observation::{Demand, JobCounts, NodeId, Resources};
 
     const LIMIT: Duration = Duration::from_secs(60);

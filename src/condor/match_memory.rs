@@ -15,8 +15,8 @@ use serde_json::Value;
 
 use super::job_ad::{COLUMNS_MAX, Columns};
 use super::machine_ad::MachineAd;
+use scaling::job_requirements::Verdict;
 use scaling::memory::Kind;
-use scaling::needs::Verdict;
 use scaling::observation::Resources;
 use system::own_file;
 

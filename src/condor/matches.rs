@@ -27,8 +27,8 @@ use super::expression::clauses;
 use super::job_ad::{JobAd, Unread, built_in};
 use super::machine_ad::{LongAds, MachineAd};
 use super::match_memory::MatchCache;
+use scaling::job_requirements::{Candidate, JobGroupKey, Matches, RequirementsDigest, Verdict};
 use scaling::memory::Kind;
-use scaling::needs::{Candidate, JobKind, Matches, Needs, Verdict};
 use scaling::observation::{CloudName, Observed, Resources};
 use system::child::Bounds;
 use system::deadline::Deadline;
@@ -57,9 +57,9 @@ pub(super) struct Matching<'a> {
     pub pool: Option<&'a str>,
     pub startd_attributes: &'a StartdAttributes,
     /// What the jobs need that the observation has found.
-    pub ads: &'a BTreeMap<Needs, JobAd>,
+    pub ads: &'a BTreeMap<RequirementsDigest, JobAd>,
     /// Whose they are.
-    pub owners: &'a BTreeMap<Needs, Owner>,
+    pub owners: &'a BTreeMap<RequirementsDigest, Owner>,
     /// What was asked of each of them because nodes ask for it.
     pub nodes_ask: &'a BTreeSet<String>,
     pub deadline: Deadline,
@@ -98,7 +98,7 @@ struct Limits {
 /// One question: what jobs ask for, and their ad.
 #[derive(Clone, Copy)]
 struct Question<'a> {
-    jobs: &'a JobKind,
+    jobs: &'a JobGroupKey,
     ad: &'a JobAd,
 }
 
@@ -112,7 +112,7 @@ struct Counts {
 }
 
 /// The name of a question in [`MatchCache`].
-fn question_name(digest: &str, kind: &JobKind) -> String {
+fn question_name(digest: &str, kind: &JobGroupKey) -> String {
     let request = &kind.request;
     format!(
         "{digest}:{}:{}:{}:{}:{}",
@@ -124,7 +124,7 @@ impl Matching<'_> {
     /// The answers, as far as there are any.
     pub(super) fn ask(
         &self,
-        jobs: &BTreeSet<JobKind>,
+        jobs: &BTreeSet<JobGroupKey>,
         candidates: &[Candidate],
         memory: &mut MatchCache,
     ) -> Matches {
@@ -215,9 +215,9 @@ impl Matching<'_> {
     fn answers<'a>(
         &self,
         node: &Node<'_>,
-        jobs: &'a BTreeSet<JobKind>,
+        jobs: &'a BTreeSet<JobGroupKey>,
         memory: &mut MatchCache,
-    ) -> (Vec<(&'a JobKind, Observed<Verdict>)>, Option<String>) {
+    ) -> (Vec<(&'a JobGroupKey, Observed<Verdict>)>, Option<String>) {
         let unknown = |why: &str| Observed::Unknown(why.to_owned());
         let capacity = &node.candidate.capacity;
         let digest = node.ad.digest(capacity);
@@ -233,7 +233,7 @@ impl Matching<'_> {
         };
         let not_asked = not_asked();
         let mut answers = Vec::new();
-        let mut open: Vec<(Question, &JobKind, String)> = Vec::new();
+        let mut open: Vec<(Question, &JobGroupKey, String)> = Vec::new();
         for kind in jobs {
             if let Some(why) = Unread::of(&kind.needs) {
                 answers.push((kind, unknown(why)));
@@ -335,7 +335,7 @@ impl Matching<'_> {
     }
 
     /// Why there is no answer about jobs that take too long.
-    fn too_slow(&self, needs: &Needs) -> String {
+    fn too_slow(&self, needs: &RequirementsDigest) -> String {
         let owner = self.owners.get(needs).cloned().unwrap_or_default();
         format!(
             "HTCondor takes longer than {CPU_SECONDS} s to evaluate the Requirements of job {} of {}; \
@@ -534,7 +534,7 @@ mod tests {
     use super::super::match_memory::MatchFile;
     use super::*;
     use scaling::capacity::Capacity;
-    use scaling::needs::Answer;
+    use scaling::job_requirements::Answer;
 
     const LIMIT: Duration = Duration::from_secs(60);
 
@@ -544,7 +544,7 @@ mod tests {
     struct Pool {
         fake: FakeTools,
         folder: tempfile::TempDir,
-        ads: BTreeMap<Needs, JobAd>,
+        ads: BTreeMap<RequirementsDigest, JobAd>,
         nodes_ask: BTreeSet<String>,
         startd_attributes: StartdAttributes,
     }
@@ -564,11 +564,11 @@ mod tests {
         }
 
         /// Jobs with these Requirements.
-        fn jobs(&mut self, requirements: &str) -> JobKind {
+        fn jobs(&mut self, requirements: &str) -> JobGroupKey {
             self.jobs_with(requirements, &[])
         }
 
-        fn jobs_with(&mut self, requirements: &str, attributes: &[(&str, &str)]) -> JobKind {
+        fn jobs_with(&mut self, requirements: &str, attributes: &[(&str, &str)]) -> JobGroupKey {
             let names = Names::of(requirements);
             let mut columns: BTreeMap<String, &str> = names
                 .attributes
@@ -591,7 +591,7 @@ mod tests {
             let ad = JobAd::of(&job, &columns, &self.nodes_ask, &mut names).unwrap();
             let needs = ad.needs();
             self.ads.insert(needs.clone(), ad);
-            JobKind {
+            JobGroupKey {
                 request: Resources {
                     cpus: 1,
                     memory_mb: 128,
@@ -602,7 +602,7 @@ mod tests {
             }
         }
 
-        fn ask(&self, jobs: &[&JobKind], nodes: &[Candidate], time: Duration) -> Matches {
+        fn ask(&self, jobs: &[&JobGroupKey], nodes: &[Candidate], time: Duration) -> Matches {
             let file = MatchFile::new(self.folder.path(), true);
             let mut memory = MatchCache::load(Some(file), Timestamp::now());
             let tools = self.fake.tools(LIMIT);
@@ -642,7 +642,7 @@ mod tests {
         }
     }
 
-    fn verdict(matches: &Matches, node: &Candidate, jobs: &JobKind) -> Observed<Verdict> {
+    fn verdict(matches: &Matches, node: &Candidate, jobs: &JobGroupKey) -> Observed<Verdict> {
         match matches.answer(&node.kind, jobs) {
             Answer::NodeFootprint => Observed::Known(Verdict::Matches),
             Answer::Perhaps(clause) => Observed::Known(Verdict::Undetermined {
@@ -827,7 +827,7 @@ mod tests {
             ..JobColumns::default()
         };
         let ad = JobAd::of(&job, &columns, &BTreeSet::new(), &mut names).unwrap();
-        let whole = JobKind {
+        let whole = JobGroupKey {
             needs: ad.needs(),
             ..pool.jobs("TARGET.x")
         };
@@ -879,13 +879,13 @@ mod tests {
             let ad = JobAd::of(&job, &columns, &BTreeSet::new(), &mut names).unwrap();
             let needs = ad.needs();
             pool.ads.insert(ad.needs(), ad);
-            whole.push(JobKind {
+            whole.push(JobGroupKey {
                 needs,
                 ..pool.jobs("TARGET.x")
             });
         }
         let plain = pool.jobs("TARGET.y");
-        let mut jobs: Vec<&JobKind> = whole.iter().collect();
+        let mut jobs: Vec<&JobGroupKey> = whole.iter().collect();
         jobs.push(&plain);
         let nodes = [candidate("m1", None), candidate("m2", None)];
         let matches = pool.ask(&jobs, &nodes, Duration::from_secs(5));
@@ -903,11 +903,11 @@ mod tests {
     fn a_job_that_condor_q_cannot_take_costs_itself_alone() {
         let mut pool = Pool::new();
         let bad = pool.jobs("TARGET.CRASH");
-        let fine: Vec<JobKind> = (0..6).map(|n| pool.jobs(&format!("TARGET.a{n}"))).collect();
+        let fine: Vec<JobGroupKey> = (0..6).map(|n| pool.jobs(&format!("TARGET.a{n}"))).collect();
         let crash = format!("grep -q CRASH \"$3\" && exit 134\n{ANALYZE}");
         pool.fake
             .script("condor_q", "-better-analyze:summary", &crash);
-        let mut jobs: Vec<&JobKind> = fine.iter().collect();
+        let mut jobs: Vec<&JobGroupKey> = fine.iter().collect();
         jobs.push(&bad);
         let new = candidate("m1", None);
         let matches = pool.ask(&jobs, std::slice::from_ref(&new), LIMIT);
@@ -925,7 +925,7 @@ mod tests {
     #[test]
     fn an_odd_line_costs_its_own_job_the_answer() {
         let mut pool = Pool::new();
-        let jobs: Vec<JobKind> = (0..3).map(|n| pool.jobs(&format!("TARGET.a{n}"))).collect();
+        let jobs: Vec<JobGroupKey> = (0..3).map(|n| pool.jobs(&format!("TARGET.a{n}"))).collect();
         let new = candidate("m1", None);
         let odd = "\necho '4.0  0 0 0 0 0 ehos'\necho '   }'\necho 'x y z'";
         pool.fake.script(
@@ -933,7 +933,7 @@ mod tests {
             "-better-analyze:summary",
             &format!("{ANALYZE}{odd}"),
         );
-        let all: Vec<&JobKind> = jobs.iter().collect();
+        let all: Vec<&JobGroupKey> = jobs.iter().collect();
         let matches = pool.ask(&all, std::slice::from_ref(&new), LIMIT);
         let known = jobs
             .iter()
@@ -972,7 +972,7 @@ mod tests {
             assert!(why.contains(expected), "{why}");
         }
         // Requirements that were not read.
-        let unread = JobKind {
+        let unread = JobGroupKey {
             needs: Unread::Number.needs(),
             ..jobs.clone()
         };
@@ -998,11 +998,11 @@ mod tests {
     #[test]
     fn a_thousand_kinds_of_jobs_are_one_file_for_each_node() {
         let mut pool = Pool::new();
-        let all: Vec<JobKind> = (0..1000)
+        let all: Vec<JobGroupKey> = (0..1000)
             .map(|number| pool.jobs(&format!("TARGET.Disk > {number}")))
             .collect();
         let nodes: Vec<Candidate> = (0..20).map(|n| candidate(&format!("f{n}"), None)).collect();
-        let jobs: Vec<&JobKind> = all.iter().collect();
+        let jobs: Vec<&JobGroupKey> = all.iter().collect();
         pool.ask(&jobs, &nodes, LIMIT);
         assert_eq!(pool.processes(), 20);
     }

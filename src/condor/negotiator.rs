@@ -14,7 +14,7 @@ use super::answer::{excerpt, string, values};
 use super::command::{Call, Tools};
 use super::error::Error;
 use super::queue::concurrency_limits;
-use scaling::needs::with_parents;
+use scaling::job_requirements::with_parents;
 use scaling::observation::{Ceiling, Demand, NegotiatorView};
 use system::deadline::Deadline;
 

@@ -48,7 +48,7 @@ use super::odd::{self, OddJobs};
 use super::plain;
 use scaling::first_seen::ClusterMarks;
 use scaling::idle_time::Clocks;
-use scaling::needs::OwnerBound;
+use scaling::job_requirements::OwnerBound;
 #[cfg(fuzzing)]
 use scaling::observation::Demand;
 use scaling::observation::ScheddView;

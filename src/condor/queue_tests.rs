@@ -1,7 +1,7 @@
 use super::super::fake::FakeTools;
 use super::super::job_ad::Unread;
 use super::*;
-use scaling::needs::JobFault;
+use scaling::job_requirements::JobFault;
 use scaling::observation::JobCounts;
 
 const LIMIT: Duration = Duration::from_secs(60);

@@ -16,8 +16,8 @@ use super::budget::Spending;
 use super::capacity::Capacity;
 use super::failure_tracking::Protected;
 use super::first_seen::ClusterMarks;
+use super::job_requirements::JobGroupKey;
 use super::leftover::{LeftoverKind, LeftoverQuery, MOST_SERVERS};
-use super::needs::JobKind;
 use super::observation::{AttachedVolume, CloudName, NodeId};
 use super::pace::RecentActions;
 use super::plan::Action;
@@ -204,7 +204,7 @@ pub struct Pause {
 pub struct UnclaimedGroup {
     /// What its jobs ask for.
     #[serde(rename = "request")]
-    pub asks: JobKind,
+    pub asks: JobGroupKey,
     /// How many there were.
     pub jobs: u64,
     /// Since when the longest waiting one has been idle.

@@ -14,8 +14,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::job_requirements::{JobFault, JobGroupKey, Matches, RequirementsDigest};
 use super::leftover::Leftovers;
-use super::needs::{JobFault, JobKind, Matches, Needs};
 use super::sender::Sender;
 
 pub use server::{
@@ -478,7 +478,7 @@ pub struct Demand {
     /// What each of them asks for, as evaluated by HTCondor.
     pub request: Resources,
     /// What they need of a machine besides.
-    pub needs: Needs,
+    pub needs: RequirementsDigest,
     /// How many there are; of a job that takes several nodes (parallel universe) each node is one.
     pub jobs: u64,
     /// Of these, the young ones: no negotiation cycle has offered them a slot yet, so that each free one may take them.
@@ -504,8 +504,8 @@ pub struct Demand {
 
 impl Demand {
     /// What makes its jobs alike.
-    pub fn kind(&self) -> JobKind {
-        JobKind {
+    pub fn kind(&self) -> JobGroupKey {
+        JobGroupKey {
             request: self.request.rounded(),
             needs: self.needs.clone(),
         }

@@ -42,10 +42,10 @@ use super::failure_tracking::ProtectedKind;
 use super::figures::{
     BackoffFigures, CloudFigures, CoreFigures, PolicyFigures, ServerFigures, StartdFigures,
 };
+use super::job_requirements::RequirementsDigest;
 use super::leftover::LeftoverKind;
 use super::memory::{Outcome, State};
 use super::names::{ActionName, PhaseName};
-use super::needs::Needs;
 use super::node::{Node, Phase};
 use super::node_inventory::survey;
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Observed, Resources};
@@ -217,8 +217,8 @@ pub struct JobGroupEntry {
     /// What each job asks for.
     pub request: Resources,
     /// A digest of what they need besides room (Requirements); groups with another one are other groups.
-    #[serde(skip_serializing_if = "Needs::is_empty")]
-    pub needs: Needs,
+    #[serde(skip_serializing_if = "RequirementsDigest::is_empty")]
+    pub needs: RequirementsDigest,
     /// What they ask for depends on the machine: each kind of node has a request of its own.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_machine: bool,

@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use super::allocation::Choice;
 use super::console::ConsoleExcerpt;
+use super::job_requirements::OwnerBound;
 use super::limits::Limit;
 use super::nearest::Nearest;
-use super::needs::OwnerBound;
 use super::node::{JobLeft, JobListed};
 use super::observation::Resources;
 use super::seconds::Seconds;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
-use super::needs::with_parents;
+use super::job_requirements::with_parents;
 use super::node::Node;
 use super::observation::Demand;
 use keys::settings;

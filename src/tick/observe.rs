@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use crate::backends::Backends;
 use crate::cloud::Cloud;
 use crate::pool::Watch;
+use scaling::job_requirements::{JobGroupKey, Matches, candidates};
 use scaling::memory::{NodeState, State};
-use scaling::needs::{JobKind, Matches, candidates};
 use scaling::observation::{CloudName, CloudView, Demand, Observation, Observed, PoolView};
 use scaling::policy::Policy;
 use system::deadline::Deadline;
@@ -89,7 +89,7 @@ fn matches(
     deadline: Deadline,
 ) -> Matches {
     let schedds = pool.schedds.values().filter_map(Observed::known);
-    let jobs: BTreeSet<JobKind> = schedds
+    let jobs: BTreeSet<JobGroupKey> = schedds
         .flat_map(|schedd| &schedd.demand)
         .filter(|demand| demand.jobs > 0 && !demand.needs.is_empty() && demand.fault.is_none())
         .map(Demand::kind)

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use scaling::action::{Done, Failure, PoolAction, StartdIdentity};
 use scaling::first_seen::ClusterMarks;
-use scaling::needs::{Candidate, JobKind, Matches};
+use scaling::job_requirements::{Candidate, JobGroupKey, Matches};
 use scaling::observation::{PoolView, StartdView};
 use system::deadline::Deadline;
 
@@ -64,8 +64,12 @@ pub trait Pool: Sync {
 
     /// Whether jobs that the last observation found would run on nodes of these kinds. What is not answered in time is
     /// unknown, or missing.
-    fn matches(&self, jobs: &BTreeSet<JobKind>, nodes: &[Candidate], deadline: Deadline)
-    -> Matches;
+    fn matches(
+        &self,
+        jobs: &BTreeSet<JobGroupKey>,
+        nodes: &[Candidate],
+        deadline: Deadline,
+    ) -> Matches;
 
     /// Does one thing.
     fn perform(&self, action: &PoolAction, deadline: Deadline) -> Result<Done, Failure>;

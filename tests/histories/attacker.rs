@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
-use scaling::needs::{Candidate, JobKind, Matches};
+use scaling::job_requirements::{Candidate, JobGroupKey, Matches};
 use scaling::node::drain_mark;
 use scaling::observation::{
     DrainView, NodeId, Observed, PoolView, Resources, SlotView, StartdView,
@@ -209,7 +209,7 @@ impl Pool for HostilePool<'_> {
 
     fn matches(
         &self,
-        jobs: &BTreeSet<JobKind>,
+        jobs: &BTreeSet<JobGroupKey>,
         nodes: &[Candidate],
         deadline: Deadline,
     ) -> Matches {

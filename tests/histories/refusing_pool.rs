@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use scaling::action::{Done, Failure, PoolAction, StartdIdentity};
-use scaling::needs::{Candidate, JobKind, Matches};
+use scaling::job_requirements::{Candidate, JobGroupKey, Matches};
 use scaling::observation::{PoolView, StartdView};
 use system::deadline::Deadline;
 use tick::pool::{Pool, Watch};
@@ -33,7 +33,7 @@ impl Pool for RefusingPool<'_> {
     }
     fn matches(
         &self,
-        jobs: &BTreeSet<JobKind>,
+        jobs: &BTreeSet<JobGroupKey>,
         nodes: &[Candidate],
         deadline: Deadline,
     ) -> Matches {

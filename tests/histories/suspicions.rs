@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use scaling::action::{CloudAction, Done, Failure, PoolAction, StartdIdentity};
 use scaling::allocation::Allocation;
+use scaling::job_requirements::{Candidate, JobGroupKey, Matches};
 use scaling::memory::State;
-use scaling::needs::{Candidate, JobKind, Matches};
 use scaling::observation::{
     CloudView, NodeId, Observed, OwnedServer, PoolView, Resources, ServerRecord, StartdView,
     UnreadableAd, builder_metadata, execute_metadata,
@@ -39,7 +39,7 @@ impl Pool for SeenPool<'_> {
     }
     fn matches(
         &self,
-        jobs: &BTreeSet<JobKind>,
+        jobs: &BTreeSet<JobGroupKey>,
         nodes: &[Candidate],
         deadline: Deadline,
     ) -> Matches {

@@ -1,7 +1,7 @@
 //! Which cloud and flavor, and the words for it.
 
 use scaling::allocation::Allocation;
-use scaling::needs::{Needs, Verdict};
+use scaling::job_requirements::{RequirementsDigest, Verdict};
 use scaling::observation::Observed;
 use scaling::plan::{Plan, plan};
 
@@ -293,7 +293,7 @@ fn jobs_of_which_nothing_is_known_buy_no_nodes_by_taking_those_of_others() {
         };
         let kind = kind(&small.clouds[0], 0);
         for demand in &mut schedd.demand {
-            demand.needs = Needs(format!("needs-{}", demand.request.cpus));
+            demand.needs = RequirementsDigest(format!("needs-{}", demand.request.cpus));
             let answer = if demand.jobs == 50 { many } else { &known };
             let asks = demand.kind();
             observation

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use scaling::action::CloudAction;
 use scaling::allocation::Allocation;
 use scaling::failure_tracking::Protected;
+use scaling::job_requirements::Matches;
 use scaling::leftover::Leftovers;
 use scaling::memory::{Claims, Join, Kind, NodeState, State};
-use scaling::needs::Matches;
 use scaling::observation::{
     CloudView, CollectorView, Demand, Flavor, JobCounts, NegotiatorView, NodeId, Observation,
     Observed, OwnedServer, PoolView, Quota, Resources, ScheddView, SecondaryQuota, ServerRecord,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scaling::needs::{JobFault, Needs, OwnerBound, Verdict};
+use scaling::job_requirements::{JobFault, OwnerBound, RequirementsDigest, Verdict};
 use scaling::observation::{Demand, MaxRunning, Observation, Observed, Resources, ScheddView};
 use scaling::plan::{Plan, plan};
 use scaling::reason::Reason;
@@ -36,7 +36,7 @@ fn faulty(fault: JobFault) -> Demand {
             cpus: 1,
             ..Resources::default()
         },
-        needs: Needs::unread(&format!("{fault:?}")),
+        needs: RequirementsDigest::unread(&format!("{fault:?}")),
         jobs: 3,
         waiting: Duration::from_secs(5000),
         example: Some("9.0".to_owned()),
@@ -173,16 +173,16 @@ fn jobs_that_no_node_runs_take_nothing_of_the_limit_of_their_schedd() {
             ..Resources::default()
         },
         fault: None,
-        needs: Needs::default(),
+        needs: RequirementsDigest::default(),
         ..faulty(unread.clone())
     };
     let refused = Demand {
-        needs: Needs("of a machine that is not there".to_owned()),
+        needs: RequirementsDigest("of a machine that is not there".to_owned()),
         fault: None,
         ..faulty(unread.clone())
     };
     let not_asked = Demand {
-        needs: Needs::unread("room"),
+        needs: RequirementsDigest::unread("room"),
         fault: None,
         ..faulty(unread.clone())
     };

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use condor::CondorSettings;
 use condor::{CondorPool, MatchFile, StartdAttributes};
 use scaling::capacity::Capacity;
+use scaling::job_requirements::{Answer, Candidate, JobFault, JobGroupKey, Matches, OwnerBound};
 use scaling::memory::Kind;
-use scaling::needs::{Answer, Candidate, JobFault, JobKind, Matches, OwnerBound};
 use scaling::observation::{Demand, Observed, Resources, ScheddView};
 use system::deadline::Deadline;
 use tick::pool::{Pool, Watch};
@@ -67,7 +67,7 @@ fn look_at(
         Observed::Unknown(why) => panic!("{why}"),
     };
     let well = schedd.demand.iter().filter(|demand| demand.fault.is_none());
-    let jobs: BTreeSet<JobKind> = well.map(Demand::kind).collect();
+    let jobs: BTreeSet<JobGroupKey> = well.map(Demand::kind).collect();
     let matches = pool.matches(&jobs, &[node()], deadline);
     let took = start.elapsed();
     Look {

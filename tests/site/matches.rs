@@ -7,8 +7,8 @@ use std::time::Duration;
 use condor::CondorSettings;
 use condor::{CondorPool, MatchFile, StartdAttributes};
 use scaling::capacity::Capacity;
+use scaling::job_requirements::{Answer, Candidate, JobGroupKey, Matches, Verdict};
 use scaling::memory::Kind;
-use scaling::needs::{Answer, Candidate, JobKind, Matches, Verdict};
 use scaling::observation::{Demand, Observed, PoolView, Resources};
 use system::deadline::Deadline;
 use tick::pool::{Pool, Watch};
@@ -47,7 +47,7 @@ fn look(testbed: &Testbed, memory: &Path, node: &Candidate) -> (PoolView, Matche
     let pool = pool(testbed, memory);
     let deadline = Deadline::within(Duration::from_secs(40));
     let view = pool.observe(&Watch::default(), deadline);
-    let jobs: BTreeSet<JobKind> = demand(&view).iter().map(Demand::kind).collect();
+    let jobs: BTreeSet<JobGroupKey> = demand(&view).iter().map(Demand::kind).collect();
     let matches = pool.matches(&jobs, std::slice::from_ref(node), deadline);
     (view, matches)
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use condor::CondorSettings;
 use condor::{CondorPool, MatchFile, StartdAttributes};
 use scaling::capacity::Capacity;
+use scaling::job_requirements::{Answer, Candidate, JobFault, JobGroupKey, Matches};
 use scaling::memory::Kind;
-use scaling::needs::{Answer, Candidate, JobFault, JobKind, Matches};
 use scaling::observation::{Demand, MaxRunning, Observed, Resources, ScheddView};
 use system::deadline::Deadline;
 use tick::pool::{Pool, Watch};
@@ -52,7 +52,7 @@ fn look(testbed: &Testbed, schedd: Option<&str>) -> (ScheddView, Matches) {
         Observed::Unknown(why) => panic!("{why}"),
     };
     let well = schedd.demand.iter().filter(|demand| demand.fault.is_none());
-    let jobs: BTreeSet<JobKind> = well.map(Demand::kind).collect();
+    let jobs: BTreeSet<JobGroupKey> = well.map(Demand::kind).collect();
     let matches = pool.matches(&jobs, &[node()], deadline);
     (schedd, matches)
 }

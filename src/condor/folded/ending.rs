@@ -1,6 +1,6 @@
 //! The ending of a line: all that follows the number of a job, which jobs of one kind have in common.
 
-use scaling::needs::{JobFault, Needs};
+use scaling::job_requirements::{JobFault, RequirementsDigest};
 
 use scaling::plan::MANY_STARTS;
 
@@ -18,7 +18,7 @@ const HOSTS_MAX: u64 = 1_000_000;
 /// What jobs are like besides their requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Shape {
-    pub needs: Needs,
+    pub needs: RequirementsDigest,
     pub owner: Option<String>,
     /// How often each was started, where that is often.
     pub starts: u64,
@@ -41,7 +41,7 @@ impl Shape {
     }
 
     pub fn with_fault(self, fault: JobFault) -> Shape {
-        let needs = Needs::unread(&digest(&format!("{fault:?}")));
+        let needs = RequirementsDigest::unread(&digest(&format!("{fault:?}")));
         Shape {
             needs,
             fault: Some(fault),
@@ -53,7 +53,7 @@ impl Shape {
 /// What Requirements ask for.
 #[derive(Default)]
 pub(super) struct AskedFor {
-    pub needs: Needs,
+    pub needs: RequirementsDigest,
     /// Requests depend on the machine.
     pub machine_requests: bool,
     /// They name the job's own number.

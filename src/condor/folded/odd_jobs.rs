@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use scaling::idle_time::IdleTimes;
-use scaling::needs::OwnerBound;
+use scaling::job_requirements::OwnerBound;
 
 use super::{AD_MAX, Folded, Idle, ONE_CORE, REQUEST_MAX, REQUESTS, beyond};
 use crate::column::LONG;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use scaling::needs::{Needs, Verdict};
+use scaling::job_requirements::{RequirementsDigest, Verdict};
 use scaling::observation::Observed;
 use system::deadline::Deadline;
 
@@ -17,7 +17,7 @@ pub(super) struct Halving<'a, 'b> {
     /// Processes that may still be started.
     pub left: usize,
     pub found: &'a mut BTreeMap<usize, Observed<Verdict>>,
-    /// Needs of jobs that take too long.
+    /// RequirementsDigest of jobs that take too long.
     pub slow: BTreeSet<String>,
     pub failure: &'a mut Option<String>,
 }
@@ -79,7 +79,7 @@ impl Halving<'_, '_> {
         }
     }
 
-    fn beside_slow(&self, needs: &Needs) -> String {
+    fn beside_slow(&self, needs: &RequirementsDigest) -> String {
         let owner = self.matching.owners.get(needs);
         let name = owner.and_then(|owner| owner.name.as_deref());
         format!(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use scaling::needs::JobKind;
+use scaling::job_requirements::JobGroupKey;
 use scaling::observation::Resources;
 
 use super::{BY_MACHINE_MAX, Matching, Node, Question, REQUEST_BITS, Trouble, question_name};
@@ -14,14 +14,14 @@ impl Matching<'_> {
     pub(super) fn requests<'a>(
         &self,
         node: &Node<'_>,
-        jobs: &'a BTreeSet<JobKind>,
+        jobs: &'a BTreeSet<JobGroupKey>,
         memory: &mut MatchCache,
-    ) -> Vec<(&'a JobKind, Resources)> {
+    ) -> Vec<(&'a JobGroupKey, Resources)> {
         let digest = node.ad.digest(&node.candidate.capacity);
         let node_changes = node.ad.changes();
         let mut asked = 0;
         let spare = self.deadline.left() / 2;
-        let mut ask = |kind: &JobKind, question: &Question<'_>| {
+        let mut ask = |kind: &JobGroupKey, question: &Question<'_>| {
             let name = question_name(&digest, kind);
             if let Some(known) = memory.request(&name) {
                 return Ok(known);

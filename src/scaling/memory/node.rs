@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Age, Kind, TickInstant};
+use crate::job_requirements::JobGroupKey;
 use crate::matching::host_of;
-use crate::needs::JobKind;
 use crate::observation::{AttachedVolume, StartdView};
 use crate::submitter::Submitters;
 
@@ -59,7 +59,7 @@ pub struct NodeState {
     /// Since when a whole server list has not had it, after it was listed.
     pub missing: Option<TickInstant>,
     /// The request that it was made for.
-    pub made_for: Option<JobKind>,
+    pub made_for: Option<JobGroupKey>,
     /// The submitters of those jobs, as far as limits apply to them.
     #[serde(default, skip_serializing_if = "Submitters::is_empty")]
     pub submitters: Submitters,

@@ -4,9 +4,9 @@
 use super::planner::{JobGroup, Planner, cores};
 use crate::allocation::{Basis, Choice, Figure, Other, Rank, Rates, Turns};
 use crate::capacity::Capacity;
+use crate::job_requirements::{Answer, JobGroupKey};
 use crate::limits::{self, Limit};
 use crate::memory::Kind;
-use crate::needs::{Answer, JobKind};
 use crate::observation::Resources;
 use crate::packing::{WHOLE, dominant_share};
 use crate::policy::CloudPolicy;
@@ -95,7 +95,7 @@ impl<'a> Planner<'a> {
     pub(super) fn first_will_tell(
         &self,
         market: &Market<'a>,
-        asks: &JobKind,
+        asks: &JobGroupKey,
     ) -> Option<Option<String>> {
         let mut kinds = market.candidates.iter().map(|candidate| &candidate.kind);
         kinds.find_map(|kind| match self.answer(kind, asks) {

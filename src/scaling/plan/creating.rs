@@ -7,10 +7,10 @@ use super::planner::{JobGroup, NewNode, NodePlan, Planner, cores};
 use crate::action::{CloudAction, Intent};
 use crate::allocation::Choice;
 use crate::capacity::Capacity;
+use crate::job_requirements::{Answer, JobFault, JobGroupKey, Verdict};
 use crate::limits::{self, Case, Limit};
 use crate::memory::Kind;
 use crate::nearest::Nearest;
-use crate::needs::{Answer, JobFault, JobKind, Verdict};
 use crate::node::Phase;
 use crate::observation::{
     METADATA_IMAGE, NodeId, Observed, OwnedServer, Resources, Role, ServerStatus,
@@ -283,7 +283,7 @@ impl<'a> Planner<'a> {
 
     /// When no node of any kind could ever run it; while a cloud, a flavor or HTCondor's answer is unknown, that is not
     /// certain, and said so.
-    fn impossible(&self, market: &Market<'a>, asks: &JobKind) -> Option<Reason> {
+    fn impossible(&self, market: &Market<'a>, asks: &JobGroupKey) -> Option<Reason> {
         let candidates = &market.candidates;
         let large: Vec<&Kind> = candidates
             .iter()
@@ -333,7 +333,7 @@ impl<'a> Planner<'a> {
     }
 
     /// How many nodes so many more jobs would take, of the first kind that holds one.
-    fn nodes_for(&self, market: &Market<'_>, asks: &JobKind, jobs: u64) -> u64 {
+    fn nodes_for(&self, market: &Market<'_>, asks: &JobGroupKey, jobs: u64) -> u64 {
         let holds = |candidate: &Candidate<'_>| {
             let request = self.observation.matches.request(&candidate.kind, asks);
             Some(candidate.capacity.as_ref()?.holds(&request))

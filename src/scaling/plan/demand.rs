@@ -17,8 +17,8 @@ use super::negotiator_limits::StartableJobs;
 use super::planner::{JobGroup, Planner};
 use crate::brakes::Brake;
 use crate::capacity::Capacity;
+use crate::job_requirements::{self, JobGroupKey};
 use crate::memory::{Kind, UnclaimedGroup};
-use crate::needs::{self, JobKind};
 use crate::node::Phase;
 use crate::observation::Resources;
 use crate::packing::dominant_share;
@@ -44,7 +44,7 @@ impl Planner<'_> {
 
     /// What a node of this kind offers: what one really did, else what its flavor promises.
     pub(super) fn capacity(&self, kind: &Kind) -> Option<Capacity> {
-        needs::capacity(kind, &self.next, &self.observation.clouds)
+        job_requirements::capacity(kind, &self.next, &self.observation.clouds)
     }
 
     /// The largest of everything that jobs could be placed on: what dominant shares are measured against.
@@ -66,7 +66,7 @@ impl Planner<'_> {
 
     /// The groups of all schedds that answered, jobs that are alike together, the largest request first.
     pub(super) fn groups(&mut self) -> Vec<JobGroup> {
-        let mut by_kind: BTreeMap<(JobKind, Submitters), JobGroup> = BTreeMap::new();
+        let mut by_kind: BTreeMap<(JobGroupKey, Submitters), JobGroup> = BTreeMap::new();
         for StartableJobs {
             demand,
             jobs,
@@ -169,8 +169,8 @@ impl Planner<'_> {
     }
 
     /// The kinds of nodes that have been free since they joined, by what they were made for.
-    fn untaken(&self, settling_time: Duration) -> BTreeMap<JobKind, BTreeSet<Kind>> {
-        let mut untaken: BTreeMap<JobKind, BTreeSet<Kind>> = BTreeMap::new();
+    fn untaken(&self, settling_time: Duration) -> BTreeMap<JobGroupKey, BTreeSet<Kind>> {
+        let mut untaken: BTreeMap<JobGroupKey, BTreeSet<Kind>> = BTreeMap::new();
         for node in &self.nodes {
             if !matches!(node.phase, Phase::Idle { idle_for } if idle_for >= settling_time) {
                 continue;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::NodeDecision;
 use super::planner::{JobGroup, NodePlan, Planner};
+use crate::job_requirements::Answer;
 use crate::limits::{self, Limit};
 use crate::memory::{ConfiguredImage, Kind, Replacement};
-use crate::needs::Answer;
 use crate::node::{Node, Phase};
 use crate::observation::Observed;
 use crate::submitter::Submitters;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::planner::Planner;
 use crate::capacity::Capacity;
+use crate::job_requirements::{JobFault, with_parents};
 use crate::memory::Kind;
-use crate::needs::{JobFault, with_parents};
 use crate::observation::{Ceiling, Demand, MaxRunning, NegotiatorView, Observed};
 use crate::reason::Reason;
 

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::planner::{JobGroup, Planner};
+use crate::job_requirements::Answer;
 use crate::memory::Kind;
-use crate::needs::Answer;
 use crate::node::{Phase, is_fresh};
 use crate::observation::{Observed, Resources, StartdView};
 use crate::packing::{Class, Stock};

@@ -8,9 +8,9 @@ use super::{Action, BuilderEntry, FloatingIpEntry, LeftoverEntry, NodeDecision};
 use crate::action::{CloudAction, PoolAction};
 use crate::brakes::Brake;
 use crate::budget::{BudgetSpent, Costs};
+use crate::job_requirements::{self, Answer, JobFault, JobGroupKey};
 use crate::limits::Planned;
 use crate::memory::{Kind, NodeState, State};
-use crate::needs::{self, Answer, JobFault, JobKind};
 use crate::node::{Node, Phase};
 use crate::node_inventory::NodeInventory;
 use crate::observation::{CloudName, NodeId, Observation, Observed};
@@ -65,7 +65,7 @@ impl NodePlan<'_> {
 
 /// A group of jobs on its way through the plan.
 pub(super) struct JobGroup {
-    pub(super) asks: JobKind,
+    pub(super) asks: JobGroupKey,
     /// The submitters of its jobs that have a limit.
     pub(super) submitters: Submitters,
     pub(super) jobs: u64,
@@ -143,7 +143,7 @@ pub(super) fn cores(kind: &Kind, observation: &Observation, state: &State) -> u6
         .get(&kind.cloud)
         .and_then(Observed::known);
     let flavor = view.and_then(|view| view.flavors.get(&kind.flavor));
-    let capacity = || needs::capacity(kind, state, &observation.clouds);
+    let capacity = || job_requirements::capacity(kind, state, &observation.clouds);
     flavor.map_or_else(
         || capacity().map_or(0, |capacity| capacity.total().cpus),
         |flavor| flavor.vcpus,
@@ -309,7 +309,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether a node of `kind` takes jobs that ask for this.
-    pub(super) fn answer(&self, kind: &Kind, asks: &JobKind) -> Answer<'a> {
+    pub(super) fn answer(&self, kind: &Kind, asks: &JobGroupKey) -> Answer<'a> {
         self.observation.matches.answer(kind, asks)
     }
 

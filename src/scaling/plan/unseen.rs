@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{UnknownSource, retiring};
+use crate::job_requirements::{JobFault, OwnerBound};
 use crate::memory::State;
-use crate::needs::{JobFault, OwnerBound};
 use crate::observation::{CloudView, CollectorView, Observation, Observed};
 use crate::policy::{CloudPolicy, Policy};
 use crate::source::{Source, SourceKind};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use scaling::idle_time::{Clocks, IdleTimes, Waiting, young};
-use scaling::needs::{Candidate, JobKind, Matches, Needs, Verdict};
+use scaling::job_requirements::{Candidate, JobGroupKey, Matches, RequirementsDigest, Verdict};
 use scaling::observation::{
     CollectorView, Demand, DrainView, JobCounts, NegotiatorView, NodeId, Observed, PoolView,
     Resources, RunningJobs, ScheddView, SlotView, StartdView,
@@ -49,7 +49,7 @@ impl Pool for SimulatedPool<'_> {
 
     fn matches(
         &self,
-        jobs: &BTreeSet<JobKind>,
+        jobs: &BTreeSet<JobGroupKey>,
         nodes: &[Candidate],
         _deadline: Deadline,
     ) -> Matches {
@@ -200,7 +200,7 @@ pub(super) fn view(world: &World, ad: &SimulatedAd) -> StartdView {
 pub(super) const SCHEDD: &str = "simulated";
 
 pub(super) fn schedd(world: &World, watch: &Watch, young: Duration) -> ScheddView {
-    let mut groups: BTreeMap<(Resources, Needs), IdleTimes> = BTreeMap::new();
+    let mut groups: BTreeMap<(Resources, RequirementsDigest), IdleTimes> = BTreeMap::new();
     let mut newest_cluster = 0;
     let mut jobs = JobCounts::default();
     let mut running_on: BTreeMap<String, RunningJobs> = BTreeMap::new();
@@ -211,7 +211,7 @@ pub(super) fn schedd(world: &World, watch: &Watch, young: Duration) -> ScheddVie
                 let cluster = number as u64 + 1;
                 newest_cluster = cluster;
                 let since = if job.claims_to_wait { 0 } else { *since };
-                let needs = Needs(job.needs.clone());
+                let needs = RequirementsDigest(job.needs.clone());
                 let group = groups.entry((job.request, needs)).or_default();
                 group.add(i64::try_from(since).ok(), Some(cluster), 1);
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
-use scaling::needs::{Candidate, JobKind, Matches};
+use scaling::job_requirements::{Candidate, JobGroupKey, Matches};
 use scaling::observation::{
     CloudView, Observed, OwnedServer, PoolView, ScheddView, ServerRecord, StartdView,
 };
@@ -255,7 +255,7 @@ impl Pool for FaultyPool<'_> {
 
     fn matches(
         &self,
-        jobs: &BTreeSet<JobKind>,
+        jobs: &BTreeSet<JobGroupKey>,
         nodes: &[Candidate],
         deadline: Deadline,
     ) -> Matches {

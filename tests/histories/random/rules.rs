@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use scaling::action::{CloudAction, FailureKind, PoolAction};
+use scaling::job_requirements::Answer;
 use scaling::memory::{Outcome, State, UnmanagedMachines};
 use scaling::money::Money;
-use scaling::needs::Answer;
 use scaling::node::drain_mark;
 use scaling::observation::{
     CollectorView, Demand, NodeId, Observation, Observed, OwnedServer, Role, StartdView,

@@ -15,17 +15,17 @@ use super::policy::Policy;
 /// Jobs with equal requests and equal needs get equal answers. Empty: nothing is known of them, and room decides.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Needs(pub String);
+pub struct RequirementsDigest(pub String);
 
-impl Needs {
+impl RequirementsDigest {
     /// Nothing is known of them.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The needs of jobs that could not be read; `what` tells them from others.
-    pub fn unread(what: &str) -> Needs {
-        Needs(format!("{UNREAD}{what}"))
+    pub fn unread(what: &str) -> RequirementsDigest {
+        RequirementsDigest(format!("{UNREAD}{what}"))
     }
 
     /// Whether they could not be read.
@@ -111,13 +111,13 @@ impl fmt::Display for OwnerBound {
 
 /// What makes jobs alike: equal requests and equal needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct JobKind {
+pub struct JobGroupKey {
     /// What each of them asks for.
     #[serde(flatten)]
     pub request: Resources,
     /// What they need besides.
-    #[serde(default, skip_serializing_if = "Needs::is_empty")]
-    pub needs: Needs,
+    #[serde(default, skip_serializing_if = "RequirementsDigest::is_empty")]
+    pub needs: RequirementsDigest,
 }
 
 /// Whether jobs of one kind would run on a new node of another, as HTCondor matches them.
@@ -153,30 +153,30 @@ pub struct Candidate {
 /// The answers: for each kind of node and each kind of jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Matches {
-    answers: BTreeMap<Kind, BTreeMap<JobKind, Observed<Verdict>>>,
+    answers: BTreeMap<Kind, BTreeMap<JobGroupKey, Observed<Verdict>>>,
     /// What jobs ask of a node of a kind, where that depends on the machine.
-    requests: BTreeMap<JobKind, BTreeMap<Kind, Resources>>,
+    requests: BTreeMap<JobGroupKey, BTreeMap<Kind, Resources>>,
     failure: Option<String>,
 }
 
 impl Matches {
     /// Keeps an answer.
-    pub fn insert(&mut self, kind: Kind, jobs: JobKind, answer: Observed<Verdict>) {
+    pub fn insert(&mut self, kind: Kind, jobs: JobGroupKey, answer: Observed<Verdict>) {
         self.answers.entry(kind).or_default().insert(jobs, answer);
     }
 
     /// Keeps what jobs ask of a node of this kind: their requests depend on the machine.
-    pub fn insert_request(&mut self, kind: Kind, jobs: JobKind, request: Resources) {
+    pub fn insert_request(&mut self, kind: Kind, jobs: JobGroupKey, request: Resources) {
         self.requests.entry(jobs).or_default().insert(kind, request);
     }
 
     /// Whether what such jobs ask for depends on the machine.
-    pub fn depends_on_machine(&self, jobs: &JobKind) -> bool {
+    pub fn depends_on_machine(&self, jobs: &JobGroupKey) -> bool {
         self.requests.contains_key(jobs)
     }
 
     /// What such jobs ask of a node of this kind.
-    pub fn request(&self, kind: &Kind, jobs: &JobKind) -> Resources {
+    pub fn request(&self, kind: &Kind, jobs: &JobGroupKey) -> Resources {
         let own = self.requests.get(jobs).and_then(|kinds| kinds.get(kind));
         own.copied().unwrap_or(jobs.request)
     }
@@ -192,7 +192,7 @@ impl Matches {
     }
 
     /// The answer; room alone decides about jobs of which nothing is known.
-    pub fn answer(&self, kind: &Kind, jobs: &JobKind) -> Answer<'_> {
+    pub fn answer(&self, kind: &Kind, jobs: &JobGroupKey) -> Answer<'_> {
         if jobs.needs.is_empty() {
             return Answer::NodeFootprint;
         }
@@ -296,10 +296,10 @@ mod tests {
         }
     }
 
-    fn jobs(needs: &str) -> JobKind {
-        JobKind {
-            needs: Needs(needs.to_owned()),
-            ..JobKind::default()
+    fn jobs(needs: &str) -> JobGroupKey {
+        JobGroupKey {
+            needs: RequirementsDigest(needs.to_owned()),
+            ..JobGroupKey::default()
         }
     }
 
@@ -334,7 +334,7 @@ mod tests {
     /// A state of before has requests alone.
     #[test]
     fn a_request_alone_is_a_kind_of_jobs() {
-        let read: JobKind =
+        let read: JobGroupKey =
             serde_json::from_str(r#"{"cpus":2,"memory_mb":512,"disk_kb":1024,"gpus":0}"#).unwrap();
         assert_eq!((read.request.cpus, read.needs.is_empty()), (2, true));
     }
