@@ -19,7 +19,7 @@ use system::deadline::Deadline;
 const SERVERS_IN_A_REQUEST: usize = 50;
 
 /// What Neutron and Cinder show, not yet judged.
-pub struct Look {
+pub struct LeftoverScan {
     ports: Vec<PortRecord>,
     volumes: Vec<VolumeRecord>,
     floating_ips: Vec<FloatingIpRecord>,
@@ -32,7 +32,7 @@ pub fn look(
     traces: &LeftoverQuery,
     of_nodes: bool,
     deadline: Deadline,
-) -> Result<Look, Error> {
+) -> Result<LeftoverScan, Error> {
     let scratch = session.settings().scratch_size_gb.is_some();
     let servers: Vec<&str> = traces.servers.iter().map(String::as_str).collect();
     let mut ports = Vec::new();
@@ -54,7 +54,7 @@ pub fn look(
     if of_nodes {
         find_servers(session, &mut floating_ips, deadline)?;
     }
-    Ok(Look {
+    Ok(LeftoverScan {
         ports,
         volumes,
         floating_ips,
@@ -69,7 +69,7 @@ fn where_there<T>(answer: Result<Vec<T>, Error>) -> Result<Vec<T>, Error> {
     }
 }
 
-impl Look {
+impl LeftoverScan {
     /// What of it is ours, and what may be: `servers` are all of the project, whoever made them, `owned` those that are
     /// ours, and blank volumes of ours have `scratch_size_gb`.
     pub fn judged(

@@ -107,13 +107,13 @@ pub struct OpenStackCloud<'c> {
     /// What names in the configuration stand for, looked up when first needed.
     flavors: Mutex<Option<Items<compute::NamedFlavor>>>,
     images: Mutex<BTreeMap<String, String>>,
-    surroundings: Mutex<Option<Surroundings>>,
+    surroundings: Mutex<Option<ServerAttachments>>,
     server_group: Mutex<Option<String>>,
 }
 
 /// The ids of what every server of a cloud is put into.
 #[derive(Debug, Clone)]
-pub struct Surroundings {
+pub struct ServerAttachments {
     /// Of its networks.
     pub networks: Vec<String>,
     /// Of its security groups.
@@ -344,7 +344,7 @@ impl<'c> OpenStackCloud<'c> {
         Ok(id)
     }
 
-    fn surroundings(&self, deadline: Deadline) -> Result<Surroundings, Error> {
+    fn surroundings(&self, deadline: Deadline) -> Result<ServerAttachments, Error> {
         let mut known = locked(&self.surroundings);
         if let Some(surroundings) = known.as_ref() {
             return Ok(surroundings.clone());
@@ -369,7 +369,7 @@ impl<'c> OpenStackCloud<'c> {
         let settings = self.session.settings();
         let flavor = self.flavor_id(&intent.flavor, deadline)?;
         let image = self.image_id(&intent.image, deadline)?;
-        let Surroundings {
+        let ServerAttachments {
             networks,
             security_groups,
         } = self.surroundings(deadline)?;
@@ -492,7 +492,10 @@ impl fmt::Debug for OpenStackCloud<'_> {
 }
 
 /// What the configuration names as the surroundings of servers, looked up; an error too when there is no such keypair.
-pub fn surroundings(session: &auth::Session, deadline: Deadline) -> Result<Surroundings, Error> {
+pub fn surroundings(
+    session: &auth::Session,
+    deadline: Deadline,
+) -> Result<ServerAttachments, Error> {
     let settings = session.settings();
     if let Some(key) = &settings.key {
         // Nova's own refusal does not name it.
@@ -503,7 +506,7 @@ pub fn surroundings(session: &auth::Session, deadline: Deadline) -> Result<Surro
             return Err(not_found(session, "keypair", key, hint));
         }
     }
-    Ok(Surroundings {
+    Ok(ServerAttachments {
         networks: settings
             .networks
             .iter()

@@ -14,7 +14,7 @@ use crate::console::{self, Boot};
 use openstack::auth::Session;
 use openstack::compute::{self, NamedFlavor, NewServer};
 use openstack::image::Image;
-use openstack::{Error, Surroundings, surroundings};
+use openstack::{Error, ServerAttachments, surroundings};
 use scaling::signing::SigningKeys;
 use system::deadline::Deadline;
 use userdata::cloudinit::Template;
@@ -38,7 +38,7 @@ pub struct ServerSpec {
     final_message: Option<String>,
     /// `ehos_digest` of all of it.
     pub digest: String,
-    surroundings: Surroundings,
+    surroundings: ServerAttachments,
 }
 
 impl ServerSpec {
