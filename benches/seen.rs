@@ -6,7 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use divan::{Bencher, black_box};
-use frontend::{Head, History, Site, parse_request};
+use frontend::{Head, History, Router as Site, parse_request};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use report::history::{self, Record};

@@ -12,7 +12,7 @@ use log::warn;
 use crate::cli::Frontend;
 use config::{self, Origin};
 use frontend::token::{self, Token};
-use frontend::{self, History, Hosts, Site};
+use frontend::{self, History, Hosts, Router as Site};
 use report::history;
 use system::environment::Environment;
 use system::exit::Exit;

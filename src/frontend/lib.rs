@@ -22,5 +22,5 @@ pub use host::{Hosts, is_loopback};
 pub use listen::{bind, serve};
 pub use once::html;
 pub use request::{HEAD_BYTES, Head, Refused, parse as parse_request};
-pub use routes::Site;
+pub use routes::Router;
 pub use series::Range;

@@ -19,7 +19,7 @@ use log::{debug, info, warn};
 use super::answer::{Answer, status_name};
 use super::host::Hosts;
 use super::request::{self, HEAD_BYTES, Head, Refused};
-use super::routes::Site;
+use super::routes::Router;
 use system::deadline::Deadline;
 
 /// Connections at once.
@@ -75,7 +75,7 @@ pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Serves `site` to those who ask for one of `hosts`; ends with the process.
-pub fn serve(listener: &TcpListener, hosts: Hosts, site: Site) -> ! {
+pub fn serve(listener: &TcpListener, hosts: Hosts, site: Router) -> ! {
     let (site, hosts, open) = (Arc::new(site), Arc::new(hosts), Arc::new(Open::default()));
     let warmed = Arc::clone(&site);
     thread::spawn(move || warmed.warm());
@@ -186,7 +186,7 @@ impl Connection {
         }
     }
 
-    fn answer(self, hosts: &Hosts, site: &Site) {
+    fn answer(self, hosts: &Hosts, site: &Router) {
         let began = Instant::now();
         let head = match self.head() {
             Ok(Some(head)) => head,

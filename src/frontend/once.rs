@@ -6,13 +6,13 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest, Sha256};
 
 use super::page;
-use super::routes::Site;
+use super::routes::Router;
 
 /// The page with what `site` shows now.
 ///
 /// # Errors
 /// When the history cannot be read.
-pub fn html(site: &Site) -> anyhow::Result<String> {
+pub fn html(site: &Router) -> anyhow::Result<String> {
     let data = site.all().context("the history cannot be read")?;
     let data = std::str::from_utf8(&data.body).context("the last tick is no text")?;
     // Nothing in it ends the element that it is in; in JSON there is no `<` outside strings.
@@ -77,7 +77,7 @@ mod tests {
             .push("</script><script>alert(1)</script> </body>".to_owned());
         let text = serde_json::to_vec(&last).unwrap();
         std::fs::write(report::history::last_file(folder.path()), text).unwrap();
-        let html = html(&Site::new(History::new(folder.path().to_owned()))).unwrap();
+        let html = html(&Router::new(History::new(folder.path().to_owned()))).unwrap();
         assert!(!page::JS.contains("</script") && !page::CSS.contains("</style"));
         assert!(!html.contains("alert(1)</script>"));
         assert_eq!(html.matches("<script").count(), 2);

@@ -23,15 +23,15 @@ const DECISIONS: usize = 100;
 
 /// What is served.
 #[derive(Debug)]
-pub struct Site {
+pub struct Router {
     history: History,
     token: Option<Token>,
 }
 
-impl Site {
+impl Router {
     /// A page of this history.
-    pub fn new(history: History) -> Site {
-        Site {
+    pub fn new(history: History) -> Router {
+        Router {
             history,
             token: None,
         }
@@ -39,7 +39,7 @@ impl Site {
 
     /// The same, for who has the token. The files of the program and the age of the last tick are for all.
     #[must_use]
-    pub fn asking_for(mut self, token: Option<Token>) -> Site {
+    pub fn asking_for(mut self, token: Option<Token>) -> Router {
         self.token = token;
         self
     }

@@ -1,7 +1,7 @@
 //! What a client and the history can say to `ehos frontend`: it is answered or refused, and every answer is sound.
 #![no_main]
 
-use frontend::{History, Range, Site, parse_request};
+use frontend::{History, Range, Router as Site, parse_request};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
