@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::shown::MASK;
+use super::origins::MASK;
 
 /// The address without what nobody may see.
 pub(super) fn shown(url: &str) -> String {

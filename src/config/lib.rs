@@ -24,6 +24,7 @@ mod money;
 mod new_file;
 mod notify;
 pub mod openrc;
+mod origins;
 mod poll;
 pub mod public;
 mod schedules;
@@ -32,7 +33,6 @@ mod sdk;
 mod search;
 mod secrets;
 mod settings;
-mod shown;
 mod table;
 mod text;
 mod there;
@@ -52,11 +52,11 @@ pub use diagnostics::can_be_named;
 
 pub use error::{Diagnostic, Error};
 pub use new_file::new_file;
+pub use origins::{Origin, Setting, settings};
 pub use poll::poll;
 pub use search::{folders, template};
 pub use secrets::others_can_read;
 pub use settings::Config;
-pub use shown::{Origin, Setting, settings};
 
 /// The configuration of `files`, of `$EHOS_CONFIG`, or of the site.
 ///
