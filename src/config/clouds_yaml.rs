@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::document::{Item, Section};
 use super::error::Diagnostic;
-use super::explain::explain;
 use super::sdk::{Keys, Origin};
+use super::yaml_error::explain;
 use super::{secrets, text};
 use system::environment::Environment;
 use yaml::{self, Node};

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::error::Diagnostic;
-use super::explain::{explain, hint};
 use super::table::FILE;
+use super::yaml_error::{explain, hint};
 use keys::{Kind, Setting, Table, Value};
 use simulation::Scenario;
 use yaml::{self, Node};

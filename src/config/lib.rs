@@ -18,7 +18,6 @@ mod document;
 pub mod drop_in;
 
 mod error;
-mod explain;
 mod influxdb;
 mod money;
 mod new_file;
@@ -36,6 +35,7 @@ mod settings;
 mod table;
 mod text;
 mod there;
+mod yaml_error;
 
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
 //! Keys of openstacksdk that no setting of ehos is made of: other logins, profiles, and those of other programs.
 
 use super::{ADVICE, Keys, text};
-use crate::explain::nearest;
 use crate::table::AUTH;
+use crate::yaml_error::nearest;
 
 /// Keys that cannot change what ehos does: what other programs create, show or keep.
 const HARMLESS: [&str; 29] = [
