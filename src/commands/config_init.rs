@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use crate::cli::ConfigInit;
 use crate::init::choice::{self, Choice};
 use crate::init::{source, text};
-use config::{self, new_file, others_can_read, public};
+use config::{self, export, new_file, others_can_read};
 use openstack::auth::Session;
 use openstack::{self, compute, image, network};
 use system::deadline::Deadline;
@@ -48,7 +48,7 @@ pub fn run(
         args.name.as_deref(),
         environment,
     )?;
-    let (secret, secret_name) = public::secret(&access.settings);
+    let (secret, secret_name) = export::secret(&access.settings);
     let secret = secret.clone();
     let secret_file = output.with_file_name(&secret_name);
     let keep_secret = !print && !is_kept(&secret_file, secret.expose_secret())?;

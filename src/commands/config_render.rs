@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::ConfigRender;
-use config::{self, new_file, public};
+use config::{self, export, new_file};
 use openstack::CloudSettings;
 use scaling::action::Intent;
 use scaling::observation::NodeId;
@@ -58,7 +58,7 @@ pub fn run(
     })?;
     let more = BTreeMap::from([
         ("execute_yaml", encoded(&execute)),
-        ("ehos_yaml", encoded(&public::public(&config))),
+        ("ehos_yaml", encoded(&export::public(&config))),
     ]);
     let intent = Intent {
         // It is nobody's: the tick knows its nodes by the metadata of their servers, which this one will not have.

@@ -18,6 +18,7 @@ mod document;
 pub mod drop_in;
 
 mod error;
+pub mod export;
 mod influxdb;
 mod money;
 mod new_file;
@@ -25,7 +26,6 @@ mod notify;
 pub mod openrc;
 mod origins;
 mod poll;
-pub mod public;
 mod schedules;
 pub mod schema;
 mod sdk;

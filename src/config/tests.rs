@@ -612,7 +612,7 @@ fn the_public_configuration_says_all_but_the_secrets() {
         TEMPLATE,
     ]);
     let config = load(&[], &environment(here.path(), &[])).unwrap();
-    let text = public::public(&config);
+    let text = export::public(&config);
     assert!(!text.contains("hush"), "{text}");
 
     let there = world(&[("etc/ehos/ehos.yaml", &text)]);
@@ -625,15 +625,15 @@ fn the_public_configuration_says_all_but_the_secrets() {
     std::fs::write(there.path().join("etc/ehos/ehos.yaml"), &moved).unwrap();
     let before = load(&[], &environment(there.path(), &[])).unwrap_err();
     assert_eq!(before.problems.len(), 7, "{before}");
-    for (path, secret) in public::secret_files(&config) {
+    for (path, secret) in export::secret_files(&config) {
         std::fs::write(place(&path), secret.expose_secret()).unwrap();
     }
-    for (path, source) in public::plain_files(&config) {
+    for (path, source) in export::plain_files(&config) {
         std::fs::copy(source, place(&path)).unwrap();
     }
     let read = load(&[], &environment(there.path(), &[])).unwrap();
     let shown = |config: &Config| {
-        let secrets: Vec<String> = public::secret_files(config)
+        let secrets: Vec<String> = export::secret_files(config)
             .iter()
             .map(|(path, secret)| format!("{} {}", path.display(), secret.expose_secret()))
             .collect();
@@ -669,7 +669,7 @@ fn the_public_configuration_says_all_but_the_secrets() {
     assert!(read.state_dir.is_none());
     // What is written of what was written is the same.
     assert_eq!(
-        public::public(&read),
+        export::public(&read),
         moved.replace(&there.path().display().to_string(), "")
     );
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::choice::Choice;
 use super::source::Access;
-use config::public;
+use config::export;
 use openstack::{AuthMethod, CloudSettings};
 use yaml::{list, scalar};
 
@@ -35,7 +35,7 @@ pub fn ehos_yaml(access: &Access, cluster: &str, secret_file: &Path, choices: &[
         4,
         "Who ehos is. The secret stands in a file beside this one.",
     );
-    for (key, value) in public::access(&settings.auth, secret_file) {
+    for (key, value) in export::access(&settings.auth, secret_file) {
         line(&mut text, 4, key, &value);
     }
     if matches!(settings.auth.method, AuthMethod::Password { .. }) {
@@ -82,7 +82,7 @@ fn application_credential(text: &mut String, settings: &CloudSettings) {
          Make one with `openstack application credential create ehos`, and put these in the place of the keys from \
          username to password_file:",
     );
-    let (_, name) = public::secret(settings);
+    let (_, name) = export::secret(settings);
     let stem = name.strip_suffix(".password").unwrap_or(&name);
     _ = writeln!(text, "    # application_credential_id: ID");
     _ = writeln!(
@@ -99,7 +99,7 @@ fn endpoint(text: &mut String, settings: &CloudSettings) {
     if settings.interface != "public" {
         line(text, 4, "interface", &scalar(&settings.interface));
     }
-    for (key, values) in public::services(settings) {
+    for (key, values) in export::services(settings) {
         _ = writeln!(text, "    {key}:");
         for (service, value) in values {
             line(text, 6, service, &scalar(value));

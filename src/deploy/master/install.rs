@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::conffile::{self, Brought, Care, Occasion};
 use crate::ssh::quoted;
-use config::{Config, public};
+use config::{Config, export};
 use system::environment::Environment;
 use userdata::builtin_templates;
 
@@ -165,12 +165,12 @@ impl Content {
 /// All that is done for this configuration, in order, up to and with the check of the configuration there. `proof` are the
 /// keys that sign servers here: what was signed here is to be known there.
 pub fn everything(program: &Program, config: &Config, proof: Option<SecretString>) -> Vec<Work> {
-    let secrets = public::secret_files(config);
-    let plain = public::plain_files(config);
-    work(program, secrets, plain, public::public(config), proof)
+    let secrets = export::secret_files(config);
+    let plain = export::plain_files(config);
+    work(program, secrets, plain, export::public(config), proof)
 }
 
-/// The same with what [`config::public`] makes: files of secrets, plain files, and the text of ehos.yaml.
+/// The same with what [`config::export`] makes: files of secrets, plain files, and the text of ehos.yaml.
 fn work(
     program: &Program,
     secrets: Vec<(PathBuf, SecretString)>,

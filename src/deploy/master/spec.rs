@@ -12,7 +12,7 @@ use super::login::identity;
 use super::looking;
 use crate::boot::{ServerSpec, look_up_values};
 use crate::local_keys::LocalKeys;
-use config::{self, Config, public};
+use config::{self, Config, export};
 use openstack::auth::Session;
 use openstack::compute::{self, Keypair, NamedFlavor};
 use openstack::{CloudSettings, Error, find_flavor, image, network};
@@ -144,7 +144,7 @@ impl MasterSpec {
         let mut put = |tag, value: &str| values.insert(tag, SecretString::from(value));
         put("trust_domain", &trust_domain);
         put("ehos_cluster", &config.policy.cluster);
-        put("ehos_yaml", &BASE64.encode(public::public(config)));
+        put("ehos_yaml", &BASE64.encode(export::public(config)));
         put("execute_yaml", &BASE64.encode(execute_template(config)?));
         // It holds no secret: every user of a server can ask for its user data.
         let user_data = template.render(&values)?;
