@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::catalog::{Catalog, Service};
-use super::error::{Error, Refusal};
+use super::error::{Error, ErrorResponse};
 use super::http::{Answer, Client, Request};
 use super::items;
 use super::looks_like_id;
@@ -334,7 +334,7 @@ fn kind_of_request(service: Service, path: &str, request: &Request) -> String {
 }
 
 /// Keystone's answer to an application credential that was deleted is 404; any other 404 is another address's.
-fn deleted(refusal: &Refusal) -> bool {
+fn deleted(refusal: &ErrorResponse) -> bool {
     refusal.status == 404 && refusal.message.contains("Application Credential")
 }
 

@@ -15,7 +15,7 @@ use ureq::http::Method;
 
 use super::auth::Session;
 use super::catalog::Service;
-use super::error::{Call, Error, Kind};
+use super::error::{Call, Error, RequestKind};
 use super::http::{Answer, Request, percent_encoded};
 use super::items::{self, Items};
 pub use super::limits::quota;
@@ -191,7 +191,7 @@ pub fn import_keypair(
     let body = json!({ "keypair": { "name": name, "public_key": public_key } });
     let request = Request {
         method: Method::POST,
-        kind: Kind::Once,
+        kind: RequestKind::Once,
         body: Some(body.to_string()),
         ..Request::get()
     }
@@ -336,7 +336,7 @@ fn only(session: &Session, answer: &Answer) -> Result<ServerRecord, Error> {
 pub fn stop(session: &Session, id: &str, deadline: Deadline) -> Result<(), Error> {
     let request = Request {
         method: Method::POST,
-        kind: Kind::Repeatable,
+        kind: RequestKind::Repeatable,
         body: Some(json!({ "os-stop": null }).to_string()),
         ..Request::get()
     }
@@ -361,7 +361,7 @@ pub fn create_image(
     at_best(IMAGE_ID_IN_BODY, |version| {
         let request = Request {
             method: Method::POST,
-            kind: Kind::Once,
+            kind: RequestKind::Once,
             body: Some(body.clone()),
             ..Request::get()
         }
@@ -401,7 +401,7 @@ pub fn add_metadata(
 ) -> Result<(), Error> {
     let request = Request {
         method: Method::POST,
-        kind: Kind::Repeatable,
+        kind: RequestKind::Repeatable,
         body: Some(json!({ "metadata": metadata }).to_string()),
         ..Request::get()
     }

@@ -13,7 +13,7 @@ use scaling::refusal::{self, About};
 
 /// What a request does to the cloud: whether it may be sent again, and what its silence means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum RequestKind {
     /// Changes nothing (GET, a token, a look at a console): sent again after a fault.
     Reads,
     /// Changes something, and twice is as good as once (DELETE): sent again after a fault.
@@ -41,7 +41,7 @@ pub struct Call {
     /// The path of the URL.
     pub path: String,
     /// What it does.
-    pub kind: Kind,
+    pub kind: RequestKind,
     /// Its token is an application credential's, whose access rules may not have this request.
     pub restricted: bool,
 }
@@ -54,7 +54,7 @@ impl fmt::Display for Call {
 
 /// An answer that says no.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ErrorResponse {
     /// What was asked.
     pub call: Arc<Call>,
     /// The HTTP status.
@@ -67,7 +67,7 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
 }
 
-impl Refusal {
+impl ErrorResponse {
     /// What it is about.
     pub fn about(&self) -> About {
         // Cinder says `Retry-After: 0` when a quota is full.
@@ -114,7 +114,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: status {}", self.call, self.status)?;
         if !self.message.is_empty() {
@@ -172,7 +172,7 @@ pub enum Error {
     },
     /// The service said no.
     #[error("{0}")]
-    Refused(Box<Refusal>),
+    Refused(Box<ErrorResponse>),
     /// The answer makes no sense.
     #[error("{call}: cannot understand the answer: {why}; {}", after_silence(.call))]
     Unparsable {
@@ -322,8 +322,8 @@ pub enum Error {
 
 fn after_silence(call: &Call) -> &'static str {
     match call.kind {
-        Kind::Reads => "try later; if it stays so, ask the cloud's operators",
-        Kind::Repeatable | Kind::Once => {
+        RequestKind::Reads => "try later; if it stays so, ask the cloud's operators",
+        RequestKind::Repeatable | RequestKind::Once => {
             "it may or may not have been done; the next look at the cloud tells"
         }
     }
@@ -334,9 +334,11 @@ impl Error {
     pub fn effect(&self) -> Effect {
         let unknown = match self {
             Error::NoAnswer { call, .. } | Error::Unparsable { call, .. } => {
-                call.kind != Kind::Reads
+                call.kind != RequestKind::Reads
             }
-            Error::Refused(refusal) => refusal.is_fault() && refusal.call.kind != Kind::Reads,
+            Error::Refused(refusal) => {
+                refusal.is_fault() && refusal.call.kind != RequestKind::Reads
+            }
             _ => false,
         };
         if unknown {

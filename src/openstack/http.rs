@@ -16,7 +16,7 @@ use ureq::http::{HeaderMap, Method, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, AsSendBody, Body, SendBody, Timeout};
 
-use super::error::{Call, Error, Kind, Refusal};
+use super::error::{Call, Error, ErrorResponse, RequestKind};
 use super::{items, message};
 use crate::{AuthMethod, CloudSettings};
 use system::deadline::Deadline;
@@ -35,7 +35,7 @@ pub struct Request<'a> {
     /// Its method.
     pub method: Method,
     /// What it does to the cloud.
-    pub kind: Kind,
+    pub kind: RequestKind,
     /// Nova's microversion (`OpenStack-API-Version: compute X`).
     pub microversion: Option<&'static str>,
     /// JSON. It may hold secrets.
@@ -49,7 +49,7 @@ impl Request<'_> {
     pub fn get() -> Request<'static> {
         Request {
             method: Method::GET,
-            kind: Kind::Reads,
+            kind: RequestKind::Reads,
             microversion: None,
             body: None,
             hidden: None,
@@ -69,7 +69,7 @@ impl Request<'_> {
     pub fn delete() -> Request<'static> {
         Request {
             method: Method::DELETE,
-            kind: Kind::Repeatable,
+            kind: RequestKind::Repeatable,
             ..Request::get()
         }
     }
@@ -105,7 +105,7 @@ impl Answer {
             call: self.call.clone(),
             why: match error.classify() {
                 _ if self.body.is_empty() => "it is empty".to_owned(),
-                serde_json::error::Category::Data if self.call.kind == Kind::Reads => {
+                serde_json::error::Category::Data if self.call.kind == RequestKind::Reads => {
                     items::why(&self.body, &error)
                 }
                 category => format!(
@@ -181,7 +181,7 @@ impl Client {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            if request.kind == Kind::Once || !error.is_passing() {
+            if request.kind == RequestKind::Once || !error.is_passing() {
                 return Err(error);
             }
             let Some(pause) = pauses.next() else {
@@ -269,7 +269,7 @@ impl Client {
         let body = body.into_with_config().limit(LARGEST_BODY).read_to_vec();
         debug!("{call}: {status} in {} ms", began.elapsed().as_millis());
         if !parts.status.is_success() {
-            return Err(Error::Refused(Box::new(Refusal {
+            return Err(Error::Refused(Box::new(ErrorResponse {
                 message: message::of_service(&body.unwrap_or_default(), request.hidden),
                 request_id: text(&parts.headers, "x-openstack-request-id").map(message::shorten),
                 retry_after: retry_after(&parts.headers),
@@ -292,13 +292,13 @@ impl Client {
         &self,
         agent: &Agent,
         request: ureq::http::Request<S>,
-        kind: Kind,
+        kind: RequestKind,
         deadline: Deadline,
     ) -> Result<ureq::http::Response<Body>, ureq::Error> {
         let left = deadline.left();
         // The plain way first: ureq keeps the TLS set-up (all root certificates) for the agent's own
         // configuration only.
-        if left >= self.request_timeout && kind != Kind::Once {
+        if left >= self.request_timeout && kind != RequestKind::Once {
             return agent.run(request);
         }
         let timeout = left.min(self.request_timeout);
@@ -309,8 +309,8 @@ impl Client {
             .timeout_connect(Some(connect_timeout(timeout)));
         // A kept connection that the server closes at this moment would leave it open whether a create arrived.
         let request = match kind {
-            Kind::Once => request.max_idle_age(Duration::ZERO),
-            Kind::Reads | Kind::Repeatable => request,
+            RequestKind::Once => request.max_idle_age(Duration::ZERO),
+            RequestKind::Reads | RequestKind::Repeatable => request,
         };
         agent.run(request.build())
     }

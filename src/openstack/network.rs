@@ -9,7 +9,7 @@ use ureq::http::Method;
 
 use super::auth::Session;
 use super::catalog::Service;
-use super::error::{Error, Kind};
+use super::error::{Error, RequestKind};
 use super::http::{Answer, Request, percent_encoded};
 use super::items::{self, Items, lenient, readable};
 use super::rule::Rule;
@@ -287,7 +287,7 @@ pub fn associate_floating_ip(
 ) -> Result<(), Error> {
     let request = Request {
         method: Method::PUT,
-        kind: Kind::Repeatable,
+        kind: RequestKind::Repeatable,
         body: Some(json!({ "floatingip": { "port_id": port_id } }).to_string()),
         ..Request::get()
     };
@@ -306,7 +306,7 @@ pub fn disassociate_floating_ip(
 ) -> Result<Done, Error> {
     let request = Request {
         method: Method::PUT,
-        kind: Kind::Once,
+        kind: RequestKind::Once,
         body: Some(json!({ "floatingip": { "port_id": null } }).to_string()),
         ..Request::get()
     };
@@ -474,7 +474,7 @@ fn create<T: serde::de::DeserializeOwned>(
 ) -> Result<T, Error> {
     let request = Request {
         method: Method::POST,
-        kind: Kind::Once,
+        kind: RequestKind::Once,
         body: Some(json!({ what: fields }).to_string()),
         ..Request::get()
     };

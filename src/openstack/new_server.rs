@@ -16,7 +16,7 @@ use ureq::http::Method;
 
 use super::auth::Session;
 use super::catalog::Service;
-use super::error::{Error, Kind};
+use super::error::{Error, RequestKind};
 use super::http::Request;
 use system::deadline::Deadline;
 
@@ -90,7 +90,7 @@ pub fn create(session: &Session, server: &NewServer, deadline: Deadline) -> Resu
     let send = |version: Version| {
         let request = Request {
             method: Method::POST,
-            kind: Kind::Once,
+            kind: RequestKind::Once,
             microversion: Some(version.name()),
             body: Some(create_body(server, version, &encoded).to_string()),
             hidden: Some(&encoded),
@@ -135,7 +135,7 @@ pub fn try_create(session: &Session, deadline: Deadline) -> Result<String, Error
     }});
     let request = Request {
         method: Method::POST,
-        kind: Kind::Once,
+        kind: RequestKind::Once,
         microversion: Some(Version::First.name()),
         body: Some(body.to_string()),
         ..Request::get()

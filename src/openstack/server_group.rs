@@ -7,7 +7,7 @@ use ureq::http::Method;
 
 use super::auth::Session;
 use super::catalog::Service;
-use super::error::{Error, Kind};
+use super::error::{Error, RequestKind};
 use super::http::Request;
 use super::items::{self, Items};
 use super::{ambiguous, among, not_found};
@@ -88,7 +88,7 @@ pub fn create(
     let send = |fields: serde_json::Value, microversion: &'static str| {
         let request = Request {
             method: Method::POST,
-            kind: Kind::Once,
+            kind: RequestKind::Once,
             body: Some(json!({ "server_group": fields }).to_string()),
             ..Request::get()
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::console::Boot;
-use openstack::{Call, Kind};
+use openstack::{Call, RequestKind};
 use scaling::observation::ServerStatus;
 use system::progress::Progress;
 
@@ -150,7 +150,7 @@ fn call() -> Arc<Call> {
         cloud: "lab".to_owned(),
         method: "POST".to_owned(),
         path: "/servers".to_owned(),
-        kind: Kind::Once,
+        kind: RequestKind::Once,
         restricted: false,
     })
 }

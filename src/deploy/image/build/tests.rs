@@ -10,7 +10,7 @@ use super::*;
 use crate::boot::{BootFailure, BootView, METADATA_DIGEST};
 use crate::console::Boot;
 use openstack::owned_image::CLOUD;
-use openstack::{Call, Error as CloudError, Kind};
+use openstack::{Call, Error as CloudError, RequestKind};
 use scaling::observation::{NodeId, OwnedServer, ServerRecord, ServerStatus, builder_metadata};
 use system::progress::Progress;
 
@@ -65,7 +65,7 @@ impl World {
                 cloud: "lab".to_owned(),
                 method: "POST".to_owned(),
                 path: "/servers".to_owned(),
-                kind: Kind::Once,
+                kind: RequestKind::Once,
                 restricted: false,
             }),
             why: "cut".to_owned(),
