@@ -1,9 +1,9 @@
 //! A tick in Prometheus' text format (0.0.4).
 
-use std::collections::BTreeMap;
-use std::fmt::{Display, Write as _};
+mod exposition;
 
-use serde::Serialize;
+use exposition::{Text, bytes, number, seconds, unix};
+use std::collections::BTreeMap;
 
 use super::nodes;
 use crate::TickReport;
@@ -11,119 +11,21 @@ use crate::history::limits;
 use crate::names::BrakeName;
 use scaling::figures::{CloudFigures, UsageFigures};
 use scaling::money::Money;
-use scaling::totals::UNSEEN_KINDS;
-use system::plain::clean;
+use scaling::totals::{Totals, UNSEEN_KINDS};
 
 /// The content type of it.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-const MEBIBYTE: f64 = 1024.0 * 1024.0;
-
-/// Metrics, as they are written.
-struct Text(String);
-
-/// Of one metric: each sample with its labels.
-struct Samples<'t> {
-    text: &'t mut String,
-    name: &'static str,
-}
-
-impl Samples<'_> {
-    /// One sample.
-    fn add(&mut self, labels: &[(&str, &str)], value: impl Display) {
-        self.add_to("", labels, value);
-    }
-
-    fn add_to(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
-        self.text.push_str(self.name);
-        self.text.push_str(suffix);
-        for (index, (label, content)) in labels.iter().enumerate() {
-            self.text.push(if index == 0 { '{' } else { ',' });
-            // Writing to a string cannot fail.
-            _ = write!(self.text, "{label}=\"{}\"", escaped(content));
-        }
-        if !labels.is_empty() {
-            self.text.push('}');
-        }
-        _ = writeln!(self.text, " {value}");
-    }
-}
-
-fn escaped(content: &str) -> String {
-    let content = content
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n");
-    clean(&content)
-}
-
-impl Text {
-    /// A metric whose samples `fill` adds; without any, nothing is said of it.
-    fn metric(
-        &mut self,
-        name: &'static str,
-        kind: &str,
-        help: &str,
-        fill: impl FnOnce(&mut Samples<'_>),
-    ) {
-        let mut samples = String::new();
-        fill(&mut Samples {
-            text: &mut samples,
-            name,
-        });
-        if !samples.is_empty() {
-            _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-            self.0.push_str(&samples);
-        }
-    }
-
-    fn gauge(&mut self, name: &'static str, help: &str, fill: impl FnOnce(&mut Samples<'_>)) {
-        self.metric(name, "gauge", help, fill);
-    }
-
-    fn counter(&mut self, name: &'static str, help: &str, fill: impl FnOnce(&mut Samples<'_>)) {
-        self.metric(name, "counter", help, fill);
-    }
-
-    /// One sample without labels, if there is a value.
-    fn value(&mut self, name: &'static str, help: &str, value: Option<impl Display>) {
-        self.gauge(name, help, |samples| {
-            if let Some(value) = value {
-                samples.add(&[], value);
-            }
-        });
-    }
-}
-
-/// As it is in JSON.
-fn number(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|_| "NaN".to_owned())
-}
-
-#[allow(clippy::cast_precision_loss)] // A float is what Prometheus has.
-fn seconds(milliseconds: u64) -> f64 {
-    milliseconds as f64 / 1000.0
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn bytes(mebibytes: u64) -> f64 {
-    mebibytes as f64 * MEBIBYTE
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn unix(at: jiff::Timestamp) -> f64 {
-    at.as_millisecond() as f64 / 1000.0
-}
-
 /// All metrics of a tick. What was not seen has no sample.
 pub fn text(now: &TickReport) -> String {
-    let mut text = Text(String::new());
+    let mut text = Text::default();
     of_tick(&mut text, now);
     of_jobs(&mut text, now);
     of_nodes(&mut text, now);
     of_clouds(&mut text, now);
     of_money(&mut text, now);
-    counters(&mut text, now);
+    counted_nodes(&mut text, &now.totals);
+    counted(&mut text, &now.totals);
     text.0
 }
 
@@ -484,8 +386,8 @@ fn of_money(text: &mut Text, now: &TickReport) {
     );
 }
 
-fn counters(text: &mut Text, now: &TickReport) {
-    let totals = &now.totals;
+/// What is counted of nodes since the state began.
+fn counted_nodes(text: &mut Text, totals: &Totals) {
     text.counter(
         "ehos_ticks_total",
         "Acting ticks, by how they ended.",
@@ -566,6 +468,10 @@ fn counters(text: &mut Text, now: &TickReport) {
             }
         },
     );
+}
+
+/// What else is counted since the state began.
+fn counted(text: &mut Text, totals: &Totals) {
     text.counter(
         "ehos_action_failures_total",
         "Actions that were not done, by kind of failure.",
