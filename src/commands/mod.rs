@@ -30,7 +30,7 @@ pub mod resume;
 pub mod status;
 pub mod tick;
 
-/// NodeFootprint the lock `name` of a state directory, or fails while another `command` has it.
+/// Takes the lock `name` of a state directory, or fails while another `command` has it.
 fn only_one(directory: &Path, name: &str, command: &str) -> anyhow::Result<Lock> {
     let lock = try_lock(directory, name)
         .map_err(|error| ::tick::state_directory::unlockable(directory, name, error))?;

@@ -46,7 +46,7 @@ pub(super) fn drain(
     condor_drain(tools, pool, &args, slot, deadline)
 }
 
-/// NodeFootprint back the drain with this id, and no other.
+/// Takes back the drain with this id, and no other.
 pub(super) fn cancel(
     tools: &Tools,
     pool: Option<&str>,
@@ -117,7 +117,7 @@ pub(super) fn reschedule(
     Ok(Done::Accepted)
 }
 
-/// NodeFootprint the ads of `machine` out of the collector: its slots, its startd and its master. The collector does not say
+/// Takes the ads of `machine` out of the collector: its slots, its startd and its master. The collector does not say
 /// whether there were any.
 pub(super) fn invalidate(
     tools: &Tools,

@@ -164,7 +164,7 @@ impl Folded {
         self
     }
 
-    /// NodeFootprint the next line.
+    /// Takes the next line.
     pub(super) fn add(&mut self, line: &str) {
         if self.take(line).is_none() {
             self.torn = self.torn.saturating_add(1);

@@ -347,7 +347,7 @@ struct Search<'a, 'b> {
 }
 
 impl<'a> Search<'a, '_> {
-    /// NodeFootprint all attributes of the job that `expression` and those in `left` refer to.
+    /// Takes all attributes of the job that `expression` and those in `left` refer to.
     fn follow(&mut self, expression: &'a str, mut left: Vec<String>) {
         let mut expressions = vec![expression];
         loop {

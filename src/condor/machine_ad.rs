@@ -430,7 +430,7 @@ enum Place {
 }
 
 impl LongAds {
-    /// NodeFootprint the next line.
+    /// Takes the next line.
     pub(super) fn add(&mut self, line: &str) -> Result<(), String> {
         if line.trim().is_empty() {
             self.place = Place::Between;

@@ -644,7 +644,7 @@ mod tests {
 
     fn verdict(matches: &Matches, node: &Candidate, jobs: &JobGroupKey) -> Observed<Verdict> {
         match matches.answer(&node.kind, jobs) {
-            Answer::NodeFootprint => Observed::Known(Verdict::Matches),
+            Answer::Takes => Observed::Known(Verdict::Matches),
             Answer::Perhaps(clause) => Observed::Known(Verdict::Undetermined {
                 clause: clause.map(str::to_owned),
             }),

@@ -80,7 +80,7 @@ pub(super) fn of_environment(env: &Environment) -> Option<(String, Found)> {
     Some((name.to_owned(), found))
 }
 
-/// CloudChecker cloud, and what counts for all of them.
+/// One cloud, and what counts for all of them.
 pub(super) struct CloudChecker<'a> {
     pub(super) name: &'a str,
     pub(super) cloud: Section,

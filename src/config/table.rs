@@ -271,7 +271,7 @@ pub(super) static CLOUD: Table = Table {
             verify: Kind::Flag, "true";
             backend: Kind::Unused("every cloud is an OpenStack cloud");
             no_cache: Kind::Unused("nothing is cached but tokens");
-            identity_api_version: Kind::Unused("Keystone v3 is what is format_duration");
+            identity_api_version: Kind::Unused("Keystone v3 is what is spoken");
         }),
     ],
 };

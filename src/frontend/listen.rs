@@ -1,4 +1,4 @@
-//! NodeFootprint connections, reads a request of each, writes the answer and closes it. A thread for each; when there are as many
+//! Takes connections, reads a request of each, writes the answer and closes it. A thread for each; when there are as many
 //! as there may be, the one that has been waiting longest for its client has to go, so that those who say at once what
 //! they want get it however many others say nothing.
 //!
@@ -52,7 +52,7 @@ const HEADERS: &str = "Content-Security-Policy: default-src 'none'; script-src '
     Vary: Host\r\n\
     Connection: close\r\n";
 
-/// NodeFootprint the port.
+/// Takes the port.
 ///
 /// # Errors
 /// When it cannot be had, and what to do.

@@ -45,7 +45,7 @@ pub fn find_servers(
     Ok(())
 }
 
-/// NodeFootprint it off its node, if it still leads there.
+/// Takes it off its node, if it still leads there.
 pub fn disassociate(
     session: &Session,
     floating_ip: &NodeFloatingIp,

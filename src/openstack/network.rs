@@ -262,7 +262,7 @@ pub fn floating_ip(
     show(session, "floatingips", id, "floatingip", deadline)
 }
 
-/// NodeFootprint a floating IP of the external network `network_id` and lets it lead to `port_id`.
+/// Takes a floating IP of the external network `network_id` and lets it lead to `port_id`.
 pub fn create_floating_ip(
     session: &Session,
     network_id: &str,
@@ -297,7 +297,7 @@ pub fn associate_floating_ip(
         .map(|_| ())
 }
 
-/// NodeFootprint the floating IP `id` off the port it leads to; it stays the project's. Sent once: a repetition could come after
+/// Takes the floating IP `id` off the port it leads to; it stays the project's. Sent once: a repetition could come after
 /// somebody has led it elsewhere. One that is gone already is no error.
 pub fn disassociate_floating_ip(
     session: &Session,

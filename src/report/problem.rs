@@ -44,6 +44,7 @@ pub enum NoticeKind {
     /// Jobs run on machines that are gone.
     StrandedJobs,
     /// A source is unknown.
+    #[serde(rename = "unseen")]
     UnknownSource,
     /// Jobs wait for nodes, and every attempt fails.
     NothingAchieved,

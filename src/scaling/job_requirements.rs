@@ -194,10 +194,10 @@ impl Matches {
     /// The answer; room alone decides about jobs of which nothing is known.
     pub fn answer(&self, kind: &Kind, jobs: &JobGroupKey) -> Answer<'_> {
         if jobs.needs.is_empty() {
-            return Answer::NodeFootprint;
+            return Answer::Takes;
         }
         match self.answers.get(kind).and_then(|answers| answers.get(jobs)) {
-            Some(Observed::Known(Verdict::Matches)) => Answer::NodeFootprint,
+            Some(Observed::Known(Verdict::Matches)) => Answer::Takes,
             Some(Observed::Known(Verdict::Undetermined { clause })) => {
                 Answer::Perhaps(clause.as_deref())
             }
@@ -213,7 +213,7 @@ impl Matches {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer<'a> {
     /// A node of the kind takes such jobs.
-    NodeFootprint,
+    Takes,
     /// The first node of the kind will tell; the clause that leaves it open.
     Perhaps(Option<&'a str>),
     /// It does not.
@@ -309,10 +309,7 @@ mod tests {
         let refuses = Verdict::JobRefuses { clause: None };
         matches.insert(kind("f"), jobs("x"), Observed::Known(Verdict::Matches));
         matches.insert(kind("g"), jobs("x"), Observed::Known(refuses.clone()));
-        assert_eq!(
-            matches.answer(&kind("f"), &jobs("x")),
-            Answer::NodeFootprint
-        );
+        assert_eq!(matches.answer(&kind("f"), &jobs("x")), Answer::Takes);
         assert_eq!(
             matches.answer(&kind("g"), &jobs("x")),
             Answer::Refuses(&refuses)
@@ -321,7 +318,7 @@ mod tests {
         let unknown = matches.answer(&kind("h"), &jobs("x"));
         assert!(matches!(unknown, Answer::Unknown(_)) && unknown.may_use());
         // Of jobs whose Requirements nobody asked for, room decides.
-        assert_eq!(matches.answer(&kind("h"), &jobs("")), Answer::NodeFootprint);
+        assert_eq!(matches.answer(&kind("h"), &jobs("")), Answer::Takes);
     }
 
     #[test]

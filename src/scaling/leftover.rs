@@ -6,7 +6,7 @@
 //! description.
 //!
 //! Each must be observed twice. Right before the delete Nova must answer 404 for the server.
-//! Tombstone servers are remembered for two hours and until their cloud has answered, at most for a
+//! Deleted servers are remembered for two hours and until their cloud has answered, at most for a
 //! day, 1000 of them.
 
 use std::collections::{BTreeMap, BTreeSet};

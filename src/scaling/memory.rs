@@ -233,7 +233,7 @@ pub enum UnmanagedMachines {
     #[default]
     NeverSeen,
     /// At least one.
-    Observed,
+    Seen,
     /// The state is older than this field, or what it said was lost.
     Unknown,
 }

@@ -107,7 +107,7 @@ pub fn survey<'a>(
     survey.sort_out(startds, &matches, policy, state);
     // An ad that cannot be read may be of such a machine, too.
     if collector.is_some_and(|collector| !collector.unreadable.is_empty()) {
-        state.unmanaged = UnmanagedMachines::Observed;
+        state.unmanaged = UnmanagedMachines::Seen;
     }
     survey
 }
@@ -142,7 +142,7 @@ impl<'a> NodeInventory<'a> {
                 // A token outlives its node, and whoever has it may say anything: no room is counted by it.
                 None if matches!(startd.sender, Sender::Node(_)) => {}
                 None => {
-                    state.unmanaged = UnmanagedMachines::Observed;
+                    state.unmanaged = UnmanagedMachines::Seen;
                     self.others
                         .extend(Some(startd).filter(|startd| is_fresh(startd, policy)));
                 }

@@ -220,7 +220,7 @@ pub enum Unheard {
 }
 
 impl Reason {
-    /// NodeFootprint in `other` as well, where both are of deferred jobs, or of jobs that start again and again; whether it did.
+    /// Takes in `other` as well, where both are of deferred jobs, or of jobs that start again and again; whether it did.
     pub(super) fn absorb(&mut self, other: &Reason) -> bool {
         match (self, other) {
             (

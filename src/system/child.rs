@@ -136,7 +136,7 @@ pub fn run_within(
     Ok(Ended { status, stderr })
 }
 
-/// NodeFootprint everything from the command's environment that no child needs; what the caller has set stays.
+/// Takes everything from the command's environment that no child needs; what the caller has set stays.
 pub fn clean(command: &mut Command) -> &mut Command {
     let set: Vec<(OsString, Option<OsString>)> = command
         .get_envs()

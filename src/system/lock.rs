@@ -32,7 +32,7 @@ pub const IMAGE: &str = "image.lock";
 /// The lock of `ehos master deploy`.
 pub const MASTER: &str = "master.lock";
 
-/// NodeFootprint the lock called `name` of `state_dir`, or `None` when another process has it. Never waits.
+/// Takes the lock called `name` of `state_dir`, or `None` when another process has it. Never waits.
 ///
 /// # Errors
 /// When the lock file cannot be made or locked.
@@ -63,7 +63,7 @@ pub fn try_lock(state_dir: &Path, name: &str) -> io::Result<Option<Lock>> {
     }
 }
 
-/// NodeFootprint the rights of others to a lock that an earlier ehos has made, or a hand: with them any user of this machine could
+/// Takes the rights of others to a lock that an earlier ehos has made, or a hand: with them any user of this machine could
 /// hold it. Only its owner can.
 fn close_to_others(file: &File, name: &str) {
     let closed = file

@@ -86,7 +86,7 @@ pub fn act_and_listen(
     }
 }
 
-/// NodeFootprint the ads of a node out of the collector as soon as its cloud has accepted the delete: until then the negotiator
+/// Takes the ads of a node out of the collector as soon as its cloud has accepted the delete: until then the negotiator
 /// matches jobs with them. `None` where there are none, or another machine has ads of the same name. A failure costs
 /// little: the node is forgotten with its ads in any case.
 fn invalidate_after_delete(

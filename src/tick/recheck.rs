@@ -195,7 +195,7 @@ fn without_job(pool: &dyn Pool, machine: &str, deadline: Deadline) -> RecheckRes
     }
 }
 
-/// NodeFootprint a drain back by its id and begins it anew. When both are done it was in force, and its startd has checked that
+/// Takes a drain back by its id and begins it anew. When both are done it was in force, and its startd has checked that
 /// no slot is claimed, and takes no job any more.
 fn renew(
     pool: &dyn Pool,

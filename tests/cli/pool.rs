@@ -103,7 +103,7 @@ fn a_young_collector_has_not_heard_from_all() {
         .says("creates continue: no node that has joined is missing")
         .says("would    create 1");
     let state = State {
-        unmanaged: UnmanagedMachines::Observed,
+        unmanaged: UnmanagedMachines::Seen,
         ..State::default()
     };
     let state = serde_json::json!({"version": 1, "state": state}).to_string();

@@ -76,7 +76,7 @@ fn nothing_is_made_or_unmade_while_the_collector_is_unknown_or_young() {
     let mut site = Site::simple();
     running(&mut site, 4, 300);
     // There may be more of them than it has heard of.
-    site.state.unmanaged = UnmanagedMachines::Observed;
+    site.state.unmanaged = UnmanagedMachines::Seen;
     site.until(12, "done", |world| world.unfinished() == 0);
     locked(&site.world).broken.collector = true;
     site.submit(40, 1, 1024, 600);

@@ -100,7 +100,7 @@ fn where_an_unmanaged_machine_was_seen_creates_wait_for_the_collector() {
     let mut site = Site::simple();
     unmanaged_machine(&site);
     site.tick();
-    assert_eq!(site.state.unmanaged, UnmanagedMachines::Observed);
+    assert_eq!(site.state.unmanaged, UnmanagedMachines::Seen);
     site.world().restart_collector();
     site.submit(4, 1, 1024, 600);
     assert_eq!(while_young(&mut site), (0, false), "{}", site.describe());

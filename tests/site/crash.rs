@@ -2,7 +2,7 @@
 //!
 //! Servers are those of the testbed's fake hypervisor: what would boot on them, a startd, is started here as soon as
 //! Nova calls them ACTIVE, and killed when they are gone. So a node joins in three seconds.
-//! RequirementsDigest `EHOS_TEST_CLOUDS_YAML` and `EHOS_TEST_CONDOR_DIR`, whose pool is down. `EHOS_STORY=long` also tells the points
+//! Needs `EHOS_TEST_CLOUDS_YAML` and `EHOS_TEST_CONDOR_DIR`, whose pool is down. `EHOS_STORY=long` also tells the points
 //! of each part of the story apart: a look while jobs wait is not one while nodes go.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -89,7 +89,7 @@ impl Look {
 
     fn takes(&self, demand: &Demand) -> bool {
         let answer = self.matches.answer(&node().kind, &demand.kind());
-        matches!(answer, Answer::NodeFootprint)
+        matches!(answer, Answer::Takes)
     }
 
     /// Jobs of an owner that a new node would run.

@@ -344,7 +344,7 @@ impl Site {
         Some(site)
     }
 
-    /// NodeFootprint away every server of a story; the image stays.
+    /// Takes away every server of a story; the image stays.
     fn clear(&self) {
         let ours = |server: &Server| {
             server.name.starts_with("story-")

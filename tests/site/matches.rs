@@ -74,7 +74,7 @@ impl Submitted {
         assert_eq!(demand.jobs, self.jobs, "{first}");
         assert_eq!(demand.needs.0.len(), 16, "{demand:?}");
         match matches.answer(&candidate(None).kind, &demand.kind()) {
-            Answer::NodeFootprint => "takes".to_owned(),
+            Answer::Takes => "takes".to_owned(),
             Answer::Perhaps(clause) => format!("perhaps: {}", clause.unwrap_or("?")),
             Answer::Refuses(Verdict::JobRefuses { clause }) => {
                 format!("no: {}", clause.as_deref().unwrap_or("?"))

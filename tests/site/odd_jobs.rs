@@ -67,10 +67,7 @@ fn of<'a>(schedd: &'a ScheddView, cluster: &str) -> Vec<&'a Demand> {
 }
 
 fn takes(matches: &Matches, demand: &Demand) -> bool {
-    matches!(
-        matches.answer(&node().kind, &demand.kind()),
-        Answer::NodeFootprint
-    )
+    matches!(matches.answer(&node().kind, &demand.kind()), Answer::Takes)
 }
 
 #[test]

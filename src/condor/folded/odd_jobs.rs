@@ -11,7 +11,7 @@ use crate::job_ad::digest;
 use crate::odd::{OddJob, OddJobs};
 
 impl Folded {
-    /// NodeFootprint jobs that were asked for by themselves.
+    /// Takes jobs that were asked for by themselves.
     pub fn add_odd(&mut self, odd: &OddJobs) {
         for (job, line) in &odd.valued {
             self.add_valued(job, line);

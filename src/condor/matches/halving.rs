@@ -17,7 +17,7 @@ pub(super) struct Halving<'a, 'b> {
     /// Processes that may still be started.
     pub left: usize,
     pub found: &'a mut BTreeMap<usize, Observed<Verdict>>,
-    /// RequirementsDigest of jobs that take too long.
+    /// Requirements of jobs that take too long.
     pub slow: BTreeSet<String>,
     pub failure: &'a mut Option<String>,
 }

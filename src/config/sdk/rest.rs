@@ -59,7 +59,7 @@ const KNOWN: [&str; 8] = [
 ];
 
 impl Keys {
-    /// NodeFootprint out the name of the vendor profile. One that is `missing`, in no file of profiles, is an error where nothing else
+    /// Takes out the name of the vendor profile. One that is `missing`, in no file of profiles, is an error where nothing else
     /// says how to log in.
     pub(crate) fn take_profile(&mut self, missing: bool) {
         let Some(profile) = self.take(&["cloud", "profile"], true) else {

@@ -80,7 +80,7 @@ impl Keys {
         value: Value,
     ) -> Option<(&'static str, String)> {
         let version = text(&value.node).unwrap_or_default();
-        let format_duration = if service == "volume" { "3" } else { "2" };
+        let spoken = if service == "volume" { "3" } else { "2" };
         let note = match (service, what) {
             ("identity", "api_version") if version.starts_with('2') => {
                 "Keystone v2 is not supported, v3 is asked".to_owned()
@@ -105,8 +105,8 @@ impl Keys {
                 let region = self.parsed(Some(&value), |text| Ok(text.to_owned()))?;
                 return Some(("region_names", region));
             }
-            (_, "api_version") if !version.starts_with(format_duration) => {
-                format!("version {format_duration} is what ehos asks")
+            (_, "api_version") if !version.starts_with(spoken) => {
+                format!("version {spoken} is what ehos asks")
             }
             (_, "service_type" | "service_name") => format!(
                 "ehos finds the service by its usual type; if it is not found so, give {service}_endpoint_override"

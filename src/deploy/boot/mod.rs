@@ -147,7 +147,7 @@ impl Creates {
 /// What follows a turn of the loop.
 enum Turn {
     Done,
-    LeftoverScan,
+    Look,
     Pause,
 }
 
@@ -166,7 +166,7 @@ pub fn run<E: Ending>(
                 Some(view) => return Ok(view),
                 None => continue,
             },
-            Ok(Turn::LeftoverScan) => continue,
+            Ok(Turn::Look) => continue,
             Ok(Turn::Pause) => {
                 ending.pause(deadline.left());
                 continue;
@@ -235,7 +235,7 @@ fn turn<E: Ending>(
         // The ending says itself what it does.
         Step::Act(action) => {
             ending.perform(&action, view)?;
-            Turn::LeftoverScan
+            Turn::Look
         }
     })
 }
@@ -254,7 +254,7 @@ fn create<E: Ending>(ending: &mut E, line: &Line) -> Result<Turn, Failure<E::Fai
             creates.own = Some(id);
             // Nova may list it a moment later.
             creates.times = creates.times.max(1);
-            Turn::LeftoverScan
+            Turn::Look
         }
         Err(error) if error.effect() == Effect::Unknown => {
             warn!("{error}; the list of servers will tell");

@@ -89,7 +89,7 @@ pub enum Step<A, F> {
     Remove(Leftover),
     /// Ask for the server.
     Create,
-    /// LeftoverScan again after a while.
+    /// Look again after a while.
     Wait(Wait),
     /// Do what the ending says.
     Act(A),

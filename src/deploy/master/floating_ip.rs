@@ -24,7 +24,7 @@ fn leads_to(ports: &[Port], port: Option<&String>) -> bool {
     port.is_some_and(|port| ports.iter().any(|known| known.id == *port))
 }
 
-/// NodeFootprint a floating IP, or one that an earlier run has taken, and lets it lead to the server. Returns false while the
+/// Takes a floating IP, or one that an earlier run has taken, and lets it lead to the server. Returns false while the
 /// server has no port for it.
 pub(super) fn lead(
     session: &Session,

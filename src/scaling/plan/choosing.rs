@@ -186,10 +186,7 @@ impl<'a> Planner<'a> {
                 continue;
             }
             // Beside others goes what is known to be taken: the rest would have more nodes made for those behind it.
-            let certain = matches!(
-                self.answer(&candidate.kind, &group.asks),
-                Answer::NodeFootprint
-            );
+            let certain = matches!(self.answer(&candidate.kind, &group.asks), Answer::Takes);
             if behind > 0 && !certain {
                 continue;
             }
@@ -277,10 +274,8 @@ impl<'a> Planner<'a> {
         // Of kinds that may or may not take such jobs one is tried at a time.
         let trying = asks.is_some_and(|asks| self.first_will_tell(market, asks).is_some());
         for candidate in &market.candidates {
-            let told = match asks.map_or(Answer::NodeFootprint, |asks| {
-                self.answer(&candidate.kind, asks)
-            }) {
-                Answer::NodeFootprint => true,
+            let told = match asks.map_or(Answer::Takes, |asks| self.answer(&candidate.kind, asks)) {
+                Answer::Takes => true,
                 Answer::Perhaps(_) if !trying => false,
                 Answer::Perhaps(_) | Answer::Refuses(_) | Answer::Unknown(_) => continue,
             };

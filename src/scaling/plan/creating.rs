@@ -311,7 +311,7 @@ impl<'a> Planner<'a> {
         let mut refused = Vec::new();
         for kind in large {
             match self.answer(kind, asks) {
-                Answer::NodeFootprint | Answer::Perhaps(_) => return None,
+                Answer::Takes | Answer::Perhaps(_) => return None,
                 Answer::Unknown(why) => drop(unanswered.get_or_insert(why)),
                 Answer::Refuses(verdict) => refused.push(Refuses {
                     cloud: kind.cloud.clone(),

@@ -124,12 +124,8 @@ impl Planner<'_> {
                 };
                 asks.is_none_or(holds)
             });
-            let takes = |asks| {
-                matches!(
-                    self.answer(kind, asks),
-                    Answer::NodeFootprint | Answer::Perhaps(_)
-                )
-            };
+            let takes =
+                |asks| matches!(self.answer(kind, asks), Answer::Takes | Answer::Perhaps(_));
             holds
                 && asks.is_none_or(takes)
                 && !self.counts.unjoined_of_kind.contains_key(*kind)

@@ -207,7 +207,7 @@ impl Planner<'_> {
         let matches = &self.observation.matches;
         let refuses = |kind: &Kind| {
             let answer = matches.answer(kind, &group.asks);
-            !answer.may_use() || certain && !matches!(answer, Answer::NodeFootprint)
+            !answer.may_use() || certain && !matches!(answer, Answer::Takes)
         };
         let closed = classes.iter().filter(|(kind, _)| refuses(kind));
         let of_kind =

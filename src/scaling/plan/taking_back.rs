@@ -27,7 +27,7 @@ impl Planner<'_> {
             && since.is_some_and(|at| self.next.now.since(at) >= self.policy.delete_timeout)
     }
 
-    /// NodeFootprint back the drains that demand, nodes_min or nodes_spare can use.
+    /// Takes back the drains that demand, nodes_min or nodes_spare can use.
     pub(super) fn cancel_drains(&mut self) {
         if self.brakes.iter().any(Brake::hides_startds) {
             return;

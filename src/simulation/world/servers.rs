@@ -100,7 +100,7 @@ impl World {
         id
     }
 
-    /// NodeFootprint a floating IP off the server it leads to; false when it leads nowhere. That of a server that is no execute
+    /// Takes a floating IP off the server it leads to; false when it leads nowhere. That of a server that is no execute
     /// server is a violation.
     pub fn disassociate(&mut self, id: &str) -> bool {
         let thing = self.things.get_mut(id);

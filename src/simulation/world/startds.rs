@@ -113,7 +113,7 @@ impl World {
         Ok(())
     }
 
-    /// NodeFootprint back the drain with this request id.
+    /// Takes back the drain with this request id.
     pub fn cancel_drain(&mut self, machine_name: &str, request_id: &str) -> Result<(), String> {
         let id = self.reachable(machine_name)?;
         let now = self.now;

@@ -532,7 +532,7 @@ fn nothing_is_made_for_jobs_that_would_not_run_there(tick: &Tick<'_>) -> Result<
         };
         let answer = tick.observation.matches.answer(&memory.kind, asks);
         must!(
-            matches!(answer, Answer::NodeFootprint | Answer::Perhaps(_)),
+            matches!(answer, Answer::Takes | Answer::Perhaps(_)),
             "{} is made for jobs that need {:?}: {answer:?}",
             intent.node,
             asks.needs

@@ -807,7 +807,7 @@ daemon:
         self.admin().revoke(&self.kept_token(cloud));
     }
 
-    /// NodeFootprint away the tokens that ehos keeps.
+    /// Takes away the tokens that ehos keeps.
     pub fn forget_tokens(&self) {
         for file in self.token_files() {
             fs::remove_file(file).unwrap();
