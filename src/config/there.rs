@@ -18,7 +18,7 @@ pub(super) const WEBHOOK: &str = "/etc/ehos/notify.webhook";
 /// The pool password of the original program there.
 pub(super) const POOL_PASSWORD: &str = "/etc/ehos/pool-password";
 
-/// The secrets that [`super::public`] refers to, and where on the central manager each of them is to stand.
+/// The secrets that [`crate::export`] refers to, and where on the central manager each of them is to stand.
 pub fn secret_files(config: &Config) -> Vec<(PathBuf, SecretString)> {
     let mut files = Vec::new();
     for settings in &config.clouds {
@@ -55,7 +55,7 @@ pub fn secret(settings: &CloudSettings) -> (&SecretString, String) {
     }
 }
 
-/// The other files that [`super::public`] refers to: where on the central manager each is to stand, and where it is here.
+/// The other files that [`crate::export`] refers to: where on the central manager each is to stand, and where it is here.
 pub fn plain_files(config: &Config) -> Vec<(PathBuf, PathBuf)> {
     let mut files: Vec<(PathBuf, PathBuf)> = Vec::new();
     for settings in &config.clouds {

@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::fs;
 
-use config;
 use system::environment::Environment;
 use libfuzzer_sys::fuzz_target;
 

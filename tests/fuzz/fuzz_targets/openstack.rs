@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use config;
 use openstack::CloudSettings;
 use system::environment::Environment;
 use openstack::{auth, compute, image, network, volume};
