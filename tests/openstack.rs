@@ -204,7 +204,9 @@ fn delete(double: &Double) -> Result<Done, Failure> {
         &CloudAction::Delete {
             node: NodeId("n-1".to_owned()),
             server: server(SERVER_ID),
-            expects: Expected::NeverJoined,
+            expects: Expected::NeverJoined {
+                schedds_known: true,
+            },
             startd: StartdIdentity {
                 server_id: Some(SERVER_ID.to_owned()),
                 node: NodeId("n-1".to_owned()),

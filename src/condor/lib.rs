@@ -842,6 +842,22 @@ mod tests {
     }
 
     #[test]
+    fn a_schedd_says_whether_a_job_runs_on_a_machine_and_no_answer_is_none() {
+        let fake = recorded();
+        let ask = |answer: &str| {
+            fake.answer("condor_q", &column::text("RemoteHost", 1024), answer);
+            let answer = pool(&fake).has_job_on("gone", Deadline::within(LIMIT));
+            answer.map_err(|failure| failure.kind)
+        };
+        let job = "out|slot1_1@GONE.example\t2400\tundefined\t1795350000\t3.0\nexit=0\n";
+        assert_eq!(ask(job), Ok(true));
+        assert_eq!(ask("exit=0\n"), Ok(false));
+        let elsewhere = job.replace("GONE", "other");
+        assert_eq!(ask(&elsewhere), Ok(false));
+        assert!(ask("err|Failed\nexit=1\n").is_err());
+    }
+
+    #[test]
     fn jobs_on_machines_that_say_that_they_are_drained_are_looked_for() {
         let fake = recorded();
         pool(&fake).observe(&watch(&["n2"]), Deadline::within(LIMIT));

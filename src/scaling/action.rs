@@ -81,8 +81,12 @@ pub enum Expected {
         /// For so long that a startd which answers itself, and says that it has no claim, does not keep its node.
         long: bool,
     },
-    /// Not there at all: it never joined.
-    NeverJoined,
+    /// Not there at all: it never joined. Somebody may hide its ads, so a schedd that lists a job on it keeps it.
+    NeverJoined {
+        /// Every schedd answered the observation. One that does not answer before the delete keeps the node then; else the
+        /// planner has judged without it (`unknown_grace`).
+        schedds_known: bool,
+    },
     /// Older than `max_lifetime` and `max_lifetime_kill`: whatever runs on it.
     Overdue,
     /// A builder: no claim on it, if it has a startd. A collector that does not answer does not hold it up.

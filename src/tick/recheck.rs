@@ -175,24 +175,36 @@ pub fn before_delete(
         (RecheckResult::DrainedByAd { slot, why }, Expected::Drained(drain)) => {
             renew(pool, (node, startd), &slot, drain, &why, deadline).map(|()| true)
         }
-        (RecheckResult::AsPlanned, Expected::NeverJoined) => {
-            as_planned(without_job(pool, &server.record().name, deadline))
+        (RecheckResult::AsPlanned, Expected::NeverJoined { schedds_known })
+            if !is_dead(server.record()) =>
+        {
+            let name = &server.record().name;
+            let has_job = pool.has_job_on(name, deadline.at_most(ASK_LIMIT));
+            without_job(name, has_job, *schedds_known).map(|()| true)
         }
         (found, _) => as_planned(found),
     }
 }
 
-/// Somebody may hide the ads of a node that has joined; a schedd that has a job there says so. The planner has judged
-/// by the schedds that it knows: one that does not answer now keeps nothing.
-fn without_job(pool: &dyn Pool, machine: &str, deadline: Deadline) -> RecheckResult {
-    match pool.has_job_on(machine, deadline.at_most(ASK_LIMIT)) {
-        Ok(true) => RecheckResult::Changed(format!("a schedd lists a running job on {machine}")),
-        Ok(false) => RecheckResult::AsPlanned,
-        Err(failure) => {
-            log::debug!("{machine}: {}", failure.message);
-            RecheckResult::AsPlanned
-        }
+/// Somebody may hide the ads of a node that has joined. A schedd that has a job there says so.
+fn without_job(
+    machine: &str,
+    has_job: Result<bool, Failure>,
+    schedds_known: bool,
+) -> Result<(), Failure> {
+    match has_job {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(changed(&format!(
+            "a schedd lists a running job on {machine}"
+        ))),
+        Err(failure) if schedds_known => Err(unseen(failure)),
+        // The planner knew that it does not answer.
+        Err(_) => Ok(()),
     }
+}
+
+fn is_dead(server: &ServerRecord) -> bool {
+    matches!(server.status, ServerStatus::Shutoff | ServerStatus::Error)
 }
 
 /// Takes a drain back by its id and begins it anew. When both are done it was in force, and its startd has checked that
@@ -298,9 +310,7 @@ pub fn still_ours(planned: &OwnedServer, now: Option<ServerRecord>) -> RecheckRe
     if server.role() != planned.role() || server.node() != planned.node() {
         return RecheckResult::Changed("its metadata say now that it is another node".to_owned());
     }
-    let was = planned.record().status;
-    let dead = matches!(was, ServerStatus::Shutoff | ServerStatus::Error);
-    if dead && status != was && !deleting {
+    if is_dead(planned.record()) && status != planned.record().status && !deleting {
         return RecheckResult::Changed(
             "Nova's status of it has changed: it may be running".to_owned(),
         );
@@ -352,7 +362,7 @@ pub fn may_delete(
             ),
             _ => RecheckResult::AsPlanned,
         },
-        (Expected::NeverJoined, own) => match (ad.startd(), own) {
+        (Expected::NeverJoined { .. }, own) => match (ad.startd(), own) {
             (None, OwnWord::None(_) | OwnWord::Hangs(_) | OwnWord::Elsewhere(_)) => {
                 RecheckResult::AsPlanned
             }
@@ -470,6 +480,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    const NEVER_JOINED: Expected = Expected::NeverJoined {
+        schedds_known: true,
+    };
     use scaling::observation::{
         DrainView, NodeId, Resources, SlotView, builder_metadata, execute_metadata,
     };
@@ -614,7 +628,7 @@ mod tests {
         let expects = [
             Expected::Drained(drain("ehos c: idle")),
             long_silent(),
-            Expected::NeverJoined,
+            NEVER_JOINED,
             Expected::NoClaim,
             Expected::Overdue,
         ];
@@ -711,12 +725,7 @@ mod tests {
                 [others.clone(), forged.clone()],
             ] {
                 let own = says(startd(OURS, 0, drain()));
-                for expects in [
-                    &expects,
-                    &silent(),
-                    &Expected::Overdue,
-                    &Expected::NeverJoined,
-                ] {
+                for expects in [&expects, &silent(), &Expected::Overdue, &NEVER_JOINED] {
                     let found = may_delete(expects, &identity(), &ads, &own);
                     assert!(
                         named(&found, "aaa at <a>", "m at <m>"),
@@ -830,9 +839,8 @@ mod tests {
 
     #[test]
     fn what_never_joined_has_no_startd_at_all() {
-        let judge = |startds: &[StartdView]| {
-            may_delete(&Expected::NeverJoined, &identity(), startds, &refuses())
-        };
+        let judge =
+            |startds: &[StartdView]| may_delete(&NEVER_JOINED, &identity(), startds, &refuses());
         assert_eq!(judge(&[]), RecheckResult::AsPlanned);
         assert_eq!(
             judge(&[startd(NAMESAKE, 1, None)]),
@@ -850,15 +858,33 @@ mod tests {
         };
         let other = [startd((Some("other"), Some("n")), 1, None)];
         assert_eq!(
-            may_delete(&Expected::NeverJoined, &twin, &other, &refuses()),
+            may_delete(&NEVER_JOINED, &twin, &other, &refuses()),
             RecheckResult::AsPlanned
         );
         assert!(saved(may_delete(
-            &Expected::NeverJoined,
+            &NEVER_JOINED,
             &identity(),
             &other,
             &refuses()
         )));
+    }
+
+    #[test]
+    fn a_schedd_with_a_job_there_keeps_what_never_joined() {
+        let kind = |answer: Result<bool, FailureKind>, known| {
+            let answer = answer.map_err(|kind| Failure {
+                kind,
+                message: "schedd s: no answer".to_owned(),
+            });
+            without_job("n", answer, known).map_err(|failure| failure.kind)
+        };
+        let silent = || Err(FailureKind::Unknown);
+        for known in [true, false] {
+            assert_eq!(kind(Ok(false), known), Ok(()));
+            assert_eq!(kind(Ok(true), known), Err(FailureKind::Changed));
+        }
+        assert_eq!(kind(silent(), true), Err(FailureKind::NotDone));
+        assert_eq!(kind(silent(), false), Ok(()));
     }
 
     #[test]

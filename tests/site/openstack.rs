@@ -101,7 +101,9 @@ fn delete(server: &OwnedServer) -> CloudAction {
     CloudAction::Delete {
         node: server.node().unwrap().clone(),
         server: server.clone(),
-        expects: Expected::NeverJoined,
+        expects: Expected::NeverJoined {
+            schedds_known: true,
+        },
         startd: StartdIdentity {
             server_id: Some(server.id().to_owned()),
             node: server.node().unwrap().clone(),

@@ -3,7 +3,7 @@
 use super::{Delete, Rule, Verdict};
 use crate::action::{CloudAction, Expected, StartdIdentity};
 use crate::node::{Node, Phase, is_fresh};
-use crate::observation::{NodeId, StartdView};
+use crate::observation::{NodeId, Observed, StartdView};
 use crate::plan::NodeDecision;
 use crate::plan::planner::{NodePlan, Planner};
 use crate::reason::Reason;
@@ -68,12 +68,19 @@ impl Planner<'_> {
         let long = |since| self.next.now.since(since) >= self.policy.lost_job_timeout;
         match heard.and_then(|startd| startd.draining.clone()) {
             Some(drain) => Expected::Drained(drain),
-            None if node.memory.join.joined.is_none() => Expected::NeverJoined,
+            None if node.memory.join.joined.is_none() => Expected::NeverJoined {
+                schedds_known: self.knows_every_schedd(),
+            },
             None => Expected::Silent {
                 update_interval: self.policy.update_interval,
                 long: silent.is_some_and(long),
             },
         }
+    }
+
+    fn knows_every_schedd(&self) -> bool {
+        let schedds = &self.observation.pool.schedds;
+        schedds.values().all(Observed::is_known)
     }
 
     /// How a last look finds the startd of a node.
