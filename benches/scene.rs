@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use scaling::capacity::Capacity;
 use scaling::job_requirements::Matches;
 use scaling::leftover::Leftovers;
-use scaling::memory::{Join, Kind, NodeState, State, Tombstone};
 use scaling::node::drain_mark;
 use scaling::observation::{
     CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, NegotiatorView, NodeId,
@@ -17,6 +16,7 @@ use scaling::observation::{
 };
 use scaling::policy::{CloudPolicy, Policy};
 use scaling::schedule::Spare;
+use scaling::state::{Join, Kind, NodeState, State, Tombstone};
 
 const CLUSTER: &str = "pool-bench";
 const CLOUDS: [&str; 2] = ["one", "two"];

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::expression::{Names, Scope};
 use super::job_ad::{JobAd, digest};
 use scaling::capacity::Capacity;
-use scaling::memory::Kind;
 use scaling::observation::Resources;
+use scaling::state::Kind;
 
 /// What a slot's ad says of the very machine, of its address, its load, its claims and its history: nothing that holds
 /// for the next one.

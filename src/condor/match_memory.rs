@@ -16,8 +16,8 @@ use serde_json::Value;
 use super::job_ad::{COLUMNS_MAX, Columns};
 use super::machine_ad::MachineAd;
 use scaling::job_requirements::Verdict;
-use scaling::memory::Kind;
 use scaling::observation::Resources;
+use scaling::state::Kind;
 use system::own_file;
 
 const VERSION: u32 = 1;

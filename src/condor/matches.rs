@@ -28,8 +28,8 @@ use super::job_ad::{JobAd, Unread, built_in};
 use super::machine_ad::{LongAds, MachineAd};
 use super::match_memory::MatchCache;
 use scaling::job_requirements::{Candidate, JobGroupKey, Matches, RequirementsDigest, Verdict};
-use scaling::memory::Kind;
 use scaling::observation::{CloudName, Observed, Resources};
+use scaling::state::Kind;
 use system::child::Bounds;
 use system::deadline::Deadline;
 

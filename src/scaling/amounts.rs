@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::memory::State;
 use super::observation::{NodeId, Observation, Observed, Role, SlotView, StartdView};
 use super::sender::Sender;
+use super::state::State;
 
 /// Flavors of nodes, by node id and by the UUID of the server: cores and memory in MiB.
 type Sizes<'a> = (BTreeMap<&'a NodeId, Size>, BTreeMap<&'a str, Size>);

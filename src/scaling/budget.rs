@@ -16,11 +16,11 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
-use super::memory::{State, TickInstant};
 use super::money::Money;
 use super::node::Node;
 use super::observation::{CloudName, NodeId};
 use super::policy::{CloudPolicy, Policy};
+use super::state::{State, TickInstant};
 use super::submitter::{Submitter, Submitters};
 use keys::settings;
 

@@ -13,10 +13,10 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::memory::{Kind, NodeTypeState, State, TickInstant};
 use super::observation::CloudName;
 use super::policy::Policy;
 use super::refusal::About;
+use super::state::{Kind, NodeTypeState, State, TickInstant};
 
 /// Nothing more is made of a kind of node, until an operator says so or one of it joins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -260,10 +260,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::memory::{NodeState, Pause};
     use crate::observation::NodeId;
     use crate::policy::CloudPolicy;
     use crate::refusal::of_fault;
+    use crate::state::{NodeState, Pause};
 
     fn kind() -> Kind {
         Kind {

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
-use super::memory::State;
 use super::money::Money;
 use super::node::Node;
 use super::observation::{CloudName, Observation, Observed, StartdView, Usage};
 use super::policy::{CloudPolicy, Policy};
+use super::state::State;
 
 /// The server of a node, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

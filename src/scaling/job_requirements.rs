@@ -7,9 +7,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::capacity::Capacity;
-use super::memory::{Kind, State};
 use super::observation::{CloudName, CloudView, Observed, Resources, StartdView};
 use super::policy::Policy;
+use super::state::{Kind, State};
 
 /// What a group of jobs needs of a machine besides room: a digest of their Requirements and of what those refer to.
 /// Jobs with equal requests and equal needs get equal answers. Empty: nothing is known of them, and room decides.

@@ -2,13 +2,13 @@
 //! wins, and its name is the reason.
 
 use super::budget::{Budget, Costs, Payer};
-use super::memory::{Kind, State, TickInstant};
 use super::money::Money;
 use super::observation::{CloudView, Flavor, Usage};
 use super::parts;
 use super::policy::{CloudPolicy, Policy};
 use super::seconds::{Seconds, seconds};
 use super::sentence::{after, sentences};
+use super::state::{Kind, State, TickInstant};
 use super::submitter::{ChargedNodes, Submitter, Submitters};
 
 sentences! {

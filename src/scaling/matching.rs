@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::action::StartdIdentity;
-use super::memory::{NodeState, Tombstone};
 use super::node::is_heard;
 use super::observation::{NodeId, OwnedServer, StartdView};
 use super::sender::Sender;
+use super::state::{NodeState, Tombstone};
 
 /// Which startd runs on a node's server.
 #[derive(Clone, Copy)]

@@ -20,11 +20,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::memory::{Expiry, Kind, NodeState};
 use super::observation::{
     CollectorView, NodeId, Observed, OwnedServer, PoolView, ScheddView, ServerStatus, StartdView,
 };
 use super::policy::Policy;
+use super::state::{Expiry, Kind, NodeState};
 
 pub(crate) use facts::Facts;
 

@@ -7,12 +7,12 @@ mod learning;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::matching::{Match, StaleAdFinder, StartdFinder, by_what_it_says};
-use super::memory::{BuilderState, NodeState, State, UnmanagedMachines};
 use super::node::{Facts, Node, is_fresh};
 use super::obscure::{hides_builder, obscured};
 use super::observation::{CloudName, NodeId, Observation, Observed, OwnedServer, Role, StartdView};
 use super::policy::Policy;
 use super::sender::Sender;
+use super::state::{BuilderState, NodeState, State, UnmanagedMachines};
 use super::stranded::learn_jobless;
 use adopting::{copied_nodes, servers_by_node};
 use departing::{forget_departed, set_aside_removed_clouds};

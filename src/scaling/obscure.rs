@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::memory::{NodeState, State};
 use super::observation::{
     CloudName, NodeId, ObscureServer, Observation, Observed, OwnedServer, Role,
 };
 use super::policy::Policy;
+use super::state::{NodeState, State};
 
 /// What servers that cannot be read stand for.
 #[derive(Debug, Default)]

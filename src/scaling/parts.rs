@@ -121,9 +121,9 @@ mod tests {
     use crate::budget::Costs;
     use crate::leftover::Leftovers;
     use crate::limits::{Planned, allowance};
-    use crate::memory::State;
     use crate::observation::{Flavor, Quota};
     use crate::policy::{CloudPolicy, Policy};
+    use crate::state::State;
     use crate::submitter::{ChargedNodes, Submitters};
 
     const TAKES: NodeFootprint = NodeFootprint {

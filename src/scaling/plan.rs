@@ -44,7 +44,6 @@ use super::figures::{
 };
 use super::job_requirements::RequirementsDigest;
 use super::leftover::LeftoverKind;
-use super::memory::{Outcome, State};
 use super::names::{ActionName, PhaseName};
 use super::node::{Node, Phase};
 use super::node_inventory::survey;
@@ -53,6 +52,7 @@ use super::policy::Policy;
 use super::reason::Reason;
 use super::schedule::ActiveWindow;
 use super::source::{Source, SourceKind};
+use super::state::{Outcome, State};
 use super::stranded::{StrandedJobs, stranded};
 use super::submitter::Submitters;
 use crate::names;

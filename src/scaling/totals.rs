@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{CloudAction, FailureKind, PoolAction};
 use super::brakes::Brake;
-use super::memory::{NodeState, Outcome, State};
 use super::money::Money;
 use super::observation::{CloudName, NodeId};
 use super::plan::{Action, NodeEntry, Plan};
 use super::policy::Policy;
 use super::reason::Reason;
 use super::source::SourceKind;
+use super::state::{NodeState, Outcome, State};
 
 /// Rows of each list that are kept when the configuration does not name their clouds and flavors any more.
 const MOST_ROWS: usize = 200;

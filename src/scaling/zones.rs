@@ -4,10 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::memory::{Kind, State, TickInstant};
 use super::observation::CloudName;
 use super::policy::{CloudPolicy, Policy};
 use super::seconds::seconds;
+use super::state::{Kind, State, TickInstant};
 
 /// A zone that had no room for a flavor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,8 +155,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::memory::NodeState;
     use crate::observation::NodeId;
+    use crate::state::NodeState;
 
     fn kind() -> Kind {
         Kind {

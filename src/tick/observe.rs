@@ -12,9 +12,9 @@ use crate::backends::Backends;
 use crate::cloud::Cloud;
 use crate::pool::Watch;
 use scaling::job_requirements::{JobGroupKey, Matches, candidates};
-use scaling::memory::{NodeState, State};
 use scaling::observation::{CloudName, CloudView, Demand, Observation, Observed, PoolView};
 use scaling::policy::Policy;
+use scaling::state::{NodeState, State};
 use system::deadline::Deadline;
 
 /// How long each source took.

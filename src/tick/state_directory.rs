@@ -12,7 +12,7 @@ use log::debug;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use scaling::memory::{State, UnmanagedMachines};
+use scaling::state::{State, UnmanagedMachines};
 use system::own_file;
 use system::rights;
 use system::rights::SYSTEM_DIRECTORY;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use scaling::limits::Limit;
-use scaling::memory::State;
 use scaling::money::Money;
 use scaling::plan::{NodeDecision, NodeEntry, Plan};
 use scaling::policy::Policy;
 use scaling::reason::Reason;
 use scaling::schedule::{Hours, Spare, Window};
+use scaling::state::State;
 use simulation::{JobState, World, locked};
 
 use crate::site::{Site, cloud, minutes, running, scenario};

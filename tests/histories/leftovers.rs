@@ -2,7 +2,6 @@
 
 use scaling::action::FailureKind;
 use scaling::leftover::{LeftoverKind, MOST_SERVERS, master_floating_ip_mark};
-use scaling::memory::State;
 use scaling::observation::{
     METADATA_CONDOR_HOST, METADATA_ROLE, NodeId, builder_metadata, execute_metadata,
     master_metadata,
@@ -10,6 +9,7 @@ use scaling::observation::{
 use scaling::plan::{LeftoverEntry, NodeDecision};
 use scaling::reason::Reason;
 use scaling::seconds::Seconds;
+use scaling::state::State;
 use simulation::{JobState, SimulatedThing, World, locked};
 
 use crate::site::{Site, minutes, running};

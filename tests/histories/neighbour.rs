@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use scaling::memory::State;
 use scaling::observation::{
     METADATA_NODE, METADATA_ROLE, NodeId, builder_metadata, execute_metadata,
 };
 use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
+use scaling::state::State;
 use simulation::{IMAGE, locked};
 
 use crate::site::Site;

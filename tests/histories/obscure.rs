@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use scaling::action::{CloudAction, Done, Failure};
-use scaling::memory::State;
 use scaling::observation::{CloudView, ObscureServer, ServerRecord, Unread};
 use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
+use scaling::state::State;
 use simulation::locked;
 use system::deadline::Deadline;
 use tick::backends::Backends as Asked;

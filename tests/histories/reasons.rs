@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use scaling::console::ConsoleSource;
-use scaling::memory::State;
 use scaling::node::JobListed;
 use scaling::observation::{METADATA_CONDOR_HOST, Observed, ServerStatus, StartdView};
 use scaling::plan::{NodeDecision, NodeEntry};
 use scaling::reason::{Reason, Unheard};
 use scaling::seconds::Seconds;
+use scaling::state::State;
 use simulation::{JobState, locked};
 
 use crate::site::{Site, minutes, running};

@@ -1,8 +1,8 @@
 //! Another image is configured: idle nodes of the older one are replaced, and a broken image does not eat the pool.
 
-use scaling::memory::State;
 use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
+use scaling::state::State;
 use simulation::{IMAGE, JobState, SimulatedServer, World, locked};
 
 use crate::site::{Site, cloud, running, scenario};

@@ -8,13 +8,13 @@ use std::time::Duration;
 use scaling::action::{CloudAction, Done, Failure, PoolAction, StartdIdentity};
 use scaling::allocation::Allocation;
 use scaling::job_requirements::{Candidate, JobGroupKey, Matches};
-use scaling::memory::State;
 use scaling::observation::{
     CloudView, NodeId, Observed, OwnedServer, PoolView, Resources, ServerRecord, StartdView,
     UnreadableAd, builder_metadata, execute_metadata,
 };
 use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
+use scaling::state::State;
 use simulation::{JobState, World, locked};
 use system::deadline::Deadline;
 use tick::backends::Backends as Asked;

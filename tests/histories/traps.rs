@@ -1,12 +1,12 @@
 //! Traps that an operator would meet, each a history.
 
 use scaling::action::{CloudAction, Done, Failure, FailureKind};
-use scaling::memory::{State, UnmanagedMachines};
 use scaling::node::drain_mark;
 use scaling::observation::{CloudView, ServerRecord};
 use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
 use scaling::source::SourceKind;
+use scaling::state::{State, UnmanagedMachines};
 use simulation::{JobState, locked};
 use system::deadline::Deadline;
 use tick::backends::Backends as Asked;

@@ -9,7 +9,6 @@ use scaling::allocation::Allocation;
 use scaling::failure_tracking::Protected;
 use scaling::job_requirements::Matches;
 use scaling::leftover::Leftovers;
-use scaling::memory::{Claims, Join, Kind, NodeState, State};
 use scaling::observation::{
     CloudView, CollectorView, Demand, Flavor, JobCounts, NegotiatorView, NodeId, Observation,
     Observed, OwnedServer, PoolView, Quota, Resources, ScheddView, SecondaryQuota, ServerRecord,
@@ -17,6 +16,7 @@ use scaling::observation::{
 };
 use scaling::plan::{Action, Plan, plan};
 use scaling::policy::{CloudPolicy, Policy};
+use scaling::state::{Claims, Join, Kind, NodeState, State};
 
 pub const CLUSTER: &str = "pool-small";
 pub const IMAGE: &str = "execute";

@@ -9,8 +9,8 @@ use condor::CondorSettings;
 use condor::{CondorPool, MatchFile, StartdAttributes};
 use scaling::capacity::Capacity;
 use scaling::job_requirements::{Answer, Candidate, JobFault, JobGroupKey, Matches, OwnerBound};
-use scaling::memory::Kind;
 use scaling::observation::{Demand, Observed, Resources, ScheddView};
+use scaling::state::Kind;
 use system::deadline::Deadline;
 use tick::pool::{Pool, Watch};
 

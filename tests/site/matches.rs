@@ -8,8 +8,8 @@ use condor::CondorSettings;
 use condor::{CondorPool, MatchFile, StartdAttributes};
 use scaling::capacity::Capacity;
 use scaling::job_requirements::{Answer, Candidate, JobGroupKey, Matches, Verdict};
-use scaling::memory::Kind;
 use scaling::observation::{Demand, Observed, PoolView, Resources};
+use scaling::state::Kind;
 use system::deadline::Deadline;
 use tick::pool::{Pool, Watch};
 

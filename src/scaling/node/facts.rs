@@ -6,10 +6,10 @@ use super::{
     JobLeft, JobListed, Node, Phase, drain_mark, hearing, hidden, is_fresh, lists_job, node_listed,
 };
 use crate::matching::Match;
-use crate::memory::{NodeState, State};
 use crate::observation::{NodeId, Observation, OwnedServer, ServerStatus, StartdView};
 use crate::pace::MINUTE;
 use crate::policy::Policy;
+use crate::state::{NodeState, State};
 
 /// The time for a server to show up in Nova's list once its create was answered.
 const LIST_DELAY: Duration = Duration::from_secs(5);

@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::memory::{Claims, Join, Kind, NodeState, State, Tombstone};
 use crate::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, Observed, OwnedServer, Role,
 };
+use crate::state::{Claims, Join, Kind, NodeState, State, Tombstone};
 
 /// The listed execute servers by node; those without a memory are adopted.
 pub(super) fn servers_by_node<'a>(

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::memory::State;
 use crate::observation::{CloudName, Observation};
+use crate::state::State;
 
 /// How long the ads of a departed node are remembered to mean nothing: they live for up to 30 minutes
 /// (`CLASSAD_LIFETIME` and the collector's housekeeping of 15 minutes each).

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::capacity::Capacity;
 use crate::matching::Match;
-use crate::memory::{Kind, NodeState, Silence, State, TickInstant};
 use crate::node::{JobListed, hearing, hidden, is_fresh, is_held, lists_job, node_listed};
 use crate::obscure::Obscured;
 use crate::observation::{NodeId, Observation, Observed, OwnedServer, ServerStatus, StartdView};
 use crate::policy::Policy;
 use crate::sender::Sender;
+use crate::state::{Kind, NodeState, Silence, State, TickInstant};
 
 /// What nodes show of their kinds and zones.
 #[derive(Default)]

@@ -6,10 +6,10 @@ use crate::allocation::{Basis, Choice, Figure, Other, Rank, Rates, Turns};
 use crate::capacity::Capacity;
 use crate::job_requirements::{Answer, JobGroupKey};
 use crate::limits::{self, Limit};
-use crate::memory::Kind;
 use crate::observation::Resources;
 use crate::packing::{WHOLE, dominant_share};
 use crate::policy::CloudPolicy;
+use crate::state::Kind;
 use crate::submitter::Submitters;
 
 /// How many others are named beside the one that was chosen.

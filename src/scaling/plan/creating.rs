@@ -9,7 +9,6 @@ use crate::allocation::Choice;
 use crate::capacity::Capacity;
 use crate::job_requirements::{Answer, JobFault, JobGroupKey, Verdict};
 use crate::limits::{self, Case, Limit};
-use crate::memory::Kind;
 use crate::nearest::Nearest;
 use crate::node::Phase;
 use crate::observation::{
@@ -17,6 +16,7 @@ use crate::observation::{
 };
 use crate::policy::CloudPolicy;
 use crate::reason::{Made, Reason, Refuses};
+use crate::state::Kind;
 use crate::submitter::Submitters;
 
 impl<'a> Planner<'a> {

@@ -18,10 +18,10 @@ use super::planner::{JobGroup, Planner};
 use crate::brakes::Brake;
 use crate::capacity::Capacity;
 use crate::job_requirements::{self, JobGroupKey};
-use crate::memory::{Kind, UnclaimedGroup};
 use crate::node::Phase;
 use crate::observation::Resources;
 use crate::packing::dominant_share;
+use crate::state::{Kind, UnclaimedGroup};
 use crate::submitter::Submitters;
 
 /// Negotiation cycles after which a job that still waits beside a free slot is not going to take it.

@@ -6,9 +6,9 @@ use super::NodeDecision;
 use super::planner::{JobGroup, NodePlan, Planner};
 use crate::job_requirements::Answer;
 use crate::limits::{self, Limit};
-use crate::memory::{ConfiguredImage, Kind, Replacement};
 use crate::node::{Node, Phase};
 use crate::observation::Observed;
+use crate::state::{ConfiguredImage, Kind, Replacement};
 use crate::submitter::Submitters;
 
 /// A server that was asked for in the tick before the image was configured may have been made after it.

@@ -7,11 +7,11 @@ use super::planner::Planner;
 use super::{LeftoverEntry, NodeDecision};
 use crate::action::CloudAction;
 use crate::leftover::{Leftover, LeftoverKind, Unmarked};
-use crate::memory::LeftoverState;
 use crate::observation::{CloudName, CloudView, NodeId, Observation, OwnedServer, Role};
 use crate::pace::MINUTE;
 use crate::reason::Reason;
 use crate::seconds::seconds;
+use crate::state::LeftoverState;
 
 /// A floating IP that has led nowhere for so long is given back: a central manager that is being made needs it soon.
 const UNUSED_AFTER: Duration = Duration::from_secs(3600);

@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::planner::Planner;
 use crate::capacity::Capacity;
 use crate::job_requirements::{JobFault, with_parents};
-use crate::memory::Kind;
 use crate::observation::{Ceiling, Demand, MaxRunning, NegotiatorView, Observed};
 use crate::reason::Reason;
+use crate::state::Kind;
 
 /// Waiting jobs, and how many of them the negotiator would start.
 pub(super) struct StartableJobs<'a> {

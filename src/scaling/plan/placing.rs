@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use super::planner::{JobGroup, Planner};
 use crate::job_requirements::Answer;
-use crate::memory::Kind;
 use crate::node::{Phase, is_fresh};
 use crate::observation::{Observed, Resources, StartdView};
 use crate::packing::{Class, Stock};
 use crate::reason::Reason;
 use crate::sender::Sender;
+use crate::state::Kind;
 
 /// Other machines of the pool: what their ads say is left to the negotiator.
 const OTHERS: Class = 0;

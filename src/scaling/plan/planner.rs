@@ -10,7 +10,6 @@ use crate::brakes::Brake;
 use crate::budget::{BudgetSpent, Costs};
 use crate::job_requirements::{self, Answer, JobFault, JobGroupKey};
 use crate::limits::Planned;
-use crate::memory::{Kind, NodeState, State};
 use crate::node::{Node, Phase};
 use crate::node_inventory::NodeInventory;
 use crate::observation::{CloudName, NodeId, Observation, Observed};
@@ -18,6 +17,7 @@ use crate::pace::ActionCounts;
 use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::seconds::{Seconds, seconds};
+use crate::state::{Kind, NodeState, State};
 use crate::submitter::{ChargedNodes, Submitters};
 
 /// A node, and what becomes of it.
@@ -355,7 +355,7 @@ impl<'a> Planner<'a> {
     }
 
     /// For how long something has been so.
-    pub(super) fn since(&self, moment: Option<crate::memory::TickInstant>) -> Seconds {
+    pub(super) fn since(&self, moment: Option<crate::state::TickInstant>) -> Seconds {
         moment.map_or(Seconds(0), |moment| seconds(self.next.now.since(moment)))
     }
 }

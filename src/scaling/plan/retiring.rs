@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::planner::{NodePlan, Planner};
 use super::{UnknownSource, phase_name};
 use crate::leftover::Leftover;
-use crate::memory::State;
 use crate::money::Money;
 use crate::observation::{CloudName, Observed, Role};
 use crate::policy::CloudPolicy;
 use crate::source::{Source, SourceKind};
+use crate::state::State;
 
 /// So many servers are named.
 const NAMED: usize = 5;

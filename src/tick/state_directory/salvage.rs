@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use scaling::memory::State;
+use scaling::state::State;
 
 /// The clock that all other entries are measured by. Without it they mean nothing.
 const CLOCK: &str = "now";
@@ -102,8 +102,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use scaling::memory::{Kind, NodeState, Pause, TickInstant};
     use scaling::observation::{CloudName, NodeId};
+    use scaling::state::{Kind, NodeState, Pause, TickInstant};
 
     fn state() -> State {
         let mut state = State {

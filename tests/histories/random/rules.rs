@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use scaling::action::{CloudAction, FailureKind, PoolAction};
 use scaling::job_requirements::Answer;
-use scaling::memory::{Outcome, State, UnmanagedMachines};
 use scaling::money::Money;
 use scaling::node::drain_mark;
 use scaling::observation::{
@@ -15,6 +14,7 @@ use scaling::observation::{
 use scaling::plan::{Action, NodeDecision, Plan, plan};
 use scaling::policy::Policy;
 use scaling::sender::Sender;
+use scaling::state::{Outcome, State, UnmanagedMachines};
 use simulation::{JobState, SimulatedJob, World};
 
 use super::events::{Event, THERE};

@@ -2,13 +2,13 @@
 
 use super::{Delete, Rule, Verdict, may_be_deleted};
 use crate::failure_tracking::{Cause, is_no_valid_host};
-use crate::memory::Kind;
 use crate::node::{Node, Phase};
 use crate::observation::{Observed, ServerStatus};
 use crate::parts;
 use crate::plan::planner::{NodePlan, Planner};
 use crate::reason::Reason;
 use crate::refusal::{self, About};
+use crate::state::Kind;
 
 pub(super) struct Failed;
 

@@ -15,12 +15,12 @@
 use std::time::Duration;
 
 use super::{Drain, Rule, Verdict, longest_idle};
-use crate::memory::Replacement;
 use crate::node::{Node, Phase};
 use crate::observation::ServerStatus;
 use crate::plan::planner::{NodePlan, Planner};
 use crate::reason::Reason;
 use crate::seconds::seconds;
+use crate::state::Replacement;
 
 const NAME: &str = "older image";
 
