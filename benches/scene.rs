@@ -16,7 +16,7 @@ use scaling::observation::{
 };
 use scaling::policy::{CloudPolicy, Policy};
 use scaling::schedule::Spare;
-use scaling::state::{Join, Kind, NodeState, State, Tombstone};
+use scaling::state::{Join, NodeState, NodeType, State, Tombstone};
 
 const CLUSTER: &str = "pool-bench";
 const CLOUDS: [&str; 2] = ["one", "two"];
@@ -76,7 +76,7 @@ pub fn scene(size: Size) -> Scene {
         };
         let record = server(number, &id, status);
         let startd = (number % 20 < 18).then(|| startd(number, &id, &record.id));
-        let kind = Kind {
+        let kind = NodeType {
             cloud: cloud.to_owned(),
             flavor: FLAVOR.to_owned(),
             image: IMAGE.to_owned(),

@@ -14,7 +14,7 @@ use super::expression::{Names, Scope};
 use super::job_ad::{JobAd, digest};
 use scaling::capacity::Capacity;
 use scaling::observation::Resources;
-use scaling::state::Kind;
+use scaling::state::NodeType;
 
 /// What a slot's ad says of the very machine, of its address, its load, its claims and its history: nothing that holds
 /// for the next one.
@@ -199,7 +199,7 @@ impl MachineAd {
     }
 
     /// What is known of the first node of a kind before it is there. `attributes` are what the configuration says.
-    pub(super) fn made_up(kind: &Kind, attributes: &[(String, String)]) -> MachineAd {
+    pub(super) fn made_up(kind: &NodeType, attributes: &[(String, String)]) -> MachineAd {
         let mut ad = MachineAd(BTreeMap::new());
         for ability in ABILITIES {
             ad.set(ability, "true");
@@ -241,7 +241,7 @@ impl MachineAd {
     /// what the configuration says.
     pub(super) fn like(
         sibling: &MachineAd,
-        kind: &Kind,
+        kind: &NodeType,
         attributes: &[(String, String)],
     ) -> MachineAd {
         let hardware = |name: &str| {

@@ -17,7 +17,7 @@ use super::job_ad::{COLUMNS_MAX, Columns};
 use super::machine_ad::MachineAd;
 use scaling::job_requirements::Verdict;
 use scaling::observation::Resources;
-use scaling::state::Kind;
+use scaling::state::NodeType;
 use system::own_file;
 
 const VERSION: u32 = 1;
@@ -76,7 +76,7 @@ struct Stored {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Learnt {
-    kind: Kind,
+    kind: NodeType,
     at: Timestamp,
     ad: MachineAd,
 }
@@ -207,7 +207,7 @@ impl MatchCache {
     }
 
     /// The ad of a new node of a kind, and whether it is fresh.
-    pub(super) fn machine(&self, kind: &Kind) -> Option<(&MachineAd, bool)> {
+    pub(super) fn machine(&self, kind: &NodeType) -> Option<(&MachineAd, bool)> {
         let learnt = self
             .stored
             .machines
@@ -218,7 +218,7 @@ impl MatchCache {
     }
 
     /// The ad of a node of another kind that boots from the same image: of the same cloud, if there is one.
-    pub(super) fn sibling(&self, kind: &Kind) -> Option<&MachineAd> {
+    pub(super) fn sibling(&self, kind: &NodeType) -> Option<&MachineAd> {
         let machines = self.stored.machines.iter();
         let siblings = machines.filter(|learnt| learnt.kind.image == kind.image);
         let nearest = siblings.min_by_key(|learnt| (learnt.kind.cloud != kind.cloud, &learnt.kind));
@@ -226,7 +226,7 @@ impl MatchCache {
     }
 
     /// Keeps the ad of a new node of a kind.
-    pub(super) fn learn(&mut self, kind: &Kind, ad: MachineAd) {
+    pub(super) fn learn(&mut self, kind: &NodeType, ad: MachineAd) {
         self.stored.machines.retain(|learnt| learnt.kind != *kind);
         self.stored.machines.push(Learnt {
             kind: kind.clone(),
@@ -392,8 +392,8 @@ mod tests {
         Timestamp::UNIX_EPOCH + SignedDuration::from_hours(500_000 + hours)
     }
 
-    fn kind() -> Kind {
-        Kind {
+    fn kind() -> NodeType {
+        NodeType {
             cloud: "a".to_owned(),
             flavor: "f".to_owned(),
             image: "i".to_owned(),

@@ -29,7 +29,7 @@ use super::machine_ad::{LongAds, MachineAd};
 use super::match_memory::MatchCache;
 use scaling::job_requirements::{Candidate, JobGroupKey, Matches, RequirementsDigest, Verdict};
 use scaling::observation::{CloudName, Observed, Resources};
-use scaling::state::Kind;
+use scaling::state::NodeType;
 use system::child::Bounds;
 use system::deadline::Deadline;
 
@@ -155,8 +155,8 @@ impl Matching<'_> {
 
     /// Learns what nodes are like that are in the pool, once in a while.
     fn learn(&self, candidates: &[Candidate], memory: &mut MatchCache) {
-        let stale = |kind: &Kind| !memory.machine(kind).is_some_and(|(_, fresh)| fresh);
-        let examples: Vec<(&Kind, &str)> = candidates
+        let stale = |kind: &NodeType| !memory.machine(kind).is_some_and(|(_, fresh)| fresh);
+        let examples: Vec<(&NodeType, &str)> = candidates
             .iter()
             .filter(|candidate| stale(&candidate.kind))
             .filter_map(|candidate| Some((&candidate.kind, candidate.example.as_deref()?)))
@@ -164,7 +164,7 @@ impl Matching<'_> {
         if examples.is_empty() {
             return;
         }
-        let is = |(_, name): &(&Kind, &str)| format!("Name == {}", super::answer::quoted(name));
+        let is = |(_, name): &(&NodeType, &str)| format!("Name == {}", super::answer::quoted(name));
         let constraint: Vec<String> = examples.iter().map(is).collect();
         let constraint = constraint.join(" || ");
         let mut args = Vec::new();
@@ -632,7 +632,7 @@ mod tests {
             gpus: 0,
         };
         Candidate {
-            kind: Kind {
+            kind: NodeType {
                 cloud: "a".to_owned(),
                 flavor: flavor.to_owned(),
                 image: "gold".to_owned(),

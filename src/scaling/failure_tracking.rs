@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::observation::CloudName;
 use super::policy::Policy;
 use super::refusal::About;
-use super::state::{Kind, NodeTypeState, State, TickInstant};
+use super::state::{NodeType, NodeTypeState, State, TickInstant};
 
 /// Nothing more is made of a kind of node, until an operator says so or one of it joins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,7 +97,7 @@ pub enum Cause {
 
 impl NodeTypeState {
     /// Nothing but what it is.
-    pub fn new(kind: Kind) -> NodeTypeState {
+    pub fn new(kind: NodeType) -> NodeTypeState {
         NodeTypeState {
             kind,
             joined: 0,
@@ -130,7 +130,7 @@ impl State {
     /// count once.
     pub fn count_failure(
         &mut self,
-        kind: &Kind,
+        kind: &NodeType,
         asked_for: TickInstant,
         why: &str,
         cause: Cause,
@@ -164,7 +164,7 @@ impl State {
     }
 
     /// Whether a node of another kind of the same cloud has joined since then: what ails the whole cloud would have met it.
-    fn others_joined(&self, kind: &Kind, since: TickInstant) -> bool {
+    fn others_joined(&self, kind: &NodeType, since: TickInstant) -> bool {
         self.nodes.values().any(|node| {
             node.kind.cloud == kind.cloud
                 && node.kind != *kind
@@ -191,7 +191,7 @@ impl State {
     /// failed are remembered as long as their failures.
     pub(super) fn forget_kinds(&mut self, policy: &Policy) {
         let nodes = self.nodes.values();
-        let used: BTreeSet<&Kind> = nodes.map(|node| &node.kind).collect();
+        let used: BTreeSet<&NodeType> = nodes.map(|node| &node.kind).collect();
         self.kinds.retain(|memory| {
             let kind = &memory.kind;
             kind.is_configured(policy) || memory.failures > 0 || used.contains(kind)
@@ -203,7 +203,7 @@ impl State {
         let mut all = Vec::new();
         for cloud in &policy.clouds {
             for flavor in &cloud.flavors {
-                let kind = Kind::of(cloud, flavor);
+                let kind = NodeType::of(cloud, flavor);
                 if let Some(memory) = self.kind(&kind)
                     && let Some(protected) = &memory.protected
                 {
@@ -265,8 +265,8 @@ mod tests {
     use crate::refusal::of_fault;
     use crate::state::{NodeState, Pause};
 
-    fn kind() -> Kind {
-        Kind {
+    fn kind() -> NodeType {
+        NodeType {
             cloud: "a".into(),
             flavor: "f".into(),
             image: "i".into(),
@@ -381,7 +381,7 @@ mod tests {
     #[test]
     fn what_fails_while_others_of_its_cloud_join_is_broken_itself() {
         let joins = |state: &mut State, flavor: &str, cloud: &str| {
-            let kind = Kind {
+            let kind = NodeType {
                 cloud: cloud.into(),
                 flavor: flavor.into(),
                 image: "i".into(),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::capacity::Capacity;
 use super::observation::{CloudName, CloudView, Observed, Resources, StartdView};
 use super::policy::Policy;
-use super::state::{Kind, State};
+use super::state::{NodeType, State};
 
 /// What a group of jobs needs of a machine besides room: a digest of their Requirements and of what those refer to.
 /// Jobs with equal requests and equal needs get equal answers. Empty: nothing is known of them, and room decides.
@@ -143,7 +143,7 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// The kind.
-    pub kind: Kind,
+    pub kind: NodeType,
     /// What such a node offers.
     pub capacity: Capacity,
     /// One that is in the pool: `Name` of its first slot.
@@ -153,20 +153,20 @@ pub struct Candidate {
 /// The answers: for each kind of node and each kind of jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Matches {
-    answers: BTreeMap<Kind, BTreeMap<JobGroupKey, Observed<Verdict>>>,
+    answers: BTreeMap<NodeType, BTreeMap<JobGroupKey, Observed<Verdict>>>,
     /// What jobs ask of a node of a kind, where that depends on the machine.
-    requests: BTreeMap<JobGroupKey, BTreeMap<Kind, Resources>>,
+    requests: BTreeMap<JobGroupKey, BTreeMap<NodeType, Resources>>,
     failure: Option<String>,
 }
 
 impl Matches {
     /// Keeps an answer.
-    pub fn insert(&mut self, kind: Kind, jobs: JobGroupKey, answer: Observed<Verdict>) {
+    pub fn insert(&mut self, kind: NodeType, jobs: JobGroupKey, answer: Observed<Verdict>) {
         self.answers.entry(kind).or_default().insert(jobs, answer);
     }
 
     /// Keeps what jobs ask of a node of this kind: their requests depend on the machine.
-    pub fn insert_request(&mut self, kind: Kind, jobs: JobGroupKey, request: Resources) {
+    pub fn insert_request(&mut self, kind: NodeType, jobs: JobGroupKey, request: Resources) {
         self.requests.entry(jobs).or_default().insert(kind, request);
     }
 
@@ -176,7 +176,7 @@ impl Matches {
     }
 
     /// What such jobs ask of a node of this kind.
-    pub fn request(&self, kind: &Kind, jobs: &JobGroupKey) -> Resources {
+    pub fn request(&self, kind: &NodeType, jobs: &JobGroupKey) -> Resources {
         let own = self.requests.get(jobs).and_then(|kinds| kinds.get(kind));
         own.copied().unwrap_or(jobs.request)
     }
@@ -192,7 +192,7 @@ impl Matches {
     }
 
     /// The answer; room alone decides about jobs of which nothing is known.
-    pub fn answer(&self, kind: &Kind, jobs: &JobGroupKey) -> Answer<'_> {
+    pub fn answer(&self, kind: &NodeType, jobs: &JobGroupKey) -> Answer<'_> {
         if jobs.needs.is_empty() {
             return Answer::Takes;
         }
@@ -237,7 +237,7 @@ pub fn with_parents(group: &str) -> impl Iterator<Item = &str> {
 
 /// What a node of `kind` offers: what one really did, else what its flavor promises.
 pub fn capacity(
-    kind: &Kind,
+    kind: &NodeType,
     state: &State,
     clouds: &BTreeMap<CloudName, Observed<CloudView>>,
 ) -> Option<Capacity> {
@@ -262,9 +262,9 @@ pub fn candidates(
         .collect();
     let configured = policy.clouds.iter().flat_map(|cloud| {
         let flavors = cloud.flavors.iter();
-        flavors.map(|flavor| Kind::of(cloud, flavor))
+        flavors.map(|flavor| NodeType::of(cloud, flavor))
     });
-    let mut examples: BTreeMap<Kind, Option<String>> =
+    let mut examples: BTreeMap<NodeType, Option<String>> =
         configured.map(|kind| (kind, None)).collect();
     for node in state.nodes.values() {
         let example = examples.entry(node.kind.clone()).or_default();
@@ -288,8 +288,8 @@ pub fn candidates(
 mod tests {
     use super::*;
 
-    fn kind(flavor: &str) -> Kind {
-        Kind {
+    fn kind(flavor: &str) -> NodeType {
+        NodeType {
             cloud: "a".to_owned(),
             flavor: flavor.to_owned(),
             image: "i".to_owned(),

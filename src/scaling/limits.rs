@@ -8,7 +8,7 @@ use super::parts;
 use super::policy::{CloudPolicy, Policy};
 use super::seconds::{Seconds, seconds};
 use super::sentence::{after, sentences};
-use super::state::{Kind, State, TickInstant};
+use super::state::{NodeType, State, TickInstant};
 use super::submitter::{ChargedNodes, Submitter, Submitters};
 
 sentences! {
@@ -305,8 +305,8 @@ fn ram(case: &Case<'_>, view: &CloudView, flavor: &Flavor) -> Option<(u64, Limit
 }
 
 impl Case<'_> {
-    fn kind(&self) -> Kind {
-        Kind::of(self.cloud, self.flavor)
+    fn kind(&self) -> NodeType {
+        NodeType::of(self.cloud, self.flavor)
     }
 }
 
@@ -315,7 +315,7 @@ fn seconds_until(until: TickInstant, now: TickInstant) -> Option<Seconds> {
 }
 
 fn backoff(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let Kind { cloud, flavor, .. } = case.kind();
+    let NodeType { cloud, flavor, .. } = case.kind();
     let memory = case.state.kind(&case.kind())?;
     let seconds = seconds_until(memory.backoff_until?, case.state.now)?;
     let failure = memory.last_failure.clone().unwrap_or_default();
@@ -329,7 +329,7 @@ fn backoff(case: &Case<'_>) -> Option<(u64, Limit)> {
 }
 
 fn protected(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let Kind { cloud, flavor, .. } = case.kind();
+    let NodeType { cloud, flavor, .. } = case.kind();
     let memory = case.state.kind(&case.kind())?;
     let failures = memory.protected.as_ref()?.failures;
     let failure = memory.last_failure.clone().unwrap_or_default();
@@ -379,7 +379,7 @@ fn unproven(case: &Case<'_>) -> Option<(u64, Limit)> {
         _ => case.policy.max_unproven,
     };
     let unjoined = case.unjoined_of_kind;
-    let Kind { cloud, flavor, .. } = kind;
+    let NodeType { cloud, flavor, .. } = kind;
     let limit = Limit::Unproven {
         cloud,
         flavor,

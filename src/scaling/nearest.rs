@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::observation::Resources;
-use super::state::Kind;
+use super::state::NodeType;
 
 /// A resource of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,7 +91,7 @@ pub struct Nearest {
 
 impl Nearest {
     /// Of these spaces, each of a node type; none without one.
-    pub fn of(request: &Resources, spaces: &[(&Kind, Resources)]) -> Option<Nearest> {
+    pub fn of(request: &Resources, spaces: &[(&NodeType, Resources)]) -> Option<Nearest> {
         let excess = |space: &Resources| -> Vec<Excess> {
             let excess = Resource::ALL.into_iter().map(|resource| Excess {
                 resource,
@@ -165,10 +165,10 @@ mod tests {
     const GB: u64 = 1024 * 1024;
 
     fn nearest(request: Resources, spaces: &[(&str, Resources)]) -> String {
-        let spaces: Vec<(Kind, Resources)> = spaces
+        let spaces: Vec<(NodeType, Resources)> = spaces
             .iter()
             .map(|(flavor, space)| {
-                let kind = Kind {
+                let kind = NodeType {
                     cloud: "blue".to_owned(),
                     flavor: (*flavor).to_owned(),
                     image: "i".to_owned(),
@@ -176,7 +176,7 @@ mod tests {
                 (kind, *space)
             })
             .collect();
-        let spaces: Vec<(&Kind, Resources)> =
+        let spaces: Vec<(&NodeType, Resources)> =
             spaces.iter().map(|(kind, space)| (kind, *space)).collect();
         Nearest::of(&request, &spaces).unwrap().to_string()
     }

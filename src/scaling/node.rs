@@ -24,7 +24,7 @@ use super::observation::{
     CollectorView, NodeId, Observed, OwnedServer, PoolView, ScheddView, ServerStatus, StartdView,
 };
 use super::policy::Policy;
-use super::state::{Expiry, Kind, NodeState};
+use super::state::{Expiry, NodeState, NodeType};
 
 pub(crate) use facts::Facts;
 
@@ -163,7 +163,7 @@ pub struct Node<'a> {
     /// Its server's name.
     pub name: String,
     /// What it is made of.
-    pub kind: Kind,
+    pub kind: NodeType,
     /// What is remembered of it, with what this observation shows.
     pub memory: NodeState,
     /// Its server, when its cloud lists it.

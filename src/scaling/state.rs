@@ -63,7 +63,7 @@ impl TickInstant {
 
 /// What a server is made of, as configured: what fails or proves itself together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Kind {
+pub struct NodeType {
     /// The cloud.
     pub cloud: CloudName,
     /// The flavor.
@@ -72,10 +72,10 @@ pub struct Kind {
     pub image: String,
 }
 
-impl Kind {
+impl NodeType {
     /// A flavor of a cloud, with the image that is configured there.
-    pub fn of(cloud: &CloudPolicy, flavor: &str) -> Kind {
-        Kind {
+    pub fn of(cloud: &CloudPolicy, flavor: &str) -> NodeType {
+        NodeType {
             cloud: cloud.name.clone(),
             flavor: flavor.to_owned(),
             image: cloud.image.clone(),
@@ -83,8 +83,8 @@ impl Kind {
     }
 
     /// What an intent asks for.
-    fn asked(intent: &Intent) -> Kind {
-        Kind {
+    fn asked(intent: &Intent) -> NodeType {
+        NodeType {
             cloud: intent.cloud.clone(),
             flavor: intent.flavor.clone(),
             image: intent.image.clone(),
@@ -165,7 +165,7 @@ pub struct BuilderState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeTypeState {
     /// Which.
-    pub kind: Kind,
+    pub kind: NodeType,
     /// How many of it have joined.
     pub joined: u64,
     /// A node of it has been seen to run a job, or a trace of one.
@@ -219,7 +219,7 @@ pub struct Replacement {
     /// The node.
     pub node: NodeId,
     /// What is to take its place.
-    pub kind: Kind,
+    pub kind: NodeType,
     /// When its drain was decided.
     pub at: TickInstant,
 }
@@ -392,7 +392,7 @@ impl State {
     }
 
     /// The memory of a kind, made when there is none.
-    pub fn kind_mut(&mut self, kind: &Kind) -> &mut NodeTypeState {
+    pub fn kind_mut(&mut self, kind: &NodeType) -> &mut NodeTypeState {
         let position = match self.kinds.iter().position(|memory| memory.kind == *kind) {
             Some(position) => position,
             None => {
@@ -406,25 +406,25 @@ impl State {
     }
 
     /// The memory of a kind.
-    pub fn kind(&self, kind: &Kind) -> Option<&NodeTypeState> {
+    pub fn kind(&self, kind: &NodeType) -> Option<&NodeTypeState> {
         self.kinds.iter().find(|memory| memory.kind == *kind)
     }
 
     /// Whether a node of this kind has joined and run a job, and none has failed since.
-    pub fn proven(&self, kind: &Kind) -> bool {
+    pub fn proven(&self, kind: &NodeType) -> bool {
         self.kind(kind)
             .is_some_and(|memory| memory.ran_jobs && memory.failures == 0)
     }
 
     /// Whether a node of this kind has failed, and none has joined since.
-    pub fn has_failed(&self, kind: &Kind) -> bool {
+    pub fn has_failed(&self, kind: &NodeType) -> bool {
         self.kind(kind).is_some_and(|memory| memory.failures > 0)
     }
 
     /// Remembers a new intent as a node.
     pub fn record_intent(&mut self, intent: &Intent) {
         let now = self.now;
-        let mut memory = NodeState::new(Kind::asked(intent), &intent.name, intent.at, now);
+        let mut memory = NodeState::new(NodeType::asked(intent), &intent.name, intent.at, now);
         memory.zone.clone_from(&intent.zone);
         memory.unanswered = true;
         self.nodes.insert(intent.node.clone(), memory);
@@ -524,7 +524,7 @@ mod tests {
     #[test]
     fn an_operator_trusts_all_that_were_adopted_so_far() {
         let mut state = State::default().at(at(0));
-        let kind = Kind {
+        let kind = NodeType {
             cloud: "a".into(),
             flavor: "f".into(),
             image: "i".into(),

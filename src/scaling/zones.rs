@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::observation::CloudName;
 use super::policy::{CloudPolicy, Policy};
 use super::seconds::seconds;
-use super::state::{Kind, State, TickInstant};
+use super::state::{NodeType, State, TickInstant};
 
 /// A zone that had no room for a flavor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub struct ZoneState {
 }
 
 impl ZoneState {
-    fn is_of(&self, kind: &Kind, zone: &str) -> bool {
+    fn is_of(&self, kind: &NodeType, zone: &str) -> bool {
         self.cloud == kind.cloud && self.flavor == kind.flavor && self.zone == zone
     }
 }
@@ -74,7 +74,7 @@ impl State {
     /// doubling to `backoff_longest`. True when another zone is left, so that the flavor itself need not wait.
     pub fn count_full_zone(
         &mut self,
-        kind: &Kind,
+        kind: &NodeType,
         zone: &str,
         asked_for: TickInstant,
         why: &str,
@@ -110,7 +110,7 @@ impl State {
     }
 
     /// A server that was asked for at `asked_for` runs there: the zone has room.
-    pub(super) fn zone_has_room(&mut self, kind: &Kind, zone: &str, asked_for: TickInstant) {
+    pub(super) fn zone_has_room(&mut self, kind: &NodeType, zone: &str, asked_for: TickInstant) {
         self.zones
             .retain(|memory| !memory.is_of(kind, zone) || memory.failed_at >= asked_for);
     }
@@ -158,8 +158,8 @@ mod tests {
     use crate::observation::NodeId;
     use crate::state::NodeState;
 
-    fn kind() -> Kind {
-        Kind {
+    fn kind() -> NodeType {
+        NodeType {
             cloud: "a".into(),
             flavor: "f".into(),
             image: "i".into(),

@@ -8,7 +8,7 @@ use scaling::allocation::Allocation;
 use scaling::failure_tracking::Cause;
 use scaling::observation::{CloudView, ServerRecord, ServerStatus};
 use scaling::plan::NodeDecision;
-use scaling::state::{Kind, NodeTypeState};
+use scaling::state::{NodeType, NodeTypeState};
 use simulation::{World, locked, machine};
 use system::deadline::Deadline;
 use tick::backends::Backends as Asked;
@@ -227,12 +227,12 @@ fn images_that_were_configured_once_are_forgotten() {
     let used = site.state.kinds[0].kind.clone();
     for number in 0..1000 {
         let image = format!("image-{number}");
-        site.state.kinds.push(NodeTypeState::new(Kind {
+        site.state.kinds.push(NodeTypeState::new(NodeType {
             image,
             ..used.clone()
         }));
     }
-    let broken = Kind {
+    let broken = NodeType {
         image: "broken".to_owned(),
         ..used.clone()
     };

@@ -16,7 +16,7 @@ use scaling::observation::{
 };
 use scaling::plan::{Action, Plan, plan};
 use scaling::policy::{CloudPolicy, Policy};
-use scaling::state::{Claims, Join, Kind, NodeState, State};
+use scaling::state::{Claims, Join, NodeState, NodeType, State};
 
 pub const CLUSTER: &str = "pool-small";
 pub const IMAGE: &str = "execute";
@@ -311,8 +311,8 @@ impl Small {
     }
 }
 
-pub fn kind(cloud: &SmallCloud, position: usize) -> Kind {
-    Kind {
+pub fn kind(cloud: &SmallCloud, position: usize) -> NodeType {
+    NodeType {
         cloud: cloud.name.clone(),
         flavor: flavor_name(position),
         image: IMAGE.to_owned(),

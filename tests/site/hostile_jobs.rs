@@ -10,7 +10,7 @@ use condor::{CondorPool, MatchFile, StartdAttributes};
 use scaling::capacity::Capacity;
 use scaling::job_requirements::{Answer, Candidate, JobFault, JobGroupKey, Matches, OwnerBound};
 use scaling::observation::{Demand, Observed, Resources, ScheddView};
-use scaling::state::Kind;
+use scaling::state::NodeType;
 use system::deadline::Deadline;
 use tick::pool::{Pool, Watch};
 
@@ -23,7 +23,7 @@ const TICK: Duration = Duration::from_secs(60);
 
 fn node() -> Candidate {
     Candidate {
-        kind: Kind {
+        kind: NodeType {
             cloud: "a".to_owned(),
             flavor: "m1".to_owned(),
             image: "gold".to_owned(),

@@ -9,7 +9,7 @@ use condor::{CondorPool, MatchFile, StartdAttributes};
 use scaling::capacity::Capacity;
 use scaling::job_requirements::{Answer, Candidate, JobGroupKey, Matches, Verdict};
 use scaling::observation::{Demand, Observed, PoolView, Resources};
-use scaling::state::Kind;
+use scaling::state::NodeType;
 use system::deadline::Deadline;
 use tick::pool::{Pool, Watch};
 
@@ -17,7 +17,7 @@ use crate::condor::Testbed;
 
 fn candidate(example: Option<&str>) -> Candidate {
     Candidate {
-        kind: Kind {
+        kind: NodeType {
             cloud: "a".to_owned(),
             flavor: "m1".to_owned(),
             image: "gold".to_owned(),

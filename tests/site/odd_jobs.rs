@@ -9,7 +9,7 @@ use condor::{CondorPool, MatchFile, StartdAttributes};
 use scaling::capacity::Capacity;
 use scaling::job_requirements::{Answer, Candidate, JobFault, JobGroupKey, Matches};
 use scaling::observation::{Demand, MaxRunning, Observed, Resources, ScheddView};
-use scaling::state::Kind;
+use scaling::state::NodeType;
 use system::deadline::Deadline;
 use tick::pool::{Pool, Watch};
 
@@ -20,7 +20,7 @@ const PLAIN: &str =
 
 fn node() -> Candidate {
     Candidate {
-        kind: Kind {
+        kind: NodeType {
             cloud: "a".to_owned(),
             flavor: "m1".to_owned(),
             image: "gold".to_owned(),

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, Observed, OwnedServer, Role,
 };
-use crate::state::{Claims, Join, Kind, NodeState, State, Tombstone};
+use crate::state::{Claims, Join, NodeState, NodeType, State, Tombstone};
 
 /// The listed execute servers by node; those without a memory are adopted.
 pub(super) fn servers_by_node<'a>(
@@ -149,7 +149,7 @@ fn adopt(
             .cloned()
             .unwrap_or_default()
     };
-    let kind = Kind {
+    let kind = NodeType {
         cloud: cloud.to_owned(),
         flavor: metadata(METADATA_FLAVOR),
         image: metadata(METADATA_IMAGE),

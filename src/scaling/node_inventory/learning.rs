@@ -9,16 +9,16 @@ use crate::obscure::Obscured;
 use crate::observation::{NodeId, Observation, Observed, OwnedServer, ServerStatus, StartdView};
 use crate::policy::Policy;
 use crate::sender::Sender;
-use crate::state::{Kind, NodeState, Silence, State, TickInstant};
+use crate::state::{NodeState, NodeType, Silence, State, TickInstant};
 
 /// What nodes show of their kinds and zones.
 #[derive(Default)]
 struct Learnt {
     /// A node of these has been seen to take jobs for the first time.
-    proven: Vec<Kind>,
-    ran_jobs: Vec<Kind>,
-    sizes: Vec<(Kind, Capacity)>,
-    roomy: Vec<(Kind, String, TickInstant)>,
+    proven: Vec<NodeType>,
+    ran_jobs: Vec<NodeType>,
+    sizes: Vec<(NodeType, Capacity)>,
+    roomy: Vec<(NodeType, String, TickInstant)>,
     /// Those that were adopted until then are this pool's.
     trusted: Option<TickInstant>,
 }

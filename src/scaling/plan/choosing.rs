@@ -9,7 +9,7 @@ use crate::limits::{self, Limit};
 use crate::observation::Resources;
 use crate::packing::{WHOLE, dominant_share};
 use crate::policy::CloudPolicy;
-use crate::state::Kind;
+use crate::state::NodeType;
 use crate::submitter::Submitters;
 
 /// How many others are named beside the one that was chosen.
@@ -18,7 +18,7 @@ const OTHERS: usize = 2;
 /// A (cloud, flavor) of the policy.
 pub(super) struct Candidate<'a> {
     pub(super) cloud: &'a CloudPolicy,
-    pub(super) kind: Kind,
+    pub(super) kind: NodeType,
     /// What a node of it offers, where that is known.
     pub(super) capacity: Option<Capacity>,
     /// All of that together.
@@ -59,7 +59,7 @@ pub(super) struct Load {
 /// What the next node is to be.
 pub(super) struct Chosen<'a> {
     pub(super) cloud: &'a CloudPolicy,
-    pub(super) kind: Kind,
+    pub(super) kind: NodeType,
     pub(super) load: Load,
     /// Why; `None` where there is nothing to choose.
     pub(super) choice: Option<Choice>,
@@ -76,17 +76,17 @@ struct Offer<'m, 'a> {
 
 impl<'a> Planner<'a> {
     /// Every (cloud, flavor) of the policy, in its order.
-    pub(super) fn options(&self) -> Vec<(&'a CloudPolicy, Kind)> {
+    pub(super) fn options(&self) -> Vec<(&'a CloudPolicy, NodeType)> {
         let policy = self.policy;
         let of_cloud = |cloud: &'a CloudPolicy| {
             let flavors = cloud.flavors.iter();
-            flavors.map(move |flavor| (cloud, Kind::of(cloud, flavor)))
+            flavors.map(move |flavor| (cloud, NodeType::of(cloud, flavor)))
         };
         policy.clouds.iter().flat_map(of_cloud).collect()
     }
 
     /// Whether jobs of the group may find room on a new node of this kind, which offers `capacity`.
-    fn takes(&self, kind: &Kind, capacity: &Capacity, group: &JobGroup) -> bool {
+    fn takes(&self, kind: &NodeType, capacity: &Capacity, group: &JobGroup) -> bool {
         let request = self.observation.matches.request(kind, &group.asks);
         capacity.holds(&request) > 0 && self.answer(kind, &group.asks).may_use()
     }
@@ -105,7 +105,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether nodes of this kind are on their way.
-    fn on_their_way(&self, kind: &Kind) -> bool {
+    fn on_their_way(&self, kind: &NodeType) -> bool {
         self.counts.unjoined(kind) > 0
     }
 
@@ -150,11 +150,11 @@ impl<'a> Planner<'a> {
     }
 
     /// The cores of a flavor, or else those that nodes of it were seen to have.
-    fn cores(&self, kind: &Kind) -> Option<u64> {
+    fn cores(&self, kind: &NodeType) -> Option<u64> {
         Some(cores(kind, self.observation, &self.next)).filter(|cores| *cores > 0)
     }
 
-    fn candidate(&self, cloud: &'a CloudPolicy, kind: Kind, rates: &Rates) -> Candidate<'a> {
+    fn candidate(&self, cloud: &'a CloudPolicy, kind: NodeType, rates: &Rates) -> Candidate<'a> {
         let capacity = self.capacity(&kind);
         let cores = as_number(self.cores(&kind).unwrap_or_default());
         let price = cloud.prices.get(&kind.flavor).copied();

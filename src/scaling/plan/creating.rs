@@ -16,7 +16,7 @@ use crate::observation::{
 };
 use crate::policy::CloudPolicy;
 use crate::reason::{Made, Reason, Refuses};
-use crate::state::Kind;
+use crate::state::NodeType;
 use crate::submitter::Submitters;
 
 impl<'a> Planner<'a> {
@@ -212,7 +212,7 @@ impl<'a> Planner<'a> {
     }
 
     /// How many nodes may be on their way before one has joined, of each kind whose image is tested.
-    fn first_nodes(&self, market: &Market<'a>, groups: &[JobGroup]) -> BTreeMap<Kind, u64> {
+    fn first_nodes(&self, market: &Market<'a>, groups: &[JobGroup]) -> BTreeMap<NodeType, u64> {
         let tested = market.candidates.iter().filter(|candidate| {
             let joined = self.next.kind(&candidate.kind);
             joined.is_none_or(|memory| memory.joined == 0) && self.is_tested(candidate.cloud)
@@ -268,7 +268,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn count_planned(&mut self, kind: &Kind) {
+    fn count_planned(&mut self, kind: &NodeType) {
         let view = self
             .observation
             .clouds
@@ -285,7 +285,7 @@ impl<'a> Planner<'a> {
     /// certain, and said so.
     fn impossible(&self, market: &Market<'a>, asks: &JobGroupKey) -> Option<Reason> {
         let candidates = &market.candidates;
-        let large: Vec<&Kind> = candidates
+        let large: Vec<&NodeType> = candidates
             .iter()
             .filter(|candidate| {
                 let request = self.observation.matches.request(&candidate.kind, asks);
@@ -299,7 +299,7 @@ impl<'a> Planner<'a> {
                 let spaces = one.capacity.iter().flat_map(Capacity::spaces);
                 spaces.map(|space| (&one.kind, *space))
             });
-            let spaces: Vec<(&Kind, Resources)> = spaces.collect();
+            let spaces: Vec<(&NodeType, Resources)> = spaces.collect();
             let largest = spaces.iter().map(|(_, space)| *space);
             return Some(Reason::TooLarge {
                 asks: asks.request,
@@ -346,7 +346,7 @@ impl<'a> Planner<'a> {
     pub(super) fn case<'b>(
         &'b self,
         cloud: &'b CloudPolicy,
-        kind: &'b Kind,
+        kind: &'b NodeType,
         submitters: &'b Submitters,
     ) -> Case<'b> {
         let mut unknown = self
@@ -394,7 +394,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn make(&mut self, cloud: &CloudPolicy, kind: Kind, why: Reason, group: Option<&JobGroup>) {
+    fn make(&mut self, cloud: &CloudPolicy, kind: NodeType, why: Reason, group: Option<&JobGroup>) {
         let id = self.fresh_id();
         let name = format!("{}-execute-{id}", self.policy.prefix);
         let intent = Intent {

@@ -21,7 +21,7 @@ use crate::job_requirements::{self, JobGroupKey};
 use crate::node::Phase;
 use crate::observation::Resources;
 use crate::packing::dominant_share;
-use crate::state::{Kind, UnclaimedGroup};
+use crate::state::{NodeType, UnclaimedGroup};
 use crate::submitter::Submitters;
 
 /// Negotiation cycles after which a job that still waits beside a free slot is not going to take it.
@@ -43,7 +43,7 @@ impl Planner<'_> {
     }
 
     /// What a node of this kind offers: what one really did, else what its flavor promises.
-    pub(super) fn capacity(&self, kind: &Kind) -> Option<Capacity> {
+    pub(super) fn capacity(&self, kind: &NodeType) -> Option<Capacity> {
         job_requirements::capacity(kind, &self.next, &self.observation.clouds)
     }
 
@@ -134,7 +134,7 @@ impl Planner<'_> {
                 refusal.asks == group.asks && group.jobs >= refusal.jobs && moved < SAME_JOB
             };
             // Though HTCondor said that it would take them.
-            let takes = |kind: &&Kind| self.answer(kind, &group.asks).may_use();
+            let takes = |kind: &&NodeType| self.answer(kind, &group.asks).may_use();
             let made_for_it = untaken.get(&group.asks);
             let beside = hears
                 && group.waiting >= settling_time
@@ -169,8 +169,8 @@ impl Planner<'_> {
     }
 
     /// The kinds of nodes that have been free since they joined, by what they were made for.
-    fn untaken(&self, settling_time: Duration) -> BTreeMap<JobGroupKey, BTreeSet<Kind>> {
-        let mut untaken: BTreeMap<JobGroupKey, BTreeSet<Kind>> = BTreeMap::new();
+    fn untaken(&self, settling_time: Duration) -> BTreeMap<JobGroupKey, BTreeSet<NodeType>> {
+        let mut untaken: BTreeMap<JobGroupKey, BTreeSet<NodeType>> = BTreeMap::new();
         for node in &self.nodes {
             if !matches!(node.phase, Phase::Idle { idle_for } if idle_for >= settling_time) {
                 continue;

@@ -8,7 +8,7 @@ use crate::job_requirements::Answer;
 use crate::limits::{self, Limit};
 use crate::node::{Node, Phase};
 use crate::observation::Observed;
-use crate::state::{ConfiguredImage, Kind, Replacement};
+use crate::state::{ConfiguredImage, NodeType, Replacement};
 use crate::submitter::Submitters;
 
 /// A server that was asked for in the tick before the image was configured may have been made after it.
@@ -42,18 +42,18 @@ impl Planner<'_> {
 
     /// What would be made in the place of a node of an older image: `None` when it is of none. A server that does not
     /// say its image may be of any.
-    pub(super) fn successor(&self, node: &Node<'_>) -> Option<Kind> {
+    pub(super) fn successor(&self, node: &Node<'_>) -> Option<NodeType> {
         let cloud = self.policy.cloud(&node.kind.cloud)?;
         if node.kind.image.is_empty() || node.kind.image == cloud.image || !self.made_before(node) {
             return None;
         }
         let same = |flavor: &&String| **flavor == node.kind.flavor;
         let flavor = cloud.flavors.iter().find(same).or(cloud.flavors.first())?;
-        Some(Kind::of(cloud, flavor))
+        Some(NodeType::of(cloud, flavor))
     }
 
     /// What stands in the way of one of this kind in the place of a node.
-    pub(super) fn no_exchange(&self, node: &Node<'_>, successor: &Kind) -> Option<Limit> {
+    pub(super) fn no_exchange(&self, node: &Node<'_>, successor: &NodeType) -> Option<Limit> {
         let cloud = self.policy.cloud(&successor.cloud)?;
         let view = self.observation.clouds.get(&successor.cloud);
         let view = view.and_then(Observed::known);
@@ -62,7 +62,7 @@ impl Planner<'_> {
     }
 
     /// Whether nodes of older images make room for this kind: it has proven itself and may be made.
-    pub(super) fn takes_over(&self, successor: &Kind) -> bool {
+    pub(super) fn takes_over(&self, successor: &NodeType) -> bool {
         let closed = |cloud| limits::closed(&self.case(cloud, successor, Submitters::NONE));
         // A failure that this tick sees is counted later in it.
         let failed = |node: &NodePlan<'_>| {
@@ -109,11 +109,11 @@ impl Planner<'_> {
 
     /// The kind that takes the place of a node which was drained for its image, when nothing of it is on its way: it
     /// goes before what `node_allocation` would choose, or the image would not be tried where it is configured.
-    pub(super) fn replacement_for(&self, group: Option<&JobGroup>) -> Option<Kind> {
+    pub(super) fn replacement_for(&self, group: Option<&JobGroup>) -> Option<NodeType> {
         let asks = group.map(|group| &group.asks);
         let submitters = group.map_or(Submitters::NONE, |group| &group.submitters);
         let mut kinds = self.next.replacements.values().map(|entry| &entry.kind);
-        let suits = |kind: &&Kind| {
+        let suits = |kind: &&NodeType| {
             let Some(cloud) = self.policy.cloud(&kind.cloud) else {
                 return false;
             };
@@ -142,7 +142,7 @@ impl Planner<'_> {
                 .nodes
                 .iter()
                 .filter(|node| node.kind.cloud == cloud.name);
-            let older: Vec<(&NodePlan<'_>, Kind)> = nodes
+            let older: Vec<(&NodePlan<'_>, NodeType)> = nodes
                 .filter(|node| node.is_kept() && !node.is(NodeDecision::Forget))
                 .filter_map(|node| Some((node, self.successor(node)?)))
                 .collect();
@@ -163,7 +163,7 @@ impl Planner<'_> {
         notices
     }
 
-    fn how_replaced(&self, older: &[(&NodePlan<'_>, Kind)]) -> String {
+    fn how_replaced(&self, older: &[(&NodePlan<'_>, NodeType)]) -> String {
         let all = older.len();
         let proven = older.iter().filter(|(_, kind)| self.next.proven(kind));
         let held: Vec<Limit> = proven

@@ -9,7 +9,7 @@ use crate::capacity::Capacity;
 use crate::job_requirements::{JobFault, with_parents};
 use crate::observation::{Ceiling, Demand, MaxRunning, NegotiatorView, Observed};
 use crate::reason::Reason;
-use crate::state::Kind;
+use crate::state::NodeType;
 
 /// Waiting jobs, and how many of them the negotiator would start.
 pub(super) struct StartableJobs<'a> {
@@ -136,10 +136,10 @@ impl<'a> Planner<'a> {
     }
 
     /// Every kind of node that there is or that may be made, with what it offers where that is known.
-    fn kinds(&self) -> BTreeMap<Kind, Option<Capacity>> {
+    fn kinds(&self) -> BTreeMap<NodeType, Option<Capacity>> {
         let made = self.options().into_iter().map(|(_, kind)| kind);
         let there = self.nodes.iter().map(|node| node.kind.clone());
-        let with_capacity = |kind: Kind| {
+        let with_capacity = |kind: NodeType| {
             let capacity = self.capacity(&kind);
             (kind, capacity)
         };
@@ -147,7 +147,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether a node of one of these kinds may run such jobs, as far as that can be read.
-    fn may_run(&self, kinds: &BTreeMap<Kind, Option<Capacity>>, demand: &Demand) -> bool {
+    fn may_run(&self, kinds: &BTreeMap<NodeType, Option<Capacity>>, demand: &Demand) -> bool {
         let asks = demand.kind();
         if demand.fault.is_some() || asks.needs.is_unread() {
             return false;

@@ -17,7 +17,7 @@ use crate::observation::{Observed, Resources, StartdView};
 use crate::packing::{Class, Stock};
 use crate::reason::Reason;
 use crate::sender::Sender;
-use crate::state::Kind;
+use crate::state::NodeType;
 
 /// Other machines of the pool: what their ads say is left to the negotiator.
 const OTHERS: Class = 0;
@@ -52,7 +52,7 @@ struct Supply {
     coming: Stock,
     returning: Vec<Returning>,
     /// Nodes of one kind are of one class.
-    classes: BTreeMap<Kind, Class>,
+    classes: BTreeMap<NodeType, Class>,
 }
 
 /// How many jobs of a group were placed.
@@ -200,18 +200,18 @@ impl Planner<'_> {
     fn terms(
         &self,
         group: &JobGroup,
-        classes: &BTreeMap<Kind, Class>,
+        classes: &BTreeMap<NodeType, Class>,
         certain: bool,
         settling_time: Duration,
     ) -> Terms {
         let matches = &self.observation.matches;
-        let refuses = |kind: &Kind| {
+        let refuses = |kind: &NodeType| {
             let answer = matches.answer(kind, &group.asks);
             !answer.may_use() || certain && !matches!(answer, Answer::Takes)
         };
         let closed = classes.iter().filter(|(kind, _)| refuses(kind));
         let of_kind =
-            |(kind, class): (&Kind, &Class)| (Some(*class), matches.request(kind, &group.asks));
+            |(kind, class): (&NodeType, &Class)| (Some(*class), matches.request(kind, &group.asks));
         let others = (Some(OTHERS), group.asks.request);
         let requests = match matches.depends_on_machine(&group.asks) {
             false => vec![(None, group.asks.request)],

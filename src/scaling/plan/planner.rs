@@ -17,7 +17,7 @@ use crate::pace::ActionCounts;
 use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::seconds::{Seconds, seconds};
-use crate::state::{Kind, NodeState, State};
+use crate::state::{NodeState, NodeType, State};
 use crate::submitter::{ChargedNodes, Submitters};
 
 /// A node, and what becomes of it.
@@ -91,12 +91,12 @@ pub(super) struct Counts {
     pub(super) nodes: u64,
     pub(super) in_cloud: BTreeMap<CloudName, u64>,
     /// Those that are on their way, or have joined and take no jobs.
-    pub(super) unjoined_of_kind: BTreeMap<Kind, u64>,
+    pub(super) unjoined_of_kind: BTreeMap<NodeType, u64>,
     pub(super) charged: ChargedNodes,
     /// What the plan makes in each cloud, and what intents will take.
     pub(super) planned: BTreeMap<CloudName, Planned>,
     /// Of kinds whose images are tested: how many nodes may be on their way before one has joined.
-    pub(super) first_nodes: BTreeMap<Kind, u64>,
+    pub(super) first_nodes: BTreeMap<NodeType, u64>,
 }
 
 impl Counts {
@@ -122,7 +122,7 @@ impl Counts {
         counts
     }
 
-    pub(super) fn add(&mut self, kind: &Kind, unproven: bool) {
+    pub(super) fn add(&mut self, kind: &NodeType, unproven: bool) {
         self.nodes += 1;
         *self.in_cloud.entry(kind.cloud.clone()).or_default() += 1;
         if unproven {
@@ -131,13 +131,13 @@ impl Counts {
     }
 
     /// How many of this kind are on their way.
-    pub(super) fn unjoined(&self, kind: &Kind) -> u64 {
+    pub(super) fn unjoined(&self, kind: &NodeType) -> u64 {
         self.unjoined_of_kind.get(kind).copied().unwrap_or_default()
     }
 }
 
 /// The cores of a flavor, or else those that nodes of it were seen to have.
-pub(super) fn cores(kind: &Kind, observation: &Observation, state: &State) -> u64 {
+pub(super) fn cores(kind: &NodeType, observation: &Observation, state: &State) -> u64 {
     let view = observation
         .clouds
         .get(&kind.cloud)
@@ -155,7 +155,7 @@ pub(super) struct NewNode {
     pub(super) id: NodeId,
     pub(super) name: String,
     pub(super) zone: Option<String>,
-    pub(super) kind: Kind,
+    pub(super) kind: NodeType,
     pub(super) why: Reason,
 }
 
@@ -309,7 +309,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether a node of `kind` takes jobs that ask for this.
-    pub(super) fn answer(&self, kind: &Kind, asks: &JobGroupKey) -> Answer<'a> {
+    pub(super) fn answer(&self, kind: &NodeType, asks: &JobGroupKey) -> Answer<'a> {
         self.observation.matches.answer(kind, asks)
     }
 

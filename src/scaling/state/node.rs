@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Age, Kind, TickInstant};
+use super::{Age, NodeType, TickInstant};
 use crate::job_requirements::JobGroupKey;
 use crate::matching::host_of;
 use crate::observation::{AttachedVolume, StartdView};
@@ -27,7 +27,7 @@ const MOST_PLACES: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeState {
     /// What it is made of.
-    pub kind: Kind,
+    pub kind: NodeType,
     /// The server's name.
     pub name: String,
     /// Its availability zone, as asked for, or as Nova says.
@@ -181,7 +181,7 @@ pub struct DeleteState {
 
 impl NodeState {
     /// A node of which nothing is known yet but what it is made of.
-    pub fn new(kind: Kind, name: &str, since: Timestamp, started: TickInstant) -> NodeState {
+    pub fn new(kind: NodeType, name: &str, since: Timestamp, started: TickInstant) -> NodeState {
         NodeState {
             kind,
             name: name.to_owned(),

@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
     use scaling::observation::{CloudName, NodeId};
-    use scaling::state::{Kind, NodeState, Pause, TickInstant};
+    use scaling::state::{NodeState, NodeType, Pause, TickInstant};
 
     fn state() -> State {
         let mut state = State {
@@ -112,7 +112,7 @@ mod tests {
             ..State::default()
         };
         for name in ["one", "two", "three"] {
-            let kind = Kind {
+            let kind = NodeType {
                 cloud: CloudName::from("blue"),
                 flavor: "m1.small".to_owned(),
                 image: name.to_owned(),

@@ -8,7 +8,7 @@ use crate::parts;
 use crate::plan::planner::{NodePlan, Planner};
 use crate::reason::Reason;
 use crate::refusal::{self, About};
-use crate::state::Kind;
+use crate::state::NodeType;
 
 pub(super) struct Failed;
 
@@ -103,7 +103,7 @@ impl Planner<'_> {
 
     /// The cloud has no ports or volumes for another node, or may have no host that suits its server group: of servers that
     /// are made at once, Nova finds that out on the host alone.
-    fn used_up(&self, kind: &Kind) -> bool {
+    fn used_up(&self, kind: &NodeType) -> bool {
         let view = self.observation.clouds.get(&kind.cloud);
         let cloud = self.policy.cloud(&kind.cloud);
         match (view.and_then(Observed::known), cloud) {
