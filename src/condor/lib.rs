@@ -43,7 +43,7 @@ use jiff::Timestamp;
 
 use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use scaling::idle_time::young;
-use scaling::job_requirements::{Candidate, JobGroupKey, Matches, RequirementsDigest};
+use scaling::job_requirements::{JobGroupKey, MatchTarget, Matches, RequirementsDigest};
 use scaling::observation::{
     CollectorView, Demand, NegotiatorView, Observed, PoolView, ScheddView, StartdView,
 };
@@ -379,7 +379,7 @@ impl Pool for CondorPool {
     fn matches(
         &self,
         jobs: &BTreeSet<JobGroupKey>,
-        nodes: &[Candidate],
+        nodes: &[MatchTarget],
         deadline: Deadline,
     ) -> Matches {
         let mut known = self.known();

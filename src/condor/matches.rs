@@ -27,7 +27,9 @@ use super::expression::clauses;
 use super::job_ad::{JobAd, Unread, built_in};
 use super::machine_ad::{LongAds, MachineAd};
 use super::match_memory::MatchCache;
-use scaling::job_requirements::{Candidate, JobGroupKey, Matches, RequirementsDigest, Verdict};
+use scaling::job_requirements::{
+    JobGroupKey, MatchResult, MatchTarget, Matches, RequirementsDigest,
+};
 use scaling::observation::{CloudName, Observed, Resources};
 use scaling::state::NodeType;
 use system::child::Bounds;
@@ -67,7 +69,7 @@ pub(super) struct Matching<'a> {
 
 /// A node to match with: its ad, and whether that is of one that was there.
 struct Node<'a> {
-    candidate: &'a Candidate,
+    candidate: &'a MatchTarget,
     ad: MachineAd,
     learnt: bool,
 }
@@ -125,7 +127,7 @@ impl Matching<'_> {
     pub(super) fn ask(
         &self,
         jobs: &BTreeSet<JobGroupKey>,
-        candidates: &[Candidate],
+        candidates: &[MatchTarget],
         memory: &mut MatchCache,
     ) -> Matches {
         let mut matches = Matches::default();
@@ -154,7 +156,7 @@ impl Matching<'_> {
     }
 
     /// Learns what nodes are like that are in the pool, once in a while.
-    fn learn(&self, candidates: &[Candidate], memory: &mut MatchCache) {
+    fn learn(&self, candidates: &[MatchTarget], memory: &mut MatchCache) {
         let stale = |kind: &NodeType| !memory.machine(kind).is_some_and(|(_, fresh)| fresh);
         let examples: Vec<(&NodeType, &str)> = candidates
             .iter()
@@ -195,7 +197,7 @@ impl Matching<'_> {
         }
     }
 
-    fn node<'a>(&self, candidate: &'a Candidate, memory: &MatchCache) -> Node<'a> {
+    fn node<'a>(&self, candidate: &'a MatchTarget, memory: &MatchCache) -> Node<'a> {
         let kind = &candidate.kind;
         let learnt = memory.machine(kind).map(|(ad, _)| ad.clone());
         let said = self.startd_attributes.get(&kind.cloud);
@@ -217,7 +219,10 @@ impl Matching<'_> {
         node: &Node<'_>,
         jobs: &'a BTreeSet<JobGroupKey>,
         memory: &mut MatchCache,
-    ) -> (Vec<(&'a JobGroupKey, Observed<Verdict>)>, Option<String>) {
+    ) -> (
+        Vec<(&'a JobGroupKey, Observed<MatchResult>)>,
+        Option<String>,
+    ) {
         let unknown = |why: &str| Observed::Unknown(why.to_owned());
         let capacity = &node.candidate.capacity;
         let digest = node.ad.digest(capacity);
@@ -280,7 +285,7 @@ impl Matching<'_> {
         questions: &[Question<'_>],
         memory: &mut MatchCache,
         failure: &mut Option<String>,
-    ) -> Vec<Observed<Verdict>> {
+    ) -> Vec<Observed<MatchResult>> {
         let limits = self.limits(questions.len(), self.deadline.left() / 3);
         match self.verdicts(node, questions, limits) {
             Ok(answers) => return answers,
@@ -298,7 +303,7 @@ impl Matching<'_> {
         }
         let mut owners: Vec<Vec<usize>> = owners.into_values().collect();
         owners.sort_by_key(Vec::len);
-        let mut found: BTreeMap<usize, Observed<Verdict>> = BTreeMap::new();
+        let mut found: BTreeMap<usize, Observed<MatchResult>> = BTreeMap::new();
         let mut left = u32::try_from(owners.len()).unwrap_or(u32::MAX);
         for places in owners {
             let mut halving = Halving {
@@ -351,7 +356,7 @@ impl Matching<'_> {
         node: &Node<'_>,
         questions: &[Question<'_>],
         limits: Limits,
-    ) -> Result<Vec<Observed<Verdict>>, Trouble> {
+    ) -> Result<Vec<Observed<MatchResult>>, Trouble> {
         let whole: Vec<(&Question, &str)> = questions
             .iter()
             .map(|question| (question, question.ad.requirements.as_str()))
@@ -361,11 +366,11 @@ impl Matching<'_> {
             None => Some(Observed::Unknown(
                 "condor_q -better-analyze did not say".to_owned(),
             )),
-            Some(count) if count.available > 0 => Some(Observed::Known(Verdict::Matches)),
-            Some(count) if count.matches > 0 => Some(Observed::Known(Verdict::NodeRefuses)),
+            Some(count) if count.available > 0 => Some(Observed::Known(MatchResult::Matches)),
+            Some(count) if count.matches > 0 => Some(Observed::Known(MatchResult::NodeRefuses)),
             Some(_) => None,
         };
-        let verdicts: Vec<Option<Observed<Verdict>>> = counts.iter().map(verdict).collect();
+        let verdicts: Vec<Option<Observed<MatchResult>>> = counts.iter().map(verdict).collect();
         let refused = verdicts.iter().zip(questions);
         let refused: Vec<&Question> = refused
             .filter(|(verdict, _)| verdict.is_none())
@@ -385,7 +390,7 @@ impl Matching<'_> {
         node: &Node<'_>,
         questions: &[&Question<'_>],
         limits: Limits,
-    ) -> Result<Vec<Observed<Verdict>>, Trouble> {
+    ) -> Result<Vec<Observed<MatchResult>>, Trouble> {
         let mut answers = Vec::new();
         let mut rest = questions;
         while !rest.is_empty() {
@@ -482,7 +487,7 @@ fn refusal(
     readable: Option<Counts>,
     clauses: &[&str],
     counts: &[Option<Counts>],
-) -> Observed<Verdict> {
+) -> Observed<MatchResult> {
     if readable.is_none_or(|counts| counts.matches == 0) {
         return Observed::Unknown("HTCondor cannot read what they refer to".to_owned());
     }
@@ -494,15 +499,15 @@ fn refusal(
         Some(clause.chars().take(CLAUSE_TOLD).collect())
     };
     Observed::Known(match failing().find(|(clause, _)| !open(clause)) {
-        Some((clause, _)) => Verdict::JobRefuses {
+        Some((clause, _)) => MatchResult::JobRefuses {
             clause: told(clause),
         },
         None => match failing().next() {
-            Some((clause, _)) => Verdict::Undetermined {
+            Some((clause, _)) => MatchResult::Undetermined {
                 clause: told(clause),
             },
-            None if open(&question.ad.requirements) => Verdict::Undetermined { clause: None },
-            None => Verdict::JobRefuses { clause: None },
+            None if open(&question.ad.requirements) => MatchResult::Undetermined { clause: None },
+            None => MatchResult::JobRefuses { clause: None },
         },
     })
 }
@@ -534,7 +539,7 @@ mod tests {
     use super::super::match_memory::MatchFile;
     use super::*;
     use scaling::capacity::Capacity;
-    use scaling::job_requirements::Answer;
+    use scaling::job_requirements::MatchAnswer;
 
     const LIMIT: Duration = Duration::from_secs(60);
 
@@ -602,7 +607,7 @@ mod tests {
             }
         }
 
-        fn ask(&self, jobs: &[&JobGroupKey], nodes: &[Candidate], time: Duration) -> Matches {
+        fn ask(&self, jobs: &[&JobGroupKey], nodes: &[MatchTarget], time: Duration) -> Matches {
             let file = MatchFile::new(self.folder.path(), true);
             let mut memory = MatchCache::load(Some(file), Timestamp::now());
             let tools = self.fake.tools(LIMIT);
@@ -624,14 +629,14 @@ mod tests {
         }
     }
 
-    fn candidate(flavor: &str, example: Option<&str>) -> Candidate {
+    fn candidate(flavor: &str, example: Option<&str>) -> MatchTarget {
         let space = Resources {
             cpus: 4,
             memory_mb: 4096,
             disk_kb: 1 << 20,
             gpus: 0,
         };
-        Candidate {
+        MatchTarget {
             kind: NodeType {
                 cloud: "a".to_owned(),
                 flavor: flavor.to_owned(),
@@ -642,20 +647,20 @@ mod tests {
         }
     }
 
-    fn verdict(matches: &Matches, node: &Candidate, jobs: &JobGroupKey) -> Observed<Verdict> {
+    fn verdict(matches: &Matches, node: &MatchTarget, jobs: &JobGroupKey) -> Observed<MatchResult> {
         match matches.answer(&node.kind, jobs) {
-            Answer::Takes => Observed::Known(Verdict::Matches),
-            Answer::Perhaps(clause) => Observed::Known(Verdict::Undetermined {
+            MatchAnswer::Takes => Observed::Known(MatchResult::Matches),
+            MatchAnswer::Perhaps(clause) => Observed::Known(MatchResult::Undetermined {
                 clause: clause.map(str::to_owned),
             }),
-            Answer::Refuses(verdict) => Observed::Known(verdict.clone()),
-            Answer::Unknown(why) => Observed::Unknown(why.to_owned()),
+            MatchAnswer::Refuses(verdict) => Observed::Known(verdict.clone()),
+            MatchAnswer::Unknown(why) => Observed::Unknown(why.to_owned()),
         }
     }
 
-    fn job_refuses(clause: &str) -> Observed<Verdict> {
+    fn job_refuses(clause: &str) -> Observed<MatchResult> {
         let clause = Some(clause.to_owned());
-        Observed::Known(Verdict::JobRefuses { clause })
+        Observed::Known(MatchResult::JobRefuses { clause })
     }
 
     #[test]
@@ -672,13 +677,13 @@ mod tests {
         for processes in [2, 3] {
             let matches = pool.ask(&jobs, std::slice::from_ref(&new), LIMIT);
             let verdict = |jobs| verdict(&matches, &new, jobs);
-            assert_eq!(verdict(&fine), Observed::Known(Verdict::Matches));
+            assert_eq!(verdict(&fine), Observed::Known(MatchResult::Matches));
             assert_eq!(verdict(&refuses), job_refuses("TARGET.OpSys == \"NO\""));
-            assert_eq!(verdict(&closed), Observed::Known(Verdict::NodeRefuses));
+            assert_eq!(verdict(&closed), Observed::Known(MatchResult::NodeRefuses));
             let clause = Some("OpSysAndVer == \"NO\"".to_owned());
             assert_eq!(
                 verdict(&open),
-                Observed::Known(Verdict::Undetermined { clause })
+                Observed::Known(MatchResult::Undetermined { clause })
             );
             assert_eq!(verdict(&both), job_refuses("Machine == \"NO\""));
             assert!(!verdict(&broken).is_known());
@@ -744,7 +749,7 @@ mod tests {
         let clause = Some("Microarch == \"NO\"".to_owned());
         assert_eq!(
             of(&hardware),
-            Observed::Known(Verdict::Undetermined { clause })
+            Observed::Known(MatchResult::Undetermined { clause })
         );
         assert_eq!(of(&vm_type), job_refuses("CloudVMType == \"NO\""));
         let slots = fs::read_to_string(pool.fake.path().join("slots")).unwrap();
@@ -754,7 +759,10 @@ mod tests {
         let matches = pool.ask(&[&software], std::slice::from_ref(&other_flavor), LIMIT);
         let clause = Some("OpSysAndVer == \"NO\"".to_owned());
         let another = verdict(&matches, &other_flavor, &software);
-        assert_eq!(another, Observed::Known(Verdict::Undetermined { clause }));
+        assert_eq!(
+            another,
+            Observed::Known(MatchResult::Undetermined { clause })
+        );
     }
 
     #[test]
@@ -786,7 +794,7 @@ mod tests {
         let matches = pool.ask(&[&jobs], std::slice::from_ref(&new), LIMIT);
         assert_eq!(
             verdict(&matches, &new, &jobs),
-            Observed::Known(Verdict::Matches)
+            Observed::Known(MatchResult::Matches)
         );
     }
 
@@ -892,7 +900,7 @@ mod tests {
         for node in &nodes {
             assert_eq!(
                 verdict(&matches, node, &plain),
-                Observed::Known(Verdict::Matches)
+                Observed::Known(MatchResult::Matches)
             );
             assert_eq!(matches.request(&node.kind, &whole[39]).cpus, 4);
         }
@@ -914,7 +922,7 @@ mod tests {
         for jobs in &fine {
             assert_eq!(
                 verdict(&matches, &new, jobs),
-                Observed::Known(Verdict::Matches)
+                Observed::Known(MatchResult::Matches)
             );
         }
         assert!(!verdict(&matches, &new, &bad).is_known());
@@ -1001,7 +1009,7 @@ mod tests {
         let all: Vec<JobGroupKey> = (0..1000)
             .map(|number| pool.jobs(&format!("TARGET.Disk > {number}")))
             .collect();
-        let nodes: Vec<Candidate> = (0..20).map(|n| candidate(&format!("f{n}"), None)).collect();
+        let nodes: Vec<MatchTarget> = (0..20).map(|n| candidate(&format!("f{n}"), None)).collect();
         let jobs: Vec<&JobGroupKey> = all.iter().collect();
         pool.ask(&jobs, &nodes, LIMIT);
         assert_eq!(pool.processes(), 20);

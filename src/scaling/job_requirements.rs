@@ -122,7 +122,7 @@ pub struct JobGroupKey {
 
 /// Whether jobs of one kind would run on a new node of another, as HTCondor matches them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum MatchResult {
     /// They would.
     Matches,
     /// Their Requirements are false there.
@@ -141,7 +141,7 @@ pub enum Verdict {
 
 /// A kind of node that jobs may run on, and what is known of it: what HTCondor is to match against.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+pub struct MatchTarget {
     /// The kind.
     pub kind: NodeType,
     /// What such a node offers.
@@ -153,7 +153,7 @@ pub struct Candidate {
 /// The answers: for each kind of node and each kind of jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Matches {
-    answers: BTreeMap<NodeType, BTreeMap<JobGroupKey, Observed<Verdict>>>,
+    answers: BTreeMap<NodeType, BTreeMap<JobGroupKey, Observed<MatchResult>>>,
     /// What jobs ask of a node of a kind, where that depends on the machine.
     requests: BTreeMap<JobGroupKey, BTreeMap<NodeType, Resources>>,
     failure: Option<String>,
@@ -161,7 +161,7 @@ pub struct Matches {
 
 impl Matches {
     /// Keeps an answer.
-    pub fn insert(&mut self, kind: NodeType, jobs: JobGroupKey, answer: Observed<Verdict>) {
+    pub fn insert(&mut self, kind: NodeType, jobs: JobGroupKey, answer: Observed<MatchResult>) {
         self.answers.entry(kind).or_default().insert(jobs, answer);
     }
 
@@ -192,40 +192,40 @@ impl Matches {
     }
 
     /// The answer; room alone decides about jobs of which nothing is known.
-    pub fn answer(&self, kind: &NodeType, jobs: &JobGroupKey) -> Answer<'_> {
+    pub fn answer(&self, kind: &NodeType, jobs: &JobGroupKey) -> MatchAnswer<'_> {
         if jobs.needs.is_empty() {
-            return Answer::Takes;
+            return MatchAnswer::Takes;
         }
         match self.answers.get(kind).and_then(|answers| answers.get(jobs)) {
-            Some(Observed::Known(Verdict::Matches)) => Answer::Takes,
-            Some(Observed::Known(Verdict::Undetermined { clause })) => {
-                Answer::Perhaps(clause.as_deref())
+            Some(Observed::Known(MatchResult::Matches)) => MatchAnswer::Takes,
+            Some(Observed::Known(MatchResult::Undetermined { clause })) => {
+                MatchAnswer::Perhaps(clause.as_deref())
             }
-            Some(Observed::Known(refusal)) => Answer::Refuses(refusal),
-            Some(Observed::Unknown(why)) => Answer::Unknown(why),
-            None if jobs.needs.is_unread() => Answer::Unknown("they could not be read"),
-            None => Answer::Unknown("HTCondor was not asked yet"),
+            Some(Observed::Known(refusal)) => MatchAnswer::Refuses(refusal),
+            Some(Observed::Unknown(why)) => MatchAnswer::Unknown(why),
+            None if jobs.needs.is_unread() => MatchAnswer::Unknown("they could not be read"),
+            None => MatchAnswer::Unknown("HTCondor was not asked yet"),
         }
     }
 }
 
 /// What an answer means for a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer<'a> {
+pub enum MatchAnswer<'a> {
     /// A node of the kind takes such jobs.
     Takes,
     /// The first node of the kind will tell; the clause that leaves it open.
     Perhaps(Option<&'a str>),
     /// It does not.
-    Refuses(&'a Verdict),
+    Refuses(&'a MatchResult),
     /// Not answered, and why: nothing is made for such jobs, and no room is taken from them.
     Unknown(&'a str),
 }
 
-impl Answer<'_> {
+impl MatchAnswer<'_> {
     /// Jobs may be counted on to use a node of the kind that is there: only a refusal says that they will not.
     pub fn may_use(&self) -> bool {
-        !matches!(self, Answer::Refuses(_))
+        !matches!(self, MatchAnswer::Refuses(_))
     }
 }
 
@@ -255,7 +255,7 @@ pub fn candidates(
     state: &State,
     startds: &[StartdView],
     clouds: &BTreeMap<CloudName, Observed<CloudView>>,
-) -> Vec<Candidate> {
+) -> Vec<MatchTarget> {
     let slots: BTreeMap<&str, &str> = startds
         .iter()
         .filter_map(|startd| Some((startd.machine.as_str(), startd.slots.first()?.name.as_str())))
@@ -275,7 +275,7 @@ pub fn candidates(
     }
     let candidate = |(kind, example)| {
         let capacity = capacity(&kind, state, clouds)?;
-        Some(Candidate {
+        Some(MatchTarget {
             kind,
             capacity,
             example,
@@ -306,19 +306,19 @@ mod tests {
     #[test]
     fn what_was_not_asked_is_unknown_and_no_refusal() {
         let mut matches = Matches::default();
-        let refuses = Verdict::JobRefuses { clause: None };
-        matches.insert(kind("f"), jobs("x"), Observed::Known(Verdict::Matches));
+        let refuses = MatchResult::JobRefuses { clause: None };
+        matches.insert(kind("f"), jobs("x"), Observed::Known(MatchResult::Matches));
         matches.insert(kind("g"), jobs("x"), Observed::Known(refuses.clone()));
-        assert_eq!(matches.answer(&kind("f"), &jobs("x")), Answer::Takes);
+        assert_eq!(matches.answer(&kind("f"), &jobs("x")), MatchAnswer::Takes);
         assert_eq!(
             matches.answer(&kind("g"), &jobs("x")),
-            Answer::Refuses(&refuses)
+            MatchAnswer::Refuses(&refuses)
         );
         assert!(!matches.answer(&kind("g"), &jobs("x")).may_use());
         let unknown = matches.answer(&kind("h"), &jobs("x"));
-        assert!(matches!(unknown, Answer::Unknown(_)) && unknown.may_use());
+        assert!(matches!(unknown, MatchAnswer::Unknown(_)) && unknown.may_use());
         // Of jobs whose Requirements nobody asked for, room decides.
-        assert_eq!(matches.answer(&kind("h"), &jobs("")), Answer::Takes);
+        assert_eq!(matches.answer(&kind("h"), &jobs("")), MatchAnswer::Takes);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use scaling::action::{Done, Failure, PoolAction, StartdIdentity};
 use scaling::first_seen::ClusterMarks;
-use scaling::job_requirements::{Candidate, JobGroupKey, Matches};
+use scaling::job_requirements::{JobGroupKey, MatchTarget, Matches};
 use scaling::observation::{PoolView, StartdView};
 use system::deadline::Deadline;
 
@@ -67,7 +67,7 @@ pub trait Pool: Sync {
     fn matches(
         &self,
         jobs: &BTreeSet<JobGroupKey>,
-        nodes: &[Candidate],
+        nodes: &[MatchTarget],
         deadline: Deadline,
     ) -> Matches;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
-use scaling::job_requirements::{Candidate, JobGroupKey, Matches};
+use scaling::job_requirements::{JobGroupKey, MatchTarget, Matches};
 use scaling::node::drain_mark;
 use scaling::observation::{
     DrainView, NodeId, Observed, PoolView, Resources, SlotView, StartdView,
@@ -210,7 +210,7 @@ impl Pool for HostilePool<'_> {
     fn matches(
         &self,
         jobs: &BTreeSet<JobGroupKey>,
-        nodes: &[Candidate],
+        nodes: &[MatchTarget],
         deadline: Deadline,
     ) -> Matches {
         self.pool.matches(jobs, nodes, deadline)

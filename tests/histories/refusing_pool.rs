@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use scaling::action::{Done, Failure, PoolAction, StartdIdentity};
-use scaling::job_requirements::{Candidate, JobGroupKey, Matches};
+use scaling::job_requirements::{JobGroupKey, MatchTarget, Matches};
 use scaling::observation::{PoolView, StartdView};
 use system::deadline::Deadline;
 use tick::pool::{Pool, Watch};
@@ -34,7 +34,7 @@ impl Pool for RefusingPool<'_> {
     fn matches(
         &self,
         jobs: &BTreeSet<JobGroupKey>,
-        nodes: &[Candidate],
+        nodes: &[MatchTarget],
         deadline: Deadline,
     ) -> Matches {
         self.pool.matches(jobs, nodes, deadline)

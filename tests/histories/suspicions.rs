@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use scaling::action::{CloudAction, Done, Failure, PoolAction, StartdIdentity};
 use scaling::allocation::Allocation;
-use scaling::job_requirements::{Candidate, JobGroupKey, Matches};
+use scaling::job_requirements::{JobGroupKey, MatchTarget, Matches};
 use scaling::observation::{
     CloudView, NodeId, Observed, OwnedServer, PoolView, Resources, ServerRecord, StartdView,
     UnreadableAd, builder_metadata, execute_metadata,
@@ -40,7 +40,7 @@ impl Pool for SeenPool<'_> {
     fn matches(
         &self,
         jobs: &BTreeSet<JobGroupKey>,
-        nodes: &[Candidate],
+        nodes: &[MatchTarget],
         deadline: Deadline,
     ) -> Matches {
         self.pool.matches(jobs, nodes, deadline)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scaling::job_requirements::{JobFault, OwnerBound, RequirementsDigest, Verdict};
+use scaling::job_requirements::{JobFault, MatchResult, OwnerBound, RequirementsDigest};
 use scaling::observation::{Demand, MaxRunning, Observation, Observed, Resources, ScheddView};
 use scaling::plan::{Plan, plan};
 use scaling::reason::Reason;
@@ -190,7 +190,7 @@ fn jobs_that_no_node_runs_take_nothing_of_the_limit_of_their_schedd() {
         let small = small();
         let plan = planned(&small, |observation| {
             for position in 0..2 {
-                let verdict = Verdict::JobRefuses { clause: None };
+                let verdict = MatchResult::JobRefuses { clause: None };
                 let (kind, asks) = (kind(&small.clouds[0], position), stuck.kind());
                 if stuck.needs.0.starts_with("of a machine") {
                     observation

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use condor::CondorSettings;
 use condor::{CondorPool, MatchFile, StartdAttributes};
 use scaling::capacity::Capacity;
-use scaling::job_requirements::{Answer, Candidate, JobFault, JobGroupKey, Matches, OwnerBound};
+use scaling::job_requirements::{
+    JobFault, JobGroupKey, MatchAnswer, MatchTarget, Matches, OwnerBound,
+};
 use scaling::observation::{Demand, Observed, Resources, ScheddView};
 use scaling::state::NodeType;
 use system::deadline::Deadline;
@@ -21,8 +23,8 @@ const PLAIN: &str =
 /// A tick of `tick_timeout`.
 const TICK: Duration = Duration::from_secs(60);
 
-fn node() -> Candidate {
-    Candidate {
+fn node() -> MatchTarget {
+    MatchTarget {
         kind: NodeType {
             cloud: "a".to_owned(),
             flavor: "m1".to_owned(),
@@ -89,7 +91,7 @@ impl Look {
 
     fn takes(&self, demand: &Demand) -> bool {
         let answer = self.matches.answer(&node().kind, &demand.kind());
-        matches!(answer, Answer::Takes)
+        matches!(answer, MatchAnswer::Takes)
     }
 
     /// Jobs of an owner that a new node would run.
@@ -309,7 +311,7 @@ fn requirements_that_take_long_are_found_and_set_aside() {
         }
         assert_eq!(look.served("bob"), 5, "{:?}", look.of("bob"));
         for demand in look.of("bob") {
-            if let Answer::Unknown(why) = look.matches.answer(&node().kind, &demand.kind()) {
+            if let MatchAnswer::Unknown(why) = look.matches.answer(&node().kind, &demand.kind()) {
                 assert!(why.contains(&format!("job {slow}.0 of bob")), "{why}");
             }
         }

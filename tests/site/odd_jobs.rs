@@ -7,7 +7,7 @@ use std::time::Duration;
 use condor::CondorSettings;
 use condor::{CondorPool, MatchFile, StartdAttributes};
 use scaling::capacity::Capacity;
-use scaling::job_requirements::{Answer, Candidate, JobFault, JobGroupKey, Matches};
+use scaling::job_requirements::{JobFault, JobGroupKey, MatchAnswer, MatchTarget, Matches};
 use scaling::observation::{Demand, MaxRunning, Observed, Resources, ScheddView};
 use scaling::state::NodeType;
 use system::deadline::Deadline;
@@ -18,8 +18,8 @@ use crate::condor::Testbed;
 const PLAIN: &str =
     "request_cpus = 1\nrequest_memory = 512\nrequest_disk = 1024\nshould_transfer_files = yes\n";
 
-fn node() -> Candidate {
-    Candidate {
+fn node() -> MatchTarget {
+    MatchTarget {
         kind: NodeType {
             cloud: "a".to_owned(),
             flavor: "m1".to_owned(),
@@ -67,7 +67,10 @@ fn of<'a>(schedd: &'a ScheddView, cluster: &str) -> Vec<&'a Demand> {
 }
 
 fn takes(matches: &Matches, demand: &Demand) -> bool {
-    matches!(matches.answer(&node().kind, &demand.kind()), Answer::Takes)
+    matches!(
+        matches.answer(&node().kind, &demand.kind()),
+        MatchAnswer::Takes
+    )
 }
 
 #[test]

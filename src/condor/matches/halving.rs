@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use scaling::job_requirements::{RequirementsDigest, Verdict};
+use scaling::job_requirements::{MatchResult, RequirementsDigest};
 use scaling::observation::Observed;
 use system::deadline::Deadline;
 
@@ -16,7 +16,7 @@ pub(super) struct Halving<'a, 'b> {
     pub deadline: Deadline,
     /// Processes that may still be started.
     pub left: usize,
-    pub found: &'a mut BTreeMap<usize, Observed<Verdict>>,
+    pub found: &'a mut BTreeMap<usize, Observed<MatchResult>>,
     /// Requirements of jobs that take too long.
     pub slow: BTreeSet<String>,
     pub failure: &'a mut Option<String>,

@@ -4,7 +4,7 @@
 use super::planner::{JobGroup, Planner, cores};
 use crate::allocation::{Basis, Choice, Figure, Other, Rank, Rates, Turns};
 use crate::capacity::Capacity;
-use crate::job_requirements::{Answer, JobGroupKey};
+use crate::job_requirements::{JobGroupKey, MatchAnswer};
 use crate::limits::{self, Limit};
 use crate::observation::Resources;
 use crate::packing::{WHOLE, dominant_share};
@@ -99,7 +99,9 @@ impl<'a> Planner<'a> {
     ) -> Option<Option<String>> {
         let mut kinds = market.candidates.iter().map(|candidate| &candidate.kind);
         kinds.find_map(|kind| match self.answer(kind, asks) {
-            Answer::Perhaps(clause) if self.on_their_way(kind) => Some(clause.map(str::to_owned)),
+            MatchAnswer::Perhaps(clause) if self.on_their_way(kind) => {
+                Some(clause.map(str::to_owned))
+            }
             _ => None,
         })
     }
@@ -186,7 +188,10 @@ impl<'a> Planner<'a> {
                 continue;
             }
             // Beside others goes what is known to be taken: the rest would have more nodes made for those behind it.
-            let certain = matches!(self.answer(&candidate.kind, &group.asks), Answer::Takes);
+            let certain = matches!(
+                self.answer(&candidate.kind, &group.asks),
+                MatchAnswer::Takes
+            );
             if behind > 0 && !certain {
                 continue;
             }
@@ -274,10 +279,14 @@ impl<'a> Planner<'a> {
         // Of kinds that may or may not take such jobs one is tried at a time.
         let trying = asks.is_some_and(|asks| self.first_will_tell(market, asks).is_some());
         for candidate in &market.candidates {
-            let told = match asks.map_or(Answer::Takes, |asks| self.answer(&candidate.kind, asks)) {
-                Answer::Takes => true,
-                Answer::Perhaps(_) if !trying => false,
-                Answer::Perhaps(_) | Answer::Refuses(_) | Answer::Unknown(_) => continue,
+            let told = match asks.map_or(MatchAnswer::Takes, |asks| {
+                self.answer(&candidate.kind, asks)
+            }) {
+                MatchAnswer::Takes => true,
+                MatchAnswer::Perhaps(_) if !trying => false,
+                MatchAnswer::Perhaps(_) | MatchAnswer::Refuses(_) | MatchAnswer::Unknown(_) => {
+                    continue;
+                }
             };
             if let (Some(wanted), Some(capacity)) = (wanted, &candidate.capacity)
                 && !self.takes(&candidate.kind, capacity, wanted.group)

@@ -7,7 +7,7 @@ use super::planner::{JobGroup, NewNode, NodePlan, Planner, cores};
 use crate::action::{CloudAction, Intent};
 use crate::allocation::Choice;
 use crate::capacity::Capacity;
-use crate::job_requirements::{Answer, JobFault, JobGroupKey, Verdict};
+use crate::job_requirements::{JobFault, JobGroupKey, MatchAnswer, MatchResult};
 use crate::limits::{self, Case, Limit};
 use crate::nearest::Nearest;
 use crate::node::Phase;
@@ -311,14 +311,14 @@ impl<'a> Planner<'a> {
         let mut refused = Vec::new();
         for kind in large {
             match self.answer(kind, asks) {
-                Answer::Takes | Answer::Perhaps(_) => return None,
-                Answer::Unknown(why) => drop(unanswered.get_or_insert(why)),
-                Answer::Refuses(verdict) => refused.push(Refuses {
+                MatchAnswer::Takes | MatchAnswer::Perhaps(_) => return None,
+                MatchAnswer::Unknown(why) => drop(unanswered.get_or_insert(why)),
+                MatchAnswer::Refuses(verdict) => refused.push(Refuses {
                     cloud: kind.cloud.clone(),
                     flavor: kind.flavor.clone(),
-                    node: *verdict == Verdict::NodeRefuses,
+                    node: *verdict == MatchResult::NodeRefuses,
                     clause: match verdict {
-                        Verdict::JobRefuses { clause } => clause.clone(),
+                        MatchResult::JobRefuses { clause } => clause.clone(),
                         _ => None,
                     },
                 }),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::NodeDecision;
 use super::planner::{JobGroup, NodePlan, Planner};
-use crate::job_requirements::Answer;
+use crate::job_requirements::MatchAnswer;
 use crate::limits::{self, Limit};
 use crate::node::{Node, Phase};
 use crate::observation::Observed;
@@ -124,8 +124,12 @@ impl Planner<'_> {
                 };
                 asks.is_none_or(holds)
             });
-            let takes =
-                |asks| matches!(self.answer(kind, asks), Answer::Takes | Answer::Perhaps(_));
+            let takes = |asks| {
+                matches!(
+                    self.answer(kind, asks),
+                    MatchAnswer::Takes | MatchAnswer::Perhaps(_)
+                )
+            };
             holds
                 && asks.is_none_or(takes)
                 && !self.counts.unjoined_of_kind.contains_key(*kind)

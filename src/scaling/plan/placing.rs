@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::planner::{JobGroup, Planner};
-use crate::job_requirements::Answer;
+use crate::job_requirements::MatchAnswer;
 use crate::node::{Phase, is_fresh};
 use crate::observation::{Observed, Resources, StartdView};
 use crate::packing::{Class, Stock};
@@ -207,7 +207,7 @@ impl Planner<'_> {
         let matches = &self.observation.matches;
         let refuses = |kind: &NodeType| {
             let answer = matches.answer(kind, &group.asks);
-            !answer.may_use() || certain && !matches!(answer, Answer::Takes)
+            !answer.may_use() || certain && !matches!(answer, MatchAnswer::Takes)
         };
         let closed = classes.iter().filter(|(kind, _)| refuses(kind));
         let of_kind =

@@ -8,7 +8,7 @@ use super::{Action, BuilderEntry, FloatingIpEntry, LeftoverEntry, NodeDecision};
 use crate::action::{CloudAction, PoolAction};
 use crate::brakes::Brake;
 use crate::budget::{BudgetSpent, Costs};
-use crate::job_requirements::{self, Answer, JobFault, JobGroupKey};
+use crate::job_requirements::{self, JobFault, JobGroupKey, MatchAnswer};
 use crate::limits::Planned;
 use crate::node::{Node, Phase};
 use crate::node_inventory::NodeInventory;
@@ -309,7 +309,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether a node of `kind` takes jobs that ask for this.
-    pub(super) fn answer(&self, kind: &NodeType, asks: &JobGroupKey) -> Answer<'a> {
+    pub(super) fn answer(&self, kind: &NodeType, asks: &JobGroupKey) -> MatchAnswer<'a> {
         self.observation.matches.answer(kind, asks)
     }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use scaling::idle_time::{Clocks, IdleTimes, Waiting, young};
-use scaling::job_requirements::{Candidate, JobGroupKey, Matches, RequirementsDigest, Verdict};
+use scaling::job_requirements::{
+    JobGroupKey, MatchResult, MatchTarget, Matches, RequirementsDigest,
+};
 use scaling::observation::{
     CollectorView, Demand, DrainView, JobCounts, NegotiatorView, NodeId, Observed, PoolView,
     Resources, RunningJobs, ScheddView, SlotView, StartdView,
@@ -50,7 +52,7 @@ impl Pool for SimulatedPool<'_> {
     fn matches(
         &self,
         jobs: &BTreeSet<JobGroupKey>,
-        nodes: &[Candidate],
+        nodes: &[MatchTarget],
         _deadline: Deadline,
     ) -> Matches {
         let world = locked(self.world);
@@ -66,12 +68,12 @@ impl Pool for SimulatedPool<'_> {
                     Observed::Unknown("it does not answer which jobs would run".to_owned())
                 } else if world.broken.unlearnt && node.example.is_none() {
                     let clause = Some(format!("TARGET.{}", jobs.needs.0));
-                    Observed::Known(Verdict::Undetermined { clause })
+                    Observed::Known(MatchResult::Undetermined { clause })
                 } else if flavor.is_some_and(|flavor| flavor.has.contains(&jobs.needs.0)) {
-                    Observed::Known(Verdict::Matches)
+                    Observed::Known(MatchResult::Matches)
                 } else {
                     let clause = Some(format!("TARGET.{}", jobs.needs.0));
-                    Observed::Known(Verdict::JobRefuses { clause })
+                    Observed::Known(MatchResult::JobRefuses { clause })
                 };
                 matches.insert(node.kind.clone(), jobs.clone(), answer);
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
-use scaling::job_requirements::{Candidate, JobGroupKey, Matches};
+use scaling::job_requirements::{JobGroupKey, MatchTarget, Matches};
 use scaling::observation::{
     CloudView, Observed, OwnedServer, PoolView, ScheddView, ServerRecord, StartdView,
 };
@@ -256,7 +256,7 @@ impl Pool for FaultyPool<'_> {
     fn matches(
         &self,
         jobs: &BTreeSet<JobGroupKey>,
-        nodes: &[Candidate],
+        nodes: &[MatchTarget],
         deadline: Deadline,
     ) -> Matches {
         self.pool.matches(jobs, nodes, deadline)

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use scaling::action::{CloudAction, FailureKind, PoolAction};
-use scaling::job_requirements::Answer;
+use scaling::job_requirements::MatchAnswer;
 use scaling::money::Money;
 use scaling::node::drain_mark;
 use scaling::observation::{
@@ -532,7 +532,7 @@ fn nothing_is_made_for_jobs_that_would_not_run_there(tick: &Tick<'_>) -> Result<
         };
         let answer = tick.observation.matches.answer(&memory.kind, asks);
         must!(
-            matches!(answer, Answer::Takes | Answer::Perhaps(_)),
+            matches!(answer, MatchAnswer::Takes | MatchAnswer::Perhaps(_)),
             "{} is made for jobs that need {:?}: {answer:?}",
             intent.node,
             asks.needs
