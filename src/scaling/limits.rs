@@ -4,8 +4,8 @@
 use super::budget::{Budget, Costs, Payer};
 use super::money::Money;
 use super::observation::{CloudView, Flavor, Usage};
-use super::parts;
 use super::policy::{CloudPolicy, Policy};
+use super::secondary_quota;
 use super::seconds::{Seconds, seconds};
 use super::sentence::{after, sentences};
 use super::state::{NodeType, State, TickInstant};
@@ -57,7 +57,7 @@ pub enum Limit {
         "the quota of {cloud}: {left_gb} GB of volumes left, a node takes {each_gb} GB";
     ServerGroupMembers "server_group_members" { cloud: String, left: u64 } =>
         "the quota of {cloud}: {left} more servers in the server group";
-    PartsUnknown "parts_unknown" { cloud: String, why: String } => "cloud {cloud}, whose quota could not be seen: {why}";
+    SecondaryQuotaUnknown "parts_unknown" { cloud: String, why: String } => "cloud {cloud}, whose quota could not be seen: {why}";
 }
 }
 
@@ -146,7 +146,7 @@ pub fn allowance(case: &Case<'_>) -> (u64, Limit) {
     let submitters = case.submitters.0.iter();
     let submitters = submitters.flat_map(|submitter| of_submitter(case, submitter, flavor));
     let all = all.into_iter().flatten().chain(submitters);
-    let all = all.chain(parts::all(case, view));
+    let all = all.chain(secondary_quota::all(case, view));
     let max_actions = case.policy.max_actions;
     let first = (u64::MAX, Limit::MaxActions { max_actions });
     all.fold(
@@ -226,7 +226,7 @@ pub fn exchange(case: &Case<'_>, leaving: Option<&Flavor>) -> Option<Limit> {
     ) {
         ram(case, view, flavor)
     } else {
-        return parts::exchange(case, view);
+        return secondary_quota::exchange(case, view);
     };
     all.map(|(_, limit)| limit)
 }

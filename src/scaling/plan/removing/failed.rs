@@ -4,10 +4,10 @@ use super::{Delete, Rule, Verdict, may_be_deleted};
 use crate::failure_tracking::{Cause, is_no_valid_host};
 use crate::node::{Node, Phase};
 use crate::observation::{Observed, ServerStatus};
-use crate::parts;
 use crate::plan::planner::{NodePlan, Planner};
 use crate::reason::Reason;
 use crate::refusal::{self, About};
+use crate::secondary_quota;
 use crate::state::NodeType;
 
 pub(super) struct Failed;
@@ -108,7 +108,7 @@ impl Planner<'_> {
         let cloud = self.policy.cloud(&kind.cloud);
         match (view.and_then(Observed::known), cloud) {
             (Some(view), Some(cloud)) => {
-                cloud.hard_server_group || parts::used_up(&cloud.takes, view)
+                cloud.hard_server_group || secondary_quota::used_up(&cloud.takes, view)
             }
             _ => false,
         }
