@@ -113,16 +113,16 @@ pub(super) fn hides_builder(observation: &Observation, cloud: &str, server_id: &
 }
 
 /// More items of a cloud are only counted.
-const MOST_TOLD: usize = 10;
+const MAX_TOLD: usize = 10;
 
 /// What cannot be read in each cloud, for an operator.
 pub(super) fn told(observation: &Observation) -> Vec<String> {
     let mut notices = Vec::new();
     for (cloud, view) in &observation.clouds {
         let Some(view) = view.known() else { continue };
-        let some = view.unread.iter().take(MOST_TOLD);
+        let some = view.unread.iter().take(MAX_TOLD);
         notices.extend(some.map(|item| format!("cloud {cloud}: {item}")));
-        let more = view.unread.len().saturating_sub(MOST_TOLD);
+        let more = view.unread.len().saturating_sub(MAX_TOLD);
         if more > 0 {
             notices.push(format!("cloud {cloud}: {more} more items cannot be read"));
         }

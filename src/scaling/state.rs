@@ -17,7 +17,7 @@ use super::capacity::Capacity;
 use super::failure_tracking::Protected;
 use super::first_seen::ClusterMarks;
 use super::job_requirements::JobGroupKey;
-use super::leftover::{LeftoverKind, LeftoverQuery, MOST_SERVERS};
+use super::leftover::{LeftoverKind, LeftoverQuery, MAX_SERVERS};
 use super::observation::{AttachedVolume, CloudName, NodeId};
 use super::pace::RecentActions;
 use super::plan::Action;
@@ -30,7 +30,7 @@ pub use node::{Claims, DeleteState, DrainState, Join, NodeState, Place, Silence}
 
 /// The longest time that one tick adds to the watched time: after a longer pause (or a jump of the clock) nothing
 /// is known of what lay between.
-const LONGEST_STEP: Duration = Duration::from_secs(300);
+const MAX_STEP: Duration = Duration::from_secs(300);
 /// A moment on ehos's own clock: the time it has watched the site, in milliseconds. Each tick moves it on by the
 /// time since the last one, but never by more than five minutes and never back, so that neither a jump of the
 /// machine's clock nor a night without ticks makes a timer expire.
@@ -357,7 +357,7 @@ impl State {
             None => Duration::ZERO,
         };
         next.previous = self.now;
-        next.now = self.now.plus(step.min(LONGEST_STEP));
+        next.now = self.now.plus(step.min(MAX_STEP));
         next.last_tick = Some(at);
         next
     }
@@ -367,7 +367,7 @@ impl State {
         let adopted = self.nodes.values().filter(|memory| memory.adopted);
         // Of a state that is older than its nodes the clock is, too.
         let last = adopted.map(|memory| memory.started).max();
-        self.adopted_trusted = last.max(Some(self.now.plus(LONGEST_STEP)));
+        self.adopted_trusted = last.max(Some(self.now.plus(MAX_STEP)));
     }
 
     /// An operator says that this server is of this pool, though its signature is not valid. Whether the state knows it.
@@ -486,7 +486,7 @@ impl State {
         let found = found.filter(|memory| memory.cloud == *cloud && memory.ours);
         let mut servers: BTreeSet<String> = found
             .filter_map(|memory| memory.server.clone())
-            .take(MOST_SERVERS)
+            .take(MAX_SERVERS)
             .collect();
         let departed = self.departed.values();
         let mut departed: Vec<(&Tombstone, &String)> = departed
@@ -495,7 +495,7 @@ impl State {
             .collect();
         departed.sort_unstable_by_key(|(gone, id)| (gone.searched, Reverse(gone.at), *id));
         for (_, id) in &departed {
-            if servers.len() >= MOST_SERVERS {
+            if servers.len() >= MAX_SERVERS {
                 break;
             }
             servers.insert((*id).clone());
@@ -550,7 +550,7 @@ mod tests {
         );
         assert_eq!(
             minute.at(at(86_400)).now.since(minute.now),
-            LONGEST_STEP,
+            MAX_STEP,
             "a night adds five minutes"
         );
     }

@@ -16,7 +16,7 @@ use super::source::SourceKind;
 use super::state::{NodeState, Outcome, State};
 
 /// Rows of each list that are kept when the configuration does not name their clouds and flavors any more.
-const MOST_ROWS: usize = 200;
+const MAX_ROWS: usize = 200;
 
 /// Counts since the state file is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -370,18 +370,18 @@ impl Totals {
                 .cloud(cloud)
                 .is_some_and(|cloud| cloud.flavors.iter().any(|name| name == flavor))
         };
-        if self.nodes.len() > MOST_ROWS {
+        if self.nodes.len() > MAX_ROWS {
             self.nodes.retain(|row| configured(&row.cloud, &row.flavor));
         }
-        if self.deletes.len() > MOST_ROWS {
+        if self.deletes.len() > MAX_ROWS {
             self.deletes
                 .retain(|row| configured(&row.cloud, &row.flavor));
         }
-        if self.failures.len() > MOST_ROWS {
+        if self.failures.len() > MAX_ROWS {
             self.failures
                 .retain(|row| row.cloud.is_empty() || policy.cloud(&row.cloud).is_some());
         }
-        if self.spent.len() > MOST_ROWS {
+        if self.spent.len() > MAX_ROWS {
             self.spent.retain(|row| policy.cloud(&row.cloud).is_some());
         }
     }

@@ -15,7 +15,7 @@ const GHOST_MEMORY: Duration = Duration::from_secs(2 * 3600);
 const SEARCH_MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 /// More departed servers are not remembered.
-const MOST_DEPARTED: usize = 1000;
+const MAX_DEPARTED: usize = 1000;
 
 /// The nodes of a cloud that is not in the configuration any more are no capacity, and nothing can be done to them: they
 /// are set aside until it is configured again.
@@ -87,7 +87,7 @@ pub(super) fn forget_departed(observation: &Observation, state: &mut State) {
             || (to_search && gone_for < SEARCH_MEMORY)
             || server.is_some_and(|server| with_leftovers.contains(server))
     });
-    while state.departed.len() > MOST_DEPARTED {
+    while state.departed.len() > MAX_DEPARTED {
         let oldest = state.departed.iter().min_by_key(|(_, gone)| gone.at);
         let Some(oldest) = oldest.map(|(id, _)| id.clone()) else {
             break;

@@ -21,7 +21,7 @@ pub struct Place {
 }
 
 /// More places of a node are not remembered: the first and the last ones.
-const MOST_PLACES: usize = 4;
+const MAX_PLACES: usize = 4;
 
 /// What is remembered of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,7 +236,7 @@ impl Join {
                 former.machine != place.machine
                     || host(former.address.as_deref()) != host(place.address.as_deref())
             });
-            if self.former.len() >= MOST_PLACES {
+            if self.former.len() >= MAX_PLACES {
                 self.former.remove(1);
             }
             self.former.push(place);
