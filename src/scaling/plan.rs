@@ -355,7 +355,7 @@ impl Plan {
     /// The state after the actions came out as they did, with what was done counted.
     pub fn after(&self, outcomes: &[Outcome], policy: &Policy) -> State {
         let mut next = self.next.clone().after(outcomes, policy);
-        next.totals.did(self, outcomes);
+        next.totals.record_outcomes(self, outcomes);
         next
     }
 }
@@ -384,7 +384,7 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     plan.window = window;
     plan.stranded = stranded;
     let mut totals = std::mem::take(&mut plan.next.totals);
-    totals.saw(state, &plan, policy);
+    totals.record_plan(state, &plan, policy);
     plan.next.totals = totals;
     plan
 }

@@ -200,7 +200,7 @@ impl Totals {
     }
 
     /// Counts what a tick has seen, when its plan is made; `before` is the state of the tick before it.
-    pub(super) fn saw(&mut self, before: &State, plan: &Plan, policy: &Policy) {
+    pub(super) fn record_plan(&mut self, before: &State, plan: &Plan, policy: &Policy) {
         self.since.get_or_insert(plan.at);
         let step = plan.next.now.since(before.now);
         for (id, memory) in &plan.next.nodes {
@@ -275,7 +275,7 @@ impl Totals {
     }
 
     /// Counts what came of a plan, the state before which is `next`.
-    pub(super) fn did(&mut self, plan: &Plan, outcomes: &[Outcome]) {
+    pub(super) fn record_outcomes(&mut self, plan: &Plan, outcomes: &[Outcome]) {
         for outcome in outcomes {
             let line = plan
                 .nodes
