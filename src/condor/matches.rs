@@ -84,7 +84,7 @@ pub(super) struct Owner {
 
 /// Why there is no answer.
 #[derive(Debug, Clone)]
-struct Trouble {
+struct MatchFailure {
     why: String,
     /// The process was killed: something takes too long.
     slow: bool,
@@ -289,11 +289,13 @@ impl Matching<'_> {
         let limits = self.limits(questions.len(), self.deadline.left() / 3);
         match self.verdicts(node, questions, limits) {
             Ok(answers) => return answers,
-            Err(Trouble { why, .. }) if self.deadline.passed() => {
+            Err(MatchFailure { why, .. }) if self.deadline.passed() => {
                 failure.get_or_insert_with(|| why.clone());
                 return vec![Observed::Unknown(why); questions.len()];
             }
-            Err(Trouble { why, .. }) => log::debug!("{why}; each owner's jobs are asked about"),
+            Err(MatchFailure { why, .. }) => {
+                log::debug!("{why}; each owner's jobs are asked about")
+            }
         }
         let mut owners: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
         for (place, question) in questions.iter().enumerate() {
@@ -356,7 +358,7 @@ impl Matching<'_> {
         node: &Node<'_>,
         questions: &[Question<'_>],
         limits: Limits,
-    ) -> Result<Vec<Observed<MatchResult>>, Trouble> {
+    ) -> Result<Vec<Observed<MatchResult>>, MatchFailure> {
         let whole: Vec<(&Question, &str)> = questions
             .iter()
             .map(|question| (question, question.ad.requirements.as_str()))
@@ -390,7 +392,7 @@ impl Matching<'_> {
         node: &Node<'_>,
         questions: &[&Question<'_>],
         limits: Limits,
-    ) -> Result<Vec<Observed<MatchResult>>, Trouble> {
+    ) -> Result<Vec<Observed<MatchResult>>, MatchFailure> {
         let mut answers = Vec::new();
         let mut rest = questions;
         while !rest.is_empty() {
@@ -424,7 +426,7 @@ impl Matching<'_> {
         node: &Node<'_>,
         jobs: &[(&Question<'_>, &str)],
         limits: Limits,
-    ) -> Result<Vec<Option<Counts>>, Trouble> {
+    ) -> Result<Vec<Option<Counts>>, MatchFailure> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
@@ -441,7 +443,7 @@ impl Matching<'_> {
                 .ad
                 .write(place + 3, &question.jobs.request, requirements, &mut text);
         }
-        let unwritable = |error: std::io::Error| Trouble {
+        let unwritable = |error: std::io::Error| MatchFailure {
             why: format!("the ads could not be written for condor_q: {error}"),
             slow: false,
         };
@@ -470,11 +472,11 @@ impl Matching<'_> {
             .tools
             .bounded(limits.bounds)
             .run(&call, limits.deadline, Summary::default(), Summary::add)
-            .map_err(|error| Trouble {
+            .map_err(|error| MatchFailure {
                 slow: error.is_killed(),
                 why: format!("{error}; condor.match_requirements: false does without this answer"),
             })?;
-        said.of(jobs.len(), number).map_err(|why| Trouble {
+        said.of(jobs.len(), number).map_err(|why| MatchFailure {
             why: format!("condor_q -better-analyze about {about}: {why}"),
             slow: false,
         })

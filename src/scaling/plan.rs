@@ -362,7 +362,7 @@ impl Plan {
 
 /// Plans one tick. The same observation, policy and state give the same plan.
 pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
-    let (policy, window) = policy.in_force(observation.at);
+    let (policy, window) = policy.effective_at(observation.at);
     let policy = &*policy;
     let (observation, cut) = amounts::bounded(observation, state);
     let observation = &*observation;

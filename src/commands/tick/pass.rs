@@ -68,7 +68,7 @@ impl Passes<'_> {
     ) -> anyhow::Result<Pass> {
         let policy = &self.config.policy;
         let begun = (self.acting && self.world.is_none()).then(|| {
-            let idle_timeout = policy.in_force(Timestamp::now()).0.idle_timeout;
+            let idle_timeout = policy.effective_at(Timestamp::now()).0.idle_timeout;
             let (interval, log) = (self.config.event_interval, self.config.condor.event_log());
             wake::Begun::now(interval, idle_timeout, log)
         });

@@ -6,7 +6,7 @@ use scaling::job_requirements::{MatchResult, RequirementsDigest};
 use scaling::observation::Observed;
 use system::deadline::Deadline;
 
-use super::{Matching, Node, Question, Trouble};
+use super::{MatchFailure, Matching, Node, Question};
 
 /// One owner's questions, asked by themselves.
 pub(super) struct Halving<'a, 'b> {
@@ -35,7 +35,7 @@ impl Halving<'_, '_> {
         let too_late = self.left == 0 || self.deadline.passed();
         self.left = self.left.saturating_sub(1);
         let answers = match too_late {
-            true => Err(Trouble {
+            true => Err(MatchFailure {
                 why: self.beside_slow(&needs),
                 slow: false,
             }),

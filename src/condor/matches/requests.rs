@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use scaling::job_requirements::JobGroupKey;
 use scaling::observation::Resources;
 
-use super::{BY_MACHINE_MAX, Matching, Node, Question, REQUEST_BITS, Trouble, question_name};
+use super::{BY_MACHINE_MAX, MatchFailure, Matching, Node, Question, REQUEST_BITS, question_name};
 use crate::match_memory::MatchCache;
 
 impl Matching<'_> {
@@ -76,7 +76,7 @@ impl Matching<'_> {
         &self,
         node: &Node<'_>,
         question: &Question<'_>,
-    ) -> Result<Resources, Trouble> {
+    ) -> Result<Resources, MatchFailure> {
         let bits: Vec<(&'static str, u32)> = question
             .ad
             .machine_requests()
@@ -91,7 +91,7 @@ impl Matching<'_> {
             .map(|expression| (question, expression.as_str()))
             .collect();
         let counts = self.counts(node, &jobs, self.limits(jobs.len(), self.deadline.left()))?;
-        let no_amount = |why: String| Trouble { why, slow: false };
+        let no_amount = |why: String| MatchFailure { why, slow: false };
         let (_, slots) = node.ad.slots(&node.candidate.capacity);
         let mut request = question.jobs.request;
         for name in question.ad.machine_requests() {
