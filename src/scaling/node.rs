@@ -221,11 +221,11 @@ impl Node<'_> {
 
 /// A startd is fresh for three of its update intervals.
 pub fn is_fresh(startd: &StartdView, policy: &Policy) -> bool {
-    is_heard(startd, policy.update_interval)
+    is_fresh_within(startd, policy.update_interval)
 }
 
 /// The same, where one that does not say how often it reports does so every `update_interval`.
-pub fn is_heard(startd: &StartdView, update_interval: Duration) -> bool {
+pub fn is_fresh_within(startd: &StartdView, update_interval: Duration) -> bool {
     startd.heard_ago
         <= startd
             .update_interval
@@ -240,7 +240,7 @@ pub(super) fn is_held(server: &OwnedServer) -> bool {
 }
 
 /// The collector, when it answers and is old enough to have heard from all its startds.
-pub fn hearing<'a>(pool: &'a PoolView, policy: &Policy) -> Option<&'a CollectorView> {
+pub fn mature_collector<'a>(pool: &'a PoolView, policy: &Policy) -> Option<&'a CollectorView> {
     pool.collector
         .known()
         .filter(|collector| collector.up_for >= policy.collector_grace)

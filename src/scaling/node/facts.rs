@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    JobLeft, JobListed, Node, Phase, drain_mark, hearing, hidden, is_fresh, lists_job, node_listed,
+    JobLeft, JobListed, Node, Phase, drain_mark, hidden, is_fresh, lists_job, mature_collector,
+    node_listed,
 };
 use crate::matching::Match;
 use crate::observation::{NodeId, Observation, OwnedServer, ServerStatus, StartdView};
@@ -105,7 +106,7 @@ impl<'a> Facts<'a, '_> {
     fn hears(&self) -> bool {
         let pool = &self.observation.pool;
         let machine = self.memory.join.machine.as_deref();
-        hearing(pool, self.policy).is_some() && !hidden(pool, machine, self.server)
+        mature_collector(pool, self.policy).is_some() && !hidden(pool, machine, self.server)
     }
 
     fn fresh_startd(&self) -> Option<&StartdView> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::capacity::Capacity;
 use crate::matching::Match;
-use crate::node::{JobListed, hearing, hidden, is_fresh, is_held, lists_job, node_listed};
+use crate::node::{JobListed, hidden, is_fresh, is_held, lists_job, mature_collector, node_listed};
 use crate::obscure::Obscured;
 use crate::observation::{NodeId, Observation, Observed, OwnedServer, ServerStatus, StartdView};
 use crate::policy::Policy;
@@ -131,7 +131,9 @@ impl Sight<'_> {
         let machine = memory.join.machine.as_deref();
         match fresh {
             Some(startd) => self.hear(startd, memory, learnt),
-            None if hearing(pool, self.policy).is_some() && !hidden(pool, machine, self.server) => {
+            None if mature_collector(pool, self.policy).is_some()
+                && !hidden(pool, machine, self.server) =>
+            {
                 self.miss(memory);
             }
             None => memory.silence.ends(),
