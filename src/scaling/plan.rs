@@ -3,14 +3,14 @@
 #![warn(missing_docs)]
 
 mod builders;
+mod cancelling;
 mod choosing;
-mod contradictions;
-mod creating;
 mod cycle;
 mod demand;
 mod finishing;
 mod floating_ips;
 mod forgetting;
+mod identity_mismatches;
 mod images;
 mod keeping;
 mod leftovers;
@@ -18,10 +18,10 @@ mod look_again;
 mod negotiator_limits;
 mod placing;
 mod planner;
-mod removing;
 mod retiring;
-mod taking_back;
-mod unseen;
+mod scale_down_pass;
+mod scale_up_pass;
+mod unknown_sources;
 mod unsigned;
 
 pub use look_again::NEXT_DRAIN_LOOK;

@@ -1,10 +1,10 @@
 //! The plan as it is told: every node with its reason, figures, and what an operator should know.
 
 use super::planner::{JobGroup, NewNode, NodePlan, Planner};
-use super::unseen::unseen;
+use super::unknown_sources::unseen;
 use super::{
-    JobGroupEntry, KnownSources, NodeDecision, NodeEntry, Plan, contradictions, phase_name, queue,
-    to_come,
+    JobGroupEntry, KnownSources, NodeDecision, NodeEntry, Plan, identity_mismatches, phase_name,
+    queue, to_come,
 };
 use crate::figures::{self, PolicyFigures};
 use crate::names::PhaseName;
@@ -17,7 +17,7 @@ impl<'a> Planner<'a> {
     /// The plan, when all passes are done.
     pub(super) fn into_plan(mut self) -> Plan {
         let (observation, policy) = (self.observation, self.policy);
-        let contradictions = contradictions::told(&self.nodes, &self.survey.impostors);
+        let contradictions = identity_mismatches::told(&self.nodes, &self.survey.impostors);
         let groups = std::mem::take(&mut self.groups).into_iter();
         self.next.recent.add(self.next.now, self.actions.planned());
         Plan {
