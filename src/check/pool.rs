@@ -19,7 +19,7 @@ use condor::{CondorPool, Error, Tools};
 use config::Config;
 use scaling::observation::{CollectorView, Observed, PoolView};
 use system::deadline::Deadline;
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 const NAME: &str = "pool";
 /// Ads of a node that is gone stay with the collector for this long at most: so long jobs are matched to it in vain.
@@ -56,7 +56,7 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
     let mut answered = false;
     thread::scope(|scope| {
         let tools = &tools;
-        let view = scope.spawn(|| condor_pool.observe(&Watch::default(), deadline));
+        let view = scope.spawn(|| condor_pool.observe(&TrackedMachines::default(), deadline));
         let rights = scope.spawn(move || rights(config, tools, deadline));
         let tokens = scope.spawn(move || joining(config, tools, deadline));
         let settings = scope.spawn(move || central_manager(config, tools, deadline));

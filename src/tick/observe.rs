@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::backends::Backends;
 use crate::cloud::Cloud;
-use crate::pool::Watch;
+use crate::pool::TrackedMachines;
 use scaling::job_requirements::{JobGroupKey, Matches, candidates};
 use scaling::observation::{CloudName, CloudView, Demand, Observation, Observed, PoolView};
 use scaling::policy::Policy;
@@ -129,7 +129,7 @@ pub fn observe_in_turn(
 
 /// The nodes whose startds have been seen, those that should have been by now (by the names of their servers), and those that are
 /// gone and on which a job may still be listed.
-fn watch(state: &State, policy: &Policy, at: Timestamp) -> Watch {
+fn watch(state: &State, policy: &Policy, at: Timestamp) -> TrackedMachines {
     let watched = |node: &NodeState| {
         let server = node.server_id.clone();
         let mut machines: Vec<String> = node.join.machines().map(str::to_owned).collect();
@@ -147,7 +147,7 @@ fn watch(state: &State, policy: &Policy, at: Timestamp) -> Watch {
         let server = gone.server_id.clone().unwrap_or_default();
         Some((gone.machine.clone()?, server))
     });
-    Watch {
+    TrackedMachines {
         machines: nodes.chain(departed).collect(),
         clusters: state.clusters.clone(),
         at,

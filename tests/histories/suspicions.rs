@@ -19,7 +19,7 @@ use simulation::{JobState, World, locked};
 use system::deadline::Deadline;
 use tick::backends::Backends as Asked;
 use tick::cloud::{Cloud, LeftoverQuery};
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 use crate::site::{Site, cloud, running, scenario};
 
@@ -32,7 +32,7 @@ struct SeenPool<'a> {
 }
 
 impl Pool for SeenPool<'_> {
-    fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
+    fn observe(&self, watch: &TrackedMachines, deadline: Deadline) -> PoolView {
         let mut view = self.pool.observe(watch, deadline);
         (self.change)(&mut view);
         view

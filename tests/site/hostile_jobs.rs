@@ -14,7 +14,7 @@ use scaling::job_requirements::{
 use scaling::observation::{Demand, Observed, Resources, ScheddView};
 use scaling::state::NodeType;
 use system::deadline::Deadline;
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 use crate::condor::Testbed;
 
@@ -63,7 +63,7 @@ fn look_at(
         .remembering(MatchFile::new(memory, true), StartdAttributes::new());
     let start = Instant::now();
     let deadline = Deadline::within(TICK);
-    let view = pool.observe(&Watch::default(), deadline);
+    let view = pool.observe(&TrackedMachines::default(), deadline);
     let schedd = match &view.schedds["local"] {
         Observed::Known(schedd) => schedd.clone(),
         Observed::Unknown(why) => panic!("{why}"),

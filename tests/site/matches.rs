@@ -11,7 +11,7 @@ use scaling::job_requirements::{JobGroupKey, MatchAnswer, MatchResult, MatchTarg
 use scaling::observation::{Demand, Observed, PoolView, Resources};
 use scaling::state::NodeType;
 use system::deadline::Deadline;
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 use crate::condor::Testbed;
 
@@ -46,7 +46,7 @@ fn pool(testbed: &Testbed, memory: &Path) -> CondorPool {
 fn look(testbed: &Testbed, memory: &Path, node: &MatchTarget) -> (PoolView, Matches) {
     let pool = pool(testbed, memory);
     let deadline = Deadline::within(Duration::from_secs(40));
-    let view = pool.observe(&Watch::default(), deadline);
+    let view = pool.observe(&TrackedMachines::default(), deadline);
     let jobs: BTreeSet<JobGroupKey> = demand(&view).iter().map(Demand::kind).collect();
     let matches = pool.matches(&jobs, std::slice::from_ref(node), deadline);
     (view, matches)

@@ -11,7 +11,7 @@ use scaling::job_requirements::{JobFault, JobGroupKey, MatchAnswer, MatchTarget,
 use scaling::observation::{Demand, MaxRunning, Observed, Resources, ScheddView};
 use scaling::state::NodeType;
 use system::deadline::Deadline;
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 use crate::condor::Testbed;
 
@@ -46,7 +46,7 @@ fn look(testbed: &Testbed, schedd: Option<&str>) -> (ScheddView, Matches) {
     let pool = CondorPool::new(&settings, Duration::ZERO, limit, limit)
         .remembering(MatchFile::new(folder.path(), true), StartdAttributes::new());
     let deadline = Deadline::within(Duration::from_secs(40));
-    let view = pool.observe(&Watch::default(), deadline);
+    let view = pool.observe(&TrackedMachines::default(), deadline);
     let schedd = match &view.schedds[schedd.unwrap_or("local")] {
         Observed::Known(schedd) => schedd.clone(),
         Observed::Unknown(why) => panic!("{why}"),

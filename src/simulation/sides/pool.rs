@@ -14,13 +14,13 @@ use scaling::observation::{
 };
 use scaling::sender::Sender;
 use system::deadline::Deadline;
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 use super::{SimulatedPool, failure, locked};
 use crate::world::{JobState, LEASE, SimulatedAd, World, machine};
 
 impl Pool for SimulatedPool<'_> {
-    fn observe(&self, watch: &Watch, _deadline: Deadline) -> PoolView {
+    fn observe(&self, watch: &TrackedMachines, _deadline: Deadline) -> PoolView {
         let world = locked(self.world);
         let collector = if world.broken.collector {
             Observed::Unknown("the collector does not answer".to_owned())
@@ -103,7 +103,7 @@ impl Pool for SimulatedPool<'_> {
             let message = "the schedd does not answer".to_owned();
             return Err(failure(FailureKind::Unknown, message));
         }
-        let watch = Watch::from_iter([(machine.to_owned(), String::new())]);
+        let watch = TrackedMachines::from_iter([(machine.to_owned(), String::new())]);
         Ok(!schedd(&world, &watch, Duration::ZERO).running_on.is_empty())
     }
 
@@ -201,7 +201,7 @@ pub(super) fn view(world: &World, ad: &SimulatedAd) -> StartdView {
 /// The one schedd of the site.
 pub(super) const SCHEDD: &str = "simulated";
 
-pub(super) fn schedd(world: &World, watch: &Watch, young: Duration) -> ScheddView {
+pub(super) fn schedd(world: &World, watch: &TrackedMachines, young: Duration) -> ScheddView {
     let mut groups: BTreeMap<(Resources, RequirementsDigest), IdleTimes> = BTreeMap::new();
     let mut newest_cluster = 0;
     let mut jobs = JobCounts::default();
