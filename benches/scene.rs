@@ -82,7 +82,7 @@ pub fn scene(size: Size) -> Scene {
             image: IMAGE.to_owned(),
         };
         if startd.is_some() {
-            let memory = state.kind_mut(&kind);
+            let memory = state.node_type_mut(&kind);
             memory.joined += 1;
             memory.capacity = Some(Capacity::whole(NODE));
         }

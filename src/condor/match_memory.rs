@@ -76,7 +76,8 @@ struct Stored {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Learnt {
-    kind: NodeType,
+    #[serde(rename = "kind")]
+    node_type: NodeType,
     at: Timestamp,
     ad: MachineAd,
 }
@@ -207,29 +208,32 @@ impl MatchCache {
     }
 
     /// The ad of a new node of a kind, and whether it is fresh.
-    pub(super) fn machine(&self, kind: &NodeType) -> Option<(&MachineAd, bool)> {
+    pub(super) fn machine(&self, node_type: &NodeType) -> Option<(&MachineAd, bool)> {
         let learnt = self
             .stored
             .machines
             .iter()
-            .find(|learnt| learnt.kind == *kind)?;
+            .find(|learnt| learnt.node_type == *node_type)?;
         let fresh = self.now.duration_since(learnt.at).abs() < LEARNT;
         Some((&learnt.ad, fresh))
     }
 
     /// The ad of a node of another kind that boots from the same image: of the same cloud, if there is one.
-    pub(super) fn sibling(&self, kind: &NodeType) -> Option<&MachineAd> {
+    pub(super) fn sibling(&self, node_type: &NodeType) -> Option<&MachineAd> {
         let machines = self.stored.machines.iter();
-        let siblings = machines.filter(|learnt| learnt.kind.image == kind.image);
-        let nearest = siblings.min_by_key(|learnt| (learnt.kind.cloud != kind.cloud, &learnt.kind));
+        let siblings = machines.filter(|learnt| learnt.node_type.image == node_type.image);
+        let nearest = siblings
+            .min_by_key(|learnt| (learnt.node_type.cloud != node_type.cloud, &learnt.node_type));
         nearest.map(|learnt| &learnt.ad)
     }
 
     /// Keeps the ad of a new node of a kind.
-    pub(super) fn learn(&mut self, kind: &NodeType, ad: MachineAd) {
-        self.stored.machines.retain(|learnt| learnt.kind != *kind);
+    pub(super) fn learn(&mut self, node_type: &NodeType, ad: MachineAd) {
+        self.stored
+            .machines
+            .retain(|learnt| learnt.node_type != *node_type);
         self.stored.machines.push(Learnt {
-            kind: kind.clone(),
+            node_type: node_type.clone(),
             at: self.now,
             ad,
         });

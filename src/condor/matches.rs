@@ -114,11 +114,11 @@ struct Counts {
 }
 
 /// The name of a question in [`MatchCache`].
-fn question_name(digest: &str, kind: &JobGroupKey) -> String {
-    let request = &kind.request;
+fn question_name(digest: &str, group: &JobGroupKey) -> String {
+    let request = &group.request;
     format!(
         "{digest}:{}:{}:{}:{}:{}",
-        kind.needs.0, request.cpus, request.memory_mb, request.disk_kb, request.gpus
+        group.needs.0, request.cpus, request.memory_mb, request.disk_kb, request.gpus
     )
 }
 
@@ -142,13 +142,13 @@ impl Matching<'_> {
                 matches.fail(why);
             }
             for (jobs, answer) in answers {
-                matches.insert(node.candidate.kind.clone(), jobs.clone(), answer);
+                matches.insert(node.candidate.node_type.clone(), jobs.clone(), answer);
             }
         }
         // Last: what some jobs ask of a machine takes no time from the answers that all others wait for.
         for node in &nodes {
             for (jobs, request) in self.requests(node, jobs, memory) {
-                matches.insert_request(node.candidate.kind.clone(), jobs.clone(), request);
+                matches.insert_request(node.candidate.node_type.clone(), jobs.clone(), request);
             }
         }
         memory.save();
@@ -157,11 +157,12 @@ impl Matching<'_> {
 
     /// Learns what nodes are like that are in the pool, once in a while.
     fn learn(&self, candidates: &[MatchTarget], memory: &mut MatchCache) {
-        let stale = |kind: &NodeType| !memory.machine(kind).is_some_and(|(_, fresh)| fresh);
+        let stale =
+            |node_type: &NodeType| !memory.machine(node_type).is_some_and(|(_, fresh)| fresh);
         let examples: Vec<(&NodeType, &str)> = candidates
             .iter()
-            .filter(|candidate| stale(&candidate.kind))
-            .filter_map(|candidate| Some((&candidate.kind, candidate.example.as_deref()?)))
+            .filter(|candidate| stale(&candidate.node_type))
+            .filter_map(|candidate| Some((&candidate.node_type, candidate.example.as_deref()?)))
             .collect();
         if examples.is_empty() {
             return;
@@ -185,11 +186,11 @@ impl Matching<'_> {
             .run(&call, self.deadline, LongAds::default(), LongAds::add);
         match found {
             Ok(found) => {
-                for (kind, name) in examples {
+                for (node_type, name) in examples {
                     let quoted = super::answer::quoted(name);
                     let ad = found.ads.iter().find(|ad| ad.get("name") == Some(&quoted));
                     if let Some(ad) = ad.and_then(MachineAd::learnt) {
-                        memory.learn(kind, ad);
+                        memory.learn(node_type, ad);
                     }
                 }
             }
@@ -198,13 +199,13 @@ impl Matching<'_> {
     }
 
     fn node<'a>(&self, candidate: &'a MatchTarget, memory: &MatchCache) -> Node<'a> {
-        let kind = &candidate.kind;
-        let learnt = memory.machine(kind).map(|(ad, _)| ad.clone());
-        let said = self.startd_attributes.get(&kind.cloud);
+        let node_type = &candidate.node_type;
+        let learnt = memory.machine(node_type).map(|(ad, _)| ad.clone());
+        let said = self.startd_attributes.get(&node_type.cloud);
         let said = said.map_or(&[][..], Vec::as_slice);
-        let made_up = || match memory.sibling(kind) {
-            Some(sibling) => MachineAd::like(sibling, kind, said),
-            None => MachineAd::made_up(kind, said),
+        let made_up = || match memory.sibling(node_type) {
+            Some(sibling) => MachineAd::like(sibling, node_type, said),
+            None => MachineAd::made_up(node_type, said),
         };
         Node {
             candidate,
@@ -239,40 +240,40 @@ impl Matching<'_> {
         let not_asked = not_asked();
         let mut answers = Vec::new();
         let mut open: Vec<(Question, &JobGroupKey, String)> = Vec::new();
-        for kind in jobs {
-            if let Some(why) = Unread::of(&kind.needs) {
-                answers.push((kind, unknown(why)));
+        for group in jobs {
+            if let Some(why) = Unread::of(&group.needs) {
+                answers.push((group, unknown(why)));
                 continue;
             }
-            let Some(ad) = self.ads.get(&kind.needs) else {
+            let Some(ad) = self.ads.get(&group.needs) else {
                 continue;
             };
-            if memory.is_slow(&kind.needs.0) {
-                answers.push((kind, Observed::Unknown(self.too_slow(&kind.needs))));
+            if memory.is_slow(&group.needs.0) {
+                answers.push((group, Observed::Unknown(self.too_slow(&group.needs))));
                 continue;
             }
             if let Some(why) = &not_asked {
-                answers.push((kind, unknown(why)));
+                answers.push((group, unknown(why)));
                 continue;
             }
-            let name = question_name(&digest, kind);
+            let name = question_name(&digest, group);
             match memory.answer(&name) {
-                Some(verdict) => answers.push((kind, Observed::Known(verdict))),
-                None => open.push((Question { jobs: kind, ad }, kind, name)),
+                Some(verdict) => answers.push((group, Observed::Known(verdict))),
+                None => open.push((Question { jobs: group, ad }, group, name)),
             }
         }
         let mut failure = None;
         for some in open.chunks(JOBS_MAX) {
             let questions: Vec<Question> = some.iter().map(|(question, ..)| *question).collect();
             let verdicts = self.verdicts_by_owner(node, &questions, memory, &mut failure);
-            for ((question, kind, name), answer) in some.iter().zip(verdicts) {
+            for ((question, group, name), answer) in some.iter().zip(verdicts) {
                 if let Observed::Known(verdict) = &answer
                     && !question.ad.changes
                     && !node_changes
                 {
                     memory.keep(name.clone(), verdict);
                 }
-                answers.push((*kind, answer));
+                answers.push((*group, answer));
             }
         }
         (answers, failure)
@@ -430,8 +431,8 @@ impl Matching<'_> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let kind = &node.candidate.kind;
-        let about = format!("nodes {} on {}", kind.flavor, kind.cloud);
+        let node_type = &node.candidate.node_type;
+        let about = format!("nodes {} on {}", node_type.flavor, node_type.cloud);
         let (slots, number) = node.ad.slots(&node.candidate.capacity);
         let mut text = String::new();
         let plain = JobAd::plain();
@@ -639,7 +640,7 @@ mod tests {
             gpus: 0,
         };
         MatchTarget {
-            kind: NodeType {
+            node_type: NodeType {
                 cloud: "a".to_owned(),
                 flavor: flavor.to_owned(),
                 image: "gold".to_owned(),
@@ -650,7 +651,7 @@ mod tests {
     }
 
     fn verdict(matches: &Matches, node: &MatchTarget, jobs: &JobGroupKey) -> Observed<MatchResult> {
-        match matches.answer(&node.kind, jobs) {
+        match matches.answer(&node.node_type, jobs) {
             MatchAnswer::Takes => Observed::Known(MatchResult::Matches),
             MatchAnswer::Perhaps(clause) => Observed::Known(MatchResult::Undetermined {
                 clause: clause.map(str::to_owned),
@@ -757,7 +758,7 @@ mod tests {
         let slots = fs::read_to_string(pool.fake.path().join("slots")).unwrap();
         assert!(slots.contains("cloudvmtype = \"m2\""), "{slots}");
 
-        other_flavor.kind.image = "another".to_owned();
+        other_flavor.node_type.image = "another".to_owned();
         let matches = pool.ask(&[&software], std::slice::from_ref(&other_flavor), LIMIT);
         let clause = Some("OpSysAndVer == \"NO\"".to_owned());
         let another = verdict(&matches, &other_flavor, &software);
@@ -847,22 +848,22 @@ mod tests {
         let ask = |pool: &Pool| pool.ask(&[&whole, &plain], std::slice::from_ref(&new), LIMIT);
         let matches = ask(&pool);
         assert!(matches.depends_on_machine(&whole) && !matches.depends_on_machine(&plain));
-        let request = matches.request(&new.kind, &whole);
+        let request = matches.request(&new.node_type, &whole);
         assert_eq!(
             (request.cpus, request.memory_mb, request.disk_kb),
             (4, 3968, 1024)
         );
-        assert_eq!(matches.request(&new.kind, &plain), plain.request);
+        assert_eq!(matches.request(&new.node_type, &plain), plain.request);
         // It is kept: no process is started for it again.
         let before = pool.processes();
-        assert_eq!(ask(&pool).request(&new.kind, &whole), request);
+        assert_eq!(ask(&pool).request(&new.node_type, &whole), request);
         assert_eq!(pool.processes(), before);
         // Where it does not say, such a job has a node for itself.
         pool.fake
             .script("condor_q", "-better-analyze:summary", "exit 1");
         let larger = candidate("m2", None);
         let request = pool.ask(&[&whole, &plain], std::slice::from_ref(&larger), LIMIT);
-        let request = request.request(&larger.kind, &whole);
+        let request = request.request(&larger.node_type, &whole);
         assert_eq!((request.cpus, request.memory_mb), (4, 4096));
     }
 
@@ -904,7 +905,7 @@ mod tests {
                 verdict(&matches, node, &plain),
                 Observed::Known(MatchResult::Matches)
             );
-            assert_eq!(matches.request(&node.kind, &whole[39]).cpus, 4);
+            assert_eq!(matches.request(&node.node_type, &whole[39]).cpus, 4);
         }
     }
 

@@ -27,7 +27,7 @@ fn sizes<'a>(observation: &'a Observation, state: &'a State) -> Sizes<'a> {
         })
     };
     for (id, memory) in &state.nodes {
-        if let Some(size) = size(&memory.kind.cloud, &memory.kind.flavor) {
+        if let Some(size) = size(&memory.node_type.cloud, &memory.node_type.flavor) {
             by_node.insert(id, size);
             let server = memory.server_id.as_deref();
             by_server.extend(server.map(|server| (server, size)));

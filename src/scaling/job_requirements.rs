@@ -143,7 +143,7 @@ pub enum MatchResult {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MatchTarget {
     /// The kind.
-    pub kind: NodeType,
+    pub node_type: NodeType,
     /// What such a node offers.
     pub capacity: Capacity,
     /// One that is in the pool: `Name` of its first slot.
@@ -161,13 +161,24 @@ pub struct Matches {
 
 impl Matches {
     /// Keeps an answer.
-    pub fn insert(&mut self, kind: NodeType, jobs: JobGroupKey, answer: Observed<MatchResult>) {
-        self.answers.entry(kind).or_default().insert(jobs, answer);
+    pub fn insert(
+        &mut self,
+        node_type: NodeType,
+        jobs: JobGroupKey,
+        answer: Observed<MatchResult>,
+    ) {
+        self.answers
+            .entry(node_type)
+            .or_default()
+            .insert(jobs, answer);
     }
 
     /// Keeps what jobs ask of a node of this kind: their requests depend on the machine.
-    pub fn insert_request(&mut self, kind: NodeType, jobs: JobGroupKey, request: Resources) {
-        self.requests.entry(jobs).or_default().insert(kind, request);
+    pub fn insert_request(&mut self, node_type: NodeType, jobs: JobGroupKey, request: Resources) {
+        self.requests
+            .entry(jobs)
+            .or_default()
+            .insert(node_type, request);
     }
 
     /// Whether what such jobs ask for depends on the machine.
@@ -176,8 +187,11 @@ impl Matches {
     }
 
     /// What such jobs ask of a node of this kind.
-    pub fn request(&self, kind: &NodeType, jobs: &JobGroupKey) -> Resources {
-        let own = self.requests.get(jobs).and_then(|kinds| kinds.get(kind));
+    pub fn request(&self, node_type: &NodeType, jobs: &JobGroupKey) -> Resources {
+        let own = self
+            .requests
+            .get(jobs)
+            .and_then(|node_types| node_types.get(node_type));
         own.copied().unwrap_or(jobs.request)
     }
 
@@ -192,11 +206,15 @@ impl Matches {
     }
 
     /// The answer; room alone decides about jobs of which nothing is known.
-    pub fn answer(&self, kind: &NodeType, jobs: &JobGroupKey) -> MatchAnswer<'_> {
+    pub fn answer(&self, node_type: &NodeType, jobs: &JobGroupKey) -> MatchAnswer<'_> {
         if jobs.needs.is_empty() {
             return MatchAnswer::Takes;
         }
-        match self.answers.get(kind).and_then(|answers| answers.get(jobs)) {
+        match self
+            .answers
+            .get(node_type)
+            .and_then(|answers| answers.get(jobs))
+        {
             Some(Observed::Known(MatchResult::Matches)) => MatchAnswer::Takes,
             Some(Observed::Known(MatchResult::Undetermined { clause })) => {
                 MatchAnswer::Perhaps(clause.as_deref())
@@ -237,14 +255,16 @@ pub fn with_parents(group: &str) -> impl Iterator<Item = &str> {
 
 /// What a node of `kind` offers: what one really did, else what its flavor promises.
 pub fn capacity(
-    kind: &NodeType,
+    node_type: &NodeType,
     state: &State,
     clouds: &BTreeMap<CloudName, Observed<CloudView>>,
 ) -> Option<Capacity> {
-    let learnt = state.kind(kind).and_then(|memory| memory.capacity.clone());
+    let learnt = state
+        .node_type(node_type)
+        .and_then(|memory| memory.capacity.clone());
     learnt.or_else(|| {
-        let view = clouds.get(&kind.cloud)?.known()?;
-        let flavor = view.flavors.get(&kind.flavor)?;
+        let view = clouds.get(&node_type.cloud)?.known()?;
+        let flavor = view.flavors.get(&node_type.flavor)?;
         Some(Capacity::whole(flavor.expected_capacity()))
     })
 }
@@ -265,18 +285,18 @@ pub fn candidates(
         flavors.map(|flavor| NodeType::of(cloud, flavor))
     });
     let mut examples: BTreeMap<NodeType, Option<String>> =
-        configured.map(|kind| (kind, None)).collect();
+        configured.map(|node_type| (node_type, None)).collect();
     for node in state.nodes.values() {
-        let example = examples.entry(node.kind.clone()).or_default();
+        let example = examples.entry(node.node_type.clone()).or_default();
         let proven = node.join.proven && !node.failed;
         if let (None, true, Some(machine)) = (&example, proven, &node.join.machine) {
             *example = slots.get(machine.as_str()).map(|name| (*name).to_owned());
         }
     }
-    let candidate = |(kind, example)| {
-        let capacity = capacity(&kind, state, clouds)?;
+    let candidate = |(node_type, example)| {
+        let capacity = capacity(&node_type, state, clouds)?;
         Some(MatchTarget {
-            kind,
+            node_type,
             capacity,
             example,
         })
@@ -288,7 +308,7 @@ pub fn candidates(
 mod tests {
     use super::*;
 
-    fn kind(flavor: &str) -> NodeType {
+    fn node_type(flavor: &str) -> NodeType {
         NodeType {
             cloud: "a".to_owned(),
             flavor: flavor.to_owned(),
@@ -307,18 +327,28 @@ mod tests {
     fn what_was_not_asked_is_unknown_and_no_refusal() {
         let mut matches = Matches::default();
         let refuses = MatchResult::JobRefuses { clause: None };
-        matches.insert(kind("f"), jobs("x"), Observed::Known(MatchResult::Matches));
-        matches.insert(kind("g"), jobs("x"), Observed::Known(refuses.clone()));
-        assert_eq!(matches.answer(&kind("f"), &jobs("x")), MatchAnswer::Takes);
+        matches.insert(
+            node_type("f"),
+            jobs("x"),
+            Observed::Known(MatchResult::Matches),
+        );
+        matches.insert(node_type("g"), jobs("x"), Observed::Known(refuses.clone()));
         assert_eq!(
-            matches.answer(&kind("g"), &jobs("x")),
+            matches.answer(&node_type("f"), &jobs("x")),
+            MatchAnswer::Takes
+        );
+        assert_eq!(
+            matches.answer(&node_type("g"), &jobs("x")),
             MatchAnswer::Refuses(&refuses)
         );
-        assert!(!matches.answer(&kind("g"), &jobs("x")).may_use());
-        let unknown = matches.answer(&kind("h"), &jobs("x"));
+        assert!(!matches.answer(&node_type("g"), &jobs("x")).may_use());
+        let unknown = matches.answer(&node_type("h"), &jobs("x"));
         assert!(matches!(unknown, MatchAnswer::Unknown(_)) && unknown.may_use());
         // Of jobs whose Requirements nobody asked for, room decides.
-        assert_eq!(matches.answer(&kind("h"), &jobs("")), MatchAnswer::Takes);
+        assert_eq!(
+            matches.answer(&node_type("h"), &jobs("")),
+            MatchAnswer::Takes
+        );
     }
 
     #[test]

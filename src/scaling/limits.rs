@@ -305,7 +305,7 @@ fn ram(case: &Case<'_>, view: &CloudView, flavor: &Flavor) -> Option<(u64, Limit
 }
 
 impl Case<'_> {
-    fn kind(&self) -> NodeType {
+    fn node_type(&self) -> NodeType {
         NodeType::of(self.cloud, self.flavor)
     }
 }
@@ -315,8 +315,8 @@ fn seconds_until(until: TickInstant, now: TickInstant) -> Option<Seconds> {
 }
 
 fn backoff(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let NodeType { cloud, flavor, .. } = case.kind();
-    let memory = case.state.kind(&case.kind())?;
+    let NodeType { cloud, flavor, .. } = case.node_type();
+    let memory = case.state.node_type(&case.node_type())?;
     let seconds = seconds_until(memory.backoff_until?, case.state.now)?;
     let failure = memory.last_failure.clone().unwrap_or_default();
     let limit = Limit::Backoff {
@@ -329,8 +329,8 @@ fn backoff(case: &Case<'_>) -> Option<(u64, Limit)> {
 }
 
 fn protected(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let NodeType { cloud, flavor, .. } = case.kind();
-    let memory = case.state.kind(&case.kind())?;
+    let NodeType { cloud, flavor, .. } = case.node_type();
+    let memory = case.state.node_type(&case.node_type())?;
     let failures = memory.protected.as_ref()?.failures;
     let failure = memory.last_failure.clone().unwrap_or_default();
     let limit = Limit::Protected {
@@ -371,15 +371,18 @@ pub fn first_nodes(needed: u64, max_unproven: u64) -> u64 {
 /// that was seen to boot, until one of it fails), then at most as many on their way as have joined, and never fewer than
 /// ten.
 fn unproven(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let kind = case.kind();
-    let joined = case.state.kind(&kind).map_or(0, |memory| memory.joined);
+    let node_type = case.node_type();
+    let joined = case
+        .state
+        .node_type(&node_type)
+        .map_or(0, |memory| memory.joined);
     let most = match case.first_nodes {
         _ if joined > 0 => joined.max(10),
-        Some(first) if !case.state.has_failed(&kind) => first,
+        Some(first) if !case.state.has_failed(&node_type) => first,
         _ => case.policy.max_unproven,
     };
     let unjoined = case.unjoined_of_kind;
-    let NodeType { cloud, flavor, .. } = kind;
+    let NodeType { cloud, flavor, .. } = node_type;
     let limit = Limit::Unproven {
         cloud,
         flavor,

@@ -112,10 +112,10 @@ impl Nearest {
         let nearest = spaces.iter();
         let nearest =
             nearest.max_by_key(|(_, space)| (lacks(space), has(space), space.memory_mb, *space));
-        let (kind, space) = nearest?;
+        let (node_type, space) = nearest?;
         Some(Nearest {
-            cloud: kind.cloud.clone(),
-            flavor: kind.flavor.clone(),
+            cloud: node_type.cloud.clone(),
+            flavor: node_type.flavor.clone(),
             no_gpu,
             too_large: excess(space),
         })
@@ -168,16 +168,18 @@ mod tests {
         let spaces: Vec<(NodeType, Resources)> = spaces
             .iter()
             .map(|(flavor, space)| {
-                let kind = NodeType {
+                let node_type = NodeType {
                     cloud: "blue".to_owned(),
                     flavor: (*flavor).to_owned(),
                     image: "i".to_owned(),
                 };
-                (kind, *space)
+                (node_type, *space)
             })
             .collect();
-        let spaces: Vec<(&NodeType, Resources)> =
-            spaces.iter().map(|(kind, space)| (kind, *space)).collect();
+        let spaces: Vec<(&NodeType, Resources)> = spaces
+            .iter()
+            .map(|(node_type, space)| (node_type, *space))
+            .collect();
         Nearest::of(&request, &spaces).unwrap().to_string()
     }
 

@@ -163,7 +163,7 @@ pub struct Node<'a> {
     /// Its server's name.
     pub name: String,
     /// What it is made of.
-    pub kind: NodeType,
+    pub node_type: NodeType,
     /// What is remembered of it, with what this observation shows.
     pub memory: NodeState,
     /// Its server, when its cloud lists it.

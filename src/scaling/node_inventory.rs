@@ -78,7 +78,7 @@ pub fn survey<'a>(
     learn(observation, policy, state, &servers, &obscured, &matches);
 
     let nodes = state.nodes.iter().map(|(id, memory)| {
-        let cloud = observation.clouds.get(&memory.kind.cloud);
+        let cloud = observation.clouds.get(&memory.node_type.cloud);
         let known = cloud.is_some_and(Observed::is_known) && !obscured.nodes.contains_key(id);
         let server = servers.get(id).copied();
         let found = matches.get(id).copied().unwrap_or(Match::None);

@@ -334,8 +334,9 @@ impl Plan {
             let after = line.why.to_string();
             // A failure that was counted as another one, or not at all, keeps its own words.
             let same = |last: &String| *last == before;
-            for memory in &mut self.next.kinds {
-                let of_it = memory.kind.cloud == line.cloud && memory.kind.flavor == line.flavor;
+            for memory in &mut self.next.node_types {
+                let of_it =
+                    memory.node_type.cloud == line.cloud && memory.node_type.flavor == line.flavor;
                 if let Some(last) = memory
                     .last_failure
                     .as_mut()

@@ -165,7 +165,8 @@ pub struct BuilderState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeTypeState {
     /// Which.
-    pub kind: NodeType,
+    #[serde(rename = "kind")]
+    pub node_type: NodeType,
     /// How many of it have joined.
     pub joined: u64,
     /// A node of it has been seen to run a job, or a trace of one.
@@ -219,7 +220,8 @@ pub struct Replacement {
     /// The node.
     pub node: NodeId,
     /// What is to take its place.
-    pub kind: NodeType,
+    #[serde(rename = "kind")]
+    pub node_type: NodeType,
     /// When its drain was decided.
     pub at: TickInstant,
 }
@@ -278,7 +280,8 @@ pub struct State {
     #[serde(default)]
     pub leftovers: BTreeMap<String, LeftoverState>,
     /// Kinds of node.
-    pub kinds: Vec<NodeTypeState>,
+    #[serde(rename = "kinds")]
+    pub node_types: Vec<NodeTypeState>,
     /// In each cloud whose image has not proven itself, the one node that was given up for it.
     #[serde(default)]
     pub replacements: BTreeMap<CloudName, Replacement>,
@@ -392,33 +395,40 @@ impl State {
     }
 
     /// The memory of a kind, made when there is none.
-    pub fn kind_mut(&mut self, kind: &NodeType) -> &mut NodeTypeState {
-        let position = match self.kinds.iter().position(|memory| memory.kind == *kind) {
+    pub fn node_type_mut(&mut self, node_type: &NodeType) -> &mut NodeTypeState {
+        let position = match self
+            .node_types
+            .iter()
+            .position(|memory| memory.node_type == *node_type)
+        {
             Some(position) => position,
             None => {
-                self.kinds.push(NodeTypeState::new(kind.clone()));
-                self.kinds.len() - 1
+                self.node_types.push(NodeTypeState::new(node_type.clone()));
+                self.node_types.len() - 1
             }
         };
         #[allow(clippy::indexing_slicing)]
         // The position was found, or is that of the one just pushed.
-        &mut self.kinds[position]
+        &mut self.node_types[position]
     }
 
     /// The memory of a kind.
-    pub fn kind(&self, kind: &NodeType) -> Option<&NodeTypeState> {
-        self.kinds.iter().find(|memory| memory.kind == *kind)
+    pub fn node_type(&self, node_type: &NodeType) -> Option<&NodeTypeState> {
+        self.node_types
+            .iter()
+            .find(|memory| memory.node_type == *node_type)
     }
 
     /// Whether a node of this kind has joined and run a job, and none has failed since.
-    pub fn proven(&self, kind: &NodeType) -> bool {
-        self.kind(kind)
+    pub fn proven(&self, node_type: &NodeType) -> bool {
+        self.node_type(node_type)
             .is_some_and(|memory| memory.ran_jobs && memory.failures == 0)
     }
 
     /// Whether a node of this kind has failed, and none has joined since.
-    pub fn has_failed(&self, kind: &NodeType) -> bool {
-        self.kind(kind).is_some_and(|memory| memory.failures > 0)
+    pub fn has_failed(&self, node_type: &NodeType) -> bool {
+        self.node_type(node_type)
+            .is_some_and(|memory| memory.failures > 0)
     }
 
     /// Remembers a new intent as a node.
@@ -448,7 +458,7 @@ impl State {
                 machine: memory.join.machine,
                 at: now,
                 invalidated: false,
-                cloud: memory.kind.cloud,
+                cloud: memory.node_type.cloud,
                 volumes: memory.volumes,
                 searched: false,
                 failed: memory.failed,
@@ -501,10 +511,12 @@ impl State {
             servers.insert((*id).clone());
         }
         let volumes = departed.iter().flat_map(|(gone, _)| &gone.volumes);
-        let kinds = self.kinds.iter().filter(|memory| memory.joined > 0);
-        let kinds = kinds.filter(|memory| memory.kind.cloud == *cloud);
+        let node_types = self.node_types.iter().filter(|memory| memory.joined > 0);
+        let node_types = node_types.filter(|memory| memory.node_type.cloud == *cloud);
         LeftoverQuery {
-            joined_images: kinds.map(|memory| memory.kind.image.clone()).collect(),
+            joined_images: node_types
+                .map(|memory| memory.node_type.image.clone())
+                .collect(),
             volumes: volumes
                 .map(|volume| (volume.id.clone(), volume.goes))
                 .collect(),
@@ -524,14 +536,14 @@ mod tests {
     #[test]
     fn an_operator_trusts_all_that_were_adopted_so_far() {
         let mut state = State::default().at(at(0));
-        let kind = NodeType {
+        let node_type = NodeType {
             cloud: "a".into(),
             flavor: "f".into(),
             image: "i".into(),
         };
         // Nodes of a later state than the rest of it: a file that was put together by hand.
         let later = state.now.plus(Duration::from_secs(7200));
-        let mut memory = NodeState::new(kind, "n", at(0), later);
+        let mut memory = NodeState::new(node_type, "n", at(0), later);
         memory.adopted = true;
         state.nodes.insert(NodeId("n".to_owned()), memory);
         state.trust_adopted();

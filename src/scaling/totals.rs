@@ -196,7 +196,7 @@ impl Totals {
     }
 
     fn of_node(&mut self, memory: &NodeState) -> &mut NodeTotal {
-        self.of_kind(&memory.kind.cloud, &memory.kind.flavor)
+        self.of_kind(&memory.node_type.cloud, &memory.node_type.flavor)
     }
 
     /// Counts what a tick has seen, when its plan is made; `before` is the state of the tick before it.

@@ -92,7 +92,7 @@ fn matches(
     let jobs: BTreeSet<JobGroupKey> = schedds
         .flat_map(|schedd| &schedd.demand)
         .filter(|demand| demand.jobs > 0 && !demand.needs.is_empty() && demand.fault.is_none())
-        .map(Demand::kind)
+        .map(Demand::key)
         .collect();
     if jobs.is_empty() {
         return Matches::default();

@@ -61,7 +61,7 @@ fn forged_nodes_neither_serve_demand_nor_hold_nodes_max() {
             .iter()
             .all(|node| node.phase.as_str() == "unsigned")
     );
-    assert!(site.state.kinds.iter().all(|kind| kind.failures == 0));
+    assert!(site.state.node_types.iter().all(|kind| kind.failures == 0));
 }
 
 #[test]

@@ -906,7 +906,11 @@ fn a_failed_server_that_a_list_shows_once_more_has_failed_once() {
     // For as long as its kind backs off.
     site.ticks(5);
     assert_eq!(site.servers(), 0);
-    assert_eq!(site.state.kinds[0].failures, 1, "{:?}", site.state.kinds);
+    assert_eq!(
+        site.state.node_types[0].failures, 1,
+        "{:?}",
+        site.state.node_types
+    );
 }
 
 // ---- an ad that cannot be read -----------------------------------------------------------------------------------
@@ -1004,7 +1008,7 @@ fn a_node_fails_to_join_beside_an_older_ad_that_cannot_be_read() {
     });
     site.ticks(60);
     assert!(!site.state.departed.is_empty(), "{}", site.describe());
-    assert!(site.state.kinds[0].failures > 0, "{}", site.describe());
+    assert!(site.state.node_types[0].failures > 0, "{}", site.describe());
 }
 
 #[test]

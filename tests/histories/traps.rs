@@ -419,7 +419,7 @@ fn a_node_that_was_switched_off_is_deleted_and_is_no_failure() {
         world.servers.get_mut(&id).unwrap().status = scaling::observation::ServerStatus::Shutoff;
     }
     site.until(8, "gone", |world| world.servers.is_empty());
-    assert_eq!(site.state.kinds[0].failures, 0);
+    assert_eq!(site.state.node_types[0].failures, 0);
 }
 
 #[test]

@@ -295,7 +295,7 @@ fn jobs_of_which_nothing_is_known_buy_no_nodes_by_taking_those_of_others() {
         for demand in &mut schedd.demand {
             demand.needs = RequirementsDigest(format!("needs-{}", demand.request.cpus));
             let answer = if demand.jobs == 50 { many } else { &known };
-            let asks = demand.kind();
+            let asks = demand.key();
             observation
                 .matches
                 .insert(kind.clone(), asks, answer.clone());

@@ -192,7 +192,7 @@ impl Small {
                 let kind = kind(cloud, position);
                 let until = state.now.plus(Duration::from_secs(300));
                 let now = state.now;
-                let memory = state.kind_mut(&kind);
+                let memory = state.node_type_mut(&kind);
                 memory.joined = flavor.joined;
                 if flavor.standing != Standing::Free {
                     memory.failures = 1;

@@ -25,7 +25,7 @@ const TICK: Duration = Duration::from_secs(60);
 
 fn node() -> MatchTarget {
     MatchTarget {
-        kind: NodeType {
+        node_type: NodeType {
             cloud: "a".to_owned(),
             flavor: "m1".to_owned(),
             image: "gold".to_owned(),
@@ -69,7 +69,7 @@ fn look_at(
         Observed::Unknown(why) => panic!("{why}"),
     };
     let well = schedd.demand.iter().filter(|demand| demand.fault.is_none());
-    let jobs: BTreeSet<JobGroupKey> = well.map(Demand::kind).collect();
+    let jobs: BTreeSet<JobGroupKey> = well.map(Demand::key).collect();
     let matches = pool.matches(&jobs, &[node()], deadline);
     let took = start.elapsed();
     Look {
@@ -90,7 +90,7 @@ impl Look {
     }
 
     fn takes(&self, demand: &Demand) -> bool {
-        let answer = self.matches.answer(&node().kind, &demand.kind());
+        let answer = self.matches.answer(&node().node_type, &demand.key());
         matches!(answer, MatchAnswer::Takes)
     }
 
@@ -311,7 +311,8 @@ fn requirements_that_take_long_are_found_and_set_aside() {
         }
         assert_eq!(look.served("bob"), 5, "{:?}", look.of("bob"));
         for demand in look.of("bob") {
-            if let MatchAnswer::Unknown(why) = look.matches.answer(&node().kind, &demand.kind()) {
+            if let MatchAnswer::Unknown(why) = look.matches.answer(&node().node_type, &demand.key())
+            {
                 assert!(why.contains(&format!("job {slow}.0 of bob")), "{why}");
             }
         }

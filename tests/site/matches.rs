@@ -17,7 +17,7 @@ use crate::condor::Testbed;
 
 fn candidate(example: Option<&str>) -> MatchTarget {
     MatchTarget {
-        kind: NodeType {
+        node_type: NodeType {
             cloud: "a".to_owned(),
             flavor: "m1".to_owned(),
             image: "gold".to_owned(),
@@ -47,7 +47,7 @@ fn look(testbed: &Testbed, memory: &Path, node: &MatchTarget) -> (PoolView, Matc
     let pool = pool(testbed, memory);
     let deadline = Deadline::within(Duration::from_secs(40));
     let view = pool.observe(&TrackedMachines::default(), deadline);
-    let jobs: BTreeSet<JobGroupKey> = demand(&view).iter().map(Demand::kind).collect();
+    let jobs: BTreeSet<JobGroupKey> = demand(&view).iter().map(Demand::key).collect();
     let matches = pool.matches(&jobs, std::slice::from_ref(node), deadline);
     (view, matches)
 }
@@ -73,7 +73,7 @@ impl Submitted {
         let demand = demand.unwrap_or_else(|| panic!("{first} is no demand: {view:?}"));
         assert_eq!(demand.jobs, self.jobs, "{first}");
         assert_eq!(demand.needs.0.len(), 16, "{demand:?}");
-        match matches.answer(&candidate(None).kind, &demand.kind()) {
+        match matches.answer(&candidate(None).node_type, &demand.key()) {
             MatchAnswer::Takes => "takes".to_owned(),
             MatchAnswer::Perhaps(clause) => format!("perhaps: {}", clause.unwrap_or("?")),
             MatchAnswer::Refuses(MatchResult::JobRefuses { clause }) => {

@@ -20,7 +20,7 @@ const PLAIN: &str =
 
 fn node() -> MatchTarget {
     MatchTarget {
-        kind: NodeType {
+        node_type: NodeType {
             cloud: "a".to_owned(),
             flavor: "m1".to_owned(),
             image: "gold".to_owned(),
@@ -52,7 +52,7 @@ fn look(testbed: &Testbed, schedd: Option<&str>) -> (ScheddView, Matches) {
         Observed::Unknown(why) => panic!("{why}"),
     };
     let well = schedd.demand.iter().filter(|demand| demand.fault.is_none());
-    let jobs: BTreeSet<JobGroupKey> = well.map(Demand::kind).collect();
+    let jobs: BTreeSet<JobGroupKey> = well.map(Demand::key).collect();
     let matches = pool.matches(&jobs, &[node()], deadline);
     (schedd, matches)
 }
@@ -68,7 +68,7 @@ fn of<'a>(schedd: &'a ScheddView, cluster: &str) -> Vec<&'a Demand> {
 
 fn takes(matches: &Matches, demand: &Demand) -> bool {
     matches!(
-        matches.answer(&node().kind, &demand.kind()),
+        matches.answer(&node().node_type, &demand.key()),
         MatchAnswer::Takes
     )
 }
@@ -146,7 +146,7 @@ fn odd_jobs_cost_themselves_alone() {
         assert!(
             takes(&matches, &demand),
             "{description}: {:?}",
-            matches.answer(&node().kind, &demand.kind())
+            matches.answer(&node().node_type, &demand.key())
         );
     }
     for (cluster, (attribute, value)) in &bad {
@@ -168,7 +168,7 @@ fn odd_jobs_cost_themselves_alone() {
         (3, Some(JobFault::ParallelUniverse))
     );
     let demand = one(&whole);
-    let asks = matches.request(&node().kind, &demand.kind());
+    let asks = matches.request(&node().node_type, &demand.key());
     assert!(takes(&matches, &demand));
     assert_eq!((demand.jobs, asks.cpus, asks.memory_mb), (4, 4, 7680));
     let numbered: Vec<bool> = of(&schedd, &numbered)

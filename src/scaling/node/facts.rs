@@ -34,11 +34,11 @@ impl<'a> Facts<'a, '_> {
     /// The node; `own_identity`: its ads come from its own identity alone.
     pub(crate) fn node(&self, own_identity: bool) -> Node<'a> {
         let (memory, policy, now) = (self.memory, self.policy, self.state.now);
-        let cloud = &memory.kind.cloud;
+        let cloud = &memory.node_type.cloud;
         Node {
             id: self.id.clone(),
             name: memory.name.clone(),
-            kind: memory.kind.clone(),
+            node_type: memory.node_type.clone(),
             memory: memory.clone(),
             server: self.server,
             startd: self.found.startd(),

@@ -24,10 +24,10 @@ pub(super) fn set_aside_removed_clouds(observation: &Observation, state: &mut St
     let nodes = std::mem::take(&mut state.nodes);
     let (kept, aside): (BTreeMap<_, _>, BTreeMap<_, _>) = nodes
         .into_iter()
-        .partition(|(_, memory)| configured(&memory.kind.cloud));
+        .partition(|(_, memory)| configured(&memory.node_type.cloud));
     state.nodes = kept;
     for (id, memory) in aside {
-        let cloud = memory.kind.cloud.clone();
+        let cloud = memory.node_type.cloud.clone();
         // A create that no list has shown, and a server whose delete the cloud has accepted, are no servers to tell of.
         if memory.server_id.is_some() && memory.delete.accepted.is_none() {
             let of_cloud = state.removed_clouds.entry(cloud).or_default();
@@ -41,9 +41,9 @@ pub(super) fn set_aside_removed_clouds(observation: &Observation, state: &mut St
             if !configured(&cloud)
                 && let Some(renamed) = lists(observation, memory.server_id.as_deref())
             {
-                memory.kind.cloud.clone_from(renamed);
+                memory.node_type.cloud.clone_from(renamed);
             }
-            if configured(&memory.kind.cloud) {
+            if configured(&memory.node_type.cloud) {
                 memory.was_not_watched();
                 state.nodes.insert(id, memory);
             } else {

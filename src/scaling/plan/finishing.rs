@@ -105,8 +105,8 @@ impl<'a> Planner<'a> {
         NodeEntry {
             node: node.id.clone(),
             name: node.name.clone(),
-            cloud: node.kind.cloud.clone(),
-            flavor: node.kind.flavor.clone(),
+            cloud: node.node_type.cloud.clone(),
+            flavor: node.node_type.flavor.clone(),
             zone: remembered.and_then(|memory| memory.zone.clone()),
             server: figures::server_of(self.observation, self.policy, &self.next, node),
             startd: figures::startd_of(node),
@@ -117,14 +117,19 @@ impl<'a> Planner<'a> {
     }
 
     fn new_line(&self, new: &NewNode) -> NodeEntry {
-        let cloud = self.policy.cloud(&new.kind.cloud);
+        let cloud = self.policy.cloud(&new.node_type.cloud);
         NodeEntry {
-            server: figures::server(self.observation, cloud, &new.kind.flavor, &new.kind.image),
+            server: figures::server(
+                self.observation,
+                cloud,
+                &new.node_type.flavor,
+                &new.node_type.image,
+            ),
             startd: None,
             node: new.id.clone(),
             name: new.name.clone(),
-            cloud: new.kind.cloud.clone(),
-            flavor: new.kind.flavor.clone(),
+            cloud: new.node_type.cloud.clone(),
+            flavor: new.node_type.flavor.clone(),
             zone: new.zone.clone(),
             phase: PhaseName::New,
             fate: NodeDecision::Create,

@@ -205,13 +205,14 @@ impl Planner<'_> {
         settling_time: Duration,
     ) -> Terms {
         let matches = &self.observation.matches;
-        let refuses = |kind: &NodeType| {
-            let answer = matches.answer(kind, &group.asks);
+        let refuses = |node_type: &NodeType| {
+            let answer = matches.answer(node_type, &group.asks);
             !answer.may_use() || certain && !matches!(answer, MatchAnswer::Takes)
         };
-        let closed = classes.iter().filter(|(kind, _)| refuses(kind));
-        let of_kind =
-            |(kind, class): (&NodeType, &Class)| (Some(*class), matches.request(kind, &group.asks));
+        let closed = classes.iter().filter(|(node_type, _)| refuses(node_type));
+        let of_kind = |(node_type, class): (&NodeType, &Class)| {
+            (Some(*class), matches.request(node_type, &group.asks))
+        };
         let others = (Some(OTHERS), group.asks.request);
         let requests = match matches.depends_on_machine(&group.asks) {
             false => vec![(None, group.asks.request)],
@@ -233,7 +234,7 @@ impl Planner<'_> {
         let mut idle: Vec<(Duration, usize, Class)> = Vec::new();
         for (index, node) in self.nodes.iter().enumerate() {
             let next = supply.classes.len() + 1;
-            let class = *supply.classes.entry(node.kind.clone()).or_insert(next);
+            let class = *supply.classes.entry(node.node_type.clone()).or_insert(next);
             if node.retires() {
                 continue;
             }
@@ -257,7 +258,7 @@ impl Planner<'_> {
                     });
                 }
                 _ if node.coming() => {
-                    let capacity = self.capacity(&node.kind);
+                    let capacity = self.capacity(&node.node_type);
                     let coming = capacity.iter().flat_map(|capacity| capacity.spaces());
                     coming.for_each(|space| supply.coming.add(*space, false, class, index));
                 }

@@ -27,7 +27,8 @@ const MAX_PLACES: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeState {
     /// What it is made of.
-    pub kind: NodeType,
+    #[serde(rename = "kind")]
+    pub node_type: NodeType,
     /// The server's name.
     pub name: String,
     /// Its availability zone, as asked for, or as Nova says.
@@ -181,9 +182,14 @@ pub struct DeleteState {
 
 impl NodeState {
     /// A node of which nothing is known yet but what it is made of.
-    pub fn new(kind: NodeType, name: &str, since: Timestamp, started: TickInstant) -> NodeState {
+    pub fn new(
+        node_type: NodeType,
+        name: &str,
+        since: Timestamp,
+        started: TickInstant,
+    ) -> NodeState {
         NodeState {
-            kind,
+            node_type,
             name: name.to_owned(),
             zone: None,
             server_id: None,

@@ -61,8 +61,8 @@ impl Pool for SimulatedPool<'_> {
             matches.fail("it does not answer which jobs would run".to_owned());
         }
         for node in nodes {
-            let cloud = world.scenario.clouds.get(&node.kind.cloud);
-            let flavor = cloud.and_then(|cloud| cloud.flavors.get(&node.kind.flavor));
+            let cloud = world.scenario.clouds.get(&node.node_type.cloud);
+            let flavor = cloud.and_then(|cloud| cloud.flavors.get(&node.node_type.flavor));
             for jobs in jobs {
                 let answer = if world.broken.matches {
                     Observed::Unknown("it does not answer which jobs would run".to_owned())
@@ -75,7 +75,7 @@ impl Pool for SimulatedPool<'_> {
                     let clause = Some(format!("TARGET.{}", jobs.needs.0));
                     Observed::Known(MatchResult::JobRefuses { clause })
                 };
-                matches.insert(node.kind.clone(), jobs.clone(), answer);
+                matches.insert(node.node_type.clone(), jobs.clone(), answer);
             }
         }
         matches

@@ -124,7 +124,7 @@ mod tests {
                 TickInstant::default(),
             );
             state.nodes.insert(NodeId(name.to_owned()), node);
-            state.kind_mut(&kind).joined = 3;
+            state.node_type_mut(&kind).joined = 3;
             state.pauses.insert(
                 CloudName::from(name),
                 Pause {
@@ -193,7 +193,7 @@ mod tests {
         damaged["kinds"][1]["failures"] = json!("many");
         let (read, lost) = salvage(&damaged).unwrap();
         assert_eq!(lost, ["kinds[1]"]);
-        assert_eq!(read.kinds.len(), 2);
+        assert_eq!(read.node_types.len(), 2);
         assert_eq!((read.nodes, read.turn), (state().nodes, 7));
     }
 
