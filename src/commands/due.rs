@@ -8,7 +8,8 @@ use log::debug;
 
 use crate::cli::Due;
 use crate::commands::state_directory;
-use crate::wake::{self, NextPass};
+use crate::wake;
+use scaling::next_pass::NextPass;
 use system::environment::Environment;
 use system::exit::Exit;
 use tick::state_directory;

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use scaling::next_pass::Events;
 use system::own_file;
 
 /// The most that is read; more new text counts as every event.
@@ -37,36 +38,23 @@ impl Mark {
     }
 }
 
-/// How often something happened to jobs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Events {
-    /// Jobs became idle: submitted, released, evicted.
-    pub waiting: u64,
-    /// Jobs got a slot.
-    pub started: u64,
-    /// Jobs left their slots for good, or the queue: ended, removed, held.
-    pub ended: u64,
-}
+/// What cannot be read may be anything.
+const UNKNOWN: Events = Events {
+    waiting: 1,
+    started: 0,
+    ended: 1,
+};
 
-impl Events {
-    /// What cannot be read may be anything.
-    const UNKNOWN: Events = Events {
-        waiting: 1,
-        started: 0,
-        ended: 1,
-    };
-
-    fn add(&mut self, code: Code) {
-        // Source: HTCondor manual, "Job Event Log Codes".
-        match code.0 {
-            // Submitted, evicted, shadow exception, released, reconnection failed.
-            0 | 4 | 7 | 13 | 24 => self.waiting += 1,
-            // Executing.
-            1 => self.started += 1,
-            // Terminated, aborted, held.
-            5 | 9 | 12 => self.ended += 1,
-            _ => {}
-        }
+fn add(events: &mut Events, code: Code) {
+    // Source: HTCondor manual, "Job Event Log Codes".
+    match code.0 {
+        // Submitted, evicted, shadow exception, released, reconnection failed.
+        0 | 4 | 7 | 13 | 24 => events.waiting += 1,
+        // Executing.
+        1 => events.started += 1,
+        // Terminated, aborted, held.
+        5 | 9 | 12 => events.ended += 1,
+        _ => {}
     }
 }
 
@@ -77,14 +65,14 @@ pub fn since(log: &Path, mark: Option<&Mark>) -> Events {
         (_, None) => return Events::default(),
         (Some(before), Some(now)) if *before == now => return Events::default(),
         (Some(before), Some(now)) => (before, now),
-        (None, Some(_)) => return Events::UNKNOWN,
+        (None, Some(_)) => return UNKNOWN,
     };
     let is_same = before.device == now.device && before.inode == now.inode;
     match now.size.checked_sub(before.size) {
         Some(added) if is_same && added <= MAX_READ => {
-            read(log, before.size, added).map_or(Events::UNKNOWN, |text| events(&text))
+            read(log, before.size, added).map_or(UNKNOWN, |text| events(&text))
         }
-        _ => Events::UNKNOWN,
+        _ => UNKNOWN,
     }
 }
 
@@ -104,23 +92,23 @@ fn read(log: &Path, start: u64, added: u64) -> io::Result<Vec<u8>> {
 /// The events in `text`, whose first byte is the one before it.
 fn events(text: &[u8]) -> Events {
     let Some((before, text)) = text.split_first() else {
-        return Events::UNKNOWN;
+        return UNKNOWN;
     };
     // In the middle of a line, whose beginning nobody has read.
     if *before != b'\n' {
-        return Events::UNKNOWN;
+        return UNKNOWN;
     }
     let mut found = Events::default();
     let mut is_log = text.is_empty();
     for line in text.split(|byte| *byte == b'\n') {
         if let Some(code) = Code::of(line) {
             is_log = true;
-            found.add(code);
+            add(&mut found, code);
         }
         is_log |= line == b"...";
     }
     // Such as the format of `EVENT_LOG_USE_XML`, or another file.
-    if is_log { found } else { Events::UNKNOWN }
+    if is_log { found } else { UNKNOWN }
 }
 
 /// The number of an event.
@@ -234,7 +222,7 @@ mod tests {
     #[test]
     fn a_log_that_comes_or_is_rotated_or_cut_may_hold_any_event() {
         let (folder, log) = written("");
-        assert_eq!(since(&log, None), Events::UNKNOWN);
+        assert_eq!(since(&log, None), UNKNOWN);
         fs::write(&log, LOG).unwrap();
         let mark = Mark::of(&log).unwrap();
         fs::rename(&log, folder.path().join("EventLog.old")).unwrap();
@@ -245,20 +233,20 @@ mod tests {
             "008 (-01.-01.-01) 11/29 12:36:06 Global JobLog:\n...\n",
         )
         .unwrap();
-        assert_eq!(since(&log, Some(&mark)), Events::UNKNOWN);
+        assert_eq!(since(&log, Some(&mark)), UNKNOWN);
         // The new one is longer, and its end says nothing.
         fs::write(
             &log,
             format!("{LOG}006 (007.000.000) 11/29 Image size\n...\n"),
         )
         .unwrap();
-        assert_eq!(since(&log, Some(&mark)), Events::UNKNOWN);
+        assert_eq!(since(&log, Some(&mark)), UNKNOWN);
 
         fs::write(&log, LOG).unwrap();
         let mark = Mark::of(&log).unwrap();
         let file = fs::OpenOptions::new().write(true).open(&log).unwrap();
         file.set_len(10).unwrap();
-        assert_eq!(since(&log, Some(&mark)), Events::UNKNOWN);
+        assert_eq!(since(&log, Some(&mark)), UNKNOWN);
     }
 
     #[test]
@@ -271,14 +259,14 @@ mod tests {
         };
         assert_eq!(
             after(b"<c>\n  <a n=\"MyType\"><s>SubmitEvent</s></a>\n</c>\n"),
-            Events::UNKNOWN
+            UNKNOWN
         );
-        assert_eq!(after(&[0; 4096]), Events::UNKNOWN);
-        assert_eq!(after(&[b'x'; 200_000]), Events::UNKNOWN);
+        assert_eq!(after(&[0; 4096]), UNKNOWN);
+        assert_eq!(after(&[b'x'; 200_000]), UNKNOWN);
         // Too much of it, though each event is harmless.
         let images = "006 (007.000.000) 11/29 12:34:38 Image size of job updated: 45\n...\n";
         assert_eq!(after(images.repeat(100).as_bytes()), NOTHING);
-        assert_eq!(after(images.repeat(10_000).as_bytes()), Events::UNKNOWN);
+        assert_eq!(after(images.repeat(10_000).as_bytes()), UNKNOWN);
     }
 
     #[test]
@@ -289,7 +277,7 @@ mod tests {
             &log,
             "99.000.000) 11/29 12:36:06 Job submitted from host: <>\n...\n",
         );
-        assert_eq!(since(&log, Some(&mark)), Events::UNKNOWN);
+        assert_eq!(since(&log, Some(&mark)), UNKNOWN);
     }
 
     #[test]
@@ -300,7 +288,7 @@ mod tests {
         let mark = Mark::of(&link).unwrap();
         assert_eq!(since(&link, Some(&mark)), NOTHING);
         append(&log, "006 (007.000.000) 11/29 12:34:38 Image size\n...\n");
-        assert_eq!(since(&link, Some(&mark)), Events::UNKNOWN);
+        assert_eq!(since(&link, Some(&mark)), UNKNOWN);
         // Neither is a folder, nor what is not there.
         assert_eq!(Mark::of(folder.path()), None);
         assert_eq!(since(&folder.path().join("none"), None), NOTHING);

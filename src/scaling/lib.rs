@@ -19,6 +19,7 @@ pub mod matching;
 pub mod money;
 pub mod names;
 pub mod nearest;
+pub mod next_pass;
 pub mod node;
 pub mod node_inventory;
 mod obscure;
