@@ -5,4 +5,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod model;
+mod random;
+pub mod record;
+pub mod rule;
+pub mod run;
+pub mod site;
 pub mod workload;

@@ -1,0 +1,1 @@
+//! Rules of other programs, under plain names, to compare with.
