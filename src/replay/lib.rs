@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod figures;
 pub mod model;
 mod random;
 pub mod record;

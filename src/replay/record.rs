@@ -4,8 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use scaling::observation::Resources;
-
 use crate::site::SiteCloud;
 use crate::workload::{Seconds, Workload};
 
@@ -107,8 +105,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// An empty record for a workload on a site with nodes of these capacities.
-    pub fn new(workload: &Workload, _capacities: Vec<Resources>) -> Record {
+    /// An empty record for a workload.
+    pub fn new(workload: &Workload) -> Record {
         let last = workload.jobs.last().map_or(0, |job| job.submitted);
         Record {
             waits: vec![NOT_STARTED; workload.jobs.len()],
@@ -118,7 +116,7 @@ impl Record {
     }
 
     /// A server was created.
-    pub fn created(&mut self, _now: Seconds, vcpus: u64) {
+    pub fn created(&mut self, vcpus: u64) {
         self.created += 1;
         self.nodes += 1;
         self.cores += vcpus;
@@ -163,14 +161,7 @@ impl Record {
     }
 
     /// A job started.
-    pub fn started(
-        &mut self,
-        workload: &Workload,
-        job: u32,
-        _class: u32,
-        _since: Seconds,
-        now: Seconds,
-    ) {
+    pub fn started(&mut self, workload: &Workload, job: u32, now: Seconds) {
         let submitted = workload.jobs.get(job as usize).map(|job| job.submitted);
         if let Some((wait, submitted)) = self.waits.get_mut(job as usize).zip(submitted) {
             // Only the first start counts: later ones are those of jobs that lost their nodes.
@@ -193,9 +184,9 @@ impl Record {
         self.lost_core_seconds += u64::from(now - started) * cores;
     }
 
-    /// A user removed an idle job.
-    pub fn removed(&mut self, _workload: &Workload, _job: u32, _now: Seconds) {
-        self.removed += 1;
+    /// Users removed idle jobs.
+    pub fn removed(&mut self, jobs: u64) {
+        self.removed += jobs;
     }
 
     /// A pass of the rule took so many actions; `limited`: by the name of each limit the jobs that wait for it.

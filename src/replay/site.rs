@@ -205,10 +205,7 @@ impl<'w> Site<'w> {
         model: Model,
         seed: u64,
     ) -> Site<'w> {
-        let largest = clouds
-            .iter()
-            .flat_map(|cloud| cloud.flavors.iter().map(|flavor| flavor.capacity));
-        let record = Record::new(workload, largest.collect());
+        let record = Record::new(workload);
         let mut site = Site {
             now: 0,
             used: vec![Used::default(); clouds.len()],
@@ -338,7 +335,7 @@ impl<'w> Site<'w> {
                 .at(self.now.saturating_add(joins), Event::Join(number));
         }
         self.changes += 1;
-        self.record.created(self.now, vcpus);
+        self.record.created(vcpus);
         Ok(number)
     }
 
@@ -470,9 +467,10 @@ impl<'w> Site<'w> {
     }
 
     fn remove_due(&mut self) {
-        for job in self.queue.remove_due(self.now) {
-            self.record.removed(self.workload, job, self.now);
-            self.events.ended += 1;
+        let removed = self.queue.remove_due(self.now);
+        if removed > 0 {
+            self.record.removed(removed);
+            self.events.ended += removed;
             self.changes += 1;
         }
     }
@@ -544,9 +542,9 @@ impl<'w> Site<'w> {
         let is_young = now.saturating_sub(claim.claimed) < worklife;
         if is_young
             && !node.draining
-            && let Some((next, since)) = self.queue.pop(claim.class)
+            && let Some(next) = self.queue.pop(claim.class)
         {
-            self.start(number, next, since, claim.claimed);
+            self.start(number, next, claim.claimed);
             return;
         }
         if let Some(node) = self.nodes.get_mut(&number) {
@@ -560,7 +558,7 @@ impl<'w> Site<'w> {
     }
 
     /// Starts a job on a node.
-    fn start(&mut self, number: NodeNumber, job: u32, since: Seconds, claimed: Seconds) {
+    fn start(&mut self, number: NodeNumber, job: u32, claimed: Seconds) {
         let now = self.now;
         let Some(Job { runs, class, .. }) = self.workload.jobs.get(job as usize).copied() else {
             return;
@@ -586,6 +584,6 @@ impl<'w> Site<'w> {
         self.running_cores += request.cpus;
         self.events.started += 1;
         self.changes += 1;
-        self.record.started(self.workload, job, class, since, now);
+        self.record.started(self.workload, job, now);
     }
 }

@@ -23,15 +23,15 @@ impl Site<'_> {
             last: Some(self.now),
             is_due: false,
         };
-        let mut owners = self.owners_by_priority();
+        let owners = self.owners_by_priority();
         if owners.len() > 1 {
             let shares = self.shares(&owners);
-            for ((owner, classes), share) in owners.iter_mut().zip(shares) {
-                self.start_jobs_of(classes, share, *owner);
+            for ((_, classes), share) in owners.iter().zip(shares) {
+                self.start_jobs_of(classes, share);
             }
         }
-        for (owner, classes) in &mut owners {
-            self.start_jobs_of(classes, u64::MAX, *owner);
+        for (_, classes) in &owners {
+            self.start_jobs_of(classes, u64::MAX);
         }
         // Waiting jobs that found no room change nothing in the next cycle.
         self.changes += 1;
@@ -74,9 +74,9 @@ impl Site<'_> {
     }
 
     /// Starts jobs of these classes, the longest waiting first, on at most so many cores.
-    fn start_jobs_of(&mut self, classes: &mut Vec<u32>, mut cores: u64, _owner: usize) {
-        classes.retain(|class| self.queue.first(*class).is_some());
-        let mut open = classes.clone();
+    fn start_jobs_of(&mut self, classes: &[u32], mut cores: u64) {
+        let mut open = classes.to_vec();
+        open.retain(|class| self.queue.first(*class).is_some());
         while let Some(class) = self.longest_waiting(&open) {
             let request = self.queue.request(class);
             let place = (request.cpus <= cores)
@@ -87,8 +87,8 @@ impl Site<'_> {
                 continue;
             };
             cores -= request.cpus;
-            if let Some((job, since)) = self.queue.pop(class) {
-                self.start(number, job, since, self.now);
+            if let Some(job) = self.queue.pop(class) {
+                self.start(number, job, self.now);
             }
         }
     }

@@ -86,9 +86,9 @@ impl Queue {
         self.removals.peek().map(|Reverse((time, ..))| *time)
     }
 
-    /// Takes the jobs out that their users remove until `now`, if they still wait.
-    pub fn remove_due(&mut self, now: Seconds) -> Vec<u32> {
-        let mut removed = Vec::new();
+    /// Takes the jobs out that their users remove until `now`, if they still wait; how many.
+    pub fn remove_due(&mut self, now: Seconds) -> u64 {
+        let mut removed = 0;
         while let Some(Reverse((time, class, job))) = self.removals.peek().copied() {
             if time > now {
                 break;
@@ -100,7 +100,7 @@ impl Queue {
             if let Some(place) = waiting.iter().position(|(there, _)| *there == job) {
                 waiting.remove(place);
                 self.length -= 1;
-                removed.push(job);
+                removed += 1;
                 if waiting.is_empty() {
                     self.occupied.remove(&class);
                 }
@@ -115,14 +115,14 @@ impl Queue {
     }
 
     /// Takes it.
-    pub fn pop(&mut self, class: u32) -> Option<(u32, Seconds)> {
+    pub fn pop(&mut self, class: u32) -> Option<u32> {
         let waiting = self.waiting.get_mut(class as usize)?;
         let first = waiting.pop_front()?;
         self.length -= 1;
         if waiting.is_empty() {
             self.occupied.remove(&class);
         }
-        Some(first)
+        Some(first.0)
     }
 
     /// Classes with idle jobs.
