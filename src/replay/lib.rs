@@ -13,3 +13,6 @@ pub mod rule;
 pub mod run;
 pub mod site;
 pub mod workload;
+
+#[cfg(test)]
+mod tests;

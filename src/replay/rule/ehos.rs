@@ -34,6 +34,8 @@ const SCHEDD: &str = "replay";
 const SECOND_PASS: Seconds = 2;
 /// The tick clock advances at most 5 minutes a tick: passes are left out for less than that.
 const LONGEST_REST: Seconds = 240;
+/// `ehos tick --look-again` of ehos.service.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// The collector has run for this long before second 0.
 const COLLECTOR_AGE: Duration = Duration::from_secs(3600);
 
@@ -74,7 +76,9 @@ struct Last {
 
 impl Ehos {
     /// ehos with this policy; second 0 of the workload is at `start`.
-    pub fn new(policy: Policy, event_interval: Duration, start: Timestamp) -> Ehos {
+    pub fn new(mut policy: Policy, event_interval: Duration, start: Timestamp) -> Ehos {
+        // As ehos.service starts a tick.
+        policy.look_again = (!event_interval.is_zero()).then_some(LOOK_AGAIN);
         // Windows, months and their budgets change plans by the time alone.
         let leaves_out = policy.schedules.is_empty() && !has_budget(&policy);
         Ehos {
@@ -96,17 +100,16 @@ impl Ehos {
         self.start.checked_add(since).unwrap_or(self.start)
     }
 
-    /// Whether a pass would plan what the last one did: nothing.
+    /// Whether a pass would plan what the last one did, nothing: no job waits, every node is busy, and nothing that a pass sees has
+    /// changed.
     fn may_rest(&self, site: &Site<'_>) -> bool {
         let Some(last) = &self.last else { return false };
-        let look_again = last.look_again.map_or(LONGEST_REST, |again| {
-            last.planned.saturating_sub(site.now) + again.as_secs() as Seconds
-        });
         self.leaves_out
             && last.is_quiet
             && last.changes == site.changes
+            && site.now < last.planned + LONGEST_REST
             && site.idle_count() == 0
-            && site.now < last.planned + look_again.min(LONGEST_REST)
+            && site.nodes().all(|(_, node)| node.jobs() > 0)
     }
 
     fn observation(&mut self, site: &Site<'_>) -> Observation {
