@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod comparison;
 pub mod figures;
 pub mod model;
 mod random;

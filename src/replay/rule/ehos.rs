@@ -207,7 +207,7 @@ impl Ehos {
                             kind: FailureKind::Quota,
                             message: format!("cloud {cloud}: quota exceeded"),
                         })?;
-                    let server_id = format!("00000000-0000-4000-8000-{number:012x}");
+                    let server_id = format!("{number:08x}-0000-4000-8000-000000000000");
                     let mut metadata =
                         execute_metadata(&self.policy.cluster, node, &intent.flavor, &intent.image);
                     let at = self.at(site.now);
@@ -399,7 +399,7 @@ fn startd(site: &Site<'_>, node: &Node, known: &Known, joined: Seconds) -> Start
     let heard = (site.now - node.unchanged_since) % interval;
     StartdView {
         machine: known.machine.clone(),
-        instance_id: Some(format!("00000000-0000-4000-8000-{:012x}", known.number)),
+        instance_id: Some(format!("{:08x}-0000-4000-8000-000000000000", known.number)),
         node: Some(known.node.clone()),
         address: None,
         slots: vec![SlotView {
