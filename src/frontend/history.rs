@@ -11,7 +11,7 @@ use super::answer::{Answer, JSON};
 use super::decisions::{Quiet, of_node};
 use super::last::{Last, LastTick, Mark};
 use super::node;
-use super::series::{Range, Series};
+use super::series::{Range, Shown};
 use super::view::View;
 use report::history;
 
@@ -26,7 +26,7 @@ const READING: usize = 8;
 pub struct History {
     folder: PathBuf,
     last: LastTick,
-    series: Mutex<Series>,
+    series: Mutex<()>,
     decisions: Mutex<Decided>,
     nodes: Mutex<()>,
     /// Those that are being answered from the days' files, and wait for it.
@@ -129,13 +129,18 @@ impl History {
         Ok(Answer::ok(JSON, text))
     }
 
-    /// What charts are drawn from.
+    /// The data of the charts.
     ///
     /// # Errors
     /// When the history cannot be read.
     pub fn series(&self, range: Range) -> io::Result<Answer> {
         let now = self.now();
-        locked(&self.series).answer(&self.folder, range, now)
+        let Some(_reading) = self.reads() else {
+            return Ok(busy());
+        };
+        let _one_at_a_time = locked(&self.series);
+        let shown = Shown::read(&self.folder, range, now)?;
+        Ok(Answer::ok(JSON, serde_json::to_vec(&shown)?))
     }
 
     /// The newest decisions before a time.

@@ -2,7 +2,6 @@
 //! of HTCondor or a cloud, and nothing is written.
 
 mod answer;
-mod day;
 mod decisions;
 mod history;
 mod host;

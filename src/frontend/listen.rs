@@ -77,8 +77,6 @@ pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// Serves `site` to those who ask for one of `hosts`; ends with the process.
 pub fn serve(listener: &TcpListener, hosts: Hosts, site: Router) -> ! {
     let (site, hosts, open) = (Arc::new(site), Arc::new(hosts), Arc::new(Open::default()));
-    let warmed = Arc::clone(&site);
-    thread::spawn(move || warmed.warm());
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,

@@ -58,14 +58,6 @@ impl Router {
         }
     }
 
-    /// Reads what the first who asks would have to wait for.
-    pub fn warm(&self) {
-        for range in Range::ALL {
-            // Whoever asks is told of it.
-            let _ = self.history.series(range);
-        }
-    }
-
     /// The answer to a request.
     pub fn answer(&self, head: &Head) -> Answer {
         let is_open =
