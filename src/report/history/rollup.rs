@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::read::{Day, UnreadDay, there};
 use super::sample::{Sample, time};
-use super::steps::{Row, Step, VALIDITY};
+use super::steps::{Row, SAMPLE_VALIDITY, Step};
 use super::{DAY, STEPS, write};
 use system::own_file;
 
@@ -233,7 +233,7 @@ pub fn steps(folder: &Path, from: i64, length: i64, count: usize, now: i64) -> S
         let end = files.end().min(to);
         if done < end {
             let since = done.max(from);
-            let samples = samples(folder, since - VALIDITY, end, &mut unread);
+            let samples = samples(folder, since - SAMPLE_VALIDITY, end, &mut unread);
             // The last one is known now.
             let known = samples.last().map_or(end, |last| end.max(last.at + 1));
             row.fill(&samples, since, known);
@@ -299,7 +299,7 @@ fn write_steps(folder: &Path, date: Date, now: i64) -> io::Result<()> {
     let done = done.unwrap_or(files.begin);
     let until = now.div_euclid(COARSE) * COARSE;
     let until = until.min(files.end());
-    let samples = samples(folder, done - VALIDITY, until, &mut unread);
+    let samples = samples(folder, done - SAMPLE_VALIDITY, until, &mut unread);
     let own = files.day.path.file_name();
     if let Some(day) = unread
         .iter()

@@ -1,6 +1,6 @@
 //! Steps of time: the values of ticks over time, and the counts of what happened.
 //!
-//! A value is valid until the next tick, for at most [`VALIDITY`]. A step in which a value is unknown has no mean.
+//! A value is valid until the next tick, for at most [`SAMPLE_VALIDITY`]. A step in which a value is unknown has no mean.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::sample::Sample;
 
 /// Longest validity of an observation, in milliseconds, as all times here.
-pub(super) const VALIDITY: i64 = 300_000;
+pub(super) const SAMPLE_VALIDITY: i64 = 300_000;
 
 /// Phases and clouds that have series.
 const MAX_NAMES: usize = 1024;
@@ -218,7 +218,10 @@ impl Row {
             {
                 step.add_counts(&sample.second);
             }
-            let until = next.min(sample.at + VALIDITY).min(to).min(self.end());
+            let until = next
+                .min(sample.at + SAMPLE_VALIDITY)
+                .min(to)
+                .min(self.end());
             let mut at = sample.at.max(from).max(self.from);
             while at < until {
                 let end = self.from + ((at - self.from) / self.length + 1) * self.length;
