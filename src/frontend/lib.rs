@@ -7,7 +7,6 @@ mod history;
 mod host;
 mod last;
 mod listen;
-mod node;
 mod once;
 mod page;
 mod request;
