@@ -2,13 +2,11 @@
 //! of HTCondor or a cloud, and nothing is written.
 
 mod answer;
-mod day;
 mod decisions;
 mod history;
 mod host;
 mod last;
 mod listen;
-mod node;
 mod once;
 mod page;
 mod request;
