@@ -18,7 +18,7 @@ mod view;
 pub use history::History;
 pub use host::{Hosts, is_loopback};
 pub use listen::{bind, serve};
-pub use once::html;
+pub use once::{charts_page, html};
 pub use request::{HEAD_BYTES, Head, Refused, parse as parse_request};
 pub use routes::Router;
 pub use series::Range;

@@ -1,4 +1,4 @@
-//! The page as one file with all that it shows in it, for sites that serve static files.
+//! A page as one file with all that it shows in it, for sites that serve static files.
 
 use anyhow::{Context, bail};
 use base64::Engine;
@@ -15,15 +15,31 @@ use super::routes::Router;
 pub fn html(site: &Router) -> anyhow::Result<String> {
     let data = site.all().context("the history cannot be read")?;
     let data = std::str::from_utf8(&data.body).context("the last tick is no text")?;
+    single_file(page::HTML, page::CSS, page::JS, data)
+}
+
+/// The page of another command, with the charts of this one: `css` and `js` follow the code of [`page::CHARTS_CSS`] and
+/// [`page::CHARTS_JS`], and `data` is JSON, the text of the element `data`.
+///
+/// # Errors
+/// When `html` lacks one of the places that a page has.
+pub fn charts_page(html: &str, css: &str, js: &str, data: &str) -> anyhow::Result<String> {
+    let css = format!("{}{css}", page::CHARTS_CSS);
+    let js = format!("{}{js}", page::CHARTS_JS);
+    single_file(html, &css, &js, data)
+}
+
+/// A page whose policy lets this style and this script run, and nothing be loaded.
+fn single_file(html: &str, css: &str, js: &str, data: &str) -> anyhow::Result<String> {
     // Nothing in it ends the element that it is in; in JSON there is no `<` outside strings.
     let data = data.replace('<', "\\u003c");
     let icon = format!("data:image/svg+xml;base64,{}", BASE64.encode(page::ICON));
     let policy = format!(
         "default-src 'none'; script-src '{}'; style-src '{}'; img-src data:; base-uri 'none'; form-action 'none'",
-        hash(page::JS),
-        hash(page::CSS)
+        hash(js),
+        hash(css)
     );
-    let mut html = page::HTML.to_owned();
+    let mut html = html.to_owned();
     // What is put in last may have such words in it; so the page's own come first.
     put(
         &mut html,
@@ -36,7 +52,7 @@ pub fn html(site: &Router) -> anyhow::Result<String> {
     put(
         &mut html,
         "<link rel=\"stylesheet\" href=\"page.css\">",
-        &format!("<style>{}</style>", page::CSS),
+        &format!("<style>{css}</style>"),
     )?;
     put(
         &mut html,
@@ -44,8 +60,7 @@ pub fn html(site: &Router) -> anyhow::Result<String> {
         "",
     )?;
     let end = format!(
-        "<script type=\"application/json\" id=\"data\">{data}</script>\n<script type=\"module\">{}</script>\n</body>",
-        page::JS
+        "<script type=\"application/json\" id=\"data\">{data}</script>\n<script type=\"module\">{js}</script>\n</body>"
     );
     put(&mut html, "</body>", &end)?;
     Ok(html)

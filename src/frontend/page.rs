@@ -5,9 +5,19 @@ use super::answer::Answer;
 /// What the page is.
 pub const HTML: &str = include_str!("page/index.html");
 /// How it looks.
-pub const CSS: &str = include_str!("page/page.css");
+pub const CSS: &str = concat!(
+    include_str!("page/charts.css"),
+    include_str!("page/page.css")
+);
 /// What it does.
-pub const JS: &str = include_str!("page/page.js");
+pub const JS: &str = concat!(
+    include_str!("page/charts.js"),
+    include_str!("page/page.js")
+);
+/// The style of a page with charts.
+pub const CHARTS_CSS: &str = include_str!("page/charts.css");
+/// The script of a page with charts.
+pub const CHARTS_JS: &str = include_str!("page/charts.js");
 /// The icon of its tab.
 pub const ICON: &str = include_str!("page/icon.svg");
 

@@ -1,131 +1,6 @@
 // The page of `ehos frontend`. What the API says is put in as text, never as markup; elements are made once and only
 // what is new in them is written, so that focus, selection and scrolling stay.
 
-// ---------------------------------------------------------------- elements
-
-const $ = (id) => document.getElementById(id);
-
-function make(name, properties = {}, ...children) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(properties)) {
-    if (key === 'class') element.className = value;
-    else if (key === 'on') for (const [event, f] of Object.entries(value)) element.addEventListener(event, f);
-    else if (value === true) element.setAttribute(key, '');
-    else if (value !== undefined && value !== null && value !== false) element.setAttribute(key, value);
-  }
-  element.append(...children);
-  return element;
-}
-
-function drawn(name, attributes = {}, ...children) {
-  const element = document.createElementNS('http://www.w3.org/2000/svg', name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.append(...children);
-  return element;
-}
-
-function say(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-function mark(element, name, value) {
-  if (value === null || value === undefined || value === false) {
-    if (element.hasAttribute(name)) element.removeAttribute(name);
-  } else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
-}
-
-function show(element, shown) {
-  if (element.hidden === shown) element.hidden = !shown;
-}
-
-// Puts `children` into `parent` in this order; what stands right already is not moved.
-function arrange(parent, children) {
-  let next = parent.firstChild;
-  for (const child of children) {
-    if (child === next) next = next.nextSibling;
-    else parent.insertBefore(child, next);
-  }
-  while (next) {
-    const gone = next;
-    next = next.nextSibling;
-    gone.remove();
-  }
-}
-
-// One child for each item, found again by its key.
-const kept = new WeakMap();
-function list(parent, items, key, create, update) {
-  const before = kept.get(parent) ?? new Map();
-  const after = new Map();
-  for (const item of items) {
-    let name = String(key(item));
-    while (after.has(name)) name += '+';
-    const child = before.get(name) ?? create(item);
-    update(child, item);
-    after.set(name, child);
-  }
-  kept.set(parent, after);
-  arrange(parent, [...after.values()]);
-}
-
-// A list of which all is shown only when it is asked for.
-function shortened(parent, button, items, most, what, ...rest) {
-  const draw = () => {
-    const all = button.dataset.all === 'yes' || items.length <= most + 1;
-    list(parent, all ? items : items.slice(0, most), ...rest);
-    show(button, items.length > most + 1);
-    say(button, all ? `Show the first ${most}` : `Show all ${count(items.length)} ${what}`);
-  };
-  button.onclick = () => {
-    button.dataset.all = button.dataset.all === 'yes' ? 'no' : 'yes';
-    draw();
-  };
-  draw();
-}
-
-// ---------------------------------------------------------------- words and numbers
-
-const zone = Intl.DateTimeFormat().resolvedOptions().timeZone ?? 'local time';
-const numbers = new Map();
-function number(value, least = 0, most = least) {
-  const key = `${least},${most}`;
-  if (!numbers.has(key)) {
-    numbers.set(key, new Intl.NumberFormat('en', { minimumFractionDigits: least, maximumFractionDigits: most }));
-  }
-  return numbers.get(key).format(value);
-}
-const count = (value) => (value === null || value === undefined ? '–' : number(value, 0, 1));
-const money = (value) => (value === null || value === undefined ? '–' : number(value, 2, Math.abs(value) < 0.1 ? 4 : 2));
-const hours = (value) => (value === null || value === undefined ? '–' : number(value, 0, value < 100 ? 1 : 0));
-const many = (value, one, more = `${one}s`) => `${count(value)} ${value === 1 ? one : more}`;
-const memory = (mb) => (mb >= 1024 ? `${number(mb / 1024, 0, 1)} GiB` : `${count(mb)} MiB`);
-
-// 12 s, 4 min, 2 h 05 min, 3 d 4 h
-function span(seconds) {
-  const s = Math.max(0, Math.round(seconds));
-  if (s < 60) return `${s} s`;
-  const minutes = Math.floor(s / 60);
-  if (minutes < 60) return `${minutes} min`;
-  const h = Math.floor(minutes / 60);
-  if (h < 24) return minutes % 60 ? `${h} h ${String(minutes % 60).padStart(2, '0')} min` : `${h} h`;
-  const d = Math.floor(h / 24);
-  return h % 24 && d < 10 ? `${d} d ${h % 24} h` : `${d} d`;
-}
-
-// 12 s, 4 min, 2 h, 3 d
-const brief = (seconds) => span(seconds >= 86400 ? seconds - (seconds % 86400) : seconds >= 3600 ? seconds - (seconds % 3600) : seconds);
-
-function milliseconds(ms) {
-  return ms < 1000 ? `${ms} ms` : `${number(ms / 1000, 1)} s`;
-}
-
-const clockParts = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' };
-const dayParts = { year: 'numeric', month: 'short', day: 'numeric' };
-const clock = new Intl.DateTimeFormat('en-GB', clockParts);
-const clockSeconds = new Intl.DateTimeFormat('en-GB', { ...clockParts, second: '2-digit' });
-const monthDay = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
-const wholeDate = new Intl.DateTimeFormat('en-GB', { ...dayParts, ...clockParts, second: '2-digit', timeZoneName: 'short' });
-const dayAndClock = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', ...clockParts });
 const sameDay = (a, b) => new Date(a).toDateString() === new Date(b).toDateString();
 const moment = (at) => (sameDay(at, now()) ? clockSeconds : dayAndClock).format(new Date(at));
 
@@ -276,27 +151,6 @@ function drawQueue() {
 }
 
 // ---------------------------------------------------------------- figures
-
-function figures(parent, rows) {
-  list(parent, rows, ([label]) => label,
-    () => make('div', {}, make('dt'), make('dd', { class: 'value' }, make('span'), make('span', { class: 'of' })), make('dd', { class: 'meter', 'aria-hidden': 'true' }, make('span')), make('dd', { class: 'detail' })),
-    (item, [label, value, detail = '', share = null]) => {
-      const [term, is, meter, more] = item.children;
-      say(term, label);
-      const at = value.indexOf(' of ');
-      say(is.firstChild, at < 0 ? value : value.slice(0, at));
-      say(is.lastChild, at < 0 ? '' : value.slice(at));
-      show(meter, share !== null);
-      if (share !== null) bar(meter.firstChild, share);
-      mark(meter, 'data-full', share !== null && share >= 1 ? '' : null);
-      say(more, detail);
-    });
-}
-
-function bar(element, share) {
-  const width = `${(100 * Math.min(1, Math.max(0, share || 0))).toFixed(1)}%`;
-  if (element.style.width !== width) element.style.width = width;
-}
 
 // What is left of several limits together: the least.
 const left = (usage) => (!usage || usage.limit === null ? null : Math.max(0, usage.limit - usage.used));
@@ -710,286 +564,12 @@ const CHARTS = [
 ];
 // Busy lies at the bottom of the stack: it is the steadiest.
 const stackRank = (phase) => (phase === 'busy' ? 0 : phase === 'idle' ? 0.5 : rank(phase));
-const hiddenLines = new Set(['chart-queue unmatched', 'chart-cores others']);
-const plots = [];
-let cursor = null; // Index into the series' times.
+for (const name of ['chart-queue unmatched', 'chart-cores others']) hiddenLines.add(name);
 
-function niceStep(most, whole, ticks = 4) {
-  const rough = most / ticks;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((n) => n * power).find((n) => n >= rough - 1e-12 && (!whole || Number.isInteger(n)));
-  return whole ? Math.max(1, Math.round(step ?? 1)) : step;
-}
-
-const MINUTE = 60;
-const HOUR = 3600;
-const DAY = 86400;
-
-// Times on the axis: on whole hours and days of the viewer's zone.
-function timeTicks(from, to, room) {
-  const steps = [5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 5 * DAY, 7 * DAY, 10 * DAY];
-  const step = steps.find((one) => (to - from) / one <= room) ?? steps.at(-1);
-  const at = new Date(from * 1000);
-  at.setHours(0, 0, 0, 0);
-  const ticks = [];
-  while (at / 1000 <= to) {
-    const isMidnight = at.getHours() === 0 && at.getMinutes() === 0;
-    const format = step >= DAY || (isMidnight && to - from > DAY / 2) ? monthDay : clock;
-    if (at / 1000 >= from) ticks.push([at / 1000, format.format(at)]);
-    // On the viewer's clock: a day may have 23 or 25 hours.
-    at.setMinutes(at.getMinutes() + step / MINUTE);
-  }
-  return ticks;
-}
-
-function newPlot(chart) {
-  const heading = make('h3', { id: `${chart.id}-title` }, chart.title, ' ', make('span', { class: 'unit' }, chart.unit));
-  const time = make('span', { class: 'at', 'aria-hidden': 'true' });
-  const legend = make('ul', { class: 'legend', 'aria-label': `${chart.title}: what is shown` });
-  const area = make('div', { class: 'plot', id: chart.id, tabindex: '0', role: 'slider', 'aria-labelledby': `${chart.id}-title`,
-    'aria-describedby': 'plot-help', 'aria-orientation': 'horizontal', 'aria-valuemin': '0', 'aria-valuemax': '0', 'aria-valuenow': '0' });
-  const table = make('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `${chart.title} as a table` });
-  const details = make('details', {}, make('summary', {}, 'As a table'), table);
-  const box = make('figure', { class: 'chart' }, make('div', { class: 'head' }, heading, time), legend, area, details);
-  const plot = { chart, box, heading, time, legend, area, table, details, lines: [], values: new Map(), line: null, width: 0 };
-  const move = (x) => {
-    const s = seriesOf[range];
-    if (!s?.t.length || !plot.scale) return;
-    const { left: begin, right: end } = plot.scale;
-    const bounds = area.getBoundingClientRect();
-    const t = s.from + ((x - bounds.left - begin) / (end - begin)) * (s.to - s.from);
-    let best = 0;
-    for (let i = 0; i < s.t.length; i += 1) if (Math.abs(s.t[i] - t) < Math.abs(s.t[best] - t)) best = i;
-    point(best);
-  };
-  area.addEventListener('pointermove', (event) => move(event.clientX));
-  area.addEventListener('pointerdown', (event) => move(event.clientX));
-  // A finger that is lifted leaves what it has shown.
-  area.addEventListener('pointerleave', ({ pointerType }) => {
-    if (pointerType !== 'touch' && document.activeElement !== area) point(null);
-  });
-  area.addEventListener('blur', () => point(null));
-  area.addEventListener('focus', () => {
-    if (area.matches(':focus-visible')) point(cursor ?? (seriesOf[range]?.t.length ?? 1) - 1);
-  });
-  area.addEventListener('keydown', (event) => {
-    const length = seriesOf[range]?.t.length ?? 0;
-    if (!length || event.altKey || event.ctrlKey || event.metaKey) return;
-    const at = cursor ?? length - 1;
-    const to = {
-      ArrowLeft: at - 1, ArrowRight: at + 1, ArrowDown: at - 1, ArrowUp: at + 1, PageDown: at - 12, PageUp: at + 12, Home: 0, End: length - 1,
-    }[event.key];
-    if (to === undefined) return;
-    event.preventDefault();
-    point(Math.min(length - 1, Math.max(0, to)));
-  });
-  details.addEventListener('toggle', () => drawTable(plot));
-  return plot;
-}
-
-function linesShown(plot) {
-  return plot.lines.filter(({ key }) => !hiddenLines.has(`${plot.chart.id} ${key}`));
-}
-
-const valueOf = (chart, value) => (value === null || value === undefined ? '–' : chart.whole ? count(value) : money(value));
-
-function point(index) {
-  if (cursor === index && index === null) return;
-  cursor = index;
-  for (const plot of plots) drawCursor(plot);
-}
-
-function drawCursor(plot) {
+function drawHistory() {
   const s = seriesOf[range];
-  if (!s || !s.t.length) return;
-  const at = cursor === null ? s.t.length - 1 : Math.min(cursor, s.t.length - 1);
-  const when = (s.to - s.from > DAY ? dayAndClock : clock).format(new Date(s.t[at] * 1000));
-  say(plot.time, cursor === null ? '' : when);
-  for (const line of plot.lines) say(plot.values.get(line.key), valueOf(plot.chart, line.values[at]));
-  const words = linesShown(plot).map(({ label, values }) => `${label} ${values[at] == null ? 'unknown' : valueOf(plot.chart, values[at])}`);
-  mark(plot.area, 'aria-valuemax', s.t.length - 1);
-  mark(plot.area, 'aria-valuenow', at);
-  mark(plot.area, 'aria-valuetext', `${when}: ${words.join(', ')}`);
-  if (!plot.cursor) return;
-  plot.cursor.classList.toggle('off', cursor === null);
-  if (cursor === null) return;
-  const x = plot.scale.x(s.t[at]);
-  plot.cursor.setAttribute('transform', `translate(${x.toFixed(1)} 0)`);
-  const dots = plot.cursor.querySelectorAll('circle');
-  linesShown(plot).forEach((line, i) => {
-    const y = plot.tops.get(line.key)?.[at];
-    const dot = dots[i];
-    if (!dot) return;
-    dot.classList.toggle('off', y == null);
-    if (y != null) dot.setAttribute('cy', plot.scale.y(y).toFixed(1));
-  });
-}
-
-// Runs of what is known: a gap ends one.
-function runs(values) {
-  const found = [];
-  let begin = null;
-  for (let i = 0; i <= values.length; i += 1) {
-    const known = i < values.length && values[i] !== null && values[i] !== undefined;
-    if (known && begin === null) begin = i;
-    if (!known && begin !== null) {
-      found.push([begin, i - 1]);
-      begin = null;
-    }
-  }
-  return found;
-}
-
-function drawPlot(plot) {
-  const s = seriesOf[range];
+  drawCharts(CHARTS, s);
   if (!s) return;
-  const { chart, area } = plot;
-  plot.lines = chart.lines(s);
-  list(plot.legend, plot.lines, ({ key }) => key,
-    (line) => make('li', {}, make('button', { type: 'button', on: { click: () => toggle(plot, line.key) } },
-      line.family ? make('span', { class: `shape chip ${line.class}`, 'data-family': line.family, 'aria-hidden': 'true' }) : stroke(line),
-      make('span', {}, line.label), make('span', { class: 'value' }))),
-    (item, { key }) => {
-      plot.values.set(key, item.firstChild.lastChild);
-      mark(item.firstChild, 'aria-pressed', String(!hiddenLines.has(`${chart.id} ${key}`)));
-    });
-  const width = area.clientWidth;
-  if (!width) return;
-  plot.width = width;
-  const height = 190;
-  const shown = linesShown(plot);
-  // Tops: where each line runs; bottoms: what an area stands on.
-  plot.tops = new Map();
-  const bottoms = new Map();
-  let sum = s.t.map(() => 0);
-  for (const line of shown) {
-    if (chart.stacked) {
-      bottoms.set(line.key, sum);
-      const below = sum;
-      const top = below.map((base, i) => (line.values[i] == null ? null : base + line.values[i]));
-      plot.tops.set(line.key, top);
-      sum = below.map((base, i) => base + (line.values[i] ?? 0));
-    } else plot.tops.set(line.key, line.values);
-  }
-  let most = 0;
-  for (const tops of plot.tops.values()) for (const value of tops) if (value > most) most = value;
-  if (!shown.length || !s.t.length || !shown.some(({ values }) => values.some((value) => value != null))) {
-    plot.scale = null;
-    plot.cursor = null;
-    arrange(area, [make('p', { class: 'say' }, !plot.lines.length && chart.none ? chart.none : shown.length ? 'Nothing is known of this time.' : 'Nothing is chosen.')]);
-    drawCursor(plot);
-    drawTable(plot);
-    return;
-  }
-  most = most || 1;
-  const step = niceStep(most, chart.whole);
-  const top = Math.ceil(most / step - 1e-9) * step;
-  const labels = [];
-  for (let value = 0; value <= top + step / 2; value += step) labels.push(value);
-  const format = (value) => (chart.whole ? count(value) : number(value, step < 0.1 ? 3 : step < 1 ? 2 : 0, 3));
-  const margin = 12 + Math.max(...labels.map((value) => format(value).length)) * 7;
-  const left_ = margin;
-  const right = width - 8;
-  const base = height - 22;
-  const scale = {
-    left: left_, right,
-    x: (t) => left_ + ((t - s.from) / Math.max(1, s.to - s.from)) * (right - left_),
-    y: (value) => base - (value / top) * (base - 8),
-  };
-  plot.scale = scale;
-  const f = (value) => value.toFixed(1);
-  const svg = drawn('svg', { viewBox: `0 0 ${width} ${height}`, width, height, 'aria-hidden': 'true', focusable: 'false' });
-  for (const value of labels) {
-    svg.append(drawn('line', { class: value ? 'grid' : 'grid base', x1: left_, x2: right, y1: f(scale.y(value)), y2: f(scale.y(value)) }));
-    svg.append(drawn('text', { class: 'tick', x: left_ - 6, y: f(scale.y(value) + 3.5), 'text-anchor': 'end' }, format(value)));
-  }
-  for (const [t, text] of timeTicks(s.from, s.to, Math.max(2, Math.floor((right - left_) / 72)))) {
-    const x = scale.x(t);
-    svg.append(drawn('line', { class: 'grid time', x1: f(x), x2: f(x), y1: base, y2: base + 4 }));
-    if (x > left_ + 10 && x < right - 12) svg.append(drawn('text', { class: 'tick', x: f(x), y: height - 5, 'text-anchor': 'middle' }, text));
-  }
-  // Where nothing is known of any line.
-  const half = s.step_seconds / 2;
-  const unknown = s.t.map((_, i) => (shown.every(({ values }) => values[i] == null) ? 1 : null));
-  for (const [a, b] of runs(unknown)) {
-    const x = Math.max(left_, scale.x(s.t[a] - half));
-    const end = Math.min(right, scale.x(s.t[b] + half));
-    svg.append(drawn('rect', { class: 'gap', x: f(x), y: 8, width: f(Math.max(0, end - x)), height: base - 8 }));
-    if (end - x > 110) svg.append(drawn('text', { class: 'tick', x: f((x + end) / 2), y: f(8 + (base - 8) / 2), 'text-anchor': 'middle' }, 'nothing known'));
-  }
-  const paths = [];
-  for (const line of shown) {
-    const tops = plot.tops.get(line.key);
-    const floor = bottoms.get(line.key);
-    let stroke_ = '';
-    let fill = '';
-    for (const [a, b] of runs(tops)) {
-      let upper = '';
-      for (let i = a; i <= b; i += 1) upper += `${i === a ? 'M' : 'L'}${f(scale.x(s.t[i]))} ${f(scale.y(tops[i]))}`;
-      if (a === b) upper += 'h1.5';
-      stroke_ += upper;
-      if (chart.stacked || line.area) {
-        fill += upper.replace('M', fill ? ' M' : 'M');
-        for (let i = b; i >= a; i -= 1) fill += `L${f(scale.x(s.t[i]) + (a === b && i === b ? 1.5 : 0))} ${f(scale.y(floor?.[i] ?? 0))}`;
-        fill += 'Z';
-      }
-    }
-    if (fill) svg.append(drawn('path', { class: `area ${chart.stacked ? 'stacked' : ''} ${line.class}`, d: fill }));
-    if (!chart.stacked) paths.push(drawn('path', { class: `line ${line.class}`, d: stroke_, ...(line.dash ? { 'stroke-dasharray': line.dash } : {}) }));
-    else {
-      // A thin line between what lies upon each other; none on what is not there.
-      let seam = '';
-      for (const [a, b] of runs(tops.map((value, i) => (line.values[i] > 0 ? value : null)))) {
-        for (let i = a; i <= b; i += 1) seam += `${i === a ? 'M' : 'L'}${f(scale.x(s.t[i]))} ${f(scale.y(tops[i]))}`;
-      }
-      paths.push(drawn('path', { class: 'seam', d: seam }));
-    }
-  }
-  svg.append(...paths);
-  plot.cursor = drawn('g', { class: 'cursor off' }, drawn('line', { y1: 8, y2: base }), ...shown.map((line) => drawn('circle', { r: 3.5, class: line.class })));
-  svg.append(plot.cursor);
-  arrange(area, [svg]);
-  drawCursor(plot);
-  drawTable(plot);
-}
-
-function stroke(line) {
-  return drawn('svg', { class: 'key', viewBox: '0 0 18 8', width: 18, height: 8, 'aria-hidden': 'true' },
-    drawn('path', { class: `line ${line.class}`, d: 'M0 4H18', ...(line.dash ? { 'stroke-dasharray': line.dash } : {}) }));
-}
-
-function toggle(plot, key) {
-  const name = `${plot.chart.id} ${key}`;
-  if (!hiddenLines.delete(name)) hiddenLines.add(name);
-  drawPlot(plot);
-}
-
-function drawTable(plot) {
-  if (!plot.details.open) return;
-  const s = seriesOf[range];
-  const head = make('tr', {}, make('th', { scope: 'col' }, `Time (${zone})`), ...plot.lines.map(({ label }) => make('th', { scope: 'col', class: 'number' }, label)));
-  const body = make('tbody');
-  for (let i = s.t.length - 1; i >= 0; i -= 1) {
-    body.append(make('tr', {}, make('th', { scope: 'row' }, dayAndClock.format(new Date(s.t[i] * 1000))),
-      ...plot.lines.map(({ values }) => make('td', { class: 'number' }, valueOf(plot.chart, values[i])))));
-  }
-  arrange(plot.table, [make('table', {}, make('caption', { class: 'unseen' }, plot.chart.title), make('thead', {}, head), body)]);
-}
-
-function drawCharts() {
-  const s = seriesOf[range];
-  if (!plots.length) {
-    for (const chart of CHARTS) plots.push(newPlot(chart));
-    const help = make('p', { id: 'plot-help', class: 'unseen' }, 'The arrow keys go through the times.');
-    $('plots').append(help, ...plots.map(({ box }) => box));
-    const watch = new ResizeObserver(() => {
-      for (const plot of plots) if (plot.area.clientWidth !== plot.width) drawPlot(plot);
-    });
-    watch.observe($('plots'));
-  }
-  if (!s) return;
-  if (cursor !== null) cursor = Math.min(cursor, s.t.length - 1);
-  for (const plot of plots) drawPlot(plot);
   const { totals } = s;
   const share = (part, whole) => (whole ? `${number((100 * part) / whole, 0)} % of it` : '');
   const rows = [
@@ -1048,7 +628,7 @@ async function loadSeries() {
     }
   }
   $('plots').removeAttribute('aria-busy');
-  drawCharts();
+  drawHistory();
 }
 
 function readHash() {
@@ -1060,15 +640,12 @@ function readHash() {
 
 function wireRanges() {
   readHash();
-  document.addEventListener('pointerdown', ({ target }) => {
-    if (!target.closest('.plot')) point(null);
-  });
   $('ranges').addEventListener('change', (event) => {
     range = event.target.value;
     chosen = true;
     cursor = null;
     history.replaceState(null, '', `#range=${range}`);
-    if (seriesOf[range]) drawCharts();
+    if (seriesOf[range]) drawHistory();
     $('plots').setAttribute('aria-busy', 'true');
     loadSeries();
   });
@@ -1303,27 +880,6 @@ async function poll() {
     lacking = false;
     loaded = Date.now();
     await Promise.all([loadSeries(), loadDecisions(), opened ? askNode() : null]);
-  }
-}
-
-function wireTheme() {
-  const root = document.documentElement;
-  const inputs = [...document.querySelectorAll('input[name=theme]')];
-  const use = (theme) => {
-    if (theme === 'light' || theme === 'dark') root.dataset.theme = theme;
-    else delete root.dataset.theme;
-    for (const input of inputs) input.checked = input.value === (root.dataset.theme ?? 'system');
-  };
-  try {
-    use(localStorage.getItem('ehos-theme'));
-  } catch { /* Storage is not allowed: the system's colours. */ }
-  for (const input of inputs) {
-    input.addEventListener('change', () => {
-      use(input.value);
-      try {
-        localStorage.setItem('ehos-theme', input.value);
-      } catch { /* As above. */ }
-    });
   }
 }
 
