@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::figures::Figures;
@@ -32,6 +33,8 @@ pub struct Comparison {
 pub struct WorkloadFigures {
     /// Where it comes from: a file, a generator, the site.
     pub source: String,
+    /// The time of the first submission; `None` where the input has no calendar time.
+    pub start: Option<Timestamp>,
     /// Its jobs.
     pub jobs: u64,
     /// Their owners.
@@ -94,7 +97,8 @@ impl Run {
         }
     }
 
-    fn is_of_ehos(&self) -> bool {
+    /// A run of ehos, not of another rule.
+    pub fn is_of_ehos(&self) -> bool {
         self.is_current || !self.settings.is_empty()
     }
 
@@ -129,6 +133,7 @@ impl Comparison {
             version: VERSION,
             workload: WorkloadFigures {
                 source: source.to_owned(),
+                start: workload.start,
                 jobs: workload.jobs.len() as u64,
                 owners: owners.len() as u64,
                 core_hours: workload.core_seconds() as f64 / 3600.0,

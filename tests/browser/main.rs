@@ -6,6 +6,9 @@
     clippy::indexing_slicing
 )]
 
+#[path = "../cli/harness/comparison.rs"]
+mod comparison;
+mod simulate;
 mod site;
 
 use std::time::{Duration, Instant};

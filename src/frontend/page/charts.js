@@ -166,10 +166,11 @@ const MINUTE = 60;
 const HOUR = 3600;
 const DAY = 86400;
 
-// Times on the axis: on whole hours and days of the viewer's zone.
-function timeTicks(from, to, room) {
-  const steps = [5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 5 * DAY, 7 * DAY, 10 * DAY];
+// Times on the axis: on whole hours and days of the viewer's zone, or of a series that begins at no known time.
+function timeTicks({ from, to, relative }, room) {
+  const steps = [5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 5 * DAY, 7 * DAY, 10 * DAY, 30 * DAY, 100 * DAY, 365 * DAY, 3650 * DAY];
   const step = steps.find((one) => (to - from) / one <= room) ?? steps.at(-1);
+  if (relative) return Array.from({ length: Math.floor((to - from) / step) + 1 }, (_, i) => [from + i * step, span(i * step)]);
   const at = new Date(from * 1000);
   at.setHours(0, 0, 0, 0);
   const ticks = [];
@@ -228,6 +229,8 @@ function newPlot(chart) {
   return plot;
 }
 
+const whenOf = (s, i, format) => (s.relative ? span(s.t[i] - s.from) : format.format(new Date(s.t[i] * 1000)));
+
 function linesShown(plot) {
   return plot.lines.filter(({ key }) => !hiddenLines.has(`${plot.chart.id} ${key}`));
 }
@@ -244,7 +247,7 @@ function drawCursor(plot) {
   const s = series;
   if (!s || !s.t.length) return;
   const at = cursor === null ? s.t.length - 1 : Math.min(cursor, s.t.length - 1);
-  const when = (s.to - s.from > DAY ? dayAndClock : clock).format(new Date(s.t[at] * 1000));
+  const when = whenOf(s, at, s.to - s.from > DAY ? dayAndClock : clock);
   say(plot.time, cursor === null ? '' : when);
   for (const line of plot.lines) say(plot.values.get(line.key), valueOf(plot.chart, line.values[at]));
   const words = linesShown(plot).map(({ label, values }) => `${label} ${values[at] == null ? 'unknown' : valueOf(plot.chart, values[at])}`);
@@ -290,8 +293,9 @@ function drawPlot(plot) {
     (line) => make('li', {}, make('button', { type: 'button', on: { click: () => toggle(plot, line.key) } },
       line.family ? make('span', { class: `shape chip ${line.class}`, 'data-family': line.family, 'aria-hidden': 'true' }) : stroke(line),
       make('span', {}, line.label), make('span', { class: 'value' }))),
-    (item, { key }) => {
+    (item, { key, label }) => {
       plot.values.set(key, item.firstChild.lastChild);
+      say(item.firstChild.children[1], label);
       mark(item.firstChild, 'aria-pressed', String(!hiddenLines.has(`${chart.id} ${key}`)));
     });
   const width = area.clientWidth;
@@ -344,7 +348,7 @@ function drawPlot(plot) {
     svg.append(drawn('line', { class: value ? 'grid' : 'grid base', x1: left_, x2: right, y1: f(scale.y(value)), y2: f(scale.y(value)) }));
     svg.append(drawn('text', { class: 'tick', x: left_ - 6, y: f(scale.y(value) + 3.5), 'text-anchor': 'end' }, format(value)));
   }
-  for (const [t, text] of timeTicks(s.from, s.to, Math.max(2, Math.floor((right - left_) / 72)))) {
+  for (const [t, text] of timeTicks(s, Math.max(2, Math.floor((right - left_) / 72)))) {
     const x = scale.x(t);
     svg.append(drawn('line', { class: 'grid time', x1: f(x), x2: f(x), y1: base, y2: base + 4 }));
     if (x > left_ + 10 && x < right - 12) svg.append(drawn('text', { class: 'tick', x: f(x), y: height - 5, 'text-anchor': 'middle' }, text));
@@ -408,10 +412,10 @@ function toggle(plot, key) {
 function drawTable(plot) {
   if (!plot.details.open) return;
   const s = series;
-  const head = make('tr', {}, make('th', { scope: 'col' }, `Time (${zone})`), ...plot.lines.map(({ label }) => make('th', { scope: 'col', class: 'number' }, label)));
+  const head = make('tr', {}, make('th', { scope: 'col' }, s.relative ? 'Time' : `Time (${zone})`), ...plot.lines.map(({ label }) => make('th', { scope: 'col', class: 'number' }, label)));
   const body = make('tbody');
   for (let i = s.t.length - 1; i >= 0; i -= 1) {
-    body.append(make('tr', {}, make('th', { scope: 'row' }, dayAndClock.format(new Date(s.t[i] * 1000))),
+    body.append(make('tr', {}, make('th', { scope: 'row' }, whenOf(s, i, dayAndClock)),
       ...plot.lines.map(({ values }) => make('td', { class: 'number' }, valueOf(plot.chart, values[i])))));
   }
   arrange(plot.table, [make('table', {}, make('caption', { class: 'unseen' }, plot.chart.title), make('thead', {}, head), body)]);

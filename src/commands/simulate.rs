@@ -1,0 +1,5 @@
+//! `ehos simulate`: the result of a comparison as a table, and as a page.
+
+mod names;
+pub mod page;
+pub mod table;
