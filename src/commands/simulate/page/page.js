@@ -33,22 +33,22 @@ const KINDS = {
   current: 'current configuration', knee: 'knee: beyond it, less waiting costs most', frontier: 'frontier: no other run is cheaper and waits less', sweep: 'other runs', rule: 'other rules',
 };
 
-// A figure, its text, and whether less of it is better.
+// A figure: its name, its heading in the table, its value, its text, and whether it can be better or worse.
 const FIGURES = [
-  ['Paid core-hours', ({ figures: f }) => f.paid_core_hours, coreHours],
-  ['Used core-hours', ({ figures: f }) => f.used_core_hours, coreHours, false],
-  ['Paid per used', ({ figures: f }) => f.paid_per_used, ratio],
-  ...(hasPrices ? [['Cost', ({ figures: f }) => f.cost, money]] : []),
-  ['Mean wait', ({ figures: f }) => f.wait.mean_seconds, waitText],
-  ['Median wait', ({ figures: f }) => f.wait.median_seconds, waitText],
-  ['95th percentile', ({ figures: f }) => f.wait.p95_seconds, waitText],
-  ['Longest wait', ({ figures: f }) => f.wait.max_seconds, waitText],
-  ['Created nodes', ({ figures: f }) => f.nodes.created, count],
-  ['Most nodes', ({ figures: f }) => f.nodes.peak, count],
-  ['Most actions in a pass', ({ figures: f }) => f.passes.max_actions, count],
-  ['Too large for any node', ({ figures: f }) => f.jobs.too_large, count],
-  ['Never started', ({ figures: f }) => f.jobs.never_started, count],
-  ['Jobs lost with a node', ({ figures: f }) => f.jobs.lost, count],
+  ['Paid core-hours', 'Paid core-h', ({ figures: f }) => f.paid_core_hours, coreHours],
+  ['Used core-hours', 'Used core-h', ({ figures: f }) => f.used_core_hours, coreHours, false],
+  ['Paid per used', 'Paid/used', ({ figures: f }) => f.paid_per_used, ratio],
+  ...(hasPrices ? [['Cost', 'Cost', ({ figures: f }) => f.cost, money]] : []),
+  ['Mean wait', 'Mean wait', ({ figures: f }) => f.wait.mean_seconds, waitText],
+  ['Median wait', 'Median', ({ figures: f }) => f.wait.median_seconds, waitText],
+  ['95th percentile', '95 %', ({ figures: f }) => f.wait.p95_seconds, waitText],
+  ['Longest wait', 'Longest', ({ figures: f }) => f.wait.max_seconds, waitText],
+  ['Created nodes', 'Created', ({ figures: f }) => f.nodes.created, count],
+  ['Most nodes', 'Peak', ({ figures: f }) => f.nodes.peak, count],
+  ['Most actions in a pass', 'Actions/pass', ({ figures: f }) => f.passes.max_actions, count],
+  ['Too large for any node', 'Too large', ({ figures: f }) => f.jobs.too_large, count],
+  ['Never started', 'Never started', ({ figures: f }) => f.jobs.never_started, count],
+  ['Jobs lost with a node', 'Lost', ({ figures: f }) => f.jobs.lost, count],
 ];
 
 // ---------------------------------------------------------------- heading
@@ -148,16 +148,17 @@ function titleOf(run) {
 }
 
 // Names beside the marks of the current configuration, the knee and other rules, none upon another.
-function drawNames(svg, named, width) {
+function drawNames(svg, named, { width, base, right: end, top }) {
   named.sort((a, b) => a.y - b.y);
   const placed = [];
   for (const { run, x, y, isOutside } of named) {
     const words = run.is_current ? 'current' : run.is_knee ? 'knee' : run.name;
-    const text = isOutside ? `${words}: ${costText(run)}, ${waitText(waitOf(run))}` : words;
+    const arrow = x >= end ? '→' : y <= top ? '↑' : '';
+    const text = isOutside ? `${words}: ${costText(run)}, ${waitText(waitOf(run))} ${arrow}` : words;
     const room = text.length * 6.5 + 14;
     const isLeft = x + room > width;
     const [from, to] = isLeft ? [x - room, x] : [x, x + room];
-    let at = y + 4;
+    let at = Math.min(y + 4, base - 8);
     while (placed.some((other) => Math.abs(other.at - at) < 14 && other.from < to && other.to > from)) at += 14;
     placed.push({ at, from, to });
     svg.append(drawn('text', { class: 'label', x: (x + (isLeft ? -1 : 1) * (run === chosen ? 16 : 12)).toFixed(1), y: at.toFixed(1), 'text-anchor': isLeft ? 'end' : 'start' }, text));
@@ -200,7 +201,7 @@ function drawScatter() {
     svg.append(group);
     if (['current', 'knee', 'rule'].includes(kind)) named.push({ run, x, y, isOutside: place.isOutside(run) });
   }
-  drawNames(svg, named, width);
+  drawNames(svg, named, place);
   arrange(box, [svg]);
 }
 
@@ -218,7 +219,7 @@ function drawMarks() {
 function drawDifferences() {
   const settings = Object.entries(chosen.settings);
   arrange($('settings'), settings.map(([key, value]) => make('li', {}, make('code', {}, `${key}: ${value}`))));
-  arrange($('differences').tBodies[0], FIGURES.filter(([, value]) => value(current) || value(chosen)).map(([label, value, text, isJudged = true]) => {
+  arrange($('differences').tBodies[0], FIGURES.filter(([, , value]) => value(current) || value(chosen)).map(([label, , value, text, isJudged = true]) => {
     const [before, after] = [value(current), value(chosen)];
     const change = make('td', { class: 'number' });
     if (before !== null && after !== null && before !== after) {
@@ -298,15 +299,15 @@ const listed = new Set((RUNS.length <= MAX_LISTED ? RUNS : RUNS.filter(isNamed))
 const nameParts = (run) => run.name.split(' ').flatMap((word, i) => [...(i ? [' '] : []), make('span', { class: 'word' }, word)]);
 
 function drawRuns() {
-  const columns = FIGURES.filter(([label, value]) => !['Too large for any node', 'Never started', 'Jobs lost with a node'].includes(label) || RUNS.some((run) => value(run) > 0));
-  arrange($('runs').tHead, [make('tr', {}, make('th', { scope: 'col' }, 'Run'), ...columns.map(([label]) => make('th', { scope: 'col', class: 'number' }, label)))]);
+  const columns = FIGURES.filter(([label, , value]) => !['Too large for any node', 'Never started', 'Jobs lost with a node'].includes(label) || RUNS.some((run) => value(run) > 0));
+  arrange($('runs').tHead, [make('tr', {}, make('th', { scope: 'col' }, 'Run'), ...columns.map(([label, heading]) => make('th', { scope: 'col', class: 'number', title: label }, heading)))]);
   const shown = [...listed].filter((run) => showsAll || isNamed(run) || run === chosen);
   const rows = shown.sort((a, b) => (a.is_current ? -1 : b.is_current ? 1 : isOfEhos(a) !== isOfEhos(b) ? (isOfEhos(a) ? -1 : 1) : costOf(a) - costOf(b)));
   const body = rows.map((run) => {
     const kind = kindOf(run);
     const tag = kind === 'rule' ? 'other rule' : run.is_knee ? 'knee' : kind === 'frontier' || (run.is_current && run.is_on_frontier) ? 'frontier' : '';
     const row = make('tr', { 'aria-selected': String(run === chosen), on: { click: () => choose(run) } }, make('th', { scope: 'row', title: run.name }, ...nameParts(run), ...(tag ? [make('span', { class: 'tag' }, tag)] : [])),
-      ...columns.map(([, value, text]) => make('td', { class: 'number' }, text(value(run)))));
+      ...columns.map(([, , value, text]) => make('td', { class: 'number' }, text(value(run)))));
     return row;
   });
   if (workload.bound_core_hours > 0) {
