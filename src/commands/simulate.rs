@@ -2,4 +2,5 @@
 
 mod names;
 pub mod page;
+mod plot;
 pub mod table;

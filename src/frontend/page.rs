@@ -10,10 +10,7 @@ pub const CSS: &str = concat!(
     include_str!("page/page.css")
 );
 /// What it does.
-pub const JS: &str = concat!(
-    include_str!("page/charts.js"),
-    include_str!("page/page.js")
-);
+pub const JS: &str = concat!(include_str!("page/charts.js"), include_str!("page/page.js"));
 /// The style of a page with charts.
 pub const CHARTS_CSS: &str = include_str!("page/charts.css");
 /// The script of a page with charts.

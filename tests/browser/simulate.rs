@@ -38,7 +38,8 @@ fn picture(browser: &Browser, name: &str) {
 #[test]
 fn a_sweep_is_drawn_and_each_run_can_be_compared() {
     let comparison = comparison::sweep(&["ada", "grace"], true, |_| {});
-    let Some((browser, _folder, address)) = opened(&comparison, "ehos simulate --jobs history.json")
+    let Some((browser, _folder, address)) =
+        opened(&comparison, "ehos simulate --jobs history.json")
     else {
         return;
     };
@@ -63,18 +64,36 @@ fn a_sweep_is_drawn_and_each_run_can_be_compared() {
     }
     browser.size(1440, 900);
     let runs = comparison.runs.len();
+    let rows = || browser.js("return document.querySelectorAll('#runs tbody tr').length");
+    let listed = comparison
+        .runs
+        .iter()
+        .filter(|run| run.is_on_frontier)
+        .count()
+        + 1
+        + 5;
+    assert_eq!(rows(), json!(listed + 1));
+    browser.js("document.querySelector('#more-runs').click()");
+    assert_eq!(rows(), json!(runs + 1));
     assert_eq!(
-        browser.js("return [document.querySelectorAll('#scatter .run').length, document.querySelectorAll('#runs tbody tr').length, document.querySelectorAll('#scatter .mark-current').length, document.querySelectorAll('#scatter .mark-knee').length]"),
-        json!([runs, runs + 1, 1, 1])
+        browser.js("return [document.querySelectorAll('#scatter .run').length, document.querySelectorAll('#scatter .mark-current').length, document.querySelectorAll('#scatter .mark-knee').length]"),
+        json!([runs, 1, 1])
     );
-    assert_eq!(browser.text("#advice p"), comparison.advice.clone().unwrap());
+    assert_eq!(
+        browser.text("#advice p"),
+        comparison.advice.clone().unwrap()
+    );
     assert!(browser.text("#command").contains("--jobs history.json"));
     assert!(browser.text("#limits").contains("31 h, 812 job-hours"));
-    assert!(browser.text("#notes").contains("12 ends before it starts, first: line 17"));
+    assert!(
+        browser
+            .text("#notes")
+            .contains("12 ends before it starts, first: line 17")
+    );
     // The knee is compared first; a click on a mark compares its run.
-    let knee = comparison.runs.iter().find(|run| run.is_knee).unwrap();
-    let chosen = || browser.js("return document.querySelector('#run').selectedOptions[0].textContent");
-    assert_eq!(chosen(), json!(knee.name));
+    let chosen =
+        || browser.js("return document.querySelector('#run').selectedOptions[0].textContent");
+    assert_eq!(chosen(), json!("idle_timeout=2m nodes_spare=1"));
     browser.js("[...document.querySelectorAll('#scatter .run')].find((one) => one.querySelector('title').textContent.startsWith('queue-cores')).dispatchEvent(new MouseEvent('click'))");
     assert_eq!(chosen(), json!("queue-cores"));
     let legend = browser.text("#plots");
@@ -97,17 +116,34 @@ fn names_of_owners_are_text() {
     let mut comparison = comparison;
     comparison.workload.source = ATTACK.to_owned();
     comparison.advice = Some(ATTACK.to_owned());
-    comparison.workload.notes.count(ATTACK, || ATTACK.to_owned());
+    comparison
+        .workload
+        .notes
+        .count(ATTACK, || ATTACK.to_owned());
     let Some((browser, _folder, address)) = opened(&comparison, ATTACK) else {
         return;
     };
     for place in [
-        "#workload", "#advice", "#scatter", "#runs", "#limits", "#owners", "#requests", "#notes", "#command", "#run",
+        "#workload",
+        "#advice",
+        "#scatter",
+        "#runs",
+        "#limits",
+        "#owners",
+        "#requests",
+        "#notes",
+        "#command",
+        "#run",
     ] {
-        let text = browser.js(&format!("return document.querySelector('{place}').textContent"));
+        let text = browser.js(&format!(
+            "return document.querySelector('{place}').textContent"
+        ));
         assert!(text.as_str().unwrap().contains(ATTACK), "{place}: {text}");
     }
-    assert_eq!(browser.js("return document.querySelectorAll('img').length"), 0);
+    assert_eq!(
+        browser.js("return document.querySelectorAll('img').length"),
+        0
+    );
     // Without calendar time the charts count from the first submission.
     assert!(browser.text("#plots").contains("1 d"));
     asks_nobody(&browser, &address);
@@ -123,6 +159,9 @@ fn one_run_without_a_sweep_is_a_page() {
     };
     browser.size(1440, 900);
     picture(&browser, "one.png");
-    assert_eq!(browser.js("return document.querySelector('#advice').hidden"), true);
+    assert_eq!(
+        browser.js("return document.querySelector('#advice').hidden"),
+        true
+    );
     asks_nobody(&browser, &address);
 }

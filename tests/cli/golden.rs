@@ -38,7 +38,7 @@ const CLOCK: &[&str] = &[
 ];
 
 /// A text beside its golden file.
-struct Golden {
+pub struct Golden {
     text: String,
     fields: Vec<&'static str>,
     words: Vec<(String, String)>,
@@ -46,6 +46,16 @@ struct Golden {
 }
 
 impl Golden {
+    /// A text that is the same each time.
+    pub fn fixed(text: String) -> Golden {
+        Golden {
+            text,
+            fields: Vec::new(),
+            words: Vec::new(),
+            times: false,
+        }
+    }
+
     /// Of a simulated site.
     fn simulated(site: &Site) -> Golden {
         Golden {
@@ -139,7 +149,7 @@ impl Golden {
     }
 
     /// Compares it with its file.
-    fn is(self, name: &str) {
+    pub fn is(self, name: &str) {
         let path = repository().join("tests/fixtures/golden").join(name);
         if std::env::var_os("EHOS_BLESS").is_some() {
             fs::write(&path, &self.text).unwrap();

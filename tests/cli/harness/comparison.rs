@@ -37,7 +37,9 @@ pub fn workload(owners: &[&str], calendar: bool) -> Workload {
         notes.count("ends before it starts", || format!("line {}", 17 + line));
     }
     for job in 0..40 {
-        notes.count("no RequestMemory: 128 MB assumed", || format!("job {job}.0"));
+        notes.count("no RequestMemory: 128 MB assumed", || {
+            format!("job {job}.0")
+        });
     }
     notes.count("not readable", || "line 903".to_owned());
     builder.build(calendar)
@@ -113,7 +115,9 @@ pub fn figures(rule: &str, paid: f64, wait: f64, points: usize) -> Figures {
 }
 
 fn settings(of: &[(&str, String)]) -> BTreeMap<String, String> {
-    let pairs = of.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+    let pairs = of
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.clone()));
     pairs.collect()
 }
 
@@ -123,7 +127,11 @@ pub fn small() -> Comparison {
         BTreeMap::new(),
         figures("ehos", 2600.0, 41.6, 4),
     )];
-    for (timeout, paid, wait) in [("1m", 2280.0, 47.0), ("2m", 2420.0, 41.0), ("10m", 2900.0, 39.0)] {
+    for (timeout, paid, wait) in [
+        ("1m", 2280.0, 47.0),
+        ("2m", 2420.0, 41.0),
+        ("10m", 2900.0, 39.0),
+    ] {
         let changed = settings(&[("daemon.idle_timeout", timeout.to_owned())]);
         runs.push(Run::of_ehos(changed, figures("ehos", paid, wait, 4)));
     }

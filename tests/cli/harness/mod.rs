@@ -1,6 +1,7 @@
 //! Runs `ehos` in a folder of its own, with a clean environment, beside fake tools of HTCondor and scripted clouds.
 
 pub mod cloud;
+pub mod comparison;
 pub mod condor;
 mod run;
 
