@@ -2,7 +2,7 @@
 //!
 //! Owns: these files, and the steps that no file has yet. A tick adds the half hours that are over.
 //! A file of steps saves time and nothing else: steps that a killed tick did not write are worked out from the lines of
-//! the day. Lines that a clock which was set back adds to a half hour that has its steps already are missing in them.
+//! the day. Of two lines for the same step the later one counts: a clock was set back.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -26,6 +26,9 @@ const FINE: i64 = 300_000;
 
 /// The longer steps.
 const COARSE: i64 = 1_800_000;
+
+/// Shorter steps in a longer one.
+const FINE_STEPS: usize = 6;
 
 /// A day of UTC has no leap seconds here.
 const DAY_LENGTH: i64 = 86_400_000;
@@ -220,10 +223,11 @@ pub fn steps(folder: &Path, from: i64, length: i64, count: usize, now: i64) -> S
         if let Some(on_disk) = [COARSE, FINE].into_iter().find(|one| length % one == 0) {
             match files.read(on_disk, &mut unread) {
                 Ok(steps) => {
-                    for (at, step) in steps {
+                    // A clock that was ahead has written later ones.
+                    for (at, step) in steps.range(..=to - on_disk) {
                         done = at + on_disk;
-                        if let Some(own) = row.step(at) {
-                            own.add(&step);
+                        if let Some(own) = row.step(*at) {
+                            own.add(step);
                         }
                     }
                 }
@@ -295,10 +299,12 @@ fn write_steps(folder: &Path, date: Date, now: i64) -> io::Result<()> {
     let files = Files::of(folder, date);
     let mut unread = Vec::new();
     let written = files.read(COARSE, &mut unread)?;
-    let done = written.last_key_value().map(|(from, _)| from + COARSE);
-    let done = done.unwrap_or(files.begin);
     let until = now.div_euclid(COARSE) * COARSE;
     let until = until.min(files.end());
+    let last = written.range(..until).next_back();
+    let done = last.map_or(files.begin, |(from, _)| from + COARSE);
+    // The last half hour again: a clock that was ahead has written it too early.
+    let done = done.min(until - COARSE).max(files.begin);
     let samples = samples(folder, done - SAMPLE_VALIDITY, until, &mut unread);
     let own = files.day.path.file_name();
     if let Some(day) = unread
@@ -311,26 +317,19 @@ fn write_steps(folder: &Path, date: Date, now: i64) -> io::Result<()> {
     let mut row = Row::new(done, FINE, count);
     row.fill(&samples, done, until);
     let mut text = String::new();
-    let mut put = |length: i64, from: i64, step: &Step| -> io::Result<()> {
-        if !step.is_empty() {
-            let line = Line {
-                step_seconds: length / 1000,
-                from: from / 1000,
-                step: step.clone(),
-            };
-            text += &serde_json::to_string(&line)?;
-            text.push('\n');
+    let steps: Vec<(i64, &Step)> = row.each().collect();
+    for half_hour in steps.chunks(FINE_STEPS) {
+        let from = half_hour.first().map_or(done, |(from, _)| *from);
+        let mut whole = Step::default();
+        let mut lines = String::new();
+        for (from, step) in half_hour {
+            whole.add(step);
+            lines += &line(FINE, *from, step)?;
         }
-        Ok(())
-    };
-    let mut whole = Step::default();
-    for (from, step) in row.each() {
-        put(FINE, from, step)?;
-        whole.add(step);
-        // Last: with it the half hour is done.
-        let end = from + FINE;
-        if end % COARSE == 0 {
-            put(COARSE, end - COARSE, &std::mem::take(&mut whole))?;
+        if written.get(&from) != Some(&whole) {
+            // The half hour last: with it all of its steps are there.
+            text += &lines;
+            text += &line(COARSE, from, &whole)?;
         }
     }
     // Of a day that is over an empty file says that there are none.
@@ -338,4 +337,17 @@ fn write_steps(folder: &Path, date: Date, now: i64) -> io::Result<()> {
         return Ok(());
     }
     write::append(&files.steps, text)
+}
+
+/// A step as a line; nothing of an empty one.
+fn line(length: i64, from: i64, step: &Step) -> serde_json::Result<String> {
+    if step.is_empty() {
+        return Ok(String::new());
+    }
+    let line = Line {
+        step_seconds: length / 1000,
+        from: from / 1000,
+        step: step.clone(),
+    };
+    Ok(serde_json::to_string(&line)? + "\n")
 }
