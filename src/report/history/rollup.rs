@@ -258,14 +258,13 @@ pub fn first_tick(day: &Day) -> Option<i64> {
 /// Writes the steps that this tick closes, and those of one day of an older version, which wrote none: in each tick one
 /// day, for a month would take seconds.
 pub(super) fn roll_up(folder: &Path, days: &[Day], before: Option<Timestamp>, now: Timestamp) {
-    let now = now.as_millisecond();
+    let (before, now) = (before.map(Timestamp::as_millisecond), now.as_millisecond());
     let today = date(now);
-    let is_same =
-        |before: Timestamp| before.as_millisecond().div_euclid(COARSE) == now.div_euclid(COARSE);
-    if !before.is_some_and(is_same) {
+    let half_hour = |at: i64| at.div_euclid(COARSE);
+    if before.map(half_hour) != Some(half_hour(now)) {
         let earlier = days.iter().map(|day| day.date).filter(|date| *date < today);
         for date in earlier.max().into_iter().chain([today]) {
-            if let Err(error) = write_steps(folder, date, now) {
+            if let Err(error) = write_steps(folder, date, before, now) {
                 warn!(
                     "history: no steps of {date} for the charts, which are drawn from its ticks: {error}"
                 );
@@ -286,7 +285,7 @@ pub(super) fn roll_up(folder: &Path, days: &[Day], before: Option<Timestamp>, no
         .rev()
         .filter(|day| (oldest..today).contains(&day.date));
     for day in all.filter(is_without) {
-        match write_steps(folder, day.date, now) {
+        match write_steps(folder, day.date, None, now) {
             Ok(()) => break,
             // Readers name it.
             Err(error) => debug!("{}: {error}", day.path.display()),
@@ -295,7 +294,7 @@ pub(super) fn roll_up(folder: &Path, days: &[Day], before: Option<Timestamp>, no
 }
 
 /// Adds the steps of a date that are over by `now` to their file.
-fn write_steps(folder: &Path, date: Date, now: i64) -> io::Result<()> {
+fn write_steps(folder: &Path, date: Date, before: Option<i64>, now: i64) -> io::Result<()> {
     let files = Files::of(folder, date);
     let mut unread = Vec::new();
     let written = files.read(COARSE, &mut unread)?;
@@ -303,8 +302,9 @@ fn write_steps(folder: &Path, date: Date, now: i64) -> io::Result<()> {
     let until = until.min(files.end());
     let last = written.range(..until).next_back();
     let done = last.map_or(files.begin, |(from, _)| from + COARSE);
-    // The last half hour again: a clock that was ahead has written it too early.
-    let done = done.min(until - COARSE).max(files.begin);
+    // The half hour of the tick before was open, even if a clock that was ahead has written it or later ones.
+    let open = before.map_or(done, |before| before.div_euclid(COARSE) * COARSE);
+    let done = done.min(open).max(files.begin);
     let samples = samples(folder, done - SAMPLE_VALIDITY, until, &mut unread);
     let own = files.day.path.file_name();
     if let Some(day) = unread
