@@ -54,10 +54,7 @@ impl Drop for Reading<'_> {
 }
 
 fn busy() -> Answer {
-    Answer::error(
-        503,
-        "too many ask for what is long ago: ask again in a moment",
-    )
+    Answer::error(503, "too many requests for the history; retry in a moment")
 }
 
 impl History {

@@ -84,7 +84,7 @@ fn damaged(path: &Path, error: &serde_json::Error) -> io::Error {
     io::Error::new(
         ErrorKind::InvalidData,
         format!(
-            "{name} is damaged: {error}; the next tick writes it anew: ehos tick, or wait a minute"
+            "{name}: damaged: {error}; run `ehos tick`, or wait a minute: the next tick replaces the file"
         ),
     )
 }

@@ -38,8 +38,7 @@ const STACK_BYTES: usize = 512 * 1024;
 /// After a connection could not be taken, for want of files or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What every answer says besides itself. Nothing of another host is loaded, and no page of another host can read this one
-/// or have it in a frame.
+/// The headers of every answer. The page loads nothing of another host, and no page of another host can read or frame it.
 const HEADERS: &str = "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
     X-Content-Type-Options: nosniff\r\n\
@@ -52,25 +51,25 @@ const HEADERS: &str = "Content-Security-Policy: default-src 'none'; script-src '
     Vary: Host\r\n\
     Connection: close\r\n";
 
-/// Takes the port.
+/// Binds the port.
 ///
 /// # Errors
-/// When it cannot be had, and what to do.
+/// The port cannot be bound; the error contains the remedy.
 pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).map_err(|error| {
         let remedy = match error.kind() {
             ErrorKind::AddrInUse => {
-                "another program has this port, perhaps ehos-frontend.service; give another one with --listen"
+                "stop the program that uses this port (perhaps ehos-frontend.service), or give another port with --listen"
             }
             ErrorKind::AddrNotAvailable => {
-                "this machine does not have this address; --listen takes one of its own, or 127.0.0.1"
+                "give an address of this machine with --listen, or 127.0.0.1"
             }
             ErrorKind::PermissionDenied => {
-                "ports below 1024 are root's; give a higher one with --listen, and put a web server in front"
+                "only root can use ports below 1024; give a higher one with --listen, and put a web server in front"
             }
             _ => "give another address with --listen",
         };
-        anyhow!("cannot listen on {address}: {error}: {remedy}")
+        anyhow!("cannot listen on {address}: {error}; {remedy}")
     })
 }
 
@@ -91,7 +90,7 @@ pub fn serve(listener: &TcpListener, hosts: Hosts, site: Router) -> ! {
                 continue;
             }
             Err(error) => {
-                warn!("a connection could not be taken: {error}");
+                warn!("connection not accepted: {error}");
                 thread::sleep(PAUSE);
                 continue;
             }
@@ -105,7 +104,7 @@ pub fn serve(listener: &TcpListener, hosts: Hosts, site: Router) -> ! {
             .spawn(move || stream.answer(&hosts, &site));
         // Without a thread it is closed.
         if let Err(error) = started {
-            warn!("a connection could not be served: {error}");
+            warn!("connection not served: {error}");
             thread::sleep(PAUSE);
         }
     }
@@ -137,7 +136,7 @@ impl Open {
         let mut all = self.all();
         while all.count >= CONNECTIONS {
             if let Some((_, oldest)) = all.waiting.pop_first() {
-                debug!("a connection that waits is closed: there are {CONNECTIONS}");
+                debug!("waiting connection closed: limit of {CONNECTIONS} connections reached");
                 // Its thread wakes up and ends.
                 let _ = oldest.shutdown(Shutdown::Both);
             }
@@ -211,7 +210,7 @@ impl Connection {
         );
         self.waits(true);
         if let Err(error) = self.send(&head, &answer) {
-            debug!("an answer was not taken: {error}");
+            debug!("answer not delivered: {error}");
         }
     }
 

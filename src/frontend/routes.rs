@@ -88,15 +88,15 @@ impl Router {
                 Some(Some(name)) => self.node(&name),
                 Some(None) => Ok(Answer::error(400, "the name of the node cannot be read")),
                 None if path.starts_with("/api/") => {
-                    let known = "there are /api/status, /api/page, /api/series, /api/decisions and /api/node/NAME";
+                    let known = "unknown path; use /api/status, /api/page, /api/series, /api/decisions or /api/node/NAME";
                     Ok(Answer::error(404, known))
                 }
-                None => Ok(Answer::text(404, "there is nothing here; the page is at /")),
+                None => Ok(Answer::text(404, "unknown path; the page is at /")),
             },
         };
         answer.unwrap_or_else(|error| {
             let folder = history.folder().display();
-            warn!("the history in {folder} cannot be read: {error}");
+            warn!("{folder}: the history cannot be read: {error}");
             Answer::error(503, &format!("the history cannot be read: {error}"))
         })
     }
@@ -108,7 +108,7 @@ impl Router {
         };
         match range {
             Some(range) => self.history.series(range),
-            None => Ok(Answer::error(400, "range is 1h, 24h, 7d or 30d")),
+            None => Ok(Answer::error(400, "range must be 1h, 24h, 7d or 30d")),
         }
     }
 
@@ -122,7 +122,7 @@ impl Router {
             Err(_) => None,
         };
         let Some(limit) = limit else {
-            let text = format!("limit is a number from 1 to {LIMIT}");
+            let text = format!("limit must be a number from 1 to {LIMIT}");
             return Ok(Answer::error(400, &text));
         };
         let before = match head.parameter("before") {
@@ -134,14 +134,15 @@ impl Router {
             Some(before) => self.history.decisions(limit, before),
             None => Ok(Answer::error(
                 400,
-                "before is a time like 2026-01-31T12:00:00Z",
+                "before must be a time such as 2026-01-31T12:00:00Z",
             )),
         }
     }
 
     fn node(&self, name: &str) -> io::Result<Answer> {
         Ok(self.history.node(name)?.unwrap_or_else(|| {
-            let text = format!("no node {name:?} is there, nor in the history of the last 31 days");
+            let text =
+                format!("node {name:?} not found in the last tick and the history of 31 days");
             Answer::error(404, &text)
         }))
     }
@@ -152,14 +153,14 @@ impl Router {
                 let text = prometheus::text(&last.snapshot);
                 Answer::ok(METRICS, text.into_bytes())
             }
-            None => Answer::text(503, "there was no tick yet"),
+            None => Answer::text(503, "no tick yet"),
         })
     }
 
     fn health(&self) -> Answer {
         let last = match self.history.last() {
             Ok(Some(last)) => last,
-            Ok(None) => return Answer::text(503, "there was no tick yet"),
+            Ok(None) => return Answer::text(503, "no tick yet"),
             Err(error) => {
                 return Answer::text(503, &format!("the last tick cannot be read: {error}"));
             }

@@ -62,7 +62,7 @@ impl Token {
         let file = own_file::open(path)?;
         if file.metadata()?.permissions().mode() & 0o007 != 0 {
             return Err(io::Error::other(
-                "every user of this machine can read it; chmod 600 it, or remove it",
+                "every user of this machine can read it; run chmod 600, or remove it",
             ));
         }
         let mut text = String::new();
@@ -71,7 +71,7 @@ impl Token {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
         if token.len() < MIN_LENGTH || !token.chars().all(is_plain) {
             return Err(io::Error::other(
-                "no token is in it (16 letters or digits at least); correct it, or remove it",
+                "contains no token of at least 16 letters or digits; correct it, or remove it",
             ));
         }
         Ok(Token(SecretString::from(token.to_owned())))

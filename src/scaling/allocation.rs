@@ -163,13 +163,13 @@ sentences! {
 /// What decided between clouds and flavors.
 #[serde(tag = "by")]
 pub enum Basis {
-    RoundRobin "round-robin" { weight: u64, weights: u64 } => "whose turn it is{}", turn(*weight, *weights);
-    Random "random" { weight: u64, weights: u64 } => "drawn at random{}", turn(*weight, *weights);
-    FillFirst "fill-first" => "the first that can";
+    RoundRobin "round-robin" { weight: u64, weights: u64 } => "round-robin{}", turn(*weight, *weights);
+    Random "random" { weight: u64, weights: u64 } => "random{}", turn(*weight, *weights);
+    FillFirst "fill-first" => "fill-first";
     Cheapest "cheapest" => "cheapest";
-    LeastWaste "least-waste" => "least waste";
+    LeastWaste "least-waste" => "least-waste";
     /// In the place of a node of an older image.
-    Replacement "replacement" => "in the place of a node of an older image";
+    Replacement "replacement" => "replaces a node with an outdated image";
 }
 }
 
@@ -214,11 +214,12 @@ pub struct Other {
     pub limit: Option<Limit>,
 }
 
+/// The basis of the choice and the alternatives, without the node type itself.
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {}, {}", self.flavor, self.cloud, self.basis)?;
+        write!(f, "{}", self.basis)?;
         match &self.figure {
-            Some(Figure::CostPerCpuHour(cost)) => write!(f, " at {cost} for a cpu-hour of demand")?,
+            Some(Figure::CostPerCpuHour(cost)) => write!(f, ", {cost} per CPU-hour")?,
             Some(figure) => write!(f, ", {figure} unused")?,
             None => {}
         }
@@ -231,7 +232,7 @@ impl fmt::Display for Choice {
         if others.is_empty() {
             return Ok(());
         }
-        write!(f, " ({})", others.join("; "))
+        write!(f, " (others: {})", others.join("; "))
     }
 }
 

@@ -294,8 +294,8 @@ impl fmt::Display for BudgetSpent {
         }
         write!(
             f,
-            "{spent} of {per_month} this month, and {coming} in the hour that comes; no node is made, and idle ones go at \
-             once; jobs run on"
+            "{spent} of {per_month} spent this month, {coming} committed for the next hour; ehos creates no node and deletes \
+             idle nodes at once, running jobs continue"
         )
     }
 }

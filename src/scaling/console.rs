@@ -51,9 +51,9 @@ impl fmt::Display for ConsoleExcerpt {
         match self.source {
             ConsoleSource::Node | ConsoleSource::Boot => f.write_str(&self.text),
             ConsoleSource::CloudInit => write!(f, "cloud-init: {}", self.text),
-            ConsoleSource::Finished => write!(f, "its first boot finished ({})", self.text),
-            ConsoleSource::LastLine => write!(f, "the last line of its console is {:?}", self.text),
-            ConsoleSource::Empty => f.write_str("its console is empty"),
+            ConsoleSource::Finished => write!(f, "cloud-init finished ({})", self.text),
+            ConsoleSource::LastLine => write!(f, "last line of the console: {:?}", self.text),
+            ConsoleSource::Empty => f.write_str("empty console"),
         }
     }
 }

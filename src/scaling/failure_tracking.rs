@@ -56,8 +56,8 @@ impl fmt::Display for ProtectedKind {
         } = self;
         write!(
             f,
-            "cloud {cloud}: no more nodes of {flavor} from image {image} since {since:.0}: {failures} failures in a row and \
-             no success, the last: {last_failure}. Mend what is broken, then: ehos resume {cloud}"
+            "cloud {cloud}: no node of {flavor} from image {image} is created since {since:.0}: {failures} consecutive failures, \
+             the last: {last_failure}; correct the cause, then run `ehos resume {cloud}`"
         )
     }
 }

@@ -94,16 +94,16 @@ impl fmt::Display for OwnerBound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             OwnerBound::Time => {
-                "their expressions take HTCondor too long to evaluate; write shorter ones with condor_qedit"
+                "HTCondor takes too long to evaluate their expressions; shorten them with condor_qedit"
             }
             OwnerBound::Expressions => {
-                "ehos reads at most 2000 jobs with expressions of one owner, and of 8 owners, in one tick; set requests to numbers"
+                "a tick reads at most 2000 jobs with expressions of one owner, and of 8 owners; set requests to numbers"
             }
             OwnerBound::Requirements => {
-                "the Requirements of this owner's idle jobs are longer than 2 MiB; make them alike or shorter"
+                "the Requirements of this owner's idle jobs exceed 2 MiB; make them equal or shorter"
             }
             OwnerBound::Groups => {
-                "this owner has more than 10000 job groups; make requests and Requirements alike"
+                "this owner has more than 10000 job groups; make requests and Requirements equal"
             }
         })
     }
@@ -203,8 +203,10 @@ impl Matches {
             }
             Some(Observed::Known(refusal)) => Answer::Refuses(refusal),
             Some(Observed::Unknown(why)) => Answer::Unknown(why),
-            None if jobs.needs.is_unread() => Answer::Unknown("they could not be read"),
-            None => Answer::Unknown("HTCondor was not asked yet"),
+            None if jobs.needs.is_unread() => {
+                Answer::Unknown("the request or Requirements are unreadable")
+            }
+            None => Answer::Unknown("ehos has not queried HTCondor yet"),
         }
     }
 }

@@ -124,7 +124,7 @@ pub(super) fn told(observation: &Observation) -> Vec<String> {
         notices.extend(some.map(|item| format!("cloud {cloud}: {item}")));
         let more = view.unread.len().saturating_sub(MOST_TOLD);
         if more > 0 {
-            notices.push(format!("cloud {cloud}: {more} more items cannot be read"));
+            notices.push(format!("cloud {cloud}: {more} more unreadable items"));
         }
     }
     notices
@@ -134,8 +134,8 @@ pub(super) fn told(observation: &Observation) -> Vec<String> {
 pub(super) fn counted(uncounted: &BTreeMap<CloudName, u64>) -> Vec<String> {
     let told = uncounted.iter().map(|(cloud, servers)| {
         format!(
-            "cloud {cloud}: {servers} of the servers that cannot be read may be nodes of this pool: they count towards nodes_max, \
-             and ehos leaves them alone"
+            "cloud {cloud}: {servers} of the unreadable servers may be nodes of this pool: they count towards nodes_max, and ehos \
+             does not touch them"
         )
     });
     told.collect()

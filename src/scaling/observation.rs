@@ -161,11 +161,11 @@ fn multiple_of(amount: u64, step: u64) -> u64 {
 impl fmt::Display for Resources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.cpus == 1 { "" } else { "s" };
-        write!(f, "{} cpu{plural}, {} MB", self.cpus, self.memory_mb)?;
+        write!(f, "{} CPU{plural}, {} MB", self.cpus, self.memory_mb)?;
         if self.gpus > 0 {
             write!(
                 f,
-                ", {} gpu{}",
+                ", {} GPU{}",
                 self.gpus,
                 if self.gpus == 1 { "" } else { "s" }
             )?;

@@ -66,7 +66,7 @@ impl FromStr for Spare {
             (Ok(count), false) => Ok(Spare::Count(count)),
             (Ok(percent), true) if percent <= 1000 => Ok(Spare::Percent(percent)),
             _ => Err(format!(
-                "`{text}` is neither a whole number of 0 or more, nor a share of the nodes like `10%`"
+                "`{text}` is not a number of at least 0, nor a share of the needed nodes such as `10%`"
             )),
         }
     }
@@ -194,7 +194,7 @@ pub struct ActiveWindow {
 
 impl fmt::Display for ActiveWindow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} holds ({})", self.number, self.window)?;
+        write!(f, "{} active ({})", self.number, self.window)?;
         let Window {
             nodes_min,
             nodes_max,

@@ -53,8 +53,8 @@ impl fmt::Display for Sender {
         match self {
             Sender::Unknown => write!(f, "a sender without AuthenticatedIdentity"),
             Sender::Node(node) => write!(f, "node {node}"),
-            Sender::AnyNode => write!(f, "the identity that nodes share"),
-            Sender::Other => write!(f, "an identity that no node has"),
+            Sender::AnyNode => write!(f, "the shared identity of nodes"),
+            Sender::Other => write!(f, "an identity that is not a node"),
         }
     }
 }

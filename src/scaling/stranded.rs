@@ -193,10 +193,10 @@ impl fmt::Display for StrandedJobs {
             1 => "1 job runs".to_owned(),
             jobs => format!("{} run", count(jobs, "job")),
         };
-        write!(f, "{run} on no machine, ")?;
+        write!(f, "{run} on deleted machines, ")?;
         match self.until {
-            Some(until) => write!(f, "until {until:.0} at the latest: ")?,
-            None => f.write_str("until the job leases end: ")?,
+            Some(until) => write!(f, "until {until:.0} at most: ")?,
+            None => f.write_str("until the job leases expire: ")?,
         }
         let mut names: Vec<String> = Vec::new();
         for one in &self.machines {
@@ -208,8 +208,8 @@ impl fmt::Display for StrandedJobs {
         // Measured with HTCondor 23.9.6: two minutes after condor_vacate_job -fast such a job still counted as running.
         write!(
             f,
-            "{} {are} gone, and the schedd tries to reconnect; JOB_DEFAULT_LEASE_DURATION of the schedd sets the lease of \
-             new jobs",
+            "{} {are} deleted, and the schedd tries to reconnect; to shorten the lease of new jobs, set \
+             JOB_DEFAULT_LEASE_DURATION of the schedd",
             first_few(names, ", ")
         )
     }

@@ -141,7 +141,7 @@ impl State {
                 ..
             } = memory;
             format!(
-                "cloud {cloud}: zone {zone} is passed over for {flavor}, for {}, after: {}",
+                "cloud {cloud}: zone {zone} in backoff for {flavor}, for {}, after: {}",
                 seconds(until.since(now)),
                 why.trim_end()
             )

@@ -123,7 +123,7 @@ fn perform(
 ) -> Result<Done, Failure> {
     if deadline.passed() {
         let message = format!(
-            "{} of node {}: not begun, the tick's time was over",
+            "{} of node {}: skipped: tick deadline exceeded; raise daemon.tick_timeout",
             action.verb(),
             action.node()
         );
@@ -146,7 +146,7 @@ fn perform(
                     message: format!("cloud {cloud} is not in the configuration"),
                 });
             };
-            // A console takes its time: before the last look, not after it.
+            // A console takes long, so it is read before the recheck.
             if let CloudAction::Delete {
                 node,
                 server,

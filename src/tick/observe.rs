@@ -50,7 +50,8 @@ pub fn observe(
                     Ok((Err(failure), took)) => (Observed::Unknown(failure.message), took),
                     Err(_) => (
                         Observed::Unknown(
-                            "ehos failed while it asked; please report this".to_owned(),
+                            "internal error during the query; report this as a fault of ehos"
+                                .to_owned(),
                         ),
                         Duration::ZERO,
                     ),

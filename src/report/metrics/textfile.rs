@@ -9,7 +9,7 @@ use std::path::Path;
 /// Puts `text` into `path`, whole or not at all: written beside it under a name that does not end in `.prom`, which
 /// node_exporter would read, and renamed.
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
-    let none = || io::Error::new(io::ErrorKind::InvalidInput, "it is no name of a file");
+    let none = || io::Error::new(io::ErrorKind::InvalidInput, "not a file name");
     let name = path.file_name().ok_or_else(none)?;
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,

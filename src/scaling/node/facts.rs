@@ -348,11 +348,11 @@ impl<'a> Facts<'a, '_> {
             ServerStatus::Error => {
                 let fault = server.record().fault.clone();
                 Some(Some(fault.unwrap_or_else(|| {
-                    "Nova says ERROR without a fault message".to_owned()
+                    "Nova reports ERROR without a fault message".to_owned()
                 })))
             }
             ServerStatus::Shutoff if self.hears() => {
-                Some(Some("switched off before it joined".to_owned()))
+                Some(Some("server SHUTOFF before the node joined".to_owned()))
             }
             _ if overdue => Some(None),
             _ => None,

@@ -151,10 +151,10 @@ impl Planner<'_> {
             }
             let how = match self.policy.drains() {
                 true => self.how_replaced(&older),
-                false => "each ends by itself when nobody has claimed it for a while, and takes jobs until then".to_owned(),
+                false => "each accepts jobs until it shuts itself down, after idle_timeout without a claim".to_owned(),
             };
             notices.push(format!(
-                "cloud {}: nodes of an older image than {}: {}; {how}",
+                "cloud {}: nodes with an outdated image (configured: {}): {}; {how}",
                 cloud.name,
                 cloud.image,
                 older.len(),
@@ -174,15 +174,15 @@ impl Planner<'_> {
         let mut parts = Vec::new();
         match all - unproven - held.len() {
             0 => {}
-            can if can == all => parts.push("each is replaced when it is idle".to_owned()),
-            can => parts.push(format!("{can} can be replaced when they are idle")),
+            can if can == all => parts.push("ehos replaces each once it is idle".to_owned()),
+            can => parts.push(format!("ehos replaces {can} once they are idle")),
         }
         if let Some(limit) = held.first() {
-            parts.push(format!("{} wait because of {limit}", held.len()));
+            parts.push(format!("{} wait, limited by {limit}", held.len()));
         }
         if unproven > 0 {
             parts.push(format!(
-                "{unproven} wait for a node of their flavor and the new image to run a job"
+                "{unproven} wait until a node of their flavor with the configured image has run a job"
             ));
         }
         parts.join(", ")

@@ -92,15 +92,16 @@ impl<'a> Planner<'a> {
             Observed::Unknown(why) => {
                 if !all_free {
                     self.notices.push(format!(
-                        "whether concurrency limits and group quotas hold jobs back is not known: {why}"
+                        "concurrency limits and group quotas unknown, so ehos does not apply them to demand: {why}"
                     ));
                 }
                 None
             }
         };
         for why in negotiator.iter().flat_map(|negotiator| &negotiator.unread) {
-            self.notices
-                .push(format!("whether it holds jobs back is not known: {why}"));
+            self.notices.push(format!(
+                "a limit of the negotiator is unknown, so ehos does not apply it to demand: {why}"
+            ));
         }
         let jobs_of = |name: &str| -> u64 {
             let own = all.iter().filter(|(schedd, _)| *schedd == name);

@@ -89,10 +89,10 @@ fn ads(collector: &CollectorView) -> impl Iterator<Item = UnknownSource> {
     let unreadable = collector.unreadable.iter().map(|ad| {
         let hides = match ad.owner_known {
             true => "",
-            false => ", and silent nodes that it may be of are left alone",
+            false => ", and ehos keeps silent nodes to which it may belong",
         };
         let why = format!(
-            "{}: it counts as claimed{hides}; see condor_status -long, and correct what the startd publishes",
+            "{}: ehos counts the slot as claimed{hides}; correct what the startd publishes (condor_status -long)",
             ad.what
         );
         unknown(Source::new(SourceKind::Slot, ad.slot_name()), why)
@@ -125,10 +125,10 @@ fn flavors(cloud: &CloudPolicy, view: &CloudView) -> Vec<UnknownSource> {
     let flavors = cloud.flavors.iter().filter_map(|flavor| {
         let why = match view.unread_flavors.get(flavor) {
             Some(why) => format!(
-                "{why}: no node of it is created; ask the operators of the cloud to correct this flavor"
+                "{why}: no node of this flavor is created; have the operators of the cloud correct it"
             ),
             None if view.flavors.contains_key(flavor) => return None,
-            None => "this cloud has no such flavor for this project: no node of it is made; \
+            None => "not found in this cloud for this project: no node of this flavor is created; \
                      correct `flavor` in the configuration of this cloud"
                 .to_owned(),
         };

@@ -129,7 +129,7 @@ impl Planner<'_> {
         let age = |node: &&NodePlan<'_>| node.server.map(|server| server.record().age);
         if let Some(oldest) = old.clone().max_by_key(age) {
             told.push(format!(
-                "nodes that are older than max_lifetime: {}, the oldest is {} ({}, {}); each is replaced when it is idle",
+                "expired nodes (max_lifetime): {}, the oldest is {} ({}, {}); ehos replaces each once it is idle",
                 old.count(),
                 oldest.name,
                 phase_name(&oldest.phase).as_str(),

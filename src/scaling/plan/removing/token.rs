@@ -39,7 +39,7 @@ impl Planner<'_> {
         let all: Vec<_> = ending.collect();
         let first = all.first()?;
         Some(format!(
-            "nodes whose tokens end within {margin}, or have ended: {}, the oldest is {} ({}); each is replaced when it \
+            "nodes whose token expires within {margin} or has expired: {}, the oldest is {} ({}); ehos replaces each once it \
              is idle",
             all.len(),
             first.name,
