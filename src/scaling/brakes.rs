@@ -2,13 +2,13 @@
 //!
 //! Each brake is one function of observation, policy and state.
 
-use super::memory::{State, UnmanagedMachines};
 use super::node::{Node, Phase};
 use super::node_inventory::NodeInventory;
 use super::observation::{Observation, Observed};
 use super::policy::Policy;
 use super::seconds::{Seconds, seconds};
 use super::sentence::{sentences, when};
+use super::state::{State, UnmanagedMachines};
 
 sentences! {
 /// A safety condition that blocks drains and deletes, with its numbers.

@@ -34,7 +34,7 @@ const WIDE: usize = 120;
 const BESIDE: usize = 40;
 
 /// The least width of a terminal.
-const NARROWEST: usize = 40;
+const MIN_WIDTH: usize = 40;
 
 /// The indent of the lines below a heading.
 const ITEM: usize = 2;
@@ -62,7 +62,7 @@ struct Page {
 /// Returns the table of the last tick, as of `now`.
 pub fn table(snapshot: &TickReport, now: Timestamp, view: &View) -> String {
     let mut page = Page {
-        room: view.width.max(NARROWEST),
+        room: view.width.max(MIN_WIDTH),
         view: view.clone(),
         text: String::new(),
     };
