@@ -1,4 +1,4 @@
-//! `ehos check`: everything that can be wrong, found before a server is made. It changes nothing.
+//! `ehos check`: finds problems before a server is created. The command changes nothing.
 
 use std::io::Write;
 

@@ -1,4 +1,5 @@
-//! `ehos cloud setup`: adds keypair and security group where they are missing. What is there is never changed.
+//! `ehos cloud setup`: creates keypair, security group and server group where they are missing. It never changes
+//! existing ones.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -21,7 +22,7 @@ use system::plain::line;
 
 /// Where `ssh-keygen` puts public keys, the better kinds first.
 const PUBLIC_KEYS: [&str; 3] = ["id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub"];
-/// The version of the JSON: raised when something in it changes its meaning or goes.
+/// The version of the JSON layout: raised when a field changes its meaning or is removed.
 const VERSION: u32 = 1;
 
 /// Runs it and writes what it has to say to `out`.

@@ -1,4 +1,4 @@
-//! `ehos config init`: a first `ehos.yaml`, with what is found on the cloud.
+//! `ehos config init`: writes a first `ehos.yaml` from the items of a cloud.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

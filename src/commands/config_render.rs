@@ -1,4 +1,4 @@
-//! `ehos config render`: user data for a server that is made by hand.
+//! `ehos config render`: prints user data for a server that is created by hand.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! `ehos frontend`: the page that shows the pool.
+//! `ehos frontend`: serves the page that shows the pool, or writes it to a file.
 
 use std::fs::Permissions;
 use std::io::{IsTerminal, Write};

@@ -1,4 +1,4 @@
-//! `ehos image build`.
+//! `ehos image build`: builds golden images.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! `ehos image list`.
+//! `ehos image list`: lists the golden images of this pool.
 
 use std::io::Write;
 

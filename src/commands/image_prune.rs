@@ -1,4 +1,4 @@
-//! `ehos image prune`.
+//! `ehos image prune`: deletes old, unused golden images.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! `ehos master deploy`: the central manager, with ehos under its timer.
+//! `ehos master deploy`: creates the central manager, and installs ehos with its timer there.
 
 use std::io::Write;
 use std::path::Path;

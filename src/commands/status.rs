@@ -1,4 +1,4 @@
-//! `ehos status`: what the last tick has seen and done, from the history.
+//! `ehos status`: shows the last tick from the history.
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
@@ -109,8 +109,8 @@ pub(super) fn time_zone(utc: bool) -> TimeZone {
     }
 }
 
-/// On a terminal it is drawn in place, no higher than the terminal, so that no scrollback is lost and an interrupt leaves
-/// the last one to be read. Elsewhere each tick is printed once. That there is none is told as well, and waited for.
+/// A terminal is redrawn in place, within its height, so that the scrollback stays and an interrupt leaves the last output.
+/// Elsewhere each tick is printed once. If there is no tick yet, the command reports that and waits.
 fn watch(
     args: &Status,
     folder: &Path,

@@ -1,4 +1,4 @@
-//! What a request gets.
+//! Answers to requests.
 
 use std::sync::Arc;
 
@@ -14,11 +14,8 @@ pub const TEXT: &str = "text/plain; charset=utf-8";
 /// An answer, as it can be sent several times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The status.
     pub status: u16,
-    /// `Content-Type`.
     pub content_type: &'static str,
-    /// The body.
     pub body: Arc<[u8]>,
     /// What changes when the body does; none for an answer that is not worth keeping.
     pub etag: Option<String>,
@@ -82,7 +79,7 @@ impl Answer {
         }
     }
 
-    /// A fault that a program is told.
+    /// An error as JSON.
     pub fn error(status: u16, text: &str) -> Answer {
         let body = serde_json::json!({ "error": text }).to_string() + "\n";
         Answer {
@@ -94,7 +91,7 @@ impl Answer {
         }
     }
 
-    /// Whether whoever sent this `If-None-Match` has it already.
+    /// Whether the client of this `If-None-Match` has it already.
     pub fn is_known(&self, if_none_match: Option<&str>) -> bool {
         let (Some(etag), Some(known)) = (&self.etag, if_none_match) else {
             return false;

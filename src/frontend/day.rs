@@ -1,4 +1,4 @@
-//! One day of the history as numbers: what each tick saw, and the means over five minutes.
+//! One day of the history as numbers: the values of each tick, and the means over five minutes.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -21,7 +21,7 @@ use scaling::observation::Resources;
 use scaling::source::{Source, SourceKind};
 use system::own_file;
 
-/// What a tick saw holds until the next one, and at most for so long (in milliseconds, as all times here).
+/// The values of a tick hold until the next one, at most for this time (in milliseconds, as all times here).
 pub const SAMPLE_VALIDITY: i64 = 300_000;
 
 /// The finest step of what is kept of a day. It is not shorter than [`SAMPLE_VALIDITY`]: what is seen at the end of a day holds for
@@ -73,7 +73,6 @@ pub enum Column {
     Phase(String),
     /// Cores in a cloud.
     CloudPaid(String),
-    /// Nodes in a cloud.
     CloudNodes(String),
     /// How many there were, not a mean.
     Ticks,
@@ -405,7 +404,6 @@ pub struct DayRead {
     lines: usize,
     /// Its ticks, in the order of time; of a day that is over only the last one is kept.
     pub samples: Vec<Sample>,
-    /// When the first one was.
     pub first: Option<i64>,
     /// Its steps, without what the last tick saw after it.
     pub row: Row,

@@ -1,4 +1,4 @@
-//! The history as it is asked for here: each thing is read and worked out once for all who ask for it at the same time.
+//! The history for the page. Concurrent requests for the same part share one read.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -76,7 +76,6 @@ impl History {
         (self.reading.fetch_add(1, Ordering::Relaxed) < READING).then_some(reading)
     }
 
-    /// Where it is.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

@@ -1,9 +1,8 @@
-//! Takes connections, reads a request of each, writes the answer and closes it. A thread for each; when there are as many
-//! as there may be, the one that has been waiting longest for its client has to go, so that those who say at once what
-//! they want get it however many others say nothing.
+//! Accepts connections, reads one request of each, writes the answer and closes the connection. Each has a thread.
 //!
-//! A head has 8 KiB and 10 s, an answer 30 s; 64 connections at once. The small libraries that
-//! serve HTTP with threads have neither time-outs nor such a bound.
+//! At the limit of connections, the one that has waited longest for its client is closed, so that idle clients cannot block
+//! others. A head has at most 8 KiB and 10 s, an answer 30 s; 64 connections in parallel. Small HTTP libraries with threads
+//! have neither timeouts nor such a limit.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -28,8 +27,8 @@ const CONNECTIONS: usize = 64;
 const READING: Duration = Duration::from_secs(10);
 /// How long an answer may take to be taken.
 const WRITING: Duration = Duration::from_secs(30);
-/// How long is waited for a client to close the connection after its answer: with bytes of it that nobody has read, the
-/// kernel would take the answer back.
+/// The wait for a client to close the connection after its answer: with unread bytes, the kernel would reset the connection
+/// and discard the answer.
 const CLOSING: Duration = Duration::from_secs(1);
 /// What is read of what a client sends after its request.
 const REST_BYTES: usize = 4 * 1024 * 1024;
@@ -175,7 +174,7 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// It waits for its client, or does not: then nobody hangs up on it.
+    /// Whether the connection waits for its client; one that does not is never closed early.
     fn waits(&self, waits: bool) {
         let mut all = self.open.all();
         if waits {
@@ -307,7 +306,7 @@ impl Connection {
     }
 }
 
-/// What a socket waits for; none at all would be for ever.
+/// The timeout of a socket; zero would mean none.
 fn left(deadline: Deadline) -> Duration {
     deadline.left().max(Duration::from_millis(1))
 }

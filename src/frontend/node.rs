@@ -1,4 +1,4 @@
-//! One node.
+//! The history of one node for the page.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! The page as one file with all that it shows in it, for sites that serve static files.
+//! The page with its data as one file, for hosts that serve static files.
 
 use anyhow::{Context, bail};
 use base64::Engine;

@@ -1,4 +1,4 @@
-//! The head of a request, judged. No body is ever read.
+//! Parses and checks the head of a request. Bodies are never read.
 
 use std::fmt;
 
@@ -19,11 +19,8 @@ pub struct Head {
     pub query: String,
     /// The host that it is for; none in HTTP/1.0.
     pub host: Option<String>,
-    /// `If-None-Match`.
     pub if_none_match: Option<String>,
-    /// `Authorization`.
     pub authorization: Option<String>,
-    /// `Cookie`.
     pub cookies: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Which path gets what. No path is ever looked for on disk.
+//! Maps paths to answers. No path is looked up on disk.
 
 use std::io;
 
@@ -61,7 +61,7 @@ impl Router {
     /// Reads what the first who asks would have to wait for.
     pub fn warm(&self) {
         for range in Range::ALL {
-            // Whoever asks is told of it.
+            // The client gets the error.
             let _ = self.history.series(range);
         }
     }

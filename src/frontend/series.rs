@@ -1,4 +1,4 @@
-//! What charts are drawn from: the means over steps of time, as many as a chart has room for.
+//! The series of charts: means over steps of time, as many as a chart can show.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,14 +18,11 @@ const FRESH: i64 = 10_000;
 
 const HOUR: i64 = 3_600_000;
 
-/// How far back a chart goes.
+/// The range of a chart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Range {
-    /// An hour.
     Hour,
-    /// A day.
     Day,
-    /// A week.
     Week,
     /// 30 days.
     Month,
@@ -35,7 +32,6 @@ impl Range {
     /// All of them.
     pub const ALL: [Range; 4] = [Range::Hour, Range::Day, Range::Week, Range::Month];
 
-    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Range::Hour => "1h",
@@ -45,7 +41,6 @@ impl Range {
         }
     }
 
-    /// The one of this name.
     pub fn of(name: &str) -> Option<Range> {
         Range::ALL.into_iter().find(|range| range.name() == name)
     }

@@ -1,6 +1,6 @@
-//! The token that the page asks for: whoever has it may see the pool.
+//! The token of the page: every client with the token may see the pool.
 //!
-//! Owns: `frontend.token` in the state directory, made once, for its user alone; the check of a request.
+//! Owns: `frontend.token` in the state directory, created once, readable by its user only; the check of a request.
 //! Must not: log a token.
 //! Source: RFC 6750 (bearer tokens), RFC 6265 (cookies).
 
@@ -38,7 +38,6 @@ pub enum Shown {
     Header,
     /// By its address: the cookie is to follow.
     Address,
-    /// Not at all.
     Nothing,
 }
 

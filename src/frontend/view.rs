@@ -1,4 +1,4 @@
-//! The page's view of a tick: every decision and every word that the page's script draws.
+//! The view of a tick for the page: every decision and every word that the script draws.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ pub struct View {
     phases: Vec<PhaseView>,
     /// What happens to a node, by decision.
     decisions: Vec<DecisionView>,
-    /// The reasons for which jobs wait until somebody acts.
+    /// The reasons for which jobs wait until an operator or user acts.
     stuck: Vec<ReasonName>,
 }
 

@@ -111,7 +111,7 @@ scaling::names! {
 }
 
 impl ReasonName {
-    /// Jobs with this reason wait until somebody acts, or a limit permits more.
+    /// Whether jobs with this reason wait until an operator or user acts, or a limit permits more.
     pub fn is_stuck(self) -> bool {
         use ReasonName::*;
         matches!(
@@ -130,7 +130,7 @@ impl ReasonName {
         )
     }
 
-    /// Jobs with this reason have a node, or get one.
+    /// Whether jobs with this reason have a node, or get one.
     pub fn is_placed(self) -> bool {
         use ReasonName::*;
         matches!(
@@ -161,7 +161,7 @@ scaling::names! {
 }
 
 scaling::names! {
-    /// What blocks deletes, and perhaps creates.
+    /// The brakes.
     pub enum BrakeName {
         /// The collector does not answer.
         CollectorUnknown = "collector_unknown",
@@ -175,7 +175,7 @@ scaling::names! {
 }
 
 impl BrakeName {
-    /// Whether ads of nodes may be missing, so that nothing is known of claims.
+    /// Whether ads of nodes may be missing, so that claims are unknown.
     pub fn hides_claims(self) -> bool {
         matches!(self, BrakeName::CollectorYoung | BrakeName::NodesVanished)
     }

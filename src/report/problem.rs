@@ -107,7 +107,6 @@ fn age(tick: &TickReport, now: Timestamp) -> i64 {
     now.duration_since(tick.at).as_secs()
 }
 
-/// The age of a tick.
 pub fn age_seconds(tick: &TickReport, now: Timestamp) -> u64 {
     u64::try_from(age(tick, now)).unwrap_or_default()
 }

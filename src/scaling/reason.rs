@@ -60,7 +60,7 @@ pub enum Reason {
         what_is_left(*job_left, *unlisted_seconds, *lost_job_timeout_seconds);
     TakesNoJobs "takes_no_jobs" { closed_seconds: Seconds } => "unclaimed, START is False for {closed_seconds}";
     DrainedByOther "drained_by_other" { drain_reason: String } =>
-        "drained outside ehos ({drain_reason:?}); ehos does not cancel this drain";
+        "drained outside ehos ({drain_reason:?}); ehos neither cancels the drain nor deletes the node";
     DrainNotComplete "drain_not_complete" => "draining";
     Stopped "stopped" { silent: bool, job: JobListed } => "server is SHUTOFF, {}", switched_off(*silent, *job);
     Contradiction "contradiction" { says_instance_id: String, says_node: String } =>

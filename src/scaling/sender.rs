@@ -1,5 +1,5 @@
-//! Senders of ads: the collector writes into each ad the identity that it has authenticated (`AuthenticatedIdentity`), and
-//! overwrites what the sender has put there.
+//! Senders of ads: the collector writes the authenticated identity into each ad (`AuthenticatedIdentity`), and overwrites any
+//! value of the sender.
 //!
 //! Source: HTCondor 23.9.6, tried with `condor_advertise` and forged ads.
 

@@ -1,7 +1,7 @@
-//! Asks HTCondor and every cloud, all at once.
+//! Queries HTCondor and every cloud in parallel.
 //!
-//! Startds are asked first, then the queues: a job that starts in between delays a node and never
-//! creates one.
+//! Startds come first, then the queues: a job that starts in between delays a create and never
+//! causes one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

@@ -1,12 +1,13 @@
-//! A last look, right before a drain, right before a delete and before a floating IP is taken off: seconds lie between the observation and the act, and on a
-//! slow cloud half a minute. It asks for what it needs and no more: one server by its id, the startds of one node.
+//! The recheck, right before a drain, a delete, or the disassociation of a floating IP.
 //!
-//! The startd itself is asked, for the collector's ad of it may be older than it says: whoever ends a node by a late ad ends
-//! the job that it does not show. A node counts as drained by its startd's word alone, and where the startd refuses to say,
-//! its drain is renewed: the startd's own check says then that nothing is claimed. All else is taken from the ad when the startd
-//! is not reached.
+//! Seconds lie between observation and action, on a slow cloud half a minute. The recheck queries one server by its id, and
+//! the startds of one node.
 //!
-//! The judgements are pure. What they compare with stands in the action: the planner decides, this only compares.
+//! The startd is queried directly, for its ad in the collector may be older than it claims, and a delete by a late ad would
+//! end the job that the ad lacks. Only the startd itself confirms a drain. If it does not answer, the drain is renewed, for
+//! which the startd checks that no slot is claimed. All else is taken from the ad if the startd is not reached.
+//!
+//! The comparisons are pure. Their expectations are part of the action: the planner decides, the recheck only compares.
 
 use std::time::Duration;
 
@@ -36,7 +37,6 @@ pub enum RecheckResult {
     Changed(String),
     /// By an ad that may be late it is drained as planned; its startd has not said so.
     DrainedByAd {
-        /// A slot of it.
         slot: String,
         /// Why the startd has not said it.
         why: String,
@@ -48,11 +48,10 @@ pub enum RecheckResult {
 /// What the startd of a node says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OwnWord {
-    /// It is so.
     Is(Box<StartdView>),
     /// It is another node's.
     OfAnother,
-    /// It refuses, is not there, or nobody knows where to ask it.
+    /// The startd refuses, does not answer, or has no known address.
     None(String),
     /// It was asked, and its time is over.
     Hangs(String),

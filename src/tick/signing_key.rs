@@ -1,7 +1,7 @@
 //! The keys that sign the metadata of servers (`ehos_proof`), on disk.
 //!
-//! Owns: `proof.key` in the state directory, made once, for its user alone. The same name beside the main configuration
-//! file is another place: `ehos master deploy` puts the key of the machine it runs on there.
+//! Owns: `proof.key` in the state directory, created once, readable by its user only. A second place is the folder of the main
+//! configuration file: `ehos master deploy` copies the key of its machine there.
 //! Must not: log a key, or follow a link in a state directory.
 
 use std::fs::{self, File, Permissions};

@@ -1,4 +1,4 @@
-//! The state directory: where it is, and how the state gets there and back.
+//! The state directory: its place, and how the state is read and written.
 
 mod salvage;
 
@@ -91,7 +91,6 @@ pub enum Error {
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its version.
         version: u64,
     },
     #[error(
@@ -476,7 +475,7 @@ mod tests {
                 ..State::default()
             };
             assert_eq!(loaded.state, empty);
-            assert!(loaded.notice.unwrap().contains("set aside"), "{garbage:?}");
+            assert!(loaded.notice.unwrap().contains("saved as"), "{garbage:?}");
             assert!(!dir.path().join(FILE).exists());
             assert_eq!(
                 fs::read_dir(dir.path()).unwrap().count(),
@@ -523,7 +522,7 @@ mod tests {
             serde_json::json!({"version": 1, "state": State { turn: 7, ..State::default() }});
         value["state"]["refusals"] = serde_json::json!([{"jobs": "many"}]);
         let dir = written(&value.to_string());
-        for (really, words) in [(false, "would"), (true, "set aside as")] {
+        for (really, words) in [(false, "would"), (true, "saved as")] {
             let loaded = load(dir.path(), really).unwrap();
             let notice = loaded.notice.unwrap();
             assert_eq!(loaded.state.turn, 7);

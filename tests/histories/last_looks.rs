@@ -137,7 +137,7 @@ fn a_drain_that_an_operator_takes_back_saves_the_node_and_its_new_jobs() {
     // Before any job came.
     let (mut site, id) = with_a_drained_node();
     site.tick_while(&mut |world| take_back(&mut locked(world), &id));
-    changed(deleted(&site), "taken back");
+    changed(deleted(&site), "drain was cancelled");
     goes_on(site, &id);
 }
 
@@ -150,7 +150,7 @@ fn a_drain_that_an_operator_puts_in_place_of_ours_is_theirs() {
         let name = machine_of(&world, &id);
         world.drain(&name, "a new disk").unwrap();
     });
-    changed(deleted(&site), "somebody else");
+    changed(deleted(&site), "requested outside ehos");
     // Neither deleted nor taken back, though jobs wait.
     site.submit(4, 1, 1024, 60);
     for _ in 0..20 {

@@ -1,4 +1,4 @@
-//! A lock that another process has: a tick that runs is left alone, one that hangs is an error.
+//! A lock that another process holds: a running tick is normal, a hanging one is an error.
 
 use std::path::Path;
 use std::time::Duration;

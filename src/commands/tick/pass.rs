@@ -94,7 +94,7 @@ impl Passes<'_> {
             durations: &durations,
             took: start.elapsed(),
             totals: match &done {
-                // What is counted anew must not be told where it is not saved: counters would go back.
+                // Unsaved counters must not be reported: they would decrease later.
                 Some(done) if !done.unsaved => done.next.totals.clone(),
                 _ => plan.next.totals.clone(),
             },

@@ -1,4 +1,4 @@
-//! Adds a tick to the history.
+//! Appends a tick to the history.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -28,7 +28,8 @@ pub fn write(state_directory: &Path, now: &TickReport, keep_days: u64) -> io::Re
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    // The unit's umask lets nobody else read; a page may be served by another user. A link would give a folder elsewhere away.
+    // The umask of the unit prevents reading by others, but the page may run as another user. A link would open a foreign
+    // folder.
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags((OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed())
@@ -100,8 +101,8 @@ fn replace(folder: &Path, now: &TickReport) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes days that are over for longer than `keep_days`, and what killed ticks have left half written. When all that
-/// there is would be too old but this very day, the clock may be wrong, and none goes.
+/// Removes days that are older than `keep_days`, and unfinished files of killed ticks. If every day but this one were too
+/// old, the clock may be wrong, and nothing is removed.
 fn prune(folder: &Path, at: Timestamp, keep_days: u64) -> io::Result<()> {
     let today = day(at);
     let oldest = i64::try_from(keep_days)

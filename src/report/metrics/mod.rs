@@ -58,7 +58,7 @@ pub fn host(settings: &MetricsSettings) -> String {
     }
 }
 
-/// Phases that only the collector can tell.
+/// Phases that depend on the collector.
 const IN_POOL: [PhaseName; 5] = [
     PhaseName::Idle,
     PhaseName::Busy,

@@ -1,4 +1,4 @@
-//! Sends lines to InfluxDB: once, in the time that it is given.
+//! Sends lines to InfluxDB: once, within a timeout.
 
 use std::time::Duration;
 

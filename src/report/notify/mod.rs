@@ -1,8 +1,7 @@
-//! Notices: what somebody should be told who does not look. A hook command or a webhook gets one message a tick at most,
-//! about what began, lasts or is over; what comes and goes again is told once in a while.
+//! Notifications of problems by a command or a webhook: at most one message per tick about new, lasting and resolved problems.
 //!
-//! It is the last thing that a tick does. It changes nothing of what ehos does, nor its exit code; what could not be
-//! delivered is tried again by the next tick.
+//! Notifications are the last step of a tick. They change neither its actions nor its exit code. The next tick repeats a
+//! message that could not be delivered.
 
 mod due;
 mod message;
@@ -34,7 +33,7 @@ fn path(directory: &Path) -> PathBuf {
     directory.join(FILE)
 }
 
-/// Tells what is to be told of a tick that is over. The lock must be held.
+/// Sends the due notices of a completed tick. The caller holds the lock.
 pub fn tell(settings: &Settings, directory: &Path, snapshot: &TickReport) {
     let mut channels: Vec<(&str, Channel<'_>)> = Vec::new();
     if let Some((program, arguments)) = settings.command.split_first() {

@@ -128,7 +128,6 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// A label and its text.
     fn entry(&mut self, label: &str, text: &str, style: Style) {
         let head = format!("{label:LABEL$}");
         for (index, line) in labelled(&head, &clean(text), self.room).iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The plan as it is told: every node with its reason, figures, and what an operator should know.
+//! Finishes the plan: every node with its reason, figures, and notices.
 
 use super::planner::{JobGroup, NewNode, NodePlan, Planner};
 use super::unknown_sources::unseen;

@@ -1,4 +1,4 @@
-//! Tells of startds that say that they are a node which they are not, or which another startd says to be as well.
+//! Reports startds that advertise a node which they are not, or which another startd advertises as well.
 
 use super::UnknownSource;
 use super::planner::NodePlan;
@@ -9,7 +9,7 @@ use crate::source::{Source, SourceKind};
 /// More of them are only counted.
 const MAX_TOLD: usize = 10;
 
-/// Each of them, by node.
+/// Returns each mismatch, by node.
 pub(super) fn told(
     nodes: &[NodePlan<'_>],
     impostors: &[(NodeId, &StartdView)],
@@ -57,7 +57,7 @@ pub(super) fn told(
     told
 }
 
-/// Where the startd that is taken for the node is.
+/// The startd that counts as the node.
 fn real(nodes: &[NodePlan<'_>], id: &NodeId) -> String {
     let node = nodes.iter().find(|node| node.id == *id);
     let startd = node.and_then(|node| node.startd);

@@ -1,4 +1,4 @@
-//! The image that each cloud is configured with: what takes the place of nodes of an older one, and whether it may.
+//! The configured image of each cloud: replacements for nodes with an outdated image, and their limits.
 
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether it was made before its cloud's image was configured. One that was adopted and is younger was made by
-    /// another ehos with the same pool id, which would take it for ours, and so on for ever.
+    /// Whether the node was created before the image of its cloud was configured. A younger adopted node was created by
+    /// another ehos with the same pool id, and the two would replace each other's nodes without end.
     fn made_before(&self, node: &Node<'_>) -> bool {
         let Some(configured) = self.next.images.get(&node.node_type.cloud) else {
             return false;
@@ -80,7 +80,7 @@ impl Planner<'_> {
             && !self.nodes.iter().any(failed)
     }
 
-    /// Whether its drain was taken back a moment ago.
+    /// Whether its drain was cancelled recently.
     pub(super) fn has_just_returned(&self, node: &Node<'_>) -> bool {
         node.memory
             .drain

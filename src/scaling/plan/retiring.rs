@@ -1,4 +1,4 @@
-//! Clouds that are to be removed from the configuration (`retire`), and those that are removed already.
+//! Clouds with `retire`, and clouds that left the configuration.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::state::State;
 const NAMED: usize = 5;
 
 impl Planner<'_> {
-    /// What still runs in each cloud that retires and what it costs, or that nothing does.
+    /// Notices for clouds with `retire`: their nodes, builders, leftovers and cost.
     pub(super) fn retiring(&self) -> Vec<String> {
         let clouds = self.policy.clouds.iter().filter(|cloud| cloud.retire);
         clouds.map(|cloud| self.retiring_cloud(cloud)).collect()
@@ -50,7 +50,7 @@ impl Planner<'_> {
         if builders > 0 {
             parts.push(several(builders, "builder"));
         }
-        // A port or a volume may show only after a later look at what a server has left behind.
+        // A later search may still find a port or volume of a deleted server.
         let ours = view.leftovers.known().map_or(0, |found| {
             let of_no_server = |leftover: &&Leftover| {
                 let server = leftover.server();
@@ -106,7 +106,7 @@ fn several(count: usize, what: &str) -> String {
     format!("{count} {what}{plural}")
 }
 
-/// What runs, by the last look, in clouds that are not in the configuration any more.
+/// Nodes and builders, as last observed, of clouds that left the configuration.
 pub(super) fn removed(
     state: &State,
     configured: impl Fn(&CloudName) -> bool,

@@ -1,4 +1,4 @@
-//! What did not answer in full, or is not there.
+//! Sources that did not answer in full, and flavors that do not exist.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ fn unknown(source: Source, why: impl Into<String>) -> UnknownSource {
     }
 }
 
-/// Every source that is unknown, and every flavor that is not there.
+/// Every unknown source, and every missing flavor.
 pub(super) fn unseen(
     observation: &Observation,
     policy: &Policy,
@@ -84,7 +84,7 @@ pub(super) fn unseen(
     all
 }
 
-/// Ads that cannot be read, and those that are not from whom they say.
+/// Unreadable ads, and forged ads.
 fn ads(collector: &CollectorView) -> impl Iterator<Item = UnknownSource> {
     let unreadable = collector.unreadable.iter().map(|ad| {
         let hides = match ad.owner_known {
@@ -104,7 +104,7 @@ fn ads(collector: &CollectorView) -> impl Iterator<Item = UnknownSource> {
     unreadable.chain(forged)
 }
 
-/// The clouds of which `why` says that something is unknown. The client's own messages begin with the cloud's name.
+/// The clouds for which `why` returns a reason. Messages of the client begin with the name of the cloud.
 fn of_clouds(
     observation: &Observation,
     kind: SourceKind,
@@ -120,7 +120,7 @@ fn of_clouds(
     clouds.collect()
 }
 
-/// The configured flavors of a cloud that cannot be read or are not there.
+/// Configured flavors of a cloud that are unreadable or missing.
 fn flavors(cloud: &CloudPolicy, view: &CloudView) -> Vec<UnknownSource> {
     let flavors = cloud.flavors.iter().filter_map(|flavor| {
         let why = match view.unread_flavors.get(flavor) {

@@ -1,5 +1,5 @@
-//! Nodes that are older than `max_lifetime`: replaced when they are idle, a part of the pool at a time, but those at once
-//! that take no jobs any more. Only `max_lifetime_kill` ends a job.
+//! Expired nodes, older than `max_lifetime`: replaced once they are idle, a part of the pool at a time, and at once if they
+//! accept no jobs. Only `max_lifetime_kill` ends a job.
 //!
 //! Each node stops taking jobs at a moment of its own in the last eighth of `max_lifetime`
 //! (`{retire_at}` of its template): a drain with the check "no claim" cannot empty a node that

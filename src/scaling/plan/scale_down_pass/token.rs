@@ -1,5 +1,5 @@
-//! Nodes whose tokens end within `token_margin`: replaced at once, while they can still be told to drain. A node whose token
-//! has ended stays in the pool until the collector restarts, and then it cannot come back.
+//! Nodes whose token expires within `token_margin`: replaced at once, while ehos can still drain them. A node with an expired
+//! token stays in the pool until the collector restarts, and then cannot join again.
 
 use super::{Drain, Rule, Verdict};
 use crate::node::Phase;
