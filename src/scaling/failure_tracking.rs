@@ -49,7 +49,7 @@ impl fmt::Display for ProtectedKind {
         } = self;
         write!(
             f,
-            "cloud {cloud}: no node of {flavor} from image {image} is created since {since:.0}: {failures} consecutive failures, \
+            "cloud {cloud}: creates of {flavor} from image {image} blocked since {since:.0}: {failures} consecutive failures, \
              the last: {last_failure}; correct the cause, then run `ehos resume {cloud}`"
         )
     }

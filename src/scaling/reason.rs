@@ -30,12 +30,12 @@ pub enum Reason {
     SelfShutdown "ends_itself" { idle_seconds: Seconds, idle_timeout_seconds: Seconds } =>
         "idle for {idle_seconds}, shuts itself down after {idle_timeout_seconds} without a claim (idle_timeout)";
     Spare "spare" { nodes_spare: u64, #[serde(skip_serializing_if = "Option::is_none")] percent: Option<u64> } =>
-        "one of {}{}", count(*nodes_spare, "spare node"), share(*percent);
+        "{}{}", one_of(*nodes_spare, "spare node"), share(*percent);
     Paid "paid" { idle_seconds: Seconds, paid_seconds_left: Seconds } =>
         "idle for {idle_seconds}, billing period paid for another {paid_seconds_left}";
     ExpiredWaiting "outlived_waits" { age_seconds: Seconds, max_lifetime_seconds: Seconds } =>
         "expired: {age_seconds} old (max_lifetime {max_lifetime_seconds}); waits until other nodes are replaced";
-    Minimum "minimum" { nodes_min: u64 } => "one of at least {} (nodes_min)", count(*nodes_min, "node");
+    Minimum "minimum" { nodes_min: u64 } => "kept for nodes_min {nodes_min}";
     Silent "silent" { silent_seconds: Seconds, lost_timeout_seconds: Seconds, job_listed: bool } =>
         "silent for {silent_seconds}{}; lost after {lost_timeout_seconds} ({})",
         when(*job_listed, ", and a schedd lists a running job on it"),
@@ -96,7 +96,7 @@ pub enum Reason {
 
     // Nodes that ehos drains, deletes or forgets.
     DrainSurplus "drain_surplus" { idle_seconds: Seconds, surplus: u64, nodes_spare: u64 } =>
-        "idle for {idle_seconds}, one of {} (nodes_spare {nodes_spare})", count(*surplus, "surplus node");
+        "idle for {idle_seconds}, {} (nodes_spare {nodes_spare})", one_of(*surplus, "surplus node");
     DrainTakesNoJobs "drain_takes_no_jobs" { idle_seconds: Seconds, closed_seconds: Seconds } =>
         "unclaimed for {idle_seconds}, START is False for {closed_seconds}";
     DrainTokenEnds "drain_token_ends" { idle_seconds: Seconds, token_left_seconds: Seconds } =>
@@ -292,6 +292,13 @@ pub struct Refuses {
 /// Formats a duration: `45 s`, `7 min`, `2 h 5 min`.
 pub fn format_duration(seconds: u64) -> String {
     Seconds(seconds).to_string()
+}
+
+fn one_of(number: u64, noun: &str) -> String {
+    match number {
+        0 | 1 => format!("the only {noun}"),
+        number => format!("one of {}", count(number, noun)),
+    }
 }
 
 fn share(percent: Option<u64>) -> String {

@@ -77,7 +77,7 @@ fn a_hook_and_a_webhook_are_told_when_it_begins_and_when_it_is_over() {
     assert_eq!(notice["kind"], "protected");
     let text = all[0]["text"].as_str().unwrap();
     assert!(
-        text.starts_with("ehos of pool pool-1: protected mode: cloud lab: no node of m1.small")
+        text.starts_with("ehos of pool pool-1: protected mode: cloud lab: creates of m1.small")
     );
     assert!(text.contains("Image 7 is damaged"), "{text}");
     let posts: Vec<_> = chat.received().iter().map(|post| post.json()).collect();

@@ -201,7 +201,7 @@ fn one_slot_that_cannot_be_read_is_told_by_name_and_the_rest_goes_on() {
     for value in ["undefined", "[ a = 1 ]", "{1,2}", "\"", "-1", "\u{fffd}"] {
         bad.push((
             odd_slot(16, value),
-            "unknown  slot slot1@odd: cannot be read: Cpus: ehos counts the slot as claimed",
+            "unknown  slot slot1@odd: cannot be read: Cpus: the slot counts as claimed",
         ));
     }
     bad.push((

@@ -58,7 +58,7 @@ fn protected_mode_is_said_loudly_and_ends_by_an_operators_word() {
     for dry in [&["--dry-run"][..], &[]] {
         site.tick(dry)
             .exits(1)
-            .says("PROTECTED MODE  cloud lab: no node of m1.small from image GOLD CentOS 7 is created since ")
+            .says("PROTECTED MODE  cloud lab: creates of m1.small from image GOLD CentOS 7 blocked since ")
             .says("2 consecutive failures, the last: ")
             .says("Image 7 is damaged.")
             .says(" Mend what is broken, then: ehos resume lab\n")

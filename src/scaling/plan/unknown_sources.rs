@@ -92,7 +92,7 @@ fn ads(collector: &CollectorView) -> impl Iterator<Item = UnknownSource> {
             false => ", and ehos keeps silent nodes to which it may belong",
         };
         let why = format!(
-            "{}: ehos counts the slot as claimed{hides}; correct what the startd publishes (condor_status -long)",
+            "{}: the slot counts as claimed{hides}; correct what the startd publishes (condor_status -long)",
             ad.what
         );
         unknown(Source::new(SourceKind::Slot, ad.slot_name()), why)
