@@ -37,12 +37,12 @@ fn of_tick(text: &mut Text, now: &TickReport) {
     );
     text.value(
         "ehos_last_tick_timestamp_seconds",
-        "When the last acting tick looked.",
+        "Time of the last acting tick.",
         (!now.dry_run).then(|| unix(now.at)),
     );
     text.value(
         "ehos_last_success_timestamp_seconds",
-        "When the last tick looked that ended with exit code 0.",
+        "Time of the last tick with exit code 0.",
         now.totals.last_success.map(unix),
     );
     text.value(
@@ -52,12 +52,12 @@ fn of_tick(text: &mut Text, now: &TickReport) {
     );
     text.value(
         "ehos_tick_duration_seconds",
-        "How long the last tick took.",
+        "Duration of the last tick.",
         Some(seconds(now.milliseconds)),
     );
     text.gauge(
         "ehos_source_duration_seconds",
-        "How long each source took to answer in the last tick.",
+        "Time that each source took to answer in the last tick.",
         |samples| {
             for (source, took) in &now.source_milliseconds {
                 samples.add(&[("source", source)], seconds(*took));
@@ -80,7 +80,7 @@ fn of_tick(text: &mut Text, now: &TickReport) {
     );
     text.gauge(
         "ehos_brake",
-        "Whether this brake stops deletes, or creates as well.",
+        "Whether this brake blocks deletes, or creates as well.",
         |samples| {
             let none = BrakeName::ALL.iter().map(|name| (name.to_string(), 0));
             let mut brakes: BTreeMap<String, u8> = none.collect();
@@ -109,7 +109,7 @@ fn of_jobs(text: &mut Text, now: &TickReport) {
     });
     text.value(
         "ehos_jobs_stranded",
-        "Running jobs whose machine is gone.",
+        "Running jobs whose machine is deleted.",
         queue.map(|queue| queue.stranded),
     );
     text.value(
@@ -119,17 +119,17 @@ fn of_jobs(text: &mut Text, now: &TickReport) {
     );
     text.value(
         "ehos_jobs_waiting_longest_seconds",
-        "For how long the longest waiting job has waited.",
+        "Wait of the longest waiting job.",
         queue.map(|queue| queue.longest_seconds),
     );
     text.value(
         "ehos_jobs_unmatched",
-        "Waiting jobs that no node would run, or that are larger than any.",
+        "Waiting jobs that match no node type or are larger than all.",
         queue.map(|queue| queue.unmatched),
     );
     text.gauge(
         "ehos_jobs_limited",
-        "Waiting jobs for which this limit keeps nodes from being made.",
+        "Waiting jobs for which this limit blocks creates.",
         |samples| {
             if queue.is_some() {
                 for (limit, jobs) in limits(now) {
@@ -140,17 +140,17 @@ fn of_jobs(text: &mut Text, now: &TickReport) {
     );
     text.value(
         "ehos_demand_cores",
-        "Cores that all waiting jobs ask for.",
+        "Cores requested by waiting jobs.",
         demand.map(|demand| demand.cpus),
     );
     text.value(
         "ehos_demand_memory_bytes",
-        "Memory that all waiting jobs ask for.",
+        "Memory requested by waiting jobs.",
         demand.map(|demand| bytes(demand.memory_mb)),
     );
     text.value(
         "ehos_demand_gpus",
-        "GPUs that all waiting jobs ask for.",
+        "GPUs requested by waiting jobs.",
         demand.map(|demand| demand.gpus),
     );
 }
@@ -164,12 +164,12 @@ fn of_nodes(text: &mut Text, now: &TickReport) {
     let limits = (now.policy.nodes_max > 0).then_some(&now.policy);
     text.value(
         "ehos_nodes_min",
-        "Never fewer nodes than this, as configured and scheduled.",
+        "Minimum of nodes, as configured and scheduled.",
         limits.map(|policy| policy.nodes_min),
     );
     text.value(
         "ehos_nodes_max",
-        "Never more nodes than this, as configured and scheduled.",
+        "Maximum of nodes, as configured and scheduled.",
         limits.map(|policy| policy.nodes_max),
     );
     let seen = now.knows_claims().then_some(now.cores);
@@ -190,22 +190,22 @@ fn of_nodes(text: &mut Text, now: &TickReport) {
     );
     text.value(
         "ehos_cores_free",
-        "Cores of nodes that take jobs and are not claimed.",
+        "Cores of nodes that accept jobs and are not claimed.",
         seen.map(|cores| cores.free),
     );
     text.value(
         "ehos_cores_others",
-        "Cores of machines in the pool that are not of ehos.",
+        "Cores of unmanaged machines in the pool.",
         seen.map(|cores| cores.others),
     );
     text.value(
         "ehos_cores_others_claimed",
-        "Claimed cores of machines in the pool that are not of ehos.",
+        "Claimed cores of unmanaged machines in the pool.",
         seen.map(|cores| cores.others_claimed),
     );
     text.gauge(
         "ehos_protected",
-        "Kinds of node in protected mode: nothing more is made of them.",
+        "Node types in protected mode: ehos creates no node of them.",
         |samples| {
             let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
             for told in &now.protected {
@@ -219,7 +219,7 @@ fn of_nodes(text: &mut Text, now: &TickReport) {
     );
     text.gauge(
         "ehos_backoff_seconds",
-        "For how long yet no node of this kind is made, after failures.",
+        "Rest of the backoff of this node type, after failures.",
         |samples| {
             let mut longest: BTreeMap<(&str, &str), u64> = BTreeMap::new();
             for backoff in &now.backoffs {
@@ -258,7 +258,7 @@ fn of_clouds(text: &mut Text, now: &TickReport) {
     );
     text.gauge(
         "ehos_cloud_pause_seconds",
-        "For how long yet nothing is made in this cloud, as it has asked.",
+        "Rest of the pause of creates in this cloud, after a rate limit or refused quota.",
         |samples| {
             for cloud in &now.clouds {
                 if let Some(pause) = &cloud.pause {
@@ -269,7 +269,7 @@ fn of_clouds(text: &mut Text, now: &TickReport) {
     );
     text.gauge(
         "ehos_cloud_nodes_max",
-        "Never more nodes than this in the cloud, as configured.",
+        "Maximum of nodes in the cloud, as configured.",
         |samples| {
             for cloud in &now.clouds {
                 if let Some(most) = cloud.nodes_max {
@@ -301,7 +301,7 @@ fn of_clouds(text: &mut Text, now: &TickReport) {
     for (limit, used, of, unit) in resources {
         text.gauge(
             limit,
-            "The project's quota; none where it is unlimited.",
+            "Quota of the project; absent if unlimited.",
             |samples| {
                 for cloud in &now.clouds {
                     if let Some(limit) = of(cloud).and_then(|usage| usage.limit) {
@@ -312,7 +312,7 @@ fn of_clouds(text: &mut Text, now: &TickReport) {
         );
         text.gauge(
             used,
-            "What of the project's quota is used, by others too.",
+            "Used quota of the project, by all its servers.",
             |samples| {
                 for cloud in &now.clouds {
                     if let Some(usage) = of(cloud) {
@@ -329,7 +329,7 @@ fn of_money(text: &mut Text, now: &TickReport) {
     let costs: Vec<_> = costs.collect();
     text.gauge(
         "ehos_cost_per_hour",
-        "What exists of ours in the cloud costs an hour, in the money of the prices.",
+        "Cost per hour of the nodes in the cloud, in the currency of the prices.",
         |samples| {
             for cost in &costs {
                 samples.add(&[("cloud", &cost.cloud)], number(&cost.per_hour));
@@ -338,7 +338,7 @@ fn of_money(text: &mut Text, now: &TickReport) {
     );
     text.gauge(
         "ehos_spent_this_month",
-        "What was spent in the cloud in this calendar month.",
+        "Cost of the nodes in the cloud in this calendar month.",
         |samples| {
             for cost in &costs {
                 samples.add(&[("cloud", &cost.cloud)], number(&cost.spent_this_month));
@@ -349,17 +349,17 @@ fn of_money(text: &mut Text, now: &TickReport) {
     let amount = |money: Option<Money>| money.map(|money| number(&money));
     text.value(
         "ehos_budget_per_hour",
-        "What all that runs at once may cost an hour.",
+        "Budget per hour.",
         amount(budget.per_hour),
     );
     text.value(
         "ehos_budget_per_month",
-        "What may be spent in a calendar month.",
+        "Budget of a calendar month.",
         amount(budget.per_month),
     );
     text.gauge(
         "ehos_cloud_budget_per_hour",
-        "What all that runs at once in the cloud may cost an hour.",
+        "Budget per hour of the cloud.",
         |samples| {
             for cloud in &now.clouds {
                 if let Some(money) = amount(cloud.budget.per_hour) {
@@ -370,7 +370,7 @@ fn of_money(text: &mut Text, now: &TickReport) {
     );
     text.gauge(
         "ehos_cloud_budget_per_month",
-        "What may be spent in the cloud in a calendar month.",
+        "Budget of a calendar month of the cloud.",
         |samples| {
             for cloud in &now.clouds {
                 if let Some(money) = amount(cloud.budget.per_month) {
@@ -381,47 +381,43 @@ fn of_money(text: &mut Text, now: &TickReport) {
     );
     text.value(
         "ehos_budgets_spent",
-        "Budgets of the month that have no room for one more node.",
+        "Budgets of the month that are too small for one more node.",
         Some(now.budgets_spent.len()),
     );
 }
 
 /// What is counted of nodes since the state began.
 fn counted_nodes(text: &mut Text, totals: &Totals) {
-    text.counter(
-        "ehos_ticks_total",
-        "Acting ticks, by how they ended.",
-        |samples| {
-            for row in &totals.ticks {
-                samples.add(&[("result", &row.result)], row.count);
-            }
-        },
-    );
+    text.counter("ehos_ticks_total", "Acting ticks by result.", |samples| {
+        for row in &totals.ticks {
+            samples.add(&[("result", &row.result)], row.count);
+        }
+    });
     type Count = fn(&scaling::totals::NodeTotal) -> u64;
     let of_nodes: [(&str, &str, Count); 5] = [
         (
             "ehos_nodes_created_total",
-            "Servers that the cloud has said to make.",
+            "Creates that the cloud has accepted.",
             |row| row.created,
         ),
         (
             "ehos_nodes_drained_total",
-            "Drains that their startds have taken.",
+            "Drains that startds have accepted.",
             |row| row.drained,
         ),
         (
             "ehos_drains_cancelled_total",
-            "Drains that were taken back.",
+            "Drains that were cancelled.",
             |row| row.returned,
         ),
         (
             "ehos_nodes_failed_total",
-            "Nodes that failed to boot, or never took a job.",
+            "Nodes that failed to boot or never ran a job.",
             |row| row.failed,
         ),
         (
             "ehos_nodes_lost_total",
-            "Nodes that were given up because nothing was heard of them any more.",
+            "Nodes that were lost: silent for lost_timeout.",
             |row| row.lost,
         ),
     ];
@@ -454,7 +450,7 @@ fn counted_nodes(text: &mut Text, totals: &Totals) {
     text.metric(
         "ehos_node_boot_seconds",
         "summary",
-        "From the decision to make a node until it is seen in the collector.",
+        "Time from the decision to create a node until its ad is in the collector.",
         |samples| {
             let mut boots: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
             for row in &totals.nodes {
@@ -474,7 +470,7 @@ fn counted_nodes(text: &mut Text, totals: &Totals) {
 fn counted(text: &mut Text, totals: &Totals) {
     text.counter(
         "ehos_action_failures_total",
-        "Actions that were not done, by kind of failure.",
+        "Failed actions by kind of failure.",
         |samples| {
             for row in &totals.failures {
                 samples.add(
@@ -500,7 +496,7 @@ fn counted(text: &mut Text, totals: &Totals) {
     let counted = totals.since.is_some();
     text.counter(
         "ehos_paid_core_seconds_total",
-        "Cores of all servers of nodes, times the time that they were watched.",
+        "Cores of all servers of nodes, times observed time.",
         |samples| {
             if counted {
                 samples.add(&[], seconds(totals.paid_core_milliseconds));
@@ -509,7 +505,7 @@ fn counted(text: &mut Text, totals: &Totals) {
     );
     text.counter(
         "ehos_claimed_core_seconds_total",
-        "Cores of nodes that were claimed, times the time that they were watched.",
+        "Claimed cores of nodes, times observed time.",
         |samples| {
             if counted {
                 samples.add(&[], seconds(totals.claimed_core_milliseconds));
@@ -518,7 +514,7 @@ fn counted(text: &mut Text, totals: &Totals) {
     );
     text.counter(
         "ehos_spent_total",
-        "What nodes have cost, in the money of the prices.",
+        "Cost of nodes, in the currency of the prices.",
         |samples| {
             for row in &totals.spent {
                 samples.add(&[("cloud", &row.cloud)], number(&row.money));
