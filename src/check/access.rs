@@ -13,8 +13,8 @@ const CLOCK_WARNING: SignedDuration = SignedDuration::from_secs(30);
 const CLOCK_FAILURE: SignedDuration = SignedDuration::from_mins(5);
 
 /// A login that failed.
-pub fn login(cloud: &str, url: &str, error: &Error) -> Finding {
-    let mut finding = Finding::by_cloud("login", cloud, error);
+pub fn login(url: &str, error: &Error) -> Finding {
+    let mut finding = Finding::by_error("login", error.advice());
     if let Some(hint) = scheme(url, error) {
         finding.remedy = Some(hint);
     }
@@ -70,7 +70,6 @@ pub fn end(what: &str, expires_at: Option<Timestamp>, now: Timestamp, remedy: &s
 
 /// The end of the application credential, where one is used.
 pub fn application_credential(
-    cloud: &str,
     shown: &Result<Option<ApplicationCredential>, Error>,
     now: Timestamp,
 ) -> Finding {
@@ -85,7 +84,7 @@ pub fn application_credential(
             "credentials",
             "Keystone does not show this application credential: when it ends is not known",
         ),
-        Err(error) => Finding::by_cloud("credentials", cloud, error),
+        Err(error) => Finding::by_error("credentials", error.advice()),
     }
 }
 

@@ -155,7 +155,7 @@ pub fn key(
     };
     if let Some(keypair) = there.iter().find(|key| key.name == name) {
         return match here.missing(name, &keypair.public_key) {
-            Some((what, remedy)) if !has_master => Finding::warning(CHECK, what, remedy),
+            Some(advice) if !has_master => Finding::of(CHECK, Outcome::Warning, advice),
             Some(_) | None => Finding::ok(CHECK, name),
         };
     }

@@ -44,7 +44,7 @@ pub fn check(
         Err(error) => {
             area.answered = Some(!error.is_unanswered());
             area.findings
-                .push(access::login(&settings.name, &settings.auth.url, &error));
+                .push(access::login(&settings.auth.url, &error));
             area.findings.push(Finding::skipped(
                 "services",
                 "nothing else can be asked without a login",
@@ -75,7 +75,7 @@ fn all(
             region
         }
         Err(error) => {
-            findings.push(Finding::by_cloud("region", cloud, &error));
+            findings.push(Finding::by_error("region", error.advice()));
             findings.push(Finding::skipped(
                 "services",
                 "nothing else can be asked without a region",
@@ -181,7 +181,7 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn failed(&self, check: &'static str, error: &Error) -> Finding {
-        Finding::by_cloud(check, &self.settings.name, error)
+        Finding::by_error(check, error.advice())
     }
 
     /// What nodes boot from and with.
@@ -314,13 +314,13 @@ fn placement(session: &Session, deadline: Deadline) -> Vec<Finding> {
     if !settings.availability_zones.is_empty() {
         match zone::zones(session, deadline) {
             Ok(there) => findings.extend(placement::zones(&there, &settings.availability_zones)),
-            Err(error) => findings.push(Finding::by_cloud("zones", &settings.name, &error)),
+            Err(error) => findings.push(Finding::by_error("zones", error.advice())),
         }
     }
     if let Some(wanted) = &settings.server_group {
         findings.push(match server_group::find(session, wanted, deadline) {
             Ok(group) => placement::server_group(&group, &settings.server_group_policy),
-            Err(error) => Finding::by_cloud("server-group", &settings.name, &error),
+            Err(error) => Finding::by_error("server-group", error.advice()),
         });
     }
     findings
@@ -343,7 +343,7 @@ fn credentials(session: &Session, token: &Token, deadline: Deadline) -> Finding 
         AuthMethod::Token { .. } => access::end("the token", Some(token.good_until), now, ADVICE),
         AuthMethod::ApplicationCredential { .. } => {
             let shown = identity::application_credential(session, deadline);
-            access::application_credential(&settings.name, &shown, now)
+            access::application_credential(&shown, now)
         }
     }
 }

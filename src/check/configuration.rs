@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Area, Finding};
+use super::{Area, Finding, Outcome};
 use condor::CondorSettings;
 use config::{self, Config};
 use openstack::CloudSettings;
@@ -30,11 +30,8 @@ pub fn check(config: &Config, environment: &Environment) -> Area {
         .map(|file| file.display().to_string())
         .collect();
     let mut findings = vec![Finding::ok("files", files.join(", "))];
-    findings.extend(config.notes.iter().map(|note| {
-        let mut finding = Finding::by_error("files", note);
-        finding.outcome = super::Outcome::Warning;
-        finding
-    }));
+    let notes = config.notes.iter();
+    findings.extend(notes.map(|note| Finding::of("files", Outcome::Warning, note.advice())));
     if config.simulation.is_some() {
         findings.push(Finding::skipped(
             "simulation",
@@ -49,7 +46,7 @@ pub fn check(config: &Config, environment: &Environment) -> Area {
             ),
             Some(path) => match Template::load(&path) {
                 Ok(_) => Finding::ok("templates", path.display().to_string()),
-                Err(error) => Finding::by_error("templates", &error.to_string()),
+                Err(error) => Finding::by_error("templates", error),
             },
         });
     }
@@ -67,7 +64,7 @@ pub fn unusable(error: &config::Error) -> Area {
         findings: error
             .problems
             .iter()
-            .map(|problem| Finding::by_error("files", &problem.to_string()))
+            .map(|problem| Finding::by_error("files", problem.advice()))
             .collect(),
         answered: None,
     }

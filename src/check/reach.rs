@@ -128,7 +128,7 @@ pub fn security_groups(
                     },
                 ));
             }
-            Err(refusal) => findings.push(Finding::by_error(CHECK, &refusal.to_string())),
+            Err(refusal) => findings.push(Finding::by_error(CHECK, refusal)),
         }
     }
     if findings.is_empty() {

@@ -274,8 +274,7 @@ fn not_held(there: &There, asked: &Asked, name: &str, here: &LocalKeys) -> Optio
         // Who names a public key knows where its other half is.
         return None;
     }
-    let (what, remedy) = here.missing(name, public)?;
-    Some(format!("{what}; {remedy}"))
+    here.missing(name, public).map(|advice| advice.to_string())
 }
 
 fn look(session: &Session, deadline: Deadline) -> Result<There, openstack::Error> {

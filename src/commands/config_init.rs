@@ -38,7 +38,7 @@ pub fn run(
     let output = environment.working_directory.join(&args.output);
     if !print && output.exists() {
         bail!(
-            "{} is there already, and is not overwritten: remove it, or name another file with -o",
+            "{}: exists, and is not overwritten; remove it, or name another file with -o",
             output.display()
         );
     }

@@ -325,10 +325,13 @@ fn root_certificates(settings: &CloudSettings) -> Result<RootCerts, Error> {
     let Some(file) = &settings.cacert else {
         return Ok(RootCerts::PlatformVerifier);
     };
-    let failed = |why: String| Error::Cacert {
+    let failed = |why: String| Error::Misconfigured {
         cloud: settings.name.clone(),
-        file: file.display().to_string(),
-        why,
+        advice: (
+            format!("cacert {}: {why}", file.display()),
+            "name a readable file with certificates in PEM form",
+        )
+            .into(),
     };
     let pem = fs::read(file).map_err(|error| failed(rights::told(file, &error).to_string()))?;
     let mut certificates = Vec::new();
@@ -340,7 +343,7 @@ fn root_certificates(settings: &CloudSettings) -> Result<RootCerts, Error> {
         }
     }
     if certificates.is_empty() {
-        return Err(failed("there is no certificate in it".to_owned()));
+        return Err(failed("no certificate in it".to_owned()));
     }
     Ok(RootCerts::from(certificates))
 }

@@ -49,7 +49,7 @@ pub mod volume;
 pub mod zone;
 
 pub use catalog::Service;
-pub use error::{Call, Effect, Error, ErrorResponse, RequestKind};
+pub use error::{Call, Error, ErrorResponse, RequestKind};
 pub use settings::{Auth, AuthMethod, CloudSettings, INTERFACES, NameOrId, ServiceSettings};
 
 /// Lines of a failed server's console that are kept in the log.

@@ -160,11 +160,9 @@ fn where_told<T>(
 ) -> Result<Option<T>, Error> {
     match answer {
         Err(Error::Refused(refusal)) if refusal.status == 401 => {
-            let cloud = format!("cloud {}: ", session.settings().name);
-            let why = refusal.to_string();
             session.tell([&Unread {
                 item: what.to_owned(),
-                why: why.strip_prefix(&cloud).unwrap_or(&why).to_owned(),
+                why: Error::Refused(refusal).advice().to_string(),
             }]);
             Ok(None)
         }

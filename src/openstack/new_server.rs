@@ -106,10 +106,14 @@ pub fn create(session: &Session, server: &NewServer, deadline: Deadline) -> Resu
             break;
         }
         if wanted == Version::VolumeType {
-            return Err(Error::TooOld {
+            let problem = format!(
+                "this Nova lacks microversion {}, which `boot_volume_type` needs",
+                wanted.name()
+            );
+            let remedy = "remove `boot_volume_type` from the configuration of this cloud";
+            return Err(Error::Misconfigured {
                 cloud: cloud.clone(),
-                key: "boot_volume_type",
-                version: wanted.name(),
+                advice: (problem, remedy).into(),
             });
         }
         if wanted >= Version::Tags && *version < Version::Tags {

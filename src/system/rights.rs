@@ -4,7 +4,6 @@
 //! Must not: change anything; start a process.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -13,6 +12,7 @@ use std::sync::OnceLock;
 
 use rustix::process::geteuid;
 
+use crate::advice::Advice;
 use crate::environment::Environment;
 
 /// The state directory of a system.
@@ -286,7 +286,7 @@ impl Denial {
 }
 
 /// What the system says of `path`; where it denied access, with the command that has it.
-pub fn told(path: &Path, error: &io::Error) -> Told {
+pub fn told(path: &Path, error: &io::Error) -> Advice {
     let state = INVOCATION
         .get()
         .map(|invocation| invocation.state_directory.as_path());
@@ -294,9 +294,9 @@ pub fn told(path: &Path, error: &io::Error) -> Told {
 }
 
 /// The same for `path` in the state directory `state`.
-pub fn told_in(path: &Path, state: Option<&Path>, error: &io::Error) -> Told {
-    Told {
-        error: error.to_string(),
+pub fn told_in(path: &Path, state: Option<&Path>, error: &io::Error) -> Advice {
+    Advice {
+        problem: error.to_string(),
         remedy: remedy(path, state, error.kind()),
     }
 }
@@ -304,23 +304,6 @@ pub fn told_in(path: &Path, state: Option<&Path>, error: &io::Error) -> Told {
 /// What to do about an error of `kind`, where it is that access was denied.
 pub fn remedy(path: &Path, state: Option<&Path>, kind: io::ErrorKind) -> Option<String> {
     (kind == io::ErrorKind::PermissionDenied).then(|| Denial::of(path, state).remedy(command()))
-}
-
-/// What the system said, and what to do.
-#[derive(Debug)]
-pub struct Told {
-    error: String,
-    remedy: Option<String>,
-}
-
-impl fmt::Display for Told {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.error)?;
-        match &self.remedy {
-            Some(remedy) => write!(f, "; {remedy}"),
-            None => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]

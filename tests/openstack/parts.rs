@@ -425,9 +425,9 @@ fn a_create_falls_back_to_what_an_older_nova_has() {
                 let failure = result.unwrap_err();
                 assert_eq!(failure.kind, FailureKind::Refused(About::Configuration));
                 assert!(
-                    failure.message.contains(
-                        "does not have microversion 2.67, which `boot_volume_type` needs"
-                    ),
+                    failure
+                        .message
+                        .contains("lacks microversion 2.67, which `boot_volume_type` needs"),
                     "{}",
                     failure.message
                 );

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-use openstack::{Effect, Error};
+use openstack::Error;
 use system::deadline::Deadline;
 use system::progress::{Line, Remains};
 
@@ -256,7 +256,7 @@ fn create<E: Ending>(ending: &mut E, line: &Line) -> Result<Turn, Failure<E::Fai
             creates.times = creates.times.max(1);
             Turn::Look
         }
-        Err(error) if error.effect() == Effect::Unknown => {
+        Err(error) if error.may_have_acted() => {
             warn!("{error}; the list of servers will tell");
             creates.times += 1;
             Turn::Pause
@@ -269,7 +269,7 @@ fn create<E: Ending>(ending: &mut E, line: &Line) -> Result<Turn, Failure<E::Fai
 
 /// Whether the cloud may answer otherwise in a moment: it was silent or busy, or the next look tells what was done.
 fn passes(error: &Error) -> bool {
-    error.is_unanswered() || error.effect() == Effect::Unknown || error.status() == Some(409)
+    error.is_unanswered() || error.may_have_acted() || error.status() == Some(409)
 }
 
 /// Deletes what there is after a failure.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::step;
-use userdata::cloudinit;
+use system::advice::Advice;
 
 /// A build that came to nothing.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub enum Cause {
     Cloud(#[from] openstack::Error),
     /// base.yaml does not do.
     #[error("{0}")]
-    Template(#[from] cloudinit::Error),
+    Template(#[from] Advice),
     /// The flavor does not fit the image to begin with.
     #[error(
         "image {image} asks for {min_disk_gb} GB of disk and {min_ram_mb} MB of memory, and {flavors}; give a larger one with \

@@ -25,7 +25,7 @@ use crate::console::Boot;
 use crate::ssh::Ssh;
 use openstack::auth::Session;
 use openstack::network::{self, Port};
-use openstack::{self, Effect, compute};
+use openstack::{self, compute};
 use scaling::console::before_failure;
 use scaling::observation::{ServerRecord, ServerStatus};
 use system::deadline::Deadline;
@@ -474,7 +474,7 @@ impl Ending for Deploy<'_> {
 
 /// An error that may pass is asked again; others end the run, and its server is deleted.
 fn or_give_up(error: openstack::Error) -> Failure<DeployFailure> {
-    if error.is_unanswered() || error.effect() == Effect::Unknown {
+    if error.is_unanswered() || error.may_have_acted() {
         Failure::Cloud(error)
     } else {
         gave_up(error.to_string())

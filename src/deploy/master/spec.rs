@@ -177,8 +177,8 @@ impl MasterSpec {
             return None;
         }
         let keys = LocalKeys::look(environment);
-        let (what, remedy) = keys.missing(&self.key.name, &self.key.public_key)?;
-        Some(format!("{what}; {remedy}"))
+        let missing = keys.missing(&self.key.name, &self.key.public_key)?;
+        Some(missing.to_string())
     }
 
     /// Sends one create and returns the server's id.
