@@ -11,7 +11,8 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use log::debug;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use ureq::http::header::HeaderValue;
+use ureq::http::header::{HeaderValue, InvalidHeaderValue};
+use ureq::http::request::Builder;
 use ureq::http::{HeaderMap, Method, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, AsSendBody, Body, SendBody, Timeout};
@@ -232,32 +233,13 @@ impl Client {
             None => host,
         };
 
-        let mut builder = ureq::http::Request::builder()
-            .method(request.method.clone())
-            .uri(uri);
-        if let Some(token) = token {
-            let mut value = HeaderValue::from_str(token.expose_secret())
-                .map_err(|_| bad_address("the token is not one".to_owned()))?;
-            value.set_sensitive(true);
-            builder = builder.header("X-Auth-Token", value);
-        }
-        if let Some(microversion) = request.microversion {
-            builder = builder.header("OpenStack-API-Version", format!("compute {microversion}"));
-        }
-        if request.body.is_some() {
-            builder = builder.header("Content-Type", "application/json");
-        }
-
+        let builder = headed(request, uri, token)
+            .map_err(|_| bad_address("the token is not one".to_owned()))?;
         let began = Instant::now();
+        let (agent, kind) = (route.agent, request.kind);
         let result = match &request.body {
-            Some(body) => builder
-                .body(body.as_str())
-                .map_err(ureq::Error::from)
-                .and_then(|http| self.run(route.agent, http, request.kind, deadline)),
-            None => builder
-                .body(SendBody::none())
-                .map_err(ureq::Error::from)
-                .and_then(|http| self.run(route.agent, http, request.kind, deadline)),
+            Some(body) => self.run(agent, builder.body(body.as_str()), kind, deadline),
+            None => self.run(agent, builder.body(SendBody::none()), kind, deadline),
         };
         let response = result.map_err(|error| {
             debug!("{call}: {error} after {} ms", began.elapsed().as_millis());
@@ -291,10 +273,11 @@ impl Client {
     fn run<S: AsSendBody>(
         &self,
         agent: &Agent,
-        request: ureq::http::Request<S>,
+        request: Result<ureq::http::Request<S>, ureq::http::Error>,
         kind: RequestKind,
         deadline: Deadline,
     ) -> Result<ureq::http::Response<Body>, ureq::Error> {
+        let request = request?;
         let left = deadline.left();
         // The plain way first: ureq keeps the TLS set-up (all root certificates) for the agent's own
         // configuration only.
@@ -314,6 +297,29 @@ impl Client {
         };
         agent.run(request.build())
     }
+}
+
+/// The request line and the headers.
+fn headed(
+    request: &Request,
+    uri: Uri,
+    token: Option<&SecretString>,
+) -> Result<Builder, InvalidHeaderValue> {
+    let mut builder = ureq::http::Request::builder()
+        .method(request.method.clone())
+        .uri(uri);
+    if let Some(token) = token {
+        let mut value = HeaderValue::from_str(token.expose_secret())?;
+        value.set_sensitive(true);
+        builder = builder.header("X-Auth-Token", value);
+    }
+    if let Some(microversion) = request.microversion {
+        builder = builder.header("OpenStack-API-Version", format!("compute {microversion}"));
+    }
+    if request.body.is_some() {
+        builder = builder.header("Content-Type", "application/json");
+    }
+    Ok(builder)
 }
 
 /// Shorter than the whole: a connection that does not come about must be told from an answer that does not.
