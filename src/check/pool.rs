@@ -35,9 +35,9 @@ const TRIAL_TOKEN: Duration = Duration::from_secs(60);
 
 /// Looks at the pool of `config`.
 pub fn check(config: &Config, deadline: Deadline) -> Area {
-    let tools = Tools::new(config.condor.bin.clone(), config.timeouts.command);
-    let pool = config.condor.pool.as_deref();
-    let clock = inspect::clock_ahead(&tools, pool, deadline);
+    let tools = Tools::new(config.condor.bin.clone(), config.timeouts.command)
+        .of_pool(config.condor.pool.as_deref());
+    let clock = inspect::clock_ahead(&tools, deadline);
     if let Err(error @ Error::NotFound { .. }) = &clock {
         let why = format!("{error}; the pool can be checked on the central manager only");
         return Area {
@@ -60,10 +60,10 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
         let rights = scope.spawn(move || rights(config, tools, deadline));
         let tokens = scope.spawn(move || joining(config, tools, deadline));
         let settings = scope.spawn(move || central_manager(config, tools, deadline));
-        let nodes = scope.spawn(move || inspect::nodes(tools, pool, deadline));
+        let nodes = scope.spawn(move || inspect::nodes(tools, deadline));
         let host = host_ip(config.condor.host_ip.as_deref(), deadline, |address| {
-            let of = |pool| inspect::collector_address(tools, pool, deadline).ok()?;
-            Some((of(pool)?, of(Some(address))?))
+            let of = |tools: &Tools| inspect::collector_address(tools, deadline).ok()?;
+            Some((of(tools)?, of(&tools.of_pool(Some(address)))?))
         });
 
         let view = joined(view);
@@ -108,7 +108,7 @@ fn observed(view: &PoolView, negotiation_cycle: Duration) -> Vec<Finding> {
             "collector",
             format!("it knows {} startd(s)", collector.startds.len()),
         ),
-        Observed::Unknown(why) => unanswered("collector", why),
+        Observed::Unknown(why) => unanswered("collector", why.as_str()),
     }];
     for (name, schedd) in &view.schedds {
         findings.push(match schedd {
@@ -119,7 +119,7 @@ fn observed(view: &PoolView, negotiation_cycle: Duration) -> Vec<Finding> {
                     schedd.jobs.idle, schedd.jobs.running
                 ),
             ),
-            Observed::Unknown(why) => unanswered("schedd", why),
+            Observed::Unknown(why) => unanswered("schedd", why.as_str()),
         });
     }
     let collector = view.collector.known();
@@ -129,8 +129,7 @@ fn observed(view: &PoolView, negotiation_cycle: Duration) -> Vec<Finding> {
 
 /// Whether ehos may do what it has to.
 fn rights(config: &Config, tools: &Tools, deadline: Deadline) -> [Finding; 2] {
-    let pool = config.condor.pool.as_deref();
-    let may = |right| inspect::permission(tools, pool, right, deadline);
+    let may = |right| inspect::permission(tools, right, deadline);
     let drains = match config.policy.drains() {
         true => right_to_drain(&may("ADMINISTRATOR")),
         false => nodes_end_themselves(),
@@ -149,7 +148,7 @@ fn templates(config: &Config) -> Vec<Finding> {
     templates.into_iter().filter_map(check).collect()
 }
 
-fn unanswered(check: &'static str, why: &str) -> Finding {
+fn unanswered(check: &'static str, why: impl Into<String>) -> Finding {
     Finding::failed(
         check,
         why,
@@ -226,7 +225,7 @@ fn right_to_advertise(permission: &Result<Permission, Error>) -> Finding {
 fn unknown_right(check: &'static str, error: &Error) -> Finding {
     match error {
         Error::NotFound { .. } => Finding::skipped(check, error.to_string()),
-        _ => unanswered(check, &error.to_string()),
+        _ => unanswered(check, error.advice().problem),
     }
 }
 

@@ -56,7 +56,6 @@ pub type StartdAttributes = BTreeMap<CloudName, Vec<(String, String)>>;
 /// Whom and what to ask.
 pub(super) struct Matching<'a> {
     pub tools: &'a Tools,
-    pub pool: Option<&'a str>,
     pub startd_attributes: &'a StartdAttributes,
     /// What the jobs need that the observation has found.
     pub ads: &'a BTreeMap<RequirementsDigest, JobAd>,
@@ -170,17 +169,8 @@ impl Matching<'_> {
         let is = |(_, name): &(&NodeType, &str)| format!("Name == {}", super::answer::quoted(name));
         let constraint: Vec<String> = examples.iter().map(is).collect();
         let constraint = constraint.join(" || ");
-        let mut args = Vec::new();
-        if let Some(pool) = self.pool {
-            args.extend(["-pool", pool]);
-        }
-        args.extend(["-long", "-constraint", &constraint]);
-        let call = Call {
-            tool: "condor_status",
-            args: &args,
-            stdin: "",
-            about: "what nodes are like",
-        };
+        let args = ["-long", "-constraint", &constraint];
+        let call = self.tools.to_pool("condor_status", &args, "ads of nodes");
         let found = self
             .tools
             .run(&call, self.deadline, LongAds::default(), LongAds::add);
@@ -457,18 +447,17 @@ impl Matching<'_> {
         };
         let (_jobs_file, jobs_path) = file(&text).map_err(unwritable)?;
         let (_slots_file, slots_path) = file(&slots).map_err(unwritable)?;
-        let call = Call {
-            tool: "condor_q",
-            args: &[
+        let call = Call::new(
+            "condor_q",
+            &[
                 "-better-analyze:summary",
                 "-jobads",
                 &jobs_path,
                 "-slotads",
                 &slots_path,
             ],
-            stdin: "",
-            about: &about,
-        };
+            &about,
+        );
         let said = self
             .tools
             .bounded(limits.bounds)
@@ -616,7 +605,6 @@ mod tests {
             let tools = self.fake.tools(LIMIT);
             let matching = Matching {
                 tools: &tools,
-                pool: None,
                 startd_attributes: &self.startd_attributes,
                 ads: &self.ads,
                 owners: &BTreeMap::new(),
@@ -964,7 +952,7 @@ mod tests {
                 known => panic!("{known:?}"),
             }
         };
-        assert!(why(&pool, Duration::ZERO).contains("time of this tick"));
+        assert!(why(&pool, Duration::ZERO).contains("tick deadline exceeded"));
         for (script, expected) in [
             ("exit 1", "match_requirements"),
             ("echo 'Unknown table'", "no table"),

@@ -71,7 +71,7 @@ impl<'a> NodeUserData<'a> {
         NodeUserData {
             condor,
             policy,
-            tools: Tools::new(condor.bin.clone(), command_timeout),
+            tools: Tools::new(condor.bin.clone(), command_timeout).of_pool(condor.pool.as_deref()),
             trust_domain: Mutex::default(),
             own_identities: Mutex::default(),
         }
@@ -203,13 +203,10 @@ impl<'a> NodeUserData<'a> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let taken = *asked.get_or_insert_with(|| {
-            let pool = self.condor.pool.as_deref();
-            token::takes_own_identities(&self.tools, pool, domain, deadline).unwrap_or_else(
-                |error| {
-                    log::debug!("{error}; nodes share one identity");
-                    false
-                },
-            )
+            token::takes_own_identities(&self.tools, domain, deadline).unwrap_or_else(|error| {
+                log::debug!("{error}; nodes share one identity");
+                false
+            })
         });
         taken.then_some(own)
     }

@@ -39,9 +39,9 @@ fn tools_that_are_not_installed() {
         site.tick(&[])
             .exits(75)
             .says(&format!(
-                "unknown  collector: condor_status was not found in {place}: install HTCondor's command line tools"
+                "unknown  collector: condor_status not found in {place}; install HTCondor's command line tools"
             ))
-            .says("unknown  schedd local: condor_q was not found in ")
+            .says("unknown  schedd local: condor_q not found in ")
             .says("or set condor.bin to the folder they are in");
     }
     nothing_was_done(&double, &site);
@@ -177,7 +177,7 @@ fn answers_that_are_none() {
         let site = site.answers(tool, word, answer);
         site.tick(&[])
             .exits(75)
-            .says("that ehos cannot read: ")
+            .says("cannot read the answer about ")
             .says(why);
         nothing_was_done(&double, &site);
     }

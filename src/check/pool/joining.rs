@@ -29,7 +29,7 @@ pub(super) fn joining(config: &Config, tools: &Tools, deadline: Deadline) -> Vec
             Err(error) if asks("trust_domain") || asks("token") => {
                 findings.push(Finding::failed(
                     "trust-domain",
-                    format!("TRUST_DOMAIN is not known: {error}"),
+                    format!("TRUST_DOMAIN is unknown: {}", error.advice().problem),
                     "set condor.trust_domain",
                 ));
                 None
@@ -69,7 +69,10 @@ pub(super) fn joining(config: &Config, tools: &Tools, deadline: Deadline) -> Vec
                 ),
                 Err(error) => Finding::failed(
                     CHECK,
-                    format!("no token for nodes can be made here: {error}"),
+                    format!(
+                        "cannot create a token for nodes here: {}",
+                        error.advice().problem
+                    ),
                     signing.remedy(),
                 ),
             }
@@ -79,8 +82,7 @@ pub(super) fn joining(config: &Config, tools: &Tools, deadline: Deadline) -> Vec
     if let (None, None, Some(domain)) =
         (&config.condor.token, &config.condor.token_identity, &domain)
     {
-        let pool = config.condor.pool.as_deref();
-        let taken = token::takes_own_identities(tools, pool, domain, deadline);
+        let taken = token::takes_own_identities(tools, domain, deadline);
         findings.push(identities(taken, domain));
     }
     findings

@@ -39,11 +39,7 @@ impl Collector {
     }
 }
 
-pub(super) fn own_ad(
-    tools: &Tools,
-    pool: Option<&str>,
-    deadline: Deadline,
-) -> Result<Collector, Error> {
+pub(super) fn own_ad(tools: &Tools, deadline: Deadline) -> Result<Collector, Error> {
     let expressions = [
         "int(StatsLastUpdateTime)".to_owned(),
         "int(StatsLifetime)".to_owned(),
@@ -52,7 +48,7 @@ pub(super) fn own_ad(
     // A collector can hold ads of others (a view collector, high availability); its own is the freshest.
     let found: Option<Collector> = query(
         tools,
-        Asked::Collector(pool),
+        Asked::Collector,
         &["-collector"],
         &expressions,
         deadline,
@@ -177,13 +173,12 @@ impl Daemons {
 
 pub(super) fn daemons(
     tools: &Tools,
-    pool: Option<&str>,
     identity: Option<&str>,
     deadline: Deadline,
 ) -> Result<Daemons, Error> {
     query(
         tools,
-        Asked::Collector(pool),
+        Asked::Collector,
         &[
             "-any",
             "-constraint",
