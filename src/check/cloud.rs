@@ -45,10 +45,8 @@ pub fn check(
             area.answered = Some(!error.is_unanswered());
             area.findings
                 .push(access::login(&settings.auth.url, &error));
-            area.findings.push(Finding::skipped(
-                "services",
-                "nothing else can be asked without a login",
-            ));
+            area.findings
+                .push(Finding::skipped("services", "not checked without a login"));
             area.findings.push(configuration::user_data(
                 config, settings, "REGION", deadline,
             ));
@@ -76,10 +74,7 @@ fn all(
         }
         Err(error) => {
             findings.push(Finding::by_error("region", error.advice()));
-            findings.push(Finding::skipped(
-                "services",
-                "nothing else can be asked without a region",
-            ));
+            findings.push(Finding::skipped("services", "not checked without a region"));
             return;
         }
     };
@@ -112,7 +107,7 @@ fn all(
         Finding::warning(
             "answers",
             item.to_string(),
-            "show this item to the operators of the cloud; ehos goes on without it",
+            "report this item to the operators of the cloud; ehos ignores it",
         )
     }));
 }
@@ -270,7 +265,7 @@ impl Judge<'_> {
         if let Ok(None) = self.answers.ports {
             findings.push(Finding::skipped(
                 "quota",
-                "the cloud does not tell its quota of ports: a create that is over it is refused",
+                "the quota of ports is unknown: Nova rejects creates that exceed it",
             ));
         }
         let (limits, servers, flavors) = match (
@@ -338,7 +333,7 @@ fn credentials(session: &Session, token: &Token, deadline: Deadline) -> Finding 
             "the user's password",
             token.password_expires_at,
             now,
-            "set a new password by `openstack user password set`, and put it into the configuration",
+            "set a new password by `openstack user password set`, and write it to the configuration",
         ),
         AuthMethod::Token { .. } => access::end("the token", Some(token.good_until), now, ADVICE),
         AuthMethod::ApplicationCredential { .. } => {

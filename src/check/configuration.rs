@@ -35,15 +35,12 @@ pub fn check(config: &Config, environment: &Environment) -> Area {
     if config.simulation.is_some() {
         findings.push(Finding::skipped(
             "simulation",
-            "this is a simulated world: there is no cloud and no pool to ask",
+            "simulated site: no cloud and no pool to check",
         ));
     }
     for name in TEMPLATES {
         findings.push(match config::template(name, environment) {
-            None => Finding::skipped(
-                "templates",
-                format!("there is no {name}: it is not needed for nodes"),
-            ),
+            None => Finding::skipped("templates", format!("no {name}: nodes do not need it")),
             Some(path) => match Template::load(&path) {
                 Ok(_) => Finding::ok("templates", path.display().to_string()),
                 Err(error) => Finding::by_error("templates", error),
@@ -89,7 +86,7 @@ pub fn user_data(
     {
         return Finding::warning(
             CHECK,
-            "condor.host_ip is not set: no node can be made, for it would not know its central manager",
+            "condor.host_ip is not set: ehos cannot create nodes without their central manager",
             "`ehos master deploy` makes one that knows its own address; for one that you have, set condor.host_ip to \
              its address as nodes reach it",
         );

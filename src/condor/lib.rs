@@ -436,7 +436,7 @@ impl Pool for CondorPool {
                 let address = self.known().negotiator.clone();
                 let address = address.ok_or_else(|| Failure {
                     kind: FailureKind::NotDone,
-                    message: "the negotiator's ad does not say where it is (MyAddress)".to_owned(),
+                    message: "the negotiator's ad has no MyAddress".to_owned(),
                 })?;
                 control::reschedule(&self.tools, &address, deadline)
             }

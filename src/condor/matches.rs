@@ -7,7 +7,7 @@
 //!
 //! Each file begins with two jobs whose answers are known. When they are not answered so, nothing is.
 //!
-//! A process has bounds of time and memory. When one is killed, each owner's jobs are asked about by themselves, and a batch that
+//! A process has bounds of time and memory. When one is killed, ehos queries the jobs of each owner by themselves, and a batch that
 //! is killed is halved until the slow job is found. That one is remembered as slow and not asked about for an hour.
 
 mod halving;
@@ -184,7 +184,7 @@ impl Matching<'_> {
                     }
                 }
             }
-            Err(error) => log::warn!("{error}; what was known of nodes before is taken"),
+            Err(error) => log::warn!("{error}; ehos uses the earlier ads of nodes"),
         }
     }
 
@@ -224,7 +224,7 @@ impl Matching<'_> {
                 .iter()
                 .find(|name| !self.nodes_ask.contains(*name) && !built_in(name))?;
             Some(format!(
-                "START of such a node asks a job for {new}; the next tick knows it"
+                "START of such a node refers to {new} of a job; the next tick queries it"
             ))
         };
         let not_asked = not_asked();
@@ -285,7 +285,7 @@ impl Matching<'_> {
                 return vec![Observed::Unknown(why); questions.len()];
             }
             Err(MatchFailure { why, .. }) => {
-                log::debug!("{why}; each owner's jobs are asked about")
+                log::debug!("{why}; ehos queries the jobs of each owner")
             }
         }
         let mut owners: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();

@@ -178,7 +178,7 @@ impl Schedd {
             jobs: totals.jobs,
             running_on: since(running_on, totals.now()),
             to_come: to_come.unwrap_or_else(|error| {
-                log::debug!("{error}; jobs that are still to come are not told");
+                log::debug!("{error}; jobs to come of factories are unknown");
                 0
             }),
             max_running: None,
@@ -270,7 +270,7 @@ impl Schedd {
     fn idle(&self, question: &Question, columns: &Columns) -> Result<Folded, Error> {
         match self.with_names(question, columns, true) {
             Err(error @ Error::Failed { .. }) => {
-                log::debug!("{error}; the idle jobs are asked for one by one");
+                log::debug!("{error}; ehos queries the idle jobs one by one");
                 self.with_names(question, columns, false)
             }
             Err(error @ Error::TimedOut { .. }) => {

@@ -50,7 +50,7 @@ pub struct Ssh {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no ssh.
-    #[error("ssh cannot be started: {0}; install OpenSSH's client")]
+    #[error("cannot start ssh: {0}; install OpenSSH's client")]
     NotStarted(#[source] io::Error),
     /// No address answers.
     #[error(
@@ -120,7 +120,7 @@ pub enum Error {
         said: String,
     },
     /// It took too long, or ssh itself broke.
-    #[error("{what} did not come to an end on {address}: {why}; run this again")]
+    #[error("{what} did not end on {address}: {why}; run this again")]
     NoEnd {
         /// What was done.
         what: String,

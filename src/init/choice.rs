@@ -333,7 +333,7 @@ pub fn security_group(groups: &[SecurityGroup]) -> Choice {
             needed: false,
         };
     }
-    let why = "`ehos cloud setup` makes the group `ehos`".to_owned();
+    let why = "`ehos cloud setup` creates the group `ehos`".to_owned();
     Choice::none(KEY, false, why)
 }
 
@@ -349,7 +349,7 @@ fn also<T: AsRef<str>>(names: impl Iterator<Item = T>) -> String {
 fn but<T: AsRef<str>>(names: impl Iterator<Item = T>) -> String {
     match some(names) {
         Some(names) => format!("; there are {names}"),
-        None => "; there is none at all".to_owned(),
+        None => "; there is none".to_owned(),
     }
 }
 

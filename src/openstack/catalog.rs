@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::compute::FIRST;
 use super::error::Error;
+use super::http::Request;
 use super::items;
 use crate::CloudSettings;
 use scaling::observation::Unread;
@@ -27,6 +29,14 @@ pub enum Service {
 }
 
 impl Service {
+    /// The request in the first version that Nova has; the other services have no versions.
+    pub(super) fn at_first<'r>(self, request: Request<'r>) -> Request<'r> {
+        match self {
+            Service::Compute => request.at(FIRST),
+            _ => request,
+        }
+    }
+
     /// Its type in the catalog.
     pub fn catalog_type(self) -> &'static str {
         match self {

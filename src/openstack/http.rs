@@ -1,5 +1,6 @@
 //! One HTTP client for each cloud. The only place that sends a request again.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use log::debug;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
 use ureq::http::header::{HeaderValue, InvalidHeaderValue};
 use ureq::http::request::Builder;
 use ureq::http::{HeaderMap, Method, Uri};
@@ -57,6 +60,16 @@ impl Request<'_> {
         }
     }
 
+    /// A request with this body that changes something.
+    pub fn json(method: Method, kind: RequestKind, body: &Value) -> Request<'static> {
+        Request {
+            method,
+            kind,
+            body: Some(body.to_string()),
+            ..Request::get()
+        }
+    }
+
     /// A POST that reads only.
     pub fn read_by_post(body: String) -> Request<'static> {
         Request {
@@ -100,27 +113,44 @@ pub struct Answer {
 impl Answer {
     /// The body as what it should be.
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
-        // serde_json names the place and what it expected there, and may quote a value: not from a create's
-        // answer, which holds the server's administrator password.
-        serde_json::from_str(&self.body).map_err(|error| Error::Unparsable {
+        serde_json::from_str(&self.body)
+            .map_err(|error| self.unparsable(self.why(&self.body, &error)))
+    }
+
+    /// The value of the field `name` of the body.
+    pub fn field<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Result<T, Error> {
+        let fields: BTreeMap<String, &RawValue> = self.json()?;
+        let value = fields.get(name).map(|value| value.get());
+        let value = value.ok_or_else(|| self.unparsable(format!("it has no {name}")))?;
+        serde_json::from_str(value)
+            .map_err(|error| self.unparsable(format!("{name}: {}", self.why(value, &error))))
+    }
+
+    pub fn unparsable(&self, why: impl Into<String>) -> Error {
+        Error::Unparsable {
             call: self.call.clone(),
-            why: match error.classify() {
-                _ if self.body.is_empty() => "it is empty".to_owned(),
-                serde_json::error::Category::Data if self.call.kind == RequestKind::Reads => {
-                    items::why(&self.body, &error)
-                }
-                category => format!(
-                    "{} at line {} column {}",
-                    match category {
-                        serde_json::error::Category::Eof => "it is cut off",
-                        serde_json::error::Category::Data => "it is not what it should be",
-                        _ => "it is no JSON",
-                    },
-                    error.line(),
-                    error.column()
-                ),
-            },
-        })
+            why: why.into(),
+        }
+    }
+
+    /// serde_json names the place and what it expected there, and may quote a value: not from a create's answer, which
+    /// holds the server's administrator password.
+    fn why(&self, text: &str, error: &serde_json::Error) -> String {
+        use serde_json::error::Category;
+        let problem = match error.classify() {
+            _ if text.is_empty() => return "it is empty".to_owned(),
+            Category::Data if self.call.kind == RequestKind::Reads => {
+                return items::why(text, error);
+            }
+            Category::Eof => "it is cut off",
+            Category::Data => "it has another form than expected",
+            _ => "it is not JSON",
+        };
+        format!(
+            "{problem} at line {} column {}",
+            error.line(),
+            error.column()
+        )
     }
 }
 

@@ -269,7 +269,7 @@ impl<'c> OpenStackCloud<'c> {
             }
             (Ok(None), _) => false,
             (Err(error), _) | (_, Err(error)) => {
-                info!("{error}; whether `ehos image build` has made this image is not known");
+                info!("{error}; the builder of this image is unknown");
                 false
             }
         }

@@ -170,7 +170,7 @@ fn words(left: &BTreeMap<String, Remains>, command: &str) -> String {
         said.push("nothing is known to stay".to_owned());
     }
     let line = format!(
-        "interrupted: {}; to go on with what is there, type: {command}{remove}",
+        "interrupted: {}; to continue, run: {command}{remove}",
         said.join("; ")
     );
     // Names are what somebody made of them, and a line is one line.

@@ -248,7 +248,7 @@ impl Denial {
             it.uid == self.me && thing.path != it.path && thing.path.starts_with(&it.path)
         }) {
             return format!(
-                "another user has left it there, as a run as root does; give it back: sudo chown -R {me}: {}",
+                "another user has left it there, as a run as root does; sudo chown -R {me}: {}",
                 state.path.display()
             );
         }
@@ -381,8 +381,8 @@ mod tests {
         run this as the user ehos: sudo -u ehos ehos tick
         run this as the user ehos: sudo -u ehos ehos tick
         run this as the user ehos: sudo -u ehos ehos tick
-        another user has left it there, as a run as root does; give it back: sudo chown -R ehos: /var/lib/ehos
-        another user has left it there, as a run as root does; give it back: sudo chown -R ehos: /var/lib/ehos
+        another user has left it there, as a run as root does; sudo chown -R ehos: /var/lib/ehos
+        another user has left it there, as a run as root does; sudo chown -R ehos: /var/lib/ehos
         let the user of the ticks read it: sudo chgrp 980 /etc/ehos/lab.secret && sudo chmod g+r /etc/ehos/lab.secret
         give its owner the right: chmod u+rw /home/alice/a.yaml
         give it back to its folder's owner: sudo chown alice: /home/alice/a.yaml

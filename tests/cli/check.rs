@@ -162,7 +162,7 @@ fn all_is_well() {
     run.exits(0)
         .warns_nothing()
         .says("cloud lab\n  ok       login")
-        .says("ehos@testbed drain nodes")
+        .says("ehos@testbed to drain nodes")
         .never_says("FAILED")
         .never_says("WARNING")
         .never_says("→");
@@ -756,7 +756,7 @@ fn what_nodes_are_put_into_and_take_is_looked_at() {
             "server_group: others",
             "server-group",
             "failed",
-            "there is no server group 'others' (there are: nodes): `ehos cloud setup` makes it",
+            "there is no server group 'others' (there are: nodes): run `ehos cloud setup` to create it",
         ),
         (
             vec![groups()],

@@ -332,6 +332,6 @@ fn a_keypair_whose_private_half_is_not_here_is_told() {
     site.write("home/.ssh/id_ed25519.pub", "ssh-ed25519 AAAAmine me");
     setup(&site, &[])
         .exits(0)
-        .says("neither in ~/.ssh nor in an agent")
+        .says("neither ~/.ssh nor an agent has it")
         .says("which adds yours");
 }

@@ -200,7 +200,7 @@ fn an_openrc_file_becomes_a_configuration_that_is_valid() {
         .says("others: m1.large, m1.xlarge")
         .says("network          mine: the project's own; others: everybody")
         .says("key              laptop: ")
-        .says("security_groups  -: `ehos cloud setup` makes the group `ehos`")
+        .says("security_groups  -: `ehos cloud setup` creates the group `ehos`")
         .says("  ehos master deploy --config ehos.yaml");
     let text = written(&site);
     for line in [

@@ -63,7 +63,7 @@ fn a_tool_that_hangs_is_killed_with_all_of_its_children() {
     soon(&site.tick(&[]))
         .exits(75)
         .says("unknown  collector: condor_status got no answer from the collector within ")
-        .says("and was killed: the daemon hangs, or the limit (")
+        .says("and was killed; check that the daemon answers, or raise ")
         .says("brake    no node is made or deleted: ");
     let pids = fs::read_to_string(pids).unwrap();
     assert_eq!(pids.lines().count(), 2);

@@ -101,7 +101,7 @@ fn a_server_group_that_is_not_there_makes_nothing() {
     assert_eq!(failure.kind, FailureKind::Refused(About::Configuration));
     assert!(
         failure.message.contains(
-            "there is no server group 'others' (there are: nodes): `ehos cloud setup` makes it"
+            "there is no server group 'others' (there are: nodes): run `ehos cloud setup` to create it"
         ),
         "{}",
         failure.message

@@ -155,7 +155,10 @@ impl Slot {
         let columns: Vec<&str> = line.split('\t').collect();
         if !COLUMNS.contains(&columns.len()) {
             let count = columns.len();
-            return Err(format!("a line with {count} values: {}", excerpt(line)));
+            return Err(format!(
+                "a line with {count} values instead of 26 to 28: {}",
+                excerpt(line)
+            ));
         }
         let mut ad = Values::of(columns);
         let machine = ad.string("Machine");

@@ -257,7 +257,7 @@ fn create<E: Ending>(ending: &mut E, line: &Line) -> Result<Turn, Failure<E::Fai
             Turn::Look
         }
         Err(error) if error.may_have_acted() => {
-            warn!("{error}; the list of servers will tell");
+            warn!("{error}; the next list of servers shows the effect");
             creates.times += 1;
             Turn::Pause
         }

@@ -306,8 +306,8 @@ fn told(step: &Step) -> String {
 
 fn waited_for(wait: &Wait) -> String {
     match wait {
-        Wait::Appearing => "the create was not answered: looking whether the server comes",
-        Wait::Building => "Nova makes the server",
+        Wait::Appearing => "the create got no answer: waiting for the server in the list",
+        Wait::Building => "Nova builds the server",
         Wait::Booting(Some(_)) => "first boot",
         Wait::Booting(None) => "first boot; its console is empty",
         Wait::Console => "first boot; its console cannot be had, waiting for it",

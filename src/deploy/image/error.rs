@@ -97,13 +97,13 @@ impl fmt::Display for Left {
             Left::Nothing => write!(f, "the server is deleted"),
             Left::Kept { name, id, goes_on } => {
                 let then = if *goes_on {
-                    "goes on with it"
+                    "continues with it"
                 } else {
                     "deletes it"
                 };
                 write!(
                     f,
-                    "server {name} ({id}) is left for a look; the next build {then}, and a tick deletes it when its time \
+                    "server {name} ({id}) is kept for debugging; the next build {then}, and a tick deletes it when its time \
                      is over"
                 )
             }

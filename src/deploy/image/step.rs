@@ -135,7 +135,7 @@ impl fmt::Display for BuildFailure {
         match self {
             BuildFailure::Boot(BootFailure::NoServer { creates }) => write!(
                 f,
-                "Nova was asked {creates} times for a server, gave no proper answer, and lists none"
+                "Nova answered none of {creates} creates properly, and lists no server"
             ),
             BuildFailure::Boot(BootFailure::Fault(Some(fault))) => write!(
                 f,
@@ -144,7 +144,7 @@ impl fmt::Display for BuildFailure {
             ),
             BuildFailure::Boot(BootFailure::Fault(None)) => write!(
                 f,
-                "the server is in ERROR and Nova does not say why; ask the cloud's operators"
+                "the server is in ERROR and Nova gives no reason; ask the cloud's operators"
             ),
             BuildFailure::Boot(BootFailure::Boot(line)) => write!(
                 f,

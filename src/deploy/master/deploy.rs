@@ -251,7 +251,7 @@ impl<'r> Deploy<'r> {
                 installed,
             }),
             _ => {
-                let why = "its server is gone: somebody has deleted it meanwhile";
+                let why = "its server was deleted by someone else";
                 Err(self.error(gave_up(why.to_owned()), None, CleanUp::Nothing))
             }
         }
@@ -487,7 +487,7 @@ fn gave_up(why: String) -> Failure<DeployFailure> {
 
 fn waited_for(wait: &Wait) -> &'static str {
     match wait {
-        Wait::Appearing => "Nova to list the server that was asked for",
+        Wait::Appearing => "Nova to list the new server",
         Wait::Building => "the server to be built",
         Wait::Booting(_) => "the final message of its first boot",
         Wait::Console => "its console",

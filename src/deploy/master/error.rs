@@ -53,11 +53,11 @@ pub enum DeployFailure {
 impl From<BootFailure> for DeployFailure {
     fn from(failure: BootFailure) -> DeployFailure {
         DeployFailure::GaveUp(match failure {
-            BootFailure::NoServer { creates } => format!(
-                "Nova was asked {creates} times for a server, gave no proper answer, and lists none"
-            ),
+            BootFailure::NoServer { creates } => {
+                format!("Nova answered none of {creates} creates properly, and lists no server")
+            }
             BootFailure::Fault(fault) => {
-                let fault = fault.as_deref().unwrap_or("Nova does not say why");
+                let fault = fault.as_deref().unwrap_or("Nova gives no reason");
                 format!("its server has failed: {fault}")
             }
             BootFailure::Boot(line) => format!("its boot failed: {line}"),
@@ -116,11 +116,11 @@ impl fmt::Display for CleanUp {
         f.write_str(match self {
             CleanUp::Nothing => "",
             CleanUp::Deleted => ". Its server was deleted (--keep leaves it)",
-            CleanUp::Kept => ". Its server was left; the next run goes on with it",
+            CleanUp::Kept => ". Its server was kept; the next run continues with it",
             CleanUp::Unknown => {
-                ". Its server was left; the next run goes on with it or deletes it"
+                ". Its server was kept; the next run continues with it or deletes it"
             }
-            CleanUp::Ready => ". Its server was left as it is",
+            CleanUp::Ready => ". Its server was kept as it is",
             CleanUp::Installed => {
                 ". Its server was left, for all is installed there: run this again, so that it is marked as ready and its \
                  timer starts"

@@ -79,9 +79,8 @@ impl DeployOverrides<'_> {
     pub fn master_template(&self) -> anyhow::Result<PathBuf> {
         match self.template {
             Some(file) => Ok(self.environment.working_directory.join(file)),
-            None => config::template("master.yaml", self.environment).context(
-                "there is no master.yaml in the folders where templates are looked for; give one with --master",
-            ),
+            None => config::template("master.yaml", self.environment)
+                .context("no master.yaml in the folders of templates; name one with --master"),
         }
     }
 }
@@ -241,7 +240,7 @@ fn external_network(session: &Session, wanted: &str, deadline: Deadline) -> anyh
         return Ok(id);
     }
     bail!(
-        "cloud {}: network '{wanted}' is not external, so no floating IP comes from it; those that are: {}",
+        "cloud {}: network '{wanted}' is not external and gives no floating IPs; external networks are: {}",
         session.settings().name,
         if external.is_empty() {
             "none".to_owned()

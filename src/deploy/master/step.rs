@@ -100,7 +100,7 @@ fn ready(server: &Server, view: &DeployView) -> Step {
             "it is switched off: start it (openstack server start), then run this again".to_owned(),
         ),
         ServerStatus::Error => {
-            let fault = server.fault.as_deref().unwrap_or("Nova does not say why");
+            let fault = server.fault.as_deref().unwrap_or("Nova gives no reason");
             give_up(format!(
                 "its server is in ERROR: {fault}; it may hold jobs and the keys of the pool, so look at it yourself"
             ))
