@@ -51,7 +51,6 @@ pub struct Finding {
     pub outcome: Outcome,
     /// The same in a sentence.
     pub what: String,
-    /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }

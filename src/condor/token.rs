@@ -113,7 +113,6 @@ pub fn create(
 pub struct TokenClaims {
     /// The trust domain.
     pub iss: Option<String>,
-    /// The identity.
     pub sub: Option<String>,
     /// Its end, in seconds since 1970; without it there is none.
     pub exp: Option<i64>,

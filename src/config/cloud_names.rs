@@ -19,7 +19,6 @@ const HEADER: &str = "\
 pub struct Names {
     /// The keypair.
     pub key: Option<String>,
-    /// The security group.
     pub security_group: Option<String>,
 }
 

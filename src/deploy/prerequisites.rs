@@ -41,16 +41,13 @@ pub struct Asked<'a> {
     pub ssh_from: &'a [Prefix],
     /// Port 9618 from everywhere.
     pub external: bool,
-    /// The pool's id.
     pub cluster: &'a str,
 }
 
 /// A public key as `authorized_keys` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey {
-    /// The line.
     pub line: String,
-    /// The file it is of.
     pub file: String,
     /// The file was named, not just found: this key it must be.
     pub named: bool,
@@ -60,26 +57,11 @@ pub struct PublicKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// A keypair is to be added.
-    ImportKey {
-        /// Its name.
-        name: String,
-        /// The public key.
-        key: PublicKey,
-    },
+    ImportKey { name: String, key: PublicKey },
     /// A security group is to be made.
-    CreateGroup {
-        /// Its name.
-        name: String,
-        /// Its description.
-        description: String,
-    },
+    CreateGroup { name: String, description: String },
     /// A server group is to be made.
-    CreateServerGroup {
-        /// Its name.
-        name: String,
-        /// Its policy.
-        policy: String,
-    },
+    CreateServerGroup { name: String, policy: String },
     /// A rule is to be added to a security group.
     AddRule {
         /// The group's name or id.

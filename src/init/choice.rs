@@ -10,7 +10,6 @@ use openstack::network::{Network, SecurityGroup};
 /// What is chosen for one key of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
-    /// The key.
     pub key: &'static str,
     /// Its value: a name, or an id where the name is not its own.
     pub value: Option<String>,

@@ -21,7 +21,6 @@ pub enum Kind {
     Number,
     /// A duration.
     Time,
-    /// A text.
     Text,
     /// A file or a folder.
     Path,
@@ -57,7 +56,6 @@ pub enum Kind {
 
 /// A form of text.
 pub struct Form {
-    /// Its name.
     pub name: &'static str,
     /// A regular expression for it.
     pub pattern: &'static str,
@@ -84,13 +82,11 @@ pub enum Rule {
 
 /// One key: its row in the table of keys.
 pub struct Key {
-    /// Its name.
     pub name: &'static str,
     /// What it takes.
     pub kind: Kind,
     /// What else holds for it.
     pub rules: &'static [Rule],
-    /// Its default.
     pub default: fn() -> Option<Value>,
     /// The default in words, where no value says it.
     pub default_text: Option<&'static str>,

@@ -15,11 +15,9 @@ pub enum Value {
     Flag(bool),
     /// A whole number.
     Whole(u64),
-    /// A number.
     Number(f64),
     /// A duration.
     Time(Duration),
-    /// A text.
     Text(String),
     /// A file or a folder.
     Path(PathBuf),

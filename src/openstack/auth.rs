@@ -48,11 +48,9 @@ pub const MAX_UNREAD: usize = 100;
 /// A token of Keystone. Its Debug does not show it.
 #[derive(Debug, Clone)]
 pub struct Token {
-    /// The token itself.
     pub secret: SecretString,
     /// When it ends, on this machine's clock.
     pub good_until: Timestamp,
-    /// The project it is for.
     pub project_id: Option<String>,
     /// The user who has it.
     pub user_id: Option<String>,

@@ -37,7 +37,6 @@ impl Service {
         }
     }
 
-    /// Its type in the catalog.
     pub fn catalog_type(self) -> &'static str {
         match self {
             Service::Compute => "compute",

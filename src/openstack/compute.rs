@@ -43,11 +43,9 @@ const IMAGE_ID_IN_BODY: &str = "2.45";
 /// A flavor and its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedFlavor {
-    /// Its name.
     pub name: String,
     /// Its root disk alone in GiB, which an image's `min_disk` is about; 0: as large as the image.
     pub root_disk_gb: u64,
-    /// The rest.
     pub flavor: Flavor,
 }
 
@@ -154,7 +152,6 @@ fn flavors_at(
 /// A keypair of the user; keypairs belong to users, not to projects.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Keypair {
-    /// Its name.
     pub name: String,
     /// MD5 of the public key, as Nova writes it.
     #[serde(default, deserialize_with = "items::lenient")]
@@ -209,9 +206,7 @@ pub struct ServerDetails {
 /// An address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
-    /// The network's name.
     pub network: String,
-    /// The address.
     pub address: String,
     /// 4 or 6.
     pub version: u8,

@@ -36,7 +36,6 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1
 
 /// What is asked, apart from where.
 pub struct Request<'a> {
-    /// Its method.
     pub method: Method,
     /// What it does to the cloud.
     pub kind: RequestKind,
@@ -49,7 +48,6 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// A GET.
     pub fn get() -> Request<'static> {
         Request {
             method: Method::GET,
@@ -79,7 +77,6 @@ impl Request<'_> {
         }
     }
 
-    /// A DELETE.
     pub fn delete() -> Request<'static> {
         Request {
             method: Method::DELETE,
@@ -99,7 +96,6 @@ impl Request<'_> {
 
 /// An answer with a status of 2xx.
 pub struct Answer {
-    /// What was asked.
     pub call: Arc<Call>,
     /// The service's clock (`Date`), where it says so.
     pub date: Option<Timestamp>,

@@ -14,7 +14,6 @@ use system::deadline::Deadline;
 /// An application credential.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ApplicationCredential {
-    /// Its name.
     pub name: String,
     /// When it ends; `None`: never.
     #[serde(default, deserialize_with = "moment")]

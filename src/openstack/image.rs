@@ -19,7 +19,6 @@ use system::deadline::Deadline;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(remote = "Self")]
 pub struct Image {
-    /// Its id.
     pub id: String,
     /// Its name, which need not be its own.
     #[serde(default)]

@@ -115,9 +115,7 @@ pub struct OpenStackCloud<'c> {
 /// The ids of what every server of a cloud is put into.
 #[derive(Debug, Clone)]
 pub struct ServerAttachments {
-    /// Of its networks.
     pub networks: Vec<String>,
-    /// Of its security groups.
     pub security_groups: Vec<String>,
 }
 

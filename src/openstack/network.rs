@@ -22,9 +22,7 @@ use system::deadline::Deadline;
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Network {
-    /// Its id.
     pub id: String,
-    /// Its name.
     pub name: String,
     /// `ACTIVE`, where it works.
     #[serde(default, deserialize_with = "lenient")]
@@ -43,9 +41,7 @@ pub struct Network {
 /// A security group and its rules.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SecurityGroup {
-    /// Its id.
     pub id: String,
-    /// Its name.
     pub name: String,
     /// What it lets through, as far as that can be read.
     #[serde(
@@ -59,9 +55,7 @@ pub struct SecurityGroup {
 /// A subnet: the addresses of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Subnet {
-    /// Its id.
     pub id: String,
-    /// Its network.
     pub network_id: String,
     /// Its block of addresses.
     pub cidr: String,
@@ -70,9 +64,7 @@ pub struct Subnet {
 /// A port: where a server is in a network.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Port {
-    /// Its id.
     pub id: String,
-    /// Its network.
     pub network_id: String,
     /// Its addresses.
     #[serde(default, deserialize_with = "readable")]
@@ -82,18 +74,14 @@ pub struct Port {
 /// An address of a port.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct FixedIp {
-    /// The address.
     pub ip_address: String,
 }
 
 /// A floating IP.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct FloatingIp {
-    /// Its id.
     pub id: String,
-    /// The address.
     pub floating_ip_address: String,
-    /// The network it is of.
     pub floating_network_id: String,
     /// The port it leads to; `None`: it is free. It must be there: without it nothing is known to be free.
     #[serde(deserialize_with = "Option::deserialize")]

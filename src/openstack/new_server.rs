@@ -35,7 +35,6 @@ const MAX_USER_DATA: usize = 65535;
 
 /// A server that is to be made. All references are ids.
 pub struct NewServer<'a> {
-    /// Its name.
     pub name: &'a str,
     /// What the operators of the cloud see beside it.
     pub description: String,
@@ -49,11 +48,9 @@ pub struct NewServer<'a> {
     pub key: Option<&'a str>,
     /// Security group ids; none: the project's default.
     pub security_groups: &'a [String],
-    /// Availability zone.
     pub availability_zone: Option<&'a str>,
     /// User data, as cloud-init is to see it.
     pub user_data: SecretString,
-    /// Metadata.
     pub metadata: BTreeMap<String, String>,
     /// A blank volume that goes with the server, in GiB.
     pub scratch_size_gb: Option<u64>,
@@ -63,7 +60,6 @@ pub struct NewServer<'a> {
     pub server_group: Option<&'a str>,
     /// Its user data and metadata are on a drive, too.
     pub config_drive: bool,
-    /// Tags.
     pub tags: &'a [String],
 }
 

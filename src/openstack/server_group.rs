@@ -23,7 +23,6 @@ const NOT_ACCEPTABLE: u16 = 406;
 /// A server group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerGroup {
-    /// Its id.
     pub id: String,
     /// Its name, which need not be one group's alone.
     pub name: String,
@@ -109,7 +108,6 @@ struct Group {
     /// Below 2.64.
     #[serde(default, deserialize_with = "items::readable")]
     policies: Vec<String>,
-    /// From 2.64 on.
     #[serde(default, deserialize_with = "items::lenient")]
     policy: Option<String>,
     #[serde(default)]

@@ -48,9 +48,7 @@ pub fn volume_types(session: &Session, deadline: Deadline) -> Result<Vec<VolumeT
 /// A volume type.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct VolumeType {
-    /// Its id.
     pub id: String,
-    /// Its name.
     pub name: String,
 }
 

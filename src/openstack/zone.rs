@@ -10,7 +10,6 @@ use system::deadline::Deadline;
 /// An availability zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone {
-    /// Its name.
     pub name: String,
     /// One of its hosts at least is up.
     pub available: bool,

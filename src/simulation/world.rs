@@ -31,18 +31,13 @@ pub(super) const LEASE: Seconds = 51 * 60;
 /// A server and the machine in it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SimulatedServer {
-    /// Its UUID.
     pub id: String,
-    /// Its name.
     pub name: String,
-    /// Its cloud.
     pub cloud: String,
-    /// Its flavor.
     pub flavor: String,
     /// Its availability zone.
     #[serde(default)]
     pub zone: Option<String>,
-    /// Its metadata.
     pub metadata: BTreeMap<String, String>,
     /// When it was asked for.
     pub created: Seconds,
@@ -72,7 +67,6 @@ pub struct SimulatedServer {
 /// A startd with one partitionable slot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SimulatedStartd {
-    /// When it started.
     pub started: Seconds,
     /// All of its slot.
     pub total: Resources,
@@ -97,11 +91,9 @@ pub struct SimulatedAd {
     pub node: Option<String>,
     /// The startd as it last said.
     pub startd: SimulatedStartd,
-    /// What was free.
     pub free: Resources,
     /// Dynamic slots.
     pub claims: u64,
-    /// When.
     pub heard: Seconds,
     /// How much earlier it was sent: what it says of times is of then.
     #[serde(default)]
@@ -115,12 +107,7 @@ pub enum JobState {
     /// Waiting since then.
     Idle(Seconds),
     /// Running on that server since then.
-    Running {
-        /// The server.
-        server: String,
-        /// Since when.
-        since: Seconds,
-    },
+    Running { server: String, since: Seconds },
     /// Finished then.
     Done(Seconds),
 }
@@ -128,7 +115,6 @@ pub enum JobState {
 /// A job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SimulatedJob {
-    /// What it asks for.
     pub request: Resources,
     /// How long it runs.
     pub runs: Seconds,
@@ -139,9 +125,7 @@ pub struct SimulatedJob {
     pub needs: String,
     /// `NumJobStarts`.
     pub starts: u32,
-    /// Where it is.
     pub state: JobState,
-    /// When it was submitted.
     pub submitted: Seconds,
     /// Its `QDate` says that it has waited since 1970.
     #[serde(default)]
@@ -151,9 +135,7 @@ pub struct SimulatedJob {
 /// A port, a volume or a floating IP.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SimulatedThing {
-    /// What it is.
     pub kind: LeftoverKind,
-    /// Its cloud.
     pub cloud: String,
     /// The server that it was made for, if it was for one; of a floating IP, the one that it leads to.
     pub server: Option<String>,
@@ -232,7 +214,6 @@ pub struct Broken {
 pub struct World {
     /// What it is made of.
     pub scenario: Scenario,
-    /// The time.
     pub now: Seconds,
     /// Servers of all clouds, everybody's, by UUID.
     pub servers: BTreeMap<String, SimulatedServer>,
@@ -259,7 +240,6 @@ pub struct World {
     pub jobs: Vec<SimulatedJob>,
     /// How many of the scenario's submissions have been made.
     pub submitted: usize,
-    /// What is broken.
     pub broken: Broken,
     /// `ehos image build` has made the image of all nodes.
     #[serde(default)]

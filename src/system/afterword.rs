@@ -26,14 +26,10 @@ pub enum Remains {
     Server {
         /// Its name, or what it is.
         name: String,
-        /// Its id.
         id: String,
     },
     /// A machine that works, with a part of what was to be put there.
-    Half {
-        /// Its name.
-        name: String,
-    },
+    Half { name: String },
 }
 
 /// The words for after an interrupt.

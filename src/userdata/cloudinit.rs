@@ -156,7 +156,6 @@ impl Template {
         })
     }
 
-    /// The tags in it.
     pub fn tags(&self) -> BTreeSet<&str> {
         self.pieces
             .iter()

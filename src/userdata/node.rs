@@ -39,7 +39,6 @@ struct NodeToken {
     token: SecretString,
     /// How long it is good for from now on; `None`: for ever.
     lifetime: Option<Duration>,
-    /// Its id.
     id: Option<String>,
     /// Its identity, where that is this node's alone.
     identity: Option<String>,

@@ -15,7 +15,6 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(super) struct Collector {
     pub machine: Option<String>,
-    /// Its clock.
     pub clock: Clock,
     /// How long it has been counting what it does: since its start.
     pub lifetime: Option<u64>,

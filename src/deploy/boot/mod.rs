@@ -83,7 +83,6 @@ pub enum Failure<F> {
     Cloud(Error),
     /// The cloud's answer, which is final.
     Refused(Error),
-    /// The time is up.
     TimedOut {
         /// What was going on.
         during: String,

@@ -79,7 +79,6 @@ pub struct BuildLimits {
 /// What came of a build: the image's id, times, and why the server is still there.
 #[derive(Debug)]
 pub struct BuildOutcome {
-    /// The image's id.
     pub image_id: String,
     /// How long each part took in this run.
     pub took: Vec<(Part, Duration)>,

@@ -30,11 +30,8 @@ const TOLD: usize = 30;
 /// An image that is whole: what is written down of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
-    /// The cloud's name.
     pub cloud: String,
-    /// The image's id.
     pub image_id: String,
-    /// Its name.
     pub image_name: String,
     /// When it was made (RFC 3339).
     pub built: String,

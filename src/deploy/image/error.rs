@@ -9,9 +9,7 @@ use system::advice::Advice;
 /// A build that came to nothing.
 #[derive(Debug)]
 pub struct Error {
-    /// The cloud.
     pub cloud: String,
-    /// What failed.
     pub cause: Box<Cause>,
     /// The end of the builder's console, or the lines before the one that says what failed.
     pub console: Option<String>,
@@ -31,7 +29,6 @@ impl Error {
     }
 }
 
-/// What failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
     /// The cloud said no.
@@ -46,7 +43,6 @@ pub enum Cause {
          --flavor"
     )]
     TooSmall {
-        /// The image.
         image: String,
         /// Its `min_disk`.
         min_disk_gb: u64,
@@ -58,7 +54,6 @@ pub enum Cause {
     /// The build itself failed.
     #[error("{0}")]
     Build(step::BuildFailure),
-    /// The time is up.
     #[error("not done after {} s: {during}; give it more time with --timeout, or see what it waits for", limit.as_secs_f64().round())]
     TimedOut {
         /// What was going on.
@@ -75,20 +70,13 @@ pub enum Left {
     Nothing,
     /// It was left for a look, as `--keep` asked.
     Kept {
-        /// Its name.
         name: String,
-        /// Its UUID.
         id: String,
         /// It is as good as before, and the next build goes on with it.
         goes_on: bool,
     },
     /// It could not be deleted.
-    Undeleted {
-        /// Its UUID.
-        id: String,
-        /// Why not.
-        why: String,
-    },
+    Undeleted { id: String, why: String },
 }
 
 impl fmt::Display for Left {

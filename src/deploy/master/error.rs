@@ -8,11 +8,8 @@ use crate::boot::{BootFailure, Failure};
 /// No central manager came of it.
 #[derive(Debug)]
 pub struct Error {
-    /// The cloud.
     pub cloud: String,
-    /// The server's name.
     pub name: String,
-    /// What failed.
     pub cause: Box<Failure<DeployFailure>>,
     /// What became of the server.
     pub clean_up: CleanUp,
@@ -42,12 +39,7 @@ pub enum DeployFailure {
     Unsigned(Vec<String>),
     /// The file of the host keys cannot be read or written.
     #[error("{}: the host key of the master cannot be kept: {why}", path.display())]
-    KnownHosts {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        why: String,
-    },
+    KnownHosts { path: PathBuf, why: String },
 }
 
 impl From<BootFailure> for DeployFailure {

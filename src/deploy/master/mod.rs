@@ -63,7 +63,6 @@ pub struct DeployOptions<'a> {
 /// A central manager that works.
 #[derive(Debug)]
 pub struct Deployed {
-    /// Its server.
     pub server: ServerDetails,
     /// It is new; else it was there and ready, and was installed again.
     pub made: bool,

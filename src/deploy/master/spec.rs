@@ -90,15 +90,11 @@ impl DeployOverrides<'_> {
 pub struct MasterSpec {
     /// The cloud that it is created in.
     pub cloud: String,
-    /// The pool.
     pub cluster: String,
-    /// The server's name.
     pub name: String,
-    /// The name of its image.
     pub image_name: String,
     /// The image, as configured.
     image: String,
-    /// The server.
     pub server: ServerSpec,
     /// The keypair that it is logged in to with.
     pub key: Keypair,

@@ -28,7 +28,6 @@ impl World {
         }
     }
 
-    /// Submits jobs now.
     pub fn submit(
         &mut self,
         count: u64,
