@@ -39,6 +39,9 @@ const DAYS: i64 = 31;
 /// Longest line of a day. A longer one falls into pieces that are no lines.
 const MAX_LINE: u64 = 64 * 1024 * 1024;
 
+/// What counts of a day, in bytes: its ticks are kept in memory until they are added up.
+const MAX_DAY: u64 = 256 * 1024 * 1024;
+
 /// Longest file of steps; a day of two clouds has 0.2 MB.
 const MAX_STEPS: u64 = 8 * 1024 * 1024;
 
@@ -137,6 +140,7 @@ impl Files {
         let mut file = BufReader::with_capacity(1 << 16, file);
         let start = start(&mut file, length, from)?;
         file.seek(SeekFrom::Start(start))?;
+        let mut file = file.take(MAX_DAY);
         let times = from.max(self.begin)..to.min(self.end());
         let mut line = Vec::new();
         let mut ticks = 0;
@@ -156,8 +160,8 @@ impl Files {
     }
 }
 
-fn next_line(file: &mut BufReader<File>, line: &mut Vec<u8>) -> io::Result<usize> {
-    file.by_ref().take(MAX_LINE).read_until(b'\n', line)
+fn next_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {
+    file.take(MAX_LINE).read_until(b'\n', line)
 }
 
 /// A position in a file of a day before every line of `from` and later, near the first one.
