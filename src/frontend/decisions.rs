@@ -1,4 +1,4 @@
-//! What was decided of nodes, and why, from the history.
+//! The decisions for nodes and their reasons, from the history.
 
 use std::collections::HashMap;
 use std::io;
@@ -38,7 +38,6 @@ const WRONG: [PhaseName; 9] = [
 /// One decision, or something that happened to a node.
 #[derive(Debug, Clone, Serialize)]
 pub struct Decision {
-    /// When.
     pub at: Timestamp,
     node: String,
     name: String,

@@ -1,5 +1,6 @@
-//! The page that shows the pool, and what it is drawn from as JSON. All of it is read from the history: nothing is asked
-//! of HTCondor or a cloud, and nothing is written.
+//! The page that shows the pool, and its data as JSON, read from the history.
+//!
+//! Must not: query HTCondor or a cloud, or write a file.
 
 mod answer;
 mod decisions;

@@ -1,4 +1,4 @@
-//! The head of a request, judged. No body is ever read.
+//! Parses and checks the head of a request. Bodies are never read.
 
 use std::fmt;
 
@@ -19,11 +19,8 @@ pub struct Head {
     pub query: String,
     /// The host that it is for; none in HTTP/1.0.
     pub host: Option<String>,
-    /// `If-None-Match`.
     pub if_none_match: Option<String>,
-    /// `Authorization`.
     pub authorization: Option<String>,
-    /// `Cookie`.
     pub cookies: Option<String>,
 }
 
@@ -63,15 +60,15 @@ impl Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refused::Malformed => f.write_str("this is no HTTP request"),
-            Refused::NoHost => f.write_str("a request names one host"),
+            Refused::Malformed => f.write_str("not an HTTP request"),
+            Refused::NoHost => f.write_str("a request must name one host"),
             Refused::OtherHost => f.write_str(
-                "this page is not served under that name; if it is to be, start ehos frontend with --host NAME",
+                "unknown host name of this page; to serve it under that name, start `ehos frontend --host NAME`",
             ),
-            Refused::Method => f.write_str("only GET and HEAD: nothing can be changed here"),
-            Refused::Body => f.write_str("a request has no body here"),
-            Refused::TooLong => write!(f, "a request has {HEAD_BYTES} bytes and {HEADERS} lines at most"),
-            Refused::TooLate => f.write_str("the request did not come in time"),
+            Refused::Method => f.write_str("only GET and HEAD are allowed"),
+            Refused::Body => f.write_str("a request must have no body"),
+            Refused::TooLong => write!(f, "a request has at most {HEAD_BYTES} bytes and {HEADERS} header lines"),
+            Refused::TooLate => f.write_str("the request took too long"),
         }
     }
 }
@@ -145,7 +142,7 @@ impl Head {
             }
             let value = decoded(value).ok_or_else(|| format!("{name} cannot be read"))?;
             if found.replace(value).is_some() {
-                return Err(format!("{name} is given twice"));
+                return Err(format!("{name} occurs twice"));
             }
         }
         Ok(found)

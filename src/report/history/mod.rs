@@ -1,8 +1,8 @@
-//! What happened: a line for each tick in `history/YYYY-MM-DD.jsonl`, and the whole of the last one in
-//! `history/last.json`. For people, programs and the page; nothing is decided by it, and losing it costs nothing else.
+//! The history: a record for each tick in `history/YYYY-MM-DD.jsonl`, and the last tick report in `history/last.json`.
 //!
-//! The folder can be read by all (a page that is served by a user of its own needs no more of the state directory), and
-//! what is in it is what reports say: no secrets.
+//! For people, programs and the page. No decision depends on it.
+//!
+//! Every user can read the folder, so that a page can run as a user of its own. Reports contain no secrets.
 
 pub mod life;
 mod read;

@@ -2,7 +2,7 @@
 //!
 //! Owns: these files, and the steps that no file has yet. A tick adds the half hours that are over.
 //! A file of steps saves time and nothing else: steps that a killed tick did not write are worked out from the lines of
-//! the day. Lines that a clock which was set back adds to a half hour that has its steps already are missing in them.
+//! the day. Of two lines for the same step the later one counts: a clock was set back.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -27,6 +27,9 @@ const FINE: i64 = 300_000;
 /// The longer steps.
 const COARSE: i64 = 1_800_000;
 
+/// Shorter steps in a longer one.
+const FINE_STEPS: usize = 6;
+
 /// A day of UTC has no leap seconds here.
 const DAY_LENGTH: i64 = 86_400_000;
 
@@ -35,6 +38,9 @@ const DAYS: i64 = 31;
 
 /// Longest line of a day. A longer one falls into pieces that are no lines.
 const MAX_LINE: u64 = 64 * 1024 * 1024;
+
+/// What counts of a day, in bytes: its ticks are kept in memory until they are added up.
+const MAX_DAY: u64 = 256 * 1024 * 1024;
 
 /// Longest file of steps; a day of two clouds has 0.2 MB.
 const MAX_STEPS: u64 = 8 * 1024 * 1024;
@@ -134,6 +140,7 @@ impl Files {
         let mut file = BufReader::with_capacity(1 << 16, file);
         let start = start(&mut file, length, from)?;
         file.seek(SeekFrom::Start(start))?;
+        let mut file = file.take(MAX_DAY);
         let times = from.max(self.begin)..to.min(self.end());
         let mut line = Vec::new();
         let mut ticks = 0;
@@ -153,8 +160,8 @@ impl Files {
     }
 }
 
-fn next_line(file: &mut BufReader<File>, line: &mut Vec<u8>) -> io::Result<usize> {
-    file.by_ref().take(MAX_LINE).read_until(b'\n', line)
+fn next_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {
+    file.take(MAX_LINE).read_until(b'\n', line)
 }
 
 /// A position in a file of a day before every line of `from` and later, near the first one.
@@ -220,10 +227,11 @@ pub fn steps(folder: &Path, from: i64, length: i64, count: usize, now: i64) -> S
         if let Some(on_disk) = [COARSE, FINE].into_iter().find(|one| length % one == 0) {
             match files.read(on_disk, &mut unread) {
                 Ok(steps) => {
-                    for (at, step) in steps {
+                    // A clock that was ahead has written later ones.
+                    for (at, step) in steps.range(..=to - on_disk) {
                         done = at + on_disk;
-                        if let Some(own) = row.step(at) {
-                            own.add(&step);
+                        if let Some(own) = row.step(*at) {
+                            own.add(step);
                         }
                     }
                 }
@@ -254,14 +262,13 @@ pub fn first_tick(day: &Day) -> Option<i64> {
 /// Writes the steps that this tick closes, and those of one day of an older version, which wrote none: in each tick one
 /// day, for a month would take seconds.
 pub(super) fn roll_up(folder: &Path, days: &[Day], before: Option<Timestamp>, now: Timestamp) {
-    let now = now.as_millisecond();
+    let (before, now) = (before.map(Timestamp::as_millisecond), now.as_millisecond());
     let today = date(now);
-    let is_same =
-        |before: Timestamp| before.as_millisecond().div_euclid(COARSE) == now.div_euclid(COARSE);
-    if !before.is_some_and(is_same) {
+    let half_hour = |at: i64| at.div_euclid(COARSE);
+    if before.map(half_hour) != Some(half_hour(now)) {
         let earlier = days.iter().map(|day| day.date).filter(|date| *date < today);
         for date in earlier.max().into_iter().chain([today]) {
-            if let Err(error) = write_steps(folder, date, now) {
+            if let Err(error) = write_steps(folder, date, before, now) {
                 warn!(
                     "history: no steps of {date} for the charts, which are drawn from its ticks: {error}"
                 );
@@ -282,7 +289,7 @@ pub(super) fn roll_up(folder: &Path, days: &[Day], before: Option<Timestamp>, no
         .rev()
         .filter(|day| (oldest..today).contains(&day.date));
     for day in all.filter(is_without) {
-        match write_steps(folder, day.date, now) {
+        match write_steps(folder, day.date, None, now) {
             Ok(()) => break,
             // Readers name it.
             Err(error) => debug!("{}: {error}", day.path.display()),
@@ -291,14 +298,17 @@ pub(super) fn roll_up(folder: &Path, days: &[Day], before: Option<Timestamp>, no
 }
 
 /// Adds the steps of a date that are over by `now` to their file.
-fn write_steps(folder: &Path, date: Date, now: i64) -> io::Result<()> {
+fn write_steps(folder: &Path, date: Date, before: Option<i64>, now: i64) -> io::Result<()> {
     let files = Files::of(folder, date);
     let mut unread = Vec::new();
     let written = files.read(COARSE, &mut unread)?;
-    let done = written.last_key_value().map(|(from, _)| from + COARSE);
-    let done = done.unwrap_or(files.begin);
     let until = now.div_euclid(COARSE) * COARSE;
     let until = until.min(files.end());
+    let last = written.range(..until).next_back();
+    let done = last.map_or(files.begin, |(from, _)| from + COARSE);
+    // The half hour of the tick before was open, even if a clock that was ahead has written it or later ones.
+    let open = before.map_or(done, |before| before.div_euclid(COARSE) * COARSE);
+    let done = done.min(open).max(files.begin);
     let samples = samples(folder, done - SAMPLE_VALIDITY, until, &mut unread);
     let own = files.day.path.file_name();
     if let Some(day) = unread
@@ -311,26 +321,19 @@ fn write_steps(folder: &Path, date: Date, now: i64) -> io::Result<()> {
     let mut row = Row::new(done, FINE, count);
     row.fill(&samples, done, until);
     let mut text = String::new();
-    let mut put = |length: i64, from: i64, step: &Step| -> io::Result<()> {
-        if !step.is_empty() {
-            let line = Line {
-                step_seconds: length / 1000,
-                from: from / 1000,
-                step: step.clone(),
-            };
-            text += &serde_json::to_string(&line)?;
-            text.push('\n');
+    let steps: Vec<(i64, &Step)> = row.each().collect();
+    for half_hour in steps.chunks(FINE_STEPS) {
+        let from = half_hour.first().map_or(done, |(from, _)| *from);
+        let mut whole = Step::default();
+        let mut lines = String::new();
+        for (from, step) in half_hour {
+            whole.add(step);
+            lines += &line(FINE, *from, step)?;
         }
-        Ok(())
-    };
-    let mut whole = Step::default();
-    for (from, step) in row.each() {
-        put(FINE, from, step)?;
-        whole.add(step);
-        // Last: with it the half hour is done.
-        let end = from + FINE;
-        if end % COARSE == 0 {
-            put(COARSE, end - COARSE, &std::mem::take(&mut whole))?;
+        if written.get(&from) != Some(&whole) {
+            // The half hour last: with it all of its steps are there.
+            text += &lines;
+            text += &line(COARSE, from, &whole)?;
         }
     }
     // Of a day that is over an empty file says that there are none.
@@ -338,4 +341,17 @@ fn write_steps(folder: &Path, date: Date, now: i64) -> io::Result<()> {
         return Ok(());
     }
     write::append(&files.steps, text)
+}
+
+/// A step as a line; nothing of an empty one.
+fn line(length: i64, from: i64, step: &Step) -> serde_json::Result<String> {
+    if step.is_empty() {
+        return Ok(String::new());
+    }
+    let line = Line {
+        step_seconds: length / 1000,
+        from: from / 1000,
+        step: step.clone(),
+    };
+    Ok(serde_json::to_string(&line)? + "\n")
 }

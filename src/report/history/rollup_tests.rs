@@ -299,12 +299,12 @@ fn a_history_without_steps_gets_them_one_day_in_each_tick() {
 fn the_last_half_hour_of_a_day_is_written_whenever_the_next_tick_comes() {
     for next in ["2026-03-03T00:00:20Z", "2026-03-06T07:00:00Z"] {
         let mut site = Site::new();
-        for minute in 50..60 {
+        for minute in 20..60 {
             site.tick(&format!("2026-03-02T23:{minute}:30Z"), 4);
         }
         site.tick(next, 2);
         same(&site, next);
-        assert_eq!(site.lines("2026-03-02.steps").len(), 3, "{next}");
+        assert_eq!(site.lines("2026-03-02.steps").len(), 3 + 7, "{next}");
         site.tick(&next.replace(":00:", ":31:"), 2);
         same(&site, &next.replace(":00:", ":31:"));
     }
@@ -317,11 +317,25 @@ fn a_clock_that_is_set_back_counts_nothing_twice() {
         "10:00:00", "10:10:00", "10:40:00", "10:05:00", "10:41:00", "11:01:00",
     ] {
         site.tick(&format!("2026-03-02T{time}Z"), 4);
+        same(&site, &format!("2026-03-02T{time}Z"));
     }
     let day = &shown(site.folder.path(), "2026-03-02T11:01:00Z")[1];
     let ticks: u64 = day.row.steps.iter().map(|step| step.ticks).sum();
-    assert_eq!(ticks, 5, "10:05 came when its half hour was over");
+    assert_eq!(ticks, 6);
     assert!(day.row.steps.iter().all(|step| step.seconds <= 300.0));
+}
+
+#[test]
+fn a_clock_that_was_ahead_hides_no_later_tick() {
+    let mut site = Site::new();
+    for time in [
+        "10:00:00", "13:00:00", "13:31:00", "10:02:00", "10:31:00", "10:33:00",
+    ] {
+        site.tick(&format!("2026-03-02T{time}Z"), 4);
+        same(&site, &format!("2026-03-02T{time}Z"));
+    }
+    site.tick("2026-03-02T14:01:00Z", 4);
+    same(&site, "2026-03-02T14:01:00Z");
 }
 
 #[test]
