@@ -5,4 +5,5 @@
 
 #![forbid(unsafe_code)]
 
+mod random;
 pub mod workload;
