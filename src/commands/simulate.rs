@@ -111,7 +111,7 @@ fn jobs(args: &Simulate) -> anyhow::Result<(String, Workload)> {
 fn model(args: &Simulate, config: &Config, environment: &Environment) -> anyhow::Result<Model> {
     let seconds = |flag: &str, text: &str| -> anyhow::Result<u32> {
         let time = duration(text.trim())
-            .map_err(|why| anyhow!("{flag} {text}: {why}; write it as 90s or 2m"))?;
+            .map_err(|_| anyhow!("{flag} {text}: not a duration; write it as 90s or 2m"))?;
         Ok(u32::try_from(time.as_secs()).unwrap_or(u32::MAX))
     };
     let mut model = Model {

@@ -101,7 +101,7 @@ fn what_is_missing_is_made_once_and_named() {
         .says("lab: done: make security group ehos\n")
         .says("lab: done: let through security group ehos: in tcp 22 from 0.0.0.0/0\n")
         .says("lab: done: let through security group ehos: in tcp 9618 from the group itself (IPv6)\n")
-        .says("40-cloud.yaml names the keypair and security group from now on");
+        .says("40-cloud.yaml: names keypair and security group from now on");
     assert_eq!(made(&double), 6);
     let asked = double.wait_for("POST", KEYS).json();
     assert_eq!(asked["keypair"]["public_key"], PUBLIC_KEY);
@@ -181,8 +181,8 @@ fn keys_that_will_not_do() {
     site.write("ehos.d/50-key.yaml", "ehos: {key: ehos}\n");
     setup(&site, &["--public-key", "other.pub"])
         .exits(1)
-        .says("lab: keypair ehos is there with another key (aa:bb)")
-        .says("it is never replaced");
+        .says("lab: keypair ehos exists with another key (aa:bb)")
+        .says("ehos never replaces a keypair");
     site.write(
         "id",
         "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAAsecret\n-----END OPENSSH PRIVATE KEY-----\n",
@@ -219,7 +219,7 @@ fn a_name_that_is_taken_by_a_key_that_the_api_hides_is_said() {
         .exits(1)
         .says("lab: failed: add keypair ehos (")
         .says("lab: not done: make security group ehos")
-        .says("is there although the API does not show it");
+        .says("exists, although the API does not list it");
     assert_eq!(made(&double), 1);
     assert!(!site.path().join("ehos.d/40-cloud.yaml").exists());
 }
@@ -315,8 +315,8 @@ fn a_keypair_whose_private_half_is_not_here_is_told() {
     setup(&site, &[])
         .exits(0)
         .says("lab: nothing to do\n")
-        .says("lab: note: the private half of keypair ehos is not here")
-        .says("`key: ehos` out of the configuration")
+        .says("lab: note: the private half of keypair ehos is missing here")
+        .says("`key: ehos` from the configuration")
         .says("--identity FILE");
     let report = setup(&site, &["-o", "json"]).json();
     let note = report["clouds"][0]["note"].as_str().unwrap();
@@ -332,6 +332,6 @@ fn a_keypair_whose_private_half_is_not_here_is_told() {
     site.write("home/.ssh/id_ed25519.pub", "ssh-ed25519 AAAAmine me");
     setup(&site, &[])
         .exits(0)
-        .says("neither in ~/.ssh nor in an agent")
+        .says("neither ~/.ssh nor an agent has it")
         .says("which adds yours");
 }

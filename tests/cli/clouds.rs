@@ -17,7 +17,7 @@ fn site(first: Vec<Line>) -> (Double, Site) {
 fn rejected(double: &Double, site: &Site, why: &str) {
     site.tick(&[])
         .exits(1)
-        .says("not done\n  create ")
+        .says("failed   create ")
         .says(why)
         .says("; correct the configuration of this cloud");
     assert_eq!(double.count("POST", CREATE), 0);
@@ -26,7 +26,7 @@ fn rejected(double: &Double, site: &Site, why: &str) {
     site.tick(&[])
         .exits(0)
         .says("plan     nothing to do")
-        .says("1 wait for 1 more node, limited by back-off of m1.small in lab for ")
+        .says("1 waiting for 1 more node, limited by backoff of m1.small in lab for ")
         .says(why);
 }
 
@@ -64,7 +64,7 @@ fn a_node_is_made_for_a_waiting_job_and_not_twice() {
         .says("plan     create 1");
     assert_eq!(double.count("POST", CREATE), 1);
     // The list does not have it yet.
-    site.tick(&[]).exits(0).says("1 on nodes that are coming");
+    site.tick(&[]).exits(0).says("1 can run on starting nodes");
     let server = cloud::asked_for(&double.wait_for("POST", CREATE));
     double.play(cloud::script(vec![cloud::list(&[server])]));
     site.tick(&[]).exits(0).says("nodes    1: 1 building");
@@ -95,7 +95,7 @@ fn an_unknown_flavor() {
         site.tick(args)
             .exits(1)
             .says("unknown  flavor m1.huge of cloud lab: ")
-            .says("limited by cloud lab, whose flavor m1.huge could not be seen")
+            .says("limited by unknown flavor m1.huge of cloud lab")
             .warns("(there are: m1.small, m1.medium, m1.large, m1.xlarge, impossible)");
     }
     assert_eq!(double.count("POST", CREATE), 0);
@@ -162,7 +162,7 @@ fn a_quota_that_the_limits_did_not_show() {
     assert_eq!(site.remembered().len(), 0, "nothing is on its way");
     site.tick(&[])
         .exits(0)
-        .says("limited by a pause in lab for ")
+        .says("limited by pause of cloud lab for ")
         .says(why);
     assert_eq!(double.count("POST", CREATE), 1);
 }
@@ -190,11 +190,11 @@ fn an_answer_that_is_not_whole_is_no_answer() {
     for (reply, why) in [
         (
             Reply::status(200, &half),
-            "cannot understand the answer: it is cut off at line 1",
+            "cannot read the answer: it is cut off at line 1",
         ),
         (
             Reply::status(200, "<html>"),
-            "cannot understand the answer: it is no JSON at line 1",
+            "cannot read the answer: it is no JSON at line 1",
         ),
         (
             Reply::status(200, r#"{"server": []}"#),
@@ -203,7 +203,7 @@ fn an_answer_that_is_not_whole_is_no_answer() {
         (cut, "no whole answer: "),
         (
             Reply::status(502, "<html><title>Bad gateway</title>"),
-            "status 502: Bad gateway; a fault inside the cloud",
+            "status 502: Bad gateway; retry later, or ask the cloud's operators",
         ),
     ] {
         let (double, site) = site(vec![cloud::list(&[cloud::server("id-1", "n-1", "ACTIVE")])]);
@@ -227,9 +227,9 @@ fn a_truncated_answer_of_keystone_tells_no_token() {
     let cut = Reply::status(201, r#"{"token": {"issued_at": "2026"#)
         .with("X-Subject-Token", crate::harness::TOKEN);
     let (_double, site) = site(vec![always("POST", LOGIN, cut)]);
-    site.tick(&["-vvv"]).exits(75).says(
-        "unknown  cloud lab: POST /v3/auth/tokens: cannot understand the answer: it is cut off",
-    );
+    site.tick(&["-vvv"])
+        .exits(75)
+        .says("unknown  cloud lab: POST /v3/auth/tokens: cannot read the answer: it is cut off");
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn when_no_cloud_answers_the_tick_is_to_be_tried_later() {
         .exits(75)
         .says("unknown  cloud lab: POST /v3/auth/tokens: status 418: ")
         .says("unknown  cloud field: POST /v3/auth/tokens: cannot connect to 127.0.0.1:1: ")
-        .says("check the address, the network and that the service is up")
+        .says("check the address, the network and that the service runs")
         .says("plan     nothing to do");
 }
 
@@ -298,7 +298,7 @@ fn a_look_up_that_fails_in_passing_is_tried_again_by_the_next_tick() {
     let (double, site) = site(vec![once("GET", "/v2/images?name=", half)]);
     site.tick(&[])
         .exits(1)
-        .says("cloud lab: GET /v2/images: cannot understand the answer: it is cut off");
+        .says("cloud lab: GET /v2/images: cannot read the answer: it is cut off");
     assert_eq!(double.count("POST", CREATE), 0);
     assert_eq!(site.remembered().len(), 0);
     site.tick(&[]).exits(0).says("plan     create 1");
