@@ -5,17 +5,50 @@
 
 #![warn(missing_docs)]
 
-use std::collections::BTreeMap;
+mod csv;
+mod distribution;
+mod error;
+mod format;
+mod generator;
+mod input;
+mod read;
+mod swf;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use scaling::observation::Resources;
 use serde::Serialize;
+
+pub use csv::write as write_csv;
+pub use error::WorkloadError;
+pub use format::Format;
+pub use generator::{KINDS as GENERATORS, is_generator};
+pub use read::{ReadOptions, read, read_from};
 
 /// Seconds since the start of a workload.
 pub type Seconds = u32;
 
 /// A job that is never removed while it is idle.
 pub const NEVER: Seconds = Seconds::MAX;
+
+/// Most jobs of a workload: 480 MB while it is read.
+pub const JOBS_MAX: usize = 20_000_000;
+
+/// Most classes of a workload. A job of a further class shares one with similar jobs of all owners.
+const CLASSES_MAX: usize = 100_000;
+
+/// Longest run time. Longer ones are errors of a clock.
+pub(crate) const RUNS_MAX: i64 = 366 * 86_400;
+
+/// Largest distance of a submission from the median one. Larger ones are errors of a clock.
+const DISTANCE_MAX: i64 = 10 * 366 * 86_400;
+
+/// Run time of jobs that never started, where no other job of the workload did either.
+const RUNS_ASSUMED: Seconds = 3600;
+
+/// Marks a run time in [`Builder::jobs`] that is not known.
+const UNKNOWN: Seconds = 0;
 
 /// One job. A workload has millions of them, so a job is 16 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +93,10 @@ pub struct Workload {
 pub struct Notes {
     /// Records of the input.
     pub records: u64,
+    /// Records that became no job. Each is in `counts`, too.
+    pub left_out: u64,
+    /// Jobs beyond one for each record: parts of parallel jobs that were split.
+    pub added: u64,
     /// Records by what is odd about them, in plain words ("ends before it starts", "no RequestMemory: 128 MB assumed").
     pub counts: BTreeMap<String, Count>,
 }
@@ -74,6 +111,12 @@ pub struct Count {
 }
 
 impl Notes {
+    /// Counts a record that became no job, and the cause.
+    pub fn leave_out(&mut self, what: &str, example: impl FnOnce() -> String) {
+        self.left_out += 1;
+        self.count(what, example);
+    }
+
     /// Counts a record that is odd in this way.
     pub fn count(&mut self, what: &str, example: impl FnOnce() -> String) {
         match self.counts.get_mut(what) {
@@ -102,26 +145,75 @@ impl Builder {
     /// Adds a job that was submitted at this second of any epoch, and, where its user removed it while it was idle, the second
     /// of that.
     pub fn add(&mut self, submitted: i64, runs: Seconds, removed: Option<i64>, class: &JobClass) {
-        let next = u32::try_from(self.classes.len()).unwrap_or(u32::MAX);
+        self.push(submitted, runs.max(1), removed, class);
+    }
+
+    /// Adds a job whose run time nobody knows, for it never started. It gets the median of its class.
+    pub fn add_unstarted(&mut self, submitted: i64, removed: Option<i64>, class: &JobClass) {
+        let what = "never started: the median run time of similar jobs is assumed";
+        self.notes.count(what, || class.owner.clone());
+        self.push(submitted, UNKNOWN, removed, class);
+    }
+
+    fn push(&mut self, submitted: i64, runs: Seconds, removed: Option<i64>, class: &JobClass) {
+        if self.jobs.len() >= JOBS_MAX {
+            let what = format!("more than {JOBS_MAX} jobs: left out");
+            self.notes.leave_out(&what, || class.owner.clone());
+            return;
+        }
         let class = match self.classes.get(class) {
-            Some(class) => *class,
-            None => *self.classes.entry(class.clone()).or_insert(next),
+            Some(number) => *number,
+            None => self.new_class(class),
         };
         let waits = removed.map_or(NEVER, |removed| within(removed.saturating_sub(submitted)));
         let job = Job {
             submitted: 0,
-            runs: runs.max(1),
+            runs,
             removed: waits,
             class,
         };
         self.jobs.push((submitted, job));
     }
 
+    fn new_class(&mut self, class: &JobClass) -> u32 {
+        let next = u32::try_from(self.classes.len()).unwrap_or(u32::MAX);
+        if self.classes.len() < CLASSES_MAX {
+            return *self.classes.entry(class.clone()).or_insert(next);
+        }
+        let what = format!(
+            "more than {CLASSES_MAX} combinations of owner and request: the request is rounded up to powers of two"
+        );
+        self.notes.count(&what, || class.owner.clone());
+        let power = |amount: u64| amount.checked_next_power_of_two().unwrap_or(amount);
+        let request = class.request;
+        let coarse = JobClass {
+            owner: "(others)".to_owned(),
+            accounting_group: None,
+            request: Resources {
+                cpus: power(request.cpus),
+                memory_mb: power(request.memory_mb),
+                disk_kb: power(request.disk_kb),
+                gpus: match request.gpus {
+                    0 => 0,
+                    gpus => power(gpus),
+                },
+            },
+        };
+        *self.classes.entry(coarse).or_insert(next)
+    }
+
+    /// The number of jobs so far.
+    pub(crate) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
     /// The workload. Its second 0 is the first submission; `calendar`: seconds are of the Unix epoch.
-    pub fn build(self, calendar: bool) -> Workload {
-        let mut jobs = self.jobs;
+    pub fn build(mut self, calendar: bool) -> Workload {
         // Stable: jobs of one second keep the order of the input.
-        jobs.sort_by_key(|(submitted, _)| *submitted);
+        self.jobs.sort_by_key(|(submitted, _)| *submitted);
+        self.leave_out_distant(calendar);
+        self.assume_run_times();
+        let jobs = self.jobs;
         let first = jobs.first().map_or(0, |(submitted, _)| *submitted);
         let jobs = jobs.into_iter().map(|(submitted, job)| {
             let submitted = within(submitted.saturating_sub(first));
@@ -146,6 +238,61 @@ impl Builder {
             notes: self.notes,
         }
     }
+
+    /// A single submission in 1970 or 2100 would stretch the simulation by decades.
+    fn leave_out_distant(&mut self, calendar: bool) {
+        let Some((median, _)) = self.jobs.get(self.jobs.len() / 2).copied() else {
+            return;
+        };
+        let notes = &mut self.notes;
+        self.jobs.retain(|(submitted, _)| {
+            let is_near = submitted.abs_diff(median) <= DISTANCE_MAX.unsigned_abs();
+            if !is_near {
+                let what =
+                    "submitted more than 10 years before or after the median submission: left out";
+                notes.leave_out(what, || match Timestamp::from_second(*submitted) {
+                    Ok(time) if calendar => time.to_string(),
+                    _ => format!("second {submitted}"),
+                });
+            }
+            is_near
+        });
+    }
+
+    /// Gives jobs that never started the median run time of their class, else of all jobs.
+    fn assume_run_times(&mut self) {
+        let unknown: BTreeSet<u32> = (self.jobs.iter())
+            .filter(|(_, job)| job.runs == UNKNOWN)
+            .map(|(_, job)| job.class)
+            .collect();
+        if unknown.is_empty() {
+            return;
+        }
+        let mut all: Vec<Seconds> = Vec::new();
+        let mut of_class: BTreeMap<u32, Vec<Seconds>> = BTreeMap::new();
+        for (_, job) in self.jobs.iter().filter(|(_, job)| job.runs != UNKNOWN) {
+            all.push(job.runs);
+            if unknown.contains(&job.class) {
+                of_class.entry(job.class).or_default().push(job.runs);
+            }
+        }
+        let general = median(&mut all).unwrap_or(RUNS_ASSUMED);
+        let medians: BTreeMap<u32, Seconds> = of_class
+            .iter_mut()
+            .filter_map(|(class, runs)| Some((*class, median(runs)?)))
+            .collect();
+        for (_, job) in &mut self.jobs {
+            if job.runs == UNKNOWN {
+                job.runs = medians.get(&job.class).copied().unwrap_or(general);
+            }
+        }
+    }
+}
+
+/// The middle one of these numbers, the upper one of two.
+fn median(numbers: &mut [Seconds]) -> Option<Seconds> {
+    let middle = numbers.len() / 2;
+    (middle < numbers.len()).then(|| *numbers.select_nth_unstable(middle).1)
 }
 
 /// A time within the range of [`Seconds`], which is 136 years.
@@ -171,7 +318,7 @@ impl Workload {
         let of = |job: &Job| cores.get(job.class as usize).copied().unwrap_or_default();
         self.jobs
             .iter()
-            .map(|job| of(job) * u64::from(job.runs))
-            .sum()
+            .map(|job| of(job).saturating_mul(u64::from(job.runs)))
+            .fold(0, u64::saturating_add)
     }
 }

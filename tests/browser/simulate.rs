@@ -160,8 +160,8 @@ fn one_run_without_a_sweep_is_a_page() {
     browser.size(1440, 900);
     picture(&browser, "one.png");
     assert_eq!(
-        browser.js("return document.querySelector('#advice').hidden"),
-        true
+        browser.js("return ['advice', 'frontier', 'compare'].map((id) => document.getElementById(id).hidden)"),
+        json!([true, true, true])
     );
     asks_nobody(&browser, &address);
 }

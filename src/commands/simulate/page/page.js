@@ -357,6 +357,7 @@ function start() {
   wireTheme();
   drawHeading();
   if (!current) return;
+  for (const id of ['frontier', 'compare', 'all-runs']) show($(id), RUNS.length > 1);
   drawMarks();
   drawChosen();
   drawLimits();

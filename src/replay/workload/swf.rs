@@ -1,0 +1,337 @@
+//! Reads the Standard Workload Format.
+//!
+//! One line is a job of 18 numbers, -1 where a number is missing; `;` begins a line of the header. A parallel job requests its
+//! processors as the cores of one node, or becomes single-core jobs ([`ReadOptions::split`]).
+//! Source: <https://www.cs.huji.ac.il/labs/parallel/workload/swf.html>.
+
+use scaling::observation::Resources;
+
+use super::input::{Line, Source, excerpt};
+use super::read::{Calendar, ReadOptions};
+use super::{Builder, JobClass, RUNS_MAX, Seconds, WorkloadError};
+
+/// Memory of a job that names none, in KiB for each processor.
+const MEMORY_ASSUMED_KB: i64 = 128 * 1024;
+/// More processors are an error of the file.
+const PROCESSORS_MAX: i64 = 1 << 20;
+const FIELDS: usize = 18;
+
+/// The fields of a line that matter here, in the order of the format.
+struct Record {
+    submitted: i64,
+    waited: i64,
+    ran: i64,
+    allocated: i64,
+    used_memory_kb: i64,
+    requested: i64,
+    requested_memory_kb: i64,
+    status: i64,
+    user: i64,
+    group: i64,
+}
+
+pub(super) fn read(
+    source: &mut Source,
+    options: &ReadOptions,
+    builder: &mut Builder,
+) -> Result<Option<Calendar>, WorkloadError> {
+    let mut start = None;
+    let place = source.place.clone();
+    while let Some((number, line)) = source.next_line()? {
+        let text = match line {
+            Line::Text(text) if text.trim_ascii().is_empty() => continue,
+            Line::Text(text) => text,
+            Line::TooLong => &[],
+        };
+        if let Some(header) = text.strip_prefix(b";") {
+            if start.is_none() {
+                start = start_time(header);
+            }
+            continue;
+        }
+        let example = || format!("{place}:{number}");
+        builder.notes.records += 1;
+        match Record::parse(text) {
+            Some(record) => record.add(start.unwrap_or_default(), options, builder, example),
+            None => builder.notes.leave_out("not 18 numbers: left out", || {
+                format!("{} `{}`", example(), excerpt(text))
+            }),
+        }
+    }
+    Ok(Some(match start {
+        Some(_) => Calendar::Unix,
+        None => Calendar::None,
+    }))
+}
+
+/// Of the line `UnixStartTime: 1132444805`.
+fn start_time(header: &[u8]) -> Option<i64> {
+    let header = std::str::from_utf8(header).ok()?;
+    let (name, value) = header.split_once(':')?;
+    let value: i64 = value.trim().parse().ok()?;
+    (name.trim() == "UnixStartTime" && value > 0).then_some(value)
+}
+
+impl Record {
+    fn parse(line: &[u8]) -> Option<Record> {
+        let line = std::str::from_utf8(line).ok()?;
+        let mut fields = [-1; FIELDS];
+        let mut words = line.split_ascii_whitespace();
+        for field in &mut fields {
+            *field = number(words.next()?)?;
+        }
+        let [
+            _,
+            submitted,
+            waited,
+            ran,
+            allocated,
+            _,
+            used_memory_kb,
+            requested,
+            _,
+            requested_memory_kb,
+            status,
+            user,
+            group,
+            ..,
+        ] = fields;
+        words.next().is_none().then_some(Record {
+            submitted,
+            waited,
+            ran,
+            allocated,
+            used_memory_kb,
+            requested,
+            requested_memory_kb,
+            status,
+            user,
+            group,
+        })
+    }
+
+    fn add(
+        &self,
+        start: i64,
+        options: &ReadOptions,
+        builder: &mut Builder,
+        example: impl Fn() -> String,
+    ) {
+        let notes = &mut builder.notes;
+        let problem = match self {
+            // The whole job has a line of its own.
+            Record { status: 2..=4, .. } => Some("a part of a job (status 2 to 4): left out"),
+            Record { submitted: ..0, .. } => Some("no submit time: left out"),
+            Record {
+                ran: ..=0,
+                status: 5,
+                waited: ..0,
+                ..
+            } => Some("removed while idle, at an unknown time: left out"),
+            Record {
+                ran: ..=0,
+                status: 5,
+                ..
+            } => None,
+            Record { ran: ..0, .. } => Some("no run time: left out"),
+            Record { ran, .. } if *ran > RUNS_MAX => Some("ran longer than a year: left out"),
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            return notes.leave_out(problem, example);
+        }
+        let Some(processors) = [self.allocated, self.requested]
+            .into_iter()
+            .find(|processors| *processors > 0)
+            .or_else(|| {
+                notes.count("no number of processors: 1 assumed", &example);
+                Some(1)
+            })
+            .filter(|processors| *processors <= PROCESSORS_MAX)
+        else {
+            return notes.leave_out("more than 1048576 processors: left out", example);
+        };
+        let memory_kb = [self.requested_memory_kb, self.used_memory_kb]
+            .into_iter()
+            .find(|memory| *memory > 0)
+            .unwrap_or_else(|| {
+                notes.count("no memory: 128 MB for each processor assumed", &example);
+                MEMORY_ASSUMED_KB
+            });
+        match self {
+            Record {
+                status: 5,
+                ran: ..=0,
+                ..
+            } => {
+                notes.count("removed while idle (status 5)", &example);
+            }
+            Record { status: 5, .. } => notes.count("removed while running (status 5)", &example),
+            Record { status: 0, .. } => {
+                notes.count("failed (status 0): its run time counts", &example)
+            }
+            Record { ran: 0, .. } => notes.count("ran 0 s: 1 s assumed", &example),
+            _ => {}
+        }
+        let (jobs, cpus) = match options.split {
+            true => (processors, 1),
+            false => (1, processors),
+        };
+        if jobs > 1 {
+            notes.count("parallel: split into single-core jobs", &example);
+            notes.added += jobs.unsigned_abs() - 1;
+        }
+        let memory_mb = memory_kb.unsigned_abs().div_ceil(1024);
+        let request = Resources {
+            cpus: cpus.unsigned_abs(),
+            memory_mb: memory_mb.saturating_mul(cpus.unsigned_abs()),
+            disk_kb: 1024,
+            gpus: 0,
+        };
+        let class = JobClass {
+            owner: match self.user {
+                0.. => format!("user{}", self.user),
+                _ => "unknown".to_owned(),
+            },
+            accounting_group: (self.group >= 0).then(|| format!("group{}", self.group)),
+            request: request.rounded(),
+        };
+        let submitted = start.saturating_add(self.submitted);
+        for _ in 0..jobs {
+            match self {
+                Record {
+                    status: 5,
+                    ran: ..=0,
+                    ..
+                } => {
+                    let removed = submitted.saturating_add(self.waited);
+                    builder.add_unstarted(submitted, Some(removed), &class);
+                }
+                _ => {
+                    let ran = Seconds::try_from(self.ran).unwrap_or_default();
+                    builder.add(submitted, ran, None, &class);
+                }
+            }
+        }
+    }
+}
+
+/// Numbers of the format may have decimals.
+fn number(word: &str) -> Option<i64> {
+    if let Ok(number) = word.parse() {
+        return Some(number);
+    }
+    let number: f64 = word.parse().ok()?;
+    // Each float in this range is within i64.
+    (number.abs() < 9e18).then_some(number as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Format, NEVER, Workload, read_from};
+    use super::*;
+
+    const NASA: &str = include_str!("../../../tests/fixtures/workloads/nasa-head.swf");
+
+    fn workload(text: &str, split: bool) -> Workload {
+        let options = ReadOptions {
+            format: Some(Format::Swf),
+            split,
+            ..ReadOptions::default()
+        };
+        read_from("FILE", text.as_bytes(), &options).unwrap()
+    }
+
+    fn counts(workload: &Workload) -> Vec<(&str, u64, &str)> {
+        let counts = workload.notes.counts.iter();
+        counts
+            .map(|(what, count)| (&**what, count.records, &*count.example))
+            .collect()
+    }
+
+    #[test]
+    fn an_archived_trace_is_read() {
+        let whole = workload(NASA, false);
+        assert_eq!(whole.start.unwrap().to_string(), "1993-10-01T07:00:03Z");
+        assert_eq!((whole.jobs.len(), whole.notes.left_out), (20, 0));
+        let class = whole.class(&whole.jobs[0]).unwrap();
+        assert_eq!(class.owner, "user1");
+        assert_eq!(class.accounting_group.as_deref(), Some("group1"));
+        assert_eq!((class.request.cpus, class.request.memory_mb), (128, 16_384));
+        assert_eq!((whole.jobs[1].submitted, whole.jobs[1].runs), (1460, 3726));
+        let split = workload(NASA, true);
+        assert_eq!(split.core_seconds(), whole.core_seconds());
+        assert_eq!(split.jobs.len() as u64, 20 + split.notes.added);
+        assert!(split.classes.iter().all(|class| class.request.cpus == 1));
+    }
+
+    #[test]
+    fn each_status_is_told_apart() {
+        let text = "\
+1 0 5 60 2 -1 1024 4 -1 2048 1 7 -1 -1 -1 -1 -1 -1
+2 1 5 60 -1 -1 1024 4 -1 -1 0 7 -1 -1 -1 -1 -1 -1
+3 2 5 60 1 -1 -1 1 -1 -1 5 7 -1 -1 -1 -1 -1 -1
+4 3 5 -1 1 -1 -1 1 -1 -1 5 7 -1 -1 -1 -1 -1 -1
+5 4 -1 0 1 -1 -1 1 -1 -1 5 7 -1 -1 -1 -1 -1 -1
+6 5 -1 9 1 -1 -1 1 -1 -1 3 7 -1 -1 -1 -1 -1 -1
+7 6 -1 0 -1 -1 -1 -1 -1 -1 1 -1 -1 -1 -1 -1 -1 -1
+8 -1 -1 9 1 -1 -1 1 -1 -1 1 7 -1 -1 -1 -1 -1 -1
+9 8 -1 -1 1 -1 -1 1 -1 -1 1 7 -1 -1 -1 -1 -1 -1
+10 9 -1 99999999 1 -1 -1 1 -1 -1 1 7 -1 -1 -1 -1 -1 -1
+11 9 -1 60 99999999 -1 -1 1 -1 -1 1 7 -1 -1 -1 -1 -1 -1
+12 9 -1 60.0 1 2.5 1e3 1 -1 -1 1 7 -1 -1 -1 -1 -1 -1
+13 9 -1 60 1 -1 -1 1 -1 -1
+";
+        let workload = workload(text, false);
+        assert_eq!(workload.start, None);
+        let times = |job: &super::super::Job| (job.submitted, job.runs, job.removed);
+        let jobs: Vec<_> = workload.jobs.iter().map(times).collect();
+        // The fourth never ran: it gets the median of its class.
+        let expected = [
+            (0, 60, NEVER),
+            (1, 60, NEVER),
+            (2, 60, NEVER),
+            (3, 60, 8),
+            (6, 1, NEVER),
+            (9, 60, NEVER),
+        ];
+        assert_eq!(jobs, expected);
+        let request = |job: usize| workload.class(&workload.jobs[job]).unwrap().request;
+        assert_eq!((request(0).cpus, request(0).memory_mb), (2, 128));
+        assert_eq!((request(1).cpus, request(1).memory_mb), (4, 128));
+        assert_eq!(workload.class(&workload.jobs[4]).unwrap().owner, "unknown");
+        assert_eq!(
+            counts(&workload),
+            [
+                ("a part of a job (status 2 to 4): left out", 1, "FILE:6"),
+                ("failed (status 0): its run time counts", 1, "FILE:2"),
+                ("more than 1048576 processors: left out", 1, "FILE:11"),
+                (
+                    "never started: the median run time of similar jobs is assumed",
+                    1,
+                    "user7"
+                ),
+                ("no memory: 128 MB for each processor assumed", 3, "FILE:3"),
+                ("no number of processors: 1 assumed", 1, "FILE:7"),
+                ("no run time: left out", 1, "FILE:9"),
+                ("no submit time: left out", 1, "FILE:8"),
+                (
+                    "not 18 numbers: left out",
+                    1,
+                    "FILE:13 `13 9 -1 60 1 -1 -1 1 -1 -1`"
+                ),
+                ("ran 0 s: 1 s assumed", 1, "FILE:7"),
+                ("ran longer than a year: left out", 1, "FILE:10"),
+                ("removed while idle (status 5)", 1, "FILE:4"),
+                (
+                    "removed while idle, at an unknown time: left out",
+                    1,
+                    "FILE:5"
+                ),
+                ("removed while running (status 5)", 1, "FILE:3"),
+            ]
+        );
+        assert_eq!(workload.notes.records, 13);
+        assert_eq!(workload.notes.left_out, 7);
+    }
+}
