@@ -4,7 +4,6 @@
 //! passes through the cells and lines of `report::status::layout`.
 
 use report::status::layout::{Cell, Style, columns, labelled, paint, width, wrap};
-use scaling::seconds::Seconds;
 use system::environment::Environment;
 use system::plain::clean;
 
@@ -436,7 +435,7 @@ fn run_columns(all: &[Entry<'_>]) -> (Vec<Column>, Vec<Column>) {
         }));
     }
     if any(|figures| figures.jobs.never_started > 0) {
-        waits.push(column("NEVER STARTED", |figures| {
+        waits.push(column("UNSTARTED", |figures| {
             figures.jobs.never_started.to_string()
         }));
     }
@@ -472,12 +471,19 @@ fn ratio(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
 }
 
-/// A time, with a decimal where it is below 10 s.
+/// A time in one unit, so that a column of them is narrow.
 pub(super) fn seconds(value: f64) -> String {
-    if value > 0.0 && value < 9.95 {
-        return format!("{} s", amount(value));
+    let (number, unit) = match value {
+        value if value < 120.0 => (value, "s"),
+        value if value < 7200.0 => (value / 60.0, "min"),
+        value if value < 172_800.0 => (value / 3600.0, "h"),
+        value => (value / 86_400.0, "days"),
+    };
+    let is_short = number < 9.95 && number > 0.0;
+    match is_short {
+        true => format!("{} {unit}", amount(number)),
+        false => format!("{number:.0} {unit}"),
     }
-    Seconds(value.round() as u64).to_string()
 }
 
 /// Hours of any kind, with a decimal where there are few.

@@ -206,7 +206,7 @@ function drawScatter() {
 }
 
 function drawMarks() {
-  const kinds = RANKS.filter((kind) => RUNS.some((run) => kindOf(run) === kind)).reverse();
+  const kinds = RANKS.filter((kind) => RUNS.some((run) => isComplete(run) && kindOf(run) === kind)).reverse();
   arrange($('marks'), kinds.map((kind) => make('li', {}, drawn('svg', { viewBox: '0 0 18 18', width: 16, height: 16, 'aria-hidden': 'true' }, shapeOf(kind, 9, 9)), make('span', {}, KINDS[kind]))));
   say($('run-count'), many(RUNS.length, 'run'));
   const missing = RUNS.filter((run) => !isComplete(run)).length;
