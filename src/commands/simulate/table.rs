@@ -151,7 +151,16 @@ impl Page {
 
     /// The records that became no job, or not the whole job.
     fn notes(&mut self, notes: &Notes) {
-        let text = format!("{} read", counted(notes.records, "record"));
+        let mut text = format!("{} read", counted(notes.records, "record"));
+        if notes.left_out > 0 {
+            text += &format!(", {} of them became no job", notes.left_out);
+        }
+        if notes.added > 0 {
+            text += &format!(
+                "; {} added by the split of parallel jobs",
+                counted(notes.added, "job")
+            );
+        }
         self.entry("input", &text, Style::Plain);
         for (what, count) in notes.counts.iter().take(MAX_NOTES) {
             let text = format!("{} {what} (first: {})", count.records, count.example);

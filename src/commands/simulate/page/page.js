@@ -345,9 +345,9 @@ function drawLimits() {
 }
 
 function drawNotes() {
-  const { records, counts } = workload.notes;
+  const { records, counts, left_out: unused, added } = workload.notes;
   const notes = Object.entries(counts);
-  say($('records'), `${many(records, 'record')} read, ${many(workload.jobs, 'job')} simulated.${notes.length ? '' : ' No record is odd.'}`);
+  say($('records'), `${many(records, 'record')} read, ${many(workload.jobs, 'job')} simulated.${unused ? ` ${many(unused, 'record')} became no job.` : ''}${added ? ` The split of parallel jobs added ${many(added, 'job')}.` : ''}${notes.length ? '' : ' No record is odd.'}`);
   arrange($('notes'), notes.map(([what, one]) => make('li', {}, make('strong', {}, count(one.records)), ` ${what}`, make('span', { class: 'detail' }, `, first: ${one.example}`))));
 }
 
