@@ -158,7 +158,7 @@ impl Builder {
         self.push(submitted, runs.max(1), removed, class);
     }
 
-    /// Adds a job whose run time nobody knows, for it never started. It gets the median of its class.
+    /// Adds a job that never started, so that its run time is unknown. It gets the median of its class.
     pub fn add_unstarted(&mut self, submitted: i64, removed: Option<i64>, class: &JobClass) {
         let what = "never started: the median run time of similar jobs is assumed";
         self.notes.count(what, || class.owner.clone());

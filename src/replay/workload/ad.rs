@@ -17,7 +17,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use scaling::observation::Resources;
 
-use super::{Builder, JobClass, Notes, RUNS_MAX, Seconds};
+use super::{Builder, JOBS_MAX, JobClass, Notes, RUNS_MAX, Seconds};
 
 /// Most machines of a job of the parallel universe. More are an error of the ad.
 const MACHINES_MAX: u64 = 10_000;
@@ -76,16 +76,29 @@ attributes!(
     DiskUsage,
 );
 
+/// Of each first letter, the lengths of names that begin with it, a bit each: an ad has a hundred other attributes.
+#[allow(clippy::indexing_slicing)] // The compiler evaluates it.
+const LENGTHS: [u32; 26] = {
+    let mut lengths = [0; 26];
+    let mut all = Attribute::ALL;
+    while let [(_, name), rest @ ..] = all {
+        if let Some(first) = name.as_bytes().first() {
+            lengths[(first.to_ascii_lowercase() - b'a') as usize] |= 1 << name.len();
+        }
+        all = rest;
+    }
+    lengths
+};
+
 impl Attribute {
     /// The attribute of a name. Names of attributes have no case.
     pub(super) fn named(name: &[u8]) -> Option<Attribute> {
-        // The shortest and the longest name.
-        if !(4..=24).contains(&name.len()) {
+        let letter = name.first()?.to_ascii_lowercase().checked_sub(b'a')?;
+        let lengths = LENGTHS.get(usize::from(letter))?;
+        if name.len() >= 32 || lengths & (1 << name.len()) == 0 {
             return None;
         }
-        let is_name = |(_, known): &&(Attribute, &str)| {
-            known.len() == name.len() && known.as_bytes().eq_ignore_ascii_case(name)
-        };
+        let is_name = |(_, known): &&(Attribute, &str)| known.as_bytes().eq_ignore_ascii_case(name);
         Attribute::ALL.iter().find(is_name).map(|(found, _)| *found)
     }
 }
@@ -211,7 +224,7 @@ impl Ad {
         };
         let machines = match self.number(Attribute::JobUniverse) {
             Some(11.0) => {
-                notes.count("parallel universe: one job for each machine", &example);
+                notes.count("parallel universe: one job for each machine", example);
                 self.count(Attribute::MinHosts).clamp(1, MACHINES_MAX)
             }
             _ => 1,
@@ -535,6 +548,10 @@ impl Known {
     }
 
     fn insert(&mut self, id: impl Hash) -> Result<(), &'static str> {
+        // All further jobs are left out.
+        if self.0.len() >= JOBS_MAX {
+            return Ok(());
+        }
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
         match self.0.insert(hasher.finish()) {

@@ -138,11 +138,13 @@ impl Scanner {
             self.start();
             return (1, None);
         }
-        for (number, byte) in bytes.iter().enumerate() {
+        let mut done = 0;
+        while let Some((byte, _)) = bytes.get(done..).and_then(<[u8]>::split_first) {
             if self.depth == 0 {
                 self.outside(*byte);
+                done += 1;
                 if self.depth > 0 {
-                    return (number + 1, None);
+                    return (done, None);
                 }
                 continue;
             }
@@ -150,19 +152,40 @@ impl Scanner {
                 // The brace stays for the next call.
                 self.is_resumed = true;
                 self.depth = 0;
-                return (number, Some(End::Broken));
+                return (done, Some(End::Broken));
             }
             self.inside(*byte);
+            done += 1;
             if self.depth == 0 {
                 let end = match (self.is_too_long, self.is_broken) {
                     (true, _) => End::TooLong,
                     (_, true) => End::Broken,
                     _ => End::Whole,
                 };
-                return (number + 1, Some(end));
+                return (done, Some(end));
             }
+            let plain = self.plain(bytes.get(done..).unwrap_or_default());
+            self.keep(plain);
+            done += plain.len();
         }
         (bytes.len(), None)
+    }
+
+    /// The bytes of an object that come next and mean nothing here.
+    fn plain<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let end = match self.in_string {
+            _ if self.is_escaped || self.indent.is_some() => Some(0),
+            true => memchr::memchr3(b'"', b'\\', b'\n', bytes),
+            false => (bytes.iter()).position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'\n')),
+        };
+        end.and_then(|end| bytes.get(..end)).unwrap_or(bytes)
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        match self.object.len() + bytes.len() <= AD_MAX {
+            true => self.object.extend_from_slice(bytes),
+            false => self.is_too_long = true,
+        }
     }
 
     fn start(&mut self) {
@@ -211,11 +234,7 @@ impl Scanner {
     }
 
     fn inside(&mut self, byte: u8) {
-        if self.object.len() < AD_MAX {
-            self.object.push(byte);
-        } else {
-            self.is_too_long = true;
-        }
+        self.keep(&[byte]);
         if self.in_string {
             match byte {
                 _ if std::mem::take(&mut self.is_escaped) => {}

@@ -25,11 +25,14 @@ const YEAR_ASSUMED: i16 = 2000;
 /// A date that is this much earlier than the one before is of the next year.
 const HALF_A_YEAR: i64 = 183 * 86_400;
 
+/// Most jobs at a time that have begun and not ended.
+const OPEN_MAX: usize = 5_000_000;
+
 /// A job between its first and its last event.
 #[derive(Debug, Default)]
 struct Open {
     submitted: Option<i64>,
-    /// The start of the run that goes on.
+    /// The start of the current run.
     started: Option<i64>,
     /// The time of the run before.
     ran: Option<i64>,
@@ -213,6 +216,11 @@ impl Reader<'_> {
     fn apply(&mut self, event: Event) {
         let Event { code, job, at, .. } = event;
         let notes = &mut self.builder.notes;
+        if self.open.len() >= OPEN_MAX && !self.open.contains_key(&job) && matches!(code, 0 | 1) {
+            notes.records += 1;
+            let what = format!("more than {OPEN_MAX} unfinished jobs: left out");
+            return notes.leave_out(&what, || event.example());
+        }
         match code {
             0 => {
                 let new = Open {
