@@ -39,6 +39,13 @@ pub enum Command {
     Check(Check),
     /// Make nodes in a cloud again after failures: ends back-off and protected mode
     Resume(Resume),
+    /// Replay a workload against a simulated site: cost and waits of a configuration, without a service being asked
+    ///
+    /// The planner of `ehos tick` decides, on simulated clouds and a simulated pool. A file of jobs is what condor_history
+    /// prints (-json or -long) or its own file, a job event log, ehos's history, a trace in the Standard Workload Format, or a
+    /// CSV file; a generator makes up jobs. docs/choosing.md shows how to choose flavors, time-outs and limits with it.
+    #[command(after_help = SIMULATE_EXAMPLES)]
+    Simulate(Box<Simulate>),
     /// Serve a page that shows the pool, or write it to a file; it only reads the history
     Frontend(Frontend),
     /// Write, show and check the configuration
@@ -96,6 +103,78 @@ pub enum ImageCommand {
 pub enum MasterCommand {
     /// Make the central manager, with ehos itself under its timer
     Deploy(Box<MasterDeploy>),
+}
+
+const SIMULATE_EXAMPLES: &str = "\
+Examples:
+  condor_history -json > jobs.json
+  ehos simulate --jobs jobs.json --against original-ehos --against fixed:20
+  ehos simulate --jobs jobs.json --sweep daemon.idle_timeout=30s,2m,10m --sweep daemon.nodes_spare=0,1,2
+  ehos simulate --jobs 'poisson:rate=30/h,days=7' --set daemon.nodes_max=50 -o html > choice.html
+  ehos simulate --site --days 30      (on the central manager)";
+
+/// How the results of `ehos simulate` are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SimulateOutput {
+    /// For people
+    Table,
+    /// For programs, see docs/json.md
+    Json,
+    /// One page with its plots
+    Html,
+}
+
+/// `ehos simulate`.
+#[derive(Debug, Args)]
+pub struct Simulate {
+    #[command(flatten)]
+    pub common: Common,
+    /// File of jobs, `-` for standard input, or a generator (poisson:…, bursts:…, week:…); several are joined
+    #[arg(long, value_name = "FILE", required_unless_present = "site")]
+    pub jobs: Vec<PathBuf>,
+    /// Format of the files [default: recognized by their contents]
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
+    /// Split each parallel job of a trace into single-core jobs
+    #[arg(long)]
+    pub split: bool,
+    /// Take the jobs from condor_history, sizes and quotas from the clouds, and boot times from ehos's history
+    #[arg(long, conflicts_with = "jobs")]
+    pub site: bool,
+    /// With --site: days of the history
+    #[arg(long, value_name = "DAYS", default_value_t = 30, requires = "site")]
+    pub days: u64,
+    /// Change a key of the configuration, as `ehos config show` prints it; can be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Try each of these values of a key, with each of those of other --sweep
+    #[arg(long = "sweep", value_name = "KEY=V1,V2,…")]
+    pub sweep: Vec<String>,
+    /// Compare with a rule of another program: original-ehos, queue-cores, utilization-feedback, idle-timeout[:TIME],
+    /// fixed:NODES, all
+    #[arg(long = "against", value_name = "RULE")]
+    pub against: Vec<String>,
+    /// Size of a flavor, where nothing else says it: cores, memory in GB, and price for an hour
+    #[arg(long = "flavor", value_name = "NAME=CORES,GB[,PRICE]")]
+    pub flavors: Vec<String>,
+    /// Time from the create of a server until its startd joins [default: 60s..90s; with --site as measured]
+    #[arg(long, value_name = "TIME[..TIME]")]
+    pub boot: Option<String>,
+    /// Share of servers that never join
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub boot_failures: f64,
+    /// NEGOTIATOR_INTERVAL of the pool
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub negotiator_interval: String,
+    /// Jobs go to the emptiest node that fits, not to the fullest (NEGOTIATOR_PRE_JOB_RANK)
+    #[arg(long)]
+    pub breadth_first: bool,
+    /// Seed of boot times, failures and generators
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = SimulateOutput::Table)]
+    pub output: SimulateOutput,
 }
 
 /// How results are printed.

@@ -58,6 +58,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
         Command::Explain(args) => commands::explain::run(args, &environment, out),
         Command::Check(args) => commands::check::run(args, &environment, out),
         Command::Resume(args) => commands::resume::run(args, &environment, out),
+        Command::Simulate(args) => commands::simulate::run(args, &environment, out),
         Command::Frontend(args) => commands::frontend::run(args, &environment, out),
         Command::Config(ConfigCommand::Init(args)) => {
             commands::config_init::run(args, &environment, out)
@@ -113,6 +114,7 @@ fn verbosity(command: &Command) -> u8 {
         Command::Explain(args) => args.common.verbose,
         Command::Check(args) => args.common.verbose,
         Command::Resume(args) => args.common.verbose,
+        Command::Simulate(args) => args.common.verbose,
         Command::Frontend(args) => args.common.verbose,
         Command::Config(ConfigCommand::Init(args)) => args.verbose,
         Command::Config(ConfigCommand::Show(args)) => args.common.verbose,

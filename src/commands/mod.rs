@@ -27,6 +27,7 @@ pub mod image_list;
 pub mod image_prune;
 pub mod master_deploy;
 pub mod resume;
+pub mod simulate;
 pub mod status;
 pub mod tick;
 

@@ -1,6 +1,6 @@
 //! `ehos tick`: lock → load state → observe → plan → save intents → act → save outcomes → unlock → report.
 
-mod backends;
+pub(super) mod backends;
 mod held;
 mod pass;
 mod passes;

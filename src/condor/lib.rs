@@ -11,6 +11,7 @@ mod expression;
 #[cfg(test)]
 mod fake;
 mod folded;
+pub mod history;
 pub mod inspect;
 mod job_ad;
 #[cfg(fuzzing)]

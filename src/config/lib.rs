@@ -66,6 +66,50 @@ pub fn load(files: &[PathBuf], env: &Environment) -> Result<Config, Error> {
     read(files, env)?.checked(env, None)
 }
 
+/// As [`load`], with `changes` merged over the files: keys as `config show` prints them (`daemon.idle_timeout`), and their
+/// values as YAML. Nothing is written, and a configuration without a pool id has `cluster` as that. `fallback` is the
+/// text of the configuration where no file is named or found.
+///
+/// # Errors
+/// As [`load`]; what is wrong with a change is said of `--set KEY`.
+pub fn load_changed(
+    files: &[PathBuf],
+    fallback: &str,
+    changes: &[(String, String)],
+    cluster: &str,
+    env: &Environment,
+) -> Result<Config, Error> {
+    let mut all = if files.is_empty() && search::files(files, env).is_err() {
+        let mut all = Read::default();
+        let path = PathBuf::from("(the built-in site)");
+        let file = document::read(&path, fallback, 0)?;
+        all.add(path, fallback.to_owned(), file);
+        all
+    } else {
+        read(files, env)?
+    };
+    for (key, value) in changes {
+        let path = PathBuf::from(format!("--set {key}"));
+        let text = nested(key, value);
+        let mut file = document::read(&path, &text, all.sources.len())?;
+        all.problems.append(&mut file.unknown);
+        all.add(path, text, file);
+    }
+    let cluster = (!all.has_cluster()).then_some(cluster);
+    all.checked(env, cluster)
+}
+
+/// A key with dots and its value as a document.
+fn nested(key: &str, value: &str) -> String {
+    let mut text = String::new();
+    let mut indent = String::new();
+    for name in key.split('.') {
+        text += &format!("\n{indent}{name}:");
+        indent += "  ";
+    }
+    format!("{} {value}\n", text.trim_start())
+}
+
 /// As [`load`], but a configuration without a pool id gets one, as those of the original program have none. It is
 /// kept in `10-cluster.yaml` in the folder of the first file (`ehos.d` for `ehos.yaml`), made once: of several
 /// processes all get the same id. With `dry_run` nothing is written, and the id is good for this one run: no
@@ -172,6 +216,7 @@ pub fn new_cluster() -> Result<String, Error> {
 }
 
 /// The files, read and merged.
+#[derive(Default)]
 struct Read {
     file: Section,
     sources: Vec<Source>,
@@ -180,12 +225,7 @@ struct Read {
 }
 
 fn read(named: &[PathBuf], env: &Environment) -> Result<Read, Error> {
-    let mut all = Read {
-        file: Section::default(),
-        sources: Vec::new(),
-        problems: Vec::new(),
-        notes: Vec::new(),
-    };
+    let mut all = Read::default();
     let mut unreadable = Vec::new();
     let files = search::files(named, env)?;
     for path in search::left_out(&files) {

@@ -5,5 +5,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod comparison;
+pub mod figures;
+pub mod model;
 mod random;
+pub mod record;
+pub mod rule;
+pub mod run;
+pub mod site;
 pub mod workload;
+
+#[cfg(test)]
+mod tests;

@@ -189,6 +189,13 @@ impl OwnedServer {
         self
     }
 
+    /// The same server a little later, as the cloud that listed it once lists it again: what it is has not changed.
+    pub fn seen_again(&mut self, status: ServerStatus, age: Duration, deleting: bool) {
+        self.record.status = status;
+        self.record.age = age;
+        self.record.deleting = deleting;
+    }
+
     /// Whether it carries a valid signature of its own: ehos made it. Of one that does not, only the state can tell.
     pub fn is_signed(&self) -> bool {
         self.signed

@@ -1,0 +1,138 @@
+//! `ehos simulate`: read jobs → build the site → run the configuration, the sweep and other rules → compare → print.
+
+mod boot;
+mod runs;
+mod site;
+mod table;
+
+use std::io::Write;
+
+use anyhow::{Context, anyhow};
+
+use crate::cli::{Simulate, SimulateOutput};
+use config::Config;
+use keys::duration;
+use replay::comparison::Comparison;
+use replay::model::Model;
+use replay::rule::peers::lower_bound;
+use replay::workload::{Format, ReadOptions, Workload, read};
+use runs::{Change, Peers, Runner};
+use system::environment::Environment;
+use system::exit::Exit;
+
+/// The pool id of a configuration that has none.
+const CLUSTER: &str = "simulated";
+
+/// The configuration where there is no file: nodes of 1 to 16 cores at one price for each core.
+const FALLBACK: &str = include_str!("simulate/site.yaml");
+
+/// Prints what a workload costs, and how long its jobs wait.
+///
+/// # Errors
+/// The configuration ([`config::Error`]), the jobs, flavors of unknown size, and what is wrong with an argument.
+pub fn run(
+    args: &Simulate,
+    environment: &Environment,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let changes = changes(&args.set)?;
+    let sweep = runs::grid(&args.sweep)?;
+    let peers = Peers::parse(&args.against)?;
+    let load = |changes: &[Change]| {
+        let files = &args.common.config;
+        config::load_changed(files, FALLBACK, changes, CLUSTER, environment)
+    };
+    let config = load(&changes)?;
+    let (source, workload) = match args.site {
+        true => site::jobs(args, &config)?,
+        false => jobs(args)?,
+    };
+    let clouds = site::clouds(args, &config, environment)?;
+    let model = model(args, &config, environment)?;
+    let bound = {
+        let flavors = clouds.iter().flat_map(|cloud| &cloud.flavors);
+        let smallest = flavors.map(|flavor| flavor.flavor.vcpus).min();
+        lower_bound(&workload, smallest.unwrap_or(1))
+    };
+    let runner = Runner {
+        workload: &workload,
+        clouds: &clouds,
+        model: &model,
+        seed: args.seed,
+        flavors: &args.flavors,
+    };
+    let configure = |change: &[Change]| -> anyhow::Result<Config> {
+        let all: Vec<Change> = changes.iter().chain(change).cloned().collect();
+        Ok(load(&all)?)
+    };
+    let runs = runner.all(&config, &sweep, &configure, &peers)?;
+    let comparison = Comparison::new(&source, &workload, bound, runs);
+    let text = match args.output {
+        SimulateOutput::Table => table::render(&comparison),
+        SimulateOutput::Json => serde_json::to_string_pretty(&comparison)? + "\n",
+        SimulateOutput::Html => return Err(anyhow!("-o html: not built yet")),
+    };
+    out.write_all(text.as_bytes())
+        .context("the result could not be printed")?;
+    Ok(Exit::Done)
+}
+
+/// `KEY=VALUE` of the command line.
+fn changes(given: &[String]) -> anyhow::Result<Vec<Change>> {
+    let split = |text: &String| {
+        text.split_once('=')
+            .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
+            .ok_or_else(|| {
+                anyhow!(
+                    "--set {text}: no `=`; write it as KEY=VALUE, such as daemon.idle_timeout=2m"
+                )
+            })
+    };
+    given.iter().map(split).collect()
+}
+
+/// The jobs of files and generators, and where they come from.
+fn jobs(args: &Simulate) -> anyhow::Result<(String, Workload)> {
+    let format = args.format.as_deref().map(str::parse::<Format>);
+    let options = ReadOptions {
+        format: format.transpose()?,
+        split: args.split,
+        seed: args.seed,
+    };
+    let places: Vec<String> = args
+        .jobs
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    Ok((places.join(", "), read(&args.jobs, &options)?))
+}
+
+/// How the services of the site behave.
+fn model(args: &Simulate, config: &Config, environment: &Environment) -> anyhow::Result<Model> {
+    let seconds = |flag: &str, text: &str| -> anyhow::Result<u32> {
+        let time = duration(text.trim())
+            .map_err(|why| anyhow!("{flag} {text}: {why}; write it as 90s or 2m"))?;
+        Ok(u32::try_from(time.as_secs()).unwrap_or(u32::MAX))
+    };
+    let mut model = Model {
+        negotiation_interval: seconds("--negotiator-interval", &args.negotiator_interval)?.max(1),
+        breadth_first: args.breadth_first,
+        boot_failures: args.boot_failures,
+        ..Model::default()
+    };
+    match &args.boot {
+        Some(range) => {
+            let (from, to) = range.split_once("..").unwrap_or((range, range));
+            let mut times = vec![seconds("--boot", from)?, seconds("--boot", to)?];
+            times.sort_unstable();
+            model.boot_seconds = times;
+        }
+        None if args.site => {
+            if let Some(measured) = boot::measured(&args.common, config, environment)? {
+                model.boot_seconds = measured;
+            }
+        }
+        None => {}
+    }
+    Ok(model)
+}

@@ -1,0 +1,58 @@
+//! Boot times as ehos's own history tells them: from the create of a node to the first tick that saw it in the pool.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::cli::Common;
+use crate::commands::state_directory;
+use config::Config;
+use report::history::{self, Record};
+use scaling::names::PhaseName;
+use scaling::plan::NodeDecision;
+use system::environment::Environment;
+
+/// With fewer nodes a distribution says nothing.
+const FEWEST: usize = 5;
+/// So many quantiles stand for the distribution.
+const QUANTILES: usize = 20;
+
+/// Quantiles of the boot times in the history, in ascending order; `None` where it has too few nodes.
+///
+/// # Errors
+/// The state directory cannot be found.
+pub fn measured(
+    common: &Common,
+    config: &Config,
+    environment: &Environment,
+) -> anyhow::Result<Option<Vec<u32>>> {
+    let directory = state_directory(common, config, environment)?;
+    let mut created: BTreeMap<String, Timestamp> = BTreeMap::new();
+    let mut times: Vec<u32> = Vec::new();
+    for day in history::days(&history::folder(&directory)).unwrap_or_default() {
+        let take = |line: String| {
+            if let Some(record) = history::parse::<Record>(&line) {
+                learn(&record, &mut created, &mut times);
+            }
+        };
+        if let Err(error) = day.each_line(take) {
+            log::warn!("{}: left out: {error}", directory.display());
+        }
+    }
+    times.sort_unstable();
+    let quantile = |number: usize| times.get(number * (times.len() - 1) / QUANTILES).copied();
+    Ok((times.len() >= FEWEST).then(|| (0..=QUANTILES).filter_map(quantile).collect()))
+}
+
+fn learn(record: &Record, created: &mut BTreeMap<String, Timestamp>, times: &mut Vec<u32>) {
+    for event in &record.events {
+        if event.fate.known() == Some(NodeDecision::Create) {
+            created.insert(event.node.clone(), record.at);
+        } else if matches!(event.phase.known(), Some(PhaseName::Idle | PhaseName::Busy))
+            && let Some(then) = created.remove(&event.node)
+        {
+            let seconds = record.at.duration_since(then).as_secs();
+            times.extend(u32::try_from(seconds));
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The site of a simulation: clouds with the sizes of their flavors, and the jobs of its schedds.
+
+use std::collections::BTreeMap;
+use std::io::{BufReader, BufWriter, Seek, Write};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use jiff::Timestamp;
+
+use crate::cli::Simulate;
+use crate::commands::state_directory;
+use crate::commands::tick::backends;
+use condor::history::write_history;
+use condor::{MatchFile, Tools};
+use config::Config;
+use replay::site::{SiteCloud, SiteFlavor};
+use replay::workload::{Format, ReadOptions, Workload, read_from};
+use scaling::observation::Flavor;
+use scaling::policy::CloudPolicy;
+use scaling::signing::SigningKeys;
+use system::deadline::Deadline;
+use system::environment::Environment;
+use tick::cloud::LeftoverQuery;
+use userdata::node::NodeUserData;
+
+/// A history of months is read in minutes.
+const HISTORY_LIMIT: Duration = Duration::from_secs(600);
+/// The time for all clouds together.
+const CLOUDS_LIMIT: Duration = Duration::from_secs(60);
+
+/// The jobs that left the queues of the configuration's schedds in the last days.
+///
+/// # Errors
+/// condor_history, or a job history without any job.
+pub fn jobs(args: &Simulate, config: &Config) -> anyhow::Result<(String, Workload)> {
+    let tools = Tools::new(config.condor.bin.clone(), HISTORY_LIMIT);
+    let seconds = i64::try_from(args.days.saturating_mul(86_400)).unwrap_or(i64::MAX);
+    let since = Timestamp::now().as_second().saturating_sub(seconds);
+    let mut file = tempfile::tempfile().context("no temporary file for the job history")?;
+    let mut sink = BufWriter::new(&mut file);
+    let schedds: Vec<Option<&str>> = match config.condor.schedds.as_slice() {
+        [] => vec![None],
+        names => names.iter().map(|name| Some(name.as_str())).collect(),
+    };
+    let deadline = Deadline::within(HISTORY_LIMIT);
+    for schedd in schedds {
+        write_history(&tools, schedd, since, deadline, &mut sink)?;
+    }
+    sink.flush()?;
+    drop(sink);
+    file.rewind()?;
+    let options = ReadOptions {
+        format: Some(Format::CondorJson),
+        split: false,
+        seed: args.seed,
+    };
+    let workload = read_from("condor_history", BufReader::new(file), &options)?;
+    Ok((format!("condor_history of {} days", args.days), workload))
+}
+
+/// The clouds of the configuration, with quotas and flavors: of a `simulation:` section, of the clouds themselves with `--site`,
+/// or of `--flavor`.
+///
+/// # Errors
+/// A flavor whose size nothing tells, or a cloud that does not answer.
+pub fn clouds(
+    args: &Simulate,
+    config: &Config,
+    environment: &Environment,
+) -> anyhow::Result<Vec<SiteCloud>> {
+    let sizes = sizes(&args.flavors)?;
+    if let Some(scenario) = &config.simulation {
+        let clouds = scenario.clouds.iter().map(|(name, cloud)| SiteCloud {
+            name: name.clone(),
+            instances: cloud.instances,
+            cores: cloud.cores,
+            ram_mb: cloud.ram_mb,
+            flavors: cloud
+                .flavors
+                .iter()
+                .map(|(name, flavor)| {
+                    let size = Flavor {
+                        id: name.clone(),
+                        vcpus: flavor.vcpus,
+                        ram_mb: flavor.ram_mb,
+                        disk_gb: flavor.disk_gb,
+                        gpus: flavor.gpus,
+                    };
+                    let period = cloud.billing_period_seconds;
+                    site_flavor(name, size, flavor.price, period.map(Duration::from_secs))
+                })
+                .collect(),
+        });
+        return Ok(clouds.collect());
+    }
+    let mut seen = match args.site {
+        true => observed(args, config, environment)?,
+        false => BTreeMap::new(),
+    };
+    let cloud = |policy: &CloudPolicy| -> anyhow::Result<SiteCloud> {
+        let mut cloud = seen.remove(&policy.name).unwrap_or_default();
+        cloud.name.clone_from(&policy.name);
+        let known: BTreeMap<String, SiteFlavor> = cloud
+            .flavors
+            .into_iter()
+            .map(|flavor| (flavor.name.clone(), flavor))
+            .collect();
+        let flavor = |name: &String| {
+            let given = sizes.get(name);
+            let price = policy.prices.get(name).copied();
+            let size = given
+                .map(|size| size.flavor.clone())
+                .or_else(|| known.get(name).map(|known| known.flavor.clone()))
+                .ok_or_else(|| {
+                    anyhow!(
+                        "cloud {}: the size of flavor {name} is not known; say it with --flavor {name}=CORES,GB, or run \
+                         this with --site on the central manager",
+                        policy.name
+                    )
+                })?;
+            let price = price.or_else(|| given.and_then(|size| size.price));
+            Ok(site_flavor(name, size, price, policy.billing_period))
+        };
+        cloud.flavors = policy
+            .flavors
+            .iter()
+            .map(flavor)
+            .collect::<anyhow::Result<_>>()?;
+        Ok(cloud)
+    };
+    config.policy.clouds.iter().map(cloud).collect()
+}
+
+fn site_flavor(
+    name: &str,
+    flavor: Flavor,
+    price: Option<f64>,
+    period: Option<Duration>,
+) -> SiteFlavor {
+    SiteFlavor {
+        name: name.to_owned(),
+        capacity: flavor.expected_capacity(),
+        flavor,
+        price,
+        billing_period: period.map(|period| u32::try_from(period.as_secs()).unwrap_or(u32::MAX)),
+    }
+}
+
+/// Flavors of the command line: `NAME=CORES,GB[,PRICE]`.
+fn sizes(given: &[String]) -> anyhow::Result<BTreeMap<String, SiteFlavor>> {
+    let parse = |text: &String| {
+        let (name, size) = text.split_once('=')?;
+        let mut numbers = size.split(',').map(str::trim);
+        let vcpus: u64 = numbers.next()?.parse().ok().filter(|cores| *cores > 0)?;
+        let gigabytes: f64 = numbers.next()?.parse().ok().filter(|gb| *gb > 0.0)?;
+        let price = numbers
+            .next()
+            .map(|price| price.parse::<f64>().ok().filter(|price| *price >= 0.0));
+        let price = match price {
+            Some(price) => Some(price?),
+            None => None,
+        };
+        let flavor = Flavor {
+            id: name.to_owned(),
+            vcpus,
+            ram_mb: (gigabytes * 1024.0) as u64,
+            disk_gb: 0,
+            gpus: 0,
+        };
+        Some((name.to_owned(), site_flavor(name, flavor, price, None)))
+    };
+    given
+        .iter()
+        .map(|text| {
+            parse(text).ok_or_else(|| {
+                anyhow!(
+                    "--flavor {text}: not understood; write it as NAME=CORES,GB[,PRICE], such as m1.large=4,16,0.20"
+                )
+            })
+        })
+        .collect()
+}
+
+/// What the clouds say of quotas and flavors. Nothing is changed.
+fn observed(
+    args: &Simulate,
+    config: &Config,
+    environment: &Environment,
+) -> anyhow::Result<BTreeMap<String, SiteCloud>> {
+    let directory = state_directory(&args.common, config, environment)?;
+    let user_data = NodeUserData::new(&config.condor, &config.policy, config.timeouts.command);
+    let matches = MatchFile::new(&directory, false);
+    let keys = SigningKeys::default();
+    let backends = backends::real(config, &user_data, None, matches, &keys)?;
+    let deadline = Deadline::within(CLOUDS_LIMIT);
+    let mut all = BTreeMap::new();
+    for cloud in &backends.clouds {
+        let view = cloud
+            .observe(&LeftoverQuery::default(), deadline)
+            .map_err(|failure| anyhow!("cloud {}: {}", cloud.name(), failure.message))?;
+        let flavors = view.flavors.into_iter();
+        let site = SiteCloud {
+            name: cloud.name().to_owned(),
+            instances: view.quota.instances.limit,
+            cores: view.quota.cores.limit,
+            ram_mb: view.quota.ram_mb.limit,
+            flavors: flavors
+                .map(|(name, flavor)| site_flavor(&name, flavor, None, None))
+                .collect(),
+        };
+        all.insert(site.name.clone(), site);
+    }
+    Ok(all)
+}

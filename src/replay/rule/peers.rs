@@ -1,0 +1,254 @@
+//! Rules of other programs, under plain names, to compare with.
+//!
+//! Owns: what each program decides from what it observes, with its own defaults. All of them create the first flavor of the
+//! first cloud, up to `nodes_max`, and pass once a minute.
+//! Must not: improve on the programs. What a rule does not see or do is said beside it.
+
+#![warn(missing_docs)]
+
+use std::collections::BTreeMap;
+
+use super::{Pass, Rule};
+use crate::site::{Node, NodeNumber, Site, Stage};
+use crate::workload::Seconds;
+
+/// A rule to compare with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// The original EHOS: one node a pass while more jobs wait than nodes are idle or start, by counts of jobs; an idle node is
+    /// deleted in the pass that sees it. Source: `ehos.py` of the original program.
+    OriginalEhos,
+    /// Google's autoscaler for HTCondor: idle cores of the queue over the cores of a node; cores only, no idle timeout.
+    /// Source: `autoscaler.py` of the cluster toolkit's htcondor-install module.
+    QueueCores,
+    /// COBalD/TARDIS: feedback on the use of running nodes, blind to the queue. LinearController with its defaults: 1 core a
+    /// second up above an allocation of 0.5, down below a utilisation of 0.5. It needs a running node to sense demand. The demand
+    /// is kept within 60 cores of the supply (`Standardiser`).
+    UtilizationFeedback,
+    /// Nodes for the cores that wait, less those that start or are free; each is deleted after an idle time.
+    IdleTimeout(Seconds),
+    /// So many nodes from the first job to the end of the last.
+    Fixed(u64),
+}
+
+/// A peer at work.
+pub struct PeerRule {
+    peer: Peer,
+    nodes_max: u64,
+    demand: f64,
+    idle_since: BTreeMap<NodeNumber, Seconds>,
+}
+
+impl PeerRule {
+    /// A peer with at most so many nodes.
+    pub fn new(peer: Peer, nodes_max: u64) -> PeerRule {
+        PeerRule {
+            peer,
+            nodes_max,
+            demand: 0.0,
+            idle_since: BTreeMap::new(),
+        }
+    }
+
+    fn create(&self, site: &mut Site<'_>, wanted: u64, pass: &mut Pass) {
+        for _ in 0..wanted {
+            if site.count() >= self.nodes_max {
+                pass.limited
+                    .insert("nodes_max".to_owned(), site.idle_count());
+                return;
+            }
+            if site.create(0, 0).is_err() {
+                pass.limited.insert("quota".to_owned(), site.idle_count());
+                return;
+            }
+            pass.actions += 1;
+        }
+    }
+}
+
+fn delete(site: &mut Site<'_>, nodes: &[NodeNumber], pass: &mut Pass) {
+    for number in nodes {
+        site.delete(*number);
+        pass.actions += 1;
+    }
+}
+
+/// The nodes for which this holds.
+fn which(site: &Site<'_>, is: impl Fn(&Node) -> bool) -> Vec<NodeNumber> {
+    let nodes = site.nodes().filter(|(_, node)| is(node));
+    nodes.map(|(number, _)| number).collect()
+}
+
+fn starts(node: &Node) -> bool {
+    node.stage == Stage::Booting
+}
+
+/// Cores of a node of the first flavor.
+fn node_cores(site: &Site<'_>) -> u64 {
+    let flavor = site.clouds.first().and_then(|cloud| cloud.flavors.first());
+    flavor.map_or(1, |flavor| flavor.capacity.cpus).max(1)
+}
+
+/// Cores of idle jobs that a negotiation cycle has considered, or of all.
+fn idle_cores(site: &Site<'_>, with_young: bool) -> u64 {
+    let cores = |class: u32| {
+        let class = site.workload.classes.get(class as usize);
+        class.map_or(1, |class| class.request.rounded().cpus)
+    };
+    site.idle_jobs()
+        .iter()
+        .map(|idle| {
+            let young = if with_young { 0 } else { idle.young };
+            (idle.jobs - young) * cores(idle.class)
+        })
+        .sum()
+}
+
+impl PeerRule {
+    fn original(&self, site: &mut Site<'_>, pass: &mut Pass) {
+        let idle = which(site, Node::is_idle);
+        let coming = which(site, starts).len() + idle.len();
+        if site.idle_count() > coming as u64 {
+            self.create(site, 1, pass);
+        } else if site.idle_count() == 0 {
+            delete(site, &idle, pass);
+        }
+    }
+
+    fn queue_cores(&self, site: &mut Site<'_>, pass: &mut Pass) {
+        let need = idle_cores(site, false).div_ceil(node_cores(site));
+        let starting = which(site, starts);
+        let idle = which(site, Node::is_idle);
+        let free = (starting.len() + idle.len()) as u64;
+        if need >= free {
+            self.create(site, need - free, pass);
+        } else {
+            // The group's size shrinks: servers that start first, then idle ones.
+            let surplus = (free - need) as usize;
+            let gone: Vec<NodeNumber> = starting.into_iter().chain(idle).take(surplus).collect();
+            delete(site, &gone, pass);
+        }
+    }
+
+    fn feedback(&mut self, site: &mut Site<'_>, pass: &mut Pass) {
+        const STEP: f64 = 60.0;
+        let ratios: Vec<(f64, f64)> = site
+            .nodes()
+            .filter(|(_, node)| node.has_joined() && !node.draining)
+            .map(|(_, node)| {
+                let share = |free: u64, total: u64| 1.0 - free as f64 / (total as f64).max(1.0);
+                let cores = share(node.free.cpus, node.total.cpus);
+                let memory = share(node.free.memory_mb, node.total.memory_mb);
+                (cores.min(memory), cores.max(memory))
+            })
+            .collect();
+        let mean = |of: fn(&(f64, f64)) -> f64| match ratios.len() {
+            0 => 1.0,
+            count => ratios.iter().map(of).sum::<f64>() / count as f64,
+        };
+        let (utilisation, allocation) = (mean(|ratio| ratio.0), mean(|ratio| ratio.1));
+        if utilisation < 0.5 {
+            self.demand -= STEP;
+        } else if allocation > 0.5 {
+            self.demand += STEP;
+        }
+        let cores = node_cores(site) as f64;
+        let running = which(site, |node| !node.draining && !node.is_leaving());
+        let supply = running.len() as f64 * cores;
+        let most = (self.nodes_max as f64 * cores).min(supply + STEP);
+        self.demand = self.demand.clamp(cores, most.max(cores));
+        let wanted = (self.demand / cores).ceil() as u64;
+        let there = running.len() as u64;
+        if wanted > there {
+            self.create(site, wanted - there, pass);
+        } else if !site.is_done() {
+            let mut least_used: Vec<(u64, NodeNumber)> = running
+                .iter()
+                .filter_map(|number| Some((site.node(*number)?.jobs(), *number)))
+                .collect();
+            least_used.sort_unstable();
+            for (_, number) in least_used.into_iter().take((there - wanted) as usize) {
+                site.retire(number);
+                pass.actions += 1;
+            }
+        }
+        let drained = |node: &Node| node.draining && !node.is_leaving() && node.jobs() == 0;
+        let drained = which(site, drained);
+        delete(site, &drained, pass);
+        if site.is_done() {
+            let all = which(site, |node| !node.is_leaving());
+            delete(site, &all, pass);
+        }
+    }
+
+    fn idle_timeout(&mut self, site: &mut Site<'_>, timeout: Seconds, pass: &mut Pass) {
+        let coming: u64 = site
+            .nodes()
+            .filter(|(_, node)| !node.is_leaving())
+            .map(|(_, node)| node.free.cpus)
+            .sum();
+        let more = idle_cores(site, true).saturating_sub(coming);
+        self.create(site, more.div_ceil(node_cores(site)), pass);
+        let idle = which(site, Node::is_idle);
+        self.idle_since.retain(|number, _| idle.contains(number));
+        for number in idle {
+            let since = site.node(number).map_or(0, |node| node.unchanged_since);
+            self.idle_since.insert(number, since);
+        }
+        let over = |since: &Seconds| site.now.saturating_sub(*since) >= timeout;
+        let over: Vec<NodeNumber> = self
+            .idle_since
+            .iter()
+            .filter(|(_, since)| over(since))
+            .map(|(number, _)| *number)
+            .collect();
+        delete(site, &over, pass);
+    }
+
+    fn fixed(&self, site: &mut Site<'_>, nodes: u64, pass: &mut Pass) {
+        if site.is_done() {
+            let all = which(site, |node| !node.is_leaving());
+            delete(site, &all, pass);
+        } else {
+            self.create(site, nodes.saturating_sub(site.count()), pass);
+        }
+    }
+}
+
+impl Rule for PeerRule {
+    fn pass(&mut self, site: &mut Site<'_>) -> Pass {
+        let mut pass = Pass::default();
+        match self.peer {
+            Peer::OriginalEhos => self.original(site, &mut pass),
+            Peer::QueueCores => self.queue_cores(site, &mut pass),
+            Peer::UtilizationFeedback => self.feedback(site, &mut pass),
+            Peer::IdleTimeout(timeout) => self.idle_timeout(site, timeout, &mut pass),
+            Peer::Fixed(nodes) => self.fixed(site, nodes, &mut pass),
+        }
+        pass
+    }
+}
+
+/// The lower bound of every rule: core-seconds that are paid when each job starts at once, servers need no time to boot, and
+/// at every moment the fewest servers of the smallest flavor exist that the running jobs fill.
+pub fn lower_bound(workload: &crate::workload::Workload, smallest_cores: u64) -> u64 {
+    let smallest = smallest_cores.max(1);
+    let mut changes: BTreeMap<Seconds, i64> = BTreeMap::new();
+    for job in &workload.jobs {
+        let Some(class) = workload.class(job) else {
+            continue;
+        };
+        let cores = i64::try_from(class.request.rounded().cpus).unwrap_or(i64::MAX);
+        *changes.entry(job.submitted).or_default() += cores;
+        *changes
+            .entry(job.submitted.saturating_add(job.runs))
+            .or_default() -= cores;
+    }
+    let (mut at, mut cores, mut paid) = (0, 0_i64, 0_u64);
+    for (time, change) in changes {
+        let servers = u64::try_from(cores).unwrap_or(0).div_ceil(smallest);
+        paid += servers * smallest * u64::from(time - at);
+        (at, cores) = (time, cores + change);
+    }
+    paid
+}

@@ -1,0 +1,268 @@
+//! Small workloads whose outcome can be worked out by hand, and the laws that hold for all.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use scaling::observation::{Flavor, Resources};
+use scaling::policy::{CloudPolicy, Policy};
+
+use crate::figures::Figures;
+use crate::model::Model;
+use crate::record::NOT_STARTED;
+use crate::rule::Rule;
+use crate::rule::ehos::Ehos;
+use crate::rule::peers::{Peer, PeerRule, lower_bound};
+use crate::run;
+use crate::site::{Site, SiteCloud, SiteFlavor};
+use crate::workload::{Builder, JobClass, Workload};
+
+fn flavor(cores: u64) -> SiteFlavor {
+    SiteFlavor {
+        name: format!("c{cores}"),
+        flavor: Flavor {
+            id: format!("c{cores}"),
+            vcpus: cores,
+            ram_mb: cores * 4096,
+            disk_gb: cores * 20,
+            gpus: 0,
+        },
+        capacity: Resources {
+            cpus: cores,
+            memory_mb: cores * 3700,
+            disk_kb: cores * 18 * 1024 * 1024,
+            gpus: 0,
+        },
+        price: Some(cores as f64 * 0.5),
+        billing_period: None,
+    }
+}
+
+fn clouds(cores: &[u64]) -> Vec<SiteCloud> {
+    vec![SiteCloud {
+        name: "cloud".to_owned(),
+        flavors: cores.iter().copied().map(flavor).collect(),
+        ..SiteCloud::default()
+    }]
+}
+
+fn policy(cores: &[u64]) -> Policy {
+    let names = cores.iter().map(|cores| format!("c{cores}")).collect();
+    Policy {
+        nodes_max: 50,
+        idle_timeout: Duration::from_secs(120),
+        clouds: vec![CloudPolicy::new("cloud", names, "image")],
+        ..Policy::new("pool")
+    }
+}
+
+fn class(owner: &str, cores: u64) -> JobClass {
+    JobClass {
+        owner: owner.to_owned(),
+        accounting_group: None,
+        request: Resources {
+            cpus: cores,
+            memory_mb: 1024,
+            disk_kb: 1024,
+            gpus: 0,
+        },
+    }
+}
+
+/// Jobs as (submitted, runs, cores).
+fn workload(jobs: &[(i64, u32, u64)]) -> Workload {
+    let mut builder = Builder::default();
+    for (submitted, runs, cores) in jobs {
+        builder.add(*submitted, *runs, None, &class("ann", *cores));
+    }
+    builder.build(false)
+}
+
+fn ehos(policy: Policy) -> Ehos {
+    Ehos::new(policy, Duration::ZERO, Timestamp::UNIX_EPOCH)
+}
+
+fn model() -> Model {
+    Model {
+        boot_seconds: vec![60],
+        ..Model::default()
+    }
+}
+
+fn played(workload: &Workload, cores: &[u64], rule: &mut dyn Rule) -> Figures {
+    let clouds = clouds(cores);
+    let record = run::record(Site::new(workload, clouds.clone(), model(), 1), rule);
+    Figures::of("rule", workload, &clouds, &record)
+}
+
+#[test]
+fn one_job_waits_for_tick_boot_and_cycle_and_its_node_is_paid_until_it_was_idle_for_the_time_out() {
+    // Submitted at second 0, with the first tick.
+    let figures = played(&workload(&[(0, 600, 1)]), &[4], &mut ehos(policy(&[4])));
+    assert_eq!(figures.jobs.ended, 1);
+    assert_eq!(figures.nodes.created, 1);
+    // The boot of 60 s; the tick that sees the node has the negotiator begin a cycle.
+    assert_eq!(figures.wait.max_seconds, 60);
+    // 0 to 660 s, idle for 120 s, and until the tick after that.
+    let seconds = figures.paid_core_hours * 3600.0 / 4.0;
+    assert!((780.0..=840.0).contains(&seconds), "{seconds}");
+    let cost = figures.paid_core_hours * 0.5;
+    assert!((figures.cost.unwrap() - cost).abs() < 1e-9);
+}
+
+#[test]
+fn jobs_that_no_flavor_holds_are_counted_and_buy_nothing() {
+    let figures = played(
+        &workload(&[(0, 60, 8), (5, 60, 1)]),
+        &[4],
+        &mut ehos(policy(&[4])),
+    );
+    assert_eq!((figures.jobs.too_large, figures.jobs.ended), (1, 1));
+    assert_eq!(figures.nodes.created, 1);
+}
+
+#[test]
+fn a_limit_is_charged_with_the_waiting_that_it_costs() {
+    let mut one = policy(&[1]);
+    one.nodes_max = 1;
+    let figures = played(&workload(&[(0, 3600, 1), (0, 60, 1)]), &[1], &mut ehos(one));
+    assert_eq!(figures.limits.len(), 1);
+    let limit = &figures.limits[0];
+    assert_eq!(limit.limit, "nodes_max");
+    assert!((limit.job_hours - 1.0).abs() < 0.05, "{limit:?}");
+}
+
+#[test]
+fn a_claim_takes_the_next_job_of_its_class_at_once_and_another_class_waits_for_a_cycle() {
+    let mut builder = Builder::default();
+    for (submitted, owner) in [(0, "ann"), (1, "ann"), (2, "bob")] {
+        builder.add(submitted, 100, None, &class(owner, 1));
+    }
+    let workload = builder.build(false);
+    let mut one = policy(&[1]);
+    one.nodes_max = 1;
+    let record = run::record(
+        Site::new(&workload, clouds(&[1]), model(), 1),
+        &mut ehos(one),
+    );
+    assert_eq!(record.waits[1] + 1, record.waits[0] + 100);
+    let began = record.waits[2] + 2;
+    assert!(began > record.waits[1] + 1 + 100 && began.is_multiple_of(10));
+}
+
+#[test]
+fn of_two_users_the_one_who_used_less_starts_first() {
+    let mut builder = Builder::default();
+    for second in 0..10 {
+        builder.add(second, 600, None, &class("ann", 1));
+    }
+    builder.add(1000, 600, None, &class("ann", 1));
+    builder.add(1001, 600, None, &class("bob", 1));
+    let workload = builder.build(false);
+    let mut one = policy(&[1]);
+    one.nodes_max = 1;
+    let short_claims = Model {
+        claim_worklife: 0,
+        ..model()
+    };
+    let record = run::record(
+        Site::new(&workload, clouds(&[1]), short_claims, 1),
+        &mut ehos(one),
+    );
+    assert!(record.waits[11] < record.waits[9], "{:?}", record.waits);
+}
+
+#[test]
+fn a_removed_job_leaves_the_queue_if_it_has_not_started() {
+    let mut builder = Builder::default();
+    builder.add(0, 600, Some(30), &class("ann", 1));
+    builder.add(0, 600, Some(400), &class("ann", 1));
+    let workload = builder.build(false);
+    let record = run::record(
+        Site::new(&workload, clouds(&[1]), model(), 1),
+        &mut ehos(policy(&[1])),
+    );
+    assert_eq!((record.removed, record.ended), (1, 1));
+    assert_eq!(record.waits[0], NOT_STARTED);
+}
+
+#[test]
+fn servers_that_never_join_are_given_up_and_paid() {
+    let never = Model {
+        boot_failures: 1.0,
+        ..model()
+    };
+    let workload = workload(&[(0, 60, 1)]);
+    let clouds = clouds(&[1]);
+    let record = run::record(
+        Site::new(&workload, clouds.clone(), never, 1),
+        &mut ehos(policy(&[1])),
+    );
+    assert!(record.created > 1 && record.deleted == record.created);
+    let figures = Figures::of("ehos", &workload, &clouds, &record);
+    assert_eq!((figures.jobs.never_started, figures.jobs.ended), (1, 0));
+    assert!(figures.limits.iter().any(|limit| limit.limit == "backoff"));
+}
+
+#[test]
+fn each_peer_runs_all_jobs() {
+    let jobs: Vec<(i64, u32, u64)> = (0..40).map(|n| (n * 7, 300, 1)).collect();
+    let workload = workload(&jobs);
+    for peer in [
+        Peer::OriginalEhos,
+        Peer::QueueCores,
+        Peer::UtilizationFeedback,
+        Peer::IdleTimeout(300),
+        Peer::Fixed(5),
+    ] {
+        let figures = played(&workload, &[4], &mut PeerRule::new(peer, 10));
+        assert_eq!(figures.jobs.ended, 40, "{peer:?}");
+        assert!(figures.nodes.peak <= 10, "{peer:?}");
+        assert!(
+            figures.paid_core_hours >= figures.used_core_hours,
+            "{peer:?}"
+        );
+    }
+}
+
+#[test]
+fn the_bound_is_what_full_servers_would_cost() {
+    let workload = workload(&[(0, 100, 1), (50, 100, 1), (50, 10, 3)]);
+    // 0–50: 1 core; 50–60: 5; 60–100: 2; 100–150: 1.
+    assert_eq!(lower_bound(&workload, 1), 50 + 50 + 80 + 50);
+    assert_eq!(lower_bound(&workload, 4), 4 * 50 + 8 * 10 + 4 * 90);
+}
+
+fn jobs() -> impl Strategy<Value = Vec<(i64, u32, u64)>> {
+    let job = (
+        0..7200_i64,
+        prop_oneof![1..120_u32, 600..4000_u32],
+        1..5_u64,
+    );
+    prop::collection::vec(job, 1..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn nothing_is_lost_nothing_is_free_and_rests_change_nothing(jobs in jobs(), events in any::<bool>()) {
+        let workload = workload(&jobs);
+        let interval = Duration::from_secs(if events { 10 } else { 0 });
+        let played = |leaves_out: bool| {
+            let mut rule = Ehos::new(policy(&[2, 8]), interval, Timestamp::UNIX_EPOCH);
+            rule.leaves_out = leaves_out;
+            run::record(Site::new(&workload, clouds(&[2, 8]), model(), 7), &mut rule)
+        };
+        let record = played(true);
+        prop_assert_eq!(record.ended, workload.jobs.len() as u64);
+        prop_assert_eq!(record.used_core_seconds, workload.core_seconds());
+        prop_assert_eq!(record.lost_jobs, 0);
+        prop_assert_eq!(record.created, record.deleted);
+        prop_assert!(record.paid_core_seconds >= lower_bound(&workload, 2));
+        let whole = played(false);
+        prop_assert_eq!(&record.waits, &whole.waits);
+        prop_assert_eq!(record.paid_core_seconds, whole.paid_core_seconds);
+        prop_assert_eq!(record.actions, whole.actions);
+    }
+}
