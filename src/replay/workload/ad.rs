@@ -296,20 +296,8 @@ impl Ad {
         notes: &mut Notes,
         example: &impl Fn() -> String,
     ) -> Result<Run, &'static str> {
+        self.note_starts_and_holds(notes, example);
         let changed = self.seconds(Attribute::EnteredCurrentStatus);
-        let starts = self.count(Attribute::NumJobStarts);
-        if starts > 1 {
-            notes.count(
-                "started more than once (evicted, requeued): the last start counts",
-                example,
-            );
-        }
-        if self.count(Attribute::NumShadowStarts) > starts.max(1) && starts > 0 {
-            notes.count("shadows started that ran no job: not counted", example);
-        }
-        if self.count(Attribute::NumHolds) > 0 || self.count(Attribute::NumSystemHolds) > 0 {
-            notes.count("was held: its time on hold counts as idle time", example);
-        }
         let Some(status) = self.number(Attribute::JobStatus) else {
             return Err("no JobStatus: left out");
         };
@@ -371,6 +359,22 @@ impl Ad {
             }
             (5, false) => Err("held, never started: left out"),
             _ => Err("unknown JobStatus: left out"),
+        }
+    }
+
+    fn note_starts_and_holds(&self, notes: &mut Notes, example: &impl Fn() -> String) {
+        let starts = self.count(Attribute::NumJobStarts);
+        if starts > 1 {
+            notes.count(
+                "started more than once (evicted, requeued): the last start counts",
+                example,
+            );
+        }
+        if self.count(Attribute::NumShadowStarts) > starts.max(1) && starts > 0 {
+            notes.count("shadows started that ran no job: not counted", example);
+        }
+        if self.count(Attribute::NumHolds) > 0 || self.count(Attribute::NumSystemHolds) > 0 {
+            notes.count("was held: its time on hold counts as idle time", example);
         }
     }
 

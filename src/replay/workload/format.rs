@@ -249,8 +249,8 @@ mod tests {
         );
         assert!(shown(b"<?xml version=\"1.0\"?>\n").contains("this is XML"));
         assert_eq!(
-            shown(b"Dear all,\x1b[1m\n"),
-            "FILE: format not recognized: the first line is `Dear all, [1m`; name the format, one of: condor-json, condor-long, event-log, ehos-history, swf, csv"
+            shown(b"Dear all,\x1b[1mthis is a letter\n"),
+            "FILE: format not recognized: the first line is `Dear all, [1mthis is a letter`; name the format, one of: condor-json, condor-long, event-log, ehos-history, swf, csv"
         );
     }
 

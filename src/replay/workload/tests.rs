@@ -302,6 +302,22 @@ fn files_are_joined_and_directories_are_refused() {
     );
 }
 
+#[test]
+fn a_trace_with_a_tenth_of_its_lines_broken_keeps_the_rest() {
+    let line = |number: u32| match number % 10 {
+        3 => format!("{number} {number} -1 8?3 1\n"),
+        _ => format!("{number} {number} -1 83 1 -1 -1 -1 1200 -1 -1 1 1 -1 -1 1 -1 -1\n"),
+    };
+    let text: String = (0..10_000).map(line).collect();
+    let trace = workload(&text);
+    assert_eq!((trace.jobs.len(), trace.notes.left_out), (9000, 1000));
+    let count = &trace.notes.counts["not 18 numbers: left out"];
+    assert_eq!(
+        (count.records, &*count.example),
+        (1000, "FILE:4 `3 3 -1 8?3 1`")
+    );
+}
+
 /// Bytes that need no memory.
 struct Long {
     start: &'static [u8],
@@ -425,7 +441,21 @@ proptest! {
 
     /// Texts that somebody types.
     #[test]
-    fn no_generator_panics(text in "(poisson|bursts|week|x):([a-z_]{1,8}=[0-9a-z/()|:.,-]{0,12},?){0,4}") {
-        let _ = read(&[text.into()], &ReadOptions::default());
+    fn no_generator_panics(
+        kind in "poisson|bursts|week|x",
+        keys in proptest::collection::vec(
+            (
+                "rate|runs|cpus|every|jobs|over|peak|swing|weekend|owners|gpus|runs_max|[a-z]{0,3}",
+                "[0-9]{0,3}[smhdx]?(/[smhd])?|(uniform|lognormal)\\([0-9]{1,2}m?,[0-9]{0,2}m?\\)?|[0-9:|.]{0,6}",
+            ),
+            0..5,
+        ),
+    ) {
+        let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let text = format!("{kind}:days=0.001,{}", keys.join(","));
+        if let Ok(workload) = read(&[text.into()], &ReadOptions::default()) {
+            prop_assert!(is_complete(&workload.notes, workload.jobs.len()));
+            prop_assert!(workload.jobs.iter().all(|job| job.submitted < 1000 * 86_400));
+        }
     }
 }
