@@ -1,7 +1,7 @@
 //! Rules of other programs, under plain names, to compare with.
 //!
 //! Owns: what each program decides from what it observes, with its own defaults. All of them create the first flavor of the
-//! first cloud, up to `nodes_max`, and pass once a minute.
+//! first cloud, up to `nodes_max`. The rules of the race of real pools (benches/README.md) are the same.
 //! Must not: improve on the programs. What a rule does not see or do is said beside it.
 
 #![warn(missing_docs)]
@@ -15,15 +15,15 @@ use crate::workload::Seconds;
 /// A rule to compare with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// The original EHOS: one node a pass while more jobs wait than nodes are idle or start, by counts of jobs; an idle node is
-    /// deleted in the pass that sees it. Source: `ehos.py` of the original program.
+    /// The original EHOS: each 30 s one node while more jobs wait than nodes are idle, by counts of jobs; else idle nodes beyond
+    /// the waiting jobs are deleted in the pass that sees them. Source: `ehos.py` of the original program.
     OriginalEhos,
     /// Google's autoscaler for HTCondor: idle cores of the queue over the cores of a node; cores only, no idle timeout.
     /// Source: `autoscaler.py` of the cluster toolkit's htcondor-install module.
     QueueCores,
-    /// COBalD/TARDIS: feedback on the use of running nodes, blind to the queue. LinearController with its defaults: 1 core a
-    /// second up above an allocation of 0.5, down below a utilisation of 0.5. It needs a running node to sense demand. The demand
-    /// is kept within 60 cores of the supply (`Standardiser`).
+    /// COBalD/TARDIS: feedback on the use of running nodes, blind to the queue: its LinearController with the values of its own
+    /// example, 1 core a second up above an allocation of 0.9, down below a utilisation of 0.9. It needs a running node to sense
+    /// demand, so one always stays. It drains the least used nodes.
     UtilizationFeedback,
     /// Nodes for the cores that wait, less those that start or are free; each is deleted after an idle time.
     IdleTimeout(Seconds),
@@ -31,11 +31,17 @@ pub enum Peer {
     Fixed(u64),
 }
 
+/// `low_utilisation` and `high_allocation`.
+const CONTROL: f64 = 0.9;
+/// The original's and COBalD's passes.
+const PASS: Seconds = 30;
+
 /// A peer at work.
 pub struct PeerRule {
     peer: Peer,
     nodes_max: u64,
     demand: f64,
+    last: Seconds,
     idle_since: BTreeMap<NodeNumber, Seconds>,
 }
 
@@ -46,6 +52,7 @@ impl PeerRule {
             peer,
             nodes_max,
             demand: 0.0,
+            last: 0,
             idle_since: BTreeMap::new(),
         }
     }
@@ -107,11 +114,12 @@ fn idle_cores(site: &Site<'_>, with_young: bool) -> u64 {
 impl PeerRule {
     fn original(&self, site: &mut Site<'_>, pass: &mut Pass) {
         let idle = which(site, Node::is_idle);
-        let coming = which(site, starts).len() + idle.len();
-        if site.idle_count() > coming as u64 {
+        let waiting = site.idle_count() as usize;
+        if waiting > idle.len() {
             self.create(site, 1, pass);
-        } else if site.idle_count() == 0 {
-            delete(site, &idle, pass);
+        } else {
+            let surplus = idle.len() - waiting;
+            delete(site, idle.get(..surplus).unwrap_or_default(), pass);
         }
     }
 
@@ -131,32 +139,27 @@ impl PeerRule {
     }
 
     fn feedback(&mut self, site: &mut Site<'_>, pass: &mut Pass) {
-        const STEP: f64 = 60.0;
-        let ratios: Vec<(f64, f64)> = site
+        let elapsed = f64::from(site.now - self.last);
+        let ratios: Vec<f64> = site
             .nodes()
             .filter(|(_, node)| node.has_joined() && !node.draining)
-            .map(|(_, node)| {
-                let share = |free: u64, total: u64| 1.0 - free as f64 / (total as f64).max(1.0);
-                let cores = share(node.free.cpus, node.total.cpus);
-                let memory = share(node.free.memory_mb, node.total.memory_mb);
-                (cores.min(memory), cores.max(memory))
-            })
+            .map(|(_, node)| 1.0 - node.free.cpus as f64 / (node.total.cpus as f64).max(1.0))
             .collect();
-        let mean = |of: fn(&(f64, f64)) -> f64| match ratios.len() {
+        // Without a node both ratios are 1.
+        let mean = match ratios.len() {
             0 => 1.0,
-            count => ratios.iter().map(of).sum::<f64>() / count as f64,
+            count => ratios.iter().sum::<f64>() / count as f64,
         };
-        let (utilisation, allocation) = (mean(|ratio| ratio.0), mean(|ratio| ratio.1));
-        if utilisation < 0.5 {
-            self.demand -= STEP;
-        } else if allocation > 0.5 {
-            self.demand += STEP;
+        if mean < CONTROL {
+            self.demand -= elapsed;
+        } else if mean > CONTROL {
+            self.demand += elapsed;
         }
         let cores = node_cores(site) as f64;
         let running = which(site, |node| !node.draining && !node.is_leaving());
-        let supply = running.len() as f64 * cores;
-        let most = (self.nodes_max as f64 * cores).min(supply + STEP);
-        self.demand = self.demand.clamp(cores, most.max(cores));
+        self.demand = self
+            .demand
+            .clamp(1.0, (self.nodes_max as f64 * cores).max(1.0));
         let wanted = (self.demand / cores).ceil() as u64;
         let there = running.len() as u64;
         if wanted > there {
@@ -225,7 +228,17 @@ impl Rule for PeerRule {
             Peer::IdleTimeout(timeout) => self.idle_timeout(site, timeout, &mut pass),
             Peer::Fixed(nodes) => self.fixed(site, nodes, &mut pass),
         }
+        self.last = site.now;
         pass
+    }
+
+    fn next_pass(&self, _site: &Site<'_>, timer: Seconds) -> Seconds {
+        match self.peer {
+            Peer::OriginalEhos | Peer::UtilizationFeedback => {
+                self.last.saturating_add(PASS).min(timer)
+            }
+            Peer::QueueCores | Peer::IdleTimeout(_) | Peer::Fixed(_) => timer,
+        }
     }
 }
 
