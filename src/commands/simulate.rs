@@ -59,7 +59,6 @@ pub fn run(
         clouds: &clouds,
         model: &model,
         seed: args.seed,
-        flavors: &args.flavors,
     };
     let configure = |change: &[Change]| -> anyhow::Result<Config> {
         let all: Vec<Change> = changes.iter().chain(change).cloned().collect();
