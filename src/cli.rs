@@ -202,7 +202,8 @@ pub struct Simulate {
     /// Size of a flavor, where nothing else says it: cores, memory in GB, and price for an hour
     #[arg(long = "flavor", value_name = "NAME=CORES,GB[,PRICE]")]
     pub flavors: Vec<String>,
-    /// Time from the create of a server until its startd joins [default: 60s..90s; with --site as measured]
+    /// Time from the create of a server until its startd joins; `history`: as the ticks of --state-dir saw it
+    /// [default: 60s..90s; with --site: history]
     #[arg(long, value_name = "TIME[..TIME]")]
     pub boot: Option<String>,
     /// Share of servers that never join

@@ -62,7 +62,6 @@ pub fn run(
         clouds: &clouds,
         model: &model,
         seed: args.seed,
-        flavors: &args.flavors,
     };
     let configure = |change: &[Change]| -> anyhow::Result<Config> {
         let all: Vec<Change> = changes.iter().chain(change).cloned().collect();
@@ -137,19 +136,21 @@ fn model(args: &Simulate, config: &Config, environment: &Environment) -> anyhow:
         boot_failures: args.boot_failures,
         ..Model::default()
     };
+    let of_history = args.boot.as_deref() == Some("history");
     match &args.boot {
-        Some(range) => {
+        Some(range) if !of_history => {
             let (from, to) = range.split_once("..").unwrap_or((range, range));
             let mut times = vec![seconds("--boot", from)?, seconds("--boot", to)?];
             times.sort_unstable();
             model.boot_seconds = times;
         }
-        None if args.site => {
-            if let Some(measured) = boot::measured(&args.common, config, environment)? {
-                model.boot_seconds = measured;
-            }
-        }
-        None => {}
+        _ if of_history || args.site => match boot::measured(&args.common, config, environment)? {
+            Some(measured) => model.boot_seconds = measured,
+            None => log::warn!(
+                "the history has too few nodes to tell boot times: 60 to 90 s are assumed; say another time with --boot"
+            ),
+        },
+        _ => {}
     }
     Ok(model)
 }

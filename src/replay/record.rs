@@ -110,7 +110,7 @@ impl Record {
         let last = workload.jobs.last().map_or(0, |job| job.submitted);
         Record {
             waits: vec![NOT_STARTED; workload.jobs.len()],
-            bucket: (last / POINTS).max(60),
+            bucket: (last / POINTS).max(5),
             ..Record::default()
         }
     }

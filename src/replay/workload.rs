@@ -5,14 +5,21 @@
 
 #![warn(missing_docs)]
 
+mod ad;
+mod condor_json;
+mod condor_long;
 mod csv;
 mod distribution;
+mod ehos_history;
 mod error;
+mod event_log;
 mod format;
 mod generator;
 mod input;
 mod read;
 mod swf;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -119,13 +126,16 @@ impl Notes {
 
     /// Counts a record that is odd in this way.
     pub fn count(&mut self, what: &str, example: impl FnOnce() -> String) {
+        self.count_many(what, 1, example);
+    }
+
+    /// Counts records that are odd in the same way.
+    pub fn count_many(&mut self, what: &str, records: u64, example: impl FnOnce() -> String) {
         match self.counts.get_mut(what) {
-            Some(count) => count.records += 1,
+            Some(count) => count.records += records,
             None => {
-                let count = Count {
-                    records: 1,
-                    example: example(),
-                };
+                let example = example();
+                let count = Count { records, example };
                 self.counts.insert(what.to_owned(), count);
             }
         }
@@ -148,7 +158,7 @@ impl Builder {
         self.push(submitted, runs.max(1), removed, class);
     }
 
-    /// Adds a job whose run time nobody knows, for it never started. It gets the median of its class.
+    /// Adds a job that never started, so that its run time is unknown. It gets the median of its class.
     pub fn add_unstarted(&mut self, submitted: i64, removed: Option<i64>, class: &JobClass) {
         let what = "never started: the median run time of similar jobs is assumed";
         self.notes.count(what, || class.owner.clone());

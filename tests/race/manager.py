@@ -200,6 +200,13 @@ class Manager:
         (folder / "SchedLog").write_text(log)
         log = self.run("cat /var/log/condor/NegotiatorLog.old /var/log/condor/NegotiatorLog 2>/dev/null", check=False)
         (folder / "NegotiatorLog").write_text(log)
+        # For a replay: the jobs whole, and what ehos saw of boots.
+        (folder / "jobs.json").write_text(self.run("condor_history -json -forwards"))
+        (folder / "history").mkdir()
+        for line in self.run("grep -H . /var/lib/ehos/history/*.jsonl 2>/dev/null", check=False).splitlines():
+            path, _, record = line.partition(":")
+            with open(folder / "history" / pathlib.Path(path).name, "a", encoding="utf-8") as file:
+                file.write(record + "\n")
         (folder / "journal").write_text(self.run("journalctl -o short-iso-precise --no-pager -u 'ehos*' -u 'rule*'"))
 
 

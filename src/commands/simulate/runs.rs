@@ -159,8 +159,6 @@ pub struct Runner<'a> {
     pub model: &'a Model,
     /// The seed of boot times and failures.
     pub seed: u64,
-    /// Whether sizes are of the command line alone.
-    pub flavors: &'a [String],
 }
 
 /// A run to do.

@@ -103,6 +103,7 @@ fn check_text(place: &str, sample: &[u8]) -> Result<(), WorkloadError> {
         found,
         remedy,
     };
+    let is_odd = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
     let start = sample.trim_ascii_start();
     let as_json = "print job ads with condor_history -json";
     Err(match start {
@@ -115,7 +116,7 @@ fn check_text(place: &str, sample: &[u8]) -> Result<(), WorkloadError> {
         [b'I', b'D', b' ', b' ', ..] if memchr::memmem::find(start, b"RUN_TIME").is_some() => {
             other("the table of condor_history", as_json)
         }
-        _ if sample.iter().filter(|byte| **byte == 0).count() * 20 > sample.len() => {
+        _ if sample.iter().filter(|byte| is_odd(byte)).count() * 20 > sample.len() => {
             WorkloadError::Binary { place }
         }
         _ => return Ok(()),
@@ -248,8 +249,8 @@ mod tests {
         );
         assert!(shown(b"<?xml version=\"1.0\"?>\n").contains("this is XML"));
         assert_eq!(
-            shown(b"Dear all,\x1b[1m\n"),
-            "FILE: format not recognized: the first line is `Dear all, [1m`; name the format, one of: condor-json, condor-long, event-log, ehos-history, swf, csv"
+            shown(b"Dear all,\x1b[1mthis is a letter\n"),
+            "FILE: format not recognized: the first line is `Dear all, [1mthis is a letter`; name the format, one of: condor-json, condor-long, event-log, ehos-history, swf, csv"
         );
     }
 

@@ -345,7 +345,7 @@ impl<'a> Settings<'a> {
         )
     }
 
-    /// Names the keys that nobody has read.
+    /// Names a key that the generator does not have.
     fn check_rest(&self, kind: &str) -> Result<(), WorkloadError> {
         let Some((key, _)) = self.left.first() else {
             return Ok(());

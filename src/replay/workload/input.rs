@@ -115,6 +115,24 @@ impl<'a> Source<'a> {
         Ok(Some((self.number, Line::Text(&self.line))))
     }
 
+    /// The bytes that are next; none at the end.
+    pub(super) fn chunk(&mut self) -> Result<&[u8], WorkloadError> {
+        // Asked twice, since the borrow of an answer that is returned lasts.
+        loop {
+            match self.reader.fill_buf() {
+                Ok(_) => break,
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) => return Err(self.unreadable(cause)),
+            }
+        }
+        Ok(self.reader.fill_buf().unwrap_or_default())
+    }
+
+    /// Takes bytes of the chunk.
+    pub(super) fn consume(&mut self, bytes: usize) {
+        self.reader.consume(bytes);
+    }
+
     /// Whether the last line that was read has a line break. The last line of a file that was cut off has none.
     pub(super) fn is_line_whole(&self) -> bool {
         self.ends_with_break

@@ -3,8 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::ad::Known;
+use super::ehos_history::{self, Ticks};
 use super::input::Source;
-use super::{Builder, Format, Notes, Workload, WorkloadError, csv, format, generator, swf};
+use super::{
+    Builder, Format, Notes, Workload, WorkloadError, condor_json, condor_long, csv, event_log,
+    format, generator, swf,
+};
 
 /// How to read.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +63,8 @@ pub fn read_from(
 #[derive(Default)]
 struct Joined {
     builder: Builder,
+    known: Known,
+    ticks: Ticks,
     places: Vec<String>,
     calendar: Option<Calendar>,
 }
@@ -95,13 +102,18 @@ impl Joined {
             Some(format) => format,
             None => format::recognize(&place, &sample)?,
         };
-        let jobs = self.builder.len();
+        let builder = &mut self.builder;
+        let jobs = builder.len();
         let calendar = match format {
-            Format::Swf => swf::read(&mut source, options, &mut self.builder)?,
-            Format::Csv => csv::read(&mut source, &mut self.builder)?,
-            _ => None,
+            Format::CondorJson => condor_json::read(&mut source, &mut self.known, builder)?,
+            Format::CondorLong => condor_long::read(&mut source, &mut self.known, builder)?,
+            Format::EventLog => event_log::read(&mut source, &sample, &mut self.known, builder)?,
+            Format::EhosHistory => ehos_history::read(&mut source, &mut self.ticks, builder)?,
+            Format::Swf => swf::read(&mut source, options, builder)?,
+            Format::Csv => csv::read(&mut source, builder)?,
         };
-        let has_jobs = self.builder.len() > jobs;
+        // The jobs of ticks are known at the end only.
+        let has_jobs = self.builder.len() > jobs || format == Format::EhosHistory;
         self.join(place, calendar.filter(|_| has_jobs))
     }
 
@@ -119,7 +131,8 @@ impl Joined {
         Ok(())
     }
 
-    fn build(self) -> Result<Workload, WorkloadError> {
+    fn build(mut self) -> Result<Workload, WorkloadError> {
+        self.ticks.finish(&mut self.builder);
         let workload = self.builder.build(self.calendar == Some(Calendar::Unix));
         match workload.jobs.is_empty() {
             false => Ok(workload),
@@ -138,7 +151,7 @@ fn cause(notes: &Notes) -> String {
         return format!("{} records", notes.records);
     }
     let count = |(what, count): (&String, &super::Count)| {
-        format!("{} records {what} ({})", count.records, count.example)
+        format!("{what} ({}, the first: {})", count.records, count.example)
     };
     let counts: Vec<String> = notes.counts.iter().map(count).collect();
     counts.join("; ")

@@ -8,12 +8,12 @@ use scaling::observation::Resources;
 
 use super::input::{Line, Source, excerpt};
 use super::read::{Calendar, ReadOptions};
-use super::{Builder, JobClass, RUNS_MAX, Seconds, WorkloadError};
+use super::{Builder, JobClass, Notes, RUNS_MAX, Seconds, WorkloadError};
 
 /// Memory of a job that names none, in KiB for each processor.
-const MEMORY_ASSUMED_KB: i64 = 128 * 1024;
+const MEMORY_ASSUMED_KB: u64 = 128 * 1024;
 /// More processors are an error of the file.
-const PROCESSORS_MAX: i64 = 1 << 20;
+const PROCESSORS_MAX: u64 = 1 << 20;
 const FIELDS: usize = 18;
 
 /// The fields of a line that matter here, in the order of the format.
@@ -118,60 +118,23 @@ impl Record {
         example: impl Fn() -> String,
     ) {
         let notes = &mut builder.notes;
-        let problem = match self {
-            // The whole job has a line of its own.
-            Record { status: 2..=4, .. } => Some("a part of a job (status 2 to 4): left out"),
-            Record { submitted: ..0, .. } => Some("no submit time: left out"),
-            Record {
-                ran: ..=0,
-                status: 5,
-                waited: ..0,
-                ..
-            } => Some("removed while idle, at an unknown time: left out"),
-            Record {
-                ran: ..=0,
-                status: 5,
-                ..
-            } => None,
-            Record { ran: ..0, .. } => Some("no run time: left out"),
-            Record { ran, .. } if *ran > RUNS_MAX => Some("ran longer than a year: left out"),
+        let checked = self
+            .check()
+            .and_then(|()| self.processors(notes, &example))
+            .map(|processors| (processors, self.memory_kb(notes, &example)));
+        let (processors, memory_kb) = match checked {
+            Ok(found) => found,
+            Err(problem) => return notes.leave_out(problem, example),
+        };
+        let oddity = match (self.status, self.ran) {
+            (5, ..=0) => Some("removed while idle (status 5)"),
+            (5, _) => Some("removed while running (status 5)"),
+            (0, _) => Some("failed (status 0): its run time counts"),
+            (_, 0) => Some("ran 0 s: 1 s assumed"),
             _ => None,
         };
-        if let Some(problem) = problem {
-            return notes.leave_out(problem, example);
-        }
-        let Some(processors) = [self.allocated, self.requested]
-            .into_iter()
-            .find(|processors| *processors > 0)
-            .or_else(|| {
-                notes.count("no number of processors: 1 assumed", &example);
-                Some(1)
-            })
-            .filter(|processors| *processors <= PROCESSORS_MAX)
-        else {
-            return notes.leave_out("more than 1048576 processors: left out", example);
-        };
-        let memory_kb = [self.requested_memory_kb, self.used_memory_kb]
-            .into_iter()
-            .find(|memory| *memory > 0)
-            .unwrap_or_else(|| {
-                notes.count("no memory: 128 MB for each processor assumed", &example);
-                MEMORY_ASSUMED_KB
-            });
-        match self {
-            Record {
-                status: 5,
-                ran: ..=0,
-                ..
-            } => {
-                notes.count("removed while idle (status 5)", &example);
-            }
-            Record { status: 5, .. } => notes.count("removed while running (status 5)", &example),
-            Record { status: 0, .. } => {
-                notes.count("failed (status 0): its run time counts", &example)
-            }
-            Record { ran: 0, .. } => notes.count("ran 0 s: 1 s assumed", &example),
-            _ => {}
+        if let Some(oddity) = oddity {
+            notes.count(oddity, &example);
         }
         let (jobs, cpus) = match options.split {
             true => (processors, 1),
@@ -179,31 +142,26 @@ impl Record {
         };
         if jobs > 1 {
             notes.count("parallel: split into single-core jobs", &example);
-            notes.added += jobs.unsigned_abs() - 1;
+            notes.added += jobs - 1;
         }
-        let memory_mb = memory_kb.unsigned_abs().div_ceil(1024);
-        let request = Resources {
-            cpus: cpus.unsigned_abs(),
-            memory_mb: memory_mb.saturating_mul(cpus.unsigned_abs()),
-            disk_kb: 1024,
-            gpus: 0,
-        };
         let class = JobClass {
             owner: match self.user {
                 0.. => format!("user{}", self.user),
                 _ => "unknown".to_owned(),
             },
             accounting_group: (self.group >= 0).then(|| format!("group{}", self.group)),
-            request: request.rounded(),
+            request: Resources {
+                cpus,
+                memory_mb: memory_kb.div_ceil(1024).saturating_mul(cpus),
+                disk_kb: 1024,
+                gpus: 0,
+            }
+            .rounded(),
         };
         let submitted = start.saturating_add(self.submitted);
         for _ in 0..jobs {
-            match self {
-                Record {
-                    status: 5,
-                    ran: ..=0,
-                    ..
-                } => {
+            match (self.status, self.ran) {
+                (5, ..=0) => {
                     let removed = submitted.saturating_add(self.waited);
                     builder.add_unstarted(submitted, Some(removed), &class);
                 }
@@ -214,6 +172,49 @@ impl Record {
             }
         }
     }
+
+    /// Says why there is no job.
+    fn check(&self) -> Result<(), &'static str> {
+        match (self.status, self.ran) {
+            // The whole job has a line of its own.
+            (2..=4, _) => Err("a part of a job (status 2 to 4): left out"),
+            _ if self.submitted < 0 => Err("no submit time: left out"),
+            (5, ..=0) if self.waited < 0 => Err("removed while idle, at an unknown time: left out"),
+            (5, ..=0) => Ok(()),
+            (_, ..0) => Err("no run time: left out"),
+            (_, ran) if ran > RUNS_MAX => Err("ran longer than a year: left out"),
+            _ => Ok(()),
+        }
+    }
+
+    fn processors(
+        &self,
+        notes: &mut Notes,
+        example: &impl Fn() -> String,
+    ) -> Result<u64, &'static str> {
+        match positive([self.allocated, self.requested]) {
+            Some(processors @ ..=PROCESSORS_MAX) => Ok(processors),
+            Some(_) => Err("more than 1048576 processors: left out"),
+            None => {
+                notes.count("no number of processors: 1 assumed", example);
+                Ok(1)
+            }
+        }
+    }
+
+    /// Of each processor.
+    fn memory_kb(&self, notes: &mut Notes, example: &impl Fn() -> String) -> u64 {
+        positive([self.requested_memory_kb, self.used_memory_kb]).unwrap_or_else(|| {
+            notes.count("no memory: 128 MB for each processor assumed", example);
+            MEMORY_ASSUMED_KB
+        })
+    }
+}
+
+/// The first number that is not missing.
+fn positive(numbers: [i64; 2]) -> Option<u64> {
+    let found = numbers.into_iter().find(|number| *number > 0)?;
+    u64::try_from(found).ok()
 }
 
 /// Numbers of the format may have decimals.
