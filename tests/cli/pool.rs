@@ -268,7 +268,7 @@ fn a_job_waits_no_longer_than_ehos_has_seen_its_cluster() {
         .answers("condor_q", "-group-by", &forged);
     site.tick(&[])
         .exits(0)
-        .says("longest 0 s: 1 in free slots; 3 on 3 new nodes; 36 wait");
+        .says("1 can run in free slots; create 3 nodes for 3 jobs; 36 waiting");
     assert_eq!(double.count("POST", CREATE), 3);
 }
 

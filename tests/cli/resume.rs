@@ -61,8 +61,8 @@ fn protected_mode_is_said_loudly_and_ends_by_an_operators_word() {
             .says("PROTECTED MODE  cloud lab: creates of m1.small from image GOLD CentOS 7 blocked since ")
             .says("2 consecutive failures, the last: ")
             .says("Image 7 is damaged.")
-            .says(" Mend what is broken, then: ehos resume lab\n")
-            .says("1 wait for 1 more node, limited by protected mode of m1.small in lab after 2 failures");
+            .says("; correct the cause, then run `ehos resume lab`\n")
+            .says("1 waiting for 1 more node, limited by protected mode of m1.small in lab after 2 consecutive failures");
     }
     let report = site.tick(&["-o", "json"]).exits(1).json();
     assert_eq!(report["protected"][0]["failures"], 2);
