@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::last::Mark;
 use report::history::{self, Day, Event, Record, UnreadDay};
 use report::names::{Named, ReasonName};
-use report::tick_report::{ActionReport, ActionResult};
+use report::tick_report::{ActionReport, ActionResult, NodeReport};
 use scaling::names::{ActionName, PhaseName};
 use scaling::plan::NodeDecision;
 
@@ -96,6 +96,17 @@ pub struct Decisions {
     since: Option<Timestamp>,
     /// Days that are missing from them.
     unread: Vec<UnreadDay>,
+}
+
+/// One node, and what happened to it.
+#[derive(Debug, Serialize)]
+pub struct NodeShown<'a> {
+    /// As the last tick saw it; none when it is gone.
+    pub node: Option<&'a NodeReport>,
+    /// The oldest first.
+    pub events: Vec<Decision>,
+    /// Days that are missing from them.
+    pub unread: Vec<UnreadDay>,
 }
 
 /// Past days in which nothing was decided.

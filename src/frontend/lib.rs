@@ -3,13 +3,11 @@
 //! Must not: query HTCondor or a cloud, or write a file.
 
 mod answer;
-mod day;
 mod decisions;
 mod history;
 mod host;
 mod last;
 mod listen;
-mod node;
 mod once;
 mod page;
 mod request;

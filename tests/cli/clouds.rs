@@ -67,7 +67,9 @@ fn a_node_is_made_for_a_waiting_job_and_not_twice() {
     site.tick(&[]).exits(0).says("1 can run on starting nodes");
     let server = cloud::asked_for(&double.wait_for("POST", CREATE));
     double.play(cloud::script(vec![cloud::list(&[server])]));
-    site.tick(&[]).exits(0).says("nodes    1 of at most 10: 1 building");
+    site.tick(&[])
+        .exits(0)
+        .says("nodes    1 of at most 10: 1 building");
     assert_eq!(double.count("POST", CREATE), 1);
     assert_eq!(double.count("POST", LOGIN), 1, "the token is kept");
 }

@@ -30,7 +30,10 @@ fn a_spent_budget_is_said_first_and_is_no_failure() {
         text.find(words)
             .unwrap_or_else(|| panic!("{words}: {text}"))
     };
-    assert_eq!(at("BUDGET SPENT  all clouds: 0.00 of 0.00 spent this month"), 0);
+    assert_eq!(
+        at("BUDGET SPENT  all clouds: 0.00 of 0.00 spent this month"),
+        0
+    );
     assert!(at("window   1 active (00:00-24:00 UTC): nodes_max 7") > 0);
     assert!(at("cost     0.00 per hour, 0.00 spent in 20") > 0);
     assert!(at("budget.per_month 0.00: 0.00 spent") > 0);

@@ -7,9 +7,14 @@
 pub mod life;
 mod read;
 mod record;
+mod rollup;
+mod sample;
 pub mod search;
+pub mod steps;
 mod write;
 
+#[cfg(test)]
+mod rollup_tests;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 pub use read::{Day, UnreadDay, days, last, parse};
 pub use record::{CloudCounts, CostCounts, Event, GroupCounts, Record, VERSION, limits};
+pub use rollup::{Steps, first_tick, steps};
 pub use write::{write, write_last};
 
 /// The folder of the history in the state directory.
@@ -34,3 +40,6 @@ pub(crate) const LAST: &str = "last.json";
 
 /// How the names of the days' files end.
 const DAY: &str = ".jsonl";
+
+/// How the names of their files of steps end.
+const STEPS: &str = ".steps";

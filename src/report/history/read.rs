@@ -100,7 +100,7 @@ impl Day {
 }
 
 /// `None` for what is not there.
-fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+pub(super) fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         found => found.map(Some),
