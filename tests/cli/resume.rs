@@ -95,7 +95,7 @@ fn resume_waits_for_a_tick_and_not_for_ever() {
     resume(&site, &["lab"])
         .exits(1)
         .warns(": a tick has held the lock for longer than daemon.tick_timeout ")
-        .warns("tick_timeout, 1 s");
+        .warns("daemon.tick_timeout 1 s");
     assert_eq!(site.state_files(), before);
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -121,7 +121,7 @@ fn a_removed_cloud_whose_access_is_in_clouds_yaml_is_told_so() {
 fn resume_forgets_what_ran_in_a_removed_cloud() {
     let (double, site, _) = site();
     double.play(cloud::script(vec![]));
-    command(&site, "resume", &["lab"]).says("cloud lab: no failure is remembered");
+    command(&site, "resume", &["lab"]).says("cloud lab: no failures, backoff or protected mode");
     rename(&site, "lab", "other");
     command(&site, "resume", &["lab"])
         .exits(78)
