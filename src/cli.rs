@@ -498,7 +498,10 @@ pub struct MasterDeploy {
 
 /// `10m`, `90s`, or a number of seconds.
 fn duration(text: &str) -> Result<Duration, String> {
-    keys::duration(text)
+    keys::duration(text).map_err(|(problem, remedy)| match remedy {
+        Some(remedy) => format!("{problem}; {remedy}"),
+        None => problem,
+    })
 }
 
 /// A duration that is not 0.

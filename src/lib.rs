@@ -155,11 +155,9 @@ fn exit_of_cloud(error: &openstack::Error) -> Exit {
         Error::NotTrusted { .. }
         | Error::AuthFailed { .. }
         | Error::NotInCatalog { .. }
-        | Error::RegionNeeded { .. }
         | Error::NotFound { .. }
-        | Error::TooOld { .. }
         | Error::Ambiguous { .. }
-        | Error::Cacert { .. }
+        | Error::Misconfigured { .. }
         | Error::BadAddress { .. } => Exit::Configuration,
         Error::NotReached { .. } | Error::NoAnswer { .. } | Error::DeadlinePassed { .. } => {
             Exit::Unavailable

@@ -28,9 +28,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use double::{Double, Line, Reply, always, once};
 use openstack::rule::{Direction, Family, Remote, Traffic};
 use openstack::{Auth, AuthMethod, CloudSettings, NameOrId};
-use openstack::{
-    Effect, OpenStackCloud, Service, auth::Session, compute, identity, image, network,
-};
+use openstack::{OpenStackCloud, Service, auth::Session, compute, identity, image, network};
 use scaling::action::{CloudAction, Done, Expected, Failure, FailureKind, Intent, StartdIdentity};
 use scaling::console::{ConsoleExcerpt, ConsoleSource};
 use scaling::floating_ip::NodeFloatingIp;
@@ -513,7 +511,7 @@ fn region_and_interface_are_chosen_from_the_catalog() {
     quota(None, "admin").unwrap();
     assert_eq!(
         quota(Some("RegionThree"), "public").unwrap_err(),
-        "cloud lab: no public endpoint of the compute service in region RegionThree; the catalog has: admin in \
+        "cloud lab: no public endpoint of the compute service in region RegionThree: the catalog has: admin in \
          RegionOne, public in RegionOne, public in RegionTwo; correct `region_name` or `interface`, or the roles \
          on the project"
     );
@@ -773,7 +771,7 @@ fn a_list_without_an_end_is_an_error() {
         Reply::fixture("servers-page-1"),
     )]);
     let error = servers.unwrap_err();
-    assert!(error.to_string().contains("seen already"), "{error}");
+    assert!(error.to_string().contains("an earlier one"), "{error}");
     assert_eq!(double.count("GET", "/v2.1/servers/detail"), 2);
 }
 
@@ -799,7 +797,7 @@ fn a_list_with_a_page_missing_is_no_list() {
             ),
             always("GET", "/v2.1/servers/detail?limit=2", reply),
         ]);
-        assert_eq!(servers.unwrap_err().effect(), Effect::None);
+        assert!(!servers.unwrap_err().may_have_acted());
     }
 }
 
@@ -837,9 +835,7 @@ fn a_redirect_is_not_followed() {
     let settings = settings(double.url());
     let error = compute::quota(&session(&settings), soon()).unwrap_err();
     assert!(
-        error
-            .to_string()
-            .contains("status 302; redirects are not followed"),
+        error.to_string().contains("status 302; correct auth_url"),
         "{error}"
     );
     assert!(other.received().is_empty());
@@ -924,7 +920,7 @@ fn nobody_waits_beyond_the_deadline() {
     );
     let error = compute::quota(&session, deadline).unwrap_err();
     assert!(
-        error.to_string().contains("not asked, the time is up"),
+        error.to_string().contains("skipped: deadline exceeded"),
         "{error}"
     );
     assert_eq!(double.count("GET", "/v2.1/limits"), 1);
@@ -976,7 +972,7 @@ fn images_of_one_name_are_not_guessed_among() {
     );
     assert_eq!(
         ask(images(json!([image("a", "active"), image("b", "active")]))).unwrap_err(),
-        "cloud lab: several images are called 'GOLD CentOS 7'; configure one of the ids: a, b"
+        "cloud lab: several images have the name 'GOLD CentOS 7'; configure one of the ids: a, b"
     );
     assert_eq!(
         ask(images(json!([image("a", "saving")]))).unwrap_err(),
@@ -1219,7 +1215,7 @@ fn a_create_that_cannot_be_sent_had_no_effect() {
         tags: &[],
     };
     let error = compute::create(&session, &server, soon()).unwrap_err();
-    assert_eq!(error.effect(), Effect::None);
+    assert!(!error.may_have_acted());
     assert!(
         error
             .to_string()
@@ -1273,7 +1269,7 @@ fn a_refusal_is_told_from_a_quota_and_from_not_now() {
         (
             Reply::status(413, "{}").with("Retry-After", "60"),
             later(60),
-            "patience",
+            "(rate limited)",
         ),
         (
             Reply::status(429, "{}").with("Retry-After", "5"),
@@ -1663,7 +1659,7 @@ fn tls_is_trusted_by_cacert_alone() {
         error.to_string().contains("is not trusted") && error.to_string().contains("set `cacert`"),
         "{error}"
     );
-    assert_eq!(error.effect(), Effect::None);
+    assert!(!error.may_have_acted());
     with.insecure = true;
     ask(&with).unwrap();
 
@@ -1739,7 +1735,7 @@ fn a_private_authority_is_trusted_for_the_right_name_and_time() {
             .map(|_| double.count("POST", "/v3/auth/tokens"))
             .map_err(|error| {
                 no_secret_in(&error.to_string());
-                assert_eq!(error.effect(), Effect::None, "{error}");
+                assert!(!error.may_have_acted(), "{error}");
                 assert_eq!(double.count("POST", "/v3/auth/tokens"), 0);
                 error.to_string()
             })
@@ -1756,7 +1752,7 @@ fn a_private_authority_is_trusted_for_the_right_name_and_time() {
     let refused = ask(&elsewhere, Some(&ours.file), false).unwrap_err();
     assert!(refused.contains("not valid for name"), "{refused}");
     assert!(
-        refused.contains("the name that its certificate is for"),
+        refused.contains("the name that the certificate is for"),
         "{refused}"
     );
     let expired = ours.cloud("127.0.0.1", 2021);

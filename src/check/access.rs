@@ -13,8 +13,8 @@ const CLOCK_WARNING: SignedDuration = SignedDuration::from_secs(30);
 const CLOCK_FAILURE: SignedDuration = SignedDuration::from_mins(5);
 
 /// A login that failed.
-pub fn login(cloud: &str, url: &str, error: &Error) -> Finding {
-    let mut finding = Finding::by_cloud("login", cloud, error);
+pub fn login(url: &str, error: &Error) -> Finding {
+    let mut finding = Finding::by_error("login", error.advice());
     if let Some(hint) = scheme(url, error) {
         finding.remedy = Some(hint);
     }
@@ -40,7 +40,7 @@ fn scheme(url: &str, error: &Error) -> Option<String> {
     };
     looks_so.then(|| {
         format!(
-            "auth_url begins with {said}://: if the service speaks {other}, correct it; else try later"
+            "auth_url begins with {said}://: if the service speaks {other}, correct it; otherwise retry later"
         )
     })
 }
@@ -49,28 +49,27 @@ fn scheme(url: &str, error: &Error) -> Option<String> {
 pub fn end(what: &str, expires_at: Option<Timestamp>, now: Timestamp, remedy: &str) -> Finding {
     const CHECK: &str = "credentials";
     let Some(end) = expires_at else {
-        return Finding::ok(CHECK, format!("{what} has no end"));
+        return Finding::ok(CHECK, format!("{what} does not expire"));
     };
     let left = end.duration_since(now);
     let day = end.strftime("%Y-%m-%d %H:%M UTC");
     if left <= SignedDuration::ZERO {
-        Finding::failed(CHECK, format!("{what} ended on {day}"), remedy)
+        Finding::failed(CHECK, format!("{what} expired on {day}"), remedy)
     } else if left <= EARLY {
         let days = left.as_hours() / 24;
         let plural = if days == 1 { "" } else { "s" };
         Finding::warning(
             CHECK,
-            format!("{what} ends in {days} day{plural}, on {day}"),
+            format!("{what} expires in {days} day{plural}, on {day}"),
             remedy,
         )
     } else {
-        Finding::ok(CHECK, format!("{what} ends on {day}"))
+        Finding::ok(CHECK, format!("{what} expires on {day}"))
     }
 }
 
 /// The end of the application credential, where one is used.
 pub fn application_credential(
-    cloud: &str,
     shown: &Result<Option<ApplicationCredential>, Error>,
     now: Timestamp,
 ) -> Finding {
@@ -79,13 +78,13 @@ pub fn application_credential(
             &format!("application credential {}", credential.name),
             credential.expires_at,
             now,
-            "make a new one by `openstack application credential create`, and put it into the configuration",
+            "create one by `openstack application credential create`, and write it to the configuration",
         ),
         Ok(None) => Finding::skipped(
             "credentials",
-            "Keystone does not show this application credential: when it ends is not known",
+            "Keystone does not show this application credential: its expiry is unknown",
         ),
-        Err(error) => Finding::by_cloud("credentials", cloud, error),
+        Err(error) => Finding::by_error("credentials", error.advice()),
     }
 }
 
@@ -93,7 +92,7 @@ pub fn application_credential(
 pub fn clock(whose: &str, ahead: Option<SignedDuration>) -> Finding {
     const CHECK: &str = "clock";
     let Some(ahead) = ahead else {
-        return Finding::skipped(CHECK, format!("{whose} does not tell the time"));
+        return Finding::skipped(CHECK, format!("the time of {whose} is unknown"));
     };
     let off = ahead.abs();
     let way = if ahead.is_negative() {
@@ -105,7 +104,7 @@ pub fn clock(whose: &str, ahead: Option<SignedDuration>) -> Finding {
         "{whose}'s clock is {} s {way} this machine's",
         off.as_secs()
     );
-    let remedy = "let both machines keep time by NTP (chrony, systemd-timesyncd)";
+    let remedy = "synchronize both machines by NTP (chrony, systemd-timesyncd)";
     if off > CLOCK_FAILURE {
         Finding::failed(CHECK, what, remedy)
     } else if off > CLOCK_WARNING {

@@ -67,7 +67,7 @@ pub fn flavors(
             Some(why) => findings.push(Finding::warning(
                 CHECK,
                 why,
-                format!("take {wanted} out of `flavors`, or build the image with a smaller one"),
+                format!("remove {wanted} from `flavors`, or build the image with a smaller flavor"),
             )),
         }
     }
@@ -110,19 +110,19 @@ pub fn image(
     has_master: bool,
 ) -> Finding {
     const CHECK: &str = "image";
-    let remedy = "make one by `ehos image build`";
+    let remedy = "run `ehos image build`";
     match image.property("ehos_cluster") {
         Some(made_for) if made_for == cluster => Finding::ok(
             CHECK,
-            format!("{configured} is active, made by ehos image build"),
+            format!("{configured} is active, built by ehos image build"),
         ),
         Some(made_for) => Finding::warning(
             CHECK,
-            format!("{configured} is active, and was made for another pool ({made_for})"),
+            format!("{configured} is active, and was built for another pool ({made_for})"),
             remedy,
         ),
         None if base_image == Some(configured) => {
-            let what = format!("{configured} is the base image: there is no HTCondor in it");
+            let what = format!("{configured} is the base image, without HTCondor");
             if has_master {
                 Finding::failed(CHECK, what, remedy)
             } else {
@@ -131,8 +131,8 @@ pub fn image(
         }
         None => Finding::warning(
             CHECK,
-            format!("{configured} is active, and was not made by ehos image build"),
-            "see that HTCondor and cloud-init are in it (base.yaml), or make one by `ehos image build`",
+            format!("{configured} is active, and was not built by ehos image build"),
+            "check that HTCondor and cloud-init are in it (base.yaml), or run `ehos image build`",
         ),
     }
 }
@@ -149,13 +149,13 @@ pub fn key(
     let Some(name) = configured else {
         return Finding::warning(
             CHECK,
-            "no key is configured: nobody can log in to a node to see what is wrong with it",
+            "no key is configured: you cannot log in to a node",
             "run `ehos cloud setup`, or set `key`",
         );
     };
     if let Some(keypair) = there.iter().find(|key| key.name == name) {
         return match here.missing(name, &keypair.public_key) {
-            Some((what, remedy)) if !has_master => Finding::warning(CHECK, what, remedy),
+            Some(advice) if !has_master => Finding::of(CHECK, Outcome::Warning, advice),
             Some(_) | None => Finding::ok(CHECK, name),
         };
     }
@@ -164,8 +164,7 @@ pub fn key(
         CHECK,
         format!("the API shows no keypair {name}{}", among(&names)),
         format!(
-            "keys belong to users: one that was added in a dashboard, by another login, is not this user's. Run `ehos \
-             cloud setup`, or `openstack keypair create --public-key FILE {name}` with this configuration's access"
+            "a key that another login added in a dashboard belongs to that user: run `ehos cloud setup`, or `openstack keypair create --public-key FILE {name}` with this configuration's access"
         ),
     )
 }

@@ -44,11 +44,9 @@ pub fn check(
         Err(error) => {
             area.answered = Some(!error.is_unanswered());
             area.findings
-                .push(access::login(&settings.name, &settings.auth.url, &error));
-            area.findings.push(Finding::skipped(
-                "services",
-                "nothing else can be asked without a login",
-            ));
+                .push(access::login(&settings.auth.url, &error));
+            area.findings
+                .push(Finding::skipped("services", "not checked without a login"));
             area.findings.push(configuration::user_data(
                 config, settings, "REGION", deadline,
             ));
@@ -75,11 +73,8 @@ fn all(
             region
         }
         Err(error) => {
-            findings.push(Finding::by_cloud("region", cloud, &error));
-            findings.push(Finding::skipped(
-                "services",
-                "nothing else can be asked without a region",
-            ));
+            findings.push(Finding::by_error("region", error.advice()));
+            findings.push(Finding::skipped("services", "not checked without a region"));
             return;
         }
     };
@@ -112,7 +107,7 @@ fn all(
         Finding::warning(
             "answers",
             item.to_string(),
-            "show this item to the operators of the cloud; ehos goes on without it",
+            "report this item to the operators of the cloud; ehos ignores it",
         )
     }));
 }
@@ -181,7 +176,7 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn failed(&self, check: &'static str, error: &Error) -> Finding {
-        Finding::by_cloud(check, &self.settings.name, error)
+        Finding::by_error(check, error.advice())
     }
 
     /// What nodes boot from and with.
@@ -270,7 +265,7 @@ impl Judge<'_> {
         if let Ok(None) = self.answers.ports {
             findings.push(Finding::skipped(
                 "quota",
-                "the cloud does not tell its quota of ports: a create that is over it is refused",
+                "the quota of ports is unknown: Nova rejects creates that exceed it",
             ));
         }
         let (limits, servers, flavors) = match (
@@ -314,13 +309,13 @@ fn placement(session: &Session, deadline: Deadline) -> Vec<Finding> {
     if !settings.availability_zones.is_empty() {
         match zone::zones(session, deadline) {
             Ok(there) => findings.extend(placement::zones(&there, &settings.availability_zones)),
-            Err(error) => findings.push(Finding::by_cloud("zones", &settings.name, &error)),
+            Err(error) => findings.push(Finding::by_error("zones", error.advice())),
         }
     }
     if let Some(wanted) = &settings.server_group {
         findings.push(match server_group::find(session, wanted, deadline) {
             Ok(group) => placement::server_group(&group, &settings.server_group_policy),
-            Err(error) => Finding::by_cloud("server-group", &settings.name, &error),
+            Err(error) => Finding::by_error("server-group", error.advice()),
         });
     }
     findings
@@ -338,12 +333,12 @@ fn credentials(session: &Session, token: &Token, deadline: Deadline) -> Finding 
             "the user's password",
             token.password_expires_at,
             now,
-            "set a new password by `openstack user password set`, and put it into the configuration",
+            "set a new password by `openstack user password set`, and write it to the configuration",
         ),
         AuthMethod::Token { .. } => access::end("the token", Some(token.good_until), now, ADVICE),
         AuthMethod::ApplicationCredential { .. } => {
             let shown = identity::application_credential(session, deadline);
-            access::application_credential(&settings.name, &shown, now)
+            access::application_credential(&shown, now)
         }
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Area, Finding};
+use super::{Area, Finding, Outcome};
 use condor::CondorSettings;
 use config::{self, Config};
 use openstack::CloudSettings;
@@ -30,26 +30,20 @@ pub fn check(config: &Config, environment: &Environment) -> Area {
         .map(|file| file.display().to_string())
         .collect();
     let mut findings = vec![Finding::ok("files", files.join(", "))];
-    findings.extend(config.notes.iter().map(|note| {
-        let mut finding = Finding::by_error("files", note);
-        finding.outcome = super::Outcome::Warning;
-        finding
-    }));
+    let notes = config.notes.iter();
+    findings.extend(notes.map(|note| Finding::of("files", Outcome::Warning, note.advice())));
     if config.simulation.is_some() {
         findings.push(Finding::skipped(
             "simulation",
-            "this is a simulated world: there is no cloud and no pool to ask",
+            "simulated site: no cloud and no pool to check",
         ));
     }
     for name in TEMPLATES {
         findings.push(match config::template(name, environment) {
-            None => Finding::skipped(
-                "templates",
-                format!("there is no {name}: it is not needed for nodes"),
-            ),
+            None => Finding::skipped("templates", format!("no {name}: nodes do not need it")),
             Some(path) => match Template::load(&path) {
                 Ok(_) => Finding::ok("templates", path.display().to_string()),
-                Err(error) => Finding::by_error("templates", &error.to_string()),
+                Err(error) => Finding::by_error("templates", error),
             },
         });
     }
@@ -67,7 +61,7 @@ pub fn unusable(error: &config::Error) -> Area {
         findings: error
             .problems
             .iter()
-            .map(|problem| Finding::by_error("files", &problem.to_string()))
+            .map(|problem| Finding::by_error("files", problem.advice()))
             .collect(),
         answered: None,
     }
@@ -92,7 +86,7 @@ pub fn user_data(
     {
         return Finding::warning(
             CHECK,
-            "condor.host_ip is not set: no node can be made, for it would not know its central manager",
+            "condor.host_ip is not set: ehos cannot create nodes without their central manager",
             "`ehos master deploy` makes one that knows its own address; for one that you have, set condor.host_ip to \
              its address as nodes reach it",
         );

@@ -22,6 +22,7 @@ use serde::Serialize;
 use config::Config;
 use deploy::local_keys::LocalKeys;
 use openstack::CloudSettings;
+use system::advice::Advice;
 use system::deadline::Deadline;
 use system::environment::Environment;
 
@@ -50,7 +51,6 @@ pub struct Finding {
     pub outcome: Outcome,
     /// The same in a sentence.
     pub what: String,
-    /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
@@ -86,24 +86,13 @@ impl Finding {
         Finding::new(check, Outcome::Failed, what, Some(remedy.into()))
     }
 
-    /// What an error says: what failed, and after the last semicolon what to do.
-    fn by_error(check: &'static str, error: &str) -> Finding {
-        let advice = error
-            .rfind("; try later; ")
-            .or_else(|| error.rfind("; "))
-            .and_then(|at| Some((error.get(..at)?, error.get(at + 2..)?)));
-        let (what, remedy) = match advice {
-            Some((what, remedy)) => (what, Some(remedy.to_owned())),
-            None => (error, None),
-        };
-        Finding::new(check, Outcome::Failed, what, remedy)
+    fn of(check: &'static str, outcome: Outcome, advice: impl Into<Advice>) -> Finding {
+        let Advice { problem, remedy } = advice.into();
+        Finding::new(check, outcome, problem, remedy)
     }
 
-    /// The same for an error of a cloud, whose name stands above the finding already.
-    fn by_cloud(check: &'static str, cloud: &str, error: &openstack::Error) -> Finding {
-        let text = error.to_string();
-        let prefix = format!("cloud {cloud}: ");
-        Finding::by_error(check, text.strip_prefix(&prefix).unwrap_or(&text))
+    fn by_error(check: &'static str, advice: impl Into<Advice>) -> Finding {
+        Finding::of(check, Outcome::Failed, advice)
     }
 }
 
@@ -151,25 +140,5 @@ fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     match thread.join() {
         Ok(value) => value,
         Err(panic) => std::panic::resume_unwind(panic),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_is_told_apart_from_its_advice() {
-        let of = |error: &str| {
-            let finding = Finding::by_error("login", error);
-            (finding.what, finding.remedy)
-        };
-        let both = |what: &str, remedy: &str| (what.to_owned(), Some(remedy.to_owned()));
-        assert_eq!(of("a: no; b; do this"), both("a: no; b", "do this"));
-        assert_eq!(
-            of("no answer; try later; if it stays so, ask"),
-            both("no answer", "try later; if it stays so, ask")
-        );
-        assert_eq!(of("no advice"), ("no advice".to_owned(), None));
     }
 }

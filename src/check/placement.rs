@@ -18,7 +18,7 @@ pub fn zones(there: &[Zone], configured: &[String]) -> Vec<Finding> {
             Some(_) => findings.push(Finding::warning(
                 CHECK,
                 format!("no host of zone {wanted} is up"),
-                "wait, ask the cloud's operators, or take it out of `availability_zones`",
+                "wait, ask the cloud's operators, or remove it from `availability_zones`",
             )),
             None => {
                 let names: Vec<&str> = there.iter().map(|zone| zone.name.as_str()).collect();
@@ -46,7 +46,7 @@ pub fn server_group(group: &ServerGroup, policy: &str) -> Finding {
     Finding::warning(
         CHECK,
         format!("{there}, and server_group_policy is {policy}"),
-        "the policy of a group never changes: set `server_group_policy` to what it is, or `server_group` to another name \
+        "set `server_group_policy` to the policy of the group, which never changes, or `server_group` to another name \
          and run `ehos cloud setup`",
     )
 }

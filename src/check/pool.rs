@@ -35,11 +35,11 @@ const TRIAL_TOKEN: Duration = Duration::from_secs(60);
 
 /// Looks at the pool of `config`.
 pub fn check(config: &Config, deadline: Deadline) -> Area {
-    let tools = Tools::new(config.condor.bin.clone(), config.timeouts.command);
-    let pool = config.condor.pool.as_deref();
-    let clock = inspect::clock_ahead(&tools, pool, deadline);
+    let tools = Tools::new(config.condor.bin.clone(), config.timeouts.command)
+        .of_pool(config.condor.pool.as_deref());
+    let clock = inspect::clock_ahead(&tools, deadline);
     if let Err(error @ Error::NotFound { .. }) = &clock {
-        let why = format!("{error}; the pool can be checked on the central manager only");
+        let why = format!("{error}; check the pool on the central manager");
         return Area {
             name: NAME.to_owned(),
             findings: vec![Finding::skipped("tools", why)],
@@ -60,10 +60,10 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
         let rights = scope.spawn(move || rights(config, tools, deadline));
         let tokens = scope.spawn(move || joining(config, tools, deadline));
         let settings = scope.spawn(move || central_manager(config, tools, deadline));
-        let nodes = scope.spawn(move || inspect::nodes(tools, pool, deadline));
+        let nodes = scope.spawn(move || inspect::nodes(tools, deadline));
         let host = host_ip(config.condor.host_ip.as_deref(), deadline, |address| {
-            let of = |pool| inspect::collector_address(tools, pool, deadline).ok()?;
-            Some((of(pool)?, of(Some(address))?))
+            let of = |tools: &Tools| inspect::collector_address(tools, deadline).ok()?;
+            Some((of(tools)?, of(&tools.of_pool(Some(address)))?))
         });
 
         let view = joined(view);
@@ -106,9 +106,9 @@ fn observed(view: &PoolView, negotiation_cycle: Duration) -> Vec<Finding> {
     let mut findings = vec![match &view.collector {
         Observed::Known(collector) => Finding::ok(
             "collector",
-            format!("it knows {} startd(s)", collector.startds.len()),
+            format!("{} startd(s)", collector.startds.len()),
         ),
-        Observed::Unknown(why) => unanswered("collector", why),
+        Observed::Unknown(why) => unanswered("collector", why.as_str()),
     }];
     for (name, schedd) in &view.schedds {
         findings.push(match schedd {
@@ -119,7 +119,7 @@ fn observed(view: &PoolView, negotiation_cycle: Duration) -> Vec<Finding> {
                     schedd.jobs.idle, schedd.jobs.running
                 ),
             ),
-            Observed::Unknown(why) => unanswered("schedd", why),
+            Observed::Unknown(why) => unanswered("schedd", why.as_str()),
         });
     }
     let collector = view.collector.known();
@@ -129,8 +129,7 @@ fn observed(view: &PoolView, negotiation_cycle: Duration) -> Vec<Finding> {
 
 /// Whether ehos may do what it has to.
 fn rights(config: &Config, tools: &Tools, deadline: Deadline) -> [Finding; 2] {
-    let pool = config.condor.pool.as_deref();
-    let may = |right| inspect::permission(tools, pool, right, deadline);
+    let may = |right| inspect::permission(tools, right, deadline);
     let drains = match config.policy.drains() {
         true => right_to_drain(&may("ADMINISTRATOR")),
         false => nodes_end_themselves(),
@@ -149,11 +148,11 @@ fn templates(config: &Config) -> Vec<Finding> {
     templates.into_iter().filter_map(check).collect()
 }
 
-fn unanswered(check: &'static str, why: &str) -> Finding {
+fn unanswered(check: &'static str, why: impl Into<String>) -> Finding {
     Finding::failed(
         check,
         why,
-        "see that HTCondor runs (`systemctl status condor`), and that condor.pool and condor.schedds are right",
+        "check that HTCondor runs (`systemctl status condor`), and that condor.pool and condor.schedds are correct",
     )
 }
 
@@ -163,8 +162,8 @@ fn negotiator(collector: &CollectorView, cycle: Duration) -> Finding {
     let Some(period) = collector.negotiation_period else {
         return Finding::warning(
             CHECK,
-            "no negotiator has said yet how long its cycles take: without one no job is matched",
-            "wait for two cycles after a start; else see `condor_status -negotiator` and the NegotiatorLog",
+            "the duration of negotiation cycles is unknown: without a negotiator no job is matched",
+            "wait for two cycles after a start; then check `condor_status -negotiator` and the NegotiatorLog",
         );
     };
     let what = format!("a cycle takes {} s", period.as_secs());
@@ -176,7 +175,7 @@ fn negotiator(collector: &CollectorView, cycle: Duration) -> Finding {
                 cycle.as_secs()
             ),
             format!(
-                "set daemon.negotiation_cycle: {}s; ehos goes by the longer one",
+                "set daemon.negotiation_cycle: {}s; ehos uses the longer one",
                 period.as_secs()
             ),
         );
@@ -185,7 +184,7 @@ fn negotiator(collector: &CollectorView, cycle: Duration) -> Finding {
 }
 
 fn nodes_end_themselves() -> Finding {
-    let what = "not asked for: condor.scale_down is node, and nodes end by themselves";
+    let what = "not needed: condor.scale_down is node, and nodes shut themselves down";
     Finding::skipped("drain", what)
 }
 
@@ -193,11 +192,11 @@ fn right_to_drain(permission: &Result<Permission, Error>) -> Finding {
     const CHECK: &str = "drain";
     match permission {
         Ok(Permission::Granted(who)) => {
-            Finding::ok(CHECK, format!("the collector lets {who} drain nodes"))
+            Finding::ok(CHECK, format!("the collector allows {who} to drain nodes"))
         }
         Ok(Permission::Refused) => Finding::failed(
             CHECK,
-            "the collector does not let this user drain nodes: idle ones could not be removed",
+            "the collector does not allow this user to drain nodes: ehos cannot remove idle ones",
             "run this as the user that runs ehos; if it still fails, add its identity to ALLOW_ADMINISTRATOR on the \
              central manager, and give it a token (master.yaml)",
         ),
@@ -210,12 +209,12 @@ fn right_to_advertise(permission: &Result<Permission, Error>) -> Finding {
     match permission {
         Ok(Permission::Granted(who)) => Finding::ok(
             CHECK,
-            format!("the collector lets {who} take ads of deleted nodes away"),
+            format!("the collector allows {who} to invalidate ads of deleted nodes"),
         ),
         Ok(Permission::Refused) => Finding::warning(
             CHECK,
-            "the collector does not let this user take ads of deleted nodes away: jobs are matched to them in vain \
-             until the ads end",
+            "the collector does not allow this user to invalidate ads of deleted nodes: jobs are matched to them \
+             until the ads expire",
             "add the identity of the user that runs ehos to ALLOW_ADVERTISE_STARTD and ALLOW_ADVERTISE_MASTER on the \
              central manager",
         ),
@@ -226,7 +225,7 @@ fn right_to_advertise(permission: &Result<Permission, Error>) -> Finding {
 fn unknown_right(check: &'static str, error: &Error) -> Finding {
     match error {
         Error::NotFound { .. } => Finding::skipped(check, error.to_string()),
-        _ => unanswered(check, &error.to_string()),
+        _ => unanswered(check, error.advice().problem),
     }
 }
 
@@ -265,18 +264,18 @@ fn host_ip(
         Ok(Some((here, there))) if here != there => Finding::failed(
             CHECK,
             format!(
-                "nodes would join another pool: the collector of this one is {here}, and at {address} is {there}"
+                "nodes would join another pool: the collector of this one is {here}, the one at {address} is {there}"
             ),
             "set condor.host_ip to this pool's central manager; if the configuration was copied from another pool's, \
              give this one an ehos.cluster of its own, too: each would delete the other's nodes",
         ),
-        Ok(_) => Finding::ok(CHECK, format!("{address} takes connections")),
+        Ok(_) => Finding::ok(CHECK, format!("{address} accepts connections")),
         Err(error) => Finding::warning(
             CHECK,
             format!(
-                "{address}, where nodes look for the collector, cannot be reached from here: {error}"
+                "{address}, the collector's address for nodes, cannot be reached from here: {error}"
             ),
-            "correct condor.host_ip; a floating IP may not be reachable from its own server, then this says nothing",
+            "correct condor.host_ip, unless it is a floating IP: its own server may not reach it",
         ),
     }
 }

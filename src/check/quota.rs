@@ -71,7 +71,7 @@ pub fn quota(
         .iter()
         .map(|flavor| (flavor.name.as_str(), room(quota, policy, flavor)))
         .collect();
-    let ask = "ask the cloud's operators for more, delete servers that nobody needs, or lower min_cores, min_ram, \
+    let ask = "ask the cloud's operators for more, delete unused servers, or lower min_cores, min_ram, \
                min_instances";
     let mut findings: Vec<Finding> = rooms
         .iter()

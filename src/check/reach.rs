@@ -48,7 +48,7 @@ pub fn networks<'n>(
                 let ids: Vec<&str> = several.iter().map(|network| network.id.as_str()).collect();
                 findings.push(Finding::failed(
                     CHECK,
-                    format!("several networks are called {wanted}"),
+                    format!("several networks have the name {wanted}"),
                     format!("set `networks` to one of the ids: {}", ids.join(", ")),
                 ));
                 continue;
@@ -69,7 +69,7 @@ fn one_network(check: &'static str, network: &Network) -> Finding {
                 "network {name} is not ACTIVE: its status is {}",
                 network.status
             ),
-            "ask the cloud's operators, or take another one",
+            "ask the cloud's operators, or configure another one",
         );
     }
     if network.subnets.is_empty() {
@@ -77,7 +77,7 @@ fn one_network(check: &'static str, network: &Network) -> Finding {
             check,
             format!("network {name} has no subnet: a server gets no address from it"),
             format!(
-                "make one by `openstack subnet create --network {name} --subnet-range CIDR NAME`"
+                "create one by `openstack subnet create --network {name} --subnet-range CIDR NAME`"
             ),
         );
     }
@@ -85,9 +85,9 @@ fn one_network(check: &'static str, network: &Network) -> Finding {
         return Finding::failed(
             check,
             format!(
-                "network {name} is external: floating IPs come from it, and servers cannot be put into it"
+                "network {name} is external: it gives floating IPs, and servers cannot be in it"
             ),
-            "take a network of the project with a router to it",
+            "configure a network of the project with a router to it",
         );
     }
     Finding::ok(check, name)
@@ -128,7 +128,7 @@ pub fn security_groups(
                     },
                 ));
             }
-            Err(refusal) => findings.push(Finding::by_error(CHECK, &refusal.to_string())),
+            Err(refusal) => findings.push(Finding::by_error(CHECK, refusal)),
         }
     }
     if findings.is_empty() {
@@ -208,10 +208,10 @@ fn within(gate: &Gate, subnets: &[Prefix]) -> Finding {
         .collect();
     if !closed.is_empty() {
         let what = format!(
-            "no rule lets servers of the group reach each other on tcp 9618 ({}): nodes and central manager cannot talk",
+            "no rule allows tcp 9618 between servers of the group ({}): nodes and central manager cannot communicate",
             closed.join(", ")
         );
-        let remedy = "run `ehos cloud setup`, which adds a rule from the group itself";
+        let remedy = "run `ehos cloud setup`: it adds a rule from the group itself";
         // HTCondor is content with one family.
         return if closed.len() < families(subnets).len() {
             Finding::warning(CHECK, what, remedy)
@@ -226,7 +226,7 @@ fn within(gate: &Gate, subnets: &[Prefix]) -> Finding {
     Finding::ok(
         CHECK,
         if world {
-            "open within the group, and to everybody: HTCondor itself says who may do what"
+            "open within the group and to all addresses: HTCondor authenticates its clients"
         } else {
             "open within the group"
         },
@@ -247,7 +247,7 @@ fn from_master(gate: &Gate, subnets: &[Prefix], host_ip: &str) -> Option<Finding
         Finding::warning(
             "port-9618",
             format!(
-                "condor.host_ip {host_ip} is not in the nodes' networks, and no rule lets it reach them on tcp 9618"
+                "condor.host_ip {host_ip} is not in the nodes' networks, and no rule allows it to reach them on tcp 9618"
             ),
             "run `ehos cloud setup --external`, or add a rule for the central manager's address",
         )
@@ -260,11 +260,11 @@ fn egress(gate: &Gate, subnets: &[Prefix]) -> Finding {
         gate.passes_within(&traffic(Direction::Egress, *family, SHARED_PORT), subnets)
     };
     if families(subnets).iter().any(out) {
-        return Finding::ok(CHECK, "nodes may reach tcp 9618 of the group");
+        return Finding::ok(CHECK, "nodes can reach tcp 9618 of the group");
     }
     Finding::failed(
         CHECK,
-        "no rule lets nodes out to tcp 9618: they cannot join the pool",
+        "no rule allows nodes to send to tcp 9618: they cannot join the pool",
         "add one: `openstack security group rule create --egress --ethertype IPv4 GROUP`",
     )
 }
@@ -281,12 +281,12 @@ fn ssh(gate: &Gate) -> Finding {
                 .any(|family| rule.may_concern(&traffic(Direction::Ingress, family, SSH_PORT)))
     });
     if open {
-        return Finding::ok(CHECK, "there is a rule that lets ssh in");
+        return Finding::ok(CHECK, "a rule allows ssh");
     }
     Finding::warning(
         CHECK,
-        "no rule lets ssh in from outside the group: nobody can log in to a node or to the central manager",
-        "run `ehos cloud setup`, with --ssh-from for the addresses you work from",
+        "no rule allows ssh from outside the group: you cannot log in to a node or to the central manager",
+        "run `ehos cloud setup` with --ssh-from and your own addresses",
     )
 }
 

@@ -84,7 +84,7 @@ pub fn text(areas: &[Area]) -> String {
     };
     let counts = [
         (Outcome::Failed, "failed"),
-        (Outcome::Warning, "to be looked at"),
+        (Outcome::Warning, "warnings"),
         (Outcome::Skipped, "not checked"),
         (Outcome::Ok, "ok"),
     ];

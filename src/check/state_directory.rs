@@ -37,7 +37,7 @@ pub fn check(directory: &Path) -> Vec<Finding> {
     if !found.is_dir() {
         return vec![Finding::failed(
             CHECK,
-            format!("{} is no directory", directory.display()),
+            format!("{} is not a directory", directory.display()),
             "move it away, or name another directory with --state-dir or daemon.state_dir",
         )];
     }
@@ -60,7 +60,7 @@ fn room_for(directory: &Path, found: &Metadata, me: u32) -> Finding {
         return Finding::failed(
             CHECK,
             format!("{} cannot be written to: {error}", directory.display()),
-            "make room on its disk, or mount it for writing: without a place for intents no tick does anything",
+            "free space on its disk, or mount it for writing: no tick acts before its intents are saved",
         );
     }
     let owner = rights::user_name(found.uid());
@@ -82,10 +82,7 @@ fn room_for(directory: &Path, found: &Metadata, me: u32) -> Finding {
         }
         Err(error) => Finding::skipped(
             CHECK,
-            format!(
-                "{}: its disk does not say its room: {error}",
-                directory.display()
-            ),
+            format!("{}: free space unknown: {error}", directory.display()),
         ),
     }
 }
@@ -98,14 +95,14 @@ fn missing(directory: &Path) -> Finding {
     if access(above, Access::WRITE_OK | Access::EXEC_OK).is_ok() {
         return Finding::ok(
             CHECK,
-            format!("{place} is not there yet: the first tick makes it"),
+            format!("{place} does not exist yet: the first tick creates it"),
         );
     }
     let me = rights::user_name(geteuid().as_raw());
     Finding::failed(
         CHECK,
         format!(
-            "{place} is not there, and the user {me} may not make it in {}",
+            "{place} does not exist, and the user {me} may not create it in {}",
             above.display()
         ),
         format!("sudo install -d -o {me} -m 700 {place}"),
@@ -128,7 +125,7 @@ fn of_another_user(directory: &Path, found: &Metadata) -> Finding {
         check: CHECK,
         outcome: Outcome::Skipped,
         what: format!(
-            "{} belongs to the user {owner}, and this user does not see into it",
+            "{} belongs to the user {owner}: this user cannot read it",
             directory.display()
         ),
         remedy: Some(format!(
@@ -194,7 +191,7 @@ fn foreign_entry(directory: &Path, found: &Metadata) -> Option<Finding> {
             bad.path().display(),
             rights::user_name(of)
         ),
-        format!("give it back: sudo chown -R {word}: {place}"),
+        format!("sudo chown -R {word}: {place}"),
     ))
 }
 
@@ -232,21 +229,21 @@ fn room(directory: &Path, owner: &str, room: Room) -> Finding {
             CHECK,
             format!("{place} is on a file system that is mounted read-only"),
             format!(
-                "look at `dmesg` and the disk, then: sudo mount -o remount,rw \"$(findmnt -no TARGET -T {place})\""
+                "check `dmesg` and the disk, then run sudo mount -o remount,rw \"$(findmnt -no TARGET -T {place})\""
             ),
         );
     }
     let make_room =
-        format!("make room (df -h {place}; df -i {place}), or shorten daemon.history_days");
+        format!("free space (df -h {place}; df -i {place}), or shorten daemon.history_days");
     if room.bytes < LEAST_BYTES || files < LEAST_FILES {
         let left = if files < LEAST_FILES {
-            format!("{files} files more")
+            format!("{files} files")
         } else {
-            format!("{} KB more", room.bytes / 1024)
+            format!("{} KB", room.bytes / 1024)
         };
         return Finding::failed(
             CHECK,
-            format!("the disk of {place} is full: it takes {left}"),
+            format!("the disk of {place} is full: {left} left"),
             make_room,
         );
     }
@@ -258,7 +255,7 @@ fn room(directory: &Path, owner: &str, room: Room) -> Finding {
         );
     }
     if files < FEW_FILES {
-        let what = format!("the disk of {place} takes {files} files more");
+        let what = format!("the disk of {place} has {files} files left");
         return Finding::warning(CHECK, what, make_room);
     }
     Finding::ok(CHECK, format!("{place} of the user {owner}, {mb} MB left"))

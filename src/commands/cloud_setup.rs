@@ -273,8 +273,7 @@ fn not_held(there: &There, asked: &Asked, name: &str, here: &LocalKeys) -> Optio
         // A user who names a public key has its private key.
         return None;
     }
-    let (what, remedy) = here.missing(name, public)?;
-    Some(format!("{what}; {remedy}"))
+    here.missing(name, public).map(|advice| advice.to_string())
 }
 
 fn look(session: &Session, deadline: Deadline) -> Result<There, openstack::Error> {

@@ -72,7 +72,11 @@ pub fn run(
         deadline: Deadline::within(config.timeouts.tick),
         levels,
     };
-    let notices = config.notes.iter().cloned().chain(loaded.notice);
+    let notices = config
+        .notes
+        .iter()
+        .map(ToString::to_string)
+        .chain(loaded.notice);
     let mut said = Ok(());
     let mut print = |text: &str| {
         if said.is_ok() {

@@ -24,6 +24,8 @@ const STDERR_TOLD: usize = 600;
 pub struct Tools {
     bin: Option<PathBuf>,
     limit: Duration,
+    /// The collector; `None`: that of this machine's configuration.
+    pool: Option<String>,
     variables: Vec<(&'static str, OsString)>,
     bounds: Bounds,
 }
@@ -34,11 +36,22 @@ pub(super) struct Call<'a> {
     /// Its name, as `condor_q`.
     pub tool: &'a str,
     /// Its arguments: shown to everybody on the machine, so never a secret.
-    pub args: &'a [&'a str],
+    pub args: Vec<&'a str>,
     /// What it reads on standard input, a few hundred bytes; nothing when empty.
     pub stdin: &'a str,
     /// Whom or what it is asked about, for errors.
     pub about: &'a str,
+}
+
+impl<'a> Call<'a> {
+    pub fn new(tool: &'a str, args: &[&'a str], about: &'a str) -> Call<'a> {
+        Call {
+            tool,
+            args: args.to_vec(),
+            stdin: "",
+            about,
+        }
+    }
 }
 
 impl Tools {
@@ -47,8 +60,35 @@ impl Tools {
         Tools {
             bin,
             limit,
+            pool: None,
             variables: Vec::new(),
             bounds: Bounds::default(),
+        }
+    }
+
+    /// The same tools for the pool of this collector.
+    pub fn of_pool(&self, pool: Option<&str>) -> Tools {
+        let mut tools = self.clone();
+        tools.pool = pool.map(str::to_owned);
+        tools
+    }
+
+    pub(super) fn pool(&self) -> Option<&str> {
+        self.pool.as_deref()
+    }
+
+    /// A call that concerns the pool: `-pool` goes before the other arguments.
+    pub(super) fn to_pool<'a>(
+        &'a self,
+        tool: &'a str,
+        args: &[&'a str],
+        about: &'a str,
+    ) -> Call<'a> {
+        let pool = self.pool().map(|pool| ["-pool", pool]);
+        let args = pool.iter().flatten().chain(args).copied().collect();
+        Call {
+            args,
+            ..Call::new(tool, &[], about)
         }
     }
 
@@ -143,7 +183,7 @@ impl Tools {
                 about: call.about.to_owned(),
                 status: described(status),
                 stderr: if stderr.is_empty() {
-                    "it says nothing on standard error".to_owned()
+                    "no text on standard error".to_owned()
                 } else {
                     stderr
                 },
@@ -337,7 +377,7 @@ mod tests {
     fn call<'a>(stdin: &'a str) -> Call<'a> {
         Call {
             tool: "condor_q",
-            args: &[],
+            args: Vec::new(),
             stdin,
             about: "schedd local",
         }

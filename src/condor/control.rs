@@ -1,4 +1,4 @@
-//! What HTCondor is asked to do: drain a startd, take a drain back, forget the ads of a machine.
+//! Actions in HTCondor: drain a startd, cancel a drain, invalidate the ads of a machine.
 //!
 //! The tools' exit codes alone do not tell what happened, their words do. `-debug` makes them say why a connection
 //! failed: without it "not allowed" and "not there" read the same.
@@ -35,7 +35,6 @@ fn check(startd: &StartdIdentity) -> String {
 /// Drains the startd of `slot`, if it is this one, unless any of its slots is claimed.
 pub(super) fn drain(
     tools: &Tools,
-    pool: Option<&str>,
     startd: &StartdIdentity,
     slot: &str,
     reason: &str,
@@ -43,46 +42,35 @@ pub(super) fn drain(
 ) -> Result<Done, Failure> {
     let check = check(startd);
     let args = ["-graceful", "-check", &check, "-reason", reason, slot];
-    condor_drain(tools, pool, &args, slot, deadline)
+    condor_drain(tools, &args, slot, deadline)
 }
 
-/// Takes back the drain with this id, and no other.
+/// Cancels the drain with this id, and no other.
 pub(super) fn cancel(
     tools: &Tools,
-    pool: Option<&str>,
     slot: &str,
     request_id: &str,
     deadline: Deadline,
 ) -> Result<Done, Failure> {
     if request_id.is_empty() {
-        // Without an id, condor_drain takes back anybody's drain.
+        // Without an id, condor_drain cancels any drain.
         return Err(Failure {
             kind: FailureKind::Rejected,
-            message: format!("the drain of {slot} has no DrainingRequestId and is not taken back"),
+            message: format!("drain of {slot} not cancelled: the ad has no DrainingRequestId"),
         });
     }
     let args = ["-cancel", "-request-id", request_id, slot];
-    condor_drain(tools, pool, &args, slot, deadline)
+    condor_drain(tools, &args, slot, deadline)
 }
 
 fn condor_drain(
     tools: &Tools,
-    pool: Option<&str>,
     request: &[&str],
     slot: &str,
     deadline: Deadline,
 ) -> Result<Done, Failure> {
-    let mut args = vec!["-debug"];
-    if let Some(pool) = pool {
-        args.extend(["-pool", pool]);
-    }
-    args.extend(request);
-    let call = Call {
-        tool: "condor_drain",
-        args: &args,
-        stdin: "",
-        about: slot,
-    };
+    let args: Vec<&str> = ["-debug"].iter().chain(request).copied().collect();
+    let call = tools.to_pool("condor_drain", &args, slot);
     let said = tools.text(&call, deadline).map_err(judged)?;
     if said.contains("Sent request to") {
         Ok(Done::Accepted)
@@ -90,7 +78,7 @@ fn condor_drain(
         Err(Failure {
             kind: FailureKind::Unknown,
             message: format!(
-                "condor_drain ended well for {slot} but did not say that it sent the request"
+                "condor_drain for {slot}: exit code 0 without the words \"Sent request to\""
             ),
         })
     }
@@ -106,29 +94,22 @@ pub(super) fn reschedule(
     address: &str,
     deadline: Deadline,
 ) -> Result<Done, Failure> {
-    let call = Call {
-        tool: "condor_reschedule",
-        args: &["-addr", address],
-        stdin: "",
-        about: "the negotiator",
-    };
+    let call = Call::new("condor_reschedule", &["-addr", address], "the negotiator");
     let deadline = deadline.at_most(RESCHEDULE_LIMIT);
     tools.text(&call, deadline).map_err(judged)?;
     Ok(Done::Accepted)
 }
 
-/// Takes the ads of `machine` out of the collector: its slots, its startd and its master. The collector does not say
+/// Invalidates the ads of `machine` in the collector: its slots, its startd and its master. The collector does not say
 /// whether there were any.
 pub(super) fn invalidate(
     tools: &Tools,
-    pool: Option<&str>,
     machine: &str,
     deadline: Deadline,
 ) -> Result<Done, Failure> {
     // A startd has an ad of its own beside those of its slots (since 23.2), which wants a query of its own.
     advertise(
         tools,
-        pool,
         "INVALIDATE_STARTD_ADS",
         &["Machine", "StartD"],
         machine,
@@ -136,7 +117,6 @@ pub(super) fn invalidate(
     )?;
     advertise(
         tools,
-        pool,
         "INVALIDATE_MASTER_ADS",
         &["DaemonMaster"],
         machine,
@@ -146,7 +126,6 @@ pub(super) fn invalidate(
 
 fn advertise(
     tools: &Tools,
-    pool: Option<&str>,
     command: &str,
     kinds: &[&str],
     machine: &str,
@@ -162,16 +141,10 @@ fn advertise(
         })
         .collect::<Vec<_>>()
         .join("\n");
-    let mut args = vec!["-debug"];
-    if let Some(pool) = pool {
-        args.extend(["-pool", pool]);
-    }
-    args.extend(["-tcp", "-multiple", command, "-"]);
+    let args = ["-debug", "-tcp", "-multiple", command, "-"];
     let call = Call {
-        tool: "condor_advertise",
-        args: &args,
         stdin: &ads,
-        about: machine,
+        ..tools.to_pool("condor_advertise", &args, machine)
     };
     let said = tools.text(&call, deadline).map_err(judged)?;
     let all = format!("Sent {0} of {0} ad", kinds.len());
@@ -181,7 +154,7 @@ fn advertise(
         Err(Failure {
             kind: FailureKind::Unknown,
             message: format!(
-                "condor_advertise {command} ended well for {machine} but did not say \"{all}\""
+                "condor_advertise {command} for {machine}: exit code 0 without the words \"{all}\""
             ),
         })
     }
@@ -199,8 +172,8 @@ fn judged(error: Error) -> Failure {
     } else if says(&["DENIED", "authenticat", "AUTHENTICATE", "authoriz"]) {
         (
             FailureKind::NotAuthorized,
-            "; ehos needs a token with ADMINISTRATOR (drains) and ADVERTISE_STARTD, ADVERTISE_MASTER (ads) rights on \
-             the central manager",
+            "; give ehos a token with ADMINISTRATOR (drains) and ADVERTISE_STARTD, ADVERTISE_MASTER (ads) rights on the \
+             central manager",
         )
     } else if says(&["Received failure from"]) {
         (FailureKind::Rejected, "")

@@ -24,12 +24,12 @@ fn stderr_of<'e>(error: &'e Error, signs: &[&str]) -> Option<&'e str> {
     }
 }
 
-/// What an error of a question to the collector of `pool` says. The address is asked for only where the collector is off.
-pub fn collector(tools: &Tools, pool: Option<&str>, error: &Error, deadline: Deadline) -> String {
+/// What an error of a question to the collector says. The address is asked for only where the collector is off.
+pub fn collector(tools: &Tools, error: &Error, deadline: Deadline) -> String {
     let Some(stderr) = stderr_of(error, &OFF) else {
         return error.to_string();
     };
-    let address = match pool {
+    let address = match tools.pool() {
         Some(pool) => Some(pool.to_owned()),
         None => inspect::setting(tools, "COLLECTOR", "COLLECTOR_HOST", deadline)
             .ok()
@@ -108,8 +108,8 @@ mod tests {
             let answer = format!("out|{host}\nexit=0\n");
             fake.answer("condor_config_val", "COLLECTOR_HOST", &answer);
         }
-        let tools = Tools::new(fake.settings().bin, LIMIT);
-        collector(&tools, pool, &failed(stderr), Deadline::within(LIMIT))
+        let tools = Tools::new(fake.settings().bin, LIMIT).of_pool(pool);
+        collector(&tools, &failed(stderr), Deadline::within(LIMIT))
     }
 
     #[test]

@@ -1,125 +1,129 @@
-//! What can go wrong between ehos and a tool of HTCondor.
+//! Errors of HTCondor's tools.
 
+use std::fmt;
 use std::time::Duration;
 
 use scaling::action::{Failure, FailureKind};
+use system::advice::Advice;
 
-/// Whether something may have happened although there was an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// It certainly did not happen.
-    None,
-    /// It may or may not have happened.
-    Unknown,
-}
-
-/// A tool of HTCondor did not give a usable answer. None of these texts holds what a tool printed as its answer
-/// (which can be a token), only what it wrote to its standard error.
-#[derive(Debug, thiserror::Error)]
+/// A tool of HTCondor did not give a usable answer. No text holds what a tool printed as its answer (which can be a token),
+/// only what it wrote to its standard error. `about` is the daemon or thing that the tool was run for.
+#[derive(Debug)]
 pub enum Error {
-    /// There is no such program.
-    #[error(
-        "{tool} was not found in {place}: install HTCondor's command line tools (package condor or htcondor) or set \
-         condor.bin to the folder they are in"
-    )]
     NotFound {
-        /// The tool.
         tool: String,
-        /// Where it was looked for.
+        /// The folder that was searched.
         place: String,
     },
-    /// It could not be started for another reason.
-    #[error(
-        "{tool} could not be started: {source}; check its permissions and the limits of this user"
-    )]
     NotStarted {
-        /// The tool.
         tool: String,
-        /// Why.
         source: std::io::Error,
     },
-    /// There was no time left to start it.
-    #[error("{tool} was not asked about {about}: the time of this tick is used up")]
-    NoTime {
-        /// The tool.
-        tool: String,
-        /// Whom or what it was to ask about.
-        about: String,
-    },
-    /// It did not end in time and was killed with all of its process group.
-    #[error(
-        "{tool} got no answer from {about} within {:.0} s and was killed: the daemon hangs, or the limit \
-         (daemon.command_timeout) is too low",
-        limit.as_secs_f64()
-    )]
+    /// The deadline passed before the tool was started.
+    NoTime { tool: String, about: String },
+    /// The tool did not end in time, and was killed with all of its process group.
     TimedOut {
-        /// The tool.
         tool: String,
-        /// Whom it asked.
         about: String,
-        /// How long it had.
         limit: Duration,
     },
-    /// It used up its bounds of CPU time or memory.
-    #[error("{tool} used up its CPU time or memory for {about} ({status})")]
+    /// The tool reached its bounds of CPU time or memory.
     OutOfBounds {
-        /// The tool.
         tool: String,
-        /// Whom or what it was asked about.
         about: String,
         /// The signal.
         status: String,
     },
-    /// It ended and said that it failed.
-    #[error("{tool} failed for {about} ({status}): {stderr}")]
+    /// The tool ended and reported a failure.
     Failed {
-        /// The tool.
         tool: String,
-        /// Whom it asked.
         about: String,
         /// Exit code or signal.
         status: String,
         /// The first lines of its standard error.
         stderr: String,
     },
-    /// Its answer is not what it should be.
-    #[error("{tool} gave an answer about {about} that ehos cannot read: {what}")]
+    /// The answer has another form than expected.
     Unparsable {
-        /// The tool.
         tool: String,
-        /// Whom it asked.
         about: String,
-        /// What is wrong with it.
         what: String,
     },
 }
 
 impl Error {
-    /// Whether it was killed, for it took too long or too much.
+    /// Whether the tool was killed for its use of time or memory.
     pub(super) fn is_killed(&self) -> bool {
         matches!(self, Error::TimedOut { .. } | Error::OutOfBounds { .. })
     }
 
-    /// Whether the tool may have done something all the same.
-    pub fn effect(&self) -> Effect {
+    /// Whether the tool may have had an effect although it failed.
+    pub(super) fn may_have_acted(&self) -> bool {
+        !matches!(
+            self,
+            Error::NotFound { .. } | Error::NotStarted { .. } | Error::NoTime { .. }
+        )
+    }
+
+    /// The problem and its remedy.
+    pub fn advice(&self) -> Advice {
         match self {
-            Error::NotFound { .. } | Error::NotStarted { .. } | Error::NoTime { .. } => {
-                Effect::None
+            Error::NotFound { tool, place } => (
+                format!("{tool} not found in {place}"),
+                "install HTCondor's command line tools (package condor or htcondor), or set condor.bin to their folder",
+            )
+                .into(),
+            Error::NotStarted { tool, source } => (
+                format!("{tool} could not be started: {source}"),
+                "check its permissions and the limits of this user",
+            )
+                .into(),
+            Error::NoTime { tool, about } => (
+                format!("{tool} for {about} skipped: tick deadline exceeded"),
+                "raise daemon.tick_timeout",
+            )
+                .into(),
+            Error::TimedOut { tool, about, limit } => (
+                format!(
+                    "{tool} got no answer from {about} within {:.0} s and was killed",
+                    limit.as_secs_f64()
+                ),
+                "check that the daemon answers, or raise daemon.command_timeout",
+            )
+                .into(),
+            Error::OutOfBounds {
+                tool,
+                about,
+                status,
+            } => format!("{tool} reached its bounds of CPU time or memory for {about} ({status})")
+                .into(),
+            Error::Failed {
+                tool,
+                about,
+                status,
+                stderr,
+            } => format!("{tool} failed for {about} ({status}): {stderr}").into(),
+            Error::Unparsable { tool, about, what } => {
+                format!("{tool}: cannot read the answer about {about}: {what}").into()
             }
-            Error::TimedOut { .. }
-            | Error::OutOfBounds { .. }
-            | Error::Failed { .. }
-            | Error::Unparsable { .. } => Effect::Unknown,
         }
     }
 }
 
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.advice().fmt(f)
+    }
+}
+
+impl std::error::Error for Error {}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure {
-            kind: match error.effect() {
-                Effect::None => FailureKind::NotDone,
-                Effect::Unknown => FailureKind::Unknown,
+            kind: match error.may_have_acted() {
+                false => FailureKind::NotDone,
+                true => FailureKind::Unknown,
             },
             message: error.to_string(),
         }

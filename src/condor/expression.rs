@@ -19,7 +19,6 @@ pub(super) enum Scope {
 pub(super) struct Names<'a> {
     /// Attributes. One too many does no harm.
     pub attributes: Vec<(Scope, &'a str)>,
-    /// Functions.
     pub functions: Vec<&'a str>,
 }
 

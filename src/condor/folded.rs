@@ -4,12 +4,12 @@
 //! its own jobs alone, which are counted as [`JobFault`] or by [`Folded::torn`].
 
 mod columns;
+mod demand;
 mod ending;
 mod odd_jobs;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
-use std::time::Duration;
 
 use ending::{AskedFor, Ending, Shape};
 
@@ -18,10 +18,9 @@ use super::column::LONG;
 use super::command::is_cut;
 use super::expression::Names;
 use super::job_ad::{COLUMNS_MAX, Columns, JobAd, JobColumns, Unread};
-use super::queue::concurrency_limits;
-use scaling::idle_time::{Clocks, IdleTimes, Waiting};
+use scaling::idle_time::IdleTimes;
 use scaling::job_requirements::{JobFault, OwnerBound, RequirementsDigest};
-use scaling::observation::{Demand, Resources};
+use scaling::observation::Resources;
 
 /// Texts of ads that are kept of one owner's jobs, and of all, in bytes; such as are longer than `AD_MAX` are not looked at.
 pub(super) const ADS_MAX: usize = 2 * 1024 * 1024;
@@ -493,68 +492,6 @@ impl Folded {
     pub(super) fn newest_cluster(&self) -> Option<u64> {
         (self.torn == 0 && self.unread.is_empty()).then_some(self.newest_cluster)
     }
-
-    /// The demand as of these clocks; `unread` more jobs are in the queue than could be read.
-    pub(super) fn demand(&self, clocks: Clocks<'_>, unread: u64) -> Vec<Demand> {
-        let mut demand: Vec<Demand> = Vec::new();
-        // Deferred jobs of a minute are one, though each may have a time of its own.
-        let mut minutes: BTreeMap<_, usize> = BTreeMap::new();
-        for (&(request, place), idle) in &self.jobs {
-            let waiting = idle.times.waiting(clocks);
-            let shape = self.shapes.get(place).cloned().unwrap_or_default();
-            let (deferral, limits) = (shape.deferral, shape.concurrency_limits.clone());
-            let mut one = one_demand(request, shape, waiting, clocks.schedd);
-            one.example.clone_from(&idle.example);
-            if deferral.is_none() {
-                demand.push(one);
-                continue;
-            }
-            let minute = one.deferred.map(|time| time.as_secs() / 60);
-            let key = (
-                (request, one.needs.clone(), minute),
-                (limits, one.accounting_group.clone()),
-                one.owner.clone(),
-            );
-            let known = minutes.get(&key).and_then(|place| demand.get_mut(*place));
-            match known {
-                Some(known) => {
-                    known.jobs = known.jobs.saturating_add(one.jobs);
-                    known.young = known.young.saturating_add(one.young);
-                    known.waiting = known.waiting.max(one.waiting);
-                    known.deferred = known.deferred.min(one.deferred);
-                }
-                None => {
-                    minutes.insert(key, demand.len());
-                    demand.push(one);
-                }
-            }
-        }
-        for ((owner, bound), jobs) in &self.unread {
-            let shape = beyond(owner.clone(), *bound);
-            let waiting = Waiting {
-                jobs: *jobs,
-                ..Waiting::default()
-            };
-            demand.push(one_demand(ONE_CORE, shape, waiting, clocks.schedd));
-        }
-        if unread > 0 {
-            let problem = match self.torn_example.as_str() {
-                "" => "condor_q did not list them".to_owned(),
-                torn => format!("condor_q printed a line with other columns: {torn}"),
-            };
-            demand.push(Demand {
-                request: ONE_CORE,
-                jobs: unread,
-                needs: RequirementsDigest::unread("line"),
-                fault: Some(JobFault::Unread {
-                    attribute: None,
-                    problem,
-                }),
-                ..Demand::default()
-            });
-        }
-        demand
-    }
 }
 
 /// The shape of jobs of which no more is kept, for so much of their owner's is kept already.
@@ -565,36 +502,6 @@ fn beyond(owner: Option<String>, bound: OwnerBound) -> Shape {
         ..Shape::default()
     };
     shape.with_fault(JobFault::OwnerBound { owner, bound })
-}
-
-fn one_demand(request: Resources, shape: Shape, waiting: Waiting, now: i64) -> Demand {
-    let since =
-        |then: i64| Duration::from_secs(u64::try_from(now.saturating_sub(then)).unwrap_or(0));
-    let mut one = Demand {
-        request,
-        needs: shape.needs,
-        jobs: waiting.jobs.saturating_mul(shape.nodes.max(1)),
-        young: waiting.young.saturating_mul(shape.nodes.max(1)),
-        waiting: waiting.longest,
-        example: None,
-        owner: shape.owner,
-        starts: shape.starts,
-        concurrency_limits: concurrency_limits(&shape.concurrency_limits),
-        accounting_group: shape.accounting_group,
-        fault: shape.fault,
-        deferred: None,
-    };
-    if let Some((begins, ends)) = shape.deferral {
-        // Before that time no negotiator has looked at them.
-        one.waiting = one.waiting.min(since(begins));
-        if now >= ends && one.fault.is_none() {
-            one.fault = Some(JobFault::Missed);
-            one.needs = RequirementsDigest::unread("missed");
-        } else if begins > now {
-            one.deferred = Some(Duration::from_secs(begins.abs_diff(now)));
-        }
-    }
-    one
 }
 
 /// The ad of such jobs. All names that it refers to are put into `names`.

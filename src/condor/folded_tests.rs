@@ -2,6 +2,10 @@ use std::fmt::Write;
 
 use proptest::prelude::*;
 
+use scaling::idle_time::Clocks;
+use scaling::observation::Demand;
+use std::time::Duration;
+
 use super::*;
 
 /// What a line ends with after the times of a job in a pool where only room counts.

@@ -22,23 +22,9 @@ pub enum Permission {
 /// Asks the collector by `condor_ping` whether we have the rights of `level` (`ADMINISTRATOR`, `ADVERTISE_STARTD`). The
 /// right to drain is the collector's to give: it hands its administrators a capability for each startd
 /// (SEC_ENABLE_REMOTE_ADMINISTRATION), so nothing has to be drained to find out.
-pub fn permission(
-    tools: &Tools,
-    pool: Option<&str>,
-    level: &str,
-    deadline: Deadline,
-) -> Result<Permission, Error> {
-    let mut args = Vec::new();
-    if let Some(pool) = pool {
-        args.extend(["-pool", pool]);
-    }
-    args.extend(["-type", "COLLECTOR", level]);
-    let call = Call {
-        tool: "condor_ping",
-        args: &args,
-        stdin: "",
-        about: "the collector",
-    };
+pub fn permission(tools: &Tools, level: &str, deadline: Deadline) -> Result<Permission, Error> {
+    let args = ["-type", "COLLECTOR", level];
+    let call = tools.to_pool("condor_ping", &args, "the collector");
     match tools.text(&call, deadline) {
         Ok(said) => Ok(Permission::Granted(identity(&said))),
         // It says on standard error when it could not ask, and on standard output when the answer was no.
@@ -63,12 +49,7 @@ pub fn setting(
     name: &str,
     deadline: Deadline,
 ) -> Result<Option<String>, Error> {
-    let call = Call {
-        tool: "condor_config_val",
-        args: &["-subsystem", subsystem, name],
-        stdin: "",
-        about: name,
-    };
+    let call = Call::new("condor_config_val", &["-subsystem", subsystem, name], name);
     match tools.text(&call, deadline) {
         Ok(value) => Ok(Some(value.trim().to_owned())),
         Err(Error::Failed { stderr, .. }) if stderr.contains("Not defined") => Ok(None),
@@ -77,12 +58,8 @@ pub fn setting(
 }
 
 /// How far the collector's clock is ahead of this machine's, to about five seconds.
-pub fn clock_ahead(
-    tools: &Tools,
-    pool: Option<&str>,
-    deadline: Deadline,
-) -> Result<SignedDuration, Error> {
-    let there = slots::clock(tools, pool, deadline)?.now();
+pub fn clock_ahead(tools: &Tools, deadline: Deadline) -> Result<SignedDuration, Error> {
+    let there = slots::clock(tools, deadline)?.now();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let here = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
     Ok(SignedDuration::from_secs(there.saturating_sub(here)))
@@ -90,22 +67,13 @@ pub fn clock_ahead(
 
 /// The address that the collector of `pool` gives of itself, wherever it was reached: which collector it is.
 /// `None` when it does not say.
-pub fn collector_address(
-    tools: &Tools,
-    pool: Option<&str>,
-    deadline: Deadline,
-) -> Result<Option<String>, Error> {
-    let mut args = Vec::new();
-    if let Some(pool) = pool {
-        args.extend(["-pool", pool]);
-    }
-    args.extend(["-collector", "-af:t", "MyAddress"]);
-    let call = Call {
-        tool: "condor_status",
-        args: &args,
-        stdin: "",
-        about: pool.unwrap_or("the collector"),
-    };
+pub fn collector_address(tools: &Tools, deadline: Deadline) -> Result<Option<String>, Error> {
+    let args = ["-collector", "-af:t", "MyAddress"];
+    let call = tools.to_pool(
+        "condor_status",
+        &args,
+        tools.pool().unwrap_or("the collector"),
+    );
     let said = tools.text(&call, deadline)?;
     let first = said.lines().next().unwrap_or_default();
     let address = first.rsplit('\t').next().unwrap_or_default().trim();
@@ -130,17 +98,9 @@ pub struct NodeSettings {
 }
 
 /// The slots of all nodes that say which node of ehos they are.
-pub fn nodes(
-    tools: &Tools,
-    pool: Option<&str>,
-    deadline: Deadline,
-) -> Result<Vec<NodeSettings>, Error> {
-    let mut args = Vec::new();
-    if let Some(pool) = pool {
-        args.extend(["-pool", pool]);
-    }
+pub fn nodes(tools: &Tools, deadline: Deadline) -> Result<Vec<NodeSettings>, Error> {
     let (machine, cluster) = (short_string("Machine"), short_string("EhosCluster"));
-    args.extend([
+    let args = [
         "-constraint",
         "EhosNode =!= undefined && SlotType =!= \"Dynamic\"",
         "-af:tV",
@@ -150,13 +110,8 @@ pub fn nodes(
         "int(EhosUpdateInterval)",
         "int(EhosSlotUsers)",
         "int(TotalSlotCpus)",
-    ]);
-    let call = Call {
-        tool: "condor_status",
-        args: &args,
-        stdin: "",
-        about: "the collector",
-    };
+    ];
+    let call = tools.to_pool("condor_status", &args, "the collector");
     tools.run(&call, deadline, Vec::new(), |nodes, line| {
         // One that cannot be read is told by the tick, and costs no other.
         let Ok([machine, cluster, retirement, interval, slot_users, cpus]) = values(line) else {
@@ -186,7 +141,7 @@ mod tests {
 
     fn ask(fake: &FakeTools) -> Result<Permission, Error> {
         let tools = Tools::new(fake.settings().bin, LIMIT);
-        permission(&tools, None, "ADMINISTRATOR", Deadline::within(LIMIT))
+        permission(&tools, "ADMINISTRATOR", Deadline::within(LIMIT))
     }
 
     #[test]
@@ -198,7 +153,7 @@ mod tests {
             "out|\"n1\"\t{\nout|error\t\"c\"\terror\terror\terror\terror\nout|\"n2\"\t\"c\"\t3600\t30\t4\t4\nexit=0\n",
         );
         let tools = Tools::new(fake.settings().bin, LIMIT);
-        let nodes = nodes(&tools, None, Deadline::within(LIMIT)).unwrap();
+        let nodes = nodes(&tools, Deadline::within(LIMIT)).unwrap();
         let seen: Vec<_> = nodes
             .iter()
             .map(|node| (node.machine.as_str(), node.max_job_retirement_seconds))

@@ -156,7 +156,7 @@ impl Unread {
         let unread = all.into_iter().find(|why| why.needs() == *needs)?;
         Some(match unread {
             Unread::Names => {
-                "their Requirements refer to attributes that ehos has not asked for yet; the next tick asks for them"
+                "their Requirements refer to attributes that ehos has not queried yet; the next tick queries them"
             }
             Unread::Number => {
                 "their Requirements name ClusterId or ProcId, and ehos asks about 500 of such jobs of one owner at most"

@@ -51,7 +51,7 @@ use system::deadline::Deadline;
 use tick::pool::{Pool, TrackedMachines};
 
 pub use command::Tools;
-pub use error::{Effect, Error};
+pub use error::Error;
 use folded::Ads;
 use job_ad::JobAd;
 use match_memory::MatchCache;
@@ -70,7 +70,6 @@ pub const SHARED_PORT: u16 = 9618;
 #[derive(Debug)]
 pub struct CondorPool {
     tools: Tools,
-    pool: Option<String>,
     /// `condor.token_identity`: tokens of nodes with it are no proof of which node has sent an ad.
     token_identity: Option<String>,
     schedds: Vec<Schedd>,
@@ -124,18 +123,18 @@ impl CondorPool {
         update_interval: Duration,
         command_timeout: Duration,
     ) -> CondorPool {
-        let pool = settings.pool.clone();
+        let pool = settings.pool.as_deref();
         let schedds = if settings.schedds.is_empty() {
             vec![Schedd::local()]
         } else {
             settings
                 .schedds
                 .iter()
-                .map(|name| Schedd::named(name, pool.as_deref()))
+                .map(|name| Schedd::named(name, pool))
                 .collect()
         };
         CondorPool {
-            tools: Tools::new(settings.bin.clone(), command_timeout),
+            tools: Tools::new(settings.bin.clone(), command_timeout).of_pool(pool),
             schedds,
             filter: JobFilter::new(
                 &settings.universes,
@@ -144,7 +143,6 @@ impl CondorPool {
             ),
             negotiation_cycle,
             update_interval,
-            pool,
             token_identity: settings.token_identity.clone(),
             clock: Mutex::new(None),
             startd_attributes: StartdAttributes::new(),
@@ -178,7 +176,7 @@ impl CondorPool {
         if let Some(clock) = *self.known_clock() {
             return Ok(clock);
         }
-        slots::clock(&self.tools, self.pool.as_deref(), deadline)
+        slots::clock(&self.tools, deadline)
     }
 
     fn known_clock(&self) -> MutexGuard<'_, Option<Clock>> {
@@ -186,17 +184,14 @@ impl CondorPool {
     }
 
     fn collector(&self, deadline: Deadline) -> Observed<CollectorView> {
-        let pool = self.pool.as_deref();
         let identity = self.token_identity.as_deref();
-        match slots::observe(&self.tools, pool, identity, deadline) {
+        match slots::observe(&self.tools, identity, deadline) {
             Ok((collector, clock, negotiator)) => {
                 *self.known_clock() = Some(clock);
                 self.known().negotiator = negotiator;
                 Observed::Known(collector)
             }
-            Err(error) => {
-                Observed::Unknown(daemon_off::collector(&self.tools, pool, &error, deadline))
-            }
+            Err(error) => Observed::Unknown(daemon_off::collector(&self.tools, &error, deadline)),
         }
     }
 
@@ -265,10 +260,9 @@ impl CondorPool {
         deadline: Deadline,
     ) -> Observed<NegotiatorView> {
         let address = self.known().negotiator.clone();
-        let address = address.filter(|_| self.pool.is_some());
+        let address = address.filter(|_| self.tools.pool().is_some());
         seen(negotiator::observe(
             &self.tools,
-            self.pool.as_deref(),
             address.as_deref(),
             named,
             deadline,
@@ -277,7 +271,7 @@ impl CondorPool {
 
     /// How many jobs each schedd runs at most: nothing where the collector does not say.
     fn limits(&self, deadline: Deadline) -> ScheddAds {
-        let limits = schedds::observe(&self.tools, self.pool.as_deref(), deadline);
+        let limits = schedds::observe(&self.tools, deadline);
         limits.unwrap_or_else(|error| {
             log::debug!("{error}; MAX_JOBS_RUNNING limits nothing");
             ScheddAds::default()
@@ -396,7 +390,6 @@ impl Pool for CondorPool {
         } = &mut *known;
         let matching = Matching {
             tools: &self.tools,
-            pool: self.pool.as_deref(),
             startd_attributes: &self.startd_attributes,
             ads,
             owners,
@@ -412,10 +405,8 @@ impl Pool for CondorPool {
         deadline: Deadline,
     ) -> Result<Vec<StartdView>, Failure> {
         let clock = self.clock(deadline)?;
-        let pool = self.pool.as_deref();
         Ok(slots::look(
             &self.tools,
-            pool,
             self.token_identity.as_deref(),
             startd,
             clock,
@@ -428,25 +419,24 @@ impl Pool for CondorPool {
     }
 
     fn perform(&self, action: &PoolAction, deadline: Deadline) -> Result<Done, Failure> {
-        let pool = self.pool.as_deref();
         match action {
             PoolAction::Drain {
                 startd,
                 slot,
                 reason,
                 ..
-            } => control::drain(&self.tools, pool, startd, slot, reason, deadline),
+            } => control::drain(&self.tools, startd, slot, reason, deadline),
             PoolAction::CancelDrain {
                 slot, request_id, ..
-            } => control::cancel(&self.tools, pool, slot, request_id, deadline),
+            } => control::cancel(&self.tools, slot, request_id, deadline),
             PoolAction::Invalidate { machine, .. } => {
-                control::invalidate(&self.tools, pool, machine, deadline)
+                control::invalidate(&self.tools, machine, deadline)
             }
             PoolAction::Reschedule { .. } => {
                 let address = self.known().negotiator.clone();
                 let address = address.ok_or_else(|| Failure {
                     kind: FailureKind::NotDone,
-                    message: "the negotiator's ad does not say where it is (MyAddress)".to_owned(),
+                    message: "the negotiator's ad has no MyAddress".to_owned(),
                 })?;
                 control::reschedule(&self.tools, &address, deadline)
             }

@@ -120,7 +120,7 @@ impl MatchCache {
             Ok(stored) => stored,
             Err(why) => {
                 warn!(
-                    "{}: {why}; HTCondor is asked anew which jobs run where",
+                    "{}: {why}; ehos queries all matches anew",
                     file.path.display()
                 );
                 None

@@ -7,7 +7,7 @@
 //!
 //! Each file begins with two jobs whose answers are known. When they are not answered so, nothing is.
 //!
-//! A process has bounds of time and memory. When one is killed, each owner's jobs are asked about by themselves, and a batch that
+//! A process has bounds of time and memory. When one is killed, ehos queries the jobs of each owner by themselves, and a batch that
 //! is killed is halved until the slow job is found. That one is remembered as slow and not asked about for an hour.
 
 mod halving;
@@ -56,7 +56,6 @@ pub type StartdAttributes = BTreeMap<CloudName, Vec<(String, String)>>;
 /// Whom and what to ask.
 pub(super) struct Matching<'a> {
     pub tools: &'a Tools,
-    pub pool: Option<&'a str>,
     pub startd_attributes: &'a StartdAttributes,
     /// What the jobs need that the observation has found.
     pub ads: &'a BTreeMap<RequirementsDigest, JobAd>,
@@ -170,17 +169,8 @@ impl Matching<'_> {
         let is = |(_, name): &(&NodeType, &str)| format!("Name == {}", super::answer::quoted(name));
         let constraint: Vec<String> = examples.iter().map(is).collect();
         let constraint = constraint.join(" || ");
-        let mut args = Vec::new();
-        if let Some(pool) = self.pool {
-            args.extend(["-pool", pool]);
-        }
-        args.extend(["-long", "-constraint", &constraint]);
-        let call = Call {
-            tool: "condor_status",
-            args: &args,
-            stdin: "",
-            about: "what nodes are like",
-        };
+        let args = ["-long", "-constraint", &constraint];
+        let call = self.tools.to_pool("condor_status", &args, "ads of nodes");
         let found = self
             .tools
             .run(&call, self.deadline, LongAds::default(), LongAds::add);
@@ -194,7 +184,7 @@ impl Matching<'_> {
                     }
                 }
             }
-            Err(error) => log::warn!("{error}; what was known of nodes before is taken"),
+            Err(error) => log::warn!("{error}; ehos uses the earlier ads of nodes"),
         }
     }
 
@@ -234,7 +224,7 @@ impl Matching<'_> {
                 .iter()
                 .find(|name| !self.nodes_ask.contains(*name) && !built_in(name))?;
             Some(format!(
-                "START of such a node asks a job for {new}; the next tick knows it"
+                "START of such a node refers to {new} of a job; the next tick queries it"
             ))
         };
         let not_asked = not_asked();
@@ -295,7 +285,7 @@ impl Matching<'_> {
                 return vec![Observed::Unknown(why); questions.len()];
             }
             Err(MatchFailure { why, .. }) => {
-                log::debug!("{why}; each owner's jobs are asked about")
+                log::debug!("{why}; ehos queries the jobs of each owner")
             }
         }
         let mut owners: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
@@ -457,18 +447,17 @@ impl Matching<'_> {
         };
         let (_jobs_file, jobs_path) = file(&text).map_err(unwritable)?;
         let (_slots_file, slots_path) = file(&slots).map_err(unwritable)?;
-        let call = Call {
-            tool: "condor_q",
-            args: &[
+        let call = Call::new(
+            "condor_q",
+            &[
                 "-better-analyze:summary",
                 "-jobads",
                 &jobs_path,
                 "-slotads",
                 &slots_path,
             ],
-            stdin: "",
-            about: &about,
-        };
+            &about,
+        );
         let said = self
             .tools
             .bounded(limits.bounds)
@@ -616,7 +605,6 @@ mod tests {
             let tools = self.fake.tools(LIMIT);
             let matching = Matching {
                 tools: &tools,
-                pool: None,
                 startd_attributes: &self.startd_attributes,
                 ads: &self.ads,
                 owners: &BTreeMap::new(),
@@ -964,7 +952,7 @@ mod tests {
                 known => panic!("{known:?}"),
             }
         };
-        assert!(why(&pool, Duration::ZERO).contains("time of this tick"));
+        assert!(why(&pool, Duration::ZERO).contains("tick deadline exceeded"));
         for (script, expected) in [
             ("exit 1", "match_requirements"),
             ("echo 'Unknown table'", "no table"),

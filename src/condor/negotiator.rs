@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::answer::{excerpt, string, values};
-use super::command::{Call, Tools};
+use super::command::Tools;
 use super::error::Error;
 use super::queue::concurrency_limits;
 use scaling::job_requirements::with_parents;
@@ -75,14 +75,12 @@ fn is_limit(name: &str) -> bool {
 /// What holds of it, and how much is in use.
 pub(super) fn observe(
     tools: &Tools,
-    pool: Option<&str>,
     address: Option<&str>,
     named: &Named,
     deadline: Deadline,
 ) -> Result<NegotiatorView, Error> {
     let ask = Ask {
         tools,
-        pool,
         address,
         deadline,
     };
@@ -106,7 +104,6 @@ pub(super) fn observe(
 
 struct Ask<'a> {
     tools: &'a Tools,
-    pool: Option<&'a str>,
     /// `MyAddress` of the negotiator.
     address: Option<&'a str>,
     deadline: Deadline,
@@ -119,17 +116,7 @@ impl Ask<'_> {
         args: &[&str],
         line: impl FnMut(&mut A, &str) -> Result<(), String>,
     ) -> Result<A, Error> {
-        let mut all = Vec::new();
-        if let Some(pool) = self.pool {
-            all.extend(["-pool", pool]);
-        }
-        all.extend(args);
-        let call = Call {
-            tool,
-            args: &all,
-            stdin: "",
-            about: "limits of the negotiator",
-        };
+        let call = self.tools.to_pool(tool, args, "limits of the negotiator");
         self.tools.run(&call, self.deadline, A::default(), line)
     }
 
@@ -152,20 +139,16 @@ impl Ask<'_> {
             settings.extend(of_group(name));
         }
         // `condor_config_val -pool P -negotiator` takes only names of daemons.
-        let (ask, mut args) = match self.address {
-            Some(address) => (
-                Ask {
-                    pool: None,
-                    ..*self
-                },
-                vec!["-addr", address],
-            ),
-            None => (Ask { ..*self }, vec!["-negotiator"]),
+        let pool = self.tools.pool().filter(|_| self.address.is_none());
+        let tools = &self.tools.of_pool(pool);
+        let mut args = match self.address {
+            Some(address) => vec!["-addr", address],
+            None => vec!["-negotiator"],
         };
         args.extend(settings.iter().map(String::as_str));
         // One line for each, `Not defined` for some.
         let said: Vec<String> =
-            ask.run("condor_config_val", &args, |said: &mut Vec<_>, line| {
+            Ask { tools, ..*self }.run("condor_config_val", &args, |said: &mut Vec<_>, line| {
                 said.push(line.trim().to_owned());
                 Ok(())
             })?;
@@ -331,13 +314,7 @@ mod tests {
     }
 
     fn ask(fake: &FakeTools, named: &Named) -> Result<NegotiatorView, Error> {
-        observe(
-            &fake.tools(LIMIT),
-            None,
-            None,
-            named,
-            Deadline::within(LIMIT),
-        )
+        observe(&fake.tools(LIMIT), None, named, Deadline::within(LIMIT))
     }
 
     #[test]
@@ -349,10 +326,10 @@ mod tests {
             "out|Not defined\nout|2\nexit=0\n",
         );
         let tools = fake.tools(LIMIT);
-        let pool = Some("pool.example");
+        let tools = tools.of_pool(Some("pool.example"));
         let named = named(&["sw"], &[]);
         let deadline = Deadline::within(LIMIT);
-        observe(&tools, pool, Some("<10.0.0.1:9618>"), &named, deadline).unwrap();
+        observe(&tools, Some("<10.0.0.1:9618>"), &named, deadline).unwrap();
         let calls = fake.calls();
         let asked = "condor_config_val -addr <10.0.0.1:9618> CONCURRENCY_LIMIT_DEFAULT";
         assert!(calls.contains(asked), "{calls}");

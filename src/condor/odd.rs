@@ -157,12 +157,7 @@ impl Ask<'_> {
             "JobCount",
             &owner,
         ]);
-        let call = Call {
-            tool: "condor_q",
-            args: &args,
-            stdin: "",
-            about: self.about,
-        };
+        let call = Call::new("condor_q", &args, self.about);
         let add = |owners: &mut BTreeMap<Option<String>, u64>, line: &str| {
             if let Ok([jobs, owner]) = values(line)
                 && let Some(jobs) = amount(jobs)
@@ -181,12 +176,7 @@ impl Ask<'_> {
         let limit = JOBS_MAX.to_string();
         let mut args = self.args.clone();
         args.extend(["-json", "-limit", &limit, "-constraint", constraint]);
-        let call = Call {
-            tool: "condor_q",
-            args: &args,
-            stdin: "",
-            about: self.about,
-        };
+        let call = Call::new("condor_q", &args, self.about);
         let ads = RefCell::new(Ads::default());
         let read = self
             .tools
@@ -428,12 +418,7 @@ impl Evaluation<'_, '_> {
         let columns = Folded::evaluated(self.ask.site);
         args.extend(["-af:t", "EhosPlace"]);
         args.extend(columns.iter().map(String::as_str));
-        let call = Call {
-            tool: "condor_q",
-            args: &args,
-            stdin: "",
-            about: self.ask.about,
-        };
+        let call = Call::new("condor_q", &args, self.ask.about);
         let add = |lines: &mut BTreeMap<usize, String>, line: &str| {
             if let Some((place, line)) = line.split_once('\t')
                 && let Ok(place) = place.parse::<usize>()

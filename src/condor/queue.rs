@@ -178,7 +178,7 @@ impl Schedd {
             jobs: totals.jobs,
             running_on: since(running_on, totals.now()),
             to_come: to_come.unwrap_or_else(|error| {
-                log::debug!("{error}; jobs that are still to come are not told");
+                log::debug!("{error}; jobs to come of factories are unknown");
                 0
             }),
             max_running: None,
@@ -270,7 +270,7 @@ impl Schedd {
     fn idle(&self, question: &Question, columns: &Columns) -> Result<Folded, Error> {
         match self.with_names(question, columns, true) {
             Err(error @ Error::Failed { .. }) => {
-                log::debug!("{error}; the idle jobs are asked for one by one");
+                log::debug!("{error}; ehos queries the idle jobs one by one");
                 self.with_names(question, columns, false)
             }
             Err(error @ Error::TimedOut { .. }) => {
@@ -371,12 +371,7 @@ impl Schedd {
         args.extend(["-totals", "-constraint", constraint, "-af:t"]);
         args.extend(Totals::ATTRIBUTES);
         let about = self.about();
-        let call = Call {
-            tool: "condor_q",
-            args: &args,
-            stdin: "",
-            about: &about,
-        };
+        let call = Call::new("condor_q", &args, &about);
         let (totals, wrong) =
             tools.run(&call, deadline, (None, None), |(totals, wrong), line| {
                 // A line that is none of ours costs nothing while the right one is there.
@@ -404,12 +399,8 @@ impl Schedd {
         );
         args.extend(["-factory", "-constraint", &constraint, "-af:t"]);
         args.extend(["int(TotalSubmitProcs)", "int(JobMaterializeNextProcId)"]);
-        let call = Call {
-            tool: "condor_q",
-            args: &args,
-            stdin: "",
-            about: &self.about(),
-        };
+        let about = self.about();
+        let call = Call::new("condor_q", &args, &about);
         let run = |sum: &mut u64, line: &str| {
             if let Ok([all, next]) = values(line) {
                 let to_come = amount(all)
@@ -455,12 +446,8 @@ impl Schedd {
         args.extend(["-constraint", &constraint, "-af:t"]);
         let expressions = Folded::expressions(columns, filter.requirements, folded.grouped);
         args.extend(expressions.iter().map(String::as_str));
-        let call = Call {
-            tool: "condor_q",
-            args: &args,
-            stdin: "",
-            about: &self.about(),
-        };
+        let about = self.about();
+        let call = Call::new("condor_q", &args, &about);
         let harmless = folded.grouped.then_some(SAME_ID);
         let folded = RefCell::new(folded);
         let add = |(): &mut (), line: &str| {
@@ -478,12 +465,8 @@ impl Schedd {
         let mut args = self.args();
         args.extend(["-limit", "1", "-constraint", constraint]);
         args.extend(["-af:t", "\"there is one\""]);
-        let call = Call {
-            tool: "condor_q",
-            args: &args,
-            stdin: "",
-            about: &self.about(),
-        };
+        let about = self.about();
+        let call = Call::new("condor_q", &args, &about);
         tools.run(&call, deadline, false, |found, line| {
             *found |= line == "there is one";
             Ok(())

@@ -222,7 +222,7 @@ fn a_query_for_groups_that_fails_is_asked_job_by_job() {
         fake.script("condor_q", "any", "kill -SEGV $$");
         let error = observe(&fake).unwrap_err().to_string();
         assert!(
-            error.ends_with("(killed by signal 11): it says nothing on standard error"),
+            error.ends_with("(killed by signal 11): no text on standard error"),
             "{error}"
         );
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use super::answer::{amount, string, values};
-use super::command::{Call, Tools};
+use super::command::Tools;
 use super::error::Error;
 use scaling::observation::MaxRunning;
 use system::deadline::Deadline;
@@ -21,29 +21,16 @@ pub(super) struct ScheddAds {
 }
 
 /// Asks the collector. An ad that cannot be read limits nothing, and the others do.
-pub(super) fn observe(
-    tools: &Tools,
-    pool: Option<&str>,
-    deadline: Deadline,
-) -> Result<ScheddAds, Error> {
-    let mut args = Vec::new();
-    if let Some(pool) = pool {
-        args.extend(["-pool", pool]);
-    }
-    args.extend([
+pub(super) fn observe(tools: &Tools, deadline: Deadline) -> Result<ScheddAds, Error> {
+    let args = [
         "-schedd",
         "-af:t",
         "unparse(Name)",
         "unparse(Machine)",
         "int(MaxJobsRunning)",
         "int(TotalRunningJobs)",
-    ]);
-    let call = Call {
-        tool: "condor_status",
-        args: &args,
-        stdin: "",
-        about: "limits of schedds",
-    };
+    ];
+    let call = tools.to_pool("condor_status", &args, "limits of schedds");
     tools.run(&call, deadline, ScheddAds::default(), |found, line| {
         found.add(line);
         Ok(())

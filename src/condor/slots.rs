@@ -67,14 +67,13 @@ impl Clock {
 /// `identity` is the one that the tokens of nodes have (`condor.token_identity`).
 pub(super) fn observe(
     tools: &Tools,
-    pool: Option<&str>,
     identity: Option<&str>,
     deadline: Deadline,
 ) -> Result<(CollectorView, Clock, Option<String>), Error> {
     let (clock, daemons, startds) = thread::scope(|scope| {
-        let clock = scope.spawn(|| own_ad(tools, pool, deadline));
-        let daemons = scope.spawn(|| daemons(tools, pool, identity, deadline));
-        let startds = startds(tools, Asked::Collector(pool), NODES, identity, deadline);
+        let clock = scope.spawn(|| own_ad(tools, deadline));
+        let daemons = scope.spawn(|| daemons(tools, identity, deadline));
+        let startds = startds(tools, Asked::Collector, NODES, identity, deadline);
         (join(clock), join(daemons), startds)
     });
     let (collector, daemons, startds) = (clock?, daemons?, startds?);
@@ -99,7 +98,6 @@ pub(super) fn observe(
 /// The startds that `startd` may be, in one call.
 pub(super) fn look(
     tools: &Tools,
-    pool: Option<&str>,
     identity: Option<&str>,
     startd: &StartdIdentity,
     clock: Clock,
@@ -116,13 +114,7 @@ pub(super) fn look(
     ];
     let which: Vec<String> = known.into_iter().flatten().map(is).collect();
     let constraint = format!("{NODES} && ({})", which.join(" || "));
-    let startds = startds(
-        tools,
-        Asked::Collector(pool),
-        &constraint,
-        identity,
-        deadline,
-    )?;
+    let startds = startds(tools, Asked::Collector, &constraint, identity, deadline)?;
     let now = clock.now_after(&startds);
     Ok(startds.views(now).0)
 }
@@ -156,8 +148,8 @@ pub(super) fn ask(
 }
 
 /// The collector's clock.
-pub(super) fn clock(tools: &Tools, pool: Option<&str>, deadline: Deadline) -> Result<Clock, Error> {
-    Ok(own_ad(tools, pool, deadline)?.clock)
+pub(super) fn clock(tools: &Tools, deadline: Deadline) -> Result<Clock, Error> {
+    Ok(own_ad(tools, deadline)?.clock)
 }
 
 /// Dynamic slots are counted in their parents. A machine that sleeps (condor_rooster) has an ad that the collector keeps for
@@ -170,8 +162,7 @@ const MAX_UNREADABLE: usize = 100;
 /// Who is asked.
 #[derive(Clone, Copy)]
 enum Asked<'a> {
-    /// The collector of this pool.
-    Collector(Option<&'a str>),
+    Collector,
     /// The startd at this address.
     Startd(&'a str),
 }
@@ -194,11 +185,13 @@ fn query<A, E: AsRef<str>>(
 ) -> Result<A, Error> {
     let mut all = Vec::with_capacity(args.len() + expressions.len() + 3);
     let about = match asked {
-        Asked::Collector(Some(pool)) => {
-            all.extend(["-pool", pool]);
-            format!("collector {pool}")
-        }
-        Asked::Collector(None) => "the collector".to_owned(),
+        Asked::Collector => match tools.pool() {
+            Some(pool) => {
+                all.extend(["-pool", pool]);
+                format!("collector {pool}")
+            }
+            None => "the collector".to_owned(),
+        },
         Asked::Startd(address) => {
             all.extend(["-direct", address]);
             format!("the startd at {address}")
@@ -208,12 +201,7 @@ fn query<A, E: AsRef<str>>(
     // Strings in quotes.
     all.push("-af:tV");
     all.extend(expressions.iter().map(AsRef::as_ref));
-    let call = Call {
-        tool: "condor_status",
-        args: &all,
-        stdin: "",
-        about: &about,
-    };
+    let call = Call::new("condor_status", &all, &about);
     tools.run(&call, deadline, answer, line)
 }
 
@@ -242,7 +230,7 @@ fn startds(
         Some(what) if startds.machines.is_empty() => Err(Error::Unparsable {
             tool: "condor_status".to_owned(),
             about: match asked {
-                Asked::Collector(_) => "the collector".to_owned(),
+                Asked::Collector => "the collector".to_owned(),
                 Asked::Startd(address) => format!("the startd at {address}"),
             },
             what,

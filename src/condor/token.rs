@@ -94,12 +94,7 @@ pub fn create(
     for authorization in authorizations {
         args.extend(["-authz", authorization]);
     }
-    let call = Call {
-        tool: "condor_token_create",
-        args: &args,
-        stdin: "",
-        about: identity,
-    };
+    let call = Call::new("condor_token_create", &args, identity);
     let printed = SecretString::from(tools.text(&call, deadline)?);
     let token = printed.expose_secret().trim();
     if is_json_web_token(token) {
@@ -108,7 +103,7 @@ pub fn create(
         Err(Error::Unparsable {
             tool: call.tool.to_owned(),
             about: identity.to_owned(),
-            what: "it is no token".to_owned(),
+            what: "it is not a token".to_owned(),
         })
     }
 }
@@ -118,7 +113,6 @@ pub fn create(
 pub struct TokenClaims {
     /// The trust domain.
     pub iss: Option<String>,
-    /// The identity.
     pub sub: Option<String>,
     /// Its end, in seconds since 1970; without it there is none.
     pub exp: Option<i64>,
@@ -140,18 +134,13 @@ pub fn claims(token: &SecretString) -> Option<TokenClaims> {
 
 /// `TRUST_DOMAIN` of this machine's HTCondor.
 pub fn trust_domain(tools: &Tools, deadline: Deadline) -> Result<String, Error> {
-    let call = Call {
-        tool: "condor_config_val",
-        args: &["TRUST_DOMAIN"],
-        stdin: "",
-        about: "TRUST_DOMAIN",
-    };
+    let call = Call::new("condor_config_val", &["TRUST_DOMAIN"], "TRUST_DOMAIN");
     let domain = tools.text(&call, deadline)?.trim().to_owned();
     if domain.is_empty() || domain.contains(char::is_whitespace) {
         return Err(Error::Unparsable {
             tool: call.tool.to_owned(),
             about: call.about.to_owned(),
-            what: "it is no domain; set condor.trust_domain".to_owned(),
+            what: "it is not a domain; set condor.trust_domain".to_owned(),
         });
     }
     Ok(domain)
@@ -172,22 +161,11 @@ const LISTS: [&str; 4] = [
 /// When the collector does not say.
 pub fn takes_own_identities(
     tools: &Tools,
-    pool: Option<&str>,
     trust_domain: &str,
     deadline: Deadline,
 ) -> Result<bool, Error> {
-    let mut args = Vec::new();
-    if let Some(pool) = pool {
-        args.extend(["-pool", pool]);
-    }
-    args.push("-collector");
-    args.extend(LISTS);
-    let call = Call {
-        tool: "condor_config_val",
-        args: &args,
-        stdin: "",
-        about: "the collector's ALLOW lists",
-    };
+    let args: Vec<&str> = std::iter::once("-collector").chain(LISTS).collect();
+    let call = tools.to_pool("condor_config_val", &args, "the collector's ALLOW lists");
     let said = tools.text(&call, deadline)?;
     let lines: Vec<&str> = said.lines().map(str::trim).collect();
     let [startds, masters, no_startds, no_masters] = lines.as_slice() else {
@@ -242,7 +220,7 @@ mod tests {
             &format!("{answer}exit=0\n"),
         );
         let tools = Tools::new(fake.settings().bin, LIMIT);
-        takes_own_identities(&tools, None, "dom", Deadline::within(LIMIT)).ok()
+        takes_own_identities(&tools, "dom", Deadline::within(LIMIT)).ok()
     }
 
     #[test]

@@ -4,7 +4,7 @@ use secrecy::SecretString;
 
 use super::address::has_user;
 use super::clouds::CloudChecker;
-use super::diagnostics::Diagnostics;
+use super::diagnostics::{Diagnostics, unknown_value};
 use super::document::Section;
 use openstack::{Auth, AuthMethod, NameOrId};
 
@@ -29,7 +29,7 @@ impl CloudChecker<'_> {
             Some(other) => {
                 context.problem(
                     &["clouds", self.name, "auth_type"],
-                    format!("`{other}` is none of v3password, v3applicationcredential, v3token"),
+                    unknown_value(other, &["v3password", "v3applicationcredential", "v3token"]),
                 );
                 return None;
             }
@@ -42,8 +42,10 @@ impl CloudChecker<'_> {
             (_, Some(url)) if has_user(url) => {
                 context.problem(
                     &key,
-                    "`auth_url` has a user or a password in it: leave out what stands before the `@`, and put it into keys \
-                     of its own (`username`, `password_file`)",
+                    (
+                        "`auth_url` has a user or a password in it",
+                        "move what stands before the `@` to `username` and `password_file`",
+                    ),
                 );
                 String::new()
             }
@@ -98,7 +100,10 @@ impl CloudChecker<'_> {
             if user.is_none() {
                 context.problem(
                     &["clouds", self.name],
-                    "an application credential by name needs `username` or `user_id`; by id it does not",
+                    (
+                        "an application credential by name needs `username` or `user_id`",
+                        "set one of them, or name the credential by its id",
+                    ),
                 );
             }
             self.check_domain(context, user.as_ref(), user_domain.as_ref());
@@ -115,8 +120,10 @@ impl CloudChecker<'_> {
     fn token(&self, context: &mut Diagnostics<'_>, keys: &Section) -> Option<AuthMethod> {
         context.note(
             &["clouds", self.name],
-            "a token ends within hours and ehos cannot renew it; create an application credential (openstack application \
-             credential create ehos)",
+            (
+                "a token expires within hours and ehos cannot renew it",
+                "create an application credential (openstack application credential create ehos)",
+            ),
         );
         let token = self.secret(context, keys, "token");
         Some(AuthMethod::Token {
@@ -223,7 +230,7 @@ impl CloudChecker<'_> {
             section,
             field,
             keys,
-            "put the secret alone into it, for its owner to read (chmod 600)",
+            "write the secret into it, readable by its owner only (chmod 600)",
         )
     }
 }

@@ -63,8 +63,8 @@ pub(super) fn check(
         };
         context.problem(
             &key,
-            "condor.token_lifetime must be longer than daemon.token_margin (7 days where it is not given): nodes are \
-             drained that long before their tokens end",
+            "condor.token_lifetime must be longer than daemon.token_margin (7 days by default): ehos drains nodes that \
+             long before their tokens expire",
         );
     }
     config.metrics = influxdb::metrics(context, file);
@@ -95,9 +95,9 @@ fn pool_id(
             let id = cluster::make().unwrap_or_else(|_| "pool-SOMETHING-RANDOM".to_owned());
             context.problem(
                 &["ehos", "cluster"],
-                format!(
-                    "this pool has no id yet, by which ehos knows its own servers; put this line under `ehos:` \
-                     and keep it: `cluster: {id}`"
+                (
+                    "the pool has no id, by which ehos recognizes its servers",
+                    format!("put this line under `ehos:` and keep it: `cluster: {id}`"),
                 ),
             );
             String::new()
@@ -120,7 +120,7 @@ fn policy(context: &mut Diagnostics<'_>, ehos: &Section, daemon: &Section) -> Po
         if prefix.len() > 40 || !prefix.chars().all(fine) {
             context.problem(
                 &["ehos", "project_prefix"],
-                "names of servers begin with it: at most 40 letters, digits, `-`, `_` or `.`",
+                "must be at most 40 letters, digits, `-`, `_` or `.`: names of servers begin with it",
             );
         }
         prefix.clone_into(&mut policy.prefix);
@@ -148,7 +148,7 @@ fn policy(context: &mut Diagnostics<'_>, ehos: &Section, daemon: &Section) -> Po
     if policy.lost_job_timeout < policy.lost_timeout {
         context.problem(
             &["daemon", "lost_job_timeout"],
-            "is shorter than lost_timeout: a node with a job is given up later than one without",
+            "is shorter than lost_timeout: a node with a job must not be lost before one without",
         );
     }
     if policy.backoff_longest < policy.backoff_first {
@@ -193,13 +193,13 @@ fn condor_settings(context: &mut Diagnostics<'_>, keys: &Section) -> CondorSetti
     if condor.token_key.as_ref().is_some_and(|name| !is_name(name)) {
         context.problem(
             &["condor", "token_key"],
-            "is the name of a key: that of a file in HTCondor's SEC_PASSWORD_DIRECTORY, without a folder",
+            "must be the name of a file in HTCondor's SEC_PASSWORD_DIRECTORY, without a folder",
         );
     }
     if !keys.has("token_key") && keys.has("token_key_directory") {
         context.note(
             &["condor", "token_key_directory"],
-            "not used: token_key, the name of the key, is missing, so the pool's key signs tokens",
+            "not used: token_key is missing, so the pool's key signs tokens",
         );
     }
     let universes = universes(context, keys);
@@ -211,7 +211,7 @@ fn condor_settings(context: &mut Diagnostics<'_>, keys: &Section) -> CondorSetti
         &["condor"],
         "password",
         keys,
-        "put the pool password alone into it, for its owner to read (chmod 600)",
+        "write the pool password into it, readable by its owner only (chmod 600)",
     );
     condor.token = token(context, keys);
     condor
@@ -224,7 +224,10 @@ fn universes(context: &mut Diagnostics<'_>, keys: &Section) -> Vec<u32> {
         let Some(universe) = universe else {
             context.problem(
                 &["condor", "universes"],
-                format!("`{text}` is not the number of a universe; 5 is vanilla"),
+                (
+                    format!("`{text}` is not the number of a universe"),
+                    "use 5 for vanilla",
+                ),
             );
             continue;
         };
@@ -245,7 +248,7 @@ fn token(context: &mut Diagnostics<'_>, keys: &Section) -> Option<SecretString> 
         &["condor"],
         "token",
         keys,
-        "make it as root on the central manager: \
+        "create it as root on the central manager: \
          `(umask 077; condor_token_create -identity execute@TRUST_DOMAIN > FILE)`",
     )?;
     if !is_json_web_token(token.expose_secret()) {
@@ -255,7 +258,7 @@ fn token(context: &mut Diagnostics<'_>, keys: &Section) -> Option<SecretString> 
         };
         context.problem(
             &["condor", key],
-            "is no token of HTCondor (three parts with dots between them, as condor_token_create prints them)",
+            "is not a token of HTCondor: three parts with dots between them, as condor_token_create prints them",
         );
     }
     Some(token)

@@ -19,7 +19,6 @@ const HEADER: &str = "\
 pub struct Names {
     /// The keypair.
     pub key: Option<String>,
-    /// The security group.
     pub security_group: Option<String>,
 }
 
@@ -38,13 +37,8 @@ impl Config {
         let added = self.added(names);
         keep(&path, added.clone()).map_err(|why| {
             let lines = yaml::write(&added).unwrap_or_default();
-            Diagnostic::of_file(
-                &path,
-                format!(
-                    "cannot be written: {why}; or put these lines into {} yourself:\n{lines}",
-                    main.display()
-                ),
-            )
+            let remedy = format!("or put these lines into {}:\n{lines}", main.display());
+            Diagnostic::of_file(&path, (format!("cannot be written: {why}"), remedy))
         })?;
         Ok(Some(path))
     }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::clouds_yaml::{self, Found};
-use super::diagnostics::Diagnostics;
+use super::diagnostics::{Diagnostics, one_of, unknown_value};
 use super::document::{Item, Section};
 use super::money;
 use super::search;
 use keys::{Setting, Value};
 use openstack::{Auth, CloudSettings, INTERFACES, ServiceSettings};
 use scaling::policy::CloudPolicy;
+use system::advice::Advice;
 use system::environment::Environment;
 use userdata::cloudinit::Template;
 
@@ -41,7 +42,10 @@ pub(super) fn check(
         } else {
             context.problem(
                 &["clouds"],
-                "there is no cloud: describe one under `clouds:`, or source an openrc file (OS_AUTH_URL …)",
+                (
+                    "no cloud is configured",
+                    "describe one under `clouds:`, or source an openrc file (OS_AUTH_URL …)",
+                ),
             );
         }
     }
@@ -157,9 +161,9 @@ impl CloudChecker<'_> {
         if self.item("image").is_none() && self.item("base_image").is_some() && !self.is_retired() {
             context.note(
                 &["clouds", self.name],
-                format!(
-                    "nodes of cloud `{}` boot from the base image: it has no image of its own yet, see ehos image build",
-                    self.name
+                (
+                    "nodes boot from the base image: the cloud has no image of its own",
+                    "run `ehos image build`",
                 ),
             );
         }
@@ -190,11 +194,20 @@ impl CloudChecker<'_> {
             self.note(
                 context,
                 "boot_volume_type",
-                "not used: nodes boot from the disk of their flavor; to boot them from a volume, set boot_volume_size",
+                (
+                    "not used: nodes boot from the disk of their flavor",
+                    "set boot_volume_size to boot them from a volume",
+                ),
             );
         }
         if settings.insecure {
-            context.note(&["clouds", self.name], "certificates of this cloud are not checked: whoever is on the way can take its place, and learns the password");
+            context.note(
+                &["clouds", self.name],
+                (
+                    "certificates of this cloud are not checked: anyone on the network path can read the password",
+                    "remove `insecure`, or set `cacert`",
+                ),
+            );
         }
         settings.gpus = self.by_flavor(context, "gpus", "");
         settings.user_data_file = self.user_data_file(context);
@@ -251,12 +264,12 @@ impl CloudChecker<'_> {
         }
     }
 
-    fn note(&self, context: &mut Diagnostics<'_>, field: &str, what: &str) {
+    fn note(&self, context: &mut Diagnostics<'_>, field: &str, what: impl Into<Advice>) {
         let place = self.place(context, &[field]);
         context.note(&place, what);
     }
 
-    fn problem(&self, context: &mut Diagnostics<'_>, key: &[&str], what: impl Into<String>) {
+    fn problem(&self, context: &mut Diagnostics<'_>, key: &[&str], what: impl Into<Advice>) {
         let place = self.place(context, key);
         context.problem(&place, what);
     }
@@ -269,7 +282,7 @@ impl CloudChecker<'_> {
         };
         if let Some(tag) = tags.iter().find(wrong) {
             let what = format!(
-                "`{tag}` is no tag: Nova takes at most {MAX_TAG} characters, without `/` and `,`"
+                "`{tag}` is not a tag: Nova takes at most {MAX_TAG} characters, without `/` and `,`"
             );
             self.problem(context, &["tags"], what);
         }
@@ -353,8 +366,9 @@ impl CloudChecker<'_> {
         if value.is_none() && !self.is_retired() {
             context.problem(
                 &["clouds", self.name],
-                format!(
-                    "no {called} for its nodes: write `{called}:` here or, for all clouds, under `ehos:`"
+                (
+                    format!("no {called} for its nodes"),
+                    format!("write `{called}:` here or, for all clouds, under `ehos:`"),
                 ),
             );
         }
@@ -376,11 +390,9 @@ impl CloudChecker<'_> {
             for (service, value) in values {
                 let key = ["clouds", self.name, field, service];
                 if !SERVICES.contains(&service.as_str()) {
-                    let what = format!("is none of {}", SERVICES.join(", "));
-                    context.problem(&key, what);
+                    context.problem(&key, ("unknown service", one_of(&SERVICES)));
                 } else if field == "interfaces" && !INTERFACES.contains(&value.as_str()) {
-                    let what = format!("`{value}` is none of {}", INTERFACES.join(", "));
-                    context.problem(&key, what);
+                    context.problem(&key, unknown_value(value, &INTERFACES));
                 } else if field == "endpoint_overrides"
                     && !(value.starts_with("https://") || value.starts_with("http://"))
                 {
@@ -432,7 +444,7 @@ impl CloudChecker<'_> {
             }
         };
         if let Err(error) = Template::load(&path) {
-            context.problem(key, error.to_string());
+            context.problem(key, error);
         }
         path
     }
@@ -450,7 +462,7 @@ impl CloudChecker<'_> {
         let metadata = self.merged("metadata");
         for (name, value) in &metadata {
             let what = if name.starts_with("ehos_") {
-                "keys that begin with ehos_ are ehos's own"
+                "keys that begin with ehos_ are reserved"
             } else if name.len() > 255 || value.len() > 255 {
                 "Nova takes at most 255 characters"
             } else {
@@ -468,7 +480,7 @@ impl CloudChecker<'_> {
             let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
             let what =
                 if name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(is_word) {
-                    "is no name of a ClassAd attribute: letters, digits and _"
+                    "is not a name of a ClassAd attribute: letters, digits and _"
                 } else if value.trim().is_empty() || value.chars().any(char::is_control) {
                     "must be a ClassAd expression in one line; a text is '\"a text\"'"
                 } else {

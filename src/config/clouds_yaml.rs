@@ -8,6 +8,7 @@ use super::error::Diagnostic;
 use super::sdk::{Keys, Origin};
 use super::yaml_error::explain;
 use super::{secrets, text};
+use system::advice::Advice;
 use system::environment::Environment;
 use yaml::{self, Node};
 
@@ -18,7 +19,7 @@ pub(super) struct Found {
     /// The files that it stands in.
     pub(super) files: Vec<PathBuf>,
     /// Secrets that others can read, and keys that are not used.
-    pub(super) notes: Vec<String>,
+    pub(super) notes: Vec<Diagnostic>,
     /// What is wrong with it.
     pub(super) problems: Vec<Diagnostic>,
 }
@@ -69,7 +70,7 @@ pub(super) fn entry(
     let files = candidates("OS_CLIENT_CONFIG_FILE", "clouds", env);
     let Some(path) = files.iter().find(|file| file.exists()) else {
         return Err(Diagnostic::general(format!(
-            "the cloud `{name}` is to come from clouds.yaml, and there is none: looked for {}",
+            "there is no clouds.yaml for the cloud `{name}`: searched {}",
             names_of(&files)
         )));
     };
@@ -78,14 +79,11 @@ pub(super) fn entry(
     let Some(entry) = file.entry("clouds", name) else {
         return Err(Diagnostic::of_file(
             path,
-            format!(
-                "there is no cloud `{name}` in it; there are {}",
-                if names.is_empty() {
-                    "none".to_owned()
-                } else {
-                    names.join(", ")
-                }
-            ),
+            Advice {
+                problem: format!("there is no cloud `{name}` in it"),
+                remedy: (!names.is_empty())
+                    .then(|| format!("expected one of {}", names.join(", "))),
+            },
         ));
     };
     if !matches!(entry, Node::Map(_) | Node::Null) {

@@ -25,7 +25,7 @@ pub struct Connection {
     /// How the cloud is reached, and who ehos is there.
     pub settings: CloudSettings,
     /// Keys that are not used, and the like.
-    pub notes: Vec<String>,
+    pub notes: Vec<Diagnostic>,
 }
 
 /// The access that the entry `name` of clouds.yaml gives; what its servers are to be made of is left empty.

@@ -14,7 +14,7 @@ fn read_text(text: &str) -> Result<Config, String> {
 fn note(text: &str) -> String {
     let config = read_text(text).unwrap();
     assert_eq!(config.notes.len(), 1, "{:?}", config.notes);
-    let note = &config.notes[0];
+    let note = config.notes[0].to_string();
     let start = note.find("ehos.yaml:").unwrap();
     note[start..].to_owned()
 }
@@ -36,25 +36,25 @@ fn what_is_of_no_use_is_noted_and_the_rest_counts() {
         ),
         (
             of_all("prices: {gone: 1, f: 2}"),
-            "ehos.prices.gone: no cloud has it as a flavor of new nodes, this price counts only for nodes that still run",
+            "ehos.prices.gone: no cloud has it as a flavor of new nodes: this price counts only for nodes that still run",
         ),
         (
             of_all("gpus: {gone: 1}"),
-            "ehos.gpus.gone: no cloud has it as a flavor of new nodes, so this counts for none",
+            "ehos.gpus.gone: not used: no cloud has it as a flavor of new nodes",
         ),
         (
             of_cloud("boot_volume_type: ssd"),
-            "clouds.one.boot_volume_type: not used: nodes boot from the disk of their flavor; to boot them from a volume, \
-             set boot_volume_size",
+            "clouds.one.boot_volume_type: not used: nodes boot from the disk of their flavor; set \
+             boot_volume_size to boot them from a volume",
         ),
         (
             beside("daemon: {schedules: [{days: sun}]}"),
-            "daemon.schedules.1: changes nothing while it is active: it has none of nodes_min, nodes_max, nodes_spare, \
+            "daemon.schedules.1: changes nothing: it has none of nodes_min, nodes_max, nodes_spare, \
              idle_timeout",
         ),
         (
             beside("daemon: {schedules: [{nodes_max: 3}, {days: sun, nodes_max: 4}]}"),
-            "daemon.schedules.2: is never active: window 1 before it always is, and the first active one counts",
+            "daemon.schedules.2: is never active: window 1 is always active, and the first active one counts",
         ),
         (
             beside("daemon: {max_lifetime_kill: 1h}"),
@@ -62,13 +62,12 @@ fn what_is_of_no_use_is_noted_and_the_rest_counts() {
         ),
         (
             beside("daemon: {max_lifetime: 2150h}"),
-            "daemon.max_lifetime: is longer than condor.token_lifetime less daemon.token_margin, 1992 h: that is the age \
-             at which nodes are replaced",
+            "daemon.max_lifetime: is longer than condor.token_lifetime minus daemon.token_margin, 1992 h: ehos replaces \
+             nodes at that age",
         ),
         (
             beside("condor: {token_key_directory: /keys}"),
-            "condor.token_key_directory: not used: token_key, the name of the key, is missing, so the pool's key signs \
-             tokens",
+            "condor.token_key_directory: not used: token_key is missing, so the pool's key signs tokens",
         ),
         (
             beside("daemon: {nodes_max: 0, nodes_min: 2}"),
@@ -116,8 +115,12 @@ fn a_file_that_is_not_read_for_its_name_is_noted() {
     ]);
     let config = load(&[], &environment(folder.path(), &[])).unwrap();
     assert_eq!(config.notes.len(), 1, "{:?}", config.notes);
-    let said = "ehos.d/50-site.yml: not read: the names of these files end in .yaml; rename it";
-    assert!(config.notes[0].ends_with(said), "{:?}", config.notes);
+    let said = "ehos.d/50-site.yml: not read; rename it: names of these files end in .yaml";
+    assert!(
+        config.notes[0].to_string().ends_with(said),
+        "{:?}",
+        config.notes
+    );
 }
 
 #[test]
@@ -152,20 +155,20 @@ fn odd_blanks_tabs_and_several_documents_are_named() {
     for (text, said) in [
         (
             "daemon:\n  nodes_max\u{a0}: 1\n",
-            "2:3: daemon.nodes_max\u{a0}: there is no such key; there is a no-break space (U+00A0) in it: put a space in \
+            "2:3: daemon.nodes_max\u{a0}: there is no such key: there is a no-break space (U+00A0) in it; put a space in \
              its place",
         ),
         (
             "daemon:\n\tnodes_max: 1\n",
-            "YAML is indented by spaces, and there is a tab in this line",
+            "; indent this line by spaces, not by a tab",
         ),
         (
             "daemon: {}\n---\nehos: {}\n",
-            "has several YAML documents (`---`): keep one (more of ehos.yaml can stand in files of its own in ehos.d)",
+            "has several YAML documents (`---`); keep one (more of ehos.yaml can stand in files of its own in ehos.d)",
         ),
         (
             "daemon:\n  nodes_max: 1\n  nodes_max: 2\n",
-            "daemon.nodes_max: this key stands here twice",
+            "daemon.nodes_max: this key is given twice",
         ),
     ] {
         let error = read_text(text).unwrap_err();

@@ -13,14 +13,14 @@ pub(super) fn unlisted(context: &mut Diagnostics<'_>, ehos: &Section, policy: &P
     for name in prices.keys().filter(|name| !listed(name)) {
         context.note(
             &["ehos", "prices", name],
-            "no cloud has it as a flavor of new nodes, this price counts only for nodes that still run",
+            "no cloud has it as a flavor of new nodes: this price counts only for nodes that still run",
         );
     }
     let gpus: BTreeMap<String, u64> = ehos.value("gpus").unwrap_or_default();
     for name in gpus.keys().filter(|name| !listed(name)) {
         context.note(
             &["ehos", "gpus", name],
-            "no cloud has it as a flavor of new nodes, so this counts for none",
+            "not used: no cloud has it as a flavor of new nodes",
         );
     }
 }
@@ -34,7 +34,7 @@ pub(super) fn check(context: &mut Diagnostics<'_>, policy: &Policy) {
     }
     let how = match policy.core_price {
         Some(price) => format!("core_price, {price} an hour for each of its cores"),
-        None => "the dearest core of those that have one, by the hour".to_owned(),
+        None => "the most expensive core of the others".to_owned(),
     };
     for cloud in policy.clouds.iter().filter(|cloud| !cloud.retire) {
         let without: Vec<&str> = cloud
@@ -46,11 +46,12 @@ pub(super) fn check(context: &mut Diagnostics<'_>, policy: &Policy) {
         if !without.is_empty() {
             context.note(
                 &["clouds", &cloud.name],
-                format!(
-                    "cloud `{}` says no price of {}, and others have one: counted as {how}; say it under `prices` (0 where \
-                     it costs nothing)",
-                    cloud.name,
-                    without.join(", ")
+                (
+                    format!(
+                        "{} has no price, and other flavors have one: counted as {how}",
+                        without.join(", ")
+                    ),
+                    "set it under `prices` (0 where it costs nothing)",
                 ),
             );
         }

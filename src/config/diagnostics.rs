@@ -1,4 +1,4 @@
-//! What a check has at hand: the texts, to say where something stands, and what was found so far.
+//! Context of a check: the texts, for places of keys, and the problems found so far.
 
 use std::path::{Path, PathBuf};
 
@@ -8,8 +8,12 @@ use super::document::{Item, Section, is_placeholder};
 use super::error::Diagnostic;
 use super::secrets;
 use keys::{Key, Kind, Rule, Settings, Value};
+use system::advice::Advice;
 use system::environment::Environment;
 use yaml::{self, Place};
+
+/// For a value that stands in two places.
+pub(super) const KEEP_ONE: &str = "keep one of them";
 
 /// A file and its text.
 pub(super) struct Source {
@@ -25,7 +29,7 @@ pub(super) struct Diagnostics<'e> {
     /// Files of other programs that were read too.
     pub(super) more_files: Vec<PathBuf>,
     pub(super) problems: Vec<Diagnostic>,
-    pub(super) notes: Vec<String>,
+    pub(super) notes: Vec<Diagnostic>,
 }
 
 impl Diagnostics<'_> {
@@ -43,7 +47,7 @@ impl Diagnostics<'_> {
         (self.sources.first().map(|source| source.path.clone()), None)
     }
 
-    fn at(&self, key: &[&str], what: impl Into<String>) -> Diagnostic {
+    fn at(&self, key: &[&str], what: impl Into<Advice>) -> Diagnostic {
         let (file, place) = self.locate(key);
         Diagnostic {
             file,
@@ -54,14 +58,14 @@ impl Diagnostics<'_> {
     }
 
     /// `key` is wrong.
-    pub(super) fn problem(&mut self, key: &[&str], what: impl Into<String>) {
+    pub(super) fn problem(&mut self, key: &[&str], what: impl Into<Advice>) {
         let problem = self.at(key, what);
         self.problems.push(problem);
     }
 
     /// Something about `key` is worth knowing.
-    pub(super) fn note(&mut self, key: &[&str], what: impl Into<String>) {
-        let note = self.at(key, what).to_string();
+    pub(super) fn note(&mut self, key: &[&str], what: impl Into<Advice>) {
+        let note = self.at(key, what);
         self.notes.push(note);
     }
 
@@ -137,7 +141,7 @@ impl Diagnostics<'_> {
             return keys.value(name);
         };
         if keys.has(name) {
-            self.problem(&key, format!("`{name}` is given too: keep one of them"));
+            self.problem(&key, (format!("`{name}` is given too"), KEEP_ONE));
             return None;
         }
         match secrets::read(&path, &self.folder(&key), self.env, missing) {
@@ -159,11 +163,22 @@ impl Diagnostics<'_> {
         if !is_quotable(value) {
             self.problem(
                 key,
-                "has a quote, a backslash or a control character, and is to be written into the configuration of \
-                 HTCondor; name it by its id",
+                (
+                    "has a quote, a backslash or a control character: HTCondor's configuration cannot hold it",
+                    "name it by its id",
+                ),
             );
         }
     }
+}
+
+/// A value that is none of these.
+pub(super) fn unknown_value(value: &str, known: &[&str]) -> Advice {
+    (format!("unknown value `{value}`"), one_of(known)).into()
+}
+
+pub(super) fn one_of(known: &[&str]) -> String {
+    format!("expected one of {}", known.join(", "))
 }
 
 /// Whether `name`, as a cloud has it, can stand in the configuration; else its id must.

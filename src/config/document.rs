@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::diagnostics::KEEP_ONE;
 use super::error::Diagnostic;
 use super::table::FILE;
 use super::yaml_error::{explain, hint};
 use keys::{Kind, Setting, Table, Value};
 use simulation::Scenario;
+use system::advice::Advice;
 use yaml::{self, Node};
 
 /// A mapping of known keys: those that say something, in the order of the file.
@@ -214,27 +216,27 @@ struct Reader<'r> {
 }
 
 /// What a value is read as: nothing, a value, or why it is none.
-type Read<T> = Option<Result<T, String>>;
+type Read<T> = Option<Result<T, Advice>>;
 
 impl Reader<'_> {
     /// A problem with the key at which the reader is.
-    fn here(&self, what: String) -> Diagnostic {
+    fn here(&self, what: impl Into<Advice>) -> Diagnostic {
         let keys: Vec<&str> = self.path.iter().map(String::as_str).collect();
         Diagnostic {
             file: Some(self.file.to_owned()),
             place: yaml::find(self.text, &keys),
             key: (!keys.is_empty()).then(|| keys.join(".")),
-            what,
+            what: what.into(),
         }
     }
 
-    fn unknown(&mut self, what: impl Into<String>) {
-        let problem = self.here(what.into());
+    fn unknown(&mut self, what: impl Into<Advice>) {
+        let problem = self.here(what);
         self.found.unknown.push(problem);
     }
 
-    fn wrong(&mut self, what: impl Into<String>) -> Item {
-        let problem = self.here(what.into());
+    fn wrong(&mut self, what: impl Into<Advice>) -> Item {
+        let problem = self.here(what);
         self.found.wrong.push(problem);
         Item::Wrong
     }
@@ -256,7 +258,7 @@ impl Reader<'_> {
                 once.push((name, node));
             } else {
                 self.path.push(name.clone());
-                self.unknown("this key stands here twice");
+                self.unknown("this key is given twice");
                 self.path.pop();
             }
         }
@@ -301,9 +303,7 @@ impl Reader<'_> {
             };
             self.path.pop();
             self.path.push(at);
-            self.wrong(format!(
-                "`{name}` is given too, and is the same: keep one of them"
-            ));
+            self.wrong((format!("`{name}` is given too, and is the same"), KEEP_ONE));
         }
         section.put(Entry {
             name,
@@ -371,7 +371,7 @@ impl Reader<'_> {
         for (name, node) in self.entries(node, &expected)? {
             self.path.push(name.to_owned());
             if is_placeholder(name) {
-                self.wrong(format!("is still a placeholder: give the {noun} a name"));
+                self.wrong(("is still a placeholder", format!("give the {noun} a name")));
             }
             let section = self.section(node, table).unwrap_or_default();
             self.put(&mut all, name.to_owned(), name, Item::Section(section));
@@ -418,35 +418,35 @@ fn value(node: &Node, kind: Kind) -> Read<Value> {
             Ok(value) => Ok(Value::List(value.text().into_iter().collect())),
             Err(why) => Err(why),
         }),
-        (Kind::List, _) => Some(Err("must be one value or a list of them".to_owned())),
+        (Kind::List, _) => Some(Err("must be one value or a list of them".into())),
         (Kind::Texts, Node::Map(entries)) => Some(map(entries, kind).map(Value::Texts)),
         (Kind::Wholes, Node::Map(entries)) => Some(map(entries, kind).map(Value::Wholes)),
         (Kind::Numbers, Node::Map(entries)) => Some(map(entries, kind).map(Value::Numbers)),
         (Kind::Texts | Kind::Wholes | Kind::Numbers, Node::Text(text)) if text == "None" => None,
         (Kind::Texts | Kind::Wholes | Kind::Numbers, _) => {
-            Some(Err("must be a mapping of names to values".to_owned()))
+            Some(Err("must be a mapping of names to values".into()))
         }
         _ => one(node, kind),
     }
 }
 
-fn list(items: &[Node]) -> Result<Vec<String>, String> {
+fn list(items: &[Node]) -> Result<Vec<String>, Advice> {
     let values = items.iter().filter_map(|item| one(item, Kind::Text));
     values
         .map(|value| value.map(|value| value.text().unwrap_or_default()))
         .collect()
 }
 
-fn map<T: Setting>(entries: &[(String, Node)], kind: Kind) -> Result<BTreeMap<String, T>, String> {
+fn map<T: Setting>(entries: &[(String, Node)], kind: Kind) -> Result<BTreeMap<String, T>, Advice> {
     let mut map = BTreeMap::new();
     for (name, node) in entries {
         match one(node, kind) {
             None => {}
-            Some(Err(why)) => return Err(format!("`{name}`: {why}")),
+            Some(Err(why)) => return Err(why.at(format_args!("`{name}`"))),
             Some(Ok(value)) => {
                 let twice = T::of(value).and_then(|value| map.insert(name.clone(), value));
                 if twice.is_some() {
-                    return Err(format!("`{name}` stands here twice"));
+                    return Err(format!("`{name}` is given twice").into());
                 }
             }
         }
@@ -457,30 +457,39 @@ fn map<T: Setting>(entries: &[(String, Node)], kind: Kind) -> Result<BTreeMap<St
 /// A single value; nothing also for `None`, as the original program writes it.
 fn one(node: &Node, kind: Kind) -> Read<Value> {
     match node {
-        Node::Text(text) => scalar(text, |text| kind.read(text)),
+        Node::Text(text) => scalar(text, |text| {
+            kind.read(text)
+                .map_err(|(problem, remedy)| Advice { problem, remedy })
+        }),
         Node::Null => None,
-        Node::Map(_) => Some(Err(
-            "must be one value, and is a mapping; braces that are to be filled in? Put the real value there, or `None`"
-                .to_owned(),
-        )),
-        Node::List(_) => Some(Err("must be one value, and is a list".to_owned())),
-        Node::Untold | Node::Tagged => Some(Err(
-            "has a tag of YAML (`!…`), which ehos does not know: leave it out".to_owned(),
-        )),
+        Node::Map(_) => Some(Err((
+            "must be one value, and is a mapping",
+            "put the real value in the place of braces, or `None`",
+        )
+            .into())),
+        Node::List(_) => Some(Err("must be one value, and is a list".into())),
+        Node::Untold | Node::Tagged => {
+            Some(Err(
+                ("has an unknown tag of YAML (`!…`)", "remove the tag").into()
+            ))
+        }
     }
 }
 
 /// What `parse` makes of the text; nothing for `None`, and no placeholder.
-pub(super) fn scalar<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Read<T> {
+pub(super) fn scalar<T, E: Into<Advice>>(
+    text: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Read<T> {
     match text {
         "None" => None,
-        _ if is_placeholder(text) => Some(Err(
-            "is still a placeholder: put the real value in its place".to_owned(),
-        )),
-        "" => Some(Err(
-            "is empty: give a value, or leave the key out".to_owned()
-        )),
-        _ => Some(parse(text)),
+        _ if is_placeholder(text) => Some(Err((
+            "is still a placeholder",
+            "put the real value in its place",
+        )
+            .into())),
+        "" => Some(Err(("is empty", "give a value, or remove the key").into())),
+        _ => Some(parse(text).map_err(Into::into)),
     }
 }
 
@@ -504,7 +513,7 @@ mod tests {
     use scaling::schedule::Spare;
 
     /// What stands at a key of the type, written so: nothing, a value, or why it is none.
-    fn parsed<T: Setting>(text: &str) -> Option<Result<T, String>> {
+    fn parsed<T: Setting>(text: &str) -> Read<T> {
         let node = yaml::parse(text).unwrap();
         let read = value(&node, T::KIND)?;
         Some(read.map(|value| T::of(value).unwrap()))

@@ -1,55 +1,69 @@
-//! What is wrong with a configuration, and where.
+//! Problems of a configuration, with their places.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use system::advice::Advice;
 use system::rights;
 use yaml::Place;
 
-/// Everything that is wrong with a configuration, as far as it could be read. Holds no value of a secret.
+/// All problems of a configuration, as far as it could be read. Holds no value of a secret.
 #[derive(Debug)]
 pub struct Error {
     /// At least one.
     pub problems: Vec<Diagnostic>,
 }
 
-/// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One problem, or one note.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The file; `None` when it is about no file (an environment variable, no file found).
+    /// `None` for an environment variable, or where no file was found.
     pub file: Option<PathBuf>,
-    /// Where in it.
     pub place: Option<Place>,
     /// The key path, with dots.
     pub key: Option<String>,
-    /// What is wrong and what to do.
-    pub what: String,
+    pub what: Advice,
 }
 
 impl Diagnostic {
     /// A problem with a whole file.
-    pub(super) fn of_file(file: &Path, what: impl Into<String>) -> Diagnostic {
+    pub(super) fn of_file(file: &Path, what: impl Into<Advice>) -> Diagnostic {
         Diagnostic {
             file: Some(file.to_owned()),
+            ..Diagnostic::general(what)
+        }
+    }
+
+    /// A file or folder that cannot be read.
+    pub(super) fn unreadable(file: &Path, error: &std::io::Error) -> Diagnostic {
+        Diagnostic::of_file(file, rights::told(file, error).at("cannot be read"))
+    }
+
+    /// A problem with no file in particular.
+    pub(super) fn general(what: impl Into<Advice>) -> Diagnostic {
+        Diagnostic {
+            file: None,
             place: None,
             key: None,
             what: what.into(),
         }
     }
 
-    /// A file or folder that cannot be read.
-    pub(super) fn unreadable(file: &Path, error: &std::io::Error) -> Diagnostic {
-        let said = rights::told(file, error);
-        Diagnostic::of_file(file, format!("cannot be read: {said}"))
-    }
-
-    /// A problem with no file in particular.
-    pub(super) fn general(what: impl Into<String>) -> Diagnostic {
-        Diagnostic {
-            file: None,
-            place: None,
-            key: None,
-            what: what.into(),
+    /// The problem with its place, and its remedy.
+    pub fn advice(&self) -> Advice {
+        let mut advice = self.what.clone();
+        if let Some(key) = &self.key {
+            advice = advice.at(key);
+        }
+        match (&self.file, self.place) {
+            (Some(file), Some(place)) => advice.at(format_args!(
+                "{}:{}:{}",
+                file.display(),
+                place.line,
+                place.column
+            )),
+            (Some(file), None) => advice.at(file.display()),
+            (None, _) => advice,
         }
     }
 }
@@ -62,19 +76,15 @@ impl From<Diagnostic> for Error {
     }
 }
 
+impl fmt::Debug for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.to_string(), f)
+    }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(file) = &self.file {
-            write!(f, "{}:", file.display())?;
-            if let Some(place) = self.place {
-                write!(f, "{}:{}:", place.line, place.column)?;
-            }
-            f.write_str(" ")?;
-        }
-        if let Some(key) = &self.key {
-            write!(f, "{key}: ")?;
-        }
-        f.write_str(&self.what)
+        fmt::Display::fmt(&self.advice(), f)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::address::Parts;
-use super::diagnostics::Diagnostics;
+use super::diagnostics::{Diagnostics, KEEP_ONE};
 use super::document::{Item, Section};
 use keys::Value;
 use report::metrics::{InfluxLogin, InfluxSettings, MetricsSettings};
@@ -28,7 +28,7 @@ pub(super) fn metrics(context: &mut Diagnostics<'_>, file: &Section) -> MetricsS
         (true, true) => {
             context.problem(
                 &["daemon", "influxdb"],
-                "`influxdb:` stands at the top level, too, and is the same: keep one of them",
+                ("`influxdb:` is given at the top level too", KEEP_ONE),
             );
             None
         }
@@ -49,8 +49,11 @@ fn textfile(context: &mut Diagnostics<'_>, path: &Path) {
     } else if !path.parent().is_some_and(Path::is_dir) {
         context.note(
             &key,
-            "its folder is not there: make it, writable by the user that runs ehos, and give it to node_exporter \
-             (--collector.textfile.directory); under systemd name it in ReadWritePaths= of ehos.service, too",
+            (
+                "its folder does not exist",
+                "create it, writable by the user that runs ehos; name it in --collector.textfile.directory of \
+                 node_exporter and, under systemd, in ReadWritePaths= of ehos.service",
+            ),
         );
     }
 }
@@ -65,13 +68,13 @@ fn server(
         section,
         "password",
         keys,
-        "put the password of InfluxDB alone into it, for its owner to read (chmod 600)",
+        "write the password of InfluxDB into it, readable by its owner only (chmod 600)",
     );
     let token = context.secret(
         section,
         "token",
         keys,
-        "put a token of InfluxDB that may write into the bucket alone into it (chmod 600)",
+        "write a token of InfluxDB that may write to the bucket into it (chmod 600)",
     );
     let url = match keys.get("url") {
         Some(Item::Value(Value::Address(url))) => url.expose_secret(),
@@ -79,7 +82,7 @@ fn server(
         Some(_) => return None,
         None => {
             if password.is_some() || token.is_some() || keys.has("db") {
-                context.problem(section, "it has no `url`: http://HOST:8086");
+                context.problem(section, ("`url` is missing", "set it: http://HOST:8086"));
             }
             return None;
         }
@@ -88,14 +91,17 @@ fn server(
         // It may have a password in it: it is not repeated.
         context.problem(
             &at(section, "url"),
-            "is no address: it begins with http:// or https://, and has no space in it",
+            "is not an address: it must begin with http:// or https://, without a space",
         );
         return None;
     };
     if parts.login().is_some() {
         context.note(
             &at(section, "url"),
-            "has a password in it: better in a file of its own (`username` and `password_file` of `influxdb:`)",
+            (
+                "has a password in it",
+                "move it to a file (`username` and `password_file` of `influxdb:`)",
+            ),
         );
     }
     let by_token = token.is_some();
@@ -163,7 +169,7 @@ fn parameter<'k>(
 ) -> Option<(&'k str, String)> {
     let given = keys.text(key)?;
     if parts.parameter(key).is_some() {
-        context.problem(&at(section, key), "stands in `url`, too: keep one of them");
+        context.problem(&at(section, key), ("is given in `url` too", KEEP_ONE));
         return None;
     }
     Some((key, given.to_owned()))
@@ -180,20 +186,14 @@ fn login(
 ) -> Option<InfluxLogin> {
     match (token, password, parts.login()) {
         (Some(_), Some(_), _) => {
-            context.problem(
-                &at(section, "token"),
-                "a password is given, too: keep one of them",
-            );
+            context.problem(&at(section, "token"), ("a password is given too", KEEP_ONE));
             None
         }
         (Some(token), None, _) => Some(InfluxLogin::Token(token)),
         (None, Some(password), _) => match keys.value("username") {
             Some(username) => Some(InfluxLogin::Password { username, password }),
             None => {
-                context.note(
-                    section,
-                    "a password without a `username` says nothing, and is not sent",
-                );
+                context.note(section, ("the password is not sent", "set `username`"));
                 None
             }
         },

@@ -88,29 +88,30 @@ pub fn ensure_cluster(
     let mut config = read_once.checked(env, Some(&id))?;
     let path = cluster::path(&main);
     if dry_run {
-        config.notes.push(format!(
-            "this pool has no id yet: the first run that is not dry makes one and keeps it in {}",
-            path.display()
-        ));
+        let note =
+            "the pool has no id: the first run without --dry-run creates one and keeps it here";
+        config.notes.push(Diagnostic::of_file(&path, note));
         return Ok(config);
     }
     cluster::keep(&main, &id).map_err(|error| {
-        Diagnostic::of_file(
-            &path,
-            format!(
-                "this pool has no id yet, and a new one cannot be kept here: {}; or put this line under `ehos:` \
-                 in {} and keep it: `cluster: {id}`",
-                rights::told(&path, &error),
-                main.display()
-            ),
-        )
+        let told =
+            rights::told(&path, &error).at("the pool has no id, and a new one cannot be kept here");
+        let by_hand = format!(
+            "put this line under `ehos:` in {} and keep it: `cluster: {id}`",
+            main.display()
+        );
+        let remedy = match told.remedy {
+            Some(remedy) => format!("{remedy}; or {by_hand}"),
+            None => by_hand,
+        };
+        Diagnostic::of_file(&path, (told.problem, remedy))
     })?;
     let mut config = load(files, env)?;
-    config.notes.push(format!(
-        "this pool had no id: it is {} from now on, kept in {}",
-        config.policy.cluster,
-        path.display()
-    ));
+    let note = format!(
+        "the pool had no id: it is {} from now on",
+        config.policy.cluster
+    );
+    config.notes.push(Diagnostic::of_file(&path, note));
     Ok(config)
 }
 
@@ -176,7 +177,7 @@ struct Read {
     file: Section,
     sources: Vec<Source>,
     problems: Vec<Diagnostic>,
-    notes: Vec<String>,
+    notes: Vec<Diagnostic>,
 }
 
 fn read(named: &[PathBuf], env: &Environment) -> Result<Read, Error> {
@@ -189,8 +190,8 @@ fn read(named: &[PathBuf], env: &Environment) -> Result<Read, Error> {
     let mut unreadable = Vec::new();
     let files = search::files(named, env)?;
     for path in search::left_out(&files) {
-        let what = "not read: the names of these files end in .yaml; rename it";
-        all.notes.push(Diagnostic::of_file(&path, what).to_string());
+        let what = ("not read", "rename it: names of these files end in .yaml");
+        all.notes.push(Diagnostic::of_file(&path, what));
     }
     for path in files {
         let text = match text::read(&path) {
@@ -222,22 +223,16 @@ fn read(named: &[PathBuf], env: &Environment) -> Result<Read, Error> {
 impl Read {
     fn add(&mut self, path: PathBuf, text: String, file: Document) {
         self.problems.extend(file.wrong);
-        self.notes
-            .extend(file.unused.iter().map(Diagnostic::to_string));
+        self.notes.extend(file.unused);
         if file.secret && secrets::others_can_read(&path) {
             self.notes.push(secrets::warning(&path));
         }
         if let Some((place, name)) = text::first_odd_blank(&text) {
-            let note = Diagnostic {
+            let problem = format!("there is {name} here, which YAML takes for a letter");
+            self.notes.push(Diagnostic {
                 place: Some(place),
-                ..Diagnostic::of_file(
-                    &path,
-                    format!(
-                        "there is {name} here, which YAML takes for a letter; put a space in its place"
-                    ),
-                )
-            };
-            self.notes.push(note.to_string());
+                ..Diagnostic::of_file(&path, (problem, "put a space in its place"))
+            });
         }
         self.file.merge(file.keys);
         self.sources.push(Source { path, text });
@@ -288,7 +283,7 @@ impl Read {
 }
 
 /// What a template needs and this configuration does not give: found before the first node is to be made.
-fn unfilled(config: &Config) -> Option<String> {
+fn unfilled(config: &Config) -> Option<Diagnostic> {
     if config.condor.host_ip.is_some() {
         return None;
     }
@@ -300,25 +295,30 @@ fn unfilled(config: &Config) -> Option<String> {
         })
     };
     let cloud = config.clouds.iter().find(needs)?;
-    Some(format!(
-        "condor.host_ip is not set, and {} needs it: no node can be made until it is (the central manager's address, \
-         as nodes reach it)",
-        cloud.user_data_file.display()
+    Some(Diagnostic::of_file(
+        &cloud.user_data_file,
+        (
+            "needs condor.host_ip, which is not set: ehos cannot create nodes",
+            "set it to the central manager's address, as nodes reach it",
+        ),
     ))
 }
 
 /// A template whose nodes would never end, where they are to end by themselves.
-fn endless(config: &Config) -> Option<String> {
+fn endless(config: &Config) -> Option<Diagnostic> {
     config.condor.noclaim_shutdown?;
     let stays = |cloud: &&CloudSettings| {
         Template::load(&cloud.user_data_file)
             .is_ok_and(|template| !template.tags().contains("noclaim_shutdown"))
     };
     let cloud = config.clouds.iter().find(stays)?;
-    Some(format!(
-        "condor.scale_down is node, and {} has no tag {{noclaim_shutdown}}: its nodes must end by themselves in another \
-         way, as ehos's own execute.yaml makes them",
-        cloud.user_data_file.display()
+    Some(Diagnostic::of_file(
+        &cloud.user_data_file,
+        (
+            "has no tag {noclaim_shutdown}, and condor.scale_down is node: its nodes must shut themselves down in \
+             another way",
+            "take the shutdown over from ehos's own execute.yaml",
+        ),
     ))
 }
 

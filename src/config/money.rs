@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::diagnostics::Diagnostics;
+use super::diagnostics::{Diagnostics, KEEP_ONE};
 use super::document::{Item, Section};
 use super::schedules;
 use scaling::budget::Budget;
@@ -39,10 +39,7 @@ pub(super) fn submitters(
             _ => name.to_owned(),
         };
         if limits.insert(name.clone(), limit).is_some() {
-            context.problem(
-                &["daemon", key, &name],
-                "stands here twice: keep one of them",
-            );
+            context.problem(&["daemon", key, &name], ("is given twice", KEEP_ONE));
         }
     }
     limits
@@ -76,7 +73,7 @@ pub(super) fn check(context: &mut Diagnostics<'_>, policy: &Policy, simulated: b
         let short = time.is_some_and(|time| !time.is_zero() && time <= policy.boot_timeout);
         let least = format_duration(policy.boot_timeout.as_secs());
         short.then(|| {
-            format!("must be longer than daemon.boot_timeout ({least}): nodes would be too old before they run jobs")
+            format!("must be longer than daemon.boot_timeout ({least}): nodes would expire before they run jobs")
         })
     };
     if let Some(what) = too_short(policy.max_lifetime) {
@@ -120,10 +117,10 @@ pub(super) fn check(context: &mut Diagnostics<'_>, policy: &Policy, simulated: b
         let unpriced = flavors.find(|flavor| cloud.price(flavor).is_none());
         if let (Some(flavor), Some(place)) = (unpriced, own.as_ref().or(of_all.as_ref())) {
             let what = format!(
-                "counts what nodes cost, and flavor {flavor} of cloud {} has no price: add it to `prices`",
+                "needs prices, and flavor {flavor} of cloud {} has none",
                 cloud.name
             );
-            context.problem(place, what);
+            context.problem(place, (what, "add it to `prices`"));
         }
     }
 }
@@ -132,7 +129,7 @@ pub(super) fn check(context: &mut Diagnostics<'_>, policy: &Policy, simulated: b
 pub(super) fn lifetimes(context: &mut Diagnostics<'_>, policy: &Policy, token_lifetime: Duration) {
     let longest = token_lifetime.saturating_sub(policy.token_margin);
     let what = format!(
-        "is longer than condor.token_lifetime less daemon.token_margin, {}: that is the age at which nodes are replaced",
+        "is longer than condor.token_lifetime minus daemon.token_margin, {}: ehos replaces nodes at that age",
         format_duration(longest.as_secs())
     );
     if policy.max_lifetime.is_some_and(|time| time > longest) {

@@ -13,16 +13,17 @@ use system::rights;
 pub fn new_file(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     write_whole(path, text, mode, false).map_err(|error| {
         let what = match error.kind() {
-            std::io::ErrorKind::AlreadyExists => {
-                "is there already, and is not overwritten: remove it, or choose another name"
-                    .to_owned()
-            }
+            std::io::ErrorKind::AlreadyExists => (
+                "exists, and is not overwritten",
+                "remove it, or choose another name",
+            )
+                .into(),
             _ => {
                 let folder = path
                     .parent()
                     .filter(|folder| !folder.as_os_str().is_empty());
                 let folder = folder.unwrap_or(Path::new("."));
-                format!("cannot be written: {}", rights::told(folder, &error))
+                rights::told(folder, &error).at("cannot be written")
             }
         };
         Diagnostic::of_file(path, what).into()

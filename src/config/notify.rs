@@ -15,13 +15,13 @@ pub(super) fn settings(context: &mut Diagnostics<'_>, keys: &Section) -> Setting
         &["notify"],
         "webhook",
         keys,
-        "write the address into it that the chat or the pager has given for this pool",
+        "write the address of the chat or pager for this pool into it",
     );
     let program = settings.command.first();
     if keys.has("command") && program.is_none_or(|program| !program.starts_with('/')) {
         context.problem(
             &["notify", "command"],
-            "is a list: a program, by its whole path, and its arguments",
+            "must be a list: the absolute path of a program, and its arguments",
         );
     }
     let fine = |address: &str| {
@@ -37,10 +37,7 @@ pub(super) fn settings(context: &mut Diagnostics<'_>, keys: &Section) -> Setting
             true => "webhook",
             false => "webhook_file",
         };
-        context.problem(
-            &["notify", key],
-            "is no address of the kind https://HOST/PATH",
-        );
+        context.problem(&["notify", key], "is not an address like https://HOST/PATH");
     }
     settings
 }

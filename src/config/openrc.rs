@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::error::{Diagnostic, Error};
 use super::text;
+use system::advice::Advice;
 use system::environment::Environment;
 use yaml::Place;
 
@@ -16,7 +17,7 @@ pub struct Openrc {
     /// The lines that set them, from 1.
     pub lines: BTreeMap<String, usize>,
     /// Lines that are not read, and why.
-    pub notes: Vec<String>,
+    pub notes: Vec<Diagnostic>,
 }
 
 /// The variables that the openrc file sets, with what its own lines and `env` put in the place of `$NAME`.
@@ -28,15 +29,14 @@ pub fn variables(path: &Path, env: &Environment) -> Result<Openrc, Error> {
     let openrc = parse(path, &text, &env.variables)?;
     let by_entry = openrc.variables.contains_key("OS_CLOUD");
     if !openrc.variables.contains_key("OS_AUTH_URL") && !by_entry {
-        let mut what = "is no openrc file: it sets no OS_AUTH_URL; download one in the dashboard (API access), or name an entry \
-             of clouds.yaml with --os-cloud"
-            .to_owned();
+        let what = (
+            "is not an openrc file: it sets no OS_AUTH_URL",
+            "download one in the dashboard (API access), or name an entry of clouds.yaml with --os-cloud",
+        );
         // What was not read may be what sets it.
-        for note in &openrc.notes {
-            what.push('\n');
-            what.push_str(note);
-        }
-        return Err(Diagnostic::of_file(path, what).into());
+        let mut problems = vec![Diagnostic::of_file(path, what)];
+        problems.extend(openrc.notes);
+        return Err(Error { problems });
     }
     Ok(openrc)
 }
@@ -219,30 +219,25 @@ impl Shell<'_> {
                     Some(Token::Word(Some(file))) => format!(" {file}"),
                     _ => String::new(),
                 };
-                self.note(
-                    line,
-                    None,
-                    &format!(
-                        "not read: the other file{file}; give that one, or put its lines here"
-                    ),
-                );
+                let what = format!("not read: the other file{file}");
+                self.note(line, None, (what, "name that one, or put its lines here"));
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn note(&mut self, line: usize, key: Option<&str>, what: &str) {
-        let note = self.problem(line, key, what).to_string();
+    fn note(&mut self, line: usize, key: Option<&str>, what: impl Into<Advice>) {
+        let note = self.problem(line, key, what);
         self.openrc.notes.push(note);
     }
 
-    fn problem(&self, line: usize, key: Option<&str>, what: &str) -> Diagnostic {
+    fn problem(&self, line: usize, key: Option<&str>, what: impl Into<Advice>) -> Diagnostic {
         Diagnostic {
             file: Some(self.path.to_owned()),
             place: Some(Place { line, column: 1 }),
             key: key.map(str::to_owned),
-            what: what.to_owned(),
+            what: what.into(),
         }
     }
 
@@ -257,7 +252,10 @@ impl Shell<'_> {
                 (None, _) if ours => self.note(
                     line,
                     Some(&name),
-                    "not read: a condition or a loop that ehos does not run decides about it; put the line outside of it",
+                    (
+                        "not read: it stands in a condition or a loop, which ehos does not run",
+                        "put the line outside of it",
+                    ),
                 ),
                 (None, _) => {}
                 (Some(true), Some(value)) if value.is_empty() => {
@@ -271,11 +269,13 @@ impl Shell<'_> {
                 (Some(true), None) if ours && !matters(&name) => self.note(
                     line,
                     Some(&name),
-                    "not read: its value is left to the shell, and ehos does not run this file",
+                    "not read: only a shell can compute its value, and ehos does not run this file",
                 ),
                 (Some(true), None) if ours => {
-                    let what = "its value is left to the shell, and ehos does not run this file: put the value itself \
-                                there, between single quotes (a `'` in it is written `'\\''`)";
+                    let what = (
+                        "only a shell can compute its value, and ehos does not run this file",
+                        "write the value itself between single quotes (a `'` in it is written `'\\''`)",
+                    );
                     return Err(self.problem(line, Some(&name), what).into());
                 }
                 // Nothing of ours.
@@ -605,11 +605,15 @@ mod tests {
         }
         let notes = |text: &str| {
             let openrc = parse(Path::new("o.sh"), text, &BTreeMap::new()).unwrap();
-            openrc.notes.join("|")
+            openrc
+                .notes
+                .iter()
+                .map(Diagnostic::to_string)
+                .collect::<String>()
         };
         let note = notes("#\nif [ -f /etc/ca.pem ]; then\n  export OS_CACERT=/etc/ca.pem\nfi\n");
         assert!(
-            note.starts_with("o.sh:3:1: OS_CACERT: not read: a condition"),
+            note.starts_with("o.sh:3:1: OS_CACERT: not read: it stands in a condition"),
             "{note}"
         );
         let note = notes("source ./secret.sh\n");
@@ -651,7 +655,11 @@ mod tests {
             let openrc = parse(Path::new("o.sh"), &text, &BTreeMap::new()).unwrap();
             assert_eq!(openrc.variables["OS_AUTH_URL"], "https://a");
             assert_eq!(openrc.notes.len(), 1, "{:?}", openrc.notes);
-            assert!(openrc.notes[0].starts_with("o.sh:1:1: OS_COMPUTE_API_VERSION: "));
+            assert!(
+                openrc.notes[0]
+                    .to_string()
+                    .starts_with("o.sh:1:1: OS_COMPUTE_API_VERSION: ")
+            );
         }
     }
 }

@@ -30,7 +30,6 @@ pub struct Setting {
 pub enum Origin {
     /// It stands in a file.
     File {
-        /// Which.
         file: PathBuf,
         /// In which line, from 1.
         line: Option<usize>,

@@ -21,7 +21,7 @@ pub fn poll(env: &Environment) -> Result<Duration, Error> {
     match text.parse().map(Duration::try_from_secs_f64) {
         Ok(Ok(poll)) if !poll.is_zero() => Ok(poll),
         _ => Err(Diagnostic::general(format!(
-            "{POLL_VARIABLE} is `{text}`, and must be a number of seconds above 0"
+            "${POLL_VARIABLE} is `{text}`: it must be a number of seconds above 0"
         ))
         .into()),
     }

@@ -14,9 +14,9 @@ pub(super) fn time_zone(context: &mut Diagnostics<'_>, key: &[&str], name: &str)
     TimeZone::get(name).unwrap_or_else(|_| {
         context.problem(
             key,
-            format!(
-                "`{name}` is no time zone that this machine knows: write one like `Europe/Vienna` (its rules are in the \
-                 package tzdata)"
+            (
+                format!("`{name}` is not a time zone of this machine"),
+                "write one like `Europe/Vienna` (package tzdata)",
             ),
         );
         TimeZone::UTC
@@ -81,7 +81,7 @@ pub(super) fn check(
         };
         if let Some(before) = windows.iter().position(always) {
             let what = format!(
-                "is never active: window {} before it always is, and the first active one counts",
+                "is never active: window {} is always active, and the first active one counts",
                 before + 1
             );
             context.note(&["daemon", "schedules", &number], what);
@@ -106,7 +106,10 @@ fn one(
             Some(more) => on.extend(more),
             None => context.problem(
                 &key("days"),
-                format!("`{text}` is no day: write `mon`, `mon-fri`, or a list of them"),
+                (
+                    format!("`{text}` is not a day"),
+                    "write `mon`, `mon-fri`, or a list of them",
+                ),
             ),
         }
     }
@@ -121,8 +124,9 @@ fn one(
             Some(hours) => within = hours,
             None => context.problem(
                 &key("hours"),
-                format!(
-                    "`{text}` are no hours: write `08:00-18:00`, or `22:00-06:00` past midnight"
+                (
+                    format!("`{text}` is not a range of hours"),
+                    "write `08:00-18:00`, or `22:00-06:00` past midnight",
                 ),
             ),
         }
@@ -143,7 +147,7 @@ fn one(
     if keys.iter().all(|key| window.get(key.name).is_none()) {
         context.note(
             &["daemon", "schedules", number],
-            "changes nothing while it is active: it has none of nodes_min, nodes_max, nodes_spare, idle_timeout",
+            "changes nothing: it has none of nodes_min, nodes_max, nodes_spare, idle_timeout",
         );
     }
     let nodes_max = window.nodes_max.unwrap_or(policy.nodes_max);

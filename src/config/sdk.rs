@@ -12,10 +12,12 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use super::diagnostics::unknown_value;
 use super::document::{Item, Section, scalar};
 use super::error::Diagnostic;
 use keys::{Value as Setting, flag};
 use openstack::INTERFACES;
+use system::advice::Advice;
 use yaml::{self, Node, Place};
 
 /// Keys of a login: their spellings, the last of them ours, and whether what stands beside `auth` counts before what stands in it.
@@ -65,7 +67,7 @@ pub(super) struct Keys {
     origins: Vec<Origin>,
     beside: BTreeMap<String, Value>,
     auth: BTreeMap<String, Value>,
-    pub(super) notes: Vec<String>,
+    pub(super) notes: Vec<Diagnostic>,
     pub(super) problems: Vec<Diagnostic>,
     /// The region that was chosen.
     region: Option<String>,
@@ -74,6 +76,10 @@ pub(super) struct Keys {
 /// openstacksdk takes `-` for `_`.
 fn normal(key: &str) -> String {
     key.replace('-', "_")
+}
+
+fn truth(text: &str) -> Result<bool, Advice> {
+    flag(text).map_err(Into::into)
 }
 
 fn text(node: &Node) -> Option<&str> {
@@ -141,7 +147,7 @@ impl Keys {
         }
     }
 
-    fn at(&self, value: &Value, what: impl Into<String>) -> Diagnostic {
+    fn at(&self, value: &Value, what: impl Into<Advice>) -> Diagnostic {
         let what = what.into();
         match self.origins.get(value.origin) {
             Some(Origin::File { path, text }) => {
@@ -170,12 +176,12 @@ impl Keys {
         }
     }
 
-    fn note(&mut self, value: &Value, what: impl Into<String>) {
-        let note = self.at(value, what).to_string();
+    fn note(&mut self, value: &Value, what: impl Into<Advice>) {
+        let note = self.at(value, what);
         self.notes.push(note);
     }
 
-    fn problem(&mut self, value: &Value, what: impl Into<String>) {
+    fn problem(&mut self, value: &Value, what: impl Into<Advice>) {
         let problem = self.at(value, what);
         self.problems.push(problem);
     }
@@ -197,7 +203,7 @@ impl Keys {
                     && other.node != kept.node
                 {
                     let by = kept.path.last().cloned().unwrap_or_default();
-                    self.note(&other, format!("not used: `{by}` says something else"));
+                    self.note(&other, format!("not used: `{by}` has another value"));
                 }
             }
         }
@@ -207,12 +213,12 @@ impl Keys {
     fn parsed<T>(
         &mut self,
         value: Option<&Value>,
-        parse: impl FnOnce(&str) -> Result<T, String>,
+        parse: impl FnOnce(&str) -> Result<T, Advice>,
     ) -> Option<T> {
         let value = value?;
         let read = match text(&value.node) {
             Some(text) => scalar(text, parse)?,
-            None => Err("must be one value".to_owned()),
+            None => Err("must be one value".into()),
         };
         read.map_err(|why| self.problem(value, why)).ok()
     }
@@ -244,7 +250,7 @@ impl Keys {
         let cacert = self.string(&["cacert"], true).map(PathBuf::from);
         cloud.set("cacert", cacert.map(Setting::Path));
         let insecure = self.take(&["insecure"], true);
-        let insecure = self.parsed(insecure.as_ref(), flag);
+        let insecure = self.parsed(insecure.as_ref(), truth);
         cloud.set("insecure", insecure.map(Setting::Flag));
         self.verify(&mut cloud);
         let interface = self.take(&["endpoint_type", "interface"], true);
@@ -320,15 +326,15 @@ impl Keys {
             _ => {
                 if let Some(value) = &value {
                     let what = format!(
-                        "`{kind}` is no login that ehos can do (password, v3applicationcredential and token are): {ADVICE}"
+                        "ehos cannot log in by `{kind}`, only by password, v3applicationcredential or token"
                     );
-                    self.problem(value, what);
+                    self.problem(value, (what, ADVICE));
                 }
                 return None;
             }
         };
         if let (true, Some(value)) = (kind.starts_with("v2"), &value) {
-            self.note(value, "Keystone v2 is not supported: v3 is asked");
+            self.note(value, "Keystone v2 is not supported: ehos uses v3");
         }
         if ours != "v3token" {
             auth.take("token");
@@ -348,7 +354,7 @@ impl Keys {
                 }
             }
             _ => {
-                let verify = self.parsed(Some(&value), flag);
+                let verify = self.parsed(Some(&value), truth);
                 cloud.set("verify", verify.map(Setting::Flag));
             }
         }
@@ -360,7 +366,7 @@ impl Keys {
             if INTERFACES.contains(&interface) {
                 Ok(interface.to_owned())
             } else {
-                Err(format!("`{text}` is none of public, internal, admin"))
+                Err(unknown_value(text, &INTERFACES))
             }
         })
     }

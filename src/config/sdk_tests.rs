@@ -26,12 +26,16 @@ fn entry_beside(
     let here = format!("{}/", folder.path().display());
     found
         .map(|mut found| {
-            for note in &mut found.notes {
-                *note = note.replace(&here, "");
+            for file in found.notes.iter_mut().filter_map(|note| note.file.as_mut()) {
+                *file = file.strip_prefix(folder.path()).unwrap().to_owned();
             }
             found
         })
         .map_err(|error| error.to_string().replace(&here, ""))
+}
+
+fn texts(notes: &[Diagnostic]) -> Vec<String> {
+    notes.iter().map(Diagnostic::to_string).collect()
 }
 
 fn entry(text: &str) -> Result<Connection, String> {
@@ -112,9 +116,9 @@ fn domains_and_tenants_are_found_wherever_they_stand() {
     .unwrap();
     assert_eq!(password(&found).2, "Name(\"p\") Some(Name(\"d\"))");
     assert_eq!(
-        found.notes,
+        texts(&found.notes),
         [
-            "clouds.yaml:3:78: clouds.one.auth.tenant_name: not used: `project_name` says something else"
+            "clouds.yaml:3:78: clouds.one.auth.tenant_name: not used: `project_name` has another value"
         ]
     );
 }
@@ -168,12 +172,12 @@ fn a_region_of_several_must_be_chosen() {
     let error = entry(&list).unwrap_err();
     assert_eq!(
         error,
-        "clouds.yaml:4:5: clouds.one.regions: has several regions, A, B: say which is meant by `region_name` in ehos.yaml, or \
+        "clouds.yaml:4:5: clouds.one.regions: has several regions: A, B; set `region_name` in ehos.yaml, or \
          $OS_REGION_NAME with $OS_CLOUD"
     );
     let error = entry_beside(&list, &[], &[("OS_REGION_NAME", "C")]).unwrap_err();
     assert!(
-        error.ends_with("there is no region `C` in it; there are A, B"),
+        error.ends_with("there is no region `C` in it; expected one of A, B"),
         "{error}"
     );
     // The entry itself may choose one.
@@ -204,7 +208,7 @@ fn a_region_of_several_must_be_chosen() {
     assert_eq!(found.settings.region.as_deref(), Some("B"));
     let error = keys(LOGIN, "    region_name: A,B\n").unwrap_err();
     assert!(
-        error.contains("clouds.one.region_name: has several regions, A, B"),
+        error.contains("clouds.one.region_name: has several regions: A, B"),
         "{error}"
     );
 }
@@ -257,19 +261,16 @@ fn what_does_not_count_is_named_by_its_line_unless_it_can_change_nothing() {
         ),
         (
             "identity_api_version: 2",
-            "not used: Keystone v2 is not supported, v3 is asked",
+            "not used: Keystone v2 is not supported: ehos uses v3",
         ),
         (
             "identity_endpoint_override: https://k",
-            "not used: Keystone is asked at `auth_url`",
+            "not used: Keystone is at `auth_url`",
         ),
-        (
-            "volume_api_version: 2",
-            "not used: version 3 is what ehos asks",
-        ),
+        ("volume_api_version: 2", "not used: ehos uses version 3"),
         (
             "compute_default_microversion: 2.96",
-            "not used: ehos asks for the microversions that it needs",
+            "not used: ehos requests the microversions that it needs",
         ),
         (
             "vendor_hook: x.y",
@@ -277,7 +278,7 @@ fn what_does_not_count_is_named_by_its_line_unless_it_can_change_nothing() {
         ),
         (
             "auth_type: v2password",
-            "Keystone v2 is not supported: v3 is asked",
+            "Keystone v2 is not supported: ehos uses v3",
         ),
         (
             "regoin_name: R",
@@ -286,13 +287,13 @@ fn what_does_not_count_is_named_by_its_line_unless_it_can_change_nothing() {
         ("something: {a: b}", "not used: ehos does not know this key"),
         (
             "compute_service_type: nova",
-            "not used: ehos finds the service by its usual type; if it is not found so, give compute_endpoint_override",
+            "not used: ehos finds the service by its usual type; set compute_endpoint_override if ehos does not find it",
         ),
     ] {
         let found = keys(LOGIN, &format!("    {key}\n")).unwrap();
         let name = key.split(':').next().unwrap();
         assert_eq!(
-            found.notes,
+            texts(&found.notes),
             [format!("clouds.yaml:4:5: clouds.one.{name}: {said}")]
         );
     }
@@ -306,7 +307,9 @@ fn what_does_not_count_is_named_by_its_line_unless_it_can_change_nothing() {
     assert!(found.notes.is_empty(), "{:?}", found.notes);
     let found = keys(&format!("{LOGIN}, pasword: x"), "").unwrap();
     assert!(
-        found.notes[0].ends_with("the nearest known key is `password`"),
+        found.notes[0]
+            .to_string()
+            .ends_with("the nearest known key is `password`"),
         "{:?}",
         found.notes
     );
@@ -332,8 +335,8 @@ fn a_login_that_ehos_cannot_do_is_an_error_with_what_to_do() {
         assert_eq!(
             error,
             format!(
-                "clouds.yaml:4:5: clouds.one.auth_type: `{kind}` is no login that ehos can do (password, \
-                 v3applicationcredential and token are): create an application credential for ehos (openstack application \
+                "clouds.yaml:4:5: clouds.one.auth_type: ehos cannot log in by `{kind}`, only by password, \
+                 v3applicationcredential or token; create an application credential for ehos (openstack application \
                  credential create ehos) and use that"
             )
         );
@@ -371,7 +374,9 @@ fn a_token_and_an_application_credential_are_logins() {
         assert_eq!(token.expose_secret(), "hush");
         assert_eq!(*project, Some(NameOrId::Name("p".to_owned())));
         assert!(
-            found.notes[0].contains("a token ends within hours"),
+            found.notes[0]
+                .to_string()
+                .contains("a token expires within hours"),
             "{:?}",
             found.notes
         );
@@ -423,7 +428,9 @@ fn a_profile_is_read_from_clouds_public_yaml_or_named() {
     );
     let found = keys(LOGIN, "    profile: vendor\n").unwrap();
     assert!(
-        found.notes[0].starts_with("clouds.yaml:4:5: clouds.one.profile: not used: the profile"),
+        found.notes[0]
+            .to_string()
+            .starts_with("clouds.yaml:4:5: clouds.one.profile: not used: the profile"),
         "{:?}",
         found.notes
     );
@@ -441,7 +448,7 @@ fn a_value_of_the_wrong_kind_is_named_and_others_of_the_file_do_no_harm() {
         lines,
         [
             "clouds.yaml:3:33: clouds.one.auth.username: must be one value",
-            "clouds.yaml:4:5: clouds.one.interface: `private` is none of public, internal, admin",
+            "clouds.yaml:4:5: clouds.one.interface: unknown value `private`; expected one of public, internal, admin",
         ]
     );
     // Other entries are other programs'.
@@ -458,13 +465,10 @@ fn a_value_of_the_wrong_kind_is_named_and_others_of_the_file_do_no_harm() {
             "clouds: {one: text}\n",
             "clouds.yaml:1:10: clouds.one: must be a mapping of keys to values",
         ),
-        (
-            "- a\n",
-            "clouds.yaml: there is no cloud `one` in it; there are none",
-        ),
+        ("- a\n", "clouds.yaml: there is no cloud `one` in it"),
         (
             "clouds: {two: {}}\n",
-            "there is no cloud `one` in it; there are two",
+            "there is no cloud `one` in it; expected one of two",
         ),
         ("clouds: {one: {\n", "clouds.yaml:"),
     ] {
@@ -523,12 +527,12 @@ fn variables_and_openrc_files_say_the_same_as_entries() {
     let notes: Vec<String> = found
         .notes
         .iter()
-        .map(|note| note.replace(&here, ""))
+        .map(|note| note.to_string().replace(&here, ""))
         .collect();
     assert_eq!(
         notes,
         [
-            "8:1: OS_VOLUME_API_VERSION: not used: version 3 is what ehos asks",
+            "8:1: OS_VOLUME_API_VERSION: not used: ehos uses version 3",
             "7:1: OS_CERT: not used: ehos shows no certificate of its own to a cloud",
             "10:1: OS_FOO: not used: ehos does not know this key",
         ]
@@ -542,7 +546,7 @@ fn variables_and_openrc_files_say_the_same_as_entries() {
     assert!(
         error
             .to_string()
-            .contains("o.sh:7:1: OS_AUTH_TYPE: `v3totp` is no login"),
+            .contains("o.sh:7:1: OS_AUTH_TYPE: ehos cannot log in by `v3totp`"),
         "{error}"
     );
 }
@@ -564,7 +568,7 @@ fn an_entry_with_most_of_it_is_read() {
     let names: Vec<&str> = found
         .notes
         .iter()
-        .filter_map(|note| note.split(": ").nth(1))
+        .filter_map(|note| note.key.as_deref())
         .filter(|key| key.starts_with("clouds.one."))
         .collect();
     assert_eq!(

@@ -53,10 +53,12 @@ pub(super) fn files(named: &[PathBuf], env: &Environment) -> Result<Vec<PathBuf>
             .iter()
             .map(|folder| folder.display().to_string())
             .collect();
-        return Err(Diagnostic::general(format!(
-            "no configuration: there is no {FILE} in {}; write one (ehos.yaml.example is a start), or name one with \
-             --config or $EHOS_CONFIG",
-            folders.join(", ")
+        return Err(Diagnostic::general((
+            format!(
+                "no configuration: there is no {FILE} in {}",
+                folders.join(", ")
+            ),
+            "write one (ehos.yaml.example is a start), or name one with --config or $EHOS_CONFIG",
         ))
         .into());
     }

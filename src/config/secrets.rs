@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
+use super::error::Diagnostic;
 use super::text::BYTE_ORDER_MARK;
+use system::advice::Advice;
 use system::environment::Environment;
 use system::rights;
 
@@ -17,7 +19,7 @@ pub(super) fn read(
     beside: &Path,
     env: &Environment,
     missing: &str,
-) -> Result<(SecretString, PathBuf), String> {
+) -> Result<(SecretString, PathBuf), Advice> {
     let credential = env
         .variable("CREDENTIALS_DIRECTORY")
         .filter(|_| name.is_relative())
@@ -29,29 +31,21 @@ pub(super) fn read(
         None => env.path(&beside.join(name)),
     };
     let text = std::fs::read_to_string(&path).map_err(|error| {
-        let what_to_do = match error.kind() {
-            std::io::ErrorKind::NotFound => format!("; {missing}"),
-            _ => String::new(),
-        };
-        format!(
-            "cannot read the secret in {}: {}{what_to_do}",
-            path.display(),
-            rights::told(&path, &error)
-        )
+        let mut told = rights::told(&path, &error);
+        if error.kind() == std::io::ErrorKind::NotFound {
+            told.remedy = Some(missing.to_owned());
+        }
+        told.at(format_args!("cannot read the secret in {}", path.display()))
     })?;
     let secret = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
     let secret = secret.trim_end_matches(['\n', '\r']);
     if secret.is_empty() {
-        return Err(format!(
-            "{} is empty: put the secret into it",
-            path.display()
-        ));
+        let problem = format!("{} is empty", path.display());
+        return Err((problem, "write the secret into it").into());
     }
     if secret.contains(char::is_control) {
-        return Err(format!(
-            "{} holds more than one line: put the secret alone into it",
-            path.display()
-        ));
+        let problem = format!("{} has more than one line", path.display());
+        return Err((problem, "write only the secret into it").into());
     }
     Ok((SecretString::from(secret), path))
 }
@@ -61,10 +55,14 @@ pub fn others_can_read(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 
-/// What to say of a secret in a file that others can read.
-pub(super) fn warning(path: &Path) -> String {
-    format!(
-        "{} holds a secret, and every user of this machine can read it: chmod o-r {0}",
-        path.display()
+/// For a secret in a file that others can read.
+pub(super) fn warning(path: &Path) -> Diagnostic {
+    let remedy = format!("chmod o-r {}", path.display());
+    Diagnostic::of_file(
+        path,
+        (
+            "holds a secret, and every user of this machine can read it",
+            remedy,
+        ),
     )
 }

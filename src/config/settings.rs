@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::diagnostics::one_of;
 use super::error::{Diagnostic, Error};
 use condor::CondorSettings;
 use keys::settings;
@@ -57,7 +58,7 @@ settings! {
         /// The receivers of the figures of a tick.
         metrics: MetricsSettings = MetricsSettings::default();
         /// Notes on the configuration: keys that are not used, and the like.
-        notes: Vec<String> = Vec::new();
+        notes: Vec<Diagnostic> = Vec::new();
     }
 }
 
@@ -75,11 +76,8 @@ impl Config {
         for name in names {
             if !self.clouds.iter().any(|cloud| cloud.name == *name) {
                 let there: Vec<&str> = self.clouds.iter().map(|cloud| &*cloud.name).collect();
-                return Err(Diagnostic::general(format!(
-                    "there is no cloud `{name}` in the configuration; the clouds are: {}",
-                    there.join(", ")
-                ))
-                .into());
+                let problem = format!("there is no cloud `{name}` in the configuration");
+                return Err(Diagnostic::general((problem, one_of(&there))).into());
             }
         }
         let chosen = |cloud: &&CloudSettings| names.is_empty() || names.contains(&cloud.name);

@@ -93,8 +93,8 @@ pub(super) static DAEMON: Table = Table {
             influxdb: Kind::AddressOr(&INFLUXDB), "none";
             /// The original's name of `ehos.userdata_file`, which counts where that is missing.
             execute_config: Kind::Path, "none";
-            master_cloud: Kind::Unused("`ehos tick` makes no central manager");
-            node_log: Kind::Unused("the log says which nodes are made");
+            master_cloud: Kind::Unused("`ehos tick` creates no central manager");
+            node_log: Kind::Unused("the log shows which nodes ehos creates");
             database: Kind::Unused(NO_DATABASE);
             use_db_settings: Kind::Unused(NO_DATABASE);
         }),
@@ -108,7 +108,7 @@ const NO_SLEEP: &str = "a timer runs `ehos tick`, and nothing sleeps";
 
 /// The original has these under `ehos:`, too.
 const UNUSED_OF_DAEMON: &[Key] = keys! {
-    submission_nodes: Kind::Unused("only nodes that ehos made are counted");
+    submission_nodes: Kind::Unused("ehos counts only its own nodes");
     sleep: Kind::Unused(NO_SLEEP);
     sleep_min: Kind::Unused(NO_SLEEP);
     sleep_max: Kind::Unused(NO_SLEEP);
@@ -270,8 +270,8 @@ pub(super) static CLOUD: Table = Table {
             /// `false`: the same as `insecure: true`.
             verify: Kind::Flag, "true";
             backend: Kind::Unused("every cloud is an OpenStack cloud");
-            no_cache: Kind::Unused("nothing is cached but tokens");
-            identity_api_version: Kind::Unused("Keystone v3 is what is spoken");
+            no_cache: Kind::Unused("ehos caches only tokens");
+            identity_api_version: Kind::Unused("ehos uses Keystone v3");
         }),
     ],
 };

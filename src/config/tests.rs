@@ -142,7 +142,8 @@ fn the_example_lacks_nothing_but_what_is_to_be_filled_in() {
     let error = load(&[example], &env).unwrap_err();
     for problem in &error.problems {
         assert!(
-            problem.what.contains("placeholder") || problem.what.contains("has no id"),
+            problem.what.problem.contains("placeholder")
+                || problem.what.problem.contains("has no id"),
             "{problem}"
         );
     }
@@ -272,7 +273,11 @@ fn a_pool_id_is_made_once_and_kept() {
     let kept = folder.path().join("etc/ehos/ehos.d/10-cluster.yaml");
     let dry = ensure_cluster(&[], &env, true).unwrap();
     assert!(dry.policy.cluster.starts_with("pool-") && !kept.exists());
-    assert!(dry.notes.iter().any(|note| note.contains("not dry")));
+    assert!(
+        dry.notes
+            .iter()
+            .any(|note| note.to_string().contains("without --dry-run"))
+    );
 
     let ids: Vec<String> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
@@ -391,7 +396,10 @@ fn clouds_yaml_is_found_by_variable_working_folder_home_and_etc() {
         std::fs::remove_file(folder.path().join(file)).unwrap();
     }
     let error = url(&folder, &[]).unwrap_err().to_string();
-    assert!(error.contains("there is none: looked for"), "{error}");
+    assert!(
+        error.contains("there is no clouds.yaml for the cloud"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -417,9 +425,9 @@ fn secrets_come_from_files_and_credentials_first() {
 
     let beside = folder.path().join("etc/ehos/key");
     std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let notes = password(&[]).1;
+    let notes: Vec<String> = password(&[]).1.iter().map(Diagnostic::to_string).collect();
     assert!(
-        notes[0].contains("key holds a secret") && notes[0].contains("chmod"),
+        notes[0].contains("key: holds a secret") && notes[0].contains("chmod"),
         "{notes:?}"
     );
 
@@ -441,9 +449,9 @@ fn a_secret_in_a_configuration_that_others_can_read_is_noted() {
     let folder = world(&[("etc/ehos/ehos.yaml", &cloud_text()), TEMPLATE]);
     let file = folder.path().join("etc/ehos/ehos.yaml");
     let notes = || load(&[], &environment(folder.path(), &[])).unwrap().notes;
-    assert_eq!(notes(), Vec::<String>::new());
+    assert_eq!(notes(), []);
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(notes()[0].contains("ehos.yaml holds a secret"));
+    assert!(notes()[0].to_string().contains("ehos.yaml: holds a secret"));
 }
 
 #[test]
@@ -699,15 +707,22 @@ fn a_flavor_without_a_price_beside_others_is_noted_where_prices_decide() {
         );
         let folder = world(&[("etc/ehos/ehos.yaml", &text), TEMPLATE]);
         let config = load(&[], &environment(folder.path(), &[])).unwrap();
-        let price = |note: &&String| note.contains("price");
+        let price = |note: &String| note.contains("price");
         assert_eq!(config.policy.clouds[0].weight, 0);
-        config.notes.iter().find(price).cloned().unwrap_or_default()
+        config
+            .notes
+            .iter()
+            .map(Diagnostic::to_string)
+            .find(price)
+            .unwrap_or_default()
     };
     let some = ", prices: {f: 1}";
     let all = ", prices: {f: 1, g: 0}";
     let told = notes("node_allocation: cheapest", some);
     assert!(
-        told.contains("no price of g, and others have one: counted as the dearest core"),
+        told.contains(
+            "g has no price, and other flavors have one: counted as the most expensive core"
+        ),
         "{told}"
     );
     let told = notes("node_allocation: least_waste, core_price: 0.5", some);
@@ -808,12 +823,15 @@ fn who_is_told_of_trouble_does_not_hold_up_a_tick_for_long() {
 #[test]
 fn an_influxdb_that_cannot_be_is_refused_without_its_password() {
     for (value, words) in [
-        ("ftp://me:hush@h", "is no address"),
+        ("ftp://me:hush@h", "is not an address"),
         ("<URL>", "placeholder"),
-        ("{db: ehos, username: u, password: hush}", "it has no `url`"),
+        (
+            "{db: ehos, username: u, password: hush}",
+            "`url` is missing",
+        ),
         (
             "{url: 'http://h/write?db=a', db: b}",
-            "stands in `url`, too",
+            "is given in `url` too",
         ),
         ("{url: 'http://h', bucket: b, token: hush}", "needs `org`"),
         ("{url: 'http://h', org: o, bucket: b}", "needs a `token`"),
@@ -828,7 +846,7 @@ fn an_influxdb_that_cannot_be_is_refused_without_its_password() {
         ("[http://h]", "must be an address, or a mapping"),
         (
             "http://h\ndaemon: {influxdb: http://h}",
-            "stands at the top level, too",
+            "is given at the top level too",
         ),
         ("None\nmetrics: {timeout: 11s}", "at most 10 s"),
         (

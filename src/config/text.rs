@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::error::Diagnostic;
+use system::advice::Advice;
 use yaml::Place;
 
 /// The text of the file, without a byte order mark.
@@ -17,13 +18,15 @@ pub(super) fn read(path: &Path) -> Result<String, Diagnostic> {
     })
 }
 
-fn decode(bytes: Vec<u8>) -> Result<String, (Option<Place>, String)> {
+fn decode(bytes: Vec<u8>) -> Result<String, (Option<Place>, Advice)> {
     if let Some(name) = other_encoding(&bytes) {
         return Err((
             None,
-            format!(
-                "is {name}, not UTF-8: save it as UTF-8, or convert it with iconv -f {name} -t UTF-8"
-            ),
+            (
+                format!("is {name}, not UTF-8"),
+                format!("save it as UTF-8, or convert it with iconv -f {name} -t UTF-8"),
+            )
+                .into(),
         ));
     }
     match String::from_utf8(bytes) {
@@ -41,7 +44,11 @@ fn decode(bytes: Vec<u8>) -> Result<String, (Option<Place>, String)> {
             let column = of_line.chars().count() + 1;
             Err((
                 Some(Place { line, column }),
-                "is not UTF-8 here: save it as UTF-8, or convert it with iconv -f ISO-8859-1 -t UTF-8".to_owned(),
+                (
+                    "is not UTF-8 here",
+                    "save it as UTF-8, or convert it with iconv -f ISO-8859-1 -t UTF-8",
+                )
+                    .into(),
             ))
         }
     }
@@ -111,11 +118,11 @@ mod tests {
             (b"\xff\xfe\0\0a\0\0\0", "is UTF-32, not UTF-8"),
         ] {
             let (place, what) = decode(bytes.to_vec()).unwrap_err();
-            assert!(place.is_none() && what.starts_with(said), "{what}");
+            assert!(place.is_none() && what.problem.starts_with(said), "{what}");
         }
         let (place, what) = decode(b"a: 1\nb: caf\xe9\n".to_vec()).unwrap_err();
         assert_eq!(place, Some(Place { line: 2, column: 7 }));
-        assert!(what.starts_with("is not UTF-8 here"), "{what}");
+        assert!(what.problem.starts_with("is not UTF-8 here"), "{what}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the parser says, in words of the configuration, and what could be meant by a key that is not known.
+//! Messages of the YAML parser in words of the configuration, and hints for unknown keys.
 
 use std::path::Path;
 
@@ -6,6 +6,7 @@ use super::error::Diagnostic;
 use super::table::{CLOUD, CONDOR, DAEMON, EHOS};
 use super::text;
 use keys::Table;
+use system::advice::Advice;
 
 /// Each section's keys, for hints.
 static SECTIONS: [(&str, &Table); 4] = [
@@ -16,9 +17,10 @@ static SECTIONS: [(&str, &Table); 4] = [
 ];
 
 /// What could be meant by `unknown` where the keys `known` can stand.
-pub(super) fn hint<T: AsRef<str>>(unknown: &str, known: &[T]) -> String {
+pub(super) fn hint<T: AsRef<str>>(unknown: &str, known: &[T]) -> Advice {
     if let Some((_, blank)) = text::odd_blank_in(unknown) {
-        return format!("there is no such key; there is {blank} in it: put a space in its place");
+        let problem = format!("there is no such key: there is {blank} in it");
+        return (problem, "put a space in its place").into();
     }
     let known: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
     let mut sections = SECTIONS.iter();
@@ -28,7 +30,7 @@ pub(super) fn hint<T: AsRef<str>>(unknown: &str, known: &[T]) -> String {
         (None, Some(key)) => format!("the nearest known key is `{key}`"),
         (None, None) => format!("the known keys here are {}", known.join(", ")),
     };
-    format!("there is no such key; {hint}")
+    ("there is no such key", hint).into()
 }
 
 /// The known key that is most like this one, when it is more like it than `least`.
@@ -38,38 +40,46 @@ pub(super) fn nearest<'k>(unknown: &str, known: &[&'k str], least: f64) -> Optio
     alike.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
-/// What the parser says, in words of the configuration.
+/// The parser's error in words of the configuration.
 pub(super) fn explain(path: &Path, source: &str, error: &yaml::Error) -> Diagnostic {
     let mut what = error.to_string();
     if let Some(at) = error.place {
         what = what.replace(&format!(" at line {} column {}", at.line, at.column), "");
     }
     // The parser puts the path to where it was before its message.
-    let (mut key, mut what) = match what.split_once(": ") {
+    let (mut key, what) = match what.split_once(": ") {
         Some((key, rest)) if !key.contains([' ', '`']) => (Some(key.to_owned()), rest.to_owned()),
         _ => (None, what),
     };
     let line = error
         .place
         .and_then(|place| source.lines().nth(place.line.saturating_sub(1)));
-    if what.starts_with("unknown field `") {
+    let what = if what.starts_with("unknown field `") {
         // Of a simulated site, which serde reads.
         let mut quoted = what.split('`').skip(1).step_by(2);
         let unknown = quoted.next().unwrap_or_default();
         key = Some(key.map_or_else(|| unknown.to_owned(), |key| format!("{key}.{unknown}")));
-        what = hint(unknown, &quoted.collect::<Vec<&str>>());
+        hint(unknown, &quoted.collect::<Vec<&str>>())
     } else if what.contains("more than one document") {
-        what = "has several YAML documents (`---`): keep one (more of ehos.yaml can stand in files of its own in ehos.d)"
-            .to_owned();
+        (
+            "has several YAML documents (`---`)",
+            "keep one (more of ehos.yaml can stand in files of its own in ehos.d)",
+        )
+            .into()
     } else if let Some((_, blank)) = line.and_then(text::odd_blank_in) {
-        what.push_str(&format!(
-            "; there is {blank} in this line: put a space in its place"
-        ));
+        let remedy = format!("put a space in the place of {blank} in this line");
+        (what, remedy).into()
     } else if line.is_some_and(|line| line.contains('\t')) {
-        what.push_str("; YAML is indented by spaces, and there is a tab in this line");
+        (what, "indent this line by spaces, not by a tab").into()
     } else if line.is_some_and(|line| line.contains(": <")) {
-        what.push_str("; a placeholder in `< >`? Put the real value in its place");
-    }
+        (
+            what,
+            "put the real value in the place of a placeholder in `< >`",
+        )
+            .into()
+    } else {
+        what.into()
+    };
     Diagnostic {
         file: Some(path.to_owned()),
         place: error.place,
@@ -122,26 +132,26 @@ mod tests {
             ),
             (
                 "condor:\n  password: {password}\n",
-                "2:3: condor.password: must be one value, and is a mapping; braces that are to be filled in? \
-                 Put the real value there, or `None`",
+                "2:3: condor.password: must be one value, and is a mapping; put the real value in the place \
+                 of braces, or `None`",
             ),
             (
                 "ehos:\n  flavor: <NAME, EG: m1.medium>\n",
-                "2:20: mapping values are not allowed in this context; a placeholder in `< >`? Put the real \
-                 value in its place",
+                "2:20: mapping values are not allowed in this context; put the real value in the place of a \
+                 placeholder in `< >`",
             ),
             (
                 "ehos:\n  flavor: a\n  flavor: b\n",
-                "2:3: ehos.flavor: this key stands here twice",
+                "2:3: ehos.flavor: this key is given twice",
             ),
             (
                 "clouds:\n  a: {}\n  a: {}\n",
-                "2:3: clouds.a: this key stands here twice",
+                "2:3: clouds.a: this key is given twice",
             ),
             (
                 "daemon:\n\tnodes_max: 1\n",
-                "2:1: found character that cannot start any token, while scanning for the next token; YAML is \
-                 indented by spaces, and there is a tab in this line",
+                "2:1: found character that cannot start any token, while scanning for the next token; indent \
+                 this line by spaces, not by a tab",
             ),
             (
                 "clouds: 5\n",

@@ -120,7 +120,6 @@ pub fn login_user(console: &str) -> Option<ConsoleLogin> {
 /// A user of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsoleLogin {
-    /// Its name.
     pub name: String,
     /// It has a key that it may log in with.
     pub has_key: bool,

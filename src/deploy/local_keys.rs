@@ -11,6 +11,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use system::advice::Advice;
 use system::child;
 use system::deadline::Deadline;
 use system::environment::Environment;
@@ -180,28 +181,26 @@ impl LocalKeys {
 
     /// What to know of keypair `name`, whose private half is not here, and what to do about it; nothing where it is, or may
     /// be.
-    pub fn missing(&self, name: &str, public: &str) -> Option<(String, String)> {
+    pub fn missing(&self, name: &str, public: &str) -> Option<Advice> {
         let here = match self.private_half(public) {
             PrivateHalf::Here(_) | PrivateHalf::Unknown => return None,
             PrivateHalf::PublicOnly(file) => format!(
-                "the private half of keypair {name} is not here: only {file} is, without the file beside it, and no agent \
-                 has it"
+                "the private half of keypair {name} is missing here: {file} has no private key beside it, and no agent has it"
             ),
             PrivateHalf::Nowhere => format!(
-                "the private half of keypair {name} is not here, neither in ~/.ssh nor in an agent: nobody could log in \
-                 with it"
+                "the private half of keypair {name} is missing here: neither ~/.ssh nor an agent has it"
             ),
         };
         let own = self.held.iter().find(|held| held.place.contains("/.ssh/"));
         let adds = own.map_or_else(
-            || "make a key by `ssh-keygen`, take".to_owned(),
-            |_| "take".to_owned(),
+            || "create a key by `ssh-keygen`, remove".to_owned(),
+            |_| "remove".to_owned(),
         );
         let remedy = format!(
-            "{adds} `key: {name}` out of the configuration (`ehos config show` says where it stands) and run `ehos cloud \
+            "{adds} `key: {name}` from the configuration (`ehos config show` prints its file) and run `ehos cloud \
              setup`, which adds yours; or give the private half to `ehos master deploy` with --identity FILE"
         );
-        Some((here, remedy))
+        Some((here, remedy).into())
     }
 }
 
@@ -329,8 +328,12 @@ mod tests {
 
         let keys = LocalKeys::look(&environment(home.path()));
         assert_eq!(keys.missing("ehos", &public), None);
-        let (what, remedy) = keys.missing("ehos", "ssh-rsa AAAAother").unwrap();
-        assert!(what.contains("keypair ehos is not here"), "{what}");
+        let Advice {
+            problem: what,
+            remedy,
+        } = keys.missing("ehos", "ssh-rsa AAAAother").unwrap();
+        let remedy = remedy.unwrap();
+        assert!(what.contains("keypair ehos is missing here"), "{what}");
         assert!(
             remedy.contains("--identity FILE") && remedy.contains("`key: ehos`"),
             "{remedy}"

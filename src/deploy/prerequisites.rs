@@ -8,6 +8,7 @@ use openstack::compute::Keypair;
 use openstack::network::SecurityGroup;
 use openstack::rule::{Direction, Family, Prefix, Remote, Traffic};
 use openstack::server_group::ServerGroup;
+use system::advice::Advice;
 
 /// What keypair and security group are called when the configuration names none.
 pub const NAME: &str = "ehos";
@@ -40,16 +41,13 @@ pub struct Asked<'a> {
     pub ssh_from: &'a [Prefix],
     /// Port 9618 from everywhere.
     pub external: bool,
-    /// The pool's id.
     pub cluster: &'a str,
 }
 
 /// A public key as `authorized_keys` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey {
-    /// The line.
     pub line: String,
-    /// The file it is of.
     pub file: String,
     /// The file was named, not just found: this key it must be.
     pub named: bool,
@@ -59,26 +57,11 @@ pub struct PublicKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// A keypair is to be added.
-    ImportKey {
-        /// Its name.
-        name: String,
-        /// The public key.
-        key: PublicKey,
-    },
+    ImportKey { name: String, key: PublicKey },
     /// A security group is to be made.
-    CreateGroup {
-        /// Its name.
-        name: String,
-        /// Its description.
-        description: String,
-    },
+    CreateGroup { name: String, description: String },
     /// A server group is to be made.
-    CreateServerGroup {
-        /// Its name.
-        name: String,
-        /// Its policy.
-        policy: String,
-    },
+    CreateServerGroup { name: String, policy: String },
     /// A rule is to be added to a security group.
     AddRule {
         /// The group's name or id.
@@ -103,71 +86,11 @@ impl fmt::Display for Change {
     }
 }
 
-/// Why it cannot be done.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PrerequisiteError {
-    /// The name is another key's.
-    #[error(
-        "keypair {name} is there with another key ({fingerprint}) than {file}; it is never replaced: set `key:` to \
-         another name, or delete it by `openstack keypair delete {name}`"
-    )]
-    OtherKey {
-        /// The keypair.
-        name: String,
-        /// The fingerprint of the one there.
-        fingerprint: String,
-        /// The file of the one that was given.
-        file: String,
-    },
-    /// There is none to add.
-    #[error(
-        "the API shows no keypair {name}, and there is no public key to add; make one by `ssh-keygen -t ed25519`, or \
-         give --public-key FILE"
-    )]
-    NoPublicKey {
-        /// The keypair.
-        name: String,
-    },
-    /// A group that is configured by its id, which cannot be made.
-    #[error(
-        "there is no security group {id}; set `security_groups:` to the name that it is to have"
-    )]
-    UnknownId {
-        /// The id.
-        id: String,
-    },
-    /// A server group that is configured by its id, which cannot be made.
-    #[error("there is no server group {id}; set `server_group:` to the name that it is to have")]
-    UnknownServerGroup {
-        /// The id.
-        id: String,
-    },
-    /// Another group than the first, which is the one that is made.
-    #[error(
-        "there is no security group {name}, and only the first of `security_groups` is made here: make it by \
-         `openstack security group create {name}`, or take it out of `security_groups`"
-    )]
-    NotOurs {
-        /// Its name or id.
-        name: String,
-    },
-    /// More than one group of that name.
-    #[error(
-        "several security groups are called {name}; set `security_groups:` to one of the ids: {ids}"
-    )]
-    Ambiguous {
-        /// The name.
-        name: String,
-        /// The ids of all.
-        ids: String,
-    },
-}
-
 /// The only group of this id or name.
 pub fn group<'g>(
     there: &'g [SecurityGroup],
     wanted: &str,
-) -> Result<Option<&'g SecurityGroup>, PrerequisiteError> {
+) -> Result<Option<&'g SecurityGroup>, Advice> {
     if let Some(group) = there.iter().find(|group| group.id == wanted) {
         return Ok(Some(group));
     }
@@ -177,10 +100,12 @@ pub fn group<'g>(
         [only] => Ok(Some(only)),
         several => {
             let ids: Vec<&str> = several.iter().map(|group| group.id.as_str()).collect();
-            Err(PrerequisiteError::Ambiguous {
-                name: wanted.to_owned(),
-                ids: ids.join(", "),
-            })
+            let problem = format!("several security groups have the name {wanted}");
+            let remedy = format!(
+                "set `security_groups:` to one of the ids: {}",
+                ids.join(", ")
+            );
+            Err((problem, remedy).into())
         }
     }
 }
@@ -189,7 +114,7 @@ pub fn group<'g>(
 ///
 /// # Errors
 /// When something cannot be made as it is asked for.
-pub fn wanted(there: &There, asked: &Asked) -> Result<Vec<Change>, PrerequisiteError> {
+pub fn wanted(there: &There, asked: &Asked) -> Result<Vec<Change>, Advice> {
     let mut changes = Vec::from_iter(key(there, asked)?);
     changes.extend(server_group(there, asked)?);
     let Some(first) = asked.groups.first() else {
@@ -201,17 +126,20 @@ pub fn wanted(there: &There, asked: &Asked) -> Result<Vec<Change>, PrerequisiteE
             Some(group) => ours.push(group),
             None if name == first => {}
             None => {
-                return Err(PrerequisiteError::NotOurs {
-                    name: (*name).to_owned(),
-                });
+                let problem = format!(
+                    "there is no security group {name}, and ehos creates only the first of `security_groups`"
+                );
+                let remedy = format!(
+                    "create it by `openstack security group create {name}`, or remove it from `security_groups`"
+                );
+                return Err((problem, remedy).into());
             }
         }
     }
     if group(&there.groups, first)?.is_none() {
         if openstack::looks_like_id(first) {
-            return Err(PrerequisiteError::UnknownId {
-                id: (*first).to_owned(),
-            });
+            let remedy = "set `security_groups:` to the name of the group to create";
+            return Err((format!("there is no security group {first}"), remedy).into());
         }
         changes.push(Change::CreateGroup {
             name: (*first).to_owned(),
@@ -231,7 +159,7 @@ pub fn wanted(there: &There, asked: &Asked) -> Result<Vec<Change>, PrerequisiteE
 }
 
 /// The server group, where there is none of that id or name. Several of one name are told by `ehos check`.
-fn server_group(there: &There, asked: &Asked) -> Result<Option<Change>, PrerequisiteError> {
+fn server_group(there: &There, asked: &Asked) -> Result<Option<Change>, Advice> {
     let Some((wanted, policy)) = asked.server_group else {
         return Ok(None);
     };
@@ -240,9 +168,8 @@ fn server_group(there: &There, asked: &Asked) -> Result<Option<Change>, Prerequi
         return Ok(None);
     }
     if openstack::looks_like_id(wanted) {
-        return Err(PrerequisiteError::UnknownServerGroup {
-            id: wanted.to_owned(),
-        });
+        let remedy = "set `server_group:` to the name of the group to create";
+        return Err((format!("there is no server group {wanted}"), remedy).into());
     }
     Ok(Some(Change::CreateServerGroup {
         name: wanted.to_owned(),
@@ -275,7 +202,7 @@ pub fn key_name(there: &There, asked: &Asked) -> String {
     name
 }
 
-fn key(there: &There, asked: &Asked) -> Result<Option<Change>, PrerequisiteError> {
+fn key(there: &There, asked: &Asked) -> Result<Option<Change>, Advice> {
     let name = key_name(there, asked);
     let found = there.keypairs.iter().find(|pair| pair.name == name);
     match (found, &asked.public_key) {
@@ -283,13 +210,20 @@ fn key(there: &There, asked: &Asked) -> Result<Option<Change>, PrerequisiteError
             name,
             key: key.clone(),
         })),
-        (None, None) => Err(PrerequisiteError::NoPublicKey { name }),
+        (None, None) => Err((
+            format!("the API shows no keypair {name}, and there is no public key to add"),
+            "create one by `ssh-keygen -t ed25519`, or give --public-key FILE",
+        )
+            .into()),
         (Some(pair), Some(key)) if key.named && !same_key(&pair.public_key, &key.line) => {
-            Err(PrerequisiteError::OtherKey {
-                name,
-                fingerprint: pair.fingerprint.clone(),
-                file: key.file.clone(),
-            })
+            let problem = format!(
+                "keypair {name} exists with another key ({}) than {}, and ehos never replaces a keypair",
+                pair.fingerprint, key.file
+            );
+            let remedy = format!(
+                "set `key:` to another name, or delete it by `openstack keypair delete {name}`"
+            );
+            Err((problem, remedy).into())
         }
         (Some(_), _) => Ok(None),
     }
@@ -407,7 +341,7 @@ mod tests {
         };
         let refused = wanted(&there, &asked).unwrap_err();
         assert!(
-            matches!(refused, PrerequisiteError::UnknownServerGroup { .. }),
+            refused.problem.contains("there is no server group"),
             "{refused}"
         );
     }
@@ -491,15 +425,9 @@ mod tests {
             assert_eq!(wanted(&there, &with(fine)), Ok(vec![]));
         }
         let refused = wanted(&there, &with(Some(public_key("BBBB", true)))).unwrap_err();
-        assert!(
-            matches!(refused, PrerequisiteError::OtherKey { .. }),
-            "{refused}"
-        );
+        assert!(refused.problem.contains("with another key"), "{refused}");
         let none = wanted(&There::default(), &with(None)).unwrap_err();
-        assert!(
-            matches!(none, PrerequisiteError::NoPublicKey { .. }),
-            "{none}"
-        );
+        assert!(none.problem.contains("no public key to add"), "{none}");
     }
 
     #[test]
@@ -550,14 +478,14 @@ mod tests {
         asked.groups = vec![GROUP];
         let refused = wanted(&there, &asked).unwrap_err();
         assert!(
-            matches!(refused, PrerequisiteError::UnknownId { .. }),
+            refused.problem.contains("there is no security group"),
             "{refused}"
         );
         // Nodes would not be made without the other one.
         asked.groups = vec!["b", "site"];
         let refused = wanted(&there, &asked).unwrap_err();
         assert!(
-            matches!(refused, PrerequisiteError::NotOurs { .. }),
+            refused.problem.contains("creates only the first"),
             "{refused}"
         );
     }

@@ -23,7 +23,6 @@ const TOLD: usize = 600;
 /// How a server is logged in to.
 #[derive(Debug, Clone)]
 pub struct Login {
-    /// The user.
     pub user: String,
     /// A private key; `None`: those of ssh itself and of an agent.
     pub identity: Option<PathBuf>,
@@ -49,8 +48,7 @@ pub struct Ssh {
 /// What can go wrong on the way to a command on a server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no ssh.
-    #[error("ssh cannot be started: {0}; install OpenSSH's client")]
+    #[error("cannot start ssh: {0}; install OpenSSH's client")]
     NotStarted(#[source] io::Error),
     /// No address answers.
     #[error(
@@ -72,9 +70,7 @@ pub enum Error {
     KeyRefused {
         /// As whom.
         user: String,
-        /// Where.
         address: String,
-        /// What ssh says.
         said: String,
     },
     /// Its host key is not the one that its console told.
@@ -85,13 +81,11 @@ pub enum Error {
         known_hosts.display()
     )]
     HostKey {
-        /// Where.
         address: String,
         /// The name that its keys stand under.
         alias: String,
         /// Where they stand.
         known_hosts: PathBuf,
-        /// What ssh says.
         said: String,
     },
     /// The user may not become root.
@@ -100,33 +94,24 @@ pub enum Error {
          or give it that right in the image (sudo: NOPASSWD:ALL)"
     )]
     SudoRefused {
-        /// Who.
         user: String,
-        /// Where.
         address: String,
-        /// What sudo says.
         said: String,
     },
     /// The command itself failed.
     #[error("{what} failed on {address} ({status}): {said}")]
     Failed {
-        /// What was done.
         what: String,
-        /// Where.
         address: String,
         /// Exit code or signal.
         status: String,
-        /// What it says.
         said: String,
     },
     /// It took too long, or ssh itself broke.
-    #[error("{what} did not come to an end on {address}: {why}; run this again")]
+    #[error("{what} did not end on {address}: {why}; run this again")]
     NoEnd {
-        /// What was done.
         what: String,
-        /// Where.
         address: String,
-        /// Why not.
         why: String,
     },
 }

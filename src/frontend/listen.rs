@@ -1,8 +1,9 @@
-//! Accepts connections, reads one request of each, writes the answer and closes the connection. Each has a thread.
+//! Takes connections, reads a request of each, writes the answer and closes it. A thread for each; when there are as many
+//! as there may be, the one that has been waiting longest for its client has to go, so that those who say at once what
+//! they want get it however many others say nothing.
 //!
-//! At the limit of connections, the one that has waited longest for its client is closed, so that idle clients cannot block
-//! others. A head has at most 8 KiB and 10 s, an answer 30 s; 64 connections in parallel. Small HTTP libraries with threads
-//! have neither timeouts nor such a limit.
+//! A head has 8 KiB and 10 s, an answer 30 s; 64 connections at once. The small libraries that
+//! serve HTTP with threads have neither time-outs nor such a bound.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -33,7 +34,8 @@ const REST_BYTES: u64 = 4 * 1024 * 1024;
 /// After a connection could not be taken, for want of files or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The headers of every answer. The page loads nothing of another host, and no page of another host can read or frame it.
+/// What every answer says besides itself. Nothing of another host is loaded, and no page of another host can read this one
+/// or have it in a frame.
 const HEADERS: &str = "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
     X-Content-Type-Options: nosniff\r\n\
@@ -46,25 +48,25 @@ const HEADERS: &str = "Content-Security-Policy: default-src 'none'; script-src '
     Vary: Host\r\n\
     Connection: close\r\n";
 
-/// Binds the port.
+/// Takes the port.
 ///
 /// # Errors
-/// The port cannot be bound; the error contains the remedy.
+/// When it cannot be had, and what to do.
 pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).map_err(|error| {
         let remedy = match error.kind() {
             ErrorKind::AddrInUse => {
-                "stop the program that uses this port (perhaps ehos-frontend.service), or give another port with --listen"
+                "another program has this port, perhaps ehos-frontend.service; give another one with --listen"
             }
             ErrorKind::AddrNotAvailable => {
-                "give an address of this machine with --listen, or 127.0.0.1"
+                "this machine does not have this address; --listen takes one of its own, or 127.0.0.1"
             }
             ErrorKind::PermissionDenied => {
-                "only root can use ports below 1024; give a higher one with --listen, and put a web server in front"
+                "ports below 1024 are root's; give a higher one with --listen, and put a web server in front"
             }
             _ => "give another address with --listen",
         };
-        anyhow!("cannot listen on {address}: {error}; {remedy}")
+        anyhow!("cannot listen on {address}: {error}: {remedy}")
     })
 }
 
@@ -76,7 +78,7 @@ pub fn serve(listener: &TcpListener, hosts: Hosts, site: Router) -> ! {
             Ok((stream, _)) => stream,
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
             Err(error) => {
-                warn!("connection not accepted: {error}");
+                warn!("a connection could not be taken: {error}");
                 thread::sleep(PAUSE);
                 continue;
             }
@@ -86,7 +88,7 @@ pub fn serve(listener: &TcpListener, hosts: Hosts, site: Router) -> ! {
         let started = thread::Builder::new().spawn(move || stream.answer(&hosts, &site));
         // Without a thread it is closed.
         if let Err(error) = started {
-            warn!("connection not served: {error}");
+            warn!("a connection could not be served: {error}");
             thread::sleep(PAUSE);
         }
     }
@@ -118,7 +120,7 @@ impl Open {
         let mut all = self.all();
         while all.count >= CONNECTIONS {
             if let Some((_, oldest)) = all.waiting.pop_first() {
-                debug!("waiting connection closed: limit of {CONNECTIONS} connections reached");
+                debug!("a connection that waits is closed: there are {CONNECTIONS}");
                 // Its thread wakes up and ends.
                 let _ = oldest.shutdown(Shutdown::Both);
             }
@@ -157,7 +159,7 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Whether the connection waits for its client; one that does not is never closed early.
+    /// It waits for its client, or does not: then nobody hangs up on it.
     fn waits(&self, waits: bool) {
         let mut all = self.open.all();
         if waits {

@@ -90,15 +90,15 @@ impl Router {
                 Some(Some(name)) => history.node(&name),
                 Some(None) => Ok(Answer::error(400, "the name of the node cannot be read")),
                 None if path.starts_with("/api/") => {
-                    let known = "unknown path; use /api/status, /api/page, /api/series, /api/decisions or /api/node/NAME";
+                    let known = "there are /api/status, /api/page, /api/series, /api/decisions and /api/node/NAME";
                     Ok(Answer::error(404, known))
                 }
-                None => Ok(Answer::text(404, "unknown path; the page is at /")),
+                None => Ok(Answer::text(404, "there is nothing here; the page is at /")),
             },
         };
         answer.unwrap_or_else(|error| {
             let folder = history.folder().display();
-            warn!("{folder}: the history cannot be read: {error}");
+            warn!("the history in {folder} cannot be read: {error}");
             Answer::error(503, &format!("the history cannot be read: {error}"))
         })
     }
@@ -110,7 +110,7 @@ impl Router {
         };
         match range {
             Some(range) => self.history.series(range),
-            None => Ok(Answer::error(400, "range must be 1h, 24h, 7d or 30d")),
+            None => Ok(Answer::error(400, "range is 1h, 24h, 7d or 30d")),
         }
     }
 
@@ -124,7 +124,7 @@ impl Router {
             Err(_) => None,
         };
         let Some(limit) = limit else {
-            let text = format!("limit must be a number from 1 to {LIMIT}");
+            let text = format!("limit is a number from 1 to {LIMIT}");
             return Ok(Answer::error(400, &text));
         };
         let before = match head.parameter("before") {
@@ -136,7 +136,7 @@ impl Router {
             Some(before) => self.history.decisions(limit, before),
             None => Ok(Answer::error(
                 400,
-                "before must be a time such as 2026-01-31T12:00:00Z",
+                "before is a time like 2026-01-31T12:00:00Z",
             )),
         }
     }
@@ -147,14 +147,14 @@ impl Router {
                 let text = prometheus::text(&last.snapshot);
                 Answer::ok(METRICS, text.into_bytes())
             }
-            None => Answer::text(503, "no tick yet"),
+            None => Answer::text(503, "there was no tick yet"),
         })
     }
 
     fn health(&self) -> Answer {
         let last = match self.history.last() {
             Ok(Some(last)) => last,
-            Ok(None) => return Answer::text(503, "no tick yet"),
+            Ok(None) => return Answer::text(503, "there was no tick yet"),
             Err(error) => {
                 return Answer::text(503, &format!("the last tick cannot be read: {error}"));
             }

@@ -10,7 +10,6 @@ use openstack::network::{Network, SecurityGroup};
 /// What is chosen for one key of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
-    /// The key.
     pub key: &'static str,
     /// Its value: a name, or an id where the name is not its own.
     pub value: Option<String>,
@@ -333,7 +332,7 @@ pub fn security_group(groups: &[SecurityGroup]) -> Choice {
             needed: false,
         };
     }
-    let why = "`ehos cloud setup` makes the group `ehos`".to_owned();
+    let why = "`ehos cloud setup` creates the group `ehos`".to_owned();
     Choice::none(KEY, false, why)
 }
 
@@ -349,7 +348,7 @@ fn also<T: AsRef<str>>(names: impl Iterator<Item = T>) -> String {
 fn but<T: AsRef<str>>(names: impl Iterator<Item = T>) -> String {
     match some(names) {
         Some(names) => format!("; there are {names}"),
-        None => "; there is none at all".to_owned(),
+        None => "; there is none".to_owned(),
     }
 }
 

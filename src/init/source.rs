@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 
 use super::password;
-use config::{connection, openrc};
+use config::{Diagnostic, connection, openrc};
 use openstack::CloudSettings;
 use system::environment::Environment;
 
@@ -22,7 +22,7 @@ pub struct Access {
     /// Where that is from, for people.
     pub origin: String,
     /// Keys and lines there that are not used.
-    pub notes: Vec<String>,
+    pub notes: Vec<Diagnostic>,
 }
 
 /// The access of the openrc file, of the entry of clouds.yaml, of the variables, or of the only entry of clouds.yaml: the
@@ -94,7 +94,7 @@ pub fn access(
 fn of_entry(
     entry: &str,
     name: Option<&str>,
-    mut notes: Vec<String>,
+    mut notes: Vec<Diagnostic>,
     env: &Environment,
 ) -> anyhow::Result<Access> {
     let mut found = connection::of_entry(entry, env)?;

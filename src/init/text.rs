@@ -22,7 +22,7 @@ pub fn ehos_yaml(access: &Access, cluster: &str, secret_file: &Path, choices: &[
     comment(
         &mut text,
         0,
-        &format!("The configuration of ehos, made by `ehos config init` from {origin}."),
+        &format!("The configuration of ehos, created by `ehos config init` from {origin}."),
     );
     comment(
         &mut text,

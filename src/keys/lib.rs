@@ -8,7 +8,7 @@ mod value;
 
 use std::fmt;
 
-pub use value::{Setting, Value, duration, duration_text, flag};
+pub use value::{Invalid, Setting, Value, duration, duration_text, flag};
 
 /// What a key takes.
 #[derive(Clone, Copy)]
@@ -21,7 +21,6 @@ pub enum Kind {
     Number,
     /// A duration.
     Time,
-    /// A text.
     Text,
     /// A file or a folder.
     Path,
@@ -57,7 +56,6 @@ pub enum Kind {
 
 /// A form of text.
 pub struct Form {
-    /// Its name.
     pub name: &'static str,
     /// A regular expression for it.
     pub pattern: &'static str,
@@ -84,13 +82,11 @@ pub enum Rule {
 
 /// One key: its row in the table of keys.
 pub struct Key {
-    /// Its name.
     pub name: &'static str,
     /// What it takes.
     pub kind: Kind,
     /// What else holds for it.
     pub rules: &'static [Rule],
-    /// Its default.
     pub default: fn() -> Option<Value>,
     /// The default in words, where no value says it.
     pub default_text: Option<&'static str>,
@@ -120,17 +116,15 @@ impl Key {
     /// Why this value is out of bounds.
     pub fn out_of_bounds(&self, value: &Value) -> Option<String> {
         self.rules.iter().find_map(|rule| match (rule, value) {
-            (Rule::Positive, Value::Whole(0)) => {
-                Some("must be at least 1, or nothing is ever done".to_owned())
-            }
+            (Rule::Positive, Value::Whole(0)) => Some("must be at least 1".to_owned()),
             (Rule::Positive, Value::Time(time)) if time.is_zero() => {
                 Some("must be longer than 0".to_owned())
             }
             (Rule::Share, Value::Number(share)) if !(*share > 0.0 && *share <= 1.0) => {
-                Some("is a share of the nodes: more than 0 and at most 1".to_owned())
+                Some("must be a share of the nodes: more than 0 and at most 1".to_owned())
             }
             (Rule::AtMost(most), Value::Whole(number)) if number > most => {
-                Some(format!("is a whole number up to {most}"))
+                Some(format!("must be at most {most}"))
             }
             (Rule::AtMost(most), Value::Time(time)) if time.as_secs_f64() > *most as f64 => {
                 Some(format!("must be at most {most} s: a tick waits for it"))

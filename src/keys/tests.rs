@@ -84,7 +84,7 @@ fn bounds_are_those_of_the_rules() {
     let seconds = |seconds| Value::Time(Duration::from_secs_f64(seconds));
     for (name, value, said) in [
         ("count", Value::Whole(0), "at least 1"),
-        ("count", Value::Whole(10), "up to 9"),
+        ("count", Value::Whole(10), "at most 9"),
         ("patience", seconds(0.0), "longer than 0"),
         ("patience", seconds(10.5), "at most 10 s"),
         ("share", Value::Number(0.0), "a share"),

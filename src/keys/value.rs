@@ -15,11 +15,9 @@ pub enum Value {
     Flag(bool),
     /// A whole number.
     Whole(u64),
-    /// A number.
     Number(f64),
     /// A duration.
     Time(Duration),
-    /// A text.
     Text(String),
     /// A file or a folder.
     Path(PathBuf),
@@ -72,14 +70,17 @@ impl Value {
     }
 }
 
+/// Why a text is no value of a kind, and what to write instead.
+pub type Invalid = (String, Option<String>);
+
 impl Kind {
     /// The value that this text is; the error says why it is none. Lists and mappings are read item by item.
     ///
     /// # Errors
     /// When it is none.
-    pub fn read(&self, text: &str) -> Result<Value, String> {
+    pub fn read(&self, text: &str) -> Result<Value, Invalid> {
         Ok(match self {
-            Kind::Flag => Value::Flag(flag(text)?),
+            Kind::Flag => Value::Flag(flag(text).map_err(|why| (why, None))?),
             Kind::Whole | Kind::Wholes => Value::Whole(whole_number(text)?),
             Kind::Number | Kind::Numbers => Value::Number(number(text)?),
             Kind::Time => Value::Time(duration(text)?),
@@ -89,12 +90,15 @@ impl Kind {
             Kind::Choice(words) => {
                 let word = text.to_ascii_lowercase().replace([' ', '_'], "-");
                 if !words.contains(&word.as_str()) {
-                    return Err(format!("`{text}` is none of {}", words.join(", ")));
+                    return Err((
+                        format!("unknown value `{text}`"),
+                        Some(format!("expected one of {}", words.join(", "))),
+                    ));
                 }
                 Value::Text(word)
             }
             Kind::Form(form) => {
-                (form.check)(text)?;
+                (form.check)(text).map_err(|why| (why, None))?;
                 Value::Text(text.to_owned())
             }
             _ => Value::Text(text.to_owned()),
@@ -102,16 +106,16 @@ impl Kind {
     }
 }
 
-fn whole_number(text: &str) -> Result<u64, String> {
+fn whole_number(text: &str) -> Result<u64, Invalid> {
     text.parse()
-        .map_err(|_| format!("`{text}` is not a whole number of 0 or more"))
+        .map_err(|_| (format!("`{text}` is not a whole number of 0 or more"), None))
 }
 
-fn number(text: &str) -> Result<f64, String> {
+fn number(text: &str) -> Result<f64, Invalid> {
     text.parse()
         .ok()
         .filter(|number: &f64| number.is_finite() && *number >= 0.0)
-        .ok_or_else(|| format!("`{text}` is not a number of 0 or more"))
+        .ok_or_else(|| (format!("`{text}` is not a number of 0 or more"), None))
 }
 
 /// A truth value as YAML 1.1 has it, which the original program was written for.
@@ -130,7 +134,7 @@ pub fn flag(text: &str) -> Result<bool, String> {
 ///
 /// # Errors
 /// When it is none of these.
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, Invalid> {
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));
     }
@@ -138,8 +142,10 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .ok()
         .and_then(|duration| Duration::try_from(duration).ok())
         .ok_or_else(|| {
-            format!(
-                "`{text}` is not a duration: write `10m`, `90s`, `1h30m`, or a number of seconds"
+            let remedy = "write `10m`, `90s`, `1h30m`, or a number of seconds";
+            (
+                format!("`{text}` is not a duration"),
+                Some(remedy.to_owned()),
             )
         })
 }

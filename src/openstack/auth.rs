@@ -16,16 +16,19 @@ use jiff::{SignedDuration, Timestamp};
 use log::{debug, warn};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use ureq::http::Method;
 
 use super::catalog::{Catalog, Service};
-use super::error::{Error, ErrorResponse};
-use super::http::{Answer, Client, Request};
+use super::error::{Error, ErrorResponse, RequestKind};
+use super::http::{Answer, Client, Request, percent_encoded};
 use super::items;
 use super::looks_like_id;
 use super::token_cache::TokenCache;
 use crate::{AuthMethod, CloudSettings, NameOrId};
+use scaling::action::Done;
 use scaling::observation::Unread;
 use scaling::refusal::About;
 use system::deadline::Deadline;
@@ -45,11 +48,9 @@ pub const MAX_UNREAD: usize = 100;
 /// A token of Keystone. Its Debug does not show it.
 #[derive(Debug, Clone)]
 pub struct Token {
-    /// The token itself.
     pub secret: SecretString,
     /// When it ends, on this machine's clock.
     pub good_until: Timestamp,
-    /// The project it is for.
     pub project_id: Option<String>,
     /// The user who has it.
     pub user_id: Option<String>,
@@ -122,6 +123,65 @@ impl<'s> Session<'s> {
         let items = items::each(what, list);
         self.tell(items.unread.iter().map(|item| &item.told));
         items.read
+    }
+
+    /// The list `name` of an answer, of things of the kind `what`: those that can be read. The others are told.
+    pub fn list<T: DeserializeOwned>(
+        &self,
+        answer: &Answer,
+        name: &str,
+        what: &str,
+    ) -> Result<Vec<T>, Error> {
+        let list: Vec<&RawValue> = answer.field(name)?;
+        Ok(self.read(what, &list))
+    }
+
+    /// Reads what is at `path`.
+    pub fn get(&self, service: Service, path: &str, deadline: Deadline) -> Result<Answer, Error> {
+        self.send(service, path, &service.at_first(Request::get()), deadline)
+    }
+
+    /// Reads what is at `path`; `None` where it does not exist.
+    pub fn find(
+        &self,
+        service: Service,
+        path: &str,
+        deadline: Deadline,
+    ) -> Result<Option<Answer>, Error> {
+        match self.get(service, path, deadline) {
+            Err(error) if error.status() == Some(404) => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
+    /// Deletes what is at `path`. One that does not exist is no error.
+    pub fn delete(&self, service: Service, path: &str, deadline: Deadline) -> Result<Done, Error> {
+        let request = service.at_first(Request::delete());
+        match self.send(service, path, &request, deadline) {
+            Err(error) if error.status() == Some(404) => Ok(Done::AlreadyGone),
+            answer => answer.map(|_| Done::Accepted),
+        }
+    }
+
+    /// Posts `body`.
+    pub fn post(
+        &self,
+        service: Service,
+        path: &str,
+        kind: RequestKind,
+        body: &Value,
+        deadline: Deadline,
+    ) -> Result<Answer, Error> {
+        let request = service.at_first(Request::json(Method::POST, kind, body));
+        self.send(service, path, &request, deadline)
+    }
+
+    /// The filter for things of this project alone: an administrator sees those of all.
+    pub fn of_project(&self, deadline: Deadline) -> Result<String, Error> {
+        let id = self.token(deadline)?.project_id.clone();
+        Ok(id.map_or(String::new(), |id| {
+            format!("project_id={}", percent_encoded(&id))
+        }))
     }
 
     /// Remembers what cannot be read.
@@ -246,11 +306,8 @@ impl<'s> Session<'s> {
             .send(&url, None, &Request::read_by_post(body), deadline)
             .map_err(|error| self.refused(error))?;
         let ended = now();
-        let TokenBody { token } = answer.json()?;
-        let unusable = |why: &str| Error::Unparsable {
-            call: answer.call.clone(),
-            why: why.to_owned(),
-        };
+        let token: TokenFields = answer.field("token")?;
+        let unusable = |why: &str| answer.unparsable(why);
         let secret = answer
             .subject_token
             .clone()
@@ -336,11 +393,6 @@ fn kind_of_request(service: Service, path: &str, request: &Request) -> String {
 /// Keystone's answer to an application credential that was deleted is 404; any other 404 is another address's.
 fn deleted(refusal: &ErrorResponse) -> bool {
     refusal.status == 404 && refusal.message.contains("Application Credential")
-}
-
-#[derive(Deserialize)]
-struct TokenBody {
-    token: TokenFields,
 }
 
 #[derive(Deserialize)]
@@ -524,7 +576,7 @@ fn owner(settings: &CloudSettings) -> String {
 /// What tests/fuzz reads: a token in `body`, whatever it is, and what its catalog says for `settings`.
 #[cfg(fuzzing)]
 pub fn read_anything(body: &[u8], settings: &CloudSettings) {
-    if let Ok(TokenBody { token }) = serde_json::from_slice(body)
+    if let Ok(token) = items::field::<TokenFields>(body, "token")
         && let Some(catalog) = token.catalog
     {
         drop(catalog.url(Service::Compute, settings));

@@ -5,10 +5,15 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::compute::FIRST;
 use super::error::Error;
+use super::http::Request;
 use super::items;
 use crate::CloudSettings;
 use scaling::observation::Unread;
+
+/// For an endpoint that the catalog lacks.
+const REMEDY: &str = "correct `region_name` or `interface`, or the roles on the project";
 
 /// A service that ehos asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +29,14 @@ pub enum Service {
 }
 
 impl Service {
-    /// Its type in the catalog.
+    /// The request in the first version that Nova has; the other services have no versions.
+    pub(super) fn at_first<'r>(self, request: Request<'r>) -> Request<'r> {
+        match self {
+            Service::Compute => request.at(FIRST),
+            _ => request,
+        }
+    }
+
     pub fn catalog_type(self) -> &'static str {
         match self {
             Service::Compute => "compute",
@@ -188,10 +200,11 @@ impl Catalog {
             .collect();
         let regions: BTreeSet<&str> = fitting.iter().map(|endpoint| endpoint.region()).collect();
         if regions.len() > 1 {
-            return Err(Error::RegionNeeded {
+            let problem = format!("several regions have the {kind} service");
+            let remedy = format!("set `region_name` to one of: {}", list(regions));
+            return Err(Error::Misconfigured {
                 cloud: settings.name.clone(),
-                service: kind,
-                regions: list(regions),
+                advice: (problem, remedy).into(),
             });
         }
         fitting.first().copied().ok_or_else(|| {
@@ -199,18 +212,19 @@ impl Catalog {
                 .iter()
                 .map(|endpoint| format!("{} in {}", endpoint.interface, endpoint.region()))
                 .collect::<BTreeSet<_>>();
+            let there = if there.is_empty() {
+                let types: BTreeSet<&str> = self.services.iter().map(|s| s.kind.as_str()).collect();
+                format!("no {kind}, only: {}", list(types))
+            } else {
+                list(there.iter().map(String::as_str))
+            };
+            let region = wanted.map_or(String::new(), |region| format!(" in region {region}"));
+            let problem = format!(
+                "no {interface} endpoint of the {kind} service{region}: the catalog has: {there}"
+            );
             Error::NotInCatalog {
                 cloud: settings.name.clone(),
-                service: kind,
-                interface: interface.to_owned(),
-                in_region: wanted.map_or(String::new(), |region| format!(" in region {region}")),
-                there: if there.is_empty() {
-                    let types: BTreeSet<&str> =
-                        self.services.iter().map(|s| s.kind.as_str()).collect();
-                    format!("no {kind}, only: {}", list(types))
-                } else {
-                    list(there.iter().map(String::as_str))
-                },
+                advice: (problem, REMEDY).into(),
             }
         })
     }

@@ -28,7 +28,7 @@ use scaling::observation::{Flavor, ServerRecord};
 use system::deadline::Deadline;
 
 /// The first version: lists, limits, flavors, keypairs, console.
-const FIRST: &str = "2.1";
+pub(super) const FIRST: &str = "2.1";
 /// Lists that say which servers are in a cell that is down ("Handling Down Cells" in Nova's API guide).
 const DOWN_CELLS: &str = "2.69";
 /// `extra_specs` in the list of flavors.
@@ -43,11 +43,9 @@ const IMAGE_ID_IN_BODY: &str = "2.45";
 /// A flavor and its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedFlavor {
-    /// Its name.
     pub name: String,
     /// Its root disk alone in GiB, which an image's `min_disk` is about; 0: as large as the image.
     pub root_disk_gb: u64,
-    /// The rest.
     pub flavor: Flavor,
 }
 
@@ -82,10 +80,8 @@ fn at_best<T>(
 /// Why a server is in ERROR, by its id. The list does not say so of a server that never got a host ("No valid host
 /// was found"): Nova looks for the faults of a list in one cell's database, and such a server is in another (cell0).
 pub fn fault(session: &Session, id: &str, deadline: Deadline) -> Result<Option<String>, Error> {
-    let request = Request::get().at(FIRST);
-    let path = format!("/servers/{id}");
-    let answer = session.send(Service::Compute, &path, &request, deadline)?;
-    let ShownBody { server } = answer.json()?;
+    let answer = session.get(Service::Compute, &format!("/servers/{id}"), deadline)?;
+    let server: Shown = answer.field("server")?;
     Ok(server
         .fault
         .map(|fault| message::shorten(&fault.message))
@@ -94,13 +90,7 @@ pub fn fault(session: &Session, id: &str, deadline: Deadline) -> Result<Option<S
 
 /// Deletes a server. One that is gone already is no error.
 pub fn delete(session: &Session, id: &str, deadline: Deadline) -> Result<Done, Error> {
-    let path = format!("/servers/{id}");
-    let request = Request::delete().at(FIRST);
-    match session.send(Service::Compute, &path, &request, deadline) {
-        Ok(_) => Ok(Done::Accepted),
-        Err(error) if error.status() == Some(404) => Ok(Done::AlreadyGone),
-        Err(error) => Err(error),
-    }
+    session.delete(Service::Compute, &format!("/servers/{id}"), deadline)
 }
 
 /// The last `lines` lines of a server's console, without control characters.
@@ -117,7 +107,7 @@ pub fn console(
         &Request::read_by_post(body).at(FIRST),
         deadline,
     )?;
-    let ConsoleBody { output } = answer.json()?;
+    let output: String = answer.field("output")?;
     let kept: Vec<String> = output
         .lines()
         .map(|line| line.chars().filter(|c| !c.is_control()).collect())
@@ -162,7 +152,6 @@ fn flavors_at(
 /// A keypair of the user; keypairs belong to users, not to projects.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Keypair {
-    /// Its name.
     pub name: String,
     /// MD5 of the public key, as Nova writes it.
     #[serde(default, deserialize_with = "items::lenient")]
@@ -174,10 +163,8 @@ pub struct Keypair {
 
 /// The user's keypairs: those that the API shows. Keys that were added in a dashboard may be missing.
 pub fn keypairs(session: &Session, deadline: Deadline) -> Result<Vec<Keypair>, Error> {
-    let request = Request::get().at(FIRST);
-    let answer = session.send(Service::Compute, "/os-keypairs", &request, deadline)?;
-    let KeypairsBody { keypairs } = answer.json()?;
-    let keypairs: Vec<KeypairEntry> = session.read("keypair", &keypairs);
+    let answer = session.get(Service::Compute, "/os-keypairs", deadline)?;
+    let keypairs: Vec<KeypairEntry> = session.list(&answer, "keypairs", "keypair")?;
     Ok(keypairs.into_iter().map(|entry| entry.keypair).collect())
 }
 
@@ -189,27 +176,16 @@ pub fn import_keypair(
     deadline: Deadline,
 ) -> Result<Keypair, Error> {
     let body = json!({ "keypair": { "name": name, "public_key": public_key } });
-    let request = Request {
-        method: Method::POST,
-        kind: RequestKind::Once,
-        body: Some(body.to_string()),
-        ..Request::get()
-    }
-    .at(FIRST);
-    let answer = session.send(Service::Compute, "/os-keypairs", &request, deadline)?;
-    let KeypairEntry { keypair } = answer.json()?;
-    Ok(keypair)
+    let kind = RequestKind::Once;
+    session
+        .post(Service::Compute, "/os-keypairs", kind, &body, deadline)?
+        .field("keypair")
 }
 
 /// Deletes a keypair. One that is gone already is no error.
 pub fn delete_keypair(session: &Session, name: &str, deadline: Deadline) -> Result<(), Error> {
     let path = format!("/os-keypairs/{}", percent_encoded(name));
-    let request = Request::delete().at(FIRST);
-    match session.send(Service::Compute, &path, &request, deadline) {
-        Ok(_) => Ok(()),
-        Err(error) if error.status() == Some(404) => Ok(()),
-        Err(error) => Err(error),
-    }
+    session.delete(Service::Compute, &path, deadline).map(drop)
 }
 
 /// A server by its id, in more detail than lists of them are kept.
@@ -230,9 +206,7 @@ pub struct ServerDetails {
 /// An address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
-    /// The network's name.
     pub network: String,
-    /// The address.
     pub address: String,
     /// 4 or 6.
     pub version: u8,
@@ -246,21 +220,17 @@ pub fn server(
     id: &str,
     deadline: Deadline,
 ) -> Result<Option<ServerDetails>, Error> {
-    let request = Request::get().at(FIRST);
     let path = format!("/servers/{id}");
-    let answer = match session.send(Service::Compute, &path, &request, deadline) {
-        Ok(answer) => answer,
-        Err(error) if error.status() == Some(404) => return Ok(None),
-        Err(error) => return Err(error),
+    let Some(answer) = session.find(Service::Compute, &path, deadline)? else {
+        return Ok(None);
     };
     let record = only(session, &answer)?;
-    let WholeBody { server } = answer.json()?;
     let Whole {
         task_state,
         image,
         key_name,
         addresses,
-    } = server;
+    } = answer.field("server")?;
     let addresses = addresses.into_iter().flat_map(|(network, list)| {
         list.into_iter().map(move |entry| Address {
             network: network.clone(),
@@ -280,13 +250,8 @@ pub fn server(
 
 /// Whether there is a server of this id, whatever it is.
 pub fn exists(session: &Session, id: &str, deadline: Deadline) -> Result<bool, Error> {
-    let request = Request::get().at(FIRST);
-    let path = format!("/servers/{id}");
-    match session.send(Service::Compute, &path, &request, deadline) {
-        Ok(_) => Ok(true),
-        Err(error) if error.status() == Some(404) => Ok(false),
-        Err(error) => Err(error),
-    }
+    let found = session.find(Service::Compute, &format!("/servers/{id}"), deadline)?;
+    Ok(found.is_some())
 }
 
 /// One server as lists have it; `None` when it is gone. An error when its cell is down: what it is then is not known.
@@ -317,7 +282,7 @@ fn look_at(
 
 /// The one server of an answer.
 fn only(session: &Session, answer: &Answer) -> Result<ServerRecord, Error> {
-    let SeenBody { server } = answer.json()?;
+    let server: &RawValue = answer.field("server")?;
     let now = answer.date.unwrap_or_else(local_now);
     match server::entry(server, 0, now) {
         Entry::Read { record, .. } => Ok(*record),
@@ -334,17 +299,10 @@ fn only(session: &Session, answer: &Answer) -> Result<ServerRecord, Error> {
 
 /// Shuts a server down. One that is off already is refused with 409.
 pub fn stop(session: &Session, id: &str, deadline: Deadline) -> Result<(), Error> {
-    let request = Request {
-        method: Method::POST,
-        kind: RequestKind::Repeatable,
-        body: Some(json!({ "os-stop": null }).to_string()),
-        ..Request::get()
-    }
-    .at(FIRST);
-    let path = format!("/servers/{id}/action");
-    session
-        .send(Service::Compute, &path, &request, deadline)
-        .map(|_| ())
+    let (path, kind) = (format!("/servers/{id}/action"), RequestKind::Repeatable);
+    let body = json!({ "os-stop": null });
+    let answer = session.post(Service::Compute, &path, kind, &body, deadline);
+    answer.map(drop)
 }
 
 /// Has an image made of a server and returns the image's id; `metadata` become properties of the image. It is whole when
@@ -356,16 +314,10 @@ pub fn create_image(
     metadata: &BTreeMap<String, String>,
     deadline: Deadline,
 ) -> Result<String, Error> {
-    let body = json!({ "createImage": { "name": name, "metadata": metadata } }).to_string();
+    let body = json!({ "createImage": { "name": name, "metadata": metadata } });
     let path = format!("/servers/{server_id}/action");
     at_best(IMAGE_ID_IN_BODY, |version| {
-        let request = Request {
-            method: Method::POST,
-            kind: RequestKind::Once,
-            body: Some(body.clone()),
-            ..Request::get()
-        }
-        .at(version);
+        let request = Request::json(Method::POST, RequestKind::Once, &body).at(version);
         let answer = session.send(Service::Compute, &path, &request, deadline)?;
         // Before that version the answer is the image's address.
         let address = answer.location.as_deref().filter(|_| version == FIRST);
@@ -374,15 +326,14 @@ pub fn create_image(
         {
             return Ok(id.to_owned());
         }
-        let ImageBody { image_id } = answer.json()?;
-        Ok(image_id)
+        answer.field("image_id")
     })
 }
 
 /// The newest microversion that this Nova has, as two numbers; `None` where it does not say.
 pub fn newest_version(session: &Session, deadline: Deadline) -> Result<Option<(u32, u32)>, Error> {
     let answer = session.send(Service::Compute, "/", &Request::get(), deadline)?;
-    let VersionBody { version } = answer.json()?;
+    let version: VersionFields = answer.field("version")?;
     Ok(parsed(&version.version))
 }
 
@@ -399,17 +350,13 @@ pub fn add_metadata(
     metadata: &BTreeMap<String, String>,
     deadline: Deadline,
 ) -> Result<(), Error> {
-    let request = Request {
-        method: Method::POST,
-        kind: RequestKind::Repeatable,
-        body: Some(json!({ "metadata": metadata }).to_string()),
-        ..Request::get()
-    }
-    .at(FIRST);
-    let path = format!("/servers/{server_id}/metadata");
-    session
-        .send(Service::Compute, &path, &request, deadline)
-        .map(|_| ())
+    let (path, kind) = (
+        format!("/servers/{server_id}/metadata"),
+        RequestKind::Repeatable,
+    );
+    let body = json!({ "metadata": metadata });
+    let answer = session.post(Service::Compute, &path, kind, &body, deadline);
+    answer.map(drop)
 }
 
 /// Asks for a list page by page, until no page names a next one; returns the last call. Of a next link only the query is taken: the
@@ -431,10 +378,7 @@ pub(super) fn each_page(
             return Ok(answer.call);
         };
         let Some((_, query)) = next.href.split_once('?') else {
-            return Err(Error::Unparsable {
-                call: answer.call,
-                why: "the link to the next page has no marker".to_owned(),
-            });
+            return Err(answer.unparsable("the link to the next page has no marker"));
         };
         if !seen.insert(query.to_owned()) {
             return Err(Error::EndlessList { call: answer.call });
@@ -455,25 +399,9 @@ pub(super) struct Link {
 }
 
 #[derive(Deserialize)]
-struct ShownBody {
-    server: Shown,
-}
-
-#[derive(Deserialize)]
 struct Shown {
     #[serde(default, deserialize_with = "items::lenient")]
     fault: Option<Fault>,
-}
-
-#[derive(Deserialize)]
-struct SeenBody<'a> {
-    #[serde(borrow)]
-    server: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct WholeBody {
-    server: Whole,
 }
 
 #[derive(Deserialize)]
@@ -498,24 +426,9 @@ struct WireAddress {
 }
 
 #[derive(Deserialize)]
-struct VersionBody {
-    version: VersionFields,
-}
-
-#[derive(Deserialize)]
 struct VersionFields {
     #[serde(default, deserialize_with = "items::lenient")]
     version: String,
-}
-
-#[derive(Deserialize)]
-struct ImageBody {
-    image_id: String,
-}
-
-#[derive(Deserialize)]
-struct ConsoleBody {
-    output: String,
 }
 
 #[derive(Deserialize)]
@@ -570,12 +483,6 @@ fn gpus(extra_specs: &BTreeMap<String, String>) -> u64 {
 }
 
 #[derive(Deserialize)]
-struct KeypairsBody<'a> {
-    #[serde(borrow)]
-    keypairs: Vec<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
 struct KeypairEntry {
     keypair: Keypair,
 }
@@ -583,15 +490,14 @@ struct KeypairEntry {
 /// What tests/fuzz reads: the servers in `body`, whatever it is; every other answer of Nova is tried on it too.
 #[cfg(fuzzing)]
 pub fn read_anything(body: &[u8]) -> Servers {
-    drop(serde_json::from_slice::<ShownBody>(body));
-    drop(serde_json::from_slice::<WholeBody>(body));
-    drop(serde_json::from_slice::<ConsoleBody>(body));
-    drop(serde_json::from_slice::<VersionBody>(body));
+    drop(items::field::<Shown>(body, "server"));
+    drop(items::field::<Whole>(body, "server"));
+    drop(items::field::<VersionFields>(body, "version"));
     if let Ok(page) = serde_json::from_slice::<FlavorsPage<'_>>(body) {
         drop(items::each::<WireFlavor>("flavor", &page.flavors));
     }
-    if let Ok(page) = serde_json::from_slice::<KeypairsBody<'_>>(body) {
-        drop(items::each::<KeypairEntry>("keypair", &page.keypairs));
+    if let Ok(list) = items::field::<Vec<&RawValue>>(body, "keypairs") {
+        drop(items::each::<KeypairEntry>("keypair", &list));
     }
     super::limits::read_anything(body);
     super::new_server::read_anything(body);

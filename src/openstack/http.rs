@@ -1,5 +1,6 @@
 //! One HTTP client for each cloud. The only place that sends a request again.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::sync::Arc;
@@ -11,7 +12,10 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use log::debug;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use ureq::http::header::HeaderValue;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use ureq::http::header::{HeaderValue, InvalidHeaderValue};
+use ureq::http::request::Builder;
 use ureq::http::{HeaderMap, Method, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, AsSendBody, Body, SendBody, Timeout};
@@ -32,7 +36,6 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1
 
 /// What is asked, apart from where.
 pub struct Request<'a> {
-    /// Its method.
     pub method: Method,
     /// What it does to the cloud.
     pub kind: RequestKind,
@@ -45,7 +48,6 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// A GET.
     pub fn get() -> Request<'static> {
         Request {
             method: Method::GET,
@@ -53,6 +55,16 @@ impl Request<'_> {
             microversion: None,
             body: None,
             hidden: None,
+        }
+    }
+
+    /// A request with this body that changes something.
+    pub fn json(method: Method, kind: RequestKind, body: &Value) -> Request<'static> {
+        Request {
+            method,
+            kind,
+            body: Some(body.to_string()),
+            ..Request::get()
         }
     }
 
@@ -65,7 +77,6 @@ impl Request<'_> {
         }
     }
 
-    /// A DELETE.
     pub fn delete() -> Request<'static> {
         Request {
             method: Method::DELETE,
@@ -85,7 +96,6 @@ impl Request<'_> {
 
 /// An answer with a status of 2xx.
 pub struct Answer {
-    /// What was asked.
     pub call: Arc<Call>,
     /// The service's clock (`Date`), where it says so.
     pub date: Option<Timestamp>,
@@ -99,27 +109,44 @@ pub struct Answer {
 impl Answer {
     /// The body as what it should be.
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
-        // serde_json names the place and what it expected there, and may quote a value: not from a create's
-        // answer, which holds the server's administrator password.
-        serde_json::from_str(&self.body).map_err(|error| Error::Unparsable {
+        serde_json::from_str(&self.body)
+            .map_err(|error| self.unparsable(self.why(&self.body, &error)))
+    }
+
+    /// The value of the field `name` of the body.
+    pub fn field<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Result<T, Error> {
+        let fields: BTreeMap<String, &RawValue> = self.json()?;
+        let value = fields.get(name).map(|value| value.get());
+        let value = value.ok_or_else(|| self.unparsable(format!("it has no {name}")))?;
+        serde_json::from_str(value)
+            .map_err(|error| self.unparsable(format!("{name}: {}", self.why(value, &error))))
+    }
+
+    pub fn unparsable(&self, why: impl Into<String>) -> Error {
+        Error::Unparsable {
             call: self.call.clone(),
-            why: match error.classify() {
-                _ if self.body.is_empty() => "it is empty".to_owned(),
-                serde_json::error::Category::Data if self.call.kind == RequestKind::Reads => {
-                    items::why(&self.body, &error)
-                }
-                category => format!(
-                    "{} at line {} column {}",
-                    match category {
-                        serde_json::error::Category::Eof => "it is cut off",
-                        serde_json::error::Category::Data => "it is not what it should be",
-                        _ => "it is no JSON",
-                    },
-                    error.line(),
-                    error.column()
-                ),
-            },
-        })
+            why: why.into(),
+        }
+    }
+
+    /// serde_json names the place and what it expected there, and may quote a value: not from a create's answer, which
+    /// holds the server's administrator password.
+    fn why(&self, text: &str, error: &serde_json::Error) -> String {
+        use serde_json::error::Category;
+        let problem = match error.classify() {
+            _ if text.is_empty() => return "it is empty".to_owned(),
+            Category::Data if self.call.kind == RequestKind::Reads => {
+                return items::why(text, error);
+            }
+            Category::Eof => "it is cut off",
+            Category::Data => "it has another form than expected",
+            _ => "it is not JSON",
+        };
+        format!(
+            "{problem} at line {} column {}",
+            error.line(),
+            error.column()
+        )
     }
 }
 
@@ -232,32 +259,13 @@ impl Client {
             None => host,
         };
 
-        let mut builder = ureq::http::Request::builder()
-            .method(request.method.clone())
-            .uri(uri);
-        if let Some(token) = token {
-            let mut value = HeaderValue::from_str(token.expose_secret())
-                .map_err(|_| bad_address("the token is not one".to_owned()))?;
-            value.set_sensitive(true);
-            builder = builder.header("X-Auth-Token", value);
-        }
-        if let Some(microversion) = request.microversion {
-            builder = builder.header("OpenStack-API-Version", format!("compute {microversion}"));
-        }
-        if request.body.is_some() {
-            builder = builder.header("Content-Type", "application/json");
-        }
-
+        let builder = headed(request, uri, token)
+            .map_err(|_| bad_address("the token is not one".to_owned()))?;
         let began = Instant::now();
+        let (agent, kind) = (route.agent, request.kind);
         let result = match &request.body {
-            Some(body) => builder
-                .body(body.as_str())
-                .map_err(ureq::Error::from)
-                .and_then(|http| self.run(route.agent, http, request.kind, deadline)),
-            None => builder
-                .body(SendBody::none())
-                .map_err(ureq::Error::from)
-                .and_then(|http| self.run(route.agent, http, request.kind, deadline)),
+            Some(body) => self.run(agent, builder.body(body.as_str()), kind, deadline),
+            None => self.run(agent, builder.body(SendBody::none()), kind, deadline),
         };
         let response = result.map_err(|error| {
             debug!("{call}: {error} after {} ms", began.elapsed().as_millis());
@@ -291,10 +299,11 @@ impl Client {
     fn run<S: AsSendBody>(
         &self,
         agent: &Agent,
-        request: ureq::http::Request<S>,
+        request: Result<ureq::http::Request<S>, ureq::http::Error>,
         kind: RequestKind,
         deadline: Deadline,
     ) -> Result<ureq::http::Response<Body>, ureq::Error> {
+        let request = request?;
         let left = deadline.left();
         // The plain way first: ureq keeps the TLS set-up (all root certificates) for the agent's own
         // configuration only.
@@ -316,6 +325,29 @@ impl Client {
     }
 }
 
+/// The request line and the headers.
+fn headed(
+    request: &Request,
+    uri: Uri,
+    token: Option<&SecretString>,
+) -> Result<Builder, InvalidHeaderValue> {
+    let mut builder = ureq::http::Request::builder()
+        .method(request.method.clone())
+        .uri(uri);
+    if let Some(token) = token {
+        let mut value = HeaderValue::from_str(token.expose_secret())?;
+        value.set_sensitive(true);
+        builder = builder.header("X-Auth-Token", value);
+    }
+    if let Some(microversion) = request.microversion {
+        builder = builder.header("OpenStack-API-Version", format!("compute {microversion}"));
+    }
+    if request.body.is_some() {
+        builder = builder.header("Content-Type", "application/json");
+    }
+    Ok(builder)
+}
+
 /// Shorter than the whole: a connection that does not come about must be told from an answer that does not.
 fn connect_timeout(whole: Duration) -> Duration {
     CONNECT_TIMEOUT.min(whole / 2)
@@ -325,10 +357,13 @@ fn root_certificates(settings: &CloudSettings) -> Result<RootCerts, Error> {
     let Some(file) = &settings.cacert else {
         return Ok(RootCerts::PlatformVerifier);
     };
-    let failed = |why: String| Error::Cacert {
+    let failed = |why: String| Error::Misconfigured {
         cloud: settings.name.clone(),
-        file: file.display().to_string(),
-        why,
+        advice: (
+            format!("cacert {}: {why}", file.display()),
+            "name a readable file with certificates in PEM form",
+        )
+            .into(),
     };
     let pem = fs::read(file).map_err(|error| failed(rights::told(file, &error).to_string()))?;
     let mut certificates = Vec::new();
@@ -340,7 +375,7 @@ fn root_certificates(settings: &CloudSettings) -> Result<RootCerts, Error> {
         }
     }
     if certificates.is_empty() {
-        return Err(failed("there is no certificate in it".to_owned()));
+        return Err(failed("no certificate in it".to_owned()));
     }
     Ok(RootCerts::from(certificates))
 }

@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 
 use super::auth::Session;
 use super::error::Error;
@@ -15,7 +14,6 @@ use system::deadline::Deadline;
 /// An application credential.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ApplicationCredential {
-    /// Its name.
     pub name: String,
     /// When it ends; `None`: never.
     #[serde(default, deserialize_with = "moment")]
@@ -41,18 +39,10 @@ pub fn application_credential(
         NameOrId::Name(name) => ask(&format!("{all}?name={}", percent_encoded(name))),
     };
     match (answer, credential) {
-        (Ok(answer), NameOrId::Id(_)) => {
-            let One {
-                application_credential,
-            } = answer.json()?;
-            Ok(Some(application_credential))
-        }
+        (Ok(answer), NameOrId::Id(_)) => answer.field("application_credential").map(Some),
         (Ok(answer), NameOrId::Name(name)) => {
-            let Several {
-                application_credentials,
-            } = answer.json()?;
             let all: Vec<ApplicationCredential> =
-                session.read("application credential", &application_credentials);
+                session.list(&answer, "application_credentials", "application credential")?;
             let mut found = all.into_iter();
             Ok(found.find(|credential| credential.name == *name))
         }
@@ -74,15 +64,4 @@ pub(super) fn moment<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timest
         .and_then(|civil| civil.to_zoned(TimeZone::UTC))
         .map(|zoned| Some(zoned.timestamp()))
         .map_err(serde::de::Error::custom)
-}
-
-#[derive(Deserialize)]
-struct One {
-    application_credential: ApplicationCredential,
-}
-
-#[derive(Deserialize)]
-struct Several<'a> {
-    #[serde(borrow)]
-    application_credentials: Vec<&'a RawValue>,
 }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::auth::Session;
 use super::catalog::Service;
 use super::error::Error;
-use super::http::{Request, percent_encoded};
+use super::http::percent_encoded;
 use super::items;
 use super::{ambiguous, looks_like_id, not_found};
 use scaling::observation::Unread;
@@ -19,7 +19,6 @@ use system::deadline::Deadline;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(remote = "Self")]
 pub struct Image {
-    /// Its id.
     pub id: String,
     /// Its name, which need not be its own.
     #[serde(default)]
@@ -97,7 +96,7 @@ fn listed(session: &Session, filter: &str, deadline: Deadline) -> Result<Vec<Ima
     let mut images: Vec<Image> = Vec::new();
     let mut path = first.clone();
     loop {
-        let answer = session.send(Service::Image, &path, &Request::get(), deadline)?;
+        let answer = session.get(Service::Image, &path, deadline)?;
         let page: Page<'_> = answer.json()?;
         images.extend(session.read::<Image>("image", &page.images));
         // Of the link to the next page (a path without a host) only its being there is taken, and its marker where the
@@ -108,10 +107,7 @@ fn listed(session: &Session, filter: &str, deadline: Deadline) -> Result<Vec<Ima
         let id = items::fields(last.get()).get("id").copied();
         let id = id.and_then(|id| serde_json::from_str::<String>(id.get()).ok());
         let Some(marker) = id.or_else(|| marker(&next)) else {
-            return Err(Error::Unparsable {
-                call: answer.call,
-                why: "the link to the next page has no marker".to_owned(),
-            });
+            return Err(answer.unparsable("the link to the next page has no marker"));
         };
         path = format!("{first}&marker={}", percent_encoded(&marker));
         if !seen.insert(marker) {
@@ -130,22 +126,14 @@ fn marker(next: &str) -> Option<String> {
 
 /// The image of this id; `None` when there is none.
 pub fn image(session: &Session, id: &str, deadline: Deadline) -> Result<Option<Image>, Error> {
-    let path = format!("/images/{id}");
-    match session.send(Service::Image, &path, &Request::get(), deadline) {
-        Ok(answer) => answer.json().map(Some),
-        Err(error) if error.status() == Some(404) => Ok(None),
-        Err(error) => Err(error),
-    }
+    let answer = session.find(Service::Image, &format!("/images/{id}"), deadline)?;
+    answer.map(|answer| answer.json()).transpose()
 }
 
 /// Deletes an image. One that is gone already is no error.
 pub fn delete(session: &Session, id: &str, deadline: Deadline) -> Result<(), Error> {
     let path = format!("/images/{id}");
-    match session.send(Service::Image, &path, &Request::delete(), deadline) {
-        Ok(_) => Ok(()),
-        Err(error) if error.status() == Some(404) => Ok(()),
-        Err(error) => Err(error),
-    }
+    session.delete(Service::Image, &path, deadline).map(drop)
 }
 
 /// The image that is called `wanted` or has this id, and is active. Names of images need not be unique: several active
@@ -157,7 +145,7 @@ pub fn find(session: &Session, wanted: &str, deadline: Deadline) -> Result<Image
         return the_active(session, wanted, vec![found]);
     }
     let path = format!("/images?name={}", percent_encoded(wanted));
-    let answer = session.send(Service::Image, &path, &Request::get(), deadline)?;
+    let answer = session.get(Service::Image, &path, deadline)?;
     let page: Page<'_> = answer.json()?;
     let items = items::each("image", &page.images);
     let unread: Vec<&Unread> = items.unread.iter().map(|item| &item.told).collect();

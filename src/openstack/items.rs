@@ -100,6 +100,13 @@ pub fn fields(text: &str) -> BTreeMap<String, &RawValue> {
     serde_json::from_str(text).unwrap_or_default()
 }
 
+/// The field `name` of an object.
+#[cfg(fuzzing)]
+pub fn field<'a, T: Deserialize<'a>>(body: &'a [u8], name: &str) -> serde_json::Result<T> {
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(body)?;
+    serde_json::from_str(fields.get(name).map_or("", |value| value.get()))
+}
+
 /// A string that is not empty.
 fn plain(value: &RawValue) -> Option<String> {
     let text: Option<String> = serde_json::from_str(value.get()).ok();

@@ -49,7 +49,7 @@ pub mod volume;
 pub mod zone;
 
 pub use catalog::Service;
-pub use error::{Call, Effect, Error, ErrorResponse, RequestKind};
+pub use error::{Call, Error, ErrorResponse, RequestKind};
 pub use settings::{Auth, AuthMethod, CloudSettings, INTERFACES, NameOrId, ServiceSettings};
 
 /// Lines of a failed server's console that are kept in the log.
@@ -115,9 +115,7 @@ pub struct OpenStackCloud<'c> {
 /// The ids of what every server of a cloud is put into.
 #[derive(Debug, Clone)]
 pub struct ServerAttachments {
-    /// Of its networks.
     pub networks: Vec<String>,
-    /// Of its security groups.
     pub security_groups: Vec<String>,
 }
 
@@ -269,7 +267,7 @@ impl<'c> OpenStackCloud<'c> {
             }
             (Ok(None), _) => false,
             (Err(error), _) | (_, Err(error)) => {
-                info!("{error}; whether `ehos image build` has made this image is not known");
+                info!("{error}; the builder of this image is unknown");
                 false
             }
         }

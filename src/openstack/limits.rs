@@ -53,7 +53,7 @@ fn absolute<T: DeserializeOwned>(
     whose: &str,
     answer: &Answer,
 ) -> Result<T, Error> {
-    let LimitsBody { limits } = answer.json()?;
+    let limits: Limits<'_> = answer.field("limits")?;
     let text = limits.absolute.get();
     serde_json::from_str(text).map_err(|error| Error::Unreadable {
         cloud: session.settings().name.clone(),
@@ -109,7 +109,7 @@ pub fn ports(session: &Session, deadline: Deadline) -> Result<Option<Usage>, Err
     let Some(answer) = where_told(session, "quota of ports", answer)? else {
         return Ok(None);
     };
-    let DetailsBody { quota } = answer.json()?;
+    let quota: Details = answer.field("quota")?;
     Ok(quota.port.map(|port| {
         let used = Count(port.used.0.saturating_add(port.reserved.0));
         usage(port.limit, used)
@@ -160,11 +160,9 @@ fn where_told<T>(
 ) -> Result<Option<T>, Error> {
     match answer {
         Err(Error::Refused(refusal)) if refusal.status == 401 => {
-            let cloud = format!("cloud {}: ", session.settings().name);
-            let why = refusal.to_string();
             session.tell([&Unread {
                 item: what.to_owned(),
-                why: why.strip_prefix(&cloud).unwrap_or(&why).to_owned(),
+                why: Error::Refused(refusal).advice().to_string(),
             }]);
             Ok(None)
         }
@@ -172,12 +170,6 @@ fn where_told<T>(
         Err(error) if matches!(error.status(), Some(403 | 404)) => Ok(None),
         answer => answer.map(Some),
     }
-}
-
-#[derive(Deserialize)]
-struct LimitsBody<'a> {
-    #[serde(borrow)]
-    limits: Limits<'a>,
 }
 
 #[derive(Deserialize)]
@@ -211,11 +203,6 @@ fn unlimited() -> Count {
 }
 
 #[derive(Deserialize)]
-struct DetailsBody {
-    quota: Details,
-}
-
-#[derive(Deserialize)]
 struct Details {
     port: Option<Detail>,
 }
@@ -240,9 +227,10 @@ struct VolumeAbsolute {
 /// What tests/fuzz reads.
 #[cfg(fuzzing)]
 pub fn read_anything(body: &[u8]) {
-    drop(serde_json::from_slice::<LimitsBody<'_>>(body));
+    use super::items;
+    drop(items::field::<Limits<'_>>(body, "limits"));
     drop(serde_json::from_slice::<Absolute>(body));
     drop(serde_json::from_slice::<VolumeAbsolute>(body));
     drop(serde_json::from_slice::<MembersAbsolute>(body));
-    drop(serde_json::from_slice::<DetailsBody>(body));
+    drop(items::field::<Details>(body, "quota"));
 }

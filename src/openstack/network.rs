@@ -1,5 +1,6 @@
 //! Neutron: networks, security groups and their rules, ports, floating IPs.
 
+#[cfg(fuzzing)]
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -10,7 +11,7 @@ use ureq::http::Method;
 use super::auth::Session;
 use super::catalog::Service;
 use super::error::{Error, RequestKind};
-use super::http::{Answer, Request, percent_encoded};
+use super::http::{Request, percent_encoded};
 use super::items::{self, Items, lenient, readable};
 use super::rule::Rule;
 use super::{ambiguous, looks_like_id, not_found};
@@ -21,9 +22,7 @@ use system::deadline::Deadline;
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Network {
-    /// Its id.
     pub id: String,
-    /// Its name.
     pub name: String,
     /// `ACTIVE`, where it works.
     #[serde(default, deserialize_with = "lenient")]
@@ -42,9 +41,7 @@ pub struct Network {
 /// A security group and its rules.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SecurityGroup {
-    /// Its id.
     pub id: String,
-    /// Its name.
     pub name: String,
     /// What it lets through, as far as that can be read.
     #[serde(
@@ -58,9 +55,7 @@ pub struct SecurityGroup {
 /// A subnet: the addresses of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Subnet {
-    /// Its id.
     pub id: String,
-    /// Its network.
     pub network_id: String,
     /// Its block of addresses.
     pub cidr: String,
@@ -69,9 +64,7 @@ pub struct Subnet {
 /// A port: where a server is in a network.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Port {
-    /// Its id.
     pub id: String,
-    /// Its network.
     pub network_id: String,
     /// Its addresses.
     #[serde(default, deserialize_with = "readable")]
@@ -81,18 +74,14 @@ pub struct Port {
 /// An address of a port.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct FixedIp {
-    /// The address.
     pub ip_address: String,
 }
 
 /// A floating IP.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct FloatingIp {
-    /// Its id.
     pub id: String,
-    /// The address.
     pub floating_ip_address: String,
-    /// The network it is of.
     pub floating_network_id: String,
     /// The port it leads to; `None`: it is free. It must be there: without it nothing is known to be free.
     #[serde(deserialize_with = "Option::deserialize")]
@@ -125,11 +114,8 @@ pub fn subnets(session: &Session, deadline: Deadline) -> Result<Vec<Subnet>, Err
 
 /// The project's security groups with their rules.
 pub fn security_groups(session: &Session, deadline: Deadline) -> Result<Vec<SecurityGroup>, Error> {
-    // An administrator sees the groups of all projects, each with its `default`.
-    let filter = match &session.token(deadline)?.project_id {
-        Some(id) => format!("?project_id={}", percent_encoded(id)),
-        None => String::new(),
-    };
+    // Each project has a group `default`.
+    let filter = format!("?{}", session.of_project(deadline)?);
     list(session, "security-groups", &filter, deadline)
 }
 
@@ -147,11 +133,7 @@ pub fn create_security_group(
 /// Deletes a security group. One that is gone already is no error; one that a port has is refused (409).
 pub fn delete_security_group(session: &Session, id: &str, deadline: Deadline) -> Result<(), Error> {
     let path = format!("/security-groups/{id}");
-    match session.send(Service::Network, &path, &Request::delete(), deadline) {
-        Ok(_) => Ok(()),
-        Err(error) if error.status() == Some(404) => Ok(()),
-        Err(error) => Err(error),
-    }
+    session.delete(Service::Network, &path, deadline).map(drop)
 }
 
 /// Adds a rule to the security group `group`. One that is there already is no error.
@@ -197,27 +179,27 @@ pub fn ports_of(
     server_ids: &[&str],
     deadline: Deadline,
 ) -> Result<Vec<PortRecord>, Error> {
-    let ids = server_ids.iter();
-    let ids: Vec<String> = ids
-        .map(|id| format!("device_id={}", percent_encoded(id)))
-        .collect();
-    // Without a filter it would be every port.
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let ports: Vec<DevicePort> = list(session, "ports", &format!("?{}", ids.join("&")), deadline)?;
-    Ok(ports.into_iter().map(DevicePort::record).collect())
+    ports_by(session, "device_id", server_ids, deadline)
 }
 
-/// The ports of these ids that are there yet: as many as fit into the line of a request.
+/// The ports of these ids that still exist: as many as fit into the line of a request.
 pub fn ports_with(
     session: &Session,
     ids: &[&str],
     deadline: Deadline,
 ) -> Result<Vec<PortRecord>, Error> {
-    let ids = ids.iter();
+    ports_by(session, "id", ids, deadline)
+}
+
+fn ports_by(
+    session: &Session,
+    key: &str,
+    values: &[&str],
+    deadline: Deadline,
+) -> Result<Vec<PortRecord>, Error> {
+    let ids = values.iter();
     let ids: Vec<String> = ids
-        .map(|id| format!("id={}", percent_encoded(id)))
+        .map(|id| format!("{key}={}", percent_encoded(id)))
         .collect();
     // Without a filter it would be every port.
     if ids.is_empty() {
@@ -235,21 +217,12 @@ pub fn port(session: &Session, id: &str, deadline: Deadline) -> Result<Option<Po
 
 /// Deletes a port. One that is gone already is no error.
 pub fn delete_port(session: &Session, id: &str, deadline: Deadline) -> Result<Done, Error> {
-    let path = format!("/ports/{id}");
-    match session.send(Service::Network, &path, &Request::delete(), deadline) {
-        Ok(_) => Ok(Done::Accepted),
-        Err(error) if error.status() == Some(404) => Ok(Done::AlreadyGone),
-        Err(error) => Err(error),
-    }
+    session.delete(Service::Network, &format!("/ports/{id}"), deadline)
 }
 
 /// The project's floating IPs.
 pub fn floating_ips(session: &Session, deadline: Deadline) -> Result<Vec<FloatingIp>, Error> {
-    // An administrator sees those of all projects.
-    let filter = match &session.token(deadline)?.project_id {
-        Some(id) => format!("?project_id={}", percent_encoded(id)),
-        None => String::new(),
-    };
+    let filter = format!("?{}", session.of_project(deadline)?);
     list(session, "floatingips", &filter, deadline)
 }
 
@@ -285,12 +258,8 @@ pub fn associate_floating_ip(
     port_id: &str,
     deadline: Deadline,
 ) -> Result<(), Error> {
-    let request = Request {
-        method: Method::PUT,
-        kind: RequestKind::Repeatable,
-        body: Some(json!({ "floatingip": { "port_id": port_id } }).to_string()),
-        ..Request::get()
-    };
+    let body = json!({ "floatingip": { "port_id": port_id } });
+    let request = Request::json(Method::PUT, RequestKind::Repeatable, &body);
     let path = format!("/floatingips/{id}");
     session
         .send(Service::Network, &path, &request, deadline)
@@ -304,12 +273,8 @@ pub fn disassociate_floating_ip(
     id: &str,
     deadline: Deadline,
 ) -> Result<Done, Error> {
-    let request = Request {
-        method: Method::PUT,
-        kind: RequestKind::Once,
-        body: Some(json!({ "floatingip": { "port_id": null } }).to_string()),
-        ..Request::get()
-    };
+    let body = json!({ "floatingip": { "port_id": null } });
+    let request = Request::json(Method::PUT, RequestKind::Once, &body);
     let path = format!("/floatingips/{id}");
     match session.send(Service::Network, &path, &request, deadline) {
         Ok(_) => Ok(Done::Accepted),
@@ -321,11 +286,7 @@ pub fn disassociate_floating_ip(
 /// Gives a floating IP back. One that is gone already is no error.
 pub fn delete_floating_ip(session: &Session, id: &str, deadline: Deadline) -> Result<(), Error> {
     let path = format!("/floatingips/{id}");
-    match session.send(Service::Network, &path, &Request::delete(), deadline) {
-        Ok(_) => Ok(()),
-        Err(error) if error.status() == Some(404) => Ok(()),
-        Err(error) => Err(error),
-    }
+    session.delete(Service::Network, &path, deadline).map(drop)
 }
 
 /// The id of the network that is called `network` or has this id. Several of one name are an error.
@@ -339,11 +300,8 @@ pub fn security_group_id(
     group: &str,
     deadline: Deadline,
 ) -> Result<String, Error> {
-    // An administrator sees the groups of all projects, each with its `default`.
-    let project = match &session.token(deadline)?.project_id {
-        Some(id) => format!("&project_id={}", percent_encoded(id)),
-        None => String::new(),
-    };
+    // Each project has a group `default`.
+    let project = format!("&{}", session.of_project(deadline)?);
     the_only(
         session,
         "security group",
@@ -409,18 +367,8 @@ fn items_of<T: serde::de::DeserializeOwned>(
     deadline: Deadline,
 ) -> Result<Items<T>, Error> {
     let path = format!("/{collection}{query}");
-    let answer = session.send(Service::Network, &path, &Request::get(), deadline)?;
-    let lists: BTreeMap<String, &RawValue> = answer.json()?;
-    let key = collection.replace('-', "_");
-    let unparsable = |why: String| Error::Unparsable {
-        call: answer.call.clone(),
-        why,
-    };
-    let things = lists
-        .get(&key)
-        .ok_or_else(|| unparsable(format!("it has no {key}")))?;
-    let things: Vec<&RawValue> = serde_json::from_str(things.get())
-        .map_err(|error| unparsable(format!("{key}: {}", items::why("", &error))))?;
+    let answer = session.get(Service::Network, &path, deadline)?;
+    let things: Vec<&RawValue> = answer.field(&collection.replace('-', "_"))?;
     let items = items::each(&kind(collection), &things);
     session.tell(items.unread.iter().map(|item| &item.told));
     Ok(items)
@@ -443,26 +391,8 @@ fn show<T: serde::de::DeserializeOwned>(
     deadline: Deadline,
 ) -> Result<Option<T>, Error> {
     let path = format!("/{collection}/{id}");
-    match session.send(Service::Network, &path, &Request::get(), deadline) {
-        Ok(answer) => only(&answer, what).map(Some),
-        Err(error) if error.status() == Some(404) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// The thing that stands under `what` in an answer.
-fn only<T: serde::de::DeserializeOwned>(answer: &Answer, what: &str) -> Result<T, Error> {
-    let body: BTreeMap<String, &RawValue> = answer.json()?;
-    let unparsable = |why: String| Error::Unparsable {
-        call: answer.call.clone(),
-        why,
-    };
-    let thing = body
-        .get(what)
-        .ok_or_else(|| unparsable(format!("it has no {what}")))?;
-    let thing = thing.get();
-    serde_json::from_str(thing)
-        .map_err(|error| unparsable(format!("{what}: {}", items::why(thing, &error))))
+    let answer = session.find(Service::Network, &path, deadline)?;
+    answer.map(|answer| answer.field(what)).transpose()
 }
 
 /// Makes one thing: sent once.
@@ -472,15 +402,11 @@ fn create<T: serde::de::DeserializeOwned>(
     fields: &serde_json::Value,
     deadline: Deadline,
 ) -> Result<T, Error> {
-    let request = Request {
-        method: Method::POST,
-        kind: RequestKind::Once,
-        body: Some(json!({ what: fields }).to_string()),
-        ..Request::get()
-    };
     let path = format!("/{}s", what.replace('_', "-"));
-    let answer = session.send(Service::Network, &path, &request, deadline)?;
-    only(&answer, what)
+    let (kind, body) = (RequestKind::Once, json!({ what: fields }));
+    session
+        .post(Service::Network, &path, kind, &body, deadline)?
+        .field(what)
 }
 
 #[derive(Deserialize)]

@@ -35,7 +35,6 @@ const MAX_USER_DATA: usize = 65535;
 
 /// A server that is to be made. All references are ids.
 pub struct NewServer<'a> {
-    /// Its name.
     pub name: &'a str,
     /// What the operators of the cloud see beside it.
     pub description: String,
@@ -49,11 +48,9 @@ pub struct NewServer<'a> {
     pub key: Option<&'a str>,
     /// Security group ids; none: the project's default.
     pub security_groups: &'a [String],
-    /// Availability zone.
     pub availability_zone: Option<&'a str>,
     /// User data, as cloud-init is to see it.
     pub user_data: SecretString,
-    /// Metadata.
     pub metadata: BTreeMap<String, String>,
     /// A blank volume that goes with the server, in GiB.
     pub scratch_size_gb: Option<u64>,
@@ -63,7 +60,6 @@ pub struct NewServer<'a> {
     pub server_group: Option<&'a str>,
     /// Its user data and metadata are on a drive, too.
     pub config_drive: bool,
-    /// Tags.
     pub tags: &'a [String],
 }
 
@@ -106,10 +102,14 @@ pub fn create(session: &Session, server: &NewServer, deadline: Deadline) -> Resu
             break;
         }
         if wanted == Version::VolumeType {
-            return Err(Error::TooOld {
+            let problem = format!(
+                "this Nova lacks microversion {}, which `boot_volume_type` needs",
+                wanted.name()
+            );
+            let remedy = "remove `boot_volume_type` from the configuration of this cloud";
+            return Err(Error::Misconfigured {
                 cloud: cloud.clone(),
-                key: "boot_volume_type",
-                version: wanted.name(),
+                advice: (problem, remedy).into(),
             });
         }
         if wanted >= Version::Tags && *version < Version::Tags {
@@ -121,8 +121,7 @@ pub fn create(session: &Session, server: &NewServer, deadline: Deadline) -> Resu
         answer = send(*version);
     }
     let answer = answer?;
-    let CreatedBody { server } = answer.json()?;
-    Ok(server.id)
+    answer.field("server").map(|server: Created| server.id)
 }
 
 /// Asks for a server of a flavor and an image that no cloud has: Nova looks at the rights before it looks for these
@@ -133,16 +132,9 @@ pub fn try_create(session: &Session, deadline: Deadline) -> Result<String, Error
         "name": "ehos-check", "flavorRef": nowhere, "imageRef": nowhere, "metadata": {},
         "networks": [{ "uuid": nowhere }],
     }});
-    let request = Request {
-        method: Method::POST,
-        kind: RequestKind::Once,
-        microversion: Some(Version::First.name()),
-        body: Some(body.to_string()),
-        ..Request::get()
-    };
-    let answer = session.send(Service::Compute, "/servers", &request, deadline)?;
-    let CreatedBody { server } = answer.json()?;
-    Ok(server.id)
+    let kind = RequestKind::Once;
+    let answer = session.post(Service::Compute, "/servers", kind, &body, deadline)?;
+    answer.field("server").map(|server: Created| server.id)
 }
 
 fn create_body(server: &NewServer, version: Version, user_data: &SecretString) -> Value {
@@ -277,11 +269,6 @@ fn version(server: &NewServer) -> Version {
 }
 
 #[derive(Deserialize)]
-struct CreatedBody {
-    server: Created,
-}
-
-#[derive(Deserialize)]
 struct Created {
     id: String,
 }
@@ -289,5 +276,5 @@ struct Created {
 /// What tests/fuzz reads.
 #[cfg(fuzzing)]
 pub fn read_anything(body: &[u8]) {
-    drop(serde_json::from_slice::<CreatedBody>(body));
+    drop(super::items::field::<Created>(body, "server"));
 }

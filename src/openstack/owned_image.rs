@@ -69,7 +69,6 @@ impl OwnedImage {
         self.0.status == "active"
     }
 
-    /// Its name.
     pub fn name(&self) -> &str {
         self.0.name.as_deref().unwrap_or_default()
     }

@@ -28,7 +28,6 @@ pub struct Rule {
     pub remote_address_group_id: Option<String>,
 }
 
-/// Which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
@@ -61,11 +60,9 @@ pub enum Remote {
 /// A TCP port that is to be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traffic {
-    /// Which way.
     pub direction: Direction,
     /// Over which addresses.
     pub family: Family,
-    /// The port of TCP.
     pub port: u16,
     /// By (or at) whom.
     pub remote: Remote,
@@ -195,7 +192,6 @@ impl Prefix {
         Prefix { address, length }
     }
 
-    /// Its family.
     pub fn family(&self) -> Family {
         match self.address {
             IpAddr::V4(_) => Family::V4,

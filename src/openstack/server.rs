@@ -170,7 +170,7 @@ pub(super) fn entry(raw: &RawValue, position: usize, now: Timestamp) -> Entry {
     }
     let Some(status) = server_status(&server.status) else {
         let word = message::shorten(&server.status);
-        return unread(format!("status: {word} says nothing about the server"));
+        return unread(format!("status: {word} is unknown"));
     };
     let mut odd = Vec::new();
     let mut note = |why: String| odd.push(items::unread("server", position, raw, why).told);

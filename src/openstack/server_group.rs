@@ -13,8 +13,6 @@ use super::items::{self, Items};
 use super::{ambiguous, among, not_found};
 use system::deadline::Deadline;
 
-/// The first version, whose groups have a list of policies.
-const FIRST: &str = "2.1";
 /// The soft policies.
 const SOFT: &str = "2.15";
 /// One policy for each group, no list of them.
@@ -25,7 +23,6 @@ const NOT_ACCEPTABLE: u16 = 406;
 /// A server group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerGroup {
-    /// Its id.
     pub id: String,
     /// Its name, which need not be one group's alone.
     pub name: String,
@@ -41,9 +38,8 @@ pub fn server_groups(session: &Session, deadline: Deadline) -> Result<Vec<Server
 }
 
 fn all(session: &Session, deadline: Deadline) -> Result<Items<Group>, Error> {
-    let request = Request::get().at(FIRST);
-    let answer = session.send(Service::Compute, "/os-server-groups", &request, deadline)?;
-    let GroupsBody { server_groups } = answer.json()?;
+    let answer = session.get(Service::Compute, "/os-server-groups", deadline)?;
+    let server_groups: Vec<&RawValue> = answer.field("server_groups")?;
     let groups = items::each("server group", &server_groups);
     session.tell(groups.unread.iter().map(|item| &item.told));
     Ok(groups)
@@ -68,7 +64,7 @@ pub fn find(session: &Session, wanted: &str, deadline: Deadline) -> Result<Serve
         [only] => Ok((*only).clone()),
         [] => {
             let names: Vec<&str> = there.iter().map(|group| group.name.as_str()).collect();
-            let hint = format!("{}: `ehos cloud setup` makes it", among(&names));
+            let hint = format!("{}: run `ehos cloud setup` to create it", among(&names));
             Err(not_found(session, "server group", wanted, hint))
         }
         several => {
@@ -86,13 +82,8 @@ pub fn create(
     deadline: Deadline,
 ) -> Result<ServerGroup, Error> {
     let send = |fields: serde_json::Value, microversion: &'static str| {
-        let request = Request {
-            method: Method::POST,
-            kind: RequestKind::Once,
-            body: Some(json!({ "server_group": fields }).to_string()),
-            ..Request::get()
-        };
-        let request = request.at(microversion);
+        let body = json!({ "server_group": fields });
+        let request = Request::json(Method::POST, RequestKind::Once, &body).at(microversion);
         session.send(Service::Compute, "/os-server-groups", &request, deadline)
     };
     let answer = match send(json!({ "name": name, "policy": policy }), ONE_POLICY) {
@@ -101,30 +92,13 @@ pub fn create(
         }
         answer => answer,
     }?;
-    let GroupBody { server_group } = answer.json()?;
-    Ok(server_group.record())
+    answer.field("server_group").map(Group::record)
 }
 
 /// Deletes a server group; its servers stay. One that is gone already is no error.
 pub fn delete(session: &Session, id: &str, deadline: Deadline) -> Result<(), Error> {
     let path = format!("/os-server-groups/{id}");
-    let request = Request::delete().at(FIRST);
-    match session.send(Service::Compute, &path, &request, deadline) {
-        Ok(_) => Ok(()),
-        Err(error) if error.status() == Some(404) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-#[derive(Deserialize)]
-struct GroupsBody<'a> {
-    #[serde(borrow)]
-    server_groups: Vec<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct GroupBody {
-    server_group: Group,
+    session.delete(Service::Compute, &path, deadline).map(drop)
 }
 
 #[derive(Deserialize)]
@@ -134,7 +108,6 @@ struct Group {
     /// Below 2.64.
     #[serde(default, deserialize_with = "items::readable")]
     policies: Vec<String>,
-    /// From 2.64 on.
     #[serde(default, deserialize_with = "items::lenient")]
     policy: Option<String>,
     #[serde(default)]
@@ -158,9 +131,9 @@ impl Group {
 /// What tests/fuzz reads.
 #[cfg(fuzzing)]
 pub fn read_anything(body: &[u8]) {
-    drop(serde_json::from_slice::<GroupBody>(body));
-    if let Ok(page) = serde_json::from_slice::<GroupsBody<'_>>(body) {
-        let groups = items::each::<Group>("server group", &page.server_groups);
+    drop(items::field::<Group>(body, "server_group"));
+    if let Ok(list) = items::field::<Vec<&RawValue>>(body, "server_groups") {
+        let groups = items::each::<Group>("server group", &list);
         groups
             .read
             .into_iter()

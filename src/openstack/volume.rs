@@ -1,12 +1,12 @@
 //! Cinder (v3): volumes.
 
 use serde::Deserialize;
+#[cfg(fuzzing)]
 use serde_json::value::RawValue;
 
 use super::auth::Session;
 use super::catalog::Service;
 use super::error::Error;
-use super::http::Request;
 use scaling::action::Done;
 use scaling::leftover::VolumeRecord;
 use system::deadline::Deadline;
@@ -18,9 +18,8 @@ pub fn volumes(
     deadline: Deadline,
 ) -> Result<Vec<VolumeRecord>, Error> {
     let path = format!("/volumes/detail?status={status}");
-    let answer = session.send(Service::Volume, &path, &Request::get(), deadline)?;
-    let VolumesBody { volumes } = answer.json()?;
-    let volumes: Vec<Volume> = session.read("volume", &volumes);
+    let answer = session.get(Service::Volume, &path, deadline)?;
+    let volumes: Vec<Volume> = session.list(&answer, "volumes", "volume")?;
     Ok(volumes.into_iter().map(Volume::record).collect())
 }
 
@@ -30,58 +29,27 @@ pub fn volume(
     id: &str,
     deadline: Deadline,
 ) -> Result<Option<VolumeRecord>, Error> {
-    let path = format!("/volumes/{id}");
-    match session.send(Service::Volume, &path, &Request::get(), deadline) {
-        Ok(answer) => {
-            let VolumeBody { volume } = answer.json()?;
-            Ok(Some(volume.record()))
-        }
-        Err(error) if error.status() == Some(404) => Ok(None),
-        Err(error) => Err(error),
-    }
+    let answer = session.find(Service::Volume, &format!("/volumes/{id}"), deadline)?;
+    let volume: Option<Volume> = answer.map(|it| it.field("volume")).transpose()?;
+    Ok(volume.map(Volume::record))
 }
 
 /// Deletes a volume. One that is gone already is no error; one that is attached is refused (400).
 pub fn delete(session: &Session, id: &str, deadline: Deadline) -> Result<Done, Error> {
-    let path = format!("/volumes/{id}");
-    match session.send(Service::Volume, &path, &Request::delete(), deadline) {
-        Ok(_) => Ok(Done::Accepted),
-        Err(error) if error.status() == Some(404) => Ok(Done::AlreadyGone),
-        Err(error) => Err(error),
-    }
+    session.delete(Service::Volume, &format!("/volumes/{id}"), deadline)
 }
 
 /// The names and ids of all volume types that the project may use.
 pub fn volume_types(session: &Session, deadline: Deadline) -> Result<Vec<VolumeType>, Error> {
-    let answer = session.send(Service::Volume, "/types", &Request::get(), deadline)?;
-    let TypesBody { volume_types } = answer.json()?;
-    Ok(session.read("volume type", &volume_types))
+    let answer = session.get(Service::Volume, "/types", deadline)?;
+    session.list(&answer, "volume_types", "volume type")
 }
 
 /// A volume type.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct VolumeType {
-    /// Its id.
     pub id: String,
-    /// Its name.
     pub name: String,
-}
-
-#[derive(Deserialize)]
-struct TypesBody<'a> {
-    #[serde(borrow)]
-    volume_types: Vec<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct VolumesBody<'a> {
-    #[serde(borrow)]
-    volumes: Vec<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct VolumeBody {
-    volume: Volume,
 }
 
 #[derive(Deserialize)]
@@ -110,14 +78,14 @@ impl Volume {
 #[cfg(fuzzing)]
 pub fn read_anything(body: &[u8]) {
     use super::items;
-    if let Ok(page) = serde_json::from_slice::<VolumesBody<'_>>(body) {
-        let items = items::each::<Volume>("volume", &page.volumes);
+    if let Ok(list) = items::field::<Vec<&RawValue>>(body, "volumes") {
+        let items = items::each::<Volume>("volume", &list);
         items
             .read
             .into_iter()
             .for_each(|volume| drop(volume.record()));
     }
-    if let Ok(page) = serde_json::from_slice::<TypesBody<'_>>(body) {
-        drop(items::each::<VolumeType>("volume type", &page.volume_types));
+    if let Ok(list) = items::field::<Vec<&RawValue>>(body, "volume_types") {
+        drop(items::each::<VolumeType>("volume type", &list));
     }
 }

@@ -1,21 +1,15 @@
 //! Availability zones of Nova.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::auth::Session;
 use super::catalog::Service;
 use super::error::Error;
-use super::http::Request;
 use system::deadline::Deadline;
-
-/// The first version of Nova's API.
-const FIRST: &str = "2.1";
 
 /// An availability zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone {
-    /// Its name.
     pub name: String,
     /// One of its hosts at least is up.
     pub available: bool,
@@ -23,15 +17,8 @@ pub struct Zone {
 
 /// All zones that servers can be in.
 pub fn zones(session: &Session, deadline: Deadline) -> Result<Vec<Zone>, Error> {
-    let request = Request::get().at(FIRST);
-    let answer = session.send(
-        Service::Compute,
-        "/os-availability-zone",
-        &request,
-        deadline,
-    )?;
-    let ZonesBody { zones } = answer.json()?;
-    let zones: Vec<WireZone> = session.read("zone", &zones);
+    let answer = session.get(Service::Compute, "/os-availability-zone", deadline)?;
+    let zones: Vec<WireZone> = session.list(&answer, "availabilityZoneInfo", "zone")?;
     Ok(zones
         .into_iter()
         .map(|zone| Zone {
@@ -39,12 +26,6 @@ pub fn zones(session: &Session, deadline: Deadline) -> Result<Vec<Zone>, Error> 
             available: zone.state.available,
         })
         .collect())
-}
-
-#[derive(Deserialize)]
-struct ZonesBody<'a> {
-    #[serde(rename = "availabilityZoneInfo", borrow)]
-    zones: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]

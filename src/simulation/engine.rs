@@ -19,11 +19,8 @@ pub type Between<'b> = &'b dyn for<'a> Fn(Backends<'a>) -> Backends<'a>;
 
 /// What one tick saw, planned, did and remembers.
 pub struct Ticked {
-    /// What it saw.
     pub observation: Observation,
-    /// What it planned.
     pub plan: Plan,
-    /// What came of it.
     pub outcomes: Vec<Outcome>,
     /// What would be on disk now.
     pub next: State,

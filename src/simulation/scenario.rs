@@ -90,7 +90,6 @@ pub struct ScenarioFlavor {
     /// Disk in GiB.
     #[serde(default = "default_disk_gb")]
     pub disk_gb: u64,
-    /// GPUs.
     #[serde(default)]
     pub gpus: u64,
     /// What a server of it costs an hour.

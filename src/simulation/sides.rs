@@ -28,17 +28,13 @@ use tick::cloud::{Cloud, LeftoverQuery};
 
 /// One cloud of a world.
 pub struct SimulatedCloud<'a> {
-    /// The world.
     pub world: &'a Mutex<World>,
-    /// Which of its clouds.
     pub name: String,
-    /// The pool's id.
     pub cluster: String,
 }
 
 /// The pool of a world.
 pub struct SimulatedPool<'a> {
-    /// The world.
     pub world: &'a Mutex<World>,
     /// Only jobs that have been idle for longer than this are demand.
     pub negotiation_cycle: Duration,

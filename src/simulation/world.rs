@@ -3,6 +3,7 @@
 
 #[cfg(feature = "engine")]
 mod faults;
+mod jobs;
 mod servers;
 mod startds;
 
@@ -30,18 +31,13 @@ pub(super) const LEASE: Seconds = 51 * 60;
 /// A server and the machine in it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SimulatedServer {
-    /// Its UUID.
     pub id: String,
-    /// Its name.
     pub name: String,
-    /// Its cloud.
     pub cloud: String,
-    /// Its flavor.
     pub flavor: String,
     /// Its availability zone.
     #[serde(default)]
     pub zone: Option<String>,
-    /// Its metadata.
     pub metadata: BTreeMap<String, String>,
     /// When it was asked for.
     pub created: Seconds,
@@ -71,7 +67,6 @@ pub struct SimulatedServer {
 /// A startd with one partitionable slot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SimulatedStartd {
-    /// When it started.
     pub started: Seconds,
     /// All of its slot.
     pub total: Resources,
@@ -96,11 +91,9 @@ pub struct SimulatedAd {
     pub node: Option<String>,
     /// The startd as it last said.
     pub startd: SimulatedStartd,
-    /// What was free.
     pub free: Resources,
     /// Dynamic slots.
     pub claims: u64,
-    /// When.
     pub heard: Seconds,
     /// How much earlier it was sent: what it says of times is of then.
     #[serde(default)]
@@ -114,12 +107,7 @@ pub enum JobState {
     /// Waiting since then.
     Idle(Seconds),
     /// Running on that server since then.
-    Running {
-        /// The server.
-        server: String,
-        /// Since when.
-        since: Seconds,
-    },
+    Running { server: String, since: Seconds },
     /// Finished then.
     Done(Seconds),
 }
@@ -127,7 +115,6 @@ pub enum JobState {
 /// A job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SimulatedJob {
-    /// What it asks for.
     pub request: Resources,
     /// How long it runs.
     pub runs: Seconds,
@@ -138,9 +125,7 @@ pub struct SimulatedJob {
     pub needs: String,
     /// `NumJobStarts`.
     pub starts: u32,
-    /// Where it is.
     pub state: JobState,
-    /// When it was submitted.
     pub submitted: Seconds,
     /// Its `QDate` says that it has waited since 1970.
     #[serde(default)]
@@ -150,9 +135,7 @@ pub struct SimulatedJob {
 /// A port, a volume or a floating IP.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SimulatedThing {
-    /// What it is.
     pub kind: LeftoverKind,
-    /// Its cloud.
     pub cloud: String,
     /// The server that it was made for, if it was for one; of a floating IP, the one that it leads to.
     pub server: Option<String>,
@@ -231,7 +214,6 @@ pub struct Broken {
 pub struct World {
     /// What it is made of.
     pub scenario: Scenario,
-    /// The time.
     pub now: Seconds,
     /// Servers of all clouds, everybody's, by UUID.
     pub servers: BTreeMap<String, SimulatedServer>,
@@ -258,7 +240,6 @@ pub struct World {
     pub jobs: Vec<SimulatedJob>,
     /// How many of the scenario's submissions have been made.
     pub submitted: usize,
-    /// What is broken.
     pub broken: Broken,
     /// `ehos image build` has made the image of all nodes.
     #[serde(default)]
@@ -375,73 +356,6 @@ impl World {
             .retain(|_, ad| now.saturating_sub(ad.heard) <= lifetime);
     }
 
-    fn submit_due(&mut self) {
-        let elapsed = self.elapsed();
-        while let Some(due) = self.scenario.jobs.get(self.submitted) {
-            if due.at_seconds > elapsed {
-                break;
-            }
-            let due = due.clone();
-            self.submitted += 1;
-            let there = self.jobs.len();
-            self.submit(
-                due.count,
-                due.cpus,
-                due.memory_mb,
-                due.runs_seconds,
-                due.unmatchable,
-            );
-            for job in self.jobs.iter_mut().skip(there) {
-                job.needs.clone_from(&due.needs);
-            }
-        }
-    }
-
-    /// Submits jobs now.
-    pub fn submit(
-        &mut self,
-        count: u64,
-        cpus: u64,
-        memory_mb: u64,
-        runs: Seconds,
-        unmatchable: bool,
-    ) {
-        let request = Resources {
-            cpus,
-            memory_mb,
-            disk_kb: 1024,
-            gpus: 0,
-        };
-        let state = JobState::Idle(self.now);
-        let job = SimulatedJob {
-            request,
-            runs,
-            unmatchable,
-            needs: String::new(),
-            starts: 0,
-            state,
-            submitted: self.now,
-            claims_to_wait: self.broken.forged_waits,
-        };
-        self.jobs.extend((0..count).map(|_| job.clone()));
-    }
-
-    /// Submits jobs that need what only some machines have (`has` of a flavor).
-    pub fn submit_needing(
-        &mut self,
-        needs: &str,
-        count: u64,
-        cpus: u64,
-        memory_mb: u64,
-        runs: Seconds,
-    ) {
-        let there = self.jobs.len();
-        self.submit(count, cpus, memory_mb, runs, false);
-        for job in self.jobs.iter_mut().skip(there) {
-            needs.clone_into(&mut job.needs);
-        }
-    }
-
     fn boot(&mut self) {
         let now = self.now;
         let mut joined = Vec::new();
@@ -497,42 +411,6 @@ impl World {
         }
     }
 
-    /// The jobs on a server have ended before their time: they wait again.
-    fn lose_jobs(&mut self, id: &str) {
-        for job in &mut self.jobs {
-            if matches!(&job.state, JobState::Running { server, .. } if server == id) {
-                job.state = JobState::Idle(self.now);
-            }
-        }
-    }
-
-    fn end_jobs(&mut self) {
-        let now = self.now;
-        let mut freed = BTreeSet::new();
-        for job in &mut self.jobs {
-            let JobState::Running { server, since } = &job.state else {
-                continue;
-            };
-            let alive = self
-                .servers
-                .get(server)
-                .is_some_and(|server| server.startd.is_some());
-            if alive && now >= since + job.runs {
-                freed.insert(server.clone());
-                job.state = JobState::Done(now);
-            } else if !alive && now >= since + LEASE {
-                job.state = JobState::Idle(now);
-            }
-        }
-        for id in freed {
-            // A startd says at once that a claim has gone, but NumDynamicSlotsTime only with its next update.
-            self.update(&id);
-            if let Some(startd) = self.startd_mut(&id) {
-                startd.unchanged_since = now;
-            }
-        }
-    }
-
     /// Nodes that nobody has claimed for long enough leave the pool and power themselves off.
     fn end_unclaimed(&mut self) {
         let Some(patience) = self.noclaim_shutdown else {
@@ -559,22 +437,6 @@ impl World {
         }
     }
 
-    /// Jobs that run on a server.
-    pub fn jobs_on(&self, id: &str) -> u64 {
-        let on = |job: &&SimulatedJob| matches!(&job.state, JobState::Running { server, .. } if server == id);
-        self.jobs.iter().filter(on).count() as u64
-    }
-
-    fn used_on(&self, id: &str) -> (Resources, u64) {
-        let mut used = (Resources::default(), 0);
-        for job in &self.jobs {
-            if matches!(&job.state, JobState::Running { server, .. } if server == id) {
-                used = (used.0.plus(&job.request.rounded()), used.1 + 1);
-            }
-        }
-        used
-    }
-
     fn startd_mut(&mut self, id: &str) -> Option<&mut SimulatedStartd> {
         let server = self.servers.get_mut(id);
         server.and_then(|server| server.startd.as_mut())
@@ -586,59 +448,6 @@ impl World {
             startd.unchanged_since = now;
         }
         self.update(id);
-    }
-
-    /// Somebody asks for a negotiation cycle.
-    pub fn reschedule(&mut self) {
-        if !self.broken.negotiator && !self.broken.collector {
-            self.negotiate();
-        }
-    }
-
-    /// One negotiation cycle: the oldest jobs first, each to the first slot that it fits.
-    fn negotiate(&mut self) {
-        let now = self.now;
-        self.cycle_began = Some(now);
-        let mut free: Vec<(String, Resources, Vec<String>)> = Vec::new();
-        for server in self.servers.values() {
-            let Some(startd) = &server.startd else {
-                continue;
-            };
-            // The negotiator works with the ads: a machine that is cut off is not matched.
-            let listed = self.ads.contains_key(&server.id) && server.cut_off_since.is_none();
-            if listed && startd.drain.is_none() && !startd.closed {
-                let (used, _) = self.used_on(&server.id);
-                let cloud = self.scenario.clouds.get(&server.cloud);
-                let flavor = cloud.and_then(|cloud| cloud.flavors.get(&server.flavor));
-                let has = flavor.map(|flavor| flavor.has.clone()).unwrap_or_default();
-                free.push((server.id.clone(), startd.total.minus(&used, 1), has));
-            }
-        }
-        let mut changed = Vec::new();
-        for job in &mut self.jobs {
-            if job.unmatchable || !matches!(job.state, JobState::Idle(_)) {
-                continue;
-            }
-            let request = job.request.rounded();
-            let takes = |has: &[String]| job.needs.is_empty() || has.contains(&job.needs);
-            let Some((id, space, _)) = free
-                .iter_mut()
-                .find(|(_, space, has)| request.fits(space) && takes(has))
-            else {
-                continue;
-            };
-            *space = space.minus(&request, 1);
-            job.starts += 1;
-            job.state = JobState::Running {
-                server: id.clone(),
-                since: now,
-            };
-            changed.push(id.clone());
-        }
-        changed.dedup();
-        for id in changed {
-            self.changed(&id);
-        }
     }
 
     /// The next number of the world's generator (splitmix64).
@@ -658,14 +467,6 @@ impl World {
             "simulated: {minutes} min have passed, {done} of {} jobs are done",
             self.jobs.len()
         )
-    }
-
-    /// Jobs that are not done.
-    pub fn unfinished(&self) -> usize {
-        self.jobs
-            .iter()
-            .filter(|job| !matches!(job.state, JobState::Done(_)))
-            .count()
     }
 }
 

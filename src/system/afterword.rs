@@ -26,14 +26,10 @@ pub enum Remains {
     Server {
         /// Its name, or what it is.
         name: String,
-        /// Its id.
         id: String,
     },
     /// A machine that works, with a part of what was to be put there.
-    Half {
-        /// Its name.
-        name: String,
-    },
+    Half { name: String },
 }
 
 /// The words for after an interrupt.
@@ -170,7 +166,7 @@ fn words(left: &BTreeMap<String, Remains>, command: &str) -> String {
         said.push("nothing is known to stay".to_owned());
     }
     let line = format!(
-        "interrupted: {}; to go on with what is there, type: {command}{remove}",
+        "interrupted: {}; to continue, run: {command}{remove}",
         said.join("; ")
     );
     // Names are what somebody made of them, and a line is one line.

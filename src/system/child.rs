@@ -85,9 +85,7 @@ pub enum Error {
     /// What it said, or how it ended, is lost.
     #[error("{what}: {source}")]
     Lost {
-        /// What is.
         what: &'static str,
-        /// Why.
         source: io::Error,
     },
 }

@@ -2,6 +2,7 @@
 //!
 //! Must not: know anything of HTCondor, OpenStack or nodes. All other parts but `scaling` may use it.
 
+pub mod advice;
 pub mod afterword;
 pub mod child;
 pub mod deadline;

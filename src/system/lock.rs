@@ -52,7 +52,7 @@ pub fn try_lock(state_dir: &Path, name: &str) -> io::Result<Option<Lock>> {
         Ok(()) => {
             // Only words for others: a full disk does not keep the lock from holding.
             if let Err(error) = sign(&file) {
-                log::debug!("{name} does not say who has it: {error}");
+                log::debug!("the holder of {name} is unknown: {error}");
             }
             Ok(Some(Lock(file)))
         }

@@ -4,7 +4,6 @@
 //! Must not: change anything; start a process.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -13,6 +12,7 @@ use std::sync::OnceLock;
 
 use rustix::process::geteuid;
 
+use crate::advice::Advice;
 use crate::environment::Environment;
 
 /// The state directory of a system.
@@ -248,7 +248,7 @@ impl Denial {
             it.uid == self.me && thing.path != it.path && thing.path.starts_with(&it.path)
         }) {
             return format!(
-                "another user has left it there, as a run as root does; give it back: sudo chown -R {me}: {}",
+                "another user has left it there, as a run as root does; sudo chown -R {me}: {}",
                 state.path.display()
             );
         }
@@ -286,7 +286,7 @@ impl Denial {
 }
 
 /// What the system says of `path`; where it denied access, with the command that has it.
-pub fn told(path: &Path, error: &io::Error) -> Told {
+pub fn told(path: &Path, error: &io::Error) -> Advice {
     let state = INVOCATION
         .get()
         .map(|invocation| invocation.state_directory.as_path());
@@ -294,9 +294,9 @@ pub fn told(path: &Path, error: &io::Error) -> Told {
 }
 
 /// The same for `path` in the state directory `state`.
-pub fn told_in(path: &Path, state: Option<&Path>, error: &io::Error) -> Told {
-    Told {
-        error: error.to_string(),
+pub fn told_in(path: &Path, state: Option<&Path>, error: &io::Error) -> Advice {
+    Advice {
+        problem: error.to_string(),
         remedy: remedy(path, state, error.kind()),
     }
 }
@@ -304,23 +304,6 @@ pub fn told_in(path: &Path, state: Option<&Path>, error: &io::Error) -> Told {
 /// What to do about an error of `kind`, where it is that access was denied.
 pub fn remedy(path: &Path, state: Option<&Path>, kind: io::ErrorKind) -> Option<String> {
     (kind == io::ErrorKind::PermissionDenied).then(|| Denial::of(path, state).remedy(command()))
-}
-
-/// What the system said, and what to do.
-#[derive(Debug)]
-pub struct Told {
-    error: String,
-    remedy: Option<String>,
-}
-
-impl fmt::Display for Told {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.error)?;
-        match &self.remedy {
-            Some(remedy) => write!(f, "; {remedy}"),
-            None => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -398,8 +381,8 @@ mod tests {
         run this as the user ehos: sudo -u ehos ehos tick
         run this as the user ehos: sudo -u ehos ehos tick
         run this as the user ehos: sudo -u ehos ehos tick
-        another user has left it there, as a run as root does; give it back: sudo chown -R ehos: /var/lib/ehos
-        another user has left it there, as a run as root does; give it back: sudo chown -R ehos: /var/lib/ehos
+        another user has left it there, as a run as root does; sudo chown -R ehos: /var/lib/ehos
+        another user has left it there, as a run as root does; sudo chown -R ehos: /var/lib/ehos
         let the user of the ticks read it: sudo chgrp 980 /etc/ehos/lab.secret && sudo chmod g+r /etc/ehos/lab.secret
         give its owner the right: chmod u+rw /home/alice/a.yaml
         give it back to its folder's owner: sudo chown alice: /home/alice/a.yaml

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::builtin_templates;
+use system::advice::Advice;
 use system::rights;
 
 mod format;
@@ -62,105 +63,6 @@ const JINJA: &str = "## template: jinja";
 /// The key of the message that cloud-init prints when it is through.
 const FINAL_MESSAGE: &str = "final_message:";
 
-/// A template that does not do. Never holds a value that was filled in.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file cannot be read.
-    #[error("{}: cannot read the user data template: {}", path.display(), rights::told(path, source))]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// cloud-init would ignore it.
-    #[error("{name}:1: cloud-init ignores this user data: {why}")]
-    Header {
-        /// The template's name.
-        name: String,
-        /// What it should begin with.
-        why: &'static str,
-    },
-    /// It is no text.
-    #[error("{name}: the user data template is {what}: tags are filled in in text; {remedy}")]
-    NoText {
-        /// The template's name.
-        name: String,
-        /// What it is.
-        what: &'static str,
-        /// What to do.
-        remedy: &'static str,
-    },
-    /// A tag that is none.
-    #[error(
-        "{name}:{line}: there is no tag `{{{tag}}}`; the tags are {}; write braces that are no tag as `{{ {tag} }}`",
-        known_tags()
-    )]
-    UnknownTag {
-        /// The template's name.
-        name: String,
-        /// Where, from 1.
-        line: usize,
-        /// The tag.
-        tag: String,
-    },
-    /// A tag for which there is no value.
-    #[error(
-        "{name}:{line}: nothing to put in the place of `{{{tag}}}` ({}); filled in here are {known}",
-        meaning(tag)
-    )]
-    UnfilledTag {
-        /// The template's name.
-        name: String,
-        /// Where, from 1.
-        line: usize,
-        /// The tag.
-        tag: String,
-        /// The tags that have a value.
-        known: String,
-    },
-    /// A value that would change the meaning of the template around it.
-    #[error(
-        "{name}:{line}: the value for `{{{tag}}}` cannot be written into the template: it {why}"
-    )]
-    Value {
-        /// The template's name.
-        name: String,
-        /// Where, from 1.
-        line: usize,
-        /// The tag.
-        tag: String,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// What came out is not YAML.
-    #[error(
-        "{name}: the user data is not YAML once its tags are filled in: {problem}; put a tag whose value may hold \
-         special characters into quotes or a block (`|`)"
-    )]
-    Yaml {
-        /// The template's name.
-        name: String,
-        /// What the parser says, with line and column of the filled-in text.
-        problem: String,
-    },
-    /// What came out is too long for Nova.
-    #[error(
-        "{name}: the user data is too long: {length} characters of base64, and Nova takes {MAX_BASE64}; move \
-         software into the image (base.yaml)"
-    )]
-    TooLong {
-        /// The template's name.
-        name: String,
-        /// Its length in base64.
-        length: usize,
-    },
-}
-
-fn known_tags() -> String {
-    list(TAGS.iter().map(|(tag, _)| *tag))
-}
-
 fn list<'a>(tags: impl Iterator<Item = &'a str>) -> String {
     tags.map(|tag| format!("{{{tag}}}"))
         .collect::<Vec<_>>()
@@ -206,16 +108,15 @@ impl Template {
     ///
     /// # Errors
     /// As [`Template::parse`], and when the file cannot be read.
-    pub fn load(path: &Path) -> Result<Template, Error> {
-        let bytes = builtin_templates::read_bytes(path).map_err(|source| Error::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+    pub fn load(path: &Path) -> Result<Template, Advice> {
         let name = path.display().to_string();
-        let text = text_of(bytes).map_err(|(what, remedy)| Error::NoText {
-            name: name.clone(),
-            what,
-            remedy,
+        let bytes = builtin_templates::read_bytes(path).map_err(|error| {
+            rights::told(path, &error)
+                .at(format_args!("{name}: cannot read the user data template"))
+        })?;
+        let text = text_of(bytes).map_err(|(what, remedy)| {
+            let problem = format!("{name}: the user data template is {what}");
+            Advice::from((problem, remedy))
         })?;
         Template::parse(&name, &text)
     }
@@ -224,13 +125,11 @@ impl Template {
     ///
     /// # Errors
     /// When it does not begin as cloud-init wants it, or has a tag that ehos does not know.
-    pub fn parse(name: &str, text: &str) -> Result<Template, Error> {
+    pub fn parse(name: &str, text: &str) -> Result<Template, Advice> {
         // Editors of Windows begin a file with it; cloud-init would not know the first line.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let (format, jinja) = Format::of(text).map_err(|why| Error::Header {
-            name: name.to_owned(),
-            why,
-        })?;
+        let (format, jinja) = Format::of(text)
+            .map_err(|why| format!("{name}:1: cloud-init ignores this user data: {why}"))?;
         let pieces = match format {
             Format::Mime => split(&format::with_readable_parts(text)),
             Format::CloudConfig | Format::Archive | Format::Opaque => split(text),
@@ -241,11 +140,12 @@ impl Template {
             } = piece
                 && !TAGS.iter().any(|(known, _)| known == tag)
             {
-                return Err(Error::UnknownTag {
-                    name: name.to_owned(),
-                    line: *line,
-                    tag: tag.clone(),
-                });
+                let problem = format!(
+                    "{name}:{line}: there is no tag `{{{tag}}}`: the tags are {}",
+                    list(TAGS.iter().map(|(tag, _)| *tag))
+                );
+                let remedy = format!("write braces that are no tag as `{{ {tag} }}`");
+                return Err((problem, remedy).into());
             }
         }
         Ok(Template {
@@ -256,7 +156,6 @@ impl Template {
         })
     }
 
-    /// The tags in it.
     pub fn tags(&self) -> BTreeSet<&str> {
         self.pieces
             .iter()
@@ -306,7 +205,7 @@ impl Template {
     /// # Errors
     /// When a tag has no value, a value cannot stand in a template, or the result is not YAML (where it is not
     /// to be rendered by Jinja first) or too long for Nova.
-    pub fn render(&self, values: &BTreeMap<&str, SecretString>) -> Result<SecretString, Error> {
+    pub fn render(&self, values: &BTreeMap<&str, SecretString>) -> Result<SecretString, Advice> {
         let mut out = String::new();
         for piece in &self.pieces {
             match piece {
@@ -314,11 +213,13 @@ impl Template {
                 Piece::Tag { name, line, column } => {
                     let value = values
                         .get(name.as_str())
-                        .ok_or_else(|| Error::UnfilledTag {
-                            name: self.name.clone(),
-                            line: *line,
-                            tag: name.clone(),
-                            known: list(values.keys().copied()),
+                        .ok_or_else(|| {
+                            format!(
+                                "{}:{line}: no value for `{{{name}}}` ({}): values are known for {}",
+                                self.name,
+                                meaning(name),
+                                list(values.keys().copied())
+                            )
                         })?
                         .expose_secret();
                     // The newline at the end of a file that the value was read from.
@@ -336,21 +237,25 @@ impl Template {
         }
         let length = out.len().div_ceil(3) * 4;
         if length > MAX_BASE64 {
-            return Err(Error::TooLong {
-                name: self.name.clone(),
-                length,
-            });
+            let problem = format!(
+                "{}: the user data is too long: {length} characters of base64, and Nova takes {MAX_BASE64}",
+                self.name
+            );
+            return Err((problem, "move software into the image (base.yaml)").into());
         }
         if let Some(problem) = self.format.problem(&out) {
-            return Err(Error::Yaml {
-                name: self.name.clone(),
-                problem,
-            });
+            let problem = format!(
+                "{}: the user data is not YAML once its tags are filled in: {problem}",
+                self.name
+            );
+            let remedy =
+                "put a tag whose value may hold special characters into quotes or a block (`|`)";
+            return Err((problem, remedy).into());
         }
         Ok(SecretString::from(out))
     }
 
-    fn check(&self, value: &str, tag: &str, line: usize, column: usize) -> Result<(), Error> {
+    fn check(&self, value: &str, tag: &str, line: usize, column: usize) -> Result<(), Advice> {
         let why = if value.chars().any(|c| c.is_control() && c != '\n') {
             "has control characters"
         } else if column == 0 && value.contains('\n') {
@@ -360,12 +265,10 @@ impl Template {
         } else {
             return Ok(());
         };
-        Err(Error::Value {
-            name: self.name.clone(),
-            line,
-            tag: tag.to_owned(),
-            why,
-        })
+        let template = &self.name;
+        let problem =
+            format!("{template}:{line}: the value for `{{{tag}}}` cannot stand here: it {why}");
+        Err(problem.into())
     }
 }
 
@@ -458,7 +361,7 @@ mod tests {
             .collect()
     }
 
-    fn render(text: &str, pairs: &[(&'static str, &str)]) -> Result<String, Error> {
+    fn render(text: &str, pairs: &[(&'static str, &str)]) -> Result<String, Advice> {
         Template::parse("t.yaml", text)?
             .render(&values(pairs))
             .map(|out| out.expose_secret().to_owned())
@@ -477,7 +380,7 @@ mod tests {
     #[test]
     fn an_unknown_tag_names_itself_its_line_and_the_known_ones() {
         let error = render("#cloud-config\na: 1\nb: x{hostip}\n", &[]).unwrap_err();
-        insta::assert_snapshot!(error, @"t.yaml:3: there is no tag `{hostip}`; the tags are {host_ip}, {master_ip}, {password}, {token}, {trust_domain}, {ehos_node}, {ehos_cluster}, {cloud}, {region}, {flavor}, {image}, {ccb_address}, {noclaim_shutdown}, {retire_at}, {execute_yaml}, {ehos_yaml}; write braces that are no tag as `{ hostip }`");
+        insta::assert_snapshot!(error, @"t.yaml:3: there is no tag `{hostip}`: the tags are {host_ip}, {master_ip}, {password}, {token}, {trust_domain}, {ehos_node}, {ehos_cluster}, {cloud}, {region}, {flavor}, {image}, {ccb_address}, {noclaim_shutdown}, {retire_at}, {execute_yaml}, {ehos_yaml}; write braces that are no tag as `{ hostip }`");
     }
 
     #[test]
@@ -487,7 +390,7 @@ mod tests {
             &[("flavor", "f"), ("host_ip", "secret")],
         )
         .unwrap_err();
-        insta::assert_snapshot!(error, @"t.yaml:2: nothing to put in the place of `{token}` (the token with which a node joins the pool); filled in here are {flavor}, {host_ip}");
+        insta::assert_snapshot!(error, @"t.yaml:2: no value for `{token}` (the token with which a node joins the pool): values are known for {flavor}, {host_ip}");
     }
 
     #[test]
@@ -510,7 +413,8 @@ mod tests {
             "#cloud-init\n",
         ] {
             assert!(
-                matches!(Template::parse("t", bad), Err(Error::Header { .. })),
+                Template::parse("t", bad)
+                    .is_err_and(|it| it.problem.contains("cloud-init ignores")),
                 "{bad:?}"
             );
         }
@@ -547,15 +451,15 @@ mod tests {
         for (bytes, said) in [
             (
                 &b"\x1f\x8b\x08\0"[..],
-                "is compressed by gzip: tags are filled in in text; give it as it is before gzip",
+                "is compressed by gzip; give it as it is before gzip",
             ),
             (
                 b"\xff\xfe#\0c\0",
-                "is not UTF-8: tags are filled in in text; convert it: iconv -f UTF-16 -t UTF-8",
+                "is not UTF-8; convert it: iconv -f UTF-16 -t UTF-8",
             ),
             (
                 b"#cloud-config\na: \xe9\n",
-                "is not UTF-8: tags are filled in in text; convert it: iconv -f ISO-8859-1",
+                "is not UTF-8; convert it: iconv -f ISO-8859-1",
             ),
         ] {
             std::fs::write(&path, bytes).unwrap();
@@ -588,7 +492,7 @@ mod tests {
         for (text, value) in cases {
             let error = render(text, &[("token", value)]).unwrap_err();
             assert!(
-                matches!(error, Error::Value { .. } | Error::Yaml { .. }),
+                error.problem.contains("cannot stand here") || error.problem.contains("not YAML"),
                 "{error}"
             );
             assert!(!format!("{error} {error:?}").contains("hush"), "{error}");
@@ -605,7 +509,7 @@ mod tests {
         assert!(long(49_149).is_ok());
         assert!(matches!(
             long(49_150),
-            Err(Error::TooLong { length: 65_536, .. })
+            Err(error) if error.problem.contains(": 65536 characters")
         ));
     }
 

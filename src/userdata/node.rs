@@ -39,7 +39,6 @@ struct NodeToken {
     token: SecretString,
     /// How long it is good for from now on; `None`: for ever.
     lifetime: Option<Duration>,
-    /// Its id.
     id: Option<String>,
     /// Its identity, where that is this node's alone.
     identity: Option<String>,
@@ -71,7 +70,7 @@ impl<'a> NodeUserData<'a> {
         NodeUserData {
             condor,
             policy,
-            tools: Tools::new(condor.bin.clone(), command_timeout),
+            tools: Tools::new(condor.bin.clone(), command_timeout).of_pool(condor.pool.as_deref()),
             trust_domain: Mutex::default(),
             own_identities: Mutex::default(),
         }
@@ -203,13 +202,10 @@ impl<'a> NodeUserData<'a> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let taken = *asked.get_or_insert_with(|| {
-            let pool = self.condor.pool.as_deref();
-            token::takes_own_identities(&self.tools, pool, domain, deadline).unwrap_or_else(
-                |error| {
-                    log::debug!("{error}; nodes share one identity");
-                    false
-                },
-            )
+            token::takes_own_identities(&self.tools, domain, deadline).unwrap_or_else(|error| {
+                log::debug!("{error}; nodes share one identity");
+                false
+            })
         });
         taken.then_some(own)
     }

@@ -9,7 +9,6 @@ use super::MERGE_KEY;
 /// A place in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// From 1.
     pub line: usize,
     /// In characters, from 1.
     pub column: usize,

@@ -162,7 +162,7 @@ fn all_is_well() {
     run.exits(0)
         .warns_nothing()
         .says("cloud lab\n  ok       login")
-        .says("ehos@testbed drain nodes")
+        .says("ehos@testbed to drain nodes")
         .never_says("FAILED")
         .never_says("WARNING")
         .never_says("→");
@@ -557,7 +557,7 @@ fn what_the_configuration_says_wrong_is_found() {
     // What is wrong in a file is told before anything is asked.
     let double = Double::start(script(vec![]));
     let broken = site(&double).over("condor: {token: not.a-token}\n");
-    check(&broken, &[]).exits(78).says("is no token");
+    check(&broken, &[]).exits(78).says("is not a token");
     // An image that is the base image, and was not made for nodes.
     let plain = always("GET", IMAGES, Reply::fixture("glance-images-by-name"));
     let double = Double::start(script(vec![plain]));
@@ -756,7 +756,7 @@ fn what_nodes_are_put_into_and_take_is_looked_at() {
             "server_group: others",
             "server-group",
             "failed",
-            "there is no server group 'others' (there are: nodes): `ehos cloud setup` makes it",
+            "there is no server group 'others' (there are: nodes): run `ehos cloud setup` to create it",
         ),
         (
             vec![groups()],
@@ -842,7 +842,7 @@ fn a_keypair_that_nobody_here_holds_is_found_before_there_is_a_master() {
         "ehos: {network: machines, security_groups: [chk-group]}\n",
     );
     check(&site, &[])
-        .says("WARNING  key              the private half of keypair ehos is not here")
+        .says("WARNING  key              the private half of keypair ehos is missing here")
         .says("--identity FILE");
 }
 

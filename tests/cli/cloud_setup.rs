@@ -181,8 +181,8 @@ fn keys_that_will_not_do() {
     site.write("ehos.d/50-key.yaml", "ehos: {key: ehos}\n");
     setup(&site, &["--public-key", "other.pub"])
         .exits(1)
-        .says("lab: keypair ehos is there with another key (aa:bb)")
-        .says("it is never replaced");
+        .says("lab: keypair ehos exists with another key (aa:bb)")
+        .says("ehos never replaces a keypair");
     site.write(
         "id",
         "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAAsecret\n-----END OPENSSH PRIVATE KEY-----\n",
@@ -315,8 +315,8 @@ fn a_keypair_whose_private_half_is_not_here_is_told() {
     setup(&site, &[])
         .exits(0)
         .says("lab: nothing to do\n")
-        .says("lab: note: the private half of keypair ehos is not here")
-        .says("`key: ehos` out of the configuration")
+        .says("lab: note: the private half of keypair ehos is missing here")
+        .says("`key: ehos` from the configuration")
         .says("--identity FILE");
     let report = setup(&site, &["-o", "json"]).json();
     let note = report["clouds"][0]["note"].as_str().unwrap();
@@ -332,6 +332,6 @@ fn a_keypair_whose_private_half_is_not_here_is_told() {
     site.write("home/.ssh/id_ed25519.pub", "ssh-ed25519 AAAAmine me");
     setup(&site, &[])
         .exits(0)
-        .says("neither in ~/.ssh nor in an agent")
+        .says("neither ~/.ssh nor an agent has it")
         .says("which adds yours");
 }

@@ -192,11 +192,11 @@ fn an_answer_that_is_not_whole_is_no_answer() {
     for (reply, why) in [
         (
             Reply::status(200, &half),
-            "cannot understand the answer: it is cut off at line 1",
+            "cannot read the answer: it is cut off at line 1",
         ),
         (
             Reply::status(200, "<html>"),
-            "cannot understand the answer: it is no JSON at line 1",
+            "cannot read the answer: it is no JSON at line 1",
         ),
         (
             Reply::status(200, r#"{"server": []}"#),
@@ -205,7 +205,7 @@ fn an_answer_that_is_not_whole_is_no_answer() {
         (cut, "no whole answer: "),
         (
             Reply::status(502, "<html><title>Bad gateway</title>"),
-            "status 502: Bad gateway; a fault inside the cloud",
+            "status 502: Bad gateway; retry later, or ask the cloud's operators",
         ),
     ] {
         let (double, site) = site(vec![cloud::list(&[cloud::server("id-1", "n-1", "ACTIVE")])]);
@@ -229,9 +229,9 @@ fn a_truncated_answer_of_keystone_tells_no_token() {
     let cut = Reply::status(201, r#"{"token": {"issued_at": "2026"#)
         .with("X-Subject-Token", crate::harness::TOKEN);
     let (_double, site) = site(vec![always("POST", LOGIN, cut)]);
-    site.tick(&["-vvv"]).exits(75).says(
-        "unknown  cloud lab: POST /v3/auth/tokens: cannot understand the answer: it is cut off",
-    );
+    site.tick(&["-vvv"])
+        .exits(75)
+        .says("unknown  cloud lab: POST /v3/auth/tokens: cannot read the answer: it is cut off");
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn when_no_cloud_answers_the_tick_is_to_be_tried_later() {
         .exits(75)
         .says("unknown  cloud lab: POST /v3/auth/tokens: status 418: ")
         .says("unknown  cloud field: POST /v3/auth/tokens: cannot connect to 127.0.0.1:1: ")
-        .says("check the address, the network and that the service is up")
+        .says("check the address, the network and that the service runs")
         .says("plan     nothing to do");
 }
 
@@ -300,7 +300,7 @@ fn a_look_up_that_fails_in_passing_is_tried_again_by_the_next_tick() {
     let (double, site) = site(vec![once("GET", "/v2/images?name=", half)]);
     site.tick(&[])
         .exits(1)
-        .says("cloud lab: GET /v2/images: cannot understand the answer: it is cut off");
+        .says("cloud lab: GET /v2/images: cannot read the answer: it is cut off");
     assert_eq!(double.count("POST", CREATE), 0);
     assert_eq!(site.remembered().len(), 0);
     site.tick(&[]).exits(0).says("plan     create 1");

@@ -54,7 +54,7 @@ fn a_token_that_is_none_and_one_that_is_not_there() {
         site.write("ehos.d/join", &format!("{wrong}\n"));
         check(&site)
             .exits(78)
-            .warns("condor.token_file: is no token of HTCondor")
+            .warns("condor.token_file: is not a token of HTCondor")
             .never_says(wrong);
     }
     site.write("ehos.d/join", &format!("{JOIN_TOKEN}\n"));

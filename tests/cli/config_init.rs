@@ -200,7 +200,7 @@ fn an_openrc_file_becomes_a_configuration_that_is_valid() {
         .says("others: m1.large, m1.xlarge")
         .says("network          mine: the project's own; others: everybody")
         .says("key              laptop: ")
-        .says("security_groups  -: `ehos cloud setup` makes the group `ehos`")
+        .says("security_groups  -: `ehos cloud setup` creates the group `ehos`")
         .says("  ehos master deploy --config ehos.yaml");
     let text = written(&site);
     for line in [
@@ -231,7 +231,7 @@ fn an_openrc_file_becomes_a_configuration_that_is_valid() {
     // Nothing is written over.
     init(&site, &["--openrc", "farm-openrc.sh"])
         .exits(1)
-        .warns("ehos.yaml: exists already");
+        .warns("ehos.yaml: exists, and is not overwritten");
     assert_eq!(written(&site), text);
 }
 
@@ -248,11 +248,11 @@ fn an_openrc_file_without_a_password_asks_for_one() {
     site.write("rc", "echo hello\n");
     init(&site, &["--openrc", "rc"])
         .exits(78)
-        .warns("rc: is no openrc file: it sets no OS_AUTH_URL");
+        .warns("rc: is not an openrc file: it sets no OS_AUTH_URL");
     site.write("rc", "export OS_AUTH_URL=$(pass url)\n");
     init(&site, &["--openrc", "rc"])
         .exits(78)
-        .warns("rc:1:1: OS_AUTH_URL: its value is left to the shell");
+        .warns("rc:1:1: OS_AUTH_URL: only a shell can compute its value");
     assert!(!site.config().exists());
 }
 
@@ -271,7 +271,7 @@ fn an_entry_of_clouds_yaml_is_copied_with_its_secret_in_a_file() {
         .warns("clouds.yaml has several entries: choose one with --os-cloud NAME: other, lab");
     init(&site, &["--os-cloud", "lap"])
         .exits(78)
-        .warns("there is no cloud `lap` in it; there are other, lab");
+        .warns("there is no cloud `lap` in it; expected one of other, lab");
     init(&site, &["--os-cloud", "other"])
         .exits(78)
         .warns("clouds.yaml:2:3: clouds.other: `auth_url` is missing");
@@ -301,7 +301,7 @@ fn a_secret_that_is_there_already_is_never_overwritten() {
     site.write("ehos.password", "another\n");
     init(&site, &[])
         .exits(1)
-        .warns("ehos.password: exists already with another secret");
+        .warns("ehos.password: exists with another secret");
     assert!(!site.config().exists());
     site.write("ehos.password", PASSWORD);
     let readable = fs::Permissions::from_mode(0o644);

@@ -44,7 +44,7 @@ fn a_node_gets_its_token_in_a_file_of_its_owner() {
     assert_eq!(mode & 0o777, 0o600);
     render(&site, &["execute.yaml", "-o", "node"])
         .exits(78)
-        .warns("node: is there already");
+        .warns("node: exists, and is not overwritten");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn what_does_not_do_is_told() {
         .warns("/etc/ehos");
     render(&site, &["base.yaml", "--cloud", "lib"])
         .exits(78)
-        .warns("there is no cloud `lib` in the configuration; the clouds are: lab");
+        .warns("there is no cloud `lib` in the configuration; expected one of lab");
     site.write("own.yaml", "#cloud-config\nx: {clowd}\n");
     render(&site, &["own.yaml"])
         .exits(1)

@@ -63,7 +63,7 @@ fn certificates_that_are_none() {
     site.tick(&[])
         .exits(78)
         .warns("cloud lab: cacert ")
-        .warns("there is no certificate in it");
+        .warns("no certificate in it");
     assert_eq!(site.calls(), "");
 }
 
@@ -99,11 +99,11 @@ fn the_pools_id_is_made_once_and_not_by_a_dry_run() {
     let kept = site.path().join("ehos.d/10-cluster.yaml");
     site.tick(&["--dry-run"])
         .exits(75)
-        .says("this pool has no id yet");
+        .says("the pool has no id");
     assert!(!kept.exists());
     site.tick(&[])
         .exits(75)
-        .says("this pool had no id: it is pool-");
+        .says("the pool had no id: it is pool-");
     let id = fs::read_to_string(&kept).unwrap();
     site.tick(&[]).exits(75).never_says("no id");
     assert_eq!(fs::read_to_string(&kept).unwrap(), id);

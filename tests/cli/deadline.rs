@@ -30,7 +30,7 @@ fn a_cloud_that_hangs() {
         soon(&site.tick(&[]))
             .exits(75)
             .says(&format!(
-                "unknown  cloud lab: {method} {target}: no whole answer: not within the time given; try later"
+                "unknown  cloud lab: {method} {target}: no whole answer: not within the time given; retry later"
             ))
             .says("plan     nothing to do");
         assert_eq!(double.count(method, target), 1, "one of the threads asks");
@@ -43,7 +43,7 @@ fn a_create_that_hangs_may_have_been_done() {
     let (double, site) = site(vec![always("POST", CREATE, Reply::Stall)]);
     soon(&site.tick(&[]))
         .exits(1)
-        .says("no whole answer: not within the time given; it may or may not have been done");
+        .says("no whole answer: not within the time given; the effect is unknown");
     assert_eq!(double.count("POST", CREATE), 1, "sent once");
     assert_eq!(site.remembered().len(), 1, "the intent stays");
 }
@@ -63,8 +63,8 @@ fn a_tool_that_hangs_is_killed_with_all_of_its_children() {
     soon(&site.tick(&[]))
         .exits(75)
         .says("unknown  collector: condor_status got no answer from the collector within ")
-        .says("and was killed: the daemon hangs, or the limit (")
-        .says("brake    creates and deletes blocked: ");
+        .says("and was killed; check that the daemon answers, or raise ")
+        .says("brake    no node is made or deleted: ");
     let pids = fs::read_to_string(pids).unwrap();
     assert_eq!(pids.lines().count(), 2);
     for pid in pids.lines() {
@@ -86,7 +86,7 @@ fn what_there_is_no_time_for_is_not_begun() {
         .exits(1)
         .says("plan     create 20")
         .says("condor_token_create got no answer")
-        .says("skipped: tick deadline exceeded; raise daemon.tick_timeout");
+        .says("not begun, the tick's time was over");
     assert_eq!(double.count("POST", CREATE), 0);
     assert_eq!(site.remembered().len(), 0, "none of them is on its way");
 }

@@ -183,7 +183,7 @@ fn the_address_of_a_webhook_is_a_secret() {
     wrong
         .tick(&[])
         .exits(78)
-        .warns("notify.webhook: is no address of the kind https://HOST/PATH")
-        .warns("is a list: a program, by its whole path")
+        .warns("notify.webhook: is not an address like https://HOST/PATH")
+        .warns("must be a list: the absolute path of a program")
         .never_says("s3cret-of");
 }

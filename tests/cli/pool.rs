@@ -39,10 +39,10 @@ fn tools_that_are_not_installed() {
         site.tick(&[])
             .exits(75)
             .says(&format!(
-                "unknown  collector: condor_status was not found in {place}: install HTCondor's command line tools"
+                "unknown  collector: condor_status not found in {place}; install HTCondor's command line tools"
             ))
-            .says("unknown  schedd local: condor_q was not found in ")
-            .says("or set condor.bin to the folder they are in");
+            .says("unknown  schedd local: condor_q not found in ")
+            .says("or set condor.bin to their folder");
     }
     nothing_was_done(&double, &site);
 }
@@ -164,7 +164,7 @@ fn answers_that_are_none() {
             "condor_status",
             "any",
             "out|\"n1\"\t\"slot1\nexit=0\n",
-            "a line with 2 values instead of 26",
+            "a line with 2 values instead of 26 to 28",
         ),
         (
             "condor_status",
@@ -177,7 +177,7 @@ fn answers_that_are_none() {
         let site = site.answers(tool, word, answer);
         site.tick(&[])
             .exits(75)
-            .says("that ehos cannot read: ")
+            .says("cannot read the answer about ")
             .says(why);
         nothing_was_done(&double, &site);
     }
@@ -210,7 +210,7 @@ fn one_slot_that_cannot_be_read_is_told_by_name_and_the_rest_goes_on() {
     ));
     bad.push((
         torn,
-        "unknown  slot of an unknown machine: a line with 2 values instead of 26",
+        "unknown  slot of an unknown machine: a line with 2 values instead of 26 to 28",
     ));
     for (bad, words) in bad {
         let (double, site) = site();

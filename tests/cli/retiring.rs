@@ -129,7 +129,7 @@ fn resume_forgets_what_ran_in_a_removed_cloud() {
     site.tick(&[]).exits(1);
     command(&site, "resume", &["nowhere"])
         .exits(78)
-        .warns("the clouds are: other");
+        .warns("expected one of other");
     command(&site, "resume", &["lab"])
         .exits(0)
         .says("cloud lab: not in the configuration: 1 of its servers forgotten; delete by hand");

@@ -172,9 +172,9 @@ fn a_token_that_is_none_is_not_shown() {
         "any",
         &format!("out|{JOIN_TOKEN} and more\nexit=0\n"),
     );
-    site.tick(&["-vvv"])
-        .exits(1)
-        .says("condor_token_create gave an answer about execute@testbed that ehos cannot read: it is no token");
+    site.tick(&["-vvv"]).exits(1).says(
+        "condor_token_create: cannot read the answer about execute@testbed: it is not a token",
+    );
     assert_eq!(double.count("POST", CREATE), 0);
 }
 

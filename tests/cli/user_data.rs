@@ -49,7 +49,7 @@ fn what_cloud_init_would_ignore_is_refused_with_what_to_do() {
         ),
         (
             b"\x1f\x8b\x08\x00",
-            "is compressed by gzip: tags are filled in in text; give it as it is before gzip",
+            "is compressed by gzip; give it as it is before gzip",
         ),
         (b"#!/bin/sh\necho {hostip}\n", "there is no tag `{hostip}`"),
     ] {

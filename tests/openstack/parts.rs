@@ -101,7 +101,7 @@ fn a_server_group_that_is_not_there_makes_nothing() {
     assert_eq!(failure.kind, FailureKind::Refused(About::Configuration));
     assert!(
         failure.message.contains(
-            "there is no server group 'others' (there are: nodes): `ehos cloud setup` makes it"
+            "there is no server group 'others' (there are: nodes): run `ehos cloud setup` to create it"
         ),
         "{}",
         failure.message
@@ -425,9 +425,9 @@ fn a_create_falls_back_to_what_an_older_nova_has() {
                 let failure = result.unwrap_err();
                 assert_eq!(failure.kind, FailureKind::Refused(About::Configuration));
                 assert!(
-                    failure.message.contains(
-                        "does not have microversion 2.67, which `boot_volume_type` needs"
-                    ),
+                    failure
+                        .message
+                        .contains("lacks microversion 2.67, which `boot_volume_type` needs"),
                     "{}",
                     failure.message
                 );

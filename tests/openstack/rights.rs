@@ -164,7 +164,7 @@ fn one_request_that_an_access_rule_lacks_is_no_dead_token() {
             "{told:?}"
         );
         assert!(
-            told[0].contains("an access rule of the application credential is missing"),
+            told[0].contains("create an application credential with an access rule"),
             "{told:?}"
         );
     }

@@ -158,7 +158,7 @@ fn real_jobs_are_matched_with_new_nodes() {
     assert!(
         first
             .answer(&view, &matches)
-            .starts_with("unknown: START of such a node asks a job for owner"),
+            .starts_with("unknown: START of such a node refers to owner"),
         "{}",
         first.answer(&view, &matches)
     );

@@ -29,7 +29,7 @@ pub(super) fn joining(config: &Config, tools: &Tools, deadline: Deadline) -> Vec
             Err(error) if asks("trust_domain") || asks("token") => {
                 findings.push(Finding::failed(
                     "trust-domain",
-                    format!("TRUST_DOMAIN is not known: {error}"),
+                    format!("TRUST_DOMAIN is unknown: {}", error.advice().problem),
                     "set condor.trust_domain",
                 ));
                 None
@@ -62,25 +62,29 @@ pub(super) fn joining(config: &Config, tools: &Tools, deadline: Deadline) -> Vec
                     CHECK,
                     match signing.key {
                         Some(key) => {
-                            format!("tokens for {identity} can be made here, with the key {key}")
+                            format!("tokens for {identity} can be created here with the key {key}")
                         }
-                        None => format!("tokens for {identity} can be made here"),
+                        None => format!("tokens for {identity} can be created here"),
                     },
                 ),
                 Err(error) => Finding::failed(
                     CHECK,
-                    format!("no token for nodes can be made here: {error}"),
+                    format!(
+                        "cannot create a token for nodes here: {}",
+                        error.advice().problem
+                    ),
                     signing.remedy(),
                 ),
             }
         }
-        (None, None) => Finding::skipped(CHECK, "without a trust domain no token can be made"),
+        (None, None) => {
+            Finding::skipped(CHECK, "ehos cannot create a token without a trust domain")
+        }
     });
     if let (None, None, Some(domain)) =
         (&config.condor.token, &config.condor.token_identity, &domain)
     {
-        let pool = config.condor.pool.as_deref();
-        let taken = token::takes_own_identities(tools, pool, domain, deadline);
+        let taken = token::takes_own_identities(tools, domain, deadline);
         findings.push(identities(taken, domain));
     }
     findings
@@ -98,8 +102,8 @@ pub(super) fn identities(taken: Result<bool, Error>, domain: &str) -> Finding {
         Ok(false) => Finding::warning(
             CHECK,
             format!(
-                "the collector does not take ads from {entry}: tokens of all nodes have the identity {}, and whoever is root on one \
-                 node can send ads of the others",
+                "the collector does not accept ads from {entry}: tokens of all nodes have the identity {}, and root on one node can \
+                 send ads of the others",
                 sender::shared_identity(domain)
             ),
             format!(
@@ -118,9 +122,9 @@ pub(super) fn given_token(
     now: Timestamp,
 ) -> Finding {
     const CHECK: &str = "token";
-    let renew = "make a new one by condor_token_create on the central manager, and put it where condor.token_file says";
+    let renew = "create one by condor_token_create on the central manager, and write it to condor.token_file";
     let Some(claims) = token::claims(secret) else {
-        return Finding::failed(CHECK, "condor.token is no token (JSON Web Token)", renew);
+        return Finding::failed(CHECK, "condor.token is not a token (JSON Web Token)", renew);
     };
     let who = claims.sub.unwrap_or_else(|| "nobody".to_owned());
     if let (Some(issuer), Some(domain)) = (&claims.iss, trust_domain)
@@ -128,9 +132,7 @@ pub(super) fn given_token(
     {
         return Finding::failed(
             CHECK,
-            format!(
-                "the token of {who} is of the trust domain {issuer}, and the pool's is {domain}"
-            ),
+            format!("the token of {who} has the trust domain {issuer}, the pool has {domain}"),
             format!("{renew}, or correct condor.trust_domain"),
         );
     }

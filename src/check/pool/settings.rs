@@ -19,7 +19,7 @@ pub(super) fn central_manager(config: &Config, tools: &Tools, deadline: Deadline
     if config.condor.pool.is_some() || !daemons.contains("COLLECTOR") {
         return vec![Finding::skipped(
             CHECK,
-            "settings of the central manager can be seen on it only",
+            "settings of the central manager can be checked on it only",
         )];
     }
     let lifetime = inspect::setting(tools, "COLLECTOR", "CLASSAD_LIFETIME", deadline);
@@ -47,12 +47,12 @@ pub(super) fn central_manager(config: &Config, tools: &Tools, deadline: Deadline
         negotiation_interval(
             "NEGOTIATOR_INTERVAL",
             MAX_NEGOTIATOR_INTERVAL_SECONDS,
-            "a node that has joined may wait for its first job for as long",
+            "a joined node may wait that long for its first job",
         ),
         negotiation_interval(
             "NEGOTIATOR_CYCLE_DELAY",
             MAX_CYCLE_DELAY_SECONDS,
-            "new jobs and nodes may wait for their cycle for as long after the end of another",
+            "new jobs and nodes may wait that long after a cycle ends",
         ),
     ];
     // Only a schedd writes it.
@@ -73,7 +73,7 @@ pub(super) fn event_log(value: Option<&str>, expected: &Path) -> Finding {
     let Some(value) = value.filter(|value| !value.is_empty()) else {
         return Finding::warning(
             CHECK,
-            "EVENT_LOG is not set: jobs wait for the next minute's tick",
+            "EVENT_LOG is not set: jobs wait for the tick of the next minute",
             format!(
                 "set EVENT_LOG = {place} on the central manager and run condor_reconfig; or set daemon.event_interval: 0"
             ),
@@ -98,7 +98,7 @@ pub(super) fn event_log(value: Option<&str>, expected: &Path) -> Finding {
         Err(error) => Finding::warning(
             CHECK,
             format!("EVENT_LOG = {value} cannot be read: {error}"),
-            "let the user that runs the ticks read the file and its folder: without, each change counts as new jobs",
+            "let the user that runs the ticks read the file and its folder",
         ),
     }
 }
@@ -112,7 +112,7 @@ pub(super) fn ad_lifetime(value: Option<&str>) -> Finding {
         seconds => Finding::warning(
             CHECK,
             format!(
-                "CLASSAD_LIFETIME is {}: ads of nodes that are gone stay for so long, and up to twice",
+                "CLASSAD_LIFETIME is {}: ads of deleted nodes stay that long, and up to twice that long",
                 // The manual's default.
                 seconds.unwrap_or(900)
             ),
@@ -131,7 +131,7 @@ pub(super) fn update_after_cycle(value: Option<&str>) -> Finding {
     }
     Finding::warning(
         CHECK,
-        "NEGOTIATOR_UPDATE_AFTER_CYCLE is not True: ehos learns only every five minutes how long cycles take",
+        "NEGOTIATOR_UPDATE_AFTER_CYCLE is not True: the duration of cycles is up to five minutes old",
         "set NEGOTIATOR_UPDATE_AFTER_CYCLE = True on the central manager",
     )
 }
@@ -163,7 +163,7 @@ pub(super) fn nodes_settings(found: &[NodeSettings], cluster: &str) -> Vec<Findi
         .filter(|node| node.cluster.as_deref().is_none_or(|of| of == cluster))
         .collect();
     if ours.is_empty() {
-        return vec![Finding::skipped(CHECK, "no node of this pool is there yet")];
+        return vec![Finding::skipped(CHECK, "no node of this pool exists yet")];
     }
     let named = |which: fn(&&&NodeSettings) -> bool| {
         let mut machines: Vec<&str> = ours
@@ -184,7 +184,7 @@ pub(super) fn nodes_settings(found: &[NodeSettings], cluster: &str) -> Vec<Findi
         findings.push(Finding::failed(
             CHECK,
             format!(
-                "a drain would end running jobs on {} nodes, as {first}: their MaxJobRetirementTime is 0",
+                "a drain would end running jobs on {} nodes, such as {first}: their MaxJobRetirementTime is 0",
                 evicting.len()
             ),
             "set MAXJOBRETIREMENTTIME in the nodes' template (execute.yaml), and replace these nodes",
@@ -195,8 +195,7 @@ pub(super) fn nodes_settings(found: &[NodeSettings], cluster: &str) -> Vec<Findi
         findings.push(Finding::warning(
             CHECK,
             format!(
-                "{} nodes, as {first}, do not say how often they report (EhosUpdateInterval): daemon.update_interval is \
-                 taken",
+                "{} nodes, such as {first}, do not publish EhosUpdateInterval: ehos uses daemon.update_interval",
                 silent.len()
             ),
             "publish EhosUpdateInterval in the nodes' template (execute.yaml)",

@@ -65,7 +65,7 @@ impl Passes<'_> {
         };
         if passed.first.has_drained && self.has_time() {
             self.let_drain();
-            let notes = self.config.notes.clone();
+            let notes = self.config.notes.iter().map(ToString::to_string).collect();
             match self.pass(&passed.first.next, notes, Instant::now()) {
                 Ok(pass) => {
                     let heading = format!("\nsecond pass, {} s later:\n", DRAIN_TIME.as_secs());

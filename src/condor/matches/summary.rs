@@ -58,7 +58,7 @@ impl Summary {
     /// The answers about so many jobs, when those that are known are right.
     pub fn of(&self, jobs: usize, slots: u64) -> Result<Vec<Option<Counts>>, String> {
         if !self.begun {
-            return Err("it has no table that ehos knows".to_owned());
+            return Err("it has no known table".to_owned());
         }
         let count = |number: usize| self.counts.get(&number).copied().flatten();
         let matches = |number: usize| count(number).map(|counts| counts.matches);

@@ -130,12 +130,8 @@ impl Schedd {
         let host = column::text("RemoteHost", HOST_MAX);
         args.extend(["-constraint", &constraint, "-af:t", &host]);
         args.extend(RunningJob::COLUMNS);
-        let call = Call {
-            tool: "condor_q",
-            args: &args,
-            stdin: "",
-            about: &self.about(),
-        };
+        let about = self.about();
+        let call = Call::new("condor_q", &args, &about);
         type Found = BTreeMap<String, Vec<RunningJob>>;
         // Jobs of which that cannot be asked may run on any of them.
         let mut found = Found::new();

@@ -15,7 +15,6 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(super) struct Collector {
     pub machine: Option<String>,
-    /// Its clock.
     pub clock: Clock,
     /// How long it has been counting what it does: since its start.
     pub lifetime: Option<u64>,
@@ -39,11 +38,7 @@ impl Collector {
     }
 }
 
-pub(super) fn own_ad(
-    tools: &Tools,
-    pool: Option<&str>,
-    deadline: Deadline,
-) -> Result<Collector, Error> {
+pub(super) fn own_ad(tools: &Tools, deadline: Deadline) -> Result<Collector, Error> {
     let expressions = [
         "int(StatsLastUpdateTime)".to_owned(),
         "int(StatsLifetime)".to_owned(),
@@ -52,7 +47,7 @@ pub(super) fn own_ad(
     // A collector can hold ads of others (a view collector, high availability); its own is the freshest.
     let found: Option<Collector> = query(
         tools,
-        Asked::Collector(pool),
+        Asked::Collector,
         &["-collector"],
         &expressions,
         deadline,
@@ -177,13 +172,12 @@ impl Daemons {
 
 pub(super) fn daemons(
     tools: &Tools,
-    pool: Option<&str>,
     identity: Option<&str>,
     deadline: Deadline,
 ) -> Result<Daemons, Error> {
     query(
         tools,
-        Asked::Collector(pool),
+        Asked::Collector,
         &[
             "-any",
             "-constraint",

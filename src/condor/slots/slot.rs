@@ -2,12 +2,7 @@
 
 use scaling::observation::{Resources, SlotView, UnreadableAd};
 
-use super::super::answer::amount;
-use super::super::answer::integer;
-use super::super::answer::readable_string;
-use super::super::answer::short_string;
-use super::super::answer::string;
-use super::super::answer::values;
+use super::super::answer::{amount, excerpt, integer, readable_string, short_string, string};
 use super::since;
 use std::time::Duration;
 
@@ -41,51 +36,55 @@ pub(super) struct Slot {
     pub wrong: Vec<&'static str>,
 }
 
-/// Reads the values of an ad, and keeps in mind which it could not.
-#[derive(Default)]
-pub(super) struct Values {
-    pub wrong: Vec<&'static str>,
+/// Reads the columns of a line one after the other, and keeps the names of those that it cannot read.
+struct Values<'l> {
+    columns: std::vec::IntoIter<&'l str>,
+    wrong: Vec<&'static str>,
 }
 
-impl Values {
-    pub fn string(&mut self, attribute: &'static str, value: &str) -> Option<String> {
-        readable_string(value).unwrap_or_else(|()| self.is_wrong(attribute))
-    }
-
-    pub fn integer(&mut self, attribute: &'static str, value: &str) -> Option<i64> {
-        match value {
-            "undefined" | "" => None,
-            value => integer(value).or_else(|| self.is_wrong(attribute)),
+impl<'l> Values<'l> {
+    fn of(columns: Vec<&'l str>) -> Values<'l> {
+        Values {
+            columns: columns.into_iter(),
+            wrong: Vec::new(),
         }
     }
 
-    pub fn amount(&mut self, attribute: &'static str, value: &str) -> Option<u64> {
-        match value {
+    fn next(&mut self) -> &'l str {
+        self.columns.next().unwrap_or_default()
+    }
+
+    fn string(&mut self, attribute: &'static str) -> Option<String> {
+        readable_string(self.next()).unwrap_or_else(|()| self.is_wrong(attribute))
+    }
+
+    /// What `read` makes of the column; nothing where it is empty.
+    fn optional<T>(&mut self, attribute: &'static str, read: fn(&str) -> Option<T>) -> Option<T> {
+        match self.next() {
             "undefined" | "" => None,
-            value => amount(value).or_else(|| self.is_wrong(attribute)),
+            value => read(value).or_else(|| self.is_wrong(attribute)),
         }
     }
 
-    fn needed(&mut self, attribute: &'static str, value: &str) -> u64 {
-        amount(value).unwrap_or_else(|| {
+    fn needed(&mut self, attribute: &'static str) -> u64 {
+        amount(self.next()).unwrap_or_else(|| {
             self.is_wrong::<()>(attribute);
             0
         })
     }
 
-    fn resources(&mut self, attributes: [&'static str; 4], values: [&str; 4]) -> Resources {
-        let [cpus, memory, disk, gpus] = attributes;
-        let [cpus_value, memory_value, disk_value, gpus_value] = values;
+    fn resources(&mut self, [cpus, memory, disk, gpus]: [&'static str; 4]) -> Resources {
         Resources {
-            cpus: self.needed(cpus, cpus_value),
-            memory_mb: self.needed(memory, memory_value),
-            disk_kb: self.needed(disk, disk_value),
+            cpus: self.needed(cpus),
+            memory_mb: self.needed(memory),
+            disk_kb: self.needed(disk),
             // Absent where none were discovered.
-            gpus: self.amount(gpus, gpus_value).unwrap_or(0),
+            gpus: self.optional(gpus, amount).unwrap_or(0),
         }
     }
 
-    fn boolean(&mut self, attribute: &'static str, value: &str) -> bool {
+    fn boolean(&mut self, attribute: &'static str) -> bool {
+        let value = self.next();
         if !matches!(value, "true" | "false") {
             self.is_wrong::<()>(attribute);
         }
@@ -104,6 +103,17 @@ impl Values {
     }
 }
 
+const TOTAL: [&str; 4] = [
+    "TotalSlotCpus",
+    "TotalSlotMemory",
+    "TotalSlotDisk",
+    "TotalSlotGPUs",
+];
+const FREE: [&str; 4] = ["Cpus", "Memory", "Disk", "GPUs"];
+
+/// Columns of a line; fixtures of older answers lack the last one or two.
+const COLUMNS: std::ops::RangeInclusive<usize> = 26..=28;
+
 impl Slot {
     pub fn expressions() -> Vec<String> {
         let int = |attribute: &str| format!("int({attribute})");
@@ -121,16 +131,9 @@ impl Slot {
                 .to_owned(),
         );
         all.extend(["DrainReason", "DrainingRequestId"].map(short_string));
-        all.extend(
-            [
-                "TotalSlotCpus",
-                "TotalSlotMemory",
-                "TotalSlotDisk",
-                "TotalSlotGPUs",
-            ]
-            .map(int),
-        );
-        all.extend(["Cpus", "Memory", "Disk", "GPUs", "NumDynamicSlots"].map(int));
+        all.extend(TOTAL.map(int));
+        all.extend(FREE.map(int));
+        all.push(int("NumDynamicSlots"));
         // Of a partitionable slot; a static one changes with its state.
         all.push(int(
             "ifThenElse(SlotType =?= \"Partitionable\", NumDynamicSlotsTime, EnteredCurrentState)",
@@ -146,121 +149,83 @@ impl Slot {
         all
     }
 
-    /// The slot of a line; an error where it is no line of an answer.
-    pub fn read<'l>(line: &'l str) -> Result<Slot, String> {
-        let last_of = |count: usize, line: &'l str| match line.rsplit_once('\t') {
-            Some((rest, last)) if line.matches('\t').count() + 1 == count => (rest, last),
-            _ => (line, ""),
-        };
-        let (line, sender) = last_of(28, line);
-        let (line, address) = last_of(27, line);
-        let [
-            machine,
-            name,
-            kind,
-            instance_id,
-            node,
-            update_interval,
-            state,
-            activity,
-            start_is_false,
-            draining,
-            reason,
-            request_id,
-            total_cpus,
-            total_memory,
-            total_disk,
-            total_gpus,
-            cpus,
-            memory,
-            disk,
-            gpus,
-            dynamic_slots,
-            changed,
-            drain_stopped,
-            started,
-            sent,
-            heard,
-        ] = values(line)?;
-        let mut ad = Values::default();
-        let name = ad.string("Name", name);
-        let machine = ad.string("Machine", machine).or_else(|| {
+    /// The slot of a line, column by column as [`Slot::expressions`] orders them; an error where it is no line of an
+    /// answer.
+    pub fn read(line: &str) -> Result<Slot, String> {
+        let columns: Vec<&str> = line.split('\t').collect();
+        if !COLUMNS.contains(&columns.len()) {
+            let count = columns.len();
+            return Err(format!(
+                "a line with {count} values instead of 26 to 28: {}",
+                excerpt(line)
+            ));
+        }
+        let mut ad = Values::of(columns);
+        let machine = ad.string("Machine");
+        let name = ad.string("Name");
+        ad.must_be("Name", name.is_some());
+        let machine = machine.or_else(|| {
             let name = name.as_deref()?;
             Some(name.rsplit('@').next().unwrap_or(name).to_owned())
         });
-        ad.must_be("Name", name.is_some());
-        let instance_id = ad.string("CloudInstanceID", instance_id);
-        let node = ad.string("EhosNode", node);
-        let update_interval = ad.amount("EhosUpdateInterval", update_interval);
-        let state = ad.string("State", state).unwrap_or_default();
+        let partitionable = ad.string("SlotType").as_deref() == Some("Partitionable");
+        let instance_id = ad.string("CloudInstanceID");
+        let node = ad.string("EhosNode");
+        let update_interval = ad.optional("EhosUpdateInterval", amount);
+        let state = ad.string("State").unwrap_or_default();
         ad.must_be("State", !state.is_empty());
-        let activity = ad.string("Activity", activity);
-        let start_is_false = ad.boolean("Start", start_is_false);
-        let reason = ad.string("DrainReason", reason).unwrap_or_default();
-        let request_id = ad
-            .string("DrainingRequestId", request_id)
-            .unwrap_or_default();
-        let draining = ad
-            .boolean("Draining", draining)
-            .then_some((reason, request_id));
-        let total = ad.resources(
-            [
-                "TotalSlotCpus",
-                "TotalSlotMemory",
-                "TotalSlotDisk",
-                "TotalSlotGPUs",
-            ],
-            [total_cpus, total_memory, total_disk, total_gpus],
-        );
-        let left = ad.resources(
-            ["Cpus", "Memory", "Disk", "GPUs"],
-            [cpus, memory, disk, gpus],
-        );
-        let partitionable = ad.string("SlotType", kind).as_deref() == Some("Partitionable");
-        let claimed = !matches!(state.as_str(), "Unclaimed" | "Owner" | "Drained");
-        let dynamic = if partitionable {
-            ad.needed("NumDynamicSlots", dynamic_slots)
-        } else {
-            0
+        let activity = ad.string("Activity");
+        let start_is_false = ad.boolean("Start");
+        let is_draining = ad.boolean("Draining");
+        let reason = ad.string("DrainReason").unwrap_or_default();
+        let request_id = ad.string("DrainingRequestId").unwrap_or_default();
+        let total = ad.resources(TOTAL);
+        let left = ad.resources(FREE);
+        let dynamic = match partitionable {
+            true => ad.needed("NumDynamicSlots"),
+            false => {
+                ad.next();
+                0
+            }
         };
-        let heard = ad
-            .integer("LastHeardFrom", heard)
-            .filter(|heard| *heard > 0);
+        let changed = ad.optional("NumDynamicSlotsTime or EnteredCurrentState", integer);
+        let drain_stopped = ad.optional("LastDrainStopTime", integer);
+        let started = ad.optional("DaemonStartTime", integer);
+        let sent = ad.optional("MyCurrentTime", integer);
+        let heard = ad.optional("LastHeardFrom", integer);
+        let heard = heard.filter(|heard| *heard > 0);
         ad.must_be("LastHeardFrom", heard.is_some());
-        let started = ad.integer("DaemonStartTime", started);
-        let changed = ad.integer("NumDynamicSlotsTime or EnteredCurrentState", changed);
-        let drain_stopped = ad.integer("LastDrainStopTime", drain_stopped);
-        let sent = ad.integer("MyCurrentTime", sent);
-        let up_for = sent
-            .zip(started)
-            .map(|(sent, started)| since(sent, started));
-        let sent = sent.or(heard);
-        let wrong = ad.wrong;
-        let claims = dynamic.saturating_add(u64::from(claimed));
+        let (address, sender) = (string(ad.next()), string(ad.next()));
+        let claimed = !matches!(state.as_str(), "Unclaimed" | "Owner" | "Drained");
+        let readable = ad.wrong.is_empty();
         Ok(Slot {
+            machine,
+            name,
             instance_id,
             node,
-            address: string(address),
-            sender: string(sender),
+            address,
+            sender,
             update_interval,
             total,
-            free: if claimed || !wrong.is_empty() {
+            free: if claimed || !readable {
                 Resources::default()
             } else {
                 left
             },
-            claims: claims.max(u64::from(!wrong.is_empty())),
-            accepts_jobs: !start_is_false && state != "Owner" && wrong.is_empty(),
+            claims: dynamic
+                .saturating_add(u64::from(claimed))
+                .max(u64::from(!readable)),
+            accepts_jobs: !start_is_false && state != "Owner" && readable,
             drained: state == "Drained" && activity.as_deref() == Some("Idle"),
-            draining,
+            draining: is_draining.then_some((reason, request_id)),
             heard,
-            sent,
+            sent: sent.or(heard),
             started,
-            up_for,
+            up_for: sent
+                .zip(started)
+                .map(|(sent, started)| since(sent, started)),
             unchanged_since: changed.max(drain_stopped).max(started),
-            machine,
-            name,
-            wrong,
+            wrong: ad.wrong,
         })
     }
 

@@ -84,7 +84,7 @@ impl Startds {
                 slot: None,
                 owner_known: last.owner_known && ad.owner_known,
                 up_for: None,
-                what: "cannot be read, like more than can be told".to_owned(),
+                what: "cannot be read, like others without a name here".to_owned(),
             };
         }
     }

@@ -38,10 +38,13 @@ impl Keys {
             let all: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
             let all = all.join(", ");
             let what = match wanted {
-                Some(wanted) => format!("there is no region `{wanted}` in it; there are {all}"),
-                None => format!(
-                    "has several regions, {all}: say which is meant by `region_name` in ehos.yaml, or $OS_REGION_NAME with \
-                     $OS_CLOUD"
+                Some(wanted) => (
+                    format!("there is no region `{wanted}` in it"),
+                    format!("expected one of {all}"),
+                ),
+                None => (
+                    format!("has several regions: {all}"),
+                    "set `region_name` in ehos.yaml, or $OS_REGION_NAME with $OS_CLOUD".to_owned(),
                 ),
             };
             self.problem(&listed, what);
@@ -66,7 +69,10 @@ impl Keys {
         if text(&value.node).is_some_and(|url| url.contains('{')) {
             self.problem(
                 &value,
-                "has a `{` that ehos cannot fill in: write the address itself (only {region_name} is filled in)",
+                (
+                    "has a `{` that ehos cannot fill in (only {region_name} is filled in)",
+                    "write the address itself",
+                ),
             );
         }
         Some(value)

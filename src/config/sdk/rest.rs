@@ -3,6 +3,7 @@
 use super::{ADVICE, Keys, text};
 use crate::table::AUTH;
 use crate::yaml_error::nearest;
+use system::advice::Advice;
 
 /// Keys that cannot change what ehos does: what other programs create, show or keep.
 const HARMLESS: [&str; 29] = [
@@ -70,14 +71,14 @@ impl Keys {
         }
         let name = text(&profile.node).unwrap_or_default();
         let what = format!(
-            "the profile `{name}` is in no clouds-public.yaml (of the folders of clouds.yaml), and the profiles that are part of openstacksdk are \
-             not read"
+            "the profile `{name}` is in no clouds-public.yaml (of the folders of clouds.yaml), and ehos does not read the \
+             profiles of openstacksdk"
         );
         if self.auth.contains_key("auth_url") || self.beside.contains_key("auth_url") {
             self.note(&profile, format!("not used: {what}"));
         } else {
-            let what = format!("{what}: put `auth_url` and `region_name` into this entry");
-            self.problem(&profile, what);
+            let remedy = "put `auth_url` and `region_name` into this entry";
+            self.problem(&profile, (what, remedy));
         }
     }
 
@@ -88,7 +89,7 @@ impl Keys {
             if let Some(value) = self.take(&[key], false)
                 && self.problems.is_empty()
             {
-                self.problem(&value, format!("ehos cannot log in by {what}: {ADVICE}"));
+                self.problem(&value, (format!("ehos cannot log in by {what}"), ADVICE));
             }
         }
     }
@@ -117,13 +118,12 @@ impl Keys {
         let mut known: Vec<&str> = AUTH.keys().map(|key| key.name).collect();
         known.extend(KNOWN);
         for (key, value) in beside.chain(auth) {
-            let hint = nearest(&key, &known, 0.9).map_or_else(String::new, |known| {
-                format!("; the nearest known key is `{known}`")
-            });
-            self.note(
-                &value,
-                format!("not used: ehos does not know this key{hint}"),
-            );
+            let hint = nearest(&key, &known, 0.9);
+            let what = Advice {
+                problem: "not used: ehos does not know this key".to_owned(),
+                remedy: hint.map(|known| format!("the nearest known key is `{known}`")),
+            };
+            self.note(&value, what);
         }
     }
 }

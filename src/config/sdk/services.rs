@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Keys, Value, text};
 use crate::document::Section;
 use keys::Value as Setting;
+use system::advice::Advice;
 
 /// The services that ehos asks, with the names that keys of openstacksdk give them.
 const SERVICES: [(&str, &[&str]); 5] = [
@@ -81,19 +82,17 @@ impl Keys {
     ) -> Option<(&'static str, String)> {
         let version = text(&value.node).unwrap_or_default();
         let spoken = if service == "volume" { "3" } else { "2" };
-        let note = match (service, what) {
+        let note: Advice = match (service, what) {
             ("identity", "api_version") if version.starts_with('2') => {
-                "Keystone v2 is not supported, v3 is asked".to_owned()
+                "Keystone v2 is not supported: ehos uses v3".into()
             }
-            ("identity", "endpoint_override" | "endpoint") => {
-                "Keystone is asked at `auth_url`".to_owned()
-            }
+            ("identity", "endpoint_override" | "endpoint") => "Keystone is at `auth_url`".into(),
             ("identity", _) => return None,
             (_, "endpoint_override" | "endpoint") => {
                 let value = self.put_in(Some(value));
                 let url = self.parsed(value.as_ref(), |text| match text.starts_with("http") {
                     true => Ok(text.to_owned()),
-                    false => Err("must begin with https:// or http://".to_owned()),
+                    false => Err("must begin with https:// or http://".into()),
                 });
                 return url.map(|url| ("endpoint_overrides", url));
             }
@@ -106,17 +105,19 @@ impl Keys {
                 return Some(("region_names", region));
             }
             (_, "api_version") if !version.starts_with(spoken) => {
-                format!("version {spoken} is what ehos asks")
+                format!("ehos uses version {spoken}").into()
             }
-            (_, "service_type" | "service_name") => format!(
-                "ehos finds the service by its usual type; if it is not found so, give {service}_endpoint_override"
-            ),
+            (_, "service_type" | "service_name") => (
+                "ehos finds the service by its usual type",
+                format!("set {service}_endpoint_override if ehos does not find it"),
+            )
+                .into(),
             ("compute", "default_microversion" | "min_version" | "max_version") => {
-                "ehos asks for the microversions that it needs".to_owned()
+                "ehos requests the microversions that it needs".into()
             }
             _ => return None,
         };
-        self.note(&value, format!("not used: {note}"));
+        self.note(&value, note.at("not used"));
         None
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-use openstack::{Effect, Error};
+use openstack::Error;
 use system::deadline::Deadline;
 use system::progress::{Line, Remains};
 
@@ -83,7 +83,6 @@ pub enum Failure<F> {
     Cloud(Error),
     /// The cloud's answer, which is final.
     Refused(Error),
-    /// The time is up.
     TimedOut {
         /// What was going on.
         during: String,
@@ -256,8 +255,8 @@ fn create<E: Ending>(ending: &mut E, line: &Line) -> Result<Turn, Failure<E::Fai
             creates.times = creates.times.max(1);
             Turn::Look
         }
-        Err(error) if error.effect() == Effect::Unknown => {
-            warn!("{error}; the list of servers will tell");
+        Err(error) if error.may_have_acted() => {
+            warn!("{error}; the next list of servers shows the effect");
             creates.times += 1;
             Turn::Pause
         }
@@ -269,7 +268,7 @@ fn create<E: Ending>(ending: &mut E, line: &Line) -> Result<Turn, Failure<E::Fai
 
 /// Whether the cloud may answer otherwise in a moment: it was silent or busy, or the next look tells what was done.
 fn passes(error: &Error) -> bool {
-    error.is_unanswered() || error.effect() == Effect::Unknown || error.status() == Some(409)
+    error.is_unanswered() || error.may_have_acted() || error.status() == Some(409)
 }
 
 /// Deletes what there is after a failure.

@@ -30,7 +30,6 @@ pub const METADATA_DIGEST: &str = "ehos_digest";
 pub struct ServerSpec {
     /// The image that it boots from.
     pub image: Image,
-    /// Its flavor.
     pub flavor: NamedFlavor,
     /// User data. Nova repeats it in errors, where it is cut out.
     user_data: SecretString,

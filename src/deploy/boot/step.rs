@@ -25,9 +25,7 @@ pub struct BootView {
 /// A server that boots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Its UUID.
     pub id: String,
-    /// Its name.
     pub name: String,
     /// Nova's word for it.
     pub status: ServerStatus,
@@ -55,26 +53,17 @@ pub struct CreateRequest {
 /// Something of ours that no run goes on with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leftover {
-    /// A server.
     Server {
-        /// Its UUID.
         id: String,
-        /// Its name.
         name: String,
         /// Why it is of no use.
         why: String,
     },
     /// An image that was never whole, whose builder is gone.
-    Image {
-        /// Its id.
-        id: String,
-        /// Its name.
-        name: String,
-    },
+    Image { id: String, name: String },
 }
 
 impl Leftover {
-    /// Its id.
     pub fn id(&self) -> &str {
         match self {
             Leftover::Server { id, .. } | Leftover::Image { id, .. } => id,

@@ -79,7 +79,6 @@ pub struct BuildLimits {
 /// What came of a build: the image's id, times, and why the server is still there.
 #[derive(Debug)]
 pub struct BuildOutcome {
-    /// The image's id.
     pub image_id: String,
     /// How long each part took in this run.
     pub took: Vec<(Part, Duration)>,
@@ -306,8 +305,8 @@ fn told(step: &Step) -> String {
 
 fn waited_for(wait: &Wait) -> String {
     match wait {
-        Wait::Appearing => "the create was not answered: looking whether the server comes",
-        Wait::Building => "Nova makes the server",
+        Wait::Appearing => "the create got no answer: waiting for the server in the list",
+        Wait::Building => "Nova builds the server",
         Wait::Booting(Some(_)) => "first boot",
         Wait::Booting(None) => "first boot; its console is empty",
         Wait::Console => "first boot; its console cannot be had, waiting for it",

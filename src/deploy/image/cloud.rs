@@ -16,7 +16,7 @@ use crate::console::{self, Boot};
 use openstack::auth::Session;
 use openstack::compute::ServerDetails;
 use openstack::owned_image::{self as owned, CLOUD, IMAGE_NAME, OwnedImage};
-use openstack::{Effect, Error, compute, image};
+use openstack::{Error, compute, image};
 use scaling::console::before_failure;
 use scaling::observation::{
     METADATA_CLUSTER, METADATA_ROLE, NodeId, OwnedServer, Role, ServerRecord, ServerStatus,
@@ -30,11 +30,8 @@ const TOLD: usize = 30;
 /// An image that is whole: what is written down of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
-    /// The cloud's name.
     pub cloud: String,
-    /// The image's id.
     pub image_id: String,
-    /// Its name.
     pub image_name: String,
     /// When it was made (RFC 3339).
     pub built: String,
@@ -178,7 +175,7 @@ impl<'a> CloudBackend<'a> {
         let asked = compute::create_image(self.session, builder, name, &properties, soon());
         let heard = match &asked {
             Ok(_) => true,
-            Err(error) => error.effect() == Effect::Unknown,
+            Err(error) => error.may_have_acted(),
         };
         attempt.snapshots += u32::from(heard);
         asked.map(|_| ())

@@ -21,9 +21,7 @@ const HEADER: &str = "# Written by `ehos image build`, which writes it anew each
 /// The image of one cloud.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The cloud's name.
     pub cloud: String,
-    /// The image's id.
     pub image: String,
     /// What it is, for people: its name and when it was made.
     pub remark: String,
@@ -74,18 +72,10 @@ fn entries(text: &str) -> Option<Vec<Entry>> {
 pub enum Error {
     /// It is not in its form.
     #[error("{} was written or edited by hand, and is left as it is", path.display())]
-    ByHand {
-        /// The file.
-        path: PathBuf,
-    },
+    ByHand { path: PathBuf },
     /// It cannot be read or written.
     #[error("{} cannot be written: {}", path.display(), rights::told(path, source))]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
 }
 
 /// Puts `entry` into the file of the configuration whose main file is `file`, in the place of the one of that cloud; the

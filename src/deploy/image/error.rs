@@ -4,14 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use super::step;
-use userdata::cloudinit;
+use system::advice::Advice;
 
 /// A build that came to nothing.
 #[derive(Debug)]
 pub struct Error {
-    /// The cloud.
     pub cloud: String,
-    /// What failed.
     pub cause: Box<Cause>,
     /// The end of the builder's console, or the lines before the one that says what failed.
     pub console: Option<String>,
@@ -31,7 +29,6 @@ impl Error {
     }
 }
 
-/// What failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
     /// The cloud said no.
@@ -39,14 +36,13 @@ pub enum Cause {
     Cloud(#[from] openstack::Error),
     /// base.yaml does not do.
     #[error("{0}")]
-    Template(#[from] cloudinit::Error),
+    Template(#[from] Advice),
     /// The flavor does not fit the image to begin with.
     #[error(
         "image {image} asks for {min_disk_gb} GB of disk and {min_ram_mb} MB of memory, and {flavors}; give a larger one with \
          --flavor"
     )]
     TooSmall {
-        /// The image.
         image: String,
         /// Its `min_disk`.
         min_disk_gb: u64,
@@ -58,7 +54,6 @@ pub enum Cause {
     /// The build itself failed.
     #[error("{0}")]
     Build(step::BuildFailure),
-    /// The time is up.
     #[error("not done after {} s: {during}; give it more time with --timeout, or see what it waits for", limit.as_secs_f64().round())]
     TimedOut {
         /// What was going on.
@@ -75,20 +70,13 @@ pub enum Left {
     Nothing,
     /// It was left for a look, as `--keep` asked.
     Kept {
-        /// Its name.
         name: String,
-        /// Its UUID.
         id: String,
         /// It is as good as before, and the next build goes on with it.
         goes_on: bool,
     },
     /// It could not be deleted.
-    Undeleted {
-        /// Its UUID.
-        id: String,
-        /// Why not.
-        why: String,
-    },
+    Undeleted { id: String, why: String },
 }
 
 impl fmt::Display for Left {
@@ -97,13 +85,13 @@ impl fmt::Display for Left {
             Left::Nothing => write!(f, "the server is deleted"),
             Left::Kept { name, id, goes_on } => {
                 let then = if *goes_on {
-                    "goes on with it"
+                    "continues with it"
                 } else {
                     "deletes it"
                 };
                 write!(
                     f,
-                    "server {name} ({id}) is left for a look; the next build {then}, and a tick deletes it when its time \
+                    "server {name} ({id}) is kept for debugging; the next build {then}, and a tick deletes it when its time \
                      is over"
                 )
             }

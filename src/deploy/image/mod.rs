@@ -66,7 +66,6 @@ pub struct RecipeOverrides {
 
 /// What is wanted, the same in every cloud.
 pub struct BuildRequest<'a> {
-    /// The configuration.
     pub config: &'a Config,
     /// What the image is made of.
     pub recipe: RecipeOverrides,
@@ -85,9 +84,7 @@ pub struct BuildRequest<'a> {
 /// An image that was made.
 #[derive(Debug)]
 pub struct Built {
-    /// Its id.
     pub image_id: String,
-    /// Its name.
     pub image_name: String,
     /// The image that it began with: name and id.
     pub source: String,
@@ -102,7 +99,6 @@ pub struct Built {
 /// What came of it in each cloud, and of writing it down.
 #[derive(Debug)]
 pub struct Builds {
-    /// By cloud.
     pub clouds: Vec<(String, Result<Built, Error>)>,
     /// Where it is written down.
     pub recorded: Recorded,
@@ -122,7 +118,6 @@ pub struct Recorded {
 pub struct ByHand {
     /// Why it was not written.
     pub why: String,
-    /// The lines.
     pub lines: String,
 }
 
@@ -139,7 +134,6 @@ pub struct BuildPreview {
     leftovers: Vec<Leftover>,
     /// The builder that it would go on with: its name.
     goes_on_with: Option<String>,
-    /// Remarks.
     notes: Vec<String>,
 }
 

@@ -29,7 +29,6 @@ pub struct Recipe {
     pub image_name: String,
     /// The name was asked for.
     pub is_named: bool,
-    /// Remarks.
     pub notes: Vec<String>,
     /// The flavors of nodes.
     node_flavors: Vec<NamedFlavor>,

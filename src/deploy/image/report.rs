@@ -93,7 +93,7 @@ fn previewed((cloud, preview): &(String, Result<BuildPreview, Error>)) -> String
         };
     }
     if let Some(name) = &preview.goes_on_with {
-        text += &line!("    would go on with server {name}, which an earlier build has begun");
+        text += &line!("    would continue with server {name}, which an earlier build started");
     }
     text + &notes(&preview.notes)
 }

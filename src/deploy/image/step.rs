@@ -21,7 +21,6 @@ pub const SNAPSHOTS: u32 = 2;
 /// The builder and its images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BuildView {
-    /// The builder.
     pub boot: BootView,
     /// Its first boot is over and went well, as its metadata say.
     pub is_booted: bool,
@@ -34,7 +33,6 @@ pub struct BuildView {
 /// An image that was made of the builder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSnapshot {
-    /// Its id.
     pub id: String,
     /// Glance's status: `queued`, `saving`, `active` …
     pub status: String,
@@ -96,17 +94,14 @@ pub enum Action {
     Snapshot,
     /// Delete an image of it that is not the one.
     DeleteImage {
-        /// Its id.
         id: String,
     },
     /// Write down that this is the image.
     Publish {
-        /// Its id.
         id: String,
     },
     /// Leave it to whoever wants to look at it: it is ours no more.
     Disown,
-    /// Delete it.
     Delete,
 }
 
@@ -135,7 +130,7 @@ impl fmt::Display for BuildFailure {
         match self {
             BuildFailure::Boot(BootFailure::NoServer { creates }) => write!(
                 f,
-                "Nova was asked {creates} times for a server, gave no proper answer, and lists none"
+                "Nova answered none of {creates} creates properly, and lists no server"
             ),
             BuildFailure::Boot(BootFailure::Fault(Some(fault))) => write!(
                 f,
@@ -144,7 +139,7 @@ impl fmt::Display for BuildFailure {
             ),
             BuildFailure::Boot(BootFailure::Fault(None)) => write!(
                 f,
-                "the server is in ERROR and Nova does not say why; ask the cloud's operators"
+                "the server is in ERROR and Nova gives no reason; ask the cloud's operators"
             ),
             BuildFailure::Boot(BootFailure::Boot(line)) => write!(
                 f,

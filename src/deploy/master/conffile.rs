@@ -35,7 +35,6 @@ pub enum Care {
 pub enum Change {
     /// There was none.
     Added,
-    /// It is the same.
     Same,
     /// It was as a deploy had left it.
     Replaced,
@@ -52,7 +51,6 @@ pub enum Change {
 /// A file that was looked at, or dealt with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileChange {
-    /// Where it is.
     pub path: String,
     /// What became of it.
     pub change: Change,
@@ -178,7 +176,6 @@ fn without_login(line: &str) -> String {
 /// A file as it is brought.
 #[derive(Debug, Clone, Copy)]
 pub struct Brought<'f> {
-    /// Where.
     pub path: &'f Path,
     /// Its mode, in octal.
     pub mode: &'f str,

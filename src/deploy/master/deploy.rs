@@ -25,7 +25,7 @@ use crate::console::Boot;
 use crate::ssh::Ssh;
 use openstack::auth::Session;
 use openstack::network::{self, Port};
-use openstack::{self, Effect, compute};
+use openstack::{self, compute};
 use scaling::console::before_failure;
 use scaling::observation::{ServerRecord, ServerStatus};
 use system::deadline::Deadline;
@@ -251,7 +251,7 @@ impl<'r> Deploy<'r> {
                 installed,
             }),
             _ => {
-                let why = "its server is gone: somebody has deleted it meanwhile";
+                let why = "its server was deleted by someone else";
                 Err(self.error(gave_up(why.to_owned()), None, CleanUp::Nothing))
             }
         }
@@ -474,7 +474,7 @@ impl Ending for Deploy<'_> {
 
 /// An error that may pass is asked again; others end the run, and its server is deleted.
 fn or_give_up(error: openstack::Error) -> Failure<DeployFailure> {
-    if error.is_unanswered() || error.effect() == Effect::Unknown {
+    if error.is_unanswered() || error.may_have_acted() {
         Failure::Cloud(error)
     } else {
         gave_up(error.to_string())
@@ -487,7 +487,7 @@ fn gave_up(why: String) -> Failure<DeployFailure> {
 
 fn waited_for(wait: &Wait) -> &'static str {
     match wait {
-        Wait::Appearing => "Nova to list the server that was asked for",
+        Wait::Appearing => "Nova to list the new server",
         Wait::Building => "the server to be built",
         Wait::Booting(_) => "the final message of its first boot",
         Wait::Console => "its console",

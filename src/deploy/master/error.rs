@@ -8,11 +8,8 @@ use crate::boot::{BootFailure, Failure};
 /// No central manager came of it.
 #[derive(Debug)]
 pub struct Error {
-    /// The cloud.
     pub cloud: String,
-    /// The server's name.
     pub name: String,
-    /// What failed.
     pub cause: Box<Failure<DeployFailure>>,
     /// What became of the server.
     pub clean_up: CleanUp,
@@ -42,22 +39,17 @@ pub enum DeployFailure {
     Unsigned(Vec<String>),
     /// The file of the host keys cannot be read or written.
     #[error("{}: the host key of the master cannot be kept: {why}", path.display())]
-    KnownHosts {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        why: String,
-    },
+    KnownHosts { path: PathBuf, why: String },
 }
 
 impl From<BootFailure> for DeployFailure {
     fn from(failure: BootFailure) -> DeployFailure {
         DeployFailure::GaveUp(match failure {
-            BootFailure::NoServer { creates } => format!(
-                "Nova was asked {creates} times for a server, gave no proper answer, and lists none"
-            ),
+            BootFailure::NoServer { creates } => {
+                format!("Nova answered none of {creates} creates properly, and lists no server")
+            }
             BootFailure::Fault(fault) => {
-                let fault = fault.as_deref().unwrap_or("Nova does not say why");
+                let fault = fault.as_deref().unwrap_or("Nova gives no reason");
                 format!("its server has failed: {fault}")
             }
             BootFailure::Boot(line) => format!("its boot failed: {line}"),
@@ -116,11 +108,11 @@ impl fmt::Display for CleanUp {
         f.write_str(match self {
             CleanUp::Nothing => "",
             CleanUp::Deleted => ". Its server was deleted (--keep leaves it)",
-            CleanUp::Kept => ". Its server was left; the next run goes on with it",
+            CleanUp::Kept => ". Its server was kept; the next run continues with it",
             CleanUp::Unknown => {
-                ". Its server was left; the next run goes on with it or deletes it"
+                ". Its server was kept; the next run continues with it or deletes it"
             }
-            CleanUp::Ready => ". Its server was left as it is",
+            CleanUp::Ready => ". Its server was kept as it is",
             CleanUp::Installed => {
                 ". Its server was left, for all is installed there: run this again, so that it is marked as ready and its \
                  timer starts"

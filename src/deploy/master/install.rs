@@ -48,7 +48,6 @@ pub enum Program {
     File(PathBuf),
     /// An address from which the master loads it: a .deb, a .rpm, or the program itself.
     Package {
-        /// The address.
         url: String,
         /// SHA-256 of what is there, in hexadecimal.
         sha256: String,
@@ -94,7 +93,6 @@ pub enum Work {
 pub struct Script {
     /// What it does, for people.
     pub what: &'static str,
-    /// Its text.
     pub text: String,
     /// What to do when it fails.
     pub remedy: &'static str,
@@ -103,7 +101,6 @@ pub struct Script {
 /// A file on the central manager.
 #[derive(Debug)]
 pub struct File {
-    /// Where.
     pub path: PathBuf,
     /// Its mode, in octal.
     pub mode: &'static str,
@@ -118,7 +115,6 @@ pub struct File {
 /// What is in a file.
 #[derive(Debug)]
 pub enum Content {
-    /// This text.
     Text(&'static str),
     /// What is in this file here.
     Local(PathBuf),

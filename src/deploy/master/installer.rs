@@ -23,7 +23,6 @@ pub(super) struct Installer<'i> {
 /// What is known once all is in place.
 #[derive(Debug)]
 pub struct Installed {
-    /// The way there.
     pub(super) ssh: Ssh,
     /// What became of its files, where it was there and ready.
     pub files: Vec<FileChange>,

@@ -65,7 +65,7 @@ pub(super) fn login(
         (None, None) => said(METADATA_LOGIN).ok_or_else(|| {
             let place = if is_ready { "metadata" } else { "console" };
             DeployFailure::GaveUp(format!(
-                "its {place} does not tell the user to log in as; give --ssh-user"
+                "its {place} does not name the user for the login; give --ssh-user"
             ))
         })?,
     };
@@ -87,11 +87,11 @@ fn no_host_key(is_ready: bool, known_hosts: &Path) -> String {
             known_hosts.display()
         )
     } else {
-        "its console does not tell its SSH host key (cloud-init's ssh.emit_keys_to_console)"
+        "its console does not show its SSH host key (cloud-init's ssh.emit_keys_to_console)"
             .to_owned()
     };
     format!(
-        "{why}, so nobody can know who answers; give --accept-host-key if you trust the network"
+        "{why}, so its identity cannot be verified; give --accept-host-key if you trust the network"
     )
 }
 

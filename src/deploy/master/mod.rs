@@ -63,7 +63,6 @@ pub struct DeployOptions<'a> {
 /// A central manager that works.
 #[derive(Debug)]
 pub struct Deployed {
-    /// Its server.
     pub server: ServerDetails,
     /// It is new; else it was there and ready, and was installed again.
     pub made: bool,
@@ -115,7 +114,7 @@ pub fn preview(
     let found = find::find(session, &spec.cluster, &options.proof, deadline)?;
     let mut changes = None;
     if let Some(found) = found.as_ref().filter(|found| found.is_ready) {
-        let scratch = tempfile::tempdir().context("no temporary folder can be made")?;
+        let scratch = tempfile::tempdir().context("cannot create a temporary folder")?;
         let copy = scratch.path().join("known_hosts");
         if options.proof.known_hosts.exists() {
             fs::copy(&options.proof.known_hosts, &copy)

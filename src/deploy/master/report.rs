@@ -127,11 +127,9 @@ fn differences(files: &[FileChange]) -> String {
 /// What came of a deploy.
 #[derive(Debug)]
 pub struct DeployReport<'r> {
-    /// What was asked for.
     pub spec: &'r MasterSpec,
     /// How.
     pub options: &'r DeployOptions<'r>,
-    /// What is there.
     pub deployed: &'r Deployed,
     /// What an operator should know, besides what became of the files.
     pub notices: Vec<String>,

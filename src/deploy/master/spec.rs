@@ -79,9 +79,8 @@ impl DeployOverrides<'_> {
     pub fn master_template(&self) -> anyhow::Result<PathBuf> {
         match self.template {
             Some(file) => Ok(self.environment.working_directory.join(file)),
-            None => config::template("master.yaml", self.environment).context(
-                "there is no master.yaml in the folders where templates are looked for; give one with --master",
-            ),
+            None => config::template("master.yaml", self.environment)
+                .context("no master.yaml in the folders of templates; name one with --master"),
         }
     }
 }
@@ -91,15 +90,11 @@ impl DeployOverrides<'_> {
 pub struct MasterSpec {
     /// The cloud that it is created in.
     pub cloud: String,
-    /// The pool.
     pub cluster: String,
-    /// The server's name.
     pub name: String,
-    /// The name of its image.
     pub image_name: String,
     /// The image, as configured.
     image: String,
-    /// The server.
     pub server: ServerSpec,
     /// The keypair that it is logged in to with.
     pub key: Keypair,
@@ -177,8 +172,8 @@ impl MasterSpec {
             return None;
         }
         let keys = LocalKeys::look(environment);
-        let (what, remedy) = keys.missing(&self.key.name, &self.key.public_key)?;
-        Some(format!("{what}; {remedy}"))
+        let missing = keys.missing(&self.key.name, &self.key.public_key)?;
+        Some(missing.to_string())
     }
 
     /// Sends one create and returns the server's id.
@@ -241,7 +236,7 @@ fn external_network(session: &Session, wanted: &str, deadline: Deadline) -> anyh
         return Ok(id);
     }
     bail!(
-        "cloud {}: network '{wanted}' is not external, so no floating IP comes from it; those that are: {}",
+        "cloud {}: network '{wanted}' is not external and gives no floating IPs; external networks are: {}",
         session.settings().name,
         if external.is_empty() {
             "none".to_owned()

@@ -19,7 +19,6 @@ pub struct DeployView {
     pub boot: BootView,
     /// It was made of what this run would make it of.
     pub is_as_specified: bool,
-    /// Its floating IP.
     pub floating_ip: FloatingIp,
     /// How far the installation is in this run.
     pub installation: Installation,
@@ -45,7 +44,6 @@ pub enum Installation {
     NotReached {
         /// For how long it has been tried.
         tried: Duration,
-        /// What ssh says.
         why: String,
     },
     /// All is in place.
@@ -63,7 +61,6 @@ pub enum Action {
     LeadFloatingIp,
     /// Put ehos onto it.
     Install,
-    /// Mark it as ready.
     MarkReady,
     /// Start its timer. Only now can it have nodes and jobs.
     Start,
@@ -100,7 +97,7 @@ fn ready(server: &Server, view: &DeployView) -> Step {
             "it is switched off: start it (openstack server start), then run this again".to_owned(),
         ),
         ServerStatus::Error => {
-            let fault = server.fault.as_deref().unwrap_or("Nova does not say why");
+            let fault = server.fault.as_deref().unwrap_or("Nova gives no reason");
             give_up(format!(
                 "its server is in ERROR: {fault}; it may hold jobs and the keys of the pool, so look at it yourself"
             ))

@@ -1,4 +1,4 @@
-//! Appends a tick to the history.
+//! Adds a tick to the history.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -28,8 +28,7 @@ pub fn write(state_directory: &Path, now: &TickReport, keep_days: u64) -> io::Re
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    // The umask of the unit prevents reading by others, but the page may run as another user. A link would open a foreign
-    // folder.
+    // The unit's umask lets nobody else read; a page may be served by another user. A link would give a folder elsewhere away.
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags((OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed())

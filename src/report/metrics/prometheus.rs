@@ -11,12 +11,11 @@ use crate::history::limits;
 use crate::names::BrakeName;
 use scaling::figures::{CloudFigures, UsageFigures};
 use scaling::money::Money;
-use scaling::totals::{Totals, UNSEEN_KINDS};
+use scaling::totals::{NodeTotal, Totals, UNSEEN_KINDS};
 
-/// The content type of it.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All metrics of a tick. What was not seen has no sample.
+/// All metrics of a tick. Unknown figures have no sample.
 pub fn text(now: &TickReport) -> String {
     let mut text = Text::default();
     of_tick(&mut text, now);
@@ -33,16 +32,16 @@ fn of_tick(text: &mut Text, now: &TickReport) {
     text.gauge(
         "ehos_build_info",
         "The version of ehos; always 1.",
-        |samples| samples.add(&[("version", &now.program)], 1),
+        [([("version", &*now.program)], 1)],
     );
     text.value(
         "ehos_last_tick_timestamp_seconds",
-        "Time of the last acting tick.",
+        "Time of the last acting tick's observation.",
         (!now.dry_run).then(|| unix(now.at)),
     );
     text.value(
         "ehos_last_success_timestamp_seconds",
-        "Time of the last tick with exit code 0.",
+        "Time of the observation of the last tick that ended with exit code 0.",
         now.totals.last_success.map(unix),
     );
     text.value(
@@ -55,61 +54,50 @@ fn of_tick(text: &mut Text, now: &TickReport) {
         "Duration of the last tick.",
         Some(seconds(now.milliseconds)),
     );
+    let took = now.source_milliseconds.iter();
     text.gauge(
         "ehos_source_duration_seconds",
-        "Time that each source took to answer in the last tick.",
-        |samples| {
-            for (source, took) in &now.source_milliseconds {
-                samples.add(&[("source", source)], seconds(*took));
-            }
-        },
+        "Response time of each source in the last tick.",
+        took.map(|(source, took)| ([("source", source.as_str())], seconds(*took))),
     );
+    let mut unseen: BTreeMap<&str, u64> = UNSEEN_KINDS.iter().map(|kind| (*kind, 0)).collect();
+    for source in &now.unseen {
+        *unseen.entry(source.source.kind.name()).or_default() += 1;
+    }
     text.gauge(
         "ehos_sources_unseen",
         "Sources of a kind that did not answer in the last tick.",
-        |samples| {
-            let mut counts: BTreeMap<&str, u64> =
-                UNSEEN_KINDS.iter().map(|kind| (*kind, 0)).collect();
-            for unseen in &now.unseen {
-                *counts.entry(unseen.source.kind.name()).or_default() += 1;
-            }
-            for (kind, count) in counts {
-                samples.add(&[("source", kind)], count);
-            }
-        },
+        unseen.into_iter().map(|(kind, n)| ([("source", kind)], n)),
     );
+    let none = BrakeName::ALL.iter().map(|name| (name.to_string(), 0));
+    let mut brakes: BTreeMap<String, u8> = none.collect();
+    brakes.extend(now.brakes.iter().map(|one| (one.brake.to_string(), 1)));
     text.gauge(
         "ehos_brake",
         "Whether this brake blocks deletes, or creates as well.",
-        |samples| {
-            let none = BrakeName::ALL.iter().map(|name| (name.to_string(), 0));
-            let mut brakes: BTreeMap<String, u8> = none.collect();
-            brakes.extend(now.brakes.iter().map(|one| (one.brake.to_string(), 1)));
-            for (brake, on) in brakes {
-                samples.add(&[("brake", brake.as_str())], on);
-            }
-        },
+        brakes.iter().map(|(brake, on)| ([("brake", &**brake)], on)),
     );
 }
 
 fn of_jobs(text: &mut Text, now: &TickReport) {
     let queue = now.knows_jobs().then_some(now.queue);
     let demand = queue.map(|_| now.demand);
-    text.gauge("ehos_jobs", "Jobs by state.", |samples| {
-        if let Some(queue) = queue {
-            let states = [
-                ("idle", queue.idle),
-                ("running", queue.running),
-                ("held", queue.held),
-            ];
-            for (state, jobs) in states {
-                samples.add(&[("state", state)], jobs);
-            }
-        }
+    let states = queue.map(|queue| {
+        [
+            ("idle", queue.idle),
+            ("running", queue.running),
+            ("held", queue.held),
+        ]
     });
+    let states = states.into_iter().flatten();
+    text.gauge(
+        "ehos_jobs",
+        "Jobs by state.",
+        states.map(|(state, jobs)| ([("state", state)], jobs)),
+    );
     text.value(
         "ehos_jobs_stranded",
-        "Running jobs whose machine is deleted.",
+        "Running jobs whose machine no longer exists.",
         queue.map(|queue| queue.stranded),
     );
     text.value(
@@ -119,60 +107,64 @@ fn of_jobs(text: &mut Text, now: &TickReport) {
     );
     text.value(
         "ehos_jobs_waiting_longest_seconds",
-        "Wait of the longest waiting job.",
+        "Longest waiting time of a waiting job.",
         queue.map(|queue| queue.longest_seconds),
     );
     text.value(
         "ehos_jobs_unmatched",
-        "Waiting jobs that match no node type or are larger than all.",
+        "Waiting jobs that match no node type, or are larger than any.",
         queue.map(|queue| queue.unmatched),
     );
+    let limited = queue.map(|_| limits(now)).into_iter().flatten();
+    let limited: Vec<_> = limited.collect();
     text.gauge(
         "ehos_jobs_limited",
         "Waiting jobs for which this limit blocks creates.",
-        |samples| {
-            if queue.is_some() {
-                for (limit, jobs) in limits(now) {
-                    samples.add(&[("limit", &limit)], jobs);
-                }
-            }
-        },
+        limited
+            .iter()
+            .map(|(limit, jobs)| ([("limit", &**limit)], jobs)),
     );
     text.value(
         "ehos_demand_cores",
-        "Cores requested by waiting jobs.",
+        "Cores that all waiting jobs request.",
         demand.map(|demand| demand.cpus),
     );
     text.value(
         "ehos_demand_memory_bytes",
-        "Memory requested by waiting jobs.",
+        "Memory that all waiting jobs request.",
         demand.map(|demand| bytes(demand.memory_mb)),
     );
     text.value(
         "ehos_demand_gpus",
-        "GPUs requested by waiting jobs.",
+        "GPUs that all waiting jobs request.",
         demand.map(|demand| demand.gpus),
     );
 }
 
 fn of_nodes(text: &mut Text, now: &TickReport) {
-    text.gauge("ehos_nodes", "Nodes by cloud and phase.", |samples| {
-        for (cloud, phase, count) in nodes(now) {
-            samples.add(&[("cloud", cloud), ("phase", &phase.to_string())], count);
-        }
-    });
+    let nodes: Vec<_> = nodes(now)
+        .into_iter()
+        .map(|(cloud, phase, count)| (cloud, phase.to_string(), count))
+        .collect();
+    text.gauge(
+        "ehos_nodes",
+        "Nodes by cloud and phase.",
+        nodes
+            .iter()
+            .map(|(cloud, phase, count)| ([("cloud", *cloud), ("phase", phase)], count)),
+    );
     let limits = (now.policy.nodes_max > 0).then_some(&now.policy);
     text.value(
         "ehos_nodes_min",
-        "Minimum of nodes, as configured and scheduled.",
+        "Least number of nodes, as configured and scheduled.",
         limits.map(|policy| policy.nodes_min),
     );
     text.value(
         "ehos_nodes_max",
-        "Maximum of nodes, as configured and scheduled.",
+        "Largest number of nodes, as configured and scheduled.",
         limits.map(|policy| policy.nodes_max),
     );
-    let seen = now.knows_claims().then_some(now.cores);
+    let known = now.knows_claims().then_some(now.cores);
     text.value(
         "ehos_cores_paid",
         "Cores of all servers of nodes.",
@@ -180,61 +172,60 @@ fn of_nodes(text: &mut Text, now: &TickReport) {
     );
     text.value(
         "ehos_cores_joined",
-        "Cores of nodes that are in the pool.",
-        seen.map(|cores| cores.joined),
+        "Cores of nodes that have joined the pool.",
+        known.map(|cores| cores.joined),
     );
     text.value(
         "ehos_cores_claimed",
-        "Cores of nodes that are claimed.",
-        seen.map(|cores| cores.claimed),
+        "Claimed cores of nodes.",
+        known.map(|cores| cores.claimed),
     );
     text.value(
         "ehos_cores_free",
-        "Cores of nodes that accept jobs and are not claimed.",
-        seen.map(|cores| cores.free),
+        "Unclaimed cores of nodes that accept jobs.",
+        known.map(|cores| cores.free),
     );
     text.value(
         "ehos_cores_others",
         "Cores of unmanaged machines in the pool.",
-        seen.map(|cores| cores.others),
+        known.map(|cores| cores.others),
     );
     text.value(
         "ehos_cores_others_claimed",
         "Claimed cores of unmanaged machines in the pool.",
-        seen.map(|cores| cores.others_claimed),
+        known.map(|cores| cores.others_claimed),
     );
+    let mut protected: BTreeMap<_, u64> = BTreeMap::new();
+    for told in &now.protected {
+        *protected
+            .entry(of_type(&told.what.cloud, &told.what.flavor))
+            .or_default() += 1;
+    }
     text.gauge(
         "ehos_protected",
-        "Node types in protected mode: ehos creates no node of them.",
-        |samples| {
-            let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-            for told in &now.protected {
-                let key = (told.what.cloud.as_str(), told.what.flavor.as_str());
-                *counts.entry(key).or_default() += 1;
-            }
-            for ((cloud, flavor), count) in counts {
-                samples.add(&[("cloud", cloud), ("flavor", flavor)], count);
-            }
-        },
+        "Node types in protected mode: ehos creates no more nodes of them.",
+        protected,
     );
+    let mut longest: BTreeMap<_, u64> = BTreeMap::new();
+    for backoff in &now.backoffs {
+        let left = longest
+            .entry(of_type(&backoff.cloud, &backoff.flavor))
+            .or_default();
+        *left = backoff.seconds.max(*left);
+    }
     text.gauge(
         "ehos_backoff_seconds",
-        "Rest of the backoff of this node type, after failures.",
-        |samples| {
-            let mut longest: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-            for backoff in &now.backoffs {
-                let key = (backoff.cloud.as_str(), backoff.flavor.as_str());
-                let left = longest.entry(key).or_default();
-                *left = backoff.seconds.max(*left);
-            }
-            for ((cloud, flavor), left) in longest {
-                samples.add(&[("cloud", cloud), ("flavor", flavor)], left);
-            }
-        },
+        "Time until ehos creates a node of this type again, after failures.",
+        longest,
     );
 }
 
-/// What a quota is measured in.
+/// The labels of a node type.
+fn of_type<'l>(cloud: &'l str, flavor: &'l str) -> [(&'static str, &'l str); 2] {
+    [("cloud", cloud), ("flavor", flavor)]
+}
+
+/// A resource of a quota: names of its limit and use, its figures, and its unit.
 type Resource = (
     &'static str,
     &'static str,
@@ -242,114 +233,87 @@ type Resource = (
     fn(u64) -> f64,
 );
 
+#[allow(clippy::cast_precision_loss)] // A float is what Prometheus has.
+const RESOURCES: [Resource; 3] = [
+    (
+        "ehos_quota_servers_limit",
+        "ehos_quota_servers_used",
+        |cloud| cloud.quota.map(|quota| quota.instances),
+        |count| count as f64,
+    ),
+    (
+        "ehos_quota_cores_limit",
+        "ehos_quota_cores_used",
+        |cloud| cloud.quota.map(|quota| quota.cores),
+        |count| count as f64,
+    ),
+    (
+        "ehos_quota_memory_limit_bytes",
+        "ehos_quota_memory_used_bytes",
+        |cloud| cloud.quota.map(|quota| quota.ram_mb),
+        bytes,
+    ),
+];
+
+/// A sample for each cloud that has a value.
+fn by_cloud<V>(
+    clouds: &[CloudFigures],
+    value: impl Fn(&CloudFigures) -> Option<V>,
+) -> impl Iterator<Item = ([(&'static str, &str); 1], V)> {
+    clouds
+        .iter()
+        .filter_map(move |cloud| Some(([("cloud", cloud.cloud.as_str())], value(cloud)?)))
+}
+
 fn of_clouds(text: &mut Text, now: &TickReport) {
-    #[allow(clippy::cast_precision_loss)]
-    fn plain(count: u64) -> f64 {
-        count as f64
-    }
     text.gauge(
         "ehos_cloud_up",
         "Whether the cloud answered in the last tick.",
-        |samples| {
-            for cloud in &now.clouds {
-                samples.add(&[("cloud", &cloud.cloud)], u8::from(cloud.answers));
-            }
-        },
+        by_cloud(&now.clouds, |cloud| Some(u8::from(cloud.answers))),
     );
     text.gauge(
         "ehos_cloud_pause_seconds",
-        "Rest of the pause of creates in this cloud, after a rate limit or refused quota.",
-        |samples| {
-            for cloud in &now.clouds {
-                if let Some(pause) = &cloud.pause {
-                    samples.add(&[("cloud", &cloud.cloud)], pause.seconds);
-                }
-            }
-        },
+        "Time until creates in this cloud resume, as it has asked.",
+        by_cloud(&now.clouds, |cloud| Some(cloud.pause.as_ref()?.seconds)),
     );
     text.gauge(
         "ehos_cloud_nodes_max",
-        "Maximum of nodes in the cloud, as configured.",
-        |samples| {
-            for cloud in &now.clouds {
-                if let Some(most) = cloud.nodes_max {
-                    samples.add(&[("cloud", &cloud.cloud)], most);
-                }
-            }
-        },
+        "Largest number of nodes in the cloud, as configured.",
+        by_cloud(&now.clouds, |cloud| cloud.nodes_max),
     );
-    let resources: [Resource; 3] = [
-        (
-            "ehos_quota_servers_limit",
-            "ehos_quota_servers_used",
-            |cloud| cloud.quota.map(|quota| quota.instances),
-            plain,
-        ),
-        (
-            "ehos_quota_cores_limit",
-            "ehos_quota_cores_used",
-            |cloud| cloud.quota.map(|quota| quota.cores),
-            plain,
-        ),
-        (
-            "ehos_quota_memory_limit_bytes",
-            "ehos_quota_memory_used_bytes",
-            |cloud| cloud.quota.map(|quota| quota.ram_mb),
-            bytes,
-        ),
-    ];
-    for (limit, used, of, unit) in resources {
+    for (limit, used, usage, unit) in RESOURCES {
         text.gauge(
             limit,
-            "Quota of the project; absent if unlimited.",
-            |samples| {
-                for cloud in &now.clouds {
-                    if let Some(limit) = of(cloud).and_then(|usage| usage.limit) {
-                        samples.add(&[("cloud", &cloud.cloud)], unit(limit));
-                    }
-                }
-            },
+            "The project's quota; none where it is unlimited.",
+            by_cloud(&now.clouds, |cloud| usage(cloud)?.limit.map(unit)),
         );
         text.gauge(
             used,
-            "Used quota of the project, by all its servers.",
-            |samples| {
-                for cloud in &now.clouds {
-                    if let Some(usage) = of(cloud) {
-                        samples.add(&[("cloud", &cloud.cloud)], unit(usage.used));
-                    }
-                }
-            },
+            "Used part of the project's quota, by other servers too.",
+            by_cloud(&now.clouds, |cloud| {
+                usage(cloud).map(|usage| unit(usage.used))
+            }),
         );
     }
 }
 
 fn of_money(text: &mut Text, now: &TickReport) {
-    let costs = now.cost.iter().flat_map(|cost| &cost.clouds);
-    let costs: Vec<_> = costs.collect();
+    let costs = || now.cost.iter().flat_map(|cost| &cost.clouds);
     text.gauge(
         "ehos_cost_per_hour",
-        "Cost per hour of the nodes in the cloud, in the currency of the prices.",
-        |samples| {
-            for cost in &costs {
-                samples.add(&[("cloud", &cost.cloud)], number(&cost.per_hour));
-            }
-        },
+        "Cost of all existing resources in the cloud per hour, in the currency of the prices.",
+        costs().map(|cost| ([("cloud", &*cost.cloud)], number(&cost.per_hour))),
     );
     text.gauge(
         "ehos_spent_this_month",
-        "Cost of the nodes in the cloud in this calendar month.",
-        |samples| {
-            for cost in &costs {
-                samples.add(&[("cloud", &cost.cloud)], number(&cost.spent_this_month));
-            }
-        },
+        "Amount spent in the cloud in this calendar month.",
+        costs().map(|cost| ([("cloud", &*cost.cloud)], number(&cost.spent_this_month))),
     );
     let budget = now.policy.budget;
     let amount = |money: Option<Money>| money.map(|money| number(&money));
     text.value(
         "ehos_budget_per_hour",
-        "Budget per hour.",
+        "Budget of everything that runs at once, per hour.",
         amount(budget.per_hour),
     );
     text.value(
@@ -359,166 +323,131 @@ fn of_money(text: &mut Text, now: &TickReport) {
     );
     text.gauge(
         "ehos_cloud_budget_per_hour",
-        "Budget per hour of the cloud.",
-        |samples| {
-            for cloud in &now.clouds {
-                if let Some(money) = amount(cloud.budget.per_hour) {
-                    samples.add(&[("cloud", &cloud.cloud)], money);
-                }
-            }
-        },
+        "Budget of everything that runs at once in the cloud, per hour.",
+        by_cloud(&now.clouds, |cloud| amount(cloud.budget.per_hour)),
     );
     text.gauge(
         "ehos_cloud_budget_per_month",
-        "Budget of a calendar month of the cloud.",
-        |samples| {
-            for cloud in &now.clouds {
-                if let Some(money) = amount(cloud.budget.per_month) {
-                    samples.add(&[("cloud", &cloud.cloud)], money);
-                }
-            }
-        },
+        "Budget of a calendar month in the cloud.",
+        by_cloud(&now.clouds, |cloud| amount(cloud.budget.per_month)),
     );
     text.value(
         "ehos_budgets_spent",
-        "Budgets of the month that are too small for one more node.",
+        "Budgets of the month that do not cover one more node.",
         Some(now.budgets_spent.len()),
     );
 }
 
-/// What is counted of nodes since the state began.
+/// A counter of nodes: its name, its help and its count.
+type NodeCounter = (&'static str, &'static str, fn(&NodeTotal) -> u64);
+
+const NODE_COUNTERS: [NodeCounter; 5] = [
+    (
+        "ehos_nodes_created_total",
+        "Servers whose create the cloud has accepted.",
+        |row| row.created,
+    ),
+    (
+        "ehos_nodes_drained_total",
+        "Drains that startds have accepted.",
+        |row| row.drained,
+    ),
+    (
+        "ehos_drains_cancelled_total",
+        "Drains that were cancelled.",
+        |row| row.returned,
+    ),
+    (
+        "ehos_nodes_failed_total",
+        "Nodes that failed to boot, or never ran a job.",
+        |row| row.failed,
+    ),
+    (
+        "ehos_nodes_lost_total",
+        "Nodes that were lost: silent for too long.",
+        |row| row.lost,
+    ),
+];
+
+/// Counts of nodes since the state began.
 fn counted_nodes(text: &mut Text, totals: &Totals) {
-    text.counter("ehos_ticks_total", "Acting ticks by result.", |samples| {
-        for row in &totals.ticks {
-            samples.add(&[("result", &row.result)], row.count);
-        }
-    });
-    type Count = fn(&scaling::totals::NodeTotal) -> u64;
-    let of_nodes: [(&str, &str, Count); 5] = [
-        (
-            "ehos_nodes_created_total",
-            "Creates that the cloud has accepted.",
-            |row| row.created,
-        ),
-        (
-            "ehos_nodes_drained_total",
-            "Drains that startds have accepted.",
-            |row| row.drained,
-        ),
-        (
-            "ehos_drains_cancelled_total",
-            "Drains that were cancelled.",
-            |row| row.returned,
-        ),
-        (
-            "ehos_nodes_failed_total",
-            "Nodes that failed to boot or never ran a job.",
-            |row| row.failed,
-        ),
-        (
-            "ehos_nodes_lost_total",
-            "Nodes that were lost: silent for lost_timeout.",
-            |row| row.lost,
-        ),
-    ];
-    for (name, help, count) in of_nodes {
-        text.counter(name, help, |samples| {
-            for row in &totals.nodes {
-                samples.add(
-                    &[("cloud", &row.cloud), ("flavor", &row.flavor)],
-                    count(row),
-                );
-            }
-        });
+    text.counter(
+        "ehos_ticks_total",
+        "Acting ticks, by result.",
+        totals
+            .ticks
+            .iter()
+            .map(|row| ([("result", &*row.result)], row.count)),
+    );
+    for (name, help, count) in NODE_COUNTERS {
+        let rows = totals.nodes.iter();
+        let rows = rows.map(|row| (of_type(&row.cloud, &row.flavor), count(row)));
+        text.counter(name, help, rows);
     }
+    let deletes = totals.deletes.iter().map(|row| {
+        let [cloud, flavor] = of_type(&row.cloud, &row.flavor);
+        ([cloud, flavor, ("reason", &*row.reason)], row.count)
+    });
     text.counter(
         "ehos_nodes_deleted_total",
         "Deletes of nodes that the cloud has accepted, by reason.",
-        |samples| {
-            for row in &totals.deletes {
-                samples.add(
-                    &[
-                        ("cloud", &row.cloud),
-                        ("flavor", &row.flavor),
-                        ("reason", &row.reason),
-                    ],
-                    row.count,
-                );
-            }
-        },
+        deletes,
     );
-    text.metric(
+    let mut boots: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for row in &totals.nodes {
+        let (seconds, count) = boots.entry(&row.cloud).or_default();
+        *seconds = seconds.saturating_add(row.boot_seconds);
+        *count = count.saturating_add(row.joined);
+    }
+    text.summary(
         "ehos_node_boot_seconds",
-        "summary",
-        "Time from the decision to create a node until its ad is in the collector.",
-        |samples| {
-            let mut boots: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-            for row in &totals.nodes {
-                let (seconds, count) = boots.entry(&row.cloud).or_default();
-                *seconds = seconds.saturating_add(row.boot_seconds);
-                *count = count.saturating_add(row.joined);
-            }
-            for (cloud, (seconds, count)) in boots {
-                samples.add_to("_sum", &[("cloud", cloud)], seconds);
-                samples.add_to("_count", &[("cloud", cloud)], count);
-            }
-        },
+        "Time from the decision to create a node until it has joined the pool.",
+        boots
+            .into_iter()
+            .map(|(cloud, sums)| ([("cloud", cloud)], sums)),
     );
 }
 
-/// What else is counted since the state began.
+/// Other counts since the state began.
 fn counted(text: &mut Text, totals: &Totals) {
+    let failures = totals.failures.iter().map(|row| {
+        let labels = [
+            ("cloud", &*row.cloud),
+            ("action", &*row.action),
+            ("kind", &*row.kind),
+        ];
+        (labels, row.count)
+    });
     text.counter(
         "ehos_action_failures_total",
-        "Failed actions by kind of failure.",
-        |samples| {
-            for row in &totals.failures {
-                samples.add(
-                    &[
-                        ("cloud", &row.cloud),
-                        ("action", &row.action),
-                        ("kind", &row.kind),
-                    ],
-                    row.count,
-                );
-            }
-        },
+        "Actions that failed, by kind of failure.",
+        failures,
     );
     text.counter(
         "ehos_unseen_total",
         "Sources of a kind that did not answer, each once a tick.",
-        |samples| {
-            for row in &totals.unseen {
-                samples.add(&[("source", &row.source)], row.count);
-            }
-        },
+        totals
+            .unseen
+            .iter()
+            .map(|row| ([("source", &*row.source)], row.count)),
     );
-    let counted = totals.since.is_some();
+    let counted = |milliseconds| totals.since.map(|_| ([], seconds(milliseconds)));
     text.counter(
         "ehos_paid_core_seconds_total",
-        "Cores of all servers of nodes, times observed time.",
-        |samples| {
-            if counted {
-                samples.add(&[], seconds(totals.paid_core_milliseconds));
-            }
-        },
+        "Cores of all servers of nodes, times the observed time.",
+        counted(totals.paid_core_milliseconds),
     );
     text.counter(
         "ehos_claimed_core_seconds_total",
-        "Claimed cores of nodes, times observed time.",
-        |samples| {
-            if counted {
-                samples.add(&[], seconds(totals.claimed_core_milliseconds));
-            }
-        },
+        "Claimed cores of nodes, times the observed time.",
+        counted(totals.claimed_core_milliseconds),
     );
     text.counter(
         "ehos_spent_total",
         "Cost of nodes, in the currency of the prices.",
-        |samples| {
-            for row in &totals.spent {
-                samples.add(&[("cloud", &row.cloud)], number(&row.money));
-            }
-        },
+        totals
+            .spent
+            .iter()
+            .map(|row| ([("cloud", &*row.cloud)], number(&row.money))),
     );
 }

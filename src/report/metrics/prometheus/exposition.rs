@@ -11,33 +11,6 @@ const MEBIBYTE: f64 = 1024.0 * 1024.0;
 #[derive(Default)]
 pub(super) struct Text(pub String);
 
-/// Of one metric: each sample with its labels.
-pub(super) struct Samples<'t> {
-    pub text: &'t mut String,
-    pub name: &'static str,
-}
-
-impl Samples<'_> {
-    /// One sample.
-    pub fn add(&mut self, labels: &[(&str, &str)], value: impl Display) {
-        self.add_to("", labels, value);
-    }
-
-    pub fn add_to(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
-        self.text.push_str(self.name);
-        self.text.push_str(suffix);
-        for (index, (label, content)) in labels.iter().enumerate() {
-            self.text.push(if index == 0 { '{' } else { ',' });
-            // Writing to a string cannot fail.
-            _ = write!(self.text, "{label}=\"{}\"", escaped(content));
-        }
-        if !labels.is_empty() {
-            self.text.push('}');
-        }
-        _ = writeln!(self.text, " {value}");
-    }
-}
-
 pub(super) fn escaped(content: &str) -> String {
     let content = content
         .replace('\\', "\\\\")
@@ -47,41 +20,73 @@ pub(super) fn escaped(content: &str) -> String {
 }
 
 impl Text {
-    /// A metric whose samples `fill` adds; without any, nothing is said of it.
-    pub fn metric(
-        &mut self,
-        name: &'static str,
-        kind: &str,
-        help: &str,
-        fill: impl FnOnce(&mut Samples<'_>),
-    ) {
-        let mut samples = String::new();
-        fill(&mut Samples {
-            text: &mut samples,
-            name,
-        });
+    /// A metric with these samples; nothing where there are none.
+    fn metric(&mut self, name: &str, kind: &str, help: &str, samples: &str) {
         if !samples.is_empty() {
+            // Writing to a string cannot fail.
             _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-            self.0.push_str(&samples);
+            self.0.push_str(samples);
         }
     }
 
-    pub fn gauge(&mut self, name: &'static str, help: &str, fill: impl FnOnce(&mut Samples<'_>)) {
-        self.metric(name, "gauge", help, fill);
+    pub fn gauge<'l, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (Labels<'l, N>, impl Display)>,
+    ) {
+        self.metric(name, "gauge", help, &samples(name, rows));
     }
 
-    pub fn counter(&mut self, name: &'static str, help: &str, fill: impl FnOnce(&mut Samples<'_>)) {
-        self.metric(name, "counter", help, fill);
+    pub fn counter<'l, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (Labels<'l, N>, impl Display)>,
+    ) {
+        self.metric(name, "counter", help, &samples(name, rows));
+    }
+
+    /// Sums and counts.
+    pub fn summary<'l, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (Labels<'l, N>, (u64, u64))>,
+    ) {
+        let mut text = String::new();
+        for (labels, (sum, count)) in rows {
+            text.push_str(&samples(&format!("{name}_sum"), [(labels, sum)]));
+            text.push_str(&samples(&format!("{name}_count"), [(labels, count)]));
+        }
+        self.metric(name, "summary", help, &text);
     }
 
     /// One sample without labels, if there is a value.
-    pub fn value(&mut self, name: &'static str, help: &str, value: Option<impl Display>) {
-        self.gauge(name, help, |samples| {
-            if let Some(value) = value {
-                samples.add(&[], value);
-            }
-        });
+    pub fn value(&mut self, name: &str, help: &str, value: Option<impl Display>) {
+        self.gauge(name, help, value.map(|value| ([], value)));
     }
+}
+
+type Labels<'l, const N: usize> = [(&'static str, &'l str); N];
+
+fn samples<'l, const N: usize>(
+    name: &str,
+    rows: impl IntoIterator<Item = (Labels<'l, N>, impl Display)>,
+) -> String {
+    let mut text = String::new();
+    for (labels, value) in rows {
+        text.push_str(name);
+        for (index, (label, content)) in labels.iter().enumerate() {
+            text.push(if index == 0 { '{' } else { ',' });
+            _ = write!(text, "{label}=\"{}\"", escaped(content));
+        }
+        if N > 0 {
+            text.push('}');
+        }
+        _ = writeln!(text, " {value}");
+    }
+    text
 }
 
 /// As it is in JSON.
