@@ -15,7 +15,7 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// How far back a chart goes.
+/// The range of a chart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Range {
     /// An hour.

@@ -41,7 +41,7 @@ pub struct View {
     existing_nodes: usize,
     /// The actions of the tick in words, equal ones together.
     actions: Vec<String>,
-    /// The reasons for which jobs wait until somebody acts.
+    /// The reasons for which jobs wait until an operator or user acts.
     stuck: Vec<ReasonName>,
 }
 

@@ -200,7 +200,7 @@ pub fn snapshot(at: Timestamp, nodes: usize) -> Value {
                        "budget": {"per_hour": null, "per_month": 400.0}, "pause": null},
                       {"cloud": "green", "answers": true, "image": "gold", "nodes": 1}],
            "groups": [{"request": {"cpus": 2, "memory_mb": 4096, "disk_kb": 1024, "gpus": 0}, "jobs": 20, "waiting_seconds": 700,
-                       "why": [{"reason": "new_nodes", "text": "20 on 5 new nodes: m1.large in blue"}]}],
+                       "why": [{"reason": "new_nodes", "text": "create 5 × m1.large in blue for 20 jobs: cheapest"}]}],
            "nodes": nodes})
 }
 

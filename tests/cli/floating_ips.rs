@@ -63,5 +63,5 @@ fn it_is_taken_off_when_that_is_configured() {
     );
     assert_eq!(double.count("PUT", PATH), 1);
     assert_eq!(double.count("DELETE", ""), 0);
-    site.tick(&[]).exits(0).says("free 1 floating IP");
+    site.tick(&[]).exits(0).says("disassociate 1 floating IP");
 }

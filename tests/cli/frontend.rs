@@ -641,7 +641,7 @@ fn the_page_as_one_file() {
     );
     once("none/page.html")
         .exits(1)
-        .warns("none/page.html cannot be written");
+        .warns("none/page.html: cannot be written");
     once("-").exits(0).says("</html>");
 }
 

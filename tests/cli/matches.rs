@@ -26,7 +26,7 @@ fn asked(site: &Site) -> usize {
 fn jobs_that_a_new_node_would_run_make_one() {
     let double = Double::start(cloud::script(vec![]));
     let site = site(&double, "TARGET.Arch == \"X86_64\"");
-    site.tick(&[]).exits(0).says("2 on 2 new nodes");
+    site.tick(&[]).exits(0).says("create 2 nodes for 2 jobs");
     assert_eq!(double.count("POST", CREATE), 2);
     assert_eq!(asked(&site), 1);
     // Remembered in the state directory.

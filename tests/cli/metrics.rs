@@ -485,7 +485,7 @@ fn site_file(site: &Site, name: &str) -> String {
 fn an_influxdb_that_does_not_take_it_changes_neither_exit_code_nor_time() {
     let said = format!("{{\"error\": \"unauthorized {PASSWORD}\"}}");
     for (reply, words) in [
-        (Reply::status(401, &said), "answer 401: correct the user"),
+        (Reply::status(401, &said), "answer 401: correct user"),
         (
             Reply::status(500, "engine: cache full"),
             "answer 500 (engine: cache full)",
