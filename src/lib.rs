@@ -1,4 +1,4 @@
-//! ehos, Elastic HTCondor OpenStack Scaling: makes an HTCondor pool exactly as large as its queue needs.
+//! ehos, Elastic HTCondor OpenStack Scaling: an autoscaler for HTCondor pools on OpenStack.
 
 pub mod check;
 pub mod cli;
@@ -19,13 +19,13 @@ use system::exit::Exit;
 use system::plain::{Own, PlainWriter};
 use system::{logging, rights};
 
-/// Runs the command line `args` (the program's name first) and writes what it has to say to `out`, as plain text.
+/// Runs the command line `args` (the name of the program first) and writes its output to `out`, as plain text.
 pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exit {
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(refusal) => {
-            // To the terminal in colour: help to standard output, complaints to standard error.
+            // Coloured on a terminal: help goes to standard output, errors to standard error.
             let printed = refusal.print();
             let asked_for_help = !refusal.use_stderr();
             return if asked_for_help && printed.is_ok() {
@@ -45,7 +45,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
     let exact = matches!(&cli.command, Command::Config(ConfigCommand::Render(_)));
     let mut plain;
     let out: &mut dyn Write = if exact {
-        // User data to the byte: the site's own text.
+        // User data are copied byte for byte.
         out
     } else {
         plain = PlainWriter::new(out, own(&cli.command, to_journal));
@@ -94,7 +94,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
     })
 }
 
-/// What a command writes besides text.
+/// The control sequences that a command writes besides text.
 fn own(command: &Command, to_journal: bool) -> Own {
     let own = |styles, levels| Own { styles, levels };
     match command {
@@ -104,7 +104,7 @@ fn own(command: &Command, to_journal: bool) -> Own {
     }
 }
 
-/// How often `-v` was given.
+/// The number of `-v` flags.
 fn verbosity(command: &Command) -> u8 {
     match command {
         Command::Tick(args) => args.common.verbose,
@@ -127,7 +127,7 @@ fn verbosity(command: &Command) -> u8 {
     }
 }
 
-/// The exit code that an error of a command stands for.
+/// The exit code of an error of a command.
 fn exit_of(failure: &anyhow::Error) -> Exit {
     for cause in failure.chain() {
         if cause.is::<config::Error>() {
@@ -148,7 +148,7 @@ fn exit_of(failure: &anyhow::Error) -> Exit {
     Exit::Failed
 }
 
-/// The exit code that an error of a cloud stands for: what the configuration can mend, what time may, and the rest.
+/// The exit code of an error of a cloud: the configuration can correct it, time may, or neither.
 fn exit_of_cloud(error: &openstack::Error) -> Exit {
     use openstack::Error;
     match error {

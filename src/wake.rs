@@ -170,7 +170,7 @@ impl Begun {
             mark: self.mark,
         };
         if let Err(error) = record.save(directory) {
-            debug!("{RECORD}: {error}; the next pass is the timer's");
+            debug!("{RECORD}: {error}; the timer starts the next pass");
             set_wake(directory, false);
             return;
         }
@@ -221,7 +221,10 @@ fn set_wake(directory: &Path, there: bool) {
         Ok(()) => {}
         Err(error)
             if [io::ErrorKind::AlreadyExists, io::ErrorKind::NotFound].contains(&error.kind()) => {}
-        Err(error) => debug!("{}: {error}; the next pass is the timer's", path.display()),
+        Err(error) => debug!(
+            "{}: {error}; the timer starts the next pass",
+            path.display()
+        ),
     }
 }
 

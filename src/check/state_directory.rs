@@ -22,7 +22,7 @@ const FEW_BYTES: u64 = 64 << 20;
 /// As files: a tick makes some and deletes them.
 const LEAST_FILES: u64 = 8;
 const FEW_FILES: u64 = 1_000;
-/// Entries that are looked at: the history has one a day.
+/// Entries that are looked at: the history has two a day.
 const MAX_ENTRIES: usize = 10_000;
 
 /// Looks at the directory: who may use it, and how much room it has.

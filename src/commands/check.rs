@@ -1,4 +1,4 @@
-//! `ehos check`: everything that can be wrong, found before a server is made. It changes nothing.
+//! `ehos check`: finds problems before a server is created. The command changes nothing.
 
 use std::io::Write;
 
@@ -34,6 +34,6 @@ pub fn run(args: &Check, environment: &Environment, out: &mut dyn Write) -> anyh
         Output::Json => report::json(&areas, exit)? + "\n",
     };
     out.write_all(printed.as_bytes())
-        .context("the report could not be printed")?;
+        .context("the report cannot be printed")?;
     Ok(exit)
 }

@@ -1,4 +1,5 @@
-//! `ehos cloud setup`: adds keypair and security group where they are missing. What is there is never changed.
+//! `ehos cloud setup`: creates keypair, security group and server group where they are missing. It never changes
+//! existing ones.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -21,14 +22,14 @@ use system::plain::line;
 
 /// Where `ssh-keygen` puts public keys, the better kinds first.
 const PUBLIC_KEYS: [&str; 3] = ["id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub"];
-/// The version of the JSON: raised when something in it changes its meaning or goes.
+/// The version of the JSON layout: raised when a field changes its meaning or is removed.
 const VERSION: u32 = 1;
 
 /// Runs it and writes what it has to say to `out`.
 ///
 /// # Errors
-/// When the configuration or the public key will not do, or 40-cloud.yaml cannot be written. What fails on a cloud is
-/// reported.
+/// The configuration or the public key is invalid, or 40-cloud.yaml cannot be written. Failures on a cloud are part of the
+/// report.
 pub fn run(
     args: &CloudSetup,
     environment: &Environment,
@@ -36,14 +37,12 @@ pub fn run(
 ) -> anyhow::Result<Exit> {
     let config = config::ensure_cluster(&args.common.config, environment, args.dry_run)?;
     if config.simulation.is_some() {
-        bail!(
-            "a simulated world has no clouds to set up: take `simulation:` out of the configuration"
-        );
+        bail!("the configuration describes a simulated site without clouds; remove `simulation:`");
     }
     let clouds = config.chosen(&args.clouds.names)?;
     let public_key = public_key(args, environment)?;
     let here = LocalKeys::look(environment);
-    // One after another: two entries may be the same project, and each would make a group of the same name.
+    // In sequence: two entries may name the same project, and each would create a group of the same name.
     let reports: Vec<Report> = clouds
         .iter()
         .map(|settings| one(args, &config, settings, public_key.clone(), &here))
@@ -55,7 +54,7 @@ pub fn run(
         exit: exit(&reports) as u8,
         clouds: &reports,
     };
-    // What was made is told even if it cannot be written down.
+    // The report is printed even if the file cannot be written.
     let kept = if args.dry_run {
         Ok(None)
     } else {
@@ -69,7 +68,7 @@ pub fn run(
         Output::Json => serde_json::to_string_pretty(&all)? + "\n",
     };
     out.write_all(printed.as_bytes())
-        .context("the report could not be printed")?;
+        .context("the report cannot be printed")?;
     kept?;
     Ok(exit(&reports))
 }
@@ -84,14 +83,14 @@ fn exit(reports: &[Report]) -> Exit {
     }
 }
 
-/// What came of one cloud.
+/// The result of one cloud.
 #[derive(Debug, Serialize)]
 struct Report {
     cloud: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     changes: Vec<Step>,
-    /// What to do where nobody here holds the keypair.
+    /// The remedy if no private key here fits the keypair.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,7 +99,7 @@ struct Report {
     unanswered: bool,
 }
 
-/// One change, and what came of it.
+/// A change and its result.
 #[derive(Debug, Serialize)]
 struct Step {
     change: &'static str,
@@ -162,7 +161,7 @@ impl All<'_> {
         }
         if let Some(file) = &self.file {
             text.push_str(&line!(
-                "{} names the keypair and security group from now on",
+                "{}: names keypair and security group from now on",
                 file.display()
             ));
         }
@@ -216,7 +215,7 @@ fn one(
     }
 }
 
-/// Looks, and makes what is missing. Returns what the keypair is called, and what to do where nobody here holds it.
+/// Queries the cloud and creates missing items. Returns the name of the keypair, and the remedy without its private key.
 fn make(
     config: &Config,
     settings: &CloudSettings,
@@ -256,14 +255,14 @@ fn make(
     let missing = prerequisites::wanted(&look(&session, deadline)?, asked)?;
     if let Some(change) = missing.first() {
         bail!(
-            "the cloud took it, and does not show it: {change}; run it again, or look with `openstack security group \
+            "accepted by the cloud, but not listed: {change}; run this command again, or check `openstack security group \
              rule list`, `openstack server group list` and `openstack keypair list`"
         );
     }
     Ok((key, note))
 }
 
-/// What to do where nobody here holds the keypair `name`, which is there or is to be added.
+/// The remedy if no private key here fits the keypair `name`, which exists or will be added.
 fn not_held(there: &There, asked: &Asked, name: &str, here: &LocalKeys) -> Option<String> {
     let public = match there.keypairs.iter().find(|pair| pair.name == name) {
         Some(pair) => &pair.public_key,
@@ -271,7 +270,7 @@ fn not_held(there: &There, asked: &Asked, name: &str, here: &LocalKeys) -> Optio
     };
     let given = asked.public_key.as_ref().filter(|key| key.named);
     if given.is_some_and(|key| prerequisites::same_key(public, &key.line)) {
-        // Who names a public key knows where its other half is.
+        // A user who names a public key has its private key.
         return None;
     }
     here.missing(name, public).map(|advice| advice.to_string())
@@ -302,7 +301,7 @@ fn perform(
                 Ok(_) => Ok(()),
                 Err(error) if error.status() == Some(409) => Err(error).with_context(|| {
                     format!(
-                        "keypair {name} is there although the API does not show it; set `key:` to another name"
+                        "keypair {name} exists, although the API does not list it; set `key:` to another name"
                     )
                 }),
                 Err(error) => Err(error.into()),
@@ -322,7 +321,7 @@ fn perform(
                 Some(id) => id.clone(),
                 None => prerequisites::group(&there.groups, group)?
                     .map(|group| group.id.clone())
-                    .with_context(|| format!("there is no security group {group}"))?,
+                    .with_context(|| format!("security group {group} does not exist"))?,
             };
             network::create_rule(session, &id, &traffic.rule(&id), deadline)?;
             Ok(())
@@ -382,10 +381,11 @@ fn public_key(args: &CloudSetup, environment: &Environment) -> anyhow::Result<Op
 
 fn read_public_key(file: &Path) -> anyhow::Result<String> {
     let shown = file.display();
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("public key {shown}: give a readable file by --public-key"))?;
+    let text = std::fs::read_to_string(file).with_context(|| {
+        format!("public key {shown}: cannot be read; give a readable file by --public-key")
+    })?;
     if text.contains("PRIVATE KEY") {
-        bail!("{shown} is a private key, which goes nowhere: give the .pub file beside it");
+        bail!("{shown}: this is a private key; give the .pub file beside it");
     }
     let mut lines = text
         .lines()
@@ -394,7 +394,9 @@ fn read_public_key(file: &Path) -> anyhow::Result<String> {
     match (lines.next(), lines.next()) {
         (Some(line), None) if line.split_whitespace().count() >= 2 => Ok(line.to_owned()),
         _ => {
-            bail!("{shown} is no public key: it must be one line like `ssh-ed25519 AAAA… comment`")
+            bail!(
+                "{shown}: not a public key; give a file with one line such as `ssh-ed25519 AAAA… comment`"
+            )
         }
     }
 }

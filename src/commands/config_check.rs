@@ -1,4 +1,4 @@
-//! `ehos config check`: what can be known of the configuration without asking anybody.
+//! `ehos config check`: checks the configuration without a query to any service.
 
 use std::io::Write;
 
@@ -6,10 +6,10 @@ use crate::cli::ConfigCheck;
 use system::environment::Environment;
 use system::exit::Exit;
 
-/// Loads the configuration and says which files make it, what is worth knowing, and that it is valid.
+/// Loads the configuration and prints its files, notes, and that it is valid.
 ///
 /// # Errors
-/// All that is wrong with it ([`config::Error`]).
+/// Every problem of the configuration ([`config::Error`]).
 pub fn run(
     args: &ConfigCheck,
     environment: &Environment,
@@ -19,7 +19,7 @@ pub fn run(
     for file in config::files(named, environment)? {
         writeln!(out, "file {}", file.display())?;
     }
-    // Nothing is written: an id that is missing is made by whoever needs it.
+    // Nothing is written: the first command that needs a pool id creates it.
     let config = config::ensure_cluster(named, environment, true)?;
     let more = config
         .files

@@ -1,4 +1,4 @@
-//! `ehos config init`: a first `ehos.yaml`, with what is found on the cloud.
+//! `ehos config init`: writes a first `ehos.yaml` from the items of a cloud.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,16 +19,16 @@ use system::exit::Exit;
 use system::plain::line;
 use system::rights;
 
-/// For all that is asked of the cloud.
+/// The timeout of all requests to the cloud together.
 const TIMEOUT: Duration = Duration::from_secs(120);
-/// One request.
+/// The timeout of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Writes the file, and the secret beside it, and tells what was chosen and what comes next.
+/// Writes the configuration and the secret beside it, and prints the choices and the next steps.
 ///
 /// # Errors
-/// Access that is missing or refused, and files that are there already. What is not found on the cloud is no error: it
-/// is left to be filled in, and the exit code says so.
+/// Access that is missing or refused, and files that exist already. Items missing in the cloud are no error: they become
+/// placeholders, and the exit code reports them.
 pub fn run(
     args: &ConfigInit,
     environment: &Environment,
@@ -38,7 +38,7 @@ pub fn run(
     let output = environment.working_directory.join(&args.output);
     if !print && output.exists() {
         bail!(
-            "{}: exists, and is not overwritten; remove it, or name another file with -o",
+            "{}: exists already, and ehos does not overwrite it; remove it, or give another file with -o",
             output.display()
         );
     }
@@ -73,17 +73,17 @@ pub fn run(
     } in &choices
     {
         let value = value.as_deref().unwrap_or("-");
-        // Names are what somebody on the cloud made of them.
+        // Names in the cloud are hostile text.
         words.push_str(&line!("{key:<16} {value}: {why}"));
     }
     if print {
         out.write_all(yaml.as_bytes())?;
         words.push_str(&format!(
-            "the secret is not printed: put it alone into a file {secret_name} beside this one (chmod 600)\n"
+            "the secret is not printed; write it to a file {secret_name} beside this one (chmod 600)\n"
         ));
         eprint!("{words}");
     } else {
-        // The secret first: a run that is stopped between the two can be repeated.
+        // The secret comes first: a run that stops between the two can be repeated.
         if keep_secret {
             new_file(
                 &secret_file,
@@ -93,15 +93,15 @@ pub fn run(
         }
         new_file(&output, &yaml, 0o644)?;
         words.push_str(&format!(
-            "\n{} is written; the secret is in {}{}\n",
+            "\nwrote {}; the secret is in {}{}\n",
             output.display(),
             secret_file.display(),
             if keep_secret {
-                ", for its owner alone"
+                ", readable by its owner only"
             } else if others_can_read(&secret_file) {
-                ", where it was already; every user of this machine can read it: chmod 600 it"
+                ", unchanged; every user of this machine can read it: run chmod 600"
             } else {
-                ", where it was already"
+                ", unchanged"
             }
         ));
         words.push_str(&next(&output, complete, environment));
@@ -110,25 +110,25 @@ pub fn run(
     Ok(if complete { Exit::Done } else { Exit::Failed })
 }
 
-/// Whether the secret is in the file already.
+/// Whether the file contains the secret already.
 fn is_kept(file: &Path, secret: &str) -> anyhow::Result<bool> {
     match std::fs::read_to_string(file) {
         Ok(there) if there.trim_end_matches(['\n', '\r']) == secret => Ok(true),
         Ok(_) => bail!(
-            "{} is there already with another secret, and is not overwritten: remove it, or call the cloud otherwise \
-             with --name",
+            "{}: exists already with another secret, and ehos does not overwrite it; remove it, or give the cloud another \
+             name with --name",
             file.display()
         ),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => bail!(
-            "cannot read {}: {}",
+            "{}: cannot be read: {}",
             file.display(),
             rights::told(file, &error)
         ),
     }
 }
 
-/// What is found on the cloud. Of a service that does not answer nothing is chosen, and why is told.
+/// Chooses from the items of the cloud. A service that does not answer gives no choice, and the reason.
 fn choices(
     args: &ConfigInit,
     session: &Session<'_>,
@@ -179,14 +179,14 @@ fn public_keys(environment: &Environment) -> Vec<String> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "pub"))
         .collect();
     files.sort();
-    // One that cannot be read is not this user's.
+    // An unreadable file belongs to another user.
     files
         .iter()
         .filter_map(|file| std::fs::read_to_string(file).ok())
         .collect()
 }
 
-/// What comes next, with the file where it is not found by itself.
+/// The next steps, with `--config` if ehos does not find the file by itself.
 fn next(output: &Path, complete: bool, environment: &Environment) -> String {
     let found = config::template("ehos.yaml", environment);
     let canonical = |path: &Path| std::fs::canonicalize(path).ok();
@@ -202,11 +202,11 @@ fn next(output: &Path, complete: bool, environment: &Environment) -> String {
     };
     let mut words = String::new();
     if !complete {
-        words.push_str("fill in what stands in < > first\n");
+        words.push_str("replace the placeholders in < > first\n");
     }
     if !by_itself {
         words.push_str(&format!(
-            "ehos looks for its configuration in {}; for this file say{option}, or set EHOS_CONFIG\n",
+            "ehos searches its configuration in {}; for this file add{option}, or set EHOS_CONFIG\n",
             config::folders(environment)
                 .iter()
                 .map(|folder| folder.display().to_string())
@@ -217,9 +217,9 @@ fn next(output: &Path, complete: bool, environment: &Environment) -> String {
     words.push_str("next:\n");
     for (command, what) in [
         ("cloud setup", "adds keypair and security group"),
-        ("check", "finds what is wrong before a server is made"),
-        ("image build", "makes the golden image of nodes"),
-        ("master deploy", "makes the central manager"),
+        ("check", "finds problems before a server is created"),
+        ("image build", "creates the golden image of nodes"),
+        ("master deploy", "creates the central manager"),
     ] {
         words.push_str(&format!("  ehos {command}{option}  # {what}\n"));
     }

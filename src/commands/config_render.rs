@@ -1,4 +1,4 @@
-//! `ehos config render`: user data for a server that is made by hand.
+//! `ehos config render`: prints user data for a server that is created by hand.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -42,7 +42,7 @@ pub fn run(
     let config = config::ensure_cluster(&args.common.config, environment, true)?;
     let names: Vec<String> = args.cloud.iter().cloned().collect();
     let Some(settings) = config.chosen(&names)?.into_iter().next() else {
-        bail!("a simulated site has no cloud that a server could be made in by hand");
+        bail!("a simulated site has no cloud for a server");
     };
     let path = template(&args.template, settings, environment)?;
     let template = Template::load(&path)?;
@@ -51,7 +51,7 @@ pub fn run(
     let file = &settings.user_data_file;
     let execute = builtin_templates::read(file).map_err(|error| {
         anyhow!(
-            "cannot read {}: {}",
+            "{}: cannot be read: {}",
             file.display(),
             rights::told(file, &error)
         )
@@ -61,7 +61,7 @@ pub fn run(
         ("ehos_yaml", encoded(&export::public(&config))),
     ]);
     let intent = Intent {
-        // It is nobody's: the tick knows its nodes by the metadata of their servers, which this one will not have.
+        // ehos identifies its nodes by the metadata of their servers, which this server will lack.
         node: NodeId(format!("by-hand-{}", Timestamp::now().as_second())),
         name: String::new(),
         cloud: settings.name.clone(),
@@ -89,7 +89,7 @@ pub fn run(
             let file = environment.working_directory.join(file);
             new_file(&file, user_data.expose_secret(), 0o600)?;
             log::info!(
-                "{} is for its owner alone: it may hold a token",
+                "{}: readable by its owner only, for it may contain a token",
                 file.display()
             );
         }
@@ -98,7 +98,7 @@ pub fn run(
     Ok(Exit::Done)
 }
 
-/// The file of the template: that of the cloud's nodes, one of a folder where templates are looked for, or any file.
+/// The file of the template: that of the nodes of the cloud, one of a configuration folder, or any file.
 fn template(
     wanted: &Path,
     settings: &CloudSettings,
@@ -118,7 +118,7 @@ fn template(
                 .map(|folder| folder.display().to_string())
                 .collect();
             bail!(
-                "there is no template {}; nor is one of that name in {}",
+                "{}: no such template, neither here nor in {}",
                 file.display(),
                 folders.join(", ")
             )

@@ -1,4 +1,4 @@
-//! `ehos config show`: the merged configuration, key by key.
+//! `ehos config show`: prints the merged configuration, key by key.
 
 use std::io::Write;
 use std::path::Path;

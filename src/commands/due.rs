@@ -1,4 +1,4 @@
-//! `ehos due`: whether a tick is due before the timer's.
+//! `ehos due`: reports whether a tick is due before the next minute.
 
 use std::path::PathBuf;
 use std::thread;

@@ -1,4 +1,4 @@
-//! `ehos explain NODE`: the life of a node, from the history.
+//! `ehos explain NODE`: the history of a node.
 
 use std::io::Write;
 
@@ -24,13 +24,13 @@ use system::environment::Environment;
 use system::exit::Exit;
 use system::plain::clean;
 
-/// No terminal is taken to be narrower.
+/// The least width of a terminal.
 const MIN_WIDTH: usize = 50;
 
-/// Tells the life of the node to `out`.
+/// Writes the history of the node to `out`.
 ///
 /// # Errors
-/// When there is no history, or it cannot be read ([`status::Error`]).
+/// There is no history, or it cannot be read ([`status::Error`]).
 pub fn run(args: &Explain, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let directory = state_directory_of_reader(&args.common, environment)?;
     let folder = history::folder(&directory);
@@ -47,17 +47,18 @@ pub fn run(args: &Explain, environment: &Environment, out: &mut dyn Write) -> an
     let Some(life) = life else {
         let hint = match found {
             Found::Nothing { suggestions } if !suggestions.is_empty() => {
-                format!("is it one of these? {}", suggestions.join(", "))
+                format!("similar names: {}", suggestions.join(", "))
             }
-            _ => "it may be older than daemon.history_days, or another pool's".to_owned(),
+            _ => "the node may be older than daemon.history_days, or belong to another pool"
+                .to_owned(),
         };
         let folder = folder.display();
         error!(
-            "no node {} in {folder}: {}",
+            "node {}: not found in {folder}; {}",
             clean(&args.node),
             clean(&hint)
         );
-        // It may be in a day that was not searched.
+        // The node may be in a day that was not searched.
         return Ok(if unread.is_empty() {
             Exit::Failed
         } else {
@@ -76,7 +77,7 @@ pub fn run(args: &Explain, environment: &Environment, out: &mut dyn Write) -> an
         }
     };
     out.write_all(printed.as_bytes())
-        .context("the node's life could not be printed")?;
+        .context("the history cannot be printed")?;
     Ok(Exit::Done)
 }
 
@@ -91,11 +92,11 @@ impl Page {
         let mut text = String::new();
         self.say(&mut text, "node     ", &life.node, Style::Bold);
         self.say(&mut text, "name     ", &life.name, Style::Plain);
-        let of = |known: &Option<String>| known.clone().unwrap_or_else(|| "not known".to_owned());
+        let of = |known: &Option<String>| known.clone().unwrap_or_else(|| "unknown".to_owned());
         self.say(&mut text, "server   ", &of(&life.server), Style::Plain);
         self.say(&mut text, "host     ", &of(&life.machine), Style::Plain);
         let place = format!("{} in {}, image {}", life.flavor, life.cloud, life.image);
-        self.say(&mut text, "kind     ", &place, Style::Plain);
+        self.say(&mut text, "type     ", &place, Style::Plain);
         text.push('\n');
         let mut before = None;
         for step in &life.events {
@@ -106,7 +107,7 @@ impl Page {
         text.push('\n');
         let phases: Vec<String> = life.phases.iter().map(part_in_words).collect();
         if !phases.is_empty() {
-            self.say(&mut text, "took     ", &phases.join(", "), Style::Plain);
+            self.say(&mut text, "phases   ", &phases.join(", "), Style::Plain);
         }
         if let Some(cost) = life.cost {
             self.say(
@@ -134,7 +135,7 @@ impl Page {
     }
 }
 
-/// A step in a sentence.
+/// An event in a sentence.
 fn happened(step: &LifeEvent, before: Option<&Named<PhaseName>>) -> String {
     let phase = step
         .phase
@@ -145,7 +146,7 @@ fn happened(step: &LifeEvent, before: Option<&Named<PhaseName>>) -> String {
         .phase
         .as_ref()
         .is_some_and(|phase| phase.is(PhaseName::New));
-    // The sentence of many a phase begins with its name.
+    // The sentence of many phases begins with their name.
     let moved = step.phase.is_some() && step.phase.as_ref() != before && !is_new;
     let moved = moved && (!what.is_empty() || !step.text.starts_with(&phase));
     let mut text = String::new();
@@ -166,7 +167,7 @@ fn happened(step: &LifeEvent, before: Option<&Named<PhaseName>>) -> String {
     text
 }
 
-/// What came of what was done: that it was done as said is not repeated.
+/// The result of an action.
 fn done(deed: &ActionTaken) -> String {
     let ActionTaken {
         action,
@@ -176,7 +177,7 @@ fn done(deed: &ActionTaken) -> String {
     let message = message.as_deref().unwrap_or_default();
     match result.known() {
         Some(ActionResult::Done | ActionResult::Planned) => format!(" [{action}: done]"),
-        Some(ActionResult::Changed) => format!(" [{action}: not done, {message}]"),
+        Some(ActionResult::Changed) => format!(" [{action}: skipped, {message}]"),
         Some(ActionResult::Failed) => format!(" [{action}: failed, {message}]"),
         None => format!(" [{action}: {result}, {message}]"),
     }

@@ -1,4 +1,4 @@
-//! `ehos frontend`: the page that shows the pool.
+//! `ehos frontend`: serves the page that shows the pool, or writes it to a file.
 
 use std::fs::Permissions;
 use std::io::{IsTerminal, Write};
@@ -25,7 +25,7 @@ const STATE_DIR: &str = "daemon.state_dir";
 /// Serves the page until it is stopped, or writes it to a file.
 ///
 /// # Errors
-/// No place for the state, a port that is taken, a history that cannot be read, a file that cannot be written.
+/// No state directory, a port in use, an unreadable history, or a file that cannot be written.
 pub fn run(
     args: &Frontend,
     environment: &Environment,
@@ -34,12 +34,13 @@ pub fn run(
     let folder = folder(args, environment)?;
     if args.url {
         let token = kept(args, environment, &folder)?;
-        writeln!(out, "{}", address_with(args.listen, &token)).context("nothing can be printed")?;
+        writeln!(out, "{}", address_with(args.listen, &token))
+            .context("standard output cannot be written")?;
         return Ok(Exit::Done);
     }
     if let Err(error) = std::fs::read_dir(&folder) {
         warn!(
-            "no history in {}: {}; the first tick makes it, and --state-dir or --history says where it is",
+            "{}: no history: {}; run a first tick, or give the place by --state-dir or --history",
             folder.display(),
             rights::told_in(&folder, folder.parent(), &error)
         );
@@ -49,12 +50,12 @@ pub fn run(
         let html = frontend::html(&site)?;
         if file.as_os_str() == "-" {
             out.write_all(html.as_bytes())
-                .context("the page could not be printed")?;
+                .context("the page cannot be printed")?;
         } else {
             let file = environment.working_directory.join(file);
             write(&file, &html).map_err(|error| {
                 anyhow!(
-                    "{} cannot be written; its folder must be there, and writable: {}",
+                    "{}: cannot be written: {}; create its folder and make it writable",
                     file.display(),
                     rights::told(file.parent().unwrap_or(&file), &error)
                 )
@@ -66,15 +67,13 @@ pub fn run(
     let token = match (args.no_token, terminal) {
         (true, _) => None,
         (false, true) => Some(kept(args, environment, &folder).or_else(|error| {
-            warn!("{error}; the token of this run ends with it");
+            warn!("{error}; this run uses a token of its own");
             Token::random().context("no random number from /dev/urandom")
         })?),
         (false, false) => Some(kept(args, environment, &folder)?),
     };
     let listener = frontend::bind(args.listen)?;
-    let address = listener
-        .local_addr()
-        .context("the port that was taken is not told")?;
+    let address = listener.local_addr().context("the local port is unknown")?;
     match (&token, frontend::is_loopback(address.ip())) {
         (Some(_), true) => {}
         (Some(_), false) => warn!(
@@ -82,12 +81,12 @@ pub fn run(
         ),
         (None, true) => warn!("--no-token: every user of this machine sees the page"),
         (None, false) => warn!(
-            "--no-token: whoever reaches {address} sees the page: there is no login. Keep it to 127.0.0.1 behind a web server \
-             that asks for one (docs/security.md)"
+            "--no-token: every host that reaches {address} sees the page without a login; listen on 127.0.0.1 behind a web \
+             server that asks for one (docs/security.md)"
         ),
     }
     let words = match &token {
-        // A log is no place for it.
+        // A token does not belong into a log.
         Some(token) if terminal => format!("listening on {}", address_with(address, token)),
         Some(_) => {
             format!(
@@ -97,8 +96,8 @@ pub fn run(
         None => format!("listening on http://{address}"),
     };
     out.write_all((words + "\n").as_bytes())
-        .context("nothing can be printed")?;
-    out.flush().context("nothing can be printed")?;
+        .context("standard output cannot be written")?;
+    out.flush().context("standard output cannot be written")?;
     let hosts = Hosts::new(address, &args.hosts);
     frontend::serve(&listener, hosts, site.asking_for(token))
 }
@@ -108,11 +107,10 @@ fn address_with(address: SocketAddr, token: &Token) -> String {
     format!("http://{address}/?token={}", token.expose())
 }
 
-/// The token of the page: that of the file which is named, the unit's credential (systemd.exec(5), `LoadCredential=`), or the
-/// state directory's.
+/// The token of the page: of --token-file, of the unit's credential (systemd.exec(5), `LoadCredential=`), or of the state
+/// directory.
 fn kept(args: &Frontend, environment: &Environment, history: &Path) -> anyhow::Result<Token> {
-    let remedy =
-        "give --token-file FILE, or --no-token where a web server in front asks for a login";
+    let remedy = "give --token-file FILE, or --no-token if a web server in front asks for a login";
     let credentials = environment.variables.get("CREDENTIALS_DIRECTORY");
     let credential = credentials.map(|folder| Path::new(folder).join(token::FILE));
     let given = match &args.token_file {
@@ -127,7 +125,7 @@ fn kept(args: &Frontend, environment: &Environment, history: &Path) -> anyhow::R
     let root = rustix::process::geteuid().is_root();
     let others = root && std::fs::metadata(directory).is_ok_and(|folder| folder.uid() != 0);
     let file = directory.join(token::FILE);
-    // Root makes nothing in a directory of another user.
+    // Root creates no file in a directory of another user.
     let found = if others {
         Token::read(&file)
     } else {
@@ -136,13 +134,13 @@ fn kept(args: &Frontend, environment: &Environment, history: &Path) -> anyhow::R
     found.map_err(|error| {
         let told = rights::told_in(&file, Some(directory), &error);
         anyhow!(
-            "token {}: {told}; a tick makes it; else {remedy}",
+            "token {}: {told}; run a tick, which creates it, or {remedy}",
             file.display()
         )
     })
 }
 
-/// Where the history is.
+/// The folder of the history.
 fn folder(args: &Frontend, environment: &Environment) -> Result<PathBuf, state_directory::Error> {
     let here = &environment.working_directory;
     if let Some(folder) = &args.history {
@@ -151,7 +149,7 @@ fn folder(args: &Frontend, environment: &Environment) -> Result<PathBuf, state_d
     if let Some(directory) = &args.common.state_dir {
         return Ok(history::folder(&here.join(directory)));
     }
-    // A configuration that this user cannot read, or that will not do, says nothing here.
+    // An unreadable or invalid configuration is ignored here.
     let settings = config::settings(&args.common.config, environment);
     let configured = settings
         .iter()
@@ -161,7 +159,7 @@ fn folder(args: &Frontend, environment: &Environment) -> Result<PathBuf, state_d
         None => {
             let of = |name: &str| environment.variables.get(name).cloned();
             let system = history::folder(Path::new(system::rights::SYSTEM_DIRECTORY));
-            // What its ticks have written is for all to read.
+            // Every user can read the history of the system.
             let readable = state_directory::owns_system_directory() || system.is_dir();
             state_directory::default_directory(of, readable)?
         }
@@ -169,7 +167,7 @@ fn folder(args: &Frontend, environment: &Environment) -> Result<PathBuf, state_d
     Ok(history::folder(&directory))
 }
 
-/// Writes the file beside its place and renames it: whoever reads it meanwhile has the old one.
+/// Writes a temporary file and renames it: a reader has the old file or the new one.
 fn write(file: &Path, html: &str) -> std::io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("/"));
     let mut new = tempfile::Builder::new()

@@ -1,4 +1,4 @@
-//! `ehos image build`.
+//! `ehos image build`: builds golden images.
 
 use std::io::Write;
 
@@ -32,8 +32,8 @@ pub fn run(
         state_directory::prepare(&directory).map_err(|error| match error {
             // Only root can write ehos.d beside /etc/ehos/ehos.yaml.
             error @ state_directory::Error::Foreign { .. } => anyhow::Error::from(error).context(
-                "no image is built; as root give a state directory of root's own (--state-dir /root/ehos), so that \
-                 50-image.yaml can be written, or",
+                "no image built; as root give a state directory of root (--state-dir /root/ehos), so that 50-image.yaml can be \
+                 written, or",
             ),
             error => error.into(),
         })?;
@@ -66,7 +66,7 @@ pub fn run(
     Ok(exit)
 }
 
-/// Builds while no other build is at work on this state directory.
+/// Builds images while no other build uses this state directory.
 pub(super) fn build(
     request: &BuildRequest,
     clouds: &[&CloudSettings],

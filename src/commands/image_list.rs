@@ -1,4 +1,4 @@
-//! `ehos image list`.
+//! `ehos image list`: lists the golden images of this pool.
 
 use std::io::Write;
 
@@ -42,7 +42,7 @@ pub fn run(
         Output::Json => json(&config, &seen, exit)?,
     };
     out.write_all(printed.as_bytes())
-        .context("the list could not be printed")?;
+        .context("the list cannot be printed")?;
     Ok(exit)
 }
 
@@ -56,7 +56,7 @@ fn text(config: &Config, seen: &[(String, Result<Inventory, Error>)]) -> String 
         "AGE",
         "SIZE",
         "STATUS",
-        "MADE OF",
+        "SOURCE",
         "SERVERS",
         "CONFIGURED",
     ]);
@@ -95,7 +95,7 @@ fn text(config: &Config, seen: &[(String, Result<Inventory, Error>)]) -> String 
     let mut text = if rows > 0 {
         lines.join("\n") + "\n"
     } else if unseen.is_empty() {
-        "no images of this pool; `ehos image build` makes one in each cloud\n".to_owned()
+        "no images of this pool; run `ehos image build`\n".to_owned()
     } else {
         String::new()
     };
@@ -103,7 +103,7 @@ fn text(config: &Config, seen: &[(String, Result<Inventory, Error>)]) -> String 
     text
 }
 
-/// An age in the largest unit that says enough.
+/// Formats an age in its largest unit.
 fn age(seconds: i64) -> String {
     match seconds.max(0) {
         seconds if seconds < 120 => format!("{seconds} s"),

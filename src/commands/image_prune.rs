@@ -1,4 +1,4 @@
-//! `ehos image prune`.
+//! `ehos image prune`: deletes old, unused golden images.
 
 use std::io::Write;
 
@@ -68,7 +68,7 @@ pub fn run(
         Output::Json => json(&pruned, args.dry_run, exit)?,
     };
     out.write_all(printed.as_bytes())
-        .context("the result could not be printed")?;
+        .context("the result cannot be printed")?;
     Ok(exit)
 }
 
@@ -136,35 +136,35 @@ fn prune(
         .collect())
 }
 
-/// Why it stays, or that it goes.
+/// The reason to keep or delete an image.
 fn why(decision: PruneDecision) -> String {
     match decision {
-        PruneDecision::Configured => "the configuration names it".to_owned(),
+        PruneDecision::Configured => "named by the configuration".to_owned(),
         PruneDecision::InUse(servers) => format!("{servers} server(s) boot from it"),
         PruneDecision::UseUnknown => {
-            "a server whose image cannot be read may boot from it; the warning names that server".to_owned()
+            "a server with an unreadable image may boot from it; see the warning".to_owned()
         }
-        PruneDecision::Protected => "it is protected".to_owned(),
-        PruneDecision::Newest => "it is one of the newest".to_owned(),
-        PruneDecision::UnderWay => "it is not whole yet".to_owned(),
+        PruneDecision::Protected => "protected".to_owned(),
+        PruneDecision::Newest => "one of the newest".to_owned(),
+        PruneDecision::UnderWay => "not complete yet".to_owned(),
         PruneDecision::Shared => {
-            "other projects see it, and their servers may boot from it: make it private to have it pruned".to_owned()
+            "shared, and servers of other projects may boot from it; make it private".to_owned()
         }
         PruneDecision::OthersConfiguration => {
-            "the configuration of the central manager may name it, which is not seen from here: run this there"
+            "the configuration of the central manager may name it; run this command there"
                 .to_owned()
         }
         PruneDecision::OthersUnknown => {
-            "there may be a central manager whose configuration names it, in a cloud that does not answer".to_owned()
+            "a cloud that does not answer may contain a central manager whose configuration names it".to_owned()
         }
-        PruneDecision::Pruned => "nothing uses it".to_owned(),
+        PruneDecision::Pruned => "unused".to_owned(),
     }
 }
 
 fn text(cloud: &str, pruned: &Result<Vec<Pruned>, Error>, dry_run: bool) -> String {
     let pruned = match pruned {
         Ok(pruned) => pruned,
-        Err(error) => return line!("{cloud}: nothing is deleted: {error}"),
+        Err(error) => return line!("{cloud}: no image deleted: {error}"),
     };
     if pruned.is_empty() {
         return line!("{cloud}: no images of this pool");

@@ -1,4 +1,4 @@
-//! `ehos master deploy`: the central manager, with ehos under its timer.
+//! `ehos master deploy`: creates the central manager, and installs ehos with its timer there.
 
 use std::io::Write;
 use std::path::Path;
@@ -98,12 +98,12 @@ pub fn run(
     Ok(report.exit())
 }
 
-/// The cloud that the central manager is made in.
+/// The cloud of the central manager.
 fn chosen_cloud<'c>(args: &MasterDeploy, config: &'c Config) -> anyhow::Result<&'c CloudSettings> {
     let names: Vec<String> = args.cloud.iter().cloned().collect();
     match config.chosen(&names)?.into_iter().next() {
         Some(settings) => Ok(settings),
-        None => bail!("a simulated site has no cloud that a central manager could be made in"),
+        None => bail!("a simulated site has no cloud for a central manager"),
     }
 }
 
@@ -147,15 +147,15 @@ fn overrides<'a>(args: &'a MasterDeploy, environment: &'a Environment) -> Deploy
     }
 }
 
-/// What an operator should know beforehand.
+/// The notices before the deployment.
 fn notices(directory: &Path) -> anyhow::Result<Vec<String>> {
     let nodes = state_directory::load(directory, false)?.state.nodes.len();
     if nodes == 0 {
         return Ok(Vec::new());
     }
     let notice = format!(
-        "the state directory {} of this machine knows {nodes} nodes: two that tick for one pool work against each other, \
-         so stop the timer here (systemctl disable --now ehos.timer)",
+        "state directory {}: contains {nodes} nodes: two machines must not run ticks for the same pool; stop the timer of this \
+         machine (systemctl disable --now ehos.timer)",
         directory.display()
     );
     warn!("{notice}");

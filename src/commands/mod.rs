@@ -30,13 +30,13 @@ pub mod resume;
 pub mod status;
 pub mod tick;
 
-/// Takes the lock `name` of a state directory, or fails while another `command` has it.
+/// Takes the lock `name` of a state directory, or fails while another `command` holds it.
 fn only_one(directory: &Path, name: &str, command: &str) -> anyhow::Result<Lock> {
     let lock = try_lock(directory, name)
         .map_err(|error| ::tick::state_directory::unlockable(directory, name, error))?;
     lock.ok_or_else(|| {
         anyhow!(
-            "another `{command}` is at work: it has the lock of {}; wait for it, or name another --state-dir",
+            "state directory {}: locked by another `{command}`; wait until it ends, or give another --state-dir",
             directory.display()
         )
     })
@@ -54,10 +54,10 @@ fn print(
         Output::Json => serde_json::to_string_pretty(&json())? + "\n",
     };
     out.write_all(printed.as_bytes())
-        .context("the result could not be printed")
+        .context("the result cannot be printed")
 }
 
-/// Where the state is kept: as the command line, the environment or the configuration says.
+/// The state directory of the command line, the environment or the configuration.
 fn state_directory(
     common: &Common,
     config: &Config,

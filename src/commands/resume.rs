@@ -1,4 +1,4 @@
-//! `ehos resume CLOUD`: what failed there was mended, nodes may be made again.
+//! `ehos resume CLOUD`: ends backoff and protected mode of a cloud.
 
 use std::io::Write;
 use std::path::Path;
@@ -19,15 +19,15 @@ use system::lock::{self, Lock, try_lock};
 use system::plain::line;
 use tick::state_directory;
 
-/// How often a lock that a tick has is tried.
+/// The pause between attempts to take the lock.
 const POLL: Duration = Duration::from_millis(100);
 
-/// What was forgotten in one cloud.
+/// The failures that were reset in one cloud.
 #[derive(Serialize)]
 struct CloudOut<'a> {
     cloud: &'a str,
     resumed: Vec<Resumed>,
-    /// Servers of a cloud that is not in the configuration any more.
+    /// The number of forgotten servers of a removed cloud.
     #[serde(skip_serializing_if = "Option::is_none")]
     forgotten: Option<usize>,
 }
@@ -39,10 +39,10 @@ struct Out<'a> {
     clouds: &'a [CloudOut<'a>],
 }
 
-/// Forgets the failures of the clouds, and writes to `out` which they were.
+/// Resets the failures of the clouds, and writes them to `out`.
 ///
 /// # Errors
-/// The configuration, an unknown cloud, the state directory; a tick that does not end.
+/// The configuration, an unknown cloud, the state directory, or a tick that does not end.
 pub fn run(args: &Resume, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let config = config::load(&args.common.config, environment)?;
     let directory = state_directory(&args.common, &config, environment)?;
@@ -61,7 +61,7 @@ pub fn run(args: &Resume, environment: &Environment, out: &mut dyn Write) -> any
         .cloned()
         .collect();
     if !others.is_empty() {
-        // A name that is not there is told with the names that are.
+        // The error of an unknown name lists the known names.
         config.chosen(&others)?;
     }
     let clouds: Vec<CloudOut<'_>> = args
@@ -88,11 +88,11 @@ pub fn run(args: &Resume, environment: &Environment, out: &mut dyn Write) -> any
         }
     };
     out.write_all(printed.as_bytes())
-        .context("what was resumed could not be printed")?;
+        .context("the result cannot be printed")?;
     Ok(Exit::Done)
 }
 
-/// The lock of the ticks: a tick that is under way would write over what is forgotten here.
+/// Takes the lock of the ticks: a running tick would overwrite the change.
 fn lock_after_tick(directory: &Path, longest_tick: Duration) -> anyhow::Result<Lock> {
     let deadline = Deadline::within(longest_tick + Duration::from_secs(5));
     loop {
@@ -101,7 +101,7 @@ fn lock_after_tick(directory: &Path, longest_tick: Duration) -> anyhow::Result<L
         match lock {
             Some(lock) => return Ok(lock),
             None if deadline.passed() => bail!(
-                "a tick has had the lock of {} for longer than it may last (daemon.tick_timeout, {} s): see \
+                "state directory {}: a tick has held the lock for longer than daemon.tick_timeout {} s; check \
                  `systemctl status ehos.service`, then try again",
                 directory.display(),
                 longest_tick.as_secs()
@@ -121,11 +121,11 @@ fn text(clouds: &[CloudOut<'_>]) -> String {
     {
         if let Some(servers) = forgotten {
             text += &line!(
-                "cloud {cloud} is not in the configuration: {servers} of its servers forgotten; those that still run \
-                 cost until they are deleted by hand"
+                "cloud {cloud}: not in the configuration: {servers} of its servers forgotten; delete by hand those that still \
+                 run"
             );
         } else if resumed.is_empty() {
-            text += &line!("cloud {cloud}: no failure is remembered, nothing held it up");
+            text += &line!("cloud {cloud}: no failures, backoff or protected mode");
         }
         for what in resumed {
             let Resumed {
@@ -136,14 +136,13 @@ fn text(clouds: &[CloudOut<'_>]) -> String {
                 last_failure,
             } = what;
             let mode = if *protected {
-                "out of protected mode"
+                "protected mode ended"
             } else {
-                "back-off ended"
+                "backoff ended"
             };
             text += &match (flavor, image) {
                 (Some(flavor), Some(image)) => line!(
-                    "cloud {cloud}: {flavor} from image {image}: {mode}, {failures} failures forgotten, the last: \
-                     {last_failure}"
+                    "cloud {cloud}: {flavor} from image {image}: {mode}, {failures} failures reset, the last: {last_failure}"
                 ),
                 _ => line!("cloud {cloud}: pause ended, after: {last_failure}"),
             };

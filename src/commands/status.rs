@@ -1,4 +1,4 @@
-//! `ehos status`: what the last tick has seen and done, from the history.
+//! `ehos status`: shows the last tick from the history.
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
@@ -38,7 +38,7 @@ pub fn run(args: &Status, environment: &Environment, out: &mut dyn Write) -> any
     let now = Timestamp::now();
     let printed = printed(args, &snapshot, now, environment)?;
     out.write_all(printed.as_bytes())
-        .context("the status could not be printed")?;
+        .context("the status cannot be printed")?;
     let problems = problems(&snapshot, now);
     let wrong = match args.output {
         StatusOutput::Table | StatusOutput::Json => {
@@ -109,8 +109,8 @@ pub(super) fn time_zone(utc: bool) -> TimeZone {
     }
 }
 
-/// On a terminal it is drawn in place, no higher than the terminal, so that no scrollback is lost and an interrupt leaves
-/// the last one to be read. Elsewhere each tick is printed once. That there is none is told as well, and waited for.
+/// A terminal is redrawn in place, within its height, so that the scrollback stays and an interrupt leaves the last output.
+/// Elsewhere each tick is printed once. If there is no tick yet, the command reports that and waits.
 fn watch(
     args: &Status,
     folder: &Path,
@@ -156,7 +156,7 @@ fn watch(
         match written {
             // Whoever read it has seen enough.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Exit::Done),
-            written => written.context("the status could not be printed")?,
+            written => written.context("the status cannot be printed")?,
         }
         before = Some(drawn);
         thread::sleep(pause);
@@ -185,7 +185,7 @@ impl Drawn {
     }
 }
 
-/// The first lines that there is room for, and how many more there are.
+/// The first `lines` lines, and the number of the others.
 fn no_higher(text: &str, lines: usize) -> String {
     let count = text.lines().count();
     if count <= lines {

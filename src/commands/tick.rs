@@ -99,15 +99,15 @@ pub fn run(
     }
     if acting {
         passed.publish(&passes);
-        // What is sent may take its time: the next tick need not wait for it.
+        // Sending may take long: the next tick does not wait for it.
         drop(lock);
         passed.send(&config.metrics);
     }
-    said.context("the report could not be printed")?;
+    said.context("the report cannot be printed")?;
     passed.exit()
 }
 
-/// The lock, on a directory in which no killed tick has left an unfinished file; `None` when another process has it.
+/// Takes the lock and removes unfinished files of killed ticks; `None` if another process holds the lock.
 fn lock(directory: &Path) -> Result<Option<Lock>, state_directory::Error> {
     state_directory::prepare(directory)?;
     let lock = try_lock(directory, lock::TICK)
@@ -118,17 +118,17 @@ fn lock(directory: &Path) -> Result<Option<Lock>, state_directory::Error> {
     Ok(lock)
 }
 
-/// What is said after an interrupt, to somebody who watches: the timer's ticks need no words.
+/// The message after an interrupt at a terminal.
 fn afterword() -> Option<Afterword> {
     std::io::stderr().is_terminal().then(|| {
         let again = rights::command();
         Afterword::of(&format!(
-            "interrupted: what this tick has begun stays, and the next one goes on with it: the timer's, or type: {again}"
+            "interrupted: begun creates and deletes stay, and the next tick completes them; wait for the timer, or run: {again}"
         ))
     })
 }
 
-/// The state, with what an operator says to trust.
+/// The state, with the servers that the command line trusts.
 fn trusted(mut state: State, args: &Tick) -> State {
     if args.trust_adopted {
         state.trust_adopted();
@@ -136,7 +136,7 @@ fn trusted(mut state: State, args: &Tick) -> State {
     for server in &args.trust_server {
         if !state.trust_server(server) {
             warn!(
-                "--trust-server {server}: the state knows no such server; give the UUID of one that a tick has named"
+                "--trust-server {server}: not in the state; give the UUID of a server that a tick has reported"
             );
         }
     }
@@ -149,18 +149,18 @@ fn configuration(args: &Tick, environment: &Environment) -> Result<Config, confi
         config.policy.clouds = scenario.cloud_policies();
     }
     if args.trust_silence {
-        // All of them may fall silent.
+        // Any share of the nodes may be silent.
         config.policy.vanish_share = 1.0;
         config.policy.trust_silence = true;
     }
-    // Without passes for events nothing starts one before the timer.
+    // Without passes for events, only the timer starts one.
     config.policy.look_again = args
         .look_again
         .filter(|soon| !soon.is_zero() && !config.event_interval.is_zero());
     Ok(config)
 }
 
-/// The simulated world, moved on by one step, where the configuration has one.
+/// The simulated world, advanced by one step, if the configuration has one.
 fn open_world(
     config: &Config,
     directory: &Path,

@@ -185,7 +185,7 @@ pub(super) static METRICS: Table = Table {
 /// `influxdb:`.
 pub(super) static INFLUXDB: Table = Table {
     groups: &[Group::all(keys! {
-        /// Its address. `/write` (version 1) or `/api/v2/write` (version 2) is added where it is missing.
+        /// Address of InfluxDB. `/write` (version 1) or `/api/v2/write` (version 2) is added where it is missing.
         url: Kind::Address, "nothing is sent";
         /// Version 1: the database.
         db: Kind::Text, "`ehos`";
@@ -233,9 +233,9 @@ const LOGIN: &[Key] = keys! {
     application_credential_id: Kind::Text;
     /// The same by name, with its user.
     application_credential_name: Kind::Text;
-    /// Its secret.
+    /// Secret of the application credential.
     application_credential_secret: Kind::Secret;
-    /// A token of Keystone instead. It expires within hours, and ehos cannot renew it (noted).
+    /// A token of Keystone instead. The token expires within hours, and ehos cannot renew it (noted).
     token: Kind::Secret;
 };
 

@@ -1,9 +1,13 @@
 //! What a request gets.
 
+use std::io;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::request::Head;
 use system::plain;
 
 /// JSON.
@@ -52,75 +56,66 @@ impl Answer {
         }
     }
 
-    /// A line of text.
-    pub fn text(status: u16, text: &str) -> Answer {
+    /// JSON.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn json(value: &impl Serialize) -> io::Result<Answer> {
+        Ok(Answer::ok(JSON, serde_json::to_vec(value)?))
+    }
+
+    fn not_kept(status: u16, content_type: &'static str, body: String) -> Answer {
         Answer {
             status,
-            content_type: TEXT,
-            body: format!("{text}\n").into_bytes().into(),
-            etag: None,
-            head: String::new(),
-        }
-    }
-
-    /// A token is missing, or wrong.
-    pub fn unauthorized(text: &str) -> Answer {
-        Answer {
-            head: "WWW-Authenticate: Bearer realm=\"ehos\"\r\n".to_owned(),
-            ..Answer::text(401, text)
-        }
-    }
-
-    /// The way to the page without the token in its address: the cookie has it from then on. The address is relative, for a
-    /// web server may serve the page below a path of its own.
-    pub fn with_cookie(name: &str, value: &str) -> Answer {
-        Answer {
-            head: format!(
-                "Location: ./\r\nSet-Cookie: {name}={value}; HttpOnly; SameSite=Lax; Max-Age=31536000\r\n"
-            ),
-            ..Answer::text(303, "the page is at ./")
-        }
-    }
-
-    /// A fault that a program is told.
-    pub fn error(status: u16, text: &str) -> Answer {
-        let body = serde_json::json!({ "error": text }).to_string() + "\n";
-        Answer {
-            status,
-            content_type: JSON,
+            content_type,
             body: body.into_bytes().into(),
             etag: None,
             head: String::new(),
         }
     }
 
-    /// Whether whoever sent this `If-None-Match` has it already.
-    pub fn is_known(&self, if_none_match: Option<&str>) -> bool {
-        let (Some(etag), Some(known)) = (&self.etag, if_none_match) else {
-            return false;
-        };
-        // nginx weakens them when it compresses.
-        let same = |one: &str| one == "*" || one.strip_prefix("W/").unwrap_or(one) == etag;
-        known.split(',').map(str::trim).any(same)
+    /// A line of text.
+    pub fn text(status: u16, text: &str) -> Answer {
+        Answer::not_kept(status, TEXT, format!("{text}\n"))
     }
-}
 
-/// What a status is called.
-pub fn status_name(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        303 => "See Other",
-        304 => "Not Modified",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        413 => "Content Too Large",
-        421 => "Misdirected Request",
-        431 => "Request Header Fields Too Large",
-        503 => "Service Unavailable",
-        _ => "Internal Server Error",
+    /// A fault that a program is told.
+    pub fn error(status: u16, text: &str) -> Answer {
+        let body = serde_json::json!({ "error": text });
+        Answer::not_kept(status, JSON, format!("{body}\n"))
+    }
+
+    /// The same with lines in its head.
+    #[must_use]
+    pub fn with_head(mut self, lines: &str) -> Answer {
+        self.head += lines;
+        self
+    }
+
+    /// Whether whoever sent this `If-None-Match` has it already. nginx weakens a tag when it compresses.
+    fn is_known(&self, if_none_match: Option<&str>) -> bool {
+        let known = if_none_match.zip(self.etag.as_deref());
+        known.is_some_and(|(known, etag)| known == "*" || known.contains(etag))
+    }
+
+    /// The whole answer to a request, with these lines in its head too.
+    pub fn bytes(&self, request: &Head, lines: &str) -> Vec<u8> {
+        let is_known = self.is_known(request.if_none_match.as_deref());
+        let status = if is_known { 304 } else { self.status };
+        let date = Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
+        let mut text = format!("HTTP/1.1 {status} \r\nDate: {date}\r\n{lines}{}", self.head);
+        if let Some(etag) = &self.etag {
+            text += &format!("ETag: {etag}\r\n");
+        }
+        if !is_known {
+            let (kind, length) = (self.content_type, self.body.len());
+            text += &format!("Content-Type: {kind}\r\nContent-Length: {length}\r\n");
+        }
+        let mut bytes = (text + "\r\n").into_bytes();
+        if !request.head_only && !is_known {
+            bytes.extend_from_slice(&self.body);
+        }
+        bytes
     }
 }
 

@@ -1,4 +1,4 @@
-//! What was decided of nodes, and why, from the history.
+//! The decisions for nodes and their reasons, from the history.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::last::Mark;
 use report::history::{self, Day, Event, Record, UnreadDay};
 use report::names::{Named, ReasonName};
-use report::tick_report::{ActionReport, ActionResult};
+use report::tick_report::{ActionReport, ActionResult, NodeReport};
 use scaling::names::{ActionName, PhaseName};
 use scaling::plan::NodeDecision;
 
@@ -38,7 +38,6 @@ const WRONG: [PhaseName; 9] = [
 /// One decision, or something that happened to a node.
 #[derive(Debug, Clone, Serialize)]
 pub struct Decision {
-    /// When.
     pub at: Timestamp,
     node: String,
     name: String,
@@ -97,6 +96,17 @@ pub struct Decisions {
     since: Option<Timestamp>,
     /// Days that are missing from them.
     unread: Vec<UnreadDay>,
+}
+
+/// One node, and what happened to it.
+#[derive(Debug, Serialize)]
+pub struct NodeShown<'a> {
+    /// As the last tick saw it; none when it is gone.
+    pub node: Option<&'a NodeReport>,
+    /// The oldest first.
+    pub events: Vec<Decision>,
+    /// Days that are missing from them.
+    pub unread: Vec<UnreadDay>,
 }
 
 /// Past days in which nothing was decided.

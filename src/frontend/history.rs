@@ -1,22 +1,18 @@
-//! The history as it is asked for here: each thing is read and worked out once for all who ask for it at the same time.
+//! The history as the page asks for it.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
 use super::answer::{Answer, JSON};
-use super::decisions::{Quiet, of_node};
-use super::last::{Last, LastTick, Mark};
-use super::node;
-use super::series::{Range, Series};
+use super::decisions::{DAYS, NodeShown, Quiet, of_node};
+use super::last::{Last, LastTick};
+use super::series::{Range, Shown};
 use super::view::View;
 use report::history;
-
-/// Answers about decisions that are kept.
-const KEPT: usize = 8;
 
 /// Answers that need days read, one after the other, for which as many wait: they would take every connection else.
 const READING: usize = 8;
@@ -26,38 +22,9 @@ const READING: usize = 8;
 pub struct History {
     folder: PathBuf,
     last: LastTick,
-    series: Mutex<Series>,
-    decisions: Mutex<Decided>,
-    nodes: Mutex<()>,
+    days: Mutex<Quiet>,
     /// Those that are being answered from the days' files, and wait for it.
     reading: AtomicUsize,
-}
-
-#[derive(Debug, Default)]
-struct Decided {
-    quiet: Quiet,
-    as_of: Option<Mark>,
-    answers: Vec<((usize, Option<Timestamp>), Answer)>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Counted, until it is dropped.
-struct Reading<'a>(&'a AtomicUsize);
-
-impl Drop for Reading<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn busy() -> Answer {
-    Answer::error(
-        503,
-        "too many ask for what is long ago: ask again in a moment",
-    )
 }
 
 impl History {
@@ -66,17 +33,21 @@ impl History {
         History {
             folder,
             last: LastTick::default(),
-            series: Mutex::default(),
-            decisions: Mutex::default(),
-            nodes: Mutex::default(),
+            days: Mutex::default(),
             reading: AtomicUsize::new(0),
         }
     }
 
-    /// One more that reads days, or `None` where there are too many.
-    fn reads(&self) -> Option<Reading<'_>> {
-        let reading = Reading(&self.reading);
-        (self.reading.fetch_add(1, Ordering::Relaxed) < READING).then_some(reading)
+    /// An answer for which days are read, or the word that too many wait for one.
+    fn read_days(&self, read: impl FnOnce(&mut Quiet) -> io::Result<Answer>) -> io::Result<Answer> {
+        let answer = if self.reading.fetch_add(1, Ordering::Relaxed) < READING {
+            read(&mut self.days.lock().unwrap_or_else(PoisonError::into_inner))
+        } else {
+            let busy = "too many ask for what is long ago: ask again in a moment";
+            Ok(Answer::error(503, busy))
+        };
+        self.reading.fetch_sub(1, Ordering::Relaxed);
+        answer
     }
 
     /// Where it is.
@@ -129,13 +100,13 @@ impl History {
         Ok(Answer::ok(JSON, text))
     }
 
-    /// What charts are drawn from.
+    /// The data of the charts.
     ///
     /// # Errors
     /// When the history cannot be read.
     pub fn series(&self, range: Range) -> io::Result<Answer> {
         let now = self.now();
-        locked(&self.series).answer(&self.folder, range, now)
+        self.read_days(|_| Answer::json(&Shown::read(&self.folder, range, now)?))
     }
 
     /// The newest decisions before a time.
@@ -143,58 +114,35 @@ impl History {
     /// # Errors
     /// When the history cannot be read.
     pub fn decisions(&self, limit: usize, before: Option<Timestamp>) -> io::Result<Answer> {
-        // A tick writes its line first and itself then.
-        let as_of = self.known_last().map(|last| last.mark);
-        let asked = (limit, before);
         let now = self.now();
-        let Some(_reading) = self.reads() else {
-            return Ok(busy());
-        };
-        let mut decided = locked(&self.decisions);
-        let Decided {
-            quiet,
-            as_of: known,
-            answers,
-        } = &mut *decided;
-        if as_of.is_none() || *known != as_of {
-            answers.clear();
-            *known = as_of;
-        }
-        if let Some((_, answer)) = answers.iter().find(|(of, _)| *of == asked) {
-            return Ok(answer.clone());
-        }
-        let found = quiet.decisions(&self.folder, limit, before, now)?;
-        let answer = Answer::ok(JSON, serde_json::to_vec(&found)?);
-        answers.truncate(KEPT - 1);
-        answers.insert(0, (asked, answer.clone()));
-        Ok(answer)
+        self.read_days(|quiet| Answer::json(&quiet.decisions(&self.folder, limit, before, now)?))
     }
 
-    /// One node, and all that happened to it; none when nothing is known of it.
+    /// One node, and all that happened to it.
     ///
     /// # Errors
     /// When the history cannot be read.
-    pub fn node(&self, name: &str) -> io::Result<Option<Answer>> {
+    pub fn node(&self, name: &str) -> io::Result<Answer> {
         let last = self.known_last();
-        let Some(_reading) = self.reads() else {
-            return Ok(Some(busy()));
-        };
-        let _one_at_a_time = locked(&self.nodes);
-        let nodes = last.iter().flat_map(|last| &last.snapshot.nodes);
-        let node = nodes.clone().find(|node| node.is_called(name));
-        let (events, unread) = of_node(&self.folder, name, self.now())?;
-        if node.is_none() && events.is_empty() {
-            return match unread.first() {
-                None => Ok(None),
+        let mut nodes = last.iter().flat_map(|last| &last.snapshot.nodes);
+        let node = nodes.find(|node| node.is_called(name));
+        self.read_days(|_| {
+            let (events, unread) = of_node(&self.folder, name, self.now())?;
+            match unread.first() {
+                _ if node.is_some() || !events.is_empty() => Answer::json(&NodeShown {
+                    node,
+                    events,
+                    unread,
+                }),
                 Some(day) => Err(io::Error::other(format!("{}: {}", day.file, day.why))),
-            };
-        }
-        let shown = node::Shown {
-            node,
-            events,
-            unread,
-        };
-        Ok(Some(Answer::ok(JSON, serde_json::to_vec(&shown)?)))
+                None => Ok(Answer::error(
+                    404,
+                    &format!(
+                        "no node {name:?} is there, nor in the history of the last {DAYS} days"
+                    ),
+                )),
+            }
+        })
     }
 }
 
@@ -206,14 +154,15 @@ mod tests {
     fn only_so_many_wait_for_what_is_long_ago() {
         let folder = tempfile::tempdir().unwrap();
         let history = History::new(folder.path().to_owned());
-        let waiting: Vec<_> = (0..READING).map(|_| history.reads().unwrap()).collect();
         let statuses = || {
-            let node = history.node("n").unwrap();
+            let node = history.node("n").unwrap().status;
+            let series = history.series(Range::Hour).unwrap().status;
             let decisions = history.decisions(10, None).unwrap();
-            (node.map(|answer| answer.status), decisions.status)
+            (node, series, decisions.status)
         };
-        assert_eq!(statuses(), (Some(503), 503));
-        drop(waiting);
-        assert_eq!(statuses(), (None, 200));
+        history.reading.fetch_add(READING, Ordering::Relaxed);
+        assert_eq!(statuses(), (503, 503, 503));
+        history.reading.fetch_sub(READING, Ordering::Relaxed);
+        assert_eq!(statuses(), (404, 200, 200));
     }
 }

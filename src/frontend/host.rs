@@ -1,5 +1,7 @@
-//! The names that the page is served under. A site that somebody visits can give its own name the address of this
-//! machine, and then read what is served here; it cannot do so under our name.
+//! The host names of the page.
+//!
+//! A foreign web site can point its own name to the address of this machine and then read the page (DNS rebinding). A check of
+//! the Host header prevents that.
 
 use std::net::{IpAddr, SocketAddr};
 

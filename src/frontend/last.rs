@@ -1,4 +1,4 @@
-//! The last tick, read again when there is a newer one.
+//! The last tick, read again when the file has changed.
 
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind, Read};
@@ -15,7 +15,6 @@ use system::own_file;
 pub struct Mark {
     /// Its number.
     pub inode: u64,
-    /// Its length.
     pub length: u64,
     seconds: i64,
     nanoseconds: i64,
@@ -38,7 +37,6 @@ impl Mark {
 pub struct Last {
     /// Its file.
     pub mark: Mark,
-    /// It.
     pub snapshot: TickReport,
     /// As it is on disk: with fields that this program does not know.
     pub answer: Answer,
@@ -84,7 +82,7 @@ fn damaged(path: &Path, error: &serde_json::Error) -> io::Error {
     io::Error::new(
         ErrorKind::InvalidData,
         format!(
-            "{name} is damaged: {error}; the next tick writes it anew: ehos tick, or wait a minute"
+            "{name}: damaged: {error}; run `ehos tick`, or wait a minute: the next tick replaces the file"
         ),
     )
 }

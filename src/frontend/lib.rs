@@ -1,14 +1,13 @@
-//! The page that shows the pool, and what it is drawn from as JSON. All of it is read from the history: nothing is asked
-//! of HTCondor or a cloud, and nothing is written.
+//! The page that shows the pool, and its data as JSON, read from the history.
+//!
+//! Must not: query HTCondor or a cloud, or write a file.
 
 mod answer;
-mod day;
 mod decisions;
 mod history;
 mod host;
 mod last;
 mod listen;
-mod node;
 mod once;
 mod page;
 mod request;

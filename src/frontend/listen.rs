@@ -13,12 +13,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use jiff::Timestamp;
 use log::{debug, info, warn};
 
-use super::answer::{Answer, status_name};
+use super::answer::Answer;
 use super::host::Hosts;
-use super::request::{self, HEAD_BYTES, Head, Refused};
+use super::request::{self, Head, Refused};
 use super::routes::Router;
 use system::deadline::Deadline;
 
@@ -28,13 +27,10 @@ const CONNECTIONS: usize = 64;
 const READING: Duration = Duration::from_secs(10);
 /// How long an answer may take to be taken.
 const WRITING: Duration = Duration::from_secs(30);
-/// How long is waited for a client to close the connection after its answer: with bytes of it that nobody has read, the
-/// kernel would take the answer back.
+/// How long a client may take to close the connection after its answer.
 const CLOSING: Duration = Duration::from_secs(1);
 /// What is read of what a client sends after its request.
-const REST_BYTES: usize = 4 * 1024 * 1024;
-/// Of a thread.
-const STACK_BYTES: usize = 512 * 1024;
+const REST_BYTES: u64 = 4 * 1024 * 1024;
 /// After a connection could not be taken, for want of files or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -77,32 +73,19 @@ pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// Serves `site` to those who ask for one of `hosts`; ends with the process.
 pub fn serve(listener: &TcpListener, hosts: Hosts, site: Router) -> ! {
     let (site, hosts, open) = (Arc::new(site), Arc::new(hosts), Arc::new(Open::default()));
-    let warmed = Arc::clone(&site);
-    thread::spawn(move || warmed.warm());
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::ConnectionAborted | ErrorKind::Interrupted
-                ) =>
-            {
-                continue;
-            }
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
             Err(error) => {
                 warn!("a connection could not be taken: {error}");
                 thread::sleep(PAUSE);
                 continue;
             }
         };
-        let Ok(stream) = open.take(stream) else {
-            continue;
-        };
+        let stream = open.take(stream);
         let (site, hosts) = (Arc::clone(&site), Arc::clone(&hosts));
-        let started = thread::Builder::new()
-            .stack_size(STACK_BYTES)
-            .spawn(move || stream.answer(&hosts, &site));
+        let started = thread::Builder::new().spawn(move || stream.answer(&hosts, &site));
         // Without a thread it is closed.
         if let Err(error) = started {
             warn!("a connection could not be served: {error}");
@@ -133,7 +116,7 @@ impl Open {
     }
 
     /// Adds one, when there is room for it: made by hanging up on the one that waits longest, or waited for.
-    fn take(self: &Arc<Open>, stream: TcpStream) -> io::Result<Connection> {
+    fn take(self: &Arc<Open>, stream: TcpStream) -> Connection {
         let mut all = self.all();
         while all.count >= CONNECTIONS {
             if let Some((_, oldest)) = all.waiting.pop_first() {
@@ -155,7 +138,7 @@ impl Open {
         };
         all.waiting
             .insert(connection.number, Arc::clone(&connection.stream));
-        Ok(connection)
+        connection
     }
 }
 
@@ -188,10 +171,8 @@ impl Connection {
 
     fn answer(self, hosts: &Hosts, site: &Router) {
         let began = Instant::now();
-        let head = match self.head() {
-            Ok(Some(head)) => head,
-            // Nothing was asked.
-            Ok(None) | Err(_) => return,
+        let Some(head) = self.head() else {
+            return;
         };
         self.waits(false);
         let (head, answer) = match head {
@@ -210,107 +191,80 @@ impl Connection {
             began.elapsed().as_millis()
         );
         self.waits(true);
-        if let Err(error) = self.send(&head, &answer) {
+        if let Err(error) = self.send(&answer.bytes(&head, HEADERS)) {
             debug!("an answer was not taken: {error}");
         }
     }
 
-    /// The head of the request; none when the client leaves without a word.
-    fn head(&self) -> io::Result<Option<Result<Head, Refused>>> {
-        let deadline = Deadline::within(READING);
+    /// The head of the request; none of a client that says nothing.
+    fn head(&self) -> Option<Result<Head, Refused>> {
+        let mut stream = Timed::within(&self.stream, READING);
         let mut bytes = Vec::with_capacity(1024);
+        let mut part = [0; 2048];
         loop {
-            let mut part = [0; 2048];
-            let room = (HEAD_BYTES + 1).saturating_sub(bytes.len()).min(part.len());
-            let part = part.get_mut(..room).unwrap_or_default();
-            self.stream.set_read_timeout(Some(left(deadline)))?;
-            let read = match (&*self.stream).read(part) {
-                Ok(0) if bytes.is_empty() => return Ok(None),
+            let read = match stream.read(&mut part) {
+                Ok(0) | Err(_) if bytes.is_empty() => return None,
                 // Half of it, and no more will come.
-                Ok(0) => return Ok(Some(Err(Refused::Malformed))),
+                Ok(0) => return Some(Err(Refused::Malformed)),
                 Ok(read) => read,
-                Err(error) if is_timeout(&error) && bytes.is_empty() => return Ok(None),
-                Err(error) if is_timeout(&error) => return Ok(Some(Err(Refused::TooLate))),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
+                Err(error) if is_timeout(&error) => return Some(Err(Refused::TooLate)),
+                Err(_) => return None,
             };
             bytes.extend_from_slice(part.get(..read).unwrap_or_default());
-            match request::parse(&bytes) {
-                Ok(None) if deadline.passed() => return Ok(Some(Err(Refused::TooLate))),
-                Ok(None) => {}
-                Ok(Some(head)) => return Ok(Some(Ok(head))),
-                Err(refused) => return Ok(Some(Err(refused))),
+            if let Some(head) = request::parse(&bytes).transpose() {
+                return Some(head);
             }
         }
     }
 
-    fn send(&self, head: &Head, answer: &Answer) -> io::Result<()> {
-        let known = answer.is_known(head.if_none_match.as_deref());
-        let status = if known { 304 } else { answer.status };
-        let mut text = format!(
-            "HTTP/1.1 {status} {}\r\nDate: {}\r\n{HEADERS}",
-            status_name(status),
-            Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT")
-        );
-        if let Some(etag) = &answer.etag {
-            text += &format!("ETag: {etag}\r\n");
-        }
-        text += &answer.head;
-        if status == 405 {
-            text += "Allow: GET, HEAD\r\n";
-        }
-        if status != 304 {
-            let length = answer.body.len();
-            text += &format!(
-                "Content-Type: {}\r\nContent-Length: {length}\r\n",
-                answer.content_type
-            );
-        }
-        text += "\r\n";
-        let mut bytes = text.into_bytes();
-        if !head.head_only && status != 304 {
-            bytes.extend_from_slice(&answer.body);
-        }
-        self.write(&bytes)?;
-        self.close()
-    }
-
-    fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
-        let deadline = Deadline::within(WRITING);
-        while !bytes.is_empty() {
-            self.stream.set_write_timeout(Some(left(deadline)))?;
-            match (&*self.stream).write(bytes) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-            if deadline.passed() && !bytes.is_empty() {
-                return Err(ErrorKind::TimedOut.into());
-            }
-        }
-        Ok(())
-    }
-
-    /// Says that this is all, and lets the client hear it.
-    fn close(&self) -> io::Result<()> {
+    /// Sends an answer, and waits until the client has closed the connection: with bytes that nobody has read, the kernel
+    /// would take the answer back.
+    fn send(&self, answer: &[u8]) -> io::Result<()> {
+        Timed::within(&self.stream, WRITING).write_all(answer)?;
         self.stream.shutdown(Shutdown::Write)?;
-        let deadline = Deadline::within(CLOSING);
-        let (mut rest, mut part) = (0, [0; 2048]);
-        while rest < REST_BYTES && !deadline.passed() {
-            self.stream.set_read_timeout(Some(left(deadline)))?;
-            match (&*self.stream).read(&mut part)? {
-                0 => break,
-                read => rest += read,
-            }
-        }
+        let rest = Timed::within(&self.stream, CLOSING);
+        io::copy(&mut rest.take(REST_BYTES), &mut io::sink())?;
         Ok(())
     }
 }
 
-/// What a socket waits for; none at all would be for ever.
-fn left(deadline: Deadline) -> Duration {
-    deadline.left().max(Duration::from_millis(1))
+/// A stream until a deadline.
+struct Timed<'a> {
+    stream: &'a TcpStream,
+    deadline: Deadline,
+}
+
+impl Timed<'_> {
+    fn within(stream: &TcpStream, time: Duration) -> Timed<'_> {
+        let deadline = Deadline::within(time);
+        Timed { stream, deadline }
+    }
+
+    /// No time at all would be for ever.
+    fn left(&self) -> io::Result<Option<Duration>> {
+        match self.deadline.left() {
+            Duration::ZERO => Err(ErrorKind::TimedOut.into()),
+            left => Ok(Some(left)),
+        }
+    }
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(self.left()?)?;
+        self.stream.read(bytes)
+    }
+}
+
+impl Write for Timed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(self.left()?)?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn is_timeout(error: &io::Error) -> bool {
@@ -318,5 +272,9 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 fn refusal(refused: Refused) -> Answer {
-    Answer::text(refused.status(), &refused.to_string())
+    let answer = Answer::text(refused.status(), &refused.to_string());
+    match refused {
+        Refused::Method => answer.with_head("Allow: GET, HEAD\r\n"),
+        _ => answer,
+    }
 }

@@ -1,4 +1,4 @@
-//! The page as one file with all that it shows in it, for sites that serve static files.
+//! The page with its data as one file, for hosts that serve static files.
 
 use anyhow::{Context, bail};
 use base64::Engine;
@@ -14,7 +14,7 @@ use super::routes::Router;
 /// When the history cannot be read.
 pub fn html(site: &Router) -> anyhow::Result<String> {
     let data = site.all().context("the history cannot be read")?;
-    let data = std::str::from_utf8(&data.body).context("the last tick is no text")?;
+    let data = std::str::from_utf8(&data.body).context("the last tick is not UTF-8")?;
     // Nothing in it ends the element that it is in; in JSON there is no `<` outside strings.
     let data = data.replace('<', "\\u003c");
     let icon = format!("data:image/svg+xml;base64,{}", BASE64.encode(page::ICON));
@@ -58,7 +58,7 @@ fn hash(text: &str) -> String {
 
 fn put(html: &mut String, place: &str, text: &str) -> anyhow::Result<()> {
     let Some(at) = html.find(place) else {
-        bail!("the page has no {place}: this is a fault of ehos, please report it");
+        bail!("the page has no {place}; report this as a fault of ehos");
     };
     html.replace_range(at..at + place.len(), text);
     Ok(())

@@ -1,4 +1,4 @@
-//! The page's own files, which are part of the program.
+//! The files of the page, which are part of the program.
 
 use super::answer::Answer;
 
@@ -11,7 +11,6 @@ pub const JS: &str = include_str!("page/page.js");
 /// The icon of its tab.
 pub const ICON: &str = include_str!("page/icon.svg");
 
-/// The file of a path.
 pub fn file(path: &str) -> Option<Answer> {
     let (content_type, text) = match path {
         "/" => ("text/html; charset=utf-8", HTML),

@@ -1,4 +1,4 @@
-//! The head of a request, judged. No body is ever read.
+//! Parses and checks the head of a request. Bodies are never read.
 
 use std::fmt;
 
@@ -19,11 +19,8 @@ pub struct Head {
     pub query: String,
     /// The host that it is for; none in HTTP/1.0.
     pub host: Option<String>,
-    /// `If-None-Match`.
     pub if_none_match: Option<String>,
-    /// `Authorization`.
     pub authorization: Option<String>,
-    /// `Cookie`.
     pub cookies: Option<String>,
 }
 
@@ -63,15 +60,15 @@ impl Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refused::Malformed => f.write_str("this is no HTTP request"),
-            Refused::NoHost => f.write_str("a request names one host"),
+            Refused::Malformed => f.write_str("not an HTTP request"),
+            Refused::NoHost => f.write_str("a request must name one host"),
             Refused::OtherHost => f.write_str(
-                "this page is not served under that name; if it is to be, start ehos frontend with --host NAME",
+                "unknown host name of this page; to serve it under that name, start `ehos frontend --host NAME`",
             ),
-            Refused::Method => f.write_str("only GET and HEAD: nothing can be changed here"),
-            Refused::Body => f.write_str("a request has no body here"),
-            Refused::TooLong => write!(f, "a request has {HEAD_BYTES} bytes and {HEADERS} lines at most"),
-            Refused::TooLate => f.write_str("the request did not come in time"),
+            Refused::Method => f.write_str("only GET and HEAD are allowed"),
+            Refused::Body => f.write_str("a request must have no body"),
+            Refused::TooLong => write!(f, "a request has at most {HEAD_BYTES} bytes and {HEADERS} header lines"),
+            Refused::TooLate => f.write_str("the request took too long"),
         }
     }
 }
@@ -95,83 +92,40 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Head>, Refused> {
         Err(httparse::Error::TooManyHeaders) => return Err(Refused::TooLong),
         Err(_) => return Err(Refused::Malformed),
     }
+    let lines = |name: &str| -> Vec<String> {
+        let lines = request.headers.iter();
+        let lines = lines.filter(|line| line.name.eq_ignore_ascii_case(name));
+        let text = |line: &httparse::Header<'_>| String::from_utf8_lossy(line.value).into_owned();
+        lines.map(text).collect()
+    };
+    let given = |name: &str| Some(lines(name).join(",")).filter(|text| !text.is_empty());
     let method = request.method.unwrap_or_default();
-    let mut host = Lines::default();
-    let mut length = Lines::default();
-    let mut if_none_match = Lines::default();
-    let mut authorization = Lines::default();
-    let mut cookies = Lines::default();
-    let mut coded = false;
-    for header in request.headers.iter() {
-        let lines = match header.name.to_ascii_lowercase().as_str() {
-            "host" => &mut host,
-            "content-length" => &mut length,
-            "if-none-match" => &mut if_none_match,
-            "authorization" => &mut authorization,
-            "cookie" => &mut cookies,
-            "transfer-encoding" => {
-                coded = true;
-                continue;
-            }
-            _ => continue,
-        };
-        lines.add(header.value);
-    }
-    if host.count > 1 || (host.count == 0 && request.version == Some(1)) {
+    let hosts = lines("host");
+    if hosts.len() > 1 || (hosts.is_empty() && request.version == Some(1)) {
         return Err(Refused::NoHost);
     }
     if !["GET", "HEAD"].contains(&method) {
         return Err(Refused::Method);
     }
-    if coded || (length.count > 0 && length.text != "0") {
+    let has_length = given("content-length").is_some_and(|length| length != "0");
+    if has_length || given("transfer-encoding").is_some() {
         return Err(Refused::Body);
     }
-    let mut target = request.path.unwrap_or_default();
-    let mut authority = (host.count == 1).then_some(host.text);
-    // What is sent to a proxy, which every server understands.
-    if let Some(rest) = target
-        .get(..7)
-        .filter(|scheme| scheme.eq_ignore_ascii_case("http://"))
-        .and_then(|_| target.get(7..))
-    {
-        let (name, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        authority = Some(name.to_owned());
-        target = path;
-    } else if !target.starts_with('/') {
+    let target = request.path.unwrap_or_default();
+    // No client asks a web server as if it were a proxy.
+    if !target.starts_with('/') {
         return Err(Refused::Malformed);
     }
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let path = if path.is_empty() { "/" } else { path };
     Ok(Some(Head {
         head_only: method == "HEAD",
         path: path.to_owned(),
         query: query.to_owned(),
-        host: authority,
-        if_none_match: if_none_match.given(),
-        authorization: authorization.given(),
-        cookies: cookies.given(),
+        host: hosts.into_iter().next(),
+        if_none_match: given("if-none-match"),
+        authorization: given("authorization"),
+        cookies: given("cookie"),
     }))
-}
-
-/// The lines of one header.
-#[derive(Default)]
-struct Lines {
-    count: usize,
-    text: String,
-}
-
-impl Lines {
-    fn given(self) -> Option<String> {
-        (self.count > 0).then_some(self.text)
-    }
-
-    fn add(&mut self, value: &[u8]) {
-        if self.count > 0 {
-            self.text.push(',');
-        }
-        self.count += 1;
-        self.text.push_str(&String::from_utf8_lossy(value));
-    }
 }
 
 impl Head {
@@ -188,7 +142,7 @@ impl Head {
             }
             let value = decoded(value).ok_or_else(|| format!("{name} cannot be read"))?;
             if found.replace(value).is_some() {
-                return Err(format!("{name} is given twice"));
+                return Err(format!("{name} occurs twice"));
             }
         }
         Ok(found)
@@ -244,13 +198,6 @@ mod tests {
         let head = get("HEAD / HTTP/1.0\n\n").unwrap().unwrap();
         assert!(head.head_only);
         assert_eq!(head.host, None);
-        // The host of the target counts.
-        let head = get("GET http://one:1/x?y HTTP/1.1\nHost: two\n\n").unwrap();
-        let head = head.unwrap();
-        assert_eq!(head.host.as_deref(), Some("one:1"));
-        assert_eq!((head.path.as_str(), head.query.as_str()), ("/x", "y"));
-        let head = get("GET http://one HTTP/1.1\nHost: two\n\n").unwrap();
-        assert_eq!(head.unwrap().path, "/");
     }
 
     #[test]
@@ -262,6 +209,8 @@ mod tests {
             ("OPTIONS * HTTP/1.1\nHost: a\n\n", Refused::Method),
             ("GET * HTTP/1.1\nHost: a\n\n", Refused::Malformed),
             ("GET a:1 HTTP/1.1\nHost: a\n\n", Refused::Malformed),
+            // Only a proxy is asked like this.
+            ("GET http://a/ HTTP/1.1\nHost: a\n\n", Refused::Malformed),
             (
                 "GET / HTTP/1.1\nHost: a\nContent-Length: 1\n\n",
                 Refused::Body,

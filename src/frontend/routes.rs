@@ -49,20 +49,22 @@ impl Router {
         let token = self.token.as_ref()?;
         match token.shown_by(head) {
             Shown::Header => None,
-            Shown::Address if head.path == "/" => Some(Answer::with_cookie(COOKIE, token.expose())),
+            // The address is relative: a web server may serve the page below a path of its own.
+            Shown::Address if head.path == "/" => Some(
+                Answer::text(303, "the page is at ./").with_head(&format!(
+                    "Location: ./\r\nSet-Cookie: {COOKIE}={}; HttpOnly; SameSite=Lax; Max-Age=31536000\r\n",
+                    token.expose()
+                )),
+            ),
             Shown::Address => None,
-            Shown::Nothing => Some(Answer::unauthorized(
-                "this page asks for a token: open the address that `ehos frontend --url` prints (the service: sudo -u ehos \
-                 ehos frontend --url --state-dir /var/lib/ehos)",
-            )),
-        }
-    }
-
-    /// Reads what the first who asks would have to wait for.
-    pub fn warm(&self) {
-        for range in Range::ALL {
-            // Whoever asks is told of it.
-            let _ = self.history.series(range);
+            Shown::Nothing => Some(
+                Answer::text(
+                    401,
+                    "this page asks for a token: open the address that `ehos frontend --url` prints (the service: sudo -u \
+                     ehos ehos frontend --url --state-dir /var/lib/ehos)",
+                )
+                .with_head("WWW-Authenticate: Bearer realm=\"ehos\"\r\n"),
+            ),
         }
     }
 
@@ -85,7 +87,7 @@ impl Router {
             "/api/series" => self.series(head),
             "/api/decisions" => self.decisions(head),
             path => match path.strip_prefix("/api/node/").map(decoded) {
-                Some(Some(name)) => self.node(&name),
+                Some(Some(name)) => history.node(&name),
                 Some(None) => Ok(Answer::error(400, "the name of the node cannot be read")),
                 None if path.starts_with("/api/") => {
                     let known = "there are /api/status, /api/page, /api/series, /api/decisions and /api/node/NAME";
@@ -137,13 +139,6 @@ impl Router {
                 "before is a time like 2026-01-31T12:00:00Z",
             )),
         }
-    }
-
-    fn node(&self, name: &str) -> io::Result<Answer> {
-        Ok(self.history.node(name)?.unwrap_or_else(|| {
-            let text = format!("no node {name:?} is there, nor in the history of the last 31 days");
-            Answer::error(404, &text)
-        }))
     }
 
     fn metrics(&self) -> io::Result<Answer> {

@@ -1,6 +1,6 @@
-//! The token that the page asks for: whoever has it may see the pool.
+//! The token of the page: every client with the token may see the pool.
 //!
-//! Owns: `frontend.token` in the state directory, made once, for its user alone; the check of a request.
+//! Owns: `frontend.token` in the state directory, created once, readable by its user only; the check of a request.
 //! Must not: log a token.
 //! Source: RFC 6750 (bearer tokens), RFC 6265 (cookies).
 
@@ -38,7 +38,6 @@ pub enum Shown {
     Header,
     /// By its address: the cookie is to follow.
     Address,
-    /// Not at all.
     Nothing,
 }
 
@@ -62,7 +61,7 @@ impl Token {
         let file = own_file::open(path)?;
         if file.metadata()?.permissions().mode() & 0o007 != 0 {
             return Err(io::Error::other(
-                "every user of this machine can read it; chmod 600 it, or remove it",
+                "every user of this machine can read it; run chmod 600, or remove it",
             ));
         }
         let mut text = String::new();
@@ -71,7 +70,7 @@ impl Token {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
         if token.len() < MIN_LENGTH || !token.chars().all(is_plain) {
             return Err(io::Error::other(
-                "no token is in it (16 letters or digits at least); correct it, or remove it",
+                "contains no token of at least 16 letters or digits; correct it, or remove it",
             ));
         }
         Ok(Token(SecretString::from(token.to_owned())))

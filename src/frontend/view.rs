@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use report::names::ReasonName;
 use report::problem::{Problem, is_late, problems};
-use report::tick_report::TickReport;
+use report::tick_report::{ActionResult, TickReport};
 use scaling::names::PhaseName;
 use scaling::plan::NodeDecision;
 use scaling::source::SourceKind;
@@ -35,6 +35,12 @@ pub struct View {
     phases: Vec<PhaseView>,
     /// What happens to a node, by decision.
     decisions: Vec<DecisionView>,
+    /// The words for what came of an action.
+    results: Vec<ResultView>,
+    /// Nodes that have a server, or may have.
+    existing_nodes: usize,
+    /// The actions of the tick in words, equal ones together.
+    actions: Vec<String>,
     /// The reasons for which jobs wait until somebody acts.
     stuck: Vec<ReasonName>,
 }
@@ -51,6 +57,12 @@ struct PhaseView {
     phase: PhaseName,
     family: Family,
     meaning: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct ResultView {
+    result: ActionResult,
+    words: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -89,6 +101,17 @@ impl View {
             limits: tick.map_or_else(Vec::new, limits),
             phases: PhaseName::ALL.iter().map(|phase| look(*phase)).collect(),
             decisions: NodeDecision::ALL.iter().map(|fate| words(*fate)).collect(),
+            results: ActionResult::ALL
+                .iter()
+                .map(|result| ResultView {
+                    result: *result,
+                    words: outcome(*result),
+                })
+                .collect(),
+            existing_nodes: tick.map_or(0, |tick| {
+                tick.nodes.iter().filter(|node| node.is_there()).count()
+            }),
+            actions: tick.map_or_else(Vec::new, actions),
             stuck: ReasonName::ALL
                 .iter()
                 .copied()
@@ -121,6 +144,32 @@ fn limits(tick: &TickReport) -> Vec<Limited> {
         }
     }
     limits.into_values().collect()
+}
+
+/// Actions with the same name and result, by their number.
+fn actions(tick: &TickReport) -> Vec<String> {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for action in &tick.actions {
+        let name = match action.result.known() {
+            Some(ActionResult::Done) => action.action.to_string(),
+            Some(result) => format!("{} {}", action.action, outcome(result)),
+            None => format!("{} {}", action.action, action.result),
+        };
+        *counts.entry(name).or_default() += 1;
+    }
+    let counts = counts.into_iter();
+    counts
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect()
+}
+
+fn outcome(result: ActionResult) -> &'static str {
+    match result {
+        ActionResult::Planned => "planned",
+        ActionResult::Done => "done",
+        ActionResult::Changed => "skipped after recheck",
+        ActionResult::Failed => "failed",
+    }
 }
 
 fn look(phase: PhaseName) -> PhaseView {
@@ -181,10 +230,17 @@ mod tests {
 
     #[test]
     fn the_view_has_what_the_script_would_have_to_decide() {
+        let nodes = ["busy", "new", "gone"].map(|phase| {
+            json!({"node": phase, "name": phase, "cloud": "a", "flavor": "f",
+                "phase": phase, "fate": "keeps", "reason": "busy", "text": "t"})
+        });
         let tick: TickReport = serde_json::from_value(json!({
             "at": "2026-11-26T12:00:00Z", "queue": {"schedds": 1},
             "source_milliseconds": {"pool": 1, "cloud a": 2, "cloud b": 3},
             "unseen": [{"source": "schedd x", "why": "w"}, {"source": "cloud b", "why": "w"}],
+            "nodes": nodes,
+            "actions": [{"action": "create", "node": "a", "result": "done"}, {"action": "delete", "node": "c", "result": "changed"},
+                {"action": "create", "node": "b", "result": "done"}],
             "groups": [{"request": {"cpus": 1, "memory_mb": 1, "disk_kb": 1, "gpus": 0}, "jobs": 9, "waiting_seconds": 1,
                 "why": [{"reason": "limited", "text": "t", "jobs": 4, "limit": {"name": "nodes_max"}},
                     {"reason": "limited", "text": "u", "jobs": 2, "limit": {"name": "nodes_max"}}]}],
@@ -204,5 +260,10 @@ mod tests {
             json!([{"name": "nodes max", "jobs": 6, "text": "t"}])
         );
         assert_eq!(view["phases"][0]["phase"], "new");
+        assert_eq!(view["existing_nodes"], 1);
+        assert_eq!(
+            view["actions"],
+            json!(["2 create", "1 delete skipped after recheck"])
+        );
     }
 }

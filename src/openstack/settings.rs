@@ -57,10 +57,10 @@ settings! {
         /// capacity is skipped for `backoff_first`, doubling; the flavor waits only when all zones are full. Builders and
         /// central managers take the first.
         availability_zones [For("ehos"), Also("availability_zone")]: Vec<String> = Vec::new(), "the cloud's choice";
-        /// Server group of nodes, name or id; `ehos cloud setup` creates a missing one. Its members have a quota of their own,
+        /// Server group of nodes, name or id; `ehos cloud setup` creates a missing one. The members have a quota of their own,
         /// 10 by default in Nova.
         server_group [For("ehos")]: Option<String> = None, "none";
-        /// Its policy, where `ehos cloud setup` creates it. A group of hard anti-affinity takes as many nodes as there are hosts.
+        /// Policy of the server group if `ehos cloud setup` creates it. A group of hard anti-affinity takes as many nodes as there are hosts.
         server_group_policy [For("ehos")]: String as [Kind::Choice(&SERVER_GROUP_POLICIES)] =
             "soft-anti-affinity".to_owned();
         /// Size in GB of a volume, made of the image, that nodes boot from; it is deleted with the server. For flavors without a
@@ -183,7 +183,7 @@ pub enum AuthMethod {
         user: Option<NameOrId>,
         /// … and the user's domain.
         user_domain: Option<NameOrId>,
-        /// Its secret.
+        /// Secret of the application credential.
         secret: SecretString,
     },
     /// A token of Keystone, which ends soon and cannot be renewed.

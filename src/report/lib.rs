@@ -1,4 +1,4 @@
-//! What a tick has to say: for people and for programs, from one document.
+//! The report of a tick, for people and programs, from one document.
 
 pub mod history;
 pub mod metrics;

@@ -1,4 +1,4 @@
-//! Names in the document of a tick. A name that only another version knows is kept, so that older and newer records stay readable.
+//! Names in a tick report. Names of other versions are kept, so that their records stay readable.
 
 use std::fmt;
 
@@ -6,23 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use scaling::plan::NodeDecision;
 
-/// A name, or the text of one that only another version knows.
+/// A name, or the text of a name of another version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Named<T> {
-    /// A name of this version.
     Known(T),
-    /// The text of another.
     Other(String),
 }
 
 impl<T: Copy + PartialEq> Named<T> {
-    /// Whether it is this name.
     pub fn is(&self, name: T) -> bool {
         self.known() == Some(name)
     }
 
-    /// The name, where this version knows it.
+    /// The name, if this version knows it.
     pub fn known(&self) -> Option<T> {
         match self {
             Named::Known(name) => Some(*name),
@@ -30,7 +27,6 @@ impl<T: Copy + PartialEq> Named<T> {
         }
     }
 
-    /// Whether it is one of these names.
     pub fn is_one_of(&self, names: &[T]) -> bool {
         self.known().is_some_and(|name| names.contains(&name))
     }
@@ -57,16 +53,16 @@ impl<T: fmt::Display> fmt::Display for Named<T> {
     }
 }
 
-/// What a decision did to a node, in words; nothing for one that only stays.
+/// The past participle of a decision for the history of a node; empty for a kept node.
 pub fn in_words(decision: &Named<NodeDecision>) -> String {
     let words = match decision {
         Named::Known(NodeDecision::Keep) => "",
-        Named::Known(NodeDecision::Create) => "asked for",
-        Named::Known(NodeDecision::Drain) => "told to take no more jobs",
-        Named::Known(NodeDecision::CancelDrain) => "its drain taken back",
-        Named::Known(NodeDecision::Delete) => "its delete asked for",
+        Named::Known(NodeDecision::Create) => "create requested",
+        Named::Known(NodeDecision::Drain) => "drain requested",
+        Named::Known(NodeDecision::CancelDrain) => "drain cancelled",
+        Named::Known(NodeDecision::Delete) => "delete requested",
         Named::Known(NodeDecision::Forget) => "forgotten",
-        Named::Known(NodeDecision::Disassociate) => "freed",
+        Named::Known(NodeDecision::Disassociate) => "floating IP disassociated",
         Named::Other(text) => text,
     };
     words.to_owned()
@@ -115,7 +111,7 @@ scaling::names! {
 }
 
 impl ReasonName {
-    /// Jobs with this reason wait until somebody acts, or a limit permits more.
+    /// Whether jobs with this reason wait until an operator or user acts, or a limit permits more.
     pub fn is_stuck(self) -> bool {
         use ReasonName::*;
         matches!(
@@ -134,7 +130,7 @@ impl ReasonName {
         )
     }
 
-    /// Jobs with this reason have a node, or get one.
+    /// Whether jobs with this reason have a node, or get one.
     pub fn is_placed(self) -> bool {
         use ReasonName::*;
         matches!(
@@ -165,7 +161,7 @@ scaling::names! {
 }
 
 scaling::names! {
-    /// What blocks deletes, and perhaps creates.
+    /// The brakes.
     pub enum BrakeName {
         /// The collector does not answer.
         CollectorUnknown = "collector_unknown",
@@ -179,7 +175,7 @@ scaling::names! {
 }
 
 impl BrakeName {
-    /// Whether ads of nodes may be missing, so that nothing is known of claims.
+    /// Whether ads of nodes may be missing, so that claims are unknown.
     pub fn hides_claims(self) -> bool {
         matches!(self, BrakeName::CollectorYoung | BrakeName::NodesVanished)
     }

@@ -1,4 +1,6 @@
-//! Decides what is wrong with a tick. Everything that tells of problems tells of these: `ehos status`, notifications, the page.
+//! The problems of a tick: the one list behind `ehos status`, notifications and the page.
+//!
+//! Owns: the meaning of "late", and which problems are sent as notifications.
 
 use std::collections::BTreeMap;
 
@@ -13,45 +15,40 @@ use scaling::seconds::Seconds;
 use scaling::source::SourceKind;
 use system::exit::Exit;
 
-/// A last tick that is older than this and the time that it took is late: the timer runs each minute.
+/// The last tick is late if its age exceeds this plus its duration: the timer runs every minute.
 pub const LATE_SECONDS: u64 = 180;
 
-/// A problem names so many nodes; of more it says how many.
+/// The most nodes that a problem names; the others are counted.
 const NODES_NAMED: usize = 3;
 
-/// How grave a problem is.
+/// The severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// Somebody must act.
+    /// An operator must act.
     Error,
-    /// It ends by itself, or is as configured, and an operator should know.
+    /// Ends by itself, or is configured.
     Warning,
-    /// For information.
     Note,
 }
 
-/// What a notification is about.
+/// The problem of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoticeKind {
-    /// Protected mode.
     Protected,
-    /// A month's budget is spent.
     BudgetSpent,
-    /// A brake.
     Brake,
-    /// Jobs run on machines that are gone.
+    /// Jobs run on deleted machines.
     StrandedJobs,
-    /// A source is unknown.
     #[serde(rename = "unseen")]
     UnknownSource,
-    /// Jobs wait for nodes, and every attempt fails.
+    /// Jobs wait for nodes, and every create fails.
     NothingAchieved,
 }
 
 impl NoticeKind {
-    /// It does not end by itself: no need to wait before it is sent.
+    /// Whether the problem never ends by itself, so that its notification is sent at once.
     pub fn lasts(self) -> bool {
         matches!(self, NoticeKind::Protected | NoticeKind::BudgetSpent)
     }
@@ -60,26 +57,22 @@ impl NoticeKind {
 /// The notification of a problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// The same for the same problem in another tick.
+    /// Identifies the problem across ticks.
     pub key: String,
-    /// What it is about.
     pub kind: NoticeKind,
-    /// The sentence.
     pub text: String,
 }
 
 /// Something that an operator should know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// How grave it is.
     pub level: Level,
-    /// One word for it.
+    /// The label in `ehos status`.
     pub word: &'static str,
-    /// What is wrong.
+    /// The heading on the page.
     pub subject: String,
-    /// The sentence.
     pub text: String,
-    /// Its notification, where it has one.
+    /// The notification, if the problem is sent.
     #[serde(skip)]
     pub notice: Option<Notice>,
 }
@@ -106,7 +99,7 @@ impl Problem {
     }
 }
 
-/// The age of a tick in seconds; negative for one of the future. A simulated site's time is the simulation's.
+/// The age of a tick in seconds, negative for the future. A simulated site has its own time, so its age is 0.
 fn age(tick: &TickReport, now: Timestamp) -> i64 {
     if tick.simulated {
         return 0;
@@ -114,26 +107,25 @@ fn age(tick: &TickReport, now: Timestamp) -> i64 {
     now.duration_since(tick.at).as_secs()
 }
 
-/// How long ago a tick was.
 pub fn age_seconds(tick: &TickReport, now: Timestamp) -> u64 {
     u64::try_from(age(tick, now)).unwrap_or_default()
 }
 
-/// Another tick should have followed. One that takes as long as the last one did still runs.
+/// Whether the next tick is missing. A tick that takes as long as the last one still runs.
 pub fn is_late(tick: &TickReport, now: Timestamp) -> bool {
     let took = tick.milliseconds / 1000;
     age_seconds(tick, now) > took.saturating_add(LATE_SECONDS)
 }
 
-/// What a brake blocks.
+/// The operations that a brake blocks.
 pub fn blocked(brake: &BrakeReport) -> &'static str {
     match brake.stops_creates {
-        true => "no node is made or deleted",
-        false => "no node is deleted",
+        true => "creates and deletes blocked",
+        false => "deletes blocked",
     }
 }
 
-/// Every problem, the gravest first.
+/// Returns every problem, the most severe first.
 pub fn problems(tick: &TickReport, now: Timestamp) -> Vec<Problem> {
     let mut all: Vec<Problem> = clock(tick, now).into_iter().collect();
     all.extend(of_tick(tick));
@@ -141,32 +133,31 @@ pub fn problems(tick: &TickReport, now: Timestamp) -> Vec<Problem> {
     all
 }
 
-/// The problems of the clock: no tick, or one of the future.
+/// Returns the problem of the clock: the last tick is late or in the future.
 pub fn clock(tick: &TickReport, now: Timestamp) -> Option<Problem> {
     let age = age(tick, now);
     if is_late(tick, now) {
         let text = format!(
-            "the last tick was {} ago: nothing is scaled, and what follows was so then. See systemctl status \
-             ehos.timer ehos.service",
+            "the last tick was {} ago, and the data below are as old; check `systemctl status ehos.timer ehos.service`",
             Seconds(age.unsigned_abs())
         );
         return Some(Problem::new(Level::Error, "late", "No tick", text));
     }
     (age.unsigned_abs() > LATE_SECONDS).then(|| {
         let text = format!(
-            "the last tick is {} ahead of this machine's clock: one of the two clocks is wrong",
+            "the last tick is {} ahead of this machine's clock; correct the clock of this machine or of the one that ticks",
             Seconds(age.unsigned_abs())
         );
         Problem::new(Level::Error, "clock", "Clock", text)
     })
 }
 
-/// The notifications of a tick's problems.
+/// Returns the notifications of a tick.
 pub fn notices(tick: &TickReport) -> impl Iterator<Item = Notice> {
     of_tick(tick).into_iter().filter_map(|one| one.notice)
 }
 
-/// The problems that a tick found, whenever that was.
+/// Returns the problems that a tick found, whatever its age.
 pub fn of_tick(tick: &TickReport) -> Vec<Problem> {
     let mut all = Vec::new();
     unknown_sources(tick, &mut all);
@@ -180,7 +171,7 @@ pub fn of_tick(tick: &TickReport) -> Vec<Problem> {
     actions(tick, &mut all);
     if tick.exit != 0 {
         let what = match tick.exit {
-            code if code == Exit::Failed as u8 => "something failed, or the view was partial",
+            code if code == Exit::Failed as u8 => "an action failed, or a source is unknown",
             code if code == Exit::Unavailable as u8 => "HTCondor or all clouds did not answer",
             _ => "see journalctl -u ehos.service",
         };
@@ -190,7 +181,7 @@ pub fn of_tick(tick: &TickReport) -> Vec<Problem> {
     }
     for brake in &tick.brakes {
         let what = blocked(brake);
-        // A young collector is waited for; the others have a cause.
+        // This brake ends by itself.
         let level = match brake.brake.is(BrakeName::CollectorYoung) {
             true => Level::Warning,
             false => Level::Error,
@@ -205,8 +196,8 @@ pub fn of_tick(tick: &TickReport) -> Vec<Problem> {
         all.push(problem.notified(NoticeKind::Brake, key, text));
     }
     if let Some(stranded) = &tick.stranded {
-        // It ends by itself, with the leases.
-        let subject = "Jobs on no machine";
+        // Ends with the job leases.
+        let subject = "Jobs on deleted machines";
         let problem = Problem::new(Level::Warning, "stranded", subject, &stranded.text);
         let (key, text) = ("stranded_jobs".to_owned(), stranded.text.clone());
         all.push(problem.notified(NoticeKind::StrandedJobs, key, text));
@@ -225,7 +216,7 @@ pub fn of_tick(tick: &TickReport) -> Vec<Problem> {
         if let Some(pause) = &cloud.pause {
             let subject = format!("Cloud {} paused", cloud.cloud);
             let text = format!(
-                "{}: no node is made for {} more: {}",
+                "{}: ehos creates no node for another {}: {}",
                 cloud.cloud,
                 Seconds(pause.seconds),
                 pause.why
@@ -243,7 +234,7 @@ pub fn of_tick(tick: &TickReport) -> Vec<Problem> {
             text,
         ));
     }
-    // How far a simulation is, is no problem.
+    // The notices of a simulation report its progress.
     let notices = tick.notices.iter().filter(|_| !tick.simulated);
     all.extend(notices.map(|text| Problem::new(Level::Note, "note", "Notice", text)));
     all
@@ -255,7 +246,7 @@ fn unknown_sources(tick: &TickReport, all: &mut Vec<Problem>) {
         let text = format!("{source}: {}", unseen.why);
         let subject = format!("Unknown: {source}");
         let problem = Problem::new(Level::Error, "unknown", subject, &text);
-        // A brake says the same, and what follows.
+        // The brake is sent instead.
         let is_braked = matches!(source.kind, SourceKind::Collector | SourceKind::Schedd);
         all.push(match is_braked {
             true => problem,
@@ -268,7 +259,7 @@ fn unknown_sources(tick: &TickReport, all: &mut Vec<Problem>) {
     }
 }
 
-/// Actions that failed; and jobs that wait although nothing else is in their way, where no attempt has an effect.
+/// Failed actions, and waiting jobs for which no create succeeds.
 fn actions(tick: &TickReport, all: &mut Vec<Problem>) {
     let mut failed = tick.actions.iter().filter(|action| action.has_failed());
     let kind = NoticeKind::NothingAchieved;
@@ -281,8 +272,8 @@ fn actions(tick: &TickReport, all: &mut Vec<Problem>) {
         let problem = Problem::new(Level::Error, "not done", format!("Failed: {what}"), text);
         all.push(match nothing && index == 0 {
             true => {
-                let message = message.unwrap_or("it is not said why");
-                let text = format!("nothing is achieved: {what} failed: {message}");
+                let message = message.unwrap_or("no cause reported");
+                let text = format!("no action succeeds: {what} failed: {message}");
                 problem.notified(kind, key.to_owned(), text)
             }
             false => problem,
@@ -296,7 +287,7 @@ fn actions(tick: &TickReport, all: &mut Vec<Problem>) {
         .into_iter()
         .find(|why| why.limit().is_some_and(is_broken));
     if let Some(broken) = broken {
-        let text = format!("nothing is achieved: {}", broken.text);
+        let text = format!("no create succeeds: {}", broken.text);
         let problem = Problem::new(Level::Warning, "no effect", "No node for the jobs", &text);
         all.push(problem.notified(kind, key.to_owned(), text));
     }
@@ -306,8 +297,7 @@ fn is_broken(limit: &str) -> bool {
     BrokenLimit::ALL.iter().any(|one| one.as_str() == limit)
 }
 
-/// Nothing that was tried was done, and no node starts. In protected mode nothing is tried any more, and that is a problem
-/// of its own.
+/// Whether no action succeeded and no node starts. Protected mode is a problem of its own.
 fn is_nothing_achieved(tick: &TickReport) -> bool {
     let starting = [
         PhaseName::Requested,
@@ -321,7 +311,7 @@ fn is_nothing_achieved(tick: &TickReport) -> bool {
     tick.protected.is_empty() && !starts && !done
 }
 
-/// Whether a node of this phase serves nobody, and no unknown source says why.
+/// Whether a node of this phase runs no jobs for a reason other than an unknown source.
 pub fn is_unhealthy(phase: PhaseName) -> bool {
     use PhaseName::*;
     matches!(
@@ -330,7 +320,7 @@ pub fn is_unhealthy(phase: PhaseName) -> bool {
     )
 }
 
-/// Unhealthy nodes for which nothing is done.
+/// Unhealthy nodes that ehos keeps.
 fn nodes(tick: &TickReport, all: &mut Vec<Problem>) {
     let mut by_phase: BTreeMap<PhaseName, Vec<&NodeReport>> = BTreeMap::new();
     for node in tick

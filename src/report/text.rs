@@ -1,4 +1,4 @@
-//! A tick on one screen.
+//! The report of a tick as text, and as lines of a journal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -11,10 +11,10 @@ use scaling::plan::NodeDecision;
 use scaling::seconds::Seconds;
 use system::plain::Lines;
 
-/// More nodes than this that nothing happens to are only counted, unless it is a dry run.
+/// More kept nodes than this are only counted, unless it is a dry run.
 const NODES_ON_A_SCREEN: usize = 12;
 
-/// More groups than this are only counted, unless it is a dry run.
+/// More job groups than this are only counted, unless it is a dry run.
 const GROUPS_ON_A_SCREEN: usize = 20;
 
 /// A level of journald. Source: sd-daemon(3).
@@ -31,7 +31,7 @@ struct Page<'a> {
     lines: Lines,
 }
 
-/// The report for people; with `levels`, each line begins with its level as journald reads it.
+/// Returns the report for people; with `levels`, each line begins with its level for journald.
 pub fn text(tick: &TickReport, levels: bool) -> String {
     let mut page = Page {
         tick,
@@ -45,8 +45,9 @@ pub fn text(tick: &TickReport, levels: bool) -> String {
     page.builders();
     page.leftovers();
     page.floating_ips();
-    page.actions("not done", Level::Error, |action| action.has_failed());
-    page.actions("otherwise than planned", Level::Information, |action| {
+    page.actions("failed", Level::Error, |action| action.has_failed());
+    // A recheck found something else than the plan expected.
+    page.actions("skipped", Level::Information, |action| {
         let is_off = [ActionResult::Changed, ActionResult::Failed];
         action.result.is_one_of(&is_off) && !action.has_failed()
     });
@@ -54,103 +55,83 @@ pub fn text(tick: &TickReport, levels: bool) -> String {
 }
 
 impl Page<'_> {
-    fn line(&mut self, level: Level, text: impl Display) {
+    fn line(&mut self, level: Level, label: &str, text: impl Display) {
         match self.levels {
-            true => self.lines.line(format_args!("<{}>{text}", level as u8)),
-            false => self.lines.line(format_args!("{text}")),
+            true => self
+                .lines
+                .line(format_args!("<{}>{label:8} {text}", level as u8)),
+            false => self.lines.line(format_args!("{label:8} {text}")),
         }
     }
 
-    fn say(&mut self, text: impl Display) {
-        self.line(Level::Information, text);
+    fn say(&mut self, label: &str, text: impl Display) {
+        self.line(Level::Information, label, text);
     }
 
-    fn heading(&mut self, level: Level, text: &str) {
-        if !self.levels {
-            self.lines.gap();
+    /// The label stands before the first row of a list only; in a journal before each, for each row is an entry there.
+    fn rows(&mut self, level: Level, label: &str, rows: impl IntoIterator<Item = String>) {
+        for (index, row) in rows.into_iter().enumerate() {
+            let label = if index == 0 || self.levels { label } else { "" };
+            self.line(level, label, row);
         }
-        self.line(level, text);
     }
 
     fn problems(&mut self) {
         let tick = self.tick;
         for one in &tick.unseen {
-            self.line(
-                Level::Warning,
-                format_args!("unknown  {}: {}", one.source, one.why),
-            );
+            let text = format_args!("{}: {}", one.source, one.why);
+            self.line(Level::Warning, "unknown", text);
         }
         for one in &tick.protected {
-            self.line(Level::Error, format_args!("PROTECTED MODE  {}", one.text));
+            self.line(Level::Error, "PROTECTED MODE ", &one.text);
         }
         for one in &tick.budgets_spent {
-            self.line(Level::Warning, format_args!("BUDGET SPENT  {}", one.text));
+            self.line(Level::Warning, "BUDGET SPENT ", &one.text);
         }
         for one in &tick.brakes {
-            let what = blocked(one);
-            self.line(
-                Level::Warning,
-                format_args!("brake    {what}: {}", one.text),
-            );
+            let text = format_args!("{}: {}", blocked(one), one.text);
+            self.line(Level::Warning, "brake", text);
         }
         if let Some(one) = &tick.stranded {
-            self.line(Level::Warning, format_args!("stranded {}", one.text));
+            self.line(Level::Warning, "stranded", &one.text);
         }
         for notice in &tick.notices {
-            self.say(format_args!("note     {notice}"));
+            self.say("note", notice);
         }
     }
 
     fn summary(&mut self) {
         let tick = self.tick;
         if let Some(window) = &tick.window {
-            self.say(format_args!("window   {}", window.text));
+            self.say("window", &window.text);
         }
-        self.say(format_args!("queue    {}", queue(tick)));
-        self.say(format_args!("nodes    {}", phases(&tick.nodes)));
+        self.say("queue", queue(tick));
+        self.say("nodes", nodes(tick));
         if let Some(cost) = &tick.cost {
-            self.say(format_args!("cost     {}", costs(cost)));
+            self.say("cost", costs(cost));
         }
-        let head = if tick.dry_run { "would" } else { "plan" };
-        self.say(format_args!("{head:7}  {}", decisions(tick)));
+        let dry_run = if tick.dry_run { " (dry run)" } else { "" };
+        self.say("plan", format_args!("{}{dry_run}", decisions(tick)));
     }
 
     fn groups(&mut self) {
         let groups = &self.tick.groups;
-        if groups.is_empty() {
-            return;
-        }
-        self.heading(Level::Information, "waiting jobs");
         let shown = match self.tick.dry_run {
             true => groups.len(),
             false => GROUPS_ON_A_SCREEN,
         };
-        for group in groups.iter().take(shown) {
-            let why: Vec<&str> = group.why.iter().map(|why| why.text.as_str()).collect();
-            let why = match why.is_empty() {
-                true => "nothing can be said yet".to_owned(),
-                false => why.join("; "),
-            };
-            let by_machine = match group.by_machine {
-                true => " (by the machine)",
-                false => "",
-            };
-            self.say(format_args!(
-                "  {} of {}{by_machine}{}, longest {}: {why}",
-                group.jobs,
-                group.request,
-                example(group),
-                Seconds(group.waiting_seconds)
-            ));
-        }
+        let requests: Vec<String> = groups.iter().take(shown).map(request).collect();
+        let widths = requests.iter().map(|request| request.chars().count());
+        let width = widths.max().unwrap_or(0);
+        let rows = requests.iter().zip(groups);
+        let rows = rows.map(|(request, group)| format!("{request:width$}  {}", waiting(group)));
         let rest = groups.get(shown..).unwrap_or_default();
         let jobs: u64 = rest.iter().map(|group| group.jobs).sum();
-        if jobs > 0 {
+        let rest = (jobs > 0).then(|| {
             let groups = rest.len();
-            self.say(format_args!(
-                "  {jobs} in {groups} more groups: see ehos tick --dry-run"
-            ));
-        }
+            format!("{jobs} jobs in {groups} more groups: see `ehos tick --dry-run`")
+        });
+        self.rows(Level::Information, "jobs", rows.chain(rest));
     }
 
     fn nodes(&mut self) {
@@ -158,11 +139,7 @@ impl Page<'_> {
         let is_kept = |node: &&NodeReport| node.fate.is(NodeDecision::Keep);
         let all = self.tick.dry_run || nodes.iter().filter(is_kept).count() <= NODES_ON_A_SCREEN;
         let shown: Vec<&NodeReport> = nodes.iter().filter(|node| all || !is_kept(node)).collect();
-        if shown.is_empty() {
-            return;
-        }
-        self.heading(Level::Information, "nodes");
-        // The only zone of a cloud says nothing.
+        // The only zone of a cloud is not named.
         let mut zones: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for node in nodes {
             let zones = zones.entry(&node.cloud).or_default();
@@ -176,37 +153,26 @@ impl Page<'_> {
         let names = shown.iter().map(|node| node.name.len()).max();
         let places = shown.iter().map(|node| place(node).len()).max();
         let (name_width, place_width) = (names.unwrap_or(0), places.unwrap_or(0));
-        for node in shown {
+        let rows = shown.into_iter().map(|node| {
             let NodeReport {
                 fate, name, phase, ..
             } = node;
             let (place, why) = (place(node), &node.why.text);
-            self.say(format_args!(
-                "  {fate:8} {name:name_width$}  {place:place_width$}  {phase:9} {why}"
-            ));
-        }
+            format!("{fate:8} {name:name_width$}  {place:place_width$}  {phase:9} {why}")
+        });
+        self.rows(Level::Information, "node", rows);
     }
 
     fn builders(&mut self) {
-        let builders = &self.tick.builders;
-        if !builders.is_empty() {
-            self.heading(Level::Information, "builders of images");
-        }
-        for one in builders {
+        let rows = self.tick.builders.iter().map(|one| {
             let why = &one.why.text;
-            self.say(format_args!(
-                "  {:8} {}  {}  {why}",
-                one.fate, one.name, one.cloud
-            ));
-        }
+            format!("{:8} {}  {}  {why}", one.fate, one.name, one.cloud)
+        });
+        self.rows(Level::Information, "builder", rows);
     }
 
     fn leftovers(&mut self) {
-        let leftovers = &self.tick.leftovers;
-        if !leftovers.is_empty() {
-            self.heading(Level::Information, "left behind");
-        }
-        for one in leftovers {
+        let rows = self.tick.leftovers.iter().map(|one| {
             let kind = match &one.kind {
                 Named::Known(kind) => kind.name(),
                 Named::Other(kind) => kind,
@@ -214,44 +180,68 @@ impl Page<'_> {
             let space = if one.name.is_empty() { "" } else { " " };
             let server = one.server.as_ref();
             let server = server.map_or_else(String::new, |server| format!("of server {server}: "));
-            self.say(format_args!(
-                "  {:8} {kind} {}{space}({})  {}  {server}{}",
+            format!(
+                "{:8} {kind} {}{space}({})  {}  {server}{}",
                 one.fate, one.name, one.id, one.cloud, one.why.text
-            ));
-        }
+            )
+        });
+        self.rows(Level::Information, "leftover", rows);
     }
 
+    /// Floating IPs of nodes.
     fn floating_ips(&mut self) {
-        let ips = &self.tick.floating_ips;
-        if !ips.is_empty() {
-            self.heading(Level::Information, "floating IPs of nodes");
-        }
-        for one in ips {
-            self.say(format_args!(
-                "  {:8} {} ({})  {}  of server {}: {}",
+        let rows = self.tick.floating_ips.iter().map(|one| {
+            format!(
+                "{:8} {} ({})  {}  of server {}: {}",
                 one.fate, one.address, one.id, one.cloud, one.server, one.why.text
-            ));
-        }
+            )
+        });
+        self.rows(Level::Information, "address", rows);
     }
 
     fn actions(
         &mut self,
-        heading: &str,
+        label: &str,
         level: Level,
         which: impl Fn(&super::tick_report::ActionReport) -> bool,
     ) {
-        let mut heading = Some(heading);
-        for one in self.tick.actions.iter().filter(|one| which(one)) {
-            if let Some(heading) = heading.take() {
-                self.heading(level, heading);
-            }
-            let message = one.message.as_deref().unwrap_or_default();
-            self.line(
-                level,
-                format_args!("  {} {}: {message}", one.action, one.node),
-            );
-        }
+        let rows = self
+            .tick
+            .actions
+            .iter()
+            .filter(|one| which(one))
+            .map(|one| {
+                let message = one.message.as_deref().unwrap_or_default();
+                format!("{} {}: {message}", one.action, one.node)
+            });
+        self.rows(level, label, rows);
     }
+}
+
+/// `3 × 2 CPUs, 2048 MB`.
+pub(crate) fn request(group: &JobGroupReport) -> String {
+    let by_machine = match group.by_machine {
+        true => " (set by the machine)",
+        false => "",
+    };
+    format!("{} × {}{by_machine}", group.jobs, group.request)
+}
+
+/// Why the jobs of a group wait, for how long, and one of them unless all have a place.
+pub(crate) fn waiting(group: &JobGroupReport) -> String {
+    let reasons = group.why.iter().map(|why| why.text.as_str());
+    let reasons = match group.why.is_empty() {
+        true => "no reason yet".to_owned(),
+        false => reasons.collect::<Vec<_>>().join("; "),
+    };
+    let mut known = group.why.iter().map(|why| why.reason.known());
+    let is_placed = known.all(|reason| reason.is_some_and(ReasonName::is_placed));
+    let example = match &group.example {
+        Some(job) if !is_placed => format!("job {job}, "),
+        _ => String::new(),
+    };
+    let longest = Seconds(group.waiting_seconds);
+    format!("{reasons} ({example}waiting for {longest})")
 }
 
 fn queue(tick: &TickReport) -> String {
@@ -264,7 +254,7 @@ fn queue(tick: &TickReport) -> String {
         queue.idle, queue.running, queue.held
     );
     if queue.stranded > 0 {
-        text += &format!("; {} running on no machine", queue.stranded);
+        text += &format!("; {} running on deleted machines", queue.stranded);
     }
     if queue.to_come > 0 {
         text += &format!("; {} to come (late materialization)", queue.to_come);
@@ -281,90 +271,79 @@ fn costs(cost: &Costs) -> String {
         clouds,
         ..
     } = cost;
-    let mut text = format!("{per_hour} an hour, {spent_this_month} spent in {month}");
+    let mut text = format!("{per_hour} per hour, {spent_this_month} spent in {month}");
     if let Some(since) = counted_since {
-        // What there was before is not known.
+        // Earlier costs are unknown.
         text += &format!(" (counted since {since:.0})");
     }
     if clouds.len() > 1 {
         let each = clouds.iter().map(|cloud| {
             let (name, now, spent) = (&cloud.cloud, cloud.per_hour, cloud.spent_this_month);
-            format!("{name} {now} and {spent}")
+            format!("{name} {now} per hour, {spent} spent")
         });
-        text += &format!(": {}", each.collect::<Vec<_>>().join(", "));
+        text += &format!("; {}", each.collect::<Vec<_>>().join("; "));
     }
     let without: u64 = clouds.iter().map(|cloud| cloud.nodes_without_price).sum();
     if without > 0 {
-        text += &format!("; {without} nodes have no price and are not counted");
+        text += &format!("; not counted: {} without a price", count(without, "node"));
     }
     text
 }
 
-fn phases(nodes: &[NodeReport]) -> String {
+fn nodes(tick: &TickReport) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for node in nodes
-        .iter()
-        .filter(|node| !node.fate.is(NodeDecision::Create))
-    {
+    let nodes = tick.nodes.iter();
+    for node in nodes.filter(|node| !node.fate.is(NodeDecision::Create)) {
         *counts.entry(node.phase.to_string()).or_default() += 1;
     }
     let total: usize = counts.values().sum();
-    if total == 0 {
-        return "none".to_owned();
-    }
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let parts = counts
+    let phases = counts
         .iter()
         .map(|(phase, count)| format!("{count} {phase}"));
-    format!("{total}: {}", parts.collect::<Vec<_>>().join(", "))
+    let separator = if total == 0 { "" } else { ": " };
+    let phases = phases.collect::<Vec<_>>().join(", ");
+    format!(
+        "{total} of at most {}{separator}{phases}",
+        tick.policy.nodes_max
+    )
 }
 
-/// One of the group's jobs, unless there is room for all of them.
-fn example(group: &JobGroupReport) -> String {
-    let mut reasons = group.why.iter().map(|why| why.reason.known());
-    let placed = reasons.all(|reason| reason.is_some_and(ReasonName::is_placed));
-    match &group.example {
-        Some(job) if !placed => format!(" (as job {job})"),
-        _ => String::new(),
-    }
-}
-
-/// What is decided, with how often.
+/// The number of each decision.
 fn decisions(tick: &TickReport) -> String {
     let of_nodes = |fate: NodeDecision| tick.nodes.iter().filter(|node| node.fate.is(fate)).count();
     let nodes = [
-        (NodeDecision::Create, "create"),
-        (NodeDecision::CancelDrain, "return"),
-        (NodeDecision::Drain, "drain"),
-        (NodeDecision::Delete, "delete"),
-        (NodeDecision::Forget, "forget"),
+        (NodeDecision::Create, "create", "node"),
+        (NodeDecision::CancelDrain, "cancel", "drain"),
+        (NodeDecision::Drain, "drain", "node"),
+        (NodeDecision::Delete, "delete", "node"),
+        (NodeDecision::Forget, "forget", "node"),
     ];
-    let nodes = nodes.map(|(fate, verb)| (of_nodes(fate), verb, ""));
+    let nodes = nodes.map(|(fate, verb, noun)| (of_nodes(fate), verb, noun));
     let deletes = |fate: &Named<NodeDecision>| fate.is(NodeDecision::Delete);
     let builders = tick.builders.iter().filter(|one| deletes(&one.fate));
     let leftovers = tick.leftovers.iter().filter(|one| deletes(&one.fate));
     let ips = tick.floating_ips.iter();
     let ips = ips.filter(|one| one.fate.is(NodeDecision::Disassociate));
     let others = [
-        (builders.count(), "delete", " builder"),
-        (leftovers.count(), "remove", " leftover"),
-        (ips.count(), "free", " floating IP"),
+        (builders.count(), "delete", "builder"),
+        (leftovers.count(), "delete", "leftover"),
+        (ips.count(), "disassociate", "floating IP"),
     ];
     let all = nodes.into_iter().chain(others);
     let parts: Vec<String> = all
         .filter(|(count, ..)| *count > 0)
-        .map(|(count, verb, what)| {
-            let plural = if what.is_empty() || count == 1 {
-                ""
-            } else {
-                "s"
-            };
-            format!("{verb} {count}{what}{plural}")
-        })
+        .map(|(number, verb, noun)| format!("{verb} {}", count(number as u64, noun)))
         .collect();
     match parts.is_empty() {
         true => "nothing to do".to_owned(),
         false => parts.join(", "),
     }
+}
+
+/// `1 node`, `2 nodes`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }

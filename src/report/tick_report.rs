@@ -1,4 +1,4 @@
-//! The document of a tick: what `-o json` prints, and what everything else is made of that tells of a tick.
+//! The tick report: the JSON document of one tick. Every other report is built from it.
 
 mod knowledge;
 
@@ -30,18 +30,16 @@ use scaling::stranded::StrandedJobs;
 use scaling::submitter::Submitters;
 use scaling::totals::Totals;
 
-/// The version of this layout: raised when something in it changes its meaning or goes.
+/// The version of the JSON layout: raised when a field changes its meaning or is removed.
 pub const VERSION: u32 = 1;
 
 /// Why, as a program sees it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReasonReport {
-    /// Its name.
     pub reason: Named<ReasonName>,
     /// In a sentence.
     pub text: String,
-    /// The numbers in it.
     #[serde(flatten)]
     pub numbers: Map<String, Value>,
 }
@@ -91,7 +89,6 @@ fn tagged<T: DeserializeOwned>(
 /// Something with the sentence that says it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct WithText<T> {
-    /// It.
     #[serde(flatten)]
     pub what: T,
     /// The sentence.
@@ -123,13 +120,11 @@ fn sorted<T: Serialize, S: Serializer>(list: &[T], to: S) -> Result<S::Ok, S::Er
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BrakeReport {
-    /// Its name.
     pub brake: Named<BrakeName>,
     /// In a sentence.
     pub text: String,
     /// No node is made either.
     pub stops_creates: bool,
-    /// The numbers in it.
     #[serde(flatten)]
     pub numbers: Map<String, Value>,
 }
@@ -154,9 +149,7 @@ pub struct Queue {
     pub schedds: u64,
     /// Waiting to run.
     pub idle: u64,
-    /// Running.
     pub running: u64,
-    /// Held.
     pub held: u64,
     /// Of those that run, the ones whose machine is gone.
     pub stranded: u64,
@@ -178,31 +171,25 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// One node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeReport {
     /// Its id.
     pub node: String,
     /// Its server's name.
     pub name: String,
-    /// Its cloud.
     pub cloud: String,
-    /// Its flavor.
     pub flavor: String,
     /// Its availability zone, where one is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// Its server.
     #[serde(default)]
     pub server: ServerFigures,
     /// Its startd, when the collector has an ad of it.
     #[serde(default)]
     pub startd: Option<StartdFigures>,
-    /// Its phase.
     pub phase: Named<PhaseName>,
     /// What happened to it.
     pub fate: Named<NodeDecision>,
-    /// Why.
     #[serde(flatten)]
     pub why: ReasonReport,
 }
@@ -259,7 +246,6 @@ pub struct JobGroupReport {
     /// The user and the accounting groups of its jobs that have a limit.
     #[serde(default, skip_serializing_if = "Submitters::is_empty")]
     pub submitters: Submitters,
-    /// One of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub example: Option<String>,
     /// How many wait.
@@ -298,11 +284,8 @@ pub struct BuilderReport {
     pub server: String,
     /// Its server's name.
     pub name: String,
-    /// Its cloud.
     pub cloud: String,
-    /// The decision.
     pub fate: Named<NodeDecision>,
-    /// Why.
     #[serde(flatten)]
     pub why: ReasonReport,
 }
@@ -324,19 +307,14 @@ impl From<&BuilderEntry> for BuilderReport {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LeftoverReport {
-    /// Its id.
     pub id: String,
-    /// What it is.
     pub kind: Named<LeftoverKind>,
     /// Its name, or the address of a floating IP.
     pub name: String,
-    /// Its cloud.
     pub cloud: String,
     /// The UUID of its server, where that is known.
     pub server: Option<String>,
-    /// The decision.
     pub fate: Named<NodeDecision>,
-    /// Why.
     #[serde(flatten)]
     pub why: ReasonReport,
 }
@@ -359,19 +337,13 @@ impl From<&LeftoverEntry> for LeftoverReport {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FloatingIpReport {
-    /// Its id.
     pub id: String,
-    /// The address.
     pub address: String,
-    /// Its cloud.
     pub cloud: String,
-    /// The node.
     pub node: String,
     /// The UUID of the node's server.
     pub server: String,
-    /// The decision.
     pub fate: Named<NodeDecision>,
-    /// Why.
     #[serde(flatten)]
     pub why: ReasonReport,
 }
@@ -393,9 +365,7 @@ impl From<&FloatingIpEntry> for FloatingIpReport {
 /// Something that was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActionReport {
-    /// Its name.
     pub action: Named<ActionName>,
-    /// With which node.
     pub node: String,
     /// By which cloud, where one does it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -444,7 +414,6 @@ scaling::names! {
         Done = "done",
         /// A recheck, or the startd itself, found it otherwise than planned, and nothing was done.
         Changed = "changed",
-        /// It failed.
         Failed = "failed",
     }
 }
@@ -465,7 +434,6 @@ impl ActionReport {
     }
 }
 
-/// One tick.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TickReport {
@@ -519,7 +487,6 @@ pub struct TickReport {
     /// Every builder.
     #[serde(serialize_with = "sorted")]
     pub builders: Vec<BuilderReport>,
-    /// What servers have left behind.
     #[serde(serialize_with = "sorted")]
     pub leftovers: Vec<LeftoverReport>,
     /// Floating IPs that lead to nodes.

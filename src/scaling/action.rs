@@ -1,4 +1,4 @@
-//! What a plan asks for and what came of it: the words between the planner and those who act.
+//! The actions of a plan and their outcomes: the interface between the planner and the tick.
 
 #![warn(missing_docs)]
 
@@ -19,7 +19,7 @@ pub struct Intent {
     pub node: NodeId,
     /// The server's name.
     pub name: String,
-    /// In which cloud.
+    /// The cloud of the action.
     pub cloud: CloudName,
     /// The flavor, as configured.
     pub flavor: String,
@@ -37,7 +37,7 @@ pub struct Intent {
 pub enum CloudAction {
     /// Make the node's server. Sent once.
     Create(Intent),
-    /// Delete a server of ours.
+    /// Delete a server of this pool.
     Delete {
         /// The node it is.
         node: NodeId,
@@ -52,7 +52,7 @@ pub enum CloudAction {
         /// It was asked for before.
         again: bool,
     },
-    /// Remove something that a server of ours has left behind, when it is still of no use.
+    /// Delete a leftover, if it is still unused.
     Remove {
         /// Its own id: the node that it was a part of is gone.
         node: NodeId,
@@ -72,16 +72,16 @@ pub enum CloudAction {
 /// still say that it is ours and this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expected {
-    /// Drained by this drain of ours, without a claim.
+    /// Drained by this drain, without a claim.
     Drained(DrainView),
-    /// Not heard of: lost, or switched off.
+    /// Silent: lost, or SHUTOFF.
     Silent {
-        /// How often a startd is heard that does not say.
+        /// The update interval of startds that do not publish one.
         update_interval: Duration,
         /// For so long that a startd which answers itself, and says that it has no claim, does not keep its node.
         long: bool,
     },
-    /// Not there at all: it never joined. Somebody may hide its ads, so a schedd that lists a job on it keeps it.
+    /// Never joined. Its ads may be hidden, so a schedd that lists a job on the node prevents the delete.
     NeverJoined {
         /// Every schedd answered the observation. One that does not answer before the delete keeps the node then; else the
         /// planner has judged without it (`unknown_grace`).
@@ -100,7 +100,7 @@ pub struct StartdIdentity {
     pub server_id: Option<String>,
     /// The node id that its server says (`EhosNode`).
     pub node: NodeId,
-    /// Another server says the same node id: the UUID alone tells.
+    /// Another server has the same node id: only the UUID identifies the node.
     pub shares_node: bool,
     /// `Machine`, when it has been seen. It proves nothing.
     pub machine: Option<String>,
@@ -109,13 +109,13 @@ pub struct StartdIdentity {
     pub own_ads: Option<String>,
     /// Where it was last known to answer (`MyAddress`), for when the collector has no ad of it any more.
     pub address: Option<String>,
-    /// Where it answered before that, on other hosts: an ad of somebody else may have been taken for its own.
+    /// Earlier addresses on other hosts: a forged ad may have been taken for its own.
     pub former_addresses: Vec<String>,
     /// Its ads come from its own identity alone.
     pub own_identity: bool,
     /// Addresses of its server, where Nova says them.
     pub addresses: Vec<String>,
-    /// How often a startd is heard that does not say.
+    /// The update interval of startds that do not publish one.
     pub update_interval: Duration,
 }
 
@@ -146,7 +146,7 @@ pub enum PoolAction {
         /// The reason, which marks the drain as this pool's.
         reason: String,
     },
-    /// Take back a drain of ours (`condor_drain -cancel -request-id ID SLOT`).
+    /// Cancel a drain (`condor_drain -cancel -request-id ID SLOT`).
     CancelDrain {
         /// The node.
         node: NodeId,
@@ -182,7 +182,7 @@ impl PoolAction {
     }
 }
 
-/// What was done.
+/// The result of a completed action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Done {
     /// A server is being made, with this UUID.
@@ -199,7 +199,7 @@ pub enum Done {
 /// Why something was not done, in the terms that decide what happens next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What kind of failure.
+    /// The kind of the failure.
     pub kind: FailureKind,
     /// What failed, on which cloud, host or slot, and what to do next. Holds no secret.
     pub message: String,
@@ -218,7 +218,7 @@ pub enum FailureKind {
     Refused(About),
     /// Refused by HTCondor. It will be refused again.
     Rejected,
-    /// The startd found itself claimed, draining already, or the drain was another one's; what was left behind is in use.
+    /// The startd is claimed or draining already, the drain is another one, or the leftover is in use.
     NotIdle,
     /// A last look found it otherwise than planned, and nothing was done.
     Changed,

@@ -1,4 +1,4 @@
-//! Which of several clouds and flavors: the allocation policies, what a node costs, and how much of it is used.
+//! Allocation policies: the choice between clouds and flavors by cost and use of a node.
 //!
 //! Pure arithmetic. A new policy is a file and a line in each list here.
 
@@ -120,9 +120,9 @@ impl Allocation {
     }
 }
 
-/// What an allocation policy decides by.
+/// An allocation policy.
 pub(super) trait Strategy {
-    /// What is said of a node that it has chosen in a cloud of this weight, of all weights of the clouds that may grow.
+    /// The basis of a choice in a cloud of this weight, among clouds with this sum of weights.
     fn basis(&self, weight: u64, weights: u64) -> Basis;
 
     /// The cloud whose turn it is, by its position among `open` (names with their weights); `None`: clouds have no turns.
@@ -145,7 +145,7 @@ pub(super) trait Strategy {
 /// The less, the better.
 pub(super) type Rank = (i128, i128);
 
-/// What is remembered of turns.
+/// The turns, kept in the state.
 pub(super) struct Turns<'s> {
     /// What `round-robin` owes each cloud, in parts of a turn.
     pub(super) owed: &'s mut BTreeMap<CloudName, i64>,
@@ -153,23 +153,23 @@ pub(super) struct Turns<'s> {
     pub(super) seed: &'s mut u64,
 }
 
-/// To nine decimals: what is equal is not told apart by how it was added up.
+/// Rounds to nine decimals, so that the order of a sum makes no difference.
 #[allow(clippy::cast_possible_truncation)] // Such casts saturate.
 fn rank(value: f64) -> i128 {
     (value * 1e9).round() as i128
 }
 
 sentences! {
-/// What decided between clouds and flavors.
+/// The basis of the choice between clouds and flavors.
 #[serde(tag = "by")]
 pub enum Basis {
-    RoundRobin "round-robin" { weight: u64, weights: u64 } => "whose turn it is{}", turn(*weight, *weights);
-    Random "random" { weight: u64, weights: u64 } => "drawn at random{}", turn(*weight, *weights);
-    FillFirst "fill-first" => "the first that can";
+    RoundRobin "round-robin" { weight: u64, weights: u64 } => "round-robin{}", turn(*weight, *weights);
+    Random "random" { weight: u64, weights: u64 } => "random{}", turn(*weight, *weights);
+    FillFirst "fill-first" => "fill-first";
     Cheapest "cheapest" => "cheapest";
-    LeastWaste "least-waste" => "least waste";
+    LeastWaste "least-waste" => "least-waste";
     /// In the place of a node of an older image.
-    Replacement "replacement" => "in the place of a node of an older image";
+    Replacement "replacement" => "replaces a node with an outdated image";
 }
 }
 
@@ -181,44 +181,40 @@ fn turn(weight: u64, weights: u64) -> String {
     }
 }
 
-/// Why a new node is where it is, and what it is.
+/// The cloud and flavor of a new node, and the basis of the choice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Choice {
-    /// Its cloud.
     pub cloud: CloudName,
-    /// Its flavor.
     pub flavor: String,
-    /// What decided.
     #[serde(flatten)]
     pub basis: Basis,
-    /// By which it was judged, where flavors are.
+    /// The figure that was compared, if flavors are compared.
     #[serde(flatten)]
     pub figure: Option<Figure>,
-    /// What else could have been, the best first: two at most.
+    /// The alternatives, the best first: at most two.
     pub others: Vec<Other>,
-    /// How many more there were.
+    /// The number of further alternatives.
     pub others_not_named: u64,
 }
 
 /// A (cloud, flavor) that was not chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Other {
-    /// Its cloud.
     pub cloud: CloudName,
-    /// Its flavor.
     pub flavor: String,
-    /// By which it was judged, where flavors are.
+    /// The figure that was compared, if flavors are compared.
     #[serde(flatten)]
     pub figure: Option<Figure>,
-    /// What was in the way; `None` when it only was not the best.
+    /// The limit that blocked it; `None` if it only was not the best.
     pub limit: Option<Limit>,
 }
 
+/// The basis of the choice and the alternatives, without the node type itself.
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {}, {}", self.flavor, self.cloud, self.basis)?;
+        write!(f, "{}", self.basis)?;
         match &self.figure {
-            Some(Figure::CostPerCpuHour(cost)) => write!(f, " at {cost} for a cpu-hour of demand")?,
+            Some(Figure::CostPerCpuHour(cost)) => write!(f, ", {cost} per CPU-hour")?,
             Some(figure) => write!(f, ", {figure} unused")?,
             None => {}
         }
@@ -231,7 +227,7 @@ impl fmt::Display for Choice {
         if others.is_empty() {
             return Ok(());
         }
-        write!(f, " ({})", others.join("; "))
+        write!(f, " (others: {})", others.join("; "))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Bounds what a node says that it offers by its flavor: whoever is root on a node may advertise any amount.
+//! Bounds the resources that a node advertises by its flavor: root on a node can advertise any amount.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ fn sizes<'a>(observation: &'a Observation, state: &'a State) -> Sizes<'a> {
             by_server.extend(server.map(|server| (server, size)));
         }
     }
-    // The first look at a server that no state knows.
+    // Servers that the state does not know yet.
     for (cloud, view) in &observation.clouds {
         let servers = view.known().map_or(&[][..], |view| &view.servers);
         for server in servers
@@ -52,7 +52,7 @@ fn sizes<'a>(observation: &'a Observation, state: &'a State) -> Sizes<'a> {
     (by_node, by_server)
 }
 
-/// The observation with at most what its flavor has on each node, and what was cut, for an operator.
+/// Returns the observation with each node cut to its flavor, and a notice for each cut.
 pub(super) fn bounded<'o>(
     observation: &'o Observation,
     state: &State,
@@ -69,7 +69,7 @@ pub(super) fn bounded<'o>(
             Sender::Node(node) => by_node.get(node),
             _ => None,
         };
-        // Of a startd that says to be several nodes, the smallest.
+        // A startd that claims to be several nodes gets the smallest size.
         let all = [server, node, sender].into_iter().flatten();
         all.copied().min_by_key(|size| (size.cpus, size.memory_mb))
     };
@@ -89,16 +89,16 @@ pub(super) fn bounded<'o>(
     if cut.is_empty() {
         return (Cow::Borrowed(observation), Vec::new());
     }
-    let mut told = Vec::new();
+    let mut notices = Vec::new();
     let mut startds = collector.startds.clone();
     for (index, size) in cut {
         let Some(startd) = startds.get_mut(index) else {
             continue;
         };
         let total = startd.total();
-        told.push(format!(
-            "startd {}: it advertises {} cpus and {} MB, and the flavor of its server has {} cpus and {} MB: ehos counts what the \
-             flavor has; correct NUM_CPUS and MEMORY there",
+        notices.push(format!(
+            "startd {}: advertises {} CPUs and {} MB, but the flavor of its server has {} CPUs and {} MB: ehos counts those of \
+             the flavor; correct NUM_CPUS and MEMORY there",
             startd.machine, total.cpus, total.memory_mb, size.cpus, size.memory_mb
         ));
         cut_to(&mut startd.slots, size);
@@ -107,11 +107,11 @@ pub(super) fn bounded<'o>(
     if let Observed::Known(collector) = &mut observation.pool.collector {
         collector.startds = startds;
     }
-    told.truncate(10);
-    (Cow::Owned(observation), told)
+    notices.truncate(10);
+    (Cow::Owned(observation), notices)
 }
 
-/// Leaves of the slots, in their order, what fits into this size.
+/// Reduces the slots, in their order, to this size.
 fn cut_to(slots: &mut [SlotView], size: Size) {
     let mut left = size;
     for slot in slots {

@@ -1,4 +1,6 @@
-//! What stops deletes: each brake is one function from what was seen to "nothing goes, because".
+//! The brakes: safety conditions that block deletes, and some of them creates, for this tick.
+//!
+//! Each brake is one function of observation, policy and state.
 
 use super::node::{Node, Phase};
 use super::node_inventory::NodeInventory;
@@ -9,30 +11,31 @@ use super::sentence::{sentences, when};
 use super::state::{State, UnmanagedMachines};
 
 sentences! {
-/// Why nothing is made, or nothing is drained and deleted.
+/// A safety condition that blocks drains and deletes, with its numbers.
 #[serde(tag = "brake")]
 pub enum Brake {
-    CollectorUnknown "collector_unknown" { why: String } => "the collector is unknown: {why}";
+    CollectorUnknown "collector_unknown" { why: String } => "collector unknown: {why}";
     CollectorYoung "collector_young" {
         up_seconds: Seconds, collector_grace_seconds: Seconds,
-        /** No startd can be missing: creates need not wait. */
+        /** No startd can be missing, so creates do not wait. */
         #[serde(skip_serializing_if = "std::ops::Not::not")] creates_continue: bool,
-    } => "the collector has been up for {up_seconds} only, and has heard from all after {collector_grace_seconds}{}",
+    } => "the collector started {up_seconds} ago; waiting until {collector_grace_seconds} (collector_grace), when every \
+        startd has reported{}",
         when(*creates_continue, "; creates continue: no node that has joined is missing, and the pool never had an unmanaged machine");
     ScheddUnknown "schedd_unknown" { schedd: String, why: String, unknown_seconds: Seconds } =>
-        "schedd {schedd} is unknown for {unknown_seconds}: {why}";
+        "schedd {schedd} unknown for {unknown_seconds}: {why}";
     NodesVanished "nodes_vanished" {
         silent: u64, joined: u64,
-        /** Nodes that were made since then fell silent too: more of them would not help. */
+        /** Nodes that were created since then are silent too, so further nodes would not help. */
         #[serde(skip_serializing_if = "std::ops::Not::not")] new_too: bool,
-    } => "{silent} of {joined} nodes fell silent: the network's or the collector's fault until proven otherwise; until they \
-        return, or `ehos tick --trust-silence` says that they are gone{}",
-        when(*new_too, "; nodes that were created since then fell silent too: ehos creates none");
+    } => "{silent} of {joined} nodes are silent, which suggests a fault of the network or the collector; restore it, or if \
+        the nodes are lost, run `ehos tick --trust-silence`{}",
+        when(*new_too, "; nodes created since then are silent too: ehos creates none");
 }
 }
 
 impl Brake {
-    /// Whether it stops new nodes as well.
+    /// Whether the brake blocks creates as well.
     pub fn stops_creates(&self) -> bool {
         matches!(
             self,
@@ -45,13 +48,13 @@ impl Brake {
         )
     }
 
-    /// Whether the collector may not show all that is there.
+    /// Whether the collector may lack ads of running startds.
     pub fn hides_startds(&self) -> bool {
         self.stops_creates() || matches!(self, Brake::CollectorYoung { .. })
     }
 }
 
-/// All brakes that are on.
+/// Returns the brakes of this tick.
 pub fn brakes(
     observation: &Observation,
     policy: &Policy,
@@ -65,9 +68,9 @@ pub fn brakes(
     all
 }
 
-/// Whether a young collector may not have heard yet from a startd that offers room: of an unmanaged machine, or of a node
-/// that joined before the collector started. A node that has never joined counts as coming capacity whether the collector
-/// has heard from it or not, so no node too many is created beside it.
+/// Whether a young collector may still lack the ad of a startd with free slots: an unmanaged machine, or a node that
+/// joined before the collector started. A node that has never joined counts as starting capacity with or without an ad, so
+/// no node too many is created.
 fn startds_are_expected(
     observation: &Observation,
     state: &State,
@@ -75,9 +78,9 @@ fn startds_are_expected(
 ) -> bool {
     let may_be_missing = |node: &Node<'_>| match node.phase {
         Phase::Gone | Phase::IntentExpired => false,
-        // It has been heard of.
+        // The collector has its ad.
         Phase::Idle { .. } | Phase::Busy | Phase::StartFalse | Phase::Draining { .. } => false,
-        // One that was adopted may have joined before.
+        // An adopted node may have joined before.
         Phase::Requested | Phase::Building | Phase::Booting => node.memory.adopted,
         _ => true,
     };
@@ -107,7 +110,7 @@ fn collector(
     }
 }
 
-/// A schedd that does not answer may have jobs for the idle nodes, until `unknown_grace` is over.
+/// A schedd that does not answer may have jobs for the idle nodes, until `unknown_grace` has passed.
 fn schedds(observation: &Observation, policy: &Policy, state: &State) -> Option<Brake> {
     observation.pool.schedds.iter().find_map(|(name, schedd)| {
         let Observed::Unknown(why) = schedd else {
@@ -126,7 +129,7 @@ fn schedds(observation: &Observation, policy: &Policy, state: &State) -> Option<
     })
 }
 
-/// When many nodes fall silent together, it is not they who failed.
+/// If many nodes fall silent together, the network or the collector has probably failed.
 fn vanished(policy: &Policy, state: &State, nodes: &[Node<'_>]) -> Option<Brake> {
     let is_silent = |node: &&Node<'_>| {
         matches!(
@@ -143,14 +146,14 @@ fn vanished(policy: &Policy, state: &State, nodes: &[Node<'_>]) -> Option<Brake>
             Phase::Idle { .. } | Phase::Busy | Phase::StartFalse | Phase::Draining { .. }
         )
     };
-    // The ads of one whose delete was accepted were taken out by ehos itself.
-    let told = |node: &&Node<'_>| !node.memory.delete.invalidated;
-    let silent = nodes.iter().filter(is_silent).filter(told).count() as u64;
+    // After an accepted delete, ehos itself invalidated the ads.
+    let has_ads = |node: &&Node<'_>| !node.memory.delete.invalidated;
+    let silent = nodes.iter().filter(is_silent).filter(has_ads).count() as u64;
     let new_too = state.vanished.is_some_and(|since| {
         nodes.iter().any(|node| {
             let started = Some(node.memory.started).filter(|_| !node.memory.adopted);
             match node.phase {
-                // It should have joined since then.
+                // The node should have joined since then.
                 Phase::Failed { fault: None } => {
                     started.is_some_and(|at| at.plus(policy.boot_timeout) > since)
                 }

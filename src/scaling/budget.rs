@@ -1,5 +1,6 @@
-//! What nodes cost: an hour, and what was spent this month. It is counted from what was really run: the age of each
-//! server by its cloud's clock. Nothing is ended for money but what is idle.
+//! The cost of nodes, per hour and in this month.
+//!
+//! Costs are counted from the age of each server by the clock of its cloud. A budget deletes idle nodes only.
 //!
 //! A month's budget counts the money spent and the cost of the next hour of all that runs. The
 //! state keeps a meter for each node until its departure is forgotten, then a sum by month and
@@ -36,7 +37,7 @@ settings! {
     beside {}
 }
 
-/// How far ahead what runs is counted, before more is made: nobody ends it for money.
+/// Running nodes are counted this far ahead before further creates, for no budget ends a job.
 const AHEAD: Duration = Duration::from_secs(3600);
 
 /// Months that are remembered: a clock that jumps, and back, forgets none.
@@ -45,7 +46,6 @@ const MONTHS: usize = 12;
 /// How long a node has run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meter {
-    /// Its cloud.
     pub cloud: CloudName,
     /// What it costs an hour.
     pub price: Money,
@@ -205,13 +205,11 @@ fn period(policy: &Policy, cloud: &str) -> Option<Duration> {
     policy.cloud(cloud)?.billing_period
 }
 
-/// What one cloud costs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CloudCost {
-    /// Its name.
     pub cloud: CloudName,
-    /// All that exists of ours in it, an hour.
+    /// The cost per hour of all nodes in the cloud.
     pub per_hour: Money,
     /// This month until now.
     pub spent_this_month: Money,
@@ -225,7 +223,6 @@ pub struct CloudCost {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SubmitterCost {
-    /// An hour.
     pub per_hour: Money,
     /// This month until now.
     pub spent_this_month: Money,
@@ -238,7 +235,6 @@ pub struct SubmitterCost {
 pub enum Payer<'a> {
     /// All clouds.
     All,
-    /// One cloud.
     Cloud(&'a str),
     /// The nodes for the jobs of one submitter.
     Submitter(&'a Submitter),
@@ -294,8 +290,8 @@ impl fmt::Display for BudgetSpent {
         }
         write!(
             f,
-            "{spent} of {per_month} this month, and {coming} in the hour that comes; no node is made, and idle ones go at \
-             once; jobs run on"
+            "{spent} of {per_month} spent this month, {coming} committed for the next hour; ehos creates no node and deletes \
+             idle nodes at once, running jobs continue"
         )
     }
 }
@@ -539,7 +535,7 @@ impl Costs {
         all
     }
 
-    /// Whether there is anything to tell.
+    /// Whether the costs are worth a report.
     pub fn known(&self, policy: &Policy) -> bool {
         let priced = |cloud: &CloudPolicy| !cloud.prices.is_empty();
         policy.clouds.iter().any(priced)

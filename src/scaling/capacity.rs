@@ -25,7 +25,6 @@ impl Capacity {
         complete.then_some(Capacity(spaces))
     }
 
-    /// Its spaces.
     pub fn spaces(&self) -> impl Iterator<Item = &Resources> {
         self.0.iter()
     }

@@ -1,4 +1,4 @@
-//! What a console says of the cause of a failure. Pure: it reads text that a machine wrote.
+//! Finds the cause of a failure in a console. Pure: reads text that a machine wrote.
 //!
 //! Owns: the lines that cloud-init, the kernel and ehos's own templates print when something fails.
 
@@ -51,9 +51,9 @@ impl fmt::Display for ConsoleExcerpt {
         match self.source {
             ConsoleSource::Node | ConsoleSource::Boot => f.write_str(&self.text),
             ConsoleSource::CloudInit => write!(f, "cloud-init: {}", self.text),
-            ConsoleSource::Finished => write!(f, "its first boot finished ({})", self.text),
-            ConsoleSource::LastLine => write!(f, "the last line of its console is {:?}", self.text),
-            ConsoleSource::Empty => f.write_str("its console is empty"),
+            ConsoleSource::Finished => write!(f, "cloud-init finished ({})", self.text),
+            ConsoleSource::LastLine => write!(f, "last line of the console: {:?}", self.text),
+            ConsoleSource::Empty => f.write_str("empty console"),
         }
     }
 }
@@ -177,7 +177,7 @@ fn cleaned(line: &str) -> String {
     let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     let shown = line.chars().map(|c| if c.is_control() { ' ' } else { c });
     let shown: String = shown.filter(|c| !hidden(*c)).collect();
-    // A word of this length is a key or a token: its beginning tells what it was.
+    // A word of this length is a key or a token: its beginning suffices to identify it.
     let word = |word: &str| match word.char_indices().nth(64) {
         Some(_) => word.chars().take(16).chain(['…']).collect(),
         None => word.to_owned(),
@@ -267,7 +267,7 @@ pub fn told(line: &str) -> String {
         .iter()
         .find_map(|level| said.split_once(level))
         .map_or(said, |(_, text)| text);
-    // Where a module of cloud-init lies helps nobody.
+    // The path of a module of cloud-init is no help.
     let said = match said.split_once(" (<module ") {
         Some((before, rest)) => rest
             .split_once(">)")

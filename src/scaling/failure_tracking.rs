@@ -1,11 +1,9 @@
-//! What is remembered of failures: back-off, and the protected mode of a kind of node that is shown to be broken.
+//! Failures of node types: backoff, and the protected mode of a node type that is broken.
 //!
-//! The kind, (cloud, flavor, image), is what fails and proves itself together. Every failure makes the next node of it
-//! wait longer, up to `backoff_longest`. Only those that show that the kind is broken lead to protected mode: what speaks
-//! of its image, its flavor or its user data, a server that ran and never joined, and a failure of unknown cause while
-//! nodes of another kind of the same cloud join. Its failures are forgotten when one of its
-//! nodes joins and takes jobs, when an operator says so (`ehos resume`), and `failure_memory` after the last one. Only the
-//! first two end its protected mode: an image that is broken does not mend itself.
+//! Every failure delays the next node of the type longer, up to `backoff_longest`. Protected mode follows only failures that
+//! show a broken type: a message about image, flavor or user data, a server that ran and never joined, or an unknown cause
+//! while nodes of another type of the same cloud join. The failures are reset when a node of the type joins and runs jobs,
+//! by `ehos resume`, and `failure_memory` after the last one. Only the first two end protected mode.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -30,17 +28,12 @@ pub struct Protected {
 /// A kind of node in protected mode, for reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProtectedKind {
-    /// The cloud.
     pub cloud: CloudName,
-    /// The flavor.
     pub flavor: String,
-    /// The image.
     pub image: String,
-    /// Since when.
     pub since: Timestamp,
     /// After how many failures in a row.
     pub failures: u32,
-    /// The last of them.
     pub last_failure: String,
 }
 
@@ -56,8 +49,8 @@ impl fmt::Display for ProtectedKind {
         } = self;
         write!(
             f,
-            "cloud {cloud}: no more nodes of {flavor} from image {image} since {since:.0}: {failures} failures in a row and \
-             no success, the last: {last_failure}. Mend what is broken, then: ehos resume {cloud}"
+            "cloud {cloud}: creates of {flavor} from image {image} blocked since {since:.0}: {failures} consecutive failures, \
+             the last: {last_failure}; correct the cause, then run `ehos resume {cloud}`"
         )
     }
 }
@@ -68,7 +61,6 @@ pub struct Resumed {
     /// The flavor; none where the cloud itself had asked for a pause.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flavor: Option<String>,
-    /// The image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// Its failures in a row.
@@ -79,7 +71,7 @@ pub struct Resumed {
     pub last_failure: String,
 }
 
-/// Whether Nova says only that it has tried every host: what the reason was, it does not tell.
+/// Whether Nova reports only that it has tried every host, without the cause.
 pub fn is_no_valid_host(fault: &str) -> bool {
     fault.contains("Exhausted all hosts")
 }
@@ -91,7 +83,7 @@ pub enum Cause {
     Boot,
     /// Its cloud refused it, or could not make it.
     Refused(About),
-    /// It did not join while many nodes are not heard of that had joined: nobody can tell what is broken.
+    /// The node did not join while many joined nodes are silent: the cause is unknown.
     Unheard,
 }
 

@@ -1,5 +1,4 @@
-//! What was seen, in figures: of each node, of each cloud, and of the pool as a whole. For reports; nothing is decided by
-//! it.
+//! Figures of each node, each cloud and the whole pool. For reports only.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +15,7 @@ use super::state::State;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ServerFigures {
-    /// Its UUID, once Nova has told it.
+    /// The UUID, once Nova has answered the create.
     pub id: Option<String>,
     /// What it boots from, as configured.
     pub image: String,
@@ -38,15 +37,12 @@ pub struct StartdFigures {
     pub claims: u64,
     /// Cores of all its slots.
     pub cpus: u64,
-    /// Those that are claimed.
     pub claimed_cpus: u64,
     /// Memory of all its slots, in MiB.
     pub memory_mb: u64,
-    /// What is claimed of it.
     pub claimed_memory_mb: u64,
     /// GPUs of all its slots.
     pub gpus: u64,
-    /// Those that are claimed.
     pub claimed_gpus: u64,
 }
 
@@ -106,7 +102,6 @@ impl From<Usage> for UsageFigures {
 pub struct QuotaFigures {
     /// Servers.
     pub instances: UsageFigures,
-    /// Cores.
     pub cores: UsageFigures,
     /// Memory in MiB.
     pub ram_mb: UsageFigures,
@@ -179,7 +174,6 @@ pub struct PauseFigures {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CloudFigures {
-    /// Its name.
     pub cloud: CloudName,
     /// It answered.
     pub answers: bool,
@@ -203,17 +197,13 @@ pub struct CloudFigures {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BackoffFigures {
-    /// The cloud.
     pub cloud: CloudName,
-    /// The flavor.
     pub flavor: String,
-    /// The image.
     pub image: String,
     /// For how long yet.
     pub seconds: u64,
     /// Failures since the last success.
     pub failures: u32,
-    /// The last of them.
     pub last_failure: String,
 }
 

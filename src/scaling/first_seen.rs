@@ -1,8 +1,8 @@
 //! The longest time that an idle job can have waited, by the number of its cluster.
 //!
-//! `QDate` and `EnteredCurrentStatus` are the user's to write, and a wait that a user makes up would buy nodes beside free
-//! slots. `ClusterId` is not: a schedd counts it up. So a job whose cluster is newer than all idle ones of an earlier tick
-//! was submitted, or became idle, after that tick.
+//! Users can set `QDate` and `EnteredCurrentStatus`, and a forged wait would create nodes beside free slots. Users cannot set
+//! `ClusterId`, which the schedd counts up. A job whose cluster is newer than all idle ones of an earlier tick was submitted,
+//! or became idle, after that tick.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl ClusterMarks {
     /// The longest time that a job of this cluster can have been idle at `now`; `None` where no tick was before it.
     pub fn longest_wait(&self, cluster: u64, now: Timestamp) -> Option<Duration> {
         let before = self.0.iter().rev().find(|mark| mark.newest < cluster)?;
-        // A clock that was set back tells nothing.
+        // A clock that was set back gives no information.
         Duration::try_from(now.duration_since(before.at)).ok()
     }
 

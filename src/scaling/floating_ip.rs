@@ -1,10 +1,10 @@
-//! A floating IP that leads to a node: some clouds give one to every server by themselves.
+//! A floating IP that is associated with a node: some clouds give one to every server.
 
 use super::leftover::FloatingIpRecord;
 use super::observation::{OwnedServer, Role};
 
-/// A floating IP that leads to an execute server of ours. There is no other way to get one than [`NodeFloatingIp::new`], and
-/// nothing else is taken off a server.
+/// A floating IP that is associated with the server of a node. [`NodeFloatingIp::new`] is the only constructor, and ehos
+/// disassociates no other floating IP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeFloatingIp {
     id: String,
@@ -24,12 +24,10 @@ impl NodeFloatingIp {
         })
     }
 
-    /// Its id.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The address.
     pub fn address(&self) -> &str {
         &self.address
     }

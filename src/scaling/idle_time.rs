@@ -1,7 +1,7 @@
-//! How long the idle jobs of one group have been idle, and how many of them no negotiation cycle has looked at yet.
+//! The idle times of the jobs of one group, and the number of jobs that no negotiation cycle has considered yet.
 //!
-//! A job says so itself (the later one of `QDate` and `EnteredCurrentStatus`), and its user may write there what they like. So
-//! each wait is bounded by what earlier ticks saw of the job's cluster ([`super::first_seen`]).
+//! The time is the later one of `QDate` and `EnteredCurrentStatus`, which users can set to any value. So each wait is bounded
+//! by the observations of earlier ticks ([`super::first_seen`]).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::first_seen::ClusterMarks;
 use super::observation::CollectorView;
 
-/// Times that are told apart in one group; of more the oldest are one. Only the youngest tell which jobs are young.
+/// The most distinct times of one group; older ones are merged. Only the youngest times decide which jobs are young.
 const MAX_TIMES: usize = 1000;
 
 /// A queue is read some seconds after the negotiator's ad, and times are whole seconds.
@@ -53,7 +53,6 @@ pub struct Clocks<'a> {
 /// The idle jobs of one group.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// How many.
     pub jobs: u64,
     /// Of these, the young ones.
     pub young: u64,
@@ -85,7 +84,6 @@ impl IdleTimes {
         self.0.insert(since, oldest);
     }
 
-    /// All jobs.
     pub fn jobs(&self) -> u64 {
         let jobs = self.0.values().map(|lines| lines.jobs);
         jobs.fold(0, u64::saturating_add)

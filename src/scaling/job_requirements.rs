@@ -1,5 +1,6 @@
-//! What jobs need of a machine besides room, and whether a new node of a kind would have it. The answers are
-//! HTCondor's own; here are the questions and the words.
+//! The Requirements of jobs beyond resources, and whether a new node of a type would match them.
+//!
+//! HTCondor evaluates the matches; this module holds the queries and their results.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,7 +24,7 @@ impl RequirementsDigest {
         self.0.is_empty()
     }
 
-    /// The needs of jobs that could not be read; `what` tells them from others.
+    /// The requirements of unreadable jobs; `what` distinguishes them from others.
     pub fn unread(what: &str) -> RequirementsDigest {
         RequirementsDigest(format!("{UNREAD}{what}"))
     }
@@ -42,17 +43,15 @@ const UNREAD: &str = "unread-";
 pub enum JobFault {
     /// A request is no amount, so that HTCondor matches them with no slot.
     Request {
-        /// The attribute.
         attribute: String,
         /// Its expression, shortened.
         value: String,
     },
     /// An attribute that could not be read: whether a node would run them is unknown.
     Unread {
-        /// The attribute, where it can be told.
+        /// The attribute, if known.
         #[serde(skip_serializing_if = "Option::is_none")]
         attribute: Option<String>,
-        /// The problem.
         problem: String,
     },
     /// Their owner has more of them, or more in them, than ehos works on for one owner.
@@ -76,7 +75,7 @@ impl JobFault {
     }
 }
 
-/// What ehos bounds for each owner of jobs, so that one owner's jobs keep nobody else's from being read.
+/// The bounds per owner of jobs, so that the jobs of one owner cannot prevent the reading of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OwnerBound {
@@ -94,16 +93,16 @@ impl fmt::Display for OwnerBound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             OwnerBound::Time => {
-                "their expressions take HTCondor too long to evaluate; write shorter ones with condor_qedit"
+                "HTCondor takes too long to evaluate their expressions; shorten them with condor_qedit"
             }
             OwnerBound::Expressions => {
-                "ehos reads at most 2000 jobs with expressions of one owner, and of 8 owners, in one tick; set requests to numbers"
+                "a tick reads at most 2000 jobs with expressions of one owner, and of 8 owners; set requests to numbers"
             }
             OwnerBound::Requirements => {
-                "the Requirements of this owner's idle jobs are longer than 2 MiB; make them alike or shorter"
+                "the Requirements of this owner's idle jobs exceed 2 MiB; make them equal or shorter"
             }
             OwnerBound::Groups => {
-                "this owner has more than 10000 job groups; make requests and Requirements alike"
+                "this owner has more than 10000 job groups; make requests and Requirements equal"
             }
         })
     }
@@ -127,14 +126,14 @@ pub enum MatchResult {
     Matches,
     /// Their Requirements are false there.
     JobRefuses {
-        /// The first part of them that is, where it can be told.
+        /// The first clause that is false, if known.
         clause: Option<String>,
     },
     /// The node's own Requirements (`START`) are.
     NodeRefuses,
     /// That depends on what is not known of such a node before the first of its kind has joined.
     Undetermined {
-        /// The part of the Requirements that does, where it can be told.
+        /// The clause of the Requirements that is undetermined, if known.
         clause: Option<String>,
     },
 }
@@ -221,8 +220,10 @@ impl Matches {
             }
             Some(Observed::Known(refusal)) => MatchAnswer::Refuses(refusal),
             Some(Observed::Unknown(why)) => MatchAnswer::Unknown(why),
-            None if jobs.needs.is_unread() => MatchAnswer::Unknown("they could not be read"),
-            None => MatchAnswer::Unknown("HTCondor was not asked yet"),
+            None if jobs.needs.is_unread() => {
+                MatchAnswer::Unknown("the request or Requirements are unreadable")
+            }
+            None => MatchAnswer::Unknown("ehos has not queried HTCondor yet"),
         }
     }
 }
@@ -232,7 +233,7 @@ impl Matches {
 pub enum MatchAnswer<'a> {
     /// A node of the kind takes such jobs.
     Takes,
-    /// The first node of the kind will tell; the clause that leaves it open.
+    /// The first node of the type decides; the clause that is undetermined.
     Perhaps(Option<&'a str>),
     /// It does not.
     Refuses(&'a MatchResult),

@@ -1,9 +1,9 @@
-//! What servers of ours have left behind in a cloud, and how it is known to be ours.
+//! Leftovers: ports, volumes and floating IPs that outlived their server, and the marks that prove their owner.
 //!
-//! A port is ours if its device_id is the UUID of a departed server of ours, Nova owns it, and it
-//! has no name. A volume is ours if Nova named it UUID-blank-vol with such a UUID, it is detached,
-//! and its server did not keep it. A floating IP is ours if `master deploy` wrote the pool into its
-//! description.
+//! A port belongs to the pool if its device_id is the UUID of a deleted server of the pool, Nova
+//! owns it, and it has no name. A volume belongs to the pool if Nova named it UUID-blank-vol with
+//! such a UUID, it is detached, and its server did not keep it. A floating IP belongs to the pool if
+//! `master deploy` wrote the pool into its description.
 //!
 //! Each must be observed twice. Right before the delete Nova must answer 404 for the server.
 //! Deleted servers are remembered for two hours and until their cloud has answered, at most for a
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::floating_ip::NodeFloatingIp;
 
-/// What a cloud is asked about: servers of ours that are gone, of which something may have stayed.
+/// The query to a cloud: deleted servers of the pool that may have leftovers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeftoverQuery {
     /// Their UUIDs, at most [`MAX_SERVERS`].
@@ -40,7 +40,6 @@ pub enum LeftoverKind {
     Port,
     /// A blank volume of Cinder (`scratch_size`).
     Volume,
-    /// A floating IP.
     FloatingIp,
 }
 
@@ -58,7 +57,6 @@ impl LeftoverKind {
 /// A port as Neutron lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortRecord {
-    /// Its id.
     pub id: String,
     /// Its name; Nova gives none.
     pub name: String,
@@ -71,9 +69,7 @@ pub struct PortRecord {
 /// A volume as Cinder lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VolumeRecord {
-    /// Its id.
     pub id: String,
-    /// Its name.
     pub name: String,
     /// Its size in GiB.
     pub size_gb: u64,
@@ -99,9 +95,7 @@ impl VolumeRecord {
 /// A floating IP as Neutron lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FloatingIpRecord {
-    /// Its id.
     pub id: String,
-    /// The address.
     pub address: String,
     /// The port it leads to.
     pub port: Option<String>,
@@ -111,8 +105,8 @@ pub struct FloatingIpRecord {
     pub description: String,
 }
 
-/// Something that was made for a server of ours and is of no use any more, as its mark says. There is no other way to
-/// get one than these functions, and a removal takes nothing else.
+/// A resource of a deleted server of the pool, as its mark proves. Only these functions construct one, and ehos deletes
+/// nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
     kind: LeftoverKind,
@@ -123,8 +117,8 @@ pub struct Leftover {
 }
 
 impl Leftover {
-    /// A port that Nova made for one of the departed servers: their UUID is its mark. One with a name was made by
-    /// somebody else, and one whose owner is not Nova is something else's.
+    /// A port that Nova created for a deleted server: the UUID is its mark. Ports with a name or another owner than Nova
+    /// were created by others.
     pub fn port(port: &PortRecord, traces: &LeftoverQuery) -> Option<Leftover> {
         let of_nova = port.device_owner.is_empty() || port.device_owner.starts_with("compute:");
         let ours = !port.device_id.is_empty() && traces.servers.contains(&port.device_id);
@@ -137,8 +131,8 @@ impl Leftover {
         })
     }
 
-    /// A blank volume that Nova made with one of the departed servers: its name is its mark. It must be free, and one that
-    /// was told to stay when the server goes is somebody's.
+    /// A blank volume that Nova created with a deleted server: the name is its mark. The volume must be detached, and not
+    /// marked to outlive its server.
     pub fn volume(volume: &VolumeRecord, traces: &LeftoverQuery) -> Option<Leftover> {
         let server = volume.server()?;
         let ours =
@@ -168,12 +162,10 @@ impl Leftover {
         })
     }
 
-    /// What it is.
     pub fn kind(&self) -> LeftoverKind {
         self.kind
     }
 
-    /// Its id.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -204,12 +196,10 @@ pub fn master_floating_ip_mark(cluster: &str) -> String {
     format!("ehos {cluster} master")
 }
 
-/// Something that looks as if a server of ours had left it, but bears no mark that proves it: it is told of, never touched.
+/// A possible leftover without a mark that proves its owner: listed, never touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unmarked {
-    /// What it is.
     pub kind: LeftoverKind,
-    /// Its id.
     pub id: String,
     /// Its name or address.
     pub name: String,
@@ -222,7 +212,7 @@ pub struct Leftovers {
     pub ours: Vec<Leftover>,
     /// What may be ours.
     pub unmarked: Vec<Unmarked>,
-    /// Floating IPs of nodes: nobody has left them, but who asks for the ones is told of the others.
+    /// Floating IPs of nodes. They are no leftovers, but the same query lists them.
     pub of_nodes: Vec<NodeFloatingIp>,
 }
 

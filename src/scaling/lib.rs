@@ -1,4 +1,4 @@
-//! How ehos decides. Pure: no I/O, no clock, no random source.
+//! The planner: decides about creates, drains and deletes. Pure: no I/O, no clock, no random source.
 
 pub mod action;
 pub mod allocation;

@@ -1,5 +1,6 @@
-//! How many more nodes: each limit is one function from a (cloud, flavor) to how many more it allows. The smallest
-//! wins, and its name is the reason.
+//! The limits on creates. Each limit is one function from a (cloud, flavor) to the number of further nodes.
+//!
+//! The smallest number applies, and the name of its limit is the reason.
 
 use super::budget::{Budget, Costs, Payer};
 use super::money::Money;
@@ -12,52 +13,52 @@ use super::state::{NodeType, State, TickInstant};
 use super::submitter::{ChargedNodes, Submitter, Submitters};
 
 sentences! {
-/// The limit that holds, with its numbers.
+/// The limit that applies, with its numbers.
 #[serde(tag = "name")]
 pub enum Limit {
     NodesMax "nodes_max" { nodes_max: u64 } => "nodes_max {nodes_max}";
     CloudNodesMax "cloud_nodes_max" { cloud: String, nodes_max: u64 } => "nodes_max {nodes_max} of cloud {cloud}";
     Instances "instances" { cloud: String, left: u64, kept: u64 } =>
-        "the quota of {cloud}: {left} instances left, min_instances {kept}";
-    Cores "cores" { cloud: String, left: u64, kept: u64 } => "the quota of {cloud}: {left} cores left, min_cores {kept}";
+        "instances quota of cloud {cloud}: {left} left (min_instances {kept})";
+    Cores "cores" { cloud: String, left: u64, kept: u64 } => "cores quota of cloud {cloud}: {left} left (min_cores {kept})";
     Ram "ram" { cloud: String, left_mb: u64, kept_mb: u64 } =>
-        "the quota of {cloud}: {left_mb} MB of memory left, min_ram {kept_mb} MB";
+        "RAM quota of cloud {cloud}: {left_mb} MB left (min_ram {kept_mb} MB)";
     SubmitterNodesMax "submitter_nodes_max" { submitter: Submitter, nodes_max: u64 } => "nodes_max {nodes_max} of {submitter}";
     SubmitterCoresMax "submitter_cores_max" { submitter: Submitter, cores_max: u64, cores: u64 } =>
-        "cores_max {cores_max} of {submitter}: its nodes have {cores} cores";
+        "cores_max {cores_max} of {submitter}: {cores} cores in use by its nodes";
     BudgetPerHour "budget_per_hour" {
         /** All clouds when absent. */ #[serde(skip_serializing_if = "Option::is_none")] cloud: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")] submitter: Option<Submitter>,
         budget: Money, per_hour: Money,
-    } => "budget.per_hour {budget}{}: {per_hour} an hour is what runs", of(cloud, submitter);
+    } => "budget.per_hour {budget}{}: {per_hour} per hour now", of(cloud, submitter);
     BudgetPerMonth "budget_per_month" {
         /** All clouds when absent. */ #[serde(skip_serializing_if = "Option::is_none")] cloud: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")] submitter: Option<Submitter>,
         budget: Money, spent: Money, coming: Money,
-    } => "budget.per_month {budget}{}: {spent} spent, and {coming} for what runs in the hour that comes", of(cloud, submitter);
+    } => "budget.per_month {budget}{}: {spent} spent, {coming} committed for the next hour", of(cloud, submitter);
     Backoff "backoff" { cloud: String, flavor: String, seconds: Seconds, failure: String } =>
-        "back-off of {flavor} in {cloud} for {seconds} after: {failure}";
+        "backoff of {flavor} in {cloud} for {seconds} after: {failure}";
     Protected "protected" { cloud: String, flavor: String, failures: u32, failure: String } =>
-        "protected mode of {flavor} in {cloud} after {failures} failures in a row, the last: {failure}; mend it, then: \
-         ehos resume {cloud}";
-    Pause "pause" { cloud: String, seconds: Seconds, why: String } => "a pause in {cloud} for {seconds} after: {why}";
+        "protected mode of {flavor} in {cloud} after {failures} consecutive failures, the last: {failure}; correct the \
+         cause, then run `ehos resume {cloud}`";
+    Pause "pause" { cloud: String, seconds: Seconds, why: String } => "pause of cloud {cloud} for {seconds} after: {why}";
     Unproven "unproven" { cloud: String, flavor: String, unjoined: u64 } =>
-        "max_unproven: {unjoined} of {flavor} in {cloud} have not joined yet";
-    MaxActions "max_actions" { max_actions: u64 } => "max_actions {max_actions} a minute";
-    CloudUnknown "cloud_unknown" { cloud: String } => "cloud {cloud}, which could not be seen";
+        "max_unproven: {unjoined} of {flavor} in {cloud} not joined yet";
+    MaxActions "max_actions" { max_actions: u64 } => "max_actions {max_actions} per minute";
+    CloudUnknown "cloud_unknown" { cloud: String } => "unknown state of cloud {cloud}";
     Retire "retire" { cloud: String } => "retire: true of cloud {cloud}";
     NeverSeen "never_seen" { cloud: String } =>
-        "cloud {cloud}: it could not be seen now, and how many nodes it has has never been seen";
+        "unknown node count of cloud {cloud}, which has not answered since the state file was created";
     FlavorUnknown "flavor_unknown" { cloud: String, flavor: String } =>
-        "cloud {cloud}, whose flavor {flavor} could not be seen";
-    Ports "ports" { cloud: String, left: u64, each: u64 } => "the quota of {cloud}: {left} ports left, a node takes {each}";
+        "unknown flavor {flavor} of cloud {cloud}";
+    Ports "ports" { cloud: String, left: u64, each: u64 } => "ports quota of cloud {cloud}: {left} left, {each} per node";
     Volumes "volumes" { cloud: String, left: u64, each: u64 } =>
-        "the quota of {cloud}: {left} volumes left, a node takes {each}";
+        "volumes quota of cloud {cloud}: {left} left, {each} per node";
     VolumeGigabytes "volume_gigabytes" { cloud: String, left_gb: u64, each_gb: u64 } =>
-        "the quota of {cloud}: {left_gb} GB of volumes left, a node takes {each_gb} GB";
+        "volume size quota of cloud {cloud}: {left_gb} GB left, {each_gb} GB per node";
     ServerGroupMembers "server_group_members" { cloud: String, left: u64 } =>
-        "the quota of {cloud}: {left} more servers in the server group";
-    SecondaryQuotaUnknown "parts_unknown" { cloud: String, why: String } => "cloud {cloud}, whose quota could not be seen: {why}";
+        "server group quota of cloud {cloud}: {left} members left";
+    SecondaryQuotaUnknown "parts_unknown" { cloud: String, why: String } => "unknown quota of cloud {cloud}: {why}";
 }
 }
 
@@ -68,54 +69,49 @@ fn of(cloud: &Option<String>, submitter: &Option<Submitter>) -> String {
     }
 }
 
-/// What one (cloud, flavor) is judged by.
+/// The input of all limits for one (cloud, flavor).
 pub struct Case<'a> {
-    /// The policy.
     pub policy: &'a Policy,
-    /// The cloud's part of it.
+    /// The part of the policy that concerns this cloud.
     pub cloud: &'a CloudPolicy,
-    /// What the cloud said; `None` when it did not answer.
+    /// The observation of the cloud; `None` if the cloud did not answer.
     pub view: Option<&'a CloudView>,
-    /// The flavor, as configured.
     pub flavor: &'a str,
-    /// What is remembered.
     pub state: &'a State,
-    /// A cloud that does not answer and whose nodes this state has never seen.
+    /// A cloud that does not answer and whose nodes this state has never recorded.
     pub never_seen: Option<&'a str>,
-    /// Servers of ours in all clouds, with those that this plan makes.
+    /// Nodes in all clouds, with those that this plan creates.
     pub nodes: u64,
-    /// Servers of ours in this cloud, with those that this plan makes.
+    /// Nodes in this cloud, with those that this plan creates.
     pub nodes_in_cloud: u64,
-    /// Nodes of this kind that have not joined, with those that this plan makes.
+    /// Nodes of this node type that have not joined, with those that this plan creates.
     pub unjoined_of_kind: u64,
-    /// How many of this kind may be on their way before one has joined, where its image is tested; `None`: it is not.
+    /// The most nodes of this type that may start before one has joined, if its image is on trial.
     pub first_nodes: Option<u64>,
-    /// What this plan makes in this cloud.
+    /// The creates of this plan in this cloud.
     pub planned: Planned,
-    /// What nodes cost, with those that this plan makes.
+    /// The costs of nodes, with those that this plan creates.
     pub costs: &'a Costs,
-    /// The submitters of the jobs that the node is for.
+    /// The submitters of the jobs for which the node is created.
     pub submitters: &'a Submitters,
-    /// The nodes of each submitter, with those that this plan makes.
+    /// The nodes of each submitter, with those that this plan creates.
     pub charged: &'a ChargedNodes,
-    /// Creates and deletes that may still be planned.
+    /// The number of further creates and deletes in this plan.
     pub actions_left: u64,
 }
 
-/// What a plan makes in one cloud, and what intents that the cloud does not count yet will take.
+/// The creates of a plan in one cloud, and the intents that the cloud does not count yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Planned {
-    /// Servers.
     pub instances: u64,
-    /// Their cores.
     pub cores: u64,
-    /// Their memory in MiB.
+    /// RAM in MiB.
     pub ram_mb: u64,
-    /// Servers that are being built, whose ports and volumes the cloud need not count yet.
+    /// Servers in BUILD, whose ports and volumes the quota may not count yet.
     pub building: u64,
 }
 
-/// How many more, and what limits it: the smallest of all.
+/// Returns the number of further nodes, and the limit with the smallest number.
 pub fn allowance(case: &Case<'_>) -> (u64, Limit) {
     if let Some(limit) = retire(case) {
         return (0, limit);
@@ -157,7 +153,7 @@ pub fn allowance(case: &Case<'_>) -> (u64, Limit) {
     )
 }
 
-/// What stands in the way however few nodes there are: only time or an operator takes it away.
+/// Returns the limit that blocks creates however few nodes exist: only time or an operator lifts it.
 pub fn closed(case: &Case<'_>) -> Option<Limit> {
     if let Some(limit) = retire(case) {
         return Some(limit);
@@ -168,7 +164,7 @@ pub fn closed(case: &Case<'_>) -> Option<Limit> {
     if !there {
         return Some(unknown(case));
     }
-    // A month's budget comes back with the next month.
+    // The budget of a month is renewed in the next month.
     let spent = |limit: Option<(u64, Limit)>| limit.filter(|(more, _)| *more == 0);
     let all = [
         never_seen(case),
@@ -185,15 +181,16 @@ pub fn closed(case: &Case<'_>) -> Option<Limit> {
     all.into_iter().flatten().next().map(|(_, limit)| limit)
 }
 
-/// What stands in the way of one in the place of a node of the flavor `leaving`, which gives back its part of the quota:
-/// [`closed`], or a quota that has no room for it even then, for it was lowered, or others need what is left.
+/// Returns the limit that blocks the replacement of a node of the flavor `leaving`, which frees its part of the quota.
+///
+/// Either [`closed`], or a quota that is too small even then: it was lowered, or servers of others use it.
 pub fn exchange(case: &Case<'_>, leaving: Option<&Flavor>) -> Option<Limit> {
     let closed = closed(case);
     let (None, Some(view)) = (&closed, case.view) else {
         return closed;
     };
     let flavor = view.flavors.get(case.flavor)?;
-    // Of a flavor that is not configured any more the size is not known: as large as what is.
+    // The size of a flavor that is no longer configured is unknown: assume the size of the new one.
     let leaving = leaving.unwrap_or(flavor);
     let (cloud, planned, quota) = (case.cloud, case.planned, &view.quota);
     let short = |usage: Usage, planned: u64, kept: u64, leaving: u64, each: u64| {
@@ -242,7 +239,7 @@ fn unknown(case: &Case<'_>) -> Limit {
     }
 }
 
-/// Nothing is made where all is to go.
+/// A cloud with `retire: true` gets no node.
 fn retire(case: &Case<'_>) -> Option<Limit> {
     case.cloud.retire.then(|| Limit::Retire {
         cloud: case.cloud.name.clone(),
@@ -255,7 +252,7 @@ fn nodes_max(case: &Case<'_>) -> Option<(u64, Limit)> {
     Some((more, Limit::NodesMax { nodes_max }))
 }
 
-/// Without a count of the nodes everywhere, nodes_max cannot be kept.
+/// nodes_max needs the node count of every cloud.
 fn never_seen(case: &Case<'_>) -> Option<(u64, Limit)> {
     let cloud = case.never_seen?.to_owned();
     Some((0, Limit::NeverSeen { cloud }))
@@ -268,7 +265,7 @@ fn cloud_nodes_max(case: &Case<'_>) -> Option<(u64, Limit)> {
     Some((more, Limit::CloudNodesMax { cloud, nodes_max }))
 }
 
-/// What is left of a quota after what is planned, and how many of size `each` fit above the headroom.
+/// Returns the rest of a quota after the planned creates, and how many of size `each` fit above the reserved quota.
 pub(super) fn quota(usage: Usage, planned: u64, kept: u64, each: u64) -> Option<(u64, u64)> {
     let left = usage.left()?.saturating_sub(planned);
     let more = left.saturating_sub(kept).checked_div(each);

@@ -1,8 +1,8 @@
-//! Which startd runs on which node's server: by UUID or by node id, never by host name.
+//! Assigns startds to servers of nodes: by UUID or by node id, never by host name.
 //!
-//! Root on one node can send an ad that says that it is another node's. Which of two ads is true shows by the sender, where
-//! each node has an identity of its own, or by the address, where Nova says which ones the server has. Where neither shows it,
-//! two fresh startds of one node are a contradiction: ehos drains and deletes nothing until one of them is gone.
+//! Root on one node can advertise another node. The sender decides between two ads if each node has an identity of its own,
+//! else the addresses that Nova lists for the server. If neither decides, two fresh startds of one node are a mismatch: ehos
+//! neither drains nor deletes the node until one of them is gone.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -19,7 +19,6 @@ use super::state::{NodeState, Tombstone};
 pub enum Match<'a> {
     /// None does.
     None,
-    /// This one.
     Startd(&'a StartdView),
     /// This one says so, and says something else too.
     Contradiction(&'a StartdView),
@@ -42,7 +41,7 @@ impl<'a> Match<'a> {
 pub struct StartdFinder<'a> {
     by_instance: BTreeMap<&'a str, Vec<&'a StartdView>>,
     by_node: BTreeMap<&'a NodeId, Vec<&'a StartdView>>,
-    /// How often a startd is heard that does not say.
+    /// The update interval of startds that do not publish one.
     update_interval: Duration,
     /// The collector names senders.
     names_senders: bool,
@@ -216,16 +215,16 @@ impl<'a> StartdFinder<'a> {
         is_fresh_within(startd, self.update_interval)
     }
 
-    /// A collector that names no sender at all (another one, or another configuration) is no reason to believe none.
+    /// A collector that names no sender (of another version or configuration) does not discredit every ad.
     fn may_send(&self, wanted: &Wanted<'_>, startd: &StartdView) -> bool {
         !self.names_senders || wanted.may_send(startd)
     }
 
-    /// All that say that they are this node, whoever has sent it.
+    /// All startds that advertise this node, whatever their sender.
     fn candidates(&self, wanted: &Wanted<'_>) -> Vec<&'a StartdView> {
         let by_uuid = wanted.uuid.and_then(|uuid| self.by_instance.get(uuid));
         let mut all: Vec<&'a StartdView> = by_uuid.into_iter().flatten().copied().collect();
-        // One that goes by its UUID shares its node id with another: that alone does not tell them apart.
+        // A node that is identified by its UUID shares its node id with another: the id does not distinguish them.
         if wanted.unique {
             let by_node = self.by_node.get(wanted.node).into_iter().flatten().copied();
             let new: Vec<_> = by_node
@@ -253,7 +252,7 @@ impl<'a> StartdFinder<'a> {
         };
         prefer(&mut meant, |startd| wanted.is_proven(startd));
         prefer(&mut meant, |startd| wanted.is_at_its_address(startd));
-        // Stale ads say where it was: of two with one id, the one heard of last, for a host name may have changed.
+        // Stale ads contain the earlier address: of two with one id, the latest counts, for a host name may have changed.
         if !self.is_fresh(last) {
             return Match::Startd(last_heard(&meant).unwrap_or(last));
         }

@@ -61,9 +61,7 @@ names! {
         Busy = "busy",
         /// Joined, and not accepting jobs.
         Closed = "closed",
-        /// Draining.
         Draining = "draining",
-        /// Drained.
         Drained = "drained",
         /// No update in the collector for three update intervals.
         Silent = "silent",

@@ -49,7 +49,7 @@ impl Resource {
             Resource::MemoryMb => (format!("{requested} MB"), format!("{available} MB")),
             Resource::DiskKb => {
                 let in_units = |kb_each: u64, unit: &str| {
-                    // The request up, the offer down: neither is told as more than it is.
+                    // The request is rounded up, the offer down.
                     (
                         format!("{} {unit} disk", requested.div_ceil(kb_each)),
                         format!("{} {unit} disk", available / kb_each),
@@ -68,9 +68,7 @@ impl Resource {
 /// A resource that is too large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excess {
-    /// Which.
     pub resource: Resource,
-    /// What is requested of it.
     pub requested: u64,
     /// What the node type has.
     pub available: u64,
@@ -79,13 +77,10 @@ pub struct Excess {
 /// The node type that lacks the fewest resources, and of several the one that lacks least of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nearest {
-    /// Its cloud.
     pub cloud: String,
-    /// Its flavor.
     pub flavor: String,
     /// Where nothing that is configured has a GPU, and one is requested.
     pub no_gpu: bool,
-    /// What is too large there.
     pub too_large: Vec<Excess>,
 }
 

@@ -1,4 +1,4 @@
-//! The life of a node: where it is, from its server, its startd and what is remembered of it.
+//! A node and its phase, from its server, its startd and its state.
 //!
 //! Silent: no update for three of the node's own update intervals. A node that is late again and
 //! again is silent only while its ad is older than its usual lateness.
@@ -6,8 +6,8 @@
 //! Idle since the first ad without a claim that the collector received, never for longer than ehos
 //! has known the node, unless ehos adopted it.
 //!
-//! Stopped or in ERROR, and no schedd lists a job: lost at once. With a claim when last heard of,
-//! and no schedd that lists the job: `lost_job_timeout`, for a schedd that is not queried may run
+//! Stopped or in ERROR, and no schedd lists a job: lost at once. With a claim in the last
+//! ad, and no schedd that lists the job: `lost_job_timeout`, for a schedd that is not queried may run
 //! it.
 //!
 //! A node within `token_margin` of its token's expiry serves no demand and counts neither for
@@ -58,7 +58,7 @@ pub enum Phase {
         /// Every slot drained and idle.
         complete: bool,
     },
-    /// It has joined, and the collector has not heard of it lately: offers nothing from the first stale minute on.
+    /// Joined, but silent: offers no slots from the first stale minute on.
     Silent {
         /// For how long.
         silent_for: Duration,
@@ -67,14 +67,14 @@ pub enum Phase {
     },
     /// It has joined, and the collector cannot say.
     Unobserved,
-    /// Nova says that it is put aside (PAUSED, SHELVED …), or it is not heard of and Nova says something that ehos does not
-    /// know: it offers nothing, and is left alone for as long as Nova says so.
+    /// Nova reports PAUSED, SHELVED and the like, or the node is silent with a status that ehos does not know: it offers no
+    /// slots, and ehos does not touch it while Nova reports so.
     Inactive,
     /// Nova SHUTOFF.
     Stopped {
         /// Certainly without a job.
         without_job: bool,
-        /// Its startd is not heard of any more.
+        /// Its startd is silent.
         silent: bool,
     },
     /// It did not join: Nova's fault, or `None` when its boot took too long.
@@ -124,7 +124,7 @@ pub enum Phase {
         /// may have been done twice.
         counts: bool,
     },
-    /// Adopted, and told to join another pool; or overdue, and no adopted node has ever been seen in this pool.
+    /// Adopted, and created for another pool; or overdue while no adopted node has ever joined this pool.
     Untrusted,
 }
 
@@ -140,7 +140,7 @@ pub enum JobListed {
     Unknown,
 }
 
-/// Whether a job may be left on a node that cannot be heard of any more.
+/// Whether a job may still run on an unreachable node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobLeft {
@@ -148,8 +148,8 @@ pub enum JobLeft {
     Listed,
     /// A schedd that may have one does not answer.
     Unknown,
-    /// It had a claim when it was last heard of, or nobody knows, and no schedd that is asked has listed a job on it
-    /// since: it may be another's.
+    /// The last ad had a claim, or that is unknown, and no queried schedd has listed a job since: the job may belong to
+    /// another schedd.
     NotAsked,
     /// All answered, none lists one.
     None,
@@ -158,7 +158,6 @@ pub enum JobLeft {
 /// A node with all that is known of it.
 #[derive(Debug)]
 pub struct Node<'a> {
-    /// Its id.
     pub id: NodeId,
     /// Its server's name.
     pub name: String,
@@ -233,13 +232,13 @@ pub fn is_fresh_within(startd: &StartdView, update_interval: Duration) -> bool {
             .saturating_mul(3)
 }
 
-/// Whether its cloud holds a server that is not heard of, for longer than a reboot: [`Phase::Inactive`].
+/// Whether its server exists but is silent for longer than a reboot: [`Phase::Inactive`].
 pub(super) fn is_held(server: &OwnedServer) -> bool {
     let record = server.record();
     record.is_put_aside() || record.status == ServerStatus::Other
 }
 
-/// The collector, when it answers and is old enough to have heard from all its startds.
+/// The collector, if it answers and has run long enough for every startd to have reported.
 pub fn mature_collector<'a>(pool: &'a PoolView, policy: &Policy) -> Option<&'a CollectorView> {
     pool.collector
         .known()

@@ -1,4 +1,4 @@
-//! All nodes of a site: servers, startds and memory put together, and what is learnt from them.
+//! All nodes of a site, joined from servers, startds and state.
 
 mod adopting;
 mod departing;
@@ -42,15 +42,13 @@ pub struct NodeInventory<'a> {
 /// A server that becomes an image: neither a node nor capacity.
 #[derive(Debug)]
 pub struct Builder<'a> {
-    /// Its cloud.
     pub cloud: CloudName,
-    /// Its server.
     pub server: &'a OwnedServer,
-    /// A startd that runs on it all the same, heard of or not.
+    /// A startd that runs on the server nevertheless, silent or not.
     pub startd: Option<&'a StartdView>,
 }
 
-/// Puts together servers, startds and memory; what it learns goes into `state`.
+/// Joins servers, startds and state, and updates `state`.
 pub fn survey<'a>(
     observation: &'a Observation,
     policy: &Policy,
@@ -139,7 +137,7 @@ impl<'a> NodeInventory<'a> {
             }
             match departed.find(startd) {
                 Some(node) => self.ghosts.push((node.clone(), startd)),
-                // A token outlives its node, and whoever has it may say anything: no room is counted by it.
+                // A token outlives its node, and its holder can advertise anything: such slots do not count.
                 None if matches!(startd.sender, Sender::Node(_)) => {}
                 None => {
                     state.unmanaged = UnmanagedMachines::Seen;

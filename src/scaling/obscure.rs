@@ -1,7 +1,7 @@
-//! Servers that cannot be read: which nodes they are, and how many more nodes they may be.
+//! Unreadable servers: the nodes that they are, and the number of further nodes that they may be.
 //!
-//! Unknown is never empty: such a server is there, and what it does is not known. A node whose server is one of these is
-//! judged as if its cloud did not answer; one that no memory knows and that may be a node counts as one.
+//! Unknown is never empty: such a server exists, but its state is unknown. A node with such a server is treated as if its
+//! cloud did not answer. A server that the state does not know, and that may be a node, counts as one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -115,7 +115,7 @@ pub(super) fn hides_builder(observation: &Observation, cloud: &str, server_id: &
 /// More items of a cloud are only counted.
 const MAX_TOLD: usize = 10;
 
-/// What cannot be read in each cloud, for an operator.
+/// Notices for unreadable items of each cloud.
 pub(super) fn told(observation: &Observation) -> Vec<String> {
     let mut notices = Vec::new();
     for (cloud, view) in &observation.clouds {
@@ -124,18 +124,18 @@ pub(super) fn told(observation: &Observation) -> Vec<String> {
         notices.extend(some.map(|item| format!("cloud {cloud}: {item}")));
         let more = view.unread.len().saturating_sub(MAX_TOLD);
         if more > 0 {
-            notices.push(format!("cloud {cloud}: {more} more items cannot be read"));
+            notices.push(format!("cloud {cloud}: {more} more unreadable items"));
         }
     }
     notices
 }
 
-/// How many servers may be nodes of this pool that nobody can read, for an operator.
+/// Notices for unreadable servers that may be nodes of this pool.
 pub(super) fn counted(uncounted: &BTreeMap<CloudName, u64>) -> Vec<String> {
     let told = uncounted.iter().map(|(cloud, servers)| {
         format!(
-            "cloud {cloud}: {servers} of the servers that cannot be read may be nodes of this pool: they count towards nodes_max, \
-             and ehos leaves them alone"
+            "cloud {cloud}: {servers} of the unreadable servers may be nodes of this pool: they count towards nodes_max, and ehos \
+             does not touch them"
         )
     });
     told.collect()

@@ -1,4 +1,4 @@
-//! What was seen: the words in which HTCondor and the clouds are described to the planner.
+//! Planner input: typed views of the pool and of each cloud at one point in time.
 //!
 //! An observation carries one time stamp, `at`, and otherwise ages: how long ago something happened,
 //! worked out in the adapter on the clock of the daemon that stamped it. The planner never compares clocks.
@@ -123,7 +123,7 @@ impl Resources {
         self.each(other, u64::saturating_add)
     }
 
-    /// `count` of it.
+    /// The sum of `count` equal requests.
     pub fn times(&self, count: u64) -> Resources {
         self.each(self, |have, _| have.saturating_mul(count))
     }
@@ -161,11 +161,11 @@ fn multiple_of(amount: u64, step: u64) -> u64 {
 impl fmt::Display for Resources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.cpus == 1 { "" } else { "s" };
-        write!(f, "{} cpu{plural}, {} MB", self.cpus, self.memory_mb)?;
+        write!(f, "{} CPU{plural}, {} MB", self.cpus, self.memory_mb)?;
         if self.gpus > 0 {
             write!(
                 f,
-                ", {} gpu{}",
+                ", {} GPU{}",
                 self.gpus,
                 if self.gpus == 1 { "" } else { "s" }
             )?;
@@ -234,7 +234,7 @@ pub struct Ceiling {
 }
 
 impl Ceiling {
-    /// What is left of it.
+    /// The unused amount.
     pub fn left(&self) -> f64 {
         (self.limit - self.used).max(0.0)
     }
@@ -326,13 +326,13 @@ pub struct StartdView {
     pub slots: Vec<SlotView>,
     /// Sender of its ads; [`Sender::Unknown`] in what the startd says itself.
     pub sender: Sender,
-    /// How long ago the collector last heard from it (`LastHeardFrom`, on the collector's clock).
+    /// The age of the last update (`LastHeardFrom`, on the clock of the collector).
     pub heard_ago: Duration,
-    /// How often it promises to be heard (`EhosUpdateInterval`, published by ehos's own nodes).
+    /// The update interval (`EhosUpdateInterval`, published by nodes of ehos).
     pub update_interval: Option<Duration>,
     /// How long the startd has been running (`DaemonStartTime`, on its own clock).
     pub up_for: Duration,
-    /// A drain under way, whoever started it.
+    /// A running drain, by ehos or others.
     pub draining: Option<DrainView>,
 }
 
@@ -429,11 +429,11 @@ pub struct MaxRunning {
 /// Running jobs that a schedd lists on one machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunningJobs {
-    /// How many there are.
+    /// The number of jobs.
     pub jobs: u64,
     /// One of them, as `condor_q` names it.
     pub example: Option<String>,
-    /// The longest of their leases (`JobLeaseDuration`): for so long the schedd tries to reach a machine that it has lost.
+    /// The longest of their leases (`JobLeaseDuration`), during which the schedd tries to reconnect to a lost machine.
     pub lease: Option<Duration>,
     /// Time left until the last of these leases ends; `None` while the schedd has not lost one of the connections
     /// (`JobDisconnectedDate`).
@@ -494,7 +494,7 @@ pub struct Demand {
     pub concurrency_limits: BTreeMap<String, f64>,
     /// Their accounting group (`AcctGroup`).
     pub accounting_group: Option<String>,
-    /// Why HTCondor matches them with no slot, or why ehos cannot tell.
+    /// The reason why HTCondor matches them with no slot, or why that is unknown.
     pub fault: Option<JobFault>,
     /// How often each of them was started at least (`NumShadowStarts`), and is idle again.
     pub starts: u64,
@@ -517,7 +517,7 @@ impl Demand {
 pub struct CloudView {
     /// The servers that ehos made, of every role, and that can be read. With `obscure` the list is whole.
     pub servers: Vec<OwnedServer>,
-    /// Servers that are ours or may be, and cannot be read: nothing is ever done to them.
+    /// Unreadable servers that are or may be of this pool: ehos never touches them.
     pub obscure: Vec<ObscureServer>,
     /// The project's limits and what is used of them, by others too.
     pub quota: Quota,
@@ -529,9 +529,9 @@ pub struct CloudView {
     pub unread_flavors: BTreeMap<String, String>,
     /// `ehos image build` has made the configured image for this pool: it has seen its first boot go well.
     pub image_tested: bool,
-    /// What servers of ours have left behind.
+    /// Leftovers of servers of this pool.
     pub leftovers: Observed<Leftovers>,
-    /// Items of all these lists that cannot be read, whoever they are of: they are told, and decide nothing more.
+    /// Unreadable items of all these lists, of any owner: reported, without influence on decisions.
     pub unread: Vec<Unread>,
 }
 
@@ -545,7 +545,7 @@ pub struct ObscureServer {
     pub name: Option<String>,
     /// The node that its metadata names, where these can be read.
     pub node: Option<NodeId>,
-    /// Its role, where its metadata say that it is of this pool. `None`: nobody knows whose it is.
+    /// Its role, if its metadata name this pool. `None`: its owner is unknown.
     pub role: Option<Role>,
 }
 
@@ -560,8 +560,7 @@ pub struct Quota {
     pub ram_mb: Usage,
 }
 
-/// The project's limits of what a node takes besides a server, cores and memory; unlimited, where nodes take nothing of
-/// it, and where the cloud does not tell.
+/// The quota of ports, volumes and server group members; unlimited if nodes use none, or if the cloud does not report it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SecondaryQuota {
     /// Ports (Neutron).
@@ -601,7 +600,7 @@ pub struct Flavor {
     pub ram_mb: u64,
     /// Root and ephemeral disk in GiB.
     pub disk_gb: u64,
-    /// GPUs, as far as its extra specs or the configuration tell.
+    /// GPUs, by extra specs or the configuration.
     pub gpus: u64,
 }
 

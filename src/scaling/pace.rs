@@ -1,4 +1,4 @@
-//! Passes are seconds to minutes apart: the bounds that hold for a minute, whatever the distance of passes.
+//! Bounds per minute, for passes that are seconds to minutes apart.
 
 use std::time::Duration;
 
@@ -29,7 +29,6 @@ pub struct RecentActions(Vec<Pass>);
 pub struct ActionCounts {
     /// Creates, deletes and removals.
     pub changes: u64,
-    /// Drains.
     pub drains: u64,
 }
 

@@ -1,5 +1,5 @@
-//! Puts grouped jobs into grouped space: first fit, the smallest space that fits first. The work grows with groups
-//! and kinds of space, not with jobs and nodes.
+//! Packs job groups into grouped space: first fit, the smallest space first. The work grows with groups and kinds of space,
+//! not with jobs and nodes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -40,8 +40,8 @@ impl Stock {
             .find(|(free, settled, class)| takes(*settled, *class) && request.fits(free))
     }
 
-    /// Places up to `jobs` of `request`, into space for which `takes` (settled or not, class) is true; whose space it was is
-    /// told by `used`, with the number of jobs there. Returns how many were placed.
+    /// Places up to `jobs` of `request` into space for which `takes` (settled or not, class) is true, and reports each used
+    /// space with its number of jobs to `used`. Returns the number of placed jobs.
     pub fn place(
         &mut self,
         request: &Resources,

@@ -1,4 +1,4 @@
-//! The plan: from what was seen, the policy and what is remembered to what is to be done, and why. Pure.
+//! The plan: from observation, policy and state to decisions and actions, with reasons. Pure.
 
 #![warn(missing_docs)]
 
@@ -62,11 +62,11 @@ use planner::Planner;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant)] // A tick has few of them.
 pub enum Action {
-    /// By a cloud.
+    /// An action of a cloud.
     Cloud {
-        /// Which.
+        /// The cloud.
         cloud: CloudName,
-        /// What.
+        /// The action.
         action: CloudAction,
     },
     /// By HTCondor.
@@ -148,7 +148,7 @@ pub struct NodeEntry {
     pub phase: PhaseName,
     /// What happens to it.
     pub fate: NodeDecision,
-    /// Why.
+    /// The reason.
     #[serde(flatten)]
     pub why: Reason,
 }
@@ -166,17 +166,17 @@ pub struct BuilderEntry {
     pub cloud: CloudName,
     /// What happens to it.
     pub fate: NodeDecision,
-    /// Why.
+    /// The reason.
     #[serde(flatten)]
     pub why: Reason,
 }
 
-/// One thing in the plan that a server has left behind.
+/// A leftover in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeftoverEntry {
     /// Its id.
     pub id: String,
-    /// What it is.
+    /// The kind of the leftover.
     pub kind: LeftoverKind,
     /// Its name, or the address of a floating IP; a port has none.
     pub name: String,
@@ -186,7 +186,7 @@ pub struct LeftoverEntry {
     pub server: Option<String>,
     /// What happens to it.
     pub fate: NodeDecision,
-    /// Why.
+    /// The reason.
     #[serde(flatten)]
     pub why: Reason,
 }
@@ -206,7 +206,7 @@ pub struct FloatingIpEntry {
     pub server: String,
     /// What happens to it.
     pub fate: NodeDecision,
-    /// Why.
+    /// The reason.
     #[serde(flatten)]
     pub why: Reason,
 }
@@ -241,7 +241,7 @@ pub struct JobGroupEntry {
 pub struct UnknownSource {
     /// Its name.
     pub source: Source,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
@@ -276,7 +276,7 @@ pub struct Plan {
     pub nodes: Vec<NodeEntry>,
     /// Every builder.
     pub builders: Vec<BuilderEntry>,
-    /// What servers have left behind, and what looks so.
+    /// Leftovers, and resources that may be leftovers.
     pub leftovers: Vec<LeftoverEntry>,
     /// Floating IPs that lead to nodes, with `purge_floating_ips`.
     pub floating_ips: Vec<FloatingIpEntry>,
@@ -318,12 +318,12 @@ impl Plan {
         !self.unseen.iter().any(|unseen| unseen.source.kind == kind)
     }
 
-    /// Nodes with this fate.
+    /// The number of nodes with this decision.
     pub fn count(&self, fate: NodeDecision) -> usize {
         self.nodes.iter().filter(|node| node.fate == fate).count()
     }
 
-    /// Adds what consoles said to the reasons of nodes that failed, and to what is remembered and told of their kinds.
+    /// Adds excerpts of consoles to the reasons of failed nodes, and to the failures of their node types.
     pub fn learn_consoles(&mut self, consoles: &BTreeMap<NodeId, ConsoleExcerpt>) {
         for line in &mut self.nodes {
             let Some(console) = consoles.get(&line.node) else {
@@ -332,7 +332,7 @@ impl Plan {
             let before = line.why.to_string();
             line.why.learn_console(console);
             let after = line.why.to_string();
-            // A failure that was counted as another one, or not at all, keeps its own words.
+            // A failure of another kind, or one that did not count, keeps its own message.
             let same = |last: &String| *last == before;
             for memory in &mut self.next.node_types {
                 let of_it =
@@ -407,7 +407,7 @@ fn passes<'a>() -> [fn(&mut Planner<'a>); 14] {
         Planner::delete_nodes,
         Planner::remove_leftovers,
         Planner::take_off_floating_ips,
-        // Nodes that nobody needs, with the new ones counted.
+        // Surplus nodes, with the new ones counted.
         Planner::go_after_creates,
         Planner::forget,
         Planner::ask_for_cycle,

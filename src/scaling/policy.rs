@@ -1,4 +1,4 @@
-//! The part of the configuration that decides. It holds no credentials.
+//! The part of the configuration on which decisions depend. It contains no credentials.
 
 #![warn(missing_docs)]
 
@@ -62,7 +62,7 @@ settings! {
         boot_timeout [Positive]: Duration = minutes(15);
         /// A silent node without a job is lost after this.
         lost_timeout [Positive]: Duration = minutes(15);
-        /// A silent node with a job on a schedd's list is lost after this. It must be longer than the job's lease
+        /// A silent node with a job on a schedd's list is lost after this. The time must be longer than the job's lease
         /// (`JOB_DEFAULT_LEASE_DURATION`: 15 min of master.yaml, 40 min of HTCondor) and the 16 min in which the schedd notices.
         lost_job_timeout: Duration = minutes(60);
         /// A create without an answer counts as a starting node for this long; one whose tick was killed, for
@@ -105,7 +105,7 @@ settings! {
         purge_floating_ips: bool = false;
         /// A node gets no new demand, and is replaced when it is idle, this long before its token expires.
         token_margin: Duration = minutes(7 * 24 * 60);
-        /// A node of nearly this age takes no new jobs, and is replaced when it is idle. It must be longer than `boot_timeout`, and at most
+        /// A node of nearly this age takes no new jobs, and is replaced when it is idle. The time must be longer than `boot_timeout`, and at most
         /// `condor.token_lifetime` less `token_margin`. See [below](#node-lifetime).
         max_lifetime [Positive]: Option<Duration> = None, "no limit";
         /// **ehos ends jobs** on a node that is older than `max_lifetime` by this much: it deletes the node.
@@ -145,7 +145,7 @@ settings! {
     pub struct CloudPolicy {
         /// Never more servers of the pool than this in the cloud.
         nodes_max: Option<u64> = None, "`daemon.nodes_max`";
-        /// Its part of the turns of `round-robin` and `random`. With 0, nodes are created in it only when no other cloud can,
+        /// Part of the turns of `round-robin` and `random`. With 0, nodes are created in it only when no other cloud can,
         /// whatever `node_allocation` is.
         weight [AtMost(1000)]: u64 = 1;
         /// Cores of the project's quota that ehos leaves free.

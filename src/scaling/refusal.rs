@@ -1,7 +1,7 @@
-//! What a refusal of a cloud, or the fault of a server, is about. The one place that judges a cloud's words.
+//! Classifies error messages of clouds and faults of servers. No other module reads their words.
 //!
-//! Only what speaks of the image, the flavor or the user data counts against the kind of node. All else, and above all
-//! what is not recognised, backs off and ends by itself: a word that nobody has foreseen stops nothing for good.
+//! Only messages about the image, the flavor or the user data count against the node type. All others, known or not, cause a
+//! backoff that ends by itself: an unknown message never leads to protected mode.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,6 @@ pub enum About {
     Image,
     /// The flavor: it is not there, or too small for the image.
     Flavor,
-    /// The user data.
     UserData,
     /// What else the configuration names: network, security group, keypair, server group, volume type.
     Configuration,
@@ -166,7 +165,7 @@ fn is_name(word: &str) -> bool {
     word.contains(|c: char| c.is_ascii_digit() || matches!(c, '\'' | '"'))
 }
 
-/// Whether a sentence tells what such a thing is: `image 77 is damaged`.
+/// Whether a sentence describes such an item: `image 77 is damaged`.
 fn is_said_of(text: &str, thing: &str) -> bool {
     text.match_indices(thing).any(|(at, _)| {
         let after = text.get(at + thing.len()..).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Hours of the week in which other numbers count: a window is what the wall clock says in its time zone.
+//! Schedule windows: hours of the week with other limits, by the wall clock of a time zone.
 //!
 //! The first window that is active counts, and is applied once, at the head of the plan. A clock
 //! that jumps costs a wrong window and no more.
@@ -20,14 +20,13 @@ use keys::{Form, Kind, Setting, Value, settings};
 /// Idle nodes that are kept beyond what the queue needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spare {
-    /// So many.
     Count(u64),
     /// So many for each hundred nodes that are needed, rounded up.
     Percent(u64),
 }
 
 impl Spare {
-    /// How many that is when so many nodes are needed.
+    /// The number of spare nodes for this number of needed nodes.
     pub fn nodes(self, needed: u64) -> u64 {
         match self {
             Spare::Count(count) => count,
@@ -66,7 +65,7 @@ impl FromStr for Spare {
             (Ok(count), false) => Ok(Spare::Count(count)),
             (Ok(percent), true) if percent <= 1000 => Ok(Spare::Percent(percent)),
             _ => Err(format!(
-                "`{text}` is neither a whole number of 0 or more, nor a share of the nodes like `10%`"
+                "`{text}` is not a number of at least 0, nor a share of the needed nodes such as `10%`"
             )),
         }
     }
@@ -183,18 +182,17 @@ impl fmt::Display for Window {
     }
 }
 
-/// The window that holds.
+/// The active window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ActiveWindow {
-    /// Its place in the list, from 1.
+    /// The position in the list, from 1.
     pub number: usize,
-    /// It.
     pub window: Window,
 }
 
 impl fmt::Display for ActiveWindow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} holds ({})", self.number, self.window)?;
+        write!(f, "{} active ({})", self.number, self.window)?;
         let Window {
             nodes_min,
             nodes_max,

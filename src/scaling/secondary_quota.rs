@@ -1,4 +1,4 @@
-//! What a node takes of a project besides a server, cores and memory: how many more that allows.
+//! Quotas of ports, volumes and server group members: how many further nodes they permit.
 
 use super::limits::{Case, Limit, quota};
 use super::observation::{CloudView, Observed, SecondaryQuota, Usage};
@@ -206,14 +206,14 @@ mod tests {
             ..Planned::default()
         };
         for (parts, more, words) in [
-            (none, 100, "max_actions 20 a minute"),
+            (none, 100, "max_actions 20 per minute"),
             (
                 SecondaryQuota {
                     ports: left(9),
                     ..none
                 },
                 2,
-                "the quota of blue: 5 ports left, a node takes 2",
+                "ports quota of cloud blue: 5 left, 2 per node",
             ),
             (
                 SecondaryQuota {
@@ -221,7 +221,7 @@ mod tests {
                     ..none
                 },
                 3,
-                "the quota of blue: 3 volumes left, a node takes 1",
+                "volumes quota of cloud blue: 3 left, 1 per node",
             ),
             (
                 SecondaryQuota {
@@ -229,7 +229,7 @@ mod tests {
                     ..none
                 },
                 4,
-                "the quota of blue: 99 GB of volumes left, a node takes 20 GB",
+                "volume size quota of cloud blue: 99 GB left, 20 GB per node",
             ),
             (
                 SecondaryQuota {
@@ -237,7 +237,7 @@ mod tests {
                     ..none
                 },
                 5,
-                "the quota of blue: 5 more servers in the server group",
+                "server group quota of cloud blue: 5 members left",
             ),
         ] {
             let (allowed_more, said) = allowed(TAKES, Observed::Known(parts), planned);
@@ -256,7 +256,7 @@ mod tests {
         );
         assert_eq!(more, 0);
         assert!(
-            said.ends_with("could not be seen: Cinder is down"),
+            said.ends_with("unknown quota of cloud blue: Cinder is down"),
             "{said}"
         );
     }

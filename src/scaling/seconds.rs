@@ -1,4 +1,4 @@
-//! Durations as reports tell them.
+//! Durations of reports.
 
 use std::fmt;
 use std::time::Duration;

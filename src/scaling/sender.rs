@@ -1,5 +1,5 @@
-//! Senders of ads: the collector writes into each ad the identity that it has authenticated (`AuthenticatedIdentity`), and
-//! overwrites what the sender has put there.
+//! Senders of ads: the collector writes the authenticated identity into each ad (`AuthenticatedIdentity`), and overwrites any
+//! value of the sender.
 //!
 //! Source: HTCondor 23.9.6, tried with `condor_advertise` and forged ads.
 
@@ -53,8 +53,8 @@ impl fmt::Display for Sender {
         match self {
             Sender::Unknown => write!(f, "a sender without AuthenticatedIdentity"),
             Sender::Node(node) => write!(f, "node {node}"),
-            Sender::AnyNode => write!(f, "the identity that nodes share"),
-            Sender::Other => write!(f, "an identity that no node has"),
+            Sender::AnyNode => write!(f, "the shared identity of nodes"),
+            Sender::Other => write!(f, "an identity that is not a node"),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! One line for each thing that a report says: variant, name for programs, numbers and sentence together.
+//! One line per reason, limit or brake: variant, JSON name, numbers and sentence together.
 
-/// Defines an enum of lines `Variant "name" { field: Type } => "sentence with {field}", further arguments;`.
+/// Defines an enum of entries `Variant "name" { field: Type } => "sentence with {field}", further arguments;`.
 ///
 /// serde writes the name under the enum's tag and the fields beside it, `Display` writes the sentence.
 macro_rules! sentences {
@@ -35,7 +35,7 @@ macro_rules! sentences {
         }
 
         impl std::fmt::Display for $enum {
-            #[allow(unused_variables)] // Not every sentence says every number.
+            #[allow(unused_variables)] // Not every sentence contains every number.
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 match self {
                     $($enum::$variant $({ $($field),* })? => write!(f, $sentence $(, $argument)*)),+
@@ -52,21 +52,21 @@ pub(super) fn count(number: u64, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 
-/// `text` behind `before`, where there is one.
+/// Returns `before` and `text`, or nothing without `text`.
 pub(super) fn after(before: &str, text: &Option<impl std::fmt::Display>) -> String {
     text.as_ref()
         .map_or_else(String::new, |text| format!("{before}{text}"))
 }
 
-/// `text`, where `said`.
+/// Returns `text` if `said`, else nothing.
 pub(super) fn when(said: bool, text: &str) -> &str {
     if said { text } else { "" }
 }
 
-/// How many limits, node types or other things one line names.
+/// The most limits, node types or other items that one line names.
 const NAMED: usize = 3;
 
-/// The first [`NAMED`] of them, and how many more there are.
+/// Joins the first [`NAMED`] items, and appends the number of the others.
 pub(super) fn first_few(mut all: Vec<String>, between: &str) -> String {
     let more = all.len().saturating_sub(NAMED);
     all.truncate(NAMED);

@@ -1,5 +1,4 @@
-//! Signatures in the metadata of servers: `ehos_cluster` is a mark that whoever may make servers can copy, a signature is a
-//! proof.
+//! Signatures in the metadata of servers. Every user of the project can copy `ehos_cluster`; a signature is a proof.
 //!
 //! Owns: the signature over pool, role, node id, lifetime, name and time of a server (`ehos_proof`), and its check.
 //! Must not: read or write keys (`signing_key`), or read a clock.
@@ -21,9 +20,8 @@ use super::observation::{
 pub const METADATA_PROOF: &str = "ehos_proof";
 
 /// A server is created within this of its signature: it is signed right before the request, which takes less than a tick
-/// (`tick_timeout`), and the clock of this machine may be set meanwhile. A copy that is made later is none of ours, and one that
-/// is made earlier stands beside its original. Both ages are of this machine's clock: Nova's age of the server is subtracted
-/// from the time here.
+/// (`tick_timeout`), and the clock of this machine may be set in between. A later copy is not accepted, and an earlier one
+/// stands beside its original. Both ages use the clock of this machine: the age in Nova is subtracted from the time here.
 pub const WINDOW: Duration = Duration::from_secs(5 * 60);
 
 /// The block of SHA-256 in bytes.
@@ -62,8 +60,8 @@ impl SigningKeys {
         }
     }
 
-    /// Whether `record` carries a signature of its own: by one of these keys, over what it is, and of the time when it was
-    /// created. `now` is when its age was told.
+    /// Whether `record` carries a signature of its own: by one of these keys, over its identity, and of the time of its
+    /// create. `now` is the time at which its age was observed.
     pub fn has_signed(&self, record: &ServerRecord, now: Timestamp) -> bool {
         let proof = record.metadata.get(METADATA_PROOF);
         let Some((seconds, digest)) = proof.and_then(|proof| proof.split_once(':')) else {
@@ -86,7 +84,7 @@ impl SigningKeys {
     }
 }
 
-/// The signature in hexadecimal. Each field goes with its length: no two servers have the same text.
+/// The signature in hexadecimal. Each field is preceded by its length, so no two servers have the same text.
 fn signature(
     key: &SecretString,
     metadata: &BTreeMap<String, String>,

@@ -4,18 +4,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The kind of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SourceKind {
-    /// The collector.
     Collector,
-    /// A schedd.
     Schedd,
     /// Jobs of one owner, beyond the owner's share.
     Jobs,
     /// HTCondor's matches of jobs and node types.
     Matches,
-    /// A cloud.
     Cloud,
     /// Resources in a cloud that outlived their servers.
     Leftovers,
@@ -85,7 +81,6 @@ impl SourceKind {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", from = "String")]
 pub struct Source {
-    /// Its kind.
     pub kind: SourceKind,
     /// Its name; empty for a kind of which there is only one.
     pub name: String,

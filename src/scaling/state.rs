@@ -1,4 +1,4 @@
-//! What is remembered from one tick to the next. Losing it costs timers, never servers and never jobs.
+//! The state that a tick passes on to the next. Losing it costs timers, never servers or jobs.
 
 mod after;
 mod age;
@@ -64,11 +64,8 @@ impl TickInstant {
 /// What a server is made of, as configured: what fails or proves itself together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeType {
-    /// The cloud.
     pub cloud: CloudName,
-    /// The flavor.
     pub flavor: String,
-    /// The image.
     pub image: String,
 }
 
@@ -99,11 +96,9 @@ impl NodeType {
     }
 }
 
-/// What is remembered of a server that is gone: its ads may be heard of for a while, and it may have left something
-/// behind.
+/// The record of a deleted server: its ads may stay for a while, and it may have leftovers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tombstone {
-    /// The server it was.
     pub server_id: Option<String>,
     /// `Machine` of its ads.
     pub machine: Option<String>,
@@ -111,13 +106,12 @@ pub struct Tombstone {
     pub at: TickInstant,
     /// Its ads were taken out of the collector.
     pub invalidated: bool,
-    /// The cloud it was in.
     #[serde(default)]
     pub cloud: CloudName,
     /// The volumes that were attached to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<AttachedVolume>,
-    /// Its cloud was asked, since then, what it has left behind.
+    /// Whether its cloud was searched for leftovers since then.
     #[serde(default)]
     pub searched: bool,
     /// It was found to have failed, and that was counted: a list may show it once more.
@@ -128,12 +122,10 @@ pub struct Tombstone {
     pub jobless: bool,
 }
 
-/// What is remembered of something that was left behind, or looks so.
+/// The state of a leftover, or a possible one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftoverState {
-    /// Its cloud.
     pub cloud: CloudName,
-    /// What it is.
     pub kind: LeftoverKind,
     /// The server it was made for: asked about until it is gone.
     pub server: Option<String>,
@@ -148,7 +140,6 @@ pub struct LeftoverState {
 /// What is remembered of a builder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuilderState {
-    /// Its cloud.
     pub cloud: CloudName,
     /// It had no valid signature when it was found: it is not touched.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -164,7 +155,6 @@ pub struct BuilderState {
 /// What is remembered of a kind of node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeTypeState {
-    /// Which.
     #[serde(rename = "kind")]
     pub node_type: NodeType,
     /// How many of it have joined.
@@ -203,10 +193,8 @@ pub struct Pause {
 /// A group of jobs that did not take a free slot that it fits: more nodes would not help it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnclaimedGroup {
-    /// What its jobs ask for.
     #[serde(rename = "request")]
     pub asks: JobGroupKey,
-    /// How many there were.
     pub jobs: u64,
     /// Since when the longest waiting one has been idle.
     pub oldest: Timestamp,
@@ -217,7 +205,6 @@ pub struct UnclaimedGroup {
 /// A node of an older image that was drained so that the configured one can show what it is good for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replacement {
-    /// The node.
     pub node: NodeId,
     /// What is to take its place.
     #[serde(rename = "kind")]
@@ -226,8 +213,7 @@ pub struct Replacement {
     pub at: TickInstant,
 }
 
-/// Whether the pool has had startds on machines that ehos does not manage: a collector that is young may not have heard
-/// from these yet.
+/// Whether the pool has had startds on unmanaged machines, which a young collector may still lack.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnmanagedMachines {
@@ -266,7 +252,6 @@ pub struct State {
     pub previous: TickInstant,
     /// When the last tick observed, by the machine's clock.
     pub last_tick: Option<Timestamp>,
-    /// The nodes.
     pub nodes: BTreeMap<NodeId, NodeState>,
     /// Nodes of clouds that are not in the configuration any more, as they were when it was last.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -276,7 +261,7 @@ pub struct State {
     pub builders: BTreeMap<String, BuilderState>,
     /// Nodes that are gone, and builders.
     pub departed: BTreeMap<NodeId, Tombstone>,
-    /// What they have left behind, by its id.
+    /// Leftovers, by id.
     #[serde(default)]
     pub leftovers: BTreeMap<String, LeftoverState>,
     /// Kinds of node.
@@ -300,7 +285,7 @@ pub struct State {
     /// The newest clusters that were idle on each schedd.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub clusters: BTreeMap<String, ClusterMarks>,
-    /// Since when so many nodes have been silent that the fault is not theirs.
+    /// Since when the nodes_vanished brake is on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vanished: Option<TickInstant>,
     /// The actions of the last minute.
@@ -444,7 +429,7 @@ impl State {
     pub fn bury(&mut self, node: &NodeId) {
         let now = self.now;
         if let Some(memory) = self.nodes.remove(node) {
-            // Nothing that it has left behind is ours.
+            // Its leftovers do not belong to the pool.
             if memory.unsigned.is_some() {
                 return;
             }

@@ -1,7 +1,7 @@
-//! Jobs that a schedd lists as running on machines that are gone: until their leases end, nobody runs them.
+//! Stranded jobs: a schedd lists them as running on deleted machines, until their leases expire.
 //!
-//! Owns: which jobs these are, and until when HTCondor keeps them so. Nothing is decided by it.
-//! Must not: count a job on a machine that may still run (silent, paused): its node says so itself.
+//! Owns: the list of these jobs, and the time until which HTCondor keeps them. For reports only.
+//! Must not: count a job on a machine that may still run (silent, paused): the reason of its node covers that.
 //! Source: HTCondor manual, "Job Leases"; `JobLeaseDuration`, `JobDisconnectedDate`.
 
 use std::collections::BTreeSet;
@@ -26,11 +26,10 @@ const NOTICED_WITHIN: Duration = Duration::from_secs(16 * 60);
 /// Machines of a report.
 const MACHINES: usize = 50;
 
-/// Jobs that run on no machine.
+/// Jobs that run on deleted machines.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StrandedJobs {
-    /// How many there are.
     pub jobs: u64,
     /// When the last of them is idle again, at the latest; none where a lease is not known.
     pub until: Option<Timestamp>,
@@ -46,13 +45,10 @@ pub struct StrandedJobs {
 pub struct StrandedOn {
     /// `Machine` of the node's ads, as `RemoteHost` of the jobs has it.
     pub machine: String,
-    /// The node that it was.
     pub node: String,
     /// The schedd that lists them.
     pub schedd: String,
-    /// How many.
     pub jobs: u64,
-    /// One of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub example: Option<String>,
     /// Seconds until the last of them is idle again, at the latest.
@@ -76,7 +72,7 @@ pub(super) fn stranded(
     let heard: BTreeSet<&str> = heard(observation, policy);
     let mut machines = Vec::new();
     for gone in gone(state, survey) {
-        // Another machine of that name has joined: whose jobs these are, nobody can tell.
+        // Another machine of that name has joined: the jobs may run on either.
         if heard.contains(gone.machine) {
             continue;
         }
@@ -133,7 +129,7 @@ pub(super) fn heard<'a>(observation: &'a Observation, policy: &Policy) -> BTreeS
         .collect()
 }
 
-/// Nodes without a server, and those whose server is switched off and whose startd is not heard.
+/// Nodes without a server, and silent nodes whose server is SHUTOFF.
 fn gone<'a>(state: &'a State, survey: &'a NodeInventory<'_>) -> Vec<Gone<'a>> {
     let departed = state.departed.iter().filter_map(|(node, departed)| {
         Some(Gone {
@@ -166,7 +162,7 @@ fn left(running: &RunningJobs, gone_for: Duration) -> Option<Duration> {
     })
 }
 
-/// Notes which departed machines have no job left: nobody is asked about them any more.
+/// Records which deleted machines have no job left: schedds are no longer queried for them.
 pub(super) fn learn_jobless(observation: &Observation, policy: &Policy, state: &mut State) {
     let heard = heard(observation, policy);
     let schedds = &observation.pool.schedds;
@@ -193,10 +189,10 @@ impl fmt::Display for StrandedJobs {
             1 => "1 job runs".to_owned(),
             jobs => format!("{} run", count(jobs, "job")),
         };
-        write!(f, "{run} on no machine, ")?;
+        write!(f, "{run} on deleted machines, ")?;
         match self.until {
-            Some(until) => write!(f, "until {until:.0} at the latest: ")?,
-            None => f.write_str("until the job leases end: ")?,
+            Some(until) => write!(f, "until {until:.0} at most: ")?,
+            None => f.write_str("until the job leases expire: ")?,
         }
         let mut names: Vec<String> = Vec::new();
         for one in &self.machines {
@@ -208,8 +204,8 @@ impl fmt::Display for StrandedJobs {
         // Measured with HTCondor 23.9.6: two minutes after condor_vacate_job -fast such a job still counted as running.
         write!(
             f,
-            "{} {are} gone, and the schedd tries to reconnect; JOB_DEFAULT_LEASE_DURATION of the schedd sets the lease of \
-             new jobs",
+            "{} {are} deleted, and the schedd tries to reconnect; to shorten the lease of new jobs, set \
+             JOB_DEFAULT_LEASE_DURATION of the schedd",
             first_few(names, ", ")
         )
     }
@@ -242,9 +238,9 @@ mod tests {
 
     #[test]
     fn jobs_are_told_with_their_machines_and_the_end_of_their_leases() {
-        insta::assert_snapshot!(told(vec![on("n1", "local")]), @"1 job runs on no machine, until 2027-01-15T08:00:00Z at the latest: n1 is gone, and the schedd tries to reconnect; JOB_DEFAULT_LEASE_DURATION of the schedd sets the lease of new jobs");
+        insta::assert_snapshot!(told(vec![on("n1", "local")]), @"1 job runs on deleted machines, until 2027-01-15T08:00:00Z at most: n1 is deleted, and the schedd tries to reconnect; to shorten the lease of new jobs, set JOB_DEFAULT_LEASE_DURATION of the schedd");
         let several = ["n1", "n2", "n3", "n4"].map(|machine| on(machine, "a@cm.example"));
-        insta::assert_snapshot!(told(several.to_vec()), @"4 jobs run on no machine, until 2027-01-15T08:00:00Z at the latest: n1, n2, n3 and 1 other are gone, and the schedd tries to reconnect; JOB_DEFAULT_LEASE_DURATION of the schedd sets the lease of new jobs");
+        insta::assert_snapshot!(told(several.to_vec()), @"4 jobs run on deleted machines, until 2027-01-15T08:00:00Z at most: n1, n2, n3 and 1 other are deleted, and the schedd tries to reconnect; to shorten the lease of new jobs, set JOB_DEFAULT_LEASE_DURATION of the schedd");
     }
 
     #[test]

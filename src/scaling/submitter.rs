@@ -1,7 +1,7 @@
 //! Limits on the nodes that ehos creates for the jobs of one user or one accounting group.
 //!
 //! A node is charged to the user and the accounting group of the job group that it was created for, as long as the node
-//! exists. Jobs of others that run on it change nothing: which job runs where is the negotiator's decision.
+//! exists. Jobs of others on the node change nothing: the negotiator decides where jobs run.
 
 use std::collections::BTreeMap;
 
@@ -98,7 +98,6 @@ impl SubmitterLimits {
         self.users.is_empty() && self.accounting_groups.is_empty()
     }
 
-    /// The limit of this submitter.
     pub fn of(&self, submitter: &Submitter) -> Option<&SubmitterLimit> {
         let (limits, name) = match submitter {
             Submitter::User(name) => (&self.users, name),
@@ -131,7 +130,6 @@ pub struct Charged {
     pub cores: u64,
 }
 
-/// The nodes of each submitter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChargedNodes(BTreeMap<Submitter, Charged>);
 

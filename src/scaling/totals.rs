@@ -1,4 +1,4 @@
-//! Counts that only grow, and survive: what was done, what failed, what was paid. For metrics; nothing is decided by them.
+//! Counters that only grow and survive restarts: actions, failures, costs. For metrics only.
 
 use std::time::Duration;
 
@@ -51,7 +51,6 @@ pub struct Totals {
 pub struct TickTotal {
     /// `done`, `failed` or `unavailable`.
     pub result: String,
-    /// How many.
     pub count: u64,
 }
 
@@ -59,15 +58,13 @@ pub struct TickTotal {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NodeTotal {
-    /// The cloud.
     pub cloud: CloudName,
-    /// The flavor.
     pub flavor: String,
     /// Servers that the cloud has said to make.
     pub created: u64,
     /// Drains that their startds have taken.
     pub drained: u64,
-    /// Drains that were taken back.
+    /// Drains that were cancelled.
     pub returned: u64,
     /// New nodes that were seen in the collector for the first time.
     pub joined: u64,
@@ -75,7 +72,7 @@ pub struct NodeTotal {
     pub boot_seconds: u64,
     /// Nodes that failed to boot, or never took a job.
     pub failed: u64,
-    /// Nodes that were given up because nothing was heard of them any more.
+    /// Nodes that were lost.
     pub lost: u64,
 }
 
@@ -83,13 +80,10 @@ pub struct NodeTotal {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DeleteTotal {
-    /// The cloud.
     pub cloud: CloudName,
-    /// The flavor.
     pub flavor: String,
     /// The reason, in a word.
     pub reason: String,
-    /// How many.
     pub count: u64,
 }
 
@@ -103,7 +97,6 @@ pub struct FailureTotal {
     pub action: String,
     /// What kind of failure, in a word.
     pub kind: String,
-    /// How many.
     pub count: u64,
 }
 
@@ -121,7 +114,6 @@ pub struct UnseenTotal {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SpentTotal {
-    /// The cloud.
     pub cloud: CloudName,
     /// All that was spent in it.
     pub money: Money,
@@ -215,8 +207,7 @@ impl Totals {
             let row = row(&mut self.unseen, |row| row.source == source, new);
             add(&mut row.count, 1);
         }
-        // What is claimed nobody knows without the collector, or before it has heard from all nodes, and a waste that is
-        // none is not to be shown.
+        // Claims are unknown without a mature collector, and the report must not show a waste that does not exist.
         let unheard = |brake: &Brake| {
             matches!(
                 brake,
@@ -238,7 +229,7 @@ impl Totals {
 
     fn saw_node(&mut self, before: Option<&NodeState>, memory: &NodeState) {
         let had = |which: fn(&NodeState) -> bool| before.is_some_and(which);
-        // Of one that was found running nobody knows how long it took.
+        // The boot time of an adopted node is unknown.
         if let Some(joined) = memory.join.joined.filter(|_| !memory.adopted)
             && !had(|before| before.join.joined.is_some())
         {
@@ -305,7 +296,7 @@ impl Totals {
     }
 
     fn was_done(&mut self, action: &Action, line: Option<&NodeEntry>, before: &State) {
-        // A builder is none, nor what was left behind.
+        // Builders and leftovers do not count.
         let Some(line) = line else { return };
         let accepted = || {
             let memory = before.nodes.get(&line.node);

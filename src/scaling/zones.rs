@@ -1,6 +1,6 @@
-//! Availability zones: nodes are spread over those that are configured, and one that has no room is passed over for a while.
+//! Availability zones: nodes are spread over the configured ones, and a full zone gets a backoff.
 //!
-//! A zone that is full says nothing of the others: its flavor backs off as a whole only when all of them are.
+//! The flavor as a whole backs off only if all zones are full.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,17 +12,14 @@ use super::state::{NodeType, State, TickInstant};
 /// A zone that had no room for a flavor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ZoneState {
-    /// The cloud.
     pub cloud: CloudName,
-    /// The zone.
     pub zone: String,
-    /// The flavor.
     pub flavor: String,
     /// How often in a row.
     pub failures: u32,
     /// When it last failed.
     pub failed_at: TickInstant,
-    /// It is passed over until then, while another zone has room.
+    /// The end of its backoff, during which other zones are used.
     pub until: TickInstant,
     /// What the cloud said.
     pub why: String,
@@ -41,7 +38,7 @@ impl State {
             .find(|memory| memory.cloud == cloud && memory.flavor == flavor && memory.zone == zone)
     }
 
-    /// Whether the zone is passed over.
+    /// Whether the zone is in backoff.
     fn is_full(&self, cloud: &str, flavor: &str, zone: &str) -> bool {
         self.zone(cloud, flavor, zone)
             .is_some_and(|memory| memory.until > self.now)
@@ -133,7 +130,7 @@ impl State {
         });
     }
 
-    /// Which zones are passed over, in sentences.
+    /// Notices for the zones in backoff.
     pub(super) fn full_zones(&self, policy: &Policy) -> Vec<String> {
         let now = self.now;
         let full = self.zones.iter().filter(|memory| memory.until > now);
@@ -148,7 +145,7 @@ impl State {
                 ..
             } = memory;
             format!(
-                "cloud {cloud}: zone {zone} is passed over for {flavor}, for {}, after: {}",
+                "cloud {cloud}: zone {zone} in backoff for {flavor}, for {}, after: {}",
                 seconds(until.since(now)),
                 why.trim_end()
             )
@@ -227,7 +224,7 @@ mod tests {
         assert_eq!(next(&state, &policy), "z2");
         assert_eq!(
             state.full_zones(&policy),
-            ["cloud a: zone z1 is passed over for f, for 5 min, after: No valid host was found."]
+            ["cloud a: zone z1 in backoff for f, for 5 min, after: No valid host was found."]
         );
         assert!(!fails(&mut state, "z2", &policy), "none is left");
         assert_eq!(next(&state, &policy), "z1", "the first to be tried again");

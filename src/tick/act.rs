@@ -1,5 +1,5 @@
-//! Does what a plan asks for: several things at once, within the deadline, and says what came of each. What would end a
-//! node is looked at once more right before.
+//! Performs the actions of a plan in parallel, within the deadline, and returns their outcomes. A recheck precedes each action
+//! that would end a node.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,8 +33,8 @@ pub fn act(
     act_and_listen(backends, actions, at_once, deadline).outcomes
 }
 
-/// Performs the actions, `at_once` of them at a time, in their order as far as that goes. What the deadline leaves
-/// undone has certainly not been done. After each delete that its cloud has accepted comes what became of its ads.
+/// Performs the actions, at most `at_once` in parallel, in their order. Actions that the deadline prevents were certainly not
+/// started. The outcome of invalidating its ads follows each accepted delete.
 pub fn act_and_listen(
     backends: &Backends<'_>,
     actions: &[Action],
@@ -123,7 +123,7 @@ fn perform(
 ) -> Result<Done, Failure> {
     if deadline.passed() {
         let message = format!(
-            "{} of node {}: not begun, the tick's time was over",
+            "{} of node {}: skipped: tick deadline exceeded; raise daemon.tick_timeout",
             action.verb(),
             action.node()
         );
@@ -146,7 +146,7 @@ fn perform(
                     message: format!("cloud {cloud} is not in the configuration"),
                 });
             };
-            // A console takes its time: before the last look, not after it.
+            // A console takes long, so it is read before the recheck.
             if let CloudAction::Delete {
                 node,
                 server,

@@ -1,4 +1,4 @@
-//! What the tick asks of a cloud: the whole of it, so that the real one and the simulated one are alike.
+//! The interface to a cloud. The real and the simulated cloud implement it.
 
 #![warn(missing_docs)]
 
@@ -27,6 +27,6 @@ pub trait Cloud: Sync {
         None
     }
 
-    /// Does one thing. A create is sent once; whether it took effect is told by the failure's kind.
+    /// Performs one action. A create is sent once; the kind of a failure shows whether it took effect.
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure>;
 }

@@ -1,7 +1,7 @@
-//! A pass of ehos: what it asks (observe), what it does (act, after a recheck), and what it keeps (the state directory).
+//! One pass of a tick: observe, act after a recheck, and keep the state directory.
 //!
-//! HTCondor and OpenStack stand behind two traits, [`pool::Pool`] and [`cloud::Cloud`]; a simulated world can take their
-//! place. Must not: know of either, or of the configuration.
+//! HTCondor and OpenStack stand behind two traits, [`pool::Pool`] and [`cloud::Cloud`]; a simulated world can replace both.
+//! Must not: depend on either, or on the configuration.
 
 pub mod act;
 pub mod backends;

@@ -1,7 +1,7 @@
-//! Asks HTCondor and every cloud, all at once.
+//! Queries HTCondor and every cloud in parallel.
 //!
-//! Startds are asked first, then the queues: a job that starts in between delays a node and never
-//! creates one.
+//! Startds come first, then the queues: a job that starts in between delays a create and never
+//! causes one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -50,7 +50,8 @@ pub fn observe(
                     Ok((Err(failure), took)) => (Observed::Unknown(failure.message), took),
                     Err(_) => (
                         Observed::Unknown(
-                            "ehos failed while it asked; please report this".to_owned(),
+                            "internal error during the query; report this as a fault of ehos"
+                                .to_owned(),
                         ),
                         Duration::ZERO,
                     ),

@@ -1,4 +1,4 @@
-//! What the tick asks of an HTCondor pool: the whole of it, so that the real one and the simulated one are alike.
+//! The interface to an HTCondor pool. The real and the simulated pool implement it.
 
 #![warn(missing_docs)]
 
@@ -12,12 +12,11 @@ use scaling::job_requirements::{JobGroupKey, MatchTarget, Matches};
 use scaling::observation::{PoolView, StartdView};
 use system::deadline::Deadline;
 
-/// The nodes whose startds have been seen: their machines (`Machine`) and the UUIDs of their servers. For those that the
-/// collector has not heard of lately, each schedd is asked whether it lists running jobs there. So it is for nodes whose
-/// servers are gone, while one may.
+/// The nodes that have joined: their machines (`Machine`) and the UUIDs of their servers. For silent ones, each schedd is
+/// queried for running jobs there, and for nodes whose servers are deleted while a job may remain.
 pub type Machines = BTreeSet<(String, String)>;
 
-/// What earlier ticks know, and an observation goes by.
+/// Knowledge of earlier ticks that an observation needs.
 #[derive(Debug, Clone, Default)]
 pub struct TrackedMachines {
     /// Nodes that may have fallen silent.
@@ -40,7 +39,7 @@ impl FromIterator<(String, String)> for TrackedMachines {
 
 /// An HTCondor pool, or something that behaves like one.
 pub trait Pool: Sync {
-    /// Startds first, then queues, so that a job which starts in between delays a node and never buys one.
+    /// Startds first, then queues, so that a job which starts in between delays a create and never causes one.
     /// Each source that does not answer is [`scaling::observation::Observed::Unknown`] in the view.
     fn observe(&self, watch: &TrackedMachines, deadline: Deadline) -> PoolView;
 

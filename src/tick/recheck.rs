@@ -1,12 +1,13 @@
-//! A last look, right before a drain, right before a delete and before a floating IP is taken off: seconds lie between the observation and the act, and on a
-//! slow cloud half a minute. It asks for what it needs and no more: one server by its id, the startds of one node.
+//! The recheck, right before a drain, a delete, or the disassociation of a floating IP.
 //!
-//! The startd itself is asked, for the collector's ad of it may be older than it says: whoever ends a node by a late ad ends
-//! the job that it does not show. A node counts as drained by its startd's word alone, and where the startd refuses to say,
-//! its drain is renewed: the startd's own check says then that nothing is claimed. All else is taken from the ad when the startd
-//! is not reached.
+//! Seconds lie between observation and action, on a slow cloud half a minute. The recheck queries one server by its id, and
+//! the startds of one node.
 //!
-//! The judgements are pure. What they compare with stands in the action: the planner decides, this only compares.
+//! The startd is queried directly, for its ad in the collector may be older than it claims, and a delete by a late ad would
+//! end the job that the ad lacks. Only the startd itself confirms a drain. If it does not answer, the drain is renewed, for
+//! which the startd checks that no slot is claimed. All else is taken from the ad if the startd is not reached.
+//!
+//! The comparisons are pure. Their expectations are part of the action: the planner decides, the recheck only compares.
 
 use std::time::Duration;
 
@@ -36,7 +37,6 @@ pub enum RecheckResult {
     Changed(String),
     /// By an ad that may be late it is drained as planned; its startd has not said so.
     DrainedByAd {
-        /// A slot of it.
         slot: String,
         /// Why the startd has not said it.
         why: String,
@@ -48,11 +48,10 @@ pub enum RecheckResult {
 /// What the startd of a node says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OwnWord {
-    /// It is so.
     Is(Box<StartdView>),
     /// It is another node's.
     OfAnother,
-    /// It refuses, is not there, or nobody knows where to ask it.
+    /// The startd refuses, does not answer, or has no known address.
     None(String),
     /// It was asked, and its time is over.
     Hangs(String),
@@ -60,7 +59,7 @@ pub enum OwnWord {
     Elsewhere(String),
 }
 
-/// Asks the startd of a node, where the collector says that it is, or where it was last known to be.
+/// Queries the startd of a node directly, at its address in the collector or its last known one.
 fn own_word(
     pool: &dyn Pool,
     identity: &StartdIdentity,
@@ -70,10 +69,10 @@ fn own_word(
     let ad = finder(identity, startds).identified(identity).startd();
     let address = ad.and_then(|ad| ad.address.as_ref());
     let Some(address) = address.or(identity.address.as_ref()) else {
-        return OwnWord::None("its address is not known".to_owned());
+        return OwnWord::None("its address is unknown".to_owned());
     };
     let word = word_at(pool, identity, address, deadline);
-    // Where the ad was somebody else's, it answers there still. Its claims count, wherever it says them.
+    // If the ad was forged, the startd still answers at an earlier address: its claims count.
     let elsewhere = identity.address.iter().chain(&identity.former_addresses);
     for former in elsewhere.filter(|former| host_of(former) != host_of(address)) {
         match word_at(pool, identity, former, deadline) {
@@ -101,7 +100,7 @@ fn word_at(
         Err(failure) if deadline.passed() => return OwnWord::Hangs(failure.message),
         Err(failure) => return OwnWord::None(failure.message),
     };
-    // No collector has written the sender into what it says itself.
+    // A direct answer does not contain the sender that a collector adds.
     let identity = &StartdIdentity {
         own_identity: false,
         ..identity.clone()
@@ -110,16 +109,16 @@ fn word_at(
         Match::Startd(startd) => OwnWord::Is(Box::new(startd.clone())),
         Match::Contradiction(_) | Match::Contested(..) => OwnWord::OfAnother,
         Match::None if said.is_empty() => {
-            OwnWord::None(format!("the startd at {address} says nothing of itself"))
+            OwnWord::None(format!("the startd at {address} sends no ad"))
         }
         Match::None => OwnWord::Elsewhere(format!("another startd answers at {address}")),
     }
 }
 
-/// The last look before a drain of `slot`.
+/// Rechecks the startd before a drain of `slot`.
 ///
 /// # Errors
-/// [`FailureKind::Changed`] when it is not as planned, [`FailureKind::NotDone`] when nobody can say.
+/// [`FailureKind::Changed`] if it is not as planned, [`FailureKind::NotDone`] if that is unknown.
 pub fn before_drain(
     pool: &dyn Pool,
     startd: &StartdIdentity,
@@ -131,7 +130,7 @@ pub fn before_drain(
     match own_word(pool, startd, &startds, deadline) {
         OwnWord::Is(own) => as_planned(may_drain(startd, slot, &[*own])).map(|_| ()),
         OwnWord::OfAnother => as_planned(contradiction()).map(|_| ()),
-        // The drain is checked by the startd.
+        // The startd itself checks the drain.
         OwnWord::None(_) => Ok(()),
         OwnWord::Hangs(why) | OwnWord::Elsewhere(why) => {
             Err(not_done(&format!("its startd does not answer: {why}")))
@@ -139,10 +138,10 @@ pub fn before_drain(
     }
 }
 
-/// The last look before a delete: false when the server is gone already.
+/// Rechecks server and startd before a delete; false if the server is gone already.
 ///
 /// # Errors
-/// [`FailureKind::Changed`] when it is not as planned, [`FailureKind::NotDone`] when nobody can say.
+/// [`FailureKind::Changed`] if it is not as planned, [`FailureKind::NotDone`] if that is unknown.
 pub fn before_delete(
     pool: &dyn Pool,
     cloud: &dyn Cloud,
@@ -159,14 +158,14 @@ pub fn before_delete(
     else {
         return Ok(true);
     };
-    // The startd last: it changes more quickly.
+    // The startd comes last, for it changes more quickly.
     let record = cloud.look(server.id(), deadline).map_err(unseen)?;
     if !as_planned(still_ours(server, record))? {
         return Ok(false);
     }
     let startds = match pool.look(startd, deadline) {
         Ok(startds) => startds,
-        // A builder is no node: its cloud's word is enough.
+        // A builder is no node: the answer of its cloud suffices.
         Err(_) if *expects == Expected::NoClaim => Vec::new(),
         Err(failure) => return Err(unseen(failure)),
     };
@@ -186,7 +185,7 @@ pub fn before_delete(
     }
 }
 
-/// Somebody may hide the ads of a node that has joined. A schedd that has a job there says so.
+/// The ads of a node that has joined may be hidden. A schedd with a job there still lists the job.
 fn without_job(
     machine: &str,
     has_job: Result<bool, Failure>,
@@ -198,7 +197,7 @@ fn without_job(
             "a schedd lists a running job on {machine}"
         ))),
         Err(failure) if schedds_known => Err(unseen(failure)),
-        // The planner knew that it does not answer.
+        // The planner knew that this schedd does not answer.
         Err(_) => Ok(()),
     }
 }
@@ -207,8 +206,8 @@ fn is_dead(server: &ServerRecord) -> bool {
     matches!(server.status, ServerStatus::Shutoff | ServerStatus::Error)
 }
 
-/// Takes a drain back by its id and begins it anew. When both are done it was in force, and its startd has checked that
-/// no slot is claimed, and takes no job any more.
+/// Cancels a drain by its id and requests it again. If both succeed the drain was in force, and the startd has checked
+/// that no slot is claimed and accepts no job.
 fn renew(
     pool: &dyn Pool,
     (node, startd): (&NodeId, &StartdIdentity),
@@ -232,10 +231,10 @@ fn renew(
         pool.perform(action, deadline)
             .map_err(|failure| match failure.kind {
                 FailureKind::NotIdle => {
-                    changed(&format!("its drain is over: {}", failure.message))
+                    changed(&format!("its drain has ended: {}", failure.message))
                 }
                 _ => not_done(&format!(
-                    "its startd does not say whether it is drained: {why}; and its drain cannot be renewed: {}",
+                    "its startd does not confirm the drain: {why}; and the drain cannot be renewed: {}",
                     failure.message
                 )),
             })?;
@@ -243,11 +242,11 @@ fn renew(
     Ok(())
 }
 
-/// The last look before a floating IP is taken off a node: false when the server is gone already. Where the floating IP
-/// leads by then its cloud asks itself.
+/// Rechecks the server before its floating IP is disassociated; false if the server is gone already. The cloud checks the
+/// association itself.
 ///
 /// # Errors
-/// [`FailureKind::Changed`] when it is not as planned, [`FailureKind::NotDone`] when nobody can say.
+/// [`FailureKind::Changed`] if it is not as planned, [`FailureKind::NotDone`] if that is unknown.
 pub fn before_disassociate(
     cloud: &dyn Cloud,
     floating_ip: &NodeFloatingIp,
@@ -258,14 +257,11 @@ pub fn before_disassociate(
     as_planned(still_ours(server, record))
 }
 
-/// What was not seen is unknown: whatever the kind of the failure, nothing is done.
+/// Missing data is unknown: after any failure of a recheck the action is not done.
 fn unseen(failure: Failure) -> Failure {
     Failure {
         kind: FailureKind::NotDone,
-        message: format!(
-            "nothing was done, because a last look failed: {}",
-            failure.message
-        ),
+        message: format!("no action: the recheck failed: {}", failure.message),
     }
 }
 
@@ -275,7 +271,7 @@ fn as_planned(found: RecheckResult) -> Result<bool, Failure> {
         RecheckResult::Gone => Ok(false),
         RecheckResult::Changed(how) => Err(changed(&how)),
         RecheckResult::DrainedByAd { why, .. } | RecheckResult::Unsaid(why) => Err(not_done(
-            &format!("its startd does not say whether it is drained: {why}"),
+            &format!("its startd does not confirm the drain: {why}"),
         )),
     }
 }
@@ -283,18 +279,18 @@ fn as_planned(found: RecheckResult) -> Result<bool, Failure> {
 fn changed(how: &str) -> Failure {
     Failure {
         kind: FailureKind::Changed,
-        message: format!("nothing was done: {how}"),
+        message: format!("no action: {how}"),
     }
 }
 
 fn not_done(why: &str) -> Failure {
     Failure {
         kind: FailureKind::NotDone,
-        message: format!("nothing was done: {why}"),
+        message: format!("no action: {why}"),
     }
 }
 
-/// Whether the server is still the one that was planned with: ours, this node, and as dead as it was.
+/// Whether the server is still as planned: of this pool, this node, and as dead as it was.
 pub fn still_ours(planned: &OwnedServer, now: Option<ServerRecord>) -> RecheckResult {
     let Some(record) = now else {
         return RecheckResult::Gone;
@@ -304,21 +300,23 @@ pub fn still_ours(planned: &OwnedServer, now: Option<ServerRecord>) -> RecheckRe
     let (status, deleting) = (record.status, record.deleting);
     let Some(server) = OwnedServer::recognise(record, cluster) else {
         return RecheckResult::Changed(
-            "its metadata do not say any more that it is this pool's".to_owned(),
+            "the metadata of its server no longer name this pool".to_owned(),
         );
     };
     if server.role() != planned.role() || server.node() != planned.node() {
-        return RecheckResult::Changed("its metadata say now that it is another node".to_owned());
+        return RecheckResult::Changed(
+            "the metadata of its server now name another node".to_owned(),
+        );
     }
     if is_dead(planned.record()) && status != planned.record().status && !deleting {
         return RecheckResult::Changed(
-            "Nova's status of it has changed: it may be running".to_owned(),
+            "the Nova status of its server has changed: it may be running".to_owned(),
         );
     }
     RecheckResult::AsPlanned
 }
 
-/// Whether the startds that were found let a node be deleted for this reason, and its own one.
+/// Whether the ads of the collector and the direct answer permit the delete of a node for this reason.
 pub fn may_delete(
     expects: &Expected,
     startd: &StartdIdentity,
@@ -334,12 +332,12 @@ pub fn may_delete(
         (Expected::NoClaim, OwnWord::Is(own)) if own.claims() > 0 => claimed(own),
         (Expected::NoClaim, _) => on_builder(startd, startds),
         _ if another => contradiction(),
-        // The site has said that its jobs are not waited for.
+        // max_lifetime_kill permits the end of its jobs.
         (Expected::Overdue, _) => RecheckResult::AsPlanned,
         (Expected::Drained(drain), OwnWord::Is(own)) => still_drained(drain, own),
         (Expected::Drained(drain), _) => match ad.startd() {
             Some(ad) => drained_by_ad(drain, ad, startds, own),
-            None => RecheckResult::Changed("the collector does not know its startd any more".to_owned()),
+            None => RecheckResult::Changed("the collector no longer has the ad of its startd".to_owned()),
         },
         (
             Expected::Silent {
@@ -349,15 +347,15 @@ pub fn may_delete(
             own,
         ) => match (ad.startd(), own) {
             (Some(ad), _) if is_fresh_within(ad, *update_interval) => {
-                RecheckResult::Changed("its startd is heard of again".to_owned())
+                RecheckResult::Changed("its startd is no longer silent".to_owned())
             }
             (_, OwnWord::Is(own)) if own.claims() > 0 => RecheckResult::Changed(format!(
-                "its startd answers when it is asked itself, and {} of its slots are claimed",
+                "its startd answers a direct query, and {} of its slots are claimed",
                 own.claims()
             )),
-            // Somebody may have taken its ads out of the collector; the negotiator may find the next one at any moment.
+            // Its ads may have been invalidated; the negotiator may match the next one at any moment.
             (_, OwnWord::Is(_)) if !long => RecheckResult::Changed(
-                "its startd answers when it is asked itself, and the collector does not hear of it: see the CollectorLog"
+                "its startd answers a direct query, but the collector lacks its ad; check the CollectorLog"
                     .to_owned(),
             ),
             _ => RecheckResult::AsPlanned,
@@ -366,7 +364,7 @@ pub fn may_delete(
             (None, OwnWord::None(_) | OwnWord::Hangs(_) | OwnWord::Elsewhere(_)) => {
                 RecheckResult::AsPlanned
             }
-            _ => RecheckResult::Changed("it has joined the pool meanwhile".to_owned()),
+            _ => RecheckResult::Changed("it has joined the pool since".to_owned()),
         },
     }
 }
@@ -375,19 +373,19 @@ pub fn may_delete(
 fn still_drained(drain: &DrainView, startd: &StartdView) -> RecheckResult {
     match &startd.draining {
         _ if startd.claims() > 0 => claimed(startd),
-        None => RecheckResult::Changed("its drain was taken back".to_owned()),
+        None => RecheckResult::Changed("its drain was cancelled".to_owned()),
         Some(now) if now == drain => RecheckResult::AsPlanned,
         Some(now) if !now.complete => {
-            RecheckResult::Changed("its drain is not complete any more".to_owned())
+            RecheckResult::Changed("its drain is no longer complete".to_owned())
         }
         Some(now) => RecheckResult::Changed(format!(
-            "it is drained by somebody else now ({:?})",
+            "its drain was requested outside ehos ({:?})",
             now.reason
         )),
     }
 }
 
-/// The same, where the startd has not said it.
+/// The same by the ad of the collector, if the startd does not answer.
 fn drained_by_ad(
     drain: &DrainView,
     ad: &StartdView,
@@ -412,32 +410,32 @@ fn drained_by_ad(
     }
 }
 
-/// Whether the startds that were found let a node be drained by this slot.
+/// Whether the ads permit a drain through this slot.
 pub fn may_drain(startd: &StartdIdentity, slot: &str, startds: &[StartdView]) -> RecheckResult {
     let has_slot = |startd: &&StartdView| startd.slots.iter().any(|has| has.name == slot);
     match finder(startd, startds).identified(startd) {
         Match::None => {
-            RecheckResult::Changed("the collector does not know its startd any more".to_owned())
+            RecheckResult::Changed("the collector no longer has the ad of its startd".to_owned())
         }
         Match::Contradiction(_) => contradiction(),
         Match::Contested(one, other) => contested(one, other),
         Match::Startd(startd) if startd.claims() > 0 => claimed(startd),
         Match::Startd(startd) if startd.draining.is_some() => {
-            RecheckResult::Changed("it is being drained already".to_owned())
+            RecheckResult::Changed("it is draining already".to_owned())
         }
         Match::Startd(startd) if !has_slot(&startd) => {
-            RecheckResult::Changed(format!("it has no slot {slot} any more"))
+            RecheckResult::Changed(format!("it no longer has slot {slot}"))
         }
-        // condor_drain knows names alone. The one that it reaches asks itself whether it is meant, by the UUID of its server.
+        // condor_drain addresses slots by name only. The startd that it reaches checks the UUID of its server itself.
         Match::Startd(_) if is_ambiguous(slot, startds) => RecheckResult::Changed(format!(
-            "several machines have a slot {slot}, and one of them does not say which it is: give each node a host name of \
-             its own, or let it publish CloudInstanceID"
+            "several machines have a slot {slot}, one of them without CloudInstanceID; give each node a unique host name, or \
+             publish CloudInstanceID"
         )),
         Match::Startd(_) => RecheckResult::AsPlanned,
     }
 }
 
-/// Whether condor_drain, which knows names alone, may reach another machine that does not notice that it is not meant.
+/// Whether condor_drain, which addresses slots by name only, may reach another machine that does not notice the mistake.
 fn is_ambiguous(slot: &str, startds: &[StartdView]) -> bool {
     let of_name = |startd: &&StartdView| startd.slots.iter().any(|has| has.name == slot);
     let named = || startds.iter().filter(of_name);
@@ -445,12 +443,12 @@ fn is_ambiguous(slot: &str, startds: &[StartdView]) -> bool {
 }
 
 fn contradiction() -> RecheckResult {
-    RecheckResult::Changed("its startd says that it is another node".to_owned())
+    RecheckResult::Changed("its startd advertises another node".to_owned())
 }
 
 fn contested(one: &StartdView, other: &StartdView) -> RecheckResult {
     RecheckResult::Changed(format!(
-        "two startds say that they are this node, {} and {}",
+        "two startds advertise this node, {} and {}",
         one.called(),
         other.called()
     ))
@@ -460,7 +458,7 @@ fn claimed(startd: &StartdView) -> RecheckResult {
     RecheckResult::Changed(format!("{} of its slots are claimed", startd.claims()))
 }
 
-/// Of a builder all that may be its startd is looked at: whatever shows a claim.
+/// Every startd that may run on a builder counts, if it shows a claim.
 fn on_builder(identity: &StartdIdentity, startds: &[StartdView]) -> RecheckResult {
     let here = |startd: &&StartdView| match startd.instance_id.as_deref() {
         // A builder has no token of a node.

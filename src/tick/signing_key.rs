@@ -1,7 +1,7 @@
 //! The keys that sign the metadata of servers (`ehos_proof`), on disk.
 //!
-//! Owns: `proof.key` in the state directory, made once, for its user alone. The same name beside the main configuration
-//! file is another place: `ehos master deploy` puts the key of the machine it runs on there.
+//! Owns: `proof.key` in the state directory, created once, readable by its user only. A second place is the folder of the main
+//! configuration file: `ehos master deploy` copies the key of its machine there.
 //! Must not: log a key, or follow a link in a state directory.
 
 use std::fs::{self, File, Permissions};
@@ -66,10 +66,10 @@ pub fn load_or_make(
     let mut keys = read_all(directory, config_folder, environment);
     if keys.is_empty() {
         match make(directory) {
-            // Another process may have been quicker.
+            // Another process may have written the file first.
             Ok(()) => keys = read_all(directory, config_folder, environment),
             Err(error) => warn!(
-                "{}: no signing key: {}; new servers have no ehos_proof until it can be written",
+                "{}: no signing key: {}; until it can be written, new servers have no ehos_proof",
                 directory.join(FILE).display(),
                 rights::told_in(directory, Some(directory), &error)
             ),
@@ -99,11 +99,11 @@ fn read_all(
         let own = place.parent() == Some(directory);
         let keys = match read(&place) {
             Ok(keys) => keys,
-            // That of the system is its own user's.
+            // The file of the system belongs to its own user.
             Err(error) if !own && error.kind() == io::ErrorKind::PermissionDenied => continue,
             Err(error) => {
                 warn!(
-                    "{}: its keys are not used: {}",
+                    "{}: keys not used: {}",
                     place.display(),
                     rights::told_in(&place, Some(directory), &error)
                 );
@@ -122,30 +122,27 @@ fn read_all(
     all
 }
 
-/// Sets a file of the state directory aside whose keys cannot be used: a new key is made in its place. The state knows the
-/// servers that the old one has signed.
+/// Moves a file without usable keys away, so that a new key is created. The state knows the servers that the old key has
+/// signed.
 fn set_aside(directory: &Path) {
     let path = directory.join(FILE);
     let Err(error) = read(&path) else { return };
-    // Who may not read it is not the user of the ticks.
+    // A user without read access is not the one that runs the ticks.
     if error.kind() == io::ErrorKind::PermissionDenied {
         return;
     }
     let aside = directory.join(format!("{FILE}.damaged"));
     match fs::rename(&path, &aside) {
         Ok(()) => warn!(
-            "{}: set aside as {}: {error}; servers that the state knows stay known",
+            "{}: moved to {}: {error}; servers in the state stay trusted",
             path.display(),
             aside.display()
         ),
-        Err(moved) => warn!(
-            "{}: {error}; it cannot be set aside: {moved}",
-            path.display()
-        ),
+        Err(moved) => warn!("{}: {error}; cannot be moved away: {moved}", path.display()),
     }
 }
 
-/// The keys in a file; none where it is not there. A line that is no key is left out.
+/// Reads the keys of a file; none if it is missing. Other lines are skipped.
 fn read(path: &Path) -> io::Result<Vec<SecretString>> {
     let file = match own_file::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -167,12 +164,12 @@ fn read(path: &Path) -> io::Result<Vec<SecretString>> {
         .map(|line| SecretString::from(line.to_owned()))
         .collect();
     if keys.is_empty() {
-        return Err(io::Error::other("no key is in it; remove it"));
+        return Err(io::Error::other("contains no key; remove it"));
     }
     Ok(keys)
 }
 
-/// Makes a key, unless another process was quicker: the file appears whole or not at all, and is never overwritten.
+/// Creates a key, unless another process was first: the file appears whole or not at all, and is never overwritten.
 fn make(directory: &Path) -> io::Result<()> {
     let mut bytes = [0; BYTES];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;

@@ -1,4 +1,4 @@
-//! The state directory: where it is, and how the state gets there and back.
+//! The state directory: its place, and how the state is read and written.
 
 mod salvage;
 
@@ -60,55 +60,50 @@ pub mod new_file {
     ];
 }
 
-/// What can be wrong with the state directory.
+/// An error of the state directory.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// It cannot be made, read or written.
     #[error("state directory {path}: {what}: {error}{}", advice(remedy.as_deref()), path = path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
-        /// What the system says. Not a `source`, which would be printed once more.
+        /// Not a `source`, which would be printed twice.
         error: io::Error,
-        /// What to do, where access was denied.
+        /// The remedy, if access was denied.
         remedy: Option<String>,
     },
-    /// It is another user's, and this is root.
+    /// Belongs to another user, and this is root.
     #[error(
-        "state directory {path}: belongs to the user {owner}, and this is root: what root writes there stops the ticks of \
-         {owner}; run this as that user: {command}", path = path.display()
+        "state directory {path}: belongs to user {owner}: files that root writes there would stop the ticks of {owner}; run \
+         this as that user: {command}", path = path.display()
     )]
     Foreign {
         /// The directory, or the folder in it.
         path: PathBuf,
-        /// The user whose it is.
+        /// The user to whom it belongs.
         owner: String,
         /// The command to type.
         command: String,
     },
-    /// A newer ehos wrote it.
-    #[error("{path} was written by a newer ehos (version {version}, this one reads {VERSION}); it is left as it is. Install that version again, or move the file away: that costs timers, never servers", path = path.display())]
+    #[error("{path}: written by a newer ehos (version {version}, this one reads {VERSION}); install the newer version, or move the file away, which resets timers and loses no server", path = path.display())]
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its version.
         version: u64,
     },
-    /// There is no place for it.
     #[error(
-        "no state directory: set --state-dir, EHOS_STATE_DIR, state_dir in the configuration, or HOME"
+        "no state directory; set --state-dir, EHOS_STATE_DIR, daemon.state_dir in the configuration, or HOME"
     )]
     Nowhere,
 }
 
-/// The state as it was found.
+/// The state, and how it was read.
 #[derive(Debug)]
 pub struct Loaded {
-    /// It.
     pub state: State,
-    /// What an operator should know: that it could not be read and was set aside.
+    /// The notice that the file was damaged and moved away.
     pub notice: Option<String>,
 }
 
@@ -126,17 +121,17 @@ struct FileIn {
     lost: Vec<String>,
 }
 
-/// Where the state directory is: `$STATE_DIRECTORY` (systemd), /var/lib/ehos for root and for the user it belongs to,
-/// else the XDG state home.
+/// Returns the default state directory: `$STATE_DIRECTORY` (systemd), /var/lib/ehos for root and its owner, else the XDG
+/// state home.
 ///
 /// # Errors
-/// When there is no place for it.
+/// None of them is known.
 pub fn default_directory(
     variable: impl Fn(&str) -> Option<String>,
     owns_system_directory: bool,
 ) -> Result<PathBuf, Error> {
     if let Some(directory) = variable("STATE_DIRECTORY").filter(|directory| !directory.is_empty()) {
-        // systemd separates several by colons; ours is the first.
+        // systemd separates several by colons; the first is that of ehos.
         return Ok(PathBuf::from(
             directory.split(':').next().unwrap_or_default(),
         ));
@@ -156,35 +151,35 @@ pub fn default_directory(
     base.map(|base| base.join("ehos")).ok_or(Error::Nowhere)
 }
 
-/// Whether this user is root, or the one whom /var/lib/ehos belongs to.
+/// Whether this user is root or owns /var/lib/ehos.
 pub fn owns_system_directory() -> bool {
     let user = rustix::process::geteuid();
     user.is_root()
         || fs::metadata(SYSTEM_DIRECTORY).is_ok_and(|directory| directory.uid() == user.as_raw())
 }
 
-/// Makes the directory when it is not there, for a command that writes to it.
+/// Creates the directory if it is missing, for a command that writes to it.
 ///
 /// Root writes to no directory of another user: that user could not read the files, and root would follow that user's
 /// links. A directory that root makes where systemd expects one of the service's becomes the service's at its next start
 /// (source: systemd.exec(5), `StateDirectory=`).
 ///
 /// # Errors
-/// When it cannot be made, or is another user's and this is root.
+/// The directory cannot be created, or belongs to another user and this is root.
 pub fn prepare(directory: &Path) -> Result<(), Error> {
     refuse_foreign(directory)?;
     let made = match directory.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => fs::create_dir_all(parent),
         _ => Ok(()),
     };
-    // Its own folder is for this user alone; what is above it is not ehos's.
+    // Only the directory itself is private to this user.
     let made = made.and_then(
         |()| match fs::DirBuilder::new().mode(0o700).create(directory) {
             Err(_) if directory.is_dir() => Ok(()),
             made => made,
         },
     );
-    made.map_err(|source| io_error(directory, "cannot be made", source))
+    made.map_err(|source| io_error(directory, "cannot be created", source))
 }
 
 fn refuse_foreign(directory: &Path) -> Result<(), Error> {
@@ -197,7 +192,7 @@ fn refuse_foreign(directory: &Path) -> Result<(), Error> {
             owner: rights::user_name(found.uid()),
             command: rights::command_as(found.uid()),
         }),
-        // What cannot be looked at is told by the first thing that is opened there.
+        // The first file that is opened there reports the error.
         Ok(_) | Err(_) => Ok(()),
     };
     owner_of(directory.to_owned(), fs::metadata(directory))?;
@@ -208,11 +203,11 @@ fn refuse_foreign(directory: &Path) -> Result<(), Error> {
     owner_of(history, leads_to)
 }
 
-/// What to do about an error of the directory.
+/// The remedy of an error of the directory.
 fn advice(remedy: Option<&str>) -> String {
     match remedy {
         Some(remedy) => format!("; {remedy}"),
-        None => ". It must be a directory, writable by this user, on a disk with room".to_owned(),
+        None => "; check that it is a directory, that this user can write to it, and that the disk is not full".to_owned(),
     }
 }
 
@@ -233,21 +228,21 @@ fn in_directory(directory: &Path, path: &Path, what: &'static str, error: io::Er
     }
 }
 
-/// The lock `name` that cannot be taken, as an error of this directory.
+/// Returns the error of a lock that cannot be taken.
 pub fn unlockable(directory: &Path, name: &str, source: io::Error) -> Error {
     let path = directory.join(name);
-    in_directory(directory, &path, "cannot be made or locked", source)
+    in_directory(directory, &path, "cannot be created or locked", source)
 }
 
-/// Something else in the directory that cannot be read or written.
+/// Returns the error of another file in the directory.
 pub fn unwritable(directory: &Path, source: io::Error) -> Error {
     io_error(directory, "cannot be read or written", source)
 }
 
-/// Removes the unfinished files that processes which were killed have left, so that they do not pile up. The lock must
-/// be held. A cloud's token is written by other commands too: one that loses its file so asks for a token once more.
+/// Removes the unfinished files of killed processes. The caller holds the lock. Other commands write tokens of clouds, too:
+/// one whose file is removed requests a token again.
 pub fn sweep(directory: &Path) {
-    // What cannot be read or removed here will be told by the next thing that is written.
+    // The next write reports the error.
     let Ok(entries) = fs::read_dir(directory) else {
         return;
     };
@@ -256,18 +251,20 @@ pub fn sweep(directory: &Path) {
         let name = name.to_string_lossy();
         if new_file::ALL.iter().any(|start| name.starts_with(start)) {
             match fs::remove_file(entry.path()) {
-                Ok(()) => debug!("{name}: left by a process that was killed, removed"),
-                Err(error) => debug!("{name}: left by a process that was killed, stays: {error}"),
+                Ok(()) => debug!("{name}: unfinished file of a killed process, removed"),
+                Err(error) => {
+                    debug!("{name}: unfinished file of a killed process, not removed: {error}")
+                }
             }
         }
     }
 }
 
-/// Reads the state. None there is an empty one; one that does not parse is set aside when `set_aside` is true (a dry
-/// run changes nothing), and the tick goes on without it.
+/// Reads the state; a missing file is an empty state. A file that does not parse is moved away if `set_aside` (a dry run
+/// changes nothing), and the state starts empty.
 ///
 /// # Errors
-/// When it cannot be read, or a newer ehos wrote it.
+/// The file cannot be read, or a newer ehos wrote it.
 pub fn load(directory: &Path, set_aside: bool) -> Result<Loaded, Error> {
     let path = directory.join(FILE);
     let text = match own_file::read(&path) {
@@ -280,7 +277,7 @@ pub fn load(directory: &Path, set_aside: bool) -> Result<Loaded, Error> {
         }
         Err(source) => return Err(io_error(&path, "cannot be read", source)),
     };
-    // The version is looked at first: what a newer program wrote is not garbage.
+    // The version is read first: a file of a newer ehos is not damaged.
     let value: Result<serde_json::Value, _> = serde_json::from_slice(&text);
     let version = value
         .as_ref()
@@ -308,8 +305,8 @@ pub fn load(directory: &Path, set_aside: bool) -> Result<Loaded, Error> {
                     fs::copy(path, aside).map(drop)
                 })?;
                 Some(format!(
-                    "{}: entries that do not parse: {}; {kept}. Every other entry is kept. Nodes are found again by their \
-                     metadata, only timers start anew",
+                    "{}: damaged entries: {}; {kept}; every other entry is kept, and ehos adopts the nodes again by their \
+                     metadata",
                     path.display(),
                     lost.join(", "),
                 ))
@@ -319,9 +316,9 @@ pub fn load(directory: &Path, set_aside: bool) -> Result<Loaded, Error> {
         other => {
             let why = other
                 .err()
-                .map_or_else(|| "it has no version".to_owned(), |error| error.to_string());
+                .map_or_else(|| "no version".to_owned(), |error| error.to_string());
             let kept = set_aside_as(&path, set_aside, |path, aside| fs::rename(path, aside))?;
-            // A file that cannot be read said something: what the pool had is not known, and not "nothing".
+            // The unmanaged machines of the pool are unknown, not absent.
             let state = State {
                 unmanaged: UnmanagedMachines::Unknown,
                 ..State::default()
@@ -329,7 +326,7 @@ pub fn load(directory: &Path, set_aside: bool) -> Result<Loaded, Error> {
             Ok(Loaded {
                 state,
                 notice: Some(format!(
-                    "{} could not be read ({why}); {kept}. Nodes are found again by their metadata; only timers start anew",
+                    "{}: damaged: {why}; {kept}; timers restart, and ehos adopts the nodes again by their metadata",
                     path.display(),
                 )),
             })
@@ -337,31 +334,31 @@ pub fn load(directory: &Path, set_aside: bool) -> Result<Loaded, Error> {
     }
 }
 
-/// What tests/fuzz reads: the state in `text`, as far as its entries parse.
+/// Reads the state in `text`, as far as its entries parse, for tests/fuzz.
 #[cfg(fuzzing)]
 pub fn read_anything(text: &[u8]) -> Option<State> {
     let value: serde_json::Value = serde_json::from_slice(text).ok()?;
     salvage::salvage(value.as_object()?).map(|(state, _)| state)
 }
 
-/// Sets a damaged state file aside with `how`, and returns the words for it. A dry run changes nothing.
+/// Moves or copies a damaged state file with `how`, and returns the words for it. A dry run changes nothing.
 fn set_aside_as(
     path: &Path,
     really: bool,
     how: impl Fn(&Path, &Path) -> io::Result<()>,
 ) -> Result<String, Error> {
     if !really {
-        return Ok("a tick would set it aside".to_owned());
+        return Ok("a tick would move it away".to_owned());
     }
     let aside = path.with_file_name(format!("{FILE}.damaged-{}", Timestamp::now().as_second()));
-    how(path, &aside).map_err(|source| io_error(path, "cannot be set aside", source))?;
-    Ok(format!("it was set aside as {}", aside.display()))
+    how(path, &aside).map_err(|source| io_error(path, "cannot be moved away", source))?;
+    Ok(format!("saved as {}", aside.display()))
 }
 
 /// Writes the state: to a temporary file beside it, synced, renamed; the directory synced too.
 ///
 /// # Errors
-/// When any of it fails; the old state is then still whole.
+/// Any step fails; the old state is then still whole.
 pub fn save(directory: &Path, state: &State) -> Result<(), Error> {
     let path = directory.join(FILE);
     let failed = |what| move |source| io_error(directory, what, source);
@@ -374,7 +371,7 @@ pub fn save(directory: &Path, state: &State) -> Result<(), Error> {
         state,
     })
     .map_err(io::Error::from);
-    let text = text.map_err(failed("the state cannot be put into JSON"))?;
+    let text = text.map_err(failed("the state cannot be serialized"))?;
     file.write_all(&text)
         .map_err(failed("cannot be written to"))?;
     file.as_file()
@@ -478,7 +475,7 @@ mod tests {
                 ..State::default()
             };
             assert_eq!(loaded.state, empty);
-            assert!(loaded.notice.unwrap().contains("set aside"), "{garbage:?}");
+            assert!(loaded.notice.unwrap().contains("saved as"), "{garbage:?}");
             assert!(!dir.path().join(FILE).exists());
             assert_eq!(
                 fs::read_dir(dir.path()).unwrap().count(),
@@ -525,7 +522,7 @@ mod tests {
             serde_json::json!({"version": 1, "state": State { turn: 7, ..State::default() }});
         value["state"]["refusals"] = serde_json::json!([{"jobs": "many"}]);
         let dir = written(&value.to_string());
-        for (really, words) in [(false, "would"), (true, "set aside as")] {
+        for (really, words) in [(false, "would"), (true, "saved as")] {
             let loaded = load(dir.path(), really).unwrap();
             let notice = loaded.notice.unwrap();
             assert_eq!(loaded.state.turn, 7);

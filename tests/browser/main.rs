@@ -482,7 +482,7 @@ fn a_history_that_cannot_be_read_or_shown_is_said_and_tried_again() {
     };
     browser.wait(DRAWN);
     site.last(&json!("no tick"));
-    browser.wait("document.querySelector('#connection').textContent.includes('the history cannot be read: last.json is damaged: ')");
+    browser.wait("document.querySelector('#connection').textContent.includes('the history cannot be read: last.json: damaged: ')");
     assert!(!browser.text("#connection").contains("not reachable"));
     assert!(!browser.text("#live").contains("not reachable"));
     // Of another version of ehos, which has not what this page shows.

@@ -42,13 +42,13 @@ fn two_ticks_that_find_it_too_old_delete_it_with_its_console_kept() {
     };
     let double = Double::start(cloud::script(vec![listed_at("12:31:13"), console()]));
     let site = Site::with_cloud(double.url());
-    site.tick(&[]).exits(0).says(
-        "builders of images\n  keeps    ehos-v1-builder-b1  lab  made 2 h ago, its lifetime is 2 h",
-    );
+    site.tick(&[])
+        .exits(0)
+        .says("builder  keeps    ehos-v1-builder-b1  lab  created 2 h ago, lifetime 2 h");
     double.play(cloud::script(vec![listed_at("12:32:13"), console()]));
     site.tick(&[])
         .exits(0)
-        .says("its lifetime of 2 h is over: it goes when the next tick sees that too");
+        .says("lifetime 2 h exceeded; deleted when the next tick confirms this");
     site.a_minute_later();
     assert_eq!(double.count("DELETE", ""), 0);
     double.play(cloud::script(vec![
@@ -67,6 +67,6 @@ fn two_ticks_that_find_it_too_old_delete_it_with_its_console_kept() {
         "server ehos-v1-builder-b1 (bbbbbbbb-0000-4000-8000-000000000001) before it is deleted",
     );
     assert_eq!(double.count("DELETE", &format!("/v2.1/servers/{ID}")), 1);
-    site.tick(&[]).exits(0).says("being deleted for");
+    site.tick(&[]).exits(0).says("deleting for");
     assert_eq!(double.count("DELETE", ""), 1);
 }

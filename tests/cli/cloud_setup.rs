@@ -101,7 +101,7 @@ fn what_is_missing_is_made_once_and_named() {
         .says("lab: done: make security group ehos\n")
         .says("lab: done: let through security group ehos: in tcp 22 from 0.0.0.0/0\n")
         .says("lab: done: let through security group ehos: in tcp 9618 from the group itself (IPv6)\n")
-        .says("40-cloud.yaml names the keypair and security group from now on");
+        .says("40-cloud.yaml: names keypair and security group from now on");
     assert_eq!(made(&double), 6);
     let asked = double.wait_for("POST", KEYS).json();
     assert_eq!(asked["keypair"]["public_key"], PUBLIC_KEY);
@@ -219,7 +219,7 @@ fn a_name_that_is_taken_by_a_key_that_the_api_hides_is_said() {
         .exits(1)
         .says("lab: failed: add keypair ehos (")
         .says("lab: not done: make security group ehos")
-        .says("is there although the API does not show it");
+        .says("exists, although the API does not list it");
     assert_eq!(made(&double), 1);
     assert!(!site.path().join("ehos.d/40-cloud.yaml").exists());
 }

@@ -17,7 +17,7 @@ fn site(first: Vec<Line>) -> (Double, Site) {
 fn rejected(double: &Double, site: &Site, why: &str) {
     site.tick(&[])
         .exits(1)
-        .says("not done\n  create ")
+        .says("failed   create ")
         .says(why)
         .says("; correct the configuration of this cloud");
     assert_eq!(double.count("POST", CREATE), 0);
@@ -26,7 +26,7 @@ fn rejected(double: &Double, site: &Site, why: &str) {
     site.tick(&[])
         .exits(0)
         .says("plan     nothing to do")
-        .says("1 wait for 1 more node, limited by back-off of m1.small in lab for ")
+        .says("1 waiting for 1 more node, limited by backoff of m1.small in lab for ")
         .says(why);
 }
 
@@ -64,7 +64,7 @@ fn a_node_is_made_for_a_waiting_job_and_not_twice() {
         .says("plan     create 1");
     assert_eq!(double.count("POST", CREATE), 1);
     // The list does not have it yet.
-    site.tick(&[]).exits(0).says("1 on nodes that are coming");
+    site.tick(&[]).exits(0).says("1 can run on starting nodes");
     let server = cloud::asked_for(&double.wait_for("POST", CREATE));
     double.play(cloud::script(vec![cloud::list(&[server])]));
     site.tick(&[]).exits(0).says("nodes    1: 1 building");
@@ -95,7 +95,7 @@ fn an_unknown_flavor() {
         site.tick(args)
             .exits(1)
             .says("unknown  flavor m1.huge of cloud lab: ")
-            .says("limited by cloud lab, whose flavor m1.huge could not be seen")
+            .says("limited by unknown flavor m1.huge of cloud lab")
             .warns("(there are: m1.small, m1.medium, m1.large, m1.xlarge, impossible)");
     }
     assert_eq!(double.count("POST", CREATE), 0);
@@ -162,7 +162,7 @@ fn a_quota_that_the_limits_did_not_show() {
     assert_eq!(site.remembered().len(), 0, "nothing is on its way");
     site.tick(&[])
         .exits(0)
-        .says("limited by a pause in lab for ")
+        .says("limited by pause of cloud lab for ")
         .says(why);
     assert_eq!(double.count("POST", CREATE), 1);
 }

@@ -309,7 +309,7 @@ fn a_secret_that_is_there_already_is_never_overwritten() {
     init(&site, &[])
         .exits(0)
         .says("the OS_* variables")
-        .says("where it was already; every user of this machine can read it: chmod 600 it");
+        .says("unchanged; every user of this machine can read it: run chmod 600");
     // To look at it: nothing is written, and the secret not shown.
     init(&site, &["-o", "-", "--name", "shown"])
         .exits(0)
@@ -331,7 +331,7 @@ fn what_is_not_found_is_left_to_be_filled_in() {
         .says("base_image       -: the cloud has no image of Debian 12 or 13")
         .says("flavor           -: no flavor has 999 cores")
         .says("network          -: there is no network that servers can be in")
-        .says("fill in what stands in < > first");
+        .says("replace the placeholders in < > first");
     site.run(&["config", "check", "--config", "ehos.yaml"])
         .exits(78)
         .warns("base_image: is still a placeholder")

@@ -68,7 +68,7 @@ fn what_does_not_do_is_told() {
     let site = site();
     render(&site, &["nowhere.yaml"])
         .exits(1)
-        .warns("there is no template ")
+        .warns(": no such template, neither here nor in ")
         .warns("/etc/ehos");
     render(&site, &["base.yaml", "--cloud", "lib"])
         .exits(78)

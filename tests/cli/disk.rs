@@ -112,13 +112,15 @@ fn a_full_disk() {
     for _ in 0..3 {
         site.tick(&[])
             .exits(74)
-            .warns("nothing was done: intents must be on disk first: state directory ")
+            .warns("no action: intents could not be saved: state directory ")
             .warns("No space left on device");
     }
     assert_eq!(double.count("POST", CREATE), 0);
     assert_eq!(names(&site), ["tick.lock"], "nothing half written");
     // A dry run needs no room.
-    site.tick(&["--dry-run"]).exits(0).says("would    create 1");
+    site.tick(&["--dry-run"])
+        .exits(0)
+        .says("plan     create 1 node (dry run)");
 
     // Full after the intents were written.
     disk.make_room();
@@ -129,7 +131,7 @@ fn a_full_disk() {
     );
     full.tick(&[])
         .exits(1)
-        .warns("what was done could not be written down, the next tick finds it out: ")
+        .warns("state not saved after the actions, the next tick observes their results: ")
         .warns("No space left on device")
         .says("plan     create 1");
     assert_eq!(double.count("POST", CREATE), 1);
@@ -174,7 +176,7 @@ fn a_disk_that_is_read_only() {
     );
     site.tick(&[])
         .exits(1)
-        .warns("what was done could not be written down, the next tick finds it out: ")
+        .warns("state not saved after the actions, the next tick observes their results: ")
         .warns("Read-only file system");
     assert_eq!(double.count("POST", CREATE), 1);
     let server = cloud::asked_for(&double.wait_for("POST", CREATE));
@@ -182,7 +184,7 @@ fn a_disk_that_is_read_only() {
     for _ in 0..2 {
         site.tick(&[])
             .exits(74)
-            .warns("tick.lock: cannot be made or locked: Read-only file system");
+            .warns("tick.lock: cannot be created or locked: Read-only file system");
     }
     site.tick(&["--dry-run"]).exits(0).says("1 building");
     checked(&site)

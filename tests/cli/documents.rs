@@ -367,6 +367,51 @@ fn pages_use_no_retired_words() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// Lines of text, each with its place.
+fn faults(place: &str, lines: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<String> {
+    let lines = lines.into_iter();
+    let fault = |line: String| Some(format!("{place}: {}: {line}", wrong_words(line.trim())?));
+    lines
+        .filter_map(|line| fault(line.as_ref().to_owned()))
+        .collect()
+}
+
+#[test]
+fn help_uses_no_retired_words() {
+    use clap::CommandFactory;
+    let mut found = Vec::new();
+    let mut commands = vec![ehos::cli::Cli::command()];
+    while let Some(mut command) = commands.pop() {
+        commands.extend(command.get_subcommands().cloned());
+        let help = command.render_long_help().to_string();
+        found.extend(faults(command.get_name(), help.lines()));
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn recorded_output_and_configs_use_no_retired_words() {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = ["tests/fixtures/golden", "configs", "systemd"]
+        .map(|folder| project().join(folder))
+        .to_vec();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            // Strings of JSON, and comments.
+            let lines = text.lines().flat_map(|line| line.split('"'));
+            let lines = lines.map(|line| line.trim().trim_start_matches(['#', ' ']));
+            found.extend(faults(&path.display().to_string(), lines));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
 /// The words of a command line of ehos, without what a shell does before and behind it.
 fn command_line(line: &str) -> Option<Vec<&str>> {
     let line = line.trim().trim_start_matches("$ ");

@@ -96,7 +96,7 @@ fn a_dry_run_touches_nothing() {
     site.tick(&["-n"])
         .exits(0)
         .warns_nothing()
-        .says("would    create 1, drain 1");
+        .says("plan     create 1 node, drain 1 node (dry run)");
     assert_eq!(site.state_files(), None, "not even made");
     for request in double.received() {
         let reads =
@@ -163,7 +163,7 @@ fn a_dry_run_beside_a_running_tick_does_not_wait() {
     fs2::FileExt::lock_exclusive(&lock).unwrap();
     site.tick(&["-n"])
         .exits(0)
-        .says("would    create 1, drain 1, delete 1");
+        .says("plan     create 1 node, drain 1 node, delete 1 node (dry run)");
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn what_the_startd_refuses_is_no_failure() {
     );
     site.tick(&[])
         .exits(0)
-        .says("otherwise than planned\n  drain n-1: ")
+        .says("skipped  drain n-1: ")
         .says("Draining check expression is false");
 }
 
@@ -247,7 +247,7 @@ fn what_a_last_look_saves_is_said_and_is_no_failure() {
     double.play(lines());
     site.tick(&[])
         .exits(0)
-        .says("otherwise than planned\n  delete n-2: nothing was done: its metadata");
+        .says("skipped  delete n-2: no action: the metadata");
     double.play(lines());
     let report = site.tick(&["-o", "json"]).exits(0).json();
     let actions = report["actions"].as_array().unwrap();
@@ -271,7 +271,7 @@ fn a_last_look_that_fails_is_a_failure() {
     double.play(cloud::script(vec![cloud::list(&servers), broken]));
     site.tick(&[])
         .exits(1)
-        .says("not done\n  delete n-2: nothing was done, because a last look failed: cloud lab");
+        .says("failed   delete n-2: no action: the recheck failed: cloud lab");
     assert_eq!(double.count("DELETE", ""), 0);
 }
 
@@ -285,7 +285,7 @@ fn a_refused_right_is_a_failure_that_says_which_right() {
     );
     site.tick(&[])
         .exits(1)
-        .says("not done\n  drain n-1: condor_drain failed for slot1@n1 (exit code 1): ")
+        .says("failed   drain n-1: condor_drain failed for slot1@n1 (exit code 1): ")
         .says("ehos needs a token with ADMINISTRATOR (drains)");
 }
 

@@ -31,8 +31,8 @@ fn a_spent_budget_is_said_first_and_is_no_failure() {
             .unwrap_or_else(|| panic!("{words}: {text}"))
     };
     assert_eq!(at("BUDGET SPENT  all clouds: 0.00 of 0.00 this month"), 0);
-    assert!(at("window   1 holds (00:00-24:00 UTC): nodes_max 7") > 0);
-    assert!(at("cost     0.00 an hour, 0.00 spent in 20") > 0);
+    assert!(at("window   1 active (00:00-24:00 UTC): nodes_max 7") > 0);
+    assert!(at("cost     0.00 per hour, 0.00 spent in 20") > 0);
     assert!(at("budget.per_month 0.00: 0.00 spent") > 0);
 
     let report = report();
@@ -60,7 +60,7 @@ fn what_is_planned_is_in_the_cost() {
     // Two nodes for two jobs, and one spare.
     assert!(text.contains("cost     0.75 an hour"), "{text}");
     assert!(
-        text.contains("to have nodes_spare 1 (50% of the nodes that are needed)"),
+        text.contains("below nodes_spare 1 (50% of the needed nodes)"),
         "{text}"
     );
     assert!(!text.contains("BUDGET"), "{text}");

@@ -43,11 +43,11 @@ fn a_life_from_the_first_wish_to_the_end_by_each_name() {
             .says(" asked for: for ")
             .says(" [create: done]\n")
             .says(" UTC  busy 4 of 4 cpus\n")
-            .says("told to take no more jobs: idle ")
+            .says("drain requested: idle for ")
             .says(" [delete: done] [invalidate: done]\n")
             .says("\ntook     new 2 min, busy ")
             .says("\ncost     about ")
-            .says("\nIt was deleted at ")
+            .says("\nehos deleted the node at ")
             .says(" because: drained, no claim left, idle ");
         told.insert(run.stdout);
     }
@@ -60,7 +60,7 @@ fn one_that_is_still_there() {
     let node = first(&site)["node"].as_str().unwrap().to_owned();
     explain(&site, &[&node])
         .exits(0)
-        .says("It is still there: busy ");
+        .says("The node exists, busy: ");
 }
 
 #[test]
@@ -105,9 +105,9 @@ fn one_that_nobody_knows() {
     explain(&site, &[&nearly])
         .exits(1)
         .warns(&format!("error: no node {nearly} in "))
-        .warns("is it one of these? ")
+        .warns("similar names: ")
         .warns(&node);
     explain(&site, &["elsewhere.example.org"])
         .exits(1)
-        .warns("it may be older than daemon.history_days");
+        .warns("the node may be older than daemon.history_days");
 }

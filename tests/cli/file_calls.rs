@@ -125,7 +125,7 @@ impl World {
             serde_json::from_slice::<serde_json::Value>(&text)
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
         }
-        self.site.tick(&[]).exits(0).never_says("set aside");
+        self.site.tick(&[]).exits(0).never_says("moved");
         assert!(asked() <= 1, "made twice: {what}");
         assert_eq!(self.site.remembered().len(), 1, "{what}");
         let names = self.site.state_names();
@@ -212,7 +212,7 @@ fn every_call_that_touches_the_state_directory_may_fail() {
                     }
                     Some(1) => {
                         assert_eq!(asked_now, 1, "{what}: {run}");
-                        run.warns("what was done could not be written down");
+                        run.warns("state not saved after the actions");
                     }
                     Some(74) => {
                         assert_eq!(asked_now, 0, "{what}: {run}");

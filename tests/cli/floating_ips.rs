@@ -43,8 +43,8 @@ fn it_is_taken_off_when_that_is_configured() {
     // As the original program's files may have it.
     let site = site.over("daemon: {purge_floating_ips: 1}\n");
     site.tick(&["-n"]).exits(0).says(&format!(
-        "floating IPs of nodes\n  frees    192.0.2.1 (f-1)  lab  of server {SERVER}: \
-         leads to a node, and daemon.purge_floating_ips takes it off"
+        "address  frees    192.0.2.1 (f-1)  lab  of server {SERVER}: \
+         associated with a node; daemon.purge_floating_ips disassociates it"
     ));
     assert_eq!(double.count("PUT", ""), 0);
     let report = site.tick(&["-o", "json"]).exits(0).json();

@@ -101,8 +101,8 @@ fn a_history_that_cannot_be_written_costs_a_warning() {
     site.tick(&[])
         .exits(0)
         .says("queue ")
-        .warns("history: this tick is missing in the history: ")
-        .warns("It must be a folder, writable by this user, on a disk with room");
+        .warns("history: this tick is not recorded: ")
+        .warns("check that it is a folder, that this user can write to it, and that the disk is not full");
     fs::remove_file(&folder).unwrap();
     site.tick(&[]).exits(0).warns_nothing();
     assert_eq!(lines(&site).len(), 1);

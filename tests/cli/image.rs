@@ -353,12 +353,12 @@ fn only_images_of_ours_that_nothing_uses_are_pruned() {
     assert_eq!(double.count("DELETE", "/"), 0);
     ehos(&site, "prune", &["--keep", "1"])
         .exits(0)
-        .says("lab: kept: new (i-new): it is one of the newest")
+        .says("lab: kept: new (i-new): one of the newest")
         .says("lab: kept: used (i-used): 1 server(s) boot from it")
-        .says("lab: kept: GOLD CentOS 7 (i-conf): the configuration names it")
-        .says("lab: kept: kept (i-kept): it is protected")
-        .says("lab: deleted: old (i-old): nothing uses it")
-        .says("lab: deleted: dead (i-dead): nothing uses it")
+        .says("lab: kept: GOLD CentOS 7 (i-conf): named by the configuration")
+        .says("lab: kept: kept (i-kept): protected")
+        .says("lab: deleted: old (i-old): unused")
+        .says("lab: deleted: dead (i-dead): unused")
         .never_says("i-node")
         .never_says("i-name")
         .never_says("i-other");
@@ -428,7 +428,7 @@ fn nothing_is_pruned_where_servers_cannot_be_seen() {
     let (double, site) = site(lines);
     ehos(&site, "prune", &["--keep", "0"])
         .exits(1)
-        .says("lab: nothing is deleted: ");
+        .says("lab: no image deleted: ");
     assert_eq!(double.count("DELETE", "/"), 0);
 }
 

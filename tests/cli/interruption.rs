@@ -33,7 +33,7 @@ fn the_second_of_two_ticks_leaves_quietly() {
     site.tick(&["-o", "json"]).exits(0).is_silent();
     site.tick(&["-v"])
         .exits(0)
-        .warns("info: another tick has the lock of ");
+        .warns(": another tick holds the lock");
     assert_eq!(site.state_files(), before);
     assert_eq!(double.count("GET", SERVERS), 1, "only the first one asks");
 
@@ -138,7 +138,7 @@ fn a_tick_that_is_stopped_with_the_lock_is_told_of_once_it_is_too_late() {
         let late = site.tick(args);
         late.exits(75)
             .warns(&format!(
-                "error: another tick, process {}, has had the lock of ",
+                ": no tick can run: another tick, process {}, has held the lock for ",
                 first.id()
             ))
             .warns("and a tick may take 3 s: it is stopped or hangs in the kernel")

@@ -87,37 +87,37 @@ fn a_job_of_each_odd_shape_costs_itself_alone() {
     let table = [
         (
             bad("1\terror\t45\t0", "1\t\"4 GB\"\t45\t"),
-            "3 match no slot: RequestMemory is no amount: \"4 GB\"",
+            "3 without a matching slot: RequestMemory is not an amount: \"4 GB\"",
         ),
         (
             bad("1\t-9223372036854775808\t45\t0", "1\t1e300\t45\t"),
-            "RequestMemory is no amount: 1e300",
+            "RequestMemory is not an amount: 1e300",
         ),
         (
             bad("error\t5\t45\t0", "error\t5\t45\t"),
-            "RequestCpus is no amount: error",
+            "RequestCpus is not an amount: error",
         ),
         (
             bad("1\t5\terror\t0", "1\t5\t\t"),
-            "RequestDisk is no amount: undefined",
+            "RequestDisk is not an amount: undefined",
         ),
         (
             bad("1\t5\t45\terror", "1\t5\t45\t{ 1 }"),
-            "RequestGPUs is no amount: { 1 }",
+            "RequestGPUs is not an amount: { 1 }",
         ),
         (
             Line {
                 shape: "5\t1\t\t#type",
                 ..line()
             },
-            "3 not read, no node is made for them: ConcurrencyLimits: it is no string",
+            "3 unreadable, so no node is created for them: ConcurrencyLimits: it is no string",
         ),
         (
             Line {
                 requirements: "#long".to_owned(),
                 ..line()
             },
-            "3 not read, no node is made for them: Requirements: it is longer than 16384 bytes",
+            "3 unreadable, so no node is created for them: Requirements: it is longer than 16384 bytes",
         ),
         (
             Line {
@@ -147,7 +147,7 @@ fn a_job_of_each_odd_shape_costs_itself_alone() {
         site.tick(&["--dry-run"])
             .exits(0)
             .says("2 on 2 new nodes")
-            .says("(as job 9.0)")
+            .says("(job 9.0, ")
             .says(told)
             .says("queue    5 idle, 0 running, 0 held\n");
         served(&double, &site);
@@ -188,7 +188,7 @@ fn lines_that_are_none_cost_nothing_but_their_own_jobs() {
         site.tick(&["-n"])
             .exits(0)
             .says("2 on 2 new nodes")
-            .says("3 not read, no node is made for them: condor_q ");
+            .says("3 unreadable, so no node is created for them: condor_q ");
         served(&double, &site);
     }
 }
@@ -219,7 +219,7 @@ fn no_more_nodes_than_the_schedd_starts_jobs() {
     );
     site.tick(&["-n"])
         .exits(0)
-        .says("2 wait, limited by MAX_JOBS_RUNNING 3 of schedd local: 1 running job there")
+        .says("2 waiting, limited by MAX_JOBS_RUNNING 3 of schedd local: 1 running job there")
         .says("2 on 2 new nodes");
     served(&double, &site);
     // Who does not say limits nothing.

@@ -151,7 +151,7 @@ fn a_node_is_itself_whatever_its_startd_says() {
     assert_eq!(node["says_instance_id"], id);
     site.tick(&[])
         .exits(0)
-        .says("its startd says it is server ");
+        .says("identity mismatch: its startd advertises server ");
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn a_holder_that_is_no_tick_is_told_of() {
     site.tick(&[])
         .exits(75)
         .warns("no tick can run")
-        .warns("is no tick of ehos")
+        .warns("not a tick of ehos")
         .warns(&format!("kill {}", holder.0.id()));
     drop(holder);
     site.tick(&[]).exits(0);
@@ -110,7 +110,7 @@ fn links_in_the_state_directory_lead_nowhere() {
     let history = site.state().join("history");
     fs::remove_dir_all(&history).unwrap();
     std::os::unix::fs::symlink(&elsewhere, &history).unwrap();
-    site.tick(&[]).warns("this tick is missing in the history");
+    site.tick(&[]).warns("this tick is not recorded");
     let mode = fs::metadata(&elsewhere).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o700);
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);

@@ -1011,7 +1011,9 @@ fn a_state_that_knows_nodes_is_told() {
     ticking.tick(&[]).exits(0);
     let lines: Vec<Line> = vec![then(&[]), from_then_on(&[master("ACTIVE", &[])]), booted()];
     double.play(cloud::script(lines.into_iter().chain(details()).collect()));
-    deploy(&ticking, &[]).exits(0).says("stop the timer here");
+    deploy(&ticking, &[])
+        .exits(0)
+        .says("stop the timer of this machine");
 }
 
 #[test]

@@ -44,8 +44,9 @@ fn jobs_that_no_node_would_run_are_named_with_what_is_false() {
     for _ in 0..2 {
         site.tick(&[])
             .exits(0)
-            .says("2 of 1 cpu, 512 MB (as job 7.0)")
-            .says("no node would run them: TARGET.OpSys == \"NO\" is false on m1.small in ");
+            .says("2 × 1 CPU, 512 MB  ")
+            .says("(job 7.0, waiting for ")
+            .says("no match: TARGET.OpSys == \"NO\" is false on m1.small in ");
     }
     assert_eq!(double.count("POST", CREATE), 0);
     // One for the whole, one for its parts; then it is known.
@@ -68,7 +69,7 @@ fn without_an_answer_nothing_is_made_and_that_is_said() {
     site.tick(&[])
         .exits(1)
         .says("unknown  which jobs would run where: ")
-        .says("no node until it is known which would run them: ")
+        .says("match unknown, so no node is created: ")
         .says("unknown option");
     assert_eq!(double.count("POST", CREATE), 0);
     // A site whose HTCondor cannot say it goes by the size of jobs; Requirements are not asked for then.

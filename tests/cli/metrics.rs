@@ -495,7 +495,7 @@ fn an_influxdb_that_does_not_take_it_changes_neither_exit_code_nor_time() {
             "answer 302",
         ),
         (Reply::Stall, "no answer within 0.5 s (metrics.timeout)"),
-        (Reply::Reset, "this tick is missing there"),
+        (Reply::Reset, "metrics of this tick not sent"),
     ] {
         let double = Double::start(vec![always("POST", "/write", reply)]);
         let host = double.url().trim_start_matches("http://").to_owned();

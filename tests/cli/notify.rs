@@ -77,9 +77,7 @@ fn a_hook_and_a_webhook_are_told_when_it_begins_and_when_it_is_over() {
     assert_eq!(notice["kind"], "protected");
     let text = all[0]["text"].as_str().unwrap();
     assert!(
-        text.starts_with(
-            "ehos of pool pool-1: protected mode: cloud lab: no more nodes of m1.small"
-        )
+        text.starts_with("ehos of pool pool-1: protected mode: cloud lab: creates of m1.small")
     );
     assert!(text.contains("Image 7 is damaged"), "{text}");
     let posts: Vec<_> = chat.received().iter().map(|post| post.json()).collect();
@@ -126,7 +124,7 @@ fn whoever_cannot_be_told_costs_nothing_and_is_tried_again() {
     let program = hook(folder.path(), "echo 'no such team: hpc' >&2; exit 3");
     let chat = Double::start(vec![]);
     for (reply, said) in [
-        (Reply::status(500, "oops"), "it answers 500"),
+        (Reply::status(500, "oops"), "answer 500"),
         (Reply::Stall, "timeout"),
         (Reply::Reset, "notify.webhook: "),
     ] {
@@ -147,9 +145,9 @@ fn whoever_cannot_be_told_costs_nothing_and_is_tried_again() {
             site.tick(&[])
                 .exits(1)
                 .says("PROTECTED MODE")
-                .warns("notify.command: a notice could not be told, the next tick tries again: ")
+                .warns("notify.command: 1 notice not sent, the next tick retries: ")
                 .warns("exit status: 3: no such team: hpc")
-                .warns("notify.webhook: a notice could not be told")
+                .warns("notify.webhook: 1 notice not sent")
                 .warns(said)
                 .never_says("s3cret-of-the-chat");
         }

@@ -76,7 +76,7 @@ fn a_collector_that_does_not_answer() {
         .exits(75)
         .says("unknown  collector: no collector answers at 10.0.0.1:9618: ")
         .says("CEDAR:6001:Failed to connect to <10.0.0.1:9618>")
-        .says("brake    no node is made or deleted: ")
+        .says("brake    creates and deletes blocked: ")
         .says("queue    1 idle")
         .says("plan     nothing to do");
     nothing_was_done(&double, &site);
@@ -99,9 +99,9 @@ fn a_young_collector_has_not_heard_from_all() {
     // No startd can be missing in a pool that has never had one.
     site.tick(&["--dry-run"])
         .exits(0)
-        .says("brake    no node is deleted: the collector has been up for 34 s only")
+        .says("brake    deletes blocked: the collector started 34 s ago")
         .says("creates continue: no node that has joined is missing")
-        .says("would    create 1");
+        .says("plan     create 1 node (dry run)");
     let state = State {
         unmanaged: UnmanagedMachines::Seen,
         ..State::default()
@@ -111,7 +111,7 @@ fn a_young_collector_has_not_heard_from_all() {
     fs::write(site.state().join("state.json"), state).unwrap();
     site.tick(&[])
         .exits(0)
-        .says("brake    no node is made or deleted: the collector has been up for 34 s only")
+        .says("brake    creates and deletes blocked: the collector started 34 s ago")
         .says("plan     nothing to do");
     nothing_was_done(&double, &site);
 }
@@ -124,7 +124,7 @@ fn a_schedd_that_does_not_answer() {
         .exits(75)
         .says("unknown  schedd local: no schedd answers as local: HTCondor says `Error: Can't find address for schedd host`")
         .never_says("Extra Info")
-        .says("brake    no node is deleted: ")
+        .says("brake    deletes blocked: ")
         .says("plan     nothing to do");
     nothing_was_done(&double, &site);
 }
@@ -201,12 +201,12 @@ fn one_slot_that_cannot_be_read_is_told_by_name_and_the_rest_goes_on() {
     for value in ["undefined", "[ a = 1 ]", "{1,2}", "\"", "-1", "\u{fffd}"] {
         bad.push((
             odd_slot(16, value),
-            "unknown  slot slot1@odd: cannot be read: Cpus: it counts as claimed",
+            "unknown  slot slot1@odd: cannot be read: Cpus: the slot counts as claimed",
         ));
     }
     bad.push((
         odd_slot(3, "error").replace("\"node-odd\"", "error"),
-        "silent nodes that it may be of are left alone",
+        "ehos keeps silent nodes to which it may belong",
     ));
     bad.push((
         torn,
@@ -226,7 +226,7 @@ fn one_slot_that_cannot_be_read_is_told_by_name_and_the_rest_goes_on() {
             site.tick(&["--dry-run"])
                 .exits(1)
                 .says(words)
-                .says("would    create 1")
+                .says("plan     create 1 node (dry run)")
                 .says("1 in free slots");
         }
         assert_eq!(double.count("DELETE", ""), 0);
@@ -288,9 +288,9 @@ fn a_recorded_pool_gets_the_nodes_that_it_needs() {
     site.tick(&[])
         .exits(0)
         .says("queue    49 idle, 3 running, 1 held")
-        .says("3 of 1 cpu, 512 MB, longest 14 s: 1 in free slots; 2 on 2 new nodes")
-        .says("40 of 8 cpus, 16384 MB (as job 16.0), longest 14 s: no flavor is large enough: requested 8 CPUs, 16384 MB; largest node 1 CPU, 1536 MB (m1.small in lab)")
-        .says("plan     create 2");
+        .says("1 can run in free slots; create 2 nodes for 2 jobs (waiting for 14 s)")
+        .says("40 × 8 CPUs, 16384 MB  no flavor is large enough: requested 8 CPUs, 16384 MB; largest node 1 CPU, 1536 MB (m1.small in lab) (job 16.0, waiting for 14 s)")
+        .says("plan     create 2 nodes");
     assert_eq!(double.count("POST", CREATE), 2);
     let received = double.received();
     let create = received.iter().find(|asked| asked.target == CREATE);

@@ -42,7 +42,9 @@ fn a_request_goes_directly_where_no_proxy_is_for_it() {
         &[("http_proxy", "")],
     ] {
         let (_double, site) = with(variables);
-        site.tick(&["--dry-run"]).exits(0).says("would    create 1");
+        site.tick(&["--dry-run"])
+            .exits(0)
+            .says("plan     create 1 node (dry run)");
     }
 }
 

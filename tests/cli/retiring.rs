@@ -44,7 +44,7 @@ fn a_cloud_with_retire_needs_nothing_for_new_nodes_and_says_what_is_left_in_it()
     let site = site.over("clouds: {lab: {retire: true, flavors: [gone]}}\n");
     site.tick(&[])
         .exits(0)
-        .says("note     cloud lab has retire: true, and in it are still 1 node (1 building); each node is drained and deleted");
+        .says("note     cloud lab has retire: true and still contains 1 node (1 building); ehos drains and deletes each node");
     let json = site.tick(&["-o", "json"]).exits(0).json();
     assert_eq!(json["clouds"][0]["retire"], true);
     let site = site.waiting(3);
@@ -58,7 +58,7 @@ fn a_cloud_with_retire_needs_nothing_for_new_nodes_and_says_what_is_left_in_it()
         site.a_minute_later();
     }
     site.tick(&[])
-        .says("cloud lab has retire: true, and nothing that ehos deletes is left in it: remove it from the configuration");
+        .says("cloud lab has retire: true and is empty of nodes, builders and leftovers; remove it from the configuration");
     command(&site, "check", &[]).says("retire: true: no node is created in this cloud");
 }
 
@@ -67,14 +67,13 @@ fn a_removed_cloud_is_told_in_each_report_until_it_is_put_back() {
     let (double, site, server) = site();
     rename(&site, "lab", "other");
     double.play(cloud::script(vec![]));
-    let said =
-        "it is not in the configuration any more, and when it last was, 1 node (ehos-v1-execute-";
+    let said = "no longer in the configuration, and last contained 1 node (ehos-v1-execute-";
     for args in [&[][..], &["--dry-run"]] {
         site.tick(args)
             .exits(1)
             .says("unknown  removed cloud lab: ")
             .says(said)
-            .says("put it back with `retire: true` until a report says that nothing runs in it")
+            .says("restore it with `retire: true` until a report shows it empty")
             .never_says("clouds.yaml");
     }
     let json = site.tick(&["-o", "json"]).exits(1).json();
@@ -114,7 +113,7 @@ fn a_removed_cloud_whose_access_is_in_clouds_yaml_is_told_so() {
     );
     let site = site.set("HOME", &home);
     site.tick(&[]).exits(1).says(
-        "note     the removed cloud lab is an entry of clouds.yaml: `lab: {cloud: lab, retire: true}` under clouds: puts it back",
+        "note     removed cloud lab is an entry of clouds.yaml; to restore it, add `lab: {cloud: lab, retire: true}` under clouds:",
     );
 }
 
@@ -133,6 +132,6 @@ fn resume_forgets_what_ran_in_a_removed_cloud() {
         .warns("expected one of other");
     command(&site, "resume", &["lab"])
         .exits(0)
-        .says("cloud lab is not in the configuration: 1 of its servers forgotten; those that still run cost until they are");
+        .says("cloud lab: not in the configuration: 1 of its servers forgotten; delete by hand");
     site.tick(&[]).never_says("removed cloud");
 }

@@ -124,7 +124,7 @@ fn root_follows_no_link_of_another_user() {
     chown(site.state().join("history"), NOBODY, NOBODY).unwrap();
     site.tick(&[])
         .exits(74)
-        .warns("history: belongs to the user nobody");
+        .warns("history: belongs to user nobody");
     // A lock that is a link is none.
     fs::remove_dir(site.state().join("history")).unwrap();
     let victim = site.path().join("victim");
@@ -132,7 +132,7 @@ fn root_follows_no_link_of_another_user() {
     symlink(&victim, site.state().join("tick.lock")).unwrap();
     site.tick(&[])
         .exits(74)
-        .warns("tick.lock: cannot be made or locked");
+        .warns("tick.lock: cannot be created or locked");
     assert_eq!(fs::read_to_string(&victim).unwrap(), "text");
 }
 

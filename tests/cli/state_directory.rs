@@ -22,14 +22,14 @@ fn a_file_in_its_place() {
     let (double, site) = site();
     site.write("state", "something of somebody's\n");
     for (args, what) in [
-        (&[][..], "cannot be made: "),
+        (&[][..], "cannot be created: "),
         (&["--dry-run"], "cannot be read: "),
     ] {
         let run = site.tick(args);
         run.exits(74)
             .warns("error: state directory ")
             .warns(what)
-            .warns(". It must be a directory, writable by this user, on a disk with room\n");
+            .warns("; check that it is a directory, that this user can write to it, and that the disk is not full\n");
         assert_eq!(run.stderr.matches("os error").count(), 1, "{run}");
         assert_eq!(run.stdout, "");
     }
@@ -56,7 +56,7 @@ fn a_lock_that_cannot_be_taken() {
     fs::create_dir_all(site.state().join("tick.lock")).unwrap();
     site.tick(&[])
         .exits(74)
-        .warns("tick.lock: cannot be made or locked: Is a directory");
+        .warns("tick.lock: cannot be created or locked: Is a directory");
     nothing_was_asked(&double, &site);
 }
 
@@ -68,8 +68,8 @@ fn a_state_file_of_a_newer_version_is_left_alone() {
     for args in [&[][..], &["--dry-run"]] {
         site.tick(args)
             .exits(78)
-            .warns("state.json was written by a newer ehos (version 99, this one reads 1); it is left as it is")
-            .warns("Install that version again, or move the file away");
+            .warns("state.json: written by a newer ehos (version 99, this one reads 1)")
+            .warns("install the newer version, or move the file away");
     }
     let kept = fs::read_to_string(site.state().join("state.json")).unwrap();
     assert_eq!(kept, newer);
@@ -94,15 +94,15 @@ fn garbage_is_set_aside_and_the_nodes_are_found_again() {
         let before = site.state_files();
         site.tick(&["--dry-run"])
             .exits(0)
-            .says("state.json could not be read (")
-            .says("; a tick would set it aside");
+            .says("state.json: damaged: ")
+            .says("; a tick would move it away");
         assert_eq!(site.state_files(), before);
 
         let run = site.tick(&[]);
         run.exits(0)
-            .says("it was set aside as ")
-            .says("Nodes are found again by their metadata; only timers start anew")
-            .says("1 on nodes that are coming");
+            .says("saved as ")
+            .says("timers restart, and ehos adopts the nodes again by their metadata")
+            .says("1 can run on starting nodes");
         assert_eq!(site.remembered(), nodes);
         assert_eq!(double.count("POST", CREATE), 1, "no second server");
         let aside = site
@@ -115,7 +115,7 @@ fn garbage_is_set_aside_and_the_nodes_are_found_again() {
             garbage.as_bytes(),
             "the garbage is kept"
         );
-        site.tick(&[]).exits(0).never_says("set aside");
+        site.tick(&[]).exits(0).never_says("saved as");
     }
 }
 
@@ -131,7 +131,7 @@ fn without_a_place_for_intents_nothing_is_made() {
     );
     let run = site.tick(&[]);
     run.exits(74)
-        .warns("nothing was done: intents must be on disk first: state directory ")
+        .warns("no action: intents could not be saved: state directory ")
         .warns("cannot be written to: No such file");
     assert_eq!(run.stdout, "");
     assert_eq!(double.count("POST", CREATE), 0);
@@ -152,7 +152,7 @@ fn what_was_done_is_reported_even_if_it_cannot_be_written_down() {
         let created = double.count("POST", CREATE);
         let run = site.tick(args);
         run.exits(1).warns(
-            "what was done could not be written down, the next tick finds it out: state directory ",
+            "state not saved after the actions, the next tick observes their results: state directory ",
         );
         assert_eq!(double.count("POST", CREATE), created + 1);
         if args.is_empty() {
@@ -167,8 +167,8 @@ fn what_was_done_is_reported_even_if_it_cannot_be_written_down() {
     double.play(cloud::script(vec![cloud::list(&[server])]));
     site.tick(&[])
         .exits(0)
-        .says("adopted a server that this state did not know")
-        .says("1 on nodes that are coming");
+        .says("adopted a server unknown to the state")
+        .says("1 can run on starting nodes");
     assert_eq!(double.count("POST", CREATE), 2);
 }
 

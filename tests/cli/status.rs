@@ -37,7 +37,7 @@ fn the_last_tick_of_a_simulated_site_at_80_columns_without_colour() {
         .says("\ntick       20")
         .says("\nqueue      ")
         .says("\nnodes      ")
-        .says("\nclouds: nodes, and what is left / the limit\n")
+        .says("\nclouds (nodes, and the rest of each quota or budget / its limit)\n")
         .says("\nwaiting jobs\n")
         .never_says("\u{1b}");
     let widest = run.stdout.lines().map(|line| line.chars().count()).max();
@@ -144,22 +144,22 @@ fn nothing_to_show() {
     let site = Site::simulated();
     status(&site, &[])
         .exits(75)
-        .warns("error: no tick yet: there is no ");
+        .warns(": no tick yet; check the timer");
     let folder = site.state().join("history");
     fs::create_dir_all(&folder).unwrap();
     for (garbage, code, what) in [
-        ("", 74, "last.json is damaged: "),
-        ("\0\0", 74, "last.json is damaged: "),
-        ("[1]", 74, "last.json is damaged: "),
+        ("", 74, "last.json: damaged: "),
+        ("\0\0", 74, "last.json: damaged: "),
+        ("[1]", 74, "last.json: damaged: "),
         (
             r#"{"version": 1, "nodes": 7}"#,
             74,
-            "The next tick writes it anew",
+            "the next tick replaces the file",
         ),
         (
             r#"{"version": 99, "nodes": 7}"#,
             78,
-            "was written by a newer ehos (version 99, this one reads 1)",
+            "written by a newer ehos (version 99, this one reads 1)",
         ),
     ] {
         fs::write(folder.join("last.json"), garbage).unwrap();

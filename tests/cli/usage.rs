@@ -49,6 +49,6 @@ fn a_pipe_that_nobody_reads_loses_nothing() {
     drop(tick.stdout.take());
     site.end(tick)
         .exits(1)
-        .warns("the report could not be printed");
+        .warns("the report cannot be printed");
     assert_eq!(site.remembered().len(), 1);
 }

@@ -74,8 +74,8 @@ fn a_forged_ad_ends_no_node_that_runs_a_job() {
 #[test]
 fn a_forged_ad_is_told_with_both_addresses() {
     for (lie, words) in [
-        (Lie::Drained, "two startds say that they are this node"),
-        (Lie::OtherNode, "leaves the startd out"),
+        (Lie::Drained, "two startds advertise this node"),
+        (Lie::OtherNode, "ehos ignores this startd"),
     ] {
         let mut site = Site::simple();
         running(&mut site, 8, 3600);

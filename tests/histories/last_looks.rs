@@ -137,7 +137,7 @@ fn a_drain_that_an_operator_takes_back_saves_the_node_and_its_new_jobs() {
     // Before any job came.
     let (mut site, id) = with_a_drained_node();
     site.tick_while(&mut |world| take_back(&mut locked(world), &id));
-    changed(deleted(&site), "taken back");
+    changed(deleted(&site), "drain was cancelled");
     goes_on(site, &id);
 }
 
@@ -150,7 +150,7 @@ fn a_drain_that_an_operator_puts_in_place_of_ours_is_theirs() {
         let name = machine_of(&world, &id);
         world.drain(&name, "a new disk").unwrap();
     });
-    changed(deleted(&site), "somebody else");
+    changed(deleted(&site), "requested outside ehos");
     // Neither deleted nor taken back, though jobs wait.
     site.submit(4, 1, 1024, 60);
     for _ in 0..20 {
@@ -181,7 +181,7 @@ fn a_lost_node_that_comes_back_with_jobs_is_saved() {
         "{}",
         site.describe()
     );
-    changed(deleted(&site), "heard of again");
+    changed(deleted(&site), "no longer silent");
     goes_on(site, &id);
 }
 
@@ -223,7 +223,7 @@ fn a_node_that_is_switched_on_again_is_saved() {
     site.tick_while(&mut |world| {
         locked(world).servers.get_mut(&id).unwrap().status = ServerStatus::Active;
     });
-    changed(deleted(&site), "Nova's status");
+    changed(deleted(&site), "the Nova status");
     assert_eq!(site.servers(), 1);
 }
 
@@ -271,7 +271,7 @@ fn a_last_look_that_fails_is_no_leave_to_delete() {
         site.tick_while(&mut |world: &Mutex<World>| fault(&mut locked(world)));
         let failure = deleted(&site).unwrap().unwrap_err();
         assert_eq!(failure.kind, FailureKind::NotDone, "{failure:?}");
-        assert!(failure.message.contains("last look"), "{failure:?}");
+        assert!(failure.message.contains("recheck"), "{failure:?}");
         assert!(failure.message.contains(word), "{failure:?}");
         assert_eq!(exit(&site), 1, "that is a failure");
         assert!(site.names().contains(&id));
@@ -317,7 +317,7 @@ fn what_has_changed_is_said_and_is_no_failure() {
     let tick = TickReport::of(&report);
     assert!(!tick.actions.iter().any(|action| action.has_failed()));
     let text = report::text(&tick, false);
-    assert!(text.contains("otherwise than planned\n  delete "), "{text}");
+    assert!(text.contains("skipped  delete "), "{text}");
     let json: serde_json::Value =
         serde_json::from_str(&report::json(&TickReport::of(&report), None).unwrap()).unwrap();
     assert_eq!(json["actions"][0]["result"], "changed", "{json}");
@@ -342,7 +342,7 @@ fn a_drain_is_not_asked_for_when_somebody_was_quicker() {
         });
         said = said.or(drained(&site));
     }
-    changed(said, "drained already");
+    changed(said, "draining already");
     let world = site.world();
     let drain = world.servers[&id].startd.as_ref().unwrap().drain.clone();
     assert_eq!(drain.unwrap().0, "defrag");
@@ -468,7 +468,11 @@ fn a_late_ad_that_looks_new_ends_no_job() {
         site.tick();
         changed(
             deleted(&site),
-            if mute { "its drain is over" } else { "claimed" },
+            if mute {
+                "its drain has ended"
+            } else {
+                "claimed"
+            },
         );
         {
             let mut world = site.world();
@@ -539,7 +543,7 @@ fn a_lost_node_that_answers_itself_keeps_its_job() {
     for _ in 0..150 {
         site.tick();
         if let Some(result) = deleted(&site) {
-            changed(Some(result), "answers when it is asked itself");
+            changed(Some(result), "answers a direct query");
             planned += 1;
         }
     }

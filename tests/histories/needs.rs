@@ -66,7 +66,7 @@ fn a_job_that_no_node_could_match_makes_none_and_says_what_it_needs() {
     assert_eq!(refused[0].clause.as_deref(), Some("TARGET.windows"));
     assert_eq!(
         why[0].to_string(),
-        "no node would run them: TARGET.windows is false on a_small in blue, b_large in blue"
+        "no match: TARGET.windows is false on a_small in blue, b_large in blue"
     );
 }
 

@@ -102,7 +102,8 @@ fn nodes_of_an_older_image_serve_until_they_end() {
     for _ in 0..5 {
         tick(&mut site);
     }
-    let says = |text: &&String| text.contains("older image") && text.contains("ends by itself");
+    let says =
+        |text: &&String| text.contains("outdated image") && text.contains("shuts itself down");
     assert!(
         site.plan().notices.iter().any(|note| says(&note)),
         "{:?}",

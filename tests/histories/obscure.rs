@@ -170,7 +170,5 @@ fn without_its_state_ehos_counts_what_may_be_its_nodes() {
     site.ticks(2);
     assert_eq!(site.servers(), 2, "{}", site.describe());
     let mut told = site.plan().notices.iter();
-    assert!(
-        told.any(|notice| notice.contains("2 of the servers that cannot be read may be nodes"))
-    );
+    assert!(told.any(|notice| notice.contains("2 of the unreadable servers may be nodes")));
 }

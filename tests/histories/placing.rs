@@ -57,7 +57,7 @@ fn a_full_zone_is_passed_over_in_the_next_tick() {
     assert!(
         notices
             .iter()
-            .any(|it| it.contains("zone z1 is passed over for medium, for 5 min")),
+            .any(|it| it.contains("zone z1 in backoff for medium, for 5 min")),
         "{notices:?}"
     );
     let mut kinds = site.state.node_types.iter();
@@ -89,7 +89,7 @@ fn when_every_zone_is_full_the_flavor_waits() {
     let groups = &site.plan().groups;
     let why: Vec<String> = groups[0].why.iter().map(ToString::to_string).collect();
     assert!(
-        why.join("; ").contains("back-off of medium in blue"),
+        why.join("; ").contains("backoff of medium in blue"),
         "{why:?}"
     );
     assert_eq!(site.state.protected(&site.policy), []);

@@ -62,7 +62,7 @@ fn jobs_on_a_vanished_server_are_told_until_their_leases_end() {
     );
     let text = told.to_string();
     let begin = format!(
-        "4 jobs run on no machine, until {until:.0} at the latest: {} is gone",
+        "4 jobs run on deleted machines, until {until:.0} at most: {} is deleted",
         on.machine
     );
     assert!(text.starts_with(&begin), "{text}");
@@ -177,7 +177,7 @@ fn jobs_of_a_lease_that_is_not_known_have_no_end_that_is_made_up() {
     assert_eq!((told.jobs, told.until), (4, None));
     let text = told.to_string();
     assert!(
-        text.starts_with("4 jobs run on no machine, until the job leases end: "),
+        text.starts_with("4 jobs run on deleted machines, until the job leases expire: "),
         "{text}"
     );
 }
@@ -212,7 +212,7 @@ fn jobs_of_a_server_that_is_switched_off_are_stranded() {
     assert_eq!(*why, listed);
     assert_eq!(
         why.to_string(),
-        "switched off, and a schedd lists a job on it"
+        "server is SHUTOFF, and a schedd lists a job on it"
     );
     assert_eq!(stranded(&site), 4);
 }
@@ -253,7 +253,8 @@ fn a_server_that_is_put_aside_is_told_by_novas_word_and_left_alone() {
             "at once"
         );
         assert!(
-            why.to_string().starts_with(&format!("Nova says {word}: ")),
+            why.to_string()
+                .starts_with(&format!("Nova reports {word}: ")),
             "{why}"
         );
         // It offers no room, though its ad is fresh and two of its cores are free, and counts toward nodes_max.
@@ -334,7 +335,7 @@ fn a_status_that_a_later_nova_has_is_told_by_its_name_and_ends_nothing() {
         only(&site)
             .why
             .to_string()
-            .starts_with("Nova says QUANTUM: ")
+            .starts_with("Nova reports QUANTUM: ")
     );
     {
         let mut world = locked(&site.world);
@@ -398,7 +399,7 @@ fn a_node_of_another_pool_is_told_at_once_and_serves_nobody_here() {
         site.describe()
     );
     let notices = &site.plan().notices;
-    let words = "found a server with this ehos.cluster and another central manager, not touched: ";
+    let words = "found a server of this ehos.cluster with another central manager, not touched: ";
     assert!(notices[0].starts_with(words), "{notices:?}");
     assert_eq!(notices.len(), 1, "it was not adopted: {notices:?}");
     assert_eq!(
@@ -478,7 +479,7 @@ fn the_words_of_a_node_are_told_with_its_failure() {
     let words = "HTCondor is not in this image; make one with base.yaml";
     assert_eq!(console.text, words);
     let sentence = format!(
-        "failed: made {} min ago and never joined the pool: {words}",
+        "failed: created {} min ago and never joined the pool: {words}",
         seconds.0 / 60
     );
     assert_eq!(deleted.why.to_string(), sentence);
@@ -609,7 +610,7 @@ fn a_silent_node_names_the_schedd_that_does_not_answer() {
     site.ticks(10);
     let why = only(&site).why.to_string();
     assert!(
-        why.contains("schedd simulated, which does not answer, may have a job on it"),
+        why.contains("schedd simulated does not answer and may have a job on it"),
         "{why}"
     );
     // A schedd that is not asked has the job.
@@ -633,7 +634,7 @@ fn a_silent_node_names_the_schedd_that_does_not_answer() {
     site.ticks(10);
     let why = only(&site).why.to_string();
     assert!(
-        why.contains("a schedd that is not asked may have a job on it: it had a claim"),
+        why.contains("a schedd that ehos does not query may have a job on it (it had a claim)"),
         "{why}"
     );
 }

@@ -56,8 +56,8 @@ fn a_cloud_that_retires_is_emptied_as_its_jobs_end_and_no_node_is_made_in_it() {
     site.ticks(3);
     assert_eq!(
         note(&site),
-        "cloud blue has retire: true, and in it are still 2 nodes (2 busy), 4.00 an hour; each node is drained and deleted when \
-         it is idle"
+        "cloud blue has retire: true and still contains 2 nodes (2 busy), 4.00 per hour; ehos drains and deletes each node \
+         once it is idle"
     );
     assert!(site.plan().clouds[0].retire && !site.plan().clouds[1].retire);
     // What is there serves no minimum and no demand any more.
@@ -76,7 +76,7 @@ fn a_cloud_that_retires_is_emptied_as_its_jobs_end_and_no_node_is_made_in_it() {
     all_once(&site);
     assert_eq!(
         note(&site),
-        "cloud blue has retire: true, and nothing that ehos deletes is left in it: remove it from the configuration"
+        "cloud blue has retire: true and is empty of nodes, builders and leftovers; remove it from the configuration"
     );
     site.policy.clouds.remove(0);
     locked(&site.world).scenario.clouds.remove("blue");
@@ -146,8 +146,7 @@ fn where_nodes_end_by_themselves_those_of_a_cloud_that_retires_do_too() {
     site.policy.clouds[0].retire = true;
     site.ticks(2);
     assert!(
-        note(&site)
-            .ends_with("each node ends by itself when nobody has claimed it for idle_timeout")
+        note(&site).ends_with("each node shuts itself down after idle_timeout without a claim")
     );
     for _ in 0..80 {
         let plan = site.tick();
@@ -182,9 +181,8 @@ fn a_removed_cloud_is_told_with_what_runs_in_it_until_it_is_put_back_and_empty()
         assert_eq!(
             told(&site),
             format!(
-                "it is not in the configuration any more, and when it last was, 2 nodes ({}) ran in it, 4.00 an hour; put it \
-                 back with `retire: true` until a report says that nothing runs in it; or delete them by hand, then: ehos \
-                 resume blue",
+                "no longer in the configuration, and last contained 2 nodes ({}), 4.00 per hour; restore it with `retire: true` \
+                 until a report shows it empty, or delete these by hand and run `ehos resume blue`",
                 names.join(", ")
             )
         );
@@ -211,7 +209,7 @@ fn a_removed_cloud_is_told_with_what_runs_in_it_until_it_is_put_back_and_empty()
     site.until(10, "they go", |world| world.servers.is_empty());
     site.ticks(5);
     assert!(
-        note(&site).contains("nothing that ehos deletes is left"),
+        note(&site).contains("is empty of nodes, builders and leftovers"),
         "{}",
         note(&site)
     );

@@ -132,7 +132,7 @@ fn nodes_min_is_replaced_one_first_and_then_the_others() {
         site.plan()
             .notices
             .iter()
-            .any(|notice| notice.contains("older image than new: 5;")),
+            .any(|notice| notice.contains("outdated image (configured: new): 5;")),
         "{:?}",
         site.plan().notices
     );

@@ -51,7 +51,7 @@ fn idle_nodes_are_replaced_before_their_tokens_end() {
     assert_eq!((drained, site.created()), (2, 2), "{}", site.describe());
     let told = &site.plan().notices;
     assert!(
-        told.iter().any(|told| told.contains("whose tokens end")),
+        told.iter().any(|told| told.contains("whose token expires")),
         "{told:?}"
     );
     for _ in 0..20 {

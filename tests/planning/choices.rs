@@ -190,15 +190,15 @@ fn the_reason_says_why_there_and_why_that() {
     let plan = small.plan();
     assert_eq!(
         first_node(&plan),
-        "for 1 waiting job of 1 cpu, 2048 MB: f0 in alpha, cheapest at 0.06 for a cpu-hour of demand (f0 in beta \
-         0.07; f1 in alpha 0.11; and 1 other)"
+        "for 1 waiting job of 1 CPU, 2048 MB: cheapest, 0.06 per CPU-hour (others: f0 in beta 0.07; f1 in alpha 0.11; and 1 \
+         other)"
     );
     small.clouds[0].flavors[0].standing = Standing::Backoff;
     small.clouds[1].answers = false;
     assert_eq!(
         first_node(&small.plan()),
-        "for 3 waiting jobs of 1 cpu, 2048 MB: f1 in alpha, cheapest at 0.11 for a cpu-hour of demand (f0 in alpha 0.06: \
-         back-off of f0 in alpha for 5 min after: no more; f0 in beta: cloud beta, which could not be seen; and 1 other)"
+        "for 3 waiting jobs of 1 CPU, 2048 MB: cheapest, 0.11 per CPU-hour (others: f0 in alpha 0.06: backoff of f0 in alpha \
+         for 5 min after: no more; f0 in beta: unknown state of cloud beta; and 1 other)"
     );
 }
 
@@ -209,13 +209,13 @@ fn each_cloud_says_what_limits_it() {
     small.clouds[1].cores = Some((10, 3));
     assert_eq!(
         group(&small.plan()),
-        "3 wait for 3 more nodes, limited by protected mode of f1 in alpha after 5 failures in a row, the last: no more; \
-         mend it, then: ehos resume alpha, and by the quota of beta: 7 cores left, min_cores 0"
+        "3 waiting for 3 more nodes, limited by protected mode of f1 in alpha after 5 consecutive failures, the last: no more; \
+         correct the cause, then run `ehos resume alpha`, and by cores quota of cloud beta: 7 left (min_cores 0)"
     );
     small.policy.nodes_max = 0;
     assert_eq!(
         group(&small.plan()),
-        "3 wait for 3 more nodes, limited by nodes_max 0",
+        "3 waiting for 3 more nodes, limited by nodes_max 0",
         "once"
     );
 }
@@ -231,19 +231,19 @@ fn every_way_to_choose_has_its_words() {
     };
     assert_eq!(
         words(Allocation::RoundRobin),
-        "f0 in alpha, whose turn it is (weight 2 of 3) (f0 in beta)"
+        "round-robin (weight 2 of 3) (others: f0 in beta)"
     );
     assert_eq!(
         words(Allocation::FillFirst),
-        "f0 in alpha, the first that can (f0 in beta)"
+        "fill-first (others: f0 in beta)"
     );
-    assert!(words(Allocation::Random).contains("drawn at random (weight "));
-    assert!(words(Allocation::LeastWaste).starts_with("f0 in alpha, least waste, 20 % unused ("));
+    assert!(words(Allocation::Random).contains("random (weight "));
+    assert!(words(Allocation::LeastWaste).starts_with("least-waste, 20 % unused ("));
     // Where there is nothing to choose nothing is said.
     let one = vec![cloud("alpha", vec![flavor(1, 4096, None)])];
     let plan = Small::new(one, vec![jobs(1, 1, 1024)]).plan();
-    assert_eq!(first_node(&plan), "for 1 waiting job of 1 cpu, 1024 MB");
-    assert_eq!(group(&plan), "1 on 1 new node");
+    assert_eq!(first_node(&plan), "for 1 waiting job of 1 CPU, 1024 MB");
+    assert_eq!(group(&plan), "create 1 node for 1 job");
 }
 
 #[test]
@@ -261,8 +261,9 @@ fn a_group_says_where_its_nodes_are_and_who_goes_with_others() {
     assert_eq!(
         lines,
         [
-            "2 on 2 new nodes: 1 f1 in alpha, 1 f1 in beta",
-            "4 beside others on new nodes; 1 on 1 new node: f0 in alpha, whose turn it is (weight 1 of 2) (f0 in beta)"
+            "create 2 nodes for 2 jobs: f1 in alpha, f1 in beta",
+            "4 can run on new nodes of other job groups; create f0 in alpha for 1 job: round-robin (weight 1 of 2) (others: f0 in \
+             beta)"
         ]
     );
 }

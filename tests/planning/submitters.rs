@@ -98,9 +98,9 @@ fn the_default_is_the_limit_of_each_user_by_itself() {
     assert_eq!(made_in_order(&plan).len(), 1 + 1 + 3);
     let told = limited(&plan).join("\n");
     for words in [
-        "cores_max 7 of user alice: its nodes have 4 cores",
-        "cores_max 7 of user bob: its nodes have 4 cores",
-        "cores_max 12 of user carol: its nodes have 12 cores",
+        "cores_max 7 of user alice: 4 cores in use by its nodes",
+        "cores_max 7 of user bob: 4 cores in use by its nodes",
+        "cores_max 12 of user carol: 12 cores in use by its nodes",
     ] {
         assert!(told.contains(words), "{told}");
     }
@@ -195,7 +195,7 @@ fn jobs_that_start_again_and_again_keep_no_node_up() {
     let told: Vec<String> = plan.groups[0].why.iter().map(ToString::to_string).collect();
     assert!(
         told.iter()
-            .any(|why| why.contains("1 wait in backoff: each was started at least 9 times")),
+            .any(|why| why.contains("1 waiting in backoff: each started at least 9 times")),
         "{told:?}"
     );
 }

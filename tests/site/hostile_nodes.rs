@@ -333,14 +333,14 @@ fn own_identity(testbed: &Testbed) {
     });
     for (token, sender) in [
         ("attacker", format!("node {ATTACKER}")),
-        ("execute", "the identity that nodes share".to_owned()),
+        ("execute", "the shared identity of nodes".to_owned()),
     ] {
         lab.forge_drained(token);
         let plan = lab.tick();
         assert!(
             told(
                 &plan,
-                &["startd aaa: it answers at <127.0.0.1:1>", VICTIM, &sender]
+                &["startd aaa: the startd at <127.0.0.1:1>", VICTIM, &sender]
             ),
             "{plan:#?}"
         );

@@ -65,7 +65,7 @@ fn what_is_there_and_why_on_80_columns() {
     let node = node.unwrap().to_owned();
     assert!(
         plain(&on_a_terminal(&rig, &format!("explain {node}")).stdout)
-            .contains("It is still there: busy")
+            .contains("The node exists, busy")
     );
 
     step("a cloud is away");
@@ -85,7 +85,7 @@ fn what_is_there_and_why_on_80_columns() {
     assert!(within(30, || {
         rig.tick(&[]);
         let life = plain(&on_a_terminal(&rig, &format!("explain {node}")).stdout);
-        life.contains("It was deleted at ")
+        life.contains("ehos deleted the node at ")
     }));
     step("done");
 }

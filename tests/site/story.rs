@@ -269,8 +269,12 @@ fn where_ehos_may_not_drain_a_node_that_nobody_claims_ends_by_itself() {
     step(&format!("{idle:.1?} after its last job"));
     assert!(idle >= Duration::from_secs(15), "{idle:?}");
     site.tick_until("the node is gone", 60, By::Hand, &[0], nothing_left);
-    assert!(site.said("powers itself off after"), "{}", site.story());
-    assert!(site.said("switched off, no job on it"), "{}", site.story());
+    assert!(site.said("shuts itself down after"), "{}", site.story());
+    assert!(
+        site.said("server is SHUTOFF, no job on it"),
+        "{}",
+        site.story()
+    );
     assert!(!site.said("failed"), "{}", site.story());
     assert!(!site.was_killed_at("condor_drain"), "ehos has drained");
     step("done");

@@ -11,11 +11,11 @@ use openstack::{self, OpenStackCloud};
 use scaling::signing::SigningKeys;
 use userdata::node::NodeUserData;
 
-/// The backends that the configuration names. Tokens of the clouds are kept in the folder `token_folder`, or not at all (a dry run writes
-/// nothing); which jobs run where is remembered in `matches`. Its servers are signed with `keys`. Nothing is asked yet.
+/// Returns the backends of the configuration, without a query yet. Tokens of clouds are kept in `token_folder`, if given (a dry
+/// run writes nothing), and matches in `matches`. New servers are signed with `keys`.
 ///
 /// # Errors
-/// When a cloud's `cacert` cannot be used.
+/// The `cacert` of a cloud cannot be used.
 pub fn real<'a>(
     config: &'a Config,
     user_data: &'a NodeUserData<'a>,

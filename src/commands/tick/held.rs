@@ -1,4 +1,4 @@
-//! A lock that another process has: a tick that runs is left alone, one that hangs is an error.
+//! A lock that another process holds: a running tick is normal, a hanging one is an error.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,35 +9,33 @@ use system::exit::Exit;
 use system::lock::{self, Holder};
 use tick::state_directory;
 
-/// A tick that has the lock for so many times its time-out does not run any more: what can block in it ends before.
+/// A tick that holds the lock for this multiple of its timeout is stopped: every wait in a tick ends before.
 const HANGING: u32 = 2;
 
-/// Leaves the directory to the tick that has its lock: quietly, unless that one has had it for much longer than a tick
-/// may last.
+/// Leaves the directory to the tick that holds its lock. An error follows only if that tick has held it for much longer
+/// than a tick may last.
 pub fn leave(directory: &Path, timeout: Duration) -> Exit {
     let place = directory.display();
     match lock::holder(directory, lock::TICK) {
         Some(Holder { pid, since }) if since > timeout * HANGING => {
             error!(
-                "another tick, process {pid}, has had the lock of {place} for {} s, and a tick may take {} s: \
-                 it is stopped or hangs in the kernel, and nothing is scaled meanwhile. Look at it (ps -o \
-                 pid,user,stat,wchan,cmd {pid}), let it go on (kill -CONT {pid}) or end it (kill -KILL {pid}); the \
-                 next tick is the clean-up",
+                "{place}: no tick can run: another tick, process {pid}, has held the lock for {} s, longer than \
+                 daemon.tick_timeout {} s: it is stopped or hangs in the kernel; check it (ps -o \
+                 pid,user,stat,wchan,cmd {pid}), then continue it (kill -CONT {pid}) or end it (kill -KILL {pid})",
                 since.as_secs(),
                 timeout.as_secs()
             );
             Exit::Unavailable
         }
         Some(_) => {
-            info!("another tick has the lock of {place}");
+            info!("{place}: another tick holds the lock");
             Exit::Done
         }
         None => unsigned(directory, timeout),
     }
 }
 
-/// The same where the holder has not signed: a tick does so at once, so it is another program or another user, who holds up
-/// every tick.
+/// The same without the name of the holder. A tick writes its name at once, so another program or user blocks every tick.
 fn unsigned(directory: &Path, timeout: Duration) -> Exit {
     let place = directory.display();
     let held = lock::unsigned_for(directory, lock::TICK, &state_directory::file(directory));
@@ -46,7 +44,7 @@ fn unsigned(directory: &Path, timeout: Duration) -> Exit {
             let (who, remedy) = match lock::locked_by(directory, lock::TICK) {
                 Some(pid) => (
                     format!("process {pid}"),
-                    format!("look at it (ps -o pid,user,cmd {pid}) and end it (kill {pid})"),
+                    format!("check it (ps -o pid,user,cmd {pid}) and end it (kill {pid})"),
                 ),
                 None => (
                     "a process".to_owned(),
@@ -57,7 +55,7 @@ fn unsigned(directory: &Path, timeout: Duration) -> Exit {
                 ),
             };
             error!(
-                "{place}: no tick can run: {who} has had {} for at least {} s and is no tick of ehos; {remedy}, and keep other \
+                "{place}: no tick can run: {who}, not a tick of ehos, has held {} for at least {} s; {remedy}, and keep other \
                  users out of the directory (chmod 700 {place})",
                 lock::TICK,
                 held.as_secs()
@@ -65,7 +63,7 @@ fn unsigned(directory: &Path, timeout: Duration) -> Exit {
             Exit::Unavailable
         }
         None => {
-            info!("another process has the lock of {place}");
+            info!("{place}: another process holds the lock");
             Exit::Done
         }
     }

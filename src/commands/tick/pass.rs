@@ -94,7 +94,7 @@ impl Passes<'_> {
             durations: &durations,
             took: start.elapsed(),
             totals: match &done {
-                // What is counted anew must not be told where it is not saved: counters would go back.
+                // Unsaved counters must not be reported: they would decrease later.
                 Some(done) if !done.unsaved => done.next.totals.clone(),
                 _ => plan.next.totals.clone(),
             },
@@ -126,9 +126,9 @@ impl Passes<'_> {
     fn act(&self, plan: &mut Plan, at: Timestamp) -> anyhow::Result<ActedOn> {
         if !plan.actions.is_empty() {
             state_directory::save(self.directory, &plan.next)
-                .context("nothing was done: intents must be on disk first")?;
+                .context("no action: intents could not be saved")?;
         }
-        // A simulated world is to be the same again each time.
+        // A simulated world is deterministic.
         let at_once = if self.world.is_some() { 1 } else { AT_ONCE };
         let Acted { outcomes, consoles } =
             act_and_listen(self.backends, &plan.actions, at_once, self.deadline);
@@ -145,8 +145,10 @@ impl Passes<'_> {
         if plan.actions.is_empty() {
             saved?;
         } else if let Err(error) = saved {
-            // What was done is reported all the same.
-            error!("what was done could not be written down, the next tick finds it out: {error}");
+            // The report still contains the actions.
+            error!(
+                "state not saved after the actions, the next tick observes their results: {error}"
+            );
             unsaved = true;
         }
         Ok(ActedOn {
@@ -156,35 +158,35 @@ impl Passes<'_> {
         })
     }
 
-    /// Says where the history could not be written.
+    /// Warns if the history could not be written.
     pub fn record(&self, written: io::Result<()>) {
         let directory = self.directory;
         if let Err(error) = written {
             let folder = history::folder(directory);
             warn!(
-                "{}: this tick is missing in the history: {}. It must be a folder, writable by this user, on a disk \
-                 with room",
+                "{}: this tick is not recorded: {}; check that it is a folder, that this user can write to it, and that the disk is \
+                 not full",
                 folder.display(),
                 rights::told_in(&folder, Some(directory), &error)
             );
         }
     }
 
-    /// Removed clouds whose access is still in clouds.yaml.
+    /// Notices for removed clouds whose access is still in clouds.yaml.
     fn still_reachable(&self, plan: &Plan) -> Vec<String> {
         let configured = |name: &str| self.config.policy.cloud(name).is_some();
         let removed = plan.next.removed(configured);
         if removed.is_empty() {
             return Vec::new();
         }
-        // Nothing of a file that cannot be read: it is no part of this configuration.
+        // The file is not part of this configuration: if it is unreadable, there is no notice.
         let entries = config::connection::entries(self.environment).unwrap_or_default();
         let there = removed.iter().filter(|name| entries.contains(name));
         there
             .map(|name| {
                 format!(
-                    "the removed cloud {name} is an entry of clouds.yaml: `{name}: {{cloud: {name}, retire: true}}` under \
-                     clouds: puts it back"
+                    "removed cloud {name} is an entry of clouds.yaml; to restore it, add `{name}: {{cloud: {name}, retire: true}}` \
+                     under clouds:"
                 )
             })
             .collect()

@@ -1,4 +1,4 @@
-//! The passes of one tick: one, and a second where startds have accepted drains.
+//! The passes of one tick: one, and a second if startds have accepted drains.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -72,7 +72,7 @@ impl Passes<'_> {
                     print(&(heading + &pass.text));
                     passed.second = Some(pass);
                 }
-                // The first one is told, and goes on record, all the same.
+                // The first pass is still reported and recorded.
                 Err(error) => passed.failed = Some(error),
             }
         }
@@ -109,7 +109,6 @@ impl Passed {
         json(&self.first.snapshot, second.map(|pass| &pass.snapshot))
     }
 
-    /// The tick as one.
     fn report(&self) -> TickReport {
         match &self.second {
             Some(second) => second.snapshot.after(&self.first.snapshot),

@@ -130,7 +130,7 @@ const sameDay = (a, b) => new Date(a).toDateString() === new Date(b).toDateStrin
 const moment = (at) => (sameDay(at, now()) ? clockSeconds : dayAndClock).format(new Date(at));
 
 // What the server says of the last tick: problems, phases in the order of a node's life, words.
-let view = { problems: [], phases: [], decisions: [], limits: [], stuck: [], unknown_sources: [] };
+let view = { problems: [], phases: [], decisions: [], results: [], limits: [], stuck: [], unknown_sources: [] };
 const phaseOf = (phase) => view.phases.find((one) => one.phase === phase);
 const family = (phase) => phaseOf(phase)?.family ?? 'doubt';
 const meaning = (phase) => phaseOf(phase)?.meaning;
@@ -302,8 +302,8 @@ function bar(element, share) {
 const left = (usage) => (!usage || usage.limit === null ? null : Math.max(0, usage.limit - usage.used));
 
 function drawFigures() {
-  const { cores, cost, policy, nodes, clouds } = status;
-  const existing = nodes.filter((node) => !['gone', 'lapsed', 'new'].includes(node.phase)).length;
+  const { cores, cost, policy, clouds } = status;
+  const existing = view.existing_nodes;
   const heard = view.knows_claims;
   const whole = view.knows_paid;
   const paid = whole ? count(cores.paid) : `at least ${count(cores.paid)}`;
@@ -650,7 +650,6 @@ async function askNode() {
   try {
     const answer = await ask(`api/node/${encodeURIComponent(id)}`);
     if (opened?.id !== id) return;
-    if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error ?? `HTTP ${answer.status}`);
     const { node, events } = await answer.json();
     if (opened?.id !== id) return;
     if (node) drawNode(status?.nodes.find((one) => one.node === id) ?? node, name);
@@ -730,33 +729,17 @@ const DAY = 86400;
 function timeTicks(from, to, room) {
   const steps = [5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 5 * DAY, 7 * DAY, 10 * DAY];
   const step = steps.find((one) => (to - from) / one <= room) ?? steps.at(-1);
-  const midnight = new Date(from * 1000);
-  midnight.setHours(0, 0, 0, 0);
+  const at = new Date(from * 1000);
+  at.setHours(0, 0, 0, 0);
   const ticks = [];
-  for (let day = 0; ticks.length < 60; ) {
-    const begin = new Date(midnight);
-    begin.setDate(begin.getDate() + day);
-    if (begin.getTime() / 1000 > to) break;
-    if (step >= DAY) {
-      ticks.push(begin.getTime() / 1000);
-      day += step / DAY;
-    } else {
-      for (let s = 0; s < DAY; s += step) {
-        const at = new Date(begin);
-        at.setSeconds(s);
-        ticks.push(at.getTime() / 1000);
-      }
-      day += 1;
-      if (ticks.length > 2000) break;
-      while (ticks.length && ticks[0] < from) ticks.shift();
-    }
+  while (at / 1000 <= to) {
+    const isMidnight = at.getHours() === 0 && at.getMinutes() === 0;
+    const format = step >= DAY || (isMidnight && to - from > DAY / 2) ? monthDay : clock;
+    if (at / 1000 >= from) ticks.push([at / 1000, format.format(at)]);
+    // On the viewer's clock: a day may have 23 or 25 hours.
+    at.setMinutes(at.getMinutes() + step / MINUTE);
   }
-  const seen = [...new Set(ticks)].filter((t) => t >= from && t <= to);
-  return seen.map((t) => {
-    const date = new Date(t * 1000);
-    const midnightHere = date.getHours() === 0 && date.getMinutes() === 0;
-    return [t, step >= DAY || (midnightHere && to - from > DAY / 2) ? monthDay.format(date) : clock.format(date)];
-  });
+  return ticks;
 }
 
 function newPlot(chart) {
@@ -1041,9 +1024,7 @@ async function loadSeries() {
   if (once) seriesOf[wanted] = once.series?.[wanted];
   else {
     try {
-      const answer = await ask(`api/series?range=${wanted}`);
-      if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
-      seriesOf[wanted] = await answer.json();
+      seriesOf[wanted] = await (await ask(`api/series?range=${wanted}`)).json();
     } catch (error) {
       lacking = true;
       if (wanted !== range) return;
@@ -1111,7 +1092,7 @@ function whatOf({ fate, was, phase }) {
 }
 
 function resultOf({ result, message }) {
-  const word = { done: 'done', failed: 'failed', changed: 'not done, otherwise than planned', planned: 'planned' }[result] ?? result ?? '';
+  const word = view.results.find((one) => one.result === result)?.words ?? result ?? '';
   return message ? `${word}: ${message}` : word;
 }
 
@@ -1142,9 +1123,7 @@ function drawDecisions() {
 
 async function askDecisions(before) {
   if (once) return once.decisions ?? { decisions: [], more: false };
-  const asked = await ask(`api/decisions?limit=50${before ? `&before=${encodeURIComponent(before)}` : ''}`);
-  if (!asked.ok) throw new Error(`HTTP ${asked.status}`);
-  return asked.json();
+  return (await ask(`api/decisions?limit=50${before ? `&before=${encodeURIComponent(before)}` : ''}`)).json();
 }
 
 async function loadDecisions(before) {
@@ -1202,16 +1181,11 @@ function plainList(id, items, until) {
 }
 
 function drawTick() {
-  const verbs = new Map();
-  for (const { action, result } of status.actions) {
-    const name = `${action}${result === 'done' ? '' : result === 'changed' ? ' not done' : ` ${result}`}`;
-    verbs.set(name, (verbs.get(name) ?? 0) + 1);
-  }
   pairs($('tick-figures'), [
     ['At', wholeDate.format(new Date(status.at))],
     ['Took', milliseconds(status.milliseconds)],
     ['Exit code', status.exit],
-    ['Did', [...verbs].map(([verb, n]) => `${count(n)} ${verb}`).join(', ') || 'nothing'],
+    ['Did', view.actions.join(', ') || 'nothing'],
     ['Simulation', status.simulated ? status.notices.join('; ') : null],
     ['Window', status.window?.text ?? 'none of schedules holds'],
   ]);
@@ -1274,8 +1248,11 @@ function drawAll() {
   }
 }
 
-function ask(address, options_ = {}) {
-  return fetch(address, { signal: AbortSignal.timeout(20000), cache: 'no-store', ...options_ });
+async function ask(address, headers = {}) {
+  const answer = await fetch(address, { signal: AbortSignal.timeout(20000), cache: 'no-store', headers });
+  if (answer.ok || answer.status === 304) return answer;
+  const { error } = await answer.json().catch(() => ({}));
+  throw Object.assign(new Error(error ?? `HTTP ${answer.status}`), { answers: true });
 }
 
 const POLL = 5000;
@@ -1294,15 +1271,11 @@ async function poll() {
   polling = true;
   let fresh = false;
   try {
-    const answer = await ask('api/page', { headers: etag ? { 'If-None-Match': etag } : {} });
+    const answer = await ask('api/page', etag ? { 'If-None-Match': etag } : {});
     const date = Date.parse(answer.headers.get('Date') ?? '');
     // The header has whole seconds.
     if (date && Math.abs(date - Date.now() - offset) > 1500) offset = Math.abs(date - Date.now()) > 1500 ? date - Date.now() : 0;
     if (answer.status !== 304) {
-      if (!answer.ok) {
-        const { error } = await answer.json().catch(() => ({}));
-        throw Object.assign(new Error(error ?? `HTTP ${answer.status}`), { answers: true });
-      }
       const next = await answer.json();
       etag = answer.headers.get('ETag');
       fresh = next.tick?.at !== status?.at || !contact.ok;

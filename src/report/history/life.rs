@@ -1,4 +1,4 @@
-//! The life of one node, put together from the records that name it.
+//! The history of one node, collected from the records that name it.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,127 +14,107 @@ use scaling::names::{ActionName, PhaseName};
 use scaling::plan::NodeDecision;
 use scaling::seconds::Seconds;
 
-/// The version of its JSON: raised when something in it changes its meaning or goes.
+/// The version of the JSON layout: raised when a field changes its meaning or is removed.
 pub const VERSION: u32 = 1;
 
-/// A node from its beginning to its end, as far as the history goes.
+/// A node from its create to its end, as far as the history reaches back.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Life {
-    /// Of this layout.
     pub version: u32,
-    /// Its id.
     pub node: String,
-    /// Its server's name.
+    /// The name of its server.
     pub name: String,
-    /// Its server's UUID, where it is known.
+    /// The UUID of its server, if known.
     pub server: Option<String>,
-    /// Its host name, where it is known.
+    /// Its host name, if known.
     pub machine: Option<String>,
-    /// Its cloud.
     pub cloud: String,
-    /// Its flavor.
     pub flavor: String,
-    /// What it boots from.
     pub image: String,
-    /// What happened, in order.
     pub events: Vec<LifeEvent>,
-    /// How long it was in each phase, in the order in which it first was.
+    /// The time in each phase, in the order of first entry.
     pub phases: Vec<PhaseSpan>,
-    /// What it cost, about, where its flavor has a price.
+    /// Its approximate cost, if its flavor has a price.
     pub cost: Option<Money>,
-    /// How it ended.
     pub end: End,
-    /// The same in a sentence.
+    /// The end in a sentence.
     pub text: String,
 }
 
-/// One thing that happened.
+/// One tick that concerned the node.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LifeEvent {
-    /// When the tick looked.
+    /// The time of the observation.
     pub at: Timestamp,
-    /// Where the node was in its life.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Named<PhaseName>>,
-    /// What the tick did to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fate: Option<Named<NodeDecision>>,
-    /// Why, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Named<ReasonName>>,
-    /// In a sentence.
     pub text: String,
-    /// The numbers in it.
+    /// The numbers in the sentence.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub numbers: Map<String, Value>,
-    /// What was done.
     pub actions: Vec<ActionTaken>,
 }
 
-/// Something that was done.
+/// An action of a tick on the node, and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ActionTaken {
-    /// What.
     pub action: Named<ActionName>,
-    /// What came of it.
     pub result: Named<ActionResult>,
-    /// What failed or has changed.
+    /// The failure, or the change that the recheck found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// One phase of a life.
+/// The time in one phase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PhaseSpan {
-    /// Its name.
     pub phase: Named<PhaseName>,
-    /// How long, all together.
     pub seconds: u64,
 }
 
-/// How a life ended.
+/// The end of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "end", rename_all = "snake_case")]
 pub enum End {
-    /// The last tick has seen it.
+    /// The node exists as of the last tick.
     There {
-        /// Where it is in its life.
         phase: Named<PhaseName>,
-        /// Why it is left so, or what is done with it.
+        /// The decision of the last tick and its reason.
         why: String,
     },
     /// ehos deleted its server.
     Deleted {
-        /// When it was asked for.
+        /// The time of the request.
         at: Timestamp,
-        /// Why.
         why: String,
     },
-    /// Its server went without that.
+    /// Its server was deleted outside ehos.
     Gone {
-        /// When a tick found it so.
+        /// The time of the tick that found it so.
         at: Timestamp,
-        /// What is known of it.
         why: String,
     },
-    /// There never was a server.
+    /// Nova never created a server.
     NotMade {
-        /// When it was asked for.
+        /// The time of the request.
         at: Timestamp,
-        /// What failed.
         why: String,
     },
-    /// The history does not say.
+    /// The history does not contain the end.
     Unknown {
-        /// When it was seen last.
+        /// The time of the last record.
         at: Timestamp,
-        /// Where it was in its life then.
+        /// The phase then.
         phase: Named<PhaseName>,
     },
 }
 
 impl Life {
-    /// Of the records that name the node, the oldest first, and the last tick. `None` when neither knows it.
+    /// Collects the history of a node from records, the oldest first, and the last tick. `None` if neither names it.
     pub fn of(node: &str, records: &[Record], last: &TickReport) -> Option<Life> {
         let shown = last.nodes.iter().find(|one| one.node == node);
         let events: Vec<(Timestamp, &Event)> = records
@@ -186,34 +166,37 @@ impl Life {
 }
 
 impl End {
-    /// In a sentence, with times as `at` writes them.
+    /// The end in a sentence, with times formatted by `at`.
     pub fn sentence(&self, at: impl Fn(&Timestamp) -> String) -> String {
         match self {
             End::There { phase, why } if why.starts_with(&phase.to_string()) => {
-                format!("It is still there: {why}.")
+                format!("The node exists: {why}.")
             }
-            End::There { phase, why } => format!("It is still there, {phase}: {why}."),
+            End::There { phase, why } => format!("The node exists, {phase}: {why}."),
             End::Deleted { at: when, why } => {
-                format!("It was deleted at {} because: {why}.", at(when))
+                format!("ehos deleted the node at {}: {why}.", at(when))
             }
             End::Gone { at: when, why } => {
                 format!(
-                    "It went without ehos, and was missed at {}: {why}.",
+                    "The server was deleted outside ehos, noticed at {}: {why}.",
                     at(when)
                 )
             }
             End::NotMade { at: when, why } => {
-                format!("It was asked for at {} and never made: {why}.", at(when))
+                format!(
+                    "ehos requested the node at {}, but it was never created: {why}.",
+                    at(when)
+                )
             }
             End::Unknown { at: when, phase } => format!(
-                "It was {phase} at {}, and is not there any more; the history does not say more.",
+                "The node was {phase} at {} and no longer exists; the history contains nothing later.",
                 at(when)
             ),
         }
     }
 }
 
-/// What was done with the node in one tick.
+/// The actions of one tick on the node.
 fn deeds(node: &str, record: &Record) -> Vec<ActionTaken> {
     let of_node = record.actions.iter().filter(|action| action.node == node);
     of_node
@@ -246,13 +229,13 @@ fn steps(node: &str, records: &[Record]) -> Vec<LifeEvent> {
                 numbers: event.numbers.clone(),
                 actions,
             }),
-            // What is tried again is no event of its own.
+            // A repeated action has no event of its own.
             None => (!actions.is_empty()).then(|| LifeEvent {
                 at: record.at,
                 phase: None,
                 fate: None,
                 reason: None,
-                text: "once more".to_owned(),
+                text: "repeated".to_owned(),
                 numbers: Map::new(),
                 actions,
             }),
@@ -265,7 +248,7 @@ fn seconds_between(from: Timestamp, to: Timestamp) -> u64 {
     u64::try_from(to.duration_since(from).as_secs()).unwrap_or_default()
 }
 
-/// From each event to the next one, and from the last one `until`.
+/// The spans from each event to the next, and from the last event `until`.
 fn spans<'a>(
     events: &'a [(Timestamp, &'a Event)],
     until: Timestamp,
@@ -288,7 +271,7 @@ fn phases(events: &[(Timestamp, &Event)], until: Timestamp) -> Vec<PhaseSpan> {
             }),
         }
     }
-    // Ticks are a moment: what lasted none of them was only passed.
+    // A phase of 0 s was never observed by two ticks.
     parts.retain(|part| part.seconds > 0);
     parts
 }
@@ -317,7 +300,9 @@ fn end(
     let made = deed(ActionName::Create, ActionResult::Done).is_some();
     let refused = deed(ActionName::Create, ActionResult::Failed);
     if let Some((at, refused)) = refused.filter(|_| !made && events.len() <= 1) {
-        let why = refused.message.unwrap_or_else(|| "it failed".to_owned());
+        let why = refused
+            .message
+            .unwrap_or_else(|| "no cause reported".to_owned());
         return End::NotMade { at, why };
     }
     if let Some(shown) = shown.filter(|shown| exists(&shown.phase)) {
@@ -328,7 +313,7 @@ fn end(
             why: format!("{decision}{separator}{}", shown.why.text),
         };
     }
-    // The first delete has the reason; those after it are asked because it was not done yet.
+    // The first delete has the reason; later ones repeat it.
     let first = records.iter().find_map(|record| {
         let deed = deeds(node, record)
             .into_iter()
@@ -341,7 +326,7 @@ fn end(
             .iter()
             .rev()
             .find(|(when, event)| *when <= at && event.fate.is(NodeDecision::Delete));
-        let why = why.map_or("it is not said", |(_, event)| event.text.as_str());
+        let why = why.map_or("no reason recorded", |(_, event)| event.text.as_str());
         return End::Deleted {
             at,
             why: why.to_owned(),
@@ -366,7 +351,7 @@ fn end(
     }
 }
 
-/// How long, in words.
+/// `busy 2 h`.
 pub fn part_in_words(part: &PhaseSpan) -> String {
     format!("{} {}", part.phase, Seconds(part.seconds))
 }

@@ -86,10 +86,10 @@ fn a_whole_life() {
     assert_eq!(life.cost, Some(Money::new(0.24)));
     assert_eq!(
         life.text,
-        "It was deleted at 2026-11-26T09:22:00Z because: no claim left."
+        "ehos deleted the node at 2026-11-26T09:22:00Z: no claim left."
     );
     assert_eq!(life.events.len(), 8);
-    assert_eq!(life.events[6].text, "once more");
+    assert_eq!(life.events[6].text, "repeated");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn each_end() {
         "cloud": "c", "flavor": "f", "phase": "busy", "fate": "keeps", "reason": "busy", "text": "busy 1 of 2 cpus"}]}))
     .unwrap();
     let there = Life::of(NODE, &[created()], &last).unwrap();
-    assert_eq!(there.text, "It is still there: busy 1 of 2 cpus.");
+    assert_eq!(there.text, "The node exists: busy 1 of 2 cpus.");
     assert_eq!(there.phases[0].seconds, 1800);
     // Of a history that is lost the last tick is what is known.
     let only_last = Life::of(NODE, &[], &last).unwrap();

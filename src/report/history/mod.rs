@@ -1,15 +1,20 @@
-//! What happened: a line for each tick in `history/YYYY-MM-DD.jsonl`, and the whole of the last one in
-//! `history/last.json`. For people, programs and the page; nothing is decided by it, and losing it costs nothing else.
+//! The history: a record for each tick in `history/YYYY-MM-DD.jsonl`, and the last tick report in `history/last.json`.
 //!
-//! The folder can be read by all (a page that is served by a user of its own needs no more of the state directory), and
-//! what is in it is what reports say: no secrets.
+//! For people, programs and the page. No decision depends on it.
+//!
+//! Every user can read the folder, so that a page can run as a user of its own. Reports contain no secrets.
 
 pub mod life;
 mod read;
 mod record;
+mod rollup;
+mod sample;
 pub mod search;
+pub mod steps;
 mod write;
 
+#[cfg(test)]
+mod rollup_tests;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 pub use read::{Day, UnreadDay, days, last, parse};
 pub use record::{CloudCounts, CostCounts, Event, GroupCounts, Record, VERSION, limits};
+pub use rollup::{Steps, first_tick, steps};
 pub use write::{write, write_last};
 
 /// The folder of the history in the state directory.
@@ -34,3 +40,6 @@ pub(crate) const LAST: &str = "last.json";
 
 /// How the names of the days' files end.
 const DAY: &str = ".jsonl";
+
+/// How the names of their files of steps end.
+const STEPS: &str = ".steps";

@@ -1,4 +1,4 @@
-//! Reads the history back. What cannot be read of it, a line that a killed tick left half written, is skipped.
+//! Reads the history. Damaged lines, such as the last one of a killed tick, are skipped.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -26,7 +26,6 @@ pub fn last(folder: &Path) -> io::Result<Option<TickReport>> {
 /// One day of the history (UTC).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Day {
-    /// Which.
     pub date: Date,
     /// Its file.
     pub path: PathBuf,
@@ -101,7 +100,7 @@ impl Day {
 }
 
 /// `None` for what is not there.
-fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+pub(super) fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         found => found.map(Some),

@@ -1,4 +1,4 @@
-//! One tick as a line of the history.
+//! The record of a tick: one line of the history.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use scaling::observation::{CloudName, Resources};
 use scaling::plan::{NodeDecision, UnknownSource};
 use scaling::source::SourceKind;
 
-/// The version of this layout: raised when something in it changes its meaning or goes.
+/// The version of the JSON layout: raised when a field changes its meaning or is removed.
 pub const VERSION: u32 = 1;
 
 /// Groups of waiting jobs that a line names, those that wait longest; the rest is in the counts.
@@ -87,7 +87,6 @@ pub struct CloudCounts {
     pub nodes: BTreeMap<String, u64>,
     /// Cores of its servers.
     pub paid_cores: u64,
-    /// Those that are claimed.
     pub claimed_cores: u64,
     /// What exists in it, an hour; none without any price.
     pub per_hour: Option<Money>,
@@ -109,7 +108,6 @@ pub struct CostCounts {
 pub struct GroupCounts {
     /// What each job asks for, in words.
     pub request: String,
-    /// One of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub example: Option<String>,
     /// How many wait.
@@ -149,9 +147,7 @@ pub struct Event {
     /// `Machine` of its startd.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,
-    /// Its cloud.
     pub cloud: String,
-    /// Its flavor.
     pub flavor: String,
     /// What it boots from.
     #[serde(default)]
@@ -170,7 +166,6 @@ pub struct Event {
     pub reason: Named<ReasonName>,
     /// Why, in a sentence.
     pub text: String,
-    /// The numbers in it.
     #[serde(flatten)]
     pub numbers: Map<String, Value>,
 }

@@ -1,5 +1,7 @@
-//! Finds the life of one node in the history. Days are searched as bytes, and only the lines in which the node is named
-//! are parsed: a year is looked through in seconds, and a node whose id says when it was made much faster.
+//! Finds the records of one node in the history.
+//!
+//! Days are searched as bytes, and only lines that name the node are parsed: a year takes seconds, and a node whose id
+//! contains the time of its create takes less.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

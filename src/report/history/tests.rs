@@ -114,7 +114,9 @@ fn days_go_when_they_are_old_and_nothing_else_does() {
     fs::create_dir_all(&folder).unwrap();
     for name in [
         "2026-10-26.jsonl",
+        "2026-10-26.steps",
         "2026-10-27.jsonl",
+        "2026-10-27.steps",
         "2026-11-25.jsonl",
         "last.json.new-a1b2c3",
         "notes.txt",
@@ -134,7 +136,9 @@ fn days_go_when_they_are_old_and_nothing_else_does() {
     let left = [
         "2026-10-01.jsonl.gz",
         "2026-10-27.jsonl",
+        "2026-10-27.steps",
         "2026-11-25.jsonl",
+        "2026-11-25.steps",
         "2026-11-26.jsonl",
         "last.json",
         "notes.txt",

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use rustix::fs::OFlags;
 
-use super::{DAY, LAST, Record, folder, read};
+use super::{DAY, Day, LAST, Record, STEPS, folder, read, rollup};
 use crate::TickReport;
 use system::plain;
 
@@ -36,11 +36,14 @@ pub fn write(state_directory: &Path, now: &TickReport, keep_days: u64) -> io::Re
     opened.set_permissions(Permissions::from_mode(0o755))?;
     // Of what cannot be read nothing is known.
     let before = read::last(&folder).unwrap_or_default();
+    let days = read::days(&folder)?;
     if keep_days > 0 {
-        append(&folder, &Record::of(now, before.as_ref()))?;
+        let line = serde_json::to_string(&Record::of(now, before.as_ref()))? + "\n";
+        append(&folder.join(format!("{}{DAY}", day(now.at))), line)?;
+        rollup::roll_up(&folder, &days, before.map(|before| before.at), now.at);
     }
     replace(&folder, now)?;
-    prune(&folder, now.at, keep_days)
+    prune(&folder, &days, now.at, keep_days)
 }
 
 /// Replaces the last tick, where it was written already: its line stays.
@@ -56,10 +59,9 @@ fn day(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()
 }
 
-fn append(folder: &Path, record: &Record) -> io::Result<()> {
-    let mut line = plain::json(&serde_json::to_string(record)?).into_bytes();
-    line.push(b'\n');
-    let path = folder.join(format!("{}{DAY}", day(record.at)));
+/// Adds whole lines of JSON to a file.
+pub(super) fn append(path: &Path, lines: String) -> io::Result<()> {
+    let mut lines = plain::json(&lines).into_bytes();
     let mut file = OpenOptions::new()
         .read(true)
         .append(true)
@@ -68,11 +70,11 @@ fn append(folder: &Path, record: &Record) -> io::Result<()> {
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)?;
     if torn(&mut file)? {
-        line.insert(0, b'\n');
+        lines.insert(0, b'\n');
     } else if file.metadata()?.len() == 0 {
         file.set_permissions(Permissions::from_mode(0o644))?;
     }
-    file.write_all(&line)
+    file.write_all(&lines)
 }
 
 /// Whether the last line has no end: its tick was killed.
@@ -102,20 +104,21 @@ fn replace(folder: &Path, now: &TickReport) -> io::Result<()> {
 
 /// Removes days that are over for longer than `keep_days`, and what killed ticks have left half written. When all that
 /// there is would be too old but this very day, the clock may be wrong, and none goes.
-fn prune(folder: &Path, at: Timestamp, keep_days: u64) -> io::Result<()> {
+fn prune(folder: &Path, days: &[Day], at: Timestamp, keep_days: u64) -> io::Result<()> {
     let today = day(at);
     let oldest = i64::try_from(keep_days)
         .ok()
         .and_then(|days| Span::new().try_days(days).ok())
         .and_then(|days| today.checked_sub(days).ok());
     let recent = |day: Date| day < today && oldest.is_some_and(|oldest| day >= oldest);
-    let sure = keep_days == 0 || read::days(folder)?.iter().any(|one| recent(one.date));
+    let sure = keep_days == 0 || days.iter().any(|one| recent(one.date));
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let old = || {
-            let day: Option<Date> = name.strip_suffix(DAY).and_then(|day| day.parse().ok());
+            let stem = name.strip_suffix(DAY).or_else(|| name.strip_suffix(STEPS));
+            let day: Option<Date> = stem.and_then(|day| day.parse().ok());
             sure && day.zip(oldest).is_some_and(|(day, oldest)| day < oldest)
         };
         if name.starts_with(NEW) || old() {

@@ -1,4 +1,4 @@
-//! A tick in figures for those who collect them: Prometheus, and InfluxDB. Both are rendered from a [`TickReport`] alone.
+//! Metrics for Prometheus and InfluxDB, rendered from a [`TickReport`].
 
 pub mod influx;
 pub mod prometheus;
@@ -16,29 +16,29 @@ use crate::names::Named;
 use scaling::names::PhaseName;
 pub use settings::{InfluxLogin, InfluxSettings, MetricsSettings};
 
-/// Writes the textfile of Prometheus, where there is to be one. It is a warning when it cannot be.
+/// Writes the textfile of Prometheus, if configured. A failure is a warning.
 pub fn write(settings: &MetricsSettings, now: &TickReport) {
     let Some(path) = &settings.prometheus_textfile else {
         return;
     };
     if let Err(error) = textfile::write(path, &prometheus::text(now)) {
         warn!(
-            "{}: the metrics of this tick are not written: {error}. Its folder must be there, and writable by this user; \
-             under systemd `systemctl edit ehos` must name it, too: [Service] ReadWritePaths={}",
+            "{}: the metrics of this tick are not written: {error}; make its folder writable for this user, and under systemd \
+             add with `systemctl edit ehos`: [Service] ReadWritePaths={}",
             path.display(),
             path.parent().unwrap_or(Path::new("/")).display()
         );
     }
 }
 
-/// Sends the figures to InfluxDB, where there is one, within `metrics.timeout`. It is a warning when they do not arrive.
+/// Sends the metrics to InfluxDB, if configured, within `metrics.timeout`. A failure is a warning.
 pub fn send(settings: &MetricsSettings, now: &TickReport) {
     let Some(influxdb) = &settings.influxdb else {
         return;
     };
     let lines = influx::lines(now, &host(settings));
     if let Err(why) = send::send(influxdb, lines, settings.timeout) {
-        warn!("{}: {why}; this tick is missing there", shown(influxdb));
+        warn!("{}: metrics of this tick not sent: {why}", shown(influxdb));
     }
 }
 
@@ -47,7 +47,7 @@ fn shown(influxdb: &InfluxSettings) -> String {
     format!("InfluxDB at {address}")
 }
 
-/// The machine's name as metrics have it (`daemon.hostname`).
+/// The name of this machine in metrics (`daemon.hostname`).
 pub fn host(settings: &MetricsSettings) -> String {
     match &settings.hostname {
         Some(name) => name.clone(),
@@ -58,7 +58,7 @@ pub fn host(settings: &MetricsSettings) -> String {
     }
 }
 
-/// Phases that only the collector can tell.
+/// Phases that depend on the collector.
 const IN_POOL: [PhaseName; 5] = [
     PhaseName::Idle,
     PhaseName::Busy,

@@ -1,4 +1,4 @@
-//! Sends lines to InfluxDB: once, in the time that it is given.
+//! Sends lines to InfluxDB: once, within a timeout.
 
 use std::time::Duration;
 
@@ -64,11 +64,9 @@ fn explained(error: &ureq::Error, timeout: Duration) -> String {
 
 fn refused(status: u16, body: &str, settings: &InfluxSettings) -> String {
     let what_to_do = match status {
-        300..=399 => ": it is somewhere else; give that address as influxdb.url",
-        401 | 403 => {
-            ": correct the user, the password or the token of influxdb in the configuration"
-        }
-        404 => ": there is no such database or bucket, or influxdb.url is another server's",
+        300..=399 => ": redirected; set influxdb.url to the new address",
+        401 | 403 => ": correct user, password or token of influxdb in the configuration",
+        404 => ": no such database or bucket; correct influxdb.url or create the bucket",
         _ => "",
     };
     let mut said: String = body
@@ -99,7 +97,7 @@ fn authorization(login: &InfluxLogin) -> Result<HeaderValue, String> {
     };
     // It does not say what is wrong with it, and it is a secret.
     let mut value = HeaderValue::from_str(&value)
-        .map_err(|_| "the token has a character that no token has".to_owned())?;
+        .map_err(|_| "influxdb.token contains an invalid character".to_owned())?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -1,4 +1,4 @@
-//! Settings of the metrics: where a tick sends its figures.
+//! The settings of metrics.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub enum InfluxLogin {
 }
 
 impl InfluxLogin {
-    /// What nobody may see of it.
+    /// Its secret.
     pub fn secret(&self) -> &SecretString {
         match self {
             InfluxLogin::Password { password, .. } => password,

@@ -1,4 +1,4 @@
-//! The file that node_exporter's textfile collector reads.
+//! The file for the textfile collector of node_exporter.
 
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
@@ -6,10 +6,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Puts `text` into `path`, whole or not at all: written beside it under a name that does not end in `.prom`, which
-/// node_exporter would read, and renamed.
+/// Writes `text` to `path` atomically. The temporary file does not end in `.prom`, which node_exporter would read.
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
-    let none = || io::Error::new(io::ErrorKind::InvalidInput, "it is no name of a file");
+    let none = || io::Error::new(io::ErrorKind::InvalidInput, "not a file name");
     let name = path.file_name().ok_or_else(none)?;
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
@@ -24,14 +23,14 @@ pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
         .permissions(Permissions::from_mode(0o644))
         .tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
-    // It is not asked for by its umask, but set.
+    // The mode is set explicitly, whatever the umask.
     file.as_file()
         .set_permissions(Permissions::from_mode(0o644))?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
 
-/// Removes what killed ticks have left half written.
+/// Removes unfinished files of killed ticks.
 fn sweep(folder: &Path, new: &OsString) -> io::Result<()> {
     let beginning = new.as_encoded_bytes();
     for entry in fs::read_dir(folder)? {

@@ -1,4 +1,4 @@
-//! What is to be told now: of what is wrong, what was wrong, and what was told. Pure.
+//! Decides which notices are due: from the problems of this tick, earlier ones, and the notices sent. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,65 +10,62 @@ use super::Settings;
 use crate::TickReport;
 use crate::problem::{NoticeKind, notices};
 
-/// Whether it begins.
+/// The state of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// It is new.
+    /// The problem is new.
     Begins,
-    /// It was told before, and goes on.
+    /// The problem was sent before and persists.
     Lasts,
-    /// It was told, and is no more.
+    /// The problem was sent before and is resolved.
     Over,
 }
 
-/// Something to tell.
+/// A notice that is due.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Notice<'a> {
-    /// Which trouble.
+    /// Identifies the problem.
     #[serde(skip)]
     pub key: String,
-    /// Whether it begins.
     pub state: State,
-    /// What sort.
     pub kind: NoticeKind,
-    /// Since when.
     pub since: Timestamp,
-    /// In a sentence; when it is over, as it was last.
+    /// The sentence; of a resolved problem, its last one.
     pub text: &'a String,
 }
 
-/// Ticks that are closer count once: `after_ticks` was made for the timer's minute, and a tick for an event may follow
-/// seconds after another.
+/// Ticks that are closer count once: `after_ticks` assumes one tick per minute, and a tick for an event may follow seconds
+/// after another.
 const APART: Duration = Duration::from_secs(45);
 
-/// What is remembered of one trouble.
+/// The record of one problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
     kind: NoticeKind,
     text: String,
     since: Timestamp,
-    /// Ticks that have seen it.
+    /// The number of ticks with the problem.
     seen: u64,
-    /// Ticks in a row that have not, since.
+    /// The number of consecutive ticks without it since.
     gone: u64,
-    /// When each channel was told last that it is there.
+    /// The time of the last notice, by channel.
     told: BTreeMap<String, Timestamp>,
-    /// Channels that were told that it is over.
+    /// Channels that were sent the end.
     over: BTreeSet<String>,
 }
 
-/// What is remembered of all.
+/// The records of all problems.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
     #[serde(deserialize_with = "each")]
     troubles: BTreeMap<String, Known>,
-    /// The last tick that counted.
+    /// The time of the last tick that counted.
     counted: Option<Timestamp>,
 }
 
-/// Reads each entry for itself: one that does not parse is told anew, the others are not.
+/// Reads entry by entry: the problem of a damaged entry is sent again, the others are not.
 fn each<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Known>, D::Error> {
     let entries = BTreeMap::<String, serde_json::Value>::deserialize(from)?;
     let known = entries
@@ -77,19 +74,19 @@ fn each<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Known>, D
     Ok(known.collect())
 }
 
-/// Whether it may be told again what was told then. What was told in the future was so by a clock that was set back since.
+/// Whether a notice may be repeated. One sent in the future was sent before the clock was set back.
 fn long_ago(told: Timestamp, now: Timestamp, settings: &Settings) -> bool {
     Duration::try_from(now.duration_since(told)).map_or(true, |ago| ago >= settings.repeat)
 }
 
 impl Memory {
-    /// What a tick has seen.
+    /// Records the problems of a tick.
     pub fn look(&mut self, snapshot: &TickReport, settings: &Settings) {
         let now: BTreeMap<String, _> = notices(snapshot)
             .map(|trouble| (trouble.key.clone(), trouble))
             .collect();
         let apart = |last| Duration::try_from(snapshot.at.duration_since(last));
-        // One of the future was so by a clock that was set back since.
+        // A tick in the future happened before the clock was set back.
         let counts = self
             .counted
             .is_none_or(|last| apart(last).map_or(true, |apart| apart >= APART));
@@ -124,7 +121,7 @@ impl Memory {
             count(&mut known.seen);
             known.text = trouble.text;
         }
-        // What comes back soon is not new: that it was told is remembered for as long as it is not told again.
+        // A problem that returns soon is not new: its record stays until the notice may be repeated.
         self.troubles.retain(|_, known| {
             let quiet = |told: &Timestamp| long_ago(*told, snapshot.at, settings);
             let settled = known
@@ -135,7 +132,7 @@ impl Memory {
         });
     }
 
-    /// What this channel is to be told.
+    /// The notices that are due for this channel.
     pub fn due(&self, channel: &str, at: Timestamp, settings: &Settings) -> Vec<Notice<'_>> {
         let mut all: Vec<Notice<'_>> = self
             .troubles
@@ -154,7 +151,6 @@ impl Memory {
         all
     }
 
-    /// This channel was told.
     pub fn told(&mut self, channel: &str, at: Timestamp, notices: Vec<(String, State)>) {
         for (key, state) in notices {
             let Some(known) = self.troubles.get_mut(&key) else {

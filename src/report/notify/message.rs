@@ -1,4 +1,4 @@
-//! The message: JSON, of which `text` alone is enough for chats (Slack, Mattermost, Rocket.Chat).
+//! The message: JSON whose `text` suffices for chats (Slack, Mattermost, Rocket.Chat).
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -19,7 +19,7 @@ struct Message<'a> {
     notices: &'a [Notice<'a>],
 }
 
-/// One message about all that is to be told.
+/// Returns one message with all notices.
 pub fn json(snapshot: &TickReport, notices: &[Notice<'_>]) -> String {
     let cluster = &snapshot.policy.cluster;
     let lines = notices.iter().map(|notice| match notice.state {
@@ -28,13 +28,13 @@ pub fn json(snapshot: &TickReport, notices: &[Notice<'_>]) -> String {
             "ehos of pool {cluster}, since {:.0}: {}",
             notice.since, notice.text
         ),
-        State::Over => format!("ehos of pool {cluster}: over: {}", notice.text),
+        State::Over => format!("ehos of pool {cluster}: resolved: {}", notice.text),
     });
     let message = Message {
         version: VERSION,
         cluster,
         at: snapshot.at,
-        // A chat or a mail shows it: each notice is one line.
+        // Each notice is one line of a chat or mail.
         text: lines
             .map(|line| clean(&line))
             .collect::<Vec<_>>()

@@ -1,8 +1,7 @@
-//! Notices: what somebody should be told who does not look. A hook command or a webhook gets one message a tick at most,
-//! about what began, lasts or is over; what comes and goes again is told once in a while.
+//! Notifications of problems by a command or a webhook: at most one message per tick about new, lasting and resolved problems.
 //!
-//! It is the last thing that a tick does. It changes nothing of what ehos does, nor its exit code; what could not be
-//! delivered is tried again by the next tick.
+//! Notifications are the last step of a tick. They change neither its actions nor its exit code. The next tick repeats a
+//! message that could not be delivered.
 
 mod due;
 mod message;
@@ -18,6 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use ureq::http::Uri;
 
 use crate::TickReport;
+use crate::text::count;
 use due::{Memory, Notice};
 pub use settings::Settings;
 use system::child;
@@ -33,7 +33,7 @@ fn path(directory: &Path) -> PathBuf {
     directory.join(FILE)
 }
 
-/// Tells what is to be told of a tick that is over. The lock must be held.
+/// Sends the due notices of a completed tick. The caller holds the lock.
 pub fn tell(settings: &Settings, directory: &Path, snapshot: &TickReport) {
     let mut channels: Vec<(&str, Channel<'_>)> = Vec::new();
     if let Some((program, arguments)) = settings.command.split_first() {
@@ -52,8 +52,8 @@ pub fn tell(settings: &Settings, directory: &Path, snapshot: &TickReport) {
         if notices.is_empty() {
             continue;
         }
-        let told: Vec<&str> = notices.iter().map(|notice| notice.text.as_str()).collect();
-        debug!("notify.{name}: {}", told.join("; "));
+        let texts: Vec<&str> = notices.iter().map(|notice| notice.text.as_str()).collect();
+        debug!("notify.{name}: {}", texts.join("; "));
         match deliver(&channel, snapshot, &notices, settings.timeout) {
             Ok(()) => {
                 let notices = notices
@@ -63,18 +63,14 @@ pub fn tell(settings: &Settings, directory: &Path, snapshot: &TickReport) {
                 memory.told(name, snapshot.at, notices);
             }
             Err(why) => warn!(
-                "notify.{name}: {} could not be told, the next tick tries again: {why}",
-                if told.len() == 1 {
-                    "a notice"
-                } else {
-                    "notices"
-                }
+                "notify.{name}: {} not sent, the next tick retries: {why}",
+                count(texts.len() as u64, "notice")
             ),
         }
     }
     if let Err(error) = save(directory, &memory) {
         warn!(
-            "{}: what was told could not be written down, it may be told again: {}",
+            "{}: the record of sent notices could not be written, some may be sent again: {}",
             path(directory).display(),
             rights::told_in(directory, Some(directory), &error)
         );
@@ -106,7 +102,7 @@ fn run(
     message: String,
     timeout: Duration,
 ) -> Result<(), String> {
-    // A line, as shells read one.
+    // One line, for `read` of a shell.
     let message = message + "\n";
     let mut command = Command::new(program);
     command.args(arguments);
@@ -117,7 +113,7 @@ fn run(
         return Ok(());
     }
     let stderr = String::from_utf8_lossy(&ended.stderr);
-    let line = stderr.lines().next().unwrap_or("it says nothing");
+    let line = stderr.lines().next().unwrap_or("no error output");
     Err(format!("{program}: {}: {}", ended.status, shortened(line)))
 }
 
@@ -130,16 +126,16 @@ fn post(address: &SecretString, message: String, timeout: Duration) -> Result<()
     let uri: Uri = address
         .expose_secret()
         .parse()
-        .map_err(|_| "its address is none".to_owned())?;
+        .map_err(|_| "not a valid address".to_owned())?;
     let route = agents.route(&uri)?;
     let answer = route
         .agent
         .post(address.expose_secret())
         .header("Content-Type", "application/json")
         .send(message)
-        // Some of them quote the address.
+        // Some errors quote the address.
         .map_err(|error| match error {
-            ureq::Error::BadUri(_) => "its address is none".to_owned(),
+            ureq::Error::BadUri(_) => "not a valid address".to_owned(),
             error => {
                 let error = error.to_string().replace(address.expose_secret(), "***");
                 http_client::told(error, route.proxy)
@@ -149,10 +145,10 @@ fn post(address: &SecretString, message: String, timeout: Duration) -> Result<()
     if status.is_success() {
         return Ok(());
     }
-    Err(format!("it answers {status}"))
+    Err(format!("answer {status}"))
 }
 
-/// What is not there or cannot be read is begun anew: some things are told again.
+/// Without a readable record some notices are sent again.
 fn load(directory: &Path) -> Memory {
     let text = own_file::read(&path(directory)).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Settings of notifications.
+//! The settings of notifications.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ settings! {
     /// The receivers of notifications. A field with a key is that key of `notify:`.
     #[derive(Debug, Clone)]
     pub struct Settings {
-        /// Program that gets the message as its standard input: a list of its whole path and its arguments. Its environment
+        /// Program that gets the message as its standard input: a list of its whole path and its arguments. The environment
         /// has what programs need to run (such as PATH, HOME, LANG, TZ) and no `OS_*` variable.
         command [Machine]: Vec<String> = Vec::new(), "none";
         /// Address to which ehos posts the message (`POST`, JSON); a secret.

@@ -1,4 +1,4 @@
-//! Text in the columns of a terminal. No line is ever wider than it is told to be, whatever is in it.
+//! Text in the columns of a terminal. No line exceeds the given width, whatever its content.
 
 use unicode_width::UnicodeWidthChar;
 
@@ -13,7 +13,6 @@ const MIN_WIDTH: usize = 3;
 /// How a text is shown where there are colours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Style {
-    /// As it is.
     #[default]
     Plain,
     /// A heading.
@@ -135,7 +134,6 @@ impl<T: AsRef<str>> From<T> for Cell {
 }
 
 impl Cell {
-    /// With a style.
     pub fn styled(text: impl AsRef<str>, style: Style) -> Cell {
         Cell {
             text: clean(text.as_ref()),

@@ -1,4 +1,4 @@
-//! What `ehos status` shows: the last tick, read from the history, for people.
+//! The text of `ehos status`: the last tick, read from the history.
 
 pub mod layout;
 mod read;

@@ -1,4 +1,4 @@
-//! The last tick, or why there is none to show.
+//! Reads the last tick of a history.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,60 +13,39 @@ use system::exit::Exit;
 use system::own_file;
 use system::rights;
 
-/// Why nothing can be shown.
+/// The reason why there is no last tick to show.
 #[derive(Debug, ThisError)]
 pub enum Error {
-    /// There was no tick.
     #[error(
-        "no tick yet: there is no {path}. Is the timer on (systemctl status ehos.timer)? Is the state elsewhere (--state-dir)?",
+        "{path}: no tick yet; check the timer (systemctl status ehos.timer), or give the state directory by --state-dir",
         path = path.display()
     )]
-    NoTick {
-        /// What is not there.
-        path: PathBuf,
-    },
-    /// It may not be read.
-    #[error("{path} may not be read by this user: permission denied; {remedy}", path = path.display())]
-    Denied {
-        /// What may not be read.
-        path: PathBuf,
-        /// What to do.
-        remedy: String,
-    },
-    /// It cannot be read.
-    #[error("{path} cannot be read: {error}", path = path.display())]
+    NoTick { path: PathBuf },
+    #[error("{path}: permission denied; {remedy}", path = path.display())]
+    Denied { path: PathBuf, remedy: String },
+    #[error("{path}: cannot be read: {error}", path = path.display())]
     Io {
-        /// The file.
         path: PathBuf,
-        /// What the system says. Not a `source`, which would be printed once more.
+        /// Not a `source`, which would be printed twice.
         error: io::Error,
     },
-    /// It is no tick.
     #[error(
-        "{path} is damaged: {error}. The next tick writes it anew: ehos tick, or wait a minute",
+        "{path}: damaged: {error}; run `ehos tick`, or wait a minute: the next tick replaces the file",
         path = path.display()
     )]
     Damaged {
-        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
         error: serde_json::Error,
     },
-    /// A newer ehos wrote it.
     #[error(
-        "{path} was written by a newer ehos (version {version}, this one reads {VERSION}): use that one",
+        "{path}: written by a newer ehos (version {version}, this one reads {VERSION}); use the newer ehos",
         path = path.display()
     )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        version: u32,
-    },
+    Newer { path: PathBuf, version: u32 },
 }
 
 impl Error {
-    /// The exit code that it stands for.
+    /// The exit code of a command that fails with this error.
     pub fn exit(&self) -> Exit {
         match self {
             Error::NoTick { .. } => Exit::Unavailable,
@@ -75,7 +54,7 @@ impl Error {
         }
     }
 
-    /// What the system says of a file, or of a folder, of the history.
+    /// The error of a file or folder of the history.
     pub fn of_file(folder: &Path, path: &Path, error: io::Error) -> Error {
         let remedy = rights::remedy(path, folder.parent(), error.kind());
         let path = path.to_owned();
@@ -87,17 +66,17 @@ impl Error {
     }
 }
 
-/// The version of a tick is looked at first: what a newer program wrote is not garbage.
+/// The version is read first: a report of a newer ehos is not damaged.
 #[derive(Deserialize)]
 struct Version {
     #[serde(default)]
     version: u32,
 }
 
-/// The last tick of the history in `folder`.
+/// Reads the last tick of the history in `folder`.
 ///
 /// # Errors
-/// When there is none, or it cannot be read.
+/// There is none, or it cannot be read.
 pub fn last(folder: &Path) -> Result<TickReport, Error> {
     let path = folder.join(history::LAST);
     let text = own_file::read(&path).map_err(|error| Error::of_file(folder, &path, error))?;
@@ -106,8 +85,8 @@ pub fn last(folder: &Path) -> Result<TickReport, Error> {
         error,
     };
     if !text.trim_ascii_start().starts_with(b"{") {
-        // A list would do for a structure.
-        return Err(damaged(serde::de::Error::custom("it is no JSON object")));
+        // serde accepts a list for a structure.
+        return Err(damaged(serde::de::Error::custom("not a JSON object")));
     }
     let Version { version } = serde_json::from_slice(&text).map_err(damaged)?;
     if version > VERSION {

@@ -1,9 +1,9 @@
-//! The last tick on a terminal.
+//! The table of `ehos status`: the last tick on a terminal.
 
 mod words;
 
 use std::collections::BTreeMap;
-use words::{budget_left, count, join, memory, money_left, of_maximum, quota_left, took};
+use words::{budget_left, join, memory, money_left, of_maximum, quota_left, took};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -13,6 +13,7 @@ use crate::TickReport;
 use crate::history;
 use crate::names::{Named, ReasonName};
 use crate::problem::{Level, age_seconds, problems};
+use crate::text::{count, request, waiting};
 use crate::tick_report::{ActionResult, JobGroupReport, NodeReport};
 use scaling::figures::{BackoffFigures, UsageFigures};
 use scaling::names::PhaseName;
@@ -20,37 +21,35 @@ use scaling::plan::NodeDecision;
 use scaling::seconds::Seconds;
 use system::plain::clean;
 
-/// More nodes than this are only counted, unless all are asked for.
+/// More nodes than this are only counted, unless --all.
 const NODES: usize = 20;
 
-/// The same of groups of waiting jobs.
+/// The same for job groups.
 const GROUPS: usize = 10;
 
-/// Below this nodes are named by their ids, which are in their names.
+/// On narrower terminals nodes are named by their ids, which are part of their names.
 const WIDE: usize = 120;
 
-/// What the reason of a node needs, to stand beside it.
+/// The columns that a reason needs beside the row of its node.
 const BESIDE: usize = 40;
 
-/// No terminal is taken to be narrower.
+/// The least width of a terminal.
 const MIN_WIDTH: usize = 40;
 
-/// How far in the lines below a heading begin.
+/// The indent of the lines below a heading.
 const ITEM: usize = 2;
 
-/// The labels of the lines at the top are this wide.
+/// The width of the labels at the top.
 const LABEL: usize = 11;
 
-/// How it is shown.
+/// The layout of the table.
 #[derive(Debug, Clone)]
 pub struct View {
     /// Columns of the terminal.
     pub width: usize,
-    /// In colours.
     pub colour: bool,
-    /// Every node and every group.
+    /// Shows every node and every job group.
     pub all: bool,
-    /// Of the times.
     pub time_zone: TimeZone,
 }
 
@@ -60,7 +59,7 @@ struct Page {
     text: String,
 }
 
-/// The last tick for people, as of `now`.
+/// Returns the table of the last tick, as of `now`.
 pub fn table(snapshot: &TickReport, now: Timestamp, view: &View) -> String {
     let mut page = Page {
         room: view.width.max(MIN_WIDTH),
@@ -71,7 +70,7 @@ pub fn table(snapshot: &TickReport, now: Timestamp, view: &View) -> String {
         let style = match problem.level {
             Level::Error => Style::Bad,
             Level::Warning => Style::Warn,
-            // They stand in the lines below.
+            // The lines below show them.
             Level::Note => continue,
         };
         page.entry(problem.word, &problem.text, style);
@@ -95,7 +94,7 @@ pub fn table(snapshot: &TickReport, now: Timestamp, view: &View) -> String {
     page.entry("cores", &cores(snapshot), Style::Plain);
     if let Some(cost) = &snapshot.cost {
         let mut text = format!(
-            "{} an hour, {} spent in {}",
+            "{} per hour, {} spent in {}",
             cost.per_hour, cost.spent_this_month, cost.month
         );
         if let Some(since) = cost.counted_since {
@@ -106,7 +105,7 @@ pub fn table(snapshot: &TickReport, now: Timestamp, view: &View) -> String {
     let others = [
         (snapshot.builders.len(), "builder"),
         (snapshot.leftovers.len(), "leftover"),
-        (snapshot.floating_ips.len(), "floating IP of nodes"),
+        (snapshot.floating_ips.len(), "floating IP of a node"),
     ];
     let others: Vec<String> = others
         .iter()
@@ -114,7 +113,7 @@ pub fn table(snapshot: &TickReport, now: Timestamp, view: &View) -> String {
         .map(|(number, what)| format!("{number} {what}"))
         .collect();
     if !others.is_empty() {
-        page.entry("besides", &join(others), Style::Plain);
+        page.entry("also", &join(others), Style::Plain);
     }
     page.groups(&snapshot.groups);
     page.backoffs(&snapshot.backoffs);
@@ -129,7 +128,6 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// A word, and what is to be said beside it.
     fn entry(&mut self, label: &str, text: &str, style: Style) {
         let head = format!("{label:LABEL$}");
         for (index, line) in labelled(&head, &clean(text), self.room).iter().enumerate() {
@@ -157,7 +155,7 @@ impl Page {
         self.line(&paint(Style::Bold, &heading, self.view.colour));
     }
 
-    /// An item of a list, its later lines further in.
+    /// An item of a list, with a hanging indent.
     fn item(&mut self, text: &str, style: Style) {
         self.wrapped(text, ITEM, ITEM + 2, style);
     }
@@ -199,7 +197,7 @@ impl Page {
             .filter(|node| node.phase.is(PhaseName::New));
         match new.count() {
             0 => {}
-            new => text += &format!("; {new} asked for by this tick"),
+            new => text += &format!("; {new} requested by this tick"),
         }
         self.entry("nodes", &text, Style::Plain);
         let parts = [
@@ -224,23 +222,7 @@ impl Page {
         groups.sort_by_key(|group| std::cmp::Reverse(group.waiting_seconds));
         let shown = if self.view.all { groups.len() } else { GROUPS };
         for group in groups.iter().take(shown) {
-            let why: Vec<&str> = group.why.iter().map(|why| why.text.as_str()).collect();
-            let why = match why.as_slice() {
-                [] => "nothing can be said yet".to_owned(),
-                why => why.join("; "),
-            };
-            let example = group.example.as_ref();
-            let example = example.map_or_else(String::new, |job| format!(" (as job {job})"));
-            let (jobs, request) = (group.jobs, group.request);
-            let by_machine = if group.by_machine {
-                " (by the machine)"
-            } else {
-                ""
-            };
-            let text = format!(
-                "{jobs} of {request}{by_machine}{example}, longest {}: {why}",
-                Seconds(group.waiting_seconds)
-            );
+            let text = format!("{}: {}", request(group), waiting(group));
             let mut reasons = group.why.iter().filter_map(|why| why.reason.known());
             let stuck = reasons.any(ReasonName::is_stuck);
             let style = if stuck { Style::Warn } else { Style::Plain };
@@ -250,7 +232,7 @@ impl Page {
         if !rest.is_empty() {
             let jobs: u64 = rest.iter().map(|group| group.jobs).sum();
             let text = format!(
-                "and {} in {} more groups: --all",
+                "and {} in {} more groups (--all)",
                 count(jobs, "job"),
                 rest.len()
             );
@@ -262,10 +244,10 @@ impl Page {
         if backoffs.is_empty() {
             return;
         }
-        self.heading("back-off");
+        self.heading("backoff");
         for one in backoffs {
             let text = format!(
-                "no {} in {} for {} more, image {}: {}, the last: {}",
+                "no node of {} in {} for another {}, image {}: {}, the last: {}",
                 one.flavor,
                 one.cloud,
                 Seconds(one.seconds),
@@ -281,7 +263,7 @@ impl Page {
         if snapshot.clouds.is_empty() {
             return;
         }
-        self.heading("clouds: nodes, and what is left / the limit");
+        self.heading("clouds (nodes, and the rest of each quota or budget / its limit)");
         let head = [
             "CLOUD",
             "NODES",
@@ -289,7 +271,7 @@ impl Page {
             "CORES",
             "RAM",
             "THIS MONTH",
-            "AN HOUR",
+            "PER HOUR",
         ];
         let mut rows = vec![head.map(|text| Cell::styled(text, Style::Dim)).to_vec()];
         rows.extend(snapshot.clouds.iter().map(|cloud| {
@@ -346,7 +328,7 @@ impl Page {
         let head = ["NODE", "CLOUD", "FLAVOR", "PHASE", "CPUS", "AGE"];
         let mut rows = vec![head.map(|text| Cell::styled(text, Style::Dim)).to_vec()];
         rows.extend(nodes.iter().map(|node| {
-            // A name that does not have the id in it is the one that people know.
+            // A name without the id was chosen by people: show it.
             let short = !wide && node.name.ends_with(&node.node);
             let name = if short { &node.node } else { &node.name };
             let cpus = match (&node.startd, node.server.vcpus) {
@@ -395,29 +377,29 @@ impl Page {
             }
         }
         if rest > 0 {
-            let text = format!("and {} more: --all", count(rest as u64, "node"));
+            let text = format!("and {} more (--all)", count(rest as u64, "node"));
             self.item(&text, Style::Dim);
         }
     }
 }
 
-/// What happens to a node, and why. That a busy one is busy is said in its row.
+/// The decision for a node and its reason. The row of a busy node says it already.
 fn why(node: &NodeReport) -> String {
     let fate = match node.fate.known() {
         Some(NodeDecision::Keep) if node.why.reason.is(ReasonName::Busy) => return String::new(),
         Some(NodeDecision::Keep) => return node.why.text.clone(),
-        Some(NodeDecision::Create) => "is made",
-        Some(NodeDecision::Drain) => "is drained",
-        Some(NodeDecision::CancelDrain) => "its drain is taken back",
-        Some(NodeDecision::Delete) => "is deleted",
-        Some(NodeDecision::Forget) => "is forgotten",
-        Some(NodeDecision::Disassociate) => "is freed",
+        Some(NodeDecision::Create) => "create",
+        Some(NodeDecision::Drain) => "drain",
+        Some(NodeDecision::CancelDrain) => "cancel drain",
+        Some(NodeDecision::Delete) => "delete",
+        Some(NodeDecision::Forget) => "forget",
+        Some(NodeDecision::Disassociate) => "disassociate",
         None => return format!("{}: {}", node.fate, node.why.text),
     };
     format!("{fate}: {}", node.why.text)
 }
 
-/// What is looked at first.
+/// The order of the nodes: problems first.
 fn rank(node: &NodeReport) -> u8 {
     use PhaseName::*;
     let Named::Known(phase) = node.phase else {
@@ -468,10 +450,10 @@ fn tick(snapshot: &TickReport, now: Timestamp, view: &View) -> String {
         *done.entry(action.action.to_string()).or_default() += 1;
     }
     if done.is_empty() {
-        text + "; did nothing"
+        text + "; no action"
     } else {
         let done = done.iter().map(|(what, count)| format!("{what} {count}"));
-        format!("{text}; did {}", join(done))
+        format!("{text}; actions: {}", join(done))
     }
 }
 
@@ -485,20 +467,20 @@ fn queue(snapshot: &TickReport) -> String {
         queue.idle, queue.running, queue.held
     );
     if queue.stranded > 0 {
-        text += &format!("; {} running on no machine", queue.stranded);
+        text += &format!("; {} running on deleted machines", queue.stranded);
     }
     if queue.waiting > 0 {
         text += &format!(
-            "; {} waiting, the longest for {}",
+            "; {} waiting, at most for {}",
             queue.waiting,
             Seconds(queue.longest_seconds)
         );
     }
     if queue.unmatched > 0 {
-        text += &format!("; {} that no node would run", queue.unmatched);
+        text += &format!("; {} without a matching node type", queue.unmatched);
     }
     if queue.limited > 0 {
-        text += &format!("; {} that a limit keeps nodes from", queue.limited);
+        text += &format!("; {} blocked by limits", queue.limited);
     }
     if queue.to_come > 0 {
         text += &format!("; {} to come (late materialization)", queue.to_come);
@@ -513,9 +495,7 @@ fn cores(snapshot: &TickReport) -> String {
         false => format!("at least {} paid (a cloud does not answer)", cores.paid),
     };
     if !snapshot.knows_claims() {
-        return format!(
-            "{paid}; what is used is unknown: the collector has not heard from all nodes"
-        );
+        return format!("{paid}; used cores unknown: the collector lacks ads of nodes");
     }
     let mut text = format!(
         "{paid}, {} in the pool: {} used, {} free",
@@ -523,7 +503,7 @@ fn cores(snapshot: &TickReport) -> String {
     );
     if cores.others > 0 {
         text += &format!(
-            "; other machines {}: {} used",
+            "; unmanaged machines {}: {} used",
             cores.others, cores.others_claimed
         );
     }

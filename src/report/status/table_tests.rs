@@ -169,7 +169,7 @@ fn jobs_on_machines_that_are_gone_are_told_at_the_top_and_counted() {
         "{text}"
     );
     assert!(
-        text.contains("0 idle, 9 running, 0 held; 4 running on no machine\n"),
+        text.contains("0 idle, 9 running, 0 held; 4 running on deleted machines\n"),
         "{text}"
     );
 }

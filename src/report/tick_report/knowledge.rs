@@ -1,4 +1,4 @@
-//! What of a tick is known: a sum without one of its sources is none.
+//! Known and unknown sums of a tick: a sum without one of its sources is unknown.
 
 use scaling::names::PhaseName;
 use scaling::source::SourceKind;

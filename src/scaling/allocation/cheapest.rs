@@ -1,4 +1,4 @@
-//! The cloud and flavor that cost least for the demand they would take.
+//! The cloud and flavor with the lowest cost for the demand.
 
 use super::{Amount, Basis, Figure, Rank, Strategy, rank};
 

@@ -1,4 +1,4 @@
-//! The cloud and flavor that the demand would leave least of unused.
+//! The cloud and flavor whose node the demand uses best.
 
 use super::{Amount, Basis, Figure, Rank, Strategy, rank};
 

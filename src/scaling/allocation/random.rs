@@ -1,4 +1,4 @@
-//! Any of the clouds, as likely as its weight says, from a seed in the state.
+//! A random cloud, by weight, from a seed in the state.
 
 use super::{Basis, Strategy, Turns};
 

@@ -1,4 +1,4 @@
-//! One cloud after the other, smoothly by weight.
+//! One cloud after the other, spread smoothly by weight.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The phase of a node, from its server, its startd and what is remembered of it.
+//! Determines the phase of a node, from its server, its startd and its state.
 
 use std::time::Duration;
 
@@ -95,8 +95,8 @@ impl<'a> Facts<'a, '_> {
         self.state.now.since(self.memory.started)
     }
 
-    /// The tick that sent its create was killed, and no request of that tick can be under way any more. The time counts from
-    /// the first tick that found it so: when the other one was killed nobody knows.
+    /// The tick that sent the create was killed, and none of its requests can still run. The time counts from the first tick
+    /// that found it so, for the time of the kill is unknown.
     fn is_abandoned(&self) -> bool {
         let most = self.policy.request_timeout.saturating_add(LIST_DELAY);
         let abandoned = self.memory.abandoned;
@@ -201,8 +201,8 @@ impl<'a> Facts<'a, '_> {
         }
         if let Some(drain) = &startd.draining {
             let ours = drain.reason.starts_with(&drain_mark(&self.policy.cluster));
-            // An ad from before the drain was taken back does not say that it is drained. The collector may have got it
-            // late; in the end the drain is still there because it was not taken back after all.
+            // An ad from before the cancel does not show a drain. The collector may have received it late; after a while,
+            // the drain is still there because the cancel failed.
             let believed = self.memory.drain.returned.is_none_or(|returned| {
                 let since = self.state.now.since(returned);
                 let same = self.memory.drain.cancelled.as_ref() == Some(&drain.request_id);
@@ -255,7 +255,7 @@ impl<'a> Facts<'a, '_> {
         }
     }
 
-    /// A schedd has listed a job on it in its present drain: the ad may be somebody else's, and the next job may begin at any
+    /// A schedd has listed a job on the node in its present drain: the ad may be forged, and the next job may start at any
     /// moment. No job for that long, and there is no demand that would run there.
     fn was_contradicted(&self) -> bool {
         let contradicted = self.memory.drain.contradicted;
@@ -339,21 +339,21 @@ impl<'a> Facts<'a, '_> {
     }
 
     fn of_unjoined(&self, server: &OwnedServer) -> Phase {
-        // It will not come here: nobody need wait for it to be overdue.
+        // The node never joins this pool, so there is no wait.
         if self.memory.other_condor_host.is_some() {
             return Phase::Untrusted;
         }
-        // Only the time counts in which it would have been heard.
+        // Only time counts in which the collector would have received an update.
         let overdue = self.hears() && self.silent_for() >= self.policy.boot_timeout;
         let failed = match server.record().status {
             ServerStatus::Error => {
                 let fault = server.record().fault.clone();
                 Some(Some(fault.unwrap_or_else(|| {
-                    "Nova says ERROR without a fault message".to_owned()
+                    "Nova reports ERROR without a fault message".to_owned()
                 })))
             }
             ServerStatus::Shutoff if self.hears() => {
-                Some(Some("switched off before it joined".to_owned()))
+                Some(Some("server SHUTOFF before the node joined".to_owned()))
             }
             _ if overdue => Some(None),
             _ => None,
@@ -364,7 +364,7 @@ impl<'a> Facts<'a, '_> {
                 _ => Phase::Booting,
             };
         };
-        // It runs a job: whoever takes its ads away hides it from the collector, and not from the schedd.
+        // The node runs a job: hidden ads hide it from the collector, but not from the schedd.
         if lists_job(&self.observation.pool, self.memory) {
             return Phase::Silent {
                 silent_for: self.age(),
@@ -390,7 +390,7 @@ impl<'a> Facts<'a, '_> {
         }
     }
 
-    /// For how long a collector that hears has not heard of it: for no longer than it runs, whatever the state remembers.
+    /// The time without an update in a mature collector, at most the uptime of that collector.
     fn silent_for(&self) -> Duration {
         let remembered = self.memory.silence.silent;
         let remembered = remembered.map_or(Duration::ZERO, |since| self.state.now.since(since));
@@ -406,8 +406,8 @@ impl<'a> Facts<'a, '_> {
         }
     }
 
-    /// The same, but for a node that had a claim when it was last heard of, and whose job none of these schedds has
-    /// listed since: it may be another schedd's.
+    /// The same for a node whose last ad had a claim, and whose job none of these schedds has listed since: the job may
+    /// belong to another schedd.
     fn job(&self) -> JobListed {
         match self.listed() {
             JobListed::No if self.memory.claims.claimed && !self.memory.silence.job_listed => {

@@ -1,4 +1,4 @@
-//! Listed servers by the nodes that they are; those without a memory are adopted.
+//! Assigns listed servers to nodes, and adopts those that the state does not know.
 //!
 //! An adopted server is not judged as failed or lost until a node that was adopted with it or later
 //! has joined, or an operator says so: a copied configuration must not delete the nodes of the
@@ -53,14 +53,14 @@ pub(super) fn servers_by_node<'a>(
             if of_another {
                 continue;
             }
-            // A second server with the same node id (a copied configuration, say) goes by its UUID.
+            // A second server with the same node id (for example of a copied configuration) is identified by its UUID.
             let by_uuid = NodeId(server.id().to_owned());
             let another = |server_id: &Option<String>| {
                 server_id.as_deref().is_some_and(|id| id != server.id())
             };
             let taken = |id: &NodeId| {
                 by_node.contains_key(id)
-                    // And goes on doing so when the first one has gone: what is remembered of that is its own.
+                    // This holds after the delete of the first one, too, whose state is its own.
                     || state.nodes.contains_key(&by_uuid)
                     || state
                         .departed

@@ -1,4 +1,4 @@
-//! Nodes that are gone, and those of clouds that are not in the configuration any more.
+//! Deleted nodes, and nodes of clouds that left the configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,8 +10,8 @@ use crate::state::State;
 /// (`CLASSAD_LIFETIME` and the collector's housekeeping of 15 minutes each).
 const GHOST_MEMORY: Duration = Duration::from_secs(2 * 3600);
 
-/// How long a departed server is remembered whose cloud has not said what it has left behind, or on which a schedd lists a
-/// running job.
+/// The longest time that a deleted server is remembered while its cloud has not listed leftovers, or a schedd lists a job on
+/// it.
 const SEARCH_MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 /// More departed servers are not remembered.
@@ -28,7 +28,7 @@ pub(super) fn set_aside_removed_clouds(observation: &Observation, state: &mut St
     state.nodes = kept;
     for (id, memory) in aside {
         let cloud = memory.node_type.cloud.clone();
-        // A create that no list has shown, and a server whose delete the cloud has accepted, are no servers to tell of.
+        // Creates that no list has shown and accepted deletes are not reported.
         if memory.server_id.is_some() && memory.delete.accepted.is_none() {
             let of_cloud = state.removed_clouds.entry(cloud).or_default();
             of_cloud.insert(id, memory);
@@ -64,7 +64,7 @@ fn lists<'o>(observation: &'o Observation, server: Option<&str>) -> Option<&'o C
     listed.map(|(name, _)| name)
 }
 
-/// Forgets those that went long ago: when their ads are gone, and their clouds have said what they have left behind.
+/// Forgets deleted servers when their ads are gone and their clouds have listed leftovers.
 pub(super) fn forget_departed(observation: &Observation, state: &mut State) {
     let now = state.now;
     state

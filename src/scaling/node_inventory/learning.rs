@@ -1,4 +1,4 @@
-//! What an observation shows of each node, written into what is remembered of it.
+//! Writes what an observation shows of each node into its state.
 
 use std::collections::BTreeMap;
 
@@ -151,7 +151,7 @@ impl Sight<'_> {
         let drain = startd.draining.as_ref();
         let deleting = self.server.is_none_or(|server| server.record().deleting);
         if !deleting && memory.delete.accepted.is_none() && drain.is_none() {
-            // A delete came to nothing, and it takes jobs again: that its server goes would not be ehos's doing.
+            // The delete had no effect, and the node accepts jobs again: a later loss of its server is not the work of ehos.
             memory.delete.intended = None;
         }
         let open = startd.slots.iter().any(|slot| slot.accepts_jobs);
@@ -174,7 +174,7 @@ impl Sight<'_> {
         memory
             .claims
             .learn(startd, joined, self.now, since_previous);
-        // Of one that was adopted nobody knows what it had taken before.
+        // The earlier jobs of an adopted node are unknown.
         if memory.claims.claimed || (memory.claims.taken && !memory.adopted) {
             learnt.ran_jobs.push(memory.node_type.clone());
         }
@@ -203,7 +203,7 @@ impl Sight<'_> {
             Match::Startd(startd) => Some(startd),
             _ => None,
         };
-        // One that is heard late is not silent for longer than its last ad is old.
+        // A late node is silent for at most the age of its last ad.
         if let Some(startd) = old {
             *silent = now.minus(startd.heard_ago).max(*silent);
         }

@@ -1,4 +1,4 @@
-//! Servers as clouds list them, and what proves that one is of this pool.
+//! Servers as clouds list them, and the proof that a server belongs to this pool.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub const METADATA_FLAVOR: &str = "ehos_flavor";
 pub const METADATA_IMAGE: &str = "ehos_image";
 /// Metadata key of a builder's lifetime in seconds, from its creation on Nova's clock.
 pub const METADATA_LIFETIME: &str = "ehos_lifetime";
-/// Metadata: the central manager that a node was told to join (`condor.host_ip`), where one is configured.
+/// Metadata: the central manager of a node (`condor.host_ip`), if configured.
 pub const METADATA_CONDOR_HOST: &str = "ehos_condor_host";
 
 /// Metadata key of how long a node's token is good for: seconds from the server's creation, on Nova's clock.
@@ -34,7 +34,7 @@ pub const METADATA_TOKEN_ID: &str = "ehos_token_id";
 /// The lifetime of a builder whose metadata says none, or none that can be read.
 pub const BUILDER_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
-/// A server as a cloud lists it, whoever made it.
+/// A server as a cloud lists it, of any owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerRecord {
     /// Its UUID.
@@ -48,7 +48,7 @@ pub struct ServerRecord {
     pub nova_status: Option<String>,
     /// Nova is deleting it (`OS-EXT-STS:task_state` is `deleting`, or it is gone but still listed).
     pub deleting: bool,
-    /// Its metadata.
+    /// The metadata of the server.
     pub metadata: BTreeMap<String, String>,
     /// How long ago it was made (`created`, against the `Date` of the answer).
     pub age: Duration,
@@ -91,7 +91,7 @@ pub enum ServerStatus {
 }
 
 impl ServerStatus {
-    /// Nova's word for it, of those that are told apart.
+    /// The name in Nova, for the statuses that ehos distinguishes.
     pub fn name(self) -> &'static str {
         match self {
             ServerStatus::Build => "BUILD",
@@ -125,7 +125,7 @@ impl ServerRecord {
     }
 }
 
-/// What a server of ours is for.
+/// The role of a server of this pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -160,7 +160,7 @@ pub struct OwnedServer {
 }
 
 impl OwnedServer {
-    /// `record` as one of ours, when its metadata names this `cluster` and a role; else `None`.
+    /// Returns `record` as a server of this pool if its metadata name this `cluster` and a role, else `None`.
     pub fn recognise(record: ServerRecord, cluster: &str) -> Option<OwnedServer> {
         if cluster.is_empty()
             || record.metadata.get(METADATA_CLUSTER).map(String::as_str) != Some(cluster)
@@ -182,14 +182,14 @@ impl OwnedServer {
         })
     }
 
-    /// The same, with its signature checked. `now` is when its age was told.
+    /// The same, with its signature checked. `now` is the time at which its age was observed.
     #[must_use]
     pub fn checked(mut self, keys: &SigningKeys, now: Timestamp) -> OwnedServer {
         self.signed = keys.has_signed(&self.record, now);
         self
     }
 
-    /// Whether it carries a valid signature of its own: ehos made it. Of one that does not, only the state can tell.
+    /// Whether the server carries a valid signature: ehos created it. Without one, only the state can prove that.
     pub fn is_signed(&self) -> bool {
         self.signed
     }
@@ -204,7 +204,7 @@ impl OwnedServer {
         &self.record
     }
 
-    /// What it is for.
+    /// The role of the server.
     pub fn role(&self) -> Role {
         self.role
     }
@@ -214,7 +214,7 @@ impl OwnedServer {
         self.node.as_ref()
     }
 
-    /// The central manager that it was told to join, where its metadata says so.
+    /// The central manager of the node, if its metadata name one.
     pub fn condor_host(&self) -> Option<&str> {
         let host = self.record.metadata.get(METADATA_CONDOR_HOST);
         host.map(String::as_str).filter(|host| !host.is_empty())

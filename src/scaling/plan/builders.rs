@@ -1,4 +1,4 @@
-//! Builders that their builds have forgotten: deleted when two looks have found them older than their lifetime.
+//! Abandoned builders: deleted when two observations have found them older than their lifetime.
 
 use super::planner::Planner;
 use super::{BuilderEntry, NodeDecision};

@@ -1,4 +1,4 @@
-//! Drains that are taken back: quicker and cheaper than a new server.
+//! Cancels drains for demand: quicker and cheaper than a new server.
 
 use super::NodeDecision;
 use super::planner::{NodePlan, Planner};
@@ -8,7 +8,7 @@ use crate::node::{Node, Phase};
 use crate::reason::Reason;
 
 impl Planner<'_> {
-    /// Whether a drain of ours may be taken back. Who may not drain may not take a drain back either.
+    /// Whether ehos may cancel a drain of the node. Without the right to drain it may not cancel either.
     pub(super) fn may_return(&self, node: &NodePlan<'_>) -> bool {
         self.policy.drains()
             && node.memory.delete.intended.is_none()
@@ -17,7 +17,7 @@ impl Planner<'_> {
             && !self.keeps_drained(node)
     }
 
-    /// Whether its drain has been asked to be taken back for so long that it will not be: it is no capacity any more.
+    /// Whether the cancel has been pending for so long that it fails: the node no longer counts as capacity.
     fn stays_drained(&self, node: &Node<'_>) -> bool {
         let drain = node.startd.and_then(|startd| startd.draining.as_ref());
         let request_id = drain.map(|drain| &drain.request_id);

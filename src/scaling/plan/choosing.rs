@@ -1,5 +1,4 @@
-//! Which cloud and flavor the next node is of: what is in the way of each, and how well the demand that is left would
-//! use it.
+//! Chooses cloud and flavor of the next node: by the limits of each, and by its use for the remaining demand.
 
 use super::planner::{JobGroup, Planner, cores};
 use crate::allocation::{Basis, Choice, Figure, Other, Rank, Rates, Turns};
@@ -195,7 +194,7 @@ impl<'a> Planner<'a> {
             if group.left == 0 || !self.takes(&candidate.node_type, capacity, group) {
                 continue;
             }
-            // Beside others goes what is known to be taken: the rest would have more nodes made for those behind it.
+            // Only jobs with a known match share a node: others would cause creates for the jobs behind them.
             let certain = matches!(
                 self.answer(&candidate.node_type, &group.asks),
                 MatchAnswer::Takes
@@ -334,7 +333,7 @@ impl<'a> Planner<'a> {
         if !strategy.judges() {
             return;
         }
-        // What nobody has seen comes last.
+        // A node type without observations comes last.
         if offer.candidate.capacity.is_none() {
             offer.rank = (i128::MAX, i128::MAX);
             return;
@@ -400,7 +399,7 @@ impl<'a> Planner<'a> {
         self.policy.allocation.strategy().basis(weight, weights)
     }
 
-    /// What takes the place of a node of an older image goes before all others.
+    /// Replacements for nodes with an outdated image come first.
     fn replacement(&self, market: &Market<'a>, wanted: Option<Wanted<'_>>) -> Option<Chosen<'a>> {
         let node_type = self.replacement_for(wanted.map(|wanted| wanted.group))?;
         let cloud = self.policy.cloud(&node_type.cloud)?;

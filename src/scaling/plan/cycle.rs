@@ -1,4 +1,4 @@
-//! A negotiation cycle for nodes that have joined since the last one, where jobs wait for them.
+//! Requests a negotiation cycle for nodes that have joined since the last one, while jobs wait for them.
 
 use std::time::Duration;
 

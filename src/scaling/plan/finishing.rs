@@ -1,4 +1,4 @@
-//! The plan as it is told: every node with its reason, figures, and what an operator should know.
+//! Finishes the plan: every node with its reason, figures, and notices.
 
 use super::planner::{JobGroup, NewNode, NodePlan, Planner};
 use super::unknown_sources::unseen;
@@ -161,11 +161,11 @@ impl<'a> Planner<'a> {
         let adopted = self.survey.adopted.iter().filter(|node| !unsigned(node));
         let (foreign, adopted): (Vec<&NodeId>, Vec<&NodeId>) = adopted.partition(foreign);
         let lines = [
-            (adopted, "adopted", "that this state did not know"),
+            (adopted, "adopted", "unknown to the state"),
             (
                 foreign,
                 "found",
-                "with this ehos.cluster and another central manager, not touched",
+                "of this ehos.cluster with another central manager, not touched",
             ),
         ];
         let some = lines.into_iter().filter(|(nodes, ..)| !nodes.is_empty());

@@ -1,4 +1,4 @@
-//! Floating IPs that clouds give to nodes by themselves: taken off with `purge_floating_ips`, as nodes need none.
+//! Floating IPs that clouds give to nodes: disassociated with `purge_floating_ips`, for nodes need none.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ impl Planner<'_> {
         }
         for (cloud, ip) in all.into_values() {
             let server = ip.server();
-            // With a server goes its port, and nothing leads to it any more.
+            // The port is deleted with its server, which disassociates the floating IP.
             let goes = server.record().deleting || self.deletes(server.id());
             if goes
                 || self.policy.other_condor_host(server).is_some()

@@ -1,4 +1,4 @@
-//! Nodes whose servers are gone: forgotten, and their ads taken out of the collector.
+//! Nodes whose servers are deleted: forgotten, with their ads invalidated.
 
 use super::NodeDecision;
 use super::planner::{NodePlan, Planner};
@@ -50,8 +50,8 @@ impl Planner<'_> {
         }
     }
 
-    /// A list can be wrong, of a cloud one of whose cells is down: seen missing twice, not with many others, and not heard of
-    /// either.
+    /// A list can be incomplete while a cell of the cloud is down: the server must be missing twice, not with many others,
+    /// and be silent.
     fn is_missing(&self, node: &NodePlan<'_>) -> bool {
         let Some(missing) = node.memory.missing else {
             return false;

@@ -1,4 +1,4 @@
-//! Tells of startds that say that they are a node which they are not, or which another startd says to be as well.
+//! Reports startds that advertise a node which they are not, or which another startd advertises as well.
 
 use super::UnknownSource;
 use super::planner::NodePlan;
@@ -9,7 +9,7 @@ use crate::source::{Source, SourceKind};
 /// More of them are only counted.
 const MAX_TOLD: usize = 10;
 
-/// Each of them, by node.
+/// Returns each mismatch, by node.
 pub(super) fn told(
     nodes: &[NodePlan<'_>],
     impostors: &[(NodeId, &StartdView)],
@@ -19,8 +19,8 @@ pub(super) fn told(
         Some(UnknownSource {
             source: Source::new(SourceKind::Startd, format!("of node {}", node.id)),
             why: format!(
-                "two startds say that they are this node, {} and {}: ehos drains and deletes nothing of it until one of them is \
-                 gone; find out which one does not run on server {}, and stop that one",
+                "two startds advertise this node, {} and {}: ehos neither drains nor deletes the node; stop the startd that does not \
+                 run on server {}",
                 one.called(),
                 other.called(),
                 node.name
@@ -30,14 +30,14 @@ pub(super) fn told(
     let impostors = impostors.iter().map(|(id, startd)| UnknownSource {
         source: Source::new(SourceKind::Startd, &startd.machine),
         why: format!(
-            "it answers at {} and says that it is node {id}{}, and {}: ehos leaves the startd out; look at {}",
+            "the startd at {} advertises node {id}{}, but {}: ehos ignores this startd; check {}",
             startd.address.as_deref().unwrap_or("an unknown address"),
             real(nodes, id),
             match &startd.sender {
                 Sender::Node(node) if node == id =>
-                    "its CloudInstanceID is another server's".to_owned(),
+                    "its CloudInstanceID is that of another server".to_owned(),
                 Sender::Node(node) => format!("the collector received its ad from node {node}"),
-                sender => format!("it is not (the collector received its ad from {sender})"),
+                sender => format!("the collector received its ad from {sender}"),
             },
             match &startd.sender {
                 Sender::Node(node) => format!("node {node}, and revoke its token"),
@@ -51,13 +51,13 @@ pub(super) fn told(
     if more > 0 {
         told.push(UnknownSource {
             source: Source::only(SourceKind::Startds),
-            why: format!("{more} more say that they are a node and are not, or contradict another"),
+            why: format!("{more} more startds advertise a node that they are not, or contradict another startd"),
         });
     }
     told
 }
 
-/// Where the startd that is taken for the node is.
+/// The startd that counts as the node.
 fn real(nodes: &[NodePlan<'_>], id: &NodeId) -> String {
     let node = nodes.iter().find(|node| node.id == *id);
     let startd = node.and_then(|node| node.startd);

@@ -1,4 +1,4 @@
-//! The image that each cloud is configured with: what takes the place of nodes of an older one, and whether it may.
+//! The configured image of each cloud: replacements for nodes with an outdated image, and their limits.
 
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether it was made before its cloud's image was configured. One that was adopted and is younger was made by
-    /// another ehos with the same pool id, which would take it for ours, and so on for ever.
+    /// Whether the node was created before the image of its cloud was configured. A younger adopted node was created by
+    /// another ehos with the same pool id, and the two would replace each other's nodes without end.
     fn made_before(&self, node: &Node<'_>) -> bool {
         let Some(configured) = self.next.images.get(&node.node_type.cloud) else {
             return false;
@@ -80,7 +80,7 @@ impl Planner<'_> {
             && !self.nodes.iter().any(failed)
     }
 
-    /// Whether its drain was taken back a moment ago.
+    /// Whether its drain was cancelled recently.
     pub(super) fn has_just_returned(&self, node: &Node<'_>) -> bool {
         node.memory
             .drain
@@ -166,10 +166,10 @@ impl Planner<'_> {
             }
             let how = match self.policy.drains() {
                 true => self.how_replaced(&older),
-                false => "each ends by itself when nobody has claimed it for a while, and takes jobs until then".to_owned(),
+                false => "each accepts jobs until it shuts itself down, after idle_timeout without a claim".to_owned(),
             };
             notices.push(format!(
-                "cloud {}: nodes of an older image than {}: {}; {how}",
+                "cloud {}: nodes with an outdated image (configured: {}): {}; {how}",
                 cloud.name,
                 cloud.image,
                 older.len(),
@@ -191,15 +191,15 @@ impl Planner<'_> {
         let mut parts = Vec::new();
         match all - unproven - held.len() {
             0 => {}
-            can if can == all => parts.push("each is replaced when it is idle".to_owned()),
-            can => parts.push(format!("{can} can be replaced when they are idle")),
+            can if can == all => parts.push("ehos replaces each once it is idle".to_owned()),
+            can => parts.push(format!("ehos replaces {can} once they are idle")),
         }
         if let Some(limit) = held.first() {
-            parts.push(format!("{} wait because of {limit}", held.len()));
+            parts.push(format!("{} wait, limited by {limit}", held.len()));
         }
         if unproven > 0 {
             parts.push(format!(
-                "{unproven} wait for a node of their flavor and the new image to run a job"
+                "{unproven} wait until a node of their flavor with the configured image has run a job"
             ));
         }
         parts.join(", ")

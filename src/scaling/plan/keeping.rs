@@ -1,4 +1,4 @@
-//! Why a node that nothing happens to is as it is.
+//! The reason of each kept node.
 
 use super::planner::{NodePlan, Planner};
 use super::status_word;

@@ -1,4 +1,4 @@
-//! What servers of ours have left behind: removed when two looks have found it; what bears no mark is listed.
+//! Leftovers: deleted when two observations have found them. Those without a mark are only listed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::reason::Reason;
 use crate::seconds::seconds;
 use crate::state::LeftoverState;
 
-/// A floating IP that has led nowhere for so long is given back: a central manager that is being made needs it soon.
+/// An unassociated floating IP is deleted after this: a central manager that is being deployed uses its own sooner.
 const UNUSED_AFTER: Duration = Duration::from_secs(3600);
 
-/// What bears no mark is told of when it has been there for so long: what is being made has no server yet, either.
+/// Resources without a mark are listed after this: new ones may not be attached yet.
 const UNMARKED_AFTER: Duration = Duration::from_secs(600);
 
 /// So many leftovers of a cloud are remembered; others are found when these are gone.
@@ -51,7 +51,7 @@ impl Found<'_> {
     }
 }
 
-/// The clouds that have said what is left behind.
+/// The clouds that have listed leftovers.
 pub(super) fn answered(
     observation: &Observation,
 ) -> impl Iterator<Item = (&CloudName, &CloudView)> {

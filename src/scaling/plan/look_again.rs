@@ -1,4 +1,4 @@
-//! The moment at which the next pass would have something to do, where that is before the timer's minute.
+//! The time at which the next pass has something to do, if that is before the next minute.
 
 use std::time::Duration;
 

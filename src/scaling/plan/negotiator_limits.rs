@@ -1,4 +1,4 @@
-//! Jobs that HTCondor would not start however many nodes there are: they are reported, and no node is made for them.
+//! Jobs that HTCondor would not start on any number of nodes: reported, but no node is created for them.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -92,15 +92,16 @@ impl<'a> Planner<'a> {
             Observed::Unknown(why) => {
                 if !all_free {
                     self.notices.push(format!(
-                        "whether concurrency limits and group quotas hold jobs back is not known: {why}"
+                        "concurrency limits and group quotas unknown, so ehos does not apply them to demand: {why}"
                     ));
                 }
                 None
             }
         };
         for why in negotiator.iter().flat_map(|negotiator| &negotiator.unread) {
-            self.notices
-                .push(format!("whether it holds jobs back is not known: {why}"));
+            self.notices.push(format!(
+                "a limit of the negotiator is unknown, so ehos does not apply it to demand: {why}"
+            ));
         }
         let jobs_of = |name: &str| -> u64 {
             let own = all.iter().filter(|(schedd, _)| *schedd == name);
@@ -207,7 +208,7 @@ pub const MANY_STARTS: u64 = 5;
 /// The longest such wait.
 const MAX_RESTART_BACKOFF: Duration = Duration::from_secs(6 * 3600);
 
-/// The time that jobs with so many starts stay idle before a node is created for them: a minute, doubled with each start more.
+/// The idle time before a node is created for jobs with this many starts: a minute, doubled with each further start.
 fn restart_backoff(starts: u64) -> Duration {
     let Some(more) = starts.checked_sub(MANY_STARTS) else {
         return Duration::ZERO;

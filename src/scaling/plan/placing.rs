@@ -1,4 +1,4 @@
-//! Demand into what is there: free slots, then nodes on their way, then drains that can be taken back.
+//! Places demand: into free slots, then on starting nodes, then on nodes whose drain can be cancelled.
 //!
 //! Groups go in decreasing order of their dominant resource, each into the smallest space that
 //! fits. Of idle nodes the one that has been idle for the shortest time is filled first, so that
@@ -22,7 +22,7 @@ use crate::state::NodeType;
 /// Other machines of the pool: what their ads say is left to the negotiator.
 const OTHERS: Class = 0;
 
-/// A drained node that can be taken back.
+/// A draining or drained node whose drain can be cancelled.
 struct Returning {
     index: usize,
     class: Class,
@@ -62,7 +62,7 @@ struct Placed {
     now: u64,
     /// On coming nodes.
     later: u64,
-    /// On drains that are taken back.
+    /// On nodes whose drain is cancelled.
     back: u64,
 }
 
@@ -253,7 +253,7 @@ impl Planner<'_> {
                         index,
                         class,
                         idle_for: idle_since.map(|since| self.next.now.since(since)),
-                        // It is whole again when its drain is taken back.
+                        // After the cancel all its slots are free again.
                         spaces: startd.slots.iter().map(|slot| slot.total).collect(),
                     });
                 }
@@ -280,7 +280,7 @@ impl Planner<'_> {
                 Supply::offer(&mut supply.idle, startd, settled, class, index);
             }
         }
-        // Other machines of the pool serve demand too, but say nothing about nodes of ours.
+        // Unmanaged machines serve demand too, but give no information about nodes.
         let others = self.survey.others.iter();
         for startd in others.filter(|startd| startd.draining.is_none()) {
             // Any node may have sent this: its room is believed for as long as jobs may take to meet it, and no longer.

@@ -1,4 +1,4 @@
-//! What the passes of a plan work on: each node with what becomes of it, counts of what limits go by, and actions.
+//! The working state of a plan: each node with its decision, counts for the limits, and actions.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -51,7 +51,7 @@ impl NodePlan<'_> {
         self.exists() && !matches!(self.phase, Phase::Deleting { .. })
     }
 
-    /// Whether it takes jobs or will: with a drain that is taken back, without those that are drained or to be replaced.
+    /// Whether the node accepts jobs or will: with a cancelled drain, but not while drained or being replaced.
     fn stays(&self) -> bool {
         self.alive() && !self.retires() && !self.is(NodeDecision::Drain)
             || self.is(NodeDecision::CancelDrain)
@@ -86,7 +86,7 @@ pub(super) struct JobGroup {
     pub(super) fault: Option<JobFault>,
 }
 
-/// Servers of ours that exist or may, with those that the plan makes: what limits are judged by, counted once.
+/// Counts of nodes that exist or may exist, with the creates of this plan: the input of the limits.
 pub(super) struct Counts {
     pub(super) nodes: u64,
     pub(super) in_cloud: BTreeMap<CloudName, u64>,

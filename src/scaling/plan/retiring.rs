@@ -1,4 +1,4 @@
-//! Clouds that are to be removed from the configuration (`retire`), and those that are removed already.
+//! Clouds with `retire`, and clouds that left the configuration.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::state::State;
 const NAMED: usize = 5;
 
 impl Planner<'_> {
-    /// What still runs in each cloud that retires and what it costs, or that nothing does.
+    /// Notices for clouds with `retire`: their nodes, builders, leftovers and cost.
     pub(super) fn retiring(&self) -> Vec<String> {
         let clouds = self.policy.clouds.iter().filter(|cloud| cloud.retire);
         clouds.map(|cloud| self.retiring_cloud(cloud)).collect()
@@ -25,8 +25,7 @@ impl Planner<'_> {
         let name = &cloud.name;
         let Some(Observed::Known(view)) = self.observation.clouds.get(name) else {
             return format!(
-                "cloud {name} has retire: true and does not answer: keep it in the configuration until a report says that \
-                 nothing runs in it"
+                "cloud {name} has retire: true and does not answer; keep it in the configuration until a report shows it empty"
             );
         };
         let mut phases: BTreeMap<&str, usize> = BTreeMap::new();
@@ -51,7 +50,7 @@ impl Planner<'_> {
         if builders > 0 {
             parts.push(several(builders, "builder"));
         }
-        // A port or a volume may show only after a later look at what a server has left behind.
+        // A later search may still find a port or volume of a deleted server.
         let ours = view.leftovers.known().map_or(0, |found| {
             let of_no_server = |leftover: &&Leftover| {
                 let server = leftover.server();
@@ -67,7 +66,7 @@ impl Planner<'_> {
             parts.push(several(ours, "leftover"));
         }
         if let Observed::Unknown(_) = view.leftovers {
-            parts.push("leftovers, which could not be listed".to_owned());
+            parts.push("an unknown number of leftovers (the list failed)".to_owned());
         } else if unsearched > 0 {
             let servers = several(unsearched, "deleted server");
             parts.push(format!("{servers} not yet searched for leftovers"));
@@ -78,24 +77,24 @@ impl Planner<'_> {
             .count();
         let kept = match masters {
             0 => String::new(),
-            _ => "; the central manager runs in it and is not deleted".to_owned(),
+            _ => "; ehos does not delete the central manager in it".to_owned(),
         };
         if parts.is_empty() {
             return format!(
-                "cloud {name} has retire: true, and nothing that ehos deletes is left in it: remove it from the \
+                "cloud {name} has retire: true and is empty of nodes, builders and leftovers; remove it from the \
                  configuration{kept}"
             );
         }
         let costs = self.costs.clouds.iter().find(|cost| cost.cloud == *name);
         let an_hour = costs.filter(|cost| cost.per_hour > Money::default());
         let an_hour =
-            an_hour.map_or_else(String::new, |cost| format!(", {} an hour", cost.per_hour));
+            an_hour.map_or_else(String::new, |cost| format!(", {} per hour", cost.per_hour));
         let how = match self.policy.drains() {
-            true => "each node is drained and deleted when it is idle",
-            false => "each node ends by itself when nobody has claimed it for idle_timeout",
+            true => "ehos drains and deletes each node once it is idle",
+            false => "each node shuts itself down after idle_timeout without a claim",
         };
         format!(
-            "cloud {name} has retire: true, and in it are still {}{an_hour}; {how}{kept}",
+            "cloud {name} has retire: true and still contains {}{an_hour}; {how}{kept}",
             parts.join(", ")
         )
     }
@@ -107,7 +106,7 @@ fn several(count: usize, what: &str) -> String {
     format!("{count} {what}{plural}")
 }
 
-/// What runs, by the last look, in clouds that are not in the configuration any more.
+/// Nodes and builders, as last observed, of clouds that left the configuration.
 pub(super) fn removed(
     state: &State,
     configured: impl Fn(&CloudName) -> bool,
@@ -137,16 +136,15 @@ pub(super) fn removed(
         let prices = nodes.keys().filter_map(|id| state.spending.price_of(id));
         let per_hour: Money = prices.sum();
         let an_hour = if per_hour > Money::default() {
-            format!(", {per_hour} an hour")
+            format!(", {per_hour} per hour")
         } else {
             String::new()
         };
         UnknownSource {
             source: Source::new(SourceKind::RemovedCloud, cloud),
             why: format!(
-                "it is not in the configuration any more, and when it last was, {} ran in it{an_hour}; put it back with \
-                 `retire: true` until a report says that nothing runs in it; or delete them by hand, then: ehos resume \
-                 {cloud}",
+                "no longer in the configuration, and last contained {}{an_hour}; restore it with `retire: true` until a report shows \
+                 it empty, or delete these by hand and run `ehos resume {cloud}`",
                 what.join(", ")
             ),
         }

@@ -1,4 +1,4 @@
-//! Nodes that go: the rules for it in one list, and what holds all of them back, asked in one place.
+//! Scale-down: the rules that drain or delete nodes in one list, and the gates before all of them in one place.
 //!
 //! Owns: the order of the rules, and the gates: cloud, brakes, `max_actions`, the share of the pool that may leave at a time.
 //! Must not: delete without a drain that an earlier tick observed, but by the rules for failed and lost nodes and by
@@ -33,7 +33,7 @@ pub(super) trait Rule {
     /// Its name. What a startd keeps as the reason of a drain names the rule, whatever becomes of the state.
     fn name(&self) -> &'static str;
 
-    /// Notes what the rule goes by, whether or not ehos may drain.
+    /// Records the input of the rule, whether or not ehos may drain.
     fn begin(&mut self, _planner: &mut Planner<'_>) {}
 
     /// Indexes of the nodes in the order in which they go: by default that of their making.
@@ -62,7 +62,7 @@ pub(super) trait Rule {
         false
     }
 
-    /// Whether a drain of ours is not taken back, because the rule has begun it or would again.
+    /// Whether a drain is not cancelled, because the rule requested it or would again.
     fn keeps_drained(&self, _planner: &Planner<'_>, _node: &Node<'_>) -> bool {
         false
     }
@@ -86,7 +86,7 @@ pub(super) struct Drain {
     why: Reason,
     /// It waits for the share of the pool that may leave at a time.
     waits: bool,
-    /// What is said of it meanwhile.
+    /// The reason while the node is kept.
     waiting: Option<Reason>,
     /// Only where Nova says that the server runs.
     runs: bool,
@@ -127,7 +127,7 @@ impl Delete {
 /// When rules are asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
-    /// Before demand is placed: what goes serves none.
+    /// Before demand is placed: nodes that will be deleted serve none.
     BeforeDemand,
     /// Of servers, before new ones are made: deletes have a part of `max_actions`.
     Deletes,
@@ -157,10 +157,10 @@ fn rules() -> [(When, Box<dyn Rule>); 13] {
     ]
 }
 
-/// One of so many nodes of the pool may be away at a time while nodes are replaced, and always one.
+/// The share of the pool (1 of this number, at least one node) that may be replaced at a time.
 const AWAY_SHARE: u64 = 4;
 
-/// How many nodes may be drained now so that others take their places: most of the pool is there meanwhile.
+/// The number of nodes that may be drained now for replacement: most of the pool stays available.
 fn share(planner: &Planner<'_>) -> u64 {
     let rules = rules();
     let leaves = |node: &NodePlan<'_>| {
@@ -190,8 +190,8 @@ fn share(planner: &Planner<'_>) -> u64 {
     (up + away).div_ceil(AWAY_SHARE).saturating_sub(away)
 }
 
-/// Whether a node that is heard of may be drained, by what its cloud says: in ERROR is also a server that runs on after a
-/// migration or a resize that failed.
+/// Whether the status of the server permits a drain of a node that is not silent: a server in ERROR may run on after a
+/// failed migration or resize.
 fn runs(node: &Node<'_>) -> bool {
     let status = node.server.map(|server| server.record().status);
     matches!(status, Some(ServerStatus::Active | ServerStatus::Error))
@@ -289,7 +289,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether a drain of ours stays as it is.
+    /// Whether a drain is kept.
     pub(super) fn keeps_drained(&self, node: &Node<'_>) -> bool {
         let rules = rules();
         let mut rules = rules.iter();
@@ -374,7 +374,7 @@ impl Planner<'_> {
             .is_some_and(|startd| is_fresh(startd, self.policy) && startd.claims() > 0)
     }
 
-    /// Whether a drain of ours was begun by the rule of this name.
+    /// Whether the rule of this name requested the drain.
     fn is_drained_by(&self, node: &Node<'_>, name: &str) -> bool {
         let mark = format!("{} {name},", drain_mark(&self.policy.cluster));
         let drain = node.startd.and_then(|startd| startd.draining.as_ref());

@@ -1,4 +1,4 @@
-//! New nodes: for the demand that is left, then for nodes_min and nodes_spare.
+//! New nodes: for the remaining demand, then for nodes_min and nodes_spare.
 
 use std::collections::BTreeMap;
 
@@ -169,7 +169,7 @@ impl<'a> Planner<'a> {
     }
 
     fn create_minimum_and_spare(&mut self, market: &Market<'a>) {
-        // A node that is silent for a while is there as long as nobody knows better.
+        // A silent node counts until it is lost.
         let away = |node: &NodePlan<'_>| {
             matches!(
                 node.phase,
@@ -342,7 +342,7 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// How many nodes so many more jobs would take, of the first kind that holds one.
+    /// The number of nodes for these jobs, of the first node type that is large enough for one.
     fn nodes_for(&self, market: &Market<'_>, asks: &JobGroupKey, jobs: u64) -> u64 {
         let holds = |candidate: &Candidate<'_>| {
             let request = self.observation.matches.request(&candidate.node_type, asks);

@@ -1,4 +1,4 @@
-//! What did not answer in full, or is not there.
+//! Sources that did not answer in full, and flavors that do not exist.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ fn unknown(source: Source, why: impl Into<String>) -> UnknownSource {
     }
 }
 
-/// Every source that is unknown, and every flavor that is not there.
+/// Every unknown source, and every missing flavor.
 pub(super) fn unseen(
     observation: &Observation,
     policy: &Policy,
@@ -84,15 +84,15 @@ pub(super) fn unseen(
     all
 }
 
-/// Ads that cannot be read, and those that are not from whom they say.
+/// Unreadable ads, and forged ads.
 fn ads(collector: &CollectorView) -> impl Iterator<Item = UnknownSource> {
     let unreadable = collector.unreadable.iter().map(|ad| {
         let hides = match ad.owner_known {
             true => "",
-            false => ", and silent nodes that it may be of are left alone",
+            false => ", and ehos keeps silent nodes to which it may belong",
         };
         let why = format!(
-            "{}: it counts as claimed{hides}; see condor_status -long, and correct what the startd publishes",
+            "{}: the slot counts as claimed{hides}; correct what the startd publishes (condor_status -long)",
             ad.what
         );
         unknown(Source::new(SourceKind::Slot, ad.slot_name()), why)
@@ -104,7 +104,7 @@ fn ads(collector: &CollectorView) -> impl Iterator<Item = UnknownSource> {
     unreadable.chain(forged)
 }
 
-/// The clouds of which `why` says that something is unknown. The client's own messages begin with the cloud's name.
+/// The clouds for which `why` returns a reason. Messages of the client begin with the name of the cloud.
 fn of_clouds(
     observation: &Observation,
     kind: SourceKind,
@@ -120,15 +120,15 @@ fn of_clouds(
     clouds.collect()
 }
 
-/// The configured flavors of a cloud that cannot be read or are not there.
+/// Configured flavors of a cloud that are unreadable or missing.
 fn flavors(cloud: &CloudPolicy, view: &CloudView) -> Vec<UnknownSource> {
     let flavors = cloud.flavors.iter().filter_map(|flavor| {
         let why = match view.unread_flavors.get(flavor) {
             Some(why) => format!(
-                "{why}: no node of it is created; ask the operators of the cloud to correct this flavor"
+                "{why}: no node of this flavor is created; have the operators of the cloud correct it"
             ),
             None if view.flavors.contains_key(flavor) => return None,
-            None => "this cloud has no such flavor for this project: no node of it is made; \
+            None => "not found in this cloud for this project: no node of this flavor is created; \
                      correct `flavor` in the configuration of this cloud"
                 .to_owned(),
         };

@@ -40,8 +40,8 @@ impl Planner<'_> {
             String::new()
         };
         Some(format!(
-            "{servers} the id of this pool without a valid ehos_proof: {}{more}: a forgery, or made with a lost key; ehos leaves them \
-         alone; delete them by hand, or run `ehos tick --trust-server UUID` for those that are of this pool",
+            "{servers} the id of this pool without a valid ehos_proof: {}{more}: forged, or signed with a lost key, so ehos does not \
+         touch them; delete them, or run `ehos tick --trust-server UUID` for those of this pool",
             names.join(", ")
         ))
     }

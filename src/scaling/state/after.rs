@@ -1,4 +1,4 @@
-//! The state after a plan's actions came out as they did.
+//! The state after the outcomes of a plan.
 
 use std::time::Duration;
 
@@ -77,8 +77,8 @@ impl State {
         }
     }
 
-    /// A node that a last look has saved: nothing was asked for, so its drains may be cancelled as before, and that its
-    /// server goes would not be ehos's doing.
+    /// A node that the recheck has kept: no delete was requested, so its drains may be cancelled, and a later loss of its
+    /// server is not the work of ehos.
     fn not_deleted(&mut self, node: &NodeId, server: &OwnedServer) {
         if server.role() == Role::Builder {
             if let Some(memory) = self.builders.get_mut(server.id()) {

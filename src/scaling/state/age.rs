@@ -1,4 +1,4 @@
-//! What the age of a server says: an expired token, an expired node.
+//! Conclusions from the age of a server: an expired token, an expired node.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use super::TickInstant;
 use crate::observation::OwnedServer;
 use crate::policy::Policy;
 
-/// Since when a server's age has said that its node is to be replaced. Where Nova does not tell the time, an age is by this
-/// machine's clock, which may jump, and jump back: so it is believed only when it has said so for a while.
+/// Since when the age of a server has required the replacement of its node. Without a time of Nova, the age is by the clock
+/// of this machine, which may jump and return: so it counts only after a while.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Age {
     /// It is older than `max_lifetime`.
@@ -50,8 +50,8 @@ impl Age {
         keep(&mut self.token_ending, ends);
     }
 
-    /// What follows from it. An age that is told wrong, or a limit that is new, ends no job at once: a node must have been
-    /// seen to be too old for as long as its jobs are waited for.
+    /// The conclusions. A wrong age or a new limit ends no job at once: the node must have been observed as too old for as
+    /// long as ehos waits for its jobs.
     pub(crate) fn expiry(&self, policy: &Policy, cloud: &str, now: TickInstant) -> Expiry {
         let most = policy.max_lifetime(cloud);
         let forced = |most: Duration| {

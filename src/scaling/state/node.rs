@@ -14,7 +14,6 @@ use crate::submitter::Submitters;
 /// Where a startd was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// `Machine`.
     pub machine: String,
     /// `MyAddress`.
     pub address: Option<String>,
@@ -46,7 +45,7 @@ pub struct NodeState {
     /// it may be a forgery, is no capacity and is not touched. `None`: it is ehos's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsigned: Option<TickInstant>,
-    /// The other central manager that it was told to join, when it was adopted and its metadata say so.
+    /// The other central manager in the metadata of an adopted node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_condor_host: Option<String>,
     /// Its create is saved, and no outcome of that create: the tick that sends it still runs, or was killed.
@@ -72,16 +71,12 @@ pub struct NodeState {
     /// Its startd.
     #[serde(flatten)]
     pub join: Join,
-    /// Its silence.
     #[serde(flatten)]
     pub silence: Silence,
-    /// The claims on it.
     #[serde(flatten)]
     pub claims: Claims,
-    /// Its drain.
     #[serde(flatten)]
     pub drain: DrainState,
-    /// Its delete.
     #[serde(flatten)]
     pub delete: DeleteState,
     /// What its age says.
@@ -97,8 +92,7 @@ pub struct Join {
     /// `MyAddress` of its startd.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// Where its startd was on other hosts or under other names before: an ad of somebody else may have been taken for its
-    /// own.
+    /// Earlier addresses of its startd on other hosts or under other names: a forged ad may have been taken for its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<Place>,
     /// An ad of it has come from its own identity: others speak for it no more.
@@ -116,7 +110,7 @@ pub struct Join {
 /// A node's silence.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
-    /// Since when its startd has not been heard of, by a collector that hears: before or after it joined.
+    /// Since when its startd has been silent in a mature collector, before or after it joined.
     pub silent: Option<TickInstant>,
     /// In its present silence a schedd has listed a running job on it.
     pub job_listed: bool,
@@ -128,9 +122,8 @@ pub struct Silence {
 /// The claims on a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// The last time it was heard of, it had claims on it.
+    /// Whether its last ad had claims.
     pub claimed: bool,
-    /// How many.
     #[serde(default, rename = "claims")]
     pub count: Option<u64>,
     /// When that was last seen to change: what a startd says of it is out of date until its next update.
@@ -143,12 +136,12 @@ pub struct Claims {
 /// A node's drain.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainState {
-    /// When a drain of it was taken back: an ad that is older says nothing of drains.
+    /// The time of the last cancel of a drain: an older ad gives no information about drains.
     pub returned: Option<TickInstant>,
     /// The request id of that drain: an ad that shows it may have been late.
     #[serde(default)]
     pub cancelled: Option<String>,
-    /// Since when that drain has been asked to be taken back.
+    /// Since when the cancel of that drain has been requested.
     #[serde(default)]
     pub cancelled_since: Option<TickInstant>,
     /// When its startd last accepted a drain: ads of it may not say so yet.
@@ -175,7 +168,7 @@ pub struct DeleteState {
     /// The cloud has accepted it.
     #[serde(rename = "delete_accepted")]
     pub accepted: Option<TickInstant>,
-    /// The node's ads were taken out of the collector after that, and it has not been heard of since.
+    /// Whether its ads were invalidated after that, and no new one has arrived.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub invalidated: bool,
 }
@@ -215,8 +208,7 @@ impl NodeState {
         }
     }
 
-    /// Forgets what was timed before nobody looked at its cloud for a while: its timers start anew, and since it was last
-    /// seen it may have taken a job of anybody.
+    /// Resets the timers after its cloud was not observed for a while: since then the node may have run any job.
     pub fn was_not_watched(&mut self) {
         self.missing = None;
         self.silence = Silence::default();
@@ -261,7 +253,7 @@ impl Join {
 }
 
 impl Silence {
-    /// What was not heard while nobody listened is not silence.
+    /// Time without an observation is no silence.
     pub(crate) fn ends(&mut self) {
         self.silent = None;
         self.unlisted = None;

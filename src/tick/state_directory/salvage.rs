@@ -1,6 +1,6 @@
-//! Reads a state file of which a part does not parse: each entry is taken for itself.
+//! Reads a partly damaged state file, entry by entry.
 //!
-//! A lost entry costs its timers. A node without one is found again by its metadata, as rule 4 of docs/design-rules.md has it.
+//! A lost entry costs its timers. ehos adopts its node again by the metadata (docs/design-rules.md, rule 4).
 
 use serde_json::{Map, Value};
 

@@ -342,12 +342,12 @@ impl Site {
         Some(files)
     }
 
-    /// Their names; days of the history are all called `history/DAY`.
+    /// Their names; days of the history and their steps are all called `history/DAY`.
     pub fn state_names(&self) -> Vec<String> {
         let state = self.state();
         let name = |path: PathBuf| {
             let name = path.strip_prefix(&state).unwrap().to_str().unwrap();
-            match name.ends_with(".jsonl") {
+            match name.ends_with(".jsonl") || name.ends_with(".steps") {
                 true => "history/DAY".to_owned(),
                 false => name.to_owned(),
             }

@@ -217,7 +217,7 @@ fn creates() -> Vec<Create> {
     vec![
         Create {
             closed: Some(GLANCE),
-            ..plain("Glance is stopped", vec![], &["not done", "create"])
+            ..plain("Glance is stopped", vec![], &["failed   ", "create"])
         },
         Create {
             closed: Some(NEUTRON),
@@ -238,7 +238,7 @@ fn creates() -> Vec<Create> {
                     "/v2/images",
                     What::Answer(500, "<html>"),
                 )],
-                &["not done", "create"],
+                &["failed   ", "create"],
             )
         },
         Create {
@@ -246,7 +246,7 @@ fn creates() -> Vec<Create> {
             ..plain(
                 "Neutron hangs",
                 vec![Fault::each("GET", "/v2.0/networks", NEVER)],
-                &["not done", "create"],
+                &["failed   ", "create"],
             )
         },
         Create {
@@ -258,7 +258,7 @@ fn creates() -> Vec<Create> {
                     "/v2.1/servers",
                     What::Answer(401, "{}"),
                 )],
-                &["not done", "create"],
+                &["failed   ", "create"],
             )
         },
         plain(
@@ -267,14 +267,14 @@ fn creates() -> Vec<Create> {
                 500,
                 "{\"computeFault\": {\"message\": \"Unexpected API Error.\"}}",
             )),
-            &["not done", "create"],
+            &["failed   ", "create"],
         ),
         Create {
             made: true,
             ..plain(
                 "the connection breaks when the server is made",
                 post(What::CutAnswer),
-                &["not done", "create"],
+                &["failed   ", "create"],
             )
         },
         Create {
@@ -282,7 +282,7 @@ fn creates() -> Vec<Create> {
             ..plain(
                 "the answer to a create comes too late",
                 post(What::LateAnswer(REQUEST_TIMEOUT + Duration::from_secs(2))),
-                &["not done", "create"],
+                &["failed   ", "create"],
             )
         },
         Create {
@@ -291,7 +291,7 @@ fn creates() -> Vec<Create> {
             ..plain(
                 "the request to make a server is taken late",
                 post(What::Late(REQUEST_TIMEOUT + Duration::from_secs(2))),
-                &["not done", "create"],
+                &["failed   ", "create"],
             )
         },
     ]

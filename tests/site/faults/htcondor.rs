@@ -46,14 +46,14 @@ const COLLECTOR: Case = Case {
     codes: &[75],
     words: &[
         "unknown  collector: ",
-        "brake    no node is made or deleted",
+        "brake    creates and deletes blocked",
     ],
     may_drain: false,
     long: false,
 };
 const SCHEDD: Case = Case {
     daemon: "condor_schedd",
-    words: &["unknown  schedd local: ", "brake    no node is deleted"],
+    words: &["unknown  schedd local: ", "brake    deletes blocked"],
     ..COLLECTOR
 };
 const NEGOTIATOR: Case = Case {
@@ -67,7 +67,7 @@ const STARTD: Case = Case {
     daemon: "condor_startd",
     of_node: true,
     codes: &[1],
-    words: &["not done", "drain "],
+    words: &["failed   ", "drain "],
     may_drain: true,
     ..COLLECTOR
 };
@@ -84,7 +84,7 @@ const CASES: &[Case] = &[
     Case {
         when: When::At("condor_q"),
         codes: &[1],
-        words: &["not done"],
+        words: &["failed   "],
         ..COLLECTOR
     },
     Case {
@@ -97,7 +97,7 @@ const CASES: &[Case] = &[
         words: &[
             "unknown  collector: ",
             "no collector answers at 127.0.0.1",
-            "brake    no node is made or deleted",
+            "brake    creates and deletes blocked",
         ],
         ..COLLECTOR
     },
@@ -112,7 +112,7 @@ const CASES: &[Case] = &[
     Case {
         when: When::At("condor_drain"),
         codes: &[1],
-        words: &["not done"],
+        words: &["failed   "],
         long: true,
         ..COLLECTOR
     },

@@ -129,7 +129,7 @@ fn a_delete_that_hangs_or_fails_is_asked_again() {
         rig.said(&[]);
         rig.tick_until("the delete is asked again", 60, &[0, 1], |rig| {
             let said = rig.tick(&["--dry-run"]);
-            said.says("asked again") || said.says("again")
+            said.says("repeated") || said.says("again")
         });
         rig.hypervisor_faults(json!({}));
         rig.tick_until("the server is gone", 60, &[0, 1], nothing_left);
@@ -302,7 +302,7 @@ fn a_quota_that_is_reached_is_no_failure_of_an_image() {
         rig.servers().len() == 2
     });
     let tick = rig.tick(&[]);
-    tick.expect(&[0], &["wait for 2 more nodes, limited by"]);
+    tick.expect(&[0], &["waiting for 2 more nodes, limited by"]);
     assert_eq!(rig.servers().len(), 2);
 
     step("the quota is not seen: Nova says no (403)");

@@ -70,7 +70,7 @@ const CREATE: Case = Case {
     at: Some(("POST", "/v2.1/servers")),
     no_token: false,
     codes: &[1],
-    words: &["not done", "create "],
+    words: &["failed   ", "create "],
     long: false,
 };
 

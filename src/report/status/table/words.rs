@@ -1,4 +1,4 @@
-//! Numbers of the table in words.
+//! Formats of the numbers in the table.
 
 use scaling::figures::{CloudFigures, UsageFigures};
 use scaling::money::Money;
@@ -60,11 +60,6 @@ pub(super) fn took(milliseconds: u64) -> String {
     } else {
         format!("{:.1} s", milliseconds as f64 / 1000.0)
     }
-}
-
-pub(super) fn count(number: u64, word: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {word}{plural}")
 }
 
 pub(super) fn join(parts: impl IntoIterator<Item = impl AsRef<str>>) -> String {

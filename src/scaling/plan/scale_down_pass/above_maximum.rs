@@ -1,4 +1,4 @@
-//! Where nodes_max has become smaller: idle nodes above it go at once, though jobs wait. No job is ended.
+//! Idle nodes above a lowered nodes_max: drained at once, even while jobs wait. No job is ended.
 
 use super::{Drain, Rule, Verdict, longest_idle, runs};
 use crate::node::Phase;

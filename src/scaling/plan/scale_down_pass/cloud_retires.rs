@@ -1,4 +1,4 @@
-//! Nodes of clouds with `retire`: all idle ones go at once, and what runs a job runs on.
+//! Idle nodes of clouds with `retire`: drained at once. Running jobs continue.
 
 use super::{Drain, Rule, Verdict, unclaimed_for};
 use crate::plan::planner::{NodePlan, Planner};

@@ -1,4 +1,4 @@
-//! Deletes of servers: those that are not done are asked for again, and all are sent here.
+//! Deletes of servers: sends them, and repeats those that did not complete.
 
 use super::{Delete, Rule, Verdict};
 use crate::action::{CloudAction, Expected, StartdIdentity};

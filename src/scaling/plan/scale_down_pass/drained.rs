@@ -1,4 +1,4 @@
-//! Nodes that an earlier tick has drained: what a drained node is deleted by.
+//! Nodes that an earlier tick has drained, and the checks before their delete.
 
 use super::{Delete, Rule, Verdict};
 use crate::node::Phase;

@@ -1,5 +1,5 @@
-//! Nodes that are older than `max_lifetime`: replaced when they are idle, a part of the pool at a time, but those at once
-//! that take no jobs any more. Only `max_lifetime_kill` ends a job.
+//! Expired nodes, older than `max_lifetime`: replaced once they are idle, a part of the pool at a time, and at once if they
+//! accept no jobs. Only `max_lifetime_kill` ends a job.
 //!
 //! Each node stops taking jobs at a moment of its own in the last eighth of `max_lifetime`
 //! (`{retire_at}` of its template): a drain with the check "no claim" cannot empty a node that
@@ -129,7 +129,7 @@ impl Planner<'_> {
         let age = |node: &&NodePlan<'_>| node.server.map(|server| server.record().age);
         if let Some(oldest) = old.clone().max_by_key(age) {
             told.push(format!(
-                "nodes that are older than max_lifetime: {}, the oldest is {} ({}, {}); each is replaced when it is idle",
+                "expired nodes (max_lifetime): {}, the oldest is {} ({}, {}); ehos replaces each once it is idle",
                 old.count(),
                 oldest.name,
                 phase_name(&oldest.phase).as_str(),

@@ -1,4 +1,5 @@
-//! Nodes that did not join: Nova says ERROR, or `boot_timeout` is over. Each counts once as a failure of its kind.
+//! Nodes that did not join: Nova reports ERROR, or `boot_timeout` has passed. Each counts once as a failure of its
+//! type.
 
 use super::{Delete, Rule, Verdict, may_be_deleted};
 use crate::failure_tracking::{Cause, is_no_valid_host};
@@ -28,8 +29,8 @@ impl Rule for Failed {
             return None;
         };
         let mut delete = Delete::new(planner.failure(node)?);
-        // Nova says that it does not run. One that only was not heard of may run a job: whoever takes its ads away hides
-        // it from the collector. A schedd that has listed one may not have seen its end.
+        // Nova reports that the server does not run. A node that is only silent may run a job, for its ads may be hidden.
+        // A schedd that has listed a job may have missed its end.
         delete.without_job = fault.is_some() && !node.memory.silence.job_listed;
         Some(Verdict::Delete(delete))
     }
@@ -91,7 +92,7 @@ impl Planner<'_> {
                     false => refusal::of_fault(fault),
                 })
             }
-            // Or somebody else says to be it: its own ads may have been taken away.
+            // Or another startd advertises this node: its own ads may have been invalidated.
             _ if self.many_vanished()
                 || self.survey.impostors.iter().any(|(id, _)| *id == node.id) =>
             {

@@ -1,4 +1,4 @@
-//! Nodes of an older image than their cloud is configured with.
+//! Nodes with an outdated image.
 //!
 //! Where the configured image has proven itself, idle nodes of an older one are drained, a part of the pool at a time.
 //! Where nothing is known of it yet, one node of each cloud is, so that there is room and need for a node of the new
@@ -68,8 +68,7 @@ impl Rule for OlderImage {
         planner.successor(node).is_some()
     }
 
-    /// A drain that was begun for an image, though this state knows of no other, is taken back once: then another ehos with
-    /// this pool id has begun it.
+    /// A drain for an image that the state does not know is cancelled once: another ehos with this pool id requests it again.
     fn keeps_drained(&self, planner: &Planner<'_>, node: &Node<'_>) -> bool {
         let for_image = planner.is_drained_by(node, NAME);
         match planner.successor(node) {

@@ -1,4 +1,4 @@
-//! Nodes that are given up: silent for too long, unreachable without a job, or switched off.
+//! Lost nodes: silent for too long, unreachable without a job, or SHUTOFF.
 
 use super::{Delete, Rule, Verdict};
 use crate::node::{JobLeft, Phase};

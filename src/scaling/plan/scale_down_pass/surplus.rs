@@ -1,5 +1,5 @@
-//! Nodes that nobody needs: idle for `idle_timeout`, above nodes_spare and nodes_min; the longest idle first, then the
-//! dearest, then the oldest.
+//! Surplus nodes: idle for `idle_timeout`, above nodes_spare and nodes_min. The longest idle is drained first, then the most
+//! expensive, then the oldest.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -47,7 +47,7 @@ impl Rule for Surplus {
                 idle.push((idle_for, index));
             }
         }
-        // Of those that became idle in the same minute the dearest goes first.
+        // Of nodes that became idle in the same minute, the most expensive comes first.
         idle.sort_by_cached_key(|(idle_for, index)| {
             (
                 Reverse(idle_for.as_secs() / 60),
@@ -122,7 +122,7 @@ impl Planner<'_> {
             .price(&node.node_type.flavor)
     }
 
-    /// For how long a surplus node is kept: not at all when a budget is spent.
+    /// The idle timeout of a surplus node: zero when a budget is spent.
     fn idle_timeout(&self, cloud: &str) -> Duration {
         let of_it = |spent: &BudgetSpent| spent.cloud.as_deref().is_none_or(|name| name == cloud);
         if self.budgets_spent.iter().any(of_it) {

@@ -1,5 +1,5 @@
-//! Nodes whose startds take no jobs: idle for `idle_timeout` when they once did, for `boot_timeout` when they never have,
-//! which is a failure of their kind.
+//! Nodes with START False: drained after `idle_timeout` if they ran a job, after `boot_timeout` if they never did. The latter
+//! is a failure of their node type.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Nodes whose tokens end within `token_margin`: replaced at once, while they can still be told to drain. A node whose token
-//! has ended stays in the pool until the collector restarts, and then it cannot come back.
+//! Nodes whose token expires within `token_margin`: replaced at once, while ehos can still drain them. A node with an expired
+//! token stays in the pool until the collector restarts, and then cannot join again.
 
 use super::{Drain, Rule, Verdict};
 use crate::node::Phase;
@@ -39,7 +39,7 @@ impl Planner<'_> {
         let all: Vec<_> = ending.collect();
         let first = all.first()?;
         Some(format!(
-            "nodes whose tokens end within {margin}, or have ended: {}, the oldest is {} ({}); each is replaced when it \
+            "nodes whose token expires within {margin} or has expired: {}, the oldest is {} ({}); ehos replaces each once it \
              is idle",
             all.len(),
             first.name,
