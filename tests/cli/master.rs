@@ -581,7 +581,7 @@ fn an_interrupt_says_what_stays_and_what_to_type() {
         kill_process(pid, signal).unwrap();
         let run = site.end(deploy);
         run.warns(&stays)
-            .warns("to go on with what is there, type: ehos master deploy --config ")
+            .warns("to continue, run: ehos master deploy --config ")
             .warns(&format!("type: openstack server delete {SERVER_ID}\n"));
         assert_eq!(deletes(&double), 0);
     }
