@@ -282,7 +282,7 @@ fn each_thing_of_a_cloud_that_is_broken_is_found() {
             always("GET", IMAGES, Reply::fixture("glance-images-by-name")),
             "image",
             "warning",
-            "was not made by ehos image build",
+            "was not built by ehos image build",
         ),
         (
             always("GET", IMAGES, golden("pool-2")),

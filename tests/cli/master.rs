@@ -731,7 +731,7 @@ fn a_create_without_an_answer_is_looked_for_before_another_one() {
     double.play(cloud::script(lines.collect()));
     deploy(&site, &[])
         .exits(0)
-        .warns("the list of servers will tell");
+        .warns("the next list of servers shows the effect");
     assert_eq!(creates(), 2);
 }
 
