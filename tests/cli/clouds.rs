@@ -196,7 +196,7 @@ fn an_answer_that_is_not_whole_is_no_answer() {
         ),
         (
             Reply::status(200, "<html>"),
-            "cannot read the answer: it is no JSON at line 1",
+            "cannot read the answer: it is not JSON at line 1",
         ),
         (
             Reply::status(200, r#"{"server": []}"#),

@@ -581,7 +581,7 @@ fn an_interrupt_says_what_stays_and_what_to_type() {
         kill_process(pid, signal).unwrap();
         let run = site.end(deploy);
         run.warns(&stays)
-            .warns("to go on with what is there, type: ehos master deploy --config ")
+            .warns("to continue, run: ehos master deploy --config ")
             .warns(&format!("type: openstack server delete {SERVER_ID}\n"));
         assert_eq!(deletes(&double), 0);
     }
@@ -731,7 +731,7 @@ fn a_create_without_an_answer_is_looked_for_before_another_one() {
     double.play(cloud::script(lines.collect()));
     deploy(&site, &[])
         .exits(0)
-        .warns("the list of servers will tell");
+        .warns("the next list of servers shows the effect");
     assert_eq!(creates(), 2);
 }
 

@@ -170,7 +170,7 @@ fn answers_that_are_none() {
             "condor_status",
             "-collector",
             "exit=0\n",
-            "condor_status gave an answer",
+            "condor_status: cannot read the answer",
         ),
     ] {
         let (double, site) = site();
