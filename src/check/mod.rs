@@ -49,6 +49,7 @@ pub struct Finding {
     /// How it is.
     pub outcome: Outcome,
     /// The same in a sentence.
+    #[serde(rename = "text")]
     pub what: String,
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]

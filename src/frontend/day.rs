@@ -137,9 +137,10 @@ struct Line<'a> {
     cores: CoreFigures,
     collector: bool,
     brakes: BTreeMap<Named<BrakeName>, IgnoredAny>,
-    nodes: BTreeMap<String, u64>,
+    nodes: BTreeMap<Named<PhaseName>, u64>,
     clouds: BTreeMap<String, CloudCounts>,
     cost: Option<CostCounts>,
+    #[serde(rename = "unknown_sources", alias = "unseen")]
     unseen: Vec<Unknown>,
     #[serde(borrow)]
     events: Vec<Happened<'a>>,
@@ -251,7 +252,7 @@ impl Sample {
             }
         }
         for (phase, count) in line.nodes {
-            mean(Column::Phase(phase), number(count));
+            mean(Column::Phase(phase.to_string()), number(count));
         }
         for (cloud, counts) in line.clouds {
             if counts.answers {

@@ -55,6 +55,7 @@ struct PhaseView {
 
 #[derive(Debug, Serialize)]
 struct DecisionView {
+    #[serde(rename = "decision")]
     fate: NodeDecision,
     /// Empty for a node that only stays: its phase has the family.
     family: Option<Family>,
@@ -184,9 +185,9 @@ mod tests {
         let tick: TickReport = serde_json::from_value(json!({
             "at": "2026-11-26T12:00:00Z", "queue": {"schedds": 1},
             "source_milliseconds": {"pool": 1, "cloud a": 2, "cloud b": 3},
-            "unseen": [{"source": "schedd x", "why": "w"}, {"source": "cloud b", "why": "w"}],
-            "groups": [{"request": {"cpus": 1, "memory_mb": 1, "disk_kb": 1, "gpus": 0}, "jobs": 9, "waiting_seconds": 1,
-                "why": [{"reason": "limited", "text": "t", "jobs": 4, "limit": {"name": "nodes_max"}},
+            "unknown_sources": [{"source": "schedd x", "cause": "w"}, {"source": "cloud b", "cause": "w"}],
+            "job_groups": [{"request": {"cpus": 1, "memory_mb": 1, "disk_kb": 1, "gpus": 0}, "jobs": 9, "waiting_seconds": 1,
+                "reasons": [{"reason": "limited", "text": "t", "jobs": 4, "limit": {"name": "nodes_max"}},
                     {"reason": "limited", "text": "u", "jobs": 2, "limit": {"name": "nodes_max"}}]}],
         }))
         .unwrap();

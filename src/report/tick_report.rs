@@ -31,7 +31,7 @@ use scaling::submitter::Submitters;
 use scaling::totals::Totals;
 
 /// The version of this layout: raised when something in it changes its meaning or goes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Why, as a program sees it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -169,7 +169,11 @@ pub struct Queue {
     /// Of these, the ones for which a limit keeps nodes from being made.
     pub limited: u64,
     /// Jobs of factories that are not in the queue yet (late materialization).
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(
+        rename = "unmaterialized",
+        alias = "to_come",
+        skip_serializing_if = "is_zero"
+    )]
     pub to_come: u64,
 }
 
@@ -201,6 +205,7 @@ pub struct NodeReport {
     /// Its phase.
     pub phase: Named<PhaseName>,
     /// What happened to it.
+    #[serde(rename = "decision", alias = "fate")]
     pub fate: Named<NodeDecision>,
     /// Why.
     #[serde(flatten)]
@@ -251,7 +256,12 @@ pub struct JobGroupReport {
     /// What each job asks for.
     pub request: Resources,
     /// A digest of what they need besides.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        rename = "requirements",
+        alias = "needs",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub needs: String,
     /// What they ask for depends on the machine.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -267,6 +277,7 @@ pub struct JobGroupReport {
     /// For how long the longest waiting one has.
     pub waiting_seconds: u64,
     /// Where they go, or why they do not.
+    #[serde(rename = "reasons", alias = "why")]
     pub why: Vec<ReasonReport>,
 }
 
@@ -301,6 +312,7 @@ pub struct BuilderReport {
     /// Its cloud.
     pub cloud: String,
     /// The decision.
+    #[serde(rename = "decision", alias = "fate")]
     pub fate: Named<NodeDecision>,
     /// Why.
     #[serde(flatten)]
@@ -335,6 +347,7 @@ pub struct LeftoverReport {
     /// The UUID of its server, where that is known.
     pub server: Option<String>,
     /// The decision.
+    #[serde(rename = "decision", alias = "fate")]
     pub fate: Named<NodeDecision>,
     /// Why.
     #[serde(flatten)]
@@ -370,6 +383,7 @@ pub struct FloatingIpReport {
     /// The UUID of the node's server.
     pub server: String,
     /// The decision.
+    #[serde(rename = "decision", alias = "fate")]
     pub fate: Named<NodeDecision>,
     /// Why.
     #[serde(flatten)]
@@ -408,6 +422,16 @@ pub struct ActionReport {
 }
 
 impl TickReport {
+    /// Reads one of this layout or an older one, whose names serde knows as aliases.
+    ///
+    /// # Errors
+    /// It is no JSON, or not a report.
+    pub fn read(text: &[u8]) -> serde_json::Result<TickReport> {
+        let mut report: TickReport = serde_json::from_slice(text)?;
+        report.version = report.version.max(VERSION);
+        Ok(report)
+    }
+
     /// The second pass of a tick, with what failed in the first: for those who read the last record alone.
     #[must_use]
     pub fn after(&self, first: &TickReport) -> TickReport {
@@ -420,8 +444,6 @@ impl TickReport {
         }
     }
 }
-
-impl TickReport {}
 
 impl ActionReport {
     /// Whether it failed, and something depends on it.
@@ -496,6 +518,7 @@ pub struct TickReport {
     /// What an operator should know.
     pub notices: Vec<String>,
     /// What did not answer or is not there.
+    #[serde(rename = "unknown_sources", alias = "unseen")]
     pub unseen: Vec<UnknownSource>,
     /// What stops deletes.
     pub brakes: Vec<BrakeReport>,
@@ -526,6 +549,7 @@ pub struct TickReport {
     #[serde(serialize_with = "sorted")]
     pub floating_ips: Vec<FloatingIpReport>,
     /// Waiting jobs with equal requests.
+    #[serde(rename = "job_groups", alias = "groups")]
     pub groups: Vec<JobGroupReport>,
     /// What was done.
     pub actions: Vec<ActionReport>,

@@ -12,16 +12,16 @@ sentences! {
 /// Why nothing is made, or nothing is drained and deleted.
 #[serde(tag = "brake")]
 pub enum Brake {
-    CollectorUnknown "collector_unknown" { why: String } => "the collector is unknown: {why}";
+    CollectorUnknown "collector_unknown" { #[serde(rename = "cause")] why: String } => "the collector is unknown: {why}";
     CollectorYoung "collector_young" {
         up_seconds: Seconds, collector_grace_seconds: Seconds,
         /** No startd can be missing: creates need not wait. */
         #[serde(skip_serializing_if = "std::ops::Not::not")] creates_continue: bool,
     } => "the collector has been up for {up_seconds} only, and has heard from all after {collector_grace_seconds}{}",
         when(*creates_continue, "; creates continue: no node that has joined is missing, and the pool never had an unmanaged machine");
-    ScheddUnknown "schedd_unknown" { schedd: String, why: String, unknown_seconds: Seconds } =>
+    ScheddUnknown "schedd_unknown" { schedd: String, #[serde(rename = "cause")] why: String, unknown_seconds: Seconds } =>
         "schedd {schedd} is unknown for {unknown_seconds}: {why}";
-    NodesVanished "nodes_vanished" {
+    NodesVanished "nodes_silent" {
         silent: u64, joined: u64,
         /** Nodes that were made since then fell silent too: more of them would not help. */
         #[serde(skip_serializing_if = "std::ops::Not::not")] new_too: bool,

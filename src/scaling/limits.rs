@@ -17,10 +17,10 @@ sentences! {
 pub enum Limit {
     NodesMax "nodes_max" { nodes_max: u64 } => "nodes_max {nodes_max}";
     CloudNodesMax "cloud_nodes_max" { cloud: String, nodes_max: u64 } => "nodes_max {nodes_max} of cloud {cloud}";
-    Instances "instances" { cloud: String, left: u64, kept: u64 } =>
+    Instances "instances" { cloud: String, left: u64, #[serde(rename = "reserved")] kept: u64 } =>
         "the quota of {cloud}: {left} instances left, min_instances {kept}";
-    Cores "cores" { cloud: String, left: u64, kept: u64 } => "the quota of {cloud}: {left} cores left, min_cores {kept}";
-    Ram "ram" { cloud: String, left_mb: u64, kept_mb: u64 } =>
+    Cores "cores" { cloud: String, left: u64, #[serde(rename = "reserved")] kept: u64 } => "the quota of {cloud}: {left} cores left, min_cores {kept}";
+    Ram "ram" { cloud: String, left_mb: u64, #[serde(rename = "reserved_mb")] kept_mb: u64 } =>
         "the quota of {cloud}: {left_mb} MB of memory left, min_ram {kept_mb} MB";
     SubmitterNodesMax "submitter_nodes_max" { submitter: Submitter, nodes_max: u64 } => "nodes_max {nodes_max} of {submitter}";
     SubmitterCoresMax "submitter_cores_max" { submitter: Submitter, cores_max: u64, cores: u64 } =>
@@ -33,20 +33,20 @@ pub enum Limit {
     BudgetPerMonth "budget_per_month" {
         /** All clouds when absent. */ #[serde(skip_serializing_if = "Option::is_none")] cloud: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")] submitter: Option<Submitter>,
-        budget: Money, spent: Money, coming: Money,
+        budget: Money, spent: Money, #[serde(rename = "committed")] coming: Money,
     } => "budget.per_month {budget}{}: {spent} spent, and {coming} for what runs in the hour that comes", of(cloud, submitter);
     Backoff "backoff" { cloud: String, flavor: String, seconds: Seconds, failure: String } =>
         "back-off of {flavor} in {cloud} for {seconds} after: {failure}";
     Protected "protected" { cloud: String, flavor: String, failures: u32, failure: String } =>
         "protected mode of {flavor} in {cloud} after {failures} failures in a row, the last: {failure}; mend it, then: \
          ehos resume {cloud}";
-    Pause "pause" { cloud: String, seconds: Seconds, why: String } => "a pause in {cloud} for {seconds} after: {why}";
+    Pause "pause" { cloud: String, seconds: Seconds, #[serde(rename = "cause")] why: String } => "a pause in {cloud} for {seconds} after: {why}";
     Unproven "unproven" { cloud: String, flavor: String, unjoined: u64 } =>
         "max_unproven: {unjoined} of {flavor} in {cloud} have not joined yet";
     MaxActions "max_actions" { max_actions: u64 } => "max_actions {max_actions} a minute";
     CloudUnknown "cloud_unknown" { cloud: String } => "cloud {cloud}, which could not be seen";
     Retire "retire" { cloud: String } => "retire: true of cloud {cloud}";
-    NeverSeen "never_seen" { cloud: String } =>
+    NeverSeen "nodes_unknown" { cloud: String } =>
         "cloud {cloud}: it could not be seen now, and how many nodes it has has never been seen";
     FlavorUnknown "flavor_unknown" { cloud: String, flavor: String } =>
         "cloud {cloud}, whose flavor {flavor} could not be seen";
@@ -57,7 +57,7 @@ pub enum Limit {
         "the quota of {cloud}: {left_gb} GB of volumes left, a node takes {each_gb} GB";
     ServerGroupMembers "server_group_members" { cloud: String, left: u64 } =>
         "the quota of {cloud}: {left} more servers in the server group";
-    PartsUnknown "parts_unknown" { cloud: String, why: String } => "cloud {cloud}, whose quota could not be seen: {why}";
+    PartsUnknown "quota_unknown" { cloud: String, #[serde(rename = "cause")] why: String } => "cloud {cloud}, whose quota could not be seen: {why}";
 }
 }
 

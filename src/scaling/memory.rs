@@ -165,6 +165,7 @@ pub struct BuilderState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeTypeState {
     /// Which.
+    #[serde(rename = "node_type", alias = "kind")]
     pub kind: Kind,
     /// How many of it have joined.
     pub joined: u64,
@@ -196,6 +197,7 @@ pub struct Pause {
     /// Until when nothing is made in it.
     pub until: TickInstant,
     /// What it said.
+    #[serde(rename = "cause", alias = "why")]
     pub why: String,
 }
 
@@ -219,6 +221,7 @@ pub struct Replacement {
     /// The node.
     pub node: NodeId,
     /// What is to take its place.
+    #[serde(rename = "node_type", alias = "kind")]
     pub kind: Kind,
     /// When its drain was decided.
     pub at: TickInstant,
@@ -278,6 +281,7 @@ pub struct State {
     #[serde(default)]
     pub leftovers: BTreeMap<String, LeftoverState>,
     /// Kinds of node.
+    #[serde(rename = "node_types")]
     pub kinds: Vec<NodeTypeState>,
     /// In each cloud whose image has not proven itself, the one node that was given up for it.
     #[serde(default)]
@@ -298,7 +302,11 @@ pub struct State {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub clusters: BTreeMap<String, ClusterMarks>,
     /// Since when so many nodes have been silent that the fault is not theirs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "nodes_silent",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub vanished: Option<TickInstant>,
     /// The actions of the last minute.
     #[serde(default, skip_serializing_if = "RecentActions::is_empty")]
@@ -307,6 +315,7 @@ pub struct State {
     #[serde(default = "UnmanagedMachines::unknown")]
     pub unmanaged: UnmanagedMachines,
     /// Groups that more nodes would not help.
+    #[serde(rename = "unclaimed_groups")]
     pub refusals: Vec<UnclaimedGroup>,
     /// Nodes that were adopted until then are this pool's: one of them was seen in its collector, or an operator
     /// said so.

@@ -26,13 +26,13 @@ pub enum Reason {
     NeededByDemand "needed_by_demand" { jobs: u64 } => "needed by {}", count(*jobs, "waiting job");
     IdleNotLongEnough "idle_not_long_enough" { idle_seconds: Seconds, idle_timeout_seconds: Seconds } =>
         "idle {idle_seconds}, kept until {idle_timeout_seconds}";
-    SelfShutdown "ends_itself" { idle_seconds: Seconds, idle_timeout_seconds: Seconds } =>
+    SelfShutdown "self_shutdown" { idle_seconds: Seconds, idle_timeout_seconds: Seconds } =>
         "idle {idle_seconds}, powers itself off after {idle_timeout_seconds} without a claim";
     Spare "spare" { nodes_spare: u64, #[serde(skip_serializing_if = "Option::is_none")] percent: Option<u64> } =>
         "one of {}{}", count(*nodes_spare, "spare node"), share(*percent);
     Paid "paid" { idle_seconds: Seconds, paid_seconds_left: Seconds } =>
         "idle {idle_seconds}, and paid for another {paid_seconds_left}";
-    ExpiredWaiting "outlived_waits" { age_seconds: Seconds, max_lifetime_seconds: Seconds } =>
+    ExpiredWaiting "expired_waiting" { age_seconds: Seconds, max_lifetime_seconds: Seconds } =>
         "{age_seconds} old, max_lifetime {max_lifetime_seconds}: waits for others that are replaced";
     Minimum "minimum" { nodes_min: u64 } => "one of the least {}", count(*nodes_min, "node");
     Silent "silent" { silent_seconds: Seconds, lost_timeout_seconds: Seconds, job_listed: bool } =>
@@ -45,7 +45,7 @@ pub enum Reason {
     SilentAdopted "silent_adopted" { silent_seconds: Seconds, lost_job_timeout_seconds: Seconds } =>
         "found on the cloud {silent_seconds} ago and not heard of since; it may run jobs of before: \
          lost after {lost_job_timeout_seconds}";
-    Unheard "unheard" { cause: Unheard } => "not known: {cause}";
+    Unheard "unknown" { cause: Unheard } => "not known: {cause}";
     NoSlot "no_slot" => "would be drained, but its startd has no slot that condor_drain could name";
     NotActive "not_active" { status: String } => "would be drained, but Nova says {status}";
     Inactive "inactive" { status: String, job: JobListed } =>
@@ -55,7 +55,7 @@ pub enum Reason {
         silent_seconds: Seconds, unlisted_seconds: Seconds, lost_job_timeout_seconds: Seconds, job_left: JobLeft,
     } => "unreachable for {silent_seconds}: its token has ended, and the collector does not take it back; {}",
         what_is_left(*job_left, *unlisted_seconds, *lost_job_timeout_seconds);
-    TakesNoJobs "takes_no_jobs" { closed_seconds: Seconds } =>
+    TakesNoJobs "start_false" { closed_seconds: Seconds } =>
         "no claim, and its startd has taken no jobs for {closed_seconds} (Start is false)";
     DrainedByOther "drained_by_other" { drain_reason: String } =>
         "drained by somebody else ({drain_reason:?}): theirs to end";
@@ -85,8 +85,8 @@ pub enum Reason {
     CloudUnknown "cloud_unknown" => "its cloud does not answer: taken as it was last seen";
     ServerUnread "server_unread" => "its server cannot be read: taken as it was last seen";
     DeleteUnderWay "delete_under_way" { seconds: Seconds } => "being deleted for {seconds}";
-    DeletedByOther "deleted_by_other" => "being deleted, not by ehos";
-    GoneFromCloud "gone_from_cloud" => "gone from its cloud, not by ehos";
+    DeletedByOther "deleting_externally" => "being deleted, not by ehos";
+    GoneFromCloud "deleted_externally" => "gone from its cloud, not by ehos";
     IntentLapsed "intent_lapsed" { seconds: Seconds } => "asked for {seconds} ago and never seen: given up";
     Braked "braked" { brake: String } => "would go, but {brake}";
     MaxActions "max_actions" { max_actions: u64 } => "would go, but max_actions is {max_actions} a minute";
@@ -94,11 +94,11 @@ pub enum Reason {
     // Nodes that something is done with.
     DrainSurplus "drain_surplus" { idle_seconds: Seconds, surplus: u64, nodes_spare: u64 } =>
         "idle {idle_seconds}, surplus {surplus} over spare {nodes_spare}";
-    DrainTakesNoJobs "drain_takes_no_jobs" { idle_seconds: Seconds, closed_seconds: Seconds } =>
+    DrainTakesNoJobs "drain_start_false" { idle_seconds: Seconds, closed_seconds: Seconds } =>
         "no claim for {idle_seconds}, and its startd has taken no jobs for {closed_seconds} (Start is false)";
-    DrainTokenEnds "drain_token_ends" { idle_seconds: Seconds, token_left_seconds: Seconds } =>
+    DrainTokenEnds "drain_token_expires" { idle_seconds: Seconds, token_left_seconds: Seconds } =>
         "idle {idle_seconds}, and its token {}", token_end(*token_left_seconds);
-    DrainExpired "drain_outlived" {
+    DrainExpired "drain_expired" {
         idle_seconds: Seconds, #[serde(skip_serializing_if = "Option::is_none")] closed_seconds: Option<Seconds>,
         age_seconds: Seconds, max_lifetime_seconds: Seconds,
     } => "{}, {age_seconds} old, and max_lifetime is {max_lifetime_seconds}", idle_or_closed(*idle_seconds, *closed_seconds);
@@ -106,15 +106,15 @@ pub enum Reason {
         "idle {idle_seconds}, and its cloud has retire: true";
     DrainAboveMaximum "drain_above_maximum" { idle_seconds: Seconds, nodes_max: u64 } =>
         "idle {idle_seconds}, above nodes_max {nodes_max}";
-    ForcefulExpiration "killed_for_its_age" { age_seconds: Seconds, max_lifetime_seconds: Seconds, claims: u64 } =>
+    ForcefulExpiration "forceful_expiration" { age_seconds: Seconds, max_lifetime_seconds: Seconds, claims: u64 } =>
         "JOBS END: {age_seconds} old, max_lifetime {max_lifetime_seconds} and max_lifetime_kill are over; it is \
          deleted with {} on it", count(*claims, "claimed slot");
-    DrainOlderImage "drain_older_image" { idle_seconds: Seconds, image: String, configured_image: String } =>
+    DrainOlderImage "drain_outdated_image" { idle_seconds: Seconds, image: String, configured_image: String } =>
         "idle {idle_seconds}, made from image {image}, and {configured_image} is configured";
     DrainToTryImage "drain_to_try_image" { idle_seconds: Seconds, image: String, configured_image: String } =>
         "idle {idle_seconds}, made from image {image}, and {configured_image} is configured: the first to be replaced, \
          to see whether nodes of that join";
-    DrainTakenBack "drain_taken_back" { jobs: u64 } =>
+    DrainTakenBack "drain_cancelled" { jobs: u64 } =>
         "its drain is taken back: {} can use it", count(*jobs, "waiting job");
     Drained "drained" { #[serde(skip_serializing_if = "Option::is_none")] idle_seconds: Option<Seconds> } =>
         "drained, no claim left{}", after(", idle ", idle_seconds);
@@ -130,7 +130,7 @@ pub enum Reason {
         "unreachable for {silent_seconds} since its token ended, and no schedd has listed a job on it for {unlisted_seconds}";
     DeleteAgain "delete_again" { seconds: Seconds } =>
         "its delete was accepted {seconds} ago and is not done: asked again";
-    ServerGone "server_gone" => "its server is gone: its ads are taken out of the collector";
+    ServerGone "server_deleted" => "its server is gone: its ads are taken out of the collector";
 
     // Builders.
     BuilderWithinLifetime "builder_within_lifetime" { age_seconds: Seconds, lifetime_seconds: Seconds } =>
@@ -144,7 +144,7 @@ pub enum Reason {
 
     // What was left behind.
     LeftoverSeenOnce "leftover_seen_once" => "its server is gone: it goes when the next tick sees it, too";
-    LeftBehind "left_behind" { seconds: Seconds } => "left behind, seen for {seconds}";
+    LeftBehind "leftover" { seconds: Seconds } => "left behind, seen for {seconds}";
     LeftoverUnmarked "leftover_unmarked" { seconds: Seconds } =>
         "no server has had it for {seconds}, and nothing tells whether it was this pool's: delete it by hand if it was";
     FloatingIpUnused "floating_ip_unused" { seconds: Seconds, unused_after_seconds: Seconds } =>
@@ -163,17 +163,17 @@ pub enum Reason {
     // Groups of jobs.
     FitsFree "fits_free" { jobs: u64 } => "{jobs} in free slots";
     FitsClaimed "fits_claimed" { jobs: u64 } => "{jobs} in claimed slots that run no job yet";
-    FitsComing "fits_coming" { jobs: u64 } => "{jobs} on nodes that are coming";
-    FitsTakenBack "fits_taken_back" { jobs: u64 } => "{jobs} on drains taken back";
-    NewNodes "new_nodes" { jobs: u64, nodes: u64, kinds: Vec<Made> } =>
+    FitsComing "fits_starting" { jobs: u64 } => "{jobs} on nodes that are coming";
+    FitsTakenBack "fits_cancelled_drain" { jobs: u64 } => "{jobs} on drains taken back";
+    NewNodes "new_nodes" { jobs: u64, nodes: u64, #[serde(rename = "node_types")] kinds: Vec<Made> } =>
         "{jobs} on {}{}", count(*nodes, "new node"), of_kinds(kinds);
     FitsNew "fits_new" { jobs: u64 } => "{jobs} beside others on new nodes";
     TooLarge "too_large" {
-        asks: Resources, largest: Option<Resources>, #[serde(skip_serializing_if = "Option::is_none")] nearest: Option<Nearest>,
+        #[serde(rename = "request")] asks: Resources, largest: Option<Resources>, #[serde(skip_serializing_if = "Option::is_none")] nearest: Option<Nearest>,
     } => "{}", too_large(asks, largest.as_ref(), nearest.as_ref());
-    NoMatch "no_match" { refused: Vec<Refuses> } => "no node would run them: {}", refusals(refused);
-    NotAnswered "not_answered" { why: String } => "no node until it is known which would run them: {why}";
-    FirstNodeDecides "first_will_tell" { jobs: u64, clause: Option<String> } =>
+    NoMatch "no_match" { #[serde(rename = "mismatches")] refused: Vec<Refuses> } => "no node would run them: {}", refusals(refused);
+    NotAnswered "match_unknown" { #[serde(rename = "cause")] why: String } => "no node until it is known which would run them: {why}";
+    FirstNodeDecides "first_node_decides" { jobs: u64, clause: Option<String> } =>
         "{jobs} wait for the first node of a kind to say {}",
         clause.as_ref().map_or("what it has".to_owned(), |clause| format!("whether {clause}"));
     ConcurrencyLimit "concurrency_limit" { jobs: u64, concurrency_limit: String, used: String, limit: String } =>
@@ -201,9 +201,9 @@ pub enum Reason {
         "{jobs} of {} not read, no node is created for them: {bound}", owner.as_deref().unwrap_or("an unknown owner");
     Limited "limited" { jobs: u64, nodes: u64, limit: Limit, other_limits: Vec<Limit> } =>
         "{jobs} wait for {}, limited by {}", count(*nodes, "more node"), by_limits(limit, other_limits);
-    Refused "refused" { jobs: u64 } =>
+    Refused "left_unclaimed" { jobs: u64 } =>
         "{jobs} wait beside a free slot that they fit: no nodes for them until one starts (condor_q -better-analyze says why)";
-    NothingMade "nothing_made" { jobs: u64, brake: String } => "{jobs} wait, but {brake}";
+    NothingMade "nothing_created" { jobs: u64, brake: String } => "{jobs} wait, but {brake}";
 }
 }
 

@@ -25,6 +25,7 @@ pub struct ZoneState {
     /// It is passed over until then, while another zone has room.
     pub until: TickInstant,
     /// What the cloud said.
+    #[serde(rename = "cause", alias = "why")]
     pub why: String,
 }
 

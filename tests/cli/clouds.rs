@@ -354,7 +354,7 @@ fn one_odd_server_stops_no_tick() {
             1,
             "{field} {value}: {report}"
         );
-        assert_eq!(report["unseen"], json!([]), "{field} {value}");
+        assert_eq!(report["unknown_sources"], json!([]), "{field} {value}");
     }
 }
 

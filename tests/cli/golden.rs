@@ -410,9 +410,9 @@ fn metrics_of_everything() {
         // Without the collector and the schedds.
         snapshot.queue.schedds = 0;
         snapshot.unseen = serde_json::from_value(serde_json::json!([
-            {"source": "collector", "why": "it does not answer"},
-            {"source": "schedd b", "why": "it does not answer"},
-            {"source": "something of a newer ehos", "why": "so"},
+            {"source": "collector", "cause": "it does not answer"},
+            {"source": "schedd b", "cause": "it does not answer"},
+            {"source": "something of a newer ehos", "cause": "so"},
         ]))
         .unwrap();
     }

@@ -121,6 +121,7 @@ pub struct Recorded {
 #[derive(Debug, Serialize)]
 pub struct ByHand {
     /// Why it was not written.
+    #[serde(rename = "cause")]
     pub why: String,
     /// The lines.
     pub lines: String,

@@ -15,7 +15,7 @@ use scaling::plan::NodeDecision;
 use scaling::seconds::Seconds;
 
 /// The version of its JSON: raised when something in it changes its meaning or goes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A node from its beginning to its end, as far as the history goes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -57,7 +57,7 @@ pub struct LifeEvent {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Named<PhaseName>>,
     /// What the tick did to it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "decision", skip_serializing_if = "Option::is_none")]
     pub fate: Option<Named<NodeDecision>>,
     /// Why, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,10 +97,12 @@ pub struct PhaseSpan {
 #[serde(tag = "end", rename_all = "snake_case")]
 pub enum End {
     /// The last tick has seen it.
+    #[serde(rename = "exists")]
     There {
         /// Where it is in its life.
         phase: Named<PhaseName>,
         /// Why it is left so, or what is done with it.
+        #[serde(rename = "reason")]
         why: String,
     },
     /// ehos deleted its server.
@@ -108,20 +110,25 @@ pub enum End {
         /// When it was asked for.
         at: Timestamp,
         /// Why.
+        #[serde(rename = "reason")]
         why: String,
     },
     /// Its server went without that.
+    #[serde(rename = "deleted_externally")]
     Gone {
         /// When a tick found it so.
         at: Timestamp,
         /// What is known of it.
+        #[serde(rename = "reason")]
         why: String,
     },
     /// There never was a server.
+    #[serde(rename = "not_created")]
     NotMade {
         /// When it was asked for.
         at: Timestamp,
         /// What failed.
+        #[serde(rename = "reason")]
         why: String,
     },
     /// The history does not say.

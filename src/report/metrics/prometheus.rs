@@ -65,7 +65,7 @@ fn of_tick(text: &mut Text, now: &TickReport) {
         },
     );
     text.gauge(
-        "ehos_sources_unseen",
+        "ehos_sources_unknown",
         "Sources of a kind that did not answer in the last tick.",
         |samples| {
             let mut counts: BTreeMap<&str, u64> =
@@ -194,12 +194,12 @@ fn of_nodes(text: &mut Text, now: &TickReport) {
         seen.map(|cores| cores.free),
     );
     text.value(
-        "ehos_cores_others",
+        "ehos_cores_unmanaged",
         "Cores of machines in the pool that are not of ehos.",
         seen.map(|cores| cores.others),
     );
     text.value(
-        "ehos_cores_others_claimed",
+        "ehos_cores_unmanaged_claimed",
         "Claimed cores of machines in the pool that are not of ehos.",
         seen.map(|cores| cores.others_claimed),
     );
@@ -489,7 +489,7 @@ fn counted(text: &mut Text, totals: &Totals) {
         },
     );
     text.counter(
-        "ehos_unseen_total",
+        "ehos_sources_unknown_total",
         "Sources of a kind that did not answer, each once a tick.",
         |samples| {
             for row in &totals.unseen {

@@ -51,8 +51,10 @@ struct Known {
     /// Ticks that have seen it.
     seen: u64,
     /// Ticks in a row that have not, since.
+    #[serde(rename = "absent", alias = "gone")]
     gone: u64,
     /// When each channel was told last that it is there.
+    #[serde(rename = "sent", alias = "told")]
     told: BTreeMap<String, Timestamp>,
     /// Channels that were told that it is over.
     over: BTreeSet<String>,
@@ -62,7 +64,7 @@ struct Known {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
-    #[serde(deserialize_with = "each")]
+    #[serde(rename = "problems", alias = "troubles", deserialize_with = "each")]
     troubles: BTreeMap<String, Known>,
     /// The last tick that counted.
     counted: Option<Timestamp>,
@@ -217,7 +219,7 @@ mod tests {
         let mut all = Vec::new();
         for tick in ticks.chars() {
             let unseen = match tick {
-                'u' | 'b' => json!([{"source": "cloud a", "why": "it does not answer"}]),
+                'u' | 'b' => json!([{"source": "cloud a", "cause": "it does not answer"}]),
                 _ => json!([]),
             };
             let protected = match tick {
@@ -227,7 +229,7 @@ mod tests {
                 }
                 _ => json!([]),
             };
-            let snapshot = json!({"at": at, "unseen": unseen, "protected": protected});
+            let snapshot = json!({"at": at, "unknown_sources": unseen, "protected": protected});
             let snapshot: TickReport = serde_json::from_value(snapshot).unwrap();
             memory.look(&snapshot, &settings);
             let due = memory.due("hook", at, &settings);
@@ -279,13 +281,13 @@ mod tests {
         let at = Timestamp::UNIX_EPOCH;
         let protected = json!([{"cloud": "a", "flavor": "f", "image": "i", "since": at, "failures": 5,
             "last_failure": "x", "text": "no more"}]);
-        let snapshot = json!({"at": at, "unseen": [], "protected": protected});
+        let snapshot = json!({"at": at, "unknown_sources": [], "protected": protected});
         let snapshot: TickReport = serde_json::from_value(snapshot).unwrap();
         let settings = settings();
         let mut memory = Memory::default();
         memory.look(&snapshot, &settings);
         let mut written = serde_json::to_value(&memory).unwrap();
-        written["troubles"]["other"] = json!({"kind": "of a later version"});
+        written["problems"]["other"] = json!({"kind": "of a later version"});
         let read: Memory = serde_json::from_value(written).unwrap();
         assert_eq!((read, memory.troubles.len()), (memory, 1));
     }
@@ -356,8 +358,9 @@ mod tests {
         let mut memory = Memory::default();
         let mut at: Timestamp = "2026-11-26T12:00:00Z".parse().unwrap();
         for tick in 0..500 {
-            let unseen = json!([{"source": format!("cloud {tick}"), "why": "gone"}]);
-            let snapshot = serde_json::from_value(json!({"at": at, "unseen": unseen})).unwrap();
+            let unseen = json!([{"source": format!("cloud {tick}"), "cause": "gone"}]);
+            let snapshot =
+                serde_json::from_value(json!({"at": at, "unknown_sources": unseen})).unwrap();
             memory.look(&snapshot, &settings);
             at = at.checked_add(1.minute()).unwrap();
         }

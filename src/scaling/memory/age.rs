@@ -13,13 +13,13 @@ use crate::policy::Policy;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Age {
     /// It is older than `max_lifetime`.
-    #[serde(default)]
+    #[serde(default, rename = "expired", alias = "outlived")]
     pub outlived: Option<TickInstant>,
     /// It is older than that by `max_lifetime_kill`.
-    #[serde(default)]
+    #[serde(default, rename = "force_expired", alias = "overdue")]
     pub overdue: Option<TickInstant>,
     /// Its token ends within `token_margin`.
-    #[serde(default)]
+    #[serde(default, rename = "token_expiring", alias = "token_ending")]
     pub token_ending: Option<TickInstant>,
 }
 
