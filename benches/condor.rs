@@ -12,7 +12,7 @@ use divan::Bencher;
 use scaling::observation::Observed;
 use system::deadline::Deadline;
 use tempfile::TempDir;
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -98,7 +98,7 @@ fn observed(bencher: Bencher, tools: &TempDir, nodes: u64, requests: u64) {
         ..CondorSettings::default()
     };
     let pool = CondorPool::new(&settings, Duration::from_secs(10), LONG, LONG);
-    let observe = || pool.observe(&Watch::default(), Deadline::within(LONG));
+    let observe = || pool.observe(&TrackedMachines::default(), Deadline::within(LONG));
     let view = observe();
     match (&view.collector, &view.schedds["local"]) {
         (Observed::Known(collector), Observed::Known(schedd)) => {

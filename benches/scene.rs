@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use scaling::capacity::Capacity;
 use scaling::job_requirements::Matches;
 use scaling::leftover::Leftovers;
-use scaling::memory::{Join, Kind, NodeState, State, Tombstone};
 use scaling::node::drain_mark;
 use scaling::observation::{
     CloudView, CollectorView, Demand, DrainView, Flavor, JobCounts, NegotiatorView, NodeId,
@@ -17,6 +16,7 @@ use scaling::observation::{
 };
 use scaling::policy::{CloudPolicy, Policy};
 use scaling::schedule::Spare;
+use scaling::state::{Join, NodeState, NodeType, State, Tombstone};
 
 const CLUSTER: &str = "pool-bench";
 const CLOUDS: [&str; 2] = ["one", "two"];
@@ -76,13 +76,13 @@ pub fn scene(size: Size) -> Scene {
         };
         let record = server(number, &id, status);
         let startd = (number % 20 < 18).then(|| startd(number, &id, &record.id));
-        let kind = Kind {
+        let kind = NodeType {
             cloud: cloud.to_owned(),
             flavor: FLAVOR.to_owned(),
             image: IMAGE.to_owned(),
         };
         if startd.is_some() {
-            let memory = state.kind_mut(&kind);
+            let memory = state.node_type_mut(&kind);
             memory.joined += 1;
             memory.capacity = Some(Capacity::whole(NODE));
         }

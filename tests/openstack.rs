@@ -10,10 +10,10 @@ use testkit::double;
 
 #[path = "openstack/odd.rs"]
 mod odd;
-#[path = "openstack/parts.rs"]
-mod parts;
 #[path = "openstack/rights.rs"]
 mod rights;
+#[path = "openstack/parts.rs"]
+mod secondary_quota;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -19,15 +19,15 @@ use condor::{CondorPool, Error, Tools};
 use config::Config;
 use scaling::observation::{CollectorView, Observed, PoolView};
 use system::deadline::Deadline;
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 const NAME: &str = "pool";
 /// Ads of a node that is gone stay with the collector for this long at most: so long jobs are matched to it in vain.
-const LONGEST_AD_LIFETIME_SECONDS: u64 = 180;
+const MAX_AD_LIFETIME_SECONDS: u64 = 180;
 /// Longer ones are for pools whose slots stay: nodes that have joined wait for their first job. Those of configs/master.yaml
 /// are 10 and 5.
-const LONGEST_NEGOTIATOR_INTERVAL_SECONDS: u64 = 20;
-const LONGEST_CYCLE_DELAY_SECONDS: u64 = 5;
+const MAX_NEGOTIATOR_INTERVAL_SECONDS: u64 = 20;
+const MAX_CYCLE_DELAY_SECONDS: u64 = 5;
 /// How long a connection to the central manager may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A token that is made to see that it can be: it ends soon, and nobody gets it.
@@ -56,7 +56,7 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
     let mut answered = false;
     thread::scope(|scope| {
         let tools = &tools;
-        let view = scope.spawn(|| condor_pool.observe(&Watch::default(), deadline));
+        let view = scope.spawn(|| condor_pool.observe(&TrackedMachines::default(), deadline));
         let rights = scope.spawn(move || rights(config, tools, deadline));
         let tokens = scope.spawn(move || joining(config, tools, deadline));
         let settings = scope.spawn(move || central_manager(config, tools, deadline));

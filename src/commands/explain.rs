@@ -25,7 +25,7 @@ use system::exit::Exit;
 use system::plain::clean;
 
 /// No terminal is taken to be narrower.
-const NARROWEST: usize = 50;
+const MIN_WIDTH: usize = 50;
 
 /// Tells the life of the node to `out`.
 ///
@@ -68,7 +68,7 @@ pub fn run(args: &Explain, environment: &Environment, out: &mut dyn Write) -> an
         Output::Json => serde_json::to_string_pretty(&life)? + "\n",
         Output::Text => {
             let page = Page {
-                room: width(environment).max(NARROWEST),
+                room: width(environment).max(MIN_WIDTH),
                 colour: colour(environment),
                 time_zone: time_zone(args.utc),
             };

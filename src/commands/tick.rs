@@ -18,7 +18,7 @@ use crate::cli::{Output, Tick};
 use crate::commands::state_directory;
 use condor::MatchFile;
 use config::{self, Config};
-use scaling::memory::State;
+use scaling::state::State;
 use simulation::{self, World};
 use system::afterword::Afterword;
 use system::deadline::Deadline;

@@ -43,12 +43,12 @@ use jiff::Timestamp;
 
 use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use scaling::idle_time::young;
-use scaling::job_requirements::{Candidate, JobGroupKey, Matches, RequirementsDigest};
+use scaling::job_requirements::{JobGroupKey, MatchTarget, Matches, RequirementsDigest};
 use scaling::observation::{
     CollectorView, Demand, NegotiatorView, Observed, PoolView, ScheddView, StartdView,
 };
 use system::deadline::Deadline;
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 pub use command::Tools;
 pub use error::{Effect, Error};
@@ -203,7 +203,7 @@ impl CondorPool {
     /// Each schedd, all at once. Keeps what the match of their jobs needs.
     fn schedds(
         &self,
-        watch: &Watch,
+        watch: &TrackedMachines,
         collector: &Observed<CollectorView>,
         deadline: Deadline,
     ) -> BTreeMap<String, Observed<ScheddView>> {
@@ -304,7 +304,11 @@ impl CondorPool {
     /// The machines of `watch` that the collector has not heard within three of their update intervals, and those that say
     /// that they are drained, of which a job would be a contradiction. None while the collector is unknown: nothing is decided
     /// about a node then.
-    fn silent(&self, watch: &Watch, collector: &Observed<CollectorView>) -> BTreeSet<String> {
+    fn silent(
+        &self,
+        watch: &TrackedMachines,
+        collector: &Observed<CollectorView>,
+    ) -> BTreeSet<String> {
         let Observed::Known(collector) = collector else {
             return BTreeSet::new();
         };
@@ -343,7 +347,7 @@ impl CondorPool {
 }
 
 impl Pool for CondorPool {
-    fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
+    fn observe(&self, watch: &TrackedMachines, deadline: Deadline) -> PoolView {
         let collector = self.collector(deadline);
         let mut schedds = self.schedds(watch, &collector, deadline);
         let demand = schedds.values().filter_map(Observed::known);
@@ -379,7 +383,7 @@ impl Pool for CondorPool {
     fn matches(
         &self,
         jobs: &BTreeSet<JobGroupKey>,
-        nodes: &[Candidate],
+        nodes: &[MatchTarget],
         deadline: Deadline,
     ) -> Matches {
         let mut known = self.known();
@@ -560,7 +564,7 @@ mod tests {
     }
 
     fn observe(fake: &FakeTools) -> PoolView {
-        pool(fake).observe(&Watch::default(), Deadline::within(LIMIT))
+        pool(fake).observe(&TrackedMachines::default(), Deadline::within(LIMIT))
     }
 
     fn local(view: &PoolView) -> Result<&ScheddView, &str> {
@@ -780,7 +784,7 @@ mod tests {
         assert_eq!(observe(&fake).collector.known().unwrap().up_for, up_for);
     }
 
-    fn watch(machines: &[&str]) -> Watch {
+    fn watch(machines: &[&str]) -> TrackedMachines {
         let pair = |machine: &&str| {
             let server = match *machine {
                 "n1" => "0f3c6c1e-0000-4000-8000-000000000001".to_owned(),
@@ -799,14 +803,14 @@ mod tests {
         pool(&fake).observe(&heard, Deadline::within(LIMIT));
         assert!(!fake.calls().contains("RemoteHost"));
         // Under any name: one that its server has sent is enough.
-        let former = Watch::from_iter([(
+        let former = TrackedMachines::from_iter([(
             "former".to_owned(),
             heard.machines.iter().next().unwrap().1.clone(),
         )]);
         pool(&fake).observe(&former, Deadline::within(LIMIT));
         assert!(!fake.calls().contains("RemoteHost"));
         // Another server of the same host name is silent all the same.
-        let namesake = Watch::from_iter([("n1".to_owned(), "another".to_owned())]);
+        let namesake = TrackedMachines::from_iter([("n1".to_owned(), "another".to_owned())]);
         pool(&fake).observe(&namesake, Deadline::within(LIMIT));
         assert!(fake.calls().contains("RemoteHost"));
         let silent = watch(&["n1", "Gone.Example", "never"]);
@@ -924,7 +928,7 @@ mod tests {
         settings.pool = Some("cm.example".to_owned());
         settings.schedds = vec!["a@".to_owned(), "b@".to_owned()];
         let pool = CondorPool::new(&settings, LIMIT, LIMIT, LIMIT);
-        let view = pool.observe(&Watch::default(), Deadline::within(LIMIT));
+        let view = pool.observe(&TrackedMachines::default(), Deadline::within(LIMIT));
         assert_eq!(view.schedds.keys().collect::<Vec<_>>(), ["a@", "b@"]);
         let calls = fake.calls();
         assert!(
@@ -942,7 +946,7 @@ mod tests {
         let fake = recorded();
         let pool = pool(&fake);
         let deadline = Deadline::within(LIMIT);
-        pool.observe(&Watch::default(), deadline);
+        pool.observe(&TrackedMachines::default(), deadline);
         let before = fake.calls().lines().count();
         // The collector answers with what the constraint leaves; here with all of it.
         let found = pool.look(&identity(Some("uuid-\"a"), "n-1", Some("n1")), deadline);
@@ -1186,7 +1190,7 @@ mod tests {
         };
         let failure = pool.perform(&action, deadline).unwrap_err();
         assert_eq!(failure.kind, FailureKind::NotDone, "no ad was read yet");
-        pool.observe(&Watch::default(), deadline);
+        pool.observe(&TrackedMachines::default(), deadline);
         fake.answer("condor_reschedule", "-addr", "out|Sent\nexit=0\n");
         assert_eq!(pool.perform(&action, deadline), Ok(Done::Accepted));
         let asked = "condor_reschedule -addr <127.0.0.1:9618?sock=negotiator>";

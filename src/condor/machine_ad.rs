@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::expression::{Names, Scope};
 use super::job_ad::{JobAd, digest};
 use scaling::capacity::Capacity;
-use scaling::memory::Kind;
 use scaling::observation::Resources;
+use scaling::state::NodeType;
 
 /// What a slot's ad says of the very machine, of its address, its load, its claims and its history: nothing that holds
 /// for the next one.
@@ -199,7 +199,7 @@ impl MachineAd {
     }
 
     /// What is known of the first node of a kind before it is there. `attributes` are what the configuration says.
-    pub(super) fn made_up(kind: &Kind, attributes: &[(String, String)]) -> MachineAd {
+    pub(super) fn made_up(node_type: &NodeType, attributes: &[(String, String)]) -> MachineAd {
         let mut ad = MachineAd(BTreeMap::new());
         for ability in ABILITIES {
             ad.set(ability, "true");
@@ -226,10 +226,10 @@ impl MachineAd {
              (TARGET.RequestGPUs =?= undefined || MY.GPUs >= TARGET.RequestGPUs))",
         );
         // As configs/execute.yaml has it.
-        ad.set("CloudProvider", &text(&kind.cloud));
+        ad.set("CloudProvider", &text(&node_type.cloud));
         ad.set("CloudPlatform", "\"OpenStack\"");
-        ad.set("CloudVMType", &text(&kind.flavor));
-        ad.set("CloudImage", &text(&kind.image));
+        ad.set("CloudVMType", &text(&node_type.flavor));
+        ad.set("CloudImage", &text(&node_type.image));
         ad.make_new("ehos-new-node");
         for (name, value) in attributes {
             ad.set(name, value);
@@ -241,13 +241,13 @@ impl MachineAd {
     /// what the configuration says.
     pub(super) fn like(
         sibling: &MachineAd,
-        kind: &Kind,
+        node_type: &NodeType,
         attributes: &[(String, String)],
     ) -> MachineAd {
         let hardware = |name: &str| {
             HARDWARE.contains(&name) || HARDWARE_BEGIN.iter().any(|begin| name.starts_with(begin))
         };
-        let mut ad = MachineAd::made_up(kind, &[]);
+        let mut ad = MachineAd::made_up(node_type, &[]);
         let software = sibling.0.iter().filter(|(name, _)| !hardware(name));
         ad.0.extend(software.map(|(name, value)| (name.clone(), value.clone())));
         for (name, value) in attributes {

@@ -15,9 +15,9 @@ use serde_json::Value;
 
 use super::job_ad::{COLUMNS_MAX, Columns};
 use super::machine_ad::MachineAd;
-use scaling::job_requirements::Verdict;
-use scaling::memory::Kind;
+use scaling::job_requirements::MatchResult;
 use scaling::observation::Resources;
+use scaling::state::NodeType;
 use system::own_file;
 
 const VERSION: u32 = 1;
@@ -76,7 +76,8 @@ struct Stored {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Learnt {
-    kind: Kind,
+    #[serde(rename = "kind")]
+    node_type: NodeType,
     at: Timestamp,
     ad: MachineAd,
 }
@@ -93,7 +94,7 @@ struct KeptRequest {
     used: Timestamp,
 }
 
-/// A [`Verdict`] on disk.
+/// A [`MatchResult`] on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Answer {
@@ -207,29 +208,32 @@ impl MatchCache {
     }
 
     /// The ad of a new node of a kind, and whether it is fresh.
-    pub(super) fn machine(&self, kind: &Kind) -> Option<(&MachineAd, bool)> {
+    pub(super) fn machine(&self, node_type: &NodeType) -> Option<(&MachineAd, bool)> {
         let learnt = self
             .stored
             .machines
             .iter()
-            .find(|learnt| learnt.kind == *kind)?;
+            .find(|learnt| learnt.node_type == *node_type)?;
         let fresh = self.now.duration_since(learnt.at).abs() < LEARNT;
         Some((&learnt.ad, fresh))
     }
 
     /// The ad of a node of another kind that boots from the same image: of the same cloud, if there is one.
-    pub(super) fn sibling(&self, kind: &Kind) -> Option<&MachineAd> {
+    pub(super) fn sibling(&self, node_type: &NodeType) -> Option<&MachineAd> {
         let machines = self.stored.machines.iter();
-        let siblings = machines.filter(|learnt| learnt.kind.image == kind.image);
-        let nearest = siblings.min_by_key(|learnt| (learnt.kind.cloud != kind.cloud, &learnt.kind));
+        let siblings = machines.filter(|learnt| learnt.node_type.image == node_type.image);
+        let nearest = siblings
+            .min_by_key(|learnt| (learnt.node_type.cloud != node_type.cloud, &learnt.node_type));
         nearest.map(|learnt| &learnt.ad)
     }
 
     /// Keeps the ad of a new node of a kind.
-    pub(super) fn learn(&mut self, kind: &Kind, ad: MachineAd) {
-        self.stored.machines.retain(|learnt| learnt.kind != *kind);
+    pub(super) fn learn(&mut self, node_type: &NodeType, ad: MachineAd) {
+        self.stored
+            .machines
+            .retain(|learnt| learnt.node_type != *node_type);
         self.stored.machines.push(Learnt {
-            kind: kind.clone(),
+            node_type: node_type.clone(),
             at: self.now,
             ad,
         });
@@ -237,30 +241,30 @@ impl MatchCache {
     }
 
     /// The answer that was given to this question.
-    pub(super) fn answer(&mut self, question: &str) -> Option<Verdict> {
+    pub(super) fn answer(&mut self, question: &str) -> Option<MatchResult> {
         let kept = self.stored.answers.get_mut(question)?;
         if self.now.duration_since(kept.used).abs() > NOTED {
             kept.used = self.now;
             self.changed = true;
         }
         Some(match kept.answer.clone() {
-            Answer::Matches => Verdict::Matches,
-            Answer::JobRefuses(clause) => Verdict::JobRefuses { clause },
-            Answer::NodeRefuses => Verdict::NodeRefuses,
-            Answer::Undetermined(clause) => Verdict::Undetermined { clause },
+            Answer::Matches => MatchResult::Matches,
+            Answer::JobRefuses(clause) => MatchResult::JobRefuses { clause },
+            Answer::NodeRefuses => MatchResult::NodeRefuses,
+            Answer::Undetermined(clause) => MatchResult::Undetermined { clause },
         })
     }
 
     /// Keeps an answer.
-    pub(super) fn keep(&mut self, question: String, verdict: &Verdict) {
+    pub(super) fn keep(&mut self, question: String, verdict: &MatchResult) {
         if self.stored.answers.len() >= ANSWERS_MAX {
             return;
         }
         let answer = match verdict.clone() {
-            Verdict::Matches => Answer::Matches,
-            Verdict::JobRefuses { clause } => Answer::JobRefuses(clause),
-            Verdict::NodeRefuses => Answer::NodeRefuses,
-            Verdict::Undetermined { clause } => Answer::Undetermined(clause),
+            MatchResult::Matches => Answer::Matches,
+            MatchResult::JobRefuses { clause } => Answer::JobRefuses(clause),
+            MatchResult::NodeRefuses => Answer::NodeRefuses,
+            MatchResult::Undetermined { clause } => Answer::Undetermined(clause),
         };
         let used = self.now;
         self.stored.answers.insert(question, Kept { answer, used });
@@ -392,8 +396,8 @@ mod tests {
         Timestamp::UNIX_EPOCH + SignedDuration::from_hours(500_000 + hours)
     }
 
-    fn kind() -> Kind {
-        Kind {
+    fn kind() -> NodeType {
+        NodeType {
             cloud: "a".to_owned(),
             flavor: "f".to_owned(),
             image: "i".to_owned(),
@@ -405,12 +409,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let load =
             |hours, acts| MatchCache::load(Some(MatchFile::new(folder.path(), acts)), at(hours));
-        let refuses = Verdict::JobRefuses {
+        let refuses = MatchResult::JobRefuses {
             clause: Some("x".to_owned()),
         };
         let mut memory = load(0, true);
         memory.keep("q".to_owned(), &refuses);
-        memory.keep("r".to_owned(), &Verdict::Matches);
+        memory.keep("r".to_owned(), &MatchResult::Matches);
         memory.learn(
             &kind(),
             MachineAd::made_up(
@@ -442,7 +446,7 @@ mod tests {
         // A dry run reads, and writes nothing.
         let before = fs::read(&path).unwrap();
         let mut dry = load(30, false);
-        dry.keep("s".to_owned(), &Verdict::NodeRefuses);
+        dry.keep("s".to_owned(), &MatchResult::NodeRefuses);
         dry.save();
         assert_eq!(fs::read(&path).unwrap(), before);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -480,17 +484,17 @@ mod tests {
         let load = |hours| MatchCache::load(Some(MatchFile::new(folder.path(), true)), at(hours));
         let mut memory = load(0);
         for number in 0..ANSWERS_MAX {
-            memory.keep(format!("q{number}"), &Verdict::Matches);
+            memory.keep(format!("q{number}"), &MatchResult::Matches);
         }
         memory.save();
         for hours in [7, 8] {
             let mut memory = load(hours);
             assert!(memory.answer("q0").is_some());
-            memory.keep("new".to_owned(), &Verdict::NodeRefuses);
+            memory.keep("new".to_owned(), &MatchResult::NodeRefuses);
             memory.save();
         }
         let mut memory = load(9);
-        assert_eq!(memory.answer("new"), Some(Verdict::NodeRefuses));
+        assert_eq!(memory.answer("new"), Some(MatchResult::NodeRefuses));
         assert!(memory.answer("q0").is_some(), "it is in use");
     }
 
@@ -506,11 +510,11 @@ mod tests {
             let file = Some(MatchFile::new(folder.path(), true));
             let mut memory = MatchCache::load(file, at(0));
             assert_eq!(memory.answer("q"), None);
-            memory.keep("q".to_owned(), &Verdict::Matches);
+            memory.keep("q".to_owned(), &MatchResult::Matches);
             memory.save();
             let file = Some(MatchFile::new(folder.path(), true));
             let mut memory = MatchCache::load(file, at(0));
-            assert_eq!(memory.answer("q"), Some(Verdict::Matches));
+            assert_eq!(memory.answer("q"), Some(MatchResult::Matches));
         }
     }
 
@@ -520,8 +524,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let load = || MatchCache::load(Some(MatchFile::new(folder.path(), true)), at(0));
         let mut memory = load();
-        memory.keep("good".to_owned(), &Verdict::Matches);
-        memory.keep("odd".to_owned(), &Verdict::Matches);
+        memory.keep("good".to_owned(), &MatchResult::Matches);
+        memory.keep("odd".to_owned(), &MatchResult::Matches);
         memory.use_columns(&BTreeSet::from(["fine".to_owned(), "bad".to_owned()]));
         memory.save();
         let path = folder.path().join(FILE);
@@ -531,7 +535,7 @@ mod tests {
         stored["machines"] = serde_json::json!([null, {"kind": 5}]);
         fs::write(&path, serde_json::to_vec(&stored).unwrap()).unwrap();
         let mut memory = load();
-        assert_eq!(memory.answer("good"), Some(Verdict::Matches));
+        assert_eq!(memory.answer("good"), Some(MatchResult::Matches));
         assert_eq!(memory.answer("odd"), None);
         let names = memory.columns().names;
         assert!(names.contains("fine") && !names.contains("bad"));

@@ -27,9 +27,11 @@ use super::expression::clauses;
 use super::job_ad::{JobAd, Unread, built_in};
 use super::machine_ad::{LongAds, MachineAd};
 use super::match_memory::MatchCache;
-use scaling::job_requirements::{Candidate, JobGroupKey, Matches, RequirementsDigest, Verdict};
-use scaling::memory::Kind;
+use scaling::job_requirements::{
+    JobGroupKey, MatchResult, MatchTarget, Matches, RequirementsDigest,
+};
 use scaling::observation::{CloudName, Observed, Resources};
+use scaling::state::NodeType;
 use system::child::Bounds;
 use system::deadline::Deadline;
 
@@ -67,7 +69,7 @@ pub(super) struct Matching<'a> {
 
 /// A node to match with: its ad, and whether that is of one that was there.
 struct Node<'a> {
-    candidate: &'a Candidate,
+    candidate: &'a MatchTarget,
     ad: MachineAd,
     learnt: bool,
 }
@@ -82,7 +84,7 @@ pub(super) struct Owner {
 
 /// Why there is no answer.
 #[derive(Debug, Clone)]
-struct Trouble {
+struct MatchFailure {
     why: String,
     /// The process was killed: something takes too long.
     slow: bool,
@@ -112,11 +114,11 @@ struct Counts {
 }
 
 /// The name of a question in [`MatchCache`].
-fn question_name(digest: &str, kind: &JobGroupKey) -> String {
-    let request = &kind.request;
+fn question_name(digest: &str, group: &JobGroupKey) -> String {
+    let request = &group.request;
     format!(
         "{digest}:{}:{}:{}:{}:{}",
-        kind.needs.0, request.cpus, request.memory_mb, request.disk_kb, request.gpus
+        group.needs.0, request.cpus, request.memory_mb, request.disk_kb, request.gpus
     )
 }
 
@@ -125,7 +127,7 @@ impl Matching<'_> {
     pub(super) fn ask(
         &self,
         jobs: &BTreeSet<JobGroupKey>,
-        candidates: &[Candidate],
+        candidates: &[MatchTarget],
         memory: &mut MatchCache,
     ) -> Matches {
         let mut matches = Matches::default();
@@ -140,13 +142,13 @@ impl Matching<'_> {
                 matches.fail(why);
             }
             for (jobs, answer) in answers {
-                matches.insert(node.candidate.kind.clone(), jobs.clone(), answer);
+                matches.insert(node.candidate.node_type.clone(), jobs.clone(), answer);
             }
         }
         // Last: what some jobs ask of a machine takes no time from the answers that all others wait for.
         for node in &nodes {
             for (jobs, request) in self.requests(node, jobs, memory) {
-                matches.insert_request(node.candidate.kind.clone(), jobs.clone(), request);
+                matches.insert_request(node.candidate.node_type.clone(), jobs.clone(), request);
             }
         }
         memory.save();
@@ -154,17 +156,18 @@ impl Matching<'_> {
     }
 
     /// Learns what nodes are like that are in the pool, once in a while.
-    fn learn(&self, candidates: &[Candidate], memory: &mut MatchCache) {
-        let stale = |kind: &Kind| !memory.machine(kind).is_some_and(|(_, fresh)| fresh);
-        let examples: Vec<(&Kind, &str)> = candidates
+    fn learn(&self, candidates: &[MatchTarget], memory: &mut MatchCache) {
+        let stale =
+            |node_type: &NodeType| !memory.machine(node_type).is_some_and(|(_, fresh)| fresh);
+        let examples: Vec<(&NodeType, &str)> = candidates
             .iter()
-            .filter(|candidate| stale(&candidate.kind))
-            .filter_map(|candidate| Some((&candidate.kind, candidate.example.as_deref()?)))
+            .filter(|candidate| stale(&candidate.node_type))
+            .filter_map(|candidate| Some((&candidate.node_type, candidate.example.as_deref()?)))
             .collect();
         if examples.is_empty() {
             return;
         }
-        let is = |(_, name): &(&Kind, &str)| format!("Name == {}", super::answer::quoted(name));
+        let is = |(_, name): &(&NodeType, &str)| format!("Name == {}", super::answer::quoted(name));
         let constraint: Vec<String> = examples.iter().map(is).collect();
         let constraint = constraint.join(" || ");
         let mut args = Vec::new();
@@ -183,11 +186,11 @@ impl Matching<'_> {
             .run(&call, self.deadline, LongAds::default(), LongAds::add);
         match found {
             Ok(found) => {
-                for (kind, name) in examples {
+                for (node_type, name) in examples {
                     let quoted = super::answer::quoted(name);
                     let ad = found.ads.iter().find(|ad| ad.get("name") == Some(&quoted));
                     if let Some(ad) = ad.and_then(MachineAd::learnt) {
-                        memory.learn(kind, ad);
+                        memory.learn(node_type, ad);
                     }
                 }
             }
@@ -195,14 +198,14 @@ impl Matching<'_> {
         }
     }
 
-    fn node<'a>(&self, candidate: &'a Candidate, memory: &MatchCache) -> Node<'a> {
-        let kind = &candidate.kind;
-        let learnt = memory.machine(kind).map(|(ad, _)| ad.clone());
-        let said = self.startd_attributes.get(&kind.cloud);
+    fn node<'a>(&self, candidate: &'a MatchTarget, memory: &MatchCache) -> Node<'a> {
+        let node_type = &candidate.node_type;
+        let learnt = memory.machine(node_type).map(|(ad, _)| ad.clone());
+        let said = self.startd_attributes.get(&node_type.cloud);
         let said = said.map_or(&[][..], Vec::as_slice);
-        let made_up = || match memory.sibling(kind) {
-            Some(sibling) => MachineAd::like(sibling, kind, said),
-            None => MachineAd::made_up(kind, said),
+        let made_up = || match memory.sibling(node_type) {
+            Some(sibling) => MachineAd::like(sibling, node_type, said),
+            None => MachineAd::made_up(node_type, said),
         };
         Node {
             candidate,
@@ -217,7 +220,10 @@ impl Matching<'_> {
         node: &Node<'_>,
         jobs: &'a BTreeSet<JobGroupKey>,
         memory: &mut MatchCache,
-    ) -> (Vec<(&'a JobGroupKey, Observed<Verdict>)>, Option<String>) {
+    ) -> (
+        Vec<(&'a JobGroupKey, Observed<MatchResult>)>,
+        Option<String>,
+    ) {
         let unknown = |why: &str| Observed::Unknown(why.to_owned());
         let capacity = &node.candidate.capacity;
         let digest = node.ad.digest(capacity);
@@ -234,40 +240,40 @@ impl Matching<'_> {
         let not_asked = not_asked();
         let mut answers = Vec::new();
         let mut open: Vec<(Question, &JobGroupKey, String)> = Vec::new();
-        for kind in jobs {
-            if let Some(why) = Unread::of(&kind.needs) {
-                answers.push((kind, unknown(why)));
+        for group in jobs {
+            if let Some(why) = Unread::of(&group.needs) {
+                answers.push((group, unknown(why)));
                 continue;
             }
-            let Some(ad) = self.ads.get(&kind.needs) else {
+            let Some(ad) = self.ads.get(&group.needs) else {
                 continue;
             };
-            if memory.is_slow(&kind.needs.0) {
-                answers.push((kind, Observed::Unknown(self.too_slow(&kind.needs))));
+            if memory.is_slow(&group.needs.0) {
+                answers.push((group, Observed::Unknown(self.too_slow(&group.needs))));
                 continue;
             }
             if let Some(why) = &not_asked {
-                answers.push((kind, unknown(why)));
+                answers.push((group, unknown(why)));
                 continue;
             }
-            let name = question_name(&digest, kind);
+            let name = question_name(&digest, group);
             match memory.answer(&name) {
-                Some(verdict) => answers.push((kind, Observed::Known(verdict))),
-                None => open.push((Question { jobs: kind, ad }, kind, name)),
+                Some(verdict) => answers.push((group, Observed::Known(verdict))),
+                None => open.push((Question { jobs: group, ad }, group, name)),
             }
         }
         let mut failure = None;
         for some in open.chunks(JOBS_MAX) {
             let questions: Vec<Question> = some.iter().map(|(question, ..)| *question).collect();
             let verdicts = self.verdicts_by_owner(node, &questions, memory, &mut failure);
-            for ((question, kind, name), answer) in some.iter().zip(verdicts) {
+            for ((question, group, name), answer) in some.iter().zip(verdicts) {
                 if let Observed::Known(verdict) = &answer
                     && !question.ad.changes
                     && !node_changes
                 {
                     memory.keep(name.clone(), verdict);
                 }
-                answers.push((*kind, answer));
+                answers.push((*group, answer));
             }
         }
         (answers, failure)
@@ -280,15 +286,17 @@ impl Matching<'_> {
         questions: &[Question<'_>],
         memory: &mut MatchCache,
         failure: &mut Option<String>,
-    ) -> Vec<Observed<Verdict>> {
+    ) -> Vec<Observed<MatchResult>> {
         let limits = self.limits(questions.len(), self.deadline.left() / 3);
         match self.verdicts(node, questions, limits) {
             Ok(answers) => return answers,
-            Err(Trouble { why, .. }) if self.deadline.passed() => {
+            Err(MatchFailure { why, .. }) if self.deadline.passed() => {
                 failure.get_or_insert_with(|| why.clone());
                 return vec![Observed::Unknown(why); questions.len()];
             }
-            Err(Trouble { why, .. }) => log::debug!("{why}; each owner's jobs are asked about"),
+            Err(MatchFailure { why, .. }) => {
+                log::debug!("{why}; each owner's jobs are asked about")
+            }
         }
         let mut owners: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
         for (place, question) in questions.iter().enumerate() {
@@ -298,7 +306,7 @@ impl Matching<'_> {
         }
         let mut owners: Vec<Vec<usize>> = owners.into_values().collect();
         owners.sort_by_key(Vec::len);
-        let mut found: BTreeMap<usize, Observed<Verdict>> = BTreeMap::new();
+        let mut found: BTreeMap<usize, Observed<MatchResult>> = BTreeMap::new();
         let mut left = u32::try_from(owners.len()).unwrap_or(u32::MAX);
         for places in owners {
             let mut halving = Halving {
@@ -351,7 +359,7 @@ impl Matching<'_> {
         node: &Node<'_>,
         questions: &[Question<'_>],
         limits: Limits,
-    ) -> Result<Vec<Observed<Verdict>>, Trouble> {
+    ) -> Result<Vec<Observed<MatchResult>>, MatchFailure> {
         let whole: Vec<(&Question, &str)> = questions
             .iter()
             .map(|question| (question, question.ad.requirements.as_str()))
@@ -361,11 +369,11 @@ impl Matching<'_> {
             None => Some(Observed::Unknown(
                 "condor_q -better-analyze did not say".to_owned(),
             )),
-            Some(count) if count.available > 0 => Some(Observed::Known(Verdict::Matches)),
-            Some(count) if count.matches > 0 => Some(Observed::Known(Verdict::NodeRefuses)),
+            Some(count) if count.available > 0 => Some(Observed::Known(MatchResult::Matches)),
+            Some(count) if count.matches > 0 => Some(Observed::Known(MatchResult::NodeRefuses)),
             Some(_) => None,
         };
-        let verdicts: Vec<Option<Observed<Verdict>>> = counts.iter().map(verdict).collect();
+        let verdicts: Vec<Option<Observed<MatchResult>>> = counts.iter().map(verdict).collect();
         let refused = verdicts.iter().zip(questions);
         let refused: Vec<&Question> = refused
             .filter(|(verdict, _)| verdict.is_none())
@@ -385,7 +393,7 @@ impl Matching<'_> {
         node: &Node<'_>,
         questions: &[&Question<'_>],
         limits: Limits,
-    ) -> Result<Vec<Observed<Verdict>>, Trouble> {
+    ) -> Result<Vec<Observed<MatchResult>>, MatchFailure> {
         let mut answers = Vec::new();
         let mut rest = questions;
         while !rest.is_empty() {
@@ -419,12 +427,12 @@ impl Matching<'_> {
         node: &Node<'_>,
         jobs: &[(&Question<'_>, &str)],
         limits: Limits,
-    ) -> Result<Vec<Option<Counts>>, Trouble> {
+    ) -> Result<Vec<Option<Counts>>, MatchFailure> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let kind = &node.candidate.kind;
-        let about = format!("nodes {} on {}", kind.flavor, kind.cloud);
+        let node_type = &node.candidate.node_type;
+        let about = format!("nodes {} on {}", node_type.flavor, node_type.cloud);
         let (slots, number) = node.ad.slots(&node.candidate.capacity);
         let mut text = String::new();
         let plain = JobAd::plain();
@@ -436,7 +444,7 @@ impl Matching<'_> {
                 .ad
                 .write(place + 3, &question.jobs.request, requirements, &mut text);
         }
-        let unwritable = |error: std::io::Error| Trouble {
+        let unwritable = |error: std::io::Error| MatchFailure {
             why: format!("the ads could not be written for condor_q: {error}"),
             slow: false,
         };
@@ -465,11 +473,11 @@ impl Matching<'_> {
             .tools
             .bounded(limits.bounds)
             .run(&call, limits.deadline, Summary::default(), Summary::add)
-            .map_err(|error| Trouble {
+            .map_err(|error| MatchFailure {
                 slow: error.is_killed(),
                 why: format!("{error}; condor.match_requirements: false does without this answer"),
             })?;
-        said.of(jobs.len(), number).map_err(|why| Trouble {
+        said.of(jobs.len(), number).map_err(|why| MatchFailure {
             why: format!("condor_q -better-analyze about {about}: {why}"),
             slow: false,
         })
@@ -482,7 +490,7 @@ fn refusal(
     readable: Option<Counts>,
     clauses: &[&str],
     counts: &[Option<Counts>],
-) -> Observed<Verdict> {
+) -> Observed<MatchResult> {
     if readable.is_none_or(|counts| counts.matches == 0) {
         return Observed::Unknown("HTCondor cannot read what they refer to".to_owned());
     }
@@ -494,15 +502,15 @@ fn refusal(
         Some(clause.chars().take(CLAUSE_TOLD).collect())
     };
     Observed::Known(match failing().find(|(clause, _)| !open(clause)) {
-        Some((clause, _)) => Verdict::JobRefuses {
+        Some((clause, _)) => MatchResult::JobRefuses {
             clause: told(clause),
         },
         None => match failing().next() {
-            Some((clause, _)) => Verdict::Undetermined {
+            Some((clause, _)) => MatchResult::Undetermined {
                 clause: told(clause),
             },
-            None if open(&question.ad.requirements) => Verdict::Undetermined { clause: None },
-            None => Verdict::JobRefuses { clause: None },
+            None if open(&question.ad.requirements) => MatchResult::Undetermined { clause: None },
+            None => MatchResult::JobRefuses { clause: None },
         },
     })
 }
@@ -534,7 +542,7 @@ mod tests {
     use super::super::match_memory::MatchFile;
     use super::*;
     use scaling::capacity::Capacity;
-    use scaling::job_requirements::Answer;
+    use scaling::job_requirements::MatchAnswer;
 
     const LIMIT: Duration = Duration::from_secs(60);
 
@@ -602,7 +610,7 @@ mod tests {
             }
         }
 
-        fn ask(&self, jobs: &[&JobGroupKey], nodes: &[Candidate], time: Duration) -> Matches {
+        fn ask(&self, jobs: &[&JobGroupKey], nodes: &[MatchTarget], time: Duration) -> Matches {
             let file = MatchFile::new(self.folder.path(), true);
             let mut memory = MatchCache::load(Some(file), Timestamp::now());
             let tools = self.fake.tools(LIMIT);
@@ -624,15 +632,15 @@ mod tests {
         }
     }
 
-    fn candidate(flavor: &str, example: Option<&str>) -> Candidate {
+    fn candidate(flavor: &str, example: Option<&str>) -> MatchTarget {
         let space = Resources {
             cpus: 4,
             memory_mb: 4096,
             disk_kb: 1 << 20,
             gpus: 0,
         };
-        Candidate {
-            kind: Kind {
+        MatchTarget {
+            node_type: NodeType {
                 cloud: "a".to_owned(),
                 flavor: flavor.to_owned(),
                 image: "gold".to_owned(),
@@ -642,20 +650,20 @@ mod tests {
         }
     }
 
-    fn verdict(matches: &Matches, node: &Candidate, jobs: &JobGroupKey) -> Observed<Verdict> {
-        match matches.answer(&node.kind, jobs) {
-            Answer::Takes => Observed::Known(Verdict::Matches),
-            Answer::Perhaps(clause) => Observed::Known(Verdict::Undetermined {
+    fn verdict(matches: &Matches, node: &MatchTarget, jobs: &JobGroupKey) -> Observed<MatchResult> {
+        match matches.answer(&node.node_type, jobs) {
+            MatchAnswer::Takes => Observed::Known(MatchResult::Matches),
+            MatchAnswer::Perhaps(clause) => Observed::Known(MatchResult::Undetermined {
                 clause: clause.map(str::to_owned),
             }),
-            Answer::Refuses(verdict) => Observed::Known(verdict.clone()),
-            Answer::Unknown(why) => Observed::Unknown(why.to_owned()),
+            MatchAnswer::Refuses(verdict) => Observed::Known(verdict.clone()),
+            MatchAnswer::Unknown(why) => Observed::Unknown(why.to_owned()),
         }
     }
 
-    fn job_refuses(clause: &str) -> Observed<Verdict> {
+    fn job_refuses(clause: &str) -> Observed<MatchResult> {
         let clause = Some(clause.to_owned());
-        Observed::Known(Verdict::JobRefuses { clause })
+        Observed::Known(MatchResult::JobRefuses { clause })
     }
 
     #[test]
@@ -672,13 +680,13 @@ mod tests {
         for processes in [2, 3] {
             let matches = pool.ask(&jobs, std::slice::from_ref(&new), LIMIT);
             let verdict = |jobs| verdict(&matches, &new, jobs);
-            assert_eq!(verdict(&fine), Observed::Known(Verdict::Matches));
+            assert_eq!(verdict(&fine), Observed::Known(MatchResult::Matches));
             assert_eq!(verdict(&refuses), job_refuses("TARGET.OpSys == \"NO\""));
-            assert_eq!(verdict(&closed), Observed::Known(Verdict::NodeRefuses));
+            assert_eq!(verdict(&closed), Observed::Known(MatchResult::NodeRefuses));
             let clause = Some("OpSysAndVer == \"NO\"".to_owned());
             assert_eq!(
                 verdict(&open),
-                Observed::Known(Verdict::Undetermined { clause })
+                Observed::Known(MatchResult::Undetermined { clause })
             );
             assert_eq!(verdict(&both), job_refuses("Machine == \"NO\""));
             assert!(!verdict(&broken).is_known());
@@ -744,17 +752,20 @@ mod tests {
         let clause = Some("Microarch == \"NO\"".to_owned());
         assert_eq!(
             of(&hardware),
-            Observed::Known(Verdict::Undetermined { clause })
+            Observed::Known(MatchResult::Undetermined { clause })
         );
         assert_eq!(of(&vm_type), job_refuses("CloudVMType == \"NO\""));
         let slots = fs::read_to_string(pool.fake.path().join("slots")).unwrap();
         assert!(slots.contains("cloudvmtype = \"m2\""), "{slots}");
 
-        other_flavor.kind.image = "another".to_owned();
+        other_flavor.node_type.image = "another".to_owned();
         let matches = pool.ask(&[&software], std::slice::from_ref(&other_flavor), LIMIT);
         let clause = Some("OpSysAndVer == \"NO\"".to_owned());
         let another = verdict(&matches, &other_flavor, &software);
-        assert_eq!(another, Observed::Known(Verdict::Undetermined { clause }));
+        assert_eq!(
+            another,
+            Observed::Known(MatchResult::Undetermined { clause })
+        );
     }
 
     #[test]
@@ -786,7 +797,7 @@ mod tests {
         let matches = pool.ask(&[&jobs], std::slice::from_ref(&new), LIMIT);
         assert_eq!(
             verdict(&matches, &new, &jobs),
-            Observed::Known(Verdict::Matches)
+            Observed::Known(MatchResult::Matches)
         );
     }
 
@@ -837,22 +848,22 @@ mod tests {
         let ask = |pool: &Pool| pool.ask(&[&whole, &plain], std::slice::from_ref(&new), LIMIT);
         let matches = ask(&pool);
         assert!(matches.depends_on_machine(&whole) && !matches.depends_on_machine(&plain));
-        let request = matches.request(&new.kind, &whole);
+        let request = matches.request(&new.node_type, &whole);
         assert_eq!(
             (request.cpus, request.memory_mb, request.disk_kb),
             (4, 3968, 1024)
         );
-        assert_eq!(matches.request(&new.kind, &plain), plain.request);
+        assert_eq!(matches.request(&new.node_type, &plain), plain.request);
         // It is kept: no process is started for it again.
         let before = pool.processes();
-        assert_eq!(ask(&pool).request(&new.kind, &whole), request);
+        assert_eq!(ask(&pool).request(&new.node_type, &whole), request);
         assert_eq!(pool.processes(), before);
         // Where it does not say, such a job has a node for itself.
         pool.fake
             .script("condor_q", "-better-analyze:summary", "exit 1");
         let larger = candidate("m2", None);
         let request = pool.ask(&[&whole, &plain], std::slice::from_ref(&larger), LIMIT);
-        let request = request.request(&larger.kind, &whole);
+        let request = request.request(&larger.node_type, &whole);
         assert_eq!((request.cpus, request.memory_mb), (4, 4096));
     }
 
@@ -892,9 +903,9 @@ mod tests {
         for node in &nodes {
             assert_eq!(
                 verdict(&matches, node, &plain),
-                Observed::Known(Verdict::Matches)
+                Observed::Known(MatchResult::Matches)
             );
-            assert_eq!(matches.request(&node.kind, &whole[39]).cpus, 4);
+            assert_eq!(matches.request(&node.node_type, &whole[39]).cpus, 4);
         }
     }
 
@@ -914,7 +925,7 @@ mod tests {
         for jobs in &fine {
             assert_eq!(
                 verdict(&matches, &new, jobs),
-                Observed::Known(Verdict::Matches)
+                Observed::Known(MatchResult::Matches)
             );
         }
         assert!(!verdict(&matches, &new, &bad).is_known());
@@ -1001,7 +1012,7 @@ mod tests {
         let all: Vec<JobGroupKey> = (0..1000)
             .map(|number| pool.jobs(&format!("TARGET.Disk > {number}")))
             .collect();
-        let nodes: Vec<Candidate> = (0..20).map(|n| candidate(&format!("f{n}"), None)).collect();
+        let nodes: Vec<MatchTarget> = (0..20).map(|n| candidate(&format!("f{n}"), None)).collect();
         let jobs: Vec<&JobGroupKey> = all.iter().collect();
         pool.ask(&jobs, &nodes, LIMIT);
         assert_eq!(pool.processes(), 20);

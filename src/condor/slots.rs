@@ -31,13 +31,13 @@ use system::deadline::Deadline;
 
 /// The longest update interval that ehos believes: by default an ad lives for no longer without an update
 /// (`CLASSAD_LIFETIME`).
-const LONGEST_UPDATE_INTERVAL: Duration = Duration::from_secs(900);
+const MAX_UPDATE_INTERVAL: Duration = Duration::from_secs(900);
 
 /// The longest negotiation cycle that ehos believes.
-const LONGEST_CYCLE: Duration = Duration::from_secs(3600);
+const MAX_CYCLE: Duration = Duration::from_secs(3600);
 
 /// More ads of daemons than these are left out without their names.
-const MOST_FORGED: usize = 10;
+const MAX_FORGED: usize = 10;
 
 /// The collector's clock, as it was at some moment of ours.
 #[derive(Debug, Clone, Copy)]
@@ -165,7 +165,7 @@ pub(super) fn clock(tools: &Tools, pool: Option<&str>, deadline: Deadline) -> Re
 const NODES: &str = "SlotType =!= \"Dynamic\" && Offline =!= true";
 
 /// More are not told by name.
-const MOST_UNREADABLE: usize = 100;
+const MAX_UNREADABLE: usize = 100;
 
 /// Who is asked.
 #[derive(Clone, Copy)]
@@ -439,7 +439,7 @@ mod tests {
 
     #[test]
     fn however_many_cannot_be_read_they_hide_no_node_that_they_are_not() {
-        let names: Vec<String> = (0..3 * MOST_UNREADABLE)
+        let names: Vec<String> = (0..3 * MAX_UNREADABLE)
             .map(|number| format!("\"m{number}\""))
             .collect();
         let ads = |whose: &str| -> Vec<String> {
@@ -447,7 +447,7 @@ mod tests {
             names.iter().map(ad).collect()
         };
         let (startds, unreadable) = read(&ads("\"another\""), 200);
-        assert_eq!((startds.len(), unreadable.len()), (300, MOST_UNREADABLE));
+        assert_eq!((startds.len(), unreadable.len()), (300, MAX_UNREADABLE));
         assert!(!unreadable.iter().any(|ad| ad.may_be_of(Some("n1"))));
         let (_, unreadable) = read(&[ads("\"another\""), ads("error")].concat(), 200);
         assert!(unreadable.iter().any(|ad| ad.may_be_of(Some("n1"))));
@@ -466,7 +466,7 @@ mod tests {
         assert_eq!(unreadable.len(), 3);
         assert!(unreadable.iter().all(|ad| ad.may_be_of(Some("any"))));
         let many = vec!["{".to_owned(); 10_000];
-        assert_eq!(read(&many, 200).1.len(), MOST_UNREADABLE);
+        assert_eq!(read(&many, 200).1.len(), MAX_UNREADABLE);
     }
 
     #[test]
@@ -567,7 +567,7 @@ mod tests {
             "\"Negotiator\"\t\"cm\"\tundefined\t100000000\t990\t\"<cm>\"\t\"condor@family\"",
             None,
         );
-        assert_eq!(daemons.negotiation_period, Some(LONGEST_CYCLE));
+        assert_eq!(daemons.negotiation_period, Some(MAX_CYCLE));
         assert_eq!(
             (daemons.cycle_began, daemons.negotiator.as_deref()),
             (Some(990), Some("<cm>"))
@@ -579,7 +579,7 @@ mod tests {
                 None,
             );
         }
-        assert_eq!(daemons.forged.len(), MOST_FORGED);
+        assert_eq!(daemons.forged.len(), MAX_FORGED);
         // Those of its own are believed; those of nobody only where the collector does not count.
         let collector = |lifetime| Collector {
             machine: Some("cm".to_owned()),
@@ -631,7 +631,7 @@ mod tests {
         assert_eq!(read(&[both[1].clone(), elsewhere], 200).0.len(), 2);
         // Nobody is fresh for ever.
         let patient = view(&[line(&[(5, "1000000000")])], 200);
-        assert_eq!(patient.update_interval, Some(LONGEST_UPDATE_INTERVAL));
+        assert_eq!(patient.update_interval, Some(MAX_UPDATE_INTERVAL));
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl CloudChecker<'_> {
         settings
     }
 
-    fn retires(&self) -> bool {
+    fn is_retired(&self) -> bool {
         self.cloud.value("retire") == Some(true)
     }
 
@@ -154,7 +154,7 @@ impl CloudChecker<'_> {
             auth,
             ..self.settings(context)
         };
-        if self.item("image").is_none() && self.item("base_image").is_some() && !self.retires() {
+        if self.item("image").is_none() && self.item("base_image").is_some() && !self.is_retired() {
             context.note(
                 &["clouds", self.name],
                 format!(
@@ -350,7 +350,7 @@ impl CloudChecker<'_> {
             _ => self.value(key).filter(|value: &T| !value.is_empty()),
         };
         // Where the cloud retires, no node is created any more.
-        if value.is_none() && !self.retires() {
+        if value.is_none() && !self.is_retired() {
             context.problem(
                 &["clouds", self.name],
                 format!(

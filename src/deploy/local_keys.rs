@@ -18,7 +18,7 @@ use system::environment::Environment;
 /// How long the agent may take to list its keys: it may be at the other end of a connection.
 const AGENT: Duration = Duration::from_secs(5);
 /// A longer file is no private key.
-const LONGEST_KEY: u64 = 64 * 1024;
+const MAX_KEY: u64 = 64 * 1024;
 /// What a private key of OpenSSH's own format holds first.
 const MAGIC: &[u8] = b"openssh-key-v1\0";
 
@@ -120,7 +120,7 @@ impl LocalKeys {
 
     fn of_private(&mut self, file: &Path) {
         let is_small =
-            fs::metadata(file).is_ok_and(|found| found.is_file() && found.len() <= LONGEST_KEY);
+            fs::metadata(file).is_ok_and(|found| found.is_file() && found.len() <= MAX_KEY);
         let mut public = file.as_os_str().to_owned();
         public.push(".pub");
         // One with its public half beside it is told by that.

@@ -22,9 +22,9 @@ use scaling::source::{Source, SourceKind};
 use system::own_file;
 
 /// What a tick saw holds until the next one, and at most for so long (in milliseconds, as all times here).
-pub const HOLDS: i64 = 300_000;
+pub const SAMPLE_VALIDITY: i64 = 300_000;
 
-/// The finest step of what is kept of a day. It is not shorter than [`HOLDS`]: what is seen at the end of a day holds for
+/// The finest step of what is kept of a day. It is not shorter than [`SAMPLE_VALIDITY`]: what is seen at the end of a day holds for
 /// the first step of the next one at most.
 pub const STEP: i64 = 300_000;
 
@@ -362,10 +362,10 @@ impl Row {
         }
     }
 
-    /// What this tick saw holds until `until`, at most for [`HOLDS`].
+    /// What this tick saw holds until `until`, at most for [`SAMPLE_VALIDITY`].
     #[allow(clippy::cast_precision_loss)] // Milliseconds of minutes.
     pub fn hold(&mut self, sample: &Sample, until: i64) {
-        let until = until.min(sample.at + HOLDS);
+        let until = until.min(sample.at + SAMPLE_VALIDITY);
         let end = self.from + self.step * i64::try_from(self.buckets.len()).unwrap_or_default();
         let mut at = sample.at.max(self.from);
         while at < until.min(end) {

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::answer::{Answer, JSON};
-use super::day::{Column, Columns, DAY, DayRead, HOLDS, Row, STEP, Sample};
+use super::day::{Column, Columns, DAY, DayRead, Row, SAMPLE_VALIDITY, STEP, Sample};
 use report::history::{self, UnreadDay};
 
 /// For how long an answer is given again when no tick has come (milliseconds).
@@ -129,7 +129,7 @@ impl Series {
 
     /// Reads what is new of the days that matter. Whether anything is.
     fn read(&mut self, there: &[history::Day], from: i64, now: i64, each: bool) -> bool {
-        let (first, today) = (date(from - HOLDS), date(now));
+        let (first, today) = (date(from - SAMPLE_VALIDITY), date(now));
         let oldest = date(now - 31 * DAY);
         let before = self.days.len();
         self.days.retain(|date, _| {
@@ -173,7 +173,7 @@ impl Series {
         if row.step < STEP {
             let samples = self.days.values().flat_map(|day| &day.samples);
             let samples: Vec<Sample> = samples
-                .filter(|sample| (row.from - HOLDS..end).contains(&sample.at))
+                .filter(|sample| (row.from - SAMPLE_VALIDITY..end).contains(&sample.at))
                 .cloned()
                 .collect();
             if let Some(last) = samples.last() {

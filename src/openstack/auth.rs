@@ -37,10 +37,10 @@ const MARGIN: SignedDuration = SignedDuration::from_secs(60);
 const RENEWAL: SignedDuration = SignedDuration::from_mins(5);
 
 /// More refused requests are not remembered with a token.
-const MOST_REFUSED: usize = 50;
+const MAX_REFUSED: usize = 50;
 
 /// More items that cannot be read are not told.
-pub const MOST_UNREAD: usize = 100;
+pub const MAX_UNREAD: usize = 100;
 
 /// A token of Keystone. Its Debug does not show it.
 #[derive(Debug, Clone)]
@@ -128,13 +128,13 @@ impl<'s> Session<'s> {
     pub fn tell<'u>(&self, unread: impl IntoIterator<Item = &'u Unread>) {
         let mut all = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
         for item in unread {
-            if all.len() < MOST_UNREAD && all.insert(item.clone()) && !self.reports {
+            if all.len() < MAX_UNREAD && all.insert(item.clone()) && !self.reports {
                 warn!("cloud {}: {item}; it is passed over", self.settings.name);
             }
         }
     }
 
-    /// All that could not be read so far, each once: at most [`MOST_UNREAD`].
+    /// All that could not be read so far, each once: at most [`MAX_UNREAD`].
     pub fn unread(&self) -> Vec<Unread> {
         let all = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().cloned().collect()
@@ -216,7 +216,7 @@ impl<'s> Session<'s> {
         let mut kept = self.token.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(token) = kept.as_mut() else { return };
         let mut token_now = Token::clone(token);
-        if token_now.refused.len() < MOST_REFUSED && token_now.refused.insert(request) {
+        if token_now.refused.len() < MAX_REFUSED && token_now.refused.insert(request) {
             if let Some(cache) = &self.cache {
                 cache.save(&token_now);
             }

@@ -7,7 +7,7 @@ use serde_json::Value;
 const LONGEST: usize = 200;
 /// An unbroken word that is longer than any id, name or host is user data: Nova's schema errors echo it, in
 /// base64, within whatever they complain about.
-const LONGEST_WORD: usize = 64;
+const MAX_WORD: usize = 64;
 
 /// The words of a service in the body of a failure: Nova, Neutron and Keystone wrap them in JSON, each in its own
 /// way, Glance in HTML.
@@ -44,7 +44,7 @@ fn without_long_words(text: &str) -> String {
     let mut kept = String::new();
     for part in text.split_inclusive(|c: char| !base64(c)) {
         let word = part.trim_end_matches(|c: char| !base64(c));
-        if word.len() > LONGEST_WORD {
+        if word.len() > MAX_WORD {
             kept.push_str("(cut)");
             kept.push_str(part.get(word.len()..).unwrap_or_default());
         } else {

@@ -31,7 +31,7 @@ pub const TAGS: &str = "2.52";
 /// `volume_type` of a volume that is made with it.
 pub const VOLUME_TYPE: &str = "2.67";
 /// The longest user data that Nova takes, in characters of base64 (`maxLength` of its schema).
-const LONGEST_USER_DATA: usize = 65535;
+const MAX_USER_DATA: usize = 65535;
 
 /// A server that is to be made. All references are ids.
 pub struct NewServer<'a> {
@@ -80,7 +80,7 @@ pub struct BootVolume<'a> {
 pub fn create(session: &Session, server: &NewServer, deadline: Deadline) -> Result<String, Error> {
     let encoded = SecretString::from(BASE64.encode(server.user_data.expose_secret()));
     let characters = encoded.expose_secret().len();
-    if characters > LONGEST_USER_DATA {
+    if characters > MAX_USER_DATA {
         return Err(Error::UserDataTooLong {
             cloud: session.settings().name.clone(),
             server: server.name.to_owned(),

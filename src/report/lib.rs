@@ -14,9 +14,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use scaling::action::FailureKind;
-use scaling::memory::Outcome;
 use scaling::plan::Plan;
 use scaling::source::SourceKind;
+use scaling::state::Outcome;
 use scaling::totals::Totals;
 use system::exit::Exit;
 use tick::observe::Durations;

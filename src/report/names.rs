@@ -160,7 +160,7 @@ scaling::names! {
         /// The cloud does not have the flavor.
         FlavorUnknown = "flavor_unknown",
         /// Ports, volumes or server groups are not known.
-        PartsUnknown = "quota_unknown" | "parts_unknown",
+        SecondaryQuotaUnknown = "quota_unknown" | "parts_unknown",
     }
 }
 

@@ -421,12 +421,12 @@ mod tests {
     fn jobs_on_machines_that_are_gone_are_trouble_that_may_pass() {
         let stranded = json!({"jobs": 4, "machines": [], "text": "4 jobs run on no machine"});
         let snapshot: TickReport = serde_json::from_value(json!({"stranded": stranded})).unwrap();
-        let troubles: Vec<Notice> = notices(&snapshot).collect();
-        assert_eq!(troubles.len(), 1);
-        assert_eq!(troubles[0].kind, NoticeKind::StrandedJobs);
-        assert_eq!(troubles[0].key, "stranded_jobs", "the same for other jobs");
-        assert_eq!(troubles[0].text, "4 jobs run on no machine");
-        assert!(!troubles[0].kind.lasts());
+        let problems: Vec<Notice> = notices(&snapshot).collect();
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].kind, NoticeKind::StrandedJobs);
+        assert_eq!(problems[0].key, "stranded_jobs", "the same for other jobs");
+        assert_eq!(problems[0].text, "4 jobs run on no machine");
+        assert!(!problems[0].kind.lasts());
     }
 
     #[test]

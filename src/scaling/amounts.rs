@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::memory::State;
 use super::observation::{NodeId, Observation, Observed, Role, SlotView, StartdView};
 use super::sender::Sender;
+use super::state::State;
 
 /// Flavors of nodes, by node id and by the UUID of the server: cores and memory in MiB.
 type Sizes<'a> = (BTreeMap<&'a NodeId, Size>, BTreeMap<&'a str, Size>);
@@ -27,7 +27,7 @@ fn sizes<'a>(observation: &'a Observation, state: &'a State) -> Sizes<'a> {
         })
     };
     for (id, memory) in &state.nodes {
-        if let Some(size) = size(&memory.kind.cloud, &memory.kind.flavor) {
+        if let Some(size) = size(&memory.node_type.cloud, &memory.node_type.flavor) {
             by_node.insert(id, size);
             let server = memory.server_id.as_deref();
             by_server.extend(server.map(|server| (server, size)));

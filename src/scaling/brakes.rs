@@ -1,12 +1,12 @@
 //! What stops deletes: each brake is one function from what was seen to "nothing goes, because".
 
-use super::memory::{State, UnmanagedMachines};
 use super::node::{Node, Phase};
 use super::node_inventory::NodeInventory;
 use super::observation::{Observation, Observed};
 use super::policy::Policy;
 use super::seconds::{Seconds, seconds};
 use super::sentence::{sentences, when};
+use super::state::{State, UnmanagedMachines};
 
 sentences! {
 /// Why nothing is made, or nothing is drained and deleted.

@@ -13,10 +13,10 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::memory::{Kind, NodeTypeState, State, TickInstant};
 use super::observation::CloudName;
 use super::policy::Policy;
 use super::refusal::About;
+use super::state::{NodeType, NodeTypeState, State, TickInstant};
 
 /// Nothing more is made of a kind of node, until an operator says so or one of it joins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,9 +97,9 @@ pub enum Cause {
 
 impl NodeTypeState {
     /// Nothing but what it is.
-    pub fn new(kind: Kind) -> NodeTypeState {
+    pub fn new(node_type: NodeType) -> NodeTypeState {
         NodeTypeState {
-            kind,
+            node_type,
             joined: 0,
             ran_jobs: false,
             capacity: None,
@@ -130,7 +130,7 @@ impl State {
     /// count once.
     pub fn count_failure(
         &mut self,
-        kind: &Kind,
+        node_type: &NodeType,
         asked_for: TickInstant,
         why: &str,
         cause: Cause,
@@ -142,10 +142,11 @@ impl State {
             Cause::Boot => true,
             Cause::Unheard => false,
             Cause::Refused(about) => {
-                about.is_of_the_kind() || about.meets_all() && self.others_joined(kind, asked_for)
+                about.is_of_the_kind()
+                    || about.meets_all() && self.others_joined(node_type, asked_for)
             }
         };
-        let memory = self.kind_mut(kind);
+        let memory = self.node_type_mut(node_type);
         if memory.failed_at.is_some_and(|failed| asked_for <= failed) {
             return;
         }
@@ -164,10 +165,10 @@ impl State {
     }
 
     /// Whether a node of another kind of the same cloud has joined since then: what ails the whole cloud would have met it.
-    fn others_joined(&self, kind: &Kind, since: TickInstant) -> bool {
+    fn others_joined(&self, node_type: &NodeType, since: TickInstant) -> bool {
         self.nodes.values().any(|node| {
-            node.kind.cloud == kind.cloud
-                && node.kind != *kind
+            node.node_type.cloud == node_type.cloud
+                && node.node_type != *node_type
                 && node.join.proven
                 && !node.adopted
                 && node.join.joined >= Some(since)
@@ -177,7 +178,7 @@ impl State {
     /// Forgets failures whose last is older than `failure_memory`, but for those that made a kind protected.
     pub(super) fn forget_failures(&mut self, policy: &Policy) {
         let now = self.now;
-        for memory in &mut self.kinds {
+        for memory in &mut self.node_types {
             let old = memory
                 .failed_at
                 .is_some_and(|at| now.since(at) >= policy.failure_memory);
@@ -191,10 +192,10 @@ impl State {
     /// failed are remembered as long as their failures.
     pub(super) fn forget_kinds(&mut self, policy: &Policy) {
         let nodes = self.nodes.values();
-        let used: BTreeSet<&Kind> = nodes.map(|node| &node.kind).collect();
-        self.kinds.retain(|memory| {
-            let kind = &memory.kind;
-            kind.is_configured(policy) || memory.failures > 0 || used.contains(kind)
+        let used: BTreeSet<&NodeType> = nodes.map(|node| &node.node_type).collect();
+        self.node_types.retain(|memory| {
+            let node_type = &memory.node_type;
+            node_type.is_configured(policy) || memory.failures > 0 || used.contains(node_type)
         });
     }
 
@@ -203,14 +204,14 @@ impl State {
         let mut all = Vec::new();
         for cloud in &policy.clouds {
             for flavor in &cloud.flavors {
-                let kind = Kind::of(cloud, flavor);
-                if let Some(memory) = self.kind(&kind)
+                let node_type = NodeType::of(cloud, flavor);
+                if let Some(memory) = self.node_type(&node_type)
                     && let Some(protected) = &memory.protected
                 {
                     all.push(ProtectedKind {
-                        cloud: kind.cloud,
-                        flavor: kind.flavor,
-                        image: kind.image,
+                        cloud: node_type.cloud,
+                        flavor: node_type.flavor,
+                        image: node_type.image,
                         since: protected.since,
                         failures: protected.failures,
                         last_failure: memory.last_failure.clone().unwrap_or_default(),
@@ -225,13 +226,13 @@ impl State {
     pub fn resume(&mut self, cloud: &str) -> Vec<Resumed> {
         let mut all = Vec::new();
         self.zones.retain(|memory| memory.cloud != cloud);
-        for memory in &mut self.kinds {
-            if memory.kind.cloud != cloud || memory.failures == 0 {
+        for memory in &mut self.node_types {
+            if memory.node_type.cloud != cloud || memory.failures == 0 {
                 continue;
             }
             all.push(Resumed {
-                flavor: Some(memory.kind.flavor.clone()),
-                image: Some(memory.kind.image.clone()),
+                flavor: Some(memory.node_type.flavor.clone()),
+                image: Some(memory.node_type.image.clone()),
                 failures: memory.failures,
                 protected: memory.protected.is_some(),
                 last_failure: memory.last_failure.clone().unwrap_or_default(),
@@ -260,13 +261,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::memory::{NodeState, Pause};
     use crate::observation::NodeId;
     use crate::policy::CloudPolicy;
     use crate::refusal::of_fault;
+    use crate::state::{NodeState, Pause};
 
-    fn kind() -> Kind {
-        Kind {
+    fn node_type() -> NodeType {
+        NodeType {
             cloud: "a".into(),
             flavor: "f".into(),
             image: "i".into(),
@@ -293,8 +294,8 @@ mod tests {
             "broken" | "broken for good" => Cause::Boot,
             _ => Cause::Refused(of_fault(why)),
         };
-        state.count_failure(&kind(), now, why, cause, &policy());
-        let memory = state.kind(&kind()).unwrap();
+        state.count_failure(&node_type(), now, why, cause, &policy());
+        let memory = state.node_type(&node_type()).unwrap();
         memory.backoff_until.unwrap().since(now).as_secs() / 60
     }
 
@@ -311,8 +312,14 @@ mod tests {
         let asked_for = state.now;
         fails(&mut state, "broken");
         state.now = state.now.plus(minutes(1));
-        state.count_failure(&kind(), asked_for, "broken too", Cause::Boot, &policy());
-        assert_eq!(state.kind(&kind()).unwrap().failures, 1);
+        state.count_failure(
+            &node_type(),
+            asked_for,
+            "broken too",
+            Cause::Boot,
+            &policy(),
+        );
+        assert_eq!(state.node_type(&node_type()).unwrap().failures, 1);
     }
 
     #[test]
@@ -334,7 +341,11 @@ mod tests {
         assert_eq!(state.protected(&policy()).len(), 1);
         let mut other = policy();
         other.clouds[0].image = "mended".into();
-        assert_eq!(state.protected(&other), [], "another image is another kind");
+        assert_eq!(
+            state.protected(&other),
+            [],
+            "another image is another node type"
+        );
     }
 
     #[test]
@@ -381,13 +392,13 @@ mod tests {
     #[test]
     fn what_fails_while_others_of_its_cloud_join_is_broken_itself() {
         let joins = |state: &mut State, flavor: &str, cloud: &str| {
-            let kind = Kind {
+            let node_type = NodeType {
                 cloud: cloud.into(),
                 flavor: flavor.into(),
                 image: "i".into(),
             };
             let at = jiff::Timestamp::UNIX_EPOCH;
-            let mut node = NodeState::new(kind, "n", at, state.now);
+            let mut node = NodeState::new(node_type, "n", at, state.now);
             node.join.joined = Some(state.now.plus(minutes(2)));
             node.join.proven = true;
             state.nodes.insert(NodeId(format!("{:?}", state.now)), node);
@@ -433,7 +444,7 @@ mod tests {
         fails(&mut state, "broken");
         state.now = state.now.plus(minutes(179));
         state.forget_failures(&policy());
-        assert_eq!(state.kind(&kind()).unwrap().failures, 2);
+        assert_eq!(state.node_type(&node_type()).unwrap().failures, 2);
         state.now = state.now.plus(minutes(1));
         state.forget_failures(&policy());
         assert_eq!(fails(&mut state, "broken"), 5, "as the first one");

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
-use super::memory::State;
 use super::money::Money;
 use super::node::Node;
 use super::observation::{CloudName, Observation, Observed, StartdView, Usage};
 use super::policy::{CloudPolicy, Policy};
+use super::state::State;
 
 /// The server of a node, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -247,17 +247,17 @@ pub(super) fn server_of(
     state: &State,
     node: &Node<'_>,
 ) -> ServerFigures {
-    let kind = &node.kind;
-    let cloud = policy.cloud(&kind.cloud);
+    let node_type = &node.node_type;
+    let cloud = policy.cloud(&node_type.cloud);
     let listed = node.server.map(|server| server.record());
-    let mut figures = server(observation, cloud, &kind.flavor, &kind.image);
+    let mut figures = server(observation, cloud, &node_type.flavor, &node_type.image);
     figures.id = listed
         .map(|record| record.id.clone())
         .or_else(|| state.nodes.get(&node.id)?.server_id.clone());
     figures.age_seconds = listed.map(|record| record.age.as_secs());
     // Of a cloud that does not answer, and of a flavor that the configuration does not name any more, the startd knows, or
     // what one of its kind has offered.
-    let offered = || Some(state.kind(kind)?.capacity.as_ref()?.total().cpus);
+    let offered = || Some(state.node_type(node_type)?.capacity.as_ref()?.total().cpus);
     let startd = node.startd.map(|startd| startd.total().cpus);
     figures.vcpus = figures.vcpus.or(startd).or_else(offered);
     figures
@@ -318,7 +318,9 @@ pub(super) fn clouds<'n, 'a: 'n>(
             cloud: cloud.name.clone(),
             answers: view.is_some(),
             image: cloud.image.clone(),
-            nodes: nodes.filter(|node| node.kind.cloud == cloud.name).count() as u64
+            nodes: nodes
+                .filter(|node| node.node_type.cloud == cloud.name)
+                .count() as u64
                 + uncounted.get(&cloud.name).unwrap_or(&0),
             nodes_max: cloud.nodes_max,
             quota: view.map(|view| QuotaFigures {
@@ -339,17 +341,17 @@ pub(super) fn clouds<'n, 'a: 'n>(
 
 /// The configured kinds of which no more is made for a while.
 pub(super) fn backoffs(policy: &Policy, state: &State) -> Vec<BackoffFigures> {
-    let kinds = state.kinds.iter().filter_map(|memory| {
+    let node_types = state.node_types.iter().filter_map(|memory| {
         let until = memory.backoff_until.filter(|until| *until > state.now)?;
-        let kind = &memory.kind;
-        kind.is_configured(policy).then(|| BackoffFigures {
-            cloud: kind.cloud.clone(),
-            flavor: kind.flavor.clone(),
-            image: kind.image.clone(),
+        let node_type = &memory.node_type;
+        node_type.is_configured(policy).then(|| BackoffFigures {
+            cloud: node_type.cloud.clone(),
+            flavor: node_type.flavor.clone(),
+            image: node_type.image.clone(),
             seconds: until.since(state.now).as_secs(),
             failures: memory.failures,
             last_failure: memory.last_failure.clone().unwrap_or_default(),
         })
     });
-    kinds.collect()
+    node_types.collect()
 }

@@ -7,9 +7,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::capacity::Capacity;
-use super::memory::{Kind, State};
 use super::observation::{CloudName, CloudView, Observed, Resources, StartdView};
 use super::policy::Policy;
+use super::state::{NodeType, State};
 
 /// What a group of jobs needs of a machine besides room: a digest of their Requirements and of what those refer to.
 /// Jobs with equal requests and equal needs get equal answers. Empty: nothing is known of them, and room decides.
@@ -127,7 +127,7 @@ pub struct JobGroupKey {
 
 /// Whether jobs of one kind would run on a new node of another, as HTCondor matches them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum MatchResult {
     /// They would.
     Matches,
     /// Their Requirements are false there.
@@ -146,9 +146,9 @@ pub enum Verdict {
 
 /// A kind of node that jobs may run on, and what is known of it: what HTCondor is to match against.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+pub struct MatchTarget {
     /// The kind.
-    pub kind: Kind,
+    pub node_type: NodeType,
     /// What such a node offers.
     pub capacity: Capacity,
     /// One that is in the pool: `Name` of its first slot.
@@ -158,21 +158,32 @@ pub struct Candidate {
 /// The answers: for each kind of node and each kind of jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Matches {
-    answers: BTreeMap<Kind, BTreeMap<JobGroupKey, Observed<Verdict>>>,
+    answers: BTreeMap<NodeType, BTreeMap<JobGroupKey, Observed<MatchResult>>>,
     /// What jobs ask of a node of a kind, where that depends on the machine.
-    requests: BTreeMap<JobGroupKey, BTreeMap<Kind, Resources>>,
+    requests: BTreeMap<JobGroupKey, BTreeMap<NodeType, Resources>>,
     failure: Option<String>,
 }
 
 impl Matches {
     /// Keeps an answer.
-    pub fn insert(&mut self, kind: Kind, jobs: JobGroupKey, answer: Observed<Verdict>) {
-        self.answers.entry(kind).or_default().insert(jobs, answer);
+    pub fn insert(
+        &mut self,
+        node_type: NodeType,
+        jobs: JobGroupKey,
+        answer: Observed<MatchResult>,
+    ) {
+        self.answers
+            .entry(node_type)
+            .or_default()
+            .insert(jobs, answer);
     }
 
     /// Keeps what jobs ask of a node of this kind: their requests depend on the machine.
-    pub fn insert_request(&mut self, kind: Kind, jobs: JobGroupKey, request: Resources) {
-        self.requests.entry(jobs).or_default().insert(kind, request);
+    pub fn insert_request(&mut self, node_type: NodeType, jobs: JobGroupKey, request: Resources) {
+        self.requests
+            .entry(jobs)
+            .or_default()
+            .insert(node_type, request);
     }
 
     /// Whether what such jobs ask for depends on the machine.
@@ -181,8 +192,11 @@ impl Matches {
     }
 
     /// What such jobs ask of a node of this kind.
-    pub fn request(&self, kind: &Kind, jobs: &JobGroupKey) -> Resources {
-        let own = self.requests.get(jobs).and_then(|kinds| kinds.get(kind));
+    pub fn request(&self, node_type: &NodeType, jobs: &JobGroupKey) -> Resources {
+        let own = self
+            .requests
+            .get(jobs)
+            .and_then(|node_types| node_types.get(node_type));
         own.copied().unwrap_or(jobs.request)
     }
 
@@ -197,40 +211,44 @@ impl Matches {
     }
 
     /// The answer; room alone decides about jobs of which nothing is known.
-    pub fn answer(&self, kind: &Kind, jobs: &JobGroupKey) -> Answer<'_> {
+    pub fn answer(&self, node_type: &NodeType, jobs: &JobGroupKey) -> MatchAnswer<'_> {
         if jobs.needs.is_empty() {
-            return Answer::Takes;
+            return MatchAnswer::Takes;
         }
-        match self.answers.get(kind).and_then(|answers| answers.get(jobs)) {
-            Some(Observed::Known(Verdict::Matches)) => Answer::Takes,
-            Some(Observed::Known(Verdict::Undetermined { clause })) => {
-                Answer::Perhaps(clause.as_deref())
+        match self
+            .answers
+            .get(node_type)
+            .and_then(|answers| answers.get(jobs))
+        {
+            Some(Observed::Known(MatchResult::Matches)) => MatchAnswer::Takes,
+            Some(Observed::Known(MatchResult::Undetermined { clause })) => {
+                MatchAnswer::Perhaps(clause.as_deref())
             }
-            Some(Observed::Known(refusal)) => Answer::Refuses(refusal),
-            Some(Observed::Unknown(why)) => Answer::Unknown(why),
-            None if jobs.needs.is_unread() => Answer::Unknown("they could not be read"),
-            None => Answer::Unknown("HTCondor was not asked yet"),
+            Some(Observed::Known(refusal)) => MatchAnswer::Refuses(refusal),
+            Some(Observed::Unknown(why)) => MatchAnswer::Unknown(why),
+            None if jobs.needs.is_unread() => MatchAnswer::Unknown("they could not be read"),
+            None => MatchAnswer::Unknown("HTCondor was not asked yet"),
         }
     }
 }
 
 /// What an answer means for a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer<'a> {
+pub enum MatchAnswer<'a> {
     /// A node of the kind takes such jobs.
     Takes,
     /// The first node of the kind will tell; the clause that leaves it open.
     Perhaps(Option<&'a str>),
     /// It does not.
-    Refuses(&'a Verdict),
+    Refuses(&'a MatchResult),
     /// Not answered, and why: nothing is made for such jobs, and no room is taken from them.
     Unknown(&'a str),
 }
 
-impl Answer<'_> {
+impl MatchAnswer<'_> {
     /// Jobs may be counted on to use a node of the kind that is there: only a refusal says that they will not.
     pub fn may_use(&self) -> bool {
-        !matches!(self, Answer::Refuses(_))
+        !matches!(self, MatchAnswer::Refuses(_))
     }
 }
 
@@ -242,14 +260,16 @@ pub fn with_parents(group: &str) -> impl Iterator<Item = &str> {
 
 /// What a node of `kind` offers: what one really did, else what its flavor promises.
 pub fn capacity(
-    kind: &Kind,
+    node_type: &NodeType,
     state: &State,
     clouds: &BTreeMap<CloudName, Observed<CloudView>>,
 ) -> Option<Capacity> {
-    let learnt = state.kind(kind).and_then(|memory| memory.capacity.clone());
+    let learnt = state
+        .node_type(node_type)
+        .and_then(|memory| memory.capacity.clone());
     learnt.or_else(|| {
-        let view = clouds.get(&kind.cloud)?.known()?;
-        let flavor = view.flavors.get(&kind.flavor)?;
+        let view = clouds.get(&node_type.cloud)?.known()?;
+        let flavor = view.flavors.get(&node_type.flavor)?;
         Some(Capacity::whole(flavor.expected_capacity()))
     })
 }
@@ -260,28 +280,28 @@ pub fn candidates(
     state: &State,
     startds: &[StartdView],
     clouds: &BTreeMap<CloudName, Observed<CloudView>>,
-) -> Vec<Candidate> {
+) -> Vec<MatchTarget> {
     let slots: BTreeMap<&str, &str> = startds
         .iter()
         .filter_map(|startd| Some((startd.machine.as_str(), startd.slots.first()?.name.as_str())))
         .collect();
     let configured = policy.clouds.iter().flat_map(|cloud| {
         let flavors = cloud.flavors.iter();
-        flavors.map(|flavor| Kind::of(cloud, flavor))
+        flavors.map(|flavor| NodeType::of(cloud, flavor))
     });
-    let mut examples: BTreeMap<Kind, Option<String>> =
-        configured.map(|kind| (kind, None)).collect();
+    let mut examples: BTreeMap<NodeType, Option<String>> =
+        configured.map(|node_type| (node_type, None)).collect();
     for node in state.nodes.values() {
-        let example = examples.entry(node.kind.clone()).or_default();
+        let example = examples.entry(node.node_type.clone()).or_default();
         let proven = node.join.proven && !node.failed;
         if let (None, true, Some(machine)) = (&example, proven, &node.join.machine) {
             *example = slots.get(machine.as_str()).map(|name| (*name).to_owned());
         }
     }
-    let candidate = |(kind, example)| {
-        let capacity = capacity(&kind, state, clouds)?;
-        Some(Candidate {
-            kind,
+    let candidate = |(node_type, example)| {
+        let capacity = capacity(&node_type, state, clouds)?;
+        Some(MatchTarget {
+            node_type,
             capacity,
             example,
         })
@@ -293,8 +313,8 @@ pub fn candidates(
 mod tests {
     use super::*;
 
-    fn kind(flavor: &str) -> Kind {
-        Kind {
+    fn node_type(flavor: &str) -> NodeType {
+        NodeType {
             cloud: "a".to_owned(),
             flavor: flavor.to_owned(),
             image: "i".to_owned(),
@@ -311,19 +331,29 @@ mod tests {
     #[test]
     fn what_was_not_asked_is_unknown_and_no_refusal() {
         let mut matches = Matches::default();
-        let refuses = Verdict::JobRefuses { clause: None };
-        matches.insert(kind("f"), jobs("x"), Observed::Known(Verdict::Matches));
-        matches.insert(kind("g"), jobs("x"), Observed::Known(refuses.clone()));
-        assert_eq!(matches.answer(&kind("f"), &jobs("x")), Answer::Takes);
-        assert_eq!(
-            matches.answer(&kind("g"), &jobs("x")),
-            Answer::Refuses(&refuses)
+        let refuses = MatchResult::JobRefuses { clause: None };
+        matches.insert(
+            node_type("f"),
+            jobs("x"),
+            Observed::Known(MatchResult::Matches),
         );
-        assert!(!matches.answer(&kind("g"), &jobs("x")).may_use());
-        let unknown = matches.answer(&kind("h"), &jobs("x"));
-        assert!(matches!(unknown, Answer::Unknown(_)) && unknown.may_use());
+        matches.insert(node_type("g"), jobs("x"), Observed::Known(refuses.clone()));
+        assert_eq!(
+            matches.answer(&node_type("f"), &jobs("x")),
+            MatchAnswer::Takes
+        );
+        assert_eq!(
+            matches.answer(&node_type("g"), &jobs("x")),
+            MatchAnswer::Refuses(&refuses)
+        );
+        assert!(!matches.answer(&node_type("g"), &jobs("x")).may_use());
+        let unknown = matches.answer(&node_type("h"), &jobs("x"));
+        assert!(matches!(unknown, MatchAnswer::Unknown(_)) && unknown.may_use());
         // Of jobs whose Requirements nobody asked for, room decides.
-        assert_eq!(matches.answer(&kind("h"), &jobs("")), Answer::Takes);
+        assert_eq!(
+            matches.answer(&node_type("h"), &jobs("")),
+            MatchAnswer::Takes
+        );
     }
 
     #[test]

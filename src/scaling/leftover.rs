@@ -18,7 +18,7 @@ use super::floating_ip::NodeFloatingIp;
 /// What a cloud is asked about: servers of ours that are gone, of which something may have stayed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeftoverQuery {
-    /// Their UUIDs, at most [`MOST_SERVERS`].
+    /// Their UUIDs, at most [`MAX_SERVERS`].
     pub servers: BTreeSet<String>,
     /// Volumes that were attached to departed servers, and whether each was to go with its server.
     pub volumes: BTreeMap<String, bool>,
@@ -27,7 +27,7 @@ pub struct LeftoverQuery {
 }
 
 /// So many departed servers are asked about in one look at a cloud.
-pub const MOST_SERVERS: usize = 100;
+pub const MAX_SERVERS: usize = 100;
 
 /// Nova calls the blank volume that it makes with a server by the server's UUID and this.
 const BLANK_VOLUME: &str = "-blank-vol";

@@ -2,13 +2,13 @@
 //! wins, and its name is the reason.
 
 use super::budget::{Budget, Costs, Payer};
-use super::memory::{Kind, State, TickInstant};
 use super::money::Money;
 use super::observation::{CloudView, Flavor, Usage};
-use super::parts;
 use super::policy::{CloudPolicy, Policy};
+use super::secondary_quota;
 use super::seconds::{Seconds, seconds};
 use super::sentence::{after, sentences};
+use super::state::{NodeType, State, TickInstant};
 use super::submitter::{ChargedNodes, Submitter, Submitters};
 
 sentences! {
@@ -57,7 +57,7 @@ pub enum Limit {
         "the quota of {cloud}: {left_gb} GB of volumes left, a node takes {each_gb} GB";
     ServerGroupMembers "server_group_members" { cloud: String, left: u64 } =>
         "the quota of {cloud}: {left} more servers in the server group";
-    PartsUnknown "quota_unknown" { cloud: String, #[serde(rename = "cause")] why: String } => "cloud {cloud}, whose quota could not be seen: {why}";
+    SecondaryQuotaUnknown "quota_unknown" { cloud: String, #[serde(rename = "cause")] why: String } => "cloud {cloud}, whose quota could not be seen: {why}";
 }
 }
 
@@ -146,7 +146,7 @@ pub fn allowance(case: &Case<'_>) -> (u64, Limit) {
     let submitters = case.submitters.0.iter();
     let submitters = submitters.flat_map(|submitter| of_submitter(case, submitter, flavor));
     let all = all.into_iter().flatten().chain(submitters);
-    let all = all.chain(parts::all(case, view));
+    let all = all.chain(secondary_quota::all(case, view));
     let max_actions = case.policy.max_actions;
     let first = (u64::MAX, Limit::MaxActions { max_actions });
     all.fold(
@@ -226,7 +226,7 @@ pub fn exchange(case: &Case<'_>, leaving: Option<&Flavor>) -> Option<Limit> {
     ) {
         ram(case, view, flavor)
     } else {
-        return parts::exchange(case, view);
+        return secondary_quota::exchange(case, view);
     };
     all.map(|(_, limit)| limit)
 }
@@ -305,8 +305,8 @@ fn ram(case: &Case<'_>, view: &CloudView, flavor: &Flavor) -> Option<(u64, Limit
 }
 
 impl Case<'_> {
-    fn kind(&self) -> Kind {
-        Kind::of(self.cloud, self.flavor)
+    fn node_type(&self) -> NodeType {
+        NodeType::of(self.cloud, self.flavor)
     }
 }
 
@@ -315,8 +315,8 @@ fn seconds_until(until: TickInstant, now: TickInstant) -> Option<Seconds> {
 }
 
 fn backoff(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let Kind { cloud, flavor, .. } = case.kind();
-    let memory = case.state.kind(&case.kind())?;
+    let NodeType { cloud, flavor, .. } = case.node_type();
+    let memory = case.state.node_type(&case.node_type())?;
     let seconds = seconds_until(memory.backoff_until?, case.state.now)?;
     let failure = memory.last_failure.clone().unwrap_or_default();
     let limit = Limit::Backoff {
@@ -329,8 +329,8 @@ fn backoff(case: &Case<'_>) -> Option<(u64, Limit)> {
 }
 
 fn protected(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let Kind { cloud, flavor, .. } = case.kind();
-    let memory = case.state.kind(&case.kind())?;
+    let NodeType { cloud, flavor, .. } = case.node_type();
+    let memory = case.state.node_type(&case.node_type())?;
     let failures = memory.protected.as_ref()?.failures;
     let failure = memory.last_failure.clone().unwrap_or_default();
     let limit = Limit::Protected {
@@ -371,15 +371,18 @@ pub fn first_nodes(needed: u64, max_unproven: u64) -> u64 {
 /// that was seen to boot, until one of it fails), then at most as many on their way as have joined, and never fewer than
 /// ten.
 fn unproven(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let kind = case.kind();
-    let joined = case.state.kind(&kind).map_or(0, |memory| memory.joined);
+    let node_type = case.node_type();
+    let joined = case
+        .state
+        .node_type(&node_type)
+        .map_or(0, |memory| memory.joined);
     let most = match case.first_nodes {
         _ if joined > 0 => joined.max(10),
-        Some(first) if !case.state.has_failed(&kind) => first,
+        Some(first) if !case.state.has_failed(&node_type) => first,
         _ => case.policy.max_unproven,
     };
     let unjoined = case.unjoined_of_kind;
-    let Kind { cloud, flavor, .. } = kind;
+    let NodeType { cloud, flavor, .. } = node_type;
     let limit = Limit::Unproven {
         cloud,
         flavor,

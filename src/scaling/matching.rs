@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::action::StartdIdentity;
-use super::memory::{NodeState, Tombstone};
-use super::node::is_heard;
+use super::node::is_fresh_within;
 use super::observation::{NodeId, OwnedServer, StartdView};
 use super::sender::Sender;
+use super::state::{NodeState, Tombstone};
 
 /// Which startd runs on a node's server.
 #[derive(Clone, Copy)]
@@ -213,7 +213,7 @@ impl<'a> StartdFinder<'a> {
     }
 
     fn is_fresh(&self, startd: &StartdView) -> bool {
-        is_heard(startd, self.update_interval)
+        is_fresh_within(startd, self.update_interval)
     }
 
     /// A collector that names no sender at all (another one, or another configuration) is no reason to believe none.

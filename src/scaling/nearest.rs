@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::memory::Kind;
 use super::observation::Resources;
+use super::state::NodeType;
 
 /// A resource of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,7 +91,7 @@ pub struct Nearest {
 
 impl Nearest {
     /// Of these spaces, each of a node type; none without one.
-    pub fn of(request: &Resources, spaces: &[(&Kind, Resources)]) -> Option<Nearest> {
+    pub fn of(request: &Resources, spaces: &[(&NodeType, Resources)]) -> Option<Nearest> {
         let excess = |space: &Resources| -> Vec<Excess> {
             let excess = Resource::ALL.into_iter().map(|resource| Excess {
                 resource,
@@ -112,10 +112,10 @@ impl Nearest {
         let nearest = spaces.iter();
         let nearest =
             nearest.max_by_key(|(_, space)| (lacks(space), has(space), space.memory_mb, *space));
-        let (kind, space) = nearest?;
+        let (node_type, space) = nearest?;
         Some(Nearest {
-            cloud: kind.cloud.clone(),
-            flavor: kind.flavor.clone(),
+            cloud: node_type.cloud.clone(),
+            flavor: node_type.flavor.clone(),
             no_gpu,
             too_large: excess(space),
         })
@@ -165,19 +165,21 @@ mod tests {
     const GB: u64 = 1024 * 1024;
 
     fn nearest(request: Resources, spaces: &[(&str, Resources)]) -> String {
-        let spaces: Vec<(Kind, Resources)> = spaces
+        let spaces: Vec<(NodeType, Resources)> = spaces
             .iter()
             .map(|(flavor, space)| {
-                let kind = Kind {
+                let node_type = NodeType {
                     cloud: "blue".to_owned(),
                     flavor: (*flavor).to_owned(),
                     image: "i".to_owned(),
                 };
-                (kind, *space)
+                (node_type, *space)
             })
             .collect();
-        let spaces: Vec<(&Kind, Resources)> =
-            spaces.iter().map(|(kind, space)| (kind, *space)).collect();
+        let spaces: Vec<(&NodeType, Resources)> = spaces
+            .iter()
+            .map(|(node_type, space)| (node_type, *space))
+            .collect();
         Nearest::of(&request, &spaces).unwrap().to_string()
     }
 

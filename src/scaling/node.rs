@@ -20,11 +20,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::memory::{Expiry, Kind, NodeState};
 use super::observation::{
     CollectorView, NodeId, Observed, OwnedServer, PoolView, ScheddView, ServerStatus, StartdView,
 };
 use super::policy::Policy;
+use super::state::{Expiry, NodeState, NodeType};
 
 pub(crate) use facts::Facts;
 
@@ -163,7 +163,7 @@ pub struct Node<'a> {
     /// Its server's name.
     pub name: String,
     /// What it is made of.
-    pub kind: Kind,
+    pub node_type: NodeType,
     /// What is remembered of it, with what this observation shows.
     pub memory: NodeState,
     /// Its server, when its cloud lists it.
@@ -221,11 +221,11 @@ impl Node<'_> {
 
 /// A startd is fresh for three of its update intervals.
 pub fn is_fresh(startd: &StartdView, policy: &Policy) -> bool {
-    is_heard(startd, policy.update_interval)
+    is_fresh_within(startd, policy.update_interval)
 }
 
 /// The same, where one that does not say how often it reports does so every `update_interval`.
-pub fn is_heard(startd: &StartdView, update_interval: Duration) -> bool {
+pub fn is_fresh_within(startd: &StartdView, update_interval: Duration) -> bool {
     startd.heard_ago
         <= startd
             .update_interval
@@ -240,7 +240,7 @@ pub(super) fn is_held(server: &OwnedServer) -> bool {
 }
 
 /// The collector, when it answers and is old enough to have heard from all its startds.
-pub fn hearing<'a>(pool: &'a PoolView, policy: &Policy) -> Option<&'a CollectorView> {
+pub fn mature_collector<'a>(pool: &'a PoolView, policy: &Policy) -> Option<&'a CollectorView> {
     pool.collector
         .known()
         .filter(|collector| collector.up_for >= policy.collector_grace)

@@ -7,12 +7,12 @@ mod learning;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::matching::{Match, StaleAdFinder, StartdFinder, by_what_it_says};
-use super::memory::{BuilderState, NodeState, State, UnmanagedMachines};
 use super::node::{Facts, Node, is_fresh};
 use super::obscure::{hides_builder, obscured};
 use super::observation::{CloudName, NodeId, Observation, Observed, OwnedServer, Role, StartdView};
 use super::policy::Policy;
 use super::sender::Sender;
+use super::state::{BuilderState, NodeState, State, UnmanagedMachines};
 use super::stranded::learn_jobless;
 use adopting::{copied_nodes, servers_by_node};
 use departing::{forget_departed, set_aside_removed_clouds};
@@ -78,7 +78,7 @@ pub fn survey<'a>(
     learn(observation, policy, state, &servers, &obscured, &matches);
 
     let nodes = state.nodes.iter().map(|(id, memory)| {
-        let cloud = observation.clouds.get(&memory.kind.cloud);
+        let cloud = observation.clouds.get(&memory.node_type.cloud);
         let known = cloud.is_some_and(Observed::is_known) && !obscured.nodes.contains_key(id);
         let server = servers.get(id).copied();
         let found = matches.get(id).copied().unwrap_or(Match::None);

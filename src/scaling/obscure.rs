@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::memory::{NodeState, State};
 use super::observation::{
     CloudName, NodeId, ObscureServer, Observation, Observed, OwnedServer, Role,
 };
 use super::policy::Policy;
+use super::state::{NodeState, State};
 
 /// What servers that cannot be read stand for.
 #[derive(Debug, Default)]
@@ -90,7 +90,7 @@ pub(super) fn obscured(
             continue;
         }
         for (id, memory) in &state.nodes {
-            if memory.kind.cloud == *cloud && memory.listed && !listed.contains_key(id) {
+            if memory.node_type.cloud == *cloud && memory.listed && !listed.contains_key(id) {
                 // One of those without an id may be this one's, which counts already.
                 if !found.nodes.contains_key(id) {
                     unidentified = unidentified.saturating_sub(1);
@@ -113,16 +113,16 @@ pub(super) fn hides_builder(observation: &Observation, cloud: &str, server_id: &
 }
 
 /// More items of a cloud are only counted.
-const MOST_TOLD: usize = 10;
+const MAX_TOLD: usize = 10;
 
 /// What cannot be read in each cloud, for an operator.
 pub(super) fn told(observation: &Observation) -> Vec<String> {
     let mut notices = Vec::new();
     for (cloud, view) in &observation.clouds {
         let Some(view) = view.known() else { continue };
-        let some = view.unread.iter().take(MOST_TOLD);
+        let some = view.unread.iter().take(MAX_TOLD);
         notices.extend(some.map(|item| format!("cloud {cloud}: {item}")));
-        let more = view.unread.len().saturating_sub(MOST_TOLD);
+        let more = view.unread.len().saturating_sub(MAX_TOLD);
         if more > 0 {
             notices.push(format!("cloud {cloud}: {more} more items cannot be read"));
         }

@@ -504,7 +504,7 @@ pub struct Demand {
 
 impl Demand {
     /// What makes its jobs alike.
-    pub fn kind(&self) -> JobGroupKey {
+    pub fn key(&self) -> JobGroupKey {
         JobGroupKey {
             request: self.request.rounded(),
             needs: self.needs.clone(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::memory::TickInstant;
+use super::state::TickInstant;
 
 /// A minute, less what a timer's start may be late. Passes that are this far apart are independent: a fault of some seconds is
 /// in two that are closer.

@@ -3,14 +3,14 @@
 #![warn(missing_docs)]
 
 mod builders;
+mod cancelling;
 mod choosing;
-mod contradictions;
-mod creating;
 mod cycle;
 mod demand;
 mod finishing;
 mod floating_ips;
 mod forgetting;
+mod identity_mismatches;
 mod images;
 mod keeping;
 mod leftovers;
@@ -18,10 +18,10 @@ mod look_again;
 mod negotiator_limits;
 mod placing;
 mod planner;
-mod removing;
 mod retiring;
-mod taking_back;
-mod unseen;
+mod scale_down_pass;
+mod scale_up_pass;
+mod unknown_sources;
 mod unsigned;
 
 pub use look_again::NEXT_DRAIN_LOOK;
@@ -44,7 +44,6 @@ use super::figures::{
 };
 use super::job_requirements::RequirementsDigest;
 use super::leftover::LeftoverKind;
-use super::memory::{Outcome, State};
 use super::names::{ActionName, PhaseName};
 use super::node::{Node, Phase};
 use super::node_inventory::survey;
@@ -53,6 +52,7 @@ use super::policy::Policy;
 use super::reason::Reason;
 use super::schedule::ActiveWindow;
 use super::source::{Source, SourceKind};
+use super::state::{Outcome, State};
 use super::stranded::{StrandedJobs, stranded};
 use super::submitter::Submitters;
 use crate::names;
@@ -345,8 +345,9 @@ impl Plan {
             let after = line.why.to_string();
             // A failure that was counted as another one, or not at all, keeps its own words.
             let same = |last: &String| *last == before;
-            for memory in &mut self.next.kinds {
-                let of_it = memory.kind.cloud == line.cloud && memory.kind.flavor == line.flavor;
+            for memory in &mut self.next.node_types {
+                let of_it =
+                    memory.node_type.cloud == line.cloud && memory.node_type.flavor == line.flavor;
                 if let Some(last) = memory
                     .last_failure
                     .as_mut()
@@ -366,14 +367,14 @@ impl Plan {
     /// The state after the actions came out as they did, with what was done counted.
     pub fn after(&self, outcomes: &[Outcome], policy: &Policy) -> State {
         let mut next = self.next.clone().after(outcomes, policy);
-        next.totals.did(self, outcomes);
+        next.totals.record_outcomes(self, outcomes);
         next
     }
 }
 
 /// Plans one tick. The same observation, policy and state give the same plan.
 pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
-    let (policy, window) = policy.in_force(observation.at);
+    let (policy, window) = policy.effective_at(observation.at);
     let policy = &*policy;
     let (observation, cut) = amounts::bounded(observation, state);
     let observation = &*observation;
@@ -395,7 +396,7 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     plan.window = window;
     plan.stranded = stranded;
     let mut totals = std::mem::take(&mut plan.next.totals);
-    totals.saw(state, &plan, policy);
+    totals.record_plan(state, &plan, policy);
     plan.next.totals = totals;
     plan
 }

@@ -226,7 +226,7 @@ impl Serialize for ActiveWindow {
 
 impl Policy {
     /// What counts at this time, and the window that says so: the first one that holds.
-    pub fn in_force(&self, at: Timestamp) -> (Cow<'_, Policy>, Option<ActiveWindow>) {
+    pub fn effective_at(&self, at: Timestamp) -> (Cow<'_, Policy>, Option<ActiveWindow>) {
         let windows = self.schedules.iter().enumerate();
         let Some((index, window)) = windows.into_iter().find(|(_, window)| window.holds(at)) else {
             return (Cow::Borrowed(self), None);
@@ -238,11 +238,11 @@ impl Policy {
             idle_timeout: window.idle_timeout.unwrap_or(self.idle_timeout),
             ..self.clone()
         };
-        let in_force = ActiveWindow {
+        let window = ActiveWindow {
             number: index + 1,
             window: window.clone(),
         };
-        (Cow::Owned(policy), Some(in_force))
+        (Cow::Owned(policy), Some(window))
     }
 }
 
@@ -333,7 +333,7 @@ mod tests {
         long.nodes_min = Some(5);
         policy.schedules = vec![day, long];
         let held = |time: &str| {
-            let (policy, window) = policy.in_force(at(time));
+            let (policy, window) = policy.effective_at(at(time));
             let number = window.map(|window| window.number);
             (number, policy.nodes_min, policy.nodes_max)
         };

@@ -11,12 +11,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::memory::State;
 use super::node::{Phase, is_fresh};
 use super::node_inventory::NodeInventory;
 use super::observation::{NodeId, Observation, Observed, RunningJobs};
 use super::policy::Policy;
 use super::sentence::{count, first_few};
+use super::state::State;
 
 /// A schedd loses the connection to a machine that is gone within this: after `TCP_KEEPALIVE_INTERVAL` (6 min) and five
 /// probes where nothing is on its way, else when the kernel gives up what is (`tcp_retries2`, 15.4 min). Source: HTCondor's

@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{CloudAction, FailureKind, PoolAction};
 use super::brakes::Brake;
-use super::memory::{NodeState, Outcome, State};
 use super::money::Money;
 use super::observation::{CloudName, NodeId};
 use super::plan::{Action, NodeEntry, Plan};
 use super::policy::Policy;
 use super::reason::Reason;
 use super::source::SourceKind;
+use super::state::{NodeState, Outcome, State};
 
 /// Rows of each list that are kept when the configuration does not name their clouds and flavors any more.
-const MOST_ROWS: usize = 200;
+const MAX_ROWS: usize = 200;
 
 /// Counts since the state file is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,11 +198,11 @@ impl Totals {
     }
 
     fn of_node(&mut self, memory: &NodeState) -> &mut NodeTotal {
-        self.of_kind(&memory.kind.cloud, &memory.kind.flavor)
+        self.of_kind(&memory.node_type.cloud, &memory.node_type.flavor)
     }
 
     /// Counts what a tick has seen, when its plan is made; `before` is the state of the tick before it.
-    pub(super) fn saw(&mut self, before: &State, plan: &Plan, policy: &Policy) {
+    pub(super) fn record_plan(&mut self, before: &State, plan: &Plan, policy: &Policy) {
         self.since.get_or_insert(plan.at);
         let step = plan.next.now.since(before.now);
         for (id, memory) in &plan.next.nodes {
@@ -277,7 +277,7 @@ impl Totals {
     }
 
     /// Counts what came of a plan, the state before which is `next`.
-    pub(super) fn did(&mut self, plan: &Plan, outcomes: &[Outcome]) {
+    pub(super) fn record_outcomes(&mut self, plan: &Plan, outcomes: &[Outcome]) {
         for outcome in outcomes {
             let line = plan
                 .nodes
@@ -372,18 +372,18 @@ impl Totals {
                 .cloud(cloud)
                 .is_some_and(|cloud| cloud.flavors.iter().any(|name| name == flavor))
         };
-        if self.nodes.len() > MOST_ROWS {
+        if self.nodes.len() > MAX_ROWS {
             self.nodes.retain(|row| configured(&row.cloud, &row.flavor));
         }
-        if self.deletes.len() > MOST_ROWS {
+        if self.deletes.len() > MAX_ROWS {
             self.deletes
                 .retain(|row| configured(&row.cloud, &row.flavor));
         }
-        if self.failures.len() > MOST_ROWS {
+        if self.failures.len() > MAX_ROWS {
             self.failures
                 .retain(|row| row.cloud.is_empty() || policy.cloud(&row.cloud).is_some());
         }
-        if self.spent.len() > MOST_ROWS {
+        if self.spent.len() > MAX_ROWS {
             self.spent.retain(|row| policy.cloud(&row.cloud).is_some());
         }
     }

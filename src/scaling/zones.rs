@@ -4,10 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::memory::{Kind, State, TickInstant};
 use super::observation::CloudName;
 use super::policy::{CloudPolicy, Policy};
 use super::seconds::seconds;
+use super::state::{NodeType, State, TickInstant};
 
 /// A zone that had no room for a flavor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +30,8 @@ pub struct ZoneState {
 }
 
 impl ZoneState {
-    fn is_of(&self, kind: &Kind, zone: &str) -> bool {
-        self.cloud == kind.cloud && self.flavor == kind.flavor && self.zone == zone
+    fn is_of(&self, node_type: &NodeType, zone: &str) -> bool {
+        self.cloud == node_type.cloud && self.flavor == node_type.flavor && self.zone == zone
     }
 }
 
@@ -53,7 +53,7 @@ impl State {
     pub fn zone_for(&self, cloud: &CloudPolicy, flavor: &str) -> Option<String> {
         let nodes = |zone: &str| {
             let here = self.nodes.values().filter(|memory| {
-                memory.kind.cloud == cloud.name
+                memory.node_type.cloud == cloud.name
                     && memory.zone.as_deref() == Some(zone)
                     && !memory.failed
                     && memory.delete.intended.is_none()
@@ -75,31 +75,33 @@ impl State {
     /// doubling to `backoff_longest`. True when another zone is left, so that the flavor itself need not wait.
     pub fn count_full_zone(
         &mut self,
-        kind: &Kind,
+        node_type: &NodeType,
         zone: &str,
         asked_for: TickInstant,
         why: &str,
         policy: &Policy,
     ) -> bool {
-        let Some(cloud) = policy.cloud(&kind.cloud) else {
+        let Some(cloud) = policy.cloud(&node_type.cloud) else {
             return false;
         };
         if cloud.zones.len() < 2 || !cloud.zones.iter().any(|known| known == zone) {
             return false;
         }
         let now = self.now;
-        let before = self.zone(&kind.cloud, &kind.flavor, zone).cloned();
+        let before = self
+            .zone(&node_type.cloud, &node_type.flavor, zone)
+            .cloned();
         // What was asked for before says nothing new.
         if before
             .as_ref()
             .is_none_or(|memory| asked_for > memory.failed_at)
         {
             let failures = before.map_or(0, |memory| memory.failures);
-            self.zones.retain(|memory| !memory.is_of(kind, zone));
+            self.zones.retain(|memory| !memory.is_of(node_type, zone));
             self.zones.push(ZoneState {
-                cloud: kind.cloud.clone(),
+                cloud: node_type.cloud.clone(),
                 zone: zone.to_owned(),
-                flavor: kind.flavor.clone(),
+                flavor: node_type.flavor.clone(),
                 failures: failures.saturating_add(1),
                 failed_at: now,
                 until: now.plus(policy.backoff(failures)),
@@ -107,13 +109,18 @@ impl State {
             });
         }
         let mut zones = cloud.zones.iter();
-        zones.any(|other| !self.is_full(&kind.cloud, &kind.flavor, other))
+        zones.any(|other| !self.is_full(&node_type.cloud, &node_type.flavor, other))
     }
 
     /// A server that was asked for at `asked_for` runs there: the zone has room.
-    pub(super) fn zone_has_room(&mut self, kind: &Kind, zone: &str, asked_for: TickInstant) {
+    pub(super) fn zone_has_room(
+        &mut self,
+        node_type: &NodeType,
+        zone: &str,
+        asked_for: TickInstant,
+    ) {
         self.zones
-            .retain(|memory| !memory.is_of(kind, zone) || memory.failed_at >= asked_for);
+            .retain(|memory| !memory.is_of(node_type, zone) || memory.failed_at >= asked_for);
     }
 
     /// Forgets zones whose last failure is older than `failure_memory`, and those that are not configured any more.
@@ -156,11 +163,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::memory::NodeState;
     use crate::observation::NodeId;
+    use crate::state::NodeState;
 
-    fn kind() -> Kind {
-        Kind {
+    fn node_type() -> NodeType {
+        NodeType {
             cloud: "a".into(),
             flavor: "f".into(),
             image: "i".into(),
@@ -188,12 +195,12 @@ mod tests {
     fn fails(state: &mut State, zone: &str, policy: &Policy) -> bool {
         later(state, 1);
         let now = state.now;
-        state.count_full_zone(&kind(), zone, now, "No valid host was found. ", policy)
+        state.count_full_zone(&node_type(), zone, now, "No valid host was found. ", policy)
     }
 
     fn node(state: &mut State, id: &str, zone: &str) {
         let at = jiff::Timestamp::UNIX_EPOCH;
-        let mut memory = NodeState::new(kind(), id, at, state.now);
+        let mut memory = NodeState::new(node_type(), id, at, state.now);
         memory.zone = Some(zone.to_owned());
         state.nodes.insert(NodeId(id.to_owned()), memory);
     }
@@ -243,14 +250,14 @@ mod tests {
         let asked_for = state.now;
         later(&mut state, 1);
         for _ in 0..3 {
-            state.count_full_zone(&kind(), "z1", asked_for, "No valid host", &policy);
+            state.count_full_zone(&node_type(), "z1", asked_for, "No valid host", &policy);
         }
         assert_eq!(state.zones[0].failures, 1);
-        state.zone_has_room(&kind(), "z1", asked_for);
+        state.zone_has_room(&node_type(), "z1", asked_for);
         assert_eq!(state.zones.len(), 1, "it was asked for before");
         later(&mut state, 1);
         let asked_for = state.now;
-        state.zone_has_room(&kind(), "z1", asked_for);
+        state.zone_has_room(&node_type(), "z1", asked_for);
         assert_eq!(state.zones, []);
     }
 

@@ -9,9 +9,9 @@ use crate::backends::Backends;
 use crate::recheck;
 use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
 use scaling::console::ConsoleExcerpt;
-use scaling::memory::Outcome;
 use scaling::observation::NodeId;
 use scaling::plan::Action;
+use scaling::state::Outcome;
 use system::deadline::Deadline;
 
 /// What was done.

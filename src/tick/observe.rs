@@ -10,11 +10,11 @@ use jiff::Timestamp;
 
 use crate::backends::Backends;
 use crate::cloud::Cloud;
-use crate::pool::Watch;
+use crate::pool::TrackedMachines;
 use scaling::job_requirements::{JobGroupKey, Matches, candidates};
-use scaling::memory::{NodeState, State};
 use scaling::observation::{CloudName, CloudView, Demand, Observation, Observed, PoolView};
 use scaling::policy::Policy;
+use scaling::state::{NodeState, State};
 use system::deadline::Deadline;
 
 /// How long each source took.
@@ -92,7 +92,7 @@ fn matches(
     let jobs: BTreeSet<JobGroupKey> = schedds
         .flat_map(|schedd| &schedd.demand)
         .filter(|demand| demand.jobs > 0 && !demand.needs.is_empty() && demand.fault.is_none())
-        .map(Demand::kind)
+        .map(Demand::key)
         .collect();
     if jobs.is_empty() {
         return Matches::default();
@@ -129,7 +129,7 @@ pub fn observe_in_turn(
 
 /// The nodes whose startds have been seen, those that should have been by now (by the names of their servers), and those that are
 /// gone and on which a job may still be listed.
-fn watch(state: &State, policy: &Policy, at: Timestamp) -> Watch {
+fn watch(state: &State, policy: &Policy, at: Timestamp) -> TrackedMachines {
     let watched = |node: &NodeState| {
         let server = node.server_id.clone();
         let mut machines: Vec<String> = node.join.machines().map(str::to_owned).collect();
@@ -147,7 +147,7 @@ fn watch(state: &State, policy: &Policy, at: Timestamp) -> Watch {
         let server = gone.server_id.clone().unwrap_or_default();
         Some((gone.machine.clone()?, server))
     });
-    Watch {
+    TrackedMachines {
         machines: nodes.chain(departed).collect(),
         clusters: state.clusters.clone(),
         at,

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use scaling::action::{Done, Failure, PoolAction, StartdIdentity};
 use scaling::first_seen::ClusterMarks;
-use scaling::job_requirements::{Candidate, JobGroupKey, Matches};
+use scaling::job_requirements::{JobGroupKey, MatchTarget, Matches};
 use scaling::observation::{PoolView, StartdView};
 use system::deadline::Deadline;
 
@@ -19,7 +19,7 @@ pub type Machines = BTreeSet<(String, String)>;
 
 /// What earlier ticks know, and an observation goes by.
 #[derive(Debug, Clone, Default)]
-pub struct Watch {
+pub struct TrackedMachines {
     /// Nodes that may have fallen silent.
     pub machines: Machines,
     /// The newest clusters that were idle on each schedd.
@@ -28,12 +28,12 @@ pub struct Watch {
     pub at: Timestamp,
 }
 
-impl FromIterator<(String, String)> for Watch {
+impl FromIterator<(String, String)> for TrackedMachines {
     /// Of these machines, without any earlier tick.
-    fn from_iter<T: IntoIterator<Item = (String, String)>>(machines: T) -> Watch {
-        Watch {
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(machines: T) -> TrackedMachines {
+        TrackedMachines {
             machines: machines.into_iter().collect(),
-            ..Watch::default()
+            ..TrackedMachines::default()
         }
     }
 }
@@ -42,7 +42,7 @@ impl FromIterator<(String, String)> for Watch {
 pub trait Pool: Sync {
     /// Startds first, then queues, so that a job which starts in between delays a node and never buys one.
     /// Each source that does not answer is [`scaling::observation::Observed::Unknown`] in the view.
-    fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView;
+    fn observe(&self, watch: &TrackedMachines, deadline: Deadline) -> PoolView;
 
     /// The startds that this may be, as the collector knows them at this moment: of the machine, the server and the node
     /// it names (several can share a host name). None is an answer.
@@ -67,7 +67,7 @@ pub trait Pool: Sync {
     fn matches(
         &self,
         jobs: &BTreeSet<JobGroupKey>,
-        nodes: &[Candidate],
+        nodes: &[MatchTarget],
         deadline: Deadline,
     ) -> Matches;
 

@@ -15,7 +15,7 @@ use crate::pool::Pool;
 use scaling::action::{CloudAction, Expected, Failure, FailureKind, PoolAction, StartdIdentity};
 use scaling::floating_ip::NodeFloatingIp;
 use scaling::matching::{Match, StartdFinder, host_of};
-use scaling::node::is_heard;
+use scaling::node::is_fresh_within;
 use scaling::observation::{
     DrainView, METADATA_CLUSTER, NodeId, OwnedServer, ServerRecord, ServerStatus, StartdView,
 };
@@ -348,7 +348,7 @@ pub fn may_delete(
             },
             own,
         ) => match (ad.startd(), own) {
-            (Some(ad), _) if is_heard(ad, *update_interval) => {
+            (Some(ad), _) if is_fresh_within(ad, *update_interval) => {
                 RecheckResult::Changed("its startd is heard of again".to_owned())
             }
             (_, OwnWord::Is(own)) if own.claims() > 0 => RecheckResult::Changed(format!(

@@ -12,7 +12,7 @@ use log::debug;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use scaling::memory::{State, UnmanagedMachines};
+use scaling::state::{State, UnmanagedMachines};
 use system::own_file;
 use system::rights;
 use system::rights::SYSTEM_DIRECTORY;
@@ -326,7 +326,7 @@ pub fn load(directory: &Path, set_aside: bool) -> Result<Loaded, Error> {
             let notice = if lost.is_empty() {
                 None
             } else {
-                let kept = aside(&path, set_aside, |path, aside| {
+                let kept = set_aside_as(&path, set_aside, |path, aside| {
                     fs::copy(path, aside).map(drop)
                 })?;
                 Some(format!(
@@ -342,7 +342,7 @@ pub fn load(directory: &Path, set_aside: bool) -> Result<Loaded, Error> {
             let why = other
                 .err()
                 .map_or_else(|| "it has no version".to_owned(), |error| error.to_string());
-            let kept = aside(&path, set_aside, |path, aside| fs::rename(path, aside))?;
+            let kept = set_aside_as(&path, set_aside, |path, aside| fs::rename(path, aside))?;
             // A file that cannot be read said something: what the pool had is not known, and not "nothing".
             let state = State {
                 unmanaged: UnmanagedMachines::Unknown,
@@ -367,7 +367,7 @@ pub fn read_anything(text: &[u8]) -> Option<State> {
 }
 
 /// Sets a damaged state file aside with `how`, and returns the words for it. A dry run changes nothing.
-fn aside(
+fn set_aside_as(
     path: &Path,
     really: bool,
     how: impl Fn(&Path, &Path) -> io::Result<()>,

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use scaling::memory::{State, UnmanagedMachines};
+use scaling::state::{State, UnmanagedMachines};
 
 use crate::double::Double;
 use crate::harness::cloud::{self, CREATE};

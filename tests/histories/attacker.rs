@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
-use scaling::job_requirements::{Candidate, JobGroupKey, Matches};
+use scaling::job_requirements::{JobGroupKey, MatchTarget, Matches};
 use scaling::node::drain_mark;
 use scaling::observation::{
     DrainView, NodeId, Observed, PoolView, Resources, SlotView, StartdView,
 };
 use scaling::sender::Sender;
 use system::deadline::Deadline;
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 /// What the attacker does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,7 +199,7 @@ impl<'a> HostilePool<'a> {
 }
 
 impl Pool for HostilePool<'_> {
-    fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
+    fn observe(&self, watch: &TrackedMachines, deadline: Deadline) -> PoolView {
         let mut view = self.pool.observe(watch, deadline);
         if let Observed::Known(collector) = &mut view.collector {
             self.forge(&mut collector.startds);
@@ -210,7 +210,7 @@ impl Pool for HostilePool<'_> {
     fn matches(
         &self,
         jobs: &BTreeSet<JobGroupKey>,
-        nodes: &[Candidate],
+        nodes: &[MatchTarget],
         deadline: Deadline,
     ) -> Matches {
         self.pool.matches(jobs, nodes, deadline)
@@ -221,7 +221,11 @@ impl Pool for HostilePool<'_> {
         identity: &StartdIdentity,
         deadline: Deadline,
     ) -> Result<Vec<StartdView>, Failure> {
-        let mut startds = match self.pool.observe(&Watch::default(), deadline).collector {
+        let mut startds = match self
+            .pool
+            .observe(&TrackedMachines::default(), deadline)
+            .collector
+        {
             Observed::Known(collector) => collector.startds,
             Observed::Unknown(_) => return self.pool.look(identity, deadline),
         };
@@ -242,7 +246,10 @@ impl Pool for HostilePool<'_> {
         if address != ADDRESS {
             return self.pool.ask(address, deadline);
         }
-        let collector = self.pool.observe(&Watch::default(), deadline).collector;
+        let collector = self
+            .pool
+            .observe(&TrackedMachines::default(), deadline)
+            .collector;
         let startds = collector.known().map_or(&[][..], |view| &view.startds);
         let said = self.victim(startds).and_then(|victim| self.forged(&victim));
         // No collector has stamped it.

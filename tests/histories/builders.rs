@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use scaling::memory::State;
 use scaling::observation::{NodeId, builder_metadata, master_metadata};
 use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
 use scaling::seconds::Seconds;
+use scaling::state::State;
 use simulation::locked;
 
 use crate::site::Site;

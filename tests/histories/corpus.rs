@@ -11,8 +11,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use scaling::memory::{Outcome, State};
 use scaling::plan::Plan;
+use scaling::state::{Outcome, State};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

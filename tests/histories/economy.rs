@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use scaling::limits::Limit;
-use scaling::memory::State;
 use scaling::money::Money;
 use scaling::plan::{NodeDecision, NodeEntry, Plan};
 use scaling::policy::Policy;
 use scaling::reason::Reason;
 use scaling::schedule::{Hours, Spare, Window};
+use scaling::state::State;
 use simulation::{JobState, World, locked};
 
 use crate::site::{Site, cloud, minutes, running, scenario};
@@ -505,7 +505,7 @@ fn a_node_that_is_too_old_when_the_state_is_lost_is_no_failure() {
     }
     site.ticks(30);
     assert_eq!(site.servers(), 0, "{}", site.describe());
-    let failures: u32 = site.state.kinds.iter().map(|kind| kind.failures).sum();
+    let failures: u32 = site.state.node_types.iter().map(|kind| kind.failures).sum();
     assert_eq!(failures, 0);
 }
 

@@ -186,8 +186,8 @@ fn a_failed_boot_is_counted_at_once_and_waits_for_a_schedd_no_longer_than_unknow
         site.world().broken.schedd = true;
         site.ticks(20);
         assert!(there(&site), "{}", site.describe());
-        let failed = site.state.kinds.iter().any(|kind| kind.failures == 1);
-        assert!(failed, "{:?}", site.state.kinds);
+        let failed = site.state.node_types.iter().any(|kind| kind.failures == 1);
+        assert!(failed, "{:?}", site.state.node_types);
         assert!(matches!(site.plan().nodes[0].why, Reason::Braked { .. }));
         site.world().broken.schedd = !comes_back;
         site.ticks(if comes_back { 3 } else { 45 });

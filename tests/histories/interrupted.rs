@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use scaling::action::{CloudAction, Intent};
-use scaling::memory::State;
 use scaling::observation::{NodeId, execute_metadata};
 use scaling::plan::{Action, NodeDecision};
 use scaling::reason::Reason;
 use scaling::seconds::Seconds;
+use scaling::state::State;
 
 use crate::site::Site;
 

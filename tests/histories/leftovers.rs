@@ -1,8 +1,7 @@
 //! What servers leave behind: ports, volumes and floating IPs of ours go, others stay.
 
 use scaling::action::FailureKind;
-use scaling::leftover::{LeftoverKind, MOST_SERVERS, master_floating_ip_mark};
-use scaling::memory::State;
+use scaling::leftover::{LeftoverKind, MAX_SERVERS, master_floating_ip_mark};
 use scaling::observation::{
     METADATA_CONDOR_HOST, METADATA_ROLE, NodeId, builder_metadata, execute_metadata,
     master_metadata,
@@ -10,6 +9,7 @@ use scaling::observation::{
 use scaling::plan::{LeftoverEntry, NodeDecision};
 use scaling::reason::Reason;
 use scaling::seconds::Seconds;
+use scaling::state::State;
 use simulation::{JobState, SimulatedThing, World, locked};
 
 use crate::site::{Site, minutes, running};
@@ -200,7 +200,7 @@ fn the_servers_that_are_asked_about_are_bounded_and_the_unasked_go_first() {
         state.departed.insert(node, departed);
     }
     let traces = state.traces("blue");
-    assert_eq!(traces.servers.len(), MOST_SERVERS);
+    assert_eq!(traces.servers.len(), MAX_SERVERS);
     let unasked = (0..50).map(|tens| format!("s-{}", tens * 10));
     assert!(unasked.into_iter().all(|id| traces.servers.contains(&id)));
     assert!(state.traces("green").servers.is_empty(), "another cloud's");

@@ -1,9 +1,9 @@
 //! Two central managers with one configuration: the second was made with a copy of the first one's, so that both say
 //! that they own the same servers in one project.
 
-use scaling::memory::State;
 use scaling::observation::METADATA_CONDOR_HOST;
 use scaling::reason::Reason;
+use scaling::state::State;
 use simulation::locked;
 
 use crate::site::{Site, cloud, scenario};

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use scaling::memory::State;
 use scaling::observation::{
     METADATA_NODE, METADATA_ROLE, NodeId, builder_metadata, execute_metadata,
 };
 use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
+use scaling::state::State;
 use simulation::{IMAGE, locked};
 
 use crate::site::Site;
@@ -61,7 +61,7 @@ fn forged_nodes_neither_serve_demand_nor_hold_nodes_max() {
             .iter()
             .all(|node| node.phase.as_str() == "unsigned")
     );
-    assert!(site.state.kinds.iter().all(|kind| kind.failures == 0));
+    assert!(site.state.node_types.iter().all(|kind| kind.failures == 0));
 }
 
 #[test]

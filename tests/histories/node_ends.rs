@@ -55,7 +55,7 @@ fn the_pool_shrinks_without_a_drain_and_that_is_no_failure() {
     }
     assert!(said, "what happens to idle nodes is said");
     assert_eq!(site.servers(), 0, "{}", site.describe());
-    assert!(site.state.kinds.iter().all(|kind| kind.failures == 0));
+    assert!(site.state.node_types.iter().all(|kind| kind.failures == 0));
     let jobs = &site.world().jobs;
     assert!(
         jobs.iter()

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use scaling::action::{CloudAction, Done, Failure};
-use scaling::memory::State;
 use scaling::observation::{CloudView, ObscureServer, ServerRecord, Unread};
 use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
+use scaling::state::State;
 use simulation::locked;
 use system::deadline::Deadline;
 use tick::backends::Backends as Asked;
@@ -147,7 +147,7 @@ fn one_that_never_joins_is_not_judged_while_it_cannot_be_read() {
         assert!(made > 0);
         *odd.lock().unwrap() = Some(seen);
         let failures =
-            |site: &Site| -> u32 { site.state.kinds.iter().map(|kind| kind.failures).sum() };
+            |site: &Site| -> u32 { site.state.node_types.iter().map(|kind| kind.failures).sum() };
         site.ticks(60);
         assert_eq!(failures(&site), 0, "{}", site.describe());
         assert!(site.servers() <= 2, "nodes_max holds: {}", site.describe());

@@ -60,7 +60,7 @@ fn a_full_zone_is_passed_over_in_the_next_tick() {
             .any(|it| it.contains("zone z1 is passed over for medium, for 5 min")),
         "{notices:?}"
     );
-    let mut kinds = site.state.kinds.iter();
+    let mut kinds = site.state.node_types.iter();
     assert!(
         kinds.all(|kind| kind.failures == 0),
         "the flavor does not wait"
@@ -167,6 +167,9 @@ fn all_hosts_tried_waits_and_protects_from_nothing() {
         site.ticks(3);
         let protected = site.state.protected(&site.policy);
         assert!(protected.is_empty(), "{hard}: {protected:?}");
-        assert_eq!(site.state.kinds[0].failures, 1, "it waits in either case");
+        assert_eq!(
+            site.state.node_types[0].failures, 1,
+            "it waits in either case"
+        );
     }
 }

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use scaling::console::ConsoleSource;
-use scaling::memory::State;
 use scaling::node::JobListed;
 use scaling::observation::{METADATA_CONDOR_HOST, Observed, ServerStatus, StartdView};
 use scaling::plan::{NodeDecision, NodeEntry};
 use scaling::reason::{Reason, Unheard};
 use scaling::seconds::Seconds;
+use scaling::state::State;
 use simulation::{JobState, locked};
 
 use crate::site::{Site, minutes, running};
@@ -261,7 +261,7 @@ fn a_server_that_is_put_aside_is_told_by_novas_word_and_left_alone() {
         site.until(20, "another is made", |world| world.servers.len() == 2);
         site.ticks(4 * 60);
         assert!(site.names().contains(&id), "{word}\n{}", site.describe());
-        assert_eq!(site.state.kinds[0].failures, 0);
+        assert_eq!(site.state.node_types[0].failures, 0);
 
         put_aside(&site, &id, ServerStatus::Active, "ACTIVE");
         site.tick();
@@ -359,7 +359,7 @@ fn a_server_that_is_paused_while_it_boots_is_no_failure() {
     locked(&site.world).crash(&id);
     site.ticks(60);
     assert!(site.names().contains(&id));
-    assert_eq!(site.state.kinds[0].failures, 0);
+    assert_eq!(site.state.node_types[0].failures, 0);
 }
 
 /// A site with a node of another one's central manager on its project.
@@ -482,7 +482,10 @@ fn the_words_of_a_node_are_told_with_its_failure() {
         seconds.0 / 60
     );
     assert_eq!(deleted.why.to_string(), sentence);
-    assert_eq!(site.state.kinds[0].last_failure.as_ref(), Some(&sentence));
+    assert_eq!(
+        site.state.node_types[0].last_failure.as_ref(),
+        Some(&sentence)
+    );
     assert_eq!(site.plan().backoffs[0].last_failure, sentence);
     site.until(120, "protected", |world| {
         world.servers.len() > 5 || world.unfinished() == 0 || world.now > 3600 + 2 * HOUR

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
 use scaling::allocation::Allocation;
 use scaling::failure_tracking::Cause;
-use scaling::memory::{Kind, NodeTypeState};
 use scaling::observation::{CloudView, ServerRecord, ServerStatus};
 use scaling::plan::NodeDecision;
+use scaling::state::{NodeType, NodeTypeState};
 use simulation::{World, locked, machine};
 use system::deadline::Deadline;
 use tick::backends::Backends as Asked;
@@ -224,15 +224,15 @@ fn an_idle_node_whose_server_is_in_error_goes_too() {
 fn images_that_were_configured_once_are_forgotten() {
     let mut site = Site::simple();
     running(&mut site, 4, 120);
-    let used = site.state.kinds[0].kind.clone();
+    let used = site.state.node_types[0].node_type.clone();
     for number in 0..1000 {
         let image = format!("image-{number}");
-        site.state.kinds.push(NodeTypeState::new(Kind {
+        site.state.node_types.push(NodeTypeState::new(NodeType {
             image,
             ..used.clone()
         }));
     }
-    let broken = Kind {
+    let broken = NodeType {
         image: "broken".to_owned(),
         ..used.clone()
     };
@@ -240,12 +240,16 @@ fn images_that_were_configured_once_are_forgotten() {
     site.state
         .count_failure(&broken, now, "broken", Cause::Boot, &site.policy);
     site.tick();
-    assert!(site.state.kinds.len() < 10, "{}", site.state.kinds.len());
+    assert!(
+        site.state.node_types.len() < 10,
+        "{}",
+        site.state.node_types.len()
+    );
     let kinds: Vec<&str> = site
         .state
-        .kinds
+        .node_types
         .iter()
-        .map(|memory| &*memory.kind.image)
+        .map(|memory| &*memory.node_type.image)
         .collect();
     assert_eq!(kinds, [&*used.image, "broken"]);
 }

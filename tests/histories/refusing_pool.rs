@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use scaling::action::{Done, Failure, PoolAction, StartdIdentity};
-use scaling::job_requirements::{Candidate, JobGroupKey, Matches};
+use scaling::job_requirements::{JobGroupKey, MatchTarget, Matches};
 use scaling::observation::{PoolView, StartdView};
 use system::deadline::Deadline;
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 pub struct RefusingPool<'a> {
     pub pool: Box<dyn Pool + 'a>,
@@ -14,7 +14,7 @@ pub struct RefusingPool<'a> {
 }
 
 impl Pool for RefusingPool<'_> {
-    fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
+    fn observe(&self, watch: &TrackedMachines, deadline: Deadline) -> PoolView {
         self.pool.observe(watch, deadline)
     }
     fn look(
@@ -34,7 +34,7 @@ impl Pool for RefusingPool<'_> {
     fn matches(
         &self,
         jobs: &BTreeSet<JobGroupKey>,
-        nodes: &[Candidate],
+        nodes: &[MatchTarget],
         deadline: Deadline,
     ) -> Matches {
         self.pool.matches(jobs, nodes, deadline)

@@ -1,8 +1,8 @@
 //! Another image is configured: idle nodes of the older one are replaced, and a broken image does not eat the pool.
 
-use scaling::memory::State;
 use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
+use scaling::state::State;
 use simulation::{IMAGE, JobState, SimulatedServer, World, locked};
 
 use crate::site::{Site, cloud, running, scenario};
@@ -141,9 +141,9 @@ fn nodes_min_is_replaced_one_first_and_then_the_others() {
         site.tick();
         let proven = site
             .state
-            .kinds
+            .node_types
             .iter()
-            .any(|kind| kind.kind.image == "new" && kind.joined > 0);
+            .any(|kind| kind.node_type.image == "new" && kind.joined > 0);
         if !proven {
             fewest = fewest.min(up(&site.world()));
         }

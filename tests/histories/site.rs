@@ -5,9 +5,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::corpus::Recorder;
-use scaling::memory::{Outcome, State};
 use scaling::plan::{NodeDecision, Plan};
 use scaling::policy::Policy;
+use scaling::state::{Outcome, State};
 use simulation::engine::{Ticked, tick};
 use simulation::{
     JobState, Scenario, ScenarioCloud, ScenarioFlavor, SimulatedServer, World, locked,

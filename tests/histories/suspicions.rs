@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use scaling::action::{CloudAction, Done, Failure, PoolAction, StartdIdentity};
 use scaling::allocation::Allocation;
-use scaling::job_requirements::{Candidate, JobGroupKey, Matches};
-use scaling::memory::State;
+use scaling::job_requirements::{JobGroupKey, MatchTarget, Matches};
 use scaling::observation::{
     CloudView, NodeId, Observed, OwnedServer, PoolView, Resources, ServerRecord, StartdView,
     UnreadableAd, builder_metadata, execute_metadata,
 };
 use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
+use scaling::state::State;
 use simulation::{JobState, World, locked};
 use system::deadline::Deadline;
 use tick::backends::Backends as Asked;
 use tick::cloud::{Cloud, LeftoverQuery};
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 use crate::site::{Site, cloud, running, scenario};
 
@@ -32,7 +32,7 @@ struct SeenPool<'a> {
 }
 
 impl Pool for SeenPool<'_> {
-    fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
+    fn observe(&self, watch: &TrackedMachines, deadline: Deadline) -> PoolView {
         let mut view = self.pool.observe(watch, deadline);
         (self.change)(&mut view);
         view
@@ -40,7 +40,7 @@ impl Pool for SeenPool<'_> {
     fn matches(
         &self,
         jobs: &BTreeSet<JobGroupKey>,
-        nodes: &[Candidate],
+        nodes: &[MatchTarget],
         deadline: Deadline,
     ) -> Matches {
         self.pool.matches(jobs, nodes, deadline)
@@ -906,7 +906,11 @@ fn a_failed_server_that_a_list_shows_once_more_has_failed_once() {
     // For as long as its kind backs off.
     site.ticks(5);
     assert_eq!(site.servers(), 0);
-    assert_eq!(site.state.kinds[0].failures, 1, "{:?}", site.state.kinds);
+    assert_eq!(
+        site.state.node_types[0].failures, 1,
+        "{:?}",
+        site.state.node_types
+    );
 }
 
 // ---- an ad that cannot be read -----------------------------------------------------------------------------------
@@ -1004,7 +1008,7 @@ fn a_node_fails_to_join_beside_an_older_ad_that_cannot_be_read() {
     });
     site.ticks(60);
     assert!(!site.state.departed.is_empty(), "{}", site.describe());
-    assert!(site.state.kinds[0].failures > 0, "{}", site.describe());
+    assert!(site.state.node_types[0].failures > 0, "{}", site.describe());
 }
 
 #[test]

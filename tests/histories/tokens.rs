@@ -1,11 +1,11 @@
 //! Tokens end: nodes are replaced before, and one that is still there afterwards keeps its jobs.
 
-use scaling::memory::State;
 use scaling::node::JobLeft;
 use scaling::plan::{NodeDecision, NodeEntry};
 use scaling::reason::Reason;
 use scaling::schedule::Spare;
 use scaling::seconds::Seconds;
+use scaling::state::State;
 use simulation::{JobState, World, locked};
 
 use crate::site::{Site, cloud, minutes, running, scenario};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use scaling::action::FailureKind;
-use scaling::memory::{Outcome, State};
 use scaling::money::Money;
 use scaling::plan::{Plan, plan};
+use scaling::state::{Outcome, State};
 use scaling::totals::Totals;
 
 use crate::site::{Site, cloud, running, scenario};

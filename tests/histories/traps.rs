@@ -1,12 +1,12 @@
 //! Traps that an operator would meet, each a history.
 
 use scaling::action::{CloudAction, Done, Failure, FailureKind};
-use scaling::memory::{State, UnmanagedMachines};
 use scaling::node::drain_mark;
 use scaling::observation::{CloudView, ServerRecord};
 use scaling::plan::NodeDecision;
 use scaling::reason::Reason;
 use scaling::source::SourceKind;
+use scaling::state::{State, UnmanagedMachines};
 use simulation::{JobState, locked};
 use system::deadline::Deadline;
 use tick::backends::Backends as Asked;
@@ -419,7 +419,7 @@ fn a_node_that_was_switched_off_is_deleted_and_is_no_failure() {
         world.servers.get_mut(&id).unwrap().status = scaling::observation::ServerStatus::Shutoff;
     }
     site.until(8, "gone", |world| world.servers.is_empty());
-    assert_eq!(site.state.kinds[0].failures, 0);
+    assert_eq!(site.state.node_types[0].failures, 0);
 }
 
 #[test]

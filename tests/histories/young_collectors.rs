@@ -1,8 +1,8 @@
 //! A collector that has just started hides startds. Where none can be hidden, creates do not wait for it.
 
 use scaling::brakes::Brake;
-use scaling::memory::{State, UnmanagedMachines};
 use scaling::observation::Resources;
+use scaling::state::{State, UnmanagedMachines};
 use simulation::{SimulatedAd, SimulatedStartd};
 
 use crate::site::{Site, minutes, running};

@@ -1,7 +1,7 @@
 //! Which cloud and flavor, and the words for it.
 
 use scaling::allocation::Allocation;
-use scaling::job_requirements::{RequirementsDigest, Verdict};
+use scaling::job_requirements::{MatchResult, RequirementsDigest};
 use scaling::observation::Observed;
 use scaling::plan::{Plan, plan};
 
@@ -270,8 +270,8 @@ fn a_group_says_where_its_nodes_are_and_who_goes_with_others() {
 /// What HTCondor has not said takes nothing from jobs for which nodes are made: these would get another one in every tick.
 #[test]
 fn jobs_of_which_nothing_is_known_buy_no_nodes_by_taking_those_of_others() {
-    let known = Observed::Known(Verdict::Matches);
-    let open = Observed::Known(Verdict::Undetermined { clause: None });
+    let known = Observed::Known(MatchResult::Matches);
+    let open = Observed::Known(MatchResult::Undetermined { clause: None });
     let unknown = Observed::Unknown("not read".to_owned());
     let few = vec![jobs(50, 4, 1024), jobs(2, 1, 512)];
     let beside = vec![jobs(2, 5, 1024), jobs(50, 3, 1024), jobs(6, 1, 512)];
@@ -295,7 +295,7 @@ fn jobs_of_which_nothing_is_known_buy_no_nodes_by_taking_those_of_others() {
         for demand in &mut schedd.demand {
             demand.needs = RequirementsDigest(format!("needs-{}", demand.request.cpus));
             let answer = if demand.jobs == 50 { many } else { &known };
-            let asks = demand.kind();
+            let asks = demand.key();
             observation
                 .matches
                 .insert(kind.clone(), asks, answer.clone());

@@ -9,7 +9,6 @@ use scaling::allocation::Allocation;
 use scaling::failure_tracking::Protected;
 use scaling::job_requirements::Matches;
 use scaling::leftover::Leftovers;
-use scaling::memory::{Claims, Join, Kind, NodeState, State};
 use scaling::observation::{
     CloudView, CollectorView, Demand, Flavor, JobCounts, NegotiatorView, NodeId, Observation,
     Observed, OwnedServer, PoolView, Quota, Resources, ScheddView, SecondaryQuota, ServerRecord,
@@ -17,6 +16,7 @@ use scaling::observation::{
 };
 use scaling::plan::{Action, Plan, plan};
 use scaling::policy::{CloudPolicy, Policy};
+use scaling::state::{Claims, Join, NodeState, NodeType, State};
 
 pub const CLUSTER: &str = "pool-small";
 pub const IMAGE: &str = "execute";
@@ -192,7 +192,7 @@ impl Small {
                 let kind = kind(cloud, position);
                 let until = state.now.plus(Duration::from_secs(300));
                 let now = state.now;
-                let memory = state.kind_mut(&kind);
+                let memory = state.node_type_mut(&kind);
                 memory.joined = flavor.joined;
                 if flavor.standing != Standing::Free {
                     memory.failures = 1;
@@ -311,8 +311,8 @@ impl Small {
     }
 }
 
-pub fn kind(cloud: &SmallCloud, position: usize) -> Kind {
-    Kind {
+pub fn kind(cloud: &SmallCloud, position: usize) -> NodeType {
+    NodeType {
         cloud: cloud.name.clone(),
         flavor: flavor_name(position),
         image: IMAGE.to_owned(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scaling::job_requirements::{JobFault, OwnerBound, RequirementsDigest, Verdict};
+use scaling::job_requirements::{JobFault, MatchResult, OwnerBound, RequirementsDigest};
 use scaling::observation::{Demand, MaxRunning, Observation, Observed, Resources, ScheddView};
 use scaling::plan::{Plan, plan};
 use scaling::reason::Reason;
@@ -190,8 +190,8 @@ fn jobs_that_no_node_runs_take_nothing_of_the_limit_of_their_schedd() {
         let small = small();
         let plan = planned(&small, |observation| {
             for position in 0..2 {
-                let verdict = Verdict::JobRefuses { clause: None };
-                let (kind, asks) = (kind(&small.clouds[0], position), stuck.kind());
+                let verdict = MatchResult::JobRefuses { clause: None };
+                let (kind, asks) = (kind(&small.clouds[0], position), stuck.key());
                 if stuck.needs.0.starts_with("of a machine") {
                     observation
                         .matches
@@ -257,7 +257,7 @@ fn each_job_that_asks_for_a_whole_node_gets_one() {
     small.schedds = vec![vec![jobs(3, 1, 512)]];
     let whole = |small: &Small, which: &[usize]| {
         planned(small, |observation| {
-            let asks = schedd(observation).demand[0].kind();
+            let asks = schedd(observation).demand[0].key();
             for (position, cpus, memory_mb) in [(0, 4, 7000), (1, 2, 3000)] {
                 if which.contains(&position) {
                     let request = Resources {

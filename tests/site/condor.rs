@@ -16,7 +16,7 @@ use scaling::action::{Done, FailureKind, PoolAction, StartdIdentity};
 use scaling::observation::{Demand, NodeId, Observed, PoolView, ScheddView, StartdView};
 use secrecy::ExposeSecret;
 use system::deadline::Deadline;
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 /// A running testbed; dropped, it is stopped.
 pub struct Testbed {
@@ -262,7 +262,7 @@ fn soon() -> Deadline {
 
 fn see(pool: &CondorPool) -> PoolView {
     let start = Instant::now();
-    let view = pool.observe(&Watch::default(), soon());
+    let view = pool.observe(&TrackedMachines::default(), soon());
     if start.elapsed() > Duration::from_secs(1) || !view.collector.is_known() {
         println!("looked for {:?}: {view:?}", start.elapsed());
     }
@@ -1010,7 +1010,7 @@ fn a_crashed_node_is_silent_and_forgotten(testbed: &Testbed, pool: &CondorPool) 
         Some(startd.instance_id.clone())
     });
     let server = server.unwrap_or_else(|| "server".to_owned());
-    let watch: Watch = ["n1", "elsewhere"]
+    let watch: TrackedMachines = ["n1", "elsewhere"]
         .map(|machine| (machine.to_owned(), server.clone()))
         .into_iter()
         .collect();

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use condor::CondorSettings;
 use condor::{CondorPool, MatchFile, StartdAttributes};
 use scaling::capacity::Capacity;
-use scaling::job_requirements::{Answer, Candidate, JobFault, JobGroupKey, Matches, OwnerBound};
-use scaling::memory::Kind;
+use scaling::job_requirements::{
+    JobFault, JobGroupKey, MatchAnswer, MatchTarget, Matches, OwnerBound,
+};
 use scaling::observation::{Demand, Observed, Resources, ScheddView};
+use scaling::state::NodeType;
 use system::deadline::Deadline;
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 use crate::condor::Testbed;
 
@@ -21,9 +23,9 @@ const PLAIN: &str =
 /// A tick of `tick_timeout`.
 const TICK: Duration = Duration::from_secs(60);
 
-fn node() -> Candidate {
-    Candidate {
-        kind: Kind {
+fn node() -> MatchTarget {
+    MatchTarget {
+        node_type: NodeType {
             cloud: "a".to_owned(),
             flavor: "m1".to_owned(),
             image: "gold".to_owned(),
@@ -61,13 +63,13 @@ fn look_at(
         .remembering(MatchFile::new(memory, true), StartdAttributes::new());
     let start = Instant::now();
     let deadline = Deadline::within(TICK);
-    let view = pool.observe(&Watch::default(), deadline);
+    let view = pool.observe(&TrackedMachines::default(), deadline);
     let schedd = match &view.schedds["local"] {
         Observed::Known(schedd) => schedd.clone(),
         Observed::Unknown(why) => panic!("{why}"),
     };
     let well = schedd.demand.iter().filter(|demand| demand.fault.is_none());
-    let jobs: BTreeSet<JobGroupKey> = well.map(Demand::kind).collect();
+    let jobs: BTreeSet<JobGroupKey> = well.map(Demand::key).collect();
     let matches = pool.matches(&jobs, &[node()], deadline);
     let took = start.elapsed();
     Look {
@@ -88,8 +90,8 @@ impl Look {
     }
 
     fn takes(&self, demand: &Demand) -> bool {
-        let answer = self.matches.answer(&node().kind, &demand.kind());
-        matches!(answer, Answer::Takes)
+        let answer = self.matches.answer(&node().node_type, &demand.key());
+        matches!(answer, MatchAnswer::Takes)
     }
 
     /// Jobs of an owner that a new node would run.
@@ -309,7 +311,8 @@ fn requirements_that_take_long_are_found_and_set_aside() {
         }
         assert_eq!(look.served("bob"), 5, "{:?}", look.of("bob"));
         for demand in look.of("bob") {
-            if let Answer::Unknown(why) = look.matches.answer(&node().kind, &demand.kind()) {
+            if let MatchAnswer::Unknown(why) = look.matches.answer(&node().node_type, &demand.key())
+            {
                 assert!(why.contains(&format!("job {slow}.0 of bob")), "{why}");
             }
         }

@@ -12,7 +12,6 @@ use condor::{CondorPool, Tools, token};
 use jiff::Timestamp;
 use scaling::action::{CloudAction, Done, Failure};
 use scaling::leftover::Leftovers;
-use scaling::memory::State;
 use scaling::node::drain_mark;
 use scaling::observation::{
     CloudView, Flavor, METADATA_TOKEN_IDENTITY, NodeId, Observation, Observed, OwnedServer, Quota,
@@ -20,6 +19,7 @@ use scaling::observation::{
 };
 use scaling::plan::{NodeDecision, Plan, plan};
 use scaling::policy::{CloudPolicy, Policy};
+use scaling::state::State;
 use secrecy::ExposeSecret;
 use system::deadline::Deadline;
 use tick::act::act;

@@ -7,17 +7,17 @@ use std::time::Duration;
 use condor::CondorSettings;
 use condor::{CondorPool, MatchFile, StartdAttributes};
 use scaling::capacity::Capacity;
-use scaling::job_requirements::{Answer, Candidate, JobGroupKey, Matches, Verdict};
-use scaling::memory::Kind;
+use scaling::job_requirements::{JobGroupKey, MatchAnswer, MatchResult, MatchTarget, Matches};
 use scaling::observation::{Demand, Observed, PoolView, Resources};
+use scaling::state::NodeType;
 use system::deadline::Deadline;
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 use crate::condor::Testbed;
 
-fn candidate(example: Option<&str>) -> Candidate {
-    Candidate {
-        kind: Kind {
+fn candidate(example: Option<&str>) -> MatchTarget {
+    MatchTarget {
+        node_type: NodeType {
             cloud: "a".to_owned(),
             flavor: "m1".to_owned(),
             image: "gold".to_owned(),
@@ -43,11 +43,11 @@ fn pool(testbed: &Testbed, memory: &Path) -> CondorPool {
         .remembering(MatchFile::new(memory, true), StartdAttributes::new())
 }
 
-fn look(testbed: &Testbed, memory: &Path, node: &Candidate) -> (PoolView, Matches) {
+fn look(testbed: &Testbed, memory: &Path, node: &MatchTarget) -> (PoolView, Matches) {
     let pool = pool(testbed, memory);
     let deadline = Deadline::within(Duration::from_secs(40));
-    let view = pool.observe(&Watch::default(), deadline);
-    let jobs: BTreeSet<JobGroupKey> = demand(&view).iter().map(Demand::kind).collect();
+    let view = pool.observe(&TrackedMachines::default(), deadline);
+    let jobs: BTreeSet<JobGroupKey> = demand(&view).iter().map(Demand::key).collect();
     let matches = pool.matches(&jobs, std::slice::from_ref(node), deadline);
     (view, matches)
 }
@@ -73,14 +73,14 @@ impl Submitted {
         let demand = demand.unwrap_or_else(|| panic!("{first} is no demand: {view:?}"));
         assert_eq!(demand.jobs, self.jobs, "{first}");
         assert_eq!(demand.needs.0.len(), 16, "{demand:?}");
-        match matches.answer(&candidate(None).kind, &demand.kind()) {
-            Answer::Takes => "takes".to_owned(),
-            Answer::Perhaps(clause) => format!("perhaps: {}", clause.unwrap_or("?")),
-            Answer::Refuses(Verdict::JobRefuses { clause }) => {
+        match matches.answer(&candidate(None).node_type, &demand.key()) {
+            MatchAnswer::Takes => "takes".to_owned(),
+            MatchAnswer::Perhaps(clause) => format!("perhaps: {}", clause.unwrap_or("?")),
+            MatchAnswer::Refuses(MatchResult::JobRefuses { clause }) => {
                 format!("no: {}", clause.as_deref().unwrap_or("?"))
             }
-            Answer::Refuses(verdict) => format!("{verdict:?}"),
-            Answer::Unknown(why) => format!("unknown: {why}"),
+            MatchAnswer::Refuses(verdict) => format!("{verdict:?}"),
+            MatchAnswer::Unknown(why) => format!("unknown: {why}"),
         }
     }
 }

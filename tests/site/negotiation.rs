@@ -10,7 +10,7 @@ use condor::CondorSettings;
 use scaling::action::PoolAction;
 use scaling::observation::NodeId;
 use system::deadline::Deadline;
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 use crate::condor::Testbed;
 
@@ -142,7 +142,7 @@ fn a_cycle_that_an_administrator_asks_for_begins_at_once() {
     let ticks = CondorPool::new(&settings, second, second, Duration::from_secs(12));
     let deadline = || Deadline::within(Duration::from_secs(20));
     let before = pool.began();
-    let view = ticks.observe(&Watch::default(), deadline());
+    let view = ticks.observe(&TrackedMachines::default(), deadline());
     assert!(view.collector.known().unwrap().cycle_began < Some(Duration::from_secs(20)));
     let node = NodeId("test".to_owned());
     ticks

@@ -7,20 +7,20 @@ use std::time::Duration;
 use condor::CondorSettings;
 use condor::{CondorPool, MatchFile, StartdAttributes};
 use scaling::capacity::Capacity;
-use scaling::job_requirements::{Answer, Candidate, JobFault, JobGroupKey, Matches};
-use scaling::memory::Kind;
+use scaling::job_requirements::{JobFault, JobGroupKey, MatchAnswer, MatchTarget, Matches};
 use scaling::observation::{Demand, MaxRunning, Observed, Resources, ScheddView};
+use scaling::state::NodeType;
 use system::deadline::Deadline;
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 use crate::condor::Testbed;
 
 const PLAIN: &str =
     "request_cpus = 1\nrequest_memory = 512\nrequest_disk = 1024\nshould_transfer_files = yes\n";
 
-fn node() -> Candidate {
-    Candidate {
-        kind: Kind {
+fn node() -> MatchTarget {
+    MatchTarget {
+        node_type: NodeType {
             cloud: "a".to_owned(),
             flavor: "m1".to_owned(),
             image: "gold".to_owned(),
@@ -46,13 +46,13 @@ fn look(testbed: &Testbed, schedd: Option<&str>) -> (ScheddView, Matches) {
     let pool = CondorPool::new(&settings, Duration::ZERO, limit, limit)
         .remembering(MatchFile::new(folder.path(), true), StartdAttributes::new());
     let deadline = Deadline::within(Duration::from_secs(40));
-    let view = pool.observe(&Watch::default(), deadline);
+    let view = pool.observe(&TrackedMachines::default(), deadline);
     let schedd = match &view.schedds[schedd.unwrap_or("local")] {
         Observed::Known(schedd) => schedd.clone(),
         Observed::Unknown(why) => panic!("{why}"),
     };
     let well = schedd.demand.iter().filter(|demand| demand.fault.is_none());
-    let jobs: BTreeSet<JobGroupKey> = well.map(Demand::kind).collect();
+    let jobs: BTreeSet<JobGroupKey> = well.map(Demand::key).collect();
     let matches = pool.matches(&jobs, &[node()], deadline);
     (schedd, matches)
 }
@@ -67,7 +67,10 @@ fn of<'a>(schedd: &'a ScheddView, cluster: &str) -> Vec<&'a Demand> {
 }
 
 fn takes(matches: &Matches, demand: &Demand) -> bool {
-    matches!(matches.answer(&node().kind, &demand.kind()), Answer::Takes)
+    matches!(
+        matches.answer(&node().node_type, &demand.key()),
+        MatchAnswer::Takes
+    )
 }
 
 #[test]
@@ -143,7 +146,7 @@ fn odd_jobs_cost_themselves_alone() {
         assert!(
             takes(&matches, &demand),
             "{description}: {:?}",
-            matches.answer(&node().kind, &demand.kind())
+            matches.answer(&node().node_type, &demand.key())
         );
     }
     for (cluster, (attribute, value)) in &bad {
@@ -165,7 +168,7 @@ fn odd_jobs_cost_themselves_alone() {
         (3, Some(JobFault::ParallelUniverse))
     );
     let demand = one(&whole);
-    let asks = matches.request(&node().kind, &demand.kind());
+    let asks = matches.request(&node().node_type, &demand.key());
     assert!(takes(&matches, &demand));
     assert_eq!((demand.jobs, asks.cpus, asks.memory_mb), (4, 4, 7680));
     let numbered: Vec<bool> = of(&schedd, &numbered)

@@ -4,9 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::{
-    LONGEST_AD_LIFETIME_SECONDS, LONGEST_CYCLE_DELAY_SECONDS, LONGEST_NEGOTIATOR_INTERVAL_SECONDS,
-};
+use super::{MAX_AD_LIFETIME_SECONDS, MAX_CYCLE_DELAY_SECONDS, MAX_NEGOTIATOR_INTERVAL_SECONDS};
 use crate::check::Finding;
 use condor::inspect::NodeSettings;
 use condor::{Tools, inspect};
@@ -48,12 +46,12 @@ pub(super) fn central_manager(config: &Config, tools: &Tools, deadline: Deadline
         ),
         negotiation_interval(
             "NEGOTIATOR_INTERVAL",
-            LONGEST_NEGOTIATOR_INTERVAL_SECONDS,
+            MAX_NEGOTIATOR_INTERVAL_SECONDS,
             "a node that has joined may wait for its first job for as long",
         ),
         negotiation_interval(
             "NEGOTIATOR_CYCLE_DELAY",
-            LONGEST_CYCLE_DELAY_SECONDS,
+            MAX_CYCLE_DELAY_SECONDS,
             "new jobs and nodes may wait for their cycle for as long after the end of another",
         ),
     ];
@@ -108,7 +106,7 @@ pub(super) fn event_log(value: Option<&str>, expected: &Path) -> Finding {
 pub(super) fn ad_lifetime(value: Option<&str>) -> Finding {
     const CHECK: &str = "settings";
     match value.and_then(|value| value.parse::<u64>().ok()) {
-        Some(seconds) if seconds <= LONGEST_AD_LIFETIME_SECONDS => {
+        Some(seconds) if seconds <= MAX_AD_LIFETIME_SECONDS => {
             Finding::ok(CHECK, format!("CLASSAD_LIFETIME = {seconds}"))
         }
         seconds => Finding::warning(
@@ -119,7 +117,7 @@ pub(super) fn ad_lifetime(value: Option<&str>) -> Finding {
                 seconds.unwrap_or(900)
             ),
             format!(
-                "set COLLECTOR.CLASSAD_LIFETIME = {LONGEST_AD_LIFETIME_SECONDS} on the central manager, longer than \
+                "set COLLECTOR.CLASSAD_LIFETIME = {MAX_AD_LIFETIME_SECONDS} on the central manager, longer than \
                  UPDATE_INTERVAL of the nodes"
             ),
         ),

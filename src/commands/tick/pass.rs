@@ -13,8 +13,8 @@ use crate::wake;
 use report::history;
 use report::{self, TickReport, TickResult};
 use scaling::action::PoolAction;
-use scaling::memory::{Outcome, State};
 use scaling::plan::{self, Action, Plan};
+use scaling::state::{Outcome, State};
 use simulation::{self, locked};
 use system::exit::Exit;
 use system::rights;
@@ -68,7 +68,7 @@ impl Passes<'_> {
     ) -> anyhow::Result<Pass> {
         let policy = &self.config.policy;
         let begun = (self.acting && self.world.is_none()).then(|| {
-            let idle_timeout = policy.in_force(Timestamp::now()).0.idle_timeout;
+            let idle_timeout = policy.effective_at(Timestamp::now()).0.idle_timeout;
             let (interval, log) = (self.config.event_interval, self.config.condor.event_log());
             wake::Begun::now(interval, idle_timeout, log)
         });

@@ -13,7 +13,7 @@ use report::history;
 use report::metrics::{self, MetricsSettings};
 use report::notify;
 use report::{TickReport, json};
-use scaling::memory::State;
+use scaling::state::State;
 use simulation::{World, locked};
 use system::deadline::Deadline;
 use system::environment::Environment;

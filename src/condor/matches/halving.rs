@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use scaling::job_requirements::{RequirementsDigest, Verdict};
+use scaling::job_requirements::{MatchResult, RequirementsDigest};
 use scaling::observation::Observed;
 use system::deadline::Deadline;
 
-use super::{Matching, Node, Question, Trouble};
+use super::{MatchFailure, Matching, Node, Question};
 
 /// One owner's questions, asked by themselves.
 pub(super) struct Halving<'a, 'b> {
@@ -16,7 +16,7 @@ pub(super) struct Halving<'a, 'b> {
     pub deadline: Deadline,
     /// Processes that may still be started.
     pub left: usize,
-    pub found: &'a mut BTreeMap<usize, Observed<Verdict>>,
+    pub found: &'a mut BTreeMap<usize, Observed<MatchResult>>,
     /// Requirements of jobs that take too long.
     pub slow: BTreeSet<String>,
     pub failure: &'a mut Option<String>,
@@ -35,7 +35,7 @@ impl Halving<'_, '_> {
         let too_late = self.left == 0 || self.deadline.passed();
         self.left = self.left.saturating_sub(1);
         let answers = match too_late {
-            true => Err(Trouble {
+            true => Err(MatchFailure {
                 why: self.beside_slow(&needs),
                 slow: false,
             }),

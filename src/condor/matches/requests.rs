@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use scaling::job_requirements::JobGroupKey;
 use scaling::observation::Resources;
 
-use super::{BY_MACHINE_MAX, Matching, Node, Question, REQUEST_BITS, Trouble, question_name};
+use super::{BY_MACHINE_MAX, MatchFailure, Matching, Node, Question, REQUEST_BITS, question_name};
 use crate::match_memory::MatchCache;
 
 impl Matching<'_> {
@@ -21,23 +21,23 @@ impl Matching<'_> {
         let node_changes = node.ad.changes();
         let mut asked = 0;
         let spare = self.deadline.left() / 2;
-        let mut ask = |kind: &JobGroupKey, question: &Question<'_>| {
-            let name = question_name(&digest, kind);
+        let mut ask = |group: &JobGroupKey, question: &Question<'_>| {
+            let name = question_name(&digest, group);
             if let Some(known) = memory.request(&name) {
                 return Ok(known);
             }
             if asked >= BY_MACHINE_MAX {
                 return Err("there are more such jobs than a tick asks about".to_owned());
             }
-            if memory.is_slow(&kind.needs.0) || self.deadline.left() < spare {
-                return Err(self.too_slow(&kind.needs));
+            if memory.is_slow(&group.needs.0) || self.deadline.left() < spare {
+                return Err(self.too_slow(&group.needs));
             }
             asked += 1;
             let request = match self.request(node, question) {
                 Ok(request) => request,
                 Err(trouble) => {
                     if trouble.slow {
-                        memory.note_slow(&BTreeSet::from([kind.needs.0.clone()]));
+                        memory.note_slow(&BTreeSet::from([group.needs.0.clone()]));
                     }
                     return Err(trouble.why);
                 }
@@ -47,16 +47,16 @@ impl Matching<'_> {
             }
             Ok(request)
         };
-        let by_machine = jobs.iter().filter_map(|kind| {
-            let ad = self.ads.get(&kind.needs)?;
+        let by_machine = jobs.iter().filter_map(|group| {
+            let ad = self.ads.get(&group.needs)?;
             ad.machine_requests().next()?;
-            Some((kind, Question { jobs: kind, ad }))
+            Some((group, Question { jobs: group, ad }))
         });
         let mut found = Vec::new();
-        for (kind, question) in by_machine {
+        for (group, question) in by_machine {
             let largest = node.candidate.capacity.spaces().max();
             let largest = largest.copied().unwrap_or_default();
-            let request = ask(kind, &question).unwrap_or_else(|why| {
+            let request = ask(group, &question).unwrap_or_else(|why| {
                 log::debug!("{why}; such jobs are taken to need a whole node");
                 largest
             });
@@ -66,7 +66,7 @@ impl Matching<'_> {
                 true => rounded.each(&largest, u64::min),
                 false => rounded,
             };
-            found.push((kind, request));
+            found.push((group, request));
         }
         found
     }
@@ -76,7 +76,7 @@ impl Matching<'_> {
         &self,
         node: &Node<'_>,
         question: &Question<'_>,
-    ) -> Result<Resources, Trouble> {
+    ) -> Result<Resources, MatchFailure> {
         let bits: Vec<(&'static str, u32)> = question
             .ad
             .machine_requests()
@@ -91,7 +91,7 @@ impl Matching<'_> {
             .map(|expression| (question, expression.as_str()))
             .collect();
         let counts = self.counts(node, &jobs, self.limits(jobs.len(), self.deadline.left()))?;
-        let no_amount = |why: String| Trouble { why, slow: false };
+        let no_amount = |why: String| MatchFailure { why, slow: false };
         let (_, slots) = node.ad.slots(&node.candidate.capacity);
         let mut request = question.jobs.request;
         for name in question.ad.machine_requests() {

@@ -6,7 +6,7 @@ use scaling::observation::ForgedAd;
 use scaling::sender::Sender;
 use system::deadline::Deadline;
 
-use super::{Asked, Clock, LONGEST_CYCLE, MOST_FORGED, query, since};
+use super::{Asked, Clock, MAX_CYCLE, MAX_FORGED, query, since};
 use crate::answer::{amount, excerpt, integer, short_string, string, values};
 use crate::command::Tools;
 use crate::error::Error;
@@ -133,7 +133,7 @@ impl Daemons {
             self.leave_out(what, machine.as_deref(), &sender);
         } else if negotiates {
             let period = amount(period).map(Duration::from_secs);
-            if period.is_some_and(|period| period > LONGEST_CYCLE) {
+            if period.is_some_and(|period| period > MAX_CYCLE) {
                 self.forged.push(ForgedAd {
                     of: format!(
                         "negotiator on machine {}",
@@ -143,11 +143,11 @@ impl Daemons {
                         "a negotiation cycle of {} s is longer than ehos believes, which counts it as {} s; see \
                          condor_status -negotiator -long",
                         period.unwrap_or_default().as_secs(),
-                        LONGEST_CYCLE.as_secs()
+                        MAX_CYCLE.as_secs()
                     ),
                 });
             }
-            let period = period.map(|period| period.min(LONGEST_CYCLE));
+            let period = period.map(|period| period.min(MAX_CYCLE));
             self.negotiation_period = self.negotiation_period.max(period);
             self.negotiator = string(address).or(self.negotiator.take());
             let cycle_began = integer(cycle_began).filter(|began| *began > 0);
@@ -162,7 +162,7 @@ impl Daemons {
     }
 
     fn leave_out(&mut self, what: &str, machine: Option<&str>, sender: &Sender) {
-        if self.forged.len() >= MOST_FORGED {
+        if self.forged.len() >= MAX_FORGED {
             return;
         }
         self.forged.push(ForgedAd {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use scaling::observation::{DrainView, NodeId, StartdView, UnreadableAd};
 use scaling::sender::Sender;
 
-use super::{LONGEST_UPDATE_INTERVAL, MOST_UNREADABLE, Slot, since};
+use super::{MAX_UNREADABLE, MAX_UPDATE_INTERVAL, Slot, since};
 
 /// What tells startds apart: two machines can have one host name, and one can send ads that say that they are another's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +76,7 @@ impl Startds {
 
     /// Each by its name, as many as a person reads. Of more it is only known whether each says whose it is.
     fn cannot_read(&mut self, ad: UnreadableAd) {
-        if self.unreadable.len() < MOST_UNREADABLE {
+        if self.unreadable.len() < MAX_UNREADABLE {
             self.unreadable.push(ad);
         } else if let Some(last) = self.unreadable.last_mut() {
             *last = UnreadableAd {
@@ -146,7 +146,7 @@ pub(super) fn view(machine: &str, sender: Sender, slots: &[Slot], now: i64) -> S
         heard_ago: slots().map(ago).min().unwrap_or_default(),
         update_interval: slots()
             .find_map(|slot| slot.update_interval)
-            .map(|interval| Duration::from_secs(interval).min(LONGEST_UPDATE_INTERVAL)),
+            .map(|interval| Duration::from_secs(interval).min(MAX_UPDATE_INTERVAL)),
         sender,
         up_for: slots().filter_map(up_for).min().unwrap_or_default(),
         draining: drain.map(|(reason, request_id)| DrainView {

@@ -41,7 +41,7 @@ impl Smallest {
         self.errors.pop_front().flatten().map_or(Ok(()), Err)
     }
 
-    fn run(&mut self, timeout: Duration) -> Result<(), Failure<Told>> {
+    fn run(&mut self, timeout: Duration) -> Result<(), Failure<TestFailure>> {
         let line = Progress::plain().line("smallest");
         let ended = run(self, timeout, &line);
         ended.map(|_| ()).map_err(|(failure, _)| failure)
@@ -49,15 +49,15 @@ impl Smallest {
 }
 
 #[derive(Debug, PartialEq)]
-struct Told(String);
+struct TestFailure(String);
 
-impl From<BootFailure> for Told {
-    fn from(failure: BootFailure) -> Told {
-        Told(format!("{failure:?}"))
+impl From<BootFailure> for TestFailure {
+    fn from(failure: BootFailure) -> TestFailure {
+        TestFailure(format!("{failure:?}"))
     }
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for TestFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -79,13 +79,13 @@ fn server() -> Server {
 impl Ending for Smallest {
     type View = BootView;
     type Action = &'static str;
-    type Failure = Told;
+    type Failure = TestFailure;
 
     fn creates(&mut self) -> &mut Creates {
         &mut self.creates
     }
 
-    fn look(&mut self) -> Result<BootView, Failure<Told>> {
+    fn look(&mut self) -> Result<BootView, Failure<TestFailure>> {
         self.request("look")?;
         Ok(BootView {
             server: self.server.clone(),
@@ -99,7 +99,7 @@ impl Ending for Smallest {
         view.server.as_ref()
     }
 
-    fn next(&mut self, view: &BootView) -> Step<&'static str, Told> {
+    fn next(&mut self, view: &BootView) -> Step<&'static str, TestFailure> {
         match &view.server {
             None => without_server(view.request),
             Some(_) if self.is_finished => Step::Done,
@@ -107,7 +107,7 @@ impl Ending for Smallest {
         }
     }
 
-    fn told(&self, step: &Step<&'static str, Told>) -> String {
+    fn told(&self, step: &Step<&'static str, TestFailure>) -> String {
         format!("{step:?}")
     }
 
@@ -125,17 +125,21 @@ impl Ending for Smallest {
         self.request("remove")
     }
 
-    fn perform(&mut self, action: &&'static str, _view: &BootView) -> Result<(), Failure<Told>> {
+    fn perform(
+        &mut self,
+        action: &&'static str,
+        _view: &BootView,
+    ) -> Result<(), Failure<TestFailure>> {
         self.request(action)?;
         self.is_finished = true;
         Ok(())
     }
 
-    fn is_urgent(step: &Step<&'static str, Told>) -> bool {
+    fn is_urgent(step: &Step<&'static str, TestFailure>) -> bool {
         matches!(step, Step::Act(_))
     }
 
-    fn clean(&mut self) -> Result<bool, Failure<Told>> {
+    fn clean(&mut self) -> Result<bool, Failure<TestFailure>> {
         self.request("clean")?;
         Ok(self.server.take().is_none())
     }

@@ -12,7 +12,7 @@ use crate::metrics::{InfluxLogin, InfluxSettings};
 use system::http_client;
 
 /// Of what InfluxDB says so much is shown.
-const LONGEST_MESSAGE: usize = 200;
+const MAX_MESSAGE: usize = 200;
 
 /// What it says is not read further.
 const LARGEST_BODY: u64 = 64 * 1024;
@@ -80,7 +80,7 @@ fn refused(status: u16, body: &str, settings: &InfluxSettings) -> String {
     if !secret.is_empty() {
         said = said.replace(secret, "***");
     }
-    let said: String = said.trim().chars().take(LONGEST_MESSAGE).collect();
+    let said: String = said.trim().chars().take(MAX_MESSAGE).collect();
     let said = if said.is_empty() {
         said
     } else {

@@ -8,7 +8,7 @@ use system::plain::clean;
 const GAP: usize = 2;
 
 /// What a column keeps of what is too wide for it.
-const NARROWEST: usize = 3;
+const MIN_WIDTH: usize = 3;
 
 /// How a text is shown where there are colours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -159,7 +159,7 @@ pub fn columns(rows: &[Vec<Cell>], room: usize, colour: bool) -> (Vec<String>, u
     let gaps = GAP * count.saturating_sub(1);
     while widths.iter().sum::<usize>() + gaps > room {
         match widths.iter_mut().max() {
-            Some(widest) if *widest > NARROWEST => *widest -= 1,
+            Some(widest) if *widest > MIN_WIDTH => *widest -= 1,
             _ => break,
         }
     }

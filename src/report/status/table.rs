@@ -33,7 +33,7 @@ const WIDE: usize = 120;
 const BESIDE: usize = 40;
 
 /// No terminal is taken to be narrower.
-const NARROWEST: usize = 40;
+const MIN_WIDTH: usize = 40;
 
 /// How far in the lines below a heading begin.
 const ITEM: usize = 2;
@@ -63,7 +63,7 @@ struct Page {
 /// The last tick for people, as of `now`.
 pub fn table(snapshot: &TickReport, now: Timestamp, view: &View) -> String {
     let mut page = Page {
-        room: view.width.max(NARROWEST),
+        room: view.width.max(MIN_WIDTH),
         view: view.clone(),
         text: String::new(),
     };

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::{
-    JobLeft, JobListed, Node, Phase, drain_mark, hearing, hidden, is_fresh, lists_job, node_listed,
+    JobLeft, JobListed, Node, Phase, drain_mark, hidden, is_fresh, lists_job, mature_collector,
+    node_listed,
 };
 use crate::matching::Match;
-use crate::memory::{NodeState, State};
 use crate::observation::{NodeId, Observation, OwnedServer, ServerStatus, StartdView};
 use crate::pace::MINUTE;
 use crate::policy::Policy;
+use crate::state::{NodeState, State};
 
 /// The time for a server to show up in Nova's list once its create was answered.
 const LIST_DELAY: Duration = Duration::from_secs(5);
@@ -33,11 +34,11 @@ impl<'a> Facts<'a, '_> {
     /// The node; `own_identity`: its ads come from its own identity alone.
     pub(crate) fn node(&self, own_identity: bool) -> Node<'a> {
         let (memory, policy, now) = (self.memory, self.policy, self.state.now);
-        let cloud = &memory.kind.cloud;
+        let cloud = &memory.node_type.cloud;
         Node {
             id: self.id.clone(),
             name: memory.name.clone(),
-            kind: memory.kind.clone(),
+            node_type: memory.node_type.clone(),
             memory: memory.clone(),
             server: self.server,
             startd: self.found.startd(),
@@ -105,7 +106,7 @@ impl<'a> Facts<'a, '_> {
     fn hears(&self) -> bool {
         let pool = &self.observation.pool;
         let machine = self.memory.join.machine.as_deref();
-        hearing(pool, self.policy).is_some() && !hidden(pool, machine, self.server)
+        mature_collector(pool, self.policy).is_some() && !hidden(pool, machine, self.server)
     }
 
     fn fresh_startd(&self) -> Option<&StartdView> {

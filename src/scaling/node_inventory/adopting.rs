@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::memory::{Claims, Join, Kind, NodeState, State, Tombstone};
 use crate::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, Observed, OwnedServer, Role,
 };
+use crate::state::{Claims, Join, NodeState, NodeType, State, Tombstone};
 
 /// The listed execute servers by node; those without a memory are adopted.
 pub(super) fn servers_by_node<'a>(
@@ -22,7 +22,7 @@ pub(super) fn servers_by_node<'a>(
     let mut clouds_of: BTreeSet<(String, CloudName)> = BTreeSet::new();
     for memory in state.nodes.values() {
         if let Some(server_id) = &memory.server_id {
-            clouds_of.insert((server_id.clone(), memory.kind.cloud.clone()));
+            clouds_of.insert((server_id.clone(), memory.node_type.cloud.clone()));
         }
     }
     let copied = copied_nodes(observation);
@@ -67,7 +67,7 @@ pub(super) fn servers_by_node<'a>(
                         .get(id)
                         .is_some_and(|departed| another(&departed.server_id))
                     || state.nodes.get(id).is_some_and(|memory| {
-                        another(&memory.server_id) || memory.kind.cloud != *cloud
+                        another(&memory.server_id) || memory.node_type.cloud != *cloud
                     })
             };
             // Without a signature it is none that is waited for or that has gone, but for its UUID.
@@ -149,7 +149,7 @@ fn adopt(
             .cloned()
             .unwrap_or_default()
     };
-    let kind = Kind {
+    let node_type = NodeType {
         cloud: cloud.to_owned(),
         flavor: metadata(METADATA_FLAVOR),
         image: metadata(METADATA_IMAGE),
@@ -173,7 +173,7 @@ fn adopt(
             taken: true,
             ..Claims::default()
         },
-        ..NodeState::new(kind, &server.record().name, observation.at, state.now)
+        ..NodeState::new(node_type, &server.record().name, observation.at, state.now)
     };
     state.nodes.insert(id.clone(), memory);
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::memory::State;
 use crate::observation::{CloudName, Observation};
+use crate::state::State;
 
 /// How long the ads of a departed node are remembered to mean nothing: they live for up to 30 minutes
 /// (`CLASSAD_LIFETIME` and the collector's housekeeping of 15 minutes each).
@@ -15,7 +15,7 @@ const GHOST_MEMORY: Duration = Duration::from_secs(2 * 3600);
 const SEARCH_MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 /// More departed servers are not remembered.
-const MOST_DEPARTED: usize = 1000;
+const MAX_DEPARTED: usize = 1000;
 
 /// The nodes of a cloud that is not in the configuration any more are no capacity, and nothing can be done to them: they
 /// are set aside until it is configured again.
@@ -24,10 +24,10 @@ pub(super) fn set_aside_removed_clouds(observation: &Observation, state: &mut St
     let nodes = std::mem::take(&mut state.nodes);
     let (kept, aside): (BTreeMap<_, _>, BTreeMap<_, _>) = nodes
         .into_iter()
-        .partition(|(_, memory)| configured(&memory.kind.cloud));
+        .partition(|(_, memory)| configured(&memory.node_type.cloud));
     state.nodes = kept;
     for (id, memory) in aside {
-        let cloud = memory.kind.cloud.clone();
+        let cloud = memory.node_type.cloud.clone();
         // A create that no list has shown, and a server whose delete the cloud has accepted, are no servers to tell of.
         if memory.server_id.is_some() && memory.delete.accepted.is_none() {
             let of_cloud = state.removed_clouds.entry(cloud).or_default();
@@ -41,9 +41,9 @@ pub(super) fn set_aside_removed_clouds(observation: &Observation, state: &mut St
             if !configured(&cloud)
                 && let Some(renamed) = lists(observation, memory.server_id.as_deref())
             {
-                memory.kind.cloud.clone_from(renamed);
+                memory.node_type.cloud.clone_from(renamed);
             }
-            if configured(&memory.kind.cloud) {
+            if configured(&memory.node_type.cloud) {
                 memory.was_not_watched();
                 state.nodes.insert(id, memory);
             } else {
@@ -87,7 +87,7 @@ pub(super) fn forget_departed(observation: &Observation, state: &mut State) {
             || (to_search && gone_for < SEARCH_MEMORY)
             || server.is_some_and(|server| with_leftovers.contains(server))
     });
-    while state.departed.len() > MOST_DEPARTED {
+    while state.departed.len() > MAX_DEPARTED {
         let oldest = state.departed.iter().min_by_key(|(_, gone)| gone.at);
         let Some(oldest) = oldest.map(|(id, _)| id.clone()) else {
             break;

@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 
 use crate::capacity::Capacity;
 use crate::matching::Match;
-use crate::memory::{Kind, NodeState, Silence, State, TickInstant};
-use crate::node::{JobListed, hearing, hidden, is_fresh, is_held, lists_job, node_listed};
+use crate::node::{JobListed, hidden, is_fresh, is_held, lists_job, mature_collector, node_listed};
 use crate::obscure::Obscured;
 use crate::observation::{NodeId, Observation, Observed, OwnedServer, ServerStatus, StartdView};
 use crate::policy::Policy;
 use crate::sender::Sender;
+use crate::state::{NodeState, NodeType, Silence, State, TickInstant};
 
 /// What nodes show of their kinds and zones.
 #[derive(Default)]
 struct Learnt {
     /// A node of these has been seen to take jobs for the first time.
-    proven: Vec<Kind>,
-    ran_jobs: Vec<Kind>,
-    sizes: Vec<(Kind, Capacity)>,
-    roomy: Vec<(Kind, String, TickInstant)>,
+    proven: Vec<NodeType>,
+    ran_jobs: Vec<NodeType>,
+    sizes: Vec<(NodeType, Capacity)>,
+    roomy: Vec<(NodeType, String, TickInstant)>,
     /// Those that were adopted until then are this pool's.
     trusted: Option<TickInstant>,
 }
@@ -80,7 +80,7 @@ impl Sight<'_> {
             if memory.unsigned.is_none()
                 && let (ServerStatus::Active, Some(zone)) = (server.record().status, &memory.zone)
             {
-                let room = (memory.kind.clone(), zone.clone(), memory.started);
+                let room = (memory.node_type.clone(), zone.clone(), memory.started);
                 learnt.roomy.push(room);
             }
             let elsewhere = self.policy.other_condor_host(server);
@@ -88,7 +88,7 @@ impl Sight<'_> {
             memory.other_condor_host = elsewhere.map(str::to_owned);
             memory
                 .age
-                .learn(server, self.policy, &memory.kind.cloud, self.now);
+                .learn(server, self.policy, &memory.node_type.cloud, self.now);
             // On its way out it loses them one by one.
             if !server.record().deleting {
                 memory.volumes.clone_from(&server.record().volumes);
@@ -101,7 +101,7 @@ impl Sight<'_> {
                 memory.server_id.get_or_insert_with(|| server_id.clone());
             }
         } else if memory.listed {
-            let cloud = self.observation.clouds.get(&memory.kind.cloud);
+            let cloud = self.observation.clouds.get(&memory.node_type.cloud);
             if cloud.is_some_and(Observed::is_known) {
                 memory.missing.get_or_insert(self.now);
             }
@@ -131,7 +131,9 @@ impl Sight<'_> {
         let machine = memory.join.machine.as_deref();
         match fresh {
             Some(startd) => self.hear(startd, memory, learnt),
-            None if hearing(pool, self.policy).is_some() && !hidden(pool, machine, self.server) => {
+            None if mature_collector(pool, self.policy).is_some()
+                && !hidden(pool, machine, self.server) =>
+            {
                 self.miss(memory);
             }
             None => memory.silence.ends(),
@@ -174,18 +176,18 @@ impl Sight<'_> {
             .learn(startd, joined, self.now, since_previous);
         // Of one that was adopted nobody knows what it had taken before.
         if memory.claims.claimed || (memory.claims.taken && !memory.adopted) {
-            learnt.ran_jobs.push(memory.kind.clone());
+            learnt.ran_jobs.push(memory.node_type.clone());
         }
         if drain.is_none() {
             let size = Capacity::of(startd);
             learnt
                 .sizes
-                .extend(size.map(|size| (memory.kind.clone(), size)));
+                .extend(size.map(|size| (memory.node_type.clone(), size)));
         }
         memory.join.joined.get_or_insert(self.now);
         if !memory.join.proven && open {
             memory.join.proven = true;
-            learnt.proven.push(memory.kind.clone());
+            learnt.proven.push(memory.node_type.clone());
         }
     }
 
@@ -224,8 +226,8 @@ impl Learnt {
     fn tell(mut self, state: &mut State) {
         state.adopted_trusted = self.trusted;
         if !state.zones.is_empty() {
-            for (kind, zone, asked_for) in self.roomy {
-                state.zone_has_room(&kind, &zone, asked_for);
+            for (node_type, zone, asked_for) in self.roomy {
+                state.zone_has_room(&node_type, &zone, asked_for);
             }
         }
         // Of several that are there the largest: one that says less than it has makes no other look smaller.
@@ -233,14 +235,14 @@ impl Learnt {
             let total = size.total();
             (total.cpus, total.memory_mb)
         });
-        for (kind, total) in self.sizes {
-            state.kind_mut(&kind).capacity = Some(total);
+        for (node_type, total) in self.sizes {
+            state.node_type_mut(&node_type).capacity = Some(total);
         }
-        for kind in self.ran_jobs {
-            state.kind_mut(&kind).ran_jobs = true;
+        for node_type in self.ran_jobs {
+            state.node_type_mut(&node_type).ran_jobs = true;
         }
-        for kind in self.proven {
-            let memory = state.kind_mut(&kind);
+        for node_type in self.proven {
+            let memory = state.node_type_mut(&node_type);
             memory.joined = memory.joined.saturating_add(1);
             memory.reset_failures();
         }

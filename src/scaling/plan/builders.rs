@@ -3,12 +3,12 @@
 use super::planner::Planner;
 use super::{BuilderEntry, NodeDecision};
 use crate::action::{CloudAction, Expected, StartdIdentity};
-use crate::memory::BuilderState;
 use crate::node_inventory::Builder;
 use crate::observation::{NodeId, ServerStatus};
 use crate::pace::MINUTE;
 use crate::reason::Reason;
 use crate::seconds::seconds;
+use crate::state::BuilderState;
 
 /// What happens to a builder, and why.
 fn fate(

@@ -4,12 +4,12 @@
 use super::planner::{JobGroup, Planner, cores};
 use crate::allocation::{Basis, Choice, Figure, Other, Rank, Rates, Turns};
 use crate::capacity::Capacity;
-use crate::job_requirements::{Answer, JobGroupKey};
+use crate::job_requirements::{JobGroupKey, MatchAnswer};
 use crate::limits::{self, Limit};
-use crate::memory::Kind;
 use crate::observation::Resources;
 use crate::packing::{WHOLE, dominant_share};
 use crate::policy::CloudPolicy;
+use crate::state::NodeType;
 use crate::submitter::Submitters;
 
 /// How many others are named beside the one that was chosen.
@@ -18,7 +18,7 @@ const OTHERS: usize = 2;
 /// A (cloud, flavor) of the policy.
 pub(super) struct Candidate<'a> {
     pub(super) cloud: &'a CloudPolicy,
-    pub(super) kind: Kind,
+    pub(super) node_type: NodeType,
     /// What a node of it offers, where that is known.
     pub(super) capacity: Option<Capacity>,
     /// All of that together.
@@ -59,7 +59,7 @@ pub(super) struct Load {
 /// What the next node is to be.
 pub(super) struct Chosen<'a> {
     pub(super) cloud: &'a CloudPolicy,
-    pub(super) kind: Kind,
+    pub(super) node_type: NodeType,
     pub(super) load: Load,
     /// Why; `None` where there is nothing to choose.
     pub(super) choice: Option<Choice>,
@@ -76,19 +76,19 @@ struct Offer<'m, 'a> {
 
 impl<'a> Planner<'a> {
     /// Every (cloud, flavor) of the policy, in its order.
-    pub(super) fn options(&self) -> Vec<(&'a CloudPolicy, Kind)> {
+    pub(super) fn options(&self) -> Vec<(&'a CloudPolicy, NodeType)> {
         let policy = self.policy;
         let of_cloud = |cloud: &'a CloudPolicy| {
             let flavors = cloud.flavors.iter();
-            flavors.map(move |flavor| (cloud, Kind::of(cloud, flavor)))
+            flavors.map(move |flavor| (cloud, NodeType::of(cloud, flavor)))
         };
         policy.clouds.iter().flat_map(of_cloud).collect()
     }
 
     /// Whether jobs of the group may find room on a new node of this kind, which offers `capacity`.
-    fn takes(&self, kind: &Kind, capacity: &Capacity, group: &JobGroup) -> bool {
-        let request = self.observation.matches.request(kind, &group.asks);
-        capacity.holds(&request) > 0 && self.answer(kind, &group.asks).may_use()
+    fn takes(&self, node_type: &NodeType, capacity: &Capacity, group: &JobGroup) -> bool {
+        let request = self.observation.matches.request(node_type, &group.asks);
+        capacity.holds(&request) > 0 && self.answer(node_type, &group.asks).may_use()
     }
 
     /// Whether a node on its way is to show what its kind has, and the clause that it is to settle.
@@ -97,30 +97,35 @@ impl<'a> Planner<'a> {
         market: &Market<'a>,
         asks: &JobGroupKey,
     ) -> Option<Option<String>> {
-        let mut kinds = market.candidates.iter().map(|candidate| &candidate.kind);
-        kinds.find_map(|kind| match self.answer(kind, asks) {
-            Answer::Perhaps(clause) if self.on_their_way(kind) => Some(clause.map(str::to_owned)),
+        let mut node_types = market
+            .candidates
+            .iter()
+            .map(|candidate| &candidate.node_type);
+        node_types.find_map(|node_type| match self.answer(node_type, asks) {
+            MatchAnswer::Perhaps(clause) if self.on_their_way(node_type) => {
+                Some(clause.map(str::to_owned))
+            }
             _ => None,
         })
     }
 
     /// Whether nodes of this kind are on their way.
-    fn on_their_way(&self, kind: &Kind) -> bool {
-        self.counts.unjoined(kind) > 0
+    fn on_their_way(&self, node_type: &NodeType) -> bool {
+        self.counts.unjoined(node_type) > 0
     }
 
     /// What there is to choose from for these groups, which are in the order of the plan.
     pub(super) fn market(&self, groups: &[JobGroup]) -> Market<'a> {
         let options = self.options();
-        let priced = options.iter().filter_map(|(cloud, kind)| {
-            let price = cloud.prices.get(&kind.flavor)?;
-            let cores = as_number(self.cores(kind)?);
+        let priced = options.iter().filter_map(|(cloud, node_type)| {
+            let price = cloud.prices.get(&node_type.flavor)?;
+            let cores = as_number(self.cores(node_type)?);
             (cores > 0.0).then(|| price / cores)
         });
         let rates = Rates::new(self.policy, &priced.collect::<Vec<f64>>());
         let candidates: Vec<Candidate<'a>> = options
             .into_iter()
-            .map(|(cloud, kind)| self.candidate(cloud, kind, &rates))
+            .map(|(cloud, node_type)| self.candidate(cloud, node_type, &rates))
             .collect();
         let spaces = candidates
             .iter()
@@ -150,20 +155,25 @@ impl<'a> Planner<'a> {
     }
 
     /// The cores of a flavor, or else those that nodes of it were seen to have.
-    fn cores(&self, kind: &Kind) -> Option<u64> {
-        Some(cores(kind, self.observation, &self.next)).filter(|cores| *cores > 0)
+    fn cores(&self, node_type: &NodeType) -> Option<u64> {
+        Some(cores(node_type, self.observation, &self.next)).filter(|cores| *cores > 0)
     }
 
-    fn candidate(&self, cloud: &'a CloudPolicy, kind: Kind, rates: &Rates) -> Candidate<'a> {
-        let capacity = self.capacity(&kind);
-        let cores = as_number(self.cores(&kind).unwrap_or_default());
-        let price = cloud.prices.get(&kind.flavor).copied();
+    fn candidate(
+        &self,
+        cloud: &'a CloudPolicy,
+        node_type: NodeType,
+        rates: &Rates,
+    ) -> Candidate<'a> {
+        let capacity = self.capacity(&node_type);
+        let cores = as_number(self.cores(&node_type).unwrap_or_default());
+        let price = cloud.prices.get(&node_type.flavor).copied();
         Candidate {
             cloud,
             whole: capacity.as_ref().map(Capacity::total).unwrap_or_default(),
             price: price.unwrap_or(cores * rates.core_price),
             capacity,
-            kind,
+            node_type,
         }
     }
 
@@ -182,18 +192,21 @@ impl<'a> Planner<'a> {
             {
                 break;
             }
-            if group.left == 0 || !self.takes(&candidate.kind, capacity, group) {
+            if group.left == 0 || !self.takes(&candidate.node_type, capacity, group) {
                 continue;
             }
             // Beside others goes what is known to be taken: the rest would have more nodes made for those behind it.
-            let certain = matches!(self.answer(&candidate.kind, &group.asks), Answer::Takes);
+            let certain = matches!(
+                self.answer(&candidate.node_type, &group.asks),
+                MatchAnswer::Takes
+            );
             if behind > 0 && !certain {
                 continue;
             }
             let request = self
                 .observation
                 .matches
-                .request(&candidate.kind, &group.asks);
+                .request(&candidate.node_type, &group.asks);
             let mut left = group.left;
             for space in &mut spaces {
                 let here = request.times_in(space).min(left);
@@ -247,7 +260,7 @@ impl<'a> Planner<'a> {
         }
         let choice = (market.candidates.len() > 1).then(|| Choice {
             cloud: chosen.candidate.cloud.name.clone(),
-            flavor: chosen.candidate.kind.flavor.clone(),
+            flavor: chosen.candidate.node_type.flavor.clone(),
             basis,
             figure: chosen.figure,
             others_not_named: offers.len().saturating_sub(OTHERS) as u64,
@@ -259,7 +272,7 @@ impl<'a> Planner<'a> {
         };
         Ok(Chosen {
             cloud: chosen.candidate.cloud,
-            kind: chosen.candidate.kind.clone(),
+            node_type: chosen.candidate.node_type.clone(),
             load,
             choice,
         })
@@ -274,18 +287,22 @@ impl<'a> Planner<'a> {
         // Of kinds that may or may not take such jobs one is tried at a time.
         let trying = asks.is_some_and(|asks| self.first_will_tell(market, asks).is_some());
         for candidate in &market.candidates {
-            let told = match asks.map_or(Answer::Takes, |asks| self.answer(&candidate.kind, asks)) {
-                Answer::Takes => true,
-                Answer::Perhaps(_) if !trying => false,
-                Answer::Perhaps(_) | Answer::Refuses(_) | Answer::Unknown(_) => continue,
+            let told = match asks.map_or(MatchAnswer::Takes, |asks| {
+                self.answer(&candidate.node_type, asks)
+            }) {
+                MatchAnswer::Takes => true,
+                MatchAnswer::Perhaps(_) if !trying => false,
+                MatchAnswer::Perhaps(_) | MatchAnswer::Refuses(_) | MatchAnswer::Unknown(_) => {
+                    continue;
+                }
             };
             if let (Some(wanted), Some(capacity)) = (wanted, &candidate.capacity)
-                && !self.takes(&candidate.kind, capacity, wanted.group)
+                && !self.takes(&candidate.node_type, capacity, wanted.group)
             {
                 continue;
             }
             let (more, limit) =
-                limits::allowance(&self.case(candidate.cloud, &candidate.kind, submitters));
+                limits::allowance(&self.case(candidate.cloud, &candidate.node_type, submitters));
             let offer = Offer {
                 candidate,
                 limit: (more == 0).then_some(limit),
@@ -385,23 +402,23 @@ impl<'a> Planner<'a> {
 
     /// What takes the place of a node of an older image goes before all others.
     fn replacement(&self, market: &Market<'a>, wanted: Option<Wanted<'_>>) -> Option<Chosen<'a>> {
-        let kind = self.replacement_for(wanted.map(|wanted| wanted.group))?;
-        let cloud = self.policy.cloud(&kind.cloud)?;
-        let candidate = self.candidate(cloud, kind, &market.rates);
+        let node_type = self.replacement_for(wanted.map(|wanted| wanted.group))?;
+        let cloud = self.policy.cloud(&node_type.cloud)?;
+        let candidate = self.candidate(cloud, node_type, &market.rates);
         candidate.capacity.as_ref()?;
         let load = wanted.map(|wanted| self.load(market, &candidate, wanted));
         Some(Chosen {
             cloud,
             choice: (market.candidates.len() > 1).then(|| Choice {
                 cloud: cloud.name.clone(),
-                flavor: candidate.kind.flavor.clone(),
+                flavor: candidate.node_type.flavor.clone(),
                 basis: Basis::Replacement,
                 figure: None,
                 others: Vec::new(),
                 others_not_named: 0,
             }),
             load: load.unwrap_or_default(),
-            kind: candidate.kind,
+            node_type: candidate.node_type,
         })
     }
 }
@@ -410,7 +427,7 @@ impl From<Offer<'_, '_>> for Other {
     fn from(offer: Offer<'_, '_>) -> Other {
         Other {
             cloud: offer.candidate.cloud.name.clone(),
-            flavor: offer.candidate.kind.flavor.clone(),
+            flavor: offer.candidate.node_type.flavor.clone(),
             figure: offer.figure,
             limit: offer.limit,
         }

@@ -18,10 +18,10 @@ use super::planner::{JobGroup, Planner};
 use crate::brakes::Brake;
 use crate::capacity::Capacity;
 use crate::job_requirements::{self, JobGroupKey};
-use crate::memory::{Kind, UnclaimedGroup};
 use crate::node::Phase;
 use crate::observation::Resources;
 use crate::packing::dominant_share;
+use crate::state::{NodeType, UnclaimedGroup};
 use crate::submitter::Submitters;
 
 /// Negotiation cycles after which a job that still waits beside a free slot is not going to take it.
@@ -43,8 +43,8 @@ impl Planner<'_> {
     }
 
     /// What a node of this kind offers: what one really did, else what its flavor promises.
-    pub(super) fn capacity(&self, kind: &Kind) -> Option<Capacity> {
-        job_requirements::capacity(kind, &self.next, &self.observation.clouds)
+    pub(super) fn capacity(&self, node_type: &NodeType) -> Option<Capacity> {
+        job_requirements::capacity(node_type, &self.next, &self.observation.clouds)
     }
 
     /// The largest of everything that jobs could be placed on: what dominant shares are measured against.
@@ -56,8 +56,8 @@ impl Planner<'_> {
         for slot in startds.flat_map(|startd| &startd.slots) {
             take(&slot.total);
         }
-        for (_, kind) in self.options() {
-            if let Some(capacity) = self.capacity(&kind) {
+        for (_, node_type) in self.options() {
+            if let Some(capacity) = self.capacity(&node_type) {
                 capacity.spaces().for_each(&mut take);
             }
         }
@@ -73,7 +73,7 @@ impl Planner<'_> {
             held_back,
         } in self.startable()
         {
-            let asks = demand.kind();
+            let asks = demand.key();
             let submitters = self.policy.submitter_limits.submitters(demand);
             let key = (asks.clone(), submitters.clone());
             let group = by_kind.entry(key).or_insert_with(|| JobGroup {
@@ -134,11 +134,12 @@ impl Planner<'_> {
                 refusal.asks == group.asks && group.jobs >= refusal.jobs && moved < SAME_JOB
             };
             // Though HTCondor said that it would take them.
-            let takes = |kind: &&Kind| self.answer(kind, &group.asks).may_use();
+            let takes = |node_type: &&NodeType| self.answer(node_type, &group.asks).may_use();
             let made_for_it = untaken.get(&group.asks);
             let beside = hears
                 && group.waiting >= settling_time
-                && made_for_it.is_some_and(|kinds| kinds.iter().any(|kind| takes(&kind)));
+                && made_for_it
+                    .is_some_and(|node_types| node_types.iter().any(|node_type| takes(&node_type)));
             let refusal = match self.next.refusals.iter().find(unchanged) {
                 Some(refusal) if beside => Some(UnclaimedGroup {
                     jobs: group.jobs - group.young,
@@ -169,8 +170,8 @@ impl Planner<'_> {
     }
 
     /// The kinds of nodes that have been free since they joined, by what they were made for.
-    fn untaken(&self, settling_time: Duration) -> BTreeMap<JobGroupKey, BTreeSet<Kind>> {
-        let mut untaken: BTreeMap<JobGroupKey, BTreeSet<Kind>> = BTreeMap::new();
+    fn untaken(&self, settling_time: Duration) -> BTreeMap<JobGroupKey, BTreeSet<NodeType>> {
+        let mut untaken: BTreeMap<JobGroupKey, BTreeSet<NodeType>> = BTreeMap::new();
         for node in &self.nodes {
             if !matches!(node.phase, Phase::Idle { idle_for } if idle_for >= settling_time) {
                 continue;
@@ -181,8 +182,8 @@ impl Planner<'_> {
                 .as_ref()
                 .filter(|_| !node.memory.claims.taken)
             {
-                let kinds = untaken.entry(asks.clone()).or_default();
-                kinds.insert(node.kind.clone());
+                let node_types = untaken.entry(asks.clone()).or_default();
+                node_types.insert(node.node_type.clone());
             }
         }
         untaken

@@ -1,10 +1,10 @@
 //! The plan as it is told: every node with its reason, figures, and what an operator should know.
 
 use super::planner::{JobGroup, NewNode, NodePlan, Planner};
-use super::unseen::unseen;
+use super::unknown_sources::unseen;
 use super::{
-    JobGroupEntry, KnownSources, NodeDecision, NodeEntry, Plan, contradictions, phase_name, queue,
-    to_come,
+    JobGroupEntry, KnownSources, NodeDecision, NodeEntry, Plan, identity_mismatches, phase_name,
+    queue, to_come,
 };
 use crate::figures::{self, PolicyFigures};
 use crate::names::PhaseName;
@@ -17,7 +17,7 @@ impl<'a> Planner<'a> {
     /// The plan, when all passes are done.
     pub(super) fn into_plan(mut self) -> Plan {
         let (observation, policy) = (self.observation, self.policy);
-        let contradictions = contradictions::told(&self.nodes, &self.survey.impostors);
+        let contradictions = identity_mismatches::told(&self.nodes, &self.survey.impostors);
         let groups = std::mem::take(&mut self.groups).into_iter();
         self.next.recent.add(self.next.now, self.actions.planned());
         Plan {
@@ -105,8 +105,8 @@ impl<'a> Planner<'a> {
         NodeEntry {
             node: node.id.clone(),
             name: node.name.clone(),
-            cloud: node.kind.cloud.clone(),
-            flavor: node.kind.flavor.clone(),
+            cloud: node.node_type.cloud.clone(),
+            flavor: node.node_type.flavor.clone(),
             zone: remembered.and_then(|memory| memory.zone.clone()),
             server: figures::server_of(self.observation, self.policy, &self.next, node),
             startd: figures::startd_of(node),
@@ -117,14 +117,19 @@ impl<'a> Planner<'a> {
     }
 
     fn new_line(&self, new: &NewNode) -> NodeEntry {
-        let cloud = self.policy.cloud(&new.kind.cloud);
+        let cloud = self.policy.cloud(&new.node_type.cloud);
         NodeEntry {
-            server: figures::server(self.observation, cloud, &new.kind.flavor, &new.kind.image),
+            server: figures::server(
+                self.observation,
+                cloud,
+                &new.node_type.flavor,
+                &new.node_type.image,
+            ),
             startd: None,
             node: new.id.clone(),
             name: new.name.clone(),
-            cloud: new.kind.cloud.clone(),
-            flavor: new.kind.flavor.clone(),
+            cloud: new.node_type.cloud.clone(),
+            flavor: new.node_type.flavor.clone(),
             zone: new.zone.clone(),
             phase: PhaseName::New,
             fate: NodeDecision::Create,

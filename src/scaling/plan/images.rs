@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::NodeDecision;
 use super::planner::{JobGroup, NodePlan, Planner};
-use crate::job_requirements::Answer;
+use crate::job_requirements::MatchAnswer;
 use crate::limits::{self, Limit};
-use crate::memory::{ConfiguredImage, Kind, Replacement};
 use crate::node::{Node, Phase};
 use crate::observation::Observed;
+use crate::state::{ConfiguredImage, NodeType, Replacement};
 use crate::submitter::Submitters;
 
 /// A server that was asked for in the tick before the image was configured may have been made after it.
@@ -32,7 +32,7 @@ impl Planner<'_> {
     /// Whether it was made before its cloud's image was configured. One that was adopted and is younger was made by
     /// another ehos with the same pool id, which would take it for ours, and so on for ever.
     fn made_before(&self, node: &Node<'_>) -> bool {
-        let Some(configured) = self.next.images.get(&node.kind.cloud) else {
+        let Some(configured) = self.next.images.get(&node.node_type.cloud) else {
             return false;
         };
         let age = node.server.map(|server| server.record().age);
@@ -42,31 +42,34 @@ impl Planner<'_> {
 
     /// What would be made in the place of a node of an older image: `None` when it is of none. A server that does not
     /// say its image may be of any.
-    pub(super) fn successor(&self, node: &Node<'_>) -> Option<Kind> {
-        let cloud = self.policy.cloud(&node.kind.cloud)?;
-        if node.kind.image.is_empty() || node.kind.image == cloud.image || !self.made_before(node) {
+    pub(super) fn successor(&self, node: &Node<'_>) -> Option<NodeType> {
+        let cloud = self.policy.cloud(&node.node_type.cloud)?;
+        if node.node_type.image.is_empty()
+            || node.node_type.image == cloud.image
+            || !self.made_before(node)
+        {
             return None;
         }
-        let same = |flavor: &&String| **flavor == node.kind.flavor;
+        let same = |flavor: &&String| **flavor == node.node_type.flavor;
         let flavor = cloud.flavors.iter().find(same).or(cloud.flavors.first())?;
-        Some(Kind::of(cloud, flavor))
+        Some(NodeType::of(cloud, flavor))
     }
 
     /// What stands in the way of one of this kind in the place of a node.
-    pub(super) fn no_exchange(&self, node: &Node<'_>, successor: &Kind) -> Option<Limit> {
+    pub(super) fn no_exchange(&self, node: &Node<'_>, successor: &NodeType) -> Option<Limit> {
         let cloud = self.policy.cloud(&successor.cloud)?;
         let view = self.observation.clouds.get(&successor.cloud);
         let view = view.and_then(Observed::known);
-        let leaving = view.and_then(|view| view.flavors.get(&node.kind.flavor));
+        let leaving = view.and_then(|view| view.flavors.get(&node.node_type.flavor));
         limits::exchange(&self.case(cloud, successor, Submitters::NONE), leaving)
     }
 
     /// Whether nodes of older images make room for this kind: it has proven itself and may be made.
-    pub(super) fn takes_over(&self, successor: &Kind) -> bool {
+    pub(super) fn takes_over(&self, successor: &NodeType) -> bool {
         let closed = |cloud| limits::closed(&self.case(cloud, successor, Submitters::NONE));
         // A failure that this tick sees is counted later in it.
         let failed = |node: &NodePlan<'_>| {
-            node.kind == *successor && matches!(node.phase, Phase::Failed { .. })
+            node.node_type == *successor && matches!(node.phase, Phase::Failed { .. })
         };
         self.next.proven(successor)
             && self
@@ -91,7 +94,11 @@ impl Planner<'_> {
         let now = self.next.now;
         let mut replacements = std::mem::take(&mut self.next.replacements);
         replacements.retain(|_, replacement| {
-            let Replacement { node, kind, at } = replacement;
+            let Replacement {
+                node,
+                node_type,
+                at,
+            } = replacement;
             // An ad from before the drain says nothing of it.
             let goes_on = |node: &Node<'_>| {
                 let heard = node.startd.map(|startd| startd.heard_ago);
@@ -102,36 +109,44 @@ impl Planner<'_> {
             };
             let mut nodes = self.nodes.iter();
             let refused = nodes.any(|there| there.id == *node && goes_on(there));
-            kind.is_configured(self.policy) && !refused && !self.next.proven(kind)
+            node_type.is_configured(self.policy) && !refused && !self.next.proven(node_type)
         });
         self.next.replacements = replacements;
     }
 
     /// The kind that takes the place of a node which was drained for its image, when nothing of it is on its way: it
     /// goes before what `node_allocation` would choose, or the image would not be tried where it is configured.
-    pub(super) fn replacement_for(&self, group: Option<&JobGroup>) -> Option<Kind> {
+    pub(super) fn replacement_for(&self, group: Option<&JobGroup>) -> Option<NodeType> {
         let asks = group.map(|group| &group.asks);
         let submitters = group.map_or(Submitters::NONE, |group| &group.submitters);
-        let mut kinds = self.next.replacements.values().map(|entry| &entry.kind);
-        let suits = |kind: &&Kind| {
-            let Some(cloud) = self.policy.cloud(&kind.cloud) else {
+        let mut node_types = self
+            .next
+            .replacements
+            .values()
+            .map(|entry| &entry.node_type);
+        let suits = |node_type: &&NodeType| {
+            let Some(cloud) = self.policy.cloud(&node_type.cloud) else {
                 return false;
             };
-            let holds = self.capacity(kind).is_some_and(|capacity| {
+            let holds = self.capacity(node_type).is_some_and(|capacity| {
                 let holds = |asks| {
-                    let request = self.observation.matches.request(kind, asks);
+                    let request = self.observation.matches.request(node_type, asks);
                     capacity.holds(&request) > 0
                 };
                 asks.is_none_or(holds)
             });
-            let takes =
-                |asks| matches!(self.answer(kind, asks), Answer::Takes | Answer::Perhaps(_));
+            let takes = |asks| {
+                matches!(
+                    self.answer(node_type, asks),
+                    MatchAnswer::Takes | MatchAnswer::Perhaps(_)
+                )
+            };
             holds
                 && asks.is_none_or(takes)
-                && !self.counts.unjoined_of_kind.contains_key(*kind)
-                && limits::allowance(&self.case(cloud, kind, submitters)).0 > 0
+                && !self.counts.unjoined_of_kind.contains_key(*node_type)
+                && limits::allowance(&self.case(cloud, node_type, submitters)).0 > 0
         };
-        kinds.find(suits).cloned()
+        node_types.find(suits).cloned()
     }
 
     /// How far each cloud is, for an operator.
@@ -141,8 +156,8 @@ impl Planner<'_> {
             let nodes = self
                 .nodes
                 .iter()
-                .filter(|node| node.kind.cloud == cloud.name);
-            let older: Vec<(&NodePlan<'_>, Kind)> = nodes
+                .filter(|node| node.node_type.cloud == cloud.name);
+            let older: Vec<(&NodePlan<'_>, NodeType)> = nodes
                 .filter(|node| node.is_kept() && !node.is(NodeDecision::Forget))
                 .filter_map(|node| Some((node, self.successor(node)?)))
                 .collect();
@@ -163,12 +178,14 @@ impl Planner<'_> {
         notices
     }
 
-    fn how_replaced(&self, older: &[(&NodePlan<'_>, Kind)]) -> String {
+    fn how_replaced(&self, older: &[(&NodePlan<'_>, NodeType)]) -> String {
         let all = older.len();
-        let proven = older.iter().filter(|(_, kind)| self.next.proven(kind));
+        let proven = older
+            .iter()
+            .filter(|(_, node_type)| self.next.proven(node_type));
         let held: Vec<Limit> = proven
             .clone()
-            .filter_map(|(node, kind)| self.no_exchange(node, kind))
+            .filter_map(|(node, node_type)| self.no_exchange(node, node_type))
             .collect();
         let unproven = all - proven.count();
         let mut parts = Vec::new();

@@ -7,11 +7,11 @@ use super::planner::Planner;
 use super::{LeftoverEntry, NodeDecision};
 use crate::action::CloudAction;
 use crate::leftover::{Leftover, LeftoverKind, Unmarked};
-use crate::memory::LeftoverState;
 use crate::observation::{CloudName, CloudView, NodeId, Observation, OwnedServer, Role};
 use crate::pace::MINUTE;
 use crate::reason::Reason;
 use crate::seconds::seconds;
+use crate::state::LeftoverState;
 
 /// A floating IP that has led nowhere for so long is given back: a central manager that is being made needs it soon.
 const UNUSED_AFTER: Duration = Duration::from_secs(3600);
@@ -20,7 +20,7 @@ const UNUSED_AFTER: Duration = Duration::from_secs(3600);
 const UNMARKED_AFTER: Duration = Duration::from_secs(600);
 
 /// So many leftovers of a cloud are remembered; others are found when these are gone.
-const MOST_REMEMBERED: usize = 200;
+const MAX_REMEMBERED: usize = 200;
 
 /// One thing that a cloud shows.
 enum Found<'a> {
@@ -111,7 +111,7 @@ impl<'a> Planner<'a> {
         for (id, (cloud, view, thing)) in found {
             let remembered = self.next.leftovers.values();
             let of_cloud = remembered.filter(|memory| memory.cloud == *cloud).count();
-            if !self.next.leftovers.contains_key(id) && of_cloud >= MOST_REMEMBERED {
+            if !self.next.leftovers.contains_key(id) && of_cloud >= MAX_REMEMBERED {
                 continue;
             }
             let ours = matches!(thing, Found::Ours(_));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::NodeDecision;
 use super::planner::{NodePlan, Planner};
-use super::removing::LEAVING;
+use super::scale_down_pass::LEAVING;
 use crate::brakes::Brake;
 use crate::node::Phase;
 use crate::reason::Reason;

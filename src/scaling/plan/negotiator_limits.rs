@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::planner::Planner;
 use crate::capacity::Capacity;
 use crate::job_requirements::{JobFault, with_parents};
-use crate::memory::Kind;
 use crate::observation::{Ceiling, Demand, MaxRunning, NegotiatorView, Observed};
 use crate::reason::Reason;
+use crate::state::NodeType;
 
 /// Waiting jobs, and how many of them the negotiator would start.
 pub(super) struct StartableJobs<'a> {
@@ -114,11 +114,11 @@ impl<'a> Planner<'a> {
         }
         // The order in which schedds and groups are listed says nothing. Jobs that no node would run take nothing from
         // those that one would.
-        let kinds = self.kinds();
+        let node_types = self.node_types();
         let mut all: Vec<_> = all
             .into_iter()
             .map(|(schedd, startable)| {
-                let no_node = !self.may_run(&kinds, startable.demand);
+                let no_node = !self.may_run(&node_types, startable.demand);
                 (no_node, schedd, startable)
             })
             .collect();
@@ -136,27 +136,27 @@ impl<'a> Planner<'a> {
     }
 
     /// Every kind of node that there is or that may be made, with what it offers where that is known.
-    fn kinds(&self) -> BTreeMap<Kind, Option<Capacity>> {
-        let made = self.options().into_iter().map(|(_, kind)| kind);
-        let there = self.nodes.iter().map(|node| node.kind.clone());
-        let with_capacity = |kind: Kind| {
-            let capacity = self.capacity(&kind);
-            (kind, capacity)
+    fn node_types(&self) -> BTreeMap<NodeType, Option<Capacity>> {
+        let made = self.options().into_iter().map(|(_, node_type)| node_type);
+        let there = self.nodes.iter().map(|node| node.node_type.clone());
+        let with_capacity = |node_type: NodeType| {
+            let capacity = self.capacity(&node_type);
+            (node_type, capacity)
         };
         made.chain(there).map(with_capacity).collect()
     }
 
     /// Whether a node of one of these kinds may run such jobs, as far as that can be read.
-    fn may_run(&self, kinds: &BTreeMap<Kind, Option<Capacity>>, demand: &Demand) -> bool {
-        let asks = demand.kind();
+    fn may_run(&self, node_types: &BTreeMap<NodeType, Option<Capacity>>, demand: &Demand) -> bool {
+        let asks = demand.key();
         if demand.fault.is_some() || asks.needs.is_unread() {
             return false;
         }
         let matches = &self.observation.matches;
-        kinds.iter().any(|(kind, capacity)| {
-            let request = matches.request(kind, &asks);
+        node_types.iter().any(|(node_type, capacity)| {
+            let request = matches.request(node_type, &asks);
             let fits = capacity.as_ref().is_none_or(|it| it.holds(&request) > 0);
-            fits && matches.answer(kind, &asks).may_use()
+            fits && matches.answer(node_type, &asks).may_use()
         })
     }
 
@@ -218,7 +218,7 @@ fn restart_backoff(starts: u64) -> Duration {
 
 /// Those that have waited longest first.
 fn order(one: &Demand, other: &Demand) -> Ordering {
-    let key = |demand: &Demand| (std::cmp::Reverse(demand.waiting), demand.kind());
+    let key = |demand: &Demand| (std::cmp::Reverse(demand.waiting), demand.key());
     let limits = |demand: &Demand| {
         let limits = demand.concurrency_limits.iter();
         let limits = limits.map(|(name, each)| (name.clone(), each.to_bits()));
@@ -241,7 +241,7 @@ impl<'a> StartableJobs<'a> {
     ) {
         let demand = self.demand;
         #[allow(clippy::cast_precision_loss)] // A request is not that large.
-        let cores = demand.kind().request.cpus as f64;
+        let cores = demand.key().request.cpus as f64;
         let group = demand.accounting_group.as_deref().unwrap_or_default();
         for (name, each) in &demand.concurrency_limits {
             let jobs = limits.jobs(name, *each).unwrap_or(u64::MAX);

@@ -11,13 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::planner::{JobGroup, Planner};
-use crate::job_requirements::Answer;
-use crate::memory::Kind;
+use crate::job_requirements::MatchAnswer;
 use crate::node::{Phase, is_fresh};
 use crate::observation::{Observed, Resources, StartdView};
 use crate::packing::{Class, Stock};
 use crate::reason::Reason;
 use crate::sender::Sender;
+use crate::state::NodeType;
 
 /// Other machines of the pool: what their ads say is left to the negotiator.
 const OTHERS: Class = 0;
@@ -52,7 +52,7 @@ struct Supply {
     coming: Stock,
     returning: Vec<Returning>,
     /// Nodes of one kind are of one class.
-    classes: BTreeMap<Kind, Class>,
+    classes: BTreeMap<NodeType, Class>,
 }
 
 /// How many jobs of a group were placed.
@@ -200,18 +200,19 @@ impl Planner<'_> {
     fn terms(
         &self,
         group: &JobGroup,
-        classes: &BTreeMap<Kind, Class>,
+        classes: &BTreeMap<NodeType, Class>,
         certain: bool,
         settling_time: Duration,
     ) -> Terms {
         let matches = &self.observation.matches;
-        let refuses = |kind: &Kind| {
-            let answer = matches.answer(kind, &group.asks);
-            !answer.may_use() || certain && !matches!(answer, Answer::Takes)
+        let refuses = |node_type: &NodeType| {
+            let answer = matches.answer(node_type, &group.asks);
+            !answer.may_use() || certain && !matches!(answer, MatchAnswer::Takes)
         };
-        let closed = classes.iter().filter(|(kind, _)| refuses(kind));
-        let of_kind =
-            |(kind, class): (&Kind, &Class)| (Some(*class), matches.request(kind, &group.asks));
+        let closed = classes.iter().filter(|(node_type, _)| refuses(node_type));
+        let of_kind = |(node_type, class): (&NodeType, &Class)| {
+            (Some(*class), matches.request(node_type, &group.asks))
+        };
         let others = (Some(OTHERS), group.asks.request);
         let requests = match matches.depends_on_machine(&group.asks) {
             false => vec![(None, group.asks.request)],
@@ -233,7 +234,7 @@ impl Planner<'_> {
         let mut idle: Vec<(Duration, usize, Class)> = Vec::new();
         for (index, node) in self.nodes.iter().enumerate() {
             let next = supply.classes.len() + 1;
-            let class = *supply.classes.entry(node.kind.clone()).or_insert(next);
+            let class = *supply.classes.entry(node.node_type.clone()).or_insert(next);
             if node.retires() {
                 continue;
             }
@@ -257,7 +258,7 @@ impl Planner<'_> {
                     });
                 }
                 _ if node.coming() => {
-                    let capacity = self.capacity(&node.kind);
+                    let capacity = self.capacity(&node.node_type);
                     let coming = capacity.iter().flat_map(|capacity| capacity.spaces());
                     coming.for_each(|space| supply.coming.add(*space, false, class, index));
                 }

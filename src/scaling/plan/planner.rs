@@ -8,9 +8,8 @@ use super::{Action, BuilderEntry, FloatingIpEntry, LeftoverEntry, NodeDecision};
 use crate::action::{CloudAction, PoolAction};
 use crate::brakes::Brake;
 use crate::budget::{BudgetSpent, Costs};
-use crate::job_requirements::{self, Answer, JobFault, JobGroupKey};
+use crate::job_requirements::{self, JobFault, JobGroupKey, MatchAnswer};
 use crate::limits::Planned;
-use crate::memory::{Kind, NodeState, State};
 use crate::node::{Node, Phase};
 use crate::node_inventory::NodeInventory;
 use crate::observation::{CloudName, NodeId, Observation, Observed};
@@ -18,6 +17,7 @@ use crate::pace::ActionCounts;
 use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::seconds::{Seconds, seconds};
+use crate::state::{NodeState, NodeType, State};
 use crate::submitter::{ChargedNodes, Submitters};
 
 /// A node, and what becomes of it.
@@ -91,17 +91,17 @@ pub(super) struct Counts {
     pub(super) nodes: u64,
     pub(super) in_cloud: BTreeMap<CloudName, u64>,
     /// Those that are on their way, or have joined and take no jobs.
-    pub(super) unjoined_of_kind: BTreeMap<Kind, u64>,
+    pub(super) unjoined_of_kind: BTreeMap<NodeType, u64>,
     pub(super) charged: ChargedNodes,
     /// What the plan makes in each cloud, and what intents will take.
     pub(super) planned: BTreeMap<CloudName, Planned>,
     /// Of kinds whose images are tested: how many nodes may be on their way before one has joined.
-    pub(super) first_nodes: BTreeMap<Kind, u64>,
+    pub(super) first_nodes: BTreeMap<NodeType, u64>,
 }
 
 impl Counts {
     fn of(survey: &NodeInventory<'_>, observation: &Observation, state: &State) -> Counts {
-        let cores = |node: &Node<'_>| cores(&node.kind, observation, state);
+        let cores = |node: &Node<'_>| cores(&node.node_type, observation, state);
         let mut counts = Counts {
             nodes: 0,
             in_cloud: BTreeMap::new(),
@@ -117,33 +117,36 @@ impl Counts {
         for node in survey.nodes.iter().filter(|node| node.exists()) {
             // One that takes no jobs proves nothing; one that is going or lost is not on its way.
             let closed = node.phase == Phase::StartFalse && !node.memory.join.proven;
-            counts.add(&node.kind, node.coming() || closed);
+            counts.add(&node.node_type, node.coming() || closed);
         }
         counts
     }
 
-    pub(super) fn add(&mut self, kind: &Kind, unproven: bool) {
+    pub(super) fn add(&mut self, node_type: &NodeType, unproven: bool) {
         self.nodes += 1;
-        *self.in_cloud.entry(kind.cloud.clone()).or_default() += 1;
+        *self.in_cloud.entry(node_type.cloud.clone()).or_default() += 1;
         if unproven {
-            *self.unjoined_of_kind.entry(kind.clone()).or_default() += 1;
+            *self.unjoined_of_kind.entry(node_type.clone()).or_default() += 1;
         }
     }
 
     /// How many of this kind are on their way.
-    pub(super) fn unjoined(&self, kind: &Kind) -> u64 {
-        self.unjoined_of_kind.get(kind).copied().unwrap_or_default()
+    pub(super) fn unjoined(&self, node_type: &NodeType) -> u64 {
+        self.unjoined_of_kind
+            .get(node_type)
+            .copied()
+            .unwrap_or_default()
     }
 }
 
 /// The cores of a flavor, or else those that nodes of it were seen to have.
-pub(super) fn cores(kind: &Kind, observation: &Observation, state: &State) -> u64 {
+pub(super) fn cores(node_type: &NodeType, observation: &Observation, state: &State) -> u64 {
     let view = observation
         .clouds
-        .get(&kind.cloud)
+        .get(&node_type.cloud)
         .and_then(Observed::known);
-    let flavor = view.and_then(|view| view.flavors.get(&kind.flavor));
-    let capacity = || job_requirements::capacity(kind, state, &observation.clouds);
+    let flavor = view.and_then(|view| view.flavors.get(&node_type.flavor));
+    let capacity = || job_requirements::capacity(node_type, state, &observation.clouds);
     flavor.map_or_else(
         || capacity().map_or(0, |capacity| capacity.total().cpus),
         |flavor| flavor.vcpus,
@@ -155,7 +158,7 @@ pub(super) struct NewNode {
     pub(super) id: NodeId,
     pub(super) name: String,
     pub(super) zone: Option<String>,
-    pub(super) kind: Kind,
+    pub(super) node_type: NodeType,
     pub(super) why: Reason,
 }
 
@@ -309,8 +312,8 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether a node of `kind` takes jobs that ask for this.
-    pub(super) fn answer(&self, kind: &Kind, asks: &JobGroupKey) -> Answer<'a> {
-        self.observation.matches.answer(kind, asks)
+    pub(super) fn answer(&self, node_type: &NodeType, asks: &JobGroupKey) -> MatchAnswer<'a> {
+        self.observation.matches.answer(node_type, asks)
     }
 
     /// The brake that stops new nodes.
@@ -355,7 +358,7 @@ impl<'a> Planner<'a> {
     }
 
     /// For how long something has been so.
-    pub(super) fn since(&self, moment: Option<crate::memory::TickInstant>) -> Seconds {
+    pub(super) fn since(&self, moment: Option<crate::state::TickInstant>) -> Seconds {
         moment.map_or(Seconds(0), |moment| seconds(self.next.now.since(moment)))
     }
 }

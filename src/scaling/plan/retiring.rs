@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::planner::{NodePlan, Planner};
 use super::{UnknownSource, phase_name};
 use crate::leftover::Leftover;
-use crate::memory::State;
 use crate::money::Money;
 use crate::observation::{CloudName, Observed, Role};
 use crate::policy::CloudPolicy;
 use crate::source::{Source, SourceKind};
+use crate::state::State;
 
 /// So many servers are named.
 const NAMED: usize = 5;
@@ -32,7 +32,7 @@ impl Planner<'_> {
         let mut phases: BTreeMap<&str, usize> = BTreeMap::new();
         let nodes = self.nodes.iter();
         let nodes: Vec<&NodePlan<'_>> = nodes
-            .filter(|node| node.kind.cloud == *name && node.exists())
+            .filter(|node| node.node_type.cloud == *name && node.exists())
             .collect();
         for node in &nodes {
             *phases.entry(phase_name(&node.phase).as_str()).or_default() += 1;

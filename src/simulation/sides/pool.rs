@@ -5,20 +5,22 @@ use std::time::Duration;
 
 use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use scaling::idle_time::{Clocks, IdleTimes, Waiting, young};
-use scaling::job_requirements::{Candidate, JobGroupKey, Matches, RequirementsDigest, Verdict};
+use scaling::job_requirements::{
+    JobGroupKey, MatchResult, MatchTarget, Matches, RequirementsDigest,
+};
 use scaling::observation::{
     CollectorView, Demand, DrainView, JobCounts, NegotiatorView, NodeId, Observed, PoolView,
     Resources, RunningJobs, ScheddView, SlotView, StartdView,
 };
 use scaling::sender::Sender;
 use system::deadline::Deadline;
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 use super::{SimulatedPool, failure, locked};
 use crate::world::{JobState, LEASE, SimulatedAd, World, machine};
 
 impl Pool for SimulatedPool<'_> {
-    fn observe(&self, watch: &Watch, _deadline: Deadline) -> PoolView {
+    fn observe(&self, watch: &TrackedMachines, _deadline: Deadline) -> PoolView {
         let world = locked(self.world);
         let collector = if world.broken.collector {
             Observed::Unknown("the collector does not answer".to_owned())
@@ -50,7 +52,7 @@ impl Pool for SimulatedPool<'_> {
     fn matches(
         &self,
         jobs: &BTreeSet<JobGroupKey>,
-        nodes: &[Candidate],
+        nodes: &[MatchTarget],
         _deadline: Deadline,
     ) -> Matches {
         let world = locked(self.world);
@@ -59,21 +61,21 @@ impl Pool for SimulatedPool<'_> {
             matches.fail("it does not answer which jobs would run".to_owned());
         }
         for node in nodes {
-            let cloud = world.scenario.clouds.get(&node.kind.cloud);
-            let flavor = cloud.and_then(|cloud| cloud.flavors.get(&node.kind.flavor));
+            let cloud = world.scenario.clouds.get(&node.node_type.cloud);
+            let flavor = cloud.and_then(|cloud| cloud.flavors.get(&node.node_type.flavor));
             for jobs in jobs {
                 let answer = if world.broken.matches {
                     Observed::Unknown("it does not answer which jobs would run".to_owned())
                 } else if world.broken.unlearnt && node.example.is_none() {
                     let clause = Some(format!("TARGET.{}", jobs.needs.0));
-                    Observed::Known(Verdict::Undetermined { clause })
+                    Observed::Known(MatchResult::Undetermined { clause })
                 } else if flavor.is_some_and(|flavor| flavor.has.contains(&jobs.needs.0)) {
-                    Observed::Known(Verdict::Matches)
+                    Observed::Known(MatchResult::Matches)
                 } else {
                     let clause = Some(format!("TARGET.{}", jobs.needs.0));
-                    Observed::Known(Verdict::JobRefuses { clause })
+                    Observed::Known(MatchResult::JobRefuses { clause })
                 };
-                matches.insert(node.kind.clone(), jobs.clone(), answer);
+                matches.insert(node.node_type.clone(), jobs.clone(), answer);
             }
         }
         matches
@@ -101,7 +103,7 @@ impl Pool for SimulatedPool<'_> {
             let message = "the schedd does not answer".to_owned();
             return Err(failure(FailureKind::Unknown, message));
         }
-        let watch = Watch::from_iter([(machine.to_owned(), String::new())]);
+        let watch = TrackedMachines::from_iter([(machine.to_owned(), String::new())]);
         Ok(!schedd(&world, &watch, Duration::ZERO).running_on.is_empty())
     }
 
@@ -199,7 +201,7 @@ pub(super) fn view(world: &World, ad: &SimulatedAd) -> StartdView {
 /// The one schedd of the site.
 pub(super) const SCHEDD: &str = "simulated";
 
-pub(super) fn schedd(world: &World, watch: &Watch, young: Duration) -> ScheddView {
+pub(super) fn schedd(world: &World, watch: &TrackedMachines, young: Duration) -> ScheddView {
     let mut groups: BTreeMap<(Resources, RequirementsDigest), IdleTimes> = BTreeMap::new();
     let mut newest_cluster = 0;
     let mut jobs = JobCounts::default();

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use scaling::memory::State;
+use scaling::state::State;
 
 /// The clock that all other entries are measured by. Without it they mean nothing.
 const CLOCK: &str = "now";
@@ -102,8 +102,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use scaling::memory::{Kind, NodeState, Pause, TickInstant};
     use scaling::observation::{CloudName, NodeId};
+    use scaling::state::{NodeState, NodeType, Pause, TickInstant};
 
     fn state() -> State {
         let mut state = State {
@@ -112,7 +112,7 @@ mod tests {
             ..State::default()
         };
         for name in ["one", "two", "three"] {
-            let kind = Kind {
+            let kind = NodeType {
                 cloud: CloudName::from("blue"),
                 flavor: "m1.small".to_owned(),
                 image: name.to_owned(),
@@ -124,7 +124,7 @@ mod tests {
                 TickInstant::default(),
             );
             state.nodes.insert(NodeId(name.to_owned()), node);
-            state.kind_mut(&kind).joined = 3;
+            state.node_type_mut(&kind).joined = 3;
             state.pauses.insert(
                 CloudName::from(name),
                 Pause {
@@ -193,7 +193,7 @@ mod tests {
         damaged["node_types"][1]["failures"] = json!("many");
         let (read, lost) = salvage(&damaged).unwrap();
         assert_eq!(lost, ["node_types[1]"]);
-        assert_eq!(read.kinds.len(), 2);
+        assert_eq!(read.node_types.len(), 2);
         assert_eq!((read.nodes, read.turn), (state().nodes, 7));
     }
 

@@ -5,7 +5,7 @@ use std::sync::{LazyLock, Mutex};
 
 use system::deadline::Deadline;
 use tick::observe::observe;
-use scaling::memory::State;
+use scaling::state::State;
 use scaling::observation::Observation;
 use scaling::plan::plan;
 use scaling::policy::Policy;

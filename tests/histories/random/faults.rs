@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction, StartdIdentity};
-use scaling::job_requirements::{Candidate, JobGroupKey, Matches};
+use scaling::job_requirements::{JobGroupKey, MatchTarget, Matches};
 use scaling::observation::{
     CloudView, Observed, OwnedServer, PoolView, ScheddView, ServerRecord, StartdView,
 };
@@ -15,7 +15,7 @@ use simulation::{Seconds, World, locked};
 use system::deadline::Deadline;
 use tick::backends::Backends;
 use tick::cloud::{Cloud, LeftoverQuery};
-use tick::pool::{Pool, Watch};
+use tick::pool::{Pool, TrackedMachines};
 
 use crate::attacker::{Attack, HostilePool};
 
@@ -236,7 +236,7 @@ struct FaultyPool<'a> {
 }
 
 impl Pool for FaultyPool<'_> {
-    fn observe(&self, watch: &Watch, deadline: Deadline) -> PoolView {
+    fn observe(&self, watch: &TrackedMachines, deadline: Deadline) -> PoolView {
         let mut view = self.pool.observe(watch, deadline);
         if self.faults.blink & 1 != 0 {
             view.collector = Observed::Unknown("fault".to_owned());
@@ -256,7 +256,7 @@ impl Pool for FaultyPool<'_> {
     fn matches(
         &self,
         jobs: &BTreeSet<JobGroupKey>,
-        nodes: &[Candidate],
+        nodes: &[MatchTarget],
         deadline: Deadline,
     ) -> Matches {
         self.pool.matches(jobs, nodes, deadline)

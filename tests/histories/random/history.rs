@@ -7,7 +7,6 @@ use std::time::Duration;
 use scaling::allocation::Allocation;
 use scaling::budget::Budget;
 use scaling::leftover::LeftoverKind;
-use scaling::memory::State;
 use scaling::money::Money;
 use scaling::observation::{
     NodeId, ServerStatus, builder_metadata, execute_metadata, master_metadata,
@@ -16,6 +15,7 @@ use scaling::plan::plan;
 use scaling::policy::Policy;
 use scaling::schedule::Spare;
 use scaling::signing;
+use scaling::state::State;
 use simulation::{Broken, IMAGE, SimulatedServer, SimulatedThing, World, locked};
 use system::deadline::Deadline;
 use tick::act::act;

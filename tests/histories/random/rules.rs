@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use scaling::action::{CloudAction, FailureKind, PoolAction};
-use scaling::job_requirements::Answer;
-use scaling::memory::{Outcome, State, UnmanagedMachines};
+use scaling::job_requirements::MatchAnswer;
 use scaling::money::Money;
 use scaling::node::drain_mark;
 use scaling::observation::{
@@ -15,6 +14,7 @@ use scaling::observation::{
 use scaling::plan::{Action, NodeDecision, Plan, plan};
 use scaling::policy::Policy;
 use scaling::sender::Sender;
+use scaling::state::{Outcome, State, UnmanagedMachines};
 use simulation::{JobState, SimulatedJob, World};
 
 use super::events::{Event, THERE};
@@ -530,9 +530,9 @@ fn nothing_is_made_for_jobs_that_would_not_run_there(tick: &Tick<'_>) -> Result<
         let Some(asks) = &memory.made_for else {
             continue;
         };
-        let answer = tick.observation.matches.answer(&memory.kind, asks);
+        let answer = tick.observation.matches.answer(&memory.node_type, asks);
         must!(
-            matches!(answer, Answer::Takes | Answer::Perhaps(_)),
+            matches!(answer, MatchAnswer::Takes | MatchAnswer::Perhaps(_)),
             "{} is made for jobs that need {:?}: {answer:?}",
             intent.node,
             asks.needs
@@ -666,7 +666,7 @@ fn no_drain_for_an_image_is_taken_back(tick: &Tick<'_>) -> Result<(), String> {
             drain.is_some_and(|drain| drain.reason.contains("older image"))
         });
         let cloud = tick.policy.cloud(&line.cloud);
-        let older = cloud.is_none_or(|cloud| cloud.image != memory.kind.image);
+        let older = cloud.is_none_or(|cloud| cloud.image != memory.node_type.image);
         let age = tick.plan.next.now.since(memory.started);
         // What another ehos made with our pool's id may be younger than our image.
         must!(
@@ -712,7 +712,7 @@ fn money_is_counted(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
     // What may be a neighbour's is no cost of this pool.
     let remembered = remembered.filter(|memory| memory.unsigned.is_none());
     let per_hour: f64 = remembered
-        .map(|memory| price(&memory.kind.cloud, &memory.kind.flavor))
+        .map(|memory| price(&memory.node_type.cloud, &memory.node_type.flavor))
         .sum();
     if let Some(most) = policy.budget.per_hour.filter(|_| creates) {
         must!(

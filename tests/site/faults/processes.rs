@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 /// A stopped service goes on after so many seconds even when the test was killed.
-const LONGEST_SECONDS: u32 = 90;
+const MAX_SECONDS: u32 = 90;
 
 /// Frozen processes: connections to them are taken by the kernel, and nobody answers. They go on when this is dropped.
 pub struct Frozen {
@@ -38,7 +38,7 @@ impl Frozen {
         assert!(!pids.is_empty(), "there is nothing to freeze");
         let watchdog = Command::new("sh")
             .args(["-c", script])
-            .arg(LONGEST_SECONDS.to_string())
+            .arg(MAX_SECONDS.to_string())
             .args(&pids)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{UnknownSource, retiring};
 use crate::job_requirements::{JobFault, OwnerBound};
-use crate::memory::State;
 use crate::observation::{CloudView, CollectorView, Observation, Observed};
 use crate::policy::{CloudPolicy, Policy};
 use crate::source::{Source, SourceKind};
+use crate::state::State;
 
 /// Owners whose jobs are named beyond their share; of more only the first are.
 const MAX_OWNERS_TOLD: usize = 20;

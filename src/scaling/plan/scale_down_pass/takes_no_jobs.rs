@@ -28,12 +28,12 @@ impl Rule for TakesNoJobs {
             let Some((_, why)) = planner.takes_no_jobs(node) else {
                 continue;
             };
-            let (kind, asked_for) = (node.kind.clone(), memory.started);
+            let (node_type, asked_for) = (node.node_type.clone(), memory.started);
             planner.remember(index, |memory| memory.failed = true);
             let why = why.to_string();
             planner
                 .next
-                .count_failure(&kind, asked_for, &why, Cause::Boot, planner.policy);
+                .count_failure(&node_type, asked_for, &why, Cause::Boot, planner.policy);
         }
     }
 

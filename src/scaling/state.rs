@@ -17,7 +17,7 @@ use super::capacity::Capacity;
 use super::failure_tracking::Protected;
 use super::first_seen::ClusterMarks;
 use super::job_requirements::JobGroupKey;
-use super::leftover::{LeftoverKind, LeftoverQuery, MOST_SERVERS};
+use super::leftover::{LeftoverKind, LeftoverQuery, MAX_SERVERS};
 use super::observation::{AttachedVolume, CloudName, NodeId};
 use super::pace::RecentActions;
 use super::plan::Action;
@@ -30,7 +30,7 @@ pub use node::{Claims, DeleteState, DrainState, Join, NodeState, Place, Silence}
 
 /// The longest time that one tick adds to the watched time: after a longer pause (or a jump of the clock) nothing
 /// is known of what lay between.
-const LONGEST_STEP: Duration = Duration::from_secs(300);
+const MAX_STEP: Duration = Duration::from_secs(300);
 /// A moment on ehos's own clock: the time it has watched the site, in milliseconds. Each tick moves it on by the
 /// time since the last one, but never by more than five minutes and never back, so that neither a jump of the
 /// machine's clock nor a night without ticks makes a timer expire.
@@ -63,7 +63,7 @@ impl TickInstant {
 
 /// What a server is made of, as configured: what fails or proves itself together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Kind {
+pub struct NodeType {
     /// The cloud.
     pub cloud: CloudName,
     /// The flavor.
@@ -72,10 +72,10 @@ pub struct Kind {
     pub image: String,
 }
 
-impl Kind {
+impl NodeType {
     /// A flavor of a cloud, with the image that is configured there.
-    pub fn of(cloud: &CloudPolicy, flavor: &str) -> Kind {
-        Kind {
+    pub fn of(cloud: &CloudPolicy, flavor: &str) -> NodeType {
+        NodeType {
             cloud: cloud.name.clone(),
             flavor: flavor.to_owned(),
             image: cloud.image.clone(),
@@ -83,8 +83,8 @@ impl Kind {
     }
 
     /// What an intent asks for.
-    fn asked(intent: &Intent) -> Kind {
-        Kind {
+    fn asked(intent: &Intent) -> NodeType {
+        NodeType {
             cloud: intent.cloud.clone(),
             flavor: intent.flavor.clone(),
             image: intent.image.clone(),
@@ -165,8 +165,8 @@ pub struct BuilderState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeTypeState {
     /// Which.
-    #[serde(rename = "node_type", alias = "kind")]
-    pub kind: Kind,
+    #[serde(alias = "kind")]
+    pub node_type: NodeType,
     /// How many of it have joined.
     pub joined: u64,
     /// A node of it has been seen to run a job, or a trace of one.
@@ -221,8 +221,8 @@ pub struct Replacement {
     /// The node.
     pub node: NodeId,
     /// What is to take its place.
-    #[serde(rename = "node_type", alias = "kind")]
-    pub kind: Kind,
+    #[serde(alias = "kind")]
+    pub node_type: NodeType,
     /// When its drain was decided.
     pub at: TickInstant,
 }
@@ -281,8 +281,7 @@ pub struct State {
     #[serde(default)]
     pub leftovers: BTreeMap<String, LeftoverState>,
     /// Kinds of node.
-    #[serde(rename = "node_types")]
-    pub kinds: Vec<NodeTypeState>,
+    pub node_types: Vec<NodeTypeState>,
     /// In each cloud whose image has not proven itself, the one node that was given up for it.
     #[serde(default)]
     pub replacements: BTreeMap<CloudName, Replacement>,
@@ -366,7 +365,7 @@ impl State {
             None => Duration::ZERO,
         };
         next.previous = self.now;
-        next.now = self.now.plus(step.min(LONGEST_STEP));
+        next.now = self.now.plus(step.min(MAX_STEP));
         next.last_tick = Some(at);
         next
     }
@@ -376,7 +375,7 @@ impl State {
         let adopted = self.nodes.values().filter(|memory| memory.adopted);
         // Of a state that is older than its nodes the clock is, too.
         let last = adopted.map(|memory| memory.started).max();
-        self.adopted_trusted = last.max(Some(self.now.plus(LONGEST_STEP)));
+        self.adopted_trusted = last.max(Some(self.now.plus(MAX_STEP)));
     }
 
     /// An operator says that this server is of this pool, though its signature is not valid. Whether the state knows it.
@@ -401,39 +400,46 @@ impl State {
     }
 
     /// The memory of a kind, made when there is none.
-    pub fn kind_mut(&mut self, kind: &Kind) -> &mut NodeTypeState {
-        let position = match self.kinds.iter().position(|memory| memory.kind == *kind) {
+    pub fn node_type_mut(&mut self, node_type: &NodeType) -> &mut NodeTypeState {
+        let position = match self
+            .node_types
+            .iter()
+            .position(|memory| memory.node_type == *node_type)
+        {
             Some(position) => position,
             None => {
-                self.kinds.push(NodeTypeState::new(kind.clone()));
-                self.kinds.len() - 1
+                self.node_types.push(NodeTypeState::new(node_type.clone()));
+                self.node_types.len() - 1
             }
         };
         #[allow(clippy::indexing_slicing)]
         // The position was found, or is that of the one just pushed.
-        &mut self.kinds[position]
+        &mut self.node_types[position]
     }
 
     /// The memory of a kind.
-    pub fn kind(&self, kind: &Kind) -> Option<&NodeTypeState> {
-        self.kinds.iter().find(|memory| memory.kind == *kind)
+    pub fn node_type(&self, node_type: &NodeType) -> Option<&NodeTypeState> {
+        self.node_types
+            .iter()
+            .find(|memory| memory.node_type == *node_type)
     }
 
     /// Whether a node of this kind has joined and run a job, and none has failed since.
-    pub fn proven(&self, kind: &Kind) -> bool {
-        self.kind(kind)
+    pub fn proven(&self, node_type: &NodeType) -> bool {
+        self.node_type(node_type)
             .is_some_and(|memory| memory.ran_jobs && memory.failures == 0)
     }
 
     /// Whether a node of this kind has failed, and none has joined since.
-    pub fn has_failed(&self, kind: &Kind) -> bool {
-        self.kind(kind).is_some_and(|memory| memory.failures > 0)
+    pub fn has_failed(&self, node_type: &NodeType) -> bool {
+        self.node_type(node_type)
+            .is_some_and(|memory| memory.failures > 0)
     }
 
     /// Remembers a new intent as a node.
     pub fn record_intent(&mut self, intent: &Intent) {
         let now = self.now;
-        let mut memory = NodeState::new(Kind::asked(intent), &intent.name, intent.at, now);
+        let mut memory = NodeState::new(NodeType::asked(intent), &intent.name, intent.at, now);
         memory.zone.clone_from(&intent.zone);
         memory.unanswered = true;
         self.nodes.insert(intent.node.clone(), memory);
@@ -457,7 +463,7 @@ impl State {
                 machine: memory.join.machine,
                 at: now,
                 invalidated: false,
-                cloud: memory.kind.cloud,
+                cloud: memory.node_type.cloud,
                 volumes: memory.volumes,
                 searched: false,
                 failed: memory.failed,
@@ -495,7 +501,7 @@ impl State {
         let found = found.filter(|memory| memory.cloud == *cloud && memory.ours);
         let mut servers: BTreeSet<String> = found
             .filter_map(|memory| memory.server.clone())
-            .take(MOST_SERVERS)
+            .take(MAX_SERVERS)
             .collect();
         let departed = self.departed.values();
         let mut departed: Vec<(&Tombstone, &String)> = departed
@@ -504,16 +510,18 @@ impl State {
             .collect();
         departed.sort_unstable_by_key(|(gone, id)| (gone.searched, Reverse(gone.at), *id));
         for (_, id) in &departed {
-            if servers.len() >= MOST_SERVERS {
+            if servers.len() >= MAX_SERVERS {
                 break;
             }
             servers.insert((*id).clone());
         }
         let volumes = departed.iter().flat_map(|(gone, _)| &gone.volumes);
-        let kinds = self.kinds.iter().filter(|memory| memory.joined > 0);
-        let kinds = kinds.filter(|memory| memory.kind.cloud == *cloud);
+        let node_types = self.node_types.iter().filter(|memory| memory.joined > 0);
+        let node_types = node_types.filter(|memory| memory.node_type.cloud == *cloud);
         LeftoverQuery {
-            joined_images: kinds.map(|memory| memory.kind.image.clone()).collect(),
+            joined_images: node_types
+                .map(|memory| memory.node_type.image.clone())
+                .collect(),
             volumes: volumes
                 .map(|volume| (volume.id.clone(), volume.goes))
                 .collect(),
@@ -533,14 +541,14 @@ mod tests {
     #[test]
     fn an_operator_trusts_all_that_were_adopted_so_far() {
         let mut state = State::default().at(at(0));
-        let kind = Kind {
+        let node_type = NodeType {
             cloud: "a".into(),
             flavor: "f".into(),
             image: "i".into(),
         };
         // Nodes of a later state than the rest of it: a file that was put together by hand.
         let later = state.now.plus(Duration::from_secs(7200));
-        let mut memory = NodeState::new(kind, "n", at(0), later);
+        let mut memory = NodeState::new(node_type, "n", at(0), later);
         memory.adopted = true;
         state.nodes.insert(NodeId("n".to_owned()), memory);
         state.trust_adopted();
@@ -559,7 +567,7 @@ mod tests {
         );
         assert_eq!(
             minute.at(at(86_400)).now.since(minute.now),
-            LONGEST_STEP,
+            MAX_STEP,
             "a night adds five minutes"
         );
     }

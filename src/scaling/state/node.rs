@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Age, Kind, TickInstant};
+use super::{Age, NodeType, TickInstant};
 use crate::job_requirements::JobGroupKey;
 use crate::matching::host_of;
 use crate::observation::{AttachedVolume, StartdView};
@@ -21,14 +21,14 @@ pub struct Place {
 }
 
 /// More places of a node are not remembered: the first and the last ones.
-const MOST_PLACES: usize = 4;
+const MAX_PLACES: usize = 4;
 
 /// What is remembered of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeState {
     /// What it is made of.
-    #[serde(rename = "node_type", alias = "kind")]
-    pub kind: Kind,
+    #[serde(alias = "kind")]
+    pub node_type: NodeType,
     /// The server's name.
     pub name: String,
     /// Its availability zone, as asked for, or as Nova says.
@@ -183,9 +183,14 @@ pub struct DeleteState {
 
 impl NodeState {
     /// A node of which nothing is known yet but what it is made of.
-    pub fn new(kind: Kind, name: &str, since: Timestamp, started: TickInstant) -> NodeState {
+    pub fn new(
+        node_type: NodeType,
+        name: &str,
+        since: Timestamp,
+        started: TickInstant,
+    ) -> NodeState {
         NodeState {
-            kind,
+            node_type,
             name: name.to_owned(),
             zone: None,
             server_id: None,
@@ -238,7 +243,7 @@ impl Join {
                 former.machine != place.machine
                     || host(former.address.as_deref()) != host(place.address.as_deref())
             });
-            if self.former.len() >= MOST_PLACES {
+            if self.former.len() >= MAX_PLACES {
                 self.former.remove(1);
             }
             self.former.push(place);

@@ -15,12 +15,12 @@
 use std::time::Duration;
 
 use super::{Drain, Rule, Verdict, longest_idle};
-use crate::memory::Replacement;
 use crate::node::{Node, Phase};
 use crate::observation::ServerStatus;
 use crate::plan::planner::{NodePlan, Planner};
 use crate::reason::Reason;
 use crate::seconds::seconds;
+use crate::state::Replacement;
 
 const NAME: &str = "older image";
 
@@ -49,7 +49,7 @@ impl Rule for OlderImage {
         }
         let mut drain = drain(node, |idle_for| Reason::DrainOlderImage {
             idle_seconds: seconds(idle_for),
-            image: node.kind.image.clone(),
+            image: node.node_type.image.clone(),
             configured_image: successor.image,
         })?;
         drain.waits = true;
@@ -110,7 +110,7 @@ impl Rule for ImageTrial {
         }
         let drain = drain(node, |idle_for| Reason::DrainToTryImage {
             idle_seconds: seconds(idle_for),
-            image: node.kind.image.clone(),
+            image: node.node_type.image.clone(),
             configured_image: successor.image,
         })?;
         Some(Verdict::Drain(drain))
@@ -122,13 +122,13 @@ impl Rule for ImageTrial {
 
     fn drained(&mut self, planner: &mut Planner<'_>, index: usize) {
         let node = planner.node(index);
-        let Some(kind) = planner.successor(node) else {
+        let Some(node_type) = planner.successor(node) else {
             return;
         };
-        let cloud = kind.cloud.clone();
+        let cloud = node_type.cloud.clone();
         let replacement = Replacement {
             node: node.id.clone(),
-            kind,
+            node_type,
             at: planner.next.now,
         };
         planner.next.replacements.insert(cloud, replacement);

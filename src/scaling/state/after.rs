@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Kind, Outcome, Pause, State};
+use super::{NodeType, Outcome, Pause, State};
 use crate::action::{CloudAction, Done, Failure, FailureKind, Intent, PoolAction};
 use crate::failure_tracking::Cause;
 use crate::observation::{NodeId, OwnedServer, Role};
@@ -147,14 +147,14 @@ impl State {
             FailureKind::NotDone => return,
             _ => About::Cloud,
         };
-        let kind = Kind::asked(intent);
+        let node_type = NodeType::asked(intent);
         // A zone that is not there, or is closed, is not the fault of the others.
         let zone = intent.zone.as_deref().filter(|_| about == About::Zone);
         let (now, why) = (self.now, &failure.message);
-        if zone.is_some_and(|zone| self.count_full_zone(&kind, zone, now, why, policy)) {
+        if zone.is_some_and(|zone| self.count_full_zone(&node_type, zone, now, why, policy)) {
             return;
         }
         // Several failures of one tick count once.
-        self.count_failure(&kind, now, why, Cause::Refused(about), policy);
+        self.count_failure(&node_type, now, why, Cause::Refused(about), policy);
     }
 }

@@ -2,13 +2,13 @@
 
 use super::{Delete, Rule, Verdict, may_be_deleted};
 use crate::failure_tracking::{Cause, is_no_valid_host};
-use crate::memory::Kind;
 use crate::node::{Node, Phase};
 use crate::observation::{Observed, ServerStatus};
-use crate::parts;
 use crate::plan::planner::{NodePlan, Planner};
 use crate::reason::Reason;
 use crate::refusal::{self, About};
+use crate::secondary_quota;
+use crate::state::NodeType;
 
 pub(super) struct Failed;
 
@@ -59,8 +59,8 @@ impl Planner<'_> {
         if node.memory.failed {
             return;
         }
-        let (kind, zone, asked_for) = (
-            node.kind.clone(),
+        let (node_type, zone, asked_for) = (
+            node.node_type.clone(),
             node.memory.zone.clone(),
             node.memory.started,
         );
@@ -71,12 +71,12 @@ impl Planner<'_> {
         if let (Cause::Refused(About::Room | About::Zone), Some(zone)) = (cause, zone)
             && self
                 .next
-                .count_full_zone(&kind, &zone, asked_for, &why, self.policy)
+                .count_full_zone(&node_type, &zone, asked_for, &why, self.policy)
         {
             return;
         }
         self.next
-            .count_failure(&kind, asked_for, &why, cause, self.policy);
+            .count_failure(&node_type, asked_for, &why, cause, self.policy);
     }
 
     fn cause(&self, node: &Node<'_>) -> Cause {
@@ -85,7 +85,7 @@ impl Planner<'_> {
         };
         match &node.phase {
             Phase::Failed { fault: Some(fault) } if node.server.is_some_and(in_error) => {
-                let used_up = is_no_valid_host(fault) && self.used_up(&node.kind);
+                let used_up = is_no_valid_host(fault) && self.used_up(&node.node_type);
                 Cause::Refused(match used_up {
                     true => About::Room,
                     false => refusal::of_fault(fault),
@@ -103,12 +103,12 @@ impl Planner<'_> {
 
     /// The cloud has no ports or volumes for another node, or may have no host that suits its server group: of servers that
     /// are made at once, Nova finds that out on the host alone.
-    fn used_up(&self, kind: &Kind) -> bool {
-        let view = self.observation.clouds.get(&kind.cloud);
-        let cloud = self.policy.cloud(&kind.cloud);
+    fn used_up(&self, node_type: &NodeType) -> bool {
+        let view = self.observation.clouds.get(&node_type.cloud);
+        let cloud = self.policy.cloud(&node_type.cloud);
         match (view.and_then(Observed::known), cloud) {
             (Some(view), Some(cloud)) => {
-                cloud.hard_server_group || parts::used_up(&cloud.takes, view)
+                cloud.hard_server_group || secondary_quota::used_up(&cloud.takes, view)
             }
             _ => false,
         }

@@ -7,7 +7,7 @@ use crate::sender::Sender;
 use crate::source::{Source, SourceKind};
 
 /// More of them are only counted.
-const MOST_TOLD: usize = 10;
+const MAX_TOLD: usize = 10;
 
 /// Each of them, by node.
 pub(super) fn told(
@@ -46,8 +46,8 @@ pub(super) fn told(
         ),
     });
     let all: Vec<UnknownSource> = contested.chain(impostors).collect();
-    let more = all.len().saturating_sub(MOST_TOLD);
-    let mut told: Vec<UnknownSource> = all.into_iter().take(MOST_TOLD).collect();
+    let more = all.len().saturating_sub(MAX_TOLD);
+    let mut told: Vec<UnknownSource> = all.into_iter().take(MAX_TOLD).collect();
     if more > 0 {
         told.push(UnknownSource {
             source: Source::only(SourceKind::Startds),

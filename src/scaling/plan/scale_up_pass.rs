@@ -7,9 +7,8 @@ use super::planner::{JobGroup, NewNode, NodePlan, Planner, cores};
 use crate::action::{CloudAction, Intent};
 use crate::allocation::Choice;
 use crate::capacity::Capacity;
-use crate::job_requirements::{Answer, JobFault, JobGroupKey, Verdict};
+use crate::job_requirements::{JobFault, JobGroupKey, MatchAnswer, MatchResult};
 use crate::limits::{self, Case, Limit};
-use crate::memory::Kind;
 use crate::nearest::Nearest;
 use crate::node::Phase;
 use crate::observation::{
@@ -17,6 +16,7 @@ use crate::observation::{
 };
 use crate::policy::CloudPolicy;
 use crate::reason::{Made, Reason, Refuses};
+use crate::state::NodeType;
 use crate::submitter::Submitters;
 
 impl<'a> Planner<'a> {
@@ -87,7 +87,7 @@ impl<'a> Planner<'a> {
         let mut limits: Option<Vec<Limit>> = None;
         let mut max_new_nodes = group.max_new_nodes;
         let mut nodes = 0;
-        let mut kinds: Vec<Made> = Vec::new();
+        let mut node_types: Vec<Made> = Vec::new();
         while group.left > 0 && max_new_nodes > 0 {
             max_new_nodes -= 1;
             let wanted = Wanted {
@@ -97,7 +97,7 @@ impl<'a> Planner<'a> {
             };
             let Chosen {
                 cloud,
-                kind,
+                node_type,
                 load,
                 choice,
             } = match self.choose(market, Some(wanted)) {
@@ -107,7 +107,7 @@ impl<'a> Planner<'a> {
                     break;
                 }
             };
-            count_kind(&mut kinds, choice.as_ref());
+            count_kind(&mut node_types, choice.as_ref());
             let mut own = 0;
             for (offset, jobs) in load.placed {
                 match offset.checked_sub(1) {
@@ -127,13 +127,13 @@ impl<'a> Planner<'a> {
                 request: group.asks.request,
                 choice,
             };
-            self.make(cloud, kind, why, Some(group));
+            self.make(cloud, node_type, why, Some(group));
         }
         if asked > group.left {
             group.why.push(Reason::NewNodes {
                 jobs: asked - group.left,
                 nodes,
-                kinds,
+                kinds: node_types,
             });
         }
         self.say_what_waits(market, group, limits.unwrap_or_default());
@@ -179,12 +179,15 @@ impl<'a> Planner<'a> {
         let away = self.nodes_where(away).len() as u64;
         let mut alive = self.alive() + away;
         while alive < self.policy.nodes_min {
-            let Ok(Chosen { cloud, kind, .. }) = self.choose(market, None) else {
+            let Ok(Chosen {
+                cloud, node_type, ..
+            }) = self.choose(market, None)
+            else {
                 break;
             };
             self.make(
                 cloud,
-                kind,
+                node_type,
                 Reason::CreateForMinimum {
                     nodes_min: self.policy.nodes_min,
                 },
@@ -195,12 +198,15 @@ impl<'a> Planner<'a> {
         let mut unneeded = self.unneeded();
         let nodes_spare = self.spare();
         while unneeded < nodes_spare {
-            let Ok(Chosen { cloud, kind, .. }) = self.choose(market, None) else {
+            let Ok(Chosen {
+                cloud, node_type, ..
+            }) = self.choose(market, None)
+            else {
                 break;
             };
             self.make(
                 cloud,
-                kind,
+                node_type,
                 Reason::CreateForSpare {
                     nodes_spare,
                     percent: self.policy.nodes_spare.percent(),
@@ -212,9 +218,9 @@ impl<'a> Planner<'a> {
     }
 
     /// How many nodes may be on their way before one has joined, of each kind whose image is tested.
-    fn first_nodes(&self, market: &Market<'a>, groups: &[JobGroup]) -> BTreeMap<Kind, u64> {
+    fn first_nodes(&self, market: &Market<'a>, groups: &[JobGroup]) -> BTreeMap<NodeType, u64> {
         let tested = market.candidates.iter().filter(|candidate| {
-            let joined = self.next.kind(&candidate.kind);
+            let joined = self.next.node_type(&candidate.node_type);
             joined.is_none_or(|memory| memory.joined == 0) && self.is_tested(candidate.cloud)
         });
         let share = |candidate: &Candidate<'_>| {
@@ -223,19 +229,19 @@ impl<'a> Planner<'a> {
                 let request = self
                     .observation
                     .matches
-                    .request(&candidate.kind, &group.asks);
+                    .request(&candidate.node_type, &group.asks);
                 let holds = candidate.capacity.as_ref();
                 let holds = holds.map_or(0, |capacity| capacity.holds(&request));
-                let takes = self.answer(&candidate.kind, &group.asks).may_use();
+                let takes = self.answer(&candidate.node_type, &group.asks).may_use();
                 let jobs = if takes { group.left } else { 0 };
                 jobs.saturating_mul(1000).checked_div(holds).unwrap_or(0)
             });
             let needed = needed.fold(0, u64::saturating_add).div_ceil(1000);
-            let needed = needed.saturating_add(self.counts.unjoined(&candidate.kind));
+            let needed = needed.saturating_add(self.counts.unjoined(&candidate.node_type));
             limits::first_nodes(needed, self.policy.max_unproven)
         };
         tested
-            .map(|candidate| (candidate.kind.clone(), share(candidate)))
+            .map(|candidate| (candidate.node_type.clone(), share(candidate)))
             .collect()
     }
 
@@ -258,24 +264,28 @@ impl<'a> Planner<'a> {
     /// Intents whose servers no list has yet will take quota that the cloud does not count yet.
     fn count_requested(&mut self) {
         for index in self.nodes_where(|node| node.exists() && node.server.is_none()) {
-            let kind = self.node(index).kind.clone();
-            self.count_planned(&kind);
+            let node_type = self.node(index).node_type.clone();
+            self.count_planned(&node_type);
         }
         // Those that are built have their servers in the quota, and not yet their ports and volumes.
         for index in self.nodes_where(|node| node.phase == Phase::Building) {
-            let cloud = self.node(index).kind.cloud.clone();
+            let cloud = self.node(index).node_type.cloud.clone();
             self.counts.planned.entry(cloud).or_default().building += 1;
         }
     }
 
-    fn count_planned(&mut self, kind: &Kind) {
+    fn count_planned(&mut self, node_type: &NodeType) {
         let view = self
             .observation
             .clouds
-            .get(&kind.cloud)
+            .get(&node_type.cloud)
             .and_then(Observed::known);
-        let flavor = view.and_then(|view| view.flavors.get(&kind.flavor));
-        let planned = self.counts.planned.entry(kind.cloud.clone()).or_default();
+        let flavor = view.and_then(|view| view.flavors.get(&node_type.flavor));
+        let planned = self
+            .counts
+            .planned
+            .entry(node_type.cloud.clone())
+            .or_default();
         planned.instances += 1;
         planned.cores += flavor.map_or(0, |flavor| flavor.vcpus);
         planned.ram_mb += flavor.map_or(0, |flavor| flavor.ram_mb);
@@ -285,21 +295,21 @@ impl<'a> Planner<'a> {
     /// certain, and said so.
     fn impossible(&self, market: &Market<'a>, asks: &JobGroupKey) -> Option<Reason> {
         let candidates = &market.candidates;
-        let large: Vec<&Kind> = candidates
+        let large: Vec<&NodeType> = candidates
             .iter()
             .filter(|candidate| {
-                let request = self.observation.matches.request(&candidate.kind, asks);
+                let request = self.observation.matches.request(&candidate.node_type, asks);
                 let capacity = candidate.capacity.as_ref();
                 capacity.is_none_or(|capacity| capacity.holds(&request) > 0)
             })
-            .map(|candidate| &candidate.kind)
+            .map(|candidate| &candidate.node_type)
             .collect();
         if large.is_empty() {
             let spaces = candidates.iter().flat_map(|one| {
                 let spaces = one.capacity.iter().flat_map(Capacity::spaces);
-                spaces.map(|space| (&one.kind, *space))
+                spaces.map(|space| (&one.node_type, *space))
             });
-            let spaces: Vec<(&Kind, Resources)> = spaces.collect();
+            let spaces: Vec<(&NodeType, Resources)> = spaces.collect();
             let largest = spaces.iter().map(|(_, space)| *space);
             return Some(Reason::TooLarge {
                 asks: asks.request,
@@ -309,16 +319,16 @@ impl<'a> Planner<'a> {
         }
         let mut unanswered = None;
         let mut refused = Vec::new();
-        for kind in large {
-            match self.answer(kind, asks) {
-                Answer::Takes | Answer::Perhaps(_) => return None,
-                Answer::Unknown(why) => drop(unanswered.get_or_insert(why)),
-                Answer::Refuses(verdict) => refused.push(Refuses {
-                    cloud: kind.cloud.clone(),
-                    flavor: kind.flavor.clone(),
-                    node: *verdict == Verdict::NodeRefuses,
+        for node_type in large {
+            match self.answer(node_type, asks) {
+                MatchAnswer::Takes | MatchAnswer::Perhaps(_) => return None,
+                MatchAnswer::Unknown(why) => drop(unanswered.get_or_insert(why)),
+                MatchAnswer::Refuses(verdict) => refused.push(Refuses {
+                    cloud: node_type.cloud.clone(),
+                    flavor: node_type.flavor.clone(),
+                    node: *verdict == MatchResult::NodeRefuses,
                     clause: match verdict {
-                        Verdict::JobRefuses { clause } => clause.clone(),
+                        MatchResult::JobRefuses { clause } => clause.clone(),
                         _ => None,
                     },
                 }),
@@ -335,7 +345,7 @@ impl<'a> Planner<'a> {
     /// How many nodes so many more jobs would take, of the first kind that holds one.
     fn nodes_for(&self, market: &Market<'_>, asks: &JobGroupKey, jobs: u64) -> u64 {
         let holds = |candidate: &Candidate<'_>| {
-            let request = self.observation.matches.request(&candidate.kind, asks);
+            let request = self.observation.matches.request(&candidate.node_type, asks);
             Some(candidate.capacity.as_ref()?.holds(&request))
         };
         let each = market.candidates.iter().filter_map(holds);
@@ -346,7 +356,7 @@ impl<'a> Planner<'a> {
     pub(super) fn case<'b>(
         &'b self,
         cloud: &'b CloudPolicy,
-        kind: &'b Kind,
+        node_type: &'b NodeType,
         submitters: &'b Submitters,
     ) -> Case<'b> {
         let mut unknown = self
@@ -369,7 +379,7 @@ impl<'a> Planner<'a> {
                 .clouds
                 .get(&cloud.name)
                 .and_then(Observed::known),
-            flavor: &kind.flavor,
+            flavor: &node_type.flavor,
             state: &self.next,
             never_seen,
             nodes: self.counts.nodes,
@@ -379,8 +389,8 @@ impl<'a> Planner<'a> {
                 .get(&cloud.name)
                 .copied()
                 .unwrap_or_default(),
-            unjoined_of_kind: self.counts.unjoined(kind),
-            first_nodes: self.counts.first_nodes.get(kind).copied(),
+            unjoined_of_kind: self.counts.unjoined(node_type),
+            first_nodes: self.counts.first_nodes.get(node_type).copied(),
             planned: self
                 .counts
                 .planned
@@ -394,23 +404,29 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn make(&mut self, cloud: &CloudPolicy, kind: Kind, why: Reason, group: Option<&JobGroup>) {
+    fn make(
+        &mut self,
+        cloud: &CloudPolicy,
+        node_type: NodeType,
+        why: Reason,
+        group: Option<&JobGroup>,
+    ) {
         let id = self.fresh_id();
         let name = format!("{}-execute-{id}", self.policy.prefix);
         let intent = Intent {
             node: id.clone(),
             name: name.clone(),
             cloud: cloud.name.clone(),
-            flavor: kind.flavor.clone(),
-            image: kind.image.clone(),
-            zone: self.next.zone_for(cloud, &kind.flavor),
+            flavor: node_type.flavor.clone(),
+            image: node_type.image.clone(),
+            zone: self.next.zone_for(cloud, &node_type.flavor),
             at: self.observation.at,
         };
-        self.count_planned(&kind);
+        self.count_planned(&node_type);
         let submitters = group.map_or(Submitters::NONE, |group| &group.submitters);
-        self.costs.add(cloud, &kind.flavor, submitters);
-        self.counts.add(&kind, true);
-        let cores = cores(&kind, self.observation, &self.next);
+        self.costs.add(cloud, &node_type.flavor, submitters);
+        self.counts.add(&node_type, true);
+        let cores = cores(&node_type, self.observation, &self.next);
         self.counts.charged.add(submitters, cores);
         self.next.record_intent(&intent);
         if let Some(memory) = self.next.nodes.get_mut(&intent.node) {
@@ -424,7 +440,7 @@ impl<'a> Planner<'a> {
             id,
             name,
             zone,
-            kind,
+            node_type,
             why,
         });
     }
@@ -446,14 +462,14 @@ impl<'a> Planner<'a> {
 }
 
 /// One more of the kind that was chosen.
-fn count_kind(kinds: &mut Vec<Made>, choice: Option<&Choice>) {
+fn count_kind(node_types: &mut Vec<Made>, choice: Option<&Choice>) {
     let Some(choice) = choice else { return };
     let same = |made: &&mut Made| {
         (&made.choice.cloud, &made.choice.flavor) == (&choice.cloud, &choice.flavor)
     };
-    match kinds.iter_mut().find(same) {
+    match node_types.iter_mut().find(same) {
         Some(made) => made.nodes += 1,
-        None => kinds.push(Made {
+        None => node_types.push(Made {
             nodes: 1,
             choice: choice.clone(),
         }),

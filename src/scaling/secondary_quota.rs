@@ -5,7 +5,7 @@ use super::observation::{CloudView, Observed, SecondaryQuota, Usage};
 use super::policy::NodeFootprint;
 
 /// One of the quotas.
-struct Part {
+struct SecondaryResource {
     usage: Usage,
     /// What one node takes of it.
     each: u64,
@@ -14,7 +14,7 @@ struct Part {
     limit: fn(String, u64, u64) -> Limit,
 }
 
-fn all_parts(case: &Case<'_>, seen: &SecondaryQuota) -> [Part; 4] {
+fn resources(case: &Case<'_>, seen: &SecondaryQuota) -> [SecondaryResource; 4] {
     let NodeFootprint {
         ports,
         volumes,
@@ -22,31 +22,31 @@ fn all_parts(case: &Case<'_>, seen: &SecondaryQuota) -> [Part; 4] {
         server_group_members,
     } = case.cloud.takes;
     let planned = case.planned.instances;
-    let without_parts = planned.saturating_add(case.planned.building);
+    let uncounted = planned.saturating_add(case.planned.building);
     [
-        Part {
+        SecondaryResource {
             usage: seen.ports,
             each: ports,
-            uncounted: without_parts,
+            uncounted: uncounted,
             limit: |cloud, left, each| Limit::Ports { cloud, left, each },
         },
-        Part {
+        SecondaryResource {
             usage: seen.volumes,
             each: volumes,
-            uncounted: without_parts,
+            uncounted: uncounted,
             limit: |cloud, left, each| Limit::Volumes { cloud, left, each },
         },
-        Part {
+        SecondaryResource {
             usage: seen.volume_gb,
             each: volume_gb,
-            uncounted: without_parts,
+            uncounted: uncounted,
             limit: |cloud, left_gb, each_gb| Limit::VolumeGigabytes {
                 cloud,
                 left_gb,
                 each_gb,
             },
         },
-        Part {
+        SecondaryResource {
             usage: seen.server_group_members,
             each: server_group_members,
             // Members from the create on.
@@ -63,14 +63,14 @@ pub(super) fn all(case: &Case<'_>, view: &CloudView) -> Vec<(u64, Limit)> {
         Observed::Known(seen) => seen,
         // Nobody knows whether a node would get them.
         Observed::Unknown(why) => {
-            let unknown = Limit::PartsUnknown {
+            let unknown = Limit::SecondaryQuotaUnknown {
                 cloud: cloud(),
                 why: why.clone(),
             };
             return vec![(0, unknown)];
         }
     };
-    let used = all_parts(case, seen)
+    let used = resources(case, seen)
         .into_iter()
         .filter(|part| part.each > 0);
     used.filter_map(|part| {
@@ -87,18 +87,18 @@ pub(super) fn exchange(case: &Case<'_>, view: &CloudView) -> Option<Limit> {
     let seen = match &view.parts {
         Observed::Known(seen) => seen,
         Observed::Unknown(why) => {
-            return Some(Limit::PartsUnknown {
+            return Some(Limit::SecondaryQuotaUnknown {
                 cloud: case.cloud.name.clone(),
                 why: why.clone(),
             });
         }
     };
-    let passed = |part: &Part| {
+    let passed = |part: &SecondaryResource| {
         let taken = part.uncounted.saturating_mul(part.each);
         let needed = part.usage.used.saturating_add(taken);
         part.each > 0 && part.usage.limit.is_some_and(|limit| needed > limit)
     };
-    let part = all_parts(case, seen).into_iter().find(passed)?;
+    let part = resources(case, seen).into_iter().find(passed)?;
     Some((part.limit)(case.cloud.name.clone(), 0, part.each))
 }
 
@@ -121,9 +121,9 @@ mod tests {
     use crate::budget::Costs;
     use crate::leftover::Leftovers;
     use crate::limits::{Planned, allowance};
-    use crate::memory::State;
     use crate::observation::{Flavor, Quota};
     use crate::policy::{CloudPolicy, Policy};
+    use crate::state::State;
     use crate::submitter::{ChargedNodes, Submitters};
 
     const TAKES: NodeFootprint = NodeFootprint {
